@@ -1,0 +1,166 @@
+//! Every limit of the program: one constant each, with its unit in the name, its reason and, where one was followed, its source.
+//!
+//! Nothing here is read from a file or a flag; a flag's default names its constant.
+
+use std::time::Duration;
+
+// ---- ports and versions ------------------------------------------------------------------------------------------
+
+/// TCP and UDP port of a super peer. Free in Debian's /etc/services and unlike the neighbours' defaults.
+pub const SUPER_PORT: u16 = 4777;
+/// TCP port on which a weak peer serves chunks.
+pub const CHUNK_PORT: u16 = 4778;
+/// The protocol's own version, `[major, minor]`; independent of the crate's.
+pub const PROTOCOL_VERSION: [u8; 2] = [1, 0];
+
+// ---- content -----------------------------------------------------------------------------------------------------
+
+/// Bytes of a piece: the unit of transfer, verification and blame. A power of two of BLAKE3 chunks, so that a piece is a
+/// complete subtree (blake3 `hazmat` docs).
+pub const PIECE_BYTES: u64 = 1 << 20;
+/// Longest chunk one GET may ask for, in bytes: one piece.
+pub const CHUNK_BYTES_MAX: u32 = 1 << 20;
+/// Most pieces of a file that is shared or downloaded: 1 TiB, whose manifest is 32 MiB of memory.
+pub const PIECES_MAX: u64 = 1 << 20;
+/// Longest path of a file record, in bytes, so that every record fits a datagram.
+pub const PATH_BYTES_MAX: usize = 700;
+/// Longest name that is published on disk, in bytes; leaves room for `.` and `.part.map` below the usual 255.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Longest pattern of a query, in bytes, so that a QUERY fits a datagram with room for later fields.
+pub const PATTERN_BYTES_MAX: usize = 256;
+/// Longest advertised host, in bytes, so that a HIT fits a datagram beside the longest path.
+pub const HOST_BYTES_MAX: usize = 100;
+
+// ---- frames ------------------------------------------------------------------------------------------------------
+
+/// Longest body of the first frame of a connection (HELLO or WELCOME), in bytes.
+pub const FRAME_BYTES_HELLO: usize = 256;
+/// Longest frame body between HELLO and a welcomed login, in bytes.
+pub const FRAME_BYTES_LOGIN: usize = 1024;
+/// Longest frame body of an open session or chunk connection, in bytes. Longer lists are paged.
+pub const FRAME_BYTES_OPEN: usize = 64 * 1024;
+/// Where a sender ends a page of file records, in bytes of records: leaves room for the frame's own fields.
+pub const PAGE_BYTES: usize = 60 * 1024;
+/// Most values nested in one another that a decoder follows. Our deepest message has 4.
+pub const DECODE_DEPTH_MAX: u16 = 8;
+/// Chaining values in one page of a manifest: 32 KiB.
+pub const MANIFEST_PAGE_CVS: usize = 1024;
+/// Longest datagram, in bytes: below every usual path MTU with tunnels (GUESS §4.2 advises 1 KiB, 1400 at most).
+pub const DATAGRAM_BYTES_MAX: usize = 1200;
+
+const _: () = assert!(PAGE_BYTES + 1024 < FRAME_BYTES_OPEN);
+const _: () = assert!(FRAME_BYTES_HELLO < FRAME_BYTES_LOGIN && FRAME_BYTES_LOGIN < FRAME_BYTES_OPEN);
+const _: () = assert!(MANIFEST_PAGE_CVS * 32 < PAGE_BYTES);
+const _: () = assert!(PATH_BYTES_MAX + HOST_BYTES_MAX + 256 < DATAGRAM_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES_MAX as u64 == PIECE_BYTES);
+
+// ---- sessions ----------------------------------------------------------------------------------------------------
+
+/// From accept to a welcomed login, absolute: bytes do not extend it (tls-listener's CVE-2024-28854 is the warning).
+pub const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
+/// How often a weak peer that has nothing to say sends PING; told in WELCOME, so the super peer chooses.
+pub const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A session or chunk connection silent for this long is closed: three pings lost.
+pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(90);
+/// A weak peer whose PING, LOGIN or REGISTER stays without any answer for this long takes the super peer for dead.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// Connections that have not logged in yet, at most; the oldest goes when one more comes.
+pub const UNAUTHENTICATED_MAX: usize = 2048;
+/// Bytes queued towards one session or chunk connection; a consumer that lets it fill up is closed.
+pub const SEND_QUEUE_BYTES_MAX: usize = 512 * 1024;
+/// A connection whose send queue makes no progress for this long is closed.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
+/// A started frame must be whole within this time (and 16 KiB/s on top of it for long ones).
+pub const FRAME_PROGRESS_MAX: Duration = Duration::from_secs(10);
+/// Files one session may register; the session that offers more gets an ERROR and is closed.
+pub const SESSION_FILES_MAX: usize = 1_000_000;
+/// Queries one session may have running at once.
+pub const SESSION_QUERIES_MAX: usize = 64;
+/// First wait before dialling super peers again after all failed; doubles up to the maximum, drawn with full jitter.
+pub const RECONNECT_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait between two rounds through the list of super peers.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(60);
+/// A dial that is not connected by then has failed.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long `sprat peer` tries for its first session (`--connect-timeout`).
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+// ---- search ------------------------------------------------------------------------------------------------------
+
+/// Hops a query may go when nobody says otherwise (`--ttl`).
+pub const TTL_DEFAULT: u8 = 7;
+/// Larger ttls are trimmed to this.
+pub const TTL_MAX: u8 = 64;
+/// Time a query may take when nobody says otherwise (`--budget`).
+pub const QUERY_BUDGET: Duration = Duration::from_secs(2);
+/// Longest budget a query may ask for.
+pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
+/// Hits kept per query at its origin, and per link and query elsewhere; more is a `cap` cut.
+pub const QUERY_HITS_MAX: usize = 1000;
+/// Index entries looked at per turn and query, so that no query holds the loop.
+pub const SCAN_ENTRIES_PER_TURN: usize = 4096;
+/// Query ids remembered per generation of the visited table (two generations; live ones are never evicted).
+pub const VISITED_MAX: usize = 1 << 16;
+/// Age at which the generations of the visited table rotate.
+pub const VISITED_GENERATION: Duration = Duration::from_secs(60);
+/// How often a link that is up says HELLO.
+pub const LINK_KEEPALIVE: Duration = Duration::from_secs(2);
+/// A link that has been silent for this long is down.
+pub const LINK_SILENCE_MAX: Duration = Duration::from_millis(6500);
+/// How often a link that is down is greeted.
+pub const LINK_RETRY: Duration = Duration::from_secs(1);
+/// Lower bound of the wait before a QUERY without an answer is repeated.
+pub const QUERY_REPEAT_MIN: Duration = Duration::from_millis(20);
+/// Neighbours of one super peer.
+pub const LINKS_MAX: usize = 256;
+/// Datagrams read per turn, so that a flood cannot starve the sessions.
+pub const DATAGRAMS_PER_TURN: usize = 256;
+
+// ---- transfer ----------------------------------------------------------------------------------------------------
+
+/// Pieces asked of one source and not yet received.
+pub const SOURCE_PIPELINE_MAX: usize = 8;
+/// Sources one download talks to at once.
+pub const SOURCES_MAX: usize = 16;
+/// Sources one download remembers.
+pub const SOURCES_KNOWN_MAX: usize = 256;
+/// A piece without progress for this long may be taken by another source.
+pub const STALL_AFTER: Duration = Duration::from_secs(2);
+/// How often a download that lost a source may ask for sources again.
+pub const REQUERY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a download without any live source goes on asking before it fails.
+pub const NO_SOURCE_MAX: Duration = Duration::from_secs(30);
+/// MD5 mismatches over right bytes that a source is forgiven before it is dropped.
+pub const MD5_MISMATCHES_MAX: u32 = 3;
+/// Downloads one peer runs at once; more wait in line.
+pub const DOWNLOADS_MAX: usize = 8;
+/// Downloads that wait in line; one more is refused.
+pub const DOWNLOADS_WAITING_MAX: usize = 1000;
+/// Chunk requests that a peer queues for one connection; one more is an ERROR.
+pub const UPLOAD_REQUESTS_MAX: usize = 64;
+/// Connections on which a peer serves chunks at once.
+pub const UPLOADS_MAX: usize = 512;
+/// A chunk connection without a request for this long is closed.
+pub const CHUNK_IDLE_MAX: Duration = Duration::from_secs(60);
+/// Most progress lines per second and download.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+// ---- share -------------------------------------------------------------------------------------------------------
+
+/// A file is hashed once nothing has touched it for this long.
+pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
+
+// ---- the loop ----------------------------------------------------------------------------------------------------
+
+/// Bytes read or written per connection and turn; who needs more goes to the back of the run queue.
+pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
+/// Connections accepted per listener and turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Descriptors kept back for files, the watcher and the control socket.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+/// After EMFILE, when to try to accept again if nothing was closed meanwhile.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long a daemon that was asked to end waits for BYEs to be written.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// Longest line on a control socket, in bytes.
+pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;

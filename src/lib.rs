@@ -1,0 +1,5 @@
+//! sprat
+pub mod config;
+pub mod error;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,154 @@
+//! `HOST:PORT`: how an address is written in flags, in hits and in ready files. A host name, an IPv4 or a bracketed IPv6.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::config::HOST_BYTES_MAX;
+
+/// A host (name or literal address, without brackets) and a port. Nothing is resolved here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    host: String,
+    port: u16,
+}
+
+/// Why a text is no `HOST:PORT`; the sentence shows the right form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddrError(String);
+
+impl fmt::Display for AddrError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AddrError {}
+
+impl HostPort {
+    /// A host with a port.
+    ///
+    /// # Errors
+    /// If the host is neither a literal address nor a host name (letters, digits, `-`, `_`, `.`) of 1 to 100 bytes.
+    pub fn new(host: &str, port: u16) -> Result<HostPort, AddrError> {
+        let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        let fits = !host.is_empty() && host.len() <= HOST_BYTES_MAX;
+        if !fits || !(named || host.parse::<IpAddr>().is_ok()) {
+            return Err(AddrError(format!("{host:?} is not a host name, an IPv4 or an IPv6 address")));
+        }
+        Ok(HostPort { host: host.to_owned(), port })
+    }
+
+    /// The host, an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The socket address, if the host is a literal address and needs no resolver.
+    #[must_use]
+    pub fn literal(&self) -> Option<SocketAddr> {
+        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip.to_canonical(), self.port))
+    }
+}
+
+impl From<SocketAddr> for HostPort {
+    /// An IPv4 address mapped into IPv6 is written as the IPv4 address that it is.
+    fn from(addr: SocketAddr) -> HostPort {
+        HostPort { host: addr.ip().to_canonical().to_string(), port: addr.port() }
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<HostPort, AddrError> {
+        let wrong =
+            |why: &str| AddrError(format!("{text:?} {why}; write HOST:PORT, 192.0.2.1:4777 or [2001:db8::1]:4777"));
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once("]:").ok_or_else(|| wrong("has no port after its bracket"))?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| wrong("has no IPv6 address in its brackets"))?;
+                (host, port)
+            }
+            None => {
+                let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("has no port"))?;
+                if host.contains(':') {
+                    return Err(wrong("has an IPv6 address without brackets"));
+                }
+                (host, port)
+            }
+        };
+        if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong("has no number as its port"));
+        }
+        let port = port.parse().map_err(|_| wrong("has a port above 65535"))?;
+        HostPort::new(host, port).map_err(|e| wrong(&format!("names no host ({e})")))
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Serialize for HostPort {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HostPort, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = HostPort;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("HOST:PORT")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HostPort, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read_and_written_back() {
+        for text in ["localhost:4777", "127.0.0.1:0", "[::1]:65535", "a-b.example:1"] {
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn wrong_forms_are_refused_with_the_right_one() {
+        for text in ["", "host", ":1", "::1:80", "[::1]", "[nope]:1", "a b:1", "h:70000", "h:-1", "h:", "h:+1"] {
+            let error = text.parse::<HostPort>().unwrap_err().to_string();
+            assert!(error.contains("HOST:PORT"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_written_as_ipv4() {
+        let mapped: SocketAddr = "[::ffff:127.0.0.1]:5".parse().unwrap();
+        assert_eq!(HostPort::from(mapped).to_string(), "127.0.0.1:5");
+    }
+}

@@ -1,0 +1,122 @@
+//! Frames on TCP: a big-endian u32 length, then one MessagePack value of that many bytes.
+
+use super::message::Message;
+use super::{WireError, decode_one, encode_into};
+
+/// Bytes of the length that precedes every frame body.
+pub const LENGTH_BYTES: usize = 4;
+
+/// Appends the message as a frame.
+pub fn encode(message: &Message, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    encode_into(out, message);
+    let length = u32::try_from(out.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
+    debug_assert!(
+        length as usize <= crate::config::FRAME_BYTES_OPEN,
+        "{} of {length} bytes was not paged",
+        message.kind()
+    );
+    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+}
+
+/// The body's length, once the four bytes are there.
+///
+/// # Errors
+/// If it is zero or above the cap of the connection's state. Nothing was allocated for it.
+pub fn length(bytes: &[u8], cap: usize) -> Result<Option<usize>, WireError> {
+    let Some(head) = bytes.first_chunk::<LENGTH_BYTES>() else {
+        return Ok(None);
+    };
+    let announced = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
+    match announced {
+        0 => Err(WireError::Truncated),
+        _ if announced > cap => Err(WireError::TooLong { announced, cap }),
+        _ => Ok(Some(announced)),
+    }
+}
+
+/// Takes the first frame off `bytes`: the message and how many bytes it used, or `None` until it is whole.
+///
+/// # Errors
+/// If what stands there is no frame of at most `cap` bytes with exactly one message. The stream cannot be read on.
+pub fn decode(bytes: &[u8], cap: usize) -> Result<Option<(Message, usize)>, WireError> {
+    let Some(length) = length(bytes, cap)? else {
+        return Ok(None);
+    };
+    let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else {
+        return Ok(None);
+    };
+    let (message, used) = decode_one(body, Message::Unknown)?;
+    if used != body.len() {
+        return Err(WireError::Trailing { bytes: body.len() - used });
+    }
+    Ok(Some((message, LENGTH_BYTES + length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{Ping, Ready};
+    use super::*;
+
+    #[test]
+    fn a_frame_is_taken_only_once_it_is_whole() {
+        let mut bytes = Vec::new();
+        encode(&Message::Ping(Ping { n: 7 }), &mut bytes);
+        let whole = bytes.len();
+        encode(&Message::Ready(Ready {}), &mut bytes);
+        for cut in 0..whole {
+            assert_eq!(decode(&bytes[..cut], 256), Ok(None));
+        }
+        assert_eq!(decode(&bytes, 256), Ok(Some((Message::Ping(Ping { n: 7 }), whole))));
+    }
+
+    #[test]
+    fn a_length_above_the_cap_is_refused_before_its_body_is_there() {
+        assert_eq!(decode(&[0, 0, 1, 1], 256), Err(WireError::TooLong { announced: 257, cap: 256 }));
+        assert_eq!(decode(&[0; 4], 256), Err(WireError::Truncated));
+    }
+
+    fn framed(body: &[u8]) -> Vec<u8> {
+        [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        let mut bytes = Vec::new();
+        encode(&Message::Ping(Ping { n: 7 }), &mut bytes);
+        let body = [&bytes[4..], &[0xc0]].concat();
+        assert_eq!(decode(&framed(&body), 256), Err(WireError::Trailing { bytes: 1 }));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_named_and_skipped() {
+        let body = [&[0x81, 0xa4], &b"NOPE"[..], &[0x81, 0xa1, b'x', 0x01]].concat();
+        let framed = framed(&body);
+        assert_eq!(decode(&framed, 256), Ok(Some((Message::Unknown("NOPE".into()), framed.len()))));
+    }
+
+    #[test]
+    fn an_unknown_field_is_ignored() {
+        let body = [&[0x81, 0xa4], &b"PING"[..], &[0x82, 0xa1, b'n', 0x07, 0xa1, b'z', 0x91, 0xc0]].concat();
+        assert_eq!(decode(&framed(&body), 256).unwrap().unwrap().0, Message::Ping(Ping { n: 7 }));
+    }
+
+    #[test]
+    fn depth_is_bounded_even_in_fields_that_are_ignored() {
+        let mut body = [&[0x81, 0xa4], &b"PING"[..], &[0x82, 0xa1, b'n', 0x07, 0xa1, b'z']].concat();
+        body.extend([0x91; 100]);
+        body.push(0xc0);
+        assert_eq!(decode(&framed(&body), 256), Err(WireError::TooDeep));
+        let unknown = [&[0x81, 0xa4][..], b"NOPE", &[0x91; 100], &[0xc0]].concat();
+        assert_eq!(decode(&framed(&unknown), 256), Err(WireError::TooDeep));
+    }
+
+    #[test]
+    fn a_huge_announced_list_is_refused_without_its_memory() {
+        let body =
+            [&[0x81, 0xa3], &b"HIT"[..], &[0x82, 0xa3], b"req", &[1, 0xa4], b"hits", &[0xdd, 255, 255, 255, 255]]
+                .concat();
+        assert!(matches!(decode(&framed(&body), 256), Err(WireError::Malformed(_))));
+    }
+}

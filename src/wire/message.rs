@@ -1,0 +1,464 @@
+//! The messages on TCP: sessions between a weak peer and its super peer, and chunk connections between peers.
+//!
+//! Each is a one-entry map `{KIND: {fields}}`; `req` is a request's number, chosen by the asker and unique on its
+//! connection while the request runs. PROTOCOL.md holds the table with byte vectors.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::addr::HostPort;
+use super::ids::{Md5, NodeId, Root};
+use super::record::{Cut, FileRecord, Search};
+
+/// Every message that may travel on TCP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Message {
+    /// First on every connection, from the dialler.
+    Hello(Hello),
+    /// The answer to HELLO.
+    Welcome(Welcome),
+    /// Session: who the peer is; `open` mode asks for nothing.
+    Login(Login),
+    /// Session: the login was accepted.
+    Ready(Ready),
+    /// Session: a page of the whole file list, and where chunks are served.
+    Register(Register),
+    /// Session: files that came and went.
+    Update(Update),
+    /// Session: a REGISTER or UPDATE is in the index.
+    Ack(Ack),
+    /// Session: a search begins.
+    Query(Query),
+    /// Session: some of its hits.
+    Hit(Hit),
+    /// Session: it is over.
+    Done(Done),
+    /// Session: which files are registered here, a page of them.
+    List(List),
+    /// Session: that page.
+    Files(Files),
+    /// Session: how the super peer is.
+    Status(Status),
+    /// Session: that.
+    Info(Info),
+    /// Session: are you there?
+    Ping(Ping),
+    /// Session: I am.
+    Pong(Ping),
+    /// The sender closes on purpose.
+    Bye(Bye),
+    /// Something went wrong; with `req`, only that request.
+    Error(Error),
+    /// Chunk connection: bytes are wanted.
+    Get(Get),
+    /// Chunk connection: exactly `length` raw bytes follow this frame.
+    Chunk(Chunk),
+    /// Chunk connection: chaining values are wanted.
+    Manifest(Manifest),
+    /// Chunk connection: a page of them.
+    Cvs(Cvs),
+    /// The request is not wanted any more.
+    Cancel(Cancel),
+    /// A kind that this version does not know; never sent, made by the decoder.
+    #[serde(skip)]
+    Unknown(String),
+}
+
+/// HELLO: `{v, node, boot, feat, agent}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Protocol version, major and minor.
+    #[serde(rename = "v")]
+    pub version: [u8; 2],
+    /// The sender's name.
+    pub node: NodeId,
+    /// Drawn at random when the sender started.
+    pub boot: u64,
+    /// Names of optional features; unknown ones are ignored.
+    #[serde(rename = "feat", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub features: Vec<String>,
+    /// Program and version, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent: String,
+}
+
+/// WELCOME: `{v, node, boot, feat, ping, frame, addr}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Protocol version, major and minor.
+    #[serde(rename = "v")]
+    pub version: [u8; 2],
+    /// The sender's name.
+    pub node: NodeId,
+    /// Drawn at random when the sender started.
+    pub boot: u64,
+    /// Names of optional features; unknown ones are ignored.
+    #[serde(rename = "feat", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub features: Vec<String>,
+    /// Say something at least this often, in milliseconds.
+    pub ping: u32,
+    /// Longest frame body taken after login, in bytes.
+    pub frame: u32,
+    /// The address under which the receiver is seen.
+    pub addr: HostPort,
+}
+
+/// LOGIN: `{mode, user, proof}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// `open`, the only mode of version 1.0.
+    pub mode: String,
+    /// For modes to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// For modes to come.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub proof: Option<Vec<u8>>,
+}
+
+/// READY: `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {}
+
+/// REGISTER: `{seq, port, host, files, more}`. The first page clears what the session had registered before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// Numbers the REGISTERs and UPDATEs of a session: 1, 2, 3, …
+    pub seq: u64,
+    /// The port on which the peer serves chunks.
+    pub port: u16,
+    /// The host to tell others, where the address that the super peer sees cannot be dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// A page of the whole list.
+    #[serde(deserialize_with = "list")]
+    pub files: Vec<FileRecord>,
+    /// Whether another page follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// UPDATE: `{seq, add, del}`. Removals are applied first; adding a path that is registered replaces it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// One more than the last REGISTER's or UPDATE's.
+    pub seq: u64,
+    /// Files that came or changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub add: Vec<FileRecord>,
+    /// Paths of files that went.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub del: Vec<super::record::SharePath>,
+}
+
+/// ACK: `{seq, files}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Which REGISTER or UPDATE.
+    pub seq: u64,
+    /// Files of this session that are in the index now.
+    pub files: u64,
+}
+
+/// QUERY: `{req, find: {q, k, min, max, limit}, ttl, budget}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// The asker's number for it.
+    pub req: u32,
+    /// What is looked for.
+    pub find: Search,
+    /// Hops allowed; the super peer's own setting if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+    /// Milliseconds allowed; the super peer's own setting if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u32>,
+}
+
+/// HIT: `{req, hits}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The query.
+    pub req: u32,
+    /// At least one.
+    #[serde(deserialize_with = "list")]
+    pub hits: Vec<SourceRecord>,
+}
+
+/// A file record and who serves it: `{p, s, r, a}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Where the file lies below the source's share.
+    #[serde(rename = "p")]
+    pub path: super::record::SharePath,
+    /// Length in bytes.
+    #[serde(rename = "s")]
+    pub size: u64,
+    /// BLAKE3-256 of the content.
+    #[serde(rename = "r")]
+    pub root: Root,
+    /// Where the source serves chunks.
+    #[serde(rename = "a")]
+    pub addr: HostPort,
+}
+
+/// DONE: `{req, hits, reached, complete, cut, ms}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The query.
+    pub req: u32,
+    /// Hits delivered.
+    pub hits: u32,
+    /// Super peers that searched their index, the asker's own included.
+    pub reached: u32,
+    /// Whether nothing was cut for any reason.
+    pub complete: bool,
+    /// What was cut.
+    #[serde(default)]
+    pub cut: Cut,
+    /// Milliseconds from QUERY to DONE at the super peer.
+    pub ms: u32,
+}
+
+/// LIST: `{req, after, limit}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct List {
+    /// The asker's number for it.
+    pub req: u32,
+    /// The `next` of the page before; absent for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+/// FILES: `{req, files, next}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// The LIST.
+    pub req: u32,
+    /// A page: one entry per path and content, in no promised order.
+    #[serde(deserialize_with = "list")]
+    pub files: Vec<ListedFile>,
+    /// Ask again with `after` set to this; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// A file and how many peers hold it: `{p, s, r, h}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    /// The path in the share of its holders.
+    #[serde(rename = "p")]
+    pub path: super::record::SharePath,
+    /// Length in bytes.
+    #[serde(rename = "s")]
+    pub size: u64,
+    /// BLAKE3-256 of the content.
+    #[serde(rename = "r")]
+    pub root: Root,
+    /// Peers that registered this path with this content here.
+    #[serde(rename = "h")]
+    pub holders: u32,
+}
+
+/// STATUS: `{req}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The asker's number for it.
+    pub req: u32,
+}
+
+/// INFO: `{req, agent, counts}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// The STATUS.
+    pub req: u32,
+    /// Program and version.
+    pub agent: String,
+    /// Named counters and gauges; the names may grow, none changes its meaning.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// PING and PONG: `{n}`; the answer repeats the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Any number.
+    pub n: u32,
+}
+
+/// BYE: `{why}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bye {
+    /// For people.
+    pub why: String,
+}
+
+/// ERROR: `{code, message, req}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// The request that failed; absent if it is about the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub req: Option<u32>,
+}
+
+/// The code of an ERROR: a number on the wire, whose unknown values are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ErrorCode(pub u16);
+
+impl ErrorCode {
+    /// The sender's own fault.
+    pub const INTERNAL: ErrorCode = ErrorCode(1);
+    /// The frame is no message: no MessagePack, wrong fields, trailing bytes, too deep.
+    pub const MALFORMED: ErrorCode = ErrorCode(2);
+    /// The content or request is not known here.
+    pub const NOT_FOUND: ErrorCode = ErrorCode(3);
+    /// Login or progress took too long.
+    pub const DEADLINE: ErrorCode = ErrorCode(4);
+    /// No room now; try again later or elsewhere.
+    pub const BUSY: ErrorCode = ErrorCode(5);
+    /// The file changed or cannot be read any more.
+    pub const CHANGED: ErrorCode = ErrorCode(6);
+    /// The login was rejected.
+    pub const LOGIN: ErrorCode = ErrorCode(7);
+    /// The message is known but not allowed in this state.
+    pub const ORDER: ErrorCode = ErrorCode(8);
+    /// The frame is longer than the state allows.
+    pub const TOO_LONG: ErrorCode = ErrorCode(9);
+    /// Another major version.
+    pub const VERSION: ErrorCode = ErrorCode(10);
+    /// The kind is not known; the session goes on.
+    pub const UNKNOWN_KIND: ErrorCode = ErrorCode(11);
+    /// A cap of the receiver was reached.
+    pub const LIMIT: ErrorCode = ErrorCode(12);
+    /// The pattern or range of a request makes no sense.
+    pub const BAD_REQUEST: ErrorCode = ErrorCode(13);
+}
+
+/// GET: `{req, root, off, len}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Get {
+    /// The asker's number for it.
+    pub req: u32,
+    /// The content.
+    pub root: Root,
+    /// First byte.
+    #[serde(rename = "off")]
+    pub offset: u64,
+    /// Bytes, 1 to 1 MiB, all within the content.
+    #[serde(rename = "len")]
+    pub length: u32,
+}
+
+/// CHUNK: `{req, off, len, md5}`, then `len` raw bytes outside any frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The GET.
+    pub req: u32,
+    /// First byte, as asked.
+    #[serde(rename = "off")]
+    pub offset: u64,
+    /// Bytes that follow, as asked.
+    #[serde(rename = "len")]
+    pub length: u32,
+    /// MD5 of those bytes.
+    pub md5: Md5,
+}
+
+/// MANIFEST: `{req, root, first}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The asker's number for it.
+    pub req: u32,
+    /// The content.
+    pub root: Root,
+    /// First piece of the page, counted from 0.
+    pub first: u32,
+}
+
+/// CVS: `{req, size, first, cvs}`: up to 1024 chaining values of 32 bytes, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cvs {
+    /// The MANIFEST.
+    pub req: u32,
+    /// Length of the whole content in bytes.
+    pub size: u64,
+    /// First piece of the page, as asked.
+    pub first: u32,
+    /// The values; empty for a content of one piece or none, whose root needs no manifest.
+    #[serde(with = "serde_bytes")]
+    pub cvs: Vec<u8>,
+}
+
+/// CANCEL: `{req}`. A request whose answer has begun still ends; nothing is answered to a CANCEL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The request.
+    pub req: u32,
+}
+
+impl Message {
+    /// The kind as it is written on the wire, for logs and counters.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Message::Hello(_) => "HELLO",
+            Message::Welcome(_) => "WELCOME",
+            Message::Login(_) => "LOGIN",
+            Message::Ready(_) => "READY",
+            Message::Register(_) => "REGISTER",
+            Message::Update(_) => "UPDATE",
+            Message::Ack(_) => "ACK",
+            Message::Query(_) => "QUERY",
+            Message::Hit(_) => "HIT",
+            Message::Done(_) => "DONE",
+            Message::List(_) => "LIST",
+            Message::Files(_) => "FILES",
+            Message::Status(_) => "STATUS",
+            Message::Info(_) => "INFO",
+            Message::Ping(_) => "PING",
+            Message::Pong(_) => "PONG",
+            Message::Bye(_) => "BYE",
+            Message::Error(_) => "ERROR",
+            Message::Get(_) => "GET",
+            Message::Chunk(_) => "CHUNK",
+            Message::Manifest(_) => "MANIFEST",
+            Message::Cvs(_) => "CVS",
+            Message::Cancel(_) => "CANCEL",
+            Message::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// Reads a list without believing its announced length: serde would reserve up to 1 MiB for five hostile bytes.
+pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Elements<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Elements<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = seq.next_element()? {
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+    deserializer.deserialize_seq(Elements(PhantomData))
+}
+
+/// The same for a list that may be absent.
+pub(super) fn some_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    list(deserializer).map(Some)
+}

@@ -1,0 +1,238 @@
+//! The file record and the cuts of a search: what sessions and datagrams have in common.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::ids::Root;
+use crate::config::PATH_BYTES_MAX;
+
+/// The path of a file below its share, components separated by `/`: 1 to 700 bytes of UTF-8.
+///
+/// It comes from strangers and may hold anything else (`..`, NUL, escapes): it is a label to search and to show through an
+/// escaping formatter, never a path to open.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SharePath(Box<str>);
+
+impl SharePath {
+    /// The path, if it has 1 to 700 bytes.
+    #[must_use]
+    pub fn new(path: &str) -> Option<SharePath> {
+        (1..=PATH_BYTES_MAX).contains(&path.len()).then(|| SharePath(path.into()))
+    }
+
+    /// The whole path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last component, by which files are searched; the whole path if it ends in `/`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        name_of(&self.0)
+    }
+}
+
+/// The last component of a path, or the whole path if that component is empty.
+#[must_use]
+pub fn name_of(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some((_, name)) if !name.is_empty() => name,
+        _ => path,
+    }
+}
+
+impl fmt::Debug for SharePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for SharePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SharePath, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = SharePath;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a path of 1 to {PATH_BYTES_MAX} bytes")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SharePath, E> {
+                SharePath::new(text).ok_or_else(|| E::invalid_length(text.len(), &self))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// A file that a weak peer offers. The name is the last component of the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Where the file lies below the share.
+    #[serde(rename = "p")]
+    pub path: SharePath,
+    /// Length in bytes.
+    #[serde(rename = "s")]
+    pub size: u64,
+    /// BLAKE3-256 of the content.
+    #[serde(rename = "r")]
+    pub root: Root,
+}
+
+/// Why parts of the network were not searched, counted by reason: links, or hits for `cap`. All zero: complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cut {
+    /// Links not followed because no hop was left.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ttl: u32,
+    /// Links that answered, but whose answer was not whole when the budget ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub loss: u32,
+    /// Links that gave no answer before the budget ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub budget: u32,
+    /// Links known to be down.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub down: u32,
+    /// Places where a cap on hits or on scanned entries bit.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cap: u32,
+    /// Links that refused the query because of load or a full table.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shed: u32,
+    /// Links whose tree was stale (tree mode).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stale: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if hands a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Cut {
+    /// Nothing was cut.
+    pub const NONE: Cut = Cut { ttl: 0, loss: 0, budget: 0, down: 0, cap: 0, shed: 0, stale: 0 };
+
+    /// Whether nothing was cut for any reason.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Cut::NONE
+    }
+
+    /// Adds the other's counts, each saturating.
+    pub fn add(&mut self, other: Cut) {
+        let Cut { ttl, loss, budget, down, cap, shed, stale } = other;
+        for (mine, theirs) in [
+            (&mut self.ttl, ttl),
+            (&mut self.loss, loss),
+            (&mut self.budget, budget),
+            (&mut self.down, down),
+            (&mut self.cap, cap),
+            (&mut self.shed, shed),
+            (&mut self.stale, stale),
+        ] {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+}
+
+/// What a pattern is matched against, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryKind {
+    /// All words of the pattern are words of the name, in any order and case; exact names first.
+    Words,
+    /// The name, byte for byte.
+    Exact,
+    /// The whole name matches the pattern with `*`, `?` and `[…]`, in any case.
+    Glob,
+    /// The content with this root, written as 64 hex digits.
+    Root,
+}
+
+impl QueryKind {
+    /// The kind that a bare pattern means: 64 hex digits are a root, `*?[` make a glob, anything else is words.
+    #[must_use]
+    pub fn of(pattern: &str) -> QueryKind {
+        if Root::from_hex(pattern).is_some() {
+            QueryKind::Root
+        } else if pattern.contains(['*', '?', '[']) {
+            QueryKind::Glob
+        } else {
+            QueryKind::Words
+        }
+    }
+}
+
+/// What is looked for: the same fields in a session's QUERY and in a datagram's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// The pattern, 1 to 256 bytes.
+    #[serde(rename = "q", deserialize_with = "pattern")]
+    pub pattern: String,
+    /// How the pattern is matched.
+    #[serde(rename = "k")]
+    pub kind: QueryKind,
+    /// Smallest size that counts, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<u64>,
+    /// Largest size that counts, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// Most hits wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    use crate::config::PATTERN_BYTES_MAX;
+    struct Text;
+    impl de::Visitor<'_> for Text {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a pattern of 1 to {PATTERN_BYTES_MAX} bytes")
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            if (1..=PATTERN_BYTES_MAX).contains(&text.len()) {
+                Ok(text.to_owned())
+            } else {
+                Err(E::invalid_length(text.len(), &self))
+            }
+        }
+    }
+    deserializer.deserialize_str(Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_last_component() {
+        for (path, name) in [("a/b.txt", "b.txt"), ("b.txt", "b.txt"), ("a/", "a/"), ("/", "/")] {
+            assert_eq!(SharePath::new(path).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn a_path_has_a_length() {
+        assert!(SharePath::new("").is_none());
+        assert!(SharePath::new(&"x".repeat(701)).is_none());
+        assert!(SharePath::new(&"x".repeat(700)).is_some());
+    }
+
+    #[test]
+    fn a_bare_pattern_tells_its_kind() {
+        assert_eq!(QueryKind::of(&"0f".repeat(32)), QueryKind::Root);
+        assert_eq!(QueryKind::of("*.flac"), QueryKind::Glob);
+        assert_eq!(QueryKind::of("blue train"), QueryKind::Words);
+    }
+}
