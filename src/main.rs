@@ -1,1 +1,2 @@
+//! The `sprat` binary.
 fn main() {}
