@@ -7,6 +7,8 @@
 pub mod command;
 pub mod disk;
 pub mod event;
+pub mod index;
+pub mod search;
 
 use std::net::SocketAddr;
 
