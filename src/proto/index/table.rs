@@ -281,7 +281,7 @@ fn low(hash: u64) -> u32 {
 }
 
 fn ideal(hash: u32, slots: usize) -> usize {
-    usize::try_from(u64::from(hash) * slots as u64 >> 32).expect("below the number of slots")
+    usize::try_from((u64::from(hash) * slots as u64) >> 32).expect("below the number of slots")
 }
 
 fn next(at: usize, slots: usize) -> usize {
@@ -325,7 +325,7 @@ mod tests {
         let mut state = 3;
         for _ in 0..40_000 {
             let key = random(&mut state) % 300;
-            let hash = (key << 57 & (3 << 58)) | u64::from(u32::MAX) - key * 1000;
+            let hash = ((key << 57) & (3 << 58)) | (u64::from(u32::MAX) - key * 1000);
             let id = u32::try_from(random(&mut state) % 50).unwrap();
             if random(&mut state) % 5 < 2 {
                 assert_eq!(table.insert(hash, id), model.entry(hash).or_default().insert(id));

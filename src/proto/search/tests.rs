@@ -169,7 +169,7 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
         let mut index = Index::with_seed(seed);
         let holders: Vec<HolderId> = (1..5).map(|n| index.add_holder(addr(n))).collect();
         let mut model: BTreeSet<(u16, String, u64)> = BTreeSet::new();
-        let mut change =
+        let change =
             |index: &mut Index, model: &mut BTreeSet<(u16, String, u64)>, below: &mut dyn FnMut(u64) -> u64| {
                 let at = usize::try_from(below(4)).unwrap();
                 let (holder, port) = (holders[at], u16::try_from(at + 1).unwrap());
