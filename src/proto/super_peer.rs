@@ -81,7 +81,7 @@ pub struct SuperPeer {
     entropy: Box<dyn Entropy>,
     sessions: Sessions,
     index: Index,
-    links: Links,
+    pub(super) links: Links,
     flood: Flood,
     timers: Timers<Reason>,
     counters: Counters,
@@ -249,7 +249,8 @@ impl SuperPeer {
     }
 
     fn on_link_message(&mut self, now: Time, link: LinkId, proven: bool, message: LinkMessage) {
-        if !matches!(message, LinkMessage::Hello(_)) && !(proven && self.links.is_up(link)) {
+        let may_speak = proven && self.links.is_up(link);
+        if !may_speak && !matches!(message, LinkMessage::Hello(_)) {
             return self.counters.add(Count::DatagramUnproven);
         }
         let count = match &message {
