@@ -5,10 +5,18 @@
 //! Payload bytes never enter: the machines speak of extents and digests.
 
 pub mod command;
+pub mod counters;
 pub mod disk;
 pub mod event;
+mod flood;
 pub mod index;
+mod link;
 pub mod search;
+mod session;
+pub mod super_peer;
+#[cfg(test)]
+mod testnet;
+pub mod timers;
 
 use std::net::SocketAddr;
 
