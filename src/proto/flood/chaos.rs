@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
-use crate::proto::{ConnId, Entropy, Input, Role};
+use crate::proto::{ConnId, Entropy, Input};
 use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, Packer};
 use crate::wire::message::{Cancel, List, Ping, Query, Update};
 use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, QueryId, SharePath};
