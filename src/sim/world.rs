@@ -19,7 +19,7 @@ use super::fault::{Fault, Flight};
 use super::node::{Machine, Node};
 use super::random::Random;
 use super::tcp::{Link, Segment};
-use crate::config::{CHUNK_PORT, SUPER_PORT};
+use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SUPER_PORT};
 use crate::proto::event::Outcome;
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
@@ -280,7 +280,7 @@ impl World {
                 boot: random.next_u64(),
                 supers: supers.clone(),
                 offer: Some(Offer { port: CHUNK_PORT, host: None }),
-                connect_timeout: Duration::from_secs(3600),
+                connect_timeout: CONNECT_TIMEOUT,
                 agent: "sim".into(),
             };
             Machine::Weak(Box::new(WeakPeer::new(config, Box::new(random))))
@@ -305,14 +305,17 @@ impl World {
         self.disk_says(node, DiskDone::Share { added, removed: Vec::new() });
     }
 
-    /// Takes a file out of the share of a node.
+    /// Takes a file out of the share of a node; says whether it was there.
     ///
     /// # Panics
-    /// If it was not there.
-    pub fn unshare(&mut self, node: usize, path: &str) {
+    /// If the path is none.
+    pub fn unshare(&mut self, node: usize, path: &str) -> bool {
         let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
-        assert!(self.nodes[node].disk.take(&path), "only what is shared is taken out");
-        self.disk_says(node, DiskDone::Share { added: Vec::new(), removed: vec![path] });
+        let there = self.nodes[node].disk.take(&path);
+        if there {
+            self.disk_says(node, DiskDone::Share { added: Vec::new(), removed: vec![path] });
+        }
+        there
     }
 
     /// From now on the node serves wrong bytes for a content: one bit wrong in each of these bytes, with the MD5 of the wrong ones.
