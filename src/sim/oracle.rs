@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
+use crate::error::Exit;
 use crate::proto::search::{Scan, Step};
 use crate::proto::{ClientEvent, ClientId, Command};
 use crate::wire::{Cut, HostPort, Root, Search};
@@ -74,7 +75,11 @@ impl Watch {
     pub fn judge(&self, world: &World) -> Option<Verdict> {
         let asked = world.asked(self.client);
         let outcome = asked.outcome().expect("a query is judged when it is over");
-        let complete = outcome.complete?;
+        let complete = outcome.complete.unwrap_or(false);
+        if outcome.exit != Exit::Ok.code() && outcome.exit != Exit::NotFound.code() {
+            assert!(!complete, "what failed is not complete: {outcome:?}");
+            return None;
+        }
         let (cut, reached) = (outcome.cut.unwrap_or_default(), outcome.reached.unwrap_or(0));
         let mut hits = BTreeSet::new();
         for (_, event) in &asked.events {
