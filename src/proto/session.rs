@@ -118,6 +118,8 @@ pub(super) struct Sessions {
     half_open_len: usize,
     /// Queries of sessions that have gone.
     abandoned: Vec<WaveKey>,
+    /// Whether files were taken out of the index by the whole list.
+    untidied: bool,
 }
 
 impl Sessions {
@@ -278,6 +280,11 @@ impl Sessions {
         std::mem::take(&mut self.abandoned)
     }
 
+    /// Whether the index has something to tidy since the last call.
+    pub(super) fn take_untidied(&mut self) -> bool {
+        std::mem::take(&mut self.untidied)
+    }
+
     /// Says BYE everywhere and closes.
     pub(super) fn close_all(&mut self, why: &str, cx: &mut Cx<'_>) {
         for index in 0..self.slots.len() {
@@ -420,7 +427,9 @@ impl Sessions {
         if port == 0 && !files.is_empty() {
             return Err(Fault::request("files are registered, but no port to fetch them from"));
         }
+        let mut untidied = false;
         if session.state == State::Open {
+            untidied = session.holder.is_some();
             match address(session.ip, host.as_deref(), port)? {
                 None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
                 Some(addr) => match session.holder {
@@ -436,6 +445,7 @@ impl Sessions {
         session.state = if more { State::Registering } else { State::Open };
         session.insert(files, cx)?;
         session.acknowledge(conn, cx);
+        self.untidied |= untidied;
         Ok(())
     }
 
@@ -488,10 +498,12 @@ impl Sessions {
         let session = self.session_mut(conn).expect("the caller has looked it up");
         let was_half_open = session.state.is_half_open();
         session.state = State::Closing;
-        if let Some(holder) = session.holder.take() {
-            cx.index.remove_holder(holder);
-        }
+        let holder = session.holder.take();
         let queries = session.queries.take();
+        if let Some(holder) = holder {
+            cx.index.remove_holder(holder);
+            self.untidied = true;
+        }
         self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(|(_, key)| key));
         if was_half_open {
             self.leave_half_open(cx);

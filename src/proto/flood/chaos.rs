@@ -147,7 +147,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
         }
         6 => {
             let dup = below(random, 4) == 0;
-            LinkMessage::Done(LinkDone { id, ttl, hits: edge(random), reached: edge(random), cut, dup })
+            LinkMessage::Done(LinkDone { id, ttl, hits: edge(random), reached: edge(random), cut, dup, more: false })
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),
