@@ -453,3 +453,61 @@ fn one_seed_makes_one_run() {
     };
     assert_eq!(run(), run());
 }
+
+/// Sources of every manner come and go; one is honest and stays. Whatever happens, the right bytes are published.
+#[test]
+fn one_honest_source_is_enough_whatever_the_others_do() {
+    let manners = [
+        Manner::Honest,
+        Manner::Lies,
+        Manner::Damaged(1),
+        Manner::Damaged(9),
+        Manner::WrongMd5,
+        Manner::WrongManifest,
+        Manner::StallsAfter(0),
+        Manner::StallsAfter(2),
+        Manner::NotFound,
+        Manner::OtherRange,
+        Manner::Busy,
+    ];
+    let mut dropped = 0;
+    let mut lost = 0;
+    for seed in 1..=60_u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut draw = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % below as u64).unwrap()
+        };
+        let rates = [SLOW / 4, SLOW, 4 * SLOW, FAST];
+        let mut world = World::new(1, 3 * MIB + draw(4 * MIB as usize) as u64);
+        let honest = draw(4);
+        for index in 0..4 {
+            let manner = if index == honest { Manner::Honest } else { manners[draw(manners.len())] };
+            world.source(manner, rates[draw(rates.len())]);
+        }
+        world.get();
+        for _ in 0..draw(6) {
+            world.run_for(Duration::from_millis(draw(3000) as u64));
+            let index = draw(4);
+            if index == honest {
+                continue;
+            }
+            if world.sources[index].1.alive {
+                world.kill_source(index);
+            } else {
+                world.sources[index].1.alive = true;
+            }
+        }
+        let outcome = world.outcome();
+        assert!(outcome.ok, "seed {seed}: {outcome:?}");
+        assert!(world.published.as_ref() == Some(&world.content.bytes), "seed {seed}: the published bytes differ");
+        world.assert_no_leak();
+        let reports = outcome.sources.unwrap();
+        assert_ne!(reports[honest].state, SourceState::Dropped, "seed {seed}: {:?}", reports[honest]);
+        dropped += reports.iter().filter(|report| report.state == SourceState::Dropped).count();
+        lost += reports.iter().filter(|report| report.state == SourceState::Lost).count();
+    }
+    assert!(dropped > 20 && lost > 10, "{dropped} dropped, {lost} lost: nothing was exercised");
+}
