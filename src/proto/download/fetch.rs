@@ -6,7 +6,8 @@ use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
 use super::{SourceIndex, give_up};
 use crate::config::{
-    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCES_MAX, WRITES_PENDING_MAX,
+    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER,
+    WRITES_PENDING_MAX,
 };
 use crate::proto::desk::{Desk, Owner};
 use crate::proto::disk::DiskWork;
@@ -64,6 +65,12 @@ impl Transfer {
         self.release(desk, index);
         self.sources[index].lied = lied;
         self.short_of_sources = true;
+        if lied {
+            desk.warn(format!(
+                "{} is dropped as a source of {:?}: it {why}",
+                self.sources[index].addr, self.order.name
+            ));
+        }
         self.set_state(desk, index, SourceState::Dropped, Some(why.to_owned()));
         self.pump(desk);
     }
@@ -176,7 +183,9 @@ impl Transfer {
     fn steal(&mut self, desk: &mut Desk, index: SourceIndex) -> Option<u32> {
         let rates: Vec<u64> = self.sources.iter().filter_map(|source| source.rate).collect();
         let mean = (!rates.is_empty()).then(|| rates.iter().sum::<u64>() / rates.len() as u64);
-        let mine = |piece| self.sources[index].rate.map(|rate| time_for(u64::from(self.picker.length(piece)), rate));
+        let rate = self.sources[index].rate;
+        // A newcomer is given the benefit of the doubt against those who are slow anyway.
+        let mine = |piece| rate.map_or(STALL_AFTER, |rate| time_for(u64::from(self.picker.length(piece)), rate));
         let left = |holder: SourceIndex, piece| self.sources[holder].time_until(piece, mean);
         let (piece, holder) = self.picker.theft(index, mine, left)?;
         let victim = &self.sources[holder];
@@ -190,6 +199,22 @@ impl Transfer {
             self.picker.release(piece, holder);
         }
         self.picker.claim(piece, index).then_some(piece)
+    }
+
+    /// What a stalled source has not begun goes back, if there is somebody else to send it.
+    pub(super) fn relieve(&mut self, desk: &mut Desk, index: SourceIndex) {
+        let helped = self.sources.iter().any(|source| source.state == SourceState::Active);
+        if !helped || !matches!(self.phase, Phase::Fetching) {
+            return;
+        }
+        let outstanding = self.sources[index].requests.iter().filter(|(_, request)| request.is_outstanding());
+        let waiting: Vec<_> = outstanding.skip(1).map(|(req, request)| (*req, request.wanted)).collect();
+        for (req, wanted) in waiting {
+            self.cancel(desk, index, req);
+            if let Wanted::Piece(piece) = wanted {
+                self.picker.release(piece, index);
+            }
+        }
     }
 
     fn ask(&mut self, desk: &mut Desk, index: SourceIndex, wanted: Wanted) {
@@ -292,7 +317,7 @@ impl Transfer {
             return self.drop_source(desk, index, false, "answered a manifest request with a chunk");
         };
         if (chunk.offset, chunk.length) != (self.picker.offset(piece), self.picker.length(piece)) {
-            return self.drop_source(desk, index, false, "answered with another range than was asked for");
+            return self.drop_source(desk, index, true, "answered with another range than was asked for");
         }
         request.md5 = Some(chunk.md5);
         source.progress_at = desk.now;
