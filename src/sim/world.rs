@@ -369,13 +369,17 @@ impl World {
         }
     }
 
-    /// The super peers that can be reached from this one over configured links, itself included.
+    /// The super peers within so many hops of this one over configured links, itself included.
     #[must_use]
-    pub fn component(&self, super_peer: usize) -> BTreeSet<usize> {
+    pub fn within(&self, super_peer: usize, hops: usize) -> BTreeSet<usize> {
         let mut reached = BTreeSet::from([super_peer]);
         let mut edge = vec![super_peer];
-        while let Some(node) = edge.pop() {
-            edge.extend(self.nodes[node].neighbors.iter().copied().filter(|other| reached.insert(*other)));
+        for _ in 0..hops {
+            let neighbors = edge.iter().flat_map(|node| &self.nodes[*node].neighbors).copied();
+            edge = neighbors.filter(|other| reached.insert(*other)).collect();
+            if edge.is_empty() {
+                break;
+            }
         }
         reached
     }
