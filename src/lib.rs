@@ -1,5 +1,6 @@
 //! sprat
 pub mod config;
+pub mod disk;
 pub mod error;
 pub mod proto;
 pub mod time;
