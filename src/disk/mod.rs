@@ -4,6 +4,9 @@
 //! transfers (chunks, digests, pieces) go before background work (scanning and hashing the share, re-hashing a part file),
 //! which is done in slices. Nothing here knows a socket, and no error of a file ends the thread.
 
+mod beneath;
+mod hash;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
