@@ -5,7 +5,12 @@
 //! which is done in slices. Nothing here knows a socket, and no error of a file ends the thread.
 
 mod beneath;
+mod cache;
 mod hash;
+mod index;
+mod scan;
+mod share;
+mod watch;
 
 use std::fs::File;
 use std::path::PathBuf;
