@@ -79,12 +79,7 @@ pub(super) fn piece_length(size: u64, piece: u64) -> usize {
 }
 
 /// Reads exactly `length` bytes into the buffer, which is reused; `UnexpectedEof` if the file has become shorter.
-pub(super) fn read_range<'b>(
-    file: &File,
-    offset: u64,
-    length: usize,
-    buffer: &'b mut Vec<u8>,
-) -> io::Result<&'b [u8]> {
+pub(super) fn read_range<'b>(file: &File, offset: u64, length: usize, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
     if buffer.len() < length {
         buffer.resize(length, 0);
     }

@@ -46,7 +46,9 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Settling { due: Instant },
+    Settling {
+        due: Instant,
+    },
     Ready,
     Offered(Root),
     /// It could not be read; it is tried again when something happens to it.

@@ -163,8 +163,10 @@ mod tests {
 
     #[test]
     fn random_names_keep_every_promise() {
-        let parts =
-            [".", "..", " ", "-", "/", "\\", "\0", "con", "NUL", "com7", ".part", ".map", "ä", "\u{202e}", "x", "1", "*", "💾"];
+        let parts = [
+            ".", "..", " ", "-", "/", "\\", "\0", "con", "NUL", "com7", ".part", ".map", "ä", "\u{202e}", "x", "1",
+            "*", "💾",
+        ];
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut draw = |n: usize| {
             state ^= state << 13;
