@@ -19,6 +19,9 @@ const DEPARTED_KEPT: Duration = Duration::from_secs(5);
 /// Digests kept so, at most; files of a larger move are hashed again.
 const DEPARTED_MAX: usize = 100_000;
 
+/// How much later than due a settled file may be found so: files that settle one after the other cost few wake-ups.
+const SETTLED_SLACK: Duration = Duration::from_millis(20);
+
 /// How a file came to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sight {
@@ -101,7 +104,7 @@ impl Index {
 
     /// When [`Index::mature`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let settling = self.settling.first().map(|(due, _)| *due);
+        let settling = self.settling.first().map(|(due, _)| *due + SETTLED_SLACK);
         [settling, self.departed_until].into_iter().flatten().min()
     }
 
@@ -396,7 +399,7 @@ mod tests {
         index.saw("young", stamp(2, 1), Sight::Scan { now, age: SHARE_QUIET / 4 }, &mut cache);
         index.mature(now);
         assert_eq!(&*index.next_ready().unwrap().0, "old");
-        assert_eq!(index.deadline(), Some(now + SHARE_QUIET * 3 / 4));
+        assert_eq!(index.deadline(), Some(now + SHARE_QUIET * 3 / 4 + SETTLED_SLACK));
     }
 
     #[test]

@@ -16,7 +16,8 @@ const ENTRIES_PER_SLICE: usize = 1000;
 
 /// A walk through one folder and all below it.
 pub(super) struct Scan {
-    top: String,
+    /// Where it begins; empty for the whole share.
+    pub(super) top: String,
     begun: bool,
     folders: VecDeque<String>,
     open: Option<(String, Dir)>,

@@ -114,6 +114,7 @@ impl Share {
 
     /// A new watcher and a full scan: everything before counts as lost.
     fn arm(&mut self) {
+        log::debug!("arming a watcher");
         self.unwatched = false;
         self.watch = match Watch::new(&self.path, (self.tell)()) {
             Ok(watch) => Some(watch),
@@ -260,6 +261,7 @@ impl Share {
 
     fn scan_over(&mut self, scan: &Scan) {
         let now = Instant::now();
+        log::debug!("scanned {}: {} files of the share are offered", printable(&scan.top), self.index.offered());
         if scan.is_full() {
             self.scanned_at = Some(now);
             if self.warned != (scan.not_utf8, scan.too_long) {
