@@ -184,18 +184,27 @@ impl Index {
 
     /// Nothing that could be shared is at this path; with a folder goes what was below it.
     pub(super) fn gone(&mut self, path: &str, now: Instant) {
-        let below: Vec<Arc<str>> = self.below(path).map(|(path, _)| path.clone()).collect();
-        for path in below.iter().map(|path| &**path).chain([path]) {
-            let Some(entry) = self.files.get(path) else { continue };
-            if let State::Offered(root) = entry.state
-                && self.departed.len() < DEPARTED_MAX
-            {
-                self.departed.insert(entry.stamp.identity(), (root, entry.stamp));
-                self.departed_until = Some(now + DEPARTED_KEPT);
-            }
-            let path = self.withdraw(path);
-            self.files.remove(&path);
+        self.gone_below(path, now);
+        self.gone_file(path, now);
+    }
+
+    /// There is no folder at this path (any more).
+    pub(super) fn gone_below(&mut self, folder: &str, now: Instant) {
+        let below: Vec<Arc<str>> = self.below(folder).map(|(path, _)| path.clone()).collect();
+        below.iter().for_each(|path| self.gone_file(path, now));
+    }
+
+    /// There is no file at this path (any more).
+    pub(super) fn gone_file(&mut self, path: &str, now: Instant) {
+        let Some(entry) = self.files.get(path) else { return };
+        if let State::Offered(root) = entry.state
+            && self.departed.len() < DEPARTED_MAX
+        {
+            self.departed.insert(entry.stamp.identity(), (root, entry.stamp));
+            self.departed_until = Some(now + DEPARTED_KEPT);
         }
+        let path = self.withdraw(path);
+        self.files.remove(&path);
     }
 
     fn below<'s>(&'s self, folder: &str) -> impl Iterator<Item = (&'s Arc<str>, &'s Entry)> + use<'s> {
@@ -321,6 +330,34 @@ pub(super) enum Skipped {
     Hidden,
     NotUtf8,
     TooLong,
+}
+
+/// How many files or folders can never be shared, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SkippedCount {
+    pub(super) not_utf8: usize,
+    pub(super) too_long: usize,
+}
+
+impl SkippedCount {
+    pub(super) fn count(&mut self, skipped: Skipped) {
+        match skipped {
+            Skipped::Hidden => {}
+            Skipped::NotUtf8 => self.not_utf8 += 1,
+            Skipped::TooLong => self.too_long += 1,
+        }
+    }
+
+    /// One line per reason, if there is any to tell.
+    pub(super) fn warn(self, which: &str) {
+        if self.not_utf8 > 0 {
+            log::warn!("{} {which}files or folders are not shared: their names are not UTF-8", self.not_utf8);
+        }
+        if self.too_long > 0 {
+            let max = PATH_BYTES_MAX;
+            log::warn!("{} {which}files or folders are not shared: paths of more than {max} bytes", self.too_long);
+        }
+    }
 }
 
 /// The name of one entry of a folder of the share, if it may be shared.
@@ -468,6 +505,19 @@ mod tests {
         assert_eq!((added.len(), removed.len()), (2, 1));
         assert_eq!(told(&mut index).0, ["f3", "f4"]);
         assert!(index.take_news(3).is_none());
+    }
+
+    #[test]
+    fn a_file_and_a_folder_of_one_name_do_not_take_each_other_along() {
+        let now = Instant::now();
+        let (mut index, mut cache) = offering(now);
+        index.saw("a", stamp(2, 1), Sight::Scan { now, age: OLD }, &mut cache);
+        index.offer("a", stamp(2, 1), root(2));
+        told(&mut index);
+        index.gone_file("a", now);
+        assert_eq!(told(&mut index), (vec![], vec!["a".to_owned()]));
+        index.gone_below("a", now);
+        assert_eq!(told(&mut index), (vec![], vec!["a/x".to_owned()]));
     }
 
     #[test]

@@ -158,6 +158,8 @@ impl Worker {
         {
             share.slice(&mut self.buffer);
             worked = true;
+        } else if let Some(share) = &mut self.share {
+            share.rest();
         }
         if now >= self.news_at {
             self.tell_news(now);

@@ -71,6 +71,18 @@ fn new_renamed_changed_and_deleted_files_are_told() {
 }
 
 #[test]
+fn a_file_may_become_a_folder_and_the_other_way_round() {
+    let mut rig = Rig::with(&[("a", b"file"), ("b/x", b"below")]);
+    fs::remove_file(rig.path("a")).unwrap();
+    fs::create_dir(rig.path("a")).unwrap();
+    fs::write(rig.path("a/y"), "new").unwrap();
+    let away = tempfile::tempdir_in(rig.share.path().parent().unwrap()).unwrap();
+    fs::rename(rig.path("b"), away.path().join("b")).unwrap();
+    fs::write(rig.path("b"), "now a file").unwrap();
+    rig.until(|offered| offered.keys().eq(["a/y", "b"]));
+}
+
+#[test]
 fn a_tree_that_is_made_or_moved_in_at_once_is_found_whole() {
     let mut rig = Rig::empty();
     let elsewhere = tempfile::tempdir_in(rig.share.path().parent().unwrap()).unwrap();
