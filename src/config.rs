@@ -197,6 +197,8 @@ pub const DIAL_ADDRESSES_MAX: usize = 8;
 pub const CONTROL_CLIENTS_MAX: usize = 64;
 /// Commands that run at once on one control connection; one more ends at once with exit 2.
 pub const CONTROL_COMMANDS_MAX: usize = 64;
+/// Lines taken from control connections per turn, all together.
+pub const CONTROL_LINES_PER_TURN: usize = 64;
 /// Bytes queued towards one control connection; a reader that lets it fill up is closed.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Receive buffer asked for the UDP socket, in bytes: a burst of a turn's datagrams must fit.
