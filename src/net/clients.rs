@@ -19,7 +19,8 @@ impl Net {
         if last {
             client.running = client.running.saturating_sub(1);
         }
-        if !client.queue(line) && !(client.flush() && client.queue(line)) {
+        let queued = client.queue(line) || client.flush() && client.queue(line);
+        if !queued {
             self.counters.control_refused += 1;
             self.client_gone(id);
             return;

@@ -142,9 +142,11 @@ fn share_of(now: Time, until: Time, others: usize) -> Time {
 }
 
 fn words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".into(),
-        io::ErrorKind::TimedOut => "no answer in time".into(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        "nothing listens there (connection refused)".into()
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        "no answer in time".into()
+    } else {
+        error.to_string()
     }
 }

@@ -106,17 +106,15 @@ pub(super) fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Resu
 
 /// The failure of a bind, for people.
 pub(super) fn cannot_listen(addr: SocketAddr, what: &str, error: &io::Error) -> Failure {
-    let message = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!("{addr}{what} is in use; choose another port with --listen or stop the other program")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            format!("{addr}{what} is no address of this machine; choose one that is with --listen")
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{addr}{what} may not be listened on by this user; choose a port above 1023 with --listen")
-        }
-        _ => format!("cannot listen on {addr}{what}: {error}; choose another address with --listen"),
+    let kind = error.kind();
+    let message = if kind == io::ErrorKind::AddrInUse {
+        format!("{addr}{what} is in use; choose another port with --listen or stop the other program")
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        format!("{addr}{what} is no address of this machine; choose one that is with --listen")
+    } else if kind == io::ErrorKind::PermissionDenied {
+        format!("{addr}{what} may not be listened on by this user; choose a port above 1023 with --listen")
+    } else {
+        format!("cannot listen on {addr}{what}: {error}; choose another address with --listen")
     };
     Failure::new(Exit::Unreachable, message)
 }

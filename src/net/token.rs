@@ -10,7 +10,7 @@ const INDEX_MASK: usize = (1 << HALF) - 1;
 const CONTROL_BIT: usize = 1 << (usize::BITS - 1);
 /// The bits of a generation that a token has room for.
 #[expect(clippy::cast_possible_truncation, reason = "at most 31 bits")]
-pub(super) const GENERATION_MASK: u32 = (CONTROL_BIT - 1 >> HALF) as u32;
+pub(super) const GENERATION_MASK: u32 = ((CONTROL_BIT - 1) >> HALF) as u32;
 
 pub(super) const WAKER: Token = Token(INDEX_MASK);
 pub(super) const LISTENER: Token = Token(INDEX_MASK - 1);
