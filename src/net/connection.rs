@@ -197,6 +197,12 @@ impl Connection {
         self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
     }
 
+    /// Bytes of buffers that it owns, for tests.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.held.capacity() + self.send.buffer_bytes()
+    }
+
     // ---- reading -------------------------------------------------------------------------------------------------
 
     /// Begins this connection's share of the turn.

@@ -27,6 +27,8 @@ mod resolver;
 mod send_queue;
 mod sendfile;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 mod transport;
 mod udp;

@@ -355,8 +355,12 @@ impl Net {
             }
             Step::Rest => {
                 self.current = None;
+                // What is to be written arms its own deadline once it has been tried.
+                let to_be_written = conn.dirty;
                 self.requeue(id);
-                self.arm(id);
+                if !to_be_written {
+                    self.arm(id);
+                }
                 None
             }
             Step::Closed(why) => {
