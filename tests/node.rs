@@ -1,4 +1,9 @@
 //! The loop on real sockets with a machine that only echoes: what goes in, what comes out, and how it ends.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    reason = "a test names what it waits for; children speak"
+)]
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -211,7 +216,7 @@ fn a_host_that_stops_chooses_the_exit() {
 #[test]
 fn a_machine_that_cannot_go_on_ends_the_loop_with_its_failure() {
     let node = Running::start(options());
-    let search = sprat::control::parse_command(r#"{"cmd":"query","search":{"q":"x"}}"#).unwrap();
+    let search = sprat::control::parse_command(r#"{"cmd":"query","search":{"q":"x","k":"words"}}"#).unwrap();
     node.handle.command(ClientId(1), search);
     assert_eq!(node.end(), Err(Failure::new(Exit::Disk, "the test ends here")));
 }
