@@ -354,6 +354,21 @@ fn a_client_that_goes_takes_its_commands_along() {
 }
 
 #[test]
+fn a_command_that_runs_when_the_node_ends_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.sock");
+    let node = controlled(&path);
+    let (mut writer, mut reader) = control(&path);
+    writeln!(writer, "{}", command_line(&Command::Status)).unwrap();
+    writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+    assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
+    assert!(done(Exit::Ok)(&next_event(&mut reader)));
+    node.handle.shutdown();
+    assert!(done(Exit::Unreachable)(&next_event(&mut reader)));
+    assert_eq!(node.end(), Ok(Exit::Ok));
+}
+
+#[test]
 fn the_socket_of_a_dead_process_is_replaced_and_ours_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.sock");

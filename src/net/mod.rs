@@ -26,6 +26,7 @@ mod reactor;
 mod resolver;
 mod send_queue;
 mod sendfile;
+mod signals;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
 
 use super::buffers::Buffers;
 use super::connection::{Connection, Phase, Scratch, Step};
@@ -17,6 +15,7 @@ use super::control::{ControlClient, ControlListener};
 use super::deadlines::{Deadlines, Due};
 use super::listener::{Accepting, Listener, bind_tcp, cannot_listen};
 use super::resolver::Resolver;
+use super::signals::Caught;
 use super::table::Table;
 use super::transport::Transport;
 use super::udp::Datagrams;
@@ -39,7 +38,7 @@ pub struct Net {
     poll: Poll,
     events: Events,
     alarm: Alarm,
-    signals: Signals,
+    signals: Caught,
     listener: Option<Listener>,
     listen_addr: Option<SocketAddr>,
     pub(super) datagrams: Option<Datagrams>,
@@ -92,8 +91,8 @@ impl Net {
         let poll = Poll::new().map_err(|error| internal("the poll", &error))?;
         let waker = Waker::new(poll.registry(), token::WAKER).map_err(|error| internal("the poll's waker", &error))?;
         let alarm = Alarm(Arc::new(waker));
-        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| internal("the signals", &error))?;
-        register(&poll, &mut signals, token::SIGNALS, "the signals")?;
+        let mut signals = Caught::open().map_err(|error| internal("the signals", &error))?;
+        register(&poll, &mut signals.0, token::SIGNALS, "the signals")?;
         let (listener, datagrams) = bind(options)?;
         let control = options.control.as_deref().map(ControlListener::bind).transpose()?;
         let mut net = Net {
@@ -238,7 +237,7 @@ impl Net {
                 }
             }
             token::SIGNALS => {
-                let caught: Vec<i32> = self.signals.pending().collect();
+                let caught: Vec<i32> = self.signals.0.pending().collect();
                 self.arrivals.extend(caught.into_iter().map(Arrival::Signal));
             }
             token::CONTROL_LISTENER => {
@@ -544,9 +543,10 @@ impl Net {
         }
     }
 
-    /// No connection is accepted from here on.
+    /// No connection is accepted from here on, and no client of the control socket, whose file is removed.
     pub fn stop_listening(&mut self) {
         self.listener = None;
+        self.control = None;
     }
 
     fn resume_accepting(&mut self) {
