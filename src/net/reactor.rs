@@ -62,6 +62,10 @@ pub struct Net {
     pub(super) current: Option<ConnId>,
     scratch: Scratch,
     pub(super) buffers: Buffers,
+    /// Chunk buffers in use, here and above.
+    pub(super) chunks_out: usize,
+    /// Connections whose chunk waits for a buffer.
+    pub(super) starved: VecDeque<ConnId>,
     /// Connections with something to write; every one at most once.
     dirty: Vec<ConnId>,
     /// Slots to be freed at the end of the turn.
@@ -119,6 +123,8 @@ impl Net {
             current: None,
             scratch: Scratch::new(READ_SCRATCH_BYTES),
             buffers: Buffers::default(),
+            chunks_out: 0,
+            starved: VecDeque::new(),
             dirty: Vec::new(),
             graves: Vec::new(),
             accepts_left: 0,
@@ -350,6 +356,7 @@ impl Net {
             }
             Step::Chunk(incoming) => {
                 let super::connection::Incoming { req, plan, verify, bytes, .. } = *incoming;
+                let bytes = bytes.expect("a chunk gets whole in its buffer");
                 Some(Arrival::Payload { conn: id, req, bytes, plan, verify })
             }
             Step::Rest => {
@@ -594,16 +601,11 @@ impl Net {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        match std::mem::replace(&mut conn.phase, Phase::Dead) {
-            Phase::Dead => return,
-            Phase::Receiving(incoming) => self.buffers.put_chunk(incoming.bytes),
-            Phase::Connecting(_)
-            | Phase::Open
-            | Phase::ChunkAnnounced
-            | Phase::Deaf
-            | Phase::Closing { .. }
-            | Phase::Lingering { .. } => {}
+        let ended = std::mem::replace(&mut conn.phase, Phase::Dead);
+        if matches!(ended, Phase::Dead) {
+            return;
         }
+        self.release_of(ended);
         match why {
             CloseReason::SlowConsumer => self.counters.slow_consumers += 1,
             CloseReason::SlowFrame => self.counters.slow_frames += 1,

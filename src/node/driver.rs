@@ -164,7 +164,10 @@ impl<'a, R: Role> Driver<'a, R> {
             }
             Arrival::Payload { conn, req, bytes, plan, verify } => match &self.disk {
                 Some(disk) => disk.submit(Job::Digest { conn, req, bytes, plan, verify }),
-                None => log::error!("a chunk came to a node without a disk"),
+                None => {
+                    log::error!("a chunk came to a node without a disk");
+                    self.net.release(Some(bytes));
+                }
             },
             Arrival::PayloadSent { conn, req } => self.feed(Input::PayloadSent { conn, req }),
             Arrival::Closed { conn, why } => {
@@ -184,8 +187,8 @@ impl<'a, R: Role> Driver<'a, R> {
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Done { done, file, spare } => {
-                if let Some(spare) = spare {
-                    self.net.recycle(spare);
+                if matches!(done, DiskDone::PieceWritten { .. }) {
+                    self.net.release(spare);
                 }
                 if let (DiskDone::ChunkReady { conn, req, .. }, Some(file)) = (&done, file)
                     && self.net.is_open(*conn)
@@ -292,7 +295,7 @@ impl<'a, R: Role> Driver<'a, R> {
         let bytes = match &work {
             DiskWork::DropPayload { payload } => {
                 if let Some(bytes) = self.payloads.remove(payload) {
-                    self.net.recycle(bytes);
+                    self.net.release(Some(bytes));
                 }
                 return;
             }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use super::*;
-use crate::config::CHUNK_BYTES_MAX;
+use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX};
 use crate::proto::{HashPlan, Verify};
 use crate::wire::Md5;
 use crate::wire::message::Chunk;
@@ -165,6 +165,7 @@ fn closing_in_the_middle_of_a_chunk_is_clean() {
         });
     }
     assert_eq!(why, Some(CloseReason::Asked));
+    assert_eq!(rig.net.chunks_out, 0, "the buffer came back");
     assert_eq!(reader.join().unwrap(), 0);
 }
 
@@ -175,4 +176,31 @@ fn a_payload_that_nobody_announced_ends_the_connection() {
     receive(&mut rig.net, conn, 10);
     assert_eq!(rig.until_closed(conn), CloseReason::Failed);
     drop(client);
+}
+
+#[test]
+fn a_chunk_without_a_buffer_waits_for_one() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    rig.net.chunks_out = CHUNK_BUFFERS_MAX;
+    let mut bytes = bytes_of(&[chunk(10)]);
+    bytes.extend_from_slice(b"0123456789");
+    write(&mut client, &bytes);
+    rig.until(|net, arrival| match arrival {
+        Arrival::Message { .. } => {
+            receive(net, conn, 10);
+            Some(())
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    rig.settle();
+    rig.net.release(None);
+    let payload = rig.until(|_, arrival| match arrival {
+        Arrival::Payload { bytes, .. } => Some(bytes),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(payload, b"0123456789");
+    assert_eq!(rig.net.chunks_out, CHUNK_BUFFERS_MAX);
+    rig.net.release(Some(payload));
+    assert_eq!(rig.net.chunks_out, CHUNK_BUFFERS_MAX - 1);
 }
