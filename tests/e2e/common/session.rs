@@ -1,7 +1,7 @@
 //! The smallest speaker of frames: blocking, one message at a time.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use sprat::config;
 use sprat::wire::message::{Ack, Hello, List, ListedFile, Login, Register};
@@ -59,10 +59,12 @@ impl Speaker {
         Some(message)
     }
 
-    /// Registers these files as served on this port.
-    pub(crate) fn register(&mut self, port: u16, files: Vec<FileRecord>) {
+    /// Registers these files as served at this address. It is advertised, because the super peer sees this process under
+    /// another loopback address than the one that it listens on.
+    pub(crate) fn register(&mut self, addr: SocketAddr, files: Vec<FileRecord>) {
         let count = files.len() as u64;
-        self.send(&Message::Register(Register { seq: 1, port, host: None, files, more: false }));
+        let host = Some(addr.ip().to_string());
+        self.send(&Message::Register(Register { seq: 1, port: addr.port(), host, files, more: false }));
         assert_eq!(self.receive(), Some(Message::Ack(Ack { seq: 1, files: count })));
     }
 

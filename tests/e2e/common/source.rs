@@ -63,7 +63,7 @@ impl Source {
             }
         });
         let mut session = Speaker::session(super_peer);
-        register(&mut session, addr, record);
+        session.register(addr, vec![record]);
         Source { addr, shared, _session: session }
     }
 
@@ -75,14 +75,6 @@ impl Source {
     pub(crate) fn asked(&self) -> Vec<u64> {
         self.shared.asked.lock().expect("not poisoned").clone()
     }
-}
-
-/// The super peer sees this process under another loopback address than the one that it listens on.
-fn register(session: &mut Speaker, addr: SocketAddr, record: FileRecord) {
-    use sprat::wire::message::{Ack, Register};
-    let host = Some(addr.ip().to_string());
-    session.send(&Message::Register(Register { seq: 1, port: addr.port(), host, files: vec![record], more: false }));
-    assert_eq!(session.receive(), Some(Message::Ack(Ack { seq: 1, files: 1 })));
 }
 
 fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
