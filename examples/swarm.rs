@@ -226,11 +226,17 @@ impl Swarm {
         loop {
             let Some(stream) = &mut self.peers[number].stream else { return Ok(()) };
             match stream.read(&mut buffer) {
-                Ok(0) => return Ok(self.lost(number)),
+                Ok(0) => {
+                    self.lost(number);
+                    return Ok(());
+                }
                 Ok(length) => self.peers[number].unread.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
-                Err(_) => return Ok(self.lost(number)),
+                Err(_) => {
+                    self.lost(number);
+                    return Ok(());
+                }
             }
         }
         let mut used = 0;
