@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use super::common::{World, noise, root_of};
 
-/// The client as a command, or `None` (and why, on stderr) where there is no python3 with msgpack. CI must have it.
-fn client(world: &World) -> Option<Command> {
+/// A script as a command, or `None` (and why, on stderr) where there is no python3 with msgpack. CI must have it.
+fn script(path: &str) -> Option<Command> {
     let probe = Command::new("python3").args(["-c", "import msgpack"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
         assert!(std::env::var_os("CI").is_none(), "CI needs python3 with msgpack");
@@ -15,7 +15,13 @@ fn client(world: &World) -> Option<Command> {
         return None;
     }
     let mut command = Command::new("python3");
-    command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/client.py")).current_dir(world.path(""));
+    command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path));
+    Some(command)
+}
+
+fn client(world: &World) -> Option<Command> {
+    let mut command = script("examples/client.py")?;
+    command.current_dir(world.path(""));
     Some(command)
 }
 
@@ -69,4 +75,14 @@ fn sprat_downloads_from_the_python_client() {
     assert!(std::fs::read(world.path("got.bin")).expect("published") == content);
     assert!(status.success());
     world.hits(&daemon, "mine.bin", 0);
+}
+
+#[test]
+fn another_messagepack_library_reads_the_vectors_too() {
+    let Some(mut vectors) = script("tests/e2e/vectors.py") else { return };
+    let output = vectors.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md")).output();
+    let output = output.expect("python3 runs");
+    assert!(output.status.success(), "{}", told(&output));
+    let agreed: u32 = told(&output).trim().parse().expect("a number");
+    assert!(agreed >= 35, "only {agreed} vectors were read");
 }
