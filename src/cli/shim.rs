@@ -35,6 +35,9 @@ pub(crate) struct UsageError {
 /// Options of which one excludes the other: given one as a flag, neither comes from the environment.
 const EXCLUSIVE: [&str; 2] = ["--super", "--control"];
 
+/// Where lines of help are broken, as argh does.
+const HELP_COLUMNS: usize = 80;
+
 /// Switches that may stand before the command.
 const HOISTED: [&str; 6] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json"];
 
@@ -94,9 +97,32 @@ pub(crate) fn usage(command: &str) -> String {
 fn help(command: &[&str]) -> String {
     let args: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
     match Top::from_args(&["sprat"], &args) {
-        Err(EarlyExit { output, .. }) => output,
+        Err(EarlyExit { output, .. }) => wrapped(&output),
         Ok(_) => unreachable!("--help is a help trigger of every command"),
     }
+}
+
+/// argh wraps the options, but neither the usage nor descriptions and notes.
+fn wrapped(help: &str) -> String {
+    let mut text = String::with_capacity(help.len());
+    for line in help.lines() {
+        let indent = if line.starts_with("Usage:") { 4 } else { line.len() - line.trim_start().len() };
+        let mut column = 0;
+        for (i, word) in line.split(' ').enumerate() {
+            if i > 0 && column + 1 + word.chars().count() > HELP_COLUMNS && column > indent {
+                text.push('\n');
+                text.push_str(&" ".repeat(indent));
+                column = indent;
+            } else if i > 0 {
+                text.push(' ');
+                column += 1;
+            }
+            text.push_str(word);
+            column += word.chars().count();
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn command_info(name: &str) -> Option<CommandInfoWithArgs> {
@@ -215,7 +241,7 @@ fn run_argh(name: &str, args: &[String]) -> Result<Parsed, String> {
     let all: Vec<&str> = std::iter::once(name).chain(args.iter().map(String::as_str)).collect();
     match Top::from_args(&["sprat"], &all) {
         Ok(top) => Ok(Parsed::Run(top.command)),
-        Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(output)),
+        Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(wrapped(&output))),
         Err(EarlyExit { output, status: Err(()) }) => Err(one_sentence(&output)),
     }
 }
