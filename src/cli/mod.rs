@@ -33,8 +33,9 @@ use std::{env, io};
 use args::Command;
 use log::LevelFilter;
 use shim::{Parsed, UsageError};
-use stub::{control, machines, node};
+use stub::machines;
 
+use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::machines::{WeakPeer, WeakPeerConfig};
-use super::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use super::present::Presenter;
 use super::random::{self, OsEntropy};
 use super::units::Span;
-use super::{AGENT, control, paths, settings};
+use super::{AGENT, paths, settings};
 use crate::config::{QUERY_BUDGET_MAX, TTL_MAX};
+use crate::control;
 use crate::error::{Exit, Failure};
+use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use crate::proto::{ClientId, Command, Event};
 use crate::wire::HostPort;
 
@@ -69,14 +70,15 @@ pub(crate) fn limits(ttl: Option<u8>, budget: Option<Span>) -> Result<(Option<u8
 pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
     let ended = match target {
         Target::Supers { supers, connect_timeout } => as_peer(supers, connect_timeout, command, presenter),
-        Target::Control { path, name, named } => over_control(&path, &name, named, &command, presenter),
+        Target::Control { path, name, named } => {
+            over_control(&path, &name, named, &command, presenter).map(|()| Exit::Ok.code())
+        }
     };
     match (ended, presenter.code()) {
         (_, Some(code)) => Ok(code),
-        (Ok(()), None) => {
-            let failure = Failure::new(Exit::Internal, "interrupted");
-            presenter.fail(&failure)?;
-            Ok(INTERRUPTED)
+        (Ok(code), None) => {
+            presenter.interrupted(code)?;
+            Ok(code)
         }
         (Err(failure), None) => {
             presenter.fail(&failure)?;
@@ -132,7 +134,7 @@ fn as_peer(
     connect_timeout: Duration,
     command: Command,
     presenter: &mut Presenter,
-) -> Result<(), Failure> {
+) -> Result<u8, Failure> {
     let disk = matches!(command, Command::Get(_)).then_some(DiskOptions { share: None, cache: None });
     let node = Node::open(Options { listen: None, datagrams: false, control: None, disk })?;
     let config = WeakPeerConfig {
@@ -148,7 +150,10 @@ fn as_peer(
     let ended = node.run(role, &mut asker);
     match (asker.failure, ended) {
         (Some(failure), _) | (None, Err(failure)) => Err(failure),
-        (None, Ok(_)) => Ok(()),
+        // Ended without a `done`: a signal did it.
+        (None, Ok(_)) => {
+            Ok(asker.handle.signal().and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(INTERRUPTED))
+        }
     }
 }
 
@@ -167,7 +172,7 @@ fn over_control(
         _ => Failure::new(Exit::Unreachable, format!("lost the peer behind {}: {e}", path.display())),
     };
     stream.set_read_timeout(patience(command)).map_err(|e| lost(&e))?;
-    let line = serde_json::to_string(command).map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
+    let line = control::command_line(command);
     (&stream).write_all(format!("{line}\n").as_bytes()).map_err(|e| lost(&e))?;
     for line in BufReader::new(&stream).lines() {
         let line = line.map_err(|e| lost(&e))?;

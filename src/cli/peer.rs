@@ -5,13 +5,13 @@ use std::sync::mpsc::Sender;
 
 use super::args::Peer;
 use super::machines::{Offer, WeakPeer, WeakPeerConfig};
-use super::node::{DiskOptions, Flow, Host, Node, Options};
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::{AGENT, paths, settings, super_peer};
 use crate::config::CHUNK_PORT;
 use crate::error::{Exit, Failure};
+use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
 use crate::wire::HostPort;
 

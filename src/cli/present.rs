@@ -4,10 +4,10 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use super::control;
 use super::format::{self, Results};
 use super::printable::printable;
 use super::progress::Progress;
+use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::event::{Outcome, SourceState};
@@ -83,6 +83,12 @@ impl Presenter {
     pub(crate) fn fail(&mut self, failure: &Failure) -> Result<(), Failure> {
         self.progress.end();
         self.show(&ClientEvent::Done(Outcome::failed(failure)))
+    }
+
+    /// Ends a command that a signal ended, with the code by which shells know it.
+    pub(crate) fn interrupted(&mut self, code: u8) -> Result<(), Failure> {
+        self.progress.end();
+        self.show(&ClientEvent::Done(Outcome { exit: code, error: Some("interrupted".into()), ..Outcome::default() }))
     }
 
     fn show_to_people(&mut self, event: &ClientEvent) -> io::Result<()> {

@@ -2,12 +2,12 @@
 
 use super::args::Super;
 use super::machines::{SuperPeer, SuperPeerConfig};
-use super::node::{Flow, Host, Node, Options};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::{AGENT, paths, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, SUPER_PORT, TTL_DEFAULT, TTL_MAX};
 use crate::error::{Exit, Failure};
+use crate::node::{Flow, Host, Node, Options};
 use crate::proto::Event;
 
 /// Runs until it is asked to end.

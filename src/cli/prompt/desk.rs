@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::super::format::{self, Found, Results};
-use super::super::node::Handle;
 use super::super::printable::printable;
 use super::super::progress::{self, Pace};
 use super::super::units::Size;
 use super::grammar::{self, From, Line};
 use super::{News, Reply};
 use crate::error::Exit;
+use crate::node::Handle;
 use crate::proto::event::{Outcome, SourceState};
 use crate::proto::{ClientEvent, ClientId, Command, Verify, command};
 use crate::wire::HostPort;

@@ -23,7 +23,7 @@ use rustyline::validate::Validator;
 use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 
 use super::logging;
-use super::node::Handle;
+use crate::node::Handle;
 use crate::proto::{ClientEvent, ClientId};
 use desk::{Desk, Paper};
 use grammar::Line;
