@@ -53,6 +53,7 @@ const _: () = assert!(FRAME_BYTES_HELLO < FRAME_BYTES_LOGIN && FRAME_BYTES_LOGIN
 const _: () = assert!(MANIFEST_PAGE_CVS * 32 < PAGE_BYTES);
 const _: () = assert!(PATH_BYTES_MAX + HOST_BYTES_MAX + 256 < DATAGRAM_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX as u64 == PIECE_BYTES);
+const _: () = assert!(UPDATES_IN_FLIGHT_MAX as usize * FRAME_BYTES_OPEN < SEND_QUEUE_BYTES_MAX);
 
 // ---- sessions ----------------------------------------------------------------------------------------------------
 
@@ -76,6 +77,10 @@ pub const FRAME_PROGRESS_MAX: Duration = Duration::from_secs(10);
 pub const SESSION_FILES_MAX: usize = 1_000_000;
 /// Queries one session may have running at once.
 pub const SESSION_QUERIES_MAX: usize = 64;
+/// Pages of REGISTER and UPDATE that a weak peer sends before the first is acknowledged: half of a send queue.
+pub const UPDATES_IN_FLIGHT_MAX: u64 = 4;
+/// Commands of clients that a weak peer has running or waiting for its session; one more is refused.
+pub const COMMANDS_MAX: usize = 1024;
 /// First wait before dialling super peers again after all failed; doubles up to the maximum, drawn with full jitter.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between two rounds through the list of super peers.
@@ -126,6 +131,16 @@ pub const SOURCES_MAX: usize = 16;
 pub const SOURCES_KNOWN_MAX: usize = 256;
 /// A piece without progress for this long may be taken by another source.
 pub const STALL_AFTER: Duration = Duration::from_secs(2);
+/// A piece is taken from a slow source only if that gains at least this much, so that equal sources never duplicate.
+pub const STEAL_GAIN_MIN: Duration = Duration::from_millis(500);
+/// How far ahead of its answers a source is asked, in time of its own rate.
+pub const SOURCE_AHEAD: Duration = Duration::from_millis(500);
+/// First wait before a lost source is dialled again; doubles up to the maximum.
+pub const SOURCE_REDIAL_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait before a lost source is dialled again.
+pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
+/// Verified pieces of one download that the disk has not written yet; nothing more is asked for while there are so many.
+pub const WRITES_PENDING_MAX: usize = 32;
 /// How often a download that lost a source may ask for sources again.
 pub const REQUERY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a download without any live source goes on asking before it fails.
@@ -138,6 +153,8 @@ pub const DOWNLOADS_MAX: usize = 8;
 pub const DOWNLOADS_WAITING_MAX: usize = 1000;
 /// Chunk requests that a peer queues for one connection; one more is an ERROR.
 pub const UPLOAD_REQUESTS_MAX: usize = 64;
+/// Chunks of one connection that are read ahead, beside the one that goes out.
+pub const UPLOAD_AHEAD: usize = 2;
 /// Connections on which a peer serves chunks at once.
 pub const UPLOADS_MAX: usize = 512;
 /// A chunk connection without a request for this long is closed.

@@ -4,9 +4,19 @@
 //! (`node`) performs the outputs with mio and the disk; the simulator (`sim`) performs the same outputs in virtual time.
 //! Payload bytes never enter: the machines speak of extents and digests.
 
+mod clients;
 pub mod command;
+mod desk;
 pub mod disk;
+mod download;
 pub mod event;
+mod home;
+pub mod manifest;
+pub mod picker;
+pub mod share;
+pub mod timers;
+mod upload;
+pub mod weak_peer;
 
 use std::net::SocketAddr;
 

@@ -1,0 +1,140 @@
+//! The manifest of a content: the chaining value of each piece, how they merge to the root, and how pages of them add up.
+//! Owns no bytes of files: pieces are hashed elsewhere.
+//!
+//! A list of chaining values does not prove the content's length: a node of the tree can be passed off as a leaf. The last
+//! piece, hashed at its offset, does; that is why it is fetched first (DESIGN §7).
+
+use blake3::hazmat::{self, Mode};
+
+use super::pieces_of;
+use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
+use crate::wire::ids::{Cv, Root};
+
+/// The root that these values merge to, if there is one value for each piece of a content of this size and at least two.
+#[must_use]
+pub fn root_of(cvs: &[Cv], size: u64) -> Option<Root> {
+    if cvs.len() < 2 || u64::try_from(cvs.len()).ok()? != pieces_of(size) {
+        return None;
+    }
+    let (left, right) = halves(cvs, size);
+    Some(Root(*hazmat::merge_subtrees_root(&left, &right, Mode::Hash).as_bytes()))
+}
+
+/// The values of the two subtrees of a content of at least two pieces.
+fn halves(cvs: &[Cv], size: u64) -> ([u8; 32], [u8; 32]) {
+    let left = hazmat::left_subtree_len(size);
+    debug_assert_eq!(left % PIECE_BYTES, 0, "a tree of more than one piece splits between pieces");
+    let split = usize::try_from(left / PIECE_BYTES).unwrap_or(usize::MAX).min(cvs.len() - 1);
+    (subtree(&cvs[..split], left), subtree(&cvs[split..], size - left))
+}
+
+/// As deep as the logarithm of the number of pieces: 20 at most.
+fn subtree(cvs: &[Cv], size: u64) -> [u8; 32] {
+    if let [only] = cvs {
+        return only.0;
+    }
+    let (left, right) = halves(cvs, size);
+    hazmat::merge_subtrees_non_root(&left, &right, Mode::Hash)
+}
+
+/// A manifest that comes page by page.
+#[derive(Debug)]
+pub struct Pages {
+    size: u64,
+    cvs: Vec<Cv>,
+}
+
+impl Pages {
+    /// No page yet of the manifest of a content of this size.
+    #[must_use]
+    pub fn new(size: u64) -> Pages {
+        Pages { size, cvs: Vec::new() }
+    }
+
+    /// First piece of the page that is wanted next; none if all are here.
+    #[must_use]
+    pub fn wanted(&self) -> Option<u32> {
+        let have = u32::try_from(self.cvs.len()).ok()?;
+        (u64::from(have) < pieces_of(self.size)).then_some(have)
+    }
+
+    /// Adds the page that was wanted.
+    ///
+    /// # Errors
+    /// If it is another page, of a content of another size, or not as long as it must be.
+    pub fn add(&mut self, size: u64, first: u32, page: &[u8]) -> Result<(), &'static str> {
+        if size != self.size {
+            return Err("its content has another size");
+        }
+        if self.wanted() != Some(first) {
+            return Err("sent another page of the manifest than was asked for");
+        }
+        let left = pieces_of(self.size) - u64::from(first);
+        let expected = usize::try_from(left).unwrap_or(usize::MAX).min(MANIFEST_PAGE_CVS);
+        if page.len() != expected * Cv::LEN {
+            return Err("sent a page of the manifest with a wrong length");
+        }
+        self.cvs.extend(page.as_chunks::<{ Cv::LEN }>().0.iter().map(|cv| Cv(*cv)));
+        Ok(())
+    }
+
+    /// The whole manifest, if it merges to this root.
+    #[must_use]
+    pub fn proven(&self, root: Root) -> Option<&[Cv]> {
+        (root_of(&self.cvs, self.size) == Some(root)).then_some(self.cvs.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(size: u64) -> Vec<u8> {
+        (0..size).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    }
+
+    fn cvs_of(bytes: &[u8]) -> Vec<Cv> {
+        use blake3::hazmat::HasherExt;
+        let pieces = bytes.chunks(PIECE_BYTES as usize).enumerate();
+        pieces
+            .map(|(index, piece)| {
+                let mut hasher = blake3::Hasher::new();
+                hasher.set_input_offset(index as u64 * PIECE_BYTES).update(piece);
+                Cv(hasher.finalize_non_root())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn pieces_merge_to_the_plain_root() {
+        for size in [PIECE_BYTES + 1, 2 * PIECE_BYTES, 3 * PIECE_BYTES - 1, 5 * PIECE_BYTES + 7] {
+            let bytes = content(size);
+            assert_eq!(root_of(&cvs_of(&bytes), size), Some(Root(*blake3::hash(&bytes).as_bytes())), "{size}");
+        }
+    }
+
+    #[test]
+    fn another_number_of_values_or_another_value_is_no_proof() {
+        let bytes = content(3 * PIECE_BYTES);
+        let root = Root(*blake3::hash(&bytes).as_bytes());
+        let mut cvs = cvs_of(&bytes);
+        assert_eq!(root_of(&cvs[..2], 3 * PIECE_BYTES), None);
+        assert_eq!(root_of(&cvs[..1], PIECE_BYTES), None);
+        cvs[1].0[0] ^= 1;
+        assert_ne!(root_of(&cvs, 3 * PIECE_BYTES), Some(root));
+    }
+
+    #[test]
+    fn pages_are_taken_in_order_and_at_their_length() {
+        let pieces = MANIFEST_PAGE_CVS as u64 + 2;
+        let mut pages = Pages::new(pieces * PIECE_BYTES);
+        assert_eq!(pages.wanted(), Some(0));
+        assert!(pages.add(pieces * PIECE_BYTES, 0, &[0; 32]).is_err());
+        assert!(pages.add(1, 0, &[0; 32 * MANIFEST_PAGE_CVS]).is_err());
+        assert!(pages.add(pieces * PIECE_BYTES, 5, &[0; 32 * MANIFEST_PAGE_CVS]).is_err());
+        pages.add(pieces * PIECE_BYTES, 0, &[0; 32 * MANIFEST_PAGE_CVS]).unwrap();
+        assert_eq!(pages.wanted(), Some(1024));
+        pages.add(pieces * PIECE_BYTES, 1024, &[0; 64]).unwrap();
+        assert_eq!(pages.wanted(), None);
+    }
+}

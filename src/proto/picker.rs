@@ -1,0 +1,329 @@
+//! Which piece of a download is fetched next and from whom. Owns the state of every piece and who was asked for it; knows
+//! no connection and no time: rates and expectations are handed in.
+//!
+//! A piece is asked of one source. A second source may be asked for it only by [`Picker::theft`], which must pay.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::pieces_of;
+use crate::config::{PIECE_BYTES, SOURCE_AHEAD, SOURCE_PIPELINE_MAX, STEAL_GAIN_MIN};
+
+/// Sources that may be asked for one piece at once: its holder and one thief.
+const CLAIMANTS_MAX: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Asked,
+    Have,
+}
+
+/// The pieces of one download. `S` names a source.
+#[derive(Debug)]
+pub struct Picker<S> {
+    size: u64,
+    states: Vec<State>,
+    /// No piece below this is free.
+    low: usize,
+    free: usize,
+    have: usize,
+    claims: BTreeMap<u32, Vec<S>>,
+}
+
+impl<S: Copy + Eq> Picker<S> {
+    /// All pieces of a content of this size are missing.
+    #[must_use]
+    pub fn new(size: u64) -> Picker<S> {
+        let pieces = usize::try_from(pieces_of(size)).unwrap_or(usize::MAX);
+        Picker { size, states: vec![State::Free; pieces], low: 0, free: pieces, have: 0, claims: BTreeMap::new() }
+    }
+
+    /// Number of pieces.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Whether the content is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
+    /// Pieces that are missing and asked of nobody.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.free
+    }
+
+    /// Pieces that are verified.
+    #[must_use]
+    pub fn have(&self) -> usize {
+        self.have
+    }
+
+    /// Whether this piece is verified.
+    #[must_use]
+    pub fn has(&self, piece: u32) -> bool {
+        self.states.get(piece as usize) == Some(&State::Have)
+    }
+
+    /// First byte of the piece.
+    #[must_use]
+    pub fn offset(&self, piece: u32) -> u64 {
+        u64::from(piece) * PIECE_BYTES
+    }
+
+    /// Bytes of the piece.
+    #[must_use]
+    pub fn length(&self, piece: u32) -> u32 {
+        let left = self.size.saturating_sub(self.offset(piece));
+        u32::try_from(left.min(PIECE_BYTES)).unwrap_or(u32::MAX)
+    }
+
+    /// The sources that are asked for the piece.
+    #[must_use]
+    pub fn claimants(&self, piece: u32) -> &[S] {
+        self.claims.get(&piece).map_or(&[], Vec::as_slice)
+    }
+
+    /// Assigns the lowest free piece.
+    pub fn take(&mut self, source: S) -> Option<u32> {
+        while self.states.get(self.low).is_some_and(|state| *state != State::Free) {
+            self.low += 1;
+        }
+        let piece = u32::try_from(self.low).ok()?;
+        self.states.get(self.low)?;
+        self.claim(piece, source);
+        Some(piece)
+    }
+
+    /// Assigns this piece, beside whoever is asked for it already. Answers whether that is possible.
+    pub fn claim(&mut self, piece: u32, source: S) -> bool {
+        match self.states.get_mut(piece as usize) {
+            None | Some(State::Have) => return false,
+            Some(state @ State::Free) => {
+                *state = State::Asked;
+                self.free -= 1;
+            }
+            Some(State::Asked) => {}
+        }
+        let claimants = self.claims.entry(piece).or_default();
+        if claimants.contains(&source) || claimants.len() >= CLAIMANTS_MAX {
+            return false;
+        }
+        claimants.push(source);
+        true
+    }
+
+    /// The source is not asked for the piece any more; without another one the piece is free again.
+    pub fn release(&mut self, piece: u32, source: S) {
+        let Some(claimants) = self.claims.get_mut(&piece) else { return };
+        claimants.retain(|claimant| *claimant != source);
+        if claimants.is_empty() {
+            self.claims.remove(&piece);
+            self.states[piece as usize] = State::Free;
+            self.free += 1;
+            self.low = self.low.min(piece as usize);
+        }
+    }
+
+    /// The piece is verified, for good. Answers who was asked for it.
+    pub fn verified(&mut self, piece: u32) -> Vec<S> {
+        let Some(state) = self.states.get_mut(piece as usize) else { return Vec::new() };
+        match *state {
+            State::Have => return Vec::new(),
+            State::Free => self.free -= 1,
+            State::Asked => {}
+        }
+        *state = State::Have;
+        self.have += 1;
+        self.claims.remove(&piece).unwrap_or_default()
+    }
+
+    /// The piece that an idle source should take from another, and from whom: the one that would be the last to come,
+    /// if taking it pays. `mine` is how long the thief needs for a piece, none if nothing is known of it; `left` is how
+    /// long the holder still needs for the piece, none if it has stalled.
+    pub fn theft(
+        &self,
+        thief: S,
+        mine: impl Fn(u32) -> Option<Duration>,
+        left: impl Fn(S, u32) -> Option<Duration>,
+    ) -> Option<(u32, S)> {
+        let mut best: Option<(u32, S, Option<Duration>)> = None;
+        for (&piece, claimants) in &self.claims {
+            let &[holder] = claimants.as_slice() else { continue };
+            if holder == thief {
+                continue;
+            }
+            let left = left(holder, piece);
+            if pays(mine(piece), left) && best.is_none_or(|(_, _, most)| later(left, most)) {
+                best = Some((piece, holder, left));
+            }
+        }
+        best.map(|(piece, holder, _)| (piece, holder))
+    }
+}
+
+/// Whether the first comes later than the second; a stalled one never comes.
+fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
+    match (first, second) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(first), Some(second)) => first > second,
+    }
+}
+
+/// Whether a thief that needs `mine` should take a piece for which its holder needs `left`: always from a stalled one, else
+/// if it is twice as fast and gains enough to be worth bytes that may be fetched twice.
+#[must_use]
+pub fn pays(mine: Option<Duration>, left: Option<Duration>) -> bool {
+    match (mine, left) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(mine), Some(left)) => left > mine * 2 && left - mine >= STEAL_GAIN_MIN,
+    }
+}
+
+/// How many pieces to ask of a source at once: what it sends in half a second, but no more than its even share of what is
+/// left, so that none sits on work that others could do.
+#[must_use]
+pub fn depth(rate: Option<u64>, free: usize, outstanding: usize, sources: usize) -> usize {
+    let Some(rate) = rate else { return 1 };
+    let ahead = u128::from(rate) * SOURCE_AHEAD.as_millis() / 1000;
+    let by_rate = usize::try_from(ahead.div_ceil(u128::from(PIECE_BYTES))).unwrap_or(usize::MAX);
+    let share = (free + outstanding).div_ceil(sources.max(1));
+    by_rate.min(share).clamp(1, SOURCE_PIPELINE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_have_offsets_and_lengths() {
+        let picker = Picker::<u8>::new(2 * PIECE_BYTES + 5);
+        assert_eq!(picker.len(), 3);
+        assert_eq!((picker.offset(2), picker.length(2)), (2 * PIECE_BYTES, 5));
+        assert_eq!(picker.length(1), 1 << 20);
+        assert!(Picker::<u8>::new(0).is_empty());
+    }
+
+    #[test]
+    fn a_released_piece_is_taken_again_first() {
+        let mut picker = Picker::new(3 * PIECE_BYTES);
+        assert_eq!(picker.take('a'), Some(0));
+        assert_eq!(picker.take('a'), Some(1));
+        picker.release(0, 'a');
+        assert_eq!(picker.take('b'), Some(0));
+        assert_eq!(picker.take('b'), Some(2));
+        assert_eq!(picker.take('b'), None);
+    }
+
+    #[test]
+    fn a_stolen_piece_has_two_claimants_and_never_three() {
+        let mut picker = Picker::new(PIECE_BYTES);
+        picker.take('a');
+        assert!(picker.claim(0, 'b'));
+        assert!(!picker.claim(0, 'c'));
+        picker.release(0, 'a');
+        assert_eq!(picker.free(), 0);
+        assert_eq!(picker.verified(0), ['b']);
+        assert!(!picker.claim(0, 'c'));
+    }
+
+    #[test]
+    fn equal_sources_do_not_steal_from_each_other() {
+        let ms = Duration::from_millis;
+        assert!(!pays(Some(ms(1000)), Some(ms(1000))));
+        assert!(!pays(Some(ms(10)), Some(ms(80))));
+        assert!(pays(Some(ms(1000)), Some(ms(3000))));
+        assert!(pays(Some(ms(1000)), None));
+        assert!(!pays(None, Some(ms(60_000))));
+    }
+
+    #[test]
+    fn the_latest_piece_is_stolen() {
+        let mut picker = Picker::new(3 * PIECE_BYTES);
+        for _ in 0..3 {
+            picker.take('a');
+        }
+        let second = Duration::from_secs(1);
+        let theft = picker.theft('b', |_| Some(second), |_, piece| Some(second * (5 + piece)));
+        assert_eq!(theft, Some((2, 'a')));
+        let stalled = picker.theft('b', |_| None, |_, piece| (piece != 1).then_some(second));
+        assert_eq!(stalled, Some((1, 'a')));
+        assert_eq!(picker.theft('a', |_| Some(second), |_, _| None), None);
+    }
+
+    #[test]
+    fn depth_follows_the_rate_and_the_share() {
+        assert_eq!(depth(None, 100, 0, 1), 1);
+        assert_eq!(depth(Some(100_000), 100, 0, 1), 1);
+        assert_eq!(depth(Some(10 << 20), 100, 0, 1), 5);
+        assert_eq!(depth(Some(1 << 30), 100, 0, 1), SOURCE_PIPELINE_MAX);
+        assert_eq!(depth(Some(1 << 30), 4, 4, 4), 2);
+    }
+
+    /// Random sources that take, fail, deliver and steal: no piece has two holders unless it was stolen, counts agree,
+    /// and as long as somebody delivers it ends.
+    #[test]
+    fn every_run_ends_with_every_piece_once() {
+        let mut taken_total = 0;
+        let mut stolen_total = 0;
+        for seed in 1..200_u64 {
+            let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let mut draw = |below: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random % below
+            };
+            let pieces = 1 + draw(40);
+            let mut picker = Picker::new(pieces * PIECE_BYTES);
+            let mut asked: Vec<(u32, u64)> = Vec::new();
+            let mut verified = vec![0_u32; usize::try_from(pieces).unwrap()];
+            for _ in 0..100_000 {
+                if picker.have() == picker.len() {
+                    break;
+                }
+                let source = draw(5);
+                match draw(10) {
+                    0..=3 => {
+                        if let Some(piece) = picker.take(source) {
+                            assert!(!asked.iter().any(|(other, _)| *other == piece), "seed {seed}: asked twice");
+                            asked.push((piece, source));
+                            taken_total += 1;
+                        }
+                    }
+                    4..=6 if !asked.is_empty() => {
+                        let at = usize::try_from(draw(asked.len() as u64)).unwrap();
+                        let (piece, _) = asked.swap_remove(at);
+                        verified[piece as usize] += 1;
+                        for claimant in picker.verified(piece) {
+                            asked.retain(|claim| *claim != (piece, claimant));
+                        }
+                    }
+                    7 if !asked.is_empty() => {
+                        let at = usize::try_from(draw(asked.len() as u64)).unwrap();
+                        let (piece, source) = asked.swap_remove(at);
+                        picker.release(piece, source);
+                    }
+                    _ => {
+                        if let Some((piece, holder)) = picker.theft(source, |_| None, |_, _| None) {
+                            assert_ne!(holder, source);
+                            assert!(picker.claim(piece, source), "seed {seed}");
+                            asked.push((piece, source));
+                            stolen_total += 1;
+                        }
+                    }
+                }
+                let claimed: usize = (0..picker.len() as u32).map(|piece| picker.claimants(piece).len()).sum();
+                assert_eq!(claimed, asked.len(), "seed {seed}");
+            }
+            assert!(verified.iter().all(|times| *times == 1), "seed {seed}: {verified:?}");
+        }
+        assert!(taken_total > 1000 && stolen_total > 100);
+    }
+}
