@@ -5,7 +5,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::machines::{WeakPeer, WeakPeerConfig};
 use super::present::Presenter;
 use super::random::{self, OsEntropy};
 use super::units::Span;
@@ -14,7 +13,8 @@ use crate::config::{QUERY_BUDGET_MAX, TTL_MAX};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
-use crate::proto::{ClientId, Command, Event};
+use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
+use crate::proto::{ClientEvent, ClientId, Command, Event};
 use crate::wire::HostPort;
 
 /// How long the peer behind a control socket may say nothing, on top of what the command may take.
@@ -98,12 +98,24 @@ struct Asker<'a> {
     failure: Option<Failure>,
 }
 
+impl Asker<'_> {
+    /// 128 and the signal that ends this process, if one does.
+    fn signal_code(&self) -> Option<u8> {
+        self.handle.signal().and_then(|signal| u8::try_from(128 + signal).ok())
+    }
+}
+
 impl Host for Asker<'_> {
     /// Writes to standard output on the loop's thread: this loop has nobody else to serve, so a slow reader may hold it.
     fn on_event(&mut self, event: Event) -> Flow {
         match event {
             Event::Client { event, .. } => {
-                if let Err(failure) = self.presenter.show(&event) {
+                let shown = match self.signal_code() {
+                    // The machine drops what it was doing; shells know a signal by its code.
+                    Some(code) if matches!(event, ClientEvent::Done(_)) => self.presenter.interrupted(code),
+                    Some(_) | None => self.presenter.show(&event),
+                };
+                if let Err(failure) = shown {
                     self.failure = Some(failure);
                     return Flow::Stop(Exit::Internal);
                 }

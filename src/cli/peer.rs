@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal};
 use std::sync::mpsc::Sender;
 
 use super::args::Peer;
-use super::machines::{Offer, WeakPeer, WeakPeerConfig};
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
@@ -13,6 +12,7 @@ use crate::config::CHUNK_PORT;
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
+use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::wire::HostPort;
 
 /// Runs until it is asked to end.

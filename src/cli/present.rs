@@ -62,7 +62,12 @@ impl Presenter {
             return Ok(());
         }
         let shown = match self.style {
-            Style::Json => print_line(&control::event_line(event, SystemTime::now())),
+            Style::Json => {
+                if let ClientEvent::Done(Outcome { ok: false, error: Some(error), .. }) = event {
+                    tell(&format!("sprat: {}", printable(error)));
+                }
+                print_line(&control::event_line(event, SystemTime::now()))
+            }
             Style::Human => self.show_to_people(event),
         };
         if let ClientEvent::Done(outcome) = event {

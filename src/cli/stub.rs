@@ -4,7 +4,7 @@
 pub mod machines {
     use crate::proto::{Entropy, Input, Output, Role};
     use crate::time::Time;
-    use crate::wire::{HostPort, NodeId};
+    use crate::wire::NodeId;
     use std::net::SocketAddr;
     use std::time::Duration;
     pub struct SuperPeerConfig {
@@ -22,35 +22,7 @@ pub mod machines {
             SuperPeer
         }
     }
-    pub struct Offer {
-        pub port: u16,
-        pub host: Option<String>,
-    }
-    pub struct WeakPeerConfig {
-        pub node: NodeId,
-        pub boot: u64,
-        pub supers: Vec<HostPort>,
-        pub offer: Option<Offer>,
-        pub connect_timeout: Duration,
-        pub agent: String,
-    }
-    pub struct WeakPeer;
-    impl WeakPeer {
-        pub fn new(config: WeakPeerConfig, entropy: Box<dyn Entropy>) -> WeakPeer {
-            WeakPeer
-        }
-    }
     impl Role for SuperPeer {
-        fn handle_input(&mut self, now: Time, input: Input<'_>) {}
-        fn handle_timeout(&mut self, now: Time) {}
-        fn poll_output(&mut self) -> Option<Output> {
-            None
-        }
-        fn poll_timeout(&self) -> Option<Time> {
-            None
-        }
-    }
-    impl Role for WeakPeer {
         fn handle_input(&mut self, now: Time, input: Input<'_>) {}
         fn handle_timeout(&mut self, now: Time) {}
         fn poll_output(&mut self) -> Option<Output> {
