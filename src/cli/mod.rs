@@ -22,7 +22,6 @@ mod ready;
 mod settings;
 mod shim;
 mod status;
-mod stub;
 mod super_peer;
 mod units;
 
@@ -33,7 +32,6 @@ use std::{env, io};
 use args::Command;
 use log::LevelFilter;
 use shim::{Parsed, UsageError};
-use stub::machines;
 
 use crate::control;
 use crate::error::{Exit, Failure};

@@ -177,11 +177,12 @@ fn over_control(
     presenter: &mut Presenter,
 ) -> Result<(), Failure> {
     let stream = UnixStream::connect(path).map_err(|e| no_peer(path, name, named, &e))?;
-    let lost = |e: &io::Error| match e.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+    let lost = |e: &io::Error| {
+        if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
             Failure::new(Exit::TimedOut, format!("the peer behind {} does not answer", path.display()))
+        } else {
+            Failure::new(Exit::Unreachable, format!("lost the peer behind {}: {e}", path.display()))
         }
-        _ => Failure::new(Exit::Unreachable, format!("lost the peer behind {}: {e}", path.display())),
     };
     stream.set_read_timeout(patience(command)).map_err(|e| lost(&e))?;
     let line = control::command_line(command);
@@ -212,16 +213,17 @@ fn patience(command: &Command) -> Option<Duration> {
 }
 
 fn no_peer(path: &Path, name: &str, named: bool, error: &io::Error) -> Failure {
-    let message = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused if named => {
-            format!("no peer serves the control socket {}", path.display())
-        }
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
-            "no peer named {name:?} runs here (nothing serves {}); start one with `sprat peer`, or ask a super peer with \
-             --super HOST:PORT",
-            path.display()
-        ),
-        _ => format!("cannot reach the peer behind {}: {error}", path.display()),
+    let path = path.display();
+    let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    let message = if nobody && named {
+        format!("no peer serves the control socket {path}")
+    } else if nobody {
+        format!(
+            "no peer named {name:?} runs here (nothing serves {path}); start one with `sprat peer`, or ask a super peer \
+             with --super HOST:PORT"
+        )
+    } else {
+        format!("cannot reach the peer behind {path}: {error}")
     };
     Failure::new(Exit::Unreachable, message)
 }

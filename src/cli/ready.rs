@@ -49,7 +49,7 @@ pub(crate) fn dialable(listen: SocketAddr) -> HostPort {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     HostPort::from(SocketAddr::new(ip, listen.port()))
 }

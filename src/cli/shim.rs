@@ -281,7 +281,7 @@ mod tests {
     fn query(args: &[&str], env: &[(&str, &str)]) -> super::super::args::Query {
         match parse_with(args, env) {
             Parsed::Run(Command::Query(query)) => query,
-            other => panic!("{args:?}: {other:?}"),
+            other @ (Parsed::Run(_) | Parsed::Print(_) | Parsed::Usage(_)) => panic!("{args:?}: {other:?}"),
         }
     }
 
@@ -291,7 +291,7 @@ mod tests {
                 assert!(error.usage.starts_with("Usage: sprat"), "{}", error.usage);
                 error.sentence
             }
-            other => panic!("{args:?}: {other:?}"),
+            other @ (Parsed::Run(_) | Parsed::Print(_)) => panic!("{args:?}: {other:?}"),
         }
     }
 

@@ -1,7 +1,6 @@
 //! `sprat super`.
 
 use super::args::Super;
-use super::machines::{SuperPeer, SuperPeerConfig};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::{AGENT, paths, settings};
@@ -9,6 +8,7 @@ use crate::config::{LINKS_MAX, QUERY_BUDGET, SUPER_PORT, TTL_DEFAULT, TTL_MAX};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
 use crate::proto::Event;
+use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 
 /// Runs until it is asked to end.
 pub(crate) fn run(args: &Super) -> Result<u8, Failure> {

@@ -76,7 +76,7 @@ impl fmt::Display for Size {
         match steps.iter().find(|(_, shift)| self.0 >> shift > 0) {
             Some((unit, shift)) => {
                 // Tenths in integers: floats would round 1023.95 KiB up to a unit that it has not reached.
-                let tenths = u128::from(self.0) * 10 >> shift;
+                let tenths = (u128::from(self.0) * 10) >> shift;
                 f.pad(&format!("{}.{} {unit}", tenths / 10, tenths % 10))
             }
             None => f.pad(&format!("{} B", self.0)),

@@ -6,14 +6,23 @@
 
 mod clients;
 pub mod command;
+pub mod counters;
 mod desk;
 pub mod disk;
 mod download;
 pub mod event;
+mod flood;
 mod home;
+pub mod index;
+mod link;
 pub mod manifest;
 pub mod picker;
+pub mod search;
+mod session;
 pub mod share;
+pub mod super_peer;
+#[cfg(test)]
+mod testnet;
 pub mod timers;
 mod upload;
 pub mod weak_peer;

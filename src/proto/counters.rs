@@ -1,0 +1,189 @@
+//! What a super peer counts: everything that it answered, and everything that it dropped or closed, by reason.
+//!
+//! A counter costs one add; names are made only when somebody asks. The names may grow, none changes its meaning.
+
+use std::collections::BTreeMap;
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// One thing that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Count {
+            $($(#[$doc])* $variant,)*
+        }
+
+        const NAMES: &[&str] = &[$($name,)*];
+    };
+}
+
+counts! {
+    /// Connections accepted.
+    Accepted => "sessions_accepted",
+    /// Logins welcomed.
+    Welcomed => "sessions_welcomed",
+    /// Sessions closed because their bytes were no message.
+    ClosedMalformed => "closed_malformed",
+    /// Sessions closed because of an overlong frame.
+    ClosedTooLong => "closed_too_long",
+    /// Sessions closed because values were nested too deep.
+    ClosedTooDeep => "closed_too_deep",
+    /// Sessions closed because of bytes behind a message.
+    ClosedTrailing => "closed_trailing",
+    /// Sessions closed because of an empty frame.
+    ClosedTruncated => "closed_truncated",
+    /// Sessions closed because of another major version.
+    ClosedVersion => "closed_version",
+    /// Sessions closed because a message came in the wrong state.
+    ClosedOrder => "closed_order",
+    /// Sessions closed because a message made no sense.
+    ClosedBadRequest => "closed_bad_request",
+    /// Sessions closed because of a cap.
+    ClosedLimit => "closed_limit",
+    /// Sessions closed because the login was rejected.
+    ClosedLogin => "closed_login",
+    /// Sessions closed because the login took too long.
+    ClosedDeadline => "closed_login_deadline",
+    /// Half-open sessions closed to make room for newer ones.
+    ClosedCrowded => "closed_crowded",
+    /// Sessions closed because nothing was heard from them.
+    ClosedSilent => "closed_silent",
+    /// Sessions that said BYE.
+    ClosedBye => "closed_bye",
+    /// Connections that the other side closed.
+    GoneRemote => "gone_remote",
+    /// Connections whose socket failed.
+    GoneFailed => "gone_failed",
+    /// Connections that the driver closed because they took nothing.
+    GoneSlowConsumer => "gone_slow_consumer",
+    /// Connections that the driver closed because a frame was not finished.
+    GoneSlowFrame => "gone_slow_frame",
+    /// Messages of unknown kind, answered by ERROR.
+    UnknownKind => "messages_unknown_kind",
+    /// Inputs for a connection that is no more.
+    StaleConnection => "inputs_stale",
+    /// Inputs that a super peer has no use for.
+    UnexpectedInput => "inputs_unexpected",
+    /// REGISTER pages taken.
+    Registers => "registers",
+    /// UPDATEs taken.
+    Updates => "updates",
+    /// LIST pages answered.
+    Lists => "lists",
+    /// Queries of sessions.
+    Queries => "queries",
+    /// Queries of sessions that were refused.
+    QueriesRefused => "queries_refused",
+    /// Queries of sessions that ended complete.
+    QueriesComplete => "queries_complete",
+    /// Queries of sessions that ended with a cut.
+    QueriesCut => "queries_cut",
+    /// Queries of sessions that were cancelled or whose session went.
+    QueriesCancelled => "queries_cancelled",
+    /// Hits told to sessions.
+    HitsTold => "hits_told",
+    /// Hits that the asker had already by another branch.
+    HitsDuplicate => "hits_duplicate",
+    /// Queries of neighbours searched here: first copies.
+    FloodSearched => "flood_searched",
+    /// Copies answered DONE with `dup`.
+    FloodDuplicate => "flood_duplicate",
+    /// Copies with a higher ttl than any before.
+    FloodExtension => "flood_extension",
+    /// Repetitions of a QUERY that came in.
+    FloodRepeated => "flood_repeated_in",
+    /// Repetitions of a QUERY that went out.
+    FloodRepeats => "flood_repeated_out",
+    /// Queries refused because the table of live queries was full.
+    FloodShed => "flood_shed",
+    /// Queries whose time was over before they came.
+    FloodStale => "flood_stale",
+    /// Queries of neighbours whose pattern makes no sense.
+    FloodBadPattern => "flood_bad_pattern",
+    /// HELLOs that came in.
+    LinkHello => "link_hello_in",
+    /// QUERYs that came in.
+    LinkQuery => "link_query_in",
+    /// HITs that came in.
+    LinkHit => "link_hit_in",
+    /// DONEs that came in.
+    LinkDone => "link_done_in",
+    /// PENDINGs that came in.
+    LinkPending => "link_pending_in",
+    /// CANCELs that came in.
+    LinkCancel => "link_cancel_in",
+    /// Messages of unknown kind that came in.
+    LinkUnknown => "link_unknown_in",
+    /// Messages that went out, of any kind.
+    LinkOut => "link_messages_out",
+    /// Datagrams from addresses that are no neighbours.
+    DatagramUnlisted => "datagrams_unlisted",
+    /// Datagrams that are no messages.
+    DatagramMalformed => "datagrams_malformed",
+    /// Datagrams for another life of this super peer.
+    DatagramStale => "datagrams_stale",
+    /// Messages but HELLO from a link that is not up, or under no boot id.
+    DatagramUnproven => "datagrams_unproven",
+    /// Answers to what was not asked, or is over.
+    AnswerUnasked => "answers_unasked",
+    /// HITs that were there already.
+    AnswerRepeated => "answers_repeated",
+    /// HITs above the cap of their link and query.
+    AnswerCapped => "answers_capped",
+    /// Links that came up.
+    LinksUp => "links_came_up",
+    /// Links that went down.
+    LinksDown => "links_went_down",
+    /// HELLOs that bear our own name.
+    LinkSelf => "links_to_self",
+}
+
+/// The counters, all 0 at the start.
+#[derive(Debug)]
+pub struct Counters([u64; NAMES.len()]);
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters([0; NAMES.len()])
+    }
+}
+
+impl Counters {
+    /// One more.
+    pub fn add(&mut self, count: Count) {
+        self.add_many(count, 1);
+    }
+
+    /// `n` more.
+    pub fn add_many(&mut self, count: Count, n: u64) {
+        let counter = &mut self.0[count as usize];
+        *counter = counter.saturating_add(n);
+    }
+
+    /// How many so far.
+    #[must_use]
+    pub fn count(&self, count: Count) -> u64 {
+        self.0[count as usize]
+    }
+
+    /// All that are not 0, by name.
+    #[must_use]
+    pub fn named(&self) -> BTreeMap<String, u64> {
+        NAMES.iter().zip(self.0).filter(|(_, n)| *n > 0).map(|(name, n)| ((*name).to_owned(), n)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_belong_to_their_counters() {
+        let unique: std::collections::BTreeSet<_> = NAMES.iter().collect();
+        assert_eq!(unique.len(), NAMES.len());
+        let mut counters = Counters::default();
+        counters.add(Count::LinkSelf);
+        counters.add_many(Count::Queries, 2);
+        let named = counters.named();
+        assert_eq!(named, [("links_to_self".to_owned(), 1), ("queries".to_owned(), 2)].into());
+    }
+}

@@ -1,0 +1,351 @@
+//! The flood: a probe–echo wave over the links, which knows when it is over (DESIGN §6, PROTOCOL.md "Search").
+//!
+//! It owns the queries that run here, whether a session of ours began them or a neighbour passed them on. It never decodes
+//! bytes, never decides whether a link is up, and knows of sessions only the connection and number to answer to.
+//!
+//! What makes `complete` trustworthy: every QUERY that is sent ends in exactly one of a DONE with all HITs that it counts, or
+//! a cut. A neighbour that has the query by another way answers `dup`, and its own instance tells its cuts there. A super
+//! peer that no longer knows what became of a query never says `dup`, but a cut.
+
+mod ask;
+mod instance;
+mod visited;
+mod wave;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use slab::Slab;
+
+use self::instance::{Instance, Origin, Parent};
+use self::visited::Visited;
+use self::wave::{CopyIs, Wave};
+use super::counters::{Count, Counters};
+use super::index::{HolderId, Index};
+use super::link::{LinkId, Links};
+use super::search::{BadPattern, Scan};
+use super::timers::Timers;
+use super::{ConnId, Entropy, Output};
+use crate::config::{QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
+use crate::proto::super_peer::Reason;
+use crate::time::Time;
+use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
+use crate::wire::{Cut, LinkMessage, QueryId, Search};
+
+/// Scans that one turn goes on with; the rest waits for the next.
+const SCANS_PER_TURN: usize = 16;
+
+/// A query that runs here, by its place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct WaveKey(u32);
+
+/// What the flood borrows from the super peer for one call.
+pub(super) struct Cx<'a> {
+    pub(super) now: Time,
+    pub(super) index: &'a Index,
+    pub(super) links: &'a Links,
+    pub(super) timers: &'a mut Timers<Reason>,
+    pub(super) counters: &'a mut Counters,
+    pub(super) out: &'a mut VecDeque<Output>,
+}
+
+impl Cx<'_> {
+    fn send(&mut self, link: LinkId, message: LinkMessage) {
+        self.links.send(link, message, self.out, self.counters);
+    }
+}
+
+/// A session's query, checked.
+pub(super) struct Begin {
+    pub(super) conn: ConnId,
+    pub(super) req: u32,
+    pub(super) find: Search,
+    pub(super) ttl: u8,
+    pub(super) budget: Duration,
+    /// The asker's own files are not told.
+    pub(super) exclude: Option<HolderId>,
+}
+
+/// All queries that run here.
+///
+/// - getters: `running`, `remembered`;
+/// - `handle_*`: one `on_*` per link message, `on_link_lost`, `on_timeout`;
+/// - mutators: `begin`, `abandon`;
+/// - `poll_*`: `run`, `has_work`, `take_finished`; outputs are pushed by the handlers.
+#[derive(Debug, Default)]
+pub(super) struct Flood {
+    waves: Slab<Wave>,
+    /// Those that neighbours know of.
+    by_id: BTreeMap<QueryId, WaveKey>,
+    visited: Visited,
+    /// Scans and answers that their turn's budget ended.
+    work: VecDeque<WaveKey>,
+    /// Queries of sessions that ended in this call.
+    finished: Vec<(ConnId, u32)>,
+}
+
+impl Flood {
+    /// Queries that run or are kept for repetitions.
+    pub(super) fn running(&self) -> usize {
+        self.waves.len()
+    }
+
+    /// Ids of queries that are over.
+    pub(super) fn remembered(&self) -> usize {
+        self.visited.len()
+    }
+
+    /// Begins a session's query: searches here at once, then asks the neighbours. It may be over when this returns, and then
+    /// has no key.
+    pub(super) fn begin(
+        &mut self,
+        begin: Begin,
+        entropy: &mut dyn Entropy,
+        cx: &mut Cx<'_>,
+    ) -> Result<Option<WaveKey>, BadPattern> {
+        let Begin { conn, req, find, ttl, budget, exclude } = begin;
+        let scan = Scan::new(cx.index, &find, exclude)?;
+        let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
+        let deadline = cx.now + budget.min(QUERY_BUDGET_MAX);
+        let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, find.limit);
+        first.scan = Some(Box::new(scan));
+        first.reached = 1;
+        first.search(cx);
+        let alone = cx.links.ids().next().is_none();
+        let id = if alone { QueryId([0; 16]) } else { self.mint(entropy) };
+        let shed = self.by_id.len() >= VISITED_MAX;
+        if shed {
+            let links = u32::try_from(cx.links.ids().count()).unwrap_or(u32::MAX);
+            first.cut.add(Cut { shed: links, ..Cut::NONE });
+        }
+        let mut wave = Wave::new(id, find, first);
+        if !alone && !shed && !wave.instances[0].is_full() && !wave.instances[0].capped {
+            wave.forward(cx);
+        } else if !alone && !shed && wave.instances[0].is_full() {
+            // The limit is reached here already; what the neighbours hold is not asked for.
+            wave.instances[0].capped = true;
+        }
+        let key = self.insert(wave, !alone && !shed);
+        self.settle(key, cx);
+        Ok(self.waves.contains(key.slot()).then_some(key))
+    }
+
+    /// A session does not want its query any more, or has gone.
+    pub(super) fn abandon(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
+        cx.counters.add(Count::QueriesCancelled);
+        self.waves[key.slot()].abandon(cx);
+        self.forget(key, cx);
+    }
+
+    /// A neighbour passes a query on, or repeats it.
+    pub(super) fn on_query(&mut self, link: LinkId, query: LinkQuery, cx: &mut Cx<'_>) {
+        let budget = Duration::from_millis(u64::from(query.budget)).min(QUERY_BUDGET_MAX);
+        let deadline = cx.now + budget;
+        let (id, ttl) = (query.id, query.ttl);
+        if let Some(key) = self.by_id.get(&id).copied() {
+            match self.waves[key.slot()].on_copy(link, &query, deadline, cx) {
+                CopyIs::Repetition | CopyIs::Duplicate => {}
+                CopyIs::Extension => {
+                    self.settle(key, cx);
+                    self.say_pending(key, cx);
+                }
+            }
+            return;
+        }
+        if self.visited.contains(cx.now, &id) {
+            cx.counters.add(Count::FloodStale);
+            return cx.send(link, refusal(id, ttl, Cut { budget: 1, ..Cut::NONE }));
+        }
+        if self.by_id.len() >= VISITED_MAX {
+            cx.counters.add(Count::FloodShed);
+            return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
+        }
+        let scan = match Scan::new(cx.index, &query.find, None) {
+            Ok(scan) => scan,
+            Err(_) => {
+                cx.counters.add(Count::FloodBadPattern);
+                return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
+            }
+        };
+        cx.counters.add(Count::FloodSearched);
+        let parent = Parent::Link(link);
+        let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, query.find.limit);
+        first.scan = Some(Box::new(scan));
+        first.reached = 1;
+        first.search(cx);
+        let mut wave = Wave::new(id, query.find, first);
+        // Those that could not be passed on any more are not asked for.
+        if !wave.instances[0].is_full() {
+            wave.forward(cx);
+        } else if cx.links.ids().any(|other| other != link) {
+            wave.instances[0].capped = true;
+        }
+        let key = self.insert(wave, true);
+        self.settle(key, cx);
+        self.say_pending(key, cx);
+    }
+
+    /// A neighbour answers with a hit.
+    pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, cx: &mut Cx<'_>) {
+        self.on_answer(hit.id, cx, |wave, cx| wave.on_hit(link, hit, cx));
+    }
+
+    /// A neighbour has closed its branch.
+    pub(super) fn on_done(&mut self, link: LinkId, done: LinkDone, cx: &mut Cx<'_>) {
+        self.on_answer(done.id, cx, |wave, cx| wave.on_done(link, done, cx));
+    }
+
+    /// A neighbour works on a query.
+    pub(super) fn on_pending(&mut self, link: LinkId, pending: LinkRef, cx: &mut Cx<'_>) {
+        self.on_answer(pending.id, cx, |wave, cx| wave.on_pending(link, pending, cx));
+    }
+
+    /// A neighbour does not want its query any more.
+    pub(super) fn on_cancel(&mut self, link: LinkId, cancel: LinkRef, cx: &mut Cx<'_>) {
+        self.on_answer(cancel.id, cx, |wave, cx| wave.on_cancel(link, cancel, cx));
+    }
+
+    /// A link went down, or its neighbour started anew. What was passed on *for* that neighbour goes on: if it comes back
+    /// and asks again, it is told the truth.
+    pub(super) fn on_link_lost(&mut self, link: LinkId, cx: &mut Cx<'_>) {
+        let touched = self.waves.iter_mut().filter_map(|(slot, wave)| wave.on_link_lost(link).then_some(slot));
+        for slot in touched.collect::<Vec<_>>() {
+            self.settle(WaveKey::of(slot), cx);
+        }
+    }
+
+    /// The deadline of a wave has come.
+    pub(super) fn on_timeout(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
+        let wave = &mut self.waves[key.slot()];
+        wave.on_timeout(cx);
+        if wave.is_past(cx.now) {
+            return self.forget(key, cx);
+        }
+        self.settle(key, cx);
+        self.arm(key, cx);
+    }
+
+    /// Whether work is left over from the turn before.
+    pub(super) fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// Does one turn's worth of what is left over.
+    pub(super) fn run(&mut self, cx: &mut Cx<'_>) {
+        for _ in 0..self.work.len().min(SCANS_PER_TURN) {
+            let Some(key) = self.work.pop_front() else { break };
+            if let Some(wave) = self.waves.get_mut(key.slot()) {
+                wave.queued = false;
+                wave.search(cx);
+                self.settle(key, cx);
+            }
+        }
+    }
+
+    /// The sessions' queries that have ended since the last call.
+    pub(super) fn take_finished(&mut self) -> Vec<(ConnId, u32)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// What must hold between any two inputs.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.by_id.len() <= VISITED_MAX && self.by_id.len() <= self.waves.len());
+        for (id, key) in &self.by_id {
+            assert_eq!(self.waves.get(key.slot()).map(|wave| wave.id), Some(*id));
+        }
+        for (slot, wave) in &self.waves {
+            wave.check_invariants();
+            assert_eq!(wave.queued, self.work.contains(&WaveKey::of(slot)));
+            assert!(!wave.is_over() || wave.session().is_none(), "a session's query goes when it is over");
+        }
+        assert!(self.finished.is_empty());
+        self.visited.check_invariants();
+    }
+
+    fn mint(&self, entropy: &mut dyn Entropy) -> QueryId {
+        loop {
+            let bits = u128::from(entropy.next_u64()) << 64 | u128::from(entropy.next_u64());
+            let id = QueryId(bits.to_be_bytes());
+            if !self.by_id.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    fn insert(&mut self, wave: Wave, named: bool) -> WaveKey {
+        let id = wave.id;
+        let key = WaveKey::of(self.waves.insert(wave));
+        if named {
+            self.by_id.insert(id, key);
+        }
+        key
+    }
+
+    fn on_answer(&mut self, id: QueryId, cx: &mut Cx<'_>, take: impl FnOnce(&mut Wave, &mut Cx<'_>) -> bool) {
+        let taken = self.by_id.get(&id).copied().filter(|key| take(&mut self.waves[key.slot()], cx));
+        match taken {
+            Some(key) => self.settle(key, cx),
+            None => cx.counters.add(Count::AnswerUnasked),
+        }
+    }
+
+    /// Brings a wave as far as it can go, and frees a session's once it is over.
+    fn settle(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
+        let wave = &mut self.waves[key.slot()];
+        let left = wave.settle(cx);
+        if left && !wave.queued {
+            wave.queued = true;
+            self.work.push_back(key);
+        }
+        match wave.session() {
+            Some(session) if wave.is_over() => {
+                self.finished.push(session);
+                self.forget(key, cx);
+            }
+            _ => self.arm(key, cx),
+        }
+    }
+
+    /// Tells a parent that its QUERY has come and is not done yet.
+    fn say_pending(&self, key: WaveKey, cx: &mut Cx<'_>) {
+        let Some(last) = self.waves.get(key.slot()).and_then(|wave| wave.instances.last()) else { return };
+        if let (Some(link), false) = (last.parent_link(), last.is_over()) {
+            let pending = LinkRef { id: self.waves[key.slot()].id, ttl: last.ttl };
+            cx.send(link, LinkMessage::Pending(pending));
+        }
+    }
+
+    fn arm(&self, key: WaveKey, cx: &mut Cx<'_>) {
+        cx.timers.set_earlier(Reason::Wave(key), self.waves[key.slot()].next());
+    }
+
+    fn forget(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
+        cx.timers.stop(Reason::Wave(key));
+        let wave = self.waves.remove(key.slot());
+        if wave.queued {
+            self.work.retain(|queued| *queued != key);
+        }
+        if self.by_id.get(&wave.id) == Some(&key) {
+            self.by_id.remove(&wave.id);
+            self.visited.insert(cx.now, wave.id);
+        }
+    }
+}
+
+impl WaveKey {
+    fn of(slot: usize) -> WaveKey {
+        WaveKey(u32::try_from(slot).expect("fewer waves than 2^32"))
+    }
+
+    fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The DONE of a query that is not searched here.
+fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
+    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! One QUERY to one neighbour: what it has answered so far, and when to ask again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::config::QUERY_HITS_MAX;
+use crate::proto::link::LinkId;
+use crate::time::Time;
+use crate::wire::link::LinkDone;
+
+/// Ranges told in one repetition; together with the longest pattern they fit a datagram. What is left out comes again.
+const HAVE_RANGES_MAX: usize = 40;
+/// A neighbour that said PENDING is believed to work for this many repetition times before it is asked again.
+const PATIENCE: u32 = 4;
+/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many tries.
+const SILENT_TRIES: u32 = 16;
+/// After PENDING the wait grows to this part of the budget.
+const PENDING_TRIES: u32 = 8;
+/// The neighbour's DONE is due this many repetition times before our own, at most.
+const MARGIN: u32 = 4;
+/// And not earlier than this part of what is left before our own, so that a long way does not eat the budget.
+const MARGIN_PART: u32 = 8;
+
+/// Which numbers came: all below `low`, and some above.
+#[derive(Debug, Default)]
+struct Received {
+    low: u32,
+    above: BTreeSet<u32>,
+}
+
+impl Received {
+    /// Whether the number is new.
+    fn insert(&mut self, n: u32) -> bool {
+        if n < self.low || !self.above.insert(n) {
+            return false;
+        }
+        while self.above.remove(&self.low) {
+            self.low += 1;
+        }
+        true
+    }
+
+    fn holds_all_below(&self, end: u32) -> bool {
+        self.low >= end
+    }
+
+    fn ranges(&self, most: usize) -> Vec<(u32, u32)> {
+        let mut ranges = Vec::new();
+        if self.low > 0 {
+            ranges.push((0, self.low));
+        }
+        for n in &self.above {
+            let full = ranges.len() == most;
+            match ranges.last_mut() {
+                Some((_, end)) if *end == *n => *end += 1,
+                _ if full => break,
+                _ => ranges.push((*n, *n + 1)),
+            }
+        }
+        ranges
+    }
+}
+
+/// When a neighbour's DONE is due, if ours is due at `deadline`: a round trip and a repetition earlier.
+pub(super) fn child_deadline(now: Time, deadline: Time, rto: Duration) -> Time {
+    let left = deadline.since(now);
+    deadline - (rto * MARGIN).min(left / MARGIN_PART)
+}
+
+/// The state of one QUERY to one neighbour. It is open until its outcome is known.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) link: LinkId,
+    pub(super) open: bool,
+    /// Whether there was any answer: PENDING, a HIT, or a DONE that is not whole.
+    pub(super) heard: bool,
+    /// The neighbour's DONE, while HITs that it counts are missing.
+    pub(super) done: Option<LinkDone>,
+    /// Whether the neighbour sent, or counts, more than it may.
+    pub(super) capped: bool,
+    /// Whether the neighbour said that it works on it.
+    pending: bool,
+    received: Received,
+    sent: Time,
+    wait: Duration,
+    repeat_at: Time,
+}
+
+/// What a HIT is to an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HitIs {
+    New,
+    Known,
+    AboveCap,
+}
+
+impl Ask {
+    /// A QUERY that is sent now.
+    pub(super) fn new(now: Time, link: LinkId, rto: Duration) -> Ask {
+        Ask {
+            link,
+            open: true,
+            heard: false,
+            done: None,
+            capped: false,
+            pending: false,
+            received: Received::default(),
+            sent: now,
+            wait: rto,
+            repeat_at: now + rto,
+        }
+    }
+
+    /// When it is to be repeated.
+    pub(super) fn repeat_at(&self) -> Time {
+        self.repeat_at
+    }
+
+    /// The HITs that are here, as a repetition tells them.
+    pub(super) fn have(&self) -> Vec<(u32, u32)> {
+        self.received.ranges(HAVE_RANGES_MAX)
+    }
+
+    /// Whether the DONE is here with everything that it counts.
+    pub(super) fn is_whole(&self) -> bool {
+        self.done.is_some_and(|done| self.received.holds_all_below(done.hits.min(cap())))
+    }
+
+    /// A HIT of this number came.
+    pub(super) fn on_hit(&mut self, n: u32) -> HitIs {
+        self.heard = true;
+        if n >= cap() {
+            self.capped = true;
+            return HitIs::AboveCap;
+        }
+        if self.received.insert(n) { HitIs::New } else { HitIs::Known }
+    }
+
+    /// The neighbour works on it.
+    pub(super) fn on_pending(&mut self, now: Time, rto: Duration) {
+        if !self.pending && self.done.is_none() {
+            self.wait = rto * PATIENCE;
+            self.repeat_at = self.repeat_at.max(now + self.wait);
+        }
+        self.pending = true;
+        self.heard = true;
+    }
+
+    /// The neighbour is done; if HITs are missing they are asked for soon, once those that only came out of order are here.
+    pub(super) fn on_done(&mut self, now: Time, done: LinkDone, rto: Duration) {
+        self.heard = true;
+        self.capped |= done.hits > cap();
+        if self.done.is_none() {
+            self.done = Some(done);
+            self.wait = rto / 2;
+            self.repeat_at = now + self.wait;
+        } else {
+            // An answer to a repetition: what it was to bring is here or lost, so the next one need not wait long.
+            self.wait = rto;
+            self.repeat_at = now + rto / 2;
+        }
+    }
+
+    /// It was repeated: wait longer for the next time. `deadline` is our own.
+    pub(super) fn on_repeated(&mut self, now: Time, rto: Duration, deadline: Time) {
+        let due = child_deadline(self.sent, deadline, rto);
+        let budget = deadline.since(self.sent);
+        let longest = match (&self.done, self.pending) {
+            (Some(_), _) => rto,
+            (None, true) => budget / PENDING_TRIES,
+            (None, false) => budget / SILENT_TRIES,
+        };
+        self.wait = (self.wait * 2).min(longest.max(rto));
+        self.repeat_at = now + self.wait;
+        if now < due {
+            self.repeat_at = self.repeat_at.min(due + rto);
+        } else {
+            self.repeat_at = now + rto;
+        }
+    }
+}
+
+fn cap() -> u32 {
+    u32::try_from(QUERY_HITS_MAX).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Cut, QueryId};
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn done(hits: u32) -> LinkDone {
+        LinkDone { id: QueryId([0; 16]), ttl: 0, hits, reached: 1, cut: Cut::NONE, dup: false }
+    }
+
+    #[test]
+    fn an_ask_is_whole_only_with_every_number() {
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        assert_eq!(ask.on_hit(2), HitIs::New);
+        assert_eq!(ask.on_hit(2), HitIs::Known);
+        ask.on_done(Time::ZERO, done(3), ms(20));
+        assert!(!ask.is_whole());
+        assert_eq!(ask.on_hit(0), HitIs::New);
+        assert_eq!(ask.have(), [(0, 1), (2, 3)]);
+        assert_eq!(ask.on_hit(1), HitIs::New);
+        assert!(ask.is_whole());
+        assert_eq!(ask.have(), [(0, 3)]);
+    }
+
+    #[test]
+    fn what_is_held_fits_a_datagram() {
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        for n in (0..900).step_by(2) {
+            ask.on_hit(n);
+        }
+        assert_eq!(ask.have().len(), HAVE_RANGES_MAX);
+    }
+
+    #[test]
+    fn a_neighbour_that_counts_too_much_is_cut_off() {
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        assert_eq!(ask.on_hit(u32::MAX), HitIs::AboveCap);
+        for n in 0..cap() {
+            ask.on_hit(n);
+        }
+        ask.on_done(Time::ZERO, done(u32::MAX), ms(20));
+        assert!(ask.is_whole() && ask.capped);
+    }
+
+    #[test]
+    fn silence_is_met_with_many_tries_and_pending_with_few() {
+        let deadline = Time::ZERO + ms(2000);
+        let tries = |pending: bool| {
+            let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+            if pending {
+                ask.on_pending(Time::ZERO, ms(20));
+            }
+            let mut tries = 0;
+            while ask.repeat_at() < Time::ZERO + ms(1900) {
+                ask.on_repeated(ask.repeat_at(), ms(20), deadline);
+                tries += 1;
+            }
+            tries
+        };
+        assert!(tries(false) >= 15, "{}", tries(false));
+        assert!((4..=10).contains(&tries(true)), "{}", tries(true));
+    }
+
+    #[test]
+    fn a_repetition_falls_between_the_neighbours_deadline_and_ours() {
+        let deadline = Time::ZERO + ms(10_000);
+        let due = child_deadline(Time::ZERO, deadline, ms(20));
+        assert_eq!(due, Time::ZERO + ms(9920));
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        ask.on_pending(Time::ZERO, ms(20));
+        while ask.repeat_at() < due {
+            ask.on_repeated(ask.repeat_at(), ms(20), deadline);
+        }
+        assert!(ask.repeat_at() <= due + ms(20));
+    }
+}

@@ -1,0 +1,260 @@
+//! One instance of a wave at one super peer: whom it answers, whom it has asked, and what it has found.
+//!
+//! An instance is named by the query's id, the link that brought it, and the ttl that it came with. It ends exactly once, by
+//! its own DONE, and is kept after that so that a repetition can be answered.
+
+use std::collections::BTreeSet;
+
+use super::Cx;
+use super::ask::Ask;
+use crate::config::{PAGE_BYTES, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN};
+use crate::proto::counters::Count;
+use crate::proto::link::LinkId;
+use crate::proto::search::{Scan, Step};
+use crate::proto::{ConnId, Output};
+use crate::time::Time;
+use crate::wire::link::{LinkDone, LinkHit, LinkRef};
+use crate::wire::message::{Done, Hit, SourceRecord};
+use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath};
+
+/// HITs sent per instance and turn; a longer answer is spread, so that it does not overrun the neighbour's socket.
+pub(super) const HITS_PER_TURN: usize = 128;
+
+/// A session's query.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) conn: ConnId,
+    pub(super) req: u32,
+    /// Hits told so far.
+    pub(super) told: usize,
+    /// What was told or is about to be: several branches may lead to one source.
+    pub(super) seen: BTreeSet<(Root, SharePath, HostPort)>,
+}
+
+/// Whom the instance answers.
+#[derive(Debug)]
+pub(super) enum Parent {
+    Session(Box<Origin>),
+    Link(LinkId),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// An extension, until the earlier instances have ended.
+    Waiting,
+    Running,
+    /// Ended; the DONE that was sent, for repetitions.
+    Ended(LinkDone),
+}
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) parent: Parent,
+    /// The ttl that it came with: its name in every answer.
+    pub(super) ttl: u8,
+    /// Hops from the origin.
+    pub(super) hops: u8,
+    pub(super) begun: Time,
+    pub(super) deadline: Time,
+    pub(super) phase: Phase,
+    pub(super) scan: Option<Box<Scan>>,
+    /// Towards a link: all hits, numbered by their place. Towards a session: those that are not told yet.
+    pub(super) hits: Vec<SourceRecord>,
+    /// Towards a link: how many of them were sent.
+    pub(super) sent: usize,
+    /// Most hits that the parent wants or may get.
+    pub(super) cap: usize,
+    /// Whether a hit was dropped because of that.
+    pub(super) capped: bool,
+    pub(super) asks: Vec<Ask>,
+    pub(super) reached: u32,
+    pub(super) cut: Cut,
+}
+
+impl Instance {
+    pub(super) fn new(now: Time, parent: Parent, ttl: u8, hops: u8, deadline: Time, limit: Option<u32>) -> Instance {
+        let cap =
+            limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(QUERY_HITS_MAX));
+        Instance {
+            parent,
+            ttl,
+            hops,
+            begun: now,
+            deadline,
+            phase: Phase::Running,
+            scan: None,
+            hits: Vec::new(),
+            sent: 0,
+            cap,
+            capped: false,
+            asks: Vec::new(),
+            reached: 0,
+            cut: Cut::NONE,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Whether more may still be found.
+    pub(super) fn is_busy(&self) -> bool {
+        self.scan.is_some() || self.asks.iter().any(|ask| ask.open)
+    }
+
+    /// Whether the parent gets no more hits.
+    pub(super) fn is_full(&self) -> bool {
+        self.taken() >= self.cap
+    }
+
+    pub(super) fn parent_link(&self) -> Option<LinkId> {
+        match &self.parent {
+            Parent::Session(_) => None,
+            Parent::Link(link) => Some(*link),
+        }
+    }
+
+    /// Takes one hit for the parent.
+    pub(super) fn take_hit(&mut self, record: SourceRecord, cx: &mut Cx<'_>) {
+        if let Parent::Session(origin) = &mut self.parent {
+            let key = (record.root, record.path.clone(), record.addr.clone());
+            if origin.seen.contains(&key) {
+                cx.counters.add(Count::HitsDuplicate);
+                return;
+            }
+            if origin.seen.len() >= self.cap {
+                self.capped = true;
+                return;
+            }
+            origin.seen.insert(key);
+        } else if self.hits.len() >= self.cap {
+            self.capped = true;
+            return;
+        }
+        self.hits.push(record);
+    }
+
+    /// Searches our own index for one turn's worth.
+    pub(super) fn search(&mut self, cx: &mut Cx<'_>) {
+        let Some(mut scan) = self.scan.take() else { return };
+        let mut found = Vec::new();
+        match scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found) {
+            Step::More => self.scan = Some(scan),
+            Step::End { capped } => self.cut.add(Cut { cap: u32::from(capped), ..Cut::NONE }),
+        }
+        for record in found {
+            self.take_hit(record, cx);
+        }
+    }
+
+    /// Sends what the parent has not got yet, for one turn's worth. Tells whether some is left.
+    pub(super) fn flush(&mut self, id: QueryId, cx: &mut Cx<'_>) -> bool {
+        match &mut self.parent {
+            Parent::Session(origin) => {
+                let hits = std::mem::take(&mut self.hits);
+                origin.told += hits.len();
+                cx.counters.add_many(Count::HitsTold, hits.len() as u64);
+                tell(origin.conn, origin.req, hits, cx);
+                false
+            }
+            Parent::Link(link) => {
+                let (link, end) = (*link, self.hits.len().min(self.sent + HITS_PER_TURN));
+                for n in self.sent..end {
+                    self.send_hit(id, link, n, cx);
+                }
+                self.sent = end;
+                end < self.hits.len()
+            }
+        }
+    }
+
+    /// Ends the instance: whatever is not over by now is not waited for, and the caller has counted its cut.
+    pub(super) fn end(&mut self, id: QueryId, cx: &mut Cx<'_>) {
+        debug_assert!(!self.is_over());
+        self.scan = None;
+        self.asks = Vec::new();
+        if matches!(self.parent, Parent::Session(_)) {
+            self.flush(id, cx);
+        }
+        let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
+        let done = LinkDone { id, ttl: self.ttl, hits, reached: self.reached, cut: self.cut, dup: false };
+        self.end_with(done, cx);
+    }
+
+    /// Ends the instance with this DONE.
+    pub(super) fn end_with(&mut self, done: LinkDone, cx: &mut Cx<'_>) {
+        self.sent = self.hits.len();
+        self.phase = Phase::Ended(done);
+        match &self.parent {
+            Parent::Link(link) => cx.send(*link, LinkMessage::Done(done)),
+            Parent::Session(origin) => {
+                let complete = done.cut.is_none();
+                cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
+                let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
+                let told =
+                    Done { req: origin.req, hits: done.hits, reached: done.reached, complete, cut: done.cut, ms };
+                cx.out.push_back(Output::Send { conn: origin.conn, message: Message::Done(told) });
+            }
+        }
+    }
+
+    /// Answers a repetition: the HITs that the asker lacks, up to a turn's worth, then DONE or PENDING.
+    pub(super) fn answer_again(&self, id: QueryId, link: LinkId, have: Option<&[(u32, u32)]>, cx: &mut Cx<'_>) {
+        // A first copy that the network doubled brings no `have`; as long as we work on it nothing is known to be lost.
+        if self.is_over() || have.is_some() {
+            let mut held = vec![false; self.sent];
+            for (first, end) in have.unwrap_or_default() {
+                let end = (*end as usize).min(self.sent);
+                held.get_mut(*first as usize..end).into_iter().flatten().for_each(|held| *held = true);
+            }
+            let missing = held.iter().enumerate().filter(|(_, held)| !**held).map(|(n, _)| n);
+            for n in missing.take(HITS_PER_TURN) {
+                self.send_hit(id, link, n, cx);
+            }
+        }
+        let answer = match &self.phase {
+            Phase::Ended(done) => LinkMessage::Done(*done),
+            Phase::Waiting | Phase::Running => LinkMessage::Pending(LinkRef { id, ttl: self.ttl }),
+        };
+        cx.send(link, answer);
+    }
+
+    fn taken(&self) -> usize {
+        match &self.parent {
+            Parent::Session(origin) => origin.told + self.hits.len(),
+            Parent::Link(_) => self.hits.len(),
+        }
+    }
+
+    fn send_hit(&self, id: QueryId, link: LinkId, n: usize, cx: &mut Cx<'_>) {
+        let SourceRecord { path, size, root, addr } = self.hits[n].clone();
+        let file = crate::wire::FileRecord { path, size, root };
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        cx.send(link, LinkMessage::Hit(LinkHit { id, ttl: self.ttl, n, file, addr }));
+    }
+}
+
+/// Tells a session its hits in frames of at most a page.
+fn tell(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Cx<'_>) {
+    /// Keys, lengths, size and root of one record in MessagePack, rounded up.
+    const RECORD_BYTES: usize = 80;
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for hit in hits {
+        let more = hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+        if bytes + more > PAGE_BYTES {
+            let hits = std::mem::take(&mut page);
+            cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });
+            bytes = 0;
+        }
+        bytes += more;
+        page.push(hit);
+    }
+    if !page.is_empty() {
+        cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits: page }) });
+    }
+}

@@ -1,0 +1,437 @@
+//! One query at one super peer: its instances, and which links it has covered.
+//!
+//! A wave lives until the budgets of all its instances are over, so that any copy of the query is known again. Its instances
+//! run one after the other, by rising ttl, so that no two of them can wait for each other.
+
+use super::Cx;
+use super::ask::{Ask, HitIs, child_deadline};
+use super::instance::{Instance, Parent, Phase};
+use crate::config::TTL_MAX;
+use crate::proto::ConnId;
+use crate::proto::counters::Count;
+use crate::proto::link::LinkId;
+use crate::time::Time;
+use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
+use crate::wire::message::SourceRecord;
+use crate::wire::{Cut, LinkMessage, QueryId, Search};
+
+/// How long after its last budget a wave is kept. The parent's budget ends later than the one it told us, by a margin that
+/// is far below this; its last repetitions must still meet the answer.
+const KEEP_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What the wave knows of the network behind a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Not asked: it brought the first copy.
+    Parent,
+    /// Not asked for want of a hop, or answered that it was cut for want of one: a higher ttl goes further there.
+    Cut,
+    /// A higher ttl finds nothing more there, or it cannot be asked.
+    Settled,
+}
+
+#[derive(Debug)]
+pub(super) struct Wave {
+    pub(super) id: QueryId,
+    pub(super) find: Search,
+    /// Whether it is in the list of scans to go on with.
+    pub(super) queued: bool,
+    /// The highest ttl of any copy so far, trimmed; above every ttl at the origin.
+    ttl_best: u8,
+    pub(super) instances: Vec<Instance>,
+    /// By link; empty while nothing was forwarded.
+    reach: Vec<Reach>,
+}
+
+/// What a copy of a known query is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CopyIs {
+    Repetition,
+    Duplicate,
+    Extension,
+}
+
+impl Wave {
+    /// A wave with its first instance.
+    pub(super) fn new(id: QueryId, find: Search, first: Instance) -> Wave {
+        let ttl_best = match first.parent {
+            Parent::Session(_) => u8::MAX,
+            Parent::Link(_) => first.ttl.min(TTL_MAX),
+        };
+        Wave { id, find, queued: false, ttl_best, instances: vec![first], reach: Vec::new() }
+    }
+
+    /// The session that began it here, if one did.
+    pub(super) fn session(&self) -> Option<(ConnId, u32)> {
+        match &self.instances[0].parent {
+            Parent::Session(origin) => Some((origin.conn, origin.req)),
+            Parent::Link(_) => None,
+        }
+    }
+
+    /// A copy of the query came from a link.
+    pub(super) fn on_copy(&mut self, link: LinkId, query: &LinkQuery, deadline: Time, cx: &mut Cx<'_>) -> CopyIs {
+        let same = |instance: &&Instance| instance.parent_link() == Some(link) && instance.ttl == query.ttl;
+        if let Some(instance) = self.instances.iter().find(same) {
+            cx.counters.add(Count::FloodRepeated);
+            instance.answer_again(self.id, link, query.have.as_deref(), cx);
+            return CopyIs::Repetition;
+        }
+        if query.ttl.min(TTL_MAX) <= self.ttl_best {
+            cx.counters.add(Count::FloodDuplicate);
+            cx.send(link, LinkMessage::Done(duplicate(self.id, query.ttl)));
+            return CopyIs::Duplicate;
+        }
+        cx.counters.add(Count::FloodExtension);
+        self.ttl_best = query.ttl.min(TTL_MAX);
+        let parent = Parent::Link(link);
+        let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, self.find.limit);
+        instance.phase = Phase::Waiting;
+        self.instances.push(instance);
+        CopyIs::Extension
+    }
+
+    /// Sends the first instance's QUERYs: over every link but the one that it came from.
+    pub(super) fn forward(&mut self, cx: &mut Cx<'_>) {
+        let links = cx.links;
+        self.reach = vec![Reach::Settled; links.len()];
+        let parent = self.instances[0].parent_link();
+        for link in links.ids() {
+            let hop_left = self.instances[0].ttl > 0;
+            self.reach[usize::from(link.0)] = match Some(link) == parent {
+                true => Reach::Parent,
+                false if hop_left => Reach::Settled,
+                false => Reach::Cut,
+            };
+            if Some(link) == parent {
+                continue;
+            }
+            if hop_left {
+                self.ask(0, link, cx);
+            } else {
+                self.instances[0].cut.add(Cut { ttl: 1, ..Cut::NONE });
+            }
+        }
+    }
+
+    /// A HIT came. Tells whether it belongs here.
+    pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, cx: &mut Cx<'_>) -> bool {
+        let Some((i, a)) = self.ask_of(link, hit.ttl) else { return false };
+        let ask = &mut self.instances[i].asks[a];
+        match ask.on_hit(hit.n) {
+            HitIs::Known => cx.counters.add(Count::AnswerRepeated),
+            HitIs::AboveCap => cx.counters.add(Count::AnswerCapped),
+            HitIs::New => {
+                let whole = ask.is_whole();
+                let LinkHit { file, addr, .. } = hit;
+                let record = SourceRecord { path: file.path, size: file.size, root: file.root, addr };
+                self.instances[i].take_hit(record, cx);
+                if whole {
+                    self.close_ask(i, a, Cut::NONE);
+                }
+            }
+        }
+        true
+    }
+
+    /// A DONE came. Tells whether it belongs here.
+    pub(super) fn on_done(&mut self, link: LinkId, done: LinkDone, cx: &mut Cx<'_>) -> bool {
+        let Some((i, a)) = self.ask_of(link, done.ttl) else { return false };
+        // A duplicate is whole as it is: what it may say besides would count somebody else's work twice.
+        let done = if done.dup { duplicate(done.id, done.ttl) } else { done };
+        let ask = &mut self.instances[i].asks[a];
+        ask.on_done(cx.now, done, cx.links.repeat_after(link));
+        if ask.is_whole() {
+            self.close_ask(i, a, Cut::NONE);
+        }
+        true
+    }
+
+    /// A PENDING came. Tells whether it belongs here.
+    pub(super) fn on_pending(&mut self, link: LinkId, pending: LinkRef, cx: &mut Cx<'_>) -> bool {
+        let Some((i, a)) = self.ask_of(link, pending.ttl) else { return false };
+        self.instances[i].asks[a].on_pending(cx.now, cx.links.repeat_after(link));
+        true
+    }
+
+    /// The parent of an instance does not want it any more. Tells whether there is such an instance.
+    pub(super) fn on_cancel(&mut self, link: LinkId, cancel: LinkRef, cx: &mut Cx<'_>) -> bool {
+        let named = |instance: &Instance| instance.parent_link() == Some(link) && instance.ttl == cancel.ttl;
+        let Some(i) = self.instances.iter().position(named) else { return false };
+        if !self.instances[i].is_over() {
+            self.drop_asks(i, cx);
+        }
+        // Whatever asks for it again after that learns that it is not whole; nothing of it is kept.
+        let instance = &mut self.instances[i];
+        let cut = Cut { loss: 1, ..Cut::NONE };
+        let done = LinkDone { id: self.id, ttl: instance.ttl, hits: 0, reached: 0, cut, dup: false };
+        instance.scan = None;
+        instance.hits = Vec::new();
+        instance.sent = 0;
+        instance.phase = Phase::Ended(done);
+        true
+    }
+
+    /// The session that began it has gone or has cancelled it.
+    pub(super) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        for i in 0..self.instances.len() {
+            self.drop_asks(i, cx);
+        }
+    }
+
+    /// The link went down, or the neighbour behind it started anew: nothing that it owes will come.
+    pub(super) fn on_link_lost(&mut self, link: LinkId) -> bool {
+        let mut touched = false;
+        for i in 0..self.instances.len() {
+            if let Some(a) = self.instances[i].asks.iter().position(|ask| ask.open && ask.link == link) {
+                self.close_ask(i, a, Cut { down: 1, ..Cut::NONE });
+                touched = true;
+            }
+        }
+        touched
+    }
+
+    /// Goes on with every scan for one turn's worth.
+    pub(super) fn search(&mut self, cx: &mut Cx<'_>) {
+        for instance in self.instances.iter_mut().filter(|instance| instance.is_running()) {
+            instance.search(cx);
+        }
+    }
+
+    /// Some deadline of [`Wave::next`] has come: repeat what is unanswered, end what is out of time.
+    pub(super) fn on_timeout(&mut self, cx: &mut Cx<'_>) {
+        for i in 0..self.instances.len() {
+            if self.instances[i].is_over() {
+                continue;
+            }
+            if cx.now >= self.instances[i].deadline {
+                self.run_out(i, cx);
+                continue;
+            }
+            for a in 0..self.instances[i].asks.len() {
+                let ask = &self.instances[i].asks[a];
+                if ask.open && cx.now >= ask.repeat_at() {
+                    self.repeat(i, a, cx);
+                }
+            }
+        }
+    }
+
+    /// Brings every instance as far as it can go: sends hits, ends what is finished, begins what waited for that. Tells
+    /// whether work is left for the next turn.
+    pub(super) fn settle(&mut self, cx: &mut Cx<'_>) -> bool {
+        let mut left = false;
+        for i in 0..self.instances.len() {
+            match &self.instances[i].phase {
+                Phase::Ended(_) => continue,
+                // Only the first one that is not over may run.
+                Phase::Waiting => self.extend(i, cx),
+                Phase::Running => {}
+            }
+            if !self.instances[i].is_over() {
+                left |= self.settle_running(i, cx);
+            }
+            if !self.instances[i].is_over() {
+                break;
+            }
+        }
+        left
+    }
+
+    /// Whether every instance has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.instances.iter().all(Instance::is_over)
+    }
+
+    /// Whether nobody can ask for it any more.
+    pub(super) fn is_past(&self, now: Time) -> bool {
+        self.is_over() && now >= self.keep_until()
+    }
+
+    /// When the wave wants [`Wave::on_timeout`].
+    pub(super) fn next(&self) -> Time {
+        let running = self.instances.iter().filter(|instance| !instance.is_over());
+        let wants = running.flat_map(|instance| {
+            let repeats = instance.asks.iter().filter(|ask| ask.open).map(Ask::repeat_at);
+            repeats.chain([instance.deadline])
+        });
+        wants.min().unwrap_or_else(|| self.keep_until())
+    }
+
+    /// What must hold between any two inputs.
+    pub(super) fn check_invariants(&self) {
+        let running = self.instances.iter().filter(|instance| instance.is_running()).count();
+        assert!(running <= 1, "instances run one after the other");
+        assert!(self.instances.len() <= usize::from(TTL_MAX) + 2);
+        for pair in self.instances.windows(2) {
+            assert!(pair[0].ttl < pair[1].ttl, "every instance has a higher ttl than those before");
+        }
+        for instance in &self.instances {
+            assert!(instance.hits.len() <= instance.cap && instance.sent <= instance.hits.len());
+            assert!(instance.is_running() || (instance.asks.is_empty() && instance.scan.is_none()));
+            let parent = instance.parent_link();
+            assert!(instance.asks.iter().all(|ask| Some(ask.link) != parent), "never back to the sender");
+        }
+    }
+
+    fn keep_until(&self) -> Time {
+        let last = self.instances.iter().map(|instance| instance.deadline).max();
+        last.unwrap_or(Time::ZERO) + KEEP_AFTER
+    }
+
+    /// The open ask that an answer with this ttl from this link belongs to.
+    fn ask_of(&self, link: LinkId, ttl: u8) -> Option<(usize, usize)> {
+        self.instances.iter().enumerate().find_map(|(i, instance)| {
+            let asked = instance.is_running() && instance.ttl > 0 && ttl_onward(instance.ttl) == ttl;
+            let place = |ask: &Ask| ask.open && ask.link == link;
+            let a = asked.then(|| instance.asks.iter().position(place)).flatten()?;
+            Some((i, a))
+        })
+    }
+
+    /// Asks one neighbour, or counts why not.
+    fn ask(&mut self, i: usize, link: LinkId, cx: &mut Cx<'_>) {
+        let instance = &mut self.instances[i];
+        self.reach[usize::from(link.0)] = Reach::Settled;
+        if !cx.links.is_up(link) {
+            instance.cut.add(Cut { down: 1, ..Cut::NONE });
+            return;
+        }
+        let rto = cx.links.repeat_after(link);
+        match query_onward(self.id, &self.find, instance, rto, None, cx.now) {
+            None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
+            Some(query) => {
+                instance.asks.push(Ask::new(cx.now, link, rto));
+                cx.send(link, LinkMessage::Query(query));
+            }
+        }
+    }
+
+    fn repeat(&mut self, i: usize, a: usize, cx: &mut Cx<'_>) {
+        let instance = &mut self.instances[i];
+        let link = instance.asks[a].link;
+        let rto = cx.links.repeat_after(link);
+        let have = Some(instance.asks[a].have());
+        instance.asks[a].on_repeated(cx.now, rto, instance.deadline);
+        let query = query_onward(self.id, &self.find, &self.instances[i], rto, have, cx.now);
+        if let Some(query) = query {
+            cx.counters.add(Count::FloodRepeats);
+            cx.send(link, LinkMessage::Query(query));
+        }
+    }
+
+    /// Begins an extension, now that all earlier instances are over: over the links that were cut for want of a hop.
+    fn extend(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let parent = self.instances[i].parent_link();
+        let is_cut = |link: &LinkId, reach: &[Reach]| {
+            Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
+        };
+        if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
+            let done = duplicate(self.id, self.instances[i].ttl);
+            self.instances[i].end_with(done, cx);
+            return;
+        }
+        self.instances[i].phase = Phase::Running;
+        for link in cx.links.ids() {
+            // The link that brought the first copy may now be reached on a shorter way than it was.
+            let first_parent = self.reach[usize::from(link.0)] == Reach::Parent && Some(link) != parent;
+            if first_parent || is_cut(&link, &self.reach) {
+                self.ask(i, link, cx);
+            }
+        }
+    }
+
+    fn settle_running(&mut self, i: usize, cx: &mut Cx<'_>) -> bool {
+        let id = self.id;
+        let unsent = self.instances[i].flush(id, cx);
+        let instance = &self.instances[i];
+        // Enough is enough: no hit that may still come could be passed on.
+        if instance.capped || (instance.is_full() && instance.is_busy()) {
+            self.drop_asks(i, cx);
+            let instance = &mut self.instances[i];
+            instance.scan = None;
+            instance.capped = false;
+            instance.cut.add(Cut { cap: 1, ..Cut::NONE });
+        }
+        let instance = &mut self.instances[i];
+        if !instance.is_busy() && !unsent {
+            instance.end(id, cx);
+            return false;
+        }
+        unsent || instance.scan.is_some()
+    }
+
+    /// The budget of an instance is over: everything that is open is a cut.
+    fn run_out(&mut self, i: usize, cx: &mut Cx<'_>) {
+        for a in 0..self.instances[i].asks.len() {
+            let ask = &self.instances[i].asks[a];
+            if ask.open {
+                let cut = match ask.heard {
+                    true => Cut { loss: 1, ..Cut::NONE },
+                    false => Cut { budget: 1, ..Cut::NONE },
+                };
+                self.close_ask(i, a, cut);
+            }
+        }
+        let instance = &mut self.instances[i];
+        if instance.scan.is_some() || instance.phase == Phase::Waiting {
+            instance.cut.add(Cut { budget: 1, ..Cut::NONE });
+        }
+        instance.end(self.id, cx);
+    }
+
+    /// Closes an ask with what its DONE told, if there was one, and with why nothing more is waited for.
+    fn close_ask(&mut self, i: usize, a: usize, why: Cut) {
+        let instance = &mut self.instances[i];
+        let ask = &mut instance.asks[a];
+        ask.open = false;
+        instance.cut.add(why);
+        instance.cut.add(Cut { cap: u32::from(ask.capped), ..Cut::NONE });
+        if let Some(done) = ask.done {
+            instance.cut.add(done.cut);
+            instance.reached = instance.reached.saturating_add(done.reached);
+            if done.cut.ttl > 0 {
+                self.reach[usize::from(ask.link.0)] = Reach::Cut;
+            }
+        }
+    }
+
+    /// Tells every neighbour that has not answered that this is not wanted any more.
+    fn drop_asks(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let instance = &mut self.instances[i];
+        let asks = std::mem::take(&mut instance.asks);
+        for ask in asks.into_iter().filter(|ask| ask.open) {
+            self.reach[usize::from(ask.link.0)] = Reach::Cut;
+            cx.send(ask.link, LinkMessage::Cancel(LinkRef { id: self.id, ttl: ttl_onward(instance.ttl) }));
+        }
+    }
+}
+
+/// The DONE that sends a copy back.
+fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
+    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true }
+}
+
+/// The ttl that the next hop is told.
+fn ttl_onward(ttl: u8) -> u8 {
+    ttl.min(TTL_MAX).saturating_sub(1)
+}
+
+/// The QUERY for the next hop, unless no time is left for one.
+fn query_onward(
+    id: QueryId,
+    find: &Search,
+    instance: &Instance,
+    rto: std::time::Duration,
+    have: Option<Vec<(u32, u32)>>,
+    now: Time,
+) -> Option<LinkQuery> {
+    let due = child_deadline(now, instance.deadline, rto);
+    let budget = u32::try_from(due.since(now).as_millis()).unwrap_or(u32::MAX);
+    // A repetition reaches a neighbour that may be done: it is sent as long as an answer can come in time.
+    if budget == 0 && have.is_none() {
+        return None;
+    }
+    let hops = instance.hops.saturating_add(1);
+    Some(LinkQuery { id, ttl: ttl_onward(instance.ttl), hops, budget, find: find.clone(), have })
+}

@@ -1,0 +1,406 @@
+//! The super peer: sessions, links, the index and the flood, put together. It only dispatches.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::command::{ClientId, Command};
+use super::counters::{Count, Counters};
+use super::event::{ClientEvent, Event, Outcome};
+use super::flood::{self, Begin, Flood, WaveKey};
+use super::index::Index;
+use super::link::{LinkId, LinkNews, Links};
+use super::session::{self, Sessions, Wish};
+use super::timers::Timers;
+use super::{ConnId, Entropy, Input, Output, Role};
+use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, TTL_DEFAULT, TTL_MAX};
+use crate::error::{Exit, Failure};
+use crate::time::Time;
+use crate::wire::message::{Error, ErrorCode, Info, Query};
+use crate::wire::{LinkMessage, Message, NodeId, link};
+
+/// With at most this many sessions, queries and records the whole state is checked after every input of a debug build;
+/// above, every [`CHECK_EVERY`]th time, so that large tests stay fast.
+const CHECK_ALWAYS_BELOW: usize = 64;
+const CHECK_EVERY: u64 = 1024;
+
+/// How a super peer is set up.
+#[derive(Clone, Debug)]
+pub struct SuperPeerConfig {
+    /// Its name.
+    pub node: NodeId,
+    /// Drawn at random at the start; what sessions are told. Links draw one of their own.
+    pub boot: u64,
+    /// The neighbours' addresses; only these are ever answered.
+    pub neighbors: Vec<SocketAddr>,
+    /// Hops of a query that does not say how many.
+    pub ttl: u8,
+    /// Time of a query that does not say how long.
+    pub budget: Duration,
+    /// How often a session is to say something.
+    pub ping: Duration,
+    /// Program and version, for people.
+    pub agent: String,
+}
+
+impl SuperPeerConfig {
+    /// A super peer of this name without neighbours, everything else as `config` says.
+    #[must_use]
+    pub fn new(node: NodeId, boot: u64) -> SuperPeerConfig {
+        SuperPeerConfig {
+            node,
+            boot,
+            neighbors: Vec::new(),
+            ttl: TTL_DEFAULT,
+            budget: QUERY_BUDGET,
+            ping: PING_INTERVAL,
+            agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Why a deadline is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reason {
+    /// The oldest session that has not logged in has had its time.
+    Login,
+    /// The session that has been silent for longest may have had its time.
+    Silence,
+    /// A neighbour is to be greeted, or has been silent for too long.
+    Link(LinkId),
+    /// A query is to be repeated, has had its time, or can be forgotten.
+    Wave(WaveKey),
+}
+
+/// The machine of a super peer.
+///
+/// - getters: `index`, `counters`, `links_up`, `counts`;
+/// - `handle_*` and `poll_*`: [`Role`].
+pub struct SuperPeer {
+    config: SuperPeerConfig,
+    entropy: Box<dyn Entropy>,
+    sessions: Sessions,
+    index: Index,
+    links: Links,
+    flood: Flood,
+    timers: Timers<Reason>,
+    counters: Counters,
+    out: VecDeque<Output>,
+    /// Shutdown has begun: nobody new is taken.
+    closing: bool,
+    checks: u64,
+}
+
+/// The parts of a super peer that a session may touch, borrowed apart from the sessions themselves.
+macro_rules! session_cx {
+    ($self:ident, $now:expr) => {
+        &mut session::Cx {
+            now: $now,
+            config: &$self.config,
+            index: &mut $self.index,
+            timers: &mut $self.timers,
+            counters: &mut $self.counters,
+            out: &mut $self.out,
+        }
+    };
+}
+
+/// The parts of a super peer that the flood may touch.
+macro_rules! flood_cx {
+    ($self:ident, $now:expr) => {
+        &mut flood::Cx {
+            now: $now,
+            index: &$self.index,
+            links: &$self.links,
+            timers: &mut $self.timers,
+            counters: &mut $self.counters,
+            out: &mut $self.out,
+        }
+    };
+}
+
+impl SuperPeer {
+    /// A super peer that greets its neighbours as soon as it is told the time.
+    #[must_use]
+    pub fn new(config: SuperPeerConfig, mut entropy: Box<dyn Entropy>) -> SuperPeer {
+        let links = Links::new(config.node, entropy.next_u64().max(1), &config.neighbors);
+        let mut timers = Timers::new();
+        for link in links.ids() {
+            timers.set(Reason::Link(link), Time::ZERO);
+        }
+        SuperPeer {
+            config,
+            entropy,
+            sessions: Sessions::default(),
+            index: Index::new(),
+            links,
+            flood: Flood::default(),
+            timers,
+            counters: Counters::default(),
+            out: VecDeque::new(),
+            closing: false,
+            checks: 0,
+        }
+    }
+
+    /// What is registered here.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Links that are up.
+    #[must_use]
+    pub fn links_up(&self) -> usize {
+        self.links.up()
+    }
+
+    /// Counters and gauges by name, as INFO tells them.
+    #[must_use]
+    pub fn counts(&self) -> std::collections::BTreeMap<String, u64> {
+        let gauges = [
+            ("sessions", self.sessions.len()),
+            ("holders", self.index.holders()),
+            ("records", self.index.records()),
+            ("links", self.links.ids().count()),
+            ("links_up", self.links.up()),
+            ("queries_running", self.flood.running()),
+            ("queries_remembered", self.flood.remembered()),
+        ];
+        let mut counts = self.counters.named();
+        counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
+        counts
+    }
+
+    /// What must hold between any two inputs.
+    pub fn check_invariants(&self) {
+        self.sessions.check_invariants(&self.index);
+        self.links.check_invariants();
+        self.flood.check_invariants();
+        self.timers.check_invariants();
+        self.index.check_invariants();
+        let idle = self.sessions.len() == 0 && self.links.is_empty() && self.flood.running() == 0;
+        assert!(!idle || self.poll_timeout().is_none(), "who has nobody to serve sleeps");
+    }
+
+    fn on_message(&mut self, now: Time, conn: ConnId, message: Message) {
+        match self.sessions.on_message(conn, message, session_cx!(self, now)) {
+            Wish::Nothing => {}
+            Wish::Query(query) => self.on_query(now, conn, query),
+            Wish::Status { req } => {
+                let info = Info { req, agent: self.config.agent.clone(), counts: self.counts() };
+                self.out.push_back(Output::Send { conn, message: Message::Info(info) });
+            }
+        }
+    }
+
+    fn on_query(&mut self, now: Time, conn: ConnId, query: Query) {
+        let Query { req, find, ttl, budget } = query;
+        let begin = Begin {
+            conn,
+            req,
+            find,
+            ttl: ttl.unwrap_or(self.config.ttl).min(TTL_MAX),
+            budget: budget.map_or(self.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX),
+            exclude: self.sessions.holder(conn),
+        };
+        match self.flood.begin(begin, self.entropy.as_mut(), flood_cx!(self, now)) {
+            Ok(key) => {
+                self.counters.add(Count::Queries);
+                if let Some(key) = key {
+                    self.sessions.query_began(conn, req, key);
+                }
+            }
+            Err(wrong) => {
+                self.counters.add(Count::QueriesRefused);
+                let error = Error { code: ErrorCode::BAD_REQUEST, message: wrong.to_string(), req: Some(req) };
+                self.out.push_back(Output::Send { conn, message: Message::Error(error) });
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
+        let Some(link) = self.links.find(from) else {
+            return self.counters.add(Count::DatagramUnlisted);
+        };
+        // The header alone tells whether the datagram is for this life of ours; what is not is not decoded.
+        let header = bytes.get(1..link::HEADER_BYTES).and_then(|boot| boot.try_into().ok());
+        let boot = header.map(u64::from_be_bytes);
+        if boot.is_some_and(|boot| boot != 0 && boot != self.links.boot()) {
+            self.counters.add(Count::DatagramStale);
+            return self.links.on_stale(now, link, &mut self.out, &mut self.counters);
+        }
+        let Ok((boot, messages)) = link::decode(bytes) else {
+            return self.counters.add(Count::DatagramMalformed);
+        };
+        let proven = boot == self.links.boot();
+        if proven {
+            self.links.on_heard(now, link);
+        }
+        for message in messages {
+            self.on_link_message(now, link, proven, message);
+        }
+    }
+
+    fn on_link_message(&mut self, now: Time, link: LinkId, proven: bool, message: LinkMessage) {
+        if !matches!(message, LinkMessage::Hello(_)) && !(proven && self.links.is_up(link)) {
+            return self.counters.add(Count::DatagramUnproven);
+        }
+        let count = match &message {
+            LinkMessage::Hello(_) => Count::LinkHello,
+            LinkMessage::Query(_) => Count::LinkQuery,
+            LinkMessage::Hit(_) => Count::LinkHit,
+            LinkMessage::Done(_) => Count::LinkDone,
+            LinkMessage::Pending(_) => Count::LinkPending,
+            LinkMessage::Cancel(_) => Count::LinkCancel,
+            LinkMessage::Unknown(_) => Count::LinkUnknown,
+        };
+        self.counters.add(count);
+        match message {
+            LinkMessage::Hello(hello) => {
+                // Without our boot id in the header the echo proves nothing.
+                let hello = link::LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
+                let news = self.links.on_hello(now, link, hello, &mut self.out, &mut self.counters);
+                self.on_link_news(now, link, news);
+            }
+            LinkMessage::Query(query) => self.flood.on_query(link, query, flood_cx!(self, now)),
+            LinkMessage::Hit(hit) => self.flood.on_hit(link, hit, flood_cx!(self, now)),
+            LinkMessage::Done(done) => self.flood.on_done(link, done, flood_cx!(self, now)),
+            LinkMessage::Pending(pending) => self.flood.on_pending(link, pending, flood_cx!(self, now)),
+            LinkMessage::Cancel(cancel) => self.flood.on_cancel(link, cancel, flood_cx!(self, now)),
+            LinkMessage::Unknown(_) => {}
+        }
+    }
+
+    fn on_link_news(&mut self, now: Time, link: LinkId, news: LinkNews) {
+        let neighbor = self.links.addr(link);
+        match news {
+            LinkNews::Same => {}
+            LinkNews::Up => {
+                self.counters.add(Count::LinksUp);
+                self.out.push_back(Output::Event(Event::Link { neighbor, up: true }));
+            }
+            LinkNews::Renewed | LinkNews::Down => {
+                self.counters.add(Count::LinksDown);
+                self.out.push_back(Output::Event(Event::Link { neighbor, up: false }));
+                self.flood.on_link_lost(link, flood_cx!(self, now));
+                if news == LinkNews::Renewed {
+                    self.counters.add(Count::LinksUp);
+                    self.out.push_back(Output::Event(Event::Link { neighbor, up: true }));
+                }
+            }
+            LinkNews::NameTaken => {
+                let text = format!("neighbour {neighbor} has this super peer's own node id; the link stays down");
+                self.out.push_back(Output::Event(Event::Log { level: log::Level::Warn, text }));
+            }
+            LinkNews::Myself => {
+                let text = format!("neighbour {neighbor} is this super peer itself; it is ignored");
+                self.out.push_back(Output::Event(Event::Log { level: log::Level::Warn, text }));
+            }
+        }
+        self.arm_link(link);
+    }
+
+    fn arm_link(&mut self, link: LinkId) {
+        match self.links.next(link) {
+            Some(next) => self.timers.set(Reason::Link(link), next),
+            None => self.timers.stop(Reason::Link(link)),
+        }
+    }
+
+    fn on_reason(&mut self, now: Time, reason: Reason) {
+        match reason {
+            Reason::Login => self.sessions.on_login_deadline(session_cx!(self, now)),
+            Reason::Silence => self.sessions.on_silence(session_cx!(self, now)),
+            Reason::Link(link) => {
+                let news = self.links.on_timeout(now, link, &mut self.out, &mut self.counters);
+                self.on_link_news(now, link, news);
+            }
+            Reason::Wave(key) => self.flood.on_timeout(key, flood_cx!(self, now)),
+        }
+    }
+
+    /// A super peer serves sessions, not commands; only its own state can be asked for.
+    fn on_command(&mut self, client: ClientId, command: &Command) {
+        let outcome = match command {
+            Command::Status => {
+                let (peer, super_counts) = (Default::default(), self.counts());
+                let status = ClientEvent::Status { super_peer: None, peer, super_counts };
+                self.out.push_back(Output::Event(Event::Client { client, event: status }));
+                Outcome { ok: true, ..Outcome::default() }
+            }
+            Command::Query { .. } | Command::Get(_) | Command::List => {
+                Outcome::failed(&Failure::new(Exit::Usage, "a super peer takes no commands; ask it with --super"))
+            }
+        };
+        self.out.push_back(Output::Event(Event::Client { client, event: ClientEvent::Done(outcome) }));
+    }
+
+    /// What one part leaves for another, and the checks.
+    fn finish_turn(&mut self, now: Time) {
+        for key in self.sessions.take_abandoned() {
+            self.flood.abandon(key, flood_cx!(self, now));
+        }
+        for (conn, req) in self.flood.take_finished() {
+            self.sessions.query_ended(conn, req);
+        }
+        if cfg!(debug_assertions) {
+            self.checks += 1;
+            let size = self.sessions.len() + self.index.records() + self.flood.running();
+            if size < CHECK_ALWAYS_BELOW || self.checks.is_multiple_of(CHECK_EVERY) {
+                self.check_invariants();
+            }
+        }
+    }
+}
+
+impl Role for SuperPeer {
+    fn handle_input(&mut self, now: Time, input: Input<'_>) {
+        match input {
+            Input::Accepted { conn, .. } if self.closing => self.out.push_back(Output::Close { conn }),
+            Input::Accepted { conn, from } => self.sessions.on_accepted(conn, from, session_cx!(self, now)),
+            Input::Message { conn, message } => self.on_message(now, conn, message),
+            Input::Malformed { conn, error } => self.sessions.on_malformed(conn, &error, session_cx!(self, now)),
+            Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes),
+            Input::Closed { conn, why } => self.sessions.on_closed(conn, why, session_cx!(self, now)),
+            Input::Command { client, command } => self.on_command(client, &command),
+            Input::ClientGone { .. } => {}
+            Input::Shutdown => {
+                self.closing = true;
+                self.sessions.close_all("the super peer ends", session_cx!(self, now));
+            }
+            Input::Dialed { .. }
+            | Input::DialFailed { .. }
+            | Input::PayloadProgress { .. }
+            | Input::PayloadReceived { .. }
+            | Input::PayloadSent { .. }
+            | Input::Disk(_) => self.counters.add(Count::UnexpectedInput),
+        }
+        self.finish_turn(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.flood.run(flood_cx!(self, now));
+        // Whatever fires is set again only for later than now; the bound is for a mistake in that.
+        for _ in 0..self.timers.len() {
+            let Some(reason) = self.timers.expire(now) else { break };
+            self.on_reason(now, reason);
+        }
+        debug_assert!(self.timers.next().is_none_or(|next| next > now), "the next deadline lies ahead");
+        self.finish_turn(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        if self.flood.has_work() { Some(Time::ZERO) } else { self.timers.next() }
+    }
+}
