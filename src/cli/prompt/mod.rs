@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -80,6 +81,12 @@ impl Prompt {
     }
 }
 
+/// Whether standard input is a terminal that is ours to read: a job in the background that reads it is stopped.
+pub(crate) fn owns_terminal() -> bool {
+    let stdin = io::stdin();
+    stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground == getpgrp())
+}
+
 /// Starts both threads. Lines are taken from the first welcome on.
 pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let (news, taken) = mpsc::channel();
@@ -91,6 +98,7 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     match editor {
         Some((editor, printer)) => {
             paper = Box::new(Screen(printer));
+            paper.say("HELP tells what to type.");
             let log = news.clone();
             logging::divert(Some(Box::new(move |line| log.send(News::Log(line)).is_ok())));
             thread::spawn(move || read_terminal(editor, &history, &to_desk, &go_on));
