@@ -118,7 +118,7 @@ impl Flood {
             let links = u32::try_from(cx.links.ids().count()).unwrap_or(u32::MAX);
             first.cut.add(Cut { shed: links, ..Cut::NONE });
         }
-        let mut wave = Wave::new(id, find, first);
+        let mut wave = Wave::new(id, find, first, cx.links);
         if !alone && !shed && !wave.instances[0].is_full() && !wave.instances[0].capped {
             wave.forward(cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
@@ -173,7 +173,7 @@ impl Flood {
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.search(cx);
-        let mut wave = Wave::new(id, query.find, first);
+        let mut wave = Wave::new(id, query.find, first, cx.links);
         // Those that could not be passed on any more are not asked for.
         if !wave.instances[0].is_full() {
             wave.forward(cx);
@@ -222,7 +222,6 @@ impl Flood {
             return self.forget(key, cx);
         }
         self.settle(key, cx);
-        self.arm(key, cx);
     }
 
     /// Whether work is left over from the turn before.
@@ -347,5 +346,7 @@ fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
     LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false })
 }
 
+#[cfg(test)]
+mod chaos;
 #[cfg(test)]
 mod tests;

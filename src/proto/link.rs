@@ -319,3 +319,6 @@ impl Link {
         Some(self.greeted.map_or(Time::ZERO, |at| at + wait))
     }
 }
+
+#[cfg(test)]
+mod tests;

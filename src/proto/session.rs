@@ -118,6 +118,8 @@ pub(super) struct Sessions {
     half_open_len: usize,
     /// Queries of sessions that have gone.
     abandoned: Vec<WaveKey>,
+    /// Whether files were taken out of the index by the whole list.
+    untidied: bool,
 }
 
 impl Sessions {
@@ -183,7 +185,7 @@ impl Sessions {
         let taken = match state {
             State::Closing => Ok(Wish::Nothing),
             State::Hello | State::Login => self.on_half_open(conn, state, message, cx).map(|()| Wish::Nothing),
-            State::Open | State::Registering => self.on_open(conn, message, cx),
+            State::Open | State::Registering => self.on_open(conn, state, message, cx),
         };
         taken.unwrap_or_else(|fault| {
             self.close(conn, fault, cx);
@@ -278,6 +280,11 @@ impl Sessions {
         std::mem::take(&mut self.abandoned)
     }
 
+    /// Whether the index has something to tidy since the last call.
+    pub(super) fn take_untidied(&mut self) -> bool {
+        std::mem::take(&mut self.untidied)
+    }
+
     /// Says BYE everywhere and closes.
     pub(super) fn close_all(&mut self, why: &str, cx: &mut Cx<'_>) {
         for index in 0..self.slots.len() {
@@ -316,20 +323,20 @@ impl Sessions {
         }
     }
 
-    fn on_open(&mut self, conn: ConnId, message: Message, cx: &mut Cx<'_>) -> Result<Wish, Fault> {
-        match message {
-            Message::Register(register) => self.on_register(conn, register, cx)?,
-            Message::Update(update) => self.on_update(conn, update, cx)?,
-            Message::List(list) => on_list(conn, list, cx),
-            Message::Ping(ping) => cx.out.push_back(Output::Send { conn, message: Message::Pong(ping) }),
-            Message::Query(query) => return Ok(self.on_query(conn, query, cx)),
-            Message::Status(status) => return Ok(Wish::Status { req: status.req }),
-            Message::Cancel(cancel) => {
+    fn on_open(&mut self, conn: ConnId, state: State, message: Message, cx: &mut Cx<'_>) -> Result<Wish, Fault> {
+        match (state, message) {
+            (_, Message::Register(register)) => self.on_register(conn, register, cx)?,
+            (State::Open, Message::Update(update)) => self.on_update(conn, update, cx)?,
+            (_, Message::List(list)) => on_list(conn, list, cx),
+            (_, Message::Ping(ping)) => cx.out.push_back(Output::Send { conn, message: Message::Pong(ping) }),
+            (_, Message::Query(query)) => return Ok(self.on_query(conn, query, cx)),
+            (_, Message::Status(status)) => return Ok(Wish::Status { req: status.req }),
+            (_, Message::Cancel(cancel)) => {
                 let session = self.session_mut(conn).expect("the session is open");
                 let key = session.take_query(cancel.req);
                 self.abandoned.extend(key);
             }
-            message => self.on_anytime(conn, message, cx)?,
+            (_, message) => self.on_anytime(conn, message, cx)?,
         }
         Ok(Wish::Nothing)
     }
@@ -406,7 +413,7 @@ impl Sessions {
         }
         cx.counters.add(Count::Welcomed);
         self.session_mut(conn).expect("the session is half open").state = State::Open;
-        self.half_open_len -= 1;
+        self.leave_half_open(cx);
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         cx.out.push_back(Output::Send { conn, message: Message::Ready(Ready {}) });
         Ok(())
@@ -420,7 +427,9 @@ impl Sessions {
         if port == 0 && !files.is_empty() {
             return Err(Fault::request("files are registered, but no port to fetch them from"));
         }
+        let mut untidied = false;
         if session.state == State::Open {
+            untidied = session.holder.is_some();
             match address(session.ip, host.as_deref(), port)? {
                 None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
                 Some(addr) => match session.holder {
@@ -436,13 +445,14 @@ impl Sessions {
         session.state = if more { State::Registering } else { State::Open };
         session.insert(files, cx)?;
         session.acknowledge(conn, cx);
+        self.untidied |= untidied;
         Ok(())
     }
 
     fn on_update(&mut self, conn: ConnId, update: Update, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let Update { seq, add, del } = update;
         let session = self.session_mut(conn).expect("the session is open");
-        if session.state == State::Registering || session.seq == 0 {
+        if session.seq == 0 {
             return Err(Fault::order("UPDATE"));
         }
         session.advance(seq)?;
@@ -488,12 +498,25 @@ impl Sessions {
         let session = self.session_mut(conn).expect("the caller has looked it up");
         let was_half_open = session.state.is_half_open();
         session.state = State::Closing;
-        if let Some(holder) = session.holder.take() {
-            cx.index.remove_holder(holder);
-        }
+        let holder = session.holder.take();
         let queries = session.queries.take();
+        if let Some(holder) = holder {
+            cx.index.remove_holder(holder);
+            self.untidied = true;
+        }
         self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(|(_, key)| key));
-        self.half_open_len -= usize::from(was_half_open);
+        if was_half_open {
+            self.leave_half_open(cx);
+        }
+    }
+
+    /// A session is half open no more. Where none is left there is no deadline either.
+    fn leave_half_open(&mut self, cx: &mut Cx<'_>) {
+        self.half_open_len -= 1;
+        if self.half_open_len == 0 {
+            self.half_open.clear();
+            cx.timers.stop(Reason::Login);
+        }
     }
 
     fn oldest_half_open(&mut self) -> Option<ConnId> {
@@ -592,3 +615,6 @@ fn refuse(conn: ConnId, code: ErrorCode, mut message: String, req: Option<u32>, 
     message.truncate(message.floor_char_boundary(ERROR_BYTES_MAX));
     cx.out.push_back(Output::Send { conn, message: Message::Error(Error { code, message, req }) });
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::link::{LinkId, LinkNews, Links};
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Input, Output, Role};
-use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, TTL_DEFAULT, TTL_MAX};
+use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, Info, Query};
@@ -81,11 +81,13 @@ pub struct SuperPeer {
     entropy: Box<dyn Entropy>,
     sessions: Sessions,
     index: Index,
-    links: Links,
+    pub(super) links: Links,
     flood: Flood,
     timers: Timers<Reason>,
     counters: Counters,
     out: VecDeque<Output>,
+    /// Whether the index has names left of files that are gone.
+    untidy: bool,
     /// Shutdown has begun: nobody new is taken.
     closing: bool,
     checks: u64,
@@ -124,6 +126,7 @@ impl SuperPeer {
     #[must_use]
     pub fn new(config: SuperPeerConfig, mut entropy: Box<dyn Entropy>) -> SuperPeer {
         let links = Links::new(config.node, entropy.next_u64().max(1), &config.neighbors);
+        let seed = entropy.next_u64();
         let mut timers = Timers::new();
         for link in links.ids() {
             timers.set(Reason::Link(link), Time::ZERO);
@@ -132,12 +135,13 @@ impl SuperPeer {
             config,
             entropy,
             sessions: Sessions::default(),
-            index: Index::new(),
+            index: Index::with_seed(seed),
             links,
             flood: Flood::default(),
             timers,
             counters: Counters::default(),
             out: VecDeque::new(),
+            untidy: false,
             closing: false,
             checks: 0,
         }
@@ -185,7 +189,7 @@ impl SuperPeer {
         self.flood.check_invariants();
         self.timers.check_invariants();
         self.index.check_invariants();
-        let idle = self.sessions.len() == 0 && self.links.is_empty() && self.flood.running() == 0;
+        let idle = self.sessions.len() == 0 && self.links.is_empty() && self.flood.running() == 0 && !self.untidy;
         assert!(!idle || self.poll_timeout().is_none(), "who has nobody to serve sleeps");
     }
 
@@ -249,7 +253,8 @@ impl SuperPeer {
     }
 
     fn on_link_message(&mut self, now: Time, link: LinkId, proven: bool, message: LinkMessage) {
-        if !matches!(message, LinkMessage::Hello(_)) && !(proven && self.links.is_up(link)) {
+        let may_speak = proven && self.links.is_up(link);
+        if !may_speak && !matches!(message, LinkMessage::Hello(_)) {
             return self.counters.add(Count::DatagramUnproven);
         }
         let count = match &message {
@@ -344,6 +349,7 @@ impl SuperPeer {
 
     /// What one part leaves for another, and the checks.
     fn finish_turn(&mut self, now: Time) {
+        self.untidy |= self.sessions.take_untidied();
         for key in self.sessions.take_abandoned() {
             self.flood.abandon(key, flood_cx!(self, now));
         }
@@ -387,6 +393,9 @@ impl Role for SuperPeer {
 
     fn handle_timeout(&mut self, now: Time) {
         self.flood.run(flood_cx!(self, now));
+        if self.untidy {
+            self.untidy = self.index.tidy(SCAN_ENTRIES_PER_TURN);
+        }
         // Whatever fires is set again only for later than now; the bound is for a mistake in that.
         for _ in 0..self.timers.len() {
             let Some(reason) = self.timers.expire(now) else { break };
@@ -401,6 +410,6 @@ impl Role for SuperPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        if self.flood.has_work() { Some(Time::ZERO) } else { self.timers.next() }
+        if self.untidy || self.flood.has_work() { Some(Time::ZERO) } else { self.timers.next() }
     }
 }

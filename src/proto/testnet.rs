@@ -227,17 +227,17 @@ impl Net {
     }
 
     pub(super) fn hits(&self, node: usize, req: u32) -> Vec<SourceRecord> {
-        let hits = self.nodes[node].said.iter().filter_map(|(_, message)| match message {
-            Message::Hit(Hit { req: of, hits }) if *of == req => Some(hits.clone()),
-            _ => None,
+        let hits = self.nodes[node].said.iter().filter_map(|(_, message)| {
+            let Message::Hit(Hit { req: of, hits }) = message else { return None };
+            (*of == req).then(|| hits.clone())
         });
         hits.flatten().collect()
     }
 
     pub(super) fn done(&self, node: usize, req: u32) -> Option<Done> {
-        self.nodes[node].said.iter().find_map(|(_, message)| match message {
-            Message::Done(done) if done.req == req => Some(done.clone()),
-            _ => None,
+        self.nodes[node].said.iter().find_map(|(_, message)| {
+            let Message::Done(done) = message else { return None };
+            (done.req == req).then(|| done.clone())
         })
     }
 

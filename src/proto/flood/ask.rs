@@ -17,7 +17,7 @@ const SILENT_TRIES: u32 = 16;
 /// After PENDING the wait grows to this part of the budget.
 const PENDING_TRIES: u32 = 8;
 /// The neighbour's DONE is due this many repetition times before our own, at most.
-const MARGIN: u32 = 4;
+pub(super) const MARGIN: u32 = 4;
 /// And not earlier than this part of what is left before our own, so that a long way does not eat the budget.
 const MARGIN_PART: u32 = 8;
 

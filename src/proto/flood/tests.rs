@@ -255,14 +255,9 @@ fn an_extension_of_what_was_not_cut_is_a_duplicate() {
 fn the_budget_shrinks_from_hop_to_hop() {
     let mut net = Net::line(4);
     net.ask(0, "a", 7);
-    let budgets: Vec<u32> = net
-        .sent
-        .iter()
-        .filter_map(|(_, _, message)| match message {
-            LinkMessage::Query(query) => Some(query.budget),
-            _ => None,
-        })
-        .collect();
+    let budget =
+        |message: &LinkMessage| if let LinkMessage::Query(query) = message { Some(query.budget) } else { None };
+    let budgets: Vec<u32> = net.sent.iter().filter_map(|(_, _, message)| budget(message)).collect();
     assert_eq!(budgets.len(), 3);
     assert!(2000 > budgets[0] && budgets[0] > budgets[1] && budgets[1] > budgets[2], "{budgets:?}");
     assert!(budgets[2] > 1000, "{budgets:?}");

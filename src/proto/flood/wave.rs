@@ -3,21 +3,25 @@
 //! A wave lives until the budgets of all its instances are over, so that any copy of the query is known again. Its instances
 //! run one after the other, by rising ttl, so that no two of them can wait for each other.
 
+use std::time::Duration;
+
 use super::Cx;
-use super::ask::{Ask, HitIs, child_deadline};
+use super::ask::{Ask, HitIs, MARGIN, child_deadline};
 use super::instance::{Instance, Parent, Phase};
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
-use crate::proto::link::LinkId;
+use crate::proto::link::{LinkId, Links};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
 use crate::wire::message::SourceRecord;
 use crate::wire::{Cut, LinkMessage, QueryId, Search};
 
-/// How long after its last budget a wave is kept. The parent's budget ends later than the one it told us, by a margin that
-/// is far below this; its last repetitions must still meet the answer.
-const KEEP_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long after its last budget a wave is kept, beside some round trips. The parent's budget ends later than the one it told
+/// us, and its last repetitions must still meet the answer.
+const KEEP_AFTER: Duration = Duration::from_secs(1);
+/// Those round trips, in repetition times: twice the margin that a parent leaves itself.
+const KEEP_RTOS: u32 = 2 * MARGIN;
 
 /// What the wave knows of the network behind a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(super) struct Wave {
     pub(super) queued: bool,
     /// The highest ttl of any copy so far, trimmed; above every ttl at the origin.
     ttl_best: u8,
+    /// Until then a repetition may come.
+    keep_until: Time,
     pub(super) instances: Vec<Instance>,
     /// By link; empty while nothing was forwarded.
     reach: Vec<Reach>,
@@ -53,12 +59,13 @@ pub(super) enum CopyIs {
 
 impl Wave {
     /// A wave with its first instance.
-    pub(super) fn new(id: QueryId, find: Search, first: Instance) -> Wave {
+    pub(super) fn new(id: QueryId, find: Search, first: Instance, links: &Links) -> Wave {
         let ttl_best = match first.parent {
             Parent::Session(_) => u8::MAX,
             Parent::Link(_) => first.ttl.min(TTL_MAX),
         };
-        Wave { id, find, queued: false, ttl_best, instances: vec![first], reach: Vec::new() }
+        let keep_until = kept_until(&first, links);
+        Wave { id, find, queued: false, ttl_best, keep_until, instances: vec![first], reach: Vec::new() }
     }
 
     /// The session that began it here, if one did.
@@ -87,6 +94,7 @@ impl Wave {
         let parent = Parent::Link(link);
         let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, self.find.limit);
         instance.phase = Phase::Waiting;
+        self.keep_until = self.keep_until.max(kept_until(&instance, cx.links));
         self.instances.push(instance);
         CopyIs::Extension
     }
@@ -245,7 +253,7 @@ impl Wave {
 
     /// Whether nobody can ask for it any more.
     pub(super) fn is_past(&self, now: Time) -> bool {
-        self.is_over() && now >= self.keep_until()
+        self.is_over() && now >= self.keep_until
     }
 
     /// When the wave wants [`Wave::on_timeout`].
@@ -255,7 +263,7 @@ impl Wave {
             let repeats = instance.asks.iter().filter(|ask| ask.open).map(Ask::repeat_at);
             repeats.chain([instance.deadline])
         });
-        wants.min().unwrap_or_else(|| self.keep_until())
+        wants.min().unwrap_or(self.keep_until)
     }
 
     /// What must hold between any two inputs.
@@ -272,11 +280,6 @@ impl Wave {
             let parent = instance.parent_link();
             assert!(instance.asks.iter().all(|ask| Some(ask.link) != parent), "never back to the sender");
         }
-    }
-
-    fn keep_until(&self) -> Time {
-        let last = self.instances.iter().map(|instance| instance.deadline).max();
-        last.unwrap_or(Time::ZERO) + KEEP_AFTER
     }
 
     /// The open ask that an answer with this ttl from this link belongs to.
@@ -407,6 +410,12 @@ impl Wave {
     }
 }
 
+/// How long the parent of an instance may ask for it again.
+fn kept_until(instance: &Instance, links: &Links) -> Time {
+    let rto = instance.parent_link().map_or(Duration::ZERO, |link| links.repeat_after(link));
+    instance.deadline + KEEP_AFTER + rto * KEEP_RTOS
+}
+
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
     LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true }
@@ -422,7 +431,7 @@ fn query_onward(
     id: QueryId,
     find: &Search,
     instance: &Instance,
-    rto: std::time::Duration,
+    rto: Duration,
     have: Option<Vec<(u32, u32)>>,
     now: Time,
 ) -> Option<LinkQuery> {

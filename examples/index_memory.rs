@@ -1,0 +1,122 @@
+//! What a record costs in the super peer's index: `cargo run --release --example index_memory [RECORDS [WORDS]]`.
+//!
+//! Registers RECORDS files (1,000,000 by default) with names of 43 bytes made of words from a vocabulary of WORDS (2,000 by
+//! default) and a number, in sessions of 10,000 files; prints bytes a record (growth of the resident set, from
+//! /proc/self/statm), inserts a second, and how long it takes to remove a session and to answer.
+#![allow(clippy::print_stdout, reason = "a program that prints figures")]
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::Instant;
+
+use sprat::proto::index::{HolderId, Index};
+use sprat::proto::search::{Scan, Step};
+use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
+
+const FILES_PER_SESSION: u64 = 10_000;
+
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+fn mix(n: u64) -> u64 {
+    let n = (n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (n ^ n >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ n
+}
+
+/// `w0123-w0456-w0789-w1011-w1213-000012345.flac`, cut to 43 bytes.
+fn name(n: u64, words: u64) -> String {
+    let mut name = String::new();
+    for word in 0..5 {
+        let _ = write!(name, "w{:04} ", mix(n * 5 + word) % words);
+    }
+    let _ = write!(name, "{n:08}.flac");
+    name
+}
+
+fn record(n: u64, words: u64) -> FileRecord {
+    let mut root = [0; 32];
+    for (at, part) in root.chunks_exact_mut(8).enumerate() {
+        part.copy_from_slice(&mix(n * 4 + at as u64).to_be_bytes());
+    }
+    let path = SharePath::new(&name(n, words)).expect("43 bytes");
+    FileRecord { path, size: n, root: Root(root) }
+}
+
+fn ask(index: &Index, kind: QueryKind, pattern: String, rounds: u32) {
+    let search = Search { pattern, kind, min: None, max: None, limit: None };
+    let mut longest = 0;
+    let start = Instant::now();
+    let (mut hits, mut steps) = (Vec::new(), 0_u32);
+    for _ in 0..rounds {
+        hits.clear();
+        let mut scan = Scan::new(index, &search, None).expect("a good pattern");
+        loop {
+            let before = Instant::now();
+            let step = scan.step(index, 4096, &mut hits);
+            longest = longest.max(before.elapsed().as_micros());
+            steps += 1;
+            if step != Step::More {
+                break;
+            }
+        }
+    }
+    println!(
+        "{:?} {:?}: {} hits, {:.1} us a search, {} steps, longest {} us",
+        search.kind,
+        search.pattern,
+        hits.len(),
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds),
+        steps / rounds,
+        longest
+    );
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter_map(|arg| arg.parse::<u64>().ok());
+    let records = args.next().unwrap_or(1_000_000);
+    let words = args.next().unwrap_or(2_000);
+    let addr = HostPort::new("192.0.2.1", 4778).expect("an address");
+    let batch: Vec<FileRecord> = (0..FILES_PER_SESSION).map(|n| record(n, words)).collect();
+    println!("{records} records, names of {} bytes such as {:?}", batch[0].path.as_str().len(), batch[7].path.as_str());
+    drop(batch);
+
+    let before = resident_bytes();
+    let mut index = Index::with_seed(7);
+    let mut holder = HolderId(0);
+    let mut inserting = 0.0;
+    let mut longest = 0;
+    for n in 0..records {
+        if n % FILES_PER_SESSION == 0 {
+            holder = index.add_holder(addr.clone());
+        }
+        let record = black_box(record(n, words));
+        let start = Instant::now();
+        index.insert(holder, record);
+        let took = start.elapsed();
+        inserting += took.as_secs_f64();
+        longest = longest.max(took.as_micros());
+    }
+    let bytes = resident_bytes() - before;
+    #[expect(clippy::cast_precision_loss, reason = "a printed ratio")]
+    let (per_record, rate) = (bytes as f64 / records as f64, records as f64 / inserting);
+    println!("{per_record:.1} bytes a record, {rate:.0} inserts a second, longest insert {longest} us");
+
+    ask(&index, QueryKind::Exact, name(records / 2, words), 10_000);
+    ask(&index, QueryKind::Words, name(records / 2, words), 10_000);
+    ask(&index, QueryKind::Words, name(records / 2, words)[..12].to_owned(), 100);
+    ask(&index, QueryKind::Words, "flac".into(), 10);
+    ask(&index, QueryKind::Glob, "*5.mp3".into(), 1);
+
+    let start = Instant::now();
+    index.remove_holder(holder);
+    println!("removed a session of {FILES_PER_SESSION} files in {} us", start.elapsed().as_micros());
+    let start = Instant::now();
+    let mut turns = 0_u32;
+    while index.tidy(256) {
+        turns += 1;
+    }
+    println!("tidied up after it in {} us, {turns} turns of 256", start.elapsed().as_micros());
+}

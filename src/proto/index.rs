@@ -1,0 +1,564 @@
+//! The super peer's index: which holder has registered which files, found by name, word, root and holder.
+//!
+//! Inverted both ways, so that no query walks all peers: key (name, word or root) → entries → holders, and holder →
+//! entries. Equal (path, size, root) of several holders are one *entry*. It owns its bytes and nothing else: sessions,
+//! acknowledgements and caps are the super peer's; matching is [`super::search`]'s.
+//!
+//! - getters: `files_of`, `records`, `holders`, `list`;
+//! - mutators: `add_holder`, `set_addr`, `remove_holder`, `insert`, `remove`, `clear`, `tidy`;
+//! - `check_invariants`: all that must hold; slow, for tests and debug builds.
+//!
+//! **A removed record is gone at once**, but its entry's name stays in the postings until `tidy` has come round (every insert
+//! and removal pays for two): so a holder with 10,000 files goes in one short turn, however common its words are. An
+//! entry without holders is never reported, and its id is not reused before the postings have forgotten it.
+
+mod arena;
+mod postings;
+mod table;
+pub(crate) mod tokens;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hasher};
+
+use crate::wire::message::ListedFile;
+use crate::wire::record::name_of;
+use crate::wire::{FileRecord, HostPort, Root, SharePath};
+
+use arena::{Arena, Place};
+use postings::Postings;
+use table::{KeyTable, PathSet};
+
+/// A session that registers files: a slot given by [`Index::add_holder`], used again after [`Index::remove_holder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HolderId(pub u32);
+
+/// The index of one super peer.
+#[derive(Debug)]
+pub struct Index {
+    entries: Entries,
+    keys: KeyTable,
+    /// Entries that have a holder.
+    live: Postings,
+    /// The holders of entries that have more than one, ascending.
+    crowds: Vec<Vec<u32>>,
+    crowds_free: Vec<u32>,
+    holders: Vec<Option<Holder>>,
+    holders_free: Vec<u32>,
+    holders_used: usize,
+    records: usize,
+    /// Entries that lost their last holder and may still be in the postings.
+    untidy: VecDeque<u32>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    addr: HostPort,
+    files: PathSet,
+}
+
+#[derive(Debug)]
+struct Entries {
+    list: Vec<Entry>,
+    free: Vec<u32>,
+    arena: Arena,
+    seed: u64,
+}
+
+/// 52 bytes; the path's lie in the arena.
+#[derive(Debug)]
+struct Entry {
+    root: Root,
+    size: [u32; 2],
+    place: Place,
+    /// A holder, `CROWD` and the number of a crowd, `DEAD` or `FREE`.
+    holders: u32,
+}
+
+/// No holder; in the postings until tidied.
+const DEAD: u32 = u32::MAX;
+/// The slot is not in use.
+const FREE: u32 = u32::MAX - 1;
+/// More than one holder.
+const CROWD: u32 = 1 << 31;
+/// Entries that an insert or a removal tidies on its way: more than it can make untidy.
+const TIDIED_PER_CHANGE: usize = 2;
+
+/// What a key is the hash of.
+#[derive(Clone, Copy)]
+enum Class {
+    Path = 1,
+    Name = 2,
+    Word = 3,
+    Root = 4,
+    /// Path, size and root together; only for entries whose root has a long list, where it finds one's equal.
+    Identity = 5,
+}
+
+/// A live entry as a search sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) path: &'a str,
+    pub(super) size: u64,
+    pub(super) root: Root,
+}
+
+/// The hash of a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key(u64);
+
+impl Index {
+    /// An empty index whose hashes anybody can foresee: for tests and for trusted files.
+    #[must_use]
+    pub fn new() -> Index {
+        Index::with_seed(0)
+    }
+
+    /// An empty index. The seed should be random and secret, so that nobody can choose names that fall together.
+    #[must_use]
+    pub fn with_seed(seed: u64) -> Index {
+        Index {
+            entries: Entries { list: Vec::new(), free: Vec::new(), arena: Arena::new(), seed },
+            keys: KeyTable::new(),
+            live: Postings::new(),
+            crowds: Vec::new(),
+            crowds_free: Vec::new(),
+            holders: Vec::new(),
+            holders_free: Vec::new(),
+            holders_used: 0,
+            records: 0,
+            untidy: VecDeque::new(),
+        }
+    }
+
+    /// A new holder without files.
+    pub fn add_holder(&mut self, addr: HostPort) -> HolderId {
+        let holder = Some(Holder { addr, files: PathSet::default() });
+        self.holders_used += 1;
+        if let Some(slot) = self.holders_free.pop() {
+            self.holders[slot as usize] = holder;
+            return HolderId(slot);
+        }
+        self.holders.push(holder);
+        let slot = u32::try_from(self.holders.len() - 1).expect("fewer holders than 2^31");
+        assert!(slot < CROWD, "fewer holders than 2^31");
+        HolderId(slot)
+    }
+
+    /// Where the holder serves chunks from now on.
+    pub fn set_addr(&mut self, holder: HolderId, addr: HostPort) {
+        self.holder_mut(holder).addr = addr;
+    }
+
+    /// Takes the holder out with all of its files.
+    pub fn remove_holder(&mut self, holder: HolderId) {
+        self.clear(holder);
+        self.holders[holder.0 as usize] = None;
+        self.holders_free.push(holder.0);
+        self.holders_used -= 1;
+    }
+
+    /// Takes all files of the holder out; the holder stays.
+    pub fn clear(&mut self, holder: HolderId) {
+        let files = std::mem::take(&mut self.holder_mut(holder).files);
+        for id in files.iter() {
+            self.release(id, holder);
+        }
+    }
+
+    /// Registers a file, in place of that holder's file with the same path.
+    pub fn insert(&mut self, holder: HolderId, record: FileRecord) {
+        self.tidy(TIDIED_PER_CHANGE);
+        let path = record.path.as_str();
+        let path_key = self.entries.key(Class::Path, path.as_bytes());
+        if let Some(old) = self.find(holder, path, path_key) {
+            let entry = self.entries.at(old);
+            if entry.root == record.root && entry.size() == record.size {
+                return;
+            }
+            self.take(holder, old, path_key);
+        }
+        let id = self.intern(&record);
+        self.hold(id, holder);
+        let Index { entries, holders, .. } = self;
+        let files = &mut holders[holder.0 as usize].as_mut().expect("found above").files;
+        files.insert(path_key.0, id, |id| entries.path_key(id).0);
+    }
+
+    /// Takes one file of the holder out; says whether it was there.
+    pub fn remove(&mut self, holder: HolderId, path: &str) -> bool {
+        self.tidy(TIDIED_PER_CHANGE);
+        let path_key = self.entries.key(Class::Path, path.as_bytes());
+        match self.find(holder, path, path_key) {
+            Some(id) => {
+                self.take(holder, id, path_key);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Forgets up to so many of the entries without a holder; says whether more are left. For an idle moment.
+    pub fn tidy(&mut self, entries: usize) -> bool {
+        for _ in 0..entries {
+            let Some(id) = self.untidy.pop_front() else { return false };
+            // An entry that came back, or that was tidied before, has nothing to forget.
+            if self.entries.at(id).holders == DEAD {
+                self.forget(id);
+            }
+        }
+        !self.untidy.is_empty()
+    }
+
+    /// How many files the holder has registered.
+    #[must_use]
+    pub fn files_of(&self, holder: HolderId) -> usize {
+        self.holder(holder).files.len()
+    }
+
+    /// How many files are registered, those of every holder counted.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// How many holders there are.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        self.holders_used
+    }
+
+    /// A page of what is registered: one element per path, size and root, at least one unless the end is reached, and as many as
+    /// fit `page_bytes` when encoded. Begin with 0, go on with the number returned. What is registered throughout is listed once.
+    #[must_use]
+    pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
+        /// Bytes of an encoded element without its path: names of fields, size, root, holders.
+        const ELEMENT_BYTES: usize = 64;
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let mut cursor = u32::try_from(after).unwrap_or(u32::MAX);
+        while let Some(id) = self.live.next(cursor) {
+            let entry = self.entries.at(id);
+            let path = self.entries.path(id);
+            bytes += path.len() + ELEMENT_BYTES;
+            if bytes > page_bytes && !page.is_empty() {
+                return (page, Some(u64::from(id)));
+            }
+            let path = SharePath::new(path).expect("it was a SharePath when it came in");
+            page.push(ListedFile { path, size: entry.size(), root: entry.root, holders: self.holders_of(id) });
+            cursor = id + 1;
+        }
+        (page, None)
+    }
+
+    /// Asserts all that must hold. Walks everything.
+    pub fn check_invariants(&self) {
+        let mut records = 0;
+        for (slot, holder) in self.holders.iter().enumerate() {
+            let Some(holder) = holder else { continue };
+            records += holder.files.len();
+            assert_eq!(holder.files.iter().count(), holder.files.len(), "a holder's count of files is right");
+            for id in holder.files.iter() {
+                let slot = u32::try_from(slot).expect("slots are u32");
+                assert_eq!(self.holder_from(id, slot), Some(HolderId(slot)), "an entry knows its holder");
+            }
+        }
+        assert_eq!(records, self.records, "the count of records is right");
+        assert_eq!(self.holders.iter().flatten().count(), self.holders_used, "the count of holders is right");
+        let mut held = 0;
+        let untidy: BTreeSet<u32> = self.untidy.iter().copied().collect();
+        for (id, entry) in (0..).zip(&self.entries.list) {
+            let alive = !matches!(entry.holders, DEAD | FREE);
+            assert_eq!(self.live.next(id) == Some(id), alive, "the live entries are those with holders");
+            if entry.holders == FREE {
+                continue;
+            }
+            assert!(alive || untidy.contains(&id), "a dead entry waits to be tidied");
+            held += self.holders_of(id) as usize;
+            self.entries.each_key(id, &mut String::new(), |key| {
+                assert_eq!(self.keys.find(key.0).next(id), Some(id), "an entry is in the postings of its keys");
+            });
+        }
+        assert_eq!(held, records, "the holders of all entries are the records");
+        let in_use = self.entries.list.iter().filter(|entry| entry.holders != FREE).count();
+        assert_eq!(in_use + self.entries.free.len(), self.entries.list.len(), "free entries are in the free list");
+        if in_use == 0 {
+            assert_eq!(self.keys.len(), 0, "without entries there are no keys");
+        }
+    }
+
+    // ---- for `search` ----------------------------------------------------------------------------------------------
+
+    /// The key under which files of exactly this name are found.
+    pub(super) fn name_key(&self, name: &str) -> Key {
+        self.entries.key(Class::Name, name.as_bytes())
+    }
+
+    /// The key of a word in lower case.
+    pub(super) fn word_key(&self, word: &str) -> Key {
+        self.entries.key(Class::Word, word.as_bytes())
+    }
+
+    /// The key of a content.
+    pub(super) fn root_key(&self, root: &Root) -> Key {
+        self.entries.key(Class::Root, &root.0)
+    }
+
+    /// How many entries, dead ones included, have the key.
+    pub(super) fn count(&self, key: Key) -> usize {
+        self.keys.find(key.0).len()
+    }
+
+    /// The first entry not below `cursor` that has the key (dead ones and strays included), or, without a key, that lives.
+    pub(super) fn next(&self, key: Option<Key>, cursor: u32) -> Option<u32> {
+        match key {
+            Some(key) => self.keys.find(key.0).next(cursor),
+            None => self.live.next(cursor),
+        }
+    }
+
+    /// The entry, if it has a holder.
+    pub(super) fn seen(&self, id: u32) -> Option<Seen<'_>> {
+        let entry = self.entries.at(id);
+        (!matches!(entry.holders, DEAD | FREE)).then(|| Seen {
+            path: self.entries.path(id),
+            size: entry.size(),
+            root: entry.root,
+        })
+    }
+
+    /// The first holder of an entry that is not below `from`.
+    pub(super) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
+        match self.entries.at(id).holders {
+            DEAD | FREE => None,
+            one if one & CROWD == 0 => (one >= from).then_some(HolderId(one)),
+            crowd => {
+                let crowd = &self.crowds[(crowd ^ CROWD) as usize];
+                crowd.get(crowd.partition_point(|&holder| holder < from)).copied().map(HolderId)
+            }
+        }
+    }
+
+    /// Where a holder serves chunks.
+    pub(super) fn addr(&self, holder: HolderId) -> &HostPort {
+        &self.holder(holder).addr
+    }
+
+    // ---- below -----------------------------------------------------------------------------------------------------
+
+    fn holder(&self, holder: HolderId) -> &Holder {
+        self.holders[holder.0 as usize].as_ref().expect("a holder is used from add_holder to remove_holder")
+    }
+
+    fn holder_mut(&mut self, holder: HolderId) -> &mut Holder {
+        self.holders[holder.0 as usize].as_mut().expect("a holder is used from add_holder to remove_holder")
+    }
+
+    fn find(&self, holder: HolderId, path: &str, key: Key) -> Option<u32> {
+        self.holder(holder).files.find(key.0, |id| self.entries.path(id) == path)
+    }
+
+    fn take(&mut self, holder: HolderId, id: u32, path_key: Key) {
+        let Index { entries, holders, .. } = self;
+        let files = &mut holders[holder.0 as usize].as_mut().expect("found above").files;
+        files.remove(path_key.0, id, |id| entries.path_key(id).0);
+        self.release(id, holder);
+    }
+
+    /// The entry of a record, dead or alive; made if there is none.
+    fn intern(&mut self, record: &FileRecord) -> u32 {
+        let root_key = self.root_key(&record.root);
+        let found = self.keys.find(root_key.0);
+        let was_large = found.is_large();
+        let candidates = if was_large { self.keys.find(self.entries.identity_key(record).0) } else { found };
+        let mut cursor = 0;
+        while let Some(id) = candidates.next(cursor) {
+            let entry = self.entries.at(id);
+            if entry.root == record.root && entry.size() == record.size && self.entries.path(id) == record.path.as_str()
+            {
+                return id;
+            }
+            cursor = id + 1;
+        }
+        let id = self.entries.add(record);
+        let Index { entries, keys, .. } = self;
+        entries.each_key(id, &mut String::new(), |key| {
+            keys.insert(key.0, id);
+        });
+        if was_large {
+            self.keys.insert(self.entries.identity_key(record).0, id);
+        } else if self.keys.find(root_key.0).is_large() {
+            self.identify_all(root_key);
+        }
+        id
+    }
+
+    /// The list of a root has become large: from now on its entries are found by their identity.
+    fn identify_all(&mut self, root_key: Key) {
+        let mut cursor = 0;
+        while let Some(id) = self.keys.find(root_key.0).next(cursor) {
+            self.keys.insert(self.entries.identity_of(id).0, id);
+            cursor = id + 1;
+        }
+    }
+
+    /// Takes a dead entry out of the postings and frees it.
+    fn forget(&mut self, id: u32) {
+        let Index { entries, keys, .. } = self;
+        entries.each_key(id, &mut String::new(), |key| {
+            keys.remove(key.0, id);
+        });
+        keys.remove(entries.identity_of(id).0, id);
+        entries.free(id);
+    }
+
+    fn holders_of(&self, id: u32) -> u32 {
+        match self.entries.at(id).holders {
+            DEAD | FREE => 0,
+            one if one & CROWD == 0 => 1,
+            crowd => u32::try_from(self.crowds[(crowd ^ CROWD) as usize].len()).expect("holders are u32"),
+        }
+    }
+
+    /// Adds a holder that the entry does not have.
+    fn hold(&mut self, id: u32, holder: HolderId) {
+        self.records += 1;
+        match self.entries.at(id).holders {
+            DEAD => {
+                self.entries.list[id as usize].holders = holder.0;
+                self.live.insert(id);
+            }
+            one if one & CROWD == 0 => {
+                assert!(one != holder.0, "one record per holder and path");
+                let crowd = vec![one.min(holder.0), one.max(holder.0)];
+                let number = match self.crowds_free.pop() {
+                    Some(number) => {
+                        self.crowds[number as usize] = crowd;
+                        number
+                    }
+                    None => {
+                        self.crowds.push(crowd);
+                        u32::try_from(self.crowds.len() - 1).expect("fewer crowds than entries")
+                    }
+                };
+                self.entries.list[id as usize].holders = CROWD | number;
+            }
+            crowd => {
+                let crowd = &mut self.crowds[(crowd ^ CROWD) as usize];
+                let at = crowd.partition_point(|&other| other < holder.0);
+                assert!(crowd.get(at) != Some(&holder.0), "one record per holder and path");
+                crowd.insert(at, holder.0);
+            }
+        }
+    }
+
+    /// Takes away a holder that the entry has.
+    fn release(&mut self, id: u32, holder: HolderId) {
+        self.records -= 1;
+        let held = self.entries.at(id).holders;
+        if held & CROWD == 0 {
+            assert!(held == holder.0, "only a holder releases");
+            self.entries.list[id as usize].holders = DEAD;
+            self.live.remove(id);
+            self.untidy.push_back(id);
+            return;
+        }
+        let number = held ^ CROWD;
+        let crowd = &mut self.crowds[number as usize];
+        let at = crowd.binary_search(&holder.0).expect("only a holder releases");
+        crowd.remove(at);
+        if let &[last] = crowd.as_slice() {
+            *crowd = Vec::new();
+            self.crowds_free.push(number);
+            self.entries.list[id as usize].holders = last;
+        }
+    }
+}
+
+impl Default for Index {
+    fn default() -> Index {
+        Index::new()
+    }
+}
+
+impl Entries {
+    fn at(&self, id: u32) -> &Entry {
+        &self.list[id as usize]
+    }
+
+    fn path(&self, id: u32) -> &str {
+        self.arena.text(self.at(id).place)
+    }
+
+    fn path_key(&self, id: u32) -> Key {
+        self.key(Class::Path, self.path(id).as_bytes())
+    }
+
+    fn add(&mut self, record: &FileRecord) -> u32 {
+        let [high, low] =
+            [record.size >> 32, record.size & 0xffff_ffff].map(|half| u32::try_from(half).expect("half of a u64"));
+        let place = self.arena.add(record.path.as_str());
+        let entry = Entry { root: record.root, size: [high, low], place, holders: DEAD };
+        if let Some(id) = self.free.pop() {
+            self.list[id as usize] = entry;
+            return id;
+        }
+        let id = u32::try_from(self.list.len()).expect("memory ends before 2^31 entries");
+        assert!(id < CROWD, "memory ends before 2^31 entries");
+        self.list.push(entry);
+        id
+    }
+
+    fn free(&mut self, id: u32) {
+        self.arena.remove(self.at(id).place);
+        self.list[id as usize].holders = FREE;
+        self.free.push(id);
+    }
+
+    fn key(&self, class: Class, bytes: &[u8]) -> Key {
+        let mut hasher = self.hasher(class);
+        hasher.write(bytes);
+        Key(hasher.finish())
+    }
+
+    /// SipHash that has swallowed a secret first.
+    fn hasher(&self, class: Class) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        hasher.write_u8(class as u8);
+        hasher
+    }
+
+    fn identity_key(&self, record: &FileRecord) -> Key {
+        self.identity(record.path.as_str(), record.size, &record.root)
+    }
+
+    fn identity_of(&self, id: u32) -> Key {
+        let entry = self.at(id);
+        self.identity(self.path(id), entry.size(), &entry.root)
+    }
+
+    fn identity(&self, path: &str, size: u64, root: &Root) -> Key {
+        let mut hasher = self.hasher(Class::Identity);
+        hasher.write(&root.0);
+        hasher.write_u64(size);
+        hasher.write(path.as_bytes());
+        Key(hasher.finish())
+    }
+
+    /// The keys of an entry: its root, its name and every word of it; a word that is there twice comes twice.
+    fn each_key(&self, id: u32, scratch: &mut String, mut each: impl FnMut(Key)) {
+        let name = name_of(self.path(id));
+        each(self.key(Class::Root, &self.at(id).root.0));
+        each(self.key(Class::Name, name.as_bytes()));
+        tokens::for_each(name, scratch, |word| each(self.key(Class::Word, word.as_bytes())));
+    }
+}
+
+impl Entry {
+    fn size(&self) -> u64 {
+        u64::from(self.size[0]) << 32 | u64::from(self.size[1])
+    }
+}
+
+#[cfg(test)]
+mod tests;

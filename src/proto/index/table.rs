@@ -1,0 +1,365 @@
+//! The two hash tables of the index: keys to postings, and the paths of one holder to entries.
+//!
+//! Nothing outside depends on the order of a table; a scan follows the postings, which are sorted.
+
+use super::postings::Postings;
+
+/// No entry.
+pub(super) const NONE: u32 = u32::MAX;
+/// A slot's value with this bit is a list, without it a single entry.
+const LIST: u32 = 1 << 31;
+/// Parts of the key table, so that growing one of them is a short turn.
+const SHARDS: usize = 64;
+
+/// What is looked up: the postings of a key.
+pub(super) enum Found<'a> {
+    Nothing,
+    One(u32),
+    List(&'a Postings),
+}
+
+impl Found<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Found::Nothing => 0,
+            Found::One(_) => 1,
+            Found::List(list) => list.len(),
+        }
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        matches!(self, Found::List(list) if list.is_large())
+    }
+
+    /// The first id that is not below `cursor`.
+    pub(super) fn next(&self, cursor: u32) -> Option<u32> {
+        match self {
+            Found::Nothing => None,
+            Found::One(id) => (*id >= cursor).then_some(*id),
+            Found::List(list) => list.next(cursor),
+        }
+    }
+}
+
+/// Hash of a key → the entries that have it. A key is known by 38 bits of its keyed hash alone: two keys that fall together share
+/// their postings, which costs time and no truth, because whoever follows postings compares the entry itself.
+#[derive(Debug)]
+pub(super) struct KeyTable {
+    shards: Vec<Shard>,
+    lists: Vec<Postings>,
+    lists_free: Vec<u32>,
+}
+
+/// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do.
+#[derive(Debug, Default)]
+struct Shard {
+    /// Hash and value; an empty slot's value is NONE.
+    slots: Vec<(u32, u32)>,
+    used: usize,
+}
+
+impl KeyTable {
+    pub(super) fn new() -> KeyTable {
+        KeyTable { shards: Vec::new(), lists: Vec::new(), lists_free: Vec::new() }
+    }
+
+    pub(super) fn find(&self, hash: u64) -> Found<'_> {
+        let (shard, hash) = split(hash);
+        let Some(shard) = self.shards.get(shard) else { return Found::Nothing };
+        match shard.find(hash) {
+            None => Found::Nothing,
+            Some(at) => match shard.slots[at].1 {
+                value if value & LIST == 0 => Found::One(value),
+                value => Found::List(&self.lists[(value ^ LIST) as usize]),
+            },
+        }
+    }
+
+    /// Adds an entry to a key; says whether it was new there.
+    pub(super) fn insert(&mut self, hash: u64, id: u32) -> bool {
+        let (shard, hash) = split(hash);
+        if self.shards.is_empty() {
+            self.shards.resize_with(SHARDS, Shard::default);
+        }
+        let shard = &mut self.shards[shard];
+        let Some(at) = shard.find(hash) else {
+            shard.insert(hash, id);
+            return true;
+        };
+        let value = shard.slots[at].1;
+        if value & LIST != 0 {
+            return self.lists[(value ^ LIST) as usize].insert(id);
+        }
+        if value == id {
+            return false;
+        }
+        let mut list = Postings::new();
+        list.insert(value);
+        list.insert(id);
+        let index = match self.lists_free.pop() {
+            Some(index) => {
+                self.lists[index as usize] = list;
+                index
+            }
+            None => {
+                self.lists.push(list);
+                u32::try_from(self.lists.len() - 1).expect("fewer lists than entries")
+            }
+        };
+        shard.slots[at].1 = index | LIST;
+        true
+    }
+
+    /// Takes an entry from a key; says whether it was there.
+    pub(super) fn remove(&mut self, hash: u64, id: u32) -> bool {
+        let (shard, hash) = split(hash);
+        let Some(shard) = self.shards.get_mut(shard) else { return false };
+        let Some(at) = shard.find(hash) else { return false };
+        let value = shard.slots[at].1;
+        if value & LIST == 0 {
+            if value == id {
+                shard.remove(at);
+            }
+            return value == id;
+        }
+        let index = value ^ LIST;
+        let list = &mut self.lists[index as usize];
+        let there = list.remove(id);
+        if list.len() == 0 {
+            *list = Postings::new();
+            self.lists_free.push(index);
+            shard.remove(at);
+        }
+        there
+    }
+
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.used).sum()
+    }
+}
+
+impl Shard {
+    fn ideal(&self, hash: u32) -> usize {
+        ideal(hash, self.slots.len())
+    }
+
+    fn find(&self, hash: u32) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = self.ideal(hash);
+        loop {
+            match self.slots[at] {
+                (_, NONE) => return None,
+                (other, _) if other == hash => return Some(at),
+                _ => at = next(at, self.slots.len()),
+            }
+        }
+    }
+
+    fn insert(&mut self, hash: u32, value: u32) {
+        if is_full(self.used, self.slots.len()) {
+            let old = std::mem::take(&mut self.slots);
+            self.slots = vec![(0, NONE); grown(old.len())];
+            for (hash, value) in old.into_iter().filter(|(_, value)| *value != NONE) {
+                self.place(hash, value);
+            }
+        }
+        self.place(hash, value);
+        self.used += 1;
+    }
+
+    fn place(&mut self, hash: u32, value: u32) {
+        let mut at = self.ideal(hash);
+        while self.slots[at].1 != NONE {
+            at = next(at, self.slots.len());
+        }
+        self.slots[at] = (hash, value);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let slots = self.slots.len();
+        let mut hole = at;
+        let mut probe = next(at, slots);
+        while self.slots[probe].1 != NONE {
+            if may_move(self.ideal(self.slots[probe].0), probe, hole) {
+                self.slots[hole] = self.slots[probe];
+                hole = probe;
+            }
+            probe = next(probe, slots);
+        }
+        self.slots[hole] = (0, NONE);
+        self.used -= 1;
+        if self.used == 0 {
+            self.slots = Vec::new();
+        }
+    }
+}
+
+/// The entries of one holder by the hash of their path; the hash is asked for again where it is needed.
+#[derive(Debug, Default)]
+pub(super) struct PathSet {
+    slots: Vec<u32>,
+    used: usize,
+}
+
+impl PathSet {
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
+
+    /// All entries, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.slots.iter().copied().filter(|&id| id != NONE)
+    }
+
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = ideal(low(hash), self.slots.len());
+        loop {
+            match self.slots[at] {
+                NONE => return None,
+                id if is_it(id) => return Some(id),
+                _ => at = next(at, self.slots.len()),
+            }
+        }
+    }
+
+    /// Adds an entry whose path is not there yet.
+    pub(super) fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
+        if is_full(self.used, self.slots.len()) {
+            let old = std::mem::take(&mut self.slots);
+            self.slots = vec![NONE; grown(old.len())];
+            for id in old.into_iter().filter(|&id| id != NONE) {
+                self.place(hash_of(id), id);
+            }
+        }
+        self.place(hash, id);
+        self.used += 1;
+    }
+
+    fn place(&mut self, hash: u64, id: u32) {
+        let mut at = ideal(low(hash), self.slots.len());
+        while self.slots[at] != NONE {
+            at = next(at, self.slots.len());
+        }
+        self.slots[at] = id;
+    }
+
+    /// Takes an entry out that is there.
+    pub(super) fn remove(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
+        let slots = self.slots.len();
+        let mut hole = ideal(low(hash), slots);
+        while self.slots[hole] != id {
+            assert!(self.slots[hole] != NONE, "only a path of the holder is removed");
+            hole = next(hole, slots);
+        }
+        let mut probe = next(hole, slots);
+        while self.slots[probe] != NONE {
+            if may_move(ideal(low(hash_of(self.slots[probe])), slots), probe, hole) {
+                self.slots[hole] = self.slots[probe];
+                hole = probe;
+            }
+            probe = next(probe, slots);
+        }
+        self.slots[hole] = NONE;
+        self.used -= 1;
+    }
+}
+
+fn split(hash: u64) -> (usize, u32) {
+    let shard = usize::try_from(hash >> 58).expect("six bits");
+    (shard, low(hash))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+fn low(hash: u64) -> u32 {
+    hash as u32
+}
+
+fn ideal(hash: u32, slots: usize) -> usize {
+    usize::try_from((u64::from(hash) * slots as u64) >> 32).expect("below the number of slots")
+}
+
+fn next(at: usize, slots: usize) -> usize {
+    if at + 1 == slots { 0 } else { at + 1 }
+}
+
+/// Whether one more would fill more than 13/16.
+fn is_full(used: usize, slots: usize) -> bool {
+    (used + 1) * 16 > slots * 13
+}
+
+fn grown(slots: usize) -> usize {
+    (slots + slots / 4).max(8)
+}
+
+/// Whether what stands at `probe` may fill the hole before it: its ideal slot does not lie between (cyclically).
+fn may_move(ideal: usize, probe: usize, hole: usize) -> bool {
+    if hole <= probe { ideal <= hole || ideal > probe } else { ideal <= hole && ideal > probe }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state >> 24
+    }
+
+    /// Few distinct hashes near the end of the table, so that chains are long and wrap around.
+    fn crowded(key: u64) -> u64 {
+        u64::from(u32::MAX) - (key % 5) * 900_000_000 % 4_000_000_000
+    }
+
+    #[test]
+    fn keys_find_their_entries() {
+        let mut table = KeyTable::new();
+        let mut model: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
+        let mut state = 3;
+        for _ in 0..40_000 {
+            let key = random(&mut state) % 300;
+            let hash = ((key << 57) & (3 << 58)) | (u64::from(u32::MAX) - key * 1000);
+            let id = u32::try_from(random(&mut state) % 50).unwrap();
+            if random(&mut state) % 5 < 2 {
+                assert_eq!(table.insert(hash, id), model.entry(hash).or_default().insert(id));
+            } else {
+                let there = model.get_mut(&hash).is_some_and(|set| set.remove(&id));
+                model.retain(|_, set| !set.is_empty());
+                assert_eq!(table.remove(hash, id), there);
+            }
+            assert_eq!(table.len(), model.len());
+            let found = table.find(hash);
+            assert_eq!(found.len(), model.get(&hash).map_or(0, BTreeSet::len));
+            assert_eq!(found.next(id), model.get(&hash).and_then(|set| set.range(id..).next().copied()));
+        }
+        assert!(model.len() > 20);
+    }
+
+    #[test]
+    fn paths_find_their_entry_in_a_crowd() {
+        let mut set = PathSet::default();
+        let mut model = BTreeSet::new();
+        let mut state = 5;
+        let hash_of = |id: u32| crowded(u64::from(id));
+        for _ in 0..20_000 {
+            let id = u32::try_from(random(&mut state) % 100).unwrap();
+            if model.insert(id) {
+                set.insert(hash_of(id), id, hash_of);
+            } else {
+                model.remove(&id);
+                set.remove(hash_of(id), id, hash_of);
+            }
+            assert_eq!(set.len(), model.len());
+            for id in 0..100 {
+                assert_eq!(set.find(hash_of(id), |other| other == id).is_some(), model.contains(&id));
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn addr(n: u32) -> HostPort {
+    HostPort::new("192.0.2.1", u16::try_from(n).unwrap()).unwrap()
+}
+
+fn record(path: &str, size: u64, root: u8) -> FileRecord {
+    FileRecord { path: SharePath::new(path).unwrap(), size, root: Root([root; 32]) }
+}
+
+fn listed(index: &Index, page_bytes: usize) -> Vec<(String, u64, Root, u32)> {
+    let mut all = Vec::new();
+    let mut after = Some(0);
+    while let Some(cursor) = after {
+        let (page, next) = index.list(cursor, page_bytes);
+        all.extend(page.into_iter().map(|file| (file.path.as_str().to_owned(), file.size, file.root, file.holders)));
+        after = next;
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn equal_files_of_two_holders_are_listed_once() {
+    let mut index = Index::new();
+    let (a, b) = (index.add_holder(addr(1)), index.add_holder(addr(2)));
+    index.insert(a, record("x/f", 1, 1));
+    index.insert(b, record("x/f", 1, 1));
+    index.insert(b, record("f", 1, 1));
+    assert_eq!((index.records(), index.files_of(a), index.files_of(b), index.holders()), (3, 1, 2, 2));
+    assert_eq!(listed(&index, 1), [("f".into(), 1, Root([1; 32]), 1), ("x/f".into(), 1, Root([1; 32]), 2)]);
+    index.check_invariants();
+}
+
+#[test]
+fn a_path_is_replaced_and_removed() {
+    let mut index = Index::new();
+    let a = index.add_holder(addr(1));
+    index.insert(a, record("f", 1, 1));
+    index.insert(a, record("f", 2, 2));
+    assert_eq!(listed(&index, 1000), [("f".into(), 2, Root([2; 32]), 1)]);
+    assert!(index.remove(a, "f"));
+    assert!(!index.remove(a, "f"));
+    assert_eq!(index.records(), 0);
+    index.check_invariants();
+}
+
+#[test]
+fn a_removed_holder_leaves_nothing_behind() {
+    let mut index = Index::new();
+    let (a, b) = (index.add_holder(addr(1)), index.add_holder(addr(2)));
+    for n in 0..1000 {
+        index.insert(a, record(&format!("common word {n}"), n, 1));
+        index.insert(b, record(&format!("common word {}", n * 2), n * 2, 1));
+    }
+    index.remove_holder(a);
+    assert_eq!((index.records(), index.holders()), (1000, 1));
+    index.check_invariants();
+    index.remove_holder(b);
+    while index.tidy(10) {}
+    assert_eq!((index.records(), index.holders(), listed(&index, 1000)), (0, 0, vec![]));
+    assert_eq!(index.keys.len(), 0);
+    assert_eq!(index.entries.free.len(), index.entries.list.len());
+    index.check_invariants();
+}
+
+#[test]
+fn a_slot_of_a_holder_is_used_again() {
+    let mut index = Index::new();
+    let a = index.add_holder(addr(1));
+    index.insert(a, record("f", 1, 1));
+    index.remove_holder(a);
+    let b = index.add_holder(addr(2));
+    assert_eq!(b, a);
+    assert_eq!(index.files_of(b), 0);
+}
+
+#[test]
+fn it_agrees_with_a_naive_model() {
+    for seed in 0..20 {
+        let changes = against_the_model(seed);
+        assert!(changes > 1000, "the run did something");
+    }
+}
+
+/// Drives the index and a plain map with the same random changes; says how many there were.
+fn against_the_model(seed: u64) -> usize {
+    let mut state = seed;
+    let mut below = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let mut index = Index::with_seed(seed);
+    let mut model: BTreeMap<HolderId, BTreeMap<String, (u64, u8)>> = BTreeMap::new();
+    let mut changes = 0;
+    for round in 0..3000_u32 {
+        let holders: Vec<HolderId> = model.keys().copied().collect();
+        let holder = holders.get(usize::try_from(below(holders.len().max(1) as u64)).unwrap()).copied();
+        let path = format!("{}/word{} word{}", below(2), below(12), below(6));
+        match (below(100), holder) {
+            (0..5, _) | (_, None) => {
+                if model.len() < 8 {
+                    assert!(model.insert(index.add_holder(addr(round + 1)), BTreeMap::new()).is_none());
+                }
+            }
+            (5..7, Some(holder)) => {
+                index.remove_holder(holder);
+                model.remove(&holder);
+            }
+            (7, Some(holder)) => {
+                index.clear(holder);
+                model.get_mut(&holder).unwrap().clear();
+            }
+            (8..30, Some(holder)) => {
+                let there = model.get_mut(&holder).unwrap().remove(&path).is_some();
+                assert_eq!(index.remove(holder, &path), there);
+                changes += usize::from(there);
+            }
+            (_, Some(holder)) => {
+                // One root for most files, so that its list grows large and identities are needed.
+                let (size, root) = (below(2), u8::try_from(below(8).saturating_sub(5)).unwrap());
+                index.insert(holder, record(&path, size, root));
+                model.get_mut(&holder).unwrap().insert(path, (size, root));
+                changes += 1;
+            }
+        }
+        if round % 50 == 0 {
+            index.check_invariants();
+            let mut expected: BTreeMap<(String, u64, Root), u32> = BTreeMap::new();
+            for (path, (size, root)) in model.values().flatten() {
+                *expected.entry((path.clone(), *size, Root([*root; 32]))).or_default() += 1;
+            }
+            let expected: Vec<_> = expected.into_iter().map(|((p, s, r), holders)| (p, s, r, holders)).collect();
+            assert_eq!(listed(&index, 500), expected);
+            assert_eq!(index.records(), model.values().map(BTreeMap::len).sum::<usize>());
+        }
+    }
+    changes
+}

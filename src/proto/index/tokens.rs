@@ -1,0 +1,61 @@
+//! How a name falls into words. The one place that decides it: for what is indexed and for what is asked.
+
+/// Calls `each` with every word of `text`: the runs of alphanumerics, lower-cased with the full Unicode mapping of each
+/// character alone (no context: a capital sigma is σ wherever it stands). `scratch` is only reused memory.
+pub(crate) fn for_each(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
+    scratch.clear();
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            scratch.push(c.to_ascii_lowercase());
+        } else if !c.is_ascii() && c.is_alphanumeric() {
+            lower_into(c, scratch);
+        } else if !scratch.is_empty() {
+            each(scratch);
+            scratch.clear();
+        }
+    }
+    if !scratch.is_empty() {
+        each(scratch);
+    }
+}
+
+/// The words of `text`, each once, sorted.
+pub(crate) fn of(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for_each(text, &mut String::new(), |word| words.push(word.to_owned()));
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// Appends the lower case of a character; the final sigma falls together with the other one.
+pub(crate) fn lower_into(c: char, out: &mut String) {
+    if c == 'ς' {
+        out.push('σ');
+    } else {
+        out.extend(c.to_lowercase());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_runs_of_alphanumerics_in_lower_case() {
+        assert_eq!(of("Blue Train (1957).flac"), ["1957", "blue", "flac", "train"]);
+        assert_eq!(of("ÉTÉ_Ωμέγα-ΟΔΟΣ"), ["ωμέγα", "οδοσ", "été"].map(String::from).to_vec().tap_sorted());
+        assert_eq!(of("οδος"), of("ΟΔΟΣ"));
+        assert!(of("--- …!").is_empty());
+    }
+
+    trait Sorted {
+        fn tap_sorted(self) -> Self;
+    }
+    impl Sorted for Vec<String> {
+        fn tap_sorted(mut self) -> Self {
+            self.sort_unstable();
+            self
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What a search means, and the walk through the index that finds it, cut into slices.
+//!
+//! A [`Scan`] holds no reference to the index between two steps: files may come and go in between. It never reports a record
+//! that is not registered at that moment, and misses none that was registered when it began and still is.
+
+mod glob;
+
+use std::fmt;
+
+use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
+use crate::proto::index::tokens::{self, lower_into};
+use crate::proto::index::{HolderId, Index, Key, Seen};
+use crate::wire::message::SourceRecord;
+use crate::wire::record::name_of;
+use crate::wire::{QueryKind, Root, Search, SharePath};
+
+use glob::Glob;
+
+/// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPattern(String);
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadPattern {}
+
+/// How far a scan is after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Call again.
+    More,
+    /// It is over; do not call again.
+    End {
+        /// Whether the limit ended it while there were, or may have been, more hits.
+        capped: bool,
+    },
+}
+
+/// A search under way in one index.
+#[derive(Debug)]
+pub struct Scan {
+    test: Test,
+    sizes: (u64, u64),
+    exclude: Option<HolderId>,
+    /// Hits still allowed.
+    left: usize,
+    /// The lists to walk, the last one first; `None` is the list of everything.
+    lists: Vec<(Option<Key>, List)>,
+    /// The next entry of the list, and the next holder of that entry.
+    cursor: u32,
+    holder: u32,
+    /// Reused for names in lower case.
+    scratch: String,
+}
+
+/// What an entry must pass, whatever list it comes from.
+#[derive(Debug)]
+enum Test {
+    Exact(String),
+    Words { pattern: String, words: Vec<String> },
+    Glob(Glob),
+    Root(Root),
+}
+
+/// Why a list is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    /// Its names are the pattern itself.
+    Exact,
+    /// Its names may fit; exact ones are reported from the other list, if that is walked too.
+    Rest,
+}
+
+impl Scan {
+    /// A scan for `search` that leaves out the files of `exclude`.
+    ///
+    /// # Errors
+    /// If the pattern has not got the form of its kind, or no size can fit.
+    pub fn new(index: &Index, search: &Search, exclude: Option<HolderId>) -> Result<Scan, BadPattern> {
+        let pattern = &search.pattern;
+        if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
+            return Err(BadPattern(format!(
+                "a pattern has 1 to {PATTERN_BYTES_MAX} bytes, this one {}",
+                pattern.len()
+            )));
+        }
+        let sizes = (search.min.unwrap_or(0), search.max.unwrap_or(u64::MAX));
+        if sizes.0 > sizes.1 {
+            return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
+        }
+        let exact = (Some(index.name_key(pattern)), List::Exact);
+        let (test, lists) = match search.kind {
+            QueryKind::Exact => (Test::Exact(pattern.clone()), vec![exact]),
+            QueryKind::Words => {
+                let words = tokens::of(pattern);
+                // The word that fewest names have: every name that fits is in its list.
+                let keys = words.iter().map(|word| index.word_key(word));
+                let rarest = keys.min_by_key(|key| index.count(*key));
+                let lists = rarest.map(|key| (Some(key), List::Rest)).into_iter().chain([exact]).collect();
+                (Test::Words { pattern: pattern.clone(), words }, lists)
+            }
+            QueryKind::Glob => {
+                let glob = Glob::new(pattern).map_err(|why| {
+                    BadPattern(format!(
+                        "{pattern:?} {why}; write *.flac, track-0?.mp3 or [a-c]*, and [[] for a bracket"
+                    ))
+                })?;
+                (Test::Glob(glob), vec![(None, List::Rest)])
+            }
+            QueryKind::Root => {
+                let root = Root::from_hex(pattern).ok_or_else(|| {
+                    BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
+                })?;
+                (Test::Root(root), vec![(Some(index.root_key(&root)), List::Rest)])
+            }
+        };
+        let limit = search.limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let left = limit.min(QUERY_HITS_MAX);
+        Ok(Scan { test, sizes, exclude, left, lists, cursor: 0, holder: 0, scratch: String::new() })
+    }
+
+    /// Looks at up to `entries` postings and holders and appends what fits. `index` is the one that the scan was made for.
+    pub fn step(&mut self, index: &Index, entries: usize, hits: &mut Vec<SourceRecord>) -> Step {
+        let mut looked = 0;
+        while let Some(&(key, list)) = self.lists.last() {
+            let Some(id) = index.next(key, self.cursor) else {
+                self.lists.pop();
+                (self.cursor, self.holder) = (0, 0);
+                continue;
+            };
+            if looked >= entries {
+                // With the limit reached this step only looked whether it bites: it may.
+                return if self.left == 0 { self.end(true) } else { Step::More };
+            }
+            looked += 1;
+            if id != self.cursor {
+                (self.cursor, self.holder) = (id, 0);
+            }
+            match index.seen(id) {
+                Some(seen) if self.fits(seen, list) => {
+                    while let Some(holder) = index.holder_from(id, self.holder) {
+                        if Some(holder) != self.exclude {
+                            if self.left == 0 {
+                                return self.end(true);
+                            }
+                            if looked >= entries {
+                                return Step::More;
+                            }
+                            looked += 1;
+                            self.left -= 1;
+                            hits.push(hit(seen, index, holder));
+                        }
+                        self.holder = holder.0 + 1;
+                    }
+                }
+                Some(_) | None => {}
+            }
+            (self.cursor, self.holder) = (id + 1, 0);
+        }
+        self.end(false)
+    }
+
+    fn end(&mut self, capped: bool) -> Step {
+        self.lists.clear();
+        Step::End { capped }
+    }
+
+    fn fits(&mut self, seen: Seen<'_>, list: List) -> bool {
+        if !(self.sizes.0..=self.sizes.1).contains(&seen.size) {
+            return false;
+        }
+        let name = name_of(seen.path);
+        match &self.test {
+            Test::Exact(pattern) => name == pattern,
+            Test::Words { pattern, words } => match list {
+                List::Exact => name == pattern,
+                List::Rest => name != pattern && has_all(name, words, &mut self.scratch),
+            },
+            Test::Glob(glob) => {
+                self.scratch.clear();
+                name.chars().for_each(|c| lower_into(c, &mut self.scratch));
+                glob.fits(&self.scratch)
+            }
+            Test::Root(root) => seen.root == *root,
+        }
+    }
+}
+
+fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {
+    // Each is ticked off once.
+    let mut ticked = 0_u128;
+    let mut missing = words.len();
+    tokens::for_each(name, scratch, |word| {
+        if let Ok(at) = words.binary_search_by(|other| other.as_str().cmp(word))
+            && ticked >> at & 1 == 0
+        {
+            ticked |= 1 << at;
+            missing -= 1;
+        }
+    });
+    missing == 0
+}
+
+fn hit(seen: Seen<'_>, index: &Index, holder: HolderId) -> SourceRecord {
+    SourceRecord {
+        path: SharePath::new(seen.path).expect("it was a SharePath when it came in"),
+        size: seen.size,
+        root: seen.root,
+        addr: index.addr(holder).clone(),
+    }
+}
+
+/// `has_all` has a bit for each word, and a word takes two bytes of the pattern with what parts it from the next.
+const _: () = assert!(PATTERN_BYTES_MAX <= 2 * u128::BITS as usize);
+
+#[cfg(test)]
+mod tests;

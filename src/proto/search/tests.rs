@@ -1,0 +1,223 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::wire::{FileRecord, HostPort};
+
+fn addr(n: u16) -> HostPort {
+    HostPort::new("192.0.2.1", n).unwrap()
+}
+
+fn root(n: u64) -> Root {
+    let mut root = [0; 32];
+    root[..8].copy_from_slice(&n.to_be_bytes());
+    Root(root)
+}
+
+fn record(path: &str, size: u64) -> FileRecord {
+    FileRecord { path: SharePath::new(path).unwrap(), size, root: root(size) }
+}
+
+fn search(kind: QueryKind, pattern: &str) -> Search {
+    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None }
+}
+
+/// An index whose only holder has these files, each as long as its place in the list.
+fn index_of(paths: &[&str]) -> (Index, HolderId) {
+    let mut index = Index::new();
+    let holder = index.add_holder(addr(1));
+    for (size, path) in (0..).zip(paths) {
+        index.insert(holder, record(path, size));
+    }
+    (index, holder)
+}
+
+/// All hits, and whether the limit bit.
+fn run(index: &Index, search: &Search) -> (Vec<String>, bool) {
+    let mut scan = Scan::new(index, search, None).unwrap();
+    let mut hits = Vec::new();
+    loop {
+        match scan.step(index, 3, &mut hits) {
+            Step::More => {}
+            Step::End { capped } => return (hits.iter().map(|hit| hit.path.as_str().to_owned()).collect(), capped),
+        }
+    }
+}
+
+fn found(index: &Index, kind: QueryKind, pattern: &str) -> Vec<String> {
+    let (hits, capped) = run(index, &search(kind, pattern));
+    assert!(!capped);
+    hits
+}
+
+const TRAINS: [&str; 6] =
+    ["a/Blue Train.flac", "blue train", "b/train-BLUE 2.mp3", "bluetrain", "Blue Train", "x/blue/train.mp3"];
+
+#[test]
+fn words_come_in_any_order_and_case_and_the_exact_name_first() {
+    let (index, _) = index_of(&TRAINS);
+    assert_eq!(
+        found(&index, QueryKind::Words, "Blue Train"),
+        ["Blue Train", "a/Blue Train.flac", "blue train", "b/train-BLUE 2.mp3"]
+    );
+    assert_eq!(found(&index, QueryKind::Words, "train blue train 2"), ["b/train-BLUE 2.mp3"]);
+    assert!(found(&index, QueryKind::Words, "blue nowhere").is_empty());
+}
+
+#[test]
+fn a_pattern_without_a_word_fits_only_its_own_name() {
+    let (index, _) = index_of(&["---", "a/---", "--", "a"]);
+    assert_eq!(found(&index, QueryKind::Words, "---"), ["---", "a/---"]);
+}
+
+#[test]
+fn exact_is_byte_for_byte() {
+    let (index, _) = index_of(&TRAINS);
+    assert_eq!(found(&index, QueryKind::Exact, "Blue Train"), ["Blue Train"]);
+    assert_eq!(found(&index, QueryKind::Exact, "train.mp3"), ["x/blue/train.mp3"]);
+}
+
+#[test]
+fn a_glob_fits_the_whole_name_in_any_case() {
+    let (index, _) = index_of(&TRAINS);
+    assert_eq!(found(&index, QueryKind::Glob, "*TRAIN*.mp3"), ["b/train-BLUE 2.mp3", "x/blue/train.mp3"]);
+}
+
+#[test]
+fn a_root_finds_every_name_of_its_content() {
+    let mut index = Index::new();
+    let holder = index.add_holder(addr(1));
+    index.insert(holder, record("a", 7));
+    index.insert(holder, record("b", 7));
+    index.insert(holder, record("c", 8));
+    assert_eq!(found(&index, QueryKind::Root, &root(7).to_string()), ["a", "b"]);
+}
+
+#[test]
+fn sizes_bound_what_is_found() {
+    let (index, _) = index_of(&["f 0", "f 1", "f 2", "f 3"]);
+    let search = Search { min: Some(1), max: Some(2), ..search(QueryKind::Words, "f") };
+    assert_eq!(run(&index, &search), (vec!["f 1".into(), "f 2".into()], false));
+}
+
+#[test]
+fn a_limit_bites_only_if_there_is_more() {
+    let (index, _) = index_of(&["f 0", "f 1", "f 2"]);
+    let limited = |limit| Search { limit: Some(limit), ..search(QueryKind::Words, "f") };
+    let (hits, capped) = run(&index, &limited(2));
+    assert_eq!((hits.len(), capped), (2, true));
+    let (hits, capped) = run(&index, &limited(3));
+    assert_eq!((hits.len(), capped), (3, false));
+}
+
+#[test]
+fn the_askers_own_files_are_left_out() {
+    let (mut index, own) = index_of(&["f"]);
+    let other = index.add_holder(addr(2));
+    index.insert(other, record("f", 0));
+    let mut hits = Vec::new();
+    let end = Scan::new(&index, &search(QueryKind::Words, "f"), Some(own)).unwrap().step(&index, 100, &mut hits);
+    assert_eq!(end, Step::End { capped: false });
+    assert_eq!(hits.iter().map(|hit| hit.addr.port()).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
+    let index = Index::new();
+    for (search, form) in [
+        (search(QueryKind::Root, "beef"), "64 hex digits"),
+        (search(QueryKind::Glob, "[a"), "*.flac"),
+        (search(QueryKind::Words, ""), "1 to 256 bytes"),
+        (search(QueryKind::Words, &"x".repeat(257)), "1 to 256 bytes"),
+        (Search { min: Some(2), max: Some(1), ..search(QueryKind::Words, "x") }, "at least 2"),
+    ] {
+        let why = Scan::new(&index, &search, None).unwrap_err().to_string();
+        assert!(why.contains(form), "{why}");
+    }
+}
+
+#[test]
+fn a_step_looks_at_no_more_than_it_may() {
+    let (index, _) = index_of(&["f 0", "f 1", "f 2", "f 3", "f 4"]);
+    let mut scan = Scan::new(&index, &search(QueryKind::Glob, "nothing"), None).unwrap();
+    let steps = std::iter::repeat_with(|| scan.step(&index, 2, &mut Vec::new())).position(|step| step != Step::More);
+    assert_eq!(steps, Some(2));
+}
+
+/// The naive meaning of a search, written anew.
+fn fits(search: &Search, path: &str, record_root: Root) -> bool {
+    let name = path.rsplit('/').next().unwrap();
+    match search.kind {
+        QueryKind::Exact => name == search.pattern,
+        QueryKind::Root => record_root.to_string() == search.pattern,
+        QueryKind::Glob => {
+            let (head, tail) = search.pattern.split_once('*').unwrap();
+            name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
+        }
+        QueryKind::Words => search.pattern.split(' ').all(|word| name.split(' ').any(|other| other == word)),
+    }
+}
+
+#[test]
+fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
+    let (mut stayed, mut vanished) = (0, 0);
+    for seed in 0..300_u64 {
+        let mut state = seed;
+        let mut below = |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % n
+        };
+        let mut index = Index::with_seed(seed);
+        let holders: Vec<HolderId> = (1..5).map(|n| index.add_holder(addr(n))).collect();
+        let mut model: BTreeSet<(u16, String, u64)> = BTreeSet::new();
+        let change =
+            |index: &mut Index, model: &mut BTreeSet<(u16, String, u64)>, below: &mut dyn FnMut(u64) -> u64| {
+                let at = usize::try_from(below(4)).unwrap();
+                let (holder, port) = (holders[at], u16::try_from(at + 1).unwrap());
+                let path = format!("d{}/w{} w{} w{}", below(2), below(4), below(4), below(4));
+                let old = model.iter().find(|(p, other, _)| (*p, other) == (port, &path)).cloned();
+                if let Some(old) = &old {
+                    model.remove(old);
+                }
+                if old.is_some() && below(2) == 0 {
+                    assert!(index.remove(holder, &path));
+                } else {
+                    let size = below(3);
+                    index.insert(holder, record(&path, size));
+                    model.insert((port, path, size));
+                }
+            };
+        (0..below(200)).collect::<Vec<_>>().iter().for_each(|_| change(&mut index, &mut model, &mut below));
+        let search = match below(4) {
+            0 => search(QueryKind::Exact, "w1 w2 w3"),
+            1 => search(QueryKind::Glob, "w1*w2"),
+            2 => search(QueryKind::Root, &root(below(3)).to_string()),
+            _ => search(QueryKind::Words, &format!("w{} w{}", below(4), below(4))),
+        };
+        let mut scan = Scan::new(&index, &search, None).unwrap();
+        let mut throughout = model.clone();
+        let mut reported = BTreeSet::new();
+        loop {
+            let mut hits = Vec::new();
+            let step = scan.step(&index, 1 + usize::try_from(below(4)).unwrap(), &mut hits);
+            for hit in hits {
+                let seen = (hit.addr.port(), hit.path.as_str().to_owned(), hit.size);
+                assert!(model.contains(&seen) && fits(&search, &seen.1, hit.root), "seed {seed}: {seen:?} is no hit");
+                assert!(reported.insert(seen.clone()) || !throughout.contains(&seen), "seed {seed}: {seen:?} twice");
+            }
+            if step != Step::More {
+                break;
+            }
+            change(&mut index, &mut model, &mut below);
+            vanished += throughout.iter().filter(|seen| !model.contains(*seen)).count();
+            throughout.retain(|seen| model.contains(seen));
+        }
+        for seen in &throughout {
+            if fits(&search, &seen.1, root(seen.2)) {
+                stayed += 1;
+                assert!(reported.contains(seen), "seed {seed}: {seen:?} was missed");
+            }
+        }
+        index.check_invariants();
+    }
+    assert!(stayed > 1000 && vanished > 500, "the run did something: {stayed} {vanished}");
+}

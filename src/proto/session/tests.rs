@@ -1,0 +1,315 @@
+//! What a weak peer may say to its super peer, in which order, and what becomes of it otherwise.
+
+use super::*;
+use crate::proto::testnet::{Net, file, hello, login, register, search};
+use crate::proto::{Input, Role};
+use crate::wire::message::{Get, ListedFile, Ping, Status};
+use crate::wire::{NodeId, Root, SharePath};
+
+fn alone() -> Net {
+    Net::new(1, &[])
+}
+
+fn update(seq: u64, add: &[&str], del: &[&str]) -> Message {
+    let add = add.iter().map(|path| file(path)).collect();
+    Message::Update(Update { seq, add, del: del.iter().filter_map(|path| SharePath::new(path)).collect() })
+}
+
+fn last(net: &Net) -> &Message {
+    &net.nodes[0].said.last().expect("something was said").1
+}
+
+fn records(net: &Net) -> usize {
+    net.nodes[0].machine.index().records()
+}
+
+/// The session was told this and closed, and nothing of it is left.
+fn assert_closed_for(net: &Net, conn: ConnId, code: ErrorCode) {
+    let Message::Error(error) = last(net) else { panic!("{:?}", last(net)) };
+    assert_eq!((error.code, error.req), (code, None));
+    assert_eq!(net.nodes[0].closed.last(), Some(&conn));
+    assert_eq!(net.nodes[0].machine.index().holders(), 0);
+}
+
+fn list(net: &mut Net, conn: ConnId) -> Vec<ListedFile> {
+    net.say(0, conn, Message::List(List { req: 77, after: None }));
+    let Message::Files(Files { req: 77, files, next: None }) = last(net) else { panic!("{:?}", last(net)) };
+    files.clone()
+}
+
+#[test]
+fn a_session_opens_step_by_step_and_its_frames_may_grow() {
+    let mut net = alone();
+    let conn = net.connect(0);
+    net.say(0, conn, hello());
+    let Message::Welcome(welcome) = last(&net) else { panic!("no WELCOME") };
+    assert_eq!((welcome.addr.to_string(), welcome.ping), ("127.0.0.0:40000".into(), 30_000));
+    net.say(0, conn, login());
+    assert_eq!(last(&net), &Message::Ready(Ready {}));
+    assert_eq!(net.nodes[0].caps, [(conn, FRAME_BYTES_LOGIN), (conn, FRAME_BYTES_OPEN)]);
+}
+
+#[test]
+fn a_welcome_fits_the_first_frame_of_a_peer() {
+    let mut net = alone();
+    let conn = net.connect(0);
+    net.say(0, conn, hello());
+    let mut bytes = Vec::new();
+    crate::wire::frame::encode(last(&net), &mut bytes);
+    assert!(bytes.len() <= FRAME_BYTES_HELLO);
+}
+
+#[test]
+fn a_register_of_several_pages_is_acknowledged_page_by_page() {
+    let mut net = alone();
+    let conn = net.login(0);
+    let page = |seq, path: &str, more| {
+        Message::Register(Register { seq, port: 4778, host: None, files: vec![file(path)], more })
+    };
+    net.say(0, conn, page(1, "a", true));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 1, files: 1 }));
+    net.say(0, conn, page(2, "b", false));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 2, files: 2 }));
+    net.say(0, conn, page(3, "c", false));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 3, files: 1 }), "a new first page clears what was there");
+    assert_eq!(list(&mut net, conn)[0].path.as_str(), "c");
+}
+
+#[test]
+fn an_update_adds_replaces_and_removes() {
+    let mut net = alone();
+    let conn = net.peer(0, &["a", "b"]);
+    net.say(0, conn, update(2, &["c", "b"], &["a", "never there"]));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 2, files: 2 }));
+    let mut paths: Vec<_> = list(&mut net, conn).into_iter().map(|file| file.path.as_str().to_owned()).collect();
+    paths.sort();
+    assert_eq!(paths, ["b", "c"]);
+}
+
+#[test]
+fn a_number_out_of_line_closes() {
+    for seq in [0, 1, 3, u64::MAX] {
+        let mut net = alone();
+        let conn = net.peer(0, &["a"]);
+        net.say(0, conn, update(seq, &["b"], &[]));
+        assert_closed_for(&net, conn, ErrorCode::BAD_REQUEST);
+    }
+}
+
+#[test]
+fn what_comes_too_early_closes() {
+    for message in [login(), register(1, vec![]), Message::Ping(Ping { n: 1 })] {
+        let mut net = alone();
+        let conn = net.connect(0);
+        net.say(0, conn, message);
+        assert_closed_for(&net, conn, ErrorCode::ORDER);
+    }
+    let mut net = alone();
+    let conn = net.login(0);
+    net.say(0, conn, update(1, &["a"], &[]));
+    assert_closed_for(&net, conn, ErrorCode::ORDER);
+}
+
+#[test]
+fn what_is_for_somebody_else_closes() {
+    let get = Get { req: 1, root: Root([0; 32]), offset: 0, length: 1 };
+    for message in [hello(), login(), Message::Get(get), Message::Ready(Ready {})] {
+        let mut net = alone();
+        let conn = net.peer(0, &["a"]);
+        net.say(0, conn, message);
+        assert_closed_for(&net, conn, ErrorCode::ORDER);
+    }
+}
+
+#[test]
+fn an_update_between_the_pages_of_a_register_closes() {
+    let mut net = alone();
+    let conn = net.login(0);
+    net.say(0, conn, Message::Register(Register { seq: 1, port: 1, host: None, files: vec![], more: true }));
+    net.say(0, conn, update(2, &["a"], &[]));
+    assert_closed_for(&net, conn, ErrorCode::ORDER);
+}
+
+#[test]
+fn another_major_version_closes() {
+    let mut net = alone();
+    let conn = net.connect(0);
+    let version = [PROTOCOL_VERSION[0] + 1, 0];
+    let hello = Hello { version, node: NodeId([1; 16]), boot: 1, features: vec![], agent: String::new() };
+    net.say(0, conn, Message::Hello(hello));
+    assert_closed_for(&net, conn, ErrorCode::VERSION);
+}
+
+#[test]
+fn an_unknown_login_mode_closes() {
+    let mut net = alone();
+    let conn = net.connect(0);
+    net.say(0, conn, hello());
+    net.say(0, conn, Message::Login(Login { mode: "secret".into(), user: None, proof: None }));
+    assert_closed_for(&net, conn, ErrorCode::LOGIN);
+}
+
+#[test]
+fn an_unknown_kind_is_answered_and_the_session_goes_on() {
+    let mut net = alone();
+    let conn = net.peer(0, &["a"]);
+    net.say(0, conn, Message::Unknown("\u{7}".repeat(32)));
+    assert!(matches!(last(&net), Message::Error(Error { code: ErrorCode::UNKNOWN_KIND, .. })));
+    net.say(0, conn, Message::Ping(Ping { n: 5 }));
+    assert_eq!(last(&net), &Message::Pong(Ping { n: 5 }));
+}
+
+#[test]
+fn garbage_is_answered_closed_and_counted_by_its_reason() {
+    let mut net = alone();
+    let conn = net.peer(0, &["a"]);
+    net.input(0, Input::Malformed { conn, error: WireError::Trailing { bytes: 3 } });
+    assert_closed_for(&net, conn, ErrorCode::MALFORMED);
+    assert_eq!(net.count(0, Count::ClosedTrailing), 1);
+    let conn = net.connect(0);
+    net.input(0, Input::Malformed { conn, error: WireError::Malformed("\u{e4}".repeat(1000)) });
+    let mut bytes = Vec::new();
+    crate::wire::frame::encode(last(&net), &mut bytes);
+    assert!(bytes.len() <= FRAME_BYTES_HELLO, "a peer that was not welcomed takes no longer frame");
+}
+
+#[test]
+fn without_a_port_nothing_can_be_registered() {
+    let nowhere = |files| Message::Register(Register { seq: 1, port: 0, host: None, files, more: false });
+    let mut net = alone();
+    let conn = net.login(0);
+    net.say(0, conn, nowhere(vec![]));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 1, files: 0 }));
+    net.say(0, conn, update(2, &["a"], &[]));
+    assert_closed_for(&net, conn, ErrorCode::BAD_REQUEST);
+    let conn = net.login(0);
+    net.say(0, conn, nowhere(vec![file("a")]));
+    assert_closed_for(&net, conn, ErrorCode::BAD_REQUEST);
+}
+
+#[test]
+fn an_advertised_host_is_told_instead_of_the_seen_one() {
+    let mut net = alone();
+    let conn = net.login(0);
+    let host = Some("peer.example".to_owned());
+    net.say(0, conn, Message::Register(Register { seq: 1, port: 5, host, files: vec![file("a")], more: false }));
+    let (hits, _) = net.ask(0, "a", 0);
+    assert_eq!(hits[0].addr.to_string(), "peer.example:5");
+    let conn = net.login(0);
+    let host = Some("no host".to_owned());
+    net.say(0, conn, Message::Register(Register { seq: 1, port: 5, host, files: vec![], more: false }));
+    assert_eq!(net.nodes[0].closed, [conn]);
+}
+
+#[test]
+fn a_closed_session_takes_its_files_along() {
+    let mut net = alone();
+    let conn = net.peer(0, &["a", "b"]);
+    assert_eq!(records(&net), 2);
+    net.close(0, conn);
+    assert_eq!((records(&net), net.nodes[0].machine.index().holders()), (0, 0));
+}
+
+#[test]
+fn bye_closes_without_a_word() {
+    let mut net = alone();
+    let conn = net.peer(0, &["a"]);
+    let said = net.nodes[0].said.len();
+    net.say(0, conn, Message::Bye(Bye { why: "enough".into() }));
+    assert_eq!((net.nodes[0].said.len(), &net.nodes[0].closed[..]), (said, &[conn][..]));
+    assert_eq!(records(&net), 0);
+}
+
+#[test]
+fn a_one_shot_client_asks_and_lists_without_registering() {
+    let mut net = alone();
+    net.peer(0, &["a"]);
+    let conn = net.login(0);
+    assert_eq!(list(&mut net, conn).len(), 1);
+    let req = net.query(0, conn, search("a"), 7, 100);
+    assert_eq!(net.done(0, req).map(|done| done.hits), Some(1));
+    net.say(0, conn, Message::Status(Status { req: 3 }));
+    let Message::Info(info) = last(&net) else { panic!("no INFO") };
+    assert_eq!((info.req, info.counts["records"], info.counts["queries"]), (3, 1, 1));
+}
+
+#[test]
+fn who_does_not_log_in_is_closed_at_the_deadline_and_not_before() {
+    let mut net = alone();
+    let early = net.connect(0);
+    net.run_for(Duration::from_secs(1));
+    let late = net.connect(0);
+    net.say(0, late, hello());
+    net.run_for(LOGIN_DEADLINE - Duration::from_millis(1001));
+    assert!(net.nodes[0].closed.is_empty());
+    net.run_for(Duration::from_millis(2));
+    assert_closed_for(&net, early, ErrorCode::DEADLINE);
+    net.run_for(Duration::from_secs(1));
+    assert_closed_for(&net, late, ErrorCode::DEADLINE);
+}
+
+#[test]
+fn half_open_sessions_have_a_cap_and_the_oldest_goes() {
+    let mut net = alone();
+    let open = net.login(0);
+    let oldest = net.connect(0);
+    for _ in 1..UNAUTHENTICATED_MAX {
+        net.connect(0);
+    }
+    assert!(net.nodes[0].closed.is_empty());
+    net.connect(0);
+    assert_eq!(net.nodes[0].closed, [oldest]);
+    net.say(0, open, Message::Ping(Ping { n: 5 }));
+    assert_eq!(last(&net), &Message::Pong(Ping { n: 5 }));
+}
+
+#[test]
+fn a_silent_session_is_closed_and_one_that_pings_is_not() {
+    let mut net = alone();
+    let silent = net.peer(0, &["a"]);
+    let lively = net.login(0);
+    for _ in 0..8 {
+        net.run_for(Duration::from_secs(29));
+        net.say(0, lively, Message::Ping(Ping { n: 1 }));
+    }
+    assert_eq!(net.nodes[0].closed, [silent]);
+    assert_eq!(net.count(0, Count::ClosedSilent), 1);
+    assert!(net.wakeups <= 8, "{} wakeups for two sessions in four minutes", net.wakeups);
+}
+
+#[test]
+fn the_last_session_leaves_no_timer() {
+    let mut net = alone();
+    let conn = net.peer(0, &["a"]);
+    net.run_for(Duration::from_secs(10));
+    net.close(0, conn);
+    // What it leaves to tidy in the index is done in the next turn.
+    net.run_for(Duration::ZERO);
+    assert_eq!(net.nodes[0].machine.poll_timeout(), None);
+}
+
+#[test]
+fn a_stale_id_is_counted_and_nothing_else() {
+    let mut net = alone();
+    let old = net.peer(0, &["a"]);
+    net.close(0, old);
+    let new = ConnId { generation: old.generation + 1, ..old };
+    net.input(0, Input::Accepted { conn: new, from: "127.0.0.1:5".parse().unwrap() });
+    net.say(0, old, register(1, vec![file("b")]));
+    net.close(0, old);
+    assert_eq!(net.count(0, Count::StaleConnection), 2);
+    assert_eq!(net.nodes[0].machine.counts()["sessions"], 1);
+}
+
+#[test]
+fn shutdown_says_bye_everywhere_and_takes_nobody_new() {
+    let mut net = alone();
+    let open = net.peer(0, &["a"]);
+    let half = net.connect(0);
+    net.input(0, Input::Shutdown);
+    assert_eq!(net.nodes[0].closed, [open, half]);
+    let byes = net.nodes[0].said.iter().filter(|(_, message)| matches!(message, Message::Bye(_))).count();
+    assert_eq!((byes, records(&net)), (2, 0));
+    let late = net.connect(0);
+    assert_eq!(net.nodes[0].closed.last(), Some(&late));
+}
