@@ -11,7 +11,7 @@ use super::disk::Destination;
 use super::download::Order;
 use super::event::Outcome;
 use super::home::{Home, News};
-use super::{ClientEvent, ClientId, Command, DownloadId, command};
+use super::{ClientEvent, ClientId, Command, DownloadId, Event, command};
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
@@ -200,6 +200,13 @@ impl Clients {
         match news {
             News::Up => {}
             News::Down => self.on_down(desk),
+            News::Never(failure) => {
+                let ids: Vec<_> = self.tasks.keys().copied().collect();
+                for id in ids {
+                    self.fail(desk, id, failure.exit, &failure.message);
+                }
+                desk.event(Event::Fatal(failure));
+            }
             News::Hit(hit) => self.on_hit(desk, home.own_addr(), hit),
             News::Done(done) => self.on_done(desk, &done),
             News::Files(files) => self.on_files(desk, files),
@@ -427,6 +434,7 @@ impl Clients {
                 home.tell(desk, Message::Cancel(Cancel { req }));
                 self.fail(desk, id, Exit::TimedOut, "the super peer did not answer in time");
             }
+            None if home.is_new() => desk.timers.set(Reason::Task(id), desk.now + self.connect_timeout),
             None => {
                 let waited = self.connect_timeout.as_secs();
                 self.fail(desk, id, Exit::Unreachable, &format!("no super peer was connected within {waited} s"));

@@ -71,10 +71,9 @@ impl Downloads {
                 format!("{:?} is being downloaded to the same place already; wait for that", order.name),
             );
             desk.done(order.client, Outcome::failed(&failure));
-        } else if self.running.len() < DOWNLOADS_MAX {
-            self.run(desk, order);
         } else if self.line.len() < DOWNLOADS_WAITING_MAX {
             self.line.push_back(order);
+            self.advance(desk);
         } else {
             let failure = Failure::new(
                 Exit::Internal,
@@ -84,12 +83,17 @@ impl Downloads {
         }
     }
 
-    fn run(&mut self, desk: &mut Desk, order: Order) {
-        let id = order.id;
-        let mut transfer = Transfer::new(desk.now, order);
-        transfer.begin(desk);
-        self.running.insert(id, transfer);
-        self.sweep(desk, id);
+    /// Runs what is first in line, as long as there is room.
+    fn advance(&mut self, desk: &mut Desk) {
+        while self.running.len() < DOWNLOADS_MAX
+            && let Some(order) = self.line.pop_front()
+        {
+            let id = order.id;
+            let mut transfer = Transfer::new(desk.now, order);
+            transfer.begin(desk);
+            self.running.insert(id, transfer);
+            self.sweep(desk, id);
+        }
     }
 
     /// Does something with a running download, and tells its end if that was it.
@@ -97,19 +101,17 @@ impl Downloads {
         if let Some(transfer) = self.running.get_mut(&id) {
             act(transfer, desk);
             self.sweep(desk, id);
+            self.advance(desk);
         }
     }
 
-    /// Takes a download that is over out, and lets the next in line run.
+    /// Takes the download out if it is over, and tells how it ended.
     fn sweep(&mut self, desk: &mut Desk, id: DownloadId) {
         let Some(outcome) = self.running.get_mut(&id).and_then(Transfer::take_outcome) else { return };
         if let Some(transfer) = self.running.remove(&id) {
             self.bytes_received += transfer.bytes_received();
             self.finished += u64::from(outcome.ok);
             desk.done(transfer.order.client, outcome);
-        }
-        if let Some(next) = self.line.pop_front() {
-            self.run(desk, next);
         }
     }
 
@@ -161,7 +163,7 @@ impl Downloads {
     }
 
     pub(super) fn on_fault(&mut self, desk: &mut Desk, id: DownloadId, source: SourceIndex, why: &str) {
-        self.with(desk, id, |transfer, desk| transfer.drop_source(desk, source, false, why));
+        self.with(desk, id, |transfer, desk| transfer.drop_source(desk, source, true, why));
     }
 
     pub(super) fn on_closed(&mut self, desk: &mut Desk, id: DownloadId, source: SourceIndex, why: &str) {

@@ -33,6 +33,8 @@ pub(super) enum News {
     Done(message::Done),
     Files(message::Files),
     Info(message::Info),
+    /// There will be no session: the process is to end with this.
+    Never(Failure),
     /// The request failed.
     Error(u32, ErrorCode, String),
 }
@@ -108,6 +110,11 @@ impl Home {
         }
     }
 
+    /// Whether no session has come about yet; then [`News::Never`] tells when to stop waiting.
+    pub(super) fn is_new(&self) -> bool {
+        !self.welcomed_once
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
     }
@@ -136,7 +143,7 @@ impl Home {
     fn dial(&mut self, desk: &mut Desk) {
         let Some(to) = self.supers.get(self.which) else {
             let failure = Failure::new(Exit::Usage, "no super peer is named; give one with --super HOST:PORT");
-            desk.event(Event::Fatal(failure));
+            self.news.push_back(News::Never(failure));
             return;
         };
         self.tries += 1;
@@ -177,7 +184,7 @@ impl Home {
             }
         };
         self.end(desk, "gave up");
-        desk.event(Event::Fatal(failure));
+        self.news.push_back(News::Never(failure));
     }
 
     pub(super) fn on_dialed(&mut self, desk: &mut Desk, share: &mut Share, conn: ConnId) {

@@ -143,12 +143,12 @@ impl<S: Copy + Eq> Picker<S> {
     }
 
     /// The piece that an idle source should take from another, and from whom: the one that would be the last to come,
-    /// if taking it pays. `mine` is how long the thief needs for a piece, none if nothing is known of it; `left` is how
-    /// long the holder still needs for the piece, none if it has stalled.
+    /// if taking it pays. `mine` is how long the thief needs for a piece; `left` is how long the holder still needs for the
+    /// piece, none if it has stalled.
     pub fn theft(
         &self,
         thief: S,
-        mine: impl Fn(u32) -> Option<Duration>,
+        mine: impl Fn(u32) -> Duration,
         left: impl Fn(S, u32) -> Option<Duration>,
     ) -> Option<(u32, S)> {
         let mut best: Option<(u32, S, Option<Duration>)> = None;
@@ -178,12 +178,8 @@ fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
 /// Whether a thief that needs `mine` should take a piece for which its holder needs `left`: always from a stalled one, else
 /// if it is twice as fast and gains enough to be worth bytes that may be fetched twice.
 #[must_use]
-pub fn pays(mine: Option<Duration>, left: Option<Duration>) -> bool {
-    match (mine, left) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(mine), Some(left)) => left > mine * 2 && left - mine >= STEAL_GAIN_MIN,
-    }
+pub fn pays(mine: Duration, left: Option<Duration>) -> bool {
+    left.is_none_or(|left| left > mine.saturating_mul(2) && left - mine >= STEAL_GAIN_MIN)
 }
 
 /// How many pieces to ask of a source at once: what it sends in half a second, but no more than its even share of what is
@@ -236,11 +232,10 @@ mod tests {
     #[test]
     fn equal_sources_do_not_steal_from_each_other() {
         let ms = Duration::from_millis;
-        assert!(!pays(Some(ms(1000)), Some(ms(1000))));
-        assert!(!pays(Some(ms(10)), Some(ms(80))));
-        assert!(pays(Some(ms(1000)), Some(ms(3000))));
-        assert!(pays(Some(ms(1000)), None));
-        assert!(!pays(None, Some(ms(60_000))));
+        assert!(!pays(ms(1000), Some(ms(1000))));
+        assert!(!pays(ms(10), Some(ms(80))));
+        assert!(pays(ms(1000), Some(ms(3000))));
+        assert!(pays(ms(1000), None));
     }
 
     #[test]
@@ -250,11 +245,11 @@ mod tests {
             picker.take('a');
         }
         let second = Duration::from_secs(1);
-        let theft = picker.theft('b', |_| Some(second), |_, piece| Some(second * (5 + piece)));
+        let theft = picker.theft('b', |_| second, |_, piece| Some(second * (5 + piece)));
         assert_eq!(theft, Some((2, 'a')));
-        let stalled = picker.theft('b', |_| None, |_, piece| (piece != 1).then_some(second));
+        let stalled = picker.theft('b', |_| second, |_, piece| (piece != 1).then_some(second));
         assert_eq!(stalled, Some((1, 'a')));
-        assert_eq!(picker.theft('a', |_| Some(second), |_, _| None), None);
+        assert_eq!(picker.theft('a', |_| second, |_, _| None), None);
     }
 
     #[test]
@@ -311,7 +306,7 @@ mod tests {
                         picker.release(piece, source);
                     }
                     _ => {
-                        if let Some((piece, holder)) = picker.theft(source, |_| None, |_, _| None) {
+                        if let Some((piece, holder)) = picker.theft(source, |_| Duration::ZERO, |_, _| None) {
                             assert_ne!(holder, source);
                             assert!(picker.claim(piece, source), "seed {seed}");
                             asked.push((piece, source));

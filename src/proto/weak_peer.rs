@@ -294,3 +294,6 @@ impl Role for WeakPeer {
         self.desk.timers.next()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,8 @@ use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
 use super::{SourceIndex, give_up};
 use crate::config::{
-    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCES_MAX, WRITES_PENDING_MAX,
+    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER,
+    WRITES_PENDING_MAX,
 };
 use crate::proto::desk::{Desk, Owner};
 use crate::proto::disk::DiskWork;
@@ -176,7 +177,9 @@ impl Transfer {
     fn steal(&mut self, desk: &mut Desk, index: SourceIndex) -> Option<u32> {
         let rates: Vec<u64> = self.sources.iter().filter_map(|source| source.rate).collect();
         let mean = (!rates.is_empty()).then(|| rates.iter().sum::<u64>() / rates.len() as u64);
-        let mine = |piece| self.sources[index].rate.map(|rate| time_for(u64::from(self.picker.length(piece)), rate));
+        let rate = self.sources[index].rate;
+        // A newcomer is given the benefit of the doubt against those who are slow anyway.
+        let mine = |piece| rate.map_or(STALL_AFTER, |rate| time_for(u64::from(self.picker.length(piece)), rate));
         let left = |holder: SourceIndex, piece| self.sources[holder].time_until(piece, mean);
         let (piece, holder) = self.picker.theft(index, mine, left)?;
         let victim = &self.sources[holder];
@@ -292,7 +295,7 @@ impl Transfer {
             return self.drop_source(desk, index, false, "answered a manifest request with a chunk");
         };
         if (chunk.offset, chunk.length) != (self.picker.offset(piece), self.picker.length(piece)) {
-            return self.drop_source(desk, index, false, "answered with another range than was asked for");
+            return self.drop_source(desk, index, true, "answered with another range than was asked for");
         }
         request.md5 = Some(chunk.md5);
         source.progress_at = desk.now;

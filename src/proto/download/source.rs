@@ -129,7 +129,7 @@ impl Source {
     /// Bytes that are still to come up to the end of the request for this piece.
     fn bytes_until(&self, piece: u32) -> u64 {
         let mut bytes = 0;
-        for request in self.requests.values().filter(|request| request.is_outstanding()) {
+        for request in self.requests.values().filter(|request| request.is_coming()) {
             bytes += u64::from(request.length - request.received.min(request.length));
             if request.wanted == Wanted::Piece(piece) {
                 break;
@@ -184,7 +184,10 @@ impl Source {
     pub(super) fn on_piece(&mut self, now: Time, length: u32, asked_at: Time) {
         let begun = asked_at.max(self.piece_at);
         self.piece_at = now;
-        self.sample(u64::from(length), now.since(begun), 3);
+        // A short last piece tells the latency, not the rate.
+        if u64::from(length) >= PIECE_BYTES / 4 {
+            self.sample(u64::from(length), now.since(begun), 3);
+        }
         self.window_bytes = 0;
     }
 
@@ -212,7 +215,7 @@ impl Source {
         self.retry_wait = (self.retry_wait * 2).min(SOURCE_REDIAL_MAX);
     }
 
-    /// It proved useful, or was heard of afresh: the next loss is the first again.
+    /// It proved useful: the next loss is the first again.
     pub(super) fn forgive(&mut self) {
         self.retry_wait = SOURCE_REDIAL_FIRST;
     }
@@ -221,6 +224,11 @@ impl Source {
 impl Request {
     pub(super) fn is_outstanding(&self) -> bool {
         !self.cancelled && (self.md5.is_none() || self.received < self.length)
+    }
+
+    /// Whether bytes of it lie ahead of what is asked later: a cancelled one ends if it was begun.
+    fn is_coming(&self) -> bool {
+        self.is_outstanding() || (self.md5.is_some() && self.received < self.length)
     }
 }
 

@@ -253,9 +253,8 @@ impl Transfer {
     fn remember(&mut self, addrs: Vec<HostPort>) {
         for addr in addrs {
             if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
-                // Somebody vouches for it afresh: a lost one is tried at once.
+                // Somebody vouches for it afresh: a lost one is tried at once, once.
                 if known.state == SourceState::Lost {
-                    known.forgive();
                     known.retry_at = Time::ZERO;
                 }
             } else if self.sources.len() < SOURCES_KNOWN_MAX {

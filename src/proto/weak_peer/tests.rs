@@ -1,0 +1,9 @@
+//! A weak peer among scripted super peers, sources and disk, in virtual time.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for the one thing that it is about")]
+
+mod commands;
+mod downloads;
+mod harness;
+mod session;
+mod uploads;

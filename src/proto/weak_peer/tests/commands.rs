@@ -1,0 +1,228 @@
+//! Commands of clients: what they are told, and exactly one `done` with its exit code.
+
+use std::time::Duration;
+
+use super::harness::{Manner, Super, World, addr};
+use crate::proto::{ClientEvent, Command, Input};
+use crate::wire::message::{Error, ErrorCode, Files, ListedFile};
+use crate::wire::{Message, QueryKind, Root, Search, SharePath};
+
+fn query(pattern: &str) -> Command {
+    let kind = QueryKind::of(pattern);
+    let search = Search { pattern: pattern.into(), kind, min: None, max: None, limit: None };
+    Command::Query { search, ttl: None, budget: Some(1000) }
+}
+
+fn hits(world: &World) -> usize {
+    world.client_events().iter().filter(|event| matches!(event, ClientEvent::Hit { .. })).count()
+}
+
+#[test]
+fn a_query_tells_its_hits_and_then_how_it_ended() {
+    let mut world = World::new(1, 5);
+    world.source(Manner::Honest, 1).source(Manner::Honest, 1);
+    let outcome = world.command(query("file")).outcome();
+    assert_eq!((outcome.ok, outcome.exit, outcome.hits), (true, 0, Some(2)));
+    assert_eq!((outcome.reached, outcome.complete), (Some(3), Some(true)));
+    assert!(outcome.cut.unwrap().is_none() && outcome.elapsed_ms.is_some());
+    assert_eq!(hits(&world), 2);
+}
+
+#[test]
+fn a_query_that_nobody_answers_with_a_hit_exits_3() {
+    let mut world = World::new(1, 5);
+    let outcome = world.command(query("file")).outcome();
+    assert_eq!((outcome.ok, outcome.exit, outcome.hits, outcome.complete), (false, 3, Some(0), Some(true)));
+}
+
+#[test]
+fn a_query_without_a_done_exits_4_after_its_budget() {
+    let mut world = World::new(1, 5);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoAnswers;
+    let start = world.now;
+    assert_eq!(world.command(query("file")).outcome().exit, 4);
+    assert_eq!(world.now.since(start), Duration::from_secs(3));
+}
+
+#[test]
+fn a_query_that_makes_no_sense_exits_2_with_the_reason() {
+    let mut world = World::new(1, 5);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoAnswers;
+    world.command(query("[")).run_for(Duration::from_millis(1));
+    let Some(Message::Query(query)) = world.heard(0).last().cloned() else { panic!("no query") };
+    let error = Error { code: ErrorCode::BAD_REQUEST, message: "unclosed [".into(), req: Some(query.req) };
+    world.super_says(0, Message::Error(error));
+    let outcome = world.outcome();
+    assert_eq!(outcome.exit, 2);
+    assert!(outcome.error.unwrap().contains("unclosed ["));
+}
+
+#[test]
+fn a_query_waits_for_the_session() {
+    let mut world = World::new(1, 5);
+    world.source(Manner::Honest, 1);
+    world.run_until(|world| world.welcomed() == 1);
+    world.kill_super(0);
+    world.run_for(Duration::from_secs(1));
+    world.command(query("file")).run_for(Duration::from_secs(1));
+    assert_eq!(world.outcomes(), 0);
+    world.supers[0].1.alive = true;
+    assert_eq!(world.outcome().exit, 0);
+}
+
+#[test]
+fn a_query_without_any_session_exits_5_in_time() {
+    let mut world = World::new(1, 5);
+    world.run_until(|world| world.welcomed() == 1);
+    world.kill_super(0);
+    world.run_for(Duration::from_secs(1));
+    let start = world.now;
+    assert_eq!(world.command(query("file")).outcome().exit, 5);
+    assert_eq!(world.now.since(start), Duration::from_secs(10));
+}
+
+#[test]
+fn a_command_without_a_first_session_ends_as_the_peer_does() {
+    let mut world = World::new(1, 5);
+    world.supers[0].1.manner = Super::Refuses(ErrorCode::VERSION);
+    assert_eq!(world.command(query("file")).outcome().exit, 10);
+    let mut world = World::new(1, 5);
+    world.kill_super(0);
+    let outcome = world.command(query("file")).outcome();
+    assert_eq!(outcome.exit, 5);
+    assert!(outcome.error.unwrap().contains("192.0.2.9:1"));
+    assert_eq!(world.fatal().exit.code(), 5);
+}
+
+#[test]
+fn a_query_is_asked_again_of_the_next_super_peer_and_no_hit_is_told_twice() {
+    let mut world = World::new(2, 5);
+    world.source(Manner::Honest, 1);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoAnswers;
+    world.command(query("file")).run_for(Duration::from_millis(1));
+    let hits_there = world.supers[0].1.hits.clone();
+    world.super_says(0, Message::Hit(crate::wire::message::Hit { req: 1, hits: hits_there }));
+    world.run_for(Duration::from_millis(100));
+    world.kill_super(0);
+    let outcome = world.outcome();
+    assert_eq!((outcome.exit, outcome.hits), (0, Some(1)));
+    assert_eq!(hits(&world), 1);
+}
+
+#[test]
+fn a_query_of_a_client_that_has_gone_is_cancelled() {
+    let mut world = World::new(1, 5);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoAnswers;
+    world.command(query("file")).run_for(Duration::from_millis(1));
+    world.input(Input::ClientGone { client: super::harness::CLIENT });
+    assert_eq!(world.heard(0).last().map(Message::kind), Some("CANCEL"));
+    world.run_for(Duration::from_secs(9));
+    assert_eq!(world.outcomes(), 0);
+}
+
+#[test]
+fn a_get_of_one_name_with_two_contents_lists_them_and_exits_2() {
+    let mut world = World::new(1, 3 << 20);
+    world.source(Manner::Honest, 1).source(Manner::Honest, 1);
+    world.supers[0].1.hits[1].root = Root([9; 32]);
+    let outcome = world.get_named("file.bin").outcome();
+    assert_eq!(outcome.exit, 2);
+    assert!(outcome.error.unwrap().contains("name the root"));
+    assert_eq!(hits(&world), 2);
+    assert_eq!(world.sources[0].1.dials, 0);
+}
+
+#[test]
+fn a_get_by_name_finds_sources_under_other_names_too() {
+    let mut world = World::new(1, 3 << 20);
+    world.source(Manner::Honest, 1 << 20);
+    world.get_named("file.bin").run_until(|world| world.sources[0].1.dials == 1);
+    let roots: Vec<_> = world
+        .heard(0)
+        .iter()
+        .filter_map(|message| match message {
+            Message::Query(query) => Some(query.find.kind),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(roots, [QueryKind::Words, QueryKind::Root]);
+    assert!(world.outcome().ok);
+}
+
+#[test]
+fn a_get_of_a_name_with_pattern_characters_falls_back_to_the_exact_name() {
+    let mut world = World::new(1, 3);
+    let outcome = world.get_named("a[1].txt").outcome();
+    assert_eq!(outcome.exit, 3);
+    let kinds: Vec<_> = world
+        .heard(0)
+        .iter()
+        .filter_map(|message| match message {
+            Message::Query(query) => Some(query.find.kind),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kinds, [QueryKind::Glob, QueryKind::Exact]);
+}
+
+#[test]
+fn a_get_that_nobody_offers_exits_3() {
+    let mut world = World::new(1, 3);
+    assert_eq!(world.get().outcome().exit, 3);
+    let mut world = World::new(1, 3);
+    world.source(Manner::Honest, 1);
+    let outcome = world.get_with(crate::proto::Verify::Both, Some(addr(999))).outcome();
+    assert_eq!(outcome.exit, 3);
+    assert!(outcome.error.unwrap().contains("192.0.2.9:999"));
+}
+
+#[test]
+fn a_list_follows_its_pages() {
+    let mut world = World::new(1, 3);
+    world.run_until(|world| world.welcomed() == 1);
+    world.command(Command::List);
+    for page in 0..3_u64 {
+        world.run_for(Duration::from_millis(5));
+        let Some(Message::List(list)) = world.heard(0).last().copied_list() else { panic!("no LIST") };
+        assert_eq!(list.after, (page > 0).then_some(page));
+        let path = SharePath::new(&format!("d/{page}")).unwrap();
+        let file = ListedFile { path, size: 1, root: Root([1; 32]), holders: 2 };
+        let next = (page < 2).then_some(page + 1);
+        world.super_says(0, Message::Files(Files { req: list.req, files: vec![file], next }));
+    }
+    let outcome = world.outcome();
+    assert_eq!((outcome.ok, outcome.files), (true, Some(3)));
+    let files = world.client_events().iter().filter(|event| matches!(event, ClientEvent::File { .. })).count();
+    assert_eq!(files, 3);
+}
+
+trait CopiedList {
+    fn copied_list(self) -> Option<Message>;
+}
+
+impl CopiedList for Option<&Message> {
+    fn copied_list(self) -> Option<Message> {
+        self.filter(|message| matches!(message, Message::List(_))).cloned()
+    }
+}
+
+#[test]
+fn a_status_tells_both_sides_or_what_there_is() {
+    let mut world = World::new(1, 3);
+    world.command(Command::Status);
+    assert_eq!(world.outcomes(), 1);
+    world.events.clear();
+    world.run_until(|world| world.welcomed() == 1);
+    assert!(world.command(Command::Status).outcome().ok);
+    let status = world.client_events().into_iter().find_map(|event| match event {
+        ClientEvent::Status { super_peer, peer, super_counts } => Some((super_peer, peer, super_counts)),
+        _ => None,
+    });
+    let (super_peer, peer, super_counts) = status.unwrap();
+    assert_eq!(super_peer, Some(addr(1)));
+    assert_eq!((peer.get("files"), super_counts.get("sessions")), (Some(&0), Some(&1)));
+}

@@ -1,0 +1,513 @@
+//! Downloads: many sources, sources that misbehave, resuming, sizes, ends.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::harness::{Manner, World, addr, report};
+use crate::config::{NO_SOURCE_MAX, PIECE_BYTES};
+use crate::proto::disk::DiskWork;
+use crate::proto::event::SourceState;
+use crate::proto::{ClientEvent, Input, Verify};
+use crate::wire::HostPort;
+
+const MIB: u64 = PIECE_BYTES;
+const FAST: u64 = 50 * MIB;
+const SLOW: u64 = MIB;
+
+/// The content is published, byte for byte, and the download left nothing behind.
+fn assert_published(world: &mut World) {
+    assert!(world.published.as_ref() == Some(&world.content.bytes), "the published bytes differ");
+    world.assert_no_leak();
+}
+
+fn each_piece_once(world: &World) -> Vec<u64> {
+    (0..world.content.size().div_ceil(MIB)).map(|piece| piece * MIB).collect()
+}
+
+#[test]
+fn four_equal_sources_share_the_work_and_fetch_nothing_twice() {
+    let mut world = World::new(1, 12 * MIB + 1);
+    for _ in 0..4 {
+        world.source(Manner::Honest, SLOW);
+    }
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(world.served(), each_piece_once(&world));
+    for index in 0..4 {
+        assert!(report(&outcome, index).pieces >= 2, "source {index} was left idle");
+    }
+    let received: u64 = outcome.sources.unwrap().iter().map(|source| source.bytes).sum();
+    assert_eq!(received, 12 * MIB + 1);
+    assert_published(&mut world);
+}
+
+#[test]
+fn fast_equal_sources_fetch_nothing_twice_either() {
+    let mut world = World::new(1, 12 * MIB + 1);
+    for _ in 0..3 {
+        world.source(Manner::Honest, FAST * 4);
+    }
+    assert!(world.get().outcome().ok);
+    assert_eq!(world.served(), each_piece_once(&world));
+    assert_published(&mut world);
+}
+
+#[test]
+fn the_faster_source_does_more() {
+    let mut world = World::new(1, 12 * MIB);
+    world.source(Manner::Honest, SLOW).source(Manner::Honest, 4 * SLOW);
+    let outcome = world.get().outcome();
+    assert!(report(&outcome, 1).pieces >= 2 * report(&outcome, 0).pieces, "{outcome:?}");
+    assert_published(&mut world);
+}
+
+#[test]
+fn every_size_around_a_piece_is_downloaded() {
+    for size in [0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1] {
+        let mut world = World::new(1, size);
+        world.source(Manner::Honest, FAST).source(Manner::Honest, FAST);
+        let outcome = world.get().outcome();
+        assert!(outcome.ok, "{size}: {outcome:?}");
+        assert_eq!((outcome.bytes, outcome.root), (Some(size), Some(world.content.root)));
+        assert_eq!(world.served(), each_piece_once(&world), "{size}");
+        let manifests: u32 = world.sources.iter().map(|(_, source)| source.manifests).sum();
+        assert_eq!(manifests > 0, size > MIB, "{size}");
+        assert_published(&mut world);
+    }
+}
+
+#[test]
+fn manifest_and_last_piece_come_first_from_one_source() {
+    let mut world = World::new(1, 5 * MIB + 1);
+    world.source(Manner::Honest, SLOW).source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.stored.is_some());
+    assert_eq!(world.served(), [5 * MIB]);
+    assert_eq!(world.stored.as_ref(), Some(&world.content.cvs));
+    let asked: Vec<_> = world.sources.iter().map(|(_, source)| (source.manifests, source.served.len())).collect();
+    assert_eq!(asked, [(1, 1), (0, 0)]);
+    assert!(world.outcome().ok);
+}
+
+#[test]
+fn a_source_that_lies_is_dropped_at_once_and_named() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::Honest, SLOW).source(Manner::Lies, SLOW).source(Manner::Honest, SLOW);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    let liar = report(&outcome, 1);
+    assert_eq!((liar.state, liar.bad, liar.pieces), (SourceState::Dropped, 1, 0));
+    assert!(liar.why.unwrap().contains("wrong bytes"));
+    let named = |event: &ClientEvent| matches!(event, ClientEvent::Source(report) if report.source == addr(101) && report.state == SourceState::Dropped);
+    assert_eq!(world.client_events().iter().filter(|event| named(event)).count(), 1);
+    assert_eq!(world.sources[1].1.dials, 1);
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_liar_that_is_asked_for_the_proof_is_dropped_alone() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::Lies, FAST).source(Manner::Honest, FAST).source(Manner::Honest, FAST);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    assert_eq!(report(&outcome, 0).state, SourceState::Dropped);
+    assert_eq!(report(&outcome, 1).state, SourceState::Active);
+    assert_eq!(report(&outcome, 2).state, SourceState::Active);
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_wrong_manifest_drops_only_its_source() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::WrongManifest, FAST).source(Manner::Honest, FAST);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    let wrong = report(&outcome, 0);
+    assert_eq!(wrong.state, SourceState::Dropped);
+    assert!(wrong.why.unwrap().contains("manifest"));
+    assert_eq!(report(&outcome, 1).state, SourceState::Active);
+    assert_published(&mut world);
+}
+
+#[test]
+fn only_liars_end_in_exit_6() {
+    for size in [3 * MIB, 1000] {
+        let mut world = World::new(1, size);
+        world.source(Manner::Lies, FAST).source(Manner::Lies, FAST);
+        let outcome = world.get().outcome();
+        assert_eq!(outcome.exit, 6, "{outcome:?}");
+        assert!(outcome.error.unwrap().contains("192.0.2.9:101"));
+        assert_eq!((world.abandoned, world.published.is_none()), (1, true));
+        world.assert_no_leak();
+    }
+}
+
+#[test]
+fn a_damaged_piece_is_asked_of_the_same_source_once_more() {
+    let mut world = World::new(1, 4 * MIB);
+    world.source(Manner::Damaged(1), FAST);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    let source = report(&outcome, 0);
+    assert_eq!((source.bad, source.pieces, source.state), (1, 4, SourceState::Active));
+    assert_eq!(world.sources[0].1.served[..2], [3 * MIB, 3 * MIB]);
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_source_that_damages_twice_is_dropped() {
+    let mut world = World::new(1, 4 * MIB);
+    world.source(Manner::Damaged(99), FAST).source(Manner::Honest, FAST);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    let source = report(&outcome, 0);
+    assert_eq!((source.bad, source.state), (2, SourceState::Dropped));
+    assert_published(&mut world);
+}
+
+#[test]
+fn right_bytes_under_a_wrong_md5_are_kept_and_the_third_time_dropped() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::WrongMd5, FAST).source(Manner::Honest, SLOW);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    let source = report(&outcome, 0);
+    assert_eq!((source.pieces, source.bad, source.state), (3, 0, SourceState::Dropped));
+    assert_published(&mut world);
+}
+
+#[test]
+fn each_verify_mode_looks_at_its_own_digest() {
+    for (verify, manner, exit) in [
+        (Verify::Blake3, Manner::WrongMd5, 0),
+        (Verify::Blake3, Manner::Lies, 6),
+        (Verify::Md5, Manner::Honest, 0),
+        (Verify::Md5, Manner::WrongMd5, 6),
+    ] {
+        let mut world = World::new(1, 3 * MIB);
+        world.source(manner, FAST);
+        let outcome = world.get_with(verify, None).outcome();
+        assert_eq!(outcome.exit, exit, "{verify:?} {manner:?}");
+        let warned = world.client_events().iter().any(|event| matches!(event, ClientEvent::Note { .. }));
+        assert_eq!(warned, verify == Verify::Md5);
+    }
+}
+
+#[test]
+fn a_killed_source_costs_only_the_pieces_in_flight() {
+    let mut world = World::new(1, 12 * MIB);
+    for _ in 0..3 {
+        world.source(Manner::Honest, SLOW);
+    }
+    world.get().run_until(|world| world.written.len() >= 5 && world.sources[1].1.served.len() >= 2);
+    world.run_for(Duration::from_millis(200));
+    let in_flight: BTreeSet<_> = world.sources[1].1.gets.iter().copied().collect();
+    let done: BTreeSet<_> = world.written.keys().map(|piece| u64::from(*piece) * MIB).collect();
+    let lost = in_flight.difference(&done).count();
+    assert!(lost > 0, "nothing was in flight");
+    world.kill_source(1);
+    let outcome = world.outcome();
+    assert!(outcome.ok);
+    assert_eq!(report(&outcome, 1).state, SourceState::Lost);
+    let twice = world.served().len() - 12;
+    assert!(twice <= lost, "{twice} pieces were fetched twice where {lost} were in flight");
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_source_that_comes_back_is_used_again() {
+    let mut world = World::new(1, 30 * MIB);
+    world.source(Manner::Honest, SLOW).source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.sources[1].1.served.len() >= 2);
+    world.kill_source(1);
+    world.run_for(Duration::from_secs(2));
+    let before = world.sources[1].1.served.len();
+    world.sources[1].1.alive = true;
+    let outcome = world.outcome();
+    assert!(outcome.ok);
+    assert_eq!(report(&outcome, 1).state, SourceState::Active);
+    assert!(world.sources[1].1.served.len() > before + 2);
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_stalled_source_is_stolen_from() {
+    let mut world = World::new(1, 8 * MIB);
+    world.source(Manner::Honest, SLOW).source(Manner::StallsAfter(1), SLOW);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    assert_eq!(report(&outcome, 1).pieces, 1);
+    let stalled =
+        |event: &ClientEvent| matches!(event, ClientEvent::Source(report) if report.state == SourceState::Stalled);
+    assert!(world.client_events().iter().any(stalled));
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_prover_that_stalls_is_replaced() {
+    let mut world = World::new(1, 4 * MIB);
+    world.source(Manner::StallsAfter(0), SLOW).source(Manner::Honest, SLOW);
+    let start = world.now;
+    assert!(world.get().outcome().ok);
+    assert!(world.now.since(start) < Duration::from_secs(10));
+    assert_eq!(world.sources[1].1.manifests, 1);
+    assert_published(&mut world);
+}
+
+#[test]
+fn the_last_piece_is_taken_from_a_much_slower_source() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::Honest, 10 * SLOW).source(Manner::Honest, SLOW / 60);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    assert!(outcome.elapsed_ms.unwrap() < 10_000, "{outcome:?}");
+    assert!(world.served().len() <= 7);
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_resumed_download_asks_only_for_what_is_missing() {
+    let mut world = World::new(1, 5 * MIB + 1);
+    world.source(Manner::Honest, FAST);
+    world.part = (Some(world.content.cvs.clone()), vec![0, 2, 5]);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    assert_eq!(world.served(), [MIB, 3 * MIB, 4 * MIB]);
+    assert_eq!(world.sources[0].1.manifests, 0);
+    assert_eq!(outcome.resumed, Some(2 * MIB + 1));
+    let started = |event: &ClientEvent| matches!(event, ClientEvent::Start { resumed, .. } if *resumed == 2 * MIB + 1);
+    assert!(world.client_events().iter().any(started));
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_manifest_on_disk_that_does_not_merge_is_not_believed() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, FAST);
+    let mut cvs = world.content.cvs.clone();
+    cvs[0].0[0] ^= 1;
+    world.part = (Some(cvs), vec![]);
+    assert!(world.get().outcome().ok);
+    assert_eq!(world.sources[0].1.manifests, 1);
+    assert_published(&mut world);
+}
+
+#[test]
+fn what_is_there_already_is_not_fetched() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, FAST);
+    world.there = true;
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    assert_eq!((outcome.path.is_some(), outcome.resumed), (true, Some(3 * MIB)));
+    assert_eq!(world.sources[0].1.dials, 0);
+}
+
+#[test]
+fn a_full_disk_ends_in_exit_9_and_keeps_the_part() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::Honest, FAST);
+    world.full = true;
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 9);
+    assert_eq!(world.abandoned, 1);
+    world.assert_no_leak();
+}
+
+#[test]
+fn sources_that_are_not_there_end_in_exit_5() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, FAST);
+    world.sources[0].1.alive = false;
+    let start = world.now;
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 5);
+    assert!(outcome.error.unwrap().contains("refused"));
+    assert!(world.now.since(start) >= NO_SOURCE_MAX);
+    assert!((5..=20).contains(&world.sources[0].1.dials), "{}", world.sources[0].1.dials);
+}
+
+#[test]
+fn a_source_that_has_it_no_more_is_dropped_without_being_a_liar() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::NotFound, FAST);
+    assert_eq!(world.get().outcome().exit, 3);
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::NotFound, FAST).source(Manner::Honest, FAST);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    assert_eq!((report(&outcome, 0).state, report(&outcome, 0).bad), (SourceState::Dropped, 0));
+}
+
+#[test]
+fn an_answer_with_another_range_drops_its_source() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::OtherRange, FAST).source(Manner::Honest, FAST);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok);
+    assert!(report(&outcome, 0).why.unwrap().contains("range"));
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_busy_source_is_tried_again_later() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Busy, FAST);
+    world.get().run_until(|world| world.sources[0].1.dials == 3);
+    world.sources[0].1.manner = Manner::Honest;
+    assert!(world.outcome().ok);
+}
+
+#[test]
+fn only_the_named_source_is_used() {
+    let mut world = World::new(1, 5 * MIB);
+    world.source(Manner::Honest, SLOW).source(Manner::Honest, SLOW);
+    let outcome = world.get_with(Verify::Both, Some(addr(101))).outcome();
+    assert!(outcome.ok);
+    assert_eq!((world.sources[0].1.dials, report(&outcome, 1).pieces), (0, 5));
+}
+
+#[test]
+fn a_download_that_lost_its_source_hears_of_a_new_one() {
+    let mut world = World::new(1, 9 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.written.len() >= 3);
+    world.source(Manner::Honest, FAST);
+    world.kill_source(0);
+    let outcome = world.outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert!(report(&outcome, 1).pieces > 0);
+    assert_published(&mut world);
+}
+
+#[test]
+fn a_running_download_needs_no_super_peer() {
+    let mut world = World::new(1, 9 * MIB);
+    world.source(Manner::Honest, SLOW).source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.written.len() >= 2);
+    world.kill_super(0);
+    assert!(world.outcome().ok);
+    assert_published(&mut world);
+}
+
+#[test]
+fn our_own_address_is_no_source() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, FAST);
+    world.supers[0].1.hits[0].addr = HostPort::new("192.0.2.50", 4778).unwrap();
+    assert_eq!(world.get().outcome().exit, 3);
+}
+
+#[test]
+fn the_same_download_twice_is_refused_clearly() {
+    let mut world = World::new(1, 9 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.stored.is_some());
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 9);
+    assert!(outcome.error.unwrap().contains("already"));
+}
+
+#[test]
+fn a_client_that_goes_takes_its_download_with_it() {
+    let mut world = World::new(1, 9 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.get().run_until(|world| world.stored.is_some());
+    world.input(Input::ClientGone { client: super::harness::CLIENT });
+    assert_eq!(world.abandoned, 1);
+    world.assert_no_leak();
+}
+
+#[test]
+fn progress_comes_twice_a_second_and_once_at_the_end() {
+    let mut world = World::new(1, 6 * MIB);
+    world.source(Manner::Honest, SLOW);
+    world.get().outcome();
+    let of = |event: &ClientEvent| match event {
+        ClientEvent::Progress { bytes, size, .. } => Some((*bytes, *size)),
+        _ => None,
+    };
+    let progress: Vec<_> = world.client_events().iter().filter_map(of).collect();
+    assert!((10..=16).contains(&progress.len()), "{progress:?}");
+    assert_eq!(progress.last(), Some(&(6 * MIB, 6 * MIB)));
+    let pieces = world.client_events().iter().filter(|event| matches!(event, ClientEvent::Piece { .. })).count();
+    assert_eq!(pieces, 6);
+}
+
+#[test]
+fn writes_that_lag_behind_stop_the_asking() {
+    let mut world = World::new(1, 40 * MIB);
+    world.source(Manner::Honest, FAST);
+    assert!(world.get().outcome().ok);
+    let written = world.disk.iter().filter(|work| matches!(work, DiskWork::WritePiece { .. })).count();
+    assert_eq!(written, 40);
+    assert_published(&mut world);
+}
+
+#[test]
+fn one_seed_makes_one_run() {
+    let run = || {
+        let mut world = World::new(1, 8 * MIB);
+        world.source(Manner::Honest, SLOW).source(Manner::Lies, FAST).source(Manner::StallsAfter(2), FAST);
+        world.get().outcome();
+        (format!("{:?}", world.events), format!("{:?}", world.disk))
+    };
+    assert_eq!(run(), run());
+}
+
+/// Sources of every manner come and go; one is honest and stays. Whatever happens, the right bytes are published.
+#[test]
+fn one_honest_source_is_enough_whatever_the_others_do() {
+    let manners = [
+        Manner::Honest,
+        Manner::Lies,
+        Manner::Damaged(1),
+        Manner::Damaged(9),
+        Manner::WrongMd5,
+        Manner::WrongManifest,
+        Manner::StallsAfter(0),
+        Manner::StallsAfter(2),
+        Manner::NotFound,
+        Manner::OtherRange,
+        Manner::Busy,
+    ];
+    let mut dropped = 0;
+    let mut lost = 0;
+    for seed in 1..=60_u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut draw = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % below as u64).unwrap()
+        };
+        let rates = [SLOW / 4, SLOW, 4 * SLOW, FAST];
+        let mut world = World::new(1, 3 * MIB + draw(4 * MIB as usize) as u64);
+        let honest = draw(4);
+        for index in 0..4 {
+            let manner = if index == honest { Manner::Honest } else { manners[draw(manners.len())] };
+            world.source(manner, rates[draw(rates.len())]);
+        }
+        world.get();
+        for _ in 0..draw(6) {
+            world.run_for(Duration::from_millis(draw(3000) as u64));
+            let index = draw(4);
+            if index == honest {
+                continue;
+            }
+            if world.sources[index].1.alive {
+                world.kill_source(index);
+            } else {
+                world.sources[index].1.alive = true;
+            }
+        }
+        let outcome = world.outcome();
+        assert!(outcome.ok, "seed {seed}: {outcome:?}");
+        assert!(world.published.as_ref() == Some(&world.content.bytes), "seed {seed}: the published bytes differ");
+        world.assert_no_leak();
+        let reports = outcome.sources.unwrap();
+        assert_ne!(reports[honest].state, SourceState::Dropped, "seed {seed}: {:?}", reports[honest]);
+        dropped += reports.iter().filter(|report| report.state == SourceState::Dropped).count();
+        lost += reports.iter().filter(|report| report.state == SourceState::Lost).count();
+    }
+    assert!(dropped > 20 && lost > 10, "{dropped} dropped, {lost} lost: nothing was exercised");
+}

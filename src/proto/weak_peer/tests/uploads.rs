@@ -1,0 +1,215 @@
+//! Serving chunks: order, reading ahead, caps and deadlines.
+
+use std::time::Duration;
+
+use super::harness::World;
+use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
+use crate::proto::disk::ServeFailure;
+use crate::proto::{ConnId, DiskDone, DiskWork, Input, Output};
+use crate::wire::ids::{Md5, NodeId, Root};
+use crate::wire::message::{Cancel, ErrorCode, Get, Hello, Manifest, Ping};
+use crate::wire::{Message, WireError};
+
+const ROOT: Root = Root([3; 32]);
+
+fn open(world: &mut World) -> ConnId {
+    let conn = world.accept();
+    let hello = Hello { version: [1, 3], node: NodeId([8; 16]), boot: 1, features: vec![], agent: String::new() };
+    world.input(Input::Message { conn, message: Message::Hello(hello) });
+    assert!(matches!(world.outputs.pop(), Some(Output::Send { message: Message::Welcome(_), .. })));
+    conn
+}
+
+fn get(world: &mut World, conn: ConnId, req: u32) {
+    let message = Message::Get(Get { req, root: ROOT, offset: u64::from(req) << 20, length: 1 << 20 });
+    world.input(Input::Message { conn, message });
+}
+
+fn ready(world: &mut World, conn: ConnId, req: u32, result: Result<Md5, ServeFailure>) {
+    world.input(Input::Disk(DiskDone::ChunkReady { conn, req, result }));
+}
+
+/// Requests that the disk was asked to prepare.
+fn prepared(world: &World) -> Vec<u32> {
+    let req = |work: &DiskWork| match work {
+        DiskWork::PrepareChunk { req, .. } | DiskWork::ReadManifest { req, .. } => Some(*req),
+        _ => None,
+    };
+    world.disk.iter().filter_map(req).collect()
+}
+
+fn error_of(output: Option<&Output>) -> Option<(ErrorCode, Option<u32>)> {
+    match output {
+        Some(Output::Send { message: Message::Error(error), .. }) => Some((error.code, error.req)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_chunk_is_announced_with_its_md5_and_then_sent() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    get(&mut world, conn, 4);
+    ready(&mut world, conn, 4, Ok(Md5([5; 16])));
+    let [Output::Send { message: Message::Chunk(chunk), .. }, payload] = &world.outputs[..] else {
+        panic!("{:?}", world.outputs)
+    };
+    assert_eq!((chunk.req, chunk.offset, chunk.length, chunk.md5), (4, 4 << 20, 1 << 20, Md5([5; 16])));
+    assert_eq!(*payload, Output::SendPayload { conn, req: 4, offset: 4 << 20, length: 1 << 20 });
+}
+
+#[test]
+fn answers_keep_the_order_and_few_are_read_ahead() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    (1..=6).for_each(|req| get(&mut world, conn, req));
+    assert_eq!(prepared(&world), [1, 2, 3]);
+    ready(&mut world, conn, 2, Ok(Md5([0; 16])));
+    assert!(world.outputs.is_empty(), "the first comes first");
+    ready(&mut world, conn, 1, Ok(Md5([0; 16])));
+    let sent: Vec<_> = world
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::SendPayload { req, .. } => Some(*req),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [1, 2]);
+    assert_eq!(prepared(&world), [1, 2, 3]);
+    world.input(Input::PayloadSent { conn, req: 1 });
+    assert_eq!(prepared(&world), [1, 2, 3, 4]);
+}
+
+#[test]
+fn an_error_stands_in_place_of_a_chunk() {
+    for (failure, code) in [
+        (ServeFailure::NotFound, ErrorCode::NOT_FOUND),
+        (ServeFailure::Changed, ErrorCode::CHANGED),
+        (ServeFailure::OutOfRange, ErrorCode::BAD_REQUEST),
+    ] {
+        let mut world = World::new(1, 1);
+        let conn = open(&mut world);
+        get(&mut world, conn, 9);
+        ready(&mut world, conn, 9, Err(failure));
+        assert_eq!(error_of(world.outputs.last()), Some((code, Some(9))));
+    }
+}
+
+#[test]
+fn a_manifest_page_is_read_and_sent() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    let message = Message::Manifest(Manifest { req: 2, root: ROOT, first: 1024 });
+    world.input(Input::Message { conn, message });
+    assert_eq!(prepared(&world), [2]);
+    let result = Ok((77, vec![1; 64]));
+    world.input(Input::Disk(DiskDone::ManifestReady { conn, req: 2, first: 1024, result }));
+    let Some(Output::Send { message: Message::Cvs(page), .. }) = world.outputs.last() else { panic!() };
+    assert_eq!((page.req, page.size, page.first, page.cvs.len()), (2, 77, 1024, 64));
+}
+
+#[test]
+fn a_cancelled_request_is_forgotten_unless_it_was_begun() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    (1..=5).for_each(|req| get(&mut world, conn, req));
+    for req in [1, 4] {
+        world.input(Input::Message { conn, message: Message::Cancel(Cancel { req }) });
+    }
+    (1..=3).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
+    (1..=3).for_each(|req| world.input(Input::PayloadSent { conn, req }));
+    assert_eq!(prepared(&world), [1, 2, 3, 5]);
+}
+
+#[test]
+fn too_many_requests_are_refused_one_by_one() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    (0..=UPLOAD_REQUESTS_MAX as u32).for_each(|req| get(&mut world, conn, req));
+    assert_eq!(error_of(world.outputs.last()), Some((ErrorCode::LIMIT, Some(UPLOAD_REQUESTS_MAX as u32))));
+    assert_eq!(world.outputs.len(), 1);
+}
+
+#[test]
+fn a_length_beyond_a_piece_or_of_nothing_is_refused() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    for length in [0, (1 << 20) + 1] {
+        let message = Message::Get(Get { req: 1, root: ROOT, offset: 0, length });
+        world.input(Input::Message { conn, message });
+        assert_eq!(error_of(world.outputs.last()), Some((ErrorCode::BAD_REQUEST, Some(1))));
+    }
+    assert!(prepared(&world).is_empty());
+}
+
+#[test]
+fn one_connection_too_many_is_busy() {
+    let mut world = World::new(1, 1);
+    for _ in 0..UPLOADS_MAX {
+        world.accept();
+    }
+    assert!(world.outputs.is_empty());
+    let conn = world.accept();
+    assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::BUSY, None)));
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+}
+
+#[test]
+fn who_says_nothing_is_closed() {
+    let mut world = World::new(1, 1);
+    let silent = world.accept();
+    let idle = open(&mut world);
+    world.run_for(LOGIN_DEADLINE);
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn: silent }));
+    world.run_for(CHUNK_IDLE_MAX);
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn: idle }));
+}
+
+#[test]
+fn a_request_that_is_served_keeps_the_connection() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    get(&mut world, conn, 1);
+    world.run_for(CHUNK_IDLE_MAX * 3);
+    assert!(world.outputs.is_empty(), "{:?}", world.outputs);
+    ready(&mut world, conn, 1, Ok(Md5([0; 16])));
+    world.input(Input::PayloadSent { conn, req: 1 });
+    world.run_for(CHUNK_IDLE_MAX - Duration::from_secs(1));
+    assert_eq!(world.outputs.len(), 2);
+    world.run_for(CHUNK_IDLE_MAX * 2);
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+}
+
+#[test]
+fn wrong_order_and_garbage_close_and_unknown_kinds_do_not() {
+    let mut world = World::new(1, 1);
+    let conn = world.accept();
+    get(&mut world, conn, 1);
+    assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::ORDER, None)));
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+
+    let conn = open(&mut world);
+    world.outputs.clear();
+    world.input(Input::Message { conn, message: Message::Unknown("NOPE".into()) });
+    assert_eq!(error_of(world.outputs.last()), Some((ErrorCode::UNKNOWN_KIND, None)));
+    world.input(Input::Message { conn, message: Message::Ping(Ping { n: 1 }) });
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+
+    let conn = open(&mut world);
+    world.outputs.clear();
+    world.input(Input::Malformed { conn, error: WireError::TooDeep });
+    assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::MALFORMED, None)));
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+}
+
+#[test]
+fn a_closed_connection_is_forgotten_by_the_disk() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    get(&mut world, conn, 1);
+    world.input(Input::Closed { conn, why: crate::proto::CloseReason::Remote });
+    assert_eq!(world.disk.last(), Some(&DiskWork::ForgetConn { conn }));
+    ready(&mut world, conn, 1, Ok(Md5([0; 16])));
+    assert!(world.outputs.is_empty());
+}
