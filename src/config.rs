@@ -200,6 +200,9 @@ pub const PORT_PAIR_TRIES: usize = 16;
 pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// How many bytes are read on at most.
 pub const LINGER_BYTES_MAX: usize = 4 << 20;
+/// Chunk buffers of 1 MiB in use at once, from the first byte until the piece is written; while they are, further chunks stay
+/// unread in their sockets.
+pub const CHUNK_BUFFERS_MAX: usize = 64;
 /// Empty chunk buffers of 1 MiB kept for the next chunks.
 pub const CHUNK_BUFFERS_KEPT: usize = 8;
 /// Empty frame buffers kept for the next frames.
@@ -222,4 +225,5 @@ pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
 pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
 
 const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BYTES <= TURN_BYTES_PER_CONNECTION);
+const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);
 const _: () = assert!(SEND_QUEUE_BYTES_EARLY < SEND_QUEUE_BYTES_MAX);

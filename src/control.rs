@@ -18,7 +18,7 @@ const LINES_VERSION: u8 = 1;
 pub fn parse_command(line: &str) -> Result<Command, String> {
     serde_json::from_str(line).map_err(|error| {
         format!(
-            "no command: {error}; write one JSON object a line, as {{\"cmd\":\"query\",\"search\":{{\"q\":\"name\"}}}}"
+            "no command: {error}; write one JSON object a line, as {{\"cmd\":\"query\",\"search\":{{\"q\":\"name\",\"k\":\"words\"}}}}"
         )
     })
 }

@@ -70,7 +70,9 @@ pub(super) struct Incoming {
     pub(super) req: u32,
     pub(super) plan: HashPlan,
     pub(super) verify: Verify,
-    pub(super) bytes: Vec<u8>,
+    pub(super) length: usize,
+    /// Its buffer; none while too many are in use.
+    pub(super) bytes: Option<Vec<u8>>,
     pub(super) filled: usize,
 }
 
@@ -185,7 +187,8 @@ impl Connection {
             Phase::Connecting(_) => true,
             Phase::Open => !self.is_choked() && (self.readable || self.held_whole),
             Phase::Receiving(ref incoming) => {
-                self.readable || self.held_whole || incoming.filled == incoming.bytes.len()
+                let some = self.readable || self.held_whole || incoming.filled == incoming.length;
+                some && incoming.bytes.is_some()
             }
             Phase::Closing { left } | Phase::Lingering { left, .. } => self.readable && !self.eof && left > 0,
             Phase::ChunkAnnounced | Phase::Deaf | Phase::Dead => false,
@@ -195,6 +198,12 @@ impl Connection {
     /// The other side does not read its answers: its next requests wait where they are.
     pub(super) fn is_choked(&self) -> bool {
         self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
+    }
+
+    /// Bytes of buffers that it owns, for tests.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.held.capacity() + self.send.buffer_bytes()
     }
 
     // ---- reading -------------------------------------------------------------------------------------------------
@@ -217,6 +226,7 @@ impl Connection {
             Phase::Open if self.is_choked() => self.put_off(scratch),
             Phase::Open => self.read_frame(scratch, buffers, now),
             Phase::ChunkAnnounced => self.put_off(scratch),
+            Phase::Receiving(ref incoming) if incoming.bytes.is_none() => self.put_off(scratch),
             Phase::Receiving(_) => self.read_chunk(scratch),
             Phase::Closing { .. } | Phase::Lingering { .. } => self.read_away(scratch),
             Phase::Connecting(_) | Phase::Deaf | Phase::Dead => {
@@ -319,15 +329,16 @@ impl Connection {
         let Phase::Receiving(incoming) = &mut self.phase else {
             unreachable!("called in this phase only");
         };
+        let bytes = incoming.bytes.as_mut().expect("looked at by the caller");
         let before = incoming.filled;
-        let length = incoming.bytes.len();
+        let length = incoming.length;
         let count = scratch.unread().len().min(length - before);
-        incoming.bytes[before..before + count].copy_from_slice(&scratch.unread()[..count]);
+        bytes[before..before + count].copy_from_slice(&scratch.unread()[..count]);
         incoming.filled += count;
         scratch.start += count;
         while incoming.filled < length && self.readable && scratch.budget > 0 {
             let end = length.min(incoming.filled + scratch.budget);
-            match self.transport.read(&mut incoming.bytes[incoming.filled..end]) {
+            match self.transport.read(&mut bytes[incoming.filled..end]) {
                 Ok(0) => return Step::Closed(CloseReason::Remote),
                 Ok(count) => {
                     incoming.filled += count;

@@ -49,9 +49,10 @@ impl Listener {
                 Accepting::Empty
             }
             Err(error) if is_exhaustion(&error) => Accepting::Exhausted { refused: self.refuse_one() },
+            Err(error) if concerns_one_connection(&error) => Accepting::Gone,
             Err(error) => {
-                log::debug!("accepting: {error}");
-                Accepting::Gone
+                log::warn!("accepting fails and is tried again later: {error}");
+                Accepting::Exhausted { refused: false }
             }
         }
     }
@@ -72,6 +73,26 @@ fn spare() -> Option<File> {
 /// Whether the error means that a descriptor or memory is lacking.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+/// Whether the one who waited is gone, or his part of the network failed (accept(2), "Error handling").
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::OPNOTSUPP
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::NONET
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+        )
+    )
 }
 
 /// An IPv4 address never in its mapped form.

@@ -26,7 +26,10 @@ mod reactor;
 mod resolver;
 mod send_queue;
 mod sendfile;
+mod signals;
 mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 mod transport;
 mod udp;
@@ -129,7 +132,7 @@ pub enum Arrival {
         /// Bytes so far.
         received: u32,
     },
-    /// A chunk is whole and waits to be hashed; the buffer goes back with [`Net::recycle`].
+    /// A chunk is whole and waits to be hashed; once it is done with, [`Net::release`] must be told.
     Payload {
         /// From where.
         conn: ConnId,

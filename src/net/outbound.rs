@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Incoming, Phase};
 use super::reactor::Net;
-use crate::config::{CHUNK_BYTES_MAX, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
+use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
 use crate::proto::{CloseReason, ConnId, HashPlan, Verify};
 use crate::wire::{LinkMessage, Message, frame};
 
@@ -59,14 +59,34 @@ impl Net {
             self.finish(id, CloseReason::Failed);
             return;
         }
-        let bytes = self.buffers.chunk(length as usize);
-        conn.phase = Phase::Receiving(Box::new(Incoming { req, plan, verify, bytes, filled: 0 }));
-        self.requeue(id);
+        let incoming = Incoming { req, plan, verify, length: length as usize, bytes: None, filled: 0 };
+        conn.phase = Phase::Receiving(Box::new(incoming));
+        self.starved.push_back(id);
+        self.feed_starved();
     }
 
-    /// Takes back the buffer of a chunk.
-    pub fn recycle(&mut self, buffer: Vec<u8>) {
-        self.buffers.put_chunk(buffer);
+    /// The chunk of one [`super::Arrival::Payload`] is done with; its buffer comes back if it still exists.
+    pub fn release(&mut self, buffer: Option<Vec<u8>>) {
+        self.chunks_out = self.chunks_out.saturating_sub(1);
+        if let Some(buffer) = buffer {
+            self.buffers.put_chunk(buffer);
+        }
+        self.feed_starved();
+    }
+
+    /// Gives buffers to those who wait for one, first come, first served.
+    fn feed_starved(&mut self) {
+        while self.chunks_out < CHUNK_BUFFERS_MAX
+            && let Some(id) = self.starved.pop_front()
+        {
+            if let Some(Phase::Receiving(incoming)) = self.conns.get_mut(id).map(|conn| &mut conn.phase)
+                && incoming.bytes.is_none()
+            {
+                incoming.bytes = Some(self.buffers.chunk(incoming.length));
+                self.chunks_out += 1;
+                self.requeue(id);
+            }
+        }
     }
 
     /// Takes frames up to this length from now on.
@@ -82,10 +102,9 @@ impl Net {
             return;
         }
         let conn = self.conns.get_mut(id).expect("looked at just now");
-        if let Phase::Receiving(incoming) = conn.begin_closing() {
-            self.buffers.put_chunk(incoming.bytes);
-        }
+        let ended = conn.begin_closing();
         self.mark_dirty(id);
+        self.release_of(ended);
     }
 
     /// Gives a connection up as broken.
@@ -99,6 +118,15 @@ impl Net {
     #[must_use]
     pub fn datagram(&self, length: usize) -> &[u8] {
         self.datagrams.as_ref().map_or(&[], |datagrams| datagrams.bytes(length))
+    }
+
+    /// Takes back the buffer of a chunk that will not get whole.
+    pub(super) fn release_of(&mut self, ended: Phase) {
+        if let Phase::Receiving(incoming) = ended
+            && incoming.bytes.is_some()
+        {
+            self.release(incoming.bytes);
+        }
     }
 
     fn live(&mut self, id: ConnId) -> Option<&mut Connection> {

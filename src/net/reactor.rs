@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
 
 use super::buffers::Buffers;
 use super::connection::{Connection, Phase, Scratch, Step};
@@ -17,6 +15,7 @@ use super::control::{ControlClient, ControlListener};
 use super::deadlines::{Deadlines, Due};
 use super::listener::{Accepting, Listener, bind_tcp, cannot_listen};
 use super::resolver::Resolver;
+use super::signals::Caught;
 use super::table::Table;
 use super::transport::Transport;
 use super::udp::Datagrams;
@@ -39,7 +38,7 @@ pub struct Net {
     poll: Poll,
     events: Events,
     alarm: Alarm,
-    signals: Signals,
+    signals: Caught,
     listener: Option<Listener>,
     listen_addr: Option<SocketAddr>,
     pub(super) datagrams: Option<Datagrams>,
@@ -63,6 +62,10 @@ pub struct Net {
     pub(super) current: Option<ConnId>,
     scratch: Scratch,
     pub(super) buffers: Buffers,
+    /// Chunk buffers in use, here and above.
+    pub(super) chunks_out: usize,
+    /// Connections whose chunk waits for a buffer.
+    pub(super) starved: VecDeque<ConnId>,
     /// Connections with something to write; every one at most once.
     dirty: Vec<ConnId>,
     /// Slots to be freed at the end of the turn.
@@ -92,8 +95,8 @@ impl Net {
         let poll = Poll::new().map_err(|error| internal("the poll", &error))?;
         let waker = Waker::new(poll.registry(), token::WAKER).map_err(|error| internal("the poll's waker", &error))?;
         let alarm = Alarm(Arc::new(waker));
-        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| internal("the signals", &error))?;
-        register(&poll, &mut signals, token::SIGNALS, "the signals")?;
+        let mut signals = Caught::open().map_err(|error| internal("the signals", &error))?;
+        register(&poll, &mut signals.0, token::SIGNALS, "the signals")?;
         let (listener, datagrams) = bind(options)?;
         let control = options.control.as_deref().map(ControlListener::bind).transpose()?;
         let mut net = Net {
@@ -120,6 +123,8 @@ impl Net {
             current: None,
             scratch: Scratch::new(READ_SCRATCH_BYTES),
             buffers: Buffers::default(),
+            chunks_out: 0,
+            starved: VecDeque::new(),
             dirty: Vec::new(),
             graves: Vec::new(),
             accepts_left: 0,
@@ -238,7 +243,7 @@ impl Net {
                 }
             }
             token::SIGNALS => {
-                let caught: Vec<i32> = self.signals.pending().collect();
+                let caught: Vec<i32> = self.signals.0.pending().collect();
                 self.arrivals.extend(caught.into_iter().map(Arrival::Signal));
             }
             token::CONTROL_LISTENER => {
@@ -351,12 +356,17 @@ impl Net {
             }
             Step::Chunk(incoming) => {
                 let super::connection::Incoming { req, plan, verify, bytes, .. } = *incoming;
+                let bytes = bytes.expect("a chunk gets whole in its buffer");
                 Some(Arrival::Payload { conn: id, req, bytes, plan, verify })
             }
             Step::Rest => {
                 self.current = None;
+                // What is to be written arms its own deadline once it has been tried.
+                let to_be_written = conn.dirty;
                 self.requeue(id);
-                self.arm(id);
+                if !to_be_written {
+                    self.arm(id);
+                }
                 None
             }
             Step::Closed(why) => {
@@ -540,9 +550,10 @@ impl Net {
         }
     }
 
-    /// No connection is accepted from here on.
+    /// No connection is accepted from here on, and no client of the control socket, whose file is removed.
     pub fn stop_listening(&mut self) {
         self.listener = None;
+        self.control = None;
     }
 
     fn resume_accepting(&mut self) {
@@ -590,16 +601,11 @@ impl Net {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        match std::mem::replace(&mut conn.phase, Phase::Dead) {
-            Phase::Dead => return,
-            Phase::Receiving(incoming) => self.buffers.put_chunk(incoming.bytes),
-            Phase::Connecting(_)
-            | Phase::Open
-            | Phase::ChunkAnnounced
-            | Phase::Deaf
-            | Phase::Closing { .. }
-            | Phase::Lingering { .. } => {}
+        let ended = std::mem::replace(&mut conn.phase, Phase::Dead);
+        if matches!(ended, Phase::Dead) {
+            return;
         }
+        self.release_of(ended);
         match why {
             CloseReason::SlowConsumer => self.counters.slow_consumers += 1,
             CloseReason::SlowFrame => self.counters.slow_frames += 1,

@@ -58,6 +58,12 @@ impl SendQueue {
         self.frame_bytes() == 0 && self.files.is_none()
     }
 
+    /// Bytes of its buffer, for tests.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The buffer that the next frame is encoded into.
     pub(super) fn tail(&mut self, buffers: &mut Buffers) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {

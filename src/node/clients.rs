@@ -39,6 +39,11 @@ impl Clients {
         self.running.remove(&client);
     }
 
+    /// Every command that runs.
+    pub(super) fn all(&self) -> Vec<(ClientId, ControlId)> {
+        self.running.iter().map(|(client, control)| (*client, *control)).collect()
+    }
+
     /// The client is gone: the commands of his that were running.
     pub(super) fn drop_all_of(&mut self, control: ControlId) -> Vec<ClientId> {
         let gone: Vec<ClientId> =

@@ -164,7 +164,10 @@ impl<'a, R: Role> Driver<'a, R> {
             }
             Arrival::Payload { conn, req, bytes, plan, verify } => match &self.disk {
                 Some(disk) => disk.submit(Job::Digest { conn, req, bytes, plan, verify }),
-                None => log::error!("a chunk came to a node without a disk"),
+                None => {
+                    log::error!("a chunk came to a node without a disk");
+                    self.net.release(Some(bytes));
+                }
             },
             Arrival::PayloadSent { conn, req } => self.feed(Input::PayloadSent { conn, req }),
             Arrival::Closed { conn, why } => {
@@ -184,8 +187,8 @@ impl<'a, R: Role> Driver<'a, R> {
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Done { done, file, spare } => {
-                if let Some(spare) = spare {
-                    self.net.recycle(spare);
+                if matches!(done, DiskDone::PieceWritten { .. }) {
+                    self.net.release(spare);
                 }
                 if let (DiskDone::ChunkReady { conn, req, .. }, Some(file)) = (&done, file)
                     && self.net.is_open(*conn)
@@ -213,21 +216,20 @@ impl<'a, R: Role> Driver<'a, R> {
 
     fn on_line(&mut self, from: ControlId, line: Result<String, &'static str>) {
         let command = match line {
+            Ok(_) if self.ending.is_some() => Err(ended()),
             Ok(_) if self.net.running(from) > CONTROL_COMMANDS_MAX => {
-                Err(format!("{CONTROL_COMMANDS_MAX} commands run on this connection; wait for one to end"))
+                let why = format!("{CONTROL_COMMANDS_MAX} commands run on this connection; wait for one to end");
+                Err(Failure::new(Exit::Usage, why))
             }
-            Ok(line) => control::parse_command(&line),
-            Err(why) => Err(why.to_owned()),
+            Ok(line) => control::parse_command(&line).map_err(|why| Failure::new(Exit::Usage, why)),
+            Err(why) => Err(Failure::new(Exit::Usage, why)),
         };
         match command {
             Ok(command) => {
                 let client = self.clients.enter(from);
                 self.feed(Input::Command { client, command });
             }
-            Err(why) => {
-                let done = ClientEvent::Done(Outcome::failed(&Failure::new(Exit::Usage, why)));
-                self.net.reply(from, &control::event_line(&done, SystemTime::now()), true);
-            }
+            Err(failure) => self.end_line(from, &failure),
         }
     }
 
@@ -248,6 +250,16 @@ impl<'a, R: Role> Driver<'a, R> {
         self.ending = Some((exit, self.now + patience));
         self.net.stop_listening();
         self.feed(Input::Shutdown);
+        for (client, control) in self.clients.all() {
+            self.clients.leave(client);
+            self.end_line(control, &ended());
+        }
+    }
+
+    /// Ends a line of a control client that no machine will answer.
+    fn end_line(&mut self, control: ControlId, failure: &Failure) {
+        let done = ClientEvent::Done(Outcome::failed(failure));
+        self.net.reply(control, &control::event_line(&done, SystemTime::now()), true);
     }
 
     // ---- out -----------------------------------------------------------------------------------------------------
@@ -283,7 +295,7 @@ impl<'a, R: Role> Driver<'a, R> {
         let bytes = match &work {
             DiskWork::DropPayload { payload } => {
                 if let Some(bytes) = self.payloads.remove(payload) {
-                    self.net.recycle(bytes);
+                    self.net.release(Some(bytes));
                 }
                 return;
             }
@@ -349,4 +361,9 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         self.net.reply(control, &control::event_line(event, SystemTime::now()), last);
     }
+}
+
+/// What the commands are told that are still running when the node ends.
+fn ended() -> Failure {
+    Failure::new(Exit::Unreachable, "the peer was stopped before it had answered; start it again")
 }

@@ -1,0 +1,89 @@
+//! Too slow, by a clock that the test turns.
+
+use std::io::Read;
+
+use super::*;
+use crate::config::{FRAME_PROGRESS_MAX, LINGER_MAX, WRITE_STALL_MAX};
+use crate::wire::message::Bye;
+
+/// Just short of a duration.
+fn almost(duration: Duration) -> Duration {
+    duration - Duration::from_millis(1)
+}
+
+#[test]
+fn a_frame_that_does_not_get_whole_ends_its_connection() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    write(&mut client, &bytes_of(&[ping(1)])[..3]);
+    while rig.net.timeout().is_none() {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    rig.now = rig.now + almost(FRAME_PROGRESS_MAX);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    // More bytes of the same frame do not put it off.
+    write(&mut client, &bytes_of(&[ping(1)])[3..5]);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    rig.now = rig.now + FRAME_PROGRESS_MAX / 100;
+    assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
+}
+
+#[test]
+fn a_frame_that_got_whole_leaves_a_deadline_without_effect() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let bytes = bytes_of(&[ping(1)]);
+    write(&mut client, &bytes[..3]);
+    while rig.net.timeout().is_none() {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    write(&mut client, &bytes[3..]);
+    assert_eq!(rig.until_message(conn), ping(1));
+    rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(rig.net.timeout(), None);
+    assert!(rig.net.is_open(conn));
+}
+
+#[test]
+fn a_reader_that_takes_nothing_for_too_long_is_closed() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let message = Message::Bye(Bye { why: "x".repeat(10_000) });
+    while rig.net.conns.get(conn).unwrap().writable {
+        rig.net.send(conn, &message);
+        rig.net.flush();
+    }
+    rig.now = rig.now + almost(WRITE_STALL_MAX);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    // It reads a little: that is progress, and the wait begins again.
+    let mut some = vec![0; 4 << 20];
+    client.read_exact(&mut some[..1 << 20]).unwrap();
+    while !rig.net.conns.get(conn).unwrap().writable {
+        rig.net.poll(Some(Duration::from_millis(200))).unwrap();
+        assert!(rig.started.elapsed() < GUARD, "the socket did not become writable");
+    }
+    rig.net.begin_turn(rig.now);
+    assert!(rig.net.next().is_none());
+    while rig.net.conns.get(conn).unwrap().writable {
+        rig.net.send(conn, &message);
+        rig.net.flush();
+    }
+    rig.now = rig.now + Duration::from_secs(1);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    rig.now = rig.now + WRITE_STALL_MAX;
+    assert_eq!(rig.until_closed(conn), CloseReason::SlowConsumer);
+}
+
+#[test]
+fn a_farewell_ends_even_if_the_other_side_never_closes() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    rig.net.send(conn, &ping(1));
+    rig.net.close(conn);
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(read_message(&mut client), ping(1));
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    rig.now = rig.now + LINGER_MAX;
+    assert_eq!(rig.until_closed(conn), CloseReason::Asked);
+}
