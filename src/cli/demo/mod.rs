@@ -59,10 +59,8 @@ const LIAR_HOST: u8 = 66;
 pub(crate) fn run(args: &Demo) -> Result<u8, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The second one ends the demo at once.
-        flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&interrupted))
-            .and_then(|_| flag::register(signal, Arc::clone(&interrupted)))
-            .map_err(|e| failed("listen for Ctrl-C", &e))?;
+        // However often it comes: the children are ended first, and that takes a moment at most.
+        flag::register(signal, Arc::clone(&interrupted)).map_err(|e| failed("listen for Ctrl-C", &e))?;
     }
     let folder = tempfile::Builder::new().prefix("sprat-demo-").tempdir().map_err(|e| failed("make a folder", &e))?;
     let mut stage = Stage {
