@@ -22,7 +22,7 @@ use super::udp::Datagrams;
 use super::{Alarm, Arrival, ControlId, Counters, NetOptions, token};
 use crate::config::{
     ACCEPT_RETRY, ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, DESCRIPTORS_RESERVED, EVENTS_PER_TURN, PORT_PAIR_TRIES,
-    READ_SCRATCH_BYTES,
+    READ_SCRATCH_BYTES, REFUSALS_PER_RETRY,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::{CloseReason, ConnId, DialId};
@@ -39,7 +39,7 @@ pub struct Net {
     events: Events,
     alarm: Alarm,
     signals: Caught,
-    listener: Option<Listener>,
+    pub(super) listener: Option<Listener>,
     listen_addr: Option<SocketAddr>,
     pub(super) datagrams: Option<Datagrams>,
     pub(super) control: Option<ControlListener>,
@@ -114,7 +114,7 @@ impl Net {
             client_dirty: Vec::new(),
             client_graves: Vec::new(),
             conns: Table::new(),
-            conns_max: descriptors.saturating_sub(DESCRIPTORS_RESERVED).clamp(1, token::SLOTS_MAX),
+            conns_max: (descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2)).clamp(1, token::SLOTS_MAX),
             resolving: BTreeMap::new(),
             deadlines: Deadlines::default(),
             arrivals: VecDeque::new(),
@@ -391,9 +391,9 @@ impl Net {
             match listener.accept() {
                 Accepting::New(stream, from) => {
                     if self.conns.len() >= self.conns_max {
-                        self.counters.refused += 1;
-                        self.stall_accepting();
-                        return None;
+                        drop(stream);
+                        self.on_refused();
+                        continue;
                     }
                     let transport = Transport::Plain(stream);
                     if let Some(conn) = self.enter(Connection::new(transport, Phase::Open)) {
@@ -403,14 +403,22 @@ impl Net {
                 }
                 Accepting::Gone => self.counters.accept_errors += 1,
                 Accepting::Empty => return None,
-                Accepting::Exhausted { refused } => {
-                    self.counters.refused += u64::from(refused);
-                    self.stall_accepting();
-                    return None;
-                }
+                Accepting::Exhausted { refused: true } => self.on_refused(),
+                Accepting::Exhausted { refused: false } => self.stall_accepting(),
             }
         }
         None
+    }
+
+    /// One who is refused can go elsewhere at once; but a crowd that comes again and again must not cost the others.
+    fn on_refused(&mut self) {
+        self.counters.refused += 1;
+        if let Some(listener) = &mut self.listener {
+            listener.refusals_left = listener.refusals_left.saturating_sub(1);
+            if listener.refusals_left == 0 {
+                self.stall_accepting();
+            }
+        }
     }
 
     /// Who waits is accepted once a descriptor is freed; the timer is there for descriptors that others free.
@@ -559,6 +567,7 @@ impl Net {
     fn resume_accepting(&mut self) {
         if let Some(listener) = &mut self.listener {
             listener.stalled = false;
+            listener.refusals_left = REFUSALS_PER_RETRY;
         }
     }
 
