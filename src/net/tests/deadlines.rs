@@ -72,8 +72,16 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
     }
     rig.now = rig.now + Duration::from_secs(1);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
-    rig.now = rig.now + WRITE_STALL_MAX;
-    assert_eq!(rig.until_closed(conn), CloseReason::SlowConsumer);
+    // The kernels may still move some bytes among themselves, which counts as progress too, but not for ever.
+    let mut closed = None;
+    while closed.is_none() {
+        rig.now = rig.now + WRITE_STALL_MAX;
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Closed { why, .. } => closed = Some(why),
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert_eq!(closed, Some(CloseReason::SlowConsumer));
 }
 
 #[test]
