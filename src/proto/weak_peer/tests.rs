@@ -7,3 +7,4 @@ mod downloads;
 mod harness;
 mod session;
 mod uploads;
+mod village;

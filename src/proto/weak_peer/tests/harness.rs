@@ -72,13 +72,13 @@ impl Content {
     }
 }
 
-fn cv(piece: &[u8], offset: u64) -> Cv {
+pub(super) fn cv(piece: &[u8], offset: u64) -> Cv {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(offset).update(piece);
     Cv(hasher.finalize_non_root())
 }
 
-fn md5_of(bytes: &[u8]) -> Md5 {
+pub(super) fn md5_of(bytes: &[u8]) -> Md5 {
     Md5(md5::Md5::digest(bytes).into())
 }
 
