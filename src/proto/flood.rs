@@ -343,7 +343,7 @@ impl WaveKey {
 
 /// The DONE of a query that is not searched here.
 fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
-    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false })
+    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false })
 }
 
 #[cfg(test)]

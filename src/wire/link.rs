@@ -91,7 +91,7 @@ pub struct LinkHit {
     pub addr: HostPort,
 }
 
-/// DONE: `{id, ttl, hits, reached, cut, dup}`.
+/// DONE: `{id, ttl, hits, reached, cut, dup, more}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDone {
     /// The query.
@@ -108,6 +108,10 @@ pub struct LinkDone {
     /// The receiver had the query already by another way; the rest is zero.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dup: bool,
+    /// Some copy in this branch was sent back as a duplicate. Whoever has it by the other way may be cut by its ttl there, so a
+    /// later copy with a higher ttl has to go this way again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// PENDING and CANCEL: `{id, ttl}`.
@@ -212,7 +216,15 @@ mod tests {
     use super::*;
 
     fn done(n: u32) -> LinkMessage {
-        LinkMessage::Done(LinkDone { id: QueryId([7; 16]), ttl: 3, hits: n, reached: 1, cut: Cut::NONE, dup: false })
+        LinkMessage::Done(LinkDone {
+            id: QueryId([7; 16]),
+            ttl: 3,
+            hits: n,
+            reached: 1,
+            cut: Cut::NONE,
+            dup: false,
+            more: false,
+        })
     }
 
     #[test]

@@ -124,7 +124,9 @@ pub struct Login {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {}
 
-/// REGISTER: `{seq, port, host, files, more}`. The first page clears what the session had registered before.
+/// REGISTER: `{seq, port, host, files, more}`. The first page clears what the session had registered before; port and host are
+/// taken from it. A page that says `more` is followed by another REGISTER, with the next `seq`, before any UPDATE. Port 0 means
+/// that the peer serves nothing, and goes with an empty list only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// Numbers the REGISTERs and UPDATEs of a session: 1, 2, 3, …
@@ -155,7 +157,7 @@ pub struct Update {
     pub del: Vec<super::record::SharePath>,
 }
 
-/// ACK: `{seq, files}`.
+/// ACK: `{seq, files}`. Every UPDATE and every page of a REGISTER is acknowledged on its own, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// Which REGISTER or UPDATE.

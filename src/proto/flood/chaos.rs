@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
-use crate::proto::{ConnId, Entropy, Input, Role};
+use crate::proto::{ConnId, Entropy, Input};
 use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, Packer};
 use crate::wire::message::{Cancel, List, Ping, Query, Update};
 use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, QueryId, SharePath};
@@ -147,7 +147,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
         }
         6 => {
             let dup = below(random, 4) == 0;
-            LinkMessage::Done(LinkDone { id, ttl, hits: edge(random), reached: edge(random), cut, dup })
+            LinkMessage::Done(LinkDone { id, ttl, hits: edge(random), reached: edge(random), cut, dup, more: false })
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),

@@ -69,6 +69,8 @@ pub(super) struct Instance {
     pub(super) asks: Vec<Ask>,
     pub(super) reached: u32,
     pub(super) cut: Cut,
+    /// Whether some copy that was passed on met a duplicate.
+    pub(super) more: bool,
 }
 
 impl Instance {
@@ -90,6 +92,7 @@ impl Instance {
             asks: Vec::new(),
             reached: 0,
             cut: Cut::NONE,
+            more: false,
         }
     }
 
@@ -181,7 +184,8 @@ impl Instance {
             self.flush(id, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
-        let done = LinkDone { id, ttl: self.ttl, hits, reached: self.reached, cut: self.cut, dup: false };
+        let done =
+            LinkDone { id, ttl: self.ttl, hits, reached: self.reached, cut: self.cut, dup: false, more: self.more };
         self.end_with(done, cx);
     }
 

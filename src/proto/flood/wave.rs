@@ -28,7 +28,8 @@ const KEEP_RTOS: u32 = 2 * MARGIN;
 enum Reach {
     /// Not asked: it brought the first copy.
     Parent,
-    /// Not asked for want of a hop, or answered that it was cut for want of one: a higher ttl goes further there.
+    /// A higher ttl may go further there: it was not asked for want of a hop, or was cut for want of one, or the query met
+    /// itself there, and the other way may have been cut.
     Cut,
     /// A higher ttl finds nothing more there, or it cannot be asked.
     Settled,
@@ -172,7 +173,7 @@ impl Wave {
         // Whatever asks for it again after that learns that it is not whole; nothing of it is kept.
         let instance = &mut self.instances[i];
         let cut = Cut { loss: 1, ..Cut::NONE };
-        let done = LinkDone { id: self.id, ttl: instance.ttl, hits: 0, reached: 0, cut, dup: false };
+        let done = LinkDone { id: self.id, ttl: instance.ttl, hits: 0, reached: 0, cut, dup: false, more: false };
         instance.scan = None;
         instance.hits = Vec::new();
         instance.sent = 0;
@@ -323,7 +324,7 @@ impl Wave {
         }
     }
 
-    /// Begins an extension, now that all earlier instances are over: over the links that were cut for want of a hop.
+    /// Begins an extension, now that all earlier instances are over: over the links where a higher ttl may go further.
     fn extend(&mut self, i: usize, cx: &mut Cx<'_>) {
         let parent = self.instances[i].parent_link();
         let is_cut = |link: &LinkId, reach: &[Reach]| {
@@ -393,7 +394,9 @@ impl Wave {
         if let Some(done) = ask.done {
             instance.cut.add(done.cut);
             instance.reached = instance.reached.saturating_add(done.reached);
-            if done.cut.ttl > 0 {
+            let more = done.more || done.dup;
+            instance.more |= more;
+            if done.cut.ttl > 0 || more {
                 self.reach[usize::from(ask.link.0)] = Reach::Cut;
             }
         }
@@ -418,7 +421,7 @@ fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true }
+    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false }
 }
 
 /// The ttl that the next hop is told.
