@@ -70,6 +70,8 @@ pub(super) struct Uploads {
     conns: BTreeMap<ConnId, Upload>,
     pub(super) chunks_sent: u64,
     pub(super) bytes_sent: u64,
+    /// Connections that we ended, by the reason for it.
+    closed: BTreeMap<&'static str, u64>,
 }
 
 impl Uploads {
@@ -77,8 +79,14 @@ impl Uploads {
         self.conns.len()
     }
 
+    /// How many connections were ended for their fault, by reason.
+    pub(super) fn closed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.closed.iter().map(|(reason, n)| (*reason, *n))
+    }
+
     pub(super) fn on_accepted(&mut self, desk: &mut Desk, conn: ConnId, from: SocketAddr) {
         if self.conns.len() >= UPLOADS_MAX {
+            *self.closed.entry("closed_crowded").or_default() += 1;
             desk.error(conn, ErrorCode::BUSY, "all upload slots are taken; try again later", None);
             desk.close(conn);
             return;
@@ -247,6 +255,7 @@ impl Uploads {
     }
 
     fn fail(&mut self, desk: &mut Desk, conn: ConnId, code: ErrorCode, why: &str) {
+        *self.closed.entry(counter(code)).or_default() += 1;
         desk.error(conn, code, why, None);
         self.end(desk, conn);
     }
@@ -309,6 +318,18 @@ fn send_ready(desk: &mut Desk, conn: ConnId, upload: &mut Upload, bytes_sent: &m
         upload.requests.remove(at);
     }
     chunks
+}
+
+/// The counter of connections that are ended with this code.
+fn counter(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::MALFORMED => "closed_malformed",
+        ErrorCode::TOO_LONG => "closed_too_long",
+        ErrorCode::ORDER => "closed_order",
+        ErrorCode::VERSION => "closed_version",
+        ErrorCode::DEADLINE => "closed_silent",
+        _ => "closed_bad_request",
+    }
 }
 
 fn refusal(failure: ServeFailure) -> (ErrorCode, &'static str) {

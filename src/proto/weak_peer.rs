@@ -104,6 +104,7 @@ impl WeakPeer {
             ("sessions_lost", self.home.sessions_lost),
         ]
         .into_iter()
+        .chain(self.uploads.closed())
         .map(|(name, n)| (name.to_owned(), n))
         .collect()
     }

@@ -65,6 +65,12 @@ impl Transfer {
         self.release(desk, index);
         self.sources[index].lied = lied;
         self.short_of_sources = true;
+        if lied {
+            desk.warn(format!(
+                "{} is dropped as a source of {:?}: it {why}",
+                self.sources[index].addr, self.order.name
+            ));
+        }
         self.set_state(desk, index, SourceState::Dropped, Some(why.to_owned()));
         self.pump(desk);
     }
@@ -193,6 +199,22 @@ impl Transfer {
             self.picker.release(piece, holder);
         }
         self.picker.claim(piece, index).then_some(piece)
+    }
+
+    /// What a stalled source has not begun goes back, if there is somebody else to send it.
+    pub(super) fn relieve(&mut self, desk: &mut Desk, index: SourceIndex) {
+        let helped = self.sources.iter().any(|source| source.state == SourceState::Active);
+        if !helped || !matches!(self.phase, Phase::Fetching) {
+            return;
+        }
+        let outstanding = self.sources[index].requests.iter().filter(|(_, request)| request.is_outstanding());
+        let waiting: Vec<_> = outstanding.skip(1).map(|(req, request)| (*req, request.wanted)).collect();
+        for (req, wanted) in waiting {
+            self.cancel(desk, index, req);
+            if let Wanted::Piece(piece) = wanted {
+                self.picker.release(piece, index);
+            }
+        }
     }
 
     fn ask(&mut self, desk: &mut Desk, index: SourceIndex, wanted: Wanted) {

@@ -63,7 +63,8 @@ pub(super) struct Transfer {
     asking: bool,
     /// When the network was last asked for sources; never, if the search cannot have found all.
     asked_at: Option<Time>,
-    readings: VecDeque<u64>,
+    /// Bytes verified at the last few readings.
+    readings: VecDeque<(Time, u64)>,
     outcome: Option<Outcome>,
 }
 
@@ -147,7 +148,13 @@ impl Transfer {
                 self.phase = Phase::Over;
                 self.end(desk, None, Some(path));
             }
-            Ok(PartState::Open { path: _, manifest, verified }) => self.open(desk, manifest, &verified),
+            Ok(PartState::Open { path, manifest, verified }) => {
+                // From here on it is called what it will be called on disk.
+                if let Some(name) = path.file_name() {
+                    self.order.name = name.to_string_lossy().into_owned();
+                }
+                self.open(desk, manifest, &verified);
+            }
         }
     }
 
@@ -162,6 +169,7 @@ impl Transfer {
             self.resumed += u64::from(self.picker.length(piece));
         }
         self.bytes = self.resumed;
+        self.readings.push_back((desk.now, self.bytes));
         (self.started_at, self.alive_at) = (desk.now, desk.now);
         let (name, sources, resumed) = (self.order.name.clone(), self.sources.len(), self.resumed);
         self.tell(desk, ClientEvent::Start { name, size, root, sources, resumed });
@@ -344,6 +352,7 @@ impl Transfer {
             }
             SourceState::Active if owes && quiet >= STALL_AFTER => {
                 self.set_state(desk, index, SourceState::Stalled, Some("sends nothing".into()));
+                self.relieve(desk, index);
             }
             SourceState::Idle
             | SourceState::Connecting
@@ -363,13 +372,13 @@ impl Transfer {
     }
 
     fn tell_progress(&mut self, desk: &mut Desk) {
-        self.readings.push_back(self.bytes);
+        self.readings.push_back((desk.now, self.bytes));
         if self.readings.len() > RATE_WINDOW + 1 {
             self.readings.pop_front();
         }
-        let from = self.readings.front().copied().unwrap_or(self.bytes);
-        let spans = u128::try_from(self.readings.len().saturating_sub(1).max(1)).unwrap_or(1);
-        let rate = u128::from(self.bytes - from) * 1000 / (spans * PROGRESS_INTERVAL.as_millis());
+        let (since, from) = self.readings.front().copied().unwrap_or((desk.now, self.bytes));
+        let micros = desk.now.since(since).as_micros().max(1);
+        let rate = u128::from(self.bytes - from) * 1_000_000 / micros;
         let (bytes, size, sources) = (self.bytes, self.order.size, self.reports());
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         self.tell(desk, ClientEvent::Progress { bytes, size, rate, sources });

@@ -2,8 +2,10 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for the one thing that it is about")]
 
+mod chaos;
 mod commands;
 mod downloads;
 mod harness;
 mod session;
 mod uploads;
+mod village;

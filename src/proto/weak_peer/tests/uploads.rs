@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::harness::World;
 use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
 use crate::proto::disk::ServeFailure;
-use crate::proto::{ConnId, DiskDone, DiskWork, Input, Output};
+use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
 use crate::wire::ids::{Md5, NodeId, Root};
 use crate::wire::message::{Cancel, ErrorCode, Get, Hello, Manifest, Ping};
 use crate::wire::{Message, WireError};
@@ -201,6 +201,14 @@ fn wrong_order_and_garbage_close_and_unknown_kinds_do_not() {
     world.input(Input::Malformed { conn, error: WireError::TooDeep });
     assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::MALFORMED, None)));
     assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+
+    world.command(Command::Status);
+    let peer = world.client_events().into_iter().find_map(|event| match event {
+        ClientEvent::Status { peer, .. } => Some(peer),
+        _ => None,
+    });
+    let peer = peer.expect("a status");
+    assert_eq!((peer["closed_order"], peer["closed_malformed"]), (2, 1));
 }
 
 #[test]
