@@ -28,10 +28,11 @@ fn a_frame_that_is_wrong_gets_an_error_and_a_close() {
     let daemon = world.super_peer("s");
     let peer = world.peer("p", &[&daemon]);
     let too_deep = [&[0, 0, 0, 20][..], &[0x91; 20]].concat();
-    let cases: [(&str, &[u8], ErrorCode); 5] = [
+    let cases: [(&str, &[u8], ErrorCode); 6] = [
         ("oversized", &[0, 0, 1, 1], ErrorCode::TOO_LONG),
-        ("huge", &[0xff; 4], ErrorCode::TOO_LONG),
+        ("huge", &[0, 0xff, 0xff, 0xff], ErrorCode::TOO_LONG),
         ("garbage", &[0, 0, 0, 3, 0xc1, 1, 2], ErrorCode::MALFORMED),
+        ("no frame", b"GET / HTTP/1.1\r\n\r\n", ErrorCode::MALFORMED),
         ("empty", &[0; 4], ErrorCode::MALFORMED),
         ("too deep", &too_deep, ErrorCode::MALFORMED),
     ];

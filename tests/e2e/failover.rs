@@ -3,7 +3,7 @@
 use std::sync::{Mutex, mpsc};
 
 use super::common::source::{Answer, Source};
-use super::common::{World, noise};
+use super::common::{PATIENCE, World, noise};
 
 #[test]
 fn peers_go_to_the_next_super_peer_and_register_again() {
@@ -40,7 +40,7 @@ fn a_running_download_needs_no_super_peer() {
         Answer::Honest
     });
     let get = world.start(["get", "big.bin", "-o", "got.bin", "--json", "--super", daemon.addr()]);
-    paused.recv().expect("the download is under way");
+    paused.recv_timeout(PATIENCE).expect("the download is under way");
     daemon.kill();
     go.send(()).expect("the source waits");
     let ran = get.finish();

@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,7 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before the test fails. Generous: the machine may be busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -195,7 +196,14 @@ impl World {
         command.stdout(Stdio::piped()).stderr(File::create(&log).expect("a log"));
         let mut child = command.spawn().expect("sprat starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        Running { child, stdout, lines: Vec::new(), log }
+        let pid = Pid::from_child(&child);
+        let (watched, ended) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(2 * PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                kill_process(pid, Signal::KILL).ok();
+            }
+        });
+        Running { child, stdout, lines: Vec::new(), log, _watched: watched }
     }
 
     /// Waits until a query at this super peer finds this many hits; returns them.
@@ -292,6 +300,8 @@ pub(crate) struct Running {
     stdout: BufReader<ChildStdout>,
     lines: Vec<Value>,
     log: PathBuf,
+    /// A command that hangs is killed while this lives, so that its test fails and does not hang with it.
+    _watched: mpsc::Sender<()>,
 }
 
 impl Running {
