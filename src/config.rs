@@ -175,6 +175,8 @@ pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Descriptors kept back for files, the watcher and the control socket.
 pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Connections refused per [`ACCEPT_RETRY`] while descriptors are short; the rest waits in the kernel.
+pub const REFUSALS_PER_RETRY: usize = 64;
 /// After EMFILE, when to try to accept again if nothing was closed meanwhile.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long a daemon that was asked to end waits for BYEs to be written.

@@ -266,6 +266,46 @@ fn a_port_in_use_is_exit_5_and_named() {
     assert_eq!(failure.message, expected);
 }
 
+/// Counts datagrams, and has a timer that is due from the beginning.
+struct Late {
+    datagrams: usize,
+    fired_after: Option<usize>,
+    outputs: VecDeque<Output>,
+}
+
+impl Role for Late {
+    fn handle_input(&mut self, _: Time, input: Input<'_>) {
+        self.datagrams += usize::from(matches!(input, Input::Datagram { .. }));
+    }
+
+    fn handle_timeout(&mut self, _: Time) {
+        self.fired_after = Some(self.datagrams);
+        let failure = Failure::new(Exit::TimedOut, self.datagrams.to_string());
+        self.outputs.push_back(Output::Event(Event::Fatal(failure)));
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.fired_after.is_none().then_some(Time::ZERO)
+    }
+}
+
+#[test]
+fn input_that_was_queued_during_a_pause_goes_before_the_timers() {
+    const QUEUED: usize = sprat::config::DATAGRAMS_PER_TURN + 40;
+    let node = Node::open(options()).unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..QUEUED {
+        socket.send_to(b"x", node.listen_addr().unwrap()).unwrap();
+    }
+    let role = Late { datagrams: 0, fired_after: None, outputs: VecDeque::new() };
+    let failure = node.run(role, &mut Quiet).unwrap_err();
+    assert_eq!(failure, Failure::new(Exit::TimedOut, QUEUED.to_string()));
+}
+
 // ---- the control socket ------------------------------------------------------------------------------------------
 
 fn controlled(path: &Path) -> Running {

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::printable::printable;
 use super::units::{Size, Span};
 use crate::proto::event::{Outcome, SourceReport, SourceState};
+use crate::wire::name::printable;
 use crate::wire::{Cut, HostPort, Root};
 
 /// Sources named in a row of a table of results; the others are counted.
@@ -94,7 +94,7 @@ fn sources(sources: &[HostPort]) -> String {
 pub(crate) fn short_name(name: &str) -> String {
     let name = printable(name);
     if name.chars().count() <= NAME_CHARS_MAX {
-        return name.to_string();
+        return name;
     }
     name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect()
 }
@@ -129,7 +129,7 @@ pub(crate) fn source_table(sources: &[SourceReport]) -> String {
             report.pieces.to_string(),
             report.bad.to_string(),
             state_word(report.state).to_owned(),
-            report.why.as_deref().map(|why| printable(why).to_string()).unwrap_or_default(),
+            report.why.as_deref().map(printable).unwrap_or_default(),
         ]
     });
     let head = ["source", "received", "pieces", "bad", "state", "why"];
@@ -197,7 +197,7 @@ fn cut_words(cut: &Cut) -> String {
 /// How a download ended well, in one line.
 pub(crate) fn get_summary(done: &Outcome) -> String {
     let mut text = match &done.path {
-        Some(path) => printable(&path.to_string_lossy()).to_string(),
+        Some(path) => printable(&path.to_string_lossy()),
         None => "done".to_owned(),
     };
     if let Some(bytes) = done.bytes {

@@ -13,7 +13,7 @@ mod oneshot;
 mod paths;
 mod peer;
 mod present;
-mod printable;
+
 mod progress;
 mod prompt;
 mod query;
@@ -126,5 +126,5 @@ fn print_done(failure: &Failure) {
 }
 
 fn complain(sentence: &str) {
-    let _ = writeln!(io::stderr(), "sprat: {}", printable::printable(sentence));
+    let _ = writeln!(io::stderr(), "sprat: {}", crate::wire::name::printable(sentence));
 }

@@ -1,6 +1,5 @@
 //! `sprat peer`.
 
-use std::io::{self, IsTerminal};
 use std::sync::mpsc::Sender;
 
 use super::args::Peer;
@@ -59,7 +58,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
     let mut ready = Ready::new("peer", bound);
     ready.control = Some(control);
-    let prompted = args.prompt || io::stdin().is_terminal();
+    let prompted = args.prompt || prompt::owns_terminal();
     let prompt = prompted.then(|| prompt::start(node.handle(), state.file("history"), args.quiet));
     let mut host = PeerHost { ready, ready_file, news: prompt.as_ref().map(prompt::Prompt::news), failure: None };
     let ended = node.run(role, &mut host);

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use super::format::{self, Results};
-use super::printable::printable;
 use super::progress::Progress;
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::event::{Outcome, SourceState};
+use crate::wire::name::printable;
 
 /// Which command it is about.
 #[derive(Clone, Debug)]

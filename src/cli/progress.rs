@@ -49,14 +49,9 @@ pub(crate) fn percent(bytes: u64, size: u64) -> u64 {
 
 /// A plain line.
 pub(crate) fn line(name: &str, bytes: u64, size: u64, rate: u64, sources: usize) -> String {
-    format!(
-        "{}: {} % of {}, {}/s from {}",
-        short_name(name),
-        percent(bytes, size),
-        Size(size),
-        Size(rate),
-        super::format::count(sources as u64, "source")
-    )
+    let speed = if rate == 0 { String::new() } else { format!(", {}/s", Size(rate)) };
+    let sources = super::format::count(sources as u64, "source");
+    format!("{}: {} % of {}{speed} from {sources}", short_name(name), percent(bytes, size), Size(size))
 }
 
 /// The progress of one download.

@@ -61,6 +61,6 @@ pub(crate) fn log_event(event: &Event) {
         Event::Link { neighbor, up: false } => log::warn!("link to {neighbor} is down"),
         // The node ends with it, and the end of the process tells it.
         Event::Fatal(_) => {}
-        Event::Log { level, text } => log::log!(*level, "{}", super::printable::printable(text)),
+        Event::Log { level, text } => log::log!(*level, "{}", crate::wire::name::printable(text)),
     }
 }

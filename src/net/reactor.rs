@@ -3,28 +3,24 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token};
 
 use super::buffers::Buffers;
 use super::connection::{Connection, Phase, Scratch, Step};
 use super::control::{ControlClient, ControlListener};
 use super::deadlines::{Deadlines, Due};
-use super::listener::{Accepting, Listener, bind_tcp, cannot_listen};
+use super::listener::Listener;
+use super::opening::internal;
 use super::resolver::Resolver;
 use super::signals::Caught;
 use super::table::Table;
-use super::transport::Transport;
 use super::udp::Datagrams;
-use super::{Alarm, Arrival, ControlId, Counters, NetOptions, token};
-use crate::config::{
-    ACCEPT_RETRY, ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, DESCRIPTORS_RESERVED, EVENTS_PER_TURN, PORT_PAIR_TRIES,
-    READ_SCRATCH_BYTES,
-};
-use crate::error::{Exit, Failure};
+use super::{Alarm, Arrival, ControlId, Counters, token};
+use crate::config::{ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, EVENTS_PER_TURN};
+use crate::error::Failure;
 use crate::proto::{CloseReason, ConnId, DialId};
 use crate::time::Time;
 use crate::wire::HostPort;
@@ -35,12 +31,12 @@ use crate::wire::HostPort;
 /// - the turn: [`Net::poll`], [`Net::begin_turn`], [`Net::next`], [`Net::expire`], [`Net::flush`], [`Net::end_turn`];
 /// - mutators: one per output of a machine, in `outbound` and `dialing`.
 pub struct Net {
-    poll: Poll,
-    events: Events,
-    alarm: Alarm,
-    signals: Caught,
-    listener: Option<Listener>,
-    listen_addr: Option<SocketAddr>,
+    pub(super) poll: Poll,
+    pub(super) events: Events,
+    pub(super) alarm: Alarm,
+    pub(super) signals: Caught,
+    pub(super) listener: Option<Listener>,
+    pub(super) listen_addr: Option<SocketAddr>,
     pub(super) datagrams: Option<Datagrams>,
     pub(super) control: Option<ControlListener>,
     pub(super) clients: Table<ControlClient>,
@@ -55,26 +51,26 @@ pub struct Net {
     pub(super) deadlines: Deadlines,
     pub(super) arrivals: VecDeque<Arrival>,
     /// Connections with something to read; every one at most once.
-    run: VecDeque<ConnId>,
+    pub(super) run: VecDeque<ConnId>,
     /// How many of them are due in this turn; those that are added meanwhile wait for the next.
-    run_left: usize,
+    pub(super) run_left: usize,
     /// The connection whose bytes are in the scratch buffer.
     pub(super) current: Option<ConnId>,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     pub(super) buffers: Buffers,
     /// Chunk buffers in use, here and above.
     pub(super) chunks_out: usize,
     /// Connections whose chunk waits for a buffer.
     pub(super) starved: VecDeque<ConnId>,
     /// Connections with something to write; every one at most once.
-    dirty: Vec<ConnId>,
+    pub(super) dirty: Vec<ConnId>,
     /// Slots to be freed at the end of the turn.
     pub(super) graves: Vec<ConnId>,
-    accepts_left: usize,
+    pub(super) accepts_left: usize,
     /// Lines of control clients that may still be taken in this turn.
     pub(super) lines_left: usize,
     /// The batch of events was full: there may be more input than was seen.
-    batch_full: bool,
+    pub(super) batch_full: bool,
     pub(super) now: Time,
     pub(super) counters: Counters,
 }
@@ -86,70 +82,6 @@ impl std::fmt::Debug for Net {
 }
 
 impl Net {
-    /// Opens every socket that the options name.
-    ///
-    /// # Errors
-    /// Exit 5 if an address or the control socket is taken, 1 if the system lacks something.
-    pub fn open(options: &NetOptions) -> Result<Net, Failure> {
-        let descriptors = raise_descriptors();
-        let poll = Poll::new().map_err(|error| internal("the poll", &error))?;
-        let waker = Waker::new(poll.registry(), token::WAKER).map_err(|error| internal("the poll's waker", &error))?;
-        let alarm = Alarm(Arc::new(waker));
-        let mut signals = Caught::open().map_err(|error| internal("the signals", &error))?;
-        register(&poll, &mut signals.0, token::SIGNALS, "the signals")?;
-        let (listener, datagrams) = bind(options)?;
-        let control = options.control.as_deref().map(ControlListener::bind).transpose()?;
-        let mut net = Net {
-            poll,
-            events: Events::with_capacity(EVENTS_PER_TURN),
-            resolver: Resolver::new(alarm.clone()),
-            alarm,
-            signals,
-            listen_addr: listener.as_ref().and_then(|listener| listener.socket.local_addr().ok()),
-            listener,
-            datagrams,
-            control,
-            clients: Table::new(),
-            client_run: VecDeque::new(),
-            client_dirty: Vec::new(),
-            client_graves: Vec::new(),
-            conns: Table::new(),
-            conns_max: descriptors.saturating_sub(DESCRIPTORS_RESERVED).clamp(1, token::SLOTS_MAX),
-            resolving: BTreeMap::new(),
-            deadlines: Deadlines::default(),
-            arrivals: VecDeque::new(),
-            run: VecDeque::new(),
-            run_left: 0,
-            current: None,
-            scratch: Scratch::new(READ_SCRATCH_BYTES),
-            buffers: Buffers::default(),
-            chunks_out: 0,
-            starved: VecDeque::new(),
-            dirty: Vec::new(),
-            graves: Vec::new(),
-            accepts_left: 0,
-            lines_left: 0,
-            batch_full: false,
-            now: Time::ZERO,
-            counters: Counters::default(),
-        };
-        net.register_listeners()?;
-        Ok(net)
-    }
-
-    fn register_listeners(&mut self) -> Result<(), Failure> {
-        if let Some(listener) = &mut self.listener {
-            register(&self.poll, &mut listener.socket, token::LISTENER, "the listener")?;
-        }
-        if let Some(datagrams) = &mut self.datagrams {
-            register(&self.poll, &mut datagrams.socket, token::DATAGRAMS, "the UDP socket")?;
-        }
-        if let Some(control) = &mut self.control {
-            register(&self.poll, &mut control.socket, token::CONTROL_LISTENER, "the control socket")?;
-        }
-        Ok(())
-    }
-
     /// The address that is listened on, with its real port.
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
@@ -384,81 +316,6 @@ impl Net {
         Some(Arrival::Datagram { from, length })
     }
 
-    fn next_accepted(&mut self) -> Option<Arrival> {
-        while self.accepts_left > 0 {
-            let listener = self.listener.as_mut().filter(|listener| listener.ready && !listener.stalled)?;
-            self.accepts_left -= 1;
-            match listener.accept() {
-                Accepting::New(stream, from) => {
-                    if self.conns.len() >= self.conns_max {
-                        self.counters.refused += 1;
-                        self.stall_accepting();
-                        return None;
-                    }
-                    let transport = Transport::Plain(stream);
-                    if let Some(conn) = self.enter(Connection::new(transport, Phase::Open)) {
-                        self.counters.accepted += 1;
-                        return Some(Arrival::Accepted { conn, from });
-                    }
-                }
-                Accepting::Gone => self.counters.accept_errors += 1,
-                Accepting::Empty => return None,
-                Accepting::Exhausted { refused } => {
-                    self.counters.refused += u64::from(refused);
-                    self.stall_accepting();
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// Who waits is accepted once a descriptor is freed; the timer is there for descriptors that others free.
-    fn stall_accepting(&mut self) {
-        if let Some(listener) = &mut self.listener
-            && !listener.stalled
-        {
-            listener.stalled = true;
-            self.counters.accept_stalls += 1;
-            self.deadlines.push(self.now + ACCEPT_RETRY, Due::Accept);
-        }
-    }
-
-    /// Gives a connected or connecting stream its slot.
-    pub(super) fn enter(&mut self, conn: Connection) -> Option<ConnId> {
-        let id = self.conns.insert(conn);
-        let conn = self.conns.get_mut(id).expect("just inserted");
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let result = self.poll.registry().register(conn.transport.source(), token::of(id, false), interest);
-        if let Err(error) = result {
-            log::warn!("a connection cannot be watched and is dropped: {error}");
-            self.conns.remove(id);
-            return None;
-        }
-        if matches!(conn.phase, Phase::Open)
-            && let Err(error) = conn.transport.set_nodelay()
-        {
-            log::debug!("setting TCP_NODELAY: {error}");
-        }
-        Some(id)
-    }
-
-    /// Puts another stream into the slot, for the next address of a dial.
-    pub(super) fn replace_transport(&mut self, id: ConnId, mut transport: Transport) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(transport.source(), token::of(id, false), interest)?;
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.transport = transport;
-        }
-        Ok(())
-    }
-
-    pub(super) fn register_client(&mut self, id: ConnId) -> io::Result<()> {
-        let client = self.clients.get_mut(id).expect("just inserted");
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut client.stream, token::of(id, true), interest)
-    }
-
     /// Lets every deadline that has passed have its effect.
     pub fn expire(&mut self) {
         while let Some((at, due)) = self.deadlines.pop_due(self.now) {
@@ -556,12 +413,6 @@ impl Net {
         self.control = None;
     }
 
-    fn resume_accepting(&mut self) {
-        if let Some(listener) = &mut self.listener {
-            listener.stalled = false;
-        }
-    }
-
     // ---- helpers -------------------------------------------------------------------------------------------------
 
     /// Puts a connection with something to read into the run queue.
@@ -613,50 +464,4 @@ impl Net {
         }
         self.arrivals.push_back(Arrival::Closed { conn: id, why });
     }
-}
-
-/// Takes as many descriptors as the system gives, and tells how many.
-fn raise_descriptors() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = match setrlimit(Resource::Nofile, wanted) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            log::debug!("the limit of descriptors stays as it is: {error}");
-            limit.current
-        }
-    };
-    current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
-}
-
-/// The listener, and the UDP socket with the same port number.
-fn bind(options: &NetOptions) -> Result<(Option<Listener>, Option<Datagrams>), Failure> {
-    let Some(wanted) = options.listen else {
-        return Ok((None, None));
-    };
-    let mut tries = 0;
-    loop {
-        let listener = Listener::new(bind_tcp(wanted)?);
-        if !options.datagrams {
-            return Ok((Some(listener), None));
-        }
-        let addr = listener.socket.local_addr().map_err(|error| internal("the listener's address", &error))?;
-        tries += 1;
-        match Datagrams::bind(addr) {
-            Ok(datagrams) => return Ok((Some(listener), Some(datagrams))),
-            // Any port would do, so another is tried.
-            Err(error) if wanted.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < PORT_PAIR_TRIES => {
-            }
-            Err(error) => return Err(cannot_listen(addr, " (UDP)", &error)),
-        }
-    }
-}
-
-fn register(poll: &Poll, source: &mut impl mio::event::Source, token: Token, what: &str) -> Result<(), Failure> {
-    poll.registry().register(source, token, Interest::READABLE).map_err(|error| internal(what, &error))
-}
-
-fn internal(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("{what} failed: {error}"))
 }

@@ -7,6 +7,9 @@ use slab::Slab;
 
 use crate::proto::ConnId;
 
+/// Slots that a full table grows by at least.
+const GROWTH_MIN: usize = 64;
+
 /// A slab whose keys carry how often their slot was used before.
 #[derive(Debug)]
 pub(super) struct Table<T> {
@@ -25,6 +28,12 @@ impl<T> Table<T> {
 
     /// Takes a free slot. The caller keeps the table below `u32::MAX` entries: there are no more descriptors than that.
     pub(super) fn insert(&mut self, value: T) -> ConnId {
+        if self.slots.len() == self.slots.capacity() {
+            // By a quarter, not by half: with many thousand idle sessions the slots are what each of them costs.
+            let more = (self.slots.len() / 4).max(GROWTH_MIN);
+            self.slots.reserve_exact(more);
+            self.generations.reserve_exact(more);
+        }
         let index = self.slots.insert(value);
         if index == self.generations.len() {
             self.generations.push(0);

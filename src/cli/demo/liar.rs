@@ -93,9 +93,12 @@ impl Wire {
                 return Ok(message);
             }
             let mut more = [0; 4096];
-            match self.stream.read(&mut more)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => self.buffer.extend_from_slice(&more[..n]),
+            match self.stream.read(&mut more) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => self.buffer.extend_from_slice(&more[..n]),
+                // A socket with a timeout is not resumed by the kernel after a signal (signal(7)).
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
         }
     }

@@ -48,6 +48,8 @@ const HOLDERS: [&str; 2] = ["ben", "carl"];
 const LATE: &str = "anna";
 /// Who is killed while it sends.
 const VICTIM: &str = "carl";
+/// After how many of his pieces: few enough that the others cannot have fetched the rest of the shortest file by then.
+const VICTIM_PIECES: u64 = 4;
 /// Who downloads.
 const LOADER: &str = "dora";
 /// Last byte of the liar's address.
@@ -57,10 +59,8 @@ const LIAR_HOST: u8 = 66;
 pub(crate) fn run(args: &Demo) -> Result<u8, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The second one ends the demo at once.
-        flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&interrupted))
-            .and_then(|_| flag::register(signal, Arc::clone(&interrupted)))
-            .map_err(|e| failed("listen for Ctrl-C", &e))?;
+        // However often it comes: the children are ended first, and that takes a moment at most.
+        flag::register(signal, Arc::clone(&interrupted)).map_err(|e| failed("listen for Ctrl-C", &e))?;
     }
     let folder = tempfile::Builder::new().prefix("sprat-demo-").tempdir().map_err(|e| failed("make a folder", &e))?;
     let mut stage = Stage {
@@ -361,13 +361,14 @@ fn drop_late(stage: &Stage, treasure: &Treasure) -> Result<(), Failure> {
 #[derive(Default)]
 struct Seen {
     pieces: u64,
+    of_victim: u64,
     killed_at: Option<u64>,
     lines: Vec<String>,
 }
 
 fn download(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<Option<PathBuf>, Failure> {
     let socket = stage.children.socket(LOADER).display().to_string();
-    stage.tell(&format!("{LOADER} downloads it; {VICTIM} will be killed with his first piece"));
+    stage.tell(&format!("{LOADER} downloads it; {VICTIM} will be killed after {VICTIM_PIECES} pieces of his"));
     let victim = network.peer(VICTIM);
     let victim_source = victim.listen.to_string();
     let victim_pid = victim.pid;
@@ -375,7 +376,10 @@ fn download(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result
     let begun = stage.begun;
     let answer = stage.children.ask_live(&["get", &treasure.name, "--control", &socket], |event| {
         watch(event, network, &mut seen, begun);
-        if seen.killed_at.is_none() && event["event"] == "piece" && event["source"] == victim_source {
+        if event["event"] == "piece" && event["source"] == victim_source {
+            seen.of_victim += 1;
+        }
+        if seen.killed_at.is_none() && seen.of_victim >= VICTIM_PIECES {
             kill_hard(victim_pid);
             seen.killed_at = Some(seen.pieces);
             let at = begun.elapsed().as_secs_f64();

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::super::format::{self, Found, Results};
-use super::super::printable::printable;
 use super::super::progress::{self, Pace};
 use super::super::units::Size;
 use super::grammar::{self, From, Line};
@@ -15,6 +14,7 @@ use crate::node::Handle;
 use crate::proto::event::{Outcome, SourceState};
 use crate::proto::{ClientEvent, ClientId, Command, Verify, command};
 use crate::wire::HostPort;
+use crate::wire::name::printable;
 
 /// Where text goes.
 pub(super) trait Paper: Send {

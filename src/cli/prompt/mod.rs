@@ -6,14 +6,13 @@
 mod desk;
 pub(crate) mod grammar;
 
-use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -59,6 +58,7 @@ pub(crate) struct Reply {
 pub(crate) struct Prompt {
     news: Sender<News>,
     desk: JoinHandle<()>,
+    reader: JoinHandle<()>,
     /// How the terminal was, if there is one: a reader that is still waiting for a key has it in raw mode.
     terminal: Option<Termios>,
 }
@@ -74,10 +74,18 @@ impl Prompt {
         logging::divert(None);
         let _ = self.news.send(News::End);
         let _ = self.desk.join();
-        if let Some(terminal) = &self.terminal {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, terminal);
+        if let Some(terminal) = self.terminal.filter(|_| !self.reader.is_finished()) {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &terminal);
+            // Out of the line that was being typed, and out of bracketed paste.
+            let _ = io::stdout().write_all(b"\x1b[?2004l\n");
         }
     }
+}
+
+/// Whether standard input is a terminal that is ours to read: a job in the background that reads it is stopped.
+pub(crate) fn owns_terminal() -> bool {
+    let stdin = io::stdin();
+    stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground == getpgrp())
 }
 
 /// Starts both threads. Lines are taken from the first welcome on.
@@ -88,19 +96,18 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let editor = if terminal.is_some() { editor(&history) } else { None };
     let to_desk = news.clone();
     let mut paper: Box<dyn Paper> = Box::new(Pipe);
-    match editor {
+    let reader = match editor {
         Some((editor, printer)) => {
             paper = Box::new(Screen(printer));
+            paper.say("HELP tells what to type.");
             let log = news.clone();
             logging::divert(Some(Box::new(move |line| log.send(News::Log(line)).is_ok())));
-            thread::spawn(move || read_terminal(editor, &history, &to_desk, &go_on));
+            thread::spawn(move || read_terminal(editor, &history, &to_desk, &go_on))
         }
-        None => {
-            thread::spawn(move || read_pipe(&to_desk, &go_on));
-        }
-    }
+        None => thread::spawn(move || read_pipe(&to_desk, &go_on)),
+    };
     let desk = thread::spawn(move || Desk::new(Box::new(handle), paper, replies, quiet).run(&taken));
-    Prompt { news, desk, terminal }
+    Prompt { news, desk, reader, terminal }
 }
 
 type LineEditor = Editor<Words, FileHistory>;
@@ -118,7 +125,7 @@ fn editor(history: &Path) -> Option<(LineEditor, Box<dyn ExternalPrinter + Send>
 fn read_terminal(mut editor: LineEditor, history: &Path, desk: &Sender<News>, go_on: &Receiver<Reply>) {
     while let Ok(reply) = go_on.recv() {
         if reply.exit {
-            break;
+            return;
         }
         if let Some(words) = editor.helper_mut() {
             words.names = reply.names;
@@ -132,12 +139,11 @@ fn read_terminal(mut editor: LineEditor, history: &Path, desk: &Sender<News>, go
                 return;
             }
         };
+        // After each line, for a signal may end it at the next. The file is made for us alone.
+        let _ = editor.append_history(history);
         if desk.send(News::Line(line)).is_err() {
-            break;
+            return;
         }
-    }
-    if editor.save_history(history).is_ok() {
-        let _ = fs::set_permissions(history, fs::Permissions::from_mode(0o600));
     }
 }
 

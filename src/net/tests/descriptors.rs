@@ -28,6 +28,7 @@ fn with_few_descriptors() {
     let mut waiting = connect(rig.addr());
     let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(!hoard.is_empty());
+    rig.net.listener.as_mut().unwrap().refusals_left = 1;
     while rig.net.counters().accept_stalls == 0 {
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
     }
@@ -42,4 +43,20 @@ fn with_few_descriptors() {
     rig.now = rig.now + ACCEPT_RETRY;
     rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
     let (_client, _conn) = rig.client();
+}
+
+#[test]
+fn connections_above_what_descriptors_allow_are_refused_until_one_is_freed() {
+    let mut rig = Rig::new();
+    rig.net.conns_max = 1;
+    let (first, conn) = rig.client();
+    let mut second = connect(rig.addr());
+    while rig.net.counters().refused == 0 {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    assert_eq!(second.read(&mut [0]).unwrap(), 0);
+    drop(first);
+    assert_eq!(rig.until_closed(conn), CloseReason::Remote);
+    let (_third, _) = rig.client();
+    assert_eq!(rig.net.counters().refused, 1);
 }
