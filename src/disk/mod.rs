@@ -1,99 +1,141 @@
-//! Stands in for the disk's room until it is merged: the types of the seam, and a worker that refuses everything.
+//! Everything that touches files: the share, its digests, part files and their publishing. One worker thread does it all.
+//!
+//! The loop hands [`Job`]s over and finds [`Report`]s in a channel; `wake` tells it to look. The two share no state. Jobs of
+//! transfers (chunks, digests, pieces) go before background work (scanning and hashing the share, re-hashing a part file),
+//! which is done in slices. Nothing here knows a socket, and no error of a file ends the thread.
+
+mod beneath;
+mod cache;
+mod hash;
+mod index;
+mod part;
+mod publish;
+mod scan;
+mod serve;
+mod share;
+mod watch;
+mod worker;
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
 
-use crate::error::Failure;
-use crate::proto::{ConnId, Digests, DiskDone, DiskWork, HashPlan, Verify};
+use worker::Letter;
 
-/// What the disk is to look after.
+use crate::error::{Exit, Failure};
+use crate::proto::disk::{DiskDone, DiskWork};
+use crate::proto::{ConnId, Digests, HashPlan, Verify};
+
+/// Where the files are.
 #[derive(Clone, Debug, Default)]
 pub struct DiskOptions {
-    /// The shared folder.
+    /// The folder to share; without one only downloads to a path work.
     pub share: Option<PathBuf>,
-    /// The digest cache's file.
+    /// The file of the digest cache; without one digests are kept in memory only. Its folder is made if it is missing.
     pub cache: Option<PathBuf>,
 }
 
-/// An order to the worker.
+/// What the loop wants done.
 #[derive(Debug)]
 pub enum Job {
     /// What a machine ordered.
     Work {
-        /// What.
+        /// The order.
         work: DiskWork,
-        /// The bytes of a WritePiece.
+        /// The bytes of a [`DiskWork::WritePiece`].
         bytes: Option<Vec<u8>>,
     },
-    /// Hash a received chunk.
+    /// Hash a payload that has arrived.
     Digest {
-        /// From which connection.
+        /// From where.
         conn: ConnId,
-        /// For which request.
+        /// The request.
         req: u32,
-        /// The chunk.
+        /// The payload; comes back with the report.
         bytes: Vec<u8>,
-        /// How to hash it.
+        /// Which BLAKE3 value.
         plan: HashPlan,
         /// Which digests.
         verify: Verify,
     },
 }
 
-/// What the worker says.
+/// What the worker has done.
 #[derive(Debug)]
 pub enum Report {
-    /// Work is done.
+    /// For the machine.
     Done {
-        /// For the machine.
+        /// What it is told.
         done: DiskDone,
-        /// ChunkReady: the opened file.
+        /// The open file of a successful [`DiskDone::ChunkReady`].
         file: Option<Arc<File>>,
-        /// A buffer that is not needed any more.
+        /// The buffer of a [`DiskDone::PieceWritten`], to be used again.
         spare: Option<Vec<u8>>,
     },
-    /// A chunk is hashed.
+    /// A payload is hashed.
     Digested {
-        /// From which connection.
+        /// From where.
         conn: ConnId,
-        /// For which request.
+        /// The request.
         req: u32,
-        /// The chunk.
+        /// The payload.
         bytes: Vec<u8>,
         /// What it hashed to.
         digests: Digests,
     },
 }
 
-/// Handle to the worker.
+/// The loop's end of the worker. Dropping it ends the worker, once the jobs handed over so far are done, and waits for it.
 #[derive(Debug)]
 pub struct Disk {
-    jobs: mpsc::Sender<Job>,
+    inbox: mpsc::Sender<Letter>,
+    worker: Option<thread::JoinHandle<()>>,
 }
 
 impl Disk {
-    /// Starts the worker.
+    /// Opens the share, arms the watcher and starts the worker. `wake` is called after every batch of reports.
     ///
     /// # Errors
-    /// Never, here.
-    pub fn start(_: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
-        let (jobs, orders) = mpsc::channel();
-        let (reports, answers) = mpsc::channel();
-        std::thread::spawn(move || {
-            for job in orders {
-                if let Job::Digest { conn, req, bytes, .. } = job {
-                    let blake3 = Some(*blake3::hash(&bytes).as_bytes());
-                    let _ = reports.send(Report::Digested { conn, req, bytes, digests: Digests { md5: None, blake3 } });
-                    wake();
-                }
-            }
+    ///
+    /// [`Exit::Disk`] if the share is missing, is no folder or cannot be read; [`Exit::Internal`] if no thread can be started.
+    pub fn start(options: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
+        let (inbox, letters) = mpsc::channel();
+        let (out, reports) = mpsc::channel();
+        let sightings = inbox.clone();
+        let tell: share::Tell = Box::new(move || {
+            let sightings = sightings.clone();
+            Box::new(move |sighting| {
+                // A worker that is gone needs no news.
+                let _ = sightings.send(Letter::Sighting(sighting));
+            })
         });
-        Ok((Disk { jobs }, answers))
+        let share = match &options.share {
+            Some(path) => Some(share::Share::open(path, cache::Cache::open(options.cache.as_deref()), tell)?),
+            None => None,
+        };
+        let worker = worker::Worker::new(share, letters, inbox.clone(), out, wake);
+        let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
+        let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
+        Ok((Disk { inbox, worker: Some(worker) }, reports))
     }
 
-    /// Orders something.
+    /// Hands a job over; never blocks.
     pub fn submit(&self, job: Job) {
-        let _ = self.jobs.send(job);
+        // The worker ends only after `self`; should it have panicked, nothing answers any more and the loop goes on.
+        let _ = self.inbox.send(Letter::Job(job));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.inbox.send(Letter::Stop);
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
     }
 }
