@@ -456,6 +456,19 @@ fn one_seed_makes_one_run() {
 }
 
 #[test]
+fn those_who_lie_about_the_size_do_not_hide_the_content() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, FAST).source(Manner::Lies, FAST).source(Manner::Lies, FAST);
+    for liar in [1, 2] {
+        world.supers[0].1.hits[liar].size = 2 * MIB + 5;
+    }
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(outcome.bytes, Some(3 * MIB));
+    assert_published(&mut world);
+}
+
+#[test]
 fn few_downloads_run_at_once_and_the_others_follow_in_line() {
     let mut world = World::new(1, 0);
     world.source(Manner::Honest, FAST);
