@@ -62,9 +62,19 @@ impl Found {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Found::File(Stamp::of(stat)),
             FileType::Directory => Found::Folder,
-            _ => Found::Nothing,
+            FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => Found::Nothing,
         }
     }
+}
+
+/// Whether an error says nothing about the file: the process or system lacks something just now.
+pub(super) fn is_starved(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
 }
 
 /// A folder, below which everything is opened.
@@ -79,10 +89,6 @@ impl Beneath {
     pub(super) fn open_root(path: &Path) -> Result<Beneath, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(Beneath { root: rustix::fs::open(path, flags, Mode::empty())?, has_openat2: Cell::new(true) })
-    }
-
-    pub(super) fn root(&self) -> &OwnedFd {
-        &self.root
     }
 
     /// A regular file for reading.
@@ -104,7 +110,7 @@ impl Beneath {
     pub(super) fn look(&self, path: &str) -> Found {
         match self.open(path, OFlags::PATH).and_then(fstat) {
             Ok(stat) => Found::of(&stat),
-            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO | Errno::AGAIN) => Found::Unknown,
+            Err(error) if is_starved(error) => Found::Unknown,
             Err(_) => Found::Nothing,
         }
     }

@@ -86,10 +86,9 @@ impl Cache {
         let file = open_log(path, OFlags::empty())?;
         let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
         file.read_exact_at(&mut bytes, 0)?;
-        let mut good = 0;
+        let mut good = MAGIC.len();
         let mut entries = 0;
         if bytes.starts_with(MAGIC) {
-            good = MAGIC.len();
             while let Some(entry) = Entry::parse(&bytes[good..]) {
                 let place = if entry.cvs.is_empty() { Place::None } else { Place::Log(good as u64) };
                 self.slots.insert(key_of(&entry.stamp), Slot { root: entry.root, place });
@@ -98,7 +97,6 @@ impl Cache {
             }
         } else {
             file.write_all_at(MAGIC, 0)?;
-            good = MAGIC.len();
         }
         if good < bytes.len() {
             log::warn!("digest cache {}: {} bad bytes at its end are dropped", path.display(), bytes.len() - good);

@@ -8,16 +8,27 @@ mod beneath;
 mod cache;
 mod hash;
 mod index;
+mod part;
+mod publish;
 mod scan;
+mod serve;
 mod share;
 mod watch;
+mod worker;
+
+#[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
+mod tests;
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread;
 
-use crate::error::Failure;
+use worker::Letter;
+
+use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskDone, DiskWork};
 use crate::proto::{ConnId, Digests, HashPlan, Verify};
 
@@ -80,10 +91,11 @@ pub enum Report {
     },
 }
 
-/// The loop's end of the worker. Dropping it ends the worker and waits for it.
+/// The loop's end of the worker. Dropping it ends the worker, once the jobs handed over so far are done, and waits for it.
 #[derive(Debug)]
 pub struct Disk {
-    jobs: Option<mpsc::Sender<Job>>,
+    inbox: mpsc::Sender<Letter>,
+    worker: Option<thread::JoinHandle<()>>,
 }
 
 impl Disk {
@@ -91,18 +103,40 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// [`crate::error::Exit::Disk`] if the share is missing, is no folder or cannot be read.
+    /// [`Exit::Disk`] if the share is missing, is no folder or cannot be read; [`Exit::Internal`] if no thread can be started.
     pub fn start(options: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
-        let _ = (options, wake);
-        let (jobs, _) = mpsc::channel();
-        let (_, reports) = mpsc::channel();
-        Ok((Disk { jobs: Some(jobs) }, reports))
+        let (inbox, letters) = mpsc::channel();
+        let (out, reports) = mpsc::channel();
+        let sightings = inbox.clone();
+        let tell: share::Tell = Box::new(move || {
+            let sightings = sightings.clone();
+            Box::new(move |sighting| {
+                // A worker that is gone needs no news.
+                let _ = sightings.send(Letter::Sighting(sighting));
+            })
+        });
+        let share = match &options.share {
+            Some(path) => Some(share::Share::open(path, cache::Cache::default(), tell)?),
+            None => None,
+        };
+        let worker = worker::Worker::new(share, options.cache, letters, inbox.clone(), out, wake);
+        let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
+        let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
+        Ok((Disk { inbox, worker: Some(worker) }, reports))
     }
 
     /// Hands a job over; never blocks.
     pub fn submit(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(job);
+        // The worker ends only after `self`; should it have panicked, nothing answers any more and the loop goes on.
+        let _ = self.inbox.send(Letter::Job(job));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.inbox.send(Letter::Stop);
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
         }
     }
 }

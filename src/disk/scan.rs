@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
 
-use super::beneath::{Beneath, Found, Stamp};
+use super::beneath::{Beneath, Found, Stamp, is_starved};
 use super::cache::Cache;
 use super::index::{Index, Sight, Skipped, join, visible};
 
@@ -102,7 +102,11 @@ impl Scan {
                     .fd()
                     .and_then(|fd| statat(fd.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW))
                     .map_or(Found::Nothing, |stat| Found::of(&stat)),
-                _ => Found::Nothing,
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => Found::Nothing,
             };
             match found {
                 Found::File(stamp) => index.saw(&path, stamp, scan_sight(&stamp, now, wall), cache),
@@ -116,7 +120,7 @@ impl Scan {
     fn open_folder(&mut self, beneath: &Beneath, folder: String) {
         match beneath.open_folder(&folder).and_then(Dir::new) {
             Ok(dir) => self.open = Some((folder, dir)),
-            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN) => self.starved = true,
+            Err(error) if is_starved(error) => self.starved = true,
             Err(Errno::ACCESS) => self.unreadable.push(folder),
             Err(_) => {}
         }

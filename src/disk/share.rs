@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::beneath::{Beneath, Found, Stamp};
+use super::beneath::{Beneath, Found, Stamp, is_starved};
 use super::cache::Cache;
 use super::hash::{ContentDigest, FileHash};
 use super::index::{Index, Sight, Skipped};
@@ -313,9 +313,7 @@ impl Share {
             }
             Err(error) => {
                 match self.beneath.look(&path) {
-                    Found::File(now) if Found::Unknown == starved(error) => {
-                        self.index.unsteady(&path, now, Instant::now());
-                    }
+                    Found::File(now) if is_starved(error) => self.index.unsteady(&path, now, Instant::now()),
                     Found::File(_) => self.cannot_read(&path, &error.into()),
                     Found::Unknown => self.index.unsteady(&path, stamp, Instant::now()),
                     Found::Folder | Found::Nothing => self.index.gone(&path, Instant::now()),
@@ -359,14 +357,6 @@ impl Share {
     /// The root of a file, if it is offered and still in that state.
     pub(super) fn root_at(&self, path: &str) -> Option<(Root, Stamp)> {
         self.index.offered_at(path)
-    }
-}
-
-fn starved(error: rustix::io::Errno) -> Found {
-    use rustix::io::Errno;
-    match error {
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Found::Unknown,
-        _ => Found::Nothing,
     }
 }
 
