@@ -62,7 +62,12 @@ impl Found {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Found::File(Stamp::of(stat)),
             FileType::Directory => Found::Folder,
-            _ => Found::Nothing,
+            FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => Found::Nothing,
         }
     }
 }

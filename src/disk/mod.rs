@@ -17,6 +17,7 @@ mod watch;
 mod worker;
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 mod tests;
 
 use std::fs::File;
@@ -115,10 +116,10 @@ impl Disk {
             })
         });
         let share = match &options.share {
-            Some(path) => Some(share::Share::open(path, cache::Cache::open(options.cache.as_deref()), tell)?),
+            Some(path) => Some(share::Share::open(path, cache::Cache::default(), tell)?),
             None => None,
         };
-        let worker = worker::Worker::new(share, letters, inbox.clone(), out, wake);
+        let worker = worker::Worker::new(share, options.cache, letters, inbox.clone(), out, wake);
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
         Ok((Disk { inbox, worker: Some(worker) }, reports))

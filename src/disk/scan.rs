@@ -102,7 +102,11 @@ impl Scan {
                     .fd()
                     .and_then(|fd| statat(fd.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW))
                     .map_or(Found::Nothing, |stat| Found::of(&stat)),
-                _ => Found::Nothing,
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => Found::Nothing,
             };
             match found {
                 Found::File(stamp) => index.saw(&path, stamp, scan_sight(&stamp, now, wall), cache),

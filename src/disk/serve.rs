@@ -45,7 +45,7 @@ impl Serve {
             return Err(ServeFailure::OutOfRange);
         }
         let piece = offset / PIECE_BYTES;
-        let whole = offset % PIECE_BYTES == 0 && length as usize == piece_length(size, piece);
+        let whole = offset.is_multiple_of(PIECE_BYTES) && length as usize == piece_length(size, piece);
         for (path, stamp) in holders {
             let Some(file) = self.steady(share, &path, &stamp) else { continue };
             if whole && let Some(md5) = self.md5(root, piece) {

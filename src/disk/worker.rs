@@ -4,12 +4,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::beneath::Found;
+use super::cache::Cache;
 use super::hash::{FileHash, digests_of};
 use super::part::{Part, Place, failed};
 use super::publish::{Published, Publishing};
@@ -28,6 +30,8 @@ const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
 const NEWS_EVERY: Duration = Duration::from_millis(50);
 /// Records and removals in one report.
 const NEWS_MAX: usize = 1000;
+/// An idle worker gives its read buffer back after this time.
+const BUFFER_KEPT: Duration = Duration::from_secs(1);
 /// Pieces of a part file that are hashed again per slice.
 const CLAIMS_PER_SLICE: usize = 4;
 
@@ -69,6 +73,8 @@ pub(super) struct Worker {
     urgent: VecDeque<Job>,
     stopping: bool,
     share: Option<Share>,
+    /// Where the digest cache is read from, once, before anything else is done.
+    cache: Option<PathBuf>,
     serve: Serve,
     parts: HashMap<DownloadId, Part>,
     openings: VecDeque<Opening>,
@@ -81,6 +87,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         share: Option<Share>,
+        cache: Option<PathBuf>,
         letters: mpsc::Receiver<Letter>,
         own_inbox: mpsc::Sender<Letter>,
         out: mpsc::Sender<Report>,
@@ -95,6 +102,7 @@ impl Worker {
             urgent: VecDeque::new(),
             stopping: false,
             share,
+            cache,
             serve: Serve::default(),
             parts: HashMap::new(),
             openings: VecDeque::new(),
@@ -106,6 +114,9 @@ impl Worker {
 
     /// Until [`Letter::Stop`].
     pub(super) fn run(mut self) {
+        if let Some(share) = &mut self.share {
+            share.cache = Cache::open(self.cache.take().as_deref());
+        }
         loop {
             while let Ok(letter) = self.letters.try_recv() {
                 self.on_letter(letter);
@@ -153,15 +164,18 @@ impl Worker {
     }
 
     fn sleep(&mut self) {
-        // Nothing is to be read for now: an idle daemon keeps no buffer.
-        self.buffer = Vec::new();
-        let deadline = self.share.as_ref().and_then(Share::deadline);
-        let letter = match deadline {
-            Some(deadline) => self.letters.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+        let now = Instant::now();
+        let due = self.share.as_ref().and_then(Share::deadline).map(|due| due.saturating_duration_since(now));
+        let kept = (self.buffer.capacity() > 0).then_some(BUFFER_KEPT);
+        let letter = match [due, kept].into_iter().flatten().min() {
+            Some(wait) => self.letters.recv_timeout(wait),
             None => self.letters.recv().map_err(RecvTimeoutError::from),
         };
         match letter {
             Ok(letter) => self.on_letter(letter),
+            Err(RecvTimeoutError::Timeout) if kept.is_some_and(|kept| due.is_none_or(|due| kept <= due)) => {
+                self.buffer = Vec::new();
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.stopping = true,
         }
