@@ -217,6 +217,10 @@ fn drive(
             70..80 => {
                 world.crash(downloader);
                 world.start(downloader);
+                // A search finds whoever has a session.
+                let up = |world: &World| !world.homes(sources[0]).is_empty();
+                assert!(world.run_until(120 * SEC, up), "the honest source comes back");
+                world.run_for(SEC);
                 client = world.ask(downloader, get("film", None));
             }
             _ => {}
