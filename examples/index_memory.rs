@@ -2,7 +2,7 @@
 //!
 //! Registers RECORDS files (1,000,000 by default) with names of 43 bytes made of words from a vocabulary of WORDS (2,000 by
 //! default) and a number, in sessions of 10,000 files; prints bytes a record (growth of the resident set, from
-//! /proc/self/statm), inserts a second, and how long it takes to remove a session and to answer.
+//! /proc/self/status), inserts a second, and how long it takes to remove a session and to answer.
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::fmt::Write;
@@ -16,9 +16,9 @@ use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
 const FILES_PER_SESSION: u64 = 10_000;
 
 fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
-    pages * rustix::param::page_size() as u64
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
 }
 
 fn mix(n: u64) -> u64 {

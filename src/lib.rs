@@ -7,5 +7,6 @@ pub mod error;
 pub mod net;
 pub mod node;
 pub mod proto;
+pub mod sim;
 pub mod time;
 pub mod wire;

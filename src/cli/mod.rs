@@ -1,6 +1,6 @@
 //! The commands: one file each, and what they share. The only room that prints.
 //!
-//! `shim` and `args` make a [`args::Command`] of the command line and the environment; each command's file runs it and
+//! `shim` and `args` make an `args::Command` of the command line and the environment; each command's file runs it and
 //! answers with an exit code or a [`Failure`]; the end of the process, with its sentence or its JSON, is here.
 
 mod args;

@@ -77,7 +77,9 @@ impl ReadyFile {
             |e: String| Failure::new(Exit::Disk, format!("cannot write the ready file {}: {e}", path.display()));
         let mut line = serde_json::to_vec(ready).map_err(|e| failed(e.to_string()))?;
         line.push(b'\n');
-        paths::write_whole(path, &line).map_err(|e| failed(e.to_string()))
+        paths::write_whole(path, &line).map_err(|e| failed(e.to_string()))?;
+        log::debug!("ready: {}", path.display());
+        Ok(())
     }
 }
 

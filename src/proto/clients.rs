@@ -26,7 +26,8 @@ const DONE_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum ForDownloads {
     Start(Order),
-    Sources(DownloadId, Vec<HostPort>),
+    /// More sources of its root, each with the size that it tells.
+    Sources(DownloadId, Vec<(HostPort, u64)>),
     /// The search for sources is over.
     SourcesDone(DownloadId),
 }
@@ -60,7 +61,6 @@ enum Job {
     Sources {
         download: DownloadId,
         root: Root,
-        size: Option<u64>,
         reach: Reach,
     },
 }
@@ -147,7 +147,7 @@ impl Clients {
     /// More sources of this content are wanted for a download.
     pub(super) fn ask_sources(&mut self, desk: &mut Desk, home: &mut Home, download: DownloadId, root: Root) {
         let reach = Reach { ttl: None, budget: None };
-        self.add(desk, home, None, Job::Sources { download, root, size: None, reach });
+        self.add(desk, home, None, Job::Sources { download, root, reach });
     }
 
     fn add(&mut self, desk: &mut Desk, home: &mut Home, client: Option<ClientId>, job: Job) {
@@ -260,11 +260,10 @@ impl Clients {
                     self.start_early(id, client);
                 }
             }
-            (Job::Sources { download, root, size, .. }, _) => {
-                let fits = |record: &SourceRecord| {
-                    record.root == *root && size.is_none_or(|size| size == record.size) && own != Some(&record.addr)
-                };
-                let addrs: Vec<_> = hit.hits.into_iter().filter(fits).map(|record| record.addr).collect();
+            (Job::Sources { download, root, .. }, _) => {
+                let fits = |record: &SourceRecord| record.root == *root && own != Some(&record.addr);
+                let addrs: Vec<_> =
+                    hit.hits.into_iter().filter(fits).map(|record| (record.addr, record.size)).collect();
                 if !addrs.is_empty() {
                     self.orders.push_back(ForDownloads::Sources(*download, addrs));
                 }
@@ -355,7 +354,7 @@ impl Clients {
         let reach = Reach { ttl: get.ttl, budget: get.budget };
         let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
         let Some(order) = self.order(id, client, root, size, name, true) else { return };
-        let job = Job::Sources { download: order.id, root, size: Some(size), reach };
+        let job = Job::Sources { download: order.id, root, reach };
         self.orders.push_back(ForDownloads::Start(order));
         if let Some(task) = self.tasks.get_mut(&id) {
             (task.job, task.client) = (job, None);
@@ -379,6 +378,8 @@ impl Clients {
                 sources.push(record.addr.clone());
             }
         }
+        let other_size = |record: &&SourceRecord| record.root == root && record.size != size;
+        let others = hits.iter().filter(other_size).map(|record| (record.addr.clone(), record.size)).collect();
         let destination = match &get.out {
             Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
             None => Destination::Share { name: name.clone() },
@@ -395,6 +396,8 @@ impl Clients {
             verify: get.verify,
             destination,
             sources,
+            others,
+            tried: Vec::new(),
             only: get.from.is_some(),
             widen: get.from.is_none() && search.kind != QueryKind::Root,
             searching,

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::desk::{Desk, Owner};
 use super::disk::{Destination, DiskFailure, PartState};
 use super::{ClientId, ConnId, DialId, Digests, DiskWork, DownloadId, PayloadId, Verify};
-use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX};
+use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, SOURCES_KNOWN_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::time::Time;
@@ -36,12 +36,30 @@ pub(super) struct Order {
     pub(super) verify: Verify,
     pub(super) destination: Destination,
     pub(super) sources: Vec<HostPort>,
+    /// Sources that tell another size for the same root: only one size can be true, and nobody knows which before the proof.
+    pub(super) others: Vec<(HostPort, u64)>,
+    /// Sizes that were tried before this one.
+    pub(super) tried: Vec<u64>,
     /// Whether no other source may be used.
     pub(super) only: bool,
     /// Whether there may be sources that the search could not find: it was by name, and they have another.
     pub(super) widen: bool,
     /// Whether the search still runs and may bring more sources.
     pub(super) searching: bool,
+}
+
+impl Order {
+    /// Keeps the sources that tell another size for later; answers those that tell ours.
+    fn keep_others(&mut self, sources: Vec<(HostPort, u64)>) -> Vec<HostPort> {
+        let (ours, others): (Vec<_>, Vec<_>) = sources.into_iter().partition(|(_, size)| *size == self.size);
+        for other in others {
+            let new = !self.tried.contains(&other.1) && !self.others.contains(&other);
+            if new && self.others.len() < SOURCES_KNOWN_MAX {
+                self.others.push(other);
+            }
+        }
+        ours.into_iter().map(|(addr, _)| addr).collect()
+    }
 }
 
 /// See the module's words.
@@ -108,8 +126,11 @@ impl Downloads {
     /// Takes the download out if it is over, and tells how it ended.
     fn sweep(&mut self, desk: &mut Desk, id: DownloadId) {
         let Some(outcome) = self.running.get_mut(&id).and_then(Transfer::take_outcome) else { return };
-        if let Some(transfer) = self.running.remove(&id) {
+        if let Some(mut transfer) = self.running.remove(&id) {
             self.bytes_received += transfer.bytes_received();
+            if let Some(order) = transfer.with_other_size(desk, &outcome) {
+                return self.line.push_front(order);
+            }
             self.finished += u64::from(outcome.ok);
             desk.done(transfer.order.client, outcome);
         }
@@ -117,11 +138,15 @@ impl Downloads {
 
     // ---- sources -------------------------------------------------------------------------------------------------
 
-    pub(super) fn add_sources(&mut self, desk: &mut Desk, id: DownloadId, sources: Vec<HostPort>) {
+    pub(super) fn add_sources(&mut self, desk: &mut Desk, id: DownloadId, sources: Vec<(HostPort, u64)>) {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
+            let sources = order.keep_others(sources);
             order.sources.extend(sources);
         } else {
-            self.with(desk, id, |transfer, desk| transfer.add_sources(desk, sources));
+            self.with(desk, id, |transfer, desk| {
+                let sources = transfer.order.keep_others(sources);
+                transfer.add_sources(desk, sources);
+            });
         }
     }
 

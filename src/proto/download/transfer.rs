@@ -24,6 +24,9 @@ use crate::wire::ids::Cv;
 /// Progress readings that the rate is taken over: 4 seconds.
 const RATE_WINDOW: usize = 8;
 
+/// Sizes that are tried for one root, beside the first.
+const SIZES_MAX: usize = 8;
+
 /// How far a download is.
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -241,6 +244,23 @@ impl Transfer {
             sources: Some(self.reports()),
             ..base
         });
+    }
+
+    /// If it ended because nobody has the root in this size: the order for the size that most others tell.
+    pub(super) fn with_other_size(&mut self, desk: &mut Desk, outcome: &Outcome) -> Option<Order> {
+        let unproven = outcome.exit == Exit::Integrity.code() || outcome.exit == Exit::NotFound.code();
+        let others = std::mem::take(&mut self.order.others);
+        let tellers = |size: u64| others.iter().filter(|(_, told)| *told == size).count();
+        let size = others.iter().map(|(_, size)| *size).max_by_key(|size| (tellers(*size), *size))?;
+        if !unproven || self.bytes > 0 || self.order.tried.len() >= SIZES_MAX {
+            return None;
+        }
+        let message = format!("not even a piece of {} bytes is right; trying {size}, as others tell", self.order.size);
+        self.tell(desk, ClientEvent::Note { message });
+        let (chosen, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, told)| *told == size);
+        let sources = chosen.into_iter().map(|(addr, _)| addr).collect();
+        let tried = [self.order.tried.as_slice(), &[self.order.size]].concat();
+        Some(Order { size, sources, others, tried, widen: false, searching: false, ..self.order.clone() })
     }
 
     /// Closes all connections; what the sources were is kept for the report.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::harness::{Manner, World, addr, report};
-use crate::config::{NO_SOURCE_MAX, PIECE_BYTES};
+use crate::config::{DOWNLOADS_MAX, NO_SOURCE_MAX, PIECE_BYTES};
+use crate::proto::command::Get;
 use crate::proto::disk::DiskWork;
 use crate::proto::event::SourceState;
-use crate::proto::{ClientEvent, Input, Verify};
+use crate::proto::{ClientEvent, ClientId, Command, Event, Input, Verify};
 use crate::wire::HostPort;
 
 const MIB: u64 = PIECE_BYTES;
@@ -452,6 +453,43 @@ fn one_seed_makes_one_run() {
         (format!("{:?}", world.events), format!("{:?}", world.disk))
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn those_who_lie_about_the_size_do_not_hide_the_content() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, FAST).source(Manner::Lies, FAST).source(Manner::Lies, FAST);
+    for liar in [1, 2] {
+        world.supers[0].1.hits[liar].size = 2 * MIB + 5;
+    }
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    assert_eq!(outcome.bytes, Some(3 * MIB));
+    assert_published(&mut world);
+}
+
+#[test]
+fn few_downloads_run_at_once_and_the_others_follow_in_line() {
+    let mut world = World::new(1, 0);
+    world.source(Manner::Honest, FAST);
+    let what = world.content.root.to_string();
+    for n in 0..12 {
+        let out = Some(format!("/out/{n}").into());
+        let get = Get { what: what.clone(), from: None, out, verify: Verify::Both, ttl: None, budget: None };
+        world.input(Input::Command { client: ClientId(n), command: Command::Get(get) });
+    }
+    let opened = |world: &World| {
+        let opens = |work: &&DiskWork| matches!(work, DiskWork::OpenPart { .. });
+        world.disk.iter().filter(opens).count()
+    };
+    let done = |world: &World| {
+        let done = |event: &&(_, Event)| matches!(&event.1, Event::Client { event: ClientEvent::Done(outcome), .. } if outcome.ok);
+        world.events.iter().filter(done).count()
+    };
+    world.run_until(|world| opened(world) >= DOWNLOADS_MAX);
+    assert_eq!((opened(&world), done(&world)), (DOWNLOADS_MAX, 0));
+    world.run_until(|world| done(world) == 12);
+    assert_eq!(opened(&world), 12);
 }
 
 /// Sources of every manner come and go; one is honest and stays. Whatever happens, the right bytes are published.

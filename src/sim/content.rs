@@ -1,0 +1,152 @@
+//! The contents of all files of a run: bytes made from a seed, and their digests by the real hashes, each computed once.
+
+use std::collections::BTreeMap;
+
+use blake3::hazmat::HasherExt;
+use md5::{Digest, Md5 as Md5Hasher};
+
+use super::random::Random;
+use crate::config::PIECE_BYTES;
+use crate::proto::{Digests, Entropy, HashPlan, Verify, pieces_of};
+use crate::wire::ids::{Cv, Md5, Root};
+
+/// A content of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContentId(usize);
+
+/// A range of a content: what travels and is stored instead of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Extent {
+    pub(super) content: ContentId,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+}
+
+struct Content {
+    bytes: Vec<u8>,
+    root: Root,
+}
+
+/// All contents of a run.
+#[derive(Default)]
+pub struct Contents {
+    list: Vec<Content>,
+    by_root: BTreeMap<Root, ContentId>,
+    md5s: BTreeMap<Extent, Md5>,
+    /// By extent and the offset at which it is hashed; none: as a content of its own.
+    blake3s: BTreeMap<(Extent, Option<u64>), [u8; 32]>,
+}
+
+impl Contents {
+    /// A new content of that many bytes.
+    pub fn make(&mut self, size: usize, random: &mut Random) -> ContentId {
+        let mut bytes = vec![0; size];
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&random.next_u64().to_le_bytes()[..part.len()]);
+        }
+        self.add(bytes)
+    }
+
+    /// The same content with one bit of each of these bytes wrong: what a lying source serves in its place.
+    pub fn falsify(&mut self, content: ContentId, at: &[usize]) -> ContentId {
+        let mut bytes = self.list[content.0].bytes.clone();
+        at.iter().for_each(|&at| bytes[at] ^= 1);
+        self.add(bytes)
+    }
+
+    fn add(&mut self, bytes: Vec<u8>) -> ContentId {
+        let root = Root(*blake3::hash(&bytes).as_bytes());
+        let content = ContentId(self.list.len());
+        self.by_root.insert(root, content);
+        self.list.push(Content { bytes, root });
+        content
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn root(&self, content: ContentId) -> Root {
+        self.list[content.0].root
+    }
+
+    pub(super) fn find(&self, root: Root) -> Option<ContentId> {
+        self.by_root.get(&root).copied()
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn size(&self, content: ContentId) -> u64 {
+        self.list[content.0].bytes.len() as u64
+    }
+
+    pub(super) fn bytes(&self, extent: Extent) -> &[u8] {
+        let start = usize::try_from(extent.offset).expect("within a content");
+        &self.list[extent.content.0].bytes[start..start + extent.length as usize]
+    }
+
+    pub(super) fn md5(&mut self, extent: Extent) -> Md5 {
+        if let Some(md5) = self.md5s.get(&extent) {
+            return *md5;
+        }
+        let md5 = Md5(Md5Hasher::digest(self.bytes(extent)).into());
+        self.md5s.insert(extent, md5);
+        md5
+    }
+
+    fn blake3(&mut self, extent: Extent, at: Option<u64>) -> [u8; 32] {
+        if let Some(value) = self.blake3s.get(&(extent, at)) {
+            return *value;
+        }
+        let bytes = self.bytes(extent);
+        let value = match at {
+            None => *blake3::hash(bytes).as_bytes(),
+            Some(at) => blake3::Hasher::new().set_input_offset(at).update(bytes).finalize_non_root(),
+        };
+        self.blake3s.insert((extent, at), value);
+        value
+    }
+
+    pub(super) fn digests(&mut self, extent: Extent, plan: HashPlan, verify: Verify) -> Digests {
+        let at = match plan {
+            HashPlan::Content => None,
+            HashPlan::Piece { offset } => Some(offset),
+        };
+        let (md5, blake3) = match verify {
+            Verify::Both => (true, true),
+            Verify::Blake3 => (false, true),
+            Verify::Md5 => (true, false),
+        };
+        Digests { md5: md5.then(|| self.md5(extent)), blake3: blake3.then(|| self.blake3(extent, at)) }
+    }
+
+    /// The extent of a piece.
+    pub(super) fn piece(&self, content: ContentId, piece: u32) -> Extent {
+        let offset = u64::from(piece) * PIECE_BYTES;
+        let length = (self.size(content) - offset).min(PIECE_BYTES);
+        Extent { content, offset, length: u32::try_from(length).expect("at most a piece") }
+    }
+
+    /// The manifest: none for a content of one piece at most.
+    pub(super) fn manifest(&mut self, content: ContentId) -> Vec<Cv> {
+        let pieces = u32::try_from(pieces_of(self.size(content))).expect("few pieces");
+        if pieces < 2 {
+            return Vec::new();
+        }
+        let extents: Vec<Extent> = (0..pieces).map(|piece| self.piece(content, piece)).collect();
+        extents.into_iter().map(|extent| Cv(self.blake3(extent, Some(extent.offset)))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::manifest::root_of;
+
+    #[test]
+    fn a_manifest_merges_to_its_root() {
+        let mut contents = Contents::default();
+        let size = 2 * PIECE_BYTES + 5;
+        let content = contents.make(usize::try_from(size).unwrap(), &mut Random::new(1));
+        let cvs = contents.manifest(content);
+        assert_eq!(root_of(&cvs, size), Some(contents.root(content)));
+    }
+}

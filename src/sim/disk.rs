@@ -1,0 +1,246 @@
+//! The disk of one simulated node: a share, part files and published files, as extents of contents. What is on it outlives a
+//! crash of its node; what is open does not.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::content::{ContentId, Contents, Extent};
+use crate::config::MANIFEST_PAGE_CVS;
+use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, PartState, ServeFailure};
+use crate::proto::{ConnId, DiskDone, DiskWork, DownloadId, PayloadId, pieces_of};
+use crate::wire::ids::{Cv, Md5, Root};
+use crate::wire::{FileRecord, SharePath};
+
+/// The folder of a share on a simulated disk.
+const SHARE: &str = "share";
+
+#[derive(Debug)]
+struct Part {
+    root: Root,
+    size: u64,
+    manifest: Option<Vec<Cv>>,
+    pieces: BTreeMap<u32, Extent>,
+}
+
+/// The disk of one node.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    /// Everything under a final name, the share included.
+    files: BTreeMap<PathBuf, ContentId>,
+    parts: BTreeMap<PathBuf, Part>,
+    /// What is served in place of a root.
+    lies: BTreeMap<Root, ContentId>,
+    open: BTreeMap<DownloadId, PathBuf>,
+    prepared: BTreeMap<(ConnId, u32), ContentId>,
+    payloads: BTreeMap<PayloadId, Extent>,
+    next_payload: u64,
+    /// Pieces written, over all lives.
+    pub(super) pieces_written: u64,
+}
+
+impl Disk {
+    /// The node's process is gone, and with it whatever was open.
+    pub(super) fn crash(&mut self) {
+        self.open.clear();
+        self.prepared.clear();
+        self.payloads.clear();
+    }
+
+    pub(super) fn put(&mut self, path: &SharePath, content: ContentId) {
+        self.files.insert(Path::new(SHARE).join(path.as_str()), content);
+    }
+
+    pub(super) fn take(&mut self, path: &SharePath) -> bool {
+        self.files.remove(&Path::new(SHARE).join(path.as_str())).is_some()
+    }
+
+    pub(super) fn lie(&mut self, root: Root, content: ContentId) {
+        self.lies.insert(root, content);
+    }
+
+    pub(super) fn file(&self, path: &Path) -> Option<ContentId> {
+        self.files.get(path).copied()
+    }
+
+    /// Records of the whole share.
+    pub(super) fn share(&self, contents: &Contents) -> Vec<FileRecord> {
+        let shared = self.files.iter().filter_map(|(path, content)| {
+            let path = SharePath::new(path.strip_prefix(SHARE).ok()?.to_str()?)?;
+            Some(record(path, *content, contents))
+        });
+        shared.collect()
+    }
+
+    /// Keeps a received payload until it is written or dropped.
+    pub(super) fn receive(&mut self, extent: Extent) -> PayloadId {
+        self.next_payload += 1;
+        let payload = PayloadId(self.next_payload);
+        self.payloads.insert(payload, extent);
+        payload
+    }
+
+    pub(super) fn payloads(&self) -> usize {
+        self.payloads.len()
+    }
+
+    /// The content that was opened for a chunk; it stays open until the connection is forgotten.
+    pub(super) fn prepared(&mut self, conn: ConnId, req: u32) -> Option<ContentId> {
+        self.prepared.remove(&(conn, req))
+    }
+
+    /// Does what is asked; what there is to answer, in order.
+    pub(super) fn work(&mut self, work: DiskWork, contents: &mut Contents) -> Vec<DiskDone> {
+        match work {
+            DiskWork::PrepareChunk { conn, req, root, offset, length } => {
+                let result = self.prepare(conn, req, (root, offset, length), contents);
+                vec![DiskDone::ChunkReady { conn, req, result }]
+            }
+            DiskWork::ReadManifest { conn, req, root, first } => {
+                let result = self.manifest(root, first, contents);
+                vec![DiskDone::ManifestReady { conn, req, first, result }]
+            }
+            DiskWork::ForgetConn { conn } => {
+                self.prepared.retain(|(other, _), _| *other != conn);
+                Vec::new()
+            }
+            DiskWork::OpenPart { download, destination, root, size } => {
+                let result = self.open_part(download, &destination, (root, size), contents);
+                vec![DiskDone::PartOpened { download, result }]
+            }
+            DiskWork::StoreManifest { download, cvs } => {
+                if let Some(part) = self.part(download) {
+                    part.manifest = Some(cvs);
+                }
+                Vec::new()
+            }
+            DiskWork::WritePiece { download, piece, payload } => {
+                let extent = self.payloads.remove(&payload).expect("a payload is written or dropped once");
+                let part = self.part(download);
+                let result = part.map(|part| part.pieces.insert(piece, extent)).map(drop).ok_or_else(not_open);
+                self.pieces_written += 1;
+                vec![DiskDone::PieceWritten { download, piece, result }]
+            }
+            DiskWork::DropPayload { payload } => {
+                self.payloads.remove(&payload).expect("a payload is written or dropped once");
+                Vec::new()
+            }
+            DiskWork::Publish { download } => self.publish(download, contents),
+            DiskWork::Abandon { download } => {
+                self.open.remove(&download);
+                Vec::new()
+            }
+        }
+    }
+
+    fn part(&mut self, download: DownloadId) -> Option<&mut Part> {
+        self.open.get(&download).and_then(|path| self.parts.get_mut(path))
+    }
+
+    fn served(&self, root: Root, contents: &Contents) -> Option<ContentId> {
+        let honest = self.files.values().copied().find(|content| contents.root(*content) == root)?;
+        Some(self.lies.get(&root).copied().unwrap_or(honest))
+    }
+
+    fn prepare(
+        &mut self,
+        conn: ConnId,
+        req: u32,
+        (root, offset, length): (Root, u64, u32),
+        contents: &mut Contents,
+    ) -> Result<Md5, ServeFailure> {
+        let content = self.served(root, contents).ok_or(ServeFailure::NotFound)?;
+        let end = offset.checked_add(u64::from(length)).ok_or(ServeFailure::OutOfRange)?;
+        if end > contents.size(content) {
+            return Err(ServeFailure::OutOfRange);
+        }
+        self.prepared.insert((conn, req), content);
+        Ok(contents.md5(Extent { content, offset, length }))
+    }
+
+    /// A liar lies about the pieces, not about the manifest: it would be dropped before it sent any.
+    fn manifest(&self, root: Root, first: u32, contents: &mut Contents) -> Result<(u64, Vec<u8>), ServeFailure> {
+        self.served(root, contents).ok_or(ServeFailure::NotFound)?;
+        let content = contents.find(root).ok_or(ServeFailure::NotFound)?;
+        let size = contents.size(content);
+        if u64::from(first) > pieces_of(size) {
+            return Err(ServeFailure::OutOfRange);
+        }
+        let cvs = contents.manifest(content);
+        let page = cvs.iter().skip(first as usize).take(MANIFEST_PAGE_CVS);
+        Ok((size, page.flat_map(|cv| cv.0).collect()))
+    }
+
+    fn open_part(
+        &mut self,
+        download: DownloadId,
+        destination: &Destination,
+        (root, size): (Root, u64),
+        contents: &mut Contents,
+    ) -> Result<PartState, DiskFailure> {
+        let path = match destination {
+            Destination::Share { name } => Path::new(SHARE).join(name),
+            Destination::Path { path, .. } => path.clone(),
+        };
+        if let Some(there) = self.file(&path) {
+            return if contents.root(there) == root {
+                Ok(PartState::AlreadyThere { path })
+            } else {
+                Err(failure(DiskFailureKind::Taken, &path))
+            };
+        }
+        if self.open.values().any(|other| *other == path) {
+            return Err(failure(DiskFailureKind::Locked, &path));
+        }
+        self.open.insert(download, path.clone());
+        let part = match self.parts.remove(&path) {
+            Some(part) if part.root == root => part,
+            Some(_) | None => Part { root, size, manifest: None, pieces: BTreeMap::new() },
+        };
+        let manifest = part.manifest.clone();
+        let verified = part.pieces.iter().filter(|(piece, extent)| {
+            let cv = manifest.as_ref().and_then(|cvs| cvs.get(**piece as usize));
+            let plan = crate::proto::HashPlan::Piece { offset: u64::from(**piece) * crate::config::PIECE_BYTES };
+            let found = contents.digests(**extent, plan, crate::proto::Verify::Blake3).blake3;
+            cv.is_some_and(|cv| found == Some(cv.0))
+        });
+        let verified = verified.map(|(piece, _)| *piece).collect();
+        self.parts.insert(path.clone(), part);
+        Ok(PartState::Open { path, manifest, verified })
+    }
+
+    fn publish(&mut self, download: DownloadId, contents: &Contents) -> Vec<DiskDone> {
+        let Some(path) = self.open.remove(&download) else {
+            return vec![DiskDone::Published { download, result: Err(not_open()) }];
+        };
+        let part = self.parts.remove(&path).expect("an open part is there");
+        let mut hasher = blake3::Hasher::new();
+        let mut size = 0;
+        for (index, (piece, extent)) in (0..).zip(&part.pieces) {
+            assert_eq!(index, *piece, "nothing is published with a piece missing");
+            hasher.update(contents.bytes(*extent));
+            size += u64::from(extent.length);
+        }
+        assert_eq!(size, part.size, "nothing is published at another size");
+        assert_eq!(*hasher.finalize().as_bytes(), part.root.0, "nothing is published that is not byte-exact");
+        let content = contents.find(part.root).expect("the bytes that hash to it are a content");
+        self.files.insert(path.clone(), content);
+        let mut done = vec![DiskDone::Published { download, result: Ok(path.clone()) }];
+        let shared = path.strip_prefix(SHARE).ok().and_then(Path::to_str).and_then(SharePath::new);
+        if let Some(path) = shared {
+            done.push(DiskDone::Share { added: vec![record(path, content, contents)], removed: Vec::new() });
+        }
+        done
+    }
+}
+
+pub(super) fn record(path: SharePath, content: ContentId, contents: &Contents) -> FileRecord {
+    FileRecord { path, size: contents.size(content), root: contents.root(content) }
+}
+
+fn failure(kind: DiskFailureKind, path: &Path) -> DiskFailure {
+    DiskFailure { kind, message: path.display().to_string() }
+}
+
+fn not_open() -> DiskFailure {
+    DiskFailure { kind: DiskFailureKind::Io, message: "the part file is not open".into() }
+}

@@ -1,0 +1,134 @@
+//! What may happen to a datagram on its way: each fault is a decorator that a run puts before the network, in any number.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::random::Random;
+
+/// A datagram under way between two nodes.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    /// Who sent it.
+    pub from: usize,
+    /// Who is to get it.
+    pub to: usize,
+    /// How long it will take.
+    pub delay: Duration,
+    /// What arrives.
+    pub bytes: Vec<u8>,
+}
+
+/// Something that befalls datagrams.
+pub trait Fault {
+    /// One word, under which it is counted.
+    fn name(&self) -> &'static str;
+    /// Passes a datagram on, as it was or otherwise; says whether it did something to it.
+    fn pass(&mut self, flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool;
+}
+
+/// Loses so many of a thousand.
+#[derive(Clone, Copy, Debug)]
+pub struct Lose(pub u32);
+
+/// Delivers so many of a thousand twice, the second one up to 50 ms later.
+#[derive(Clone, Copy, Debug)]
+pub struct Double(pub u32);
+
+/// Holds so many of a thousand back for up to this time, so that later ones overtake them.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldBack(pub u32, pub Duration);
+
+/// Damages so many of a thousand in their header or cuts them short. Anything else the checksum of UDP turns into a loss.
+#[derive(Clone, Copy, Debug)]
+pub struct Damage(pub u32);
+
+/// Lets nothing through between these nodes, in this direction.
+#[derive(Clone, Debug, Default)]
+pub struct Sever(pub BTreeSet<(usize, usize)>);
+
+impl Sever {
+    /// Parts the first `n` nodes from all others, in both directions.
+    #[must_use]
+    pub fn halves(left: &BTreeSet<usize>, nodes: usize) -> Sever {
+        let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
+        Sever(pairs.filter(|(from, to)| left.contains(from) != left.contains(to)).collect())
+    }
+}
+
+impl Fault for Lose {
+    fn name(&self) -> &'static str {
+        "lose"
+    }
+
+    fn pass(&mut self, flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool {
+        let fires = random.chance(self.0);
+        if !fires {
+            out.push(flight);
+        }
+        fires
+    }
+}
+
+impl Fault for Double {
+    fn name(&self) -> &'static str {
+        "double"
+    }
+
+    fn pass(&mut self, flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool {
+        let fires = random.chance(self.0);
+        if fires {
+            let later = flight.delay + random.time(Duration::ZERO, Duration::from_millis(50));
+            out.push(Flight { delay: later, ..flight.clone() });
+        }
+        out.push(flight);
+        fires
+    }
+}
+
+impl Fault for HoldBack {
+    fn name(&self) -> &'static str {
+        "hold_back"
+    }
+
+    fn pass(&mut self, flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool {
+        let fires = random.chance(self.0);
+        let delay = if fires { flight.delay + random.time(Duration::ZERO, self.1) } else { flight.delay };
+        out.push(Flight { delay, ..flight });
+        fires
+    }
+}
+
+impl Fault for Damage {
+    fn name(&self) -> &'static str {
+        "damage"
+    }
+
+    fn pass(&mut self, mut flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool {
+        let fires = random.chance(self.0) && !flight.bytes.is_empty();
+        if fires {
+            if random.chance(500) {
+                let length = random.index(flight.bytes.len());
+                flight.bytes.truncate(length);
+            } else {
+                let header = crate::wire::link::HEADER_BYTES.min(flight.bytes.len());
+                flight.bytes[random.index(header)] ^= 1 << random.below(8);
+            }
+        }
+        out.push(flight);
+        fires
+    }
+}
+
+impl Fault for Sever {
+    fn name(&self) -> &'static str {
+        "sever"
+    }
+
+    fn pass(&mut self, flight: Flight, _: &mut Random, out: &mut Vec<Flight>) -> bool {
+        let fires = self.0.contains(&(flight.from, flight.to));
+        if !fires {
+            out.push(flight);
+        }
+        fires
+    }
+}

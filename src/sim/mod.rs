@@ -1,0 +1,29 @@
+//! The simulated network: the production machines in virtual time, on virtual sockets and disks, with faults from a seed.
+//!
+//! Whatever a machine says goes through the production wire: encode, fault, decode. Nothing here is a model of a machine, and
+//! nothing reads a clock, draws a number of its own or prints: a run is its seed, and the same seed is the same run
+//! ([`World::trace`] proves it).
+//!
+//! - [`World`]: virtual time, one heap of what is to happen ordered by (time, sequence), the nodes, what they ask for;
+//! - [`Random`]: one stream of numbers for each consumer;
+//! - [`fault`]: decorators that lose, double, hold back, damage or sever datagrams;
+//! - [`Contents`]: what the files of the run hold;
+//! - [`oracle`]: what must hold, whatever happened;
+//! - [`topology`]: who is whose neighbour.
+//!
+//! What it does not do yet: windows and backlogs of connections, torn writes, pauses and clock jumps.
+
+pub mod content;
+mod disk;
+pub mod fault;
+pub mod node;
+pub mod oracle;
+mod random;
+mod tcp;
+pub mod topology;
+mod world;
+
+pub use content::{ContentId, Contents};
+pub use node::Machine;
+pub use random::Random;
+pub use world::{Asked, Counts, World};

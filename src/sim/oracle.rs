@@ -1,0 +1,136 @@
+//! What must hold of every query, whatever happened to the network meanwhile.
+//!
+//! The oracle looks into the indexes of all super peers when a query begins and when it is over. A record that is there both
+//! times, at a super peer at which nothing changed in between, was registered throughout: an answer that calls itself
+//! complete must have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::world::World;
+use crate::error::Exit;
+use crate::proto::search::{Scan, Step};
+use crate::proto::{ClientEvent, ClientId, Command};
+use crate::wire::{Cut, HostPort, Root, Search};
+
+/// One registered file of one source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Match {
+    /// Path in the source's share.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Identity.
+    pub root: Root,
+    /// Where the source serves chunks.
+    pub source: HostPort,
+}
+
+/// A query under watch.
+#[derive(Debug)]
+pub struct Watch {
+    /// The command's client.
+    pub client: ClientId,
+    search: Search,
+    own: HostPort,
+    supers: BTreeSet<usize>,
+    /// What fitted at the beginning, and the churn of its super peer then.
+    before: BTreeMap<usize, (u64, BTreeSet<Match>)>,
+}
+
+/// What a query delivered, found to be right.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Hits delivered, each once.
+    pub hits: BTreeSet<Match>,
+    /// What was registered throughout and is missing; only ever so if the answer says that it is not complete.
+    pub missing: BTreeSet<Match>,
+    /// Whether the answer says that it is complete.
+    pub complete: bool,
+    /// What it says was cut.
+    pub cut: Cut,
+    /// Super peers that it says searched.
+    pub reached: u32,
+}
+
+impl Watch {
+    /// Has a weak peer ask, and looks at what is registered in its part of the network.
+    ///
+    /// # Panics
+    /// If the peer has no session.
+    pub fn ask(world: &mut World, weak: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Watch {
+        let home = *world.homes(weak).first().expect("the asker has a session");
+        let own = HostPort::from(world.addr(weak));
+        let supers = world.component(home);
+        let look = |node: usize| (node, (world.churn(node), registered(world, node, search, &own)));
+        let before = supers.iter().map(|&node| look(node)).collect();
+        let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget });
+        Watch { client, search: search.clone(), own, supers, before }
+    }
+
+    /// Judges the answer at the moment at which it is over. Nothing if the session was lost over it.
+    ///
+    /// # Panics
+    /// If something does not hold.
+    #[must_use]
+    pub fn judge(&self, world: &World) -> Option<Verdict> {
+        let asked = world.asked(self.client);
+        let outcome = asked.outcome().expect("a query is judged when it is over");
+        let complete = outcome.complete.unwrap_or(false);
+        if outcome.exit != Exit::Ok.code() && outcome.exit != Exit::NotFound.code() {
+            assert!(!complete, "what failed is not complete: {outcome:?}");
+            return None;
+        }
+        let (cut, reached) = (outcome.cut.unwrap_or_default(), outcome.reached.unwrap_or(0));
+        let mut hits = BTreeSet::new();
+        for (_, event) in &asked.events {
+            if let ClientEvent::Hit { name: _, path, size, root, source } = event {
+                let hit = Match { path: path.clone(), size: *size, root: *root, source: source.clone() };
+                assert!(hits.insert(hit.clone()), "{hit:?} was delivered twice");
+            }
+        }
+        assert_eq!(outcome.hits, Some(u32::try_from(hits.len()).unwrap_or(u32::MAX)), "hits are counted as delivered");
+        assert_eq!(complete, cut.is_none(), "complete is that nothing was cut: {cut:?}");
+
+        let (mut throughout, mut ever, mut calm) = (BTreeSet::new(), BTreeSet::new(), true);
+        for (&node, (churn, before)) in &self.before {
+            let after = registered(world, node, &self.search, &self.own);
+            ever.extend(before.iter().chain(&after).cloned());
+            if world.churn(node) == *churn {
+                throughout.extend(before.intersection(&after).cloned());
+            } else {
+                calm = false;
+            }
+        }
+        let missing: BTreeSet<Match> = throughout.difference(&hits).cloned().collect();
+        assert!(!complete || missing.is_empty(), "complete, and yet {missing:?} are missing");
+        if calm {
+            let strange: Vec<&Match> = hits.difference(&ever).collect();
+            assert!(strange.is_empty(), "{strange:?} are registered nowhere");
+            let all = u32::try_from(self.supers.len()).unwrap_or(u32::MAX);
+            assert!(!complete || reached == all, "complete, and reached {reached} of {all}");
+            assert!(reached <= all, "reached {reached} of {all}: nobody searches twice");
+        }
+        Some(Verdict { hits, missing, complete, cut, reached })
+    }
+}
+
+/// What is registered at a super peer and fits, but for the asker's own.
+fn registered(world: &World, node: usize, search: &Search, own: &HostPort) -> BTreeSet<Match> {
+    let Some(machine) = world.super_peer(node) else { return BTreeSet::new() };
+    let unlimited = Search { limit: None, ..search.clone() };
+    let mut scan = Scan::new(machine.index(), &unlimited, None).expect("a good pattern");
+    let mut hits = Vec::new();
+    loop {
+        match scan.step(machine.index(), usize::MAX, &mut hits) {
+            Step::More => {}
+            Step::End { capped } => {
+                assert!(!capped, "the oracle sees everything; ask for less");
+                break;
+            }
+        }
+    }
+    let matches = hits.into_iter().filter(|hit| hit.addr != *own);
+    matches
+        .map(|hit| Match { path: hit.path.as_str().to_owned(), size: hit.size, root: hit.root, source: hit.addr })
+        .collect()
+}

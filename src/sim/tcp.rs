@@ -1,0 +1,151 @@
+//! Virtual connections: bytes that keep their order, are split anywhere, and may stop coming; frames are cut from them by
+//! the production decoder, with the cap that the receiving machine set.
+
+use std::collections::VecDeque;
+
+use super::content::Extent;
+use crate::config::FRAME_BYTES_HELLO;
+use crate::proto::{ConnId, HashPlan, Verify};
+use crate::time::Time;
+use crate::wire::{Message, WireError, frame};
+
+/// What travels on a connection.
+#[derive(Clone, Debug)]
+pub(super) enum Segment {
+    Bytes(Vec<u8>),
+    /// The raw bytes behind a CHUNK.
+    Payload(Extent),
+    /// The sender has closed.
+    End,
+    /// The sender is gone.
+    Reset,
+}
+
+/// What the receiver waits for behind a CHUNK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    Frames,
+    /// A CHUNK was handed up; the machine has not said ReceivePayload.
+    Chunk,
+    Payload {
+        req: u32,
+        length: u32,
+        plan: HashPlan,
+        verify: Verify,
+    },
+    /// A frame was malformed: nothing more is read.
+    Nothing,
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) node: usize,
+    pub(super) conn: ConnId,
+    /// Whether the machine has not been told Closed and has not asked for it.
+    pub(super) open: bool,
+    /// Whether the machine knows of the connection: a dialler is told later than an acceptor.
+    pub(super) told: bool,
+    pub(super) cap: usize,
+    pub(super) reading: Reading,
+    /// When the last segment sent to this end arrives: none may overtake it.
+    pub(super) arrival: Time,
+    bytes: Vec<u8>,
+    waiting: VecDeque<Segment>,
+}
+
+/// A connection: the dialler's end and the acceptor's.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) ends: [End; 2],
+    /// Half-open: whatever is sent is lost, and nobody is told.
+    pub(super) silent: bool,
+    /// Tells this link from others that had the slot before.
+    pub(super) serial: u64,
+}
+
+/// What an end has for its machine.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    Message(Message),
+    Malformed(WireError),
+    Payload { req: u32, extent: Extent, plan: HashPlan, verify: Verify },
+    End,
+    Reset,
+}
+
+impl End {
+    pub(super) fn new(node: usize, conn: ConnId) -> End {
+        End {
+            node,
+            conn,
+            open: true,
+            told: true,
+            cap: FRAME_BYTES_HELLO,
+            reading: Reading::Frames,
+            arrival: Time::ZERO,
+            bytes: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn receive(&mut self, segment: Segment) {
+        self.waiting.push_back(segment);
+    }
+
+    /// The next thing for the machine, if it is whole and the machine wants it.
+    pub(super) fn next(&mut self) -> Option<Arrived> {
+        loop {
+            if !self.open || !self.told {
+                return None;
+            }
+            match self.reading {
+                Reading::Frames => {
+                    if let Some(arrived) = self.frame() {
+                        return Some(arrived);
+                    }
+                }
+                Reading::Payload { req, length, plan, verify } => {
+                    if let Some(Segment::Payload(extent)) = self.waiting.front().cloned() {
+                        self.waiting.pop_front();
+                        assert_eq!(extent.length, length, "a payload is as long as its CHUNK says");
+                        self.reading = Reading::Frames;
+                        return Some(Arrived::Payload { req, extent, plan, verify });
+                    }
+                }
+                Reading::Chunk | Reading::Nothing => {}
+            }
+            match (self.waiting.front(), self.reading) {
+                (Some(Segment::End), _) => return Some(Arrived::End),
+                (Some(Segment::Reset), _) => return Some(Arrived::Reset),
+                (Some(Segment::Bytes(_)), Reading::Frames) => {
+                    let Some(Segment::Bytes(bytes)) = self.waiting.pop_front() else { return None };
+                    self.bytes.extend_from_slice(&bytes);
+                }
+                (Some(Segment::Payload(_)), Reading::Frames) => {
+                    // A payload nobody wants: what a decoder would make of raw bytes.
+                    self.reading = Reading::Nothing;
+                    return Some(Arrived::Malformed(WireError::Malformed("raw bytes in place of a frame".into())));
+                }
+                (Some(Segment::Bytes(_) | Segment::Payload(_)), _) | (None, _) => return None,
+            }
+        }
+    }
+
+    fn frame(&mut self) -> Option<Arrived> {
+        match frame::decode(&self.bytes, self.cap) {
+            Ok(None) => None,
+            Ok(Some((message, used))) => {
+                self.bytes.drain(..used);
+                if matches!(message, Message::Chunk(_)) {
+                    self.reading = Reading::Chunk;
+                }
+                Some(Arrived::Message(message))
+            }
+            Err(error) => {
+                self.reading = Reading::Nothing;
+                Some(Arrived::Malformed(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,747 @@
+//! The world: what happens when, and what comes of it.
+//!
+//! - building: `new`, `add_super`, `add_weak`, `add`, `share`, `set_faults`;
+//! - running: `step`, `run_for`, `run_until`;
+//! - the hand of fate: `crash`, `start`, `cut_connections`, `silence`;
+//! - clients: `ask`, `asked`;
+//! - looking: getters.
+
+mod conns;
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::content::{ContentId, Contents, Extent};
+use super::disk;
+use super::fault::{Fault, Flight};
+use super::node::{Machine, Node};
+use super::random::Random;
+use super::tcp::{Link, Segment};
+use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SUPER_PORT};
+use crate::proto::event::Outcome;
+use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
+use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::{ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, Entropy, Event, Input, Output};
+use crate::time::Time;
+use crate::wire::link::Packer;
+use crate::wire::{HostPort, NodeId, SharePath};
+
+/// From asking for more work to getting it: a turn of the driver.
+const TURN: Duration = Duration::from_micros(5);
+/// Lines of the trace that are kept for a failure.
+const TRACE_LINES_MAX: usize = 2000;
+
+/// What will happen.
+#[derive(Debug)]
+pub(super) enum Happening {
+    Wake {
+        node: usize,
+    },
+    Datagram {
+        to: usize,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Dial {
+        node: usize,
+        life: u64,
+        dial: DialId,
+        to: HostPort,
+    },
+    /// A connection attempt that nobody answers has had its time.
+    DialFailed {
+        node: usize,
+        life: u64,
+        dial: DialId,
+        why: &'static str,
+    },
+    Accepted {
+        dialer: usize,
+        life: u64,
+        dial: DialId,
+        link: usize,
+        serial: u64,
+    },
+    Segment {
+        link: usize,
+        serial: u64,
+        end: usize,
+        segment: Segment,
+    },
+    /// There may be more to read.
+    Pump {
+        link: usize,
+        serial: u64,
+        end: usize,
+    },
+    Sent {
+        node: usize,
+        life: u64,
+        conn: ConnId,
+        req: u32,
+    },
+    Closed {
+        node: usize,
+        life: u64,
+        conn: ConnId,
+    },
+    Hashed {
+        node: usize,
+        life: u64,
+        conn: ConnId,
+        req: u32,
+        extent: Extent,
+        digests: crate::proto::Digests,
+    },
+    Disk {
+        node: usize,
+        life: u64,
+        done: DiskDone,
+    },
+}
+
+struct Queued {
+    key: (Time, u64),
+    what: Happening,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Queued) -> bool {
+        self.key == other.key
+    }
+}
+impl Eq for Queued {}
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Queued) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Queued {
+    /// The earliest is the greatest, because the heap gives the greatest first.
+    fn cmp(&self, other: &Queued) -> std::cmp::Ordering {
+        other.key.cmp(&self.key)
+    }
+}
+
+/// What a run exercised; a run that did nothing must fail.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Things that happened.
+    pub steps: u64,
+    /// Messages that arrived on connections.
+    pub messages: u64,
+    /// Datagrams that were sent.
+    pub datagrams: u64,
+    /// Bytes of them.
+    pub datagram_bytes: u64,
+    /// Chunks that arrived.
+    pub payloads: u64,
+    /// Connections that were accepted.
+    pub connections: u64,
+    /// Nodes that crashed.
+    pub crashes: u64,
+    /// Faults that struck, by name.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+/// A command of a client and what came of it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// At which node.
+    pub node: usize,
+    /// When it was asked.
+    pub at: Time,
+    /// Everything that was answered, with the time.
+    pub events: Vec<(Time, ClientEvent)>,
+}
+
+impl Asked {
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match self.events.last() {
+            Some((_, ClientEvent::Done(outcome))) => Some(outcome),
+            Some(_) | None => None,
+        }
+    }
+
+    /// How long it took, if it is over.
+    #[must_use]
+    pub fn took(&self) -> Option<Duration> {
+        self.outcome().and(self.events.last()).map(|(at, _)| at.since(self.at))
+    }
+}
+
+/// A simulated network.
+pub struct World {
+    pub(super) now: Time,
+    pub(super) sequence: u64,
+    heap: BinaryHeap<Queued>,
+    pub(super) nodes: Vec<Node>,
+    by_ip: BTreeMap<IpAddr, usize>,
+    pub(super) links: Vec<Option<Link>>,
+    pub(super) links_free: Vec<usize>,
+    contents: Contents,
+    faults: Vec<Box<dyn Fault>>,
+    /// The time a datagram or segment takes: from, to.
+    latency: (Duration, Duration),
+    /// Bytes a second that a node sends of payloads.
+    pub(super) bandwidth: u64,
+    root: Random,
+    pub(super) net: Random,
+    weather: Random,
+    disks: Random,
+    clients: BTreeMap<ClientId, Asked>,
+    events: Vec<(Time, usize, Event)>,
+    pub(super) counts: Counts,
+    trace: u64,
+    lines: Option<VecDeque<String>>,
+}
+
+impl World {
+    /// An empty network.
+    #[must_use]
+    pub fn new(seed: u64) -> World {
+        let root = Random::new(seed);
+        World {
+            // Not zero, so that nothing takes "no time" for "at the start".
+            now: Time::from_micros(1_000_000),
+            sequence: 0,
+            heap: BinaryHeap::new(),
+            nodes: Vec::new(),
+            by_ip: BTreeMap::new(),
+            links: Vec::new(),
+            links_free: Vec::new(),
+            contents: Contents::default(),
+            faults: Vec::new(),
+            latency: (Duration::from_micros(100), Duration::from_micros(600)),
+            bandwidth: 100 << 20,
+            net: root.child("net", 0),
+            weather: root.child("weather", 0),
+            disks: root.child("disks", 0),
+            root,
+            clients: BTreeMap::new(),
+            events: Vec::new(),
+            counts: Counts::default(),
+            trace: 0,
+            lines: None,
+        }
+    }
+
+    // ---- building ----------------------------------------------------------------------------------------------------
+
+    /// A node that runs what `make` makes for each of its lives. It is not started.
+    pub fn add(&mut self, port: u16, make: impl Fn(u64) -> Machine + 'static) -> usize {
+        let number = self.nodes.len();
+        let node = Node::new(number, port, Box::new(make));
+        self.by_ip.insert(node.addr.ip(), number);
+        self.nodes.push(node);
+        number
+    }
+
+    /// Super peers that are neighbours as `edges` say, numbered from the first free node on and started.
+    pub fn add_supers(&mut self, n: usize, edges: &[(usize, usize)]) -> std::ops::Range<usize> {
+        let first = self.nodes.len();
+        let mut neighbors = vec![Vec::new(); n];
+        for &(a, b) in edges {
+            neighbors[a].push(b);
+            neighbors[b].push(a);
+        }
+        // Addresses follow from numbers, so that everybody's are known before anybody is made.
+        let addr_of = |at: usize| Node::new(first + at, SUPER_PORT, Box::new(|_| unreachable!())).addr;
+        for (at, neighbors) in neighbors.into_iter().enumerate() {
+            let neighbor_numbers = neighbors.iter().map(|at| first + at).collect();
+            let neighbors: Vec<SocketAddr> = neighbors.into_iter().map(addr_of).collect();
+            let number = first + at;
+            let root = self.root.clone();
+            let peers = neighbor_numbers;
+            let node = self.add(SUPER_PORT, move |life| {
+                let mut random = root.child("super", number as u64 ^ (life << 32));
+                let mut config = SuperPeerConfig::new(node_id(number), random.next_u64());
+                config.neighbors = neighbors.clone();
+                Machine::Super(Box::new(SuperPeer::new(config, Box::new(random))))
+            });
+            self.nodes[node].neighbors = peers;
+        }
+        (first..first + n).for_each(|node| self.start(node));
+        first..first + n
+    }
+
+    /// A weak peer that knows these super peers, in that order, and shares. It is not started.
+    pub fn add_weak(&mut self, supers: &[usize]) -> usize {
+        let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
+        let (number, root) = (self.nodes.len(), self.root.clone());
+        self.add(CHUNK_PORT, move |life| {
+            let mut random = root.child("weak", number as u64 ^ (life << 32));
+            let config = WeakPeerConfig {
+                node: node_id(number),
+                boot: random.next_u64(),
+                supers: supers.clone(),
+                offer: Some(Offer { port: CHUNK_PORT, host: None }),
+                connect_timeout: CONNECT_TIMEOUT,
+                agent: "sim".into(),
+            };
+            Machine::Weak(Box::new(WeakPeer::new(config, Box::new(random))))
+        })
+    }
+
+    /// A content of that many bytes, made from the seed.
+    pub fn content(&mut self, size: usize) -> ContentId {
+        let mut random = self.root.child("content", self.sequence ^ (size as u64) << 32);
+        self.sequence += 1;
+        self.contents.make(size, &mut random)
+    }
+
+    /// Puts a file into the share of a node; if it runs, it hears of it.
+    ///
+    /// # Panics
+    /// If the path is none.
+    pub fn share(&mut self, node: usize, path: &str, content: ContentId) {
+        let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
+        self.nodes[node].disk.put(&path, content);
+        let added = vec![disk::record(path, content, &self.contents)];
+        self.disk_says(node, DiskDone::Share { added, removed: Vec::new() });
+    }
+
+    /// Takes a file out of the share of a node; says whether it was there.
+    ///
+    /// # Panics
+    /// If the path is none.
+    pub fn unshare(&mut self, node: usize, path: &str) -> bool {
+        let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
+        let there = self.nodes[node].disk.take(&path);
+        if there {
+            self.disk_says(node, DiskDone::Share { added: Vec::new(), removed: vec![path] });
+        }
+        there
+    }
+
+    /// From now on the node serves wrong bytes for a content: one bit wrong in each of these bytes, with the MD5 of the wrong ones.
+    pub fn lie(&mut self, node: usize, content: ContentId, at: &[usize]) {
+        let wrong = self.contents.falsify(content, at);
+        let root = self.contents.root(content);
+        self.nodes[node].disk.lie(root, wrong);
+    }
+
+    /// What befalls datagrams from now on, in this order.
+    pub fn set_faults(&mut self, faults: Vec<Box<dyn Fault>>) {
+        self.faults = faults;
+    }
+
+    /// How long anything takes on its way.
+    pub fn set_latency(&mut self, least: Duration, most: Duration) {
+        self.latency = (least, most);
+    }
+
+    /// Keeps the last lines of the trace, for a failure.
+    pub fn keep_trace(&mut self) {
+        self.lines = Some(VecDeque::new());
+    }
+
+    // ---- looking -----------------------------------------------------------------------------------------------------
+
+    /// Virtual time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How many nodes there are, running or not.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The node's address, where it listens.
+    #[must_use]
+    pub fn addr(&self, node: usize) -> SocketAddr {
+        self.nodes[node].addr
+    }
+
+    /// The node's machine, if it runs and is a super peer.
+    #[must_use]
+    pub fn super_peer(&self, node: usize) -> Option<&SuperPeer> {
+        match &self.nodes[node].machine {
+            Some(Machine::Super(machine)) => Some(machine),
+            Some(Machine::Weak(_) | Machine::Other(_)) | None => None,
+        }
+    }
+
+    /// The super peers that can be reached from this one over configured links, itself included.
+    #[must_use]
+    pub fn component(&self, super_peer: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::from([super_peer]);
+        let mut edge = vec![super_peer];
+        while let Some(node) = edge.pop() {
+            edge.extend(self.nodes[node].neighbors.iter().copied().filter(|other| reached.insert(*other)));
+        }
+        reached
+    }
+
+    /// The super peers to which a weak peer has a connection.
+    #[must_use]
+    pub fn homes(&self, weak: usize) -> Vec<usize> {
+        let links = self.nodes[weak].conns.values().filter_map(|(link, end)| {
+            let other = &self.links[*link].as_ref()?.ends[1 - end];
+            self.super_peer(other.node).map(|_| other.node)
+        });
+        links.collect()
+    }
+
+    /// Whether the process of the node is there.
+    #[must_use]
+    pub fn is_running(&self, node: usize) -> bool {
+        self.nodes[node].machine.is_some()
+    }
+
+    /// Rises whenever something may have changed what is registered at the super peer.
+    #[must_use]
+    pub fn churn(&self, node: usize) -> u64 {
+        self.nodes[node].churn
+    }
+
+    /// What was exercised.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// All contents.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// What lies at this path on the disk of a node, under its final name.
+    #[must_use]
+    pub fn file(&self, node: usize, path: &Path) -> Option<ContentId> {
+        self.nodes[node].disk.file(path)
+    }
+
+    /// Pieces that the disk of a node was told to write, over all lives.
+    #[must_use]
+    pub fn pieces_written(&self, node: usize) -> u64 {
+        self.nodes[node].disk.pieces_written
+    }
+
+    /// Received payloads that were neither written nor dropped.
+    #[must_use]
+    pub fn payloads_held(&self, node: usize) -> usize {
+        self.nodes[node].disk.payloads()
+    }
+
+    /// Connections of a node.
+    #[must_use]
+    pub fn connections(&self, node: usize) -> usize {
+        self.nodes[node].conns.len()
+    }
+
+    /// Events that were for no client, with their time and node.
+    #[must_use]
+    pub fn events(&self) -> &[(Time, usize, Event)] {
+        &self.events
+    }
+
+    /// A value that depends on everything that happened: two runs of one seed have the same.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    /// The last things that happened, if they were kept.
+    pub fn trace_lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().flatten().map(String::as_str)
+    }
+
+    // ---- clients -----------------------------------------------------------------------------------------------------
+
+    /// A client of a node asks for something.
+    pub fn ask(&mut self, node: usize, command: Command) -> ClientId {
+        let client = ClientId(self.clients.len() as u64 + 1);
+        self.clients.insert(client, Asked { node, at: self.now, events: Vec::new() });
+        self.turn(node, Input::Command { client, command });
+        client
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn asked(&self, client: ClientId) -> &Asked {
+        &self.clients[&client]
+    }
+
+    /// Runs until the command is over, for at most this long; says whether it is.
+    pub fn finish(&mut self, client: ClientId, within: Duration) -> bool {
+        self.run_until(within, |world| world.asked(client).outcome().is_some())
+    }
+
+    // ---- running -----------------------------------------------------------------------------------------------------
+
+    /// The next thing happens. False if nothing ever will.
+    pub fn step(&mut self) -> bool {
+        let Some(Queued { key: (at, sequence), what }) = self.heap.pop() else { return false };
+        assert!(at >= self.now, "time never runs backwards");
+        self.now = at;
+        self.counts.steps += 1;
+        self.note(sequence, &what);
+        self.happen(what);
+        true
+    }
+
+    /// Runs for a virtual time.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run_until(time, |_| false);
+        self.now = end;
+    }
+
+    /// Runs until something holds, for at most a virtual time; says whether it holds.
+    pub fn run_until(&mut self, within: Duration, mut holds: impl FnMut(&World) -> bool) -> bool {
+        let end = self.now + within;
+        while !holds(self) {
+            if self.heap.peek().is_none_or(|next| next.key.0 > end) {
+                return false;
+            }
+            self.step();
+        }
+        true
+    }
+
+    /// Starts a node, for the first time or again.
+    ///
+    /// # Panics
+    /// If it runs.
+    pub fn start(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        assert!(node.machine.is_none(), "a node is started once");
+        node.machine = Some((node.make)(node.life));
+        node.life += 1;
+        node.churn += 1;
+        node.wake_at = None;
+        let added = node.disk.share(&self.contents);
+        self.wake(number);
+        if !added.is_empty() {
+            self.disk_says(number, DiskDone::Share { added, removed: Vec::new() });
+        }
+    }
+
+    /// The process of a node is killed: its connections are reset, its disk stays.
+    pub fn crash(&mut self, number: usize) {
+        self.counts.crashes += 1;
+        let conns: Vec<(usize, usize)> = self.nodes[number].conns.values().copied().collect();
+        for (link, end) in conns {
+            self.transmit(link, end, Segment::Reset);
+            self.shut(link, end);
+        }
+        let node = &mut self.nodes[number];
+        node.machine = None;
+        node.churn += 1;
+        node.disk.crash();
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Wake { node } => {
+                // An earlier one may have come in between, and this one is then for nothing.
+                if self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
+                    self.nodes[node].wake_at = None;
+                    let now = self.now;
+                    let Some(machine) = &mut self.nodes[node].machine else { return };
+                    if machine.timeout().is_some_and(|at| at <= now) {
+                        machine.role().handle_timeout(now);
+                    }
+                    self.drain(node);
+                }
+            }
+            Happening::Datagram { to, from, bytes } => self.turn(to, Input::Datagram { from, bytes: &bytes }),
+            Happening::Dial { node, life, dial, to } => self.on_dial(node, life, dial, &to),
+            Happening::DialFailed { node, life, dial, why } => {
+                self.turn_of(node, life, Input::DialFailed { dial, why: why.to_owned() });
+            }
+            Happening::Accepted { dialer, life, dial, link, serial } => {
+                if self.is_link(link, serial) {
+                    self.on_accepted(dialer, life, dial, link);
+                }
+            }
+            Happening::Segment { link, serial, end, segment } => {
+                if self.is_link(link, serial) {
+                    self.on_segment(link, end, segment);
+                }
+            }
+            Happening::Pump { link, serial, end } => {
+                if self.is_link(link, serial) {
+                    self.pump(link, end);
+                }
+            }
+            Happening::Sent { node, life, conn, req } => {
+                self.turn_of(node, life, Input::PayloadSent { conn, req });
+            }
+            Happening::Closed { node, life, conn } => {
+                let why = crate::proto::CloseReason::Asked;
+                self.turn_of(node, life, Input::Closed { conn, why });
+            }
+            Happening::Hashed { node, life, conn, req, extent, digests } => {
+                if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
+                    let payload = self.nodes[node].disk.receive(extent);
+                    self.turn(node, Input::PayloadReceived { conn, req, payload, digests });
+                }
+            }
+            Happening::Disk { node, life, done } => self.turn_of(node, life, Input::Disk(done)),
+        }
+    }
+
+    /// An input for that life of a node alone.
+    pub(super) fn turn_of(&mut self, node: usize, life: u64, input: Input<'_>) {
+        if self.nodes[node].life == life {
+            self.turn(node, input);
+        }
+    }
+
+    /// One input, and everything that the machine wants done after it.
+    pub(super) fn turn(&mut self, number: usize, input: Input<'_>) {
+        let now = self.now;
+        let node = &mut self.nodes[number];
+        let Some(machine) = &mut node.machine else { return };
+        if matches!(&input, Input::Closed { .. })
+            || matches!(&input, Input::Message { message, .. } if matches!(message.kind(), "REGISTER" | "UPDATE"))
+        {
+            node.churn += 1;
+        }
+        machine.role().handle_input(now, input);
+        self.drain(number);
+    }
+
+    fn drain(&mut self, node: usize) {
+        let mut packers = Vec::new();
+        while let Some(output) = self.nodes[node].machine.as_mut().and_then(|machine| machine.role().poll_output()) {
+            self.on_output(node, output, &mut packers);
+        }
+        for (to, mut packer) in packers {
+            if let Some(bytes) = packer.finish() {
+                self.send_datagram(node, to, bytes);
+            }
+        }
+        self.wake(node);
+    }
+
+    /// Sees to it that the node is woken when it wants to be.
+    fn wake(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        let Some(at) = node.machine.as_ref().and_then(Machine::timeout) else { return };
+        let at = at.max(self.now + TURN);
+        if node.wake_at.is_none_or(|earliest| at < earliest) {
+            node.wake_at = Some(at);
+            self.schedule(at, Happening::Wake { node: number });
+        }
+    }
+
+    pub(super) fn schedule(&mut self, at: Time, what: Happening) {
+        self.sequence += 1;
+        self.heap.push(Queued { key: (at, self.sequence), what });
+    }
+
+    fn on_output(&mut self, node: usize, output: Output, packers: &mut Vec<(SocketAddr, Packer)>) {
+        match output {
+            Output::Dial { dial, to } => {
+                let (life, after) = (self.nodes[node].life, self.delay());
+                self.schedule(self.now + after, Happening::Dial { node, life, dial, to });
+            }
+            Output::Send { conn, message } => self.send(node, conn, &message),
+            Output::SendTo { to, boot, message } => {
+                let at = packers.iter().position(|(other, packer)| *other == to && packer.boot() == boot);
+                let at = at.unwrap_or_else(|| {
+                    packers.push((to, Packer::new(boot)));
+                    packers.len() - 1
+                });
+                if let Some(full) = packers[at].1.push(&message) {
+                    self.send_datagram(node, to, full);
+                }
+            }
+            Output::SendPayload { conn, req, offset, length } => self.send_payload(node, conn, req, (offset, length)),
+            Output::ReceivePayload { conn, req, length, plan, verify } => {
+                self.receive_payload(node, conn, super::tcp::Reading::Payload { req, length, plan, verify });
+            }
+            Output::FrameCap { conn, bytes } => self.set_cap(node, conn, bytes),
+            Output::Close { conn } => self.close(node, conn),
+            Output::Disk(work) => self.on_disk(node, work),
+            Output::Event(Event::Client { client, event }) => {
+                let now = self.now;
+                let asked = self.clients.get_mut(&client).expect("only who asked is answered");
+                assert!(asked.outcome().is_none(), "nothing follows a done");
+                asked.events.push((now, event));
+            }
+            Output::Event(event) => {
+                if matches!(event, Event::Fatal(_)) {
+                    self.crash(node);
+                }
+                self.events.push((self.now, node, event));
+            }
+        }
+    }
+
+    fn on_disk(&mut self, node: usize, work: DiskWork) {
+        for done in self.nodes[node].disk.work(work, &mut self.contents) {
+            self.disk_says(node, done);
+        }
+    }
+
+    /// The disk of a node answers, in the order in which it was asked.
+    fn disk_says(&mut self, number: usize, done: DiskDone) {
+        if self.nodes[number].machine.is_none() {
+            return;
+        }
+        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(3));
+        let node = &mut self.nodes[number];
+        node.disk_at = node.disk_at.max(self.now + after);
+        let (at, life) = (node.disk_at, node.life);
+        self.schedule(at, Happening::Disk { node: number, life, done });
+    }
+
+    fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
+        self.counts.datagrams += 1;
+        self.counts.datagram_bytes += bytes.len() as u64;
+        let Some(&node) = self.by_ip.get(&to.ip()) else { return };
+        let mut flights = vec![Flight { from, to: node, delay: self.delay(), bytes }];
+        for fault in &mut self.faults {
+            let mut after = Vec::new();
+            for flight in flights {
+                if fault.pass(flight, &mut self.weather, &mut after) {
+                    *self.counts.faults.entry(fault.name()).or_default() += 1;
+                }
+            }
+            flights = after;
+        }
+        let from = self.nodes[from].addr;
+        for Flight { to, delay, bytes, .. } in flights {
+            self.schedule(self.now + delay, Happening::Datagram { to, from, bytes });
+        }
+    }
+
+    pub(super) fn delay(&mut self) -> Duration {
+        self.net.time(self.latency.0, self.latency.1)
+    }
+
+    fn note(&mut self, sequence: u64, what: &Happening) {
+        let text = format!("{what:?}");
+        let mut state = self.trace ^ sequence.rotate_left(17) ^ self.now.as_micros();
+        for part in text.as_bytes().chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            state = (state ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+        self.trace = state;
+        if let Some(lines) = &mut self.lines {
+            if lines.len() == TRACE_LINES_MAX {
+                lines.pop_front();
+            }
+            lines.push_back(format!("{:>12} {text:.300}", self.now.as_micros()));
+        }
+    }
+}
+
+fn node_id(number: usize) -> NodeId {
+    let mut id = [0x5b; 16];
+    id[8..].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+    NodeId(id)
+}

@@ -1,0 +1,316 @@
+//! Searches in the simulated network: the production super and weak peers, in virtual time, with faults from a seed.
+
+mod sim_common;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sim_common::{MS, SEC, campaign};
+use sprat::proto::{Command, Entropy};
+use sprat::sim::fault::{Damage, Double, Fault, HoldBack, Lose, Sever};
+use sprat::sim::oracle::{Verdict, Watch};
+use sprat::sim::{Random, World, topology};
+use sprat::wire::{QueryKind, Search};
+
+fn search(pattern: &str) -> Search {
+    Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None }
+}
+
+/// Super peers with these links, each with one weak peer that shares `common N` and `file N`, N being its super peer's
+/// number. All sessions are up and every file is registered.
+fn network(seed: u64, n: usize, edges: &[(usize, usize)]) -> World {
+    let mut world = World::new(seed);
+    world.keep_trace();
+    world.add_supers(n, edges);
+    for node in 0..n {
+        let weak = world.add_weak(&[node]);
+        let content = world.content(10 + node);
+        world.share(weak, &format!("common {node}"), content);
+        world.share(weak, &format!("file{node}"), content);
+        world.start(weak);
+    }
+    let all = |world: &World| (0..n).all(|node| world.super_peer(node).is_some_and(|peer| peer.index().records() >= 2));
+    assert!(world.run_until(5 * SEC, all), "every peer registers");
+    world.run_for(SEC);
+    world
+}
+
+/// The weak peer of a super peer of [`network`].
+fn peer(world: &World, super_peer: usize) -> usize {
+    world.nodes() / 2 + super_peer
+}
+
+fn ask(world: &mut World, super_peer: usize, pattern: &str, ttl: u8) -> Verdict {
+    let weak = peer(world, super_peer);
+    let watch = Watch::ask(world, weak, &search(pattern), Some(ttl), None);
+    assert!(world.finish(watch.client, 3 * SEC), "a query ends within its budget");
+    watch.judge(world).expect("the session lasted")
+}
+
+#[test]
+fn in_a_line_of_three_the_far_end_is_two_hops_away() {
+    let mut world = network(1, 3, &topology::line(3));
+    let near = ask(&mut world, 0, "file2", 1);
+    assert!(near.hits.is_empty() && !near.complete && near.cut.ttl == 1 && near.reached == 2, "{near:?}");
+    let far = ask(&mut world, 0, "file2", 2);
+    assert!(far.hits.len() == 1 && far.complete && far.reached == 3, "{far:?}");
+}
+
+#[test]
+fn with_ttl_0_only_the_own_super_peer_searches() {
+    let mut world = network(1, 3, &topology::ring(3));
+    let verdict = ask(&mut world, 0, "common", 0);
+    assert!(verdict.reached == 1 && verdict.cut.ttl == 2 && verdict.hits.is_empty(), "{verdict:?}");
+}
+
+#[test]
+fn in_a_ring_of_five_each_answers_once() {
+    let mut world = network(2, 5, &topology::ring(5));
+    let verdict = ask(&mut world, 0, "common", 7);
+    assert!(verdict.complete && verdict.reached == 5, "{verdict:?}");
+    assert_eq!(verdict.hits.len(), 4, "all but the asker's own");
+}
+
+#[test]
+fn what_nobody_has_is_known_by_the_echo() {
+    let mut world = network(3, 5, &topology::ring(5));
+    let weak = peer(&world, 0);
+    let watch = Watch::ask(&mut world, weak, &search("nowhere"), None, None);
+    assert!(world.finish(watch.client, 3 * SEC));
+    let verdict = watch.judge(&world).unwrap();
+    assert!(verdict.complete && verdict.hits.is_empty() && verdict.reached == 5, "{verdict:?}");
+    assert!(world.asked(watch.client).took().unwrap() < 20 * MS, "by the echo, not by a timer");
+}
+
+#[test]
+fn a_dead_neighbour_is_told_within_the_budget() {
+    for dead_for in [Duration::ZERO, 10 * SEC] {
+        let mut world = network(4, 5, &topology::ring(5));
+        world.crash(2);
+        world.run_for(dead_for);
+        let verdict = ask(&mut world, 0, "common", 7);
+        assert!(!verdict.complete && verdict.reached == 4, "{verdict:?}");
+        // Known to be down it is not waited for; before that the budget ends it.
+        let cut = verdict.cut;
+        assert!(if dead_for.is_zero() { cut.budget + cut.loss > 0 } else { cut.down == 2 }, "{cut:?}");
+        assert_eq!(verdict.hits.len(), 3);
+    }
+}
+
+#[test]
+fn a_restarted_super_peer_is_searched_again() {
+    let mut world = network(5, 3, &topology::line(3));
+    world.crash(1);
+    world.run_for(SEC);
+    world.start(1);
+    let back =
+        |world: &World| world.super_peer(1).is_some_and(|peer| peer.links_up() == 2 && peer.index().records() == 2);
+    assert!(world.run_until(60 * SEC, back), "links and sessions come back");
+    let verdict = ask(&mut world, 0, "common", 7);
+    assert!(verdict.complete && verdict.hits.len() == 2, "{verdict:?}");
+}
+
+#[test]
+fn a_higher_ttl_reaches_round_a_long_way() {
+    // 0–1–2–3 and the short cut 0–3 that is slow: the copy over it comes second and has more hops left.
+    for seed in 0..50 {
+        let mut world = network(seed, 6, &[(0, 1), (1, 2), (2, 3), (0, 3), (3, 4), (4, 5)]);
+        world.set_faults(vec![Box::new(HoldBack(500, 40 * MS))]);
+        let verdict = ask(&mut world, 0, "common", 3);
+        // Where the long way was first, its end was cut there: the answer has all and does not call itself complete.
+        assert_eq!(verdict.hits.len(), 5, "seed {seed}: {verdict:?}");
+    }
+}
+
+#[test]
+fn weak_peers_fail_over_to_another_super_peer() {
+    let mut world = World::new(6);
+    world.add_supers(2, &topology::line(2));
+    let content = world.content(10);
+    let weak: Vec<usize> = (0..20).map(|_| world.add_weak(&[0, 1])).collect();
+    for &weak in &weak {
+        world.share(weak, &format!("of {weak}"), content);
+        world.start(weak);
+    }
+    world.run_for(2 * SEC);
+    assert_eq!(world.super_peer(0).unwrap().index().records(), 20);
+    world.crash(0);
+    let all = |world: &World| world.super_peer(1).unwrap().index().records() == 20;
+    assert!(world.run_until(10 * SEC, all), "all are found through the second within 10 s");
+}
+
+#[test]
+fn a_half_open_session_is_given_up_by_both_ends() {
+    let mut world = network(7, 1, &[]);
+    let weak = peer(&world, 0);
+    world.silence(weak);
+    let gone = |world: &World| world.super_peer(0).unwrap().index().records() == 0;
+    assert!(world.run_until(200 * SEC, |world| gone(world) || world.connections(weak) == 0));
+    let back = |world: &World| world.super_peer(0).unwrap().index().holders() == 1 && world.connections(weak) == 1;
+    assert!(world.run_until(300 * SEC, back), "one session is left");
+}
+
+/// One seed: a random network, random faults, searches from everywhere; then it heals.
+fn run(seed: u64) -> sim_common::Report {
+    let mut swarm = Random::new(seed).child("swarm", 0);
+    let n = 2 + swarm.index(6);
+    let more = swarm.index(5);
+    let edges = topology::random(n, more, &mut swarm);
+    let mut world = network(seed, n, &edges);
+    let mut report = sim_common::Report::default();
+    let result =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drive(&mut world, &mut swarm, n, &mut report)));
+    if let Err(why) = result {
+        sim_common::explain(&world, "sim_search", seed);
+        std::panic::resume_unwind(why);
+    }
+    report.end(&world);
+    report
+}
+
+fn weather(swarm: &mut Random, n: usize) -> Vec<Box<dyn Fault>> {
+    let mut faults: Vec<Box<dyn Fault>> = Vec::new();
+    if swarm.chance(700) {
+        faults.push(Box::new(Lose(10 + u32::try_from(swarm.below(300)).unwrap())));
+    }
+    if swarm.chance(400) {
+        faults.push(Box::new(Double(100)));
+    }
+    if swarm.chance(400) {
+        let longest = swarm.time(MS, 200 * MS);
+        faults.push(Box::new(HoldBack(200, longest)));
+    }
+    if swarm.chance(300) {
+        faults.push(Box::new(Damage(20)));
+    }
+    if swarm.chance(150) {
+        let left: BTreeSet<usize> = (0..n).filter(|_| swarm.chance(500)).collect();
+        faults.push(Box::new(Sever::halves(&left, n)));
+    }
+    faults
+}
+
+fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut sim_common::Report) {
+    world.set_faults(weather(swarm, n));
+    for _ in 0..1 + swarm.index(3) {
+        let fate = swarm.below(100);
+        let victim = swarm.index(n);
+        if fate < 15 && world.is_running(victim) {
+            world.crash(victim);
+        } else if fate < 30 && !world.is_running(victim) {
+            world.start(victim);
+        } else if fate < 40 {
+            world.cut_connections(n + victim);
+        }
+        let pause = swarm.time(Duration::ZERO, 3 * SEC);
+        world.run_for(pause);
+        let asks = 1 + swarm.index(3);
+        let watches: Vec<Watch> = (0..asks).filter_map(|_| start_query(world, swarm, n)).collect();
+        meddle(world, swarm, n);
+        for watch in watches {
+            assert!(world.finish(watch.client, 30 * SEC), "a query ends");
+            report.add(watch.judge(world).as_ref());
+        }
+    }
+    // Whoever shares less or more than at the beginning goes back to it.
+    for node in 0..n {
+        world.unshare(n + node, "common extra");
+    }
+    // Healed: in bounded time every query finds every match within its ttl.
+    world.set_faults(Vec::new());
+    for node in 0..n {
+        if !world.is_running(node) {
+            world.start(node);
+        }
+    }
+    let whole = |world: &World| (0..n).all(|node| world.super_peer(node).unwrap().index().records() == 2);
+    assert!(world.run_until(120 * SEC, whole), "every peer is registered again");
+    world.run_for(10 * SEC);
+    for node in 0..n {
+        let verdict = ask(world, node, "common", 7);
+        assert!(verdict.complete && verdict.hits.len() == n - 1, "healed, and yet {verdict:?}");
+        report.add(Some(&verdict));
+    }
+}
+
+/// Things that happen while queries are under way.
+fn meddle(world: &mut World, swarm: &mut Random, n: usize) {
+    for _ in 0..swarm.index(4) {
+        let pause = swarm.time(Duration::ZERO, 4 * MS);
+        world.run_for(pause);
+        let victim = swarm.index(n);
+        match swarm.below(100) {
+            0..25 => {
+                let content = world.content(5);
+                world.share(n + victim, "common extra", content);
+            }
+            25..50 => drop(world.unshare(n + victim, "common extra")),
+            50..60 => world.cut_connections(n + victim),
+            60..70 if world.is_running(victim) => world.crash(victim),
+            _ => {}
+        }
+    }
+}
+
+fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch> {
+    let weak = n + swarm.index(n);
+    let pattern = if swarm.chance(700) { "common".to_owned() } else { format!("file{}", swarm.index(n)) };
+    let ttl = u8::try_from(swarm.below(8)).unwrap();
+    let budget = 100 + u32::try_from(swarm.below(3000)).unwrap();
+    let home = world.homes(weak);
+    home.first().filter(|home| world.is_running(**home))?;
+    Some(Watch::ask(world, weak, &search(&pattern), Some(ttl), Some(budget)))
+}
+
+#[test]
+fn no_answer_calls_itself_complete_wrongly() {
+    let report = campaign("sim_search", "no_answer_calls_itself_complete_wrongly", 300, run);
+    report.require(&["lose", "double", "hold_back", "damage", "sever", "reset"]);
+    assert!(report.crashes > 10 && report.incomplete > 100 && report.complete > 1000, "{report:?}");
+}
+
+#[test]
+fn with_loss_alone_nearly_everything_is_found() {
+    let report = campaign("sim_search", "with_loss_alone_nearly_everything_is_found", 100, |seed| {
+        let mut swarm = Random::new(seed).child("loss", 0);
+        let n = 3 + swarm.index(5);
+        let edges = topology::random(n, 2, &mut swarm);
+        let mut world = network(seed, n, &edges);
+        world.set_faults(vec![Box::new(Lose(100 + u32::try_from(swarm.below(201)).unwrap()))]);
+        let mut report = sim_common::Report::default();
+        for node in 0..n {
+            let weak = peer(&world, node);
+            let watch = Watch::ask(&mut world, weak, &search("common"), None, Some(10_000));
+            assert!(world.finish(watch.client, 11 * SEC), "a query ends");
+            report.add(watch.judge(&world).as_ref());
+        }
+        report.end(&world);
+        report
+    });
+    report.require(&["lose"]);
+    // Keep-alives are lost too, so a link may be taken for down now and then; the answer then says so.
+    assert!(report.found * 100 >= (report.found + report.missing) * 97, "{report:?}");
+    assert!(report.complete * 100 >= (report.complete + report.incomplete) * 90, "{report:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let traces: Vec<u64> = [7, 7, 8].map(|seed| run(seed).trace).to_vec();
+    assert_eq!(traces[0], traces[1]);
+    assert_ne!(traces[0], traces[2]);
+}
+
+#[test]
+fn a_status_tells_of_the_super_peer() {
+    let mut world = network(9, 2, &topology::line(2));
+    let weak = peer(&world, 0);
+    let client = world.ask(weak, Command::Status);
+    assert!(world.finish(client, SEC));
+    assert!(world.asked(client).outcome().unwrap().ok);
+}
+
+#[test]
+fn every_consumer_has_its_own_numbers() {
+    let random = Random::new(1);
+    assert_ne!(random.child("net", 0).next_u64(), random.child("swarm", 0).next_u64());
+}
