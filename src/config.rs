@@ -175,9 +175,57 @@ pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Descriptors kept back for files, the watcher and the control socket.
 pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Connections refused per [`ACCEPT_RETRY`] while descriptors are short; the rest waits in the kernel.
+pub const REFUSALS_PER_RETRY: usize = 64;
 /// After EMFILE, when to try to accept again if nothing was closed meanwhile.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long a daemon that was asked to end waits for BYEs to be written.
 pub const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Longest line on a control socket, in bytes.
 pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
+/// How long a node whose work is done (a one-shot command) waits for its BYEs to be written.
+pub const DRAIN_DONE_MAX: Duration = Duration::from_millis(500);
+/// Events taken from the poll at once; a full batch puts the timers off, so that queued input goes first.
+pub const EVENTS_PER_TURN: usize = 1024;
+/// Full batches in a row after which due timers fire all the same.
+pub const TIMERS_PUT_OFF_TURNS_MAX: u32 = 32;
+/// The one buffer that every connection of a loop is read into, in bytes.
+pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
+/// A send queue longer than this, in bytes, is written before the turn ends; while it cannot be, nothing more is read from
+/// that connection, so that pipelined requests wait at their sender.
+pub const SEND_QUEUE_BYTES_EARLY: usize = 64 * 1024;
+/// Connections waiting in the kernel to be accepted, per listener.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Ports tried for a TCP and a UDP socket of the same number when any will do.
+pub const PORT_PAIR_TRIES: usize = 16;
+/// How long a closed connection is read on (and its bytes thrown away), so that our last words are not lost to a reset.
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
+/// How many bytes are read on at most.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
+/// Chunk buffers of 1 MiB in use at once, from the first byte until the piece is written; while they are, further chunks stay
+/// unread in their sockets.
+pub const CHUNK_BUFFERS_MAX: usize = 64;
+/// Empty chunk buffers of 1 MiB kept for the next chunks.
+pub const CHUNK_BUFFERS_KEPT: usize = 8;
+/// Empty frame buffers kept for the next frames.
+pub const FRAME_BUFFERS_KEPT: usize = 64;
+/// Longest frame buffer that is kept, in bytes.
+pub const FRAME_BUFFER_BYTES_KEPT: usize = 16 * 1024;
+/// Host names waiting for the resolver; one more fails its dial.
+pub const RESOLVES_WAITING_MAX: usize = 64;
+/// Addresses of one host name that are dialled, one after the other.
+pub const DIAL_ADDRESSES_MAX: usize = 8;
+/// Connections to the control socket at once; one more is closed.
+pub const CONTROL_CLIENTS_MAX: usize = 64;
+/// Commands that run at once on one control connection; one more ends at once with exit 2.
+pub const CONTROL_COMMANDS_MAX: usize = 64;
+/// Lines taken from control connections per turn, all together.
+pub const CONTROL_LINES_PER_TURN: usize = 64;
+/// Bytes queued towards one control connection; a reader that lets it fill up is closed.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Receive buffer asked for the UDP socket, in bytes: a burst of a turn's datagrams must fit.
+pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
+
+const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BYTES <= TURN_BYTES_PER_CONNECTION);
+const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);
+const _: () = assert!(SEND_QUEUE_BYTES_EARLY < SEND_QUEUE_BYTES_MAX);

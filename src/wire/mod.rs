@@ -7,6 +7,7 @@ pub mod frame;
 pub mod ids;
 pub mod link;
 pub mod message;
+pub mod name;
 pub mod record;
 
 use std::fmt;

@@ -1,0 +1,416 @@
+//! The commands and their options, as argh reads them. Declarations only: what argh cannot do is in `shim`.
+//!
+//! Every option that has a default is an `Option` (or a list) here, so that whoever resolves it knows whether it was given;
+//! the default stands in the help text and `tests/help.rs` compares that text with the constant.
+
+use std::path::PathBuf;
+
+use argh::{ArgsInfo, FromArgs};
+
+use super::units::{Size, Span};
+use crate::proto::Verify;
+use crate::wire::HostPort;
+
+/// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder; a super peer indexes the files of its
+/// weak peers and passes queries on to its neighbours; whoever asks gets verified pieces from several holders at once.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    help_triggers("-h", "--help"),
+    note = "`sprat COMMAND --help` tells the options of a command, `sprat --version` the version.",
+    note = "Every option may come from the environment: --max-size is SPRAT_MAX_SIZE. A flag wins; commas separate the \
+            values of a repeated one; a switch is on with 1 or true.",
+    error_code(0, "done"),
+    error_code(1, "internal or I/O error; another instance runs under that name"),
+    error_code(2, "usage: wrong flag, address or pattern; a name that fits several contents"),
+    error_code(3, "nothing found"),
+    error_code(4, "no answer in time"),
+    error_code(5, "cannot reach or was refused; an address to listen on is taken"),
+    error_code(6, "integrity: no source gave valid data"),
+    error_code(7, "login rejected"),
+    error_code(8, "partial: some of many"),
+    error_code(9, "local disk or permission"),
+    error_code(10, "the other side speaks another major version of the protocol"),
+    error_code(130, "interrupted")
+)]
+pub(crate) struct Top {
+    /// print the version and end
+    #[argh(switch, short = 'V')]
+    #[expect(dead_code, reason = "answered by the shim before argh; here for the help text")]
+    pub(crate) version: bool,
+
+    #[argh(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One of the commands.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand)]
+pub(crate) enum Command {
+    Demo(Demo),
+    Super(Super),
+    Peer(Peer),
+    Query(Query),
+    Get(Get),
+    List(List),
+    Status(Status),
+}
+
+/// Run a super peer: index the files of weak peers, answer their queries, pass queries on to neighbours.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "super",
+    help_triggers("-h", "--help"),
+    example = "{command_name} --listen 192.0.2.1:4777 --neighbor 192.0.2.2:4777"
+)]
+pub(crate) struct Super {
+    /// address of the TCP listener and of the UDP socket, port 0 for any; [::]:4777 also takes IPv6
+    /// [default: 0.0.0.0:4777]
+    #[argh(option, arg_name = "HOST:PORT")]
+    pub(crate) listen: Option<HostPort>,
+
+    /// another super peer to pass queries on to; it must name this one as well; may be repeated [default: none]
+    #[argh(option, arg_name = "HOST:PORT")]
+    pub(crate) neighbor: Vec<HostPort>,
+
+    /// hops a query may go unless it says otherwise, at most 64 [default: 7]
+    #[argh(option, arg_name = "N")]
+    pub(crate) ttl: Option<u8>,
+
+    /// time a query may take unless it says otherwise, at most 60s [default: 2s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) budget: Option<Span>,
+
+    /// how often a silent weak peer has to say that it is alive [default: 30s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) ping: Option<Span>,
+
+    /// name of this daemon: its state folder and its lock [default: super]
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// folder for its state [default: $STATE_DIRECTORY/NAME, else $XDG_STATE_HOME/sprat/NAME, else
+    /// ~/.local/state/sprat/NAME]
+    #[argh(option, arg_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// write one JSON object here as soon as it serves; removed when it ends [default: none]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+
+    /// log more: once debug, twice trace [default: info]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only [default: info]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: info]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Run a weak peer: share a folder, serve its files in verified pieces, search and download.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "peer",
+    help_triggers("-h", "--help"),
+    example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
+)]
+pub(crate) struct Peer {
+    /// a super peer; may be repeated: the first that answers is used, the others are for when it fails [required]
+    #[argh(option, long = "super", arg_name = "HOST:PORT")]
+    pub(crate) supers: Vec<HostPort>,
+
+    /// folder whose files are shared, and where downloads land [required]
+    #[argh(option, arg_name = "DIR")]
+    pub(crate) share: Option<PathBuf>,
+
+    /// address on which it serves pieces, port 0 for any; [::]:4778 also takes IPv6 [default: 0.0.0.0:4778]
+    #[argh(option, arg_name = "HOST:PORT")]
+    pub(crate) listen: Option<HostPort>,
+
+    /// host under which others dial it [default: the address of --listen, or, if that is 0.0.0.0 or [::], the
+    /// address that the super peer sees]
+    #[argh(option, arg_name = "HOST")]
+    pub(crate) advertise: Option<String>,
+
+    /// name of this daemon: its state folder, lock and socket [default: peer]
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// give up with exit 5 if no super peer answers within this time at the start [default: 10s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) connect_timeout: Option<Span>,
+
+    /// read commands from standard input even if it is no terminal [default: only on a terminal]
+    #[argh(switch)]
+    pub(crate) prompt: bool,
+
+    /// path of the Unix socket for one-shot commands [default: $RUNTIME_DIRECTORY/NAME.sock, else
+    /// $XDG_RUNTIME_DIR/sprat/NAME.sock, else NAME.sock in the state folder]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// folder for its state: node id, digests of unchanged files, history [default: $STATE_DIRECTORY/NAME, else
+    /// $XDG_STATE_HOME/sprat/NAME, else ~/.local/state/sprat/NAME]
+    #[argh(option, arg_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// write one JSON object here as soon as it serves; removed when it ends [default: none]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+
+    /// log more: once debug, twice trace [default: info]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only, show no progress [default: info]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: info]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Search the network: by words, by a pattern with `*?[`, or by a root in 64 hex digits.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "query",
+    help_triggers("-h", "--help"),
+    example = "{command_name} '*.flac' --min-size 10M --super 192.0.2.1:4777"
+)]
+pub(crate) struct Query {
+    /// what to look for; a pattern that begins with a dash goes behind `--`
+    #[argh(positional, arg_name = "PATTERN")]
+    pub(crate) pattern: String,
+
+    /// only files whose name is exactly PATTERN [default: off]
+    #[argh(switch)]
+    pub(crate) exact: bool,
+
+    /// hops allowed [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N")]
+    pub(crate) ttl: Option<u8>,
+
+    /// time allowed, at most 60s [default: the super peer's own setting, 2s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) budget: Option<Span>,
+
+    /// most hits wanted, at most 1000 [default: 1000]
+    #[argh(option, arg_name = "N")]
+    pub(crate) limit: Option<u32>,
+
+    /// smallest size that counts, such as 10M, 4GiB or 500kB [default: none]
+    #[argh(option, arg_name = "SIZE")]
+    pub(crate) min_size: Option<Size>,
+
+    /// largest size that counts [default: none]
+    #[argh(option, arg_name = "SIZE")]
+    pub(crate) max_size: Option<Size>,
+
+    /// ask this super peer as a short-lived peer; may be repeated [default: the peer behind --control is asked]
+    #[argh(option, long = "super", arg_name = "HOST:PORT")]
+    pub(crate) supers: Vec<HostPort>,
+
+    /// ask the peer that serves this Unix socket [default: the socket of the peer called --name]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// name of the local peer to ask [default: peer]
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// give up with exit 5 if no --super answers within this time [default: 10s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) connect_timeout: Option<Span>,
+
+    /// print one JSON object a line, the last one `done` [default: off]
+    #[argh(switch)]
+    pub(crate) json: bool,
+
+    /// log more: once debug, twice trace [default: warn]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only [default: warn]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: warn]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Download a file from all who hold it, each piece verified. The same command again resumes what was begun.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "get",
+    help_triggers("-h", "--help"),
+    example = "{command_name} blue-train.flac -o ~/music/ --super 192.0.2.1:4777"
+)]
+pub(crate) struct Get {
+    /// a name, or a root in 64 hex digits
+    #[argh(positional, arg_name = "NAME|ROOT")]
+    pub(crate) what: String,
+
+    /// where to put it: a new file, or a folder that exists [default: the share of the peer that is asked; the current
+    /// folder with --super]
+    #[argh(option, short = 'o', arg_name = "PATH")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// only from this peer [default: from all]
+    #[argh(option, arg_name = "HOST:PORT")]
+    pub(crate) from: Option<HostPort>,
+
+    /// which digests of a piece must fit: both, blake3 or md5; md5 alone proves no identity [default: both]
+    #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
+    pub(crate) verify: Option<Verify>,
+
+    /// hops allowed for the search [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N")]
+    pub(crate) ttl: Option<u8>,
+
+    /// time allowed for the search, at most 60s [default: the super peer's own setting, 2s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) budget: Option<Span>,
+
+    /// ask this super peer as a short-lived peer; may be repeated [default: the peer behind --control is asked]
+    #[argh(option, long = "super", arg_name = "HOST:PORT")]
+    pub(crate) supers: Vec<HostPort>,
+
+    /// have the peer that serves this Unix socket download [default: the socket of the peer called --name]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// name of the local peer to ask [default: peer]
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// give up with exit 5 if no --super answers within this time [default: 10s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) connect_timeout: Option<Span>,
+
+    /// print one JSON object a line, the last one `done` [default: off]
+    #[argh(switch)]
+    pub(crate) json: bool,
+
+    /// log more: once debug, twice trace [default: warn]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only, show no progress [default: warn]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: warn]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// List all files that are registered at the super peer, with their sizes and how many peers hold them.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "list",
+    help_triggers("-h", "--help"),
+    example = "{command_name} --super 192.0.2.1:4777 --json"
+)]
+pub(crate) struct List {
+    /// ask this super peer as a short-lived peer; may be repeated [default: the peer behind --control is asked]
+    #[argh(option, long = "super", arg_name = "HOST:PORT")]
+    pub(crate) supers: Vec<HostPort>,
+
+    /// ask the peer that serves this Unix socket [default: the socket of the peer called --name]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// name of the local peer to ask [default: peer]
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// give up with exit 5 if no --super answers within this time [default: 10s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) connect_timeout: Option<Span>,
+
+    /// print one JSON object a line, the last one `done` [default: off]
+    #[argh(switch)]
+    pub(crate) json: bool,
+
+    /// log more: once debug, twice trace [default: warn]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only [default: warn]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: warn]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Tell how a peer and its super peer are: sessions, files, queries, what was dropped and why.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"), example = "{command_name} --super 192.0.2.1:4777")]
+pub(crate) struct Status {
+    /// ask this super peer as a short-lived peer; may be repeated [default: the peer behind --control is asked]
+    #[argh(option, long = "super", arg_name = "HOST:PORT")]
+    pub(crate) supers: Vec<HostPort>,
+
+    /// ask the peer that serves this Unix socket [default: the socket of the peer called --name]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// name of the local peer to ask [default: peer]
+    #[argh(option, arg_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// give up with exit 5 if no --super answers within this time [default: 10s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) connect_timeout: Option<Span>,
+
+    /// print one JSON object a line, the last one `done` [default: off]
+    #[argh(switch)]
+    pub(crate) json: bool,
+
+    /// log more: once debug, twice trace [default: warn]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only [default: warn]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: warn]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Show all of it on this machine: four super peers in a ring, peers that share a file, a search across two hops, and a
+/// download from four sources of which one is killed and one lies. Needs no network, no root and no fixed ports.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
+pub(crate) struct Demo {
+    /// share a copy of this file instead of one made at random [default: 256 MiB at random]
+    #[argh(option, arg_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// keep the network up until Ctrl-C, and print commands to try on it [default: off]
+    #[argh(switch)]
+    pub(crate) stay: bool,
+}
+
+fn verify(text: &str) -> Result<Verify, String> {
+    match text {
+        "both" => Ok(Verify::Both),
+        "blake3" => Ok(Verify::Blake3),
+        "md5" => Ok(Verify::Md5),
+        _ => Err("write both, blake3 or md5".into()),
+    }
+}

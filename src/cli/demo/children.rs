@@ -1,0 +1,280 @@
+//! The processes of the demo: real `sprat`s with folders and an environment of their own, ended by their pid whatever
+//! happens to the demo.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::error::{Exit, Failure};
+
+/// How often a wait looks again.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A daemon that is not ready, or an answer that is not there, after this time is a failure.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+/// What a daemon gets to end after SIGTERM, before it is killed.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// A daemon.
+pub(super) struct Daemon {
+    pub(super) name: &'static str,
+    pub(super) listen: SocketAddr,
+    pub(super) pid: u32,
+}
+
+/// All processes of one demo, and where they live.
+pub(super) struct Children {
+    program: PathBuf,
+    folder: PathBuf,
+    interrupted: Arc<AtomicBool>,
+    running: Vec<(&'static str, Child)>,
+}
+
+/// What a one-shot command answered.
+pub(super) struct Answer {
+    pub(super) code: i32,
+    pub(super) events: Vec<Value>,
+}
+
+impl Answer {
+    /// The events of one kind.
+    pub(super) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events.iter().filter(move |event| event["event"] == kind)
+    }
+
+    /// The last event.
+    pub(super) fn done(&self) -> &Value {
+        self.events.last().unwrap_or(&Value::Null)
+    }
+}
+
+impl Children {
+    pub(super) fn new(folder: &Path, interrupted: Arc<AtomicBool>) -> Result<Children, Failure> {
+        let program = std::env::current_exe().map_err(|e| failed("find this program", &e))?;
+        Ok(Children { program, folder: folder.to_owned(), interrupted, running: Vec::new() })
+    }
+
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        // Nothing of the user's settings, and a process group of its own: Ctrl-C is for the demo, which ends them all.
+        command.env_clear().env("HOME", &self.folder).env("XDG_STATE_HOME", self.folder.join("state"));
+        command.process_group(0).stdin(Stdio::null());
+        command
+    }
+
+    fn log_path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+
+    fn ready_path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.ready"))
+    }
+
+    /// The socket of a peer.
+    pub(super) fn socket(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.sock"))
+    }
+
+    /// Starts a daemon; [`Children::ready`] waits for it.
+    pub(super) fn start(&mut self, name: &'static str, args: &[String]) -> Result<(), Failure> {
+        let ready = self.ready_path(name);
+        let log = File::create(self.log_path(name)).map_err(|e| failed("make a log", &e))?;
+        let mut command = self.command();
+        command.args(args).arg("--name").arg(name).arg("--ready-file").arg(ready).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().map_err(|e| failed("start a process", &e))?;
+        self.running.push((name, child));
+        Ok(())
+    }
+
+    /// Waits until a daemon serves.
+    ///
+    /// # Errors
+    /// With its own exit code, if it ended instead.
+    pub(super) fn ready(&mut self, name: &'static str) -> Result<Daemon, Failure> {
+        let path = self.ready_path(name);
+        let begun = Instant::now();
+        loop {
+            if let Ok(text) = fs::read_to_string(&path)
+                && let Ok(ready) = serde_json::from_str::<Value>(&text)
+            {
+                let listen = ready["listen"].as_str().and_then(|listen| listen.parse().ok());
+                let pid = ready["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+                if let (Some(listen), Some(pid)) = (listen, pid) {
+                    return Ok(Daemon { name, listen, pid });
+                }
+            }
+            if let Some(status) = self.ended(name) {
+                return Err(self.ended_early(name, status));
+            }
+            if begun.elapsed() > PATIENCE {
+                let tail = self.tail(name);
+                return Err(Failure::new(Exit::TimedOut, format!("{name} is not ready in time; it said: {tail}")));
+            }
+            self.pause()?;
+        }
+    }
+
+    fn ended_early(&self, name: &str, status: ExitStatus) -> Failure {
+        let exit =
+            if status.code() == Some(i32::from(Exit::Unreachable.code())) { Exit::Unreachable } else { Exit::Internal };
+        Failure::new(exit, format!("{name} ended with {status}; it said: {}", self.tail(name)))
+    }
+
+    /// The last line of a daemon's log.
+    fn tail(&self, name: &str) -> String {
+        let log = fs::read_to_string(self.log_path(name)).unwrap_or_default();
+        log.lines().last().unwrap_or("nothing").to_owned()
+    }
+
+    fn ended(&mut self, name: &str) -> Option<ExitStatus> {
+        let (_, child) = self.running.iter_mut().find(|(running, _)| *running == name)?;
+        child.try_wait().ok().flatten()
+    }
+
+    /// A short wait that Ctrl-C ends.
+    pub(super) fn pause(&self) -> Result<(), Failure> {
+        thread::sleep(LOOK_AGAIN);
+        self.check_interrupt()
+    }
+
+    pub(super) fn check_interrupt(&self) -> Result<(), Failure> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::new(Exit::Internal, "interrupted"));
+        }
+        Ok(())
+    }
+
+    /// Runs a one-shot command with `--json`, handing over each event as it comes.
+    pub(super) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
+        let mut command = self.command();
+        command.args(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = Ended(command.spawn().map_err(|e| failed("start a process", &e))?);
+        let Some(stdout) = child.0.stdout.take() else {
+            return Err(Failure::new(Exit::Internal, "a process without standard output"));
+        };
+        let (lines, taken) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut events = Vec::new();
+        loop {
+            match taken.recv_timeout(LOOK_AGAIN) {
+                Ok(line) => {
+                    let event = serde_json::from_str(&line).map_err(|e| {
+                        Failure::new(Exit::Internal, format!("{} printed what is no JSON ({e}): {line}", args[0]))
+                    })?;
+                    on(&event);
+                    events.push(event);
+                }
+                Err(RecvTimeoutError::Timeout) => self.check_interrupt()?,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let status = child.0.wait().map_err(|e| failed("wait for a process", &e))?;
+        Ok(Answer { code: status.code().unwrap_or(-1), events })
+    }
+
+    /// The same without looking on.
+    pub(super) fn ask(&self, args: &[&str]) -> Result<Answer, Failure> {
+        self.ask_live(args, |_| {})
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self, name: &str) {
+        if let Some((_, child)) = self.running.iter_mut().find(|(running, _)| *running == name) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Ends all daemons: asked first, so that they remove their sockets, then killed.
+    pub(super) fn end(&mut self) {
+        for (_, child) in &self.running {
+            if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
+        let begun = Instant::now();
+        for (_, child) in &mut self.running {
+            while begun.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
+                thread::sleep(LOOK_AGAIN);
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.running.clear();
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A one-shot child that does not outlive an error of the demo.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn failed(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("cannot {what}: {error}"))
+}
+
+/// Addresses of loopback that nobody else is likely to use: a /24 drawn at random for each demo, a host for each node.
+#[derive(Clone, Copy)]
+pub(super) struct Subnet(u8, u8);
+
+impl Subnet {
+    pub(super) fn draw(random: u64) -> Subnet {
+        let [a, b, ..] = random.to_le_bytes();
+        Subnet(a.clamp(1, 254), b)
+    }
+
+    pub(super) fn host(self, host: u8) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(127, self.0, self.1, host))
+    }
+
+    /// Ports that were free a moment ago, for TCP and UDP. Neighbours must know each other's before they start, so they
+    /// cannot be left to the kernel; whoever finds one taken ends with exit 5, and the demo draws again.
+    pub(super) fn free_ports(self, hosts: &[u8]) -> io::Result<Vec<SocketAddr>> {
+        let mut held = Vec::new();
+        for host in hosts {
+            let tcp = TcpListener::bind((self.host(*host), 0))?;
+            let addr = tcp.local_addr()?;
+            let udp = UdpSocket::bind(addr)?;
+            held.push((addr, tcp, udp));
+        }
+        Ok(held.into_iter().map(|(addr, _, _)| addr).collect())
+    }
+}
+
+/// Resident memory of a process in bytes.
+pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,200 @@
+//! The villain of the demo: a peer that registers a file under its true root and serves it with one wrong bit in each
+//! piece, announcing the MD5 of the wrong bytes. Blocking sockets, a thread each; the product has no fault code of its own.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use blake3::hazmat::HasherExt;
+use md5::{Digest, Md5 as Md5Hasher};
+
+use crate::cli::random;
+use crate::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PROTOCOL_VERSION};
+use crate::wire::message::{Chunk, Cvs, Hello, Login, Ping, Register, Welcome};
+use crate::wire::{FileRecord, HostPort, Md5, Message, Root, SharePath, frame};
+
+/// How often it tells its super peer that it lives.
+const PING: Duration = Duration::from_secs(5);
+
+/// A running liar; its threads end with the process.
+pub(super) struct Liar {
+    /// Where it serves.
+    pub(super) addr: HostPort,
+    /// Wrong pieces that it has sent.
+    pub(super) lies: Arc<AtomicU64>,
+}
+
+/// What it claims to share.
+struct Loot {
+    file: File,
+    size: u64,
+    cvs: Vec<u8>,
+    lies: Arc<AtomicU64>,
+}
+
+impl Liar {
+    /// Registers `path` as `name` at a super peer and serves it, wrongly, on `ip`.
+    pub(super) fn start(super_peer: SocketAddr, ip: IpAddr, path: &Path, name: &str, root: Root) -> io::Result<Liar> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let lies = Arc::new(AtomicU64::new(0));
+        let loot = Arc::new(Loot { cvs: manifest(&file, size)?, file, size, lies: Arc::clone(&lies) });
+        let listener = TcpListener::bind((ip, 0))?;
+        let addr = listener.local_addr()?;
+        let path = SharePath::new(name).ok_or(io::ErrorKind::InvalidInput)?;
+        let session = enrol(super_peer, addr, FileRecord { path, size, root })?;
+        thread::spawn(move || keep(session));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let loot = Arc::clone(&loot);
+                // The other side hangs up on a liar: that is the point.
+                thread::spawn(move || serve(stream, &loot));
+            }
+        });
+        Ok(Liar { addr: HostPort::from(addr), lies })
+    }
+}
+
+fn manifest(file: &File, size: u64) -> io::Result<Vec<u8>> {
+    let mut cvs = Vec::new();
+    let mut piece = Vec::new();
+    for offset in (0..size).step_by(usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX)) {
+        piece.resize(usize::try_from((size - offset).min(PIECE_BYTES)).unwrap_or(0), 0);
+        file.read_exact_at(&mut piece, offset)?;
+        cvs.extend(blake3::Hasher::new().set_input_offset(offset).update(&piece).finalize_non_root());
+    }
+    Ok(cvs)
+}
+
+/// Frames on a blocking stream.
+struct Wire {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Wire {
+    fn send(&mut self, message: &Message) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes);
+        self.stream.write_all(&bytes)
+    }
+
+    fn receive(&mut self) -> io::Result<Message> {
+        loop {
+            let decoded = frame::decode(&self.buffer, FRAME_BYTES_OPEN);
+            if let Some((message, used)) = decoded.map_err(|e| io::Error::other(e.to_string()))? {
+                self.buffer.drain(..used);
+                return Ok(message);
+            }
+            let mut more = [0; 4096];
+            match self.stream.read(&mut more) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => self.buffer.extend_from_slice(&more[..n]),
+                // A socket with a timeout is not resumed by the kernel after a signal (signal(7)).
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Reads on until `wanted` comes; an ERROR or BYE on the way is a failure.
+    fn expect(&mut self, wanted: &str) -> io::Result<()> {
+        loop {
+            let message = self.receive()?;
+            if message.kind() == wanted {
+                return Ok(());
+            }
+            if let Message::Error(crate::wire::message::Error { message: why, .. })
+            | Message::Bye(crate::wire::message::Bye { why }) = message
+            {
+                return Err(io::Error::other(why));
+            }
+        }
+    }
+}
+
+fn enrol(super_peer: SocketAddr, serving: SocketAddr, record: FileRecord) -> io::Result<Wire> {
+    let stream = TcpStream::connect(super_peer)?;
+    stream.set_read_timeout(Some(PING))?;
+    let mut wire = Wire { stream, buffer: Vec::new() };
+    wire.send(&Message::Hello(Hello {
+        version: PROTOCOL_VERSION,
+        node: random::node_id(),
+        boot: random::boot_id(),
+        features: Vec::new(),
+        agent: "liar".into(),
+    }))?;
+    wire.expect("WELCOME")?;
+    wire.send(&Message::Login(Login { mode: "open".into(), user: None, proof: None }))?;
+    wire.expect("READY")?;
+    wire.send(&Message::Register(Register {
+        seq: 1,
+        port: serving.port(),
+        host: Some(serving.ip().to_string()),
+        files: vec![record],
+        more: false,
+    }))?;
+    wire.expect("ACK")?;
+    Ok(wire)
+}
+
+/// Keeps the session until it breaks.
+fn keep(mut session: Wire) {
+    for n in 0.. {
+        match session.receive() {
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                if session.send(&Message::Ping(Ping { n })).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a liar answers what it must and ignores what may come yet")]
+fn serve(stream: TcpStream, loot: &Loot) -> io::Result<()> {
+    let mut wire = Wire { stream, buffer: Vec::new() };
+    loop {
+        match wire.receive()? {
+            Message::Hello(_) => {
+                let addr = HostPort::from(wire.stream.peer_addr()?);
+                wire.send(&Message::Welcome(Welcome {
+                    version: PROTOCOL_VERSION,
+                    node: random::node_id(),
+                    boot: random::boot_id(),
+                    features: Vec::new(),
+                    ping: 30_000,
+                    frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
+                    addr,
+                }))?;
+            }
+            Message::Get(get) => {
+                let mut bytes = vec![0; get.length as usize];
+                loot.file.read_exact_at(&mut bytes, get.offset)?;
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                let md5 = Md5(Md5Hasher::digest(&bytes).into());
+                wire.send(&Message::Chunk(Chunk { req: get.req, offset: get.offset, length: get.length, md5 }))?;
+                loot.lies.fetch_add(1, Ordering::Relaxed);
+                wire.stream.write_all(&bytes)?;
+            }
+            Message::Manifest(manifest) => {
+                // The true one: a liar that lied here as well would be found out before its first piece.
+                let first = manifest.first as usize * 32;
+                let page = loot.cvs.get(first..).unwrap_or_default();
+                let cvs = page[..page.len().min(MANIFEST_PAGE_CVS * 32)].to_vec();
+                wire.send(&Message::Cvs(Cvs { req: manifest.req, size: loot.size, first: manifest.first, cvs }))?;
+            }
+            Message::Ping(ping) => wire.send(&Message::Pong(ping))?,
+            _ => {}
+        }
+    }
+}

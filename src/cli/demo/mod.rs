@@ -1,0 +1,520 @@
+//! `sprat demo`: the whole main job in one command, on real processes, sockets and files. Tells what happens as it
+//! happens, and ends with exit 0 only if every check held.
+
+mod children;
+mod liar;
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::args::Demo;
+use super::format::{count, source_table, table};
+use super::oneshot::INTERRUPTED;
+use super::random::OsEntropy;
+use super::units::{Size, Span};
+use crate::config::QUERY_BUDGET;
+use crate::error::{Exit, Failure};
+use crate::proto::Entropy;
+use crate::proto::event::SourceReport;
+use crate::wire::Root;
+use children::{Answer, Children, Daemon, LOOK_AGAIN, PATIENCE, Subnet};
+use liar::Liar;
+
+/// Length of the file that is made.
+const FILE_BYTES: u64 = 128 << 20;
+/// A shorter file is over before a source can be killed in the middle of it.
+const FILE_BYTES_MIN: u64 = 32 << 20;
+/// Name of the file that is made.
+const FILE_NAME: &str = "ocean.bin";
+/// What nobody has.
+const NOBODY_HAS: &str = "the-one-that-got-away";
+/// How often ports are drawn again because somebody took one in between.
+const DRAWS_MAX: u32 = 5;
+/// The super peers, in the order of the ring.
+const SUPERS: [&str; 4] = ["north", "east", "south", "west"];
+/// Real peers, and the super peer of each. The fourth source of the file is the liar, at `south` as well.
+const PEERS: [(&str, usize); 5] = [("anna", 2), ("ben", 1), ("carl", 3), ("dora", 0), ("emil", 2)];
+/// Who has the file from the start.
+const HOLDERS: [&str; 2] = ["ben", "carl"];
+/// Who puts it into its share while everything runs.
+const LATE: &str = "anna";
+/// Who is killed while it sends.
+const VICTIM: &str = "carl";
+/// After how many of his pieces: few enough that the others cannot have fetched the rest of the shortest file by then.
+const VICTIM_PIECES: u64 = 4;
+/// Who downloads.
+const LOADER: &str = "dora";
+/// Last byte of the liar's address.
+const LIAR_HOST: u8 = 66;
+
+/// Runs the demo.
+pub(crate) fn run(args: &Demo) -> Result<u8, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // However often it comes: the children are ended first, and that takes a moment at most.
+        flag::register(signal, Arc::clone(&interrupted)).map_err(|e| failed("listen for Ctrl-C", &e))?;
+    }
+    let folder = tempfile::Builder::new().prefix("sprat-demo-").tempdir().map_err(|e| failed("make a folder", &e))?;
+    let mut stage = Stage {
+        children: Children::new(folder.path(), Arc::clone(&interrupted))?,
+        folder: folder.path().to_owned(),
+        begun: Instant::now(),
+        wrong: 0,
+        color: io::stdout().is_terminal(),
+    };
+    let played = play(&mut stage, args, &interrupted);
+    stage.children.end();
+    match played {
+        Ok(()) if stage.wrong == 0 => Ok(Exit::Ok.code()),
+        Ok(()) => Err(Failure::new(Exit::Internal, format!("{} of the demo failed", count(stage.wrong, "check")))),
+        Err(_) if interrupted.load(Ordering::Relaxed) => Ok(INTERRUPTED),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What all scenes share.
+struct Stage {
+    children: Children,
+    folder: PathBuf,
+    begun: Instant,
+    wrong: u64,
+    color: bool,
+}
+
+/// The file that goes round.
+struct Treasure {
+    path: PathBuf,
+    name: String,
+    size: u64,
+    root: Root,
+}
+
+/// Who is up.
+struct Network {
+    supers: Vec<Daemon>,
+    peers: Vec<Daemon>,
+    liar: Liar,
+}
+
+impl Network {
+    fn peer(&self, name: &str) -> &Daemon {
+        self.peers.iter().find(|peer| peer.name == name).unwrap_or(&self.peers[0])
+    }
+
+    fn address(&self, name: &str) -> String {
+        self.peer(name).listen.to_string()
+    }
+
+    /// The name behind an address in a hit or a report.
+    fn who(&self, address: &str) -> &str {
+        if self.liar.addr.to_string() == address {
+            return "liar";
+        }
+        self.peers.iter().find(|peer| peer.listen.to_string() == address).map_or("?", |peer| peer.name)
+    }
+}
+
+impl Stage {
+    fn tell(&self, text: &str) {
+        let at = self.begun.elapsed();
+        out(&format!("[{:>5.2} s] {text}", at.as_secs_f64()));
+    }
+
+    fn check(&mut self, holds: bool, text: &str) {
+        let (mark, color) = if holds { ("ok   ", "32") } else { ("WRONG", "31") };
+        let mark = if self.color { format!("\x1b[{color}m{mark}\x1b[0m") } else { mark.to_owned() };
+        out(&format!("          {mark} {text}"));
+        self.wrong += u64::from(!holds);
+    }
+
+    /// Asks again until the answer is the wanted one; the last answer if it never comes.
+    fn ask_until(&self, args: &[&str], wanted: impl Fn(&Answer) -> bool) -> Result<Answer, Failure> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.children.ask(args)?;
+            if wanted(&answer) || begun.elapsed() > PATIENCE {
+                return Ok(answer);
+            }
+            self.children.pause()?;
+        }
+    }
+}
+
+fn out(line: &str) {
+    // A demo whose output nobody reads goes on and tells by its exit code.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn play(stage: &mut Stage, args: &Demo, interrupted: &AtomicBool) -> Result<(), Failure> {
+    out("sprat demo: real processes on loopback; all of it is gone at the end");
+    let treasure = make_treasure(stage, args.file.as_deref())?;
+    let network = set_up(stage, &treasure)?;
+    search(stage, &network, &treasure)?;
+    let published = download(stage, &network, &treasure)?;
+    prove(stage, &network, &treasure, published.as_deref())?;
+    memory(stage, &network);
+    let verdict = if stage.wrong == 0 { "every check held" } else { "not every check held" };
+    stage.tell(verdict);
+    if args.stay {
+        stay(stage, &network, &treasure, interrupted);
+    }
+    Ok(())
+}
+
+// ---- the file ----------------------------------------------------------------------------------------------------
+
+fn make_treasure(stage: &Stage, given: Option<&Path>) -> Result<Treasure, Failure> {
+    let (name, path) = match given {
+        None => (FILE_NAME.to_owned(), stage.folder.join(FILE_NAME)),
+        Some(given) => {
+            let unreadable = |why: &str| Failure::new(Exit::Disk, format!("--file {}: {why}", given.display()));
+            let size = fs::metadata(given).map_err(|e| unreadable(&e.to_string()))?.len();
+            if size < FILE_BYTES_MIN {
+                let least = Size(FILE_BYTES_MIN);
+                let message = format!("--file needs at least {least}: a shorter one is over before a source is killed");
+                return Err(Failure::new(Exit::Usage, message));
+            }
+            let name = given.file_name().and_then(|name| name.to_str()).ok_or_else(|| unreadable("no UTF-8 name"))?;
+            (name.to_owned(), given.to_owned())
+        }
+    };
+    if given.is_none() {
+        fill(&path).map_err(|e| failed("write the file of the demo", &e))?;
+    }
+    let (root, size) = plain_hash(&path).map_err(|e| failed("hash the file", &e))?;
+    stage.tell(&format!("the file: {name}, {}, b3sum {:.16}…", Size(size), root.to_string()));
+    Ok(Treasure { path, name, size, root })
+}
+
+/// Random bytes: the endless output of BLAKE3 over a random seed.
+fn fill(path: &Path) -> io::Result<()> {
+    let mut stream = blake3::Hasher::new().update(&OsEntropy.next_u64().to_le_bytes()).finalize_xof();
+    let mut file = File::create(path)?;
+    let mut bytes = vec![0; 1 << 20];
+    for _ in 0..FILE_BYTES >> 20 {
+        stream.fill(&mut bytes);
+        file.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// What `b3sum` computes, with none of the code that downloads.
+fn plain_hash(path: &Path) -> io::Result<(Root, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok((Root(*hasher.finalize().as_bytes()), hasher.count()))
+}
+
+// ---- the network -------------------------------------------------------------------------------------------------
+
+fn set_up(stage: &mut Stage, treasure: &Treasure) -> Result<Network, Failure> {
+    for (name, _) in PEERS {
+        let share = stage.folder.join(name);
+        fs::create_dir(&share).map_err(|e| failed("make a share", &e))?;
+        if HOLDERS.contains(&name) {
+            fs::copy(&treasure.path, share.join(&treasure.name)).map_err(|e| failed("fill a share", &e))?;
+        }
+    }
+    let letter = stage.folder.join("emil").join("letter.txt");
+    fs::write(letter, "Dear all, nobody downloads me.\n").map_err(|e| failed("fill a share", &e))?;
+    let (subnet, supers) = raise_supers(stage)?;
+    for (i, (name, at)) in PEERS.into_iter().enumerate() {
+        let host = subnet.host(11 + u8::try_from(i).unwrap_or(0));
+        let share = stage.folder.join(name).display().to_string();
+        let socket = stage.children.socket(name).display().to_string();
+        let listen = format!("{host}:0");
+        let super_peer = supers[at].listen.to_string();
+        let args = ["peer", "--super", &super_peer, "--share", &share, "--listen", &listen, "--control", &socket];
+        stage.children.start(name, &args.map(str::to_owned))?;
+    }
+    let mut peers = Vec::new();
+    for (name, at) in PEERS {
+        let peer = stage.children.ready(name)?;
+        stage.tell(&format!("peer {name:<5} {:<21} at super peer {}", peer.listen.to_string(), SUPERS[at]));
+        peers.push(peer);
+    }
+    let host = subnet.host(LIAR_HOST);
+    let liar = Liar::start(supers[2].listen, host, &treasure.path, &treasure.name, treasure.root)
+        .map_err(|e| failed("start the liar", &e))?;
+    stage.tell(&format!("peer liar  {:<21} at super peer {}: one wrong bit a piece", liar.addr.to_string(), SUPERS[2]));
+    Ok(Network { supers, peers, liar })
+}
+
+fn raise_supers(stage: &mut Stage) -> Result<(Subnet, Vec<Daemon>), Failure> {
+    let mut draws = 0;
+    loop {
+        draws += 1;
+        let subnet = Subnet::draw(OsEntropy.next_u64());
+        match try_raise_supers(stage, subnet) {
+            Ok(supers) => {
+                let ring: Vec<String> = supers.iter().map(|one| format!("{} {}", one.name, one.listen)).collect();
+                stage.tell(&format!("super peers in a ring: {}", ring.join(" - ")));
+                return Ok((subnet, supers));
+            }
+            Err(failure) if failure.exit == Exit::Unreachable && draws < DRAWS_MAX => stage.children.end(),
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+fn try_raise_supers(stage: &mut Stage, subnet: Subnet) -> Result<Vec<Daemon>, Failure> {
+    let addrs = subnet.free_ports(&[1, 2, 3, 4]).map_err(|e| failed("find free ports", &e))?;
+    for (i, name) in SUPERS.into_iter().enumerate() {
+        let next = addrs[(i + 1) % addrs.len()].to_string();
+        let last = addrs[(i + addrs.len() - 1) % addrs.len()].to_string();
+        let listen = addrs[i].to_string();
+        let args = ["super", "--listen", &listen, "--neighbor", &next, "--neighbor", &last];
+        stage.children.start(name, &args.map(str::to_owned))?;
+    }
+    SUPERS.into_iter().map(|name| stage.children.ready(name)).collect()
+}
+
+// ---- searching ---------------------------------------------------------------------------------------------------
+
+fn sources(answer: &Answer) -> Vec<String> {
+    let mut sources: Vec<String> =
+        answer.of("hit").filter_map(|hit| hit["source"].as_str()).map(str::to_owned).collect();
+    sources.sort();
+    sources.dedup();
+    sources
+}
+
+fn names(network: &Network, answer: &Answer) -> String {
+    let mut names: Vec<&str> =
+        answer.of("hit").filter_map(|hit| hit["source"].as_str()).map(|source| network.who(source)).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() { "nobody".into() } else { names.join(", ") }
+}
+
+fn search(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<(), Failure> {
+    let north = network.supers[0].listen.to_string();
+    let at_north = |args: &[&'static str]| -> Vec<String> {
+        let all = ["query", "--super", &north].into_iter().chain(args.iter().copied());
+        all.map(str::to_owned).collect()
+    };
+    let ask = |stage: &Stage, args: &[String], wanted: &dyn Fn(&Answer) -> bool| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        stage.ask_until(&args, wanted)
+    };
+    let named = |mut args: Vec<String>| {
+        args.push(treasure.name.clone());
+        args
+    };
+
+    let answer = ask(stage, &at_north(&[NOBODY_HAS]), &|answer| {
+        answer.done()["complete"] == true && answer.done()["reached"] == SUPERS.len()
+    })?;
+    let done = answer.done();
+    let took = Duration::from_millis(done["elapsed_ms"].as_u64().unwrap_or(u64::MAX));
+    stage.tell(&format!("asked north for what nobody has: \"{NOBODY_HAS}\""));
+    let reached = done["reached"].as_u64().unwrap_or(0);
+    stage.check(
+        answer.code == i32::from(Exit::NotFound.code()) && done["complete"] == true,
+        &format!("nobody has it: {reached} super peers searched, complete: {}, exit {}", done["complete"], answer.code),
+    );
+    stage.check(took < QUERY_BUDGET / 2, &format!("known after {}: by the echo, not by a timer", Span(took)));
+
+    let early = [network.address("ben"), network.address("carl"), network.liar.addr.to_string()];
+    let args = named(at_north(&[]));
+    ask(stage, &args, &|answer| early.iter().all(|source| sources(answer).contains(source)))?;
+    let one_hop = ask(stage, &named(at_north(&["--ttl", "1"])), &|_| true)?;
+    stage.tell(&format!("asked north with --ttl 1: {} (one hop away)", names(network, &one_hop)));
+    stage.check(one_hop.done()["complete"] == false, "which knows that it is not complete");
+
+    drop_late(stage, treasure)?;
+    let dropped = Instant::now();
+    let late = network.address(LATE);
+    let found = ask(stage, &args, &|answer| sources(answer).contains(&late))?;
+    stage.tell(&format!("asked north again: {}", names(network, &found)));
+    stage.check(
+        sources(&found).contains(&late) && !sources(&one_hop).contains(&late),
+        &format!("{LATE}, two hops away, was found {} after the drop", Span(dropped.elapsed())),
+    );
+    let roots = found.of("hit").all(|hit| hit["root"] == treasure.root.to_string());
+    stage.check(roots && sources(&found).len() == 4, "four sources of one content");
+    stage.check(found.done()["complete"] == true, "complete, though the ring brought each query to one of them twice");
+    Ok(())
+}
+
+/// Puts the file into a share in one step, as a careful program would.
+fn drop_late(stage: &Stage, treasure: &Treasure) -> Result<(), Failure> {
+    let aside = stage.folder.join("aside");
+    fs::copy(&treasure.path, &aside)
+        .and_then(|_| fs::rename(&aside, stage.folder.join(LATE).join(&treasure.name)))
+        .map_err(|e| failed("drop the file", &e))?;
+    stage.tell(&format!("{LATE} drops the file into her share"));
+    Ok(())
+}
+
+// ---- downloading -------------------------------------------------------------------------------------------------
+
+/// What was seen while the download ran.
+#[derive(Default)]
+struct Seen {
+    pieces: u64,
+    of_victim: u64,
+    killed_at: Option<u64>,
+    lines: Vec<String>,
+}
+
+fn download(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<Option<PathBuf>, Failure> {
+    let socket = stage.children.socket(LOADER).display().to_string();
+    stage.tell(&format!("{LOADER} downloads it; {VICTIM} will be killed after {VICTIM_PIECES} pieces of his"));
+    let victim = network.peer(VICTIM);
+    let victim_source = victim.listen.to_string();
+    let victim_pid = victim.pid;
+    let mut seen = Seen::default();
+    let begun = stage.begun;
+    let answer = stage.children.ask_live(&["get", &treasure.name, "--control", &socket], |event| {
+        watch(event, network, &mut seen, begun);
+        if event["event"] == "piece" && event["source"] == victim_source {
+            seen.of_victim += 1;
+        }
+        if seen.killed_at.is_none() && seen.of_victim >= VICTIM_PIECES {
+            kill_hard(victim_pid);
+            seen.killed_at = Some(seen.pieces);
+            let at = begun.elapsed().as_secs_f64();
+            out(&format!("[{at:>5.2} s]   kill -9 {VICTIM} after {}", count(seen.pieces, "piece")));
+        }
+    })?;
+    stage.children.kill(VICTIM);
+    let done = answer.done();
+    let took = Duration::from_millis(done["elapsed_ms"].as_u64().unwrap_or(0));
+    let rate = treasure.size * 1000 / u64::try_from(took.as_millis()).unwrap_or(1).max(1);
+    stage.tell(&format!("done: {} in {}, {}/s", Size(treasure.size), Span(took), Size(rate)));
+    let reports: Vec<SourceReport> = serde_json::from_value(done["sources"].clone()).unwrap_or_default();
+    out(&indented(&named_table(network, &reports)));
+    if answer.code != 0 {
+        out(&format!("          it said: {}", done["error"].as_str().unwrap_or("nothing")));
+    }
+    stage.check(answer.code == 0 && done["root"] == treasure.root.to_string(), "the download succeeded");
+    let of = |name: &str| reports.iter().find(|report| network.who(&report.source.to_string()) == name);
+    stage.check(reports.len() == 4, "four sources were in use");
+    let total = treasure.size.div_ceil(1 << 20);
+    stage.check(
+        seen.killed_at.is_some_and(|pieces| pieces < total) && of(VICTIM).is_some_and(|report| report.pieces > 0),
+        &format!("{VICTIM} was killed in the middle, and the others took over"),
+    );
+    let lies = network.liar.lies.load(Ordering::Relaxed);
+    let dropped = of("liar").is_some_and(|report| report.bad > 0 && report.pieces == 0);
+    stage.check(dropped, &format!("the liar was caught after {} and dropped", count(lies, "wrong piece")));
+    Ok(done["path"].as_str().map(PathBuf::from))
+}
+
+fn watch(event: &Value, network: &Network, seen: &mut Seen, begun: Instant) {
+    let at = begun.elapsed().as_secs_f64();
+    match event["event"].as_str() {
+        Some("piece") => seen.pieces += 1,
+        Some("source") => {
+            let (source, state) = (event["source"].as_str().unwrap_or("?"), event["state"].as_str().unwrap_or("?"));
+            let why = event["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+            let line = format!("  {:<5} {state}{why}", network.who(source));
+            if seen.lines.last() != Some(&line) {
+                out(&format!("[{at:>5.2} s] {line}"));
+                seen.lines.push(line);
+            }
+        }
+        Some("progress") => {
+            let (bytes, size) = (event["bytes"].as_u64().unwrap_or(0), event["size"].as_u64().unwrap_or(1));
+            out(&format!("[{at:>5.2} s]   {} of {}", Size(bytes), Size(size)));
+        }
+        _ => {}
+    }
+}
+
+fn kill_hard(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+fn named_table(network: &Network, reports: &[SourceReport]) -> String {
+    let plain = source_table(reports);
+    let mut lines = plain.lines();
+    let mut text = format!("who    {}\n", lines.next().unwrap_or_default());
+    for (line, report) in lines.zip(reports) {
+        text.push_str(&format!("{:<5}  {line}\n", network.who(&report.source.to_string())));
+    }
+    text
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("          {line}")).collect::<Vec<_>>().join("\n")
+}
+
+// ---- proving -----------------------------------------------------------------------------------------------------
+
+fn prove(stage: &mut Stage, network: &Network, treasure: &Treasure, published: Option<&Path>) -> Result<(), Failure> {
+    let path = published.map_or_else(|| stage.folder.join(LOADER).join(&treasure.name), Path::to_owned);
+    let hashed = plain_hash(&path).map(|(root, _)| root);
+    out(&format!("          root   {}", treasure.root));
+    let b3sum = hashed.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+    out(&format!("          b3sum  {b3sum}"));
+    stage.check(hashed.is_ok_and(|root| root == treasure.root), "the published file is the file");
+    let west = network.supers[3].listen.to_string();
+    let loader = network.address(LOADER);
+    let answer = stage.ask_until(&["query", &treasure.root.to_string(), "--super", &west], |answer| {
+        sources(answer).contains(&loader)
+    })?;
+    stage.tell(&format!("asked west for the root: {}", names(network, &answer)));
+    stage.check(sources(&answer).contains(&loader), &format!("{LOADER} is a source now"));
+    stage.check(!sources(&answer).contains(&network.address(VICTIM)), &format!("{VICTIM}'s files went with him"));
+    Ok(())
+}
+
+fn memory(stage: &Stage, network: &Network) {
+    let rows = network.supers.iter().chain(&network.peers).map(|daemon| {
+        let resident = children::resident_bytes(daemon.pid).map_or("gone".to_owned(), |bytes| Size(bytes).to_string());
+        vec![daemon.name.to_owned(), daemon.pid.to_string(), resident]
+    });
+    stage.tell("memory of each process");
+    out(&indented(&table(&["who", "pid", "resident"], &[false, true, true], rows)));
+}
+
+fn stay(stage: &Stage, network: &Network, treasure: &Treasure, interrupted: &AtomicBool) {
+    let program = stage.children.program().display();
+    let north = network.supers[0].listen;
+    let socket = stage.children.socket(LOADER);
+    let socket = socket.display();
+    let name = &treasure.name;
+    out("\nThe network stays up until Ctrl-C. Try:");
+    for line in [
+        format!("{program} query '*' --super {north}"),
+        format!("{program} get {name} --super {north} -o /tmp/{name}"),
+        format!("{program} list --control {socket}"),
+        format!("{program} status --super {north}"),
+        format!("{program} peer --super {north} --share . --listen {}:0 --name visitor --prompt", north.ip()),
+    ] {
+        out(&format!("  {line}"));
+    }
+    let _ = io::stdout().flush();
+    while !interrupted.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK_AGAIN * 5);
+    }
+}
+
+fn failed(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("cannot {what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_is_loopback_and_not_the_usual_one() {
+        for random in [0, 1, u64::MAX, 0x7f00] {
+            let host = Subnet::draw(random).host(1).to_string();
+            assert!(host.starts_with("127.") && !host.starts_with("127.0."), "{host}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What people read: tables, sentences about outcomes. Pure text; every name from the network passes through `printable`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::units::{Size, Span};
+use crate::proto::event::{Outcome, SourceReport, SourceState};
+use crate::wire::name::printable;
+use crate::wire::{Cut, HostPort, Root};
+
+/// Sources named in a row of a table of results; the others are counted.
+const SOURCES_IN_ROW: usize = 4;
+/// Widest name in a table, in characters.
+const NAME_CHARS_MAX: usize = 60;
+
+/// One content that was found, and who has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) root: Root,
+    pub(crate) sources: Vec<HostPort>,
+}
+
+/// Hits grouped by content, numbered from 1 once they are arranged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Results {
+    groups: Vec<Found>,
+}
+
+impl Results {
+    /// Adds one hit.
+    pub(crate) fn add(&mut self, name: &str, size: u64, root: Root, source: &HostPort) {
+        match self.groups.iter_mut().find(|group| group.root == root && group.size == size) {
+            Some(group) if group.sources.contains(source) => {}
+            Some(group) => group.sources.push(source.clone()),
+            None => {
+                let sources = vec![source.clone()];
+                self.groups.push(Found { name: name.to_owned(), size, root, sources });
+            }
+        }
+    }
+
+    /// Puts what is called exactly like the pattern first, then what most hold; the same hits always get the same numbers.
+    pub(crate) fn arrange(&mut self, pattern: &str) {
+        for group in &mut self.groups {
+            group.sources.sort();
+        }
+        self.groups.sort_by(|a, b| {
+            (b.name == pattern)
+                .cmp(&(a.name == pattern))
+                .then(b.sources.len().cmp(&a.sources.len()))
+                .then_with(|| (&a.name, a.root).cmp(&(&b.name, b.root)))
+        });
+    }
+
+    /// Result number `n`, counted from 1.
+    pub(crate) fn number(&self, n: usize) -> Option<&Found> {
+        self.groups.get(n.checked_sub(1)?)
+    }
+
+    /// All of them in the order of their numbers.
+    pub(crate) fn all(&self) -> &[Found] {
+        &self.groups
+    }
+
+    /// One row a content.
+    pub(crate) fn table(&self) -> String {
+        let rows = self.groups.iter().enumerate().map(|(i, found)| {
+            vec![
+                (i + 1).to_string(),
+                short_name(&found.name),
+                Size(found.size).to_string(),
+                format!("{:.8}", found.root.to_string()),
+                sources(&found.sources),
+            ]
+        });
+        table(&["#", "name", "size", "root", "sources"], &[true, false, true, false, false], rows)
+    }
+}
+
+fn sources(sources: &[HostPort]) -> String {
+    let mut text = sources.len().to_string();
+    for (i, source) in sources.iter().take(SOURCES_IN_ROW).enumerate() {
+        let _ = write!(text, "{}{source}", if i == 0 { ": " } else { ", " });
+    }
+    if sources.len() > SOURCES_IN_ROW {
+        text.push_str(", …");
+    }
+    text
+}
+
+/// A name that neither breaks the terminal nor the table.
+pub(crate) fn short_name(name: &str) -> String {
+    let name = printable(name);
+    if name.chars().count() <= NAME_CHARS_MAX {
+        return name;
+    }
+    name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect()
+}
+
+/// Columns padded to their widest cell; `right` tells which are numbers.
+pub(crate) fn table(head: &[&str], right: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut all: Vec<Vec<String>> = vec![head.iter().map(|cell| (*cell).to_owned()).collect()];
+    all.extend(rows);
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| all.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count())).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in &all {
+        let mut line = String::new();
+        for ((cell, width), right) in row.iter().zip(&widths).zip(right) {
+            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+            let (before, after) = if *right { (&*padding, "") } else { ("", &*padding) };
+            let _ = write!(line, "{before}{cell}{after}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// One row a source of a download, in the order in which they are told.
+pub(crate) fn source_table(sources: &[SourceReport]) -> String {
+    let rows = sources.iter().map(|report| {
+        vec![
+            report.source.to_string(),
+            Size(report.bytes).to_string(),
+            report.pieces.to_string(),
+            report.bad.to_string(),
+            state_word(report.state).to_owned(),
+            report.why.as_deref().map(printable).unwrap_or_default(),
+        ]
+    });
+    let head = ["source", "received", "pieces", "bad", "state", "why"];
+    table(&head, &[false, true, true, true, false, false], rows)
+}
+
+/// A source's state in one word.
+pub(crate) fn state_word(state: SourceState) -> &'static str {
+    match state {
+        SourceState::Idle => "idle",
+        SourceState::Connecting => "connecting",
+        SourceState::Active => "active",
+        SourceState::Stalled => "stalled",
+        SourceState::Lost => "lost",
+        SourceState::Dropped => "dropped",
+    }
+}
+
+/// The heading of a list of files; its rows are [`file_row`].
+pub(crate) const FILE_HEAD: &str = "      size  holders  root      path";
+
+/// A file of a list. Rows are printed as they come, so the widths are fixed.
+pub(crate) fn file_row(path: &str, size: u64, root: Root, holders: u32) -> String {
+    format!("{:>10}  {holders:>7}  {:.8}  {}", Size(size).to_string(), root.to_string(), printable(path))
+}
+
+/// How a search ended, in one line.
+pub(crate) fn query_summary(results: usize, done: &Outcome) -> String {
+    let hits = done.hits.unwrap_or(0);
+    let reached = done.reached.unwrap_or(0);
+    let mut text = match results {
+        0 => "nothing found".to_owned(),
+        _ => format!("{} in {}", count(results as u64, "result"), count(u64::from(hits), "hit")),
+    };
+    let _ = write!(text, "; {} searched", count(u64::from(reached), "super peer"));
+    match (done.complete, done.cut) {
+        (Some(true), _) => text.push_str(", complete"),
+        (Some(false), Some(cut)) if !cut.is_none() => {
+            let _ = write!(text, ", not complete ({})", cut_words(&cut));
+        }
+        (Some(false), _) => text.push_str(", not complete"),
+        (None, _) => {}
+    }
+    if let Some(ms) = done.elapsed_ms {
+        let _ = write!(text, ", {}", Span(Duration::from_millis(ms)));
+    }
+    text
+}
+
+fn cut_words(cut: &Cut) -> String {
+    let Cut { ttl, loss, budget, down, cap, shed, stale } = *cut;
+    let reasons = [
+        (ttl, "beyond the ttl"),
+        (loss, "answered in part"),
+        (budget, "gave no answer in time"),
+        (down, "down"),
+        (cap, "over a cap"),
+        (shed, "refused for load"),
+        (stale, "with a stale tree"),
+    ];
+    let words: Vec<String> = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
+    words.join(", ")
+}
+
+/// How a download ended well, in one line.
+pub(crate) fn get_summary(done: &Outcome) -> String {
+    let mut text = match &done.path {
+        Some(path) => printable(&path.to_string_lossy()),
+        None => "done".to_owned(),
+    };
+    if let Some(bytes) = done.bytes {
+        let _ = write!(text, ": {}", Size(bytes));
+    }
+    if let Some(resumed) = done.resumed.filter(|resumed| *resumed > 0) {
+        let _ = write!(text, " ({} were there)", Size(resumed));
+    }
+    if let Some(ms) = done.elapsed_ms {
+        let _ = write!(text, " in {}", Span(Duration::from_millis(ms)));
+    }
+    text
+}
+
+/// `1 hit`, `2 hits`.
+pub(crate) fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> HostPort {
+        HostPort::new("127.0.0.1", port).unwrap()
+    }
+
+    #[test]
+    fn hits_are_grouped_by_content_and_numbered_always_alike() {
+        let (a, b) = (Root([1; 32]), Root([2; 32]));
+        let hits = [("x", 5, a, 1), ("x", 5, b, 1), ("y", 5, b, 2), ("x", 5, b, 2)];
+        let arranged = |order: &[usize]| {
+            let mut results = Results::default();
+            for i in order {
+                let (name, size, root, port) = hits[*i];
+                results.add(name, size, root, &at(port));
+            }
+            results.arrange("x");
+            results.all().iter().map(|found| (found.root, found.sources.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(arranged(&[0, 1, 2, 3]), [(b, vec![at(1), at(2)]), (a, vec![at(1)])]);
+        assert_eq!(arranged(&[0, 1, 2, 3]), arranged(&[0, 3, 1, 2]));
+    }
+
+    #[test]
+    fn a_hostile_name_stays_in_its_cell() {
+        let mut results = Results::default();
+        results.add("a\x1b[2J\nb", 1, Root([1; 32]), &at(1));
+        let table = results.table();
+        assert!(!table.contains('\x1b') && table.lines().count() == 2, "{table}");
+        assert!(short_name(&"x".repeat(300)).chars().count() <= NAME_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_search_tells_why_it_is_not_complete() {
+        let cut = Cut { ttl: 2, down: 1, ..Cut::NONE };
+        let done = Outcome { reached: Some(1), complete: Some(false), cut: Some(cut), ..Outcome::default() };
+        assert_eq!(
+            query_summary(0, &done),
+            "nothing found; 1 super peer searched, not complete (2 beyond the ttl, 1 down)"
+        );
+    }
+}

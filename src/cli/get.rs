@@ -1,0 +1,27 @@
+//! `sprat get`.
+
+use std::path::Path;
+
+use super::args::Get;
+use super::oneshot::{self, Target};
+use super::present::{Kind, Presenter};
+use super::{paths, query};
+use crate::error::Failure;
+use crate::proto::{Command, command};
+
+/// Runs the command.
+pub(crate) fn run(args: Get) -> Result<u8, Failure> {
+    let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
+    let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
+    let what = query::checked_pattern(args.what)?;
+    // Absolute, because the peer behind a control socket has a current folder of its own.
+    let out = match args.out.as_deref() {
+        Some(out) => Some(paths::absolute(out)?),
+        None if target.is_super() => Some(paths::absolute(Path::new("."))?),
+        None => None,
+    };
+    let mut presenter = Presenter::new(Kind::Get { what: what.clone() }, args.json, args.quiet);
+    let verify = args.verify.unwrap_or_default();
+    let get = command::Get { what, from: args.from, out, verify, ttl, budget };
+    oneshot::run(target, Command::Get(get), &mut presenter)
+}

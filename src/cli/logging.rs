@@ -1,0 +1,117 @@
+//! The log on standard error: levels, journal prefixes, and the way around a prompt that owns the terminal.
+//!
+//! Lines are `LEVEL text`, without a time of their own where the journal adds one. Under systemd each begins with the
+//! `<N>` by which the journal knows its level (sd-daemon(3)).
+
+use std::env;
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use env_logger::{Builder, Target, WriteStyle};
+use log::{Level, LevelFilter};
+
+/// Where lines go while a prompt owns the terminal; standard error otherwise.
+static ASIDE: Mutex<Option<Detour>> = Mutex::new(None);
+
+/// Takes a line; false if it cannot.
+pub(crate) type Detour = Box<dyn Fn(String) -> bool + Send>;
+
+/// The level that the common options ask for: `--log-level` over `-q` over `-v`.
+pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, default: LevelFilter) -> LevelFilter {
+    match (explicit, quiet, verbose) {
+        (Some(level), _, _) => level,
+        (None, true, _) => LevelFilter::Error,
+        (None, false, 0) => default,
+        (None, false, 1) => LevelFilter::Debug,
+        (None, false, _) => LevelFilter::Trace,
+    }
+}
+
+/// Starts logging. Only the first call counts.
+pub(crate) fn start(level: LevelFilter) {
+    let journal = stderr_is_journal();
+    let _ = Builder::new()
+        .filter_level(LevelFilter::Warn)
+        .filter_module("sprat", level)
+        .write_style(WriteStyle::Never)
+        .target(Target::Pipe(Box::new(Stderr)))
+        .format(move |out, record| {
+            if journal {
+                writeln!(out, "<{}>{}", syslog_priority(record.level()), record.args())
+            } else {
+                writeln!(out, "{}: {}", word(record.level()), record.args())
+            }
+        })
+        .try_init();
+}
+
+/// From now on lines go there instead of to standard error.
+pub(crate) fn divert(to: Option<Detour>) {
+    if let Ok(mut aside) = ASIDE.lock() {
+        *aside = to;
+    }
+}
+
+/// Whether standard error is the very stream that systemd connected to the journal, as `$JOURNAL_STREAM` says.
+fn stderr_is_journal() -> bool {
+    let Some(stream) = env::var("JOURNAL_STREAM").ok() else {
+        return false;
+    };
+    let Ok(stat) = rustix::fs::fstat(io::stderr()) else {
+        return false;
+    };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+fn syslog_priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}
+
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Ok(aside) = ASIDE.lock()
+            && let Some(to) = &*aside
+            && to(String::from_utf8_lossy(bytes).trim_end().to_owned())
+        {
+            return Ok(bytes.len());
+        }
+        // A closed standard error must not end a daemon.
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_explicit_level_wins_and_quiet_beats_verbose() {
+        let info = LevelFilter::Info;
+        assert_eq!(level(None, false, 0, info), info);
+        assert_eq!(level(None, false, 2, info), LevelFilter::Trace);
+        assert_eq!(level(None, true, 2, info), LevelFilter::Error);
+        assert_eq!(level(Some(LevelFilter::Warn), true, 2, info), LevelFilter::Warn);
+    }
+}

@@ -1,0 +1,229 @@
+//! One command and its answer: as a short-lived peer at a super peer, or through a running peer's control socket.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::present::Presenter;
+use super::random::{self, OsEntropy};
+use super::units::Span;
+use super::{AGENT, paths, settings};
+use crate::config::{QUERY_BUDGET_MAX, TTL_MAX};
+use crate::control;
+use crate::error::{Exit, Failure};
+use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
+use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
+use crate::proto::{ClientEvent, ClientId, Command, Event};
+use crate::wire::HostPort;
+
+/// How long the peer behind a control socket may say nothing, on top of what the command may take.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(15);
+/// The code of a command that a signal ended (128 + SIGINT).
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Who is asked.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// The first of these super peers that answers.
+    Supers { supers: Vec<HostPort>, connect_timeout: Duration },
+    /// The peer behind this socket.
+    Control { path: PathBuf, name: String, named: bool },
+}
+
+impl Target {
+    /// What the common options mean.
+    pub(crate) fn new(
+        supers: Vec<HostPort>,
+        control: Option<&Path>,
+        name: Option<&str>,
+        connect_timeout: Option<Span>,
+    ) -> Result<Target, Failure> {
+        if !supers.is_empty() {
+            if control.is_some() {
+                return Err(Failure::new(Exit::Usage, "--super and --control exclude each other; give one of them"));
+            }
+            return Ok(Target::Supers { supers, connect_timeout: settings::connect_timeout(connect_timeout)? });
+        }
+        let name = paths::checked_name(name.unwrap_or(settings::PEER_NAME))?.to_owned();
+        let path = paths::control_socket(&name, control, None, &|key| std::env::var_os(key))?;
+        Ok(Target::Control { path, name, named: control.is_some() })
+    }
+
+    /// Whether a short-lived peer does it itself.
+    pub(crate) fn is_super(&self) -> bool {
+        matches!(self, Target::Supers { .. })
+    }
+}
+
+/// Hops and time that were given for a search, checked.
+pub(crate) fn limits(ttl: Option<u8>, budget: Option<Span>) -> Result<(Option<u8>, Option<u32>), Failure> {
+    let ttl = ttl.map(|ttl| ttl.min(TTL_MAX));
+    let budget = match budget {
+        None => None,
+        Some(span) => Some(u32::try_from(settings::budget(span)?.as_millis()).unwrap_or(u32::MAX)),
+    };
+    Ok((ttl, budget))
+}
+
+/// Runs the command and shows what comes; the exit code.
+pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
+    let ended = match target {
+        Target::Supers { supers, connect_timeout } => as_peer(supers, connect_timeout, command, presenter),
+        Target::Control { path, name, named } => {
+            over_control(&path, &name, named, &command, presenter).map(|()| Exit::Ok.code())
+        }
+    };
+    match (ended, presenter.code()) {
+        (_, Some(code)) => Ok(code),
+        (Ok(code), None) => {
+            presenter.interrupted(code)?;
+            Ok(code)
+        }
+        (Err(failure), None) => {
+            presenter.fail(&failure)?;
+            Ok(failure.exit.code())
+        }
+    }
+}
+
+/// The one client of a short-lived peer.
+const ONLY: ClientId = ClientId(1);
+
+struct Asker<'a> {
+    handle: Handle,
+    /// Taken when the session is welcomed.
+    command: Option<Command>,
+    presenter: &'a mut Presenter,
+    failure: Option<Failure>,
+}
+
+impl Asker<'_> {
+    /// 128 and the signal that ends this process, if one does.
+    fn signal_code(&self) -> Option<u8> {
+        self.handle.signal().and_then(|signal| u8::try_from(128 + signal).ok())
+    }
+}
+
+impl Host for Asker<'_> {
+    /// Writes to standard output on the loop's thread: this loop has nobody else to serve, so a slow reader may hold it.
+    fn on_event(&mut self, event: Event) -> Flow {
+        match event {
+            Event::Client { event, .. } => {
+                let shown = match self.signal_code() {
+                    // The machine drops what it was doing; shells know a signal by its code.
+                    Some(code) if matches!(event, ClientEvent::Done(_)) => self.presenter.interrupted(code),
+                    Some(_) | None => self.presenter.show(&event),
+                };
+                if let Err(failure) = shown {
+                    self.failure = Some(failure);
+                    return Flow::Stop(Exit::Internal);
+                }
+                if self.presenter.code().is_some() {
+                    return Flow::Stop(Exit::Ok);
+                }
+            }
+            Event::Welcomed { super_peer } => {
+                log::debug!("welcomed by {super_peer}");
+                if let Some(command) = self.command.take() {
+                    self.handle.command(ONLY, command);
+                }
+            }
+            Event::SessionLost { super_peer, why } => log::warn!("lost {super_peer}: {why}"),
+            Event::Link { .. } => {}
+            Event::Fatal(failure) => {
+                self.failure = Some(failure);
+                return Flow::Stop(Exit::Internal);
+            }
+            Event::Log { level, text } => log::log!(level, "{text}"),
+        }
+        Flow::Continue
+    }
+}
+
+fn as_peer(
+    supers: Vec<HostPort>,
+    connect_timeout: Duration,
+    command: Command,
+    presenter: &mut Presenter,
+) -> Result<u8, Failure> {
+    let disk = matches!(command, Command::Get(_)).then_some(DiskOptions { share: None, cache: None });
+    let node = Node::open(Options { listen: None, datagrams: false, control: None, disk })?;
+    let config = WeakPeerConfig {
+        node: random::node_id(),
+        boot: random::boot_id(),
+        supers,
+        offer: None,
+        connect_timeout,
+        agent: AGENT.into(),
+    };
+    let role = WeakPeer::new(config, Box::new(OsEntropy));
+    let mut asker = Asker { handle: node.handle(), command: Some(command), presenter, failure: None };
+    let ended = node.run(role, &mut asker);
+    match (asker.failure, ended) {
+        (Some(failure), _) | (None, Err(failure)) => Err(failure),
+        // Ended without a `done`: a signal did it.
+        (None, Ok(_)) => {
+            Ok(asker.handle.signal().and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(INTERRUPTED))
+        }
+    }
+}
+
+fn over_control(
+    path: &Path,
+    name: &str,
+    named: bool,
+    command: &Command,
+    presenter: &mut Presenter,
+) -> Result<(), Failure> {
+    let stream = UnixStream::connect(path).map_err(|e| no_peer(path, name, named, &e))?;
+    let lost = |e: &io::Error| {
+        if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+            Failure::new(Exit::TimedOut, format!("the peer behind {} does not answer", path.display()))
+        } else {
+            Failure::new(Exit::Unreachable, format!("lost the peer behind {}: {e}", path.display()))
+        }
+    };
+    stream.set_read_timeout(patience(command)).map_err(|e| lost(&e))?;
+    let line = control::command_line(command);
+    (&stream).write_all(format!("{line}\n").as_bytes()).map_err(|e| lost(&e))?;
+    for line in BufReader::new(&stream).lines() {
+        let line = line.map_err(|e| lost(&e))?;
+        let event = control::parse_event(&line).map_err(|why| {
+            Failure::new(Exit::Version, format!("the peer behind {} says what is no event: {why}", path.display()))
+        })?;
+        presenter.show(&event)?;
+        if presenter.code().is_some() {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(Exit::TimedOut, format!("the peer behind {} ended before it answered", path.display())))
+}
+
+/// How long the peer may be silent: a download may wait in line for as long as it takes.
+fn patience(command: &Command) -> Option<Duration> {
+    match command {
+        Command::Query { budget, .. } => {
+            let budget = budget.map_or(QUERY_BUDGET_MAX, |ms| Duration::from_millis(u64::from(ms)));
+            Some(budget + CONTROL_PATIENCE)
+        }
+        Command::List | Command::Status => Some(CONTROL_PATIENCE),
+        Command::Get(_) => None,
+    }
+}
+
+fn no_peer(path: &Path, name: &str, named: bool, error: &io::Error) -> Failure {
+    let path = path.display();
+    let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    let message = if nobody && named {
+        format!("no peer serves the control socket {path}")
+    } else if nobody {
+        format!(
+            "no peer named {name:?} runs here (nothing serves {path}); start one with `sprat peer`, or ask a super peer \
+             with --super HOST:PORT"
+        )
+    } else {
+        format!("cannot reach the peer behind {path}: {error}")
+    };
+    Failure::new(Exit::Unreachable, message)
+}

@@ -1,0 +1,243 @@
+//! Where a daemon keeps its state and its socket, and the lock on it. The rules are pure functions of the environment; only
+//! [`State`] touches the disk. One-shot commands make and lock nothing.
+//!
+//! - state: `$STATE_DIRECTORY/NAME`, else `$XDG_STATE_HOME/sprat/NAME`, else `~/.local/state/sprat/NAME`;
+//! - socket: `$RUNTIME_DIRECTORY/NAME.sock`, else `$XDG_RUNTIME_DIR/sprat/NAME.sock`, else `NAME.sock` in the state folder.
+//!
+//! The digest cache lies in the state folder and not below `XDG_CACHE_HOME`: it is written under that folder's lock, and a
+//! service that has nothing but a state folder keeps it over a restart.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::shim::Env;
+use crate::error::{Exit, Failure};
+use crate::wire::NodeId;
+
+/// Longest path of a Unix socket, in bytes: `sun_path` without its NUL.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Longest daemon name, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A daemon's name, if it can be a file name: letters, digits, `.`, `_`, `-`, and no leading dot.
+pub(crate) fn checked_name(name: &str) -> Result<&str, Failure> {
+    let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.');
+    if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+        return Ok(name);
+    }
+    let message = format!("--name {name:?} is no name; take up to {NAME_BYTES_MAX} letters, digits, '-', '_' and '.'");
+    Err(Failure::new(Exit::Usage, message))
+}
+
+/// The state folder of the daemon with this name.
+pub(crate) fn state_folder(name: &str, given: Option<&Path>, env: Env<'_>) -> Result<PathBuf, Failure> {
+    if let Some(folder) = given {
+        return absolute(folder);
+    }
+    if let Some(folder) = folder_of(env, "STATE_DIRECTORY") {
+        return Ok(folder.join(name));
+    }
+    if let Some(folder) = folder_of(env, "XDG_STATE_HOME") {
+        return Ok(folder.join("sprat").join(name));
+    }
+    if let Some(home) = folder_of(env, "HOME") {
+        return Ok(home.join(".local/state/sprat").join(name));
+    }
+    let message =
+        "there is no place for the state: neither HOME nor XDG_STATE_HOME is set; name a folder with --state DIR";
+    Err(Failure::new(Exit::Usage, message))
+}
+
+/// The control socket of the peer with this name.
+pub(crate) fn control_socket(
+    name: &str,
+    given: Option<&Path>,
+    state: Option<&Path>,
+    env: Env<'_>,
+) -> Result<PathBuf, Failure> {
+    let path = if let Some(path) = given {
+        absolute(path)?
+    } else if let Some(folder) = folder_of(env, "RUNTIME_DIRECTORY") {
+        folder.join(format!("{name}.sock"))
+    } else if let Some(folder) = folder_of(env, "XDG_RUNTIME_DIR") {
+        folder.join("sprat").join(format!("{name}.sock"))
+    } else {
+        let folder = state_folder(name, state, env).map_err(|failure| {
+            let message = "there is no place for a control socket: neither XDG_RUNTIME_DIR nor HOME is set; name it with \
+                           --control PATH";
+            Failure::new(failure.exit, message)
+        })?;
+        folder.join(format!("{name}.sock"))
+    };
+    if path.as_os_str().as_bytes().len() > SOCKET_PATH_BYTES_MAX {
+        let message = format!(
+            "the control socket {} has a path of more than {SOCKET_PATH_BYTES_MAX} bytes, which Unix sockets do not \
+             take; name a shorter one with --control PATH",
+            path.display()
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(path)
+}
+
+/// A path that means the same in another process.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} names no path: {e}", path.display())))
+}
+
+/// A folder that a variable names. systemd may list several, of which the first is ours; XDG wants relative ones ignored.
+fn folder_of(env: Env<'_>, variable: &str) -> Option<PathBuf> {
+    let value = env(variable)?;
+    let first = std::env::split_paths(&value).next()?;
+    first.is_absolute().then_some(first)
+}
+
+/// Makes a folder for us alone, and those above it.
+pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Failure> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|e| disk_failure("make the folder", folder, &e))
+}
+
+fn disk_failure(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Disk, format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// The state folder of a running daemon, locked until this is dropped.
+#[derive(Debug)]
+pub(crate) struct State {
+    folder: PathBuf,
+    /// Holds the flock.
+    _lock: File,
+}
+
+impl State {
+    /// Makes the folder and locks it.
+    ///
+    /// # Errors
+    /// Exit 1 if another process holds the lock: tells its pid. Exit 9 if the folder cannot be used.
+    pub(crate) fn open(folder: PathBuf, name: &str) -> Result<State, Failure> {
+        make_private_folder(&folder)?;
+        let path = folder.join("lock");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut lock = options.open(&path).map_err(|e| disk_failure("open", &path, &e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = lock.read_to_string(&mut pid);
+                let message = format!(
+                    "{name:?} runs already, as process {}; give this one another --name",
+                    if pid.trim().is_empty() { "unknown" } else { pid.trim() }
+                );
+                return Err(Failure::new(Exit::Internal, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(disk_failure("lock", &path, &error)),
+        }
+        let pid = format!("{}\n", std::process::id());
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(pid.as_bytes()))
+            .map_err(|e| disk_failure("write", &path, &e))?;
+        Ok(State { folder, _lock: lock })
+    }
+
+    /// A file in the folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The node's id, kept for as long as the folder lives; `fresh` if there is none yet, or none that can be read.
+    pub(crate) fn node_id(&self, fresh: NodeId) -> Result<NodeId, Failure> {
+        let path = self.file("node-id");
+        if let Some(id) = fs::read_to_string(&path).ok().and_then(|text| NodeId::from_hex(text.trim())) {
+            return Ok(id);
+        }
+        write_whole(&path, format!("{fresh}\n").as_bytes()).map_err(|e| disk_failure("write", &path, &e))?;
+        Ok(fresh)
+    }
+}
+
+/// Writes a file so that nobody ever reads half of it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".tmp{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn env<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
+        move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+    }
+
+    #[test]
+    fn the_state_folder_goes_by_name_and_environment() {
+        let home = ("HOME", "/home/u");
+        let xdg = ("XDG_STATE_HOME", "/xdg");
+        let cases: [(&[(&str, &str)], &str); 4] = [
+            (&[home], "/home/u/.local/state/sprat/peer"),
+            (&[home, xdg], "/xdg/sprat/peer"),
+            (&[home, xdg, ("STATE_DIRECTORY", "/var/lib/sprat:/var/lib/other")], "/var/lib/sprat/peer"),
+            (&[home, ("XDG_STATE_HOME", "relative")], "/home/u/.local/state/sprat/peer"),
+        ];
+        for (pairs, folder) in cases {
+            assert_eq!(state_folder("peer", None, &env(pairs)), Ok(PathBuf::from(folder)));
+        }
+        assert_eq!(state_folder("peer", Some(Path::new("/x")), &env(&[])), Ok(PathBuf::from("/x")));
+        assert_eq!(state_folder("peer", None, &env(&[])).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn the_socket_goes_by_name_and_environment() {
+        let runtime = ("XDG_RUNTIME_DIR", "/run/user/1");
+        let socket = |pairs: &[(&str, &str)]| control_socket("a", None, None, &env(pairs)).unwrap();
+        assert_eq!(socket(&[runtime]), PathBuf::from("/run/user/1/sprat/a.sock"));
+        assert_eq!(socket(&[runtime, ("RUNTIME_DIRECTORY", "/run/sprat")]), PathBuf::from("/run/sprat/a.sock"));
+        assert_eq!(socket(&[("HOME", "/h")]), PathBuf::from("/h/.local/state/sprat/a/a.sock"));
+        let error = control_socket("a", None, None, &env(&[])).unwrap_err();
+        assert!(error.message.contains("--control"), "{error}");
+        let long = format!("/{}", "x".repeat(SOCKET_PATH_BYTES_MAX));
+        assert!(control_socket("a", Some(Path::new(&long)), None, &env(&[])).is_err());
+    }
+
+    #[test]
+    fn a_name_is_a_file_name() {
+        for name in ["peer", "a.b_c-1"] {
+            assert_eq!(checked_name(name), Ok(name));
+        }
+        for name in ["", ".", "..", ".x", "a/b", "a b", "\u{e4}", &"x".repeat(65)] {
+            assert!(checked_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_state_folder_is_private_locked_and_remembers_its_node() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("a/b");
+        let state = State::open(folder.clone(), "b").unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        let second = State::open(folder.clone(), "b").unwrap_err();
+        assert_eq!(second.exit, Exit::Internal);
+        assert!(second.message.contains(&std::process::id().to_string()), "{second}");
+        let id = state.node_id(NodeId([7; 16])).unwrap();
+        drop(state);
+        let state = State::open(folder, "b").unwrap();
+        assert_eq!(state.node_id(NodeId([8; 16])), Ok(id));
+    }
+}

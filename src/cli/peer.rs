@@ -1,0 +1,109 @@
+//! `sprat peer`.
+
+use std::sync::mpsc::Sender;
+
+use super::args::Peer;
+use super::prompt::{self, News};
+use super::random::{self, OsEntropy};
+use super::ready::{Ready, ReadyFile};
+use super::{AGENT, paths, settings, super_peer};
+use crate::config::CHUNK_PORT;
+use crate::error::{Exit, Failure};
+use crate::node::{DiskOptions, Flow, Host, Node, Options};
+use crate::proto::Event;
+use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::wire::HostPort;
+
+/// Runs until it is asked to end.
+pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
+    let env = |key: &str| std::env::var_os(key);
+    if args.supers.is_empty() {
+        return Err(Failure::new(Exit::Usage, "a super peer is missing; name one with --super HOST:PORT"));
+    }
+    let Some(share) = &args.share else {
+        return Err(Failure::new(Exit::Usage, "the folder to share is missing; name it with --share DIR"));
+    };
+    let share = paths::absolute(share)?;
+    let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::PEER_NAME))?;
+    let connect_timeout = settings::connect_timeout(args.connect_timeout)?;
+    let listen = settings::listen(args.listen.as_ref(), CHUNK_PORT)?;
+    if let Some(host) = &args.advertise {
+        HostPort::new(host, 0).map_err(|e| Failure::new(Exit::Usage, format!("--advertise: {e}")))?;
+    }
+    let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
+    let state = paths::State::open(paths::state_folder(name, args.state.as_deref(), &env)?, name)?;
+    if let (None, Some(folder)) = (&args.control, control.parent()) {
+        paths::make_private_folder(folder)?;
+    }
+    let ready_file = ReadyFile::prepare(args.ready_file.as_deref())?;
+    let disk = DiskOptions { share: Some(share), cache: Some(state.file("digests")) };
+    let node = Node::open(Options {
+        listen: Some(listen),
+        datagrams: false,
+        control: Some(control.clone()),
+        disk: Some(disk),
+    })?;
+    let bound = node.listen_addr().unwrap_or(listen);
+    // Who listens on one address only is reached under that one, whatever address the super peer sees.
+    let own_host = (!bound.ip().is_unspecified()).then(|| bound.ip().to_canonical().to_string());
+    let config = WeakPeerConfig {
+        node: state.node_id(random::node_id())?,
+        boot: random::boot_id(),
+        supers: args.supers,
+        offer: Some(Offer { port: bound.port(), host: args.advertise.or(own_host) }),
+        connect_timeout,
+        agent: AGENT.into(),
+    };
+    let role = WeakPeer::new(config, Box::new(OsEntropy));
+    log::info!("listening on {bound}, for peers that want pieces (TCP)");
+    let mut ready = Ready::new("peer", bound);
+    ready.control = Some(control);
+    let prompted = args.prompt || prompt::owns_terminal();
+    let prompt = prompted.then(|| prompt::start(node.handle(), state.file("history"), args.quiet));
+    let mut host = PeerHost { ready, ready_file, news: prompt.as_ref().map(prompt::Prompt::news), failure: None };
+    let ended = node.run(role, &mut host);
+    let failure = host.failure.take();
+    drop(host);
+    if let Some(prompt) = prompt {
+        prompt.end();
+    }
+    match (failure, ended) {
+        (Some(failure), _) => Err(failure),
+        (None, ended) => ended.map(Exit::code),
+    }
+}
+
+struct PeerHost {
+    ready: Ready,
+    ready_file: ReadyFile,
+    /// To the prompt, if there is one.
+    news: Option<Sender<News>>,
+    failure: Option<Failure>,
+}
+
+impl Host for PeerHost {
+    fn on_event(&mut self, event: Event) -> Flow {
+        super_peer::log_event(&event);
+        match event {
+            Event::Client { client, event } => {
+                if let Some(news) = &self.news {
+                    // If the prompt has ended nobody wants to know.
+                    let _ = news.send(News::Event { client, event });
+                }
+            }
+            Event::Welcomed { super_peer } => {
+                self.ready.super_peer = Some(super_peer);
+                if let Err(failure) = self.ready_file.write(&self.ready) {
+                    let exit = failure.exit;
+                    self.failure = Some(failure);
+                    return Flow::Stop(exit);
+                }
+                if let Some(news) = &self.news {
+                    let _ = news.send(News::Welcomed);
+                }
+            }
+            Event::SessionLost { .. } | Event::Link { .. } | Event::Fatal(_) | Event::Log { .. } => {}
+        }
+        Flow::Continue
+    }
+}

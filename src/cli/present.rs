@@ -1,0 +1,183 @@
+//! Shows the events of one one-shot command: NDJSON on standard output, or text for people (results on standard output,
+//! progress and summaries on standard error). Knows when it is over, and with which code.
+
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+use super::format::{self, Results};
+use super::progress::Progress;
+use crate::control;
+use crate::error::{Exit, Failure};
+use crate::proto::ClientEvent;
+use crate::proto::event::{Outcome, SourceState};
+use crate::wire::name::printable;
+
+/// Which command it is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Query { pattern: String },
+    Get { what: String },
+    List,
+    Status,
+}
+
+/// What standard output is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    Human,
+    Json,
+}
+
+/// Shows one command's events as they come.
+#[derive(Debug)]
+pub(crate) struct Presenter {
+    kind: Kind,
+    style: Style,
+    results: Results,
+    rows: u64,
+    progress: Progress,
+    /// The code of the `done` that was shown.
+    code: Option<u8>,
+}
+
+impl Presenter {
+    /// For one command; `quiet` shows no progress.
+    pub(crate) fn new(kind: Kind, json: bool, quiet: bool) -> Presenter {
+        let style = if json { Style::Json } else { Style::Human };
+        let progress = match (&kind, style) {
+            (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
+            (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Status, _) => Progress::Off,
+        };
+        Presenter { kind, style, results: Results::default(), rows: 0, progress, code: None }
+    }
+
+    /// The exit code, once `done` was shown, or once nobody reads any more.
+    pub(crate) fn code(&self) -> Option<u8> {
+        self.code
+    }
+
+    /// Shows one event. Afterwards [`Presenter::code`] tells whether it was the last.
+    pub(crate) fn show(&mut self, event: &ClientEvent) -> Result<(), Failure> {
+        if self.code.is_some() {
+            return Ok(());
+        }
+        let shown = match self.style {
+            Style::Json => {
+                if let ClientEvent::Done(Outcome { ok: false, error: Some(error), .. }) = event {
+                    tell(&format!("sprat: {}", printable(error)));
+                }
+                print_line(&control::event_line(event, SystemTime::now()))
+            }
+            Style::Human => self.show_to_people(event),
+        };
+        if let ClientEvent::Done(outcome) = event {
+            self.code = Some(outcome.exit);
+        }
+        match shown {
+            Ok(()) => Ok(()),
+            // `| head` has seen enough: that is no failure.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                self.code = Some(Exit::Ok.code());
+                Ok(())
+            }
+            Err(e) => Err(Failure::new(Exit::Internal, format!("cannot write to standard output: {e}"))),
+        }
+    }
+
+    /// Ends a command that failed before its `done`.
+    pub(crate) fn fail(&mut self, failure: &Failure) -> Result<(), Failure> {
+        self.progress.end();
+        self.show(&ClientEvent::Done(Outcome::failed(failure)))
+    }
+
+    /// Ends a command that a signal ended, with the code by which shells know it.
+    pub(crate) fn interrupted(&mut self, code: u8) -> Result<(), Failure> {
+        self.progress.end();
+        self.show(&ClientEvent::Done(Outcome { exit: code, error: Some("interrupted".into()), ..Outcome::default() }))
+    }
+
+    fn show_to_people(&mut self, event: &ClientEvent) -> io::Result<()> {
+        match event {
+            ClientEvent::Hit { name, size, root, source, .. } => self.results.add(name, *size, *root, source),
+            ClientEvent::File { path, size, root, holders, .. } => {
+                if self.rows == 0 {
+                    print_line(format::FILE_HEAD)?;
+                }
+                self.rows += 1;
+                print_line(&format::file_row(path, *size, *root, *holders))?;
+            }
+            ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
+            ClientEvent::Piece { .. } => {}
+            ClientEvent::Progress { bytes, size, rate, sources } => self.progress.update(*bytes, *size, *rate, sources),
+            ClientEvent::Source(report) => {
+                self.progress.source(report);
+                if report.state == SourceState::Dropped {
+                    let why = report.why.as_deref().unwrap_or("sent wrong bytes");
+                    self.progress.note(&format!("{} dropped: {}", report.source, printable(why)));
+                }
+            }
+            ClientEvent::Status { super_peer, peer, super_counts } => {
+                let session = super_peer.as_ref().map_or("none".to_owned(), ToString::to_string);
+                print_line(&format!("super peer  {session}"))?;
+                for (side, counts) in [("peer", peer), ("super", super_counts)] {
+                    for (name, value) in counts {
+                        print_line(&format!("{side}.{}  {value}", printable(name)))?;
+                    }
+                }
+            }
+            ClientEvent::Note { message } => self.progress.note(&printable(message)),
+            ClientEvent::Done(outcome) => return self.end(outcome),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, outcome: &Outcome) -> io::Result<()> {
+        self.progress.end();
+        let pattern = match &self.kind {
+            Kind::Query { pattern } | Kind::Get { what: pattern } => pattern.as_str(),
+            Kind::List | Kind::Status => "",
+        };
+        self.results.arrange(pattern);
+        if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
+            let mut out = io::stdout().lock();
+            out.write_all(self.results.table().as_bytes())?;
+            out.flush()?;
+        }
+        match &self.kind {
+            Kind::Query { .. } if outcome.reached.is_some() => {
+                tell(&format::query_summary(self.results.all().len(), outcome));
+            }
+            Kind::Get { .. } => {
+                if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
+                    let _ = io::stderr().write_all(format::source_table(sources).as_bytes());
+                }
+                if outcome.ok {
+                    tell(&format::get_summary(outcome));
+                    if let Some(path) = &outcome.path {
+                        print_line(&path.to_string_lossy())?;
+                    }
+                }
+            }
+            Kind::List if outcome.ok => tell(&format::count(self.rows, "file")),
+            Kind::Query { .. } | Kind::List | Kind::Status => {}
+        }
+        let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
+        if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {
+            tell(&format!("sprat: {}", printable(error)));
+        }
+        Ok(())
+    }
+}
+
+fn tell(line: &str) {
+    // Nobody can be told that standard error is closed.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// One line on standard output, flushed: whoever reads it may be waiting for it.
+pub(crate) fn print_line(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}

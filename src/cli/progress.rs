@@ -1,0 +1,188 @@
+//! How a download is doing, on standard error: bars on a terminal, plain lines elsewhere, nothing if asked.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::format::{short_name, state_word};
+use super::units::Size;
+use crate::proto::event::SourceReport;
+
+/// A plain line is due after this time, or after this share of the file, whichever comes first.
+const LINE_INTERVAL: Duration = Duration::from_secs(2);
+const LINE_PERCENT: u64 = 10;
+/// Lanes drawn at most; a terminal has only so many lines.
+const LANES_MAX: usize = 16;
+
+/// Decides when a plain line is due. For the one-shot command and for the prompt.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    last: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    /// The first line is due at once.
+    pub(crate) fn new() -> Pace {
+        Pace { last: None }
+    }
+
+    /// Whether a line is due, given how far it is.
+    pub(crate) fn is_due(&mut self, bytes: u64, size: u64) -> bool {
+        let now = Instant::now();
+        let percent = percent(bytes, size);
+        let due = match self.last {
+            None => true,
+            Some((at, then)) => now.duration_since(at) >= LINE_INTERVAL || percent >= then + LINE_PERCENT,
+        };
+        if due {
+            self.last = Some((now, percent));
+        }
+        due
+    }
+}
+
+/// Hundredths; an empty file is done.
+pub(crate) fn percent(bytes: u64, size: u64) -> u64 {
+    if size == 0 { 100 } else { u64::try_from(u128::from(bytes) * 100 / u128::from(size)).unwrap_or(100) }
+}
+
+/// A plain line.
+pub(crate) fn line(name: &str, bytes: u64, size: u64, rate: u64, sources: usize) -> String {
+    let speed = if rate == 0 { String::new() } else { format!(", {}/s", Size(rate)) };
+    let sources = super::format::count(sources as u64, "source");
+    format!("{}: {} % of {}{speed} from {sources}", short_name(name), percent(bytes, size), Size(size))
+}
+
+/// The progress of one download.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Nothing is shown.
+    Off,
+    /// Lines.
+    Plain { name: String, pace: Pace },
+    /// A bar for the file and a lane for each source.
+    Bars { name: String, all: MultiProgress, file: Option<ProgressBar>, lanes: Vec<(String, ProgressBar)> },
+}
+
+impl Progress {
+    /// What fits standard error.
+    pub(crate) fn new(quiet: bool) -> Progress {
+        if quiet {
+            Progress::Off
+        } else if io::stderr().is_terminal() {
+            Progress::Bars { name: String::new(), all: MultiProgress::new(), file: None, lanes: Vec::new() }
+        } else {
+            Progress::Plain { name: String::new(), pace: Pace::new() }
+        }
+    }
+
+    /// The content is chosen.
+    pub(crate) fn start(&mut self, what: &str, size: u64, resumed: u64) {
+        match self {
+            Progress::Off => {}
+            Progress::Plain { name, .. } => what.clone_into(name),
+            Progress::Bars { name, all, file, .. } => {
+                what.clone_into(name);
+                let bar = all.add(ProgressBar::new(size).with_style(file_style()).with_prefix(short_name(what)));
+                bar.set_position(resumed);
+                *file = Some(bar);
+            }
+        }
+    }
+
+    /// So far it is.
+    pub(crate) fn update(&mut self, bytes: u64, size: u64, rate: u64, sources: &[SourceReport]) {
+        match self {
+            Progress::Off => {}
+            Progress::Plain { name, pace } => {
+                if pace.is_due(bytes, size) {
+                    let _ = writeln!(io::stderr(), "{}", line(name, bytes, size, rate, sources.len()));
+                }
+            }
+            Progress::Bars { all, file, lanes, .. } => {
+                if let Some(file) = file {
+                    file.set_length(size);
+                    file.set_position(bytes);
+                    file.set_message(format!("{}/s", Size(rate)));
+                }
+                for report in sources {
+                    lane(all, lanes, report);
+                }
+            }
+        }
+    }
+
+    /// A source changed its state.
+    pub(crate) fn source(&mut self, report: &SourceReport) {
+        match self {
+            Progress::Off | Progress::Plain { .. } => {}
+            Progress::Bars { all, lanes, .. } => lane(all, lanes, report),
+        }
+    }
+
+    /// Something to tell beside the bars.
+    pub(crate) fn note(&self, text: &str) {
+        match self {
+            Progress::Off => {}
+            Progress::Plain { .. } => {
+                let _ = writeln!(io::stderr(), "{text}");
+            }
+            Progress::Bars { all, .. } => {
+                let _ = all.println(text);
+            }
+        }
+    }
+
+    /// It is over; what was drawn goes.
+    pub(crate) fn end(&mut self) {
+        match self {
+            Progress::Off | Progress::Plain { .. } => {}
+            Progress::Bars { all, file, lanes, .. } => {
+                for bar in file.iter().chain(lanes.iter().map(|(_, bar)| bar)) {
+                    bar.finish_and_clear();
+                }
+                let _ = all.clear();
+            }
+        }
+    }
+}
+
+fn lane(all: &MultiProgress, lanes: &mut Vec<(String, ProgressBar)>, report: &SourceReport) {
+    let source = report.source.to_string();
+    let bar = match lanes.iter().find(|(name, _)| *name == source) {
+        Some((_, bar)) => bar.clone(),
+        None if lanes.len() >= LANES_MAX => return,
+        None => {
+            let bar = all.add(ProgressBar::new_spinner().with_style(lane_style()).with_prefix(source.clone()));
+            lanes.push((source, bar.clone()));
+            bar
+        }
+    };
+    let bad = if report.bad > 0 { format!(", {} bad", report.bad) } else { String::new() };
+    bar.set_message(format!("{:>10}  {} pieces{bad}  {}", Size(report.bytes), report.pieces, state_word(report.state)));
+}
+
+fn file_style() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix} [{wide_bar}] {percent:>3} % {bytes}/{total_bytes} {msg} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+fn lane_style() -> ProgressStyle {
+    ProgressStyle::with_template("  {prefix:<24} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_by_share_of_the_file_not_by_event() {
+        let mut pace = Pace::new();
+        // All within LINE_INTERVAL unless the machine stalls; then more are due, never fewer.
+        let due = (0..=100).filter(|percent| pace.is_due(*percent, 100)).count();
+        assert!((11..=101).contains(&due), "{due}");
+        assert_eq!(percent(0, 0), 100);
+    }
+}

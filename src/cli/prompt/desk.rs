@@ -1,0 +1,429 @@
+//! Behind the prompt: takes the lines that were typed and the events that come back, and says what there is to say. Owns
+//! the numbered results and the running downloads; a thread of its own, so that printing never holds the loop.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::super::format::{self, Found, Results};
+use super::super::progress::{self, Pace};
+use super::super::units::Size;
+use super::grammar::{self, From, Line};
+use super::{News, Reply};
+use crate::error::Exit;
+use crate::node::Handle;
+use crate::proto::event::{Outcome, SourceState};
+use crate::proto::{ClientEvent, ClientId, Command, Verify, command};
+use crate::wire::HostPort;
+use crate::wire::name::printable;
+
+/// Where text goes.
+pub(super) trait Paper: Send {
+    /// Answers.
+    fn say(&mut self, text: &str);
+    /// Progress, notes, errors, log.
+    fn aside(&mut self, text: &str);
+}
+
+/// What asks for commands to be done; the node's handle, but for tests.
+pub(super) trait Hands: Send {
+    fn command(&mut self, client: ClientId, command: Command);
+    fn shutdown(&mut self);
+}
+
+impl Hands for Handle {
+    fn command(&mut self, client: ClientId, command: Command) {
+        Handle::command(self, client, command);
+    }
+
+    fn shutdown(&mut self) {
+        Handle::shutdown(self);
+    }
+}
+
+/// A command under way.
+enum Job {
+    Query { pattern: String, results: Results },
+    List { rows: u64 },
+    Status,
+    Get { what: String, name: String, hits: Results, pace: Pace },
+}
+
+/// The desk.
+pub(super) struct Desk {
+    hands: Box<dyn Hands>,
+    paper: Box<dyn Paper>,
+    replies: Sender<Reply>,
+    results: Results,
+    jobs: BTreeMap<u64, Job>,
+    clients: u64,
+    /// The next line is taken when this job is over.
+    foreground: Option<u64>,
+    /// The next line is taken when no download runs.
+    waiting: bool,
+    /// The first welcome was seen and lines are taken.
+    open: bool,
+    quiet: bool,
+}
+
+impl Desk {
+    pub(super) fn new(hands: Box<dyn Hands>, paper: Box<dyn Paper>, replies: Sender<Reply>, quiet: bool) -> Desk {
+        Desk {
+            hands,
+            paper,
+            replies,
+            results: Results::default(),
+            jobs: BTreeMap::new(),
+            clients: 0,
+            foreground: None,
+            waiting: false,
+            open: false,
+            quiet,
+        }
+    }
+
+    /// Works until the prompt or the node is at its end.
+    pub(super) fn run(mut self, news: &Receiver<News>) {
+        while let Ok(news) = news.recv() {
+            match news {
+                News::Welcomed => {
+                    if !self.open {
+                        self.open = true;
+                        self.next_line();
+                    }
+                }
+                News::Line(Ok(line)) => {
+                    if self.on_line(line) {
+                        return;
+                    }
+                }
+                News::Line(Err(sentence)) => {
+                    self.paper.aside(&format!("error: {}", printable(&sentence)));
+                    self.next_line();
+                }
+                News::Event { client, event } => self.on_event(client, event),
+                News::Log(line) => self.paper.aside(&line),
+                News::End => return,
+            }
+        }
+    }
+
+    fn next_line(&mut self) {
+        let names = self.results.all().iter().map(|found| found.name.clone()).collect();
+        // If the reader of lines is gone, the node is about to end as well.
+        let _ = self.replies.send(Reply { names, exit: false });
+    }
+
+    /// Does what a line asks for; whether it was the last.
+    fn on_line(&mut self, line: Line) -> bool {
+        match line {
+            Line::Empty => self.next_line(),
+            Line::Query(search) => {
+                let job = Job::Query { pattern: search.pattern.clone(), results: Results::default() };
+                let client = self.begin(job, Command::Query { search, ttl: None, budget: None });
+                self.foreground = Some(client);
+            }
+            Line::List => {
+                let client = self.begin(Job::List { rows: 0 }, Command::List);
+                self.foreground = Some(client);
+            }
+            Line::Status => {
+                let client = self.begin(Job::Status, Command::Status);
+                self.foreground = Some(client);
+            }
+            Line::GetResult { number, from } => {
+                match self.chosen(number, from) {
+                    Ok((found, from)) => self.get(found.root.to_string(), found.name, from),
+                    Err(sentence) => self.paper.aside(&format!("error: {sentence}")),
+                }
+                self.next_line();
+            }
+            Line::GetWhat { what } => {
+                self.get(what.clone(), what, None);
+                self.next_line();
+            }
+            Line::Wait => {
+                self.waiting = true;
+                self.wake_waiter();
+            }
+            Line::Help => {
+                self.paper.say(grammar::HELP);
+                self.next_line();
+            }
+            Line::Exit => {
+                let running = self.downloads();
+                if running > 0 {
+                    let count = format::count(running, "download");
+                    self.paper.aside(&format!("{count} not finished; the same GET resumes it later"));
+                }
+                self.hands.shutdown();
+                let _ = self.replies.send(Reply { names: Vec::new(), exit: true });
+                return true;
+            }
+        }
+        false
+    }
+
+    fn begin(&mut self, job: Job, command: Command) -> u64 {
+        self.clients += 1;
+        self.jobs.insert(self.clients, job);
+        self.hands.command(ClientId(self.clients), command);
+        self.clients
+    }
+
+    fn chosen(&self, number: usize, from: Option<From>) -> Result<(Found, Option<HostPort>), String> {
+        let found = self.results.number(number).cloned().ok_or_else(|| match self.results.all().len() {
+            0 => "there are no results yet; write QUERY name first, or GET name".to_owned(),
+            most => format!("there is no result {number}; write GET 1 to GET {most}"),
+        })?;
+        let from = match from {
+            None => None,
+            Some(From::Address(address)) => Some(address),
+            Some(From::Number(k)) => {
+                let source = k.checked_sub(1).and_then(|k| found.sources.get(k)).cloned();
+                let most = found.sources.len();
+                let sentence = format!("result {number} has no source {k}; write GET {number} FROM 1 to FROM {most}");
+                Some(source.ok_or(sentence)?)
+            }
+        };
+        Ok((found, from))
+    }
+
+    fn get(&mut self, what: String, name: String, from: Option<HostPort>) {
+        let job = Job::Get { what: name.clone(), name, hits: Results::default(), pace: Pace::new() };
+        let get = command::Get { what, from, out: None, verify: Verify::default(), ttl: None, budget: None };
+        self.begin(job, Command::Get(get));
+    }
+
+    fn downloads(&self) -> u64 {
+        self.jobs.values().filter(|job| matches!(job, Job::Get { .. })).count() as u64
+    }
+
+    fn wake_waiter(&mut self) {
+        if self.waiting && self.downloads() == 0 {
+            self.waiting = false;
+            self.next_line();
+        }
+    }
+
+    fn on_event(&mut self, client: ClientId, event: ClientEvent) {
+        let quiet = self.quiet;
+        let Some(job) = self.jobs.get_mut(&client.0) else {
+            return;
+        };
+        match event {
+            ClientEvent::Hit { name, size, root, source, .. } => match job {
+                Job::Query { results: hits, .. } | Job::Get { hits, .. } => hits.add(&name, size, root, &source),
+                Job::List { .. } | Job::Status => {}
+            },
+            ClientEvent::File { path, size, root, holders, .. } => {
+                if let Job::List { rows } = job {
+                    if *rows == 0 {
+                        self.paper.say(format::FILE_HEAD);
+                    }
+                    *rows += 1;
+                    self.paper.say(&format::file_row(&path, size, root, holders));
+                }
+            }
+            ClientEvent::Start { name: chosen, size, sources, .. } => {
+                if let Job::Get { name, .. } = job {
+                    let count = format::count(sources as u64, "source");
+                    self.paper.aside(&format!("{}: {} from {count}", format::short_name(&chosen), Size(size)));
+                    *name = chosen;
+                }
+            }
+            ClientEvent::Piece { .. } => {}
+            ClientEvent::Progress { bytes, size, rate, sources } => {
+                if let Job::Get { name, pace, .. } = job
+                    && !quiet
+                    && pace.is_due(bytes, size)
+                {
+                    self.paper.aside(&progress::line(name, bytes, size, rate, sources.len()));
+                }
+            }
+            ClientEvent::Source(report) => {
+                if report.state == SourceState::Dropped {
+                    let why = report.why.as_deref().unwrap_or("sent wrong bytes");
+                    self.paper.aside(&format!("{} dropped: {}", report.source, printable(why)));
+                }
+            }
+            ClientEvent::Status { super_peer, peer, super_counts } => {
+                let session = super_peer.map_or("none".to_owned(), |super_peer| super_peer.to_string());
+                self.paper.say(&format!("super peer  {session}"));
+                for (side, counts) in [("peer", peer), ("super", super_counts)] {
+                    for (name, value) in counts {
+                        self.paper.say(&format!("{side}.{}  {value}", printable(&name)));
+                    }
+                }
+            }
+            ClientEvent::Note { message } => self.paper.aside(&printable(&message)),
+            ClientEvent::Done(outcome) => self.on_done(client, &outcome),
+        }
+    }
+
+    fn on_done(&mut self, client: ClientId, outcome: &Outcome) {
+        let error = outcome.error.as_deref().unwrap_or("failed");
+        match self.jobs.remove(&client.0) {
+            Some(Job::Query { pattern, mut results }) => {
+                results.arrange(&pattern);
+                if !results.all().is_empty() {
+                    self.paper.say(results.table().trim_end());
+                }
+                if outcome.reached.is_some() {
+                    self.paper.say(&format::query_summary(results.all().len(), outcome));
+                } else {
+                    self.paper.aside(&format!("error: {}", printable(error)));
+                }
+                self.results = results;
+            }
+            Some(Job::Get { what, name, mut hits, .. }) => {
+                if outcome.ok {
+                    self.paper.say(&format!("got {}", format::get_summary(outcome)));
+                } else {
+                    self.paper.aside(&format!("error: {}: {}", format::short_name(&name), printable(error)));
+                    if outcome.exit == Exit::Usage.code() && !hits.all().is_empty() {
+                        hits.arrange(&what);
+                        self.paper.say(hits.table().trim_end());
+                        self.results = hits;
+                    }
+                }
+                if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
+                    self.paper.aside(format::source_table(sources).trim_end());
+                }
+            }
+            Some(Job::List { rows }) if outcome.ok => self.paper.say(&format::count(rows, "file")),
+            Some(Job::List { .. } | Job::Status) if !outcome.ok => {
+                self.paper.aside(&format!("error: {}", printable(error)));
+            }
+            Some(Job::List { .. } | Job::Status) | None => {}
+        }
+        if self.foreground == Some(client.0) {
+            self.foreground = None;
+            self.next_line();
+        }
+        self.wake_waiter();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::wire::Root;
+
+    #[derive(Clone, Default)]
+    struct Book(Arc<Mutex<Vec<String>>>);
+
+    impl Book {
+        fn note(&self, text: String) {
+            self.0.lock().unwrap().push(text);
+        }
+        fn has(&self, part: &str) -> bool {
+            self.0.lock().unwrap().iter().any(|line| line.contains(part))
+        }
+    }
+
+    impl Paper for Book {
+        fn say(&mut self, text: &str) {
+            self.note(format!("say {text}"));
+        }
+        fn aside(&mut self, text: &str) {
+            self.note(format!("aside {text}"));
+        }
+    }
+
+    impl Hands for Book {
+        fn command(&mut self, client: ClientId, command: Command) {
+            self.note(format!("command {} {command:?}", client.0));
+        }
+        fn shutdown(&mut self) {
+            self.note("shutdown".into());
+        }
+    }
+
+    fn desk() -> (Desk, Book, Receiver<Reply>) {
+        let (replies, taken) = mpsc::channel();
+        let book = Book::default();
+        (Desk::new(Box::new(book.clone()), Box::new(book.clone()), replies, false), book, taken)
+    }
+
+    fn type_in(desk: &mut Desk, line: &str) -> bool {
+        desk.on_line(grammar::parse(line).unwrap())
+    }
+
+    fn hit(name: &str, root: u8, port: u16) -> ClientEvent {
+        let source = HostPort::new("h", port).unwrap();
+        ClientEvent::Hit { name: name.into(), path: name.into(), size: 1, root: Root([root; 32]), source }
+    }
+
+    fn done() -> ClientEvent {
+        ClientEvent::Done(Outcome { ok: true, reached: Some(1), ..Outcome::default() })
+    }
+
+    #[test]
+    fn a_query_holds_the_next_line_until_its_done() {
+        let (mut desk, book, taken) = desk();
+        type_in(&mut desk, "QUERY x");
+        desk.on_event(ClientId(1), hit("x", 1, 1));
+        assert!(taken.try_recv().is_err());
+        desk.on_event(ClientId(1), done());
+        assert_eq!(taken.try_recv().unwrap().names, ["x"]);
+        assert!(book.has("1 result in"));
+    }
+
+    #[test]
+    fn a_download_runs_behind_and_wait_waits_for_it() {
+        let (mut desk, book, taken) = desk();
+        type_in(&mut desk, "QUERY x");
+        for event in [hit("x", 1, 1), hit("x", 1, 2), done()] {
+            desk.on_event(ClientId(1), event);
+        }
+        assert!(taken.try_recv().is_ok());
+        type_in(&mut desk, "GET 1 FROM 2");
+        assert!(taken.try_recv().is_ok());
+        assert!(book.has(&format!("what: \"{}\"", Root([1; 32]))) && book.has("port: 2"));
+        type_in(&mut desk, "WAIT");
+        assert!(taken.try_recv().is_err());
+        desk.on_event(ClientId(2), done());
+        assert!(taken.try_recv().is_ok());
+        assert!(book.has("say got"));
+    }
+
+    #[test]
+    fn a_number_that_is_no_result_is_told_what_there_is() {
+        let (mut desk, book, taken) = desk();
+        type_in(&mut desk, "GET 1");
+        assert!(book.has("no results yet"));
+        type_in(&mut desk, "QUERY x");
+        desk.on_event(ClientId(1), hit("x", 1, 1));
+        desk.on_event(ClientId(1), done());
+        type_in(&mut desk, "GET 2");
+        assert!(book.has("no result 2"));
+        type_in(&mut desk, "GET 1 FROM 9");
+        assert!(book.has("no source 9"));
+        assert_eq!(taken.try_iter().count(), 4);
+    }
+
+    #[test]
+    fn a_name_with_several_contents_becomes_the_list_of_results() {
+        let (mut desk, book, _taken) = desk();
+        type_in(&mut desk, "GET x");
+        desk.on_event(ClientId(1), hit("x", 1, 1));
+        desk.on_event(ClientId(1), hit("x", 2, 1));
+        let outcome = Outcome { exit: 2, error: Some("several".into()), ..Outcome::default() };
+        desk.on_event(ClientId(1), ClientEvent::Done(outcome));
+        assert!(book.has("several"));
+        type_in(&mut desk, "GET 2");
+        assert!(book.has(&format!("command 2 Get(Get {{ what: \"{}\"", Root([2; 32]))));
+    }
+
+    #[test]
+    fn exit_tells_of_running_downloads_and_ends() {
+        let (mut desk, book, taken) = desk();
+        type_in(&mut desk, "GET x");
+        assert!(type_in(&mut desk, "EXIT"));
+        assert!(book.has("1 download not finished") && book.has("shutdown"));
+        assert!(taken.try_iter().last().unwrap().exit);
+    }
+}

@@ -1,0 +1,244 @@
+//! The prompt of `sprat peer`: reads lines (rustyline on a terminal, plain lines from a pipe) and hands them to the desk.
+//!
+//! Two threads beside the loop: the line reader, which waits for the desk before it reads the next line, and the desk,
+//! which prints. They share nothing and speak by channels; neither touches a socket.
+
+mod desk;
+pub(crate) mod grammar;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::Validator;
+use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
+
+use super::logging;
+use crate::node::Handle;
+use crate::proto::{ClientEvent, ClientId};
+use desk::{Desk, Paper};
+use grammar::Line;
+
+/// Lines of history that are kept.
+const HISTORY_LINES_MAX: usize = 1000;
+/// What stands before what is typed.
+const PROMPT: &str = "sprat> ";
+
+/// What the desk is told.
+pub(crate) enum News {
+    /// The session is up: lines may be taken.
+    Welcomed,
+    /// A line was read; or it is wrong, and why.
+    Line(Result<Line, String>),
+    /// The machine answers.
+    Event { client: ClientId, event: ClientEvent },
+    /// A line of the log that must not cut through what is being typed.
+    Log(String),
+    /// The node has ended.
+    End,
+}
+
+/// What the line reader is told: go on.
+pub(crate) struct Reply {
+    /// Names of the last result, for completion.
+    names: Vec<String>,
+    /// There is no next line.
+    exit: bool,
+}
+
+/// A running prompt.
+pub(crate) struct Prompt {
+    news: Sender<News>,
+    desk: JoinHandle<()>,
+    reader: JoinHandle<()>,
+    /// How the terminal was, if there is one: a reader that is still waiting for a key has it in raw mode.
+    terminal: Option<Termios>,
+}
+
+impl Prompt {
+    /// Where events go.
+    pub(crate) fn news(&self) -> Sender<News> {
+        self.news.clone()
+    }
+
+    /// The node has ended: says what is left to say and gives the terminal back.
+    pub(crate) fn end(self) {
+        logging::divert(None);
+        let _ = self.news.send(News::End);
+        let _ = self.desk.join();
+        if let Some(terminal) = self.terminal.filter(|_| !self.reader.is_finished()) {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &terminal);
+            // Out of the line that was being typed, and out of bracketed paste.
+            let _ = io::stdout().write_all(b"\x1b[?2004l\n");
+        }
+    }
+}
+
+/// Whether standard input is a terminal that is ours to read: a job in the background that reads it is stopped.
+pub(crate) fn owns_terminal() -> bool {
+    let stdin = io::stdin();
+    stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground == getpgrp())
+}
+
+/// Starts both threads. Lines are taken from the first welcome on.
+pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
+    let (news, taken) = mpsc::channel();
+    let (replies, go_on) = mpsc::channel();
+    let terminal = if io::stdin().is_terminal() { tcgetattr(io::stdin()).ok() } else { None };
+    let editor = if terminal.is_some() { editor(&history) } else { None };
+    let to_desk = news.clone();
+    let mut paper: Box<dyn Paper> = Box::new(Pipe);
+    let reader = match editor {
+        Some((editor, printer)) => {
+            paper = Box::new(Screen(printer));
+            paper.say("HELP tells what to type.");
+            let log = news.clone();
+            logging::divert(Some(Box::new(move |line| log.send(News::Log(line)).is_ok())));
+            thread::spawn(move || read_terminal(editor, &history, &to_desk, &go_on))
+        }
+        None => thread::spawn(move || read_pipe(&to_desk, &go_on)),
+    };
+    let desk = thread::spawn(move || Desk::new(Box::new(handle), paper, replies, quiet).run(&taken));
+    Prompt { news, desk, reader, terminal }
+}
+
+type LineEditor = Editor<Words, FileHistory>;
+
+fn editor(history: &Path) -> Option<(LineEditor, Box<dyn ExternalPrinter + Send>)> {
+    let config = Config::builder().max_history_size(HISTORY_LINES_MAX).ok()?.auto_add_history(true).build();
+    let mut editor = LineEditor::with_config(config).ok()?;
+    editor.set_helper(Some(Words::default()));
+    // The first run has none.
+    let _ = editor.load_history(history);
+    let printer = editor.create_external_printer().ok()?;
+    Some((editor, Box::new(printer)))
+}
+
+fn read_terminal(mut editor: LineEditor, history: &Path, desk: &Sender<News>, go_on: &Receiver<Reply>) {
+    while let Ok(reply) = go_on.recv() {
+        if reply.exit {
+            return;
+        }
+        if let Some(words) = editor.helper_mut() {
+            words.names = reply.names;
+        }
+        let line = match editor.readline(PROMPT) {
+            Ok(line) => grammar::parse(&line),
+            // Ctrl-C does at the prompt what it does to every daemon; Ctrl-D ends the input.
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => Ok(Line::Exit),
+            Err(error) => {
+                let _ = desk.send(News::Log(format!("the prompt is over: {error}")));
+                return;
+            }
+        };
+        // After each line, for a signal may end it at the next. The file is made for us alone.
+        let _ = editor.append_history(history);
+        if desk.send(News::Line(line)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_pipe(desk: &Sender<News>, go_on: &Receiver<Reply>) {
+    let mut lines = io::stdin().lock().lines();
+    while let Ok(reply) = go_on.recv() {
+        if reply.exit {
+            return;
+        }
+        let line = match lines.next() {
+            Some(Ok(line)) => grammar::parse(&line),
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err("the line is not UTF-8".to_owned()),
+            Some(Err(_)) | None => Ok(Line::Exit),
+        };
+        if desk.send(News::Line(line)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Standard output for answers, standard error for the rest.
+struct Pipe;
+
+impl Paper for Pipe {
+    fn say(&mut self, text: &str) {
+        let mut out = io::stdout().lock();
+        // Nobody may be reading any more; the peer goes on serving.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    fn aside(&mut self, text: &str) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// The terminal, above the line that is being typed.
+struct Screen(Box<dyn ExternalPrinter + Send>);
+
+impl Paper for Screen {
+    fn say(&mut self, text: &str) {
+        let _ = self.0.print(format!("{text}\n"));
+    }
+
+    fn aside(&mut self, text: &str) {
+        self.say(text);
+    }
+}
+
+/// Completes commands, and behind GET the names of the last result.
+#[derive(Default)]
+struct Words {
+    names: Vec<String>,
+}
+
+impl Completer for Words {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(self.candidates(&line[..pos]))
+    }
+}
+
+impl Words {
+    fn candidates(&self, typed: &str) -> (usize, Vec<String>) {
+        let Some((command, rest)) = typed.split_once(char::is_whitespace) else {
+            let upper = typed.to_ascii_uppercase();
+            let fitting = grammar::COMMANDS.iter().filter(|command| command.starts_with(&upper));
+            return (0, fitting.map(|command| format!("{command} ")).collect());
+        };
+        if !command.eq_ignore_ascii_case("get") && !command.eq_ignore_ascii_case("query") {
+            return (typed.len(), Vec::new());
+        }
+        let rest = rest.trim_start();
+        let lower = rest.to_lowercase();
+        let fits = |name: &&String| name.to_lowercase().starts_with(&lower) && !name.chars().any(char::is_control);
+        (typed.len() - rest.len(), self.names.iter().filter(fits).cloned().collect())
+    }
+}
+
+impl Helper for Words {}
+impl Hinter for Words {
+    type Hint = String;
+}
+impl Highlighter for Words {}
+impl Validator for Words {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_names_are_completed() {
+        let words = Words { names: vec!["Blue Train.flac".into(), "green.flac".into()] };
+        assert_eq!(words.candidates("q"), (0, vec!["QUERY ".to_owned()]));
+        assert_eq!(words.candidates("GET blue t"), (4, vec!["Blue Train.flac".to_owned()]));
+        assert_eq!(words.candidates("list x").1, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,38 @@
+//! `sprat query`.
+
+use super::args::Query;
+use super::oneshot::{self, Target};
+use super::present::{Kind, Presenter};
+use crate::config::PATTERN_BYTES_MAX;
+use crate::error::{Exit, Failure};
+use crate::proto::Command;
+use crate::wire::{QueryKind, Search};
+
+/// Runs the command.
+pub(crate) fn run(args: Query) -> Result<u8, Failure> {
+    let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
+    let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
+    let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&args.pattern) };
+    let (min, max) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        return Err(Failure::new(Exit::Usage, "--min-size is above --max-size, so nothing can fit"));
+    }
+    if args.limit == Some(0) {
+        return Err(Failure::new(Exit::Usage, "--limit is a number above 0"));
+    }
+    let pattern = checked_pattern(args.pattern)?;
+    let mut presenter = Presenter::new(Kind::Query { pattern: pattern.clone() }, args.json, args.quiet);
+    let search = Search { pattern, kind, min, max, limit: args.limit };
+    oneshot::run(target, Command::Query { search, ttl, budget }, &mut presenter)
+}
+
+/// A pattern that fits a QUERY.
+pub(crate) fn checked_pattern(pattern: String) -> Result<String, Failure> {
+    if (1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
+        Ok(pattern)
+    } else {
+        Err(Failure::new(Exit::Usage, format!("what to look for has 1 to {PATTERN_BYTES_MAX} bytes")))
+    }
+}

@@ -1,0 +1,124 @@
+//! The ready file: what a script waits for. It appears in one piece when the daemon truly serves, and is removed when the
+//! daemon starts or ends cleanly, so that it never speaks of a process that is gone (unless that was killed).
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::paths;
+use crate::error::{Exit, Failure};
+use crate::wire::HostPort;
+
+/// The one JSON object in the file.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready {
+    /// `super` or `peer`.
+    pub(crate) role: &'static str,
+    /// The daemon's process.
+    pub(crate) pid: u32,
+    /// The program's version.
+    pub(crate) version: &'static str,
+    /// An address that a dialler on this host takes.
+    pub(crate) listen: HostPort,
+    /// Peer: the super peer that welcomed it.
+    #[serde(rename = "super", skip_serializing_if = "Option::is_none")]
+    pub(crate) super_peer: Option<HostPort>,
+    /// Peer: its control socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+impl Ready {
+    /// A daemon that has nothing more to tell than where it listens.
+    pub(crate) fn new(role: &'static str, listen: SocketAddr) -> Ready {
+        Ready {
+            role,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            listen: dialable(listen),
+            super_peer: None,
+            control: None,
+        }
+    }
+}
+
+/// An address to dial on this host: loopback where the listener took all addresses.
+pub(crate) fn dialable(listen: SocketAddr) -> HostPort {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    HostPort::from(SocketAddr::new(ip, listen.port()))
+}
+
+/// A ready file that was asked for, or none.
+#[derive(Debug)]
+pub(crate) struct ReadyFile(Option<PathBuf>);
+
+impl ReadyFile {
+    /// Removes what an earlier process may have left there.
+    pub(crate) fn prepare(path: Option<&Path>) -> Result<ReadyFile, Failure> {
+        let path = path.map(paths::absolute).transpose()?;
+        if let Some(path) = &path {
+            let _ = fs::remove_file(path);
+        }
+        Ok(ReadyFile(path))
+    }
+
+    /// Writes it, replacing what is there.
+    pub(crate) fn write(&self, ready: &Ready) -> Result<(), Failure> {
+        let Some(path) = &self.0 else {
+            return Ok(());
+        };
+        let failed =
+            |e: String| Failure::new(Exit::Disk, format!("cannot write the ready file {}: {e}", path.display()));
+        let mut line = serde_json::to_vec(ready).map_err(|e| failed(e.to_string()))?;
+        line.push(b'\n');
+        paths::write_whole(path, &line).map_err(|e| failed(e.to_string()))?;
+        log::debug!("ready: {}", path.display());
+        Ok(())
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_written_as_loopback() {
+        for (listen, dial) in [
+            ("0.0.0.0:5", "127.0.0.1:5"),
+            ("[::]:5", "[::1]:5"),
+            ("192.0.2.1:5", "192.0.2.1:5"),
+            ("[::ffff:127.0.0.1]:5", "127.0.0.1:5"),
+        ] {
+            assert_eq!(dialable(listen.parse().unwrap()).to_string(), dial);
+        }
+    }
+
+    #[test]
+    fn the_file_is_whole_and_goes_with_its_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready");
+        let file = ReadyFile::prepare(Some(&path)).unwrap();
+        assert!(!path.exists());
+        file.write(&Ready::new("super", "0.0.0.0:7".parse().unwrap())).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(value["listen"], "127.0.0.1:7");
+        assert_eq!(value["pid"], std::process::id());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        drop(file);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,350 @@
+//! What argh does not do: `--key=value`, `-h` and `--version`, `-vv`, switches before the command, values from the
+//! environment, and usage errors of one sentence that end with exit 2. Pure: it is handed the arguments and the environment.
+
+use std::ffi::OsString;
+
+use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs, Optionality};
+
+use super::args::{Command, Top};
+
+/// How a look-up in the environment is passed in.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    /// To run a command.
+    Run(Command),
+    /// To print a text (help, version) and end well.
+    Print(String),
+    /// Nothing that can be done.
+    Usage(UsageError),
+}
+
+/// A usage error: what is wrong in one sentence, and the usage of the command.
+#[derive(Debug)]
+pub(crate) struct UsageError {
+    /// Lower-case, without a full stop.
+    pub(crate) sentence: String,
+    /// Begins with `Usage:`.
+    pub(crate) usage: String,
+    /// Whether standard output was promised to be JSON.
+    pub(crate) json: bool,
+}
+
+/// Options of which one excludes the other: given one as a flag, neither comes from the environment.
+const EXCLUSIVE: [&str; 2] = ["--super", "--control"];
+
+/// Where lines of help are broken, as argh does.
+const HELP_COLUMNS: usize = 80;
+
+/// Switches that may stand before the command.
+const HOISTED: [&str; 6] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json"];
+
+/// The command line without the program's name, and the environment, made a command.
+pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
+    let mut args = Vec::with_capacity(argv.len());
+    let mut lossy = None;
+    for arg in argv {
+        args.push(arg.into_string().unwrap_or_else(|arg| {
+            let text = arg.to_string_lossy().into_owned();
+            lossy = Some(text.clone());
+            text
+        }));
+    }
+    let json = json_promised(&args, env);
+    let error = |sentence: String, command: &str| Parsed::Usage(UsageError { sentence, usage: usage(command), json });
+    if let Some(text) = lossy {
+        return error(format!("the argument {text:?} is not UTF-8"), "");
+    }
+    let mut hoisted = Vec::new();
+    let mut rest = args.into_iter().peekable();
+    let name = loop {
+        let Some(arg) = rest.next() else {
+            return Parsed::Usage(UsageError { sentence: "a command is missing".into(), usage: help(&[]), json });
+        };
+        match arg.as_str() {
+            "-h" | "--help" => return Parsed::Print(help(&[])),
+            "-V" | "--version" => return Parsed::Print(format!("sprat {}\n", env!("CARGO_PKG_VERSION"))),
+            "help" => match rest.next() {
+                None => return Parsed::Print(help(&[])),
+                Some(command) if command_info(&command).is_some() => return Parsed::Print(help(&[&command])),
+                Some(command) => return error(no_command(&command), ""),
+            },
+            switch if HOISTED.contains(&switch) => hoisted.push(arg),
+            option if option.starts_with('-') => return error(format!("{option:?} stands before the command"), ""),
+            _ => break arg,
+        }
+    };
+    let Some(info) = command_info(&name) else {
+        return error(no_command(&name), "");
+    };
+    match complete(&info, hoisted, rest, env) {
+        Ok((args, from_env)) => match run_argh(&name, &args) {
+            Ok(parsed) => parsed,
+            Err(sentence) => error(with_origin(sentence, &from_env), &name),
+        },
+        Err(sentence) => error(sentence, &name),
+    }
+}
+
+/// The first lines of a command's help, or of the program's.
+pub(crate) fn usage(command: &str) -> String {
+    let text = if command.is_empty() { help(&[]) } else { help(&[command]) };
+    text.split("\n\n").next().unwrap_or_default().to_owned()
+}
+
+fn help(command: &[&str]) -> String {
+    let args: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
+    match Top::from_args(&["sprat"], &args) {
+        Err(EarlyExit { output, .. }) => wrapped(&output),
+        Ok(_) => unreachable!("--help is a help trigger of every command"),
+    }
+}
+
+/// argh wraps the options, but neither the usage nor descriptions and notes.
+fn wrapped(help: &str) -> String {
+    let mut text = String::with_capacity(help.len());
+    for line in help.lines() {
+        let indent = if line.starts_with("Usage:") { 4 } else { line.len() - line.trim_start().len() };
+        let mut column = 0;
+        for (i, word) in line.split(' ').enumerate() {
+            if i > 0 && column + 1 + word.chars().count() > HELP_COLUMNS && column > indent {
+                text.push('\n');
+                text.push_str(&" ".repeat(indent));
+                column = indent;
+            } else if i > 0 {
+                text.push(' ');
+                column += 1;
+            }
+            text.push_str(word);
+            column += word.chars().count();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn command_info(name: &str) -> Option<CommandInfoWithArgs> {
+    Top::get_args_info().commands.into_iter().find(|sub| sub.name == name).map(|sub| sub.command)
+}
+
+fn no_command(name: &str) -> String {
+    let known: Vec<&str> = Top::get_args_info().commands.iter().map(|sub| sub.name).collect();
+    format!("there is no command {name:?}; there are {}", known.join(", "))
+}
+
+fn json_promised(args: &[String], env: Env<'_>) -> bool {
+    let flag = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json" || arg.starts_with("--json="));
+    flag || env("SPRAT_JSON").is_some_and(|value| is_on(&value.to_string_lossy()) == Some(true))
+}
+
+fn is_on(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "" | "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The environment's name for a flag: `--max-size` is `SPRAT_MAX_SIZE`.
+fn env_name(flag: &str) -> String {
+    format!("SPRAT_{}", flag.trim_start_matches('-').replace('-', "_").to_ascii_uppercase())
+}
+
+type Completed = (Vec<String>, Vec<(String, String)>);
+
+/// Splits `--key=value` and `-vv`, and adds what the environment says for flags that were not given. Also tells which
+/// flags those were, and by which name.
+fn complete(
+    info: &CommandInfoWithArgs,
+    hoisted: Vec<String>,
+    mut given: impl Iterator<Item = String>,
+    env: Env<'_>,
+) -> Result<Completed, String> {
+    let mut args = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    let mut feed = hoisted.into_iter();
+    while let Some(arg) = feed.next().or_else(|| given.next()) {
+        if arg == "--" {
+            args.push(arg);
+            args.extend(given);
+            break;
+        }
+        if let Some(count) = arg.strip_prefix("-v").filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b == b'v')) {
+            args.extend((0..=count.len()).map(|_| "-v".to_owned()));
+            seen.push("--verbose".into());
+            continue;
+        }
+        let (key, value) = match arg.split_once('=') {
+            Some((key, value)) if key.starts_with("--") => (key.to_owned(), Some(value.to_owned())),
+            _ => (arg, None),
+        };
+        let flag =
+            info.flags.iter().find(|flag| flag.long == key || flag.short.is_some_and(|s| key == format!("-{s}")));
+        if let Some(flag) = flag {
+            seen.push(flag.long.to_owned());
+        }
+        let takes_value = flag.is_some_and(|flag| matches!(flag.kind, FlagInfoKind::Option { .. }));
+        args.push(key.clone());
+        match value {
+            Some(_) if flag.is_some() && !takes_value => return Err(format!("{key} takes no value")),
+            Some(value) => args.push(value),
+            // Whatever follows is its value, even if it looks like a flag.
+            None if takes_value => args.extend(given.next()),
+            None => {}
+        }
+    }
+    let from_env = add_env(info, &seen, &mut args, env)?;
+    Ok((args, from_env))
+}
+
+fn add_env(
+    info: &CommandInfoWithArgs,
+    seen: &[String],
+    args: &mut Vec<String>,
+    env: Env<'_>,
+) -> Result<Vec<(String, String)>, String> {
+    let mut front = Vec::new();
+    let mut from_env = Vec::new();
+    let one_excludes = EXCLUSIVE.iter().any(|flag| seen.iter().any(|given| given == flag));
+    for flag in info.flags {
+        let given = seen.iter().any(|given| given == flag.long);
+        if given || flag.long == "--help" || (one_excludes && EXCLUSIVE.contains(&flag.long)) {
+            continue;
+        }
+        let name = env_name(flag.long);
+        let Some(value) = env(&name).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        let value = value.into_string().map_err(|_| format!("{name} is not UTF-8"))?;
+        match flag.kind {
+            FlagInfoKind::Switch => match is_on(&value) {
+                Some(true) => front.push(flag.long.to_owned()),
+                Some(false) => {}
+                None => return Err(format!("{name} is {value:?}; write 1 or 0")),
+            },
+            FlagInfoKind::Option { .. } if flag.optionality == Optionality::Repeating => {
+                for one in value.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+                    front.extend([flag.long.to_owned(), one.to_owned()]);
+                }
+            }
+            FlagInfoKind::Option { .. } => front.extend([flag.long.to_owned(), value]),
+        }
+        from_env.push((flag.long.to_owned(), name));
+    }
+    args.splice(0..0, front);
+    Ok(from_env)
+}
+
+fn run_argh(name: &str, args: &[String]) -> Result<Parsed, String> {
+    let all: Vec<&str> = std::iter::once(name).chain(args.iter().map(String::as_str)).collect();
+    match Top::from_args(&["sprat"], &all) {
+        Ok(top) => Ok(Parsed::Run(top.command)),
+        Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(wrapped(&output))),
+        Err(EarlyExit { output, status: Err(()) }) => Err(one_sentence(&output)),
+    }
+}
+
+/// argh's errors begin in upper case and put each missing argument on a line of its own.
+fn one_sentence(output: &str) -> String {
+    let mut sentence = String::with_capacity(output.len());
+    for line in output.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if !sentence.is_empty() {
+            sentence.push_str(if sentence.ends_with(':') { " " } else { ", " });
+        }
+        sentence.push_str(line);
+    }
+    let mut chars = sentence.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "the arguments make no sense".into(),
+    }
+}
+
+fn with_origin(sentence: String, from_env: &[(String, String)]) -> String {
+    match from_env.iter().find(|(flag, _)| sentence.contains(&format!("'{flag}'"))) {
+        Some((_, name)) => format!("{sentence} (from {name})"),
+        None => sentence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_with(args: &[&str], env: &[(&str, &str)]) -> Parsed {
+        let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        parse(args.iter().map(OsString::from).collect(), &lookup)
+    }
+
+    fn query(args: &[&str], env: &[(&str, &str)]) -> super::super::args::Query {
+        match parse_with(args, env) {
+            Parsed::Run(Command::Query(query)) => query,
+            other @ (Parsed::Run(_) | Parsed::Print(_) | Parsed::Usage(_)) => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    fn sentence(args: &[&str], env: &[(&str, &str)]) -> String {
+        match parse_with(args, env) {
+            Parsed::Usage(error) => {
+                assert!(error.usage.starts_with("Usage: sprat"), "{}", error.usage);
+                error.sentence
+            }
+            other @ (Parsed::Run(_) | Parsed::Print(_)) => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_value_may_follow_an_equals_sign() {
+        assert_eq!(query(&["query", "--ttl=3", "a=b"], &[]).ttl, Some(3));
+        assert_eq!(query(&["query", "--ttl", "3", "--", "--ttl=4"], &[]).pattern, "--ttl=4");
+        assert_eq!(sentence(&["query", "x", "--json=1"], &[]), "--json takes no value");
+    }
+
+    #[test]
+    fn help_is_a_pattern_behind_query() {
+        assert_eq!(query(&["query", "help"], &[]).pattern, "help");
+        for args in [&["query", "-h"][..], &["query", "--help"], &["help", "query"]] {
+            assert!(matches!(parse_with(args, &[]), Parsed::Print(text) if text.starts_with("Usage: sprat query")));
+        }
+    }
+
+    #[test]
+    fn switches_may_stand_before_the_command_and_be_combined() {
+        assert!(query(&["--json", "query", "x"], &[]).json);
+        assert_eq!(query(&["query", "x", "-vv"], &[]).verbose, 2);
+        assert_eq!(query(&["-vv", "query", "x", "-v"], &[]).verbose, 3);
+    }
+
+    #[test]
+    fn the_environment_fills_what_no_flag_says() {
+        let env = [("SPRAT_TTL", "5"), ("SPRAT_SUPER", "a:1, b:2"), ("SPRAT_JSON", "0"), ("SPRAT_EXACT", "true")];
+        let query_args = query(&["query", "x"], &env);
+        assert_eq!((query_args.ttl, query_args.supers.len()), (Some(5), 2));
+        assert!(query_args.exact && !query_args.json);
+        assert_eq!(query(&["query", "x", "--ttl", "1"], &env).ttl, Some(1));
+        assert!(query(&["query", "x", "--control", "/s"], &env).supers.is_empty());
+        assert!(sentence(&["query", "x"], &[("SPRAT_TTL", "many")]).ends_with("(from SPRAT_TTL)"));
+        assert!(sentence(&["query", "x"], &[("SPRAT_EXACT", "perhaps")]).contains("SPRAT_EXACT"));
+    }
+
+    #[test]
+    fn an_error_is_one_sentence() {
+        assert_eq!(sentence(&[], &[]), "a command is missing");
+        assert_eq!(sentence(&["query"], &[]), "required positional arguments not provided: PATTERN");
+        assert_eq!(sentence(&["query", "x", "--nope"], &[]), "unrecognized argument: --nope");
+        assert!(sentence(&["nope"], &[]).starts_with("there is no command \"nope\""));
+        assert!(sentence(&["query", "x", "--super", "::1:5"], &[]).contains("HOST:PORT"));
+    }
+
+    #[test]
+    fn json_is_promised_even_if_nothing_else_is_right() {
+        assert!(matches!(parse_with(&["query", "--json"], &[]), Parsed::Usage(UsageError { json: true, .. })));
+        assert!(matches!(
+            parse_with(&["query", "--", "--json", "x"], &[]),
+            Parsed::Usage(UsageError { json: false, .. })
+        ));
+        assert!(matches!(parse_with(&["query"], &[("SPRAT_JSON", "1")]), Parsed::Usage(UsageError { json: true, .. })));
+    }
+}

@@ -1,0 +1,14 @@
+//! `sprat status`.
+
+use super::args::Status;
+use super::oneshot::{self, Target};
+use super::present::{Kind, Presenter};
+use crate::error::Failure;
+use crate::proto::Command;
+
+/// Runs the command.
+pub(crate) fn run(args: Status) -> Result<u8, Failure> {
+    let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
+    let mut presenter = Presenter::new(Kind::Status, args.json, args.quiet);
+    oneshot::run(target, Command::Status, &mut presenter)
+}

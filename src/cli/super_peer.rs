@@ -1,0 +1,66 @@
+//! `sprat super`.
+
+use super::args::Super;
+use super::random::{self, OsEntropy};
+use super::ready::{Ready, ReadyFile};
+use super::{AGENT, paths, settings};
+use crate::config::{LINKS_MAX, QUERY_BUDGET, SUPER_PORT, TTL_DEFAULT, TTL_MAX};
+use crate::error::{Exit, Failure};
+use crate::node::{Flow, Host, Node, Options};
+use crate::proto::Event;
+use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
+
+/// Runs until it is asked to end.
+pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
+    let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::SUPER_NAME))?;
+    let ping = settings::ping(args.ping)?;
+    let budget = args.budget.map(settings::budget).transpose()?.unwrap_or(QUERY_BUDGET);
+    if args.neighbor.len() > LINKS_MAX {
+        return Err(Failure::new(Exit::Usage, format!("a super peer has at most {LINKS_MAX} neighbours")));
+    }
+    let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
+    let neighbors = args.neighbor.iter().map(|host| settings::resolve("--neighbor", host)).collect::<Result<_, _>>()?;
+    let folder = paths::state_folder(name, args.state.as_deref(), &|key| std::env::var_os(key))?;
+    let state = paths::State::open(folder, name)?;
+    let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
+    let node = Node::open(Options { listen: Some(listen), datagrams: true, control: None, disk: None })?;
+    let config = SuperPeerConfig {
+        node: state.node_id(random::node_id())?,
+        boot: random::boot_id(),
+        neighbors,
+        ttl: args.ttl.unwrap_or(TTL_DEFAULT).min(TTL_MAX),
+        budget,
+        ping,
+        agent: AGENT.into(),
+    };
+    let role = SuperPeer::new(config, Box::new(OsEntropy));
+    let bound = node.listen_addr().unwrap_or(listen);
+    log::info!("listening on {bound}, for weak peers (TCP) and neighbours (UDP)");
+    // The kernel queues whoever connects from now on, so it serves.
+    ready.write(&Ready::new("super", bound))?;
+    node.run(role, &mut Journal).map(Exit::code)
+}
+
+/// All that a super peer's host has to do is to keep the log.
+struct Journal;
+
+impl Host for Journal {
+    fn on_event(&mut self, event: Event) -> Flow {
+        log_event(&event);
+        Flow::Continue
+    }
+}
+
+/// Writes to the log what belongs there. Both daemons use it.
+pub(crate) fn log_event(event: &Event) {
+    match event {
+        Event::Client { .. } => {}
+        Event::Welcomed { super_peer } => log::info!("welcomed by super peer {super_peer}"),
+        Event::SessionLost { super_peer, why } => log::warn!("lost super peer {super_peer}: {why}"),
+        Event::Link { neighbor, up: true } => log::info!("link to {neighbor} is up"),
+        Event::Link { neighbor, up: false } => log::warn!("link to {neighbor} is down"),
+        // The node ends with it, and the end of the process tells it.
+        Event::Fatal(_) => {}
+        Event::Log { level, text } => log::log!(*level, "{}", crate::wire::name::printable(text)),
+    }
+}

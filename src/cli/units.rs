@@ -1,0 +1,135 @@
+//! Sizes and times as people write them in flags, and as they are printed. Pure; no crate: two units tables are all of it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A size in bytes, written `10M`, `4GiB`, `500kB` or `123`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+/// A span of time, written `500ms`, `2s`, `1.5m` or `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+/// Units of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the `B` form in powers of 1000.
+const SIZE_UNITS: [(&str, u64); 14] = [
+    ("", 1),
+    ("b", 1),
+    ("k", 1 << 10),
+    ("kib", 1 << 10),
+    ("kb", 1_000),
+    ("m", 1 << 20),
+    ("mib", 1 << 20),
+    ("mb", 1_000_000),
+    ("g", 1 << 30),
+    ("gib", 1 << 30),
+    ("gb", 1_000_000_000),
+    ("t", 1 << 40),
+    ("tib", 1 << 40),
+    ("tb", 1_000_000_000_000),
+];
+
+/// Units of [`Span`], in nanoseconds. There is none without a letter: `2` could mean anything.
+const SPAN_UNITS: [(&str, u64); 5] =
+    [("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        scaled(text, &SIZE_UNITS).map(Size).ok_or_else(|| "write a size such as 10M, 4GiB, 500kB or 123".into())
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Span, String> {
+        let nanos = scaled(text, &SPAN_UNITS).ok_or("write a time such as 500ms, 2s or 1m")?;
+        Ok(Span(Duration::from_nanos(nanos)))
+    }
+}
+
+/// `digits[.digits]unit`, exactly, or nothing.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let (_, scale) = units.iter().find(|(name, _)| *name == unit)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole = whole.parse::<u64>().ok()?.checked_mul(*scale)?;
+    if fraction.is_empty() {
+        return (!number.contains('.')).then_some(whole);
+    }
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let over = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(*scale) / over;
+    whole.checked_add(u64::try_from(part).ok()?)
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        match steps.iter().find(|(_, shift)| self.0 >> shift > 0) {
+            Some((unit, shift)) => {
+                // Tenths in integers: floats would round 1023.95 KiB up to a unit that it has not reached.
+                let tenths = (u128::from(self.0) * 10) >> shift;
+                f.pad(&format!("{}.{} {unit}", tenths / 10, tenths % 10))
+            }
+            None => f.pad(&format!("{} B", self.0)),
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        match millis {
+            0..1_000 => write!(f, "{millis} ms"),
+            1_000..60_000 => write!(f, "{}.{} s", millis / 1_000, millis % 1_000 / 100),
+            _ => write!(f, "{} min {} s", millis / 60_000, millis % 60_000 / 1_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_both_bases() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("123", 123),
+            ("10M", 10 << 20),
+            ("4GiB", 4 << 30),
+            ("500kB", 500_000),
+            ("1.5k", 1536),
+            ("2 MiB", 2 << 20),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "M", "-1", "1..5", "1.", "99999999T", "1e3", "10Q", "1.5.2"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!("500ms".parse(), Ok(Span(Duration::from_millis(500))));
+        assert_eq!("1.5s".parse(), Ok(Span(Duration::from_millis(1500))));
+        assert!("2".parse::<Span>().unwrap_err().contains("2s"));
+        assert!("-2s".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn sizes_are_printed_in_the_largest_unit_that_they_reach() {
+        assert_eq!(Size(1023).to_string(), "1023 B");
+        assert_eq!(Size((1 << 20) - 1).to_string(), "1023.9 KiB");
+        assert_eq!(Size(3 << 29).to_string(), "1.5 GiB");
+        assert_eq!(Size(u64::MAX).to_string(), "16777215.9 TiB");
+    }
+}

@@ -1,0 +1,197 @@
+//! Roots, chaining values and MD5 of file contents. Reads with plain large reads (a map would fault when a file shrinks).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use md5::Digest as _;
+
+use crate::config::PIECE_BYTES;
+use crate::proto::{Digests, HashPlan, Verify, pieces_of};
+use crate::wire::ids::{Cv, Md5, Root};
+
+/// What a whole content hashes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ContentDigest {
+    pub(super) root: Root,
+    /// One value per piece; empty for a content of at most one piece, whose root is no merged value.
+    pub(super) cvs: Vec<Cv>,
+}
+
+/// The root of a content of at most one piece.
+pub(super) fn root_of(content: &[u8]) -> Root {
+    Root(*blake3::hash(content).as_bytes())
+}
+
+/// The chaining value of the piece that begins at `offset`, for a content of more than one piece.
+pub(super) fn cv_of(piece: &[u8], offset: u64) -> Cv {
+    Cv(blake3::Hasher::new().set_input_offset(offset).update(piece).finalize_non_root())
+}
+
+pub(super) fn md5_of(bytes: &[u8]) -> Md5 {
+    Md5(md5::Md5::digest(bytes).into())
+}
+
+/// The digests of a received payload.
+pub(super) fn digests_of(bytes: &[u8], plan: HashPlan, verify: Verify) -> Digests {
+    let blake3 = || match plan {
+        HashPlan::Content => root_of(bytes).0,
+        // An empty payload is no piece, and hazmat has no value for it: no piece hashes to all zeroes.
+        HashPlan::Piece { .. } if bytes.is_empty() => [0; 32],
+        HashPlan::Piece { offset } => cv_of(bytes, offset).0,
+    };
+    match verify {
+        Verify::Both => Digests { md5: Some(md5_of(bytes)), blake3: Some(blake3()) },
+        Verify::Blake3 => Digests { md5: None, blake3: Some(blake3()) },
+        Verify::Md5 => Digests { md5: Some(md5_of(bytes)), blake3: None },
+    }
+}
+
+/// The root that a manifest merges to; none if its number of values does not fit the size.
+pub(super) fn root_of_manifest(size: u64, cvs: &[Cv]) -> Option<Root> {
+    if cvs.len() < 2 || cvs.len() as u64 != pieces_of(size) {
+        return None;
+    }
+    let (left, right) = cvs.split_at(left_pieces(cvs.len()));
+    Some(Root(*merge_subtrees_root(&node(left), &node(right), Mode::Hash).as_bytes()))
+}
+
+fn node(cvs: &[Cv]) -> [u8; 32] {
+    match cvs {
+        [cv] => cv.0,
+        _ => {
+            let (left, right) = cvs.split_at(left_pieces(cvs.len()));
+            merge_subtrees_non_root(&node(left), &node(right), Mode::Hash)
+        }
+    }
+}
+
+/// Pieces of the left subtree: the largest power of two below their number.
+fn left_pieces(count: usize) -> usize {
+    assert!(count >= 2, "a subtree of one piece has no children");
+    1 << (count - 1).ilog2()
+}
+
+/// The length of one piece of a content.
+pub(super) fn piece_length(size: u64, piece: u64) -> usize {
+    size.saturating_sub(piece.saturating_mul(PIECE_BYTES)).min(PIECE_BYTES) as usize
+}
+
+/// Reads exactly `length` bytes into the buffer, which is reused; `UnexpectedEof` if the file has become shorter.
+pub(super) fn read_range<'b>(file: &File, offset: u64, length: usize, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
+    if buffer.len() < length {
+        buffer.resize(length, 0);
+    }
+    let range = &mut buffer[..length];
+    file.read_exact_at(range, offset)?;
+    Ok(range)
+}
+
+/// The hashing of one file, piece by piece, so that other work goes between.
+#[derive(Debug)]
+pub(super) struct FileHash {
+    size: u64,
+    piece: u64,
+    cvs: Vec<Cv>,
+}
+
+impl FileHash {
+    pub(super) fn new(size: u64) -> FileHash {
+        FileHash { size, piece: 0, cvs: Vec::new() }
+    }
+
+    /// Hashes one piece; the digest once it was the last. How many bytes were read stands in `bytes`.
+    pub(super) fn step(
+        &mut self,
+        file: &File,
+        buffer: &mut Vec<u8>,
+        bytes: &mut u64,
+    ) -> io::Result<Option<ContentDigest>> {
+        let length = piece_length(self.size, self.piece);
+        let range = read_range(file, self.piece * PIECE_BYTES, length, buffer)?;
+        *bytes += length as u64;
+        if self.size <= PIECE_BYTES {
+            return Ok(Some(ContentDigest { root: root_of(range), cvs: Vec::new() }));
+        }
+        self.cvs.push(cv_of(range, self.piece * PIECE_BYTES));
+        self.piece += 1;
+        Ok(root_of_manifest(self.size, &self.cvs)
+            .filter(|_| self.piece == pieces_of(self.size))
+            .map(|root| ContentDigest { root, cvs: std::mem::take(&mut self.cvs) }))
+    }
+
+    /// Hashes all of it.
+    pub(super) fn whole(size: u64, file: &File, buffer: &mut Vec<u8>) -> io::Result<ContentDigest> {
+        let mut hash = FileHash::new(size);
+        loop {
+            if let Some(digest) = hash.step(file, buffer, &mut 0)? {
+                return Ok(digest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    pub(crate) fn content(length: usize) -> Vec<u8> {
+        let mut state = 0x1234_5678_9abc_def1_u64 ^ length as u64;
+        let mut bytes = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes
+    }
+
+    #[test]
+    fn every_size_hashes_to_what_b3sum_prints() {
+        let sizes = [0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB, 3 * MIB + 17, 5 * MIB, 7 * MIB + 1];
+        for size in sizes {
+            let bytes = content(size);
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let digest = FileHash::whole(size as u64, &file, &mut Vec::new()).unwrap();
+            assert_eq!(digest.root, root_of(&bytes), "{size} bytes");
+            if size > MIB {
+                assert_eq!(digest.cvs.len() as u64, pieces_of(size as u64));
+                assert_eq!(root_of_manifest(size as u64, &digest.cvs), Some(digest.root));
+            } else {
+                assert!(digest.cvs.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_the_wrong_length_has_no_root() {
+        let bytes = content(3 * MIB);
+        let cvs: Vec<Cv> = bytes.chunks(MIB).enumerate().map(|(i, piece)| cv_of(piece, (i * MIB) as u64)).collect();
+        assert_eq!(root_of_manifest(3 * MIB as u64, &cvs), Some(root_of(&bytes)));
+        assert_eq!(root_of_manifest(3 * MIB as u64 + 1, &cvs), None);
+        assert_eq!(root_of_manifest(MIB as u64, &cvs[..1]), None);
+    }
+
+    #[test]
+    fn a_payload_gets_the_digests_that_were_asked_for() {
+        let bytes = content(1000);
+        let both = digests_of(&bytes, HashPlan::Content, Verify::Both);
+        assert_eq!(both.blake3, Some(root_of(&bytes).0));
+        assert_eq!(both.md5, Some(md5_of(&bytes)));
+        let md5 = digests_of(&bytes, HashPlan::Piece { offset: 0 }, Verify::Md5);
+        assert_eq!((md5.md5, md5.blake3), (both.md5, None));
+        let piece = digests_of(&bytes, HashPlan::Piece { offset: PIECE_BYTES }, Verify::Blake3);
+        assert_eq!((piece.md5, piece.blake3), (None, Some(cv_of(&bytes, PIECE_BYTES).0)));
+    }
+
+    #[test]
+    fn md5_is_the_known_one() {
+        assert_eq!(md5_of(b"abc").to_string(), "900150983cd24fb0d6963f7d28e17f72");
+    }
+}

@@ -1,0 +1,167 @@
+//! Walking the share, a bounded number of entries at a time.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{AtFlags, Dir, FileType, statat};
+use rustix::io::Errno;
+
+use super::beneath::{Beneath, Found, Stamp, is_starved};
+use super::cache::Cache;
+use super::index::{Index, Sight, SkippedCount, join, visible};
+
+/// Entries looked at per slice, so that urgent jobs never wait long.
+const ENTRIES_PER_SLICE: usize = 1000;
+
+/// A walk through one folder and all below it.
+pub(super) struct Scan {
+    /// Where it begins; empty for the whole share.
+    pub(super) top: String,
+    begun: bool,
+    folders: VecDeque<String>,
+    open: Option<(String, Dir)>,
+    pub(super) skipped: SkippedCount,
+    /// Folders that could not be read.
+    pub(super) unreadable: Vec<String>,
+    /// A folder could not be opened for want of descriptors or memory: the scan is not whole.
+    pub(super) starved: bool,
+}
+
+impl Scan {
+    pub(super) fn new(top: &str) -> Scan {
+        Scan {
+            top: top.to_owned(),
+            begun: false,
+            folders: VecDeque::from([top.to_owned()]),
+            open: None,
+            skipped: SkippedCount::default(),
+            unreadable: Vec::new(),
+            starved: false,
+        }
+    }
+
+    /// Whether it walks the whole share.
+    pub(super) fn is_full(&self) -> bool {
+        self.top.is_empty()
+    }
+
+    /// Goes on for a while; true once the walk is over. `watch` is called with each folder before it is read.
+    pub(super) fn slice(
+        &mut self,
+        beneath: &Beneath,
+        index: &mut Index,
+        cache: &mut Cache,
+        mut watch: impl FnMut(&str),
+    ) -> bool {
+        if !self.begun {
+            self.begun = true;
+            index.begin_scan();
+        }
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut left = ENTRIES_PER_SLICE;
+        while left > 0 {
+            left -= 1;
+            let Some((folder, dir)) = &mut self.open else {
+                let Some(folder) = self.folders.pop_front() else {
+                    self.sweep(beneath, index, cache, now, wall);
+                    return true;
+                };
+                watch(&folder);
+                self.open_folder(beneath, folder);
+                continue;
+            };
+            let entry = match dir.read() {
+                Some(Ok(entry)) => entry,
+                Some(Err(_)) | None => {
+                    self.open = None;
+                    continue;
+                }
+            };
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let path = match visible(name).and_then(|name| join(folder, name)) {
+                Ok(path) => path,
+                Err(skipped) => {
+                    self.skipped.count(skipped);
+                    continue;
+                }
+            };
+            let found = match entry.file_type() {
+                FileType::Directory => Found::Folder,
+                FileType::RegularFile | FileType::Unknown => dir
+                    .fd()
+                    .and_then(|fd| statat(fd.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW))
+                    .map_or(Found::Nothing, |stat| Found::of(&stat)),
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => Found::Nothing,
+            };
+            match found {
+                Found::File(stamp) => index.saw(&path, stamp, scan_sight(&stamp, now, wall), cache),
+                Found::Folder => self.folders.push_back(path),
+                Found::Nothing | Found::Unknown => {}
+            }
+        }
+        false
+    }
+
+    fn open_folder(&mut self, beneath: &Beneath, folder: String) {
+        match beneath.open_folder(&folder).and_then(Dir::new) {
+            Ok(dir) => self.open = Some((folder, dir)),
+            Err(error) if is_starved(error) => self.starved = true,
+            Err(Errno::ACCESS) => self.unreadable.push(folder),
+            Err(_) => {}
+        }
+    }
+
+    /// What was known and not seen is looked at once more (a rename can hide a file from a walk) before it is taken out.
+    fn sweep(&self, beneath: &Beneath, index: &mut Index, cache: &mut Cache, now: Instant, wall: SystemTime) {
+        for path in index.unseen(&self.top) {
+            match beneath.look(&path) {
+                Found::File(stamp) => index.saw(&path, stamp, scan_sight(&stamp, now, wall), cache),
+                Found::Folder | Found::Nothing => index.gone_file(&path, now),
+                Found::Unknown => {}
+            }
+        }
+    }
+}
+
+/// How a file looks that a scan found: its age is that of its last change of any kind, for mtime can be set at will.
+pub(super) fn scan_sight(stamp: &Stamp, now: Instant, wall: SystemTime) -> Sight {
+    let changed_ns = stamp.mtime_ns.max(stamp.ctime_ns);
+    let wall_ns = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
+    Sight::Scan { now, age: Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn what_can_never_be_shared_is_counted_and_the_rest_watched_and_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [&b"plain"[..], b"latin-\xe9", b"latin-\xe8", b".hidden", b"x.part"] {
+            std::fs::write(folder.path().join(OsStr::from_bytes(name)), "x").unwrap();
+        }
+        let deep = ["d".repeat(230), "e".repeat(230), "f".repeat(230)].join("/");
+        std::fs::create_dir_all(folder.path().join(&deep)).unwrap();
+        std::fs::write(folder.path().join(&deep).join("0123456789"), "x").unwrap();
+        let beneath = Beneath::open_root(folder.path()).unwrap();
+        let (mut index, mut cache) = (Index::default(), Cache::default());
+        let mut scan = Scan::new("");
+        let mut watched = Vec::new();
+        while !scan.slice(&beneath, &mut index, &mut cache, |folder| watched.push(folder.len())) {}
+        assert_eq!(scan.skipped, SkippedCount { not_utf8: 2, too_long: 1 });
+        assert_eq!(watched, [0, 230, 461, 692]);
+        index.begin_scan();
+        assert_eq!(index.unseen("").len(), 1);
+    }
+}

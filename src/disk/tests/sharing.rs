@@ -1,0 +1,176 @@
+//! What is offered: scans, events, restarts.
+
+use super::*;
+
+#[test]
+fn every_size_is_offered_with_its_root() {
+    let sizes = [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5];
+    let files: Vec<(String, Vec<u8>)> = sizes.iter().map(|size| (format!("d/{size}"), content(3, *size))).collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+    let rig = Rig::with(&files);
+    for (path, bytes) in files {
+        assert_eq!(rig.root(path), Some(root_of(bytes)), "{path}");
+        assert_eq!(rig.offered[path].size, bytes.len() as u64);
+    }
+}
+
+#[test]
+fn only_plain_visible_files_are_shared() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    let share = tempfile::tempdir().unwrap();
+    let at = |path: &str| share.path().join(path);
+    for path in ["plain", ".hidden", ".dir/x", "y.part", "y.part.map", "deep/er/file"] {
+        write_old(&at(path), b"x");
+    }
+    symlink(outside.path().join("secret"), at("link")).unwrap();
+    symlink(outside.path(), at("folder")).unwrap();
+    symlink(share.path(), at("loop")).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    fs::write(share.path().join(OsStr::from_bytes(b"latin-\xe9")), "x").unwrap();
+    let long = ["d".repeat(200), "d".repeat(200), "d".repeat(200), "d".repeat(200)].join("/");
+    write_old(&at(&long), b"x");
+
+    let mut rig = Rig::over(share, tempfile::tempdir().unwrap());
+    write_old(&rig.path("last"), b"last");
+    rig.until(|offered| offered.contains_key("last"));
+    assert_eq!(rig.offered.keys().collect::<Vec<_>>(), ["deep/er/file", "last", "plain"]);
+}
+
+#[test]
+fn a_share_that_is_no_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    for path in [folder.path().join("missing"), file] {
+        let options = DiskOptions { share: Some(path.clone()), cache: None };
+        let failure = Disk::start(options, Box::new(|| {})).unwrap_err();
+        assert_eq!(failure.exit, Exit::Disk);
+        assert!(failure.message.contains(path.to_str().unwrap()), "{}", failure.message);
+    }
+}
+
+#[test]
+fn new_renamed_changed_and_deleted_files_are_told() {
+    let mut rig = Rig::with(&[("a", b"one")]);
+    fs::create_dir(rig.path("sub")).unwrap();
+    fs::write(rig.path("sub/b"), "two").unwrap();
+    rig.until(|offered| offered.contains_key("sub/b"));
+    fs::rename(rig.path("sub"), rig.path("moved")).unwrap();
+    rig.until(|offered| offered.contains_key("moved/b") && !offered.contains_key("sub/b"));
+    fs::write(rig.path("moved/c"), "three").unwrap();
+    rig.until(|offered| offered.contains_key("moved/c"));
+    File::options().append(true).open(rig.path("a")).unwrap().write_all(b" more").unwrap();
+    rig.until(|offered| offered.get("a").is_some_and(|record| record.root == root_of(b"one more")));
+    fs::rename(rig.path("a"), rig.path("moved/c")).unwrap();
+    rig.until(|offered| offered.get("moved/c").is_some_and(|record| record.root == root_of(b"one more")));
+    fs::remove_dir_all(rig.path("moved")).unwrap();
+    rig.until(BTreeMap::is_empty);
+}
+
+#[test]
+fn a_file_may_become_a_folder_and_the_other_way_round() {
+    let mut rig = Rig::with(&[("a", b"file"), ("b/x", b"below")]);
+    fs::remove_file(rig.path("a")).unwrap();
+    fs::create_dir(rig.path("a")).unwrap();
+    fs::write(rig.path("a/y"), "new").unwrap();
+    let away = tempfile::tempdir_in(rig.share.path().parent().unwrap()).unwrap();
+    fs::rename(rig.path("b"), away.path().join("b")).unwrap();
+    fs::write(rig.path("b"), "now a file").unwrap();
+    rig.until(|offered| offered.keys().eq(["a/y", "b"]));
+}
+
+#[test]
+fn a_tree_that_is_made_or_moved_in_at_once_is_found_whole() {
+    let mut rig = Rig::empty();
+    let elsewhere = tempfile::tempdir_in(rig.share.path().parent().unwrap()).unwrap();
+    for n in 0..50 {
+        write_old(&rig.path(&format!("made/{}/{n}/x", n % 7)), &[n]);
+        write_old(&elsewhere.path().join(format!("{}/{n}/x", n % 5)), &[n]);
+    }
+    fs::rename(elsewhere.path(), rig.path("moved")).unwrap();
+    rig.until(|offered| offered.len() == 100);
+    fs::write(rig.path("moved/3/3/late"), "x").unwrap();
+    rig.until(|offered| offered.contains_key("moved/3/3/late"));
+}
+
+#[test]
+fn a_file_that_is_being_written_is_never_offered_in_between() {
+    let mut rig = Rig::empty();
+    let mut file = File::create(rig.path("growing")).unwrap();
+    let mut whole = Vec::new();
+    // Each write is a turn of the worker apart from the next, and all of them less than the quiet time.
+    for round in 0..300 {
+        file.write_all(&[round as u8; 100]).unwrap();
+        whole.extend_from_slice(&[round as u8; 100]);
+        rig.work(DiskWork::ReadManifest { conn: CONN, req: 8, root: Root([0; 32]), first: 0 });
+        rig.next();
+    }
+    drop(file);
+    rig.until(|offered| offered.contains_key("growing"));
+    assert_eq!(rig.ever, [("growing".to_owned(), root_of(&whole))]);
+}
+
+#[test]
+fn a_restart_hashes_nothing_twice() {
+    let mut rig = Rig::with(&[("a", b"one"), ("big", &content(1, 3 * MIB))]);
+    let root = rig.root("big").unwrap();
+    rig = rig.restart();
+    rig.until(|offered| offered.len() == 2);
+    assert_eq!(rig.manifest(root, 0).unwrap().1.len(), 96);
+
+    rig.disk = None;
+    let cache = cache::Cache::open(Some(&rig.state.path().join("cache/digests")));
+    let mut share = share::Share::open(rig.share.path(), cache, Box::new(|| Box::new(|_| {}))).unwrap();
+    settle(&mut share);
+    assert_eq!((share.index.offered(), share.hashed_bytes), (2, 0));
+}
+
+/// Does all the work that there is.
+fn settle(share: &mut share::Share) {
+    let mut buffer = Vec::new();
+    share.on_time(std::time::Instant::now());
+    while share.has_work() {
+        share.slice(&mut buffer);
+        share.on_time(std::time::Instant::now());
+    }
+}
+
+#[test]
+fn lost_events_lead_to_a_scan_that_finds_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["stays", "goes", "changes", "moves"] {
+        write_old(&folder.path().join(name), name.as_bytes());
+    }
+    // The watcher of this share tells nobody anything.
+    let (events, deaf) = mpsc::channel();
+    let tell: share::Tell = Box::new(move || {
+        let events = events.clone();
+        Box::new(move |sighting| events.send(sighting).unwrap_or(()))
+    });
+    let mut share = share::Share::open(folder.path(), cache::Cache::open(None), tell).unwrap();
+    let until_quiet = std::time::Instant::now() + crate::config::SHARE_QUIET;
+    settle(&mut share);
+    share.index.mature(until_quiet);
+    settle(&mut share);
+    assert_eq!(share.index.offered(), 4);
+
+    fs::remove_file(folder.path().join("goes")).unwrap();
+    fs::rename(folder.path().join("moves"), folder.path().join("moved")).unwrap();
+    write_old(&folder.path().join("changes"), b"changed");
+    for n in 0..3000 {
+        write_old(&folder.path().join(format!("many/{n}")), &[n as u8; 3]);
+    }
+    share.on_sighting(watch::Sighting::Lost);
+    let later = std::time::Instant::now() + 3 * crate::config::SHARE_QUIET;
+    share.on_time(later);
+    settle(&mut share);
+    share.index.mature(later);
+    settle(&mut share);
+    assert_eq!(share.index.offered(), 3003);
+    assert_eq!(share.index.offered_at("changes").unwrap().0, root_of(b"changed"));
+    assert!(share.index.offered_at("moved").is_some() && share.index.offered_at("goes").is_none());
+    assert!(deaf.try_iter().count() > 0, "the watcher was armed");
+}

@@ -1,0 +1,325 @@
+//! Chunks and manifests out, pieces in, publishing.
+
+use super::*;
+
+#[test]
+fn a_chunk_is_prepared_with_its_md5_and_file() {
+    let bytes = content(5, 2 * MIB + 100);
+    let mut rig = Rig::with(&[("x", &bytes), ("copy", &bytes)]);
+    let root = root_of(&bytes);
+    for (offset, length) in [(0, MIB), (MIB, MIB), (2 * MIB, 100), (17, 5), (MIB - 1, MIB), (MIB, MIB)] {
+        let (md5, file) = rig.chunk(root, offset as u64, length as u32).unwrap();
+        let range = &bytes[offset..offset + length];
+        assert_eq!(md5, hash::md5_of(range), "{offset} {length}");
+        let mut read = vec![0; length];
+        file.read_exact_at(&mut read, offset as u64).unwrap();
+        assert!(read == range);
+    }
+}
+
+#[test]
+fn ranges_and_roots_that_do_not_exist_are_refused() {
+    let mut rig = Rig::with(&[("x", b"hello"), ("empty", b"")]);
+    let root = root_of(b"hello");
+    for (offset, length) in [(0, 6), (5, 1), (0, 0), (u64::MAX, 1), (u64::MAX - 1, u32::MAX)] {
+        assert_eq!(rig.chunk(root, offset, length).err(), Some(ServeFailure::OutOfRange), "{offset} {length}");
+    }
+    assert_eq!(rig.chunk(root_of(b""), 0, 1).err(), Some(ServeFailure::OutOfRange));
+    assert_eq!(rig.chunk(root_of(b"other"), 0, 1).err(), Some(ServeFailure::NotFound));
+    assert_eq!(rig.manifest(root_of(b"other"), 0), Err(ServeFailure::NotFound));
+    assert_eq!(rig.manifest(root, 0), Ok((5, Vec::new())));
+    assert_eq!(rig.manifest(root, 1), Err(ServeFailure::OutOfRange));
+}
+
+#[test]
+fn a_manifest_merges_to_the_root() {
+    let bytes = content(6, 5 * MIB + 1);
+    let mut rig = Rig::with(&[("x", &bytes)]);
+    let root = root_of(&bytes);
+    let (size, cvs) = rig.manifest(root, 0).unwrap();
+    assert_eq!(hash::root_of_manifest(size, &cache::cvs_of(&cvs)), Some(root));
+    assert_eq!(rig.manifest(root, 4).unwrap().1, cvs[4 * 32..]);
+    assert_eq!(rig.manifest(root, 6), Err(ServeFailure::OutOfRange));
+}
+
+#[test]
+fn a_changed_file_is_not_served_and_its_twin_is() {
+    let bytes = content(7, MIB + 100);
+    let mut rig = Rig::with(&[("a", &bytes), ("b", &bytes)]);
+    let root = root_of(&bytes);
+    rig.chunk(root, 0, 10).unwrap();
+    // In place, same size, mtime restored: only ctime tells.
+    let before = fs::metadata(rig.path("a")).unwrap();
+    let file = File::options().write(true).open(rig.path("a")).unwrap();
+    file.write_all_at(b"!", 0).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+    let (_, served) = rig.chunk(root, 0, 10).unwrap();
+    assert_eq!(served.metadata().unwrap().ino(), fs::metadata(rig.path("b")).unwrap().ino());
+    rig.until(|offered| !offered.contains_key("a"));
+    fs::write(rig.path("b"), "short").unwrap();
+    let refused = rig.chunk(root, 0, 10).err();
+    assert!(matches!(refused, Some(ServeFailure::Changed | ServeFailure::NotFound)), "{refused:?}");
+    rig.until(|offered| offered.len() == 2);
+    assert_eq!(rig.chunk(root, 0, 10).err(), Some(ServeFailure::NotFound));
+}
+
+#[test]
+fn a_file_that_became_a_symlink_is_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("x"), "hello").unwrap();
+    let mut rig = Rig::with(&[("d/x", b"hello")]);
+    fs::remove_dir_all(rig.path("d")).unwrap();
+    symlink(outside.path(), rig.path("d")).unwrap();
+    assert!(rig.chunk(root_of(b"hello"), 0, 5).is_err());
+    rig.until(BTreeMap::is_empty);
+}
+
+#[test]
+fn a_payload_comes_back_with_its_digests() {
+    let rig = Rig::empty();
+    let bytes = content(8, 1000);
+    rig.disk.as_ref().unwrap().submit(Job::Digest {
+        conn: CONN,
+        req: 3,
+        bytes: bytes.clone(),
+        plan: HashPlan::Content,
+        verify: Verify::Both,
+    });
+    match rig.reports.recv_timeout(GUARD).unwrap() {
+        Report::Digested { conn: CONN, req: 3, bytes: back, digests } => {
+            assert_eq!(back, bytes);
+            assert_eq!(digests.blake3, Some(root_of(&bytes).0));
+            assert_eq!(digests.md5, Some(hash::md5_of(&bytes)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_download_is_published_and_offered_at_once() {
+    let bytes = content(9, 2 * MIB + 7);
+    let mut rig = Rig::empty();
+    assert_eq!(rig.resumed(&bytes), (None, vec![]));
+    rig.work(DiskWork::StoreManifest { download: GET, cvs: cvs_of(&bytes) });
+    for piece in [2, 0, 1] {
+        assert!(!rig.path("big").exists());
+        rig.write(&bytes, piece).unwrap();
+    }
+    assert_eq!(rig.publish(), Ok(rig.share.path().canonicalize().unwrap().join("big")));
+    assert_eq!(rig.root("big"), Some(root_of(&bytes)), "offered before the download is over");
+    assert!(fs::read(rig.path("big")).unwrap() == bytes);
+    assert_eq!(names(rig.share.path()), ["big"]);
+    // The watcher tells of the rename; a later file proves that this withdrew nothing.
+    fs::write(rig.path("later"), "x").unwrap();
+    rig.until(|offered| offered.contains_key("later"));
+    assert_eq!(rig.ever.iter().filter(|(path, _)| path == "big").count(), 1);
+    assert_eq!(rig.manifest(root_of(&bytes), 0).unwrap().1.len(), 96);
+}
+
+#[test]
+fn an_incomplete_download_is_not_published() {
+    let bytes = content(9, 2 * MIB);
+    let mut rig = Rig::empty();
+    rig.resumed(&bytes);
+    rig.write(&bytes, 1).unwrap();
+    assert_eq!(rig.publish(), Err(DiskFailureKind::Io));
+    assert!(!rig.path("big").exists());
+}
+
+#[test]
+fn small_and_empty_contents_are_published() {
+    let mut rig = Rig::empty();
+    rig.open(in_share("../small"), b"tiny").unwrap();
+    rig.write(b"tiny", 0).unwrap();
+    assert!(rig.publish().unwrap().ends_with("_._small"));
+    rig.open(in_share("void"), b"").unwrap();
+    rig.publish().unwrap();
+    assert_eq!(rig.root("void"), Some(root_of(b"")));
+    assert_eq!(fs::read(rig.path("_._small")).unwrap(), b"tiny");
+}
+
+#[test]
+fn a_resume_finds_what_is_right() {
+    let bytes = content(10, 4 * MIB + 9);
+    let mut rig = Rig::empty();
+    rig.begin(&bytes, &[4, 0, 2, 3]);
+    rig = rig.restart();
+    assert_eq!(rig.resumed(&bytes), (Some(cvs_of(&bytes)), vec![0, 2, 3, 4]));
+    rig.write(&bytes, 1).unwrap();
+    rig.publish().unwrap();
+    assert!(fs::read(rig.path("big")).unwrap() == bytes);
+    assert_eq!(rig.root("big"), Some(root_of(&bytes)));
+}
+
+#[test]
+fn a_claim_over_wrong_bytes_is_not_believed() {
+    let bytes = content(11, 3 * MIB);
+    let mut rig = Rig::empty();
+    rig.begin(&bytes, &[0, 1, 2]);
+    let part = File::options().write(true).open(rig.path(".big.part")).unwrap();
+    part.write_all_at(b"wrong", MIB as u64 + 3).unwrap();
+    part.set_len(3 * MIB as u64 - 1).unwrap();
+    assert_eq!(rig.resumed(&bytes).1, [0]);
+    rig.write(&bytes, 1).unwrap();
+    rig.write(&bytes, 2).unwrap();
+    rig.publish().unwrap();
+    assert!(fs::read(rig.path("big")).unwrap() == bytes);
+}
+
+#[test]
+fn a_torn_map_costs_only_what_was_torn() {
+    let bytes = content(12, 3 * MIB);
+    let mut rig = Rig::empty();
+    rig.begin(&bytes, &[0, 1, 2]);
+    let map = rig.path(".big.part.map");
+    let whole = fs::read(&map).unwrap();
+    fs::write(&map, &whole[..whole.len() - 5]).unwrap();
+    assert_eq!(rig.resumed(&bytes), (Some(cvs_of(&bytes)), vec![0, 1]));
+    rig.write(&bytes, 2).unwrap();
+    rig.work(DiskWork::Abandon { download: GET });
+    assert_eq!(rig.resumed(&bytes).1, [0, 1, 2]);
+    rig.work(DiskWork::Abandon { download: GET });
+    fs::write(&map, &whole[..70]).unwrap();
+    assert_eq!(rig.resumed(&bytes), (None, vec![]));
+    rig.work(DiskWork::Abandon { download: GET });
+    fs::write(&map, b"garbage").unwrap();
+    assert_eq!(rig.resumed(&bytes), (None, vec![]));
+}
+
+#[test]
+fn the_part_of_another_content_is_begun_anew() {
+    let (old, new) = (content(13, 3 * MIB), content(14, 2 * MIB + 1));
+    let mut rig = Rig::empty();
+    rig.begin(&old, &[0, 1]);
+    assert_eq!(rig.resumed(&new), (None, vec![]));
+    assert_eq!(fs::metadata(rig.path(".big.part")).unwrap().len(), 0);
+    (0..3).for_each(|piece| rig.write(&new, piece).unwrap());
+    rig.publish().unwrap();
+    assert!(fs::read(rig.path("big")).unwrap() == new);
+}
+
+#[test]
+fn a_part_that_is_in_use_is_locked() {
+    let bytes = content(15, 2 * MIB);
+    let mut rig = Rig::empty();
+    rig.resumed(&bytes);
+    rig.write(&bytes, 0).unwrap();
+    let refused = rig.open_as(DownloadId(2), in_share("big"), b"another");
+    assert_eq!(refused, Err(DiskFailureKind::Locked));
+    rig.write(&bytes, 1).unwrap();
+    rig.publish().unwrap();
+}
+
+#[test]
+fn an_abandoned_part_without_a_piece_leaves_nothing() {
+    let mut rig = Rig::empty();
+    rig.resumed(&content(16, 2 * MIB));
+    rig.work(DiskWork::Abandon { download: GET });
+    rig.work(DiskWork::ReadManifest { conn: CONN, req: 8, root: Root([0; 32]), first: 0 });
+    rig.next();
+    assert_eq!(names(rig.share.path()), [""; 0]);
+}
+
+#[test]
+fn what_is_at_the_destination_is_never_touched() {
+    let bytes = content(17, MIB + 1);
+    let mut rig = Rig::empty();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let to = |name: &str| Destination::Path { path: elsewhere.path().join(name), name: "x".to_owned() };
+    fs::write(elsewhere.path().join("same"), &bytes).unwrap();
+    fs::write(elsewhere.path().join("other"), content(18, MIB + 1)).unwrap();
+    fs::write(elsewhere.path().join("longer"), content(18, MIB + 2)).unwrap();
+    symlink(elsewhere.path().join("same"), elsewhere.path().join("link")).unwrap();
+    fs::create_dir_all(elsewhere.path().join("folder/x")).unwrap();
+    let there = PartState::AlreadyThere { path: elsewhere.path().join("same") };
+    assert_eq!(rig.open(to("same"), &bytes), Ok(there));
+    for name in ["other", "longer", "link", "folder"] {
+        assert_eq!(rig.open(to(name), &bytes), Err(DiskFailureKind::Taken), "{name}");
+    }
+    assert_eq!(rig.open(to("missing/x"), &bytes), Err(DiskFailureKind::Io));
+    assert_eq!(names(elsewhere.path()), ["folder", "link", "longer", "other", "same"]);
+}
+
+#[test]
+fn a_destination_that_appears_meanwhile_is_not_replaced() {
+    let bytes = content(19, MIB + 1);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut rig = Rig::empty();
+    let path = elsewhere.path().join("x");
+    for (theirs, expected) in [(&bytes, Ok(path.clone())), (&content(20, MIB + 1), Err(DiskFailureKind::Taken))] {
+        let to = Destination::Path { path: elsewhere.path().to_owned(), name: "x".to_owned() };
+        rig.open(to, &bytes).unwrap();
+        rig.write(&bytes, 0).unwrap();
+        rig.write(&bytes, 1).unwrap();
+        fs::write(&path, theirs).unwrap();
+        assert_eq!(rig.publish(), expected);
+        assert!(fs::read(&path).unwrap() == *theirs);
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(names(elsewhere.path()), [".x.part", ".x.part.map"], "what was fetched is not lost");
+}
+
+#[test]
+fn without_a_share_only_paths_work() {
+    let (disk, reports) = Disk::start(DiskOptions::default(), Box::new(|| {})).unwrap();
+    let work = |destination| DiskWork::OpenPart { download: GET, destination, root: root_of(b"x"), size: 1 };
+    let folder = tempfile::tempdir().unwrap();
+    let path = Destination::Path { path: folder.path().join("x"), name: String::new() };
+    disk.submit(Job::Work { work: work(in_share("x")), bytes: None });
+    disk.submit(Job::Work { work: work(path), bytes: None });
+    let result = |report| match report {
+        Report::Done { done: DiskDone::PartOpened { result, .. }, .. } => result,
+        other => panic!("{other:?}"),
+    };
+    assert!(result(reports.recv_timeout(GUARD).unwrap()).is_err());
+    assert!(result(reports.recv_timeout(GUARD).unwrap()).is_ok());
+}
+
+/// A small disk of its own; none where mounting is not allowed.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn of(options: &str) -> Option<SmallDisk> {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = SmallDisk(folder);
+        disk.mount(options).then_some(disk)
+    }
+
+    fn mount(&self, options: &str) -> bool {
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(self.0.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        mount.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).stderr(std::process::Stdio::null()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_download_goes_on_when_there_is_room() {
+    // /dev/full answers every write with ENOSPC, where nothing may be mounted.
+    let file = File::options().write(true).open("/dev/full").unwrap();
+    let error = file.write_all_at(b"x", 0).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let to = |folder: &Path| Destination::Path { path: folder.join("x"), name: String::new() };
+    let failure = part::Place::find(&to(folder.path()), &root_of(b"x"), None).unwrap().io_failure(error);
+    assert_eq!(failure.kind, DiskFailureKind::Full);
+    assert!(failure.message.contains("/x: "), "{}", failure.message);
+
+    let Some(small) = SmallDisk::of("size=1536k") else { return };
+    let bytes = content(21, 2 * MIB);
+    let mut rig = Rig::empty();
+    rig.open(to(small.0.path()), &bytes).unwrap();
+    rig.write(&bytes, 0).unwrap();
+    assert_eq!(rig.write(&bytes, 1), Err(DiskFailureKind::Full));
+    assert!(small.mount("remount,size=8m"));
+    rig.write(&bytes, 1).unwrap();
+    rig.publish().unwrap();
+    assert!(fs::read(small.0.path().join("x")).unwrap() == bytes);
+}

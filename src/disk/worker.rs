@@ -1,0 +1,448 @@
+//! The worker: one thread that takes letters, does urgent jobs first and background work in slices between them.
+//!
+//! It sleeps in a blocking receive while there is nothing to do, and wakes for a letter or for the next deadline of the share.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::beneath::Found;
+use super::cache::Cache;
+use super::hash::{FileHash, digests_of};
+use super::part::{Part, Place, failed};
+use super::publish::{Published, Publishing};
+use super::serve::Serve;
+use super::share::Share;
+use super::watch::Sighting;
+use super::{Job, Report};
+use crate::config::PIECE_BYTES;
+use crate::proto::disk::{Destination, DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
+use crate::proto::{ConnId, DownloadId};
+use crate::wire::ids::Root;
+
+/// Background work gets a slice at least this often, however many urgent jobs there are.
+const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
+/// Shortest time between two tellings of news: many small files make few reports.
+const NEWS_EVERY: Duration = Duration::from_millis(50);
+/// Records and removals in one report.
+const NEWS_MAX: usize = 1000;
+/// An idle worker gives its read buffer back after this time.
+const BUFFER_KEPT: Duration = Duration::from_secs(1);
+/// Pieces of a part file that are hashed again per slice.
+const CLAIMS_PER_SLICE: usize = 4;
+
+/// What the worker is sent.
+#[derive(Debug)]
+pub(super) enum Letter {
+    Job(Job),
+    Sighting(Sighting),
+    /// From the thread that published.
+    Published {
+        download: DownloadId,
+        published: Box<Published>,
+    },
+    /// End once all jobs before this are done.
+    Stop,
+}
+
+/// A part file that is being opened: what is at its destination is compared, or its claims are checked.
+struct Opening {
+    download: DownloadId,
+    place: Arc<Place>,
+    root: Root,
+    size: u64,
+    stage: Stage,
+}
+
+enum Stage {
+    Look,
+    Compare { file: File, hash: FileHash },
+    Check(Box<Part>),
+}
+
+/// See the module.
+pub(super) struct Worker {
+    letters: mpsc::Receiver<Letter>,
+    own_inbox: mpsc::Sender<Letter>,
+    out: mpsc::Sender<Report>,
+    wake: Box<dyn Fn() + Send>,
+    urgent: VecDeque<Job>,
+    stopping: bool,
+    share: Option<Share>,
+    /// Where the digest cache is read from, once, before anything else is done.
+    cache: Option<PathBuf>,
+    serve: Serve,
+    parts: HashMap<DownloadId, Part>,
+    openings: VecDeque<Opening>,
+    /// Read into by everything that reads; a piece long.
+    buffer: Vec<u8>,
+    background_at: Instant,
+    news_at: Instant,
+}
+
+impl Worker {
+    pub(super) fn new(
+        share: Option<Share>,
+        cache: Option<PathBuf>,
+        letters: mpsc::Receiver<Letter>,
+        own_inbox: mpsc::Sender<Letter>,
+        out: mpsc::Sender<Report>,
+        wake: Box<dyn Fn() + Send>,
+    ) -> Worker {
+        let now = Instant::now();
+        Worker {
+            letters,
+            own_inbox,
+            out,
+            wake,
+            urgent: VecDeque::new(),
+            stopping: false,
+            share,
+            cache,
+            serve: Serve::default(),
+            parts: HashMap::new(),
+            openings: VecDeque::new(),
+            buffer: Vec::new(),
+            background_at: now,
+            news_at: now,
+        }
+    }
+
+    /// Until [`Letter::Stop`].
+    pub(super) fn run(mut self) {
+        if let Some(share) = &mut self.share {
+            share.cache = Cache::open(self.cache.take().as_deref());
+        }
+        loop {
+            while let Ok(letter) = self.letters.try_recv() {
+                self.on_letter(letter);
+            }
+            let job = self.urgent.pop_front();
+            let was_urgent = job.is_some();
+            if let Some(job) = job {
+                self.on_job(job);
+            } else if self.stopping {
+                break;
+            }
+            let now = Instant::now();
+            if was_urgent && now < self.background_at {
+                continue;
+            }
+            self.background_at = now + BACKGROUND_EVERY;
+            let worked = self.background(now);
+            if !worked && !was_urgent {
+                self.sleep();
+            }
+        }
+        if let Some(share) = &mut self.share {
+            share.cache.flush();
+        }
+    }
+
+    /// Does what is due and one slice of what there is to do; false if there was nothing.
+    fn background(&mut self, now: Instant) -> bool {
+        if let Some(share) = &mut self.share {
+            share.on_time(now);
+        }
+        let mut worked = false;
+        if let Some(opening) = self.openings.pop_front() {
+            self.on_opening(opening);
+            worked = true;
+        }
+        if let Some(share) = &mut self.share
+            && share.has_work()
+        {
+            share.slice(&mut self.buffer);
+            worked = true;
+        } else if let Some(share) = &mut self.share {
+            share.rest();
+        }
+        if now >= self.news_at {
+            self.tell_news(now);
+        }
+        worked
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let share = self.share.as_ref()?;
+        let news = share.index.has_news().then_some(self.news_at);
+        [share.deadline(), news].into_iter().flatten().min()
+    }
+
+    fn sleep(&mut self) {
+        let now = Instant::now();
+        let due = self.deadline().map(|due| due.saturating_duration_since(now));
+        let kept = (self.buffer.capacity() > 0).then_some(BUFFER_KEPT);
+        let letter = match [due, kept].into_iter().flatten().min() {
+            Some(wait) => self.letters.recv_timeout(wait),
+            None => self.letters.recv().map_err(RecvTimeoutError::from),
+        };
+        match letter {
+            Ok(letter) => self.on_letter(letter),
+            Err(RecvTimeoutError::Timeout) if kept.is_some_and(|kept| due.is_none_or(|due| kept <= due)) => {
+                self.buffer = Vec::new();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+        }
+    }
+
+    fn on_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Job(job) => self.urgent.push_back(job),
+            Letter::Sighting(sighting) => {
+                if let Some(share) = &mut self.share {
+                    share.on_sighting(sighting);
+                }
+            }
+            Letter::Published { download, published } => self.on_published(download, *published),
+            Letter::Stop => self.stopping = true,
+        }
+    }
+
+    // ---- reports ---------------------------------------------------------------------------------------------------
+
+    fn report(&self, report: Report) {
+        // The loop is gone: the worker is about to be told to stop.
+        let _ = self.out.send(report);
+        (self.wake)();
+    }
+
+    fn done(&self, done: DiskDone) {
+        self.report(Report::Done { done, file: None, spare: None });
+    }
+
+    /// Tells what is new in the share.
+    fn tell_news(&mut self, now: Instant) {
+        let Some(share) = self.share.as_mut().filter(|share| share.index.has_news()) else { return };
+        self.news_at = now + NEWS_EVERY;
+        self.serve.close_unshared(share);
+        let mut told = Vec::new();
+        while let Some((added, removed)) = share.index.take_news(NEWS_MAX) {
+            told.push(DiskDone::Share { added, removed });
+        }
+        told.into_iter().for_each(|done| self.done(done));
+    }
+
+    // ---- jobs ------------------------------------------------------------------------------------------------------
+
+    fn on_job(&mut self, job: Job) {
+        match job {
+            Job::Digest { conn, req, bytes, plan, verify } => {
+                let digests = digests_of(&bytes, plan, verify);
+                self.report(Report::Digested { conn, req, bytes, digests });
+            }
+            Job::Work { work, bytes } => self.on_work(work, bytes),
+        }
+    }
+
+    fn on_work(&mut self, work: DiskWork, bytes: Option<Vec<u8>>) {
+        match work {
+            DiskWork::PrepareChunk { conn, req, root, offset, length } => {
+                self.prepare_chunk(conn, req, root, offset, length);
+            }
+            DiskWork::ReadManifest { conn, req, root, first } => {
+                let result = match &mut self.share {
+                    Some(share) => self.serve.manifest_page(share, root, first),
+                    None => Err(ServeFailure::NotFound),
+                };
+                self.done(DiskDone::ManifestReady { conn, req, first, result });
+            }
+            DiskWork::ForgetConn { conn } => self.urgent.retain(|job| !is_for(job, conn)),
+            DiskWork::OpenPart { download, destination, root, size } => {
+                self.open_part(download, &destination, root, size);
+            }
+            DiskWork::StoreManifest { download, cvs } => {
+                if let Some(part) = self.parts.get_mut(&download) {
+                    part.store_manifest(cvs);
+                }
+            }
+            DiskWork::WritePiece { download, piece, payload: _ } => self.write_piece(download, piece, bytes),
+            // The driver holds the payloads.
+            DiskWork::DropPayload { payload: _ } => {}
+            DiskWork::Publish { download } => self.publish(download),
+            DiskWork::Abandon { download } => {
+                if let Some(part) = self.parts.remove(&download) {
+                    part.remove_if_empty();
+                }
+                self.openings.retain(|opening| opening.download != download);
+            }
+        }
+    }
+
+    fn prepare_chunk(&mut self, conn: ConnId, req: u32, root: Root, offset: u64, length: u32) {
+        let prepared = match &mut self.share {
+            Some(share) => self.serve.prepare_chunk(share, root, offset, length, &mut self.buffer),
+            None => Err(ServeFailure::NotFound),
+        };
+        let (result, file) = match prepared {
+            Ok((md5, file)) => (Ok(md5), Some(file)),
+            Err(failure) => (Err(failure), None),
+        };
+        self.report(Report::Done { done: DiskDone::ChunkReady { conn, req, result }, file, spare: None });
+    }
+
+    fn write_piece(&mut self, download: DownloadId, piece: u32, bytes: Option<Vec<u8>>) {
+        let result = match (self.parts.get_mut(&download), &bytes) {
+            (Some(part), Some(bytes)) => part.write_piece(piece, bytes),
+            (Some(_), None) => Err(failed("a piece without bytes".to_owned())),
+            (None, _) => Err(failed("the download is over".to_owned())),
+        };
+        let done = DiskDone::PieceWritten { download, piece, result };
+        self.report(Report::Done { done, file: None, spare: bytes });
+    }
+
+    // ---- opening a part file ---------------------------------------------------------------------------------------
+
+    fn open_part(&mut self, download: DownloadId, destination: &Destination, root: Root, size: u64) {
+        match Place::find(destination, &root, self.share.as_ref()) {
+            Ok(place) => {
+                let place = Arc::new(place);
+                self.on_opening(Opening { download, place, root, size, stage: Stage::Look });
+            }
+            Err(failure) => self.part_opened(download, Err(failure)),
+        }
+    }
+
+    fn part_opened(&self, download: DownloadId, result: Result<PartState, DiskFailure>) {
+        self.done(DiskDone::PartOpened { download, result });
+    }
+
+    /// Goes one step on with an opening; what is not over is put back in line.
+    fn on_opening(&mut self, mut opening: Opening) {
+        let download = opening.download;
+        match opening.step(self.share.as_ref(), &mut self.buffer) {
+            Ok(Step::Again) => self.openings.push_back(opening),
+            Ok(Step::AlreadyThere) => {
+                opening.place.remove_stale_map();
+                self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.place.path.clone() }));
+            }
+            Ok(Step::Open(part)) => {
+                let path = part.place.path.clone();
+                let state = PartState::Open { path, manifest: part.manifest.clone(), verified: part.verified() };
+                self.parts.insert(download, *part);
+                self.part_opened(download, Ok(state));
+            }
+            Err(failure) => self.part_opened(download, Err(failure)),
+        }
+    }
+
+    // ---- publishing ------------------------------------------------------------------------------------------------
+
+    fn publish(&mut self, download: DownloadId) {
+        let publishing = match self.parts.remove(&download) {
+            Some(part) => Publishing::new(part),
+            None => Err(failed("the download is over".to_owned())),
+        };
+        let publishing = match publishing {
+            Ok(publishing) => publishing,
+            Err(failure) => return self.done(DiskDone::Published { download, result: Err(failure) }),
+        };
+        let inbox = self.own_inbox.clone();
+        let spawned = thread::Builder::new().name("sprat-publish".to_owned()).spawn(move || {
+            let published = Box::new(publishing.run());
+            // Gone only when the process ends.
+            let _ = inbox.send(Letter::Published { download, published });
+        });
+        if let Err(error) = spawned {
+            let failure = failed(format!("cannot start a thread to publish: {error}; get the file again"));
+            self.done(DiskDone::Published { download, result: Err(failure) });
+        }
+    }
+
+    fn on_published(&mut self, download: DownloadId, published: Published) {
+        if let (Some((path, stamp, digest)), Some(share)) = (published.offer, &mut self.share) {
+            share.published(&path, stamp, &digest);
+        }
+        // The file is offered before the download is told to be over.
+        self.tell_news(Instant::now());
+        self.done(DiskDone::Published { download, result: published.result });
+    }
+}
+
+enum Step {
+    Again,
+    AlreadyThere,
+    Open(Box<Part>),
+}
+
+impl Opening {
+    fn step(&mut self, share: Option<&Share>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
+        match &mut self.stage {
+            Stage::Look => self.look(share),
+            Stage::Compare { file, hash } => {
+                for _ in 0..CLAIMS_PER_SLICE {
+                    match hash.step(file, buffer, &mut 0) {
+                        Ok(None) => {}
+                        Ok(Some(digest)) if digest.root == self.root => return Ok(Step::AlreadyThere),
+                        Ok(Some(_)) => return Err(self.place.taken()),
+                        Err(error) => return Err(self.place.io_failure(error)),
+                    }
+                }
+                Ok(Step::Again)
+            }
+            Stage::Check(part) => {
+                for _ in 0..CLAIMS_PER_SLICE {
+                    if !part.check_claim(buffer) {
+                        return self.open_if_free();
+                    }
+                }
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    /// What is at the destination decides: nothing, the same content (to be found out), or another.
+    fn look(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
+        let stamp = match self.place.look()? {
+            None => {
+                let part = Part::open(self.place.clone(), self.root, self.size)?;
+                self.stage = Stage::Check(Box::new(part));
+                return Ok(Step::Again);
+            }
+            Some(Found::File(stamp)) if stamp.size == self.size => stamp,
+            Some(Found::File(_) | Found::Folder | Found::Nothing | Found::Unknown) => return Err(self.place.taken()),
+        };
+        let known = self.place.share_path.as_ref().and_then(|path| share?.root_at(path));
+        if let Some((root, offered)) = known
+            && offered == stamp
+        {
+            return if root == self.root { Ok(Step::AlreadyThere) } else { Err(self.place.taken()) };
+        }
+        let (file, stamp) = self.place.open_existing().map_err(|error| self.place.io_failure(error))?;
+        if stamp.size != self.size {
+            return Err(self.place.taken());
+        }
+        self.stage = Stage::Compare { file, hash: FileHash::new(self.size) };
+        Ok(Step::Again)
+    }
+
+    /// The part file is open and checked; should somebody have published meanwhile, that is looked at instead.
+    fn open_if_free(&mut self) -> Result<Step, DiskFailure> {
+        let free = self.place.look()?.is_none();
+        match std::mem::replace(&mut self.stage, Stage::Look) {
+            Stage::Check(part) if free => Ok(Step::Open(part)),
+            Stage::Check(part) => {
+                part.remove_if_empty();
+                Ok(Step::Again)
+            }
+            Stage::Look | Stage::Compare { .. } => Ok(Step::Again),
+        }
+    }
+}
+
+/// Whether a job only answers this connection, and holds nothing of the driver's.
+fn is_for(job: &Job, gone: ConnId) -> bool {
+    match job {
+        Job::Work { work: DiskWork::PrepareChunk { conn, .. } | DiskWork::ReadManifest { conn, .. }, .. } => {
+            *conn == gone
+        }
+        Job::Work { .. } | Job::Digest { .. } => false,
+    }
+}
+
+const _: () = assert!(CLAIMS_PER_SLICE as u64 * PIECE_BYTES <= 4 << 20);

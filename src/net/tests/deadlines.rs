@@ -1,0 +1,136 @@
+//! Too slow, by a clock that the test turns.
+
+use std::io::Read;
+
+use super::*;
+use crate::config::{DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LINGER_MAX, WRITE_STALL_MAX};
+use crate::proto::DialId;
+use crate::wire::message::Bye;
+
+/// Just short of a duration.
+fn almost(duration: Duration) -> Duration {
+    duration - Duration::from_millis(1)
+}
+
+#[test]
+fn a_frame_that_does_not_get_whole_ends_its_connection() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    write(&mut client, &bytes_of(&[ping(1)])[..3]);
+    while rig.net.timeout().is_none() {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    rig.now = rig.now + almost(FRAME_PROGRESS_MAX);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    // More bytes of the same frame do not put it off.
+    write(&mut client, &bytes_of(&[ping(1)])[3..5]);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    rig.now = rig.now + FRAME_PROGRESS_MAX / 100;
+    assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
+}
+
+#[test]
+fn a_frame_that_got_whole_leaves_a_deadline_without_effect() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let bytes = bytes_of(&[ping(1)]);
+    write(&mut client, &bytes[..3]);
+    while rig.net.timeout().is_none() {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    write(&mut client, &bytes[3..]);
+    assert_eq!(rig.until_message(conn), ping(1));
+    rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(rig.net.timeout(), None);
+    assert!(rig.net.is_open(conn));
+}
+
+#[test]
+fn a_reader_that_takes_nothing_for_too_long_is_closed() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let message = Message::Bye(Bye { why: "x".repeat(10_000) });
+    while rig.net.conns.get(conn).unwrap().writable {
+        rig.net.send(conn, &message);
+        rig.net.flush();
+    }
+    rig.now = rig.now + almost(WRITE_STALL_MAX);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    // It reads a little: that is progress, and the wait begins again.
+    let mut some = vec![0; 4 << 20];
+    client.read_exact(&mut some[..1 << 20]).unwrap();
+    while !rig.net.conns.get(conn).unwrap().writable {
+        rig.net.poll(Some(Duration::from_millis(200))).unwrap();
+        assert!(rig.started.elapsed() < GUARD, "the socket did not become writable");
+    }
+    rig.net.begin_turn(rig.now);
+    assert!(rig.net.next().is_none());
+    while rig.net.conns.get(conn).unwrap().writable {
+        rig.net.send(conn, &message);
+        rig.net.flush();
+    }
+    rig.now = rig.now + Duration::from_secs(1);
+    rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
+    // The kernel may still move some bytes on, which counts as progress and makes room, but not for ever.
+    let mut closed = None;
+    while closed.is_none() {
+        while rig.net.conns.get(conn).unwrap().writable {
+            rig.net.send(conn, &message);
+            rig.net.flush();
+        }
+        rig.now = rig.now + WRITE_STALL_MAX;
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Closed { why, .. } => closed = Some(why),
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert_eq!(closed, Some(CloseReason::SlowConsumer));
+}
+
+#[test]
+fn a_farewell_ends_even_if_the_other_side_never_closes() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    rig.net.send(conn, &ping(1));
+    rig.net.close(conn);
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(read_message(&mut client), ping(1));
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    rig.now = rig.now + LINGER_MAX;
+    assert_eq!(rig.until_closed(conn), CloseReason::Asked);
+}
+
+#[test]
+fn a_dial_that_nobody_answers_fails_in_time() {
+    const DIALS: u64 = 8;
+    // Its queue is full after one or two, and Linux answers the others nothing.
+    let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    deaf.listen(0).unwrap();
+    let to = deaf.local_addr().unwrap().as_socket().unwrap();
+    let mut rig = Rig::new();
+    for n in 0..DIALS {
+        rig.net.dial(DialId(n), to.into());
+    }
+    let mut dialed = 0;
+    while dialed == 0 || rig.net.is_busy() {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Dialed { .. } => dialed += 1,
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    rig.now = rig.now + DIAL_TIMEOUT;
+    let mut failed = 0;
+    while dialed + failed < DIALS {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Dialed { .. } => dialed += 1,
+            Arrival::DialFailed { why, .. } => {
+                assert!(why.contains("no answer in time"), "{why}");
+                failed += 1;
+            }
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert!(failed > 0, "all were answered, so nothing was tested");
+}

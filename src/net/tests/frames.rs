@@ -1,0 +1,253 @@
+//! Frames in and out, and what happens to those that are none.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use super::*;
+use crate::config::{FRAME_BYTES_OPEN, READ_SCRATCH_BYTES, SEND_QUEUE_BYTES_MAX};
+use crate::wire::WireError;
+use crate::wire::message::{Bye, Error, ErrorCode, Info};
+
+#[test]
+fn a_frame_arrives_with_its_last_byte_and_not_before() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let messages = [ping(1), Message::Bye(Bye { why: "x".repeat(100) }), ping(3)];
+    for expected in messages {
+        let bytes = bytes_of(std::slice::from_ref(&expected));
+        let (last, begin) = bytes.split_last().unwrap();
+        let read_before = begin.len();
+        for byte in begin {
+            write(&mut client, &[*byte]);
+            rig.until_readable(conn);
+            rig.turn(|_, arrival| panic!("after fewer than {read_before} bytes: {arrival:?}"));
+        }
+        write(&mut client, &[*last]);
+        assert_eq!(rig.until_message(conn), expected);
+    }
+}
+
+#[test]
+fn many_frames_in_one_segment_arrive_in_order() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let count = u32::try_from(READ_SCRATCH_BYTES / 4).unwrap();
+    let bytes = bytes_of(&(0..count).map(ping).collect::<Vec<_>>());
+    let writer = std::thread::spawn(move || {
+        write(&mut client, &bytes);
+        client
+    });
+    let mut next = 0;
+    while next < count {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Message { message, .. } => {
+                assert_eq!(message, ping(next));
+                next += 1;
+            }
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    drop(writer.join().unwrap());
+    assert_eq!(rig.until_closed(conn), CloseReason::Remote);
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffer() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    write(&mut client, &bytes_of(&[ping(1)]));
+    rig.until(|net, arrival| match arrival {
+        Arrival::Message { message, .. } => {
+            net.send(conn, &message);
+            Some(())
+        }
+        _ => None,
+    });
+    assert_eq!(read_message(&mut client), ping(1));
+    rig.settle();
+    let idle = rig.net.conns.get(conn).unwrap();
+    assert_eq!(idle.buffer_bytes(), 0);
+    assert!(size_of_val(idle) <= 192, "{} bytes", size_of_val(idle));
+    assert_eq!(rig.net.timeout(), None, "an idle connection arms no timer");
+}
+
+#[test]
+fn garbage_is_answered_and_the_answer_is_not_lost_to_a_reset() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    write(&mut client, b"GET / HTTP/1.1\r\n\r\n");
+    write(&mut client, &vec![b'x'; 100_000]);
+    let answer = Message::Error(Error { code: ErrorCode::MALFORMED, message: "no".into(), req: None });
+    let text = rig.until(|net, arrival| match arrival {
+        Arrival::Malformed { error, .. } => {
+            net.send(conn, &answer);
+            net.close(conn);
+            Some(error.to_string())
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert!(text.contains("HTTP"), "{text}");
+    // Sent into a connection that has been given up: it must not turn the answer into a reset.
+    write(&mut client, &vec![b'x'; 100_000]);
+    let reader = std::thread::spawn(move || {
+        let message = read_message(&mut client);
+        let rest = client.read(&mut [0]).unwrap();
+        (message, rest)
+    });
+    assert_eq!(rig.until_closed(conn), CloseReason::Asked);
+    assert_eq!(reader.join().unwrap(), (answer, 0));
+}
+
+#[test]
+fn a_frame_above_the_cap_is_refused_by_its_length_alone() {
+    let mut rig = Rig::new();
+    let (mut client, _) = rig.client();
+    write(&mut client, &[0, 0, 1, 1]);
+    let error = rig.until(|_, arrival| match arrival {
+        Arrival::Malformed { error, .. } => Some(error),
+        _ => None,
+    });
+    assert_eq!(error, WireError::TooLong { announced: 257, cap: 256 });
+}
+
+#[test]
+fn the_cap_counts_from_the_next_frame_of_the_same_segment() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let long = Message::Bye(Bye { why: "x".repeat(FRAME_BYTES_OPEN - 100) });
+    write(&mut client, &bytes_of(&[ping(1), long.clone()]));
+    let got = rig.until(|net, arrival| match arrival {
+        Arrival::Message { message, .. } if message == ping(1) => {
+            net.set_frame_cap(conn, FRAME_BYTES_OPEN);
+            None
+        }
+        Arrival::Message { message, .. } => Some(message),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(got, long);
+}
+
+#[test]
+fn a_consumer_that_never_reads_is_closed_at_the_cap() {
+    let mut rig = Rig::new();
+    let (client, conn) = rig.client();
+    let message = Message::Bye(Bye { why: "x".repeat(10_000) });
+    let mut sent = 0_usize;
+    while rig.net.is_open(conn) {
+        rig.net.send(conn, &message);
+        sent += 10_000;
+        assert!(sent < 1 << 30, "the queue has no cap");
+    }
+    assert!(sent > SEND_QUEUE_BYTES_MAX, "it was closed before its queue was full");
+    assert_eq!(rig.until_closed(conn), CloseReason::SlowConsumer);
+    assert_eq!(rig.net.counters().slow_consumers, 1);
+    drop(client);
+}
+
+#[test]
+fn requests_of_a_client_that_reads_late_wait_and_are_all_answered() {
+    const REQUESTS: u32 = 20_000;
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let client_thread = std::thread::spawn(move || {
+        let mut writer = client.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&bytes_of(&(0..REQUESTS).map(ping).collect::<Vec<_>>())).unwrap();
+        });
+        for n in 0..REQUESTS {
+            let Message::Info(info) = read_message(&mut client) else { panic!("no INFO") };
+            assert_eq!(info.req, n);
+        }
+        writing.join().unwrap();
+    });
+    let mut answered = 0;
+    let mut choked = false;
+    while answered < REQUESTS {
+        rig.turn(|net, arrival| match arrival {
+            Arrival::Message { message: Message::Ping(Ping { n }), .. } => {
+                assert_eq!(n, answered);
+                answered += 1;
+                let counts = BTreeMap::new();
+                net.send(conn, &Message::Info(Info { req: n, agent: "x".repeat(2000), counts }));
+            }
+            other => panic!("unexpected: {other:?}"),
+        });
+        choked |= rig.net.conns.get(conn).is_some_and(super::super::connection::Connection::is_choked);
+    }
+    assert!(choked, "the answers never filled the socket, so nothing was tested");
+    assert_eq!(rig.until_closed_after(client_thread), CloseReason::Remote);
+}
+
+#[test]
+fn what_is_queued_in_a_turn_leaves_in_order_and_whole() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let messages: Vec<Message> = (0..50_u32).map(|n| Message::Bye(Bye { why: "y".repeat(n as usize * 10) })).collect();
+    for message in &messages {
+        rig.net.send(conn, message);
+    }
+    rig.net.flush();
+    for message in &messages {
+        assert_eq!(&read_message(&mut client), message);
+    }
+}
+
+#[test]
+fn answers_to_what_came_before_the_end_are_still_written() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    write(&mut client, &bytes_of(&[ping(5)]));
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let why = rig.until(|net, arrival| match arrival {
+        Arrival::Message { message, .. } => {
+            net.send(conn, &message);
+            None
+        }
+        Arrival::Closed { why, .. } => Some(why),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(why, CloseReason::Remote);
+    assert_eq!(read_message(&mut client), ping(5));
+}
+
+#[test]
+fn a_stale_id_does_nothing_and_is_counted() {
+    let mut rig = Rig::new();
+    let (client, old) = rig.client();
+    drop(client);
+    assert_eq!(rig.until_closed(old), CloseReason::Remote);
+    let (mut client, new) = rig.client();
+    assert_eq!(new.index, old.index, "the slot was not used again, so nothing is tested");
+    let before = rig.net.counters().stale_ids;
+    rig.net.send(old, &ping(1));
+    rig.net.close(old);
+    rig.net.send(new, &ping(2));
+    rig.net.flush();
+    assert_eq!(rig.net.counters().stale_ids, before + 2);
+    assert_eq!(read_message(&mut client), ping(2));
+}
+
+impl Rig {
+    /// Waits until the bytes that a client wrote are there to be read.
+    fn until_readable(&mut self, conn: ConnId) {
+        while !self.net.conns.get(conn).unwrap().readable {
+            self.net.poll(Some(Duration::from_millis(200))).unwrap();
+            assert!(self.started.elapsed() < GUARD, "the byte did not come");
+        }
+    }
+
+    fn until_closed_after<T>(&mut self, thread: std::thread::JoinHandle<T>) -> CloseReason {
+        loop {
+            let mut closed = None;
+            self.turn(|_, arrival| {
+                if let Arrival::Closed { why, .. } = arrival {
+                    closed = Some(why);
+                }
+            });
+            if let Some(why) = closed {
+                thread.join().map_err(std::panic::resume_unwind).unwrap();
+                return why;
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The net on real sockets, one turn at a time and with a time that the test chooses.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names only what it waits for")]
+
+mod deadlines;
+mod descriptors;
+mod frames;
+mod payloads;
+mod peers;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::{Arrival, Net, NetOptions};
+use crate::proto::{CloseReason, ConnId};
+use crate::time::Time;
+use crate::wire::message::Ping;
+use crate::wire::{Message, frame};
+
+/// Only so that a failing test ends: nothing is expected to take this long.
+const GUARD: Duration = Duration::from_secs(20);
+
+/// A net without a machine: the test is the machine.
+struct Rig {
+    net: Net,
+    now: Time,
+    started: Instant,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        Rig::listening("127.0.0.1:0")
+    }
+
+    fn listening(addr: &str) -> Rig {
+        let options = NetOptions { listen: Some(addr.parse().unwrap()), datagrams: true, control: None };
+        Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.net.listen_addr().unwrap()
+    }
+
+    /// One whole turn; the test acts on each arrival.
+    fn turn(&mut self, mut act: impl FnMut(&mut Net, Arrival)) {
+        assert!(self.started.elapsed() < GUARD, "what was waited for did not happen");
+        let patience = if self.net.is_busy() { Duration::ZERO } else { Duration::from_millis(200) };
+        self.net.poll(Some(patience)).unwrap();
+        self.net.begin_turn(self.now);
+        while let Some(arrival) = self.net.next() {
+            act(&mut self.net, arrival);
+        }
+        self.net.expire();
+        self.net.flush();
+        self.net.end_turn();
+    }
+
+    /// Turns until the test has found what it waits for.
+    fn until<T>(&mut self, mut find: impl FnMut(&mut Net, Arrival) -> Option<T>) -> T {
+        loop {
+            let mut found = None;
+            self.turn(|net, arrival| {
+                if let Some(it) = find(net, arrival) {
+                    found = Some(it);
+                }
+            });
+            if let Some(it) = found {
+                return it;
+            }
+        }
+    }
+
+    /// Turns until nothing is left to do and nothing has come for a turn.
+    fn settle(&mut self) {
+        while self.net.is_busy() {
+            self.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+        }
+    }
+
+    /// A client that is connected and accepted.
+    fn client(&mut self) -> (TcpStream, ConnId) {
+        let addr = self.addr();
+        let client = connect(addr);
+        let conn = self.until(|_, arrival| match arrival {
+            Arrival::Accepted { conn, .. } => Some(conn),
+            other => panic!("unexpected: {other:?}"),
+        });
+        (client, conn)
+    }
+
+    fn until_closed(&mut self, expected: ConnId) -> CloseReason {
+        self.until(|_, arrival| match arrival {
+            Arrival::Closed { conn, why } if conn == expected => Some(why),
+            _ => None,
+        })
+    }
+
+    fn until_message(&mut self, expected: ConnId) -> Message {
+        self.until(|_, arrival| match arrival {
+            Arrival::Message { conn, message } if conn == expected => Some(message),
+            other => panic!("unexpected: {other:?}"),
+        })
+    }
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(addr).unwrap();
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(GUARD)).unwrap();
+    client.set_write_timeout(Some(GUARD)).unwrap();
+    client
+}
+
+fn ping(n: u32) -> Message {
+    Message::Ping(Ping { n })
+}
+
+fn bytes_of(messages: &[Message]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for message in messages {
+        frame::encode(message, &mut bytes);
+    }
+    bytes
+}
+
+/// Reads exactly one frame.
+fn read_message(client: &mut TcpStream) -> Message {
+    let mut bytes = vec![0; 4];
+    client.read_exact(&mut bytes).unwrap();
+    let length = frame::length(&bytes, usize::MAX).unwrap().unwrap();
+    bytes.resize(4 + length, 0);
+    client.read_exact(&mut bytes[4..]).unwrap();
+    frame::decode(&bytes, usize::MAX).unwrap().unwrap().0
+}
+
+fn write(client: &mut TcpStream, bytes: &[u8]) {
+    client.write_all(bytes).unwrap();
+}

@@ -1,0 +1,206 @@
+//! Chunks: file extents out, raw bytes in.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX};
+use crate::proto::{HashPlan, Verify};
+use crate::wire::Md5;
+use crate::wire::message::Chunk;
+
+fn file_of(bytes: &[u8]) -> Arc<File> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    Arc::new(file)
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n * 31 + n / 251) as u8).collect()
+}
+
+fn chunk(length: usize) -> Message {
+    Message::Chunk(Chunk { req: 9, offset: 0, length: u32::try_from(length).unwrap(), md5: Md5([0; 16]) })
+}
+
+#[test]
+fn file_extents_leave_in_order_between_frames() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let content = noise(3 << 20);
+    let file = file_of(&content);
+    rig.net.send(conn, &ping(1));
+    rig.net.send_file(conn, 1, file.clone(), 5, CHUNK_BYTES_MAX);
+    rig.net.send(conn, &ping(2));
+    rig.net.send(conn, &ping(3));
+    rig.net.send_file(conn, 2, file.clone(), 1 << 20, CHUNK_BYTES_MAX);
+    rig.net.send_file(conn, 3, file, 0, 1);
+    rig.net.send(conn, &ping(4));
+    let expected = content.clone();
+    let reader = std::thread::spawn(move || {
+        let extent = |client: &mut TcpStream, from: usize, length: usize| {
+            let mut bytes = vec![0; length];
+            client.read_exact(&mut bytes).unwrap();
+            assert!(bytes == expected[from..from + length], "extent at {from}");
+        };
+        assert_eq!(read_message(&mut client), ping(1));
+        extent(&mut client, 5, 1 << 20);
+        assert_eq!(read_message(&mut client), ping(2));
+        assert_eq!(read_message(&mut client), ping(3));
+        extent(&mut client, 1 << 20, 1 << 20);
+        extent(&mut client, 0, 1);
+        assert_eq!(read_message(&mut client), ping(4));
+    });
+    let mut sent = Vec::new();
+    let why = rig.until(|_, arrival| match arrival {
+        Arrival::PayloadSent { req, .. } => {
+            sent.push(req);
+            None
+        }
+        Arrival::Closed { why, .. } => Some(why),
+        other => panic!("unexpected: {other:?}"),
+    });
+    reader.join().unwrap();
+    assert_eq!((sent, why), (vec![1, 2, 3], CloseReason::Remote));
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_ends_the_connection() {
+    let mut rig = Rig::new();
+    let (client, conn) = rig.client();
+    let file = file_of(&noise(1000));
+    rig.net.send_file(conn, 1, file, 0, 2000);
+    assert_eq!(rig.until_closed(conn), CloseReason::Failed);
+    drop(client);
+}
+
+fn receive(net: &mut Net, conn: ConnId, length: usize) {
+    net.receive(conn, 9, u32::try_from(length).unwrap(), HashPlan::Content, Verify::Both);
+}
+
+#[test]
+fn raw_bytes_are_taken_behind_a_chunk_and_frames_go_on_behind_them() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let content = noise(1 << 20);
+    let mut bytes = bytes_of(&[ping(1), chunk(content.len())]);
+    bytes.extend_from_slice(&content);
+    bytes.extend_from_slice(&bytes_of(&[ping(2)]));
+    let writer = std::thread::spawn(move || {
+        write(&mut client, &bytes);
+        client
+    });
+    let mut got = None;
+    let mut last_progress = 0;
+    rig.until(|net, arrival| match arrival {
+        Arrival::Message { message, .. } if message == ping(2) => Some(()),
+        Arrival::Message { message: Message::Chunk(_), .. } => {
+            receive(net, conn, content.len());
+            None
+        }
+        Arrival::Message { .. } => None,
+        Arrival::PayloadProgress { req: 9, received, .. } => {
+            assert!(received > last_progress && received < CHUNK_BYTES_MAX);
+            last_progress = received;
+            None
+        }
+        Arrival::Payload { req: 9, bytes, .. } => {
+            got = Some(bytes);
+            None
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert!(got.unwrap() == content);
+    drop(writer.join().unwrap());
+}
+
+#[test]
+fn nothing_is_read_behind_a_chunk_until_it_is_told_how() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let mut bytes = bytes_of(&[chunk(10)]);
+    bytes.extend_from_slice(b"0123456789");
+    bytes.extend_from_slice(&bytes_of(&[ping(7)]));
+    write(&mut client, &bytes);
+    assert_eq!(rig.until_message(conn), chunk(10));
+    rig.settle();
+    receive(&mut rig.net, conn, 10);
+    let mut payload = None;
+    rig.until(|_, arrival| match arrival {
+        Arrival::Payload { bytes, .. } => {
+            payload = Some(bytes);
+            None
+        }
+        Arrival::Message { message, .. } if message == ping(7) => Some(()),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(payload.as_deref(), Some(&b"0123456789"[..]));
+}
+
+#[test]
+fn closing_in_the_middle_of_a_chunk_is_clean() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    let mut bytes = bytes_of(&[chunk(100_000)]);
+    bytes.extend_from_slice(&noise(50_000));
+    write(&mut client, &bytes);
+    rig.until(|net, arrival| match arrival {
+        Arrival::Message { .. } => {
+            receive(net, conn, 100_000);
+            None
+        }
+        Arrival::PayloadProgress { .. } => {
+            net.close(conn);
+            Some(())
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    let reader = std::thread::spawn(move || client.read(&mut [0]).unwrap());
+    let mut why = None;
+    while why.is_none() {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Closed { why: closed, .. } => why = Some(closed),
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert_eq!(why, Some(CloseReason::Asked));
+    assert_eq!(rig.net.chunks_out, 0, "the buffer came back");
+    assert_eq!(reader.join().unwrap(), 0);
+}
+
+#[test]
+fn a_payload_that_nobody_announced_ends_the_connection() {
+    let mut rig = Rig::new();
+    let (client, conn) = rig.client();
+    receive(&mut rig.net, conn, 10);
+    assert_eq!(rig.until_closed(conn), CloseReason::Failed);
+    drop(client);
+}
+
+#[test]
+fn a_chunk_without_a_buffer_waits_for_one() {
+    let mut rig = Rig::new();
+    let (mut client, conn) = rig.client();
+    rig.net.chunks_out = CHUNK_BUFFERS_MAX;
+    let mut bytes = bytes_of(&[chunk(10)]);
+    bytes.extend_from_slice(b"0123456789");
+    write(&mut client, &bytes);
+    rig.until(|net, arrival| match arrival {
+        Arrival::Message { .. } => {
+            receive(net, conn, 10);
+            Some(())
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    rig.settle();
+    rig.net.release(None);
+    let payload = rig.until(|_, arrival| match arrival {
+        Arrival::Payload { bytes, .. } => Some(bytes),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(payload, b"0123456789");
+    assert_eq!(rig.net.chunks_out, CHUNK_BUFFERS_MAX);
+    rig.net.release(Some(payload));
+    assert_eq!(rig.net.chunks_out, CHUNK_BUFFERS_MAX - 1);
+}

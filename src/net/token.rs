@@ -1,0 +1,57 @@
+//! What the numbers in the poll's events mean: fixed sockets, or a slot of a table with its generation.
+
+use mio::Token;
+
+use crate::proto::ConnId;
+
+/// Half of a token for the slot, half for the table's bit and the generation: whole on 64 bits, enough on 32.
+const HALF: u32 = usize::BITS / 2;
+const INDEX_MASK: usize = (1 << HALF) - 1;
+const CONTROL_BIT: usize = 1 << (usize::BITS - 1);
+/// The bits of a generation that a token has room for.
+#[expect(clippy::cast_possible_truncation, reason = "at most 31 bits")]
+pub(super) const GENERATION_MASK: u32 = ((CONTROL_BIT - 1) >> HALF) as u32;
+
+pub(super) const WAKER: Token = Token(INDEX_MASK);
+pub(super) const LISTENER: Token = Token(INDEX_MASK - 1);
+pub(super) const DATAGRAMS: Token = Token(INDEX_MASK - 2);
+pub(super) const SIGNALS: Token = Token(INDEX_MASK - 3);
+pub(super) const CONTROL_LISTENER: Token = Token(INDEX_MASK - 4);
+/// Most slots a table may have, so that no slot looks like a fixed socket.
+pub(super) const SLOTS_MAX: usize = INDEX_MASK - 16;
+
+/// A slot of one of the two tables, as far as a token tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) control: bool,
+    pub(super) index: usize,
+    pub(super) generation_bits: u32,
+}
+
+pub(super) fn of(id: ConnId, control: bool) -> Token {
+    let generation = ((id.generation & GENERATION_MASK) as usize) << HALF;
+    Token(id.index as usize | generation | if control { CONTROL_BIT } else { 0 })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "masked to the generation's bits")]
+pub(super) fn slot(token: Token) -> Slot {
+    Slot {
+        control: token.0 & CONTROL_BIT != 0,
+        index: token.0 & INDEX_MASK,
+        generation_bits: (token.0 >> HALF) as u32 & GENERATION_MASK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_tells_its_slot_again() {
+        let id = ConnId { index: 70_000, generation: u32::MAX };
+        for control in [false, true] {
+            let expected = Slot { control, index: 70_000, generation_bits: GENERATION_MASK };
+            assert_eq!(slot(of(id, control)), expected);
+        }
+    }
+}

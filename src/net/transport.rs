@@ -1,0 +1,78 @@
+//! How bytes of a connection reach the other side: plain TCP now, TLS as another variant later, without a change above.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+
+use mio::event::Source;
+use mio::net::TcpStream;
+use rustix::net::SendFlags;
+
+use super::sendfile;
+
+/// The stream of one connection. All calls are non-blocking and tell `WouldBlock`.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Plain(TcpStream),
+}
+
+impl Transport {
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Transport::Plain(stream) => stream,
+        }
+    }
+
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(stream) => stream.read(into),
+        }
+    }
+
+    /// `more`: bytes of a file follow at once, so a short segment would be wasted.
+    pub(super) fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        match self {
+            Transport::Plain(stream) => {
+                let mut flags = SendFlags::NOSIGNAL;
+                flags.set(SendFlags::MORE, more);
+                Ok(rustix::net::send(stream.as_fd(), bytes, flags)?)
+            }
+        }
+    }
+
+    /// Sends bytes of a file without lifting them into the process where the kernel can.
+    pub(super) fn send_file(&mut self, file: &File, offset: u64, length: usize) -> io::Result<usize> {
+        match self {
+            Transport::Plain(stream) => sendfile::send(stream, file, offset, length),
+        }
+    }
+
+    /// Whether a dial has ended: `Ok(true)` connected, `Ok(false)` not yet.
+    pub(super) fn connected(&self) -> io::Result<bool> {
+        match self {
+            Transport::Plain(stream) => {
+                if let Some(error) = stream.take_error()? {
+                    return Err(error);
+                }
+                match stream.peer_addr() {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    pub(super) fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Transport::Plain(stream) => stream.set_nodelay(true),
+        }
+    }
+
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Transport::Plain(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What the program says to those who hold it wrong: exit codes, one sentence, the usage; and one `done` where JSON was
+//! promised.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+struct Sprat {
+    folder: tempfile::TempDir,
+}
+
+impl Sprat {
+    fn new() -> Sprat {
+        Sprat { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run_with(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sprat"));
+        command.args(args).env_clear().env("HOME", self.path()).envs(env.iter().copied());
+        command.current_dir(self.path()).output().expect("the binary runs")
+    }
+
+    /// Runs and expects this code; what it said on standard error.
+    fn fails(&self, args: &[&str], code: i32) -> String {
+        let output = self.run_with(args, &[]);
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.lines().next().is_some_and(|line| line.starts_with("sprat: ")), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        stderr
+    }
+
+    fn misused(&self, args: &[&str], part: &str) {
+        let stderr = self.fails(args, 2);
+        let first = stderr.lines().next().unwrap_or_default();
+        assert!(first.contains(part), "{args:?}: {first}");
+        assert!(stderr.contains("\nUsage: sprat"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn wrong_flags_end_with_a_sentence_and_the_usage() {
+    let sprat = Sprat::new();
+    sprat.misused(&[], "a command is missing");
+    sprat.misused(&["fetch"], "there is no command");
+    sprat.misused(&["--nope", "query"], "--nope");
+    sprat.misused(&["query"], "PATTERN");
+    sprat.misused(&["query", "x", "--nope"], "--nope");
+    sprat.misused(&["query", "x", "--ttl", "256"], "--ttl");
+    sprat.misused(&["query", "x", "--ttl"], "--ttl");
+    sprat.misused(&["query", "x", "--budget", "2"], "2s");
+    sprat.misused(&["query", "x", "--budget", "2h"], "--budget");
+    sprat.misused(&["query", "x", "--min-size", "2Q"], "10M");
+    sprat.misused(&["query", "x", "--min-size", "2M", "--max-size", "1M", "--super", "h:1"], "--min-size");
+    sprat.misused(&["query", "x", "--limit", "0"], "--limit");
+    sprat.misused(&["query", "", "--super", "h:1"], "1 to 256 bytes");
+    sprat.misused(&["query", &"x".repeat(257), "--super", "h:1"], "1 to 256 bytes");
+    sprat.misused(&["get", "x", "--verify", "sha1"], "blake3");
+    sprat.misused(&["list", "extra"], "extra");
+    sprat.misused(&["query", "x", "--super", "h:1", "--control", "/s"], "exclude each other");
+    sprat.misused(&["peer", "--share", "."], "--super");
+    sprat.misused(&["peer", "--super", "h:1"], "--share");
+    sprat.misused(&["peer", "--super", "h:1", "--share", ".", "--name", "a/b"], "--name");
+    sprat.misused(&["peer", "--super", "h:1", "--share", ".", "--advertise", "a b"], "--advertise");
+    sprat.misused(&["super", "--ping", "1h"], "--ping");
+    sprat.misused(&["super", "--log-level", "loud"], "--log-level");
+}
+
+#[test]
+fn wrong_addresses_are_shown_the_right_form() {
+    let sprat = Sprat::new();
+    for wrong in ["nowhere", "::1:4777", "h:70000", "[::1]", "h:", ":1", "a b:1"] {
+        sprat.misused(&["list", "--super", wrong], "HOST:PORT");
+        sprat.misused(&["super", "--listen", wrong], "HOST:PORT");
+        sprat.misused(&["super", "--neighbor", wrong], "HOST:PORT");
+    }
+}
+
+#[test]
+fn json_ends_with_one_done_even_if_nothing_was_right() {
+    let sprat = Sprat::new();
+    for (args, exit) in [
+        (&["query", "--json"][..], 2),
+        (&["query", "x", "--json", "--nope"], 2),
+        (&["query", "x", "--json", "--budget", "0s"], 2),
+        (&["--json"], 2),
+        (&["--json", "query", "x"], 5),
+        (&["get", "x", "--json"], 5),
+    ] {
+        let output = sprat.run_with(args, &[]);
+        assert_eq!(output.status.code(), Some(exit), "{args:?}");
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(stdout.lines().count(), 1, "{args:?}: {stdout}");
+        let done: Value = serde_json::from_str(&stdout).expect("JSON");
+        assert_eq!(done["v"], 1);
+        assert_eq!(done["event"], "done");
+        assert_eq!(done["ok"], false);
+        assert_eq!(done["exit"], exit);
+        assert!(done["error"].is_string());
+        assert!(!output.stderr.is_empty(), "people are told as well");
+    }
+}
+
+#[test]
+fn a_command_without_a_running_peer_says_so() {
+    let sprat = Sprat::new();
+    let stderr = sprat.fails(&["list"], 5);
+    assert!(stderr.contains("no peer named \"peer\" runs here") && stderr.contains("--super"), "{stderr}");
+    let stderr = sprat.fails(&["status", "--name", "other"], 5);
+    assert!(stderr.contains("\"other\""), "{stderr}");
+    let stderr = sprat.fails(&["status", "--control", "nowhere.sock"], 5);
+    assert!(stderr.contains("nowhere.sock"), "{stderr}");
+    assert!(!sprat.path().join(".local").exists(), "a one-shot command leaves nothing behind");
+}
+
+#[test]
+fn a_super_peer_that_does_not_answer_is_named() {
+    let sprat = Sprat::new();
+    // Bound and dropped: refused from now on, most likely by everybody.
+    let addr = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let addr = addr.to_string();
+    let stderr = sprat.fails(&["list", "--super", &addr, "--connect-timeout", "200ms"], 5);
+    assert!(stderr.contains(&addr), "{stderr}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let sprat = Sprat::new();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = tcp.local_addr().expect("an address").to_string();
+    let stderr = sprat.fails(&["super", "--listen", &addr, "-q"], 5);
+    assert!(stderr.contains(&addr), "{stderr}");
+    let stderr = sprat.fails(&["peer", "--super", "127.0.0.1:1", "--share", ".", "--listen", &addr, "-q"], 5);
+    assert!(stderr.contains(&addr), "{stderr}");
+    drop(tcp);
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let addr = udp.local_addr().expect("an address").to_string();
+    let stderr = sprat.fails(&["super", "--listen", &addr, "-q"], 5);
+    assert!(stderr.contains(&addr), "{stderr}");
+}
+
+#[test]
+fn a_share_that_is_missing_is_named() {
+    let sprat = Sprat::new();
+    let args = ["peer", "--super", "127.0.0.1:1", "--share", "nowhere", "--listen", "127.0.0.1:0", "-q"];
+    let stderr = sprat.fails(&args, 9);
+    assert!(stderr.contains("nowhere"), "{stderr}");
+}
+
+#[test]
+fn without_a_home_the_place_for_the_state_is_asked_for() {
+    let sprat = Sprat::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_sprat"))
+        .args(["super", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--state"));
+    drop(sprat);
+}
+
+#[test]
+fn a_wrong_value_from_the_environment_is_named() {
+    let sprat = Sprat::new();
+    let output = sprat.run_with(&["query", "x"], &[("SPRAT_TTL", "many")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("SPRAT_TTL"));
+}

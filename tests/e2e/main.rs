@@ -1,0 +1,11 @@
+//! The built program as its users meet it: real processes, real sockets on loopback, real files. One behaviour per test.
+
+mod bad_input;
+mod common;
+mod daemon;
+mod failover;
+mod names;
+mod python_client;
+mod search;
+mod share;
+mod transfer;

@@ -1,0 +1,82 @@
+//! Names that strangers chose never leave the folder they are meant for.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::common::source::{Answer, Source};
+use super::common::{World, noise};
+
+/// Every path below `folder` that is not a folder.
+fn files(folder: &std::path::Path) -> BTreeSet<std::path::PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            if entry.file_type().expect("a type").is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.insert(entry.path());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_hostile_name_lands_inside_the_destination() {
+    let long = "n".repeat(300);
+    let names = [
+        "../../evil",
+        "/etc/evil",
+        "a/../../evil",
+        "..",
+        ".",
+        "nul\0byte",
+        "esc\x1b[2Jape",
+        "CON",
+        "aux.txt",
+        ".hidden",
+        "back\\slash\\..\\evil",
+        "trailing. ",
+        "new\nline",
+        "\u{202e}gnp.exe",
+        "~",
+        "-rf",
+        &long,
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let world = World::new();
+        let daemon = world.super_peer("s");
+        let content = noise(40 + number as u64, 1000);
+        let root = super::common::root_of(&content);
+        let _source = Source::start(world.ip(), daemon.addr(), name, content.clone(), |_, _| Answer::Honest);
+        let inside = world.folder("downloads");
+        let ran = world.run(["get", &root, "-o", "downloads/", "--json", "--super", daemon.addr()]);
+        assert_eq!(ran.exit, Some(0), "{name:?}: {:?}", ran.done());
+        let landed: Vec<_> = files(&inside).into_iter().collect();
+        assert_eq!(landed.len(), 1, "{name:?}: {landed:?}");
+        assert!(fs::read(&landed[0]).expect("readable") == content, "{name:?}");
+        let published = landed[0].file_name().and_then(|n| n.to_str()).expect("UTF-8");
+        assert!(!published.starts_with('.') && published.len() <= 200, "{name:?} became {published:?}");
+        assert!(!published.chars().any(char::is_control), "{name:?} became {published:?}");
+        let evil = files(&world.path(""))
+            .into_iter()
+            .find(|p| p.to_string_lossy().contains("evil") && !p.starts_with(&inside));
+        assert_eq!(evil, None, "{name:?} left the folder");
+        assert!(!std::path::Path::new("/etc/evil").exists());
+    }
+}
+
+#[test]
+fn escapes_in_a_name_do_not_reach_the_terminal() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let _source =
+        Source::start(world.ip(), daemon.addr(), "x\x1b[2Jtune\x07.txt", noise(60, 10), |_, _| Answer::Honest);
+    for args in [["query", "*tune*"], ["list", "--quiet"]] {
+        let ran = world.run(args.iter().copied().chain(["--super", daemon.addr()]));
+        assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+        assert!(ran.text.contains("tune"), "{:?}", ran.text);
+        assert!(!(ran.text + &ran.stderr).contains(['\x1b', '\x07']), "an escape got through");
+    }
+}

@@ -1,0 +1,88 @@
+//! The client in `examples/client.py`, written from PROTOCOL.md alone, against the real program.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use super::common::{World, noise, root_of};
+
+/// A script as a command, or `None` (and why, on stderr) where there is no python3 with msgpack. CI must have it.
+fn script(path: &str) -> Option<Command> {
+    let probe = Command::new("python3").args(["-c", "import msgpack"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "CI needs python3 with msgpack");
+        writeln!(std::io::stderr(), "skipped: there is no python3 with msgpack (pip install msgpack)").ok();
+        return None;
+    }
+    let mut command = Command::new("python3");
+    command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path));
+    Some(command)
+}
+
+fn client(world: &World) -> Option<Command> {
+    let mut command = script("examples/client.py")?;
+    command.current_dir(world.path(""));
+    Some(command)
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn the_python_client_queries_and_fetches() {
+    let world = World::new();
+    let Some(mut query) = client(&world) else { return };
+    let supers = world.super_peers(2, &[(0, 1)]);
+    let content = noise(50, (2 << 20) + 77);
+    world.share("p", "sub/blue tune.bin", &content);
+    let peer = world.peer("p", &[&supers[1]]);
+    world.hits(&supers[0], "tune", 1);
+
+    let output = query.args([supers[0].addr(), "query", "TUNE blue"]).output().expect("python3 runs");
+    let text = told(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains(&root_of(&content)) && text.contains(peer.addr()), "{text}");
+    assert!(text.contains("1 hits, 2 super peers searched, complete"), "{text}");
+
+    let mut get = client(&world).expect("as before");
+    let output = get.args([supers[0].addr(), "get", "*tune*", "got.bin"]).output().expect("python3 runs");
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(std::fs::read(world.path("got.bin")).expect("fetched") == content);
+
+    let mut nobody = client(&world).expect("as before");
+    let output = nobody.args([supers[0].addr(), "query", "nobody"]).output().expect("python3 runs");
+    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+}
+
+#[test]
+fn sprat_downloads_from_the_python_client() {
+    let world = World::new();
+    let Some(mut share) = client(&world) else { return };
+    let daemon = world.super_peer("s");
+    let content = noise(51, 70_000);
+    std::fs::write(world.path("mine.bin"), &content).expect("written");
+    share.args([daemon.addr(), "share", "mine.bin", &root_of(&content)]);
+    let mut child = share.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("UTF-8");
+    assert!(line.contains("registered 1 file"), "{line}");
+
+    let ran = world.run(["get", "mine.bin", "-o", "got.bin", "--json", "--super", daemon.addr()]);
+    drop(child.stdin.take());
+    let status = child.wait().expect("wait");
+    assert_eq!(ran.exit, Some(0), "{:?}", ran.done());
+    assert!(std::fs::read(world.path("got.bin")).expect("published") == content);
+    assert!(status.success());
+    world.hits(&daemon, "mine.bin", 0);
+}
+
+#[test]
+fn another_messagepack_library_reads_the_vectors_too() {
+    let Some(mut vectors) = script("tests/e2e/vectors.py") else { return };
+    let output = vectors.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md")).output();
+    let output = output.expect("python3 runs");
+    assert!(output.status.success(), "{}", told(&output));
+    let agreed: u32 = told(&output).trim().parse().expect("a number");
+    assert!(agreed >= 35, "only {agreed} vectors were read");
+}

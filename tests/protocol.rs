@@ -1,0 +1,324 @@
+//! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and keeps.
+//!
+//! The vectors stand in the text as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1 cargo test --test protocol`
+//! writes the hex of the `frame`, `datagram` and `tree` vectors anew; look at the difference before committing it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use blake3::hazmat::{self, HasherExt, Mode};
+use serde::Deserialize;
+use serde_json::Value;
+use sprat::config;
+use sprat::wire::{LinkMessage, Message, frame, link};
+
+/// One fenced block tagged `vector`: how it is to be read, the kinds it stands for, its JSON, its bytes.
+struct Vector {
+    line: usize,
+    how: String,
+    tags: Vec<String>,
+    json: Option<String>,
+    hex: String,
+    after_json: usize,
+    end: usize,
+}
+
+impl Vector {
+    fn bytes(&self) -> Vec<u8> {
+        unhex(&self.hex).unwrap_or_else(|| panic!("PROTOCOL.md:{}: no hex", self.line))
+    }
+
+    fn value(&self) -> Value {
+        let text = self.json.as_deref().unwrap_or_else(|| panic!("PROTOCOL.md:{}: no JSON", self.line));
+        let value = serde_json::from_str(text).unwrap_or_else(|e| panic!("PROTOCOL.md:{}: {e}", self.line));
+        plain_bytes(value)
+    }
+
+    fn message(&self) -> Message {
+        serde_json::from_value(self.value()).unwrap_or_else(|e| panic!("PROTOCOL.md:{}: {e}", self.line))
+    }
+
+    fn datagram(&self) -> (u64, Vec<LinkMessage>) {
+        #[derive(Deserialize)]
+        struct Datagram {
+            boot: u64,
+            messages: Vec<LinkMessage>,
+        }
+        let Datagram { boot, messages } =
+            serde_json::from_value(self.value()).unwrap_or_else(|e| panic!("PROTOCOL.md:{}: {e}", self.line));
+        (boot, messages)
+    }
+
+    /// What our encoder makes of the JSON.
+    fn written(&self) -> Option<Vec<u8>> {
+        match self.how.as_str() {
+            "frame" => Some(framed(&self.message())),
+            "datagram" => {
+                let (boot, messages) = self.datagram();
+                let mut packer = link::Packer::new(boot);
+                for message in &messages {
+                    assert_eq!(packer.push(message), None, "PROTOCOL.md:{}: more than one datagram", self.line);
+                }
+                packer.finish()
+            }
+            "tree" => Some(tree_of(self.value()["size"].as_u64().expect("a size")).concat()),
+            "decode" | "refuse" => None,
+            other => panic!("PROTOCOL.md:{}: vectors are no {other:?}", self.line),
+        }
+    }
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md")
+}
+
+fn text() -> String {
+    std::fs::read_to_string(path()).expect("PROTOCOL.md is there")
+}
+
+fn vectors(text: &str) -> Vec<Vector> {
+    let mut vectors = Vec::new();
+    let mut open: Option<Vector> = None;
+    for (number, line) in text.lines().enumerate() {
+        match &mut open {
+            None => {
+                if let Some(tags) = line.strip_prefix("```vector ") {
+                    let mut tags = tags.split_whitespace().map(str::to_owned);
+                    let how = tags.next().expect("a vector tells how to read it");
+                    let tags = tags.collect();
+                    let line = number + 1;
+                    open =
+                        Some(Vector { line, how, tags, json: None, hex: String::new(), after_json: line, end: line });
+                }
+            }
+            Some(vector) if line == "```" => {
+                vector.end = number;
+                vectors.extend(open.take());
+            }
+            Some(vector) if line.starts_with('{') => {
+                vector.json = Some(line.to_owned());
+                vector.after_json = number + 1;
+            }
+            Some(vector) => vector.hex.push_str(line),
+        }
+    }
+    assert!(open.is_none(), "a vector's fence is not closed");
+    vectors
+}
+
+/// Fields that are `bin` of any length stand as hex in the text; serde wants them as lists of numbers.
+fn plain_bytes(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| match (key.as_str(), &value) {
+                ("cvs" | "proof", Value::String(digits)) => {
+                    let bytes = unhex(digits).expect("hex");
+                    (key, bytes.into())
+                }
+                _ => (key, plain_bytes(value)),
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Array(list) => list.into_iter().map(plain_bytes).collect(),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u32> =
+        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)).collect::<Option<_>>()?;
+    digits
+        .len()
+        .is_multiple_of(2)
+        .then(|| digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("two digits")).collect())
+}
+
+fn hex_lines(bytes: &[u8]) -> Vec<String> {
+    let line = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
+    bytes.chunks(32).map(line).collect()
+}
+
+fn framed(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::encode(message, &mut bytes);
+    bytes
+}
+
+/// The content of the tree vector: its root, then the chaining value of each piece.
+fn tree_of(size: u64) -> Vec<[u8; 32]> {
+    let content: Vec<u8> = (0..size).map(|k| u8::try_from(k % 251).expect("below 251")).collect();
+    let pieces = content.chunks(usize::try_from(config::PIECE_BYTES).expect("fits"));
+    let values = (0..).step_by(1 << 20).zip(pieces).map(|(offset, piece)| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset(offset).update(piece);
+        hasher.finalize_non_root()
+    });
+    std::iter::once(*blake3::hash(&content).as_bytes()).chain(values).collect()
+}
+
+/// Merges as the text says: cut after the largest power of two below the length.
+fn merged(values: &[[u8; 32]]) -> [u8; 32] {
+    let (left, right) = values.split_at(values.len().next_power_of_two() / 2);
+    let inner = |part: &[[u8; 32]]| inner_merged(part);
+    *hazmat::merge_subtrees_root(&inner(left), &inner(right), Mode::Hash).as_bytes()
+}
+
+fn inner_merged(values: &[[u8; 32]]) -> [u8; 32] {
+    if let [value] = values {
+        return *value;
+    }
+    let (left, right) = values.split_at(values.len().next_power_of_two() / 2);
+    hazmat::merge_subtrees_non_root(&inner_merged(left), &inner_merged(right), Mode::Hash)
+}
+
+fn write_vectors_if_asked() {
+    if std::env::var_os("SPRAT_WRITE_VECTORS").is_none() {
+        return;
+    }
+    let text = text();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for vector in vectors(&text).iter().rev() {
+        if let Some(bytes) = vector.written() {
+            lines.splice(vector.after_json..vector.end, hex_lines(&bytes));
+        }
+    }
+    std::fs::write(path(), lines.join("\n") + "\n").expect("PROTOCOL.md can be written");
+}
+
+#[test]
+fn every_vector_reads_and_writes_as_the_text_says() {
+    write_vectors_if_asked();
+    let mut read = 0;
+    for vector in vectors(&text()) {
+        let at = format!("PROTOCOL.md:{}", vector.line);
+        let bytes = vector.bytes();
+        if let Some(written) = vector.written() {
+            assert_eq!(hex_lines(&written), hex_lines(&bytes), "{at}: what we write is not what the text says");
+        }
+        match vector.how.as_str() {
+            "frame" | "decode" => {
+                let message = vector.message();
+                assert_eq!(vector.tags, [message.kind()], "{at}: tagged for another kind");
+                let decoded = frame::decode(&bytes, config::FRAME_BYTES_OPEN).expect(&at);
+                assert_eq!(decoded, Some((message, bytes.len())), "{at}");
+            }
+            "datagram" => {
+                let (boot, messages) = vector.datagram();
+                let kinds: Vec<_> = messages.iter().map(LinkMessage::kind).collect();
+                assert_eq!(vector.tags, kinds, "{at}: tagged for other kinds");
+                assert_eq!(link::decode(&bytes).expect(&at), (boot, messages), "{at}");
+            }
+            "refuse" => {
+                let error = frame::decode(&bytes, config::FRAME_BYTES_OPEN).expect_err(&at);
+                assert_eq!(vector.tags, [error.reason()], "{at}: {error}");
+            }
+            _ => continue,
+        }
+        read += 1;
+    }
+    assert!(read >= 40, "only {read} vectors were found");
+}
+
+#[test]
+fn the_tree_vector_merges_to_its_root() {
+    let text = text();
+    let vectors = vectors(&text);
+    let tree: Vec<_> = vectors.iter().filter(|v| v.how == "tree").collect();
+    assert_eq!(tree.len(), 1, "one tree vector");
+    let values: Vec<[u8; 32]> = tree[0].bytes().chunks_exact(32).map(|v| v.try_into().expect("32")).collect();
+    assert_eq!(values.len(), 4, "a root and three pieces");
+    assert_eq!(merged(&values[1..]), values[0]);
+}
+
+/// The kinds that the sources know, by the names under which serde writes them.
+fn kinds(module: &str, name: &str) -> BTreeSet<String> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/wire").join(module);
+    let source = std::fs::read_to_string(path).expect("the source is there");
+    let (_, body) = source.split_once(&format!("pub enum {name} {{")).expect("the enum is there");
+    let (body, _) = body.split_once("\n}").expect("the enum ends");
+    let variants = body.lines().filter_map(|line| line.trim().split_once('(')).map(|(variant, _)| variant.to_owned());
+    variants.filter(|v| v.chars().all(char::is_alphanumeric) && v != "Unknown").map(|v| v.to_uppercase()).collect()
+}
+
+#[test]
+fn every_kind_has_a_vector() {
+    let mut missing = Vec::new();
+    let text = text();
+    let vectors = vectors(&text);
+    for (how, kinds, least) in
+        [("frame", kinds("message.rs", "Message"), 23), ("datagram", kinds("link.rs", "LinkMessage"), 6)]
+    {
+        assert!(kinds.len() >= least, "the test sees only {kinds:?}");
+        let seen: BTreeSet<_> = vectors.iter().filter(|v| v.how == how).flat_map(|v| v.tags.clone()).collect();
+        missing.extend(kinds.difference(&seen).map(|kind| format!("{how} {kind}")));
+    }
+    assert!(missing.is_empty(), "kinds without a vector in PROTOCOL.md: {missing:?}");
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("short")
+}
+
+#[test]
+fn the_table_of_limits_is_the_one_of_the_code() {
+    macro_rules! numbers { ($($name:ident),*) => { vec![$((stringify!($name), config::$name as u64)),*] } }
+    macro_rules! times { ($($name:ident),*) => { vec![$((stringify!($name), ms(config::$name))),*] } }
+    let mut limits = numbers![
+        SUPER_PORT,
+        CHUNK_PORT,
+        PIECE_BYTES,
+        CHUNK_BYTES_MAX,
+        PIECES_MAX,
+        PATH_BYTES_MAX,
+        PATTERN_BYTES_MAX,
+        HOST_BYTES_MAX,
+        FRAME_BYTES_HELLO,
+        FRAME_BYTES_LOGIN,
+        FRAME_BYTES_OPEN,
+        DECODE_DEPTH_MAX,
+        MANIFEST_PAGE_CVS,
+        DATAGRAM_BYTES_MAX,
+        UNAUTHENTICATED_MAX,
+        SEND_QUEUE_BYTES_MAX,
+        SESSION_FILES_MAX,
+        SESSION_QUERIES_MAX,
+        TTL_DEFAULT,
+        TTL_MAX,
+        QUERY_HITS_MAX,
+        LINKS_MAX,
+        UPLOAD_REQUESTS_MAX,
+        UPLOADS_MAX
+    ];
+    limits.extend(times![
+        LOGIN_DEADLINE,
+        PING_INTERVAL,
+        SESSION_SILENCE_MAX,
+        ANSWER_DEADLINE,
+        WRITE_STALL_MAX,
+        FRAME_PROGRESS_MAX,
+        QUERY_BUDGET,
+        QUERY_BUDGET_MAX,
+        LINK_KEEPALIVE,
+        LINK_SILENCE_MAX,
+        LINK_RETRY,
+        QUERY_REPEAT_MIN,
+        CHUNK_IDLE_MAX
+    ]);
+    let ours: BTreeMap<String, u64> = limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let text = text();
+    let (_, section) = text.split_once("\n## Limits\n").expect("a section of limits");
+    let (section, _) = section.split_once("\n## ").expect("a section behind it");
+    let theirs: BTreeMap<String, u64> = section
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let [_, value, name] = cells[..] else { return None };
+            Some((name.to_owned(), value.parse().ok()?))
+        })
+        .collect();
+    assert_eq!(theirs, ours);
+    assert_eq!(config::PROTOCOL_VERSION, [1, 0]);
+    assert!(text.starts_with("# The sprat protocol, version 1.0\n"));
+}

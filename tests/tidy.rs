@@ -1,0 +1,143 @@
+//! What matters about the structure: who imports whom, who may touch the world, and how a file begins.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms, and for each the rooms that it may import. Anything else under `crate::` is refused.
+const IMPORTS: [(&str, &[&str]); 12] = [
+    ("config", &[]),
+    ("time", &[]),
+    ("error", &[]),
+    ("wire", &["config", "error", "time"]),
+    ("proto", &["config", "error", "time", "wire"]),
+    ("net", &["config", "error", "time", "wire", "proto"]),
+    ("disk", &["config", "error", "time", "wire", "proto"]),
+    ("sim", &["config", "error", "time", "wire", "proto"]),
+    ("control", &["config", "error", "time", "wire", "proto"]),
+    ("node", &["config", "error", "time", "wire", "proto", "net", "disk", "control"]),
+    ("cli", &["config", "error", "time", "wire", "proto", "net", "disk", "control", "node", "sim"]),
+    ("main", &["cli"]),
+];
+
+/// What no line of a pure room may hold.
+const IMPURE: [&str; 9] =
+    ["Instant::now", "SystemTime", "thread::", "std::fs", "std::io", "std::env", "getrandom", "TcpStream", "UdpSocket"];
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The room that the file belongs to: `src/net/udp.rs` and `src/net.rs` to `net`.
+    fn room(&self) -> String {
+        let below = self.path.strip_prefix(folder()).expect("below src");
+        let first = below.components().next().expect("a name").as_os_str().to_string_lossy();
+        first.trim_end_matches(".rs").to_owned()
+    }
+
+    /// Lines with their numbers, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate();
+        lines.map(|(n, line)| (n + 1, line.split("//").next().unwrap_or(line)))
+    }
+
+    fn at(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.strip_prefix(folder()).expect("below src").display())
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn sources() -> Vec<Source> {
+    let mut sources = Vec::new();
+    let mut folders = vec![folder()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("UTF-8");
+                sources.push(Source { path, text });
+            }
+        }
+    }
+    assert!(sources.len() > 10, "the sources are here");
+    sources
+}
+
+/// The rooms that a line names after `crate::`, in braces too.
+fn imported(line: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, _) in line.match_indices("crate::") {
+        let rest = &line[at + "crate::".len()..];
+        let names = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap_or(list));
+        let several = rest.starts_with('{');
+        for name in names.split(',').take(if several { usize::MAX } else { 1 }) {
+            let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            rooms.push(name);
+        }
+    }
+    rooms
+}
+
+#[test]
+fn imports_run_one_way() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for source in sources() {
+        let room = source.room();
+        let Some((_, allowed)) = IMPORTS.iter().find(|(name, _)| *name == room) else {
+            assert_eq!(room, "lib", "{room} is no room: add it to IMPORTS, with what it may import");
+            continue;
+        };
+        for (line, code) in source.code() {
+            for import in imported(code) {
+                seen += 1;
+                if import != room && !allowed.contains(&import.as_str()) {
+                    wrong.push(format!("{} imports {import}", source.at(line)));
+                }
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} imports were seen");
+    assert!(wrong.is_empty(), "against DESIGN's order: {wrong:#?}");
+}
+
+#[test]
+fn the_machines_touch_nothing_of_the_world() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| ["proto", "sim", "wire"].contains(&source.room().as_str())) {
+        for (line, code) in source.code() {
+            let found = IMPURE.iter().find(|impure| code.contains(**impure));
+            wrong.extend(found.map(|impure| format!("{}: {impure}", source.at(line))));
+        }
+    }
+    assert!(wrong.is_empty(), "no clock, no randomness, no IO in there: {wrong:#?}");
+}
+
+#[test]
+fn mio_lives_in_net_and_nothing_below_cli_prints() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let room = source.room();
+        for (line, code) in source.code() {
+            let mio = code.contains("mio::") && !["net", "node"].contains(&room.as_str());
+            let prints = ["println!", "print!(", "stdout()", "stderr()"].iter().any(|print| code.contains(print));
+            if mio || (prints && room != "cli") {
+                wrong.push(format!("{}: {}", source.at(line), code.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent: Vec<_> =
+        sources().into_iter().filter(|source| !source.text.starts_with("//!")).map(|s| s.path).collect();
+    assert!(silent.is_empty(), "without a module doc: {silent:#?}");
+}
