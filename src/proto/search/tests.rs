@@ -1,3 +1,5 @@
+//! Searches in slices: each kind of pattern, ranks, limits, and an index that changes meanwhile.
+
 use std::collections::BTreeSet;
 
 use super::*;
