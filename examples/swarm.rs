@@ -7,7 +7,7 @@
 //! Each of PEERS registers FILES files of its own at the first super peer, and at the next one when that closes. Nothing is
 //! served. One JSON object a line tells what happened: `registered` whenever all peers are. Lines on standard input order more:
 //!
-//! - `check`: asks the super peer that the first peer is at for every single file by its name; `checked` tells how many were
+//! - `check`: asks the super peers of the first two peers for every single file by its name; `checked` tells how many were
 //!   found exactly once;
 //! - end of input: ends.
 
@@ -316,7 +316,9 @@ impl Swarm {
             let pattern = name(req / self.files, req % self.files);
             let find = Search { pattern, kind: QueryKind::Exact, min: None, max: None, limit: None };
             let req = u32::try_from(req).expect("fewer than 2^32 files");
-            self.send(0, &Message::Query(Query { req, find, ttl: Some(0), budget: None }));
+            // A super peer does not tell an asker of its own files: those of the first peer are asked for by the second.
+            let asker = usize::from(self.peers.len() > 1 && (req as usize) < self.files);
+            self.send(asker, &Message::Query(Query { req, find, ttl: Some(0), budget: None }));
         }
         Ok(())
     }

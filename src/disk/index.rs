@@ -19,6 +19,8 @@ const DEPARTED_KEPT: Duration = Duration::from_secs(5);
 /// Digests kept so, at most; files of a larger move are hashed again.
 const DEPARTED_MAX: usize = 100_000;
 
+/// Files up to this size are hashed in one go, and before larger ones: a new file must not wait for a huge one.
+const SMALL_BYTES_MAX: u64 = 4 << 20;
 /// How much later than due a settled file may be found so: files that settle one after the other cost few wake-ups.
 const SETTLED_SLACK: Duration = Duration::from_millis(20);
 
@@ -64,7 +66,8 @@ pub(super) struct Index {
     files: BTreeMap<Arc<str>, Entry>,
     roots: BTreeSet<(Root, Arc<str>)>,
     settling: BTreeSet<(Instant, Arc<str>)>,
-    ready: VecDeque<Arc<str>>,
+    /// Small files and large ones, in the order in which they settled.
+    ready: [VecDeque<Arc<str>>; 2],
     departed: HashMap<Identity, (Root, Stamp)>,
     departed_until: Option<Instant>,
     news: BTreeMap<Arc<str>, Option<FileRecord>>,
@@ -109,7 +112,7 @@ impl Index {
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready.iter().any(|line| !line.is_empty())
     }
 
     /// Whether a hash of this file in this state is still wanted.
@@ -222,7 +225,7 @@ impl Index {
             let Some((_, path)) = self.settling.pop_first() else { break };
             if let Some(entry) = self.files.get_mut(&path) {
                 entry.state = State::Ready;
-                self.ready.push_back(path);
+                self.ready[usize::from(entry.stamp.size > SMALL_BYTES_MAX)].push_back(path);
             }
         }
         if self.departed_until.is_some_and(|until| until <= now) {
@@ -231,9 +234,9 @@ impl Index {
         }
     }
 
-    /// The next file to hash; it stays ready until [`Index::hashed`], [`Index::unsteady`] or [`Index::unreadable`].
-    pub(super) fn next_ready(&mut self) -> Option<(Arc<str>, Stamp)> {
-        while let Some(path) = self.ready.pop_front() {
+    /// The next file to hash, small ones or large ones; it stays ready until [`Index::hashed`], [`Index::unsteady`] or [`Index::unreadable`].
+    pub(super) fn next_ready(&mut self, large: bool) -> Option<(Arc<str>, Stamp)> {
+        while let Some(path) = self.ready[usize::from(large)].pop_front() {
             if let Some(entry) = self.files.get(&path)
                 && entry.state == State::Ready
             {
@@ -394,7 +397,7 @@ mod tests {
         let (mut index, mut cache) = (Index::default(), Cache::open(None));
         index.saw("a/x", stamp(1, 1), Sight::Scan { now, age: OLD }, &mut cache);
         index.mature(now);
-        let (path, stamp) = index.next_ready().unwrap();
+        let (path, stamp) = index.next_ready(false).unwrap();
         cache.insert(&stamp, &ContentDigest { root: root(1), cvs: Vec::new() });
         index.offer(&path, stamp, root(1));
         assert_eq!(told(&mut index), (vec!["a/x".to_owned()], vec![]));
@@ -421,11 +424,11 @@ mod tests {
         for write in 0..10 {
             now = start + Duration::from_millis(900) * write;
             index.mature(now);
-            assert!(index.next_ready().is_none());
+            assert!(index.next_ready(false).is_none());
             index.saw("x", stamp(1, i64::from(write)), data(now), &mut cache);
         }
         index.mature(now + SHARE_QUIET);
-        assert_eq!(index.next_ready().unwrap().1, stamp(1, 9));
+        assert_eq!(index.next_ready(false).unwrap().1, stamp(1, 9));
     }
 
     #[test]
@@ -435,7 +438,7 @@ mod tests {
         index.saw("old", stamp(1, 1), Sight::Scan { now, age: OLD }, &mut cache);
         index.saw("young", stamp(2, 1), Sight::Scan { now, age: SHARE_QUIET / 4 }, &mut cache);
         index.mature(now);
-        assert_eq!(&*index.next_ready().unwrap().0, "old");
+        assert_eq!(&*index.next_ready(false).unwrap().0, "old");
         assert_eq!(index.deadline(), Some(now + SHARE_QUIET * 3 / 4 + SETTLED_SLACK));
     }
 

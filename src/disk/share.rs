@@ -52,6 +52,7 @@ pub(super) struct Share {
     scans: VecDeque<Scan>,
     rescan_at: Option<Instant>,
     scanned_at: Option<Instant>,
+    /// The large file in work.
     hashing: Option<Hashing>,
     /// Bytes hashed since the start.
     pub(super) hashed_bytes: u64,
@@ -298,26 +299,42 @@ impl Share {
         }
     }
 
+    /// One piece of the large file in work, if there is one, then small files; then more of the large one.
     fn hash(&mut self, buffer: &mut Vec<u8>) {
         let (start, before) = (Instant::now(), self.hashed_bytes);
+        if let Some(large) = self.hashing.take() {
+            self.hashing = self.hash_piece(large, buffer);
+        }
         while self.hashed_bytes - before < SLICE_BYTES && start.elapsed() < SLICE_TIME {
-            if self.hashing.is_none() {
-                let Some((path, stamp)) = self.index.next_ready() else { return };
-                self.hashing = self.begin_hash(path, stamp);
-            }
-            let Some(mut hashing) = self.hashing.take() else { continue };
-            if !self.index.is_ready(&hashing.path, &hashing.stamp) {
-                continue;
-            }
-            match hashing.hash.step(&hashing.file, buffer, &mut self.hashed_bytes) {
-                Ok(None) => self.hashing = Some(hashing),
-                Ok(Some(digest)) => self.hash_over(&hashing, &digest),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.index.unsteady(&hashing.path, hashing.stamp, Instant::now());
+            if let Some((path, stamp)) = self.index.next_ready(false) {
+                let mut small = self.begin_hash(path, stamp);
+                while let Some(hashing) = small {
+                    small = self.hash_piece(hashing, buffer);
                 }
-                Err(error) => self.cannot_read(&hashing.path, &error),
+            } else if let Some(large) = self.hashing.take() {
+                self.hashing = self.hash_piece(large, buffer);
+            } else if let Some((path, stamp)) = self.index.next_ready(true) {
+                self.hashing = self.begin_hash(path, stamp);
+            } else {
+                return;
             }
         }
+    }
+
+    /// Hashes one piece; gives the rest back if there is more to do.
+    fn hash_piece(&mut self, mut hashing: Hashing, buffer: &mut Vec<u8>) -> Option<Hashing> {
+        if !self.index.is_ready(&hashing.path, &hashing.stamp) {
+            return None;
+        }
+        match hashing.hash.step(&hashing.file, buffer, &mut self.hashed_bytes) {
+            Ok(None) => return Some(hashing),
+            Ok(Some(digest)) => self.hash_over(&hashing, &digest),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.index.unsteady(&hashing.path, hashing.stamp, Instant::now());
+            }
+            Err(error) => self.cannot_read(&hashing.path, &error),
+        }
+        None
     }
 
     fn begin_hash(&mut self, path: Arc<str>, stamp: Stamp) -> Option<Hashing> {

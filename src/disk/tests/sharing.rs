@@ -139,6 +139,25 @@ fn settle(share: &mut share::Share) {
 }
 
 #[test]
+fn a_small_file_does_not_wait_for_a_large_one() {
+    let folder = tempfile::tempdir().unwrap();
+    File::create(folder.path().join("a-large")).unwrap().set_len(64 << 20).unwrap();
+    write_old(&folder.path().join("b-small"), b"small");
+    let mut share = share::Share::open(folder.path(), cache::Cache::default(), Box::new(|| Box::new(|_| {}))).unwrap();
+    let mut buffer = Vec::new();
+    while share.index.deadline().is_none() {
+        share.slice(&mut buffer);
+    }
+    share.index.mature(std::time::Instant::now() + 2 * crate::config::SHARE_QUIET);
+    while share.index.offered() == 0 {
+        share.slice(&mut buffer);
+    }
+    assert!(share.index.offered_at("b-small").is_some() && share.hashed_bytes < 16 << 20);
+    settle(&mut share);
+    assert_eq!(share.index.offered_at("a-large").unwrap().0, root_of(&vec![0; 64 << 20]));
+}
+
+#[test]
 fn lost_events_lead_to_a_scan_that_finds_everything() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["stays", "goes", "changes", "moves"] {

@@ -1,4 +1,4 @@
-//! The index against a plain model of it, and its promises one by one.
+//! The index against a naive model, and one behaviour at a time.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Searches in slices: each kind of pattern, ranks, limits, and an index that changes meanwhile.
+//! Searches: what each kind finds, and a scan while the index changes under it.
 
 use std::collections::BTreeSet;
 
