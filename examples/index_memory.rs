@@ -52,7 +52,7 @@ fn ask(index: &Index, kind: QueryKind, pattern: String, rounds: u32) {
     let (mut hits, mut steps) = (Vec::new(), 0_u32);
     for _ in 0..rounds {
         hits.clear();
-        let mut scan = Scan::new(index, &search, None).expect("a good pattern");
+        let mut scan = Scan::new(index, &search).expect("a good pattern");
         loop {
             let before = Instant::now();
             let step = scan.step(index, 4096, &mut hits);

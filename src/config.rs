@@ -103,7 +103,7 @@ pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
 /// Hits kept per query at its origin, and per link and query elsewhere; more is a `cap` cut.
 pub const QUERY_HITS_MAX: usize = 1000;
 /// Index entries looked at per turn and query, so that no query holds the loop.
-pub const SCAN_ENTRIES_PER_TURN: usize = 4096;
+pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
 /// Query ids remembered per generation of the visited table (two generations; live ones are never evicted).
 pub const VISITED_MAX: usize = 1 << 16;
 /// Age at which the generations of the visited table rotate.

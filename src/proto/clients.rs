@@ -208,7 +208,7 @@ impl Clients {
                 desk.event(Event::Fatal(failure));
             }
             News::Hit(hit) => self.on_hit(desk, home.own_addr(), hit),
-            News::Done(done) => self.on_done(desk, &done),
+            News::Done(done) => self.on_done(desk, home.own_addr(), &done),
             News::Files(files) => self.on_files(desk, files),
             News::Info(info) => {
                 if let Some((id, client)) = self.answered(info.req) {
@@ -250,14 +250,13 @@ impl Clients {
                 }
             }
             (Job::Get { get, search, hits }, Some(client)) => {
-                let wanted = |record: &SourceRecord| {
-                    get.from.as_ref().map_or(own != Some(&record.addr), |from| *from == record.addr)
-                };
+                let wanted = |record: &SourceRecord| get.from.as_ref().is_none_or(|from| *from == record.addr);
                 let room = QUERY_HITS_MAX.saturating_sub(hits.len());
                 hits.extend(hit.hits.into_iter().filter(wanted).take(room));
                 // A root leaves nothing to choose: what is known is started, the rest follows.
-                if search.kind == QueryKind::Root && !hits.is_empty() {
-                    self.start_early(id, client);
+                let others = hits.iter().any(|record| own != Some(&record.addr));
+                if search.kind == QueryKind::Root && others {
+                    self.start_early(id, client, own);
                 }
             }
             (Job::Sources { download, root, .. }, _) => {
@@ -272,7 +271,7 @@ impl Clients {
         }
     }
 
-    fn on_done(&mut self, desk: &mut Desk, done: &message::Done) {
+    fn on_done(&mut self, desk: &mut Desk, own: Option<&HostPort>, done: &message::Done) {
         let Some((id, client)) = self.answered(done.req) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         match (&mut task.job, client) {
@@ -286,7 +285,7 @@ impl Clients {
                 self.unlink(desk, id);
                 self.wait(desk, id);
             }
-            (Job::Get { .. }, Some(client)) => self.resolve(desk, id, client, done.complete),
+            (Job::Get { .. }, Some(client)) => self.resolve(desk, id, client, own, done.complete),
             (Job::Sources { .. }, _) => self.end(desk, id, Outcome::default()),
             (Job::Get { .. } | Job::List { .. } | Job::Status, _) => {}
         }
@@ -319,7 +318,7 @@ impl Clients {
     // ---- get -----------------------------------------------------------------------------------------------------
 
     /// The hits of a `get` are all here.
-    fn resolve(&mut self, desk: &mut Desk, id: u64, client: ClientId, complete: bool) {
+    fn resolve(&mut self, desk: &mut Desk, id: u64, client: ClientId, own: Option<&HostPort>, complete: bool) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get_mut(&id) else { return };
         match choose(&get.what, hits) {
             Choice::None => {
@@ -331,7 +330,7 @@ impl Clients {
                 self.fail(desk, id, Exit::NotFound, &why);
             }
             Choice::One { root, size, name } => {
-                let order = self.order(id, client, root, size, name, false);
+                let order = self.order(id, client, own, (root, size), name, false);
                 self.orders.extend(order.map(ForDownloads::Start));
                 self.forget(desk, id);
             }
@@ -349,11 +348,11 @@ impl Clients {
     }
 
     /// Starts a `get` by root with the sources known so far; its search goes on for the download.
-    fn start_early(&mut self, id: u64, client: ClientId) {
+    fn start_early(&mut self, id: u64, client: ClientId, own: Option<&HostPort>) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
         let reach = Reach { ttl: get.ttl, budget: get.budget };
         let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
-        let Some(order) = self.order(id, client, root, size, name, true) else { return };
+        let Some(order) = self.order(id, client, own, (root, size), name, true) else { return };
         let job = Job::Sources { download: order.id, root, reach };
         self.orders.push_back(ForDownloads::Start(order));
         if let Some(task) = self.tasks.get_mut(&id) {
@@ -365,8 +364,8 @@ impl Clients {
         &mut self,
         id: u64,
         client: ClientId,
-        root: Root,
-        size: u64,
+        own: Option<&HostPort>,
+        (root, size): (Root, u64),
         name: String,
         searching: bool,
     ) -> Option<Order> {
@@ -377,6 +376,10 @@ impl Clients {
             if !sources.contains(&record.addr) {
                 sources.push(record.addr.clone());
             }
+        }
+        // Our own copy is a source only where there is no other.
+        if sources.len() > 1 {
+            sources.retain(|source| Some(source) != own);
         }
         let other_size = |record: &&SourceRecord| record.root == root && record.size != size;
         let others = hits.iter().filter(other_size).map(|record| (record.addr.clone(), record.size)).collect();

@@ -21,7 +21,7 @@ use self::instance::{Instance, Origin, Parent};
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
-use super::index::{HolderId, Index};
+use super::index::Index;
 use super::link::{LinkId, Links};
 use super::search::{BadPattern, Scan};
 use super::timers::Timers;
@@ -62,8 +62,6 @@ pub(super) struct Begin {
     pub(super) find: Search,
     pub(super) ttl: u8,
     pub(super) budget: Duration,
-    /// The asker's own files are not told.
-    pub(super) exclude: Option<HolderId>,
 }
 
 /// All queries that run here.
@@ -103,8 +101,8 @@ impl Flood {
         entropy: &mut dyn Entropy,
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
-        let Begin { conn, req, find, ttl, budget, exclude } = begin;
-        let scan = Scan::new(cx.index, &find, exclude)?;
+        let Begin { conn, req, find, ttl, budget } = begin;
+        let scan = Scan::new(cx.index, &find)?;
         let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
         let deadline = cx.now + budget.min(QUERY_BUDGET_MAX);
         let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, find.limit);
@@ -160,7 +158,7 @@ impl Flood {
             cx.counters.add(Count::FloodShed);
             return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
         }
-        let scan = match Scan::new(cx.index, &query.find, None) {
+        let scan = match Scan::new(cx.index, &query.find) {
             Ok(scan) => scan,
             Err(_) => {
                 cx.counters.add(Count::FloodBadPattern);

@@ -45,7 +45,6 @@ pub enum Step {
 pub struct Scan {
     test: Test,
     sizes: (u64, u64),
-    exclude: Option<HolderId>,
     /// Hits still allowed.
     left: usize,
     /// The lists to walk, the last one first; `None` is the list of everything.
@@ -76,11 +75,11 @@ enum List {
 }
 
 impl Scan {
-    /// A scan for `search` that leaves out the files of `exclude`.
+    /// A scan for `search`.
     ///
     /// # Errors
     /// If the pattern has not got the form of its kind, or no size can fit.
-    pub fn new(index: &Index, search: &Search, exclude: Option<HolderId>) -> Result<Scan, BadPattern> {
+    pub fn new(index: &Index, search: &Search) -> Result<Scan, BadPattern> {
         let pattern = &search.pattern;
         if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
             return Err(BadPattern(format!(
@@ -120,7 +119,7 @@ impl Scan {
         };
         let limit = search.limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let left = limit.min(QUERY_HITS_MAX);
-        Ok(Scan { test, sizes, exclude, left, lists, cursor: 0, holder: 0, scratch: String::new() })
+        Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, scratch: String::new() })
     }
 
     /// Looks at up to `entries` postings and holders and appends what fits. `index` is the one that the scan was made for.
@@ -143,17 +142,15 @@ impl Scan {
             match index.seen(id) {
                 Some(seen) if self.fits(seen, list) => {
                     while let Some(holder) = index.holder_from(id, self.holder) {
-                        if Some(holder) != self.exclude {
-                            if self.left == 0 {
-                                return self.end(true);
-                            }
-                            if looked >= entries {
-                                return Step::More;
-                            }
-                            looked += 1;
-                            self.left -= 1;
-                            hits.push(hit(seen, index, holder));
+                        if self.left == 0 {
+                            return self.end(true);
                         }
+                        if looked >= entries {
+                            return Step::More;
+                        }
+                        looked += 1;
+                        self.left -= 1;
+                        hits.push(hit(seen, index, holder));
                         self.holder = holder.0 + 1;
                     }
                 }

@@ -133,11 +133,6 @@ impl Sessions {
         self.session(conn).is_some()
     }
 
-    /// The session's place in the index.
-    pub(super) fn holder(&self, conn: ConnId) -> Option<HolderId> {
-        self.session(conn)?.holder
-    }
-
     /// Somebody connected.
     pub(super) fn on_accepted(&mut self, conn: ConnId, from: SocketAddr, cx: &mut Cx<'_>) {
         cx.counters.add(Count::Accepted);

@@ -212,7 +212,6 @@ impl SuperPeer {
             find,
             ttl: ttl.unwrap_or(self.config.ttl).min(TTL_MAX),
             budget: budget.map_or(self.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX),
-            exclude: self.sessions.holder(conn),
         };
         match self.flood.begin(begin, self.entropy.as_mut(), flood_cx!(self, now)) {
             Ok(key) => {

@@ -32,7 +32,6 @@ pub struct Watch {
     /// The command's client.
     pub client: ClientId,
     search: Search,
-    own: HostPort,
     /// All super peers to which there is a way, and how many of them are within the ttl.
     supers: BTreeSet<usize>,
     horizon: usize,
@@ -62,13 +61,12 @@ impl Watch {
     /// If the peer has no session.
     pub fn ask(world: &mut World, weak: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Watch {
         let home = *world.homes(weak).first().expect("the asker has a session");
-        let own = HostPort::from(world.addr(weak));
         let supers = world.within(home, usize::MAX);
         let horizon = world.within(home, usize::from(ttl.unwrap_or(TTL_DEFAULT))).len();
-        let look = |node: usize| (node, (world.churn(node), registered(world, node, search, &own)));
+        let look = |node: usize| (node, (world.churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
         let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget });
-        Watch { client, search: search.clone(), own, supers, horizon, before }
+        Watch { client, search: search.clone(), supers, horizon, before }
     }
 
     /// Judges the answer at the moment at which it is over. Nothing if the session was lost over it.
@@ -97,7 +95,7 @@ impl Watch {
 
         let (mut throughout, mut ever, mut calm) = (BTreeSet::new(), BTreeSet::new(), true);
         for (&node, (churn, before)) in &self.before {
-            let after = registered(world, node, &self.search, &self.own);
+            let after = registered(world, node, &self.search);
             ever.extend(before.iter().chain(&after).cloned());
             if world.churn(node) == *churn {
                 throughout.extend(before.intersection(&after).cloned());
@@ -122,11 +120,11 @@ impl Watch {
     }
 }
 
-/// What is registered at a super peer and fits, but for the asker's own.
-fn registered(world: &World, node: usize, search: &Search, own: &HostPort) -> BTreeSet<Match> {
+/// What is registered at a super peer and fits.
+fn registered(world: &World, node: usize, search: &Search) -> BTreeSet<Match> {
     let Some(machine) = world.super_peer(node) else { return BTreeSet::new() };
     let unlimited = Search { limit: None, ..search.clone() };
-    let mut scan = Scan::new(machine.index(), &unlimited, None).expect("a good pattern");
+    let mut scan = Scan::new(machine.index(), &unlimited).expect("a good pattern");
     let mut hits = Vec::new();
     loop {
         match scan.step(machine.index(), usize::MAX, &mut hits) {
@@ -137,8 +135,7 @@ fn registered(world: &World, node: usize, search: &Search, own: &HostPort) -> BT
             }
         }
     }
-    let matches = hits.into_iter().filter(|hit| hit.addr != *own);
-    matches
+    hits.into_iter()
         .map(|hit| Match { path: hit.path.as_str().to_owned(), size: hit.size, root: hit.root, source: hit.addr })
         .collect()
 }

@@ -295,7 +295,8 @@ impl Transfer {
             let why = format!("speaks version {} of the protocol", welcome.version[0]);
             return self.drop_source(desk, index, false, &why);
         }
-        if welcome.node == desk.node {
+        // A peer fetches from itself only what nobody else has: a copy for another place.
+        if welcome.node == desk.node && self.sources.len() > 1 {
             return self.drop_source(desk, index, false, "is this peer itself");
         }
         if let Some(conn) = self.sources[index].conn {

@@ -100,12 +100,12 @@ fn without_neighbours_the_answer_is_there_at_once() {
 }
 
 #[test]
-fn the_askers_own_files_are_not_told() {
+fn the_askers_own_files_are_told_too() {
     let mut net = Net::line(2);
     let conn = net.peer(0, &["mine.txt"]);
     net.peer(1, &["mine.txt"]);
     let req = net.query(0, conn, search("mine.txt"), 7, 2000);
-    assert_eq!(net.finish(0, req).hits, 1);
+    assert_eq!(net.finish(0, req).hits, 2);
 }
 
 #[test]

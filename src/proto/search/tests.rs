@@ -35,7 +35,7 @@ fn index_of(paths: &[&str]) -> (Index, HolderId) {
 
 /// All hits, and whether the limit bit.
 fn run(index: &Index, search: &Search) -> (Vec<String>, bool) {
-    let mut scan = Scan::new(index, search, None).unwrap();
+    let mut scan = Scan::new(index, search).unwrap();
     let mut hits = Vec::new();
     loop {
         match scan.step(index, 3, &mut hits) {
@@ -112,17 +112,6 @@ fn a_limit_bites_only_if_there_is_more() {
 }
 
 #[test]
-fn the_askers_own_files_are_left_out() {
-    let (mut index, own) = index_of(&["f"]);
-    let other = index.add_holder(addr(2));
-    index.insert(other, record("f", 0));
-    let mut hits = Vec::new();
-    let end = Scan::new(&index, &search(QueryKind::Words, "f"), Some(own)).unwrap().step(&index, 100, &mut hits);
-    assert_eq!(end, Step::End { capped: false });
-    assert_eq!(hits.iter().map(|hit| hit.addr.port()).collect::<Vec<_>>(), [2]);
-}
-
-#[test]
 fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
     let index = Index::new();
     for (search, form) in [
@@ -132,7 +121,7 @@ fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
         (search(QueryKind::Words, &"x".repeat(257)), "1 to 256 bytes"),
         (Search { min: Some(2), max: Some(1), ..search(QueryKind::Words, "x") }, "at least 2"),
     ] {
-        let why = Scan::new(&index, &search, None).unwrap_err().to_string();
+        let why = Scan::new(&index, &search).unwrap_err().to_string();
         assert!(why.contains(form), "{why}");
     }
 }
@@ -140,7 +129,7 @@ fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
 #[test]
 fn a_step_looks_at_no_more_than_it_may() {
     let (index, _) = index_of(&["f 0", "f 1", "f 2", "f 3", "f 4"]);
-    let mut scan = Scan::new(&index, &search(QueryKind::Glob, "nothing"), None).unwrap();
+    let mut scan = Scan::new(&index, &search(QueryKind::Glob, "nothing")).unwrap();
     let steps = std::iter::repeat_with(|| scan.step(&index, 2, &mut Vec::new())).position(|step| step != Step::More);
     assert_eq!(steps, Some(2));
 }
@@ -195,7 +184,7 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
             2 => search(QueryKind::Root, &root(below(3)).to_string()),
             _ => search(QueryKind::Words, &format!("w{} w{}", below(4), below(4))),
         };
-        let mut scan = Scan::new(&index, &search, None).unwrap();
+        let mut scan = Scan::new(&index, &search).unwrap();
         let mut throughout = model.clone();
         let mut reported = BTreeSet::new();
         loop {

@@ -391,11 +391,15 @@ fn a_running_download_needs_no_super_peer() {
 }
 
 #[test]
-fn our_own_address_is_no_source() {
+fn our_own_address_is_no_source_where_there_is_another() {
     let mut world = World::new(1, 3 * MIB);
     world.source(Manner::Honest, FAST);
-    world.supers[0].1.hits[0].addr = HostPort::new("192.0.2.50", 4778).unwrap();
-    assert_eq!(world.get().outcome().exit, 3);
+    let mut own = world.supers[0].1.hits[0].clone();
+    own.addr = HostPort::new("192.0.2.50", 4778).unwrap();
+    world.supers[0].1.hits.insert(0, own);
+    let outcome = world.get().outcome();
+    let sources = outcome.sources.unwrap();
+    assert!(outcome.ok && sources.len() == 1, "{sources:?}");
 }
 
 #[test]
