@@ -266,7 +266,8 @@ fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch>
 fn no_answer_calls_itself_complete_wrongly() {
     let report = campaign("sim_search", "no_answer_calls_itself_complete_wrongly", 300, run);
     report.require(&["lose", "double", "hold_back", "damage", "sever", "reset"]);
-    assert!(report.crashes > 10 && report.incomplete > 100 && report.complete > 1000, "{report:?}");
+    let did = report.crashes > 10 && report.incomplete > 100 && report.complete > 1000;
+    assert!(did || sim_common::replaying(), "{report:?}");
 }
 
 #[test]
