@@ -204,7 +204,13 @@ fn drive(
             world.lie(liar, content, &wrong);
         }
     }
-    let mut client = world.ask(downloader, get("film", None));
+    // A search finds whoever has a session; what comes after it is to be survived.
+    let ask = |world: &mut World| {
+        let client = world.ask(downloader, get("film", None));
+        world.run_for(10 * MS);
+        client
+    };
+    let mut client = ask(world);
     for _ in 0..swarm.index(6) {
         let pause = swarm.time(Duration::ZERO, 40 * MS);
         world.run_for(pause);
@@ -217,11 +223,10 @@ fn drive(
             70..80 => {
                 world.crash(downloader);
                 world.start(downloader);
-                // A search finds whoever has a session.
                 let up = |world: &World| !world.homes(sources[0]).is_empty();
                 assert!(world.run_until(120 * SEC, up), "the honest source comes back");
                 world.run_for(SEC);
-                client = world.ask(downloader, get("film", None));
+                client = ask(world);
             }
             _ => {}
         }

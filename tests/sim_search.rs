@@ -310,6 +310,23 @@ fn a_status_tells_of_the_super_peer() {
 }
 
 #[test]
+fn a_thousand_super_peers_answer_one_query() {
+    let n = 1000;
+    let mut world = World::new(10);
+    world.add_supers(n, &topology::random(n, n, &mut Random::new(10)));
+    let (asker, far) = (world.add_weak(&[0]), world.add_weak(&[n - 1]));
+    let content = world.content(10);
+    world.share(far, "needle", content);
+    world.start(asker);
+    world.start(far);
+    world.run_for(500 * MS);
+    let watch = Watch::ask(&mut world, asker, &search("needle"), Some(64), Some(10_000));
+    assert!(world.finish(watch.client, 11 * SEC));
+    let verdict = watch.judge(&world).unwrap();
+    assert!(verdict.complete && verdict.reached == 1000 && verdict.hits.len() == 1, "{verdict:?}");
+}
+
+#[test]
 fn every_consumer_has_its_own_numbers() {
     let random = Random::new(1);
     assert_ne!(random.child("net", 0).next_u64(), random.child("swarm", 0).next_u64());

@@ -19,6 +19,11 @@ const DEPARTED_KEPT: Duration = Duration::from_secs(5);
 /// Digests kept so, at most; files of a larger move are hashed again.
 const DEPARTED_MAX: usize = 100_000;
 
+/// Files up to this size are hashed in one go, and before larger ones: a new file must not wait for a huge one.
+const SMALL_BYTES_MAX: u64 = 4 << 20;
+/// How much later than due a settled file may be found so: files that settle one after the other cost few wake-ups.
+const SETTLED_SLACK: Duration = Duration::from_millis(20);
+
 /// How a file came to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sight {
@@ -61,7 +66,8 @@ pub(super) struct Index {
     files: BTreeMap<Arc<str>, Entry>,
     roots: BTreeSet<(Root, Arc<str>)>,
     settling: BTreeSet<(Instant, Arc<str>)>,
-    ready: VecDeque<Arc<str>>,
+    /// Small files and large ones, in the order in which they settled.
+    ready: [VecDeque<Arc<str>>; 2],
     departed: HashMap<Identity, (Root, Stamp)>,
     departed_until: Option<Instant>,
     news: BTreeMap<Arc<str>, Option<FileRecord>>,
@@ -101,12 +107,12 @@ impl Index {
 
     /// When [`Index::mature`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let settling = self.settling.first().map(|(due, _)| *due);
+        let settling = self.settling.first().map(|(due, _)| *due + SETTLED_SLACK);
         [settling, self.departed_until].into_iter().flatten().min()
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.ready.iter().any(|line| !line.is_empty())
     }
 
     /// Whether a hash of this file in this state is still wanted.
@@ -181,18 +187,27 @@ impl Index {
 
     /// Nothing that could be shared is at this path; with a folder goes what was below it.
     pub(super) fn gone(&mut self, path: &str, now: Instant) {
-        let below: Vec<Arc<str>> = self.below(path).map(|(path, _)| path.clone()).collect();
-        for path in below.iter().map(|path| &**path).chain([path]) {
-            let Some(entry) = self.files.get(path) else { continue };
-            if let State::Offered(root) = entry.state
-                && self.departed.len() < DEPARTED_MAX
-            {
-                self.departed.insert(entry.stamp.identity(), (root, entry.stamp));
-                self.departed_until = Some(now + DEPARTED_KEPT);
-            }
-            let path = self.withdraw(path);
-            self.files.remove(&path);
+        self.gone_below(path, now);
+        self.gone_file(path, now);
+    }
+
+    /// There is no folder at this path (any more).
+    pub(super) fn gone_below(&mut self, folder: &str, now: Instant) {
+        let below: Vec<Arc<str>> = self.below(folder).map(|(path, _)| path.clone()).collect();
+        below.iter().for_each(|path| self.gone_file(path, now));
+    }
+
+    /// There is no file at this path (any more).
+    pub(super) fn gone_file(&mut self, path: &str, now: Instant) {
+        let Some(entry) = self.files.get(path) else { return };
+        if let State::Offered(root) = entry.state
+            && self.departed.len() < DEPARTED_MAX
+        {
+            self.departed.insert(entry.stamp.identity(), (root, entry.stamp));
+            self.departed_until = Some(now + DEPARTED_KEPT);
         }
+        let path = self.withdraw(path);
+        self.files.remove(&path);
     }
 
     fn below<'s>(&'s self, folder: &str) -> impl Iterator<Item = (&'s Arc<str>, &'s Entry)> + use<'s> {
@@ -210,7 +225,7 @@ impl Index {
             let Some((_, path)) = self.settling.pop_first() else { break };
             if let Some(entry) = self.files.get_mut(&path) {
                 entry.state = State::Ready;
-                self.ready.push_back(path);
+                self.ready[usize::from(entry.stamp.size > SMALL_BYTES_MAX)].push_back(path);
             }
         }
         if self.departed_until.is_some_and(|until| until <= now) {
@@ -219,9 +234,9 @@ impl Index {
         }
     }
 
-    /// The next file to hash; it stays ready until [`Index::hashed`], [`Index::unsteady`] or [`Index::unreadable`].
-    pub(super) fn next_ready(&mut self) -> Option<(Arc<str>, Stamp)> {
-        while let Some(path) = self.ready.pop_front() {
+    /// The next file to hash, small ones or large ones; it stays ready until [`Index::hashed`], [`Index::unsteady`] or [`Index::unreadable`].
+    pub(super) fn next_ready(&mut self, large: bool) -> Option<(Arc<str>, Stamp)> {
+        while let Some(path) = self.ready[usize::from(large)].pop_front() {
             if let Some(entry) = self.files.get(&path)
                 && entry.state == State::Ready
             {
@@ -320,6 +335,34 @@ pub(super) enum Skipped {
     TooLong,
 }
 
+/// How many files or folders can never be shared, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SkippedCount {
+    pub(super) not_utf8: usize,
+    pub(super) too_long: usize,
+}
+
+impl SkippedCount {
+    pub(super) fn count(&mut self, skipped: Skipped) {
+        match skipped {
+            Skipped::Hidden => {}
+            Skipped::NotUtf8 => self.not_utf8 += 1,
+            Skipped::TooLong => self.too_long += 1,
+        }
+    }
+
+    /// One line per reason, if there is any to tell.
+    pub(super) fn warn(self, which: &str) {
+        if self.not_utf8 > 0 {
+            log::warn!("{} {which}files or folders are not shared: their names are not UTF-8", self.not_utf8);
+        }
+        if self.too_long > 0 {
+            let max = PATH_BYTES_MAX;
+            log::warn!("{} {which}files or folders are not shared: paths of more than {max} bytes", self.too_long);
+        }
+    }
+}
+
 /// The name of one entry of a folder of the share, if it may be shared.
 pub(super) fn visible(name: &[u8]) -> Result<&str, Skipped> {
     if name.starts_with(b".") || name.ends_with(b".part") || name.ends_with(b".part.map") {
@@ -354,7 +397,7 @@ mod tests {
         let (mut index, mut cache) = (Index::default(), Cache::open(None));
         index.saw("a/x", stamp(1, 1), Sight::Scan { now, age: OLD }, &mut cache);
         index.mature(now);
-        let (path, stamp) = index.next_ready().unwrap();
+        let (path, stamp) = index.next_ready(false).unwrap();
         cache.insert(&stamp, &ContentDigest { root: root(1), cvs: Vec::new() });
         index.offer(&path, stamp, root(1));
         assert_eq!(told(&mut index), (vec!["a/x".to_owned()], vec![]));
@@ -381,11 +424,11 @@ mod tests {
         for write in 0..10 {
             now = start + Duration::from_millis(900) * write;
             index.mature(now);
-            assert!(index.next_ready().is_none());
+            assert!(index.next_ready(false).is_none());
             index.saw("x", stamp(1, i64::from(write)), data(now), &mut cache);
         }
         index.mature(now + SHARE_QUIET);
-        assert_eq!(index.next_ready().unwrap().1, stamp(1, 9));
+        assert_eq!(index.next_ready(false).unwrap().1, stamp(1, 9));
     }
 
     #[test]
@@ -395,8 +438,8 @@ mod tests {
         index.saw("old", stamp(1, 1), Sight::Scan { now, age: OLD }, &mut cache);
         index.saw("young", stamp(2, 1), Sight::Scan { now, age: SHARE_QUIET / 4 }, &mut cache);
         index.mature(now);
-        assert_eq!(&*index.next_ready().unwrap().0, "old");
-        assert_eq!(index.deadline(), Some(now + SHARE_QUIET * 3 / 4));
+        assert_eq!(&*index.next_ready(false).unwrap().0, "old");
+        assert_eq!(index.deadline(), Some(now + SHARE_QUIET * 3 / 4 + SETTLED_SLACK));
     }
 
     #[test]
@@ -465,6 +508,19 @@ mod tests {
         assert_eq!((added.len(), removed.len()), (2, 1));
         assert_eq!(told(&mut index).0, ["f3", "f4"]);
         assert!(index.take_news(3).is_none());
+    }
+
+    #[test]
+    fn a_file_and_a_folder_of_one_name_do_not_take_each_other_along() {
+        let now = Instant::now();
+        let (mut index, mut cache) = offering(now);
+        index.saw("a", stamp(2, 1), Sight::Scan { now, age: OLD }, &mut cache);
+        index.offer("a", stamp(2, 1), root(2));
+        told(&mut index);
+        index.gone_file("a", now);
+        assert_eq!(told(&mut index), (vec![], vec!["a".to_owned()]));
+        index.gone_below("a", now);
+        assert_eq!(told(&mut index), (vec![], vec!["a/x".to_owned()]));
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn affixed(name: &OsStr, suffix: &str) -> OsString {
     affixed
 }
 
-fn shown(path: &std::path::Path) -> String {
+pub(super) fn shown(path: &std::path::Path) -> String {
     printable(&path.to_string_lossy())
 }
 
@@ -200,8 +200,8 @@ impl Part {
 
     /// Reads what the map claims; false if it is not the map of this content.
     fn read_map(&mut self) -> io::Result<bool> {
-        // Twice the manifest and every piece, with room: a longer one is not ours.
-        let bytes_max = (HEADER_BYTES as u64 + 64) + pieces_of(self.size) * (2 * 32 + 4 * 13);
+        // Claims that were not right are made again, so that a piece may stand there several times.
+        let bytes_max = 4096 + pieces_of(self.size) * (2 * 32 + 16 * 13);
         let length = self.map.metadata()?.len();
         if length > bytes_max {
             return Ok(false);

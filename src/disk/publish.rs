@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::beneath::Stamp;
 use super::hash::{ContentDigest, FileHash};
-use super::part::{Part, Place, failed};
+use super::part::{Part, Place, failed, shown};
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::DiskFailure;
 use crate::wire::ids::{Cv, Root};
@@ -40,7 +40,7 @@ impl Publishing {
     /// Fails if a piece is missing: nothing under the final name is ever incomplete.
     pub(super) fn new(part: Part) -> Result<Publishing, DiskFailure> {
         if let Some(piece) = part.written.iter().position(|written| !written) {
-            return Err(failed(format!("{}: piece {piece} is missing", part.place.path.display())));
+            return Err(failed(format!("{}: piece {piece} is missing", shown(&part.place.path))));
         }
         let manifest = part.manifest.filter(|_| part.manifest_is_fresh);
         Ok(Publishing { place: part.place, root: part.root, size: part.size, file: part.file, manifest })
@@ -58,7 +58,7 @@ impl Publishing {
         let fail = |error: io::Error| place.io_failure(error);
         let length = self.file.metadata().map_err(fail)?.len();
         if length != self.size {
-            return Err(failed(format!("{}: its part file was changed by someone else", place.path.display())));
+            return Err(failed(format!("{}: its part file was changed by someone else", shown(&place.path))));
         }
         self.file.sync_all().map_err(fail)?;
         match rename_noreplace(place) {

@@ -9,20 +9,19 @@ use rustix::io::Errno;
 
 use super::beneath::{Beneath, Found, Stamp, is_starved};
 use super::cache::Cache;
-use super::index::{Index, Sight, Skipped, join, visible};
+use super::index::{Index, Sight, SkippedCount, join, visible};
 
 /// Entries looked at per slice, so that urgent jobs never wait long.
 const ENTRIES_PER_SLICE: usize = 1000;
 
 /// A walk through one folder and all below it.
 pub(super) struct Scan {
-    top: String,
+    /// Where it begins; empty for the whole share.
+    pub(super) top: String,
     begun: bool,
     folders: VecDeque<String>,
     open: Option<(String, Dir)>,
-    /// Files seen that can never be shared, by reason.
-    pub(super) not_utf8: usize,
-    pub(super) too_long: usize,
+    pub(super) skipped: SkippedCount,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
     /// A folder could not be opened for want of descriptors or memory: the scan is not whole.
@@ -36,8 +35,7 @@ impl Scan {
             begun: false,
             folders: VecDeque::from([top.to_owned()]),
             open: None,
-            not_utf8: 0,
-            too_long: 0,
+            skipped: SkippedCount::default(),
             unreadable: Vec::new(),
             starved: false,
         }
@@ -86,13 +84,8 @@ impl Scan {
             }
             let path = match visible(name).and_then(|name| join(folder, name)) {
                 Ok(path) => path,
-                Err(Skipped::Hidden) => continue,
-                Err(Skipped::NotUtf8) => {
-                    self.not_utf8 += 1;
-                    continue;
-                }
-                Err(Skipped::TooLong) => {
-                    self.too_long += 1;
+                Err(skipped) => {
+                    self.skipped.count(skipped);
                     continue;
                 }
             };
@@ -131,7 +124,7 @@ impl Scan {
         for path in index.unseen(&self.top) {
             match beneath.look(&path) {
                 Found::File(stamp) => index.saw(&path, stamp, scan_sight(&stamp, now, wall), cache),
-                Found::Folder | Found::Nothing => index.gone(&path, now),
+                Found::Folder | Found::Nothing => index.gone_file(&path, now),
                 Found::Unknown => {}
             }
         }
@@ -143,4 +136,32 @@ pub(super) fn scan_sight(stamp: &Stamp, now: Instant, wall: SystemTime) -> Sight
     let changed_ns = stamp.mtime_ns.max(stamp.ctime_ns);
     let wall_ns = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
     Sight::Scan { now, age: Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn what_can_never_be_shared_is_counted_and_the_rest_watched_and_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [&b"plain"[..], b"latin-\xe9", b"latin-\xe8", b".hidden", b"x.part"] {
+            std::fs::write(folder.path().join(OsStr::from_bytes(name)), "x").unwrap();
+        }
+        let deep = ["d".repeat(230), "e".repeat(230), "f".repeat(230)].join("/");
+        std::fs::create_dir_all(folder.path().join(&deep)).unwrap();
+        std::fs::write(folder.path().join(&deep).join("0123456789"), "x").unwrap();
+        let beneath = Beneath::open_root(folder.path()).unwrap();
+        let (mut index, mut cache) = (Index::default(), Cache::default());
+        let mut scan = Scan::new("");
+        let mut watched = Vec::new();
+        while !scan.slice(&beneath, &mut index, &mut cache, |folder| watched.push(folder.len())) {}
+        assert_eq!(scan.skipped, SkippedCount { not_utf8: 2, too_long: 1 });
+        assert_eq!(watched, [0, 230, 461, 692]);
+        index.begin_scan();
+        assert_eq!(index.unseen("").len(), 1);
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::beneath::{Beneath, Found, Stamp, is_starved};
 use super::cache::Cache;
 use super::hash::{ContentDigest, FileHash};
-use super::index::{Index, Sight, Skipped};
+use super::index::{Index, Sight, SkippedCount};
 use super::scan::Scan;
 use super::watch::{Sighting, Watch, Watched};
 use crate::error::{Exit, Failure};
@@ -52,11 +52,15 @@ pub(super) struct Share {
     scans: VecDeque<Scan>,
     rescan_at: Option<Instant>,
     scanned_at: Option<Instant>,
+    /// The large file in work.
     hashing: Option<Hashing>,
     /// Bytes hashed since the start.
     pub(super) hashed_bytes: u64,
+    /// What the watcher told of and cannot be shared.
+    skipped: SkippedCount,
     /// Counts of the last full scan, so that a warning is not repeated.
-    warned: (usize, usize),
+    warned: SkippedCount,
+    warned_unwatched: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -98,7 +102,9 @@ impl Share {
             scanned_at: None,
             hashing: None,
             hashed_bytes: 0,
-            warned: (0, 0),
+            skipped: SkippedCount::default(),
+            warned: SkippedCount::default(),
+            warned_unwatched: false,
         };
         share.arm();
         Ok(share)
@@ -114,12 +120,12 @@ impl Share {
 
     /// A new watcher and a full scan: everything before counts as lost.
     fn arm(&mut self) {
+        log::debug!("arming a watcher");
         self.unwatched = false;
         self.watch = match Watch::new(&self.path, (self.tell)()) {
             Ok(watch) => Some(watch),
             Err(error) => {
-                log::warn!("the share cannot be watched ({error}); it is scanned every {RESCAN_UNWATCHED:?} instead");
-                self.unwatched = true;
+                self.unwatched(&error.to_string());
                 None
             }
         };
@@ -140,9 +146,10 @@ impl Share {
         }
         match sighting {
             Sighting::Touched { path, data, at } => self.touch(path, at, data),
-            Sighting::Skipped(Skipped::NotUtf8) => log::warn!("1 new file is not shared: its name is not UTF-8"),
-            Sighting::Skipped(Skipped::TooLong) => log::warn!("1 new file is not shared: its path is too long"),
-            Sighting::Skipped(Skipped::Hidden) => {}
+            Sighting::Skipped(skipped) => {
+                self.skipped.count(skipped);
+                self.gather_until.get_or_insert(Instant::now() + GATHER);
+            }
             Sighting::RootMoved | Sighting::Lost => self.rescan(),
         }
     }
@@ -181,6 +188,7 @@ impl Share {
     pub(super) fn on_time(&mut self, now: Instant) {
         if self.gather_until.is_some_and(|until| until <= now) && self.looking.is_empty() && self.found.is_empty() {
             self.gather_until = None;
+            std::mem::take(&mut self.skipped).warn("new ");
             self.looking.extend(std::mem::take(&mut self.touched));
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
@@ -201,6 +209,12 @@ impl Share {
         self.index.mature(now);
     }
 
+    /// There is nothing to do for now: what was learnt is made to last.
+    pub(super) fn rest(&mut self) {
+        self.cache.flush();
+        self.cache.tidy(self.index.offered(), self.index.offered_stamps());
+    }
+
     /// Does one slice of background work.
     pub(super) fn slice(&mut self, buffer: &mut Vec<u8>) {
         if !self.looking.is_empty() {
@@ -219,21 +233,23 @@ impl Share {
 
     /// Looks at touched paths. What went is taken out before anything new is taken in: a rename needs the old one gone.
     fn look(&mut self) {
+        let now = Instant::now();
         for _ in 0..LOOKS_PER_SLICE {
             let Some((path, touch)) = self.looking.pop_front() else { break };
             match self.beneath.look(&path) {
-                Found::File(stamp) => self.found.push_back((path, stamp, touch)),
+                Found::File(stamp) => {
+                    self.index.gone_below(&path, now);
+                    self.found.push_back((path, stamp, touch));
+                }
+                // What is below is found by walking, once it is watched.
                 Found::Folder => {
-                    // What was a file of that name is none now; what is below is found by walking, once it is watched.
-                    if self.index.offered_at(&path).is_some() {
-                        self.index.gone(&path, Instant::now());
-                    }
+                    self.index.gone_file(&path, now);
                     self.scans.push_back(Scan::new(&path));
                 }
-                Found::Nothing => self.index.gone(&path, Instant::now()),
+                Found::Nothing => self.index.gone(&path, now),
                 Found::Unknown => {
                     self.touched.insert(path, touch);
-                    self.gather_until.get_or_insert(Instant::now() + RETRY);
+                    self.gather_until.get_or_insert(now + RETRY);
                 }
             }
         }
@@ -241,33 +257,38 @@ impl Share {
 
     fn scan(&mut self) {
         let Some(scan) = self.scans.front_mut() else { return };
-        let (watch, unwatched) = (&mut self.watch, &mut self.unwatched);
+        let (watch, mut limit) = (&mut self.watch, false);
         let over = scan.slice(&self.beneath, &mut self.index, &mut self.cache, |folder| {
-            if let Some(watch) = watch
-                && watch.add(folder) == Watched::Limit
-                && !std::mem::replace(unwatched, true)
-            {
-                log::warn!(
-                    "the system's limit of watched folders is reached (fs.inotify.max_user_watches); \
-                     the share is scanned every {RESCAN_UNWATCHED:?} instead"
-                );
-            }
+            limit |= watch.as_mut().is_some_and(|watch| watch.add(folder) == Watched::Limit);
         });
-        if over && let Some(scan) = self.scans.pop_front() {
+        let over = over.then(|| self.scans.pop_front()).flatten();
+        if limit {
+            self.unwatched("the limit fs.inotify.max_user_watches is reached");
+        }
+        if let Some(scan) = over {
             self.scan_over(&scan);
+        }
+    }
+
+    /// Some folder cannot be watched: scans do instead.
+    fn unwatched(&mut self, why: &str) {
+        self.unwatched = true;
+        if !std::mem::replace(&mut self.warned_unwatched, true) {
+            log::warn!("not all of the share can be watched: {why}; it is scanned every {RESCAN_UNWATCHED:?} instead");
         }
     }
 
     fn scan_over(&mut self, scan: &Scan) {
         let now = Instant::now();
+        log::debug!("scanned {}: {} files of the share are offered", printable(&scan.top), self.index.offered());
         if scan.is_full() {
             self.scanned_at = Some(now);
-            if self.warned != (scan.not_utf8, scan.too_long) {
-                warn_skipped(scan);
+            if self.warned != scan.skipped {
+                scan.skipped.warn("");
             }
-            self.warned = (scan.not_utf8, scan.too_long);
+            self.warned = scan.skipped;
         } else {
-            warn_skipped(scan);
+            scan.skipped.warn("new ");
         }
         for folder in &scan.unreadable {
             log::warn!("the folder {} of the share cannot be read; its files are not shared", printable(folder));
@@ -278,30 +299,42 @@ impl Share {
         }
     }
 
+    /// One piece of the large file in work, if there is one, then small files; then more of the large one.
     fn hash(&mut self, buffer: &mut Vec<u8>) {
         let (start, before) = (Instant::now(), self.hashed_bytes);
+        if let Some(large) = self.hashing.take() {
+            self.hashing = self.hash_piece(large, buffer);
+        }
         while self.hashed_bytes - before < SLICE_BYTES && start.elapsed() < SLICE_TIME {
-            if self.hashing.is_none() {
-                let Some((path, stamp)) = self.index.next_ready() else {
-                    self.cache.flush();
-                    self.cache.tidy(self.index.offered(), self.index.offered_stamps());
-                    return;
-                };
-                self.hashing = self.begin_hash(path, stamp);
-            }
-            let Some(mut hashing) = self.hashing.take() else { continue };
-            if !self.index.is_ready(&hashing.path, &hashing.stamp) {
-                continue;
-            }
-            match hashing.hash.step(&hashing.file, buffer, &mut self.hashed_bytes) {
-                Ok(None) => self.hashing = Some(hashing),
-                Ok(Some(digest)) => self.hash_over(&hashing, &digest),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.index.unsteady(&hashing.path, hashing.stamp, Instant::now());
+            if let Some((path, stamp)) = self.index.next_ready(false) {
+                let mut small = self.begin_hash(path, stamp);
+                while let Some(hashing) = small {
+                    small = self.hash_piece(hashing, buffer);
                 }
-                Err(error) => self.cannot_read(&hashing.path, &error),
+            } else if let Some(large) = self.hashing.take() {
+                self.hashing = self.hash_piece(large, buffer);
+            } else if let Some((path, stamp)) = self.index.next_ready(true) {
+                self.hashing = self.begin_hash(path, stamp);
+            } else {
+                return;
             }
         }
+    }
+
+    /// Hashes one piece; gives the rest back if there is more to do.
+    fn hash_piece(&mut self, mut hashing: Hashing, buffer: &mut Vec<u8>) -> Option<Hashing> {
+        if !self.index.is_ready(&hashing.path, &hashing.stamp) {
+            return None;
+        }
+        match hashing.hash.step(&hashing.file, buffer, &mut self.hashed_bytes) {
+            Ok(None) => return Some(hashing),
+            Ok(Some(digest)) => self.hash_over(&hashing, &digest),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.index.unsteady(&hashing.path, hashing.stamp, Instant::now());
+            }
+            Err(error) => self.cannot_read(&hashing.path, &error),
+        }
+        None
     }
 
     fn begin_hash(&mut self, path: Arc<str>, stamp: Stamp) -> Option<Hashing> {
@@ -316,7 +349,7 @@ impl Share {
                     Found::File(now) if is_starved(error) => self.index.unsteady(&path, now, Instant::now()),
                     Found::File(_) => self.cannot_read(&path, &error.into()),
                     Found::Unknown => self.index.unsteady(&path, stamp, Instant::now()),
-                    Found::Folder | Found::Nothing => self.index.gone(&path, Instant::now()),
+                    Found::Folder | Found::Nothing => self.index.gone_file(&path, Instant::now()),
                 }
                 None
             }
@@ -357,15 +390,5 @@ impl Share {
     /// The root of a file, if it is offered and still in that state.
     pub(super) fn root_at(&self, path: &str) -> Option<(Root, Stamp)> {
         self.index.offered_at(path)
-    }
-}
-
-fn warn_skipped(scan: &Scan) {
-    if scan.not_utf8 > 0 {
-        log::warn!("{} files or folders are not shared: their names are not UTF-8", scan.not_utf8);
-    }
-    if scan.too_long > 0 {
-        let max = crate::config::PATH_BYTES_MAX;
-        log::warn!("{} files or folders are not shared: their paths have more than {max} bytes", scan.too_long);
     }
 }

@@ -26,7 +26,7 @@ use crate::wire::ids::Root;
 
 /// Background work gets a slice at least this often, however many urgent jobs there are.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
-/// How long news of the share is gathered while background work goes on.
+/// Shortest time between two tellings of news: many small files make few reports.
 const NEWS_EVERY: Duration = Duration::from_millis(50);
 /// Records and removals in one report.
 const NEWS_MAX: usize = 1000;
@@ -158,14 +158,24 @@ impl Worker {
         {
             share.slice(&mut self.buffer);
             worked = true;
+        } else if let Some(share) = &mut self.share {
+            share.rest();
         }
-        self.tell_news(now, worked);
+        if now >= self.news_at {
+            self.tell_news(now);
+        }
         worked
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let share = self.share.as_ref()?;
+        let news = share.index.has_news().then_some(self.news_at);
+        [share.deadline(), news].into_iter().flatten().min()
     }
 
     fn sleep(&mut self) {
         let now = Instant::now();
-        let due = self.share.as_ref().and_then(Share::deadline).map(|due| due.saturating_duration_since(now));
+        let due = self.deadline().map(|due| due.saturating_duration_since(now));
         let kept = (self.buffer.capacity() > 0).then_some(BUFFER_KEPT);
         let letter = match [due, kept].into_iter().flatten().min() {
             Some(wait) => self.letters.recv_timeout(wait),
@@ -206,12 +216,9 @@ impl Worker {
         self.report(Report::Done { done, file: None, spare: None });
     }
 
-    /// Tells what is new in the share: at once when there is nothing else to do, in batches otherwise.
-    fn tell_news(&mut self, now: Instant, busy: bool) {
-        let Some(share) = &mut self.share else { return };
-        if !share.index.has_news() || (busy && now < self.news_at) {
-            return;
-        }
+    /// Tells what is new in the share.
+    fn tell_news(&mut self, now: Instant) {
+        let Some(share) = self.share.as_mut().filter(|share| share.index.has_news()) else { return };
         self.news_at = now + NEWS_EVERY;
         self.serve.close_unshared(share);
         let mut told = Vec::new();
@@ -352,7 +359,7 @@ impl Worker {
             share.published(&path, stamp, &digest);
         }
         // The file is offered before the download is told to be over.
-        self.tell_news(Instant::now(), false);
+        self.tell_news(Instant::now());
         self.done(DiskDone::Published { download, result: published.result });
     }
 }

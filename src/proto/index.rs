@@ -46,6 +46,8 @@ pub struct Index {
     holders_free: Vec<u32>,
     holders_used: usize,
     records: usize,
+    /// Reused for words in lower case.
+    scratch: String,
     /// Entries that lost their last holder and may still be in the postings.
     untidy: VecDeque<u32>,
 }
@@ -126,6 +128,7 @@ impl Index {
             holders_free: Vec::new(),
             holders_used: 0,
             records: 0,
+            scratch: String::new(),
             untidy: VecDeque::new(),
         }
     }
@@ -380,8 +383,8 @@ impl Index {
             cursor = id + 1;
         }
         let id = self.entries.add(record);
-        let Index { entries, keys, .. } = self;
-        entries.each_key(id, &mut String::new(), |key| {
+        let Index { entries, keys, scratch, .. } = self;
+        entries.each_key(id, scratch, |key| {
             keys.insert(key.0, id);
         });
         if was_large {
@@ -403,8 +406,8 @@ impl Index {
 
     /// Takes a dead entry out of the postings and frees it.
     fn forget(&mut self, id: u32) {
-        let Index { entries, keys, .. } = self;
-        entries.each_key(id, &mut String::new(), |key| {
+        let Index { entries, keys, scratch, .. } = self;
+        entries.each_key(id, scratch, |key| {
             keys.remove(key.0, id);
         });
         keys.remove(entries.identity_of(id).0, id);

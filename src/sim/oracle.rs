@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
+use crate::config::TTL_DEFAULT;
 use crate::error::Exit;
 use crate::proto::search::{Scan, Step};
 use crate::proto::{ClientEvent, ClientId, Command};
@@ -32,7 +33,9 @@ pub struct Watch {
     pub client: ClientId,
     search: Search,
     own: HostPort,
+    /// All super peers to which there is a way, and how many of them are within the ttl.
     supers: BTreeSet<usize>,
+    horizon: usize,
     /// What fitted at the beginning, and the churn of its super peer then.
     before: BTreeMap<usize, (u64, BTreeSet<Match>)>,
 }
@@ -60,11 +63,12 @@ impl Watch {
     pub fn ask(world: &mut World, weak: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Watch {
         let home = *world.homes(weak).first().expect("the asker has a session");
         let own = HostPort::from(world.addr(weak));
-        let supers = world.component(home);
+        let supers = world.within(home, usize::MAX);
+        let horizon = world.within(home, usize::from(ttl.unwrap_or(TTL_DEFAULT))).len();
         let look = |node: usize| (node, (world.churn(node), registered(world, node, search, &own)));
         let before = supers.iter().map(|&node| look(node)).collect();
         let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget });
-        Watch { client, search: search.clone(), own, supers, before }
+        Watch { client, search: search.clone(), own, supers, horizon, before }
     }
 
     /// Judges the answer at the moment at which it is over. Nothing if the session was lost over it.
@@ -108,7 +112,11 @@ impl Watch {
             assert!(strange.is_empty(), "{strange:?} are registered nowhere");
             let all = u32::try_from(self.supers.len()).unwrap_or(u32::MAX);
             assert!(!complete || reached == all, "complete, and reached {reached} of {all}");
-            assert!(reached <= all, "reached {reached} of {all}: nobody searches twice");
+            let horizon = u32::try_from(self.horizon).unwrap_or(u32::MAX);
+            assert!(
+                reached <= horizon,
+                "reached {reached}, {horizon} are within the ttl: nobody searches twice, or beyond"
+            );
         }
         Some(Verdict { hits, missing, complete, cut, reached })
     }

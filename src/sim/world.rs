@@ -6,27 +6,24 @@
 //! - clients: `ask`, `asked`;
 //! - looking: getters.
 
+mod build;
 mod conns;
+mod look;
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
-use super::content::{ContentId, Contents, Extent};
-use super::disk;
+use super::content::{Contents, Extent};
 use super::fault::{Fault, Flight};
 use super::node::{Machine, Node};
 use super::random::Random;
 use super::tcp::{Link, Segment};
-use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SUPER_PORT};
 use crate::proto::event::Outcome;
-use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
-use crate::proto::{ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, Entropy, Event, Input, Output};
+use crate::proto::{ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output};
 use crate::time::Time;
+use crate::wire::HostPort;
 use crate::wire::link::Packer;
-use crate::wire::{HostPort, NodeId, SharePath};
 
 /// From asking for more work to getting it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
@@ -228,231 +225,6 @@ impl World {
             trace: 0,
             lines: None,
         }
-    }
-
-    // ---- building ----------------------------------------------------------------------------------------------------
-
-    /// A node that runs what `make` makes for each of its lives. It is not started.
-    pub fn add(&mut self, port: u16, make: impl Fn(u64) -> Machine + 'static) -> usize {
-        let number = self.nodes.len();
-        let node = Node::new(number, port, Box::new(make));
-        self.by_ip.insert(node.addr.ip(), number);
-        self.nodes.push(node);
-        number
-    }
-
-    /// Super peers that are neighbours as `edges` say, numbered from the first free node on and started.
-    pub fn add_supers(&mut self, n: usize, edges: &[(usize, usize)]) -> std::ops::Range<usize> {
-        let first = self.nodes.len();
-        let mut neighbors = vec![Vec::new(); n];
-        for &(a, b) in edges {
-            neighbors[a].push(b);
-            neighbors[b].push(a);
-        }
-        // Addresses follow from numbers, so that everybody's are known before anybody is made.
-        let addr_of = |at: usize| Node::new(first + at, SUPER_PORT, Box::new(|_| unreachable!())).addr;
-        for (at, neighbors) in neighbors.into_iter().enumerate() {
-            let neighbor_numbers = neighbors.iter().map(|at| first + at).collect();
-            let neighbors: Vec<SocketAddr> = neighbors.into_iter().map(addr_of).collect();
-            let number = first + at;
-            let root = self.root.clone();
-            let peers = neighbor_numbers;
-            let node = self.add(SUPER_PORT, move |life| {
-                let mut random = root.child("super", number as u64 ^ (life << 32));
-                let mut config = SuperPeerConfig::new(node_id(number), random.next_u64());
-                config.neighbors = neighbors.clone();
-                Machine::Super(Box::new(SuperPeer::new(config, Box::new(random))))
-            });
-            self.nodes[node].neighbors = peers;
-        }
-        (first..first + n).for_each(|node| self.start(node));
-        first..first + n
-    }
-
-    /// A weak peer that knows these super peers, in that order, and shares. It is not started.
-    pub fn add_weak(&mut self, supers: &[usize]) -> usize {
-        let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
-        let (number, root) = (self.nodes.len(), self.root.clone());
-        self.add(CHUNK_PORT, move |life| {
-            let mut random = root.child("weak", number as u64 ^ (life << 32));
-            let config = WeakPeerConfig {
-                node: node_id(number),
-                boot: random.next_u64(),
-                supers: supers.clone(),
-                offer: Some(Offer { port: CHUNK_PORT, host: None }),
-                connect_timeout: CONNECT_TIMEOUT,
-                agent: "sim".into(),
-            };
-            Machine::Weak(Box::new(WeakPeer::new(config, Box::new(random))))
-        })
-    }
-
-    /// A content of that many bytes, made from the seed.
-    pub fn content(&mut self, size: usize) -> ContentId {
-        let mut random = self.root.child("content", self.sequence ^ (size as u64) << 32);
-        self.sequence += 1;
-        self.contents.make(size, &mut random)
-    }
-
-    /// Puts a file into the share of a node; if it runs, it hears of it.
-    ///
-    /// # Panics
-    /// If the path is none.
-    pub fn share(&mut self, node: usize, path: &str, content: ContentId) {
-        let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
-        self.nodes[node].disk.put(&path, content);
-        let added = vec![disk::record(path, content, &self.contents)];
-        self.disk_says(node, DiskDone::Share { added, removed: Vec::new() });
-    }
-
-    /// Takes a file out of the share of a node; says whether it was there.
-    ///
-    /// # Panics
-    /// If the path is none.
-    pub fn unshare(&mut self, node: usize, path: &str) -> bool {
-        let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
-        let there = self.nodes[node].disk.take(&path);
-        if there {
-            self.disk_says(node, DiskDone::Share { added: Vec::new(), removed: vec![path] });
-        }
-        there
-    }
-
-    /// From now on the node serves wrong bytes for a content: one bit wrong in each of these bytes, with the MD5 of the wrong ones.
-    pub fn lie(&mut self, node: usize, content: ContentId, at: &[usize]) {
-        let wrong = self.contents.falsify(content, at);
-        let root = self.contents.root(content);
-        self.nodes[node].disk.lie(root, wrong);
-    }
-
-    /// What befalls datagrams from now on, in this order.
-    pub fn set_faults(&mut self, faults: Vec<Box<dyn Fault>>) {
-        self.faults = faults;
-    }
-
-    /// How long anything takes on its way.
-    pub fn set_latency(&mut self, least: Duration, most: Duration) {
-        self.latency = (least, most);
-    }
-
-    /// Keeps the last lines of the trace, for a failure.
-    pub fn keep_trace(&mut self) {
-        self.lines = Some(VecDeque::new());
-    }
-
-    // ---- looking -----------------------------------------------------------------------------------------------------
-
-    /// Virtual time.
-    #[must_use]
-    pub fn now(&self) -> Time {
-        self.now
-    }
-
-    /// How many nodes there are, running or not.
-    #[must_use]
-    pub fn nodes(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// The node's address, where it listens.
-    #[must_use]
-    pub fn addr(&self, node: usize) -> SocketAddr {
-        self.nodes[node].addr
-    }
-
-    /// The node's machine, if it runs and is a super peer.
-    #[must_use]
-    pub fn super_peer(&self, node: usize) -> Option<&SuperPeer> {
-        match &self.nodes[node].machine {
-            Some(Machine::Super(machine)) => Some(machine),
-            Some(Machine::Weak(_) | Machine::Other(_)) | None => None,
-        }
-    }
-
-    /// The super peers that can be reached from this one over configured links, itself included.
-    #[must_use]
-    pub fn component(&self, super_peer: usize) -> BTreeSet<usize> {
-        let mut reached = BTreeSet::from([super_peer]);
-        let mut edge = vec![super_peer];
-        while let Some(node) = edge.pop() {
-            edge.extend(self.nodes[node].neighbors.iter().copied().filter(|other| reached.insert(*other)));
-        }
-        reached
-    }
-
-    /// The super peers to which a weak peer has a connection.
-    #[must_use]
-    pub fn homes(&self, weak: usize) -> Vec<usize> {
-        let links = self.nodes[weak].conns.values().filter_map(|(link, end)| {
-            let other = &self.links[*link].as_ref()?.ends[1 - end];
-            self.super_peer(other.node).map(|_| other.node)
-        });
-        links.collect()
-    }
-
-    /// Whether the process of the node is there.
-    #[must_use]
-    pub fn is_running(&self, node: usize) -> bool {
-        self.nodes[node].machine.is_some()
-    }
-
-    /// Rises whenever something may have changed what is registered at the super peer.
-    #[must_use]
-    pub fn churn(&self, node: usize) -> u64 {
-        self.nodes[node].churn
-    }
-
-    /// What was exercised.
-    #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
-    /// All contents.
-    #[must_use]
-    pub fn contents(&self) -> &Contents {
-        &self.contents
-    }
-
-    /// What lies at this path on the disk of a node, under its final name.
-    #[must_use]
-    pub fn file(&self, node: usize, path: &Path) -> Option<ContentId> {
-        self.nodes[node].disk.file(path)
-    }
-
-    /// Pieces that the disk of a node was told to write, over all lives.
-    #[must_use]
-    pub fn pieces_written(&self, node: usize) -> u64 {
-        self.nodes[node].disk.pieces_written
-    }
-
-    /// Received payloads that were neither written nor dropped.
-    #[must_use]
-    pub fn payloads_held(&self, node: usize) -> usize {
-        self.nodes[node].disk.payloads()
-    }
-
-    /// Connections of a node.
-    #[must_use]
-    pub fn connections(&self, node: usize) -> usize {
-        self.nodes[node].conns.len()
-    }
-
-    /// Events that were for no client, with their time and node.
-    #[must_use]
-    pub fn events(&self) -> &[(Time, usize, Event)] {
-        &self.events
-    }
-
-    /// A value that depends on everything that happened: two runs of one seed have the same.
-    #[must_use]
-    pub fn trace(&self) -> u64 {
-        self.trace
-    }
-
-    /// The last things that happened, if they were kept.
-    pub fn trace_lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().flatten().map(String::as_str)
     }
 
     // ---- clients -----------------------------------------------------------------------------------------------------
@@ -738,10 +510,4 @@ impl World {
             lines.push_back(format!("{:>12} {text:.300}", self.now.as_micros()));
         }
     }
-}
-
-fn node_id(number: usize) -> NodeId {
-    let mut id = [0x5b; 16];
-    id[8..].copy_from_slice(&(number as u64 + 1).to_be_bytes());
-    NodeId(id)
 }

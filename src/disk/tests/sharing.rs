@@ -71,6 +71,18 @@ fn new_renamed_changed_and_deleted_files_are_told() {
 }
 
 #[test]
+fn a_file_may_become_a_folder_and_the_other_way_round() {
+    let mut rig = Rig::with(&[("a", b"file"), ("b/x", b"below")]);
+    fs::remove_file(rig.path("a")).unwrap();
+    fs::create_dir(rig.path("a")).unwrap();
+    fs::write(rig.path("a/y"), "new").unwrap();
+    let away = tempfile::tempdir_in(rig.share.path().parent().unwrap()).unwrap();
+    fs::rename(rig.path("b"), away.path().join("b")).unwrap();
+    fs::write(rig.path("b"), "now a file").unwrap();
+    rig.until(|offered| offered.keys().eq(["a/y", "b"]));
+}
+
+#[test]
 fn a_tree_that_is_made_or_moved_in_at_once_is_found_whole() {
     let mut rig = Rig::empty();
     let elsewhere = tempfile::tempdir_in(rig.share.path().parent().unwrap()).unwrap();
@@ -124,6 +136,25 @@ fn settle(share: &mut share::Share) {
         share.slice(&mut buffer);
         share.on_time(std::time::Instant::now());
     }
+}
+
+#[test]
+fn a_small_file_does_not_wait_for_a_large_one() {
+    let folder = tempfile::tempdir().unwrap();
+    File::create(folder.path().join("a-large")).unwrap().set_len(64 << 20).unwrap();
+    write_old(&folder.path().join("b-small"), b"small");
+    let mut share = share::Share::open(folder.path(), cache::Cache::default(), Box::new(|| Box::new(|_| {}))).unwrap();
+    let mut buffer = Vec::new();
+    while share.index.deadline().is_none() {
+        share.slice(&mut buffer);
+    }
+    share.index.mature(std::time::Instant::now() + 2 * crate::config::SHARE_QUIET);
+    while share.index.offered() == 0 {
+        share.slice(&mut buffer);
+    }
+    assert!(share.index.offered_at("b-small").is_some() && share.hashed_bytes < 16 << 20);
+    settle(&mut share);
+    assert_eq!(share.index.offered_at("a-large").unwrap().0, root_of(&vec![0; 64 << 20]));
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Postings {
     pub(super) fn insert(&mut self, id: u32) -> bool {
         match self {
             Postings::Small(ids) => {
-                let Err(at) = ids.binary_search(&id) else { return false };
+                let Err(at) = place_of(ids, id) else { return false };
                 if ids.len() == SMALL_MAX {
                     let mut large = Large { len: 0, containers: Vec::new() };
                     for id in ids.drain(..) {
@@ -142,7 +142,7 @@ impl Container {
     fn insert(&mut self, low: u16) -> bool {
         match self {
             Container::Array(lows) => {
-                let Err(at) = lows.binary_search(&low) else { return false };
+                let Err(at) = place_of(lows, low) else { return false };
                 if lows.len() < ARRAY_MAX {
                     reserve_a_little(lows);
                     lows.insert(at, low);
@@ -224,6 +224,14 @@ impl Bits {
 fn halves(id: u32) -> (u16, u16) {
     let [a, b, c, d] = id.to_be_bytes();
     (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+}
+
+/// Where an id is or belongs; ids mostly come in rising order.
+fn place_of<T: Ord>(ids: &[T], id: T) -> Result<usize, usize> {
+    match ids.last() {
+        Some(last) if *last >= id => ids.binary_search(&id),
+        Some(_) | None => Err(ids.len()),
+    }
 }
 
 /// Grows by an eighth: a million short vectors that double would be a third empty.

@@ -1,3 +1,5 @@
+//! The index against a naive model, and one behaviour at a time.
+
 use std::collections::BTreeMap;
 
 use super::*;

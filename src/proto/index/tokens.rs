@@ -30,7 +30,9 @@ pub(crate) fn of(text: &str) -> Vec<String> {
 
 /// Appends the lower case of a character; the final sigma falls together with the other one.
 pub(crate) fn lower_into(c: char, out: &mut String) {
-    if c == 'ς' {
+    if c.is_ascii() {
+        out.push(c.to_ascii_lowercase());
+    } else if c == 'ς' {
         out.push('σ');
     } else {
         out.extend(c.to_lowercase());

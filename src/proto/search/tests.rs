@@ -1,3 +1,5 @@
+//! Searches: what each kind finds, and a scan while the index changes under it.
+
 use std::collections::BTreeSet;
 
 use super::*;

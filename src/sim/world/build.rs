@@ -1,0 +1,132 @@
+//! Building a world: nodes, what they share, and the weather.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::World;
+use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SUPER_PORT};
+use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
+use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::{DiskDone, Entropy};
+use crate::sim::content::ContentId;
+use crate::sim::disk;
+use crate::sim::fault::Fault;
+use crate::sim::node::{Machine, Node};
+use crate::wire::{HostPort, NodeId, SharePath};
+
+impl World {
+    /// A node that runs what `make` makes for each of its lives. It is not started.
+    pub fn add(&mut self, port: u16, make: impl Fn(u64) -> Machine + 'static) -> usize {
+        let number = self.nodes.len();
+        let node = Node::new(number, port, Box::new(make));
+        self.by_ip.insert(node.addr.ip(), number);
+        self.nodes.push(node);
+        number
+    }
+
+    /// Super peers that are neighbours as `edges` say, numbered from the first free node on and started.
+    pub fn add_supers(&mut self, n: usize, edges: &[(usize, usize)]) -> std::ops::Range<usize> {
+        let first = self.nodes.len();
+        let mut neighbors = vec![Vec::new(); n];
+        for &(a, b) in edges {
+            neighbors[a].push(b);
+            neighbors[b].push(a);
+        }
+        // Addresses follow from numbers, so that everybody's are known before anybody is made.
+        let addr_of = |at: usize| Node::new(first + at, SUPER_PORT, Box::new(|_| unreachable!())).addr;
+        for (at, neighbors) in neighbors.into_iter().enumerate() {
+            let neighbor_numbers = neighbors.iter().map(|at| first + at).collect();
+            let neighbors: Vec<SocketAddr> = neighbors.into_iter().map(addr_of).collect();
+            let number = first + at;
+            let root = self.root.clone();
+            let peers = neighbor_numbers;
+            let node = self.add(SUPER_PORT, move |life| {
+                let mut random = root.child("super", number as u64 ^ (life << 32));
+                let mut config = SuperPeerConfig::new(node_id(number), random.next_u64());
+                config.neighbors = neighbors.clone();
+                Machine::Super(Box::new(SuperPeer::new(config, Box::new(random))))
+            });
+            self.nodes[node].neighbors = peers;
+        }
+        (first..first + n).for_each(|node| self.start(node));
+        first..first + n
+    }
+
+    /// A weak peer that knows these super peers, in that order, and shares. It is not started.
+    pub fn add_weak(&mut self, supers: &[usize]) -> usize {
+        let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
+        let (number, root) = (self.nodes.len(), self.root.clone());
+        self.add(CHUNK_PORT, move |life| {
+            let mut random = root.child("weak", number as u64 ^ (life << 32));
+            let config = WeakPeerConfig {
+                node: node_id(number),
+                boot: random.next_u64(),
+                supers: supers.clone(),
+                offer: Some(Offer { port: CHUNK_PORT, host: None }),
+                connect_timeout: CONNECT_TIMEOUT,
+                agent: "sim".into(),
+            };
+            Machine::Weak(Box::new(WeakPeer::new(config, Box::new(random))))
+        })
+    }
+
+    /// A content of that many bytes, made from the seed.
+    pub fn content(&mut self, size: usize) -> ContentId {
+        let mut random = self.root.child("content", self.sequence ^ (size as u64) << 32);
+        self.sequence += 1;
+        self.contents.make(size, &mut random)
+    }
+
+    /// Puts a file into the share of a node; if it runs, it hears of it.
+    ///
+    /// # Panics
+    /// If the path is none.
+    pub fn share(&mut self, node: usize, path: &str, content: ContentId) {
+        let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
+        self.nodes[node].disk.put(&path, content);
+        let added = vec![disk::record(path, content, &self.contents)];
+        self.disk_says(node, DiskDone::Share { added, removed: Vec::new() });
+    }
+
+    /// Takes a file out of the share of a node; says whether it was there.
+    ///
+    /// # Panics
+    /// If the path is none.
+    pub fn unshare(&mut self, node: usize, path: &str) -> bool {
+        let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
+        let there = self.nodes[node].disk.take(&path);
+        if there {
+            self.disk_says(node, DiskDone::Share { added: Vec::new(), removed: vec![path] });
+        }
+        there
+    }
+
+    /// From now on the node serves wrong bytes for a content: one bit wrong in each of these bytes, with the MD5 of the wrong ones.
+    pub fn lie(&mut self, node: usize, content: ContentId, at: &[usize]) {
+        let wrong = self.contents.falsify(content, at);
+        let root = self.contents.root(content);
+        self.nodes[node].disk.lie(root, wrong);
+    }
+
+    /// What befalls datagrams from now on, in this order.
+    pub fn set_faults(&mut self, faults: Vec<Box<dyn Fault>>) {
+        self.faults = faults;
+    }
+
+    /// How long anything takes on its way.
+    pub fn set_latency(&mut self, least: Duration, most: Duration) {
+        self.latency = (least, most);
+    }
+
+    /// Keeps the last lines of the trace, for a failure.
+    pub fn keep_trace(&mut self) {
+        self.lines = Some(VecDeque::new());
+    }
+}
+
+fn node_id(number: usize) -> NodeId {
+    let mut id = [0x5b; 16];
+    id[8..].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+    NodeId(id)
+}

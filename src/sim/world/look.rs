@@ -1,0 +1,131 @@
+//! Looking at a world: getters, for tests, oracles and reports.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::{Counts, World};
+use crate::proto::Event;
+use crate::proto::super_peer::SuperPeer;
+use crate::sim::content::{ContentId, Contents};
+use crate::sim::node::Machine;
+use crate::time::Time;
+
+impl World {
+    /// Virtual time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How many nodes there are, running or not.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The node's address, where it listens.
+    #[must_use]
+    pub fn addr(&self, node: usize) -> SocketAddr {
+        self.nodes[node].addr
+    }
+
+    /// The node's machine, if it runs and is a super peer.
+    #[must_use]
+    pub fn super_peer(&self, node: usize) -> Option<&SuperPeer> {
+        match &self.nodes[node].machine {
+            Some(Machine::Super(machine)) => Some(machine),
+            Some(Machine::Weak(_) | Machine::Other(_)) | None => None,
+        }
+    }
+
+    /// The super peers within so many hops of this one over configured links, itself included.
+    #[must_use]
+    pub fn within(&self, super_peer: usize, hops: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::from([super_peer]);
+        let mut edge = vec![super_peer];
+        for _ in 0..hops {
+            let neighbors = edge.iter().flat_map(|node| &self.nodes[*node].neighbors).copied();
+            edge = neighbors.filter(|other| reached.insert(*other)).collect();
+            if edge.is_empty() {
+                break;
+            }
+        }
+        reached
+    }
+
+    /// The super peers to which a weak peer has a connection.
+    #[must_use]
+    pub fn homes(&self, weak: usize) -> Vec<usize> {
+        let links = self.nodes[weak].conns.values().filter_map(|(link, end)| {
+            let other = &self.links[*link].as_ref()?.ends[1 - end];
+            self.super_peer(other.node).map(|_| other.node)
+        });
+        links.collect()
+    }
+
+    /// Whether the process of the node is there.
+    #[must_use]
+    pub fn is_running(&self, node: usize) -> bool {
+        self.nodes[node].machine.is_some()
+    }
+
+    /// Rises whenever something may have changed what is registered at the super peer.
+    #[must_use]
+    pub fn churn(&self, node: usize) -> u64 {
+        self.nodes[node].churn
+    }
+
+    /// What was exercised.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// All contents.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// What lies at this path on the disk of a node, under its final name.
+    #[must_use]
+    pub fn file(&self, node: usize, path: &Path) -> Option<ContentId> {
+        self.nodes[node].disk.file(path)
+    }
+
+    /// Pieces that the disk of a node was told to write, over all lives.
+    #[must_use]
+    pub fn pieces_written(&self, node: usize) -> u64 {
+        self.nodes[node].disk.pieces_written
+    }
+
+    /// Received payloads that were neither written nor dropped.
+    #[must_use]
+    pub fn payloads_held(&self, node: usize) -> usize {
+        self.nodes[node].disk.payloads()
+    }
+
+    /// Connections of a node.
+    #[must_use]
+    pub fn connections(&self, node: usize) -> usize {
+        self.nodes[node].conns.len()
+    }
+
+    /// Events that were for no client, with their time and node.
+    #[must_use]
+    pub fn events(&self) -> &[(Time, usize, Event)] {
+        &self.events
+    }
+
+    /// A value that depends on everything that happened: two runs of one seed have the same.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    /// The last things that happened, if they were kept.
+    pub fn trace_lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().flatten().map(String::as_str)
+    }
+}
