@@ -54,7 +54,13 @@ impl Transfer {
 
     /// The source is gone for now: its pieces go back, and it is dialled again later.
     pub(super) fn lose(&mut self, desk: &mut Desk, index: SourceIndex, why: &str) {
+        // What came in full before is judged all the same: its digests are on their way.
+        let in_hand = |request: &Request| request.is_in_hand() && matches!(request.wanted, Wanted::Piece(_));
+        let requests = std::mem::take(&mut self.sources[index].requests);
+        let (kept, rest) = requests.into_iter().partition(|(_, request)| in_hand(request));
+        self.sources[index].requests = rest;
         self.release(desk, index);
+        self.sources[index].requests = kept;
         self.sources[index].back_off(desk.now);
         self.set_state(desk, index, SourceState::Lost, Some(why.to_owned()));
         self.pump(desk);
@@ -174,7 +180,7 @@ impl Transfer {
 
     /// Payloads that are received in full and not yet judged.
     fn in_hand(&self) -> usize {
-        let whole = |request: &&Request| request.md5.is_some() && request.received >= request.length;
+        let whole = |request: &&Request| request.is_in_hand();
         self.sources.iter().map(|source| source.requests.values().filter(whole).count()).sum()
     }
 
@@ -439,7 +445,10 @@ impl Transfer {
                 }
             }
             // A former prover's last piece: there is nothing yet to judge it by.
-            Phase::Proving(_) => desk.disk(DiskWork::DropPayload { payload }),
+            Phase::Proving(_) => {
+                desk.disk(DiskWork::DropPayload { payload });
+                self.picker.release(piece, index);
+            }
             Phase::Fetching => self.judge(desk, index, piece, payload, digests, announced),
             Phase::Opening | Phase::Publishing | Phase::Over => {}
         }

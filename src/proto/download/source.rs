@@ -226,6 +226,11 @@ impl Request {
         !self.cancelled && (self.md5.is_none() || self.received < self.length)
     }
 
+    /// Whether all of its bytes are here and their digests are not.
+    pub(super) fn is_in_hand(&self) -> bool {
+        self.md5.is_some() && self.received >= self.length
+    }
+
     /// Whether bytes of it lie ahead of what is asked later: a cancelled one ends if it was begun.
     fn is_coming(&self) -> bool {
         self.is_outstanding() || (self.md5.is_some() && self.received < self.length)
