@@ -218,8 +218,8 @@ impl Downloads {
         self.with(desk, id, |transfer, desk| transfer.on_part_opened(desk, result));
     }
 
-    pub(super) fn on_written(&mut self, desk: &mut Desk, id: DownloadId, result: Result<(), DiskFailure>) {
-        self.with(desk, id, |transfer, desk| transfer.on_written(desk, result));
+    pub(super) fn on_written(&mut self, desk: &mut Desk, id: DownloadId, piece: u32, result: Result<(), DiskFailure>) {
+        self.with(desk, id, |transfer, desk| transfer.on_written(desk, piece, result));
     }
 
     pub(super) fn on_published(

@@ -143,7 +143,9 @@ impl WeakPeer {
                 self.uploads.on_manifest_ready(desk, conn, req, result);
             }
             DiskDone::PartOpened { download, result } => self.downloads.on_part_opened(desk, download, result),
-            DiskDone::PieceWritten { download, piece: _, result } => self.downloads.on_written(desk, download, result),
+            DiskDone::PieceWritten { download, piece, result } => {
+                self.downloads.on_written(desk, download, piece, result)
+            }
             DiskDone::Published { download, result } => self.downloads.on_published(desk, download, result),
         }
     }

@@ -157,7 +157,7 @@ impl Transfer {
             let source = &self.sources[index];
             let outstanding = source.outstanding();
             let depth = picker::depth(source.rate, self.picker.free(), outstanding, active);
-            if outstanding >= depth || self.writing + self.in_hand() >= WRITES_PENDING_MAX {
+            if outstanding >= depth || self.writing.len() + self.in_hand() >= WRITES_PENDING_MAX {
                 return;
             }
             let piece = match self.picker.take(index) {
@@ -518,10 +518,9 @@ impl Transfer {
         }
         let bytes = self.picker.length(piece);
         self.bytes += u64::from(bytes);
-        self.writing += 1;
-        desk.disk(DiskWork::WritePiece { download, piece, payload });
         let elapsed_ms = self.elapsed_ms(desk.now);
-        self.tell(desk, ClientEvent::Piece { index: piece, source: addr, bytes, elapsed_ms });
+        self.writing.insert(piece, ClientEvent::Piece { index: piece, source: addr, bytes, elapsed_ms });
+        desk.disk(DiskWork::WritePiece { download, piece, payload });
         self.pump(desk);
     }
 }

@@ -1,7 +1,7 @@
 //! One download from the order to the published file: its phases, its clock, its sources' comings and goings, its end.
 //! What goes over the connections is in `fetch`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use super::proof::Proof;
@@ -51,8 +51,9 @@ pub(super) struct Transfer {
     /// One value per piece, proven unless the phase is still Proving.
     pub(super) manifest: Option<Vec<Cv>>,
     pub(super) next_req: u32,
-    /// Verified pieces that the disk has not written yet.
-    pub(super) writing: usize,
+    /// Verified pieces that the disk has not written yet, and what is told of them once it has: a piece that was told of is
+    /// never fetched again, whatever ends this process.
+    pub(super) writing: BTreeMap<u32, ClientEvent>,
     /// Bytes verified, those of earlier runs included.
     pub(super) bytes: u64,
     resumed: u64,
@@ -80,7 +81,7 @@ impl Transfer {
             picker: Picker::new(0),
             manifest: None,
             next_req: 1,
-            writing: 0,
+            writing: BTreeMap::new(),
             bytes: 0,
             resumed: 0,
             started_at: now,
@@ -187,11 +188,13 @@ impl Transfer {
         self.pump(desk);
     }
 
-    pub(super) fn on_written(&mut self, desk: &mut Desk, result: Result<(), DiskFailure>) {
+    pub(super) fn on_written(&mut self, desk: &mut Desk, piece: u32, result: Result<(), DiskFailure>) {
         if let Err(failure) = result {
             return self.fail(desk, Exit::Disk, &failure.message);
         }
-        self.writing = self.writing.saturating_sub(1);
+        if let Some(event) = self.writing.remove(&piece) {
+            self.tell(desk, event);
+        }
         self.alive_at = desk.now;
         self.publish_if_whole(desk);
         self.pump(desk);
@@ -199,7 +202,7 @@ impl Transfer {
 
     fn publish_if_whole(&mut self, desk: &mut Desk) {
         let running = matches!(self.phase, Phase::Proving(_) | Phase::Fetching);
-        if running && self.writing == 0 && self.picker.have() == self.picker.len() {
+        if running && self.writing.is_empty() && self.picker.have() == self.picker.len() {
             self.phase = Phase::Publishing;
             desk.timers.stop(Reason::Download(self.order.id));
             self.leave_sources(desk);
@@ -349,7 +352,7 @@ impl Transfer {
         }
         self.change_prover(desk);
         self.tell_progress(desk);
-        if self.writing == 0 && desk.now.since(self.alive_at) >= NO_SOURCE_MAX {
+        if self.writing.is_empty() && desk.now.since(self.alive_at) >= NO_SOURCE_MAX {
             return self.fail_for_silence(desk);
         }
         self.pump(desk);
