@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::beneath::Found;
 use super::cache::Cache;
 use super::hash::{FileHash, digests_of};
+use super::md5_lanes::LANES;
 use super::part::{Part, Place, failed};
 use super::publish::{Published, Publishing};
 use super::serve::Serve;
@@ -21,7 +22,7 @@ use super::watch::Sighting;
 use super::{Job, Report};
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::{Destination, DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
-use crate::proto::{ConnId, DownloadId};
+use crate::proto::{ConnId, DownloadId, HashPlan, Verify};
 use crate::wire::ids::Root;
 
 /// Background work gets a slice at least this often, however many urgent jobs there are.
@@ -47,6 +48,15 @@ pub(super) enum Letter {
     },
     /// End once all jobs before this are done.
     Stop,
+}
+
+/// A received chunk to be hashed.
+struct Chunk {
+    conn: ConnId,
+    req: u32,
+    bytes: Vec<u8>,
+    plan: HashPlan,
+    verify: Verify,
 }
 
 /// A part file that is being opened: what is at its destination is compared, or its claims are checked.
@@ -237,10 +247,34 @@ impl Worker {
     fn on_job(&mut self, job: Job) {
         match job {
             Job::Digest { conn, req, bytes, plan, verify } => {
-                let digests = digests_of(&bytes, plan, verify);
-                self.report(Report::Digested { conn, req, bytes, digests });
+                let mut chunks = vec![Chunk { conn, req, bytes, plan, verify }];
+                self.take_alike(&mut chunks);
+                self.digest(chunks);
             }
             Job::Work { work, bytes } => self.on_work(work, bytes),
+        }
+    }
+
+    /// Takes chunks that wait and are as long as the first, as many as are hashed at once.
+    fn take_alike(&mut self, chunks: &mut Vec<Chunk>) {
+        let (length, verify) = (chunks[0].bytes.len(), chunks[0].verify);
+        let mut at = 0;
+        while chunks.len() < LANES && at < self.urgent.len() {
+            let is_alike = matches!(&self.urgent[at], Job::Digest { bytes, verify: other, .. }
+                if bytes.len() == length && *other == verify);
+            if is_alike && let Some(Job::Digest { conn, req, bytes, plan, verify }) = self.urgent.remove(at) {
+                chunks.push(Chunk { conn, req, bytes, plan, verify });
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn digest(&mut self, chunks: Vec<Chunk>) {
+        let messages: Vec<(&[u8], HashPlan)> = chunks.iter().map(|chunk| (&chunk.bytes[..], chunk.plan)).collect();
+        let digests = digests_of(&messages, chunks[0].verify);
+        for (Chunk { conn, req, bytes, .. }, digests) in chunks.into_iter().zip(digests) {
+            self.report(Report::Digested { conn, req, bytes, digests });
         }
     }
 
