@@ -6,8 +6,8 @@ use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
 use super::{SourceIndex, give_up};
 use crate::config::{
-    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER,
-    WRITES_PENDING_MAX,
+    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCE_FRUITLESS_MAX, SOURCES_MAX,
+    STALL_AFTER, WRITES_PENDING_MAX,
 };
 use crate::proto::desk::{Desk, Owner};
 use crate::proto::disk::DiskWork;
@@ -60,7 +60,15 @@ impl Transfer {
         let (kept, rest) = requests.into_iter().partition(|(_, request)| in_hand(request));
         self.sources[index].requests = rest;
         self.release(desk, index);
-        self.sources[index].requests = kept;
+        let source = &mut self.sources[index];
+        source.requests = kept;
+        if matches!(source.state, SourceState::Active | SourceState::Stalled) {
+            source.fruitless += 1;
+            if source.fruitless >= SOURCE_FRUITLESS_MAX {
+                let why = format!("was connected {SOURCE_FRUITLESS_MAX} times and sent no right piece; it last {why}");
+                return self.drop_source(desk, index, false, &why);
+            }
+        }
         self.sources[index].back_off(desk.now);
         self.set_state(desk, index, SourceState::Lost, Some(why.to_owned()));
         self.pump(desk);
@@ -477,7 +485,7 @@ impl Transfer {
                 self.accept(desk, index, piece, payload);
                 if misses >= MD5_MISMATCHES_MAX {
                     let why = format!("announced a wrong MD5 for right bytes {misses} times");
-                    self.drop_source(desk, index, false, &why);
+                    self.drop_source(desk, index, true, &why);
                 }
             }
             Verdict::Lie => {

@@ -55,6 +55,8 @@ pub(super) struct Source {
     /// When it may be dialled again, if it is lost.
     pub(super) retry_at: Time,
     retry_wait: Duration,
+    /// Times it was lost after its WELCOME since it last sent a right piece.
+    pub(super) fruitless: u32,
     /// Bytes a second, once known.
     pub(super) rate: Option<u64>,
     /// Bytes since the last tick.
@@ -84,6 +86,7 @@ impl Source {
             piece_at: Time::ZERO,
             retry_at: Time::ZERO,
             retry_wait: SOURCE_REDIAL_FIRST,
+            fruitless: 0,
             rate: None,
             window_bytes: 0,
             bytes: 0,
@@ -218,6 +221,7 @@ impl Source {
     /// It proved useful: the next loss is the first again.
     pub(super) fn forgive(&mut self) {
         self.retry_wait = SOURCE_REDIAL_FIRST;
+        self.fruitless = 0;
     }
 }
 
