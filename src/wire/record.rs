@@ -156,6 +156,9 @@ pub enum QueryKind {
     Glob,
     /// The content with this root, written as 64 hex digits.
     Root,
+    /// A kind that this version does not know; never sent, made by the decoder.
+    #[serde(other)]
+    Unknown,
 }
 
 impl QueryKind {
