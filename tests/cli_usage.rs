@@ -59,6 +59,12 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     sprat.misused(&["query", "x", "--min-size", "2Q"], "10M");
     sprat.misused(&["query", "x", "--min-size", "2M", "--max-size", "1M", "--super", "h:1"], "--min-size");
     sprat.misused(&["query", "x", "--limit", "0"], "--limit");
+    sprat.misused(&["query", "x", "--limit", "1001"], "--limit");
+    sprat.misused(&["query", "x", "--super", "h:0"], "port 0");
+    sprat.misused(&["get", "x", "--super", "h:1", "--from", "h:0"], "port 0");
+    sprat.misused(&["peer", "--super", "h:0", "--share", "."], "port 0");
+    sprat.misused(&["super", "--listen", "127.0.0.1:0", "--neighbor", "127.0.0.1:0"], "port 0");
+    sprat.misused(&["super", "--listen", "127.0.0.1:0", "--neighbor", "[::1]:5"], "[::]");
     sprat.misused(&["query", "", "--super", "h:1"], "1 to 256 bytes");
     sprat.misused(&["query", &"x".repeat(257), "--super", "h:1"], "1 to 256 bytes");
     sprat.misused(&["get", "x", "--verify", "sha1"], "blake3");

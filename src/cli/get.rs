@@ -5,13 +5,14 @@ use std::path::Path;
 use super::args::Get;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use super::{paths, query};
+use super::{paths, query, settings};
 use crate::error::Failure;
 use crate::proto::{Command, command};
 
 /// Runs the command.
 pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
+    settings::dialled("--from", &args.from)?;
     let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
     let what = query::checked_pattern(args.what)?;
     // Absolute, because the peer behind a control socket has a current folder of its own.

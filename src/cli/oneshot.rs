@@ -39,6 +39,7 @@ impl Target {
         name: Option<&str>,
         connect_timeout: Option<Span>,
     ) -> Result<Target, Failure> {
+        settings::dialled("--super", &supers)?;
         if !supers.is_empty() {
             if control.is_some() {
                 return Err(Failure::new(Exit::Usage, "--super and --control exclude each other; give one of them"));

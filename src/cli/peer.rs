@@ -20,6 +20,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     if args.supers.is_empty() {
         return Err(Failure::new(Exit::Usage, "a super peer is missing; name one with --super HOST:PORT"));
     }
+    settings::dialled("--super", &args.supers)?;
     let Some(share) = &args.share else {
         return Err(Failure::new(Exit::Usage, "the folder to share is missing; name it with --share DIR"));
     };

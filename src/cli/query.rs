@@ -3,7 +3,7 @@
 use super::args::Query;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use crate::config::PATTERN_BYTES_MAX;
+use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::Command;
 use crate::wire::{QueryKind, Search};
@@ -19,8 +19,8 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     {
         return Err(Failure::new(Exit::Usage, "--min-size is above --max-size, so nothing can fit"));
     }
-    if args.limit == Some(0) {
-        return Err(Failure::new(Exit::Usage, "--limit is a number above 0"));
+    if args.limit.is_some_and(|limit| limit == 0 || limit as usize > QUERY_HITS_MAX) {
+        return Err(Failure::new(Exit::Usage, format!("--limit is a number from 1 to {QUERY_HITS_MAX}")));
     }
     let pattern = checked_pattern(args.pattern)?;
     let mut presenter = Presenter::new(Kind::Query { pattern: pattern.clone() }, args.json, args.quiet);

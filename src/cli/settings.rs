@@ -54,15 +54,44 @@ pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, 
     }
 }
 
+/// `--neighbor`: the first address of the host that a socket bound to `listen` can send to.
+pub(crate) fn neighbor(given: &HostPort, listen: SocketAddr) -> Result<SocketAddr, Failure> {
+    dialled("--neighbor", [given])?;
+    let addrs = addresses("--neighbor", given)?;
+    addrs.iter().copied().find(|addr| reaches(listen, *addr)).ok_or_else(|| {
+        let (theirs, ours) = if listen.is_ipv4() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
+        usage(format!("--neighbor {given} is {theirs} only and --listen {listen} {ours} only; listen on [::] for both"))
+    })
+}
+
+/// Whether datagrams go from a socket bound here to there.
+fn reaches(listen: SocketAddr, to: SocketAddr) -> bool {
+    let both = listen.is_ipv6() && listen.ip().is_unspecified();
+    both || listen.is_ipv4() == to.is_ipv4()
+}
+
+/// Addresses that are dialled must have a port.
+pub(crate) fn dialled<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort>) -> Result<(), Failure> {
+    match hosts.into_iter().find(|host| host.port() == 0) {
+        Some(host) => Err(usage(format!("{flag} {host} has port 0, on which nothing answers; write HOST:PORT"))),
+        None => Ok(()),
+    }
+}
+
 /// The first address of a host.
-pub(crate) fn resolve(flag: &str, host: &HostPort) -> Result<SocketAddr, Failure> {
+fn resolve(flag: &str, host: &HostPort) -> Result<SocketAddr, Failure> {
+    addresses(flag, host).map(|addrs| addrs[0])
+}
+
+/// The addresses of a host, at least one.
+fn addresses(flag: &str, host: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
     if let Some(addr) = host.literal() {
-        return Ok(addr);
+        return Ok(vec![addr]);
     }
     let failed = |why: String| Failure::new(Exit::Unreachable, format!("{flag} {host} cannot be resolved: {why}"));
-    let mut found = (host.host(), host.port()).to_socket_addrs().map_err(|e| failed(e.to_string()))?;
-    let first = found.next().ok_or_else(|| failed("the name has no address".into()))?;
-    Ok(SocketAddr::new(first.ip().to_canonical(), first.port()))
+    let found = (host.host(), host.port()).to_socket_addrs().map_err(|e| failed(e.to_string()))?;
+    let found: Vec<_> = found.map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port())).collect();
+    if found.is_empty() { Err(failed("the name has no address".into())) } else { Ok(found) }
 }
 
 #[cfg(test)]
@@ -76,6 +105,19 @@ mod tests {
         assert!(ping(Some(Span(Duration::from_secs(60)))).is_err());
         assert_eq!(ping(None), Ok(PING_INTERVAL));
         assert!(connect_timeout(Some(Span(Duration::ZERO))).is_err());
+    }
+
+    #[test]
+    fn a_neighbour_must_be_of_a_family_that_the_socket_speaks() {
+        let neighbor = |given: &str, listen: &str| neighbor(&given.parse().unwrap(), listen.parse().unwrap());
+        assert!(neighbor("127.0.0.1:1", "0.0.0.0:4777").is_ok());
+        assert!(neighbor("127.0.0.1:1", "[::]:4777").is_ok());
+        assert!(neighbor("[::1]:1", "[::1]:4777").is_ok());
+        for (given, listen) in [("[::1]:1", "127.0.0.1:4777"), ("127.0.0.1:1", "[::1]:4777")] {
+            let failure = neighbor(given, listen).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(given) && failure.message.contains("[::]"), "{}", failure.message);
+        }
     }
 
     #[test]

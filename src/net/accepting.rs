@@ -43,6 +43,10 @@ impl Net {
 
     /// One who is refused can go elsewhere at once; but a crowd that comes again and again must not cost the others.
     fn on_refused(&mut self) {
+        if self.counters.refused == 0 {
+            let open = self.conns.len();
+            log::warn!("descriptors are short: {open} connections are open, others are refused; raise `ulimit -n`");
+        }
         self.counters.refused += 1;
         if let Some(listener) = &mut self.listener {
             listener.refusals_left = listener.refusals_left.saturating_sub(1);

@@ -116,6 +116,11 @@ impl Scan {
                 })?;
                 (Test::Root(root), vec![(Some(index.root_key(&root)), List::Rest)])
             }
+            QueryKind::Unknown => {
+                return Err(BadPattern(
+                    "this kind of search is not known here; words, exact, glob and root are".to_owned(),
+                ));
+            }
         };
         let limit = search.limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let left = limit.min(QUERY_HITS_MAX);

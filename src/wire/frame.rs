@@ -97,6 +97,14 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_kind_of_search_leaves_the_query_its_number() {
+        let fields = [&[0x82, 0xa3][..], b"req", &[7, 0xa4], b"find", &[0x82, 0xa1, b'q', 0xa1, b'x', 0xa1, b'k']];
+        let body = [&[0x81, 0xa5][..], b"QUERY", &fields.concat(), &[0xa4], b"near"].concat();
+        let Message::Query(query) = decode(&framed(&body), 256).unwrap().unwrap().0 else { panic!("it is a QUERY") };
+        assert_eq!((query.req, query.find.kind), (7, crate::wire::QueryKind::Unknown));
+    }
+
+    #[test]
     fn an_unknown_field_is_ignored() {
         let body = [&[0x81, 0xa4], &b"PING"[..], &[0x82, 0xa1, b'n', 0x07, 0xa1, b'z', 0x91, 0xc0]].concat();
         assert_eq!(decode(&framed(&body), 256).unwrap().unwrap().0, Message::Ping(Ping { n: 7 }));

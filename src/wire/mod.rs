@@ -101,8 +101,8 @@ fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) -> T) -> Re
     match decode_value(bytes) {
         Ok(decoded) => Ok(decoded),
         Err(WireError::Malformed(why)) => match peek_kind(bytes) {
-            // serde's own words; a wrong variant is the only error that it reports without having read the fields.
-            Some((kind, value)) if why.starts_with("unknown variant") => {
+            // serde's own words, for the kind itself and not for a value in its fields.
+            Some((kind, value)) if why.starts_with(&format!("unknown variant `{kind}")) => {
                 let (IgnoredAny, used) = decode_value(&bytes[value..])?;
                 Ok((unknown(kind), value + used))
             }
