@@ -224,7 +224,8 @@ pub struct Search {
     pub limit: Option<u32>,
 }
 
-fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// A text of 1 to 256 bytes: what may stand in a [`Search`].
+pub(crate) fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     use crate::config::PATTERN_BYTES_MAX;
     struct Text;
     impl de::Visitor<'_> for Text {
