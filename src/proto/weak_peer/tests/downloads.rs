@@ -568,3 +568,12 @@ fn one_honest_source_is_enough_whatever_the_others_do() {
     }
     assert!(dropped > 20 && lost > 10, "{dropped} dropped, {lost} lost: nothing was exercised");
 }
+
+#[test]
+fn an_only_source_that_never_delivers_a_piece_is_dropped_in_the_end() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::StopsHalfway, SLOW);
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 4, "{outcome:?}");
+    assert_eq!(outcome.sources.unwrap()[0].state, SourceState::Dropped);
+}
