@@ -106,6 +106,9 @@ pub const QUERY_HITS_MAX: usize = 1000;
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
 /// Query ids remembered per generation of the visited table (two generations; live ones are never evicted).
 pub const VISITED_MAX: usize = 1 << 16;
+/// Hits of queries that are over, kept for repetitions: some 200 bytes each. Above it those of the oldest queries go, so that
+/// many answers with long budgets do not pile up.
+pub const HITS_KEPT_MAX: usize = 1 << 17;
 /// Age at which the generations of the visited table rotate.
 pub const VISITED_GENERATION: Duration = Duration::from_secs(60);
 /// How often a link that is up says HELLO.

@@ -95,6 +95,8 @@ counts! {
     FloodRepeats => "flood_repeated_out",
     /// Queries refused because the table of live queries was full.
     FloodShed => "flood_shed",
+    /// Queries of neighbours that were over, and whose hits were let go for want of room.
+    FloodDropped => "flood_hits_dropped",
     /// Queries whose time was over before they came.
     FloodStale => "flood_stale",
     /// Queries of neighbours whose pattern makes no sense.

@@ -26,7 +26,7 @@ use super::link::{LinkId, Links};
 use super::search::{BadPattern, Scan};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Output};
-use crate::config::{QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
+use crate::config::{HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
@@ -78,6 +78,10 @@ pub(super) struct Flood {
     visited: Visited,
     /// Scans and answers that their turn's budget ended.
     work: VecDeque<WaveKey>,
+    /// Hits that all waves hold for neighbours.
+    hits_held: usize,
+    /// Waves that were over and held hits, in that order; some may be gone, or run again.
+    over: VecDeque<(WaveKey, QueryId)>,
     /// Queries of sessions that ended in this call.
     finished: Vec<(ConnId, u32)>,
 }
@@ -255,6 +259,7 @@ impl Flood {
             assert_eq!(wave.queued, self.work.contains(&WaveKey::of(slot)));
             assert!(!wave.is_over() || wave.session().is_none(), "a session's query goes when it is over");
         }
+        assert_eq!(self.hits_held, self.waves.iter().map(|(_, wave)| wave.held).sum::<usize>());
         assert!(self.finished.is_empty());
         self.visited.check_invariants();
     }
@@ -299,8 +304,39 @@ impl Flood {
                 self.finished.push(session);
                 self.forget(key, cx);
             }
-            _ => self.arm(key, cx),
+            _ => {
+                self.arm(key, cx);
+                self.bound_hits(key, cx);
+            }
         }
+    }
+
+    /// Counts what the wave holds, and lets the hits of those that ended first go while there are too many.
+    fn bound_hits(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
+        self.count_hits(key);
+        let wave = &mut self.waves[key.slot()];
+        if wave.held > 0 && wave.is_over() && !wave.listed {
+            wave.listed = true;
+            self.over.push_back((key, wave.id));
+        }
+        while self.hits_held > HITS_KEPT_MAX
+            && let Some((key, id)) = self.over.pop_front()
+        {
+            let Some(wave) = self.waves.get_mut(key.slot()).filter(|wave| wave.id == id) else { continue };
+            wave.listed = false;
+            if wave.is_over() {
+                wave.drop_hits();
+                cx.counters.add(Count::FloodDropped);
+                self.count_hits(key);
+            }
+        }
+    }
+
+    fn count_hits(&mut self, key: WaveKey) {
+        let wave = &mut self.waves[key.slot()];
+        self.hits_held -= wave.held;
+        wave.held = if wave.session().is_some() { 0 } else { wave.hits_held() };
+        self.hits_held += wave.held;
     }
 
     /// Tells a parent that its QUERY has come and is not done yet.
@@ -319,6 +355,10 @@ impl Flood {
     fn forget(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
         cx.timers.stop(Reason::Wave(key));
         let wave = self.waves.remove(key.slot());
+        self.hits_held -= wave.held;
+        while self.over.front().is_some_and(|(key, id)| self.waves.get(key.slot()).is_none_or(|wave| wave.id != *id)) {
+            self.over.pop_front();
+        }
         if wave.queued {
             self.work.retain(|queued| *queued != key);
         }

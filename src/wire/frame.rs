@@ -99,9 +99,11 @@ mod tests {
     #[test]
     fn an_unknown_kind_of_search_leaves_the_query_its_number() {
         let fields = [&[0x82, 0xa3][..], b"req", &[7, 0xa4], b"find", &[0x82, 0xa1, b'q', 0xa1, b'x', 0xa1, b'k']];
-        let body = [&[0x81, 0xa5][..], b"QUERY", &fields.concat(), &[0xa4], b"near"].concat();
-        let Message::Query(query) = decode(&framed(&body), 256).unwrap().unwrap().0 else { panic!("it is a QUERY") };
+        let with_kind = |kind: &[u8]| framed(&[&[0x81, 0xa5][..], b"QUERY", &fields.concat(), kind].concat());
+        let decoded = decode(&with_kind(b"\xa4near"), 256).unwrap().unwrap().0;
+        let Message::Query(query) = decoded else { panic!("it is a QUERY") };
         assert_eq!((query.req, query.find.kind), (7, crate::wire::QueryKind::Unknown));
+        assert!(matches!(decode(&with_kind(&[0]), 256), Err(WireError::Malformed(_))), "a number is no kind");
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl<'de> Deserialize<'de> for Cut {
 }
 
 /// What a pattern is matched against, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueryKind {
     /// All words of the pattern are words of the name, in any order and case; exact names first.
@@ -186,8 +186,30 @@ pub enum QueryKind {
     /// The content with this root, written as 64 hex digits.
     Root,
     /// A kind that this version does not know; never sent, made by the decoder.
-    #[serde(other)]
     Unknown,
+}
+
+/// By hand: the derived one takes the number of a variant for its name, and fails at a name that it does not know.
+impl<'de> Deserialize<'de> for QueryKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<QueryKind, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = QueryKind;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a kind of search")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<QueryKind, E> {
+                Ok(match text {
+                    "words" => QueryKind::Words,
+                    "exact" => QueryKind::Exact,
+                    "glob" => QueryKind::Glob,
+                    "root" => QueryKind::Root,
+                    _ => QueryKind::Unknown,
+                })
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 impl QueryKind {

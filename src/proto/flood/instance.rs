@@ -206,6 +206,16 @@ impl Instance {
         }
     }
 
+    /// Keeps nothing of the answer: who asks for it again learns that it is not whole.
+    pub(super) fn drop_answer(&mut self, id: QueryId) {
+        let cut = Cut { loss: 1, ..Cut::NONE };
+        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, cut, dup: false, more: false };
+        self.scan = None;
+        self.hits = Vec::new();
+        self.sent = 0;
+        self.phase = Phase::Ended(done);
+    }
+
     /// Answers a repetition: the HITs that the asker lacks, up to a turn's worth, then DONE or PENDING.
     pub(super) fn answer_again(&self, id: QueryId, link: LinkId, have: Option<&[(u32, u32)]>, cx: &mut Cx<'_>) {
         // A first copy that the network doubled brings no `have`; as long as we work on it nothing is known to be lost.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{QUERY_HITS_MAX, SESSION_QUERIES_MAX};
+use crate::config::{HITS_KEPT_MAX, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
 use crate::proto::counters::Count;
 use crate::proto::testnet::{Fate, Net, Seed, file, register, search};
 use crate::proto::{Entropy, Role};
@@ -381,6 +381,23 @@ fn a_pattern_without_sense_is_refused_with_its_number() {
     });
     assert!(refused);
     assert!(net.nodes[0].closed.is_empty() && net.sent.is_empty());
+}
+
+#[test]
+fn answers_with_long_budgets_do_not_pile_up() {
+    let mut net = Net::line(2);
+    let names: Vec<String> = (0..900).map(|n| format!("many {n}")).collect();
+    net.peer(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let conn = net.login(0);
+    let enough = HITS_KEPT_MAX / names.len() + 3;
+    for _ in 0..enough {
+        let req = net.query(0, conn, search("many"), 7, 60_000);
+        let done = net.finish(0, req);
+        assert!(done.complete && done.hits == 900, "{done:?}");
+        net.nodes[0].said.clear();
+        net.forget_traffic();
+    }
+    assert_eq!(net.count(1, Count::FloodDropped), 3);
 }
 
 #[test]

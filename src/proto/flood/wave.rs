@@ -41,6 +41,10 @@ pub(super) struct Wave {
     pub(super) find: Search,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
+    /// Hits of neighbours' queries that it held when it was last counted.
+    pub(super) held: usize,
+    /// Whether it is in the list of those that are over and hold hits.
+    pub(super) listed: bool,
     /// The highest ttl of any copy so far, trimmed; above every ttl at the origin.
     ttl_best: u8,
     /// Until then a repetition may come.
@@ -66,7 +70,17 @@ impl Wave {
             Parent::Link(_) => first.ttl.min(TTL_MAX),
         };
         let keep_until = kept_until(&first, links);
-        Wave { id, find, queued: false, ttl_best, keep_until, instances: vec![first], reach: Vec::new() }
+        Wave {
+            id,
+            find,
+            queued: false,
+            held: 0,
+            listed: false,
+            ttl_best,
+            keep_until,
+            instances: vec![first],
+            reach: Vec::new(),
+        }
     }
 
     /// The session that began it here, if one did.
@@ -170,15 +184,20 @@ impl Wave {
         if !self.instances[i].is_over() {
             self.drop_asks(i, cx);
         }
-        // Whatever asks for it again after that learns that it is not whole; nothing of it is kept.
-        let instance = &mut self.instances[i];
-        let cut = Cut { loss: 1, ..Cut::NONE };
-        let done = LinkDone { id: self.id, ttl: instance.ttl, hits: 0, reached: 0, cut, dup: false, more: false };
-        instance.scan = None;
-        instance.hits = Vec::new();
-        instance.sent = 0;
-        instance.phase = Phase::Ended(done);
+        self.instances[i].drop_answer(self.id);
         true
+    }
+
+    /// Hits that are held for neighbours.
+    pub(super) fn hits_held(&self) -> usize {
+        self.instances.iter().map(|instance| instance.hits.len()).sum()
+    }
+
+    /// Lets the hits of a wave that is over go.
+    pub(super) fn drop_hits(&mut self) {
+        for instance in self.instances.iter_mut().filter(|instance| !instance.hits.is_empty()) {
+            instance.drop_answer(self.id);
+        }
     }
 
     /// The session that began it has gone or has cancelled it.
