@@ -37,7 +37,7 @@ mod transport;
 mod udp;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -55,6 +55,8 @@ pub struct NetOptions {
     pub datagrams: bool,
     /// Unix socket for clients on this machine.
     pub control: Option<PathBuf>,
+    /// Addresses of this host that dials come from, one after the other; the system chooses if there is none.
+    pub sources: Vec<IpAddr>,
 }
 
 /// Wakes the loop from another thread.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -48,6 +48,9 @@ pub struct Net {
     pub(super) conns_max: usize,
     pub(super) resolver: Resolver,
     pub(super) resolving: BTreeMap<DialId, (HostPort, Time)>,
+    /// Addresses that dials come from, in turn.
+    pub(super) sources: Vec<IpAddr>,
+    pub(super) sources_used: usize,
     pub(super) deadlines: Deadlines,
     pub(super) arrivals: VecDeque<Arrival>,
     /// Connections with something to read; every one at most once.

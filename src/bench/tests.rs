@@ -1,0 +1,1 @@
+//! The load against a driver that answers as a super peer would.
