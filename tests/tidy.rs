@@ -115,7 +115,8 @@ const TEST_ONLY: [&str; 1] = ["src/proto/flood/chaos.rs"];
 fn the_machines_touch_nothing_of_the_world() {
     let mut wrong = Vec::new();
     let is_test = |source: &Source| TEST_ONLY.iter().any(|path| source.path.ends_with(path));
-    let pure = |source: &&Source| ["proto", "sim", "wire", "bench"].contains(&source.room().as_str()) && !is_test(source);
+    let pure =
+        |source: &&Source| ["proto", "sim", "wire", "bench"].contains(&source.room().as_str()) && !is_test(source);
     for source in sources().iter().filter(pure) {
         for (line, code) in source.code() {
             let found = IMPURE.iter().find(|impure| code.contains(**impure));

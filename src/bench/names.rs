@@ -11,16 +11,16 @@ const WORDS: u64 = 2000;
 const RECORD_BYTES: usize = 56;
 
 /// Where the bench says that it serves chunks: the discard port, for nobody is to fetch anything there.
-pub(super) const PORT: u16 = 9;
+pub(in crate::bench) const PORT: u16 = 9;
 
 /// Spreads the bits of a number.
-pub(super) fn mix(n: u64) -> u64 {
+pub(in crate::bench) fn mix(n: u64) -> u64 {
     let n = (n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (n ^ n >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ n
 }
 
 /// The name of the file with this number.
-pub(super) fn name(n: u64) -> String {
+pub(in crate::bench) fn name(n: u64) -> String {
     let mut name = String::with_capacity(48);
     for word in 0..5 {
         let _ = write!(name, "w{:04} ", mix(n.wrapping_mul(5).wrapping_add(word)) % WORDS);
@@ -30,7 +30,7 @@ pub(super) fn name(n: u64) -> String {
 }
 
 /// The file with this number.
-pub(super) fn record(n: u64) -> FileRecord {
+pub(in crate::bench) fn record(n: u64) -> FileRecord {
     let mut root = [0; Root::LEN];
     for (at, part) in (0_u64..).zip(root.chunks_exact_mut(8)) {
         part.copy_from_slice(&mix(n.wrapping_mul(4).wrapping_add(at)).to_be_bytes());
@@ -40,7 +40,7 @@ pub(super) fn record(n: u64) -> FileRecord {
 }
 
 /// Files from `first` up to `end` that fit one page.
-pub(super) fn page(first: u64, end: u64) -> Vec<FileRecord> {
+pub(in crate::bench) fn page(first: u64, end: u64) -> Vec<FileRecord> {
     let mut bytes = 0;
     let fits = |record: &FileRecord| {
         bytes += record.path.as_str().len() + RECORD_BYTES;

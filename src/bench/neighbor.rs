@@ -14,23 +14,23 @@ const BUDGET_MS: u32 = 100;
 
 /// See the module's words.
 #[derive(Debug)]
-pub(super) struct Neighbor {
-    pub(super) to: SocketAddr,
+pub(in crate::bench) struct Neighbor {
+    pub(in crate::bench) to: SocketAddr,
     node: NodeId,
     boot: u64,
     /// The super peer's boot id, 0 while it is not known.
     theirs: u64,
     up: bool,
     /// When HELLO is said next.
-    pub(super) greet_at: Time,
+    pub(in crate::bench) greet_at: Time,
 }
 
 impl Neighbor {
-    pub(super) fn new(to: SocketAddr, node: NodeId, boot: u64) -> Neighbor {
+    pub(in crate::bench) fn new(to: SocketAddr, node: NodeId, boot: u64) -> Neighbor {
         Neighbor { to, node, boot: boot.max(1), theirs: 0, up: false, greet_at: Time::ZERO }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::bench) fn is_up(&self) -> bool {
         self.up
     }
 
@@ -40,7 +40,7 @@ impl Neighbor {
     }
 
     /// Says HELLO if it is time to.
-    pub(super) fn greet(&mut self, now: Time) -> Option<Output> {
+    pub(in crate::bench) fn greet(&mut self, now: Time) -> Option<Output> {
         if now < self.greet_at {
             return None;
         }
@@ -49,7 +49,7 @@ impl Neighbor {
     }
 
     /// A HELLO came; the answer to it, if it wants one.
-    pub(super) fn on_hello(&mut self, now: Time, hello: LinkHello, tally: &mut Tally) -> Option<Output> {
+    pub(in crate::bench) fn on_hello(&mut self, now: Time, hello: LinkHello, tally: &mut Tally) -> Option<Output> {
         if self.up && hello.boot != self.theirs {
             tally.error("link_renewed");
         }
@@ -59,7 +59,7 @@ impl Neighbor {
     }
 
     /// A query that the super peer answers from its own index.
-    pub(super) fn query(&self, id: QueryId, find: Search) -> Output {
+    pub(in crate::bench) fn query(&self, id: QueryId, find: Search) -> Output {
         let query = LinkQuery { id, ttl: 0, hops: 1, budget: BUDGET_MS, find, have: None };
         Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Query(query) }
     }

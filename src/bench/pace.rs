@@ -6,7 +6,7 @@ use crate::time::Time;
 
 /// Requests of an open loop.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::bench) struct Pace {
     start: Time,
     end: Time,
     rate: u64,
@@ -15,19 +15,19 @@ pub(super) struct Pace {
 
 impl Pace {
     /// `rate` requests a second from `start` on, none of them at or after `end`.
-    pub(super) fn new(rate: u32, start: Time, end: Time) -> Pace {
+    pub(in crate::bench) fn new(rate: u32, start: Time, end: Time) -> Pace {
         Pace { start, end, rate: u64::from(rate.max(1)), taken: 0 }
     }
 
     /// When the next request is meant to be sent; none if the time is over.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(in crate::bench) fn next(&self) -> Option<Time> {
         let micros = u128::from(self.taken) * 1_000_000 / u128::from(self.rate);
         let at = self.start + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         (at < self.end).then_some(at)
     }
 
     /// Takes the next request if its time has come, and tells that time.
-    pub(super) fn take(&mut self, now: Time) -> Option<Time> {
+    pub(in crate::bench) fn take(&mut self, now: Time) -> Option<Time> {
         let at = self.next().filter(|at| *at <= now)?;
         self.taken += 1;
         Some(at)

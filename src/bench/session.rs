@@ -12,7 +12,7 @@ use crate::wire::{HostPort, Message, Root};
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::bench) enum State {
     /// Not dialled yet.
     New,
     /// Dialled.
@@ -27,36 +27,36 @@ pub(super) enum State {
 
 /// What a session of the churn fetches.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) root: Root,
-    pub(super) size: u64,
-    pub(super) from: HostPort,
+pub(in crate::bench) struct Wanted {
+    pub(in crate::bench) root: Root,
+    pub(in crate::bench) size: u64,
+    pub(in crate::bench) from: HostPort,
 }
 
 /// See the module's words.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) state: State,
-    pub(super) conn: Option<ConnId>,
+pub(in crate::bench) struct Session {
+    pub(in crate::bench) state: State,
+    pub(in crate::bench) conn: Option<ConnId>,
     /// When it was begun.
-    pub(super) begun: Time,
+    pub(in crate::bench) begun: Time,
     /// Whether READY has come.
-    pub(super) ready: bool,
+    pub(in crate::bench) ready: bool,
     /// Numbers of the files that are still to be registered.
-    pub(super) files: Range<u64>,
+    pub(in crate::bench) files: Range<u64>,
     /// Pages that are not acknowledged: how many files, and when each was sent.
-    pub(super) pages: VecDeque<(u64, Time)>,
-    pub(super) seq: u64,
+    pub(in crate::bench) pages: VecDeque<(u64, Time)>,
+    pub(in crate::bench) seq: u64,
     /// Requests that are not answered, and when each was meant to be sent.
-    pub(super) asked: VecDeque<(u32, Time)>,
-    pub(super) next_req: u32,
+    pub(in crate::bench) asked: VecDeque<(u32, Time)>,
+    pub(in crate::bench) next_req: u32,
     /// Churn: the source that it has found, and the connection to it.
-    pub(super) wanted: Option<Box<Wanted>>,
-    pub(super) source: Option<ConnId>,
+    pub(in crate::bench) wanted: Option<Box<Wanted>>,
+    pub(in crate::bench) source: Option<ConnId>,
 }
 
 impl Session {
-    pub(super) fn new() -> Session {
+    pub(in crate::bench) fn new() -> Session {
         Session {
             state: State::New,
             conn: None,
@@ -73,12 +73,12 @@ impl Session {
     }
 
     /// Whether everything is registered that was to be.
-    pub(super) fn is_supplied(&self) -> bool {
+    pub(in crate::bench) fn is_supplied(&self) -> bool {
         self.files.is_empty() && self.pages.is_empty()
     }
 
     /// The next page, while few enough are out.
-    pub(super) fn next_page(&mut self, now: Time) -> Option<Message> {
+    pub(in crate::bench) fn next_page(&mut self, now: Time) -> Option<Message> {
         if self.files.is_empty() || self.pages.len() as u64 >= UPDATES_IN_FLIGHT_MAX {
             return None;
         }
@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// The number of the next request, which is meant to be sent at this time.
-    pub(super) fn ask(&mut self, meant: Time) -> u32 {
+    pub(in crate::bench) fn ask(&mut self, meant: Time) -> u32 {
         let req = self.next_req;
         self.next_req = self.next_req.wrapping_add(1);
         self.asked.push_back((req, meant));
@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// The request is answered: when it was meant to be sent.
-    pub(super) fn answered(&mut self, req: u32) -> Option<Time> {
+    pub(in crate::bench) fn answered(&mut self, req: u32) -> Option<Time> {
         let at = self.asked.iter().position(|(asked, _)| *asked == req)?;
         self.asked.remove(at).map(|(_, meant)| meant)
     }

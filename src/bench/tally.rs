@@ -21,7 +21,7 @@ pub struct Tally {
     pub count: u64,
     /// Query, flood: hits of those.
     pub hits: u64,
-    /// Flood: messages to and from the super peer.
+    /// Flood: messages of the queries that were answered, both ways.
     pub messages: u64,
     /// Requests that left more than [`Tally::LATE`] after they were meant to, for want of time of this process.
     pub late: u64,

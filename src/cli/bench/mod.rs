@@ -34,8 +34,8 @@ const SESSIONS_PER_SOURCE: usize = 10_000;
 const CHURN_SOURCES: usize = 200;
 /// Sources that a run may have.
 const SOURCES: [&str; 16] = [
-    "peer1", "peer2", "peer3", "peer4", "peer5", "peer6", "peer7", "peer8", "peer9", "peer10", "peer11", "peer12", "peer13",
-    "peer14", "peer15", "peer16",
+    "peer1", "peer2", "peer3", "peer4", "peer5", "peer6", "peer7", "peer8", "peer9", "peer10", "peer11", "peer12",
+    "peer13", "peer14", "peer15", "peer16",
 ];
 /// Longest run.
 const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;

@@ -119,7 +119,14 @@ impl Watched {
 }
 
 impl Report {
-    pub(super) fn new(mode: Mode, tally: &Tally, open: bool, client: &Watched, servers: &[Watched], env: Env) -> Report {
+    pub(super) fn new(
+        mode: Mode,
+        tally: &Tally,
+        open: bool,
+        client: &Watched,
+        servers: &[Watched],
+        env: Env,
+    ) -> Report {
         let seconds = tally.elapsed().as_secs_f64();
         let per_second = |count: u64| rounded(count as f64 / seconds.max(1e-6), 10.0);
         let share = client.share().unwrap_or(0.0);
@@ -182,7 +189,11 @@ impl Report {
     pub(super) fn markdown(&self) -> String {
         let rows = self.rows();
         let cells = rows.iter().map(|(name, figure)| format!("| {name} | {figure} |"));
-        ["| figure | value |".to_owned(), "| --- | ---: |".to_owned()].into_iter().chain(cells).collect::<Vec<_>>().join("\n")
+        ["| figure | value |".to_owned(), "| --- | ---: |".to_owned()]
+            .into_iter()
+            .chain(cells)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     pub(super) fn text(&self) -> String {
