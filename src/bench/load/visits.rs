@@ -55,7 +55,27 @@ impl Load {
                 self.leave(which);
             }
             Message::Welcome(_) => {}
-            other => self.tally.error(&format!("source_{}", other.kind().to_lowercase())),
+            Message::Bye(_) => self.tally.error("source_bye"),
+            Message::Hello(_)
+            | Message::Login(_)
+            | Message::Ready(_)
+            | Message::Register(_)
+            | Message::Update(_)
+            | Message::Ack(_)
+            | Message::Query(_)
+            | Message::Hit(_)
+            | Message::Done(_)
+            | Message::List(_)
+            | Message::Files(_)
+            | Message::Status(_)
+            | Message::Info(_)
+            | Message::Ping(_)
+            | Message::Pong(_)
+            | Message::Get(_)
+            | Message::Manifest(_)
+            | Message::Cvs(_)
+            | Message::Cancel(_)
+            | Message::Unknown(_) => self.tally.error("unasked"),
         }
     }
 

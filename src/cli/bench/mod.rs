@@ -218,7 +218,7 @@ impl Limits {
         let files = args.files.unwrap_or(files);
         let whole = matches!(mode, Mode::Query | Mode::Flood | Mode::Register);
         let per_session = if whole { files.min(FILES_PER_HOLDER) } else { files };
-        if args.own == !args.supers.is_empty() {
+        if args.own != args.supers.is_empty() {
             return usage("tell what is to be loaded: either --super HOST:PORT or --self".into());
         }
         if sessions == 0 && !matches!(mode, Mode::Flood | Mode::Get) {
