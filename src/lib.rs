@@ -1,4 +1,5 @@
 //! sprat
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod control;

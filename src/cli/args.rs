@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 
 use super::units::{Size, Span};
+use crate::bench::Mode;
 use crate::proto::Verify;
 use crate::wire::HostPort;
 
@@ -47,6 +48,7 @@ pub(crate) struct Top {
 #[argh(subcommand)]
 pub(crate) enum Command {
     Demo(Demo),
+    Bench(Bench),
     Super(Super),
     Peer(Peer),
     Query(Query),
@@ -404,6 +406,93 @@ pub(crate) struct Demo {
     /// keep the network up until Ctrl-C, and print commands to try on it [default: off]
     #[argh(switch)]
     pub(crate) stay: bool,
+}
+
+/// Load a super peer and measure it: set-ups, registrations, queries, floods, downloads. MODE is idle, connect, register,
+/// query, churn, get or flood.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "bench", help_triggers("-h", "--help"), example = "{command_name} query --self --depth 16")]
+pub(crate) struct Bench {
+    /// idle: sessions that say nothing; connect: set-ups; register: files; query: queries of sessions; churn: sessions that
+    /// come, share, ask, download and leave; get: downloads; flood: queries of a neighbouring super peer
+    #[argh(positional, arg_name = "MODE", from_str_fn(mode))]
+    pub(crate) mode: Mode,
+
+    /// load this super peer [default: none, --self is needed]
+    #[argh(option, long = "super", arg_name = "HOST:PORT")]
+    pub(crate) supers: Vec<HostPort>,
+
+    /// load a super peer, and peers where the mode needs them, that are started for it [default: off]
+    #[argh(switch, long = "self")]
+    pub(crate) own: bool,
+
+    /// sessions that make the load [default: idle 1000, connect 2000, register 10, query 50, churn 20]
+    #[argh(option, arg_name = "N")]
+    pub(crate) sessions: Option<usize>,
+
+    /// requests that are out at once: for each session, or for the link of the flood; downloads at once
+    /// [default: query 1, flood 64, get 1]
+    #[argh(option, arg_name = "N")]
+    pub(crate) depth: Option<usize>,
+
+    /// query and flood: send so many a second, whatever the answers do; latencies then begin when a query was meant to
+    /// be sent [default: the next one when an answer comes]
+    #[argh(option, arg_name = "PER_SECOND")]
+    pub(crate) rate: Option<u32>,
+
+    /// how long is measured; connect and register end when they are done [default: 2]
+    #[argh(option, arg_name = "SECONDS")]
+    pub(crate) seconds: Option<f64>,
+
+    /// files to register: in all, or for each session in idle, connect and churn; query and flood do so only if the
+    /// index is empty or this is given [default: idle 0, connect and churn 1, register 200000, query and flood 10000]
+    #[argh(option, arg_name = "N")]
+    pub(crate) files: Option<u64>,
+
+    /// get and churn with --self: peers that serve the file, at most 16 [default: 1]
+    #[argh(option, arg_name = "K")]
+    pub(crate) sources: Option<usize>,
+
+    /// get and churn with --self: length of the file [default: get 64M, churn 64K]
+    #[argh(option, arg_name = "SIZE")]
+    pub(crate) size: Option<Size>,
+
+    /// get: which digests of a piece must fit: both, blake3 or md5 [default: both]
+    #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
+    pub(crate) verify: Option<Verify>,
+
+    /// process of the super peer behind --super, if it runs here, to tell its memory and CPU time [default: none]
+    #[argh(option, arg_name = "PID")]
+    pub(crate) pid: Option<u32>,
+
+    /// print one JSON object: the line `done` [default: off]
+    #[argh(switch)]
+    pub(crate) json: bool,
+
+    /// print comma-separated values, a line of names and one of figures [default: off]
+    #[argh(switch)]
+    pub(crate) csv: bool,
+
+    /// print a Markdown table [default: off]
+    #[argh(switch)]
+    pub(crate) md: bool,
+
+    /// log more: once debug, twice trace [default: warn]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only, do not tell what is being done [default: warn]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: warn]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    let known = Mode::ALL.into_iter().find(|mode| mode.word() == text);
+    known.ok_or_else(|| format!("{text:?} is no mode; there are idle, connect, register, query, churn, get and flood"))
 }
 
 fn verify(text: &str) -> Result<Verify, String> {

@@ -4,6 +4,7 @@
 //! answers with an exit code or a [`Failure`]; the end of the process, with its sentence or its JSON, is here.
 
 mod args;
+mod bench;
 mod demo;
 mod format;
 mod get;
@@ -57,6 +58,7 @@ fn run(command: Command) -> u8 {
     start_logging(&command);
     let (name, json) = match &command {
         Command::Demo(_) => ("demo", false),
+        Command::Bench(args) => ("bench", args.json),
         Command::Super(_) => ("super", false),
         Command::Peer(_) => ("peer", false),
         Command::Query(args) => ("query", args.json),
@@ -66,6 +68,7 @@ fn run(command: Command) -> u8 {
     };
     let ended = match command {
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Super(args) => super_peer::run(&args),
         Command::Peer(args) => peer::run(args),
         Command::Query(args) => query::run(args),
@@ -91,6 +94,7 @@ fn run(command: Command) -> u8 {
 fn start_logging(command: &Command) {
     let (level, quiet, verbose, default) = match command {
         Command::Demo(_) => (None, false, 0, LevelFilter::Warn),
+        Command::Bench(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
         Command::Super(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Info),
         Command::Peer(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Info),
         Command::Query(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),

@@ -150,7 +150,7 @@ fn as_peer(
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
     let disk = matches!(command, Command::Get(_)).then_some(DiskOptions { share: None, cache: None });
-    let node = Node::open(Options { listen: None, datagrams: false, control: None, disk })?;
+    let node = Node::open(Options { disk, ..Options::default() })?;
     let config = WeakPeerConfig {
         node: random::node_id(),
         boot: random::boot_id(),

@@ -43,6 +43,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         datagrams: false,
         control: Some(control.clone()),
         disk: Some(disk),
+        ..Options::default()
     })?;
     let bound = node.listen_addr().unwrap_or(listen);
     // Who listens on one address only is reached under that one, whatever address the super peer sees.

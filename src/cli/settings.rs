@@ -79,7 +79,7 @@ pub(crate) fn dialled<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPo
 }
 
 /// The first address of a host.
-fn resolve(flag: &str, host: &HostPort) -> Result<SocketAddr, Failure> {
+pub(crate) fn resolve(flag: &str, host: &HostPort) -> Result<SocketAddr, Failure> {
     addresses(flag, host).map(|addrs| addrs[0])
 }
 

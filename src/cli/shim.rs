@@ -33,7 +33,7 @@ pub(crate) struct UsageError {
 }
 
 /// Options of which one excludes the other: given one as a flag, neither comes from the environment.
-const EXCLUSIVE: [&str; 2] = ["--super", "--control"];
+const EXCLUSIVE: [&str; 3] = ["--super", "--control", "--self"];
 
 /// Where lines of help are broken, as argh does.
 const HELP_COLUMNS: usize = 80;

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let folder = paths::state_folder(name, args.state.as_deref(), &|key| std::env::var_os(key))?;
     let state = paths::State::open(folder, name)?;
     let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
-    let node = Node::open(Options { listen: Some(listen), datagrams: true, control: None, disk: None })?;
+    let node = Node::open(Options { listen: Some(listen), datagrams: true, ..Options::default() })?;
     let config = SuperPeerConfig {
         node: state.node_id(random::node_id())?,
         boot: random::boot_id(),

@@ -5,10 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
+use socket2::{Protocol, Type};
 
 use super::Arrival;
 use super::connection::{Connection, Dialing, Phase};
 use super::deadlines::Due;
+use super::listener::open;
 use super::reactor::Net;
 use super::transport::Transport;
 use crate::config::DIAL_TIMEOUT;
@@ -59,7 +61,7 @@ impl Net {
         }
         let mut last: io::Error = io::ErrorKind::AddrNotAvailable.into();
         while let Some(address) = rest.pop_front() {
-            match TcpStream::connect(address) {
+            match self.stream_to(address) {
                 Ok(stream) => {
                     let attempt_until = share_of(self.now, until, rest.len());
                     let dialing = Dialing { dial, to, address, rest, attempt_until, until };
@@ -76,6 +78,26 @@ impl Net {
             }
         }
         self.dial_failed(dial, &to, &words(&last));
+    }
+
+    /// A stream that connects to the address, from the next of our own that is of its family.
+    fn stream_to(&mut self, address: SocketAddr) -> io::Result<TcpStream> {
+        if self.sources.is_empty() {
+            return TcpStream::connect(address);
+        }
+        let source = self.sources[self.sources_used % self.sources.len()];
+        self.sources_used = self.sources_used.wrapping_add(1);
+        if source.is_ipv4() != address.is_ipv4() {
+            return TcpStream::connect(address);
+        }
+        let socket = open(address, Type::STREAM, Protocol::TCP)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        match socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(TcpStream::from_std(socket.into()))
     }
 
     /// An event came for a connection that is being dialled.
@@ -107,11 +129,11 @@ impl Net {
         let Phase::Connecting(mut dialing) = std::mem::replace(&mut conn.phase, Phase::Dead) else {
             return;
         };
-        (conn.readable, conn.writable) = (false, true);
+        (conn.readable, conn.hung_up, conn.writable) = (false, false, true);
         log::debug!("dialling {} at {}: {error}", dialing.to, dialing.address);
         let mut last = words(error);
         while let Some(address) = dialing.rest.pop_front() {
-            let connected = TcpStream::connect(address);
+            let connected = self.stream_to(address);
             match connected.and_then(|stream| self.replace_transport(id, Transport::Plain(stream))) {
                 Ok(()) => {
                     dialing.address = address;

@@ -52,6 +52,8 @@ impl Net {
             conns: Table::new(),
             conns_max: (descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2)).clamp(1, token::SLOTS_MAX),
             resolving: BTreeMap::new(),
+            sources: options.sources.clone(),
+            sources_used: 0,
             deadlines: Deadlines::default(),
             arrivals: VecDeque::new(),
             run: VecDeque::new(),

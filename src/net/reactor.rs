@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -48,6 +48,9 @@ pub struct Net {
     pub(super) conns_max: usize,
     pub(super) resolver: Resolver,
     pub(super) resolving: BTreeMap<DialId, (HostPort, Time)>,
+    /// Addresses that dials come from, in turn.
+    pub(super) sources: Vec<IpAddr>,
+    pub(super) sources_used: usize,
     pub(super) deadlines: Deadlines,
     pub(super) arrivals: VecDeque<Arrival>,
     /// Connections with something to read; every one at most once.
@@ -199,6 +202,7 @@ impl Net {
         };
         let conn = self.conns.get_mut(id).expect("the id was just made from the slot");
         conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        conn.hung_up |= event.is_read_closed() || event.is_error();
         conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
         if !conn.send.is_empty() {
             self.mark_dirty(id);

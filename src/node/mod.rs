@@ -9,7 +9,7 @@
 mod clients;
 mod driver;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -48,6 +48,8 @@ pub struct Options {
     pub control: Option<PathBuf>,
     /// What the disk looks after; none for a super peer.
     pub disk: Option<DiskOptions>,
+    /// Addresses of this host that dials come from, one after the other; the system chooses if there is none.
+    pub sources: Vec<IpAddr>,
 }
 
 /// What other threads, and the host, tell the loop. Unbounded, for its only writers are the one prompt and the host itself.
@@ -111,8 +113,8 @@ impl Node {
     /// # Errors
     /// Exit 5 if an address or the control socket is taken, 9 if the share is missing or cannot be read.
     pub fn open(options: Options) -> Result<Node, Failure> {
-        let Options { listen, datagrams, control, disk } = options;
-        let net = Net::open(&NetOptions { listen, datagrams, control })?;
+        let Options { listen, datagrams, control, disk, sources } = options;
+        let net = Net::open(&NetOptions { listen, datagrams, control, sources })?;
         let alarm = net.alarm();
         let disk = disk
             .map(|options| {

@@ -289,6 +289,25 @@ pub trait Role {
     fn poll_timeout(&self) -> Option<Time>;
 }
 
+/// A machine that is lent to the loop, so that it can be asked afterwards what it has seen.
+impl<R: Role + ?Sized> Role for &mut R {
+    fn handle_input(&mut self, now: Time, input: Input<'_>) {
+        (**self).handle_input(now, input);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        (**self).handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        (**self).poll_output()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        (**self).poll_timeout()
+    }
+}
+
 /// Where random numbers come from: the operating system in production, the seed in the simulator.
 pub trait Entropy {
     /// The next 64 random bits.

@@ -1,6 +1,7 @@
 //! The built program as its users meet it: real processes, real sockets on loopback, real files. One behaviour per test.
 
 mod bad_input;
+mod bench;
 mod common;
 mod daemon;
 mod failover;

@@ -19,21 +19,21 @@ use serde_json::Value;
 use crate::error::{Exit, Failure};
 
 /// How often a wait looks again.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(in crate::cli) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A daemon that is not ready, or an answer that is not there, after this time is a failure.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(15);
 /// What a daemon gets to end after SIGTERM, before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A daemon.
-pub(super) struct Daemon {
-    pub(super) name: &'static str,
-    pub(super) listen: SocketAddr,
-    pub(super) pid: u32,
+pub(in crate::cli) struct Daemon {
+    pub(in crate::cli) name: &'static str,
+    pub(in crate::cli) listen: SocketAddr,
+    pub(in crate::cli) pid: u32,
 }
 
 /// All processes of one demo, and where they live.
-pub(super) struct Children {
+pub(in crate::cli) struct Children {
     program: PathBuf,
     folder: PathBuf,
     interrupted: Arc<AtomicBool>,
@@ -41,30 +41,30 @@ pub(super) struct Children {
 }
 
 /// What a one-shot command answered.
-pub(super) struct Answer {
-    pub(super) code: i32,
-    pub(super) events: Vec<Value>,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) code: i32,
+    pub(in crate::cli) events: Vec<Value>,
 }
 
 impl Answer {
     /// The events of one kind.
-    pub(super) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    pub(in crate::cli) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.events.iter().filter(move |event| event["event"] == kind)
     }
 
     /// The last event.
-    pub(super) fn done(&self) -> &Value {
+    pub(in crate::cli) fn done(&self) -> &Value {
         self.events.last().unwrap_or(&Value::Null)
     }
 }
 
 impl Children {
-    pub(super) fn new(folder: &Path, interrupted: Arc<AtomicBool>) -> Result<Children, Failure> {
+    pub(in crate::cli) fn new(folder: &Path, interrupted: Arc<AtomicBool>) -> Result<Children, Failure> {
         let program = std::env::current_exe().map_err(|e| failed("find this program", &e))?;
         Ok(Children { program, folder: folder.to_owned(), interrupted, running: Vec::new() })
     }
 
-    pub(super) fn program(&self) -> &Path {
+    pub(in crate::cli) fn program(&self) -> &Path {
         &self.program
     }
 
@@ -85,12 +85,12 @@ impl Children {
     }
 
     /// The socket of a peer.
-    pub(super) fn socket(&self, name: &str) -> PathBuf {
+    pub(in crate::cli) fn socket(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.sock"))
     }
 
     /// Starts a daemon; [`Children::ready`] waits for it.
-    pub(super) fn start(&mut self, name: &'static str, args: &[String]) -> Result<(), Failure> {
+    pub(in crate::cli) fn start(&mut self, name: &'static str, args: &[String]) -> Result<(), Failure> {
         let ready = self.ready_path(name);
         let log = File::create(self.log_path(name)).map_err(|e| failed("make a log", &e))?;
         let mut command = self.command();
@@ -104,7 +104,7 @@ impl Children {
     ///
     /// # Errors
     /// With its own exit code, if it ended instead.
-    pub(super) fn ready(&mut self, name: &'static str) -> Result<Daemon, Failure> {
+    pub(in crate::cli) fn ready(&mut self, name: &'static str) -> Result<Daemon, Failure> {
         let path = self.ready_path(name);
         let begun = Instant::now();
         loop {
@@ -146,12 +146,12 @@ impl Children {
     }
 
     /// A short wait that Ctrl-C ends.
-    pub(super) fn pause(&self) -> Result<(), Failure> {
+    pub(in crate::cli) fn pause(&self) -> Result<(), Failure> {
         thread::sleep(LOOK_AGAIN);
         self.check_interrupt()
     }
 
-    pub(super) fn check_interrupt(&self) -> Result<(), Failure> {
+    pub(in crate::cli) fn check_interrupt(&self) -> Result<(), Failure> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(Failure::new(Exit::Internal, "interrupted"));
         }
@@ -159,7 +159,7 @@ impl Children {
     }
 
     /// Runs a one-shot command with `--json`, handing over each event as it comes.
-    pub(super) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
+    pub(in crate::cli) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
         let mut command = self.command();
         command.args(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = Ended(command.spawn().map_err(|e| failed("start a process", &e))?);
@@ -193,12 +193,12 @@ impl Children {
     }
 
     /// The same without looking on.
-    pub(super) fn ask(&self, args: &[&str]) -> Result<Answer, Failure> {
+    pub(in crate::cli) fn ask(&self, args: &[&str]) -> Result<Answer, Failure> {
         self.ask_live(args, |_| {})
     }
 
     /// `kill -9`.
-    pub(super) fn kill(&mut self, name: &str) {
+    pub(in crate::cli) fn kill(&mut self, name: &str) {
         if let Some((_, child)) = self.running.iter_mut().find(|(running, _)| *running == name) {
             let _ = child.kill();
             let _ = child.wait();
@@ -206,7 +206,7 @@ impl Children {
     }
 
     /// Ends all daemons: asked first, so that they remove their sockets, then killed.
-    pub(super) fn end(&mut self) {
+    pub(in crate::cli) fn end(&mut self) {
         for (_, child) in &self.running {
             if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::TERM);
@@ -246,21 +246,21 @@ fn failed(what: &str, error: &io::Error) -> Failure {
 
 /// Addresses of loopback that nobody else is likely to use: a /24 drawn at random for each demo, a host for each node.
 #[derive(Clone, Copy)]
-pub(super) struct Subnet(u8, u8);
+pub(in crate::cli) struct Subnet(u8, u8);
 
 impl Subnet {
-    pub(super) fn draw(random: u64) -> Subnet {
+    pub(in crate::cli) fn draw(random: u64) -> Subnet {
         let [a, b, ..] = random.to_le_bytes();
         Subnet(a.clamp(1, 254), b)
     }
 
-    pub(super) fn host(self, host: u8) -> IpAddr {
+    pub(in crate::cli) fn host(self, host: u8) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(127, self.0, self.1, host))
     }
 
     /// Ports that were free a moment ago, for TCP and UDP. Neighbours must know each other's before they start, so they
     /// cannot be left to the kernel; whoever finds one taken ends with exit 5, and the demo draws again.
-    pub(super) fn free_ports(self, hosts: &[u8]) -> io::Result<Vec<SocketAddr>> {
+    pub(in crate::cli) fn free_ports(self, hosts: &[u8]) -> io::Result<Vec<SocketAddr>> {
         let mut held = Vec::new();
         for host in hosts {
             let tcp = TcpListener::bind((self.host(*host), 0))?;
@@ -273,7 +273,7 @@ impl Subnet {
 }
 
 /// Resident memory of a process in bytes.
-pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
+pub(in crate::cli) fn resident_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)

@@ -1,7 +1,7 @@
 //! `sprat demo`: the whole main job in one command, on real processes, sockets and files. Tells what happens as it
 //! happens, and ends with exit 0 only if every check held.
 
-mod children;
+pub(super) mod children;
 mod liar;
 
 use std::fs::{self, File};

@@ -33,7 +33,7 @@ impl Rig {
     }
 
     fn listening(addr: &str) -> Rig {
-        let options = NetOptions { listen: Some(addr.parse().unwrap()), datagrams: true, control: None };
+        let options = NetOptions { listen: Some(addr.parse().unwrap()), datagrams: true, ..NetOptions::default() };
         Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
     }
 

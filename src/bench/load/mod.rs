@@ -1,0 +1,544 @@
+//! The machine: brings its sessions up, makes them ask what the mode says, and counts what comes back.
+//!
+//! - getters: [`Load::tally`];
+//! - `handle_*`, `poll_*`: those of [`Role`].
+
+mod asking;
+mod flood;
+mod setup;
+mod visits;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::neighbor::Neighbor;
+use super::pace::Pace;
+use super::session::{Session, State};
+use super::tally::Tally;
+use super::{CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Mode, Phase, Plan, STALL_MAX};
+use crate::error::{Exit, Failure};
+use crate::proto::event::Outcome;
+use crate::proto::{ClientEvent, ConnId, DiskWork, Entropy, Event, Input, Output, Role};
+use crate::time::Time;
+use crate::wire::message::Ping;
+use crate::wire::{Message, NodeId, QueryId};
+
+/// A session says PING a little more often than it must.
+const PING_SHARE: u32 = 2;
+/// A request at a fixed rate is waited for awake over this time, for the poll's timeout counts milliseconds only.
+const SPIN: Duration = Duration::from_micros(1200);
+/// Queries of the flood without an answer are counted and given up after this time.
+const LINK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Session(usize),
+    /// Churn: the source that this session downloads from.
+    Source(usize),
+}
+
+/// See the module's words.
+pub struct Load {
+    plan: Plan,
+    node: NodeId,
+    boot: u64,
+    random: u64,
+    now: Time,
+    out: VecDeque<Output>,
+    /// None before the start and after the end.
+    phase: Option<Phase>,
+    over: bool,
+    /// Those that fill the index first, then those that make the load.
+    sessions: Vec<Session>,
+    holders: usize,
+    /// The next one to be dialled in this phase, and how many are on their way.
+    next_dial: usize,
+    setups: usize,
+    up: usize,
+    /// By the driver's slot, with its generation.
+    owners: Vec<Option<(u32, Owner)>>,
+    ping: Duration,
+    /// Sessions in the order in which they say PING.
+    pings: VecDeque<(Time, usize)>,
+    names: Vec<String>,
+    /// The index held something before we came.
+    listed_any: bool,
+    filled: bool,
+    pace: Option<Pace>,
+    backlog: VecDeque<Time>,
+    cursor: usize,
+    neighbor: Option<Neighbor>,
+    /// Flood: queries that are out.
+    probes: BTreeMap<QueryId, Time>,
+    probes_swept: Time,
+    /// Visits begun: numbers the files of each.
+    visits: u64,
+    setup_begun: Time,
+    measured_from: Time,
+    until: Time,
+    progress: Time,
+    tally: Tally,
+}
+
+impl Load {
+    /// A load that begins at the first [`Role::handle_timeout`].
+    #[must_use]
+    pub fn new(plan: Plan, entropy: &mut dyn Entropy) -> Load {
+        let mut node = [0; NodeId::LEN];
+        node[..8].copy_from_slice(&entropy.next_u64().to_be_bytes());
+        let boot = entropy.next_u64().max(1);
+        let holders = holders(&plan);
+        let mut sessions: Vec<Session> = (0..holders + plan.sessions).map(|_| Session::new()).collect();
+        for (n, session) in (0_u64..).zip(&mut sessions[holders..]) {
+            session.files = match plan.mode {
+                Mode::Idle | Mode::Connect => n * plan.files..(n + 1) * plan.files,
+                // Those of a register load begin when it is measured.
+                Mode::Register | Mode::Query | Mode::Churn | Mode::Get | Mode::Flood => 0..0,
+            };
+        }
+        let neighbor = plan.link.map(|to| Neighbor::new(to, NodeId(node), boot));
+        Load {
+            node: NodeId(node),
+            boot,
+            random: entropy.next_u64(),
+            now: Time::ZERO,
+            out: VecDeque::new(),
+            phase: None,
+            over: false,
+            sessions,
+            holders,
+            next_dial: 0,
+            setups: 0,
+            up: 0,
+            owners: Vec::new(),
+            ping: crate::config::PING_INTERVAL / PING_SHARE,
+            pings: VecDeque::new(),
+            names: Vec::new(),
+            listed_any: false,
+            filled: false,
+            pace: None,
+            backlog: VecDeque::new(),
+            cursor: 0,
+            neighbor,
+            probes: BTreeMap::new(),
+            probes_swept: Time::ZERO,
+            visits: 0,
+            setup_begun: Time::ZERO,
+            measured_from: Time::ZERO,
+            until: Time::ZERO,
+            progress: Time::ZERO,
+            tally: Tally::default(),
+            plan,
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    // ---- phases --------------------------------------------------------------------------------------------------
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = Some(phase);
+        self.progress = self.now;
+        let event = ClientEvent::Note { message: phase.word().into() };
+        self.out.push_back(Output::Event(Event::Client { client: CLIENT, event }));
+    }
+
+    fn start(&mut self) {
+        if self.holders > 0 {
+            self.enter(Phase::Filling);
+            self.dial_more();
+        } else {
+            self.begin_setup();
+        }
+    }
+
+    fn begin_setup(&mut self) {
+        self.setup_begun = self.now;
+        self.next_dial = self.holders;
+        if self.plan.mode == Mode::Connect {
+            self.measure_from_here();
+        } else {
+            self.enter(Phase::SettingUp);
+        }
+        self.dial_more();
+        self.check_setup();
+    }
+
+    /// The set-up is over once nobody is on the way any more and, for the flood, the link is up.
+    fn check_setup(&mut self) {
+        let connecting = self.plan.mode == Mode::Connect && self.phase == Some(Phase::Measuring);
+        let link_down = self.neighbor.as_ref().is_some_and(|neighbor| !neighbor.is_up());
+        if !(connecting || self.phase == Some(Phase::SettingUp))
+            || self.setups > 0
+            || self.next_dial < self.sessions.len()
+            || link_down
+        {
+            return;
+        }
+        self.tally.setup = self.now.since(self.setup_begun);
+        self.tally.sessions_up = self.up;
+        if self.up == 0 && self.plan.sessions > 0 {
+            let why = self.tally.errors().keys().next().cloned().unwrap_or_default();
+            return self.fail(Exit::Unreachable, format!("no session came about ({why})"));
+        }
+        match self.plan.mode {
+            Mode::Connect => self.finish(),
+            Mode::Idle | Mode::Register | Mode::Query | Mode::Churn | Mode::Get | Mode::Flood => {
+                self.measure_from_here();
+                self.begin_load();
+            }
+        }
+    }
+
+    fn measure_from_here(&mut self) {
+        self.measured_from = self.now;
+        self.until = self.now + self.plan.length;
+        self.tally.span = Some((self.now, self.now));
+        self.enter(Phase::Measuring);
+    }
+
+    fn begin_load(&mut self) {
+        let first = self.holders;
+        match self.plan.mode {
+            Mode::Idle | Mode::Connect | Mode::Get => {}
+            Mode::Register => {
+                let (files, sessions) = (self.plan.files, self.plan.sessions as u64);
+                for (n, which) in (0_u64..).zip(first..self.sessions.len()) {
+                    self.sessions[which].files = files * n / sessions..files * (n + 1) / sessions;
+                    self.send_pages(which);
+                }
+            }
+            Mode::Query | Mode::Flood => {
+                if let Some(rate) = self.plan.rate {
+                    self.pace = Some(Pace::new(rate, self.now, self.until));
+                } else if self.plan.mode == Mode::Flood {
+                    self.fill_link();
+                } else {
+                    for which in first..self.sessions.len() {
+                        for _ in 0..self.plan.depth {
+                            self.ask(which, self.now);
+                        }
+                    }
+                }
+            }
+            Mode::Churn => {
+                for which in first..self.sessions.len() {
+                    self.visit(which);
+                }
+            }
+        }
+    }
+
+    fn begin_draining(&mut self) {
+        self.until = self.now + DRAIN_MAX;
+        self.enter(Phase::Draining);
+        self.check_drained();
+    }
+
+    fn check_drained(&mut self) {
+        if self.phase != Some(Phase::Draining) {
+            return;
+        }
+        // A closed loop's last answers are not counted; an open loop's belong to what was meant to be sent.
+        let open = self.plan.rate.is_some() && matches!(self.plan.mode, Mode::Query | Mode::Flood);
+        let out = !self.backlog.is_empty()
+            || !self.probes.is_empty()
+            || self.sessions.iter().any(|session| !session.asked.is_empty());
+        if !open || !out || self.now >= self.until {
+            if open && out {
+                let unanswered = self.backlog.len()
+                    + self.probes.len()
+                    + self.sessions.iter().map(|session| session.asked.len()).sum::<usize>();
+                for _ in 0..unanswered {
+                    self.tally.error("unanswered");
+                }
+            }
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some((from, to)) = &mut self.tally.span {
+            // A closed loop and a hold are counted for the time that was asked for, whatever waited behind its end.
+            let timed = self.phase == Some(Phase::Draining) || self.plan.mode == Mode::Idle;
+            *to = if timed { (*to).max(*from + self.plan.length) } else { self.now };
+        }
+        if self.plan.mode == Mode::Idle {
+            self.tally.count = self.tally.sessions_up as u64;
+        }
+        self.end(Outcome { ok: true, ..Outcome::default() });
+    }
+
+    fn fail(&mut self, exit: Exit, why: String) {
+        let why = format!("the super peer at {}: {why}", self.plan.target);
+        self.end(Outcome::failed(&Failure::new(exit, why)));
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.phase = None;
+        self.over = true;
+        let event = ClientEvent::Done(outcome);
+        self.out.push_back(Output::Event(Event::Client { client: CLIENT, event }));
+    }
+
+    // ---- connections ---------------------------------------------------------------------------------------------
+
+    fn send(&mut self, conn: ConnId, message: Message) {
+        self.out.push_back(Output::Send { conn, message });
+    }
+
+    fn own(&mut self, conn: ConnId, owner: Owner) {
+        let slot = conn.index as usize;
+        if slot >= self.owners.len() {
+            self.owners.resize(slot + 1, None);
+        }
+        self.owners[slot] = Some((conn.generation, owner));
+    }
+
+    fn owner(&self, conn: ConnId) -> Option<Owner> {
+        let (generation, owner) = (*self.owners.get(conn.index as usize)?)?;
+        (generation == conn.generation).then_some(owner)
+    }
+
+    fn on_message(&mut self, conn: ConnId, message: Message) {
+        let which = match self.owner(conn) {
+            Some(Owner::Session(which)) => which,
+            Some(Owner::Source(which)) => return self.on_source_message(which, conn, message),
+            None => return,
+        };
+        match message {
+            Message::Done(done) => self.on_done(which, done),
+            Message::Hit(hit) => self.on_hit(which, hit),
+            Message::Ack(_) => self.on_ack(which),
+            Message::Welcome(welcome) => {
+                self.ping = Duration::from_millis(u64::from(welcome.ping.max(1000))) / PING_SHARE;
+            }
+            Message::Ready(_) => {
+                self.sessions[which].ready = true;
+                self.check_up(which);
+            }
+            Message::Files(files) => self.on_files(files),
+            Message::Pong(_) => {}
+            Message::Error(error) => self.on_error(which, &error),
+            Message::Bye(_) => self.tally.error("bye"),
+            Message::Hello(_)
+            | Message::Login(_)
+            | Message::Register(_)
+            | Message::Update(_)
+            | Message::Query(_)
+            | Message::List(_)
+            | Message::Status(_)
+            | Message::Info(_)
+            | Message::Ping(_)
+            | Message::Get(_)
+            | Message::Chunk(_)
+            | Message::Manifest(_)
+            | Message::Cvs(_)
+            | Message::Cancel(_)
+            | Message::Unknown(_) => self.tally.error("unasked"),
+        }
+    }
+
+    fn on_closed(&mut self, conn: ConnId, why: &str) {
+        let owner = self.owner(conn);
+        if let Some(slot) = self.owners.get_mut(conn.index as usize).filter(|_| owner.is_some()) {
+            *slot = None;
+        }
+        match owner {
+            Some(Owner::Session(which)) => {
+                if self.plan.mode == Mode::Churn && which >= self.holders && why == "asked" {
+                    self.on_visited(which);
+                } else {
+                    self.tally.error(&format!("closed_{why}"));
+                    self.end_session(which, why);
+                }
+            }
+            Some(Owner::Source(which)) if self.sessions[which].source == Some(conn) => {
+                self.tally.error(&format!("source_closed_{why}"));
+                self.sessions[which].source = None;
+                self.leave(which);
+            }
+            Some(Owner::Source(_)) | None => {}
+        }
+    }
+
+    fn on_visited(&mut self, which: usize) {
+        if self.phase == Some(Phase::Measuring) {
+            self.tally.count += 1;
+            self.tally.took(self.sessions[which].begun, self.now);
+        }
+        self.sessions[which].conn = None;
+        self.visit(which);
+    }
+
+    fn end_session(&mut self, which: usize, why: &str) {
+        let session = &mut self.sessions[which];
+        if matches!(session.state, State::Dialing | State::Greeting) {
+            self.setups -= 1;
+        } else {
+            self.up = self.up.saturating_sub(1);
+        }
+        for _ in 0..session.asked.len() {
+            self.tally.error("unanswered");
+        }
+        *session = Session { state: State::Gone, ..Session::new() };
+        if which < self.holders {
+            return self.fail(Exit::Unreachable, why.to_owned());
+        }
+        if self.plan.mode == Mode::Churn {
+            return self.visit(which);
+        }
+        self.dial_more();
+        self.check_setup();
+        self.check_registered();
+    }
+
+    // ---- time ----------------------------------------------------------------------------------------------------
+
+    fn ping_due(&mut self) {
+        while let Some((at, which)) = self.pings.front().copied().filter(|(at, _)| *at <= self.now) {
+            self.pings.pop_front();
+            if let (Some(conn), State::Up) = (self.sessions[which].conn, self.sessions[which].state) {
+                self.send(conn, Message::Ping(Ping { n: 0 }));
+                self.pings.push_back(((at + self.ping).max(self.now), which));
+            }
+        }
+    }
+
+    fn stall_at(&self) -> Option<Time> {
+        let waits = match self.phase {
+            Some(Phase::Filling | Phase::SettingUp) => true,
+            Some(Phase::Measuring) => matches!(self.plan.mode, Mode::Connect | Mode::Register),
+            Some(Phase::Draining) | None => false,
+        };
+        waits.then(|| self.progress + STALL_MAX)
+    }
+
+    fn ends_at(&self) -> Option<Time> {
+        match self.phase {
+            Some(Phase::Measuring) if matches!(self.plan.mode, Mode::Connect | Mode::Register) => None,
+            Some(Phase::Measuring | Phase::Draining) => Some(self.until),
+            Some(Phase::Filling | Phase::SettingUp) | None => None,
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.over = true;
+        self.phase = None;
+        for which in 0..self.sessions.len() {
+            if let Some(conn) = self.sessions[which].source.take() {
+                self.out.push_back(Output::Close { conn });
+            }
+            if let Some(conn) = self.sessions[which].conn.take() {
+                self.out.push_back(Output::Close { conn });
+            }
+        }
+    }
+}
+
+/// Sessions that hold the files which others ask for.
+fn holders(plan: &Plan) -> usize {
+    match plan.mode {
+        Mode::Query | Mode::Flood => usize::try_from(plan.files.div_ceil(FILES_PER_HOLDER)).unwrap_or(1).max(1),
+        Mode::Churn => 1,
+        Mode::Idle | Mode::Connect | Mode::Register | Mode::Get => 0,
+    }
+}
+
+impl Role for Load {
+    fn handle_input(&mut self, now: Time, input: Input<'_>) {
+        self.now = now;
+        if self.over {
+            match input {
+                Input::Dialed { conn, .. } => self.out.push_back(Output::Close { conn }),
+                Input::PayloadReceived { payload, .. } => {
+                    self.out.push_back(Output::Disk(DiskWork::DropPayload { payload }));
+                }
+                Input::Shutdown => self.shut_down(),
+                Input::Accepted { .. }
+                | Input::DialFailed { .. }
+                | Input::Message { .. }
+                | Input::Malformed { .. }
+                | Input::Datagram { .. }
+                | Input::PayloadProgress { .. }
+                | Input::PayloadSent { .. }
+                | Input::Closed { .. }
+                | Input::Disk(_)
+                | Input::Command { .. }
+                | Input::ClientGone { .. } => {}
+            }
+            return;
+        }
+        match input {
+            Input::Dialed { dial, conn } => self.on_dialed(dial, conn),
+            Input::DialFailed { dial, why } => {
+                log::debug!("{why}");
+                self.on_dial_failed(dial);
+            }
+            Input::Message { conn, message } => self.on_message(conn, message),
+            Input::Malformed { conn, error } => {
+                self.tally.error(error.reason());
+                self.out.push_back(Output::Close { conn });
+            }
+            Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
+            Input::PayloadReceived { conn, payload, digests, .. } => self.on_payload(conn, payload, &digests),
+            Input::Closed { conn, why } => self.on_closed(conn, why.word()),
+            Input::Accepted { conn, .. } => self.out.push_back(Output::Close { conn }),
+            Input::PayloadProgress { .. }
+            | Input::PayloadSent { .. }
+            | Input::Disk(_)
+            | Input::Command { .. }
+            | Input::ClientGone { .. } => {}
+            Input::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.now = now;
+        if self.over {
+            return;
+        }
+        if self.phase.is_none() {
+            return self.start();
+        }
+        self.ping_due();
+        self.keep_pace();
+        if let Some(neighbor) = &mut self.neighbor {
+            self.out.extend(neighbor.greet(now));
+            self.sweep_probes();
+        }
+        if self.stall_at().is_some_and(|at| at <= now) {
+            return self.fail(Exit::TimedOut, format!("nothing has come for {} s", STALL_MAX.as_secs()));
+        }
+        if self.ends_at().is_some_and(|at| at <= now) {
+            match self.phase {
+                Some(Phase::Measuring) if self.plan.mode == Mode::Idle => self.finish(),
+                Some(Phase::Measuring) => self.begin_draining(),
+                Some(Phase::Draining) => self.check_drained(),
+                Some(Phase::Filling | Phase::SettingUp) | None => {}
+            }
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        if self.over {
+            return None;
+        }
+        if self.phase.is_none() {
+            return Some(Time::ZERO);
+        }
+        let ping = self.pings.front().map(|(at, _)| *at);
+        let pace = self.pace.as_ref().and_then(Pace::next).map(|at| at - SPIN);
+        let link = self.neighbor.as_ref().map(|neighbor| neighbor.greet_at.min(self.probes_swept + LINK_PATIENCE / 4));
+        [self.stall_at(), self.ends_at(), ping, pace, link].into_iter().flatten().min()
+    }
+}

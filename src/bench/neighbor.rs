@@ -1,0 +1,66 @@
+//! The bench as a neighbouring super peer: one link, opened by HELLO and kept open.
+
+use std::net::SocketAddr;
+
+use super::Tally;
+use crate::config::{LINK_KEEPALIVE, QUERY_REPEAT_MIN};
+use crate::proto::Output;
+use crate::time::Time;
+use crate::wire::link::{LinkHello, LinkQuery};
+use crate::wire::{LinkMessage, NodeId, QueryId, Search};
+
+/// Milliseconds that a query may take: short, for the super peer remembers it for as long.
+const BUDGET_MS: u32 = 100;
+
+/// See the module's words.
+#[derive(Debug)]
+pub(in crate::bench) struct Neighbor {
+    pub(in crate::bench) to: SocketAddr,
+    node: NodeId,
+    boot: u64,
+    /// The super peer's boot id, 0 while it is not known.
+    theirs: u64,
+    up: bool,
+    /// When HELLO is said next.
+    pub(in crate::bench) greet_at: Time,
+}
+
+impl Neighbor {
+    pub(in crate::bench) fn new(to: SocketAddr, node: NodeId, boot: u64) -> Neighbor {
+        Neighbor { to, node, boot: boot.max(1), theirs: 0, up: false, greet_at: Time::ZERO }
+    }
+
+    pub(in crate::bench) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    fn hello(&self, now: Time, et: Option<u64>) -> Output {
+        let hello = LinkHello { node: self.node, boot: self.boot, echo: self.theirs, t: now.as_micros(), et };
+        Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
+    }
+
+    /// Says HELLO if it is time to.
+    pub(in crate::bench) fn greet(&mut self, now: Time) -> Option<Output> {
+        if now < self.greet_at {
+            return None;
+        }
+        self.greet_at = now + if self.up { LINK_KEEPALIVE } else { QUERY_REPEAT_MIN };
+        Some(self.hello(now, None))
+    }
+
+    /// A HELLO came; the answer to it, if it wants one.
+    pub(in crate::bench) fn on_hello(&mut self, now: Time, hello: LinkHello, tally: &mut Tally) -> Option<Output> {
+        if self.up && hello.boot != self.theirs {
+            tally.error("link_renewed");
+        }
+        self.theirs = hello.boot;
+        self.up |= hello.echo == self.boot;
+        hello.et.is_none().then(|| self.hello(now, Some(hello.t)))
+    }
+
+    /// A query that the super peer answers from its own index.
+    pub(in crate::bench) fn query(&self, id: QueryId, find: Search) -> Output {
+        let query = LinkQuery { id, ttl: 0, hops: 1, budget: BUDGET_MS, find, have: None };
+        Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Query(query) }
+    }
+}

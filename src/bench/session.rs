@@ -1,0 +1,108 @@
+//! One session of the load: how far it is, what it still has to register, and what it is waiting for.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::names;
+use crate::config::UPDATES_IN_FLIGHT_MAX;
+use crate::proto::ConnId;
+use crate::time::Time;
+use crate::wire::message::Register;
+use crate::wire::{HostPort, Message, Root};
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bench) enum State {
+    /// Not dialled yet.
+    New,
+    /// Dialled.
+    Dialing,
+    /// Connected; HELLO, LOGIN and the first files are sent.
+    Greeting,
+    /// All that it had to register is acknowledged.
+    Up,
+    /// Gone, or never came about.
+    Gone,
+}
+
+/// What a session of the churn fetches.
+#[derive(Clone, Debug)]
+pub(in crate::bench) struct Wanted {
+    pub(in crate::bench) root: Root,
+    pub(in crate::bench) size: u64,
+    pub(in crate::bench) from: HostPort,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(in crate::bench) struct Session {
+    pub(in crate::bench) state: State,
+    pub(in crate::bench) conn: Option<ConnId>,
+    /// When it was begun.
+    pub(in crate::bench) begun: Time,
+    /// Whether READY has come.
+    pub(in crate::bench) ready: bool,
+    /// Numbers of the files that are still to be registered.
+    pub(in crate::bench) files: Range<u64>,
+    /// Pages that are not acknowledged: how many files, and when each was sent.
+    pub(in crate::bench) pages: VecDeque<(u64, Time)>,
+    pub(in crate::bench) seq: u64,
+    /// Requests that are not answered, and when each was meant to be sent.
+    pub(in crate::bench) asked: VecDeque<(u32, Time)>,
+    pub(in crate::bench) next_req: u32,
+    /// Churn: the source that it has found, and the connection to it.
+    pub(in crate::bench) wanted: Option<Box<Wanted>>,
+    pub(in crate::bench) source: Option<ConnId>,
+}
+
+impl Session {
+    pub(in crate::bench) fn new() -> Session {
+        Session {
+            state: State::New,
+            conn: None,
+            begun: Time::ZERO,
+            ready: false,
+            files: 0..0,
+            pages: VecDeque::new(),
+            seq: 0,
+            asked: VecDeque::new(),
+            next_req: 1,
+            wanted: None,
+            source: None,
+        }
+    }
+
+    /// Whether everything is registered that was to be.
+    pub(in crate::bench) fn is_supplied(&self) -> bool {
+        self.files.is_empty() && self.pages.is_empty()
+    }
+
+    /// The next page, while few enough are out.
+    pub(in crate::bench) fn next_page(&mut self, now: Time) -> Option<Message> {
+        if self.files.is_empty() || self.pages.len() as u64 >= UPDATES_IN_FLIGHT_MAX {
+            return None;
+        }
+        let files = names::page(self.files.start, self.files.end);
+        let count = files.len() as u64;
+        self.files.start += count;
+        self.pages.push_back((count, now));
+        self.seq += 1;
+        let more = !self.files.is_empty();
+        let register = Register { seq: self.seq, port: names::PORT, host: None, files, more };
+        Some(Message::Register(register))
+    }
+
+    /// The number of the next request, which is meant to be sent at this time.
+    pub(in crate::bench) fn ask(&mut self, meant: Time) -> u32 {
+        let req = self.next_req;
+        self.next_req = self.next_req.wrapping_add(1);
+        self.asked.push_back((req, meant));
+        req
+    }
+
+    /// The request is answered: when it was meant to be sent.
+    pub(in crate::bench) fn answered(&mut self, req: u32) -> Option<Time> {
+        let at = self.asked.iter().position(|(asked, _)| *asked == req)?;
+        self.asked.remove(at).map(|(_, meant)| meant)
+    }
+}

@@ -1,0 +1,70 @@
+//! `sprat bench get`: real peers that share one file, and real downloads of it, each a process of its own.
+
+use std::time::{Duration, Instant};
+
+use super::report::{Env, Report, Watched};
+use super::{Limits, Rig, say, tell};
+use crate::bench::Mode;
+use crate::bench::Tally;
+use crate::cli::args::Bench;
+use crate::cli::demo::children::Subnet;
+use crate::cli::random::OsEntropy;
+use crate::error::{Exit, Failure};
+use crate::proto::{Entropy, Verify};
+use crate::time::Time;
+
+/// The file.
+const NAME: &str = "bench.bin";
+
+pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64) -> Result<u8, Failure> {
+    if !args.own {
+        return Err(Failure::new(Exit::Usage, "bench get starts its own sources: give it --self"));
+    }
+    if limits.depth > 1 {
+        return Err(Failure::new(Exit::Usage, "bench get makes one download after the other: --depth is 1"));
+    }
+    let mut rig = Rig::new(args)?;
+    let subnet = Subnet::draw(OsEntropy.next_u64());
+    let home = rig.start_super(subnet, None)?.to_string();
+    rig.start_sources(subnet, limits.sources, limits.size, NAME)?;
+    if rig.tells {
+        say("measuring");
+    }
+    let verify = match args.verify.unwrap_or_default() {
+        Verify::Both => "both",
+        Verify::Blake3 => "blake3",
+        Verify::Md5 => "md5",
+    };
+    let out = rig.path().join("out");
+    let out = out.display().to_string();
+    let mut tally = Tally::default();
+    let mut client = Watched::new(std::process::id());
+    let mut servers: Vec<Watched> = rig.source_pids.iter().copied().map(Watched::new).collect();
+    client.begin();
+    servers.iter_mut().for_each(Watched::begin);
+    let begun = Instant::now();
+    let mut spent = Duration::ZERO;
+    while spent < limits.length {
+        let from = Instant::now();
+        let answer = rig.children.ask(&["get", NAME, "--super", &home, "-o", &out, "--verify", verify])?;
+        let took = from.elapsed();
+        if answer.code == 0 && answer.done()["bytes"].as_u64() == Some(limits.size) {
+            tally.count += 1;
+            tally.took_for(took);
+        } else {
+            tally.error(&format!("exit_{}", answer.code));
+        }
+        spent = begun.elapsed();
+        // The next one must fetch it all again.
+        if std::fs::remove_file(&out).is_err() && answer.code == 0 {
+            tally.error("no_file");
+        }
+    }
+    client.end();
+    servers.iter_mut().for_each(Watched::end);
+    let end = Time::ZERO + spent;
+    tally.span = Some((Time::ZERO, end));
+    let bytes = tally.count * limits.size;
+    let report = Report::new(Mode::Get, &tally, false, &client, &servers, Env::here(nofile)).with_bytes(bytes);
+    tell(args, report)
+}

@@ -1,0 +1,261 @@
+//! The figures of one run: one shape for all modes, for programs, spreadsheets, documents and people.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::process::Sample;
+use crate::bench::{Mode, Tally};
+use crate::cli::format::table;
+use crate::control;
+
+/// A client that had this share of a core was busy all the time.
+const BUSY: f64 = 0.9;
+
+/// Everything that is told.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    v: u8,
+    time: String,
+    event: &'static str,
+    pub(super) ok: bool,
+    pub(super) exit: u8,
+    mode: &'static str,
+    unit: &'static str,
+    pub(super) count: u64,
+    rate_per_s: f64,
+    seconds: f64,
+    latency_us: Latency,
+    errors: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late: Option<u64>,
+    sessions: usize,
+    setup_s: f64,
+    client_cpu_share: f64,
+    client_bound: bool,
+    server: Option<Server>,
+    env: Env,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    p999: u64,
+    max: u64,
+}
+
+/// The super peer (get: the sources together) while it was measured.
+#[derive(Debug, Serialize)]
+struct Server {
+    pid: u32,
+    rss_kib: u64,
+    private_kib: u64,
+    /// Before the first session came.
+    private_kib_before: u64,
+    cpu_s: f64,
+    cpu_share: f64,
+    context_switches: u64,
+}
+
+/// Where it ran.
+#[derive(Debug, Serialize)]
+pub(super) struct Env {
+    version: &'static str,
+    kernel: String,
+    cpus: usize,
+    nofile: u64,
+    args: Vec<String>,
+}
+
+impl Env {
+    pub(super) fn here(nofile: u64) -> Env {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Env {
+            version: env!("CARGO_PKG_VERSION"),
+            kernel: kernel.trim().to_owned(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            nofile,
+            args: std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        }
+    }
+}
+
+/// Samples of one process: before anything, when measuring began, and when it ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watched {
+    pub(super) pid: u32,
+    pub(super) before: Option<Sample>,
+    pub(super) from: Option<Sample>,
+    pub(super) to: Option<Sample>,
+}
+
+impl Watched {
+    pub(super) fn new(pid: u32) -> Watched {
+        Watched { pid, before: Sample::of(pid), from: None, to: None }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.from = Sample::of(self.pid);
+    }
+
+    pub(super) fn end(&mut self) {
+        if self.to.is_none() {
+            self.to = Sample::of(self.pid);
+        }
+    }
+
+    pub(super) fn share(&self) -> Option<f64> {
+        Some(self.to?.share_since(&self.from?))
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        mode: Mode,
+        tally: &Tally,
+        open: bool,
+        client: &Watched,
+        servers: &[Watched],
+        env: Env,
+    ) -> Report {
+        let seconds = tally.elapsed().as_secs_f64();
+        let per_second = |count: u64| rounded(count as f64 / seconds.max(1e-6), 10.0);
+        let share = client.share().unwrap_or(0.0);
+        let server = server(servers);
+        let server_busy = server.as_ref().is_some_and(|server| server.cpu_share >= BUSY);
+        let client_bound = if open { tally.late * 100 > tally.count } else { share >= BUSY && !server_busy };
+        Report {
+            v: 1,
+            time: control::rfc3339(SystemTime::now()),
+            event: "done",
+            ok: true,
+            exit: 0,
+            mode: mode.word(),
+            unit: mode.unit(),
+            count: tally.count,
+            rate_per_s: match mode {
+                Mode::Idle => rounded(tally.count as f64 / tally.setup.as_secs_f64().max(1e-6), 10.0),
+                Mode::Connect | Mode::Register | Mode::Query | Mode::Churn | Mode::Get | Mode::Flood => {
+                    per_second(tally.count)
+                }
+            },
+            seconds: rounded(seconds, 1e6),
+            latency_us: Latency {
+                p50: tally.quantile_us(0.5),
+                p90: tally.quantile_us(0.9),
+                p99: tally.quantile_us(0.99),
+                p999: tally.quantile_us(0.999),
+                max: tally.max_us(),
+            },
+            errors: tally.errors().clone(),
+            hits: matches!(mode, Mode::Query | Mode::Flood | Mode::Churn).then_some(tally.hits),
+            messages_per_s: (mode == Mode::Flood).then(|| per_second(tally.messages)),
+            bytes_per_s: None,
+            late: open.then_some(tally.late),
+            sessions: tally.sessions_up,
+            setup_s: rounded(tally.setup.as_secs_f64(), 1e6),
+            client_cpu_share: rounded(share, 1e3),
+            client_bound,
+            server,
+            env,
+        }
+    }
+
+    pub(super) fn with_bytes(mut self, bytes: u64) -> Report {
+        self.bytes_per_s = Some((bytes as f64 / self.seconds.max(1e-6)).round());
+        self
+    }
+
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn csv(&self) -> String {
+        let (names, figures): (Vec<_>, Vec<_>) = self.rows().into_iter().unzip();
+        let quoted = |text: &String| format!("\"{}\"", text.replace('"', "\"\""));
+        let line = |fields: &[String]| fields.iter().map(quoted).collect::<Vec<_>>().join(",");
+        format!("{}\n{}", line(&names), line(&figures))
+    }
+
+    pub(super) fn markdown(&self) -> String {
+        let rows = self.rows();
+        let cells = rows.iter().map(|(name, figure)| format!("| {name} | {figure} |"));
+        ["| figure | value |".to_owned(), "| --- | ---: |".to_owned()]
+            .into_iter()
+            .chain(cells)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    pub(super) fn text(&self) -> String {
+        let rows = self.rows().into_iter().map(|(name, figure)| vec![name, figure]);
+        table(&["figure", "value"], &[false, true], rows)
+    }
+
+    /// The same figures, flat, by name.
+    fn rows(&self) -> Vec<(String, String)> {
+        let mut rows = vec![
+            ("mode".to_owned(), self.mode.to_owned()),
+            (self.unit.to_owned(), self.count.to_string()),
+            ("seconds".to_owned(), format!("{:.3}", self.seconds)),
+            ("rate per second".to_owned(), format!("{:.1}", self.rate_per_s)),
+        ];
+        let mut add = |name: &str, figure: String| rows.push((name.to_owned(), figure));
+        if let Some(messages) = self.messages_per_s {
+            add("messages per second", format!("{messages:.1}"));
+        }
+        if let Some(bytes) = self.bytes_per_s {
+            add("MB per second", format!("{:.1}", bytes / 1e6));
+        }
+        let Latency { p50, p90, p99, p999, max } = self.latency_us;
+        for (name, us) in [("p50 us", p50), ("p90 us", p90), ("p99 us", p99), ("p99.9 us", p999), ("max us", max)] {
+            add(name, us.to_string());
+        }
+        if let Some(hits) = self.hits {
+            add("hits", hits.to_string());
+        }
+        let errors: Vec<String> = self.errors.iter().map(|(class, count)| format!("{class} {count}")).collect();
+        add("errors", if errors.is_empty() { "0".to_owned() } else { errors.join(" ") });
+        let bound = if self.client_bound { " (client bound)" } else { "" };
+        add("client CPU share", format!("{:.2}{bound}", self.client_cpu_share));
+        if let Some(server) = &self.server {
+            add("server CPU share", format!("{:.2}", server.cpu_share));
+            add("server CPU s", format!("{:.2}", server.cpu_s));
+            add("server private KiB", server.private_kib.to_string());
+            add("server RSS KiB", server.rss_kib.to_string());
+            add("server switches", server.context_switches.to_string());
+        }
+        rows
+    }
+}
+
+fn server(servers: &[Watched]) -> Option<Server> {
+    let first = servers.first()?;
+    let pairs: Vec<(Sample, Sample)> = servers.iter().filter_map(|one| Some((one.from?, one.to?))).collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let sum = |of: &dyn Fn(&(Sample, Sample)) -> u64| pairs.iter().map(of).sum::<u64>();
+    Some(Server {
+        pid: first.pid,
+        rss_kib: sum(&|(_, to)| to.rss_kib),
+        private_kib: sum(&|(_, to)| to.private_kib),
+        private_kib_before: servers.iter().filter_map(|one| one.before).map(|sample| sample.private_kib).sum(),
+        cpu_s: rounded(pairs.iter().map(|(from, to)| to.cpu.saturating_sub(from.cpu).as_secs_f64()).sum(), 1e3),
+        cpu_share: rounded(pairs.iter().map(|(from, to)| to.share_since(from)).sum(), 1e3),
+        context_switches: sum(&|(from, to)| to.switches.saturating_sub(from.switches)),
+    })
+}
+
+fn rounded(value: f64, steps: f64) -> f64 {
+    (value * steps).round() / steps
+}
