@@ -140,6 +140,8 @@ pub const STEAL_GAIN_MIN: Duration = Duration::from_millis(500);
 pub const SOURCE_AHEAD: Duration = Duration::from_millis(500);
 /// First wait before a lost source is dialled again; doubles up to the maximum.
 pub const SOURCE_REDIAL_FIRST: Duration = Duration::from_millis(500);
+/// Times that a source may be lost after its WELCOME without a right piece in between; then it is dropped.
+pub const SOURCE_FRUITLESS_MAX: u32 = 5;
 /// Longest wait before a lost source is dialled again.
 pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
 /// Verified pieces of one download that the disk has not written yet; nothing more is asked for while there are so many.

@@ -119,7 +119,9 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_command_is_refused_with_the_right_form() {
-        for line in ["", "{}", "[]", r#"{"cmd":"dance"}"#, r#"{"cmd":"get"}"#] {
+        // A super peer would close the session of a peer that sends it such a name.
+        let long = format!(r#"{{"cmd":"get","what":"{}"}}"#, "x".repeat(257));
+        for line in ["", "{}", "[]", r#"{"cmd":"dance"}"#, r#"{"cmd":"get"}"#, r#"{"cmd":"get","what":""}"#, &long] {
             let why = parse_command(line).unwrap_err();
             assert!(why.contains("\"cmd\":\"query\""), "{line}: {why}");
         }

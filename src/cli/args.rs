@@ -397,7 +397,7 @@ pub(crate) struct Status {
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
 pub(crate) struct Demo {
-    /// share a copy of this file instead of one made at random [default: 256 MiB at random]
+    /// share a copy of this file instead of one made at random [default: 128 MiB at random]
     #[argh(option, arg_name = "PATH")]
     pub(crate) file: Option<PathBuf>,
 

@@ -31,7 +31,9 @@ pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, def
 pub(crate) fn start(level: LevelFilter) {
     let journal = stderr_is_journal();
     let _ = Builder::new()
-        .filter_level(LevelFilter::Warn)
+        .filter_level(level.min(LevelFilter::Warn))
+        // It warns of every folder that goes with its watch, as each deleted one does.
+        .filter_module("notify", level.min(LevelFilter::Error))
         .filter_module("sprat", level)
         .write_style(WriteStyle::Never)
         .target(Target::Pipe(Box::new(Stderr)))

@@ -77,6 +77,7 @@ pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -
     };
     match (ended, presenter.code()) {
         (_, Some(code)) => Ok(code),
+        (Err(failure), None) if presenter.is_unwritable() => Err(failure),
         (Ok(code), None) => {
             presenter.interrupted(code)?;
             Ok(code)

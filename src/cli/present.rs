@@ -36,8 +36,19 @@ pub(crate) struct Presenter {
     results: Results,
     rows: u64,
     progress: Progress,
+    /// Whether standard output still takes what is written to it.
+    output: Output,
     /// The code of the `done` that was shown.
     code: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Open,
+    /// Nobody reads it any more.
+    Closed,
+    /// A write failed: what was asked for did not get there.
+    Failed,
 }
 
 impl Presenter {
@@ -48,7 +59,7 @@ impl Presenter {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
             (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Status, _) => Progress::Off,
         };
-        Presenter { kind, style, results: Results::default(), rows: 0, progress, code: None }
+        Presenter { kind, style, results: Results::default(), rows: 0, progress, output: Output::Open, code: None }
     }
 
     /// The exit code, once `done` was shown, or once nobody reads any more.
@@ -58,7 +69,7 @@ impl Presenter {
 
     /// Shows one event. Afterwards [`Presenter::code`] tells whether it was the last.
     pub(crate) fn show(&mut self, event: &ClientEvent) -> Result<(), Failure> {
-        if self.code.is_some() {
+        if self.code.is_some() || self.output == Output::Failed {
             return Ok(());
         }
         let shown = match self.style {
@@ -66,22 +77,35 @@ impl Presenter {
                 if let ClientEvent::Done(Outcome { ok: false, error: Some(error), .. }) = event {
                     tell(&format!("sprat: {}", printable(error)));
                 }
-                print_line(&control::event_line(event, SystemTime::now()))
+                match self.output {
+                    Output::Open => print_line(&control::event_line(event, SystemTime::now())),
+                    Output::Closed | Output::Failed => Ok(()),
+                }
             }
             Style::Human => self.show_to_people(event),
         };
-        if let ClientEvent::Done(outcome) = event {
-            self.code = Some(outcome.exit);
-        }
+        let code = if let ClientEvent::Done(outcome) = event { Some(outcome.exit) } else { None };
         match shown {
-            Ok(()) => Ok(()),
-            // `| head` has seen enough: that is no failure.
+            Ok(()) => self.code = code,
+            // `| head` has seen enough: that is no failure. What a download is for is its file, and that is still to come.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                self.code = Some(Exit::Ok.code());
-                Ok(())
+                self.output = Output::Closed;
+                self.code = match self.kind {
+                    Kind::Get { .. } => code,
+                    Kind::Query { .. } | Kind::List | Kind::Status => Some(Exit::Ok.code()),
+                };
             }
-            Err(e) => Err(Failure::new(Exit::Internal, format!("cannot write to standard output: {e}"))),
+            Err(e) => {
+                self.output = Output::Failed;
+                return Err(Failure::new(Exit::Internal, format!("cannot write to standard output: {e}")));
+            }
         }
+        Ok(())
+    }
+
+    /// Whether a write to standard output failed: no `done` can be shown.
+    pub(crate) fn is_unwritable(&self) -> bool {
+        self.output == Output::Failed
     }
 
     /// Ends a command that failed before its `done`.

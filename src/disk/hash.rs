@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use md5::Digest as _;
 
+use super::md5_lanes::md5_each;
 use crate::config::PIECE_BYTES;
 use crate::proto::{Digests, HashPlan, Verify, pieces_of};
 use crate::wire::ids::{Cv, Md5, Root};
@@ -33,19 +34,26 @@ pub(super) fn md5_of(bytes: &[u8]) -> Md5 {
     Md5(md5::Md5::digest(bytes).into())
 }
 
-/// The digests of a received payload.
-pub(super) fn digests_of(bytes: &[u8], plan: HashPlan, verify: Verify) -> Digests {
-    let blake3 = || match plan {
-        HashPlan::Content => root_of(bytes).0,
-        // An empty payload is no piece, and hazmat has no value for it: no piece hashes to all zeroes.
-        HashPlan::Piece { .. } if bytes.is_empty() => [0; 32],
-        HashPlan::Piece { offset } => cv_of(bytes, offset).0,
-    };
-    match verify {
-        Verify::Both => Digests { md5: Some(md5_of(bytes)), blake3: Some(blake3()) },
-        Verify::Blake3 => Digests { md5: None, blake3: Some(blake3()) },
-        Verify::Md5 => Digests { md5: Some(md5_of(bytes)), blake3: None },
+/// The digests of received payloads, in order.
+pub(super) fn digests_of(payloads: &[(&[u8], HashPlan)], verify: Verify) -> Vec<Digests> {
+    let mut digests = vec![Digests { md5: None, blake3: None }; payloads.len()];
+    if verify != Verify::Md5 {
+        for (digests, (bytes, plan)) in digests.iter_mut().zip(payloads) {
+            digests.blake3 = Some(match *plan {
+                HashPlan::Content => root_of(bytes).0,
+                // An empty payload is no piece, and hazmat has no value for it: no piece hashes to all zeroes.
+                HashPlan::Piece { .. } if bytes.is_empty() => [0; 32],
+                HashPlan::Piece { offset } => cv_of(bytes, offset).0,
+            });
+        }
     }
+    if verify != Verify::Blake3 {
+        let messages: Vec<&[u8]> = payloads.iter().map(|(bytes, _)| *bytes).collect();
+        for (digests, md5) in digests.iter_mut().zip(md5_each(&messages)) {
+            digests.md5 = Some(md5);
+        }
+    }
+    digests
 }
 
 /// The root that a manifest merges to; none if its number of values does not fit the size.
@@ -181,12 +189,12 @@ mod tests {
     #[test]
     fn a_payload_gets_the_digests_that_were_asked_for() {
         let bytes = content(1000);
-        let both = digests_of(&bytes, HashPlan::Content, Verify::Both);
+        let both = digests_of(&[(&bytes, HashPlan::Content)], Verify::Both)[0];
         assert_eq!(both.blake3, Some(root_of(&bytes).0));
         assert_eq!(both.md5, Some(md5_of(&bytes)));
-        let md5 = digests_of(&bytes, HashPlan::Piece { offset: 0 }, Verify::Md5);
+        let md5 = digests_of(&[(&bytes, HashPlan::Piece { offset: 0 })], Verify::Md5)[0];
         assert_eq!((md5.md5, md5.blake3), (both.md5, None));
-        let piece = digests_of(&bytes, HashPlan::Piece { offset: PIECE_BYTES }, Verify::Blake3);
+        let piece = digests_of(&[(&bytes, HashPlan::Piece { offset: PIECE_BYTES })], Verify::Blake3)[0];
         assert_eq!((piece.md5, piece.blake3), (None, Some(cv_of(&bytes, PIECE_BYTES).0)));
     }
 

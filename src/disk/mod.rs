@@ -8,6 +8,7 @@ mod beneath;
 mod cache;
 mod hash;
 mod index;
+pub mod md5_lanes;
 mod part;
 mod publish;
 mod scan;

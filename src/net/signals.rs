@@ -22,13 +22,15 @@ pub(super) struct Caught(pub(super) Signals);
 impl Caught {
     pub(super) fn open() -> io::Result<Caught> {
         let mut living = living();
-        let signals = Signals::new(ENDING)?;
+        // Before the signals of any net: actions run in this order, and a loop that is woken by one must not end, and make the
+        // signal deadly, while its handler has yet to look.
         if DEADLY.get().is_none() {
             let deadly = DEADLY.get_or_init(Arc::default);
             for signal in ENDING {
                 signal_hook::flag::register_conditional_default(signal, deadly.clone())?;
             }
         }
+        let signals = Signals::new(ENDING)?;
         *living += 1;
         set_deadly(false);
         Ok(Caught(signals))

@@ -15,7 +15,9 @@ use crate::disk::{Disk, Job, Report};
 use crate::error::{Exit, Failure};
 use crate::net::{Arrival, ControlId, Net};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ClientId, ConnId, DiskDone, DiskWork, Event, Input, Output, PayloadId, Role};
+use crate::proto::{
+    ClientEvent, ClientId, CloseReason, ConnId, DiskDone, DiskWork, Event, Input, Output, PayloadId, Role,
+};
 use crate::time::Time;
 
 /// A running node.
@@ -31,6 +33,8 @@ pub(super) struct Driver<'a, R> {
     /// Hashed chunks that the machine has not disposed of; as many as it has requests outstanding, at most.
     payloads: BTreeMap<PayloadId, Vec<u8>>,
     payloads_minted: u64,
+    /// Chunks that the disk's worker is hashing, by connection, and why that was closed meanwhile.
+    hashing: BTreeMap<ConnId, (usize, Option<CloseReason>)>,
     /// Files opened for a chunk that is not queued yet; as many as the machine lets a connection ask for, at most.
     prepared: BTreeMap<(ConnId, u32), Arc<File>>,
     started: Instant,
@@ -59,6 +63,7 @@ impl<'a, R: Role> Driver<'a, R> {
             clients: Clients::default(),
             payloads: BTreeMap::new(),
             payloads_minted: 0,
+            hashing: BTreeMap::new(),
             prepared: BTreeMap::new(),
             started: Instant::now(),
             now: Time::ZERO,
@@ -163,7 +168,12 @@ impl<'a, R: Role> Driver<'a, R> {
                 self.feed(Input::PayloadProgress { conn, req, received });
             }
             Arrival::Payload { conn, req, bytes, plan, verify } => match &self.disk {
-                Some(disk) => disk.submit(Job::Digest { conn, req, bytes, plan, verify }),
+                Some(disk) => {
+                    self.hashing.entry(conn).or_default().0 += 1;
+                    let received = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    disk.submit(Job::Digest { conn, req, bytes, plan, verify });
+                    self.feed(Input::PayloadProgress { conn, req, received });
+                }
                 None => {
                     log::error!("a chunk came to a node without a disk");
                     self.net.release(Some(bytes));
@@ -172,7 +182,11 @@ impl<'a, R: Role> Driver<'a, R> {
             Arrival::PayloadSent { conn, req } => self.feed(Input::PayloadSent { conn, req }),
             Arrival::Closed { conn, why } => {
                 self.forget_prepared(conn);
-                self.feed(Input::Closed { conn, why });
+                // What the connection brought in full is heard before its end, so that no byte of it is fetched again.
+                match self.hashing.get_mut(&conn) {
+                    Some((_, closed)) => *closed = Some(why),
+                    None => self.feed(Input::Closed { conn, why }),
+                }
             }
             Arrival::ControlLine { client, line } => self.on_line(client, line),
             Arrival::ControlGone { client } => {
@@ -202,7 +216,22 @@ impl<'a, R: Role> Driver<'a, R> {
                 let payload = PayloadId(self.payloads_minted);
                 self.payloads.insert(payload, bytes);
                 self.feed(Input::PayloadReceived { conn, req, payload, digests });
+                self.on_hashed(conn);
             }
+        }
+    }
+
+    /// One chunk less is being hashed; after the last one the end of its connection is told.
+    fn on_hashed(&mut self, conn: ConnId) {
+        let Some((left, closed)) = self.hashing.get_mut(&conn) else { return };
+        *left -= 1;
+        if *left > 0 {
+            return;
+        }
+        let closed = *closed;
+        self.hashing.remove(&conn);
+        if let Some(why) = closed {
+            self.feed(Input::Closed { conn, why });
         }
     }
 

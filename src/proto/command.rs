@@ -51,7 +51,9 @@ pub enum Command {
 /// What is to be downloaded, and where to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
-    /// A name, or a root in 64 hex digits. Of a name's hits those count whose name is exactly this, or all if none is.
+    /// A name of 1 to 256 bytes, or a root in 64 hex digits. Of a name's hits those count whose name is exactly this, or all if
+    /// none is.
+    #[serde(deserialize_with = "crate::wire::record::pattern")]
     pub what: String,
     /// Only this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]

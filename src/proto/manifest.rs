@@ -64,7 +64,7 @@ impl Pages {
     /// If it is another page, of a content of another size, or not as long as it must be.
     pub fn add(&mut self, size: u64, first: u32, page: &[u8]) -> Result<(), &'static str> {
         if size != self.size {
-            return Err("its content has another size");
+            return Err("tells another size of the content");
         }
         if self.wanted() != Some(first) {
             return Err("sent another page of the manifest than was asked for");

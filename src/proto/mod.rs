@@ -150,7 +150,8 @@ pub enum Input<'a> {
         /// All of it.
         bytes: &'a [u8],
     },
-    /// More bytes of a payload are here; at most one of these per connection and turn.
+    /// More bytes of a payload are here, or all of them, which are then hashed; once per connection and turn, and once more
+    /// for each that is whole.
     PayloadProgress {
         /// From where.
         conn: ConnId,

@@ -86,13 +86,13 @@ pub struct FileRecord {
 }
 
 /// Why parts of the network were not searched, counted by reason: links, or hits for `cap`. All zero: complete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cut {
     /// Links not followed because no hop was left.
     #[serde(skip_serializing_if = "is_zero")]
     pub ttl: u32,
-    /// Links that answered, but whose answer was not whole when the budget ended.
+    /// Links that answered, but whose answer was not whole when the budget ended; also cuts for a reason that this version
+    /// does not know, so that no answer is taken for complete that is not.
     #[serde(skip_serializing_if = "is_zero")]
     pub loss: u32,
     /// Links that gave no answer before the budget ended.
@@ -141,6 +141,35 @@ impl Cut {
         ] {
             *mine = mine.saturating_add(theirs);
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Cut {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Cut, D::Error> {
+        struct Reasons;
+        impl<'de> de::Visitor<'de> for Reasons {
+            type Value = Cut;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("cuts by reason")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Cut, A::Error> {
+                let mut cut = Cut::NONE;
+                while let Some((reason, count)) = map.next_entry::<String, u32>()? {
+                    let sum = match reason.as_str() {
+                        "ttl" => &mut cut.ttl,
+                        "budget" => &mut cut.budget,
+                        "down" => &mut cut.down,
+                        "cap" => &mut cut.cap,
+                        "shed" => &mut cut.shed,
+                        "stale" => &mut cut.stale,
+                        _ => &mut cut.loss,
+                    };
+                    *sum = sum.saturating_add(count);
+                }
+                Ok(cut)
+            }
+        }
+        deserializer.deserialize_map(Reasons)
     }
 }
 
@@ -217,7 +246,8 @@ pub struct Search {
     pub limit: Option<u32>,
 }
 
-fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// A text of 1 to 256 bytes: what may stand in a [`Search`].
+pub(crate) fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     use crate::config::PATTERN_BYTES_MAX;
     struct Text;
     impl de::Visitor<'_> for Text {
@@ -252,6 +282,14 @@ mod tests {
         assert!(SharePath::new("").is_none());
         assert!(SharePath::new(&"x".repeat(701)).is_none());
         assert!(SharePath::new(&"x".repeat(700)).is_some());
+    }
+
+    #[test]
+    fn what_a_later_version_may_add_is_read() {
+        let cut: Cut = serde_json::from_str(r#"{"ttl": 2, "moon": 3, "loss": 1}"#).unwrap();
+        assert_eq!(cut, Cut { ttl: 2, loss: 4, ..Cut::NONE });
+        let search: Search = serde_json::from_str(r#"{"q": "x", "k": "fuzzy"}"#).unwrap();
+        assert_eq!(search.kind, QueryKind::Unknown);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Garbage on every port and in every flag: refused with a reason, and nobody else notices.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
+use std::process::Stdio;
 
 use sprat::wire::Message;
 use sprat::wire::message::{ErrorCode, Ping, Update};
@@ -164,4 +166,33 @@ fn a_share_that_is_missing_is_exit_9() {
         assert_eq!(ran.exit, Some(9), "{share}: {}", ran.stderr);
         assert!(ran.stderr.contains(share), "{}", ran.stderr);
     }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_no_success() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    for more in [&[][..], &["--json"]] {
+        let full = File::options().write(true).open("/dev/full").expect("a device that is always full");
+        let mut command = world.sprat(["status", "--super", daemon.addr()].iter().chain(more));
+        let ended = command.stdout(full).output().expect("sprat starts");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{more:?}: {said}");
+        assert_eq!(said.matches("cannot write to standard output").count(), 1, "{more:?}: {said}");
+    }
+}
+
+#[test]
+fn a_download_goes_on_when_nobody_reads_its_events() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(7, (3 << 20) + 1);
+    world.share("p", "tune", &content);
+    let _peer = world.peer("p", &[&daemon]);
+    world.hits(&daemon, "tune", 1);
+    let mut command = world.sprat(["get", "tune", "-o", "got", "--json", "--super", daemon.addr()]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("sprat starts");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert!(std::fs::read(world.path("got")).expect("published") == content);
 }

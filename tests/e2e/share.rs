@@ -116,3 +116,17 @@ fn a_file_that_was_swapped_for_a_link_is_not_served() {
     let root = root_of(b"secret");
     assert_eq!(world.run(["get", &root, "-o", "got", "--json", "--super", daemon.addr()]).exit, Some(3));
 }
+
+#[test]
+fn a_deleted_folder_is_nothing_to_warn_of() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    world.share("p", "folder/below/x", b"x");
+    let peer = world.peer("p", &[&daemon]);
+    agrees(&daemon, &[("folder/below/x", b"x")]);
+    fs::remove_dir_all(world.path("p").join("folder")).expect("removed");
+    agrees(&daemon, &[]);
+    world.share("p", "later", b"later");
+    agrees(&daemon, &[("later", b"later")]);
+    assert!(!peer.log().contains("warning"), "{}", peer.log());
+}

@@ -6,8 +6,8 @@ use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
 use super::{SourceIndex, give_up};
 use crate::config::{
-    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER,
-    WRITES_PENDING_MAX,
+    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCE_FRUITLESS_MAX, SOURCES_MAX,
+    STALL_AFTER, WRITES_PENDING_MAX,
 };
 use crate::proto::desk::{Desk, Owner};
 use crate::proto::disk::DiskWork;
@@ -54,7 +54,21 @@ impl Transfer {
 
     /// The source is gone for now: its pieces go back, and it is dialled again later.
     pub(super) fn lose(&mut self, desk: &mut Desk, index: SourceIndex, why: &str) {
+        // What came in full before is judged all the same: its digests are on their way.
+        let in_hand = |request: &Request| request.is_in_hand() && matches!(request.wanted, Wanted::Piece(_));
+        let requests = std::mem::take(&mut self.sources[index].requests);
+        let (kept, rest) = requests.into_iter().partition(|(_, request)| in_hand(request));
+        self.sources[index].requests = rest;
         self.release(desk, index);
+        let source = &mut self.sources[index];
+        source.requests = kept;
+        if matches!(source.state, SourceState::Active | SourceState::Stalled) {
+            source.fruitless += 1;
+            if source.fruitless >= SOURCE_FRUITLESS_MAX {
+                let why = format!("was connected {SOURCE_FRUITLESS_MAX} times and sent no right piece; it last {why}");
+                return self.drop_source(desk, index, false, &why);
+            }
+        }
         self.sources[index].back_off(desk.now);
         self.set_state(desk, index, SourceState::Lost, Some(why.to_owned()));
         self.pump(desk);
@@ -174,7 +188,7 @@ impl Transfer {
 
     /// Payloads that are received in full and not yet judged.
     fn in_hand(&self) -> usize {
-        let whole = |request: &&Request| request.md5.is_some() && request.received >= request.length;
+        let whole = |request: &&Request| request.is_in_hand();
         self.sources.iter().map(|source| source.requests.values().filter(whole).count()).sum()
     }
 
@@ -439,7 +453,10 @@ impl Transfer {
                 }
             }
             // A former prover's last piece: there is nothing yet to judge it by.
-            Phase::Proving(_) => desk.disk(DiskWork::DropPayload { payload }),
+            Phase::Proving(_) => {
+                desk.disk(DiskWork::DropPayload { payload });
+                self.picker.release(piece, index);
+            }
             Phase::Fetching => self.judge(desk, index, piece, payload, digests, announced),
             Phase::Opening | Phase::Publishing | Phase::Over => {}
         }
@@ -468,7 +485,7 @@ impl Transfer {
                 self.accept(desk, index, piece, payload);
                 if misses >= MD5_MISMATCHES_MAX {
                     let why = format!("announced a wrong MD5 for right bytes {misses} times");
-                    self.drop_source(desk, index, false, &why);
+                    self.drop_source(desk, index, true, &why);
                 }
             }
             Verdict::Lie => {

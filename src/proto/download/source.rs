@@ -55,6 +55,8 @@ pub(super) struct Source {
     /// When it may be dialled again, if it is lost.
     pub(super) retry_at: Time,
     retry_wait: Duration,
+    /// Times it was lost after its WELCOME since it last sent a right piece.
+    pub(super) fruitless: u32,
     /// Bytes a second, once known.
     pub(super) rate: Option<u64>,
     /// Bytes since the last tick.
@@ -84,6 +86,7 @@ impl Source {
             piece_at: Time::ZERO,
             retry_at: Time::ZERO,
             retry_wait: SOURCE_REDIAL_FIRST,
+            fruitless: 0,
             rate: None,
             window_bytes: 0,
             bytes: 0,
@@ -218,12 +221,18 @@ impl Source {
     /// It proved useful: the next loss is the first again.
     pub(super) fn forgive(&mut self) {
         self.retry_wait = SOURCE_REDIAL_FIRST;
+        self.fruitless = 0;
     }
 }
 
 impl Request {
     pub(super) fn is_outstanding(&self) -> bool {
         !self.cancelled && (self.md5.is_none() || self.received < self.length)
+    }
+
+    /// Whether all of its bytes are here and their digests are not.
+    pub(super) fn is_in_hand(&self) -> bool {
+        self.md5.is_some() && self.received >= self.length
     }
 
     /// Whether bytes of it lie ahead of what is asked later: a cancelled one ends if it was begun.

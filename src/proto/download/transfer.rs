@@ -9,7 +9,7 @@ use super::source::Source;
 use super::{Order, SourceIndex, give_up};
 use crate::config::{
     ANSWER_DEADLINE, LOGIN_DEADLINE, NO_SOURCE_MAX, PIECE_BYTES, PIECES_MAX, PROGRESS_INTERVAL, REQUERY_INTERVAL,
-    SOURCES_KNOWN_MAX, STALL_AFTER,
+    SOURCE_FRUITLESS_MAX, SOURCES_KNOWN_MAX, STALL_AFTER,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::desk::{Desk, Reason};
@@ -337,6 +337,8 @@ impl Transfer {
         let told = told.join("; ");
         if self.sources.iter().any(|source| source.lied) {
             self.fail(desk, Exit::Integrity, &format!("no source gives valid data: {told}"));
+        } else if self.sources.iter().any(|source| source.fruitless >= SOURCE_FRUITLESS_MAX) {
+            self.fail(desk, Exit::TimedOut, &format!("no source sends what it has: {told}"));
         } else {
             self.fail(desk, Exit::NotFound, &format!("no source is left that has it: {told}"));
         }

@@ -439,6 +439,21 @@ fn progress_comes_twice_a_second_and_once_at_the_end() {
 }
 
 #[test]
+fn a_piece_is_told_of_only_once_it_is_written() {
+    let pieces =
+        |world: &World| world.client_events().iter().filter(|e| matches!(e, ClientEvent::Piece { .. })).count();
+    let writes = |world: &World| world.disk.iter().filter(|work| matches!(work, DiskWork::WritePiece { .. })).count();
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Honest, FAST);
+    world.get().run_until(|world| writes(world) == 1);
+    assert_eq!(pieces(&world), 0);
+    world.run_until(|world| pieces(world) == 1);
+    world.full = true;
+    assert_eq!(world.outcome().exit, 9);
+    assert!(pieces(&world) < 3, "what the disk did not take was told of");
+}
+
+#[test]
 fn writes_that_lag_behind_stop_the_asking() {
     let mut world = World::new(1, 40 * MIB);
     world.source(Manner::Honest, FAST);
@@ -552,4 +567,13 @@ fn one_honest_source_is_enough_whatever_the_others_do() {
         lost += reports.iter().filter(|report| report.state == SourceState::Lost).count();
     }
     assert!(dropped > 20 && lost > 10, "{dropped} dropped, {lost} lost: nothing was exercised");
+}
+
+#[test]
+fn an_only_source_that_never_delivers_a_piece_is_dropped_in_the_end() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::StopsHalfway, SLOW);
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 4, "{outcome:?}");
+    assert_eq!(outcome.sources.unwrap()[0].state, SourceState::Dropped);
 }

@@ -96,6 +96,8 @@ pub(super) enum Manner {
     WrongManifest,
     /// Sends so many pieces and then nothing.
     StallsAfter(u32),
+    /// Sends half of a piece, and then nothing.
+    StopsHalfway,
     NotFound,
     /// Answers with another range.
     OtherRange,
@@ -672,12 +674,15 @@ impl World {
         let payload = PayloadId(self.next_payload);
         self.next_payload += 1;
         self.payloads.insert(payload, bytes);
-        for part in 1..8 {
+        let halfway = self.sources[index].1.manner == Manner::StopsHalfway;
+        for part in 1..if halfway { 5 } else { 8 } {
             let progress = Input::PayloadProgress { conn, req, received: length / 8 * part };
             self.later(time * part / 8, Happening::Input(progress));
         }
-        self.later(time, Happening::Input(Input::PayloadReceived { conn, req, payload, digests }));
-        self.later(time, Happening::Free(index, conn));
+        if !halfway {
+            self.later(time, Happening::Input(Input::PayloadReceived { conn, req, payload, digests }));
+            self.later(time, Happening::Free(index, conn));
+        }
     }
 
     // ---- the disk ------------------------------------------------------------------------------------------------
