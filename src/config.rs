@@ -98,6 +98,8 @@ pub const TTL_DEFAULT: u8 = 7;
 pub const TTL_MAX: u8 = 64;
 /// Time a query may take when nobody says otherwise (`--budget`).
 pub const QUERY_BUDGET: Duration = Duration::from_secs(2);
+/// How much earlier than its budget the origin ends a query, at most, so that the DONE is with the asker in time.
+pub const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 /// Longest budget a query may ask for.
 pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
 /// Hits kept per query at its origin, and per link and query elsewhere; more is a `cap` cut.

@@ -26,7 +26,7 @@ use super::link::{LinkId, Links};
 use super::search::{BadPattern, Scan};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Output};
-use crate::config::{HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
+use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
@@ -108,7 +108,8 @@ impl Flood {
         let Begin { conn, req, find, ttl, budget } = begin;
         let scan = Scan::new(cx.index, &find)?;
         let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
-        let deadline = cx.now + budget.min(QUERY_BUDGET_MAX);
+        let budget = budget.min(QUERY_BUDGET_MAX);
+        let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, find.limit);
         first.scan = Some(Box::new(scan));
         first.reached = 1;
