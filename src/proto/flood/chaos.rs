@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
 use crate::proto::{ConnId, Entropy, Input};
-use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, Packer};
+use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, Packer, TreeStep};
 use crate::wire::message::{Cancel, List, Ping, Query, Update};
-use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, Search, SharePath};
+use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, Search, SharePath, TreeName};
 
 const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
+
+const STEPS: [TreeStep; 7] =
+    [TreeStep::Grow, TreeStep::Wait, TreeStep::Mine, TreeStep::Other, TreeStep::Keep, TreeStep::Held, TreeStep::Void];
 
 /// How many seeds a test tries: its own number, or more if `SPRAT_CHAOS_SEEDS` says so.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
@@ -126,20 +129,27 @@ fn without_loss_everything_within_the_ttl_is_found() {
     assert!(extended > 50, "only {extended} extensions: the test proves little");
 }
 
+/// A tree that may be somebody's.
+fn tree_name(random: &mut Seed, boots: [u64; 2]) -> TreeName {
+    let root = NodeId([below(random, 4) as u8; 16]);
+    TreeName { root, boot: boots[below(random, 2) as usize], epoch: below(random, 4) }
+}
+
 /// A message between super peers with fields drawn from few values, so that they often fit one another.
 fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
     const EDGES: [u32; 6] = [0, 1, 2, 999, 1000, u32::MAX];
     let id = QueryId([below(random, 6) as u8; 16]);
-    let ttl = [0, 1, 2, 3, 63, 64, 65, 255][below(random, 8) as usize];
+    let ttl = [0, 1, 2, 3, 63, 64, 65, 128, 129, 131, 255][below(random, 11) as usize];
     let edge = |random: &mut Seed| EDGES[below(random, 6) as usize];
     let cut = Cut { ttl: edge(random), cap: edge(random), ..Cut::NONE };
-    match below(random, 9) {
+    match below(random, 11) {
         0 => LinkMessage::Hello(LinkHello {
             node: NodeId([below(random, 3) as u8; 16]),
             boot: boots[below(random, 2) as usize].wrapping_add(below(random, 2)),
             echo: boots[below(random, 2) as usize],
             t: random.next_u64(),
             et: (below(random, 2) == 0).then(|| random.next_u64()),
+            tree: (below(random, 2) == 0).then(|| tree_name(random, boots)),
         }),
         1..=3 => {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
@@ -147,6 +157,8 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             let have =
                 (below(random, 2) == 0).then(|| vec![(edge(random), edge(random)), (edge(random), edge(random))]);
             let budget = [0, 1, 50, 3000, u32::MAX][below(random, 5) as usize];
+            let tree = (below(random, 2) == 0).then(|| tree_name(random, boots));
+            let again = below(random, 4) == 0;
             LinkMessage::Query(LinkQuery {
                 id,
                 ttl,
@@ -155,8 +167,8 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
                 find,
                 have,
                 flood: false,
-                tree: None,
-                again: false,
+                tree,
+                again,
             })
         }
         4 | 5 => {
@@ -177,6 +189,10 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             })
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),
+        8 | 9 => {
+            let step = STEPS[below(random, 7) as usize];
+            LinkMessage::Tree(LinkTree { tree: tree_name(random, boots), step, n: edge(random) })
+        }
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),
     }
 }
