@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::proto::counters::Count;
 use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
 use crate::proto::{ConnId, Entropy, Input};
 use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, Packer, TreeStep};
@@ -66,7 +67,7 @@ fn faults(net: &mut Net, mut random: Seed) {
 
 #[test]
 fn complete_is_never_wrong_whatever_breaks() {
-    let mut complete = 0;
+    let (mut complete, mut rode, mut fell_back) = (0, 0, 0);
     for seed in seeds(400) {
         let mut random = Seed(seed);
         let nodes = 3 + below(&mut random, 6) as usize;
@@ -75,8 +76,11 @@ fn complete_is_never_wrong_whatever_breaks() {
         for node in 0..nodes {
             net.peer(node, &["a-1", "a-2"]);
         }
+        // A tree may stand when the faults begin, may grow under them, or there may be none yet.
+        net.run_for(Duration::from_millis([0, 600, 2000, 6000][below(&mut random, 4) as usize]));
         faults(&mut net, random.clone());
-        for _ in 0..3 {
+        for _ in 0..4 {
+            net.run_for(Duration::from_millis([0, 0, 700, 5000][below(&mut random, 4) as usize]));
             let conn = net.login(0);
             let ttl = below(&mut random, 12) as u8;
             let policy = POLICIES[below(&mut random, 4) as usize];
@@ -98,8 +102,22 @@ fn complete_is_never_wrong_whatever_breaks() {
             assert!(!done.complete || hits >= 2 * nodes, "seed {seed}: {hits} of {} hits: {done:?}", 2 * nodes);
             complete += usize::from(done.complete);
         }
+        rode += (0..nodes).map(|node| net.count(node, Count::QueriesRode)).sum::<u64>();
+        fell_back += (0..nodes).map(|node| net.count(node, Count::QueriesFellBack)).sum::<u64>();
+        // When all is quiet again, everybody finds everything, and over a tree again.
+        net.rule(|_, _, _| Fate::Arrive);
+        net.run_for(Duration::from_secs(45));
+        for policy in POLICIES {
+            net.forget_traffic();
+            let node = below(&mut random, nodes as u64) as usize;
+            let (hits, done) = net.ask_by(policy, node, Search { limit: Some(100), ..search("a*") }, 64);
+            assert!(done.complete && hits.len() == 2 * nodes, "seed {seed}: {policy:?}: {done:?}");
+            let queries = net.sent(|message| matches!(message, LinkMessage::Query(_)));
+            assert!(policy != Policy::Tree || queries == nodes - 1, "seed {seed}: {queries} for {nodes}");
+        }
     }
     assert!(complete > 200, "only {complete} queries were complete: the test proves little");
+    assert!(rode > 100 && fell_back > 10, "{rode} queries rode, {fell_back} fell back: the test proves little");
 }
 
 #[test]
@@ -124,7 +142,7 @@ fn without_loss_everything_within_the_ttl_is_found() {
         assert!(done.complete || done.cut.ttl > 0, "seed {seed}: {done:?}");
         // The end of every shortest way is reached with a hop to spare: whatever was cut on a longer one was made good.
         assert!(done.complete || far.iter().any(|far| *far >= usize::from(ttl)), "seed {seed}: {done:?}");
-        extended += (0..nodes).map(|node| net.count(node, crate::proto::counters::Count::FloodExtension)).sum::<u64>();
+        extended += (0..nodes).map(|node| net.count(node, Count::FloodExtension)).sum::<u64>();
     }
     assert!(extended > 50, "only {extended} extensions: the test proves little");
 }

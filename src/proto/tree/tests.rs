@@ -16,10 +16,10 @@ fn is_query(message: &LinkMessage) -> bool {
     matches!(message, LinkMessage::Query(_))
 }
 
-/// Connected at random, some degree each.
+/// A ring and chords at random, so that no single link holds it together.
 fn edges(n: usize, degree: usize, seed: u64) -> Vec<(usize, usize)> {
     let mut random = Seed(seed);
-    let mut edges: Vec<(usize, usize)> = (1..n).map(|b| ((random.next_u64() % b as u64) as usize, b)).collect();
+    let mut edges: Vec<(usize, usize)> = (1..n).map(|b| (b - 1, b)).chain([(0, n - 1)]).collect();
     while edges.len() < n * degree / 2 {
         let (a, b) = ((random.next_u64() % n as u64) as usize, (random.next_u64() % n as u64) as usize);
         let edge = (a.min(b), a.max(b));
