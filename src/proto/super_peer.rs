@@ -13,7 +13,9 @@ use super::link::{LinkId, LinkNews, Links};
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Input, Output, Role};
-use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX};
+use crate::config::{
+    PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX,
+};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, Info, Query};
@@ -39,6 +41,8 @@ pub struct SuperPeerConfig {
     pub budget: Duration,
     /// How often a session is to say something.
     pub ping: Duration,
+    /// Hits kept per query at its origin, and per link and query elsewhere: [`QUERY_HITS_MAX`] but in the laboratory.
+    pub hits_max: usize,
     /// Program and version, for people.
     pub agent: String,
 }
@@ -54,6 +58,7 @@ impl SuperPeerConfig {
             ttl: TTL_DEFAULT,
             budget: QUERY_BUDGET,
             ping: PING_INTERVAL,
+            hits_max: QUERY_HITS_MAX,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -112,6 +117,7 @@ macro_rules! flood_cx {
     ($self:ident, $now:expr) => {
         &mut flood::Cx {
             now: $now,
+            hits_max: $self.config.hits_max,
             index: &$self.index,
             links: &$self.links,
             timers: &mut $self.timers,
