@@ -91,13 +91,18 @@ impl Disk {
     /// Does what is asked; what there is to answer, in order.
     pub(super) fn work(&mut self, work: DiskWork, contents: &mut Contents) -> Vec<DiskDone> {
         match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length } => {
+            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
                 let result = self.prepare(conn, req, (root, offset, length), contents);
+                let result = result.map(|md5| (!bare).then_some(md5));
                 vec![DiskDone::ChunkReady { conn, req, result }]
             }
             DiskWork::ReadManifest { conn, req, root, first } => {
                 let result = self.manifest(root, first, contents);
                 vec![DiskDone::ManifestReady { conn, req, first, result }]
+            }
+            DiskWork::DropChunk { conn, req } => {
+                self.prepared.remove(&(conn, req));
+                Vec::new()
             }
             DiskWork::ForgetConn { conn } => {
                 self.prepared.retain(|(other, _), _| *other != conn);
