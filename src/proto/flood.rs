@@ -43,6 +43,8 @@ pub(super) struct WaveKey(u32);
 /// What the flood borrows from the super peer for one call.
 pub(super) struct Cx<'a> {
     pub(super) now: Time,
+    /// Hits kept per query at its origin, and per link and query elsewhere.
+    pub(super) hits_max: usize,
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
     pub(super) tree: &'a Tree,
@@ -52,6 +54,11 @@ pub(super) struct Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// Most hits that whoever asks with this limit gets.
+    fn cap(&self, limit: Option<u32>) -> usize {
+        limit.map_or(self.hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(self.hits_max))
+    }
+
     fn send(&mut self, link: LinkId, message: LinkMessage) {
         self.links.send(link, message, self.out, self.counters);
     }
@@ -109,7 +116,7 @@ impl Flood {
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
         let Begin { conn, req, find, ttl, budget, policy } = begin;
-        let scan = Scan::new(cx.index, &find)?;
+        let scan = Scan::within(cx.index, &find, cx.hits_max)?;
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let ttl = ttl.min(TTL_MAX);
@@ -122,7 +129,7 @@ impl Flood {
         };
         let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
         let parent = Parent::Session(Box::new(origin));
-        let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), find.limit);
+        let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cx.cap(find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.tree = tree;
@@ -179,7 +186,7 @@ impl Flood {
             cx.counters.add(Count::FloodShed);
             return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
         }
-        let scan = match Scan::new(cx.index, &query.find) {
+        let scan = match Scan::within(cx.index, &query.find, cx.hits_max) {
             Ok(scan) => scan,
             Err(_) => {
                 cx.counters.add(Count::FloodBadPattern);
@@ -188,7 +195,7 @@ impl Flood {
         };
         cx.counters.add(Count::FloodSearched);
         let parent = Parent::Link(link);
-        let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, query.find.limit);
+        let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, cx.cap(query.find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         (first.tree, first.again) = (query.tree, query.again);

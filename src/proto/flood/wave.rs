@@ -118,7 +118,7 @@ impl Wave {
         cx.counters.add(Count::FloodExtension);
         self.ttl_best = Some(query.ttl.min(TTL_MAX));
         let parent = Parent::Link(link);
-        let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, self.find.limit);
+        let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, cx.cap(self.find.limit));
         instance.phase = Phase::Waiting;
         instance.again = query.again;
         self.keep_until = self.keep_until.max(kept_until(&instance, cx.links));
@@ -378,7 +378,7 @@ impl Wave {
         match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
             None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
             Some(query) => {
-                instance.asks.push(Ask::new(cx.now, link, rto));
+                instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
                 cx.send(link, LinkMessage::Query(query));
             }
         }
