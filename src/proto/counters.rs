@@ -135,6 +135,18 @@ counts! {
     LinksUp => "links_came_up",
     /// Links that went down.
     LinksDown => "links_went_down",
+    /// Links that were not asked because the neighbour's digest says that it has nothing.
+    FloodPruned => "flood_pruned",
+    /// DIGESTs that came in.
+    LinkDigest => "link_digest_in",
+    /// DIGESTEDs that came in.
+    LinkDigested => "link_digested_in",
+    /// DIGESTs that went out, repetitions included.
+    DigestSteps => "digest_steps_out",
+    /// Times that neighbours were told not to believe our digest because a file came.
+    DigestMarks => "digest_marks",
+    /// ACKs that had to wait for neighbours.
+    AcksHeld => "acks_held",
     /// HELLOs that bear our own name.
     LinkSelf => "links_to_self",
 }

@@ -21,6 +21,7 @@ use self::instance::{Instance, Origin, Parent};
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
+use super::digest::Digests;
 use super::index::Index;
 use super::link::{LinkId, Links};
 use super::search::{BadPattern, Scan};
@@ -44,6 +45,7 @@ pub(super) struct Cx<'a> {
     pub(super) now: Time,
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
+    pub(super) digests: &'a Digests,
     pub(super) timers: &'a mut Timers<Reason>,
     pub(super) counters: &'a mut Counters,
     pub(super) out: &'a mut VecDeque<Output>,
@@ -382,7 +384,7 @@ impl WaveKey {
 
 /// The DONE of a query that is not searched here.
 fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
-    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false })
+    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false })
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ impl Load {
             | LinkMessage::Pending(_)
             | LinkMessage::Query(_)
             | LinkMessage::Cancel(_)
+            | LinkMessage::Digest(_)
+            | LinkMessage::Digested(_)
             | LinkMessage::Unknown(_) => {}
         }
     }

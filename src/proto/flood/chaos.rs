@@ -132,6 +132,8 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             echo: boots[below(random, 2) as usize],
             t: random.next_u64(),
             et: (below(random, 2) == 0).then(|| random.next_u64()),
+            dg: (below(random, 2) == 0).then(|| below(random, 40) as u8),
+            de: (below(random, 2) == 0).then(|| below(random, 3)),
         }),
         1..=3 => {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
@@ -147,7 +149,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
         }
         6 => {
             let dup = below(random, 4) == 0;
-            LinkMessage::Done(LinkDone { id, ttl, hits: edge(random), reached: edge(random), cut, dup, more: false })
+            LinkMessage::Done(LinkDone { id, ttl, hits: edge(random), reached: edge(random), pruned: edge(random), cut, dup, more: false })
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),

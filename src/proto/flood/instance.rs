@@ -68,6 +68,8 @@ pub(super) struct Instance {
     pub(super) capped: bool,
     pub(super) asks: Vec<Ask>,
     pub(super) reached: u32,
+    /// Links that were not asked because of a neighbour's digest.
+    pub(super) pruned: u32,
     pub(super) cut: Cut,
     /// Whether some copy that was passed on met a duplicate.
     pub(super) more: bool,
@@ -91,6 +93,7 @@ impl Instance {
             capped: false,
             asks: Vec::new(),
             reached: 0,
+            pruned: 0,
             cut: Cut::NONE,
             more: false,
         }
@@ -184,8 +187,8 @@ impl Instance {
             self.flush(id, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
-        let done =
-            LinkDone { id, ttl: self.ttl, hits, reached: self.reached, cut: self.cut, dup: false, more: self.more };
+        let Instance { ttl, reached, pruned, cut, more, .. } = *self;
+        let done = LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more };
         self.end_with(done, cx);
     }
 
@@ -199,8 +202,8 @@ impl Instance {
                 let complete = done.cut.is_none();
                 cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
                 let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
-                let told =
-                    Done { req: origin.req, hits: done.hits, reached: done.reached, complete, cut: done.cut, ms };
+                let LinkDone { hits, reached, pruned, cut, .. } = done;
+                let told = Done { req: origin.req, hits, reached, pruned, complete, cut, ms };
                 cx.out.push_back(Output::Send { conn: origin.conn, message: Message::Done(told) });
             }
         }
@@ -209,7 +212,7 @@ impl Instance {
     /// Keeps nothing of the answer: who asks for it again learns that it is not whole.
     pub(super) fn drop_answer(&mut self, id: QueryId) {
         let cut = Cut { loss: 1, ..Cut::NONE };
-        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, cut, dup: false, more: false };
+        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false };
         self.scan = None;
         self.hits = Vec::new();
         self.sent = 0;

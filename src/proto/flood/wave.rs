@@ -11,6 +11,7 @@ use super::instance::{Instance, Parent, Phase};
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
+use crate::proto::digest::Probe;
 use crate::proto::link::{LinkId, Links};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
@@ -39,6 +40,8 @@ enum Reach {
 pub(super) struct Wave {
     pub(super) id: QueryId,
     pub(super) find: Search,
+    /// What a digest must hold for a hit; made when it is first asked for.
+    probe: Option<Probe>,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
@@ -73,6 +76,7 @@ impl Wave {
         Wave {
             id,
             find,
+            probe: None,
             queued: false,
             held: 0,
             listed: false,
@@ -320,6 +324,17 @@ impl Wave {
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
             return;
         }
+        let last = !self.flood && ttl_onward(instance.ttl) == 0;
+        if let Some(beyond) = last.then(|| pruned(&self.find, &mut self.probe, link, cx)).flatten() {
+            cx.counters.add(Count::FloodPruned);
+            instance.pruned = instance.pruned.saturating_add(1);
+            if beyond > 0 {
+                // It would have said so: what lies behind it is out of reach for want of a hop.
+                instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
+                self.reach[usize::from(link.0)] = Reach::Cut;
+            }
+            return;
+        }
         let rto = cx.links.repeat_after(link);
         match query_onward(self.id, &self.find, instance, rto, None, cx.now) {
             None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
@@ -413,6 +428,7 @@ impl Wave {
         if let Some(done) = ask.done {
             instance.cut.add(done.cut);
             instance.reached = instance.reached.saturating_add(done.reached);
+            instance.pruned = instance.pruned.saturating_add(done.pruned);
             let more = done.more || done.dup;
             instance.more |= more;
             if done.cut.ttl > 0 || more {
@@ -432,6 +448,12 @@ impl Wave {
     }
 }
 
+/// How many links a neighbour has beside this one, if it need not be asked on the last hop: it would search its own index
+/// alone, and that surely has nothing that fits.
+fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, cx: &Cx<'_>) -> Option<u16> {
+    cx.digests.surely_not(cx.now, link, probe.get_or_insert_with(|| Probe::new(find)))
+}
+
 /// How long the parent of an instance may ask for it again.
 fn kept_until(instance: &Instance, links: &Links) -> Time {
     let rto = instance.parent_link().map_or(Duration::ZERO, |link| links.repeat_after(link));
@@ -440,7 +462,7 @@ fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false }
+    LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false }
 }
 
 /// The ttl that the next hop is told.
