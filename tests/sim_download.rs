@@ -15,7 +15,15 @@ const MIB: usize = 1 << 20;
 
 fn get(what: &str, out: Option<&str>) -> Command {
     let out = out.map(PathBuf::from);
-    Command::Get(Get { what: what.into(), from: None, out, verify: Verify::Both, ttl: None, budget: None })
+    Command::Get(Get {
+        what: what.into(),
+        from: None,
+        out,
+        verify: Verify::Both,
+        ttl: None,
+        budget: None,
+        policy: None,
+    })
 }
 
 struct Scene {

@@ -31,7 +31,7 @@ use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VIS
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
-use crate::wire::{Cut, LinkMessage, QueryId, Search};
+use crate::wire::{Cut, LinkMessage, Policy, QueryId, Search};
 
 /// Scans that one turn goes on with; the rest waits for the next.
 const SCANS_PER_TURN: usize = 16;
@@ -64,6 +64,7 @@ pub(super) struct Begin {
     pub(super) find: Search,
     pub(super) ttl: u8,
     pub(super) budget: Duration,
+    pub(super) policy: Policy,
 }
 
 /// All queries that run here.
@@ -107,7 +108,7 @@ impl Flood {
         entropy: &mut dyn Entropy,
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
-        let Begin { conn, req, find, ttl, budget } = begin;
+        let Begin { conn, req, find, ttl, budget, policy } = begin;
         let scan = Scan::new(cx.index, &find)?;
         let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
         let budget = budget.min(QUERY_BUDGET_MAX);
@@ -123,7 +124,7 @@ impl Flood {
             let links = u32::try_from(cx.links.ids().count()).unwrap_or(u32::MAX);
             first.cut.add(Cut { shed: links, ..Cut::NONE });
         }
-        let mut wave = Wave::new(id, find, first, cx.links);
+        let mut wave = Wave::new(id, find, policy == Policy::Flood, first, cx.links);
         if !alone && !shed && !wave.instances[0].is_full() && !wave.instances[0].capped {
             wave.forward(cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
@@ -178,7 +179,7 @@ impl Flood {
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.search(cx);
-        let mut wave = Wave::new(id, query.find, first, cx.links);
+        let mut wave = Wave::new(id, query.find, query.flood, first, cx.links);
         // Those that could not be passed on any more are not asked for.
         if !wave.instances[0].is_full() {
             wave.forward(cx);

@@ -18,7 +18,7 @@ use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, SCAN_ENTRIES_
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, Info, Query};
-use crate::wire::{LinkMessage, Message, NodeId, link};
+use crate::wire::{LinkMessage, Message, NodeId, Policy, link};
 
 /// With at most this many sessions, queries and records the whole state is checked after every input of a debug build;
 /// above, every [`CHECK_EVERY`]th time, so that large tests stay fast.
@@ -89,7 +89,7 @@ pub struct SuperPeer {
     index: Index,
     pub(super) links: Links,
     flood: Flood,
-    digests: Digests,
+    pub(super) digests: Digests,
     timers: Timers<Reason>,
     counters: Counters,
     out: VecDeque<Output>,
@@ -251,14 +251,21 @@ impl SuperPeer {
     }
 
     fn on_query(&mut self, now: Time, conn: ConnId, query: Query) {
-        let Query { req, find, ttl, budget } = query;
+        let Query { req, find, ttl, budget, policy } = query;
         let begin = Begin {
             conn,
             req,
             find,
             ttl: ttl.unwrap_or(self.config.ttl).min(TTL_MAX),
+            policy: policy.unwrap_or(Policy::Digest),
             budget: budget.map_or(self.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX),
         };
+        if policy == Some(Policy::Unknown) {
+            self.counters.add(Count::QueriesRefused);
+            let message = "this policy is not known here; flood, digest, ring and tree are".to_owned();
+            let error = Error { code: ErrorCode::BAD_REQUEST, message, req: Some(req) };
+            return self.out.push_back(Output::Send { conn, message: Message::Error(error) });
+        }
         match self.flood.begin(begin, self.entropy.as_mut(), flood_cx!(self, now)) {
             Ok(key) => {
                 self.counters.add(Count::Queries);

@@ -10,7 +10,7 @@ use super::{CloseReason, ConnId, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
 use crate::wire::link::{self, Packer};
 use crate::wire::message::{Done, Hello, Hit, Login, Query, Register, SourceRecord};
-use crate::wire::{FileRecord, LinkMessage, Message, NodeId, QueryKind, Root, Search, SharePath};
+use crate::wire::{FileRecord, LinkMessage, Message, NodeId, Policy, QueryKind, Root, Search, SharePath};
 
 /// What happens to one message between two super peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub(super) struct Net {
     /// How often a machine was woken by its timer rather than by a message.
     pub(super) wakeups: usize,
     next_req: u32,
+    /// How the queries of [`Net::query`] spread: plain floods, unless a test says otherwise.
+    pub(super) policy: Option<Policy>,
 }
 
 pub(super) fn addr_of(node: usize) -> SocketAddr {
@@ -111,6 +113,7 @@ impl Net {
             sent: Vec::new(),
             wakeups: 0,
             next_req: 0,
+            policy: Some(Policy::Flood),
         };
         for node in 0..n {
             let machine = net.machine(node, 0);
@@ -222,7 +225,11 @@ impl Net {
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
         self.next_req += 1;
         let req = self.next_req;
-        self.say(node, conn, Message::Query(Query { req, find, ttl: Some(ttl), budget: Some(budget_ms) }));
+        self.say(
+            node,
+            conn,
+            Message::Query(Query { req, find, ttl: Some(ttl), budget: Some(budget_ms), policy: self.policy }),
+        );
         req
     }
 

@@ -10,8 +10,9 @@ use super::world::World;
 use crate::config::TTL_DEFAULT;
 use crate::error::Exit;
 use crate::proto::search::{Scan, Step};
+use crate::proto::super_peer::SuperPeer;
 use crate::proto::{ClientEvent, ClientId, Command};
-use crate::wire::{Cut, HostPort, Root, Search};
+use crate::wire::{Cut, HostPort, Policy, Root, Search};
 
 /// One registered file of one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,12 +61,30 @@ impl Watch {
     /// # Panics
     /// If the peer has no session.
     pub fn ask(world: &mut World, weak: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Watch {
+        Watch::ask_by(world, weak, search, ttl, budget, None)
+    }
+
+    /// The same, for a query that spreads in this way.
+    ///
+    /// # Panics
+    /// If the peer has no session.
+    pub fn ask_by(
+        world: &mut World,
+        weak: usize,
+        search: &Search,
+        ttl: Option<u8>,
+        budget: Option<u32>,
+        policy: Option<Policy>,
+    ) -> Watch {
         let home = *world.homes(weak).first().expect("the asker has a session");
         let supers = world.within(home, usize::MAX);
         let horizon = world.within(home, usize::from(ttl.unwrap_or(TTL_DEFAULT))).len();
-        let look = |node: usize| (node, (world.churn(node), registered(world, node, search)));
+        // What is not acknowledged yet counts as not registered yet: a super peer that is about to say so is as one that changes.
+        let settled = |node: usize| !world.super_peer(node).is_some_and(SuperPeer::is_acknowledging);
+        let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };
+        let look = |node: usize| (node, (churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
-        let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget });
+        let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget, policy });
         Watch { client, search: search.clone(), supers, horizon, before }
     }
 
@@ -109,7 +128,8 @@ impl Watch {
             let strange: Vec<&Match> = hits.difference(&ever).collect();
             assert!(strange.is_empty(), "{strange:?} are registered nowhere");
             let all = u32::try_from(self.supers.len()).unwrap_or(u32::MAX);
-            assert!(!complete || reached == all, "complete, and reached {reached} of {all}");
+            let pruned = outcome.pruned.unwrap_or(0);
+            assert!(!complete || reached + pruned >= all, "complete, and reached {reached} of {all}, pruned {pruned}");
             let horizon = u32::try_from(self.horizon).unwrap_or(u32::MAX);
             assert!(
                 reached <= horizon,

@@ -100,7 +100,7 @@ mod tests {
             large.add(key(n));
             small.add(key(n));
         }
-        large.fold(20);
+        large.fold(25);
         assert_eq!((large.log2(), large.ones), (small.log2(), small.ones));
         assert_eq!(large.bytes(), small.bytes());
     }

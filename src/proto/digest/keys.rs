@@ -104,10 +104,3 @@ impl Probe {
 fn low(hash: u64) -> u32 {
     hash as u32
 }
-
-/// The keys of a file as PROTOCOL.md's example shows them: what is hashed in hex, its hash, its bits. For the test of that text.
-#[cfg(test)]
-pub(super) fn hash_of(class: u8, bytes: &[u8]) -> u64 {
-    let class = [Class::Name, Class::Word, Class::Gram, Class::Root][usize::from(class) - 1];
-    hash(class, bytes)
-}

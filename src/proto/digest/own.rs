@@ -144,7 +144,9 @@ impl Own {
             let Some(id) = index.next(None, making.cursor) else { return self.end_making(now, index) };
             making.cursor = id + 1;
             if let Some(seen) = index.seen(id) {
-                keys::of_file(name_of(seen.path), &seen.root, &mut self.scratch, |key| drop(making.filter.add(key)));
+                keys::of_file(name_of(seen.path), &seen.root, &mut self.scratch, |key| {
+                    making.filter.add(key);
+                });
             }
         }
     }

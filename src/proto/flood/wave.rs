@@ -42,6 +42,8 @@ pub(super) struct Wave {
     pub(super) find: Search,
     /// What a digest must hold for a hit; made when it is first asked for.
     probe: Option<Probe>,
+    /// A plain flood: no digest is looked at.
+    pub(super) flood: bool,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
@@ -67,7 +69,7 @@ pub(super) enum CopyIs {
 
 impl Wave {
     /// A wave with its first instance.
-    pub(super) fn new(id: QueryId, find: Search, first: Instance, links: &Links) -> Wave {
+    pub(super) fn new(id: QueryId, find: Search, flood: bool, first: Instance, links: &Links) -> Wave {
         let ttl_best = match first.parent {
             Parent::Session(_) => u8::MAX,
             Parent::Link(_) => first.ttl.min(TTL_MAX),
@@ -77,6 +79,7 @@ impl Wave {
             id,
             find,
             probe: None,
+            flood,
             queued: false,
             held: 0,
             listed: false,
@@ -336,7 +339,7 @@ impl Wave {
             return;
         }
         let rto = cx.links.repeat_after(link);
-        match query_onward(self.id, &self.find, instance, rto, None, cx.now) {
+        match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
             None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
             Some(query) => {
                 instance.asks.push(Ask::new(cx.now, link, rto));
@@ -351,7 +354,7 @@ impl Wave {
         let rto = cx.links.repeat_after(link);
         let have = Some(instance.asks[a].have());
         instance.asks[a].on_repeated(cx.now, rto, instance.deadline);
-        let query = query_onward(self.id, &self.find, &self.instances[i], rto, have, cx.now);
+        let query = query_onward(self.id, &self.find, self.flood, &self.instances[i], rto, have, cx.now);
         if let Some(query) = query {
             cx.counters.add(Count::FloodRepeats);
             cx.send(link, LinkMessage::Query(query));
@@ -474,6 +477,7 @@ fn ttl_onward(ttl: u8) -> u8 {
 fn query_onward(
     id: QueryId,
     find: &Search,
+    flood: bool,
     instance: &Instance,
     rto: Duration,
     have: Option<Vec<(u32, u32)>>,
@@ -486,5 +490,15 @@ fn query_onward(
         return None;
     }
     let hops = instance.hops.saturating_add(1);
-    Some(LinkQuery { id, ttl: ttl_onward(instance.ttl), hops, budget, find: find.clone(), have })
+    Some(LinkQuery {
+        id,
+        ttl: ttl_onward(instance.ttl),
+        hops,
+        budget,
+        find: find.clone(),
+        have,
+        flood,
+        tree: None,
+        again: false,
+    })
 }
