@@ -23,6 +23,7 @@ mod telling;
 use std::collections::VecDeque;
 
 use self::copy::Known;
+use self::filter::Filter;
 pub(super) use self::keys::Probe;
 use self::own::Own;
 use self::telling::Telling;
@@ -39,7 +40,7 @@ use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDigest, LinkDigested};
 use crate::wire::message::Ack;
-use crate::wire::{LinkMessage, Message};
+use crate::wire::{LinkMessage, Message, Root};
 
 /// What digests borrow from the super peer for one call.
 pub(super) struct Cx<'a> {
@@ -342,6 +343,19 @@ impl Digests {
             None => cx.timers.stop(Reason::Digest),
         }
     }
+}
+
+/// The digest of 2^`log2` bits of one file, as PROTOCOL.md shows it.
+///
+/// # Panics
+/// If `log2` is below 3 or above [`DIGEST_LOG2_MAX`].
+#[must_use]
+pub fn bits_of_file(name: &str, root: &Root, log2: u8) -> Vec<u8> {
+    let mut filter = Filter::new(log2);
+    keys::of_file(name, root, &mut String::new(), |key| {
+        filter.add(key);
+    });
+    filter.bytes().to_vec()
 }
 
 /// The deadline, or the next moment: what fires is set again only for later.

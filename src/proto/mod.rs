@@ -8,7 +8,7 @@ mod clients;
 pub mod command;
 pub mod counters;
 mod desk;
-mod digest;
+pub mod digest;
 pub mod disk;
 mod download;
 pub mod event;

