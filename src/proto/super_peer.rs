@@ -14,7 +14,9 @@ use super::link::{LinkId, LinkNews, Links};
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Input, Output, Role};
-use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX};
+use crate::config::{
+    PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX,
+};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, Info, Query};
@@ -42,6 +44,8 @@ pub struct SuperPeerConfig {
     pub ping: Duration,
     /// Whether digests of our index are told to neighbours, and theirs are taken.
     pub digests: bool,
+    /// Hits kept per query at its origin, and per link and query elsewhere: [`QUERY_HITS_MAX`] but in the laboratory.
+    pub hits_max: usize,
     /// Program and version, for people.
     pub agent: String,
 }
@@ -58,6 +62,7 @@ impl SuperPeerConfig {
             budget: QUERY_BUDGET,
             ping: PING_INTERVAL,
             digests: true,
+            hits_max: QUERY_HITS_MAX,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -119,6 +124,7 @@ macro_rules! flood_cx {
     ($self:ident, $now:expr) => {
         &mut flood::Cx {
             now: $now,
+            hits_max: $self.config.hits_max,
             index: &$self.index,
             links: &$self.links,
             digests: &$self.digests,
@@ -422,8 +428,9 @@ impl SuperPeer {
         self.out.push_back(Output::Event(Event::Client { client, event: ClientEvent::Done(outcome) }));
     }
 
-    /// What one part leaves for another, and the checks.
-    fn finish_turn(&mut self, now: Time) {
+    /// What one part leaves for another. After each thing that happened, not after all: a query that has ended and one whose
+    /// session has gone are told apart by that order.
+    fn hand_over(&mut self, now: Time) {
         self.digests.note_changes(digest_cx!(self, now));
         while let Some((conn, ack)) = self.digests.take_released(now) {
             if self.sessions.is_open(conn) {
@@ -437,6 +444,11 @@ impl SuperPeer {
         for (conn, req) in self.flood.take_finished() {
             self.sessions.query_ended(conn, req);
         }
+    }
+
+    /// What is left over, and the checks.
+    fn finish_turn(&mut self, now: Time) {
+        self.hand_over(now);
         if cfg!(debug_assertions) {
             self.checks += 1;
             let size = self.sessions.len() + self.index.records() + self.flood.running();
@@ -474,6 +486,7 @@ impl Role for SuperPeer {
 
     fn handle_timeout(&mut self, now: Time) {
         self.flood.run(flood_cx!(self, now));
+        self.hand_over(now);
         self.digests.run(digest_cx!(self, now));
         if self.untidy {
             self.untidy = self.index.tidy(SCAN_ENTRIES_PER_TURN);
@@ -482,6 +495,7 @@ impl Role for SuperPeer {
         for _ in 0..self.timers.len() {
             let Some(reason) = self.timers.expire(now) else { break };
             self.on_reason(now, reason);
+            self.hand_over(now);
         }
         debug_assert!(self.timers.next().is_none_or(|next| next > now), "the next deadline lies ahead");
         self.finish_turn(now);
@@ -492,6 +506,10 @@ impl Role for SuperPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        if self.untidy || self.flood.has_work() || self.digests.has_work() { Some(Time::ZERO) } else { self.timers.next() }
+        if self.untidy || self.flood.has_work() || self.digests.has_work() {
+            Some(Time::ZERO)
+        } else {
+            self.timers.next()
+        }
     }
 }

@@ -71,7 +71,7 @@ pub(super) struct Net {
     pub(super) wakeups: usize,
     next_req: u32,
     /// How the queries of [`Net::query`] spread: plain floods, unless a test says otherwise.
-    pub(super) policy: Option<Policy>,
+    pub(super) policy: Policy,
 }
 
 pub(super) fn addr_of(node: usize) -> SocketAddr {
@@ -113,7 +113,7 @@ impl Net {
             sent: Vec::new(),
             wakeups: 0,
             next_req: 0,
-            policy: Some(Policy::Flood),
+            policy: Policy::Flood,
         };
         for node in 0..n {
             let machine = net.machine(node, 0);
@@ -223,13 +223,22 @@ impl Net {
     }
 
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
+        self.query_by(self.policy, node, conn, find, ttl, budget_ms)
+    }
+
+    pub(super) fn query_by(
+        &mut self,
+        policy: Policy,
+        node: usize,
+        conn: ConnId,
+        find: Search,
+        ttl: u8,
+        budget_ms: u32,
+    ) -> u32 {
         self.next_req += 1;
         let req = self.next_req;
-        self.say(
-            node,
-            conn,
-            Message::Query(Query { req, find, ttl: Some(ttl), budget: Some(budget_ms), policy: self.policy }),
-        );
+        let (ttl, budget, policy) = (Some(ttl), Some(budget_ms), Some(policy));
+        self.say(node, conn, Message::Query(Query { req, find, ttl, budget, policy }));
         req
     }
 
@@ -263,6 +272,14 @@ impl Net {
     pub(super) fn ask(&mut self, node: usize, pattern: &str, ttl: u8) -> (Vec<SourceRecord>, Done) {
         let conn = self.login(node);
         let req = self.query(node, conn, search(pattern), ttl, 2000);
+        let done = self.finish(node, req);
+        (self.hits(node, req), done)
+    }
+
+    /// The same by another policy, and with a limit.
+    pub(super) fn ask_by(&mut self, policy: Policy, node: usize, find: Search, ttl: u8) -> (Vec<SourceRecord>, Done) {
+        let conn = self.login(node);
+        let req = self.query_by(policy, node, conn, find, ttl, 2000);
         let done = self.finish(node, req);
         (self.hits(node, req), done)
     }

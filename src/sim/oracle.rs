@@ -33,9 +33,10 @@ pub struct Watch {
     /// The command's client.
     pub client: ClientId,
     search: Search,
-    /// All super peers to which there is a way, and those of them that are within the ttl.
+    /// All super peers to which there is a way, those that are within the ttl of whatever home, and the most that are of one.
     supers: BTreeSet<usize>,
     near: BTreeSet<usize>,
+    horizon: usize,
     /// What fitted at the beginning, and the churn of its super peer then.
     before: BTreeMap<usize, (u64, BTreeSet<Match>)>,
 }
@@ -78,14 +79,18 @@ impl Watch {
     ) -> Watch {
         let home = *world.homes(weak).first().expect("the asker has a session");
         let supers = world.within(home, usize::MAX);
-        let near = world.within(home, usize::from(ttl.unwrap_or(TTL_DEFAULT)));
+        // A lost session may be followed by one to another super peer, with another horizon.
+        let hops = usize::from(ttl.unwrap_or(TTL_DEFAULT));
+        let horizons = || world.neighbors(weak).iter().map(|home| world.within(*home, hops));
+        let horizon = horizons().map(|near| near.len()).max().unwrap_or(0);
+        let near = horizons().reduce(|near, other| &near & &other).unwrap_or_default();
         // What is not acknowledged yet counts as not registered yet: a super peer that is about to say so is as one that changes.
         let settled = |node: usize| !world.super_peer(node).is_some_and(SuperPeer::is_acknowledging);
         let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };
         let look = |node: usize| (node, (churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
         let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget, policy });
-        Watch { client, search: search.clone(), supers, near, before }
+        Watch { client, search: search.clone(), supers, near, horizon, before }
     }
 
     /// Judges the answer at the moment at which it is over. Nothing if the session was lost over it.
@@ -139,7 +144,7 @@ impl Watch {
             let all = u32::try_from(self.supers.len()).unwrap_or(u32::MAX);
             let pruned = outcome.pruned.unwrap_or(0);
             assert!(!complete || reached + pruned >= all, "complete, and reached {reached} of {all}, pruned {pruned}");
-            let horizon = u32::try_from(self.near.len()).unwrap_or(u32::MAX);
+            let horizon = u32::try_from(self.horizon).unwrap_or(u32::MAX);
             assert!(
                 reached <= horizon,
                 "reached {reached}, {horizon} are within the ttl: nobody searches twice, or beyond"
@@ -150,7 +155,7 @@ impl Watch {
 }
 
 /// What is registered at a super peer and fits.
-fn registered(world: &World, node: usize, search: &Search) -> BTreeSet<Match> {
+pub(super) fn registered(world: &World, node: usize, search: &Search) -> BTreeSet<Match> {
     let Some(machine) = world.super_peer(node) else { return BTreeSet::new() };
     let unlimited = Search { limit: None, ..search.clone() };
     let mut scan = Scan::new(machine.index(), &unlimited).expect("a good pattern");

@@ -180,6 +180,7 @@ fn log2_for(files: usize) -> u8 {
     const BITS_PER_KEY: usize = 10;
     const SHARED_KEYS: usize = 100_000;
     let keys = files.saturating_mul(3) + files.saturating_mul(20).min(SHARED_KEYS);
-    let log2 = keys.saturating_mul(BITS_PER_KEY).checked_next_power_of_two().map_or(u32::from(DIGEST_LOG2_MAX), usize::ilog2);
+    let log2 =
+        keys.saturating_mul(BITS_PER_KEY).checked_next_power_of_two().map_or(u32::from(DIGEST_LOG2_MAX), usize::ilog2);
     u8::try_from(log2).unwrap_or(DIGEST_LOG2_MAX).clamp(DIGEST_LOG2_MIN, DIGEST_LOG2_MAX)
 }

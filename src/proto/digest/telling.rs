@@ -7,9 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::own::Own;
-use crate::config::{
-    DIGEST_BYTES_PER_SECOND, DIGEST_LEASE_WAIT, DIGEST_REPEAT_MAX, DIGEST_STEP_BYTES, DIGEST_WINDOW,
-};
+use crate::config::{DIGEST_BYTES_PER_SECOND, DIGEST_LEASE_WAIT, DIGEST_REPEAT_MAX, DIGEST_STEP_BYTES, DIGEST_WINDOW};
 use crate::time::Time;
 use crate::wire::link::LinkDigest;
 
