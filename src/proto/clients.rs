@@ -542,6 +542,7 @@ fn query_outcome(search: &Search, hits: usize, done: &message::Done, elapsed: Du
     Outcome {
         hits: Some(u32::try_from(hits).unwrap_or(u32::MAX)),
         reached: Some(done.reached),
+        pruned: (done.pruned > 0).then_some(done.pruned),
         complete: Some(done.complete),
         cut: Some(done.cut),
         elapsed_ms: Some(ms(elapsed)),

@@ -133,6 +133,10 @@ counts! {
     LinkCancelOut => "link_cancel_out",
     /// TREEs that went out.
     LinkTreeOut => "link_tree_out",
+    /// DIGEST messages sent.
+    LinkDigestOut => "link_digest_out",
+    /// DIGESTED messages sent.
+    LinkDigestedOut => "link_digested_out",
     /// Spanning trees that began to grow here, as the root.
     TreesGrown => "trees_grown",
     /// Spanning trees that came to be held here.
@@ -165,6 +169,18 @@ counts! {
     LinksUp => "links_came_up",
     /// Links that went down.
     LinksDown => "links_went_down",
+    /// Links that were not asked because the neighbour's digest says that it has nothing.
+    FloodPruned => "flood_pruned",
+    /// DIGESTs that came in.
+    LinkDigest => "link_digest_in",
+    /// DIGESTEDs that came in.
+    LinkDigested => "link_digested_in",
+    /// DIGESTs that went out, repetitions included.
+    DigestSteps => "digest_steps_out",
+    /// Times that neighbours were told not to believe our digest because a file came.
+    DigestMarks => "digest_marks",
+    /// ACKs that had to wait for neighbours.
+    AcksHeld => "acks_held",
     /// HELLOs that bear our own name.
     LinkSelf => "links_to_self",
 }

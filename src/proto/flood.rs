@@ -21,6 +21,7 @@ use self::instance::{Instance, Origin, Parent, Then};
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
+use super::digest::Digests;
 use super::index::Index;
 use super::link::{LinkId, Links};
 use super::search::{BadPattern, Scan};
@@ -48,6 +49,7 @@ pub(super) struct Cx<'a> {
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
     pub(super) tree: &'a Tree,
+    pub(super) digests: &'a Digests,
     pub(super) timers: &'a mut Timers<Reason>,
     pub(super) counters: &'a mut Counters,
     pub(super) out: &'a mut VecDeque<Output>,
@@ -407,7 +409,7 @@ impl WaveKey {
 
 /// The DONE of a query that is not searched here.
 fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
-    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 })
+    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false, uncut: 0 })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod clients;
 pub mod command;
 pub mod counters;
 mod desk;
+pub mod digest;
 pub mod disk;
 mod download;
 pub mod event;

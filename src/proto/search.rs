@@ -200,6 +200,11 @@ impl Scan {
     }
 }
 
+/// The texts that a name must hold, in lower case, to fit a glob; none if it is none.
+pub(super) fn glob_literals(pattern: &str) -> Vec<String> {
+    Glob::new(pattern).map(|glob| glob.literals()).unwrap_or_default()
+}
+
 fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {
     // Each is ticked off once.
     let mut ticked = 0_u128;

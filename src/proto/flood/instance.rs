@@ -93,6 +93,8 @@ pub(super) struct Instance {
     pub(super) capped: bool,
     pub(super) asks: Vec<Ask>,
     pub(super) reached: u32,
+    /// Links that were not asked because of a neighbour's digest.
+    pub(super) pruned: u32,
     pub(super) cut: Cut,
     /// Whether some copy that was passed on met a duplicate.
     pub(super) more: bool,
@@ -122,6 +124,7 @@ impl Instance {
             capped: false,
             asks: Vec::new(),
             reached: 0,
+            pruned: 0,
             cut: Cut::NONE,
             more: false,
             uncut: 0,
@@ -219,8 +222,8 @@ impl Instance {
             self.flush(id, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
-        let Instance { ttl, reached, cut, more, uncut, .. } = *self;
-        self.end_with(LinkDone { id, ttl, hits, reached, cut, dup: false, more, uncut }, cx);
+        let Instance { ttl, reached, pruned, cut, more, uncut, .. } = *self;
+        self.end_with(LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more, uncut }, cx);
     }
 
     /// Ends the instance with this DONE.
@@ -234,7 +237,8 @@ impl Instance {
                 let complete = cut.is_none();
                 cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
                 let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
-                let told = Done { req: origin.req, hits: done.hits, reached: done.reached, complete, cut, ms };
+                let LinkDone { hits, reached, pruned, .. } = done;
+                let told = Done { req: origin.req, hits, reached, pruned, complete, cut, ms };
                 cx.out.push_back(Output::Send { conn: origin.conn, message: Message::Done(told) });
             }
         }
@@ -243,7 +247,8 @@ impl Instance {
     /// Keeps nothing of the answer: who asks for it again learns that it is not whole.
     pub(super) fn drop_answer(&mut self, id: QueryId) {
         let cut = Cut { loss: 1, ..Cut::NONE };
-        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 };
+        let done =
+            LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false, uncut: 0 };
         self.scan = None;
         self.hits = Vec::new();
         self.sent = 0;

@@ -11,6 +11,7 @@ use super::instance::{Instance, Parent, Phase, Then};
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
+use crate::proto::digest::Probe;
 use crate::proto::link::{LinkId, Links};
 use crate::proto::search::Scan;
 use crate::time::Time;
@@ -40,6 +41,8 @@ enum Reach {
 pub(super) struct Wave {
     pub(super) id: QueryId,
     pub(super) find: Search,
+    /// What a digest must hold for a hit; made when it is first asked for.
+    probe: Option<Probe>,
     /// A plain flood: no digest is looked at.
     pub(super) flood: bool,
     /// Whether it is in the list of scans to go on with.
@@ -57,7 +60,8 @@ pub(super) struct Wave {
     reach: Vec<Reach>,
     /// Whether it went over every link, or would have for want of a hop.
     flooded: bool,
-    /// Links not asked for want of a hop, as an instance of ours told: whoever asks them all takes the cuts back.
+    /// Links not asked for want of a hop, by us or by neighbours that we left out, as an instance of ours told: whoever asks
+    /// ours all takes the cuts back.
     ttl_cut: u32,
 }
 
@@ -80,6 +84,7 @@ impl Wave {
         Wave {
             id,
             find,
+            probe: None,
             flood,
             queued: false,
             held: 0,
@@ -374,6 +379,18 @@ impl Wave {
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
             return;
         }
+        let last = !self.flood && instance.tree.is_none() && ttl_onward(instance) == 0;
+        if let Some(beyond) = last.then(|| pruned(&self.find, &mut self.probe, link, cx)).flatten() {
+            cx.counters.add(Count::FloodPruned);
+            instance.pruned = instance.pruned.saturating_add(1);
+            if beyond > 0 {
+                // It would have said so: what lies behind it is out of reach for want of a hop.
+                instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
+                self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
+                self.reach[usize::from(link.0)] = Reach::Cut;
+            }
+            return;
+        }
         let rto = cx.links.repeat_after(link);
         match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
             None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
@@ -572,6 +589,7 @@ impl Wave {
             instance.cut.add(done.cut);
             instance.uncut = instance.uncut.saturating_add(done.uncut);
             instance.reached = instance.reached.saturating_add(done.reached);
+            instance.pruned = instance.pruned.saturating_add(done.pruned);
             let more = done.more || done.dup;
             instance.more |= more;
             if done.cut.ttl > 0 || more {
@@ -591,6 +609,12 @@ impl Wave {
     }
 }
 
+/// How many links a neighbour has beside this one, if it need not be asked on the last hop: it would search its own index
+/// alone, and that surely has nothing that fits.
+fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, cx: &Cx<'_>) -> Option<u16> {
+    cx.digests.surely_not(cx.now, link, probe.get_or_insert_with(|| Probe::new(find)))
+}
+
 /// How long the parent of an instance may ask for it again.
 fn kept_until(instance: &Instance, links: &Links) -> Time {
     let rto = instance.parent_link().map_or(Duration::ZERO, |link| links.repeat_after(link));
@@ -599,7 +623,7 @@ fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
+    LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
 }
 
 /// Hops that the instance may still go.
