@@ -359,8 +359,9 @@ impl SuperPeer {
         self.out.push_back(Output::Event(Event::Client { client, event: ClientEvent::Done(outcome) }));
     }
 
-    /// What one part leaves for another, and the checks.
-    fn finish_turn(&mut self, now: Time) {
+    /// What one part leaves for another. After each thing that happened, not after all: a query that has ended and one whose
+    /// session has gone are told apart by that order.
+    fn hand_over(&mut self, now: Time) {
         self.untidy |= self.sessions.take_untidied();
         for key in self.sessions.take_abandoned() {
             self.flood.abandon(key, flood_cx!(self, now));
@@ -368,6 +369,11 @@ impl SuperPeer {
         for (conn, req) in self.flood.take_finished() {
             self.sessions.query_ended(conn, req);
         }
+    }
+
+    /// What is left over, and the checks.
+    fn finish_turn(&mut self, now: Time) {
+        self.hand_over(now);
         if cfg!(debug_assertions) {
             self.checks += 1;
             let size = self.sessions.len() + self.index.records() + self.flood.running();
@@ -405,6 +411,7 @@ impl Role for SuperPeer {
 
     fn handle_timeout(&mut self, now: Time) {
         self.flood.run(flood_cx!(self, now));
+        self.hand_over(now);
         if self.untidy {
             self.untidy = self.index.tidy(SCAN_ENTRIES_PER_TURN);
         }
@@ -412,6 +419,7 @@ impl Role for SuperPeer {
         for _ in 0..self.timers.len() {
             let Some(reason) = self.timers.expire(now) else { break };
             self.on_reason(now, reason);
+            self.hand_over(now);
         }
         debug_assert!(self.timers.next().is_none_or(|next| next > now), "the next deadline lies ahead");
         self.finish_turn(now);

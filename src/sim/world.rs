@@ -9,6 +9,7 @@
 mod build;
 mod conns;
 mod look;
+mod stall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -19,9 +20,13 @@ use super::fault::{Fault, Flight};
 use super::node::{Machine, Node};
 use super::queue::Queue;
 use super::random::Random;
+use super::roads::{Roads, Way};
+use super::shadow::Shadow;
 use super::tcp::{Link, Segment};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output};
+use crate::proto::{
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output,
+};
 use crate::time::Time;
 use crate::wire::HostPort;
 use crate::wire::link::Packer;
@@ -84,6 +89,37 @@ pub(super) enum Happening {
         node: usize,
         life: u64,
         conn: ConnId,
+        why: CloseReason,
+    },
+    /// Somebody connected to a node that had no time for it at once.
+    Came {
+        node: usize,
+        life: u64,
+        conn: ConnId,
+        from: SocketAddr,
+    },
+    /// A client asked a node that had no time for it at once.
+    Command {
+        node: usize,
+        life: u64,
+        client: ClientId,
+        command: Command,
+    },
+    /// A payload that got nowhere has had its time.
+    Stuck {
+        link: usize,
+        serial: u64,
+        end: usize,
+    },
+    /// A node that stood still goes on.
+    Resume {
+        node: usize,
+    },
+    /// The disk comes to what it was asked.
+    Work {
+        node: usize,
+        life: u64,
+        work: DiskWork,
     },
     Hashed {
         node: usize,
@@ -169,6 +205,14 @@ pub struct World {
     weather: Random,
     disks: Random,
     clients: BTreeMap<ClientId, Asked>,
+    /// Clients that were told the end since the last look.
+    finished: Vec<ClientId>,
+    roads: Roads,
+    /// Nodes that are slow, and nodes that stand still.
+    hindered: usize,
+    /// Of a thousand messages on connections, so many arrive in parts; and of those parts so many byte by byte.
+    split: (u32, u32),
+    pub(super) shadow: Option<Box<Shadow>>,
     events: Vec<(Time, usize, Event)>,
     pub(super) counts: Counts,
     trace: u64,
@@ -198,6 +242,11 @@ impl World {
             disks: root.child("disks", 0),
             root,
             clients: BTreeMap::new(),
+            finished: Vec::new(),
+            roads: Roads::default(),
+            hindered: 0,
+            split: (300, 20),
+            shadow: None,
             events: Vec::new(),
             counts: Counts::default(),
             trace: 0,
@@ -211,8 +260,24 @@ impl World {
     pub fn ask(&mut self, node: usize, command: Command) -> ClientId {
         let client = ClientId(self.clients.len() as u64 + 1);
         self.clients.insert(client, Asked { node, at: self.now, events: Vec::new() });
-        self.turn(node, Input::Command { client, command });
+        if self.is_stalled(node) {
+            let life = self.nodes[node].life;
+            self.nodes[node].waiting.push_back(Happening::Command { node, life, client, command });
+        } else {
+            self.turn(node, Input::Command { client, command });
+        }
         client
+    }
+
+    /// The clients that were told the end since the last call.
+    pub fn take_finished(&mut self) -> Vec<ClientId> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Whether [`World::take_finished`] has any.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
     }
 
     /// What came of it.
@@ -235,7 +300,11 @@ impl World {
         self.now = at;
         self.counts.steps += 1;
         self.note(sequence, &what);
-        self.happen(what);
+        let hindered = if self.hindered > 0 { self.subject(&what) } else { None };
+        match hindered {
+            Some(node) => self.happen_hindered(node, what),
+            None => self.happen(what),
+        }
         true
     }
 
@@ -281,13 +350,23 @@ impl World {
         self.counts.crashes += 1;
         let conns: Vec<(usize, usize)> = self.nodes[number].conns.values().copied().collect();
         for (link, end) in conns {
-            self.transmit(link, end, Segment::Reset);
+            self.transmit(link, end, Segment::Reset, None);
             self.shut(link, end);
+        }
+        self.forget_stall(number);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.on_crash(number);
         }
         let node = &mut self.nodes[number];
         node.machine = None;
         node.churn += 1;
         node.disk.crash();
+    }
+
+    /// The machine under a node loses its power: as [`World::crash`], and what its disk had not written for good may be gone.
+    pub fn cut_power(&mut self, number: usize) {
+        self.crash(number);
+        self.nodes[number].disk.cut_power(&mut self.disks);
     }
 
     fn happen(&mut self, what: Happening) {
@@ -296,7 +375,7 @@ impl World {
                 // An earlier one may have come in between, and this one is then for nothing.
                 if self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
                     self.nodes[node].wake_at = None;
-                    let now = self.now;
+                    let now = self.clock(node);
                     let Some(machine) = &mut self.nodes[node].machine else { return };
                     if machine.timeout().is_some_and(|at| at <= now) {
                         machine.role().handle_timeout(now);
@@ -304,14 +383,17 @@ impl World {
                     self.drain(node);
                 }
             }
-            Happening::Datagram { to, from, bytes } => self.turn(to, Input::Datagram { from, bytes: &bytes }),
+            Happening::Datagram { to, from, bytes } => self.on_datagram(to, from, &bytes),
             Happening::Dial { node, life, dial, to } => self.on_dial(node, life, dial, &to),
             Happening::DialFailed { node, life, dial, why } => {
                 self.turn_of(node, life, Input::DialFailed { dial, why: why.to_owned() });
             }
             Happening::Accepted { dialer, life, dial, link, serial } => {
-                if self.is_link(link, serial) {
+                if self.is_link(link, serial) && self.end(link, 0).is_some_and(|end| end.open) {
                     self.on_accepted(dialer, life, dial, link);
+                } else {
+                    let why = "connection reset".to_owned();
+                    self.turn_of(dialer, life, Input::DialFailed { dial, why });
                 }
             }
             Happening::Segment { link, serial, end, segment } => {
@@ -327,9 +409,25 @@ impl World {
             Happening::Sent { node, life, conn, req } => {
                 self.turn_of(node, life, Input::PayloadSent { conn, req });
             }
-            Happening::Closed { node, life, conn } => {
-                let why = crate::proto::CloseReason::Asked;
-                self.turn_of(node, life, Input::Closed { conn, why });
+            Happening::Closed { node, life, conn, why } => self.turn_of(node, life, Input::Closed { conn, why }),
+            Happening::Came { node, life, conn, from } => {
+                if self.nodes[node].conns.contains_key(&conn) {
+                    self.turn_of(node, life, Input::Accepted { conn, from });
+                }
+            }
+            Happening::Command { node, life, client, command } => {
+                self.turn_of(node, life, Input::Command { client, command });
+            }
+            Happening::Stuck { link, serial, end } => {
+                if self.is_link(link, serial) {
+                    self.on_stuck(link, end);
+                }
+            }
+            Happening::Resume { node } => self.on_resume(node),
+            Happening::Work { node, life, work } => {
+                if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
+                    self.on_work(node, work);
+                }
             }
             Happening::Hashed { node, life, conn, req, extent, digests } => {
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
@@ -337,7 +435,12 @@ impl World {
                     self.turn(node, Input::PayloadReceived { conn, req, payload, digests });
                 }
             }
-            Happening::Disk { node, life, done } => self.turn_of(node, life, Input::Disk(done)),
+            Happening::Disk { node, life, done } => {
+                if matches!(done, DiskDone::Share { .. }) && self.nodes[node].life == life {
+                    self.nodes[node].disk.saw_all();
+                }
+                self.turn_of(node, life, Input::Disk(done));
+            }
         }
     }
 
@@ -350,13 +453,16 @@ impl World {
 
     /// One input, and everything that the machine wants done after it.
     pub(super) fn turn(&mut self, number: usize, input: Input<'_>) {
-        let now = self.now;
+        let now = self.clock(number);
         let node = &mut self.nodes[number];
         let Some(machine) = &mut node.machine else { return };
         if matches!(&input, Input::Closed { .. })
             || matches!(&input, Input::Message { message, .. } if matches!(message.kind(), "REGISTER" | "UPDATE"))
         {
             node.churn += 1;
+        }
+        if let (Input::Closed { conn, .. }, Some(shadow)) = (&input, &mut self.shadow) {
+            shadow.on_closed(number, *conn);
         }
         machine.role().handle_input(now, input);
         self.drain(number);
@@ -379,7 +485,7 @@ impl World {
     fn wake(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         let Some(at) = node.machine.as_ref().and_then(Machine::timeout) else { return };
-        let at = at.max(self.now + TURN);
+        let at = (at - node.ahead).max(self.now + TURN);
         if node.wake_at.is_none_or(|earliest| at < earliest) {
             node.wake_at = Some(at);
             self.schedule(at, Happening::Wake { node: number });
@@ -399,6 +505,9 @@ impl World {
             }
             Output::Send { conn, message } => self.send(node, conn, &message),
             Output::SendTo { to, boot, message } => {
+                if let (Some(shadow), Some(other)) = (&mut self.shadow, self.by_ip.get(&to.ip())) {
+                    shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);
+                }
                 let at = packers.iter().position(|(other, packer)| *other == to && packer.boot() == boot);
                 let at = at.unwrap_or_else(|| {
                     packers.push((to, Packer::new(boot)));
@@ -419,6 +528,9 @@ impl World {
                 let now = self.now;
                 let asked = self.clients.get_mut(&client).expect("only who asked is answered");
                 assert!(asked.outcome().is_none(), "nothing follows a done");
+                if matches!(event, ClientEvent::Done(_)) {
+                    self.finished.push(client);
+                }
                 asked.events.push((now, event));
             }
             Output::Event(event) => {
@@ -430,29 +542,72 @@ impl World {
         }
     }
 
-    fn on_disk(&mut self, node: usize, work: DiskWork) {
-        for done in self.nodes[node].disk.work(work, &mut self.contents) {
+    /// Asks the disk, which comes to it later, in the order in which it was asked.
+    fn on_disk(&mut self, number: usize, work: DiskWork) {
+        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(2));
+        let node = &mut self.nodes[number];
+        node.disk_at = node.disk_at.max(self.now + after);
+        let (at, life) = (node.disk_at, node.life);
+        self.schedule(at, Happening::Work { node: number, life, work });
+    }
+
+    fn on_work(&mut self, node: usize, work: DiskWork) {
+        let (dones, fault) = self.nodes[node].disk.work(work, &mut self.contents, &mut self.disks);
+        if let Some(fault) = fault {
+            *self.counts.faults.entry(fault).or_default() += 1;
+        }
+        for done in dones {
             self.disk_says(node, done);
         }
     }
 
     /// The disk of a node answers, in the order in which it was asked.
     fn disk_says(&mut self, number: usize, done: DiskDone) {
-        if self.nodes[number].machine.is_none() {
+        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(1));
+        self.disk_will_say(number, after, done);
+    }
+
+    fn disk_will_say(&mut self, number: usize, after: Duration, done: DiskDone) {
+        let node = &mut self.nodes[number];
+        if node.machine.is_none() {
             return;
         }
-        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(3));
-        let node = &mut self.nodes[number];
-        node.disk_at = node.disk_at.max(self.now + after);
-        let (at, life) = (node.disk_at, node.life);
+        node.told_at = node.told_at.max(self.now + after);
+        let (at, life) = (node.told_at, node.life);
         self.schedule(at, Happening::Disk { node: number, life, done });
+    }
+
+    fn on_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
+        let Some(mut shadow) = self.shadow.take() else {
+            return self.turn(to, Input::Datagram { from, bytes });
+        };
+        let life = self.nodes[to].life;
+        let before = self.super_peer(to).map(|machine| shadow.before_datagram((to, life), bytes, machine));
+        self.shadow = Some(shadow);
+        self.turn(to, Input::Datagram { from, bytes });
+        if let (Some(before), Some(mut shadow)) = (before, self.shadow.take()) {
+            if let Some(machine) = self.super_peer(to) {
+                shadow.after_datagram(self.now, (to, life), &before, machine);
+            }
+            self.shadow = Some(shadow);
+        }
     }
 
     fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
         self.counts.datagrams += 1;
         self.counts.datagram_bytes += bytes.len() as u64;
         let Some(&node) = self.by_ip.get(&to.ip()) else { return };
-        let mut flights = vec![Flight { from, to: node, delay: self.delay(), bytes }];
+        let mut delay = self.delay();
+        match self.roads.enter(from, node, self.now) {
+            Way::Free => {}
+            Way::Clogged(wait) => {
+                *self.counts.faults.entry("clog").or_default() += 1;
+                delay += wait;
+            }
+            Way::Full => return *self.counts.faults.entry("clog_full").or_default() += 1,
+            Way::Cut => return *self.counts.faults.entry("partition").or_default() += 1,
+        }
+        let mut flights = vec![Flight { from, to: node, delay, bytes }];
         for fault in &mut self.faults {
             let mut after = Vec::new();
             for flight in flights {
@@ -470,6 +625,11 @@ impl World {
 
     pub(super) fn delay(&mut self) -> Duration {
         self.net.time(self.latency.0, self.latency.1)
+    }
+
+    /// A fault has struck.
+    pub(super) fn count_fault(&mut self, name: &'static str) {
+        *self.counts.faults.entry(name).or_default() += 1;
     }
 
     /// Mixes what happens into the trace: who, when and what. Texts are made only where the last lines are kept.
@@ -532,9 +692,14 @@ impl Happening {
             }
             Happening::Pump { link, serial, end } => (7, *link, serial << 1 ^ *end as u64),
             Happening::Sent { node, life, req, .. } => (8, *node, life << 32 ^ u64::from(*req)),
-            Happening::Closed { node, life, conn } => (9, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Closed { node, life, conn, .. } => (9, *node, life << 32 ^ u64::from(conn.index)),
             Happening::Hashed { node, life, req, .. } => (10, *node, life << 32 ^ u64::from(*req)),
             Happening::Disk { node, life, .. } => (11, *node, *life),
+            Happening::Came { node, life, conn, .. } => (12, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Command { node, life, client, .. } => (13, *node, life << 32 ^ client.0),
+            Happening::Stuck { link, serial, end } => (14, *link, serial << 1 ^ *end as u64),
+            Happening::Resume { node } => (15, *node, 0),
+            Happening::Work { node, life, .. } => (16, *node, *life),
         };
         mixer.add(kind << 56 ^ (who as u64) << 32);
         mixer.add(which);
