@@ -112,7 +112,9 @@ mod tests {
             ttl: None,
             budget: Some(9),
         };
-        for command in [Command::Get(get), Command::List, Command::Status] {
+        for command in
+            [Command::Get(get), Command::List, Command::Network { ttl: Some(2), budget: None }, Command::Status]
+        {
             assert_eq!(parse_command(&command_line(&command)), Ok(command));
         }
     }

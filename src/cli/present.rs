@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     Query { pattern: String },
     Get { what: String },
     List,
+    Network,
     Status,
 }
 
@@ -57,7 +58,7 @@ impl Presenter {
         let style = if json { Style::Json } else { Style::Human };
         let progress = match (&kind, style) {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
-            (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Status, _) => Progress::Off,
+            (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status, _) => Progress::Off,
         };
         Presenter { kind, style, results: Results::default(), rows: 0, progress, output: Output::Open, code: None }
     }
@@ -92,7 +93,7 @@ impl Presenter {
                 self.output = Output::Closed;
                 self.code = match self.kind {
                     Kind::Get { .. } => code,
-                    Kind::Query { .. } | Kind::List | Kind::Status => Some(Exit::Ok.code()),
+                    Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => Some(Exit::Ok.code()),
                 };
             }
             Err(e) => {
@@ -130,6 +131,13 @@ impl Presenter {
                 self.rows += 1;
                 print_line(&format::file_row(path, *size, *root, *holders))?;
             }
+            ClientEvent::Content { root, size, sources, names } => {
+                if self.rows == 0 {
+                    print_line(format::CONTENT_HEAD)?;
+                }
+                self.rows += 1;
+                print_line(&format::content_row(*root, *size, *sources, names))?;
+            }
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { .. } => {}
             ClientEvent::Progress { bytes, size, rate, sources } => self.progress.update(*bytes, *size, *rate, sources),
@@ -159,7 +167,7 @@ impl Presenter {
         self.progress.end();
         let pattern = match &self.kind {
             Kind::Query { pattern } | Kind::Get { what: pattern } => pattern.as_str(),
-            Kind::List | Kind::Status => "",
+            Kind::List | Kind::Network | Kind::Status => "",
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
@@ -169,7 +177,7 @@ impl Presenter {
         }
         match &self.kind {
             Kind::Query { .. } if outcome.reached.is_some() => {
-                tell(&format::query_summary(self.results.all().len(), outcome));
+                tell(&format::search_summary(self.results.all().len() as u64, "result", outcome));
             }
             Kind::Get { .. } => {
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
@@ -183,7 +191,8 @@ impl Presenter {
                 }
             }
             Kind::List if outcome.ok => tell(&format::count(self.rows, "file")),
-            Kind::Query { .. } | Kind::List | Kind::Status => {}
+            Kind::Network if outcome.reached.is_some() => tell(&format::search_summary(self.rows, "content", outcome)),
+            Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => {}
         }
         let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
         if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {

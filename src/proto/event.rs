@@ -80,6 +80,17 @@ pub enum ClientEvent {
         /// How many peers hold it.
         holders: u32,
     },
+    /// A content of the network: `list --network`.
+    Content {
+        /// Identity.
+        root: Root,
+        /// Bytes.
+        size: u64,
+        /// How many peers hold it, by their addresses.
+        sources: u32,
+        /// What they call it, the most frequent first; at most [`crate::config::LIST_NAMES_MAX`].
+        names: Vec<String>,
+    },
     /// A download has begun: its content is chosen.
     Start {
         /// Sanitised name.
@@ -182,7 +193,7 @@ pub struct Outcome {
     /// For people, if not ok.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Query: hits told.
+    /// Query, list of a network: hits told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hits: Option<u32>,
     /// Query: super peers that searched their index.
@@ -194,7 +205,7 @@ pub struct Outcome {
     /// Query: what was cut, by reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// List: files told.
+    /// List: files told; of a network, contents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// Get: the final path.

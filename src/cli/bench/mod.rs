@@ -147,6 +147,7 @@ impl Host for Watch {
             }
             ClientEvent::Hit { .. }
             | ClientEvent::File { .. }
+            | ClientEvent::Content { .. }
             | ClientEvent::Start { .. }
             | ClientEvent::Piece { .. }
             | ClientEvent::Progress { .. }

@@ -120,7 +120,7 @@ fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
         (search(QueryKind::Words, ""), "1 to 256 bytes"),
         (search(QueryKind::Words, &"x".repeat(257)), "1 to 256 bytes"),
         (Search { min: Some(2), max: Some(1), ..search(QueryKind::Words, "x") }, "at least 2"),
-        (search(QueryKind::Unknown, "x"), "words, exact, glob and root"),
+        (search(QueryKind::Unknown, "x"), "words, exact, glob, root and range"),
     ] {
         let why = Scan::new(&index, &search).unwrap_err().to_string();
         assert!(why.contains(form), "{why}");
