@@ -111,9 +111,10 @@ mod tests {
             verify: Verify::Md5,
             ttl: None,
             budget: Some(9),
+            policy: Some(crate::wire::Policy::Tree),
         };
         for command in
-            [Command::Get(get), Command::List, Command::Network { ttl: Some(2), budget: None }, Command::Status]
+            [Command::Get(get), Command::List, Command::Network { ttl: Some(2), budget: None, policy: None }, Command::Status]
         {
             assert_eq!(parse_command(&command_line(&command)), Ok(command));
         }

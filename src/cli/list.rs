@@ -11,11 +11,11 @@ pub(crate) fn run(args: List) -> Result<u8, Failure> {
     let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
     let (kind, command) = if args.network {
         let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
-        (Kind::Network, Command::Network { ttl, budget })
-    } else if args.ttl.is_some() || args.budget.is_some() {
+        (Kind::Network, Command::Network { ttl, budget, policy: args.policy })
+    } else if args.ttl.is_some() || args.budget.is_some() || args.policy.is_some() {
         return Err(Failure::new(
             Exit::Usage,
-            "--ttl and --budget belong to list --network; the list of one super peer has none",
+            "--ttl, --budget and --policy belong to list --network; the list of one super peer has none",
         ));
     } else {
         (Kind::List, Command::List)

@@ -21,7 +21,7 @@ use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, QUERY_BUDGET, QUERY_HITS_MAX,
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{self, Cancel, ErrorCode, List, Query, SourceRecord, Status};
-use crate::wire::{Cut, HostPort, Message, QueryKind, Root, Search, SharePath};
+use crate::wire::{Cut, HostPort, Message, Policy, QueryKind, Root, Search, SharePath};
 use walk::{Answer, Walk};
 
 /// Its next page is asked for where its first was.
@@ -44,6 +44,13 @@ pub(super) enum ForDownloads {
 struct Reach {
     ttl: Option<u8>,
     budget: Option<u32>,
+    policy: Option<Policy>,
+}
+
+impl Reach {
+    fn of(get: &command::Get) -> Reach {
+        Reach { ttl: get.ttl, budget: get.budget, policy: get.policy }
+    }
 }
 
 /// Hits that were taken: two super peers, or a session that comes back, may tell one twice.
@@ -160,8 +167,8 @@ impl Clients {
         counts: BTreeMap<String, u64>,
     ) {
         let job = match command {
-            Command::Query { search, ttl, budget } => {
-                Job::Query { search, reach: Reach { ttl, budget }, told: BTreeSet::new() }
+            Command::Query { search, ttl, budget, policy } => {
+                Job::Query { search, reach: Reach { ttl, budget, policy }, told: BTreeSet::new() }
             }
             Command::Get(get) => {
                 let search = Search {
@@ -174,8 +181,8 @@ impl Clients {
                 Job::Get { get, search, hits: Vec::new(), known: BTreeSet::new() }
             }
             Command::List => Job::List { files: 0, after: None, at: None },
-            Command::Network { ttl, budget } => {
-                Job::Network { walk: Box::new(Walk::new()), reach: Reach { ttl, budget } }
+            Command::Network { ttl, budget, policy } => {
+                Job::Network { walk: Box::new(Walk::new()), reach: Reach { ttl, budget, policy } }
             }
             Command::Status if homes.is_up() => Job::Status,
             Command::Status => {
@@ -193,7 +200,7 @@ impl Clients {
 
     /// More sources of this content are wanted for a download.
     pub(super) fn ask_sources(&mut self, desk: &mut Desk, homes: &mut Homes, download: DownloadId, root: Root) {
-        let reach = Reach { ttl: None, budget: None };
+        let reach = Reach { ttl: None, budget: None, policy: None };
         self.add(desk, homes, None, Job::Sources { download, root, reach });
     }
 
@@ -544,10 +551,13 @@ impl Clients {
 
 /// The message that asks for a job under this number.
 fn request(job: &Job, req: u32) -> Message {
-    let query = |find, reach: Reach| Message::Query(Query { req, find, ttl: reach.ttl, budget: reach.budget });
+    let query = |find, reach: Reach| {
+        let Reach { ttl, budget, policy } = reach;
+        Message::Query(Query { req, find, ttl, budget, policy })
+    };
     match job {
         Job::Query { search, reach, .. } => query(search.clone(), *reach),
-        Job::Get { get, search, .. } => query(search.clone(), Reach { ttl: get.ttl, budget: get.budget }),
+        Job::Get { get, search, .. } => query(search.clone(), Reach::of(get)),
         Job::Sources { root, reach, .. } => query(root_search(*root), *reach),
         Job::Network { walk, reach } => query(walk.search(), *reach),
         Job::List { after, .. } => Message::List(List { req, after: *after }),

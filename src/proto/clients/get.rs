@@ -45,7 +45,7 @@ impl Clients {
     /// Starts a `get` by root with the sources known so far; its search goes on for the download.
     pub(super) fn start_early(&mut self, id: u64, client: ClientId, homes: &Homes) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
-        let reach = Reach { ttl: get.ttl, budget: get.budget };
+        let reach = Reach::of(get);
         let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
         let Some(order) = self.order(id, client, homes, (root, size), name, true) else { return };
         let job = Job::Sources { download: order.id, root, reach };
