@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use super::format::{self, Results};
+use super::format::{self, Found, Results};
 use super::progress::Progress;
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -79,7 +79,7 @@ impl Presenter {
                     tell(&format!("sprat: {}", printable(error)));
                 }
                 match self.output {
-                    Output::Open => print_line(&control::event_line(event, SystemTime::now())),
+                    Output::Open => self.show_to_programs(event),
                     Output::Closed | Output::Failed => Ok(()),
                 }
             }
@@ -121,9 +121,27 @@ impl Presenter {
         self.show(&ClientEvent::Done(Outcome { exit: code, error: Some("interrupted".into()), ..Outcome::default() }))
     }
 
+    /// Hits as they come, and before the last line what they make together.
+    fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
+        let line = |event: &ClientEvent| print_line(&control::event_line(event, SystemTime::now()));
+        if let (Kind::Query { .. }, ClientEvent::Hit { name, size, root, source, .. }) = (&self.kind, event) {
+            self.results.add(name, *size, *root, source);
+        }
+        if let (Kind::Query { pattern }, ClientEvent::Done(_)) = (&self.kind, event) {
+            self.results.arrange(pattern);
+            for (rank, found) in (1..).zip(self.results.all()) {
+                let Found { name, size, root, sources } = found.clone();
+                line(&ClientEvent::Result { rank, name, size, root, sources })?;
+            }
+        }
+        line(event)
+    }
+
     fn show_to_people(&mut self, event: &ClientEvent) -> io::Result<()> {
         match event {
             ClientEvent::Hit { name, size, root, source, .. } => self.results.add(name, *size, *root, source),
+            // Made of the hits here, for programs only.
+            ClientEvent::Result { .. } => {}
             ClientEvent::File { path, size, root, holders, .. } => {
                 if self.rows == 0 {
                     print_line(format::FILE_HEAD)?;

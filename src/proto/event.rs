@@ -67,6 +67,19 @@ pub enum ClientEvent {
         /// Where the source serves chunks.
         source: HostPort,
     },
+    /// The hits of one content together, ranked: what `query --json` says behind the last hit.
+    Result {
+        /// Place among the results, from 1: exact names first, then by the number of sources.
+        rank: usize,
+        /// A name of it.
+        name: String,
+        /// Bytes.
+        size: u64,
+        /// Identity.
+        root: Root,
+        /// Who serves it.
+        sources: Vec<HostPort>,
+    },
     /// A registered file.
     File {
         /// Last component of the path.

@@ -87,7 +87,12 @@ impl Disk {
 
     /// Somebody else writes a file of the share, or takes it away. What was opened before is of the new content then.
     /// Tells the path's old content.
-    pub(super) fn meddle(&mut self, path: &SharePath, new: Option<ContentId>, contents: &Contents) -> Option<ContentId> {
+    pub(super) fn meddle(
+        &mut self,
+        path: &SharePath,
+        new: Option<ContentId>,
+        contents: &Contents,
+    ) -> Option<ContentId> {
         let path = Path::new(SHARE).join(path.as_str());
         let old = self.files.remove(&path)?;
         if let Some(new) = new {

@@ -122,15 +122,19 @@ impl Shadow {
     }
 
     fn answered(&self, from: Life, to: usize, id: &QueryId, ttl: u8, message: &LinkMessage) {
-        let asked = |trail: &Trail| trail.sent.iter().any(|((asker, _), who, t)| (*asker, *who, *t) == (to, from.0, ttl));
+        let asked =
+            |trail: &Trail| trail.sent.iter().any(|((asker, _), who, t)| (*asker, *who, *t) == (to, from.0, ttl));
         let asked = self.trails.get(id).is_some_and(asked);
         assert!(asked, "{from:?} answers {to}, which has not asked: {message:?}");
     }
 
     /// A datagram is about to be taken.
     pub(super) fn before_datagram(&mut self, to: Life, bytes: &[u8], machine: &SuperPeer) -> Before {
-        let hello = bytes.len() < HELLO_BYTES_MAX && bytes.get(HEADER_BYTES..).is_some_and(|b| b.starts_with(HELLO_FIRST));
-        let Some((_, messages)) = (!hello).then(|| link::decode(bytes).ok()).flatten() else { return Before::default() };
+        let hello =
+            bytes.len() < HELLO_BYTES_MAX && bytes.get(HEADER_BYTES..).is_some_and(|b| b.starts_with(HELLO_FIRST));
+        let Some((_, messages)) = (!hello).then(|| link::decode(bytes).ok()).flatten() else {
+            return Before::default();
+        };
         let mut ids = Vec::new();
         let hits = messages.iter().any(|message| matches!(message, LinkMessage::Hit(_)));
         for message in messages {
@@ -156,9 +160,8 @@ impl Shadow {
         }
         let times = searched(machine) - before.searched;
         // Ids that are over are remembered for a while, not for ever.
-        let remembered = |trail: &Trail| {
-            trail.searched.iter().any(|(life, at)| *life == to && now.since(*at) < VISITED_GENERATION)
-        };
+        let remembered =
+            |trail: &Trail| trail.searched.iter().any(|(life, at)| *life == to && now.since(*at) < VISITED_GENERATION);
         let new: BTreeSet<QueryId> =
             before.ids.iter().filter(|id| !self.trails.get(id).is_some_and(remembered)).copied().collect();
         assert!(times <= new.len() as u64, "{to:?} searches {times} times for {new:?} of {:?}", before.ids);
@@ -246,7 +249,9 @@ impl Shadow {
         let asked = |neighbor: usize| {
             named.iter().any(|(id, ttl)| {
                 let trail = self.trails.get(id);
-                trail.is_none_or(|trail| trail.sent.iter().any(|(from, who, t)| from.0 == to && *who == neighbor && t == ttl))
+                trail.is_none_or(|trail| {
+                    trail.sent.iter().any(|(from, who, t)| from.0 == to && *who == neighbor && t == ttl)
+                })
             })
         };
         let strangers = world.neighbors(to).iter().copied().filter(|neighbor| !asked(*neighbor)).collect();

@@ -148,6 +148,7 @@ impl Host for Watch {
             ClientEvent::Hit { .. }
             | ClientEvent::File { .. }
             | ClientEvent::Content { .. }
+            | ClientEvent::Result { .. }
             | ClientEvent::Start { .. }
             | ClientEvent::Piece { .. }
             | ClientEvent::Progress { .. }

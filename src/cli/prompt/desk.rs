@@ -246,7 +246,7 @@ impl Desk {
                     *name = chosen;
                 }
             }
-            ClientEvent::Piece { .. } => {}
+            ClientEvent::Piece { .. } | ClientEvent::Result { .. } => {}
             ClientEvent::Progress { bytes, size, rate, sources } => {
                 if let Job::Get { name, pace, .. } = job
                     && !quiet
