@@ -692,9 +692,14 @@ impl Happening {
             }
             Happening::Pump { link, serial, end } => (7, *link, serial << 1 ^ *end as u64),
             Happening::Sent { node, life, req, .. } => (8, *node, life << 32 ^ u64::from(*req)),
-            Happening::Closed { node, life, conn } => (9, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Closed { node, life, conn, .. } => (9, *node, life << 32 ^ u64::from(conn.index)),
             Happening::Hashed { node, life, req, .. } => (10, *node, life << 32 ^ u64::from(*req)),
             Happening::Disk { node, life, .. } => (11, *node, *life),
+            Happening::Came { node, life, conn, .. } => (12, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Command { node, life, client, .. } => (13, *node, life << 32 ^ client.0),
+            Happening::Stuck { link, serial, end } => (14, *link, serial << 1 ^ *end as u64),
+            Happening::Resume { node } => (15, *node, 0),
+            Happening::Work { node, life, .. } => (16, *node, *life),
         };
         mixer.add(kind << 56 ^ (who as u64) << 32);
         mixer.add(which);

@@ -229,12 +229,19 @@ impl Run {
             _ => {}
         }
         let ttl = if self.work.chance(500) { None } else { Some(u8::try_from(self.work.below(9)).unwrap_or(0)) };
-        let budget = if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
+        let budget =
+            if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
         self.ask(node, &search, ttl, budget);
     }
 
     /// Asks, if there is anybody to ask.
-    pub(super) fn ask(&mut self, node: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Option<ClientId> {
+    pub(super) fn ask(
+        &mut self,
+        node: usize,
+        search: &Search,
+        ttl: Option<u8>,
+        budget: Option<u32>,
+    ) -> Option<ClientId> {
         let home = self.world.homes(node).first().copied();
         home.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
         let watch = Watch::ask(&mut self.world, node, search, ttl, budget);
@@ -252,7 +259,7 @@ impl Run {
         let what = if by_name { plan::path(&mut self.work) } else { root.to_string() };
         let what = what.rsplit('/').next().unwrap_or(&what).to_owned();
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
-        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None };
+        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None, policy: None };
         let get = match self.work.below(10) {
             0 => Get { verify: Verify::Blake3, ..get },
             _ => get,
@@ -290,8 +297,11 @@ impl Run {
 
     /// Processes that ended by themselves are started again: somebody looks after them.
     pub(super) fn revive(&mut self) {
-        let planned: BTreeSet<usize> =
-            self.agenda.values().filter_map(|act| if let Act::Start(node) = act { Some(*node) } else { None }).collect();
+        let planned: BTreeSet<usize> = self
+            .agenda
+            .values()
+            .filter_map(|act| if let Act::Start(node) = act { Some(*node) } else { None })
+            .collect();
         for node in 0..self.world.nodes() {
             if !self.world.is_running(node) && !planned.contains(&node) {
                 self.world.start(node);

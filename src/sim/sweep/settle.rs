@@ -160,7 +160,7 @@ impl Run {
             let root = self.world.contents().root(content);
             let out = Some(PathBuf::from(format!("/out/last {n}")));
             let what = root.to_string();
-            let get = Get { what, from: None, out, verify: Verify::Both, ttl: Run::far(), budget: None };
+            let get = Get { what, from: None, out, verify: Verify::Both, ttl: Run::far(), budget: None, policy: None };
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
             asked.insert(client, root);
         }
