@@ -3,6 +3,7 @@ speaks PROTOCOL.md with Python's standard library alone; percentiles and Markdow
 
 Every namespace, process and file is this run's own: names carry its process id, and nothing else is ever ended or removed.
 """
+import hashlib
 import json
 import os
 import shutil
@@ -142,11 +143,10 @@ class Session:
             if kind == wanted:
                 return fields
 
-    def register(self, names):
-        """Registers a file of each name; the root follows from the name."""
-        import hashlib
+    def register(self, names, seq=1, more=False):
+        """Registers a file of each name, a page of them; the root follows from the name."""
         files = [{"p": name, "s": 1, "r": hashlib.sha256(name.encode()).digest()} for name in names]
-        self.send("REGISTER", seq=1, port=4778, files=files)
+        self.send("REGISTER", seq=seq, port=4778, files=files, more=more)
         self.expect("ACK")
 
     def query(self, pattern, kind="words", **more):
@@ -301,8 +301,7 @@ def ask_loop(host):
                 answer = [hits, done, took]
             else:
                 answer = session.counts().get(name, 0)
-        except (OSError, ConnectionError) as e:
-            print(repr(e), name, file=sys.stderr)
+        except (OSError, ConnectionError):
             # A super peer that is down or was restarted: the next command opens a session anew.
             session, answer = None, None
         print(json.dumps(answer), flush=True)

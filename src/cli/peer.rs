@@ -99,7 +99,8 @@ impl Host for PeerHost {
                 }
             }
             Event::Welcomed { super_peer } => {
-                self.ready.super_peer = Some(super_peer);
+                // With two of them the file names the one that was there first.
+                self.ready.super_peer.get_or_insert(super_peer);
                 if let Err(failure) = self.ready_file.write(&self.ready) {
                     let exit = failure.exit;
                     self.failure = Some(failure);
@@ -109,7 +110,10 @@ impl Host for PeerHost {
                     let _ = news.send(News::Welcomed);
                 }
             }
-            Event::SessionLost { .. } | Event::Link { .. } | Event::Fatal(_) | Event::Log { .. } => {}
+            Event::SessionLost { super_peer, .. } => {
+                self.ready.super_peer.take_if(|named| *named == super_peer);
+            }
+            Event::Link { .. } | Event::Fatal(_) | Event::Log { .. } => {}
         }
         Flow::Continue
     }

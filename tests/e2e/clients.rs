@@ -146,7 +146,10 @@ fn a_peer_may_be_with_two_super_peers_at_once() {
     assert_eq!(listed(&supers[2]), 0);
     // Two super peers tell of it; the asker counts it once.
     let ran = world.run(["query", "doubled.txt", "--json", "--control", peer.control()]);
-    assert_eq!((ran.events("hit").len(), &ran.done()["complete"], &ran.done()["reached"]), (1, &true.into(), &3.into()));
+    assert_eq!(
+        (ran.events("hit").len(), &ran.done()["complete"], &ran.done()["reached"]),
+        (1, &true.into(), &3.into())
+    );
     world.hits(&supers[2], "doubled.txt", 1);
     let status = world.run(["status", "--json", "--control", peer.control()]).events("status")[0].clone();
     assert_eq!(status["peer"]["sessions_up"], 2, "{status}");
