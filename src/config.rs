@@ -104,6 +104,14 @@ pub const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
 /// Hits kept per query at its origin, and per link and query elsewhere; more is a `cap` cut.
 pub const QUERY_HITS_MAX: usize = 1000;
+/// Pages that a list of the whole network may take; some 600 hits each, more than any index holds.
+pub const LIST_PAGES_MAX: u64 = 1 << 18;
+/// Sources of one content whose addresses a list tells apart; of more it counts the hits.
+pub const LIST_SOURCES_MAX: usize = 1 << 16;
+/// Names of one content that a list tells.
+pub const LIST_NAMES_MAX: usize = 16;
+/// Sessions with super peers that one weak peer may hold at once (`--homes`).
+pub const HOMES_MAX: usize = 2;
 /// Index entries looked at per turn and query, so that no query holds the loop.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
 /// Query ids remembered per generation of the visited table (two generations; live ones are never evicted).

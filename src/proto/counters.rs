@@ -133,9 +133,9 @@ counts! {
     LinkCancelOut => "link_cancel_out",
     /// TREEs that went out.
     LinkTreeOut => "link_tree_out",
-    /// DIGEST messages sent.
+    /// DIGESTs that went out.
     LinkDigestOut => "link_digest_out",
-    /// DIGESTED messages sent.
+    /// DIGESTEDs that went out.
     LinkDigestedOut => "link_digested_out",
     /// Spanning trees that began to grow here, as the root.
     TreesGrown => "trees_grown",

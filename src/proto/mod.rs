@@ -14,6 +14,7 @@ mod download;
 pub mod event;
 mod flood;
 mod home;
+mod homes;
 pub mod index;
 mod link;
 pub mod manifest;

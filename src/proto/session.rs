@@ -20,7 +20,8 @@ use crate::config::{
 };
 use crate::time::Time;
 use crate::wire::message::{
-    Ack, Bye, Error, ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome,
+    Ack, Bye, Error, ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, told_by_sources,
+    told_by_super_peers, told_to_sources, told_to_super_peers,
 };
 use crate::wire::{HostPort, Message, WireError};
 
@@ -376,25 +377,12 @@ impl Sessions {
             Message::Error(_) => Ok(()),
             other @ (Message::Hello(_)
             | Message::Welcome(_)
-            | Message::Login(_)
-            | Message::Ready(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Ack(_)
-            | Message::Query(_)
-            | Message::Hit(_)
-            | Message::Done(_)
-            | Message::List(_)
-            | Message::Files(_)
-            | Message::Status(_)
-            | Message::Info(_)
             | Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Get(_)
-            | Message::Chunk(_)
-            | Message::Manifest(_)
-            | Message::Cvs(_)
-            | Message::Cancel(_)) => Err(Fault::order(other.kind())),
+            | Message::Cancel(_)
+            | told_to_super_peers!()
+            | told_by_super_peers!()
+            | told_to_sources!()
+            | told_by_sources!()) => Err(Fault::order(other.kind())),
         }
     }
 

@@ -476,7 +476,7 @@ impl SuperPeer {
                 self.out.push_back(Output::Event(Event::Client { client, event: status }));
                 Outcome { ok: true, ..Outcome::default() }
             }
-            Command::Query { .. } | Command::Get(_) | Command::List => {
+            Command::Query { .. } | Command::Get(_) | Command::List | Command::Network { .. } => {
                 Outcome::failed(&Failure::new(Exit::Usage, "a super peer takes no commands; ask it with --super"))
             }
         };

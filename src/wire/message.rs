@@ -416,6 +416,41 @@ pub struct Cancel {
     pub req: u32,
 }
 
+/// Patterns for the kinds by who says them to whom, so that each machine names in one word what is not for it, and a new kind
+/// is met by every match all the same. HELLO, PING, BYE, ERROR, CANCEL and unknown kinds have more than one place.
+macro_rules! told_to_super_peers {
+    () => {
+        $crate::wire::Message::Login(_)
+            | $crate::wire::Message::Register(_)
+            | $crate::wire::Message::Update(_)
+            | $crate::wire::Message::Query(_)
+            | $crate::wire::Message::List(_)
+            | $crate::wire::Message::Status(_)
+    };
+}
+macro_rules! told_by_super_peers {
+    () => {
+        $crate::wire::Message::Ready(_)
+            | $crate::wire::Message::Ack(_)
+            | $crate::wire::Message::Hit(_)
+            | $crate::wire::Message::Done(_)
+            | $crate::wire::Message::Files(_)
+            | $crate::wire::Message::Info(_)
+            | $crate::wire::Message::Pong(_)
+    };
+}
+macro_rules! told_to_sources {
+    () => {
+        $crate::wire::Message::Get(_) | $crate::wire::Message::Manifest(_)
+    };
+}
+macro_rules! told_by_sources {
+    () => {
+        $crate::wire::Message::Chunk(_) | $crate::wire::Message::Cvs(_)
+    };
+}
+pub(crate) use {told_by_sources, told_by_super_peers, told_to_sources, told_to_super_peers};
+
 impl Message {
     /// The kind as it is written on the wire, for logs and counters.
     #[must_use]

@@ -147,6 +147,8 @@ impl Host for Watch {
             }
             ClientEvent::Hit { .. }
             | ClientEvent::File { .. }
+            | ClientEvent::Content { .. }
+            | ClientEvent::Result { .. }
             | ClientEvent::Start { .. }
             | ClientEvent::Piece { .. }
             | ClientEvent::Progress { .. }
