@@ -30,7 +30,7 @@ use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VIS
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
-use crate::wire::{Cut, LinkMessage, QueryId, Search};
+use crate::wire::{Cut, LinkMessage, Policy, QueryId, Search};
 
 /// Scans that one turn goes on with; the rest waits for the next.
 const SCANS_PER_TURN: usize = 16;
@@ -42,6 +42,8 @@ pub(super) struct WaveKey(u32);
 /// What the flood borrows from the super peer for one call.
 pub(super) struct Cx<'a> {
     pub(super) now: Time,
+    /// Hits kept per query at its origin, and per link and query elsewhere.
+    pub(super) hits_max: usize,
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
     pub(super) timers: &'a mut Timers<Reason>,
@@ -50,6 +52,11 @@ pub(super) struct Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// Most hits that whoever asks with this limit gets.
+    fn cap(&self, limit: Option<u32>) -> usize {
+        limit.map_or(self.hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(self.hits_max))
+    }
+
     fn send(&mut self, link: LinkId, message: LinkMessage) {
         self.links.send(link, message, self.out, self.counters);
     }
@@ -62,6 +69,7 @@ pub(super) struct Begin {
     pub(super) find: Search,
     pub(super) ttl: u8,
     pub(super) budget: Duration,
+    pub(super) policy: Policy,
 }
 
 /// All queries that run here.
@@ -105,12 +113,12 @@ impl Flood {
         entropy: &mut dyn Entropy,
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
-        let Begin { conn, req, find, ttl, budget } = begin;
-        let scan = Scan::new(cx.index, &find)?;
+        let Begin { conn, req, find, ttl, budget, policy } = begin;
+        let scan = Scan::within(cx.index, &find, cx.hits_max)?;
         let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
-        let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, find.limit);
+        let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, cx.cap(find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.search(cx);
@@ -121,7 +129,7 @@ impl Flood {
             let links = u32::try_from(cx.links.ids().count()).unwrap_or(u32::MAX);
             first.cut.add(Cut { shed: links, ..Cut::NONE });
         }
-        let mut wave = Wave::new(id, find, first, cx.links);
+        let mut wave = Wave::new(id, find, policy == Policy::Flood, first, cx.links);
         if !alone && !shed && !wave.instances[0].is_full() && !wave.instances[0].capped {
             wave.forward(cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
@@ -163,7 +171,7 @@ impl Flood {
             cx.counters.add(Count::FloodShed);
             return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
         }
-        let scan = match Scan::new(cx.index, &query.find) {
+        let scan = match Scan::within(cx.index, &query.find, cx.hits_max) {
             Ok(scan) => scan,
             Err(_) => {
                 cx.counters.add(Count::FloodBadPattern);
@@ -172,11 +180,11 @@ impl Flood {
         };
         cx.counters.add(Count::FloodSearched);
         let parent = Parent::Link(link);
-        let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, query.find.limit);
+        let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, cx.cap(query.find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.search(cx);
-        let mut wave = Wave::new(id, query.find, first, cx.links);
+        let mut wave = Wave::new(id, query.find, query.flood, first, cx.links);
         // Those that could not be passed on any more are not asked for.
         if !wave.instances[0].is_full() {
             wave.forward(cx);
@@ -221,7 +229,8 @@ impl Flood {
     pub(super) fn on_timeout(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
         let wave = &mut self.waves[key.slot()];
         wave.on_timeout(cx);
-        if wave.is_past(cx.now) {
+        // After a long pause even a session's query may be past as soon as it is over, and its session is to hear of that.
+        if wave.session().is_none() && wave.is_past(cx.now) {
             return self.forget(key, cx);
         }
         self.settle(key, cx);

@@ -222,7 +222,11 @@ impl Net {
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
         self.next_req += 1;
         let req = self.next_req;
-        self.say(node, conn, Message::Query(Query { req, find, ttl: Some(ttl), budget: Some(budget_ms) }));
+        self.say(
+            node,
+            conn,
+            Message::Query(Query { req, find, ttl: Some(ttl), budget: Some(budget_ms), policy: None }),
+        );
         req
     }
 

@@ -18,6 +18,7 @@ mod disk;
 pub mod fault;
 pub mod node;
 pub mod oracle;
+mod queue;
 mod random;
 mod roads;
 mod shadow;

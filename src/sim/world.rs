@@ -11,13 +11,14 @@ mod conns;
 mod look;
 mod stall;
 
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::content::{Contents, Extent};
 use super::fault::{Fault, Flight};
 use super::node::{Machine, Node};
+use super::queue::Queue;
 use super::random::Random;
 use super::roads::{Roads, Way};
 use super::shadow::Shadow;
@@ -135,29 +136,6 @@ pub(super) enum Happening {
     },
 }
 
-struct Queued {
-    key: (Time, u64),
-    what: Happening,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Queued) -> bool {
-        self.key == other.key
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Queued) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    /// The earliest is the greatest, because the heap gives the greatest first.
-    fn cmp(&self, other: &Queued) -> std::cmp::Ordering {
-        other.key.cmp(&self.key)
-    }
-}
-
 /// What a run exercised; a run that did nothing must fail.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
@@ -211,7 +189,7 @@ impl Asked {
 pub struct World {
     pub(super) now: Time,
     pub(super) sequence: u64,
-    heap: BinaryHeap<Queued>,
+    queue: Queue<Happening>,
     pub(super) nodes: Vec<Node>,
     by_ip: BTreeMap<IpAddr, usize>,
     pub(super) links: Vec<Option<Link>>,
@@ -250,7 +228,7 @@ impl World {
             // Not zero, so that nothing takes "no time" for "at the start".
             now: Time::from_micros(1_000_000),
             sequence: 0,
-            heap: BinaryHeap::new(),
+            queue: Queue::new(),
             nodes: Vec::new(),
             by_ip: BTreeMap::new(),
             links: Vec::new(),
@@ -317,7 +295,7 @@ impl World {
 
     /// The next thing happens. False if nothing ever will.
     pub fn step(&mut self) -> bool {
-        let Some(Queued { key: (at, sequence), what }) = self.heap.pop() else { return false };
+        let Some((at, sequence, what)) = self.queue.pop() else { return false };
         assert!(at >= self.now, "time never runs backwards");
         self.now = at;
         self.counts.steps += 1;
@@ -341,7 +319,7 @@ impl World {
     pub fn run_until(&mut self, within: Duration, mut holds: impl FnMut(&World) -> bool) -> bool {
         let end = self.now + within;
         while !holds(self) {
-            if self.heap.peek().is_none_or(|next| next.key.0 > end) {
+            if self.queue.next().is_none_or(|next| next > end) {
                 return false;
             }
             self.step();
@@ -516,7 +494,7 @@ impl World {
 
     pub(super) fn schedule(&mut self, at: Time, what: Happening) {
         self.sequence += 1;
-        self.heap.push(Queued { key: (at, self.sequence), what });
+        self.queue.push(at, self.sequence, what);
     }
 
     fn on_output(&mut self, node: usize, output: Output, packers: &mut Vec<(SocketAddr, Packer)>) {
@@ -607,12 +585,11 @@ impl World {
         let before = self.super_peer(to).map(|machine| shadow.before_datagram((to, life), bytes, machine));
         self.shadow = Some(shadow);
         self.turn(to, Input::Datagram { from, bytes });
-        if let (Some(before), Some(mut shadow)) = (before, self.shadow.take()) {
-            if let Some(machine) = self.super_peer(to) {
-                shadow.after_datagram(self.now, (to, life), &before, machine);
-            }
-            self.shadow = Some(shadow);
+        let Some(mut shadow) = self.shadow.take() else { return };
+        if let (Some(before), Some(machine)) = (before, self.super_peer(to)) {
+            shadow.after_datagram(self.now, (to, life), &before, machine);
         }
+        self.shadow = Some(shadow);
     }
 
     fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
@@ -654,20 +631,76 @@ impl World {
         *self.counts.faults.entry(name).or_default() += 1;
     }
 
+    /// Mixes what happens into the trace: who, when and what. Texts are made only where the last lines are kept.
     fn note(&mut self, sequence: u64, what: &Happening) {
-        let text = format!("{what:?}");
-        let mut state = self.trace ^ sequence.rotate_left(17) ^ self.now.as_micros();
-        for part in text.as_bytes().chunks(8) {
-            let mut word = [0; 8];
-            word[..part.len()].copy_from_slice(part);
-            state = (state ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        }
-        self.trace = state;
+        let mut mixer = Mixer(self.trace ^ sequence.rotate_left(17));
+        mixer.add(self.now.as_micros());
+        what.mix(&mut mixer);
+        self.trace = mixer.0;
         if let Some(lines) = &mut self.lines {
             if lines.len() == TRACE_LINES_MAX {
                 lines.pop_front();
             }
-            lines.push_back(format!("{:>12} {text:.300}", self.now.as_micros()));
+            lines.push_back(format!("{:>12} {:.300}", self.now.as_micros(), format!("{what:?}")));
         }
+    }
+}
+
+/// A running hash of a trace.
+struct Mixer(u64);
+
+impl Mixer {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        self.add(bytes.len() as u64);
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.add(u64::from_le_bytes(word));
+        }
+    }
+}
+
+impl Happening {
+    /// What tells it from others; bytes in full, since they are what differs first.
+    fn mix(&self, mixer: &mut Mixer) {
+        let (kind, who, which) = match self {
+            Happening::Wake { node } => (1, *node, 0),
+            Happening::Datagram { to, from, bytes } => {
+                mixer.add_bytes(bytes);
+                let from = match from.ip() {
+                    IpAddr::V4(ip) => u64::from(ip.to_bits()),
+                    IpAddr::V6(_) => 0,
+                };
+                (2, *to, from)
+            }
+            Happening::Dial { node, life, dial, .. } => (3, *node, life << 32 ^ dial.0),
+            Happening::DialFailed { node, life, dial, .. } => (4, *node, life << 32 ^ dial.0),
+            Happening::Accepted { dialer, life, dial, .. } => (5, *dialer, life << 32 ^ dial.0),
+            Happening::Segment { link, serial, end, segment } => {
+                match segment {
+                    Segment::Bytes(bytes) => mixer.add_bytes(bytes),
+                    Segment::Payload(extent) => mixer.add(extent.offset ^ u64::from(extent.length) << 40),
+                    Segment::End => mixer.add(1),
+                    Segment::Reset => mixer.add(2),
+                }
+                (6, *link, serial << 1 ^ *end as u64)
+            }
+            Happening::Pump { link, serial, end } => (7, *link, serial << 1 ^ *end as u64),
+            Happening::Sent { node, life, req, .. } => (8, *node, life << 32 ^ u64::from(*req)),
+            Happening::Closed { node, life, conn, .. } => (9, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Hashed { node, life, req, .. } => (10, *node, life << 32 ^ u64::from(*req)),
+            Happening::Disk { node, life, .. } => (11, *node, *life),
+            Happening::Came { node, life, conn, .. } => (12, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Command { node, life, client, .. } => (13, *node, life << 32 ^ client.0),
+            Happening::Stuck { link, serial, end } => (14, *link, serial << 1 ^ *end as u64),
+            Happening::Resume { node } => (15, *node, 0),
+            Happening::Work { node, life, .. } => (16, *node, *life),
+        };
+        mixer.add(kind << 56 ^ (who as u64) << 32);
+        mixer.add(which);
     }
 }

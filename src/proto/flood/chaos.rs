@@ -139,7 +139,17 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             let have =
                 (below(random, 2) == 0).then(|| vec![(edge(random), edge(random)), (edge(random), edge(random))]);
             let budget = [0, 1, 50, 3000, u32::MAX][below(random, 5) as usize];
-            LinkMessage::Query(LinkQuery { id, ttl, hops: edge(random) as u8, budget, find, have })
+            LinkMessage::Query(LinkQuery {
+                id,
+                ttl,
+                hops: edge(random) as u8,
+                budget,
+                find,
+                have,
+                flood: false,
+                tree: None,
+                again: false,
+            })
         }
         4 | 5 => {
             let addr = HostPort::new("198.51.100.1", 1).unwrap();
@@ -174,7 +184,7 @@ fn session_message(random: &mut Seed, seq: &mut u64) -> Message {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
             find.limit = (below(random, 3) == 0).then(|| below(random, 3) as u32);
             let budget = Some([0, 20, 3000][below(random, 3) as usize]);
-            Message::Query(Query { req, find, ttl: Some(below(random, 9) as u8), budget })
+            Message::Query(Query { req, find, ttl: Some(below(random, 9) as u8), budget, policy: None })
         }
     }
 }

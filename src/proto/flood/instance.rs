@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Cx;
 use super::ask::Ask;
-use crate::config::{PAGE_BYTES, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN};
+use crate::config::{PAGE_BYTES, SCAN_ENTRIES_PER_TURN};
 use crate::proto::counters::Count;
 use crate::proto::link::LinkId;
 use crate::proto::search::{Scan, Step};
@@ -74,9 +74,7 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(now: Time, parent: Parent, ttl: u8, hops: u8, deadline: Time, limit: Option<u32>) -> Instance {
-        let cap =
-            limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(QUERY_HITS_MAX));
+    pub(super) fn new(now: Time, parent: Parent, ttl: u8, hops: u8, deadline: Time, cap: usize) -> Instance {
         Instance {
             parent,
             ttl,

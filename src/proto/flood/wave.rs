@@ -39,6 +39,8 @@ enum Reach {
 pub(super) struct Wave {
     pub(super) id: QueryId,
     pub(super) find: Search,
+    /// A plain flood: no digest is looked at.
+    pub(super) flood: bool,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
@@ -64,7 +66,7 @@ pub(super) enum CopyIs {
 
 impl Wave {
     /// A wave with its first instance.
-    pub(super) fn new(id: QueryId, find: Search, first: Instance, links: &Links) -> Wave {
+    pub(super) fn new(id: QueryId, find: Search, flood: bool, first: Instance, links: &Links) -> Wave {
         let ttl_best = match first.parent {
             Parent::Session(_) => u8::MAX,
             Parent::Link(_) => first.ttl.min(TTL_MAX),
@@ -73,6 +75,7 @@ impl Wave {
         Wave {
             id,
             find,
+            flood,
             queued: false,
             held: 0,
             listed: false,
@@ -107,7 +110,7 @@ impl Wave {
         cx.counters.add(Count::FloodExtension);
         self.ttl_best = query.ttl.min(TTL_MAX);
         let parent = Parent::Link(link);
-        let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, self.find.limit);
+        let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, cx.cap(self.find.limit));
         instance.phase = Phase::Waiting;
         self.keep_until = self.keep_until.max(kept_until(&instance, cx.links));
         self.instances.push(instance);
@@ -321,10 +324,10 @@ impl Wave {
             return;
         }
         let rto = cx.links.repeat_after(link);
-        match query_onward(self.id, &self.find, instance, rto, None, cx.now) {
+        match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
             None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
             Some(query) => {
-                instance.asks.push(Ask::new(cx.now, link, rto));
+                instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
                 cx.send(link, LinkMessage::Query(query));
             }
         }
@@ -336,7 +339,7 @@ impl Wave {
         let rto = cx.links.repeat_after(link);
         let have = Some(instance.asks[a].have());
         instance.asks[a].on_repeated(cx.now, rto, instance.deadline);
-        let query = query_onward(self.id, &self.find, &self.instances[i], rto, have, cx.now);
+        let query = query_onward(self.id, &self.find, self.flood, &self.instances[i], rto, have, cx.now);
         if let Some(query) = query {
             cx.counters.add(Count::FloodRepeats);
             cx.send(link, LinkMessage::Query(query));
@@ -452,6 +455,7 @@ fn ttl_onward(ttl: u8) -> u8 {
 fn query_onward(
     id: QueryId,
     find: &Search,
+    flood: bool,
     instance: &Instance,
     rto: Duration,
     have: Option<Vec<(u32, u32)>>,
@@ -464,5 +468,15 @@ fn query_onward(
         return None;
     }
     let hops = instance.hops.saturating_add(1);
-    Some(LinkQuery { id, ttl: ttl_onward(instance.ttl), hops, budget, find: find.clone(), have })
+    Some(LinkQuery {
+        id,
+        ttl: ttl_onward(instance.ttl),
+        hops,
+        budget,
+        find: find.clone(),
+        have,
+        flood,
+        tree: None,
+        again: false,
+    })
 }

@@ -16,10 +16,13 @@ use crate::sim::oracle::Watch;
 use crate::sim::random::Random;
 use crate::sim::world::World;
 use crate::time::Time;
-use crate::wire::{QueryKind, Root, Search};
+use crate::wire::{Policy, QueryKind, Root, Search};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
+/// What a query may say of its policy.
+pub(super) const POLICIES: [Option<Policy>; 5] =
+    [None, Some(Policy::Flood), Some(Policy::Digest), Some(Policy::Ring), Some(Policy::Tree)];
 /// Mean times between two of a kind.
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
@@ -230,14 +233,21 @@ impl Run {
         }
         let ttl = if self.work.chance(500) { None } else { Some(u8::try_from(self.work.below(9)).unwrap_or(0)) };
         let budget = if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
-        self.ask(node, &search, ttl, budget);
+        let policy = POLICIES[self.work.index(POLICIES.len())];
+        self.ask(node, &search, (ttl, budget), policy);
     }
 
     /// Asks, if there is anybody to ask.
-    pub(super) fn ask(&mut self, node: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Option<ClientId> {
+    fn ask(
+        &mut self,
+        node: usize,
+        search: &Search,
+        (ttl, budget): (Option<u8>, Option<u32>),
+        policy: Option<Policy>,
+    ) -> Option<ClientId> {
         let home = self.world.homes(node).first().copied();
         home.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
-        let watch = Watch::ask(&mut self.world, node, search, ttl, budget);
+        let watch = Watch::ask_by(&mut self.world, node, search, ttl, budget, policy);
         let client = watch.client;
         self.tally.queries += 1;
         self.queries.insert(client, (watch, node, self.world.life(node)));
@@ -252,7 +262,8 @@ impl Run {
         let what = if by_name { plan::path(&mut self.work) } else { root.to_string() };
         let what = what.rsplit('/').next().unwrap_or(&what).to_owned();
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
-        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None };
+        let policy = POLICIES[self.work.index(POLICIES.len())];
+        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None, policy };
         let get = match self.work.below(10) {
             0 => Get { verify: Verify::Blake3, ..get },
             _ => get,

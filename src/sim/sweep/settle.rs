@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::VIRTUAL;
-use super::act::Run;
+use super::act::{POLICIES, Run};
 use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX};
 use crate::proto::command::Get;
 use crate::proto::{ClientId, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
-use crate::sim::oracle::Match;
+use crate::sim::oracle::{Match, Watch};
 use crate::time::Time;
-use crate::wire::{QueryKind, Root, Search};
+use crate::wire::{Policy, QueryKind, Root, Search};
 
 const SEC: Duration = Duration::from_secs(1);
 /// Everybody is registered again, and every link up, within this.
@@ -92,6 +92,9 @@ impl Run {
                 registered.entry(peer).or_default().push(records);
             }
         }
+        if self.world.half_open() > 0 {
+            return Some(format!("{} connections are half open", self.world.half_open()));
+        }
         for node in self.weak.clone() {
             let at = registered.remove(&node).unwrap_or_default();
             if at.len() != 1 {
@@ -110,7 +113,8 @@ impl Run {
         for home in 0..self.plan.supers {
             let at_home = |run: &Run, node: usize| run.world.homes(node) == [home];
             let Some(node) = self.weak.clone().find(|node| at_home(self, *node)) else { continue };
-            for (pattern, ttl) in [("*", Run::far()), ("red", Run::far()), ("*o*", Some(1)), ("nobody has it", None)] {
+            let patterns = [("*", Run::far()), ("red", Run::far()), ("*o*", Some(1)), ("nobody has it", None)];
+            for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(home)) {
                 let search =
                     Search { pattern: pattern.into(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
                 let within = self.world.within(home, usize::from(ttl.unwrap_or(7)));
@@ -118,7 +122,7 @@ impl Run {
                 for other in &within {
                     expected.extend(self.world.registered(*other, &search));
                 }
-                let found = self.answer(node, &search, ttl);
+                let found = self.answer(node, &search, ttl, policy);
                 let missing: Vec<&Match> = expected.difference(&found.0).collect();
                 assert!(missing.is_empty(), "{pattern:?} from {home} misses {missing:?} within ttl {ttl:?}");
                 let all = ttl == Run::far();
@@ -128,9 +132,15 @@ impl Run {
     }
 
     /// Asks and waits: the hits, whether they are all, and what was cut.
-    fn answer(&mut self, node: usize, search: &Search, ttl: Option<u8>) -> (BTreeSet<Match>, bool, String) {
+    fn answer(
+        &mut self,
+        node: usize,
+        search: &Search,
+        ttl: Option<u8>,
+        policy: Option<Policy>,
+    ) -> (BTreeSet<Match>, bool, String) {
         let (home, budget) = (self.world.homes(node), Some(10_000));
-        let watch = crate::sim::oracle::Watch::ask(&mut self.world, node, search, ttl, budget);
+        let watch = Watch::ask_by(&mut self.world, node, search, ttl, budget, policy);
         self.tally.queries += 1;
         let ended = self.world.finish(watch.client, 12 * SEC);
         assert!(ended, "a query ends: {:?} from {home:?}", search.pattern);
@@ -160,7 +170,7 @@ impl Run {
             let root = self.world.contents().root(content);
             let out = Some(PathBuf::from(format!("/out/last {n}")));
             let what = root.to_string();
-            let get = Get { what, from: None, out, verify: Verify::Both, ttl: Run::far(), budget: None };
+            let get = Get { what, from: None, out, verify: Verify::Both, ttl: Run::far(), budget: None, policy: None };
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
             asked.insert(client, root);
         }
