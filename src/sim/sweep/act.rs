@@ -176,6 +176,7 @@ impl Run {
     }
 
     fn perform(&mut self, act: Act) {
+        self.world.remark(|| format!("{act:?}"));
         match act {
             Act::Query => {
                 self.query();
@@ -319,6 +320,7 @@ impl Run {
         let one_super = self.blows.index(supers);
         // Super peers are few, and what befalls them matters more.
         let node = if self.blows.chance(500) { one_super } else { any };
+        self.world.remark(|| format!("{blow:?}: any node {node}, weak peer {weak}, super peer {one_super}"));
         match blow {
             Blow::Partition => self.part(),
             Blow::Clog => {
