@@ -86,7 +86,10 @@ fn every_seed_keeps_what_is_promised_and_heals() {
 
 /// Seeds that once showed a mistake, and which.
 const ONCE_BROKEN: &[(u64, &str)] = &[
-    (1, "a session's query ended by its timer in the turn in which the session fell silent: a stale key broke the super peer"),
+    (
+        1,
+        "a session's query ended by its timer in the turn in which the session fell silent: a stale key broke the super peer",
+    ),
     (32, "a query that ended after a long pause was not told to its session, whose end then broke the super peer"),
 ];
 

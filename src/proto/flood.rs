@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::instance::{Instance, Origin, Parent};
+use self::instance::{Instance, Origin, Parent, Then};
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
@@ -115,10 +115,17 @@ impl Flood {
     ) -> Result<Option<WaveKey>, BadPattern> {
         let Begin { conn, req, find, ttl, budget, policy } = begin;
         let scan = Scan::within(cx.index, &find, cx.hits_max)?;
-        let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
-        let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, cx.cap(find.limit));
+        let ttl = ttl.min(TTL_MAX);
+        // Without a limit the rings would grow to the full ttl all the same.
+        let (then, ttl) = match policy {
+            Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
+            Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
+        };
+        let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
+        let parent = Parent::Session(Box::new(origin));
+        let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cx.cap(find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.search(cx);
@@ -349,12 +356,13 @@ impl Flood {
         self.hits_held += wave.held;
     }
 
-    /// Tells a parent that its QUERY has come and is not done yet.
-    fn say_pending(&self, key: WaveKey, cx: &mut Cx<'_>) {
-        let Some(last) = self.waves.get(key.slot()).and_then(|wave| wave.instances.last()) else { return };
+    /// Lets the parent know soon that its QUERY has come and is not done yet: before it would ask again, but not at once,
+    /// for most answers are there sooner.
+    fn say_pending(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
+        let Some(last) = self.waves.get_mut(key.slot()).and_then(|wave| wave.instances.last_mut()) else { return };
         if let (Some(link), false) = (last.parent_link(), last.is_over()) {
-            let pending = LinkRef { id: self.waves[key.slot()].id, ttl: last.ttl };
-            cx.send(link, LinkMessage::Pending(pending));
+            last.pending_at = Some(cx.now + cx.links.pending_after(link));
+            self.arm(key, cx);
         }
     }
 
@@ -391,7 +399,7 @@ impl WaveKey {
 
 /// The DONE of a query that is not searched here.
 fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
-    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false })
+    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 })
 }
 
 #[cfg(test)]

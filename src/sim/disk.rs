@@ -87,7 +87,12 @@ impl Disk {
 
     /// Somebody else writes a file of the share, or takes it away. What was opened before is of the new content then.
     /// Tells the path's old content.
-    pub(super) fn meddle(&mut self, path: &SharePath, new: Option<ContentId>, contents: &Contents) -> Option<ContentId> {
+    pub(super) fn meddle(
+        &mut self,
+        path: &SharePath,
+        new: Option<ContentId>,
+        contents: &Contents,
+    ) -> Option<ContentId> {
         let path = Path::new(SHARE).join(path.as_str());
         let old = self.files.remove(&path)?;
         if let Some(new) = new {
@@ -174,6 +179,7 @@ impl Disk {
             DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } => (true, false),
             DiskWork::OpenPart { .. } | DiskWork::WritePiece { .. } | DiskWork::Publish { .. } => (false, true),
             DiskWork::ForgetConn { .. }
+            | DiskWork::DropChunk { .. }
             | DiskWork::StoreManifest { .. }
             | DiskWork::DropPayload { .. }
             | DiskWork::Abandon { .. } => (false, false),
@@ -194,11 +200,12 @@ impl Disk {
     ) -> Vec<DiskDone> {
         let failure = failed.map(|(what, kind)| DiskFailure { kind, message: what.to_owned() });
         match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length } => {
+            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
                 let result = match failed {
                     Some(_) => Err(ServeFailure::Changed),
                     None => self.prepare(conn, req, (root, offset, length), contents),
                 };
+                let result = result.map(|md5| (!bare).then_some(md5));
                 vec![DiskDone::ChunkReady { conn, req, result }]
             }
             DiskWork::ReadManifest { conn, req, root, first } => {
@@ -207,6 +214,10 @@ impl Disk {
                     None => self.manifest(root, first, contents),
                 };
                 vec![DiskDone::ManifestReady { conn, req, first, result }]
+            }
+            DiskWork::DropChunk { conn, req } => {
+                self.prepared.remove(&(conn, req));
+                Vec::new()
             }
             DiskWork::ForgetConn { conn } => {
                 self.prepared.retain(|(other, _), _| *other != conn);

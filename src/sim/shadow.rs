@@ -135,17 +135,18 @@ impl Shadow {
     }
 
     fn answered(&self, from: Life, to: usize, id: &QueryId, ttl: u8, message: &LinkMessage) {
-        let asked = |trail: &Trail| {
-            trail.sent.iter().any(|sent| (sent.from.0, sent.to, sent.ttl) == (to, from.0, ttl))
-        };
+        let asked = |trail: &Trail| trail.sent.iter().any(|sent| (sent.from.0, sent.to, sent.ttl) == (to, from.0, ttl));
         let asked = self.trails.get(id).is_some_and(asked);
         assert!(asked, "{from:?} answers {to}, which has not asked: {message:?}");
     }
 
     /// A datagram is about to be taken.
     pub(super) fn before_datagram(&mut self, to: Life, bytes: &[u8], machine: &SuperPeer) -> Before {
-        let hello = bytes.len() < HELLO_BYTES_MAX && bytes.get(HEADER_BYTES..).is_some_and(|b| b.starts_with(HELLO_FIRST));
-        let Some((_, messages)) = (!hello).then(|| link::decode(bytes).ok()).flatten() else { return Before::default() };
+        let hello =
+            bytes.len() < HELLO_BYTES_MAX && bytes.get(HEADER_BYTES..).is_some_and(|b| b.starts_with(HELLO_FIRST));
+        let Some((_, messages)) = (!hello).then(|| link::decode(bytes).ok()).flatten() else {
+            return Before::default();
+        };
         let mut ids = Vec::new();
         let hits = messages.iter().any(|message| matches!(message, LinkMessage::Hit(_)));
         for message in messages {
@@ -171,9 +172,8 @@ impl Shadow {
         }
         let times = searched(machine) - before.searched;
         // Ids that are over are remembered for a while, not for ever.
-        let remembered = |trail: &Trail| {
-            trail.searched.iter().any(|(life, at)| *life == to && now.since(*at) < VISITED_GENERATION)
-        };
+        let remembered =
+            |trail: &Trail| trail.searched.iter().any(|(life, at)| *life == to && now.since(*at) < VISITED_GENERATION);
         let new: BTreeSet<QueryId> =
             before.ids.iter().filter(|id| !self.trails.get(id).is_some_and(remembered)).copied().collect();
         assert!(times <= new.len() as u64, "{to:?} searches {times} times for {new:?} of {:?}", before.ids);

@@ -29,9 +29,33 @@ const LEAST: [u64; 4] = [60, 40, 30, 5];
 
 /// Every class of fault that a seed may draw, with the names under which it is counted when it strikes.
 pub const FAULTS: &[&str] = &[
-    "lose", "double", "hold_back", "damage", "partition", "partition_tcp", "partition_dial", "partition_reset",
-    "partition_silence", "clog", "clog_full", "crash_super", "crash_weak", "power", "pause", "suspend", "leap", "slow",
-    "reset", "silence", "trickle", "disk_full", "disk_error", "meddle", "short_file", "liar", "stray",
+    "lose",
+    "double",
+    "hold_back",
+    "damage",
+    "partition",
+    "partition_tcp",
+    "partition_dial",
+    "partition_reset",
+    "partition_silence",
+    "clog",
+    "clog_full",
+    "crash_super",
+    "crash_weak",
+    "power",
+    "pause",
+    "suspend",
+    "leap",
+    "slow",
+    "reset",
+    "silence",
+    "trickle",
+    "disk_full",
+    "disk_error",
+    "meddle",
+    "short_file",
+    "liar",
+    "stray",
 ];
 
 /// What runs exercised, added up.

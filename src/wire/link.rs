@@ -11,7 +11,7 @@ use super::WireError;
 use super::addr::HostPort;
 use super::ids::{NodeId, QueryId};
 use super::message::some_list;
-use super::record::{Cut, FileRecord, Search};
+use super::record::{Cut, FileRecord, Search, is_zero};
 use crate::config::DATAGRAM_BYTES_MAX;
 
 /// First byte of every datagram: the protocol's major version.
@@ -111,7 +111,7 @@ pub struct LinkHit {
     pub addr: HostPort,
 }
 
-/// DONE: `{id, ttl, hits, reached, cut, dup, more}`.
+/// DONE: `{id, ttl, hits, reached, cut, dup, more, uncut}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDone {
     /// The query.
@@ -132,6 +132,9 @@ pub struct LinkDone {
     /// later copy with a higher ttl has to go this way again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// How many of the ttl cuts that earlier DONEs told this extension has made good: it went on where they had stopped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub uncut: u32,
 }
 
 /// PENDING and CANCEL: `{id, ttl}`.
@@ -244,6 +247,7 @@ mod tests {
             cut: Cut::NONE,
             dup: false,
             more: false,
+            uncut: 0,
         })
     }
 

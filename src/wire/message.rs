@@ -347,7 +347,7 @@ impl ErrorCode {
     pub const BAD_REQUEST: ErrorCode = ErrorCode(13);
 }
 
-/// GET: `{req, root, off, len}`.
+/// GET: `{req, root, off, len, bare?}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
     /// The asker's number for it.
@@ -360,9 +360,12 @@ pub struct Get {
     /// Bytes, 1 to 1 MiB, all within the content.
     #[serde(rename = "len")]
     pub length: u32,
+    /// The asker does without the MD5: the CHUNK may leave it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
 }
 
-/// CHUNK: `{req, off, len, md5}`, then `len` raw bytes outside any frame.
+/// CHUNK: `{req, off, len, md5?}`, then `len` raw bytes outside any frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// The GET.
@@ -373,8 +376,9 @@ pub struct Chunk {
     /// Bytes that follow, as asked.
     #[serde(rename = "len")]
     pub length: u32,
-    /// MD5 of those bytes.
-    pub md5: Md5,
+    /// MD5 of those bytes; left out only if the GET was bare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Md5>,
 }
 
 /// MANIFEST: `{req, root, first}`.

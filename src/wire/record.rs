@@ -114,7 +114,7 @@ pub struct Cut {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if hands a reference")]
-fn is_zero(count: &u32) -> bool {
+pub(super) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for Cut {
                 Ok(cut)
             }
         }
-        deserializer.deserialize_map(Reasons)
+        deserializer.deserialize_struct("Cut", &[], Reasons)
     }
 }
 

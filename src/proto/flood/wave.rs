@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Cx;
 use super::ask::{Ask, HitIs, MARGIN, child_deadline};
-use super::instance::{Instance, Parent, Phase};
+use super::instance::{Instance, Parent, Phase, Then};
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
@@ -54,6 +54,8 @@ pub(super) struct Wave {
     pub(super) instances: Vec<Instance>,
     /// By link; empty while nothing was forwarded.
     reach: Vec<Reach>,
+    /// Links not asked for want of a hop, as an instance of ours told: whoever asks them all takes the cuts back.
+    ttl_cut: u32,
 }
 
 /// What a copy of a known query is.
@@ -83,6 +85,7 @@ impl Wave {
             keep_until,
             instances: vec![first],
             reach: Vec::new(),
+            ttl_cut: 0,
         }
     }
 
@@ -135,6 +138,7 @@ impl Wave {
             if hop_left {
                 self.ask(0, link, cx);
             } else {
+                self.ttl_cut += 1;
                 self.instances[0].cut.add(Cut { ttl: 1, ..Cut::NONE });
             }
         }
@@ -239,6 +243,9 @@ impl Wave {
                 self.run_out(i, cx);
                 continue;
             }
+            if self.instances[i].pending_at.is_some_and(|at| cx.now >= at) {
+                self.say_pending(i, cx);
+            }
             for a in 0..self.instances[i].asks.len() {
                 let ask = &self.instances[i].asks[a];
                 if ask.open && cx.now >= ask.repeat_at() {
@@ -284,7 +291,7 @@ impl Wave {
         let running = self.instances.iter().filter(|instance| !instance.is_over());
         let wants = running.flat_map(|instance| {
             let repeats = instance.asks.iter().filter(|ask| ask.open).map(Ask::repeat_at);
-            repeats.chain([instance.deadline])
+            repeats.chain(instance.pending_at).chain([instance.deadline])
         });
         wants.min().unwrap_or(self.keep_until)
     }
@@ -333,6 +340,14 @@ impl Wave {
         }
     }
 
+    fn say_pending(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let instance = &mut self.instances[i];
+        instance.pending_at = None;
+        if let Some(link) = instance.parent_link() {
+            cx.send(link, LinkMessage::Pending(LinkRef { id: self.id, ttl: instance.ttl }));
+        }
+    }
+
     fn repeat(&mut self, i: usize, a: usize, cx: &mut Cx<'_>) {
         let instance = &mut self.instances[i];
         let link = instance.asks[a].link;
@@ -353,16 +368,52 @@ impl Wave {
             Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
         };
         if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
-            let done = duplicate(self.id, self.instances[i].ttl);
+            // With the parent's link alone cut nothing is left to ask, but that cut is made good.
+            let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
+            let again = duplicate(self.id, ttl);
+            let done = if uncut == 0 { again } else { LinkDone { dup: false, more: true, uncut, ..again } };
             self.instances[i].end_with(done, cx);
             return;
         }
         self.instances[i].phase = Phase::Running;
+        self.go_further(i, cx);
+    }
+
+    /// Asks where a higher ttl may go further, and so takes back the cuts that were told for want of a hop here: each of
+    /// those links is asked now, or is down and told so, or brought the query by itself.
+    fn go_further(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let parent = self.instances[i].parent_link();
+        self.instances[i].uncut = self.instances[i].uncut.saturating_add(std::mem::take(&mut self.ttl_cut));
         for link in cx.links.ids() {
+            let reach = self.reach[usize::from(link.0)];
             // The link that brought the first copy may now be reached on a shorter way than it was.
-            let first_parent = self.reach[usize::from(link.0)] == Reach::Parent && Some(link) != parent;
-            if first_parent || is_cut(&link, &self.reach) {
+            if Some(link) != parent && matches!(reach, Reach::Parent | Reach::Cut) {
                 self.ask(i, link, cx);
+            }
+        }
+    }
+
+    /// At the origin, with every answer here: sends the wave that follows. Tells whether there is one.
+    fn go_on(&mut self, i: usize, cx: &mut Cx<'_>) -> bool {
+        let instance = &mut self.instances[i];
+        let Parent::Session(origin) = &mut instance.parent else { return false };
+        match origin.then {
+            Then::End => false,
+            Then::Ring(_) if instance.cut.cap > 0 || cx.now >= origin.deadline => false,
+            Then::Ring(last) => {
+                instance.ttl = instance.ttl.saturating_mul(2).min(last);
+                origin.then = if instance.ttl < last { Then::Ring(last) } else { Then::End };
+                instance.deadline = origin.then.deadline(cx.now, origin.deadline);
+                if instance.cut_net().ttl == 0 {
+                    return false;
+                }
+                if instance.is_full() {
+                    instance.cut.add(Cut { cap: 1, ..Cut::NONE });
+                    return false;
+                }
+                instance.asks.clear();
+                self.go_further(i, cx);
+                true
             }
         }
     }
@@ -379,12 +430,14 @@ impl Wave {
             instance.capped = false;
             instance.cut.add(Cut { cap: 1, ..Cut::NONE });
         }
-        let instance = &mut self.instances[i];
-        if !instance.is_busy() && !unsent {
-            instance.end(id, cx);
-            return false;
+        // Each wave that follows may be over at once; there are as many as the ttl can double.
+        while !self.instances[i].is_busy() && !unsent {
+            if !self.go_on(i, cx) {
+                self.instances[i].end(id, cx);
+                return false;
+            }
         }
-        unsent || instance.scan.is_some()
+        unsent || self.instances[i].scan.is_some()
     }
 
     /// The budget of an instance is over: everything that is open is a cut.
@@ -396,10 +449,21 @@ impl Wave {
                     true => Cut { loss: 1, ..Cut::NONE },
                     false => Cut { budget: 1, ..Cut::NONE },
                 };
+                let link = ask.link;
                 self.close_ask(i, a, cut);
+                // What it has not told it may tell the next time.
+                self.reach[usize::from(link.0)] = Reach::Cut;
             }
         }
         let instance = &mut self.instances[i];
+        if let Parent::Session(origin) = &instance.parent
+            && origin.then != Then::End
+            && cx.now < origin.deadline
+        {
+            // What follows is sent when the caller settles this and our own search is over.
+            instance.deadline = origin.deadline;
+            return;
+        }
         if instance.scan.is_some() || instance.phase == Phase::Waiting {
             instance.cut.add(Cut { budget: 1, ..Cut::NONE });
         }
@@ -415,6 +479,7 @@ impl Wave {
         instance.cut.add(Cut { cap: u32::from(ask.capped), ..Cut::NONE });
         if let Some(done) = ask.done {
             instance.cut.add(done.cut);
+            instance.uncut = instance.uncut.saturating_add(done.uncut);
             instance.reached = instance.reached.saturating_add(done.reached);
             let more = done.more || done.dup;
             instance.more |= more;
@@ -443,7 +508,7 @@ fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false }
+    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
 }
 
 /// The ttl that the next hop is told.

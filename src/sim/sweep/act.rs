@@ -233,7 +233,8 @@ impl Run {
             _ => {}
         }
         let ttl = if self.work.chance(500) { None } else { Some(u8::try_from(self.work.below(9)).unwrap_or(0)) };
-        let budget = if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
+        let budget =
+            if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
         let policy = POLICIES[self.work.index(POLICIES.len())];
         self.ask(node, &search, (ttl, budget), policy);
     }
@@ -302,8 +303,11 @@ impl Run {
 
     /// Processes that ended by themselves are started again: somebody looks after them.
     pub(super) fn revive(&mut self) {
-        let planned: BTreeSet<usize> =
-            self.agenda.values().filter_map(|act| if let Act::Start(node) = act { Some(*node) } else { None }).collect();
+        let planned: BTreeSet<usize> = self
+            .agenda
+            .values()
+            .filter_map(|act| if let Act::Start(node) = act { Some(*node) } else { None })
+            .collect();
         for node in 0..self.world.nodes() {
             if !self.world.is_running(node) && !planned.contains(&node) {
                 self.world.start(node);

@@ -13,27 +13,10 @@ const MS: Duration = Duration::from_millis(1);
 const MIB: usize = 1 << 20;
 
 /// Words of file names and of patterns.
-const WORDS: [&str; 12] =
-    ["red", "Fox", "sea", "moon", "Live", "mix", "old", "song", "paper", "zug", "näh", "2024"];
+const WORDS: [&str; 12] = ["red", "Fox", "sea", "moon", "Live", "mix", "old", "song", "paper", "zug", "näh", "2024"];
 /// Sizes of the contents that files have, in bytes; each has a twin that liars serve in its place.
-const SIZES: [usize; 16] = [
-    0,
-    1,
-    17,
-    700,
-    701,
-    4096,
-    5000,
-    5001,
-    60_000,
-    65_537,
-    100_000,
-    MIB - 1,
-    MIB,
-    MIB + 1,
-    2 * MIB + 5,
-    4 * MIB + 4321,
-];
+const SIZES: [usize; 16] =
+    [0, 1, 17, 700, 701, 4096, 5000, 5001, 60_000, 65_537, 100_000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5, 4 * MIB + 4321];
 
 /// One kind of thing that befalls nodes or ways now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +105,8 @@ impl Plan {
 
     /// Draws one.
     pub(super) fn draw(root: &Random) -> Plan {
-        let (mut net, mut share, mut swarm) = (root.child("topology", 0), root.child("share", 0), root.child("swarm", 0));
+        let (mut net, mut share, mut swarm) =
+            (root.child("topology", 0), root.child("share", 0), root.child("swarm", 0));
         let supers = 3 + net.index(5);
         let edges = match net.below(10) {
             0 => topology::line(supers),

@@ -118,9 +118,7 @@ impl World {
         *self.counts.faults.entry("meddle").or_default() += 1;
         let after = SHARE_QUIET + self.disks.time(Duration::ZERO, SHARE_QUIET / 2);
         let done = match new {
-            Some(new) => {
-                DiskDone::Share { added: vec![disk::record(path, new, &self.contents)], removed: Vec::new() }
-            }
+            Some(new) => DiskDone::Share { added: vec![disk::record(path, new, &self.contents)], removed: Vec::new() },
             None => DiskDone::Share { added: Vec::new(), removed: vec![path] },
         };
         let life = self.nodes[node].life;

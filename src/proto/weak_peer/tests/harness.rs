@@ -660,7 +660,7 @@ impl World {
         if source.manner == Manner::OtherRange {
             offset += 1;
         }
-        self.say(LATENCY, conn, Message::Chunk(Chunk { req, offset, length, md5 }));
+        self.say(LATENCY, conn, Message::Chunk(Chunk { req, offset, length, md5: Some(md5) }));
     }
 
     fn receive(&mut self, conn: ConnId, req: u32, length: u32, plan: HashPlan, verify: Verify) {
@@ -735,7 +735,10 @@ impl World {
                 self.abandoned += 1;
                 return;
             }
-            DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } | DiskWork::ForgetConn { .. } => return,
+            DiskWork::PrepareChunk { .. }
+            | DiskWork::DropChunk { .. }
+            | DiskWork::ReadManifest { .. }
+            | DiskWork::ForgetConn { .. } => return,
         };
         self.later(LATENCY, Happening::Input(Input::Disk(done)));
     }
