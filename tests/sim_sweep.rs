@@ -81,6 +81,7 @@ fn every_seed_keeps_what_is_promised_and_heals() {
     // What never happened is not proven; few seeds need not have it all.
     if seeds.end - seeds.start >= SEEDS {
         assert!(tally.idle_faults().is_empty(), "{:?} never struck", tally.idle_faults());
+        assert!(tally.idle_marks().is_empty(), "{:?} were never hit", tally.idle_marks());
     }
 }
 

@@ -23,6 +23,7 @@ use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
 use super::index::Index;
 use super::link::{LinkId, Links};
+use super::marks::mark;
 use super::search::{BadPattern, Scan};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Output};
@@ -141,6 +142,7 @@ impl Flood {
             wave.forward(cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
             // The limit is reached here already; what the neighbours hold is not asked for.
+            mark!(QueryFullHere);
             wave.instances[0].capped = true;
         }
         let key = self.insert(wave, !alone && !shed);

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::desk::{Desk, Owner, Reason};
+use super::marks::mark;
 use super::share::Share;
 use super::{ConnId, Event};
 use crate::config::{
@@ -163,6 +164,7 @@ impl Home {
             self.give_up(desk);
             return;
         }
+        mark!(HomeRoundOver);
         self.refusals.clear();
         let doublings = u32::try_from(self.tries / round - 1).unwrap_or(u32::MAX).min(16);
         let longest = RECONNECT_FIRST.saturating_mul(1 << doublings).min(RECONNECT_MAX);
@@ -171,6 +173,7 @@ impl Home {
     }
 
     fn give_up(&mut self, desk: &mut Desk) {
+        mark!(HomeGaveUp);
         let failure = match self.refusals.pop() {
             Some(refusal) => refusal,
             None => {
@@ -380,6 +383,7 @@ impl Home {
 
     pub(super) fn on_answer_due(&mut self, desk: &mut Desk) {
         if self.deadline().is_some_and(|at| at <= desk.now) {
+            mark!(HomeDoesNotAnswer);
             self.lose(desk, "it does not answer");
         } else {
             self.watch(desk);

@@ -16,6 +16,7 @@ mod home;
 pub mod index;
 mod link;
 pub mod manifest;
+pub mod marks;
 pub mod picker;
 pub mod search;
 mod session;

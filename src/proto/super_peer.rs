@@ -10,6 +10,7 @@ use super::event::{ClientEvent, Event, Outcome};
 use super::flood::{self, Begin, Flood, WaveKey};
 use super::index::Index;
 use super::link::{LinkId, LinkNews, Links};
+use super::marks::mark;
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Input, Output, Role};
@@ -308,6 +309,7 @@ impl SuperPeer {
                 self.out.push_back(Output::Event(Event::Link { neighbor, up: false }));
                 self.flood.on_link_lost(link, flood_cx!(self, now));
                 if news == LinkNews::Renewed {
+                    mark!(LinkRenewed);
                     self.counters.add(Count::LinksUp);
                     self.out.push_back(Output::Event(Event::Link { neighbor, up: true }));
                 }

@@ -12,6 +12,7 @@ use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
 use crate::proto::link::{LinkId, Links};
+use crate::proto::marks::mark;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
 use crate::wire::message::SourceRecord;
@@ -219,6 +220,7 @@ impl Wave {
         let mut touched = false;
         for i in 0..self.instances.len() {
             if let Some(a) = self.instances[i].asks.iter().position(|ask| ask.open && ask.link == link) {
+                mark!(BranchLost);
                 self.close_ask(i, a, Cut { down: 1, ..Cut::NONE });
                 touched = true;
             }
@@ -327,12 +329,16 @@ impl Wave {
         let instance = &mut self.instances[i];
         self.reach[usize::from(link.0)] = Reach::Settled;
         if !cx.links.is_up(link) {
+            mark!(BranchDown);
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
             return;
         }
         let rto = cx.links.repeat_after(link);
         match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
-            None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
+            None => {
+                mark!(BranchNoTime);
+                instance.cut.add(Cut { budget: 1, ..Cut::NONE });
+            }
             Some(query) => {
                 instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
                 cx.send(link, LinkMessage::Query(query));
@@ -368,6 +374,7 @@ impl Wave {
             Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
         };
         if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
+            mark!(ExtensionEmpty);
             // With the parent's link alone cut nothing is left to ask, but that cut is made good.
             let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
             let again = duplicate(self.id, ttl);
@@ -375,6 +382,7 @@ impl Wave {
             self.instances[i].end_with(done, cx);
             return;
         }
+        mark!(ExtensionRan);
         self.instances[i].phase = Phase::Running;
         self.go_further(i, cx);
     }
@@ -411,6 +419,7 @@ impl Wave {
                     instance.cut.add(Cut { cap: 1, ..Cut::NONE });
                     return false;
                 }
+                mark!(RingGrew);
                 instance.asks.clear();
                 self.go_further(i, cx);
                 true
@@ -445,9 +454,12 @@ impl Wave {
         for a in 0..self.instances[i].asks.len() {
             let ask = &self.instances[i].asks[a];
             if ask.open {
-                let cut = match ask.heard {
-                    true => Cut { loss: 1, ..Cut::NONE },
-                    false => Cut { budget: 1, ..Cut::NONE },
+                let cut = if ask.heard {
+                    mark!(BranchRanOutHeard);
+                    Cut { loss: 1, ..Cut::NONE }
+                } else {
+                    mark!(BranchRanOut);
+                    Cut { budget: 1, ..Cut::NONE }
                 };
                 let link = ask.link;
                 self.close_ask(i, a, cut);

@@ -75,6 +75,8 @@ pub(super) struct Run {
     /// Sources that may send what is not theirs without a lie: somebody changes their files.
     meddled: BTreeSet<usize>,
     begun: Time,
+    /// Counters of super peers that were not 0 at the end of some life.
+    pub(super) counters: BTreeSet<String>,
 }
 
 impl Run {
@@ -123,6 +125,7 @@ impl Run {
             downloads: BTreeMap::new(),
             meddled: BTreeSet::new(),
             begun,
+            counters: BTreeSet::new(),
         };
         for act in [Act::Query, Act::Get, Act::Change, Act::Check, Act::Revive] {
             run.later(SEC, act);
@@ -391,6 +394,7 @@ impl Run {
         if !self.world.is_running(node) {
             return;
         }
+        self.note_counters(node);
         if power {
             self.world.cut_power(node);
         } else {
@@ -398,6 +402,13 @@ impl Run {
         }
         self.world.count_fault(name);
         self.end_after(MS, 20 * SEC, Act::Start(node));
+    }
+
+    /// Notes what a super peer has counted.
+    pub(super) fn note_counters(&mut self, node: usize) {
+        if let Some(machine) = self.world.super_peer(node) {
+            self.counters.extend(machine.counters().named().into_keys());
+        }
     }
 
     /// Halves, one node alone, one direction only, or two halves with one node between them.

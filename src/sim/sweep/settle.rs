@@ -11,6 +11,7 @@ use crate::proto::command::Get;
 use crate::proto::{ClientId, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
+use crate::sim::fault::Lose;
 use crate::sim::oracle::{Match, Watch};
 use crate::time::Time;
 use crate::wire::{Policy, QueryKind, Root, Search};
@@ -33,6 +34,7 @@ impl Run {
         self.until(HEALED_WITHIN, "what was downloaded is registered too", Run::is_whole);
         self.world.check();
         self.find_everything();
+        self.find_under_loss();
         self.fetch_everything();
         self.rest();
     }
@@ -45,6 +47,12 @@ impl Run {
         self.tally.faults = counts.faults.clone();
         self.tally.virtual_us = self.world.now().as_micros();
         self.tally.trace = self.world.trace();
+        for node in 0..self.plan.supers {
+            self.note_counters(node);
+        }
+        let marks = crate::proto::marks::take().into_iter().map(str::to_owned);
+        let all = marks.chain(std::mem::take(&mut self.counters));
+        self.tally.marks = all.map(|name| (name, 1)).collect();
         self.tally.require();
     }
 
@@ -113,7 +121,9 @@ impl Run {
         for home in 0..self.plan.supers {
             let at_home = |run: &Run, node: usize| run.world.homes(node) == [home];
             let Some(node) = self.weak.clone().find(|node| at_home(self, *node)) else { continue };
-            let patterns = [("*", Run::far()), ("red", Run::far()), ("*o*", Some(1)), ("nobody has it", None)];
+            let near = Some(1 + u8::try_from(home % 3).unwrap_or(0));
+            let patterns =
+                [("*", Run::far()), ("red", Run::far()), ("*o*", near), ("*", near), ("nobody has it", None)];
             for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(home)) {
                 let search =
                     Search { pattern: pattern.into(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
@@ -129,6 +139,20 @@ impl Run {
                 assert!(found.1 || !all, "{pattern:?} from {home} is not complete: {}", found.2);
             }
         }
+    }
+
+    /// While one datagram in seven is lost, and all links are up, a query that has time for repetitions still finds everything.
+    /// It is over before a link could be taken for down.
+    fn find_under_loss(&mut self) {
+        let search = Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None };
+        let expected: BTreeSet<Match> =
+            (0..self.plan.supers).flat_map(|node| self.world.registered(node, &search)).collect();
+        self.world.set_faults(vec![Box::new(Lose(150))]);
+        let node = self.weak.start;
+        let (hits, complete, cut) = self.answer(node, &search, Run::far(), None);
+        assert!(complete && hits == expected, "{} of {} hits under loss: {cut}", hits.len(), expected.len());
+        self.world.set_faults(Vec::new());
+        self.run_for(5 * SEC);
     }
 
     /// Asks and waits: the hits, whether they are all, and what was cut.
