@@ -24,6 +24,7 @@ use super::counters::{Count, Counters};
 use super::digest::Digests;
 use super::index::Index;
 use super::link::{LinkId, Links};
+use super::marks::mark;
 use super::search::{BadPattern, Scan};
 use super::timers::Timers;
 use super::tree::Tree;
@@ -151,6 +152,7 @@ impl Flood {
             wave.go_out(0, cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
             // The limit is reached here already; what the neighbours hold is not asked for.
+            mark!(QueryFullHere);
             wave.instances[0].capped = true;
         }
         let key = self.insert(wave, !alone && !shed);
@@ -247,7 +249,8 @@ impl Flood {
     pub(super) fn on_timeout(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
         let wave = &mut self.waves[key.slot()];
         wave.on_timeout(cx);
-        if wave.is_past(cx.now) {
+        // After a long pause even a session's query may be past as soon as it is over, and its session is to hear of that.
+        if wave.session().is_none() && wave.is_past(cx.now) {
             return self.forget(key, cx);
         }
         self.settle(key, cx);

@@ -18,6 +18,7 @@ mod homes;
 pub mod index;
 mod link;
 pub mod manifest;
+pub mod marks;
 pub mod picker;
 pub mod search;
 mod session;

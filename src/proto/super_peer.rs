@@ -11,6 +11,7 @@ use super::event::{ClientEvent, Event, Outcome};
 use super::flood::{self, Begin, Flood, WaveKey};
 use super::index::Index;
 use super::link::{LinkId, LinkNews, Links};
+use super::marks::mark;
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
 use super::tree::{self, Tree};
@@ -418,6 +419,7 @@ impl SuperPeer {
                 self.digests.on_link_down(link, digest_cx!(self, now));
                 self.flood.on_link_lost(link, flood_cx!(self, now));
                 if news == LinkNews::Renewed {
+                    mark!(LinkRenewed);
                     self.counters.add(Count::LinksUp);
                     self.out.push_back(Output::Event(Event::Link { neighbor, up: true }));
                 }

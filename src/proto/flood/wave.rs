@@ -13,6 +13,7 @@ use crate::proto::ConnId;
 use crate::proto::counters::Count;
 use crate::proto::digest::Probe;
 use crate::proto::link::{LinkId, Links};
+use crate::proto::marks::mark;
 use crate::proto::search::Scan;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
@@ -262,6 +263,7 @@ impl Wave {
         let mut touched = false;
         for i in 0..self.instances.len() {
             if let Some(a) = self.instances[i].asks.iter().position(|ask| ask.open && ask.link == link) {
+                mark!(BranchLost);
                 // What a ride may have found behind that edge is lost, and not only a link that is down.
                 let why = match self.instances[i].tree {
                     None => Cut { down: 1, ..Cut::NONE },
@@ -376,6 +378,7 @@ impl Wave {
         let instance = &mut self.instances[i];
         self.reach[usize::from(link.0)] = Reach::Settled;
         if !cx.links.is_up(link) {
+            mark!(BranchDown);
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
             return;
         }
@@ -393,7 +396,10 @@ impl Wave {
         }
         let rto = cx.links.repeat_after(link);
         match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
-            None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
+            None => {
+                mark!(BranchNoTime);
+                instance.cut.add(Cut { budget: 1, ..Cut::NONE });
+            }
             Some(query) => {
                 instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
                 cx.send(link, LinkMessage::Query(query));
@@ -432,6 +438,7 @@ impl Wave {
             Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
         };
         if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
+            mark!(ExtensionEmpty);
             // With the parent's link alone cut nothing is left to ask, but that cut is made good.
             let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
             let again = duplicate(self.id, ttl);
@@ -439,6 +446,7 @@ impl Wave {
             self.instances[i].end_with(done, cx);
             return;
         }
+        mark!(ExtensionRan);
         self.instances[i].phase = Phase::Running;
         self.go_further(i, cx);
     }
@@ -515,6 +523,7 @@ impl Wave {
                     instance.cut.add(Cut { cap: 1, ..Cut::NONE });
                     return false;
                 }
+                mark!(RingGrew);
                 instance.asks.clear();
                 self.go_further(i, cx);
                 true
@@ -549,9 +558,12 @@ impl Wave {
         for a in 0..self.instances[i].asks.len() {
             let ask = &self.instances[i].asks[a];
             if ask.open {
-                let cut = match ask.heard {
-                    true => Cut { loss: 1, ..Cut::NONE },
-                    false => Cut { budget: 1, ..Cut::NONE },
+                let cut = if ask.heard {
+                    mark!(BranchRanOutHeard);
+                    Cut { loss: 1, ..Cut::NONE }
+                } else {
+                    mark!(BranchRanOut);
+                    Cut { budget: 1, ..Cut::NONE }
                 };
                 let (link, riding) = (ask.link, self.instances[i].tree.is_some());
                 self.close_ask(i, a, cut);
