@@ -233,10 +233,8 @@ impl SuperWorld {
     fn input(&mut self, input: Input<'_>, messages: usize) {
         crate::trace(|| format!("{:?} {input:?}", self.now));
         self.machine.handle_input(self.now, input);
-        let counts = self.machine.counts();
-        let gauge = |name: &str| counts[name] as usize;
         // Each message reaches at most every session and neighbour, with at most all hits that are kept.
-        let each = gauge("sessions") + gauge("records") + (QUERY_HITS_MAX + 8) * (usize::from(NEIGHBORS) + 1);
+        let each = CONNS + self.machine.index().records() + (QUERY_HITS_MAX + 8) * (usize::from(NEIGHBORS) + 1);
         self.settle(64 + (messages + 1) * each);
         // Work that is left over is done at once.
         self.pass(Duration::ZERO);
