@@ -13,6 +13,7 @@ mod logging;
 mod oneshot;
 mod paths;
 mod peer;
+mod plot;
 mod present;
 
 mod progress;
