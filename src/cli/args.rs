@@ -444,14 +444,19 @@ pub(crate) struct Demo {
 }
 
 /// Load a super peer and measure it: set-ups, registrations, queries, floods, downloads. MODE is idle, connect, register,
-/// query, churn, get or flood.
+/// query, churn, get or flood; or compare, with two files of results.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "bench", help_triggers("-h", "--help"), example = "{command_name} query --self --depth 16")]
 pub(crate) struct Bench {
     /// idle: sessions that say nothing; connect: set-ups; register: files; query: queries of sessions; churn: sessions that
-    /// come, share, ask, download and leave; get: downloads; flood: queries of a neighbouring super peer
-    #[argh(positional, arg_name = "MODE", from_str_fn(mode))]
-    pub(crate) mode: Mode,
+    /// come, share, ask, download and leave; get: downloads; flood: queries of a neighbouring super peer; compare: two
+    /// files of what --json printed
+    #[argh(positional, arg_name = "MODE", from_str_fn(task))]
+    pub(crate) task: BenchTask,
+
+    /// compare: the files, each with one line or, for several runs of the same, one line for each
+    #[argh(positional, arg_name = "FILE")]
+    pub(crate) results: Vec<PathBuf>,
 
     /// load this super peer [default: none, --self is needed]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]
@@ -488,7 +493,8 @@ pub(crate) struct Bench {
     #[argh(option, arg_name = "K")]
     pub(crate) sources: Option<usize>,
 
-    /// get and churn with --self: length of the file [default: get 64M, churn 64K]
+    /// get and churn with --self: length of the file; get with --super: the longest file that is taken
+    /// [default: get 64M, churn 64K]
     #[argh(option, arg_name = "SIZE")]
     pub(crate) size: Option<Size>,
 
@@ -511,6 +517,10 @@ pub(crate) struct Bench {
     /// print a Markdown table [default: off]
     #[argh(switch)]
     pub(crate) md: bool,
+
+    /// also draw the latencies, and the rate over time, into this file [default: none]
+    #[argh(option, arg_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 
     /// log more: once debug, twice trace [default: warn]
     #[argh(switch, short = 'v')]
@@ -644,9 +654,23 @@ pub(crate) struct Sim {
     pub(crate) log_level: Option<log::LevelFilter>,
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
+/// What a bench is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BenchTask {
+    /// Run one mode.
+    Load(Mode),
+    /// Set two runs side by side.
+    Compare,
+}
+
+fn task(text: &str) -> Result<BenchTask, String> {
+    if text == "compare" {
+        return Ok(BenchTask::Compare);
+    }
     let known = Mode::ALL.into_iter().find(|mode| mode.word() == text);
-    known.ok_or_else(|| format!("{text:?} is no mode; there are idle, connect, register, query, churn, get and flood"))
+    let unknown =
+        || format!("{text:?} is no mode; there are idle, connect, register, query, churn, get and flood, and compare");
+    known.map(BenchTask::Load).ok_or_else(unknown)
 }
 
 fn hops(text: &str) -> Result<u8, String> {

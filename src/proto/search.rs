@@ -144,8 +144,10 @@ impl Scan {
         Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, scratch: String::new() })
     }
 
-    /// Looks at up to `entries` postings and holders and appends what fits. `index` is the one that the scan was made for.
+    /// Looks at up to `entries` (two at least) postings and holders and appends what fits. `index` is the one that the scan was made for.
     pub fn step(&mut self, index: &Index, entries: usize, hits: &mut Vec<SourceRecord>) -> Step {
+        // A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
+        let entries = entries.max(2);
         let mut looked = 0;
         while let Some(&(key, list)) = self.lists.last() {
             let Some(id) = index.next(key, self.cursor) else {
