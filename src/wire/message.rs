@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::addr::HostPort;
 use super::ids::{Md5, NodeId, Root};
-use super::record::{Cut, FileRecord, Search};
+use super::record::{Cut, FileRecord, Policy, Search, some_policy};
 
 /// Every message that may travel on TCP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,7 +166,7 @@ pub struct Ack {
     pub files: u64,
 }
 
-/// QUERY: `{req, find: {q, k, min, max, limit}, ttl, budget}`.
+/// QUERY: `{req, find: {q, k, min, max, limit}, ttl, budget, policy}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     /// The asker's number for it.
@@ -179,6 +179,9 @@ pub struct Query {
     /// Milliseconds allowed; the super peer's own setting if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
+    /// How it spreads; as a digest query if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_policy")]
+    pub policy: Option<Policy>,
 }
 
 /// HIT: `{req, hits}`.

@@ -69,12 +69,12 @@ fn command(dice: &mut Dice, world: &World) -> Command {
         1 => Command::Status,
         2 => {
             let search = Search { pattern: what, kind: QueryKind::Words, min: None, max: None, limit: None };
-            Command::Query { search, ttl: None, budget: None }
+            Command::Query { search, ttl: None, budget: None, policy: None }
         }
         _ => {
             let out = Some(format!("/tmp/{}", dice.below(3)).into());
             let from = (dice.below(6) == 0).then(|| addr(100));
-            Command::Get(command::Get { what, from, out, verify: Verify::Both, ttl: None, budget: None })
+            Command::Get(command::Get { what, from, out, verify: Verify::Both, ttl: None, budget: None, policy: None })
         }
     }
 }

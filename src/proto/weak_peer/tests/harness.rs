@@ -268,11 +268,19 @@ impl World {
 
     pub(super) fn get_with(&mut self, verify: Verify, from: Option<HostPort>) -> &mut World {
         let what = self.content.root.to_string();
-        self.command(Command::Get(Get { what, from, out: None, verify, ttl: None, budget: None }))
+        self.command(Command::Get(Get { what, from, out: None, verify, ttl: None, budget: None, policy: None }))
     }
 
     pub(super) fn get_named(&mut self, what: &str) -> &mut World {
-        let get = Get { what: what.into(), from: None, out: None, verify: Verify::Both, ttl: None, budget: None };
+        let get = Get {
+            what: what.into(),
+            from: None,
+            out: None,
+            verify: Verify::Both,
+            ttl: None,
+            budget: None,
+            policy: None,
+        };
         self.command(Command::Get(get))
     }
 

@@ -328,7 +328,7 @@ impl Village {
 
 fn get(what: &str) -> Command {
     let what = what.to_owned();
-    Command::Get(Get { what, from: None, out: None, verify: Verify::Both, ttl: None, budget: None })
+    Command::Get(Get { what, from: None, out: None, verify: Verify::Both, ttl: None, budget: None, policy: None })
 }
 
 #[test]
