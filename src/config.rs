@@ -75,6 +75,8 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 pub const FRAME_PROGRESS_MAX: Duration = Duration::from_secs(10);
 /// Files one session may register; the session that offers more gets an ERROR and is closed.
 pub const SESSION_FILES_MAX: usize = 1_000_000;
+/// Different files in one index, so that an id leaves bits for other use; whoever registers one more gets an ERROR and is closed.
+pub const INDEX_ENTRIES_MAX: usize = (1 << 28) - 1;
 /// Queries one session may have running at once.
 pub const SESSION_QUERIES_MAX: usize = 64;
 /// Pages of REGISTER and UPDATE that a weak peer sends before the first is acknowledged: half of a send queue.

@@ -7,6 +7,7 @@
 //! a cut. A neighbour that has the query by another way answers `dup`, and its own instance tells its cuts there. A super
 //! peer that no longer knows what became of a query never says `dup`, but a cut.
 
+mod alone;
 mod ask;
 mod instance;
 mod visited;
@@ -23,10 +24,10 @@ use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
 use super::index::Index;
 use super::link::{LinkId, Links};
-use super::search::{BadPattern, Scan};
+use super::search::{BadPattern, Scan, Step};
 use super::timers::Timers;
 use super::{ConnId, Entropy, Output};
-use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
+use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_MAX, VISITED_MAX};
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
@@ -106,15 +107,20 @@ impl Flood {
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
         let Begin { conn, req, find, ttl, budget } = begin;
-        let scan = Scan::new(cx.index, &find)?;
+        let mut scan = Scan::new(cx.index, &find)?;
+        let alone = cx.links.is_empty();
+        let mut found = Vec::new();
+        let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
+        if alone && let Step::End { capped } = step {
+            alone::answer(conn, req, found, capped, cx);
+            return Ok(None);
+        }
         let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, find.limit);
-        first.scan = Some(Box::new(scan));
         first.reached = 1;
-        first.search(cx);
-        let alone = cx.links.ids().next().is_none();
+        first.take_step(Box::new(scan), step, found, cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(entropy) };
         let shed = self.by_id.len() >= VISITED_MAX;
         if shed {
