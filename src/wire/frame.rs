@@ -1,7 +1,8 @@
 //! Frames on TCP: a big-endian u32 length, then one MessagePack value of that many bytes.
 
 use super::message::Message;
-use super::{WireError, decode_one, encode_into};
+use super::{WireError, decode_one, encode_into, greeted_version};
+use crate::config::PROTOCOL_VERSION;
 
 /// Bytes of the length that precedes every frame body.
 pub const LENGTH_BYTES: usize = 4;
@@ -47,7 +48,10 @@ pub fn decode(bytes: &[u8], cap: usize) -> Result<Option<(Message, usize)>, Wire
     let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else {
         return Ok(None);
     };
-    let (message, used) = decode_one(body, Message::Unknown)?;
+    let (message, used) = decode_one(body, Message::Unknown).map_err(|error| match greeted_version(body) {
+        Some(major) if major != u64::from(PROTOCOL_VERSION[0]) => WireError::Version,
+        Some(_) | None => error,
+    })?;
     if used != body.len() {
         return Err(WireError::Trailing { bytes: body.len() - used });
     }
@@ -128,5 +132,80 @@ mod tests {
             [&[0x81, 0xa3], &b"HIT"[..], &[0x82, 0xa3], b"req", &[1, 0xa4], b"hits", &[0xdd, 255, 255, 255, 255]]
                 .concat();
         assert!(matches!(decode(&framed(&body), 256), Err(WireError::Malformed(_))));
+    }
+
+    fn malformed(body: &[u8]) -> bool {
+        matches!(decode(&framed(body), 256), Err(WireError::Malformed(_)))
+    }
+
+    #[test]
+    fn a_struct_is_a_map_and_a_kind_a_text() {
+        assert!(malformed(&[&[0x81, 0xa4], &b"PING"[..], &[0x91, 7]].concat()), "fields in an array");
+        assert!(malformed(&[0x81, 0x0e, 0x81, 0xa1, b'n', 7]), "a kind by its number");
+        assert!(malformed(&[&[0x81, 0xa4], &b"PING"[..], &[0x81, 0, 7]].concat()), "a field by its number");
+        assert!(malformed(&[&[0xa5][..], b"READY"].concat()), "a kind without its map");
+        assert!(malformed(&[&[0x81, 0xa5][..], b"READY", &[0x90]].concat()), "no fields in an array");
+        let login = [&[0x81, 0xa5][..], b"LOGIN", &[0x82, 0xa4], b"mode", &[0xa1, b'x', 0xa5], b"proof"].concat();
+        assert!(malformed(&[&login[..], &[0x91, 1]].concat()), "bytes as a list of numbers");
+        assert!(malformed(&[&login[..], &[0xa1, b'x']].concat()), "bytes as a text");
+        assert!(!malformed(&[&login[..], &[0xc4, 1, b'x']].concat()));
+    }
+
+    #[test]
+    fn a_field_that_is_nil_is_not_there() {
+        let list = [&[0x81, 0xa4][..], b"LIST"].concat();
+        let no_after = [&list[..], &[0x82, 0xa5], b"after", &[0xc0, 0xa3], b"req", &[5]].concat();
+        let expected = Message::List(super::super::message::List { req: 5, after: None });
+        assert_eq!(decode(&framed(&no_after), 256).unwrap().unwrap().0, expected);
+        let long_name = [&list[..], &[0x82, 0xd9, 5], b"after", &[0xc0, 0xa3], b"req", &[5]].concat();
+        assert_eq!(decode(&framed(&long_name), 256).unwrap().unwrap().0, expected);
+        assert!(malformed(&[&list[..], &[0x81, 0xa3], b"req", &[0xc0]].concat()), "it must be there");
+        let done =
+            [&[0x81, 0xa4][..], b"DONE", &[0x86, 0xa3], b"req", &[1, 0xa4], b"hits", &[0, 0xa7], b"reached", &[1]];
+        let done = [&done.concat()[..], &[0xa8], b"complete", &[0xc3, 0xa2], b"ms", &[0, 0xa3], b"cut"].concat();
+        assert!(!malformed(&[&done[..], &[0xc0]].concat()), "no cuts");
+        assert!(!malformed(&[&done[..], &[0x81, 0xa3], b"ttl", &[0xc0]].concat()), "a cut that is not there");
+        assert!(malformed(&[&done[..], &[0x91, 1]].concat()), "cuts in an array");
+    }
+
+    #[test]
+    fn a_hello_of_another_major_version_tells_so_whatever_else_is_in_it() {
+        let hello = |kind: &str, fields: &[u8]| {
+            decode(&framed(&[&[0x81, 0xa0 | u8::try_from(kind.len()).unwrap()], kind.as_bytes(), fields].concat()), 256)
+        };
+        let later = [&[0x82, 0xa1, b'k'][..], &[0x92, 1, 0xc0, 0xa1, b'v', 0x93, 2, 0, 7]].concat();
+        assert_eq!(hello("HELLO", &later), Err(WireError::Version));
+        assert_eq!(hello("WELCOME", &later), Err(WireError::Version));
+        assert!(matches!(hello("LOGIN", &later), Err(WireError::Malformed(_))));
+        let ours = [&[0x81, 0xa1, b'v'][..], &[0x92, 1, 0]].concat();
+        assert!(matches!(hello("HELLO", &ours), Err(WireError::Malformed(_))));
+        assert!(matches!(hello("HELLO", &[0x81, 0xa1, b'v', 2]), Err(WireError::Malformed(_))));
+    }
+
+    #[test]
+    fn numbers_may_be_written_signed_but_not_be_negative() {
+        let ping = |n: &[u8]| decode(&framed(&[&[0x81, 0xa4], &b"PING"[..], &[0x81, 0xa1, b'n'], n].concat()), 256);
+        for n in [&[0x07][..], &[0xcc, 7], &[0xd0, 7], &[0xd3, 0, 0, 0, 0, 0, 0, 0, 7], &[0xcf, 0, 0, 0, 0, 0, 0, 0, 7]]
+        {
+            assert_eq!(ping(n).unwrap().unwrap().0, Message::Ping(Ping { n: 7 }));
+        }
+        for n in
+            [&[0xff][..], &[0xd0, 0x80], &[0xcf, 0, 0, 0, 1, 0, 0, 0, 0], &[0xca, 0x40, 0xe0, 0, 0], &[0xc3], &[0xc1]]
+        {
+            assert!(matches!(ping(n), Err(WireError::Malformed(_))), "{n:x?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_fixed_length_has_that_length() {
+        let node = [&[0xc4, 16][..], &[0; 16]].concat();
+        let hello = |v: &[u8]| {
+            let fields = [&[0x83, 0xa1, b'v'][..], v, &[0xa4], b"node", &node, &[0xa4], b"boot", &[1]].concat();
+            decode(&framed(&[&[0x81, 0xa5][..], b"HELLO", &fields].concat()), 256)
+        };
+        assert!(hello(&[0x92, 1, 0]).is_ok());
+        for v in [&[0x93, 1, 0, 0][..], &[0x91, 1], &[0x90]] {
+            assert!(matches!(hello(v), Err(WireError::Malformed(_))), "{v:x?}");
+        }
     }
 }

@@ -10,14 +10,15 @@ pub mod message;
 pub mod name;
 mod pack;
 pub mod record;
+mod unpack;
 
 use std::fmt;
 
-use rmp_serde::decode::Error as Rmp;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use crate::config::DECODE_DEPTH_MAX;
+use unpack::{Refused, Unpack};
 
 pub use addr::HostPort;
 pub use ids::{Cv, Md5, NodeId, QueryId, Root};
@@ -98,36 +99,39 @@ fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
 
 /// Reads one message off the front: it and how many bytes it used. An unknown kind is skipped and named.
 fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
-    match decode_value(bytes) {
-        Ok(decoded) => Ok(decoded),
-        Err(WireError::Malformed(why)) => match peek_kind(bytes) {
-            // serde's own words, for the kind itself and not for a value in its fields.
-            Some((kind, value)) if why.starts_with(&format!("unknown variant `{kind}")) => {
-                let (IgnoredAny, used) = decode_value(&bytes[value..])?;
-                Ok((unknown(kind), value + used))
-            }
-            _ => Err(WireError::Malformed(why)),
-        },
-        Err(error) => Err(error),
+    let mut unpack = Unpack::new(bytes);
+    match T::deserialize(&mut unpack) {
+        Ok(message) => Ok((message, bytes.len() - unpack.rest().len())),
+        Err(Refused::TooDeep) => Err(WireError::TooDeep),
+        Err(Refused::UnknownKind) => skip_unknown(bytes, unknown),
+        Err(Refused::Wrong(why)) => Err(WireError::Malformed(why)),
     }
 }
 
-fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), WireError> {
-    let mut deserializer = rmp_serde::Deserializer::new(bytes);
-    deserializer.set_max_depth(usize::from(DECODE_DEPTH_MAX));
-    match T::deserialize(&mut deserializer) {
-        Ok(value) => Ok((value, bytes.len() - deserializer.get_ref().len())),
-        Err(Rmp::DepthLimitExceeded) => Err(WireError::TooDeep),
-        Err(error) => Err(WireError::Malformed(error.to_string())),
+fn skip_unknown<T>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
+    /// Characters of its name that are kept.
+    const NAME_CHARS_MAX: usize = 32;
+    let mut unpack = Unpack::new(bytes);
+    unpack.open_map();
+    let kind = unpack.text().unwrap_or_default().chars().take(NAME_CHARS_MAX).collect();
+    match unpack.skip() {
+        Ok(()) => Ok((unknown(kind), bytes.len() - unpack.rest().len())),
+        Err(Refused::TooDeep) => Err(WireError::TooDeep),
+        Err(other @ (Refused::UnknownKind | Refused::Wrong(_))) => Err(WireError::Malformed(other.to_string())),
     }
 }
 
-/// The kind of a one-entry map, and where its value begins.
-fn peek_kind(bytes: &[u8]) -> Option<(String, usize)> {
-    let mut rest = bytes;
-    if rmp::decode::read_map_len(&mut rest).ok()? != 1 {
+/// The major version that a HELLO or WELCOME names, whatever else is in it: other versions may have other fields.
+fn greeted_version(bytes: &[u8]) -> Option<u64> {
+    let mut unpack = Unpack::new(bytes);
+    if unpack.open_map()? != 1 || !matches!(unpack.text()?, "HELLO" | "WELCOME") {
         return None;
     }
-    let (kind, tail) = rmp::decode::read_str_from_slice(rest).ok()?;
-    Some((kind.chars().take(32).collect(), bytes.len() - tail.len()))
+    for _ in 0..unpack.open_map()? {
+        if unpack.text()? == "v" {
+            return unpack.first_number();
+        }
+        unpack.skip().ok()?;
+    }
+    None
 }

@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for Cut {
                 Ok(cut)
             }
         }
-        deserializer.deserialize_map(Reasons)
+        deserializer.deserialize_struct("Cut", &[], Reasons)
     }
 }
 

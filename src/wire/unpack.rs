@@ -1,0 +1,481 @@
+//! MessagePack into types, in one pass that refuses whatever PROTOCOL.md does not promise: a struct is a map, a kind is a text,
+//! bytes are `bin`, a fixed array has its length. It owns no message; what derived code would also take (a struct as an array, a
+//! variant or a field by its number, bytes as a list of numbers) never reaches it.
+//!
+//! `nil` as the value of a field is the same as leaving the field out. An element of an array cannot be left out.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+
+use crate::config::DECODE_DEPTH_MAX;
+
+/// Why bytes are not the type that was asked for.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Nested deeper than [`DECODE_DEPTH_MAX`].
+    TooDeep,
+    /// The one key of a message names no kind that we know.
+    UnknownKind,
+    /// Anything else, for people.
+    Wrong(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::TooDeep => write!(f, "values nested deeper than {DECODE_DEPTH_MAX}"),
+            Refused::UnknownKind => f.write_str("an unknown kind"),
+            Refused::Wrong(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl de::Error for Refused {
+    #[cold]
+    fn custom<T: fmt::Display>(why: T) -> Refused {
+        Refused::Wrong(why.to_string())
+    }
+
+    #[cold]
+    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Refused {
+        Refused::UnknownKind
+    }
+}
+
+/// The byte of `nil`.
+const NIL: u8 = 0xc0;
+
+#[cold]
+fn ended() -> Refused {
+    Refused::Wrong("the bytes end in the middle of a value".to_owned())
+}
+
+/// The head of a value; what follows it is still unread.
+enum Head {
+    Nil,
+    Bool(bool),
+    Unsigned(u64),
+    Negative(i64),
+    Float(f64),
+    Text(usize),
+    Bytes(usize),
+    Array(usize),
+    Map(usize),
+    /// With its type byte.
+    Extension(usize),
+}
+
+impl Head {
+    #[cold]
+    fn unexpected(&self) -> Unexpected<'static> {
+        match *self {
+            Head::Nil => Unexpected::Unit,
+            Head::Bool(value) => Unexpected::Bool(value),
+            Head::Unsigned(value) => Unexpected::Unsigned(value),
+            Head::Negative(value) => Unexpected::Signed(value),
+            Head::Float(value) => Unexpected::Float(value),
+            Head::Text(_) => Unexpected::Other("a text"),
+            Head::Bytes(_) => Unexpected::Other("bytes"),
+            Head::Array(_) => Unexpected::Seq,
+            Head::Map(_) => Unexpected::Map,
+            Head::Extension(_) => Unexpected::Other("an extension"),
+        }
+    }
+
+    #[cold]
+    fn is_no<'de, V: Visitor<'de>>(&self, visitor: &V) -> Refused {
+        de::Error::invalid_type(self.unexpected(), visitor)
+    }
+}
+
+/// Reads values off the front of a slice. Nothing is allocated for a length that was only announced.
+pub(super) struct Unpack<'de> {
+    rest: &'de [u8],
+    /// Containers that may still be opened inside one another.
+    depth: u16,
+}
+
+impl<'de> Unpack<'de> {
+    pub(super) fn new(bytes: &'de [u8]) -> Unpack<'de> {
+        Unpack { rest: bytes, depth: DECODE_DEPTH_MAX }
+    }
+
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'de [u8] {
+        self.rest
+    }
+
+    /// Reads the head of a map: how many entries follow.
+    pub(super) fn open_map(&mut self) -> Option<usize> {
+        match self.head() {
+            Ok(Head::Map(entries)) => {
+                self.depth = self.depth.checked_sub(1)?;
+                Some(entries)
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Reads a text.
+    pub(super) fn text(&mut self) -> Option<&'de str> {
+        match self.head() {
+            Ok(Head::Text(length)) => std::str::from_utf8(self.take(length).ok()?).ok(),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Reads the first element of an array of numbers.
+    pub(super) fn first_number(&mut self) -> Option<u64> {
+        match (self.head(), self.head()) {
+            (Ok(Head::Array(1..)), Ok(Head::Unsigned(number))) => Some(number),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => None,
+        }
+    }
+
+    /// Passes over one value, whatever it is.
+    pub(super) fn skip(&mut self) -> Result<(), Refused> {
+        let within = match self.head()? {
+            Head::Nil | Head::Bool(_) | Head::Unsigned(_) | Head::Negative(_) | Head::Float(_) => return Ok(()),
+            Head::Text(length) | Head::Bytes(length) => return self.take(length).map(drop),
+            Head::Extension(_) if self.depth == 0 => return Err(Refused::TooDeep),
+            Head::Extension(length) => return self.take(length).map(drop),
+            Head::Array(elements) => elements,
+            Head::Map(entries) => entries.saturating_mul(2),
+        };
+        self.depth = self.depth.checked_sub(1).ok_or(Refused::TooDeep)?;
+        for _ in 0..within {
+            self.skip()?;
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Passes over a field's name and its value, if that is `nil`.
+    #[inline]
+    fn pass_absent(&mut self) -> bool {
+        let behind_name = match self.rest.first() {
+            Some(short @ 0xa0..=0xbf) => self.rest.get(1 + usize::from(short & 0x1f)..),
+            Some(0xd9..=0xdb) => {
+                let mut ahead = Unpack { ..*self };
+                ahead.text().map(|_| ahead.rest)
+            }
+            Some(_) | None => None,
+        };
+        match behind_name {
+            Some([NIL, rest @ ..]) => {
+                self.rest = rest;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, length: usize) -> Result<&'de [u8], Refused> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(ended)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(ended)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    #[inline]
+    fn u8(&mut self) -> Result<u8, Refused> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    #[inline]
+    fn u16(&mut self) -> Result<u16, Refused> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    #[inline]
+    fn u32(&mut self) -> Result<u32, Refused> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn length32(&mut self) -> Result<usize, Refused> {
+        Ok(usize::try_from(self.u32()?).unwrap_or(usize::MAX))
+    }
+
+    #[inline]
+    fn head(&mut self) -> Result<Head, Refused> {
+        let signed = |value: i64| match u64::try_from(value) {
+            Ok(value) => Head::Unsigned(value),
+            Err(_) => Head::Negative(value),
+        };
+        Ok(match self.u8()? {
+            small @ 0x00..=0x7f => Head::Unsigned(u64::from(small)),
+            map @ 0x80..=0x8f => Head::Map(usize::from(map & 0x0f)),
+            array @ 0x90..=0x9f => Head::Array(usize::from(array & 0x0f)),
+            text @ 0xa0..=0xbf => Head::Text(usize::from(text & 0x1f)),
+            NIL => Head::Nil,
+            0xc1 => return Err(Refused::Wrong("the byte c1 begins no value".to_owned())),
+            0xc2 => Head::Bool(false),
+            0xc3 => Head::Bool(true),
+            0xc4 => Head::Bytes(usize::from(self.u8()?)),
+            0xc5 => Head::Bytes(usize::from(self.u16()?)),
+            0xc6 => Head::Bytes(self.length32()?),
+            0xc7 => Head::Extension(usize::from(self.u8()?) + 1),
+            0xc8 => Head::Extension(usize::from(self.u16()?) + 1),
+            0xc9 => Head::Extension(self.length32()?.saturating_add(1)),
+            0xca => Head::Float(f64::from(f32::from_be_bytes(self.array()?))),
+            0xcb => Head::Float(f64::from_be_bytes(self.array()?)),
+            0xcc => Head::Unsigned(u64::from(self.u8()?)),
+            0xcd => Head::Unsigned(u64::from(self.u16()?)),
+            0xce => Head::Unsigned(u64::from(self.u32()?)),
+            0xcf => Head::Unsigned(u64::from_be_bytes(self.array()?)),
+            0xd0 => signed(i64::from(i8::from_be_bytes(self.array()?))),
+            0xd1 => signed(i64::from(i16::from_be_bytes(self.array()?))),
+            0xd2 => signed(i64::from(i32::from_be_bytes(self.array()?))),
+            0xd3 => signed(i64::from_be_bytes(self.array()?)),
+            fixed @ 0xd4..=0xd8 => Head::Extension((1 << (fixed - 0xd4)) + 1),
+            0xd9 => Head::Text(usize::from(self.u8()?)),
+            0xda => Head::Text(usize::from(self.u16()?)),
+            0xdb => Head::Text(self.length32()?),
+            0xdc => Head::Array(usize::from(self.u16()?)),
+            0xdd => Head::Array(self.length32()?),
+            0xde => Head::Map(usize::from(self.u16()?)),
+            0xdf => Head::Map(self.length32()?),
+            negative @ 0xe0..=0xff => Head::Negative(i64::from(negative.cast_signed())),
+        })
+    }
+
+    /// What stands inside a container, which was opened and must be read to its end.
+    #[inline]
+    fn within<T>(
+        &mut self,
+        count: usize,
+        nil_is_absent: bool,
+        read: impl FnOnce(&mut Within<'_, 'de>) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        self.depth = self.depth.checked_sub(1).ok_or(Refused::TooDeep)?;
+        let mut within = Within { unpack: self, left: count, nil_is_absent };
+        let value = read(&mut within)?;
+        if within.left > 0 {
+            return Err(Refused::Wrong(format!("{} elements too many", within.left)));
+        }
+        self.depth += 1;
+        Ok(value)
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident)*) => {
+        $(
+            #[inline]
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+                match self.head()? {
+                    Head::Unsigned(value) => visitor.visit_u64(value),
+                    Head::Negative(value) => visitor.visit_i64(value),
+                    other => Err(other.is_no(&visitor)),
+                }
+            }
+        )*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
+    type Error = Refused;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    /// No type of ours asks for whatever comes.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        Err(self.head()?.is_no(&visitor))
+    }
+
+    numbers! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_i64 }
+
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match self.head()? {
+            Head::Bool(value) => visitor.visit_bool(value),
+            other => Err(other.is_no(&visitor)),
+        }
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match self.head()? {
+            Head::Text(length) => match std::str::from_utf8(self.take(length)?) {
+                Ok(text) => visitor.visit_borrowed_str(text),
+                Err(_) => Err(Refused::Wrong("a text that is not UTF-8".to_owned())),
+            },
+            other => Err(other.is_no(&visitor)),
+        }
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match self.head()? {
+            Head::Bytes(length) => visitor.visit_borrowed_bytes(self.take(length)?),
+            other => Err(other.is_no(&visitor)),
+        }
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.deserialize_bytes(visitor)
+    }
+
+    /// Absent fields do not come here; see [`Within::nil_is_absent`].
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_some(self)
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match self.head()? {
+            Head::Array(elements) => self.within(elements, false, |within| visitor.visit_seq(within)),
+            other => Err(other.is_no(&visitor)),
+        }
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Refused> {
+        self.deserialize_seq(visitor)
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match self.head()? {
+            Head::Map(entries) => self.within(entries, false, |within| visitor.visit_map(within)),
+            other => Err(other.is_no(&visitor)),
+        }
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        match self.head()? {
+            Head::Map(entries) => self.within(entries, true, |within| visitor.visit_map(within)),
+            other => Err(other.is_no(&visitor)),
+        }
+    }
+
+    /// A kind and its fields: a map with one entry.
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        match self.head()? {
+            Head::Map(1) => self.within(0, false, |within| visitor.visit_enum(&mut *within.unpack)),
+            Head::Map(entries) => Err(Refused::Wrong(format!("a map of {entries} entries where one names the kind"))),
+            other => Err(other.is_no(&visitor)),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! { i8 i16 i32 i128 u128 f32 f64 char unit unit_struct tuple_struct }
+}
+
+impl<'de> de::EnumAccess<'de> for &mut Unpack<'de> {
+    type Error = Refused;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<K: DeserializeSeed<'de>>(self, seed: K) -> Result<(K::Value, Self), Refused> {
+        Ok((seed.deserialize(&mut *self)?, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for &mut Unpack<'de> {
+    type Error = Refused;
+
+    fn unit_variant(self) -> Result<(), Refused> {
+        Err(Refused::Wrong("a kind without fields".to_owned()))
+    }
+
+    #[inline]
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Refused> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Refused> {
+        Err(self.head()?.is_no(&visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Refused> {
+        de::Deserializer::deserialize_struct(self, "", fields, visitor)
+    }
+}
+
+/// The elements of an array, or the entries of a map, one after the other.
+struct Within<'a, 'de> {
+    unpack: &'a mut Unpack<'de>,
+    left: usize,
+    /// In a struct: an entry whose value is `nil` is passed over.
+    nil_is_absent: bool,
+}
+
+impl<'de> de::SeqAccess<'de> for &mut Within<'_, 'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refused> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        seed.deserialize(&mut *self.unpack).map(Some)
+    }
+}
+
+impl<'de> de::MapAccess<'de> for &mut Within<'_, 'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refused> {
+        while self.left > 0 {
+            self.left -= 1;
+            if !(self.nil_is_absent && self.unpack.pass_absent()) {
+                return seed.deserialize(&mut *self.unpack).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+        seed.deserialize(&mut *self.unpack)
+    }
+}
