@@ -1,0 +1,296 @@
+# What the comparisons share; sourced, never run. Bash.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   compare_begin "$@"          reads the options, moves into a network of its own, makes $SCRATCH, builds sprat
+#   need nginx nginx-light      a program, and the Debian package that has it; false with a printed reason if it cannot be had
+#   spawn 1 nginx -c …          starts a program pinned to core 1 in the background; its id is in $PID, its output in $LOG
+#   timed 0 aria2c …            runs a program pinned to core 0; $WALL_S, $CPU_S (its children too) and $STATUS
+#   note LINE WHO METRIC VALUE  keeps one measurement
+#   judge LINE METRIC RIVAL least|most FACTOR   one row of the table: the medians, their ratio, the verdict
+#   compare_end                 prints the table; ends what was started and removes $SCRATCH
+#
+# Options that every script takes: --rounds N, --size BYTES, --cc ALGORITHM (the congestion control of both sides; reno unless
+# said otherwise, for a kernel's default may pace even loopback), --out FILE (append the table there), --keep (leave $SCRATCH),
+# --no-install. Rivals from crates.io go to $SPRAT_RIVALS, below ~/.cache unless it is set. Only processes that were started
+# here are ended, by their ids.
+
+set -uo pipefail
+export LC_ALL=C
+
+COMPARE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$COMPARE_DIR/../.." && pwd)
+RIVALS=${SPRAT_RIVALS:-${XDG_CACHE_HOME:-$HOME/.cache}/sprat-compare}
+SPRAT=${SPRAT:-$ROOT/target/release/sprat}
+TITLE=$(basename "$0")
+CORES=$(nproc)
+# What serves is pinned to one core, what loads it to the other; or to all, where it has several threads.
+SERVER_CORE=0
+CLIENT_CORE=$((CORES > 1 ? 1 : 0))
+ALL_CORES=0-$((CORES - 1))
+ROUNDS=${ROUNDS:-5}
+SIZE=${SIZE:-$((1 << 30))}
+CC=reno
+OUT=
+KEEP=
+INSTALL=1
+PIDS=()
+SKIPPED=()
+
+say() { printf '%s\n' "$*" >&2; }
+skip() { SKIPPED+=("$*"); say "skipped: $*"; }
+die() { say "$TITLE: $*"; exit 1; }
+
+# ---- beginning and end -------------------------------------------------------------------------------------------------
+
+compare_begin() {
+    COMPARE_ARGS=("$@")
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --rounds) ROUNDS=$2; shift ;;
+            --size) SIZE=$2; shift ;;
+            --cc) CC=$2; shift ;;
+            --out) OUT=$2; shift ;;
+            --keep) KEEP=1 ;;
+            --no-install) INSTALL= ;;
+            *) die "unknown option $1; there are --rounds N, --size BYTES, --cc ALGORITHM, --out FILE, --keep, --no-install" ;;
+        esac
+        shift
+    done
+    [ "$ROUNDS" -ge 1 ] && [ "$SIZE" -ge 1 ] || die "--rounds and --size are numbers above 0"
+    [ -z "${COMPARE_ISOLATED:-}" ] && declare -F compare_install >/dev/null && compare_install
+    [ -z "${COMPARE_ISOLATED:-}" ] && build_sprat
+    isolate
+    # A tmpfs, so that no disk is measured; where there is none, the usual place for such things.
+    local base=/dev/shm
+    [ -d $base ] && [ -w $base ] && [ "$(free_bytes $base)" -gt $((6 * SIZE)) ] || base=${TMPDIR:-/tmp}
+    SCRATCH=$(mktemp -d "$base/sprat-compare.XXXXXX") || exit 1
+    SAMPLES=$SCRATCH/samples.tsv
+    ROWS=$SCRATCH/rows.md
+    : >"$SAMPLES" >"$ROWS"
+    trap compare_clean EXIT
+    trap 'exit 130' INT TERM
+    # sprat's own folders, so that no setting and no cache of the user has a part in it.
+    export XDG_STATE_HOME=$SCRATCH/state XDG_RUNTIME_DIR=$SCRATCH/run XDG_CACHE_HOME=$SCRATCH/cache
+    export XDG_CONFIG_HOME=$SCRATCH/config
+    mkdir -m 700 "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR" "$XDG_CACHE_HOME" "$XDG_CONFIG_HOME"
+    local name
+    for name in $(compgen -e SPRAT_); do [ "$name" = SPRAT_RIVALS ] || unset "$name"; done
+}
+
+# Begins again in a network namespace with nothing but a loopback, where the congestion control is ours to choose.
+isolate() {
+    [ -n "${COMPARE_ISOLATED:-}" ] && return
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(--map-root-user)
+    if unshare --net "${as_root[@]}" true 2>/dev/null; then
+        export COMPARE_ISOLATED=1
+        exec unshare --net "${as_root[@]}" bash -c '
+            ip link set lo up || exit 1
+            echo "$1" >/proc/sys/net/ipv4/tcp_congestion_control || echo "congestion control $1 cannot be set" >&2
+            shift; exec bash "$@"' compare "$CC" "$0" ${COMPARE_ARGS[@]+"${COMPARE_ARGS[@]}"}
+    fi
+    say "no network namespace can be made here: the system's congestion control is used"
+}
+
+compare_clean() {
+    stop_all
+    [ -n "$KEEP" ] && say "left: $SCRATCH" || rm -rf "$SCRATCH"
+}
+
+compare_end() {
+    {
+        echo "### $TITLE"
+        echo
+        environment
+        echo
+        echo "| work | rival | rival's median | sprat's median | ratio | must be | verdict |"
+        echo "| --- | --- | --- | --- | --- | --- | --- |"
+        cat "$ROWS"
+        local reason
+        for reason in ${SKIPPED[@]+"${SKIPPED[@]}"}; do echo; echo "Left out: $reason"; done
+        echo
+    } | if [ -n "$OUT" ]; then tee -a "$OUT"; else cat; fi
+    ! grep -q '| missed |$' "$ROWS"
+}
+
+environment() {
+    local model
+    model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
+    echo "$(date -u +%Y-%m-%d\ %H:%M) UTC, $(uname -sr), $(nproc) × ${model:-unknown processor}," \
+        "load $(cut -d' ' -f1 /proc/loadavg), TCP $(cat /proc/sys/net/ipv4/tcp_congestion_control 2>/dev/null || echo unknown)," \
+        "$ROUNDS alternating rounds, $("$SPRAT" --version 2>/dev/null || echo sprat), scratch on $(findmnt -nro FSTYPE -T "$SCRATCH" | tail -1)"
+}
+
+free_bytes() { df -B1 --output=avail "$1" | tail -1; }
+
+# ---- having what is needed ---------------------------------------------------------------------------------------------
+
+build_sprat() {
+    [ -n "${COMPARE_NO_BUILD:-}" ] && return
+    say "building sprat"
+    (cd "$ROOT" && cargo build --release --locked --quiet --bin sprat --examples) || die "sprat does not build"
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# need PROGRAM PACKAGE: from Debian.
+need() {
+    command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] && return
+    [ -n "$INSTALL" ] && [ -z "${COMPARE_ISOLATED:-}" ] && install_package "$2"
+    command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || { skip "$1 (package $2 cannot be installed)"; return 1; }
+}
+
+# need_python MODULE PACKAGE
+need_python() {
+    /usr/bin/python3 -c "import $1" 2>/dev/null && return
+    [ -n "$INSTALL" ] && [ -z "${COMPARE_ISOLATED:-}" ] && install_package "$2"
+    /usr/bin/python3 -c "import $1" 2>/dev/null || { skip "$1 (package $2 cannot be installed)"; return 1; }
+}
+
+install_package() {
+    say "installing $1"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1 && return
+    as_root apt-get update -qq >/dev/null 2>&1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1
+}
+
+# need_cargo PROGRAM CRATE [OPTION…]: from crates.io, built once.
+need_cargo() {
+    local program=$1 crate=$2
+    shift 2
+    [ -x "$RIVALS/bin/$program" ] && return
+    if [ -n "$INSTALL" ] && [ -z "${COMPARE_ISOLATED:-}" ]; then
+        say "building $crate, once; this takes minutes"
+        mkdir -p "$RIVALS"
+        timeout 1500 cargo install --locked --quiet --root "$RIVALS" "$crate" "$@" >"$RIVALS/$program.log" 2>&1
+    fi
+    [ -x "$RIVALS/bin/$program" ] || { skip "$program (crate $crate cannot be built; see $RIVALS/$program.log)"; return 1; }
+}
+
+# ---- running -----------------------------------------------------------------------------------------------------------
+
+# pinned CORES PROGRAM…: where there is more than one core.
+pinned() {
+    local cores=$1
+    shift
+    if [ "$CORES" -gt 1 ]; then taskset -c "$cores" "$@"; else "$@"; fi
+}
+
+# spawn CORES PROGRAM…
+spawn() {
+    LOG=$SCRATCH/log.${#PIDS[@]}
+    if [ "$CORES" -gt 1 ]; then
+        taskset -c "$@" >"$LOG" 2>&1 </dev/null &
+    else
+        "${@:2}" >"$LOG" 2>&1 </dev/null &
+    fi
+    PID=$!
+    PIDS+=("$PID")
+}
+
+# stop PID…: and waits for it.
+stop() {
+    local pid
+    for pid in "$@"; do
+        kill "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
+}
+
+stop_all() { stop ${PIDS[@]+"${PIDS[@]}"}; PIDS=(); }
+
+# timed CORES PROGRAM…: its output goes to $LOG.
+timed() {
+    local TIMEFORMAT='%R %U %S' took
+    LOG=$SCRATCH/log.timed
+    took=$({ time pinned "$@" >"$LOG" 2>&1 </dev/null; echo "$?" >"$SCRATCH/status"; } 2>&1)
+    STATUS=$(cat "$SCRATCH/status")
+    WALL_S=${took%% *}
+    CPU_S=$(awk '{ print $2 + $3 }' <<<"$took")
+}
+
+# cpu_of PID…: CPU seconds so far of these processes and their ended children.
+cpu_of() {
+    local pid
+    for pid in "$@"; do sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null; done |
+        awk -v tick="$(getconf CLK_TCK)" '{ sum += $12 + $13 + $14 + $15 } END { printf "%.2f\n", sum / tick }'
+}
+
+# await SECONDS COMMAND…: until it succeeds.
+await() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $until ] || { say "in vain: $*"; return 1; }
+        sleep 0.02
+    done
+}
+
+port_open() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# make_noise PATH BYTES SEED: no two of its pieces are alike, and the same seed gives the same file.
+make_noise() {
+    openssl enc -aes-128-ctr -nosalt -K "$(printf %032x "$3")" -iv 0 </dev/zero 2>/dev/null | head -c "$2" >"$1"
+}
+
+# start_super NAME CORES [ARG…]: its address is in $ADDR.
+start_super() {
+    local name=$1 cores=$2
+    shift 2
+    rm -f "$SCRATCH/$name.ready"
+    spawn "$cores" "$SPRAT" super --listen 127.0.0.1:0 --name "$name" --ready-file "$SCRATCH/$name.ready" "$@"
+    ready "$name"
+}
+
+# start_peer NAME CORES SUPER SHARE [ARG…]
+start_peer() {
+    local name=$1 cores=$2 home=$3 share=$4
+    shift 4
+    rm -f "$SCRATCH/$name.ready"
+    spawn "$cores" "$SPRAT" peer --share "$share" --super "$home" --listen 127.0.0.1:0 --name "$name" \
+        --ready-file "$SCRATCH/$name.ready" "$@"
+    ready "$name"
+}
+
+ready() {
+    await 60 test -s "$SCRATCH/$1.ready" || die "$1 is not ready: $(tail -3 "$LOG")"
+    ADDR=$(sed -n 's/.*"listen" *: *"\([^"]*\)".*/\1/p' "$SCRATCH/$1.ready")
+}
+
+# found PATTERN SUPER COUNT: whether a query for it has so many hits.
+found() { [ "$("$SPRAT" query "$1" --super "$2" --json 2>/dev/null | grep -c '"event": *"hit"')" -ge "$3" ]; }
+
+# ---- figures -----------------------------------------------------------------------------------------------------------
+
+# note LINE WHO METRIC VALUE: e.g. note one-source aria2c MB/s 456
+note() {
+    printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$SAMPLES"
+    say "  $1: $2 $4 $3"
+}
+
+# rate BYTES SECONDS: MB/s.
+rate() { awk -v b="$1" -v s="$2" 'BEGIN { printf "%.0f\n", b / 1e6 / (s > 0 ? s : 1e-9) }'; }
+
+median() {
+    awk -F'\t' -v l="$1" -v w="$2" -v m="$3" '$1 == l && $2 == w && $3 == m { print $4 }' "$SAMPLES" | sort -g |
+        awk '{ v[NR] = $1 } END { if (NR) print (NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2) }'
+}
+
+# judge LINE METRIC RIVAL least|most FACTOR [OURS]: sprat (or OURS) against the rival. "least": our figure must be at least the
+# factor times the rival's. A factor of 0 tells the figures only.
+judge() {
+    local line=$1 metric=$2 rival=$3 sense=$4 factor=$5 ours=${6:-sprat} theirs mine
+    theirs=$(median "$line" "$rival" "$metric")
+    mine=$(median "$line" "$ours" "$metric")
+    if [ -z "$theirs" ] || [ -z "$mine" ]; then
+        echo "| $line | $rival | ${theirs:-–} | ${mine:-–} | – | – | not measured |" >>"$ROWS"
+        return
+    fi
+    awk -v line="$line" -v rival="$rival" -v unit="$metric" -v t="$theirs" -v m="$mine" -v sense="$sense" -v f="$factor" 'BEGIN {
+        ratio = t > 0 ? m / t : 0
+        met = sense == "least" ? ratio >= f : ratio <= f
+        if (f == 0) { want = "–"; verdict = "for comparison" }
+        else { want = (sense == "least" ? "≥ " : "≤ ") f; verdict = met ? "met" : "missed" }
+        printf "| %s | %s | %s %s | %s %s | %.2f | %s | %s |\n", line, rival, t, unit, m, unit, ratio, want, verdict
+    }' >>"$ROWS"
+}
