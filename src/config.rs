@@ -108,8 +108,12 @@ pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
 pub const QUERY_HITS_MAX: usize = 1000;
 /// Index entries looked at per turn and query, so that no query holds the loop.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
-/// Query ids remembered per generation of the visited table (two generations; live ones are never evicted).
-pub const VISITED_MAX: usize = 1 << 16;
+/// Queries of the network that run here or are over and kept for repetitions: some 700 bytes each. A full table forgets those
+/// that were over first; if all of them run, it refuses.
+pub const WAVES_MAX: usize = 1 << 16;
+/// Query ids remembered per generation of the visited table (two generations), 16 bytes each: over a second of the heaviest
+/// flood that one core carries.
+pub const VISITED_MAX: usize = 1 << 18;
 /// Hits of queries that are over, kept for repetitions: some 200 bytes each. Above it those of the oldest queries go, so that
 /// many answers with long budgets do not pile up.
 pub const HITS_KEPT_MAX: usize = 1 << 17;

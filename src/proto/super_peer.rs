@@ -68,8 +68,10 @@ pub(super) enum Reason {
     Silence,
     /// A neighbour is to be greeted, or has been silent for too long.
     Link(LinkId),
-    /// A query is to be repeated, has had its time, or can be forgotten.
+    /// A query is to be repeated, or has had its time.
     Wave(WaveKey),
+    /// The query that was over first can be forgotten.
+    Over,
 }
 
 /// The machine of a super peer.
@@ -327,6 +329,7 @@ impl SuperPeer {
                 self.on_link_news(now, link, news);
             }
             Reason::Wave(key) => self.flood.on_timeout(key, flood_cx!(self, now)),
+            Reason::Over => self.flood.on_over(flood_cx!(self, now)),
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod addr;
 pub mod frame;
+mod hot;
 pub mod ids;
 pub mod link;
 pub mod message;

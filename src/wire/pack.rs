@@ -32,7 +32,7 @@ impl ser::Error for Unpackable {
 }
 
 impl Pack<'_> {
-    fn number(&mut self, n: u64) {
+    pub(super) fn number(&mut self, n: u64) {
         let [.., a, b, c, d] = n.to_be_bytes();
         match n {
             0..=0x7f => self.0.push(d),
@@ -62,12 +62,16 @@ impl Pack<'_> {
         }
     }
 
-    fn text(&mut self, text: &str) {
-        self.head(text.len(), (0xa0, SHORT_TEXT_MAX + 1), [0xd9, 0xda, 0xdb]);
+    pub(super) fn text(&mut self, text: &str) {
+        self.text_head(text.len());
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn array(&mut self, length: usize) {
+    pub(super) fn text_head(&mut self, length: usize) {
+        self.head(length, (0xa0, SHORT_TEXT_MAX + 1), [0xd9, 0xda, 0xdb]);
+    }
+
+    pub(super) fn array(&mut self, length: usize) {
         self.head(length, (0x90, 16), [0, 0xdc, 0xdd]);
     }
 

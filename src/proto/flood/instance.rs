@@ -266,10 +266,17 @@ pub(super) fn tell_done(conn: ConnId, req: u32, (hits, reached): (u32, u32), cut
 pub(super) fn tell_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Cx<'_>) {
     /// Keys, lengths, size and root of one record in MessagePack, rounded up.
     const RECORD_BYTES: usize = 80;
+    let weight = |hit: &SourceRecord| hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+    if hits.iter().map(weight).sum::<usize>() <= PAGE_BYTES {
+        if !hits.is_empty() {
+            cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });
+        }
+        return;
+    }
     let mut page = Vec::new();
     let mut bytes = 0;
     for hit in hits {
-        let more = hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+        let more = weight(&hit);
         if bytes + more > PAGE_BYTES {
             let hits = std::mem::take(&mut page);
             cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });

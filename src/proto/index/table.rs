@@ -9,6 +9,8 @@ use crate::config::INDEX_ENTRIES_MAX;
 pub(super) const NONE: u32 = u32::MAX;
 /// A slot's value with this bit is a list, without it a single entry.
 const LIST: u32 = 1 << 31;
+/// Slots of a table that is small.
+const SMALL_MAX: usize = 2048;
 /// Parts of the key table, so that growing one of them is a short turn.
 const SHARDS: usize = 64;
 
@@ -340,13 +342,15 @@ fn next(at: usize, slots: usize) -> usize {
     if at + 1 == slots { 0 } else { at + 1 }
 }
 
-/// Whether one more would fill more than 13/16.
+/// Whether one more would fill more than 7/8.
 fn is_full(used: usize, slots: usize) -> bool {
-    (used + 1) * 16 > slots * 13
+    (used + 1) * 8 > slots * 7
 }
 
+/// A small table doubles; a large one grows by a quarter, for its empty slots would be many.
 fn grown(slots: usize) -> usize {
-    (slots + slots / 4).max(8)
+    let more = if slots < SMALL_MAX { slots } else { slots / 4 };
+    (slots + more).max(8)
 }
 
 /// Whether what stands at `probe` may fill the hole before it: its ideal slot does not lie between (cyclically).

@@ -24,15 +24,27 @@ pub(crate) fn for_each(text: &str, scratch: &mut String, mut each: impl FnMut(&s
 
 /// The same for text of ASCII: a word that is in lower case already is not copied.
 fn for_each_ascii(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
-    for word in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
-        if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            scratch.clear();
-            scratch.push_str(word);
-            scratch.make_ascii_lowercase();
-            each(scratch);
-        } else {
-            each(word);
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while start < bytes.len() {
+        let mut end = start;
+        let mut has_upper = false;
+        while let Some(byte) = bytes.get(end).filter(|byte| byte.is_ascii_alphanumeric()) {
+            has_upper |= byte.is_ascii_uppercase();
+            end += 1;
         }
+        if end > start {
+            let word = &text[start..end];
+            if has_upper {
+                scratch.clear();
+                scratch.push_str(word);
+                scratch.make_ascii_lowercase();
+                each(scratch);
+            } else {
+                each(word);
+            }
+        }
+        start = end + 1;
     }
 }
 
