@@ -12,6 +12,7 @@ use super::index::Index;
 use super::link::{LinkId, LinkNews, Links};
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
+use super::turns::Turns;
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX};
 use crate::error::{Exit, Failure};
@@ -87,6 +88,7 @@ pub struct SuperPeer {
     flood: Flood,
     timers: Timers<Reason>,
     counters: Counters,
+    turns: Turns,
     out: VecDeque<Output>,
     /// Whether the index has names left of files that are gone.
     untidy: bool,
@@ -142,6 +144,7 @@ impl SuperPeer {
             flood: Flood::default(),
             timers,
             counters: Counters::default(),
+            turns: Turns::default(),
             out: VecDeque::new(),
             untidy: false,
             closing: false,
@@ -181,6 +184,14 @@ impl SuperPeer {
         ];
         let mut counts = self.counters.named();
         counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
+        let turns = [
+            ("turns", self.turns.count()),
+            ("turn_us_p50", self.turns.per_mille_us(500)),
+            ("turn_us_p99", self.turns.per_mille_us(990)),
+            ("turn_us_p999", self.turns.per_mille_us(999)),
+            ("turn_us_max", self.turns.max_us()),
+        ];
+        counts.extend(turns.map(|(name, count)| (name.to_owned(), count)));
         counts
     }
 
@@ -413,5 +424,9 @@ impl Role for SuperPeer {
 
     fn poll_timeout(&self) -> Option<Time> {
         if self.untidy || self.flood.has_work() { Some(Time::ZERO) } else { self.timers.next() }
+    }
+
+    fn note_turn(&mut self, took: Duration) {
+        self.turns.add(took);
     }
 }
