@@ -149,8 +149,13 @@ fn queries(count: u64) -> (u64, f64) {
     server.register(conns[0], &pages(FILES));
     let asked: Vec<Vec<u8>> = (0..1000)
         .map(|n| {
-            let query =
-                Query { req: u32::try_from(n).unwrap_or(0), find: search(n * 7 % FILES), ttl: None, budget: None };
+            let query = Query {
+                req: u32::try_from(n).unwrap_or(0),
+                find: search(n * 7 % FILES),
+                ttl: None,
+                budget: None,
+                policy: None,
+            };
             framed(&Message::Query(query))
         })
         .collect();
@@ -200,7 +205,17 @@ fn floods(count: u64) -> (u64, f64) {
                 let mut id = [0; 16];
                 id[..8].copy_from_slice(&mix(at).to_be_bytes());
                 let find = search(at * 7 % FILES);
-                let query = LinkQuery { id: QueryId(id), ttl: 0, hops: 1, budget: 100, find, have: None };
+                let query = LinkQuery {
+                    id: QueryId(id),
+                    ttl: 0,
+                    hops: 1,
+                    budget: 100,
+                    find,
+                    have: None,
+                    flood: false,
+                    again: false,
+                    tree: None,
+                };
                 packer.push(&LinkMessage::Query(query));
             }
             packer.finish().expect("some messages")

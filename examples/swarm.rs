@@ -318,7 +318,7 @@ impl Swarm {
             let req = u32::try_from(req).expect("fewer than 2^32 files");
             // A super peer does not tell an asker of its own files: those of the first peer are asked for by the second.
             let asker = usize::from(self.peers.len() > 1 && (req as usize) < self.files);
-            self.send(asker, &Message::Query(Query { req, find, ttl: Some(0), budget: None }));
+            self.send(asker, &Message::Query(Query { req, find, ttl: Some(0), budget: None, policy: None }));
         }
         Ok(())
     }

@@ -135,7 +135,7 @@ pub const DATAGRAMS_PER_TURN: usize = 256;
 // ---- transfer ----------------------------------------------------------------------------------------------------
 
 /// Pieces asked of one source and not yet received.
-pub const SOURCE_PIPELINE_MAX: usize = 8;
+pub const SOURCE_PIPELINE_MAX: usize = 16;
 /// Sources one download talks to at once.
 pub const SOURCES_MAX: usize = 16;
 /// Sources one download remembers.
@@ -153,7 +153,7 @@ pub const SOURCE_FRUITLESS_MAX: u32 = 5;
 /// Longest wait before a lost source is dialled again.
 pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
 /// Verified pieces of one download that the disk has not written yet; nothing more is asked for while there are so many.
-pub const WRITES_PENDING_MAX: usize = 32;
+pub const WRITES_PENDING_MAX: usize = 48;
 /// How often a download that lost a source may ask for sources again.
 pub const REQUERY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a download without any live source goes on asking before it fails.
@@ -166,8 +166,12 @@ pub const DOWNLOADS_MAX: usize = 8;
 pub const DOWNLOADS_WAITING_MAX: usize = 1000;
 /// Chunk requests that a peer queues for one connection; one more is an ERROR.
 pub const UPLOAD_REQUESTS_MAX: usize = 64;
-/// Chunks of one connection that are read ahead, beside the one that goes out.
-pub const UPLOAD_AHEAD: usize = 2;
+/// Chunks of one connection that are prepared ahead, beside the one that goes out: with it as many as there are MD5 lanes.
+pub const UPLOAD_AHEAD: usize = 15;
+/// More are prepared only once no more than this many are, so that there are some to prepare together.
+pub const UPLOAD_AHEAD_LOW: usize = 4;
+/// Chunks of one connection that are handed to its send queue at once: a later one can still be cancelled.
+pub const UPLOAD_SENDING_MAX: usize = 3;
 /// Connections on which a peer serves chunks at once.
 pub const UPLOADS_MAX: usize = 512;
 /// A chunk connection without a request for this long is closed.
@@ -218,7 +222,7 @@ pub const LINGER_BYTES_MAX: usize = 4 << 20;
 /// Chunk buffers of 1 MiB in use at once, from the first byte until the piece is written; while they are, further chunks stay
 /// unread in their sockets.
 pub const CHUNK_BUFFERS_MAX: usize = 64;
-/// Empty chunk buffers of 1 MiB kept for the next chunks.
+/// Empty chunk buffers of 1 MiB kept for the next chunks once none is in use; until then all are kept.
 pub const CHUNK_BUFFERS_KEPT: usize = 8;
 /// Empty frame buffers kept for the next frames.
 pub const FRAME_BUFFERS_KEPT: usize = 64;
@@ -241,4 +245,6 @@ pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
 
 const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);
+const _: () = assert!(UPLOAD_AHEAD_LOW < UPLOAD_AHEAD && UPLOAD_AHEAD < UPLOAD_REQUESTS_MAX);
+const _: () = assert!(WRITES_PENDING_MAX + SOURCE_PIPELINE_MAX <= CHUNK_BUFFERS_MAX);
 const _: () = assert!(SEND_QUEUE_BYTES_EARLY < SEND_QUEUE_BYTES_MAX);

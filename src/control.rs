@@ -111,6 +111,7 @@ mod tests {
             verify: Verify::Md5,
             ttl: None,
             budget: Some(9),
+            policy: Some(crate::wire::Policy::Tree),
         };
         for command in [Command::Get(get), Command::List, Command::Status] {
             assert_eq!(parse_command(&command_line(&command)), Ok(command));

@@ -240,7 +240,7 @@ fn a_received_chunk_is_hashed_and_told() {
     let node = Running::start(Options { disk, ..options() });
     let mut client = node.connect();
     let content = vec![7; 300_000];
-    let chunk = Chunk { req: 3, offset: 0, length: 300_000, md5: Md5([0; 16]) };
+    let chunk = Chunk { req: 3, offset: 0, length: 300_000, md5: Some(Md5([0; 16])) };
     write_message(&mut client, &Message::Chunk(chunk));
     client.write_all(&content).unwrap();
     assert_eq!(node.hear(), "open");

@@ -15,7 +15,15 @@ const MIB: usize = 1 << 20;
 
 fn get(what: &str, out: Option<&str>) -> Command {
     let out = out.map(PathBuf::from);
-    Command::Get(Get { what: what.into(), from: None, out, verify: Verify::Both, ttl: None, budget: None })
+    Command::Get(Get {
+        what: what.into(),
+        from: None,
+        out,
+        verify: Verify::Both,
+        ttl: None,
+        budget: None,
+        policy: None,
+    })
 }
 
 struct Scene {
@@ -28,7 +36,9 @@ struct Scene {
 /// Two super peers, so many sources of one content of that size spread over them, and a downloader.
 fn scene(seed: u64, size: usize, sources: usize) -> Scene {
     let mut world = World::new(seed);
-    world.keep_trace();
+    if sim_common::replaying() {
+        world.keep_trace();
+    }
     world.add_supers(2, &topology::line(2));
     let content = world.content(size);
     let sources: Vec<usize> = (0..sources).map(|n| world.add_weak(&[n % 2, 1 - n % 2])).collect();

@@ -20,7 +20,9 @@ fn search(pattern: &str) -> Search {
 /// number. All sessions are up and every file is registered.
 fn network(seed: u64, n: usize, edges: &[(usize, usize)]) -> World {
     let mut world = World::new(seed);
-    world.keep_trace();
+    if sim_common::replaying() {
+        world.keep_trace();
+    }
     world.add_supers(n, edges);
     for node in 0..n {
         let weak = world.add_weak(&[node]);

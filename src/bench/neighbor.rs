@@ -60,7 +60,17 @@ impl Neighbor {
 
     /// A query that the super peer answers from its own index.
     pub(in crate::bench) fn query(&self, id: QueryId, find: Search) -> Output {
-        let query = LinkQuery { id, ttl: 0, hops: 1, budget: BUDGET_MS, find, have: None };
+        let query = LinkQuery {
+            id,
+            ttl: 0,
+            hops: 1,
+            budget: BUDGET_MS,
+            find,
+            have: None,
+            flood: false,
+            tree: None,
+            again: false,
+        };
         Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Query(query) }
     }
 }

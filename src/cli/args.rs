@@ -10,7 +10,7 @@ use argh::{ArgsInfo, FromArgs};
 use super::units::{Size, Span};
 use crate::bench::Mode;
 use crate::proto::Verify;
-use crate::wire::HostPort;
+use crate::wire::{HostPort, Policy};
 
 /// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder; a super peer indexes the files of its
 /// weak peers and passes queries on to its neighbours; whoever asks gets verified pieces from several holders at once.
@@ -203,6 +203,11 @@ pub(crate) struct Query {
     #[argh(option, arg_name = "TIME")]
     pub(crate) budget: Option<Span>,
 
+    /// how the search spreads: flood, digest, ring (in growing circles, until --limit hits are there) or tree (over a
+    /// spanning tree: the fewest messages to reach everybody) [default: the super peer's own setting, digest]
+    #[argh(option, arg_name = "POLICY")]
+    pub(crate) policy: Option<Policy>,
+
     /// most hits wanted, at most 1000 [default: 1000]
     #[argh(option, arg_name = "N")]
     pub(crate) limit: Option<u32>,
@@ -281,6 +286,10 @@ pub(crate) struct Get {
     /// time allowed for the search, at most 60s [default: the super peer's own setting, 2s]
     #[argh(option, arg_name = "TIME")]
     pub(crate) budget: Option<Span>,
+
+    /// how the search spreads: flood, digest, ring or tree [default: the super peer's own setting, digest]
+    #[argh(option, arg_name = "POLICY")]
+    pub(crate) policy: Option<Policy>,
 
     /// ask this super peer as a short-lived peer; may be repeated [default: the peer behind --control is asked]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]

@@ -25,7 +25,7 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     let pattern = checked_pattern(args.pattern)?;
     let mut presenter = Presenter::new(Kind::Query { pattern: pattern.clone() }, args.json, args.quiet);
     let search = Search { pattern, kind, min, max, limit: args.limit };
-    oneshot::run(target, Command::Query { search, ttl, budget }, &mut presenter)
+    oneshot::run(target, Command::Query { search, ttl, budget, policy: args.policy }, &mut presenter)
 }
 
 /// A pattern that fits a QUERY.

@@ -4,7 +4,7 @@ use super::args::Super;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::{AGENT, paths, settings};
-use crate::config::{LINKS_MAX, QUERY_BUDGET, SUPER_PORT, TTL_DEFAULT, TTL_MAX};
+use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT, TTL_MAX};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
 use crate::proto::Event;
@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         ttl: args.ttl.unwrap_or(TTL_DEFAULT).min(TTL_MAX),
         budget,
         ping,
+        hits_max: QUERY_HITS_MAX,
         agent: AGENT.into(),
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::io;
 use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +12,7 @@ use rustix::fs::{Advice, fadvise};
 
 use super::beneath::Stamp;
 use super::hash::{md5_of, piece_length, read_range};
+use super::md5_lanes::md5_each_stream;
 use super::share::Share;
 use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::ServeFailure;
@@ -28,47 +31,92 @@ pub(super) struct Serve {
     md5s: [HashMap<(Root, u64), Md5>; 2],
 }
 
+/// A chunk that is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) root: Root,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+    /// Nobody wants its MD5.
+    pub(super) bare: bool,
+}
+
+/// The MD5, if it is wanted or known, and a file from which the chunk may be sent now.
+pub(super) type Prepared = Result<(Option<Md5>, Arc<File>), ServeFailure>;
+
+/// A chunk whose MD5 is still to be found, and where it is read.
+struct Late {
+    /// Its place among those that are wanted.
+    at: usize,
+    path: Arc<str>,
+    stamp: Stamp,
+    file: Arc<File>,
+}
+
 impl Serve {
-    /// The MD5 of a range of a content, and a file from which it may be sent now.
-    pub(super) fn prepare_chunk(
+    /// Prepares chunks, in order. The MD5s that are not known yet are computed together, as many as there are lanes.
+    pub(super) fn prepare(&mut self, share: &mut Share, wanted: &[Wanted], buffer: &mut Vec<u8>) -> Vec<Prepared> {
+        let mut prepared: Vec<Option<Prepared>> = wanted.iter().map(|_| None).collect();
+        // Files that turned out to be unreadable or changed, by chunk: another with the same content may do.
+        let mut spoilt: Vec<Vec<Arc<str>>> = vec![Vec::new(); wanted.len()];
+        while prepared.iter().any(Option::is_none) {
+            let mut late = Vec::new();
+            for (at, place) in prepared.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
+                match self.locate(share, &wanted[at], &spoilt[at]) {
+                    Ok((path, stamp, file)) => match self.known(&wanted[at], stamp.size) {
+                        Some(md5) => {
+                            // The loop's sendfile must not wait for a cold disk.
+                            let length = NonZeroU64::new(u64::from(wanted[at].length));
+                            let _ = fadvise(&file, wanted[at].offset, length, Advice::WillNeed);
+                            *place = Some(Ok((md5, file)));
+                        }
+                        None => late.push(Late { at, path, stamp, file }),
+                    },
+                    Err(failure) => *place = Some(Err(failure)),
+                }
+            }
+            late.sort_by_key(|late| wanted[late.at].length);
+            for alike in late.chunk_by(|a, b| wanted[a.at].length == wanted[b.at].length) {
+                let digests = md5_of_ranges(wanted, alike, buffer);
+                for (Late { at, path, stamp, file }, md5) in alike.iter().zip(digests) {
+                    match md5 {
+                        Ok(md5) if Stamp::of_file(file) == Ok(*stamp) => {
+                            self.remember(&wanted[*at], stamp.size, md5);
+                            prepared[*at] = Some(Ok((Some(md5), file.clone())));
+                        }
+                        unusable => {
+                            if let Err(error) = unusable {
+                                log::warn!("{} cannot be served: {error}", crate::wire::name::printable(path));
+                            }
+                            self.changed(share, path);
+                            spoilt[*at].push(path.clone());
+                        }
+                    }
+                }
+            }
+        }
+        prepared.into_iter().flatten().collect()
+    }
+
+    /// A file that has the chunk, open and in the state that was hashed.
+    fn locate(
         &mut self,
         share: &mut Share,
-        root: Root,
-        offset: u64,
-        length: u32,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(Md5, Arc<File>), ServeFailure> {
-        let holders = share.index.holders(root);
+        wanted: &Wanted,
+        spoilt: &[Arc<str>],
+    ) -> Result<(Arc<str>, Stamp, Arc<File>), ServeFailure> {
+        let holders = share.index.holders(wanted.root);
         let size = holders.first().ok_or(ServeFailure::NotFound)?.1.size;
-        let end = offset.checked_add(u64::from(length)).ok_or(ServeFailure::OutOfRange)?;
-        if length == 0 || length > CHUNK_BYTES_MAX || end > size {
+        let end = wanted.offset.checked_add(u64::from(wanted.length)).ok_or(ServeFailure::OutOfRange)?;
+        if wanted.length == 0 || wanted.length > CHUNK_BYTES_MAX || end > size {
             return Err(ServeFailure::OutOfRange);
         }
-        let piece = offset / PIECE_BYTES;
-        let whole = offset.is_multiple_of(PIECE_BYTES) && length as usize == piece_length(size, piece);
         for (path, stamp) in holders {
-            let Some(file) = self.steady(share, &path, &stamp) else { continue };
-            if whole && let Some(md5) = self.md5(root, piece) {
-                // The loop's sendfile must not wait for a cold disk.
-                let _ = fadvise(&file, offset, NonZeroU64::new(u64::from(length)), Advice::WillNeed);
-                return Ok((md5, file));
+            if !spoilt.contains(&path)
+                && let Some(file) = self.steady(share, &path, &stamp)
+            {
+                return Ok((path, stamp, file));
             }
-            let md5 = match read_range(&file, offset, length as usize, buffer) {
-                Ok(range) => md5_of(range),
-                Err(error) => {
-                    log::warn!("{} cannot be served: {error}", crate::wire::name::printable(&path));
-                    self.changed(share, &path);
-                    continue;
-                }
-            };
-            if Stamp::of_file(&file) != Ok(stamp) {
-                self.changed(share, &path);
-                continue;
-            }
-            if whole {
-                self.remember(root, piece, md5);
-            }
-            return Ok((md5, file));
         }
         Err(ServeFailure::Changed)
     }
@@ -140,21 +188,46 @@ impl Serve {
         self.open.retain(|(path, _)| share.index.offered_at(path).is_some());
     }
 
-    fn md5(&mut self, root: Root, piece: u64) -> Option<Md5> {
-        let key = (root, piece);
+    /// What is to be told as the MD5, if that can be said without reading.
+    fn known(&mut self, wanted: &Wanted, size: u64) -> Option<Option<Md5>> {
+        if wanted.bare {
+            return Some(None);
+        }
+        let key = (wanted.root, wanted.whole_piece(size)?);
         if let Some(md5) = self.md5s[0].get(&key) {
-            return Some(*md5);
+            return Some(Some(*md5));
         }
         let md5 = *self.md5s[1].get(&key)?;
-        self.remember(root, piece, md5);
-        Some(md5)
+        self.remember(wanted, size, md5);
+        Some(Some(md5))
     }
 
-    fn remember(&mut self, root: Root, piece: u64, md5: Md5) {
+    fn remember(&mut self, wanted: &Wanted, size: u64, md5: Md5) {
+        let Some(piece) = wanted.whole_piece(size) else { return };
         if self.md5s[0].len() >= MD5S_MAX {
             self.md5s.swap(0, 1);
             self.md5s[0] = HashMap::new();
         }
-        self.md5s[0].insert((root, piece), md5);
+        self.md5s[0].insert((wanted.root, piece), md5);
     }
+}
+
+impl Wanted {
+    /// The piece that this is, if it is one.
+    fn whole_piece(&self, size: u64) -> Option<u64> {
+        let piece = self.offset / PIECE_BYTES;
+        let whole = self.offset.is_multiple_of(PIECE_BYTES) && self.length as usize == piece_length(size, piece);
+        whole.then_some(piece)
+    }
+}
+
+/// The MD5s of chunks of one length.
+fn md5_of_ranges(wanted: &[Wanted], alike: &[Late], buffer: &mut Vec<u8>) -> Vec<io::Result<Md5>> {
+    let length = wanted[alike[0].at].length as usize;
+    if let [alone] = alike {
+        return vec![read_range(&alone.file, wanted[alone.at].offset, length, buffer).map(md5_of)];
+    }
+    md5_each_stream(alike.len(), length, buffer, |n, at, into| {
+        alike[n].file.read_exact_at(into, wanted[alike[n].at].offset + at as u64)
+    })
 }

@@ -115,9 +115,9 @@ impl Rig {
     }
 
     fn chunk(&mut self, root: Root, offset: u64, length: u32) -> Result<(Md5, Arc<File>), ServeFailure> {
-        self.work(DiskWork::PrepareChunk { conn: CONN, req: 7, root, offset, length });
+        self.work(DiskWork::PrepareChunk { conn: CONN, req: 7, root, offset, length, bare: false });
         match self.next() {
-            (DiskDone::ChunkReady { conn: CONN, req: 7, result: Ok(md5) }, Some(file)) => Ok((md5, file)),
+            (DiskDone::ChunkReady { conn: CONN, req: 7, result: Ok(Some(md5)) }, Some(file)) => Ok((md5, file)),
             (DiskDone::ChunkReady { conn: CONN, req: 7, result: Err(failure) }, None) => Err(failure),
             other => panic!("{other:?}"),
         }

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use super::beneath::Found;
 use super::cache::Cache;
 use super::hash::{FileHash, digests_of};
-use super::md5_lanes::LANES;
+use super::md5_lanes::Width;
 use super::part::{Part, Place, failed};
 use super::publish::{Published, Publishing};
-use super::serve::Serve;
+use super::serve::{Serve, Wanted};
 use super::share::Share;
 use super::watch::Sighting;
 use super::{Job, Report};
@@ -33,6 +33,10 @@ const NEWS_EVERY: Duration = Duration::from_millis(50);
 const NEWS_MAX: usize = 1000;
 /// An idle worker gives its read buffer back after this time.
 const BUFFER_KEPT: Duration = Duration::from_secs(1);
+/// MD5s wait for more pieces to fill the lanes as long as pieces come at such intervals, …
+const LANES_GAP: Duration = Duration::from_millis(3);
+/// … but no piece waits longer than this.
+const LANES_WAIT: Duration = Duration::from_millis(12);
 /// Pieces of a part file that are hashed again per slice.
 const CLAIMS_PER_SLICE: usize = 4;
 
@@ -83,6 +87,11 @@ pub(super) struct Worker {
     /// What makes verified pieces last; done before `urgent`, so that a crash costs as few of them as can be.
     writes: VecDeque<Job>,
     urgent: VecDeque<Job>,
+    /// Received chunks whose MD5 is wanted, gathered to be hashed together.
+    gathered: VecDeque<Chunk>,
+    /// When the first of them came, and the last of all that ever were.
+    gathered_first: Instant,
+    gathered_last: Option<Instant>,
     stopping: bool,
     share: Option<Share>,
     /// Where the digest cache is read from, once, before anything else is done.
@@ -113,6 +122,9 @@ impl Worker {
             wake,
             writes: VecDeque::new(),
             urgent: VecDeque::new(),
+            gathered: VecDeque::new(),
+            gathered_first: now,
+            gathered_last: None,
             stopping: false,
             share,
             cache,
@@ -134,12 +146,17 @@ impl Worker {
             while let Ok(letter) = self.letters.try_recv() {
                 self.on_letter(letter);
             }
-            let job = self.writes.pop_front().or_else(|| self.urgent.pop_front());
-            let was_urgent = job.is_some();
-            if let Some(job) = job {
+            let mut was_urgent = true;
+            if let Some(job) = self.writes.pop_front() {
+                self.on_job(job);
+            } else if self.gathered_is_due() {
+                self.digest_gathered();
+            } else if let Some(job) = self.urgent.pop_front() {
                 self.on_job(job);
             } else if self.stopping {
                 break;
+            } else {
+                was_urgent = false;
             }
             let now = Instant::now();
             if was_urgent && now < self.background_at {
@@ -181,9 +198,10 @@ impl Worker {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let share = self.share.as_ref()?;
+        let gathered = self.gathered_until();
+        let Some(share) = &self.share else { return gathered };
         let news = share.index.has_news().then_some(self.news_at);
-        [share.deadline(), news].into_iter().flatten().min()
+        [share.deadline(), news, gathered].into_iter().flatten().min()
     }
 
     fn sleep(&mut self) {
@@ -207,6 +225,9 @@ impl Worker {
     fn on_letter(&mut self, letter: Letter) {
         match letter {
             Letter::Job(job) if is_write(&job) => self.writes.push_back(job),
+            Letter::Job(Job::Digest { conn, req, bytes, plan, verify }) if verify != Verify::Blake3 => {
+                self.gather(Chunk { conn, req, bytes, plan, verify });
+            }
             Letter::Job(job) => self.urgent.push_back(job),
             Letter::Sighting(sighting) => {
                 if let Some(share) = &mut self.share {
@@ -247,27 +268,49 @@ impl Worker {
     fn on_job(&mut self, job: Job) {
         match job {
             Job::Digest { conn, req, bytes, plan, verify } => {
-                let mut chunks = vec![Chunk { conn, req, bytes, plan, verify }];
-                self.take_alike(&mut chunks);
-                self.digest(chunks);
+                self.digest(vec![Chunk { conn, req, bytes, plan, verify }]);
             }
             Job::Work { work, bytes } => self.on_work(work, bytes),
         }
     }
 
-    /// Takes chunks that wait and are as long as the first, as many as are hashed at once.
-    fn take_alike(&mut self, chunks: &mut Vec<Chunk>) {
-        let (length, verify) = (chunks[0].bytes.len(), chunks[0].verify);
+    /// Keeps a chunk until there are as many as there are lanes, or until no more come soon.
+    fn gather(&mut self, chunk: Chunk) {
+        let now = Instant::now();
+        if self.gathered.is_empty() {
+            // One that comes alone is not held up.
+            let alone = self.gathered_last.is_none_or(|last| now.saturating_duration_since(last) > LANES_GAP);
+            self.gathered_first = if alone { now.checked_sub(LANES_WAIT).unwrap_or(now) } else { now };
+        }
+        self.gathered_last = Some(now);
+        self.gathered.push_back(chunk);
+    }
+
+    /// Until when the chunks that are gathered may wait for more.
+    fn gathered_until(&self) -> Option<Instant> {
+        let last = self.gathered_last.filter(|_| !self.gathered.is_empty())?;
+        Some((last + LANES_GAP).min(self.gathered_first + LANES_WAIT))
+    }
+
+    fn gathered_is_due(&self) -> bool {
+        let full = self.gathered.len() >= Width::widest().lanes();
+        full || self.gathered_until().is_some_and(|until| self.stopping || until <= Instant::now())
+    }
+
+    /// Hashes as many of the gathered chunks as there are lanes, those that are as long as the first.
+    fn digest_gathered(&mut self) {
+        let Some(first) = self.gathered.front() else { return };
+        let (length, verify) = (first.bytes.len(), first.verify);
+        let mut chunks = Vec::new();
         let mut at = 0;
-        while chunks.len() < LANES && at < self.urgent.len() {
-            let is_alike = matches!(&self.urgent[at], Job::Digest { bytes, verify: other, .. }
-                if bytes.len() == length && *other == verify);
-            if is_alike && let Some(Job::Digest { conn, req, bytes, plan, verify }) = self.urgent.remove(at) {
-                chunks.push(Chunk { conn, req, bytes, plan, verify });
-            } else {
-                at += 1;
+        while chunks.len() < Width::widest().lanes() && at < self.gathered.len() {
+            let alike = self.gathered[at].bytes.len() == length && self.gathered[at].verify == verify;
+            match alike.then(|| self.gathered.remove(at)).flatten() {
+                Some(chunk) => chunks.push(chunk),
+                None => at += 1,
             }
         }
+        self.digest(chunks);
     }
 
     fn digest(&mut self, chunks: Vec<Chunk>) {
@@ -280,8 +323,10 @@ impl Worker {
 
     fn on_work(&mut self, work: DiskWork, bytes: Option<Vec<u8>>) {
         match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length } => {
-                self.prepare_chunk(conn, req, root, offset, length);
+            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
+                let mut asked = vec![(conn, req, Wanted { root, offset, length, bare })];
+                self.take_wanted(&mut asked);
+                self.prepare_chunks(&asked);
             }
             DiskWork::ReadManifest { conn, req, root, first } => {
                 let result = match &mut self.share {
@@ -300,8 +345,8 @@ impl Worker {
                 }
             }
             DiskWork::WritePiece { download, piece, payload: _ } => self.write_piece(download, piece, bytes),
-            // The driver holds the payloads.
-            DiskWork::DropPayload { payload: _ } => {}
+            // The driver holds the payloads and the open files.
+            DiskWork::DropPayload { payload: _ } | DiskWork::DropChunk { .. } => {}
             DiskWork::Publish { download } => self.publish(download),
             DiskWork::Abandon { download } => {
                 if let Some(part) = self.parts.remove(&download) {
@@ -312,16 +357,34 @@ impl Worker {
         }
     }
 
-    fn prepare_chunk(&mut self, conn: ConnId, req: u32, root: Root, offset: u64, length: u32) {
+    /// Takes the chunks that wait to be prepared, as many as are hashed at once.
+    fn take_wanted(&mut self, asked: &mut Vec<(ConnId, u32, Wanted)>) {
+        let mut at = 0;
+        while asked.len() < Width::widest().lanes() && at < self.urgent.len() {
+            match self.urgent[at] {
+                Job::Work { work: DiskWork::PrepareChunk { conn, req, root, offset, length, bare }, .. } => {
+                    asked.push((conn, req, Wanted { root, offset, length, bare }));
+                    self.urgent.remove(at);
+                }
+                Job::Work { .. } | Job::Digest { .. } => at += 1,
+            }
+        }
+    }
+
+    fn prepare_chunks(&mut self, asked: &[(ConnId, u32, Wanted)]) {
+        let wanted: Vec<Wanted> = asked.iter().map(|(_, _, wanted)| *wanted).collect();
         let prepared = match &mut self.share {
-            Some(share) => self.serve.prepare_chunk(share, root, offset, length, &mut self.buffer),
-            None => Err(ServeFailure::NotFound),
+            Some(share) => self.serve.prepare(share, &wanted, &mut self.buffer),
+            None => wanted.iter().map(|_| Err(ServeFailure::NotFound)).collect(),
         };
-        let (result, file) = match prepared {
-            Ok((md5, file)) => (Ok(md5), Some(file)),
-            Err(failure) => (Err(failure), None),
-        };
-        self.report(Report::Done { done: DiskDone::ChunkReady { conn, req, result }, file, spare: None });
+        for ((conn, req, _), prepared) in asked.iter().zip(prepared) {
+            let (result, file) = match prepared {
+                Ok((md5, file)) => (Ok(md5), Some(file)),
+                Err(failure) => (Err(failure), None),
+            };
+            let done = DiskDone::ChunkReady { conn: *conn, req: *req, result };
+            self.report(Report::Done { done, file, spare: None });
+        }
     }
 
     fn write_piece(&mut self, download: DownloadId, piece: u32, bytes: Option<Vec<u8>>) {

@@ -35,10 +35,14 @@ impl Buffers {
         }
     }
 
-    /// Takes a buffer back; those too many or of an odd size are freed.
-    pub(super) fn put_chunk(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() == CHUNK_BYTES_MAX as usize && self.chunks.len() < CHUNK_BUFFERS_KEPT {
+    /// Takes a buffer back; one of an odd size is freed. The others are kept as long as some are `in_use`, for new memory costs
+    /// as much as hashing it; after that only a few are.
+    pub(super) fn put_chunk(&mut self, buffer: Vec<u8>, in_use: usize) {
+        if buffer.capacity() == CHUNK_BYTES_MAX as usize {
             self.chunks.push(buffer);
+        }
+        if in_use == 0 {
+            self.chunks.truncate(CHUNK_BUFFERS_KEPT);
         }
     }
 }

@@ -69,7 +69,7 @@ impl Net {
     pub fn release(&mut self, buffer: Option<Vec<u8>>) {
         self.chunks_out = self.chunks_out.saturating_sub(1);
         if let Some(buffer) = buffer {
-            self.buffers.put_chunk(buffer);
+            self.buffers.put_chunk(buffer, self.chunks_out);
         }
         self.feed_starved();
     }

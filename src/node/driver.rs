@@ -329,6 +329,10 @@ impl<'a, R: Role> Driver<'a, R> {
                 }
                 return;
             }
+            DiskWork::DropChunk { conn, req } => {
+                self.prepared.remove(&(*conn, *req));
+                return;
+            }
             DiskWork::WritePiece { payload, .. } => {
                 let bytes = self.payloads.remove(payload);
                 debug_assert!(bytes.is_some(), "a payload is written or dropped once");

@@ -16,7 +16,7 @@ use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, QUERY_BUDGET, QUERY_HITS_MAX,
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{self, Cancel, ErrorCode, List, Query, SourceRecord, Status};
-use crate::wire::{HostPort, Message, QueryKind, Root, Search, SharePath};
+use crate::wire::{HostPort, Message, Policy, QueryKind, Root, Search, SharePath};
 use choice::{Choice, choose};
 
 /// How much longer than its budget a query may take until its DONE is here.
@@ -37,6 +37,13 @@ pub(super) enum ForDownloads {
 struct Reach {
     ttl: Option<u8>,
     budget: Option<u32>,
+    policy: Option<Policy>,
+}
+
+impl Reach {
+    fn of(get: &command::Get) -> Reach {
+        Reach { ttl: get.ttl, budget: get.budget, policy: get.policy }
+    }
 }
 
 #[derive(Debug)]
@@ -116,8 +123,8 @@ impl Clients {
         counts: BTreeMap<String, u64>,
     ) {
         let job = match command {
-            Command::Query { search, ttl, budget } => {
-                Job::Query { search, reach: Reach { ttl, budget }, told: BTreeSet::new() }
+            Command::Query { search, ttl, budget, policy } => {
+                Job::Query { search, reach: Reach { ttl, budget, policy }, told: BTreeSet::new() }
             }
             Command::Get(get) => {
                 let search = Search {
@@ -146,7 +153,7 @@ impl Clients {
 
     /// More sources of this content are wanted for a download.
     pub(super) fn ask_sources(&mut self, desk: &mut Desk, home: &mut Home, download: DownloadId, root: Root) {
-        let reach = Reach { ttl: None, budget: None };
+        let reach = Reach { ttl: None, budget: None, policy: None };
         self.add(desk, home, None, Job::Sources { download, root, reach });
     }
 
@@ -179,10 +186,13 @@ impl Clients {
             Job::Get { get, .. } => budget(get.budget) + DONE_GRACE,
             Job::List { .. } | Job::Status => ANSWER_DEADLINE,
         };
-        let query = |req, find, reach: Reach| Message::Query(Query { req, find, ttl: reach.ttl, budget: reach.budget });
+        let query = |req, find, reach: Reach| {
+            let Reach { ttl, budget, policy } = reach;
+            Message::Query(Query { req, find, ttl, budget, policy })
+        };
         let sent = home.ask(desk, |req| match &task.job {
             Job::Query { search, reach, .. } => query(req, search.clone(), *reach),
-            Job::Get { get, search, .. } => query(req, search.clone(), Reach { ttl: get.ttl, budget: get.budget }),
+            Job::Get { get, search, .. } => query(req, search.clone(), Reach::of(get)),
             Job::Sources { root, reach, .. } => query(req, root_search(*root), *reach),
             Job::List { after, .. } => Message::List(List { req, after: *after }),
             Job::Status => Message::Status(Status { req }),
@@ -350,7 +360,7 @@ impl Clients {
     /// Starts a `get` by root with the sources known so far; its search goes on for the download.
     fn start_early(&mut self, id: u64, client: ClientId, own: Option<&HostPort>) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
-        let reach = Reach { ttl: get.ttl, budget: get.budget };
+        let reach = Reach::of(get);
         let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
         let Some(order) = self.order(id, client, own, (root, size), name, true) else { return };
         let job = Job::Sources { download: order.id, root, reach };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{HostPort, Search};
+use crate::wire::{HostPort, Policy, Search};
 
 /// One request of one client. The prompt and the control socket draw a new id for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,9 @@ pub enum Command {
         /// Milliseconds allowed; the super peer's setting if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         budget: Option<u32>,
+        /// How it spreads; as the super peer likes if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<Policy>,
     },
     /// Search and download: `source`, `piece` and `progress` events, then `done`.
     Get(Get),
@@ -70,4 +73,7 @@ pub struct Get {
     /// Milliseconds allowed for the search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
+    /// How the search spreads; as the super peer likes if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
 }

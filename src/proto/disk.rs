@@ -82,7 +82,7 @@ pub enum PartState {
 /// Work that a machine orders from the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskWork {
-    /// Open the shared file with this root, check that it has not changed, and tell the MD5 of the range.
+    /// Open the shared file with this root, check that it has not changed, and tell the MD5 of the range if it is wanted.
     PrepareChunk {
         /// For which connection.
         conn: ConnId,
@@ -94,6 +94,15 @@ pub enum DiskWork {
         offset: u64,
         /// How many, 1 to 1 MiB.
         length: u32,
+        /// Whether nobody wants the MD5.
+        bare: bool,
+    },
+    /// A chunk that was prepared is not sent.
+    DropChunk {
+        /// For which connection.
+        conn: ConnId,
+        /// For which request of it.
+        req: u32,
     },
     /// Read a page of the manifest of a shared file.
     ReadManifest {
@@ -171,8 +180,8 @@ pub enum DiskDone {
         conn: ConnId,
         /// The request.
         req: u32,
-        /// The MD5 of the range; the driver holds the open file until SendPayload or ForgetConn.
-        result: Result<Md5, ServeFailure>,
+        /// The MD5 of the range, if it was wanted or is known; the driver holds the open file until SendPayload, DropChunk or ForgetConn.
+        result: Result<Option<Md5>, ServeFailure>,
     },
     /// Answer to ReadManifest.
     ManifestReady {

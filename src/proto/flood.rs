@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::instance::{Instance, Origin, Parent};
+use self::instance::{Instance, Origin, Parent, Then};
 use self::over::Over;
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
@@ -33,7 +33,7 @@ use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_ENTRIES
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
-use crate::wire::{Cut, LinkMessage, QueryId, Search};
+use crate::wire::{Cut, LinkMessage, Policy, QueryId, Search};
 
 /// Scans that one turn goes on with; the rest waits for the next.
 const SCANS_PER_TURN: usize = 16;
@@ -45,6 +45,8 @@ pub(super) struct WaveKey(u32);
 /// What the flood borrows from the super peer for one call.
 pub(super) struct Cx<'a> {
     pub(super) now: Time,
+    /// Hits kept per query at its origin, and per link and query elsewhere.
+    pub(super) hits_max: usize,
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
     pub(super) timers: &'a mut Timers<Reason>,
@@ -53,6 +55,11 @@ pub(super) struct Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// Most hits that whoever asks with this limit gets.
+    fn cap(&self, limit: Option<u32>) -> usize {
+        limit.map_or(self.hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(self.hits_max))
+    }
+
     fn send(&mut self, link: LinkId, message: LinkMessage) {
         self.links.send(link, message, self.out, self.counters);
     }
@@ -65,6 +72,7 @@ pub(super) struct Begin {
     pub(super) find: Search,
     pub(super) ttl: u8,
     pub(super) budget: Duration,
+    pub(super) policy: Policy,
 }
 
 /// All queries that run here.
@@ -107,8 +115,8 @@ impl Flood {
         entropy: &mut dyn Entropy,
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
-        let Begin { conn, req, find, ttl, budget } = begin;
-        let mut scan = Scan::new(cx.index, &find)?;
+        let Begin { conn, req, find, ttl, budget, policy } = begin;
+        let mut scan = Scan::within(cx.index, &find, cx.hits_max)?;
         let alone = cx.links.is_empty();
         let mut found = Vec::new();
         let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
@@ -116,10 +124,17 @@ impl Flood {
             alone::answer(conn, req, found, capped, cx);
             return Ok(None);
         }
-        let origin = Parent::Session(Box::new(Origin { conn, req, told: 0, seen: Default::default() }));
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
-        let mut first = Instance::new(cx.now, origin, ttl.min(TTL_MAX), 0, deadline, find.limit);
+        let ttl = ttl.min(TTL_MAX);
+        // Without a limit the rings would grow to the full ttl all the same.
+        let (then, ttl) = match policy {
+            Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
+            Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
+        };
+        let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
+        let parent = Parent::Session(Box::new(origin));
+        let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cx.cap(find.limit));
         first.reached = 1;
         first.take_step(Box::new(scan), step, found, cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(entropy) };
@@ -128,7 +143,7 @@ impl Flood {
             let links = u32::try_from(cx.links.ids().count()).unwrap_or(u32::MAX);
             first.cut.add(Cut { shed: links, ..Cut::NONE });
         }
-        let mut wave = Wave::new(id, find, first, cx.links);
+        let mut wave = Wave::new(id, find, policy == Policy::Flood, first, cx.links);
         if !alone && !shed && !wave.instances[0].is_full() && !wave.instances[0].capped {
             wave.forward(cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
@@ -170,7 +185,7 @@ impl Flood {
             cx.counters.add(Count::FloodShed);
             return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
         }
-        let scan = match Scan::new(cx.index, &query.find) {
+        let scan = match Scan::within(cx.index, &query.find, cx.hits_max) {
             Ok(scan) => scan,
             Err(_) => {
                 cx.counters.add(Count::FloodBadPattern);
@@ -179,11 +194,11 @@ impl Flood {
         };
         cx.counters.add(Count::FloodSearched);
         let parent = Parent::Link(link);
-        let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, query.find.limit);
+        let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, cx.cap(query.find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.search(cx);
-        let mut wave = Wave::new(id, query.find, first, cx.links);
+        let mut wave = Wave::new(id, query.find, query.flood, first, cx.links);
         // Those that could not be passed on any more are not asked for.
         if !wave.instances[0].is_full() {
             wave.forward(cx);
@@ -387,12 +402,13 @@ impl Flood {
         self.hits_held += wave.held;
     }
 
-    /// Tells a parent that its QUERY has come and is not done yet.
-    fn say_pending(&self, key: WaveKey, cx: &mut Cx<'_>) {
-        let Some(last) = self.waves.get(key.slot()).and_then(|wave| wave.instances.last()) else { return };
+    /// Lets the parent know soon that its QUERY has come and is not done yet: before it would ask again, but not at once,
+    /// for most answers are there sooner.
+    fn say_pending(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
+        let Some(last) = self.waves.get_mut(key.slot()).and_then(|wave| wave.instances.last_mut()) else { return };
         if let (Some(link), false) = (last.parent_link(), last.is_over()) {
-            let pending = LinkRef { id: self.waves[key.slot()].id, ttl: last.ttl };
-            cx.send(link, LinkMessage::Pending(pending));
+            last.pending_at = Some(cx.now + cx.links.pending_after(link));
+            self.arm(key, cx);
         }
     }
 
@@ -426,7 +442,7 @@ impl WaveKey {
 
 /// The DONE of a query that is not searched here.
 fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
-    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false })
+    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 })
 }
 
 #[cfg(test)]

@@ -171,6 +171,12 @@ impl Links {
         }
     }
 
+    /// How long PENDING may wait, so that the neighbour, whose round trip is ours, hears it before it asks again.
+    pub(super) fn pending_after(&self, id: LinkId) -> Duration {
+        let trip = self.link(id).rtt.map_or(RTO_FIRST / 2, |rtt| rtt.smoothed);
+        self.repeat_after(id).saturating_sub(trip) / 2
+    }
+
     /// Queues a message for a neighbour; dropped if the link is not up, since nobody would take it.
     pub(super) fn send(&self, id: LinkId, message: LinkMessage, out: &mut VecDeque<Output>, counters: &mut Counters) {
         let link = self.link(id);

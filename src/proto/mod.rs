@@ -317,7 +317,7 @@ impl<R: Role + ?Sized> Role for &mut R {
 }
 
 /// Where random numbers come from: the operating system in production, the seed in the simulator.
-pub trait Entropy {
+pub trait Entropy: Send {
     /// The next 64 random bits.
     fn next_u64(&mut self) -> u64;
 }

@@ -80,6 +80,14 @@ impl Scan {
     /// # Errors
     /// If the pattern has not got the form of its kind, or no size can fit.
     pub fn new(index: &Index, search: &Search) -> Result<Scan, BadPattern> {
+        Scan::within(index, search, QUERY_HITS_MAX)
+    }
+
+    /// A scan for `search` that reports so many hits at most.
+    ///
+    /// # Errors
+    /// As [`Scan::new`].
+    pub fn within(index: &Index, search: &Search, hits_max: usize) -> Result<Scan, BadPattern> {
         let pattern = &search.pattern;
         if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
             return Err(BadPattern(format!(
@@ -122,8 +130,8 @@ impl Scan {
                 ));
             }
         };
-        let limit = search.limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let left = limit.min(QUERY_HITS_MAX);
+        let limit = search.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let left = limit.min(hits_max);
         Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, scratch: String::new() })
     }
 

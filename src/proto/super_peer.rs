@@ -14,11 +14,13 @@ use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
 use super::turns::Turns;
 use super::{ConnId, Entropy, Input, Output, Role};
-use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX};
+use crate::config::{
+    PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX,
+};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, Info, Query};
-use crate::wire::{LinkMessage, Message, NodeId, link};
+use crate::wire::{LinkMessage, Message, NodeId, Policy, link};
 
 /// With at most this many sessions, queries and records the whole state is checked after every input of a debug build;
 /// above, every [`CHECK_EVERY`]th time, so that large tests stay fast.
@@ -40,6 +42,8 @@ pub struct SuperPeerConfig {
     pub budget: Duration,
     /// How often a session is to say something.
     pub ping: Duration,
+    /// Hits kept per query at its origin, and per link and query elsewhere: [`QUERY_HITS_MAX`] but in the laboratory.
+    pub hits_max: usize,
     /// Program and version, for people.
     pub agent: String,
 }
@@ -55,6 +59,7 @@ impl SuperPeerConfig {
             ttl: TTL_DEFAULT,
             budget: QUERY_BUDGET,
             ping: PING_INTERVAL,
+            hits_max: QUERY_HITS_MAX,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -116,6 +121,7 @@ macro_rules! flood_cx {
     ($self:ident, $now:expr) => {
         &mut flood::Cx {
             now: $now,
+            hits_max: $self.config.hits_max,
             index: &$self.index,
             links: &$self.links,
             timers: &mut $self.timers,
@@ -218,14 +224,21 @@ impl SuperPeer {
     }
 
     fn on_query(&mut self, now: Time, conn: ConnId, query: Query) {
-        let Query { req, find, ttl, budget } = query;
+        let Query { req, find, ttl, budget, policy } = query;
         let begin = Begin {
             conn,
             req,
             find,
             ttl: ttl.unwrap_or(self.config.ttl).min(TTL_MAX),
+            policy: policy.unwrap_or(Policy::Digest),
             budget: budget.map_or(self.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX),
         };
+        if policy == Some(Policy::Unknown) {
+            self.counters.add(Count::QueriesRefused);
+            let message = "this policy is not known here; flood, digest, ring and tree are".to_owned();
+            let error = Error { code: ErrorCode::BAD_REQUEST, message, req: Some(req) };
+            return self.out.push_back(Output::Send { conn, message: Message::Error(error) });
+        }
         match self.flood.begin(begin, self.entropy.as_mut(), flood_cx!(self, now)) {
             Ok(key) => {
                 self.counters.add(Count::Queries);
@@ -360,8 +373,9 @@ impl SuperPeer {
         self.out.push_back(Output::Event(Event::Client { client, event: ClientEvent::Done(outcome) }));
     }
 
-    /// What one part leaves for another, and the checks.
-    fn finish_turn(&mut self, now: Time) {
+    /// What one part leaves for another. After each thing that happened, not after all: a query that has ended and one whose
+    /// session has gone are told apart by that order.
+    fn hand_over(&mut self, now: Time) {
         self.untidy |= self.sessions.take_untidied();
         for key in self.sessions.take_abandoned() {
             self.flood.abandon(key, flood_cx!(self, now));
@@ -369,6 +383,11 @@ impl SuperPeer {
         for (conn, req) in self.flood.take_finished() {
             self.sessions.query_ended(conn, req);
         }
+    }
+
+    /// What is left over, and the checks.
+    fn finish_turn(&mut self, now: Time) {
+        self.hand_over(now);
         if cfg!(debug_assertions) {
             self.checks += 1;
             let size = self.sessions.len() + self.index.records() + self.flood.running();
@@ -406,6 +425,7 @@ impl Role for SuperPeer {
 
     fn handle_timeout(&mut self, now: Time) {
         self.flood.run(flood_cx!(self, now));
+        self.hand_over(now);
         if self.untidy {
             self.untidy = self.index.tidy(SCAN_ENTRIES_PER_TURN);
         }
@@ -413,6 +433,7 @@ impl Role for SuperPeer {
         for _ in 0..self.timers.len() {
             let Some(reason) = self.timers.expire(now) else { break };
             self.on_reason(now, reason);
+            self.hand_over(now);
         }
         debug_assert!(self.timers.next().is_none_or(|next| next > now), "the next deadline lies ahead");
         self.finish_turn(now);

@@ -10,7 +10,7 @@ use super::{CloseReason, ConnId, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
 use crate::wire::link::{self, Packer};
 use crate::wire::message::{Done, Hello, Hit, Login, Query, Register, SourceRecord};
-use crate::wire::{FileRecord, LinkMessage, Message, NodeId, QueryKind, Root, Search, SharePath};
+use crate::wire::{FileRecord, LinkMessage, Message, NodeId, Policy, QueryKind, Root, Search, SharePath};
 
 /// What happens to one message between two super peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,9 +220,22 @@ impl Net {
     }
 
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
+        self.query_by(Policy::Digest, node, conn, find, ttl, budget_ms)
+    }
+
+    pub(super) fn query_by(
+        &mut self,
+        policy: Policy,
+        node: usize,
+        conn: ConnId,
+        find: Search,
+        ttl: u8,
+        budget_ms: u32,
+    ) -> u32 {
         self.next_req += 1;
         let req = self.next_req;
-        self.say(node, conn, Message::Query(Query { req, find, ttl: Some(ttl), budget: Some(budget_ms) }));
+        let (ttl, budget, policy) = (Some(ttl), Some(budget_ms), Some(policy));
+        self.say(node, conn, Message::Query(Query { req, find, ttl, budget, policy }));
         req
     }
 
@@ -256,6 +269,14 @@ impl Net {
     pub(super) fn ask(&mut self, node: usize, pattern: &str, ttl: u8) -> (Vec<SourceRecord>, Done) {
         let conn = self.login(node);
         let req = self.query(node, conn, search(pattern), ttl, 2000);
+        let done = self.finish(node, req);
+        (self.hits(node, req), done)
+    }
+
+    /// The same by another policy, and with a limit.
+    pub(super) fn ask_by(&mut self, policy: Policy, node: usize, find: Search, ttl: u8) -> (Vec<SourceRecord>, Done) {
+        let conn = self.login(node);
+        let req = self.query_by(policy, node, conn, find, ttl, 2000);
         let done = self.finish(node, req);
         (self.hits(node, req), done)
     }

@@ -9,7 +9,7 @@ use super::disk::ServeFailure;
 use super::{ConnId, DiskWork, Output};
 use crate::config::{
     CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
-    UPLOAD_REQUESTS_MAX, UPLOADS_MAX,
+    UPLOAD_AHEAD_LOW, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
 };
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
@@ -18,7 +18,7 @@ use crate::wire::{HostPort, Message, WireError};
 
 #[derive(Debug)]
 enum Wanted {
-    Chunk { root: Root, offset: u64, length: u32 },
+    Chunk { root: Root, offset: u64, length: u32, bare: bool },
     Page { root: Root, first: u32 },
 }
 
@@ -31,11 +31,13 @@ enum Stage {
     Ready(Answer),
     /// The bytes are on their way.
     Sending,
+    /// Not wanted any more; what the disk says about it is thrown away.
+    Cancelled,
 }
 
 #[derive(Debug)]
 enum Answer {
-    Chunk(Md5),
+    Chunk(Option<Md5>),
     Page(u64, Vec<u8>),
     Failed(ServeFailure),
 }
@@ -107,7 +109,7 @@ impl Uploads {
         }
         match message {
             Message::Get(get) if (1..=CHUNK_BYTES_MAX).contains(&get.length) => {
-                let wanted = Wanted::Chunk { root: get.root, offset: get.offset, length: get.length };
+                let wanted = Wanted::Chunk { root: get.root, offset: get.offset, length: get.length, bare: get.bare };
                 self.queue(desk, conn, get.req, wanted);
             }
             Message::Get(get) => {
@@ -118,7 +120,8 @@ impl Uploads {
                 self.queue(desk, conn, page.req, Wanted::Page { root: page.root, first: page.first });
             }
             Message::Cancel(cancel) => {
-                upload.requests.retain(|request| request.req != cancel.req || !matches!(request.stage, Stage::Queued));
+                cancel_request(desk, conn, upload, cancel.req);
+                self.pump(desk, conn);
             }
             Message::Bye(_) => self.end(desk, conn),
             Message::Error(_) => {}
@@ -190,6 +193,11 @@ impl Uploads {
     fn pump(&mut self, desk: &mut Desk, conn: ConnId) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         self.chunks_sent += send_ready(desk, conn, upload, &mut self.bytes_sent);
+        // Several at once, for their MD5s are computed together.
+        let begun = |request: &&Request| !matches!(request.stage, Stage::Queued);
+        if upload.requests.iter().filter(begun).count() > UPLOAD_AHEAD_LOW {
+            return;
+        }
         for request in upload.requests.iter_mut().take(1 + UPLOAD_AHEAD) {
             if !matches!(request.stage, Stage::Queued) {
                 continue;
@@ -197,7 +205,9 @@ impl Uploads {
             request.stage = Stage::Preparing;
             let req = request.req;
             desk.disk(match request.wanted {
-                Wanted::Chunk { root, offset, length } => DiskWork::PrepareChunk { conn, req, root, offset, length },
+                Wanted::Chunk { root, offset, length, bare } => {
+                    DiskWork::PrepareChunk { conn, req, root, offset, length, bare }
+                }
                 Wanted::Page { root, first } => DiskWork::ReadManifest { conn, req, root, first },
             });
         }
@@ -208,7 +218,7 @@ impl Uploads {
         desk: &mut Desk,
         conn: ConnId,
         req: u32,
-        result: Result<Md5, ServeFailure>,
+        result: Result<Option<Md5>, ServeFailure>,
     ) {
         self.ready(desk, conn, req, result.map_or_else(Answer::Failed, Answer::Chunk));
     }
@@ -224,11 +234,17 @@ impl Uploads {
     }
 
     fn ready(&mut self, desk: &mut Desk, conn: ConnId, req: u32, answer: Answer) {
-        let Some(request) = self.conns.get_mut(&conn).and_then(|upload| upload.find(req)) else { return };
-        if matches!(request.stage, Stage::Preparing) {
-            request.stage = Stage::Ready(answer);
-            self.pump(desk, conn);
+        let Some(upload) = self.conns.get_mut(&conn) else { return };
+        let Some(request) = upload.find(req) else { return };
+        match request.stage {
+            Stage::Preparing => request.stage = Stage::Ready(answer),
+            Stage::Cancelled => {
+                upload.requests.retain(|request| request.req != req);
+                desk.disk(DiskWork::DropChunk { conn, req });
+            }
+            Stage::Queued | Stage::Ready(_) | Stage::Sending => return,
         }
+        self.pump(desk, conn);
     }
 
     pub(super) fn on_payload_sent(&mut self, desk: &mut Desk, conn: ConnId, req: u32) {
@@ -280,22 +296,46 @@ impl Uploads {
     }
 }
 
+/// Forgets a request, unless its bytes are on their way.
+fn cancel_request(desk: &mut Desk, conn: ConnId, upload: &mut Upload, req: u32) {
+    let Some(request) = upload.find(req) else { return };
+    match request.stage {
+        Stage::Queued => {}
+        Stage::Preparing => {
+            // The number stays in use until the disk has answered, so that its answer is not taken for another's.
+            request.stage = Stage::Cancelled;
+            return;
+        }
+        Stage::Ready(_) => desk.disk(DiskWork::DropChunk { conn, req }),
+        Stage::Sending | Stage::Cancelled => return,
+    }
+    upload.requests.retain(|request| request.req != req);
+}
+
 /// Answers requests from the front as far as they are ready. Counts the chunks.
 fn send_ready(desk: &mut Desk, conn: ConnId, upload: &mut Upload, bytes_sent: &mut u64) -> u64 {
     let mut chunks = 0;
+    let mut sending = 0;
     let mut at = 0;
     while let Some(request) = upload.requests.get_mut(at) {
         let req = request.req;
         match (&mut request.stage, &request.wanted) {
             (Stage::Sending, _) => {
+                sending += 1;
                 at += 1;
                 continue;
             }
+            (Stage::Cancelled, _) => {
+                at += 1;
+                continue;
+            }
+            (Stage::Ready(_), _) if sending >= UPLOAD_SENDING_MAX => break,
             (Stage::Queued | Stage::Preparing, _) => break,
             (Stage::Ready(Answer::Chunk(md5)), &Wanted::Chunk { offset, length, .. }) => {
                 desk.send(conn, Message::Chunk(Chunk { req, offset, length, md5: *md5 }));
                 desk.push(Output::SendPayload { conn, req, offset, length });
                 request.stage = Stage::Sending;
+                sending += 1;
                 chunks += 1;
                 *bytes_sent += u64::from(length);
                 at += 1;

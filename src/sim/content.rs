@@ -1,6 +1,7 @@
 //! The contents of all files of a run: bytes made from a seed, and their digests by the real hashes, each computed once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use blake3::hazmat::HasherExt;
 use md5::{Digest, Md5 as Md5Hasher};
@@ -22,13 +23,14 @@ pub(super) struct Extent {
     pub(super) length: u32,
 }
 
+#[derive(Clone)]
 struct Content {
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     root: Root,
 }
 
-/// All contents of a run.
-#[derive(Default)]
+/// All contents of a run. A copy shares the bytes, and knows the digests that are known.
+#[derive(Clone, Default)]
 pub struct Contents {
     list: Vec<Content>,
     by_root: BTreeMap<Root, ContentId>,
@@ -49,7 +51,7 @@ impl Contents {
 
     /// The same content with one bit of each of these bytes wrong: what a lying source serves in its place.
     pub fn falsify(&mut self, content: ContentId, at: &[usize]) -> ContentId {
-        let mut bytes = self.list[content.0].bytes.clone();
+        let mut bytes = self.list[content.0].bytes.to_vec();
         at.iter().for_each(|&at| bytes[at] ^= 1);
         self.add(bytes)
     }
@@ -58,8 +60,21 @@ impl Contents {
         let root = Root(*blake3::hash(&bytes).as_bytes());
         let content = ContentId(self.list.len());
         self.by_root.insert(root, content);
-        self.list.push(Content { bytes, root });
+        self.list.push(Content { bytes: bytes.into(), root });
         content
+    }
+
+    /// Computes every digest that a download may ask for, so that copies need not.
+    pub fn warm(&mut self) {
+        for content in (0..self.list.len()).map(ContentId) {
+            self.manifest(content);
+            let pieces = u32::try_from(pieces_of(self.size(content))).expect("few pieces");
+            for piece in 0..pieces {
+                let extent = self.piece(content, piece);
+                self.md5(extent);
+                self.blake3(extent, (pieces > 1).then_some(extent.offset));
+            }
+        }
     }
 
     /// Its identity.

@@ -1,10 +1,11 @@
 //! The disk of one simulated node: a share, part files and published files, as extents of contents. What is on it outlives a
 //! crash of its node; what is open does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::content::{ContentId, Contents, Extent};
+use super::random::Random;
 use crate::config::MANIFEST_PAGE_CVS;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, PartState, ServeFailure};
 use crate::proto::{ConnId, DiskDone, DiskWork, DownloadId, PayloadId, pieces_of};
@@ -14,12 +15,23 @@ use crate::wire::{FileRecord, SharePath};
 /// The folder of a share on a simulated disk.
 const SHARE: &str = "share";
 
+/// A part file and its map.
 #[derive(Debug)]
 struct Part {
     root: Root,
     size: u64,
     manifest: Option<Vec<Cv>>,
-    pieces: BTreeMap<u32, Extent>,
+    /// What the map claims, and what is there: nothing, where the bytes are not those that were written.
+    pieces: BTreeMap<u32, Option<Extent>>,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Nothing more can be written.
+    pub full: bool,
+    /// Of a thousand operations, so many fail.
+    pub errors: u32,
 }
 
 /// The disk of one node.
@@ -30,6 +42,9 @@ pub(super) struct Disk {
     parts: BTreeMap<PathBuf, Part>,
     /// What is served in place of a root.
     lies: BTreeMap<Root, ContentId>,
+    /// Files that were changed or taken away, and which the share still believes to be as they were.
+    stale: BTreeSet<Root>,
+    trouble: Trouble,
     open: BTreeMap<DownloadId, PathBuf>,
     prepared: BTreeMap<(ConnId, u32), ContentId>,
     payloads: BTreeMap<PayloadId, Extent>,
@@ -44,6 +59,55 @@ impl Disk {
         self.open.clear();
         self.prepared.clear();
         self.payloads.clear();
+        self.stale.clear();
+    }
+
+    /// The machine is gone: of what was not synced, some is there, some is not, and some is torn. Published files are synced.
+    pub(super) fn cut_power(&mut self, random: &mut Random) {
+        for part in self.parts.values_mut() {
+            part.pieces.retain(|_, _| random.chance(800));
+            for piece in part.pieces.values_mut().filter(|_| random.chance(400)) {
+                *piece = None;
+            }
+            // A real map has a checksum; the machine proves the manifest by itself and must not need it.
+            match (random.below(10), &mut part.manifest) {
+                (0, manifest) => *manifest = None,
+                (1, Some(cvs)) if !cvs.is_empty() => {
+                    let wrong = random.index(cvs.len());
+                    cvs[wrong].0[0] ^= 1;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn set_trouble(&mut self, trouble: Trouble) {
+        self.trouble = trouble;
+    }
+
+    /// Somebody else writes a file of the share, or takes it away. What was opened before is of the new content then.
+    /// Tells the path's old content.
+    pub(super) fn meddle(
+        &mut self,
+        path: &SharePath,
+        new: Option<ContentId>,
+        contents: &Contents,
+    ) -> Option<ContentId> {
+        let path = Path::new(SHARE).join(path.as_str());
+        let old = self.files.remove(&path)?;
+        if let Some(new) = new {
+            self.files.insert(path, new);
+            for prepared in self.prepared.values_mut().filter(|prepared| **prepared == old) {
+                *prepared = new;
+            }
+        }
+        self.stale.insert(contents.root(old));
+        Some(old)
+    }
+
+    /// The share has seen what was done to it.
+    pub(super) fn saw_all(&mut self) {
+        self.stale.clear();
     }
 
     pub(super) fn put(&mut self, path: &SharePath, content: ContentId) {
@@ -83,48 +147,121 @@ impl Disk {
         self.payloads.len()
     }
 
+    /// Part files that are open, and chunks that are opened for somebody.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.open.len(), self.prepared.len())
+    }
+
+    /// Whether something of the share was changed and not yet seen.
+    pub(super) fn is_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
     /// The content that was opened for a chunk; it stays open until the connection is forgotten.
     pub(super) fn prepared(&mut self, conn: ConnId, req: u32) -> Option<ContentId> {
         self.prepared.remove(&(conn, req))
     }
 
-    /// Does what is asked; what there is to answer, in order.
-    pub(super) fn work(&mut self, work: DiskWork, contents: &mut Contents) -> Vec<DiskDone> {
+    /// Does what is asked; what there is to answer, in order, and which fault struck.
+    pub(super) fn work(
+        &mut self,
+        work: DiskWork,
+        contents: &mut Contents,
+        random: &mut Random,
+    ) -> (Vec<DiskDone>, Option<&'static str>) {
+        let failed = self.strike(&work, random);
+        (self.work_or_fail(work, failed, contents), failed.map(|failed| failed.0))
+    }
+
+    /// Whether this work fails, and how.
+    fn strike(&self, work: &DiskWork, random: &mut Random) -> Option<(&'static str, DiskFailureKind)> {
+        let (reads, writes) = match work {
+            DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } => (true, false),
+            DiskWork::OpenPart { .. } | DiskWork::WritePiece { .. } | DiskWork::Publish { .. } => (false, true),
+            DiskWork::ForgetConn { .. }
+            | DiskWork::DropChunk { .. }
+            | DiskWork::StoreManifest { .. }
+            | DiskWork::DropPayload { .. }
+            | DiskWork::Abandon { .. } => (false, false),
+        };
+        if writes && self.trouble.full {
+            return Some(("disk_full", DiskFailureKind::Full));
+        }
+        let errors = self.trouble.errors;
+        let strikes = (reads || writes) && errors > 0 && random.chance(errors);
+        strikes.then_some(("disk_error", DiskFailureKind::Io))
+    }
+
+    fn work_or_fail(
+        &mut self,
+        work: DiskWork,
+        failed: Option<(&'static str, DiskFailureKind)>,
+        contents: &mut Contents,
+    ) -> Vec<DiskDone> {
+        let failure = failed.map(|(what, kind)| DiskFailure { kind, message: what.to_owned() });
         match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length } => {
-                let result = self.prepare(conn, req, (root, offset, length), contents);
+            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
+                let result = match failed {
+                    Some(_) => Err(ServeFailure::Changed),
+                    None => self.prepare(conn, req, (root, offset, length), contents),
+                };
+                let result = result.map(|md5| (!bare).then_some(md5));
                 vec![DiskDone::ChunkReady { conn, req, result }]
             }
             DiskWork::ReadManifest { conn, req, root, first } => {
-                let result = self.manifest(root, first, contents);
+                let result = match failed {
+                    Some(_) => Err(ServeFailure::Changed),
+                    None => self.manifest(root, first, contents),
+                };
                 vec![DiskDone::ManifestReady { conn, req, first, result }]
+            }
+            DiskWork::DropChunk { conn, req } => {
+                self.prepared.remove(&(conn, req));
+                Vec::new()
             }
             DiskWork::ForgetConn { conn } => {
                 self.prepared.retain(|(other, _), _| *other != conn);
                 Vec::new()
             }
             DiskWork::OpenPart { download, destination, root, size } => {
-                let result = self.open_part(download, &destination, (root, size), contents);
+                let result = match failure {
+                    Some(failure) => Err(failure),
+                    None => self.open_part(download, &destination, (root, size), contents),
+                };
                 vec![DiskDone::PartOpened { download, result }]
             }
             DiskWork::StoreManifest { download, cvs } => {
-                if let Some(part) = self.part(download) {
+                // A full disk costs the manifest; nobody is told.
+                let full = self.trouble.full;
+                if let Some(part) = self.part(download).filter(|_| !full) {
                     part.manifest = Some(cvs);
                 }
                 Vec::new()
             }
             DiskWork::WritePiece { download, piece, payload } => {
                 let extent = self.payloads.remove(&payload).expect("a payload is written or dropped once");
-                let part = self.part(download);
-                let result = part.map(|part| part.pieces.insert(piece, extent)).map(drop).ok_or_else(not_open);
-                self.pieces_written += 1;
+                let result = match (failure, self.part(download)) {
+                    (Some(failure), _) => Err(failure),
+                    (None, None) => Err(not_open()),
+                    (None, Some(part)) => {
+                        part.pieces.insert(piece, Some(extent));
+                        Ok(())
+                    }
+                };
+                self.pieces_written += u64::from(result.is_ok());
                 vec![DiskDone::PieceWritten { download, piece, result }]
             }
             DiskWork::DropPayload { payload } => {
                 self.payloads.remove(&payload).expect("a payload is written or dropped once");
                 Vec::new()
             }
-            DiskWork::Publish { download } => self.publish(download, contents),
+            DiskWork::Publish { download } => match failure {
+                Some(failure) => {
+                    self.open.remove(&download);
+                    vec![DiskDone::Published { download, result: Err(failure) }]
+                }
+                None => self.publish(download, contents),
+            },
             DiskWork::Abandon { download } => {
                 self.open.remove(&download);
                 Vec::new()
@@ -141,6 +278,10 @@ impl Disk {
         Some(self.lies.get(&root).copied().unwrap_or(honest))
     }
 
+    fn why_not(&self, root: Root) -> ServeFailure {
+        if self.stale.contains(&root) { ServeFailure::Changed } else { ServeFailure::NotFound }
+    }
+
     fn prepare(
         &mut self,
         conn: ConnId,
@@ -148,7 +289,7 @@ impl Disk {
         (root, offset, length): (Root, u64, u32),
         contents: &mut Contents,
     ) -> Result<Md5, ServeFailure> {
-        let content = self.served(root, contents).ok_or(ServeFailure::NotFound)?;
+        let content = self.served(root, contents).ok_or(self.why_not(root))?;
         let end = offset.checked_add(u64::from(length)).ok_or(ServeFailure::OutOfRange)?;
         if end > contents.size(content) {
             return Err(ServeFailure::OutOfRange);
@@ -159,7 +300,7 @@ impl Disk {
 
     /// A liar lies about the pieces, not about the manifest: it would be dropped before it sent any.
     fn manifest(&self, root: Root, first: u32, contents: &mut Contents) -> Result<(u64, Vec<u8>), ServeFailure> {
-        self.served(root, contents).ok_or(ServeFailure::NotFound)?;
+        self.served(root, contents).ok_or(self.why_not(root))?;
         let content = contents.find(root).ok_or(ServeFailure::NotFound)?;
         let size = contents.size(content);
         if u64::from(first) > pieces_of(size) {
@@ -200,10 +341,10 @@ impl Disk {
         let verified = part.pieces.iter().filter(|(piece, extent)| {
             let cv = manifest.as_ref().and_then(|cvs| cvs.get(**piece as usize));
             let plan = crate::proto::HashPlan::Piece { offset: u64::from(**piece) * crate::config::PIECE_BYTES };
-            let found = contents.digests(**extent, plan, crate::proto::Verify::Blake3).blake3;
+            let found = extent.and_then(|extent| contents.digests(extent, plan, crate::proto::Verify::Blake3).blake3);
             cv.is_some_and(|cv| found == Some(cv.0))
         });
-        let verified = verified.map(|(piece, _)| *piece).collect();
+        let verified: Vec<u32> = verified.map(|(piece, _)| *piece).collect();
         self.parts.insert(path.clone(), part);
         Ok(PartState::Open { path, manifest, verified })
     }
@@ -212,12 +353,22 @@ impl Disk {
         let Some(path) = self.open.remove(&download) else {
             return vec![DiskDone::Published { download, result: Err(not_open()) }];
         };
+        if let Some(there) = self.file(&path) {
+            let part = self.parts.get(&path).expect("an open part is there");
+            if contents.root(there) != part.root {
+                let result = Err(failure(DiskFailureKind::Taken, &path));
+                return vec![DiskDone::Published { download, result }];
+            }
+            self.parts.remove(&path);
+            return vec![DiskDone::Published { download, result: Ok(path) }];
+        }
         let part = self.parts.remove(&path).expect("an open part is there");
         let mut hasher = blake3::Hasher::new();
         let mut size = 0;
         for (index, (piece, extent)) in (0..).zip(&part.pieces) {
             assert_eq!(index, *piece, "nothing is published with a piece missing");
-            hasher.update(contents.bytes(*extent));
+            let extent = extent.expect("nothing is published that was not written");
+            hasher.update(contents.bytes(extent));
             size += u64::from(extent.length);
         }
         assert_eq!(size, part.size, "nothing is published at another size");

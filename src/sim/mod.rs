@@ -18,12 +18,17 @@ mod disk;
 pub mod fault;
 pub mod node;
 pub mod oracle;
+mod queue;
 mod random;
+mod roads;
+mod shadow;
+pub mod sweep;
 mod tcp;
 pub mod topology;
 mod world;
 
 pub use content::{ContentId, Contents};
+pub use disk::Trouble;
 pub use node::Machine;
 pub use random::Random;
 pub use world::{Asked, Counts, World};

@@ -1,10 +1,12 @@
 //! One simulated node: a machine, its disk, its addresses, and how to make it anew after a crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::disk::Disk;
+use super::world::Happening;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::weak_peer::WeakPeer;
 use crate::proto::{ConnId, Role};
@@ -66,12 +68,23 @@ pub(super) struct Node {
     /// Slots of connections that are free, with the generation that is next.
     free: Vec<ConnId>,
     slots: u32,
-    /// When the disk will have answered all that it was asked.
+    /// When the disk will have done all that it was asked.
     pub(super) disk_at: Time,
-    /// Of a super peer: those it is configured with.
+    /// When it will have been told all that there is to tell.
+    pub(super) told_at: Time,
+    /// The super peers that it is configured with.
     pub(super) neighbors: Vec<usize>,
     /// Rises with everything that may change what is registered here.
     pub(super) churn: u64,
+    /// Until when it stands still, if it does; and what waits for it.
+    pub(super) until: Option<Time>,
+    pub(super) waiting: VecDeque<Happening>,
+    /// For how long its clock stands still meanwhile.
+    pub(super) asleep: Duration,
+    /// How long it is busy with everything that it handles.
+    pub(super) busy_for: Duration,
+    /// By how much its clock is ahead of the world's.
+    pub(super) ahead: Duration,
 }
 
 impl Node {
@@ -89,8 +102,14 @@ impl Node {
             free: Vec::new(),
             slots: 0,
             disk_at: Time::ZERO,
+            told_at: Time::ZERO,
             neighbors: Vec::new(),
             churn: 0,
+            until: None,
+            waiting: VecDeque::new(),
+            asleep: Duration::ZERO,
+            busy_for: Duration::ZERO,
+            ahead: Duration::ZERO,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::config::TTL_DEFAULT;
 use crate::error::Exit;
 use crate::proto::search::{Scan, Step};
 use crate::proto::{ClientEvent, ClientId, Command};
-use crate::wire::{Cut, HostPort, Root, Search};
+use crate::wire::{Cut, HostPort, Policy, Root, Search};
 
 /// One registered file of one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,12 +60,29 @@ impl Watch {
     /// # Panics
     /// If the peer has no session.
     pub fn ask(world: &mut World, weak: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Watch {
+        Watch::ask_by(world, weak, search, ttl, budget, None)
+    }
+
+    /// The same, for a query that spreads in this way.
+    ///
+    /// # Panics
+    /// If the peer has no session.
+    pub fn ask_by(
+        world: &mut World,
+        weak: usize,
+        search: &Search,
+        ttl: Option<u8>,
+        budget: Option<u32>,
+        policy: Option<Policy>,
+    ) -> Watch {
         let home = *world.homes(weak).first().expect("the asker has a session");
         let supers = world.within(home, usize::MAX);
-        let horizon = world.within(home, usize::from(ttl.unwrap_or(TTL_DEFAULT))).len();
+        // A lost session may be followed by one to another super peer, with another horizon.
+        let hops = usize::from(ttl.unwrap_or(TTL_DEFAULT));
+        let horizon = world.neighbors(weak).iter().map(|home| world.within(*home, hops).len()).max().unwrap_or(0);
         let look = |node: usize| (node, (world.churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
-        let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget });
+        let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget, policy });
         Watch { client, search: search.clone(), supers, horizon, before }
     }
 
@@ -121,7 +138,7 @@ impl Watch {
 }
 
 /// What is registered at a super peer and fits.
-fn registered(world: &World, node: usize, search: &Search) -> BTreeSet<Match> {
+pub(super) fn registered(world: &World, node: usize, search: &Search) -> BTreeSet<Match> {
     let Some(machine) = world.super_peer(node) else { return BTreeSet::new() };
     let unlimited = Search { limit: None, ..search.clone() };
     let mut scan = Scan::new(machine.index(), &unlimited).expect("a good pattern");

@@ -54,10 +54,21 @@ pub(super) struct End {
     waiting: VecDeque<Segment>,
 }
 
+/// What waits at its sender because the way is cut.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) segment: Segment,
+    /// Of a payload: the request, whose sender is told once it is on its way.
+    pub(super) req: Option<u32>,
+}
+
 /// A connection: the dialler's end and the acceptor's.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) ends: [End; 2],
+    /// By the end for which it is meant; and since when.
+    pub(super) held: [VecDeque<Held>; 2],
+    pub(super) held_since: Time,
     /// Half-open: whatever is sent is lost, and nobody is told.
     pub(super) silent: bool,
     /// Tells this link from others that had the slot before.
@@ -91,6 +102,13 @@ impl End {
 
     pub(super) fn receive(&mut self, segment: Segment) {
         self.waiting.push_back(segment);
+    }
+
+    /// The bytes that came last come one by one.
+    pub(super) fn trickle(&mut self) {
+        if let Some(Segment::Bytes(bytes)) = self.waiting.pop_back() {
+            self.waiting.extend(bytes.into_iter().map(|byte| Segment::Bytes(vec![byte])));
+        }
     }
 
     /// The next thing for the machine, if it is whole and the machine wants it.

@@ -9,18 +9,24 @@
 mod build;
 mod conns;
 mod look;
+mod stall;
 
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::content::{Contents, Extent};
 use super::fault::{Fault, Flight};
 use super::node::{Machine, Node};
+use super::queue::Queue;
 use super::random::Random;
+use super::roads::{Roads, Way};
+use super::shadow::Shadow;
 use super::tcp::{Link, Segment};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output};
+use crate::proto::{
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output,
+};
 use crate::time::Time;
 use crate::wire::HostPort;
 use crate::wire::link::Packer;
@@ -83,6 +89,37 @@ pub(super) enum Happening {
         node: usize,
         life: u64,
         conn: ConnId,
+        why: CloseReason,
+    },
+    /// Somebody connected to a node that had no time for it at once.
+    Came {
+        node: usize,
+        life: u64,
+        conn: ConnId,
+        from: SocketAddr,
+    },
+    /// A client asked a node that had no time for it at once.
+    Command {
+        node: usize,
+        life: u64,
+        client: ClientId,
+        command: Command,
+    },
+    /// A payload that got nowhere has had its time.
+    Stuck {
+        link: usize,
+        serial: u64,
+        end: usize,
+    },
+    /// A node that stood still goes on.
+    Resume {
+        node: usize,
+    },
+    /// The disk comes to what it was asked.
+    Work {
+        node: usize,
+        life: u64,
+        work: DiskWork,
     },
     Hashed {
         node: usize,
@@ -97,29 +134,6 @@ pub(super) enum Happening {
         life: u64,
         done: DiskDone,
     },
-}
-
-struct Queued {
-    key: (Time, u64),
-    what: Happening,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Queued) -> bool {
-        self.key == other.key
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Queued) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    /// The earliest is the greatest, because the heap gives the greatest first.
-    fn cmp(&self, other: &Queued) -> std::cmp::Ordering {
-        other.key.cmp(&self.key)
-    }
 }
 
 /// What a run exercised; a run that did nothing must fail.
@@ -175,7 +189,7 @@ impl Asked {
 pub struct World {
     pub(super) now: Time,
     pub(super) sequence: u64,
-    heap: BinaryHeap<Queued>,
+    queue: Queue<Happening>,
     pub(super) nodes: Vec<Node>,
     by_ip: BTreeMap<IpAddr, usize>,
     pub(super) links: Vec<Option<Link>>,
@@ -191,6 +205,14 @@ pub struct World {
     weather: Random,
     disks: Random,
     clients: BTreeMap<ClientId, Asked>,
+    /// Clients that were told the end since the last look.
+    finished: Vec<ClientId>,
+    roads: Roads,
+    /// Nodes that are slow, and nodes that stand still.
+    hindered: usize,
+    /// Of a thousand messages on connections, so many arrive in parts; and of those parts so many byte by byte.
+    split: (u32, u32),
+    pub(super) shadow: Option<Box<Shadow>>,
     events: Vec<(Time, usize, Event)>,
     pub(super) counts: Counts,
     trace: u64,
@@ -206,7 +228,7 @@ impl World {
             // Not zero, so that nothing takes "no time" for "at the start".
             now: Time::from_micros(1_000_000),
             sequence: 0,
-            heap: BinaryHeap::new(),
+            queue: Queue::new(),
             nodes: Vec::new(),
             by_ip: BTreeMap::new(),
             links: Vec::new(),
@@ -220,6 +242,11 @@ impl World {
             disks: root.child("disks", 0),
             root,
             clients: BTreeMap::new(),
+            finished: Vec::new(),
+            roads: Roads::default(),
+            hindered: 0,
+            split: (300, 20),
+            shadow: None,
             events: Vec::new(),
             counts: Counts::default(),
             trace: 0,
@@ -233,8 +260,24 @@ impl World {
     pub fn ask(&mut self, node: usize, command: Command) -> ClientId {
         let client = ClientId(self.clients.len() as u64 + 1);
         self.clients.insert(client, Asked { node, at: self.now, events: Vec::new() });
-        self.turn(node, Input::Command { client, command });
+        if self.is_stalled(node) {
+            let life = self.nodes[node].life;
+            self.nodes[node].waiting.push_back(Happening::Command { node, life, client, command });
+        } else {
+            self.turn(node, Input::Command { client, command });
+        }
         client
+    }
+
+    /// The clients that were told the end since the last call.
+    pub fn take_finished(&mut self) -> Vec<ClientId> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Whether [`World::take_finished`] has any.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
     }
 
     /// What came of it.
@@ -252,12 +295,16 @@ impl World {
 
     /// The next thing happens. False if nothing ever will.
     pub fn step(&mut self) -> bool {
-        let Some(Queued { key: (at, sequence), what }) = self.heap.pop() else { return false };
+        let Some((at, sequence, what)) = self.queue.pop() else { return false };
         assert!(at >= self.now, "time never runs backwards");
         self.now = at;
         self.counts.steps += 1;
         self.note(sequence, &what);
-        self.happen(what);
+        let hindered = if self.hindered > 0 { self.subject(&what) } else { None };
+        match hindered {
+            Some(node) => self.happen_hindered(node, what),
+            None => self.happen(what),
+        }
         true
     }
 
@@ -272,7 +319,7 @@ impl World {
     pub fn run_until(&mut self, within: Duration, mut holds: impl FnMut(&World) -> bool) -> bool {
         let end = self.now + within;
         while !holds(self) {
-            if self.heap.peek().is_none_or(|next| next.key.0 > end) {
+            if self.queue.next().is_none_or(|next| next > end) {
                 return false;
             }
             self.step();
@@ -303,13 +350,23 @@ impl World {
         self.counts.crashes += 1;
         let conns: Vec<(usize, usize)> = self.nodes[number].conns.values().copied().collect();
         for (link, end) in conns {
-            self.transmit(link, end, Segment::Reset);
+            self.transmit(link, end, Segment::Reset, None);
             self.shut(link, end);
+        }
+        self.forget_stall(number);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.on_crash(number);
         }
         let node = &mut self.nodes[number];
         node.machine = None;
         node.churn += 1;
         node.disk.crash();
+    }
+
+    /// The machine under a node loses its power: as [`World::crash`], and what its disk had not written for good may be gone.
+    pub fn cut_power(&mut self, number: usize) {
+        self.crash(number);
+        self.nodes[number].disk.cut_power(&mut self.disks);
     }
 
     fn happen(&mut self, what: Happening) {
@@ -318,7 +375,7 @@ impl World {
                 // An earlier one may have come in between, and this one is then for nothing.
                 if self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
                     self.nodes[node].wake_at = None;
-                    let now = self.now;
+                    let now = self.clock(node);
                     let Some(machine) = &mut self.nodes[node].machine else { return };
                     if machine.timeout().is_some_and(|at| at <= now) {
                         machine.role().handle_timeout(now);
@@ -326,14 +383,17 @@ impl World {
                     self.drain(node);
                 }
             }
-            Happening::Datagram { to, from, bytes } => self.turn(to, Input::Datagram { from, bytes: &bytes }),
+            Happening::Datagram { to, from, bytes } => self.on_datagram(to, from, &bytes),
             Happening::Dial { node, life, dial, to } => self.on_dial(node, life, dial, &to),
             Happening::DialFailed { node, life, dial, why } => {
                 self.turn_of(node, life, Input::DialFailed { dial, why: why.to_owned() });
             }
             Happening::Accepted { dialer, life, dial, link, serial } => {
-                if self.is_link(link, serial) {
+                if self.is_link(link, serial) && self.end(link, 0).is_some_and(|end| end.open) {
                     self.on_accepted(dialer, life, dial, link);
+                } else {
+                    let why = "connection reset".to_owned();
+                    self.turn_of(dialer, life, Input::DialFailed { dial, why });
                 }
             }
             Happening::Segment { link, serial, end, segment } => {
@@ -349,9 +409,25 @@ impl World {
             Happening::Sent { node, life, conn, req } => {
                 self.turn_of(node, life, Input::PayloadSent { conn, req });
             }
-            Happening::Closed { node, life, conn } => {
-                let why = crate::proto::CloseReason::Asked;
-                self.turn_of(node, life, Input::Closed { conn, why });
+            Happening::Closed { node, life, conn, why } => self.turn_of(node, life, Input::Closed { conn, why }),
+            Happening::Came { node, life, conn, from } => {
+                if self.nodes[node].conns.contains_key(&conn) {
+                    self.turn_of(node, life, Input::Accepted { conn, from });
+                }
+            }
+            Happening::Command { node, life, client, command } => {
+                self.turn_of(node, life, Input::Command { client, command });
+            }
+            Happening::Stuck { link, serial, end } => {
+                if self.is_link(link, serial) {
+                    self.on_stuck(link, end);
+                }
+            }
+            Happening::Resume { node } => self.on_resume(node),
+            Happening::Work { node, life, work } => {
+                if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
+                    self.on_work(node, work);
+                }
             }
             Happening::Hashed { node, life, conn, req, extent, digests } => {
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
@@ -359,7 +435,12 @@ impl World {
                     self.turn(node, Input::PayloadReceived { conn, req, payload, digests });
                 }
             }
-            Happening::Disk { node, life, done } => self.turn_of(node, life, Input::Disk(done)),
+            Happening::Disk { node, life, done } => {
+                if matches!(done, DiskDone::Share { .. }) && self.nodes[node].life == life {
+                    self.nodes[node].disk.saw_all();
+                }
+                self.turn_of(node, life, Input::Disk(done));
+            }
         }
     }
 
@@ -372,13 +453,16 @@ impl World {
 
     /// One input, and everything that the machine wants done after it.
     pub(super) fn turn(&mut self, number: usize, input: Input<'_>) {
-        let now = self.now;
+        let now = self.clock(number);
         let node = &mut self.nodes[number];
         let Some(machine) = &mut node.machine else { return };
         if matches!(&input, Input::Closed { .. })
             || matches!(&input, Input::Message { message, .. } if matches!(message.kind(), "REGISTER" | "UPDATE"))
         {
             node.churn += 1;
+        }
+        if let (Input::Closed { conn, .. }, Some(shadow)) = (&input, &mut self.shadow) {
+            shadow.on_closed(number, *conn);
         }
         machine.role().handle_input(now, input);
         self.drain(number);
@@ -401,7 +485,7 @@ impl World {
     fn wake(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         let Some(at) = node.machine.as_ref().and_then(Machine::timeout) else { return };
-        let at = at.max(self.now + TURN);
+        let at = (at - node.ahead).max(self.now + TURN);
         if node.wake_at.is_none_or(|earliest| at < earliest) {
             node.wake_at = Some(at);
             self.schedule(at, Happening::Wake { node: number });
@@ -410,7 +494,7 @@ impl World {
 
     pub(super) fn schedule(&mut self, at: Time, what: Happening) {
         self.sequence += 1;
-        self.heap.push(Queued { key: (at, self.sequence), what });
+        self.queue.push(at, self.sequence, what);
     }
 
     fn on_output(&mut self, node: usize, output: Output, packers: &mut Vec<(SocketAddr, Packer)>) {
@@ -421,6 +505,9 @@ impl World {
             }
             Output::Send { conn, message } => self.send(node, conn, &message),
             Output::SendTo { to, boot, message } => {
+                if let (Some(shadow), Some(other)) = (&mut self.shadow, self.by_ip.get(&to.ip())) {
+                    shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);
+                }
                 let at = packers.iter().position(|(other, packer)| *other == to && packer.boot() == boot);
                 let at = at.unwrap_or_else(|| {
                     packers.push((to, Packer::new(boot)));
@@ -441,6 +528,9 @@ impl World {
                 let now = self.now;
                 let asked = self.clients.get_mut(&client).expect("only who asked is answered");
                 assert!(asked.outcome().is_none(), "nothing follows a done");
+                if matches!(event, ClientEvent::Done(_)) {
+                    self.finished.push(client);
+                }
                 asked.events.push((now, event));
             }
             Output::Event(event) => {
@@ -452,29 +542,72 @@ impl World {
         }
     }
 
-    fn on_disk(&mut self, node: usize, work: DiskWork) {
-        for done in self.nodes[node].disk.work(work, &mut self.contents) {
+    /// Asks the disk, which comes to it later, in the order in which it was asked.
+    fn on_disk(&mut self, number: usize, work: DiskWork) {
+        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(2));
+        let node = &mut self.nodes[number];
+        node.disk_at = node.disk_at.max(self.now + after);
+        let (at, life) = (node.disk_at, node.life);
+        self.schedule(at, Happening::Work { node: number, life, work });
+    }
+
+    fn on_work(&mut self, node: usize, work: DiskWork) {
+        let (dones, fault) = self.nodes[node].disk.work(work, &mut self.contents, &mut self.disks);
+        if let Some(fault) = fault {
+            *self.counts.faults.entry(fault).or_default() += 1;
+        }
+        for done in dones {
             self.disk_says(node, done);
         }
     }
 
     /// The disk of a node answers, in the order in which it was asked.
     fn disk_says(&mut self, number: usize, done: DiskDone) {
-        if self.nodes[number].machine.is_none() {
+        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(1));
+        self.disk_will_say(number, after, done);
+    }
+
+    fn disk_will_say(&mut self, number: usize, after: Duration, done: DiskDone) {
+        let node = &mut self.nodes[number];
+        if node.machine.is_none() {
             return;
         }
-        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(3));
-        let node = &mut self.nodes[number];
-        node.disk_at = node.disk_at.max(self.now + after);
-        let (at, life) = (node.disk_at, node.life);
+        node.told_at = node.told_at.max(self.now + after);
+        let (at, life) = (node.told_at, node.life);
         self.schedule(at, Happening::Disk { node: number, life, done });
+    }
+
+    fn on_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
+        let Some(mut shadow) = self.shadow.take() else {
+            return self.turn(to, Input::Datagram { from, bytes });
+        };
+        let life = self.nodes[to].life;
+        let before = self.super_peer(to).map(|machine| shadow.before_datagram((to, life), bytes, machine));
+        self.shadow = Some(shadow);
+        self.turn(to, Input::Datagram { from, bytes });
+        if let (Some(before), Some(mut shadow)) = (before, self.shadow.take()) {
+            if let Some(machine) = self.super_peer(to) {
+                shadow.after_datagram(self.now, (to, life), &before, machine);
+            }
+            self.shadow = Some(shadow);
+        }
     }
 
     fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
         self.counts.datagrams += 1;
         self.counts.datagram_bytes += bytes.len() as u64;
         let Some(&node) = self.by_ip.get(&to.ip()) else { return };
-        let mut flights = vec![Flight { from, to: node, delay: self.delay(), bytes }];
+        let mut delay = self.delay();
+        match self.roads.enter(from, node, self.now) {
+            Way::Free => {}
+            Way::Clogged(wait) => {
+                *self.counts.faults.entry("clog").or_default() += 1;
+                delay += wait;
+            }
+            Way::Full => return *self.counts.faults.entry("clog_full").or_default() += 1,
+            Way::Cut => return *self.counts.faults.entry("partition").or_default() += 1,
+        }
+        let mut flights = vec![Flight { from, to: node, delay, bytes }];
         for fault in &mut self.faults {
             let mut after = Vec::new();
             for flight in flights {
@@ -494,20 +627,81 @@ impl World {
         self.net.time(self.latency.0, self.latency.1)
     }
 
+    /// A fault has struck.
+    pub(super) fn count_fault(&mut self, name: &'static str) {
+        *self.counts.faults.entry(name).or_default() += 1;
+    }
+
+    /// Mixes what happens into the trace: who, when and what. Texts are made only where the last lines are kept.
     fn note(&mut self, sequence: u64, what: &Happening) {
-        let text = format!("{what:?}");
-        let mut state = self.trace ^ sequence.rotate_left(17) ^ self.now.as_micros();
-        for part in text.as_bytes().chunks(8) {
-            let mut word = [0; 8];
-            word[..part.len()].copy_from_slice(part);
-            state = (state ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        }
-        self.trace = state;
+        let mut mixer = Mixer(self.trace ^ sequence.rotate_left(17));
+        mixer.add(self.now.as_micros());
+        what.mix(&mut mixer);
+        self.trace = mixer.0;
         if let Some(lines) = &mut self.lines {
             if lines.len() == TRACE_LINES_MAX {
                 lines.pop_front();
             }
-            lines.push_back(format!("{:>12} {text:.300}", self.now.as_micros()));
+            lines.push_back(format!("{:>12} {:.300}", self.now.as_micros(), format!("{what:?}")));
         }
+    }
+}
+
+/// A running hash of a trace.
+struct Mixer(u64);
+
+impl Mixer {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        self.add(bytes.len() as u64);
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.add(u64::from_le_bytes(word));
+        }
+    }
+}
+
+impl Happening {
+    /// What tells it from others; bytes in full, since they are what differs first.
+    fn mix(&self, mixer: &mut Mixer) {
+        let (kind, who, which) = match self {
+            Happening::Wake { node } => (1, *node, 0),
+            Happening::Datagram { to, from, bytes } => {
+                mixer.add_bytes(bytes);
+                let from = match from.ip() {
+                    IpAddr::V4(ip) => u64::from(ip.to_bits()),
+                    IpAddr::V6(_) => 0,
+                };
+                (2, *to, from)
+            }
+            Happening::Dial { node, life, dial, .. } => (3, *node, life << 32 ^ dial.0),
+            Happening::DialFailed { node, life, dial, .. } => (4, *node, life << 32 ^ dial.0),
+            Happening::Accepted { dialer, life, dial, .. } => (5, *dialer, life << 32 ^ dial.0),
+            Happening::Segment { link, serial, end, segment } => {
+                match segment {
+                    Segment::Bytes(bytes) => mixer.add_bytes(bytes),
+                    Segment::Payload(extent) => mixer.add(extent.offset ^ u64::from(extent.length) << 40),
+                    Segment::End => mixer.add(1),
+                    Segment::Reset => mixer.add(2),
+                }
+                (6, *link, serial << 1 ^ *end as u64)
+            }
+            Happening::Pump { link, serial, end } => (7, *link, serial << 1 ^ *end as u64),
+            Happening::Sent { node, life, req, .. } => (8, *node, life << 32 ^ u64::from(*req)),
+            Happening::Closed { node, life, conn, .. } => (9, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Hashed { node, life, req, .. } => (10, *node, life << 32 ^ u64::from(*req)),
+            Happening::Disk { node, life, .. } => (11, *node, *life),
+            Happening::Came { node, life, conn, .. } => (12, *node, life << 32 ^ u64::from(conn.index)),
+            Happening::Command { node, life, client, .. } => (13, *node, life << 32 ^ client.0),
+            Happening::Stuck { link, serial, end } => (14, *link, serial << 1 ^ *end as u64),
+            Happening::Resume { node } => (15, *node, 0),
+            Happening::Work { node, life, .. } => (16, *node, *life),
+        };
+        mixer.add(kind << 56 ^ (who as u64) << 32);
+        mixer.add(which);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::addr::HostPort;
 use super::ids::Root;
-use super::link::{LinkDone, LinkHit, LinkMessage};
+use super::link::{LinkHit, LinkMessage};
 use super::message::{Done, Hit, Message, SourceRecord};
 use super::pack::Pack;
 use super::record::{Cut, FileRecord};
@@ -28,12 +28,9 @@ pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
 pub(super) fn pack_link(message: &LinkMessage, out: &mut Vec<u8>) -> bool {
     if let LinkMessage::Hit(hit) = message {
         pack_link_hit(hit, out);
-    } else if let LinkMessage::Done(done) = message {
-        pack_link_done(done, out);
-    } else {
-        return false;
+        return true;
     }
-    true
+    false
 }
 
 fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
@@ -81,31 +78,6 @@ fn pack_link_hit(hit: &LinkHit, out: &mut Vec<u8>) {
     host_port(out, addr);
 }
 
-fn pack_link_done(done: &LinkDone, out: &mut Vec<u8>) {
-    let LinkDone { id, ttl, hits, reached, cut, dup, more } = done;
-    let fields = 4 + u8::from(!cut.is_none()) + u8::from(*dup) + u8::from(*more);
-    out.extend_from_slice(b"\x81\xa4DONE");
-    out.push(0x80 | fields);
-    out.extend_from_slice(b"\xa2id\xc4\x10");
-    out.extend_from_slice(&id.0);
-    out.extend_from_slice(b"\xa3ttl");
-    number(out, (*ttl).into());
-    out.extend_from_slice(b"\xa4hits");
-    number(out, (*hits).into());
-    out.extend_from_slice(b"\xa7reached");
-    number(out, (*reached).into());
-    if !cut.is_none() {
-        out.extend_from_slice(b"\xa3cut");
-        cuts(out, cut);
-    }
-    if *dup {
-        out.extend_from_slice(b"\xa3dup\xc3");
-    }
-    if *more {
-        out.extend_from_slice(b"\xa4more\xc3");
-    }
-}
-
 fn number(out: &mut Vec<u8>, n: u64) {
     Pack(out).number(n);
 }
@@ -148,15 +120,15 @@ mod tests {
     use super::*;
     use crate::wire::{QueryId, SharePath};
 
-    fn check_same(message: &Message, link: &LinkMessage) {
+    fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        assert!(pack(message, &mut ours));
+        assert!(by_hand(&mut ours));
         message.serialize(&mut Pack(&mut theirs)).unwrap();
-        assert_eq!(ours, theirs, "{message:?}");
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        assert!(pack_link(link, &mut ours));
-        link.serialize(&mut Pack(&mut theirs)).unwrap();
-        assert_eq!(ours, theirs, "{link:?}");
+        assert_eq!(ours, theirs);
+    }
+
+    fn check_session(message: &Message) {
+        check_same(message, |out| pack(message, out));
     }
 
     fn addrs() -> impl Iterator<Item = HostPort> {
@@ -175,7 +147,9 @@ mod tests {
             let hits = Hit { req: 1 << n, hits: vec![hit; n as usize] };
             let file = FileRecord { path, size, root };
             let link = LinkHit { id: QueryId([9; 16]), ttl: u8::MAX, n: u32::MAX >> n, file, addr };
-            check_same(&Message::Hit(hits), &LinkMessage::Hit(link));
+            check_session(&Message::Hit(hits));
+            let link = LinkMessage::Hit(link);
+            check_same(&link, |out| pack_link(&link, out));
         }
     }
 
@@ -187,9 +161,7 @@ mod tests {
                 Cut { ttl: some(0), loss: some(1), budget: 0, down: some(2), cap: some(3), shed: 0, stale: some(4) };
             let complete = cut.is_none();
             let done = Done { req: n, hits: 1 << n, reached: u32::MAX >> n, complete, cut, ms: n };
-            let (dup, more) = (n % 2 == 0, n % 3 == 0);
-            let link = LinkDone { id: QueryId([n as u8; 16]), ttl: 3, hits: 1 << n, reached: 1, cut, dup, more };
-            check_same(&Message::Done(done), &LinkMessage::Done(link));
+            check_session(&Message::Done(done));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::WireError;
 use super::addr::HostPort;
 use super::ids::{NodeId, QueryId};
 use super::message::some_list;
-use super::record::{Cut, FileRecord, Search};
+use super::record::{Cut, FileRecord, Search, is_zero};
 use crate::config::DATAGRAM_BYTES_MAX;
 
 /// First byte of every datagram: the protocol's major version.
@@ -56,7 +56,18 @@ pub struct LinkHello {
     pub et: Option<u64>,
 }
 
-/// QUERY: `{id, ttl, hops, budget, find, have}`.
+/// A spanning tree: never two of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TreeName {
+    /// The super peer at its root.
+    pub root: NodeId,
+    /// That super peer's boot id towards its neighbours, so that a later life of it repeats no name.
+    pub boot: u64,
+    /// Which of the trees that it grew in that life.
+    pub epoch: u64,
+}
+
+/// QUERY: `{id, ttl, hops, budget, find, have, flood, tree, again}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkQuery {
     /// The query.
@@ -72,6 +83,15 @@ pub struct LinkQuery {
     /// In a repetition: the numbers of the HITs that the asker holds, as ranges `[first, end)`; empty if none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_list")]
     pub have: Option<Vec<(u32, u32)>>,
+    /// A plain flood: no neighbour may be left out because of its digest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flood: bool,
+    /// The query rides this tree; absent, it goes over every link. See the module of the flood for `again` and the ttl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<TreeName>,
+    /// Who has searched for it while it rode a tree searches again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// HIT: `{id, ttl, n, f, a}`.
@@ -91,7 +111,7 @@ pub struct LinkHit {
     pub addr: HostPort,
 }
 
-/// DONE: `{id, ttl, hits, reached, cut, dup, more}`.
+/// DONE: `{id, ttl, hits, reached, cut, dup, more, uncut}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDone {
     /// The query.
@@ -112,6 +132,9 @@ pub struct LinkDone {
     /// later copy with a higher ttl has to go this way again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// How many of the ttl cuts that earlier DONEs told this extension has made good: it went on where they had stopped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub uncut: u32,
 }
 
 /// PENDING and CANCEL: `{id, ttl}`.
@@ -227,6 +250,7 @@ mod tests {
             cut: Cut::NONE,
             dup: false,
             more: false,
+            uncut: 0,
         })
     }
 

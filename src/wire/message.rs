@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::addr::HostPort;
 use super::ids::{Md5, NodeId, Root};
-use super::record::{Cut, FileRecord, Search};
+use super::record::{Cut, FileRecord, Policy, Search, some_policy};
 
 /// Every message that may travel on TCP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,7 +166,7 @@ pub struct Ack {
     pub files: u64,
 }
 
-/// QUERY: `{req, find: {q, k, min, max, limit}, ttl, budget}`.
+/// QUERY: `{req, find: {q, k, min, max, limit}, ttl, budget, policy}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     /// The asker's number for it.
@@ -179,6 +179,9 @@ pub struct Query {
     /// Milliseconds allowed; the super peer's own setting if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
+    /// How it spreads; as a digest query if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_policy")]
+    pub policy: Option<Policy>,
 }
 
 /// HIT: `{req, hits}`.
@@ -344,7 +347,7 @@ impl ErrorCode {
     pub const BAD_REQUEST: ErrorCode = ErrorCode(13);
 }
 
-/// GET: `{req, root, off, len}`.
+/// GET: `{req, root, off, len, bare?}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
     /// The asker's number for it.
@@ -357,9 +360,12 @@ pub struct Get {
     /// Bytes, 1 to 1 MiB, all within the content.
     #[serde(rename = "len")]
     pub length: u32,
+    /// The asker does without the MD5: the CHUNK may leave it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
 }
 
-/// CHUNK: `{req, off, len, md5}`, then `len` raw bytes outside any frame.
+/// CHUNK: `{req, off, len, md5?}`, then `len` raw bytes outside any frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// The GET.
@@ -370,8 +376,9 @@ pub struct Chunk {
     /// Bytes that follow, as asked.
     #[serde(rename = "len")]
     pub length: u32,
-    /// MD5 of those bytes.
-    pub md5: Md5,
+    /// MD5 of those bytes; left out only if the GET was bare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Md5>,
 }
 
 /// MANIFEST: `{req, root, first}`.

@@ -23,9 +23,9 @@ use unpack::{Refused, Unpack};
 
 pub use addr::HostPort;
 pub use ids::{Cv, Md5, NodeId, QueryId, Root};
-pub use link::LinkMessage;
+pub use link::{LinkMessage, TreeName};
 pub use message::Message;
-pub use record::{Cut, FileRecord, QueryKind, Search, SharePath};
+pub use record::{Cut, FileRecord, Policy, QueryKind, Search, SharePath};
 
 /// Why bytes are no message. Each variant is a reason that is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]

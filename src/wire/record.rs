@@ -1,6 +1,7 @@
 //! The file record and the cuts of a search: what sessions and datagrams have in common.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -113,7 +114,7 @@ pub struct Cut {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if hands a reference")]
-fn is_zero(count: &u32) -> bool {
+pub(super) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
@@ -226,6 +227,58 @@ impl QueryKind {
     }
 }
 
+/// How a query spreads over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// A copy over every link: the reference for the others.
+    Flood,
+    /// As flood, but not to a neighbour at the last hop whose digest says that it has nothing that fits.
+    Digest,
+    /// In growing circles, until the limit on hits is reached.
+    Ring,
+    /// Over the spanning tree, where one stands; else, and where it turns out to be broken, as digest.
+    Tree,
+    /// A policy that this version does not know; never sent, made by the decoder, answered by an ERROR.
+    Unknown,
+}
+
+/// By hand, for the same reasons as [`QueryKind`]'s.
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Policy;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a policy of search")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Policy, E> {
+                Ok(text.parse().unwrap_or(Policy::Unknown))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl FromStr for Policy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Policy, String> {
+        match text {
+            "flood" => Ok(Policy::Flood),
+            "digest" => Ok(Policy::Digest),
+            "ring" => Ok(Policy::Ring),
+            "tree" => Ok(Policy::Tree),
+            other => Err(format!("{other:?} is none of flood, digest, ring and tree")),
+        }
+    }
+}
+
+/// An optional policy that is there: absent is its default, never `nil`.
+pub(crate) fn some_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Policy>, D::Error> {
+    Policy::deserialize(deserializer).map(Some)
+}
+
 /// What is looked for: the same fields in a session's QUERY and in a datagram's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
@@ -290,6 +343,8 @@ mod tests {
         assert_eq!(cut, Cut { ttl: 2, loss: 4, ..Cut::NONE });
         let search: Search = serde_json::from_str(r#"{"q": "x", "k": "fuzzy"}"#).unwrap();
         assert_eq!(search.kind, QueryKind::Unknown);
+        assert_eq!(serde_json::from_str::<Policy>("\"gossip\"").unwrap(), Policy::Unknown);
+        assert!(serde_json::from_str::<Policy>("3").is_err());
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Load {
         let Some(conn) = self.sessions[which].conn else { return };
         let find = self.search();
         let req = self.sessions[which].ask(meant);
-        self.send(conn, Message::Query(Query { req, find, ttl: None, budget: None }));
+        self.send(conn, Message::Query(Query { req, find, ttl: None, budget: None, policy: None }));
     }
 
     pub(super) fn on_hit(&mut self, which: usize, hit: Hit) {

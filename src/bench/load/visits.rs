@@ -36,7 +36,7 @@ impl Load {
             return self.out.push_back(Output::Close { conn });
         };
         let length = u32::try_from(wanted.size).unwrap_or(u32::MAX).min(CHUNK_BYTES_MAX);
-        let get = Get { req: 1, root: wanted.root, offset: 0, length };
+        let get = Get { req: 1, root: wanted.root, offset: 0, length, bare: false };
         session.source = Some(conn);
         self.own(conn, Owner::Source(which));
         self.say_hello(conn);

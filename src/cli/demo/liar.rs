@@ -182,7 +182,12 @@ fn serve(stream: TcpStream, loot: &Loot) -> io::Result<()> {
                 let middle = bytes.len() / 2;
                 bytes[middle] ^= 1;
                 let md5 = Md5(Md5Hasher::digest(&bytes).into());
-                wire.send(&Message::Chunk(Chunk { req: get.req, offset: get.offset, length: get.length, md5 }))?;
+                wire.send(&Message::Chunk(Chunk {
+                    req: get.req,
+                    offset: get.offset,
+                    length: get.length,
+                    md5: Some(md5),
+                }))?;
                 loot.lies.fetch_add(1, Ordering::Relaxed);
                 wire.stream.write_all(&bytes)?;
             }

@@ -119,7 +119,7 @@ impl Desk {
             Line::Empty => self.next_line(),
             Line::Query(search) => {
                 let job = Job::Query { pattern: search.pattern.clone(), results: Results::default() };
-                let client = self.begin(job, Command::Query { search, ttl: None, budget: None });
+                let client = self.begin(job, Command::Query { search, ttl: None, budget: None, policy: None });
                 self.foreground = Some(client);
             }
             Line::List => {
@@ -190,7 +190,8 @@ impl Desk {
 
     fn get(&mut self, what: String, name: String, from: Option<HostPort>) {
         let job = Job::Get { what: name.clone(), name, hits: Results::default(), pace: Pace::new() };
-        let get = command::Get { what, from, out: None, verify: Verify::default(), ttl: None, budget: None };
+        let get =
+            command::Get { what, from, out: None, verify: Verify::default(), ttl: None, budget: None, policy: None };
         self.begin(job, Command::Get(get));
     }
 

@@ -21,7 +21,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn chunk(length: usize) -> Message {
-    Message::Chunk(Chunk { req: 9, offset: 0, length: u32::try_from(length).unwrap(), md5: Md5([0; 16]) })
+    Message::Chunk(Chunk { req: 9, offset: 0, length: u32::try_from(length).unwrap(), md5: Some(Md5([0; 16])) })
 }
 
 #[test]

@@ -247,7 +247,7 @@ impl Transfer {
             }
             Wanted::Piece(piece) => {
                 let (offset, length) = (self.picker.offset(piece), self.picker.length(piece));
-                (Message::Get(Get { req, root, offset, length }), length)
+                (Message::Get(Get { req, root, offset, length, bare: self.order.verify == Verify::Blake3 }), length)
             }
         };
         let request = Request { wanted, asked_at: desk.now, md5: None, length, received: 0, cancelled: false };
@@ -334,7 +334,12 @@ impl Transfer {
         if (chunk.offset, chunk.length) != (self.picker.offset(piece), self.picker.length(piece)) {
             return self.drop_source(desk, index, true, "answered with another range than was asked for");
         }
-        request.md5 = Some(chunk.md5);
+        // Without one only if we said that we do without; it is never looked at then.
+        let md5 = chunk.md5.or((self.order.verify == Verify::Blake3).then_some(Md5([0; 16])));
+        if md5.is_none() {
+            return self.drop_source(desk, index, true, "sent a chunk without its MD5");
+        }
+        request.md5 = md5;
         source.progress_at = desk.now;
         let plan = match self.picker.len() {
             0 | 1 => HashPlan::Content,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::QUERY_HITS_MAX;
 use crate::proto::link::LinkId;
 use crate::time::Time;
 use crate::wire::link::LinkDone;
@@ -81,6 +80,8 @@ pub(super) struct Ask {
     /// Whether the neighbour said that it works on it.
     pending: bool,
     received: Received,
+    /// HITs that it may send.
+    cap: u32,
     sent: Time,
     wait: Duration,
     repeat_at: Time,
@@ -96,7 +97,7 @@ pub(super) enum HitIs {
 
 impl Ask {
     /// A QUERY that is sent now.
-    pub(super) fn new(now: Time, link: LinkId, rto: Duration) -> Ask {
+    pub(super) fn new(now: Time, link: LinkId, rto: Duration, hits_max: usize) -> Ask {
         Ask {
             link,
             open: true,
@@ -105,6 +106,7 @@ impl Ask {
             capped: false,
             pending: false,
             received: Received::default(),
+            cap: u32::try_from(hits_max).unwrap_or(u32::MAX),
             sent: now,
             wait: rto,
             repeat_at: now + rto,
@@ -123,13 +125,13 @@ impl Ask {
 
     /// Whether the DONE is here with everything that it counts.
     pub(super) fn is_whole(&self) -> bool {
-        self.done.is_some_and(|done| self.received.holds_all_below(done.hits.min(cap())))
+        self.done.is_some_and(|done| self.received.holds_all_below(done.hits.min(self.cap)))
     }
 
     /// A HIT of this number came.
     pub(super) fn on_hit(&mut self, n: u32) -> HitIs {
         self.heard = true;
-        if n >= cap() {
+        if n >= self.cap {
             self.capped = true;
             return HitIs::AboveCap;
         }
@@ -149,7 +151,7 @@ impl Ask {
     /// The neighbour is done; if HITs are missing they are asked for soon, once those that only came out of order are here.
     pub(super) fn on_done(&mut self, now: Time, done: LinkDone, rto: Duration) {
         self.heard = true;
-        self.capped |= done.hits > cap();
+        self.capped |= done.hits > self.cap;
         if self.done.is_none() {
             self.done = Some(done);
             self.wait = rto / 2;
@@ -180,13 +182,10 @@ impl Ask {
     }
 }
 
-fn cap() -> u32 {
-    u32::try_from(QUERY_HITS_MAX).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::QUERY_HITS_MAX;
     use crate::wire::{Cut, QueryId};
 
     fn ms(ms: u64) -> Duration {
@@ -194,12 +193,12 @@ mod tests {
     }
 
     fn done(hits: u32) -> LinkDone {
-        LinkDone { id: QueryId([0; 16]), ttl: 0, hits, reached: 1, cut: Cut::NONE, dup: false, more: false }
+        LinkDone { id: QueryId([0; 16]), ttl: 0, hits, reached: 1, cut: Cut::NONE, dup: false, more: false, uncut: 0 }
     }
 
     #[test]
     fn an_ask_is_whole_only_with_every_number() {
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
         assert_eq!(ask.on_hit(2), HitIs::New);
         assert_eq!(ask.on_hit(2), HitIs::Known);
         ask.on_done(Time::ZERO, done(3), ms(20));
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_is_held_fits_a_datagram() {
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
         for n in (0..900).step_by(2) {
             ask.on_hit(n);
         }
@@ -222,9 +221,9 @@ mod tests {
 
     #[test]
     fn a_neighbour_that_counts_too_much_is_cut_off() {
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
         assert_eq!(ask.on_hit(u32::MAX), HitIs::AboveCap);
-        for n in 0..cap() {
+        for n in 0..ask.cap {
             ask.on_hit(n);
         }
         ask.on_done(Time::ZERO, done(u32::MAX), ms(20));
@@ -235,7 +234,7 @@ mod tests {
     fn silence_is_met_with_many_tries_and_pending_with_few() {
         let deadline = Time::ZERO + ms(2000);
         let tries = |pending: bool| {
-            let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+            let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
             if pending {
                 ask.on_pending(Time::ZERO, ms(20));
             }
@@ -255,7 +254,7 @@ mod tests {
         let deadline = Time::ZERO + ms(10_000);
         let due = child_deadline(Time::ZERO, deadline, ms(20));
         assert_eq!(due, Time::ZERO + ms(9920));
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20));
+        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
         ask.on_pending(Time::ZERO, ms(20));
         while ask.repeat_at() < due {
             ask.on_repeated(ask.repeat_at(), ms(20), deadline);

@@ -8,7 +8,9 @@ use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
 use crate::proto::{ConnId, Entropy, Input};
 use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, Packer};
 use crate::wire::message::{Cancel, List, Ping, Query, Update};
-use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, QueryId, SharePath};
+use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, Search, SharePath};
+
+const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
 
 /// How many seeds a test tries: its own number, or more if `SPRAT_CHAOS_SEEDS` says so.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
@@ -73,8 +75,11 @@ fn complete_is_never_wrong_whatever_breaks() {
         faults(&mut net, random.clone());
         for _ in 0..3 {
             let conn = net.login(0);
-            let ttl = below(&mut random, 9) as u8;
-            let req = net.query(0, conn, search("a*"), ttl, 2000);
+            let ttl = below(&mut random, 12) as u8;
+            let policy = POLICIES[below(&mut random, 4) as usize];
+            // More than there is, so that the rings grow to the end.
+            let find = Search { limit: Some(100), ..search("a*") };
+            let req = net.query_by(policy, 0, conn, find, ttl, 2000);
             if below(&mut random, 3) == 0 {
                 net.run_for(Duration::from_micros(below(&mut random, 50_000)));
                 let victim = 1 + below(&mut random, nodes as u64 - 1) as usize;
@@ -108,11 +113,14 @@ fn without_loss_everything_within_the_ttl_is_found() {
         let mut jitter = random.clone();
         net.rule(move |_, _, _| Fate::Delay(Duration::from_micros(below(&mut jitter, 20_000))));
         let ttl = below(&mut random, 6) as u8;
-        let (hits, done) = net.ask(0, "a", ttl);
+        let policy = POLICIES[below(&mut random, 3) as usize];
+        let (hits, done) = net.ask_by(policy, 0, Search { limit: Some(100), ..search("a") }, ttl);
         let far = distances(nodes, &edges);
         let within = far.iter().filter(|far| **far <= usize::from(ttl)).count();
         assert!(hits.len() >= within, "seed {seed}: {} of {within} at ttl {ttl}", hits.len());
         assert!(done.complete || done.cut.ttl > 0, "seed {seed}: {done:?}");
+        // The end of every shortest way is reached with a hop to spare: whatever was cut on a longer one was made good.
+        assert!(done.complete || far.iter().any(|far| *far >= usize::from(ttl)), "seed {seed}: {done:?}");
         extended += (0..nodes).map(|node| net.count(node, crate::proto::counters::Count::FloodExtension)).sum::<u64>();
     }
     assert!(extended > 50, "only {extended} extensions: the test proves little");
@@ -139,7 +147,17 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             let have =
                 (below(random, 2) == 0).then(|| vec![(edge(random), edge(random)), (edge(random), edge(random))]);
             let budget = [0, 1, 50, 3000, u32::MAX][below(random, 5) as usize];
-            LinkMessage::Query(LinkQuery { id, ttl, hops: edge(random) as u8, budget, find, have })
+            LinkMessage::Query(LinkQuery {
+                id,
+                ttl,
+                hops: edge(random) as u8,
+                budget,
+                find,
+                have,
+                flood: false,
+                tree: None,
+                again: false,
+            })
         }
         4 | 5 => {
             let addr = HostPort::new("198.51.100.1", 1).unwrap();
@@ -147,7 +165,16 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
         }
         6 => {
             let dup = below(random, 4) == 0;
-            LinkMessage::Done(LinkDone { id, ttl, hits: edge(random), reached: edge(random), cut, dup, more: false })
+            LinkMessage::Done(LinkDone {
+                id,
+                ttl,
+                hits: edge(random),
+                reached: edge(random),
+                cut,
+                dup,
+                more: false,
+                uncut: edge(random),
+            })
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),
@@ -174,7 +201,7 @@ fn session_message(random: &mut Seed, seq: &mut u64) -> Message {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
             find.limit = (below(random, 3) == 0).then(|| below(random, 3) as u32);
             let budget = Some([0, 20, 3000][below(random, 3) as usize]);
-            Message::Query(Query { req, find, ttl: Some(below(random, 9) as u8), budget })
+            Message::Query(Query { req, find, ttl: Some(below(random, 9) as u8), budget, policy: None })
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Cx;
 use super::ask::Ask;
-use crate::config::{PAGE_BYTES, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN};
+use crate::config::{PAGE_BYTES, SCAN_ENTRIES_PER_TURN};
 use crate::proto::counters::Count;
 use crate::proto::link::LinkId;
 use crate::proto::search::{Scan, Step};
@@ -29,6 +29,19 @@ pub(super) struct Origin {
     pub(super) told: usize,
     /// What was told or is about to be: several branches may lead to one source.
     pub(super) seen: BTreeSet<(Root, SharePath, HostPort)>,
+    /// What follows when the wave that is out has come back.
+    pub(super) then: Then,
+    /// When the whole query is over, whatever follows.
+    pub(super) deadline: Time,
+}
+
+/// What follows at the origin when a wave has come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The end.
+    End,
+    /// The next ring, up to this ttl, while hits are wanted.
+    Ring(u8),
 }
 
 /// Whom the instance answers.
@@ -36,6 +49,16 @@ pub(super) struct Origin {
 pub(super) enum Parent {
     Session(Box<Origin>),
     Link(LinkId),
+}
+
+impl Then {
+    /// When the wave that goes out now has to be back, if all is over at `end`: whatever follows needs time as well.
+    pub(super) fn deadline(self, now: Time, end: Time) -> Time {
+        match self {
+            Then::End => end,
+            Then::Ring(_) => now + end.since(now) / 2,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -71,12 +94,14 @@ pub(super) struct Instance {
     pub(super) cut: Cut,
     /// Whether some copy that was passed on met a duplicate.
     pub(super) more: bool,
+    /// Ttl cuts that earlier instances told, here or behind the links, and that are made good by now.
+    pub(super) uncut: u32,
+    /// When the parent is told that its QUERY has come, if nothing else tells it before.
+    pub(super) pending_at: Option<Time>,
 }
 
 impl Instance {
-    pub(super) fn new(now: Time, parent: Parent, ttl: u8, hops: u8, deadline: Time, limit: Option<u32>) -> Instance {
-        let cap =
-            limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(QUERY_HITS_MAX));
+    pub(super) fn new(now: Time, parent: Parent, ttl: u8, hops: u8, deadline: Time, cap: usize) -> Instance {
         Instance {
             parent,
             ttl,
@@ -93,6 +118,8 @@ impl Instance {
             reached: 0,
             cut: Cut::NONE,
             more: false,
+            uncut: 0,
+            pending_at: None,
         }
     }
 
@@ -190,9 +217,8 @@ impl Instance {
             self.flush(id, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
-        let done =
-            LinkDone { id, ttl: self.ttl, hits, reached: self.reached, cut: self.cut, dup: false, more: self.more };
-        self.end_with(done, cx);
+        let Instance { ttl, reached, cut, more, uncut, .. } = *self;
+        self.end_with(LinkDone { id, ttl, hits, reached, cut, dup: false, more, uncut }, cx);
     }
 
     /// Ends the instance with this DONE.
@@ -203,7 +229,7 @@ impl Instance {
             Parent::Link(link) => cx.send(*link, LinkMessage::Done(ended)),
             Parent::Session(origin) => {
                 let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
-                tell_done(origin.conn, origin.req, (ended.hits, ended.reached), ended.cut, ms, cx);
+                tell_done(origin.conn, origin.req, (ended.hits, ended.reached), self.cut_net(), ms, cx);
             }
         }
     }
@@ -211,7 +237,7 @@ impl Instance {
     /// Keeps nothing of the answer: who asks for it again learns that it is not whole.
     pub(super) fn drop_answer(&mut self, id: QueryId) {
         let cut = Cut { loss: 1, ..Cut::NONE };
-        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, cut, dup: false, more: false };
+        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 };
         self.scan = None;
         self.hits = Vec::new();
         self.sent = 0;
@@ -237,6 +263,13 @@ impl Instance {
             Phase::Waiting | Phase::Running => LinkMessage::Pending(LinkRef { id, ttl: self.ttl }),
         };
         cx.send(link, answer);
+    }
+
+    /// The cuts without those that an extension has made good. Every ttl cut is told in one DONE and taken back in one;
+    /// where the first was lost another cut stands for it. A sum that may have been cut short is not reckoned with.
+    pub(super) fn cut_net(&self) -> Cut {
+        let ttl = if self.cut.ttl == u32::MAX { u32::MAX } else { self.cut.ttl.saturating_sub(self.uncut) };
+        Cut { ttl, ..self.cut }
     }
 
     fn taken(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::proto::testnet::{Fate, Net, Seed, file, register, search};
 use crate::proto::{Entropy, Role};
 use crate::wire::link::LinkDone;
 use crate::wire::message::{Cancel, ErrorCode, Register};
-use crate::wire::{Cut, LinkMessage, Message};
+use crate::wire::{Cut, LinkMessage, Message, Policy, Search};
 
 fn is_query(message: &LinkMessage) -> bool {
     matches!(message, LinkMessage::Query(_))
@@ -303,6 +303,71 @@ fn a_limit_ends_the_query_and_is_a_cut() {
     let done = net.finish(0, req);
     assert_eq!((done.hits, net.hits(0, req).len(), done.complete), (3, 3, false));
     assert!(done.cut.cap > 0);
+}
+
+fn limited(pattern: &str, limit: u32) -> Search {
+    Search { limit: Some(limit), ..search(pattern) }
+}
+
+#[test]
+fn a_ring_query_ends_with_the_ring_that_has_enough() {
+    let mut net = Net::line(9);
+    for node in 0..9 {
+        net.peer(node, &["a"]);
+    }
+    let (hits, done) = net.ask_by(Policy::Ring, 0, limited("a", 3), 8);
+    assert_eq!((hits.len(), done.complete), (3, false));
+    assert_eq!(done.cut, Cut { ttl: 1, cap: 1, ..Cut::NONE });
+    assert_eq!(net.wakeups, 0, "the echo ends a ring, and no timer");
+    let asked = |net: &Net, node: usize| net.count(node, Count::FloodSearched);
+    assert_eq!((asked(&net, 2), asked(&net, 3)), (1, 0), "the second ring has enough");
+}
+
+#[test]
+fn a_ring_query_grows_until_everything_is_found() {
+    let mut net = Net::line(9);
+    net.peer(7, &["far"]);
+    let (hits, done) = net.ask_by(Policy::Ring, 0, limited("far", 3), 8);
+    assert_eq!((hits.len(), done.reached, done.complete, done.cut), (1, 9, true, Cut::NONE));
+    assert_eq!((0..9).map(|node| net.count(node, Count::FloodSearched)).sum::<u64>(), 8, "nobody searches twice");
+}
+
+#[test]
+fn a_ring_query_stops_at_its_ttl_and_says_so() {
+    let mut net = Net::line(9);
+    net.peer(7, &["far"]);
+    let (hits, done) = net.ask_by(Policy::Ring, 0, limited("far", 3), 5);
+    assert_eq!((hits.len(), done.reached, done.complete, done.cut), (0, 6, false, Cut { ttl: 1, ..Cut::NONE }));
+}
+
+#[test]
+fn without_a_limit_a_ring_query_goes_all_the_way_at_once() {
+    let mut net = Net::ring(9);
+    let (_, done) = net.ask_by(Policy::Ring, 0, search("a"), 8);
+    assert_eq!((done.reached, done.complete), (9, true));
+    assert_eq!(net.sent(is_query), 10);
+}
+
+#[test]
+fn a_dead_neighbour_takes_a_part_of_the_budget_from_a_ring_query_and_the_rings_go_on() {
+    let mut net = Net::new(6, &[(0, 1), (0, 2), (2, 3), (3, 4), (4, 5)]);
+    net.peer(5, &["far"]);
+    net.kill(1);
+    let (hits, done) = net.ask_by(Policy::Ring, 0, limited("far", 3), 8);
+    assert_eq!((hits.len(), done.reached, done.complete), (1, 5, false));
+    assert!(done.cut.ttl == 0 && done.cut.budget > 0, "{done:?}");
+}
+
+#[test]
+fn what_an_extension_makes_good_is_no_cut_any_more() {
+    // 3 first hears of it with no hop left, and 4 is out of reach; then the direct copy comes.
+    let mut net = Net::new(5, &[(0, 3), (0, 1), (1, 2), (2, 3), (3, 4)]);
+    net.rule(|from, to, message| match (from, to) {
+        (0, 3) if is_query(message) => Fate::Delay(Duration::from_millis(5)),
+        _ => Fate::Arrive,
+    });
+    let (_, done) = net.ask(0, "far.txt", 4);
+    assert_eq!((done.reached, done.complete, done.cut), (5, true, Cut::NONE));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Cx;
 use super::ask::{Ask, HitIs, MARGIN, child_deadline};
-use super::instance::{Instance, Parent, Phase};
+use super::instance::{Instance, Parent, Phase, Then};
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
@@ -39,6 +39,8 @@ enum Reach {
 pub(super) struct Wave {
     pub(super) id: QueryId,
     pub(super) find: Search,
+    /// A plain flood: no digest is looked at.
+    pub(super) flood: bool,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
@@ -52,6 +54,8 @@ pub(super) struct Wave {
     pub(super) instances: Vec<Instance>,
     /// By link; empty while nothing was forwarded.
     reach: Vec<Reach>,
+    /// Links not asked for want of a hop, as an instance of ours told: whoever asks them all takes the cuts back.
+    ttl_cut: u32,
 }
 
 /// What a copy of a known query is.
@@ -64,7 +68,7 @@ pub(super) enum CopyIs {
 
 impl Wave {
     /// A wave with its first instance.
-    pub(super) fn new(id: QueryId, find: Search, first: Instance, links: &Links) -> Wave {
+    pub(super) fn new(id: QueryId, find: Search, flood: bool, first: Instance, links: &Links) -> Wave {
         let ttl_best = match first.parent {
             Parent::Session(_) => u8::MAX,
             Parent::Link(_) => first.ttl.min(TTL_MAX),
@@ -73,6 +77,7 @@ impl Wave {
         Wave {
             id,
             find,
+            flood,
             queued: false,
             held: 0,
             listed: false,
@@ -80,6 +85,7 @@ impl Wave {
             keep_until,
             instances: vec![first],
             reach: Vec::new(),
+            ttl_cut: 0,
         }
     }
 
@@ -107,7 +113,7 @@ impl Wave {
         cx.counters.add(Count::FloodExtension);
         self.ttl_best = query.ttl.min(TTL_MAX);
         let parent = Parent::Link(link);
-        let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, self.find.limit);
+        let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, cx.cap(self.find.limit));
         instance.phase = Phase::Waiting;
         self.keep_until = self.keep_until.max(kept_until(&instance, cx.links));
         self.instances.push(instance);
@@ -132,6 +138,7 @@ impl Wave {
             if hop_left {
                 self.ask(0, link, cx);
             } else {
+                self.ttl_cut += 1;
                 self.instances[0].cut.add(Cut { ttl: 1, ..Cut::NONE });
             }
         }
@@ -236,6 +243,9 @@ impl Wave {
                 self.run_out(i, cx);
                 continue;
             }
+            if self.instances[i].pending_at.is_some_and(|at| cx.now >= at) {
+                self.say_pending(i, cx);
+            }
             for a in 0..self.instances[i].asks.len() {
                 let ask = &self.instances[i].asks[a];
                 if ask.open && cx.now >= ask.repeat_at() {
@@ -286,7 +296,7 @@ impl Wave {
         let running = self.instances.iter().filter(|instance| !instance.is_over());
         let wants = running.flat_map(|instance| {
             let repeats = instance.asks.iter().filter(|ask| ask.open).map(Ask::repeat_at);
-            repeats.chain([instance.deadline])
+            repeats.chain(instance.pending_at).chain([instance.deadline])
         });
         wants.min().unwrap_or(self.keep_until)
     }
@@ -326,12 +336,20 @@ impl Wave {
             return;
         }
         let rto = cx.links.repeat_after(link);
-        match query_onward(self.id, &self.find, instance, rto, None, cx.now) {
+        match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
             None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
             Some(query) => {
-                instance.asks.push(Ask::new(cx.now, link, rto));
+                instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
                 cx.send(link, LinkMessage::Query(query));
             }
+        }
+    }
+
+    fn say_pending(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let instance = &mut self.instances[i];
+        instance.pending_at = None;
+        if let Some(link) = instance.parent_link() {
+            cx.send(link, LinkMessage::Pending(LinkRef { id: self.id, ttl: instance.ttl }));
         }
     }
 
@@ -341,7 +359,7 @@ impl Wave {
         let rto = cx.links.repeat_after(link);
         let have = Some(instance.asks[a].have());
         instance.asks[a].on_repeated(cx.now, rto, instance.deadline);
-        let query = query_onward(self.id, &self.find, &self.instances[i], rto, have, cx.now);
+        let query = query_onward(self.id, &self.find, self.flood, &self.instances[i], rto, have, cx.now);
         if let Some(query) = query {
             cx.counters.add(Count::FloodRepeats);
             cx.send(link, LinkMessage::Query(query));
@@ -355,16 +373,52 @@ impl Wave {
             Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
         };
         if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
-            let done = duplicate(self.id, self.instances[i].ttl);
+            // With the parent's link alone cut nothing is left to ask, but that cut is made good.
+            let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
+            let again = duplicate(self.id, ttl);
+            let done = if uncut == 0 { again } else { LinkDone { dup: false, more: true, uncut, ..again } };
             self.instances[i].end_with(done, cx);
             return;
         }
         self.instances[i].phase = Phase::Running;
+        self.go_further(i, cx);
+    }
+
+    /// Asks where a higher ttl may go further, and so takes back the cuts that were told for want of a hop here: each of
+    /// those links is asked now, or is down and told so, or brought the query by itself.
+    fn go_further(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let parent = self.instances[i].parent_link();
+        self.instances[i].uncut = self.instances[i].uncut.saturating_add(std::mem::take(&mut self.ttl_cut));
         for link in cx.links.ids() {
+            let reach = self.reach[usize::from(link.0)];
             // The link that brought the first copy may now be reached on a shorter way than it was.
-            let first_parent = self.reach[usize::from(link.0)] == Reach::Parent && Some(link) != parent;
-            if first_parent || is_cut(&link, &self.reach) {
+            if Some(link) != parent && matches!(reach, Reach::Parent | Reach::Cut) {
                 self.ask(i, link, cx);
+            }
+        }
+    }
+
+    /// At the origin, with every answer here: sends the wave that follows. Tells whether there is one.
+    fn go_on(&mut self, i: usize, cx: &mut Cx<'_>) -> bool {
+        let instance = &mut self.instances[i];
+        let Parent::Session(origin) = &mut instance.parent else { return false };
+        match origin.then {
+            Then::End => false,
+            Then::Ring(_) if instance.cut.cap > 0 || cx.now >= origin.deadline => false,
+            Then::Ring(last) => {
+                instance.ttl = instance.ttl.saturating_mul(2).min(last);
+                origin.then = if instance.ttl < last { Then::Ring(last) } else { Then::End };
+                instance.deadline = origin.then.deadline(cx.now, origin.deadline);
+                if instance.cut_net().ttl == 0 {
+                    return false;
+                }
+                if instance.is_full() {
+                    instance.cut.add(Cut { cap: 1, ..Cut::NONE });
+                    return false;
+                }
+                instance.asks.clear();
+                self.go_further(i, cx);
+                true
             }
         }
     }
@@ -381,12 +435,14 @@ impl Wave {
             instance.capped = false;
             instance.cut.add(Cut { cap: 1, ..Cut::NONE });
         }
-        let instance = &mut self.instances[i];
-        if !instance.is_busy() && !unsent {
-            instance.end(id, cx);
-            return false;
+        // Each wave that follows may be over at once; there are as many as the ttl can double.
+        while !self.instances[i].is_busy() && !unsent {
+            if !self.go_on(i, cx) {
+                self.instances[i].end(id, cx);
+                return false;
+            }
         }
-        unsent || instance.scan.is_some()
+        unsent || self.instances[i].scan.is_some()
     }
 
     /// The budget of an instance is over: everything that is open is a cut.
@@ -398,10 +454,21 @@ impl Wave {
                     true => Cut { loss: 1, ..Cut::NONE },
                     false => Cut { budget: 1, ..Cut::NONE },
                 };
+                let link = ask.link;
                 self.close_ask(i, a, cut);
+                // What it has not told it may tell the next time.
+                self.reach[usize::from(link.0)] = Reach::Cut;
             }
         }
         let instance = &mut self.instances[i];
+        if let Parent::Session(origin) = &instance.parent
+            && origin.then != Then::End
+            && cx.now < origin.deadline
+        {
+            // What follows is sent when the caller settles this and our own search is over.
+            instance.deadline = origin.deadline;
+            return;
+        }
         if instance.scan.is_some() || instance.phase == Phase::Waiting {
             instance.cut.add(Cut { budget: 1, ..Cut::NONE });
         }
@@ -417,6 +484,7 @@ impl Wave {
         instance.cut.add(Cut { cap: u32::from(ask.capped), ..Cut::NONE });
         if let Some(done) = ask.done {
             instance.cut.add(done.cut);
+            instance.uncut = instance.uncut.saturating_add(done.uncut);
             instance.reached = instance.reached.saturating_add(done.reached);
             let more = done.more || done.dup;
             instance.more |= more;
@@ -445,7 +513,7 @@ fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false }
+    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
 }
 
 /// The ttl that the next hop is told.
@@ -457,6 +525,7 @@ fn ttl_onward(ttl: u8) -> u8 {
 fn query_onward(
     id: QueryId,
     find: &Search,
+    flood: bool,
     instance: &Instance,
     rto: Duration,
     have: Option<Vec<(u32, u32)>>,
@@ -469,5 +538,15 @@ fn query_onward(
         return None;
     }
     let hops = instance.hops.saturating_add(1);
-    Some(LinkQuery { id, ttl: ttl_onward(instance.ttl), hops, budget, find: find.clone(), have })
+    Some(LinkQuery {
+        id,
+        ttl: ttl_onward(instance.ttl),
+        hops,
+        budget,
+        find: find.clone(),
+        have,
+        flood,
+        tree: None,
+        again: false,
+    })
 }

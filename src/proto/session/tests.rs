@@ -112,7 +112,7 @@ fn what_comes_too_early_closes() {
 
 #[test]
 fn what_is_for_somebody_else_closes() {
-    let get = Get { req: 1, root: Root([0; 32]), offset: 0, length: 1 };
+    let get = Get { req: 1, root: Root([0; 32]), offset: 0, length: 1, bare: false };
     for message in [hello(), login(), Message::Get(get), Message::Ready(Ready {})] {
         let mut net = alone();
         let conn = net.peer(0, &["a"]);

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::World;
-use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SUPER_PORT};
+use super::{Happening, World};
+use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SHARE_QUIET, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{DiskDone, Entropy};
-use crate::sim::content::ContentId;
-use crate::sim::disk;
+use crate::sim::content::{ContentId, Contents};
+use crate::sim::disk::{self, Trouble};
 use crate::sim::fault::Fault;
 use crate::sim::node::{Machine, Node};
 use crate::wire::{HostPort, NodeId, SharePath};
@@ -55,9 +55,10 @@ impl World {
 
     /// A weak peer that knows these super peers, in that order, and shares. It is not started.
     pub fn add_weak(&mut self, supers: &[usize]) -> usize {
+        let neighbors = supers.to_vec();
         let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
         let (number, root) = (self.nodes.len(), self.root.clone());
-        self.add(CHUNK_PORT, move |life| {
+        let node = self.add(CHUNK_PORT, move |life| {
             let mut random = root.child("weak", number as u64 ^ (life << 32));
             let config = WeakPeerConfig {
                 node: node_id(number),
@@ -68,7 +69,9 @@ impl World {
                 agent: "sim".into(),
             };
             Machine::Weak(Box::new(WeakPeer::new(config, Box::new(random))))
-        })
+        });
+        self.nodes[node].neighbors = neighbors;
+        node
     }
 
     /// A content of that many bytes, made from the seed.
@@ -100,6 +103,58 @@ impl World {
             self.disk_says(node, DiskDone::Share { added: Vec::new(), removed: vec![path] });
         }
         there
+    }
+
+    /// Somebody else changes a file in the share of a node, or takes it away; the node sees that a little later. Says whether
+    /// there was such a file.
+    ///
+    /// # Panics
+    /// If the path is none.
+    pub fn meddle(&mut self, node: usize, path: &str, new: Option<ContentId>) -> bool {
+        let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
+        if self.nodes[node].disk.meddle(&path, new, &self.contents).is_none() {
+            return false;
+        }
+        *self.counts.faults.entry("meddle").or_default() += 1;
+        let after = SHARE_QUIET + self.disks.time(Duration::ZERO, SHARE_QUIET / 2);
+        let done = match new {
+            Some(new) => DiskDone::Share { added: vec![disk::record(path, new, &self.contents)], removed: Vec::new() },
+            None => DiskDone::Share { added: Vec::new(), removed: vec![path] },
+        };
+        let life = self.nodes[node].life;
+        self.schedule(self.now + after, Happening::Disk { node, life, done });
+        true
+    }
+
+    /// What is wrong with the disk of a node from now on.
+    pub fn trouble(&mut self, node: usize, trouble: Trouble) {
+        self.nodes[node].disk.set_trouble(trouble);
+    }
+
+    /// From now on the node serves this content in place of another.
+    pub fn lie_with(&mut self, node: usize, content: ContentId, wrong: ContentId) {
+        let root = self.contents.root(content);
+        self.nodes[node].disk.lie(root, wrong);
+    }
+
+    /// Takes contents that were made before, in place of those of the world.
+    pub fn set_contents(&mut self, contents: Contents) {
+        self.contents = contents;
+    }
+
+    /// From the first life on, the clock of a node is so far ahead of the world's.
+    pub fn set_clock(&mut self, node: usize, ahead: Duration) {
+        self.nodes[node].ahead = ahead;
+    }
+
+    /// Of a thousand messages on connections, so many arrive in parts, and so many of the short parts byte by byte.
+    pub fn set_split(&mut self, parts: u32, bytes: u32) {
+        self.split = (parts, bytes);
+    }
+
+    /// Keeps books on what the nodes do, and holds them to it: see [`super::super::shadow`].
+    pub fn watch_all(&mut self) {
+        self.shadow = Some(Box::default());
     }
 
     /// From now on the node serves wrong bytes for a content: one bit wrong in each of these bytes, with the MD5 of the wrong ones.

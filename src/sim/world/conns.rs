@@ -1,16 +1,23 @@
 //! Virtual connections in the world: dialling, sending, delivering, closing.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Happening, World};
-use crate::config::{CHUNK_BYTES_MAX, DIAL_TIMEOUT};
+use crate::config::{CHUNK_BYTES_MAX, DIAL_TIMEOUT, WRITE_STALL_MAX};
 use crate::proto::{CloseReason, ConnId, DialId, Input};
 use crate::sim::content::Extent;
-use crate::sim::tcp::{Arrived, End, Link, Reading, Segment};
+use crate::sim::roads::Way;
+use crate::sim::tcp::{Arrived, End, Held, Link, Reading, Segment};
+use crate::time::Time;
 use crate::wire::{HostPort, Message, frame};
 
 /// Bytes that a worker hashes a second.
 const HASHED_PER_SECOND: u64 = 500 << 20;
+/// Longest wait until a connection tries again to send what did not arrive.
+const RETRANSMISSION_MAX: Duration = Duration::from_secs(20);
+/// Longest run of bytes that may come one by one.
+const TRICKLE_BYTES_MAX: usize = 300;
 
 impl World {
     /// Resets every connection of a node, without a word to whom it would matter.
@@ -18,10 +25,77 @@ impl World {
         let conns: Vec<(usize, usize)> = self.nodes[node].conns.values().copied().collect();
         for (link, end) in conns {
             *self.counts.faults.entry("reset").or_default() += 1;
-            self.transmit(link, end, Segment::Reset);
-            let (node, conn) = self.end(link, end).map(|end| (end.node, end.conn)).expect("it is open");
-            self.shut(link, end);
-            self.turn(node, Input::Closed { conn, why: CloseReason::Failed });
+            self.reset(link, end);
+        }
+    }
+
+    /// This end fails, and the other one hears of it.
+    fn reset(&mut self, link: usize, end: usize) {
+        self.transmit(link, end, Segment::Reset, None);
+        self.fail(link, end, CloseReason::Failed);
+    }
+
+    /// This end is no more, and its machine is told.
+    fn fail(&mut self, link: usize, end: usize, why: CloseReason) {
+        let Some(this) = self.end(link, end).filter(|end| end.open) else { return };
+        let (node, conn, told) = (this.node, this.conn, this.told);
+        self.shut(link, end);
+        // Whoever still dials learns that it failed.
+        if told {
+            let life = self.nodes[node].life;
+            self.schedule(self.now, Happening::Closed { node, life, conn, why });
+        }
+    }
+
+    /// Cuts these ways, for datagrams and connections, and opens all others. What waited for them goes on its way, or is
+    /// reset, or is never heard of again.
+    pub fn set_cut(&mut self, cut: BTreeSet<(usize, usize)>) {
+        self.roads.set_cut(cut);
+        for link in 0..self.links.len() {
+            for to in 0..2 {
+                self.release(link, to);
+            }
+        }
+    }
+
+    /// Makes these ways busy for so long with each thing that goes over them, and all others free.
+    pub fn set_clogged(&mut self, ways: &[(usize, usize)], each: Duration) {
+        self.roads.set_clogged(ways, each);
+    }
+
+    fn release(&mut self, link: usize, to: usize) {
+        let Some(Link { ends, held, held_since, .. }) = &self.links[link] else { return };
+        if held[to].is_empty() || self.roads.is_cut(ends[1 - to].node, ends[to].node) {
+            return;
+        }
+        let waited = self.now.since(*held_since).min(RETRANSMISSION_MAX);
+        let after = self.weather.time(Duration::ZERO, waited);
+        let fate = self.weather.below(100);
+        let Some(Link { ends, held, silent, .. }) = &mut self.links[link] else { return };
+        let held = std::mem::take(&mut held[to]);
+        // Whoever kept the state of the connection on the way may have lost it.
+        if fate < 20 {
+            *self.counts.faults.entry("partition_reset").or_default() += 1;
+            self.reset(link, to);
+            return self.fail(link, 1 - to, CloseReason::Failed);
+        }
+        if fate < 35 {
+            *self.counts.faults.entry("partition_silence").or_default() += 1;
+            *silent = true;
+            return;
+        }
+        ends[to].arrival = ends[to].arrival.max(self.now + after);
+        for Held { segment, req } in held {
+            let at = self.transmit(link, 1 - to, segment, req);
+            self.sent(link, 1 - to, req, at);
+        }
+    }
+
+    /// A payload has had its time to get into the connection.
+    pub(super) fn on_stuck(&mut self, link: usize, end: usize) {
+        let Some(Link { held, silent, .. }) = &self.links[link] else { return };
+        if *silent || held[1 - end].iter().any(|held| held.req.is_some()) {
+            self.fail(link, end, CloseReason::SlowConsumer);
         }
     }
 
@@ -46,6 +120,11 @@ impl World {
             let why = "nobody has this address";
             return self.schedule(self.now + DIAL_TIMEOUT, Happening::DialFailed { node, life, dial, why });
         };
+        if self.roads.is_cut(node, target) || self.roads.is_cut(target, node) {
+            *self.counts.faults.entry("partition_dial").or_default() += 1;
+            let why = "nobody answers";
+            return self.schedule(self.now + DIAL_TIMEOUT, Happening::DialFailed { node, life, dial, why });
+        }
         if self.nodes[target].machine.is_none() {
             let why = "connection refused";
             return self.schedule(self.now + back, Happening::DialFailed { node, life, dial, why });
@@ -65,10 +144,16 @@ impl World {
         }
         let accepted = ends[1].conn;
         let serial = self.counts.connections;
-        self.links[slot] = Some(Link { ends, silent: false, serial });
+        let held = [VecDeque::new(), VecDeque::new()];
+        self.links[slot] = Some(Link { ends, held, held_since: self.now, silent: false, serial });
         self.schedule(self.now + back, Happening::Accepted { dialer: node, life, dial, link: slot, serial });
         let from = std::net::SocketAddr::new(self.nodes[node].addr.ip(), 40_000);
-        self.turn(target, Input::Accepted { conn: accepted, from });
+        if self.is_stalled(target) {
+            let life = self.nodes[target].life;
+            self.nodes[target].waiting.push_back(Happening::Came { node: target, life, conn: accepted, from });
+        } else {
+            self.turn(target, Input::Accepted { conn: accepted, from });
+        }
     }
 
     pub(super) fn on_accepted(&mut self, dialer: usize, life: u64, dial: DialId, link: usize) {
@@ -89,14 +174,30 @@ impl World {
         self.links[link].as_mut().map(|link| &mut link.ends[end])
     }
 
-    /// Sends towards the other end; nothing overtakes what was sent before.
-    pub(super) fn transmit(&mut self, link: usize, from: usize, segment: Segment) -> crate::time::Time {
+    /// Sends towards the other end; nothing overtakes what was sent before. Tells when it will be there, if it ever will.
+    pub(super) fn transmit(&mut self, link: usize, from: usize, segment: Segment, req: Option<u32>) -> Option<Time> {
         let mut delay = self.delay();
         if let Segment::Payload(extent) = &segment {
             delay += Duration::from_micros(u64::from(extent.length) * 1_000_000 / self.bandwidth);
         }
         let now = self.now;
-        let Some(Link { ends, silent, serial }) = &mut self.links[link] else { return now };
+        let Link { ends, held, held_since, silent, serial } = self.links[link].as_mut()?;
+        if *silent {
+            return None;
+        }
+        match self.roads.enter(ends[from].node, ends[1 - from].node, now) {
+            // A connection sends again what was dropped.
+            Way::Free | Way::Full => {}
+            Way::Clogged(wait) => delay += wait,
+            Way::Cut => {
+                *self.counts.faults.entry("partition_tcp").or_default() += 1;
+                if held[1 - from].is_empty() {
+                    *held_since = now;
+                }
+                held[1 - from].push_back(Held { segment, req });
+                return None;
+            }
+        }
         let to = &mut ends[1 - from];
         let mut start = now;
         if matches!(segment, Segment::Payload(_)) {
@@ -104,33 +205,51 @@ impl World {
         }
         to.arrival = to.arrival.max(start + delay);
         let (at, serial) = (to.arrival, *serial);
-        if !*silent {
-            self.schedule(at, Happening::Segment { link, serial, end: 1 - from, segment });
-        }
-        at
+        self.schedule(at, Happening::Segment { link, serial, end: 1 - from, segment });
+        Some(at)
     }
 
     pub(super) fn send(&mut self, node: usize, conn: ConnId, message: &Message) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.on_message_out(node, conn, message);
+        }
         let Some((link, end)) = self.find(node, conn) else { return };
         let mut bytes = Vec::new();
         frame::encode(message, &mut bytes);
-        // Split anywhere, once in a while at every byte of a short message.
-        let parts = if self.net.chance(20) { bytes.len().min(64) } else { 1 + self.net.index(3) };
-        while !bytes.is_empty() {
-            let length = if parts >= 64 { 1 } else { 1 + self.net.index(bytes.len()) };
+        // Split anywhere.
+        while bytes.len() > 1 && self.net.chance(self.split.0) {
+            let length = 1 + self.net.index(bytes.len() - 1);
             let rest = bytes.split_off(length);
-            self.transmit(link, end, Segment::Bytes(bytes));
+            self.transmit(link, end, Segment::Bytes(bytes), None);
             bytes = rest;
         }
+        self.transmit(link, end, Segment::Bytes(bytes), None);
     }
 
     pub(super) fn send_payload(&mut self, node: usize, conn: ConnId, req: u32, (offset, length): (u64, u32)) {
         let Some((link, end)) = self.find(node, conn) else { return };
         let content = self.nodes[node].disk.prepared(conn, req).expect("only what was prepared is sent");
         assert!(length <= CHUNK_BYTES_MAX, "a chunk is a piece at most");
-        let at = self.transmit(link, end, Segment::Payload(Extent { content, offset, length }));
-        let life = self.nodes[node].life;
-        self.schedule(at, Happening::Sent { node, life, conn, req });
+        if offset + u64::from(length) > self.contents.size(content) {
+            // The file was cut short after it was opened: what was announced cannot be kept.
+            *self.counts.faults.entry("short_file").or_default() += 1;
+            return self.reset(link, end);
+        }
+        let at = self.transmit(link, end, Segment::Payload(Extent { content, offset, length }), Some(req));
+        self.sent(link, end, Some(req), at);
+        if at.is_none() {
+            let serial = self.links[link].as_ref().map_or(0, |link| link.serial);
+            self.schedule(self.now + WRITE_STALL_MAX, Happening::Stuck { link, serial, end });
+        }
+    }
+
+    /// Who sends a payload is told when it is on its way.
+    fn sent(&mut self, link: usize, end: usize, req: Option<u32>, at: Option<Time>) {
+        let open = self.end(link, end).filter(|end| end.open).map(|end| (end.node, end.conn));
+        if let (Some(req), Some(at), Some((node, conn))) = (req, at, open) {
+            let life = self.nodes[node].life;
+            self.schedule(at, Happening::Sent { node, life, conn, req });
+        }
     }
 
     pub(super) fn receive_payload(&mut self, node: usize, conn: ConnId, reading: Reading) {
@@ -149,11 +268,14 @@ impl World {
     }
 
     pub(super) fn close(&mut self, node: usize, conn: ConnId) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.on_closed(node, conn);
+        }
         let Some((link, end)) = self.find(node, conn) else { return };
-        self.transmit(link, end, Segment::End);
+        self.transmit(link, end, Segment::End, None);
         self.shut(link, end);
-        let life = self.nodes[node].life;
-        self.schedule(self.now + Duration::from_micros(20), Happening::Closed { node, life, conn });
+        let (life, why) = (self.nodes[node].life, CloseReason::Asked);
+        self.schedule(self.now + Duration::from_micros(20), Happening::Closed { node, life, conn, why });
     }
 
     /// This end is no more; the link goes with its second end.
@@ -182,8 +304,16 @@ impl World {
         if self.links[link].as_ref().is_none_or(|link| link.silent) {
             return;
         }
+        let short = matches!(&segment, Segment::Bytes(bytes) if (2..=TRICKLE_BYTES_MAX).contains(&bytes.len()));
+        let trickles = short && self.net.chance(self.split.1);
+        if trickles {
+            *self.counts.faults.entry("trickle").or_default() += 1;
+        }
         if let Some(end) = self.end(link, end) {
             end.receive(segment);
+            if trickles {
+                end.trickle();
+            }
         }
         self.pump(link, end);
     }
@@ -194,7 +324,13 @@ impl World {
         while self.is_link(link, serial) {
             let Some(this) = self.end(link, end) else { return };
             let (node, conn) = (this.node, this.conn);
-            match this.next() {
+            let arrived = this.next();
+            if let (Some(Arrived::Message(message)), Some(shadow), Some(link)) =
+                (&arrived, &mut self.shadow, &self.links[link])
+            {
+                shadow.on_message_in((node, conn), link.ends[1 - end].node, message);
+            }
+            match arrived {
                 None => return,
                 Some(Arrived::Message(message)) => {
                     self.counts.messages += 1;

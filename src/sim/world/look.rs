@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{Counts, World};
-use crate::proto::Event;
 use crate::proto::super_peer::SuperPeer;
+use crate::proto::weak_peer::WeakPeer;
+use crate::proto::{ConnId, Event};
 use crate::sim::content::{ContentId, Contents};
 use crate::sim::node::Machine;
 use crate::time::Time;
+use crate::wire::FileRecord;
 
 impl World {
     /// Virtual time.
@@ -52,6 +54,53 @@ impl World {
             }
         }
         reached
+    }
+
+    /// The super peers that a node is configured with.
+    #[must_use]
+    pub fn neighbors(&self, node: usize) -> &[usize] {
+        &self.nodes[node].neighbors
+    }
+
+    /// The node's machine, if it runs and is a weak peer.
+    #[must_use]
+    pub fn weak_peer(&self, node: usize) -> Option<&WeakPeer> {
+        match &self.nodes[node].machine {
+            Some(Machine::Weak(machine)) => Some(machine),
+            Some(Machine::Super(_) | Machine::Other(_)) | None => None,
+        }
+    }
+
+    /// What lies in the share of a node.
+    #[must_use]
+    pub fn shared(&self, node: usize) -> Vec<FileRecord> {
+        self.nodes[node].disk.share(&self.contents)
+    }
+
+    /// Whether somebody changed the share of a node and it has not seen it yet.
+    #[must_use]
+    pub fn is_stale(&self, node: usize) -> bool {
+        self.nodes[node].disk.is_stale()
+    }
+
+    /// Part files that a node has open, and chunks that it has opened for others.
+    #[must_use]
+    pub fn disk_held(&self, node: usize) -> (usize, usize) {
+        self.nodes[node].disk.held()
+    }
+
+    /// How often the node was started.
+    #[must_use]
+    pub fn life(&self, node: usize) -> u64 {
+        self.nodes[node].life
+    }
+
+    /// Connections of a node, as it names them, and who is at their other ends.
+    pub fn conns(&self, node: usize) -> impl Iterator<Item = (ConnId, usize)> {
+        self.nodes[node].conns.iter().filter_map(|(conn, (link, end))| {
+            let link = self.links[*link].as_ref()?;
+            Some((*conn, link.ends[1 - end].node))
+        })
     }
 
     /// The super peers to which a weak peer has a connection.

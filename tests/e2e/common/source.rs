@@ -127,7 +127,7 @@ fn answer(speaker: &mut Speaker, raw: &mut TcpStream, shared: &Shared, get: &Get
     }
     let mut md5: [u8; 16] = Hasher::digest(&bytes).into();
     md5[0] ^= u8::from(behaviour == Answer::WrongMd5);
-    speaker.send(&Message::Chunk(Chunk { req: get.req, offset: get.offset, length: get.length, md5: Md5(md5) }));
+    speaker.send(&Message::Chunk(Chunk { req: get.req, offset: get.offset, length: get.length, md5: Some(Md5(md5)) }));
     raw.write_all(&bytes).ok()
 }
 

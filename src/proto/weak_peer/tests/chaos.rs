@@ -49,10 +49,10 @@ fn message(dice: &mut Dice, world: &World) -> Message {
             let code = ErrorCode(u16::try_from(dice.below(15)).unwrap());
             Message::Error(Error { code, message: "x".into(), req: (dice.below(3) > 0).then_some(req) })
         }
-        11 | 12 => Message::Get(Get { req, root, offset, length: 1 << 20 }),
+        11 | 12 => Message::Get(Get { req, root, offset, length: 1 << 20, bare: offset == 0 }),
         13 => Message::Manifest(Manifest { req, root, first: dice.small() }),
         14 => Message::Cancel(Cancel { req }),
-        15 | 16 => Message::Chunk(Chunk { req, offset, length: 1 << 20, md5: Md5([0; 16]) }),
+        15 | 16 => Message::Chunk(Chunk { req, offset, length: 1 << 20, md5: (offset == 0).then_some(Md5([0; 16])) }),
         17 => Message::Cvs(Cvs { req, size: world.content.size(), first: 0, cvs: vec![0; 32 * 4] }),
         18 => Message::Unknown("NOPE".into()),
         _ => {
@@ -69,12 +69,12 @@ fn command(dice: &mut Dice, world: &World) -> Command {
         1 => Command::Status,
         2 => {
             let search = Search { pattern: what, kind: QueryKind::Words, min: None, max: None, limit: None };
-            Command::Query { search, ttl: None, budget: None }
+            Command::Query { search, ttl: None, budget: None, policy: None }
         }
         _ => {
             let out = Some(format!("/tmp/{}", dice.below(3)).into());
             let from = (dice.below(6) == 0).then(|| addr(100));
-            Command::Get(command::Get { what, from, out, verify: Verify::Both, ttl: None, budget: None })
+            Command::Get(command::Get { what, from, out, verify: Verify::Both, ttl: None, budget: None, policy: None })
         }
     }
 }

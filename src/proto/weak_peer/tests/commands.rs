@@ -10,7 +10,7 @@ use crate::wire::{Message, QueryKind, Root, Search, SharePath};
 fn query(pattern: &str) -> Command {
     let kind = QueryKind::of(pattern);
     let search = Search { pattern: pattern.into(), kind, min: None, max: None, limit: None };
-    Command::Query { search, ttl: None, budget: Some(1000) }
+    Command::Query { search, ttl: None, budget: Some(1000), policy: None }
 }
 
 fn hits(world: &World) -> usize {

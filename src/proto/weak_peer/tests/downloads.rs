@@ -494,7 +494,8 @@ fn few_downloads_run_at_once_and_the_others_follow_in_line() {
     let what = world.content.root.to_string();
     for n in 0..12 {
         let out = Some(format!("/out/{n}").into());
-        let get = Get { what: what.clone(), from: None, out, verify: Verify::Both, ttl: None, budget: None };
+        let get =
+            Get { what: what.clone(), from: None, out, verify: Verify::Both, ttl: None, budget: None, policy: None };
         world.input(Input::Command { client: ClientId(n), command: Command::Get(get) });
     }
     let opened = |world: &World| {

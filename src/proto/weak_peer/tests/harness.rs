@@ -268,11 +268,19 @@ impl World {
 
     pub(super) fn get_with(&mut self, verify: Verify, from: Option<HostPort>) -> &mut World {
         let what = self.content.root.to_string();
-        self.command(Command::Get(Get { what, from, out: None, verify, ttl: None, budget: None }))
+        self.command(Command::Get(Get { what, from, out: None, verify, ttl: None, budget: None, policy: None }))
     }
 
     pub(super) fn get_named(&mut self, what: &str) -> &mut World {
-        let get = Get { what: what.into(), from: None, out: None, verify: Verify::Both, ttl: None, budget: None };
+        let get = Get {
+            what: what.into(),
+            from: None,
+            out: None,
+            verify: Verify::Both,
+            ttl: None,
+            budget: None,
+            policy: None,
+        };
         self.command(Command::Get(get))
     }
 
@@ -652,7 +660,7 @@ impl World {
         if source.manner == Manner::OtherRange {
             offset += 1;
         }
-        self.say(LATENCY, conn, Message::Chunk(Chunk { req, offset, length, md5 }));
+        self.say(LATENCY, conn, Message::Chunk(Chunk { req, offset, length, md5: Some(md5) }));
     }
 
     fn receive(&mut self, conn: ConnId, req: u32, length: u32, plan: HashPlan, verify: Verify) {
@@ -727,7 +735,10 @@ impl World {
                 self.abandoned += 1;
                 return;
             }
-            DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } | DiskWork::ForgetConn { .. } => return,
+            DiskWork::PrepareChunk { .. }
+            | DiskWork::DropChunk { .. }
+            | DiskWork::ReadManifest { .. }
+            | DiskWork::ForgetConn { .. } => return,
         };
         self.later(LATENCY, Happening::Input(Input::Disk(done)));
     }

@@ -21,12 +21,22 @@ fn open(world: &mut World) -> ConnId {
 }
 
 fn get(world: &mut World, conn: ConnId, req: u32) {
-    let message = Message::Get(Get { req, root: ROOT, offset: u64::from(req) << 20, length: 1 << 20 });
+    let message = Message::Get(Get { req, root: ROOT, offset: u64::from(req) << 20, length: 1 << 20, bare: false });
     world.input(Input::Message { conn, message });
 }
 
 fn ready(world: &mut World, conn: ConnId, req: u32, result: Result<Md5, ServeFailure>) {
+    let result = result.map(Some);
     world.input(Input::Disk(DiskDone::ChunkReady { conn, req, result }));
+}
+
+/// Requests whose bytes were handed over to be sent.
+fn sent(world: &World) -> Vec<u32> {
+    let req = |output: &Output| match output {
+        Output::SendPayload { req, .. } => Some(*req),
+        _ => None,
+    };
+    world.outputs.iter().filter_map(req).collect()
 }
 
 /// Requests that the disk was asked to prepare.
@@ -54,7 +64,7 @@ fn a_chunk_is_announced_with_its_md5_and_then_sent() {
     let [Output::Send { message: Message::Chunk(chunk), .. }, payload] = &world.outputs[..] else {
         panic!("{:?}", world.outputs)
     };
-    assert_eq!((chunk.req, chunk.offset, chunk.length, chunk.md5), (4, 4 << 20, 1 << 20, Md5([5; 16])));
+    assert_eq!((chunk.req, chunk.offset, chunk.length, chunk.md5), (4, 4 << 20, 1 << 20, Some(Md5([5; 16]))));
     assert_eq!(*payload, Output::SendPayload { conn, req: 4, offset: 4 << 20, length: 1 << 20 });
 }
 
@@ -63,22 +73,39 @@ fn answers_keep_the_order_and_few_are_read_ahead() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);
     (1..=6).for_each(|req| get(&mut world, conn, req));
-    assert_eq!(prepared(&world), [1, 2, 3]);
+    assert_eq!(prepared(&world), [1, 2, 3, 4, 5]);
     ready(&mut world, conn, 2, Ok(Md5([0; 16])));
     assert!(world.outputs.is_empty(), "the first comes first");
     ready(&mut world, conn, 1, Ok(Md5([0; 16])));
-    let sent: Vec<_> = world
-        .outputs
-        .iter()
-        .filter_map(|output| match output {
-            Output::SendPayload { req, .. } => Some(*req),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(sent, [1, 2]);
-    assert_eq!(prepared(&world), [1, 2, 3]);
+    assert_eq!(sent(&world), [1, 2]);
+    assert_eq!(prepared(&world), [1, 2, 3, 4, 5]);
     world.input(Input::PayloadSent { conn, req: 1 });
-    assert_eq!(prepared(&world), [1, 2, 3, 4]);
+    assert_eq!(prepared(&world), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn more_is_prepared_only_when_little_is_left_and_then_much() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    (1..=30).for_each(|req| get(&mut world, conn, req));
+    assert_eq!(prepared(&world).len(), 5);
+    ready(&mut world, conn, 1, Ok(Md5([0; 16])));
+    assert_eq!(prepared(&world).len(), 5);
+    world.input(Input::PayloadSent { conn, req: 1 });
+    assert_eq!(prepared(&world).len(), 1 + 16, "those beside the one that is gone");
+}
+
+#[test]
+fn few_chunks_are_sent_at_once_so_that_the_rest_can_be_cancelled() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    (1..=5).for_each(|req| get(&mut world, conn, req));
+    (1..=5).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
+    assert_eq!(sent(&world), [1, 2, 3]);
+    world.input(Input::Message { conn, message: Message::Cancel(Cancel { req: 4 }) });
+    assert!(world.disk.contains(&DiskWork::DropChunk { conn, req: 4 }));
+    world.input(Input::PayloadSent { conn, req: 1 });
+    assert_eq!(sent(&world), [1, 2, 3, 5]);
 }
 
 #[test]
@@ -113,13 +140,42 @@ fn a_manifest_page_is_read_and_sent() {
 fn a_cancelled_request_is_forgotten_unless_it_was_begun() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);
-    (1..=5).for_each(|req| get(&mut world, conn, req));
-    for req in [1, 4] {
+    (1..=7).for_each(|req| get(&mut world, conn, req));
+    ready(&mut world, conn, 1, Ok(Md5([0; 16])));
+    for req in [1, 4, 6] {
         world.input(Input::Message { conn, message: Message::Cancel(Cancel { req }) });
     }
-    (1..=3).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
+    (2..=5).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
+    assert!(world.disk.contains(&DiskWork::DropChunk { conn, req: 4 }));
     (1..=3).for_each(|req| world.input(Input::PayloadSent { conn, req }));
-    assert_eq!(prepared(&world), [1, 2, 3, 5]);
+    assert_eq!(sent(&world), [1, 2, 3, 5]);
+    assert_eq!(prepared(&world), [1, 2, 3, 4, 5, 7]);
+}
+
+#[test]
+fn the_number_of_a_cancelled_request_is_in_use_until_the_disk_has_answered() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    get(&mut world, conn, 1);
+    world.input(Input::Message { conn, message: Message::Cancel(Cancel { req: 1 }) });
+    ready(&mut world, conn, 1, Ok(Md5([0; 16])));
+    get(&mut world, conn, 1);
+    assert_eq!(prepared(&world), [1, 1]);
+    world.input(Input::Message { conn, message: Message::Cancel(Cancel { req: 1 }) });
+    get(&mut world, conn, 1);
+    assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::BAD_REQUEST, None)));
+}
+
+#[test]
+fn a_bare_request_is_prepared_and_answered_without_an_md5() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    let message = Message::Get(Get { req: 1, root: ROOT, offset: 0, length: 5, bare: true });
+    world.input(Input::Message { conn, message });
+    assert!(matches!(world.disk[..], [DiskWork::PrepareChunk { bare: true, .. }]));
+    world.input(Input::Disk(DiskDone::ChunkReady { conn, req: 1, result: Ok(None) }));
+    let Some(Output::Send { message: Message::Chunk(chunk), .. }) = world.outputs.first() else { panic!() };
+    assert_eq!(chunk.md5, None);
 }
 
 #[test]
@@ -136,7 +192,7 @@ fn a_length_beyond_a_piece_or_of_nothing_is_refused() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);
     for length in [0, (1 << 20) + 1] {
-        let message = Message::Get(Get { req: 1, root: ROOT, offset: 0, length });
+        let message = Message::Get(Get { req: 1, root: ROOT, offset: 0, length, bare: false });
         world.input(Input::Message { conn, message });
         assert_eq!(error_of(world.outputs.last()), Some((ErrorCode::BAD_REQUEST, Some(1))));
     }

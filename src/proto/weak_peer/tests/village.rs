@@ -278,9 +278,10 @@ impl Village {
     fn disk(&mut self, node: usize, work: DiskWork) {
         let here = &mut self.nodes[node];
         let done = match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length } => {
+            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
                 let range = offset as usize..(offset + u64::from(length)) as usize;
-                let result = here.share.get(&root).ok_or(ServeFailure::NotFound).map(|bytes| md5_of(&bytes[range]));
+                let md5 = |bytes: &Vec<u8>| (!bare).then(|| md5_of(&bytes[range]));
+                let result = here.share.get(&root).ok_or(ServeFailure::NotFound).map(md5);
                 DiskDone::ChunkReady { conn, req, result }
             }
             DiskWork::ReadManifest { conn, req, root, first } => {
@@ -314,6 +315,7 @@ impl Village {
                 self.later(LATENCY, node, Delivery::Input(Input::Disk(share)));
                 DiskDone::Published { download, result: Ok(path) }
             }
+            DiskWork::DropChunk { .. } => return,
             DiskWork::DropPayload { payload } => {
                 here.payloads.remove(&payload).expect("used once");
                 return;
@@ -326,7 +328,7 @@ impl Village {
 
 fn get(what: &str) -> Command {
     let what = what.to_owned();
-    Command::Get(Get { what, from: None, out: None, verify: Verify::Both, ttl: None, budget: None })
+    Command::Get(Get { what, from: None, out: None, verify: Verify::Both, ttl: None, budget: None, policy: None })
 }
 
 #[test]

@@ -1,0 +1,373 @@
+//! Books on what the nodes do, kept beside them: whatever they say is held against what they were told. It looks at messages
+//! on their way in and out and never into a machine, but for its counters and its index.
+//!
+//! - every query id is handled once by a super peer, and sent once over a link and ttl, each time with a higher one;
+//! - a query loses a hop wherever it goes on, and is minted by one node alone;
+//! - nobody answers what it was not asked, neither a neighbour nor a session;
+//! - the index of a super peer is what its live sessions registered.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::oracle::{Match, registered};
+use super::random::Random;
+use super::world::World;
+use crate::config::{QUERY_BUDGET_MAX, QUERY_HITS_MAX, TTL_MAX, VISITED_GENERATION};
+use crate::proto::counters::Count;
+use crate::proto::super_peer::SuperPeer;
+use crate::proto::{ConnId, Input};
+use crate::time::Time;
+use crate::wire::link::{self, HEADER_BYTES, LinkQuery};
+use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Search};
+
+/// How long the trail of a query is kept: its longest budget, what a node may stand still, and some more.
+const TRAIL_KEPT: Duration = Duration::from_secs(4 * QUERY_BUDGET_MAX.as_secs());
+/// How a datagram begins whose first message is a HELLO: it comes alone, or with nothing that matters here.
+const HELLO_FIRST: &[u8] = b"\x81\xa5HELLO";
+/// A datagram with a HELLO and more is longer than this.
+const HELLO_BYTES_MAX: usize = 110;
+
+/// One life of one node.
+type Life = (usize, u64);
+
+/// Where a query has been.
+#[derive(Debug, Default)]
+struct Trail {
+    origin: Option<Life>,
+    /// Who sent it to whom, with which ttl.
+    sent: Vec<(Life, usize, u8)>,
+    /// Who was sent it, with which ttl at most.
+    received: Vec<(Life, u8)>,
+    /// Who searched for it, and when.
+    searched: Vec<(Life, Time)>,
+}
+
+/// What a session registered and asked, from its first REGISTER or QUERY until its super peer knows that it has gone.
+#[derive(Debug, Default)]
+struct Session {
+    peer: usize,
+    port: Option<(u16, Option<String>)>,
+    files: BTreeMap<String, (u64, Root)>,
+    registering: bool,
+    /// Queries that run.
+    running: BTreeSet<u32>,
+}
+
+/// See the module's words.
+#[derive(Debug, Default)]
+pub(super) struct Shadow {
+    trails: BTreeMap<QueryId, Trail>,
+    order: VecDeque<(Time, QueryId)>,
+    sessions: BTreeMap<(usize, ConnId), Session>,
+    /// The last datagram with HITs.
+    answers: Option<(Life, Vec<u8>)>,
+}
+
+/// What a datagram found.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    searched: u64,
+    ids: Vec<QueryId>,
+}
+
+fn searched(machine: &SuperPeer) -> u64 {
+    machine.counters().count(Count::FloodSearched)
+}
+
+impl Shadow {
+    /// A super peer says something to a neighbour.
+    pub(super) fn on_link_out(&mut self, now: Time, from: Life, to: usize, message: &LinkMessage) {
+        match message {
+            LinkMessage::Query(query) => self.on_query_out(now, from, to, query),
+            LinkMessage::Hit(hit) => {
+                self.answered(from, to, &hit.id, hit.ttl, message);
+                assert!((hit.n as usize) < QUERY_HITS_MAX, "hits are capped: {hit:?}");
+            }
+            LinkMessage::Done(done) => self.answered(from, to, &done.id, done.ttl, message),
+            LinkMessage::Pending(pending) => self.answered(from, to, &pending.id, pending.ttl, message),
+            LinkMessage::Cancel(cancel) => {
+                let asked = |trail: &Trail| trail.sent.contains(&(from, to, cancel.ttl));
+                let asked = self.trails.get(&cancel.id).is_some_and(asked);
+                assert!(asked, "{from:?} cancels at {to} what it has not asked: {cancel:?}");
+            }
+            LinkMessage::Hello(_) | LinkMessage::Unknown(_) => {}
+        }
+    }
+
+    fn on_query_out(&mut self, now: Time, from: Life, to: usize, query: &LinkQuery) {
+        let (order, id) = (&mut self.order, query.id);
+        let trail = self.trails.entry(id).or_insert_with(|| {
+            order.push_back((now, id));
+            Trail { origin: Some(from), searched: vec![(from, now)], ..Trail::default() }
+        });
+        if trail.origin != Some(from) {
+            let most = trail.received.iter().find(|(life, _)| *life == from).map(|(_, ttl)| *ttl);
+            let most = most.unwrap_or_else(|| panic!("{from:?} passes on what it was never sent: {query:?}"));
+            assert!(query.ttl < most, "{from:?} had it with ttl {most} and passes on {query:?}");
+        }
+        let before = trail.sent.iter().filter(|(sender, receiver, _)| (*sender, *receiver) == (from, to));
+        let before = before.map(|(_, _, ttl)| *ttl).max();
+        if query.have.is_some() {
+            assert!(trail.sent.contains(&(from, to, query.ttl)), "{from:?} repeats what it never said: {query:?}");
+        } else {
+            assert!(before.is_none_or(|before| before < query.ttl), "{from:?} sends {to} twice {query:?}");
+            trail.sent.push((from, to, query.ttl));
+        }
+        while self.order.front().is_some_and(|(at, _)| now.since(*at) > TRAIL_KEPT) {
+            if let Some((_, id)) = self.order.pop_front() {
+                self.trails.remove(&id);
+            }
+        }
+    }
+
+    fn answered(&self, from: Life, to: usize, id: &QueryId, ttl: u8, message: &LinkMessage) {
+        let asked =
+            |trail: &Trail| trail.sent.iter().any(|((asker, _), who, t)| (*asker, *who, *t) == (to, from.0, ttl));
+        let asked = self.trails.get(id).is_some_and(asked);
+        assert!(asked, "{from:?} answers {to}, which has not asked: {message:?}");
+    }
+
+    /// A datagram is about to be taken.
+    pub(super) fn before_datagram(&mut self, to: Life, bytes: &[u8], machine: &SuperPeer) -> Before {
+        let hello =
+            bytes.len() < HELLO_BYTES_MAX && bytes.get(HEADER_BYTES..).is_some_and(|b| b.starts_with(HELLO_FIRST));
+        let Some((_, messages)) = (!hello).then(|| link::decode(bytes).ok()).flatten() else {
+            return Before::default();
+        };
+        let mut ids = Vec::new();
+        let hits = messages.iter().any(|message| matches!(message, LinkMessage::Hit(_)));
+        for message in messages {
+            let LinkMessage::Query(query) = message else { continue };
+            let Some(trail) = self.trails.get_mut(&query.id) else { continue };
+            let ttl = query.ttl.min(TTL_MAX + 1);
+            match trail.received.iter_mut().find(|(life, _)| *life == to) {
+                Some((_, most)) => *most = ttl.max(*most),
+                None => trail.received.push((to, ttl)),
+            }
+            ids.push(query.id);
+        }
+        if hits {
+            self.answers = Some((to, bytes.to_vec()));
+        }
+        Before { searched: searched(machine), ids }
+    }
+
+    /// A datagram was taken.
+    pub(super) fn after_datagram(&mut self, now: Time, to: Life, before: &Before, machine: &SuperPeer) {
+        if before.ids.is_empty() {
+            return;
+        }
+        let times = searched(machine) - before.searched;
+        // Ids that are over are remembered for a while, not for ever.
+        let remembered =
+            |trail: &Trail| trail.searched.iter().any(|(life, at)| *life == to && now.since(*at) < VISITED_GENERATION);
+        let new: BTreeSet<QueryId> =
+            before.ids.iter().filter(|id| !self.trails.get(id).is_some_and(remembered)).copied().collect();
+        assert!(times <= new.len() as u64, "{to:?} searches {times} times for {new:?} of {:?}", before.ids);
+        if times == new.len() as u64 {
+            for id in new {
+                if let Some(trail) = self.trails.get_mut(&id) {
+                    trail.searched.push((to, now));
+                }
+            }
+        }
+    }
+
+    /// The clock of a node leapt: what it had to remember for a time it may have forgotten.
+    pub(super) fn forget(&mut self, node: usize) {
+        for trail in self.trails.values_mut() {
+            trail.searched.retain(|((other, _), _)| *other != node);
+        }
+    }
+
+    /// A node is about to take a message.
+    pub(super) fn on_message_in(&mut self, (node, conn): (usize, ConnId), peer: usize, message: &Message) {
+        if let Message::Register(register) = message {
+            let session = self.sessions.entry((node, conn)).or_default();
+            session.peer = peer;
+            if !session.registering {
+                session.files.clear();
+                session.port = (register.port != 0).then(|| (register.port, register.host.clone()));
+            }
+            session.registering = register.more;
+            session.insert(&register.files);
+        } else if let Message::Update(update) = message {
+            let session = self.sessions.entry((node, conn)).or_default();
+            for path in &update.del {
+                session.files.remove(path.as_str());
+            }
+            session.insert(&update.add);
+        } else if let Message::Query(query) = message {
+            self.sessions.entry((node, conn)).or_default().running.insert(query.req);
+        } else if let (Message::Cancel(cancel), Some(session)) = (message, self.sessions.get_mut(&(node, conn))) {
+            session.running.remove(&cancel.req);
+        }
+    }
+
+    /// A node closes a connection, or is told that it is closed.
+    pub(super) fn on_closed(&mut self, node: usize, conn: ConnId) {
+        self.sessions.remove(&(node, conn));
+    }
+
+    /// A node crashed.
+    pub(super) fn on_crash(&mut self, node: usize) {
+        self.sessions.retain(|(other, _), _| *other != node);
+    }
+
+    /// A node says something on a connection.
+    pub(super) fn on_message_out(&mut self, node: usize, conn: ConnId, message: &Message) {
+        let session = self.sessions.get_mut(&(node, conn));
+        if let Message::Hit(hit) = message {
+            let runs = session.is_some_and(|session| session.running.contains(&hit.req));
+            assert!(runs, "{node} tells hits of {}, which does not run", hit.req);
+        } else if let Message::Done(done) = message {
+            let ran = session.is_some_and(|session| session.running.remove(&done.req));
+            assert!(ran, "{node} ends {}, which does not run", done.req);
+        } else if let (Message::Error(error), Some(session)) = (message, session)
+            && let Some(req) = error.req
+        {
+            session.running.remove(&req);
+        }
+    }
+
+    fn of(&self, node: usize) -> impl Iterator<Item = &Session> {
+        let first = ConnId { index: 0, generation: 0 };
+        let last = ConnId { index: u32::MAX, generation: u32::MAX };
+        self.sessions.range((node, first)..=(node, last)).map(|(_, session)| session)
+    }
+
+    /// The last datagram with answers, and by which of its receiver's neighbours it could not have been sent: none of them
+    /// was asked for any of it.
+    fn stray(&mut self, world: &World) -> Option<(usize, Vec<u8>, usize, Vec<usize>)> {
+        let ((to, life), bytes) = self.answers.take()?;
+        if world.life(to) != life {
+            return None;
+        }
+        let (_, messages) = link::decode(&bytes).ok()?;
+        let named: Vec<(QueryId, u8)> = messages.iter().filter_map(names).collect();
+        let asked = |neighbor: usize| {
+            named.iter().any(|(id, ttl)| {
+                let trail = self.trails.get(id);
+                trail.is_none_or(|trail| {
+                    trail.sent.iter().any(|(from, who, t)| from.0 == to && *who == neighbor && t == ttl)
+                })
+            })
+        };
+        let strangers = world.neighbors(to).iter().copied().filter(|neighbor| !asked(*neighbor)).collect();
+        (named.len() == messages.len()).then_some((to, bytes, named.len(), strangers))
+    }
+}
+
+impl Session {
+    /// What it registered; nothing if it serves no chunks.
+    fn records(&self, peer: SocketAddr) -> Option<BTreeSet<Match>> {
+        let (port, host) = self.port.as_ref()?;
+        let source = match host {
+            Some(host) => HostPort::new(host, *port).expect("it was taken"),
+            None => SocketAddr::new(peer.ip(), *port).into(),
+        };
+        let record = |(path, (size, root)): (&String, &(u64, Root))| Match {
+            path: path.clone(),
+            size: *size,
+            root: *root,
+            source: source.clone(),
+        };
+        Some(self.files.iter().map(record).collect())
+    }
+
+    fn insert(&mut self, files: &[FileRecord]) {
+        let files = files.iter().map(|file| (file.path.as_str().to_owned(), (file.size, file.root)));
+        self.files.extend(files);
+    }
+}
+
+/// What an answer names.
+fn names(message: &LinkMessage) -> Option<(QueryId, u8)> {
+    match message {
+        LinkMessage::Hit(hit) => Some((hit.id, hit.ttl)),
+        LinkMessage::Done(done) => Some((done.id, done.ttl)),
+        LinkMessage::Pending(pending) => Some((pending.id, pending.ttl)),
+        LinkMessage::Hello(_) | LinkMessage::Query(_) | LinkMessage::Cancel(_) | LinkMessage::Unknown(_) => None,
+    }
+}
+
+impl World {
+    /// What each of the live sessions of a super peer registered, by the weak peer at their other end.
+    pub(super) fn registered_by_peer(&self, node: usize) -> Vec<(usize, BTreeSet<Match>)> {
+        let sessions = self.shadow.iter().flat_map(|shadow| shadow.of(node));
+        sessions.filter_map(|session| Some((session.peer, session.records(self.addr(session.peer))?))).collect()
+    }
+
+    /// What a weak peer has to register.
+    pub(super) fn share_of(&self, node: usize) -> BTreeSet<Match> {
+        let source = HostPort::from(self.addr(node));
+        let record = |file: FileRecord| Match {
+            path: file.path.as_str().to_owned(),
+            size: file.size,
+            root: file.root,
+            source: source.clone(),
+        };
+        self.shared(node).into_iter().map(record).collect()
+    }
+
+    /// What is registered at a super peer and fits.
+    pub(super) fn registered(&self, node: usize, search: &Search) -> BTreeSet<Match> {
+        registered(self, node, search)
+    }
+
+    /// Has a neighbour of a super peer send answers that it was not asked for: those that another one sent last. They must
+    /// come to nothing. Says whether there were any.
+    ///
+    /// # Panics
+    /// If they come to anything.
+    pub fn stray(&mut self, random: &mut Random) -> bool {
+        let Some(mut shadow) = self.shadow.take() else { return false };
+        let stray = shadow.stray(self);
+        self.shadow = Some(shadow);
+        let Some((to, bytes, answers, strangers)) = stray else { return false };
+        if strangers.is_empty() || self.is_stalled(to) {
+            return false;
+        }
+        let refused = |world: &World| {
+            let counts = [Count::AnswerUnasked, Count::DatagramUnproven, Count::DatagramStale];
+            let count = |machine: &SuperPeer| counts.iter().map(|count| machine.counters().count(*count)).sum();
+            world.super_peer(to).map_or(0, count)
+        };
+        let before: u64 = refused(self);
+        let from = self.addr(strangers[random.index(strangers.len())]);
+        self.turn(to, Input::Datagram { from, bytes: &bytes });
+        let refused = refused(self) - before;
+        assert_eq!(refused, answers as u64, "{to} takes answers from {from}, which it has not asked");
+        self.count_fault("stray");
+        true
+    }
+
+    /// Holds what every super peer has in its index against what its live sessions registered, and every machine to its own
+    /// invariants.
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub fn check(&self) {
+        for node in 0..self.nodes() {
+            if let Some(machine) = self.weak_peer(node) {
+                machine.check_invariants();
+            }
+            let Some(machine) = self.super_peer(node) else { continue };
+            machine.check_invariants();
+            let sessions = self.registered_by_peer(node);
+            let holders = sessions.len();
+            let expected: BTreeSet<Match> = sessions.into_iter().flat_map(|(_, records)| records).collect();
+            let all = Search {
+                pattern: "*".to_owned(),
+                kind: crate::wire::QueryKind::Glob,
+                min: None,
+                max: None,
+                limit: None,
+            };
+            let actual = registered(self, node, &all);
+            assert_eq!(actual, expected, "the index of {node} is what its sessions registered");
+            assert_eq!(machine.index().holders(), holders, "holders of {node}");
+        }
+    }
+}

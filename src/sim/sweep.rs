@@ -1,0 +1,183 @@
+//! The sweep: one seed is one small network of its own, ten virtual minutes of work under faults of its own, and then proof
+//! that it heals.
+//!
+//! - `plan`: what the seed draws, from one stream of numbers per consumer: the network, who shares what, which faults exist
+//!   and how strong they are, "none" included;
+//! - `act`: the first phase: queries, downloads and changes of shares, under faults. What must always hold is held against
+//!   the shadow's books ([`super::shadow`]), the oracle ([`super::oracle`]) and the machines' own invariants;
+//! - `settle`: the second phase: all faults end, and in bounded virtual time everything is as if there had been none.
+//!
+//! A run in which too little happened fails as well.
+
+mod act;
+mod plan;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use self::act::Run;
+use super::oracle::Verdict;
+
+/// How long one seed runs, in virtual time.
+pub const VIRTUAL: Duration = Duration::from_secs(600);
+/// How much of that has faults.
+const FAULTS_UNTIL: Duration = Duration::from_secs(330);
+/// Queries, judged answers, hits and downloads that one seed must have had at least.
+const LEAST: [u64; 4] = [60, 40, 30, 5];
+
+/// Every class of fault that a seed may draw, with the names under which it is counted when it strikes.
+pub const FAULTS: &[&str] = &[
+    "lose",
+    "double",
+    "hold_back",
+    "damage",
+    "partition",
+    "partition_tcp",
+    "partition_dial",
+    "partition_reset",
+    "partition_silence",
+    "clog",
+    "clog_full",
+    "crash_super",
+    "crash_weak",
+    "power",
+    "pause",
+    "suspend",
+    "leap",
+    "slow",
+    "reset",
+    "silence",
+    "trickle",
+    "disk_full",
+    "disk_error",
+    "meddle",
+    "short_file",
+    "liar",
+    "stray",
+];
+
+/// What runs exercised, added up.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Seeds.
+    pub seeds: u64,
+    /// Things that happened.
+    pub steps: u64,
+    /// Virtual time, in microseconds.
+    pub virtual_us: u64,
+    /// Queries asked.
+    pub queries: u64,
+    /// Answers that call themselves complete.
+    pub complete: u64,
+    /// Answers that do not.
+    pub incomplete: u64,
+    /// Queries that lost their session, or whose asker crashed.
+    pub lost: u64,
+    /// Hits delivered.
+    pub hits: u64,
+    /// Hits that were registered throughout and not delivered, none of them by an answer that calls itself complete.
+    pub missing: u64,
+    /// Downloads that ended well.
+    pub downloads: u64,
+    /// Downloads that did not.
+    pub downloads_failed: u64,
+    /// Nodes that crashed.
+    pub crashes: u64,
+    /// Faults that struck, by name.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The trace of the last seed.
+    pub trace: u64,
+}
+
+impl Tally {
+    /// Adds what other runs exercised.
+    pub fn add(&mut self, other: &Tally) {
+        self.seeds += other.seeds;
+        self.steps += other.steps;
+        self.virtual_us += other.virtual_us;
+        self.queries += other.queries;
+        self.complete += other.complete;
+        self.incomplete += other.incomplete;
+        self.lost += other.lost;
+        self.hits += other.hits;
+        self.missing += other.missing;
+        self.downloads += other.downloads;
+        self.downloads_failed += other.downloads_failed;
+        self.crashes += other.crashes;
+        self.trace = other.trace;
+        for (name, times) in &other.faults {
+            *self.faults.entry(name).or_default() += times;
+        }
+    }
+
+    fn judge(&mut self, verdict: Option<&Verdict>) {
+        match verdict {
+            None => self.lost += 1,
+            Some(verdict) => {
+                *(if verdict.complete { &mut self.complete } else { &mut self.incomplete }) += 1;
+                self.hits += verdict.hits.len() as u64;
+                self.missing += verdict.missing.len() as u64;
+            }
+        }
+    }
+
+    /// A run that did nothing proves nothing.
+    fn require(&self) {
+        let did = [self.queries, self.complete + self.incomplete, self.hits, self.downloads];
+        let enough = did.iter().zip(LEAST).all(|(did, least)| *did >= least);
+        assert!(enough, "too little was done: queries, answers, hits, downloads {did:?}, at least {LEAST:?}");
+    }
+
+    /// The classes of faults that never struck.
+    #[must_use]
+    pub fn idle_faults(&self) -> Vec<&'static str> {
+        FAULTS.iter().copied().filter(|name| !self.faults.contains_key(name)).collect()
+    }
+}
+
+/// Why a seed failed.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Which.
+    pub seed: u64,
+    /// What did not hold.
+    pub what: String,
+    /// When, in virtual time since the start.
+    pub at: Duration,
+    /// The last things that happened, if they were kept.
+    pub lines: Vec<String>,
+}
+
+/// Runs one seed, and keeps the last lines of its trace if they are wanted.
+///
+/// # Errors
+/// If something did not hold.
+pub fn run(seed: u64, keep_trace: bool) -> Result<Tally, Box<Failed>> {
+    let mut run = match catch_unwind(|| Run::new(seed, keep_trace)) {
+        Ok(run) => run,
+        Err(why) => {
+            return Err(Box::new(Failed { seed, what: text(&*why), at: Duration::ZERO, lines: Vec::new() }));
+        }
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        run.act();
+        run.settle();
+        run.end();
+    }));
+    match result {
+        Ok(()) => Ok(run.tally),
+        Err(why) => Err(Box::new(Failed {
+            seed,
+            what: text(&*why),
+            at: Duration::from_micros(run.world.now().as_micros()),
+            lines: run.world.trace_lines().map(str::to_owned).collect(),
+        })),
+    }
+}
+
+fn text(why: &(dyn std::any::Any + Send)) -> String {
+    let text = why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
+    text.unwrap_or("something panicked without a word").to_owned()
+}

@@ -1,0 +1,485 @@
+//! The first phase: an agenda of work and of blows, and the judgement of whatever comes to an end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::plan::{self, Blow, Plan, library};
+use super::{FAULTS_UNTIL, Tally};
+use crate::config::TTL_MAX;
+use crate::proto::command::Get;
+use crate::proto::event::Outcome;
+use crate::proto::{ClientId, Command, Verify};
+use crate::sim::content::ContentId;
+use crate::sim::disk::Trouble;
+use crate::sim::oracle::Watch;
+use crate::sim::random::Random;
+use crate::sim::world::World;
+use crate::time::Time;
+use crate::wire::{QueryKind, Root, Search};
+
+const MS: Duration = Duration::from_millis(1);
+const SEC: Duration = Duration::from_secs(1);
+/// Mean times between two of a kind.
+const QUERY_EVERY: Duration = Duration::from_millis(1600);
+const GET_EVERY: Duration = Duration::from_secs(9);
+const CHANGE_EVERY: Duration = Duration::from_secs(7);
+/// How often everything is held against the books.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// How often nodes that ended by themselves are started again.
+const REVIVE_EVERY: Duration = Duration::from_secs(6);
+/// How far the clock of a node is ahead of the world's at most when it starts; everybody's is some hours ahead.
+const CLOCKS_AHEAD: Duration = Duration::from_secs(10 * 3600);
+
+/// Something that is to be done.
+#[derive(Clone, Debug)]
+enum Act {
+    Query,
+    Get,
+    Change,
+    Check,
+    Revive,
+    Blow,
+    /// Ends of blows.
+    Start(usize),
+    Mend,
+    Unclog,
+    Hurry(usize),
+    Calm(usize),
+}
+
+/// A download that is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Download {
+    pub(super) node: usize,
+    life: u64,
+    root: Option<Root>,
+}
+
+/// One seed on its way.
+pub(super) struct Run {
+    pub(super) world: World,
+    pub(super) plan: Plan,
+    pub(super) tally: Tally,
+    /// The weak peers' numbers.
+    pub(super) weak: std::ops::Range<usize>,
+    work: Random,
+    blows: Random,
+    agenda: BTreeMap<(Time, u64), Act>,
+    acts: u64,
+    queries: BTreeMap<ClientId, (Watch, usize, u64)>,
+    pub(super) downloads: BTreeMap<ClientId, Download>,
+    /// Sources that may send what is not theirs without a lie: somebody changes their files.
+    meddled: BTreeSet<usize>,
+    begun: Time,
+}
+
+impl Run {
+    pub(super) fn new(seed: u64, keep_trace: bool) -> Run {
+        let root = Random::new(seed);
+        let plan = Plan::draw(&root);
+        let mut world = World::new(seed);
+        if keep_trace {
+            world.keep_trace();
+        }
+        world.watch_all();
+        world.set_contents(library().0.clone());
+        world.set_latency(plan.latency.0, plan.latency.1);
+        world.set_split(plan.split.0, plan.split.1);
+        let supers = world.add_supers(plan.supers, &plan.edges);
+        let mut clocks = root.child("clocks", 0);
+        let first = supers.end;
+        for peer in &plan.peers {
+            let node = world.add_weak(&peer.supers);
+            for (path, content) in &peer.files {
+                world.share(node, path, *content);
+            }
+            for content in &peer.lies {
+                let twin = library().1.iter().find(|(right, _)| right == content).expect("of the library").1;
+                world.lie_with(node, *content, twin);
+            }
+        }
+        let weak = first..world.nodes();
+        for node in 0..world.nodes() {
+            world.set_clock(node, clocks.time(CLOCKS_AHEAD / 2, CLOCKS_AHEAD));
+        }
+        for node in weak.clone() {
+            world.start(node);
+        }
+        let begun = world.now();
+        let mut run = Run {
+            world,
+            plan,
+            tally: Tally { seeds: 1, ..Tally::default() },
+            weak,
+            work: root.child("workload", 0),
+            blows: root.child("faults", 0),
+            agenda: BTreeMap::new(),
+            acts: 0,
+            queries: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            meddled: BTreeSet::new(),
+            begun,
+        };
+        for act in [Act::Query, Act::Get, Act::Change, Act::Check, Act::Revive] {
+            run.later(SEC, act);
+        }
+        if !run.plan.blows.is_empty() {
+            run.later(2 * SEC, Act::Blow);
+        }
+        run
+    }
+
+    /// Works under faults.
+    pub(super) fn act(&mut self) {
+        self.world.set_faults(self.plan.weather());
+        let end = self.begun + FAULTS_UNTIL;
+        while let Some(((at, _), act)) = self.agenda.pop_first() {
+            if at >= end {
+                break;
+            }
+            self.run_to(at);
+            self.perform(act);
+        }
+        self.run_to(end);
+    }
+
+    /// Runs until then, and judges whatever comes to an end meanwhile at the moment at which it does.
+    pub(super) fn run_to(&mut self, at: Time) {
+        loop {
+            let left = at.since(self.world.now());
+            if self.world.run_until(left, World::has_finished) {
+                self.judge();
+            } else {
+                return self.world.run_for(at.since(self.world.now()));
+            }
+        }
+    }
+
+    pub(super) fn run_for(&mut self, time: Duration) {
+        self.run_to(self.world.now() + time);
+    }
+
+    fn later(&mut self, after: Duration, act: Act) {
+        self.acts += 1;
+        self.agenda.insert((self.world.now() + after, self.acts), act);
+    }
+
+    /// Does it again after a while, in the mean as long as this.
+    fn again(&mut self, mean: Duration, act: Act) {
+        let random = if matches!(act, Act::Blow) { &mut self.blows } else { &mut self.work };
+        let after = random.time(Duration::ZERO, 2 * mean);
+        self.later(after, act);
+    }
+
+    fn perform(&mut self, act: Act) {
+        match act {
+            Act::Query => {
+                self.query();
+                self.again(QUERY_EVERY, Act::Query);
+            }
+            Act::Get => {
+                self.get();
+                self.again(GET_EVERY, Act::Get);
+            }
+            Act::Change => {
+                self.change();
+                self.again(CHANGE_EVERY, Act::Change);
+            }
+            Act::Check => {
+                self.world.check();
+                self.later(CHECK_EVERY, Act::Check);
+            }
+            Act::Revive => {
+                self.revive();
+                self.later(REVIVE_EVERY, Act::Revive);
+            }
+            Act::Blow => {
+                let blow = self.plan.blows[self.blows.index(self.plan.blows.len())];
+                self.strike(blow);
+                self.again(self.plan.blow_every, Act::Blow);
+            }
+            Act::Start(node) => {
+                if !self.world.is_running(node) {
+                    self.world.start(node);
+                }
+            }
+            Act::Mend => self.world.set_cut(BTreeSet::new()),
+            Act::Unclog => self.world.set_clogged(&[], Duration::ZERO),
+            Act::Hurry(node) => self.world.slow(node, Duration::ZERO),
+            Act::Calm(node) => self.world.trouble(node, Trouble::default()),
+        }
+    }
+
+    // ---- work --------------------------------------------------------------------------------------------------------
+
+    fn any_weak(&mut self) -> usize {
+        self.weak.start + self.work.index(self.weak.len())
+    }
+
+    fn query(&mut self) {
+        let node = self.any_weak();
+        let pattern = plan::pattern(&mut self.work);
+        let mut search = Search { kind: QueryKind::of(&pattern), pattern, min: None, max: None, limit: None };
+        match self.work.below(12) {
+            0 => search.min = Some(self.work.below(6000)),
+            1 => search.max = Some(self.work.below(6000)),
+            2 => search.limit = Some(1 + u32::try_from(self.work.below(4)).unwrap_or(0)),
+            3 => search.kind = QueryKind::Exact,
+            _ => {}
+        }
+        let ttl = if self.work.chance(500) { None } else { Some(u8::try_from(self.work.below(9)).unwrap_or(0)) };
+        let budget =
+            if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
+        self.ask(node, &search, ttl, budget);
+    }
+
+    /// Asks, if there is anybody to ask.
+    pub(super) fn ask(
+        &mut self,
+        node: usize,
+        search: &Search,
+        ttl: Option<u8>,
+        budget: Option<u32>,
+    ) -> Option<ClientId> {
+        let home = self.world.homes(node).first().copied();
+        home.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
+        let watch = Watch::ask(&mut self.world, node, search, ttl, budget);
+        let client = watch.client;
+        self.tally.queries += 1;
+        self.queries.insert(client, (watch, node, self.world.life(node)));
+        Some(client)
+    }
+
+    fn get(&mut self) {
+        let node = self.any_weak();
+        let content = plan::content(&mut self.work);
+        let root = self.world.contents().root(content);
+        let by_name = self.work.chance(300);
+        let what = if by_name { plan::path(&mut self.work) } else { root.to_string() };
+        let what = what.rsplit('/').next().unwrap_or(&what).to_owned();
+        let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
+        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None, policy: None };
+        let get = match self.work.below(10) {
+            0 => Get { verify: Verify::Blake3, ..get },
+            _ => get,
+        };
+        self.fetch(node, get, (!by_name).then_some(root));
+    }
+
+    pub(super) fn fetch(&mut self, node: usize, get: Get, root: Option<Root>) -> Option<ClientId> {
+        if !self.world.is_running(node) {
+            return None;
+        }
+        let client = self.world.ask(node, Command::Get(get));
+        self.downloads.insert(client, Download { node, life: self.world.life(node), root });
+        Some(client)
+    }
+
+    /// A share changes as its own peer sees it.
+    fn change(&mut self) {
+        let node = self.any_weak();
+        let shared = self.world.shared(node);
+        if self.world.is_stale(node) {
+            return;
+        }
+        if self.work.chance(500) && !shared.is_empty() {
+            let path = shared[self.work.index(shared.len())].path.clone();
+            self.world.unshare(node, path.as_str());
+        } else {
+            let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
+            let taken = shared.iter().any(|file| file.path.as_str() == path);
+            if !taken {
+                self.world.share(node, &path, content);
+            }
+        }
+    }
+
+    /// Processes that ended by themselves are started again: somebody looks after them.
+    pub(super) fn revive(&mut self) {
+        let planned: BTreeSet<usize> = self
+            .agenda
+            .values()
+            .filter_map(|act| if let Act::Start(node) = act { Some(*node) } else { None })
+            .collect();
+        for node in 0..self.world.nodes() {
+            if !self.world.is_running(node) && !planned.contains(&node) {
+                self.world.start(node);
+            }
+        }
+    }
+
+    // ---- blows -------------------------------------------------------------------------------------------------------
+
+    fn strike(&mut self, blow: Blow) {
+        let (supers, nodes) = (self.plan.supers, self.world.nodes());
+        let any = self.blows.index(nodes);
+        let weak = self.weak.start + self.blows.index(self.weak.len());
+        let one_super = self.blows.index(supers);
+        // Super peers are few, and what befalls them matters more.
+        let node = if self.blows.chance(500) { one_super } else { any };
+        match blow {
+            Blow::Partition => self.part(),
+            Blow::Clog => {
+                let each = self.blows.time(MS / 4, 60 * MS);
+                let ways: Vec<(usize, usize)> =
+                    (0..4).map(|_| (self.blows.index(nodes), self.blows.index(supers))).collect();
+                let ways: Vec<(usize, usize)> = ways.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();
+                self.world.set_clogged(&ways, each);
+                self.end_after(MS, 20 * SEC, Act::Unclog);
+            }
+            Blow::CrashSuper => self.crash(one_super, "crash_super", false),
+            Blow::CrashWeak => self.crash(weak, "crash_weak", false),
+            Blow::Power => self.crash(weak, "power", true),
+            Blow::Pause => {
+                let most = if self.blows.chance(100) { 60 * SEC } else { 8 * SEC };
+                let time = self.blows.time(MS, most);
+                if self.world.is_running(node) {
+                    self.world.pause(node, time);
+                    self.world.count_fault("pause");
+                }
+            }
+            Blow::Suspend => {
+                let time = self.blows.time(MS, 30 * SEC);
+                if self.world.is_running(node) {
+                    self.world.suspend(node, time);
+                    self.world.count_fault("suspend");
+                }
+            }
+            Blow::Leap => {
+                let time = self.blows.time(MS, 150 * SEC);
+                self.world.leap(node, time);
+                self.world.count_fault("leap");
+            }
+            Blow::Slow => {
+                let each = self.blows.time(MS / 10, 15 * MS);
+                self.world.slow(node, each);
+                self.world.count_fault("slow");
+                self.end_after(SEC, 20 * SEC, Act::Hurry(node));
+            }
+            Blow::Reset => self.world.cut_connections(node),
+            Blow::Silence => self.world.silence(node),
+            Blow::DiskFull => {
+                self.world.trouble(weak, Trouble { full: true, errors: 0 });
+                self.end_after(SEC, 30 * SEC, Act::Calm(weak));
+            }
+            Blow::DiskErrors => {
+                let errors = 5 + u32::try_from(self.blows.below(300)).unwrap_or(0);
+                self.world.trouble(weak, Trouble { full: false, errors });
+                self.end_after(SEC, 30 * SEC, Act::Calm(weak));
+            }
+            Blow::Meddle => self.meddle(weak),
+            Blow::Stray => {
+                self.world.stray(&mut self.blows);
+            }
+        }
+    }
+
+    fn end_after(&mut self, least: Duration, most: Duration, act: Act) {
+        let after = self.blows.time(least, most);
+        self.later(after, act);
+    }
+
+    fn crash(&mut self, node: usize, name: &'static str, power: bool) {
+        if !self.world.is_running(node) {
+            return;
+        }
+        if power {
+            self.world.cut_power(node);
+        } else {
+            self.world.crash(node);
+        }
+        self.world.count_fault(name);
+        self.end_after(MS, 20 * SEC, Act::Start(node));
+    }
+
+    /// Halves, one node alone, one direction only, or two halves with one node between them.
+    fn part(&mut self) {
+        let nodes = self.world.nodes();
+        let left: BTreeSet<usize> = match self.blows.below(3) {
+            0 => BTreeSet::from([self.blows.index(nodes)]),
+            1 => BTreeSet::from([self.blows.index(self.plan.supers)]),
+            _ => (0..nodes).filter(|_| self.blows.chance(500)).collect(),
+        };
+        let (one_way, bridge) = (self.blows.chance(250), self.blows.chance(250).then(|| self.blows.index(nodes)));
+        let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
+        let cut = pairs.filter(|(from, to)| {
+            let across = left.contains(from) != left.contains(to);
+            let passes = bridge.is_some_and(|bridge| *from == bridge || *to == bridge);
+            across && !passes && (!one_way || left.contains(from))
+        });
+        self.world.set_cut(cut.collect());
+        let most = if self.blows.chance(200) { 100 * SEC } else { 15 * SEC };
+        self.end_after(MS, most, Act::Mend);
+    }
+
+    fn meddle(&mut self, node: usize) {
+        let shared = self.world.shared(node);
+        if shared.is_empty() || self.world.is_stale(node) {
+            return;
+        }
+        let path = shared[self.blows.index(shared.len())].path.clone();
+        let new = self.blows.chance(700).then(|| plan::content(&mut self.blows));
+        self.meddled.insert(node);
+        self.world.meddle(node, path.as_str(), new);
+    }
+
+    // ---- judgement ---------------------------------------------------------------------------------------------------
+
+    fn judge(&mut self) {
+        for client in self.world.take_finished() {
+            if let Some((watch, ..)) = self.queries.remove(&client) {
+                let verdict = watch.judge(&self.world);
+                self.tally.judge(verdict.as_ref());
+            } else if let Some(download) = self.downloads.remove(&client) {
+                let outcome = self.world.asked(client).outcome().expect("it is over").clone();
+                self.judge_download(&download, &outcome);
+            }
+        }
+    }
+
+    fn judge_download(&mut self, download: &Download, outcome: &Outcome) {
+        let Download { node, root, .. } = download;
+        for report in outcome.sources.iter().flatten().filter(|report| report.bad > 0) {
+            let source = self.weak.clone().find(|node| report.source == self.world.addr(*node).into());
+            let source = source.expect("a source is a weak peer");
+            let liar = !self.plan.peers[source - self.weak.start].lies.is_empty();
+            assert!(liar || self.meddled.contains(&source), "{source} is honest, and yet {report:?}");
+            if liar {
+                self.world.count_fault("liar");
+            }
+        }
+        if !outcome.ok {
+            self.tally.downloads_failed += 1;
+            return;
+        }
+        self.tally.downloads += 1;
+        let path = outcome.path.as_ref().expect("what is published has a path");
+        let there: Option<ContentId> = self.world.file(*node, path);
+        let there = there.map(|content| self.world.contents().root(content));
+        // It may have been changed or taken away since by somebody else.
+        let touched = self.meddled.contains(node) || path.starts_with("share");
+        assert!(there == outcome.root || touched, "{outcome:?}, and yet there is {there:?}");
+        assert!(root.is_none() || outcome.root == *root, "{root:?} was asked for, and {outcome:?}");
+    }
+
+    /// What was asked of a process that is no more is asked no more.
+    pub(super) fn bury(&mut self) {
+        let world = &self.world;
+        let is_gone = |node: usize, life: u64| !world.is_running(node) || world.life(node) != life;
+        let before = self.queries.len();
+        self.queries.retain(|_, (_, node, life)| !is_gone(*node, *life));
+        self.tally.lost += (before - self.queries.len()) as u64;
+        self.downloads.retain(|_, download| !is_gone(download.node, download.life));
+    }
+
+    /// Whether anything that was asked is not answered.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.queries.is_empty() || !self.downloads.is_empty()
+    }
+
+    /// The farthest that a query may go.
+    pub(super) fn far() -> Option<u8> {
+        Some(TTL_MAX)
+    }
+}

@@ -1,0 +1,247 @@
+//! What a seed draws before anything happens.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::sim::content::{ContentId, Contents};
+use crate::sim::fault::{Damage, Double, Fault, HoldBack, Lose};
+use crate::sim::random::Random;
+use crate::sim::topology;
+
+const MS: Duration = Duration::from_millis(1);
+const MIB: usize = 1 << 20;
+
+/// Words of file names and of patterns.
+const WORDS: [&str; 12] = ["red", "Fox", "sea", "moon", "Live", "mix", "old", "song", "paper", "zug", "näh", "2024"];
+/// Sizes of the contents that files have, in bytes; each has a twin that liars serve in its place.
+const SIZES: [usize; 16] =
+    [0, 1, 17, 700, 701, 4096, 5000, 5001, 60_000, 65_537, 100_000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5, 4 * MIB + 4321];
+
+/// One kind of thing that befalls nodes or ways now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blow {
+    Partition,
+    Clog,
+    CrashSuper,
+    CrashWeak,
+    Power,
+    Pause,
+    Suspend,
+    Leap,
+    Slow,
+    Reset,
+    Silence,
+    DiskFull,
+    DiskErrors,
+    Meddle,
+    Stray,
+}
+
+const BLOWS: [Blow; 15] = [
+    Blow::Partition,
+    Blow::Clog,
+    Blow::CrashSuper,
+    Blow::CrashWeak,
+    Blow::Power,
+    Blow::Pause,
+    Blow::Suspend,
+    Blow::Leap,
+    Blow::Slow,
+    Blow::Reset,
+    Blow::Silence,
+    Blow::DiskFull,
+    Blow::DiskErrors,
+    Blow::Meddle,
+    Blow::Stray,
+];
+
+/// A weak peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// The super peers that it knows, by number.
+    pub(super) supers: Vec<usize>,
+    pub(super) files: Vec<(String, ContentId)>,
+    /// Contents for which it serves wrong bytes.
+    pub(super) lies: Vec<ContentId>,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) supers: usize,
+    pub(super) edges: Vec<(usize, usize)>,
+    pub(super) peers: Vec<Peer>,
+    pub(super) latency: (Duration, Duration),
+    /// Of a thousand messages, how many come in parts, and how many of those byte by byte.
+    pub(super) split: (u32, u32),
+    pub(super) blows: Vec<Blow>,
+    /// Mean time between two of them.
+    pub(super) blow_every: Duration,
+    pub(super) lose: u32,
+    pub(super) double: u32,
+    pub(super) hold_back: (u32, Duration),
+    pub(super) damage: u32,
+}
+
+impl Plan {
+    /// What befalls datagrams.
+    pub(super) fn weather(&self) -> Vec<Box<dyn Fault>> {
+        let mut faults: Vec<Box<dyn Fault>> = Vec::new();
+        if self.lose > 0 {
+            faults.push(Box::new(Lose(self.lose)));
+        }
+        if self.double > 0 {
+            faults.push(Box::new(Double(self.double)));
+        }
+        if self.hold_back.0 > 0 {
+            faults.push(Box::new(HoldBack(self.hold_back.0, self.hold_back.1)));
+        }
+        if self.damage > 0 {
+            faults.push(Box::new(Damage(self.damage)));
+        }
+        faults
+    }
+
+    /// Draws one.
+    pub(super) fn draw(root: &Random) -> Plan {
+        let (mut net, mut share, mut swarm) =
+            (root.child("topology", 0), root.child("share", 0), root.child("swarm", 0));
+        let supers = 3 + net.index(5);
+        let edges = match net.below(10) {
+            0 => topology::line(supers),
+            1 => topology::ring(supers),
+            _ => {
+                let more = net.index(6);
+                topology::random(supers, more, &mut net)
+            }
+        };
+        let peers = 10 + net.index(21);
+        let peers = (0..peers).map(|n| Peer::draw(n, supers, &mut net, &mut share)).collect();
+        let latency = match net.below(4) {
+            0 => (5 * MS, 80 * MS),
+            1 => (MS, 3 * MS),
+            _ => (Duration::from_micros(50), Duration::from_micros(600)),
+        };
+        Plan { supers, edges, peers, latency, ..Plan::faults(&mut swarm) }.with_liars(&mut swarm)
+    }
+
+    /// Which faults there are, and how strong.
+    fn faults(swarm: &mut Random) -> Plan {
+        // Nothing at all, everything at once, or each by the toss of a coin.
+        let each = match swarm.below(20) {
+            0 => 0,
+            1 => 1000,
+            _ => 150 + u32::try_from(swarm.below(600)).unwrap_or(0),
+        };
+        let mut strength = |most: u64| {
+            let strong = 1 + swarm.below(most);
+            let draw = swarm.chance(each);
+            u32::try_from(if draw { strong } else { 0 }).unwrap_or(0)
+        };
+        let (lose, double, held, damage) = (strength(300), strength(200), strength(300), strength(40));
+        let (parts, bytes) = (strength(700), strength(200));
+        let longest = swarm.time(MS, 250 * MS);
+        Plan {
+            supers: 0,
+            edges: Vec::new(),
+            peers: Vec::new(),
+            latency: (MS, MS),
+            split: (parts, bytes),
+            blows: BLOWS.into_iter().filter(|_| swarm.chance(each)).collect(),
+            blow_every: swarm.time(4000 * MS, 20_000 * MS),
+            lose,
+            double,
+            hold_back: (held, longest),
+            damage,
+        }
+    }
+
+    fn with_liars(mut self, swarm: &mut Random) -> Plan {
+        let some = swarm.chance(300);
+        for peer in self.peers.iter_mut().skip(1).filter(|_| some) {
+            if swarm.chance(150) {
+                peer.lies = peer.files.iter().map(|(_, content)| *content).collect();
+            }
+        }
+        self
+    }
+}
+
+impl Peer {
+    fn draw(number: usize, supers: usize, net: &mut Random, share: &mut Random) -> Peer {
+        let mut knows = Vec::new();
+        for _ in 0..=net.index(3) {
+            let one = net.index(supers);
+            if !knows.contains(&one) {
+                knows.push(one);
+            }
+        }
+        let mut paths = BTreeSet::new();
+        // The first few share much, some nothing.
+        let files = if number < 3 { 6 } else { share.index(7) };
+        for _ in 0..files {
+            paths.insert(path(share));
+        }
+        let files = paths.into_iter().map(|path| (path, content(share))).collect();
+        Peer { supers: knows, files, lies: Vec::new() }
+    }
+}
+
+/// A path for a file.
+pub(super) fn path(random: &mut Random) -> String {
+    let mut path = String::new();
+    if random.chance(200) {
+        path.push_str(WORDS[random.index(WORDS.len())]);
+        path.push('/');
+    }
+    for n in 0..=random.index(3) {
+        if n > 0 {
+            path.push([' ', '-', '_'][random.index(3)]);
+        }
+        path.push_str(WORDS[random.index(WORDS.len())]);
+    }
+    if random.chance(500) {
+        path.push_str([".txt", ".ogg", ".7z"][random.index(3)]);
+    }
+    path
+}
+
+/// One of the contents; small ones more often than large ones.
+pub(super) fn content(random: &mut Random) -> ContentId {
+    let most = if random.chance(200) { SIZES.len() } else { 11 };
+    library().1[random.index(most)].0
+}
+
+/// What is looked for: words, a glob, a name, a content, or something that nobody has.
+pub(super) fn pattern(random: &mut Random) -> String {
+    let word = |random: &mut Random| WORDS[random.index(WORDS.len())];
+    match random.below(10) {
+        0..4 => word(random).to_owned(),
+        4 => format!("{} {}", word(random), word(random)),
+        5 => format!("*{}*", word(random)),
+        6 => format!("{}*", &word(random)[..1]),
+        7 => path(random),
+        8 => library().0.root(content(random)).to_string(),
+        _ => "nobody has it".to_owned(),
+    }
+}
+
+/// All contents, each with its wrong twin: the same for every seed, so that each digest is computed once.
+pub(super) fn library() -> &'static (Contents, Vec<(ContentId, ContentId)>) {
+    static LIBRARY: OnceLock<(Contents, Vec<(ContentId, ContentId)>)> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let mut contents = Contents::default();
+        let mut random = Random::new(0x5b_5a_17);
+        let mut make = |size: &usize| {
+            let content = contents.make(*size, &mut random);
+            let wrong: Vec<usize> = (0..*size).step_by(MIB).collect();
+            // Of nothing there is nothing wrong.
+            let twin = if wrong.is_empty() { content } else { contents.falsify(content, &wrong) };
+            (content, twin)
+        };
+        let list = SIZES.iter().map(&mut make).collect();
+        contents.warm();
+        (contents, list)
+    })
+}

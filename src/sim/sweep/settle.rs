@@ -1,0 +1,192 @@
+//! The second phase: all faults end, and in bounded virtual time everything is as if there had been none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::VIRTUAL;
+use super::act::Run;
+use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX};
+use crate::proto::command::Get;
+use crate::proto::{ClientId, Verify};
+use crate::sim::content::ContentId;
+use crate::sim::disk::Trouble;
+use crate::sim::oracle::Match;
+use crate::time::Time;
+use crate::wire::{QueryKind, Root, Search};
+
+const SEC: Duration = Duration::from_secs(1);
+/// Everybody is registered again, and every link up, within this.
+const HEALED_WITHIN: Duration = Duration::from_secs(120);
+/// Whatever was asked before the end of the faults is over within this: the longest wait for a source, and some more.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2 * NO_SOURCE_MAX.as_secs());
+/// Every download with an honest source is done within this.
+const FETCHED_WITHIN: Duration = Duration::from_secs(60);
+
+impl Run {
+    /// Ends all faults, and requires what was promised.
+    pub(super) fn settle(&mut self) {
+        self.heal();
+        self.bury();
+        self.until(HEALED_WITHIN, "every peer is registered and every link up", Run::is_whole);
+        self.until(ANSWERED_WITHIN, "everything that was asked is over", |run| !run.is_waiting());
+        self.until(HEALED_WITHIN, "what was downloaded is registered too", Run::is_whole);
+        self.world.check();
+        self.find_everything();
+        self.fetch_everything();
+        self.rest();
+    }
+
+    /// Adds up what happened.
+    pub(super) fn end(&mut self) {
+        let counts = self.world.counts();
+        self.tally.steps = counts.steps;
+        self.tally.crashes = counts.crashes;
+        self.tally.faults = counts.faults.clone();
+        self.tally.virtual_us = self.world.now().as_micros();
+        self.tally.trace = self.world.trace();
+        self.tally.require();
+    }
+
+    fn heal(&mut self) {
+        self.world.set_faults(Vec::new());
+        self.world.set_cut(BTreeSet::new());
+        self.world.set_clogged(&[], Duration::ZERO);
+        self.world.unhinder();
+        for node in self.weak.clone() {
+            self.world.trouble(node, Trouble::default());
+        }
+        for node in 0..self.world.nodes() {
+            if !self.world.is_running(node) {
+                self.world.start(node);
+            }
+        }
+    }
+
+    /// Runs until it holds, and fails if that takes too long.
+    fn until(&mut self, within: Duration, what: &str, holds: impl Fn(&Run) -> bool) {
+        let end = self.world.now() + within;
+        while !holds(self) {
+            let why = self.why_not_whole();
+            assert!(self.world.now() < end, "not within {} s after the faults: {what}; {why:?}", within.as_secs());
+            self.run_for(SEC / 2);
+            self.revive();
+            self.bury();
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.why_not_whole().is_none()
+    }
+
+    /// What is not yet as it should be.
+    fn why_not_whole(&self) -> Option<String> {
+        let mut registered: BTreeMap<usize, Vec<BTreeSet<Match>>> = BTreeMap::new();
+        for node in 0..self.plan.supers {
+            let Some(machine) = self.world.super_peer(node) else { return Some(format!("{node} is down")) };
+            let (links, up) = (self.world.neighbors(node).len(), machine.links_up());
+            if links != up {
+                return Some(format!("{up} of {links} links of {node} are up"));
+            }
+            for (peer, records) in self.world.registered_by_peer(node) {
+                registered.entry(peer).or_default().push(records);
+            }
+        }
+        for node in self.weak.clone() {
+            let at = registered.remove(&node).unwrap_or_default();
+            if at.len() != 1 {
+                return Some(format!("{node} is registered {} times", at.len()));
+            }
+            let truth = self.world.share_of(node);
+            if at[0] != truth {
+                return Some(format!("{node} is registered with {:?} and shares {truth:?}", at[0]));
+            }
+        }
+        None
+    }
+
+    /// Every query finds every match within its ttl.
+    fn find_everything(&mut self) {
+        for home in 0..self.plan.supers {
+            let at_home = |run: &Run, node: usize| run.world.homes(node) == [home];
+            let Some(node) = self.weak.clone().find(|node| at_home(self, *node)) else { continue };
+            for (pattern, ttl) in [("*", Run::far()), ("red", Run::far()), ("*o*", Some(1)), ("nobody has it", None)] {
+                let search =
+                    Search { pattern: pattern.into(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
+                let within = self.world.within(home, usize::from(ttl.unwrap_or(7)));
+                let mut expected = BTreeSet::new();
+                for other in &within {
+                    expected.extend(self.world.registered(*other, &search));
+                }
+                let found = self.answer(node, &search, ttl);
+                let missing: Vec<&Match> = expected.difference(&found.0).collect();
+                assert!(missing.is_empty(), "{pattern:?} from {home} misses {missing:?} within ttl {ttl:?}");
+                let all = ttl == Run::far();
+                assert!(found.1 || !all, "{pattern:?} from {home} is not complete: {}", found.2);
+            }
+        }
+    }
+
+    /// Asks and waits: the hits, whether they are all, and what was cut.
+    fn answer(&mut self, node: usize, search: &Search, ttl: Option<u8>) -> (BTreeSet<Match>, bool, String) {
+        let (home, budget) = (self.world.homes(node), Some(10_000));
+        let watch = crate::sim::oracle::Watch::ask(&mut self.world, node, search, ttl, budget);
+        self.tally.queries += 1;
+        let ended = self.world.finish(watch.client, 12 * SEC);
+        assert!(ended, "a query ends: {:?} from {home:?}", search.pattern);
+        self.world.take_finished();
+        let verdict = watch.judge(&self.world);
+        self.tally.judge(verdict.as_ref());
+        let verdict = verdict.unwrap_or_else(|| panic!("a session lasts when there are no faults: {home:?}"));
+        (verdict.hits, verdict.complete, format!("{:?}", verdict.cut))
+    }
+
+    /// Every download with an honest source is done.
+    fn fetch_everything(&mut self) {
+        let mut wanted: Vec<(usize, ContentId)> = Vec::new();
+        for source in self.weak.clone() {
+            if !self.plan.peers[source - self.weak.start].lies.is_empty() {
+                continue;
+            }
+            let Some(record) = self.world.shared(source).into_iter().max_by_key(|record| record.size) else { continue };
+            let asker = self.weak.start + (source - self.weak.start + 7) % self.weak.len();
+            let content = self.world.contents().find(record.root).expect("what is shared is a content");
+            if asker != source && wanted.len() < 8 {
+                wanted.push((asker, content));
+            }
+        }
+        let mut asked: BTreeMap<ClientId, Root> = BTreeMap::new();
+        for (n, (asker, content)) in wanted.into_iter().enumerate() {
+            let root = self.world.contents().root(content);
+            let out = Some(PathBuf::from(format!("/out/last {n}")));
+            let what = root.to_string();
+            let get = Get { what, from: None, out, verify: Verify::Both, ttl: Run::far(), budget: None, policy: None };
+            let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
+            asked.insert(client, root);
+        }
+        self.until(FETCHED_WITHIN, "every download with an honest source is over", |run| !run.is_waiting());
+        for client in asked.keys() {
+            let outcome = self.world.asked(*client).outcome().expect("it is over");
+            assert!(outcome.ok, "there is an honest source, and yet {outcome:?}");
+        }
+    }
+
+    /// When nothing is asked any more, nothing is held any more.
+    fn rest(&mut self) {
+        let least = self.world.now() + CHUNK_IDLE_MAX + 20 * SEC;
+        let end = Time::from_micros(1_000_000) + VIRTUAL;
+        self.run_to(least.max(end));
+        assert_eq!(self.why_not_whole(), None, "nothing changes any more");
+        self.world.check();
+        for node in self.weak.clone() {
+            let (payloads, conns, disk) =
+                (self.world.payloads_held(node), self.world.connections(node), self.world.disk_held(node));
+            assert_eq!((payloads, conns, disk), (0, 1, (0, 0)), "payloads, connections, files of {node} at rest");
+        }
+        for node in 0..self.plan.supers {
+            let counts = self.world.super_peer(node).expect("it runs").counts();
+            let sessions = u64::try_from(self.world.connections(node)).unwrap_or(u64::MAX);
+            assert_eq!((counts["queries_running"], counts["sessions"]), (0, sessions), "queries, sessions of {node}");
+        }
+    }
+}

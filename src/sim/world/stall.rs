@@ -1,0 +1,152 @@
+//! Nodes that do nothing for a while, are slow, or whose clock leaps.
+//!
+//! What comes for a node that stands still waits in its sockets and is taken, in order, before any of its timers fires: that
+//! is what the driver does too. The clock of a node is the world's and so much ahead; a suspended node's stands still.
+
+use std::time::Duration;
+
+use super::{Happening, World};
+use crate::time::Time;
+
+/// Datagrams that wait for a node that stands still; more is lost, as in the buffer of a socket.
+const DATAGRAMS_WAITING_MAX: usize = 2000;
+
+impl World {
+    /// Stops the process of a node for a while (SIGSTOP, a debugger, a machine that swaps).
+    pub fn pause(&mut self, node: usize, time: Duration) {
+        self.stall(node, self.now + time);
+    }
+
+    /// Suspends the machine under a node: its clock stands still meanwhile.
+    pub fn suspend(&mut self, node: usize, time: Duration) {
+        let until = self.now + time;
+        // Twice suspended at once is suspended for as long as the longer lasts.
+        if self.nodes[node].until.is_none() && self.nodes[node].ahead > time {
+            self.nodes[node].asleep = time;
+            self.stall(node, until);
+        }
+    }
+
+    /// From now on the node is busy for so long after everything that it handles; not at all if that is zero.
+    pub fn slow(&mut self, node: usize, each: Duration) {
+        let node = &mut self.nodes[node];
+        self.hindered += usize::from(!each.is_zero());
+        self.hindered -= usize::from(!node.busy_for.is_zero());
+        node.busy_for = each;
+    }
+
+    /// Sets a clock ahead of what it showed.
+    pub fn leap(&mut self, node: usize, time: Duration) {
+        self.nodes[node].ahead += time;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.forget(node);
+        }
+        self.nodes[node].wake_at = None;
+        self.wake(node);
+    }
+
+    /// Whether the node stands still.
+    #[must_use]
+    pub fn is_stalled(&self, node: usize) -> bool {
+        self.nodes[node].until.is_some()
+    }
+
+    /// Wakes whoever stands still, and makes everybody as fast as before.
+    pub fn unhinder(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.slow(node, Duration::ZERO);
+            if self.nodes[node].until.is_some() {
+                // Not suspended for as long as was meant.
+                self.nodes[node].asleep = Duration::ZERO;
+                self.nodes[node].until = Some(self.now);
+                self.on_resume(node);
+            }
+        }
+    }
+
+    fn stall(&mut self, number: usize, until: Time) {
+        let node = &mut self.nodes[number];
+        if node.until.is_none_or(|before| before < until) {
+            self.hindered += usize::from(node.until.is_none());
+            node.until = Some(until);
+            self.schedule(until, Happening::Resume { node: number });
+        }
+    }
+
+    /// The process is gone, and with it what waited for it.
+    pub(super) fn forget_stall(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        self.hindered -= usize::from(node.until.is_some());
+        (node.until, node.asleep) = (None, Duration::ZERO);
+        node.waiting.clear();
+    }
+
+    /// Something is to happen to a node that is slow or stands still.
+    pub(super) fn happen_hindered(&mut self, node: usize, what: Happening) {
+        if self.nodes[node].until.is_some() {
+            let waiting = &mut self.nodes[node].waiting;
+            match what {
+                // Due timers are looked at last.
+                Happening::Wake { .. } => {}
+                Happening::Datagram { .. } if waiting.len() >= DATAGRAMS_WAITING_MAX => {
+                    *self.counts.faults.entry("overflow").or_default() += 1;
+                }
+                _ => waiting.push_back(what),
+            }
+            return;
+        }
+        self.happen(what);
+        let busy_for = self.nodes[node].busy_for;
+        if !busy_for.is_zero() && self.nodes[node].machine.is_some() {
+            self.stall(node, self.now + busy_for);
+        }
+    }
+
+    pub(super) fn on_resume(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        if node.until.is_none_or(|until| until > self.now) {
+            return;
+        }
+        node.until = None;
+        self.hindered -= 1;
+        node.ahead -= std::mem::take(&mut node.asleep);
+        let waiting = std::mem::take(&mut node.waiting);
+        let busy_for = node.busy_for * u32::try_from(waiting.len().min(100)).unwrap_or(0);
+        for what in waiting {
+            self.happen(what);
+        }
+        // The clock may have stood still: what was to wake it may come too early now.
+        self.nodes[number].wake_at = Some(self.now);
+        self.happen(Happening::Wake { node: number });
+        if !busy_for.is_zero() && self.nodes[number].machine.is_some() {
+            self.stall(number, self.now + busy_for);
+        }
+    }
+
+    /// The node that something happens to, if its own process takes part in it.
+    pub(super) fn subject(&self, what: &Happening) -> Option<usize> {
+        match what {
+            Happening::Wake { node }
+            | Happening::DialFailed { node, .. }
+            | Happening::Came { node, .. }
+            | Happening::Sent { node, .. }
+            | Happening::Closed { node, .. }
+            | Happening::Hashed { node, .. }
+            | Happening::Work { node, .. }
+            | Happening::Command { node, .. }
+            | Happening::Disk { node, .. } => Some(*node),
+            Happening::Datagram { to, .. } => Some(*to),
+            Happening::Accepted { dialer, .. } => Some(*dialer),
+            Happening::Segment { link, end, serial, .. } | Happening::Pump { link, end, serial } => {
+                let link = self.links[*link].as_ref().filter(|link| link.serial == *serial)?;
+                Some(link.ends[*end].node)
+            }
+            Happening::Dial { .. } | Happening::Stuck { .. } | Happening::Resume { .. } => None,
+        }
+    }
+
+    /// What the node's clock shows.
+    pub(super) fn clock(&self, node: usize) -> Time {
+        self.now + self.nodes[node].ahead
+    }
+}
