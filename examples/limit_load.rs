@@ -1,9 +1,11 @@
 //! A load for any server with requests of bytes and answers of known length: what the rivals are asked with, all by the same
-//! client. `limit_load ADDR SESSIONS DEPTH SECONDS GREETING REPLY_BYTES [REQUEST REPLY_BYTES]`
+//! client. `limit_load ADDR SESSIONS DEPTH SECONDS GREETING ANSWER [REQUEST ANSWER]`
 //!
 //! Sets up SESSIONS connections, 128 at a time: connects, sends GREETING (with `\r`, `\n` and `\xNN`; may be empty) and waits
-//! for so many bytes. Then, with a REQUEST, keeps DEPTH of them in flight on each for SECONDS; without one it only holds the
-//! connections for so long. Prints one line: set-ups per second, requests per second, p50 and p99 in microseconds.
+//! for its ANSWER: so many bytes, or, as in `2f`, so many of sprat's frames. Then, with a REQUEST, keeps DEPTH of them in flight
+//! on each for SECONDS; without one it only holds the connections for so long. `sprat` as a greeting is HELLO and LOGIN,
+//! `sprat+file` REGISTERs one file too, and the request `sprat:NAME` is a QUERY for the file of this name. Prints set-ups per
+//! second, then requests per second, p50 and p99 in microseconds.
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::collections::VecDeque;
@@ -15,6 +17,8 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
+use sprat::wire::message::{Hello, Login, Query, Register};
+use sprat::wire::{FileRecord, Message, NodeId, QueryKind, Root, Search, SharePath, frame};
 
 const SETUPS_MAX: usize = 128;
 /// Connections from one address of this host.
@@ -26,16 +30,92 @@ struct Load {
     addr: SocketAddr,
     depth: usize,
     greeting: Vec<u8>,
-    greeted: usize,
+    greeted: Answer,
     request: Vec<u8>,
-    answered: usize,
+    answered: Answer,
+}
+
+/// When an answer is whole.
+#[derive(Clone, Copy)]
+enum Answer {
+    Bytes(usize),
+    Frames(usize),
+}
+
+impl Answer {
+    fn of(text: Option<&String>) -> Answer {
+        let text = text.map_or("0", String::as_str);
+        match text.strip_suffix('f') {
+            Some(frames) => Answer::Frames(frames.parse().unwrap_or(1)),
+            None => Answer::Bytes(text.parse().unwrap_or(0)),
+        }
+    }
+}
+
+/// Counts frames in what comes, wherever it is cut.
+#[derive(Default)]
+struct Frames {
+    head: [u8; 4],
+    held: usize,
+    /// Bytes of a body that are still to come.
+    left: usize,
+}
+
+impl Frames {
+    fn take(&mut self, mut bytes: &[u8]) -> usize {
+        let mut whole = 0;
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                self.head[self.held] = bytes[0];
+                self.held += 1;
+                bytes = &bytes[1..];
+                if self.held == self.head.len() {
+                    self.held = 0;
+                    self.left = u32::from_be_bytes(self.head) as usize;
+                }
+                continue;
+            }
+            let count = self.left.min(bytes.len());
+            self.left -= count;
+            whole += usize::from(self.left == 0);
+            bytes = &bytes[count..];
+        }
+        whole
+    }
+}
+
+fn greeting(text: &str) -> Vec<u8> {
+    let files = match text {
+        "sprat" => None,
+        "sprat+file" => Some(1),
+        other => return unescaped(other),
+    };
+    let mut bytes = Vec::new();
+    let (node, agent) = (NodeId([7; 16]), "limit_load".to_owned());
+    frame::encode(&Message::Hello(Hello { version: [1, 0], node, boot: 1, features: Vec::new(), agent }), &mut bytes);
+    frame::encode(&Message::Login(Login { mode: "open".into(), user: None, proof: None }), &mut bytes);
+    if files.is_some() {
+        let path = SharePath::new("w1299 w0327 w0587 w0783 w0483 00000007.flac").expect("43 bytes");
+        let files = vec![FileRecord { path, size: 7, root: Root([7; 32]) }];
+        frame::encode(&Message::Register(Register { seq: 1, port: 9, host: None, files, more: false }), &mut bytes);
+    }
+    bytes
+}
+
+fn request(text: &str) -> Vec<u8> {
+    let Some(name) = text.strip_prefix("sprat:") else { return unescaped(text) };
+    let find = Search { pattern: name.into(), kind: QueryKind::Exact, min: None, max: None, limit: None };
+    let mut bytes = Vec::new();
+    frame::encode(&Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }), &mut bytes);
+    bytes
 }
 
 struct Session {
     stream: TcpStream,
     up: bool,
-    /// Bytes of the answer that is on its way.
+    /// Bytes or frames of the answer that is on its way.
     got: usize,
+    frames: Frames,
     asked: VecDeque<Instant>,
 }
 
@@ -84,12 +164,15 @@ impl Session {
     }
 
     /// Reads what is there: how many answers are whole now.
-    fn read(&mut self, answer: usize, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, answer: Answer, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
-                    self.got += count;
+                    self.got += match answer {
+                        Answer::Bytes(_) => count,
+                        Answer::Frames(_) => self.frames.take(&buffer[..count]),
+                    };
                     if count < buffer.len() {
                         break;
                     }
@@ -98,8 +181,9 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        let whole = self.got / answer.max(1);
-        self.got -= whole * answer;
+        let (Answer::Bytes(size) | Answer::Frames(size)) = answer;
+        let whole = self.got / size.max(1);
+        self.got -= whole * size;
         Ok(whole)
     }
 }
@@ -110,10 +194,10 @@ fn main() -> io::Result<()> {
     let load = Load {
         addr: args.first().and_then(|addr| addr.parse().ok()).ok_or_else(|| io::Error::other("ADDR is missing"))?,
         depth: number(2) as usize,
-        greeting: unescaped(args.get(4).map_or("", String::as_str)),
-        greeted: number(5) as usize,
-        request: unescaped(args.get(6).map_or("", String::as_str)),
-        answered: number(7) as usize,
+        greeting: greeting(args.get(4).map_or("", String::as_str)),
+        greeted: Answer::of(args.get(5)),
+        request: request(args.get(6).map_or("", String::as_str)),
+        answered: Answer::of(args.get(7)),
     };
     let (wanted, length) = (number(1) as usize, Duration::from_secs_f64(number(3)));
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, {
@@ -131,7 +215,7 @@ fn main() -> io::Result<()> {
             let mut stream = dial(&load, sessions.len())?;
             let token = Token(sessions.len());
             poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            sessions.push(Session { stream, up: false, got: 0, asked: VecDeque::new() });
+            sessions.push(Session { stream, up: false, got: 0, frames: Frames::default(), asked: VecDeque::new() });
         }
         poll.poll(&mut events, None)?;
         for event in &events {
@@ -143,7 +227,8 @@ fn main() -> io::Result<()> {
                 session.asked.push_back(begun);
                 session.stream.write_all(&load.greeting)?;
             }
-            if load.greeted == 0 || session.read(load.greeted, &mut buffer)? > 0 {
+            let silent = matches!(load.greeted, Answer::Bytes(0)) && event.is_writable();
+            if silent || session.read(load.greeted, &mut buffer)? > 0 {
                 session.up = true;
                 session.asked.clear();
                 up += 1;
