@@ -134,6 +134,7 @@ macro_rules! flood_cx {
         &mut flood::Cx {
             now: $now,
             hits_max: $self.config.hits_max,
+            room: true,
             index: &$self.index,
             links: &$self.links,
             tree: &$self.tree,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Cx;
 use super::ask::{Ask, HitIs, MARGIN, child_deadline};
 use super::instance::{Instance, Parent, Phase, Then};
+use super::shares::Whose;
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
@@ -46,6 +47,8 @@ pub(super) struct Wave {
     probe: Option<Probe>,
     /// A plain flood: no digest is looked at.
     pub(super) flood: bool,
+    /// Whether it is counted as a link's that runs.
+    pub(super) counted: bool,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
@@ -87,6 +90,7 @@ impl Wave {
             find,
             probe: None,
             flood,
+            counted: false,
             queued: false,
             held: 0,
             listed: false,
@@ -277,10 +281,15 @@ impl Wave {
     }
 
     /// Goes on with every scan for one turn's worth.
-    pub(super) fn search(&mut self, cx: &mut Cx<'_>) {
-        for instance in self.instances.iter_mut().filter(|instance| instance.is_running()) {
-            instance.search(cx);
-        }
+    /// Tells how much was looked at.
+    pub(super) fn search(&mut self, cx: &mut Cx<'_>) -> usize {
+        let running = self.instances.iter_mut().filter(|instance| instance.is_running());
+        running.map(|instance| instance.search(cx)).sum()
+    }
+
+    /// For whom it is worked on: whoever brought it first.
+    pub(super) fn whose(&self) -> Whose {
+        self.instances[0].parent_link().map_or(Whose::Sessions, Whose::Link)
     }
 
     /// Some deadline of [`Wave::next`] has come: repeat what is unanswered, end what is out of time.
