@@ -121,6 +121,16 @@ pub const LINK_SILENCE_MAX: Duration = Duration::from_millis(6500);
 pub const LINK_RETRY: Duration = Duration::from_secs(1);
 /// Lower bound of the wait before a QUERY without an answer is repeated.
 pub const QUERY_REPEAT_MIN: Duration = Duration::from_millis(20);
+/// How long a super peer without a tree looks round before it grows one.
+pub const TREE_SETTLE: Duration = Duration::from_millis(500);
+/// Shortest time between two trees that one root grows; doubles with each as long as none lasts.
+pub const TREE_GAP_MIN: Duration = Duration::from_secs(1);
+/// Longest time between two trees, however often the network changes.
+pub const TREE_GAP_MAX: Duration = Duration::from_secs(16);
+/// A tree that is not grown by then is given up.
+pub const TREE_GROWTH_MAX: Duration = Duration::from_secs(10);
+/// After a tree has become void its root is waited for; then others are listened to.
+pub const TREE_ROOT_PATIENCE: Duration = Duration::from_secs(4);
 /// Neighbours of one super peer.
 pub const LINKS_MAX: usize = 256;
 /// Datagrams read per turn, so that a flood cannot starve the sessions.

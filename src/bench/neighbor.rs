@@ -35,7 +35,8 @@ impl Neighbor {
     }
 
     fn hello(&self, now: Time, et: Option<u64>) -> Output {
-        let hello = LinkHello { node: self.node, boot: self.boot, echo: self.theirs, t: now.as_micros(), et };
+        let hello =
+            LinkHello { node: self.node, boot: self.boot, echo: self.theirs, t: now.as_micros(), et, tree: None };
         Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
     }
 

@@ -25,11 +25,12 @@ use super::index::Index;
 use super::link::{LinkId, Links};
 use super::search::{BadPattern, Scan};
 use super::timers::Timers;
+use super::tree::Tree;
 use super::{ConnId, Entropy, Output};
 use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
-use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
+use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
 use crate::wire::{Cut, LinkMessage, Policy, QueryId, Search};
 
 /// Scans that one turn goes on with; the rest waits for the next.
@@ -46,6 +47,7 @@ pub(super) struct Cx<'a> {
     pub(super) hits_max: usize,
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
+    pub(super) tree: &'a Tree,
     pub(super) timers: &'a mut Timers<Reason>,
     pub(super) counters: &'a mut Counters,
     pub(super) out: &'a mut VecDeque<Output>,
@@ -118,9 +120,11 @@ impl Flood {
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let ttl = ttl.min(TTL_MAX);
-        // Without a limit the rings would grow to the full ttl all the same.
+        let tree = if policy == Policy::Tree { cx.tree.rides(cx.links) } else { None };
         let (then, ttl) = match policy {
+            // Without a limit the rings would grow to the full ttl all the same.
             Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
+            Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + ttl),
             Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
         };
         let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
@@ -128,6 +132,7 @@ impl Flood {
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cx.cap(find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
+        first.tree = tree;
         first.search(cx);
         let alone = cx.links.ids().next().is_none();
         let id = if alone { QueryId([0; 16]) } else { self.mint(entropy) };
@@ -138,7 +143,10 @@ impl Flood {
         }
         let mut wave = Wave::new(id, find, policy == Policy::Flood, first, cx.links);
         if !alone && !shed && !wave.instances[0].is_full() && !wave.instances[0].capped {
-            wave.forward(cx);
+            if tree.is_some() {
+                cx.counters.add(Count::QueriesRode);
+            }
+            wave.go_out(0, cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
             // The limit is reached here already; what the neighbours hold is not asked for.
             wave.instances[0].capped = true;
@@ -190,11 +198,12 @@ impl Flood {
         let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, cx.cap(query.find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
+        (first.tree, first.again) = (query.tree, query.again);
         first.search(cx);
         let mut wave = Wave::new(id, query.find, query.flood, first, cx.links);
         // Those that could not be passed on any more are not asked for.
         if !wave.instances[0].is_full() {
-            wave.forward(cx);
+            wave.go_out(0, cx);
         } else if cx.links.ids().any(|other| other != link) {
             wave.instances[0].capped = true;
         }

@@ -15,7 +15,7 @@ use super::counters::{Count, Counters};
 use crate::config::{LINK_KEEPALIVE, LINK_RETRY, LINK_SILENCE_MAX, LINKS_MAX, QUERY_REPEAT_MIN};
 use crate::time::Time;
 use crate::wire::link::LinkHello;
-use crate::wire::{LinkMessage, NodeId};
+use crate::wire::{LinkMessage, NodeId, TreeName};
 
 /// What a repetition waits for while no round trip was measured yet.
 const RTO_FIRST: Duration = Duration::from_millis(100);
@@ -94,6 +94,8 @@ impl Rtt {
 pub(super) struct Links {
     node: NodeId,
     boot: u64,
+    /// The spanning tree that we hold, as HELLO tells it.
+    pub(super) tree: Option<TreeName>,
     links: Vec<Link>,
     by_addr: BTreeMap<SocketAddr, LinkId>,
 }
@@ -102,7 +104,7 @@ impl Links {
     /// Links to these neighbours, all down. An address that is given twice is one neighbour; those above the cap are left out.
     pub(super) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
-        let mut all = Links { node, boot, links: Vec::new(), by_addr: BTreeMap::new() };
+        let mut all = Links { node, boot, tree: None, links: Vec::new(), by_addr: BTreeMap::new() };
         for addr in neighbors {
             let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
             let id = LinkId(u16::try_from(all.links.len()).unwrap_or(u16::MAX));
@@ -153,6 +155,11 @@ impl Links {
         self.link(id).state == State::Up
     }
 
+    /// Whether the link is up with this life of the neighbour.
+    pub(super) fn is_up_with(&self, id: LinkId, boot: u64) -> bool {
+        self.is_up(id) && self.link(id).boot == boot
+    }
+
     /// The neighbour's address.
     pub(super) fn addr(&self, id: LinkId) -> SocketAddr {
         self.link(id).addr
@@ -182,6 +189,15 @@ impl Links {
         let link = self.link(id);
         if link.state == State::Up {
             counters.add(Count::LinkOut);
+            counters.add(match &message {
+                LinkMessage::Query(_) => Count::LinkQueryOut,
+                LinkMessage::Hit(_) => Count::LinkHitOut,
+                LinkMessage::Done(_) => Count::LinkDoneOut,
+                LinkMessage::Pending(_) => Count::LinkPendingOut,
+                LinkMessage::Cancel(_) => Count::LinkCancelOut,
+                LinkMessage::Tree(_) => Count::LinkTreeOut,
+                LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
+            });
             out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message });
         }
     }
@@ -195,7 +211,7 @@ impl Links {
         out: &mut VecDeque<Output>,
         counters: &mut Counters,
     ) -> LinkNews {
-        let (node, boot) = (self.node, self.boot);
+        let (node, boot, tree) = (self.node, self.boot, self.tree);
         let link = self.link_mut(id);
         if link.state == State::Ignored || hello.boot == 0 {
             return LinkNews::Same;
@@ -211,8 +227,9 @@ impl Links {
         }
         // An answer that taught us a boot id is answered once more: the neighbour needs the proof that we saw its HELLO.
         if hello.et.is_none() || matches!(news, LinkNews::Up | LinkNews::Renewed) {
-            let answer = LinkHello { node, boot, echo: hello.boot, t: now.as_micros(), et: Some(hello.t) };
+            let answer = LinkHello { node, boot, echo: hello.boot, t: now.as_micros(), et: Some(hello.t), tree };
             counters.add(Count::LinkOut);
+            counters.add(Count::LinkHelloOut);
             out.push_back(Output::SendTo { to: link.addr, boot: hello.boot, message: LinkMessage::Hello(answer) });
         }
         news
@@ -267,11 +284,12 @@ impl Links {
     }
 
     fn greet(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
-        let (node, boot) = (self.node, self.boot);
+        let (node, boot, tree) = (self.node, self.boot, self.tree);
         let link = self.link_mut(id);
         link.greeted = Some(now);
-        let hello = LinkHello { node, boot, echo: link.boot, t: now.as_micros(), et: None };
+        let hello = LinkHello { node, boot, echo: link.boot, t: now.as_micros(), et: None, tree };
         counters.add(Count::LinkOut);
+        counters.add(Count::LinkHelloOut);
         out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message: LinkMessage::Hello(hello) });
     }
 

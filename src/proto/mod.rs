@@ -24,6 +24,7 @@ pub mod super_peer;
 #[cfg(test)]
 mod testnet;
 pub mod timers;
+mod tree;
 mod upload;
 pub mod weak_peer;
 

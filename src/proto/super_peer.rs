@@ -12,6 +12,7 @@ use super::index::Index;
 use super::link::{LinkId, LinkNews, Links};
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
+use super::tree::{self, Tree};
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::{
     PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX,
@@ -75,6 +76,8 @@ pub(super) enum Reason {
     Link(LinkId),
     /// A query is to be repeated, has had its time, or can be forgotten.
     Wave(WaveKey),
+    /// A spanning tree is to be grown, or what grows is to be repeated or given up.
+    Tree,
 }
 
 /// The machine of a super peer.
@@ -87,6 +90,7 @@ pub struct SuperPeer {
     sessions: Sessions,
     index: Index,
     pub(super) links: Links,
+    tree: Tree,
     flood: Flood,
     timers: Timers<Reason>,
     counters: Counters,
@@ -120,10 +124,18 @@ macro_rules! flood_cx {
             hits_max: $self.config.hits_max,
             index: &$self.index,
             links: &$self.links,
+            tree: &$self.tree,
             timers: &mut $self.timers,
             counters: &mut $self.counters,
             out: &mut $self.out,
         }
+    };
+}
+
+/// The parts of a super peer that the tree may touch.
+macro_rules! tree_cx {
+    ($self:ident, $now:expr) => {
+        &mut tree::Cx { now: $now, links: &$self.links, counters: &mut $self.counters, out: &mut $self.out }
     };
 }
 
@@ -137,12 +149,14 @@ impl SuperPeer {
         for link in links.ids() {
             timers.set(Reason::Link(link), Time::ZERO);
         }
+        let tree = Tree::new(config.node, links.boot(), links.len());
         SuperPeer {
             config,
             entropy,
             sessions: Sessions::default(),
             index: Index::with_seed(seed),
             links,
+            tree,
             flood: Flood::default(),
             timers,
             counters: Counters::default(),
@@ -171,6 +185,19 @@ impl SuperPeer {
         self.links.up()
     }
 
+    /// The spanning tree that is held here.
+    #[cfg(test)]
+    pub(super) fn tree_name(&self) -> Option<crate::wire::TreeName> {
+        self.tree.holds()
+    }
+
+    /// The neighbours on the edges of that tree.
+    #[cfg(test)]
+    pub(super) fn tree_edges(&self) -> Vec<SocketAddr> {
+        let edges = self.tree.holds().and_then(|name| self.tree.edges(name));
+        edges.into_iter().flatten().map(|(link, _)| self.links.addr(link)).collect()
+    }
+
     /// Counters and gauges by name, as INFO tells them.
     #[must_use]
     pub fn counts(&self) -> std::collections::BTreeMap<String, u64> {
@@ -180,6 +207,8 @@ impl SuperPeer {
             ("records", self.index.records()),
             ("links", self.links.ids().count()),
             ("links_up", self.links.up()),
+            ("tree_size", self.tree.size() as usize),
+            ("tree_whole", usize::from(self.tree.rides(&self.links).is_some())),
             ("queries_running", self.flood.running()),
             ("queries_remembered", self.flood.remembered()),
         ];
@@ -192,6 +221,7 @@ impl SuperPeer {
     pub fn check_invariants(&self) {
         self.sessions.check_invariants(&self.index);
         self.links.check_invariants();
+        self.tree.check_invariants();
         self.flood.check_invariants();
         self.timers.check_invariants();
         self.index.check_invariants();
@@ -276,6 +306,7 @@ impl SuperPeer {
             LinkMessage::Done(_) => Count::LinkDone,
             LinkMessage::Pending(_) => Count::LinkPending,
             LinkMessage::Cancel(_) => Count::LinkCancel,
+            LinkMessage::Tree(_) => Count::LinkTree,
             LinkMessage::Unknown(_) => Count::LinkUnknown,
         };
         self.counters.add(count);
@@ -285,6 +316,15 @@ impl SuperPeer {
                 let hello = link::LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
                 let news = self.links.on_hello(now, link, hello, &mut self.out, &mut self.counters);
                 self.on_link_news(now, link, news);
+                // What somebody says who has not seen our boot id, or in another life, is not about this link.
+                if proven && self.links.is_up_with(link, hello.boot) {
+                    self.tree.on_hello(link, hello.node, hello.tree, tree_cx!(self, now));
+                    self.after_tree();
+                }
+            }
+            LinkMessage::Tree(tree) => {
+                self.tree.on_tree(link, tree, tree_cx!(self, now));
+                self.after_tree();
             }
             LinkMessage::Query(query) => self.flood.on_query(link, query, flood_cx!(self, now)),
             LinkMessage::Hit(hit) => self.flood.on_hit(link, hit, flood_cx!(self, now)),
@@ -306,6 +346,8 @@ impl SuperPeer {
             LinkNews::Renewed | LinkNews::Down => {
                 self.counters.add(Count::LinksDown);
                 self.out.push_back(Output::Event(Event::Link { neighbor, up: false }));
+                self.tree.on_link_lost(link, tree_cx!(self, now));
+                self.after_tree();
                 self.flood.on_link_lost(link, flood_cx!(self, now));
                 if news == LinkNews::Renewed {
                     self.counters.add(Count::LinksUp);
@@ -324,6 +366,15 @@ impl SuperPeer {
         self.arm_link(link);
     }
 
+    /// Tells the links which tree is held, and sets the tree's deadline.
+    fn after_tree(&mut self) {
+        self.links.tree = self.tree.holds();
+        match self.tree.next() {
+            Some(next) => self.timers.set(Reason::Tree, next),
+            None => self.timers.stop(Reason::Tree),
+        }
+    }
+
     fn arm_link(&mut self, link: LinkId) {
         match self.links.next(link) {
             Some(next) => self.timers.set(Reason::Link(link), next),
@@ -340,6 +391,10 @@ impl SuperPeer {
                 self.on_link_news(now, link, news);
             }
             Reason::Wave(key) => self.flood.on_timeout(key, flood_cx!(self, now)),
+            Reason::Tree => {
+                self.tree.on_timeout(tree_cx!(self, now));
+                self.after_tree();
+            }
         }
     }
 

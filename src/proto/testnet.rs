@@ -157,6 +157,25 @@ impl Net {
         self.rule = Box::new(rule);
     }
 
+    /// From now on nothing passes between these two.
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
+        self.rule(
+            move |from, to, _| {
+                if (from.min(to), from.max(to)) == (a.min(b), a.max(b)) { Fate::Lose } else { Fate::Arrive }
+            },
+        );
+    }
+
+    /// One of the edges of the tree that is held.
+    pub(super) fn tree_edge(&self, which: usize) -> (usize, usize) {
+        let edges = (0..self.nodes.len()).flat_map(|node| {
+            let edges = self.nodes[node].machine.tree_edges();
+            edges.into_iter().map(move |addr| (node, (0..).find(|other| addr_of(*other) == addr).unwrap()))
+        });
+        let edges: Vec<_> = edges.collect();
+        edges[which * 7 % edges.len()]
+    }
+
     pub(super) fn set_latency(&mut self, latency: Duration) {
         self.latency = latency;
     }

@@ -5,7 +5,9 @@
 //! makes a datagram that was meant for an earlier life of the receiver, or that was forged by somebody who never saw the
 //! receiver's HELLO, fall off without a decode.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::WireError;
 use super::addr::HostPort;
@@ -16,6 +18,9 @@ use crate::config::DATAGRAM_BYTES_MAX;
 
 /// First byte of every datagram: the protocol's major version.
 pub const VERSION_BYTE: u8 = 1;
+/// What the ttl of a QUERY that rides a tree is higher by on the wire, and in every answer to it: so the ride and the flood that
+/// may follow it over the same link are told apart.
+pub const RIDE_TTL: u8 = 128;
 /// Bytes before the first message.
 pub const HEADER_BYTES: usize = 9;
 
@@ -35,12 +40,14 @@ pub enum LinkMessage {
     Pending(LinkRef),
     /// A search is not wanted any more.
     Cancel(LinkRef),
+    /// A spanning tree grows, is held or is void.
+    Tree(LinkTree),
     /// A kind that this version does not know; never sent, made by the decoder, dropped and counted.
     #[serde(skip)]
     Unknown(String),
 }
 
-/// HELLO: `{node, boot, echo, t, et}`.
+/// HELLO: `{node, boot, echo, t, et, tree}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHello {
     /// The sender's name.
@@ -54,6 +61,9 @@ pub struct LinkHello {
     /// In an answer: the `t` of the HELLO that it answers. A HELLO with `et` is not answered, one without is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub et: Option<u64>,
+    /// The spanning tree that the sender holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<TreeName>,
 }
 
 /// A spanning tree: never two of one name.
@@ -146,6 +156,67 @@ pub struct LinkRef {
     pub ttl: u8,
 }
 
+/// TREE: `{tree, s, n}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTree {
+    /// Which tree.
+    pub tree: TreeName,
+    /// What about it.
+    #[serde(rename = "s")]
+    pub step: TreeStep,
+    /// With `mine`: super peers of the sender's branch, itself included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n: u32,
+}
+
+/// What a super peer says about a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TreeStep {
+    /// It grows: be my child.
+    Grow,
+    /// I am your child, and am asking those behind me.
+    Wait,
+    /// I am your child, and all behind me have answered.
+    Mine,
+    /// I am in it by another link.
+    Other,
+    /// It is grown, I hold it, and you are my child.
+    Keep,
+    /// I hold it.
+    Held,
+    /// It does not hold any more.
+    Void,
+    /// A step that this version does not know; never sent, made by the decoder, ignored.
+    Unknown,
+}
+
+/// By hand, for the same reasons as `QueryKind`'s.
+impl<'de> Deserialize<'de> for TreeStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TreeStep, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = TreeStep;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a step of a tree")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TreeStep, E> {
+                Ok(match text {
+                    "grow" => TreeStep::Grow,
+                    "wait" => TreeStep::Wait,
+                    "mine" => TreeStep::Mine,
+                    "other" => TreeStep::Other,
+                    "keep" => TreeStep::Keep,
+                    "held" => TreeStep::Held,
+                    "void" => TreeStep::Void,
+                    _ => TreeStep::Unknown,
+                })
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
 impl LinkMessage {
     /// The kind as it is written on the wire, for logs and counters.
     #[must_use]
@@ -157,6 +228,7 @@ impl LinkMessage {
             LinkMessage::Done(_) => "DONE",
             LinkMessage::Pending(_) => "PENDING",
             LinkMessage::Cancel(_) => "CANCEL",
+            LinkMessage::Tree(_) => "TREE",
             LinkMessage::Unknown(_) => "unknown",
         }
     }

@@ -65,6 +65,7 @@ impl Load {
             | LinkMessage::Pending(_)
             | LinkMessage::Query(_)
             | LinkMessage::Cancel(_)
+            | LinkMessage::Tree(_)
             | LinkMessage::Unknown(_) => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkRef};
 use crate::wire::message::{Done, Hit, SourceRecord};
-use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath};
+use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath, TreeName};
 
 /// HITs sent per instance and turn; a longer answer is spread, so that it does not overrun the neighbour's socket.
 pub(super) const HITS_PER_TURN: usize = 128;
@@ -42,6 +42,8 @@ pub(super) enum Then {
     End,
     /// The next ring, up to this ttl, while hits are wanted.
     Ring(u8),
+    /// A flood with this ttl, if the tree that the query rides turns out not to be whole.
+    Flood(u8),
 }
 
 /// Whom the instance answers.
@@ -56,7 +58,7 @@ impl Then {
     pub(super) fn deadline(self, now: Time, end: Time) -> Time {
         match self {
             Then::End => end,
-            Then::Ring(_) => now + end.since(now) / 2,
+            Then::Ring(_) | Then::Flood(_) => now + end.since(now) / 2,
         }
     }
 }
@@ -96,6 +98,10 @@ pub(super) struct Instance {
     pub(super) more: bool,
     /// Ttl cuts that earlier instances told, here or behind the links, and that are made good by now.
     pub(super) uncut: u32,
+    /// The tree that it rides; else it goes over every link.
+    pub(super) tree: Option<TreeName>,
+    /// Whether the index is searched again by whoever was met by the ride that this follows.
+    pub(super) again: bool,
     /// When the parent is told that its QUERY has come, if nothing else tells it before.
     pub(super) pending_at: Option<Time>,
 }
@@ -119,6 +125,8 @@ impl Instance {
             cut: Cut::NONE,
             more: false,
             uncut: 0,
+            tree: None,
+            again: false,
             pending_at: None,
         }
     }
