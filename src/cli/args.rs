@@ -10,6 +10,7 @@ use argh::{ArgsInfo, FromArgs};
 use super::sim::Sweep;
 use super::units::{Size, Span};
 use crate::bench::Mode;
+use crate::config::{HOMES_MAX, TTL_MAX};
 use crate::proto::Verify;
 use crate::wire::{HostPort, Policy};
 
@@ -78,7 +79,7 @@ pub(crate) struct Super {
     pub(crate) neighbor: Vec<HostPort>,
 
     /// hops a query may go unless it says otherwise, at most 64 [default: 7]
-    #[argh(option, arg_name = "N")]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
     pub(crate) ttl: Option<u8>,
 
     /// time a query may take unless it says otherwise, at most 60s [default: 2s]
@@ -124,9 +125,15 @@ pub(crate) struct Super {
     example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
 )]
 pub(crate) struct Peer {
-    /// a super peer; may be repeated: the first that answers is used, the others are for when it fails [required]
+    /// a super peer; may be repeated: the first that answers is used, the others are for when it fails, or for --homes
+    /// [required]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]
     pub(crate) supers: Vec<HostPort>,
+
+    /// how many super peers to be with at once, 1 or 2: its files are registered at each, its searches ask each, and one that is
+    /// lost is replaced by the next of the list [default: 1]
+    #[argh(option, arg_name = "N", from_str_fn(homes))]
+    pub(crate) homes: Option<usize>,
 
     /// folder whose files are shared, and where downloads land [required]
     #[argh(option, arg_name = "DIR")]
@@ -197,8 +204,8 @@ pub(crate) struct Query {
     #[argh(switch)]
     pub(crate) exact: bool,
 
-    /// hops allowed [default: the super peer's own setting, 7]
-    #[argh(option, arg_name = "N")]
+    /// hops allowed, 0 to 64 [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
     pub(crate) ttl: Option<u8>,
 
     /// time allowed, at most 60s [default: the super peer's own setting, 2s]
@@ -281,8 +288,8 @@ pub(crate) struct Get {
     #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
     pub(crate) verify: Option<Verify>,
 
-    /// hops allowed for the search [default: the super peer's own setting, 7]
-    #[argh(option, arg_name = "N")]
+    /// hops allowed for the search, 0 to 64 [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
     pub(crate) ttl: Option<u8>,
 
     /// time allowed for the search, at most 60s [default: the super peer's own setting, 2s]
@@ -326,7 +333,8 @@ pub(crate) struct Get {
     pub(crate) log_level: Option<log::LevelFilter>,
 }
 
-/// List all files that are registered at the super peer, with their sizes and how many peers hold them.
+/// List all files that are registered at the super peer, with their sizes and how many peers hold them; or, with --network,
+/// all that the whole network holds, each content once.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
@@ -335,6 +343,22 @@ pub(crate) struct Get {
     example = "{command_name} --super 192.0.2.1:4777 --json"
 )]
 pub(crate) struct List {
+    /// list the whole network instead, page by page, in the order of roots [default: off]
+    #[argh(switch)]
+    pub(crate) network: bool,
+
+    /// with --network, hops allowed, 0 to 64 [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
+    pub(crate) ttl: Option<u8>,
+
+    /// with --network, time allowed for each page, at most 60s [default: the super peer's own setting, 2s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) budget: Option<Span>,
+
+    /// with --network, how each search spreads: flood, digest, ring or tree [default: the super peer's own setting, digest]
+    #[argh(option, arg_name = "POLICY")]
+    pub(crate) policy: Option<Policy>,
+
     /// ask this super peer as a short-lived peer; may be repeated [default: the peer behind --control is asked]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]
     pub(crate) supers: Vec<HostPort>,
@@ -420,14 +444,19 @@ pub(crate) struct Demo {
 }
 
 /// Load a super peer and measure it: set-ups, registrations, queries, floods, downloads. MODE is idle, connect, register,
-/// query, churn, get or flood.
+/// query, churn, get or flood; or compare, with two files of results.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "bench", help_triggers("-h", "--help"), example = "{command_name} query --self --depth 16")]
 pub(crate) struct Bench {
     /// idle: sessions that say nothing; connect: set-ups; register: files; query: queries of sessions; churn: sessions that
-    /// come, share, ask, download and leave; get: downloads; flood: queries of a neighbouring super peer
-    #[argh(positional, arg_name = "MODE", from_str_fn(mode))]
-    pub(crate) mode: Mode,
+    /// come, share, ask, download and leave; get: downloads; flood: queries of a neighbouring super peer; compare: two
+    /// files of what --json printed
+    #[argh(positional, arg_name = "MODE", from_str_fn(task))]
+    pub(crate) task: BenchTask,
+
+    /// compare: the files, each with one line or, for several runs of the same, one line for each
+    #[argh(positional, arg_name = "FILE")]
+    pub(crate) results: Vec<PathBuf>,
 
     /// load this super peer [default: none, --self is needed]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]
@@ -464,7 +493,8 @@ pub(crate) struct Bench {
     #[argh(option, arg_name = "K")]
     pub(crate) sources: Option<usize>,
 
-    /// get and churn with --self: length of the file [default: get 64M, churn 64K]
+    /// get and churn with --self: length of the file; get with --super: the longest file that is taken
+    /// [default: get 64M, churn 64K]
     #[argh(option, arg_name = "SIZE")]
     pub(crate) size: Option<Size>,
 
@@ -487,6 +517,10 @@ pub(crate) struct Bench {
     /// print a Markdown table [default: off]
     #[argh(switch)]
     pub(crate) md: bool,
+
+    /// also draw the latencies, and the rate over time, into this file [default: none]
+    #[argh(option, arg_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 
     /// log more: once debug, twice trace [default: warn]
     #[argh(switch, short = 'v')]
@@ -620,9 +654,33 @@ pub(crate) struct Sim {
     pub(crate) log_level: Option<log::LevelFilter>,
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
+/// What a bench is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BenchTask {
+    /// Run one mode.
+    Load(Mode),
+    /// Set two runs side by side.
+    Compare,
+}
+
+fn task(text: &str) -> Result<BenchTask, String> {
+    if text == "compare" {
+        return Ok(BenchTask::Compare);
+    }
     let known = Mode::ALL.into_iter().find(|mode| mode.word() == text);
-    known.ok_or_else(|| format!("{text:?} is no mode; there are idle, connect, register, query, churn, get and flood"))
+    let unknown =
+        || format!("{text:?} is no mode; there are idle, connect, register, query, churn, get and flood, and compare");
+    known.map(BenchTask::Load).ok_or_else(unknown)
+}
+
+fn hops(text: &str) -> Result<u8, String> {
+    let hops = text.parse().ok().filter(|hops| *hops <= TTL_MAX);
+    hops.ok_or_else(|| format!("{text:?} is no number of hops; write one from 0 to {TTL_MAX}"))
+}
+
+fn homes(text: &str) -> Result<usize, String> {
+    let homes = text.parse().ok().filter(|homes| (1..=HOMES_MAX).contains(homes));
+    homes.ok_or_else(|| format!("{text:?} is no number of super peers to be with; write one from 1 to {HOMES_MAX}"))
 }
 
 fn verify(text: &str) -> Result<Verify, String> {

@@ -97,6 +97,8 @@ counts! {
     FloodShed => "flood_shed",
     /// Queries of neighbours that were over, and whose hits were let go for want of room.
     FloodDropped => "flood_hits_dropped",
+    /// Queries of neighbours that were over, and forgotten early because the table was full.
+    FloodForgotten => "flood_forgotten",
     /// Queries whose time was over before they came.
     FloodStale => "flood_stale",
     /// Queries of neighbours whose pattern makes no sense.
@@ -133,6 +135,10 @@ counts! {
     LinkCancelOut => "link_cancel_out",
     /// TREEs that went out.
     LinkTreeOut => "link_tree_out",
+    /// DIGESTs that went out.
+    LinkDigestOut => "link_digest_out",
+    /// DIGESTEDs that went out.
+    LinkDigestedOut => "link_digested_out",
     /// Spanning trees that began to grow here, as the root.
     TreesGrown => "trees_grown",
     /// Spanning trees that came to be held here.
@@ -165,6 +171,18 @@ counts! {
     LinksUp => "links_came_up",
     /// Links that went down.
     LinksDown => "links_went_down",
+    /// Links that were not asked because the neighbour's digest says that it has nothing.
+    FloodPruned => "flood_pruned",
+    /// DIGESTs that came in.
+    LinkDigest => "link_digest_in",
+    /// DIGESTEDs that came in.
+    LinkDigested => "link_digested_in",
+    /// DIGESTs that went out, repetitions included.
+    DigestSteps => "digest_steps_out",
+    /// Times that neighbours were told not to believe our digest because a file came.
+    DigestMarks => "digest_marks",
+    /// ACKs that had to wait for neighbours.
+    AcksHeld => "acks_held",
     /// HELLOs that bear our own name.
     LinkSelf => "links_to_self",
 }

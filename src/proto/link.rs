@@ -96,6 +96,8 @@ pub(super) struct Links {
     boot: u64,
     /// The spanning tree that we hold, as HELLO tells it.
     pub(super) tree: Option<TreeName>,
+    /// What our HELLOs say of the digests that we take.
+    takes: Option<u8>,
     links: Vec<Link>,
     by_addr: BTreeMap<SocketAddr, LinkId>,
 }
@@ -104,7 +106,7 @@ impl Links {
     /// Links to these neighbours, all down. An address that is given twice is one neighbour; those above the cap are left out.
     pub(super) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
-        let mut all = Links { node, boot, tree: None, links: Vec::new(), by_addr: BTreeMap::new() };
+        let mut all = Links { node, boot, tree: None, takes: None, links: Vec::new(), by_addr: BTreeMap::new() };
         for addr in neighbors {
             let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
             let id = LinkId(u16::try_from(all.links.len()).unwrap_or(u16::MAX));
@@ -123,6 +125,11 @@ impl Links {
             }
         }
         all
+    }
+
+    /// From now on HELLOs say that digests of up to 2^`takes` bits are taken.
+    pub(super) fn take_digests(&mut self, takes: Option<u8>) {
+        self.takes = takes;
     }
 
     /// The link to a neighbour at this address.
@@ -165,6 +172,11 @@ impl Links {
         self.link(id).addr
     }
 
+    /// The neighbour's boot id; 0 while the link is down.
+    pub(super) fn boot_of(&self, id: LinkId) -> u64 {
+        self.link(id).boot
+    }
+
     /// Our boot id towards neighbours.
     pub(super) fn boot(&self) -> u64 {
         self.boot
@@ -196,22 +208,25 @@ impl Links {
                 LinkMessage::Pending(_) => Count::LinkPendingOut,
                 LinkMessage::Cancel(_) => Count::LinkCancelOut,
                 LinkMessage::Tree(_) => Count::LinkTreeOut,
+                LinkMessage::Digest(_) => Count::LinkDigestOut,
+                LinkMessage::Digested(_) => Count::LinkDigestedOut,
                 LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
             });
             out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message });
         }
     }
 
-    /// A HELLO came. `proven` tells whether its datagram named our boot id.
+    /// A HELLO came. Its `echo` is 0 unless its datagram named our boot id. `lease` goes into the answer.
     pub(super) fn on_hello(
         &mut self,
         now: Time,
         id: LinkId,
         hello: LinkHello,
+        lease: Option<u64>,
         out: &mut VecDeque<Output>,
         counters: &mut Counters,
     ) -> LinkNews {
-        let (node, boot, tree) = (self.node, self.boot, self.tree);
+        let (node, boot, tree, takes) = (self.node, self.boot, self.tree, self.takes);
         let link = self.link_mut(id);
         if link.state == State::Ignored || hello.boot == 0 {
             return LinkNews::Same;
@@ -227,7 +242,8 @@ impl Links {
         }
         // An answer that taught us a boot id is answered once more: the neighbour needs the proof that we saw its HELLO.
         if hello.et.is_none() || matches!(news, LinkNews::Up | LinkNews::Renewed) {
-            let answer = LinkHello { node, boot, echo: hello.boot, t: now.as_micros(), et: Some(hello.t), tree };
+            let (t, et) = (now.as_micros(), Some(hello.t));
+            let answer = LinkHello { node, boot, echo: hello.boot, t, et, tree, dg: takes, de: lease };
             counters.add(Count::LinkOut);
             counters.add(Count::LinkHelloOut);
             out.push_back(Output::SendTo { to: link.addr, boot: hello.boot, message: LinkMessage::Hello(answer) });
@@ -240,8 +256,9 @@ impl Links {
         self.link_mut(id).heard = now;
     }
 
-    /// A datagram that named an earlier life of ours came: tell the neighbour soon which one this is.
-    pub(super) fn on_stale(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
+    /// A datagram that named an earlier life of ours came, so that the neighbour must learn soon which one this is; or its
+    /// answer is wanted sooner than it would be greeted.
+    pub(super) fn greet_soon(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
         let link = self.link(id);
         if link.state != State::Ignored && link.greeted.is_none_or(|at| now >= at + CORRECTION_GAP) {
             self.greet(now, id, out, counters);
@@ -284,10 +301,10 @@ impl Links {
     }
 
     fn greet(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
-        let (node, boot, tree) = (self.node, self.boot, self.tree);
+        let (node, boot, tree, takes) = (self.node, self.boot, self.tree, self.takes);
         let link = self.link_mut(id);
         link.greeted = Some(now);
-        let hello = LinkHello { node, boot, echo: link.boot, t: now.as_micros(), et: None, tree };
+        let hello = LinkHello { node, boot, echo: link.boot, t: now.as_micros(), et: None, tree, dg: takes, de: None };
         counters.add(Count::LinkOut);
         counters.add(Count::LinkHelloOut);
         out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message: LinkMessage::Hello(hello) });

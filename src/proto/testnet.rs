@@ -70,6 +70,8 @@ pub(super) struct Net {
     /// How often a machine was woken by its timer rather than by a message.
     pub(super) wakeups: usize,
     next_req: u32,
+    /// How the queries of [`Net::query`] spread: plain floods, unless a test says otherwise.
+    pub(super) policy: Policy,
 }
 
 pub(super) fn addr_of(node: usize) -> SocketAddr {
@@ -111,6 +113,7 @@ impl Net {
             sent: Vec::new(),
             wakeups: 0,
             next_req: 0,
+            policy: Policy::Flood,
         };
         for node in 0..n {
             let machine = net.machine(node, 0);
@@ -239,7 +242,7 @@ impl Net {
     }
 
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
-        self.query_by(Policy::Digest, node, conn, find, ttl, budget_ms)
+        self.query_by(self.policy, node, conn, find, ttl, budget_ms)
     }
 
     pub(super) fn query_by(

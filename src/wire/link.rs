@@ -42,12 +42,16 @@ pub enum LinkMessage {
     Cancel(LinkRef),
     /// A spanning tree grows, is held or is void.
     Tree(LinkTree),
+    /// A step of the digest of the sender's own index.
+    Digest(LinkDigest),
+    /// How far the steps of a digest have come.
+    Digested(LinkDigested),
     /// A kind that this version does not know; never sent, made by the decoder, dropped and counted.
     #[serde(skip)]
     Unknown(String),
 }
 
-/// HELLO: `{node, boot, echo, t, et, tree}`.
+/// HELLO: `{node, boot, echo, t, et, tree, dg, de}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHello {
     /// The sender's name.
@@ -64,6 +68,12 @@ pub struct LinkHello {
     /// The spanning tree that the sender holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
+    /// The largest digest that the sender takes, as the logarithm to base 2 of its bits; absent: it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dg: Option<u8>,
+    /// In an answer: the epoch of the sender's digest that the receiver may believe for a while, if it holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub de: Option<u64>,
 }
 
 /// A spanning tree: never two of one name.
@@ -121,7 +131,7 @@ pub struct LinkHit {
     pub addr: HostPort,
 }
 
-/// DONE: `{id, ttl, hits, reached, cut, dup, more, uncut}`.
+/// DONE: `{id, ttl, hits, reached, pruned, cut, dup, more, uncut}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDone {
     /// The query.
@@ -132,6 +142,9 @@ pub struct LinkDone {
     pub hits: u32,
     /// Super peers of this branch that searched their index for this instance.
     pub reached: u32,
+    /// Links of this branch that were not asked because the neighbour's digest says that it has nothing.
+    #[serde(default, skip_serializing_if = "super::record::is_zero")]
+    pub pruned: u32,
     /// What was cut in this branch.
     #[serde(default, skip_serializing_if = "Cut::is_none")]
     pub cut: Cut,
@@ -217,6 +230,46 @@ impl<'de> Deserialize<'de> for TreeStep {
     }
 }
 
+/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. Whatever is absent is left as it is, but `ok`, which is false then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDigest {
+    /// Epoch: names one row of steps from this sender to this receiver.
+    #[serde(rename = "e")]
+    pub epoch: u64,
+    /// Numbers the steps of an epoch: 1, 2, 3, … They are taken in order.
+    #[serde(rename = "n")]
+    pub step: u64,
+    /// Begin anew with this many bits, all of them 0; the logarithm to base 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u8>,
+    /// Links that the sender has beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<u16>,
+    /// Where `bits` belong, in bytes.
+    #[serde(default, skip_serializing_if = "super::record::is_zero")]
+    pub at: u32,
+    /// Bits that take the place of those that were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub bits: Vec<u8>,
+    /// Hashes of keys to be added, 8 bytes each, big-endian.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub keys: Vec<u8>,
+    /// Whether the digest may be believed after this step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ok: bool,
+}
+
+/// DIGESTED: `{e, n}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDigested {
+    /// The epoch of the step that came.
+    #[serde(rename = "e")]
+    pub epoch: u64,
+    /// The last step of it that was taken; 0 if none is known.
+    #[serde(rename = "n")]
+    pub step: u64,
+}
+
 impl LinkMessage {
     /// The kind as it is written on the wire, for logs and counters.
     #[must_use]
@@ -229,6 +282,8 @@ impl LinkMessage {
             LinkMessage::Pending(_) => "PENDING",
             LinkMessage::Cancel(_) => "CANCEL",
             LinkMessage::Tree(_) => "TREE",
+            LinkMessage::Digest(_) => "DIGEST",
+            LinkMessage::Digested(_) => "DIGESTED",
             LinkMessage::Unknown(_) => "unknown",
         }
     }
@@ -283,7 +338,9 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        super::encode_into(&mut self.bytes, message);
+        if !super::hot::pack_link(message, &mut self.bytes) {
+            super::encode_into(&mut self.bytes, message);
+        }
         debug_assert!(self.bytes.len() - start + HEADER_BYTES <= DATAGRAM_BYTES_MAX, "every message fits a datagram");
         if self.bytes.len() <= DATAGRAM_BYTES_MAX || mark == 0 {
             return None;
@@ -313,6 +370,7 @@ impl Packer {
     }
 
     fn open(&mut self) {
+        self.bytes.reserve_exact(DATAGRAM_BYTES_MAX);
         self.bytes.push(VERSION_BYTE);
         self.bytes.extend_from_slice(&self.boot.to_be_bytes());
     }
@@ -328,6 +386,7 @@ mod tests {
             ttl: 3,
             hits: n,
             reached: 1,
+            pruned: 0,
             cut: Cut::NONE,
             dup: false,
             more: false,

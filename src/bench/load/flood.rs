@@ -66,6 +66,8 @@ impl Load {
             | LinkMessage::Query(_)
             | LinkMessage::Cancel(_)
             | LinkMessage::Tree(_)
+            | LinkMessage::Digest(_)
+            | LinkMessage::Digested(_)
             | LinkMessage::Unknown(_) => {}
         }
     }

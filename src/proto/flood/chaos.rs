@@ -168,6 +168,8 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             t: random.next_u64(),
             et: (below(random, 2) == 0).then(|| random.next_u64()),
             tree: (below(random, 2) == 0).then(|| tree_name(random, boots)),
+            dg: (below(random, 2) == 0).then(|| below(random, 40) as u8),
+            de: (below(random, 2) == 0).then(|| below(random, 3)),
         }),
         1..=3 => {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
@@ -200,6 +202,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
                 ttl,
                 hits: edge(random),
                 reached: edge(random),
+                pruned: edge(random),
                 cut,
                 dup,
                 more: false,

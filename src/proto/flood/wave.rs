@@ -11,7 +11,9 @@ use super::instance::{Instance, Parent, Phase, Then};
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
+use crate::proto::digest::Probe;
 use crate::proto::link::{LinkId, Links};
+use crate::proto::marks::mark;
 use crate::proto::search::Scan;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
@@ -40,13 +42,15 @@ enum Reach {
 pub(super) struct Wave {
     pub(super) id: QueryId,
     pub(super) find: Search,
+    /// What a digest must hold for a hit; made when it is first asked for.
+    probe: Option<Probe>,
     /// A plain flood: no digest is looked at.
     pub(super) flood: bool,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
     pub(super) held: usize,
-    /// Whether it is in the list of those that are over and hold hits.
+    /// Whether it is in the line of those that are over.
     pub(super) listed: bool,
     /// The highest ttl of any copy so far that rode no tree, trimmed; above every ttl at the origin.
     ttl_best: Option<u8>,
@@ -57,7 +61,8 @@ pub(super) struct Wave {
     reach: Vec<Reach>,
     /// Whether it went over every link, or would have for want of a hop.
     flooded: bool,
-    /// Links not asked for want of a hop, as an instance of ours told: whoever asks them all takes the cuts back.
+    /// Links not asked for want of a hop, by us or by neighbours that we left out, as an instance of ours told: whoever asks
+    /// ours all takes the cuts back.
     ttl_cut: u32,
 }
 
@@ -80,6 +85,7 @@ impl Wave {
         Wave {
             id,
             find,
+            probe: None,
             flood,
             queued: false,
             held: 0,
@@ -257,6 +263,7 @@ impl Wave {
         let mut touched = false;
         for i in 0..self.instances.len() {
             if let Some(a) = self.instances[i].asks.iter().position(|ask| ask.open && ask.link == link) {
+                mark!(BranchLost);
                 // What a ride may have found behind that edge is lost, and not only a link that is down.
                 let why = match self.instances[i].tree {
                     None => Cut { down: 1, ..Cut::NONE },
@@ -329,6 +336,11 @@ impl Wave {
         self.is_over() && now >= self.keep_until
     }
 
+    /// Until when its answer may be asked for again.
+    pub(super) fn keep_until(&self) -> Time {
+        self.keep_until
+    }
+
     /// When the wave wants [`Wave::on_timeout`].
     pub(super) fn next(&self) -> Time {
         let running = self.instances.iter().filter(|instance| !instance.is_over());
@@ -371,12 +383,28 @@ impl Wave {
         let instance = &mut self.instances[i];
         self.reach[usize::from(link.0)] = Reach::Settled;
         if !cx.links.is_up(link) {
+            mark!(BranchDown);
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
+            return;
+        }
+        let last = !self.flood && instance.tree.is_none() && ttl_onward(instance) == 0;
+        if let Some(beyond) = last.then(|| pruned(&self.find, &mut self.probe, link, cx)).flatten() {
+            cx.counters.add(Count::FloodPruned);
+            instance.pruned = instance.pruned.saturating_add(1);
+            if beyond > 0 {
+                // It would have said so: what lies behind it is out of reach for want of a hop.
+                instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
+                self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
+                self.reach[usize::from(link.0)] = Reach::Cut;
+            }
             return;
         }
         let rto = cx.links.repeat_after(link);
         match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
-            None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
+            None => {
+                mark!(BranchNoTime);
+                instance.cut.add(Cut { budget: 1, ..Cut::NONE });
+            }
             Some(query) => {
                 instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
                 cx.send(link, LinkMessage::Query(query));
@@ -415,6 +443,7 @@ impl Wave {
             Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
         };
         if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
+            mark!(ExtensionEmpty);
             // With the parent's link alone cut nothing is left to ask, but that cut is made good.
             let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
             let again = duplicate(self.id, ttl);
@@ -422,6 +451,7 @@ impl Wave {
             self.instances[i].end_with(done, cx);
             return;
         }
+        mark!(ExtensionRan);
         self.instances[i].phase = Phase::Running;
         self.go_further(i, cx);
     }
@@ -498,6 +528,7 @@ impl Wave {
                     instance.cut.add(Cut { cap: 1, ..Cut::NONE });
                     return false;
                 }
+                mark!(RingGrew);
                 instance.asks.clear();
                 self.go_further(i, cx);
                 true
@@ -532,9 +563,12 @@ impl Wave {
         for a in 0..self.instances[i].asks.len() {
             let ask = &self.instances[i].asks[a];
             if ask.open {
-                let cut = match ask.heard {
-                    true => Cut { loss: 1, ..Cut::NONE },
-                    false => Cut { budget: 1, ..Cut::NONE },
+                let cut = if ask.heard {
+                    mark!(BranchRanOutHeard);
+                    Cut { loss: 1, ..Cut::NONE }
+                } else {
+                    mark!(BranchRanOut);
+                    Cut { budget: 1, ..Cut::NONE }
                 };
                 let (link, riding) = (ask.link, self.instances[i].tree.is_some());
                 self.close_ask(i, a, cut);
@@ -572,6 +606,7 @@ impl Wave {
             instance.cut.add(done.cut);
             instance.uncut = instance.uncut.saturating_add(done.uncut);
             instance.reached = instance.reached.saturating_add(done.reached);
+            instance.pruned = instance.pruned.saturating_add(done.pruned);
             let more = done.more || done.dup;
             instance.more |= more;
             if done.cut.ttl > 0 || more {
@@ -591,6 +626,12 @@ impl Wave {
     }
 }
 
+/// How many links a neighbour has beside this one, if it need not be asked on the last hop: it would search its own index
+/// alone, and that surely has nothing that fits.
+fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, cx: &Cx<'_>) -> Option<u16> {
+    cx.digests.surely_not(cx.now, link, probe.get_or_insert_with(|| Probe::new(find)))
+}
+
 /// How long the parent of an instance may ask for it again.
 fn kept_until(instance: &Instance, links: &Links) -> Time {
     let rto = instance.parent_link().map_or(Duration::ZERO, |link| links.repeat_after(link));
@@ -599,7 +640,7 @@ fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
+    LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
 }
 
 /// Hops that the instance may still go.
