@@ -15,6 +15,7 @@ use crate::config::{
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
 use crate::wire::message::{Chunk, Cvs, ErrorCode, Hello, Welcome};
+use crate::wire::message::{told_by_sources, told_by_super_peers, told_to_super_peers};
 use crate::wire::{HostPort, Message, WireError};
 
 #[derive(Debug)]
@@ -131,22 +132,10 @@ impl Uploads {
             }
             Message::Hello(_)
             | Message::Welcome(_)
-            | Message::Login(_)
-            | Message::Ready(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Ack(_)
-            | Message::Query(_)
-            | Message::Hit(_)
-            | Message::Done(_)
-            | Message::List(_)
-            | Message::Files(_)
-            | Message::Status(_)
-            | Message::Info(_)
             | Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Chunk(_)
-            | Message::Cvs(_) => {
+            | told_to_super_peers!()
+            | told_by_super_peers!()
+            | told_by_sources!() => {
                 let why = format!("{} has no place on a chunk connection", message.kind());
                 self.fail(desk, conn, ErrorCode::ORDER, &why);
             }

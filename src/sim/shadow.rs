@@ -102,7 +102,11 @@ impl Shadow {
                 let asked = self.trails.get(&cancel.id).is_some_and(asked);
                 assert!(asked, "{from:?} cancels at {to} what it has not asked: {cancel:?}");
             }
-            LinkMessage::Hello(_) | LinkMessage::Unknown(_) => {}
+            LinkMessage::Hello(_)
+            | LinkMessage::Tree(_)
+            | LinkMessage::Digest(_)
+            | LinkMessage::Digested(_)
+            | LinkMessage::Unknown(_) => {}
         }
     }
 
@@ -306,7 +310,13 @@ fn names(message: &LinkMessage) -> Option<(QueryId, u8)> {
         LinkMessage::Hit(hit) => Some((hit.id, hit.ttl)),
         LinkMessage::Done(done) => Some((done.id, done.ttl)),
         LinkMessage::Pending(pending) => Some((pending.id, pending.ttl)),
-        LinkMessage::Hello(_) | LinkMessage::Query(_) | LinkMessage::Cancel(_) | LinkMessage::Unknown(_) => None,
+        LinkMessage::Hello(_)
+        | LinkMessage::Query(_)
+        | LinkMessage::Cancel(_)
+        | LinkMessage::Tree(_)
+        | LinkMessage::Digest(_)
+        | LinkMessage::Digested(_)
+        | LinkMessage::Unknown(_) => None,
     }
 }
 

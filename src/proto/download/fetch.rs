@@ -18,6 +18,7 @@ use crate::proto::{ConnId, Digests, HashPlan, Output, PayloadId, Verify, picker}
 use crate::wire::Message;
 use crate::wire::ids::{Cv, Md5};
 use crate::wire::message::{self, Cancel, Chunk, Cvs, ErrorCode, Get, Manifest, Welcome};
+use crate::wire::message::{told_by_super_peers, told_to_sources, told_to_super_peers};
 
 impl Transfer {
     // ---- dialling ------------------------------------------------------------------------------------------------
@@ -284,23 +285,11 @@ impl Transfer {
                 }
             }
             Message::Hello(_)
-            | Message::Login(_)
-            | Message::Ready(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Ack(_)
-            | Message::Query(_)
-            | Message::Hit(_)
-            | Message::Done(_)
-            | Message::List(_)
-            | Message::Files(_)
-            | Message::Status(_)
-            | Message::Info(_)
             | Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Get(_)
-            | Message::Manifest(_)
-            | Message::Cancel(_) => {
+            | Message::Cancel(_)
+            | told_to_super_peers!()
+            | told_by_super_peers!()
+            | told_to_sources!() => {
                 self.drop_source(desk, index, false, &format!("sent {} unasked", message.kind()));
             }
         }
