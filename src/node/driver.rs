@@ -19,6 +19,7 @@ use crate::proto::{
     ClientEvent, ClientId, CloseReason, ConnId, DiskDone, DiskWork, Event, Input, Output, PayloadId, Role,
 };
 use crate::time::Time;
+use crate::wire::Message;
 
 /// A running node.
 pub(super) struct Driver<'a, R> {
@@ -123,6 +124,7 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         self.net.flush();
         self.net.end_turn();
+        self.role.note_turn(self.started.elapsed().saturating_sub(Duration::from_micros(self.now.as_micros())));
         Ok(())
     }
 
@@ -298,6 +300,11 @@ impl<'a, R: Role> Driver<'a, R> {
         while let Some(output) = self.role.poll_output() {
             match output {
                 Output::Dial { dial, to } => self.net.dial(dial, to),
+                // The machine knows nothing of sockets; what happened on them belongs to how the node is all the same.
+                Output::Send { conn, message: Message::Info(mut info) } => {
+                    info.counts.extend(self.net.counters().named());
+                    self.net.send(conn, &Message::Info(info));
+                }
                 Output::Send { conn, message } => self.net.send(conn, &message),
                 Output::SendTo { to, boot, message } => self.net.send_to(to, boot, &message),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
@@ -364,7 +371,12 @@ impl<'a, R: Role> Driver<'a, R> {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, mut event: Event) {
+        if let Event::Client { event: ClientEvent::Status { peer, .. }, .. } = &mut event
+            && !peer.is_empty()
+        {
+            peer.extend(self.net.counters().named());
+        }
         if let Event::Client { client, event } = &event
             && Clients::is_control(*client)
         {

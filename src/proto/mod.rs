@@ -8,14 +8,17 @@ mod clients;
 pub mod command;
 pub mod counters;
 mod desk;
+pub mod digest;
 pub mod disk;
 mod download;
 pub mod event;
 mod flood;
 mod home;
+mod homes;
 pub mod index;
 mod link;
 pub mod manifest;
+pub mod marks;
 pub mod picker;
 pub mod search;
 mod session;
@@ -24,10 +27,13 @@ pub mod super_peer;
 #[cfg(test)]
 mod testnet;
 pub mod timers;
+mod tree;
+mod turns;
 mod upload;
 pub mod weak_peer;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
@@ -287,6 +293,8 @@ pub trait Role {
     fn poll_output(&mut self) -> Option<Output>;
     /// When to call [`Role::handle_timeout`]; `Some(now)` or earlier means that work is left over from this turn.
     fn poll_timeout(&self) -> Option<Time>;
+    /// A turn of the loop took this long: for whoever keeps count of it.
+    fn note_turn(&mut self, _took: Duration) {}
 }
 
 /// A machine that is lent to the loop, so that it can be asked afterwards what it has seen.
@@ -305,6 +313,10 @@ impl<R: Role + ?Sized> Role for &mut R {
 
     fn poll_timeout(&self) -> Option<Time> {
         (**self).poll_timeout()
+    }
+
+    fn note_turn(&mut self, took: Duration) {
+        (**self).note_turn(took);
     }
 }
 

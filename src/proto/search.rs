@@ -4,6 +4,7 @@
 //! that is not registered at that moment, and misses none that was registered when it began and still is.
 
 mod glob;
+pub mod range;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use crate::wire::record::name_of;
 use crate::wire::{QueryKind, Root, Search, SharePath};
 
 use glob::Glob;
+use range::{Position, Range};
 
 /// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub struct Scan {
     /// Hits still allowed.
     left: usize,
     /// The lists to walk, the last one first; `None` is the list of everything.
-    lists: Vec<(Option<Key>, List)>,
+    lists: [Option<(Option<Key>, List)>; 2],
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
@@ -63,6 +65,7 @@ enum Test {
     Words { pattern: String, words: Vec<String> },
     Glob(Glob),
     Root(Root),
+    Range(Range),
 }
 
 /// Why a list is walked.
@@ -101,13 +104,13 @@ impl Scan {
         }
         let exact = (Some(index.name_key(pattern)), List::Exact);
         let (test, lists) = match search.kind {
-            QueryKind::Exact => (Test::Exact(pattern.clone()), vec![exact]),
+            QueryKind::Exact => (Test::Exact(pattern.clone()), [Some(exact), None]),
             QueryKind::Words => {
                 let words = tokens::of(pattern);
                 // The word that fewest names have: every name that fits is in its list.
                 let keys = words.iter().map(|word| index.word_key(word));
                 let rarest = keys.min_by_key(|key| index.count(*key));
-                let lists = rarest.map(|key| (Some(key), List::Rest)).into_iter().chain([exact]).collect();
+                let lists = [rarest.map(|key| (Some(key), List::Rest)), Some(exact)];
                 (Test::Words { pattern: pattern.clone(), words }, lists)
             }
             QueryKind::Glob => {
@@ -116,17 +119,23 @@ impl Scan {
                         "{pattern:?} {why}; write *.flac, track-0?.mp3 or [a-c]*, and [[] for a bracket"
                     ))
                 })?;
-                (Test::Glob(glob), vec![(None, List::Rest)])
+                (Test::Glob(glob), [Some((None, List::Rest)), None])
             }
             QueryKind::Root => {
                 let root = Root::from_hex(pattern).ok_or_else(|| {
                     BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
                 })?;
-                (Test::Root(root), vec![(Some(index.root_key(&root)), List::Rest)])
+                (Test::Root(root), [Some((Some(index.root_key(&root)), List::Rest)), None])
+            }
+            QueryKind::Range => {
+                let range = Range::parse(pattern).ok_or_else(|| {
+                    BadPattern(format!("{pattern:?} is no range; write LOW-HIGH in hex digits, or - for all"))
+                })?;
+                (Test::Range(range), [Some((None, List::Rest)), None])
             }
             QueryKind::Unknown => {
                 return Err(BadPattern(
-                    "this kind of search is not known here; words, exact, glob and root are".to_owned(),
+                    "this kind of search is not known here; words, exact, glob, root and range are".to_owned(),
                 ));
             }
         };
@@ -135,12 +144,15 @@ impl Scan {
         Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, scratch: String::new() })
     }
 
-    /// Looks at up to `entries` postings and holders and appends what fits. `index` is the one that the scan was made for.
+    /// Looks at up to `entries` (two at least) postings and holders and appends what fits. `index` is the one that the scan was made for.
     pub fn step(&mut self, index: &Index, entries: usize, hits: &mut Vec<SourceRecord>) -> Step {
+        // A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
+        let entries = entries.max(2);
         let mut looked = 0;
-        while let Some(&(key, list)) = self.lists.last() {
+        while let Some((key, list)) = self.lists[1].or(self.lists[0]) {
             let Some(id) = index.next(key, self.cursor) else {
-                self.lists.pop();
+                let walked = usize::from(self.lists[1].is_some());
+                self.lists[walked] = None;
                 (self.cursor, self.holder) = (0, 0);
                 continue;
             };
@@ -155,16 +167,18 @@ impl Scan {
             match index.seen(id) {
                 Some(seen) if self.fits(seen, list) => {
                     while let Some(holder) = index.holder_from(id, self.holder) {
-                        if self.left == 0 {
+                        if self.left == 0 && self.fits_holder(seen, index, holder) {
                             return self.end(true);
                         }
                         if looked >= entries {
                             return Step::More;
                         }
                         looked += 1;
-                        self.left -= 1;
-                        hits.push(hit(seen, index, holder));
                         self.holder = holder.0 + 1;
+                        if self.fits_holder(seen, index, holder) {
+                            self.left -= 1;
+                            hits.push(hit(seen, index, holder));
+                        }
                     }
                 }
                 Some(_) | None => {}
@@ -175,7 +189,7 @@ impl Scan {
     }
 
     fn end(&mut self, capped: bool) -> Step {
-        self.lists.clear();
+        self.lists = [None; 2];
         Step::End { capped }
     }
 
@@ -183,21 +197,37 @@ impl Scan {
         if !(self.sizes.0..=self.sizes.1).contains(&seen.size) {
             return false;
         }
-        let name = name_of(seen.path);
+        let name = || name_of(seen.path);
         match &self.test {
-            Test::Exact(pattern) => name == pattern,
+            Test::Exact(pattern) => name() == pattern,
             Test::Words { pattern, words } => match list {
-                List::Exact => name == pattern,
-                List::Rest => name != pattern && has_all(name, words, &mut self.scratch),
+                List::Exact => name() == pattern,
+                List::Rest => name() != pattern && has_all(name(), words, &mut self.scratch),
             },
             Test::Glob(glob) => {
                 self.scratch.clear();
-                name.chars().for_each(|c| lower_into(c, &mut self.scratch));
+                name().chars().for_each(|c| lower_into(c, &mut self.scratch));
                 glob.fits(&self.scratch)
             }
             Test::Root(root) => seen.root == *root,
+            Test::Range(range) => range.may_hold(&seen.root),
         }
     }
+
+    /// Whether this source of an entry that fits is meant too; only a range tells one from another.
+    fn fits_holder(&self, seen: Seen<'_>, index: &Index, holder: HolderId) -> bool {
+        match &self.test {
+            Test::Range(range) => {
+                range.holds_all_of(&seen.root) || range.holds(&Position::of(&seen.root, seen.path, index.addr(holder)))
+            }
+            Test::Exact(_) | Test::Words { .. } | Test::Glob(_) | Test::Root(_) => true,
+        }
+    }
+}
+
+/// The texts that a name must hold, in lower case, to fit a glob; none if it is none.
+pub(super) fn glob_literals(pattern: &str) -> Vec<String> {
+    Glob::new(pattern).map(|glob| glob.literals()).unwrap_or_default()
 }
 
 fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {

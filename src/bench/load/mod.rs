@@ -20,7 +20,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ConnId, DiskWork, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
-use crate::wire::message::Ping;
+use crate::wire::message::{Ping, told_by_sources, told_to_sources, told_to_super_peers};
 use crate::wire::{Message, NodeId, QueryId};
 
 /// A session says PING a little more often than it must.
@@ -327,20 +327,13 @@ impl Load {
             Message::Error(error) => self.on_error(which, &error),
             Message::Bye(_) => self.tally.error("bye"),
             Message::Hello(_)
-            | Message::Login(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Query(_)
-            | Message::List(_)
-            | Message::Status(_)
             | Message::Info(_)
             | Message::Ping(_)
-            | Message::Get(_)
-            | Message::Chunk(_)
-            | Message::Manifest(_)
-            | Message::Cvs(_)
             | Message::Cancel(_)
-            | Message::Unknown(_) => self.tally.error("unasked"),
+            | Message::Unknown(_)
+            | told_to_super_peers!()
+            | told_to_sources!()
+            | told_by_sources!() => self.tally.error("unasked"),
         }
     }
 
@@ -425,6 +418,12 @@ impl Load {
             Some(Phase::Measuring | Phase::Draining) => Some(self.until),
             Some(Phase::Filling | Phase::SettingUp) | None => None,
         }
+    }
+
+    /// Sessions that say nothing have no course.
+    fn looks_at(&self) -> Option<Time> {
+        let counts = self.phase == Some(Phase::Measuring) && self.plan.mode != Mode::Idle;
+        counts.then(|| self.measured_from + self.tally.looks_at())
     }
 
     fn shut_down(&mut self) {
@@ -515,6 +514,9 @@ impl Role for Load {
         if self.stall_at().is_some_and(|at| at <= now) {
             return self.fail(Exit::TimedOut, format!("nothing has come for {} s", STALL_MAX.as_secs()));
         }
+        if self.looks_at().is_some_and(|at| at <= now) {
+            self.tally.look(now.since(self.measured_from));
+        }
         if self.ends_at().is_some_and(|at| at <= now) {
             match self.phase {
                 Some(Phase::Measuring) if self.plan.mode == Mode::Idle => self.finish(),
@@ -539,6 +541,6 @@ impl Role for Load {
         let ping = self.pings.front().map(|(at, _)| *at);
         let pace = self.pace.as_ref().and_then(Pace::next).map(|at| at - SPIN);
         let link = self.neighbor.as_ref().map(|neighbor| neighbor.greet_at.min(self.probes_swept + LINK_PATIENCE / 4));
-        [self.stall_at(), self.ends_at(), ping, pace, link].into_iter().flatten().min()
+        [self.stall_at(), self.ends_at(), self.looks_at(), ping, pace, link].into_iter().flatten().min()
     }
 }

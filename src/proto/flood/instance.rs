@@ -15,7 +15,7 @@ use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkRef};
 use crate::wire::message::{Done, Hit, SourceRecord};
-use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath};
+use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath, TreeName};
 
 /// HITs sent per instance and turn; a longer answer is spread, so that it does not overrun the neighbour's socket.
 pub(super) const HITS_PER_TURN: usize = 128;
@@ -42,6 +42,8 @@ pub(super) enum Then {
     End,
     /// The next ring, up to this ttl, while hits are wanted.
     Ring(u8),
+    /// A flood with this ttl, if the tree that the query rides turns out not to be whole.
+    Flood(u8),
 }
 
 /// Whom the instance answers.
@@ -56,7 +58,7 @@ impl Then {
     pub(super) fn deadline(self, now: Time, end: Time) -> Time {
         match self {
             Then::End => end,
-            Then::Ring(_) => now + end.since(now) / 2,
+            Then::Ring(_) | Then::Flood(_) => now + end.since(now) / 2,
         }
     }
 }
@@ -91,11 +93,17 @@ pub(super) struct Instance {
     pub(super) capped: bool,
     pub(super) asks: Vec<Ask>,
     pub(super) reached: u32,
+    /// Links that were not asked because of a neighbour's digest.
+    pub(super) pruned: u32,
     pub(super) cut: Cut,
     /// Whether some copy that was passed on met a duplicate.
     pub(super) more: bool,
     /// Ttl cuts that earlier instances told, here or behind the links, and that are made good by now.
     pub(super) uncut: u32,
+    /// The tree that it rides; else it goes over every link.
+    pub(super) tree: Option<TreeName>,
+    /// Whether the index is searched again by whoever was met by the ride that this follows.
+    pub(super) again: bool,
     /// When the parent is told that its QUERY has come, if nothing else tells it before.
     pub(super) pending_at: Option<Time>,
 }
@@ -116,9 +124,12 @@ impl Instance {
             capped: false,
             asks: Vec::new(),
             reached: 0,
+            pruned: 0,
             cut: Cut::NONE,
             more: false,
             uncut: 0,
+            tree: None,
+            again: false,
             pending_at: None,
         }
     }
@@ -172,7 +183,13 @@ impl Instance {
     pub(super) fn search(&mut self, cx: &mut Cx<'_>) {
         let Some(mut scan) = self.scan.take() else { return };
         let mut found = Vec::new();
-        match scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found) {
+        let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
+        self.take_step(scan, step, found, cx);
+    }
+
+    /// Takes what one step of its scan has found.
+    pub(super) fn take_step(&mut self, scan: Box<Scan>, step: Step, found: Vec<SourceRecord>, cx: &mut Cx<'_>) {
+        match step {
             Step::More => self.scan = Some(scan),
             Step::End { capped } => self.cut.add(Cut { cap: u32::from(capped), ..Cut::NONE }),
         }
@@ -188,7 +205,7 @@ impl Instance {
                 let hits = std::mem::take(&mut self.hits);
                 origin.told += hits.len();
                 cx.counters.add_many(Count::HitsTold, hits.len() as u64);
-                tell(origin.conn, origin.req, hits, cx);
+                tell_hits(origin.conn, origin.req, hits, cx);
                 false
             }
             Parent::Link(link) => {
@@ -211,23 +228,19 @@ impl Instance {
             self.flush(id, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
-        let Instance { ttl, reached, cut, more, uncut, .. } = *self;
-        self.end_with(LinkDone { id, ttl, hits, reached, cut, dup: false, more, uncut }, cx);
+        let Instance { ttl, reached, pruned, cut, more, uncut, .. } = *self;
+        self.end_with(LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more, uncut }, cx);
     }
 
     /// Ends the instance with this DONE.
-    pub(super) fn end_with(&mut self, done: LinkDone, cx: &mut Cx<'_>) {
+    pub(super) fn end_with(&mut self, ended: LinkDone, cx: &mut Cx<'_>) {
         self.sent = self.hits.len();
-        self.phase = Phase::Ended(done);
+        self.phase = Phase::Ended(ended);
         match &self.parent {
-            Parent::Link(link) => cx.send(*link, LinkMessage::Done(done)),
+            Parent::Link(link) => cx.send(*link, LinkMessage::Done(ended)),
             Parent::Session(origin) => {
-                let cut = self.cut_net();
-                let complete = cut.is_none();
-                cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
                 let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
-                let told = Done { req: origin.req, hits: done.hits, reached: done.reached, complete, cut, ms };
-                cx.out.push_back(Output::Send { conn: origin.conn, message: Message::Done(told) });
+                tell_done(origin.conn, origin.req, (ended.hits, ended.reached, ended.pruned), self.cut_net(), ms, cx);
             }
         }
     }
@@ -235,7 +248,8 @@ impl Instance {
     /// Keeps nothing of the answer: who asks for it again learns that it is not whole.
     pub(super) fn drop_answer(&mut self, id: QueryId) {
         let cut = Cut { loss: 1, ..Cut::NONE };
-        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 };
+        let done =
+            LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false, uncut: 0 };
         self.scan = None;
         self.hits = Vec::new();
         self.sent = 0;
@@ -285,14 +299,36 @@ impl Instance {
     }
 }
 
+/// Tells a session that its query is over: how many hits it was told, how many super peers searched, and what was cut.
+pub(super) fn tell_done(
+    conn: ConnId,
+    req: u32,
+    (hits, reached, pruned): (u32, u32, u32),
+    cut: Cut,
+    ms: u32,
+    cx: &mut Cx<'_>,
+) {
+    let complete = cut.is_none();
+    cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
+    let done = Done { req, hits, reached, pruned, complete, cut, ms };
+    cx.out.push_back(Output::Send { conn, message: Message::Done(done) });
+}
+
 /// Tells a session its hits in frames of at most a page.
-fn tell(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Cx<'_>) {
+pub(super) fn tell_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Cx<'_>) {
     /// Keys, lengths, size and root of one record in MessagePack, rounded up.
     const RECORD_BYTES: usize = 80;
+    let weight = |hit: &SourceRecord| hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+    if hits.iter().map(weight).sum::<usize>() <= PAGE_BYTES {
+        if !hits.is_empty() {
+            cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });
+        }
+        return;
+    }
     let mut page = Vec::new();
     let mut bytes = 0;
     for hit in hits {
-        let more = hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+        let more = weight(&hit);
         if bytes + more > PAGE_BYTES {
             let hits = std::mem::take(&mut page);
             cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });
