@@ -36,7 +36,7 @@ const BUFFER_KEPT: Duration = Duration::from_secs(1);
 /// MD5s wait for more pieces to fill the lanes as long as pieces come at such intervals, …
 const LANES_GAP: Duration = Duration::from_millis(3);
 /// … but no piece waits longer than this.
-const LANES_WAIT: Duration = Duration::from_millis(12);
+const LANES_WAIT: Duration = Duration::from_millis(24);
 /// Pieces of a part file that are hashed again per slice.
 const CLAIMS_PER_SLICE: usize = 4;
 
