@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::sim::Sweep;
 use super::units::{Size, Span};
 use crate::bench::Mode;
 use crate::proto::Verify;
@@ -49,6 +50,7 @@ pub(crate) struct Top {
 pub(crate) enum Command {
     Demo(Demo),
     Bench(Bench),
+    Sim(Sim),
     Super(Super),
     Peer(Peer),
     Query(Query),
@@ -501,6 +503,125 @@ pub(crate) struct Bench {
     pub(crate) verbose: u8,
 
     /// log errors only, do not tell what is being done [default: warn]
+    #[argh(switch, short = 'q')]
+    pub(crate) quiet: bool,
+
+    /// log level: error, warn, info, debug or trace [default: warn]
+    #[argh(option, arg_name = "LEVEL")]
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Try searches in a simulated network of any size and shape: the real machines and the real wire, in virtual time, with loss and
+/// churn. Tells what was found, in how many messages and how long it took. The same seed gives the same figures.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "sim",
+    help_triggers("-h", "--help"),
+    example = "{command_name} --supers 1000 --degree 6 --policy tree --ttl 20",
+    example = "{command_name} --sweep loss=0,5,10,20,30 --sweep policy=flood,tree --csv --svg loss.svg",
+    note = "A file for --topology has two numbers on a line for two neighbours, such as 0 1; super peers are numbered from 0, and \
+            the rest of a line from # on is a comment.",
+    note = "Weak peers that ask are whole ones, the others are scripts that speak the same wire. Anything takes 0.1 to 0.6 ms from \
+            one node to another. Recall is the share of the pairs of a query and a holder who was registered all the while that the \
+            asker was told. Figures begin when sessions and links are up, after 12 s of virtual time."
+)]
+pub(crate) struct Sim {
+    /// super peers [default: 100, or as many as the file for --topology names]
+    #[argh(option, arg_name = "N")]
+    pub(crate) supers: Option<usize>,
+
+    /// neighbours of a super peer: of each in random-regular, of an inner one in a tree, on average in scale-free [default: 4]
+    #[argh(option, arg_name = "D")]
+    pub(crate) degree: Option<usize>,
+
+    /// shape of the network: ring, line, tree, random-regular, scale-free, or a file with its links [default: random-regular]
+    #[argh(option, arg_name = "SHAPE|FILE")]
+    pub(crate) topology: Option<String>,
+
+    /// weak peers, spread evenly over the super peers [default: 10 for each super peer]
+    #[argh(option, arg_name = "M")]
+    pub(crate) peers: Option<usize>,
+
+    /// different files in the whole network [default: 1000]
+    #[argh(option, arg_name = "F")]
+    pub(crate) files: Option<usize>,
+
+    /// files that each weak peer shares, drawn by their popularity [default: 1]
+    #[argh(option, arg_name = "K")]
+    pub(crate) files_per_peer: Option<usize>,
+
+    /// popularity of the files, with those who hold and those who ask: that of rank r is r to the power of -S [default: 0.8]
+    #[argh(option, arg_name = "S")]
+    pub(crate) zipf: Option<f64>,
+
+    /// queries, each asked by a weak peer at random [default: 100]
+    #[argh(option, arg_name = "Q")]
+    pub(crate) queries: Option<usize>,
+
+    /// virtual time from one query to the next [default: 100ms]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) interval: Option<Span>,
+
+    /// hops allowed, at most 64 [default: 7]
+    #[argh(option, arg_name = "T")]
+    pub(crate) ttl: Option<u8>,
+
+    /// how queries spread: flood, digest, ring or tree [default: digest]
+    #[argh(option, arg_name = "POLICY")]
+    pub(crate) policy: Option<Policy>,
+
+    /// datagrams that are lost, in percent [default: 0]
+    #[argh(option, arg_name = "PERCENT")]
+    pub(crate) loss: Option<f64>,
+
+    /// nodes that fail in a minute, in percent: super peers with all who are at home there, and weak peers; they are back after 10s
+    /// on average. Those that ask do not fail [default: 0]
+    #[argh(option, arg_name = "PERCENT")]
+    pub(crate) churn: Option<f64>,
+
+    /// where all randomness comes from [default: 1]
+    #[argh(option, arg_name = "S")]
+    pub(crate) seed: Option<u64>,
+
+    /// virtual time allowed for a query, at most 60s [default: 10s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) budget: Option<Span>,
+
+    /// most hits wanted of a query [default: all]
+    #[argh(option, arg_name = "N")]
+    pub(crate) limit: Option<u32>,
+
+    /// run once for each of these values of a setting, such as loss=0,10,30 or policy=flood,tree; repeated, for each combination
+    /// [default: none]
+    #[argh(option, arg_name = "NAME=V,…")]
+    pub(crate) sweep: Vec<Sweep>,
+
+    /// threads; the figures do not depend on it [default: one for each core]
+    #[argh(option, arg_name = "N")]
+    pub(crate) threads: Option<usize>,
+
+    /// print one JSON object for each run and the line `done` [default: off]
+    #[argh(switch)]
+    pub(crate) json: bool,
+
+    /// print comma-separated values, a line of names and one for each run [default: off]
+    #[argh(switch)]
+    pub(crate) csv: bool,
+
+    /// print a Markdown table [default: off]
+    #[argh(switch)]
+    pub(crate) md: bool,
+
+    /// draw what was swept as curves into this file, or the network if nothing was [default: none]
+    #[argh(option, arg_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// log more: once debug, twice trace [default: warn]
+    #[argh(switch, short = 'v')]
+    pub(crate) verbose: u8,
+
+    /// log errors only, show no progress [default: warn]
     #[argh(switch, short = 'q')]
     pub(crate) quiet: bool,
 
