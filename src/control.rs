@@ -113,7 +113,12 @@ mod tests {
             budget: Some(9),
             policy: Some(crate::wire::Policy::Tree),
         };
-        for command in [Command::Get(get), Command::List, Command::Status] {
+        for command in [
+            Command::Get(get),
+            Command::List,
+            Command::Network { ttl: Some(2), budget: None, policy: None },
+            Command::Status,
+        ] {
             assert_eq!(parse_command(&command_line(&command)), Ok(command));
         }
     }

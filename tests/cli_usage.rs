@@ -52,7 +52,8 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     sprat.misused(&["--nope", "query"], "--nope");
     sprat.misused(&["query"], "PATTERN");
     sprat.misused(&["query", "x", "--nope"], "--nope");
-    sprat.misused(&["query", "x", "--ttl", "256"], "--ttl");
+    sprat.misused(&["query", "x", "--ttl", "999"], "write one from 0 to 64");
+    sprat.misused(&["query", "x", "--ttl", "65"], "write one from 0 to 64");
     sprat.misused(&["query", "x", "--ttl"], "--ttl");
     sprat.misused(&["query", "x", "--budget", "2"], "2s");
     sprat.misused(&["query", "x", "--budget", "2h"], "--budget");

@@ -10,6 +10,7 @@ use argh::{ArgsInfo, FromArgs};
 use super::sim::Sweep;
 use super::units::{Size, Span};
 use crate::bench::Mode;
+use crate::config::{HOMES_MAX, TTL_MAX};
 use crate::proto::Verify;
 use crate::wire::{HostPort, Policy};
 
@@ -78,7 +79,7 @@ pub(crate) struct Super {
     pub(crate) neighbor: Vec<HostPort>,
 
     /// hops a query may go unless it says otherwise, at most 64 [default: 7]
-    #[argh(option, arg_name = "N")]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
     pub(crate) ttl: Option<u8>,
 
     /// time a query may take unless it says otherwise, at most 60s [default: 2s]
@@ -124,9 +125,15 @@ pub(crate) struct Super {
     example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
 )]
 pub(crate) struct Peer {
-    /// a super peer; may be repeated: the first that answers is used, the others are for when it fails [required]
+    /// a super peer; may be repeated: the first that answers is used, the others are for when it fails, or for --homes
+    /// [required]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]
     pub(crate) supers: Vec<HostPort>,
+
+    /// how many super peers to be with at once, 1 or 2: its files are registered at each, its searches ask each, and one that is
+    /// lost is replaced by the next of the list [default: 1]
+    #[argh(option, arg_name = "N", from_str_fn(homes))]
+    pub(crate) homes: Option<usize>,
 
     /// folder whose files are shared, and where downloads land [required]
     #[argh(option, arg_name = "DIR")]
@@ -197,8 +204,8 @@ pub(crate) struct Query {
     #[argh(switch)]
     pub(crate) exact: bool,
 
-    /// hops allowed [default: the super peer's own setting, 7]
-    #[argh(option, arg_name = "N")]
+    /// hops allowed, 0 to 64 [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
     pub(crate) ttl: Option<u8>,
 
     /// time allowed, at most 60s [default: the super peer's own setting, 2s]
@@ -281,8 +288,8 @@ pub(crate) struct Get {
     #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
     pub(crate) verify: Option<Verify>,
 
-    /// hops allowed for the search [default: the super peer's own setting, 7]
-    #[argh(option, arg_name = "N")]
+    /// hops allowed for the search, 0 to 64 [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
     pub(crate) ttl: Option<u8>,
 
     /// time allowed for the search, at most 60s [default: the super peer's own setting, 2s]
@@ -326,7 +333,8 @@ pub(crate) struct Get {
     pub(crate) log_level: Option<log::LevelFilter>,
 }
 
-/// List all files that are registered at the super peer, with their sizes and how many peers hold them.
+/// List all files that are registered at the super peer, with their sizes and how many peers hold them; or, with --network,
+/// all that the whole network holds, each content once.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
@@ -335,6 +343,22 @@ pub(crate) struct Get {
     example = "{command_name} --super 192.0.2.1:4777 --json"
 )]
 pub(crate) struct List {
+    /// list the whole network instead, page by page, in the order of roots [default: off]
+    #[argh(switch)]
+    pub(crate) network: bool,
+
+    /// with --network, hops allowed, 0 to 64 [default: the super peer's own setting, 7]
+    #[argh(option, arg_name = "N", from_str_fn(hops))]
+    pub(crate) ttl: Option<u8>,
+
+    /// with --network, time allowed for each page, at most 60s [default: the super peer's own setting, 2s]
+    #[argh(option, arg_name = "TIME")]
+    pub(crate) budget: Option<Span>,
+
+    /// with --network, how each search spreads: flood, digest, ring or tree [default: the super peer's own setting, digest]
+    #[argh(option, arg_name = "POLICY")]
+    pub(crate) policy: Option<Policy>,
+
     /// ask this super peer as a short-lived peer; may be repeated [default: the peer behind --control is asked]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]
     pub(crate) supers: Vec<HostPort>,
@@ -647,6 +671,16 @@ fn task(text: &str) -> Result<BenchTask, String> {
     let unknown =
         || format!("{text:?} is no mode; there are idle, connect, register, query, churn, get and flood, and compare");
     known.map(BenchTask::Load).ok_or_else(unknown)
+}
+
+fn hops(text: &str) -> Result<u8, String> {
+    let hops = text.parse().ok().filter(|hops| *hops <= TTL_MAX);
+    hops.ok_or_else(|| format!("{text:?} is no number of hops; write one from 0 to {TTL_MAX}"))
+}
+
+fn homes(text: &str) -> Result<usize, String> {
+    let homes = text.parse().ok().filter(|homes| (1..=HOMES_MAX).contains(homes));
+    homes.ok_or_else(|| format!("{text:?} is no number of super peers to be with; write one from 1 to {HOMES_MAX}"))
 }
 
 fn verify(text: &str) -> Result<Verify, String> {

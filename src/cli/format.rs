@@ -156,13 +156,26 @@ pub(crate) fn file_row(path: &str, size: u64, root: Root, holders: u32) -> Strin
     format!("{:>10}  {holders:>7}  {:.8}  {}", Size(size).to_string(), root.to_string(), printable(path))
 }
 
-/// How a search ended, in one line.
-pub(crate) fn query_summary(results: usize, done: &Outcome) -> String {
+/// The heading of the list of a network; its rows are [`content_row`].
+pub(crate) const CONTENT_HEAD: &str = "      size  sources  root      name";
+
+/// A content of a network, by its most frequent name.
+pub(crate) fn content_row(root: Root, size: u64, sources: u32, names: &[String]) -> String {
+    let name = names.first().map(|name| printable(name)).unwrap_or_default();
+    let others = match names.len() {
+        0 | 1 => String::new(),
+        n => format!(" (also {})", count(n as u64 - 1, "other name")),
+    };
+    format!("{:>10}  {sources:>7}  {:.8}  {name}{others}", Size(size).to_string(), root.to_string())
+}
+
+/// How a search ended, in one line; `noun` is what hits were grouped into.
+pub(crate) fn search_summary(results: u64, noun: &str, done: &Outcome) -> String {
     let hits = done.hits.unwrap_or(0);
     let reached = done.reached.unwrap_or(0);
     let mut text = match results {
         0 => "nothing found".to_owned(),
-        _ => format!("{} in {}", count(results as u64, "result"), count(u64::from(hits), "hit")),
+        _ => format!("{} in {}", count(results, noun), count(u64::from(hits), "hit")),
     };
     let _ = write!(text, "; {} searched", count(u64::from(reached), "super peer"));
     match (done.complete, done.cut) {
@@ -256,7 +269,7 @@ mod tests {
         let cut = Cut { ttl: 2, down: 1, ..Cut::NONE };
         let done = Outcome { reached: Some(1), complete: Some(false), cut: Some(cut), ..Outcome::default() };
         assert_eq!(
-            query_summary(0, &done),
+            search_summary(0, "result", &done),
             "nothing found; 1 super peer searched, not complete (2 beyond the ttl, 1 down)"
         );
     }

@@ -3,12 +3,23 @@
 use super::args::List;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::proto::Command;
 
 /// Runs the command.
 pub(crate) fn run(args: List) -> Result<u8, Failure> {
     let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
-    let mut presenter = Presenter::new(Kind::List, args.json, args.quiet);
-    oneshot::run(target, Command::List, &mut presenter)
+    let (kind, command) = if args.network {
+        let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
+        (Kind::Network, Command::Network { ttl, budget, policy: args.policy })
+    } else if args.ttl.is_some() || args.budget.is_some() || args.policy.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--ttl, --budget and --policy belong to list --network; the list of one super peer has none",
+        ));
+    } else {
+        (Kind::List, Command::List)
+    };
+    let mut presenter = Presenter::new(kind, args.json, args.quiet);
+    oneshot::run(target, command, &mut presenter)
 }

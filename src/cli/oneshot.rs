@@ -9,7 +9,7 @@ use super::present::Presenter;
 use super::random::{self, OsEntropy};
 use super::units::Span;
 use super::{AGENT, paths, settings};
-use crate::config::{QUERY_BUDGET_MAX, TTL_MAX};
+use crate::config::QUERY_BUDGET_MAX;
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
@@ -59,7 +59,6 @@ impl Target {
 
 /// Hops and time that were given for a search, checked.
 pub(crate) fn limits(ttl: Option<u8>, budget: Option<Span>) -> Result<(Option<u8>, Option<u32>), Failure> {
-    let ttl = ttl.map(|ttl| ttl.min(TTL_MAX));
     let budget = match budget {
         None => None,
         Some(span) => Some(u32::try_from(settings::budget(span)?.as_millis()).unwrap_or(u32::MAX)),
@@ -210,7 +209,8 @@ fn patience(command: &Command) -> Option<Duration> {
             Some(budget + CONTROL_PATIENCE)
         }
         Command::List | Command::Status => Some(CONTROL_PATIENCE),
-        Command::Get(_) => None,
+        // Many pages may pass before there is something to tell.
+        Command::Network { .. } | Command::Get(_) => None,
     }
 }
 

@@ -21,6 +21,11 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         return Err(Failure::new(Exit::Usage, "a super peer is missing; name one with --super HOST:PORT"));
     }
     settings::dialled("--super", &args.supers)?;
+    let homes = args.homes.unwrap_or(1);
+    if args.supers.len() < homes {
+        let why = format!("--homes {homes} needs as many super peers; name each with --super HOST:PORT");
+        return Err(Failure::new(Exit::Usage, why));
+    }
     let Some(share) = &args.share else {
         return Err(Failure::new(Exit::Usage, "the folder to share is missing; name it with --share DIR"));
     };
@@ -56,7 +61,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         connect_timeout,
         agent: AGENT.into(),
     };
-    let role = WeakPeer::new(config, Box::new(OsEntropy));
+    let role = WeakPeer::with_homes(config, homes, Box::new(OsEntropy));
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
     let mut ready = Ready::new("peer", bound);
     ready.control = Some(control);
@@ -94,7 +99,8 @@ impl Host for PeerHost {
                 }
             }
             Event::Welcomed { super_peer } => {
-                self.ready.super_peer = Some(super_peer);
+                // With two of them the file names the one that was there first.
+                self.ready.super_peer.get_or_insert(super_peer);
                 if let Err(failure) = self.ready_file.write(&self.ready) {
                     let exit = failure.exit;
                     self.failure = Some(failure);
@@ -104,7 +110,10 @@ impl Host for PeerHost {
                     let _ = news.send(News::Welcomed);
                 }
             }
-            Event::SessionLost { .. } | Event::Link { .. } | Event::Fatal(_) | Event::Log { .. } => {}
+            Event::SessionLost { super_peer, .. } => {
+                self.ready.super_peer.take_if(|named| *named == super_peer);
+            }
+            Event::Link { .. } | Event::Fatal(_) | Event::Log { .. } => {}
         }
         Flow::Continue
     }

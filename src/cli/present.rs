@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use super::format::{self, Results};
+use super::format::{self, Found, Results};
 use super::progress::Progress;
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     Query { pattern: String },
     Get { what: String },
     List,
+    Network,
     Status,
 }
 
@@ -57,7 +58,7 @@ impl Presenter {
         let style = if json { Style::Json } else { Style::Human };
         let progress = match (&kind, style) {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
-            (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Status, _) => Progress::Off,
+            (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status, _) => Progress::Off,
         };
         Presenter { kind, style, results: Results::default(), rows: 0, progress, output: Output::Open, code: None }
     }
@@ -78,7 +79,7 @@ impl Presenter {
                     tell(&format!("sprat: {}", printable(error)));
                 }
                 match self.output {
-                    Output::Open => print_line(&control::event_line(event, SystemTime::now())),
+                    Output::Open => self.show_to_programs(event),
                     Output::Closed | Output::Failed => Ok(()),
                 }
             }
@@ -92,7 +93,7 @@ impl Presenter {
                 self.output = Output::Closed;
                 self.code = match self.kind {
                     Kind::Get { .. } => code,
-                    Kind::Query { .. } | Kind::List | Kind::Status => Some(Exit::Ok.code()),
+                    Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => Some(Exit::Ok.code()),
                 };
             }
             Err(e) => {
@@ -120,15 +121,40 @@ impl Presenter {
         self.show(&ClientEvent::Done(Outcome { exit: code, error: Some("interrupted".into()), ..Outcome::default() }))
     }
 
+    /// Hits as they come, and before the last line what they make together.
+    fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
+        let line = |event: &ClientEvent| print_line(&control::event_line(event, SystemTime::now()));
+        if let (Kind::Query { .. }, ClientEvent::Hit { name, size, root, source, .. }) = (&self.kind, event) {
+            self.results.add(name, *size, *root, source);
+        }
+        if let (Kind::Query { pattern }, ClientEvent::Done(_)) = (&self.kind, event) {
+            self.results.arrange(pattern);
+            for (rank, found) in (1..).zip(self.results.all()) {
+                let Found { name, size, root, sources } = found.clone();
+                line(&ClientEvent::Result { rank, name, size, root, sources })?;
+            }
+        }
+        line(event)
+    }
+
     fn show_to_people(&mut self, event: &ClientEvent) -> io::Result<()> {
         match event {
             ClientEvent::Hit { name, size, root, source, .. } => self.results.add(name, *size, *root, source),
+            // Made of the hits here, for programs only.
+            ClientEvent::Result { .. } => {}
             ClientEvent::File { path, size, root, holders, .. } => {
                 if self.rows == 0 {
                     print_line(format::FILE_HEAD)?;
                 }
                 self.rows += 1;
                 print_line(&format::file_row(path, *size, *root, *holders))?;
+            }
+            ClientEvent::Content { root, size, sources, names } => {
+                if self.rows == 0 {
+                    print_line(format::CONTENT_HEAD)?;
+                }
+                self.rows += 1;
+                print_line(&format::content_row(*root, *size, *sources, names))?;
             }
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { .. } => {}
@@ -159,7 +185,7 @@ impl Presenter {
         self.progress.end();
         let pattern = match &self.kind {
             Kind::Query { pattern } | Kind::Get { what: pattern } => pattern.as_str(),
-            Kind::List | Kind::Status => "",
+            Kind::List | Kind::Network | Kind::Status => "",
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
@@ -169,7 +195,7 @@ impl Presenter {
         }
         match &self.kind {
             Kind::Query { .. } if outcome.reached.is_some() => {
-                tell(&format::query_summary(self.results.all().len(), outcome));
+                tell(&format::search_summary(self.results.all().len() as u64, "result", outcome));
             }
             Kind::Get { .. } => {
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
@@ -183,7 +209,8 @@ impl Presenter {
                 }
             }
             Kind::List if outcome.ok => tell(&format::count(self.rows, "file")),
-            Kind::Query { .. } | Kind::List | Kind::Status => {}
+            Kind::Network if outcome.reached.is_some() => tell(&format::search_summary(self.rows, "content", outcome)),
+            Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => {}
         }
         let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
         if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {

@@ -4,7 +4,7 @@ use super::args::Super;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::{AGENT, paths, settings};
-use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT, TTL_MAX};
+use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
 use crate::proto::Event;
@@ -28,9 +28,10 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         node: state.node_id(random::node_id())?,
         boot: random::boot_id(),
         neighbors,
-        ttl: args.ttl.unwrap_or(TTL_DEFAULT).min(TTL_MAX),
+        ttl: args.ttl.unwrap_or(TTL_DEFAULT),
         budget,
         ping,
+        digests: true,
         hits_max: QUERY_HITS_MAX,
         agent: AGENT.into(),
     };

@@ -1,4 +1,5 @@
-//! Publishing: sync, rename without replacing, sync the folder. It runs on a thread of its own, because a sync may take
+//! Publishing: sync, rename without replacing, sync the folder. The rename decides: what comes after it cannot make the download
+//! fail, for the complete file has its name by then. It runs on a thread of its own, because a sync may take
 //! seconds in which chunks are to be served; it owns what it needs and answers once.
 
 use std::fs::File;
@@ -71,10 +72,16 @@ impl Publishing {
             }
             Err(error) => return Err(fail(error.into())),
         }
-        // Some file systems cannot sync a folder and say EINVAL.
+        // Some file systems cannot sync a folder and say EINVAL. Where it fails otherwise the file is there and whole; a power
+        // cut may take back its name, and the same command gets it again.
         match fsync(&place.folder) {
             Ok(()) | Err(Errno::INVAL) => {}
-            Err(error) => return Err(fail(error.into())),
+            Err(error) => {
+                let path = shown(&place.path);
+                log::warn!(
+                    "{path} is complete, but its folder cannot be synced ({error}): a power cut may lose the name"
+                );
+            }
         }
         let _ = unlinkat(&place.folder, &place.map_name, AtFlags::empty());
         Ok(())

@@ -221,3 +221,53 @@ pub struct Counters {
     /// Clients of the control socket that were closed because there are too many or they did not read.
     pub control_refused: u64,
 }
+
+impl Counters {
+    /// All of them under the names by which STATUS tells them.
+    pub fn named(&self) -> impl Iterator<Item = (String, u64)> {
+        let Counters {
+            turns,
+            accepted,
+            refused,
+            accept_stalls,
+            accept_errors,
+            dialed,
+            dials_failed,
+            messages_in,
+            messages_out,
+            malformed,
+            stale_ids,
+            slow_consumers,
+            slow_frames,
+            datagrams_in,
+            datagrams_out,
+            datagrams_dropped,
+            datagram_errors,
+            control_clients,
+            control_refused,
+        } = *self;
+        [
+            ("net_turns", turns),
+            ("net_accepted", accepted),
+            ("net_refused", refused),
+            ("net_accept_stalls", accept_stalls),
+            ("net_accept_errors", accept_errors),
+            ("net_dialed", dialed),
+            ("net_dials_failed", dials_failed),
+            ("net_messages_in", messages_in),
+            ("net_messages_out", messages_out),
+            ("net_malformed", malformed),
+            ("net_stale_ids", stale_ids),
+            ("net_slow_consumers", slow_consumers),
+            ("net_slow_frames", slow_frames),
+            ("net_datagrams_in", datagrams_in),
+            ("net_datagrams_out", datagrams_out),
+            ("net_datagrams_dropped", datagrams_dropped),
+            ("net_datagram_errors", datagram_errors),
+            ("net_control_clients", control_clients),
+            ("net_control_refused", control_refused),
+        ]
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count))
+    }
+}

@@ -19,6 +19,7 @@ use crate::proto::{
     ClientEvent, ClientId, CloseReason, ConnId, DiskDone, DiskWork, Event, Input, Output, PayloadId, Role,
 };
 use crate::time::Time;
+use crate::wire::Message;
 
 /// A running node.
 pub(super) struct Driver<'a, R> {
@@ -167,7 +168,7 @@ impl<'a, R: Role> Driver<'a, R> {
             Arrival::PayloadProgress { conn, req, received } => {
                 self.feed(Input::PayloadProgress { conn, req, received });
             }
-            Arrival::Payload { conn, req, bytes, plan, verify } => match &self.disk {
+            Arrival::Payload { conn, req, bytes, plan, verify } => match &mut self.disk {
                 Some(disk) => {
                     self.hashing.entry(conn).or_default().0 += 1;
                     let received = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -298,6 +299,11 @@ impl<'a, R: Role> Driver<'a, R> {
         while let Some(output) = self.role.poll_output() {
             match output {
                 Output::Dial { dial, to } => self.net.dial(dial, to),
+                // The machine knows nothing of sockets; what happened on them belongs to how the node is all the same.
+                Output::Send { conn, message: Message::Info(mut info) } => {
+                    info.counts.extend(self.net.counters().named());
+                    self.net.send(conn, &Message::Info(info));
+                }
                 Output::Send { conn, message } => self.net.send(conn, &message),
                 Output::SendTo { to, boot, message } => self.net.send_to(to, boot, &message),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
@@ -309,6 +315,9 @@ impl<'a, R: Role> Driver<'a, R> {
                 Output::Disk(work) => self.on_disk(work),
                 Output::Event(event) => self.on_event(event),
             }
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.hand_over();
         }
     }
 
@@ -348,7 +357,7 @@ impl<'a, R: Role> Driver<'a, R> {
             | DiskWork::Publish { .. }
             | DiskWork::Abandon { .. } => None,
         };
-        match &self.disk {
+        match &mut self.disk {
             Some(disk) => disk.submit(Job::Work { work, bytes }),
             None => log::error!("disk work was ordered in a node without a disk: {work:?}"),
         }
@@ -361,7 +370,12 @@ impl<'a, R: Role> Driver<'a, R> {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, mut event: Event) {
+        if let Event::Client { event: ClientEvent::Status { peer, .. }, .. } = &mut event
+            && !peer.is_empty()
+        {
+            peer.extend(self.net.counters().named());
+        }
         if let Event::Client { client, event } = &event
             && Clients::is_control(*client)
         {

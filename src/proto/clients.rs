@@ -1,24 +1,31 @@
-//! The commands of clients: what they ask of the super peer, what they are told, and when they are over. Every command ends
-//! with exactly one `done`. Owns the requests to the session; a `get` is handed over once its content is chosen.
+//! The commands of clients: what they ask of the super peers, what they are told, and when they are over. Every command ends
+//! with exactly one `done`. Owns the requests to the sessions; a `get` is handed over once its content is chosen.
+//!
+//! A search goes to every super peer that the peer has a session with, and is over when each has answered: the hits are those of
+//! all, each once, and it is complete if every one of them is there and says so. Everything else is asked of the first.
 
 mod choice;
+mod get;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::desk::{Desk, Reason};
-use super::disk::Destination;
 use super::download::Order;
 use super::event::Outcome;
-use super::home::{Home, News};
+use super::home::{HomeId, News};
+use super::homes::Homes;
 use super::{ClientEvent, ClientId, Command, DownloadId, Event, command};
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{self, Cancel, ErrorCode, List, Query, SourceRecord, Status};
-use crate::wire::{HostPort, Message, Policy, QueryKind, Root, Search, SharePath};
-use choice::{Choice, choose};
+use crate::wire::{Cut, HostPort, Message, Policy, QueryKind, Root, Search, SharePath};
+use walk::{Answer, Walk};
 
+/// Its next page is asked for where its first was.
+const LIST_LOST: &str = "the super peer was lost in the middle of its list; ask again";
 /// How much longer than its budget a query may take until its DONE is here.
 const DONE_GRACE: Duration = Duration::from_secs(2);
 
@@ -46,22 +53,32 @@ impl Reach {
     }
 }
 
+/// Hits that were taken: two super peers, or a session that comes back, may tell one twice.
+type Known = BTreeSet<(Root, HostPort, SharePath)>;
+
 #[derive(Debug)]
 enum Job {
-    /// Hits told so far, so that none is told twice after a new session.
     Query {
         search: Search,
         reach: Reach,
-        told: BTreeSet<(Root, HostPort, SharePath)>,
+        told: Known,
     },
     Get {
         get: command::Get,
         search: Search,
         hits: Vec<SourceRecord>,
+        known: Known,
     },
+    /// The pages of one super peer's list; which one, from the first page on.
     List {
         files: u64,
         after: Option<u64>,
+        at: Option<HomeId>,
+    },
+    /// A page of everything after the other.
+    Network {
+        walk: Box<Walk>,
+        reach: Reach,
     },
     Status,
     /// On behalf of a download that runs: more sources of this content.
@@ -72,14 +89,41 @@ enum Job {
     },
 }
 
+impl Job {
+    /// The most hits that are wanted of one request.
+    fn hits_max(&self) -> usize {
+        match self {
+            Job::Query { search, .. } => {
+                search.limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+            }
+            Job::Get { .. } | Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } => {
+                QUERY_HITS_MAX
+            }
+        }
+    }
+
+    /// Whether more hits would be of no use.
+    fn has_enough(&self) -> bool {
+        match self {
+            Job::Query { told, .. } => told.len() >= self.hits_max(),
+            Job::Get { hits, .. } => hits.len() >= self.hits_max(),
+            Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Task {
     /// Whom to tell the end; a download's own search tells nobody.
     client: Option<ClientId>,
     since: Time,
     job: Job,
-    /// The request it waits for; none while it waits for a session.
-    req: Option<u32>,
+    /// The requests that are not answered; none while it waits for a session.
+    asked: Vec<(HomeId, u32)>,
+    /// What those that are over have told together.
+    answer: Answer,
+    /// Whether any of them told.
+    answered: bool,
 }
 
 /// See the module's words.
@@ -87,8 +131,8 @@ pub(super) struct Clients {
     connect_timeout: Duration,
     tasks: BTreeMap<u64, Task>,
     /// Which task a request belongs to.
-    reqs: BTreeMap<u32, u64>,
-    /// Tasks that wait for the session or a place in it.
+    reqs: BTreeMap<(HomeId, u32), u64>,
+    /// Tasks that wait for a session or a place in it.
     line: VecDeque<u64>,
     next_task: u64,
     next_download: u64,
@@ -117,7 +161,7 @@ impl Clients {
     pub(super) fn on_command(
         &mut self,
         desk: &mut Desk,
-        home: &mut Home,
+        homes: &mut Homes,
         client: ClientId,
         command: Command,
         counts: BTreeMap<String, u64>,
@@ -134,10 +178,13 @@ impl Clients {
                     max: None,
                     limit: None,
                 };
-                Job::Get { get, search, hits: Vec::new() }
+                Job::Get { get, search, hits: Vec::new(), known: BTreeSet::new() }
             }
-            Command::List => Job::List { files: 0, after: None },
-            Command::Status if home.is_up() => Job::Status,
+            Command::List => Job::List { files: 0, after: None, at: None },
+            Command::Network { ttl, budget, policy } => {
+                Job::Network { walk: Box::new(Walk::new()), reach: Reach { ttl, budget, policy } }
+            }
+            Command::Status if homes.is_up() => Job::Status,
             Command::Status => {
                 let status = ClientEvent::Status { super_peer: None, peer: counts, super_counts: BTreeMap::new() };
                 desk.tell(client, status);
@@ -148,21 +195,22 @@ impl Clients {
             let why = format!("{COMMANDS_MAX} commands are running or waiting; try again when some are over");
             return desk.done(client, Outcome::failed(&Failure::new(Exit::Internal, why)));
         }
-        self.add(desk, home, Some(client), job);
+        self.add(desk, homes, Some(client), job);
     }
 
     /// More sources of this content are wanted for a download.
-    pub(super) fn ask_sources(&mut self, desk: &mut Desk, home: &mut Home, download: DownloadId, root: Root) {
+    pub(super) fn ask_sources(&mut self, desk: &mut Desk, homes: &mut Homes, download: DownloadId, root: Root) {
         let reach = Reach { ttl: None, budget: None, policy: None };
-        self.add(desk, home, None, Job::Sources { download, root, reach });
+        self.add(desk, homes, None, Job::Sources { download, root, reach });
     }
 
-    fn add(&mut self, desk: &mut Desk, home: &mut Home, client: Option<ClientId>, job: Job) {
+    fn add(&mut self, desk: &mut Desk, homes: &mut Homes, client: Option<ClientId>, job: Job) {
         let id = self.next_task;
         self.next_task += 1;
-        self.tasks.insert(id, Task { client, since: desk.now, job, req: None });
+        let (asked, answer) = (Vec::new(), Answer::NOTHING);
+        self.tasks.insert(id, Task { client, since: desk.now, job, asked, answer, answered: false });
         self.wait(desk, id);
-        self.pump(desk, home);
+        self.pump(desk, homes);
     }
 
     /// Puts the task in line for a session.
@@ -171,45 +219,59 @@ impl Clients {
         desk.timers.set(Reason::Task(id), desk.now + self.connect_timeout);
     }
 
-    /// Sends what waits, as far as the session takes it.
-    fn pump(&mut self, desk: &mut Desk, home: &mut Home) {
-        while home.is_up() && self.reqs.len() < SESSION_QUERIES_MAX {
+    /// Sends what waits, as far as the sessions take it.
+    fn pump(&mut self, desk: &mut Desk, homes: &mut Homes) {
+        while homes.is_up() && self.reqs.len() < SESSION_QUERIES_MAX {
             let Some(id) = self.line.pop_front() else { return };
-            self.send(desk, home, id);
+            self.send(desk, homes, id);
         }
     }
 
-    fn send(&mut self, desk: &mut Desk, home: &mut Home, id: u64) {
+    fn send(&mut self, desk: &mut Desk, homes: &mut Homes, id: u64) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let deadline = match &task.job {
-            Job::Query { reach, .. } | Job::Sources { reach, .. } => budget(reach.budget) + DONE_GRACE,
-            Job::Get { get, .. } => budget(get.budget) + DONE_GRACE,
-            Job::List { .. } | Job::Status => ANSWER_DEADLINE,
+        let first = homes.up().next();
+        let (at, deadline) = match &mut task.job {
+            Job::Query { reach, .. } | Job::Sources { reach, .. } | Job::Network { reach, .. } => {
+                (homes.up().collect(), budget(reach.budget) + DONE_GRACE)
+            }
+            Job::Get { get, .. } => (homes.up().collect(), budget(get.budget) + DONE_GRACE),
+            Job::List { at, .. } => {
+                *at = at.or(first);
+                (Vec::from_iter(*at), ANSWER_DEADLINE)
+            }
+            Job::Status => (Vec::from_iter(first), ANSWER_DEADLINE),
         };
-        let query = |req, find, reach: Reach| {
-            let Reach { ttl, budget, policy } = reach;
-            Message::Query(Query { req, find, ttl, budget, policy })
-        };
-        let sent = home.ask(desk, |req| match &task.job {
-            Job::Query { search, reach, .. } => query(req, search.clone(), *reach),
-            Job::Get { get, search, .. } => query(req, search.clone(), Reach::of(get)),
-            Job::Sources { root, reach, .. } => query(req, root_search(*root), *reach),
-            Job::List { after, .. } => Message::List(List { req, after: *after }),
-            Job::Status => Message::Status(Status { req }),
-        });
-        if let Some(req) = sent {
-            task.req = Some(req);
-            self.reqs.insert(req, id);
-            desk.timers.set(Reason::Task(id), desk.now + deadline);
+        // A super peer that we should be with and are not cannot say what it knows.
+        let missing = u32::try_from(homes.len() - at.len()).unwrap_or(u32::MAX);
+        task.answered = false;
+        task.answer = Answer::NOTHING;
+        task.answer.cut.down = missing;
+        task.answer.complete = missing == 0;
+        for home in at {
+            if let Some(req) = homes.ask(desk, home, |req| request(&task.job, req)) {
+                task.asked.push((home, req));
+                self.reqs.insert((home, req), id);
+            }
         }
+        if task.asked.is_empty() {
+            // Only the list of one super peer asks where it began, whoever else is there.
+            return self.fail(desk, id, Exit::Unreachable, LIST_LOST);
+        }
+        desk.timers.set(Reason::Task(id), desk.now + deadline);
     }
 
     // ---- answers -------------------------------------------------------------------------------------------------
 
-    pub(super) fn on_news(&mut self, desk: &mut Desk, home: &mut Home, news: News, counts: BTreeMap<String, u64>) {
+    pub(super) fn on_news(
+        &mut self,
+        desk: &mut Desk,
+        homes: &mut Homes,
+        (home, news): (HomeId, News),
+        counts: BTreeMap<String, u64>,
+    ) {
         match news {
             News::Up => {}
-            News::Down => self.on_down(desk),
+            News::Down => self.on_down(desk, homes, home),
             News::Never(failure) => {
                 let ids: Vec<_> = self.tasks.keys().copied().collect();
                 for id in ids {
@@ -217,12 +279,15 @@ impl Clients {
                 }
                 desk.event(Event::Fatal(failure));
             }
-            News::Hit(hit) => self.on_hit(desk, home.own_addr(), hit),
-            News::Done(done) => self.on_done(desk, home.own_addr(), &done),
-            News::Files(files) => self.on_files(desk, files),
+            News::Hit(hit) => self.on_hit(desk, homes, home, hit),
+            News::Done(done) => {
+                let answer = Answer { reached: done.reached, pruned: done.pruned, complete: done.complete, cut: done.cut };
+                self.on_answer(desk, homes, (home, done.req), answer, true);
+            }
+            News::Files(files) => self.on_files(desk, home, files),
             News::Info(info) => {
-                if let Some((id, client)) = self.answered(info.req) {
-                    let super_peer = home.super_peer().cloned();
+                if let Some((id, client)) = self.answered(home, info.req) {
+                    let super_peer = homes.super_peer(home).cloned();
                     let status = ClientEvent::Status { super_peer, peer: counts, super_counts: info.counts };
                     if let Some(client) = client {
                         desk.tell(client, status);
@@ -230,47 +295,42 @@ impl Clients {
                     self.end(desk, id, Outcome { ok: true, ..Outcome::default() });
                 }
             }
-            News::Error(req, code, why) => {
-                if let Some((id, _)) = self.answered(req) {
-                    let exit = exit_of(code);
-                    self.fail(desk, id, exit, &format!("the super peer refuses: {why}"));
-                }
-            }
+            News::Error(req, code, why) => self.on_error(desk, homes, (home, req), code, &why),
         }
-        self.pump(desk, home);
+        self.pump(desk, homes);
     }
 
     /// The task of a request, if it still runs.
-    fn answered(&self, req: u32) -> Option<(u64, Option<ClientId>)> {
-        let id = *self.reqs.get(&req)?;
+    fn answered(&self, home: HomeId, req: u32) -> Option<(u64, Option<ClientId>)> {
+        let id = *self.reqs.get(&(home, req))?;
         Some((id, self.tasks.get(&id)?.client))
     }
 
-    fn on_hit(&mut self, desk: &mut Desk, own: Option<&HostPort>, hit: message::Hit) {
-        let Some((id, client)) = self.answered(hit.req) else { return };
+    fn on_hit(&mut self, desk: &mut Desk, homes: &Homes, home: HomeId, hit: message::Hit) {
+        let Some((id, client)) = self.answered(home, hit.req) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
+        let most = task.job.hits_max();
         match (&mut task.job, client) {
-            (Job::Query { search, told, .. }, Some(client)) => {
-                let most = QUERY_HITS_MAX.max(usize::try_from(search.limit.unwrap_or(0)).unwrap_or(0));
+            (Job::Query { told, .. }, Some(client)) => {
                 for record in hit.hits {
-                    let key = (record.root, record.addr.clone(), record.path.clone());
-                    if told.len() < most && told.insert(key) {
+                    if told.len() < most && told.insert(key(&record)) {
                         desk.tell(client, hit_event(record));
                     }
                 }
             }
-            (Job::Get { get, search, hits }, Some(client)) => {
+            (Job::Get { get, search, hits, known }, Some(client)) => {
                 let wanted = |record: &SourceRecord| get.from.as_ref().is_none_or(|from| *from == record.addr);
-                let room = QUERY_HITS_MAX.saturating_sub(hits.len());
-                hits.extend(hit.hits.into_iter().filter(wanted).take(room));
+                let room = most.saturating_sub(hits.len());
+                hits.extend(hit.hits.into_iter().filter(|hit| wanted(hit) && known.insert(key(hit))).take(room));
                 // A root leaves nothing to choose: what is known is started, the rest follows.
-                let others = hits.iter().any(|record| own != Some(&record.addr));
+                let others = hits.iter().any(|record| !homes.is_own(&record.addr));
                 if search.kind == QueryKind::Root && others {
-                    self.start_early(id, client, own);
+                    self.start_early(id, client, homes);
                 }
             }
+            (Job::Network { walk, .. }, _) => walk.on_hits(hit.hits),
             (Job::Sources { download, root, .. }, _) => {
-                let fits = |record: &SourceRecord| record.root == *root && own != Some(&record.addr);
+                let fits = |record: &SourceRecord| record.root == *root && !homes.is_own(&record.addr);
                 let addrs: Vec<_> =
                     hit.hits.into_iter().filter(fits).map(|record| (record.addr, record.size)).collect();
                 if !addrs.is_empty() {
@@ -281,29 +341,65 @@ impl Clients {
         }
     }
 
-    fn on_done(&mut self, desk: &mut Desk, own: Option<&HostPort>, done: &message::Done) {
-        let Some((id, client)) = self.answered(done.req) else { return };
+    /// A request of a search is over; the search is, once all of its requests are, or it has enough.
+    fn on_answer(&mut self, desk: &mut Desk, homes: &mut Homes, asked: (HomeId, u32), answer: Answer, told: bool) {
+        let Some(id) = self.reqs.remove(&asked) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.asked.retain(|other| *other != asked);
+        task.answer.add(answer);
+        task.answered |= told;
+        if !task.asked.is_empty() && task.job.has_enough() {
+            task.answer.add(Answer::cut(Cut { cap: 1, ..Cut::NONE }));
+            self.cancel(desk, homes, id);
+        }
+        if self.tasks.get(&id).is_some_and(|task| task.asked.is_empty()) {
+            self.finish(desk, homes, id);
+        }
+    }
+
+    /// Every request of the search is over.
+    fn finish(&mut self, desk: &mut Desk, homes: &Homes, id: u64) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let (client, answer) = (task.client, task.answer);
         match (&mut task.job, client) {
             (Job::Query { search, told, .. }, _) => {
-                let outcome = query_outcome(search, told.len(), done, desk.now.since(task.since));
+                let outcome = query_outcome(search, told.len(), answer, desk.now.since(task.since));
                 self.end(desk, id, outcome);
             }
             (Job::Get { search, hits, .. }, _) if hits.is_empty() && search.kind == QueryKind::Glob => {
                 // Nothing matches the pattern; a name may have such characters.
                 search.kind = QueryKind::Exact;
-                self.unlink(desk, id);
                 self.wait(desk, id);
             }
-            (Job::Get { .. }, Some(client)) => self.resolve(desk, id, client, own, done.complete),
+            (Job::Get { .. }, Some(client)) => self.resolve(desk, id, client, homes, answer.complete),
+            (Job::Network { walk, .. }, client) => {
+                let (known, over) = walk.on_done(answer);
+                let outcome = network_outcome(walk, desk.now.since(task.since));
+                for event in known {
+                    client.into_iter().for_each(|client| desk.tell(client, event.clone()));
+                }
+                if over {
+                    self.end(desk, id, outcome);
+                } else {
+                    self.wait(desk, id);
+                }
+            }
             (Job::Sources { .. }, _) => self.end(desk, id, Outcome::default()),
             (Job::Get { .. } | Job::List { .. } | Job::Status, _) => {}
         }
     }
 
-    fn on_files(&mut self, desk: &mut Desk, page: message::Files) {
-        let Some((id, Some(client))) = self.answered(page.req) else { return };
-        let Some(Task { job: Job::List { files, after }, since, .. }) = self.tasks.get_mut(&id) else { return };
+    fn on_error(&mut self, desk: &mut Desk, homes: &mut Homes, asked: (HomeId, u32), code: ErrorCode, why: &str) {
+        let Some((id, _)) = self.answered(asked.0, asked.1) else { return };
+        if self.tasks.get(&id).is_some_and(|task| task.answered || task.asked.len() > 1) {
+            return self.on_answer(desk, homes, asked, Answer::cut(Cut { shed: 1, ..Cut::NONE }), false);
+        }
+        self.fail(desk, id, exit_of(code), &format!("the super peer refuses: {why}"));
+    }
+
+    fn on_files(&mut self, desk: &mut Desk, home: HomeId, page: message::Files) {
+        let Some((id, Some(client))) = self.answered(home, page.req) else { return };
+        let Some(Task { job: Job::List { files, after, .. }, since, .. }) = self.tasks.get_mut(&id) else { return };
         *files += page.files.len() as u64;
         for file in page.files {
             let message::ListedFile { path, size, root, holders } = file;
@@ -325,150 +421,79 @@ impl Clients {
         }
     }
 
-    // ---- get -----------------------------------------------------------------------------------------------------
-
-    /// The hits of a `get` are all here.
-    fn resolve(&mut self, desk: &mut Desk, id: u64, client: ClientId, own: Option<&HostPort>, complete: bool) {
-        let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get_mut(&id) else { return };
-        match choose(&get.what, hits) {
-            Choice::None => {
-                let how = if complete { "" } else { ", as far as the search went" };
-                let why = match &get.from {
-                    Some(from) => format!("{from} does not offer {:?}{how}", get.what),
-                    None => format!("nobody has {:?}{how}", get.what),
-                };
-                self.fail(desk, id, Exit::NotFound, &why);
-            }
-            Choice::One { root, size, name } => {
-                let order = self.order(id, client, own, (root, size), name, false);
-                self.orders.extend(order.map(ForDownloads::Start));
-                self.forget(desk, id);
-            }
-            Choice::Many(contents) => {
-                for record in std::mem::take(hits) {
-                    desk.tell(client, hit_event(record));
-                }
-                let why = format!(
-                    "{contents} different contents fit {:?}; name the root instead, or a more exact name",
-                    get.what
-                );
-                self.fail(desk, id, Exit::Usage, &why);
-            }
-        }
-    }
-
-    /// Starts a `get` by root with the sources known so far; its search goes on for the download.
-    fn start_early(&mut self, id: u64, client: ClientId, own: Option<&HostPort>) {
-        let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
-        let reach = Reach::of(get);
-        let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
-        let Some(order) = self.order(id, client, own, (root, size), name, true) else { return };
-        let job = Job::Sources { download: order.id, root, reach };
-        self.orders.push_back(ForDownloads::Start(order));
-        if let Some(task) = self.tasks.get_mut(&id) {
-            (task.job, task.client) = (job, None);
-        }
-    }
-
-    fn order(
-        &mut self,
-        id: u64,
-        client: ClientId,
-        own: Option<&HostPort>,
-        (root, size): (Root, u64),
-        name: String,
-        searching: bool,
-    ) -> Option<Order> {
-        let Task { job: Job::Get { get, hits, search }, since, .. } = self.tasks.get(&id)? else { return None };
-        let fits = |record: &&SourceRecord| (record.root, record.size) == (root, size);
-        let mut sources: Vec<HostPort> = Vec::new();
-        for record in hits.iter().filter(fits) {
-            if !sources.contains(&record.addr) {
-                sources.push(record.addr.clone());
-            }
-        }
-        // Our own copy is a source only where there is no other.
-        if sources.len() > 1 {
-            sources.retain(|source| Some(source) != own);
-        }
-        let other_size = |record: &&SourceRecord| record.root == root && record.size != size;
-        let others = hits.iter().filter(other_size).map(|record| (record.addr.clone(), record.size)).collect();
-        let destination = match &get.out {
-            Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
-            None => Destination::Share { name: name.clone() },
-        };
-        let download = DownloadId(self.next_download);
-        self.next_download += 1;
-        Some(Order {
-            id: download,
-            client,
-            asked_at: *since,
-            root,
-            size,
-            name,
-            verify: get.verify,
-            destination,
-            sources,
-            others,
-            tried: Vec::new(),
-            only: get.from.is_some(),
-            widen: get.from.is_none() && search.kind != QueryKind::Root,
-            searching,
-        })
-    }
-
     // ---- the end of a task ---------------------------------------------------------------------------------------
 
-    /// The session is gone: what it was asked has to be asked anew.
-    fn on_down(&mut self, desk: &mut Desk) {
-        for (_, id) in std::mem::take(&mut self.reqs) {
+    /// A session is gone: what only it was asked has to be asked anew.
+    fn on_down(&mut self, desk: &mut Desk, homes: &mut Homes, home: HomeId) {
+        let lost = self.reqs.range((home, 0)..=(home, u32::MAX)).map(|(asked, id)| (*asked, *id)).collect::<Vec<_>>();
+        for (asked, id) in lost {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
-            task.req = None;
+            if task.answered || task.asked.len() > 1 {
+                self.on_answer(desk, homes, asked, Answer::cut(Cut { down: 1, ..Cut::NONE }), false);
+                continue;
+            }
             match &mut task.job {
                 Job::Sources { .. } => self.end(desk, id, Outcome::default()),
-                Job::List { files, .. } if *files > 0 => {
-                    self.fail(
-                        desk,
-                        id,
-                        Exit::Unreachable,
-                        "the super peer was lost in the middle of its list; ask again",
-                    );
-                }
-                Job::Get { hits, .. } => {
+                Job::List { files, .. } if *files > 0 => self.fail(desk, id, Exit::Unreachable, LIST_LOST),
+                Job::Get { hits, known, .. } => {
                     hits.clear();
-                    self.wait(desk, id);
+                    known.clear();
+                    self.ask_anew(desk, id);
                 }
-                Job::Query { .. } | Job::List { .. } | Job::Status => self.wait(desk, id),
+                Job::Network { walk, .. } => {
+                    walk.on_lost();
+                    self.ask_anew(desk, id);
+                }
+                Job::List { at, .. } => {
+                    *at = None;
+                    self.ask_anew(desk, id);
+                }
+                Job::Query { .. } | Job::Status => self.ask_anew(desk, id),
             }
         }
     }
 
-    pub(super) fn on_timer(&mut self, desk: &mut Desk, home: &mut Home, id: u64) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        match task.req {
-            Some(req) => {
-                home.tell(desk, Message::Cancel(Cancel { req }));
+    fn ask_anew(&mut self, desk: &mut Desk, id: u64) {
+        self.unlink(desk, id);
+        self.wait(desk, id);
+    }
+
+    pub(super) fn on_timer(&mut self, desk: &mut Desk, homes: &mut Homes, id: u64) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if !task.asked.is_empty() {
+            if task.answered {
+                task.answer.add(Answer::cut(Cut { budget: 1, ..Cut::NONE }));
+                self.cancel(desk, homes, id);
+                self.finish(desk, homes, id);
+            } else {
+                self.cancel(desk, homes, id);
                 self.fail(desk, id, Exit::TimedOut, "the super peer did not answer in time");
             }
-            None if home.is_new() => desk.timers.set(Reason::Task(id), desk.now + self.connect_timeout),
-            None => {
-                let waited = self.connect_timeout.as_secs();
-                self.fail(desk, id, Exit::Unreachable, &format!("no super peer was connected within {waited} s"));
-            }
+        } else if homes.is_new() {
+            desk.timers.set(Reason::Task(id), desk.now + self.connect_timeout);
+        } else {
+            let waited = self.connect_timeout.as_secs();
+            self.fail(desk, id, Exit::Unreachable, &format!("no super peer was connected within {waited} s"));
         }
-        self.pump(desk, home);
+        self.pump(desk, homes);
     }
 
-    pub(super) fn on_client_gone(&mut self, desk: &mut Desk, home: &mut Home, client: ClientId) {
+    /// What is still asked for the task is not wanted any more.
+    fn cancel(&mut self, desk: &mut Desk, homes: &mut Homes, id: u64) {
+        for &(home, req) in self.tasks.get(&id).map_or(&[][..], |task| &task.asked) {
+            homes.tell(desk, home, Message::Cancel(Cancel { req }));
+        }
+        self.unlink(desk, id);
+    }
+
+    pub(super) fn on_client_gone(&mut self, desk: &mut Desk, homes: &mut Homes, client: ClientId) {
         let of_client = |(_, task): &(&u64, &Task)| task.client == Some(client);
         let ids: Vec<_> = self.tasks.iter().filter(of_client).map(|(id, _)| *id).collect();
         for id in ids {
-            if let Some(req) = self.tasks.get(&id).and_then(|task| task.req) {
-                home.tell(desk, Message::Cancel(Cancel { req }));
-            }
+            self.cancel(desk, homes, id);
             self.forget(desk, id);
         }
-        self.pump(desk, home);
+        self.pump(desk, homes);
     }
 
     pub(super) fn shut_down(&mut self, desk: &mut Desk) {
@@ -482,9 +507,16 @@ impl Clients {
         let mut outcome = Outcome::failed(&Failure::new(exit, why));
         if let Some(task) = self.tasks.get(&id) {
             outcome.elapsed_ms = Some(ms(desk.now.since(task.since)));
-            if let Job::Query { told, .. } = &task.job {
-                outcome.hits = Some(u32::try_from(told.len()).unwrap_or(u32::MAX));
-                outcome.complete = Some(false);
+            match &task.job {
+                Job::Query { told, .. } => {
+                    outcome.hits = Some(u32::try_from(told.len()).unwrap_or(u32::MAX));
+                    outcome.complete = Some(false);
+                }
+                Job::Network { walk, .. } => {
+                    outcome.files = Some(walk.contents());
+                    outcome.complete = Some(false);
+                }
+                Job::Get { .. } | Job::List { .. } | Job::Status | Job::Sources { .. } => {}
             }
         }
         self.end(desk, id, outcome);
@@ -500,10 +532,12 @@ impl Clients {
         }
     }
 
-    /// The task's request is over; the task is not.
+    /// The task's requests are over; the task is not.
     fn unlink(&mut self, desk: &mut Desk, id: u64) {
-        if let Some(req) = self.tasks.get_mut(&id).and_then(|task| task.req.take()) {
-            self.reqs.remove(&req);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            for asked in std::mem::take(&mut task.asked) {
+                self.reqs.remove(&asked);
+            }
         }
         desk.timers.stop(Reason::Task(id));
     }
@@ -513,6 +547,26 @@ impl Clients {
         self.line.retain(|waiting| *waiting != id);
         self.tasks.remove(&id)
     }
+}
+
+/// The message that asks for a job under this number.
+fn request(job: &Job, req: u32) -> Message {
+    let query = |find, reach: Reach| {
+        let Reach { ttl, budget, policy } = reach;
+        Message::Query(Query { req, find, ttl, budget, policy })
+    };
+    match job {
+        Job::Query { search, reach, .. } => query(search.clone(), *reach),
+        Job::Get { get, search, .. } => query(search.clone(), Reach::of(get)),
+        Job::Sources { root, reach, .. } => query(root_search(*root), *reach),
+        Job::Network { walk, reach } => query(walk.search(), *reach),
+        Job::List { after, .. } => Message::List(List { req, after: *after }),
+        Job::Status => Message::Status(Status { req }),
+    }
+}
+
+fn key(record: &SourceRecord) -> (Root, HostPort, SharePath) {
+    (record.root, record.addr.clone(), record.path.clone())
 }
 
 fn budget(asked: Option<u32>) -> Duration {
@@ -532,8 +586,8 @@ fn hit_event(record: SourceRecord) -> ClientEvent {
     ClientEvent::Hit { name: path.name().to_owned(), path: path.as_str().to_owned(), size, root, source: addr }
 }
 
-fn query_outcome(search: &Search, hits: usize, done: &message::Done, elapsed: Duration) -> Outcome {
-    let how = if done.complete { "" } else { ", as far as the search went" };
+fn query_outcome(search: &Search, hits: usize, answer: Answer, elapsed: Duration) -> Outcome {
+    let how = if answer.complete { "" } else { ", as far as the search went" };
     let base = if hits > 0 {
         Outcome { ok: true, ..Outcome::default() }
     } else {
@@ -541,11 +595,27 @@ fn query_outcome(search: &Search, hits: usize, done: &message::Done, elapsed: Du
     };
     Outcome {
         hits: Some(u32::try_from(hits).unwrap_or(u32::MAX)),
-        reached: Some(done.reached),
-        complete: Some(done.complete),
-        cut: Some(done.cut),
+        reached: Some(answer.reached),
+        pruned: (answer.pruned > 0).then_some(answer.pruned),
+        complete: Some(answer.complete),
+        cut: Some(answer.cut),
         elapsed_ms: Some(ms(elapsed)),
         ..base
+    }
+}
+
+/// An empty network is a list too.
+fn network_outcome(walk: &Walk, elapsed: Duration) -> Outcome {
+    let Answer { reached, complete, cut, .. } = walk.answer();
+    Outcome {
+        ok: true,
+        files: Some(walk.contents()),
+        hits: Some(u32::try_from(walk.hits()).unwrap_or(u32::MAX)),
+        reached: Some(reached),
+        complete: Some(complete),
+        cut: Some(cut),
+        elapsed_ms: Some(ms(elapsed)),
+        ..Outcome::default()
     }
 }
 

@@ -47,6 +47,19 @@ pub enum Command {
     Get(Get),
     /// All files that are registered at the super peer: `file` events, then `done`.
     List,
+    /// All files of the network, page by page: `content` events, then `done`.
+    #[serde(rename = "list-network")]
+    Network {
+        /// Hops allowed; the super peer's setting if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl: Option<u8>,
+        /// Milliseconds allowed for each page; the super peer's setting if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<u32>,
+        /// How each page's search spreads; as the super peer likes if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<Policy>,
+    },
     /// How the peer and its super peer are: a `status` event, then `done`.
     Status,
 }

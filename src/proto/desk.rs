@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::download::SourceIndex;
+use super::home::HomeId;
 use super::timers::Timers;
 use super::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output};
 use crate::config::PROTOCOL_VERSION;
@@ -21,11 +22,11 @@ pub(super) enum Reason {
     /// No session came about within the connect timeout.
     ConnectTimeout,
     /// The wait before the next round through the super peers is over.
-    Redial,
+    Redial(HomeId),
     /// Nothing may have been said to the super peer for its ping interval.
-    Ping,
+    Ping(HomeId),
     /// The super peer owes an answer.
-    Answer,
+    Answer(HomeId),
     /// A chunk connection to us may be idle, or its HELLO late.
     Upload(ConnId),
     /// A running download looks after its sources and tells its progress.
@@ -37,8 +38,8 @@ pub(super) enum Reason {
 /// Whom news of a dial or a connection concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// The session to the super peer.
-    Home,
+    /// The session to a super peer.
+    Home(HomeId),
     /// Somebody who fetches chunks from us.
     Upload,
     /// A source of a download.

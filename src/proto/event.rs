@@ -67,6 +67,19 @@ pub enum ClientEvent {
         /// Where the source serves chunks.
         source: HostPort,
     },
+    /// The hits of one content together, ranked: what `query --json` says behind the last hit.
+    Result {
+        /// Place among the results, from 1: exact names first, then by the number of sources.
+        rank: usize,
+        /// A name of it.
+        name: String,
+        /// Bytes.
+        size: u64,
+        /// Identity.
+        root: Root,
+        /// Who serves it.
+        sources: Vec<HostPort>,
+    },
     /// A registered file.
     File {
         /// Last component of the path.
@@ -79,6 +92,17 @@ pub enum ClientEvent {
         root: Root,
         /// How many peers hold it.
         holders: u32,
+    },
+    /// A content of the network: `list --network`.
+    Content {
+        /// Identity.
+        root: Root,
+        /// Bytes.
+        size: u64,
+        /// How many peers hold it, by their addresses.
+        sources: u32,
+        /// What they call it, the most frequent first; at most [`crate::config::LIST_NAMES_MAX`].
+        names: Vec<String>,
     },
     /// A download has begun: its content is chosen.
     Start {
@@ -182,19 +206,22 @@ pub struct Outcome {
     /// For people, if not ok.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Query: hits told.
+    /// Query, list of a network: hits told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hits: Option<u32>,
     /// Query: super peers that searched their index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<u32>,
+    /// Query: super peers that need not be asked, by their digests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<u32>,
     /// Query: whether nothing was cut for any reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
     /// Query: what was cut, by reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// List: files told.
+    /// List: files told; of a network, contents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// Get: the final path.

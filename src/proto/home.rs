@@ -1,5 +1,6 @@
-//! The session of a weak peer with its super peer: whom to dial and when, HELLO to READY, REGISTER and UPDATE by number,
-//! PING, and what to do when the super peer is gone. Owns no share and no client's request: it carries their messages.
+//! One session of a weak peer with a super peer: whom to dial and when, HELLO to READY, REGISTER and UPDATE by number,
+//! PING, and what to do when the super peer is gone. Owns no share and no client's request: it carries their messages. Where there
+//! are two sessions ([`super::homes`]) each is told whom the other is with, and leaves that one to it.
 //!
 //! - getters: `is_up`, `super_peer`, `own_addr`;
 //! - `on_*`: what happened;
@@ -10,6 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::desk::{Desk, Owner, Reason};
+use super::marks::mark;
 use super::share::Share;
 use super::{ConnId, Event};
 use crate::config::{
@@ -20,7 +22,21 @@ use crate::error::{Exit, Failure};
 use crate::proto::weak_peer::Offer;
 use crate::time::Time;
 use crate::wire::message::{self, ErrorCode, Login, Ping, Register, Update, Welcome};
-use crate::wire::{HostPort, Message, WireError};
+use crate::wire::message::{told_by_sources, told_to_sources, told_to_super_peers};
+use crate::wire::{HostPort, Message, NodeId, WireError};
+
+/// Which session of a weak peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HomeId(pub(super) u8);
+
+/// Whom the other session of the same peer is with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Other {
+    /// Which of the list it is dialling or connected to.
+    pub(super) which: Option<usize>,
+    /// Who that is.
+    pub(super) node: Option<NodeId>,
+}
 
 /// What a session brings that is not its own business.
 #[derive(Debug)]
@@ -59,12 +75,16 @@ struct Owed {
 
 /// See the module's words.
 pub(super) struct Home {
+    id: HomeId,
+    /// Of the same peer, where it has two sessions.
+    pub(super) other: Option<Other>,
     supers: Vec<HostPort>,
     offer: Option<Offer>,
-    connect_timeout: Duration,
     state: State,
     /// Which super peer of the list `state` is about.
     which: usize,
+    /// Its name, once it has welcomed us.
+    node: Option<NodeId>,
     /// Dials since a session lasted; each full round of them is followed by a wait.
     tries: usize,
     /// Failures of this round by their finality: a refusal of version or login is worth no further try.
@@ -85,13 +105,15 @@ pub(super) struct Home {
 }
 
 impl Home {
-    pub(super) fn new(supers: Vec<HostPort>, offer: Option<Offer>, connect_timeout: Duration) -> Home {
+    pub(super) fn new(id: HomeId, supers: Vec<HostPort>, offer: Option<Offer>) -> Home {
         Home {
+            id,
+            other: None,
+            which: usize::from(id.0) % supers.len().max(1),
             supers,
             offer,
-            connect_timeout,
             state: State::Idle,
-            which: 0,
+            node: None,
             tries: 0,
             refusals: Vec::new(),
             last_failure: None,
@@ -135,42 +157,69 @@ impl Home {
 
     // ---- dialling ------------------------------------------------------------------------------------------------
 
-    pub(super) fn start(&mut self, desk: &mut Desk) {
-        desk.timers.set(Reason::ConnectTimeout, desk.now + self.connect_timeout);
-        self.dial(desk);
+    /// Whom the session is with, or on its way to.
+    pub(super) fn whereabouts(&self) -> Other {
+        match self.state {
+            State::Idle => Other { which: None, node: None },
+            State::Dialing(_) | State::Greeting(_) | State::Up(_) => Other { which: Some(self.which), node: self.node },
+        }
     }
 
-    fn dial(&mut self, desk: &mut Desk) {
-        let Some(to) = self.supers.get(self.which) else {
-            let failure = Failure::new(Exit::Usage, "no super peer is named; give one with --super HOST:PORT");
-            self.news.push_back(News::Never(failure));
-            return;
-        };
+    /// Dials the next of the list that the other session is not with.
+    pub(super) fn dial(&mut self, desk: &mut Desk) {
+        let all = self.supers.len();
+        let taken = self.other.and_then(|other| other.which);
+        let free = (0..all).map(|step| (self.which + step) % all).find(|which| Some(*which) != taken);
         self.tries += 1;
-        self.state = State::Dialing(desk.dial(Owner::Home, to));
+        let Some(which) = free else { return self.wait(desk) };
+        self.which = which;
+        self.state = State::Dialing(desk.dial(Owner::Home(self.id), &self.supers[which]));
     }
 
     /// The next of the list: at once within a round, after a wait behind it.
     fn dial_next(&mut self, desk: &mut Desk) {
-        let round = self.supers.len();
-        self.which = (self.which + 1) % round;
+        let round = self.round();
+        self.which = (self.which + 1) % self.supers.len();
         self.state = State::Idle;
+        self.node = None;
         if !self.tries.is_multiple_of(round) {
             self.dial(desk);
             return;
         }
-        if !self.welcomed_once && self.refusals.len() >= round {
-            self.give_up(desk);
+        // With two sessions the other one may still come about; then the connect timeout tells.
+        if !self.welcomed_once && self.refusals.len() >= round && self.other.is_none() {
+            let failure = self.give_up(desk);
+            self.news.push_back(News::Never(failure));
             return;
         }
-        self.refusals.clear();
-        let doublings = u32::try_from(self.tries / round - 1).unwrap_or(u32::MAX).min(16);
-        let longest = RECONNECT_FIRST.saturating_mul(1 << doublings).min(RECONNECT_MAX);
-        let wait = desk.jitter(longest);
-        desk.timers.set(Reason::Redial, desk.now + wait);
+        mark!(HomeRoundOver);
+        let kept = usize::from(self.other.is_some());
+        self.refusals.drain(..self.refusals.len().saturating_sub(kept));
+        self.wait(desk);
     }
 
-    fn give_up(&mut self, desk: &mut Desk) {
+    /// How many super peers of the list the session may try.
+    fn round(&self) -> usize {
+        let taken = usize::from(self.other.is_some_and(|other| other.which.is_some()));
+        self.supers.len().saturating_sub(taken).max(1)
+    }
+
+    fn wait(&mut self, desk: &mut Desk) {
+        let rounds = (self.tries / self.round()).saturating_sub(1);
+        let doublings = u32::try_from(rounds).unwrap_or(u32::MAX).min(16);
+        let longest = RECONNECT_FIRST.saturating_mul(1 << doublings).min(RECONNECT_MAX);
+        let wait = desk.jitter(longest);
+        desk.timers.set(Reason::Redial(self.id), desk.now + wait);
+    }
+
+    /// Whether some super peer refused for good.
+    pub(super) fn was_refused(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
+    /// Tries no more; the reason for it.
+    pub(super) fn give_up(&mut self, desk: &mut Desk) -> Failure {
+        mark!(HomeGaveUp);
         let failure = match self.refusals.pop() {
             Some(refusal) => refusal,
             None => {
@@ -184,18 +233,18 @@ impl Home {
             }
         };
         self.end(desk, "gave up");
-        self.news.push_back(News::Never(failure));
+        failure
     }
 
     pub(super) fn on_dialed(&mut self, desk: &mut Desk, share: &mut Share, conn: ConnId) {
-        desk.own(conn, Owner::Home);
+        desk.own(conn, Owner::Home(self.id));
         self.state = State::Greeting(conn);
         self.owed = Owed { ready: Some(desk.now), ..Owed::default() };
         (self.seq, self.acked, self.next_req) = (0, 0, 1);
         self.farewell = None;
         desk.hello(conn);
         self.say(desk, Message::Login(Login { mode: "open".into(), user: None, proof: None }));
-        share.restart();
+        share.restart(usize::from(self.id.0));
         self.flush(desk, share);
         self.watch(desk);
     }
@@ -244,9 +293,9 @@ impl Home {
         let Some(Offer { port, host }) = self.offer.clone() else { return };
         while self.conn().is_some() && self.seq - self.acked < UPDATES_IN_FLIGHT_MAX {
             let seq = self.seq + 1;
-            let page = if let Some((files, more)) = share.next_registration() {
+            let page = if let Some((files, more)) = share.next_registration(usize::from(self.id.0)) {
                 Message::Register(Register { seq, port, host: host.clone(), files, more })
-            } else if let Some(changes) = share.next_update() {
+            } else if let Some(changes) = share.next_update(usize::from(self.id.0)) {
                 Message::Update(Update { seq, add: changes.added, del: changes.removed })
             } else {
                 return;
@@ -287,17 +336,10 @@ impl Home {
                 }
             }
             Message::Hello(_)
-            | Message::Login(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Query(_)
-            | Message::List(_)
-            | Message::Status(_)
-            | Message::Get(_)
-            | Message::Chunk(_)
-            | Message::Manifest(_)
-            | Message::Cvs(_)
-            | Message::Cancel(_) => self.lose(desk, &format!("it sent {}, which no super peer sends", message.kind())),
+            | Message::Cancel(_)
+            | told_to_super_peers!()
+            | told_to_sources!()
+            | told_by_sources!() => self.lose(desk, &format!("it sent {}, which no super peer sends", message.kind())),
         }
     }
 
@@ -309,6 +351,10 @@ impl Home {
             let theirs = welcome.version[0];
             return self.refuse(desk, Exit::Version, &format!("it speaks version {theirs} of the protocol"));
         }
+        if self.other.is_some_and(|other| other.node == Some(welcome.node)) {
+            return self.lose(desk, "it is the super peer that the other session is with");
+        }
+        self.node = Some(welcome.node);
         self.ping = Duration::from_millis(u64::from(welcome.ping)).clamp(Duration::from_secs(1), PING_INTERVAL * 10);
         self.own_addr = self
             .offer
@@ -328,7 +374,7 @@ impl Home {
         self.refusals.clear();
         self.owed.ready = None;
         desk.timers.stop(Reason::ConnectTimeout);
-        desk.timers.set(Reason::Ping, self.said_at + self.ping);
+        desk.timers.set(Reason::Ping(self.id), self.said_at + self.ping);
         self.watch(desk);
         desk.event(Event::Welcomed { super_peer: self.supers[self.which].clone() });
         self.news.push_back(News::Up);
@@ -354,6 +400,9 @@ impl Home {
         if let Some(conn) = self.conn() {
             desk.error(conn, error.code(), error.to_string(), None);
         }
+        if *error == WireError::Version {
+            return self.refuse(desk, Exit::Version, "it speaks another major version of the protocol");
+        }
         self.lose(desk, &format!("it sent {error}"));
     }
 
@@ -367,8 +416,8 @@ impl Home {
     /// Arms the deadline of whatever is owed longest.
     fn watch(&mut self, desk: &mut Desk) {
         match self.deadline() {
-            Some(at) => desk.timers.set(Reason::Answer, at),
-            None => desk.timers.stop(Reason::Answer),
+            Some(at) => desk.timers.set(Reason::Answer(self.id), at),
+            None => desk.timers.stop(Reason::Answer(self.id)),
         }
     }
 
@@ -380,6 +429,7 @@ impl Home {
 
     pub(super) fn on_answer_due(&mut self, desk: &mut Desk) {
         if self.deadline().is_some_and(|at| at <= desk.now) {
+            mark!(HomeDoesNotAnswer);
             self.lose(desk, "it does not answer");
         } else {
             self.watch(desk);
@@ -395,18 +445,12 @@ impl Home {
             self.owed.pong.get_or_insert(desk.now);
             self.watch(desk);
         }
-        desk.timers.set(Reason::Ping, self.said_at + self.ping);
+        desk.timers.set(Reason::Ping(self.id), self.said_at + self.ping);
     }
 
     pub(super) fn on_redial_due(&mut self, desk: &mut Desk) {
         if matches!(self.state, State::Idle) {
             self.dial(desk);
-        }
-    }
-
-    pub(super) fn on_connect_timeout(&mut self, desk: &mut Desk) {
-        if !self.welcomed_once {
-            self.give_up(desk);
         }
     }
 
@@ -443,8 +487,8 @@ impl Home {
 
     fn quiet(&mut self, desk: &mut Desk) {
         self.owed = Owed::default();
-        desk.timers.stop(Reason::Answer);
-        desk.timers.stop(Reason::Ping);
+        desk.timers.stop(Reason::Answer(self.id));
+        desk.timers.stop(Reason::Ping(self.id));
     }
 
     /// No session any more and none to come.
@@ -456,8 +500,7 @@ impl Home {
         }
         self.state = State::Idle;
         self.quiet(desk);
-        desk.timers.stop(Reason::Redial);
-        desk.timers.stop(Reason::ConnectTimeout);
+        desk.timers.stop(Reason::Redial(self.id));
     }
 }
 

@@ -4,6 +4,7 @@
 //! that is not registered at that moment, and misses none that was registered when it began and still is.
 
 mod glob;
+pub mod range;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use crate::wire::record::name_of;
 use crate::wire::{QueryKind, Root, Search, SharePath};
 
 use glob::Glob;
+use range::{Position, Range};
 
 /// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,7 @@ enum Test {
     Words { pattern: String, words: Vec<String> },
     Glob(Glob),
     Root(Root),
+    Range(Range),
 }
 
 /// Why a list is walked.
@@ -124,9 +127,15 @@ impl Scan {
                 })?;
                 (Test::Root(root), vec![(Some(index.root_key(&root)), List::Rest)])
             }
+            QueryKind::Range => {
+                let range = Range::parse(pattern).ok_or_else(|| {
+                    BadPattern(format!("{pattern:?} is no range; write LOW-HIGH in hex digits, or - for all"))
+                })?;
+                (Test::Range(range), vec![(None, List::Rest)])
+            }
             QueryKind::Unknown => {
                 return Err(BadPattern(
-                    "this kind of search is not known here; words, exact, glob and root are".to_owned(),
+                    "this kind of search is not known here; words, exact, glob, root and range are".to_owned(),
                 ));
             }
         };
@@ -157,16 +166,18 @@ impl Scan {
             match index.seen(id) {
                 Some(seen) if self.fits(seen, list) => {
                     while let Some(holder) = index.holder_from(id, self.holder) {
-                        if self.left == 0 {
+                        if self.left == 0 && self.fits_holder(seen, index, holder) {
                             return self.end(true);
                         }
                         if looked >= entries {
                             return Step::More;
                         }
                         looked += 1;
-                        self.left -= 1;
-                        hits.push(hit(seen, index, holder));
                         self.holder = holder.0 + 1;
+                        if self.fits_holder(seen, index, holder) {
+                            self.left -= 1;
+                            hits.push(hit(seen, index, holder));
+                        }
                     }
                 }
                 Some(_) | None => {}
@@ -185,21 +196,37 @@ impl Scan {
         if !(self.sizes.0..=self.sizes.1).contains(&seen.size) {
             return false;
         }
-        let name = name_of(seen.path);
+        let name = || name_of(seen.path);
         match &self.test {
-            Test::Exact(pattern) => name == pattern,
+            Test::Exact(pattern) => name() == pattern,
             Test::Words { pattern, words } => match list {
-                List::Exact => name == pattern,
-                List::Rest => name != pattern && has_all(name, words, &mut self.scratch),
+                List::Exact => name() == pattern,
+                List::Rest => name() != pattern && has_all(name(), words, &mut self.scratch),
             },
             Test::Glob(glob) => {
                 self.scratch.clear();
-                name.chars().for_each(|c| lower_into(c, &mut self.scratch));
+                name().chars().for_each(|c| lower_into(c, &mut self.scratch));
                 glob.fits(&self.scratch)
             }
             Test::Root(root) => seen.root == *root,
+            Test::Range(range) => range.may_hold(&seen.root),
         }
     }
+
+    /// Whether this source of an entry that fits is meant too; only a range tells one from another.
+    fn fits_holder(&self, seen: Seen<'_>, index: &Index, holder: HolderId) -> bool {
+        match &self.test {
+            Test::Range(range) => {
+                range.holds_all_of(&seen.root) || range.holds(&Position::of(&seen.root, seen.path, index.addr(holder)))
+            }
+            Test::Exact(_) | Test::Words { .. } | Test::Glob(_) | Test::Root(_) => true,
+        }
+    }
+}
+
+/// The texts that a name must hold, in lower case, to fit a glob; none if it is none.
+pub(super) fn glob_literals(pattern: &str) -> Vec<String> {
+    Glob::new(pattern).map(|glob| glob.literals()).unwrap_or_default()
 }
 
 fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {

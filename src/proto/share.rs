@@ -1,4 +1,4 @@
-//! A mirror of what the disk offers, and what of it the super peer has not been sent yet. Owns no session: it cuts pages,
+//! A mirror of what the disk offers, and what of it each super peer has not been sent yet. Owns no session: it cuts pages,
 //! the session numbers and sends them.
 
 use std::collections::BTreeMap;
@@ -17,10 +17,17 @@ struct File {
 }
 
 /// The files on offer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Share {
     files: BTreeMap<SharePath, File>,
     bytes: u64,
+    /// By session.
+    outboxes: Vec<Outbox>,
+}
+
+/// What one super peer has not been sent.
+#[derive(Debug, Default)]
+struct Outbox {
     /// Paths whose state the super peer does not know, as they are now: gone if there is none.
     unsent: BTreeMap<SharePath, Option<File>>,
     /// The last path of the REGISTER page that was cut last; none before the first.
@@ -36,7 +43,20 @@ pub struct Changes {
     pub removed: Vec<SharePath>,
 }
 
+impl Default for Share {
+    fn default() -> Share {
+        Share::new(1)
+    }
+}
+
 impl Share {
+    /// Nothing on offer yet, for so many sessions, counted from 0.
+    #[must_use]
+    pub fn new(sessions: usize) -> Share {
+        let outboxes = std::iter::repeat_with(Outbox::default).take(sessions).collect();
+        Share { files: BTreeMap::new(), bytes: 0, outboxes }
+    }
+
     /// How many files are on offer.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -60,7 +80,7 @@ impl Share {
         for path in removed {
             if let Some(before) = self.files.remove(&path) {
                 self.bytes = self.bytes.saturating_sub(before.size);
-                self.unsent.insert(path, None);
+                self.tell(&path, None);
             }
         }
         let mut refused = 0;
@@ -76,28 +96,34 @@ impl Share {
                 None => {}
             }
             self.bytes = self.bytes.saturating_add(size);
-            self.unsent.insert(path, Some(file));
+            self.tell(&path, Some(file));
         }
         refused
     }
 
-    /// A new session begins: everything is to be registered, nothing to be updated.
-    pub fn restart(&mut self) {
-        self.unsent.clear();
-        self.registered = Some(None);
+    fn tell(&mut self, path: &SharePath, now: Option<File>) {
+        for outbox in &mut self.outboxes {
+            outbox.unsent.insert(path.clone(), now);
+        }
+    }
+
+    /// A session begins anew: everything is to be registered, nothing to be updated.
+    pub fn restart(&mut self, session: usize) {
+        self.outboxes[session] = Outbox { unsent: BTreeMap::new(), registered: Some(None) };
     }
 
     /// The next page of the whole list and whether another follows; none once the last was cut. The first page is cut
     /// even if it is empty.
-    pub fn next_registration(&mut self) -> Option<(Vec<FileRecord>, bool)> {
-        let after = self.registered.take()?;
+    pub fn next_registration(&mut self, session: usize) -> Option<(Vec<FileRecord>, bool)> {
+        let outbox = &mut self.outboxes[session];
+        let after = outbox.registered.take()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut page = Vec::new();
         let mut bytes = 0;
         for (path, file) in self.files.range((from, Bound::Unbounded)) {
             let record_bytes = path.as_str().len() + RECORD_BYTES;
             if bytes + record_bytes > PAGE_BYTES {
-                self.registered = Some(page.last().map(|record: &FileRecord| record.path.clone()));
+                outbox.registered = Some(page.last().map(|record: &FileRecord| record.path.clone()));
                 return Some((page, true));
             }
             bytes += record_bytes;
@@ -107,13 +133,14 @@ impl Share {
     }
 
     /// The next page of changes; none while the whole list is not out, or nothing changed.
-    pub fn next_update(&mut self) -> Option<Changes> {
-        if self.registered.is_some() {
+    pub fn next_update(&mut self, session: usize) -> Option<Changes> {
+        let outbox = &mut self.outboxes[session];
+        if outbox.registered.is_some() {
             return None;
         }
         let mut changes = Changes::default();
         let mut bytes = 0;
-        while let Some(entry) = self.unsent.first_entry() {
+        while let Some(entry) = outbox.unsent.first_entry() {
             bytes += entry.key().as_str().len() + RECORD_BYTES;
             if bytes > PAGE_BYTES {
                 break;
@@ -148,11 +175,11 @@ mod tests {
         let mut share = Share::default();
         let files: Vec<_> = (0..2000).map(|n| file(&format!("{n:04}{}", "x".repeat(96)), 1)).collect();
         share.change(files.clone(), vec![]);
-        share.restart();
+        share.restart(0);
         let mut registered = Vec::new();
         let mut pages = 0;
         loop {
-            let (page, more) = share.next_registration().unwrap();
+            let (page, more) = share.next_registration(0).unwrap();
             let mut frame = Vec::new();
             let message = crate::wire::message::Register { seq: 1, port: 1, host: None, files: page.clone(), more };
             crate::wire::frame::encode(&crate::wire::Message::Register(message), &mut frame);
@@ -165,33 +192,47 @@ mod tests {
         }
         assert!(pages > 1);
         assert_eq!(registered, files);
-        assert_eq!(share.next_registration(), None);
-        assert_eq!(share.next_update(), None);
+        assert_eq!(share.next_registration(0), None);
+        assert_eq!(share.next_update(0), None);
     }
 
     #[test]
     fn changes_wait_for_the_list_and_merge() {
         let mut share = Share::default();
-        share.restart();
+        share.restart(0);
         share.change(vec![file("a", 1), file("b", 1)], vec![]);
-        assert_eq!(share.next_update(), None);
-        assert_eq!(share.next_registration().map(|(page, more)| (page.len(), more)), Some((2, false)));
+        assert_eq!(share.next_update(0), None);
+        assert_eq!(share.next_registration(0).map(|(page, more)| (page.len(), more)), Some((2, false)));
         share.change(vec![file("a", 2)], vec![path("b")]);
         share.change(vec![file("c", 3)], vec![path("never")]);
-        let changes = share.next_update().unwrap();
+        let changes = share.next_update(0).unwrap();
         assert_eq!(changes.added, [file("a", 2), file("c", 3)]);
         assert_eq!(changes.removed, [path("b")]);
-        assert_eq!(share.next_update(), None);
+        assert_eq!(share.next_update(0), None);
         assert_eq!((share.len(), share.bytes()), (2, 5));
+    }
+
+    #[test]
+    fn each_session_is_sent_everything() {
+        let mut share = Share::new(2);
+        share.change(vec![file("a", 1)], vec![]);
+        share.restart(0);
+        assert_eq!(share.next_registration(0).map(|(page, _)| page.len()), Some(1));
+        share.restart(1);
+        share.change(vec![file("b", 1)], vec![]);
+        assert_eq!(share.next_registration(1).map(|(page, _)| page.len()), Some(2));
+        assert_eq!(share.next_update(0).map(|changes| changes.added), Some(vec![file("b", 1)]));
+        assert_eq!(share.next_update(0), None);
+        assert_eq!(share.next_update(1).map(|changes| changes.added), Some(vec![file("b", 1)]));
     }
 
     #[test]
     fn what_did_not_change_is_not_sent_again() {
         let mut share = Share::default();
         share.change(vec![file("a", 1)], vec![]);
-        share.restart();
-        share.next_registration();
+        share.restart(0);
+        share.next_registration(0);
         share.change(vec![file("a", 1)], vec![]);
-        assert_eq!(share.next_update(), None);
+        assert_eq!(share.next_update(0), None);
     }
 }

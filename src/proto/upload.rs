@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::desk::{Desk, Owner, Reason};
 use super::disk::ServeFailure;
+use super::marks::mark;
 use super::{ConnId, DiskWork, Output};
 use crate::config::{
     CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
@@ -14,6 +15,7 @@ use crate::config::{
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
 use crate::wire::message::{Chunk, Cvs, ErrorCode, Hello, Welcome};
+use crate::wire::message::{told_by_sources, told_by_super_peers, told_to_super_peers};
 use crate::wire::{HostPort, Message, WireError};
 
 #[derive(Debug)]
@@ -130,22 +132,10 @@ impl Uploads {
             }
             Message::Hello(_)
             | Message::Welcome(_)
-            | Message::Login(_)
-            | Message::Ready(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Ack(_)
-            | Message::Query(_)
-            | Message::Hit(_)
-            | Message::Done(_)
-            | Message::List(_)
-            | Message::Files(_)
-            | Message::Status(_)
-            | Message::Info(_)
             | Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Chunk(_)
-            | Message::Cvs(_) => {
+            | told_to_super_peers!()
+            | told_by_super_peers!()
+            | told_by_sources!() => {
                 let why = format!("{} has no place on a chunk connection", message.kind());
                 self.fail(desk, conn, ErrorCode::ORDER, &why);
             }
@@ -265,6 +255,7 @@ impl Uploads {
         }
         let idle_at = if upload.requests.is_empty() { upload.active_at } else { desk.now };
         if idle_at + CHUNK_IDLE_MAX <= desk.now {
+            mark!(UploadIdle);
             return self.fail(desk, conn, ErrorCode::DEADLINE, "no request for too long");
         }
         desk.timers.set(Reason::Upload(conn), idle_at + CHUNK_IDLE_MAX);
@@ -299,6 +290,7 @@ impl Uploads {
 /// Forgets a request, unless its bytes are on their way.
 fn cancel_request(desk: &mut Desk, conn: ConnId, upload: &mut Upload, req: u32) {
     let Some(request) = upload.find(req) else { return };
+    mark!(UploadCancelled);
     match request.stage {
         Stage::Queued => {}
         Stage::Preparing => {

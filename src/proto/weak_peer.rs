@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::clients::{Clients, ForDownloads};
 use super::desk::{Desk, Owner, Reason};
 use super::download::Downloads;
-use super::home::{Home, News};
+use super::home::News;
+use super::homes::Homes;
 use super::share::Share;
 use super::upload::Uploads;
 use super::{ConnId, DiskDone, DiskWork, Entropy, Input, Output, Role};
@@ -47,7 +48,7 @@ pub struct WeakPeerConfig {
 /// See the module's words.
 pub struct WeakPeer {
     desk: Desk,
-    home: Home,
+    homes: Homes,
     share: Share,
     uploads: Uploads,
     downloads: Downloads,
@@ -60,14 +61,20 @@ impl WeakPeer {
     /// A peer that dials its first super peer at the first [`Role::handle_timeout`].
     #[must_use]
     pub fn new(config: WeakPeerConfig, entropy: Box<dyn Entropy>) -> WeakPeer {
+        WeakPeer::with_homes(config, 1, entropy)
+    }
+
+    /// The same with sessions to so many super peers at once, at most [`crate::config::HOMES_MAX`].
+    #[must_use]
+    pub fn with_homes(config: WeakPeerConfig, homes: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
         let WeakPeerConfig { node, boot, supers, offer, connect_timeout, agent } = config;
         let mut desk = Desk::new(node, boot, &agent, entropy);
         desk.timers.set(Reason::Start, Time::ZERO);
         WeakPeer {
             desk,
             serves: offer.is_some(),
-            home: Home::new(supers, offer, connect_timeout),
-            share: Share::default(),
+            homes: Homes::new(&supers, offer.as_ref(), connect_timeout, homes),
+            share: Share::new(homes),
             uploads: Uploads::default(),
             downloads: Downloads::default(),
             clients: Clients::new(connect_timeout),
@@ -101,7 +108,8 @@ impl WeakPeer {
             ("downloads_waiting", count(self.downloads.waiting())),
             ("downloads_finished", self.downloads.finished),
             ("bytes_received", self.downloads.bytes_received),
-            ("sessions_lost", self.home.sessions_lost),
+            ("sessions_up", count(self.homes.up().count())),
+            ("sessions_lost", self.homes.sessions_lost()),
         ]
         .into_iter()
         .chain(self.uploads.closed())
@@ -112,7 +120,7 @@ impl WeakPeer {
     fn on_message(&mut self, conn: ConnId, message: Message) {
         let desk = &mut self.desk;
         match desk.owner(conn) {
-            Some(Owner::Home) => self.home.on_message(desk, message),
+            Some(Owner::Home(home)) => self.homes.at(home).on_message(desk, message),
             Some(Owner::Upload) => self.uploads.on_message(desk, conn, message),
             Some(Owner::Source(download, source)) => self.downloads.on_message(desk, download, source, message),
             None => {}
@@ -122,7 +130,7 @@ impl WeakPeer {
     fn on_closed(&mut self, conn: ConnId, why: &str) {
         let desk = &mut self.desk;
         match desk.disown(conn) {
-            Some(Owner::Home) => self.home.on_closed(desk, why),
+            Some(Owner::Home(home)) => self.homes.at(home).on_closed(desk, why),
             Some(Owner::Upload) => self.uploads.on_closed(desk, conn),
             Some(Owner::Source(download, source)) => self.downloads.on_closed(desk, download, source, why),
             None => {}
@@ -153,14 +161,14 @@ impl WeakPeer {
     fn on_due(&mut self, reason: Reason) {
         let desk = &mut self.desk;
         match reason {
-            Reason::Start => self.home.start(desk),
-            Reason::ConnectTimeout => self.home.on_connect_timeout(desk),
-            Reason::Redial => self.home.on_redial_due(desk),
-            Reason::Ping => self.home.on_ping_due(desk),
-            Reason::Answer => self.home.on_answer_due(desk),
+            Reason::Start => self.homes.start(desk),
+            Reason::ConnectTimeout => self.homes.on_connect_timeout(desk),
+            Reason::Redial(home) => self.homes.at(home).on_redial_due(desk),
+            Reason::Ping(home) => self.homes.at(home).on_ping_due(desk),
+            Reason::Answer(home) => self.homes.at(home).on_answer_due(desk),
             Reason::Upload(conn) => self.uploads.on_timer(desk, conn),
             Reason::Download(download) => self.downloads.on_tick(desk, download),
-            Reason::Task(task) => self.clients.on_timer(desk, &mut self.home, task),
+            Reason::Task(task) => self.clients.on_timer(desk, &mut self.homes, task),
         }
     }
 
@@ -168,9 +176,9 @@ impl WeakPeer {
     /// inputs fill.
     fn settle(&mut self) {
         loop {
-            if let Some(news) = self.home.poll_news() {
-                let counts = if matches!(news, News::Info(_)) { self.counts() } else { BTreeMap::new() };
-                self.clients.on_news(&mut self.desk, &mut self.home, news, counts);
+            if let Some(news) = self.homes.poll_news(&mut self.desk) {
+                let counts = if matches!(news.1, News::Info(_)) { self.counts() } else { BTreeMap::new() };
+                self.clients.on_news(&mut self.desk, &mut self.homes, news, counts);
             } else if let Some(order) = self.clients.poll_order() {
                 match order {
                     ForDownloads::Start(order) => self.downloads.start(&mut self.desk, order),
@@ -179,13 +187,13 @@ impl WeakPeer {
                     }
                     ForDownloads::SourcesDone(download) => self.downloads.on_sources_done(&mut self.desk, download),
                 }
-            } else if let Some((download, root)) = self.downloads.poll_requery(&mut self.desk, self.home.is_up()) {
-                self.clients.ask_sources(&mut self.desk, &mut self.home, download, root);
+            } else if let Some((download, root)) = self.downloads.poll_requery(&mut self.desk, self.homes.is_up()) {
+                self.clients.ask_sources(&mut self.desk, &mut self.homes, download, root);
             } else {
                 break;
             }
         }
-        self.home.flush(&mut self.desk, &mut self.share);
+        self.homes.flush(&mut self.desk, &mut self.share);
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -196,7 +204,7 @@ impl WeakPeer {
         self.clients.shut_down(&mut self.desk);
         self.downloads.shut_down(&mut self.desk);
         self.uploads.shut_down(&mut self.desk);
-        self.home.end(&mut self.desk, "the peer ends");
+        self.homes.end(&mut self.desk, "the peer ends");
         self.desk.timers = super::timers::Timers::new();
     }
 
@@ -231,18 +239,18 @@ impl Role for WeakPeer {
             Input::Accepted { conn, from } if self.serves => self.uploads.on_accepted(desk, conn, from),
             Input::Accepted { conn, .. } => desk.close(conn),
             Input::Dialed { dial, conn } => match desk.end_dial(dial) {
-                Some(Owner::Home) => self.home.on_dialed(desk, &mut self.share, conn),
+                Some(Owner::Home(home)) => self.homes.at(home).on_dialed(desk, &mut self.share, conn),
                 Some(Owner::Source(download, source)) => self.downloads.on_dialed(desk, download, source, conn),
                 Some(Owner::Upload) | None => desk.close(conn),
             },
             Input::DialFailed { dial, why } => match desk.end_dial(dial) {
-                Some(Owner::Home) => self.home.on_dial_failed(desk, &why),
+                Some(Owner::Home(home)) => self.homes.at(home).on_dial_failed(desk, &why),
                 Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(desk, download, source, &why),
                 Some(Owner::Upload) | None => {}
             },
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, error } => match desk.owner(conn) {
-                Some(Owner::Home) => self.home.on_malformed(desk, &error),
+                Some(Owner::Home(home)) => self.homes.at(home).on_malformed(desk, &error),
                 Some(Owner::Upload) => self.uploads.on_malformed(desk, conn, &error),
                 Some(Owner::Source(download, source)) => {
                     desk.error(conn, error.code(), error.to_string(), None);
@@ -261,17 +269,17 @@ impl Role for WeakPeer {
                 Some(Owner::Source(download, source)) => {
                     self.downloads.on_payload(desk, (download, source), req, payload, &digests);
                 }
-                Some(Owner::Home | Owner::Upload) | None => desk.disk(DiskWork::DropPayload { payload }),
+                Some(Owner::Home(_) | Owner::Upload) | None => desk.disk(DiskWork::DropPayload { payload }),
             },
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(desk, conn, req),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Disk(done) => self.on_disk(done),
             Input::Command { client, command } => {
                 let counts = self.counts();
-                self.clients.on_command(&mut self.desk, &mut self.home, client, command, counts);
+                self.clients.on_command(&mut self.desk, &mut self.homes, client, command, counts);
             }
             Input::ClientGone { client } => {
-                self.clients.on_client_gone(desk, &mut self.home, client);
+                self.clients.on_client_gone(desk, &mut self.homes, client);
                 self.downloads.on_client_gone(desk, client);
             }
             Input::Shutdown => return self.shut_down(),

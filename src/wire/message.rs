@@ -211,7 +211,7 @@ pub struct SourceRecord {
     pub addr: HostPort,
 }
 
-/// DONE: `{req, hits, reached, complete, cut, ms}`.
+/// DONE: `{req, hits, reached, pruned, complete, cut, ms}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The query.
@@ -220,6 +220,9 @@ pub struct Done {
     pub hits: u32,
     /// Super peers that searched their index, the asker's own included.
     pub reached: u32,
+    /// Links on which no super peer was asked because the digest of its index says that it has nothing.
+    #[serde(default, skip_serializing_if = "super::record::is_zero")]
+    pub pruned: u32,
     /// Whether nothing was cut for any reason.
     pub complete: bool,
     /// What was cut.
@@ -412,6 +415,41 @@ pub struct Cancel {
     /// The request.
     pub req: u32,
 }
+
+/// Patterns for the kinds by who says them to whom, so that each machine names in one word what is not for it, and a new kind
+/// is met by every match all the same. HELLO, PING, BYE, ERROR, CANCEL and unknown kinds have more than one place.
+macro_rules! told_to_super_peers {
+    () => {
+        $crate::wire::Message::Login(_)
+            | $crate::wire::Message::Register(_)
+            | $crate::wire::Message::Update(_)
+            | $crate::wire::Message::Query(_)
+            | $crate::wire::Message::List(_)
+            | $crate::wire::Message::Status(_)
+    };
+}
+macro_rules! told_by_super_peers {
+    () => {
+        $crate::wire::Message::Ready(_)
+            | $crate::wire::Message::Ack(_)
+            | $crate::wire::Message::Hit(_)
+            | $crate::wire::Message::Done(_)
+            | $crate::wire::Message::Files(_)
+            | $crate::wire::Message::Info(_)
+            | $crate::wire::Message::Pong(_)
+    };
+}
+macro_rules! told_to_sources {
+    () => {
+        $crate::wire::Message::Get(_) | $crate::wire::Message::Manifest(_)
+    };
+}
+macro_rules! told_by_sources {
+    () => {
+        $crate::wire::Message::Chunk(_) | $crate::wire::Message::Cvs(_)
+    };
+}
+pub(crate) use {told_by_sources, told_by_super_peers, told_to_sources, told_to_super_peers};
 
 impl Message {
     /// The kind as it is written on the wire, for logs and counters.

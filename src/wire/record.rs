@@ -186,6 +186,8 @@ pub enum QueryKind {
     Glob,
     /// The content with this root, written as 64 hex digits.
     Root,
+    /// Everything between two positions, written `LOW-HIGH` in hex digits: a page of all there is.
+    Range,
     /// A kind that this version does not know; never sent, made by the decoder.
     Unknown,
 }
@@ -205,6 +207,7 @@ impl<'de> Deserialize<'de> for QueryKind {
                     "exact" => QueryKind::Exact,
                     "glob" => QueryKind::Glob,
                     "root" => QueryKind::Root,
+                    "range" => QueryKind::Range,
                     _ => QueryKind::Unknown,
                 })
             }

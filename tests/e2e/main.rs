@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod clients;
 mod common;
 mod daemon;
 mod failover;

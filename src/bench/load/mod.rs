@@ -20,7 +20,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ConnId, DiskWork, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
-use crate::wire::message::Ping;
+use crate::wire::message::{Ping, told_by_sources, told_to_sources, told_to_super_peers};
 use crate::wire::{Message, NodeId, QueryId};
 
 /// A session says PING a little more often than it must.
@@ -328,20 +328,13 @@ impl Load {
             Message::Error(error) => self.on_error(which, &error),
             Message::Bye(_) => self.tally.error("bye"),
             Message::Hello(_)
-            | Message::Login(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Query(_)
-            | Message::List(_)
-            | Message::Status(_)
             | Message::Info(_)
             | Message::Ping(_)
-            | Message::Get(_)
-            | Message::Chunk(_)
-            | Message::Manifest(_)
-            | Message::Cvs(_)
             | Message::Cancel(_)
-            | Message::Unknown(_) => self.tally.error("unasked"),
+            | Message::Unknown(_)
+            | told_to_super_peers!()
+            | told_to_sources!()
+            | told_by_sources!() => self.tally.error("unasked"),
         }
     }
 

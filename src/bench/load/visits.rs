@@ -6,7 +6,7 @@ use crate::bench::session::{Session, State};
 use crate::config::CHUNK_BYTES_MAX;
 use crate::proto::{ConnId, DialId, Digests, DiskWork, HashPlan, Output, PayloadId, Verify};
 use crate::wire::Message;
-use crate::wire::message::{Bye, Chunk, Get};
+use crate::wire::message::{Bye, Chunk, Get, told_by_super_peers, told_to_sources, told_to_super_peers};
 
 impl Load {
     pub(super) fn visit(&mut self, which: usize) {
@@ -57,25 +57,13 @@ impl Load {
             Message::Welcome(_) => {}
             Message::Bye(_) => self.tally.error("source_bye"),
             Message::Hello(_)
-            | Message::Login(_)
-            | Message::Ready(_)
-            | Message::Register(_)
-            | Message::Update(_)
-            | Message::Ack(_)
-            | Message::Query(_)
-            | Message::Hit(_)
-            | Message::Done(_)
-            | Message::List(_)
-            | Message::Files(_)
-            | Message::Status(_)
-            | Message::Info(_)
             | Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Get(_)
-            | Message::Manifest(_)
-            | Message::Cvs(_)
             | Message::Cancel(_)
-            | Message::Unknown(_) => self.tally.error("unasked"),
+            | Message::Unknown(_)
+            | told_to_super_peers!()
+            | told_by_super_peers!()
+            | told_to_sources!()
+            | Message::Cvs(_) => self.tally.error("unasked"),
         }
     }
 

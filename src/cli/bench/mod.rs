@@ -159,6 +159,8 @@ impl Host for Watch {
             }
             ClientEvent::Hit { .. }
             | ClientEvent::File { .. }
+            | ClientEvent::Content { .. }
+            | ClientEvent::Result { .. }
             | ClientEvent::Start { .. }
             | ClientEvent::Piece { .. }
             | ClientEvent::Progress { .. }

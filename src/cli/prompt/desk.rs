@@ -126,6 +126,11 @@ impl Desk {
                 let client = self.begin(Job::List { rows: 0 }, Command::List);
                 self.foreground = Some(client);
             }
+            Line::Network => {
+                let command = Command::Network { ttl: None, budget: None, policy: None };
+                let client = self.begin(Job::List { rows: 0 }, command);
+                self.foreground = Some(client);
+            }
             Line::Status => {
                 let client = self.begin(Job::Status, Command::Status);
                 self.foreground = Some(client);
@@ -225,6 +230,15 @@ impl Desk {
                     self.paper.say(&format::file_row(&path, size, root, holders));
                 }
             }
+            ClientEvent::Content { root, size, sources, names } => {
+                if let Job::List { rows } = job {
+                    if *rows == 0 {
+                        self.paper.say(format::CONTENT_HEAD);
+                    }
+                    *rows += 1;
+                    self.paper.say(&format::content_row(root, size, sources, &names));
+                }
+            }
             ClientEvent::Start { name: chosen, size, sources, .. } => {
                 if let Job::Get { name, .. } = job {
                     let count = format::count(sources as u64, "source");
@@ -232,7 +246,7 @@ impl Desk {
                     *name = chosen;
                 }
             }
-            ClientEvent::Piece { .. } => {}
+            ClientEvent::Piece { .. } | ClientEvent::Result { .. } => {}
             ClientEvent::Progress { bytes, size, rate, sources } => {
                 if let Job::Get { name, pace, .. } = job
                     && !quiet
@@ -270,7 +284,7 @@ impl Desk {
                     self.paper.say(results.table().trim_end());
                 }
                 if outcome.reached.is_some() {
-                    self.paper.say(&format::query_summary(results.all().len(), outcome));
+                    self.paper.say(&format::search_summary(results.all().len() as u64, "result", outcome));
                 } else {
                     self.paper.aside(&format!("error: {}", printable(error)));
                 }
@@ -290,6 +304,9 @@ impl Desk {
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
                     self.paper.aside(format::source_table(sources).trim_end());
                 }
+            }
+            Some(Job::List { rows }) if outcome.ok && outcome.reached.is_some() => {
+                self.paper.say(&format::search_summary(rows, "content", outcome));
             }
             Some(Job::List { rows }) if outcome.ok => self.paper.say(&format::count(rows, "file")),
             Some(Job::List { .. } | Job::Status) if !outcome.ok => {

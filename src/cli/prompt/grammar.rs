@@ -16,6 +16,8 @@ pub(crate) enum Line {
     GetWhat { what: String },
     /// `LIST`
     List,
+    /// `LIST NETWORK`
+    Network,
     /// `STATUS`
     Status,
     /// `WAIT`
@@ -43,7 +45,7 @@ pub(crate) const HELP: &str = "\
 QUERY name|pattern   search: all words of a name, a pattern with *?[, or a root in 64 hex digits
 GET n [FROM k]       download result n of the last search, from all its sources or from source k only
 GET name|root        search and download in one; \"quotes\" make a number a name
-LIST                 all files that are registered at the super peer
+LIST [NETWORK]       all files that are registered at the super peer, or all that the network holds
 STATUS               how this peer and its super peer are
 WAIT                 wait until the running downloads are over
 HELP                 this
@@ -66,7 +68,9 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "" => Ok(Line::Empty),
         "QUERY" => query(rest),
         "GET" => get(rest),
-        "LIST" => alone(word, rest, Line::List),
+        "LIST" if rest.eq_ignore_ascii_case("network") => Ok(Line::Network),
+        "LIST" if !rest.is_empty() => Err("write LIST, or LIST NETWORK".to_owned()),
+        "LIST" => Ok(Line::List),
         "STATUS" => alone(word, rest, Line::Status),
         "WAIT" => alone(word, rest, Line::Wait),
         "HELP" | "?" => alone(word, rest, Line::Help),

@@ -120,7 +120,7 @@ fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
         (search(QueryKind::Words, ""), "1 to 256 bytes"),
         (search(QueryKind::Words, &"x".repeat(257)), "1 to 256 bytes"),
         (Search { min: Some(2), max: Some(1), ..search(QueryKind::Words, "x") }, "at least 2"),
-        (search(QueryKind::Unknown, "x"), "words, exact, glob and root"),
+        (search(QueryKind::Unknown, "x"), "words, exact, glob, root and range"),
     ] {
         let why = Scan::new(&index, &search).unwrap_err().to_string();
         assert!(why.contains(form), "{why}");
@@ -158,7 +158,7 @@ fn fits(search: &Search, path: &str, record_root: Root) -> bool {
             name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
         }
         QueryKind::Words => search.pattern.split(' ').all(|word| name.split(' ').any(|other| other == word)),
-        QueryKind::Unknown => false,
+        QueryKind::Range | QueryKind::Unknown => false,
     }
 }
 
@@ -225,4 +225,33 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
         index.check_invariants();
     }
     assert!(stayed > 1000 && vanished > 500, "the run did something: {stayed} {vanished}");
+}
+
+#[test]
+fn ranges_cut_everything_into_pages_without_gap_or_overlap() {
+    use super::range::{Position, Range};
+    let (mut index, _) = index_of(&[]);
+    for port in 1..5 {
+        let holder = index.add_holder(addr(port));
+        (0..40).for_each(|n| index.insert(holder, record(&format!("d/{n}"), n % 20)));
+    }
+    let all = |range: Range| {
+        let search = search(QueryKind::Range, &range.to_string());
+        let mut scan = Scan::new(&index, &search).unwrap();
+        let mut hits = Vec::new();
+        while scan.step(&index, 3, &mut hits) == Step::More {}
+        hits.into_iter().map(|hit| Position::of(&hit.root, hit.path.as_str(), &hit.addr)).collect::<BTreeSet<_>>()
+    };
+    let whole = all(Range { low: Position::FIRST, high: None });
+    assert_eq!(whole.len(), 160);
+    // Cuts between contents, and in the middle of each.
+    let mut pages = BTreeSet::new();
+    let mut low = Position::FIRST;
+    for high in whole.iter().skip(3).step_by(7).copied().map(Some).chain([None]) {
+        for position in all(Range { low, high }) {
+            assert!(pages.insert(position), "in one page only");
+        }
+        low = high.unwrap_or(low);
+    }
+    assert_eq!(pages, whole);
 }

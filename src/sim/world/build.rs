@@ -55,6 +55,11 @@ impl World {
 
     /// A weak peer that knows these super peers, in that order, and shares. It is not started.
     pub fn add_weak(&mut self, supers: &[usize]) -> usize {
+        self.add_weak_with(supers, 1)
+    }
+
+    /// The same with sessions to so many super peers at once.
+    pub fn add_weak_with(&mut self, supers: &[usize], homes: usize) -> usize {
         let neighbors = supers.to_vec();
         let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
         let (number, root) = (self.nodes.len(), self.root.clone());
@@ -68,7 +73,7 @@ impl World {
                 connect_timeout: CONNECT_TIMEOUT,
                 agent: "sim".into(),
             };
-            Machine::Weak(Box::new(WeakPeer::new(config, Box::new(random))))
+            Machine::Weak(Box::new(WeakPeer::with_homes(config, homes, Box::new(random))))
         });
         self.nodes[node].neighbors = neighbors;
         node

@@ -325,6 +325,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the child lives");
+    }
+
     /// kill -9; the lines read so far and those still in the pipe.
     pub(crate) fn kill(mut self) -> Ran {
         self.child.kill().expect("the child can be killed");

@@ -1,0 +1,292 @@
+//! The list of a whole network, page by page: which range of positions is asked for next, and which contents are known by then.
+//! It owns what was told and the cuts so far; it asks nobody.
+//!
+//! A page is a query for everything between two positions. If a cap on hits bit, the page is asked again, half as long; if not, the
+//! next page begins where this one ends. So every hit lies in a page that no cap cut, whoever capped and wherever, and nobody on
+//! the way has to keep an order. A file that stays registered meanwhile is told exactly once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{LIST_NAMES_MAX, LIST_PAGES_MAX, LIST_SOURCES_MAX, QUERY_HITS_MAX};
+use crate::proto::ClientEvent;
+use crate::proto::search::range::{Position, Range};
+use crate::wire::message::SourceRecord;
+use crate::wire::{Cut, HostPort, QueryKind, Root, Search};
+
+/// Hits that a page aims at: well below every cap, so that few pages are asked twice.
+const PAGE_HITS: u64 = QUERY_HITS_MAX as u64 * 6 / 10;
+/// A page with fewer hits than this is not cut in two, whatever its answer says: only a liar or a full table caps so few.
+const PAGE_HITS_MIN: usize = 16;
+
+/// What was answered to a search.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) reached: u32,
+    pub(super) pruned: u32,
+    pub(super) complete: bool,
+    pub(super) cut: Cut,
+}
+
+impl Answer {
+    /// Of nobody.
+    pub(super) const NOTHING: Answer = Answer { reached: 0, pruned: 0, complete: true, cut: Cut::NONE };
+
+    /// Of somebody who did not answer.
+    pub(super) fn cut(cut: Cut) -> Answer {
+        Answer { reached: 0, pruned: 0, complete: false, cut }
+    }
+
+    /// Adds what another super peer answers to the same: their waves meet the same super peers, so nothing adds up.
+    pub(super) fn add(&mut self, other: Answer) {
+        self.reached = self.reached.max(other.reached);
+        self.pruned = self.pruned.max(other.pruned);
+        self.complete &= other.complete;
+        self.cut = largest(self.cut, other.cut);
+    }
+}
+
+/// Sources and names of one content.
+#[derive(Debug, Default)]
+struct Content {
+    sources: BTreeSet<HostPort>,
+    /// Hits whose address was not looked at, because there are too many.
+    beyond: u32,
+    names: BTreeMap<String, u32>,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Walk {
+    range: Range,
+    pages: u64,
+    /// The hits of the page that is asked for.
+    page: BTreeMap<Position, SourceRecord>,
+    /// Contents of which the next page may tell more.
+    open: BTreeMap<(Root, u64), Content>,
+    contents: u64,
+    hits: u64,
+    reached: Option<u32>,
+    complete: bool,
+    cut: Cut,
+}
+
+impl Walk {
+    pub(super) fn new() -> Walk {
+        Walk {
+            range: Range { low: Position::FIRST, high: None },
+            pages: 0,
+            page: BTreeMap::new(),
+            open: BTreeMap::new(),
+            contents: 0,
+            hits: 0,
+            reached: None,
+            complete: true,
+            cut: Cut::NONE,
+        }
+    }
+
+    /// Contents told so far.
+    pub(super) fn contents(&self) -> u64 {
+        self.contents
+    }
+
+    /// Hits of the pages that are over.
+    pub(super) fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// The least that any page reached, whether every page was complete, and for each reason the most that any page told.
+    pub(super) fn answer(&self) -> Answer {
+        Answer { reached: self.reached.unwrap_or(0), pruned: 0, complete: self.complete, cut: self.cut }
+    }
+
+    /// What is to be asked for now.
+    pub(super) fn search(&self) -> Search {
+        Search { pattern: self.range.to_string(), kind: QueryKind::Range, min: None, max: None, limit: None }
+    }
+
+    /// Takes hits of the page; what was not asked for is left.
+    pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
+        for hit in hits {
+            let position = Position::of(&hit.root, hit.path.as_str(), &hit.addr);
+            if self.range.holds(&position) && self.page.len() < 2 * QUERY_HITS_MAX {
+                self.page.insert(position, hit);
+            }
+        }
+    }
+
+    /// The page is answered: what is known now, in the order of roots, and whether that was all.
+    pub(super) fn on_done(&mut self, answer: Answer) -> (Vec<ClientEvent>, bool) {
+        self.pages += 1;
+        let spent = self.pages >= LIST_PAGES_MAX;
+        if answer.cut.cap > 0 && self.page.len() >= PAGE_HITS_MIN && !spent {
+            self.range.high = self.page.keys().nth(self.page.len() / 2).copied();
+            self.page.clear();
+            return (Vec::new(), false);
+        }
+        self.complete &= answer.complete && answer.cut.is_none();
+        self.reached = Some(self.reached.map_or(answer.reached, |reached| reached.min(answer.reached)));
+        self.cut = largest(self.cut, answer.cut);
+        let Range { low, high } = self.range;
+        let hits = self.page.len() as u64;
+        self.hits += hits;
+        for hit in std::mem::take(&mut self.page).into_values() {
+            self.open.entry((hit.root, hit.size)).or_default().add(&hit);
+        }
+        let next = high.filter(|_| !spent);
+        if let (Some(_), None) = (high, next) {
+            self.complete = false;
+            self.cut.add(Cut { cap: 1, ..Cut::NONE });
+        }
+        if let Some(next) = next {
+            let length = next.minus(low);
+            let length = if hits == 0 { length.scaled(1 << 32, 1) } else { length.scaled(PAGE_HITS, hits) };
+            self.range = Range { low: next, high: length.and_then(|length| next.plus(length)) };
+        }
+        let rest = next.map_or_else(BTreeMap::new, |next| self.open.split_off(&(next.root(), 0)));
+        let known = std::mem::replace(&mut self.open, rest);
+        self.contents += known.len() as u64;
+        let known = known.into_iter().map(|((root, size), content)| content.told(root, size)).collect();
+        (known, next.is_none())
+    }
+
+    /// The page has to be asked for anew.
+    pub(super) fn on_lost(&mut self) {
+        self.page.clear();
+    }
+}
+
+impl Content {
+    fn add(&mut self, hit: &SourceRecord) {
+        if self.sources.len() < LIST_SOURCES_MAX {
+            self.sources.insert(hit.addr.clone());
+        } else if !self.sources.contains(&hit.addr) {
+            self.beyond = self.beyond.saturating_add(1);
+        }
+        let name = hit.path.name();
+        if let Some(times) = self.names.get_mut(name) {
+            *times = times.saturating_add(1);
+        } else if self.names.len() < LIST_NAMES_MAX {
+            self.names.insert(name.to_owned(), 1);
+        }
+    }
+
+    fn told(self, root: Root, size: u64) -> ClientEvent {
+        let sources = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).saturating_add(self.beyond);
+        let mut names: Vec<(String, u32)> = self.names.into_iter().collect();
+        names.sort_by(|(a, often), (b, more)| more.cmp(often).then_with(|| a.cmp(b)));
+        ClientEvent::Content { root, size, sources, names: names.into_iter().map(|(name, _)| name).collect() }
+    }
+}
+
+/// For each reason the larger count.
+fn largest(a: Cut, b: Cut) -> Cut {
+    Cut {
+        ttl: a.ttl.max(b.ttl),
+        loss: a.loss.max(b.loss),
+        budget: a.budget.max(b.budget),
+        down: a.down.max(b.down),
+        cap: a.cap.max(b.cap),
+        shed: a.shed.max(b.shed),
+        stale: a.stale.max(b.stale),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::SharePath;
+
+    fn hit(root: Root, n: u16) -> SourceRecord {
+        let path = SharePath::new(&format!("d/name {}", n % 3)).unwrap();
+        SourceRecord { path, size: 5, root, addr: HostPort::new("192.0.2.1", n).unwrap() }
+    }
+
+    fn root(n: u64) -> Root {
+        Root(*blake3::hash(&n.to_be_bytes()).as_bytes())
+    }
+
+    /// Lists what several super peers hold, each of which tells at most `cap` of what fits, in its own order.
+    fn listed(supers: &[Vec<SourceRecord>], cap: usize) -> (Vec<(Root, u32)>, Answer, u64) {
+        let mut walk = Walk::new();
+        let mut told = Vec::new();
+        loop {
+            let range = Range::parse(&walk.search().pattern).unwrap();
+            let mut cut = Cut::NONE;
+            let mut delivered = 0;
+            for index in supers {
+                let fits = |hit: &&SourceRecord| range.holds(&Position::of(&hit.root, hit.path.as_str(), &hit.addr));
+                let mut hits: Vec<_> = index.iter().filter(fits).cloned().collect();
+                if hits.len() + delivered > cap {
+                    cut.cap += 1;
+                    hits.truncate(cap - delivered);
+                }
+                delivered += hits.len();
+                walk.on_hits(hits);
+            }
+            let reached = u32::try_from(supers.len()).unwrap();
+            let (known, over) = walk.on_done(Answer { reached, pruned: 0, complete: cut.is_none(), cut });
+            for event in known {
+                let ClientEvent::Content { root, sources, .. } = event else { panic!("contents only") };
+                told.push((root, sources));
+            }
+            if over {
+                return (told, walk.answer(), walk.pages);
+            }
+        }
+    }
+
+    #[test]
+    fn every_content_is_told_once_whatever_the_caps() {
+        let supers: Vec<Vec<_>> = (0..3_u16)
+            .map(|s| (0..4000).filter(|n| n % 4 != u64::from(s)).map(|n| hit(root(n), s + 1)).collect())
+            .collect();
+        let mut expected: BTreeMap<Root, u32> = BTreeMap::new();
+        supers.iter().flatten().for_each(|hit| *expected.entry(hit.root).or_default() += 1);
+        for cap in [1000, 333, 100] {
+            let (told, answer, pages) = listed(&supers, cap);
+            assert_eq!(told, expected.clone().into_iter().collect::<Vec<_>>(), "in the order of roots, each once");
+            assert!(answer.complete && answer.reached == 3, "{answer:?}");
+            let least = 9000 / u64::try_from(cap).unwrap();
+            assert!(pages >= least && pages < 6 * least + 20, "{pages} pages with a cap of {cap}");
+        }
+    }
+
+    #[test]
+    fn a_content_of_more_sources_than_any_cap_is_counted_whole() {
+        let mut hits: Vec<_> = (1..=5000).map(|n| hit(root(7), n)).collect();
+        hits.extend((0..50).map(|n| hit(root(100 + n), 1)));
+        let (told, answer, _) = listed(&[hits], 1000);
+        assert_eq!(told.len(), 51);
+        assert_eq!(told.iter().find(|(root, _)| *root == self::root(7)).unwrap().1, 5000);
+        assert!(answer.complete);
+    }
+
+    #[test]
+    fn who_always_says_capped_ends_incomplete() {
+        let cap = Answer { reached: 1, pruned: 0, complete: false, cut: Cut { cap: 1, ..Cut::NONE } };
+        let mut walk = Walk::new();
+        let mut pages = 0;
+        loop {
+            let range = Range::parse(&walk.search().pattern).unwrap();
+            let fits = |hit: &SourceRecord| range.holds(&Position::of(&hit.root, hit.path.as_str(), &hit.addr));
+            walk.on_hits((0..200).map(|n| hit(root(n), 1)).filter(fits).collect());
+            let (_, over) = walk.on_done(cap);
+            pages += 1;
+            if over {
+                break;
+            }
+        }
+        assert!(pages < 200 && !walk.answer().complete && walk.contents() == 200, "{pages} pages");
+    }
+
+    #[test]
+    fn the_names_of_a_content_are_ranked() {
+        let mut walk = Walk::new();
+        walk.on_hits([3, 6, 9, 1, 4, 2].map(|n| hit(root(1), n)).into());
+        let (known, over) = walk.on_done(Answer { reached: 1, pruned: 0, complete: true, cut: Cut::NONE });
+        let names = ["name 0", "name 1", "name 2"].map(str::to_owned).to_vec();
+        assert_eq!(known, [ClientEvent::Content { root: root(1), size: 5, sources: 6, names }]);
+        assert!(over && walk.hits() == 6);
+    }
+}
