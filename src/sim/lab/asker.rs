@@ -369,6 +369,8 @@ impl Shard {
                 self.over += 1;
             }
             ClientEvent::File { .. }
+            | ClientEvent::Result { .. }
+            | ClientEvent::Content { .. }
             | ClientEvent::Start { .. }
             | ClientEvent::Piece { .. }
             | ClientEvent::Progress { .. }
