@@ -129,10 +129,69 @@ pub const LINK_SILENCE_MAX: Duration = Duration::from_millis(6500);
 pub const LINK_RETRY: Duration = Duration::from_secs(1);
 /// Lower bound of the wait before a QUERY without an answer is repeated.
 pub const QUERY_REPEAT_MIN: Duration = Duration::from_millis(20);
+/// How long a super peer without a tree looks round before it grows one.
+pub const TREE_SETTLE: Duration = Duration::from_millis(500);
+/// Shortest time between two trees that one root grows; doubles with each as long as none lasts.
+pub const TREE_GAP_MIN: Duration = Duration::from_secs(1);
+/// Longest time between two trees, however often the network changes.
+pub const TREE_GAP_MAX: Duration = Duration::from_secs(16);
+/// A tree that is not grown by then is given up.
+pub const TREE_GROWTH_MAX: Duration = Duration::from_secs(10);
+/// After a tree has become void its root is waited for; then others are listened to.
+pub const TREE_ROOT_PATIENCE: Duration = Duration::from_secs(4);
 /// Neighbours of one super peer.
 pub const LINKS_MAX: usize = 256;
 /// Datagrams read per turn, so that a flood cannot starve the sessions.
 pub const DATAGRAMS_PER_TURN: usize = 256;
+
+// ---- digests of neighbours' indexes ------------------------------------------------------------------------------
+
+/// Bits that a key sets in a digest: the best number for the ten bits a key that a digest is made for.
+pub const DIGEST_HASHES: usize = 7;
+/// Smallest digest of an index, as the logarithm to base 2 of its bits: 128 bytes.
+pub const DIGEST_LOG2_MIN: u8 = 10;
+/// Largest digest that is made or taken: 4 MiB, some 1,000,000 files. Who has more is always asked.
+pub const DIGEST_LOG2_MAX: u8 = 25;
+/// Memory for the digests of all neighbours, in bytes; each may have its equal share.
+pub const DIGEST_BYTES_ALL: usize = 64 << 20;
+/// Bytes of a digest in one step, and of hashes: together with the rest of the message they fit a datagram.
+pub const DIGEST_STEP_BYTES: usize = 1024;
+/// Steps that are under way to one neighbour.
+pub const DIGEST_WINDOW: usize = 8;
+/// Bytes a second of digests to one neighbour: 2 % of a line of 1 Gbit/s.
+pub const DIGEST_BYTES_PER_SECOND: u64 = 2_500_000;
+/// Changes are gathered for this long before they are told; meanwhile the neighbour asks in any case.
+pub const DIGEST_COALESCE: Duration = Duration::from_secs(1);
+/// And longer while files keep coming faster than this, so that a long list is worked on once, and after its last page.
+pub const DIGEST_QUIET: Duration = Duration::from_millis(250);
+/// But no longer than this.
+pub const DIGEST_COALESCE_MAX: Duration = Duration::from_secs(10);
+/// How long a digest is believed after the moment at which its neighbour was asked whether it still may be.
+pub const DIGEST_LEASE: Duration = Duration::from_secs(5);
+/// How long whoever said that it may waits before it takes that for over; longer, since no two clocks run alike.
+pub const DIGEST_LEASE_WAIT: Duration = Duration::from_millis(5500);
+/// Files whose keys are hashed per turn: below 1 ms.
+pub const DIGEST_FILES_PER_TURN: usize = 256;
+/// New files that are remembered until they are hashed, 4 bytes each; above it the digest is made anew from the whole index.
+pub const DIGEST_FRESH_MAX: usize = 1 << 20;
+/// Hundredths of its bits above which a digest grows: one key in 66 errs.
+pub const DIGEST_FILLED_MAX: usize = 55;
+/// Hundredths of its bits below which a digest that is made anew is made smaller.
+pub const DIGEST_FILLED_MIN: usize = 20;
+/// Hundredths of its bits above which the largest digest is not worth sending.
+pub const DIGEST_FILLED_LIMIT: usize = 75;
+/// A digest is made anew for files that went no more often than this.
+pub const DIGEST_REBUILD_GAP: Duration = Duration::from_secs(60);
+/// Steps that are repeated without an answer wait no longer than this.
+pub const DIGEST_REPEAT_MAX: Duration = Duration::from_secs(1);
+/// ACKs that wait for neighbours' marks; the session that wants one more is closed.
+pub const ACKS_HELD_MAX: usize = 1 << 16;
+
+const _: () = assert!(DIGEST_LEASE.as_millis() < DIGEST_LEASE_WAIT.as_millis());
+const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < LINK_SILENCE_MAX.as_millis());
+const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis());
+const _: () = assert!(LINK_KEEPALIVE.as_millis() * 2 < DIGEST_LEASE.as_millis());
+const _: () = assert!(DIGEST_STEP_BYTES + 128 < DATAGRAM_BYTES_MAX);
 
 // ---- transfer ----------------------------------------------------------------------------------------------------
 

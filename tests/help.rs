@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 8] = ["demo", "bench", "super", "peer", "query", "get", "list", "status"];
+const COMMANDS: [&str; 9] = ["demo", "bench", "sim", "super", "peer", "query", "get", "list", "status"];
 
 #[test]
 fn every_option_tells_its_default() {

@@ -1,7 +1,7 @@
 //! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and keeps.
 //!
 //! The vectors stand in the text as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1 cargo test --test protocol`
-//! writes the hex of the `frame`, `datagram` and `tree` vectors anew; look at the difference before committing it.
+//! writes the hex of the `frame`, `datagram`, `digest` and `tree` vectors anew; look at the difference before committing it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use blake3::hazmat::{self, HasherExt, Mode};
 use serde::Deserialize;
 use serde_json::Value;
 use sprat::config;
-use sprat::wire::{LinkMessage, Message, frame, link};
+use sprat::proto::digest;
+use sprat::wire::{LinkMessage, Message, Root, frame, link};
 
 /// One fenced block tagged `vector`: how it is to be read, the kinds it stands for, its JSON, its bytes.
 struct Vector {
@@ -63,6 +64,12 @@ impl Vector {
                 packer.finish()
             }
             "tree" => Some(tree_of(self.value()["size"].as_u64().expect("a size")).concat()),
+            "digest" => {
+                let value = self.value();
+                let root = Root::from_hex(value["root"].as_str().expect("a root")).expect("64 digits");
+                let size = value["size"].as_u64().and_then(|size| u8::try_from(size).ok()).expect("a size");
+                Some(digest::bits_of_file(value["name"].as_str().expect("a name"), &root, size))
+            }
             "decode" | "refuse" => None,
             other => panic!("PROTOCOL.md:{}: vectors are no {other:?}", self.line),
         }
@@ -113,7 +120,7 @@ fn plain_bytes(value: Value) -> Value {
         Value::Object(map) => map
             .into_iter()
             .map(|(key, value)| match (key.as_str(), &value) {
-                ("cvs" | "proof", Value::String(digits)) => {
+                ("cvs" | "proof" | "bits" | "keys", Value::String(digits)) => {
                     let bytes = unhex(digits).expect("hex");
                     (key, bytes.into())
                 }

@@ -10,7 +10,7 @@ use sprat::proto::{Command, Entropy};
 use sprat::sim::fault::{Damage, Double, Fault, HoldBack, Lose, Sever};
 use sprat::sim::oracle::{Verdict, Watch};
 use sprat::sim::{Random, World, topology};
-use sprat::wire::{QueryKind, Search};
+use sprat::wire::{Policy, QueryKind, Search};
 
 fn search(pattern: &str) -> Search {
     Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None }
@@ -43,8 +43,12 @@ fn peer(world: &World, super_peer: usize) -> usize {
 }
 
 fn ask(world: &mut World, super_peer: usize, pattern: &str, ttl: u8) -> Verdict {
+    ask_by(world, super_peer, pattern, ttl, Policy::Flood)
+}
+
+fn ask_by(world: &mut World, super_peer: usize, pattern: &str, ttl: u8, policy: Policy) -> Verdict {
     let weak = peer(world, super_peer);
-    let watch = Watch::ask(world, weak, &search(pattern), Some(ttl), None);
+    let watch = Watch::ask_by(world, weak, &search(pattern), Some(ttl), None, Some(policy));
     assert!(world.finish(watch.client, 3 * SEC), "a query ends within its budget");
     watch.judge(world).expect("the session lasted")
 }
@@ -150,6 +154,22 @@ fn a_half_open_session_is_given_up_by_both_ends() {
     assert!(world.run_until(200 * SEC, |world| gone(world) || world.connections(weak) == 0));
     let back = |world: &World| world.super_peer(0).unwrap().index().holders() == 1 && world.connections(weak) == 1;
     assert!(world.run_until(300 * SEC, back), "one session is left");
+}
+
+#[test]
+fn a_digest_spares_the_last_hop_and_loses_nothing() {
+    let mut world = network(11, 8, &[(0, 1), (0, 2), (0, 3), (1, 4), (1, 5), (2, 6), (3, 7)]);
+    world.run_for(3 * SEC);
+    for (pattern, policy, reached, hits) in [
+        ("file6", Policy::Flood, 8, 1),
+        ("file6", Policy::Digest, 5, 1),
+        ("common", Policy::Digest, 8, 8),
+        ("file?", Policy::Digest, 8, 8),
+        ("nowhere", Policy::Digest, 4, 0),
+    ] {
+        let verdict = ask_by(&mut world, 0, pattern, 2, policy);
+        assert!(verdict.complete && verdict.hits.len() == hits && verdict.reached == reached, "{pattern} {verdict:?}");
+    }
 }
 
 /// One seed: a random network, random faults, searches from everywhere; then it heals.
@@ -261,7 +281,8 @@ fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch>
     let budget = 100 + u32::try_from(swarm.below(3000)).unwrap();
     let home = world.homes(weak);
     home.first().filter(|home| world.is_running(**home))?;
-    Some(Watch::ask(world, weak, &search(&pattern), Some(ttl), Some(budget)))
+    let policy = if swarm.chance(300) { Policy::Flood } else { Policy::Digest };
+    Some(Watch::ask_by(world, weak, &search(&pattern), Some(ttl), Some(budget), Some(policy)))
 }
 
 #[test]

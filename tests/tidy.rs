@@ -168,6 +168,24 @@ fn mio_lives_in_net_and_nothing_below_cli_prints() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// One file has a measured reason, which it gives; the lint is denied everywhere else, and nobody else may allow it.
+#[test]
+fn one_file_only_is_unsafe() {
+    let unsafe_word = concat!("un", "safe");
+    let allowed = folder().join("disk/md5_lanes.rs");
+    let mut seen = false;
+    for source in all_sources() {
+        for (n, line) in source.code() {
+            let has = line
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| word == unsafe_word || word == format!("{unsafe_word}_code") || word == "target_feature");
+            assert!(!has || source.path == allowed, "{}: {line}", source.at(n));
+            seen |= has;
+        }
+    }
+    assert!(seen, "the file that is allowed to has some");
+}
+
 #[test]
 fn every_file_says_what_it_is() {
     let silent: Vec<_> =

@@ -21,6 +21,7 @@ COMPARE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$COMPARE_DIR/../.." && pwd)
 RIVALS=${SPRAT_RIVALS:-${XDG_CACHE_HOME:-$HOME/.cache}/sprat-compare}
 SPRAT=${SPRAT:-$ROOT/target/release/sprat}
+EXAMPLES=${EXAMPLES:-$ROOT/target/release/examples}
 TITLE=$(basename "$0")
 CORES=$(nproc)
 # What serves is pinned to one core, what loads it to the other; or to all, where it has several threads.
@@ -35,6 +36,7 @@ KEEP=
 INSTALL=1
 PIDS=()
 SKIPPED=()
+FOLDERS=()
 
 say() { printf '%s\n' "$*" >&2; }
 skip() { SKIPPED+=("$*"); say "skipped: $*"; }
@@ -94,7 +96,7 @@ isolate() {
 
 compare_clean() {
     stop_all
-    [ -n "$KEEP" ] && say "left: $SCRATCH" || rm -rf "$SCRATCH"
+    if [ -n "$KEEP" ]; then say "left: $SCRATCH ${FOLDERS[*]-}"; else rm -rf "$SCRATCH" ${FOLDERS[@]+"${FOLDERS[@]}"}; fi
 }
 
 compare_end() {
@@ -209,11 +211,16 @@ timed() {
     CPU_S=$(awk '{ print $2 + $3 }' <<<"$took")
 }
 
-# cpu_of PID…: CPU seconds so far of these processes and their ended children.
+# cpu_of PID…: CPU seconds so far of these processes, to the microsecond where the kernel says.
 cpu_of() {
     local pid
-    for pid in "$@"; do sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null; done |
-        awk -v tick="$(getconf CLK_TCK)" '{ sum += $12 + $13 + $14 + $15 } END { printf "%.2f\n", sum / tick }'
+    for pid in "$@"; do
+        if [ -r "/proc/$pid/schedstat" ]; then
+            awk '{ printf "%.6f\n", $1 / 1e9 }' /proc/"$pid"/task/*/schedstat 2>/dev/null
+        else
+            sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk -v tick="$(getconf CLK_TCK)" '{ print ($12 + $13) / tick }'
+        fi
+    done | awk '{ sum += $1 } END { printf "%.6f\n", sum }'
 }
 
 # await SECONDS COMMAND…: until it succeeds.

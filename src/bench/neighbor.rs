@@ -35,7 +35,8 @@ impl Neighbor {
     }
 
     fn hello(&self, now: Time, et: Option<u64>) -> Output {
-        let hello = LinkHello { node: self.node, boot: self.boot, echo: self.theirs, t: now.as_micros(), et };
+        let (boot, echo, t) = (self.boot, self.theirs, now.as_micros());
+        let hello = LinkHello { node: self.node, boot, echo, t, et, tree: None, dg: None, de: None };
         Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
     }
 

@@ -11,6 +11,10 @@ use crate::time::Time;
 const LATENCY_US_MAX: u64 = 600_000_000;
 /// Significant digits of a latency.
 const LATENCY_DIGITS: u8 = 3;
+/// Moments at which the count is looked at, at most; then every second one is forgotten.
+const COURSE_POINTS_MAX: usize = 120;
+/// Time between two of them at the start.
+const COURSE_EVERY_MIN: Duration = Duration::from_millis(20);
 /// Kinds of errors that are told apart.
 const ERRORS_MAX: usize = 64;
 
@@ -33,6 +37,14 @@ pub struct Tally {
     pub sessions_up: usize,
     latencies: Histogram<u64>,
     errors: BTreeMap<String, u64>,
+    course: Course,
+}
+
+/// The count over time: how much there was at some moments, evenly spread however long it takes.
+#[derive(Debug)]
+struct Course {
+    points: Vec<(Duration, u64)>,
+    every: Duration,
 }
 
 impl Default for Tally {
@@ -48,6 +60,7 @@ impl Default for Tally {
             sessions_up: 0,
             latencies,
             errors: BTreeMap::new(),
+            course: Course { points: Vec::new(), every: COURSE_EVERY_MIN },
         }
     }
 }
@@ -99,9 +112,59 @@ impl Tally {
         self.latencies.len()
     }
 
+    /// When the count is to be looked at again, counted from the start of the measuring.
+    #[must_use]
+    pub fn looks_at(&self) -> Duration {
+        self.course.points.last().map_or(Duration::ZERO, |(at, _)| *at) + self.course.every
+    }
+
+    /// Looks at the count, this long after the start of the measuring.
+    pub fn look(&mut self, at: Duration) {
+        self.course.points.push((at, self.count));
+        if self.course.points.len() >= COURSE_POINTS_MAX {
+            let mut nth = 0;
+            self.course.points.retain(|_| {
+                nth += 1;
+                nth % 2 == 0
+            });
+            self.course.every *= 2;
+        }
+    }
+
+    /// The rate over time: at the end of each span, in seconds, and how much a second there was in it.
+    #[must_use]
+    pub fn rates(&self) -> Vec<(f64, f64)> {
+        let mut before = (Duration::ZERO, 0);
+        let rate = |&(at, count): &(Duration, u64)| {
+            let span = (at - before.0).as_secs_f64().max(1e-6);
+            let rate = (at.as_secs_f64(), count.saturating_sub(before.1) as f64 / span);
+            before = (at, count);
+            rate
+        };
+        self.course.points.iter().map(rate).collect()
+    }
+
     /// How long was counted.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.span.map_or(Duration::ZERO, |(from, to)| to.since(from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_course_is_even_and_short_however_long_it_takes() {
+        let mut tally = Tally::default();
+        for _ in 0..10_000 {
+            let at = tally.looks_at();
+            tally.count = u64::try_from(at.as_millis()).unwrap();
+            tally.look(at);
+        }
+        let rates = tally.rates();
+        assert!((COURSE_POINTS_MAX / 2 - 1..COURSE_POINTS_MAX).contains(&rates.len()), "{}", rates.len());
+        assert!(rates.iter().all(|(_, rate)| (rate - 1000.0).abs() < 1.0), "{rates:?}");
     }
 }

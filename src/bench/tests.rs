@@ -228,6 +228,9 @@ fn a_closed_loop_asks_again_when_it_is_answered() {
     assert!((100..200).contains(&tally.quantile_us(0.5)) && tally.errors().is_empty(), "{tally:?}");
     assert_eq!(world.server.index().records(), 20);
     assert_eq!(tally.elapsed(), Duration::from_millis(100));
+    let rates = tally.rates();
+    assert!((3..=5).contains(&rates.len()), "every 20 ms: {rates:?}");
+    assert!(rates.iter().all(|(_, rate)| (45_000.0..=65_000.0).contains(rate)), "{rates:?}");
 }
 
 #[test]

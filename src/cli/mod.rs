@@ -13,6 +13,7 @@ mod logging;
 mod oneshot;
 mod paths;
 mod peer;
+mod plot;
 mod present;
 
 mod progress;
@@ -22,6 +23,7 @@ mod random;
 mod ready;
 mod settings;
 mod shim;
+mod sim;
 mod status;
 mod super_peer;
 mod units;
@@ -47,7 +49,7 @@ pub(crate) const AGENT: &str = concat!("sprat/", env!("CARGO_PKG_VERSION"));
 pub fn main() -> ExitCode {
     let lookup = |name: &str| env::var_os(name);
     let code = match shim::parse(env::args_os().skip(1).collect(), &lookup) {
-        Parsed::Run(command) => run(command),
+        Parsed::Run(command) => run(*command),
         Parsed::Print(text) => print(&text),
         Parsed::Usage(error) => wrong_usage(&error),
     };
@@ -59,6 +61,7 @@ fn run(command: Command) -> u8 {
     let (name, json) = match &command {
         Command::Demo(_) => ("demo", false),
         Command::Bench(args) => ("bench", args.json),
+        Command::Sim(args) => ("sim", args.json),
         Command::Super(_) => ("super", false),
         Command::Peer(_) => ("peer", false),
         Command::Query(args) => ("query", args.json),
@@ -69,6 +72,7 @@ fn run(command: Command) -> u8 {
     let ended = match command {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Super(args) => super_peer::run(&args),
         Command::Peer(args) => peer::run(args),
         Command::Query(args) => query::run(args),
@@ -94,6 +98,7 @@ fn run(command: Command) -> u8 {
 fn start_logging(command: &Command) {
     let (level, quiet, verbose, default) = match command {
         Command::Demo(_) => (None, false, 0, LevelFilter::Warn),
+        Command::Sim(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
         Command::Bench(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
         Command::Super(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Info),
         Command::Peer(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Info),

@@ -14,7 +14,7 @@ pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 #[derive(Debug)]
 pub(crate) enum Parsed {
     /// To run a command.
-    Run(Command),
+    Run(Box<Command>),
     /// To print a text (help, version) and end well.
     Print(String),
     /// Nothing that can be done.
@@ -240,7 +240,7 @@ fn add_env(
 fn run_argh(name: &str, args: &[String]) -> Result<Parsed, String> {
     let all: Vec<&str> = std::iter::once(name).chain(args.iter().map(String::as_str)).collect();
     match Top::from_args(&["sprat"], &all) {
-        Ok(top) => Ok(Parsed::Run(top.command)),
+        Ok(top) => Ok(Parsed::Run(Box::new(top.command))),
         Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(wrapped(&output))),
         Err(EarlyExit { output, status: Err(()) }) => Err(one_sentence(&output)),
     }
@@ -280,8 +280,11 @@ mod tests {
 
     fn query(args: &[&str], env: &[(&str, &str)]) -> super::super::args::Query {
         match parse_with(args, env) {
-            Parsed::Run(Command::Query(query)) => query,
-            other @ (Parsed::Run(_) | Parsed::Print(_) | Parsed::Usage(_)) => panic!("{args:?}: {other:?}"),
+            Parsed::Run(command) => match *command {
+                Command::Query(query) => query,
+                other => panic!("{args:?}: {other:?}"),
+            },
+            other @ (Parsed::Print(_) | Parsed::Usage(_)) => panic!("{args:?}: {other:?}"),
         }
     }
 

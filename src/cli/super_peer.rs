@@ -31,6 +31,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         ttl: args.ttl.unwrap_or(TTL_DEFAULT),
         budget,
         ping,
+        digests: true,
         hits_max: QUERY_HITS_MAX,
         agent: AGENT.into(),
     };

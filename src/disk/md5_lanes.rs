@@ -448,11 +448,14 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     pub(super) fn compress(state: &mut [[u32; LANES]; 4], streams: [&[Block]; LANES]) {
-        let mut sums = state.map(|word| load(&word));
+        let mut sums = [load(&state[0]), load(&state[1]), load(&state[2]), load(&state[3])];
         for block in 0..streams[0].len() {
             let mut words = [splat(0); 16];
             for half in 0..2 {
-                let rows = streams.map(|stream| load(&halves(&stream[block])[half]));
+                let mut rows = [splat(0); LANES];
+                for (row, stream) in rows.iter_mut().zip(streams) {
+                    *row = load_half(&stream[block], half);
+                }
                 words[8 * half..8 * half + 8].copy_from_slice(&transposed(rows));
             }
             let [mut a, mut b, mut c, mut d] = sums;
@@ -465,9 +468,12 @@ mod avx2 {
         }
     }
 
-    fn halves(block: &Block) -> [[u32; LANES]; 2] {
-        let mut words = block.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
-        std::array::from_fn(|_| std::array::from_fn(|_| words.next().unwrap_or(0)))
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load_half(block: &Block, half: usize) -> __m256i {
+        let (bytes, _) = block.as_chunks::<{ 4 * LANES }>();
+        // SAFETY: half a block is as long as the vector, and the load needs no alignment.
+        unsafe { _mm256_loadu_si256(bytes[half].as_ptr().cast()) }
     }
 
     #[inline]
@@ -481,31 +487,20 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn transposed(r: [__m256i; 8]) -> [__m256i; 8] {
-        let low = |a, b| _mm256_unpacklo_epi32(a, b);
-        let high = |a, b| _mm256_unpackhi_epi32(a, b);
-        let pairs = [
-            low(r[0], r[1]),
-            high(r[0], r[1]),
-            low(r[2], r[3]),
-            high(r[2], r[3]),
-            low(r[4], r[5]),
-            high(r[4], r[5]),
-            low(r[6], r[7]),
-            high(r[6], r[7]),
-        ];
-        let low = |a, b| _mm256_unpacklo_epi64(a, b);
-        let high = |a, b| _mm256_unpackhi_epi64(a, b);
-        let fours = [
-            low(pairs[0], pairs[2]),
-            high(pairs[0], pairs[2]),
-            low(pairs[1], pairs[3]),
-            high(pairs[1], pairs[3]),
-            low(pairs[4], pairs[6]),
-            high(pairs[4], pairs[6]),
-            low(pairs[5], pairs[7]),
-            high(pairs[5], pairs[7]),
-        ];
-        let mut out = [fours[0]; 8];
+        let mut pairs = r;
+        for n in 0..4 {
+            pairs[2 * n] = _mm256_unpacklo_epi32(r[2 * n], r[2 * n + 1]);
+            pairs[2 * n + 1] = _mm256_unpackhi_epi32(r[2 * n], r[2 * n + 1]);
+        }
+        // Of four lanes each: words 0 and 4; then 1 and 5; and so on.
+        let mut fours = r;
+        for n in 0..2 {
+            fours[4 * n] = _mm256_unpacklo_epi64(pairs[4 * n], pairs[4 * n + 2]);
+            fours[4 * n + 1] = _mm256_unpackhi_epi64(pairs[4 * n], pairs[4 * n + 2]);
+            fours[4 * n + 2] = _mm256_unpacklo_epi64(pairs[4 * n + 1], pairs[4 * n + 3]);
+            fours[4 * n + 3] = _mm256_unpackhi_epi64(pairs[4 * n + 1], pairs[4 * n + 3]);
+        }
+        let mut out = r;
         for w in 0..4 {
             out[w] = _mm256_permute2x128_si256::<0x20>(fours[w], fours[w + 4]);
             out[w + 4] = _mm256_permute2x128_si256::<0x31>(fours[w], fours[w + 4]);
@@ -568,15 +563,13 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn compress(state: &mut [[u32; LANES]; 4], streams: [&[Block]; LANES]) {
-        let mut sums = state.each_ref().map(|word| {
-            // SAFETY: the array is as long as the vector, and the load needs no alignment.
-            unsafe { _mm512_loadu_si512(word.as_ptr().cast()) }
-        });
+        let mut sums = [load(&state[0]), load(&state[1]), load(&state[2]), load(&state[3])];
         for block in 0..streams[0].len() {
-            let words = transposed(streams.map(|stream| {
-                // SAFETY: a block is as long as the vector, and the load needs no alignment.
-                unsafe { _mm512_loadu_si512(stream[block].as_ptr().cast()) }
-            }));
+            let mut rows = [splat(0); LANES];
+            for (row, stream) in rows.iter_mut().zip(streams) {
+                *row = load_block(&stream[block]);
+            }
+            let words = transposed(rows);
             let [mut a, mut b, mut c, mut d] = sums;
             rounds!(words, a, b, c, d);
             sums = [add(sums[0], a), add(sums[1], b), add(sums[2], c), add(sums[3], d)];
@@ -585,6 +578,20 @@ mod avx512 {
             // SAFETY: the array is as long as the vector, and the store needs no alignment.
             unsafe { _mm512_storeu_si512(word.as_mut_ptr().cast(), sum) };
         }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(words: &[u32; LANES]) -> __m512i {
+        // SAFETY: the array is as long as the vector, and the load needs no alignment.
+        unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load_block(block: &Block) -> __m512i {
+        // SAFETY: a block is as long as the vector, and the load needs no alignment.
+        unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
     }
 
     /// Row `l` holds the sixteen words of lane `l`; then row `w` holds word `w` of sixteen lanes.

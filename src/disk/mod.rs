@@ -96,6 +96,8 @@ pub enum Report {
 #[derive(Debug)]
 pub struct Disk {
     inbox: mpsc::Sender<Letter>,
+    /// Jobs to be handed over together.
+    jobs: Vec<Job>,
     worker: Option<thread::JoinHandle<()>>,
 }
 
@@ -123,18 +125,26 @@ impl Disk {
         let worker = worker::Worker::new(share, options.cache, letters, inbox.clone(), out, wake);
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
-        Ok((Disk { inbox, worker: Some(worker) }, reports))
+        Ok((Disk { inbox, jobs: Vec::new(), worker: Some(worker) }, reports))
     }
 
-    /// Hands a job over; never blocks.
-    pub fn submit(&self, job: Job) {
-        // The worker ends only after `self`; should it have panicked, nothing answers any more and the loop goes on.
-        let _ = self.inbox.send(Letter::Job(job));
+    /// Takes a job; [`Disk::hand_over`] gives it to the worker.
+    pub fn submit(&mut self, job: Job) {
+        self.jobs.push(job);
+    }
+
+    /// Hands over what was submitted, all at once, for the worker does together what comes together. Never blocks.
+    pub fn hand_over(&mut self) {
+        if !self.jobs.is_empty() {
+            // The worker ends only after `self`; should it have panicked, nothing answers any more and the loop goes on.
+            let _ = self.inbox.send(Letter::Jobs(std::mem::take(&mut self.jobs)));
+        }
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        self.hand_over();
         let _ = self.inbox.send(Letter::Stop);
         if let Some(worker) = self.worker.take() {
             let _ = worker.join();

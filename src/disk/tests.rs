@@ -70,12 +70,18 @@ impl Rig {
         self.share.path().join(path)
     }
 
-    fn work(&self, work: DiskWork) {
+    fn work(&mut self, work: DiskWork) {
         self.work_with(work, None);
     }
 
-    fn work_with(&self, work: DiskWork, bytes: Option<Vec<u8>>) {
-        self.disk.as_ref().unwrap().submit(Job::Work { work, bytes });
+    fn work_with(&mut self, work: DiskWork, bytes: Option<Vec<u8>>) {
+        self.submit([Job::Work { work, bytes }]);
+    }
+
+    fn submit(&mut self, jobs: impl IntoIterator<Item = Job>) {
+        let disk = self.disk.as_mut().unwrap();
+        jobs.into_iter().for_each(|job| disk.submit(job));
+        disk.hand_over();
     }
 
     /// The next report that is no news of the share.

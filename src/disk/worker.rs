@@ -43,7 +43,7 @@ const CLAIMS_PER_SLICE: usize = 4;
 /// What the worker is sent.
 #[derive(Debug)]
 pub(super) enum Letter {
-    Job(Job),
+    Jobs(Vec<Job>),
     Sighting(Sighting),
     /// From the thread that published.
     Published {
@@ -224,11 +224,7 @@ impl Worker {
 
     fn on_letter(&mut self, letter: Letter) {
         match letter {
-            Letter::Job(job) if is_write(&job) => self.writes.push_back(job),
-            Letter::Job(Job::Digest { conn, req, bytes, plan, verify }) if verify != Verify::Blake3 => {
-                self.gather(Chunk { conn, req, bytes, plan, verify });
-            }
-            Letter::Job(job) => self.urgent.push_back(job),
+            Letter::Jobs(jobs) => jobs.into_iter().for_each(|job| self.queue(job)),
             Letter::Sighting(sighting) => {
                 if let Some(share) = &mut self.share {
                     share.on_sighting(sighting);
@@ -236,6 +232,16 @@ impl Worker {
             }
             Letter::Published { download, published } => self.on_published(download, *published),
             Letter::Stop => self.stopping = true,
+        }
+    }
+
+    fn queue(&mut self, job: Job) {
+        match job {
+            job if is_write(&job) => self.writes.push_back(job),
+            Job::Digest { conn, req, bytes, plan, verify } if verify != Verify::Blake3 => {
+                self.gather(Chunk { conn, req, bytes, plan, verify });
+            }
+            job => self.urgent.push_back(job),
         }
     }
 

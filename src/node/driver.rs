@@ -168,7 +168,7 @@ impl<'a, R: Role> Driver<'a, R> {
             Arrival::PayloadProgress { conn, req, received } => {
                 self.feed(Input::PayloadProgress { conn, req, received });
             }
-            Arrival::Payload { conn, req, bytes, plan, verify } => match &self.disk {
+            Arrival::Payload { conn, req, bytes, plan, verify } => match &mut self.disk {
                 Some(disk) => {
                     self.hashing.entry(conn).or_default().0 += 1;
                     let received = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -316,6 +316,9 @@ impl<'a, R: Role> Driver<'a, R> {
                 Output::Event(event) => self.on_event(event),
             }
         }
+        if let Some(disk) = &mut self.disk {
+            disk.hand_over();
+        }
     }
 
     fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {
@@ -354,7 +357,7 @@ impl<'a, R: Role> Driver<'a, R> {
             | DiskWork::Publish { .. }
             | DiskWork::Abandon { .. } => None,
         };
-        match &self.disk {
+        match &mut self.disk {
             Some(disk) => disk.submit(Job::Work { work, bytes }),
             None => log::error!("disk work was ordered in a node without a disk: {work:?}"),
         }

@@ -281,7 +281,7 @@ impl Clients {
             }
             News::Hit(hit) => self.on_hit(desk, homes, home, hit),
             News::Done(done) => {
-                let answer = Answer { reached: done.reached, complete: done.complete, cut: done.cut };
+                let answer = Answer { reached: done.reached, pruned: done.pruned, complete: done.complete, cut: done.cut };
                 self.on_answer(desk, homes, (home, done.req), answer, true);
             }
             News::Files(files) => self.on_files(desk, home, files),
@@ -596,6 +596,7 @@ fn query_outcome(search: &Search, hits: usize, answer: Answer, elapsed: Duration
     Outcome {
         hits: Some(u32::try_from(hits).unwrap_or(u32::MAX)),
         reached: Some(answer.reached),
+        pruned: (answer.pruned > 0).then_some(answer.pruned),
         complete: Some(answer.complete),
         cut: Some(answer.cut),
         elapsed_ms: Some(ms(elapsed)),
@@ -605,7 +606,7 @@ fn query_outcome(search: &Search, hits: usize, answer: Answer, elapsed: Duration
 
 /// An empty network is a list too.
 fn network_outcome(walk: &Walk, elapsed: Duration) -> Outcome {
-    let Answer { reached, complete, cut } = walk.answer();
+    let Answer { reached, complete, cut, .. } = walk.answer();
     Outcome {
         ok: true,
         files: Some(walk.contents()),

@@ -115,8 +115,42 @@ counts! {
     LinkCancel => "link_cancel_in",
     /// Messages of unknown kind that came in.
     LinkUnknown => "link_unknown_in",
+    /// TREEs that came in.
+    LinkTree => "link_tree_in",
     /// Messages that went out, of any kind.
     LinkOut => "link_messages_out",
+    /// HELLOs that went out.
+    LinkHelloOut => "link_hello_out",
+    /// QUERYs that went out.
+    LinkQueryOut => "link_query_out",
+    /// HITs that went out.
+    LinkHitOut => "link_hit_out",
+    /// DONEs that went out.
+    LinkDoneOut => "link_done_out",
+    /// PENDINGs that went out.
+    LinkPendingOut => "link_pending_out",
+    /// CANCELs that went out.
+    LinkCancelOut => "link_cancel_out",
+    /// TREEs that went out.
+    LinkTreeOut => "link_tree_out",
+    /// DIGESTs that went out.
+    LinkDigestOut => "link_digest_out",
+    /// DIGESTEDs that went out.
+    LinkDigestedOut => "link_digested_out",
+    /// Spanning trees that began to grow here, as the root.
+    TreesGrown => "trees_grown",
+    /// Spanning trees that came to be held here.
+    TreesHeld => "trees_held",
+    /// Spanning trees that were held here and became void.
+    TreesVoid => "trees_void",
+    /// Spanning trees that grew here and were given up.
+    TreesFailed => "trees_failed",
+    /// Queries of sessions that rode a tree.
+    QueriesRode => "queries_rode",
+    /// Of those, the ones that went on as a flood because the tree was not whole.
+    QueriesFellBack => "queries_fell_back",
+    /// Queries that met a tree here that is not whole.
+    FloodStaleTree => "flood_stale_tree",
     /// Datagrams from addresses that are no neighbours.
     DatagramUnlisted => "datagrams_unlisted",
     /// Datagrams that are no messages.
@@ -135,6 +169,18 @@ counts! {
     LinksUp => "links_came_up",
     /// Links that went down.
     LinksDown => "links_went_down",
+    /// Links that were not asked because the neighbour's digest says that it has nothing.
+    FloodPruned => "flood_pruned",
+    /// DIGESTs that came in.
+    LinkDigest => "link_digest_in",
+    /// DIGESTEDs that came in.
+    LinkDigested => "link_digested_in",
+    /// DIGESTs that went out, repetitions included.
+    DigestSteps => "digest_steps_out",
+    /// Times that neighbours were told not to believe our digest because a file came.
+    DigestMarks => "digest_marks",
+    /// ACKs that had to wait for neighbours.
+    AcksHeld => "acks_held",
     /// HELLOs that bear our own name.
     LinkSelf => "links_to_self",
 }

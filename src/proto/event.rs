@@ -212,6 +212,9 @@ pub struct Outcome {
     /// Query: super peers that searched their index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<u32>,
+    /// Query: super peers that need not be asked, by their digests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<u32>,
     /// Query: whether nothing was cut for any reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,

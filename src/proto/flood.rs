@@ -21,15 +21,18 @@ use self::instance::{Instance, Origin, Parent, Then};
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
+use super::digest::Digests;
 use super::index::Index;
 use super::link::{LinkId, Links};
+use super::marks::mark;
 use super::search::{BadPattern, Scan};
 use super::timers::Timers;
+use super::tree::Tree;
 use super::{ConnId, Entropy, Output};
 use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
-use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
+use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
 use crate::wire::{Cut, LinkMessage, Policy, QueryId, Search};
 
 /// Scans that one turn goes on with; the rest waits for the next.
@@ -46,6 +49,8 @@ pub(super) struct Cx<'a> {
     pub(super) hits_max: usize,
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
+    pub(super) tree: &'a Tree,
+    pub(super) digests: &'a Digests,
     pub(super) timers: &'a mut Timers<Reason>,
     pub(super) counters: &'a mut Counters,
     pub(super) out: &'a mut VecDeque<Output>,
@@ -118,9 +123,11 @@ impl Flood {
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let ttl = ttl.min(TTL_MAX);
-        // Without a limit the rings would grow to the full ttl all the same.
+        let tree = if policy == Policy::Tree { cx.tree.rides(cx.links) } else { None };
         let (then, ttl) = match policy {
+            // Without a limit the rings would grow to the full ttl all the same.
             Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
+            Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + ttl),
             Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
         };
         let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
@@ -128,6 +135,7 @@ impl Flood {
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cx.cap(find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
+        first.tree = tree;
         first.search(cx);
         let alone = cx.links.ids().next().is_none();
         let id = if alone { QueryId([0; 16]) } else { self.mint(entropy) };
@@ -138,9 +146,13 @@ impl Flood {
         }
         let mut wave = Wave::new(id, find, policy == Policy::Flood, first, cx.links);
         if !alone && !shed && !wave.instances[0].is_full() && !wave.instances[0].capped {
-            wave.forward(cx);
+            if tree.is_some() {
+                cx.counters.add(Count::QueriesRode);
+            }
+            wave.go_out(0, cx);
         } else if !alone && !shed && wave.instances[0].is_full() {
             // The limit is reached here already; what the neighbours hold is not asked for.
+            mark!(QueryFullHere);
             wave.instances[0].capped = true;
         }
         let key = self.insert(wave, !alone && !shed);
@@ -190,11 +202,12 @@ impl Flood {
         let mut first = Instance::new(cx.now, parent, ttl, query.hops, deadline, cx.cap(query.find.limit));
         first.scan = Some(Box::new(scan));
         first.reached = 1;
+        (first.tree, first.again) = (query.tree, query.again);
         first.search(cx);
         let mut wave = Wave::new(id, query.find, query.flood, first, cx.links);
         // Those that could not be passed on any more are not asked for.
         if !wave.instances[0].is_full() {
-            wave.forward(cx);
+            wave.go_out(0, cx);
         } else if cx.links.ids().any(|other| other != link) {
             wave.instances[0].capped = true;
         }
@@ -236,7 +249,8 @@ impl Flood {
     pub(super) fn on_timeout(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
         let wave = &mut self.waves[key.slot()];
         wave.on_timeout(cx);
-        if wave.is_past(cx.now) {
+        // After a long pause even a session's query may be past as soon as it is over, and its session is to hear of that.
+        if wave.session().is_none() && wave.is_past(cx.now) {
             return self.forget(key, cx);
         }
         self.settle(key, cx);
@@ -398,7 +412,7 @@ impl WaveKey {
 
 /// The DONE of a query that is not searched here.
 fn refusal(id: QueryId, ttl: u8, cut: Cut) -> LinkMessage {
-    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 })
+    LinkMessage::Done(LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false, uncut: 0 })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::desk::{Desk, Owner, Reason};
+use super::marks::mark;
 use super::share::Share;
 use super::{ConnId, Event};
 use crate::config::{
@@ -191,6 +192,7 @@ impl Home {
             self.news.push_back(News::Never(failure));
             return;
         }
+        mark!(HomeRoundOver);
         let kept = usize::from(self.other.is_some());
         self.refusals.drain(..self.refusals.len().saturating_sub(kept));
         self.wait(desk);
@@ -217,6 +219,7 @@ impl Home {
 
     /// Tries no more; the reason for it.
     pub(super) fn give_up(&mut self, desk: &mut Desk) -> Failure {
+        mark!(HomeGaveUp);
         let failure = match self.refusals.pop() {
             Some(refusal) => refusal,
             None => {
@@ -426,6 +429,7 @@ impl Home {
 
     pub(super) fn on_answer_due(&mut self, desk: &mut Desk) {
         if self.deadline().is_some_and(|at| at <= desk.now) {
+            mark!(HomeDoesNotAnswer);
             self.lose(desk, "it does not answer");
         } else {
             self.watch(desk);

@@ -20,6 +20,7 @@ pub(crate) mod tokens;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 
+use crate::config::DIGEST_FRESH_MAX;
 use crate::wire::message::ListedFile;
 use crate::wire::record::name_of;
 use crate::wire::{FileRecord, HostPort, Root, SharePath};
@@ -50,6 +51,18 @@ pub struct Index {
     scratch: String,
     /// Entries that lost their last holder and may still be in the postings.
     untidy: VecDeque<u32>,
+    /// Entries that came to life since somebody asked to be told; none while nobody does.
+    fresh: Option<Fresh>,
+    /// Entries that lost their last holder so far.
+    deaths: u64,
+}
+
+/// Entries that came to life; some may be gone again, or be there twice.
+#[derive(Debug, Default)]
+struct Fresh {
+    ids: Vec<u32>,
+    /// There were too many to remember.
+    lost: bool,
 }
 
 #[derive(Debug)]
@@ -130,6 +143,8 @@ impl Index {
             records: 0,
             scratch: String::new(),
             untidy: VecDeque::new(),
+            fresh: None,
+            deaths: 0,
         }
     }
 
@@ -346,6 +361,50 @@ impl Index {
         &self.holder(holder).addr
     }
 
+    // ---- for `digest` ----------------------------------------------------------------------------------------------
+
+    /// Entries that have a holder.
+    pub(super) fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Entries that lost their last holder so far.
+    pub(super) fn deaths(&self) -> u64 {
+        self.deaths
+    }
+
+    /// From now on entries that come to life are remembered, or no more.
+    pub(super) fn watch(&mut self, on: bool) {
+        self.fresh = on.then(Fresh::default);
+    }
+
+    /// Whether entries that come to life are remembered.
+    pub(super) fn is_watched(&self) -> bool {
+        self.fresh.is_some()
+    }
+
+    /// How many entries came to life and were not taken.
+    pub(super) fn fresh(&self) -> usize {
+        self.fresh.as_ref().map_or(0, |fresh| fresh.ids.len())
+    }
+
+    /// Whether more came to life than are remembered.
+    pub(super) fn lost_fresh(&self) -> bool {
+        self.fresh.as_ref().is_some_and(|fresh| fresh.lost)
+    }
+
+    /// Takes one of those that came to life.
+    pub(super) fn take_fresh(&mut self) -> Option<u32> {
+        self.fresh.as_mut()?.ids.pop()
+    }
+
+    /// Takes all of them at once.
+    pub(super) fn forget_fresh(&mut self) {
+        if let Some(fresh) = &mut self.fresh {
+            *fresh = Fresh::default();
+        }
+    }
+
     // ---- below -----------------------------------------------------------------------------------------------------
 
     fn holder(&self, holder: HolderId) -> &Holder {
@@ -429,6 +488,9 @@ impl Index {
             DEAD => {
                 self.entries.list[id as usize].holders = holder.0;
                 self.live.insert(id);
+                if let Some(fresh) = &mut self.fresh {
+                    fresh.add(id);
+                }
             }
             one if one & CROWD == 0 => {
                 assert!(one != holder.0, "one record per holder and path");
@@ -463,6 +525,7 @@ impl Index {
             self.entries.list[id as usize].holders = DEAD;
             self.live.remove(id);
             self.untidy.push_back(id);
+            self.deaths += 1;
             return;
         }
         let number = held ^ CROWD;
@@ -473,6 +536,16 @@ impl Index {
             *crowd = Vec::new();
             self.crowds_free.push(number);
             self.entries.list[id as usize].holders = last;
+        }
+    }
+}
+
+impl Fresh {
+    fn add(&mut self, id: u32) {
+        if self.ids.len() < DIGEST_FRESH_MAX && !self.lost {
+            self.ids.push(id);
+        } else {
+            *self = Fresh { ids: Vec::new(), lost: true };
         }
     }
 }

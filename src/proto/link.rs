@@ -15,7 +15,7 @@ use super::counters::{Count, Counters};
 use crate::config::{LINK_KEEPALIVE, LINK_RETRY, LINK_SILENCE_MAX, LINKS_MAX, QUERY_REPEAT_MIN};
 use crate::time::Time;
 use crate::wire::link::LinkHello;
-use crate::wire::{LinkMessage, NodeId};
+use crate::wire::{LinkMessage, NodeId, TreeName};
 
 /// What a repetition waits for while no round trip was measured yet.
 const RTO_FIRST: Duration = Duration::from_millis(100);
@@ -94,6 +94,10 @@ impl Rtt {
 pub(super) struct Links {
     node: NodeId,
     boot: u64,
+    /// The spanning tree that we hold, as HELLO tells it.
+    pub(super) tree: Option<TreeName>,
+    /// What our HELLOs say of the digests that we take.
+    takes: Option<u8>,
     links: Vec<Link>,
     by_addr: BTreeMap<SocketAddr, LinkId>,
 }
@@ -102,7 +106,7 @@ impl Links {
     /// Links to these neighbours, all down. An address that is given twice is one neighbour; those above the cap are left out.
     pub(super) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
-        let mut all = Links { node, boot, links: Vec::new(), by_addr: BTreeMap::new() };
+        let mut all = Links { node, boot, tree: None, takes: None, links: Vec::new(), by_addr: BTreeMap::new() };
         for addr in neighbors {
             let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
             let id = LinkId(u16::try_from(all.links.len()).unwrap_or(u16::MAX));
@@ -121,6 +125,11 @@ impl Links {
             }
         }
         all
+    }
+
+    /// From now on HELLOs say that digests of up to 2^`takes` bits are taken.
+    pub(super) fn take_digests(&mut self, takes: Option<u8>) {
+        self.takes = takes;
     }
 
     /// The link to a neighbour at this address.
@@ -153,9 +162,19 @@ impl Links {
         self.link(id).state == State::Up
     }
 
+    /// Whether the link is up with this life of the neighbour.
+    pub(super) fn is_up_with(&self, id: LinkId, boot: u64) -> bool {
+        self.is_up(id) && self.link(id).boot == boot
+    }
+
     /// The neighbour's address.
     pub(super) fn addr(&self, id: LinkId) -> SocketAddr {
         self.link(id).addr
+    }
+
+    /// The neighbour's boot id; 0 while the link is down.
+    pub(super) fn boot_of(&self, id: LinkId) -> u64 {
+        self.link(id).boot
     }
 
     /// Our boot id towards neighbours.
@@ -182,20 +201,32 @@ impl Links {
         let link = self.link(id);
         if link.state == State::Up {
             counters.add(Count::LinkOut);
+            counters.add(match &message {
+                LinkMessage::Query(_) => Count::LinkQueryOut,
+                LinkMessage::Hit(_) => Count::LinkHitOut,
+                LinkMessage::Done(_) => Count::LinkDoneOut,
+                LinkMessage::Pending(_) => Count::LinkPendingOut,
+                LinkMessage::Cancel(_) => Count::LinkCancelOut,
+                LinkMessage::Tree(_) => Count::LinkTreeOut,
+                LinkMessage::Digest(_) => Count::LinkDigestOut,
+                LinkMessage::Digested(_) => Count::LinkDigestedOut,
+                LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
+            });
             out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message });
         }
     }
 
-    /// A HELLO came. `proven` tells whether its datagram named our boot id.
+    /// A HELLO came. Its `echo` is 0 unless its datagram named our boot id. `lease` goes into the answer.
     pub(super) fn on_hello(
         &mut self,
         now: Time,
         id: LinkId,
         hello: LinkHello,
+        lease: Option<u64>,
         out: &mut VecDeque<Output>,
         counters: &mut Counters,
     ) -> LinkNews {
-        let (node, boot) = (self.node, self.boot);
+        let (node, boot, tree, takes) = (self.node, self.boot, self.tree, self.takes);
         let link = self.link_mut(id);
         if link.state == State::Ignored || hello.boot == 0 {
             return LinkNews::Same;
@@ -211,8 +242,10 @@ impl Links {
         }
         // An answer that taught us a boot id is answered once more: the neighbour needs the proof that we saw its HELLO.
         if hello.et.is_none() || matches!(news, LinkNews::Up | LinkNews::Renewed) {
-            let answer = LinkHello { node, boot, echo: hello.boot, t: now.as_micros(), et: Some(hello.t) };
+            let (t, et) = (now.as_micros(), Some(hello.t));
+            let answer = LinkHello { node, boot, echo: hello.boot, t, et, tree, dg: takes, de: lease };
             counters.add(Count::LinkOut);
+            counters.add(Count::LinkHelloOut);
             out.push_back(Output::SendTo { to: link.addr, boot: hello.boot, message: LinkMessage::Hello(answer) });
         }
         news
@@ -223,8 +256,9 @@ impl Links {
         self.link_mut(id).heard = now;
     }
 
-    /// A datagram that named an earlier life of ours came: tell the neighbour soon which one this is.
-    pub(super) fn on_stale(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
+    /// A datagram that named an earlier life of ours came, so that the neighbour must learn soon which one this is; or its
+    /// answer is wanted sooner than it would be greeted.
+    pub(super) fn greet_soon(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
         let link = self.link(id);
         if link.state != State::Ignored && link.greeted.is_none_or(|at| now >= at + CORRECTION_GAP) {
             self.greet(now, id, out, counters);
@@ -267,11 +301,12 @@ impl Links {
     }
 
     fn greet(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
-        let (node, boot) = (self.node, self.boot);
+        let (node, boot, tree, takes) = (self.node, self.boot, self.tree, self.takes);
         let link = self.link_mut(id);
         link.greeted = Some(now);
-        let hello = LinkHello { node, boot, echo: link.boot, t: now.as_micros(), et: None };
+        let hello = LinkHello { node, boot, echo: link.boot, t: now.as_micros(), et: None, tree, dg: takes, de: None };
         counters.add(Count::LinkOut);
+        counters.add(Count::LinkHelloOut);
         out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message: LinkMessage::Hello(hello) });
     }
 

@@ -8,6 +8,7 @@ mod clients;
 pub mod command;
 pub mod counters;
 mod desk;
+pub mod digest;
 pub mod disk;
 mod download;
 pub mod event;
@@ -17,6 +18,7 @@ mod homes;
 pub mod index;
 mod link;
 pub mod manifest;
+pub mod marks;
 pub mod picker;
 pub mod search;
 mod session;
@@ -25,6 +27,7 @@ pub mod super_peer;
 #[cfg(test)]
 mod testnet;
 pub mod timers;
+mod tree;
 mod upload;
 pub mod weak_peer;
 

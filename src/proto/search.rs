@@ -144,8 +144,10 @@ impl Scan {
         Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, scratch: String::new() })
     }
 
-    /// Looks at up to `entries` postings and holders and appends what fits. `index` is the one that the scan was made for.
+    /// Looks at up to `entries` (two at least) postings and holders and appends what fits. `index` is the one that the scan was made for.
     pub fn step(&mut self, index: &Index, entries: usize, hits: &mut Vec<SourceRecord>) -> Step {
+        // A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
+        let entries = entries.max(2);
         let mut looked = 0;
         while let Some(&(key, list)) = self.lists.last() {
             let Some(id) = index.next(key, self.cursor) else {
@@ -220,6 +222,11 @@ impl Scan {
             Test::Exact(_) | Test::Words { .. } | Test::Glob(_) | Test::Root(_) => true,
         }
     }
+}
+
+/// The texts that a name must hold, in lower case, to fit a glob; none if it is none.
+pub(super) fn glob_literals(pattern: &str) -> Vec<String> {
+    Glob::new(pattern).map(|glob| glob.literals()).unwrap_or_default()
 }
 
 fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {

@@ -108,7 +108,7 @@ impl Fault {
 /// - getters: `len`, `holder`;
 /// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_closed`, `on_login_deadline`, `on_silence`;
 /// - mutators: `query_began`, `query_ended`, `close_all`;
-/// - `poll_*`: `take_abandoned`; outputs are pushed by the handlers.
+/// - `poll_*`: `take_abandoned`, `take_ack`; outputs are pushed by the handlers.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     /// By the driver's slot.
@@ -121,6 +121,8 @@ pub(super) struct Sessions {
     abandoned: Vec<WaveKey>,
     /// Whether files were taken out of the index by the whole list.
     untidied: bool,
+    /// What the last message is to be acknowledged with.
+    ack: Option<(ConnId, Ack)>,
 }
 
 impl Sessions {
@@ -281,6 +283,22 @@ impl Sessions {
         std::mem::take(&mut self.untidied)
     }
 
+    /// The ACK of the last message, if one is due.
+    pub(super) fn take_ack(&mut self) -> Option<(ConnId, Ack)> {
+        self.ack.take()
+    }
+
+    /// Whether the session takes messages.
+    pub(super) fn is_open(&self, conn: ConnId) -> bool {
+        self.session(conn).is_some_and(|session| matches!(session.state, State::Open | State::Registering))
+    }
+
+    /// Too many ACKs wait already: this one's session goes.
+    pub(super) fn on_acks_full(&mut self, conn: ConnId, cx: &mut Cx<'_>) {
+        let why = "too many changes wait for this super peer's neighbours".to_owned();
+        self.close(conn, Fault(ErrorCode::BUSY, why, Count::ClosedLimit), cx);
+    }
+
     /// Says BYE everywhere and closes.
     pub(super) fn close_all(&mut self, why: &str, cx: &mut Cx<'_>) {
         for index in 0..self.slots.len() {
@@ -301,7 +319,7 @@ impl Sessions {
         assert_eq!(all().filter(|session| session.state.is_half_open()).count(), self.half_open_len);
         assert!(self.half_open_len <= UNAUTHENTICATED_MAX && self.half_open.len() <= 2 * UNAUTHENTICATED_MAX);
         assert_eq!(all().filter(|session| session.holder.is_some()).count(), index.holders());
-        assert!(self.abandoned.is_empty());
+        assert!(self.abandoned.is_empty() && self.ack.is_none());
         for session in all() {
             let open = matches!(session.state, State::Open | State::Registering);
             assert!(open || (session.holder.is_none() && session.queries.is_none()));
@@ -427,7 +445,8 @@ impl Sessions {
         cx.counters.add(Count::Registers);
         session.state = if more { State::Registering } else { State::Open };
         session.insert(files, cx)?;
-        session.acknowledge(conn, cx);
+        let ack = session.acknowledgement(cx);
+        self.ack = Some((conn, ack));
         self.untidied |= untidied;
         Ok(())
     }
@@ -446,7 +465,8 @@ impl Sessions {
             }
         }
         session.insert(add, cx)?;
-        session.acknowledge(conn, cx);
+        let ack = session.acknowledgement(cx);
+        self.ack = Some((conn, ack));
         Ok(())
     }
 
@@ -549,9 +569,8 @@ impl Session {
         Ok(())
     }
 
-    fn acknowledge(&self, conn: ConnId, cx: &mut Cx<'_>) {
-        let files = self.holder.map_or(0, |holder| cx.index.files_of(holder) as u64);
-        cx.out.push_back(Output::Send { conn, message: Message::Ack(Ack { seq: self.seq, files }) });
+    fn acknowledgement(&self, cx: &Cx<'_>) -> Ack {
+        Ack { seq: self.seq, files: self.holder.map_or(0, |holder| cx.index.files_of(holder) as u64) }
     }
 
     fn take_query(&mut self, req: u32) -> Option<WaveKey> {

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use super::command::{ClientId, Command};
 use super::counters::{Count, Counters};
+use super::digest::{self, Digests};
 use super::event::{ClientEvent, Event, Outcome};
 use super::flood::{self, Begin, Flood, WaveKey};
 use super::index::Index;
 use super::link::{LinkId, LinkNews, Links};
+use super::marks::mark;
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
+use super::tree::{self, Tree};
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::{
     PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX,
@@ -41,6 +44,8 @@ pub struct SuperPeerConfig {
     pub budget: Duration,
     /// How often a session is to say something.
     pub ping: Duration,
+    /// Whether digests of our index are told to neighbours, and theirs are taken.
+    pub digests: bool,
     /// Hits kept per query at its origin, and per link and query elsewhere: [`QUERY_HITS_MAX`] but in the laboratory.
     pub hits_max: usize,
     /// Program and version, for people.
@@ -58,6 +63,7 @@ impl SuperPeerConfig {
             ttl: TTL_DEFAULT,
             budget: QUERY_BUDGET,
             ping: PING_INTERVAL,
+            digests: true,
             hits_max: QUERY_HITS_MAX,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -73,8 +79,12 @@ pub(super) enum Reason {
     Silence,
     /// A neighbour is to be greeted, or has been silent for too long.
     Link(LinkId),
+    /// A neighbour is to be told more of our digest, or again; or it has ceased to believe it.
+    Digest,
     /// A query is to be repeated, has had its time, or can be forgotten.
     Wave(WaveKey),
+    /// A spanning tree is to be grown, or what grows is to be repeated or given up.
+    Tree,
 }
 
 /// The machine of a super peer.
@@ -87,7 +97,9 @@ pub struct SuperPeer {
     sessions: Sessions,
     index: Index,
     pub(super) links: Links,
+    tree: Tree,
     flood: Flood,
+    pub(super) digests: Digests,
     timers: Timers<Reason>,
     counters: Counters,
     out: VecDeque<Output>,
@@ -120,6 +132,8 @@ macro_rules! flood_cx {
             hits_max: $self.config.hits_max,
             index: &$self.index,
             links: &$self.links,
+            tree: &$self.tree,
+            digests: &$self.digests,
             timers: &mut $self.timers,
             counters: &mut $self.counters,
             out: &mut $self.out,
@@ -127,23 +141,50 @@ macro_rules! flood_cx {
     };
 }
 
+/// The parts of a super peer that digests may touch.
+macro_rules! digest_cx {
+    ($self:ident, $now:expr) => {
+        &mut digest::Cx {
+            now: $now,
+            index: &mut $self.index,
+            links: &$self.links,
+            timers: &mut $self.timers,
+            counters: &mut $self.counters,
+            out: &mut $self.out,
+        }
+    };
+}
+
+/// The parts of a super peer that the tree may touch.
+macro_rules! tree_cx {
+    ($self:ident, $now:expr) => {
+        &mut tree::Cx { now: $now, links: &$self.links, counters: &mut $self.counters, out: &mut $self.out }
+    };
+}
+
 impl SuperPeer {
     /// A super peer that greets its neighbours as soon as it is told the time.
     #[must_use]
     pub fn new(config: SuperPeerConfig, mut entropy: Box<dyn Entropy>) -> SuperPeer {
-        let links = Links::new(config.node, entropy.next_u64().max(1), &config.neighbors);
+        let mut links = Links::new(config.node, entropy.next_u64().max(1), &config.neighbors);
+        // Epochs only have to differ from those of other lives, as boot ids do.
+        let digests = Digests::new(config.digests, links.len(), links.boot().rotate_left(32));
+        links.take_digests(digests.takes());
         let seed = entropy.next_u64();
         let mut timers = Timers::new();
         for link in links.ids() {
             timers.set(Reason::Link(link), Time::ZERO);
         }
+        let tree = Tree::new(config.node, links.boot(), links.len());
         SuperPeer {
             config,
             entropy,
             sessions: Sessions::default(),
             index: Index::with_seed(seed),
             links,
+            tree,
             flood: Flood::default(),
+            digests,
             timers,
             counters: Counters::default(),
             out: VecDeque::new(),
@@ -165,10 +206,29 @@ impl SuperPeer {
         &self.counters
     }
 
+    /// Whether something is in the index that is not acknowledged yet, because a neighbour may not know of it.
+    #[must_use]
+    pub fn is_acknowledging(&self) -> bool {
+        self.digests.is_waiting()
+    }
+
     /// Links that are up.
     #[must_use]
     pub fn links_up(&self) -> usize {
         self.links.up()
+    }
+
+    /// The spanning tree that is held here.
+    #[cfg(test)]
+    pub(super) fn tree_name(&self) -> Option<crate::wire::TreeName> {
+        self.tree.holds()
+    }
+
+    /// The neighbours on the edges of that tree.
+    #[cfg(test)]
+    pub(super) fn tree_edges(&self) -> Vec<SocketAddr> {
+        let edges = self.tree.holds().and_then(|name| self.tree.edges(name));
+        edges.into_iter().flatten().map(|(link, _)| self.links.addr(link)).collect()
     }
 
     /// Counters and gauges by name, as INFO tells them.
@@ -180,6 +240,8 @@ impl SuperPeer {
             ("records", self.index.records()),
             ("links", self.links.ids().count()),
             ("links_up", self.links.up()),
+            ("tree_size", self.tree.size() as usize),
+            ("tree_whole", usize::from(self.tree.rides(&self.links).is_some())),
             ("queries_running", self.flood.running()),
             ("queries_remembered", self.flood.remembered()),
         ];
@@ -192,7 +254,9 @@ impl SuperPeer {
     pub fn check_invariants(&self) {
         self.sessions.check_invariants(&self.index);
         self.links.check_invariants();
+        self.tree.check_invariants();
         self.flood.check_invariants();
+        self.digests.check_invariants(&self.index);
         self.timers.check_invariants();
         self.index.check_invariants();
         let idle = self.sessions.len() == 0 && self.links.is_empty() && self.flood.running() == 0 && !self.untidy;
@@ -200,13 +264,26 @@ impl SuperPeer {
     }
 
     fn on_message(&mut self, now: Time, conn: ConnId, message: Message) {
-        match self.sessions.on_message(conn, message, session_cx!(self, now)) {
+        let wish = self.sessions.on_message(conn, message, session_cx!(self, now));
+        self.acknowledge(now);
+        match wish {
             Wish::Nothing => {}
             Wish::Query(query) => self.on_query(now, conn, query),
             Wish::Status { req } => {
                 let info = Info { req, agent: self.config.agent.clone(), counts: self.counts() };
                 self.out.push_back(Output::Send { conn, message: Message::Info(info) });
             }
+        }
+    }
+
+    /// Sends the ACK that is due, or has it wait until no neighbour believes a digest that lacks what it acknowledges.
+    fn acknowledge(&mut self, now: Time) {
+        let Some((conn, ack)) = self.sessions.take_ack() else { return };
+        self.digests.note_changes(digest_cx!(self, now));
+        match self.digests.hold(now, conn, ack) {
+            Ok(Some(ack)) => self.out.push_back(digest::acknowledgement(conn, ack)),
+            Ok(None) => self.counters.add(Count::AcksHeld),
+            Err(digest::Full) => self.sessions.on_acks_full(conn, session_cx!(self, now)),
         }
     }
 
@@ -250,7 +327,7 @@ impl SuperPeer {
         let boot = header.map(u64::from_be_bytes);
         if boot.is_some_and(|boot| boot != 0 && boot != self.links.boot()) {
             self.counters.add(Count::DatagramStale);
-            return self.links.on_stale(now, link, &mut self.out, &mut self.counters);
+            return self.links.greet_soon(now, link, &mut self.out, &mut self.counters);
         }
         let Ok((boot, messages)) = link::decode(bytes) else {
             return self.counters.add(Count::DatagramMalformed);
@@ -276,22 +353,53 @@ impl SuperPeer {
             LinkMessage::Done(_) => Count::LinkDone,
             LinkMessage::Pending(_) => Count::LinkPending,
             LinkMessage::Cancel(_) => Count::LinkCancel,
+            LinkMessage::Tree(_) => Count::LinkTree,
+            LinkMessage::Digest(_) => Count::LinkDigest,
+            LinkMessage::Digested(_) => Count::LinkDigested,
             LinkMessage::Unknown(_) => Count::LinkUnknown,
         };
         self.counters.add(count);
         match message {
-            LinkMessage::Hello(hello) => {
-                // Without our boot id in the header the echo proves nothing.
-                let hello = link::LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
-                let news = self.links.on_hello(now, link, hello, &mut self.out, &mut self.counters);
-                self.on_link_news(now, link, news);
+            LinkMessage::Hello(hello) => self.on_hello(now, link, proven, hello),
+            LinkMessage::Tree(tree) => {
+                self.tree.on_tree(link, tree, tree_cx!(self, now));
+                self.after_tree();
             }
             LinkMessage::Query(query) => self.flood.on_query(link, query, flood_cx!(self, now)),
             LinkMessage::Hit(hit) => self.flood.on_hit(link, hit, flood_cx!(self, now)),
             LinkMessage::Done(done) => self.flood.on_done(link, done, flood_cx!(self, now)),
             LinkMessage::Pending(pending) => self.flood.on_pending(link, pending, flood_cx!(self, now)),
             LinkMessage::Cancel(cancel) => self.flood.on_cancel(link, cancel, flood_cx!(self, now)),
+            LinkMessage::Digest(step) => {
+                if self.digests.on_step(link, step, digest_cx!(self, now)) {
+                    self.links.greet_soon(now, link, &mut self.out, &mut self.counters);
+                    self.arm_link(link);
+                }
+            }
+            LinkMessage::Digested(ack) => self.digests.on_ack(link, ack, digest_cx!(self, now)),
             LinkMessage::Unknown(_) => {}
+        }
+    }
+
+    fn on_hello(&mut self, now: Time, link: LinkId, proven: bool, hello: link::LinkHello) {
+        // Without our boot id in the header the echo proves nothing, nor does what else is said.
+        let hello = link::LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
+        let asks = proven && hello.et.is_none();
+        let lease = if asks { self.digests.lease(now, link) } else { None };
+        let news = self.links.on_hello(now, link, hello, lease, &mut self.out, &mut self.counters);
+        self.on_link_news(now, link, news);
+        match news {
+            LinkNews::Up | LinkNews::Renewed => self.digests.on_link_up(link, hello.dg, digest_cx!(self, now)),
+            LinkNews::Same | LinkNews::Down | LinkNews::NameTaken | LinkNews::Myself => {}
+        }
+        let echoes = hello.echo == self.links.boot() && hello.boot == self.links.boot_of(link);
+        if let (true, Some(asked), Some(epoch)) = (echoes, hello.et, hello.de) {
+            self.digests.on_lease(now, link, epoch, Time::from_micros(asked));
+        }
+        // What somebody says who has not seen our boot id, or in another life, is not about this link.
+        if proven && self.links.is_up_with(link, hello.boot) {
+            self.tree.on_hello(link, hello.node, hello.tree, tree_cx!(self, now));
+            self.after_tree();
         }
     }
 
@@ -306,8 +414,12 @@ impl SuperPeer {
             LinkNews::Renewed | LinkNews::Down => {
                 self.counters.add(Count::LinksDown);
                 self.out.push_back(Output::Event(Event::Link { neighbor, up: false }));
+                self.tree.on_link_lost(link, tree_cx!(self, now));
+                self.after_tree();
+                self.digests.on_link_down(link, digest_cx!(self, now));
                 self.flood.on_link_lost(link, flood_cx!(self, now));
                 if news == LinkNews::Renewed {
+                    mark!(LinkRenewed);
                     self.counters.add(Count::LinksUp);
                     self.out.push_back(Output::Event(Event::Link { neighbor, up: true }));
                 }
@@ -322,6 +434,15 @@ impl SuperPeer {
             }
         }
         self.arm_link(link);
+    }
+
+    /// Tells the links which tree is held, and sets the tree's deadline.
+    fn after_tree(&mut self) {
+        self.links.tree = self.tree.holds();
+        match self.tree.next() {
+            Some(next) => self.timers.set(Reason::Tree, next),
+            None => self.timers.stop(Reason::Tree),
+        }
     }
 
     fn arm_link(&mut self, link: LinkId) {
@@ -339,7 +460,12 @@ impl SuperPeer {
                 let news = self.links.on_timeout(now, link, &mut self.out, &mut self.counters);
                 self.on_link_news(now, link, news);
             }
+            Reason::Digest => self.digests.on_timeout(digest_cx!(self, now)),
             Reason::Wave(key) => self.flood.on_timeout(key, flood_cx!(self, now)),
+            Reason::Tree => {
+                self.tree.on_timeout(tree_cx!(self, now));
+                self.after_tree();
+            }
         }
     }
 
@@ -362,6 +488,12 @@ impl SuperPeer {
     /// What one part leaves for another. After each thing that happened, not after all: a query that has ended and one whose
     /// session has gone are told apart by that order.
     fn hand_over(&mut self, now: Time) {
+        self.digests.note_changes(digest_cx!(self, now));
+        while let Some((conn, ack)) = self.digests.take_released(now) {
+            if self.sessions.is_open(conn) {
+                self.out.push_back(digest::acknowledgement(conn, ack));
+            }
+        }
         self.untidy |= self.sessions.take_untidied();
         for key in self.sessions.take_abandoned() {
             self.flood.abandon(key, flood_cx!(self, now));
@@ -412,6 +544,7 @@ impl Role for SuperPeer {
     fn handle_timeout(&mut self, now: Time) {
         self.flood.run(flood_cx!(self, now));
         self.hand_over(now);
+        self.digests.run(digest_cx!(self, now));
         if self.untidy {
             self.untidy = self.index.tidy(SCAN_ENTRIES_PER_TURN);
         }
@@ -430,6 +563,10 @@ impl Role for SuperPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        if self.untidy || self.flood.has_work() { Some(Time::ZERO) } else { self.timers.next() }
+        if self.untidy || self.flood.has_work() || self.digests.has_work() {
+            Some(Time::ZERO)
+        } else {
+            self.timers.next()
+        }
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct Net {
     /// How often a machine was woken by its timer rather than by a message.
     pub(super) wakeups: usize,
     next_req: u32,
+    /// How the queries of [`Net::query`] spread: plain floods, unless a test says otherwise.
+    pub(super) policy: Policy,
 }
 
 pub(super) fn addr_of(node: usize) -> SocketAddr {
@@ -111,6 +113,7 @@ impl Net {
             sent: Vec::new(),
             wakeups: 0,
             next_req: 0,
+            policy: Policy::Flood,
         };
         for node in 0..n {
             let machine = net.machine(node, 0);
@@ -155,6 +158,25 @@ impl Net {
     /// From now on this decides what happens to each message.
     pub(super) fn rule(&mut self, rule: impl FnMut(usize, usize, &LinkMessage) -> Fate + 'static) {
         self.rule = Box::new(rule);
+    }
+
+    /// From now on nothing passes between these two.
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
+        self.rule(
+            move |from, to, _| {
+                if (from.min(to), from.max(to)) == (a.min(b), a.max(b)) { Fate::Lose } else { Fate::Arrive }
+            },
+        );
+    }
+
+    /// One of the edges of the tree that is held.
+    pub(super) fn tree_edge(&self, which: usize) -> (usize, usize) {
+        let edges = (0..self.nodes.len()).flat_map(|node| {
+            let edges = self.nodes[node].machine.tree_edges();
+            edges.into_iter().map(move |addr| (node, (0..).find(|other| addr_of(*other) == addr).unwrap()))
+        });
+        let edges: Vec<_> = edges.collect();
+        edges[which * 7 % edges.len()]
     }
 
     pub(super) fn set_latency(&mut self, latency: Duration) {
@@ -220,7 +242,7 @@ impl Net {
     }
 
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
-        self.query_by(Policy::Digest, node, conn, find, ttl, budget_ms)
+        self.query_by(self.policy, node, conn, find, ttl, budget_ms)
     }
 
     pub(super) fn query_by(

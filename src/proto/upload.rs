@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::desk::{Desk, Owner, Reason};
 use super::disk::ServeFailure;
+use super::marks::mark;
 use super::{ConnId, DiskWork, Output};
 use crate::config::{
     CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
@@ -254,6 +255,7 @@ impl Uploads {
         }
         let idle_at = if upload.requests.is_empty() { upload.active_at } else { desk.now };
         if idle_at + CHUNK_IDLE_MAX <= desk.now {
+            mark!(UploadIdle);
             return self.fail(desk, conn, ErrorCode::DEADLINE, "no request for too long");
         }
         desk.timers.set(Reason::Upload(conn), idle_at + CHUNK_IDLE_MAX);
@@ -288,6 +290,7 @@ impl Uploads {
 /// Forgets a request, unless its bytes are on their way.
 fn cancel_request(desk: &mut Desk, conn: ConnId, upload: &mut Upload, req: u32) {
     let Some(request) = upload.find(req) else { return };
+    mark!(UploadCancelled);
     match request.stage {
         Stage::Queued => {}
         Stage::Preparing => {

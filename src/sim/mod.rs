@@ -9,13 +9,15 @@
 //! - [`fault`]: decorators that lose, double, hold back, damage or sever datagrams;
 //! - [`Contents`]: what the files of the run hold;
 //! - [`oracle`]: what must hold, whatever happened;
-//! - [`topology`]: who is whose neighbour.
+//! - [`topology`]: who is whose neighbour;
+//! - [`lab`]: very many nodes and the figures of their searches, for `sprat sim`.
 //!
 //! What it does not do yet: windows and backlogs of connections, torn writes, pauses and clock jumps.
 
 pub mod content;
 mod disk;
 pub mod fault;
+pub mod lab;
 pub mod node;
 pub mod oracle;
 mod queue;

@@ -10,6 +10,7 @@ use super::world::World;
 use crate::config::TTL_DEFAULT;
 use crate::error::Exit;
 use crate::proto::search::{Scan, Step};
+use crate::proto::super_peer::SuperPeer;
 use crate::proto::{ClientEvent, ClientId, Command};
 use crate::wire::{Cut, HostPort, Policy, Root, Search};
 
@@ -32,8 +33,9 @@ pub struct Watch {
     /// The command's client.
     pub client: ClientId,
     search: Search,
-    /// All super peers to which there is a way, and how many of them are within the ttl.
+    /// All super peers to which there is a way, those that are within the ttl of whatever home, and the most that are of one.
     supers: BTreeSet<usize>,
+    near: BTreeSet<usize>,
     horizon: usize,
     /// What fitted at the beginning, and the churn of its super peer then.
     before: BTreeMap<usize, (u64, BTreeSet<Match>)>,
@@ -79,11 +81,16 @@ impl Watch {
         let supers = world.within(home, usize::MAX);
         // A lost session may be followed by one to another super peer, with another horizon.
         let hops = usize::from(ttl.unwrap_or(TTL_DEFAULT));
-        let horizon = world.neighbors(weak).iter().map(|home| world.within(*home, hops).len()).max().unwrap_or(0);
-        let look = |node: usize| (node, (world.churn(node), registered(world, node, search)));
+        let horizons = || world.neighbors(weak).iter().map(|home| world.within(*home, hops));
+        let horizon = horizons().map(|near| near.len()).max().unwrap_or(0);
+        let near = horizons().reduce(|near, other| &near & &other).unwrap_or_default();
+        // What is not acknowledged yet counts as not registered yet: a super peer that is about to say so is as one that changes.
+        let settled = |node: usize| !world.super_peer(node).is_some_and(SuperPeer::is_acknowledging);
+        let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };
+        let look = |node: usize| (node, (churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
         let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget, policy });
-        Watch { client, search: search.clone(), supers, horizon, before }
+        Watch { client, search: search.clone(), supers, near, horizon, before }
     }
 
     /// Judges the answer at the moment at which it is over. Nothing if the session was lost over it.
@@ -111,22 +118,32 @@ impl Watch {
         assert_eq!(complete, cut.is_none(), "complete is that nothing was cut: {cut:?}");
 
         let (mut throughout, mut ever, mut calm) = (BTreeSet::new(), BTreeSet::new(), true);
+        let mut throughout_near = BTreeSet::new();
         for (&node, (churn, before)) in &self.before {
             let after = registered(world, node, &self.search);
             ever.extend(before.iter().chain(&after).cloned());
             if world.churn(node) == *churn {
                 throughout.extend(before.intersection(&after).cloned());
+                if self.near.contains(&node) {
+                    throughout_near.extend(before.intersection(&after).cloned());
+                }
             } else {
                 calm = false;
             }
         }
         let missing: BTreeSet<Match> = throughout.difference(&hits).cloned().collect();
         assert!(!complete || missing.is_empty(), "complete, and yet {missing:?} are missing");
+        // Cut by nothing but a want of hops: whatever is within them was delivered.
+        if calm && (Cut { ttl: 0, ..cut }).is_none() {
+            let missing: Vec<&Match> = throughout_near.difference(&hits).collect();
+            assert!(missing.is_empty(), "{missing:?} are within the ttl and missing, and only {cut:?} was cut");
+        }
         if calm {
             let strange: Vec<&Match> = hits.difference(&ever).collect();
             assert!(strange.is_empty(), "{strange:?} are registered nowhere");
             let all = u32::try_from(self.supers.len()).unwrap_or(u32::MAX);
-            assert!(!complete || reached == all, "complete, and reached {reached} of {all}");
+            let pruned = outcome.pruned.unwrap_or(0);
+            assert!(!complete || reached + pruned >= all, "complete, and reached {reached} of {all}, pruned {pruned}");
             let horizon = u32::try_from(self.horizon).unwrap_or(u32::MAX);
             assert!(
                 reached <= horizon,

@@ -55,6 +55,18 @@ impl Random {
         self.below(1000) < u64::from(per_mille)
     }
 
+    /// A number from 0 to below 1.
+    pub fn share(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// The time to the next of events that come by themselves, so many times in `span` on average; never more than a day.
+    pub fn until_next(&mut self, times: f64, span: Duration) -> Duration {
+        const DAY_SECONDS: f64 = 86_400.0;
+        let seconds = -(1.0 - self.share()).ln() * span.as_secs_f64() / times;
+        Duration::from_secs_f64(if seconds.is_finite() { seconds.min(DAY_SECONDS) } else { DAY_SECONDS })
+    }
+
     /// A time from `least` to below `most`; `least` if there is none between.
     pub fn time(&mut self, least: Duration, most: Duration) -> Duration {
         let span = u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX);

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use self::act::Run;
 use super::oracle::Verdict;
+use crate::proto::marks;
 
 /// How long one seed runs, in virtual time.
 pub const VIRTUAL: Duration = Duration::from_secs(600);
@@ -58,6 +59,39 @@ pub const FAULTS: &[&str] = &[
     "stray",
 ];
 
+/// The counters of super peers that must not stay at 0 over a campaign; the marks of [`crate::proto::marks`] beside them.
+/// What takes an enemy or a crowd to count has tests of its own.
+pub const COUNTERS: &[&str] = &[
+    "sessions_welcomed",
+    "closed_login_deadline",
+    "closed_silent",
+    "gone_remote",
+    "gone_failed",
+    "inputs_stale",
+    "registers",
+    "updates",
+    "queries_complete",
+    "queries_cut",
+    "queries_cancelled",
+    "hits_told",
+    "hits_duplicate",
+    "flood_searched",
+    "flood_duplicate",
+    "flood_extension",
+    "flood_repeated_in",
+    "flood_repeated_out",
+    "flood_stale",
+    "link_pending_in",
+    "link_cancel_in",
+    "datagrams_malformed",
+    "datagrams_stale",
+    "datagrams_unproven",
+    "answers_unasked",
+    "answers_repeated",
+    "links_came_up",
+    "links_went_down",
+];
+
 /// What runs exercised, added up.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -87,6 +121,8 @@ pub struct Tally {
     pub crashes: u64,
     /// Faults that struck, by name.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Marks and counters that were hit, and in how many seeds.
+    pub marks: BTreeMap<String, u64>,
     /// The trace of the last seed.
     pub trace: u64,
 }
@@ -109,6 +145,9 @@ impl Tally {
         self.trace = other.trace;
         for (name, times) in &other.faults {
             *self.faults.entry(name).or_default() += times;
+        }
+        for (name, seeds) in &other.marks {
+            *self.marks.entry(name.clone()).or_default() += seeds;
         }
     }
 
@@ -135,6 +174,13 @@ impl Tally {
     pub fn idle_faults(&self) -> Vec<&'static str> {
         FAULTS.iter().copied().filter(|name| !self.faults.contains_key(name)).collect()
     }
+
+    /// The marks and counters that no seed hit. Marks are kept with debug assertions alone.
+    #[must_use]
+    pub fn idle_marks(&self) -> Vec<&'static str> {
+        let marks = if cfg!(debug_assertions) { marks::NAMES } else { &[] };
+        marks.iter().chain(COUNTERS).copied().filter(|name| !self.marks.contains_key(*name)).collect()
+    }
 }
 
 /// Why a seed failed.
@@ -155,6 +201,8 @@ pub struct Failed {
 /// # Errors
 /// If something did not hold.
 pub fn run(seed: u64, keep_trace: bool) -> Result<Tally, Box<Failed>> {
+    // What an earlier run of this thread left.
+    let _ = marks::take();
     let mut run = match catch_unwind(|| Run::new(seed, keep_trace)) {
         Ok(run) => run,
         Err(why) => {

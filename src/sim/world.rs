@@ -34,7 +34,7 @@ use crate::wire::link::Packer;
 /// From asking for more work to getting it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
 /// Lines of the trace that are kept for a failure.
-const TRACE_LINES_MAX: usize = 2000;
+const TRACE_LINES_MAX: usize = 10_000;
 
 /// What will happen.
 #[derive(Debug)]
@@ -508,6 +508,7 @@ impl World {
                 if let (Some(shadow), Some(other)) = (&mut self.shadow, self.by_ip.get(&to.ip())) {
                     shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);
                 }
+                self.remark(|| format!("{node} says to {to}: {message:.200?}"));
                 let at = packers.iter().position(|(other, packer)| *other == to && packer.boot() == boot);
                 let at = at.unwrap_or_else(|| {
                     packers.push((to, Packer::new(boot)));
@@ -585,12 +586,11 @@ impl World {
         let before = self.super_peer(to).map(|machine| shadow.before_datagram((to, life), bytes, machine));
         self.shadow = Some(shadow);
         self.turn(to, Input::Datagram { from, bytes });
-        if let (Some(before), Some(mut shadow)) = (before, self.shadow.take()) {
-            if let Some(machine) = self.super_peer(to) {
-                shadow.after_datagram(self.now, (to, life), &before, machine);
-            }
-            self.shadow = Some(shadow);
+        let Some(mut shadow) = self.shadow.take() else { return };
+        if let (Some(before), Some(machine)) = (before, self.super_peer(to)) {
+            shadow.after_datagram(self.now, (to, life), &before, machine);
         }
+        self.shadow = Some(shadow);
     }
 
     fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
@@ -625,6 +625,17 @@ impl World {
 
     pub(super) fn delay(&mut self) -> Duration {
         self.net.time(self.latency.0, self.latency.1)
+    }
+
+    /// A line for the trace, if it is kept.
+    pub(super) fn remark(&mut self, line: impl FnOnce() -> String) {
+        let now = self.now.as_micros();
+        if let Some(lines) = &mut self.lines {
+            if lines.len() == TRACE_LINES_MAX {
+                lines.pop_front();
+            }
+            lines.push_back(format!("{now:>12} --- {}", line()));
+        }
     }
 
     /// A fault has struck.

@@ -5,7 +5,9 @@
 //! makes a datagram that was meant for an earlier life of the receiver, or that was forged by somebody who never saw the
 //! receiver's HELLO, fall off without a decode.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::WireError;
 use super::addr::HostPort;
@@ -16,6 +18,9 @@ use crate::config::DATAGRAM_BYTES_MAX;
 
 /// First byte of every datagram: the protocol's major version.
 pub const VERSION_BYTE: u8 = 1;
+/// What the ttl of a QUERY that rides a tree is higher by on the wire, and in every answer to it: so the ride and the flood that
+/// may follow it over the same link are told apart.
+pub const RIDE_TTL: u8 = 128;
 /// Bytes before the first message.
 pub const HEADER_BYTES: usize = 9;
 
@@ -35,12 +40,18 @@ pub enum LinkMessage {
     Pending(LinkRef),
     /// A search is not wanted any more.
     Cancel(LinkRef),
+    /// A spanning tree grows, is held or is void.
+    Tree(LinkTree),
+    /// A step of the digest of the sender's own index.
+    Digest(LinkDigest),
+    /// How far the steps of a digest have come.
+    Digested(LinkDigested),
     /// A kind that this version does not know; never sent, made by the decoder, dropped and counted.
     #[serde(skip)]
     Unknown(String),
 }
 
-/// HELLO: `{node, boot, echo, t, et}`.
+/// HELLO: `{node, boot, echo, t, et, tree, dg, de}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHello {
     /// The sender's name.
@@ -54,6 +65,15 @@ pub struct LinkHello {
     /// In an answer: the `t` of the HELLO that it answers. A HELLO with `et` is not answered, one without is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub et: Option<u64>,
+    /// The spanning tree that the sender holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<TreeName>,
+    /// The largest digest that the sender takes, as the logarithm to base 2 of its bits; absent: it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dg: Option<u8>,
+    /// In an answer: the epoch of the sender's digest that the receiver may believe for a while, if it holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub de: Option<u64>,
 }
 
 /// A spanning tree: never two of one name.
@@ -111,7 +131,7 @@ pub struct LinkHit {
     pub addr: HostPort,
 }
 
-/// DONE: `{id, ttl, hits, reached, cut, dup, more, uncut}`.
+/// DONE: `{id, ttl, hits, reached, pruned, cut, dup, more, uncut}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDone {
     /// The query.
@@ -122,6 +142,9 @@ pub struct LinkDone {
     pub hits: u32,
     /// Super peers of this branch that searched their index for this instance.
     pub reached: u32,
+    /// Links of this branch that were not asked because the neighbour's digest says that it has nothing.
+    #[serde(default, skip_serializing_if = "super::record::is_zero")]
+    pub pruned: u32,
     /// What was cut in this branch.
     #[serde(default, skip_serializing_if = "Cut::is_none")]
     pub cut: Cut,
@@ -146,6 +169,107 @@ pub struct LinkRef {
     pub ttl: u8,
 }
 
+/// TREE: `{tree, s, n}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTree {
+    /// Which tree.
+    pub tree: TreeName,
+    /// What about it.
+    #[serde(rename = "s")]
+    pub step: TreeStep,
+    /// With `mine`: super peers of the sender's branch, itself included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n: u32,
+}
+
+/// What a super peer says about a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TreeStep {
+    /// It grows: be my child.
+    Grow,
+    /// I am your child, and am asking those behind me.
+    Wait,
+    /// I am your child, and all behind me have answered.
+    Mine,
+    /// I am in it by another link.
+    Other,
+    /// It is grown, I hold it, and you are my child.
+    Keep,
+    /// I hold it.
+    Held,
+    /// It does not hold any more.
+    Void,
+    /// A step that this version does not know; never sent, made by the decoder, ignored.
+    Unknown,
+}
+
+/// By hand, for the same reasons as `QueryKind`'s.
+impl<'de> Deserialize<'de> for TreeStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TreeStep, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = TreeStep;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a step of a tree")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TreeStep, E> {
+                Ok(match text {
+                    "grow" => TreeStep::Grow,
+                    "wait" => TreeStep::Wait,
+                    "mine" => TreeStep::Mine,
+                    "other" => TreeStep::Other,
+                    "keep" => TreeStep::Keep,
+                    "held" => TreeStep::Held,
+                    "void" => TreeStep::Void,
+                    _ => TreeStep::Unknown,
+                })
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. Whatever is absent is left as it is, but `ok`, which is false then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDigest {
+    /// Epoch: names one row of steps from this sender to this receiver.
+    #[serde(rename = "e")]
+    pub epoch: u64,
+    /// Numbers the steps of an epoch: 1, 2, 3, … They are taken in order.
+    #[serde(rename = "n")]
+    pub step: u64,
+    /// Begin anew with this many bits, all of them 0; the logarithm to base 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u8>,
+    /// Links that the sender has beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<u16>,
+    /// Where `bits` belong, in bytes.
+    #[serde(default, skip_serializing_if = "super::record::is_zero")]
+    pub at: u32,
+    /// Bits that take the place of those that were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub bits: Vec<u8>,
+    /// Hashes of keys to be added, 8 bytes each, big-endian.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub keys: Vec<u8>,
+    /// Whether the digest may be believed after this step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ok: bool,
+}
+
+/// DIGESTED: `{e, n}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDigested {
+    /// The epoch of the step that came.
+    #[serde(rename = "e")]
+    pub epoch: u64,
+    /// The last step of it that was taken; 0 if none is known.
+    #[serde(rename = "n")]
+    pub step: u64,
+}
+
 impl LinkMessage {
     /// The kind as it is written on the wire, for logs and counters.
     #[must_use]
@@ -157,6 +281,9 @@ impl LinkMessage {
             LinkMessage::Done(_) => "DONE",
             LinkMessage::Pending(_) => "PENDING",
             LinkMessage::Cancel(_) => "CANCEL",
+            LinkMessage::Tree(_) => "TREE",
+            LinkMessage::Digest(_) => "DIGEST",
+            LinkMessage::Digested(_) => "DIGESTED",
             LinkMessage::Unknown(_) => "unknown",
         }
     }
@@ -223,6 +350,18 @@ impl Packer {
         Some(full)
     }
 
+    /// Bytes of the datagram that is being packed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing is being packed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Takes what is left, if anything is.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         (!self.bytes.is_empty()).then(|| std::mem::take(&mut self.bytes))
@@ -244,6 +383,7 @@ mod tests {
             ttl: 3,
             hits: n,
             reached: 1,
+            pruned: 0,
             cut: Cut::NONE,
             dup: false,
             more: false,

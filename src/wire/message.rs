@@ -211,7 +211,7 @@ pub struct SourceRecord {
     pub addr: HostPort,
 }
 
-/// DONE: `{req, hits, reached, complete, cut, ms}`.
+/// DONE: `{req, hits, reached, pruned, complete, cut, ms}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The query.
@@ -220,6 +220,9 @@ pub struct Done {
     pub hits: u32,
     /// Super peers that searched their index, the asker's own included.
     pub reached: u32,
+    /// Links on which no super peer was asked because the digest of its index says that it has nothing.
+    #[serde(default, skip_serializing_if = "super::record::is_zero")]
+    pub pruned: u32,
     /// Whether nothing was cut for any reason.
     pub complete: bool,
     /// What was cut.

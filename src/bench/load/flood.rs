@@ -65,6 +65,9 @@ impl Load {
             | LinkMessage::Pending(_)
             | LinkMessage::Query(_)
             | LinkMessage::Cancel(_)
+            | LinkMessage::Tree(_)
+            | LinkMessage::Digest(_)
+            | LinkMessage::Digested(_)
             | LinkMessage::Unknown(_) => {}
         }
     }

@@ -420,6 +420,12 @@ impl Load {
         }
     }
 
+    /// Sessions that say nothing have no course.
+    fn looks_at(&self) -> Option<Time> {
+        let counts = self.phase == Some(Phase::Measuring) && self.plan.mode != Mode::Idle;
+        counts.then(|| self.measured_from + self.tally.looks_at())
+    }
+
     fn shut_down(&mut self) {
         self.over = true;
         self.phase = None;
@@ -508,6 +514,9 @@ impl Role for Load {
         if self.stall_at().is_some_and(|at| at <= now) {
             return self.fail(Exit::TimedOut, format!("nothing has come for {} s", STALL_MAX.as_secs()));
         }
+        if self.looks_at().is_some_and(|at| at <= now) {
+            self.tally.look(now.since(self.measured_from));
+        }
         if self.ends_at().is_some_and(|at| at <= now) {
             match self.phase {
                 Some(Phase::Measuring) if self.plan.mode == Mode::Idle => self.finish(),
@@ -532,6 +541,6 @@ impl Role for Load {
         let ping = self.pings.front().map(|(at, _)| *at);
         let pace = self.pace.as_ref().and_then(Pace::next).map(|at| at - SPIN);
         let link = self.neighbor.as_ref().map(|neighbor| neighbor.greet_at.min(self.probes_swept + LINK_PATIENCE / 4));
-        [self.stall_at(), self.ends_at(), ping, pace, link].into_iter().flatten().min()
+        [self.stall_at(), self.ends_at(), self.looks_at(), ping, pace, link].into_iter().flatten().min()
     }
 }

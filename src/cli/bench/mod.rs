@@ -1,5 +1,7 @@
 //! `sprat bench`: starts what is to be loaded, runs the load's machine in this process's own loop, and tells the figures.
 
+mod compare;
+mod curves;
 mod get;
 mod process;
 mod report;
@@ -15,7 +17,7 @@ use report::{Env, Report, Watched};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tempfile::TempDir;
 
-use super::args::Bench;
+use super::args::{Bench, BenchTask};
 use super::demo::children::{Children, Daemon, Subnet};
 use super::oneshot::INTERRUPTED;
 use super::random::OsEntropy;
@@ -42,23 +44,33 @@ const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
 /// Requests that the link of the flood has out at once.
 const FLOOD_DEPTH_MAX: usize = 10_000;
 
-/// Runs one mode.
+/// Runs one mode, or sets two results side by side.
 pub(crate) fn run(args: &Bench) -> Result<u8, Failure> {
-    let limits = Limits::of(args)?;
+    match args.task {
+        BenchTask::Compare => compare::run(args),
+        BenchTask::Load(_) if !args.results.is_empty() => {
+            Err(Failure::new(Exit::Usage, "only bench compare takes files"))
+        }
+        BenchTask::Load(mode) => load(args, mode),
+    }
+}
+
+fn load(args: &Bench, mode: Mode) -> Result<u8, Failure> {
+    let limits = Limits::of(args, mode)?;
     let nofile = descriptors();
-    check_room(args.mode, &limits, nofile)?;
-    if args.mode == Mode::Get {
+    check_room(mode, &limits, nofile)?;
+    if mode == Mode::Get {
         return get::run(args, &limits, nofile);
     }
-    let mut rig = Rig::new(args)?;
+    let mut rig = Rig::new(args, mode)?;
     // The neighbour's address must be known before the super peer starts.
     let subnet = Subnet::draw(OsEntropy.next_u64());
-    let flood = args.mode == Mode::Flood;
+    let flood = mode == Mode::Flood;
     let target = if args.own { None } else { Some(settings::resolve("--super", first_super(args)?)?) };
     let listen = flood.then(|| SocketAddr::new(if args.own { subnet.host(2) } else { local_for(target) }, 0));
-    let churn = args.mode == Mode::Churn;
+    let churn = mode == Mode::Churn;
     let loopback = target.is_none_or(|target| target.ip().is_loopback() && target.is_ipv4());
-    let sources = if loopback { source_addresses(args.mode, limits.sessions) } else { Vec::new() };
+    let sources = if loopback { source_addresses(mode, limits.sessions) } else { Vec::new() };
     let disk = churn.then_some(DiskOptions { share: None, cache: None });
     let node = Node::open(Options { listen, datagrams: flood, control: None, disk, sources })?;
     let target = match target {
@@ -69,7 +81,7 @@ pub(crate) fn run(args: &Bench) -> Result<u8, Failure> {
         rig.start_sources(subnet, limits.sources, limits.size, "visit.bin")?;
     }
     let plan = Plan {
-        mode: args.mode,
+        mode,
         target: HostPort::from(target),
         link: flood.then_some(target),
         sessions: limits.sessions,
@@ -94,7 +106,7 @@ pub(crate) fn run(args: &Bench) -> Result<u8, Failure> {
         return Ok(handle.signal().and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(INTERRUPTED));
     }
     let servers: Vec<Watched> = watch.server.into_iter().collect();
-    let report = Report::new(args.mode, load.tally(), open, &watch.client, &servers, Env::here(nofile));
+    let report = Report::new(mode, load.tally(), open, &watch.client, &servers, Env::here(nofile));
     tell(args, report)
 }
 
@@ -177,10 +189,20 @@ fn tell(args: &Bench, mut report: Report) -> Result<u8, Failure> {
     } else {
         report.text()
     };
+    print(&text)?;
+    if let Some(path) = &args.svg {
+        let failed = |error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display()));
+        std::fs::write(path, report.svg()).map_err(failed)?;
+    }
+    Ok(report.exit)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     match present::print_line(text.trim_end()) {
-        Ok(()) => Ok(report.exit),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(report.exit),
-        Err(error) => Err(Failure::new(Exit::Internal, format!("cannot print the figures: {error}"))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Internal, format!("cannot print the figures: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -199,9 +221,8 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(args: &Bench) -> Result<Limits, Failure> {
+    fn of(args: &Bench, mode: Mode) -> Result<Limits, Failure> {
         let usage = |why: String| Err(Failure::new(Exit::Usage, why));
-        let mode = args.mode;
         let (sessions, depth, files) = match mode {
             Mode::Idle => (1000, 1, 0),
             Mode::Connect => (2000, 1, 1),
@@ -310,12 +331,12 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(args: &Bench) -> Result<Rig, Failure> {
+    fn new(args: &Bench, mode: Mode) -> Result<Rig, Failure> {
         let folder = tempfile::Builder::new().prefix("sprat-bench-").tempdir();
         let folder =
             folder.map_err(|error| Failure::new(Exit::Disk, format!("cannot make a folder in {}: {error}", temp())))?;
         let interrupted = Arc::new(AtomicBool::new(false));
-        if args.mode == Mode::Get {
+        if mode == Mode::Get {
             for signal in [SIGINT, SIGTERM] {
                 signal_hook::flag::register(signal, Arc::clone(&interrupted))
                     .map_err(|error| Failure::new(Exit::Internal, format!("cannot catch signals: {error}")))?;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::curves;
 use super::process::Sample;
 use crate::bench::{Mode, Tally};
 use crate::cli::format::table;
@@ -42,6 +43,10 @@ pub(super) struct Report {
     client_bound: bool,
     server: Option<Server>,
     env: Env,
+    /// Seconds since the start of the measuring, and how much a second there was before.
+    rate_over_time: Vec<(f64, f64)>,
+    #[serde(skip)]
+    quantiles: Vec<(f64, f64)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,6 +172,8 @@ impl Report {
             client_bound,
             server,
             env,
+            rate_over_time: tally.rates().iter().map(|&(at, rate)| (rounded(at, 1e3), rounded(rate, 10.0))).collect(),
+            quantiles: curves::quantiles(tally),
         }
     }
 
@@ -177,6 +184,11 @@ impl Report {
 
     pub(super) fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn svg(&self) -> String {
+        let title = format!("sprat bench {}: {:.0} {} a second", self.mode, self.rate_per_s, self.unit);
+        curves::svg(&title, self.unit, &self.quantiles, &self.rate_over_time)
     }
 
     pub(super) fn csv(&self) -> String {

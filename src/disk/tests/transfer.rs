@@ -74,17 +74,74 @@ fn a_file_that_became_a_symlink_is_not_followed() {
     rig.until(BTreeMap::is_empty);
 }
 
+fn digest(req: u32, bytes: &[u8], verify: Verify) -> Job {
+    Job::Digest { conn: CONN, req, bytes: bytes.to_vec(), plan: HashPlan::Content, verify }
+}
+
+#[test]
+fn payloads_of_all_lengths_that_come_together_get_each_its_own_digests() {
+    let mut rig = Rig::empty();
+    let lengths = (0..40).map(|n: usize| if n.is_multiple_of(7) { 500 + n } else { 1000 });
+    let payloads: Vec<Vec<u8>> = lengths.enumerate().map(|(n, length)| content(n as u64, length)).collect();
+    let verify = |n: usize| [Verify::Both, Verify::Md5, Verify::Both, Verify::Blake3][n % 4];
+    rig.submit(payloads.iter().enumerate().map(|(n, bytes)| digest(n as u32, bytes, verify(n))));
+    let mut seen = BTreeMap::new();
+    while seen.len() < payloads.len() {
+        match rig.reports.recv_timeout(GUARD).unwrap() {
+            Report::Digested { req, bytes, digests, .. } => {
+                let n = req as usize;
+                assert_eq!(bytes, payloads[n]);
+                assert_eq!(digests.blake3, (verify(n) != Verify::Md5).then(|| root_of(&bytes).0));
+                assert_eq!(digests.md5, (verify(n) != Verify::Blake3).then(|| hash::md5_of(&bytes)));
+                assert!(seen.insert(req, ()).is_none());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn chunks_that_are_asked_for_together_are_prepared_each_with_its_md5() {
+    let bytes = content(21, 3 * MIB + 100);
+    let mut rig = Rig::with(&[("x", &bytes), ("y", b"small")]);
+    let ranges: [(u64, u32); 8] = [
+        (0, 1 << 20),
+        (1 << 20, 1 << 20),
+        (2 << 20, 1 << 20),
+        (3 << 20, 100),
+        (17, 1000),
+        (99, 1000),
+        (3 << 20, 101),
+        (1 << 20, 1 << 20),
+    ];
+    let root = root_of(&bytes);
+    let job = |(req, &(offset, length)): (usize, &(u64, u32))| {
+        let req = req as u32;
+        let work = DiskWork::PrepareChunk { conn: CONN, req, root, offset, length, bare: req == 7 };
+        Job::Work { work, bytes: None }
+    };
+    for _ in 0..2 {
+        rig.submit(ranges.iter().enumerate().map(job));
+        for _ in ranges {
+            let (DiskDone::ChunkReady { req, result, .. }, file) = rig.next() else { panic!() };
+            let (offset, length) = (ranges[req as usize].0 as usize, ranges[req as usize].1 as usize);
+            match (req, result) {
+                (6, result) => assert_eq!(result, Err(ServeFailure::OutOfRange)),
+                (7, result) => assert!(result == Ok(None) && file.is_some()),
+                (_, result) => {
+                    assert_eq!(result, Ok(Some(hash::md5_of(&bytes[offset..offset + length]))));
+                    assert!(file.is_some());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_payload_comes_back_with_its_digests() {
-    let rig = Rig::empty();
+    let mut rig = Rig::empty();
     let bytes = content(8, 1000);
-    rig.disk.as_ref().unwrap().submit(Job::Digest {
-        conn: CONN,
-        req: 3,
-        bytes: bytes.clone(),
-        plan: HashPlan::Content,
-        verify: Verify::Both,
-    });
+    rig.submit([digest(3, &bytes, Verify::Both)]);
     match rig.reports.recv_timeout(GUARD).unwrap() {
         Report::Digested { conn: CONN, req: 3, bytes: back, digests } => {
             assert_eq!(back, bytes);
@@ -261,12 +318,13 @@ fn a_destination_that_appears_meanwhile_is_not_replaced() {
 
 #[test]
 fn without_a_share_only_paths_work() {
-    let (disk, reports) = Disk::start(DiskOptions::default(), Box::new(|| {})).unwrap();
+    let (mut disk, reports) = Disk::start(DiskOptions::default(), Box::new(|| {})).unwrap();
     let work = |destination| DiskWork::OpenPart { download: GET, destination, root: root_of(b"x"), size: 1 };
     let folder = tempfile::tempdir().unwrap();
     let path = Destination::Path { path: folder.path().join("x"), name: String::new() };
     disk.submit(Job::Work { work: work(in_share("x")), bytes: None });
     disk.submit(Job::Work { work: work(path), bytes: None });
+    disk.hand_over();
     let result = |report| match report {
         Report::Done { done: DiskDone::PartOpened { result, .. }, .. } => result,
         other => panic!("{other:?}"),

@@ -22,22 +22,24 @@ const PAGE_HITS_MIN: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     pub(super) reached: u32,
+    pub(super) pruned: u32,
     pub(super) complete: bool,
     pub(super) cut: Cut,
 }
 
 impl Answer {
     /// Of nobody.
-    pub(super) const NOTHING: Answer = Answer { reached: 0, complete: true, cut: Cut::NONE };
+    pub(super) const NOTHING: Answer = Answer { reached: 0, pruned: 0, complete: true, cut: Cut::NONE };
 
     /// Of somebody who did not answer.
     pub(super) fn cut(cut: Cut) -> Answer {
-        Answer { reached: 0, complete: false, cut }
+        Answer { reached: 0, pruned: 0, complete: false, cut }
     }
 
     /// Adds what another super peer answers to the same: their waves meet the same super peers, so nothing adds up.
     pub(super) fn add(&mut self, other: Answer) {
         self.reached = self.reached.max(other.reached);
+        self.pruned = self.pruned.max(other.pruned);
         self.complete &= other.complete;
         self.cut = largest(self.cut, other.cut);
     }
@@ -95,7 +97,7 @@ impl Walk {
 
     /// The least that any page reached, whether every page was complete, and for each reason the most that any page told.
     pub(super) fn answer(&self) -> Answer {
-        Answer { reached: self.reached.unwrap_or(0), complete: self.complete, cut: self.cut }
+        Answer { reached: self.reached.unwrap_or(0), pruned: 0, complete: self.complete, cut: self.cut }
     }
 
     /// What is to be asked for now.
@@ -223,7 +225,7 @@ mod tests {
                 walk.on_hits(hits);
             }
             let reached = u32::try_from(supers.len()).unwrap();
-            let (known, over) = walk.on_done(Answer { reached, complete: cut.is_none(), cut });
+            let (known, over) = walk.on_done(Answer { reached, pruned: 0, complete: cut.is_none(), cut });
             for event in known {
                 let ClientEvent::Content { root, sources, .. } = event else { panic!("contents only") };
                 told.push((root, sources));
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn who_always_says_capped_ends_incomplete() {
-        let cap = Answer { reached: 1, complete: false, cut: Cut { cap: 1, ..Cut::NONE } };
+        let cap = Answer { reached: 1, pruned: 0, complete: false, cut: Cut { cap: 1, ..Cut::NONE } };
         let mut walk = Walk::new();
         let mut pages = 0;
         loop {
@@ -282,7 +284,7 @@ mod tests {
     fn the_names_of_a_content_are_ranked() {
         let mut walk = Walk::new();
         walk.on_hits([3, 6, 9, 1, 4, 2].map(|n| hit(root(1), n)).into());
-        let (known, over) = walk.on_done(Answer { reached: 1, complete: true, cut: Cut::NONE });
+        let (known, over) = walk.on_done(Answer { reached: 1, pruned: 0, complete: true, cut: Cut::NONE });
         let names = ["name 0", "name 1", "name 2"].map(str::to_owned).to_vec();
         assert_eq!(known, [ClientEvent::Content { root: root(1), size: 5, sources: 6, names }]);
         assert!(over && walk.hits() == 6);

@@ -13,6 +13,7 @@ use crate::proto::desk::{Desk, Owner};
 use crate::proto::disk::DiskWork;
 use crate::proto::event::{ClientEvent, SourceState};
 use crate::proto::home::plain;
+use crate::proto::marks::mark;
 use crate::proto::{ConnId, Digests, HashPlan, Output, PayloadId, Verify, picker};
 use crate::wire::Message;
 use crate::wire::ids::{Cv, Md5};
@@ -55,6 +56,7 @@ impl Transfer {
 
     /// The source is gone for now: its pieces go back, and it is dialled again later.
     pub(super) fn lose(&mut self, desk: &mut Desk, index: SourceIndex, why: &str) {
+        mark!(SourceLost);
         // What came in full before is judged all the same: its digests are on their way.
         let in_hand = |request: &Request| request.is_in_hand() && matches!(request.wanted, Wanted::Piece(_));
         let requests = std::mem::take(&mut self.sources[index].requests);
@@ -156,6 +158,7 @@ impl Transfer {
         if self.sources[index].state != SourceState::Stalled || !other {
             return;
         }
+        mark!(ProverChanged);
         let reqs: Vec<_> = self.sources[index].requests.keys().copied().collect();
         for req in reqs {
             self.cancel(desk, index, req);
@@ -203,6 +206,7 @@ impl Transfer {
         let mine = |piece| rate.map_or(STALL_AFTER, |rate| time_for(u64::from(self.picker.length(piece)), rate));
         let left = |holder: SourceIndex, piece| self.sources[holder].time_until(piece, mean);
         let (piece, holder) = self.picker.theft(index, mine, left)?;
+        mark!(PieceStolen);
         let victim = &self.sources[holder];
         let begun = victim.requests.values().find(|request| request.is_outstanding());
         let is_first = begun.is_none_or(|request| request.wanted == Wanted::Piece(piece));
@@ -222,6 +226,7 @@ impl Transfer {
         if !helped || !matches!(self.phase, Phase::Fetching) {
             return;
         }
+        mark!(StalledRelieved);
         let outstanding = self.sources[index].requests.iter().filter(|(_, request)| request.is_outstanding());
         let waiting: Vec<_> = outstanding.skip(1).map(|(req, request)| (*req, request.wanted)).collect();
         for (req, wanted) in waiting {
@@ -370,8 +375,14 @@ impl Transfer {
             self.picker.release(piece, index);
         }
         match error.code {
-            ErrorCode::NOT_FOUND => self.drop_source(desk, index, false, "does not have it any more"),
-            ErrorCode::CHANGED => self.drop_source(desk, index, false, "has another content there by now"),
+            ErrorCode::NOT_FOUND => {
+                mark!(SourceHasNot);
+                self.drop_source(desk, index, false, "does not have it any more");
+            }
+            ErrorCode::CHANGED => {
+                mark!(SourceChanged);
+                self.drop_source(desk, index, false, "has another content there by now");
+            }
             ErrorCode::BAD_REQUEST => self.drop_source(desk, index, false, &format!("refused a request: {message}")),
             _ => self.lose(desk, index, &message),
         }
@@ -408,6 +419,7 @@ impl Transfer {
         let Some(cvs) = proof.pages.proven(self.order.root) else {
             return self.drop_source(desk, index, true, "sent a manifest that does not merge to the root");
         };
+        mark!(ManifestProven);
         self.manifest = Some(cvs.to_vec());
         if let Some(Held { payload, digests, announced }) = proof.held.take() {
             let last = self.last_piece();
@@ -434,6 +446,9 @@ impl Transfer {
         source.on_piece(desk.now, length, asked_at);
         self.alive_at = desk.now;
         self.revive(desk, index);
+        if self.picker.has(piece) {
+            mark!(PieceSecond);
+        }
         if self.picker.has(piece) || matches!(self.phase, Phase::Opening | Phase::Publishing | Phase::Over) {
             desk.disk(DiskWork::DropPayload { payload });
             return self.pump(desk);
@@ -483,11 +498,13 @@ impl Transfer {
                 }
             }
             Verdict::Lie => {
+                mark!(PieceLie);
                 source.bad += 1;
                 self.reject(desk, index, piece, payload);
                 self.drop_source(desk, index, true, &format!("sent wrong bytes as piece {piece}"));
             }
             Verdict::LineFault => {
+                mark!(PieceDamaged);
                 source.bad += 1;
                 let again = source.suspect.replace(piece).is_some();
                 let claimed = self.reject(desk, index, piece, payload);

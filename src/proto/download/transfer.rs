@@ -15,6 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::desk::{Desk, Reason};
 use crate::proto::disk::{DiskFailure, DiskWork, PartState};
 use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState};
+use crate::proto::marks::mark;
 use crate::proto::picker::Picker;
 use crate::proto::{EMPTY_ROOT, Verify, manifest};
 use crate::time::Time;
@@ -147,6 +148,7 @@ impl Transfer {
                 self.end(desk, Some(Failure::new(Exit::Disk, failure.message)), None);
             }
             Ok(PartState::AlreadyThere { path }) => {
+                mark!(PartThere);
                 self.resumed = self.order.size;
                 self.phase = Phase::Over;
                 self.end(desk, None, Some(path));
@@ -163,7 +165,11 @@ impl Transfer {
 
     fn open(&mut self, desk: &mut Desk, manifest: Option<Vec<Cv>>, verified: &[u32]) {
         let Order { root, size, verify, .. } = self.order;
+        let claims = manifest.is_some();
         self.manifest = manifest.filter(|cvs| manifest::root_of(cvs, size) == Some(root));
+        if claims && self.manifest.is_none() {
+            mark!(MapDoubted);
+        }
         for &piece in verified {
             if piece as usize >= self.picker.len() || self.picker.has(piece) {
                 continue;
@@ -172,6 +178,9 @@ impl Transfer {
             self.resumed += u64::from(self.picker.length(piece));
         }
         self.bytes = self.resumed;
+        if self.resumed > 0 {
+            mark!(PartResumed);
+        }
         self.readings.push_back((desk.now, self.bytes));
         (self.started_at, self.alive_at) = (desk.now, desk.now);
         let (name, sources, resumed) = (self.order.name.clone(), self.sources.len(), self.resumed);
@@ -189,6 +198,7 @@ impl Transfer {
 
     pub(super) fn on_written(&mut self, desk: &mut Desk, piece: u32, result: Result<(), DiskFailure>) {
         if let Err(failure) = result {
+            mark!(WriteFailed);
             return self.fail(desk, Exit::Disk, &failure.message);
         }
         if let Some(event) = self.writing.remove(&piece) {
@@ -216,7 +226,10 @@ impl Transfer {
                 self.phase = Phase::Over;
                 self.end(desk, None, Some(path));
             }
-            Err(failure) => self.fail(desk, Exit::Disk, &failure.message),
+            Err(failure) => {
+                mark!(PublishFailed);
+                self.fail(desk, Exit::Disk, &failure.message);
+            }
         }
     }
 
@@ -320,6 +333,7 @@ impl Transfer {
         }
         let lost = self.sources.iter().any(|source| source.state == SourceState::Lost);
         if may_ask && needs && (lost || self.short_of_sources) {
+            mark!(SourcesAskedAgain);
             self.asking = true;
             self.short_of_sources = false;
             self.asked_at = Some(desk.now);
@@ -388,6 +402,7 @@ impl Transfer {
     }
 
     fn fail_for_silence(&mut self, desk: &mut Desk) {
+        mark!(NobodySends);
         let why = |source: &Source| format!("{} {}", source.addr, source.why.as_deref().unwrap_or("sends nothing"));
         let told: Vec<_> = self.sources.iter().map(why).collect();
         let exit = if self.reached { Exit::TimedOut } else { Exit::Unreachable };

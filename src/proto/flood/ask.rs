@@ -193,7 +193,17 @@ mod tests {
     }
 
     fn done(hits: u32) -> LinkDone {
-        LinkDone { id: QueryId([0; 16]), ttl: 0, hits, reached: 1, cut: Cut::NONE, dup: false, more: false, uncut: 0 }
+        LinkDone {
+            id: QueryId([0; 16]),
+            ttl: 0,
+            hits,
+            reached: 1,
+            pruned: 0,
+            cut: Cut::NONE,
+            dup: false,
+            more: false,
+            uncut: 0,
+        }
     }
 
     #[test]

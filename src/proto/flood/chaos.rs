@@ -4,13 +4,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::proto::counters::Count;
 use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
 use crate::proto::{ConnId, Entropy, Input};
-use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, Packer};
+use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, Packer, TreeStep};
 use crate::wire::message::{Cancel, List, Ping, Query, Update};
-use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, Search, SharePath};
+use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, Search, SharePath, TreeName};
 
 const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
+
+const STEPS: [TreeStep; 7] =
+    [TreeStep::Grow, TreeStep::Wait, TreeStep::Mine, TreeStep::Other, TreeStep::Keep, TreeStep::Held, TreeStep::Void];
 
 /// How many seeds a test tries: its own number, or more if `SPRAT_CHAOS_SEEDS` says so.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
@@ -63,7 +67,7 @@ fn faults(net: &mut Net, mut random: Seed) {
 
 #[test]
 fn complete_is_never_wrong_whatever_breaks() {
-    let mut complete = 0;
+    let (mut complete, mut rode, mut fell_back) = (0, 0, 0);
     for seed in seeds(400) {
         let mut random = Seed(seed);
         let nodes = 3 + below(&mut random, 6) as usize;
@@ -72,8 +76,11 @@ fn complete_is_never_wrong_whatever_breaks() {
         for node in 0..nodes {
             net.peer(node, &["a-1", "a-2"]);
         }
+        // A tree may stand when the faults begin, may grow under them, or there may be none yet.
+        net.run_for(Duration::from_millis([0, 600, 2000, 6000][below(&mut random, 4) as usize]));
         faults(&mut net, random.clone());
-        for _ in 0..3 {
+        for _ in 0..4 {
+            net.run_for(Duration::from_millis([0, 0, 700, 5000][below(&mut random, 4) as usize]));
             let conn = net.login(0);
             let ttl = below(&mut random, 12) as u8;
             let policy = POLICIES[below(&mut random, 4) as usize];
@@ -95,8 +102,22 @@ fn complete_is_never_wrong_whatever_breaks() {
             assert!(!done.complete || hits >= 2 * nodes, "seed {seed}: {hits} of {} hits: {done:?}", 2 * nodes);
             complete += usize::from(done.complete);
         }
+        rode += (0..nodes).map(|node| net.count(node, Count::QueriesRode)).sum::<u64>();
+        fell_back += (0..nodes).map(|node| net.count(node, Count::QueriesFellBack)).sum::<u64>();
+        // When all is quiet again, everybody finds everything, and over a tree again.
+        net.rule(|_, _, _| Fate::Arrive);
+        net.run_for(Duration::from_secs(45));
+        for policy in POLICIES {
+            net.forget_traffic();
+            let node = below(&mut random, nodes as u64) as usize;
+            let (hits, done) = net.ask_by(policy, node, Search { limit: Some(100), ..search("a*") }, 64);
+            assert!(done.complete && hits.len() == 2 * nodes, "seed {seed}: {policy:?}: {done:?}");
+            let queries = net.sent(|message| matches!(message, LinkMessage::Query(_)));
+            assert!(policy != Policy::Tree || queries == nodes - 1, "seed {seed}: {queries} for {nodes}");
+        }
     }
     assert!(complete > 200, "only {complete} queries were complete: the test proves little");
+    assert!(rode > 100 && fell_back > 10, "{rode} queries rode, {fell_back} fell back: the test proves little");
 }
 
 #[test]
@@ -121,25 +142,34 @@ fn without_loss_everything_within_the_ttl_is_found() {
         assert!(done.complete || done.cut.ttl > 0, "seed {seed}: {done:?}");
         // The end of every shortest way is reached with a hop to spare: whatever was cut on a longer one was made good.
         assert!(done.complete || far.iter().any(|far| *far >= usize::from(ttl)), "seed {seed}: {done:?}");
-        extended += (0..nodes).map(|node| net.count(node, crate::proto::counters::Count::FloodExtension)).sum::<u64>();
+        extended += (0..nodes).map(|node| net.count(node, Count::FloodExtension)).sum::<u64>();
     }
     assert!(extended > 50, "only {extended} extensions: the test proves little");
+}
+
+/// A tree that may be somebody's.
+fn tree_name(random: &mut Seed, boots: [u64; 2]) -> TreeName {
+    let root = NodeId([below(random, 4) as u8; 16]);
+    TreeName { root, boot: boots[below(random, 2) as usize], epoch: below(random, 4) }
 }
 
 /// A message between super peers with fields drawn from few values, so that they often fit one another.
 fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
     const EDGES: [u32; 6] = [0, 1, 2, 999, 1000, u32::MAX];
     let id = QueryId([below(random, 6) as u8; 16]);
-    let ttl = [0, 1, 2, 3, 63, 64, 65, 255][below(random, 8) as usize];
+    let ttl = [0, 1, 2, 3, 63, 64, 65, 128, 129, 131, 255][below(random, 11) as usize];
     let edge = |random: &mut Seed| EDGES[below(random, 6) as usize];
     let cut = Cut { ttl: edge(random), cap: edge(random), ..Cut::NONE };
-    match below(random, 9) {
+    match below(random, 11) {
         0 => LinkMessage::Hello(LinkHello {
             node: NodeId([below(random, 3) as u8; 16]),
             boot: boots[below(random, 2) as usize].wrapping_add(below(random, 2)),
             echo: boots[below(random, 2) as usize],
             t: random.next_u64(),
             et: (below(random, 2) == 0).then(|| random.next_u64()),
+            tree: (below(random, 2) == 0).then(|| tree_name(random, boots)),
+            dg: (below(random, 2) == 0).then(|| below(random, 40) as u8),
+            de: (below(random, 2) == 0).then(|| below(random, 3)),
         }),
         1..=3 => {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
@@ -147,6 +177,8 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             let have =
                 (below(random, 2) == 0).then(|| vec![(edge(random), edge(random)), (edge(random), edge(random))]);
             let budget = [0, 1, 50, 3000, u32::MAX][below(random, 5) as usize];
+            let tree = (below(random, 2) == 0).then(|| tree_name(random, boots));
+            let again = below(random, 4) == 0;
             LinkMessage::Query(LinkQuery {
                 id,
                 ttl,
@@ -155,8 +187,8 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
                 find,
                 have,
                 flood: false,
-                tree: None,
-                again: false,
+                tree,
+                again,
             })
         }
         4 | 5 => {
@@ -170,6 +202,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
                 ttl,
                 hits: edge(random),
                 reached: edge(random),
+                pruned: edge(random),
                 cut,
                 dup,
                 more: false,
@@ -177,6 +210,10 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             })
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),
+        8 | 9 => {
+            let step = STEPS[below(random, 7) as usize];
+            LinkMessage::Tree(LinkTree { tree: tree_name(random, boots), step, n: edge(random) })
+        }
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),
     }
 }

@@ -15,7 +15,7 @@ use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkRef};
 use crate::wire::message::{Done, Hit, SourceRecord};
-use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath};
+use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath, TreeName};
 
 /// HITs sent per instance and turn; a longer answer is spread, so that it does not overrun the neighbour's socket.
 pub(super) const HITS_PER_TURN: usize = 128;
@@ -42,6 +42,8 @@ pub(super) enum Then {
     End,
     /// The next ring, up to this ttl, while hits are wanted.
     Ring(u8),
+    /// A flood with this ttl, if the tree that the query rides turns out not to be whole.
+    Flood(u8),
 }
 
 /// Whom the instance answers.
@@ -56,7 +58,7 @@ impl Then {
     pub(super) fn deadline(self, now: Time, end: Time) -> Time {
         match self {
             Then::End => end,
-            Then::Ring(_) => now + end.since(now) / 2,
+            Then::Ring(_) | Then::Flood(_) => now + end.since(now) / 2,
         }
     }
 }
@@ -91,11 +93,17 @@ pub(super) struct Instance {
     pub(super) capped: bool,
     pub(super) asks: Vec<Ask>,
     pub(super) reached: u32,
+    /// Links that were not asked because of a neighbour's digest.
+    pub(super) pruned: u32,
     pub(super) cut: Cut,
     /// Whether some copy that was passed on met a duplicate.
     pub(super) more: bool,
     /// Ttl cuts that earlier instances told, here or behind the links, and that are made good by now.
     pub(super) uncut: u32,
+    /// The tree that it rides; else it goes over every link.
+    pub(super) tree: Option<TreeName>,
+    /// Whether the index is searched again by whoever was met by the ride that this follows.
+    pub(super) again: bool,
     /// When the parent is told that its QUERY has come, if nothing else tells it before.
     pub(super) pending_at: Option<Time>,
 }
@@ -116,9 +124,12 @@ impl Instance {
             capped: false,
             asks: Vec::new(),
             reached: 0,
+            pruned: 0,
             cut: Cut::NONE,
             more: false,
             uncut: 0,
+            tree: None,
+            again: false,
             pending_at: None,
         }
     }
@@ -211,8 +222,8 @@ impl Instance {
             self.flush(id, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
-        let Instance { ttl, reached, cut, more, uncut, .. } = *self;
-        self.end_with(LinkDone { id, ttl, hits, reached, cut, dup: false, more, uncut }, cx);
+        let Instance { ttl, reached, pruned, cut, more, uncut, .. } = *self;
+        self.end_with(LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more, uncut }, cx);
     }
 
     /// Ends the instance with this DONE.
@@ -226,7 +237,8 @@ impl Instance {
                 let complete = cut.is_none();
                 cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
                 let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
-                let told = Done { req: origin.req, hits: done.hits, reached: done.reached, complete, cut, ms };
+                let LinkDone { hits, reached, pruned, .. } = done;
+                let told = Done { req: origin.req, hits, reached, pruned, complete, cut, ms };
                 cx.out.push_back(Output::Send { conn: origin.conn, message: Message::Done(told) });
             }
         }
@@ -235,7 +247,8 @@ impl Instance {
     /// Keeps nothing of the answer: who asks for it again learns that it is not whole.
     pub(super) fn drop_answer(&mut self, id: QueryId) {
         let cut = Cut { loss: 1, ..Cut::NONE };
-        let done = LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, cut, dup: false, more: false, uncut: 0 };
+        let done =
+            LinkDone { id, ttl: self.ttl, hits: 0, reached: 0, pruned: 0, cut, dup: false, more: false, uncut: 0 };
         self.scan = None;
         self.hits = Vec::new();
         self.sent = 0;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::{VISITED_GENERATION, VISITED_MAX};
+use crate::proto::marks::mark;
 use crate::time::Time;
 use crate::wire::QueryId;
 
@@ -49,6 +50,7 @@ impl Visited {
         if age < VISITED_GENERATION {
             return;
         }
+        mark!(VisitedRotated);
         self.old = std::mem::take(&mut self.young);
         if age >= VISITED_GENERATION * 2 {
             self.old.clear();

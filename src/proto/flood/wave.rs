@@ -11,11 +11,14 @@ use super::instance::{Instance, Parent, Phase, Then};
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
+use crate::proto::digest::Probe;
 use crate::proto::link::{LinkId, Links};
+use crate::proto::marks::mark;
+use crate::proto::search::Scan;
 use crate::time::Time;
-use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
+use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
 use crate::wire::message::SourceRecord;
-use crate::wire::{Cut, LinkMessage, QueryId, Search};
+use crate::wire::{Cut, LinkMessage, QueryId, Search, TreeName};
 
 /// How long after its last budget a wave is kept, beside some round trips. The parent's budget ends later than the one it told
 /// us, and its last repetitions must still meet the answer.
@@ -39,6 +42,8 @@ enum Reach {
 pub(super) struct Wave {
     pub(super) id: QueryId,
     pub(super) find: Search,
+    /// What a digest must hold for a hit; made when it is first asked for.
+    probe: Option<Probe>,
     /// A plain flood: no digest is looked at.
     pub(super) flood: bool,
     /// Whether it is in the list of scans to go on with.
@@ -47,14 +52,17 @@ pub(super) struct Wave {
     pub(super) held: usize,
     /// Whether it is in the list of those that are over and hold hits.
     pub(super) listed: bool,
-    /// The highest ttl of any copy so far, trimmed; above every ttl at the origin.
-    ttl_best: u8,
+    /// The highest ttl of any copy so far that rode no tree, trimmed; above every ttl at the origin.
+    ttl_best: Option<u8>,
     /// Until then a repetition may come.
     keep_until: Time,
     pub(super) instances: Vec<Instance>,
     /// By link; empty while nothing was forwarded.
     reach: Vec<Reach>,
-    /// Links not asked for want of a hop, as an instance of ours told: whoever asks them all takes the cuts back.
+    /// Whether it went over every link, or would have for want of a hop.
+    flooded: bool,
+    /// Links not asked for want of a hop, by us or by neighbours that we left out, as an instance of ours told: whoever asks
+    /// ours all takes the cuts back.
     ttl_cut: u32,
 }
 
@@ -70,13 +78,14 @@ impl Wave {
     /// A wave with its first instance.
     pub(super) fn new(id: QueryId, find: Search, flood: bool, first: Instance, links: &Links) -> Wave {
         let ttl_best = match first.parent {
-            Parent::Session(_) => u8::MAX,
-            Parent::Link(_) => first.ttl.min(TTL_MAX),
+            Parent::Session(_) => Some(u8::MAX),
+            Parent::Link(_) => first.tree.is_none().then_some(first.ttl.min(TTL_MAX)),
         };
         let keep_until = kept_until(&first, links);
         Wave {
             id,
             find,
+            probe: None,
             flood,
             queued: false,
             held: 0,
@@ -85,6 +94,7 @@ impl Wave {
             keep_until,
             instances: vec![first],
             reach: Vec::new(),
+            flooded: false,
             ttl_cut: 0,
         }
     }
@@ -105,28 +115,62 @@ impl Wave {
             instance.answer_again(self.id, link, query.have.as_deref(), cx);
             return CopyIs::Repetition;
         }
-        if query.ttl.min(TTL_MAX) <= self.ttl_best {
+        // A ride meets everybody once; one that comes late finds a flood that goes at least as far.
+        if query.tree.is_some() || self.ttl_best.is_some_and(|best| query.ttl.min(TTL_MAX) <= best) {
             cx.counters.add(Count::FloodDuplicate);
             cx.send(link, LinkMessage::Done(duplicate(self.id, query.ttl)));
             return CopyIs::Duplicate;
         }
         cx.counters.add(Count::FloodExtension);
-        self.ttl_best = query.ttl.min(TTL_MAX);
+        self.ttl_best = Some(query.ttl.min(TTL_MAX));
         let parent = Parent::Link(link);
         let mut instance = Instance::new(cx.now, parent, query.ttl, query.hops, deadline, cx.cap(self.find.limit));
         instance.phase = Phase::Waiting;
+        instance.again = query.again;
         self.keep_until = self.keep_until.max(kept_until(&instance, cx.links));
         self.instances.push(instance);
         CopyIs::Extension
     }
 
-    /// Sends the first instance's QUERYs: over every link but the one that it came from.
-    pub(super) fn forward(&mut self, cx: &mut Cx<'_>) {
-        let links = cx.links;
+    /// Sends the first QUERYs of an instance: over every link, or over the tree, but not where it came from.
+    pub(super) fn go_out(&mut self, i: usize, cx: &mut Cx<'_>) {
+        match self.instances[i].tree {
+            None => self.flood_out(i, cx),
+            Some(tree) => self.ride(i, tree, cx),
+        }
+    }
+
+    /// Over every edge of the tree but the one that it came by. Whatever is amiss with the tree here is told, and so is what a
+    /// flood would tell: links that are down. The rest of the tree is ridden all the same: what is found there is found.
+    fn ride(&mut self, i: usize, tree: TreeName, cx: &mut Cx<'_>) {
+        let (known, links) = (cx.tree, cx.links);
+        let parent = self.instances[i].parent_link();
+        let edges: Vec<LinkId> = known.edges(tree).into_iter().flatten().map(|(link, _)| link).collect();
+        let strayed = parent.is_some_and(|link| !edges.contains(&link));
         self.reach = vec![Reach::Settled; links.len()];
-        let parent = self.instances[0].parent_link();
+        if strayed || known.is_stale(tree, links) {
+            cx.counters.add(Count::FloodStaleTree);
+            self.instances[i].cut.add(Cut { stale: 1, ..Cut::NONE });
+        }
+        for link in links.ids().filter(|link| Some(*link) != parent) {
+            let edge = !strayed && edges.contains(&link);
+            if !links.is_up(link) {
+                self.instances[i].cut.add(Cut { down: 1, ..Cut::NONE });
+            } else if edge && hops_left(&self.instances[i]) > 0 {
+                self.ask(i, link, cx);
+            } else if edge {
+                self.instances[i].cut.add(Cut { ttl: 1, ..Cut::NONE });
+            }
+        }
+    }
+
+    fn flood_out(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let links = cx.links;
+        self.flooded = true;
+        self.reach = vec![Reach::Settled; links.len()];
+        let parent = self.instances[i].parent_link();
         for link in links.ids() {
-            let hop_left = self.instances[0].ttl > 0;
+            let hop_left = self.instances[i].ttl > 0;
             self.reach[usize::from(link.0)] = match Some(link) == parent {
                 true => Reach::Parent,
                 false if hop_left => Reach::Settled,
@@ -136,10 +180,10 @@ impl Wave {
                 continue;
             }
             if hop_left {
-                self.ask(0, link, cx);
+                self.ask(i, link, cx);
             } else {
                 self.ttl_cut += 1;
-                self.instances[0].cut.add(Cut { ttl: 1, ..Cut::NONE });
+                self.instances[i].cut.add(Cut { ttl: 1, ..Cut::NONE });
             }
         }
     }
@@ -219,7 +263,13 @@ impl Wave {
         let mut touched = false;
         for i in 0..self.instances.len() {
             if let Some(a) = self.instances[i].asks.iter().position(|ask| ask.open && ask.link == link) {
-                self.close_ask(i, a, Cut { down: 1, ..Cut::NONE });
+                mark!(BranchLost);
+                // What a ride may have found behind that edge is lost, and not only a link that is down.
+                let why = match self.instances[i].tree {
+                    None => Cut { down: 1, ..Cut::NONE },
+                    Some(_) => Cut { loss: 1, ..Cut::NONE },
+                };
+                self.close_ask(i, a, why);
                 touched = true;
             }
         }
@@ -302,7 +352,8 @@ impl Wave {
         assert!(running <= 1, "instances run one after the other");
         assert!(self.instances.len() <= usize::from(TTL_MAX) + 2);
         for pair in self.instances.windows(2) {
-            assert!(pair[0].ttl < pair[1].ttl, "every instance has a higher ttl than those before");
+            let later = pair[0].tree.is_some() || pair[0].ttl < pair[1].ttl;
+            assert!(later && pair[1].tree.is_none(), "every instance has a higher ttl than those before");
         }
         for instance in &self.instances {
             assert!(instance.hits.len() <= instance.cap && instance.sent <= instance.hits.len());
@@ -315,7 +366,7 @@ impl Wave {
     /// The open ask that an answer with this ttl from this link belongs to.
     fn ask_of(&self, link: LinkId, ttl: u8) -> Option<(usize, usize)> {
         self.instances.iter().enumerate().find_map(|(i, instance)| {
-            let asked = instance.is_running() && instance.ttl > 0 && ttl_onward(instance.ttl) == ttl;
+            let asked = instance.is_running() && hops_left(instance) > 0 && ttl_onward(instance) == ttl;
             let place = |ask: &Ask| ask.open && ask.link == link;
             let a = asked.then(|| instance.asks.iter().position(place)).flatten()?;
             Some((i, a))
@@ -327,12 +378,28 @@ impl Wave {
         let instance = &mut self.instances[i];
         self.reach[usize::from(link.0)] = Reach::Settled;
         if !cx.links.is_up(link) {
+            mark!(BranchDown);
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
+            return;
+        }
+        let last = !self.flood && instance.tree.is_none() && ttl_onward(instance) == 0;
+        if let Some(beyond) = last.then(|| pruned(&self.find, &mut self.probe, link, cx)).flatten() {
+            cx.counters.add(Count::FloodPruned);
+            instance.pruned = instance.pruned.saturating_add(1);
+            if beyond > 0 {
+                // It would have said so: what lies behind it is out of reach for want of a hop.
+                instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
+                self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
+                self.reach[usize::from(link.0)] = Reach::Cut;
+            }
             return;
         }
         let rto = cx.links.repeat_after(link);
         match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
-            None => instance.cut.add(Cut { budget: 1, ..Cut::NONE }),
+            None => {
+                mark!(BranchNoTime);
+                instance.cut.add(Cut { budget: 1, ..Cut::NONE });
+            }
             Some(query) => {
                 instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
                 cx.send(link, LinkMessage::Query(query));
@@ -363,11 +430,15 @@ impl Wave {
 
     /// Begins an extension, now that all earlier instances are over: over the links where a higher ttl may go further.
     fn extend(&mut self, i: usize, cx: &mut Cx<'_>) {
+        if !self.flooded {
+            return self.follow(i, cx);
+        }
         let parent = self.instances[i].parent_link();
         let is_cut = |link: &LinkId, reach: &[Reach]| {
             Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
         };
         if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
+            mark!(ExtensionEmpty);
             // With the parent's link alone cut nothing is left to ask, but that cut is made good.
             let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
             let again = duplicate(self.id, ttl);
@@ -375,8 +446,24 @@ impl Wave {
             self.instances[i].end_with(done, cx);
             return;
         }
+        mark!(ExtensionRan);
         self.instances[i].phase = Phase::Running;
         self.go_further(i, cx);
+    }
+
+    /// The flood that follows a ride which was here: goes over every link, and searches again only where it is told to, for then
+    /// what the ride found may be lost.
+    fn follow(&mut self, i: usize, cx: &mut Cx<'_>) {
+        let instance = &mut self.instances[i];
+        instance.phase = Phase::Running;
+        if instance.again
+            && let Ok(scan) = Scan::new(cx.index, &self.find)
+        {
+            instance.scan = Some(Box::new(scan));
+            instance.reached = 1;
+            instance.search(cx);
+        }
+        self.go_out(i, cx);
     }
 
     /// Asks where a higher ttl may go further, and so takes back the cuts that were told for want of a hop here: each of
@@ -396,9 +483,34 @@ impl Wave {
     /// At the origin, with every answer here: sends the wave that follows. Tells whether there is one.
     fn go_on(&mut self, i: usize, cx: &mut Cx<'_>) -> bool {
         let instance = &mut self.instances[i];
+        let full = instance.is_full();
         let Parent::Session(origin) = &mut instance.parent else { return false };
         match origin.then {
             Then::End => false,
+            Then::Flood(ttl) => {
+                let cut = instance.cut;
+                let lossy = cut.loss > 0 || cut.budget > 0 || cut.shed > 0;
+                if (cut.stale == 0 && !lossy) || cx.now >= origin.deadline {
+                    return false;
+                }
+                if full {
+                    instance.cut.add(Cut { cap: 1, ..Cut::NONE });
+                    return false;
+                }
+                origin.then = Then::End;
+                instance.deadline = origin.deadline;
+                (instance.tree, instance.again, instance.ttl) = (None, lossy, ttl);
+                // The flood tells anew whatever it meets; if it searches again, it also counts anew.
+                instance.cut = Cut { cap: cut.cap, ..Cut::NONE };
+                if lossy {
+                    instance.reached = 1;
+                }
+                (instance.uncut, instance.more) = (0, false);
+                instance.asks.clear();
+                cx.counters.add(Count::QueriesFellBack);
+                self.go_out(i, cx);
+                true
+            }
             Then::Ring(_) if instance.cut.cap > 0 || cx.now >= origin.deadline => false,
             Then::Ring(last) => {
                 instance.ttl = instance.ttl.saturating_mul(2).min(last);
@@ -407,10 +519,11 @@ impl Wave {
                 if instance.cut_net().ttl == 0 {
                     return false;
                 }
-                if instance.is_full() {
+                if full {
                     instance.cut.add(Cut { cap: 1, ..Cut::NONE });
                     return false;
                 }
+                mark!(RingGrew);
                 instance.asks.clear();
                 self.go_further(i, cx);
                 true
@@ -445,12 +558,19 @@ impl Wave {
         for a in 0..self.instances[i].asks.len() {
             let ask = &self.instances[i].asks[a];
             if ask.open {
-                let cut = match ask.heard {
-                    true => Cut { loss: 1, ..Cut::NONE },
-                    false => Cut { budget: 1, ..Cut::NONE },
+                let cut = if ask.heard {
+                    mark!(BranchRanOutHeard);
+                    Cut { loss: 1, ..Cut::NONE }
+                } else {
+                    mark!(BranchRanOut);
+                    Cut { budget: 1, ..Cut::NONE }
                 };
-                let link = ask.link;
+                let (link, riding) = (ask.link, self.instances[i].tree.is_some());
                 self.close_ask(i, a, cut);
+                if riding {
+                    let asked = LinkRef { id: self.id, ttl: ttl_onward(&self.instances[i]) };
+                    cx.send(link, LinkMessage::Cancel(asked));
+                }
                 // What it has not told it may tell the next time.
                 self.reach[usize::from(link.0)] = Reach::Cut;
             }
@@ -481,6 +601,7 @@ impl Wave {
             instance.cut.add(done.cut);
             instance.uncut = instance.uncut.saturating_add(done.uncut);
             instance.reached = instance.reached.saturating_add(done.reached);
+            instance.pruned = instance.pruned.saturating_add(done.pruned);
             let more = done.more || done.dup;
             instance.more |= more;
             if done.cut.ttl > 0 || more {
@@ -495,9 +616,15 @@ impl Wave {
         let asks = std::mem::take(&mut instance.asks);
         for ask in asks.into_iter().filter(|ask| ask.open) {
             self.reach[usize::from(ask.link.0)] = Reach::Cut;
-            cx.send(ask.link, LinkMessage::Cancel(LinkRef { id: self.id, ttl: ttl_onward(instance.ttl) }));
+            cx.send(ask.link, LinkMessage::Cancel(LinkRef { id: self.id, ttl: ttl_onward(instance) }));
         }
     }
+}
+
+/// How many links a neighbour has beside this one, if it need not be asked on the last hop: it would search its own index
+/// alone, and that surely has nothing that fits.
+fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, cx: &Cx<'_>) -> Option<u16> {
+    cx.digests.surely_not(cx.now, link, probe.get_or_insert_with(|| Probe::new(find)))
 }
 
 /// How long the parent of an instance may ask for it again.
@@ -508,12 +635,19 @@ fn kept_until(instance: &Instance, links: &Links) -> Time {
 
 /// The DONE that sends a copy back.
 fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
-    LinkDone { id, ttl, hits: 0, reached: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
+    LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
+}
+
+/// Hops that the instance may still go.
+fn hops_left(instance: &Instance) -> u8 {
+    let ttl = if instance.tree.is_some() { instance.ttl & !RIDE_TTL } else { instance.ttl };
+    ttl.min(TTL_MAX)
 }
 
 /// The ttl that the next hop is told.
-fn ttl_onward(ttl: u8) -> u8 {
-    ttl.min(TTL_MAX).saturating_sub(1)
+fn ttl_onward(instance: &Instance) -> u8 {
+    let ttl = hops_left(instance).saturating_sub(1);
+    if instance.tree.is_some() { RIDE_TTL + ttl } else { ttl }
 }
 
 /// The QUERY for the next hop, unless no time is left for one.
@@ -535,13 +669,13 @@ fn query_onward(
     let hops = instance.hops.saturating_add(1);
     Some(LinkQuery {
         id,
-        ttl: ttl_onward(instance.ttl),
+        ttl: ttl_onward(instance),
         hops,
         budget,
         find: find.clone(),
         have,
         flood,
-        tree: None,
-        again: false,
+        tree: instance.tree,
+        again: instance.again,
     })
 }

@@ -12,7 +12,7 @@ fn datagram(boot: u64, message: LinkMessage) -> Vec<u8> {
 }
 
 fn forged_hello(boot: u64, echo: u64) -> LinkMessage {
-    LinkMessage::Hello(LinkHello { node: NodeId([66; 16]), boot, echo, t: 0, et: None })
+    LinkMessage::Hello(LinkHello { node: NodeId([66; 16]), boot, echo, t: 0, et: None, tree: None, dg: None, de: None })
 }
 
 fn news(net: &Net, node: usize) -> Vec<bool> {

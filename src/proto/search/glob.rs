@@ -42,6 +42,13 @@ impl Glob {
         Ok(Glob(parts))
     }
 
+    /// What stands in the lower-cased name as it is written here, run by run.
+    pub(super) fn literals(&self) -> Vec<String> {
+        let runs = self.0.split(|part| !matches!(part, Part::One(_)));
+        let texts = runs.map(|run| run.iter().filter_map(|part| if let Part::One(c) = part { Some(*c) } else { None }));
+        texts.map(String::from_iter).filter(|text| !text.is_empty()).collect()
+    }
+
     /// Whether the whole name, already in lower case, fits.
     pub(super) fn fits(&self, name: &str) -> bool {
         let parts = &self.0;

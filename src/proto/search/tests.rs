@@ -128,6 +128,18 @@ fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
 }
 
 #[test]
+fn the_smallest_step_comes_to_an_end() {
+    let (mut index, _) = index_of(&["a", "b"]);
+    let other = index.add_holder(addr(2));
+    index.insert(other, record("a", 0));
+    let mut scan = Scan::new(&index, &search(QueryKind::Exact, "a")).unwrap();
+    let mut hits = Vec::new();
+    let steps = std::iter::repeat_with(|| scan.step(&index, 1, &mut hits)).take(9).filter(|step| *step == Step::More);
+    assert!(steps.count() < 9, "a step of one look stays where it is");
+    assert_eq!(hits.len(), 2);
+}
+
+#[test]
 fn a_step_looks_at_no_more_than_it_may() {
     let (index, _) = index_of(&["f 0", "f 1", "f 2", "f 3", "f 4"]);
     let mut scan = Scan::new(&index, &search(QueryKind::Glob, "nothing")).unwrap();

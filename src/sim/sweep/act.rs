@@ -16,10 +16,13 @@ use crate::sim::oracle::Watch;
 use crate::sim::random::Random;
 use crate::sim::world::World;
 use crate::time::Time;
-use crate::wire::{QueryKind, Root, Search};
+use crate::wire::{Policy, QueryKind, Root, Search};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
+/// What a query may say of its policy.
+pub(super) const POLICIES: [Option<Policy>; 5] =
+    [None, Some(Policy::Flood), Some(Policy::Digest), Some(Policy::Ring), Some(Policy::Tree)];
 /// Mean times between two of a kind.
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
@@ -72,6 +75,8 @@ pub(super) struct Run {
     /// Sources that may send what is not theirs without a lie: somebody changes their files.
     meddled: BTreeSet<usize>,
     begun: Time,
+    /// Counters of super peers that were not 0 at the end of some life.
+    pub(super) counters: BTreeSet<String>,
 }
 
 impl Run {
@@ -120,6 +125,7 @@ impl Run {
             downloads: BTreeMap::new(),
             meddled: BTreeSet::new(),
             begun,
+            counters: BTreeSet::new(),
         };
         for act in [Act::Query, Act::Get, Act::Change, Act::Check, Act::Revive] {
             run.later(SEC, act);
@@ -173,6 +179,7 @@ impl Run {
     }
 
     fn perform(&mut self, act: Act) {
+        self.world.remark(|| format!("{act:?}"));
         match act {
             Act::Query => {
                 self.query();
@@ -231,20 +238,21 @@ impl Run {
         let ttl = if self.work.chance(500) { None } else { Some(u8::try_from(self.work.below(9)).unwrap_or(0)) };
         let budget =
             if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
-        self.ask(node, &search, ttl, budget);
+        let policy = POLICIES[self.work.index(POLICIES.len())];
+        self.ask(node, &search, (ttl, budget), policy);
     }
 
     /// Asks, if there is anybody to ask.
-    pub(super) fn ask(
+    fn ask(
         &mut self,
         node: usize,
         search: &Search,
-        ttl: Option<u8>,
-        budget: Option<u32>,
+        (ttl, budget): (Option<u8>, Option<u32>),
+        policy: Option<Policy>,
     ) -> Option<ClientId> {
         let home = self.world.homes(node).first().copied();
         home.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
-        let watch = Watch::ask(&mut self.world, node, search, ttl, budget);
+        let watch = Watch::ask_by(&mut self.world, node, search, ttl, budget, policy);
         let client = watch.client;
         self.tally.queries += 1;
         self.queries.insert(client, (watch, node, self.world.life(node)));
@@ -259,7 +267,8 @@ impl Run {
         let what = if by_name { plan::path(&mut self.work) } else { root.to_string() };
         let what = what.rsplit('/').next().unwrap_or(&what).to_owned();
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
-        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None, policy: None };
+        let policy = POLICIES[self.work.index(POLICIES.len())];
+        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None, policy };
         let get = match self.work.below(10) {
             0 => Get { verify: Verify::Blake3, ..get },
             _ => get,
@@ -318,6 +327,7 @@ impl Run {
         let one_super = self.blows.index(supers);
         // Super peers are few, and what befalls them matters more.
         let node = if self.blows.chance(500) { one_super } else { any };
+        self.world.remark(|| format!("{blow:?}: any node {node}, weak peer {weak}, super peer {one_super}"));
         match blow {
             Blow::Partition => self.part(),
             Blow::Clog => {
@@ -384,6 +394,7 @@ impl Run {
         if !self.world.is_running(node) {
             return;
         }
+        self.note_counters(node);
         if power {
             self.world.cut_power(node);
         } else {
@@ -391,6 +402,13 @@ impl Run {
         }
         self.world.count_fault(name);
         self.end_after(MS, 20 * SEC, Act::Start(node));
+    }
+
+    /// Notes what a super peer has counted.
+    pub(super) fn note_counters(&mut self, node: usize) {
+        if let Some(machine) = self.world.super_peer(node) {
+            self.counters.extend(machine.counters().named().into_keys());
+        }
     }
 
     /// Halves, one node alone, one direction only, or two halves with one node between them.

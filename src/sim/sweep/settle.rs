@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::VIRTUAL;
-use super::act::Run;
+use super::act::{POLICIES, Run};
 use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX};
 use crate::proto::command::Get;
 use crate::proto::{ClientId, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
-use crate::sim::oracle::Match;
+use crate::sim::fault::Lose;
+use crate::sim::oracle::{Match, Watch};
 use crate::time::Time;
-use crate::wire::{QueryKind, Root, Search};
+use crate::wire::{Policy, QueryKind, Root, Search};
 
 const SEC: Duration = Duration::from_secs(1);
 /// Everybody is registered again, and every link up, within this.
@@ -33,6 +34,7 @@ impl Run {
         self.until(HEALED_WITHIN, "what was downloaded is registered too", Run::is_whole);
         self.world.check();
         self.find_everything();
+        self.find_under_loss();
         self.fetch_everything();
         self.rest();
     }
@@ -45,6 +47,12 @@ impl Run {
         self.tally.faults = counts.faults.clone();
         self.tally.virtual_us = self.world.now().as_micros();
         self.tally.trace = self.world.trace();
+        for node in 0..self.plan.supers {
+            self.note_counters(node);
+        }
+        let marks = crate::proto::marks::take().into_iter().map(str::to_owned);
+        let all = marks.chain(std::mem::take(&mut self.counters));
+        self.tally.marks = all.map(|name| (name, 1)).collect();
         self.tally.require();
     }
 
@@ -92,6 +100,9 @@ impl Run {
                 registered.entry(peer).or_default().push(records);
             }
         }
+        if self.world.half_open() > 0 {
+            return Some(format!("{} connections are half open", self.world.half_open()));
+        }
         for node in self.weak.clone() {
             let at = registered.remove(&node).unwrap_or_default();
             if at.len() != 1 {
@@ -110,7 +121,10 @@ impl Run {
         for home in 0..self.plan.supers {
             let at_home = |run: &Run, node: usize| run.world.homes(node) == [home];
             let Some(node) = self.weak.clone().find(|node| at_home(self, *node)) else { continue };
-            for (pattern, ttl) in [("*", Run::far()), ("red", Run::far()), ("*o*", Some(1)), ("nobody has it", None)] {
+            let near = Some(1 + u8::try_from(home % 3).unwrap_or(0));
+            let patterns =
+                [("*", Run::far()), ("red", Run::far()), ("*o*", near), ("*", near), ("nobody has it", None)];
+            for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(home)) {
                 let search =
                     Search { pattern: pattern.into(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
                 let within = self.world.within(home, usize::from(ttl.unwrap_or(7)));
@@ -118,7 +132,7 @@ impl Run {
                 for other in &within {
                     expected.extend(self.world.registered(*other, &search));
                 }
-                let found = self.answer(node, &search, ttl);
+                let found = self.answer(node, &search, ttl, policy);
                 let missing: Vec<&Match> = expected.difference(&found.0).collect();
                 assert!(missing.is_empty(), "{pattern:?} from {home} misses {missing:?} within ttl {ttl:?}");
                 let all = ttl == Run::far();
@@ -127,10 +141,30 @@ impl Run {
         }
     }
 
+    /// While one datagram in seven is lost, and all links are up, a query that has time for repetitions still finds everything.
+    /// It is over before a link could be taken for down.
+    fn find_under_loss(&mut self) {
+        let search = Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None };
+        let expected: BTreeSet<Match> =
+            (0..self.plan.supers).flat_map(|node| self.world.registered(node, &search)).collect();
+        self.world.set_faults(vec![Box::new(Lose(150))]);
+        let node = self.weak.start;
+        let (hits, complete, cut) = self.answer(node, &search, Run::far(), None);
+        assert!(complete && hits == expected, "{} of {} hits under loss: {cut}", hits.len(), expected.len());
+        self.world.set_faults(Vec::new());
+        self.run_for(5 * SEC);
+    }
+
     /// Asks and waits: the hits, whether they are all, and what was cut.
-    fn answer(&mut self, node: usize, search: &Search, ttl: Option<u8>) -> (BTreeSet<Match>, bool, String) {
+    fn answer(
+        &mut self,
+        node: usize,
+        search: &Search,
+        ttl: Option<u8>,
+        policy: Option<Policy>,
+    ) -> (BTreeSet<Match>, bool, String) {
         let (home, budget) = (self.world.homes(node), Some(10_000));
-        let watch = crate::sim::oracle::Watch::ask(&mut self.world, node, search, ttl, budget);
+        let watch = Watch::ask_by(&mut self.world, node, search, ttl, budget, policy);
         self.tally.queries += 1;
         let ended = self.world.finish(watch.client, 12 * SEC);
         assert!(ended, "a query ends: {:?} from {home:?}", search.pattern);

@@ -103,6 +103,12 @@ impl World {
         })
     }
 
+    /// Connections of which one end at least does not know yet that nothing comes any more.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.links.iter().flatten().filter(|link| link.silent).count()
+    }
+
     /// The super peers to which a weak peer has a connection.
     #[must_use]
     pub fn homes(&self, weak: usize) -> Vec<usize> {

@@ -37,7 +37,7 @@ fn message(dice: &mut Dice, world: &World) -> Message {
         2 => Message::Pong(Ping { n: req }),
         3 => Message::Ping(Ping { n: req }),
         4 => Message::Hit(Hit { req, hits: vec![world.record("x", 100 + u16::try_from(dice.below(4)).unwrap())] }),
-        5 => Message::Done(Done { req, hits: 1, reached: 1, complete: true, cut: Cut::NONE, ms: 1 }),
+        5 => Message::Done(Done { req, hits: 1, reached: 1, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 }),
         6 => {
             let path = SharePath::new("a").unwrap();
             let files = vec![ListedFile { path, size: 1, root, holders: 1 }];

@@ -573,7 +573,7 @@ impl World {
             (Super::NoAnswers, _) => vec![],
             (Super::Serves, Message::Query(query)) => {
                 let req = query.req;
-                let done = Done { req, hits: 1, reached: 3, complete: true, cut: Cut::NONE, ms: 1 };
+                let done = Done { req, hits: 1, reached: 3, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 };
                 let hit = (!hits.is_empty()).then_some(Message::Hit(Hit { req, hits }));
                 hit.into_iter().chain([Message::Done(done)]).collect()
             }

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Writes the first inputs of the fuzz targets into fuzz/corpus, from the vectors of PROTOCOL.md."""
+
+import pathlib
+import re
+
+HERE = pathlib.Path(__file__).resolve().parent
+NAMES = ["song.flac", "../../etc/passwd", ".bashrc", "NUL.txt", "x.PART.map", "evil\u202egpj.exe", "a\0b\x1b[31m", "ä" * 150]
+
+
+def vectors():
+    text = (HERE.parent / "PROTOCOL.md").read_text()
+    for how, body in re.findall(r"^```vector (\w+)[^\n]*\n(.*?)^```$", text, re.M | re.S):
+        digits = "".join(line for line in body.splitlines() if not line.startswith("{"))
+        yield how, bytes.fromhex(digits.replace(" ", ""))
+
+
+def seeds():
+    whole = b""
+    for how, data in vectors():
+        if how in ("frame", "decode", "refuse"):
+            # The frame target reads a cap and a step first, the message target no length.
+            yield "frame", bytes([2, 7]) + data
+            yield "message", data[4:]
+            whole += data if how == "frame" else b""
+        elif how == "digest":
+            yield "digest", data
+        elif how == "datagram":
+            yield "datagram", data
+        # Whole nodes take whatever it is for choices.
+        for target in ("super_peer", "weak_peer", "chunk", "manifest"):
+            yield target, data
+    yield "frame", bytes([2, 200]) + whole
+    for name in NAMES:
+        yield "name", name.encode()
+        yield "search", name.encode() * 4
+
+
+def main():
+    count = 0
+    for target, data in seeds():
+        folder = HERE / "corpus" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        count += 1
+        (folder / f"seed-{count:03}").write_bytes(data)
+    print(f"{count} seeds in {HERE / 'corpus'}")
+
+
+if __name__ == "__main__":
+    main()

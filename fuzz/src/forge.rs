@@ -1,0 +1,174 @@
+//! Messages with fields drawn from few values, so that they often fit one another, and records to fill them.
+
+use sprat::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef};
+use sprat::wire::message::{
+    Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
+    Manifest, Ping, Query, Ready, Register, SourceRecord, Status, Update, Welcome,
+};
+use sprat::wire::{
+    Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, QueryId, QueryKind, Root, Search, SharePath,
+};
+
+use crate::Dice;
+
+const EDGES: [u32; 8] = [0, 1, 2, 3, 7, 999, 1000, u32::MAX];
+const WIDE: [u64; 8] = [0, 1, 2, 1 << 20, (3 << 20) + 5, u32::MAX as u64, 1 << 40, u64::MAX];
+const PATHS: [&str; 8] = ["a", "b", "x/a", "a b.txt", "\u{1b}[2J", "a/", "Ä.flac", "file.bin"];
+const PATTERNS: [&str; 8] = ["a", "b", "a*", "*", "zz", "[", "a b", "?"];
+
+pub fn edge(dice: &mut Dice<'_>) -> u32 {
+    dice.pick(&EDGES)
+}
+
+pub fn path(dice: &mut Dice<'_>) -> SharePath {
+    let known = dice.pick(&PATHS);
+    let drawn = if dice.one_in(6) { String::from_utf8_lossy(dice.bytes(60)).into_owned() } else { known.into() };
+    SharePath::new(&drawn).or_else(|| SharePath::new(known)).expect("it has a length")
+}
+
+pub fn root(dice: &mut Dice<'_>) -> Root {
+    Root([dice.below(4) as u8; 32])
+}
+
+pub fn file(dice: &mut Dice<'_>) -> FileRecord {
+    FileRecord { path: path(dice), size: dice.pick(&WIDE), root: root(dice) }
+}
+
+fn files(dice: &mut Dice<'_>) -> Vec<FileRecord> {
+    (0..dice.below(5)).map(|_| file(dice)).collect()
+}
+
+pub fn search(dice: &mut Dice<'_>) -> Search {
+    let kind =
+        dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root, QueryKind::Unknown]);
+    let pattern = match kind {
+        QueryKind::Root => root(dice).to_string(),
+        _ => dice.pick(&PATTERNS).to_owned(),
+    };
+    let some = |dice: &mut Dice<'_>| dice.one_in(5).then(|| dice.pick(&WIDE));
+    let (min, max) = (some(dice), some(dice));
+    Search { pattern, kind, min, max, limit: dice.one_in(4).then(|| edge(dice)) }
+}
+
+pub fn addr(dice: &mut Dice<'_>) -> HostPort {
+    HostPort::new(dice.pick(&["192.0.2.9", "2001:db8::1", "host.example"]), 100 + dice.below(4) as u16).expect("literal")
+}
+
+fn cut(dice: &mut Dice<'_>) -> Cut {
+    if dice.one_in(3) { Cut { ttl: edge(dice), cap: edge(dice), shed: edge(dice), ..Cut::NONE } } else { Cut::NONE }
+}
+
+fn text(dice: &mut Dice<'_>) -> String {
+    if dice.one_in(4) { String::from_utf8_lossy(dice.bytes(80)).into_owned() } else { "why".into() }
+}
+
+/// Any message of a session or a chunk connection. `req` is a number that may be awaited.
+pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
+    let version = if dice.one_in(20) { [2, 0] } else { [1, 0] };
+    let node = NodeId([dice.below(3) as u8; 16]);
+    let some = |dice: &mut Dice<'_>| dice.one_in(3).then(|| u64::from(edge(dice)));
+    match dice.below(24) {
+        0 => Message::Hello(Hello { version, node, boot: dice.any(), features: vec![], agent: text(dice) }),
+        1 => {
+            let (ping, frame) = (dice.pick(&[30_000, 0, 1, 1000, u32::MAX]), edge(dice));
+            let addr = addr(dice);
+            Message::Welcome(Welcome { version, node, boot: dice.any(), features: vec![], ping, frame, addr })
+        }
+        2 => {
+            let mode = dice.pick(&["open", "open", "open", "shut"]).to_owned();
+            Message::Login(Login { mode, user: None, proof: dice.one_in(9).then(|| dice.bytes(9).to_vec()) })
+        }
+        3 => Message::Ready(Ready {}),
+        4 => {
+            let port = dice.pick(&[4778, 1, 0]);
+            let host = dice.one_in(6).then(|| dice.pick(&["peer.example", "-", "", "::1"]).to_owned());
+            Message::Register(Register { seq, port, host, files: files(dice), more: dice.one_in(4) })
+        }
+        5 => Message::Update(Update { seq, add: files(dice), del: (0..dice.below(4)).map(|_| path(dice)).collect() }),
+        6 => Message::Ack(Ack { seq, files: dice.any() }),
+        7 | 8 => {
+            let (ttl, budget) = (some(dice).map(|ttl| ttl as u8), some(dice).map(|budget| budget as u32));
+            Message::Query(Query { req, find: search(dice), ttl, budget })
+        }
+        9 => {
+            let record = |dice: &mut Dice<'_>| SourceRecord {
+                path: path(dice),
+                size: dice.pick(&WIDE),
+                root: root(dice),
+                addr: addr(dice),
+            };
+            Message::Hit(Hit { req, hits: (0..dice.below(5)).map(|_| record(dice)).collect() })
+        }
+        10 => {
+            let (hits, reached, complete, ms) = (edge(dice), edge(dice), dice.any(), edge(dice));
+            Message::Done(Done { req, hits, reached, complete, cut: cut(dice), ms })
+        }
+        11 => Message::List(List { req, after: some(dice) }),
+        12 => {
+            let listed = |dice: &mut Dice<'_>| ListedFile {
+                path: path(dice),
+                size: dice.pick(&WIDE),
+                root: root(dice),
+                holders: edge(dice),
+            };
+            Message::Files(Files { req, files: (0..dice.below(4)).map(|_| listed(dice)).collect(), next: some(dice) })
+        }
+        13 => Message::Status(Status { req }),
+        14 => Message::Info(Info { req, agent: text(dice), counts: [("sessions".into(), dice.any())].into() }),
+        15 => Message::Ping(Ping { n: req }),
+        16 => Message::Pong(Ping { n: req }),
+        17 => Message::Bye(Bye { why: text(dice) }),
+        18 => {
+            let code = ErrorCode(dice.below(16) as u16);
+            Message::Error(Error { code, message: text(dice), req: (!dice.one_in(4)).then_some(req) })
+        }
+        19 => Message::Get(Get { req, root: root(dice), offset: dice.pick(&WIDE), length: length(dice) }),
+        20 => {
+            let (offset, length) = (dice.pick(&WIDE), length(dice));
+            Message::Chunk(Chunk { req, offset, length, md5: Md5([dice.below(2) as u8; 16]) })
+        }
+        21 => Message::Manifest(Manifest { req, root: root(dice), first: edge(dice) }),
+        22 => {
+            let (size, first) = (dice.pick(&WIDE), edge(dice));
+            let cvs = vec![dice.any(); dice.pick(&[0, 31, 32, 96, 128, 32 * 1024])];
+            Message::Cvs(Cvs { req, size, first, cvs })
+        }
+        _ if dice.one_in(4) => Message::Unknown("NEW".into()),
+        _ => Message::Cancel(Cancel { req }),
+    }
+}
+
+fn length(dice: &mut Dice<'_>) -> u32 {
+    dice.pick(&[1 << 20, 5, 1, 0, (1 << 20) + 1, u32::MAX])
+}
+
+/// Any message between super peers. The boot ids are those that may be named: ours, and some life of the neighbour.
+pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]) -> LinkMessage {
+    let id = match ids {
+        [] => QueryId([dice.below(6) as u8; 16]),
+        _ if dice.one_in(3) => QueryId([dice.below(6) as u8; 16]),
+        ids => dice.pick(ids),
+    };
+    let ttl = dice.pick(&[0, 1, 2, 3, 6, 7, 63, 64, 65, 255]);
+    match dice.below(10) {
+        0 => {
+            let node = NodeId([dice.below(3) as u8; 16]);
+            let boot = if dice.one_in(4) { dice.below(3) as u64 } else { theirs };
+            let echo = if dice.one_in(8) { dice.below(2) as u64 } else { ours };
+            let et = dice.one_in(2).then(|| dice.any());
+            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et })
+        }
+        1..=3 => {
+            let have = dice.one_in(3).then(|| (0..dice.below(4)).map(|_| (edge(dice), edge(dice))).collect());
+            let (hops, budget) = (edge(dice) as u8, dice.pick(&[0, 1, 50, 3000, u32::MAX]));
+            LinkMessage::Query(LinkQuery { id, ttl, hops, budget, find: search(dice), have })
+        }
+        4 | 5 => LinkMessage::Hit(LinkHit { id, ttl, n: edge(dice), file: file(dice), addr: addr(dice) }),
+        6 | 7 => {
+            let (hits, reached) = (edge(dice), edge(dice));
+            LinkMessage::Done(LinkDone { id, ttl, hits, reached, cut: cut(dice), dup: dice.one_in(4), more: dice.any() })
+        }
+        8 => LinkMessage::Pending(LinkRef { id, ttl }),
+        _ => LinkMessage::Cancel(LinkRef { id, ttl }),
+    }
+}

@@ -1,0 +1,112 @@
+//! What the fuzz targets share: how bytes become choices, what a message of ours must survive, and the two worlds in which a
+//! whole node is fed whatever the bytes say.
+
+pub mod forge;
+pub mod super_world;
+pub mod weak_world;
+
+use std::sync::LazyLock;
+
+use arbitrary::Unstructured;
+use sprat::config::{DATAGRAM_BYTES_MAX, FRAME_BYTES_OPEN};
+use sprat::proto::Entropy;
+use sprat::wire::link::{self, HEADER_BYTES, Packer};
+use sprat::wire::{LinkMessage, Message, frame};
+
+/// Choices, taken from the input's bytes one after the other. Where they end, every choice is the first.
+pub struct Dice<'a>(Unstructured<'a>);
+
+impl<'a> Dice<'a> {
+    pub fn new(data: &'a [u8]) -> Dice<'a> {
+        Dice(Unstructured::new(data))
+    }
+
+    /// Whether anything is left to choose from.
+    pub fn is_spent(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A number below `below`; 0 if that is 0.
+    pub fn below(&mut self, below: usize) -> usize {
+        if below < 2 {
+            return 0;
+        }
+        self.0.int_in_range(0..=below - 1).unwrap_or(0)
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == n - 1
+    }
+
+    /// One of these.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+
+    /// Any number.
+    pub fn any<T: arbitrary::Arbitrary<'a> + Default>(&mut self) -> T {
+        self.0.arbitrary().unwrap_or_default()
+    }
+
+    /// Some bytes.
+    pub fn bytes(&mut self, most: usize) -> &'a [u8] {
+        let length = self.below(most + 1).min(self.0.len());
+        self.0.bytes(length).unwrap_or_default()
+    }
+}
+
+/// What happens, for people who replay a finding with SPRAT_FUZZ_TRACE set.
+pub fn trace(line: impl Fn() -> String) {
+    static WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SPRAT_FUZZ_TRACE").is_some());
+    if *WANTED {
+        eprintln!("{}", line());
+    }
+}
+
+/// Numbers of a counter: what a node draws is not what is searched here.
+pub struct Counter(pub u64);
+
+impl Entropy for Counter {
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0
+    }
+}
+
+/// What we write we read again, and write again in the same bytes. Answers the frame.
+pub fn check_message(message: &Message) -> Vec<u8> {
+    let mut first = Vec::new();
+    frame::encode(message, &mut first);
+    let (again, used) = frame::decode(&first, FRAME_BYTES_OPEN).expect("we read what we write").expect("all of it");
+    assert_eq!((&again, used), (message, first.len()), "a message changes on its way");
+    let mut second = Vec::new();
+    frame::encode(&again, &mut second);
+    assert_eq!(first, second, "a message has one form");
+    first
+}
+
+/// The same for a message of a datagram.
+pub fn check_link_message(message: &LinkMessage) {
+    let mut packer = Packer::new(7);
+    assert_eq!(packer.push(message), None, "it fits an empty datagram");
+    let datagram = packer.finish().expect("it holds a message");
+    assert!(datagram.len() <= DATAGRAM_BYTES_MAX, "{} of {} bytes", message.kind(), datagram.len());
+    let (boot, again) = link::decode(&datagram).expect("we read what we write");
+    assert_eq!((boot, again.as_slice()), (7, std::slice::from_ref(message)), "a message changes on its way");
+}
+
+/// Whether our own form of a message that came in another (fields without names, long forms of numbers) still fits where
+/// messages of ours go. What does not fit is never sent on as a whole.
+pub fn fits_a_frame(message: &Message) -> bool {
+    !matches!(message, Message::Unknown(_)) && written(message) <= FRAME_BYTES_OPEN
+}
+
+/// The same for a message of a datagram.
+pub fn fits_a_datagram(message: &LinkMessage) -> bool {
+    !matches!(message, LinkMessage::Unknown(_)) && written(message) + HEADER_BYTES <= DATAGRAM_BYTES_MAX
+}
+
+fn written<T: serde::Serialize>(message: &T) -> usize {
+    rmp_serde::to_vec_named(message).map_or(usize::MAX, |bytes| bytes.len())
+}

@@ -1,0 +1,70 @@
+//! Records that come and go under names that strangers choose, and searches over them in slices: what is found is what is
+//! registered and fits, whatever the slices; what has the name itself is never missed.
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use libfuzzer_sys::fuzz_target;
+use sprat::proto::index::Index;
+use sprat::proto::search::{Scan, Step};
+use sprat::wire::record::name_of;
+use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
+use sprat_fuzz::Dice;
+
+fn hits(index: &Index, search: &Search, entries: usize) -> Option<Vec<(String, HostPort)>> {
+    let mut scan = Scan::new(index, search).ok()?;
+    let mut hits = Vec::new();
+    while scan.step(index, entries, &mut hits) == Step::More {}
+    Some(hits.into_iter().map(|hit| (hit.path.as_str().to_owned(), hit.addr)).collect())
+}
+
+fuzz_target!(|data: &[u8]| {
+    let dice = &mut Dice::new(data);
+    let mut index = Index::with_seed(dice.any());
+    let addr = |n: usize| HostPort::new("192.0.2.1", n as u16).expect("an address");
+    let holders: Vec<_> = (0..3).map(|n| index.add_holder(addr(n))).collect();
+    let mut held: BTreeSet<(usize, String)> = BTreeSet::new();
+    let mut paths: Vec<String> = vec!["a".into()];
+    for _ in 0..200 {
+        if dice.is_spent() {
+            break;
+        }
+        let who = dice.below(3);
+        let path = match dice.below(3) {
+            0 => String::from_utf8_lossy(dice.bytes(48)).into_owned(),
+            _ => paths[dice.below(paths.len())].clone(),
+        };
+        let Some(share) = SharePath::new(&path) else { continue };
+        match dice.below(8) {
+            0 => {
+                index.clear(holders[who]);
+                held.retain(|(holder, _)| *holder != who);
+            }
+            1 => assert_eq!(index.remove(holders[who], &path), held.remove(&(who, path))),
+            2 => while index.tidy(dice.below(64) + 1) {},
+            3 | 4 => {
+                let kind = dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root]);
+                let search = Search { pattern: path, kind, min: None, max: None, limit: None };
+                let Some(found) = hits(&index, &search, 1000) else { continue };
+                assert_eq!(Some(&found), hits(&index, &search, dice.below(5) + 1).as_ref(), "slices change nothing");
+                let unique: BTreeSet<_> = found.iter().cloned().collect();
+                assert_eq!(unique.len(), found.len(), "every hit once");
+                let all: BTreeSet<_> = held.iter().map(|(who, path)| (path.clone(), addr(*who))).collect();
+                assert!(unique.is_subset(&all), "nothing that is not registered");
+                let same = |(path, _): &&(String, HostPort)| name_of(path) == search.pattern;
+                match kind {
+                    QueryKind::Exact => assert!(all.iter().filter(same).eq(unique.iter())),
+                    QueryKind::Words => assert!(all.iter().filter(same).all(|hit| unique.contains(hit))),
+                    QueryKind::Glob | QueryKind::Root | QueryKind::Unknown => {}
+                }
+            }
+            _ => {
+                index.insert(holders[who], FileRecord { path: share, size: dice.any(), root: Root([dice.any(); 32]) });
+                held.insert((who, path.clone()));
+                paths.push(path);
+            }
+        }
+        index.check_invariants();
+        assert_eq!(index.records(), held.len());
+    }
+});

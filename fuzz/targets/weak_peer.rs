@@ -1,0 +1,6 @@
+//! A whole weak peer, fed whatever the bytes say.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| sprat_fuzz::weak_world::run(data));

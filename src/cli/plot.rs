@@ -1,0 +1,332 @@
+//! Pictures as SVG: curves and networks. Pure text, the same bytes for the same figures.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use crate::wire::name::printable;
+
+/// Colours of curves and of rings, told apart by most eyes (Okabe and Ito).
+const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
+const WIDTH: f64 = 720.0;
+/// Height of one chart with its title and its axis.
+const CHART_HEIGHT: f64 = 300.0;
+const LEFT: f64 = 84.0;
+const RIGHT: f64 = 150.0;
+const TOP: f64 = 40.0;
+const BOTTOM: f64 = 52.0;
+/// Side of the picture of a network.
+const NETWORK_SIDE: f64 = 1000.0;
+
+/// A curve.
+#[derive(Clone, Debug)]
+pub(crate) struct Curve {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// One chart of a picture.
+#[derive(Clone, Debug)]
+pub(crate) struct Chart {
+    pub(crate) title: String,
+    pub(crate) x: String,
+    /// Places on the axis that have a name instead of their number.
+    pub(crate) names: Vec<String>,
+    /// From this on the axis begins; the lowest value if none.
+    pub(crate) from_zero: bool,
+    /// Both axes in powers of ten.
+    pub(crate) logarithmic: bool,
+    pub(crate) curves: Vec<Curve>,
+}
+
+/// Charts, one below the other.
+pub(crate) fn charts(title: &str, charts: &[Chart]) -> String {
+    let height = CHART_HEIGHT * charts.len() as f64 + 30.0;
+    let mut svg = head(WIDTH, height, title);
+    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"20\" class=\"title\">{}</text>", escape(title));
+    for (at, chart) in charts.iter().enumerate() {
+        draw(&mut svg, chart, 30.0 + CHART_HEIGHT * at as f64);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// An axis: values to places.
+struct Axis {
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+}
+
+impl Axis {
+    fn over(values: impl Iterator<Item = f64> + Clone, from_zero: bool, logarithmic: bool) -> Axis {
+        let low = values.clone().fold(f64::INFINITY, f64::min);
+        let high = values.fold(f64::NEG_INFINITY, f64::max);
+        if !low.is_finite() || !high.is_finite() {
+            return Axis { low: 0.0, high: 1.0, logarithmic: false };
+        }
+        let logarithmic = logarithmic && low > 0.0 && high > 3.0 * low;
+        if logarithmic {
+            return Axis { low: 10_f64.powf(low.log10().floor()), high: 10_f64.powf(high.log10().ceil()), logarithmic };
+        }
+        let low = if from_zero { low.min(0.0) } else { low };
+        let high = if high > low { high } else { low + if low == 0.0 { 1.0 } else { low.abs() * 0.1 } };
+        Axis { low, high, logarithmic }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        if self.logarithmic {
+            (value.max(self.low).log10() - self.low.log10()) / (self.high.log10() - self.low.log10())
+        } else {
+            (value - self.low) / (self.high - self.low)
+        }
+    }
+
+    fn ticks(&self) -> Vec<f64> {
+        if self.logarithmic {
+            let (low, high) = (self.low.log10().round() as i32, self.high.log10().round() as i32);
+            return (low..=high).map(|power| 10_f64.powi(power)).collect();
+        }
+        let rough = (self.high - self.low) / 5.0;
+        let power = 10_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|step| *step >= rough * 0.999);
+        let step = step.unwrap_or(rough);
+        let first = (self.low / step - 1e-9).ceil() as i64;
+        let last = (self.high / step + 1e-9).floor() as i64;
+        (first..=last).map(|n| n as f64 * step).collect()
+    }
+}
+
+fn draw(svg: &mut String, chart: &Chart, top: f64) {
+    let points = || chart.curves.iter().flat_map(|curve| &curve.points).copied();
+    let x_axis = Axis::over(points().map(|(x, _)| x), false, chart.logarithmic && chart.names.is_empty());
+    let y_axis = Axis::over(points().map(|(_, y)| y), chart.from_zero, chart.logarithmic);
+    let (left, right) = (LEFT, WIDTH - RIGHT);
+    let (up, down) = (top + TOP, top + CHART_HEIGHT - BOTTOM);
+    let x = |value: f64| left + x_axis.place(value) * (right - left);
+    let y = |value: f64| down - y_axis.place(value) * (down - up);
+    let _ = writeln!(svg, "<text x=\"{left}\" y=\"{:.1}\" class=\"name\">{}</text>", up - 12.0, escape(&chart.title));
+    for tick in y_axis.ticks() {
+        let at = y(tick);
+        let _ = writeln!(svg, "<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" class=\"grid\"/>");
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            left - 8.0,
+            at + 4.0,
+            number(tick)
+        );
+    }
+    let named: Vec<(f64, String)> = if chart.names.is_empty() {
+        x_axis.ticks().into_iter().map(|tick| (tick, number(tick))).collect()
+    } else {
+        chart.names.iter().enumerate().map(|(at, name)| (at as f64, escape(name))).collect()
+    };
+    for (tick, name) in named {
+        let at = x(tick);
+        let _ =
+            writeln!(svg, "<line x1=\"{at:.1}\" y1=\"{down}\" x2=\"{at:.1}\" y2=\"{}\" class=\"axis\"/>", down + 5.0);
+        let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>", down + 18.0);
+    }
+    let _ = writeln!(svg, "<path d=\"M{left} {up}V{down}H{right}\" class=\"axis\"/>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+        (left + right) / 2.0,
+        down + 36.0,
+        escape(&chart.x)
+    );
+    for (at, curve) in chart.curves.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        let line: Vec<String> = curve.points.iter().map(|&(px, py)| format!("{:.1},{:.1}", x(px), y(py))).collect();
+        let _ = writeln!(svg, "<polyline points=\"{}\" stroke=\"{colour}\" class=\"curve\"/>", line.join(" "));
+        for &(px, py) in &curve.points {
+            let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>", x(px), y(py));
+        }
+        let row = up + 8.0 + 16.0 * at as f64;
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"12\" height=\"3\" fill=\"{colour}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            right + 12.0,
+            row - 4.0,
+            right + 30.0,
+            row,
+            escape(&curve.name)
+        );
+    }
+}
+
+/// A network: the node with most neighbours in the middle, all others on rings by their distance from it.
+pub(crate) fn network(title: &str, neighbors: &[Vec<usize>]) -> String {
+    let mut svg = head(NETWORK_SIDE, NETWORK_SIDE + 40.0, title);
+    let _ = writeln!(svg, "<text x=\"20\" y=\"26\" class=\"title\">{}</text>", escape(title));
+    let places = places(neighbors);
+    let many = neighbors.len() > 500;
+    let _ = writeln!(svg, "<g class=\"{}\">", if many { "thin" } else { "link" });
+    let mut path = String::new();
+    for (node, others) in neighbors.iter().enumerate() {
+        for &other in others.iter().filter(|other| **other > node) {
+            let ((ax, ay, _), (bx, by, _)) = (places[node], places[other]);
+            let _ = write!(path, "M{ax:.1} {ay:.1}L{bx:.1} {by:.1}");
+        }
+    }
+    let _ = writeln!(svg, "<path d=\"{path}\"/></g>");
+    let most = neighbors.iter().map(Vec::len).max().unwrap_or(1).max(1) as f64;
+    let base = if many { 1.5 } else { 4.0 };
+    for (node, &(x, y, ring)) in places.iter().enumerate() {
+        let radius = base * (1.0 + 2.0 * (neighbors[node].len() as f64 / most).sqrt()) / 2.0;
+        let colour = COLOURS[ring % COLOURS.len()];
+        let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{colour}\"/>");
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Where each node is, and on which ring: the angle of a node is in the middle of those that are reached through it.
+fn places(neighbors: &[Vec<usize>]) -> Vec<(f64, f64, usize)> {
+    let n = neighbors.len();
+    let (ring, parent, order) = rings(neighbors);
+    // Leaves of the tree of first ways, by subtree; each gets the same angle.
+    let mut leaves = vec![0_usize; n];
+    for &node in order.iter().rev() {
+        leaves[node] = leaves[node].max(1);
+        if let Some(above) = parent[node] {
+            leaves[above] += leaves[node];
+        }
+    }
+    let all: usize = order.iter().filter(|node| parent[**node].is_none()).map(|node| leaves[*node]).sum();
+    let turn = std::f64::consts::TAU / all.max(1) as f64;
+    let deepest = ring.iter().max().copied().unwrap_or(0).max(1) as f64;
+    let mut next = vec![0.0; n];
+    let mut start = 0.0;
+    let mut places = vec![(0.0, 0.0, 0); n];
+    for &node in &order {
+        let begin = match parent[node] {
+            None => {
+                let begin = start;
+                start += leaves[node] as f64;
+                begin
+            }
+            Some(above) => {
+                let begin = next[above];
+                next[above] += leaves[node] as f64;
+                begin
+            }
+        };
+        next[node] = begin;
+        let angle = (begin + leaves[node] as f64 / 2.0) * turn;
+        let radius = (NETWORK_SIDE / 2.0 - 30.0) * ring[node] as f64 / deepest;
+        let middle = NETWORK_SIDE / 2.0;
+        places[node] = (middle + radius * angle.cos(), middle + 30.0 + radius * angle.sin(), ring[node]);
+    }
+    places
+}
+
+type Rings = (Vec<usize>, Vec<Option<usize>>, Vec<usize>);
+
+/// Breadth first from the node with most neighbours, and on from whatever is left.
+fn rings(neighbors: &[Vec<usize>]) -> Rings {
+    let n = neighbors.len();
+    let (mut ring, mut parent, mut order) = (vec![usize::MAX; n], vec![None; n], Vec::with_capacity(n));
+    let mut roots: Vec<usize> = (0..n).collect();
+    roots.sort_by_key(|node| (usize::MAX - neighbors[*node].len(), *node));
+    let mut first = true;
+    for root in roots {
+        if ring[root] != usize::MAX {
+            continue;
+        }
+        // Whoever is not connected to the middle stands on a ring of its own.
+        ring[root] = usize::from(!first);
+        first = false;
+        let mut edge = VecDeque::from([root]);
+        while let Some(node) = edge.pop_front() {
+            order.push(node);
+            for &other in &neighbors[node] {
+                if ring[other] == usize::MAX {
+                    ring[other] = ring[node] + 1;
+                    parent[other] = Some(node);
+                    edge.push_back(other);
+                }
+            }
+        }
+    }
+    (ring, parent, order)
+}
+
+fn head(width: f64, height: f64, title: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n<title>{}</title>\n<style>.title{{font-size:15px}}.name{{font-size:13px;\
+         font-weight:bold}}.grid{{stroke:#ddd}}.axis{{stroke:#333;fill:none}}.curve{{fill:none;stroke-width:2}}\
+         .link{{stroke:#999;stroke-width:.7;fill:none}}.thin{{stroke:#999;stroke-width:.2;stroke-opacity:.4;fill:none}}</style>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+        escape(title)
+    )
+}
+
+/// A value at an axis, as short as it is exact enough.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e6 {
+        format!("{}M", trimmed(value / 1e6))
+    } else if size >= 1e4 {
+        format!("{}k", trimmed(value / 1e3))
+    } else {
+        trimmed(value)
+    }
+}
+
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+fn escape(text: &str) -> String {
+    printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_has_its_curves_and_its_names() {
+        let chart = Chart {
+            title: "recall, %".into(),
+            x: "loss, %".into(),
+            names: Vec::new(),
+            from_zero: true,
+            logarithmic: false,
+            curves: vec![Curve { name: "a < b".into(), points: vec![(0.0, 100.0), (30.0, 99.5)] }],
+        };
+        let svg = charts("loss & recall", &[chart]);
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+        assert!(svg.contains("loss &amp; recall") && svg.contains("a &lt; b") && svg.matches("<circle").count() == 2);
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn axes_stand_at_round_numbers() {
+        let axis = Axis::over([0.0, 30.0].into_iter(), true, false);
+        assert_eq!(axis.ticks(), [0.0, 10.0, 20.0, 30.0]);
+        let axis = Axis::over([100.0, 10_000.0].into_iter(), false, true);
+        assert_eq!(axis.ticks(), [100.0, 1000.0, 10_000.0]);
+        assert_eq!(number(50_000.0), "50k");
+        for values in [vec![], vec![0.0], vec![5.0, 5.0]] {
+            assert!(Axis::over(values.iter().copied(), true, true).ticks().len() > 1, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_has_every_node_and_no_two_in_one_place() {
+        let neighbors = vec![vec![1, 2, 3], vec![0], vec![0], vec![0, 4], vec![3], vec![]];
+        let svg = network("six", &neighbors);
+        assert_eq!(svg.matches("<circle").count(), 6);
+        let places = places(&neighbors);
+        for (at, one) in places.iter().enumerate() {
+            for other in &places[at + 1..] {
+                assert!((one.0 - other.0).abs() + (one.1 - other.1).abs() > 1.0, "{places:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `sprat sim`: the laboratory. Runs the production machines in a network of any size and shape, in virtual time, and tells what
+//! searches find there, what that costs and how long it takes.
+
+mod report;
+mod settings;
+mod threads;
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use report::Row;
+use serde_json::json;
+use settings::Settings;
+pub(crate) use settings::Sweep;
+
+use super::args::Sim;
+use super::{plot, present};
+use crate::error::{Exit, Failure};
+use crate::sim::lab::Lab;
+use crate::sim::topology;
+
+/// Threads at most; more shards than this have little to do between two meetings.
+const THREADS_MAX: usize = 64;
+/// Experiments of one command.
+const EXPERIMENTS_MAX: usize = 10_000;
+
+/// Runs one experiment, or one for each combination of the swept values.
+pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
+    let base = Settings::of(args)?;
+    let threads = match args.threads {
+        None => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
+        Some(threads) if (1..=THREADS_MAX).contains(&threads) => threads,
+        Some(_) => return Err(Failure::new(Exit::Usage, format!("--threads is a number from 1 to {THREADS_MAX}"))),
+    };
+    if usize::from(args.json) + usize::from(args.csv) + usize::from(args.md) > 1 {
+        return Err(Failure::new(Exit::Usage, "--json, --csv and --md exclude each other"));
+    }
+    let experiments = combinations(&base, &args.sweep)?;
+    let mut rows = Vec::new();
+    let mut picture = None;
+    let all = experiments.len();
+    for (at, (values, settings)) in experiments.into_iter().enumerate() {
+        let plan = settings.plan()?;
+        if args.svg.is_some() && args.sweep.is_empty() {
+            let title = format!("{} super peers, {} links, {}", plan.supers, plan.edges.len(), settings.topology);
+            picture = Some(plot::network(&title, &topology::neighbors(plan.supers, &plan.edges)));
+        }
+        let bar = Bar::new(args, at, all, &values);
+        let began = Instant::now();
+        let mut lab = Lab::new(plan, threads);
+        let figures = lab.experiment(|lab, until, what, part| {
+            bar.show(what, part);
+            threads::run(lab, until);
+        });
+        let wall = began.elapsed();
+        bar.end();
+        let figures = figures.map_err(|why| Failure::new(Exit::Internal, why))?;
+        let row = Row { settings, values, figures, wall, peak_mib: peak_mib() };
+        if args.json {
+            print(&row.result(&args.sweep).to_string())?;
+        }
+        rows.push(row);
+    }
+    if let Some(path) = &args.svg {
+        let svg = picture.unwrap_or_else(|| plot::charts(&title(args), &report::charts(&args.sweep, &rows)));
+        write(path, &svg)?;
+    }
+    tell(args, &rows)
+}
+
+/// Prints what was asked for, JSON's last line too; the exit code.
+fn tell(args: &Sim, rows: &[Row]) -> Result<u8, Failure> {
+    let right = rows.iter().all(Row::is_right);
+    let exit = if right { Exit::Ok } else { Exit::Internal };
+    let text = match rows {
+        _ if args.json => {
+            let mut done = json!({"v": 1, "event": "done", "ok": right, "exit": exit.code()});
+            if let Some(done) = done.as_object_mut() {
+                match rows {
+                    [row] if args.sweep.is_empty() => done.extend(row.promised()),
+                    _ => drop(done.insert("results".to_owned(), json!(rows.len()))),
+                }
+            }
+            done.to_string()
+        }
+        _ if args.csv => report::csv(rows),
+        [row] if args.sweep.is_empty() => {
+            if args.md {
+                report::markdown(row)
+            } else {
+                row.text()
+            }
+        }
+        _ => report::swept_table(rows, args.md),
+    };
+    print(text.trim_end())?;
+    if !right {
+        super::complain(
+            "an answer called itself complete and was not, or told what nobody has: a mistake in the protocol",
+        );
+    }
+    Ok(exit.code())
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    match present::print_line(text) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::new(Exit::Internal, format!("cannot print the figures: {error}"))),
+    }
+}
+
+fn write(path: &Path, svg: &str) -> Result<(), Failure> {
+    std::fs::write(path, svg)
+        .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display())))
+}
+
+fn title(args: &Sim) -> String {
+    let swept: Vec<&str> = args.sweep.iter().map(|sweep| sweep.name.as_str()).collect();
+    format!("sprat sim over {}", swept.join(" and "))
+}
+
+/// Every combination of the swept values, those of the first sweep changing slowest.
+fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, Settings)>, Failure> {
+    let mut all = vec![(Vec::new(), base.clone())];
+    for (at, sweep) in sweeps.iter().enumerate() {
+        if sweeps[..at].iter().any(|other| other.name == sweep.name) {
+            return Err(Failure::new(Exit::Usage, format!("--sweep {} is given twice", sweep.name)));
+        }
+        let mut next = Vec::new();
+        for (values, settings) in &all {
+            for value in &sweep.values {
+                let values: Vec<String> = values.iter().chain([value]).cloned().collect();
+                next.push((values, settings.with(&sweep.name, value)?));
+            }
+        }
+        all = next;
+        if all.len() > EXPERIMENTS_MAX {
+            return Err(Failure::new(Exit::Usage, format!("--sweep makes more than {EXPERIMENTS_MAX} experiments")));
+        }
+    }
+    // A network that cannot be is told before the first one has run.
+    for (_, settings) in all.iter().filter(|_| !sweeps.is_empty()) {
+        settings.plan()?;
+    }
+    Ok(all)
+}
+
+/// How far it is, on a terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(args: &Sim, at: usize, all: usize, values: &[String]) -> Bar {
+        if args.quiet || !io::stderr().is_terminal() {
+            return Bar(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("{prefix} {msg:<10} [{wide_bar}] {percent:>3} % {elapsed} {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        let prefix = if all > 1 { format!("{}/{all} {}", at + 1, values.join(" ")) } else { "sim".to_owned() };
+        Bar(ProgressBar::new(1000).with_style(style).with_prefix(prefix).with_message("building"))
+    }
+
+    fn show(&self, what: &'static str, part: u64) {
+        self.0.set_message(what);
+        self.0.set_position(part);
+    }
+
+    fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Most memory that this process has had at once.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
+}

@@ -1,0 +1,285 @@
+//! What is to be simulated: options with their defaults, checked; the values of a sweep; the network that comes of them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::cli::args::Sim;
+use crate::cli::settings;
+use crate::cli::units::Span;
+use crate::config::{LINKS_MAX, TTL_DEFAULT, TTL_MAX};
+use crate::error::{Exit, Failure};
+use crate::sim::Random;
+use crate::sim::lab::Plan;
+use crate::sim::topology::{self, Edge};
+use crate::wire::Policy;
+
+/// Most super peers: their addresses are of one private network.
+const SUPERS_MAX: usize = 1 << 20;
+/// Most weak peers, for the same reason.
+const PEERS_MAX: usize = (1 << 24) - 2;
+/// Most different files: their numbers have seven digits.
+const FILES_MAX: usize = 10_000_000;
+/// Most records.
+const RECORDS_MAX: usize = 1 << 31;
+/// Most queries.
+const QUERIES_MAX: usize = 1 << 24;
+/// How long anything travels, drawn evenly from between these.
+const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_micros(600));
+
+/// The shape of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Topology {
+    Ring,
+    Line,
+    Tree,
+    RandomRegular,
+    ScaleFree,
+    File(PathBuf),
+}
+
+impl FromStr for Topology {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Topology, String> {
+        Ok(match text {
+            "ring" => Topology::Ring,
+            "line" => Topology::Line,
+            "tree" => Topology::Tree,
+            "random-regular" => Topology::RandomRegular,
+            "scale-free" => Topology::ScaleFree,
+            path => Topology::File(path.into()),
+        })
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Topology::Ring => "ring",
+            Topology::Line => "line",
+            Topology::Tree => "tree",
+            Topology::RandomRegular => "random-regular",
+            Topology::ScaleFree => "scale-free",
+            Topology::File(path) => return write!(f, "{}", path.display()),
+        })
+    }
+}
+
+/// A setting that is swept, with its values as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sweep {
+    pub(super) name: String,
+    pub(super) values: Vec<String>,
+}
+
+impl FromStr for Sweep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Sweep, String> {
+        let wrong = || format!("{text:?} is no sweep; write NAME=VALUE,VALUE,… such as loss=0,10,30");
+        let (name, values) = text.split_once('=').ok_or_else(wrong)?;
+        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+        if values.iter().any(String::is_empty) {
+            return Err(wrong());
+        }
+        Ok(Sweep { name: name.trim().trim_start_matches('-').to_owned(), values })
+    }
+}
+
+/// All that decides what happens.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) supers: Option<usize>,
+    pub(super) degree: usize,
+    pub(super) topology: Topology,
+    pub(super) peers: Option<usize>,
+    pub(super) files: usize,
+    pub(super) files_each: usize,
+    pub(super) zipf: f64,
+    pub(super) queries: usize,
+    pub(super) interval: Duration,
+    pub(super) ttl: u8,
+    pub(super) policy: Policy,
+    pub(super) loss: f64,
+    pub(super) churn: f64,
+    pub(super) seed: u64,
+    pub(super) budget: Duration,
+    pub(super) limit: Option<u32>,
+}
+
+/// Names of settings that can be swept.
+const NAMES: &str = "supers, degree, topology, peers, files, files-per-peer, zipf, queries, interval, ttl, policy, loss, \
+                     churn, seed, budget and limit";
+
+fn usage(why: impl Into<String>) -> Failure {
+    Failure::new(Exit::Usage, why)
+}
+
+impl Settings {
+    pub(super) fn of(args: &Sim) -> Result<Settings, Failure> {
+        let topology = args.topology.as_deref().unwrap_or("random-regular");
+        let settings = Settings {
+            supers: args.supers,
+            degree: args.degree.unwrap_or(4),
+            topology: topology.parse().map_err(usage)?,
+            peers: args.peers,
+            files: args.files.unwrap_or(1000),
+            files_each: args.files_per_peer.unwrap_or(1),
+            zipf: args.zipf.unwrap_or(0.8),
+            queries: args.queries.unwrap_or(100),
+            interval: args.interval.map_or(Duration::from_millis(100), |Span(interval)| interval),
+            ttl: args.ttl.unwrap_or(TTL_DEFAULT),
+            policy: args.policy.unwrap_or(Policy::Digest),
+            loss: args.loss.unwrap_or(0.0),
+            churn: args.churn.unwrap_or(0.0),
+            seed: args.seed.unwrap_or(1),
+            budget: args.budget.map_or(Duration::from_secs(10), |Span(budget)| budget),
+            limit: args.limit,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The same with one of them changed.
+    pub(super) fn with(&self, name: &str, value: &str) -> Result<Settings, Failure> {
+        fn read<T: FromStr>(name: &str, value: &str) -> Result<T, Failure> {
+            value.parse().map_err(|_| usage(format!("--sweep {name}: {value:?} is no value of --{name}")))
+        }
+        let mut new = self.clone();
+        match name {
+            "supers" => new.supers = Some(read(name, value)?),
+            "degree" => new.degree = read(name, value)?,
+            "topology" => new.topology = read(name, value)?,
+            "peers" => new.peers = Some(read(name, value)?),
+            "files" => new.files = read(name, value)?,
+            "files-per-peer" => new.files_each = read(name, value)?,
+            "zipf" => new.zipf = read(name, value)?,
+            "queries" => new.queries = read(name, value)?,
+            "interval" => new.interval = read::<Span>(name, value)?.0,
+            "ttl" => new.ttl = read(name, value)?,
+            "policy" => new.policy = read(name, value)?,
+            "loss" => new.loss = read(name, value)?,
+            "churn" => new.churn = read(name, value)?,
+            "seed" => new.seed = read(name, value)?,
+            "budget" => new.budget = read::<Span>(name, value)?.0,
+            "limit" => new.limit = Some(read(name, value)?),
+            _ => return Err(usage(format!("--sweep {name}: there is no such setting; there are {NAMES}"))),
+        }
+        new.check()?;
+        Ok(new)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let within = |flag: &str, value: usize, most: usize| {
+            if (1..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(usage(format!("--{flag} is a number from 1 to {most}")))
+            }
+        };
+        within("supers", self.supers.unwrap_or(1), SUPERS_MAX)?;
+        within("peers", self.peers.unwrap_or(1), PEERS_MAX)?;
+        within("files", self.files, FILES_MAX)?;
+        within("files-per-peer", self.files_each, self.files)?;
+        within("queries", self.queries, QUERIES_MAX)?;
+        if self.peers.unwrap_or(1).saturating_mul(self.files_each) > RECORDS_MAX {
+            return Err(usage(format!("--peers times --files-per-peer is at most {RECORDS_MAX}")));
+        }
+        if !(0.0..=10.0).contains(&self.zipf) {
+            return Err(usage("--zipf is a number from 0 to 10"));
+        }
+        if !(0.0..=100.0).contains(&self.loss) {
+            return Err(usage("--loss is a percentage from 0 to 100"));
+        }
+        if !(0.0..=6000.0).contains(&self.churn) {
+            return Err(usage("--churn is a percentage of the nodes in a minute, from 0 to 6000"));
+        }
+        if self.ttl > TTL_MAX {
+            return Err(usage(format!("--ttl is a number up to {TTL_MAX}")));
+        }
+        if self.interval > Duration::from_secs(3600) {
+            return Err(usage("--interval is a time up to 1h"));
+        }
+        if self.limit == Some(0) {
+            return Err(usage("--limit is a number above 0"));
+        }
+        settings::budget(Span(self.budget)).map(drop)
+    }
+
+    /// The network and everything else that the laboratory wants to know.
+    pub(super) fn plan(&self) -> Result<Plan, Failure> {
+        let (supers, edges) = self.network()?;
+        let peers = self.peers.unwrap_or(supers.saturating_mul(10).min(PEERS_MAX));
+        Ok(Plan {
+            seed: self.seed,
+            supers,
+            edges,
+            peers,
+            files: self.files,
+            files_each: self.files_each,
+            zipf: self.zipf,
+            queries: self.queries,
+            gap: self.interval,
+            ttl: self.ttl,
+            policy: self.policy,
+            budget: self.budget,
+            limit: self.limit,
+            loss: (self.loss * 10.0).round() as u32,
+            churn: self.churn,
+            latency: LATENCY,
+        })
+    }
+
+    fn network(&self) -> Result<(usize, Vec<Edge>), Failure> {
+        let n = self.supers.unwrap_or(100);
+        let degree = self.degree;
+        let mut random = Random::new(self.seed).child("topology", 0);
+        let needs = |holds: bool, what: String| if holds { Ok(()) } else { Err(usage(what)) };
+        needs(
+            degree <= LINKS_MAX,
+            format!("--degree is at most {LINKS_MAX}, as many neighbours as a super peer may have"),
+        )?;
+        let edges = match &self.topology {
+            Topology::Ring => topology::ring(n),
+            Topology::Line => topology::line(n),
+            Topology::Tree => {
+                needs(degree >= 2 || n <= 2, "a tree needs a --degree of 2 or more".to_owned())?;
+                topology::tree(n, degree)
+            }
+            Topology::ScaleFree => {
+                needs(degree >= 2 || n <= 2, "a scale-free network needs a --degree of 2 or more".to_owned())?;
+                topology::scale_free(n, degree, &mut random)
+            }
+            Topology::RandomRegular if n == 1 => Vec::new(),
+            Topology::RandomRegular => topology::random_regular(n, degree, &mut random).ok_or_else(|| {
+                usage(format!(
+                    "there is no connected network of {n} super peers with {degree} neighbours each: --degree must be from 2 to \
+                     {} and --supers times --degree even",
+                    n - 1
+                ))
+            })?,
+            Topology::File(path) => return self.listed(path),
+        };
+        Ok((n, edges))
+    }
+
+    fn listed(&self, path: &PathBuf) -> Result<(usize, Vec<Edge>), Failure> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            usage(format!(
+                "--topology {shown} is none of ring, line, tree, random-regular and scale-free, and no file that can be \
+                 read: {error}"
+            ))
+        })?;
+        let (n, edges) = topology::parse(&text).map_err(|why| usage(format!("{shown}: {why}")))?;
+        match self.supers {
+            Some(supers) if supers < n => {
+                Err(usage(format!("{shown} names {n} super peers, and --supers is {supers}; leave it away")))
+            }
+            Some(supers) => Ok((supers, edges)),
+            None => Ok((n, edges)),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A neighbour's digest, as far as it was told.
+
+use std::time::Duration;
+
+use super::filter::Filter;
+use super::keys::Probe;
+use crate::config::DIGEST_LEASE;
+use crate::time::Time;
+use crate::wire::link::{LinkDigest, LinkDigested};
+
+/// What is known of one neighbour's index.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    copy: Option<Copy>,
+    /// Which epoch may be believed, and until when.
+    lease: Option<(u64, Time)>,
+}
+
+#[derive(Debug)]
+struct Copy {
+    epoch: u64,
+    /// The last step that was taken.
+    step: u64,
+    filter: Filter,
+    /// Links that the neighbour has beside this one.
+    links: u16,
+    ok: bool,
+}
+
+impl Known {
+    /// Nothing is known any more.
+    pub(super) fn forget(&mut self) {
+        *self = Known::default();
+    }
+
+    /// A step came; `log2_max` bounds what is taken. What is to be answered.
+    pub(super) fn on_step(&mut self, step: LinkDigest, log2_max: u8) -> LinkDigested {
+        let epoch = step.epoch;
+        match &mut self.copy {
+            Some(copy) if copy.epoch == epoch => {
+                if step.step == copy.step + 1 && !copy.take(step, log2_max) {
+                    self.copy = None;
+                }
+            }
+            // Only a first step that begins anew is of any use here; anything else is told that it came to nobody.
+            Some(_) | None => {
+                if step.step == 1
+                    && let Some(size) = step.size.filter(|size| (3..=log2_max).contains(size))
+                {
+                    let mut copy = Copy { epoch, step: 0, filter: Filter::new(size), links: u16::MAX, ok: false };
+                    self.copy = copy.take(step, log2_max).then_some(copy);
+                }
+            }
+        }
+        let step = self.copy.as_ref().filter(|copy| copy.epoch == epoch).map_or(0, |copy| copy.step);
+        LinkDigested { epoch, step }
+    }
+
+    /// The neighbour answered a HELLO of ours that we sent at `asked`: that epoch was right then.
+    pub(super) fn on_lease(&mut self, epoch: u64, asked: Time) {
+        let until = asked + DIGEST_LEASE;
+        match &mut self.lease {
+            Some((old, end)) if *old == epoch => *end = (*end).max(until),
+            Some(_) | None => self.lease = Some((epoch, until)),
+        }
+    }
+
+    /// Whether the digest is whole, and only the permission to believe it is missing.
+    pub(super) fn wants_lease(&self, now: Time) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.ok) && self.believed(now).is_none()
+    }
+
+    /// How many links the neighbour has beside this one, if it surely has nothing that fits.
+    pub(super) fn surely_not(&self, now: Time, probe: &Probe) -> Option<u16> {
+        let copy = self.believed(now)?;
+        let missing = probe.keys().iter().any(|key| !copy.filter.has(*key));
+        missing.then_some(copy.links)
+    }
+
+    fn believed(&self, now: Time) -> Option<&Copy> {
+        let copy = self.copy.as_ref().filter(|copy| copy.ok)?;
+        self.lease.filter(|(epoch, end)| *epoch == copy.epoch && now < *end)?;
+        Some(copy)
+    }
+
+    #[cfg(test)]
+    pub(super) fn bits(&self) -> Option<&[u8]> {
+        self.copy.as_ref().filter(|copy| copy.ok).map(|copy| copy.filter.bytes())
+    }
+}
+
+impl Copy {
+    /// Takes one step; false if it makes no sense.
+    fn take(&mut self, step: LinkDigest, log2_max: u8) -> bool {
+        let LinkDigest { epoch: _, step: number, size, links, at, bits, keys, ok } = step;
+        self.step = number;
+        self.ok = ok;
+        self.links = links.unwrap_or(self.links);
+        if let Some(size) = size {
+            if !(3..=log2_max).contains(&size) {
+                return false;
+            }
+            self.filter = Filter::new(size);
+        }
+        let (keys, rest) = keys.as_chunks();
+        for key in keys {
+            self.filter.add(u64::from_be_bytes(*key));
+        }
+        rest.is_empty() && self.filter.write(at as usize, &bits)
+    }
+}
+
+const _: () = assert!(DIGEST_LEASE.as_millis() > Duration::from_secs(1).as_millis());

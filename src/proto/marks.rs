@@ -1,0 +1,87 @@
+//! Marks of branches that tests must have come through: `mark!(PieceStolen)`. A campaign of the simulator fails if one of
+//! them was never hit. They are for what the counters of a super peer do not count already, so that no number is kept in
+//! production for the tests' sake: without debug assertions a mark is nothing at all.
+
+/// Notes that this branch was taken.
+macro_rules! mark {
+    ($mark:ident) => {
+        $crate::proto::marks::hit($crate::proto::marks::Mark::$mark)
+    };
+}
+
+macro_rules! marks {
+    ($($mark:ident => $name:literal,)*) => {
+        /// One branch.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Mark {
+            $($mark,)*
+        }
+
+        /// The names of all marks, in their order.
+        pub const NAMES: &[&str] = &[$($name,)*];
+    };
+}
+
+pub(super) use mark;
+
+marks! {
+    VisitedRotated => "visited.rotated",
+    QueryFullHere => "query.full_here",
+    BranchDown => "branch.down",
+    BranchNoTime => "branch.no_time",
+    BranchLost => "branch.lost",
+    BranchRanOut => "branch.ran_out",
+    BranchRanOutHeard => "branch.ran_out_heard",
+    ExtensionEmpty => "extension.empty",
+    ExtensionRan => "extension.ran",
+    RingGrew => "ring.grew",
+    LinkRenewed => "link.renewed",
+    HomeDoesNotAnswer => "home.does_not_answer",
+    HomeRoundOver => "home.round_over",
+    HomeGaveUp => "home.gave_up",
+    PartThere => "part.there",
+    PartResumed => "part.resumed",
+    MapDoubted => "part.map_doubted",
+    ManifestProven => "proof.proven",
+    ProverChanged => "proof.prover_changed",
+    PieceStolen => "piece.stolen",
+    PieceSecond => "piece.second",
+    PieceLie => "piece.lie",
+    PieceDamaged => "piece.damaged",
+    StalledRelieved => "source.stalled_relieved",
+    SourceLost => "source.lost",
+    SourceChanged => "source.changed",
+    SourceHasNot => "source.has_not",
+    SourcesAskedAgain => "sources.asked_again",
+    NobodySends => "sources.nobody_sends",
+    WriteFailed => "disk.write_failed",
+    PublishFailed => "disk.publish_failed",
+    UploadCancelled => "upload.cancelled",
+    UploadIdle => "upload.idle",
+}
+
+const _: () = assert!(NAMES.len() <= 128);
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static HIT: std::cell::Cell<u128> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(debug_assertions)]
+pub(super) fn hit(mark: Mark) {
+    HIT.with(|hit| hit.set(hit.get() | 1 << mark as u32));
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(super) fn hit(_: Mark) {}
+
+/// The marks that this thread hit since the last call; none without debug assertions.
+#[must_use]
+pub fn take() -> Vec<&'static str> {
+    #[cfg(debug_assertions)]
+    let bits = HIT.with(std::cell::Cell::take);
+    #[cfg(not(debug_assertions))]
+    let bits = 0_u128;
+    NAMES.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1).map(|(_, name)| *name).collect()
+}

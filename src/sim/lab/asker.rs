@@ -1,0 +1,380 @@
+//! Those who ask: whole weak peers, each on a connection to its super peer that keeps the order of what is sent and takes its time.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::catalog;
+use super::shard::{BEGINNING, Happening, Shard, State, node_id, peer_ip, peer_of, super_addr};
+use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, PAGE_BYTES};
+use crate::proto::event::Outcome;
+use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::{
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, Entropy, Event, Input, Output, Role,
+};
+use crate::time::Time;
+use crate::wire::{HostPort, Message, frame};
+
+/// Askers begin to dial within this time after all super peers have started.
+const DIALING: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(4));
+/// They never give up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(86_400);
+/// Hits that are wanted where there is no limit: a weak peer takes a thousand of itself.
+const NO_LIMIT: u32 = 1 << 30;
+
+/// A weak peer that asks.
+pub(super) struct Asker {
+    /// Among all askers.
+    pub(super) place: usize,
+    pub(super) peer: usize,
+    pub(super) host: u32,
+    slot: u32,
+    machine: Box<WeakPeer>,
+    wake_at: Option<Time>,
+    connection: Option<Connection>,
+    /// When the last bytes of each direction arrive: none may overtake them.
+    up_at: Time,
+    down_at: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    generation: u32,
+    cap_up: usize,
+    cap_down: usize,
+    /// Whether the asker has been told of it, and whether each end has closed it.
+    told: bool,
+    closed_up: bool,
+    closed_down: bool,
+}
+
+/// A query and what came of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) at: Time,
+    pub(super) first: Option<Time>,
+    pub(super) last: Option<Time>,
+    pub(super) done: Option<(Time, Outcome)>,
+    /// The peers whose hits came, each once if nothing is wrong.
+    pub(super) hits: Vec<u32>,
+    /// Hits of other files, or of nobody.
+    pub(super) strange: u64,
+}
+
+impl Shard {
+    pub(super) fn add_asker(&mut self, place: usize, peer: usize, host: usize) {
+        let shared = Arc::clone(&self.shared);
+        let mut random = shared.root.child("weak", peer as u64);
+        let config = WeakPeerConfig {
+            node: node_id(0x77, peer),
+            boot: random.next_u64(),
+            supers: vec![HostPort::from(super_addr(self.hosts[host].number))],
+            offer: Some(Offer { port: CHUNK_PORT, host: None }),
+            connect_timeout: CONNECT_TIMEOUT,
+            agent: "sim".into(),
+        };
+        let start = BEGINNING + random.time(DIALING.0, DIALING.1);
+        let slot = (peer / shared.plan.supers) as u32;
+        let asker = self.askers.len() as u32;
+        let machine = Box::new(WeakPeer::new(config, Box::new(random)));
+        let host = host as u32;
+        self.askers.push(Asker {
+            place,
+            peer,
+            host,
+            slot,
+            machine,
+            wake_at: None,
+            connection: None,
+            up_at: Time::ZERO,
+            down_at: Time::ZERO,
+        });
+        self.hosts[host as usize].slots[slot as usize].state = State::Asker(asker);
+        self.askers[asker as usize].wake_at = Some(start);
+        self.schedule(host, start, Happening::WakeAsker { asker });
+    }
+
+    fn asker(&mut self, asker: u32) -> &mut Asker {
+        &mut self.askers[asker as usize]
+    }
+
+    /// The connection of that generation, if it is the present one.
+    fn connection(&mut self, asker: u32, generation: u32) -> Option<&mut Connection> {
+        self.asker(asker).connection.as_mut().filter(|connection| connection.generation == generation)
+    }
+
+    pub(super) fn on_wake_asker(&mut self, asker: u32) {
+        let now = self.now;
+        let one = self.asker(asker);
+        if one.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        one.wake_at = None;
+        if one.machine.poll_timeout().is_some_and(|at| at <= now) {
+            let starts = one.machine.poll_timeout() == Some(Time::ZERO);
+            if starts {
+                let peer = one.peer;
+                let added = self.shared.catalog.held_by(peer).iter().map(|file| catalog::record(*file)).collect();
+                let share = DiskDone::Share { added, removed: Vec::new() };
+                self.asker(asker).machine.handle_input(now, Input::Disk(share));
+            }
+            self.asker(asker).machine.handle_timeout(now);
+        }
+        self.drain_asker(asker);
+    }
+
+    fn turn_asker(&mut self, asker: u32, input: Input<'_>) {
+        let now = self.now;
+        self.asker(asker).machine.handle_input(now, input);
+        self.tally.handled += 1;
+        self.drain_asker(asker);
+    }
+
+    fn drain_asker(&mut self, asker: u32) {
+        let host = self.asker(asker).host;
+        while let Some(output) = self.asker(asker).machine.poll_output() {
+            match output {
+                Output::Dial { dial, .. } => {
+                    let at = self.now + self.delay(host);
+                    self.schedule(host, at, Happening::Dial { asker, dial });
+                }
+                Output::Send { conn, message } => self.send_up(asker, conn.generation, &message),
+                Output::FrameCap { conn, bytes } => {
+                    if let Some(connection) = self.connection(asker, conn.generation) {
+                        connection.cap_down = bytes;
+                    }
+                }
+                Output::Close { conn } => self.close_up(asker, conn.generation),
+                Output::Event(Event::Client { client, event }) => self.on_answer(client, event),
+                Output::Event(_) | Output::Disk(_) => {}
+                Output::SendTo { .. } | Output::SendPayload { .. } | Output::ReceivePayload { .. } => {
+                    unreachable!("an asker neither serves nor fetches")
+                }
+            }
+        }
+        let now = self.now;
+        let one = self.asker(asker);
+        let Some(at) = one.machine.poll_timeout().map(|at| at.max(now + Duration::from_micros(5))) else { return };
+        if one.wake_at.is_none_or(|earliest| at < earliest) {
+            one.wake_at = Some(at);
+            self.schedule(host, at, Happening::WakeAsker { asker });
+        }
+    }
+
+    // ---- the connection ----------------------------------------------------------------------------------------------
+
+    pub(super) fn on_dial(&mut self, asker: u32, dial: DialId) {
+        let (host, slot, peer) = (self.asker(asker).host, self.asker(asker).slot, self.asker(asker).peer);
+        let back = self.now + self.delay(host);
+        if self.hosts[host as usize].machine.is_none() {
+            return self.schedule(host, back, Happening::Undialed { asker, dial });
+        }
+        let one = &mut self.hosts[host as usize].slots[slot as usize];
+        one.generation += 1;
+        let generation = one.generation;
+        self.asker(asker).connection = Some(Connection {
+            generation,
+            cap_up: FRAME_BYTES_HELLO,
+            cap_down: FRAME_BYTES_HELLO,
+            told: false,
+            closed_up: false,
+            closed_down: false,
+        });
+        self.asker(asker).down_at = back;
+        self.schedule(host, back, Happening::Dialed { asker, dial, generation });
+        let conn = self.conn(host, slot);
+        let from = SocketAddr::new(IpAddr::V4(peer_ip(peer)), 40_000);
+        self.turn(host, Input::Accepted { conn, from });
+    }
+
+    pub(super) fn on_dialed(&mut self, asker: u32, dial: DialId, generation: u32) {
+        if let Some(connection) = self.connection(asker, generation) {
+            connection.told = true;
+            self.turn_asker(asker, Input::Dialed { dial, conn: ConnId { index: 0, generation } });
+        } else {
+            self.on_undialed(asker, dial);
+        }
+    }
+
+    pub(super) fn on_undialed(&mut self, asker: u32, dial: DialId) {
+        self.turn_asker(asker, Input::DialFailed { dial, why: "connection refused".to_owned() });
+    }
+
+    fn send_up(&mut self, asker: u32, generation: u32, message: &Message) {
+        let host = self.asker(asker).host;
+        let at = self.now + self.delay(host);
+        if self.connection(asker, generation).is_none_or(|connection| connection.closed_down) {
+            return;
+        }
+        let one = self.asker(asker);
+        one.up_at = one.up_at.max(at);
+        let at = one.up_at;
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes);
+        self.schedule(host, at, Happening::Up { asker, generation, bytes });
+    }
+
+    pub(super) fn send_down(&mut self, host: u32, asker: u32, message: &Message) {
+        let at = self.now + self.delay(host);
+        if let Message::Ack(_) = message {
+            let peer = self.asker(asker).peer;
+            self.note(peer, true);
+        }
+        let one = self.asker(asker);
+        let Some(connection) = one.connection.filter(|connection| !connection.closed_up) else { return };
+        one.down_at = one.down_at.max(at);
+        let at = one.down_at;
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes);
+        let generation = connection.generation;
+        self.schedule(host, at, Happening::Down { asker, generation, bytes });
+    }
+
+    pub(super) fn on_up(&mut self, asker: u32, generation: u32, bytes: &[u8]) {
+        let (host, slot) = (self.asker(asker).host, self.asker(asker).slot);
+        let Some(connection) = self.connection(asker, generation).filter(|connection| !connection.closed_up) else {
+            return;
+        };
+        let cap = connection.cap_up;
+        let conn = self.conn(host, slot);
+        match frame::decode(bytes, cap) {
+            Ok(Some((message, _))) => self.turn(host, Input::Message { conn, message }),
+            Ok(None) => unreachable!("frames are sent whole"),
+            Err(error) => self.turn(host, Input::Malformed { conn, error }),
+        }
+    }
+
+    pub(super) fn on_down(&mut self, asker: u32, generation: u32, bytes: &[u8]) {
+        let Some(connection) = self.connection(asker, generation).filter(|connection| !connection.closed_down) else {
+            return;
+        };
+        // A weak peer takes what is as long as a session's frames may be.
+        let cap = connection.cap_down.max(PAGE_BYTES + 1024);
+        let conn = ConnId { index: 0, generation };
+        match frame::decode(bytes, cap) {
+            Ok(Some((message, _))) => self.turn_asker(asker, Input::Message { conn, message }),
+            Ok(None) => unreachable!("frames are sent whole"),
+            Err(error) => self.turn_asker(asker, Input::Malformed { conn, error }),
+        }
+    }
+
+    pub(super) fn set_cap(&mut self, host: u32, conn: ConnId, bytes: usize) {
+        if self.conn(host, conn.index) != conn {
+            return;
+        }
+        if let State::Asker(asker) = self.hosts[host as usize].slots[conn.index as usize].state
+            && let Some(connection) = self.connection(asker, conn.generation)
+        {
+            connection.cap_up = bytes;
+        }
+    }
+
+    /// The asker closes.
+    fn close_up(&mut self, asker: u32, generation: u32) {
+        let host = self.asker(asker).host;
+        let later = self.now + self.delay(host);
+        let Some(connection) = self.connection(asker, generation).filter(|connection| !connection.closed_down) else {
+            return;
+        };
+        connection.closed_down = true;
+        let soon = self.now + Duration::from_micros(20);
+        let at = self.asker(asker).up_at.max(later);
+        self.schedule(host, at, Happening::ClosedUp { asker, generation, why: CloseReason::Remote });
+        self.schedule(host, soon, Happening::ClosedDown { asker, generation, why: CloseReason::Asked });
+    }
+
+    /// The super peer closes.
+    pub(super) fn close_down(&mut self, host: u32, asker: u32) {
+        let later = self.now + self.delay(host);
+        let Some(connection) = self.asker(asker).connection.as_mut().filter(|connection| !connection.closed_up) else {
+            return;
+        };
+        connection.closed_up = true;
+        let generation = connection.generation;
+        let soon = self.now + Duration::from_micros(20);
+        let at = self.asker(asker).down_at.max(later);
+        self.schedule(host, soon, Happening::ClosedUp { asker, generation, why: CloseReason::Asked });
+        self.schedule(host, at, Happening::ClosedDown { asker, generation, why: CloseReason::Remote });
+    }
+
+    /// The super peer is killed.
+    pub(super) fn reset(&mut self, host: u32, asker: u32) {
+        let later = self.now + self.delay(host);
+        let peer = self.asker(asker).peer;
+        self.note(peer, false);
+        let Some(connection) = self.asker(asker).connection.as_mut() else { return };
+        let generation = connection.generation;
+        if connection.told {
+            connection.closed_up = true;
+            self.schedule(host, later, Happening::ClosedDown { asker, generation, why: CloseReason::Failed });
+        } else {
+            self.asker(asker).connection = None;
+        }
+    }
+
+    pub(super) fn on_closed_up(&mut self, asker: u32, generation: u32, why: CloseReason) {
+        let (host, slot) = (self.asker(asker).host, self.asker(asker).slot);
+        let Some(connection) = self.connection(asker, generation) else { return };
+        connection.closed_up = true;
+        let conn = self.conn(host, slot);
+        let peer = self.asker(asker).peer;
+        self.note(peer, false);
+        self.turn(host, Input::Closed { conn, why });
+    }
+
+    pub(super) fn on_closed_down(&mut self, asker: u32, generation: u32, why: CloseReason) {
+        let Some(connection) = self.connection(asker, generation) else { return };
+        let told = connection.told;
+        connection.closed_down = true;
+        if connection.closed_up {
+            self.asker(asker).connection = None;
+        }
+        if told {
+            self.turn_asker(asker, Input::Closed { conn: ConnId { index: 0, generation }, why });
+        }
+    }
+
+    // ---- asking ------------------------------------------------------------------------------------------------------
+
+    pub(super) fn on_ask(&mut self, asker: u32, query: u32) {
+        let shared = Arc::clone(&self.shared);
+        let plan = &shared.plan;
+        let asked = Asked { at: self.now, first: None, last: None, done: None, hits: Vec::new(), strange: 0 };
+        self.asked.insert(query, asked);
+        let command = Command::Query {
+            search: catalog::search(shared.asked[query as usize].0, plan.limit.unwrap_or(NO_LIMIT)),
+            ttl: Some(plan.ttl),
+            budget: Some(u32::try_from(plan.budget.as_millis()).unwrap_or(u32::MAX)),
+            policy: Some(plan.policy),
+        };
+        self.turn_asker(asker, Input::Command { client: ClientId(u64::from(query)), command });
+    }
+
+    fn on_answer(&mut self, client: ClientId, event: ClientEvent) {
+        let now = self.now;
+        let query = u32::try_from(client.0).expect("a client is a query");
+        let file = self.shared.asked[query as usize].0;
+        let Some(asked) = self.asked.get_mut(&query) else { return };
+        match event {
+            ClientEvent::Hit { path, source, .. } => {
+                asked.first.get_or_insert(now);
+                asked.last = Some(now);
+                match (catalog::file_of(&path), peer_of(source.host())) {
+                    (Some(found), Some(peer)) if found == file => asked.hits.push(peer),
+                    (Some(_) | None, _) => asked.strange += 1,
+                }
+            }
+            ClientEvent::Done(outcome) => {
+                asked.done = Some((now, outcome));
+                self.over += 1;
+            }
+            ClientEvent::File { .. }
+            | ClientEvent::Start { .. }
+            | ClientEvent::Piece { .. }
+            | ClientEvent::Progress { .. }
+            | ClientEvent::Source(_)
+            | ClientEvent::Status { .. }
+            | ClientEvent::Note { .. } => {}
+        }
+    }
+}
