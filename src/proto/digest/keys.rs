@@ -88,7 +88,7 @@ impl Probe {
                 }
             }
             QueryKind::Root => keys.extend(Root::from_hex(&search.pattern).map(|root| hash(Class::Root, &root.0))),
-            QueryKind::Unknown => {}
+            QueryKind::Range | QueryKind::Unknown => {}
         }
         keys.sort_unstable();
         keys.dedup();

@@ -368,7 +368,9 @@ impl Shard {
                 asked.done = Some((now, outcome));
                 self.over += 1;
             }
-            ClientEvent::File { .. }
+            ClientEvent::Result { .. }
+            | ClientEvent::File { .. }
+            | ClientEvent::Content { .. }
             | ClientEvent::Start { .. }
             | ClientEvent::Piece { .. }
             | ClientEvent::Progress { .. }
