@@ -75,6 +75,8 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 pub const FRAME_PROGRESS_MAX: Duration = Duration::from_secs(10);
 /// Files one session may register; the session that offers more gets an ERROR and is closed.
 pub const SESSION_FILES_MAX: usize = 1_000_000;
+/// Different files in one index, so that an id leaves bits for other use; whoever registers one more gets an ERROR and is closed.
+pub const INDEX_ENTRIES_MAX: usize = (1 << 28) - 1;
 /// Queries one session may have running at once.
 pub const SESSION_QUERIES_MAX: usize = 64;
 /// Pages of REGISTER and UPDATE that a weak peer sends before the first is acknowledged: half of a send queue.
@@ -114,8 +116,12 @@ pub const LIST_NAMES_MAX: usize = 16;
 pub const HOMES_MAX: usize = 2;
 /// Index entries looked at per turn and query, so that no query holds the loop.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
-/// Query ids remembered per generation of the visited table (two generations; live ones are never evicted).
-pub const VISITED_MAX: usize = 1 << 16;
+/// Queries of the network that run here or are over and kept for repetitions: some 700 bytes each. A full table forgets those
+/// that were over first; if all of them run, it refuses.
+pub const WAVES_MAX: usize = 1 << 16;
+/// Query ids remembered per generation of the visited table (two generations), 16 bytes each: over a second of the heaviest
+/// flood that one core carries.
+pub const VISITED_MAX: usize = 1 << 18;
 /// Hits of queries that are over, kept for repetitions: some 200 bytes each. Above it those of the oldest queries go, so that
 /// many answers with long budgets do not pile up.
 pub const HITS_KEPT_MAX: usize = 1 << 17;

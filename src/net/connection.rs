@@ -123,8 +123,10 @@ pub(super) struct Connection {
     pub(super) transport: Transport,
     pub(super) phase: Phase,
     pub(super) send: SendQueue,
-    /// Latched: the socket may have bytes. Cleared on `WouldBlock` only.
+    /// Latched: the socket may have bytes. Cleared on `WouldBlock`, and on a read that empties the socket.
     pub(super) readable: bool,
+    /// Latched: the other side has closed, or the socket has failed, so that there is an end to be read.
+    pub(super) hung_up: bool,
     /// Latched: the socket may take bytes. Cleared on `WouldBlock` only.
     pub(super) writable: bool,
     /// It stands in the run queue.
@@ -154,6 +156,7 @@ impl Connection {
             phase,
             send: SendQueue::default(),
             readable: false,
+            hung_up: false,
             writable: true,
             queued: false,
             dirty: false,
@@ -383,6 +386,15 @@ impl Connection {
         }
     }
 
+    /// A read that gets less than it has room for has emptied the socket (epoll(7): what comes later is a new edge), so that
+    /// nobody has to ask again for `WouldBlock`: one system call less for every message. An end that was told already makes
+    /// no edge any more and must be read.
+    fn note_read(&mut self, count: usize, room: usize) {
+        if count < room && !self.hung_up && self.transport.short_read_empties() {
+            self.readable = false;
+        }
+    }
+
     /// Reads once into the empty scratch buffer. `Ok(false)`: nothing there, or the turn's share is used up.
     fn fill(&mut self, scratch: &mut Scratch) -> Result<bool, CloseReason> {
         scratch.clear();
@@ -391,6 +403,7 @@ impl Connection {
             match self.transport.read(&mut scratch.bytes[..most]) {
                 Ok(0) => return Err(CloseReason::Remote),
                 Ok(count) => {
+                    self.note_read(count, most);
                     scratch.end = count;
                     scratch.budget -= count;
                     return Ok(true);

@@ -129,7 +129,7 @@ impl Net {
         let Phase::Connecting(mut dialing) = std::mem::replace(&mut conn.phase, Phase::Dead) else {
             return;
         };
-        (conn.readable, conn.writable) = (false, true);
+        (conn.readable, conn.hung_up, conn.writable) = (false, false, true);
         log::debug!("dialling {} at {}: {error}", dialing.to, dialing.address);
         let mut last = words(error);
         while let Some(address) = dialing.rest.pop_front() {

@@ -7,7 +7,8 @@
 //! A turn, as `node` drives it: [`Net::poll`], [`Net::begin_turn`], [`Net::next`] until it is empty (performing outputs in
 //! between), [`Net::expire`], [`Net::flush`], [`Net::end_turn`].
 //!
-//! - mio is edge-triggered. Readiness is latched per socket and cleared on `WouldBlock` only; every connection has a budget
+//! - mio is edge-triggered. Readiness is latched per socket and cleared on `WouldBlock` (reading on Linux: also when a read
+//!   empties the socket, which spares a third of a query's system calls); every connection has a budget
 //!   of bytes per turn, and one that stops on its budget goes to the back of the run queue, which makes the poll not wait.
 //! - Ids carry a generation and slots are freed at the end of a turn only: an event or an output for what was closed earlier in
 //!   the turn finds a dead slot, one for what was closed before finds none; both are counted and do nothing.

@@ -202,6 +202,7 @@ impl Net {
         };
         let conn = self.conns.get_mut(id).expect("the id was just made from the slot");
         conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        conn.hung_up |= event.is_read_closed() || event.is_error();
         conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
         if !conn.send.is_empty() {
             self.mark_dirty(id);

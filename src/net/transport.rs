@@ -30,6 +30,14 @@ impl Transport {
         }
     }
 
+    /// Whether a read that gets less than it has room for leaves nothing behind, in the kernel or here.
+    pub(super) fn short_read_empties(&self) -> bool {
+        match self {
+            // mio's other back ends (Windows, poll) make edges of their own.
+            Transport::Plain(_) => cfg!(any(target_os = "linux", target_os = "android")),
+        }
+    }
+
     /// `more`: bytes of a file follow at once, so a short segment would be wasted.
     pub(super) fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
         match self {

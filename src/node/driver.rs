@@ -124,6 +124,7 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         self.net.flush();
         self.net.end_turn();
+        self.role.note_turn(self.started.elapsed().saturating_sub(Duration::from_micros(self.now.as_micros())));
         Ok(())
     }
 

@@ -281,7 +281,8 @@ impl Clients {
             }
             News::Hit(hit) => self.on_hit(desk, homes, home, hit),
             News::Done(done) => {
-                let answer = Answer { reached: done.reached, pruned: done.pruned, complete: done.complete, cut: done.cut };
+                let answer =
+                    Answer { reached: done.reached, pruned: done.pruned, complete: done.complete, cut: done.cut };
                 self.on_answer(desk, homes, (home, done.req), answer, true);
             }
             News::Files(files) => self.on_files(desk, home, files),

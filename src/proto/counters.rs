@@ -97,6 +97,8 @@ counts! {
     FloodShed => "flood_shed",
     /// Queries of neighbours that were over, and whose hits were let go for want of room.
     FloodDropped => "flood_hits_dropped",
+    /// Queries of neighbours that were over, and forgotten early because the table was full.
+    FloodForgotten => "flood_forgotten",
     /// Queries whose time was over before they came.
     FloodStale => "flood_stale",
     /// Queries of neighbours whose pattern makes no sense.

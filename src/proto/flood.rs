@@ -7,8 +7,10 @@
 //! a cut. A neighbour that has the query by another way answers `dup`, and its own instance tells its cuts there. A super
 //! peer that no longer knows what became of a query never says `dup`, but a cut.
 
+mod alone;
 mod ask;
 mod instance;
+mod over;
 mod visited;
 mod wave;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::instance::{Instance, Origin, Parent, Then};
+use self::over::Over;
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
@@ -25,11 +28,11 @@ use super::digest::Digests;
 use super::index::Index;
 use super::link::{LinkId, Links};
 use super::marks::mark;
-use super::search::{BadPattern, Scan};
+use super::search::{BadPattern, Scan, Step};
 use super::timers::Timers;
 use super::tree::Tree;
 use super::{ConnId, Entropy, Output};
-use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, TTL_MAX, VISITED_MAX};
+use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_MAX, WAVES_MAX};
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
@@ -93,8 +96,7 @@ pub(super) struct Flood {
     work: VecDeque<WaveKey>,
     /// Hits that all waves hold for neighbours.
     hits_held: usize,
-    /// Waves that were over and held hits, in that order; some may be gone, or run again.
-    over: VecDeque<(WaveKey, QueryId)>,
+    over: Over,
     /// Queries of sessions that ended in this call.
     finished: Vec<(ConnId, u32)>,
 }
@@ -119,7 +121,14 @@ impl Flood {
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
         let Begin { conn, req, find, ttl, budget, policy } = begin;
-        let scan = Scan::within(cx.index, &find, cx.hits_max)?;
+        let mut scan = Scan::within(cx.index, &find, cx.hits_max)?;
+        let alone = cx.links.is_empty();
+        let mut found = Vec::new();
+        let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
+        if alone && let Step::End { capped } = step {
+            alone::answer(conn, req, found, capped, cx);
+            return Ok(None);
+        }
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let ttl = ttl.min(TTL_MAX);
@@ -133,13 +142,11 @@ impl Flood {
         let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
         let parent = Parent::Session(Box::new(origin));
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cx.cap(find.limit));
-        first.scan = Some(Box::new(scan));
         first.reached = 1;
         first.tree = tree;
-        first.search(cx);
-        let alone = cx.links.ids().next().is_none();
+        first.take_step(Box::new(scan), step, found, cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(entropy) };
-        let shed = self.by_id.len() >= VISITED_MAX;
+        let shed = !alone && !self.make_room(cx);
         if shed {
             let links = u32::try_from(cx.links.ids().count()).unwrap_or(u32::MAX);
             first.cut.add(Cut { shed: links, ..Cut::NONE });
@@ -186,7 +193,7 @@ impl Flood {
             cx.counters.add(Count::FloodStale);
             return cx.send(link, refusal(id, ttl, Cut { budget: 1, ..Cut::NONE }));
         }
-        if self.by_id.len() >= VISITED_MAX {
+        if !self.make_room(cx) {
             cx.counters.add(Count::FloodShed);
             return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
         }
@@ -280,7 +287,7 @@ impl Flood {
 
     /// What must hold between any two inputs.
     pub(super) fn check_invariants(&self) {
-        assert!(self.by_id.len() <= VISITED_MAX && self.by_id.len() <= self.waves.len());
+        assert!(self.by_id.len() <= WAVES_MAX && self.by_id.len() <= self.waves.len());
         for (id, key) in &self.by_id {
             assert_eq!(self.waves.get(key.slot()).map(|wave| wave.id), Some(*id));
         }
@@ -288,6 +295,7 @@ impl Flood {
             wave.check_invariants();
             assert_eq!(wave.queued, self.work.contains(&WaveKey::of(slot)));
             assert!(!wave.is_over() || wave.session().is_none(), "a session's query goes when it is over");
+            assert!(!wave.is_over() || wave.listed, "who is over waits in line to be forgotten");
         }
         assert_eq!(self.hits_held, self.waves.iter().map(|(_, wave)| wave.held).sum::<usize>());
         assert!(self.finished.is_empty());
@@ -335,26 +343,65 @@ impl Flood {
                 self.forget(key, cx);
             }
             _ => {
-                self.arm(key, cx);
-                self.bound_hits(key, cx);
+                self.count_hits(key);
+                if self.waves[key.slot()].is_over() {
+                    self.end(key, cx);
+                } else {
+                    self.arm(key, cx);
+                }
+                self.bound_hits(cx);
             }
         }
     }
 
-    /// Counts what the wave holds, and lets the hits of those that ended first go while there are too many.
-    fn bound_hits(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
-        self.count_hits(key);
+    /// A neighbour's query is over: it waits in line to be forgotten.
+    fn end(&mut self, key: WaveKey, cx: &mut Cx<'_>) {
         let wave = &mut self.waves[key.slot()];
-        if wave.held > 0 && wave.is_over() && !wave.listed {
+        if !wave.listed {
             wave.listed = true;
-            self.over.push_back((key, wave.id));
+            cx.timers.stop(Reason::Wave(key));
+            cx.timers.set_earlier(Reason::Over, wave.keep_until());
+            self.over.push(key, wave.id);
         }
-        while self.hits_held > HITS_KEPT_MAX
-            && let Some((key, id)) = self.over.pop_front()
-        {
+    }
+
+    /// The query that has been over for longest may be past. One that is kept for long holds up those behind it, which costs
+    /// room and no truth.
+    pub(super) fn on_over(&mut self, cx: &mut Cx<'_>) {
+        while let Some((key, id)) = self.over.first() {
+            let wave = self.waves.get_mut(key.slot()).filter(|wave| wave.id == id);
+            match wave {
+                Some(wave) if !wave.is_over() => wave.listed = false,
+                Some(wave) if !wave.is_past(cx.now) => return cx.timers.set(Reason::Over, wave.keep_until()),
+                Some(_) => self.forget(key, cx),
+                None => {}
+            }
+            self.over.pop();
+        }
+    }
+
+    /// Whether one more query of the network has a place: if need be that of one that is over, the oldest first. Who asks for
+    /// that one again is told that it is cut.
+    fn make_room(&mut self, cx: &mut Cx<'_>) -> bool {
+        while self.by_id.len() >= WAVES_MAX {
+            let Some((key, id)) = self.over.pop() else { return false };
             let Some(wave) = self.waves.get_mut(key.slot()).filter(|wave| wave.id == id) else { continue };
             wave.listed = false;
             if wave.is_over() {
+                cx.counters.add(Count::FloodForgotten);
+                self.forget(key, cx);
+            }
+        }
+        true
+    }
+
+    /// Lets the hits of those that ended first go while there are too many.
+    fn bound_hits(&mut self, cx: &mut Cx<'_>) {
+        while self.hits_held > HITS_KEPT_MAX
+            && let Some((key, id)) = self.over.next_with_hits()
+        {
+            let wave = self.waves.get_mut(key.slot()).filter(|wave| wave.id == id);
+            if let Some(wave) = wave.filter(|wave| wave.is_over() && wave.held > 0) {
                 wave.drop_hits();
                 cx.counters.add(Count::FloodDropped);
                 self.count_hits(key);
@@ -387,9 +434,6 @@ impl Flood {
         cx.timers.stop(Reason::Wave(key));
         let wave = self.waves.remove(key.slot());
         self.hits_held -= wave.held;
-        while self.over.front().is_some_and(|(key, id)| self.waves.get(key.slot()).is_none_or(|wave| wave.id != *id)) {
-            self.over.pop_front();
-        }
         if wave.queued {
             self.work.retain(|queued| *queued != key);
         }

@@ -13,19 +13,20 @@
 //! entry without holders is never reported, and its id is not reused before the postings have forgotten it.
 
 mod arena;
+mod hash;
 mod postings;
 mod table;
 pub(crate) mod tokens;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::hash::{DefaultHasher, Hasher};
 
-use crate::config::DIGEST_FRESH_MAX;
+use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX};
 use crate::wire::message::ListedFile;
 use crate::wire::record::name_of;
 use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 use arena::{Arena, Place};
+use hash::Secret;
 use postings::Postings;
 use table::{KeyTable, PathSet};
 
@@ -47,8 +48,9 @@ pub struct Index {
     holders_free: Vec<u32>,
     holders_used: usize,
     records: usize,
-    /// Reused for words in lower case.
+    /// Reused for words in lower case, and for the keys of a record.
     scratch: String,
+    scratch_keys: Vec<Key>,
     /// Entries that lost their last holder and may still be in the postings.
     untidy: VecDeque<u32>,
     /// Entries that came to life since somebody asked to be told; none while nobody does.
@@ -76,7 +78,7 @@ struct Entries {
     list: Vec<Entry>,
     free: Vec<u32>,
     arena: Arena,
-    seed: u64,
+    secret: Secret,
 }
 
 /// 52 bytes; the path's lie in the arena.
@@ -132,7 +134,7 @@ impl Index {
     #[must_use]
     pub fn with_seed(seed: u64) -> Index {
         Index {
-            entries: Entries { list: Vec::new(), free: Vec::new(), arena: Arena::new(), seed },
+            entries: Entries { list: Vec::new(), free: Vec::new(), arena: Arena::new(), secret: Secret::new(seed) },
             keys: KeyTable::new(),
             live: Postings::new(),
             crowds: Vec::new(),
@@ -142,6 +144,7 @@ impl Index {
             holders_used: 0,
             records: 0,
             scratch: String::new(),
+            scratch_keys: Vec::new(),
             untidy: VecDeque::new(),
             fresh: None,
             deaths: 0,
@@ -237,6 +240,12 @@ impl Index {
     #[must_use]
     pub fn records(&self) -> usize {
         self.records
+    }
+
+    /// Whether there is no room for so many more records, whatever they are.
+    #[must_use]
+    pub fn is_full_for(&self, records: usize) -> bool {
+        self.entries.list.len() - self.entries.free.len() + records > INDEX_ENTRIES_MAX
     }
 
     /// How many holders there are.
@@ -428,24 +437,26 @@ impl Index {
 
     /// The entry of a record, dead or alive; made if there is none.
     fn intern(&mut self, record: &FileRecord) -> u32 {
-        let root_key = self.root_key(&record.root);
-        let found = self.keys.find(root_key.0);
+        let Index { entries, keys, scratch, scratch_keys, .. } = self;
+        scratch_keys.clear();
+        entries.each_key_of(record.path.as_str(), &record.root, scratch, |key| scratch_keys.push(key));
+        keys.warm(scratch_keys.iter().map(|key| key.0));
+        let root_key = scratch_keys[0];
+        let found = keys.find(root_key.0);
         let was_large = found.is_large();
-        let candidates = if was_large { self.keys.find(self.entries.identity_key(record).0) } else { found };
+        let candidates = if was_large { keys.find(entries.identity_key(record).0) } else { found };
         let mut cursor = 0;
         while let Some(id) = candidates.next(cursor) {
-            let entry = self.entries.at(id);
-            if entry.root == record.root && entry.size() == record.size && self.entries.path(id) == record.path.as_str()
-            {
+            let entry = entries.at(id);
+            if entry.root == record.root && entry.size() == record.size && entries.path(id) == record.path.as_str() {
                 return id;
             }
             cursor = id + 1;
         }
-        let id = self.entries.add(record);
-        let Index { entries, keys, scratch, .. } = self;
-        entries.each_key(id, scratch, |key| {
+        let id = entries.add(record);
+        for key in scratch_keys.iter() {
             keys.insert(key.0, id);
-        });
+        }
         if was_large {
             self.keys.insert(self.entries.identity_key(record).0, id);
         } else if self.keys.find(root_key.0).is_large() {
@@ -578,8 +589,8 @@ impl Entries {
             self.list[id as usize] = entry;
             return id;
         }
-        let id = u32::try_from(self.list.len()).expect("memory ends before 2^31 entries");
-        assert!(id < CROWD, "memory ends before 2^31 entries");
+        let id = u32::try_from(self.list.len()).expect("a full index takes nothing new");
+        assert!(self.list.len() < INDEX_ENTRIES_MAX, "a full index takes nothing new");
         self.list.push(entry);
         id
     }
@@ -591,17 +602,7 @@ impl Entries {
     }
 
     fn key(&self, class: Class, bytes: &[u8]) -> Key {
-        let mut hasher = self.hasher(class);
-        hasher.write(bytes);
-        Key(hasher.finish())
-    }
-
-    /// SipHash that has swallowed a secret first.
-    fn hasher(&self, class: Class) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.seed);
-        hasher.write_u8(class as u8);
-        hasher
+        Key(self.secret.hash(class as u64, bytes))
     }
 
     fn identity_key(&self, record: &FileRecord) -> Key {
@@ -614,17 +615,18 @@ impl Entries {
     }
 
     fn identity(&self, path: &str, size: u64, root: &Root) -> Key {
-        let mut hasher = self.hasher(Class::Identity);
-        hasher.write(&root.0);
-        hasher.write_u64(size);
-        hasher.write(path.as_bytes());
-        Key(hasher.finish())
+        let content = self.secret.hash(size, &root.0);
+        Key(self.secret.hash(content ^ Class::Identity as u64, path.as_bytes()))
     }
 
     /// The keys of an entry: its root, its name and every word of it; a word that is there twice comes twice.
-    fn each_key(&self, id: u32, scratch: &mut String, mut each: impl FnMut(Key)) {
-        let name = name_of(self.path(id));
-        each(self.key(Class::Root, &self.at(id).root.0));
+    fn each_key(&self, id: u32, scratch: &mut String, each: impl FnMut(Key)) {
+        self.each_key_of(self.path(id), &self.at(id).root, scratch, each);
+    }
+
+    fn each_key_of(&self, path: &str, root: &Root, scratch: &mut String, mut each: impl FnMut(Key)) {
+        let name = name_of(path);
+        each(self.key(Class::Root, &root.0));
         each(self.key(Class::Name, name.as_bytes()));
         tokens::for_each(name, scratch, |word| each(self.key(Class::Word, word.as_bytes())));
     }

@@ -28,10 +28,12 @@ pub mod super_peer;
 mod testnet;
 pub mod timers;
 mod tree;
+mod turns;
 mod upload;
 pub mod weak_peer;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
@@ -291,6 +293,8 @@ pub trait Role {
     fn poll_output(&mut self) -> Option<Output>;
     /// When to call [`Role::handle_timeout`]; `Some(now)` or earlier means that work is left over from this turn.
     fn poll_timeout(&self) -> Option<Time>;
+    /// A turn of the loop took this long: for whoever keeps count of it.
+    fn note_turn(&mut self, _took: Duration) {}
 }
 
 /// A machine that is lent to the loop, so that it can be asked afterwards what it has seen.
@@ -309,6 +313,10 @@ impl<R: Role + ?Sized> Role for &mut R {
 
     fn poll_timeout(&self) -> Option<Time> {
         (**self).poll_timeout()
+    }
+
+    fn note_turn(&mut self, took: Duration) {
+        (**self).note_turn(took);
     }
 }
 

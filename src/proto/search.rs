@@ -50,7 +50,7 @@ pub struct Scan {
     /// Hits still allowed.
     left: usize,
     /// The lists to walk, the last one first; `None` is the list of everything.
-    lists: Vec<(Option<Key>, List)>,
+    lists: [Option<(Option<Key>, List)>; 2],
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
@@ -104,13 +104,13 @@ impl Scan {
         }
         let exact = (Some(index.name_key(pattern)), List::Exact);
         let (test, lists) = match search.kind {
-            QueryKind::Exact => (Test::Exact(pattern.clone()), vec![exact]),
+            QueryKind::Exact => (Test::Exact(pattern.clone()), [Some(exact), None]),
             QueryKind::Words => {
                 let words = tokens::of(pattern);
                 // The word that fewest names have: every name that fits is in its list.
                 let keys = words.iter().map(|word| index.word_key(word));
                 let rarest = keys.min_by_key(|key| index.count(*key));
-                let lists = rarest.map(|key| (Some(key), List::Rest)).into_iter().chain([exact]).collect();
+                let lists = [rarest.map(|key| (Some(key), List::Rest)), Some(exact)];
                 (Test::Words { pattern: pattern.clone(), words }, lists)
             }
             QueryKind::Glob => {
@@ -119,19 +119,19 @@ impl Scan {
                         "{pattern:?} {why}; write *.flac, track-0?.mp3 or [a-c]*, and [[] for a bracket"
                     ))
                 })?;
-                (Test::Glob(glob), vec![(None, List::Rest)])
+                (Test::Glob(glob), [Some((None, List::Rest)), None])
             }
             QueryKind::Root => {
                 let root = Root::from_hex(pattern).ok_or_else(|| {
                     BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
                 })?;
-                (Test::Root(root), vec![(Some(index.root_key(&root)), List::Rest)])
+                (Test::Root(root), [Some((Some(index.root_key(&root)), List::Rest)), None])
             }
             QueryKind::Range => {
                 let range = Range::parse(pattern).ok_or_else(|| {
                     BadPattern(format!("{pattern:?} is no range; write LOW-HIGH in hex digits, or - for all"))
                 })?;
-                (Test::Range(range), vec![(None, List::Rest)])
+                (Test::Range(range), [Some((None, List::Rest)), None])
             }
             QueryKind::Unknown => {
                 return Err(BadPattern(
@@ -149,9 +149,10 @@ impl Scan {
         // A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
         let entries = entries.max(2);
         let mut looked = 0;
-        while let Some(&(key, list)) = self.lists.last() {
+        while let Some((key, list)) = self.lists[1].or(self.lists[0]) {
             let Some(id) = index.next(key, self.cursor) else {
-                self.lists.pop();
+                let walked = usize::from(self.lists[1].is_some());
+                self.lists[walked] = None;
                 (self.cursor, self.holder) = (0, 0);
                 continue;
             };
@@ -188,7 +189,7 @@ impl Scan {
     }
 
     fn end(&mut self, capped: bool) -> Step {
-        self.lists.clear();
+        self.lists = [None; 2];
         Step::End { capped }
     }
 

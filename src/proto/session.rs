@@ -563,6 +563,9 @@ impl Session {
             let why = format!("more than {SESSION_FILES_MAX} files");
             return Err(Fault(ErrorCode::LIMIT, why, Count::ClosedLimit));
         }
+        if cx.index.is_full_for(files.len()) {
+            return Err(Fault(ErrorCode::LIMIT, "this super peer's index is full".to_owned(), Count::ClosedLimit));
+        }
         for file in files {
             cx.index.insert(holder, file);
         }

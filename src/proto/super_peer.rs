@@ -15,6 +15,7 @@ use super::marks::mark;
 use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
 use super::tree::{self, Tree};
+use super::turns::Turns;
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::{
     PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX,
@@ -81,8 +82,10 @@ pub(super) enum Reason {
     Link(LinkId),
     /// A neighbour is to be told more of our digest, or again; or it has ceased to believe it.
     Digest,
-    /// A query is to be repeated, has had its time, or can be forgotten.
+    /// A query is to be repeated, or has had its time.
     Wave(WaveKey),
+    /// The query that was over first can be forgotten.
+    Over,
     /// A spanning tree is to be grown, or what grows is to be repeated or given up.
     Tree,
 }
@@ -102,6 +105,7 @@ pub struct SuperPeer {
     pub(super) digests: Digests,
     timers: Timers<Reason>,
     counters: Counters,
+    turns: Turns,
     out: VecDeque<Output>,
     /// Whether the index has names left of files that are gone.
     untidy: bool,
@@ -187,6 +191,7 @@ impl SuperPeer {
             digests,
             timers,
             counters: Counters::default(),
+            turns: Turns::default(),
             out: VecDeque::new(),
             untidy: false,
             closing: false,
@@ -247,6 +252,14 @@ impl SuperPeer {
         ];
         let mut counts = self.counters.named();
         counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
+        let turns = [
+            ("turns", self.turns.count()),
+            ("turn_us_p50", self.turns.per_mille_us(500)),
+            ("turn_us_p99", self.turns.per_mille_us(990)),
+            ("turn_us_p999", self.turns.per_mille_us(999)),
+            ("turn_us_max", self.turns.max_us()),
+        ];
+        counts.extend(turns.map(|(name, count)| (name.to_owned(), count)));
         counts
     }
 
@@ -462,6 +475,7 @@ impl SuperPeer {
             }
             Reason::Digest => self.digests.on_timeout(digest_cx!(self, now)),
             Reason::Wave(key) => self.flood.on_timeout(key, flood_cx!(self, now)),
+            Reason::Over => self.flood.on_over(flood_cx!(self, now)),
             Reason::Tree => {
                 self.tree.on_timeout(tree_cx!(self, now));
                 self.after_tree();
@@ -568,5 +582,9 @@ impl Role for SuperPeer {
         } else {
             self.timers.next()
         }
+    }
+
+    fn note_turn(&mut self, took: Duration) {
+        self.turns.add(took);
     }
 }

@@ -1,7 +1,7 @@
 //! Frames on TCP: a big-endian u32 length, then one MessagePack value of that many bytes.
 
 use super::message::Message;
-use super::{WireError, decode_one, encode_into, greeted_version};
+use super::{WireError, decode_one, encode_into, greeted_version, hot};
 use crate::config::PROTOCOL_VERSION;
 
 /// Bytes of the length that precedes every frame body.
@@ -11,7 +11,9 @@ pub const LENGTH_BYTES: usize = 4;
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    encode_into(out, message);
+    if !hot::pack(message, out) {
+        encode_into(out, message);
+    }
     let length = u32::try_from(out.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
     debug_assert!(
         length as usize <= crate::config::FRAME_BYTES_OPEN,

@@ -338,7 +338,9 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        super::encode_into(&mut self.bytes, message);
+        if !super::hot::pack_link(message, &mut self.bytes) {
+            super::encode_into(&mut self.bytes, message);
+        }
         debug_assert!(self.bytes.len() - start + HEADER_BYTES <= DATAGRAM_BYTES_MAX, "every message fits a datagram");
         if self.bytes.len() <= DATAGRAM_BYTES_MAX || mark == 0 {
             return None;
@@ -368,6 +370,7 @@ impl Packer {
     }
 
     fn open(&mut self) {
+        self.bytes.reserve_exact(DATAGRAM_BYTES_MAX);
         self.bytes.push(VERSION_BYTE);
         self.bytes.extend_from_slice(&self.boot.to_be_bytes());
     }

@@ -4,10 +4,12 @@
 
 pub mod addr;
 pub mod frame;
+mod hot;
 pub mod ids;
 pub mod link;
 pub mod message;
 pub mod name;
+mod pack;
 pub mod record;
 mod unpack;
 
@@ -93,8 +95,7 @@ impl fmt::Display for WireError {
 impl std::error::Error for WireError {}
 
 fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
-    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map();
-    message.serialize(&mut serializer).expect("a message of our own always has a form, and a Vec takes it");
+    message.serialize(&mut pack::Pack(out)).expect("a message of our own has nothing that cannot be packed");
 }
 
 /// Reads one message off the front: it and how many bytes it used. An unknown kind is skipped and named.

@@ -183,7 +183,13 @@ impl Instance {
     pub(super) fn search(&mut self, cx: &mut Cx<'_>) {
         let Some(mut scan) = self.scan.take() else { return };
         let mut found = Vec::new();
-        match scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found) {
+        let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
+        self.take_step(scan, step, found, cx);
+    }
+
+    /// Takes what one step of its scan has found.
+    pub(super) fn take_step(&mut self, scan: Box<Scan>, step: Step, found: Vec<SourceRecord>, cx: &mut Cx<'_>) {
+        match step {
             Step::More => self.scan = Some(scan),
             Step::End { capped } => self.cut.add(Cut { cap: u32::from(capped), ..Cut::NONE }),
         }
@@ -199,7 +205,7 @@ impl Instance {
                 let hits = std::mem::take(&mut self.hits);
                 origin.told += hits.len();
                 cx.counters.add_many(Count::HitsTold, hits.len() as u64);
-                tell(origin.conn, origin.req, hits, cx);
+                tell_hits(origin.conn, origin.req, hits, cx);
                 false
             }
             Parent::Link(link) => {
@@ -227,19 +233,14 @@ impl Instance {
     }
 
     /// Ends the instance with this DONE.
-    pub(super) fn end_with(&mut self, done: LinkDone, cx: &mut Cx<'_>) {
+    pub(super) fn end_with(&mut self, ended: LinkDone, cx: &mut Cx<'_>) {
         self.sent = self.hits.len();
-        self.phase = Phase::Ended(done);
+        self.phase = Phase::Ended(ended);
         match &self.parent {
-            Parent::Link(link) => cx.send(*link, LinkMessage::Done(done)),
+            Parent::Link(link) => cx.send(*link, LinkMessage::Done(ended)),
             Parent::Session(origin) => {
-                let cut = self.cut_net();
-                let complete = cut.is_none();
-                cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
                 let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
-                let LinkDone { hits, reached, pruned, .. } = done;
-                let told = Done { req: origin.req, hits, reached, pruned, complete, cut, ms };
-                cx.out.push_back(Output::Send { conn: origin.conn, message: Message::Done(told) });
+                tell_done(origin.conn, origin.req, (ended.hits, ended.reached, ended.pruned), self.cut_net(), ms, cx);
             }
         }
     }
@@ -298,14 +299,36 @@ impl Instance {
     }
 }
 
+/// Tells a session that its query is over: how many hits it was told, how many super peers searched, and what was cut.
+pub(super) fn tell_done(
+    conn: ConnId,
+    req: u32,
+    (hits, reached, pruned): (u32, u32, u32),
+    cut: Cut,
+    ms: u32,
+    cx: &mut Cx<'_>,
+) {
+    let complete = cut.is_none();
+    cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
+    let done = Done { req, hits, reached, pruned, complete, cut, ms };
+    cx.out.push_back(Output::Send { conn, message: Message::Done(done) });
+}
+
 /// Tells a session its hits in frames of at most a page.
-fn tell(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Cx<'_>) {
+pub(super) fn tell_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Cx<'_>) {
     /// Keys, lengths, size and root of one record in MessagePack, rounded up.
     const RECORD_BYTES: usize = 80;
+    let weight = |hit: &SourceRecord| hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+    if hits.iter().map(weight).sum::<usize>() <= PAGE_BYTES {
+        if !hits.is_empty() {
+            cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });
+        }
+        return;
+    }
     let mut page = Vec::new();
     let mut bytes = 0;
     for hit in hits {
-        let more = hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+        let more = weight(&hit);
         if bytes + more > PAGE_BYTES {
             let hits = std::mem::take(&mut page);
             cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });

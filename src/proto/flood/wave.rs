@@ -50,7 +50,7 @@ pub(super) struct Wave {
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
     pub(super) held: usize,
-    /// Whether it is in the list of those that are over and hold hits.
+    /// Whether it is in the line of those that are over.
     pub(super) listed: bool,
     /// The highest ttl of any copy so far that rode no tree, trimmed; above every ttl at the origin.
     ttl_best: Option<u8>,
@@ -334,6 +334,11 @@ impl Wave {
     /// Whether nobody can ask for it any more.
     pub(super) fn is_past(&self, now: Time) -> bool {
         self.is_over() && now >= self.keep_until
+    }
+
+    /// Until when its answer may be asked for again.
+    pub(super) fn keep_until(&self) -> Time {
+        self.keep_until
     }
 
     /// When the wave wants [`Wave::on_timeout`].

@@ -3,11 +3,14 @@
 //! Nothing outside depends on the order of a table; a scan follows the postings, which are sorted.
 
 use super::postings::Postings;
+use crate::config::INDEX_ENTRIES_MAX;
 
 /// No entry.
 pub(super) const NONE: u32 = u32::MAX;
 /// A slot's value with this bit is a list, without it a single entry.
 const LIST: u32 = 1 << 31;
+/// Slots of a table that is small.
+const SMALL_MAX: usize = 2048;
 /// Parts of the key table, so that growing one of them is a short turn.
 const SHARDS: usize = 64;
 
@@ -50,7 +53,9 @@ pub(super) struct KeyTable {
     lists_free: Vec<u32>,
 }
 
-/// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do.
+/// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do. Slots in a row
+/// are kept in the order of their hashes (Robin Hood), so that a search ends at the first that is beyond what it looks for:
+/// the table may be fuller for it.
 #[derive(Debug, Default)]
 struct Shard {
     /// Hash and value; an empty slot's value is NONE.
@@ -133,6 +138,17 @@ impl KeyTable {
         there
     }
 
+    /// Looks at the slots of several keys before they are used. The memory of a large table is slow, but the processor fetches
+    /// side by side what does not wait for one another.
+    pub(super) fn warm(&self, hashes: impl Iterator<Item = u64>) {
+        let seen = hashes.fold(0, |seen, hash| {
+            let (shard, hash) = split(hash);
+            let slot = self.shards.get(shard).and_then(|shard| shard.slots.get(shard.ideal(hash)));
+            seen ^ slot.map_or(0, |slot| slot.1)
+        });
+        std::hint::black_box(seen);
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.used).sum()
@@ -144,22 +160,31 @@ impl Shard {
         ideal(hash, self.slots.len())
     }
 
+    /// How far what stands in the slot is from its ideal one.
+    fn away(&self, at: usize) -> usize {
+        let ideal = self.ideal(self.slots[at].0);
+        if at >= ideal { at - ideal } else { at + self.slots.len() - ideal }
+    }
+
     fn find(&self, hash: u32) -> Option<usize> {
-        if self.slots.is_empty() {
+        let slots = self.slots.len();
+        if slots == 0 {
             return None;
         }
         let mut at = self.ideal(hash);
-        loop {
+        for away in 0..slots {
             match self.slots[at] {
                 (_, NONE) => return None,
                 (other, _) if other == hash => return Some(at),
-                _ => at = next(at, self.slots.len()),
+                _ if self.away(at) < away => return None,
+                _ => at = next(at, slots),
             }
         }
+        None
     }
 
     fn insert(&mut self, hash: u32, value: u32) {
-        if is_full(self.used, self.slots.len()) {
+        if (self.used + 1) * 10 > self.slots.len() * 9 {
             let old = std::mem::take(&mut self.slots);
             self.slots = vec![(0, NONE); grown(old.len())];
             for (hash, value) in old.into_iter().filter(|(_, value)| *value != NONE) {
@@ -170,23 +195,32 @@ impl Shard {
         self.used += 1;
     }
 
+    /// Whoever is nearer to his ideal slot than the one who comes makes room for him.
     fn place(&mut self, hash: u32, value: u32) {
+        let slots = self.slots.len();
+        let mut coming = (hash, value);
         let mut at = self.ideal(hash);
+        let mut away = 0;
         while self.slots[at].1 != NONE {
-            at = next(at, self.slots.len());
+            let other = self.away(at);
+            if other < away {
+                std::mem::swap(&mut coming, &mut self.slots[at]);
+                away = other;
+            }
+            at = next(at, slots);
+            away += 1;
         }
-        self.slots[at] = (hash, value);
+        self.slots[at] = coming;
     }
 
+    /// Those behind it that are not in their ideal slots move up by one.
     fn remove(&mut self, at: usize) {
         let slots = self.slots.len();
         let mut hole = at;
         let mut probe = next(at, slots);
-        while self.slots[probe].1 != NONE {
-            if may_move(self.ideal(self.slots[probe].0), probe, hole) {
-                self.slots[hole] = self.slots[probe];
-                hole = probe;
-            }
+        while self.slots[probe].1 != NONE && self.away(probe) > 0 {
+            self.slots[hole] = self.slots[probe];
+            hole = probe;
             probe = next(probe, slots);
         }
         self.slots[hole] = (0, NONE);
@@ -197,12 +231,19 @@ impl Shard {
     }
 }
 
-/// The entries of one holder by the hash of their path; the hash is asked for again where it is needed.
+/// The entries of one holder by the hash of their path; the hash is asked for again where it is needed. A slot holds some bits
+/// of the hash above the id, so that few other entries are looked at in a search.
 #[derive(Debug, Default)]
 pub(super) struct PathSet {
     slots: Vec<u32>,
     used: usize,
 }
+
+/// The bits of a slot of [`PathSet`] that are the id; the others are bits of the hash.
+const ID_BITS: u32 = 28;
+const ID_MASK: u32 = (1 << ID_BITS) - 1;
+
+const _: () = assert!(INDEX_ENTRIES_MAX <= ID_MASK as usize, "no slot looks like NONE");
 
 impl PathSet {
     pub(super) fn len(&self) -> usize {
@@ -211,18 +252,19 @@ impl PathSet {
 
     /// All entries, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.slots.iter().copied().filter(|&id| id != NONE)
+        self.slots.iter().filter(|&&slot| slot != NONE).map(|slot| slot & ID_MASK)
     }
 
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         if self.slots.is_empty() {
             return None;
         }
+        let tag = tagged(hash, 0);
         let mut at = ideal(low(hash), self.slots.len());
         loop {
             match self.slots[at] {
                 NONE => return None,
-                id if is_it(id) => return Some(id),
+                slot if slot & !ID_MASK == tag && is_it(slot & ID_MASK) => return Some(slot & ID_MASK),
                 _ => at = next(at, self.slots.len()),
             }
         }
@@ -231,9 +273,11 @@ impl PathSet {
     /// Adds an entry whose path is not there yet.
     pub(super) fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
         if is_full(self.used, self.slots.len()) {
-            let old = std::mem::take(&mut self.slots);
-            self.slots = vec![NONE; grown(old.len())];
-            for id in old.into_iter().filter(|&id| id != NONE) {
+            // In the order of the ids, in which most paths lie one behind the other.
+            let mut ids: Vec<u32> = self.iter().collect();
+            ids.sort_unstable();
+            self.slots = vec![NONE; grown(self.slots.len())];
+            for id in ids {
                 self.place(hash_of(id), id);
             }
         }
@@ -246,20 +290,20 @@ impl PathSet {
         while self.slots[at] != NONE {
             at = next(at, self.slots.len());
         }
-        self.slots[at] = id;
+        self.slots[at] = tagged(hash, id);
     }
 
     /// Takes an entry out that is there.
     pub(super) fn remove(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
         let slots = self.slots.len();
         let mut hole = ideal(low(hash), slots);
-        while self.slots[hole] != id {
+        while self.slots[hole] & ID_MASK != id {
             assert!(self.slots[hole] != NONE, "only a path of the holder is removed");
             hole = next(hole, slots);
         }
         let mut probe = next(hole, slots);
         while self.slots[probe] != NONE {
-            if may_move(ideal(low(hash_of(self.slots[probe])), slots), probe, hole) {
+            if may_move(ideal(low(hash_of(self.slots[probe] & ID_MASK)), slots), probe, hole) {
                 self.slots[hole] = self.slots[probe];
                 hole = probe;
             }
@@ -268,6 +312,16 @@ impl PathSet {
         self.slots[hole] = NONE;
         self.used -= 1;
     }
+}
+
+/// The id with its bits of the hash; not those that choose the slot.
+fn tagged(hash: u64, id: u32) -> u32 {
+    high(hash) << ID_BITS | id
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half of the high half is what is wanted")]
+fn high(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 fn split(hash: u64) -> (usize, u32) {
@@ -288,13 +342,15 @@ fn next(at: usize, slots: usize) -> usize {
     if at + 1 == slots { 0 } else { at + 1 }
 }
 
-/// Whether one more would fill more than 13/16.
+/// Whether one more would fill more than 7/8.
 fn is_full(used: usize, slots: usize) -> bool {
-    (used + 1) * 16 > slots * 13
+    (used + 1) * 8 > slots * 7
 }
 
+/// A small table doubles; a large one grows by a quarter, for its empty slots would be many.
 fn grown(slots: usize) -> usize {
-    (slots + slots / 4).max(8)
+    let more = if slots < SMALL_MAX { slots } else { slots / 4 };
+    (slots + more).max(8)
 }
 
 /// Whether what stands at `probe` may fill the hole before it: its ideal slot does not lie between (cyclically).

@@ -4,6 +4,9 @@
 /// character alone (no context: a capital sigma is σ wherever it stands). `scratch` is only reused memory.
 pub(crate) fn for_each(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
     scratch.clear();
+    if text.is_ascii() {
+        return for_each_ascii(text, scratch, each);
+    }
     for c in text.chars() {
         if c.is_ascii_alphanumeric() {
             scratch.push(c.to_ascii_lowercase());
@@ -16,6 +19,32 @@ pub(crate) fn for_each(text: &str, scratch: &mut String, mut each: impl FnMut(&s
     }
     if !scratch.is_empty() {
         each(scratch);
+    }
+}
+
+/// The same for text of ASCII: a word that is in lower case already is not copied.
+fn for_each_ascii(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while start < bytes.len() {
+        let mut end = start;
+        let mut has_upper = false;
+        while let Some(byte) = bytes.get(end).filter(|byte| byte.is_ascii_alphanumeric()) {
+            has_upper |= byte.is_ascii_uppercase();
+            end += 1;
+        }
+        if end > start {
+            let word = &text[start..end];
+            if has_upper {
+                scratch.clear();
+                scratch.push_str(word);
+                scratch.make_ascii_lowercase();
+                each(scratch);
+            } else {
+                each(word);
+            }
+        }
+        start = end + 1;
     }
 }
 

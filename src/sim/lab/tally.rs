@@ -4,7 +4,7 @@ use crate::config::TTL_MAX;
 use crate::wire::LinkMessage;
 
 /// The kinds of messages between super peers, those of queries first.
-pub const KINDS: [&str; 6] = ["QUERY", "HIT", "DONE", "PENDING", "CANCEL", "HELLO"];
+pub const KINDS: [&str; 9] = ["QUERY", "HIT", "DONE", "PENDING", "CANCEL", "HELLO", "TREE", "DIGEST", "DIGESTED"];
 /// How many of [`KINDS`] belong to queries; the others are upkeep.
 pub const KINDS_OF_QUERIES: usize = 5;
 
@@ -17,6 +17,9 @@ pub(super) fn kind(message: &LinkMessage) -> usize {
         LinkMessage::Pending(_) => 3,
         LinkMessage::Cancel(_) => 4,
         LinkMessage::Hello(_) | LinkMessage::Unknown(_) => 5,
+        LinkMessage::Tree(_) => 6,
+        LinkMessage::Digest(_) => 7,
+        LinkMessage::Digested(_) => 8,
     }
 }
 
@@ -64,6 +67,9 @@ impl Tally {
             | LinkMessage::Pending(_)
             | LinkMessage::Cancel(_)
             | LinkMessage::Hello(_)
+            | LinkMessage::Tree(_)
+            | LinkMessage::Digest(_)
+            | LinkMessage::Digested(_)
             | LinkMessage::Unknown(_) => {}
         }
     }

@@ -1,0 +1,270 @@
+//! A load for any server with requests of bytes and answers of known length: what the rivals are asked with, all by the same
+//! client. `limit_load ADDR SESSIONS DEPTH SECONDS GREETING ANSWER [REQUEST ANSWER]`
+//!
+//! Sets up SESSIONS connections, 128 at a time: connects, sends GREETING (with `\r`, `\n` and `\xNN`; may be empty) and waits
+//! for its ANSWER: so many bytes, or, as in `2f`, so many of sprat's frames. Then, with a REQUEST, keeps DEPTH of them in flight
+//! on each for SECONDS; without one it only holds the connections for so long. `sprat` as a greeting is HELLO and LOGIN,
+//! `sprat+file` REGISTERs one file too, and the request `sprat:NAME` is a QUERY for the file of this name. Prints set-ups per
+//! second, then requests per second, p50 and p99 in microseconds.
+#![allow(clippy::print_stdout, reason = "a program that prints figures")]
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+use sprat::wire::message::{Hello, Login, Query, Register};
+use sprat::wire::{FileRecord, Message, NodeId, QueryKind, Root, Search, SharePath, frame};
+
+const SETUPS_MAX: usize = 128;
+/// Connections from one address of this host.
+const PER_SOURCE: usize = 10_000;
+const EVENTS: usize = 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
+
+struct Load {
+    addr: SocketAddr,
+    depth: usize,
+    greeting: Vec<u8>,
+    greeted: Answer,
+    request: Vec<u8>,
+    answered: Answer,
+}
+
+/// When an answer is whole.
+#[derive(Clone, Copy)]
+enum Answer {
+    Bytes(usize),
+    Frames(usize),
+}
+
+impl Answer {
+    fn of(text: Option<&String>) -> Answer {
+        let text = text.map_or("0", String::as_str);
+        match text.strip_suffix('f') {
+            Some(frames) => Answer::Frames(frames.parse().unwrap_or(1)),
+            None => Answer::Bytes(text.parse().unwrap_or(0)),
+        }
+    }
+}
+
+/// Counts frames in what comes, wherever it is cut.
+#[derive(Default)]
+struct Frames {
+    head: [u8; 4],
+    held: usize,
+    /// Bytes of a body that are still to come.
+    left: usize,
+}
+
+impl Frames {
+    fn take(&mut self, mut bytes: &[u8]) -> usize {
+        let mut whole = 0;
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                self.head[self.held] = bytes[0];
+                self.held += 1;
+                bytes = &bytes[1..];
+                if self.held == self.head.len() {
+                    self.held = 0;
+                    self.left = u32::from_be_bytes(self.head) as usize;
+                }
+                continue;
+            }
+            let count = self.left.min(bytes.len());
+            self.left -= count;
+            whole += usize::from(self.left == 0);
+            bytes = &bytes[count..];
+        }
+        whole
+    }
+}
+
+fn greeting(text: &str) -> Vec<u8> {
+    let files = match text {
+        "sprat" => None,
+        "sprat+file" => Some(1),
+        other => return unescaped(other),
+    };
+    let mut bytes = Vec::new();
+    let (node, agent) = (NodeId([7; 16]), "limit_load".to_owned());
+    frame::encode(&Message::Hello(Hello { version: [1, 0], node, boot: 1, features: Vec::new(), agent }), &mut bytes);
+    frame::encode(&Message::Login(Login { mode: "open".into(), user: None, proof: None }), &mut bytes);
+    if files.is_some() {
+        let path = SharePath::new("w1299 w0327 w0587 w0783 w0483 00000007.flac").expect("43 bytes");
+        let files = vec![FileRecord { path, size: 7, root: Root([7; 32]) }];
+        frame::encode(&Message::Register(Register { seq: 1, port: 9, host: None, files, more: false }), &mut bytes);
+    }
+    bytes
+}
+
+fn request(text: &str) -> Vec<u8> {
+    let Some(name) = text.strip_prefix("sprat:") else { return unescaped(text) };
+    let find = Search { pattern: name.into(), kind: QueryKind::Exact, min: None, max: None, limit: None };
+    let mut bytes = Vec::new();
+    frame::encode(&Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }), &mut bytes);
+    bytes
+}
+
+struct Session {
+    stream: TcpStream,
+    up: bool,
+    /// Bytes or frames of the answer that is on its way.
+    got: usize,
+    frames: Frames,
+    asked: VecDeque<Instant>,
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c, c == '\\') {
+            (_, true) => match rest.next() {
+                Some('r') => bytes.push(b'\r'),
+                Some('n') => bytes.push(b'\n'),
+                Some('x') => {
+                    let digits: String = rest.by_ref().take(2).collect();
+                    bytes.push(u8::from_str_radix(&digits, 16).unwrap_or(0));
+                }
+                other => bytes.extend(other.map(|c| c as u8)),
+            },
+            (c, false) => bytes.extend(c.to_string().bytes()),
+        }
+    }
+    bytes
+}
+
+fn dial(load: &Load, number: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(load.addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if load.addr.ip().is_loopback() {
+        let host = u8::try_from(number / PER_SOURCE + 1).unwrap_or(255);
+        socket.bind(&SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 9, 9, host)), 0).into())?;
+    }
+    match socket.connect(&load.addr.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    let stream = TcpStream::from_std(socket.into());
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl Session {
+    fn ask(&mut self, load: &Load, count: usize, now: Instant) -> io::Result<()> {
+        let bytes = load.request.repeat(count);
+        self.asked.extend(std::iter::repeat_n(now, count));
+        self.stream.write_all(&bytes)
+    }
+
+    /// Reads what is there: how many answers are whole now.
+    fn read(&mut self, answer: Answer, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.got += match answer {
+                        Answer::Bytes(_) => count,
+                        Answer::Frames(_) => self.frames.take(&buffer[..count]),
+                    };
+                    if count < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let (Answer::Bytes(size) | Answer::Frames(size)) = answer;
+        let whole = self.got / size.max(1);
+        self.got -= whole * size;
+        Ok(whole)
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| args.get(at).and_then(|arg| arg.parse::<f64>().ok()).unwrap_or(0.0);
+    let load = Load {
+        addr: args.first().and_then(|addr| addr.parse().ok()).ok_or_else(|| io::Error::other("ADDR is missing"))?,
+        depth: number(2) as usize,
+        greeting: greeting(args.get(4).map_or("", String::as_str)),
+        greeted: Answer::of(args.get(5)),
+        request: request(args.get(6).map_or("", String::as_str)),
+        answered: Answer::of(args.get(7)),
+    };
+    let (wanted, length) = (number(1) as usize, Duration::from_secs_f64(number(3)));
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum }
+    });
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(EVENTS);
+    let mut sessions: Vec<Session> = Vec::with_capacity(wanted);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let begun = Instant::now();
+    let mut up = 0;
+    while up < wanted {
+        while sessions.len() < wanted && sessions.len() - up < SETUPS_MAX {
+            let mut stream = dial(&load, sessions.len())?;
+            let token = Token(sessions.len());
+            poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            sessions.push(Session { stream, up: false, got: 0, frames: Frames::default(), asked: VecDeque::new() });
+        }
+        poll.poll(&mut events, None)?;
+        for event in &events {
+            let session = &mut sessions[event.token().0];
+            if session.up {
+                continue;
+            }
+            if event.is_writable() && session.asked.is_empty() {
+                session.asked.push_back(begun);
+                session.stream.write_all(&load.greeting)?;
+            }
+            let silent = matches!(load.greeted, Answer::Bytes(0)) && event.is_writable();
+            if silent || session.read(load.greeted, &mut buffer)? > 0 {
+                session.up = true;
+                session.asked.clear();
+                up += 1;
+            }
+        }
+    }
+    let setup = begun.elapsed().as_secs_f64();
+    println!("up {:.0}", wanted as f64 / setup);
+    if load.request.is_empty() {
+        std::thread::sleep(length);
+        return Ok(());
+    }
+    let mut latencies = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).map_err(io::Error::other)?;
+    let begun = Instant::now();
+    for session in &mut sessions {
+        session.ask(&load, load.depth, begun)?;
+    }
+    let mut count = 0_u64;
+    let mut now = begun;
+    while now - begun < length {
+        poll.poll(&mut events, Some(Duration::from_millis(100)))?;
+        now = Instant::now();
+        for event in events.iter().filter(|event| event.is_readable()) {
+            let session = &mut sessions[event.token().0];
+            let whole = session.read(load.answered, &mut buffer)?;
+            for asked in session.asked.drain(..whole) {
+                latencies.saturating_record(u64::try_from((now - asked).as_micros()).unwrap_or(u64::MAX));
+            }
+            count += whole as u64;
+            if whole > 0 {
+                session.ask(&load, whole, now)?;
+            }
+        }
+    }
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    let (p50, p99) = (latencies.value_at_quantile(0.5), latencies.value_at_quantile(0.99));
+    println!("requests {rate:.0} p50 {p50} p99 {p99} count {count}");
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! The answers to a query, packed by hand: there are hundreds of thousands of them in a second.
+//!
+//! The names of fields are copied together with what stands before them. The bytes are those of [`Pack`], which a test checks;
+//! whatever is not here goes that way.
+
+use serde::Serialize;
+
+use super::addr::HostPort;
+use super::ids::Root;
+use super::link::{LinkHit, LinkMessage};
+use super::message::{Done, Hit, Message, SourceRecord};
+use super::pack::Pack;
+use super::record::{Cut, FileRecord};
+
+/// Appends a message of a session, if it is one of those.
+pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
+    if let Message::Hit(hit) = message {
+        pack_hit(hit, out);
+    } else if let Message::Done(done) = message {
+        pack_done(done, out);
+    } else {
+        return false;
+    }
+    true
+}
+
+/// Appends a message of a link, if it is one of those.
+pub(super) fn pack_link(message: &LinkMessage, out: &mut Vec<u8>) -> bool {
+    if let LinkMessage::Hit(hit) = message {
+        pack_link_hit(hit, out);
+        return true;
+    }
+    false
+}
+
+fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
+    /// Room for one hit with a name of usual length.
+    const HIT_BYTES: usize = 160;
+    let Hit { req, hits } = hit;
+    out.reserve(HIT_BYTES * hits.len());
+    out.extend_from_slice(b"\x81\xa3HIT\x82\xa3req");
+    number(out, (*req).into());
+    out.extend_from_slice(b"\xa4hits");
+    Pack(out).array(hits.len());
+    for SourceRecord { path, size, root, addr } in hits {
+        out.extend_from_slice(b"\x84");
+        content(out, path.as_str(), *size, root);
+        out.extend_from_slice(b"\xa1a");
+        host_port(out, addr);
+    }
+}
+
+fn pack_done(done: &Done, out: &mut Vec<u8>) {
+    let Done { req, hits, reached, pruned, complete, cut, ms } = done;
+    out.extend_from_slice(if *pruned == 0 { b"\x81\xa4DONE\x86\xa3req" } else { b"\x81\xa4DONE\x87\xa3req" });
+    number(out, (*req).into());
+    out.extend_from_slice(b"\xa4hits");
+    number(out, (*hits).into());
+    out.extend_from_slice(b"\xa7reached");
+    number(out, (*reached).into());
+    if *pruned > 0 {
+        out.extend_from_slice(b"\xa6pruned");
+        number(out, (*pruned).into());
+    }
+    out.extend_from_slice(if *complete { b"\xa8complete\xc3\xa3cut" } else { b"\xa8complete\xc2\xa3cut" });
+    cuts(out, cut);
+    out.extend_from_slice(b"\xa2ms");
+    number(out, (*ms).into());
+}
+
+fn pack_link_hit(hit: &LinkHit, out: &mut Vec<u8>) {
+    let LinkHit { id, ttl, n, file: FileRecord { path, size, root }, addr } = hit;
+    out.extend_from_slice(b"\x81\xa3HIT\x85\xa2id\xc4\x10");
+    out.extend_from_slice(&id.0);
+    out.extend_from_slice(b"\xa3ttl");
+    number(out, (*ttl).into());
+    out.extend_from_slice(b"\xa1n");
+    number(out, (*n).into());
+    out.extend_from_slice(b"\xa1f\x83");
+    content(out, path.as_str(), *size, root);
+    out.extend_from_slice(b"\xa1a");
+    host_port(out, addr);
+}
+
+fn number(out: &mut Vec<u8>, n: u64) {
+    Pack(out).number(n);
+}
+
+fn content(out: &mut Vec<u8>, path: &str, size: u64, root: &Root) {
+    out.extend_from_slice(b"\xa1p");
+    Pack(out).text(path);
+    out.extend_from_slice(b"\xa1s");
+    number(out, size);
+    out.extend_from_slice(b"\xa1r\xc4\x20");
+    out.extend_from_slice(&root.0);
+}
+
+fn cuts(out: &mut Vec<u8>, cut: &Cut) {
+    if cut.is_none() {
+        out.push(0x80);
+    } else {
+        cut.serialize(&mut Pack(out)).expect("numbers by name can be packed");
+    }
+}
+
+/// As `HostPort` is shown.
+fn host_port(out: &mut Vec<u8>, addr: &HostPort) {
+    let mut digits = [0; 5];
+    let mut first = digits.len();
+    let mut port = addr.port();
+    while port > 0 || first == digits.len() {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(port % 10).expect("a digit");
+        port /= 10;
+    }
+    let (open, close) = if addr.host().contains(':') { ("[", "]:") } else { ("", ":") };
+    let parts = [open.as_bytes(), addr.host().as_bytes(), close.as_bytes(), &digits[first..]];
+    Pack(out).text_head(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{QueryId, SharePath};
+
+    fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        assert!(by_hand(&mut ours));
+        message.serialize(&mut Pack(&mut theirs)).unwrap();
+        assert_eq!(ours, theirs);
+    }
+
+    fn check_session(message: &Message) {
+        check_same(message, |out| pack(message, out));
+    }
+
+    fn addrs() -> impl Iterator<Item = HostPort> {
+        let hosts = ["h", "127.0.0.1", "::1", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"].map(str::to_owned);
+        let hosts = hosts.into_iter().chain(["x".repeat(100)]);
+        hosts.flat_map(|host| [0, 9, 10, 4777, 65_535].map(|port| HostPort::new(&host, port).unwrap()))
+    }
+
+    #[test]
+    fn hits_are_packed_as_serde_packs_them() {
+        let lengths = [1, 31, 32, 255, 256, 700].into_iter().cycle();
+        for (n, (addr, length)) in (0_u32..).zip(addrs().zip(lengths)) {
+            let (path, size) = (SharePath::new(&"p".repeat(length)).unwrap(), (1 << (n * 2)) - 1);
+            let root = Root([u8::try_from(n).unwrap(); 32]);
+            let hit = SourceRecord { path: path.clone(), size, root, addr: addr.clone() };
+            let hits = Hit { req: 1 << n, hits: vec![hit; n as usize] };
+            let file = FileRecord { path, size, root };
+            let link = LinkHit { id: QueryId([9; 16]), ttl: u8::MAX, n: u32::MAX >> n, file, addr };
+            check_session(&Message::Hit(hits));
+            let link = LinkMessage::Hit(link);
+            check_same(&link, |out| pack_link(&link, out));
+        }
+    }
+
+    #[test]
+    fn dones_are_packed_as_serde_packs_them() {
+        for n in 0..32 {
+            let some = |bit: u32| u32::from(n >> bit & 1 == 1) << n;
+            let cut =
+                Cut { ttl: some(0), loss: some(1), budget: 0, down: some(2), cap: some(3), shed: 0, stale: some(4) };
+            let complete = cut.is_none();
+            let done = Done { req: n, hits: 1 << n, reached: u32::MAX >> n, pruned: some(1), complete, cut, ms: n };
+            check_session(&Message::Done(done));
+        }
+    }
+}
