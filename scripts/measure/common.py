@@ -335,6 +335,15 @@ def table(head, rows):
         print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)
 
 
+def sim(options):
+    """The `result` lines of `sprat sim`; what it says on standard error is passed on."""
+    run = subprocess.run([SPRAT, "sim", "--json", *options], stdout=subprocess.PIPE, text=True)
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    if not lines or lines[-1].get("event") != "done" or not lines[:-1]:
+        sys.exit(f"sprat sim {' '.join(options)} failed with exit {run.returncode}")
+    return lines[:-1]
+
+
 if __name__ == "__main__" and sys.argv[1:2] == ["ask"]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ask_loop(sys.argv[2])
