@@ -55,6 +55,7 @@ fn ended() -> Refused {
 }
 
 /// The head of a value; what follows it is still unread.
+#[derive(Clone, Copy)]
 enum Head {
     Nil,
     Bool(bool),
@@ -111,29 +112,21 @@ impl<'de> Unpack<'de> {
 
     /// Reads the head of a map: how many entries follow.
     pub(super) fn open_map(&mut self) -> Option<usize> {
-        match self.head() {
-            Ok(Head::Map(entries)) => {
-                self.depth = self.depth.checked_sub(1)?;
-                Some(entries)
-            }
-            Ok(_) | Err(_) => None,
-        }
+        let Ok(Head::Map(entries)) = self.head() else { return None };
+        self.depth = self.depth.checked_sub(1)?;
+        Some(entries)
     }
 
     /// Reads a text.
     pub(super) fn text(&mut self) -> Option<&'de str> {
-        match self.head() {
-            Ok(Head::Text(length)) => std::str::from_utf8(self.take(length).ok()?).ok(),
-            Ok(_) | Err(_) => None,
-        }
+        let Ok(Head::Text(length)) = self.head() else { return None };
+        std::str::from_utf8(self.take(length).ok()?).ok()
     }
 
     /// Reads the first element of an array of numbers.
     pub(super) fn first_number(&mut self) -> Option<u64> {
-        match (self.head(), self.head()) {
-            (Ok(Head::Array(1..)), Ok(Head::Unsigned(number))) => Some(number),
-            (Ok(_) | Err(_), Ok(_) | Err(_)) => None,
-        }
+        let (Ok(Head::Array(1..)), Ok(Head::Unsigned(number))) = (self.head(), self.head()) else { return None };
+        Some(number)
     }
 
     /// Passes over one value, whatever it is.
@@ -274,10 +267,13 @@ macro_rules! numbers {
         $(
             #[inline]
             fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-                match self.head()? {
-                    Head::Unsigned(value) => visitor.visit_u64(value),
-                    Head::Negative(value) => visitor.visit_i64(value),
-                    other => Err(other.is_no(&visitor)),
+                let head = self.head()?;
+                if let Head::Unsigned(value) = head {
+                    visitor.visit_u64(value)
+                } else if let Head::Negative(value) = head {
+                    visitor.visit_i64(value)
+                } else {
+                    Err(head.is_no(&visitor))
                 }
             }
         )*
@@ -300,20 +296,18 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.head()? {
-            Head::Bool(value) => visitor.visit_bool(value),
-            other => Err(other.is_no(&visitor)),
-        }
+        let head = self.head()?;
+        let Head::Bool(value) = head else { return Err(head.is_no(&visitor)) };
+        visitor.visit_bool(value)
     }
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.head()? {
-            Head::Text(length) => match std::str::from_utf8(self.take(length)?) {
-                Ok(text) => visitor.visit_borrowed_str(text),
-                Err(_) => Err(Refused::Wrong("a text that is not UTF-8".to_owned())),
-            },
-            other => Err(other.is_no(&visitor)),
+        let head = self.head()?;
+        let Head::Text(length) = head else { return Err(head.is_no(&visitor)) };
+        match std::str::from_utf8(self.take(length)?) {
+            Ok(text) => visitor.visit_borrowed_str(text),
+            Err(_) => Err(Refused::Wrong("a text that is not UTF-8".to_owned())),
         }
     }
 
@@ -329,10 +323,9 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.head()? {
-            Head::Bytes(length) => visitor.visit_borrowed_bytes(self.take(length)?),
-            other => Err(other.is_no(&visitor)),
-        }
+        let head = self.head()?;
+        let Head::Bytes(length) = head else { return Err(head.is_no(&visitor)) };
+        visitor.visit_borrowed_bytes(self.take(length)?)
     }
 
     #[inline]
@@ -353,10 +346,9 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.head()? {
-            Head::Array(elements) => self.within(elements, false, |within| visitor.visit_seq(within)),
-            other => Err(other.is_no(&visitor)),
-        }
+        let head = self.head()?;
+        let Head::Array(elements) = head else { return Err(head.is_no(&visitor)) };
+        self.within(elements, false, |within| visitor.visit_seq(within))
     }
 
     #[inline]
@@ -366,10 +358,9 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.head()? {
-            Head::Map(entries) => self.within(entries, false, |within| visitor.visit_map(within)),
-            other => Err(other.is_no(&visitor)),
-        }
+        let head = self.head()?;
+        let Head::Map(entries) = head else { return Err(head.is_no(&visitor)) };
+        self.within(entries, false, |within| visitor.visit_map(within))
     }
 
     #[inline]
@@ -379,10 +370,9 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        match self.head()? {
-            Head::Map(entries) => self.within(entries, true, |within| visitor.visit_map(within)),
-            other => Err(other.is_no(&visitor)),
-        }
+        let head = self.head()?;
+        let Head::Map(entries) = head else { return Err(head.is_no(&visitor)) };
+        self.within(entries, true, |within| visitor.visit_map(within))
     }
 
     /// A kind and its fields: a map with one entry.
@@ -393,11 +383,12 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        match self.head()? {
-            Head::Map(1) => self.within(0, false, |within| visitor.visit_enum(&mut *within.unpack)),
-            Head::Map(entries) => Err(Refused::Wrong(format!("a map of {entries} entries where one names the kind"))),
-            other => Err(other.is_no(&visitor)),
+        let head = self.head()?;
+        let Head::Map(entries) = head else { return Err(head.is_no(&visitor)) };
+        if entries != 1 {
+            return Err(Refused::Wrong(format!("a map of {entries} entries where one names the kind")));
         }
+        self.within(0, false, |within| visitor.visit_enum(&mut *within.unpack))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {

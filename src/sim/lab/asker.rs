@@ -368,8 +368,8 @@ impl Shard {
                 asked.done = Some((now, outcome));
                 self.over += 1;
             }
-            ClientEvent::File { .. }
-            | ClientEvent::Result { .. }
+            ClientEvent::Result { .. }
+            | ClientEvent::File { .. }
             | ClientEvent::Content { .. }
             | ClientEvent::Start { .. }
             | ClientEvent::Piece { .. }
