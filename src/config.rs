@@ -202,7 +202,7 @@ const _: () = assert!(DIGEST_STEP_BYTES + 128 < DATAGRAM_BYTES_MAX);
 // ---- transfer ----------------------------------------------------------------------------------------------------
 
 /// Pieces asked of one source and not yet received.
-pub const SOURCE_PIPELINE_MAX: usize = 16;
+pub const SOURCE_PIPELINE_MAX: usize = 32;
 /// Sources one download talks to at once.
 pub const SOURCES_MAX: usize = 16;
 /// Sources one download remembers.
@@ -236,7 +236,7 @@ pub const UPLOAD_REQUESTS_MAX: usize = 64;
 /// Chunks of one connection that are prepared ahead, beside the one that goes out: with it as many as there are MD5 lanes.
 pub const UPLOAD_AHEAD: usize = 15;
 /// More are prepared only once no more than this many are, so that there are some to prepare together.
-pub const UPLOAD_AHEAD_LOW: usize = 4;
+pub const UPLOAD_AHEAD_LOW: usize = 3;
 /// Chunks of one connection that are handed to its send queue at once: a later one can still be cancelled.
 pub const UPLOAD_SENDING_MAX: usize = 3;
 /// Connections on which a peer serves chunks at once.
@@ -253,8 +253,10 @@ pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
 
 // ---- the loop ----------------------------------------------------------------------------------------------------
 
-/// Bytes read or written per connection and turn; who needs more goes to the back of the run queue.
+/// Bytes read per connection and turn; who needs more goes to the back of the run queue.
 pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
+/// Bytes written per connection and turn: more than are read, for those of a file are not copied.
+pub const TURN_BYTES_WRITTEN: usize = 1024 * 1024;
 /// Connections accepted per listener and turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Descriptors kept back for files, the watcher and the control socket.
@@ -313,5 +315,5 @@ pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
 const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);
 const _: () = assert!(UPLOAD_AHEAD_LOW < UPLOAD_AHEAD && UPLOAD_AHEAD < UPLOAD_REQUESTS_MAX);
-const _: () = assert!(WRITES_PENDING_MAX + SOURCE_PIPELINE_MAX <= CHUNK_BUFFERS_MAX);
+const _: () = assert!(WRITES_PENDING_MAX < CHUNK_BUFFERS_MAX && SOURCE_PIPELINE_MAX <= UPLOAD_REQUESTS_MAX / 2);
 const _: () = assert!(SEND_QUEUE_BYTES_EARLY < SEND_QUEUE_BYTES_MAX);

@@ -1,12 +1,12 @@
 //! Messages with fields drawn from few values, so that they often fit one another, and records to fill them.
 
-use sprat::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef};
+use sprat::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, TreeName};
 use sprat::wire::message::{
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
     Manifest, Ping, Query, Ready, Register, SourceRecord, Status, Update, Welcome,
 };
 use sprat::wire::{
-    Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, QueryId, QueryKind, Root, Search, SharePath,
+    Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, Policy, QueryId, QueryKind, Root, Search, SharePath,
 };
 
 use crate::Dice;
@@ -15,6 +15,8 @@ const EDGES: [u32; 8] = [0, 1, 2, 3, 7, 999, 1000, u32::MAX];
 const WIDE: [u64; 8] = [0, 1, 2, 1 << 20, (3 << 20) + 5, u32::MAX as u64, 1 << 40, u64::MAX];
 const PATHS: [&str; 8] = ["a", "b", "x/a", "a b.txt", "\u{1b}[2J", "a/", "Ä.flac", "file.bin"];
 const PATTERNS: [&str; 8] = ["a", "b", "a*", "*", "zz", "[", "a b", "?"];
+
+const POLICIES: [Policy; 5] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree, Policy::Unknown];
 
 pub fn edge(dice: &mut Dice<'_>) -> u32 {
     dice.pick(&EDGES)
@@ -88,7 +90,10 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
         6 => Message::Ack(Ack { seq, files: dice.any() }),
         7 | 8 => {
             let (ttl, budget) = (some(dice).map(|ttl| ttl as u8), some(dice).map(|budget| budget as u32));
-            Message::Query(Query { req, find: search(dice), ttl, budget })
+            {
+                let policy = dice.one_in(3).then(|| dice.pick(&POLICIES));
+                Message::Query(Query { req, find: search(dice), ttl, budget, policy })
+            }
         }
         9 => {
             let record = |dice: &mut Dice<'_>| SourceRecord {
@@ -122,10 +127,10 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             let code = ErrorCode(dice.below(16) as u16);
             Message::Error(Error { code, message: text(dice), req: (!dice.one_in(4)).then_some(req) })
         }
-        19 => Message::Get(Get { req, root: root(dice), offset: dice.pick(&WIDE), length: length(dice) }),
+        19 => Message::Get(Get { req, root: root(dice), offset: dice.pick(&WIDE), length: length(dice), bare: dice.any() }),
         20 => {
             let (offset, length) = (dice.pick(&WIDE), length(dice));
-            Message::Chunk(Chunk { req, offset, length, md5: Md5([dice.below(2) as u8; 16]) })
+            Message::Chunk(Chunk { req, offset, length, md5: (!dice.one_in(3)).then(|| Md5([dice.below(2) as u8; 16])) })
         }
         21 => Message::Manifest(Manifest { req, root: root(dice), first: edge(dice) }),
         22 => {
@@ -161,12 +166,18 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
         1..=3 => {
             let have = dice.one_in(3).then(|| (0..dice.below(4)).map(|_| (edge(dice), edge(dice))).collect());
             let (hops, budget) = (edge(dice) as u8, dice.pick(&[0, 1, 50, 3000, u32::MAX]));
-            LinkMessage::Query(LinkQuery { id, ttl, hops, budget, find: search(dice), have })
+            let tree = dice.one_in(3).then(|| TreeName {
+                root: NodeId([dice.pick(&[9, 0, 1]); 16]),
+                boot: if dice.one_in(2) { ours } else { theirs },
+                epoch: dice.below(4) as u64,
+            });
+            let (flood, again) = (dice.one_in(4), dice.one_in(4));
+            LinkMessage::Query(LinkQuery { id, ttl, hops, budget, find: search(dice), have, flood, tree, again })
         }
         4 | 5 => LinkMessage::Hit(LinkHit { id, ttl, n: edge(dice), file: file(dice), addr: addr(dice) }),
         6 | 7 => {
-            let (hits, reached) = (edge(dice), edge(dice));
-            LinkMessage::Done(LinkDone { id, ttl, hits, reached, cut: cut(dice), dup: dice.one_in(4), more: dice.any() })
+            let (hits, reached, uncut) = (edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));
+            LinkMessage::Done(LinkDone { id, ttl, hits, reached, cut: cut(dice), dup: dice.one_in(4), more: dice.any(), uncut })
         }
         8 => LinkMessage::Pending(LinkRef { id, ttl }),
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),

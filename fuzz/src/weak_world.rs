@@ -25,7 +25,7 @@ use sprat::wire::ids::{Cv, Md5};
 use sprat::wire::message::{
     Ack, Chunk, Cvs, Done, Hello, Hit, Info, Ping, Ready, Register, SourceRecord, Update, Welcome,
 };
-use sprat::wire::{Cut, HostPort, Message, NodeId, Root, SharePath, frame};
+use sprat::wire::{Cut, HostPort, Message, NodeId, Policy, Root, SharePath, frame};
 
 use crate::{Counter, Dice, check_link_message, check_message, forge};
 
@@ -71,7 +71,7 @@ struct Awaited {
     length: u32,
     plan: HashPlan,
     verify: Verify,
-    announced: Md5,
+    announced: Option<Md5>,
 }
 
 /// A payload in the driver's hands, and whether it may be written.
@@ -129,7 +129,7 @@ pub fn run_source(data: &[u8]) {
     let dice = &mut Dice::new(data);
     let mut world = WeakWorld::new(1);
     let (what, verify) = (CONTENT.root.to_string(), dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]));
-    world.command(Command::Get(Get { what, from: None, out: None, verify, ttl: None, budget: None }));
+    world.command(Command::Get(Get { what, from: None, out: None, verify, ttl: None, budget: None, policy: None }));
     // Welcome, Ready and the hits; then the dial of the source, its Welcome, and the manifest.
     for _ in 0..40 {
         if world.sends.is_empty() && world.conns.iter().any(|conn| conn.answers.iter().any(is_chunk)) {
@@ -158,7 +158,7 @@ pub fn run_source(data: &[u8]) {
             }
             2 => {
                 let (offset, length) = (dice.below(5) as u64 * PIECE_BYTES, dice.pick(&[1 << 20, 5, 0, u32::MAX]));
-                let chunk = Chunk { req: world.req(dice), offset, length, md5: RIGHT_MD5 };
+                let chunk = Chunk { req: world.req(dice), offset, length, md5: (!dice.one_in(4)).then_some(RIGHT_MD5) };
                 world.say(at, Message::Chunk(chunk));
             }
             3 => world.answer(at),
@@ -253,10 +253,11 @@ impl WeakWorld {
 
     fn command_of(&mut self, dice: &mut Dice<'_>) {
         let (ttl, budget) = (dice.one_in(4).then(|| dice.any()), dice.one_in(4).then(|| forge::edge(dice)));
+        let policy = dice.one_in(4).then(|| dice.pick(&[Policy::Flood, Policy::Ring, Policy::Tree]));
         let command = match dice.below(6) {
             0 => Command::List,
             1 => Command::Status,
-            2 => Command::Query { search: forge::search(dice), ttl, budget },
+            2 => Command::Query { search: forge::search(dice), ttl, budget, policy },
             _ => {
                 let what = match dice.below(4) {
                     0 => "file.bin".into(),
@@ -267,7 +268,7 @@ impl WeakWorld {
                 let out = dice.one_in(3).then(|| PathBuf::from(dice.pick(&["/t/a", "/t/b"])));
                 let from = dice.one_in(5).then(|| addr(100));
                 let verify = dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]);
-                Command::Get(Get { what, from, out, verify, ttl, budget })
+                Command::Get(Get { what, from, out, verify, ttl, budget, policy })
             }
         };
         self.command(command);
@@ -390,7 +391,7 @@ impl WeakWorld {
             HashPlan::Content => SMALL.1.0,
             HashPlan::Piece { offset } => CONTENT.cvs.get((offset / PIECE_BYTES) as usize).map_or([0xee; 32], |cv| cv.0),
         };
-        let md5 = if right_md5 { announced } else { Md5([0xee; 16]) };
+        let md5 = if right_md5 { announced.unwrap_or(RIGHT_MD5) } else { Md5([0xee; 16]) };
         let digests = Digests {
             md5: (verify != Verify::Blake3).then_some(md5),
             blake3: (verify != Verify::Md5).then_some(blake3),
@@ -426,8 +427,9 @@ impl WeakWorld {
         let serve = [ServeFailure::NotFound, ServeFailure::OutOfRange, ServeFailure::Changed, ServeFailure::Changed][how];
         let path = PathBuf::from("/share/file.bin");
         Some(match work {
-            DiskWork::PrepareChunk { conn, req, .. } => {
-                DiskDone::ChunkReady { conn, req, result: if well { Ok(RIGHT_MD5) } else { Err(serve) } }
+            DiskWork::PrepareChunk { conn, req, bare, .. } => {
+                let md5 = (!bare || how == 0).then_some(RIGHT_MD5);
+                DiskDone::ChunkReady { conn, req, result: if well { Ok(md5) } else { Err(serve) } }
             }
             DiskWork::ReadManifest { conn, req, first, .. } => {
                 let cvs = CONTENT.cvs.iter().flat_map(|cv| cv.0).collect();
@@ -470,7 +472,9 @@ impl WeakWorld {
                 }
                 return None;
             }
-            DiskWork::ForgetConn { .. } | DiskWork::StoreManifest { .. } | DiskWork::DropPayload { .. } => return None,
+            DiskWork::DropChunk { .. }
+            | DiskWork::ForgetConn { .. }
+            | DiskWork::StoreManifest { .. } | DiskWork::DropPayload { .. } => return None,
         })
     }
 
@@ -619,6 +623,7 @@ impl WeakWorld {
                 assert!((1..=CHUNK_BYTES_MAX).contains(length), "{length} bytes from {offset}");
             }
             DiskWork::ReadManifest { .. }
+            | DiskWork::DropChunk { .. }
             | DiskWork::ForgetConn { .. }
             | DiskWork::OpenPart { .. }
             | DiskWork::StoreManifest { .. }
@@ -693,7 +698,7 @@ fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
         }
         Message::Get(get) => {
             let (req, offset, length) = (get.req, get.offset, get.length);
-            answers.push_back(Message::Chunk(Chunk { req, offset, length, md5: RIGHT_MD5 }));
+            answers.push_back(Message::Chunk(Chunk { req, offset, length, md5: (!get.bare).then_some(RIGHT_MD5) }));
         }
         Message::Manifest(page) => {
             let cvs = CONTENT.cvs.iter().flat_map(|cv| cv.0).collect();

@@ -6,6 +6,7 @@
 #   spawn 1 nginx -c …          starts a program pinned to core 1 in the background; its id is in $PID, its output in $LOG
 #   timed 0 aria2c …            runs a program pinned to core 0; $WALL_S, $CPU_S (its children too) and $STATUS
 #   note LINE WHO METRIC VALUE  keeps one measurement
+#   remark TEXT                 a line below the table
 #   judge LINE METRIC RIVAL least|most FACTOR   one row of the table: the medians, their ratio, the verdict
 #   compare_end                 prints the table; ends what was started and removes $SCRATCH
 #
@@ -36,9 +37,11 @@ KEEP=
 INSTALL=1
 PIDS=()
 SKIPPED=()
+REMARKS=()
 FOLDERS=()
 
 say() { printf '%s\n' "$*" >&2; }
+remark() { REMARKS+=("$*"); say "  $*"; }
 skip() { SKIPPED+=("$*"); say "skipped: $*"; }
 die() { say "$TITLE: $*"; exit 1; }
 
@@ -108,7 +111,8 @@ compare_end() {
         echo "| work | rival | rival's median | sprat's median | ratio | must be | verdict |"
         echo "| --- | --- | --- | --- | --- | --- | --- |"
         cat "$ROWS"
-        local reason
+        local reason remark
+        for remark in ${REMARKS[@]+"${REMARKS[@]}"}; do echo; echo "$remark"; done
         for reason in ${SKIPPED[@]+"${SKIPPED[@]}"}; do echo; echo "Left out: $reason"; done
         echo
     } | if [ -n "$OUT" ]; then tee -a "$OUT"; else cat; fi

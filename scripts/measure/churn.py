@@ -29,6 +29,8 @@ def main():
     source, target = sys.argv[1:]
     with open(source, newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    # What was looked at when its process had just ended has no descriptors.
+    rows = [row for row in rows if row["super_descriptors"] and row["peer_descriptors"]]
     seconds = rows[-1]["seconds"] or 1
     warm = [row for row in rows if row["seconds"] >= seconds / 10]
     for name in rows[0]:

@@ -28,6 +28,8 @@ const MD5S_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Serve {
     open: VecDeque<(Arc<str>, Arc<File>)>,
+    /// Open files whose state was looked at since the last batch began.
+    looked_at: Vec<(Arc<str>, Stamp)>,
     md5s: [HashMap<(Root, u64), Md5>; 2],
 }
 
@@ -60,14 +62,14 @@ impl Serve {
         // Files that turned out to be unreadable or changed, by chunk: another with the same content may do.
         let mut spoilt: Vec<Vec<Arc<str>>> = vec![Vec::new(); wanted.len()];
         while prepared.iter().any(Option::is_none) {
+            self.looked_at.clear();
             let mut late = Vec::new();
+            let mut needed = Needed::default();
             for (at, place) in prepared.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
                 match self.locate(share, &wanted[at], &spoilt[at]) {
                     Ok((path, stamp, file)) => match self.known(&wanted[at], stamp.size) {
                         Some(md5) => {
-                            // The loop's sendfile must not wait for a cold disk.
-                            let length = NonZeroU64::new(u64::from(wanted[at].length));
-                            let _ = fadvise(&file, wanted[at].offset, length, Advice::WillNeed);
+                            needed.add(&file, &wanted[at]);
                             *place = Some(Ok((md5, file)));
                         }
                         None => late.push(Late { at, path, stamp, file }),
@@ -75,6 +77,7 @@ impl Serve {
                     Err(failure) => *place = Some(Err(failure)),
                 }
             }
+            needed.read_ahead();
             late.sort_by_key(|late| wanted[late.at].length);
             for alike in late.chunk_by(|a, b| wanted[a.at].length == wanted[b.at].length) {
                 let digests = md5_of_ranges(wanted, alike, buffer);
@@ -156,7 +159,11 @@ impl Serve {
     /// The file, open, if it is in the state that was hashed.
     fn steady(&mut self, share: &mut Share, path: &Arc<str>, stamp: &Stamp) -> Option<Arc<File>> {
         if let Some(at) = self.open.iter().position(|(open, _)| open == path) {
-            if Stamp::of_file(&self.open[at].1) == Ok(*stamp) {
+            let looked_at = self.looked_at.iter().any(|(other, then)| other == path && then == stamp);
+            if looked_at || Stamp::of_file(&self.open[at].1) == Ok(*stamp) {
+                if !looked_at {
+                    self.looked_at.push((path.clone(), *stamp));
+                }
                 return Some(self.open[at].1.clone());
             }
             self.open.remove(at);
@@ -180,6 +187,7 @@ impl Serve {
     /// Has the share look at a file that is not what it was.
     fn changed(&mut self, share: &mut Share, path: &Arc<str>) {
         self.open.retain(|(open, _)| open != path);
+        self.looked_at.retain(|(other, _)| other != path);
         share.touch(path.to_string(), Instant::now(), true);
     }
 
@@ -218,6 +226,32 @@ impl Wanted {
         let piece = self.offset / PIECE_BYTES;
         let whole = self.offset.is_multiple_of(PIECE_BYTES) && self.length as usize == piece_length(size, piece);
         whole.then_some(piece)
+    }
+}
+
+/// A range that the loop will send soon: its sendfile must not wait for a cold disk.
+#[derive(Default)]
+struct Needed {
+    range: Option<(Arc<File>, u64, u64)>,
+}
+
+impl Needed {
+    /// Adds a chunk; the range before it is ordered if it is not the neighbour.
+    fn add(&mut self, file: &Arc<File>, wanted: &Wanted) {
+        let length = u64::from(wanted.length);
+        match &mut self.range {
+            Some((same, start, sum)) if Arc::ptr_eq(same, file) && *start + *sum == wanted.offset => *sum += length,
+            _ => {
+                self.read_ahead();
+                self.range = Some((file.clone(), wanted.offset, length));
+            }
+        }
+    }
+
+    fn read_ahead(&mut self) {
+        if let Some((file, start, length)) = self.range.take() {
+            let _ = fadvise(&file, start, NonZeroU64::new(length), Advice::WillNeed);
+        }
     }
 }
 

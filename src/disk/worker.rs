@@ -36,7 +36,7 @@ const BUFFER_KEPT: Duration = Duration::from_secs(1);
 /// MD5s wait for more pieces to fill the lanes as long as pieces come at such intervals, …
 const LANES_GAP: Duration = Duration::from_millis(3);
 /// … but no piece waits longer than this.
-const LANES_WAIT: Duration = Duration::from_millis(12);
+const LANES_WAIT: Duration = Duration::from_millis(24);
 /// Pieces of a part file that are hashed again per slice.
 const CLAIMS_PER_SLICE: usize = 4;
 
@@ -93,6 +93,8 @@ pub(super) struct Worker {
     gathered_first: Instant,
     gathered_last: Option<Instant>,
     stopping: bool,
+    /// Something was reported and the loop was not woken for it yet.
+    reported: bool,
     share: Option<Share>,
     /// Where the digest cache is read from, once, before anything else is done.
     cache: Option<PathBuf>,
@@ -126,6 +128,7 @@ impl Worker {
             gathered_first: now,
             gathered_last: None,
             stopping: false,
+            reported: false,
             share,
             cache,
             serve: Serve::default(),
@@ -158,12 +161,14 @@ impl Worker {
             } else {
                 was_urgent = false;
             }
+            self.wake_loop();
             let now = Instant::now();
             if was_urgent && now < self.background_at {
                 continue;
             }
             self.background_at = now + BACKGROUND_EVERY;
             let worked = self.background(now);
+            self.wake_loop();
             if !worked && !was_urgent {
                 self.sleep();
             }
@@ -247,13 +252,20 @@ impl Worker {
 
     // ---- reports ---------------------------------------------------------------------------------------------------
 
-    fn report(&self, report: Report) {
+    fn report(&mut self, report: Report) {
         // The loop is gone: the worker is about to be told to stop.
         let _ = self.out.send(report);
-        (self.wake)();
+        self.reported = true;
     }
 
-    fn done(&self, done: DiskDone) {
+    /// Once for all that was reported together.
+    fn wake_loop(&mut self) {
+        if std::mem::take(&mut self.reported) {
+            (self.wake)();
+        }
+    }
+
+    fn done(&mut self, done: DiskDone) {
         self.report(Report::Done { done, file: None, spare: None });
     }
 
@@ -415,7 +427,7 @@ impl Worker {
         }
     }
 
-    fn part_opened(&self, download: DownloadId, result: Result<PartState, DiskFailure>) {
+    fn part_opened(&mut self, download: DownloadId, result: Result<PartState, DiskFailure>) {
         self.done(DiskDone::PartOpened { download, result });
     }
 

@@ -13,7 +13,7 @@ use super::send_queue::{Flushed, SendQueue};
 use super::transport::Transport;
 use crate::config::{
     FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, LINGER_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY,
-    TURN_BYTES_PER_CONNECTION, WRITE_STALL_MAX,
+    TURN_BYTES_PER_CONNECTION, TURN_BYTES_WRITTEN, WRITE_STALL_MAX,
 };
 use crate::proto::{CloseReason, DialId, HashPlan, Verify};
 use crate::time::Time;
@@ -431,7 +431,7 @@ impl Connection {
             return None;
         }
         let choked = self.is_choked();
-        let (end, progress) = self.send.flush(&mut self.transport, TURN_BYTES_PER_CONNECTION, buffers, sent);
+        let (end, progress) = self.send.flush(&mut self.transport, TURN_BYTES_WRITTEN, buffers, sent);
         if progress {
             self.write_since = now;
         }

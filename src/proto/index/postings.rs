@@ -234,10 +234,10 @@ fn place_of<T: Ord>(ids: &[T], id: T) -> Result<usize, usize> {
     }
 }
 
-/// Grows by a quarter: a million short vectors that double would be a third empty.
+/// Grows by an eighth: a million short vectors that double would be a third empty.
 fn reserve_a_little<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
-        list.reserve_exact((list.len() / 4).max(2));
+        list.reserve_exact((list.len() / 8).max(2));
     }
 }
 

@@ -347,9 +347,10 @@ fn is_full(used: usize, slots: usize) -> bool {
     (used + 1) * 8 > slots * 7
 }
 
-/// A small table doubles; a large one grows by a quarter, for its empty slots would be many.
+/// A small table doubles; a large one grows by an eighth, for its empty slots would be many. It is copied in the order in which
+/// it lies, so that growing often costs little.
 fn grown(slots: usize) -> usize {
-    let more = if slots < SMALL_MAX { slots } else { slots / 4 };
+    let more = if slots < SMALL_MAX { slots } else { slots / 8 };
     (slots + more).max(8)
 }
 

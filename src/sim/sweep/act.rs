@@ -91,11 +91,12 @@ impl Run {
         world.set_contents(library().0.clone());
         world.set_latency(plan.latency.0, plan.latency.1);
         world.set_split(plan.split.0, plan.split.1);
+        world.set_bandwidth(plan.bandwidth);
         let supers = world.add_supers(plan.supers, &plan.edges);
         let mut clocks = root.child("clocks", 0);
         let first = supers.end;
         for peer in &plan.peers {
-            let node = world.add_weak(&peer.supers);
+            let node = world.add_weak_with(&peer.supers, peer.homes);
             for (path, content) in &peer.files {
                 world.share(node, path, *content);
             }
@@ -323,10 +324,14 @@ impl Run {
     fn strike(&mut self, blow: Blow) {
         let (supers, nodes) = (self.plan.supers, self.world.nodes());
         let any = self.blows.index(nodes);
-        let weak = self.weak.start + self.blows.index(self.weak.len());
+        let weak = self.busy_weak();
         let one_super = self.blows.index(supers);
         // Super peers are few, and what befalls them matters more.
-        let node = if self.blows.chance(500) { one_super } else { any };
+        let node = match self.blows.below(4) {
+            0 | 1 => one_super,
+            2 => weak,
+            _ => any,
+        };
         self.world.remark(|| format!("{blow:?}: any node {node}, weak peer {weak}, super peer {one_super}"));
         match blow {
             Blow::Partition => self.part(),
@@ -385,6 +390,23 @@ impl Run {
         }
     }
 
+    /// A weak peer, as often as not one that is downloading, or that has what is being downloaded.
+    fn busy_weak(&mut self) -> usize {
+        let any = self.weak.start + self.blows.index(self.weak.len());
+        let which = self.blows.below(3);
+        if which == 0 || self.downloads.is_empty() {
+            return any;
+        }
+        let one = self.blows.index(self.downloads.len());
+        let Some(Download { node, root, .. }) = self.downloads.values().nth(one).cloned() else { return any };
+        if which == 1 {
+            return node;
+        }
+        let has_it = |node: &usize| self.world.shared(*node).iter().any(|file| Some(file.root) == root);
+        let sources: Vec<usize> = self.weak.clone().filter(has_it).collect();
+        if sources.is_empty() { any } else { sources[self.blows.index(sources.len())] }
+    }
+
     fn end_after(&mut self, least: Duration, most: Duration, act: Act) {
         let after = self.blows.time(least, most);
         self.later(after, act);
@@ -436,7 +458,10 @@ impl Run {
         if shared.is_empty() || self.world.is_stale(node) {
             return;
         }
-        let path = shared[self.blows.index(shared.len())].path.clone();
+        // What is being downloaded, if it is there.
+        let wanted = |root: &Root| self.downloads.values().any(|download| download.root == Some(*root));
+        let busy = shared.iter().position(|file| wanted(&file.root));
+        let path = shared[busy.unwrap_or(self.blows.index(shared.len()))].path.clone();
         let new = self.blows.chance(700).then(|| plan::content(&mut self.blows));
         self.meddled.insert(node);
         self.world.meddle(node, path.as_str(), new);

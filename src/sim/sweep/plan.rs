@@ -61,6 +61,8 @@ const BLOWS: [Blow; 15] = [
 pub(super) struct Peer {
     /// The super peers that it knows, by number.
     pub(super) supers: Vec<usize>,
+    /// To how many of them it has a session at once.
+    pub(super) homes: usize,
     pub(super) files: Vec<(String, ContentId)>,
     /// Contents for which it serves wrong bytes.
     pub(super) lies: Vec<ContentId>,
@@ -73,6 +75,8 @@ pub(super) struct Plan {
     pub(super) edges: Vec<(usize, usize)>,
     pub(super) peers: Vec<Peer>,
     pub(super) latency: (Duration, Duration),
+    /// Bytes of payload that a node sends a second.
+    pub(super) bandwidth: u64,
     /// Of a thousand messages, how many come in parts, and how many of those byte by byte.
     pub(super) split: (u32, u32),
     pub(super) blows: Vec<Blow>,
@@ -123,7 +127,8 @@ impl Plan {
             1 => (MS, 3 * MS),
             _ => (Duration::from_micros(50), Duration::from_micros(600)),
         };
-        Plan { supers, edges, peers, latency, ..Plan::faults(&mut swarm) }.with_liars(&mut swarm)
+        let bandwidth = [200 << 10, 1 << 20, 8 << 20, 100 << 20][net.index(4)];
+        Plan { supers, edges, peers, latency, bandwidth, ..Plan::faults(&mut swarm) }.with_liars(&mut swarm)
     }
 
     /// Which faults there are, and how strong.
@@ -147,6 +152,7 @@ impl Plan {
             edges: Vec::new(),
             peers: Vec::new(),
             latency: (MS, MS),
+            bandwidth: 1,
             split: (parts, bytes),
             blows: BLOWS.into_iter().filter(|_| swarm.chance(each)).collect(),
             blow_every: swarm.time(4000 * MS, 20_000 * MS),
@@ -184,7 +190,8 @@ impl Peer {
             paths.insert(path(share));
         }
         let files = paths.into_iter().map(|path| (path, content(share))).collect();
-        Peer { supers: knows, files, lies: Vec::new() }
+        let homes = if net.chance(250) { knows.len().min(2) } else { 1 };
+        Peer { supers: knows, homes, files, lies: Vec::new() }
     }
 }
 
@@ -209,8 +216,9 @@ pub(super) fn path(random: &mut Random) -> String {
 
 /// One of the contents; small ones more often than large ones.
 pub(super) fn content(random: &mut Random) -> ContentId {
-    let most = if random.chance(200) { SIZES.len() } else { 11 };
-    library().1[random.index(most)].0
+    let small = 11;
+    let at = if random.chance(300) { small + random.index(SIZES.len() - small) } else { random.index(small) };
+    library().1[at].0
 }
 
 /// What is looked for: words, a glob, a name, a content, or something that nobody has.

@@ -142,6 +142,11 @@ impl World {
         self.nodes[node].disk.lie(root, wrong);
     }
 
+    /// How many bytes of payloads a node sends a second.
+    pub fn set_bandwidth(&mut self, bandwidth: u64) {
+        self.bandwidth = bandwidth.max(1);
+    }
+
     /// Takes contents that were made before, in place of those of the world.
     pub fn set_contents(&mut self, contents: Contents) {
         self.contents = contents;

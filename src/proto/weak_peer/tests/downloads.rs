@@ -423,6 +423,18 @@ fn a_client_that_goes_takes_its_download_with_it() {
 }
 
 #[test]
+fn a_piece_that_waits_for_its_proof_is_let_go_with_the_download() {
+    let mut world = World::new(1, 2 * MIB + 5);
+    world.source(Manner::NoManifest, 20 * MIB);
+    world.get().run_until(|world| world.served() == [2 * MIB]);
+    // The rest of it comes, and nothing that could prove it.
+    world.run_for(Duration::from_secs(1));
+    assert_eq!((world.stored.is_some(), world.sources[0].1.manifests), (false, 1));
+    world.input(Input::ClientGone { client: super::harness::CLIENT });
+    world.assert_no_leak();
+}
+
+#[test]
 fn progress_comes_twice_a_second_and_once_at_the_end() {
     let mut world = World::new(1, 6 * MIB);
     world.source(Manner::Honest, SLOW);

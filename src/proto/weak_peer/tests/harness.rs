@@ -94,6 +94,8 @@ pub(super) enum Manner {
     WrongMd5,
     /// A manifest that merges to another root.
     WrongManifest,
+    /// Pieces, but never the manifest.
+    NoManifest,
     /// Sends so many pieces and then nothing.
     StallsAfter(u32),
     /// Sends half of a piece, and then nothing.
@@ -620,7 +622,7 @@ impl World {
                 if source.manner == Manner::WrongManifest {
                     cvs[0] ^= 1;
                 }
-                if !matches!(source.manner, Manner::StallsAfter(0)) {
+                if !matches!(source.manner, Manner::StallsAfter(0) | Manner::NoManifest) {
                     let answer = Cvs { req: page.req, size: self.content.size(), first: page.first, cvs };
                     self.say(LATENCY, conn, Message::Cvs(answer));
                 }
