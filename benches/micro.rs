@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sprat::config::FRAME_BYTES_OPEN;
+use sprat::proto::digest::Sample;
 use sprat::proto::index::Index;
 use sprat::proto::picker::Picker;
 use sprat::proto::search::{Scan, Step};
@@ -123,6 +124,25 @@ fn index(c: &mut Criterion) {
     });
 }
 
+fn digest(c: &mut Criterion) {
+    // Ten bits a key, as between neighbours.
+    let mut digest = Sample::new(25);
+    (0..RECORDS).map(record).for_each(|file| digest.add(file.path.name(), &file.root));
+    let there = record(777);
+    let mut group = c.benchmark_group("digest of 100000");
+    for (name, search) in [
+        ("a name that is there", search(QueryKind::Exact, there.path.as_str())),
+        ("a name that is not", search(QueryKind::Exact, "nobody has this.flac")),
+        ("two words that are not", search(QueryKind::Words, "nobody this")),
+        ("a glob of a long literal", search(QueryKind::Glob, "*0000777.flac")),
+        ("a root that is there", search(QueryKind::Root, &there.root.to_string())),
+    ] {
+        group.bench_function(name, |b| b.iter(|| digest.may_have(black_box(&search))));
+    }
+    group.bench_function("a file is added", |b| b.iter(|| digest.add(there.path.name(), black_box(&there.root))));
+    group.finish();
+}
+
 fn picker(c: &mut Criterion) {
     c.bench_function("picker: 1024 pieces from four sources", |b| {
         b.iter(|| {
@@ -140,6 +160,6 @@ fn picker(c: &mut Criterion) {
 criterion_group! {
     name = micro;
     config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    targets = frames, datagrams, index, picker
+    targets = frames, datagrams, index, digest, picker
 }
 criterion_main!(micro);

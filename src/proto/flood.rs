@@ -6,6 +6,12 @@
 //! What makes `complete` trustworthy: every QUERY that is sent ends in exactly one of a DONE with all HITs that it counts, or
 //! a cut. A neighbour that has the query by another way answers `dup`, and its own instance tells its cuts there. A super
 //! peer that no longer knows what became of a query never says `dup`, but a cut.
+//!
+//! Several waves may follow one another under one id, each when the one before is back at the origin. Rings grow: each is an
+//! extension of the last, over the links that were cut by ttl, and takes back the cuts that it makes good; a cut for any other
+//! reason stays, for what it lost is not told again. A ride over the tree (`tree` says why it may be believed) is followed by a
+//! flood over every link if it met anything amiss. Then the flood's cuts alone count: if the ride told of stale places only, all
+//! that it met was told whole and is not told again; if it lost anything, everybody searches anew.
 
 mod alone;
 mod ask;
