@@ -21,6 +21,10 @@ SPRAT = Path(os.environ.get("SPRAT_BIN", ROOT / "target" / "release" / "sprat"))
 PORT = 4777
 
 
+# Whoever ends a script by SIGTERM wants its processes and namespaces gone as well.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+
+
 def build():
     """The release build, unless SPRAT_BIN names another."""
     if "SPRAT_BIN" not in os.environ:
@@ -329,8 +333,9 @@ def quantile(values, q):
 
 
 def table(head, rows):
+    """Prints rows as they come."""
     print("| " + " | ".join(head) + " |")
-    print("|" + "---|" * len(head))
+    print("|" + "---|" * len(head), flush=True)
     for row in rows:
         print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)
 
