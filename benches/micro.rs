@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sprat::config::FRAME_BYTES_OPEN;
+use sprat::proto::digest::Sample;
 use sprat::proto::index::Index;
 use sprat::proto::picker::Picker;
 use sprat::proto::search::{Scan, Step};
@@ -19,7 +20,8 @@ const RECORDS: u64 = 100_000;
 
 /// A name of 43 bytes, as those of `sprat bench`.
 fn record(n: u64) -> FileRecord {
-    let word = |step: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(u32::try_from(step * 11).unwrap_or(0)) % 2000;
+    let word =
+        |step: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(u32::try_from(step * 11).unwrap_or(0)) % 2000;
     let path = format!("w{:04} w{:04} w{:04} w{:04} w{:04} {n:08}.flac", word(0), word(1), word(2), word(3), word(4));
     let mut root = [0; Root::LEN];
     root[..8].copy_from_slice(&n.to_be_bytes());
@@ -122,6 +124,25 @@ fn index(c: &mut Criterion) {
     });
 }
 
+fn digest(c: &mut Criterion) {
+    // Ten bits a key, as between neighbours.
+    let mut digest = Sample::new(25);
+    (0..RECORDS).map(record).for_each(|file| digest.add(file.path.name(), &file.root));
+    let there = record(777);
+    let mut group = c.benchmark_group("digest of 100000");
+    for (name, search) in [
+        ("a name that is there", search(QueryKind::Exact, there.path.as_str())),
+        ("a name that is not", search(QueryKind::Exact, "nobody has this.flac")),
+        ("two words that are not", search(QueryKind::Words, "nobody this")),
+        ("a glob of a long literal", search(QueryKind::Glob, "*0000777.flac")),
+        ("a root that is there", search(QueryKind::Root, &there.root.to_string())),
+    ] {
+        group.bench_function(name, |b| b.iter(|| digest.may_have(black_box(&search))));
+    }
+    group.bench_function("a file is added", |b| b.iter(|| digest.add(there.path.name(), black_box(&there.root))));
+    group.finish();
+}
+
 fn picker(c: &mut Criterion) {
     c.bench_function("picker: 1024 pieces from four sources", |b| {
         b.iter(|| {
@@ -139,6 +160,6 @@ fn picker(c: &mut Criterion) {
 criterion_group! {
     name = micro;
     config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    targets = frames, datagrams, index, picker
+    targets = frames, datagrams, index, digest, picker
 }
 criterion_main!(micro);

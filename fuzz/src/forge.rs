@@ -1,6 +1,8 @@
 //! Messages with fields drawn from few values, so that they often fit one another, and records to fill them.
 
-use sprat::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, TreeName};
+use sprat::wire::link::{
+    LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, TreeName, TreeStep,
+};
 use sprat::wire::message::{
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
     Manifest, Ping, Query, Ready, Register, SourceRecord, Status, Update, Welcome,
@@ -42,9 +44,10 @@ fn files(dice: &mut Dice<'_>) -> Vec<FileRecord> {
 
 pub fn search(dice: &mut Dice<'_>) -> Search {
     let kind =
-        dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root, QueryKind::Unknown]);
+        dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root, QueryKind::Range, QueryKind::Unknown]);
     let pattern = match kind {
         QueryKind::Root => root(dice).to_string(),
+        QueryKind::Range => dice.pick(&["-", "00-01", "0101-", "01-00", "x"]).to_owned(),
         _ => dice.pick(&PATTERNS).to_owned(),
     };
     let some = |dice: &mut Dice<'_>| dice.one_in(5).then(|| dice.pick(&WIDE));
@@ -106,7 +109,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
         }
         10 => {
             let (hits, reached, complete, ms) = (edge(dice), edge(dice), dice.any(), edge(dice));
-            Message::Done(Done { req, hits, reached, complete, cut: cut(dice), ms })
+            Message::Done(Done { req, hits, reached, pruned: edge(dice), complete, cut: cut(dice), ms })
         }
         11 => Message::List(List { req, after: some(dice) }),
         12 => {
@@ -143,8 +146,34 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
     }
 }
 
+/// Files that come and go: the first of a session is its whole list.
+pub fn update(dice: &mut Dice<'_>, seq: u64) -> Message {
+    let add = files(dice);
+    match seq {
+        1 => Message::Register(Register { seq, port: 4778, host: None, files: add, more: false }),
+        _ => Message::Update(Update { seq, add, del: (0..dice.below(3)).map(|_| path(dice)).collect() }),
+    }
+}
+
 fn length(dice: &mut Dice<'_>) -> u32 {
     dice.pick(&[1 << 20, 5, 1, 0, (1 << 20) + 1, u32::MAX])
+}
+
+/// A step of a digest, or the answer to one.
+pub fn digest(dice: &mut Dice<'_>) -> LinkMessage {
+    let (epoch, step) = (dice.below(3) as u64, dice.pick(&[0, 1, 2, 3, 4, u64::MAX]));
+    if dice.one_in(4) {
+        return LinkMessage::Digested(LinkDigested { epoch, step });
+    }
+    let size = dice.one_in(2).then(|| dice.pick(&[10, 11, 13, 0, 9, 25, 26, 255]));
+    let links = dice.one_in(2).then(|| dice.pick(&[0, 1, 3, u16::MAX]));
+    let at = dice.pick(&[0, 0, 0, 128, 1024, 127, u32::MAX]);
+    let fill: u8 = dice.pick(&[0, 1, 255]);
+    let bits = vec![fill; dice.pick(&[0, 128, 256, 1024, 1, 1025])];
+    // Keys of eight bytes, or what is none.
+    let keys = if dice.one_in(3) { dice.bytes(72).to_vec() } else { vec![] };
+    let bits = if keys.is_empty() { bits } else { vec![] };
+    LinkMessage::Digest(LinkDigest { epoch, step, size, links, at, bits, keys, ok: dice.one_in(2) })
 }
 
 /// Any message between super peers. The boot ids are those that may be named: ours, and some life of the neighbour.
@@ -155,31 +184,41 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
         ids => dice.pick(ids),
     };
     let ttl = dice.pick(&[0, 1, 2, 3, 6, 7, 63, 64, 65, 255]);
-    match dice.below(10) {
+    let tree = |dice: &mut Dice<'_>| TreeName {
+        root: NodeId([dice.pick(&[9, 0, 1]); 16]),
+        boot: if dice.one_in(2) { ours } else { theirs },
+        epoch: dice.below(4) as u64,
+    };
+    match dice.below(14) {
         0 => {
             let node = NodeId([dice.below(3) as u8; 16]);
             let boot = if dice.one_in(4) { dice.below(3) as u64 } else { theirs };
             let echo = if dice.one_in(8) { dice.below(2) as u64 } else { ours };
             let et = dice.one_in(2).then(|| dice.any());
-            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et })
+            let tree = dice.one_in(2).then(|| tree(dice));
+            let dg = dice.one_in(2).then(|| dice.pick(&[25, 10, 0, 255]));
+            let de = dice.one_in(2).then(|| dice.below(3) as u64);
+            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et, tree, dg, de })
         }
         1..=3 => {
             let have = dice.one_in(3).then(|| (0..dice.below(4)).map(|_| (edge(dice), edge(dice))).collect());
             let (hops, budget) = (edge(dice) as u8, dice.pick(&[0, 1, 50, 3000, u32::MAX]));
-            let tree = dice.one_in(3).then(|| TreeName {
-                root: NodeId([dice.pick(&[9, 0, 1]); 16]),
-                boot: if dice.one_in(2) { ours } else { theirs },
-                epoch: dice.below(4) as u64,
-            });
+            let tree = dice.one_in(3).then(|| tree(dice));
             let (flood, again) = (dice.one_in(4), dice.one_in(4));
             LinkMessage::Query(LinkQuery { id, ttl, hops, budget, find: search(dice), have, flood, tree, again })
         }
         4 | 5 => LinkMessage::Hit(LinkHit { id, ttl, n: edge(dice), file: file(dice), addr: addr(dice) }),
         6 | 7 => {
-            let (hits, reached, uncut) = (edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));
-            LinkMessage::Done(LinkDone { id, ttl, hits, reached, cut: cut(dice), dup: dice.one_in(4), more: dice.any(), uncut })
+            let (hits, reached, pruned, uncut) = (edge(dice), edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));
+            LinkMessage::Done(LinkDone { id, ttl, hits, reached, pruned, cut: cut(dice), dup: dice.one_in(4), more: dice.any(), uncut })
         }
         8 => LinkMessage::Pending(LinkRef { id, ttl }),
+        9 => {
+            use TreeStep::{Grow, Held, Keep, Mine, Other, Unknown, Void, Wait};
+            let step = dice.pick(&[Grow, Wait, Mine, Other, Keep, Held, Void, Unknown]);
+            LinkMessage::Tree(LinkTree { tree: tree(dice), step, n: edge(dice) })
+        }
+        10..=12 => digest(dice),
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),
     }
 }

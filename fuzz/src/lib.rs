@@ -83,6 +83,8 @@ pub fn check_message(message: &Message) -> Vec<u8> {
     let mut second = Vec::new();
     frame::encode(&again, &mut second);
     assert_eq!(first, second, "a message has one form");
+    let others = rmp_serde::to_vec_named(message).expect("it has a form");
+    assert_eq!(first[frame::LENGTH_BYTES..], others, "an encoder that is not ours writes the same");
     first
 }
 
@@ -92,6 +94,8 @@ pub fn check_link_message(message: &LinkMessage) {
     assert_eq!(packer.push(message), None, "it fits an empty datagram");
     let datagram = packer.finish().expect("it holds a message");
     assert!(datagram.len() <= DATAGRAM_BYTES_MAX, "{} of {} bytes", message.kind(), datagram.len());
+    let others = rmp_serde::to_vec_named(message).expect("it has a form");
+    assert_eq!(datagram[HEADER_BYTES..], others, "an encoder that is not ours writes the same");
     let (boot, again) = link::decode(&datagram).expect("we read what we write");
     assert_eq!((boot, again.as_slice()), (7, std::slice::from_ref(message)), "a message changes on its way");
 }

@@ -68,6 +68,37 @@ pub fn run(data: &[u8]) {
     world.end(dice);
 }
 
+/// Runs one input of digests: links that are up, registrations that wait for their ACKs, and steps of digests in any order.
+pub fn run_digests(data: &[u8]) {
+    let dice = &mut Dice::new(data);
+    let mut world = SuperWorld::new();
+    (0..usize::from(NEIGHBORS)).for_each(|n| world.link_up(n));
+    world.login();
+    for _ in 0..EVENTS {
+        if dice.is_spent() {
+            break;
+        }
+        match dice.below(8) {
+            0 => world.pass(Duration::from_millis(dice.below(1200) as u64)),
+            1 if !world.conns.is_empty() => {
+                let seq = world.conns[0].seq + 1;
+                let message = forge::update(dice, seq);
+                world.conns[0].seq = seq;
+                world.say(0, message);
+            }
+            2 => world.link_up(dice.below(usize::from(NEIGHBORS))),
+            3 => world.forged_datagram(dice),
+            4 => world.event(dice),
+            _ => {
+                let messages: Vec<_> = (0..=dice.below(2)).map(|_| forge::digest(dice)).collect();
+                let bytes = packed(world.boot, &messages);
+                world.datagram(neighbor(dice.below(usize::from(NEIGHBORS))), &bytes, messages.len());
+            }
+        }
+    }
+    world.end(dice);
+}
+
 impl SuperWorld {
     fn new() -> SuperWorld {
         let config = SuperPeerConfig {
@@ -91,7 +122,8 @@ impl SuperWorld {
 
     fn link_up(&mut self, n: usize) {
         let node = NodeId([n as u8; 16]);
-        let hello = LinkHello { node, boot: 100 + n as u64, echo: self.boot, t: 0, et: Some(0) };
+        let (tree, dg, de) = (None, Some(25), Some(0));
+        let hello = LinkHello { node, boot: 100 + n as u64, echo: self.boot, t: 0, et: Some(0), tree, dg, de };
         self.datagram(neighbor(n), &packed(self.boot, &[LinkMessage::Hello(hello)]), 1);
     }
 

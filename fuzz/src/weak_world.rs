@@ -184,7 +184,7 @@ impl WeakWorld {
             agent: "sprat fuzz".into(),
         };
         let mut world = WeakWorld {
-            machine: WeakPeer::new(config, Box::new(Counter(3))),
+            machine: WeakPeer::with_homes(config, 1 + supers % 2, Box::new(Counter(3))),
             now: Time::ZERO,
             conns: Vec::new(),
             next_conn: 0,
@@ -254,8 +254,9 @@ impl WeakWorld {
     fn command_of(&mut self, dice: &mut Dice<'_>) {
         let (ttl, budget) = (dice.one_in(4).then(|| dice.any()), dice.one_in(4).then(|| forge::edge(dice)));
         let policy = dice.one_in(4).then(|| dice.pick(&[Policy::Flood, Policy::Ring, Policy::Tree]));
-        let command = match dice.below(6) {
+        let command = match dice.below(7) {
             0 => Command::List,
+            6 => Command::Network { ttl, budget, policy },
             1 => Command::Status,
             2 => Command::Query { search: forge::search(dice), ttl, budget, policy },
             _ => {
@@ -689,7 +690,7 @@ fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
             if !hits.is_empty() {
                 answers.push_back(Message::Hit(Hit { req, hits }));
             }
-            let done = Done { req, hits: told, reached: 1, complete: true, cut: Cut::NONE, ms: 1 };
+            let done = Done { req, hits: told, reached: 1, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 };
             answers.push_back(Message::Done(done));
         }
         Message::Ping(Ping { n }) => answers.push_back(Message::Pong(Ping { n: *n })),

@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
             1 => assert_eq!(index.remove(holders[who], &path), held.remove(&(who, path))),
             2 => while index.tidy(dice.below(64) + 1) {},
             3 | 4 => {
-                let kind = dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root]);
+                let kind = dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root, QueryKind::Range]);
                 let search = Search { pattern: path, kind, min: None, max: None, limit: None };
                 let Some(found) = hits(&index, &search, 1000) else { continue };
                 assert_eq!(Some(&found), hits(&index, &search, dice.below(5) + 1).as_ref(), "slices change nothing");
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
                 match kind {
                     QueryKind::Exact => assert!(all.iter().filter(same).eq(unique.iter())),
                     QueryKind::Words => assert!(all.iter().filter(same).all(|hit| unique.contains(hit))),
-                    QueryKind::Glob | QueryKind::Root | QueryKind::Unknown => {}
+                    QueryKind::Glob | QueryKind::Root | QueryKind::Range | QueryKind::Unknown => {}
                 }
             }
             _ => {

@@ -40,7 +40,7 @@ use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDigest, LinkDigested};
 use crate::wire::message::Ack;
-use crate::wire::{LinkMessage, Message, Root};
+use crate::wire::{LinkMessage, Message, Root, Search};
 
 /// What digests borrow from the super peer for one call.
 pub(super) struct Cx<'a> {
@@ -356,6 +356,34 @@ pub fn bits_of_file(name: &str, root: &Root, log2: u8) -> Vec<u8> {
         filter.add(key);
     });
     filter.bytes().to_vec()
+}
+
+/// A digest by itself, for those who measure it: the same bits and the same test as between neighbours.
+#[derive(Debug)]
+pub struct Sample(Filter);
+
+impl Sample {
+    /// No file yet, in 2^`log2` bits.
+    ///
+    /// # Panics
+    /// As [`bits_of_file`].
+    #[must_use]
+    pub fn new(log2: u8) -> Sample {
+        Sample(Filter::new(log2))
+    }
+
+    /// Adds the keys of one file.
+    pub fn add(&mut self, name: &str, root: &Root) {
+        keys::of_file(name, root, &mut String::new(), |key| {
+            self.0.add(key);
+        });
+    }
+
+    /// Whether something that fits may be there.
+    #[must_use]
+    pub fn may_have(&self, search: &Search) -> bool {
+        Probe::new(search).keys().iter().all(|key| self.0.has(*key))
+    }
 }
 
 /// The deadline, or the next moment: what fires is set again only for later.
