@@ -20,7 +20,8 @@ const RECORDS: u64 = 100_000;
 
 /// A name of 43 bytes, as those of `sprat bench`.
 fn record(n: u64) -> FileRecord {
-    let word = |step: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(u32::try_from(step * 11).unwrap_or(0)) % 2000;
+    let word =
+        |step: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(u32::try_from(step * 11).unwrap_or(0)) % 2000;
     let path = format!("w{:04} w{:04} w{:04} w{:04} w{:04} {n:08}.flac", word(0), word(1), word(2), word(3), word(4));
     let mut root = [0; Root::LEN];
     root[..8].copy_from_slice(&n.to_be_bytes());

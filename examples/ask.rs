@@ -76,7 +76,8 @@ impl Session {
         let mut session = Session { stream, read: Vec::new(), taken: 0 };
         let mut node = [7; NodeId::LEN];
         node[..8].copy_from_slice(&n.to_be_bytes());
-        let hello = Hello { version: PROTOCOL_VERSION, node: NodeId(node), boot: 1, features: vec![], agent: "ask".into() };
+        let hello =
+            Hello { version: PROTOCOL_VERSION, node: NodeId(node), boot: 1, features: vec![], agent: "ask".into() };
         session.say(&[
             Message::Hello(hello),
             Message::Login(Login { mode: "open".into(), user: None, proof: None }),

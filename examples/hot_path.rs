@@ -194,7 +194,17 @@ fn floods(count: u64) -> (u64, f64) {
     server.drain();
     let conn = server.log_in(0);
     server.register(conn, &pages(FILES));
-    let hello = LinkHello { node: NodeId([3; 16]), boot: 7, echo: server.boot, t: 1, et: None };
+    let hello = LinkHello {
+        node: NodeId([3; 16]),
+        boot: 7,
+        echo: server.boot,
+        t: 1,
+        et: None,
+        tree: None,
+        whole: false,
+        dg: None,
+        de: None,
+    };
     let mut packer = Packer::new(server.boot);
     packer.push(&LinkMessage::Hello(hello));
     let bytes = packer.finish().expect("one message");

@@ -254,6 +254,9 @@ fn main() -> io::Result<()> {
         for event in events.iter().filter(|event| event.is_readable()) {
             let session = &mut sessions[event.token().0];
             let whole = session.read(load.answered, &mut buffer)?;
+            if whole > session.asked.len() {
+                return Err(io::Error::other("more came than was asked for: this is not the answer that was expected"));
+            }
             for asked in session.asked.drain(..whole) {
                 latencies.saturating_record(u64::try_from((now - asked).as_micros()).unwrap_or(u64::MAX));
             }

@@ -116,6 +116,16 @@ pub const LIST_NAMES_MAX: usize = 16;
 pub const HOMES_MAX: usize = 2;
 /// Index entries looked at per turn and query, so that no query holds the loop.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
+/// Index entries looked at per turn for all queries together, a query and a message counted as some: below 1 ms.
+pub const WORK_PER_TURN: usize = 16 * 1024;
+/// Index entries looked at for one query in all; whatever lies behind them is a `cap` cut. Several times what a super peer may
+/// hold by its own measure, so that it ends only what nobody waits for.
+pub const SCAN_ENTRIES_MAX: usize = 1 << 23;
+/// Queries of one link that wait for their share of the work; one more is refused (`shed`).
+pub const LINK_QUERIES_WAITING_MAX: usize = 8192;
+/// Hits that queries of neighbours hold in all, running or over: some 200 bytes each. A query that would take one more ends with
+/// a `cap` cut.
+pub const HITS_HELD_MAX: usize = 1 << 18;
 /// Queries of the network that run here or are over and kept for repetitions: some 700 bytes each. A full table forgets those
 /// that were over first; if all of them run, it refuses.
 pub const WAVES_MAX: usize = 1 << 16;
@@ -193,6 +203,7 @@ pub const DIGEST_REPEAT_MAX: Duration = Duration::from_secs(1);
 /// ACKs that wait for neighbours' marks; the session that wants one more is closed.
 pub const ACKS_HELD_MAX: usize = 1 << 16;
 
+const _: () = assert!(SCAN_ENTRIES_PER_TURN * 4 <= WORK_PER_TURN && HITS_KEPT_MAX < HITS_HELD_MAX);
 const _: () = assert!(DIGEST_LEASE.as_millis() < DIGEST_LEASE_WAIT.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < LINK_SILENCE_MAX.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis());

@@ -12,6 +12,8 @@ use sprat::sim::oracle::{Verdict, Watch};
 use sprat::sim::{Random, World, topology};
 use sprat::wire::{Policy, QueryKind, Search};
 
+const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
+
 fn search(pattern: &str) -> Search {
     Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None }
 }
@@ -249,9 +251,14 @@ fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut sim_commo
     assert!(world.run_until(120 * SEC, whole), "every peer is registered again");
     world.run_for(10 * SEC);
     for node in 0..n {
-        let verdict = ask(world, node, "common", 7);
-        assert!(verdict.complete && verdict.hits.len() == n, "healed, and yet {verdict:?}");
-        report.add(Some(&verdict));
+        for policy in POLICIES {
+            let find = Search { limit: (policy == Policy::Ring).then_some(500), ..search("common") };
+            let watch = Watch::ask_by(world, n + node, &find, Some(7), None, Some(policy));
+            assert!(world.finish(watch.client, 3 * SEC), "a query ends within its budget");
+            let verdict = watch.judge(world).expect("the session lasted");
+            assert!(verdict.complete && verdict.hits.len() == n, "healed, and yet {policy:?} {verdict:?}");
+            report.add(Some(&verdict));
+        }
     }
 }
 
@@ -281,8 +288,10 @@ fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch>
     let budget = 100 + u32::try_from(swarm.below(3000)).unwrap();
     let home = world.homes(weak);
     home.first().filter(|home| world.is_running(**home))?;
-    let policy = if swarm.chance(300) { Policy::Flood } else { Policy::Digest };
-    Some(Watch::ask_by(world, weak, &search(&pattern), Some(ttl), Some(budget), Some(policy)))
+    let policy = POLICIES[swarm.index(POLICIES.len())];
+    // Rings grow only where there is a limit; this one is never reached.
+    let find = Search { limit: (policy == Policy::Ring).then_some(500), ..search(&pattern) };
+    Some(Watch::ask_by(world, weak, &find, Some(ttl), Some(budget), Some(policy)))
 }
 
 #[test]

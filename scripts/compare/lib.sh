@@ -124,7 +124,7 @@ environment() {
     model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
     echo "$(date -u +%Y-%m-%d\ %H:%M) UTC, $(uname -sr), $(nproc) × ${model:-unknown processor}," \
         "load $(cut -d' ' -f1 /proc/loadavg), TCP $(cat /proc/sys/net/ipv4/tcp_congestion_control 2>/dev/null || echo unknown)," \
-        "$ROUNDS alternating rounds, $("$SPRAT" --version 2>/dev/null || echo sprat), scratch on $(findmnt -nro FSTYPE -T "$SCRATCH" | tail -1)"
+        "$ROUNDS alternating rounds, $("$SPRAT" --version 2>/dev/null || echo sprat), files on $(findmnt -nro FSTYPE -T "${FOLDER:-$SCRATCH}" | tail -1)"
 }
 
 free_bytes() { df -B1 --output=avail "$1" | tail -1; }

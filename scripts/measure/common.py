@@ -21,6 +21,10 @@ SPRAT = Path(os.environ.get("SPRAT_BIN", ROOT / "target" / "release" / "sprat"))
 PORT = 4777
 
 
+# Whoever ends a script by SIGTERM wants its processes and namespaces gone as well.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+
+
 def build():
     """The release build, unless SPRAT_BIN names another."""
     if "SPRAT_BIN" not in os.environ:
@@ -329,10 +333,20 @@ def quantile(values, q):
 
 
 def table(head, rows):
+    """Prints rows as they come."""
     print("| " + " | ".join(head) + " |")
-    print("|" + "---|" * len(head))
+    print("|" + "---|" * len(head), flush=True)
     for row in rows:
         print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)
+
+
+def sim(options):
+    """The `result` lines of `sprat sim`; what it says on standard error is passed on."""
+    run = subprocess.run([SPRAT, "sim", "--json", *options], stdout=subprocess.PIPE, text=True)
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    if not lines or lines[-1].get("event") != "done" or not lines[:-1]:
+        sys.exit(f"sprat sim {' '.join(options)} failed with exit {run.returncode}")
+    return lines[:-1]
 
 
 if __name__ == "__main__" and sys.argv[1:2] == ["ask"]:

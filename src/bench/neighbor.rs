@@ -36,7 +36,7 @@ impl Neighbor {
 
     fn hello(&self, now: Time, et: Option<u64>) -> Output {
         let (boot, echo, t) = (self.boot, self.theirs, now.as_micros());
-        let hello = LinkHello { node: self.node, boot, echo, t, et, tree: None, dg: None, de: None };
+        let hello = LinkHello { node: self.node, boot, echo, t, et, tree: None, whole: false, dg: None, de: None };
         Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
     }
 

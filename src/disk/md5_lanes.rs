@@ -372,7 +372,9 @@ mod portable {
     }
 
     pub(super) fn compress(state: &mut [Words; 4], streams: [&[Block]; LANES]) {
-        for block in 0..streams[0].len() {
+        let blocks = streams[0].len();
+        #[expect(clippy::needless_range_loop, reason = "the same block of every stream")]
+        for block in 0..blocks {
             compress_block(state, std::array::from_fn(|l| &streams[l][block]));
         }
     }
@@ -449,7 +451,8 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     pub(super) fn compress(state: &mut [[u32; LANES]; 4], streams: [&[Block]; LANES]) {
         let mut sums = [load(&state[0]), load(&state[1]), load(&state[2]), load(&state[3])];
-        for block in 0..streams[0].len() {
+        let blocks = streams[0].len();
+        for block in 0..blocks {
             let mut words = [splat(0); 16];
             for half in 0..2 {
                 let mut rows = [splat(0); LANES];
@@ -564,7 +567,8 @@ mod avx512 {
     #[target_feature(enable = "avx512f")]
     pub(super) fn compress(state: &mut [[u32; LANES]; 4], streams: [&[Block]; LANES]) {
         let mut sums = [load(&state[0]), load(&state[1]), load(&state[2]), load(&state[3])];
-        for block in 0..streams[0].len() {
+        let blocks = streams[0].len();
+        for block in 0..blocks {
             let mut rows = [splat(0); LANES];
             for (row, stream) in rows.iter_mut().zip(streams) {
                 *row = load_block(&stream[block]);

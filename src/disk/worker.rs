@@ -241,12 +241,14 @@ impl Worker {
     }
 
     fn queue(&mut self, job: Job) {
+        if is_write(&job) {
+            return self.writes.push_back(job);
+        }
         match job {
-            job if is_write(&job) => self.writes.push_back(job),
             Job::Digest { conn, req, bytes, plan, verify } if verify != Verify::Blake3 => {
                 self.gather(Chunk { conn, req, bytes, plan, verify });
             }
-            job => self.urgent.push_back(job),
+            job @ (Job::Work { .. } | Job::Digest { .. }) => self.urgent.push_back(job),
         }
     }
 

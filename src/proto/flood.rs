@@ -6,11 +6,18 @@
 //! What makes `complete` trustworthy: every QUERY that is sent ends in exactly one of a DONE with all HITs that it counts, or
 //! a cut. A neighbour that has the query by another way answers `dup`, and its own instance tells its cuts there. A super
 //! peer that no longer knows what became of a query never says `dup`, but a cut.
+//!
+//! Several waves may follow one another under one id, each when the one before is back at the origin. Rings grow: each is an
+//! extension of the last, over the links that were cut by ttl, and takes back the cuts that it makes good; a cut for any other
+//! reason stays, for what it lost is not told again. A ride over the tree (`tree` says why it may be believed) is followed by a
+//! flood over every link if it met anything amiss. Then the flood's cuts alone count: if the ride told of stale places only, all
+//! that it met was told whole and is not told again; if it lost anything, everybody searches anew.
 
 mod alone;
 mod ask;
 mod instance;
 mod over;
+mod shares;
 mod visited;
 mod wave;
 
@@ -21,6 +28,7 @@ use slab::Slab;
 
 use self::instance::{Instance, Origin, Parent, Then};
 use self::over::Over;
+use self::shares::{Admission, OUTPUT_WORK, QUERY_WORK, Shares, Whose};
 use self::visited::Visited;
 use self::wave::{CopyIs, Wave};
 use super::counters::{Count, Counters};
@@ -32,14 +40,13 @@ use super::search::{BadPattern, Scan, Step};
 use super::timers::Timers;
 use super::tree::Tree;
 use super::{ConnId, Entropy, Output};
-use crate::config::{ANSWER_MARGIN, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_MAX, WAVES_MAX};
+use crate::config::{
+    ANSWER_MARGIN, HITS_HELD_MAX, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_MAX, WAVES_MAX,
+};
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
 use crate::wire::{Cut, LinkMessage, Policy, QueryId, Search};
-
-/// Scans that one turn goes on with; the rest waits for the next.
-const SCANS_PER_TURN: usize = 16;
 
 /// A query that runs here, by its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +57,8 @@ pub(super) struct Cx<'a> {
     pub(super) now: Time,
     /// Hits kept per query at its origin, and per link and query elsewhere.
     pub(super) hits_max: usize,
+    /// Whether one more hit may be held for a neighbour.
+    pub(super) room: bool,
     pub(super) index: &'a Index,
     pub(super) links: &'a Links,
     pub(super) tree: &'a Tree,
@@ -92,8 +101,8 @@ pub(super) struct Flood {
     /// Those that neighbours know of.
     by_id: BTreeMap<QueryId, WaveKey>,
     visited: Visited,
-    /// Scans and answers that their turn's budget ended.
-    work: VecDeque<WaveKey>,
+    /// Scans and answers that their turn's budget ended, and whose turn is next.
+    shares: Shares,
     /// Hits that all waves hold for neighbours.
     hits_held: usize,
     over: Over,
@@ -124,7 +133,15 @@ impl Flood {
         let mut scan = Scan::within(cx.index, &find, cx.hits_max)?;
         let alone = cx.links.is_empty();
         let mut found = Vec::new();
-        let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
+        self.shares.turn(cx.now, cx.links.len());
+        let outputs = cx.out.len();
+        // What takes a few looks is answered at once however much there is to do: putting it off costs more.
+        let entries = match self.shares.admit(Whose::Sessions) {
+            Admission::Now => SCAN_ENTRIES_PER_TURN,
+            Admission::Later | Admission::Never => QUERY_WORK,
+        };
+        let step = scan.step(cx.index, entries, &mut found);
+        self.shares.charge(Whose::Sessions, QUERY_WORK + scan.looked());
         if alone && let Step::End { capped } = step {
             alone::answer(conn, req, found, capped, cx);
             return Ok(None);
@@ -164,6 +181,7 @@ impl Flood {
         }
         let key = self.insert(wave, !alone && !shed);
         self.settle(key, cx);
+        self.charge_outputs(Whose::Sessions, outputs, cx);
         Ok(self.waves.contains(key.slot()).then_some(key))
     }
 
@@ -179,6 +197,8 @@ impl Flood {
         let budget = Duration::from_millis(u64::from(query.budget)).min(QUERY_BUDGET_MAX);
         let deadline = cx.now + budget;
         let (id, ttl) = (query.id, query.ttl);
+        let outputs = cx.out.len();
+        self.begin_turn(cx);
         if let Some(key) = self.by_id.get(&id).copied() {
             match self.waves[key.slot()].on_copy(link, &query, deadline, cx) {
                 CopyIs::Repetition | CopyIs::Duplicate => {}
@@ -187,13 +207,15 @@ impl Flood {
                     self.say_pending(key, cx);
                 }
             }
-            return;
+            return self.charge_outputs(Whose::Link(link), outputs, cx);
         }
         if self.visited.contains(cx.now, &id) {
             cx.counters.add(Count::FloodStale);
             return cx.send(link, refusal(id, ttl, Cut { budget: 1, ..Cut::NONE }));
         }
-        if !self.make_room(cx) {
+        let admission = self.shares.admit(Whose::Link(link));
+        if admission == Admission::Never || !self.make_room(cx) {
+            self.shares.charge(Whose::Link(link), OUTPUT_WORK);
             cx.counters.add(Count::FloodShed);
             return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
         }
@@ -210,7 +232,8 @@ impl Flood {
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         (first.tree, first.again) = (query.tree, query.again);
-        first.search(cx);
+        let looked = if admission == Admission::Now { first.search(cx) } else { 0 };
+        self.shares.charge(Whose::Link(link), QUERY_WORK + looked);
         let mut wave = Wave::new(id, query.find, query.flood, first, cx.links);
         // Those that could not be passed on any more are not asked for.
         if !wave.instances[0].is_full() {
@@ -221,10 +244,12 @@ impl Flood {
         let key = self.insert(wave, true);
         self.settle(key, cx);
         self.say_pending(key, cx);
+        self.charge_outputs(Whose::Link(link), outputs, cx);
     }
 
     /// A neighbour answers with a hit.
     pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, cx: &mut Cx<'_>) {
+        cx.room = self.hits_held < HITS_HELD_MAX;
         self.on_answer(hit.id, cx, |wave, cx| wave.on_hit(link, hit, cx));
     }
 
@@ -265,19 +290,36 @@ impl Flood {
 
     /// Whether work is left over from the turn before.
     pub(super) fn has_work(&self) -> bool {
-        !self.work.is_empty()
+        self.shares.has_work()
     }
 
     /// Does one turn's worth of what is left over.
     pub(super) fn run(&mut self, cx: &mut Cx<'_>) {
-        for _ in 0..self.work.len().min(SCANS_PER_TURN) {
-            let Some(key) = self.work.pop_front() else { break };
-            if let Some(wave) = self.waves.get_mut(key.slot()) {
-                wave.queued = false;
-                wave.search(cx);
-                self.settle(key, cx);
-            }
+        if !self.shares.has_work() {
+            return;
         }
+        self.begin_turn(cx);
+        self.shares.run();
+        while let Some(key) = self.shares.next() {
+            let Some(wave) = self.waves.get_mut(key.slot()) else { continue };
+            let (outputs, whose) = (cx.out.len(), wave.whose());
+            wave.queued = false;
+            let looked = wave.search(cx);
+            self.shares.charge(whose, QUERY_WORK + looked);
+            self.settle(key, cx);
+            self.charge_outputs(whose, outputs, cx);
+            cx.room = self.hits_held < HITS_HELD_MAX;
+        }
+    }
+
+    fn begin_turn(&mut self, cx: &mut Cx<'_>) {
+        self.shares.turn(cx.now, cx.links.len());
+        cx.room = self.hits_held < HITS_HELD_MAX;
+    }
+
+    /// Counts the outputs above the first so many as work.
+    fn charge_outputs(&mut self, whose: Whose, before: usize, cx: &Cx<'_>) {
+        self.shares.charge(whose, cx.out.len().saturating_sub(before) * OUTPUT_WORK);
     }
 
     /// The sessions' queries that have ended since the last call.
@@ -293,11 +335,13 @@ impl Flood {
         }
         for (slot, wave) in &self.waves {
             wave.check_invariants();
-            assert_eq!(wave.queued, self.work.contains(&WaveKey::of(slot)));
+            let runs = !wave.is_over() && wave.session().is_none();
+            assert_eq!(wave.counted, runs, "{:?}", WaveKey::of(slot));
             assert!(!wave.is_over() || wave.session().is_none(), "a session's query goes when it is over");
             assert!(!wave.is_over() || wave.listed, "who is over waits in line to be forgotten");
         }
         assert_eq!(self.hits_held, self.waves.iter().map(|(_, wave)| wave.held).sum::<usize>());
+        self.shares.check_invariants(self.waves.iter().filter(|(_, wave)| wave.queued).count());
         assert!(self.finished.is_empty());
         self.visited.check_invariants();
     }
@@ -335,7 +379,13 @@ impl Flood {
         let left = wave.settle(cx);
         if left && !wave.queued {
             wave.queued = true;
-            self.work.push_back(key);
+            self.shares.wait(wave.whose(), key);
+        }
+        if let Some(link) = wave.instances[0].parent_link()
+            && wave.counted == wave.is_over()
+        {
+            wave.counted = !wave.counted;
+            self.shares.count_running(link, wave.counted);
         }
         match wave.session() {
             Some(session) if wave.is_over() => {
@@ -435,7 +485,10 @@ impl Flood {
         let wave = self.waves.remove(key.slot());
         self.hits_held -= wave.held;
         if wave.queued {
-            self.work.retain(|queued| *queued != key);
+            self.shares.forget(wave.whose(), key);
+        }
+        if let (true, Some(link)) = (wave.counted, wave.instances[0].parent_link()) {
+            self.shares.count_running(link, false);
         }
         if self.by_id.get(&wave.id) == Some(&key) {
             self.by_id.remove(&wave.id);

@@ -96,6 +96,8 @@ pub(super) struct Links {
     boot: u64,
     /// The spanning tree that we hold, as HELLO tells it.
     pub(super) tree: Option<TreeName>,
+    /// Whether our neighbours came to hold it too, as HELLO tells.
+    pub(super) whole: bool,
     /// What our HELLOs say of the digests that we take.
     takes: Option<u8>,
     links: Vec<Link>,
@@ -106,7 +108,8 @@ impl Links {
     /// Links to these neighbours, all down. An address that is given twice is one neighbour; those above the cap are left out.
     pub(super) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
-        let mut all = Links { node, boot, tree: None, takes: None, links: Vec::new(), by_addr: BTreeMap::new() };
+        let mut all =
+            Links { node, boot, tree: None, whole: false, takes: None, links: Vec::new(), by_addr: BTreeMap::new() };
         for addr in neighbors {
             let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
             let id = LinkId(u16::try_from(all.links.len()).unwrap_or(u16::MAX));
@@ -226,7 +229,7 @@ impl Links {
         out: &mut VecDeque<Output>,
         counters: &mut Counters,
     ) -> LinkNews {
-        let (node, boot, tree, takes) = (self.node, self.boot, self.tree, self.takes);
+        let Links { node, boot, tree, whole, takes, .. } = *self;
         let link = self.link_mut(id);
         if link.state == State::Ignored || hello.boot == 0 {
             return LinkNews::Same;
@@ -243,7 +246,7 @@ impl Links {
         // An answer that taught us a boot id is answered once more: the neighbour needs the proof that we saw its HELLO.
         if hello.et.is_none() || matches!(news, LinkNews::Up | LinkNews::Renewed) {
             let (t, et) = (now.as_micros(), Some(hello.t));
-            let answer = LinkHello { node, boot, echo: hello.boot, t, et, tree, dg: takes, de: lease };
+            let answer = LinkHello { node, boot, echo: hello.boot, t, et, tree, whole, dg: takes, de: lease };
             counters.add(Count::LinkOut);
             counters.add(Count::LinkHelloOut);
             out.push_back(Output::SendTo { to: link.addr, boot: hello.boot, message: LinkMessage::Hello(answer) });
@@ -301,10 +304,11 @@ impl Links {
     }
 
     fn greet(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
-        let (node, boot, tree, takes) = (self.node, self.boot, self.tree, self.takes);
+        let Links { node, boot, tree, whole, takes, .. } = *self;
         let link = self.link_mut(id);
         link.greeted = Some(now);
-        let hello = LinkHello { node, boot, echo: link.boot, t: now.as_micros(), et: None, tree, dg: takes, de: None };
+        let (echo, t) = (link.boot, now.as_micros());
+        let hello = LinkHello { node, boot, echo, t, et: None, tree, whole, dg: takes, de: None };
         counters.add(Count::LinkOut);
         counters.add(Count::LinkHelloOut);
         out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message: LinkMessage::Hello(hello) });

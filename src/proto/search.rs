@@ -54,6 +54,8 @@ pub struct Scan {
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
+    /// Postings and holders looked at so far.
+    looked: usize,
     /// Reused for names in lower case.
     scratch: String,
 }
@@ -141,14 +143,26 @@ impl Scan {
         };
         let limit = search.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let left = limit.min(hits_max);
-        Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, scratch: String::new() })
+        Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, looked: 0, scratch: String::new() })
     }
 
     /// Looks at up to `entries` (two at least) postings and holders and appends what fits. `index` is the one that the scan was made for.
     pub fn step(&mut self, index: &Index, entries: usize, hits: &mut Vec<SourceRecord>) -> Step {
+        let mut looked = 0;
+        let step = self.walk(index, entries, &mut looked, hits);
+        self.looked += looked;
+        step
+    }
+
+    /// Postings and holders looked at so far.
+    #[must_use]
+    pub fn looked(&self) -> usize {
+        self.looked
+    }
+
+    fn walk(&mut self, index: &Index, entries: usize, looked: &mut usize, hits: &mut Vec<SourceRecord>) -> Step {
         // A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
         let entries = entries.max(2);
-        let mut looked = 0;
         while let Some((key, list)) = self.lists[1].or(self.lists[0]) {
             let Some(id) = index.next(key, self.cursor) else {
                 let walked = usize::from(self.lists[1].is_some());
@@ -156,11 +170,11 @@ impl Scan {
                 (self.cursor, self.holder) = (0, 0);
                 continue;
             };
-            if looked >= entries {
+            if *looked >= entries {
                 // With the limit reached this step only looked whether it bites: it may.
                 return if self.left == 0 { self.end(true) } else { Step::More };
             }
-            looked += 1;
+            *looked += 1;
             if id != self.cursor {
                 (self.cursor, self.holder) = (id, 0);
             }
@@ -170,10 +184,10 @@ impl Scan {
                         if self.left == 0 && self.fits_holder(seen, index, holder) {
                             return self.end(true);
                         }
-                        if looked >= entries {
+                        if *looked >= entries {
                             return Step::More;
                         }
-                        looked += 1;
+                        *looked += 1;
                         self.holder = holder.0 + 1;
                         if self.fits_holder(seen, index, holder) {
                             self.left -= 1;

@@ -134,6 +134,7 @@ macro_rules! flood_cx {
         &mut flood::Cx {
             now: $now,
             hits_max: $self.config.hits_max,
+            room: true,
             index: &$self.index,
             links: &$self.links,
             tree: &$self.tree,
@@ -411,7 +412,7 @@ impl SuperPeer {
         }
         // What somebody says who has not seen our boot id, or in another life, is not about this link.
         if proven && self.links.is_up_with(link, hello.boot) {
-            self.tree.on_hello(link, hello.node, hello.tree, tree_cx!(self, now));
+            self.tree.on_hello(link, hello, tree_cx!(self, now));
             self.after_tree();
         }
     }
@@ -451,7 +452,7 @@ impl SuperPeer {
 
     /// Tells the links which tree is held, and sets the tree's deadline.
     fn after_tree(&mut self) {
-        self.links.tree = self.tree.holds();
+        (self.links.tree, self.links.whole) = (self.tree.holds(), self.tree.is_whole());
         match self.tree.next() {
             Some(next) => self.timers.set(Reason::Tree, next),
             None => self.timers.stop(Reason::Tree),

@@ -17,7 +17,8 @@
 //! edges leads from each of those neighbours up to the root and from there down to the asker, and the ride goes over every
 //! edge at everybody it meets. Hence it meets that neighbour too, or somebody on the way that does not hold the tree any more,
 //! whose edge is gone, or who does not answer; each of those is told as a cut. Without a cut the set of those that answered is
-//! closed under links: nobody that can be reached is left out.
+//! closed under links: nobody that can be reached is left out. A leaf whose digest says no may be left out, once there was a
+//! moment at which all its neighbours held the tree: they are in that set by themselves, and it has nothing to tell.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use super::counters::{Count, Counters};
 use super::link::{LinkId, Links};
 use crate::config::{TREE_GAP_MAX, TREE_GAP_MIN, TREE_GROWTH_MAX, TREE_ROOT_PATIENCE, TREE_SETTLE};
 use crate::time::Time;
-use crate::wire::link::{LinkTree, TreeStep};
+use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 use crate::wire::{LinkMessage, NodeId, TreeName};
 
 /// How soon after a tree is void its root grows the next, at the earliest: others may have something to tell as well.
@@ -76,6 +77,8 @@ impl Cx<'_> {
 struct Side {
     node: Option<NodeId>,
     holds: Option<TreeName>,
+    /// Whether all its neighbours hold that tree, or did.
+    whole: bool,
 }
 
 /// A repetition that gets slower.
@@ -122,6 +125,8 @@ struct Held {
     children: Vec<Child>,
     /// Super peers of this branch.
     n: u32,
+    /// Whether there was a moment at which every neighbour held it.
+    whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +210,11 @@ impl Tree {
         self.held.as_ref().map(|held| held.name)
     }
 
+    /// Whether every neighbour came to hold that tree, while none was down.
+    pub(super) fn is_whole(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.whole)
+    }
+
     /// The tree that a query from here may ride.
     pub(super) fn rides(&self, links: &Links) -> Option<TreeName> {
         self.holds().filter(|name| !self.is_stale(*name, links))
@@ -218,10 +228,14 @@ impl Tree {
         links.ids().any(|link| links.is_up(link) && (!holds(link) || lost(link)))
     }
 
-    /// The edges of this tree here, each with whether it leads to a leaf. None if the tree is not held.
+    /// The edges of this tree here, each with whether a ride may spare it if the digest of who is behind it allows: it leads to a
+    /// leaf all of whose neighbours came to hold the tree, so that the ride comes to each of them by another edge. None if the
+    /// tree is not held.
     pub(super) fn edges(&self, name: TreeName) -> Option<impl Iterator<Item = (LinkId, bool)> + '_> {
         let held = self.held.as_ref().filter(|held| held.name == name)?;
-        let children = held.children.iter().filter(|child| !child.lost).map(|child| (child.link, child.leaf));
+        let whole = move |side: Side| side.whole && side.holds == Some(name);
+        let spare = move |child: &Child| child.leaf && whole(self.sides[usize::from(child.link.0)]);
+        let children = held.children.iter().filter(|child| !child.lost).map(move |child| (child.link, spare(child)));
         Some(held.parent.map(|parent| (parent, false)).into_iter().chain(children))
     }
 
@@ -257,13 +271,14 @@ impl Tree {
     }
 
     /// A neighbour's HELLO came on a link that is up.
-    pub(super) fn on_hello(&mut self, link: LinkId, node: NodeId, holds: Option<TreeName>, cx: &mut Cx<'_>) {
-        self.sides[usize::from(link.0)].node = Some(node);
-        self.on_holds(link, holds, cx);
+    pub(super) fn on_hello(&mut self, link: LinkId, hello: LinkHello, cx: &mut Cx<'_>) {
+        self.sides[usize::from(link.0)].node = Some(hello.node);
+        self.on_holds(link, hello.tree, hello.whole, cx);
         // Its `keep` may have been lost.
-        if let Some(name) = holds {
+        if let Some(name) = hello.tree {
             self.on_keep(link, name, cx);
         }
+        self.see_whole(cx);
         self.consider(cx.now, TREE_SETTLE, cx);
     }
 
@@ -306,16 +321,18 @@ impl Tree {
             TreeStep::Mine => self.on_answer(link, tree, Answer::Mine(n), cx),
             TreeStep::Other => self.on_answer(link, tree, Answer::Other, cx),
             TreeStep::Keep => {
-                self.on_holds(link, Some(tree), cx);
+                self.on_holds(link, Some(tree), false, cx);
                 self.on_keep(link, tree, cx);
                 if let Some(held) = self.held.as_ref().filter(|held| held.name == tree && held.parent == Some(link)) {
                     cx.say(link, held.name, TreeStep::Held, 0);
                 }
             }
-            TreeStep::Held => self.on_holds(link, Some(tree), cx),
+            TreeStep::Held => self.on_holds(link, Some(tree), false, cx),
+            TreeStep::Whole => self.on_holds(link, Some(tree), true, cx),
             TreeStep::Void => self.on_void(link, tree, cx),
             TreeStep::Unknown => {}
         }
+        self.see_whole(cx);
     }
 
     /// The deadline of [`Tree::next`] has come.
@@ -494,14 +511,17 @@ impl Tree {
             cx.say(link, name, step, 0);
         }
         self.orphaned = None;
-        self.held = Some(Held { name, since: cx.now, parent, children, n });
+        self.held = Some(Held { name, since: cx.now, parent, children, n, whole: false });
     }
 
     // ---- holding -------------------------------------------------------------------------------------------------
 
     /// A neighbour told which tree it holds.
-    fn on_holds(&mut self, link: LinkId, holds: Option<TreeName>, cx: &mut Cx<'_>) {
-        self.sides[usize::from(link.0)].holds = holds;
+    fn on_holds(&mut self, link: LinkId, holds: Option<TreeName>, whole: bool, cx: &mut Cx<'_>) {
+        let side = &mut self.sides[usize::from(link.0)];
+        // Who was whole once stays so: what counts is that its neighbours came to hold the tree.
+        side.whole = whole || (side.whole && side.holds == holds);
+        side.holds = holds;
         let Some(held) = &mut self.held else { return };
         let child = held.children.iter_mut().find(|child| child.link == link);
         let agrees = holds == Some(held.name);
@@ -514,6 +534,19 @@ impl Tree {
         // A leaf that comes back is no child any more: what it holds is not this tree as it is here.
         if lost || (!agrees && cx.now >= held.since + KEEP_PATIENCE) {
             self.void(None, cx);
+        }
+    }
+
+    /// Notes when every neighbour holds the tree; a leaf tells its parent.
+    fn see_whole(&mut self, cx: &mut Cx<'_>) {
+        let Some(held) = &mut self.held else { return };
+        let holds = |link: LinkId| cx.links.is_up(link) && self.sides[usize::from(link.0)].holds == Some(held.name);
+        if held.whole || !cx.links.ids().all(holds) || held.children.iter().any(|child| child.lost) {
+            return;
+        }
+        held.whole = true;
+        if let Some(parent) = held.parent.filter(|_| held.children.is_empty()) {
+            cx.say(parent, held.name, TreeStep::Whole, 0);
         }
     }
 

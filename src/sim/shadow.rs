@@ -18,15 +18,14 @@ use crate::proto::counters::Count;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::{ConnId, Input};
 use crate::time::Time;
-use crate::wire::link::{self, HEADER_BYTES, LinkQuery, RIDE_TTL};
+use crate::wire::link::{self, LinkQuery, RIDE_TTL};
 use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Search};
 
 /// How long the trail of a query is kept: its longest budget, what a node may stand still, and some more.
 const TRAIL_KEPT: Duration = Duration::from_secs(4 * QUERY_BUDGET_MAX.as_secs());
-/// How a datagram begins whose first message is a HELLO: it comes alone, or with nothing that matters here.
-const HELLO_FIRST: &[u8] = b"\x81\xa5HELLO";
-/// A datagram with a HELLO and more is longer than this.
-const HELLO_BYTES_MAX: usize = 110;
+/// How the messages begin that matter on their way in; a datagram without them is not decoded once more.
+const QUERY_BEGINS: &[u8] = b"\x81\xa5QUERY";
+const HIT_BEGINS: &[u8] = b"\x81\xa3HIT";
 
 /// One life of one node.
 type Life = (usize, u64);
@@ -148,9 +147,9 @@ impl Shadow {
 
     /// A datagram is about to be taken.
     pub(super) fn before_datagram(&mut self, to: Life, bytes: &[u8], machine: &SuperPeer) -> Before {
-        let hello =
-            bytes.len() < HELLO_BYTES_MAX && bytes.get(HEADER_BYTES..).is_some_and(|b| b.starts_with(HELLO_FIRST));
-        let Some((_, messages)) = (!hello).then(|| link::decode(bytes).ok()).flatten() else {
+        let holds = |begins: &[u8]| bytes.windows(begins.len()).any(|window| window == begins);
+        let matters = holds(QUERY_BEGINS) || holds(HIT_BEGINS);
+        let Some((_, messages)) = matters.then(|| link::decode(bytes).ok()).flatten() else {
             return Before::default();
         };
         let mut ids = Vec::new();

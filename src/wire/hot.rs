@@ -1,16 +1,18 @@
 //! The answers to a query, packed by hand: there are hundreds of thousands of them in a second.
 //!
-//! The names of fields are copied together with what stands before them. The bytes are those of [`Pack`], which a test checks;
+//! The names of fields are copied together with what stands before them. The bytes are those of rmp-serde, which a test checks;
 //! whatever is not here goes that way.
 
-use serde::Serialize;
+use rmp::encode::{write_array_len, write_str, write_str_len, write_uint};
 
 use super::addr::HostPort;
 use super::ids::Root;
 use super::link::{LinkHit, LinkMessage};
 use super::message::{Done, Hit, Message, SourceRecord};
-use super::pack::Pack;
 use super::record::{Cut, FileRecord};
+
+/// Why writing cannot fail.
+const TAKEN: &str = "a Vec takes it";
 
 /// Appends a message of a session, if it is one of those.
 pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
@@ -41,7 +43,7 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\x81\xa3HIT\x82\xa3req");
     number(out, (*req).into());
     out.extend_from_slice(b"\xa4hits");
-    Pack(out).array(hits.len());
+    write_array_len(out, length(hits.len())).expect(TAKEN);
     for SourceRecord { path, size, root, addr } in hits {
         out.extend_from_slice(b"\x84");
         content(out, path.as_str(), *size, root);
@@ -82,13 +84,17 @@ fn pack_link_hit(hit: &LinkHit, out: &mut Vec<u8>) {
     host_port(out, addr);
 }
 
+fn length(n: usize) -> u32 {
+    u32::try_from(n).expect("what is capped far below fits")
+}
+
 fn number(out: &mut Vec<u8>, n: u64) {
-    Pack(out).number(n);
+    write_uint(out, n).expect(TAKEN);
 }
 
 fn content(out: &mut Vec<u8>, path: &str, size: u64, root: &Root) {
     out.extend_from_slice(b"\xa1p");
-    Pack(out).text(path);
+    write_str(out, path).expect(TAKEN);
     out.extend_from_slice(b"\xa1s");
     number(out, size);
     out.extend_from_slice(b"\xa1r\xc4\x20");
@@ -99,7 +105,7 @@ fn cuts(out: &mut Vec<u8>, cut: &Cut) {
     if cut.is_none() {
         out.push(0x80);
     } else {
-        cut.serialize(&mut Pack(out)).expect("numbers by name can be packed");
+        super::encode_into(out, cut);
     }
 }
 
@@ -115,19 +121,21 @@ fn host_port(out: &mut Vec<u8>, addr: &HostPort) {
     }
     let (open, close) = if addr.host().contains(':') { ("[", "]:") } else { ("", ":") };
     let parts = [open.as_bytes(), addr.host().as_bytes(), close.as_bytes(), &digits[first..]];
-    Pack(out).text_head(parts.iter().map(|part| part.len()).sum());
+    write_str_len(out, length(parts.iter().map(|part| part.len()).sum())).expect(TAKEN);
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::Serialize;
+
     use super::*;
     use crate::wire::{QueryId, SharePath};
 
     fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         assert!(by_hand(&mut ours));
-        message.serialize(&mut Pack(&mut theirs)).unwrap();
+        crate::wire::encode_into(&mut theirs, message);
         assert_eq!(ours, theirs);
     }
 

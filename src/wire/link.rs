@@ -68,6 +68,9 @@ pub struct LinkHello {
     /// The spanning tree that the sender holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
+    /// Whether there was a moment at which none of the sender's links was down and all its neighbours held that tree.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     /// The largest digest that the sender takes, as the logarithm to base 2 of its bits; absent: it takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dg: Option<u8>,
@@ -198,6 +201,8 @@ pub enum TreeStep {
     Keep,
     /// I hold it.
     Held,
+    /// I hold it, and so do all my neighbours: none of my links is down.
+    Whole,
     /// It does not hold any more.
     Void,
     /// A step that this version does not know; never sent, made by the decoder, ignored.
@@ -221,6 +226,7 @@ impl<'de> Deserialize<'de> for TreeStep {
                     "other" => TreeStep::Other,
                     "keep" => TreeStep::Keep,
                     "held" => TreeStep::Held,
+                    "whole" => TreeStep::Whole,
                     "void" => TreeStep::Void,
                     _ => TreeStep::Unknown,
                 })

@@ -9,7 +9,6 @@ pub mod ids;
 pub mod link;
 pub mod message;
 pub mod name;
-mod pack;
 pub mod record;
 mod unpack;
 
@@ -95,7 +94,8 @@ impl fmt::Display for WireError {
 impl std::error::Error for WireError {}
 
 fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
-    message.serialize(&mut pack::Pack(out)).expect("a message of our own has nothing that cannot be packed");
+    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map();
+    message.serialize(&mut serializer).expect("a message of our own always has a form, and a Vec takes it");
 }
 
 /// Reads one message off the front: it and how many bytes it used. An unknown kind is skipped and named.

@@ -459,5 +459,5 @@ fn nothing_acknowledged_is_ever_missed() {
         let run = chaos(seed);
         (pruned, found, marks) = (pruned + run.0, found + run.1, marks + run.2);
     }
-    assert!(one.is_some() || pruned > 300 && found > 60 && marks > 300, "{pruned} {found} {marks}");
+    assert!(one.is_some() || pruned > 100 && found > 40 && marks > 150, "{pruned} {found} {marks}");
 }

@@ -13,8 +13,16 @@ use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, 
 
 const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
 
-const STEPS: [TreeStep; 7] =
-    [TreeStep::Grow, TreeStep::Wait, TreeStep::Mine, TreeStep::Other, TreeStep::Keep, TreeStep::Held, TreeStep::Void];
+const STEPS: [TreeStep; 8] = [
+    TreeStep::Grow,
+    TreeStep::Wait,
+    TreeStep::Mine,
+    TreeStep::Other,
+    TreeStep::Keep,
+    TreeStep::Held,
+    TreeStep::Whole,
+    TreeStep::Void,
+];
 
 /// How many seeds a test tries: its own number, or more if `SPRAT_CHAOS_SEEDS` says so.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
@@ -168,6 +176,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
             t: random.next_u64(),
             et: (below(random, 2) == 0).then(|| random.next_u64()),
             tree: (below(random, 2) == 0).then(|| tree_name(random, boots)),
+            whole: below(random, 2) == 0,
             dg: (below(random, 2) == 0).then(|| below(random, 40) as u8),
             de: (below(random, 2) == 0).then(|| below(random, 3)),
         }),
@@ -211,7 +220,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
         }
         7 => LinkMessage::Pending(LinkRef { id, ttl }),
         8 | 9 => {
-            let step = STEPS[below(random, 7) as usize];
+            let step = STEPS[below(random, 8) as usize];
             LinkMessage::Tree(LinkTree { tree: tree_name(random, boots), step, n: edge(random) })
         }
         _ => LinkMessage::Cancel(LinkRef { id, ttl }),

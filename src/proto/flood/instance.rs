@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Cx;
 use super::ask::Ask;
-use crate::config::{PAGE_BYTES, SCAN_ENTRIES_PER_TURN};
+use crate::config::{PAGE_BYTES, SCAN_ENTRIES_MAX, SCAN_ENTRIES_PER_TURN};
 use crate::proto::counters::Count;
 use crate::proto::link::LinkId;
 use crate::proto::search::{Scan, Step};
@@ -172,7 +172,7 @@ impl Instance {
                 return;
             }
             origin.seen.insert(key);
-        } else if self.hits.len() >= self.cap {
+        } else if self.hits.len() >= self.cap || !cx.room {
             self.capped = true;
             return;
         }
@@ -180,11 +180,18 @@ impl Instance {
     }
 
     /// Searches our own index for one turn's worth.
-    pub(super) fn search(&mut self, cx: &mut Cx<'_>) {
-        let Some(mut scan) = self.scan.take() else { return };
+    /// Tells how much was looked at.
+    pub(super) fn search(&mut self, cx: &mut Cx<'_>) -> usize {
+        let Some(mut scan) = self.scan.take() else { return 0 };
         let mut found = Vec::new();
+        let before = scan.looked();
         let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
+        let looked = scan.looked();
         self.take_step(scan, step, found, cx);
+        if looked >= SCAN_ENTRIES_MAX && self.scan.take().is_some() {
+            self.cut.add(Cut { cap: 1, ..Cut::NONE });
+        }
+        looked - before
     }
 
     /// Takes what one step of its scan has found.

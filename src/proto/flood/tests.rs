@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::{HITS_KEPT_MAX, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
+use crate::config::{HITS_KEPT_MAX, LINK_QUERIES_WAITING_MAX, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
 use crate::proto::counters::Count;
-use crate::proto::testnet::{Fate, Net, Seed, file, register, search};
-use crate::proto::{Entropy, Role};
-use crate::wire::link::LinkDone;
+use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
+use crate::proto::{Entropy, Input, Output, Role};
+use crate::wire::link::{LinkDone, LinkQuery, Packer};
 use crate::wire::message::{Cancel, ErrorCode, Register};
-use crate::wire::{Cut, LinkMessage, Message, Policy, Search};
+use crate::wire::{Cut, LinkMessage, Message, Policy, QueryId, Search};
 
 fn is_query(message: &LinkMessage) -> bool {
     matches!(message, LinkMessage::Query(_))
@@ -494,4 +494,90 @@ fn all_state_of_a_query_is_gone_in_the_end() {
 fn who_has_nobody_to_serve_sleeps() {
     let net = Net::new(1, &[]);
     assert_eq!(net.nodes[0].machine.poll_timeout(), None);
+}
+
+/// A super peer with 4,000 files in the middle, and links to 1 and 2, who ask for what takes four steps to find out.
+fn busy_middle() -> (Net, crate::proto::ConnId) {
+    let mut net = Net::new(3, &[(0, 1), (0, 2)]);
+    let conn = net.login(0);
+    for page in 0..4 {
+        let files = (0..1000).map(|n| file(&format!("{page} of {n}"))).collect();
+        let register = Register { seq: page + 1, port: 4778, host: None, files, more: page < 3 };
+        net.say(0, conn, Message::Register(register));
+    }
+    net.run_for(Duration::from_secs(2));
+    net.forget_traffic();
+    (net, conn)
+}
+
+/// So many queries of one neighbour in one datagram after the other, none of them awaited.
+fn pour(net: &mut Net, from: usize, queries: u64) {
+    let boot = net.nodes[0].machine.links.boot();
+    for n in 0..queries {
+        let mut id = [from as u8; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        let query = LinkQuery {
+            id: QueryId(id),
+            ttl: 0,
+            hops: 1,
+            budget: 60_000,
+            find: search("*nowhere*"),
+            have: None,
+            flood: true,
+            tree: None,
+            again: false,
+        };
+        let mut packer = Packer::new(boot);
+        assert!(packer.push(&LinkMessage::Query(query)).is_none());
+        let bytes = packer.finish().unwrap();
+        let now = net.now;
+        net.nodes[0].machine.handle_input(now, Input::Datagram { from: addr_of(from), bytes: &bytes });
+    }
+}
+
+#[test]
+fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
+    let (mut net, conn) = busy_middle();
+    pour(&mut net, 1, 1000);
+    pour(&mut net, 2, 100);
+    let req = net.query(0, conn, search("*nowhere*"), 0, 2000);
+    let (mut turns, mut done_at, mut order) = (0, None, Vec::new());
+    while net.nodes[0].machine.counts()["queries_running"] > 0 && turns < 100_000 && order.len() < 1100 {
+        let now = net.now;
+        net.nodes[0].machine.handle_timeout(now);
+        turns += 1;
+        while let Some(output) = net.nodes[0].machine.poll_output() {
+            match output {
+                Output::Send { message: Message::Done(done), .. } => {
+                    assert_eq!((done.req, done.reached), (req, 1));
+                    done_at = Some(turns);
+                }
+                Output::SendTo { to, message: LinkMessage::Done(done), .. } => {
+                    assert_eq!(done.cut, Cut { ttl: 1, ..Cut::NONE }, "the machine keeps up, so nothing is shed");
+                    order.push(usize::from(to == addr_of(2)));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(done_at.is_some_and(|turn| turn <= 3), "{done_at:?} of {turns} turns");
+    assert_eq!(order.len(), 1100, "nobody is left without an answer");
+    let last = order.iter().rposition(|whose| *whose == 1).unwrap();
+    assert!((190..=230).contains(&last), "the other link has its half: its 100 are through with {last}");
+    assert_eq!(net.count(0, Count::FloodShed), 0);
+}
+
+#[test]
+fn what_is_over_a_full_line_is_refused_and_told() {
+    let (mut net, _) = busy_middle();
+    pour(&mut net, 1, LINK_QUERIES_WAITING_MAX as u64 + 100);
+    pour(&mut net, 2, 1);
+    let mut shed = 0_u64;
+    while let Some(output) = net.nodes[0].machine.poll_output() {
+        if let Output::SendTo { to, message: LinkMessage::Done(done), .. } = output {
+            assert_eq!((to, done.cut), (addr_of(1), Cut { shed: 1, ..Cut::NONE }));
+            shed += 1;
+        }
+    }
+    assert_eq!((shed, net.count(0, Count::FloodShed)), (100, 100), "whatever is refused is told");
 }

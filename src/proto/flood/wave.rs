@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Cx;
 use super::ask::{Ask, HitIs, MARGIN, child_deadline};
 use super::instance::{Instance, Parent, Phase, Then};
+use super::shares::Whose;
 use crate::config::TTL_MAX;
 use crate::proto::ConnId;
 use crate::proto::counters::Count;
@@ -46,6 +47,8 @@ pub(super) struct Wave {
     probe: Option<Probe>,
     /// A plain flood: no digest is looked at.
     pub(super) flood: bool,
+    /// Whether it is counted as a link's that runs.
+    pub(super) counted: bool,
     /// Whether it is in the list of scans to go on with.
     pub(super) queued: bool,
     /// Hits of neighbours' queries that it held when it was last counted.
@@ -87,6 +90,7 @@ impl Wave {
             find,
             probe: None,
             flood,
+            counted: false,
             queued: false,
             held: 0,
             listed: false,
@@ -145,20 +149,23 @@ impl Wave {
     fn ride(&mut self, i: usize, tree: TreeName, cx: &mut Cx<'_>) {
         let (known, links) = (cx.tree, cx.links);
         let parent = self.instances[i].parent_link();
-        let edges: Vec<LinkId> = known.edges(tree).into_iter().flatten().map(|(link, _)| link).collect();
-        let strayed = parent.is_some_and(|link| !edges.contains(&link));
+        let edges: Vec<(LinkId, bool)> = known.edges(tree).into_iter().flatten().collect();
+        let strayed = parent.is_some_and(|parent| edges.iter().all(|(link, _)| *link != parent));
         self.reach = vec![Reach::Settled; links.len()];
         if strayed || known.is_stale(tree, links) {
             cx.counters.add(Count::FloodStaleTree);
             self.instances[i].cut.add(Cut { stale: 1, ..Cut::NONE });
         }
         for link in links.ids().filter(|link| Some(*link) != parent) {
-            let edge = !strayed && edges.contains(&link);
+            let edge = edges.iter().find(|(edge, _)| *edge == link && !strayed);
             if !links.is_up(link) {
                 self.instances[i].cut.add(Cut { down: 1, ..Cut::NONE });
-            } else if edge && hops_left(&self.instances[i]) > 0 {
+            } else if edge.is_some_and(|(_, spare)| *spare && pruned(&self.find, &mut self.probe, link, cx).is_some()) {
+                cx.counters.add(Count::FloodPruned);
+                self.instances[i].pruned = self.instances[i].pruned.saturating_add(1);
+            } else if edge.is_some() && hops_left(&self.instances[i]) > 0 {
                 self.ask(i, link, cx);
-            } else if edge {
+            } else if edge.is_some() {
                 self.instances[i].cut.add(Cut { ttl: 1, ..Cut::NONE });
             }
         }
@@ -277,10 +284,15 @@ impl Wave {
     }
 
     /// Goes on with every scan for one turn's worth.
-    pub(super) fn search(&mut self, cx: &mut Cx<'_>) {
-        for instance in self.instances.iter_mut().filter(|instance| instance.is_running()) {
-            instance.search(cx);
-        }
+    /// Tells how much was looked at.
+    pub(super) fn search(&mut self, cx: &mut Cx<'_>) -> usize {
+        let running = self.instances.iter_mut().filter(|instance| instance.is_running());
+        running.map(|instance| instance.search(cx)).sum()
+    }
+
+    /// For whom it is worked on: whoever brought it first.
+    pub(super) fn whose(&self) -> Whose {
+        self.instances[0].parent_link().map_or(Whose::Sessions, Whose::Link)
     }
 
     /// Some deadline of [`Wave::next`] has come: repeat what is unanswered, end what is out of time.
@@ -507,6 +519,7 @@ impl Wave {
                 (instance.tree, instance.again, instance.ttl) = (None, lossy, ttl);
                 // The flood tells anew whatever it meets; if it searches again, it also counts anew.
                 instance.cut = Cut { cap: cut.cap, ..Cut::NONE };
+                instance.pruned = 0;
                 if lossy {
                     instance.reached = 1;
                 }

@@ -79,10 +79,29 @@ fn a_tree_query_takes_one_query_for_each_other_super_peer() {
 }
 
 #[test]
+fn leaves_whose_digest_says_no_are_not_asked() {
+    let mut net = grown(40, &edges(40, 6, 13));
+    net.peer(33, &["needle"]);
+    net.run_for(Duration::from_secs(10));
+    net.forget_traffic();
+    let (hits, done) = net.ask_by(Policy::Tree, 5, search("needle"), 64);
+    assert_eq!((hits.len(), done.complete, done.cut), (1, true, Cut::NONE));
+    assert!(done.pruned >= 10 && done.reached + done.pruned == 40, "{done:?}");
+    assert_eq!(net.sent(is_query) as u32, 39 - done.pruned);
+    // A leaf with a dead neighbour has something to tell.
+    net.kill(0);
+    net.run_for(LONG);
+    let (_, done) = net.ask_by(Policy::Tree, 5, search("needle"), 64);
+    let down = net.nodes.iter().filter(|node| node.alive).map(|node| node.machine.counts());
+    let down: u64 = down.map(|counts| counts["links"] - counts["links_up"]).sum();
+    assert_eq!((u64::from(done.cut.down), done.cut.stale, done.complete), (down, 0, false));
+}
+
+#[test]
 fn an_idle_tree_costs_nothing_but_the_names_in_hello() {
     let mut net = grown(20, &edges(20, 4, 3));
     net.run_for(Duration::from_secs(60));
-    assert_eq!(net.sent(|message| !matches!(message, LinkMessage::Hello(_))), 0);
+    assert_eq!(net.sent(|message| matches!(message, LinkMessage::Tree(_))), 0);
 }
 
 #[test]
