@@ -96,6 +96,10 @@ impl Run {
             if links != up {
                 return Some(format!("{up} of {links} links of {node} are up"));
             }
+            // A record counts once it is acknowledged, and that waits for the neighbours.
+            if machine.is_acknowledging() {
+                return Some(format!("{node} has not acknowledged all that it holds"));
+            }
             for (peer, records) in self.world.registered_by_peer(node) {
                 registered.entry(peer).or_default().push(records);
             }
