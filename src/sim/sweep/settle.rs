@@ -28,6 +28,8 @@ impl Run {
     /// Ends all faults, and requires what was promised.
     pub(super) fn settle(&mut self) {
         self.heal();
+        // Connections that the partition has cost are told of it first.
+        self.run_for(SEC);
         self.bury();
         self.until(HEALED_WITHIN, "every peer is registered and every link up", Run::is_whole);
         self.until(ANSWERED_WITHIN, "everything that was asked is over", |run| !run.is_waiting());
