@@ -8,6 +8,8 @@
 //! the answers itself. Prints one JSON object: `count`, `hits`, `rate_per_s`, `p50_us`, `p99_us`, and by how much the super
 //! peer's own count of queries grew meanwhile.
 
+#![allow(clippy::print_stdout, reason = "a program that prints figures")]
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

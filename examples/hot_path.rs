@@ -96,19 +96,15 @@ impl Server {
 
     fn drain(&mut self) {
         while let Some(output) = self.machine.poll_output() {
-            match output {
-                Output::Send { message, .. } => {
-                    self.sent += 1;
-                    frame::encode(&message, &mut self.out);
+            if let Output::Send { message, .. } = output {
+                self.sent += 1;
+                frame::encode(&message, &mut self.out);
+            } else if let Output::SendTo { message, .. } = output {
+                self.sent += 1;
+                if let LinkMessage::Hello(hello) = &message {
+                    self.boot = hello.boot;
                 }
-                Output::SendTo { message, .. } => {
-                    self.sent += 1;
-                    if let LinkMessage::Hello(hello) = &message {
-                        self.boot = hello.boot;
-                    }
-                    black_box(self.packer.push(&message));
-                }
-                other => drop(other),
+                black_box(self.packer.push(&message));
             }
         }
         black_box(&self.out);

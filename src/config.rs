@@ -247,7 +247,7 @@ pub const UPLOAD_REQUESTS_MAX: usize = 64;
 /// Chunks of one connection that are prepared ahead, beside the one that goes out: with it as many as there are MD5 lanes.
 pub const UPLOAD_AHEAD: usize = 15;
 /// More are prepared only once no more than this many are, so that there are some to prepare together.
-pub const UPLOAD_AHEAD_LOW: usize = 3;
+pub const UPLOAD_AHEAD_LOW: usize = 4;
 /// Chunks of one connection that are handed to its send queue at once: a later one can still be cancelled.
 pub const UPLOAD_SENDING_MAX: usize = 3;
 /// Connections on which a peer serves chunks at once.

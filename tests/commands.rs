@@ -80,10 +80,11 @@ impl Home {
         (code, events)
     }
 
-    /// Asks until there is an answer with as many hits.
+    /// Asks until there is an answer with as many hits: those, and the end; the results that come between are left out.
     fn ask_until(&self, hits: usize, args: &[&str]) -> Vec<Value> {
         for _ in 0..ASKED_MAX {
-            let (_, events) = self.ask(args);
+            let (_, mut events) = self.ask(args);
+            events.retain(|event| event["event"] != "result");
             if events.len() == hits + 1 {
                 return events;
             }

@@ -42,9 +42,9 @@ fn list(world: &mut World) -> (Vec<(Root, u32, Vec<String>)>, Outcome) {
     let client = world.ask(3, LIST);
     assert!(world.finish(client, 600 * SEC), "a list ends");
     let asked = world.asked(client);
-    let contents = asked.events.iter().filter_map(|(_, event)| match event {
-        ClientEvent::Content { root, sources, names, .. } => Some((*root, *sources, names.clone())),
-        _ => None,
+    let contents = asked.events.iter().filter_map(|(_, event)| {
+        let ClientEvent::Content { root, sources, names, .. } = event else { return None };
+        Some((*root, *sources, names.clone()))
     });
     (contents.collect(), asked.outcome().expect("it is over").clone())
 }
@@ -108,7 +108,8 @@ fn a_list_goes_on_at_the_next_super_peer() {
         let content = world.content(30);
         world.share(far, &format!("file {n}"), content);
     }
-    (world.start(far), world.start(weak));
+    world.start(far);
+    world.start(weak);
     let ready = |world: &World| world.super_peer(1).unwrap().index().records() == 1500 && !world.homes(weak).is_empty();
     assert!(world.run_until(30 * SEC, ready));
     world.run_for(SEC);
@@ -121,9 +122,9 @@ fn a_list_goes_on_at_the_next_super_peer() {
         .asked(client)
         .events
         .iter()
-        .filter_map(|(_, event)| match event {
-            ClientEvent::Content { root, .. } => Some(*root),
-            _ => None,
+        .filter_map(|(_, event)| {
+            let ClientEvent::Content { root, .. } = event else { return None };
+            Some(*root)
         })
         .collect();
     assert_eq!(told.len(), 1500);
@@ -155,7 +156,8 @@ fn pair(seed: u64) -> (World, usize) {
     let content = world.content(2_500_000);
     world.share(both, "doubled", content);
     world.share(far, "far", content);
-    (world.start(both), world.start(far));
+    world.start(both);
+    world.start(far);
     let ready = |world: &World| (0..3).all(|node| world.super_peer(node).unwrap().index().records() == 1);
     assert!(world.run_until(10 * SEC, ready), "registered at both, and the other at its own");
     world.run_for(SEC);

@@ -280,10 +280,10 @@ mod tests {
 
     fn query(args: &[&str], env: &[(&str, &str)]) -> super::super::args::Query {
         match parse_with(args, env) {
-            Parsed::Run(command) => match *command {
-                Command::Query(query) => query,
-                other => panic!("{args:?}: {other:?}"),
-            },
+            Parsed::Run(command) => {
+                let Command::Query(query) = *command else { panic!("{args:?}: {command:?}") };
+                query
+            }
             other @ (Parsed::Print(_) | Parsed::Usage(_)) => panic!("{args:?}: {other:?}"),
         }
     }

@@ -273,11 +273,8 @@ impl Tree {
     /// A neighbour's HELLO came on a link that is up.
     pub(super) fn on_hello(&mut self, link: LinkId, hello: LinkHello, cx: &mut Cx<'_>) {
         self.sides[usize::from(link.0)].node = Some(hello.node);
+        // It is no `keep`: it may hold the tree without us, if the link was down while it grew. A `keep` that was lost comes again.
         self.on_holds(link, hello.tree, hello.whole, cx);
-        // Its `keep` may have been lost.
-        if let Some(name) = hello.tree {
-            self.on_keep(link, name, cx);
-        }
         self.see_whole(cx);
         self.consider(cx.now, TREE_SETTLE, cx);
     }

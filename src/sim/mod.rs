@@ -12,7 +12,9 @@
 //! - [`topology`]: who is whose neighbour;
 //! - [`lab`]: very many nodes and the figures of their searches, for `sprat sim`.
 //!
-//! What it does not do yet: windows and backlogs of connections, torn writes, pauses and clock jumps.
+//! - [`sweep`]: hundreds of small networks under faults that their seeds draw, and what must hold in all of them.
+//!
+//! What it does not do: windows and backlogs of connections; short reads and writes of files.
 
 pub mod content;
 mod disk;

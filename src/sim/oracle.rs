@@ -84,7 +84,9 @@ impl Watch {
         let hops = usize::from(ttl.unwrap_or(TTL_DEFAULT));
         let horizons = || world.neighbors(weak).iter().map(|home| world.within(*home, hops));
         let horizon = horizons().map(|near| near.len()).max().unwrap_or(0);
-        let near = horizons().reduce(|near, other| &near & &other).unwrap_or_default();
+        // The hops of a ride are those of its tree.
+        let rides = policy == Some(Policy::Tree);
+        let near = horizons().reduce(|near, other| &near & &other).filter(|_| !rides).unwrap_or_default();
         // What is not acknowledged yet counts as not registered yet: a super peer that is about to say so is as one that changes.
         let settled = |node: usize| !world.super_peer(node).is_some_and(SuperPeer::is_acknowledging);
         let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };

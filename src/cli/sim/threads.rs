@@ -1,101 +1,130 @@
 //! Runs the shards of a laboratory at the same time, each on a thread of its own. The result is that of running them one by one.
+//!
+//! One thread leads: it decides how far all may go, and carries the mail. Where little happens it does everything by itself, since
+//! calling the others would take longer than the work; so a machine that is busy otherwise does not make it wait at every step.
 
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
-use crate::sim::lab::{Lab, Mail, Shard};
+use crate::sim::lab::{Lab, Shard};
 use crate::time::Time;
 
-/// Looks at the others before the core is left to somebody else: they meet every few microseconds.
+/// Looks at the others before the core is left to somebody else.
 const SPINS: u32 = 2000;
+/// The others help with the next piece if this one had at least so many messages: half a millisecond of work.
+const BUSY: u64 = 256;
+/// In place of a time: there is nothing more to do.
+const LEAVE: u64 = u64::MAX;
 
 /// Brings all shards to a time.
 pub(super) fn run(lab: &mut Lab, until: Time) {
     let ahead = lab.lookahead();
-    let shards = lab.shards();
-    if shards.len() == 1 {
+    if lab.shards().len() == 1 {
         return lab.run_until(until);
     }
-    let table = Table::new(shards.len());
+    let shards: Vec<Mutex<&mut Shard>> = lab.shards().iter_mut().map(Mutex::new).collect();
+    let table = Table::default();
     thread::scope(|scope| {
-        for (at, shard) in shards.iter_mut().enumerate() {
-            let table = &table;
-            scope.spawn(move || table.work(at, shard, ahead, until));
-        }
+        let table = &table;
+        let helpers = shards[1..].iter().map(|shard| scope.spawn(move || table.help(shard)).thread().clone());
+        let crew = Crew { table, helpers: helpers.collect() };
+        crew.lead(&shards, ahead, until);
     });
 }
 
 /// What the threads share.
+#[derive(Default)]
 struct Table {
-    all: usize,
-    waiting: AtomicUsize,
-    round: AtomicU64,
-    /// A thread is gone: nobody waits for it.
+    /// Rises with every piece of work.
+    order: AtomicU64,
+    /// How far it goes.
+    end: AtomicU64,
+    /// Helpers that have not done it yet.
+    left: AtomicUsize,
+    /// A helper is gone: it is not waited for.
     broken: AtomicBool,
-    /// When the next thing happens in each shard; [`u64::MAX`] if nothing does.
-    next: Vec<AtomicU64>,
-    /// From each to each.
-    mail: Vec<Vec<Mutex<Vec<Mail>>>>,
 }
 
 impl Table {
-    fn new(all: usize) -> Table {
-        Table {
-            all,
-            waiting: AtomicUsize::new(0),
-            round: AtomicU64::new(0),
-            broken: AtomicBool::new(false),
-            next: (0..all).map(|_| AtomicU64::new(0)).collect(),
-            mail: (0..all).map(|_| (0..all).map(|_| Mutex::default()).collect()).collect(),
-        }
-    }
-
-    fn work(&self, at: usize, shard: &mut Shard, ahead: Duration, until: Time) {
+    fn help(&self, shard: &Mutex<&mut Shard>) {
         let _leave = Leave(self);
+        let mut done = 0;
         loop {
-            for from in 0..self.all {
-                let mail = std::mem::take(&mut *self.mail[from][at].lock().unwrap_or_else(PoisonError::into_inner));
-                shard.give_mail(mail);
+            let mut spins = 0;
+            while self.order.load(Ordering::Acquire) == done {
+                spins += 1;
+                if spins < SPINS { hint::spin_loop() } else { thread::park() }
             }
-            let mine = shard.next().map_or(u64::MAX, Time::as_micros);
-            self.next[at].store(mine, Ordering::Relaxed);
-            self.meet();
-            let next = self.next.iter().map(|next| next.load(Ordering::Relaxed)).min().unwrap_or(u64::MAX);
-            if next >= until.as_micros() {
+            done += 1;
+            let end = self.end.load(Ordering::Relaxed);
+            if end == LEAVE {
                 return;
             }
-            shard.run(until.min(Time::from_micros(next) + ahead));
-            for to in 0..self.all {
-                let mail = shard.take_mail(to);
-                if !mail.is_empty() {
-                    *self.mail[at][to].lock().unwrap_or_else(PoisonError::into_inner) = mail;
+            locked(shard).run(Time::from_micros(end));
+            self.left.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// The leader's side; when it goes, whatever the reason, the helpers go too.
+struct Crew<'a> {
+    table: &'a Table,
+    helpers: Vec<Thread>,
+}
+
+impl Crew<'_> {
+    fn lead(&self, shards: &[Mutex<&mut Shard>], ahead: Duration, until: Time) {
+        let next = || shards.iter().filter_map(|shard| locked(shard).next()).min().filter(|next| *next < until);
+        let handled = || shards.iter().map(|shard| locked(shard).handled()).sum::<u64>();
+        let (mut before, mut busy) = (handled(), false);
+        while let Some(next) = next() {
+            let end = until.min(next + ahead);
+            if busy {
+                self.run_together(&shards[0], end);
+            } else {
+                shards.iter().for_each(|shard| locked(shard).run(end));
+            }
+            for from in 0..shards.len() {
+                for to in (0..shards.len()).filter(|to| *to != from) {
+                    let mail = locked(&shards[from]).take_mail(to);
+                    locked(&shards[to]).give_mail(mail);
                 }
             }
-            self.meet();
+            let after = handled();
+            busy = after - before >= BUSY;
+            before = after;
         }
     }
 
-    /// Waits until all are here.
-    fn meet(&self) {
-        let round = self.round.load(Ordering::Acquire);
-        if self.waiting.fetch_add(1, Ordering::AcqRel) + 1 == self.all {
-            self.waiting.store(0, Ordering::Relaxed);
-            self.round.store(round + 1, Ordering::Release);
-            return;
-        }
+    fn run_together(&self, own: &Mutex<&mut Shard>, end: Time) {
+        self.table.left.store(self.helpers.len(), Ordering::Relaxed);
+        self.order(end.as_micros());
+        locked(own).run(end);
         let mut spins = 0;
-        while self.round.load(Ordering::Acquire) == round {
-            assert!(!self.broken.load(Ordering::Relaxed), "another shard has failed");
+        while self.table.left.load(Ordering::Acquire) > 0 {
+            assert!(!self.table.broken.load(Ordering::Relaxed), "another shard has failed");
             spins += 1;
             if spins < SPINS { hint::spin_loop() } else { thread::yield_now() }
         }
     }
+
+    fn order(&self, end: u64) {
+        self.table.end.store(end, Ordering::Relaxed);
+        self.table.order.fetch_add(1, Ordering::Release);
+        self.helpers.iter().for_each(Thread::unpark);
+    }
 }
 
-/// Tells the others if its thread ends by a panic.
+impl Drop for Crew<'_> {
+    fn drop(&mut self) {
+        self.order(LEAVE);
+    }
+}
+
+/// Tells the leader if its thread ends by a panic.
 struct Leave<'a>(&'a Table);
 
 impl Drop for Leave<'_> {
@@ -104,4 +133,8 @@ impl Drop for Leave<'_> {
             self.0.broken.store(true, Ordering::Relaxed);
         }
     }
+}
+
+fn locked<'a, 'b>(shard: &'a Mutex<&'b mut Shard>) -> MutexGuard<'a, &'b mut Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

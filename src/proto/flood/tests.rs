@@ -547,16 +547,12 @@ fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
         net.nodes[0].machine.handle_timeout(now);
         turns += 1;
         while let Some(output) = net.nodes[0].machine.poll_output() {
-            match output {
-                Output::Send { message: Message::Done(done), .. } => {
-                    assert_eq!((done.req, done.reached), (req, 1));
-                    done_at = Some(turns);
-                }
-                Output::SendTo { to, message: LinkMessage::Done(done), .. } => {
-                    assert_eq!(done.cut, Cut { ttl: 1, ..Cut::NONE }, "the machine keeps up, so nothing is shed");
-                    order.push(usize::from(to == addr_of(2)));
-                }
-                _ => {}
+            if let Output::Send { message: Message::Done(done), .. } = output {
+                assert_eq!((done.req, done.reached), (req, 1));
+                done_at = Some(turns);
+            } else if let Output::SendTo { to, message: LinkMessage::Done(done), .. } = output {
+                assert_eq!(done.cut, Cut { ttl: 1, ..Cut::NONE }, "the machine keeps up, so nothing is shed");
+                order.push(usize::from(to == addr_of(2)));
             }
         }
     }

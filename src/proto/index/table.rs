@@ -319,7 +319,6 @@ fn tagged(hash: u64, id: u32) -> u32 {
     high(hash) << ID_BITS | id
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half of the high half is what is wanted")]
 fn high(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

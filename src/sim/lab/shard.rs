@@ -304,6 +304,12 @@ impl Shard {
         }
     }
 
+    /// Messages handled so far, from when it was last begun to measure.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        self.tally.handled
+    }
+
     /// What is for that shard.
     pub fn take_mail(&mut self, shard: usize) -> Vec<Mail> {
         std::mem::take(&mut self.outbox[shard])

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::plan::{self, Blow, Plan, library};
 use super::{FAULTS_UNTIL, Tally};
 use crate::config::TTL_MAX;
+use crate::error::Exit;
 use crate::proto::command::Get;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, Command, Verify};
@@ -27,6 +28,8 @@ pub(super) const POLICIES: [Option<Policy>; 5] =
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
 const CHANGE_EVERY: Duration = Duration::from_secs(7);
+/// When what did not end well, or was lost in a crash, is asked again.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How often everything is held against the books.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How often nodes that ended by themselves are started again.
@@ -39,6 +42,8 @@ const CLOCKS_AHEAD: Duration = Duration::from_secs(10 * 3600);
 enum Act {
     Query,
     Get,
+    /// What did not end well is asked again.
+    Again(usize, Get),
     Change,
     Check,
     Revive,
@@ -57,6 +62,7 @@ pub(super) struct Download {
     pub(super) node: usize,
     life: u64,
     root: Option<Root>,
+    get: Get,
 }
 
 /// One seed on its way.
@@ -190,6 +196,10 @@ impl Run {
                 self.get();
                 self.again(GET_EVERY, Act::Get);
             }
+            Act::Again(node, get) => {
+                let root = Root::from_hex(&get.what);
+                self.fetch(node, get, root);
+            }
             Act::Change => {
                 self.change();
                 self.again(CHANGE_EVERY, Act::Change);
@@ -281,8 +291,8 @@ impl Run {
         if !self.world.is_running(node) {
             return None;
         }
-        let client = self.world.ask(node, Command::Get(get));
-        self.downloads.insert(client, Download { node, life: self.world.life(node), root });
+        let client = self.world.ask(node, Command::Get(get.clone()));
+        self.downloads.insert(client, Download { node, life: self.world.life(node), root, get });
         Some(client)
     }
 
@@ -423,7 +433,17 @@ impl Run {
             self.world.crash(node);
         }
         self.world.count_fault(name);
-        self.end_after(MS, 20 * SEC, Act::Start(node));
+        let again: Vec<Get> = self
+            .downloads
+            .values()
+            .filter(|download| download.node == node)
+            .map(|download| download.get.clone())
+            .collect();
+        let after = self.blows.time(MS, 20 * SEC);
+        self.later(after, Act::Start(node));
+        for get in again {
+            self.later(after + AGAIN_AFTER, Act::Again(node, get));
+        }
     }
 
     /// Notes what a super peer has counted.
@@ -482,7 +502,7 @@ impl Run {
     }
 
     fn judge_download(&mut self, download: &Download, outcome: &Outcome) {
-        let Download { node, root, .. } = download;
+        let Download { node, root, get, .. } = download;
         for report in outcome.sources.iter().flatten().filter(|report| report.bad > 0) {
             let source = self.weak.clone().find(|node| report.source == self.world.addr(*node).into());
             let source = source.expect("a source is a weak peer");
@@ -494,6 +514,9 @@ impl Run {
         }
         if !outcome.ok {
             self.tally.downloads_failed += 1;
+            if outcome.exit != Exit::NotFound.code() {
+                self.later(AGAIN_AFTER, Act::Again(*node, get.clone()));
+            }
             return;
         }
         self.tally.downloads += 1;

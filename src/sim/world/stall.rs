@@ -85,13 +85,12 @@ impl World {
     pub(super) fn happen_hindered(&mut self, node: usize, what: Happening) {
         if self.nodes[node].until.is_some() {
             let waiting = &mut self.nodes[node].waiting;
-            match what {
+            let overflows = waiting.len() >= DATAGRAMS_WAITING_MAX && matches!(what, Happening::Datagram { .. });
+            if overflows {
+                *self.counts.faults.entry("overflow").or_default() += 1;
+            } else if !matches!(what, Happening::Wake { .. }) {
                 // Due timers are looked at last.
-                Happening::Wake { .. } => {}
-                Happening::Datagram { .. } if waiting.len() >= DATAGRAMS_WAITING_MAX => {
-                    *self.counts.faults.entry("overflow").or_default() += 1;
-                }
-                _ => waiting.push_back(what),
+                waiting.push_back(what);
             }
             return;
         }
