@@ -4,7 +4,7 @@
 //! - `plan`: what the seed draws, from one stream of numbers per consumer: the network, who shares what, which faults exist
 //!   and how strong they are, "none" included;
 //! - `act`: the first phase: queries, downloads and changes of shares, under faults. What must always hold is held against
-//!   the shadow's books ([`super::shadow`]), the oracle ([`super::oracle`]) and the machines' own invariants;
+//!   the shadow's books (`sim::shadow`), the oracle ([`super::oracle`]) and the machines' own invariants;
 //! - `settle`: the second phase: all faults end, and in bounded virtual time everything is as if there had been none.
 //!
 //! A run in which too little happened fails as well.

@@ -11,10 +11,14 @@ use crate::wire::link::LinkDone;
 const HAVE_RANGES_MAX: usize = 40;
 /// A neighbour that said PENDING is believed to work for this many repetition times before it is asked again.
 const PATIENCE: u32 = 4;
-/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many tries.
+/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many tries, and to so many repetition
+/// times at most.
 const SILENT_TRIES: u32 = 16;
-/// After PENDING the wait grows to this part of the budget.
+const SILENT_RTOS: u32 = 8;
+/// The same after PENDING. With a long budget the second bound is the one that counts: on a lossy way of ten hops a DONE may be lost
+/// at each of them, and every wait for one holds up all that are above it.
 const PENDING_TRIES: u32 = 8;
+const PENDING_RTOS: u32 = 12;
 /// The neighbour's DONE is due this many repetition times before our own, at most.
 pub(super) const MARGIN: u32 = 4;
 /// And not earlier than this part of what is left before our own, so that a long way does not eat the budget.
@@ -169,8 +173,8 @@ impl Ask {
         let budget = deadline.since(self.sent);
         let longest = match (&self.done, self.pending) {
             (Some(_), _) => rto,
-            (None, true) => budget / PENDING_TRIES,
-            (None, false) => budget / SILENT_TRIES,
+            (None, true) => (budget / PENDING_TRIES).min(rto * PENDING_RTOS),
+            (None, false) => (budget / SILENT_TRIES).min(rto * SILENT_RTOS),
         };
         self.wait = (self.wait * 2).min(longest.max(rto));
         self.repeat_at = now + self.wait;

@@ -559,7 +559,8 @@ fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
     assert!(done_at.is_some_and(|turn| turn <= 3), "{done_at:?} of {turns} turns");
     assert_eq!(order.len(), 1100, "nobody is left without an answer");
     let last = order.iter().rposition(|whose| *whose == 1).unwrap();
-    assert!((190..=230).contains(&last), "the other link has its half: its 100 are through with {last}");
+    // Each of a link's queries takes its steps in turn, so the other's 100 are through while the flood has not got far.
+    assert!(last <= 110, "the other link has its half: its 100 are through with {last}");
     assert_eq!(net.count(0, Count::FloodShed), 0);
 }
 

@@ -30,6 +30,8 @@ impl Run {
     /// Ends all faults, and requires what was promised.
     pub(super) fn settle(&mut self) {
         self.heal();
+        // Connections that the partition has cost are told of it first.
+        self.run_for(SEC);
         self.bury();
         self.until_calm("every peer is registered and every link up");
         self.until(ANSWERED_WITHIN, "everything that was asked is over", |run| !run.is_waiting());
@@ -108,6 +110,10 @@ impl Run {
             let (links, up) = (self.world.neighbors(node).len(), machine.links_up());
             if links != up {
                 return Some(format!("{up} of {links} links of {node} are up"));
+            }
+            // A record counts once it is acknowledged, and that waits for the neighbours.
+            if machine.is_acknowledging() {
+                return Some(format!("{node} has not acknowledged all that it holds"));
             }
             for (peer, records) in self.world.registered_by_peer(node) {
                 registered.entry(peer).or_default().push(records);

@@ -162,7 +162,7 @@ impl World {
         self.split = (parts, bytes);
     }
 
-    /// Keeps books on what the nodes do, and holds them to it: see [`super::super::shadow`].
+    /// Keeps books on what the nodes do, and holds them to it: see `sim::shadow`.
     pub fn watch_all(&mut self) {
         self.shadow = Some(Box::default());
     }
