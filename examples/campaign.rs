@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use sprat::proto::marks;
 use sprat::sim::sweep::{self, Failed, Tally};
 
 fn main() -> ExitCode {
@@ -97,7 +98,7 @@ fn run((first, count): (u64, u64), threads: u64, once: bool) -> ExitCode {
         "crashes": tally.crashes,
         "faults": tally.faults,
         "marks": tally.marks,
-        "idle": tally.idle_faults().into_iter().chain(tally.idle_marks()).collect::<Vec<_>>(),
+        "wanted": sweep::FAULTS.iter().chain(sweep::COUNTERS).chain(marks::NAMES).collect::<Vec<_>>(),
         "failed": failed.iter().map(|failed| (failed.seed, &failed.what)).collect::<Vec<_>>(),
     });
     println!("{line}");

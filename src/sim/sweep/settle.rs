@@ -19,6 +19,8 @@ use crate::wire::{Policy, QueryKind, Root, Search};
 const SEC: Duration = Duration::from_secs(1);
 /// Everybody is registered again, and every link up, within this.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
+/// For how long that has to last.
+const CALM: Duration = Duration::from_secs(4);
 /// Whatever was asked before the end of the faults is over within this: the longest wait for a source, and some more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2 * NO_SOURCE_MAX.as_secs());
 /// Every download with an honest source is done within this.
@@ -31,9 +33,9 @@ impl Run {
         // Connections that the partition has cost are told of it first.
         self.run_for(SEC);
         self.bury();
-        self.until(HEALED_WITHIN, "every peer is registered and every link up", Run::is_whole);
+        self.until_calm("every peer is registered and every link up");
         self.until(ANSWERED_WITHIN, "everything that was asked is over", |run| !run.is_waiting());
-        self.until(HEALED_WITHIN, "what was downloaded is registered too", Run::is_whole);
+        self.until_calm("what was downloaded is registered too");
         self.world.check();
         self.find_everything();
         self.find_under_loss();
@@ -73,6 +75,21 @@ impl Run {
         }
     }
 
+    /// Runs until everything is as it should be, and stays so for a while: what is under way may still change it.
+    fn until_calm(&mut self, what: &str) {
+        let end = self.world.now() + HEALED_WITHIN;
+        let mut since = self.world.now();
+        while self.world.now() < since + CALM {
+            self.run_for(SEC / 2);
+            self.revive();
+            self.bury();
+            if let Some(why) = self.why_not_whole() {
+                since = self.world.now();
+                assert!(since < end, "not within {} s after the faults: {what}; {why}", HEALED_WITHIN.as_secs());
+            }
+        }
+    }
+
     /// Runs until it holds, and fails if that takes too long.
     fn until(&mut self, within: Duration, what: &str, holds: impl Fn(&Run) -> bool) {
         let end = self.world.now() + within;
@@ -83,10 +100,6 @@ impl Run {
             self.revive();
             self.bury();
         }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.why_not_whole().is_none()
     }
 
     /// What is not yet as it should be.
