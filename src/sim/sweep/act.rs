@@ -28,6 +28,14 @@ pub(super) const POLICIES: [Option<Policy>; 5] =
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
 const CHANGE_EVERY: Duration = Duration::from_secs(7);
+/// When a new file is looked for: while it is registered, while neighbours are told of it, and when they cease to believe.
+const SEEK_AFTER: [(Duration, Duration); 5] = [
+    (Duration::from_millis(2), Duration::from_millis(30)),
+    (Duration::from_millis(30), Duration::from_millis(300)),
+    (Duration::from_millis(300), Duration::from_secs(3)),
+    (Duration::from_secs(4), Duration::from_millis(5500)),
+    (Duration::from_millis(5500), Duration::from_secs(7)),
+];
 /// When what did not end well, or was lost in a crash, is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How often everything is held against the books.
@@ -41,6 +49,8 @@ const CLOCKS_AHEAD: Duration = Duration::from_secs(10 * 3600);
 #[derive(Clone, Debug)]
 enum Act {
     Query,
+    /// A file that nobody had before is looked for, by the word that no other name has.
+    Seek(String),
     Get,
     /// What did not end well is asked again.
     Again(usize, Get),
@@ -192,6 +202,12 @@ impl Run {
                 self.query();
                 self.again(QUERY_EVERY, Act::Query);
             }
+            Act::Seek(word) => {
+                let node = self.any_weak();
+                let search = Search { pattern: word, kind: QueryKind::Words, min: None, max: None, limit: None };
+                let policy = POLICIES[self.work.index(POLICIES.len())];
+                self.ask(node, &search, (None, None), policy);
+            }
             Act::Get => {
                 self.get();
                 self.again(GET_EVERY, Act::Get);
@@ -308,9 +324,12 @@ impl Run {
             self.world.unshare(node, path.as_str());
         } else {
             let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
-            let taken = shared.iter().any(|file| file.path.as_str() == path);
-            if !taken {
-                self.world.share(node, &path, content);
+            // Neighbours' digests surely have no such word: whoever believes one for too long is found out.
+            let word = format!("only{}", self.acts);
+            self.world.share(node, &format!("{path} {word}"), content);
+            for (least, most) in SEEK_AFTER {
+                let after = self.work.time(least, most);
+                self.later(after, Act::Seek(word.clone()));
             }
         }
     }
