@@ -213,6 +213,8 @@ pub struct World {
     clients: BTreeMap<ClientId, Asked>,
     /// Clients that were told the end since the last look.
     finished: Vec<ClientId>,
+    /// What super peers acknowledged since the last look, if books are kept: who, and to which weak peer.
+    acknowledged: Vec<(usize, usize)>,
     roads: Roads,
     /// Nodes that are slow, and nodes that stand still.
     hindered: usize,
@@ -249,6 +251,7 @@ impl World {
             root,
             clients: BTreeMap::new(),
             finished: Vec::new(),
+            acknowledged: Vec::new(),
             roads: Roads::default(),
             hindered: 0,
             split: (300, 20),
@@ -284,6 +287,16 @@ impl World {
     #[must_use]
     pub fn has_finished(&self) -> bool {
         !self.finished.is_empty()
+    }
+
+    /// What super peers acknowledged since the last call, at the moment at which they said so: who, and to which weak peer.
+    pub(super) fn take_acknowledged(&mut self) -> Vec<(usize, usize)> {
+        std::mem::take(&mut self.acknowledged)
+    }
+
+    /// Whether [`World::take_acknowledged`] has any.
+    pub(super) fn has_acknowledged(&self) -> bool {
+        !self.acknowledged.is_empty()
     }
 
     /// What came of it.

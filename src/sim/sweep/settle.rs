@@ -61,6 +61,8 @@ impl Run {
     }
 
     fn heal(&mut self) {
+        // From here on nothing is asked but what is asked below.
+        self.fresh.clear();
         self.world.set_faults(Vec::new());
         self.world.set_cut(BTreeSet::new());
         self.world.set_clogged(&[], Duration::ZERO);
