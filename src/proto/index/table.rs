@@ -386,6 +386,7 @@ fn may_move(ideal: usize, probe: usize, hole: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::btree_map::Entry;
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
@@ -432,8 +433,8 @@ mod tests {
                 // Most at the end, so that some are pushed over it.
                 let hash = u32::MAX - u32::try_from(random(&mut state) % (1 << (12 + random(&mut state) % 20))).unwrap();
                 let value = u32::try_from(model.len()).unwrap();
-                if !model.contains_key(&hash) {
-                    model.insert(hash, value);
+                if let Entry::Vacant(free) = model.entry(hash) {
+                    free.insert(value);
                     table.insert(hash, value);
                 }
                 if model.len() % 101 == 0 || table.slots.len() < 64 {
