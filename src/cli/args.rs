@@ -452,7 +452,7 @@ pub(crate) struct Bench {
     /// come, share, ask, download and leave; get: downloads; flood: queries of a neighbouring super peer; compare: two
     /// files of what --json printed
     #[argh(positional, arg_name = "MODE", from_str_fn(task))]
-    pub(crate) task: BenchTask,
+    pub(crate) mode: BenchTask,
 
     /// compare: the files, each with one line or, for several runs of the same, one line for each
     #[argh(positional, arg_name = "FILE")]
@@ -470,7 +470,7 @@ pub(crate) struct Bench {
     #[argh(option, arg_name = "N")]
     pub(crate) sessions: Option<usize>,
 
-    /// requests that are out at once: for each session, or for the link of the flood; downloads at once
+    /// requests that are out at once: query, for each session; flood, for its link; get, downloads at once
     /// [default: query 1, flood 64, get 1]
     #[argh(option, arg_name = "N")]
     pub(crate) depth: Option<usize>,
@@ -501,6 +501,10 @@ pub(crate) struct Bench {
     /// get: which digests of a piece must fit: both, blake3 or md5 [default: both]
     #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
     pub(crate) verify: Option<Verify>,
+
+    /// flood with --super: where datagrams are taken, an address that the super peer names as --neighbor [default: none]
+    #[argh(option, arg_name = "HOST:PORT")]
+    pub(crate) listen: Option<HostPort>,
 
     /// process of the super peer behind --super, if it runs here, to tell its memory and CPU time [default: none]
     #[argh(option, arg_name = "PID")]
@@ -555,7 +559,8 @@ pub(crate) struct Sim {
     #[argh(option, arg_name = "N")]
     pub(crate) supers: Option<usize>,
 
-    /// neighbours of a super peer: of each in random-regular, of an inner one in a tree, on average in scale-free [default: 4]
+    /// neighbours of a super peer: of each in random-regular, of an inner one in a tree, on average in scale-free
+    /// [default: 4, or all others in a smaller network]
     #[argh(option, arg_name = "D")]
     pub(crate) degree: Option<usize>,
 

@@ -185,7 +185,8 @@ impl Load {
         self.tally.sessions_up = if self.plan.mode == Mode::Churn { self.plan.sessions } else { self.up };
         if self.up == 0 && self.plan.sessions > 0 {
             let why = self.tally.errors().keys().next().cloned().unwrap_or_default();
-            return self.fail(Exit::Unreachable, format!("no session came about ({why})"));
+            return self
+                .fail(Exit::Unreachable, format!("no session came about ({why}); is `sprat super` running there?"));
         }
         match self.plan.mode {
             Mode::Connect => self.finish(),
@@ -513,7 +514,9 @@ impl Role for Load {
             self.sweep_probes();
         }
         if self.stall_at().is_some_and(|at| at <= now) {
-            return self.fail(Exit::TimedOut, format!("nothing has come for {} s", STALL_MAX.as_secs()));
+            let unlinked = self.neighbor.as_ref().is_some_and(|neighbor| !neighbor.is_up());
+            let hint = if unlinked { "; does it name this end as --neighbor?" } else { "" };
+            return self.fail(Exit::TimedOut, format!("nothing has come for {} s{hint}", STALL_MAX.as_secs()));
         }
         if self.looks_at().is_some_and(|at| at <= now) {
             self.tally.look(now.since(self.measured_from));
