@@ -8,6 +8,7 @@
 #   note LINE WHO METRIC VALUE  keeps one measurement
 #   remark TEXT                 a line below the table
 #   judge LINE METRIC RIVAL least|most FACTOR   one row of the table: the medians, their ratio, the verdict
+#   tell LINE METRIC            a row of sprat's median alone, where nobody else does such a thing
 #   compare_end                 prints the table; ends what was started and removes $SCRATCH
 #
 # Options that every script takes: --rounds N, --size BYTES, --cc ALGORITHM (the congestion control of both sides; reno unless
@@ -305,3 +306,6 @@ judge() {
         printf "| %s | %s | %s %s | %s %s | %.2f | %s | %s |\n", line, rival, t, unit, m, unit, ratio, want, verdict
     }' >>"$ROWS"
 }
+
+# tell LINE METRIC
+tell() { echo "| $1 | – | – | $(median "$1" sprat "$2") $2 | – | – | – |" >>"$ROWS"; }

@@ -136,7 +136,7 @@ impl Disk {
     /// Hands over what was submitted, all at once, for the worker does together what comes together. Never blocks.
     pub fn hand_over(&mut self) {
         if !self.jobs.is_empty() {
-            // The worker ends only after `self`; should it have panicked, nothing answers any more and the loop goes on.
+            // The worker ends only after `self`; a panic of it ends the whole program.
             let _ = self.inbox.send(Letter::Jobs(std::mem::take(&mut self.jobs)));
         }
     }

@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,39 @@ pub(in crate::cli) struct Children {
     folder: PathBuf,
     interrupted: Arc<AtomicBool>,
     running: Vec<(&'static str, Child)>,
+    alive: Alive,
+}
+
+/// The pids of all processes that were started and not yet waited for: what a panic leaves behind.
+#[derive(Clone, Default)]
+struct Alive(Arc<Mutex<Vec<u32>>>);
+
+impl Alive {
+    fn add(&self, child: &Child) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(child.id());
+    }
+
+    fn remove(&self, child: &Child) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|pid| *pid != child.id());
+    }
+
+    /// A panic ends the released program at once, without unwinding: so what must not stay behind goes before.
+    fn end_on_panic(&self, folder: &Path) {
+        let (alive, folder, told) = (self.clone(), folder.to_owned(), panic::take_hook());
+        panic::set_hook(Box::new(move |what| {
+            told(what);
+            for pid in alive.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                signal(pid, Signal::KILL);
+            }
+            let _ = fs::remove_dir_all(&folder);
+        }));
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// What a one-shot command answered.
@@ -61,7 +95,9 @@ impl Answer {
 impl Children {
     pub(in crate::cli) fn new(folder: &Path, interrupted: Arc<AtomicBool>) -> Result<Children, Failure> {
         let program = std::env::current_exe().map_err(|e| failed("find this program", &e))?;
-        Ok(Children { program, folder: folder.to_owned(), interrupted, running: Vec::new() })
+        let alive = Alive::default();
+        alive.end_on_panic(folder);
+        Ok(Children { program, folder: folder.to_owned(), interrupted, running: Vec::new(), alive })
     }
 
     pub(in crate::cli) fn program(&self) -> &Path {
@@ -96,6 +132,7 @@ impl Children {
         let mut command = self.command();
         command.args(args).arg("--name").arg(name).arg("--ready-file").arg(ready).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(|e| failed("start a process", &e))?;
+        self.alive.add(&child);
         self.running.push((name, child));
         Ok(())
     }
@@ -162,7 +199,8 @@ impl Children {
     pub(in crate::cli) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
         let mut command = self.command();
         command.args(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = Ended(command.spawn().map_err(|e| failed("start a process", &e))?);
+        let mut child = Ended(command.spawn().map_err(|e| failed("start a process", &e))?, self.alive.clone());
+        child.1.add(&child.0);
         let Some(stdout) = child.0.stdout.take() else {
             return Err(Failure::new(Exit::Internal, "a process without standard output"));
         };
@@ -202,15 +240,14 @@ impl Children {
         if let Some((_, child)) = self.running.iter_mut().find(|(running, _)| *running == name) {
             let _ = child.kill();
             let _ = child.wait();
+            self.alive.remove(child);
         }
     }
 
     /// Ends all daemons: asked first, so that they remove their sockets, then killed.
     pub(in crate::cli) fn end(&mut self) {
         for (_, child) in &self.running {
-            if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, Signal::TERM);
-            }
+            signal(child.id(), Signal::TERM);
         }
         let begun = Instant::now();
         for (_, child) in &mut self.running {
@@ -219,6 +256,7 @@ impl Children {
             }
             let _ = child.kill();
             let _ = child.wait();
+            self.alive.remove(child);
         }
         self.running.clear();
     }
@@ -231,12 +269,13 @@ impl Drop for Children {
 }
 
 /// A one-shot child that does not outlive an error of the demo.
-struct Ended(Child);
+struct Ended(Child, Alive);
 
 impl Drop for Ended {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        self.1.remove(&self.0);
     }
 }
 
@@ -277,4 +316,25 @@ pub(in crate::cli) fn resident_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_leaves_no_process_and_no_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let alive = Alive::default();
+        let mut child = Command::new("sleep").arg("3600").stdin(Stdio::null()).spawn().expect("a process");
+        alive.add(&child);
+        alive.end_on_panic(folder.path());
+        let panicked = thread::spawn(|| panic!("of a test")).join();
+        let _ = panic::take_hook();
+        assert!(panicked.is_err());
+        assert_eq!(child.wait().expect("it has ended").signal(), Some(9));
+        assert!(!folder.path().exists());
+    }
 }
