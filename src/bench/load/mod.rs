@@ -18,7 +18,7 @@ use super::tally::Tally;
 use super::{CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Mode, Phase, Plan, STALL_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ConnId, DiskWork, Entropy, Event, Input, Output, Role};
+use crate::proto::{ClientEvent, ConnId, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
 use crate::wire::message::{Ping, told_by_sources, told_to_sources, told_to_super_peers};
 use crate::wire::{Message, NodeId, QueryId};
@@ -455,23 +455,9 @@ impl Role for Load {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.now = now;
         if self.over {
-            match input {
-                Input::Dialed { conn, .. } => self.out.push_back(Output::Close { conn }),
-                Input::PayloadReceived { payload, .. } => {
-                    self.out.push_back(Output::Disk(DiskWork::DropPayload { payload }));
-                }
-                Input::Shutdown => self.shut_down(),
-                Input::Accepted { .. }
-                | Input::DialFailed { .. }
-                | Input::Message { .. }
-                | Input::Malformed { .. }
-                | Input::Datagram { .. }
-                | Input::PayloadProgress { .. }
-                | Input::PayloadSent { .. }
-                | Input::Closed { .. }
-                | Input::Disk(_)
-                | Input::Command { .. }
-                | Input::ClientGone { .. } => {}
+            self.out.extend(input.given_back());
+            if matches!(input, Input::Shutdown) {
+                self.shut_down();
             }
             return;
         }
