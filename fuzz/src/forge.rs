@@ -9,6 +9,7 @@ use sprat::wire::message::{
 };
 use sprat::wire::{
     Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, Policy, QueryId, QueryKind, Root, Search, SharePath,
+    WireError, frame,
 };
 
 use crate::Dice;
@@ -144,6 +145,13 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
         _ if dice.one_in(4) => Message::Unknown("NEW".into()),
         _ => Message::Cancel(Cancel { req }),
     }
+}
+
+/// A frame of any body, as the decoder takes it under this cap.
+pub fn raw_frame(dice: &mut Dice<'_>, cap: usize) -> Result<Option<Message>, WireError> {
+    let body = dice.bytes(400);
+    let framed = [&(body.len() as u32).to_be_bytes(), body].concat();
+    frame::decode(&framed, cap).map(|taken| taken.map(|(message, _)| message))
 }
 
 /// Files that come and go: the first of a session is its whole list.

@@ -194,13 +194,12 @@ impl SuperWorld {
         }
         let at = dice.below(self.conns.len());
         let (id, cap, deaf) = (self.conns[at].id, self.conns[at].cap, self.conns[at].deaf);
-        let body = dice.bytes(400);
-        let framed = [&(body.len() as u32).to_be_bytes(), body].concat();
+        let frame = forge::raw_frame(dice, cap);
         if deaf {
             return;
         }
-        match frame::decode(&framed, cap) {
-            Ok(Some((message, _))) => self.input(Input::Message { conn: id, message }, 1),
+        match frame {
+            Ok(Some(message)) => self.input(Input::Message { conn: id, message }, 1),
             Ok(None) => {}
             Err(error) => {
                 self.conns[at].deaf = true;
