@@ -130,7 +130,7 @@ impl Flood {
         cx: &mut Cx<'_>,
     ) -> Result<Option<WaveKey>, BadPattern> {
         let Begin { conn, req, find, ttl, budget, policy } = begin;
-        let mut scan = Scan::within(cx.index, &find, cx.hits_max)?;
+        let mut scan = Scan::within(cx.index, find, cx.hits_max)?;
         let alone = cx.links.is_empty();
         let mut found = Vec::new();
         self.shares.turn(cx.now, cx.links.len());
@@ -146,6 +146,7 @@ impl Flood {
             alone::answer(conn, req, found, capped, cx);
             return Ok(None);
         }
+        let find = scan.find().clone();
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let ttl = ttl.min(TTL_MAX);
@@ -219,7 +220,7 @@ impl Flood {
             cx.counters.add(Count::FloodShed);
             return cx.send(link, refusal(id, ttl, Cut { shed: 1, ..Cut::NONE }));
         }
-        let scan = match Scan::within(cx.index, &query.find, cx.hits_max) {
+        let scan = match Scan::within(cx.index, query.find.clone(), cx.hits_max) {
             Ok(scan) => scan,
             Err(_) => {
                 cx.counters.add(Count::FloodBadPattern);

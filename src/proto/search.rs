@@ -45,6 +45,7 @@ pub enum Step {
 /// A search under way in one index.
 #[derive(Debug)]
 pub struct Scan {
+    find: Search,
     test: Test,
     sizes: (u64, u64),
     /// Hits still allowed.
@@ -63,8 +64,8 @@ pub struct Scan {
 /// What an entry must pass, whatever list it comes from.
 #[derive(Debug)]
 enum Test {
-    Exact(String),
-    Words { pattern: String, words: Vec<String> },
+    Exact,
+    Words(Vec<String>),
     Glob(Glob),
     Root(Root),
     Range(Range),
@@ -85,35 +86,35 @@ impl Scan {
     /// # Errors
     /// If the pattern has not got the form of its kind, or no size can fit.
     pub fn new(index: &Index, search: &Search) -> Result<Scan, BadPattern> {
-        Scan::within(index, search, QUERY_HITS_MAX)
+        Scan::within(index, search.clone(), QUERY_HITS_MAX)
     }
 
-    /// A scan for `search` that reports so many hits at most.
+    /// A scan for `find` that reports so many hits at most.
     ///
     /// # Errors
     /// As [`Scan::new`].
-    pub fn within(index: &Index, search: &Search, hits_max: usize) -> Result<Scan, BadPattern> {
-        let pattern = &search.pattern;
+    pub fn within(index: &Index, find: Search, hits_max: usize) -> Result<Scan, BadPattern> {
+        let pattern = &find.pattern;
         if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
             return Err(BadPattern(format!(
                 "a pattern has 1 to {PATTERN_BYTES_MAX} bytes, this one {}",
                 pattern.len()
             )));
         }
-        let sizes = (search.min.unwrap_or(0), search.max.unwrap_or(u64::MAX));
+        let sizes = (find.min.unwrap_or(0), find.max.unwrap_or(u64::MAX));
         if sizes.0 > sizes.1 {
             return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
         }
         let exact = (Some(index.name_key(pattern)), List::Exact);
-        let (test, lists) = match search.kind {
-            QueryKind::Exact => (Test::Exact(pattern.clone()), [Some(exact), None]),
+        let (test, lists) = match find.kind {
+            QueryKind::Exact => (Test::Exact, [Some(exact), None]),
             QueryKind::Words => {
                 let words = tokens::of(pattern);
                 // The word that fewest names have: every name that fits is in its list.
                 let keys = words.iter().map(|word| index.word_key(word));
                 let rarest = keys.min_by_key(|key| index.count(*key));
                 let lists = [rarest.map(|key| (Some(key), List::Rest)), Some(exact)];
-                (Test::Words { pattern: pattern.clone(), words }, lists)
+                (Test::Words(words), lists)
             }
             QueryKind::Glob => {
                 let glob = Glob::new(pattern).map_err(|why| {
@@ -141,9 +142,15 @@ impl Scan {
                 ));
             }
         };
-        let limit = search.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let left = limit.min(hits_max);
-        Ok(Scan { test, sizes, left, lists, cursor: 0, holder: 0, looked: 0, scratch: String::new() })
+        Ok(Scan { find, test, sizes, left, lists, cursor: 0, holder: 0, looked: 0, scratch: String::new() })
+    }
+
+    /// What it looks for.
+    #[must_use]
+    pub fn find(&self) -> &Search {
+        &self.find
     }
 
     /// Looks at up to `entries` (two at least) postings and holders and appends what fits. `index` is the one that the scan was made for.
@@ -211,11 +218,12 @@ impl Scan {
         if !(self.sizes.0..=self.sizes.1).contains(&seen.size) {
             return false;
         }
+        let pattern = self.find.pattern.as_str();
         let name = || name_of(seen.path);
         match &self.test {
-            Test::Exact(pattern) => name() == pattern,
-            Test::Words { pattern, words } => match list {
-                List::Exact => name() == pattern,
+            Test::Exact => is_named(seen.path, pattern),
+            Test::Words(words) => match list {
+                List::Exact => is_named(seen.path, pattern),
                 List::Rest => name() != pattern && has_all(name(), words, &mut self.scratch),
             },
             Test::Glob(glob) => {
@@ -234,7 +242,7 @@ impl Scan {
             Test::Range(range) => {
                 range.holds_all_of(&seen.root) || range.holds(&Position::of(&seen.root, seen.path, index.addr(holder)))
             }
-            Test::Exact(_) | Test::Words { .. } | Test::Glob(_) | Test::Root(_) => true,
+            Test::Exact | Test::Words(_) | Test::Glob(_) | Test::Root(_) => true,
         }
     }
 }
@@ -242,6 +250,15 @@ impl Scan {
 /// The texts that a name must hold, in lower case, to fit a glob; none if it is none.
 pub(super) fn glob_literals(pattern: &str) -> Vec<String> {
     Glob::new(pattern).map(|glob| glob.literals()).unwrap_or_default()
+}
+
+/// `name_of(path) == name`, which most names are not.
+fn is_named(path: &str, name: &str) -> bool {
+    match path.as_bytes().strip_suffix(name.as_bytes()) {
+        Some([.., b'/'] | []) if !name.as_bytes().contains(&b'/') => true,
+        Some(_) => name_of(path) == name,
+        None => false,
+    }
 }
 
 fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {

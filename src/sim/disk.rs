@@ -126,6 +126,12 @@ impl Disk {
         self.files.get(path).copied()
     }
 
+    /// The record of what lies at a path of the share.
+    pub(super) fn record_of(&self, path: &SharePath, contents: &Contents) -> Option<FileRecord> {
+        let content = self.file(&Path::new(SHARE).join(path.as_str()))?;
+        Some(record(path.clone(), content, contents))
+    }
+
     /// Records of the whole share.
     pub(super) fn share(&self, contents: &Contents) -> Vec<FileRecord> {
         let shared = self.files.iter().filter_map(|(path, content)| {

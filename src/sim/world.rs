@@ -28,8 +28,8 @@ use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output,
 };
 use crate::time::Time;
-use crate::wire::HostPort;
 use crate::wire::link::Packer;
+use crate::wire::{FileRecord, HostPort, SharePath};
 
 /// From asking for more work to getting it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
@@ -114,6 +114,12 @@ pub(super) enum Happening {
     /// A node that stood still goes on.
     Resume {
         node: usize,
+    },
+    /// The share looks at a file that somebody else changed.
+    Looked {
+        node: usize,
+        life: u64,
+        path: SharePath,
     },
     /// The disk comes to what it was asked.
     Work {
@@ -207,6 +213,8 @@ pub struct World {
     clients: BTreeMap<ClientId, Asked>,
     /// Clients that were told the end since the last look.
     finished: Vec<ClientId>,
+    /// What super peers acknowledged since the last look, if books are kept: who, and to which weak peer.
+    acknowledged: Vec<(usize, usize)>,
     roads: Roads,
     /// Nodes that are slow, and nodes that stand still.
     hindered: usize,
@@ -243,6 +251,7 @@ impl World {
             root,
             clients: BTreeMap::new(),
             finished: Vec::new(),
+            acknowledged: Vec::new(),
             roads: Roads::default(),
             hindered: 0,
             split: (300, 20),
@@ -278,6 +287,16 @@ impl World {
     #[must_use]
     pub fn has_finished(&self) -> bool {
         !self.finished.is_empty()
+    }
+
+    /// What super peers acknowledged since the last call, at the moment at which they said so: who, and to which weak peer.
+    pub(super) fn take_acknowledged(&mut self) -> Vec<(usize, usize)> {
+        std::mem::take(&mut self.acknowledged)
+    }
+
+    /// Whether [`World::take_acknowledged`] has any.
+    pub(super) fn has_acknowledged(&self) -> bool {
+        !self.acknowledged.is_empty()
     }
 
     /// What came of it.
@@ -424,6 +443,15 @@ impl World {
                 }
             }
             Happening::Resume { node } => self.on_resume(node),
+            Happening::Looked { node, life, path } => {
+                if self.nodes[node].life == life {
+                    let added: Vec<FileRecord> =
+                        self.nodes[node].disk.record_of(&path, &self.contents).into_iter().collect();
+                    let removed = if added.is_empty() { vec![path] } else { Vec::new() };
+                    self.nodes[node].disk.saw_all();
+                    self.turn(node, Input::Disk(DiskDone::Share { added, removed }));
+                }
+            }
             Happening::Work { node, life, work } => {
                 if self.nodes[node].life == life && self.nodes[node].machine.is_some() {
                     self.on_work(node, work);
@@ -711,6 +739,7 @@ impl Happening {
             Happening::Stuck { link, serial, end } => (14, *link, serial << 1 ^ *end as u64),
             Happening::Resume { node } => (15, *node, 0),
             Happening::Work { node, life, .. } => (16, *node, *life),
+            Happening::Looked { node, life, .. } => (17, *node, *life),
         };
         mixer.add(kind << 56 ^ (who as u64) << 32);
         mixer.add(which);

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::config::HOST_BYTES_MAX;
 
-/// A host (name or literal address, without brackets) and a port. Nothing is resolved here.
+/// A host (name or literal address, without brackets) and a port. Nothing is resolved here; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
-    host: String,
+    host: Arc<str>,
     port: u16,
 }
 
@@ -38,7 +39,7 @@ impl HostPort {
         if !fits || !(named || host.parse::<IpAddr>().is_ok()) {
             return Err(AddrError(format!("{host:?} is not a host name, an IPv4 or an IPv6 address")));
         }
-        Ok(HostPort { host: host.to_owned(), port })
+        Ok(HostPort { host: host.into(), port })
     }
 
     /// The host, an IPv6 address without its brackets.
@@ -63,7 +64,7 @@ impl HostPort {
 impl From<SocketAddr> for HostPort {
     /// An IPv4 address mapped into IPv6 is written as the IPv4 address that it is.
     fn from(addr: SocketAddr) -> HostPort {
-        HostPort { host: addr.ip().to_canonical().to_string(), port: addr.port() }
+        HostPort { host: addr.ip().to_canonical().to_string().into(), port: addr.port() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The names of fields are copied together with what stands before them. The bytes are those of rmp-serde, which a test checks;
 //! whatever is not here goes that way.
 
-use rmp::encode::{write_array_len, write_str, write_str_len, write_uint};
+use rmp::encode::{write_array_len, write_str_len, write_uint};
 
 use super::addr::HostPort;
 use super::ids::Root;
@@ -89,12 +89,25 @@ fn length(n: usize) -> u32 {
 }
 
 fn number(out: &mut Vec<u8>, n: u64) {
-    write_uint(out, n).expect(TAKEN);
+    match u8::try_from(n) {
+        Ok(small @ ..0x80) => out.push(small),
+        Ok(_) | Err(_) => _ = write_uint(out, n).expect(TAKEN),
+    }
+}
+
+/// The head of a text of so many bytes.
+fn text(out: &mut Vec<u8>, bytes: usize) {
+    match u8::try_from(bytes) {
+        Ok(short @ ..0x20) => out.push(0xa0 | short),
+        Ok(byte) => out.extend_from_slice(&[0xd9, byte]),
+        Err(_) => _ = write_str_len(out, length(bytes)).expect(TAKEN),
+    }
 }
 
 fn content(out: &mut Vec<u8>, path: &str, size: u64, root: &Root) {
     out.extend_from_slice(b"\xa1p");
-    write_str(out, path).expect(TAKEN);
+    text(out, path.len());
+    out.extend_from_slice(path.as_bytes());
     out.extend_from_slice(b"\xa1s");
     number(out, size);
     out.extend_from_slice(b"\xa1r\xc4\x20");
@@ -111,18 +124,26 @@ fn cuts(out: &mut Vec<u8>, cut: &Cut) {
 
 /// As `HostPort` is shown.
 fn host_port(out: &mut Vec<u8>, addr: &HostPort) {
-    let mut digits = [0; 5];
-    let mut first = digits.len();
-    let mut port = addr.port();
-    while port > 0 || first == digits.len() {
+    let (host, mut port) = (addr.host().as_bytes(), addr.port());
+    let mut tail = [b':'; 6];
+    let mut first = tail.len();
+    while port > 0 || first == tail.len() {
         first -= 1;
-        digits[first] = b'0' + u8::try_from(port % 10).expect("a digit");
+        tail[first] = b'0' + u8::try_from(port % 10).expect("a digit");
         port /= 10;
     }
-    let (open, close) = if addr.host().contains(':') { ("[", "]:") } else { ("", ":") };
-    let parts = [open.as_bytes(), addr.host().as_bytes(), close.as_bytes(), &digits[first..]];
-    write_str_len(out, length(parts.iter().map(|part| part.len()).sum())).expect(TAKEN);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    // The colon is there.
+    let tail = &tail[first - 1..];
+    if host.contains(&b':') {
+        text(out, host.len() + tail.len() + 2);
+        out.push(b'[');
+        out.extend_from_slice(host);
+        out.push(b']');
+    } else {
+        text(out, host.len() + tail.len());
+        out.extend_from_slice(host);
+    }
+    out.extend_from_slice(tail);
 }
 
 #[cfg(test)]

@@ -316,8 +316,17 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         self.deserialize_str(visitor)
     }
 
+    /// The name of a kind or of a field. Derived code compares its bytes, so what is short and ASCII need not be checked to be
+    /// UTF-8 first.
     #[inline]
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        if let [short @ 0xa0..=0xbf, rest @ ..] = self.rest
+            && let Some((name, rest)) = rest.split_at_checked(usize::from(short & 0x1f))
+            && name.is_ascii()
+        {
+            self.rest = rest;
+            return visitor.visit_bytes(name);
+        }
         self.deserialize_str(visitor)
     }
 

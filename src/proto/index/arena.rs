@@ -16,14 +16,15 @@ pub(super) struct Place {
 /// The arena.
 #[derive(Debug)]
 pub(super) struct Arena {
-    bytes: Vec<u8>,
+    /// A text, so that what is taken out of it need not be checked to be one each time.
+    texts: String,
     /// Freed offsets by length.
     free: Vec<Vec<u64>>,
 }
 
 impl Arena {
     pub(super) fn new() -> Arena {
-        Arena { bytes: Vec::new(), free: Vec::new() }
+        Arena { texts: String::new(), free: Vec::new() }
     }
 
     pub(super) fn add(&mut self, text: &str) -> Place {
@@ -32,12 +33,12 @@ impl Arena {
         let offset = match self.free.get_mut(length).and_then(Vec::pop) {
             Some(offset) => {
                 let start = usize::try_from(offset).expect("an offset of this process");
-                self.bytes[start..start + length].copy_from_slice(text.as_bytes());
+                self.texts.replace_range(start..start + length, text);
                 offset
             }
             None => {
-                let offset = self.bytes.len() as u64;
-                self.bytes.extend_from_slice(text.as_bytes());
+                let offset = self.texts.len() as u64;
+                self.texts.push_str(text);
                 offset
             }
         };
@@ -60,8 +61,7 @@ impl Arena {
 
     pub(super) fn text(&self, place: Place) -> &str {
         let start = usize::try_from(place.offset()).expect("an offset of this process");
-        let bytes = &self.bytes[start..start + usize::from(place.length)];
-        std::str::from_utf8(bytes).expect("only whole texts were added")
+        &self.texts[start..start + usize::from(place.length)]
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config::TTL_MAX;
 use crate::error::Exit;
 use crate::proto::command::Get;
 use crate::proto::event::Outcome;
+use crate::proto::super_peer::SuperPeer;
 use crate::proto::{ClientId, Command, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
@@ -28,6 +29,15 @@ pub(super) const POLICIES: [Option<Policy>; 5] =
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
 const CHANGE_EVERY: Duration = Duration::from_secs(7);
+/// When a new file is looked for beside the moment at which it is acknowledged: while neighbours are told of it, and when they
+/// cease to believe that it is not there.
+const SEEK_AFTER: [(Duration, Duration); 3] = [
+    (Duration::from_millis(2), Duration::from_millis(300)),
+    (Duration::from_millis(300), Duration::from_secs(3)),
+    (Duration::from_millis(5500), Duration::from_secs(7)),
+];
+/// After its links are cut, a super peer comes by a new file within this.
+const ADD_AFTER: Duration = Duration::from_secs(5);
 /// When what did not end well, or was lost in a crash, is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How often everything is held against the books.
@@ -41,6 +51,10 @@ const CLOCKS_AHEAD: Duration = Duration::from_secs(10 * 3600);
 #[derive(Clone, Debug)]
 enum Act {
     Query,
+    /// A file that nobody had before is looked for, by the word that no other name has.
+    Seek(String),
+    /// A new file comes to a super peer.
+    Add(usize),
     Get,
     /// What did not end well is asked again.
     Again(usize, Get),
@@ -77,6 +91,8 @@ pub(super) struct Run {
     agenda: BTreeMap<(Time, u64), Act>,
     acts: u64,
     queries: BTreeMap<ClientId, (Watch, usize, u64)>,
+    /// New files that are not acknowledged yet: whose, and their word.
+    pub(super) fresh: Vec<(usize, String)>,
     pub(super) downloads: BTreeMap<ClientId, Download>,
     /// Sources that may send what is not theirs without a lie: somebody changes their files.
     meddled: BTreeSet<usize>,
@@ -129,6 +145,7 @@ impl Run {
             agenda: BTreeMap::new(),
             acts: 0,
             queries: BTreeMap::new(),
+            fresh: Vec::new(),
             downloads: BTreeMap::new(),
             meddled: BTreeSet::new(),
             begun,
@@ -161,8 +178,9 @@ impl Run {
     pub(super) fn run_to(&mut self, at: Time) {
         loop {
             let left = at.since(self.world.now());
-            if self.world.run_until(left, World::has_finished) {
+            if self.world.run_until(left, |world| world.has_finished() || world.has_acknowledged()) {
                 self.judge();
+                self.seek_acknowledged();
             } else {
                 return self.world.run_for(at.since(self.world.now()));
             }
@@ -191,6 +209,19 @@ impl Run {
             Act::Query => {
                 self.query();
                 self.again(QUERY_EVERY, Act::Query);
+            }
+            Act::Seek(word) => {
+                let node = self.any_weak();
+                let ttl = self.work.chance(500).then(|| 1 + u8::try_from(self.work.below(3)).unwrap_or(0));
+                self.seek(node, &word, ttl);
+            }
+            Act::Add(home) => {
+                let here = |node: &usize| self.world.homes(*node).contains(&home);
+                let peers: Vec<usize> = self.weak.clone().filter(here).collect();
+                if !peers.is_empty() {
+                    let node = peers[self.work.index(peers.len())];
+                    self.add(node);
+                }
             }
             Act::Get => {
                 self.get();
@@ -307,10 +338,49 @@ impl Run {
             let path = shared[self.work.index(shared.len())].path.clone();
             self.world.unshare(node, path.as_str());
         } else {
-            let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
-            let taken = shared.iter().any(|file| file.path.as_str() == path);
-            if !taken {
-                self.world.share(node, &path, content);
+            self.add(node);
+        }
+    }
+
+    /// A new file, by a word that no neighbour's digest has: whoever believes one for too long is found out.
+    fn add(&mut self, node: usize) {
+        let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
+        let word = format!("only{}", self.acts);
+        self.world.share(node, &format!("{path} {word}"), content);
+        for (least, most) in SEEK_AFTER {
+            let after = self.work.time(least, most);
+            self.later(after, Act::Seek(word.clone()));
+        }
+        self.fresh.push((node, word));
+    }
+
+    fn seek(&mut self, node: usize, word: &str, ttl: Option<u8>) {
+        let search = word_search(word);
+        let policy = POLICIES[self.work.index(POLICIES.len())];
+        self.ask(node, &search, (ttl, None), policy);
+    }
+
+    /// What is acknowledged is found, from that moment on: it is looked for next door at once.
+    fn seek_acknowledged(&mut self) {
+        let acknowledged = self.world.take_acknowledged();
+        let (seek, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.fresh).into_iter().partition(|(node, word)| {
+            let found = |(home, peer): &&(usize, usize)| {
+                let waits = self.world.super_peer(*home).is_none_or(SuperPeer::is_acknowledging);
+                peer == node && !waits && !self.world.registered(*home, &word_search(word)).is_empty()
+            };
+            acknowledged.iter().any(|ack| found(&ack))
+        });
+        self.fresh = wait;
+        for (node, word) in seek {
+            for home in self.world.homes(node) {
+                for next in self.world.neighbors(home).to_vec() {
+                    let there = |node: &usize| self.world.homes(*node).first() == Some(&next);
+                    let asker = self.weak.clone().find(there);
+                    // Over its last hop, and over a tree.
+                    for ttl in [Some(1), None] {
+                        asker.inspect(|asker| self.seek(*asker, &word, ttl));
+                    }
+                }
             }
         }
     }
@@ -453,20 +523,26 @@ impl Run {
         }
     }
 
-    /// Halves, one node alone, one direction only, or two halves with one node between them.
+    /// Halves, one node alone, the links of one super peer, one direction only, or two halves with one node between them.
     fn part(&mut self) {
-        let nodes = self.world.nodes();
-        let left: BTreeSet<usize> = match self.blows.below(3) {
-            0 => BTreeSet::from([self.blows.index(nodes)]),
-            1 => BTreeSet::from([self.blows.index(self.plan.supers)]),
-            _ => (0..nodes).filter(|_| self.blows.chance(500)).collect(),
+        let (nodes, supers) = (self.world.nodes(), self.plan.supers);
+        let one = self.blows.index(supers);
+        let (left, links_only): (BTreeSet<usize>, bool) = match self.blows.below(4) {
+            0 => (BTreeSet::from([self.blows.index(nodes)]), false),
+            1 => (BTreeSet::from([one]), false),
+            2 => (BTreeSet::from([one]), true),
+            _ => ((0..nodes).filter(|_| self.blows.chance(500)).collect(), false),
         };
+        if links_only {
+            self.end_after(MS, ADD_AFTER, Act::Add(one));
+        }
         let (one_way, bridge) = (self.blows.chance(250), self.blows.chance(250).then(|| self.blows.index(nodes)));
         let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
         let cut = pairs.filter(|(from, to)| {
             let across = left.contains(from) != left.contains(to);
             let passes = bridge.is_some_and(|bridge| *from == bridge || *to == bridge);
-            across && !passes && (!one_way || left.contains(from))
+            let meant = !links_only || (*from < supers && *to < supers);
+            across && meant && !passes && (!one_way || left.contains(from))
         });
         self.world.set_cut(cut.collect());
         let most = if self.blows.chance(200) { 100 * SEC } else { 15 * SEC };
@@ -548,4 +624,8 @@ impl Run {
     pub(super) fn far() -> Option<u8> {
         Some(TTL_MAX)
     }
+}
+
+fn word_search(word: &str) -> Search {
+    Search { pattern: word.to_owned(), kind: QueryKind::Words, min: None, max: None, limit: None }
 }

@@ -61,6 +61,8 @@ impl Run {
     }
 
     fn heal(&mut self) {
+        // From here on nothing is asked but what is asked below.
+        self.fresh.clear();
         self.world.set_faults(Vec::new());
         self.world.set_cut(BTreeSet::new());
         self.world.set_clogged(&[], Duration::ZERO);
@@ -199,7 +201,7 @@ impl Run {
 
     /// Every download with an honest source is done.
     fn fetch_everything(&mut self) {
-        let mut wanted: Vec<(usize, ContentId)> = Vec::new();
+        let (mut wanted, mut sources): (Vec<(usize, ContentId)>, Vec<usize>) = (Vec::new(), Vec::new());
         for source in self.weak.clone() {
             if !self.plan.peers[source - self.weak.start].lies.is_empty() {
                 continue;
@@ -209,6 +211,7 @@ impl Run {
             let content = self.world.contents().find(record.root).expect("what is shared is a content");
             if asker != source && wanted.len() < 8 {
                 wanted.push((asker, content));
+                sources.push(source);
             }
         }
         let mut asked: BTreeMap<ClientId, Root> = BTreeMap::new();
@@ -219,6 +222,11 @@ impl Run {
             let get = Get { what, from: None, out, verify: Verify::Both, ttl: Run::far(), budget: None, policy: None };
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
             asked.insert(client, root);
+        }
+        // A connection that is lost on the way is made anew, and what was asked over it is asked again.
+        self.run_for(2 * SEC);
+        for source in sources {
+            self.world.cut_connections(source);
         }
         self.until(FETCHED_WITHIN, "every download with an honest source is over", |run| !run.is_waiting());
         for client in asked.keys() {

@@ -122,12 +122,8 @@ impl World {
         }
         *self.counts.faults.entry("meddle").or_default() += 1;
         let after = SHARE_QUIET + self.disks.time(Duration::ZERO, SHARE_QUIET / 2);
-        let done = match new {
-            Some(new) => DiskDone::Share { added: vec![disk::record(path, new, &self.contents)], removed: Vec::new() },
-            None => DiskDone::Share { added: Vec::new(), removed: vec![path] },
-        };
         let life = self.nodes[node].life;
-        self.schedule(self.now + after, Happening::Disk { node, life, done });
+        self.schedule(self.now + after, Happening::Looked { node, life, path });
         true
     }
 

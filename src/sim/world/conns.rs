@@ -214,6 +214,9 @@ impl World {
             shadow.on_message_out(node, conn, message);
         }
         let Some((link, end)) = self.find(node, conn) else { return };
+        if let (Message::Ack(_), Some(_), Some(link)) = (message, &self.shadow, &self.links[link]) {
+            self.acknowledged.push((node, link.ends[1 - end].node));
+        }
         let mut bytes = Vec::new();
         frame::encode(message, &mut bytes);
         // Split anywhere.

@@ -132,6 +132,7 @@ impl World {
             | Happening::Closed { node, .. }
             | Happening::Hashed { node, .. }
             | Happening::Work { node, .. }
+            | Happening::Looked { node, .. }
             | Happening::Command { node, .. }
             | Happening::Disk { node, .. } => Some(*node),
             Happening::Datagram { to, .. } => Some(*to),
