@@ -161,7 +161,7 @@ fn refused(args: &[&str], parts: &[&str]) {
 #[test]
 fn what_makes_no_sense_is_refused() {
     refused(&["--supers", "0"], &["--supers"]);
-    refused(&["--supers", "5", "--degree", "3"], &["5 super peers with 3 neighbours", "even"]);
+    refused(&["--supers", "5", "--degree", "3"], &["5 super peers with --degree 3", "even"]);
     refused(&["--supers", "5", "--degree", "5"], &["from 2 to 4"]);
     refused(&["--degree", "1", "--topology", "tree"], &["--degree"]);
     refused(&["--topology", "torus"], &["random-regular", "torus"]);
@@ -178,6 +178,6 @@ fn what_makes_no_sense_is_refused() {
     refused(&["--sweep", "loss"], &["NAME=VALUE"]);
     refused(&["--sweep", "moon=1,2"], &["moon", "there are supers"]);
     refused(&["--sweep", "loss=1,x"], &["loss", "\"x\""]);
-    refused(&["--sweep", "degree=2,200"], &["200 neighbours"]);
+    refused(&["--sweep", "degree=2,200"], &["--degree 200"]);
     refused(&["--sweep", "loss=1", "--sweep", "loss=2"], &["twice"]);
 }

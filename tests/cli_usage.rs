@@ -76,7 +76,27 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     sprat.misused(&["peer", "--super", "h:1", "--share", ".", "--name", "a/b"], "--name");
     sprat.misused(&["peer", "--super", "h:1", "--share", ".", "--advertise", "a b"], "--advertise");
     sprat.misused(&["super", "--ping", "1h"], "--ping");
-    sprat.misused(&["super", "--log-level", "loud"], "--log-level");
+    sprat.misused(&["super", "--log-level", "loud"], "error, warn, info, debug or trace");
+}
+
+#[test]
+fn figures_are_asked_for_in_one_form_and_of_what_is_there() {
+    let sprat = Sprat::new();
+    sprat.misused(&["bench"], "MODE");
+    sprat.misused(&["bench", "swim", "--self"], "idle, connect, register, query, churn, get and flood");
+    sprat.misused(&["bench", "query"], "either --super HOST:PORT or --self");
+    sprat.misused(&["bench", "query", "--self", "--super", "h:1"], "either --super HOST:PORT or --self");
+    sprat.misused(&["bench", "get", "--self", "--depth", "65"], "from 1 to 64");
+    sprat.misused(&["bench", "idle", "--self", "--rate", "0"], "--rate");
+    sprat.misused(&["bench", "idle", "--super", "h:1", "--pid", "4294967295"], "no process of this machine");
+    sprat.misused(&["bench", "flood", "--super", "127.0.0.1:1"], "needs --listen HOST:PORT");
+    sprat.misused(&["bench", "query", "--self", "more"], "only bench compare takes files");
+    sprat.misused(&["sim", "--supers", "2", "--degree", "3"], "it must be 1");
+    sprat.misused(&["sim", "--supers", "5", "--degree", "3"], "from 2 to 4");
+    sprat.misused(&["sim", "--supers", "many"], "write a whole number");
+    for command in [&["bench", "query", "--self"][..], &["sim"]] {
+        sprat.misused(&[command, &["--csv", "--md"]].concat(), "exclude each other");
+    }
 }
 
 #[test]

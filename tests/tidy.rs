@@ -186,6 +186,23 @@ fn one_file_only_is_unsafe() {
     assert!(seen, "the file that is allowed to has some");
 }
 
+/// A deliberate fault whose code has moved would be caught by nobody.
+#[test]
+fn every_mutant_fits_the_code_in_one_place() {
+    let mutants = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants");
+    let mut seen = 0;
+    for entry in fs::read_dir(mutants).expect("the mutants are there").flatten() {
+        let mutant = fs::read_to_string(entry.path()).expect("text");
+        let file = mutant.lines().find_map(|line| line.strip_prefix("file: ")).expect("a file");
+        let (_, change) = mutant.split_once("--- old\n").expect("what was there");
+        let (old, _) = change.split_once("\n--- new\n").expect("what comes in its place");
+        let code = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("the file is there");
+        assert_eq!(code.matches(old).count(), 1, "{}: {file}", entry.path().display());
+        seen += 1;
+    }
+    assert!(seen > 10, "only {seen} mutants");
+}
+
 #[test]
 fn every_file_says_what_it_is() {
     let silent: Vec<_> =

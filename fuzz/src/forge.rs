@@ -9,6 +9,7 @@ use sprat::wire::message::{
 };
 use sprat::wire::{
     Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, Policy, QueryId, QueryKind, Root, Search, SharePath,
+    WireError, frame,
 };
 
 use crate::Dice;
@@ -146,6 +147,13 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
     }
 }
 
+/// A frame of any body, as the decoder takes it under this cap.
+pub fn raw_frame(dice: &mut Dice<'_>, cap: usize) -> Result<Option<Message>, WireError> {
+    let body = dice.bytes(400);
+    let framed = [&(body.len() as u32).to_be_bytes(), body].concat();
+    frame::decode(&framed, cap).map(|taken| taken.map(|(message, _)| message))
+}
+
 /// Files that come and go: the first of a session is its whole list.
 pub fn update(dice: &mut Dice<'_>, seq: u64) -> Message {
     let add = files(dice);
@@ -198,7 +206,7 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
             let tree = dice.one_in(2).then(|| tree(dice));
             let dg = dice.one_in(2).then(|| dice.pick(&[25, 10, 0, 255]));
             let de = dice.one_in(2).then(|| dice.below(3) as u64);
-            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et, tree, dg, de })
+            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et, tree, whole: dice.one_in(2), dg, de })
         }
         1..=3 => {
             let have = dice.one_in(3).then(|| (0..dice.below(4)).map(|_| (edge(dice), edge(dice))).collect());
@@ -214,8 +222,8 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
         }
         8 => LinkMessage::Pending(LinkRef { id, ttl }),
         9 => {
-            use TreeStep::{Grow, Held, Keep, Mine, Other, Unknown, Void, Wait};
-            let step = dice.pick(&[Grow, Wait, Mine, Other, Keep, Held, Void, Unknown]);
+            use TreeStep::{Grow, Held, Keep, Mine, Other, Unknown, Void, Wait, Whole};
+            let step = dice.pick(&[Grow, Wait, Mine, Other, Keep, Held, Whole, Void, Unknown]);
             LinkMessage::Tree(LinkTree { tree: tree(dice), step, n: edge(dice) })
         }
         10..=12 => digest(dice),

@@ -122,8 +122,8 @@ impl SuperWorld {
 
     fn link_up(&mut self, n: usize) {
         let node = NodeId([n as u8; 16]);
-        let (tree, dg, de) = (None, Some(25), Some(0));
-        let hello = LinkHello { node, boot: 100 + n as u64, echo: self.boot, t: 0, et: Some(0), tree, dg, de };
+        let (tree, whole, dg, de) = (None, false, Some(25), Some(0));
+        let hello = LinkHello { node, boot: 100 + n as u64, echo: self.boot, t: 0, et: Some(0), tree, whole, dg, de };
         self.datagram(neighbor(n), &packed(self.boot, &[LinkMessage::Hello(hello)]), 1);
     }
 
@@ -194,13 +194,12 @@ impl SuperWorld {
         }
         let at = dice.below(self.conns.len());
         let (id, cap, deaf) = (self.conns[at].id, self.conns[at].cap, self.conns[at].deaf);
-        let body = dice.bytes(400);
-        let framed = [&(body.len() as u32).to_be_bytes(), body].concat();
+        let frame = forge::raw_frame(dice, cap);
         if deaf {
             return;
         }
-        match frame::decode(&framed, cap) {
-            Ok(Some((message, _))) => self.input(Input::Message { conn: id, message }, 1),
+        match frame {
+            Ok(Some(message)) => self.input(Input::Message { conn: id, message }, 1),
             Ok(None) => {}
             Err(error) => {
                 self.conns[at].deaf = true;

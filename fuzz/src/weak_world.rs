@@ -326,15 +326,14 @@ impl WeakWorld {
     }
 
     fn raw_frame(&mut self, at: usize, dice: &mut Dice<'_>) {
-        let body = dice.bytes(400);
-        let framed = [&(body.len() as u32).to_be_bytes(), body].concat();
         let conn = &mut self.conns[at];
+        let frame = forge::raw_frame(dice, conn.cap);
         if conn.deaf || conn.awaited.is_some() {
             return;
         }
         let id = conn.id;
-        match frame::decode(&framed, conn.cap) {
-            Ok(Some((message, _))) => self.say(at, message),
+        match frame {
+            Ok(Some(message)) => self.say(at, message),
             Ok(None) => {}
             Err(error) => {
                 conn.deaf = true;

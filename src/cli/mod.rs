@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod demo;
+mod figures;
 mod format;
 mod get;
 mod list;

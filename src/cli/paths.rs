@@ -122,7 +122,10 @@ impl State {
     /// # Errors
     /// Exit 1 if another process holds the lock: tells its pid. Exit 9 if the folder cannot be used.
     pub(crate) fn open(folder: PathBuf, name: &str) -> Result<State, Failure> {
-        make_private_folder(&folder)?;
+        make_private_folder(&folder).map_err(|failure| Failure {
+            message: format!("{}; choose another one with --state", failure.message),
+            ..failure
+        })?;
         let path = folder.join("lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);

@@ -17,6 +17,10 @@ const BOTTOM: f64 = 52.0;
 /// Side of the picture of a network.
 const NETWORK_SIDE: f64 = 1000.0;
 
+/// How a text stands.
+const TITLE: &str = "class=\"title\"";
+const MIDDLE: &str = "text-anchor=\"middle\"";
+
 /// A curve.
 #[derive(Clone, Debug)]
 pub(crate) struct Curve {
@@ -42,7 +46,7 @@ pub(crate) struct Chart {
 pub(crate) fn charts(title: &str, charts: &[Chart]) -> String {
     let height = CHART_HEIGHT * charts.len() as f64 + 30.0;
     let mut svg = head(WIDTH, height, title);
-    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"20\" class=\"title\">{}</text>", escape(title));
+    text(&mut svg, (LEFT, 20.0), TITLE, &escape(title));
     for (at, chart) in charts.iter().enumerate() {
         draw(&mut svg, chart, 30.0 + CHART_HEIGHT * at as f64);
     }
@@ -104,17 +108,11 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
     let (up, down) = (top + TOP, top + CHART_HEIGHT - BOTTOM);
     let x = |value: f64| left + x_axis.place(value) * (right - left);
     let y = |value: f64| down - y_axis.place(value) * (down - up);
-    let _ = writeln!(svg, "<text x=\"{left}\" y=\"{:.1}\" class=\"name\">{}</text>", up - 12.0, escape(&chart.title));
+    text(svg, (left, up - 12.0), "class=\"name\"", &escape(&chart.title));
     for tick in y_axis.ticks() {
         let at = y(tick);
         let _ = writeln!(svg, "<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" class=\"grid\"/>");
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            left - 8.0,
-            at + 4.0,
-            number(tick)
-        );
+        text(svg, (left - 8.0, at + 4.0), "text-anchor=\"end\"", &number(tick));
     }
     let named: Vec<(f64, String)> = if chart.names.is_empty() {
         x_axis.ticks().into_iter().map(|tick| (tick, number(tick))).collect()
@@ -125,16 +123,10 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
         let at = x(tick);
         let _ =
             writeln!(svg, "<line x1=\"{at:.1}\" y1=\"{down}\" x2=\"{at:.1}\" y2=\"{}\" class=\"axis\"/>", down + 5.0);
-        let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>", down + 18.0);
+        text(svg, (at, down + 18.0), MIDDLE, &name);
     }
     let _ = writeln!(svg, "<path d=\"M{left} {up}V{down}H{right}\" class=\"axis\"/>");
-    let _ = writeln!(
-        svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-        (left + right) / 2.0,
-        down + 36.0,
-        escape(&chart.x)
-    );
+    text(svg, ((left + right) / 2.0, down + 36.0), MIDDLE, &escape(&chart.x));
     for (at, curve) in chart.curves.iter().enumerate() {
         let colour = COLOURS[at % COLOURS.len()];
         let line: Vec<String> = curve.points.iter().map(|&(px, py)| format!("{:.1},{:.1}", x(px), y(py))).collect();
@@ -143,22 +135,16 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
             let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>", x(px), y(py));
         }
         let row = up + 8.0 + 16.0 * at as f64;
-        let _ = writeln!(
-            svg,
-            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"12\" height=\"3\" fill=\"{colour}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            right + 12.0,
-            row - 4.0,
-            right + 30.0,
-            row,
-            escape(&curve.name)
-        );
+        let (x, y) = (right + 12.0, row - 4.0);
+        let _ = writeln!(svg, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"12\" height=\"3\" fill=\"{colour}\"/>");
+        text(svg, (right + 30.0, row), "", &escape(&curve.name));
     }
 }
 
 /// A network: the node with most neighbours in the middle, all others on rings by their distance from it.
 pub(crate) fn network(title: &str, neighbors: &[Vec<usize>]) -> String {
     let mut svg = head(NETWORK_SIDE, NETWORK_SIDE + 40.0, title);
-    let _ = writeln!(svg, "<text x=\"20\" y=\"26\" class=\"title\">{}</text>", escape(title));
+    text(&mut svg, (20.0, 26.0), TITLE, &escape(title));
     let places = places(neighbors);
     let many = neighbors.len() > 500;
     let _ = writeln!(svg, "<g class=\"{}\">", if many { "thin" } else { "link" });
@@ -250,6 +236,12 @@ fn rings(neighbors: &[Vec<usize>]) -> Rings {
         }
     }
     (ring, parent, order)
+}
+
+/// A text that is escaped already, with its class or its anchor.
+fn text(svg: &mut String, (x, y): (f64, f64), how: &str, escaped: &str) {
+    let space = if how.is_empty() { "" } else { " " };
+    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\"{space}{how}>{escaped}</text>");
 }
 
 fn head(width: f64, height: f64, title: &str) -> String {

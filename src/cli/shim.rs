@@ -72,7 +72,12 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
                 Some(command) => return error(no_command(&command), ""),
             },
             switch if HOISTED.contains(&switch) => hoisted.push(arg),
-            option if option.starts_with('-') => return error(format!("{option:?} stands before the command"), ""),
+            option if option.starts_with('-') => {
+                return error(
+                    format!("{option:?} is no option of sprat itself; the options of a command stand behind its name"),
+                    "",
+                );
+            }
             _ => break arg,
         }
     };
@@ -242,7 +247,7 @@ fn run_argh(name: &str, args: &[String]) -> Result<Parsed, String> {
     match Top::from_args(&["sprat"], &all) {
         Ok(top) => Ok(Parsed::Run(Box::new(top.command))),
         Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(wrapped(&output))),
-        Err(EarlyExit { output, status: Err(()) }) => Err(one_sentence(&output)),
+        Err(EarlyExit { output, status: Err(()) }) => Err(told(one_sentence(&output))),
     }
 }
 
@@ -259,6 +264,26 @@ fn one_sentence(output: &str) -> String {
     match chars.next() {
         Some(first) => first.to_lowercase().chain(chars).collect(),
         None => "the arguments make no sense".into(),
+    }
+}
+
+/// The standard library says what it could not read, and not what to write.
+fn told(sentence: String) -> String {
+    const NUMBER: &str = "write a whole number";
+    let said = [
+        ("invalid digit found in string", NUMBER),
+        ("cannot parse integer from empty string", NUMBER),
+        ("number too large to fit in target type", "write a smaller number"),
+        ("invalid float literal", "write a number such as 0.5"),
+        ("cannot parse float from empty string", "write a number such as 0.5"),
+        (
+            "attempted to convert a string that doesn't match an existing log level",
+            "write error, warn, info, debug or trace",
+        ),
+    ];
+    match said.iter().find_map(|(said, told)| Some((sentence.strip_suffix(said)?, told))) {
+        Some((sentence, told)) => format!("{sentence}{told}"),
+        None => sentence,
     }
 }
 
@@ -339,6 +364,10 @@ mod tests {
         assert_eq!(sentence(&["query", "x", "--nope"], &[]), "unrecognized argument: --nope");
         assert!(sentence(&["nope"], &[]).starts_with("there is no command \"nope\""));
         assert!(sentence(&["query", "x", "--super", "::1:5"], &[]).contains("HOST:PORT"));
+        assert!(sentence(&["sim", "--supers", "ten"], &[]).ends_with("'ten': write a whole number"));
+        assert!(sentence(&["sim", "--supers", "-1"], &[]).ends_with("'-1': write a whole number"));
+        assert!(sentence(&["sim", "--loss", "much"], &[]).ends_with("'much': write a number such as 0.5"));
+        assert!(sentence(&["super", "--log-level", "loud"], &[]).ends_with("write error, warn, info, debug or trace"));
     }
 
     #[test]

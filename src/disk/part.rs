@@ -98,7 +98,10 @@ impl Place {
     pub(super) fn taken(&self) -> DiskFailure {
         DiskFailure {
             kind: DiskFailureKind::Taken,
-            message: format!("{} exists with another content; it is left untouched", shown(&self.path)),
+            message: format!(
+                "{} exists with another content and is left untouched; move it, or choose another place for this one",
+                shown(&self.path)
+            ),
         }
     }
 

@@ -26,7 +26,7 @@ impl ControlListener {
     /// Binds to the path. A socket file that nobody answers at is left over from a dead process and replaced.
     ///
     /// # Errors
-    /// Exit 5 with a sentence that names the path.
+    /// Exit 5 if somebody serves it, 9 if no socket can be made there, with a sentence that names the path.
     pub(super) fn bind(path: &Path) -> Result<ControlListener, Failure> {
         let socket = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -36,8 +36,11 @@ impl ControlListener {
             result => result,
         };
         let socket = socket.map_err(|error| {
-            let message = format!("cannot open the control socket {}: {error}", path.display());
-            Failure::new(Exit::Unreachable, message)
+            let message = format!(
+                "cannot make the control socket {}: {error}; choose another path with --control",
+                path.display()
+            );
+            Failure::new(Exit::Disk, message)
         })?;
         Ok(ControlListener { socket, ready: true, path: path.to_owned() })
     }

@@ -100,6 +100,10 @@ const CROWD: u32 = 1 << 31;
 /// Entries that an insert or a removal tidies on its way: more than it can make untidy.
 const TIDIED_PER_CHANGE: usize = 2;
 
+/// Places among the keys of a record; words follow.
+const ROOT: usize = 0;
+const NAME: usize = 1;
+
 /// What a key is the hash of.
 #[derive(Clone, Copy)]
 enum Class {
@@ -191,7 +195,10 @@ impl Index {
         self.tidy(TIDIED_PER_CHANGE);
         let path = record.path.as_str();
         let path_key = self.entries.key(Class::Path, path.as_bytes());
-        if let Some(old) = self.find(holder, path, path_key) {
+        self.note_keys(&record);
+        // Where nobody has the name, this holder has no such path; its set is memory that is seldom at hand.
+        let named = self.keys.find(self.scratch_keys[NAME].0).len() > 0;
+        if let Some(old) = named.then(|| self.find(holder, path, path_key)).flatten() {
             let entry = self.entries.at(old);
             if entry.root == record.root && entry.size() == record.size {
                 return;
@@ -435,13 +442,18 @@ impl Index {
         self.release(id, holder);
     }
 
-    /// The entry of a record, dead or alive; made if there is none.
-    fn intern(&mut self, record: &FileRecord) -> u32 {
+    /// Computes the keys of a record, and looks at where they belong.
+    fn note_keys(&mut self, record: &FileRecord) {
         let Index { entries, keys, scratch, scratch_keys, .. } = self;
         scratch_keys.clear();
         entries.each_key_of(record.path.as_str(), &record.root, scratch, |key| scratch_keys.push(key));
         keys.warm(scratch_keys.iter().map(|key| key.0));
-        let root_key = scratch_keys[0];
+    }
+
+    /// The entry of a record whose keys were noted, dead or alive; made if there is none.
+    fn intern(&mut self, record: &FileRecord) -> u32 {
+        let Index { entries, keys, scratch_keys, .. } = self;
+        let root_key = scratch_keys[ROOT];
         let found = keys.find(root_key.0);
         let was_large = found.is_large();
         let candidates = if was_large { keys.find(entries.identity_key(record).0) } else { found };

@@ -209,6 +209,28 @@ pub enum Input<'a> {
     Shutdown,
 }
 
+impl Input<'_> {
+    /// What a machine that has ended still owes for it: whatever would leak goes back, all else is passed over.
+    #[must_use]
+    pub fn given_back(&self) -> Option<Output> {
+        match self {
+            Input::Accepted { conn, .. } | Input::Dialed { conn, .. } => Some(Output::Close { conn: *conn }),
+            Input::PayloadReceived { payload, .. } => Some(Output::Disk(DiskWork::DropPayload { payload: *payload })),
+            Input::DialFailed { .. }
+            | Input::Message { .. }
+            | Input::Malformed { .. }
+            | Input::Datagram { .. }
+            | Input::PayloadProgress { .. }
+            | Input::PayloadSent { .. }
+            | Input::Closed { .. }
+            | Input::Disk(_)
+            | Input::Command { .. }
+            | Input::ClientGone { .. }
+            | Input::Shutdown => None,
+        }
+    }
+}
+
 /// What a machine wants done. Every output names its own target.
 #[derive(Debug, PartialEq)]
 pub enum Output {

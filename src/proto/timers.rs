@@ -68,12 +68,6 @@ impl<R: Ord + Copy> Timers<R> {
         Some(reason)
     }
 
-    /// Whether the reason has a deadline.
-    #[must_use]
-    pub fn is_set(&self, reason: R) -> bool {
-        self.at.contains_key(&reason)
-    }
-
     /// How many deadlines there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -125,7 +119,7 @@ mod tests {
         timers.set_earlier('a', at(3));
         assert_eq!(timers.next(), Some(at(3)));
         timers.stop('a');
-        assert!(timers.is_empty() && !timers.is_set('a'));
+        assert!(timers.is_empty());
         timers.check_invariants();
     }
 }

@@ -207,32 +207,13 @@ impl WeakPeer {
         self.homes.end(&mut self.desk, "the peer ends");
         self.desk.timers = super::timers::Timers::new();
     }
-
-    /// After the end only what would leak is answered.
-    fn refuse(&mut self, input: &Input<'_>) {
-        match input {
-            Input::Accepted { conn, .. } | Input::Dialed { conn, .. } => self.desk.close(*conn),
-            Input::PayloadReceived { payload, .. } => self.desk.disk(DiskWork::DropPayload { payload: *payload }),
-            Input::DialFailed { .. }
-            | Input::Message { .. }
-            | Input::Malformed { .. }
-            | Input::Datagram { .. }
-            | Input::PayloadProgress { .. }
-            | Input::PayloadSent { .. }
-            | Input::Closed { .. }
-            | Input::Disk(_)
-            | Input::Command { .. }
-            | Input::ClientGone { .. }
-            | Input::Shutdown => {}
-        }
-    }
 }
 
 impl Role for WeakPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.desk.now = now;
         if self.ended {
-            return self.refuse(&input);
+            return input.given_back().into_iter().for_each(|output| self.desk.push(output));
         }
         let desk = &mut self.desk;
         match input {

@@ -73,6 +73,39 @@ fn every_mode_tells_the_same_shape() {
 }
 
 #[test]
+fn every_mode_takes_every_option_and_tells_which_it_has_no_use_for() {
+    let shape = "--sessions 3 --depth 2 --rate 100 --seconds 0.2 --files 5 --sources 2 --size 64K --json";
+    for (mode, unused) in [
+        ("idle", "--depth, --rate, --sources, --size"),
+        ("connect", "--depth, --rate, --seconds, --sources, --size"),
+        ("register", "--depth, --rate, --seconds, --sources, --size"),
+        ("query", "--sources, --size"),
+        ("flood", "--sessions, --sources, --size"),
+        ("get", "--sessions, --rate, --files"),
+        ("churn", "--depth, --rate"),
+    ] {
+        let args = ["bench", mode, "--self"].into_iter().chain(shape.split(' '));
+        let output = World::new().sprat(args).output().expect("sprat runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.trim_end(), format!("bench: {mode} has no use for {unused}"), "{mode}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_shape(&serde_json::from_str(text.trim_end()).expect("one line of JSON"), mode);
+    }
+}
+
+#[test]
+fn a_flood_reaches_a_super_peer_that_names_the_bench() {
+    let world = World::new();
+    let port = world.free_port();
+    let daemon = world.super_peer_at("super", 0, &[port], &[]);
+    let listen = format!("{}:{port}", world.ip());
+    let bench = ["bench", "flood", "--super", daemon.addr(), "--listen", &listen, "--files", "100"];
+    let done = world.run([&bench[..], &["--seconds", "0.2", "--json"]].concat()).done();
+    assert_eq!((&done["mode"], &done["ok"]), (&"flood".into(), &true.into()), "{done}");
+    assert!(done["hits"].as_u64() > Some(0) && done["server"].is_null(), "{done}");
+}
+
+#[test]
 fn an_open_loop_sends_as_many_as_it_was_told_to() {
     let args = ["bench", "query", "--self", "--json", "--rate", "400", "--seconds", "0.5", "--sessions", "4"];
     let done = done(&[&args[..], &["--files", "100"]].concat());

@@ -18,7 +18,7 @@ use super::tally::Tally;
 use super::{CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Mode, Phase, Plan, STALL_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ConnId, DiskWork, Entropy, Event, Input, Output, Role};
+use crate::proto::{ClientEvent, ConnId, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
 use crate::wire::message::{Ping, told_by_sources, told_to_sources, told_to_super_peers};
 use crate::wire::{Message, NodeId, QueryId};
@@ -185,7 +185,8 @@ impl Load {
         self.tally.sessions_up = if self.plan.mode == Mode::Churn { self.plan.sessions } else { self.up };
         if self.up == 0 && self.plan.sessions > 0 {
             let why = self.tally.errors().keys().next().cloned().unwrap_or_default();
-            return self.fail(Exit::Unreachable, format!("no session came about ({why})"));
+            return self
+                .fail(Exit::Unreachable, format!("no session came about ({why}); is `sprat super` running there?"));
         }
         match self.plan.mode {
             Mode::Connect => self.finish(),
@@ -454,23 +455,9 @@ impl Role for Load {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.now = now;
         if self.over {
-            match input {
-                Input::Dialed { conn, .. } => self.out.push_back(Output::Close { conn }),
-                Input::PayloadReceived { payload, .. } => {
-                    self.out.push_back(Output::Disk(DiskWork::DropPayload { payload }));
-                }
-                Input::Shutdown => self.shut_down(),
-                Input::Accepted { .. }
-                | Input::DialFailed { .. }
-                | Input::Message { .. }
-                | Input::Malformed { .. }
-                | Input::Datagram { .. }
-                | Input::PayloadProgress { .. }
-                | Input::PayloadSent { .. }
-                | Input::Closed { .. }
-                | Input::Disk(_)
-                | Input::Command { .. }
-                | Input::ClientGone { .. } => {}
+            self.out.extend(input.given_back());
+            if matches!(input, Input::Shutdown) {
+                self.shut_down();
             }
             return;
         }
@@ -513,7 +500,9 @@ impl Role for Load {
             self.sweep_probes();
         }
         if self.stall_at().is_some_and(|at| at <= now) {
-            return self.fail(Exit::TimedOut, format!("nothing has come for {} s", STALL_MAX.as_secs()));
+            let unlinked = self.neighbor.as_ref().is_some_and(|neighbor| !neighbor.is_up());
+            let hint = if unlinked { "; does it name this end as --neighbor?" } else { "" };
+            return self.fail(Exit::TimedOut, format!("nothing has come for {} s{hint}", STALL_MAX.as_secs()));
         }
         if self.looks_at().is_some_and(|at| at <= now) {
             self.tally.look(now.since(self.measured_from));

@@ -70,7 +70,7 @@ impl Load {
             return self.leave(which);
         }
         self.tally.error("dial");
-        self.end_session(which, "cannot be reached");
+        self.end_session(which, "cannot be reached; is `sprat super` running there?");
     }
 
     /// The session may have all that it was to have before it is of use.

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::print;
 use crate::cli::args::Bench;
+use crate::cli::figures::{self, Form};
 use crate::cli::format::table;
 use crate::error::{Exit, Failure};
 
@@ -67,7 +67,7 @@ impl Verdict {
     }
 }
 
-pub(super) fn run(args: &Bench) -> Result<u8, Failure> {
+pub(super) fn run(args: &Bench, form: Form) -> Result<u8, Failure> {
     let [a, b] = args.results.as_slice() else {
         return Err(Failure::new(Exit::Usage, "bench compare takes two files that bench MODE --json has printed"));
     };
@@ -83,27 +83,25 @@ pub(super) fn run(args: &Bench) -> Result<u8, Failure> {
     }
     let rows = rows(&sides);
     let runs = sides.each_ref().map(Vec::len);
-    if args.json {
-        let done = json!({
-            "v": 1, "event": "done", "ok": true, "exit": 0, "mode": modes[0], "runs": runs, "figures": rows,
-        });
-        print(&done.to_string())?;
-        return Ok(Exit::Ok.code());
-    }
-    let cells = rows.iter().map(cells);
+    let cells = || rows.iter().map(cells);
     let names = ["figure", "a", "b", "b / a", "difference"];
-    let text = if args.md {
-        let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
-        let head = [line(&names.map(str::to_owned)), "| --- | ---: | ---: | ---: | --- |".to_owned()];
-        head.into_iter().chain(cells.map(|cells| line(&cells))).collect::<Vec<_>>().join("\n")
-    } else if args.csv {
-        let line = |cells: &[String]| cells.join(",");
-        let head = line(&names.map(str::to_owned));
-        std::iter::once(head).chain(cells.map(|cells| line(&cells))).collect::<Vec<_>>().join("\n")
-    } else {
-        table(&names, &[false, true, true, true, false], cells)
+    let lines = |head: Vec<String>, line: fn(&[String]) -> String| {
+        head.into_iter().chain(cells().map(|cells| line(&cells))).collect::<Vec<_>>().join("\n")
     };
-    print(&text)?;
+    figures::print(&match form {
+        Form::Json => json!({
+            "v": 1, "event": "done", "ok": true, "exit": 0, "mode": modes[0], "runs": runs, "figures": rows,
+        })
+        .to_string(),
+        Form::Markdown => {
+            let head = format!("| {} |", names.join(" | "));
+            lines(vec![head, "| --- | ---: | ---: | ---: | --- |".to_owned()], |cells| {
+                format!("| {} |", cells.join(" | "))
+            })
+        }
+        Form::Csv => lines(vec![names.join(",")], |cells| cells.join(",")),
+        Form::Text => table(&names, &[false, true, true, true, false], cells()),
+    })?;
     Ok(Exit::Ok.code())
 }
 

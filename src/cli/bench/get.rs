@@ -1,13 +1,18 @@
 //! `sprat bench get`: real peers that share one file, and real downloads of it, each a process of its own.
 
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use super::limits::{Limits, first_super};
 use super::report::{Env, Report, Watched};
-use super::{Limits, Rig, first_super, say, tell};
-use crate::bench::Mode;
-use crate::bench::Tally;
+use super::rig::Rig;
+use super::{say, tell};
+use crate::bench::{Mode, Tally};
 use crate::cli::args::Bench;
-use crate::cli::demo::children::Subnet;
+use crate::cli::demo::children::{Children, Subnet};
+use crate::cli::figures::Form;
 use crate::cli::random::OsEntropy;
 use crate::error::{Exit, Failure};
 use crate::proto::{Entropy, Verify};
@@ -16,11 +21,7 @@ use crate::time::Time;
 /// The file.
 const NAME: &str = "bench.bin";
 
-pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64) -> Result<u8, Failure> {
-    if limits.depth > 1 {
-        return Err(Failure::new(Exit::Usage, "bench get makes one download after the other: --depth is 1"));
-    }
-    let mut rig = Rig::new(args, Mode::Get)?;
+pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form: Form) -> Result<u8, Failure> {
     let (home, what, size) = if args.own {
         let subnet = Subnet::draw(OsEntropy.next_u64());
         let home = rig.start_super(subnet, None)?.to_string();
@@ -39,8 +40,6 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64) -> Result<u8, Fail
         Verify::Blake3 => "blake3",
         Verify::Md5 => "md5",
     };
-    let out = rig.path().join("out");
-    let out = out.display().to_string();
     let mut tally = Tally::default();
     let mut client = Watched::new(std::process::id());
     let served_by = if args.own { rig.source_pids.clone() } else { args.pid.into_iter().collect() };
@@ -49,31 +48,65 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64) -> Result<u8, Fail
     client.begin();
     servers.iter_mut().for_each(Watched::begin);
     let begun = Instant::now();
-    let mut spent = Duration::ZERO;
-    while spent < limits.length {
-        let from = Instant::now();
-        let answer = rig.children.ask(&["get", &what, "--super", &home, "-o", &out, "--verify", verify])?;
-        let took = from.elapsed();
-        if answer.code == 0 && answer.done()["bytes"].as_u64() == Some(size) {
-            tally.count += 1;
-            tally.took_for(took);
-        } else {
-            tally.error(&format!("exit_{}", answer.code));
+    let (downloads, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        for n in 0..limits.depth {
+            let (downloads, out) = (downloads.clone(), rig.path().join(format!("out{n}")));
+            let order = Order { what: &what, home: &home, verify, size };
+            let children = &rig.children;
+            scope.spawn(move || {
+                while begun.elapsed() < limits.length {
+                    let end = order.download(children, &out);
+                    let stop = end.is_err();
+                    if downloads.send(end).is_err() || stop {
+                        return;
+                    }
+                }
+            });
         }
-        spent = begun.elapsed();
-        tally.look(spent);
-        // The next one must fetch it all again.
-        if std::fs::remove_file(&out).is_err() && answer.code == 0 {
-            tally.error("no_file");
+        drop(downloads);
+        for end in &ended {
+            match end? {
+                Ok(took) => {
+                    tally.count += 1;
+                    tally.took_for(took);
+                }
+                Err(class) => tally.error(&class),
+            }
+            tally.look(begun.elapsed());
         }
-    }
+        Ok::<(), Failure>(())
+    })?;
+    let spent = begun.elapsed();
     client.end();
     servers.iter_mut().for_each(Watched::end);
-    let end = Time::ZERO + spent;
-    tally.span = Some((Time::ZERO, end));
+    tally.span = Some((Time::ZERO, Time::ZERO + spent));
     let bytes = tally.count * size;
     let report = Report::new(Mode::Get, &tally, false, &client, &servers, Env::here(nofile)).with_bytes(bytes);
-    tell(args, report)
+    tell(args, form, report)
+}
+
+/// What is downloaded again and again.
+struct Order<'a> {
+    what: &'a str,
+    home: &'a str,
+    verify: &'a str,
+    size: u64,
+}
+
+impl Order<'_> {
+    /// One download: how long it took, or the class of its error. The file is gone again, so that the next one fetches all of it.
+    fn download(&self, children: &Children, out: &Path) -> Result<Result<Duration, String>, Failure> {
+        let from = Instant::now();
+        let path = out.display().to_string();
+        let answer = children.ask(&["get", self.what, "--super", self.home, "-o", &path, "--verify", self.verify])?;
+        let took = from.elapsed();
+        if std::fs::remove_file(out).is_err() && answer.code == 0 {
+            return Ok(Err("no_file".to_owned()));
+        }
+        let whole = answer.code == 0 && answer.done()["bytes"].as_u64() == Some(self.size);
+        Ok(if whole { Ok(took) } else { Err(format!("exit_{}", answer.code)) })
+    }
 }
 
 /// The longest file at a super peer that is not longer than this: its root, and its length.

@@ -6,7 +6,6 @@ mod settings;
 mod threads;
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,7 +15,8 @@ use settings::Settings;
 pub(crate) use settings::Sweep;
 
 use super::args::Sim;
-use super::{plot, present};
+use super::figures::{self, Form};
+use super::plot;
 use crate::error::{Exit, Failure};
 use crate::sim::lab::Lab;
 use crate::sim::topology;
@@ -36,9 +36,7 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         Some(threads) if (1..=THREADS_MAX).contains(&threads) => threads,
         Some(_) => return Err(Failure::new(Exit::Usage, format!("--threads is a number from 1 to {THREADS_MAX}"))),
     };
-    if usize::from(args.json) + usize::from(args.csv) + usize::from(args.md) > 1 {
-        return Err(Failure::new(Exit::Usage, "--json, --csv and --md exclude each other"));
-    }
+    let form = Form::of(args.json, args.csv, args.md)?;
     let experiments = combinations(&base, &args.sweep)?;
     let mut rows = Vec::new();
     let mut picture = None;
@@ -62,63 +60,49 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         bar.end();
         let figures = figures.map_err(|why| Failure::new(Exit::Internal, why))?;
         let row = Row { settings, values, figures, wall, peak_mib: peak_mib() };
-        if args.json {
-            print(&row.result(&args.sweep).to_string())?;
+        if form == Form::Json {
+            figures::print(&row.result(&args.sweep).to_string())?;
         }
         rows.push(row);
     }
     if let Some(path) = &args.svg {
         let svg = picture.unwrap_or_else(|| plot::charts(&title(args), &report::charts(&args.sweep, &rows)));
-        write(path, &svg)?;
+        figures::draw(path, &svg)?;
     }
-    tell(args, &rows)
+    tell(args, form, &rows)
 }
 
 /// Prints what was asked for, JSON's last line too; the exit code.
-fn tell(args: &Sim, rows: &[Row]) -> Result<u8, Failure> {
+fn tell(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
     let right = rows.iter().all(Row::is_right);
     let exit = if right { Exit::Ok } else { Exit::Internal };
-    let text = match rows {
-        _ if args.json => {
+    let one = match rows {
+        [row] if args.sweep.is_empty() => Some(row),
+        _ => None,
+    };
+    let text = match (form, one) {
+        (Form::Json, _) => {
             let mut done = json!({"v": 1, "event": "done", "ok": right, "exit": exit.code()});
             if let Some(done) = done.as_object_mut() {
-                match rows {
-                    [row] if args.sweep.is_empty() => done.extend(row.promised()),
-                    _ => drop(done.insert("results".to_owned(), json!(rows.len()))),
+                match one {
+                    Some(row) => done.extend(row.promised()),
+                    None => drop(done.insert("results".to_owned(), json!(rows.len()))),
                 }
             }
             done.to_string()
         }
-        _ if args.csv => report::csv(rows),
-        [row] if args.sweep.is_empty() => {
-            if args.md {
-                report::markdown(row)
-            } else {
-                row.text()
-            }
-        }
-        _ => report::swept_table(rows, args.md),
+        (Form::Csv, _) => report::csv(rows),
+        (Form::Markdown, Some(row)) => report::markdown(row),
+        (Form::Text, Some(row)) => row.text(),
+        (Form::Markdown | Form::Text, None) => report::swept_table(rows, form == Form::Markdown),
     };
-    print(text.trim_end())?;
+    figures::print(&text)?;
     if !right {
         super::complain(
             "an answer called itself complete and was not, or told what nobody has: a mistake in the protocol",
         );
     }
     Ok(exit.code())
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    match present::print_line(text) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::new(Exit::Internal, format!("cannot print the figures: {error}"))),
-    }
-}
-
-fn write(path: &Path, svg: &str) -> Result<(), Failure> {
-    std::fs::write(path, svg)
-        .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display())))
 }
 
 fn title(args: &Sim) -> String {

@@ -92,7 +92,7 @@ impl FromStr for Sweep {
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) supers: Option<usize>,
-    pub(super) degree: usize,
+    pub(super) degree: Option<usize>,
     pub(super) topology: Topology,
     pub(super) peers: Option<usize>,
     pub(super) files: usize,
@@ -109,6 +109,8 @@ pub(super) struct Settings {
     pub(super) limit: Option<u32>,
 }
 
+/// Neighbours of a super peer, if there are enough others.
+const DEGREE: usize = 4;
 /// Names of settings that can be swept.
 const NAMES: &str = "supers, degree, topology, peers, files, files-per-peer, zipf, queries, interval, ttl, policy, loss, \
                      churn, seed, budget and limit";
@@ -122,7 +124,7 @@ impl Settings {
         let topology = args.topology.as_deref().unwrap_or("random-regular");
         let settings = Settings {
             supers: args.supers,
-            degree: args.degree.unwrap_or(4),
+            degree: args.degree,
             topology: topology.parse().map_err(usage)?,
             peers: args.peers,
             files: args.files.unwrap_or(1000),
@@ -150,7 +152,7 @@ impl Settings {
         let mut new = self.clone();
         match name {
             "supers" => new.supers = Some(read(name, value)?),
-            "degree" => new.degree = read(name, value)?,
+            "degree" => new.degree = Some(read(name, value)?),
             "topology" => new.topology = read(name, value)?,
             "peers" => new.peers = Some(read(name, value)?),
             "files" => new.files = read(name, value)?,
@@ -234,7 +236,8 @@ impl Settings {
 
     fn network(&self) -> Result<(usize, Vec<Edge>), Failure> {
         let n = self.supers.unwrap_or(100);
-        let degree = self.degree;
+        // Fewer have fewer neighbours: the smallest networks need no option.
+        let degree = self.degree.unwrap_or(DEGREE.min(n - 1));
         let mut random = Random::new(self.seed).child("topology", 0);
         let needs = |holds: bool, what: String| if holds { Ok(()) } else { Err(usage(what)) };
         needs(
@@ -254,11 +257,11 @@ impl Settings {
             }
             Topology::RandomRegular if n == 1 => Vec::new(),
             Topology::RandomRegular => topology::random_regular(n, degree, &mut random).ok_or_else(|| {
-                usage(format!(
-                    "there is no connected network of {n} super peers with {degree} neighbours each: --degree must be from 2 to \
-                     {} and --supers times --degree even",
-                    n - 1
-                ))
+                let must = match n {
+                    2 => "must be 1".to_owned(),
+                    _ => format!("must be from 2 to {} and --supers times --degree even", n - 1),
+                };
+                usage(format!("there is no connected network of {n} super peers with --degree {degree}: it {must}"))
             })?,
             Topology::File(path) => return self.listed(path),
         };

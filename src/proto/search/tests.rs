@@ -79,6 +79,15 @@ fn exact_is_byte_for_byte() {
 }
 
 #[test]
+fn a_name_is_compared_from_its_end_as_if_it_were_cut_out() {
+    let texts = ["", "a", "b", "ab", "/", "/a", "a/", "a/b", "b/a", "a/b/", "/a/", "//", "a//", "aa/a"];
+    // A pattern is not empty.
+    for (path, name) in texts.iter().flat_map(|path| texts[1..].iter().map(move |name| (path, name))) {
+        assert_eq!(super::is_named(path, name), name_of(path) == *name, "{path:?} {name:?}");
+    }
+}
+
+#[test]
 fn a_glob_fits_the_whole_name_in_any_case() {
     let (index, _) = index_of(&TRAINS);
     assert_eq!(found(&index, QueryKind::Glob, "*TRAIN*.mp3"), ["b/train-BLUE 2.mp3", "x/blue/train.mp3"]);

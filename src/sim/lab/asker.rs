@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::{node_id, peer_ip, peer_of, super_addr};
 use super::catalog;
-use super::shard::{BEGINNING, Happening, Shard, State, node_id, peer_ip, peer_of, super_addr};
+use super::shard::{BEGINNING, Happening, Shard, State};
 use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, PAGE_BYTES};
 use crate::proto::event::Outcome;
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};

@@ -12,6 +12,7 @@
 //! happens within such a time in one shard cannot matter to another. Every node draws from a stream of its own and numbers what it
 //! sends, so the result does not depend on how many shards there are.
 
+mod addresses;
 mod asker;
 mod catalog;
 mod figures;

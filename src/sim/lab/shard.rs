@@ -2,28 +2,31 @@
 //!
 //! It never looks at another shard: what goes there is mail, which somebody carries between two runs.
 
+mod churn;
+mod datagrams;
+mod sessions;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use datagrams::Mail;
+use datagrams::{Datagram, Parcel};
+pub(super) use sessions::{Slot, State};
+
+use super::addresses::{node_id, super_addr};
 use super::asker::{Asked, Asker};
-use super::tally::{KINDS_OF_QUERIES, Tally, kind};
-use super::{STARTS, Shared, catalog};
-use crate::config::{
-    CHUNK_PORT, FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PING_INTERVAL, PROTOCOL_VERSION, SUPER_PORT,
-};
-use crate::proto::counters::Count;
+use super::tally::Tally;
+use super::{STARTS, Shared};
+use crate::config::PING_INTERVAL;
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::{CloseReason, ConnId, DialId, Entropy, Input, Output, Role};
-use crate::sim::fault::{Fault, Flight, Lose};
+use crate::proto::{CloseReason, DialId, Entropy, Input, Output, Role};
+use crate::sim::fault::Flight;
 use crate::sim::queue::Queue;
 use crate::sim::random::Random;
 use crate::time::Time;
-use crate::wire::link::{HEADER_BYTES, Packer};
-use crate::wire::message::{Hello, Login, Ping, Register};
-use crate::wire::{LinkMessage, Message, NodeId, frame};
+use crate::wire::Message;
 
 /// Not zero, so that nothing takes "no time" for "at the start".
 pub(super) const BEGINNING: Time = Time::from_micros(1_000_000);
@@ -34,29 +37,8 @@ const COMING: Duration = Duration::from_secs(1);
 const COMING_BACK: Duration = Duration::from_secs(5);
 /// How long a node that failed is away, on average.
 pub(super) const AWAY: Duration = Duration::from_secs(10);
-const MINUTE: Duration = Duration::from_secs(60);
-/// Records in a page of a script's REGISTER.
-const PAGE_FILES: usize = 256;
 /// Bits of a tie-breaker that number what a node has scheduled; the others are the node's.
 const SEQUENCE_BITS: u32 = 40;
-
-/// A datagram for another shard.
-#[derive(Debug)]
-pub struct Mail {
-    at: Time,
-    tie: u64,
-    datagram: Datagram,
-}
-
-#[derive(Debug)]
-pub(super) struct Datagram {
-    to: u32,
-    from: u32,
-    /// Messages of queries in it, and the hops of the last QUERY among them.
-    work: u16,
-    hops: u8,
-    bytes: Vec<u8>,
-}
 
 /// What will happen. Super peers and askers by their places in this shard.
 #[derive(Debug)]
@@ -137,26 +119,6 @@ pub(super) enum Happening {
     },
 }
 
-/// Where the session of a weak peer stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Away,
-    Greeted,
-    LoggedIn,
-    /// So many pages of its list are sent.
-    Registering(u16),
-    Up,
-    /// It is a machine, not a script.
-    Asker(u32),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    pub(super) state: State,
-    /// Connections that it has had.
-    pub(super) generation: u32,
-}
-
 /// A super peer and those at home there.
 pub(super) struct Host {
     pub(super) number: usize,
@@ -194,40 +156,6 @@ pub struct Shard {
     /// Reused.
     frame: Vec<u8>,
     flights: Vec<Flight>,
-}
-
-/// What goes into one datagram.
-struct Parcel {
-    packer: Packer,
-    length: usize,
-    work: u16,
-    hops: u8,
-}
-
-pub(super) fn super_addr(number: usize) -> SocketAddr {
-    let ip = Ipv4Addr::from_bits(0xac10_0001 + u32::try_from(number).expect("at most 2^20 super peers"));
-    SocketAddr::new(IpAddr::V4(ip), SUPER_PORT)
-}
-
-fn super_of(addr: SocketAddr) -> Option<u32> {
-    match addr.ip() {
-        IpAddr::V4(ip) => ip.to_bits().checked_sub(0xac10_0001),
-        IpAddr::V6(_) => None,
-    }
-}
-
-pub(super) fn peer_ip(peer: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0x0a00_0001 + u32::try_from(peer).expect("fewer than 2^24 weak peers"))
-}
-
-pub(super) fn peer_of(host: &str) -> Option<u32> {
-    host.parse::<Ipv4Addr>().ok()?.to_bits().checked_sub(0x0a00_0001)
-}
-
-pub(super) fn node_id(class: u8, number: usize) -> NodeId {
-    let mut id = [class; 16];
-    id[8..].copy_from_slice(&(number as u64 + 1).to_be_bytes());
-    NodeId(id)
 }
 
 impl Shard {
@@ -432,25 +360,6 @@ impl Shard {
         }
     }
 
-    fn on_datagram(&mut self, datagram: &Datagram) {
-        let now = self.now;
-        let host = datagram.to - self.first as u32;
-        let one = &mut self.hosts[host as usize];
-        let Some(machine) = &mut one.machine else { return };
-        let searched = machine.counters().count(Count::FloodSearched);
-        let from = super_addr(datagram.from as usize);
-        machine.handle_input(now, Input::Datagram { from, bytes: &datagram.bytes });
-        self.tally.handled += 1;
-        if self.measuring {
-            one.load += u64::from(datagram.work);
-            let searched = machine.counters().count(Count::FloodSearched) - searched;
-            if searched > 0 {
-                self.tally.searched(datagram.hops, searched);
-            }
-        }
-        self.settle(host);
-    }
-
     /// One input, and all that comes of it.
     pub(super) fn turn(&mut self, host: u32, input: Input<'_>) {
         let now = self.now;
@@ -482,13 +391,7 @@ impl Shard {
                 }
             }
         }
-        let mut packers = std::mem::take(&mut self.packers);
-        for (to, mut parcel) in packers.drain(..) {
-            if let Some(bytes) = parcel.packer.finish() {
-                self.post(host, to, (parcel.work, parcel.hops), bytes);
-            }
-        }
-        self.packers = packers;
+        self.post_all(host);
     }
 
     /// Sees to it that the host is woken when it wants to be.
@@ -500,294 +403,6 @@ impl Shard {
             one.wake_at = Some(at);
             self.schedule(host, at, Happening::Wake { host });
         }
-    }
-
-    // ---- datagrams ---------------------------------------------------------------------------------------------------
-
-    fn pack(&mut self, host: u32, to: SocketAddr, boot: u64, message: &LinkMessage) {
-        let Some(to) = super_of(to) else { return };
-        let found = self.packers.iter().position(|(other, parcel)| *other == to && parcel.packer.boot() == boot);
-        let at = found.unwrap_or_else(|| {
-            self.packers.push((to, Parcel { packer: Packer::new(boot), length: 0, work: 0, hops: 0 }));
-            self.packers.len() - 1
-        });
-        let parcel = &mut self.packers[at].1;
-        let full = parcel.packer.push(message);
-        let full = full.map(|bytes| (bytes, (parcel.work, parcel.hops)));
-        if full.is_some() {
-            (parcel.length, parcel.work, parcel.hops) = (0, 0, 0);
-        }
-        let kind = kind(message);
-        let length = parcel.packer.len();
-        debug_assert!(length > parcel.length && (parcel.length > 0 || length > HEADER_BYTES));
-        let bytes = length - parcel.length;
-        parcel.length = length;
-        if kind < KINDS_OF_QUERIES {
-            parcel.work += 1;
-        }
-        if let LinkMessage::Query(query) = message {
-            parcel.hops = query.hops;
-        }
-        if self.measuring {
-            self.tally.sent(kind, message, bytes);
-        }
-        if let Some((bytes, about)) = full {
-            self.post(host, to, about, bytes);
-        }
-    }
-
-    fn post(&mut self, host: u32, to: u32, (work, hops): (u16, u8), bytes: Vec<u8>) {
-        let delay = self.delay(host);
-        let one = &mut self.hosts[host as usize];
-        let from = u32::try_from(one.number).expect("at most 2^20 super peers");
-        if self.measuring {
-            one.load += u64::from(work);
-        }
-        if self.shared.plan.loss == 0 {
-            return self.send(host, Datagram { to, from, work, hops, bytes }, delay);
-        }
-        let mut flights = std::mem::take(&mut self.flights);
-        let flight = Flight { from: one.number, to: to as usize, delay, bytes };
-        if Lose(self.shared.plan.loss).pass(flight, &mut one.random, &mut flights) && self.measuring {
-            self.tally.lost += 1;
-        }
-        for Flight { delay, bytes, .. } in flights.drain(..) {
-            self.send(host, Datagram { to, from, work, hops, bytes }, delay);
-        }
-        self.flights = flights;
-    }
-
-    fn send(&mut self, host: u32, datagram: Datagram, delay: Duration) {
-        let (at, tie, to) = (self.now + delay, self.hosts[host as usize].tie(), datagram.to as usize);
-        if (self.first..self.first + self.hosts.len()).contains(&to) {
-            self.queue.push(at, tie, Happening::Datagram(datagram));
-        } else {
-            let shard = self.cuts.partition_point(|cut| *cut <= to) - 1;
-            self.outbox[shard].push(Mail { at, tie, datagram });
-        }
-    }
-
-    // ---- sessions ----------------------------------------------------------------------------------------------------
-
-    pub(super) fn conn(&self, host: u32, slot: u32) -> ConnId {
-        ConnId { index: slot, generation: self.hosts[host as usize].slots[slot as usize].generation }
-    }
-
-    fn peer(&self, host: u32, slot: u32) -> usize {
-        slot as usize * self.shared.plan.supers + self.hosts[host as usize].number
-    }
-
-    fn slot(&mut self, host: u32, slot: u32) -> &mut Slot {
-        &mut self.hosts[host as usize].slots[slot as usize]
-    }
-
-    /// A super peer says something to a session.
-    fn say(&mut self, host: u32, conn: ConnId, message: &Message) {
-        let slot = conn.index;
-        if self.conn(host, slot) != conn {
-            return;
-        }
-        match self.slot(host, slot).state {
-            State::Asker(asker) => self.send_down(host, asker, message),
-            State::Away => {}
-            State::Greeted | State::LoggedIn | State::Registering(_) | State::Up => {
-                let message = self.through_the_wire(message, FRAME_BYTES_OPEN);
-                self.replies.push_back((host, slot, message));
-            }
-        }
-    }
-
-    /// A frame is made and read again.
-    fn through_the_wire(&mut self, message: &Message, cap: usize) -> Message {
-        self.frame.clear();
-        frame::encode(message, &mut self.frame);
-        match frame::decode(&self.frame, cap) {
-            Ok(Some((message, used))) if used == self.frame.len() => message,
-            other => panic!("{} does not pass the wire: {other:?}", message.kind()),
-        }
-    }
-
-    /// A silent peer says something to its super peer.
-    fn utter(&mut self, host: u32, slot: u32, message: &Message, cap: usize) {
-        let (now, conn) = (self.now, self.conn(host, slot));
-        let message = self.through_the_wire(message, cap);
-        let Some(machine) = &mut self.hosts[host as usize].machine else { return };
-        machine.handle_input(now, Input::Message { conn, message });
-        self.tally.handled += 1;
-        self.drain(host);
-    }
-
-    fn on_come(&mut self, host: u32, life: u32, slot: u32, gap: Duration) {
-        if self.hosts[host as usize].life != life {
-            return;
-        }
-        if slot as usize + 1 < self.hosts[host as usize].slots.len() {
-            self.schedule(host, self.now + gap, Happening::Come { host, life, slot: slot + 1, gap });
-        }
-        self.connect(host, slot);
-    }
-
-    /// A silent peer that is away connects, and says HELLO.
-    fn connect(&mut self, host: u32, slot: u32) {
-        let now = self.now;
-        if self.hosts[host as usize].machine.is_none() || self.slot(host, slot).state != State::Away {
-            return;
-        }
-        let peer = self.peer(host, slot);
-        let one = self.slot(host, slot);
-        one.generation += 1;
-        one.state = State::Greeted;
-        let conn = self.conn(host, slot);
-        let from = SocketAddr::new(IpAddr::V4(peer_ip(peer)), 40_000);
-        if let Some(machine) = &mut self.hosts[host as usize].machine {
-            machine.handle_input(now, Input::Accepted { conn, from });
-        }
-        let boot = u64::from(conn.generation);
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            node: node_id(0x77, peer),
-            boot,
-            features: Vec::new(),
-            agent: String::new(),
-        };
-        self.utter(host, slot, &Message::Hello(hello), FRAME_BYTES_HELLO);
-        self.settle(host);
-    }
-
-    /// What a silent peer does about what its super peer says.
-    fn on_reply(&mut self, host: u32, slot: u32, message: Message) {
-        match (self.slot(host, slot).state, message) {
-            (State::Greeted, Message::Welcome(_)) => {
-                self.slot(host, slot).state = State::LoggedIn;
-                let login = Login { mode: "open".to_owned(), user: None, proof: None };
-                self.utter(host, slot, &Message::Login(login), FRAME_BYTES_LOGIN);
-            }
-            (State::LoggedIn, Message::Ready(_)) => self.register(host, slot, 0),
-            (State::Registering(pages), Message::Ack(_)) => {
-                let peer = self.peer(host, slot);
-                if usize::from(pages) * PAGE_FILES < self.shared.catalog.held_by(peer).len() {
-                    self.register(host, slot, pages);
-                } else {
-                    self.slot(host, slot).state = State::Up;
-                    self.note(peer, true);
-                }
-            }
-            // PONG, and what is said to somebody who is going.
-            (State::Greeted | State::LoggedIn | State::Registering(_) | State::Up | State::Away, _) => {}
-            (State::Asker(_), _) => unreachable!("an asker has a connection of its own"),
-        }
-    }
-
-    fn register(&mut self, host: u32, slot: u32, page: u16) {
-        let peer = self.peer(host, slot);
-        let shared = Arc::clone(&self.shared);
-        let held = shared.catalog.held_by(peer);
-        let rest = &held[usize::from(page) * PAGE_FILES..];
-        let files = rest.iter().take(PAGE_FILES).map(|file| catalog::record(*file)).collect();
-        let more = rest.len() > PAGE_FILES;
-        self.slot(host, slot).state = State::Registering(page + 1);
-        let register = Register { seq: u64::from(page) + 1, port: CHUNK_PORT, host: None, files, more };
-        self.utter(host, slot, &Message::Register(register), FRAME_BYTES_OPEN);
-    }
-
-    /// A peer's files are all registered from now on, or no more.
-    pub(super) fn note(&mut self, peer: usize, there: bool) {
-        if self.measuring {
-            self.changes.push((self.now, u32::try_from(peer).expect("fewer than 2^24 weak peers"), there));
-        }
-    }
-
-    fn on_ping(&mut self, host: u32, life: u32) {
-        let one = &mut self.hosts[host as usize];
-        if one.life != life || one.machine.is_none() {
-            return;
-        }
-        let (slot, slots) = (one.next_ping, one.slots.len() as u32);
-        one.next_ping = (slot + 1) % slots;
-        self.schedule(host, self.now + PING_INTERVAL / slots, Happening::Ping { host, life });
-        if self.slot(host, slot).state == State::Up {
-            self.utter(host, slot, &Message::Ping(Ping { n: slot }), FRAME_BYTES_OPEN);
-            self.settle(host);
-        }
-    }
-
-    /// A super peer closes a session.
-    fn close(&mut self, host: u32, conn: ConnId) {
-        let slot = conn.index;
-        if self.conn(host, slot) != conn {
-            return;
-        }
-        if let State::Asker(asker) = self.slot(host, slot).state {
-            return self.close_down(host, asker);
-        }
-        self.gone(host, slot, CloseReason::Asked);
-        let back = self.now + AWAY;
-        self.schedule(host, back, Happening::Return { host, slot });
-    }
-
-    /// The connection of a silent peer is no more.
-    fn gone(&mut self, host: u32, slot: u32, why: CloseReason) {
-        let (now, conn) = (self.now, self.conn(host, slot));
-        let was = std::mem::replace(&mut self.slot(host, slot).state, State::Away);
-        if was == State::Up {
-            let peer = self.peer(host, slot);
-            self.note(peer, false);
-        }
-        if was != State::Away
-            && let Some(machine) = &mut self.hosts[host as usize].machine
-        {
-            machine.handle_input(now, Input::Closed { conn, why });
-        }
-    }
-
-    // ---- churn -------------------------------------------------------------------------------------------------------
-
-    fn plan_failure(&mut self, host: u32) {
-        let rate = self.shared.plan.churn / 100.0;
-        let after = self.hosts[host as usize].random.until_next(rate, MINUTE);
-        self.schedule(host, self.now + after, Happening::Fail { host });
-    }
-
-    fn plan_leave(&mut self, host: u32) {
-        let one = &mut self.hosts[host as usize];
-        let rate = self.shared.plan.churn / 100.0 * one.slots.len() as f64;
-        let (after, life) = (one.random.until_next(rate, MINUTE), one.life);
-        self.schedule(host, self.now + after, Happening::Leave { host, life });
-    }
-
-    /// The process of a super peer is killed.
-    fn on_fail(&mut self, host: u32) {
-        let after = {
-            let one = &mut self.hosts[host as usize];
-            one.machine = None;
-            one.wake_at = None;
-            one.random.until_next(1.0, AWAY)
-        };
-        for slot in 0..self.hosts[host as usize].slots.len() as u32 {
-            match self.slot(host, slot).state {
-                State::Asker(asker) => self.reset(host, asker),
-                State::Away | State::Greeted | State::LoggedIn | State::Registering(_) | State::Up => {
-                    self.gone(host, slot, CloseReason::Failed);
-                }
-            }
-        }
-        self.schedule(host, self.now + after, Happening::Start { host });
-    }
-
-    /// A silent peer is gone without a word.
-    fn on_leave(&mut self, host: u32, life: u32) {
-        let one = &mut self.hosts[host as usize];
-        if one.life != life || one.machine.is_none() || one.slots.is_empty() {
-            return;
-        }
-        let slot = one.random.index(one.slots.len()) as u32;
-        let back = one.random.until_next(1.0, AWAY);
-        if one.slots[slot as usize].state == State::Up {
-            self.gone(host, slot, CloseReason::Failed);
-            self.settle(host);
-            self.schedule(host, self.now + back, Happening::Return { host, slot });
-        }
-        self.plan_leave(host);
     }
 }
 

@@ -1,0 +1,158 @@
+//! What the options of a bench mean: their defaults in each mode, their bounds, and whether this machine has room for it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::process::Sample;
+use super::rig::SOURCES;
+use crate::bench::{FILES_PER_HOLDER, Mode};
+use crate::cli::args::Bench;
+use crate::cli::random::OsEntropy;
+use crate::cli::units::Size;
+use crate::config::{DESCRIPTORS_RESERVED, SESSION_FILES_MAX, SESSION_QUERIES_MAX};
+use crate::error::{Exit, Failure};
+use crate::proto::Entropy;
+use crate::wire::HostPort;
+
+/// Sessions from one address of this host: the kernel has 28,000 ports for each, some of them in use or not free yet.
+const SESSIONS_PER_SOURCE: usize = 10_000;
+/// Addresses for visits, whose ports stay taken for a minute each.
+const CHURN_SOURCES: usize = 200;
+/// Longest run.
+const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
+/// Requests that the link of the flood has out at once.
+const FLOOD_DEPTH_MAX: usize = 10_000;
+
+/// The options with their defaults, checked.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) sessions: usize,
+    pub(super) depth: usize,
+    pub(super) rate: Option<u32>,
+    pub(super) length: Duration,
+    pub(super) files: u64,
+    pub(super) sources: usize,
+    pub(super) size: u64,
+}
+
+impl Limits {
+    pub(super) fn of(args: &Bench, mode: Mode) -> Result<Limits, Failure> {
+        let usage = |why: String| Err(Failure::new(Exit::Usage, why));
+        let (sessions, depth, files) = match mode {
+            Mode::Idle => (1000, 1, 0),
+            Mode::Connect => (2000, 1, 1),
+            Mode::Register => (10, 1, 200_000),
+            Mode::Query => (50, 1, 10_000),
+            Mode::Churn => (20, 1, 1),
+            Mode::Get => (0, 1, 0),
+            Mode::Flood => (0, 64, 10_000),
+        };
+        let sessions = if matches!(mode, Mode::Flood | Mode::Get) { 0 } else { args.sessions.unwrap_or(sessions) };
+        let depth = args.depth.unwrap_or(depth);
+        let deepest = if mode == Mode::Flood { FLOOD_DEPTH_MAX } else { SESSION_QUERIES_MAX };
+        let pid_is_here = args.pid.is_none_or(|pid| Sample::of(pid).is_some());
+        let seconds = args.seconds.unwrap_or(2.0);
+        let sources = args.sources.unwrap_or(1);
+        let Size(size) = args.size.unwrap_or(Size(if mode == Mode::Churn { 64 << 10 } else { 64 << 20 }));
+        let files = args.files.unwrap_or(files);
+        let whole = matches!(mode, Mode::Query | Mode::Flood | Mode::Register);
+        let per_session = if whole { files.min(FILES_PER_HOLDER) } else { files };
+        if args.own != args.supers.is_empty() {
+            return usage("tell what is to be loaded: either --super HOST:PORT or --self".into());
+        }
+        if sessions == 0 && !matches!(mode, Mode::Flood | Mode::Get) {
+            return usage("--sessions is a number above 0".into());
+        }
+        if depth == 0 || depth > deepest {
+            return usage(format!("--depth is a number from 1 to {deepest}"));
+        }
+        if args.rate == Some(0) {
+            return usage("--rate is a number above 0".into());
+        }
+        if !(seconds > 0.0 && seconds <= SECONDS_MAX) {
+            return usage(format!("--seconds is a number above 0, at most {SECONDS_MAX}"));
+        }
+        if sources == 0 || sources > SOURCES.len() {
+            return usage(format!("--sources is a number from 1 to {}", SOURCES.len()));
+        }
+        if per_session > SESSION_FILES_MAX as u64 || files > u64::from(u32::MAX) {
+            return usage(format!("--files is at most {SESSION_FILES_MAX} for each session"));
+        }
+        if size == 0 {
+            return usage("--size is a size above 0".into());
+        }
+        if mode == Mode::Flood && !args.own && args.listen.is_none() {
+            let why = "bench flood --super needs --listen HOST:PORT: an address of this machine that the super peer names as \
+                       --neighbor";
+            return usage(why.into());
+        }
+        if let Some(pid) = args.pid.filter(|_| !pid_is_here) {
+            return usage(format!(
+                "--pid {pid} is no process of this machine; leave it away if the super peer is elsewhere"
+            ));
+        }
+        let length = Duration::from_secs_f64(seconds);
+        Ok(Limits { sessions, depth, rate: args.rate, length, files, sources, size })
+    }
+}
+
+/// Options that were given and change nothing in this mode. All modes take all of them, so that one line of a script does for
+/// each; who gave one is told.
+pub(super) fn unused(args: &Bench, mode: Mode) -> Vec<&'static str> {
+    let asks = matches!(mode, Mode::Query | Mode::Flood);
+    let downloads = matches!(mode, Mode::Get | Mode::Churn);
+    let alone = matches!(mode, Mode::Get | Mode::Flood);
+    let timed = !matches!(mode, Mode::Connect | Mode::Register);
+    [
+        ("--sessions", args.sessions.is_some() && alone),
+        ("--depth", args.depth.is_some() && !(asks || mode == Mode::Get)),
+        ("--rate", args.rate.is_some() && !asks),
+        ("--seconds", args.seconds.is_some() && !timed),
+        ("--files", args.files.is_some() && mode == Mode::Get),
+        ("--sources", args.sources.is_some() && !(downloads && args.own)),
+        ("--size", args.size.is_some() && !(downloads && (args.own || mode == Mode::Get))),
+        ("--verify", args.verify.is_some() && mode != Mode::Get),
+        ("--listen", args.listen.is_some() && (args.own || mode != Mode::Flood)),
+        ("--pid", args.pid.is_some() && args.own),
+    ]
+    .into_iter()
+    .filter_map(|(option, unused)| unused.then_some(option))
+    .collect()
+}
+
+pub(super) fn first_super(args: &Bench) -> Result<&HostPort, Failure> {
+    args.supers.first().ok_or_else(|| Failure::new(Exit::Usage, "--super HOST:PORT is missing"))
+}
+
+/// The most descriptors that this system gives a process.
+pub(super) fn descriptors() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+/// Whether the sessions fit this process, and with --self the super peer's, which has the same limit.
+pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(), Failure> {
+    let each = if mode == Mode::Churn { 2 } else { 1 };
+    let holders = limits.files.div_ceil(FILES_PER_HOLDER).max(1);
+    let room = nofile.saturating_sub(DESCRIPTORS_RESERVED as u64 + holders) / each;
+    if limits.sessions as u64 <= room {
+        return Ok(());
+    }
+    let message = format!(
+        "{} sessions do not fit: a process may have {nofile} descriptors here, which are enough for {room}; ask for fewer \
+         or raise the hard limit (ulimit -Hn)",
+        limits.sessions
+    );
+    Err(Failure::new(Exit::Usage, message))
+}
+
+/// As many addresses of loopback as the sessions need, each session's the next one.
+pub(super) fn source_addresses(mode: Mode, sessions: usize) -> Vec<IpAddr> {
+    let count = if mode == Mode::Churn { CHURN_SOURCES } else { sessions.div_ceil(SESSIONS_PER_SOURCE) };
+    // A second run at once may well have other addresses; the same ones do no harm.
+    let [a, ..] = OsEntropy.next_u64().to_le_bytes();
+    let host = |n: usize| {
+        let [b, c] = u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(127, a.clamp(1, 254), b, c))
+    };
+    (1..=count.min(usize::from(u16::MAX))).map(host).collect()
+}

@@ -1,0 +1,122 @@
+//! The processes that a bench starts for itself, and the folder that they live in.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tempfile::TempDir;
+
+use crate::cli::demo::children::{Children, Daemon, Subnet};
+use crate::cli::random::OsEntropy;
+use crate::error::{Exit, Failure};
+use crate::proto::Entropy;
+
+/// Sources that a run may have.
+pub(super) const SOURCES: [&str; 16] = [
+    "peer1", "peer2", "peer3", "peer4", "peer5", "peer6", "peer7", "peer8", "peer9", "peer10", "peer11", "peer12",
+    "peer13", "peer14", "peer15", "peer16",
+];
+
+/// What is started for a run, and where it lives; all of it is gone when this is dropped.
+pub(super) struct Rig {
+    pub(super) children: Children,
+    folder: TempDir,
+    pub(super) tells: bool,
+    super_peer: Option<Daemon>,
+    pub(super) server_pid: Option<u32>,
+    pub(super) source_pids: Vec<u32>,
+}
+
+impl Rig {
+    /// Nothing is started yet. Signals are caught here if no loop of this process does; `tells` whoever looks on.
+    pub(super) fn new(catches_signals: bool, tells: bool) -> Result<Rig, Failure> {
+        let folder = tempfile::Builder::new().prefix("sprat-bench-").tempdir();
+        let folder =
+            folder.map_err(|error| Failure::new(Exit::Disk, format!("cannot make a folder in {}: {error}", temp())))?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        if catches_signals {
+            for signal in [SIGINT, SIGTERM] {
+                signal_hook::flag::register(signal, Arc::clone(&interrupted))
+                    .map_err(|error| Failure::new(Exit::Internal, format!("cannot catch signals: {error}")))?;
+            }
+        }
+        let children = Children::new(folder.path(), interrupted)?;
+        Ok(Rig { children, folder, tells, super_peer: None, server_pid: None, source_pids: Vec::new() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a super peer, with us as its neighbour if we have an address.
+    pub(super) fn start_super(&mut self, subnet: Subnet, neighbor: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
+        let listen = SocketAddr::new(subnet.host(1), 0).to_string();
+        let mut args: Vec<String> = ["super", "--quiet", "--listen", &listen].map(str::to_owned).into();
+        if let Some(neighbor) = neighbor {
+            args.extend(["--neighbor".to_owned(), neighbor.to_string()]);
+        }
+        self.children.start("super", &args)?;
+        let daemon = self.children.ready("super")?;
+        let listen = daemon.listen;
+        self.server_pid = Some(daemon.pid);
+        self.super_peer = Some(daemon);
+        Ok(listen)
+    }
+
+    /// Starts peers that share one file, and waits until the super peer knows all of them.
+    pub(super) fn start_sources(&mut self, subnet: Subnet, count: usize, size: u64, name: &str) -> Result<(), Failure> {
+        let disk = |error: io::Error| Failure::new(Exit::Disk, format!("cannot write the file to share: {error}"));
+        let home = self.super_peer.as_ref().map(|daemon| daemon.listen.to_string()).unwrap_or_default();
+        let first = self.path().join(SOURCES[0]);
+        for (host, peer) in (10_u8..).zip(&SOURCES[..count]) {
+            let share = self.path().join(peer);
+            std::fs::create_dir(&share).map_err(disk)?;
+            if *peer == SOURCES[0] {
+                write_noise(&share.join(name), size).map_err(disk)?;
+            } else {
+                std::fs::hard_link(first.join(name), share.join(name)).map_err(disk)?;
+            }
+            let listen = SocketAddr::new(subnet.host(host), 0).to_string();
+            let share = share.display().to_string();
+            let control = self.children.socket(peer).display().to_string();
+            let args =
+                ["peer", "--quiet", "--super", &home, "--share", &share, "--listen", &listen, "--control", &control];
+            self.children.start(peer, &args.map(str::to_owned))?;
+        }
+        for peer in &SOURCES[..count] {
+            let daemon = self.children.ready(peer)?;
+            self.source_pids.push(daemon.pid);
+        }
+        loop {
+            let answer = self.children.ask(&["query", name, "--exact", "--super", &home])?;
+            if answer.done()["hits"].as_u64() == Some(count as u64) {
+                return Ok(());
+            }
+            self.children.pause()?;
+        }
+    }
+}
+
+fn temp() -> String {
+    std::env::temp_dir().display().to_string()
+}
+
+/// A file that no compression and no deduplication makes shorter.
+fn write_noise(path: &Path, size: u64) -> io::Result<()> {
+    let mut file = io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&OsEntropy.next_u64().to_le_bytes());
+    let mut noise = blake3::Hasher::new_keyed(&seed).finalize_xof();
+    let mut block = vec![0; 1 << 16];
+    let mut left = size;
+    while left > 0 {
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+        noise.fill(&mut block[..take]);
+        file.write_all(&block[..take])?;
+        left -= take as u64;
+    }
+    file.flush()
+}

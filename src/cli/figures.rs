@@ -1,0 +1,45 @@
+//! How the figures of `bench` and `sim` leave: in which form, and to where.
+
+use std::io;
+use std::path::Path;
+
+use super::present;
+use crate::error::{Exit, Failure};
+
+/// What standard output is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Json,
+    Csv,
+    Markdown,
+}
+
+impl Form {
+    /// That of the switches, of which one is given at most.
+    pub(crate) fn of(json: bool, csv: bool, md: bool) -> Result<Form, Failure> {
+        match (json, csv, md) {
+            (false, false, false) => Ok(Form::Text),
+            (true, false, false) => Ok(Form::Json),
+            (false, true, false) => Ok(Form::Csv),
+            (false, false, true) => Ok(Form::Markdown),
+            _ => Err(Failure::new(Exit::Usage, "--json, --csv and --md exclude each other; give one of them")),
+        }
+    }
+}
+
+/// Prints them. Whoever reads no further has what he wanted.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match present::print_line(text.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Internal, format!("cannot print the figures: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes a picture of them.
+pub(crate) fn draw(path: &Path, svg: &str) -> Result<(), Failure> {
+    std::fs::write(path, svg)
+        .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display())))
+}

@@ -1,0 +1,53 @@
+//! Bytes that are shared and downloaded, with all that they hash to.
+
+use blake3::hazmat::HasherExt;
+use md5::Digest as _;
+
+use crate::config::PIECE_BYTES;
+use crate::wire::Root;
+use crate::wire::ids::{Cv, Md5};
+
+/// Bytes with all their digests.
+pub(in crate::proto::weak_peer::tests) struct Content {
+    pub(in crate::proto::weak_peer::tests) bytes: Vec<u8>,
+    pub(in crate::proto::weak_peer::tests) root: Root,
+    pub(in crate::proto::weak_peer::tests) cvs: Vec<Cv>,
+}
+
+impl Content {
+    pub(in crate::proto::weak_peer::tests) fn new(size: u64, seed: u64) -> Content {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut bytes = Vec::with_capacity(size as usize);
+        while (bytes.len() as u64) < size {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.truncate(size as usize);
+        let root = Root(*blake3::hash(&bytes).as_bytes());
+        let cvs = match bytes.len() as u64 {
+            0..=PIECE_BYTES => Vec::new(),
+            _ => bytes.chunks(PIECE_BYTES as usize).zip(0..).map(|(piece, n)| cv(piece, n * PIECE_BYTES)).collect(),
+        };
+        Content { bytes, root, cvs }
+    }
+
+    pub(in crate::proto::weak_peer::tests) fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    pub(super) fn range(&self, offset: u64, length: u32) -> Vec<u8> {
+        self.bytes[offset as usize..offset as usize + length as usize].to_vec()
+    }
+}
+
+pub(in crate::proto::weak_peer::tests) fn cv(piece: &[u8], offset: u64) -> Cv {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(offset).update(piece);
+    Cv(hasher.finalize_non_root())
+}
+
+pub(in crate::proto::weak_peer::tests) fn md5_of(bytes: &[u8]) -> Md5 {
+    Md5(md5::Md5::digest(bytes).into())
+}

@@ -1,0 +1,58 @@
+//! A disk that holds one part file.
+
+use std::path::PathBuf;
+
+use super::{Happening, LATENCY, World};
+use crate::config::PIECE_BYTES;
+use crate::proto::disk::{DiskFailure, DiskFailureKind, PartState};
+use crate::proto::{DiskDone, DiskWork, Input};
+
+impl World {
+    pub(super) fn disk(&mut self, work: DiskWork) {
+        self.disk.push(work.clone());
+        let path = PathBuf::from("/share/file.bin");
+        let full = || Err(DiskFailure { kind: DiskFailureKind::Full, message: "the disk is full".into() });
+        let done = match work {
+            DiskWork::OpenPart { download, .. } if self.there => {
+                DiskDone::PartOpened { download, result: Ok(PartState::AlreadyThere { path }) }
+            }
+            DiskWork::OpenPart { download, .. } => {
+                let (manifest, verified) = self.part.clone();
+                for piece in &verified {
+                    let from = *piece as usize * PIECE_BYTES as usize;
+                    let to = self.content.bytes.len().min(from + PIECE_BYTES as usize);
+                    self.written.insert(*piece, self.content.bytes[from..to].to_vec());
+                }
+                DiskDone::PartOpened { download, result: Ok(PartState::Open { path, manifest, verified }) }
+            }
+            DiskWork::WritePiece { download, piece, payload } => {
+                let bytes = self.payloads.remove(&payload).expect("a payload is used up once");
+                let result = if self.full { full() } else { Ok(()) };
+                let before = self.written.insert(piece, bytes);
+                assert!(before.is_none() || self.lenient, "piece {piece} was written twice");
+                DiskDone::PieceWritten { download, piece, result }
+            }
+            DiskWork::Publish { download } => {
+                self.published = Some(self.written.values().flatten().copied().collect());
+                DiskDone::Published { download, result: Ok(path) }
+            }
+            DiskWork::DropPayload { payload } => {
+                self.payloads.remove(&payload).expect("a payload is used up once");
+                return;
+            }
+            DiskWork::StoreManifest { cvs, .. } => {
+                self.stored = Some(cvs);
+                return;
+            }
+            DiskWork::Abandon { .. } => {
+                self.abandoned += 1;
+                return;
+            }
+            DiskWork::PrepareChunk { .. }
+            | DiskWork::DropChunk { .. }
+            | DiskWork::ReadManifest { .. }
+            | DiskWork::ForgetConn { .. } => return,
+        };
+        self.later(LATENCY, Happening::Input(Input::Disk(done)));
+    }
+}

@@ -1,0 +1,184 @@
+//! Sources: weak peers that hold the content, some of which misbehave.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::content::{cv, md5_of};
+use super::super_peers::welcome;
+use super::{End, Happening, LATENCY, World, addr};
+use crate::config::MANIFEST_PAGE_CVS;
+use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify};
+use crate::wire::Message;
+use crate::wire::message::{Chunk, Cvs, Error, ErrorCode};
+
+/// How a source misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto::weak_peer::tests) enum Manner {
+    Honest,
+    /// Flips a bit of every piece, and tells the MD5 of the flipped bytes.
+    Lies,
+    /// The line damages its first so many chunks.
+    Damaged(u32),
+    /// Right bytes, wrong MD5.
+    WrongMd5,
+    /// A manifest that merges to another root.
+    WrongManifest,
+    /// Pieces, but never the manifest.
+    NoManifest,
+    /// Sends so many pieces and then nothing.
+    StallsAfter(u32),
+    /// Sends half of a piece, and then nothing.
+    StopsHalfway,
+    NotFound,
+    /// Answers with another range.
+    OtherRange,
+    /// Refuses every connection with BUSY.
+    Busy,
+}
+
+pub(in crate::proto::weak_peer::tests) struct Source {
+    pub(in crate::proto::weak_peer::tests) manner: Manner,
+    pub(in crate::proto::weak_peer::tests) alive: bool,
+    /// Bytes a second.
+    pub(in crate::proto::weak_peer::tests) rate: u64,
+    pub(super) conn: Option<ConnId>,
+    pub(super) queue: VecDeque<(u32, u64, u32)>,
+    pub(super) busy: bool,
+    /// Offsets that were sent, in order.
+    pub(in crate::proto::weak_peer::tests) served: Vec<u64>,
+    pub(in crate::proto::weak_peer::tests) gets: Vec<u64>,
+    pub(in crate::proto::weak_peer::tests) manifests: u32,
+    pub(in crate::proto::weak_peer::tests) dials: u32,
+}
+
+impl World {
+    /// A source at the next of the ports 100, 101, …, of which every super peer tells.
+    pub(in crate::proto::weak_peer::tests) fn source(&mut self, manner: Manner, rate: u64) -> &mut World {
+        let port = 100 + u16::try_from(self.sources.len()).unwrap();
+        let source = Source {
+            manner,
+            alive: true,
+            rate,
+            conn: None,
+            queue: VecDeque::new(),
+            busy: false,
+            served: vec![],
+            gets: vec![],
+            manifests: 0,
+            dials: 0,
+        };
+        self.sources.push((addr(port), source));
+        let record = self.record("dir/file.bin", port);
+        for (_, super_peer) in &mut self.supers {
+            super_peer.hits.push(record.clone());
+        }
+        self
+    }
+
+    pub(in crate::proto::weak_peer::tests) fn kill_source(&mut self, index: usize) {
+        let source = &mut self.sources[index].1;
+        source.alive = false;
+        source.queue.clear();
+        source.busy = false;
+        if let Some(conn) = source.conn.take() {
+            self.hang_up(conn);
+        }
+    }
+
+    pub(super) fn source_hears(&mut self, index: usize, conn: ConnId, message: Message) {
+        let source = &mut self.sources[index].1;
+        match message {
+            Message::Hello(_) if source.manner == Manner::Busy => {
+                let busy = Error { code: ErrorCode::BUSY, message: "full".into(), req: None };
+                self.say(LATENCY, conn, Message::Error(busy));
+            }
+            Message::Hello(_) => self.say(LATENCY, conn, Message::Welcome(welcome())),
+            Message::Get(get) => {
+                source.gets.push(get.offset);
+                source.queue.push_back((get.req, get.offset, get.length));
+                if !source.busy {
+                    self.later(LATENCY, Happening::Next(index, conn));
+                }
+            }
+            Message::Cancel(cancel) => source.queue.retain(|(req, _, _)| *req != cancel.req),
+            Message::Manifest(page) => {
+                source.manifests += 1;
+                let first = page.first as usize;
+                let last = self.content.cvs.len().min(first + MANIFEST_PAGE_CVS);
+                let mut cvs: Vec<u8> = self.content.cvs[first..last].iter().flat_map(|cv| cv.0).collect();
+                if source.manner == Manner::WrongManifest {
+                    cvs[0] ^= 1;
+                }
+                if !matches!(source.manner, Manner::StallsAfter(0) | Manner::NoManifest) {
+                    let answer = Cvs { req: page.req, size: self.content.size(), first: page.first, cvs };
+                    self.say(LATENCY, conn, Message::Cvs(answer));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn serve_next(&mut self, index: usize, conn: ConnId) {
+        let content = &self.content;
+        let source = &mut self.sources[index].1;
+        if source.busy || source.conn != Some(conn) {
+            return;
+        }
+        let Some((req, mut offset, length)) = source.queue.pop_front() else { return };
+        let served = u32::try_from(source.served.len()).unwrap();
+        if matches!(source.manner, Manner::StallsAfter(n) if served >= n) {
+            source.queue.clear();
+            return;
+        }
+        if source.manner == Manner::NotFound {
+            let error = Error { code: ErrorCode::NOT_FOUND, message: "gone".into(), req: Some(req) };
+            return self.say(LATENCY, conn, Message::Error(error));
+        }
+        source.busy = true;
+        source.served.push(offset);
+        let mut bytes = content.range(offset, length);
+        let right = md5_of(&bytes);
+        if source.manner == Manner::Lies || matches!(source.manner, Manner::Damaged(n) if served < n) {
+            bytes[0] ^= 0x10;
+        }
+        let mut md5 = if source.manner == Manner::Lies { md5_of(&bytes) } else { right };
+        if source.manner == Manner::WrongMd5 {
+            md5.0[0] ^= 1;
+        }
+        self.chunks.insert((conn, req), bytes);
+        if source.manner == Manner::OtherRange {
+            offset += 1;
+        }
+        self.say(LATENCY, conn, Message::Chunk(Chunk { req, offset, length, md5: Some(md5) }));
+    }
+
+    pub(super) fn receive(&mut self, conn: ConnId, req: u32, length: u32, plan: HashPlan, verify: Verify) {
+        let Some(End::Source(index)) = self.conns.get(&conn).copied() else { panic!("a payload from nowhere") };
+        let bytes = match self.chunks.remove(&(conn, req)) {
+            None if self.lenient => vec![0; length as usize],
+            announced => announced.expect("only an announced chunk is received"),
+        };
+        assert!(bytes.len() == length as usize || self.lenient);
+        let time = Duration::from_micros(u64::from(length) * 1_000_000 / self.sources[index].1.rate);
+        let blake3 = match plan {
+            HashPlan::Content => *blake3::hash(&bytes).as_bytes(),
+            HashPlan::Piece { offset } => cv(&bytes, offset).0,
+        };
+        let digests = Digests {
+            md5: (verify != Verify::Blake3).then(|| md5_of(&bytes)),
+            blake3: (verify != Verify::Md5).then_some(blake3),
+        };
+        let payload = PayloadId(self.next_payload);
+        self.next_payload += 1;
+        self.payloads.insert(payload, bytes);
+        let halfway = self.sources[index].1.manner == Manner::StopsHalfway;
+        for part in 1..if halfway { 5 } else { 8 } {
+            let progress = Input::PayloadProgress { conn, req, received: length / 8 * part };
+            self.later(time * part / 8, Happening::Input(progress));
+        }
+        if !halfway {
+            self.later(time, Happening::Input(Input::PayloadReceived { conn, req, payload, digests }));
+            self.later(time, Happening::Free(index, conn));
+        }
+    }
+}

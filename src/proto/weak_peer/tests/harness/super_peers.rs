@@ -1,0 +1,89 @@
+//! Super peers that answer as they are told to.
+
+use super::{LATENCY, World};
+use crate::config::PROTOCOL_VERSION;
+use crate::proto::ConnId;
+use crate::wire::message::{
+    Ack, Done, Error, ErrorCode, Hit, Info, Ping, Ready, Register, SourceRecord, Update, Welcome,
+};
+use crate::wire::{Cut, HostPort, Message, NodeId};
+
+/// How a super peer answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::proto::weak_peer::tests) enum Super {
+    Serves,
+    /// Accepts, and says nothing ever.
+    Silent,
+    /// Answers nothing but HELLO and LOGIN.
+    NoAnswers,
+    Refuses(ErrorCode),
+}
+
+pub(in crate::proto::weak_peer::tests) struct SuperPeer {
+    pub(in crate::proto::weak_peer::tests) manner: Super,
+    pub(in crate::proto::weak_peer::tests) alive: bool,
+    pub(super) conn: Option<ConnId>,
+    pub(in crate::proto::weak_peer::tests) heard: Vec<Message>,
+    pub(in crate::proto::weak_peer::tests) hits: Vec<SourceRecord>,
+    pub(in crate::proto::weak_peer::tests) acks: bool,
+}
+
+impl World {
+    pub(super) fn super_hears(&mut self, index: usize, conn: ConnId, message: Message) {
+        let SuperPeer { manner, hits, acks, heard, .. } = &mut self.supers[index].1;
+        heard.push(message.clone());
+        let (manner, hits, acks) = (manner.clone(), hits.clone(), *acks);
+        let answers = match (manner, message) {
+            (Super::Silent, _) => vec![],
+            (Super::Refuses(code), Message::Hello(_)) => {
+                vec![Message::Error(Error { code, message: "no".into(), req: None })]
+            }
+            (Super::Refuses(_), _) => vec![],
+            (_, Message::Hello(_)) => vec![Message::Welcome(welcome())],
+            (_, Message::Login(_)) => vec![Message::Ready(Ready {})],
+            (_, Message::Register(Register { seq, .. }) | Message::Update(Update { seq, .. })) if acks => {
+                vec![Message::Ack(Ack { seq, files: 0 })]
+            }
+            (Super::NoAnswers, _) => vec![],
+            (Super::Serves, Message::Query(query)) => {
+                let req = query.req;
+                let done = Done { req, hits: 1, reached: 3, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 };
+                let hit = (!hits.is_empty()).then_some(Message::Hit(Hit { req, hits }));
+                hit.into_iter().chain([Message::Done(done)]).collect()
+            }
+            (Super::Serves, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
+            (Super::Serves, Message::Status(status)) => {
+                let counts = [("sessions".to_owned(), 1)].into();
+                vec![Message::Info(Info { req: status.req, agent: "x".into(), counts })]
+            }
+            (Super::Serves, _) => vec![],
+        };
+        for answer in answers {
+            self.say(LATENCY, conn, answer);
+        }
+    }
+
+    pub(in crate::proto::weak_peer::tests) fn super_says(&mut self, index: usize, message: Message) {
+        let conn = self.supers[index].1.conn.unwrap();
+        self.say(LATENCY, conn, message);
+    }
+
+    pub(in crate::proto::weak_peer::tests) fn kill_super(&mut self, index: usize) {
+        self.supers[index].1.alive = false;
+        if let Some(conn) = self.supers[index].1.conn.take() {
+            self.hang_up(conn);
+        }
+    }
+}
+
+pub(super) fn welcome() -> Welcome {
+    Welcome {
+        version: PROTOCOL_VERSION,
+        node: NodeId([2; 16]),
+        boot: 1,
+        features: vec![],
+        ping: 30_000,
+        frame: 65_536,
+        addr: HostPort::new("192.0.2.50", 50_000).unwrap(),
+    }
+}
