@@ -5,9 +5,10 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::clients::Clients;
+use super::clock::Clock;
 use super::{Flow, Handle, Host, Node, Request};
 use crate::config::{CONTROL_COMMANDS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX};
 use crate::control;
@@ -38,7 +39,7 @@ pub(super) struct Driver<'a, R> {
     hashing: BTreeMap<ConnId, (usize, Option<CloseReason>)>,
     /// Files opened for a chunk that is not queued yet; as many as the machine lets a connection ask for, at most.
     prepared: BTreeMap<(ConnId, u32), Arc<File>>,
-    started: Instant,
+    clock: Clock,
     now: Time,
     /// Full turns in a row in which due timers were put off.
     put_off: u32,
@@ -66,7 +67,7 @@ impl<'a, R: Role> Driver<'a, R> {
             payloads_minted: 0,
             hashing: BTreeMap::new(),
             prepared: BTreeMap::new(),
-            started: Instant::now(),
+            clock: Clock::start(),
             now: Time::ZERO,
             put_off: 0,
             ending: None,
@@ -98,7 +99,7 @@ impl<'a, R: Role> Driver<'a, R> {
     /// Waits, lets in everything that came, then the timers, then writes.
     fn turn(&mut self) -> Result<(), Failure> {
         self.net.poll(self.patience())?;
-        self.now = Time::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.now = self.clock.now();
         self.net.begin_turn(self.now);
         while let Some(arrival) = self.net.next() {
             self.on_arrival(arrival);
@@ -124,7 +125,7 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         self.net.flush();
         self.net.end_turn();
-        self.role.note_turn(self.started.elapsed().saturating_sub(Duration::from_micros(self.now.as_micros())));
+        self.role.note_turn(self.clock.now().since(self.now));
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! [`PayloadId`]: crate::proto::PayloadId
 
 mod clients;
+mod clock;
 mod driver;
 
 use std::net::{IpAddr, SocketAddr};

@@ -221,6 +221,8 @@ pub struct World {
     /// Of a thousand messages on connections, so many arrive in parts; and of those parts so many byte by byte.
     split: (u32, u32),
     pub(super) shadow: Option<Box<Shadow>>,
+    /// When the clock of a super peer last leapt, or went on after it had stood still.
+    pub(super) clocks_broke: Option<Time>,
     events: Vec<(Time, usize, Event)>,
     pub(super) counts: Counts,
     trace: u64,
@@ -256,6 +258,7 @@ impl World {
             hindered: 0,
             split: (300, 20),
             shadow: None,
+            clocks_broke: None,
             events: Vec::new(),
             counts: Counts::default(),
             trace: 0,

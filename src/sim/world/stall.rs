@@ -37,6 +37,7 @@ impl World {
 
     /// Sets a clock ahead of what it showed.
     pub fn leap(&mut self, node: usize, time: Duration) {
+        self.break_clock(node);
         self.nodes[node].ahead += time;
         if let Some(shadow) = &mut self.shadow {
             shadow.forget(node);
@@ -108,7 +109,12 @@ impl World {
         }
         node.until = None;
         self.hindered -= 1;
-        node.ahead -= std::mem::take(&mut node.asleep);
+        let asleep = std::mem::take(&mut node.asleep);
+        node.ahead -= asleep;
+        if !asleep.is_zero() {
+            self.break_clock(number);
+        }
+        let node = &mut self.nodes[number];
         let waiting = std::mem::take(&mut node.waiting);
         let busy_for = node.busy_for * u32::try_from(waiting.len().min(100)).unwrap_or(0);
         for what in waiting {
@@ -120,6 +126,17 @@ impl World {
         if !busy_for.is_zero() && self.nodes[number].machine.is_some() {
             self.stall(number, self.now + busy_for);
         }
+    }
+
+    fn break_clock(&mut self, node: usize) {
+        if self.super_peer(node).is_some() {
+            self.clocks_broke = Some(self.now);
+        }
+    }
+
+    /// Whether the clocks of all super peers have run alike since then.
+    pub(in crate::sim) fn clocks_ran_alike_since(&self, then: Time) -> bool {
+        self.clocks_broke.is_none_or(|broke| broke < then)
     }
 
     /// The node that something happens to, if its own process takes part in it.
