@@ -431,7 +431,8 @@ mod tests {
             let (mut table, mut model, mut state) = (Shard::default(), BTreeMap::<u32, u32>::new(), seed);
             while model.len() < 3000 {
                 // Most at the end, so that some are pushed over it.
-                let hash = u32::MAX - u32::try_from(random(&mut state) % (1 << (12 + random(&mut state) % 20))).unwrap();
+                let hash =
+                    u32::MAX - u32::try_from(random(&mut state) % (1 << (12 + random(&mut state) % 20))).unwrap();
                 let value = u32::try_from(model.len()).unwrap();
                 if let Entry::Vacant(free) = model.entry(hash) {
                     free.insert(value);
