@@ -2,8 +2,6 @@
 //!
 //! Nothing outside depends on the order of a table; a scan follows the postings, which are sorted.
 
-use std::collections::VecDeque;
-
 use super::postings::Postings;
 use crate::config::INDEX_ENTRIES_MAX;
 
@@ -187,41 +185,17 @@ impl Shard {
 
     fn insert(&mut self, hash: u32, value: u32) {
         if (self.used + 1) * 10 > self.slots.len() * 9 {
-            self.grow();
+            let old = std::mem::take(&mut self.slots);
+            self.slots = vec![(0, NONE); grown(old.len())];
+            for (hash, value) in old.into_iter().filter(|(_, value)| *value != NONE) {
+                self.place(hash, value);
+            }
         }
         self.place(hash, value);
         self.used += 1;
     }
 
-    /// In place, so that large tables which grow one after the other leave no holes in the heap. Everything moves towards the
-    /// end, but for what its neighbours had pushed away, and keeps its order.
-    fn grow(&mut self) {
-        let (old, new) = (self.slots.len(), grown(self.slots.len()));
-        // Who was pushed over the end stands in front.
-        let wrapped = (0..old).take_while(|&at| self.slots[at].1 != NONE && self.ideal(self.slots[at].0) > at).count();
-        let mut waiting: VecDeque<(u32, u32)> = VecDeque::new();
-        let beyond: Vec<(u32, u32)> = self.slots[..wrapped].to_vec();
-        self.slots[..wrapped].fill((0, NONE));
-        self.slots.reserve_exact(new - old);
-        self.slots.resize(new, (0, NONE));
-        let mut read = wrapped;
-        for at in 0..new {
-            // Before the slot is written, and as soon as somebody could stand there.
-            while read < old && (read <= at || self.slots[read].1 == NONE || ideal(self.slots[read].0, new) <= at) {
-                let coming = std::mem::replace(&mut self.slots[read], (0, NONE));
-                waiting.extend((coming.1 != NONE).then_some(coming));
-                read += 1;
-            }
-            if let Some(first) = waiting.pop_front_if(|first| ideal(first.0, new) <= at) {
-                self.slots[at] = first;
-            }
-        }
-        for (hash, value) in waiting.into_iter().chain(beyond) {
-            self.place(hash, value);
-        }
-    }
-
-    /// Whoever is nearer to his ideal slot than the one who comes makes room for him, and so does a larger hash of the same slot.
+    /// Whoever is nearer to his ideal slot than the one who comes makes room for him.
     fn place(&mut self, hash: u32, value: u32) {
         let slots = self.slots.len();
         let mut coming = (hash, value);
@@ -229,7 +203,7 @@ impl Shard {
         let mut away = 0;
         while self.slots[at].1 != NONE {
             let other = self.away(at);
-            if other < away || (other == away && self.slots[at].0 > coming.0) {
+            if other < away {
                 std::mem::swap(&mut coming, &mut self.slots[at]);
                 away = other;
             }
@@ -386,7 +360,6 @@ fn may_move(ideal: usize, probe: usize, hole: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::btree_map::Entry;
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
@@ -423,29 +396,6 @@ mod tests {
             assert_eq!(found.next(id), model.get(&hash).and_then(|set| set.range(id..).next().copied()));
         }
         assert!(model.len() > 20);
-    }
-
-    #[test]
-    fn a_table_grows_in_place_and_keeps_its_order() {
-        for seed in 0..20 {
-            let (mut table, mut model, mut state) = (Shard::default(), BTreeMap::<u32, u32>::new(), seed);
-            while model.len() < 3000 {
-                // Most at the end, so that some are pushed over it.
-                let hash =
-                    u32::MAX - u32::try_from(random(&mut state) % (1 << (12 + random(&mut state) % 20))).unwrap();
-                let value = u32::try_from(model.len()).unwrap();
-                if let Entry::Vacant(free) = model.entry(hash) {
-                    free.insert(value);
-                    table.insert(hash, value);
-                }
-                if model.len() % 101 == 0 || table.slots.len() < 64 {
-                    for (hash, value) in &model {
-                        assert_eq!(table.find(*hash).map(|at| table.slots[at]), Some((*hash, *value)), "seed {seed}");
-                    }
-                }
-            }
-            assert_eq!(table.used, model.len());
-        }
     }
 
     #[test]
