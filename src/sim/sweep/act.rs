@@ -90,6 +90,8 @@ pub(super) struct Run {
     /// Sources that may send what is not theirs without a lie: somebody changes their files.
     meddled: BTreeSet<usize>,
     begun: Time,
+    /// When a clock last leapt.
+    pub(super) leapt: Time,
     /// Counters of super peers that were not 0 at the end of some life.
     pub(super) counters: BTreeSet<String>,
 }
@@ -142,6 +144,7 @@ impl Run {
             downloads: BTreeMap::new(),
             meddled: BTreeSet::new(),
             begun,
+            leapt: Time::ZERO,
             counters: BTreeSet::new(),
         };
         for act in [Act::Query, Act::Get, Act::Change, Act::Check, Act::Revive] {

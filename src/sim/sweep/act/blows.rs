@@ -56,6 +56,7 @@ impl Run {
             Blow::Leap => {
                 let time = self.blows.time(MS, 150 * SEC);
                 self.world.leap(node, time);
+                self.leapt = self.world.now();
                 self.world.count_fault("leap");
             }
             Blow::Slow => {
