@@ -157,11 +157,12 @@ impl Flood {
         let budget = budget.min(QUERY_BUDGET_MAX);
         let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
         let ttl = ttl.min(TTL_MAX);
-        let tree = if policy == Policy::Tree { cx.tree.rides(cx.links) } else { None };
+        let tree = if policy == Policy::Tree && ttl > 0 { cx.tree.rides(cx.links) } else { None };
         let (then, ttl) = match policy {
             // Without a limit the rings would grow to the full ttl all the same.
             Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
-            Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + ttl),
+            // A way over the tree may be longer than any other: the ttl bounds the flood that may follow.
+            Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + TTL_MAX),
             Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
         };
         let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };

@@ -33,7 +33,6 @@ pub struct Watch {
     /// The command's client.
     pub client: ClientId,
     search: Search,
-    policy: Option<Policy>,
     /// All super peers to which there is a way, those that are within the ttl of whatever home, and the most that are of one.
     supers: BTreeSet<usize>,
     near: BTreeSet<usize>,
@@ -82,18 +81,20 @@ impl Watch {
         let supers = world.within(home, usize::MAX);
         // A lost session may be followed by one to another super peer, with another horizon.
         let hops = usize::from(ttl.unwrap_or(TTL_DEFAULT));
-        let horizons = || world.neighbors(weak).iter().map(|home| world.within(*home, hops));
-        let horizon = horizons().map(|near| near.len()).max().unwrap_or(0);
-        // The hops of a ride are those of its tree.
-        let rides = policy == Some(Policy::Tree);
-        let near = horizons().reduce(|near, other| &near & &other).filter(|_| !rides).unwrap_or_default();
+        let horizons = |hops| -> Vec<BTreeSet<usize>> {
+            world.neighbors(weak).iter().map(|home| world.within(*home, hops)).collect()
+        };
+        // A ride goes everywhere, whatever the ttl.
+        let most = if policy == Some(Policy::Tree) && hops > 0 { usize::MAX } else { hops };
+        let horizon = horizons(most).iter().map(BTreeSet::len).max().unwrap_or(0);
+        let near = horizons(hops).into_iter().reduce(|near, other| &near & &other).unwrap_or_default();
         // What is not acknowledged yet counts as not registered yet: a super peer that is about to say so is as one that changes.
         let settled = |node: usize| !world.super_peer(node).is_some_and(SuperPeer::is_acknowledging);
         let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };
         let look = |node: usize| (node, (churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
         let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget, policy });
-        Watch { client, search: search.clone(), policy, supers, near, horizon, before }
+        Watch { client, search: search.clone(), supers, near, horizon, before }
     }
 
     /// Judges the answer at the moment at which it is over. Nothing if the session was lost over it.
@@ -141,8 +142,7 @@ impl Watch {
         let missing: BTreeSet<Match> = throughout.difference(&hits).cloned().collect();
         assert!(!complete || !sure || missing.is_empty(), "complete, and yet {missing:?} are missing");
         // Cut by nothing but a want of hops: whatever is within them was delivered.
-        // But the way over a tree may be longer.
-        if calm && sure && self.policy != Some(Policy::Tree) && (Cut { ttl: 0, ..cut }).is_none() {
+        if calm && sure && (Cut { ttl: 0, ..cut }).is_none() {
             let missing: Vec<&Match> = throughout_near.difference(&hits).collect();
             assert!(missing.is_empty(), "{missing:?} are within the ttl and missing, and only {cut:?} was cut");
         }

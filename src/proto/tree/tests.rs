@@ -105,10 +105,16 @@ fn an_idle_tree_costs_nothing_but_the_names_in_hello() {
 }
 
 #[test]
-fn the_ttl_bounds_a_ride_and_is_told() {
+fn a_ride_goes_everywhere_whatever_the_ttl() {
     let mut net = grown(5, &[(0, 1), (1, 2), (2, 3), (3, 4)]);
-    let (hits, done) = net.ask_by(Policy::Tree, 0, search("a"), 2);
-    assert_eq!((hits.len(), done.reached, done.complete, done.cut), (3, 3, false, Cut { ttl: 1, ..Cut::NONE }));
+    let (hits, done) = net.ask_by(Policy::Tree, 0, search("a"), 1);
+    assert_eq!((hits.len(), done.reached, done.complete), (5, 5, true));
+    let (hits, done) = net.ask_by(Policy::Tree, 0, search("a"), 0);
+    assert_eq!(
+        (hits.len(), done.reached, done.cut),
+        (1, 1, Cut { ttl: 1, ..Cut::NONE }),
+        "without a hop nobody is asked"
+    );
 }
 
 #[test]

@@ -147,8 +147,6 @@ impl Run {
             let patterns =
                 [("*", Run::far()), ("red", Run::far()), ("*o*", near), ("*", near), ("nobody has it", None)];
             for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(home)) {
-                // The hops of a ride are those of its tree.
-                let policy = policy.filter(|policy| ttl != near || *policy != Policy::Tree);
                 let search =
                     Search { pattern: pattern.into(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
                 let within = self.world.within(home, usize::from(ttl.unwrap_or(7)));
