@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::Instant;
 
+use sprat::config::SCAN_ENTRIES_PER_TURN;
 use sprat::proto::index::{HolderId, Index};
 use sprat::proto::search::{Scan, Step};
 use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
@@ -55,7 +56,7 @@ fn ask(index: &Index, kind: QueryKind, pattern: String, rounds: u32) {
         let mut scan = Scan::new(index, &search).expect("a good pattern");
         loop {
             let before = Instant::now();
-            let step = scan.step(index, 4096, &mut hits);
+            let step = scan.step(index, SCAN_ENTRIES_PER_TURN, &mut hits);
             longest = longest.max(before.elapsed().as_micros());
             steps += 1;
             if step != Step::More {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::VIRTUAL;
 use super::act::{POLICIES, Run};
-use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX};
+use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX, PING_INTERVAL, SESSION_SILENCE_MAX};
 use crate::proto::command::Get;
 use crate::proto::{ClientId, Verify};
 use crate::sim::content::ContentId;
@@ -33,6 +33,10 @@ impl Run {
         // Connections that the partition has cost are told of it first.
         self.run_for(SEC);
         self.bury();
+        // Whose clock leapt may lose patience with a session until everybody has said PING once more.
+        if !self.world.clocks_ran_alike_since(self.world.now() - SESSION_SILENCE_MAX) {
+            self.run_for(PING_INTERVAL + CALM);
+        }
         self.until_calm("every peer is registered and every link up");
         self.until(ANSWERED_WITHIN, "everything that was asked is over", |run| !run.is_waiting());
         self.until_calm("what was downloaded is registered too");

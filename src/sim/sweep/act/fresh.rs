@@ -1,0 +1,65 @@
+//! New files: what is acknowledged is found, from the moment at which that is said.
+
+use std::time::Duration;
+
+use super::super::plan;
+use super::{Act, POLICIES, Run};
+use crate::proto::super_peer::SuperPeer;
+use crate::wire::{QueryKind, Search};
+
+/// When a new file is looked for beside the moment at which it is acknowledged: while neighbours are told of it, and when they
+/// cease to believe that it is not there.
+const SEEK_AFTER: [(Duration, Duration); 3] = [
+    (Duration::from_millis(2), Duration::from_millis(300)),
+    (Duration::from_millis(300), Duration::from_secs(3)),
+    (Duration::from_millis(5500), Duration::from_secs(7)),
+];
+
+impl Run {
+    /// A new file, by a word that no neighbour's digest has: whoever believes one for too long is found out.
+    pub(super) fn add(&mut self, node: usize) {
+        let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
+        let word = format!("only{}", self.acts);
+        self.world.share(node, &format!("{path} {word}"), content);
+        for (least, most) in SEEK_AFTER {
+            let after = self.work.time(least, most);
+            self.later(after, Act::Seek(word.clone()));
+        }
+        self.fresh.push((node, word));
+    }
+
+    pub(super) fn seek(&mut self, node: usize, word: &str, ttl: Option<u8>) {
+        let search = word_search(word);
+        let policy = POLICIES[self.work.index(POLICIES.len())];
+        self.ask(node, &search, (ttl, None), policy);
+    }
+
+    /// What is acknowledged is found, from that moment on: it is looked for next door at once.
+    pub(super) fn seek_acknowledged(&mut self) {
+        let acknowledged = self.world.take_acknowledged();
+        let (seek, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.fresh).into_iter().partition(|(node, word)| {
+            let found = |(home, peer): &&(usize, usize)| {
+                let waits = self.world.super_peer(*home).is_none_or(SuperPeer::is_acknowledging);
+                peer == node && !waits && !self.world.registered(*home, &word_search(word)).is_empty()
+            };
+            acknowledged.iter().any(|ack| found(&ack))
+        });
+        self.fresh = wait;
+        for (node, word) in seek {
+            for home in self.world.homes(node) {
+                for next in self.world.neighbors(home).to_vec() {
+                    let there = |node: &usize| self.world.homes(*node).first() == Some(&next);
+                    let asker = self.weak.clone().find(there);
+                    // Over its last hop, and over a tree.
+                    for ttl in [Some(1), None] {
+                        asker.inspect(|asker| self.seek(*asker, &word, ttl));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn word_search(word: &str) -> Search {
+    Search { pattern: word.to_owned(), kind: QueryKind::Words, min: None, max: None, limit: None }
+}
