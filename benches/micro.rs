@@ -105,6 +105,10 @@ fn index(c: &mut Criterion) {
         ("two words", search(QueryKind::Words, &format!("{word} 00000777"))),
         ("a root", search(QueryKind::Root, &root)),
         ("a glob over all", search(QueryKind::Glob, "*0777.flac")),
+        ("a hostile glob over all", search(QueryKind::Glob, &format!("*{}x", "*[!A-Z]0".repeat(30)))),
+        ("two common words", search(QueryKind::Words, "w0001 w0002")),
+        ("a range that is empty", search(QueryKind::Range, "ff-ffff")),
+        ("a thousand hits", search(QueryKind::Glob, "*")),
     ] {
         group.bench_function(name, |b| b.iter(|| find(black_box(&search))));
     }

@@ -114,10 +114,15 @@ pub const LIST_SOURCES_MAX: usize = 1 << 16;
 pub const LIST_NAMES_MAX: usize = 16;
 /// Sessions with super peers that one weak peer may hold at once (`--homes`).
 pub const HOMES_MAX: usize = 2;
-/// Index entries looked at per turn and query, so that no query holds the loop.
+/// Index entries tidied, or sorted by their root, per turn: a small part of 1 ms.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
-/// Index entries looked at per turn for all queries together, a query and a message counted as some: below 1 ms.
+/// Work of one step of a query before others have theirs, counted as below.
+pub const SCAN_WORK_PER_STEP: usize = 1024;
+/// Work per turn for all queries together: an index entry looked at is 1, some 50 ns; a name compared, a hit, a query and a message
+/// count as several. Below 1 ms.
 pub const WORK_PER_TURN: usize = 16 * 1024;
+/// How long entries stay sorted by their root after the last page of a list: longer than any query runs.
+pub const ORDER_KEPT: Duration = Duration::from_secs(90);
 /// Index entries looked at for one query in all; whatever lies behind them is a `cap` cut. Several times what a super peer may
 /// hold by its own measure, so that it ends only what nobody waits for.
 pub const SCAN_ENTRIES_MAX: usize = 1 << 23;
@@ -203,7 +208,8 @@ pub const DIGEST_REPEAT_MAX: Duration = Duration::from_secs(1);
 /// ACKs that wait for neighbours' marks; the session that wants one more is closed.
 pub const ACKS_HELD_MAX: usize = 1 << 16;
 
-const _: () = assert!(SCAN_ENTRIES_PER_TURN * 4 <= WORK_PER_TURN && HITS_KEPT_MAX < HITS_HELD_MAX);
+const _: () = assert!(ORDER_KEPT.as_secs() > QUERY_BUDGET_MAX.as_secs());
+const _: () = assert!(SCAN_WORK_PER_STEP * 4 <= WORK_PER_TURN && HITS_KEPT_MAX < HITS_HELD_MAX);
 const _: () = assert!(DIGEST_LEASE.as_millis() < DIGEST_LEASE_WAIT.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < LINK_SILENCE_MAX.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis());

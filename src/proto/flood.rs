@@ -41,7 +41,7 @@ use super::timers::Timers;
 use super::tree::Tree;
 use super::{ConnId, Entropy, Output};
 use crate::config::{
-    ANSWER_MARGIN, HITS_HELD_MAX, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_ENTRIES_PER_TURN, TTL_MAX, WAVES_MAX,
+    ANSWER_MARGIN, HITS_HELD_MAX, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_WORK_PER_STEP, TTL_MAX, WAVES_MAX,
 };
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
@@ -91,7 +91,7 @@ pub(super) struct Begin {
 
 /// All queries that run here.
 ///
-/// - getters: `running`, `remembered`;
+/// - getters: `running`, `remembered`, `work_max`;
 /// - `handle_*`: one `on_*` per link message, `on_link_lost`, `on_timeout`;
 /// - mutators: `begin`, `abandon`;
 /// - `poll_*`: `run`, `has_work`, `take_finished`; outputs are pushed by the handlers.
@@ -111,6 +111,11 @@ pub(super) struct Flood {
 }
 
 impl Flood {
+    /// The most work of any turn so far.
+    pub(super) fn work_max(&self) -> usize {
+        self.shares.most()
+    }
+
     /// Queries that run or are kept for repetitions.
     pub(super) fn running(&self) -> usize {
         self.waves.len()
@@ -136,12 +141,14 @@ impl Flood {
         self.shares.turn(cx.now, cx.links.len());
         let outputs = cx.out.len();
         // What takes a few looks is answered at once however much there is to do: putting it off costs more.
-        let entries = match self.shares.admit(Whose::Sessions) {
-            Admission::Now => SCAN_ENTRIES_PER_TURN,
-            Admission::Later | Admission::Never => QUERY_WORK,
+        let step = match self.shares.admit(Whose::Sessions) {
+            Admission::Now => scan.step(cx.index, SCAN_WORK_PER_STEP, &mut found),
+            Admission::Later | Admission::Never if scan.is_short(cx.index) => {
+                scan.step(cx.index, QUERY_WORK, &mut found)
+            }
+            Admission::Later | Admission::Never => Step::More,
         };
-        let step = scan.step(cx.index, entries, &mut found);
-        self.shares.charge(Whose::Sessions, QUERY_WORK + scan.looked());
+        self.shares.charge(Whose::Sessions, QUERY_WORK + scan.spent());
         if alone && let Step::End { capped } = step {
             alone::answer(conn, req, found, capped, cx);
             return Ok(None);

@@ -5,7 +5,7 @@
 //! acknowledgements and caps are the super peer's; matching is [`super::search`]'s.
 //!
 //! - getters: `files_of`, `records`, `holders`, `list`;
-//! - mutators: `add_holder`, `set_addr`, `remove_holder`, `insert`, `remove`, `clear`, `tidy`;
+//! - mutators: `add_holder`, `set_addr`, `remove_holder`, `insert`, `remove`, `clear`, `tidy`, `order`, `forget_order`;
 //! - `check_invariants`: all that must hold; slow, for tests and debug builds.
 //!
 //! **A removed record is gone at once**, but its entry's name stays in the postings until `tidy` has come round (every insert
@@ -14,6 +14,7 @@
 
 mod arena;
 mod hash;
+pub(super) mod order;
 mod postings;
 mod table;
 pub(crate) mod tokens;
@@ -27,6 +28,7 @@ use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 use arena::{Arena, Place};
 use hash::Secret;
+use order::Order;
 use postings::Postings;
 use table::{KeyTable, PathSet};
 
@@ -41,6 +43,8 @@ pub struct Index {
     keys: KeyTable,
     /// Entries that have a holder.
     live: Postings,
+    /// The same by root; none while nobody lists the network.
+    order: Option<Order>,
     /// The holders of entries that have more than one, ascending.
     crowds: Vec<Vec<u32>>,
     crowds_free: Vec<u32>,
@@ -141,6 +145,7 @@ impl Index {
             entries: Entries { list: Vec::new(), free: Vec::new(), arena: Arena::new(), secret: Secret::new(seed) },
             keys: KeyTable::new(),
             live: Postings::new(),
+            order: None,
             crowds: Vec::new(),
             crowds_free: Vec::new(),
             holders: Vec::new(),
@@ -237,6 +242,35 @@ impl Index {
         !self.untidy.is_empty()
     }
 
+    /// Sorts up to so many more entries into buckets by their root, so that a range is found without a walk through everything;
+    /// says whether some are left. What changes is kept sorted from then on.
+    pub fn order(&mut self, entries: usize) -> bool {
+        let Index { entries: all, live, order, .. } = self;
+        let order = order.get_or_insert_with(Order::new);
+        let Some(mut cursor) = order.built() else { return false };
+        for _ in 0..entries {
+            let Some(id) = live.next(cursor) else {
+                order.set_built(None);
+                return false;
+            };
+            cursor = id + 1;
+            order.set_built(Some(cursor));
+            order.insert(id, &all.at(id).root);
+        }
+        true
+    }
+
+    /// Whether entries are being sorted by their root, or are.
+    #[must_use]
+    pub fn has_order(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// Lets that order go.
+    pub fn forget_order(&mut self) {
+        self.order = None;
+    }
+
     /// How many files the holder has registered.
     #[must_use]
     pub fn files_of(&self, holder: HolderId) -> usize {
@@ -313,6 +347,18 @@ impl Index {
             });
         }
         assert_eq!(held, records, "the holders of all entries are the records");
+        if let Some(order) = &self.order {
+            let below = order.built().unwrap_or(u32::MAX);
+            let mut sorted = 0;
+            let mut cursor = 0;
+            while let Some(id) = self.live.next(cursor).filter(|id| *id < below) {
+                let bucket = order::bucket_of(&self.entries.at(id).root);
+                assert_eq!(order.next(bucket, id), Some(id), "an entry is in the bucket of its root");
+                sorted += 1;
+                cursor = id + 1;
+            }
+            assert_eq!(sorted, order.len(), "nothing else is in a bucket");
+        }
         let in_use = self.entries.list.iter().filter(|entry| entry.holders != FREE).count();
         assert_eq!(in_use + self.entries.free.len(), self.entries.list.len(), "free entries are in the free list");
         if in_use == 0 {
@@ -348,6 +394,16 @@ impl Index {
             Some(key) => self.keys.find(key.0).next(cursor),
             None => self.live.next(cursor),
         }
+    }
+
+    /// Whether every live entry is in the bucket of its root.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.order.as_ref().is_some_and(Order::is_whole)
+    }
+
+    /// The first live entry of a bucket that is not below `cursor`; only once everything is in order.
+    pub(super) fn next_of(&self, bucket: u16, cursor: u32) -> Option<u32> {
+        self.order.as_ref()?.next(bucket, cursor)
     }
 
     /// The entry, if it has a holder.
@@ -511,6 +567,9 @@ impl Index {
             DEAD => {
                 self.entries.list[id as usize].holders = holder.0;
                 self.live.insert(id);
+                if let Some(order) = &mut self.order {
+                    order.insert(id, &self.entries.at(id).root);
+                }
                 if let Some(fresh) = &mut self.fresh {
                     fresh.add(id);
                 }
@@ -547,6 +606,9 @@ impl Index {
             assert!(held == holder.0, "only a holder releases");
             self.entries.list[id as usize].holders = DEAD;
             self.live.remove(id);
+            if let Some(order) = &mut self.order {
+                order.remove(id, &self.entries.at(id).root);
+            }
             self.untidy.push_back(id);
             self.deaths += 1;
             return;

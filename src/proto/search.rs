@@ -9,6 +9,7 @@ pub mod range;
 use std::fmt;
 
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
+use crate::proto::index::order::{BUCKETS, bucket_of};
 use crate::proto::index::tokens::{self, lower_into};
 use crate::proto::index::{HolderId, Index, Key, Seen};
 use crate::wire::message::SourceRecord;
@@ -30,6 +31,15 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
+/// What an entry costs whose name is compared, or whose position is computed, beside the look at it (see [`WORK_PER_TURN`]).
+const TEXT_WORK: usize = 11;
+/// What a hit costs: it is copied, compared with those that were told, and packed.
+const HIT_WORK: usize = 15;
+/// Comparisons of a glob that cost as much as a look.
+const GLOB_STEPS: usize = 16;
+/// Entries of a list that is so short that its search costs no more than to put it off.
+const SHORT_LIST: usize = 4;
+
 /// How far a scan is after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -50,13 +60,14 @@ pub struct Scan {
     sizes: (u64, u64),
     /// Hits still allowed.
     left: usize,
-    /// The lists to walk, the last one first; `None` is the list of everything.
-    lists: [Option<(Option<Key>, List)>; 2],
+    /// The lists to walk, the last one first.
+    lists: [Option<(Place, List)>; 2],
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
-    /// Postings and holders looked at so far.
+    /// Postings and holders looked at so far, and what that cost.
     looked: usize,
+    spent: usize,
     /// Reused for names in lower case.
     scratch: String,
 }
@@ -69,6 +80,24 @@ enum Test {
     Glob(Glob),
     Root(Root),
     Range(Range),
+}
+
+/// Where entries come from.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// All there are.
+    All,
+    /// The postings of a key.
+    Key(Key),
+    /// The buckets from the first to the second; everything was in order when the scan began.
+    Buckets(u16, u16),
+}
+
+/// When a step ends: when it has looked at so much and spent so much.
+#[derive(Clone, Copy)]
+struct Until {
+    looked: usize,
+    spent: usize,
 }
 
 /// Why a list is walked.
@@ -105,7 +134,7 @@ impl Scan {
         if sizes.0 > sizes.1 {
             return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
         }
-        let exact = (Some(index.name_key(pattern)), List::Exact);
+        let exact = (Place::Key(index.name_key(pattern)), List::Exact);
         let (test, lists) = match find.kind {
             QueryKind::Exact => (Test::Exact, [Some(exact), None]),
             QueryKind::Words => {
@@ -113,7 +142,7 @@ impl Scan {
                 // The word that fewest names have: every name that fits is in its list.
                 let keys = words.iter().map(|word| index.word_key(word));
                 let rarest = keys.min_by_key(|key| index.count(*key));
-                let lists = [rarest.map(|key| (Some(key), List::Rest)), Some(exact)];
+                let lists = [rarest.map(|key| (Place::Key(key), List::Rest)), Some(exact)];
                 (Test::Words(words), lists)
             }
             QueryKind::Glob => {
@@ -122,19 +151,26 @@ impl Scan {
                         "{pattern:?} {why}; write *.flac, track-0?.mp3 or [a-c]*, and [[] for a bracket"
                     ))
                 })?;
-                (Test::Glob(glob), [Some((None, List::Rest)), None])
+                (Test::Glob(glob), [Some((Place::All, List::Rest)), None])
             }
             QueryKind::Root => {
                 let root = Root::from_hex(pattern).ok_or_else(|| {
                     BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
                 })?;
-                (Test::Root(root), [Some((Some(index.root_key(&root)), List::Rest)), None])
+                (Test::Root(root), [Some((Place::Key(index.root_key(&root)), List::Rest)), None])
             }
             QueryKind::Range => {
                 let range = Range::parse(pattern).ok_or_else(|| {
                     BadPattern(format!("{pattern:?} is no range; write LOW-HIGH in hex digits, or - for all"))
                 })?;
-                (Test::Range(range), [Some((None, List::Rest)), None])
+                let place = match index.is_ordered() {
+                    true => {
+                        let last = range.high.map_or(BUCKETS - 1, |high| bucket_of(&high.root()));
+                        Place::Buckets(bucket_of(&range.low.root()), last)
+                    }
+                    false => Place::All,
+                };
+                (Test::Range(range), [Some((place, List::Rest)), None])
             }
             QueryKind::Unknown => {
                 return Err(BadPattern(
@@ -144,7 +180,7 @@ impl Scan {
         };
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let left = limit.min(hits_max);
-        Ok(Scan { find, test, sizes, left, lists, cursor: 0, holder: 0, looked: 0, scratch: String::new() })
+        Ok(Scan { find, test, sizes, left, lists, cursor: 0, holder: 0, looked: 0, spent: 0, scratch: String::new() })
     }
 
     /// What it looks for.
@@ -153,12 +189,11 @@ impl Scan {
         &self.find
     }
 
-    /// Looks at up to `entries` (two at least) postings and holders and appends what fits. `index` is the one that the scan was made for.
-    pub fn step(&mut self, index: &Index, entries: usize, hits: &mut Vec<SourceRecord>) -> Step {
-        let mut looked = 0;
-        let step = self.walk(index, entries, &mut looked, hits);
-        self.looked += looked;
-        step
+    /// Looks at postings and holders, two at least, until that has cost so much, and appends what fits. `index` is the one that
+    /// the scan was made for.
+    pub fn step(&mut self, index: &Index, work: usize, hits: &mut Vec<SourceRecord>) -> Step {
+        let until = Until { looked: self.looked + 2, spent: self.spent + work };
+        self.walk(index, until, hits)
     }
 
     /// Postings and holders looked at so far.
@@ -167,21 +202,39 @@ impl Scan {
         self.looked
     }
 
-    fn walk(&mut self, index: &Index, entries: usize, looked: &mut usize, hits: &mut Vec<SourceRecord>) -> Step {
-        // A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
-        let entries = entries.max(2);
-        while let Some((key, list)) = self.lists[1].or(self.lists[0]) {
-            let Some(id) = index.next(key, self.cursor) else {
+    /// What that cost: 1 for each, more for a name that was compared and for a hit.
+    #[must_use]
+    pub fn spent(&self) -> usize {
+        self.spent
+    }
+
+    /// Whether only a few entries have what is looked for.
+    #[must_use]
+    pub fn is_short(&self, index: &Index) -> bool {
+        self.lists.iter().flatten().all(|(place, _)| match place {
+            Place::Key(key) => index.count(*key) <= SHORT_LIST,
+            Place::All | Place::Buckets(..) => false,
+        })
+    }
+
+    fn walk(&mut self, index: &Index, until: Until, hits: &mut Vec<SourceRecord>) -> Step {
+        while let Some((place, list)) = self.lists[1].or(self.lists[0]) {
+            let Some(id) = self.next(index, place) else {
                 let walked = usize::from(self.lists[1].is_some());
                 self.lists[walked] = None;
                 (self.cursor, self.holder) = (0, 0);
+                if matches!(place, Place::Buckets(..)) && !index.is_ordered() {
+                    // The order outlives every query that began with it; should it not, the rest is not claimed to be nothing.
+                    return self.end(true);
+                }
                 continue;
             };
-            if *looked >= entries {
+            if self.has_reached(until) {
                 // With the limit reached this step only looked whether it bites: it may.
                 return if self.left == 0 { self.end(true) } else { Step::More };
             }
-            *looked += 1;
+            self.looked += 1;
+            self.spent += 1;
             if id != self.cursor {
                 (self.cursor, self.holder) = (id, 0);
             }
@@ -191,13 +244,15 @@ impl Scan {
                         if self.left == 0 && self.fits_holder(seen, index, holder) {
                             return self.end(true);
                         }
-                        if *looked >= entries {
+                        if self.has_reached(until) {
                             return Step::More;
                         }
-                        *looked += 1;
+                        self.looked += 1;
+                        self.spent += 1;
                         self.holder = holder.0 + 1;
                         if self.fits_holder(seen, index, holder) {
                             self.left -= 1;
+                            self.spent += HIT_WORK;
                             hits.push(hit(seen, index, holder));
                         }
                     }
@@ -207,6 +262,28 @@ impl Scan {
             (self.cursor, self.holder) = (id + 1, 0);
         }
         self.end(false)
+    }
+
+    /// A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
+    fn has_reached(&self, until: Until) -> bool {
+        self.looked >= until.looked && self.spent >= until.spent
+    }
+
+    /// The next entry of the list.
+    fn next(&mut self, index: &Index, place: Place) -> Option<u32> {
+        match place {
+            Place::All => index.next(None, self.cursor),
+            Place::Key(key) => index.next(Some(key), self.cursor),
+            Place::Buckets(mut bucket, last) => loop {
+                let id = index.next_of(bucket, self.cursor);
+                if id.is_some() || bucket >= last {
+                    return id;
+                }
+                bucket += 1;
+                (self.cursor, self.holder) = (0, 0);
+                self.lists[0] = Some((Place::Buckets(bucket, last), List::Rest));
+            },
+        }
     }
 
     fn end(&mut self, capped: bool) -> Step {
@@ -224,12 +301,18 @@ impl Scan {
             Test::Exact => is_named(seen.path, pattern),
             Test::Words(words) => match list {
                 List::Exact => is_named(seen.path, pattern),
-                List::Rest => name() != pattern && has_all(name(), words, &mut self.scratch),
+                List::Rest => {
+                    self.spent += TEXT_WORK;
+                    name() != pattern && has_all(name(), words, &mut self.scratch)
+                }
             },
             Test::Glob(glob) => {
                 self.scratch.clear();
                 name().chars().for_each(|c| lower_into(c, &mut self.scratch));
-                glob.fits(&self.scratch)
+                let mut steps = 0;
+                let fits = glob.fits(&self.scratch, &mut steps);
+                self.spent += TEXT_WORK + steps / GLOB_STEPS;
+                fits
             }
             Test::Root(root) => seen.root == *root,
             Test::Range(range) => range.may_hold(&seen.root),
@@ -237,10 +320,12 @@ impl Scan {
     }
 
     /// Whether this source of an entry that fits is meant too; only a range tells one from another.
-    fn fits_holder(&self, seen: Seen<'_>, index: &Index, holder: HolderId) -> bool {
+    fn fits_holder(&mut self, seen: Seen<'_>, index: &Index, holder: HolderId) -> bool {
         match &self.test {
+            Test::Range(range) if range.holds_all_of(&seen.root) => true,
             Test::Range(range) => {
-                range.holds_all_of(&seen.root) || range.holds(&Position::of(&seen.root, seen.path, index.addr(holder)))
+                self.spent += TEXT_WORK;
+                range.holds(&Position::of(&seen.root, seen.path, index.addr(holder)))
             }
             Test::Exact | Test::Words(_) | Test::Glob(_) | Test::Root(_) => true,
         }

@@ -18,12 +18,13 @@ use super::tree::{self, Tree};
 use super::turns::Turns;
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::{
-    PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT, TTL_MAX,
+    ORDER_KEPT, PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT,
+    TTL_MAX,
 };
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, Info, Query};
-use crate::wire::{LinkMessage, Message, NodeId, Policy, link};
+use crate::wire::{LinkMessage, Message, NodeId, Policy, QueryKind, Search, link};
 
 /// With at most this many sessions, queries and records the whole state is checked after every input of a debug build;
 /// above, every [`CHECK_EVERY`]th time, so that large tests stay fast.
@@ -88,6 +89,8 @@ pub(super) enum Reason {
     Over,
     /// A spanning tree is to be grown, or what grows is to be repeated or given up.
     Tree,
+    /// Nobody has listed the network for long.
+    Order,
 }
 
 /// The machine of a super peer.
@@ -109,6 +112,8 @@ pub struct SuperPeer {
     out: VecDeque<Output>,
     /// Whether the index has names left of files that are gone.
     untidy: bool,
+    /// Whether the index has entries left that are to be sorted by their root.
+    unsorted: bool,
     /// Shutdown has begun: nobody new is taken.
     closing: bool,
     checks: u64,
@@ -195,6 +200,7 @@ impl SuperPeer {
             turns: Turns::default(),
             out: VecDeque::new(),
             untidy: false,
+            unsorted: false,
             closing: false,
             checks: 0,
         }
@@ -250,6 +256,7 @@ impl SuperPeer {
             ("tree_whole", usize::from(self.tree.rides(&self.links).is_some())),
             ("queries_running", self.flood.running()),
             ("queries_remembered", self.flood.remembered()),
+            ("turn_work_max", self.flood.work_max()),
         ];
         let mut counts = self.counters.named();
         counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
@@ -273,7 +280,8 @@ impl SuperPeer {
         self.digests.check_invariants(&self.index);
         self.timers.check_invariants();
         self.index.check_invariants();
-        let idle = self.sessions.len() == 0 && self.links.is_empty() && self.flood.running() == 0 && !self.untidy;
+        let busy = self.untidy || self.index.has_order();
+        let idle = self.sessions.len() == 0 && self.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "who has nobody to serve sleeps");
     }
 
@@ -317,6 +325,7 @@ impl SuperPeer {
             let error = Error { code: ErrorCode::BAD_REQUEST, message, req: Some(req) };
             return self.out.push_back(Output::Send { conn, message: Message::Error(error) });
         }
+        self.sort_for(now, &begin.find);
         match self.flood.begin(begin, self.entropy.as_mut(), flood_cx!(self, now)) {
             Ok(key) => {
                 self.counters.add(Count::Queries);
@@ -329,6 +338,15 @@ impl SuperPeer {
                 let error = Error { code: ErrorCode::BAD_REQUEST, message: wrong.to_string(), req: Some(req) };
                 self.out.push_back(Output::Send { conn, message: Message::Error(error) });
             }
+        }
+    }
+
+    /// A page of a list is asked for: the next ones shall not walk through everything.
+    fn sort_for(&mut self, now: Time, find: &Search) {
+        if find.kind == QueryKind::Range {
+            self.unsorted |= !self.index.has_order();
+            self.index.order(0);
+            self.timers.set(Reason::Order, now + ORDER_KEPT);
         }
     }
 
@@ -379,7 +397,10 @@ impl SuperPeer {
                 self.tree.on_tree(link, tree, tree_cx!(self, now));
                 self.after_tree();
             }
-            LinkMessage::Query(query) => self.flood.on_query(link, query, flood_cx!(self, now)),
+            LinkMessage::Query(query) => {
+                self.sort_for(now, &query.find);
+                self.flood.on_query(link, query, flood_cx!(self, now));
+            }
             LinkMessage::Hit(hit) => self.flood.on_hit(link, hit, flood_cx!(self, now)),
             LinkMessage::Done(done) => self.flood.on_done(link, done, flood_cx!(self, now)),
             LinkMessage::Pending(pending) => self.flood.on_pending(link, pending, flood_cx!(self, now)),
@@ -481,6 +502,10 @@ impl SuperPeer {
                 self.tree.on_timeout(tree_cx!(self, now));
                 self.after_tree();
             }
+            Reason::Order => {
+                self.index.forget_order();
+                self.unsorted = false;
+            }
         }
     }
 
@@ -563,6 +588,9 @@ impl Role for SuperPeer {
         if self.untidy {
             self.untidy = self.index.tidy(SCAN_ENTRIES_PER_TURN);
         }
+        if self.unsorted {
+            self.unsorted = self.index.order(SCAN_ENTRIES_PER_TURN);
+        }
         // Whatever fires is set again only for later than now; the bound is for a mistake in that.
         for _ in 0..self.timers.len() {
             let Some(reason) = self.timers.expire(now) else { break };
@@ -578,7 +606,7 @@ impl Role for SuperPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        if self.untidy || self.flood.has_work() || self.digests.has_work() {
+        if self.untidy || self.unsorted || self.flood.has_work() || self.digests.has_work() {
             Some(Time::ZERO)
         } else {
             self.timers.next()

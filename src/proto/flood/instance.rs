@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Cx;
 use super::ask::Ask;
-use crate::config::{PAGE_BYTES, SCAN_ENTRIES_MAX, SCAN_ENTRIES_PER_TURN};
+use crate::config::{PAGE_BYTES, SCAN_ENTRIES_MAX, SCAN_WORK_PER_STEP};
 use crate::proto::counters::Count;
 use crate::proto::link::LinkId;
 use crate::proto::search::{Scan, Step};
@@ -179,19 +179,18 @@ impl Instance {
         self.hits.push(record);
     }
 
-    /// Searches our own index for one turn's worth.
-    /// Tells how much was looked at.
+    /// Searches our own index for one step. Tells what that cost.
     pub(super) fn search(&mut self, cx: &mut Cx<'_>) -> usize {
         let Some(mut scan) = self.scan.take() else { return 0 };
         let mut found = Vec::new();
-        let before = scan.looked();
-        let step = scan.step(cx.index, SCAN_ENTRIES_PER_TURN, &mut found);
-        let looked = scan.looked();
+        let before = scan.spent();
+        let step = scan.step(cx.index, SCAN_WORK_PER_STEP, &mut found);
+        let (looked, spent) = (scan.looked(), scan.spent() - before);
         self.take_step(scan, step, found, cx);
         if looked >= SCAN_ENTRIES_MAX && self.scan.take().is_some() {
             self.cut.add(Cut { cap: 1, ..Cut::NONE });
         }
-        looked - before
+        spent
     }
 
     /// Takes what one step of its scan has found.

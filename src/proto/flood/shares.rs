@@ -1,7 +1,7 @@
 //! Whose query is worked on next: half of the work is for the sessions here, the rest goes in equal shares to the links, and what
 //! one of them leaves the others take.
 //!
-//! Work is counted, not timed: index entries that were looked at, and a base for each query and message. A turn is whatever
+//! Work is counted, not timed: index entries that were looked at, names that were compared, hits, and a base for each query and message. A turn is whatever
 //! happens at one `now`, up to what is left over. Nothing is turned away because of a share while the machine keeps up: what is over its share of a
 //! turn waits in its own line, and the loop comes round again at once. Only a link whose line is full is told `shed`.
 
@@ -51,8 +51,10 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     now: Time,
-    /// Work left in this turn.
+    /// Work left in this turn, work done in it, and the most that was done in any.
     left: usize,
+    done: usize,
+    most: usize,
     /// Whether its left-over work was done.
     ran: bool,
     sessions: Line,
@@ -74,6 +76,7 @@ impl Shares {
         if now != self.now {
             self.now = now;
             self.left = WORK_PER_TURN;
+            self.done = 0;
             self.ran = false;
         }
     }
@@ -82,6 +85,7 @@ impl Shares {
     pub(super) fn run(&mut self) {
         if self.ran {
             self.left = WORK_PER_TURN;
+            self.done = 0;
         }
         self.ran = true;
     }
@@ -110,6 +114,8 @@ impl Shares {
     /// Work was done.
     pub(super) fn charge(&mut self, whose: Whose, work: usize) {
         self.left = self.left.saturating_sub(work);
+        self.done += work;
+        self.most = self.most.max(self.done);
         let now = self.now;
         let line = self.line_mut(whose);
         if line.turn != now {
@@ -143,6 +149,11 @@ impl Shares {
                 }
             }
         }
+    }
+
+    /// The most work of any turn so far.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// Whether anybody waits.

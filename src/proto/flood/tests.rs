@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use crate::config::{HITS_KEPT_MAX, LINK_QUERIES_WAITING_MAX, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
+use crate::config::{
+    HITS_KEPT_MAX, LINK_QUERIES_WAITING_MAX, ORDER_KEPT, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_QUERIES_MAX,
+    WORK_PER_TURN,
+};
 use crate::proto::counters::Count;
 use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
 use crate::proto::{Entropy, Input, Output, Role};
 use crate::wire::link::{LinkDone, LinkQuery, Packer};
-use crate::wire::message::{Cancel, ErrorCode, Register};
-use crate::wire::{Cut, LinkMessage, Message, Policy, QueryId, Search};
+use crate::wire::message::{Cancel, ErrorCode, Register, Update};
+use crate::wire::{Cut, LinkMessage, Message, Policy, QueryId, QueryKind, Search};
 
 fn is_query(message: &LinkMessage) -> bool {
     matches!(message, LinkMessage::Query(_))
@@ -556,7 +559,9 @@ fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
             }
         }
     }
-    assert!(done_at.is_some_and(|turn| turn <= 3), "{done_at:?} of {turns} turns");
+    // A name that is compared counts as 12, and half of each turn is the session's.
+    let alone = (4000 * 12_usize).div_ceil(WORK_PER_TURN / 2);
+    assert!(done_at.is_some_and(|turn| turn <= alone + 1), "{done_at:?} of {turns} turns");
     assert_eq!(order.len(), 1100, "nobody is left without an answer");
     let last = order.iter().rposition(|whose| *whose == 1).unwrap();
     // Each of a link's queries takes its steps in turn, so the other's 100 are through while the flood has not got far.
@@ -577,4 +582,41 @@ fn what_is_over_a_full_line_is_refused_and_told() {
         }
     }
     assert_eq!((shed, net.count(0, Count::FloodShed)), (100, 100), "whatever is refused is told");
+}
+
+/// Searches of every kind that looks at much, many at once, over an index that takes several turns each.
+#[test]
+fn no_turn_does_more_work_than_its_budget_and_a_step() {
+    for links in [0, 1] {
+        let mut net = Net::line(1 + links);
+        let conn = net.login(0);
+        let files = |from: u32| (from..from + 400).map(|n| file(&format!("a b{} c{n}", n % 2))).collect();
+        net.say(0, conn, register(1, files(0)));
+        for (seq, from) in (2..).zip((400..6000).step_by(400)) {
+            let add = files(from);
+            net.say(0, conn, Message::Update(Update { seq, add, del: Vec::new() }));
+        }
+        let hostile = format!("*{}!", "*[!A-Z]".repeat(20));
+        let searches = [
+            (QueryKind::Range, "-8"),
+            (QueryKind::Range, "7-7001"),
+            (QueryKind::Glob, "*nothing*"),
+            (QueryKind::Glob, &hostile),
+            (QueryKind::Words, "a b1"),
+            (QueryKind::Words, "b0 b1"),
+        ];
+        let asked = searches.map(|(kind, pattern)| {
+            let find = Search { pattern: pattern.to_owned(), kind, ..search("") };
+            net.query(0, conn, find, 7, 5000)
+        });
+        let pages = asked.map(|req| net.finish(0, req));
+        let capped = pages.map(|done| done.cut.cap > 0);
+        assert_eq!(capped, [true, false, false, false, true, false], "the limit of hits alone cuts");
+        let most = net.nodes[0].machine.counts()["turn_work_max"];
+        let bound = WORK_PER_TURN + SCAN_WORK_PER_STEP + WORK_PER_TURN / 8;
+        assert!((WORK_PER_TURN as u64..bound as u64).contains(&most), "{most} of {WORK_PER_TURN} with {links} links");
+        assert!(net.nodes[0].machine.index().has_order());
+        net.run_for(ORDER_KEPT);
+        assert!(!net.nodes[0].machine.index().has_order(), "nobody lists any more");
+    }
 }

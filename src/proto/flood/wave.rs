@@ -227,8 +227,7 @@ impl Wave {
         touched
     }
 
-    /// Goes on with every scan for one turn's worth.
-    /// Tells how much was looked at.
+    /// Goes on with every scan for one step. Tells what that cost.
     pub(super) fn search(&mut self, cx: &mut Cx<'_>) -> usize {
         let running = self.instances.iter_mut().filter(|instance| instance.is_running());
         running.map(|instance| instance.search(cx)).sum()

@@ -128,6 +128,11 @@ fn against_the_model(seed: u64) -> usize {
                 changes += 1;
             }
         }
+        if below(3) == 0 {
+            index.order(usize::try_from(below(20)).unwrap());
+        } else if below(400) == 0 {
+            index.forget_order();
+        }
         if round % 50 == 0 {
             index.check_invariants();
             let mut expected: BTreeMap<(String, u64, Root), u32> = BTreeMap::new();

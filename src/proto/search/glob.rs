@@ -49,8 +49,8 @@ impl Glob {
         texts.map(String::from_iter).filter(|text| !text.is_empty()).collect()
     }
 
-    /// Whether the whole name, already in lower case, fits.
-    pub(super) fn fits(&self, name: &str) -> bool {
+    /// Whether the whole name, already in lower case, fits; adds the comparisons that it took to `steps`.
+    pub(super) fn fits(&self, name: &str, steps: &mut usize) -> bool {
         let parts = &self.0;
         let mut part = 0;
         let mut rest = name.chars();
@@ -62,6 +62,7 @@ impl Glob {
                 retry = Some((part, rest.clone()));
                 continue;
             }
+            *steps += parts.get(part).map_or(1, Part::steps);
             match (parts.get(part), rest.next()) {
                 (None, None) => return true,
                 (Some(wanted), Some(c)) if wanted.fits(c) => part += 1,
@@ -78,6 +79,14 @@ impl Glob {
 }
 
 impl Part {
+    /// Comparisons that one character takes at most: those of a class are made for its capital too.
+    fn steps(&self) -> usize {
+        match self {
+            Part::One(_) | Part::Any | Part::Run => 1,
+            Part::Class(ranges, _) => 2 + 2 * ranges.len(),
+        }
+    }
+
     fn fits(&self, c: char) -> bool {
         match self {
             Part::One(wanted) => c == *wanted,
@@ -126,7 +135,7 @@ mod tests {
     fn fits(pattern: &str, name: &str) -> bool {
         let mut lower = String::new();
         name.chars().for_each(|c| lower_into(c, &mut lower));
-        Glob::new(pattern).unwrap().fits(&lower)
+        Glob::new(pattern).unwrap().fits(&lower, &mut 0)
     }
 
     #[test]
@@ -176,5 +185,8 @@ mod tests {
     fn a_hostile_pattern_is_not_exponential() {
         let pattern = format!("{}b", "*a".repeat(127));
         assert!(!fits(&pattern, &"a".repeat(700)));
+        let mut steps = 0;
+        assert!(!Glob::new(&pattern).unwrap().fits(&"a".repeat(700), &mut steps));
+        assert!((700..=pattern.len() * 700).contains(&steps), "{steps}");
     }
 }

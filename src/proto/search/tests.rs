@@ -156,6 +156,54 @@ fn a_step_looks_at_no_more_than_it_may() {
     assert_eq!(steps, Some(2));
 }
 
+#[test]
+fn names_and_hits_count_for_more_than_looks() {
+    let (index, _) = index_of(&["f 0", "f 1", "f 2", "f 3", "f 4", "f 5", "f 6", "f 7"]);
+    // Looks in the first step of so much work.
+    let looked = |kind, pattern: &str, work| {
+        let mut scan = Scan::new(&index, &search(kind, pattern)).unwrap();
+        scan.step(&index, work, &mut Vec::new());
+        assert!(scan.spent() >= scan.looked());
+        scan.looked()
+    };
+    assert_eq!(looked(QueryKind::Range, "ff-", 6), 6, "roots are compared as they lie there");
+    assert_eq!(looked(QueryKind::Glob, "nothing", 6 * (1 + TEXT_WORK)), 6);
+    assert_eq!(looked(QueryKind::Glob, "f *", 2 * (2 + TEXT_WORK + HIT_WORK)), 4, "two entries, two holders");
+    let hostile = format!("{}x", "*[!A-Z]".repeat(36));
+    assert_eq!(looked(QueryKind::Glob, &hostile, 3 * (1 + TEXT_WORK)), 3);
+    let name = "a".repeat(200);
+    let (index, _) = index_of(&[&name, &format!("{name}a"), &format!("{name}b"), &format!("{name}c")]);
+    let mut scan = Scan::new(&index, &search(QueryKind::Glob, &hostile)).unwrap();
+    assert_eq!(scan.step(&index, 3 * (1 + TEXT_WORK), &mut Vec::new()), Step::More);
+    assert_eq!(scan.looked(), 2, "a glob that goes back and forth is paid for");
+}
+
+#[test]
+fn a_page_looks_at_its_part_of_an_ordered_index() {
+    let mut index = Index::new();
+    let holder = index.add_holder(addr(1));
+    let content = |n: u32| Root(*blake3::hash(&n.to_be_bytes()).as_bytes());
+    for n in 0..4096_u32 {
+        let path = SharePath::new(&format!("d/{n}")).unwrap();
+        index.insert(holder, FileRecord { path, size: 1, root: content(n) });
+    }
+    let page = |index: &Index| {
+        let mut scan = Scan::new(index, &search(QueryKind::Range, "40-44")).unwrap();
+        let mut hits = Vec::new();
+        while scan.step(index, 1024, &mut hits) == Step::More {}
+        let roots: BTreeSet<_> = hits.into_iter().map(|hit| hit.root.to_string()).collect();
+        (roots, scan.looked())
+    };
+    let (found, walked) = page(&index);
+    while index.order(1000) {
+        assert_eq!(page(&index).0, found, "half an order is none");
+    }
+    let (again, looked) = page(&index);
+    assert_eq!(again, found);
+    assert_eq!(walked, 4096 + found.len());
+    assert!((32..128).contains(&found.len()) && looked <= 3 * found.len(), "{looked} looks for {}", found.len());
+}
+
 /// The naive meaning of a search, written anew.
 fn fits(search: &Search, path: &str, record_root: Root) -> bool {
     let name = path.rsplit('/').next().unwrap();
@@ -167,7 +215,8 @@ fn fits(search: &Search, path: &str, record_root: Root) -> bool {
             name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
         }
         QueryKind::Words => search.pattern.split(' ').all(|word| name.split(' ').any(|other| other == word)),
-        QueryKind::Range | QueryKind::Unknown => false,
+        QueryKind::Range => format!("{}-{}", &record_root.to_string()[..2], "02") == search.pattern,
+        QueryKind::Unknown => false,
     }
 }
 
@@ -201,7 +250,10 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
                 }
             };
         (0..below(200)).collect::<Vec<_>>().iter().for_each(|_| change(&mut index, &mut model, &mut below));
-        let search = match below(4) {
+        let whole = below(2) == 0;
+        while index.order(7) && whole {}
+        let search = match below(5) {
+            4 => search(QueryKind::Range, "01-02"),
             0 => search(QueryKind::Exact, "w1 w2 w3"),
             1 => search(QueryKind::Glob, "w1*w2"),
             2 => search(QueryKind::Root, &root(below(3)).to_string()),
@@ -222,6 +274,7 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
                 break;
             }
             change(&mut index, &mut model, &mut below);
+            index.order(9);
             vanished += throughout.iter().filter(|seen| !model.contains(*seen)).count();
             throughout.retain(|seen| model.contains(seen));
         }
@@ -238,17 +291,23 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
 
 #[test]
 fn ranges_cut_everything_into_pages_without_gap_or_overlap() {
-    use super::range::{Position, Range};
     let (mut index, _) = index_of(&[]);
     for port in 1..5 {
         let holder = index.add_holder(addr(port));
         (0..40).for_each(|n| index.insert(holder, record(&format!("d/{n}"), n % 20)));
     }
+    in_pages(&index);
+    while index.order(50) {}
+    in_pages(&index);
+}
+
+fn in_pages(index: &Index) {
+    use super::range::{Position, Range};
     let all = |range: Range| {
         let search = search(QueryKind::Range, &range.to_string());
-        let mut scan = Scan::new(&index, &search).unwrap();
+        let mut scan = Scan::new(index, &search).unwrap();
         let mut hits = Vec::new();
-        while scan.step(&index, 3, &mut hits) == Step::More {}
+        while scan.step(index, 3, &mut hits) == Step::More {}
         hits.into_iter().map(|hit| Position::of(&hit.root, hit.path.as_str(), &hit.addr)).collect::<BTreeSet<_>>()
     };
     let whole = all(Range { low: Position::FIRST, high: None });
