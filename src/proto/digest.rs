@@ -33,8 +33,8 @@ use super::link::{LinkId, Links};
 use super::timers::Timers;
 use super::{ConnId, Output};
 use crate::config::{
-    ACKS_HELD_MAX, DIGEST_BYTES_ALL, DIGEST_COALESCE, DIGEST_COALESCE_MAX, DIGEST_LOG2_MAX, DIGEST_LOG2_MIN,
-    DIGEST_QUIET,
+    ACKS_HELD_MAX, DIGEST_BYTES_ALL, DIGEST_COALESCE, DIGEST_COALESCE_MAX, DIGEST_LEASE_WAIT, DIGEST_LOG2_MAX,
+    DIGEST_LOG2_MIN, DIGEST_QUIET,
 };
 use crate::proto::super_peer::Reason;
 use crate::time::Time;
@@ -88,6 +88,9 @@ pub(super) struct Digests {
     /// Marks so far; and ACKs that wait for all up to theirs.
     marks: u64,
     held: VecDeque<(u64, ConnId, Ack)>,
+    /// When this life began; and the neighbours that have not greeted it: they may believe what a former one has told.
+    born: Option<Time>,
+    strangers: Vec<bool>,
 }
 
 impl Digests {
@@ -105,6 +108,16 @@ impl Digests {
             draining: false,
             marks: 0,
             held: VecDeque::new(),
+            born: None,
+            strangers: vec![true; links],
+        }
+    }
+
+    /// To be called with whatever happens first: from then on it is counted how long a former life may be believed.
+    pub(super) fn note_life(&mut self, cx: &mut Cx<'_>) {
+        if self.born.is_none() {
+            self.born = Some(cx.now);
+            self.arm_all(cx);
         }
     }
 
@@ -140,6 +153,7 @@ impl Digests {
     pub(super) fn on_link_up(&mut self, link: LinkId, takes: Option<u8>, cx: &mut Cx<'_>) {
         self.known[usize::from(link.0)].forget();
         self.tellings[usize::from(link.0)].end();
+        self.strangers[usize::from(link.0)] = false;
         if let Some(takes) = takes.filter(|_| self.log2_max.is_some()) {
             self.begin(link, takes, cx);
             if !cx.index.is_watched() {
@@ -324,7 +338,13 @@ impl Digests {
 
     fn oldest_awaited(&self, now: Time) -> Option<u64> {
         let awaited = self.tellings.iter().filter_map(Telling::awaited);
-        awaited.filter(|(_, end)| now < *end).map(|(mark, _)| mark).min()
+        let former = self.former_end().map(|end| (0, end));
+        awaited.chain(former).filter(|(_, end)| now < *end).map(|(mark, _)| mark).min()
+    }
+
+    /// When nobody believes a former life any more, if there is still somebody who may.
+    fn former_end(&self) -> Option<Time> {
+        self.born.filter(|_| self.strangers.contains(&true)).map(|born| born + DIGEST_LEASE_WAIT)
     }
 
     fn arm(&self, link: LinkId, cx: &mut Cx<'_>) {
@@ -338,7 +358,8 @@ impl Digests {
         let told = self.tellings.iter().filter_map(|telling| telling.wants(&self.own, whole));
         let ends = self.tellings.iter().filter_map(Telling::lease_end).filter(|end| *end > cx.now);
         let due = self.pending.filter(|_| !self.draining).map(|pending| pending.due());
-        match told.chain(ends).chain(due).min() {
+        let former = self.former_end().filter(|end| *end > cx.now);
+        match told.chain(ends).chain(due).chain(former).min() {
             Some(at) => cx.timers.set(Reason::Digest, after(cx.now, at)),
             None => cx.timers.stop(Reason::Digest),
         }

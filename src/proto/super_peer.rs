@@ -558,6 +558,7 @@ impl SuperPeer {
 
 impl Role for SuperPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
+        self.digests.note_life(digest_cx!(self, now));
         match input {
             Input::Accepted { conn, .. } if self.closing => self.out.push_back(Output::Close { conn }),
             Input::Accepted { conn, from } => self.sessions.on_accepted(conn, from, session_cx!(self, now)),
@@ -582,6 +583,7 @@ impl Role for SuperPeer {
     }
 
     fn handle_timeout(&mut self, now: Time) {
+        self.digests.note_life(digest_cx!(self, now));
         self.flood.run(flood_cx!(self, now));
         self.hand_over(now);
         self.digests.run(digest_cx!(self, now));

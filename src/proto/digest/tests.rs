@@ -214,8 +214,9 @@ fn a_restarted_neighbour_is_not_believed_to_be_what_it_was() {
     net.restart(1);
     let conn = net.login(1);
     net.say(1, conn, register(1, vec![file("a")]));
-    assert_eq!(acks(&net, 1, conn), [1]);
-    net.run_for(MS);
+    assert_eq!(acks(&net, 1, conn), [0; 0], "the neighbour may believe what the former life has told");
+    net.run_for(100 * MS);
+    assert_eq!(acks(&net, 1, conn), [1], "it has greeted this one");
     assert_eq!(net.ask(0, "a", 1).0.len(), 1);
     // And the other way round: whoever begins anew has forgotten what it believed, and is told again.
     net.run_for(3 * SEC);
