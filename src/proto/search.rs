@@ -31,7 +31,7 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
-/// What an entry costs whose name is compared, or whose position is computed, beside the look at it (see [`WORK_PER_TURN`]).
+/// What an entry costs whose name is compared, or whose position is computed, beside the look at it (in units of `WORK_PER_TURN`).
 const TEXT_WORK: usize = 11;
 /// What a hit costs: it is copied, compared with those that were told, and packed.
 const HIT_WORK: usize = 15;
