@@ -165,6 +165,11 @@ impl Digests {
         self.tend(cx);
     }
 
+    /// The neighbour may have begun another life: its digest is forgotten.
+    pub(super) fn doubt(&mut self, link: LinkId) {
+        self.known[usize::from(link.0)].forget();
+    }
+
     /// The link is down: it is told nothing, and nothing of it is believed.
     pub(super) fn on_link_down(&mut self, link: LinkId, cx: &mut Cx<'_>) {
         self.known[usize::from(link.0)].forget();

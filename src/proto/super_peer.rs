@@ -419,6 +419,10 @@ impl SuperPeer {
     fn on_hello(&mut self, now: Time, link: LinkId, proven: bool, hello: link::LinkHello) {
         // Without our boot id in the header the echo proves nothing, nor does what else is said.
         let hello = link::LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
+        // A life that is not the one whose digest we have, proven or not: that one is believed no more before this is answered.
+        if hello.boot != self.links.boot_of(link) {
+            self.digests.doubt(link);
+        }
         let asks = proven && hello.et.is_none();
         let lease = if asks { self.digests.lease(now, link) } else { None };
         let news = self.links.on_hello(now, link, hello, lease, &mut self.out, &mut self.counters);
