@@ -9,10 +9,10 @@ use crate::config::INDEX_ENTRIES_MAX;
 pub(super) const NONE: u32 = u32::MAX;
 /// A slot's value with this bit is a list, without it a single entry.
 const LIST: u32 = 1 << 31;
-/// Slots of a [`PathSet`] that is small.
+/// Slots of a table that is small.
 const SMALL_MAX: usize = 2048;
-/// Slots of a block of the key table, 4 KiB: what one table gives back another takes as it is.
-const BLOCK_SLOTS: usize = 512;
+/// Slots of a block of the key table, 32 KiB: what one table gives back another takes as it is.
+const BLOCK_SLOTS: usize = 4096;
 /// Parts of the key table, so that growing one of them is a short turn.
 const SHARDS: usize = 64;
 
@@ -200,19 +200,18 @@ impl Shard {
         if (self.used + 1) * 10 > self.slots * 9 {
             self.grow();
         }
-        self.place(hash, value);
+        self.place::<false>(hash, value);
         self.used += 1;
     }
 
     /// What lies in a row comes to lie in a row, so that the new blocks are needed one after the other too.
     fn grow(&mut self) {
-        self.slots = grown_blocks(self.slots);
-        let (whole, rest) = (self.slots / BLOCK_SLOTS, self.slots % BLOCK_SLOTS);
-        let blocks = whole + usize::from(rest > 0);
+        self.slots = grown(self.slots);
+        let blocks = self.slots.div_ceil(BLOCK_SLOTS);
         let old = std::mem::replace(&mut self.blocks, (0..blocks).map(|_| Box::default()).collect());
         for block in old {
             for (hash, value) in block.into_iter().filter(|(_, value)| *value != NONE) {
-                self.place(hash, value);
+                self.place::<true>(hash, value);
             }
         }
         for block in 0..blocks {
@@ -220,20 +219,23 @@ impl Shard {
         }
     }
 
-    /// Makes a block of a table that grows, if it is not there yet. Only a table of one block has one that is not whole.
+    /// Makes a block of a table that grows, if it is not there yet. The last one is as long as it must be.
     fn make(&mut self, block: usize) {
         if self.blocks[block].is_empty() {
-            self.blocks[block] = vec![(0, NONE); self.slots.min(BLOCK_SLOTS)].into_boxed_slice();
+            let slots = (self.slots - block * BLOCK_SLOTS).min(BLOCK_SLOTS);
+            self.blocks[block] = vec![(0, NONE); slots].into_boxed_slice();
         }
     }
 
     /// Whoever is nearer to his ideal slot than the one who comes makes room for him.
-    fn place(&mut self, hash: u32, value: u32) {
+    fn place<const GROWING: bool>(&mut self, hash: u32, value: u32) {
         let mut coming = (hash, value);
         let mut at = self.ideal(hash);
         let mut away = 0;
         loop {
-            self.make(at / BLOCK_SLOTS);
+            if GROWING {
+                self.make(at / BLOCK_SLOTS);
+            }
             let there = self.at(at);
             if there.1 == NONE {
                 break;
@@ -268,11 +270,6 @@ impl Shard {
             *self = Shard::default();
         }
     }
-}
-
-/// How many slots a part of the key table has next: twice as many up to one block, then an eighth more in whole blocks.
-fn grown_blocks(slots: usize) -> usize {
-    if slots < BLOCK_SLOTS { (2 * slots).max(8) } else { slots + (slots / 8).next_multiple_of(BLOCK_SLOTS) }
 }
 
 /// The entries of one holder by the hash of their path; the hash is asked for again where it is needed. A slot holds some bits
