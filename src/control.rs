@@ -84,9 +84,9 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Verify;
     use crate::proto::command::Get;
     use crate::proto::event::Outcome;
+    use crate::proto::{Scope, Verify};
 
     fn at(seconds: u64, millis: u64) -> String {
         rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(millis))
@@ -109,14 +109,12 @@ mod tests {
             from: Some("127.0.0.1:5".parse().unwrap()),
             out: Some("/tmp/x".into()),
             verify: Verify::Md5,
-            ttl: None,
-            budget: Some(9),
-            policy: Some(crate::wire::Policy::Tree),
+            scope: Scope { ttl: None, budget: Some(9), policy: Some(crate::wire::Policy::Tree) },
         };
         for command in [
             Command::Get(get),
             Command::List,
-            Command::Network { ttl: Some(2), budget: None, policy: None },
+            Command::Network { scope: Scope { ttl: Some(2), ..Scope::default() } },
             Command::Status,
         ] {
             assert_eq!(parse_command(&command_line(&command)), Ok(command));

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use sim_common::{MS, Report, SEC, campaign, replaying};
 use sprat::proto::command::Get;
 use sprat::proto::event::Outcome;
-use sprat::proto::{ClientEvent, Command, Entropy, Verify};
+use sprat::proto::{ClientEvent, Command, Entropy, Scope, Verify};
 use sprat::sim::fault::{Fault, Lose};
 use sprat::sim::{World, topology};
 use sprat::wire::{QueryKind, Root, Search};
 
-const LIST: Command = Command::Network { ttl: None, budget: None, policy: None };
+const LIST: Command = Command::Network { scope: Scope { ttl: None, budget: None, policy: None } };
 
 /// Three super peers in a ring, each with a peer that shares so many files of its own, and `common` that all of them share.
 fn library(seed: u64, own: usize, common: usize) -> World {
@@ -136,7 +136,7 @@ fn a_list_goes_on_at_the_next_super_peer() {
 fn search(pattern: &str) -> Command {
     let search =
         Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
-    Command::Query { search, ttl: None, budget: None, policy: None }
+    Command::Query { search, scope: Scope::default() }
 }
 
 fn hits(world: &mut World, weak: usize, pattern: &str) -> (usize, Outcome) {
@@ -235,15 +235,7 @@ fn a_download_finds_more_sources_through_either() {
     let getter = world.add_weak_with(&[0, 1], 2);
     world.start(getter);
     assert!(world.run_until(10 * SEC, |world| world.homes(getter).len() == 2));
-    let get = Get {
-        what: "doubled".into(),
-        from: None,
-        out: None,
-        verify: Verify::Both,
-        ttl: None,
-        budget: None,
-        policy: None,
-    };
+    let get = Get { what: "doubled".into(), from: None, out: None, verify: Verify::Both, scope: Scope::default() };
     let client = world.ask(getter, Command::Get(get));
     let begun = |world: &World| world.asked(client).events.iter().any(|(_, e)| matches!(e, ClientEvent::Start { .. }));
     assert!(world.run_until(10 * SEC, begun));

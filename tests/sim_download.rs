@@ -8,22 +8,14 @@ use std::time::Duration;
 use sim_common::{MS, SEC, campaign};
 use sprat::proto::command::Get;
 use sprat::proto::event::{Outcome, SourceReport, SourceState};
-use sprat::proto::{ClientEvent, ClientId, Command, Verify};
+use sprat::proto::{ClientEvent, ClientId, Command, Scope, Verify};
 use sprat::sim::{ContentId, Random, World, topology};
 
 const MIB: usize = 1 << 20;
 
 fn get(what: &str, out: Option<&str>) -> Command {
     let out = out.map(PathBuf::from);
-    Command::Get(Get {
-        what: what.into(),
-        from: None,
-        out,
-        verify: Verify::Both,
-        ttl: None,
-        budget: None,
-        policy: None,
-    })
+    Command::Get(Get { what: what.into(), from: None, out, verify: Verify::Both, scope: Scope::default() })
 }
 
 struct Scene {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sim_common::{MS, SEC, campaign};
-use sprat::proto::{Command, Entropy};
+use sprat::proto::{Command, Entropy, Scope};
 use sprat::sim::fault::{Damage, Double, Fault, HoldBack, Lose, Sever};
 use sprat::sim::oracle::{Verdict, Watch};
 use sprat::sim::{Random, World, topology};
@@ -50,7 +50,7 @@ fn ask(world: &mut World, super_peer: usize, pattern: &str, ttl: u8) -> Verdict 
 
 fn ask_by(world: &mut World, super_peer: usize, pattern: &str, ttl: u8, policy: Policy) -> Verdict {
     let weak = peer(world, super_peer);
-    let watch = Watch::ask_by(world, weak, &search(pattern), Some(ttl), None, Some(policy));
+    let watch = Watch::ask(world, weak, &search(pattern), Scope { ttl: Some(ttl), budget: None, policy: Some(policy) });
     assert!(world.finish(watch.client, 3 * SEC), "a query ends within its budget");
     watch.judge(world).expect("the session lasted")
 }
@@ -83,7 +83,7 @@ fn in_a_ring_of_five_each_answers_once() {
 fn what_nobody_has_is_known_by_the_echo() {
     let mut world = network(3, 5, &topology::ring(5));
     let weak = peer(&world, 0);
-    let watch = Watch::ask(&mut world, weak, &search("nowhere"), None, None);
+    let watch = Watch::ask(&mut world, weak, &search("nowhere"), Scope::default());
     assert!(world.finish(watch.client, 3 * SEC));
     let verdict = watch.judge(&world).unwrap();
     assert!(verdict.complete && verdict.hits.is_empty() && verdict.reached == 5, "{verdict:?}");
@@ -253,7 +253,7 @@ fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut sim_commo
     for node in 0..n {
         for policy in POLICIES {
             let find = Search { limit: (policy == Policy::Ring).then_some(500), ..search("common") };
-            let watch = Watch::ask_by(world, n + node, &find, Some(7), None, Some(policy));
+            let watch = Watch::ask(world, n + node, &find, Scope { ttl: Some(7), budget: None, policy: Some(policy) });
             assert!(world.finish(watch.client, 3 * SEC), "a query ends within its budget");
             let verdict = watch.judge(world).expect("the session lasted");
             assert!(verdict.complete && verdict.hits.len() == n, "healed, and yet {policy:?} {verdict:?}");
@@ -291,7 +291,7 @@ fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch>
     let policy = POLICIES[swarm.index(POLICIES.len())];
     // Rings grow only where there is a limit; this one is never reached.
     let find = Search { limit: (policy == Policy::Ring).then_some(500), ..search(&pattern) };
-    Some(Watch::ask_by(world, weak, &find, Some(ttl), Some(budget), Some(policy)))
+    Some(Watch::ask(world, weak, &find, Scope { ttl: Some(ttl), budget: Some(budget), policy: Some(policy) }))
 }
 
 #[test]
@@ -313,7 +313,8 @@ fn with_loss_alone_nearly_everything_is_found() {
         let mut report = sim_common::Report::default();
         for node in 0..n {
             let weak = peer(&world, node);
-            let watch = Watch::ask(&mut world, weak, &search("common"), None, Some(10_000));
+            let watch =
+                Watch::ask(&mut world, weak, &search("common"), Scope { budget: Some(10_000), ..Scope::default() });
             assert!(world.finish(watch.client, 11 * SEC), "a query ends");
             report.add(watch.judge(&world).as_ref());
         }
@@ -353,7 +354,8 @@ fn a_thousand_super_peers_answer_one_query() {
     world.start(asker);
     world.start(far);
     world.run_for(500 * MS);
-    let watch = Watch::ask(&mut world, asker, &search("needle"), Some(64), Some(10_000));
+    let watch =
+        Watch::ask(&mut world, asker, &search("needle"), Scope { ttl: Some(64), budget: Some(10_000), policy: None });
     assert!(world.finish(watch.client, 11 * SEC));
     let verdict = watch.judge(&world).unwrap();
     assert!(verdict.complete && verdict.reached == 1000 && verdict.hits.len() == 1, "{verdict:?}");

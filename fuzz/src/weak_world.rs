@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sprat::config::{CHUNK_BYTES_MAX, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, PIECE_BYTES};
-use sprat::proto::command::Get;
+use sprat::proto::command::{Get, Scope};
 use sprat::proto::disk::{DiskFailure, DiskFailureKind, PartState, ServeFailure};
 use sprat::proto::manifest::root_of;
 use sprat::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
@@ -129,7 +129,7 @@ pub fn run_source(data: &[u8]) {
     let dice = &mut Dice::new(data);
     let mut world = WeakWorld::new(1);
     let (what, verify) = (CONTENT.root.to_string(), dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]));
-    world.command(Command::Get(Get { what, from: None, out: None, verify, ttl: None, budget: None, policy: None }));
+    world.command(Command::Get(Get { what, from: None, out: None, verify, scope: Scope::default() }));
     // Welcome, Ready and the hits; then the dial of the source, its Welcome, and the manifest.
     for _ in 0..40 {
         if world.sends.is_empty() && world.conns.iter().any(|conn| conn.answers.iter().any(is_chunk)) {
@@ -254,11 +254,12 @@ impl WeakWorld {
     fn command_of(&mut self, dice: &mut Dice<'_>) {
         let (ttl, budget) = (dice.one_in(4).then(|| dice.any()), dice.one_in(4).then(|| forge::edge(dice)));
         let policy = dice.one_in(4).then(|| dice.pick(&[Policy::Flood, Policy::Ring, Policy::Tree]));
+        let scope = Scope { ttl, budget, policy };
         let command = match dice.below(7) {
             0 => Command::List,
-            6 => Command::Network { ttl, budget, policy },
+            6 => Command::Network { scope },
             1 => Command::Status,
-            2 => Command::Query { search: forge::search(dice), ttl, budget, policy },
+            2 => Command::Query { search: forge::search(dice), scope },
             _ => {
                 let what = match dice.below(4) {
                     0 => "file.bin".into(),
@@ -269,7 +270,7 @@ impl WeakWorld {
                 let out = dice.one_in(3).then(|| PathBuf::from(dice.pick(&["/t/a", "/t/b"])));
                 let from = dice.one_in(5).then(|| addr(100));
                 let verify = dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]);
-                Command::Get(Get { what, from, out, verify, ttl, budget, policy })
+                Command::Get(Get { what, from, out, verify, scope })
             }
         };
         self.command(command);

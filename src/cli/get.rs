@@ -13,7 +13,7 @@ use crate::proto::{Command, command};
 pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
     settings::dialled("--from", &args.from)?;
-    let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
+    let scope = oneshot::scope(args.ttl, args.budget, args.policy)?;
     let what = query::checked_pattern(args.what)?;
     // Absolute, because the peer behind a control socket has a current folder of its own.
     let out = match args.out.as_deref() {
@@ -23,6 +23,6 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     };
     let mut presenter = Presenter::new(Kind::Get { what: what.clone() }, args.json, args.quiet);
     let verify = args.verify.unwrap_or_default();
-    let get = command::Get { what, from: args.from, out, verify, ttl, budget, policy: args.policy };
+    let get = command::Get { what, from: args.from, out, verify, scope };
     oneshot::run(target, Command::Get(get), &mut presenter)
 }

@@ -10,8 +10,8 @@ use crate::proto::Command;
 pub(crate) fn run(args: List) -> Result<u8, Failure> {
     let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
     let (kind, command) = if args.network {
-        let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
-        (Kind::Network, Command::Network { ttl, budget, policy: args.policy })
+        let scope = oneshot::scope(args.ttl, args.budget, args.policy)?;
+        (Kind::Network, Command::Network { scope })
     } else if args.ttl.is_some() || args.budget.is_some() || args.policy.is_some() {
         return Err(Failure::new(
             Exit::Usage,

@@ -14,8 +14,8 @@ use crate::control;
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
-use crate::proto::{ClientEvent, ClientId, Command, Event};
-use crate::wire::HostPort;
+use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
+use crate::wire::{HostPort, Policy};
 
 /// How long the peer behind a control socket may say nothing, on top of what the command may take.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(15);
@@ -57,13 +57,13 @@ impl Target {
     }
 }
 
-/// Hops and time that were given for a search, checked.
-pub(crate) fn limits(ttl: Option<u8>, budget: Option<Span>) -> Result<(Option<u8>, Option<u32>), Failure> {
+/// How far a search was said to go, checked.
+pub(crate) fn scope(ttl: Option<u8>, budget: Option<Span>, policy: Option<Policy>) -> Result<Scope, Failure> {
     let budget = match budget {
         None => None,
         Some(span) => Some(u32::try_from(settings::budget(span)?.as_millis()).unwrap_or(u32::MAX)),
     };
-    Ok((ttl, budget))
+    Ok(Scope { ttl, budget, policy })
 }
 
 /// Runs the command and shows what comes; the exit code.
@@ -204,8 +204,8 @@ fn over_control(
 /// How long the peer may be silent: a download may wait in line for as long as it takes.
 fn patience(command: &Command) -> Option<Duration> {
     match command {
-        Command::Query { budget, .. } => {
-            let budget = budget.map_or(QUERY_BUDGET_MAX, |ms| Duration::from_millis(u64::from(ms)));
+        Command::Query { scope, .. } => {
+            let budget = scope.budget.map_or(QUERY_BUDGET_MAX, |ms| Duration::from_millis(u64::from(ms)));
             Some(budget + CONTROL_PATIENCE)
         }
         Command::List | Command::Status => Some(CONTROL_PATIENCE),

@@ -11,7 +11,7 @@ use crate::wire::{QueryKind, Search};
 /// Runs the command.
 pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
-    let (ttl, budget) = oneshot::limits(args.ttl, args.budget)?;
+    let scope = oneshot::scope(args.ttl, args.budget, args.policy)?;
     let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&args.pattern) };
     let (min, max) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
     if let (Some(min), Some(max)) = (min, max)
@@ -25,7 +25,7 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     let pattern = checked_pattern(args.pattern)?;
     let mut presenter = Presenter::new(Kind::Query { pattern: pattern.clone() }, args.json, args.quiet);
     let search = Search { pattern, kind, min, max, limit: args.limit };
-    oneshot::run(target, Command::Query { search, ttl, budget, policy: args.policy }, &mut presenter)
+    oneshot::run(target, Command::Query { search, scope }, &mut presenter)
 }
 
 /// A pattern that fits a QUERY.

@@ -16,12 +16,12 @@ use super::download::Order;
 use super::event::Outcome;
 use super::home::{HomeId, News};
 use super::homes::Homes;
-use super::{ClientEvent, ClientId, Command, DownloadId, Event, command};
+use super::{ClientEvent, ClientId, Command, DownloadId, Event, Scope, command};
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{self, Cancel, ErrorCode, List, Query, SourceRecord, Status};
-use crate::wire::{Cut, HostPort, Message, Policy, QueryKind, Root, Search, SharePath};
+use crate::wire::{Cut, HostPort, Message, QueryKind, Root, Search, SharePath};
 use walk::{Answer, Walk};
 
 /// Its next page is asked for where its first was.
@@ -39,20 +39,6 @@ pub(super) enum ForDownloads {
     SourcesDone(DownloadId),
 }
 
-/// How far a query goes.
-#[derive(Clone, Copy, Debug)]
-struct Reach {
-    ttl: Option<u8>,
-    budget: Option<u32>,
-    policy: Option<Policy>,
-}
-
-impl Reach {
-    fn of(get: &command::Get) -> Reach {
-        Reach { ttl: get.ttl, budget: get.budget, policy: get.policy }
-    }
-}
-
 /// Hits that were taken: two super peers, or a session that comes back, may tell one twice.
 type Known = BTreeSet<(Root, HostPort, SharePath)>;
 
@@ -60,7 +46,7 @@ type Known = BTreeSet<(Root, HostPort, SharePath)>;
 enum Job {
     Query {
         search: Search,
-        reach: Reach,
+        scope: Scope,
         told: Known,
     },
     Get {
@@ -78,14 +64,14 @@ enum Job {
     /// A page of everything after the other.
     Network {
         walk: Box<Walk>,
-        reach: Reach,
+        scope: Scope,
     },
     Status,
     /// On behalf of a download that runs: more sources of this content.
     Sources {
         download: DownloadId,
         root: Root,
-        reach: Reach,
+        scope: Scope,
     },
 }
 
@@ -167,9 +153,7 @@ impl Clients {
         counts: BTreeMap<String, u64>,
     ) {
         let job = match command {
-            Command::Query { search, ttl, budget, policy } => {
-                Job::Query { search, reach: Reach { ttl, budget, policy }, told: BTreeSet::new() }
-            }
+            Command::Query { search, scope } => Job::Query { search, scope, told: BTreeSet::new() },
             Command::Get(get) => {
                 let search = Search {
                     kind: QueryKind::of(&get.what),
@@ -181,9 +165,7 @@ impl Clients {
                 Job::Get { get, search, hits: Vec::new(), known: BTreeSet::new() }
             }
             Command::List => Job::List { files: 0, after: None, at: None },
-            Command::Network { ttl, budget, policy } => {
-                Job::Network { walk: Box::new(Walk::new()), reach: Reach { ttl, budget, policy } }
-            }
+            Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
             Command::Status if homes.is_up() => Job::Status,
             Command::Status => {
                 let status = ClientEvent::Status { super_peer: None, peer: counts, super_counts: BTreeMap::new() };
@@ -200,8 +182,7 @@ impl Clients {
 
     /// More sources of this content are wanted for a download.
     pub(super) fn ask_sources(&mut self, desk: &mut Desk, homes: &mut Homes, download: DownloadId, root: Root) {
-        let reach = Reach { ttl: None, budget: None, policy: None };
-        self.add(desk, homes, None, Job::Sources { download, root, reach });
+        self.add(desk, homes, None, Job::Sources { download, root, scope: Scope::default() });
     }
 
     fn add(&mut self, desk: &mut Desk, homes: &mut Homes, client: Option<ClientId>, job: Job) {
@@ -231,10 +212,12 @@ impl Clients {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let first = homes.up().next();
         let (at, deadline) = match &mut task.job {
-            Job::Query { reach, .. } | Job::Sources { reach, .. } | Job::Network { reach, .. } => {
-                (homes.up().collect(), budget(reach.budget) + DONE_GRACE)
+            Job::Query { scope, .. }
+            | Job::Sources { scope, .. }
+            | Job::Network { scope, .. }
+            | Job::Get { get: command::Get { scope, .. }, .. } => {
+                (homes.up().collect(), budget(scope.budget) + DONE_GRACE)
             }
-            Job::Get { get, .. } => (homes.up().collect(), budget(get.budget) + DONE_GRACE),
             Job::List { at, .. } => {
                 *at = at.or(first);
                 (Vec::from_iter(*at), ANSWER_DEADLINE)
@@ -552,15 +535,15 @@ impl Clients {
 
 /// The message that asks for a job under this number.
 fn request(job: &Job, req: u32) -> Message {
-    let query = |find, reach: Reach| {
-        let Reach { ttl, budget, policy } = reach;
+    let query = |find, scope: Scope| {
+        let Scope { ttl, budget, policy } = scope;
         Message::Query(Query { req, find, ttl, budget, policy })
     };
     match job {
-        Job::Query { search, reach, .. } => query(search.clone(), *reach),
-        Job::Get { get, search, .. } => query(search.clone(), Reach::of(get)),
-        Job::Sources { root, reach, .. } => query(root_search(*root), *reach),
-        Job::Network { walk, reach } => query(walk.search(), *reach),
+        Job::Query { search, scope, .. } => query(search.clone(), *scope),
+        Job::Get { get, search, .. } => query(search.clone(), get.scope),
+        Job::Sources { root, scope, .. } => query(root_search(*root), *scope),
+        Job::Network { walk, scope } => query(walk.search(), *scope),
         Job::List { after, .. } => Message::List(List { req, after: *after }),
         Job::Status => Message::Status(Status { req }),
     }

@@ -33,15 +33,9 @@ pub enum Command {
     Query {
         /// What is looked for.
         search: Search,
-        /// Hops allowed; the super peer's setting if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        ttl: Option<u8>,
-        /// Milliseconds allowed; the super peer's setting if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        budget: Option<u32>,
-        /// How it spreads; as the super peer likes if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        policy: Option<Policy>,
+        /// How far it goes.
+        #[serde(flatten)]
+        scope: Scope,
     },
     /// Search and download: `source`, `piece` and `progress` events, then `done`.
     Get(Get),
@@ -50,15 +44,9 @@ pub enum Command {
     /// All files of the network, page by page: `content` events, then `done`.
     #[serde(rename = "list-network")]
     Network {
-        /// Hops allowed; the super peer's setting if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        ttl: Option<u8>,
-        /// Milliseconds allowed for each page; the super peer's setting if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        budget: Option<u32>,
-        /// How each page's search spreads; as the super peer likes if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        policy: Option<Policy>,
+        /// How far the search of each page goes.
+        #[serde(flatten)]
+        scope: Scope,
     },
     /// How the peer and its super peer are: a `status` event, then `done`.
     Status,
@@ -80,13 +68,21 @@ pub struct Get {
     /// Which digests must fit.
     #[serde(default)]
     pub verify: Verify,
-    /// Hops allowed for the search.
+    /// How far the search goes.
+    #[serde(flatten)]
+    pub scope: Scope,
+}
+
+/// How far, how long and in which way a search goes; what is absent is as the super peer has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Hops allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u8>,
-    /// Milliseconds allowed for the search.
+    /// Milliseconds allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
-    /// How the search spreads; as the super peer likes if absent.
+    /// How it spreads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }

@@ -13,24 +13,28 @@
 //! entry without holders is never reported, and its id is not reused before the postings have forgotten it.
 
 mod arena;
+mod check;
+mod entries;
 mod hash;
+mod look;
 pub(super) mod order;
 mod postings;
 mod table;
 pub(crate) mod tokens;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX};
 use crate::wire::message::ListedFile;
-use crate::wire::record::name_of;
-use crate::wire::{FileRecord, HostPort, Root, SharePath};
+use crate::wire::{FileRecord, HostPort, SharePath};
 
-use arena::{Arena, Place};
-use hash::Secret;
+use entries::{CROWD, Class, DEAD, Entries, FREE, NAME, ROOT};
 use order::Order;
 use postings::Postings;
 use table::{KeyTable, PathSet};
+
+pub(super) use entries::Key;
+pub(super) use look::Seen;
 
 /// A session that registers files: a slot given by [`Index::add_holder`], used again after [`Index::remove_holder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,59 +81,8 @@ struct Holder {
     files: PathSet,
 }
 
-#[derive(Debug)]
-struct Entries {
-    list: Vec<Entry>,
-    free: Vec<u32>,
-    arena: Arena,
-    secret: Secret,
-}
-
-/// 52 bytes; the path's lie in the arena.
-#[derive(Debug)]
-struct Entry {
-    root: Root,
-    size: [u32; 2],
-    place: Place,
-    /// A holder, `CROWD` and the number of a crowd, `DEAD` or `FREE`.
-    holders: u32,
-}
-
-/// No holder; in the postings until tidied.
-const DEAD: u32 = u32::MAX;
-/// The slot is not in use.
-const FREE: u32 = u32::MAX - 1;
-/// More than one holder.
-const CROWD: u32 = 1 << 31;
 /// Entries that an insert or a removal tidies on its way: more than it can make untidy.
 const TIDIED_PER_CHANGE: usize = 2;
-
-/// Places among the keys of a record; words follow.
-const ROOT: usize = 0;
-const NAME: usize = 1;
-
-/// What a key is the hash of.
-#[derive(Clone, Copy)]
-enum Class {
-    Path = 1,
-    Name = 2,
-    Word = 3,
-    Root = 4,
-    /// Path, size and root together; only for entries whose root has a long list, where it finds one's equal.
-    Identity = 5,
-}
-
-/// A live entry as a search sees it.
-#[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
-    pub(super) path: &'a str,
-    pub(super) size: u64,
-    pub(super) root: Root,
-}
-
-/// The hash of a key.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Key(u64);
 
 impl Index {
     /// An empty index whose hashes anybody can foresee: for tests and for trusted files.
@@ -142,7 +95,7 @@ impl Index {
     #[must_use]
     pub fn with_seed(seed: u64) -> Index {
         Index {
-            entries: Entries { list: Vec::new(), free: Vec::new(), arena: Arena::new(), secret: Secret::new(seed) },
+            entries: Entries::new(seed),
             keys: KeyTable::new(),
             live: Postings::new(),
             order: None,
@@ -318,165 +271,6 @@ impl Index {
         (page, None)
     }
 
-    /// Asserts all that must hold. Walks everything.
-    pub fn check_invariants(&self) {
-        let mut records = 0;
-        for (slot, holder) in self.holders.iter().enumerate() {
-            let Some(holder) = holder else { continue };
-            records += holder.files.len();
-            assert_eq!(holder.files.iter().count(), holder.files.len(), "a holder's count of files is right");
-            for id in holder.files.iter() {
-                let slot = u32::try_from(slot).expect("slots are u32");
-                assert_eq!(self.holder_from(id, slot), Some(HolderId(slot)), "an entry knows its holder");
-            }
-        }
-        assert_eq!(records, self.records, "the count of records is right");
-        assert_eq!(self.holders.iter().flatten().count(), self.holders_used, "the count of holders is right");
-        let mut held = 0;
-        let untidy: BTreeSet<u32> = self.untidy.iter().copied().collect();
-        for (id, entry) in (0..).zip(&self.entries.list) {
-            let alive = !matches!(entry.holders, DEAD | FREE);
-            assert_eq!(self.live.next(id) == Some(id), alive, "the live entries are those with holders");
-            if entry.holders == FREE {
-                continue;
-            }
-            assert!(alive || untidy.contains(&id), "a dead entry waits to be tidied");
-            held += self.holders_of(id) as usize;
-            self.entries.each_key(id, &mut String::new(), |key| {
-                assert_eq!(self.keys.find(key.0).next(id), Some(id), "an entry is in the postings of its keys");
-            });
-        }
-        assert_eq!(held, records, "the holders of all entries are the records");
-        if let Some(order) = &self.order {
-            let below = order.built().unwrap_or(u32::MAX);
-            let mut sorted = 0;
-            let mut cursor = 0;
-            while let Some(id) = self.live.next(cursor).filter(|id| *id < below) {
-                let bucket = order::bucket_of(&self.entries.at(id).root);
-                assert_eq!(order.next(bucket, id), Some(id), "an entry is in the bucket of its root");
-                sorted += 1;
-                cursor = id + 1;
-            }
-            assert_eq!(sorted, order.len(), "nothing else is in a bucket");
-        }
-        let in_use = self.entries.list.iter().filter(|entry| entry.holders != FREE).count();
-        assert_eq!(in_use + self.entries.free.len(), self.entries.list.len(), "free entries are in the free list");
-        if in_use == 0 {
-            assert_eq!(self.keys.len(), 0, "without entries there are no keys");
-        }
-    }
-
-    // ---- for `search` ----------------------------------------------------------------------------------------------
-
-    /// The key under which files of exactly this name are found.
-    pub(super) fn name_key(&self, name: &str) -> Key {
-        self.entries.key(Class::Name, name.as_bytes())
-    }
-
-    /// The key of a word in lower case.
-    pub(super) fn word_key(&self, word: &str) -> Key {
-        self.entries.key(Class::Word, word.as_bytes())
-    }
-
-    /// The key of a content.
-    pub(super) fn root_key(&self, root: &Root) -> Key {
-        self.entries.key(Class::Root, &root.0)
-    }
-
-    /// How many entries, dead ones included, have the key.
-    pub(super) fn count(&self, key: Key) -> usize {
-        self.keys.find(key.0).len()
-    }
-
-    /// The first entry not below `cursor` that has the key (dead ones and strays included), or, without a key, that lives.
-    pub(super) fn next(&self, key: Option<Key>, cursor: u32) -> Option<u32> {
-        match key {
-            Some(key) => self.keys.find(key.0).next(cursor),
-            None => self.live.next(cursor),
-        }
-    }
-
-    /// Whether every live entry is in the bucket of its root.
-    pub(super) fn is_ordered(&self) -> bool {
-        self.order.as_ref().is_some_and(Order::is_whole)
-    }
-
-    /// The first live entry of a bucket that is not below `cursor`; only once everything is in order.
-    pub(super) fn next_of(&self, bucket: u16, cursor: u32) -> Option<u32> {
-        self.order.as_ref()?.next(bucket, cursor)
-    }
-
-    /// The entry, if it has a holder.
-    pub(super) fn seen(&self, id: u32) -> Option<Seen<'_>> {
-        let entry = self.entries.at(id);
-        (!matches!(entry.holders, DEAD | FREE)).then(|| Seen {
-            path: self.entries.path(id),
-            size: entry.size(),
-            root: entry.root,
-        })
-    }
-
-    /// The first holder of an entry that is not below `from`.
-    pub(super) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
-        match self.entries.at(id).holders {
-            DEAD | FREE => None,
-            one if one & CROWD == 0 => (one >= from).then_some(HolderId(one)),
-            crowd => {
-                let crowd = &self.crowds[(crowd ^ CROWD) as usize];
-                crowd.get(crowd.partition_point(|&holder| holder < from)).copied().map(HolderId)
-            }
-        }
-    }
-
-    /// Where a holder serves chunks.
-    pub(super) fn addr(&self, holder: HolderId) -> &HostPort {
-        &self.holder(holder).addr
-    }
-
-    // ---- for `digest` ----------------------------------------------------------------------------------------------
-
-    /// Entries that have a holder.
-    pub(super) fn live(&self) -> usize {
-        self.live.len()
-    }
-
-    /// Entries that lost their last holder so far.
-    pub(super) fn deaths(&self) -> u64 {
-        self.deaths
-    }
-
-    /// From now on entries that come to life are remembered, or no more.
-    pub(super) fn watch(&mut self, on: bool) {
-        self.fresh = on.then(Fresh::default);
-    }
-
-    /// Whether entries that come to life are remembered.
-    pub(super) fn is_watched(&self) -> bool {
-        self.fresh.is_some()
-    }
-
-    /// How many entries came to life and were not taken.
-    pub(super) fn fresh(&self) -> usize {
-        self.fresh.as_ref().map_or(0, |fresh| fresh.ids.len())
-    }
-
-    /// Whether more came to life than are remembered.
-    pub(super) fn lost_fresh(&self) -> bool {
-        self.fresh.as_ref().is_some_and(|fresh| fresh.lost)
-    }
-
-    /// Takes one of those that came to life.
-    pub(super) fn take_fresh(&mut self) -> Option<u32> {
-        self.fresh.as_mut()?.ids.pop()
-    }
-
-    /// Takes all of them at once.
-    pub(super) fn forget_fresh(&mut self) {
-        if let Some(fresh) = &mut self.fresh {
-            *fresh = Fresh::default();
-        }
-    }
-
     // ---- below -----------------------------------------------------------------------------------------------------
 
     fn holder(&self, holder: HolderId) -> &Holder {
@@ -638,77 +432,6 @@ impl Fresh {
 impl Default for Index {
     fn default() -> Index {
         Index::new()
-    }
-}
-
-impl Entries {
-    fn at(&self, id: u32) -> &Entry {
-        &self.list[id as usize]
-    }
-
-    fn path(&self, id: u32) -> &str {
-        self.arena.text(self.at(id).place)
-    }
-
-    fn path_key(&self, id: u32) -> Key {
-        self.key(Class::Path, self.path(id).as_bytes())
-    }
-
-    fn add(&mut self, record: &FileRecord) -> u32 {
-        let [high, low] =
-            [record.size >> 32, record.size & 0xffff_ffff].map(|half| u32::try_from(half).expect("half of a u64"));
-        let place = self.arena.add(record.path.as_str());
-        let entry = Entry { root: record.root, size: [high, low], place, holders: DEAD };
-        if let Some(id) = self.free.pop() {
-            self.list[id as usize] = entry;
-            return id;
-        }
-        let id = u32::try_from(self.list.len()).expect("a full index takes nothing new");
-        assert!(self.list.len() < INDEX_ENTRIES_MAX, "a full index takes nothing new");
-        self.list.push(entry);
-        id
-    }
-
-    fn free(&mut self, id: u32) {
-        self.arena.remove(self.at(id).place);
-        self.list[id as usize].holders = FREE;
-        self.free.push(id);
-    }
-
-    fn key(&self, class: Class, bytes: &[u8]) -> Key {
-        Key(self.secret.hash(class as u64, bytes))
-    }
-
-    fn identity_key(&self, record: &FileRecord) -> Key {
-        self.identity(record.path.as_str(), record.size, &record.root)
-    }
-
-    fn identity_of(&self, id: u32) -> Key {
-        let entry = self.at(id);
-        self.identity(self.path(id), entry.size(), &entry.root)
-    }
-
-    fn identity(&self, path: &str, size: u64, root: &Root) -> Key {
-        let content = self.secret.hash(size, &root.0);
-        Key(self.secret.hash(content ^ Class::Identity as u64, path.as_bytes()))
-    }
-
-    /// The keys of an entry: its root, its name and every word of it; a word that is there twice comes twice.
-    fn each_key(&self, id: u32, scratch: &mut String, each: impl FnMut(Key)) {
-        self.each_key_of(self.path(id), &self.at(id).root, scratch, each);
-    }
-
-    fn each_key_of(&self, path: &str, root: &Root, scratch: &mut String, mut each: impl FnMut(Key)) {
-        let name = name_of(path);
-        each(self.key(Class::Root, &root.0));
-        each(self.key(Class::Name, name.as_bytes()));
-        tokens::for_each(name, scratch, |word| each(self.key(Class::Word, word.as_bytes())));
-    }
-}
-
-impl Entry {
-    fn size(&self) -> u64 {
-        u64::from(self.size[0]) << 32 | u64::from(self.size[1])
     }
 }
 

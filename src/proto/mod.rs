@@ -39,7 +39,7 @@ use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
 use crate::wire::{HostPort, LinkMessage, Message, WireError};
 
-pub use command::{ClientId, Command, Verify};
+pub use command::{ClientId, Command, Scope, Verify};
 pub use disk::{DiskDone, DiskWork, DownloadId};
 pub use event::{ClientEvent, Event};
 

@@ -236,9 +236,9 @@ impl SuperPeer {
         self.tree.holds()
     }
 
-    /// The neighbours on the edges of that tree.
-    #[cfg(test)]
-    pub(super) fn tree_edges(&self) -> Vec<SocketAddr> {
+    /// The neighbours on the edges of the spanning tree that is held here.
+    #[must_use]
+    pub fn tree_edges(&self) -> Vec<SocketAddr> {
         let edges = self.tree.holds().and_then(|name| self.tree.edges(name));
         edges.into_iter().flatten().map(|(link, _)| self.links.addr(link)).collect()
     }

@@ -132,6 +132,13 @@ impl Disk {
         Some(record(path.clone(), content, contents))
     }
 
+    /// Where in the share a content lies.
+    pub(super) fn path_of(&self, root: Root, contents: &Contents) -> Option<SharePath> {
+        let found =
+            self.files.iter().find(|(path, content)| path.starts_with(SHARE) && contents.root(**content) == root);
+        SharePath::new(found?.0.strip_prefix(SHARE).ok()?.to_str()?)
+    }
+
     /// Records of the whole share.
     pub(super) fn share(&self, contents: &Contents) -> Vec<FileRecord> {
         let shared = self.files.iter().filter_map(|(path, content)| {

@@ -11,7 +11,7 @@ use crate::config::{DIGEST_LEASE_WAIT, TTL_DEFAULT};
 use crate::error::Exit;
 use crate::proto::search::{Scan, Step};
 use crate::proto::super_peer::SuperPeer;
-use crate::proto::{ClientEvent, ClientId, Command};
+use crate::proto::{ClientEvent, ClientId, Command, Scope};
 use crate::wire::{Cut, HostPort, Policy, Root, Search};
 
 /// One registered file of one source.
@@ -61,22 +61,8 @@ impl Watch {
     ///
     /// # Panics
     /// If the peer has no session.
-    pub fn ask(world: &mut World, weak: usize, search: &Search, ttl: Option<u8>, budget: Option<u32>) -> Watch {
-        Watch::ask_by(world, weak, search, ttl, budget, None)
-    }
-
-    /// The same, for a query that spreads in this way.
-    ///
-    /// # Panics
-    /// If the peer has no session.
-    pub fn ask_by(
-        world: &mut World,
-        weak: usize,
-        search: &Search,
-        ttl: Option<u8>,
-        budget: Option<u32>,
-        policy: Option<Policy>,
-    ) -> Watch {
+    pub fn ask(world: &mut World, weak: usize, search: &Search, scope: Scope) -> Watch {
+        let Scope { ttl, policy, .. } = scope;
         let home = *world.homes(weak).first().expect("the asker has a session");
         let supers = world.within(home, usize::MAX);
         // A lost session may be followed by one to another super peer, with another horizon.
@@ -93,7 +79,7 @@ impl Watch {
         let churn = |node: usize| if settled(node) { world.churn(node) } else { u64::MAX };
         let look = |node: usize| (node, (churn(node), registered(world, node, search)));
         let before = supers.iter().map(|&node| look(node)).collect();
-        let client = world.ask(weak, Command::Query { search: search.clone(), ttl, budget, policy });
+        let client = world.ask(weak, Command::Query { search: search.clone(), scope });
         Watch { client, search: search.clone(), supers, near, horizon, before }
     }
 

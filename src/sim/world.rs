@@ -7,23 +7,28 @@
 //! - looking: getters.
 
 mod build;
+mod clients;
 mod conns;
+mod datagrams;
+mod disks;
 mod look;
 mod stall;
+mod trace;
 
-use std::collections::{BTreeMap, VecDeque};
+pub use clients::Asked;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::content::{Contents, Extent};
-use super::fault::{Fault, Flight};
+use super::fault::Fault;
 use super::node::{Machine, Node};
 use super::queue::Queue;
 use super::random::Random;
-use super::roads::{Roads, Way};
+use super::roads::Roads;
 use super::shadow::Shadow;
 use super::tcp::{Link, Segment};
-use crate::proto::event::Outcome;
 use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output,
 };
@@ -33,8 +38,6 @@ use crate::wire::{FileRecord, HostPort, SharePath};
 
 /// From asking for more work to getting it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
-/// Lines of the trace that are kept for a failure.
-const TRACE_LINES_MAX: usize = 10_000;
 
 /// What will happen.
 #[derive(Debug)]
@@ -163,34 +166,6 @@ pub struct Counts {
     pub faults: BTreeMap<&'static str, u64>,
 }
 
-/// A command of a client and what came of it.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// At which node.
-    pub node: usize,
-    /// When it was asked.
-    pub at: Time,
-    /// Everything that was answered, with the time.
-    pub events: Vec<(Time, ClientEvent)>,
-}
-
-impl Asked {
-    /// How it ended, if it did.
-    #[must_use]
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match self.events.last() {
-            Some((_, ClientEvent::Done(outcome))) => Some(outcome),
-            Some(_) | None => None,
-        }
-    }
-
-    /// How long it took, if it is over.
-    #[must_use]
-    pub fn took(&self) -> Option<Duration> {
-        self.outcome().and(self.events.last()).map(|(at, _)| at.since(self.at))
-    }
-}
-
 /// A simulated network.
 pub struct World {
     pub(super) now: Time,
@@ -215,6 +190,10 @@ pub struct World {
     finished: Vec<ClientId>,
     /// What super peers acknowledged since the last look, if books are kept: who, and to which weak peer.
     acknowledged: Vec<(usize, usize)>,
+    /// Nodes whose next opened chunk is to be told.
+    awaited: BTreeSet<usize>,
+    /// The chunks that were awaited and are opened: whose, and of which file.
+    opened: Vec<(usize, SharePath)>,
     roads: Roads,
     /// Nodes that are slow, and nodes that stand still.
     hindered: usize,
@@ -254,6 +233,8 @@ impl World {
             clients: BTreeMap::new(),
             finished: Vec::new(),
             acknowledged: Vec::new(),
+            awaited: BTreeSet::new(),
+            opened: Vec::new(),
             roads: Roads::default(),
             hindered: 0,
             split: (300, 20),
@@ -265,55 +246,6 @@ impl World {
             lines: None,
         }
     }
-
-    // ---- clients -----------------------------------------------------------------------------------------------------
-
-    /// A client of a node asks for something.
-    pub fn ask(&mut self, node: usize, command: Command) -> ClientId {
-        let client = ClientId(self.clients.len() as u64 + 1);
-        self.clients.insert(client, Asked { node, at: self.now, events: Vec::new() });
-        if self.is_stalled(node) {
-            let life = self.nodes[node].life;
-            self.nodes[node].waiting.push_back(Happening::Command { node, life, client, command });
-        } else {
-            self.turn(node, Input::Command { client, command });
-        }
-        client
-    }
-
-    /// The clients that were told the end since the last call.
-    pub fn take_finished(&mut self) -> Vec<ClientId> {
-        std::mem::take(&mut self.finished)
-    }
-
-    /// Whether [`World::take_finished`] has any.
-    #[must_use]
-    pub fn has_finished(&self) -> bool {
-        !self.finished.is_empty()
-    }
-
-    /// What super peers acknowledged since the last call, at the moment at which they said so: who, and to which weak peer.
-    pub(super) fn take_acknowledged(&mut self) -> Vec<(usize, usize)> {
-        std::mem::take(&mut self.acknowledged)
-    }
-
-    /// Whether [`World::take_acknowledged`] has any.
-    pub(super) fn has_acknowledged(&self) -> bool {
-        !self.acknowledged.is_empty()
-    }
-
-    /// What came of it.
-    #[must_use]
-    pub fn asked(&self, client: ClientId) -> &Asked {
-        &self.clients[&client]
-    }
-
-    /// Runs until the command is over, for at most this long; says whether it is.
-    pub fn finish(&mut self, client: ClientId, within: Duration) -> bool {
-        self.run_until(within, |world| world.asked(client).outcome().is_some())
-    }
-
-    // ---- running -----------------------------------------------------------------------------------------------------
 
     /// The next thing happens. False if nothing ever will.
     pub fn step(&mut self) -> bool {
@@ -574,177 +506,8 @@ impl World {
         }
     }
 
-    /// Asks the disk, which comes to it later, in the order in which it was asked.
-    fn on_disk(&mut self, number: usize, work: DiskWork) {
-        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(2));
-        let node = &mut self.nodes[number];
-        node.disk_at = node.disk_at.max(self.now + after);
-        let (at, life) = (node.disk_at, node.life);
-        self.schedule(at, Happening::Work { node: number, life, work });
-    }
-
-    fn on_work(&mut self, node: usize, work: DiskWork) {
-        let (dones, fault) = self.nodes[node].disk.work(work, &mut self.contents, &mut self.disks);
-        if let Some(fault) = fault {
-            *self.counts.faults.entry(fault).or_default() += 1;
-        }
-        for done in dones {
-            self.disk_says(node, done);
-        }
-    }
-
-    /// The disk of a node answers, in the order in which it was asked.
-    fn disk_says(&mut self, number: usize, done: DiskDone) {
-        let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(1));
-        self.disk_will_say(number, after, done);
-    }
-
-    fn disk_will_say(&mut self, number: usize, after: Duration, done: DiskDone) {
-        let node = &mut self.nodes[number];
-        if node.machine.is_none() {
-            return;
-        }
-        node.told_at = node.told_at.max(self.now + after);
-        let (at, life) = (node.told_at, node.life);
-        self.schedule(at, Happening::Disk { node: number, life, done });
-    }
-
-    fn on_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
-        let Some(mut shadow) = self.shadow.take() else {
-            return self.turn(to, Input::Datagram { from, bytes });
-        };
-        let life = self.nodes[to].life;
-        let before = self.super_peer(to).map(|machine| shadow.before_datagram((to, life), bytes, machine));
-        self.shadow = Some(shadow);
-        self.turn(to, Input::Datagram { from, bytes });
-        let Some(mut shadow) = self.shadow.take() else { return };
-        if let (Some(before), Some(machine)) = (before, self.super_peer(to)) {
-            shadow.after_datagram(self.now, (to, life), &before, machine);
-        }
-        self.shadow = Some(shadow);
-    }
-
-    fn send_datagram(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
-        self.counts.datagrams += 1;
-        self.counts.datagram_bytes += bytes.len() as u64;
-        let Some(&node) = self.by_ip.get(&to.ip()) else { return };
-        let mut delay = self.delay();
-        match self.roads.enter(from, node, self.now) {
-            Way::Free => {}
-            Way::Clogged(wait) => {
-                *self.counts.faults.entry("clog").or_default() += 1;
-                delay += wait;
-            }
-            Way::Full => return *self.counts.faults.entry("clog_full").or_default() += 1,
-            Way::Cut => return *self.counts.faults.entry("partition").or_default() += 1,
-        }
-        let mut flights = vec![Flight { from, to: node, delay, bytes }];
-        for fault in &mut self.faults {
-            let mut after = Vec::new();
-            for flight in flights {
-                if fault.pass(flight, &mut self.weather, &mut after) {
-                    *self.counts.faults.entry(fault.name()).or_default() += 1;
-                }
-            }
-            flights = after;
-        }
-        let from = self.nodes[from].addr;
-        for Flight { to, delay, bytes, .. } in flights {
-            self.schedule(self.now + delay, Happening::Datagram { to, from, bytes });
-        }
-    }
-
-    pub(super) fn delay(&mut self) -> Duration {
-        self.net.time(self.latency.0, self.latency.1)
-    }
-
-    /// A line for the trace, if it is kept.
-    pub(super) fn remark(&mut self, line: impl FnOnce() -> String) {
-        let now = self.now.as_micros();
-        if let Some(lines) = &mut self.lines {
-            if lines.len() == TRACE_LINES_MAX {
-                lines.pop_front();
-            }
-            lines.push_back(format!("{now:>12} --- {}", line()));
-        }
-    }
-
     /// A fault has struck.
     pub(super) fn count_fault(&mut self, name: &'static str) {
         *self.counts.faults.entry(name).or_default() += 1;
-    }
-
-    /// Mixes what happens into the trace: who, when and what. Texts are made only where the last lines are kept.
-    fn note(&mut self, sequence: u64, what: &Happening) {
-        let mut mixer = Mixer(self.trace ^ sequence.rotate_left(17));
-        mixer.add(self.now.as_micros());
-        what.mix(&mut mixer);
-        self.trace = mixer.0;
-        if let Some(lines) = &mut self.lines {
-            if lines.len() == TRACE_LINES_MAX {
-                lines.pop_front();
-            }
-            lines.push_back(format!("{:>12} {:.300}", self.now.as_micros(), format!("{what:?}")));
-        }
-    }
-}
-
-/// A running hash of a trace.
-struct Mixer(u64);
-
-impl Mixer {
-    fn add(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-
-    fn add_bytes(&mut self, bytes: &[u8]) {
-        self.add(bytes.len() as u64);
-        for part in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..part.len()].copy_from_slice(part);
-            self.add(u64::from_le_bytes(word));
-        }
-    }
-}
-
-impl Happening {
-    /// What tells it from others; bytes in full, since they are what differs first.
-    fn mix(&self, mixer: &mut Mixer) {
-        let (kind, who, which) = match self {
-            Happening::Wake { node } => (1, *node, 0),
-            Happening::Datagram { to, from, bytes } => {
-                mixer.add_bytes(bytes);
-                let from = match from.ip() {
-                    IpAddr::V4(ip) => u64::from(ip.to_bits()),
-                    IpAddr::V6(_) => 0,
-                };
-                (2, *to, from)
-            }
-            Happening::Dial { node, life, dial, .. } => (3, *node, life << 32 ^ dial.0),
-            Happening::DialFailed { node, life, dial, .. } => (4, *node, life << 32 ^ dial.0),
-            Happening::Accepted { dialer, life, dial, .. } => (5, *dialer, life << 32 ^ dial.0),
-            Happening::Segment { link, serial, end, segment } => {
-                match segment {
-                    Segment::Bytes(bytes) => mixer.add_bytes(bytes),
-                    Segment::Payload(extent) => mixer.add(extent.offset ^ u64::from(extent.length) << 40),
-                    Segment::End => mixer.add(1),
-                    Segment::Reset => mixer.add(2),
-                }
-                (6, *link, serial << 1 ^ *end as u64)
-            }
-            Happening::Pump { link, serial, end } => (7, *link, serial << 1 ^ *end as u64),
-            Happening::Sent { node, life, req, .. } => (8, *node, life << 32 ^ u64::from(*req)),
-            Happening::Closed { node, life, conn, .. } => (9, *node, life << 32 ^ u64::from(conn.index)),
-            Happening::Hashed { node, life, req, .. } => (10, *node, life << 32 ^ u64::from(*req)),
-            Happening::Disk { node, life, .. } => (11, *node, *life),
-            Happening::Came { node, life, conn, .. } => (12, *node, life << 32 ^ u64::from(conn.index)),
-            Happening::Command { node, life, client, .. } => (13, *node, life << 32 ^ client.0),
-            Happening::Stuck { link, serial, end } => (14, *link, serial << 1 ^ *end as u64),
-            Happening::Resume { node } => (15, *node, 0),
-            Happening::Work { node, life, .. } => (16, *node, *life),
-            Happening::Looked { node, life, .. } => (17, *node, *life),
-        };
-        mixer.add(kind << 56 ^ (who as u64) << 32);
-        mixer.add(which);
     }
 }

@@ -12,7 +12,7 @@ use super::{News, Reply};
 use crate::error::Exit;
 use crate::node::Handle;
 use crate::proto::event::{Outcome, SourceState};
-use crate::proto::{ClientEvent, ClientId, Command, Verify, command};
+use crate::proto::{ClientEvent, ClientId, Command, Scope, Verify, command};
 use crate::wire::HostPort;
 use crate::wire::name::printable;
 
@@ -119,7 +119,7 @@ impl Desk {
             Line::Empty => self.next_line(),
             Line::Query(search) => {
                 let job = Job::Query { pattern: search.pattern.clone(), results: Results::default() };
-                let client = self.begin(job, Command::Query { search, ttl: None, budget: None, policy: None });
+                let client = self.begin(job, Command::Query { search, scope: Scope::default() });
                 self.foreground = Some(client);
             }
             Line::List => {
@@ -127,7 +127,7 @@ impl Desk {
                 self.foreground = Some(client);
             }
             Line::Network => {
-                let command = Command::Network { ttl: None, budget: None, policy: None };
+                let command = Command::Network { scope: Scope::default() };
                 let client = self.begin(Job::List { rows: 0 }, command);
                 self.foreground = Some(client);
             }
@@ -195,8 +195,7 @@ impl Desk {
 
     fn get(&mut self, what: String, name: String, from: Option<HostPort>) {
         let job = Job::Get { what: name.clone(), name, hits: Results::default(), pace: Pace::new() };
-        let get =
-            command::Get { what, from, out: None, verify: Verify::default(), ttl: None, budget: None, policy: None };
+        let get = command::Get { what, from, out: None, verify: Verify::default(), scope: Scope::default() };
         self.begin(job, Command::Get(get));
     }
 

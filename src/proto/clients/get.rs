@@ -1,7 +1,7 @@
 //! From the hits of a `get` to the order of a download.
 
 use super::choice::{Choice, choose};
-use super::{Clients, ForDownloads, Job, Reach, Task, hit_event};
+use super::{Clients, ForDownloads, Job, Task, hit_event};
 use crate::error::Exit;
 use crate::proto::desk::Desk;
 use crate::proto::disk::Destination;
@@ -45,10 +45,10 @@ impl Clients {
     /// Starts a `get` by root with the sources known so far; its search goes on for the download.
     pub(super) fn start_early(&mut self, id: u64, client: ClientId, homes: &Homes) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
-        let reach = Reach::of(get);
+        let scope = get.scope;
         let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
         let Some(order) = self.order(id, client, homes, (root, size), name, true) else { return };
-        let job = Job::Sources { download: order.id, root, reach };
+        let job = Job::Sources { download: order.id, root, scope };
         self.orders.push_back(ForDownloads::Start(order));
         if let Some(task) = self.tasks.get_mut(&id) {
             (task.job, task.client) = (job, None);

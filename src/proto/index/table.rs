@@ -11,6 +11,8 @@ pub(super) const NONE: u32 = u32::MAX;
 const LIST: u32 = 1 << 31;
 /// Slots of a table that is small.
 const SMALL_MAX: usize = 2048;
+/// Slots of a block of the key table, 32 KiB: what one table gives back another takes as it is.
+const BLOCK_SLOTS: usize = 4096;
 /// Parts of the key table, so that growing one of them is a short turn.
 const SHARDS: usize = 64;
 
@@ -55,13 +57,17 @@ pub(super) struct KeyTable {
 
 /// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do. Slots in a row
 /// are kept in the order of their hashes (Robin Hood), so that a search ends at the first that is beyond what it looks for:
-/// the table may be fuller for it.
+/// the table may be fuller for it. The slots lie in blocks of one size, and a table that grows gives its old blocks back one by one as
+/// it fills the new ones: many tables that grow in turns leave no holes in the heap.
 #[derive(Debug, Default)]
 struct Shard {
-    /// Hash and value; an empty slot's value is NONE.
-    slots: Vec<(u32, u32)>,
+    blocks: Vec<Box<[Slot]>>,
+    slots: usize,
     used: usize,
 }
+
+/// Hash and value; an empty slot's value is NONE.
+type Slot = (u32, u32);
 
 impl KeyTable {
     pub(super) fn new() -> KeyTable {
@@ -73,7 +79,7 @@ impl KeyTable {
         let Some(shard) = self.shards.get(shard) else { return Found::Nothing };
         match shard.find(hash) {
             None => Found::Nothing,
-            Some(at) => match shard.slots[at].1 {
+            Some(at) => match shard.at(at).1 {
                 value if value & LIST == 0 => Found::One(value),
                 value => Found::List(&self.lists[(value ^ LIST) as usize]),
             },
@@ -91,7 +97,7 @@ impl KeyTable {
             shard.insert(hash, id);
             return true;
         };
-        let value = shard.slots[at].1;
+        let value = shard.at(at).1;
         if value & LIST != 0 {
             return self.lists[(value ^ LIST) as usize].insert(id);
         }
@@ -111,7 +117,7 @@ impl KeyTable {
                 u32::try_from(self.lists.len() - 1).expect("fewer lists than entries")
             }
         };
-        shard.slots[at].1 = index | LIST;
+        shard.at_mut(at).1 = index | LIST;
         true
     }
 
@@ -120,7 +126,7 @@ impl KeyTable {
         let (shard, hash) = split(hash);
         let Some(shard) = self.shards.get_mut(shard) else { return false };
         let Some(at) = shard.find(hash) else { return false };
-        let value = shard.slots[at].1;
+        let value = shard.at(at).1;
         if value & LIST == 0 {
             if value == id {
                 shard.remove(at);
@@ -143,8 +149,8 @@ impl KeyTable {
     pub(super) fn warm(&self, hashes: impl Iterator<Item = u64>) {
         let seen = hashes.fold(0, |seen, hash| {
             let (shard, hash) = split(hash);
-            let slot = self.shards.get(shard).and_then(|shard| shard.slots.get(shard.ideal(hash)));
-            seen ^ slot.map_or(0, |slot| slot.1)
+            let shard = self.shards.get(shard).filter(|shard| shard.slots > 0);
+            seen ^ shard.map_or(0, |shard| shard.at(shard.ideal(hash)).1)
         });
         std::hint::black_box(seen);
     }
@@ -156,77 +162,112 @@ impl KeyTable {
 }
 
 impl Shard {
-    fn ideal(&self, hash: u32) -> usize {
-        ideal(hash, self.slots.len())
+    fn at(&self, at: usize) -> Slot {
+        self.blocks[at / BLOCK_SLOTS][at % BLOCK_SLOTS]
     }
 
-    /// How far what stands in the slot is from its ideal one.
-    fn away(&self, at: usize) -> usize {
-        let ideal = self.ideal(self.slots[at].0);
-        if at >= ideal { at - ideal } else { at + self.slots.len() - ideal }
+    fn at_mut(&mut self, at: usize) -> &mut Slot {
+        &mut self.blocks[at / BLOCK_SLOTS][at % BLOCK_SLOTS]
+    }
+
+    fn ideal(&self, hash: u32) -> usize {
+        ideal(hash, self.slots)
+    }
+
+    /// How far a slot is from the ideal one of what stands there.
+    fn away(&self, at: usize, hash: u32) -> usize {
+        let ideal = self.ideal(hash);
+        if at >= ideal { at - ideal } else { at + self.slots - ideal }
     }
 
     fn find(&self, hash: u32) -> Option<usize> {
-        let slots = self.slots.len();
-        if slots == 0 {
+        if self.slots == 0 {
             return None;
         }
         let mut at = self.ideal(hash);
-        for away in 0..slots {
-            match self.slots[at] {
+        for away in 0..self.slots {
+            match self.at(at) {
                 (_, NONE) => return None,
                 (other, _) if other == hash => return Some(at),
-                _ if self.away(at) < away => return None,
-                _ => at = next(at, slots),
+                (other, _) if self.away(at, other) < away => return None,
+                _ => at = next(at, self.slots),
             }
         }
         None
     }
 
     fn insert(&mut self, hash: u32, value: u32) {
-        if (self.used + 1) * 10 > self.slots.len() * 9 {
-            let old = std::mem::take(&mut self.slots);
-            self.slots = vec![(0, NONE); grown(old.len())];
-            for (hash, value) in old.into_iter().filter(|(_, value)| *value != NONE) {
-                self.place(hash, value);
-            }
+        if (self.used + 1) * 10 > self.slots * 9 {
+            self.grow();
         }
-        self.place(hash, value);
+        self.place::<false>(hash, value);
         self.used += 1;
     }
 
+    /// What lies in a row comes to lie in a row, so that the new blocks are needed one after the other too.
+    fn grow(&mut self) {
+        self.slots = grown(self.slots);
+        let blocks = self.slots.div_ceil(BLOCK_SLOTS);
+        let old = std::mem::replace(&mut self.blocks, (0..blocks).map(|_| Box::default()).collect());
+        for block in old {
+            for (hash, value) in block.into_iter().filter(|(_, value)| *value != NONE) {
+                self.place::<true>(hash, value);
+            }
+        }
+        for block in 0..blocks {
+            self.make(block);
+        }
+    }
+
+    /// Makes a block of a table that grows, if it is not there yet. The last one is as long as it must be.
+    fn make(&mut self, block: usize) {
+        if self.blocks[block].is_empty() {
+            let slots = (self.slots - block * BLOCK_SLOTS).min(BLOCK_SLOTS);
+            self.blocks[block] = vec![(0, NONE); slots].into_boxed_slice();
+        }
+    }
+
     /// Whoever is nearer to his ideal slot than the one who comes makes room for him.
-    fn place(&mut self, hash: u32, value: u32) {
-        let slots = self.slots.len();
+    fn place<const GROWING: bool>(&mut self, hash: u32, value: u32) {
         let mut coming = (hash, value);
         let mut at = self.ideal(hash);
         let mut away = 0;
-        while self.slots[at].1 != NONE {
-            let other = self.away(at);
+        loop {
+            if GROWING {
+                self.make(at / BLOCK_SLOTS);
+            }
+            let there = self.at(at);
+            if there.1 == NONE {
+                break;
+            }
+            let other = self.away(at, there.0);
             if other < away {
-                std::mem::swap(&mut coming, &mut self.slots[at]);
+                std::mem::swap(&mut coming, self.at_mut(at));
                 away = other;
             }
-            at = next(at, slots);
+            at = next(at, self.slots);
             away += 1;
         }
-        self.slots[at] = coming;
+        *self.at_mut(at) = coming;
     }
 
     /// Those behind it that are not in their ideal slots move up by one.
     fn remove(&mut self, at: usize) {
-        let slots = self.slots.len();
         let mut hole = at;
-        let mut probe = next(at, slots);
-        while self.slots[probe].1 != NONE && self.away(probe) > 0 {
-            self.slots[hole] = self.slots[probe];
+        let mut probe = next(at, self.slots);
+        loop {
+            let there = self.at(probe);
+            if there.1 == NONE || self.away(probe, there.0) == 0 {
+                break;
+            }
+            *self.at_mut(hole) = there;
             hole = probe;
-            probe = next(probe, slots);
+            probe = next(probe, self.slots);
         }
-        self.slots[hole] = (0, NONE);
+        *self.at_mut(hole) = (0, NONE);
         self.used -= 1;
         if self.used == 0 {
-            self.slots = Vec::new();
+            *self = Shard::default();
         }
     }
 }

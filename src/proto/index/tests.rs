@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::wire::Root;
 
 fn addr(n: u32) -> HostPort {
     HostPort::new("192.0.2.1", u16::try_from(n).unwrap()).unwrap()

@@ -8,6 +8,7 @@ use super::addresses::{node_id, peer_ip, peer_of, super_addr};
 use super::catalog;
 use super::shard::{BEGINNING, Happening, Shard, State};
 use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, PAGE_BYTES};
+use crate::proto::command::Scope;
 use crate::proto::event::Outcome;
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
@@ -344,9 +345,11 @@ impl Shard {
         self.asked.insert(query, asked);
         let command = Command::Query {
             search: catalog::search(shared.asked[query as usize].0, plan.limit.unwrap_or(NO_LIMIT)),
-            ttl: Some(plan.ttl),
-            budget: Some(u32::try_from(plan.budget.as_millis()).unwrap_or(u32::MAX)),
-            policy: Some(plan.policy),
+            scope: Scope {
+                ttl: Some(plan.ttl),
+                budget: Some(u32::try_from(plan.budget.as_millis()).unwrap_or(u32::MAX)),
+                policy: Some(plan.policy),
+            },
         };
         self.turn_asker(asker, Input::Command { client: ClientId(u64::from(query)), command });
     }

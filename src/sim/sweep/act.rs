@@ -13,7 +13,7 @@ use crate::config::TTL_MAX;
 use crate::error::Exit;
 use crate::proto::command::Get;
 use crate::proto::event::Outcome;
-use crate::proto::{ClientId, Command, Verify};
+use crate::proto::{ClientId, Command, Scope, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
 use crate::sim::oracle::Watch;
@@ -171,9 +171,11 @@ impl Run {
     pub(super) fn run_to(&mut self, at: Time) {
         loop {
             let left = at.since(self.world.now());
-            if self.world.run_until(left, |world| world.has_finished() || world.has_acknowledged()) {
+            let halt = |world: &World| world.has_finished() || world.has_acknowledged() || world.has_opened();
+            if self.world.run_until(left, halt) {
                 self.judge();
                 self.seek_acknowledged();
+                self.meddle_opened();
             } else {
                 return self.world.run_for(at.since(self.world.now()));
             }
@@ -274,20 +276,14 @@ impl Run {
         let budget =
             if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
         let policy = POLICIES[self.work.index(POLICIES.len())];
-        self.ask(node, &search, (ttl, budget), policy);
+        self.ask(node, &search, Scope { ttl, budget, policy });
     }
 
     /// Asks, if there is anybody to ask.
-    fn ask(
-        &mut self,
-        node: usize,
-        search: &Search,
-        (ttl, budget): (Option<u8>, Option<u32>),
-        policy: Option<Policy>,
-    ) -> Option<ClientId> {
+    fn ask(&mut self, node: usize, search: &Search, scope: Scope) -> Option<ClientId> {
         let home = self.world.homes(node).first().copied();
         home.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
-        let watch = Watch::ask_by(&mut self.world, node, search, ttl, budget, policy);
+        let watch = Watch::ask(&mut self.world, node, search, scope);
         let client = watch.client;
         self.tally.queries += 1;
         self.queries.insert(client, (watch, node, self.world.life(node)));
@@ -303,7 +299,7 @@ impl Run {
         let what = what.rsplit('/').next().unwrap_or(&what).to_owned();
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
         let policy = POLICIES[self.work.index(POLICIES.len())];
-        let get = Get { what, from: None, out, verify: Verify::Both, ttl: None, budget: None, policy };
+        let get = Get { what, from: None, out, verify: Verify::Both, scope: Scope { policy, ..Scope::default() } };
         let get = match self.work.below(10) {
             0 => Get { verify: Verify::Blake3, ..get },
             _ => get,

@@ -8,7 +8,7 @@ use super::VIRTUAL;
 use super::act::{POLICIES, Run};
 use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX, PING_INTERVAL, SESSION_SILENCE_MAX};
 use crate::proto::command::Get;
-use crate::proto::{ClientId, Verify};
+use crate::proto::{ClientId, Scope, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
 use crate::sim::fault::Lose;
@@ -189,8 +189,9 @@ impl Run {
         ttl: Option<u8>,
         policy: Option<Policy>,
     ) -> (BTreeSet<Match>, bool, String) {
-        let (home, budget) = (self.world.homes(node), Some(10_000));
-        let watch = Watch::ask_by(&mut self.world, node, search, ttl, budget, policy);
+        let home = self.world.homes(node);
+        let scope = Scope { ttl, budget: Some(10_000), policy };
+        let watch = Watch::ask(&mut self.world, node, search, scope);
         self.tally.queries += 1;
         let ended = self.world.finish(watch.client, 12 * SEC);
         assert!(ended, "a query ends: {:?} from {home:?}", search.pattern);
@@ -221,7 +222,13 @@ impl Run {
             let root = self.world.contents().root(content);
             let out = Some(PathBuf::from(format!("/out/last {n}")));
             let what = root.to_string();
-            let get = Get { what, from: None, out, verify: Verify::Both, ttl: Run::far(), budget: None, policy: None };
+            let get = Get {
+                what,
+                from: None,
+                out,
+                verify: Verify::Both,
+                scope: Scope { ttl: Run::far(), ..Scope::default() },
+            };
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
             asked.insert(client, root);
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::harness::{Counter, Manner, World, addr, file};
 use crate::proto::disk::ServeFailure;
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, Digests, DiskDone, DownloadId, Entropy, Event, Input, Verify, command,
+    ClientEvent, ClientId, CloseReason, Command, Digests, DiskDone, DownloadId, Entropy, Event, Input, Scope, Verify,
+    command,
 };
 use crate::wire::ids::{Md5, NodeId};
 use crate::wire::message::{
@@ -69,12 +70,12 @@ fn command(dice: &mut Dice, world: &World) -> Command {
         1 => Command::Status,
         2 => {
             let search = Search { pattern: what, kind: QueryKind::Words, min: None, max: None, limit: None };
-            Command::Query { search, ttl: None, budget: None, policy: None }
+            Command::Query { search, scope: Scope::default() }
         }
         _ => {
             let out = Some(format!("/tmp/{}", dice.below(3)).into());
             let from = (dice.below(6) == 0).then(|| addr(100));
-            Command::Get(command::Get { what, from, out, verify: Verify::Both, ttl: None, budget: None, policy: None })
+            Command::Get(command::Get { what, from, out, verify: Verify::Both, scope: Scope::default() })
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::harness::{Manner, Super, World, addr};
-use crate::proto::{ClientEvent, Command, Input};
+use crate::proto::{ClientEvent, Command, Input, Scope};
 use crate::wire::message::{Error, ErrorCode, Files, ListedFile};
 use crate::wire::{Message, QueryKind, Root, Search, SharePath};
 
 fn query(pattern: &str) -> Command {
     let kind = QueryKind::of(pattern);
     let search = Search { pattern: pattern.into(), kind, min: None, max: None, limit: None };
-    Command::Query { search, ttl: None, budget: Some(1000), policy: None }
+    Command::Query { search, scope: Scope { budget: Some(1000), ..Scope::default() } }
 }
 
 fn hits(world: &World) -> usize {

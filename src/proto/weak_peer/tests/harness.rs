@@ -19,7 +19,7 @@ use crate::proto::event::{Outcome, SourceReport};
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Entropy, Event, Input, Output,
-    PayloadId, Role, Verify,
+    PayloadId, Role, Scope, Verify,
 };
 use crate::time::Time;
 use crate::wire::ids::Cv;
@@ -143,19 +143,11 @@ impl World {
 
     pub(super) fn get_with(&mut self, verify: Verify, from: Option<HostPort>) -> &mut World {
         let what = self.content.root.to_string();
-        self.command(Command::Get(Get { what, from, out: None, verify, ttl: None, budget: None, policy: None }))
+        self.command(Command::Get(Get { what, from, out: None, verify, scope: Scope::default() }))
     }
 
     pub(super) fn get_named(&mut self, what: &str) -> &mut World {
-        let get = Get {
-            what: what.into(),
-            from: None,
-            out: None,
-            verify: Verify::Both,
-            ttl: None,
-            budget: None,
-            policy: None,
-        };
+        let get = Get { what: what.into(), from: None, out: None, verify: Verify::Both, scope: Scope::default() };
         self.command(Command::Get(get))
     }
 

@@ -14,7 +14,7 @@ use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
     ClientEvent, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, Event, HashPlan, Input, Output,
-    PayloadId, Role, Verify,
+    PayloadId, Role, Scope, Verify,
 };
 use crate::time::Time;
 use crate::wire::{FileRecord, HostPort, NodeId, Root, SharePath, frame};
@@ -328,7 +328,7 @@ impl Village {
 
 fn get(what: &str) -> Command {
     let what = what.to_owned();
-    Command::Get(Get { what, from: None, out: None, verify: Verify::Both, ttl: None, budget: None, policy: None })
+    Command::Get(Get { what, from: None, out: None, verify: Verify::Both, scope: Scope::default() })
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::plan::{self, Blow};
-use super::{AGAIN_AFTER, Act, Download, MS, Run, SEC};
+use super::{AGAIN_AFTER, Act, Download, FAULTS_UNTIL, MS, Run, SEC};
 use crate::proto::command::Get;
+use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
 use crate::wire::Root;
 
@@ -171,7 +172,26 @@ impl Run {
         let busy = shared.iter().position(|file| wanted(&file.root));
         let path = shared[busy.unwrap_or(self.blows.index(shared.len()))].path.clone();
         let new = self.blows.chance(700).then(|| plan::content(&mut self.blows));
+        self.change_file(node, path.as_str(), new);
+        // And once while it is being sent: what was announced cannot be kept.
+        if self.blows.chance(500) {
+            self.world.await_opened(node);
+        }
+    }
+
+    /// A file is written anew after a chunk of it was opened, and before that is sent.
+    pub(super) fn meddle_opened(&mut self) {
+        let faults = self.world.now() < self.begun + FAULTS_UNTIL;
+        for (node, path) in self.world.take_opened() {
+            if faults && !self.world.is_stale(node) {
+                let new = plan::content(&mut self.blows);
+                self.change_file(node, path.as_str(), Some(new));
+            }
+        }
+    }
+
+    fn change_file(&mut self, node: usize, path: &str, new: Option<ContentId>) {
         self.meddled.insert(node);
-        self.world.meddle(node, path.as_str(), new);
+        self.world.meddle(node, path, new);
     }
 }

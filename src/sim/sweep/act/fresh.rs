@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::plan;
 use super::{Act, POLICIES, Run};
+use crate::proto::Scope;
 use crate::proto::super_peer::SuperPeer;
 use crate::wire::{QueryKind, Search};
 
@@ -31,7 +32,7 @@ impl Run {
     pub(super) fn seek(&mut self, node: usize, word: &str, ttl: Option<u8>) {
         let search = word_search(word);
         let policy = POLICIES[self.work.index(POLICIES.len())];
-        self.ask(node, &search, (ttl, None), policy);
+        self.ask(node, &search, Scope { ttl, budget: None, policy });
     }
 
     /// What is acknowledged is found, from that moment on: it is looked for next door at once.

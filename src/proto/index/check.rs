@@ -1,0 +1,56 @@
+//! All that must hold of an index.
+
+use std::collections::BTreeSet;
+
+use super::entries::{DEAD, FREE};
+use super::{HolderId, Index, order};
+
+impl Index {
+    /// Asserts all that must hold. Walks everything.
+    pub fn check_invariants(&self) {
+        let mut records = 0;
+        for (slot, holder) in self.holders.iter().enumerate() {
+            let Some(holder) = holder else { continue };
+            records += holder.files.len();
+            assert_eq!(holder.files.iter().count(), holder.files.len(), "a holder's count of files is right");
+            for id in holder.files.iter() {
+                let slot = u32::try_from(slot).expect("slots are u32");
+                assert_eq!(self.holder_from(id, slot), Some(HolderId(slot)), "an entry knows its holder");
+            }
+        }
+        assert_eq!(records, self.records, "the count of records is right");
+        assert_eq!(self.holders.iter().flatten().count(), self.holders_used, "the count of holders is right");
+        let mut held = 0;
+        let untidy: BTreeSet<u32> = self.untidy.iter().copied().collect();
+        for (id, entry) in (0..).zip(&self.entries.list) {
+            let alive = !matches!(entry.holders, DEAD | FREE);
+            assert_eq!(self.live.next(id) == Some(id), alive, "the live entries are those with holders");
+            if entry.holders == FREE {
+                continue;
+            }
+            assert!(alive || untidy.contains(&id), "a dead entry waits to be tidied");
+            held += self.holders_of(id) as usize;
+            self.entries.each_key(id, &mut String::new(), |key| {
+                assert_eq!(self.keys.find(key.0).next(id), Some(id), "an entry is in the postings of its keys");
+            });
+        }
+        assert_eq!(held, records, "the holders of all entries are the records");
+        if let Some(order) = &self.order {
+            let below = order.built().unwrap_or(u32::MAX);
+            let mut sorted = 0;
+            let mut cursor = 0;
+            while let Some(id) = self.live.next(cursor).filter(|id| *id < below) {
+                let bucket = order::bucket_of(&self.entries.at(id).root);
+                assert_eq!(order.next(bucket, id), Some(id), "an entry is in the bucket of its root");
+                sorted += 1;
+                cursor = id + 1;
+            }
+            assert_eq!(sorted, order.len(), "nothing else is in a bucket");
+        }
+        let in_use = self.entries.list.iter().filter(|entry| entry.holders != FREE).count();
+        assert_eq!(in_use + self.entries.free.len(), self.entries.list.len(), "free entries are in the free list");
+        if in_use == 0 {
+            assert_eq!(self.keys.len(), 0, "without entries there are no keys");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Entries: what is registered, each once however many hold it, and the keys under which it is found.
+
+use super::arena::{Arena, Place};
+use super::hash::Secret;
+use super::tokens;
+use crate::config::INDEX_ENTRIES_MAX;
+use crate::wire::record::name_of;
+use crate::wire::{FileRecord, Root};
+
+#[derive(Debug)]
+pub(super) struct Entries {
+    pub(super) list: Vec<Entry>,
+    pub(super) free: Vec<u32>,
+    arena: Arena,
+    secret: Secret,
+}
+
+/// 52 bytes; the path's lie in the arena.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) root: Root,
+    size: [u32; 2],
+    place: Place,
+    /// A holder, `CROWD` and the number of a crowd, `DEAD` or `FREE`.
+    pub(super) holders: u32,
+}
+
+/// No holder; in the postings until tidied.
+pub(super) const DEAD: u32 = u32::MAX;
+/// The slot is not in use.
+pub(super) const FREE: u32 = u32::MAX - 1;
+/// More than one holder.
+pub(super) const CROWD: u32 = 1 << 31;
+/// Places among the keys of a record; words follow.
+pub(super) const ROOT: usize = 0;
+pub(super) const NAME: usize = 1;
+
+/// What a key is the hash of.
+#[derive(Clone, Copy)]
+pub(super) enum Class {
+    Path = 1,
+    Name = 2,
+    Word = 3,
+    Root = 4,
+    /// Path, size and root together; only for entries whose root has a long list, where it finds one's equal.
+    Identity = 5,
+}
+
+/// The hash of a key.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proto) struct Key(pub(super) u64);
+
+impl Entries {
+    pub(super) fn new(seed: u64) -> Entries {
+        Entries { list: Vec::new(), free: Vec::new(), arena: Arena::new(), secret: Secret::new(seed) }
+    }
+
+    pub(super) fn at(&self, id: u32) -> &Entry {
+        &self.list[id as usize]
+    }
+
+    pub(super) fn path(&self, id: u32) -> &str {
+        self.arena.text(self.at(id).place)
+    }
+
+    pub(super) fn path_key(&self, id: u32) -> Key {
+        self.key(Class::Path, self.path(id).as_bytes())
+    }
+
+    pub(super) fn add(&mut self, record: &FileRecord) -> u32 {
+        let [high, low] =
+            [record.size >> 32, record.size & 0xffff_ffff].map(|half| u32::try_from(half).expect("half of a u64"));
+        let place = self.arena.add(record.path.as_str());
+        let entry = Entry { root: record.root, size: [high, low], place, holders: DEAD };
+        if let Some(id) = self.free.pop() {
+            self.list[id as usize] = entry;
+            return id;
+        }
+        let id = u32::try_from(self.list.len()).expect("a full index takes nothing new");
+        assert!(self.list.len() < INDEX_ENTRIES_MAX, "a full index takes nothing new");
+        self.list.push(entry);
+        id
+    }
+
+    pub(super) fn free(&mut self, id: u32) {
+        self.arena.remove(self.at(id).place);
+        self.list[id as usize].holders = FREE;
+        self.free.push(id);
+    }
+
+    pub(super) fn key(&self, class: Class, bytes: &[u8]) -> Key {
+        Key(self.secret.hash(class as u64, bytes))
+    }
+
+    pub(super) fn identity_key(&self, record: &FileRecord) -> Key {
+        self.identity(record.path.as_str(), record.size, &record.root)
+    }
+
+    pub(super) fn identity_of(&self, id: u32) -> Key {
+        let entry = self.at(id);
+        self.identity(self.path(id), entry.size(), &entry.root)
+    }
+
+    pub(super) fn identity(&self, path: &str, size: u64, root: &Root) -> Key {
+        let content = self.secret.hash(size, &root.0);
+        Key(self.secret.hash(content ^ Class::Identity as u64, path.as_bytes()))
+    }
+
+    /// The keys of an entry: its root, its name and every word of it; a word that is there twice comes twice.
+    pub(super) fn each_key(&self, id: u32, scratch: &mut String, each: impl FnMut(Key)) {
+        self.each_key_of(self.path(id), &self.at(id).root, scratch, each);
+    }
+
+    pub(super) fn each_key_of(&self, path: &str, root: &Root, scratch: &mut String, mut each: impl FnMut(Key)) {
+        let name = name_of(path);
+        each(self.key(Class::Root, &root.0));
+        each(self.key(Class::Name, name.as_bytes()));
+        tokens::for_each(name, scratch, |word| each(self.key(Class::Word, word.as_bytes())));
+    }
+}
+
+impl Entry {
+    pub(super) fn size(&self) -> u64 {
+        u64::from(self.size[0]) << 32 | u64::from(self.size[1])
+    }
+}

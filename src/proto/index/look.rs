@@ -1,0 +1,127 @@
+//! What searches and digests see of an index.
+
+use super::entries::{CROWD, Class, DEAD, FREE, Key};
+use super::order::Order;
+use super::{Fresh, HolderId, Index};
+use crate::wire::{HostPort, Root};
+
+/// A live entry as a search sees it.
+#[derive(Clone, Copy)]
+pub(in crate::proto) struct Seen<'a> {
+    pub(in crate::proto) path: &'a str,
+    pub(in crate::proto) size: u64,
+    pub(in crate::proto) root: Root,
+}
+
+impl Index {
+    // ---- for `search` ----------------------------------------------------------------------------------------------
+
+    /// The key under which files of exactly this name are found.
+    pub(in crate::proto) fn name_key(&self, name: &str) -> Key {
+        self.entries.key(Class::Name, name.as_bytes())
+    }
+
+    /// The key of a word in lower case.
+    pub(in crate::proto) fn word_key(&self, word: &str) -> Key {
+        self.entries.key(Class::Word, word.as_bytes())
+    }
+
+    /// The key of a content.
+    pub(in crate::proto) fn root_key(&self, root: &Root) -> Key {
+        self.entries.key(Class::Root, &root.0)
+    }
+
+    /// How many entries, dead ones included, have the key.
+    pub(in crate::proto) fn count(&self, key: Key) -> usize {
+        self.keys.find(key.0).len()
+    }
+
+    /// The first entry not below `cursor` that has the key (dead ones and strays included), or, without a key, that lives.
+    pub(in crate::proto) fn next(&self, key: Option<Key>, cursor: u32) -> Option<u32> {
+        match key {
+            Some(key) => self.keys.find(key.0).next(cursor),
+            None => self.live.next(cursor),
+        }
+    }
+
+    /// Whether every live entry is in the bucket of its root.
+    pub(in crate::proto) fn is_ordered(&self) -> bool {
+        self.order.as_ref().is_some_and(Order::is_whole)
+    }
+
+    /// The first live entry of a bucket that is not below `cursor`; only once everything is in order.
+    pub(in crate::proto) fn next_of(&self, bucket: u16, cursor: u32) -> Option<u32> {
+        self.order.as_ref()?.next(bucket, cursor)
+    }
+
+    /// The entry, if it has a holder.
+    pub(in crate::proto) fn seen(&self, id: u32) -> Option<Seen<'_>> {
+        let entry = self.entries.at(id);
+        (!matches!(entry.holders, DEAD | FREE)).then(|| Seen {
+            path: self.entries.path(id),
+            size: entry.size(),
+            root: entry.root,
+        })
+    }
+
+    /// The first holder of an entry that is not below `from`.
+    pub(in crate::proto) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
+        match self.entries.at(id).holders {
+            DEAD | FREE => None,
+            one if one & CROWD == 0 => (one >= from).then_some(HolderId(one)),
+            crowd => {
+                let crowd = &self.crowds[(crowd ^ CROWD) as usize];
+                crowd.get(crowd.partition_point(|&holder| holder < from)).copied().map(HolderId)
+            }
+        }
+    }
+
+    /// Where a holder serves chunks.
+    pub(in crate::proto) fn addr(&self, holder: HolderId) -> &HostPort {
+        &self.holder(holder).addr
+    }
+
+    // ---- for `digest` ----------------------------------------------------------------------------------------------
+
+    /// Entries that have a holder.
+    pub(in crate::proto) fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Entries that lost their last holder so far.
+    pub(in crate::proto) fn deaths(&self) -> u64 {
+        self.deaths
+    }
+
+    /// From now on entries that come to life are remembered, or no more.
+    pub(in crate::proto) fn watch(&mut self, on: bool) {
+        self.fresh = on.then(Fresh::default);
+    }
+
+    /// Whether entries that come to life are remembered.
+    pub(in crate::proto) fn is_watched(&self) -> bool {
+        self.fresh.is_some()
+    }
+
+    /// How many entries came to life and were not taken.
+    pub(in crate::proto) fn fresh(&self) -> usize {
+        self.fresh.as_ref().map_or(0, |fresh| fresh.ids.len())
+    }
+
+    /// Whether more came to life than are remembered.
+    pub(in crate::proto) fn lost_fresh(&self) -> bool {
+        self.fresh.as_ref().is_some_and(|fresh| fresh.lost)
+    }
+
+    /// Takes one of those that came to life.
+    pub(in crate::proto) fn take_fresh(&mut self) -> Option<u32> {
+        self.fresh.as_mut()?.ids.pop()
+    }
+
+    /// Takes all of them at once.
+    pub(in crate::proto) fn forget_fresh(&mut self) {
+        if let Some(fresh) = &mut self.fresh {
+            *fresh = Fresh::default();
+        }
+    }
+}
