@@ -13,7 +13,7 @@ use super::send_queue::{Flushed, SendQueue};
 use super::transport::Transport;
 use crate::config::{
     FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, LINGER_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY,
-    TURN_BYTES_PER_CONNECTION, TURN_BYTES_WRITTEN, WRITE_STALL_MAX,
+    TURN_BYTES_PER_CONNECTION, WRITE_STALL_MAX,
 };
 use crate::proto::{CloseReason, DialId, HashPlan, Verify};
 use crate::time::Time;
@@ -425,13 +425,19 @@ impl Connection {
         }
     }
 
-    /// Writes what it may. `Some` if the connection is over.
-    pub(super) fn flush(&mut self, buffers: &mut Buffers, now: Time, sent: impl FnMut(u32)) -> Option<CloseReason> {
+    /// Writes what it may, `budget` bytes of files at most. `Some` if the connection is over.
+    pub(super) fn flush(
+        &mut self,
+        budget: usize,
+        buffers: &mut Buffers,
+        now: Time,
+        sent: impl FnMut(u32),
+    ) -> Option<CloseReason> {
         if !self.writable {
             return None;
         }
         let choked = self.is_choked();
-        let (end, progress) = self.send.flush(&mut self.transport, TURN_BYTES_WRITTEN, buffers, sent);
+        let (end, progress) = self.send.flush(&mut self.transport, budget, buffers, sent);
         if progress {
             self.write_since = now;
         }

@@ -17,7 +17,7 @@ use super::signals::Caught;
 use super::table::Table;
 use super::udp::Datagrams;
 use super::{Alarm, Counters, NetOptions, token};
-use crate::config::{DESCRIPTORS_RESERVED, EVENTS_PER_TURN, PORT_PAIR_TRIES, READ_SCRATCH_BYTES};
+use crate::config::{DESCRIPTORS_RESERVED, EVENTS_PER_TURN, PORT_PAIR_TRIES, READ_SCRATCH_BYTES, TURN_BYTES_WRITTEN};
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 
@@ -64,6 +64,7 @@ impl Net {
             chunks_out: 0,
             starved: VecDeque::new(),
             dirty: Vec::new(),
+            write_budget: TURN_BYTES_WRITTEN,
             graves: Vec::new(),
             accepts_left: 0,
             lines_left: 0,

@@ -19,7 +19,9 @@ use super::signals::Caught;
 use super::table::Table;
 use super::udp::Datagrams;
 use super::{Alarm, Arrival, ControlId, Counters, token};
-use crate::config::{ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, EVENTS_PER_TURN};
+use crate::config::{
+    ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, EVENTS_PER_TURN, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN,
+};
 use crate::error::Failure;
 use crate::proto::{CloseReason, ConnId, DialId};
 use crate::time::Time;
@@ -67,6 +69,8 @@ pub struct Net {
     pub(super) starved: VecDeque<ConnId>,
     /// Connections with something to write; every one at most once.
     pub(super) dirty: Vec<ConnId>,
+    /// Bytes of files that each of them may write in this turn.
+    pub(super) write_budget: usize,
     /// Slots to be freed at the end of the turn.
     pub(super) graves: Vec<ConnId>,
     pub(super) accepts_left: usize,
@@ -363,12 +367,16 @@ impl Net {
             datagrams.flush(&mut self.counters);
         }
         let mut dirty = std::mem::take(&mut self.dirty);
+        let mut uploads = 0;
         for id in dirty.drain(..) {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.dirty = false;
+                uploads += usize::from(conn.send.has_files());
             }
             self.flush_connection(id);
         }
+        // As many as there were now will most likely be there in the next turn.
+        self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
         // Those that stopped on their budget were added meanwhile; the list keeps its memory.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
@@ -386,7 +394,7 @@ impl Net {
         }
         let arrivals = &mut self.arrivals;
         let sent = |req| arrivals.push_back(Arrival::PayloadSent { conn: id, req });
-        if let Some(why) = conn.flush(&mut self.buffers, self.now, sent) {
+        if let Some(why) = conn.flush(self.write_budget, &mut self.buffers, self.now, sent) {
             self.finish(id, why);
             return;
         }

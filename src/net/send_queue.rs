@@ -58,6 +58,11 @@ impl SendQueue {
         self.frame_bytes() == 0 && self.files.is_none()
     }
 
+    /// Whether bytes of a file wait.
+    pub(super) fn has_files(&self) -> bool {
+        self.files.is_some()
+    }
+
     /// Bytes of its buffer, for tests.
     #[cfg(test)]
     pub(super) fn buffer_bytes(&self) -> usize {
@@ -79,8 +84,9 @@ impl SendQueue {
         self.files.get_or_insert_default().push_back(extent);
     }
 
-    /// Writes up to `budget` bytes. `sent` is told each request whose file bytes are all written; `progress` tells whether
-    /// anything was.
+    /// Writes frames, which the cap of the queue bounds, and up to `budget` bytes of files; a chunk that would be cut by the
+    /// budget waits whole for the next turn, unless it is the first. `sent` is told each request whose file bytes are all
+    /// written; `progress` tells whether anything was.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
@@ -96,12 +102,13 @@ impl SendQueue {
                 self.head = 0;
                 break Flushed::Empty;
             }
-            if left == 0 {
+            let due = self.frames_due();
+            let result = if due > 0 {
+                self.write_frames(transport, due).map(|_| 0)
+            } else if left == 0 || left < budget && self.extent_left() > left {
                 break Flushed::Budget;
-            }
-            let result = match self.frames_due() {
-                0 => self.write_file(transport, left, &mut sent),
-                due => self.write_frames(transport, due.min(left)),
+            } else {
+                self.write_file(transport, left, &mut sent)
             };
             match result {
                 Ok(count) => {
@@ -123,6 +130,11 @@ impl SendQueue {
             Some(extent) => usize::try_from(extent.after - self.written).unwrap_or(usize::MAX),
             None => self.frame_bytes(),
         }
+    }
+
+    /// What is left of the extent that comes first.
+    fn extent_left(&self) -> usize {
+        self.files.as_ref().and_then(|files| files.front()).map_or(0, |extent| extent.left as usize)
     }
 
     fn write_frames(&mut self, transport: &mut Transport, count: usize) -> io::Result<usize> {

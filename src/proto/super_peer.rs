@@ -260,14 +260,7 @@ impl SuperPeer {
         ];
         let mut counts = self.counters.named();
         counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
-        let turns = [
-            ("turns", self.turns.count()),
-            ("turn_us_p50", self.turns.per_mille_us(500)),
-            ("turn_us_p99", self.turns.per_mille_us(990)),
-            ("turn_us_p999", self.turns.per_mille_us(999)),
-            ("turn_us_max", self.turns.max_us()),
-        ];
-        counts.extend(turns.map(|(name, count)| (name.to_owned(), count)));
+        counts.extend(self.turns.named().map(|(name, count)| (name.to_owned(), count)));
         counts
     }
 

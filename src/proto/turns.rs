@@ -29,16 +29,23 @@ impl Turns {
         self.max_us = self.max_us.max(us);
     }
 
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    /// Under the names by which STATUS tells them.
+    pub(super) fn named(&self) -> [(&'static str, u64); 5] {
+        [
+            ("turns", self.count),
+            ("turn_us_p50", self.per_mille_us(500)),
+            ("turn_us_p99", self.per_mille_us(990)),
+            ("turn_us_p999", self.per_mille_us(999)),
+            ("turn_us_max", self.max_us()),
+        ]
     }
 
-    pub(super) fn max_us(&self) -> u64 {
+    fn max_us(&self) -> u64 {
         self.max_us.into()
     }
 
     /// What this many of a thousand turns did not exceed, in microseconds, rounded up to the end of its bucket.
-    pub(super) fn per_mille_us(&self, share: u64) -> u64 {
+    fn per_mille_us(&self, share: u64) -> u64 {
         let wanted = (self.count * share).div_ceil(1000);
         let mut seen = 0;
         let reaches = |count: &u64| {
@@ -88,7 +95,7 @@ mod tests {
     fn shares_are_told_to_a_quarter() {
         let mut turns = Turns::default();
         (1..=1000).for_each(|us| turns.add(Duration::from_micros(us)));
-        assert_eq!(turns.count(), 1000);
+        assert_eq!(turns.named()[0], ("turns", 1000));
         assert!((500..=640).contains(&turns.per_mille_us(500)));
         assert!((990..=1000).contains(&turns.per_mille_us(990)));
         assert_eq!((turns.per_mille_us(1000), turns.max_us()), (1000, 1000));

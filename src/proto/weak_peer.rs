@@ -13,6 +13,7 @@ use super::download::Downloads;
 use super::home::News;
 use super::homes::Homes;
 use super::share::Share;
+use super::turns::Turns;
 use super::upload::Uploads;
 use super::{ConnId, DiskDone, DiskWork, Entropy, Input, Output, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, UPLOADS_MAX};
@@ -53,6 +54,7 @@ pub struct WeakPeer {
     uploads: Uploads,
     downloads: Downloads,
     clients: Clients,
+    turns: Turns,
     serves: bool,
     ended: bool,
 }
@@ -78,6 +80,7 @@ impl WeakPeer {
             uploads: Uploads::default(),
             downloads: Downloads::default(),
             clients: Clients::new(connect_timeout),
+            turns: Turns::default(),
             ended: false,
         }
     }
@@ -113,6 +116,7 @@ impl WeakPeer {
         ]
         .into_iter()
         .chain(self.uploads.closed())
+        .chain(self.turns.named())
         .map(|(name, n)| (name.to_owned(), n))
         .collect()
     }
@@ -284,6 +288,10 @@ impl Role for WeakPeer {
 
     fn poll_timeout(&self) -> Option<Time> {
         self.desk.timers.next()
+    }
+
+    fn note_turn(&mut self, took: Duration) {
+        self.turns.add(took);
     }
 }
 
