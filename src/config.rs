@@ -272,8 +272,8 @@ pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
 
 /// Bytes read per connection and turn; who needs more goes to the back of the run queue.
 pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
-/// Bytes of files written per turn, shared evenly by the connections that have some to write: two chunks, a quarter of a
-/// millisecond over loopback. More than are read, for they are not copied.
+/// Bytes of files written per turn, shared evenly by the connections that have some to write: two chunks. More than are read,
+/// for they are not copied.
 pub const TURN_BYTES_WRITTEN: usize = 2 * 1024 * 1024;
 /// Bytes of files that a connection may write in a turn however many there are: one segment's worth.
 pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
