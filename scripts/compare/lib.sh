@@ -13,7 +13,7 @@
 #
 # Options that every script takes: --rounds N, --size BYTES, --cc ALGORITHM (the congestion control of both sides; reno unless
 # said otherwise, for a kernel's default may pace even loopback), --out FILE (append the table there), --keep (leave $SCRATCH),
-# --no-install. Rivals from crates.io go to $SPRAT_RIVALS, below ~/.cache unless it is set. Only processes that were started
+# --no-install, --install (that and nothing more). Rivals from crates.io go to $SPRAT_RIVALS, below ~/.cache unless it is set. Only processes that were started
 # here are ended, by their ids.
 
 set -uo pipefail
@@ -58,12 +58,14 @@ compare_begin() {
             --out) OUT=$2; shift ;;
             --keep) KEEP=1 ;;
             --no-install) INSTALL= ;;
-            *) die "unknown option $1; there are --rounds N, --size BYTES, --cc ALGORITHM, --out FILE, --keep, --no-install" ;;
+            --install) INSTALL=only ;;
+            *) die "unknown option $1; there are --rounds N, --size BYTES, --cc ALGORITHM, --out FILE, --keep, --no-install, --install" ;;
         esac
         shift
     done
     [ "$ROUNDS" -ge 1 ] && [ "$SIZE" -ge 1 ] || die "--rounds and --size are numbers above 0"
-    [ -z "${COMPARE_ISOLATED:-}" ] && declare -F compare_install >/dev/null && compare_install
+    [ -z "${COMPARE_ISOLATED:-}" ] && install_all
+    if [ "$INSTALL" = only ]; then exit "${#SKIPPED[@]}"; fi
     [ -z "${COMPARE_ISOLATED:-}" ] && build_sprat
     isolate
     # A tmpfs, so that no disk is measured; where there is none, the usual place for such things.
@@ -136,6 +138,16 @@ build_sprat() {
     [ -n "${COMPARE_NO_BUILD:-}" ] && return
     say "building sprat"
     (cd "$ROOT" && cargo build --release --locked --quiet --bin sprat --examples) || die "sprat does not build"
+}
+
+# What every script uses and a small system lacks, then the rivals of this one.
+install_all() {
+    need taskset util-linux
+    need ip iproute2
+    need pgrep procps
+    need openssl openssl
+    need python3 python3
+    declare -F compare_install >/dev/null && compare_install
 }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
