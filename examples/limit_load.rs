@@ -281,7 +281,14 @@ fn main() -> io::Result<()> {
             let token = Token(sessions.len());
             poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             let adc = Adc { login: load.logins.get(sessions.len()).cloned().unwrap_or_default(), ..Adc::default() };
-            sessions.push(Session { stream, up: false, got: 0, frames: Frames::default(), adc, asked: VecDeque::new() });
+            sessions.push(Session {
+                stream,
+                up: false,
+                got: 0,
+                frames: Frames::default(),
+                adc,
+                asked: VecDeque::new(),
+            });
         }
         poll.poll(&mut events, None)?;
         for event in &events {
