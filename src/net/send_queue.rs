@@ -63,6 +63,12 @@ impl SendQueue {
         self.files.is_some()
     }
 
+    /// Bytes of files that wait, for tests.
+    #[cfg(test)]
+    pub(super) fn file_bytes(&self) -> usize {
+        self.files.iter().flat_map(|files| files.iter()).map(|extent| extent.left as usize).sum()
+    }
+
     /// Bytes of its buffer, for tests.
     #[cfg(test)]
     pub(super) fn buffer_bytes(&self) -> usize {

@@ -32,3 +32,37 @@ fn micros() -> u64 {
     let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
     seconds * 1_000_000 + nanos / 1000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_never_goes_back() {
+        let clock = Clock::start();
+        let mut last = Time::ZERO;
+        for _ in 0..10_000 {
+            let now = clock.now();
+            assert!(now >= last);
+            last = now;
+        }
+        assert!(last > Time::ZERO, "10,000 readings take more than a microsecond");
+    }
+
+    /// A machine that has never slept cannot tell the clocks apart by what they say, so the clock is also asked for by its name.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn it_is_the_one_that_counts_sleep() {
+        let kernel = || {
+            let now = clock_gettime(ClockId::Boottime);
+            u64::try_from(now.tv_sec).unwrap() * 1_000_000 + u64::try_from(now.tv_nsec).unwrap() / 1000
+        };
+        let sleeps = Clock { started: 0 };
+        for _ in 0..100 {
+            let before = kernel();
+            let now = sleeps.now().as_micros();
+            assert!((before..=kernel()).contains(&now));
+        }
+        assert_eq!(CLOCK as u32, ClockId::Boottime as u32);
+    }
+}

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX};
+use crate::config::{CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
 use crate::proto::{HashPlan, Verify};
 use crate::wire::Md5;
 use crate::wire::message::Chunk;
@@ -63,6 +63,71 @@ fn file_extents_leave_in_order_between_frames() {
     });
     reader.join().unwrap();
     assert_eq!((sent, why), (vec![1, 2, 3], CloseReason::Remote));
+}
+
+/// Bytes of files that each connection still has to write.
+fn waiting(net: &Net, conns: &[ConnId]) -> Vec<usize> {
+    conns.iter().map(|conn| net.conns.get(*conn).unwrap().send.file_bytes()).collect()
+}
+
+/// Serves some chunks to each of `count` connections at once: the most that one of them wrote in a turn in which all had to share.
+fn serve_all(count: usize) -> usize {
+    const CHUNKS: u32 = 4;
+    let mut rig = Rig::new();
+    let (clients, conns): (Vec<TcpStream>, Vec<ConnId>) = (0..count).map(|_| rig.client()).unzip();
+    let file = file_of(&noise(1 << 20));
+    for conn in &conns {
+        for req in 0..CHUNKS {
+            rig.net.send_file(*conn, req, file.clone(), 0, CHUNK_BYTES_MAX);
+        }
+    }
+    // So little that no socket is full after the first turn, and all must share the second.
+    rig.net.write_budget = TURN_BYTES_WRITTEN_MIN;
+    let mut readers = Vec::new();
+    for mut client in clients {
+        readers.push(std::thread::spawn(move || {
+            client.read_exact(&mut vec![0; (CHUNKS * CHUNK_BYTES_MAX) as usize]).unwrap();
+            client
+        }));
+    }
+    let (mut shared, mut most) = (false, 0);
+    while waiting(&rig.net, &conns).iter().any(|left| *left > 0) {
+        assert!(rig.started.elapsed() < GUARD, "{:?} bytes are never written", waiting(&rig.net, &conns));
+        rig.net.poll(Some(if rig.net.is_busy() { Duration::ZERO } else { Duration::from_millis(200) })).unwrap();
+        rig.net.begin_turn(rig.now);
+        let before = waiting(&rig.net, &conns);
+        while let Some(arrival) = rig.net.next() {
+            assert!(matches!(arrival, Arrival::PayloadSent { .. }), "unexpected: {arrival:?}");
+        }
+        let due: Vec<bool> = conns.iter().map(|conn| rig.net.conns.get(*conn).unwrap().dirty).collect();
+        let budget = rig.net.write_budget;
+        rig.net.flush();
+        let after = waiting(&rig.net, &conns);
+        for (at, conn) in conns.iter().enumerate().filter(|(at, _)| due[*at] && before[*at] > 0) {
+            let written = before[at] - after[at];
+            assert!(written <= budget, "connection {at} of {count} wrote {written} bytes of {budget}");
+            let blocked = !rig.net.conns.get(*conn).unwrap().writable;
+            assert!(written > 0 || blocked, "connection {at} of {count} wrote nothing though its socket took more");
+            most = if shared { most.max(written) } else { most };
+        }
+        let uploads = (0..count).filter(|at| due[*at] && before[*at] > 0).count();
+        let share = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
+        assert_eq!(rig.net.write_budget, share, "{uploads} had something to write");
+        shared = uploads == count;
+        rig.net.end_turn();
+    }
+    for reader in readers {
+        drop(reader.join().unwrap());
+    }
+    most
+}
+
+#[test]
+fn uploads_share_the_bytes_of_a_turn_evenly() {
+    for (count, share) in [(3, TURN_BYTES_WRITTEN / 3), (8, TURN_BYTES_WRITTEN / 8), (40, TURN_BYTES_WRITTEN_MIN)] {
+        let most = serve_all(count);
+        assert!(0 < most && most <= share, "{most} bytes in a turn of {count} connections");
+    }
 }
 
 #[test]

@@ -439,6 +439,44 @@ mod tests {
         assert!(model.len() > 20);
     }
 
+    /// The keys of one shard, in an order that has nothing to do with their slots.
+    fn scattered(key: u32) -> u64 {
+        9 << 58 | u64::from(key.wrapping_mul(0x9e37_79b1))
+    }
+
+    #[test]
+    fn a_shard_of_several_blocks_finds_its_keys() {
+        let keys = u32::try_from(5 * BLOCK_SLOTS).unwrap();
+        let mut table = KeyTable::new();
+        for key in 0..keys {
+            assert!(table.insert(scattered(key), key));
+        }
+        let shard = &table.shards[9];
+        assert!(shard.blocks.len() > 5 && shard.blocks[..5].iter().all(|block| block.len() == BLOCK_SLOTS));
+        assert_eq!(shard.blocks.iter().map(|block| block.len()).sum::<usize>(), shard.slots);
+        let found = |table: &KeyTable, key| match table.find(scattered(key)) {
+            Found::Nothing => None,
+            Found::One(id) => Some(id),
+            Found::List(_) => panic!("key {key} has one entry"),
+        };
+        for key in 0..keys {
+            assert_eq!(found(&table, key), Some(key));
+        }
+        assert_eq!(found(&table, keys), None);
+        for key in (0..keys).step_by(2) {
+            assert!(table.remove(scattered(key), key));
+        }
+        assert_eq!(table.len(), 5 * BLOCK_SLOTS / 2);
+        for key in 0..keys {
+            assert_eq!(found(&table, key), (key % 2 == 1).then_some(key));
+        }
+        for key in (1..keys).step_by(2) {
+            assert!(table.remove(scattered(key), key));
+        }
+        assert_eq!(table.len(), 0);
+        assert!(table.shards[9].blocks.is_empty(), "an empty shard owns no memory");
+    }
+
     #[test]
     fn paths_find_their_entry_in_a_crowd() {
         let mut set = PathSet::default();
