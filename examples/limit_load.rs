@@ -4,8 +4,9 @@
 //! Sets up SESSIONS connections, 128 at a time: connects, sends GREETING (with `\r`, `\n` and `\xNN`; may be empty) and waits
 //! for its ANSWER: so many bytes, or, as in `2f`, so many of sprat's frames. Then, with a REQUEST, keeps DEPTH of them in flight
 //! on each for SECONDS; without one it only holds the connections for so long. `sprat` as a greeting is HELLO and LOGIN,
-//! `sprat+file` REGISTERs one file too, and the request `sprat:NAME` is a QUERY for the file of this name. Prints set-ups per
-//! second, then requests per second, p50 and p99 in microseconds.
+//! `sprat+file` REGISTERs one file too, and the request `sprat:NAME` is a QUERY for the file of this name. `adc:FILE` is a login
+//! to an ADC hub, with a line of FILE for each session, in which `%SID` is the id that the hub has given it; the ANSWER `echo` is
+//! that line. Prints set-ups per second, then requests per second, p50 and p99 in microseconds.
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::collections::VecDeque;
@@ -30,6 +31,8 @@ struct Load {
     addr: SocketAddr,
     depth: usize,
     greeting: Vec<u8>,
+    /// What each session of an ADC hub says of itself.
+    logins: Vec<String>,
     greeted: Answer,
     request: Vec<u8>,
     answered: Answer,
@@ -40,11 +43,16 @@ struct Load {
 enum Answer {
     Bytes(usize),
     Frames(usize),
+    /// What an ADC session has said of itself comes back.
+    Echo,
 }
 
 impl Answer {
     fn of(text: Option<&String>) -> Answer {
         let text = text.map_or("0", String::as_str);
+        if text == "echo" {
+            return Answer::Echo;
+        }
         match text.strip_suffix('f') {
             Some(frames) => Answer::Frames(frames.parse().unwrap_or(1)),
             None => Answer::Bytes(text.parse().unwrap_or(0)),
@@ -84,8 +92,51 @@ impl Frames {
     }
 }
 
+/// A login to an ADC hub: the hub gives an id, the session says who it is, and is in when it hears that from the hub, after
+/// everybody else.
+#[derive(Default)]
+struct Adc {
+    login: String,
+    /// How its own line begins.
+    own: String,
+    /// A line that has not come to its end.
+    held: Vec<u8>,
+}
+
+impl Adc {
+    /// What came: whether the session is in, and what it has to say now.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<(bool, String)> {
+        let (mut within, mut say) = (false, String::new());
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.held.extend_from_slice(part);
+            if !part.ends_with(b"\n") {
+                break;
+            }
+            let line = String::from_utf8_lossy(&self.held);
+            if line.starts_with("ISTA 2") {
+                return Err(io::Error::other(line.trim().to_owned()));
+            }
+            if let Some(id) = line.strip_prefix("ISID ") {
+                say = self.login.replace("%SID", id.trim()) + "\n";
+                self.own = format!("BINF {} ", id.trim());
+            }
+            within |= !self.own.is_empty() && line.starts_with(&self.own);
+            self.held.clear();
+        }
+        Ok((within, say))
+    }
+}
+
+fn logins(text: &str) -> io::Result<Vec<String>> {
+    match text.strip_prefix("adc:") {
+        Some(path) => Ok(std::fs::read_to_string(path)?.lines().map(str::to_owned).collect()),
+        None => Ok(Vec::new()),
+    }
+}
+
 fn greeting(text: &str) -> Vec<u8> {
     let files = match text {
+        adc if adc.starts_with("adc:") => return b"HSUP ADBASE ADTIGR\n".to_vec(),
         "sprat" => None,
         "sprat+file" => Some(1),
         other => return unescaped(other),
@@ -116,6 +167,7 @@ struct Session {
     /// Bytes or frames of the answer that is on its way.
     got: usize,
     frames: Frames,
+    adc: Adc,
     asked: VecDeque<Instant>,
 }
 
@@ -174,6 +226,13 @@ impl Session {
                     self.got += match answer {
                         Answer::Bytes(_) => count,
                         Answer::Frames(_) => self.frames.take(&buffer[..count]),
+                        // To one that is in, the hub tells who else comes.
+                        Answer::Echo if self.up => 0,
+                        Answer::Echo => {
+                            let (within, say) = self.adc.take(&buffer[..count])?;
+                            self.stream.write_all(say.as_bytes())?;
+                            usize::from(within)
+                        }
                     };
                     if count < buffer.len() {
                         break;
@@ -183,7 +242,10 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        let (Answer::Bytes(size) | Answer::Frames(size)) = answer;
+        let size = match answer {
+            Answer::Bytes(size) | Answer::Frames(size) => size,
+            Answer::Echo => 1,
+        };
         let whole = self.got / size.max(1);
         self.got -= whole * size;
         Ok(whole)
@@ -197,6 +259,7 @@ fn main() -> io::Result<()> {
         addr: args.first().and_then(|addr| addr.parse().ok()).ok_or_else(|| io::Error::other("ADDR is missing"))?,
         depth: number(2) as usize,
         greeting: greeting(args.get(4).map_or("", String::as_str)),
+        logins: logins(args.get(4).map_or("", String::as_str))?,
         greeted: Answer::of(args.get(5)),
         request: request(args.get(6).map_or("", String::as_str)),
         answered: Answer::of(args.get(7)),
@@ -217,12 +280,23 @@ fn main() -> io::Result<()> {
             let mut stream = dial(&load, sessions.len())?;
             let token = Token(sessions.len());
             poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            sessions.push(Session { stream, up: false, got: 0, frames: Frames::default(), asked: VecDeque::new() });
+            let adc = Adc { login: load.logins.get(sessions.len()).cloned().unwrap_or_default(), ..Adc::default() };
+            sessions.push(Session {
+                stream,
+                up: false,
+                got: 0,
+                frames: Frames::default(),
+                adc,
+                asked: VecDeque::new(),
+            });
         }
         poll.poll(&mut events, None)?;
         for event in &events {
             let session = &mut sessions[event.token().0];
             if session.up {
+                if matches!(load.greeted, Answer::Echo) {
+                    session.read(load.greeted, &mut buffer)?;
+                }
                 continue;
             }
             if event.is_writable() && session.asked.is_empty() {

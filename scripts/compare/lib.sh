@@ -13,7 +13,7 @@
 #
 # Options that every script takes: --rounds N, --size BYTES, --cc ALGORITHM (the congestion control of both sides; reno unless
 # said otherwise, for a kernel's default may pace even loopback), --out FILE (append the table there), --keep (leave $SCRATCH),
-# --no-install. Rivals from crates.io go to $SPRAT_RIVALS, below ~/.cache unless it is set. Only processes that were started
+# --no-install, --install (and nothing more). Rivals from crates.io go to $SPRAT_RIVALS, below ~/.cache unless it is set. Only processes that were started
 # here are ended, by their ids.
 
 set -uo pipefail
@@ -58,13 +58,15 @@ compare_begin() {
             --out) OUT=$2; shift ;;
             --keep) KEEP=1 ;;
             --no-install) INSTALL= ;;
-            *) die "unknown option $1; there are --rounds N, --size BYTES, --cc ALGORITHM, --out FILE, --keep, --no-install" ;;
+            --install) INSTALL=only ;;
+            *) die "unknown option $1; there are --rounds N, --size BYTES, --cc ALGORITHM, --out FILE, --keep, --no-install, --install" ;;
         esac
         shift
     done
     [ "$ROUNDS" -ge 1 ] && [ "$SIZE" -ge 1 ] || die "--rounds and --size are numbers above 0"
-    [ -z "${COMPARE_ISOLATED:-}" ] && declare -F compare_install >/dev/null && compare_install
+    [ -z "${COMPARE_ISOLATED:-}" ] && install_all
     [ -z "${COMPARE_ISOLATED:-}" ] && build_sprat
+    if [ "$INSTALL" = only ]; then exit "${#SKIPPED[@]}"; fi
     isolate
     # A tmpfs, so that no disk is measured; where there is none, the usual place for such things.
     local base=/dev/shm
@@ -138,6 +140,17 @@ build_sprat() {
     (cd "$ROOT" && cargo build --release --locked --quiet --bin sprat --examples) || die "sprat does not build"
 }
 
+# What every script uses and a small system lacks, then the rivals of this one.
+install_all() {
+    need taskset util-linux
+    need ip iproute2
+    need pgrep procps
+    need openssl openssl
+    need python3 python3
+    declare -F compare_install >/dev/null && compare_install
+    rm -rf "$RIVALS/target"
+}
+
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 # need PROGRAM PACKAGE: from Debian.
@@ -169,7 +182,8 @@ need_cargo() {
     if [ -n "$INSTALL" ] && [ -z "${COMPARE_ISOLATED:-}" ]; then
         say "building $crate, once; this takes minutes"
         mkdir -p "$RIVALS"
-        # What its own lock names may be too old for the compiler that is here.
+        # What its own lock names may be too old for the compiler that is here. The rest of it need not be built twice.
+        local -x CARGO_TARGET_DIR=$RIVALS/target
         timeout 1500 cargo install --locked --quiet --root "$RIVALS" "$crate" "$@" >"$RIVALS/$program.log" 2>&1 ||
             timeout 1500 cargo install --quiet --root "$RIVALS" "$crate" "$@" >>"$RIVALS/$program.log" 2>&1
     fi
@@ -216,6 +230,14 @@ timed() {
     STATUS=$(cat "$SCRATCH/status")
     WALL_S=${took%% *}
     CPU_S=$(awk '{ print $2 + $3 }' <<<"$took")
+}
+
+# take_memory FOLDER: takes and leaves more memory than a file needs, so that little of what comes next is new to the machine: a virtual one may give
+# what was free for a second or two back to its host, and whoever takes that pays up to 7 µs a page, more than all the rest of a
+# download. Which program that is depends much on what ran before it. What is given back while a download runs is still paid by it.
+take_memory() {
+    dd if=/dev/zero of="$1/memory" bs=1M count=$((SIZE * 5 / 4 / 1048576 + 1)) status=none
+    rm "$1/memory"
 }
 
 # cpu_of PID…: CPU seconds so far of these processes, to the microsecond where the kernel says.

@@ -204,15 +204,32 @@ impl Shard {
         self.used += 1;
     }
 
-    /// What lies in a row comes to lie in a row, so that the new blocks are needed one after the other too.
+    /// What lies in a row comes to lie in a row, so that the new blocks are needed one after the other too, and most keys go behind
+    /// the one before without a look at what is there.
     fn grow(&mut self) {
-        self.slots = grown(self.slots);
+        let was = self.slots;
+        self.slots = grown(was);
         let blocks = self.slots.div_ceil(BLOCK_SLOTS);
         let old = std::mem::replace(&mut self.blocks, (0..blocks).map(|_| Box::default()).collect());
-        for block in old {
-            for (hash, value) in block.into_iter().filter(|(_, value)| *value != NONE) {
-                self.place::<true>(hash, value);
+        // Everything is empty from `free` on, and nobody's ideal slot is behind `last`.
+        let (mut free, mut last) = (0, 0);
+        let mut late = Vec::new();
+        for (from, (hash, value)) in old.into_iter().flatten().enumerate().filter(|(_, (_, value))| *value != NONE) {
+            let here = self.ideal(hash);
+            let to = here.max(free);
+            if ideal(hash, was) > from || to >= self.slots {
+                // Those that went round the end go there again, last of all.
+                late.push((hash, value));
+            } else if here >= last {
+                self.make(to / BLOCK_SLOTS);
+                *self.at_mut(to) = (hash, value);
+                (free, last) = (to + 1, here);
+            } else if self.place::<true>(hash, value) == free {
+                free += 1;
             }
+        }
+        for (hash, value) in late {
+            self.place::<true>(hash, value);
         }
         for block in 0..blocks {
             self.make(block);
@@ -227,8 +244,8 @@ impl Shard {
         }
     }
 
-    /// Whoever is nearer to his ideal slot than the one who comes makes room for him.
-    fn place<const GROWING: bool>(&mut self, hash: u32, value: u32) {
+    /// Whoever is nearer to his ideal slot than the one who comes makes room for him. Returns the slot that was empty.
+    fn place<const GROWING: bool>(&mut self, hash: u32, value: u32) -> usize {
         let mut coming = (hash, value);
         let mut at = self.ideal(hash);
         let mut away = 0;
@@ -249,6 +266,7 @@ impl Shard {
             away += 1;
         }
         *self.at_mut(at) = coming;
+        at
     }
 
     /// Those behind it that are not in their ideal slots move up by one.
