@@ -1,5 +1,5 @@
 //! What one thread with epoll can do at most: `cargo run --release --example limit_echo [ADDR]` sends back whatever comes, on as
-//! many connections as come. Prints the address that it listens on; ends with its standard input.
+//! many connections as come. Prints the address that it listens on.
 //!
 //! A server that parses and answers a request can only be slower: the comparison scripts print this beside every rival.
 #![allow(clippy::print_stdout, reason = "a program that prints where it listens")]
