@@ -88,7 +88,8 @@ pub(crate) struct Bench {
     #[argh(option, arg_name = "HOST:PORT")]
     pub(crate) listen: Option<HostPort>,
 
-    /// process of the super peer behind --super, if it runs here, to tell its memory and CPU time [default: none]
+    /// process of the super peer behind --super, to tell its memory and CPU time [default: the one of this machine that
+    /// listens there]
     #[argh(option, arg_name = "PID")]
     pub(crate) pid: Option<u32>,
 

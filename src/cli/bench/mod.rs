@@ -4,6 +4,7 @@ mod compare;
 mod curves;
 mod get;
 mod limits;
+mod owner;
 mod process;
 mod report;
 mod rig;
@@ -86,7 +87,7 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     };
     let open = plan.rate.is_some();
     let mut load = Load::new(plan, &mut OsEntropy);
-    let server = rig.server_pid.or(args.pid).map(Watched::new);
+    let server = rig.server_pid.or(args.pid).or_else(|| owner::listening_at(target)).map(Watched::new);
     let mut watch =
         Watch { client: Watched::new(std::process::id()), server, tells: rig.tells, failure: None, done: false };
     let handle = node.handle();
