@@ -495,6 +495,33 @@ mod tests {
         assert!(table.shards[9].blocks.is_empty(), "an empty shard owns no memory");
     }
 
+    /// What has no place at the end of the last block stands at the beginning of the first one, also while the shard grows.
+    #[test]
+    fn a_crowd_at_the_end_goes_on_in_the_first_block() {
+        let crowd = |key: u32| u64::from(u32::MAX - key);
+        let keys = u32::try_from(3 * BLOCK_SLOTS).unwrap();
+        let mut table = KeyTable::new();
+        for key in 0..300 {
+            assert!(table.insert(crowd(key), key));
+        }
+        for key in 0..keys {
+            assert!(table.insert(scattered(key) & !(63 << 58), 300 + key));
+        }
+        let shard = &table.shards[0];
+        assert!(shard.blocks.len() > 3 && shard.away(0, shard.at(0).0) > 0, "the crowd does not reach the first block");
+        for key in 0..300 {
+            assert!(matches!(table.find(crowd(key)), Found::One(id) if id == key));
+        }
+        // Whoever stands in the last slot leaves too: those behind move back over the end.
+        for gone in 0..300 {
+            assert!(table.remove(crowd(gone), gone));
+            assert!((0..300).all(|key| table.find(crowd(key)).len() == usize::from(key > gone)), "key {gone} went");
+        }
+        for key in 0..keys {
+            assert!(matches!(table.find(scattered(key) & !(63 << 58)), Found::One(id) if id == 300 + key));
+        }
+    }
+
     #[test]
     fn paths_find_their_entry_in_a_crowd() {
         let mut set = PathSet::default();
