@@ -409,12 +409,12 @@ impl Net {
     pub fn end_turn(&mut self) {
         debug_assert!(self.current.is_none() && self.run_left == 0, "a turn ends when nothing more has happened in it");
         if !self.graves.is_empty() {
-            for id in std::mem::take(&mut self.graves) {
+            for id in self.graves.drain(..) {
                 self.conns.remove(id);
             }
             self.resume_accepting();
         }
-        for ControlId(id) in std::mem::take(&mut self.client_graves) {
+        for ControlId(id) in self.client_graves.drain(..) {
             self.clients.remove(id);
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! Nothing outside depends on the order of a table; a scan follows the postings, which are sorted.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use super::postings::Postings;
 use crate::config::INDEX_ENTRIES_MAX;
 
@@ -13,6 +16,8 @@ const LIST: u32 = 1 << 31;
 const SMALL_MAX: usize = 2048;
 /// Slots of a block of the key table, 32 KiB: what one table gives back another takes as it is.
 const BLOCK_SLOTS: usize = 4096;
+/// Keys that lie in one table.
+const FEW_MAX: usize = 2048;
 /// Parts of the key table, so that growing one of them is a short turn.
 const SHARDS: usize = 64;
 
@@ -50,10 +55,23 @@ impl Found<'_> {
 /// their postings, which costs time and no truth, because whoever follows postings compares the entry itself.
 #[derive(Debug)]
 pub(super) struct KeyTable {
-    shards: Vec<Shard>,
+    keys: Keys,
     lists: Vec<Postings>,
     lists_free: Vec<u32>,
 }
+
+/// Hash of a key → an entry or the number of a list. Few keys lie in one table, where sessions that come and go change how many
+/// there are and not what memory they have; 64 small tables would each find their own highest mark, one after the other for hours.
+#[derive(Debug, Default)]
+struct Keys {
+    few: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    /// None until there are more than a few.
+    shards: Vec<Shard>,
+}
+
+/// What is hashed already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
 
 /// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do. Slots in a row
 /// are kept in the order of their hashes (Robin Hood), so that a search ends at the first that is beyond what it looks for:
@@ -71,33 +89,24 @@ type Slot = (u32, u32);
 
 impl KeyTable {
     pub(super) fn new() -> KeyTable {
-        KeyTable { shards: Vec::new(), lists: Vec::new(), lists_free: Vec::new() }
+        KeyTable { keys: Keys::default(), lists: Vec::new(), lists_free: Vec::new() }
     }
 
     pub(super) fn find(&self, hash: u64) -> Found<'_> {
-        let (shard, hash) = split(hash);
-        let Some(shard) = self.shards.get(shard) else { return Found::Nothing };
-        match shard.find(hash) {
+        match self.keys.get(hash) {
             None => Found::Nothing,
-            Some(at) => match shard.at(at).1 {
-                value if value & LIST == 0 => Found::One(value),
-                value => Found::List(&self.lists[(value ^ LIST) as usize]),
-            },
+            Some(value) if value & LIST == 0 => Found::One(value),
+            Some(value) => Found::List(&self.lists[(value ^ LIST) as usize]),
         }
     }
 
     /// Adds an entry to a key; says whether it was new there.
     pub(super) fn insert(&mut self, hash: u64, id: u32) -> bool {
-        let (shard, hash) = split(hash);
-        if self.shards.is_empty() {
-            self.shards.resize_with(SHARDS, Shard::default);
-        }
-        let shard = &mut self.shards[shard];
-        let Some(at) = shard.find(hash) else {
-            shard.insert(hash, id);
+        let Some(there) = self.keys.get_mut(hash) else {
+            self.keys.add(hash, id);
             return true;
         };
-        let value = shard.at(at).1;
+        let value = *there;
         if value & LIST != 0 {
             return self.lists[(value ^ LIST) as usize].insert(id);
         }
@@ -117,19 +126,16 @@ impl KeyTable {
                 u32::try_from(self.lists.len() - 1).expect("fewer lists than entries")
             }
         };
-        shard.at_mut(at).1 = index | LIST;
+        *there = index | LIST;
         true
     }
 
     /// Takes an entry from a key; says whether it was there.
     pub(super) fn remove(&mut self, hash: u64, id: u32) -> bool {
-        let (shard, hash) = split(hash);
-        let Some(shard) = self.shards.get_mut(shard) else { return false };
-        let Some(at) = shard.find(hash) else { return false };
-        let value = shard.at(at).1;
+        let Some(value) = self.keys.get(hash) else { return false };
         if value & LIST == 0 {
             if value == id {
-                shard.remove(at);
+                self.keys.remove(hash);
             }
             return value == id;
         }
@@ -139,7 +145,7 @@ impl KeyTable {
         if list.len() == 0 {
             *list = Postings::new();
             self.lists_free.push(index);
-            shard.remove(at);
+            self.keys.remove(hash);
         }
         there
     }
@@ -149,7 +155,7 @@ impl KeyTable {
     pub(super) fn warm(&self, hashes: impl Iterator<Item = u64>) {
         let seen = hashes.fold(0, |seen, hash| {
             let (shard, hash) = split(hash);
-            let shard = self.shards.get(shard).filter(|shard| shard.slots > 0);
+            let shard = self.keys.shards.get(shard).filter(|shard| shard.slots > 0);
             seen ^ shard.map_or(0, |shard| shard.at(shard.ideal(hash)).1)
         });
         std::hint::black_box(seen);
@@ -157,7 +163,73 @@ impl KeyTable {
 
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.used).sum()
+        self.keys.few.len() + self.keys.shards.iter().map(|shard| shard.used).sum::<usize>()
+    }
+}
+
+impl Keys {
+    fn get(&self, hash: u64) -> Option<u32> {
+        if self.shards.is_empty() {
+            return self.few.get(&known(hash)).copied();
+        }
+        let (shard, hash) = split(hash);
+        let shard = &self.shards[shard];
+        shard.find(hash).map(|at| shard.at(at).1)
+    }
+
+    fn get_mut(&mut self, hash: u64) -> Option<&mut u32> {
+        if self.shards.is_empty() {
+            return self.few.get_mut(&known(hash));
+        }
+        let (shard, hash) = split(hash);
+        let shard = &mut self.shards[shard];
+        shard.find(hash).map(|at| &mut shard.at_mut(at).1)
+    }
+
+    /// Adds a key that is not there.
+    fn add(&mut self, hash: u64, value: u32) {
+        if self.shards.is_empty() {
+            if self.few.len() < FEW_MAX {
+                self.few.insert(known(hash), value);
+                return;
+            }
+            self.shards.resize_with(SHARDS, Shard::default);
+            for (hash, value) in std::mem::take(&mut self.few) {
+                let (shard, hash) = split(hash);
+                self.shards[shard].insert(hash, value);
+            }
+        }
+        let (shard, hash) = split(hash);
+        self.shards[shard].insert(hash, value);
+    }
+
+    fn remove(&mut self, hash: u64) {
+        if self.shards.is_empty() {
+            self.few.remove(&known(hash));
+            return;
+        }
+        let (shard, hash) = split(hash);
+        let shard = &mut self.shards[shard];
+        if let Some(at) = shard.find(hash) {
+            shard.remove(at);
+        }
+        if shard.used == 0 && self.shards.iter().all(|shard| shard.used == 0) {
+            self.shards = Vec::new();
+        }
+    }
+}
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 
@@ -387,6 +459,11 @@ fn split(hash: u64) -> (usize, u32) {
     (shard, low(hash))
 }
 
+/// What a key is known by, in a hash of the same halves.
+fn known(hash: u64) -> u64 {
+    hash & (63 << 58 | u64::from(u32::MAX))
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
 fn low(hash: u64) -> u32 {
     hash as u32
@@ -463,13 +540,38 @@ mod tests {
     }
 
     #[test]
+    fn few_keys_become_many_and_few_again() {
+        let mut table = KeyTable::new();
+        let keys = u32::try_from(FEW_MAX + 100).unwrap();
+        let hash = |key: u32| u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for _ in 0..2 {
+            for key in 0..keys {
+                assert!(table.insert(hash(key), key) && table.insert(hash(key), keys + key));
+                assert_eq!(table.keys.shards.is_empty(), (key as usize) < FEW_MAX);
+            }
+            assert_eq!(table.len(), keys as usize);
+            for key in 0..keys {
+                let found = table.find(hash(key));
+                assert_eq!((found.len(), found.next(0), found.next(key + 1)), (2, Some(key), Some(keys + key)));
+            }
+            for key in 0..keys {
+                assert!(!table.keys.shards.is_empty() && table.keys.few.is_empty());
+                assert!(table.remove(hash(key), key) && table.remove(hash(key), keys + key));
+                assert!(!table.remove(hash(key), key));
+            }
+            assert_eq!(table.len(), 0);
+            assert!(table.keys.shards.is_empty());
+        }
+    }
+
+    #[test]
     fn a_shard_of_several_blocks_finds_its_keys() {
         let keys = u32::try_from(5 * BLOCK_SLOTS).unwrap();
         let mut table = KeyTable::new();
         for key in 0..keys {
             assert!(table.insert(scattered(key), key));
         }
-        let shard = &table.shards[9];
+        let shard = &table.keys.shards[9];
         assert!(shard.blocks.len() > 5 && shard.blocks[..5].iter().all(|block| block.len() == BLOCK_SLOTS));
         assert_eq!(shard.blocks.iter().map(|block| block.len()).sum::<usize>(), shard.slots);
         let found = |table: &KeyTable, key| match table.find(scattered(key)) {
@@ -492,7 +594,7 @@ mod tests {
             assert!(table.remove(scattered(key), key));
         }
         assert_eq!(table.len(), 0);
-        assert!(table.shards[9].blocks.is_empty(), "an empty shard owns no memory");
+        assert!(table.keys.shards.is_empty(), "an empty table owns no memory");
     }
 
     /// What has no place at the end of the last block stands at the beginning of the first one, also while the shard grows.
@@ -507,7 +609,7 @@ mod tests {
         for key in 0..keys {
             assert!(table.insert(scattered(key) & !(63 << 58), 300 + key));
         }
-        let shard = &table.shards[0];
+        let shard = &table.keys.shards[0];
         assert!(shard.blocks.len() > 3 && shard.away(0, shard.at(0).0) > 0, "the crowd does not reach the first block");
         for key in 0..300 {
             assert!(matches!(table.find(crowd(key)), Found::One(id) if id == key));
