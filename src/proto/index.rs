@@ -324,7 +324,28 @@ impl Index {
         } else if self.keys.find(root_key.0).is_large() {
             self.identify_all(root_key);
         }
+        if self.keys.is_crowded() {
+            self.spread();
+        }
         id
+    }
+
+    /// There are many keys now: each comes into a table that is made for it.
+    fn spread(&mut self) {
+        let Index { entries, keys, scratch, .. } = self;
+        *keys = KeyTable::spread();
+        let ids = || (0..).zip(&entries.list).filter(|(_, entry)| entry.holders != FREE).map(|(id, _)| id);
+        for id in ids() {
+            entries.each_key(id, scratch, |key| {
+                keys.insert(key.0, id);
+            });
+        }
+        for id in ids() {
+            let root_key = entries.key(Class::Root, &entries.at(id).root.0);
+            if keys.find(root_key.0).is_large() {
+                keys.insert(entries.identity_of(id).0, id);
+            }
+        }
     }
 
     /// The list of a root has become large: from now on its entries are found by their identity.
@@ -344,6 +365,9 @@ impl Index {
         });
         keys.remove(entries.identity_of(id).0, id);
         entries.free(id);
+        if entries.free.len() == entries.list.len() {
+            *keys = KeyTable::new();
+        }
     }
 
     fn holders_of(&self, id: u32) -> u32 {

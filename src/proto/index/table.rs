@@ -2,9 +2,6 @@
 //!
 //! Nothing outside depends on the order of a table; a scan follows the postings, which are sorted.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use super::postings::Postings;
 use crate::config::INDEX_ENTRIES_MAX;
 
@@ -16,8 +13,8 @@ const LIST: u32 = 1 << 31;
 const SMALL_MAX: usize = 2048;
 /// Slots of a block of the key table, 32 KiB: what one table gives back another takes as it is.
 const BLOCK_SLOTS: usize = 4096;
-/// Keys that lie in one table.
-const FEW_MAX: usize = 2048;
+/// Keys that lie in one shard.
+const FEW_MAX: usize = 4096;
 /// Parts of the key table, so that growing one of them is a short turn.
 const SHARDS: usize = 64;
 
@@ -51,27 +48,17 @@ impl Found<'_> {
     }
 }
 
-/// Hash of a key → the entries that have it. A key is known by 38 bits of its keyed hash alone: two keys that fall together share
-/// their postings, which costs time and no truth, because whoever follows postings compares the entry itself.
+/// Hash of a key → the entries that have it. A key is known by 38 bits of its keyed hash alone, by 32 while there are few keys: two
+/// that fall together share their postings, which costs time and no truth, because whoever follows postings compares the entry itself.
+///
+/// Few keys lie in one shard, so that sessions that come and go leave one highest mark in the memory. Many small shards would each
+/// find their own, one after the other for hours.
 #[derive(Debug)]
 pub(super) struct KeyTable {
-    keys: Keys,
+    shards: Vec<Shard>,
     lists: Vec<Postings>,
     lists_free: Vec<u32>,
 }
-
-/// Hash of a key → an entry or the number of a list. Few keys lie in one table, where sessions that come and go change how many
-/// there are and not what memory they have; 64 small tables would each find their own highest mark, one after the other for hours.
-#[derive(Debug, Default)]
-struct Keys {
-    few: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
-    /// None until there are more than a few.
-    shards: Vec<Shard>,
-}
-
-/// What is hashed already.
-#[derive(Debug, Default)]
-struct Hashed(u64);
 
 /// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do. Slots in a row
 /// are kept in the order of their hashes (Robin Hood), so that a search ends at the first that is beyond what it looks for:
@@ -88,25 +75,55 @@ struct Shard {
 type Slot = (u32, u32);
 
 impl KeyTable {
+    /// A table for few keys.
     pub(super) fn new() -> KeyTable {
-        KeyTable { keys: Keys::default(), lists: Vec::new(), lists_free: Vec::new() }
+        KeyTable::with_shards(1)
+    }
+
+    /// A table for many keys.
+    pub(super) fn spread() -> KeyTable {
+        KeyTable::with_shards(SHARDS)
+    }
+
+    fn with_shards(shards: usize) -> KeyTable {
+        let shards = std::iter::repeat_with(Shard::default).take(shards).collect();
+        KeyTable { shards, lists: Vec::new(), lists_free: Vec::new() }
+    }
+
+    /// Whether there are more keys than few: they belong into a new table, which is spread.
+    pub(super) fn is_crowded(&self) -> bool {
+        matches!(self.shards.as_slice(), [all] if all.used > FEW_MAX)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_spread(&self) -> bool {
+        self.shards.len() > 1
     }
 
     pub(super) fn find(&self, hash: u64) -> Found<'_> {
-        match self.keys.get(hash) {
-            None => Found::Nothing,
-            Some(value) if value & LIST == 0 => Found::One(value),
-            Some(value) => Found::List(&self.lists[(value ^ LIST) as usize]),
+        let (shard, hash) = self.split(hash);
+        let shard = &self.shards[shard];
+        match shard.find(hash) {
+            Err(_) => Found::Nothing,
+            Ok(at) => match shard.at(at).1 {
+                value if value & LIST == 0 => Found::One(value),
+                value => Found::List(&self.lists[(value ^ LIST) as usize]),
+            },
         }
     }
 
     /// Adds an entry to a key; says whether it was new there.
     pub(super) fn insert(&mut self, hash: u64, id: u32) -> bool {
-        let Some(there) = self.keys.get_mut(hash) else {
-            self.keys.add(hash, id);
-            return true;
+        let (shard, hash) = self.split(hash);
+        let shard = &mut self.shards[shard];
+        let at = match shard.find(hash) {
+            Ok(at) => at,
+            Err(at) => {
+                shard.insert(at, hash, id);
+                return true;
+            }
         };
-        let value = *there;
+        let value = shard.at(at).1;
         if value & LIST != 0 {
             return self.lists[(value ^ LIST) as usize].insert(id);
         }
@@ -126,16 +143,19 @@ impl KeyTable {
                 u32::try_from(self.lists.len() - 1).expect("fewer lists than entries")
             }
         };
-        *there = index | LIST;
+        shard.at_mut(at).1 = index | LIST;
         true
     }
 
     /// Takes an entry from a key; says whether it was there.
     pub(super) fn remove(&mut self, hash: u64, id: u32) -> bool {
-        let Some(value) = self.keys.get(hash) else { return false };
+        let (shard, hash) = self.split(hash);
+        let shard = &mut self.shards[shard];
+        let Ok(at) = shard.find(hash) else { return false };
+        let value = shard.at(at).1;
         if value & LIST == 0 {
             if value == id {
-                self.keys.remove(hash);
+                shard.remove(at);
             }
             return value == id;
         }
@@ -145,7 +165,7 @@ impl KeyTable {
         if list.len() == 0 {
             *list = Postings::new();
             self.lists_free.push(index);
-            self.keys.remove(hash);
+            shard.remove(at);
         }
         there
     }
@@ -154,82 +174,21 @@ impl KeyTable {
     /// side by side what does not wait for one another.
     pub(super) fn warm(&self, hashes: impl Iterator<Item = u64>) {
         let seen = hashes.fold(0, |seen, hash| {
-            let (shard, hash) = split(hash);
-            let shard = self.keys.shards.get(shard).filter(|shard| shard.slots > 0);
-            seen ^ shard.map_or(0, |shard| shard.at(shard.ideal(hash)).1)
+            let (shard, hash) = self.split(hash);
+            let shard = &self.shards[shard];
+            seen ^ if shard.slots == 0 { 0 } else { shard.at(shard.ideal(hash)).1 }
         });
         std::hint::black_box(seen);
     }
 
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
-        self.keys.few.len() + self.keys.shards.iter().map(|shard| shard.used).sum::<usize>()
-    }
-}
-
-impl Keys {
-    fn get(&self, hash: u64) -> Option<u32> {
-        if self.shards.is_empty() {
-            return self.few.get(&known(hash)).copied();
-        }
-        let (shard, hash) = split(hash);
-        let shard = &self.shards[shard];
-        shard.find(hash).map(|at| shard.at(at).1)
+        self.shards.iter().map(|shard| shard.used).sum()
     }
 
-    fn get_mut(&mut self, hash: u64) -> Option<&mut u32> {
-        if self.shards.is_empty() {
-            return self.few.get_mut(&known(hash));
-        }
-        let (shard, hash) = split(hash);
-        let shard = &mut self.shards[shard];
-        shard.find(hash).map(|at| &mut shard.at_mut(at).1)
-    }
-
-    /// Adds a key that is not there.
-    fn add(&mut self, hash: u64, value: u32) {
-        if self.shards.is_empty() {
-            if self.few.len() < FEW_MAX {
-                self.few.insert(known(hash), value);
-                return;
-            }
-            self.shards.resize_with(SHARDS, Shard::default);
-            for (hash, value) in std::mem::take(&mut self.few) {
-                let (shard, hash) = split(hash);
-                self.shards[shard].insert(hash, value);
-            }
-        }
-        let (shard, hash) = split(hash);
-        self.shards[shard].insert(hash, value);
-    }
-
-    fn remove(&mut self, hash: u64) {
-        if self.shards.is_empty() {
-            self.few.remove(&known(hash));
-            return;
-        }
-        let (shard, hash) = split(hash);
-        let shard = &mut self.shards[shard];
-        if let Some(at) = shard.find(hash) {
-            shard.remove(at);
-        }
-        if shard.used == 0 && self.shards.iter().all(|shard| shard.used == 0) {
-            self.shards = Vec::new();
-        }
-    }
-}
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash << 8 | u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    fn split(&self, hash: u64) -> (usize, u32) {
+        let shard = if self.shards.len() == 1 { 0 } else { usize::try_from(hash >> 58).expect("six bits") };
+        (shard, low(hash))
     }
 }
 
@@ -252,28 +211,52 @@ impl Shard {
         if at >= ideal { at - ideal } else { at + self.slots - ideal }
     }
 
-    fn find(&self, hash: u32) -> Option<usize> {
-        if self.slots == 0 {
-            return None;
-        }
+    /// Where a hash stands, or where it belongs.
+    fn find(&self, hash: u32) -> Result<usize, usize> {
         let mut at = self.ideal(hash);
         for away in 0..self.slots {
             match self.at(at) {
-                (_, NONE) => return None,
-                (other, _) if other == hash => return Some(at),
-                (other, _) if self.away(at, other) < away => return None,
+                (_, NONE) => break,
+                (other, _) if other == hash => return Ok(at),
+                (other, _) if self.away(at, other) < away => break,
                 _ => at = next(at, self.slots),
             }
         }
-        None
+        Err(at)
     }
 
-    fn insert(&mut self, hash: u32, value: u32) {
+    /// Adds a hash where it belongs.
+    fn insert(&mut self, at: usize, hash: u32, value: u32) {
+        let mut at = at;
         if (self.used + 1) * 10 > self.slots * 9 {
             self.grow();
+            at = self.find(hash).unwrap_or_else(|at| at);
         }
-        self.place::<false>(hash, value);
+        self.open(at);
+        *self.at_mut(at) = (hash, value);
         self.used += 1;
+    }
+
+    /// Moves what stands in a row from this slot on by one: nobody comes nearer to his ideal slot than the one before him. The slot
+    /// itself is to be written anew.
+    fn open(&mut self, at: usize) {
+        let (first, from) = (at / BLOCK_SLOTS, at % BLOCK_SLOTS);
+        let (mut block, mut begin) = (first, from);
+        let mut carried = (0, NONE);
+        loop {
+            let slots = &mut self.blocks[block][begin..];
+            let end = slots.iter().position(|slot| slot.1 == NONE);
+            let last = end.unwrap_or(slots.len() - 1);
+            let out = slots[last];
+            slots.copy_within(..last, 1);
+            slots[0] = carried;
+            if end.is_some() {
+                return;
+            }
+            carried = out;
+            begin = 0;
+            block = next(block, self.blocks.len());
+        }
     }
 
     /// What lies in a row comes to lie in a row, so that the new blocks are needed one after the other too, and most keys go behind
@@ -296,12 +279,12 @@ impl Shard {
                 self.make(to / BLOCK_SLOTS);
                 *self.at_mut(to) = (hash, value);
                 (free, last) = (to + 1, here);
-            } else if self.place::<true>(hash, value) == free {
+            } else if self.place(hash, value) == free {
                 free += 1;
             }
         }
         for (hash, value) in late {
-            self.place::<true>(hash, value);
+            self.place(hash, value);
         }
         for block in 0..blocks {
             self.make(block);
@@ -316,15 +299,14 @@ impl Shard {
         }
     }
 
-    /// Whoever is nearer to his ideal slot than the one who comes makes room for him. Returns the slot that was empty.
-    fn place<const GROWING: bool>(&mut self, hash: u32, value: u32) -> usize {
+    /// Adds a hash to a table that grows. Whoever is nearer to his ideal slot than the one who comes makes room for him. Returns the
+    /// slot that was empty.
+    fn place(&mut self, hash: u32, value: u32) -> usize {
         let mut coming = (hash, value);
         let mut at = self.ideal(hash);
         let mut away = 0;
         loop {
-            if GROWING {
-                self.make(at / BLOCK_SLOTS);
-            }
+            self.make(at / BLOCK_SLOTS);
             let there = self.at(at);
             if there.1 == NONE {
                 break;
@@ -454,16 +436,6 @@ fn high(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-fn split(hash: u64) -> (usize, u32) {
-    let shard = usize::try_from(hash >> 58).expect("six bits");
-    (shard, low(hash))
-}
-
-/// What a key is known by, in a hash of the same halves.
-fn known(hash: u64) -> u64 {
-    hash & (63 << 58 | u64::from(u32::MAX))
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
 fn low(hash: u64) -> u32 {
     hash as u32
@@ -512,7 +484,11 @@ mod tests {
 
     #[test]
     fn keys_find_their_entries() {
-        let mut table = KeyTable::new();
+        keys_find_their_entries_in(KeyTable::new());
+        keys_find_their_entries_in(KeyTable::spread());
+    }
+
+    fn keys_find_their_entries_in(mut table: KeyTable) {
         let mut model: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
         let mut state = 3;
         for _ in 0..40_000 {
@@ -540,38 +516,13 @@ mod tests {
     }
 
     #[test]
-    fn few_keys_become_many_and_few_again() {
-        let mut table = KeyTable::new();
-        let keys = u32::try_from(FEW_MAX + 100).unwrap();
-        let hash = |key: u32| u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        for _ in 0..2 {
-            for key in 0..keys {
-                assert!(table.insert(hash(key), key) && table.insert(hash(key), keys + key));
-                assert_eq!(table.keys.shards.is_empty(), (key as usize) < FEW_MAX);
-            }
-            assert_eq!(table.len(), keys as usize);
-            for key in 0..keys {
-                let found = table.find(hash(key));
-                assert_eq!((found.len(), found.next(0), found.next(key + 1)), (2, Some(key), Some(keys + key)));
-            }
-            for key in 0..keys {
-                assert!(!table.keys.shards.is_empty() && table.keys.few.is_empty());
-                assert!(table.remove(hash(key), key) && table.remove(hash(key), keys + key));
-                assert!(!table.remove(hash(key), key));
-            }
-            assert_eq!(table.len(), 0);
-            assert!(table.keys.shards.is_empty());
-        }
-    }
-
-    #[test]
     fn a_shard_of_several_blocks_finds_its_keys() {
         let keys = u32::try_from(5 * BLOCK_SLOTS).unwrap();
-        let mut table = KeyTable::new();
+        let mut table = KeyTable::spread();
         for key in 0..keys {
             assert!(table.insert(scattered(key), key));
         }
-        let shard = &table.keys.shards[9];
+        let shard = &table.shards[9];
         assert!(shard.blocks.len() > 5 && shard.blocks[..5].iter().all(|block| block.len() == BLOCK_SLOTS));
         assert_eq!(shard.blocks.iter().map(|block| block.len()).sum::<usize>(), shard.slots);
         let found = |table: &KeyTable, key| match table.find(scattered(key)) {
@@ -594,7 +545,7 @@ mod tests {
             assert!(table.remove(scattered(key), key));
         }
         assert_eq!(table.len(), 0);
-        assert!(table.keys.shards.is_empty(), "an empty table owns no memory");
+        assert!(table.shards[9].blocks.is_empty(), "an empty shard owns no memory");
     }
 
     /// What has no place at the end of the last block stands at the beginning of the first one, also while the shard grows.
@@ -602,14 +553,14 @@ mod tests {
     fn a_crowd_at_the_end_goes_on_in_the_first_block() {
         let crowd = |key: u32| u64::from(u32::MAX - key);
         let keys = u32::try_from(3 * BLOCK_SLOTS).unwrap();
-        let mut table = KeyTable::new();
+        let mut table = KeyTable::spread();
         for key in 0..300 {
             assert!(table.insert(crowd(key), key));
         }
         for key in 0..keys {
             assert!(table.insert(scattered(key) & !(63 << 58), 300 + key));
         }
-        let shard = &table.keys.shards[0];
+        let shard = &table.shards[0];
         assert!(shard.blocks.len() > 3 && shard.away(0, shard.at(0).0) > 0, "the crowd does not reach the first block");
         for key in 0..300 {
             assert!(matches!(table.find(crowd(key)), Found::One(id) if id == key));

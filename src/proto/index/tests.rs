@@ -70,6 +70,39 @@ fn a_removed_holder_leaves_nothing_behind() {
 }
 
 #[test]
+fn few_files_become_many_and_none_again() {
+    let mut index = Index::new();
+    let root_of = |n: u32| if n < 300 { Root([7; 32]) } else { Root([n.to_be_bytes(); 8].concat().try_into().unwrap()) };
+    for _ in 0..2 {
+        let holder = index.add_holder(addr(1));
+        let mut spread_at = None;
+        for n in 0..2000 {
+            let path = SharePath::new(&format!("word {}/name {n}", n % 7)).unwrap();
+            index.insert(holder, FileRecord { path, size: 1, root: root_of(n) });
+            if spread_at.is_none() && index.keys.is_spread() {
+                spread_at = Some(n);
+                index.check_invariants();
+            }
+        }
+        assert!(spread_at.is_some_and(|n| (1000..1900).contains(&n)), "{spread_at:?}");
+        assert_eq!(index.records(), 2000);
+        index.check_invariants();
+        // What was there already is found as what it is: another holder of the same makes no new entry.
+        let other = index.add_holder(addr(2));
+        for n in 0..2000 {
+            let path = SharePath::new(&format!("word {}/name {n}", n % 7)).unwrap();
+            index.insert(other, FileRecord { path, size: 1, root: root_of(n) });
+        }
+        assert_eq!((index.records(), index.entries.list.len()), (4000, 2000));
+        index.remove_holder(holder);
+        index.remove_holder(other);
+        while index.tidy(10) {}
+        assert!(index.keys.len() == 0 && !index.keys.is_spread());
+        index.check_invariants();
+    }
+}
+
+#[test]
 fn a_slot_of_a_holder_is_used_again() {
     let mut index = Index::new();
     let a = index.add_holder(addr(1));
