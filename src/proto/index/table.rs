@@ -15,6 +15,8 @@ const SMALL_MAX: usize = 2048;
 const BLOCK_SLOTS: usize = 4096;
 /// Keys that lie in one shard.
 const FEW_MAX: usize = 4096;
+/// Room behind the last slot of a shard, for those that have no place before it.
+const TAIL_SLOTS: usize = 16;
 /// Parts of the key table, so that growing one of them is a short turn.
 const SHARDS: usize = 64;
 
@@ -60,19 +62,24 @@ pub(super) struct KeyTable {
     lists_free: Vec<u32>,
 }
 
-/// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do. Slots in a row
-/// are kept in the order of their hashes (Robin Hood), so that a search ends at the first that is beyond what it looks for:
-/// the table may be fuller for it. The slots lie in blocks of one size, and a table that grows gives its old blocks back one by one as
-/// it fills the new ones: many tables that grow in turns leave no holes in the heap.
+/// Open addressing with linear probing; the ideal slot is `hash × slots / 2^32`, so any number of slots will do. What stands there stands
+/// in the order of the hashes, gaps between: a search ends at the first hash that is not smaller, in a table that is nearly full too,
+/// and a table that grows is copied from its beginning to its end. What has no place in the last slot stands behind it; nothing goes
+/// round to the beginning. The slots lie in blocks of one size, and a table that grows gives its old blocks back one by one as it fills
+/// the new ones: many tables that grow in turns leave no holes in the heap.
 #[derive(Debug, Default)]
 struct Shard {
-    blocks: Vec<Box<[Slot]>>,
+    /// All but the last are full.
+    blocks: Vec<Vec<Slot>>,
     slots: usize,
     used: usize,
 }
 
-/// Hash and value; an empty slot's value is NONE.
+/// Hash and value.
 type Slot = (u32, u32);
+
+/// A gap: every search ends at it.
+const EMPTY: Slot = (u32::MAX, NONE);
 
 impl KeyTable {
     /// A table for few keys.
@@ -205,22 +212,19 @@ impl Shard {
         ideal(hash, self.slots)
     }
 
-    /// How far a slot is from the ideal one of what stands there.
-    fn away(&self, at: usize, hash: u32) -> usize {
-        let ideal = self.ideal(hash);
-        if at >= ideal { at - ideal } else { at + self.slots - ideal }
-    }
-
     /// Where a hash stands, or where it belongs.
     fn find(&self, hash: u32) -> Result<usize, usize> {
         let mut at = self.ideal(hash);
-        for away in 0..self.slots {
-            match self.at(at) {
-                (_, NONE) => break,
-                (other, _) if other == hash => return Ok(at),
-                (other, _) if self.away(at, other) < away => break,
-                _ => at = next(at, self.slots),
+        let mut begin = at % BLOCK_SLOTS;
+        for block in &self.blocks[at / BLOCK_SLOTS..] {
+            let rest = &block[begin..];
+            if let Some(ahead) = rest.iter().position(|slot| slot.0 >= hash) {
+                at += ahead;
+                let is_it = rest[ahead].0 == hash && rest[ahead].1 != NONE;
+                return if is_it { Ok(at) } else { Err(at) };
             }
+            at += rest.len();
+            begin = 0;
         }
         Err(at)
     }
@@ -232,114 +236,92 @@ impl Shard {
             self.grow();
             at = self.find(hash).unwrap_or_else(|at| at);
         }
-        self.open(at);
-        *self.at_mut(at) = (hash, value);
+        self.push_in(at, (hash, value));
         self.used += 1;
     }
 
-    /// Moves what stands in a row from this slot on by one: nobody comes nearer to his ideal slot than the one before him. The slot
-    /// itself is to be written anew.
-    fn open(&mut self, at: usize) {
-        let (first, from) = (at / BLOCK_SLOTS, at % BLOCK_SLOTS);
-        let (mut block, mut begin) = (first, from);
-        let mut carried = (0, NONE);
-        loop {
-            let slots = &mut self.blocks[block][begin..];
-            let end = slots.iter().position(|slot| slot.1 == NONE);
-            let last = end.unwrap_or(slots.len() - 1);
-            let out = slots[last];
-            slots.copy_within(..last, 1);
-            slots[0] = carried;
-            if end.is_some() {
+    /// Puts something in a slot; what stands in a row from there on moves by one.
+    fn push_in(&mut self, at: usize, slot: Slot) {
+        let mut coming = slot;
+        let mut begin = at % BLOCK_SLOTS;
+        for block in &mut self.blocks[at / BLOCK_SLOTS..] {
+            let row = &mut block[begin..];
+            let gap = row.iter().position(|slot| slot.1 == NONE);
+            if let Some(last) = gap.or(row.len().checked_sub(1)) {
+                let out = row[last];
+                row.copy_within(..last, 1);
+                row[0] = coming;
+                coming = out;
+            }
+            if gap.is_some() {
                 return;
             }
-            carried = out;
             begin = 0;
-            block = next(block, self.blocks.len());
+        }
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < BLOCK_SLOTS => {
+                if block.len() == block.capacity() {
+                    block.reserve_exact(TAIL_SLOTS);
+                }
+                block.push(coming);
+            }
+            Some(_) | None => self.blocks.push(vec![coming]),
         }
     }
 
-    /// What lies in a row comes to lie in a row, so that the new blocks are needed one after the other too, and most keys go behind
-    /// the one before without a look at what is there.
     fn grow(&mut self) {
-        let was = self.slots;
-        self.slots = grown(was);
-        let blocks = self.slots.div_ceil(BLOCK_SLOTS);
-        let old = std::mem::replace(&mut self.blocks, (0..blocks).map(|_| Box::default()).collect());
-        // Everything is empty from `free` on, and nobody's ideal slot is behind `last`.
-        let (mut free, mut last) = (0, 0);
-        let mut late = Vec::new();
-        for (from, (hash, value)) in old.into_iter().flatten().enumerate().filter(|(_, (_, value))| *value != NONE) {
-            let here = self.ideal(hash);
-            let to = here.max(free);
-            if ideal(hash, was) > from || to >= self.slots {
-                // Those that went round the end go there again, last of all.
-                late.push((hash, value));
-            } else if here >= last {
-                self.make(to / BLOCK_SLOTS);
-                *self.at_mut(to) = (hash, value);
-                (free, last) = (to + 1, here);
-            } else if self.place(hash, value) == free {
-                free += 1;
+        self.slots = grown(self.slots, 4);
+        let mut new = Blocks { full: Vec::new(), last: Vec::new(), slots: self.slots };
+        for block in std::mem::take(&mut self.blocks) {
+            for slot in block.into_iter().filter(|slot| slot.1 != NONE) {
+                new.skip_to(self.ideal(slot.0));
+                new.last.push(slot);
             }
         }
-        for (hash, value) in late {
-            self.place(hash, value);
-        }
-        for block in 0..blocks {
-            self.make(block);
-        }
-    }
-
-    /// Makes a block of a table that grows, if it is not there yet. The last one is as long as it must be.
-    fn make(&mut self, block: usize) {
-        if self.blocks[block].is_empty() {
-            let slots = (self.slots - block * BLOCK_SLOTS).min(BLOCK_SLOTS);
-            self.blocks[block] = vec![(0, NONE); slots].into_boxed_slice();
-        }
-    }
-
-    /// Adds a hash to a table that grows. Whoever is nearer to his ideal slot than the one who comes makes room for him. Returns the
-    /// slot that was empty.
-    fn place(&mut self, hash: u32, value: u32) -> usize {
-        let mut coming = (hash, value);
-        let mut at = self.ideal(hash);
-        let mut away = 0;
-        loop {
-            self.make(at / BLOCK_SLOTS);
-            let there = self.at(at);
-            if there.1 == NONE {
-                break;
-            }
-            let other = self.away(at, there.0);
-            if other < away {
-                std::mem::swap(&mut coming, self.at_mut(at));
-                away = other;
-            }
-            at = next(at, self.slots);
-            away += 1;
-        }
-        *self.at_mut(at) = coming;
-        at
+        new.skip_to(self.slots);
+        self.blocks = new.full;
+        self.blocks.push(new.last);
     }
 
     /// Those behind it that are not in their ideal slots move up by one.
     fn remove(&mut self, at: usize) {
         let mut hole = at;
-        let mut probe = next(at, self.slots);
         loop {
-            let there = self.at(probe);
-            if there.1 == NONE || self.away(probe, there.0) == 0 {
-                break;
-            }
+            let next = hole + 1;
+            let there = self.blocks.get(next / BLOCK_SLOTS).and_then(|block| block.get(next % BLOCK_SLOTS).copied());
+            let Some(there) = there.filter(|there| there.1 != NONE && self.ideal(there.0) < next) else { break };
             *self.at_mut(hole) = there;
-            hole = probe;
-            probe = next(probe, self.slots);
+            hole = next;
         }
-        *self.at_mut(hole) = (0, NONE);
+        *self.at_mut(hole) = EMPTY;
         self.used -= 1;
         if self.used == 0 {
             *self = Shard::default();
+        }
+    }
+}
+
+/// The blocks of a table that is being filled from its beginning.
+struct Blocks {
+    full: Vec<Vec<Slot>>,
+    last: Vec<Slot>,
+    slots: usize,
+}
+
+impl Blocks {
+    /// The next to come stands in this slot, or in the first one behind what is there.
+    fn skip_to(&mut self, to: usize) {
+        while self.last.len() == BLOCK_SLOTS || self.full.len() < to / BLOCK_SLOTS {
+            self.last.resize(BLOCK_SLOTS, EMPTY);
+            self.full.push(std::mem::take(&mut self.last));
+        }
+        if self.last.capacity() == 0 {
+            let left = self.slots.saturating_sub(self.full.len() * BLOCK_SLOTS);
+            self.last.reserve_exact((left + TAIL_SLOTS).min(BLOCK_SLOTS));
+        }
+        let here = self.full.len() * BLOCK_SLOTS;
+        if to > here + self.last.len() {
+            self.last.resize(to - here, EMPTY);
         }
     }
 }
@@ -389,7 +371,7 @@ impl PathSet {
             // In the order of the ids, in which most paths lie one behind the other.
             let mut ids: Vec<u32> = self.iter().collect();
             ids.sort_unstable();
-            self.slots = vec![NONE; grown(self.slots.len())];
+            self.slots = vec![NONE; grown(self.slots.len(), 2)];
             for id in ids {
                 self.place(hash_of(id), id);
             }
@@ -454,10 +436,9 @@ fn is_full(used: usize, slots: usize) -> bool {
     (used + 1) * 8 > slots * 7
 }
 
-/// A small table doubles; a large one grows by an eighth, for its empty slots would be many. It is copied in the order in which
-/// it lies, so that growing often costs little.
-fn grown(slots: usize) -> usize {
-    let more = if slots < SMALL_MAX { slots } else { slots / 8 };
+/// A small table doubles; a large one grows by such a part, for its empty slots would be many.
+fn grown(slots: usize, part: usize) -> usize {
+    let more = if slots < SMALL_MAX { slots } else { slots / part };
     (slots + more).max(8)
 }
 
@@ -524,7 +505,8 @@ mod tests {
         }
         let shard = &table.shards[9];
         assert!(shard.blocks.len() > 5 && shard.blocks[..5].iter().all(|block| block.len() == BLOCK_SLOTS));
-        assert_eq!(shard.blocks.iter().map(|block| block.len()).sum::<usize>(), shard.slots);
+        let standing: Vec<Slot> = shard.blocks.iter().flatten().copied().filter(|slot| slot.1 != NONE).collect();
+        assert!(standing.len() == 5 * BLOCK_SLOTS && standing.is_sorted_by_key(|slot| slot.0));
         let found = |table: &KeyTable, key| match table.find(scattered(key)) {
             Found::Nothing => None,
             Found::One(id) => Some(id),
@@ -548,30 +530,39 @@ mod tests {
         assert!(table.shards[9].blocks.is_empty(), "an empty shard owns no memory");
     }
 
-    /// What has no place at the end of the last block stands at the beginning of the first one, also while the shard grows.
+    /// What has no place in the last slot stands behind it, however many they are.
     #[test]
-    fn a_crowd_at_the_end_goes_on_in_the_first_block() {
+    fn a_crowd_at_the_end_goes_on_behind_the_last_slot() {
         let crowd = |key: u32| u64::from(u32::MAX - key);
-        let keys = u32::try_from(3 * BLOCK_SLOTS).unwrap();
+        let others = u32::try_from(3 * BLOCK_SLOTS).unwrap();
+        let crowded = u32::try_from(BLOCK_SLOTS).unwrap();
+        let other = |key: u32| scattered(key) & !(63 << 58);
         let mut table = KeyTable::spread();
-        for key in 0..300 {
+        for key in 0..others {
+            assert!(table.insert(other(key), crowded + key));
+        }
+        for key in 0..crowded {
             assert!(table.insert(crowd(key), key));
         }
-        for key in 0..keys {
-            assert!(table.insert(scattered(key) & !(63 << 58), 300 + key));
-        }
         let shard = &table.shards[0];
-        assert!(shard.blocks.len() > 3 && shard.away(0, shard.at(0).0) > 0, "the crowd does not reach the first block");
-        for key in 0..300 {
+        assert!(
+            shard.blocks.iter().map(Vec::len).sum::<usize>() > shard.slots + 1000,
+            "the crowd is not behind the last slot"
+        );
+        for key in 0..crowded {
             assert!(matches!(table.find(crowd(key)), Found::One(id) if id == key));
         }
-        // Whoever stands in the last slot leaves too: those behind move back over the end.
-        for gone in 0..300 {
+        for gone in 0..crowded {
             assert!(table.remove(crowd(gone), gone));
-            assert!((0..300).all(|key| table.find(crowd(key)).len() == usize::from(key > gone)), "key {gone} went");
+            let found = |key| table.find(crowd(key)).len();
+            let next = (gone + 1).min(crowded - 1);
+            assert_eq!(
+                (found(gone), found(next), found(crowded - 1)),
+                (0, usize::from(next > gone), usize::from(next > gone))
+            );
         }
-        for key in 0..keys {
-            assert!(matches!(table.find(scattered(key) & !(63 << 58)), Found::One(id) if id == 300 + key));
+        for key in 0..others {
+            assert!(matches!(table.find(other(key)), Found::One(id) if id == crowded + key));
         }
     }
 

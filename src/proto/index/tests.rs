@@ -72,7 +72,8 @@ fn a_removed_holder_leaves_nothing_behind() {
 #[test]
 fn few_files_become_many_and_none_again() {
     let mut index = Index::new();
-    let root_of = |n: u32| if n < 300 { Root([7; 32]) } else { Root([n.to_be_bytes(); 8].concat().try_into().unwrap()) };
+    let root_of =
+        |n: u32| if n < 300 { Root([7; 32]) } else { Root([n.to_be_bytes(); 8].concat().try_into().unwrap()) };
     for _ in 0..2 {
         let holder = index.add_holder(addr(1));
         let mut spread_at = None;

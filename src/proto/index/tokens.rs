@@ -22,20 +22,35 @@ pub(crate) fn for_each(text: &str, scratch: &mut String, mut each: impl FnMut(&s
     }
 }
 
+/// What stands in a word, by byte: `WORD`, and `UPPER` where it has a lower case.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        if byte.is_ascii_alphanumeric() {
+            classes[byte as usize] = if byte.is_ascii_uppercase() { WORD | UPPER } else { WORD };
+        }
+        byte += 1;
+    }
+    classes
+};
+const WORD: u8 = 1;
+const UPPER: u8 = 2;
+
 /// The same for text of ASCII: a word that is in lower case already is not copied.
 fn for_each_ascii(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
     let bytes = text.as_bytes();
     let mut start = 0;
     while start < bytes.len() {
         let mut end = start;
-        let mut has_upper = false;
-        while let Some(byte) = bytes.get(end).filter(|byte| byte.is_ascii_alphanumeric()) {
-            has_upper |= byte.is_ascii_uppercase();
+        let mut classes = 0;
+        while let Some(class) = bytes.get(end).map(|byte| CLASSES[usize::from(*byte)]).filter(|class| *class != 0) {
+            classes |= class;
             end += 1;
         }
         if end > start {
             let word = &text[start..end];
-            if has_upper {
+            if classes & UPPER != 0 {
                 scratch.clear();
                 scratch.push_str(word);
                 scratch.make_ascii_lowercase();
