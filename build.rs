@@ -7,12 +7,13 @@ use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=scripts/start.ld");
-    println!("cargo::rerun-if-env-changed=CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER");
+    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let own_linker = env::var_os("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER").is_some() || flags.contains("link");
+    let own_linker = env::var_os("RUSTC_LINKER").is_some() || flags.contains("link");
     if is("PROFILE", "release") && is("TARGET", "x86_64-unknown-linux-gnu") && !own_linker {
         let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it for every build script");
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{root}/scripts/start.ld");
+        println!("cargo::rustc-link-arg-bins=-T");
+        println!("cargo::rustc-link-arg-bins={root}/scripts/start.ld");
     }
 }

@@ -310,7 +310,7 @@ rate() { awk -v b="$1" -v s="$2" 'BEGIN { printf "%.0f\n", b / 1e6 / (s > 0 ? s 
 
 median() {
     awk -F'\t' -v l="$1" -v w="$2" -v m="$3" '$1 == l && $2 == w && $3 == m { print $4 }' "$SAMPLES" | sort -g |
-        awk '{ v[NR] = $1 } END { if (NR) print (NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2) }'
+        awk '{ v[NR] = $1 } END { if (NR) printf "%.12g\n", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
 # judge LINE METRIC RIVAL least|most FACTOR [OURS]: sprat (or OURS) against the rival. "least": our figure must be at least the
