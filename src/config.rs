@@ -279,6 +279,8 @@ pub const TURN_BYTES_WRITTEN: usize = 2 * 1024 * 1024;
 pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
 /// Connections accepted per listener and turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
+/// Deadlines of sockets that may be there beside two for each connection; beyond it, those that do not count any more are swept out.
+pub const DEADLINES_SPARE: usize = 64;
 /// Descriptors kept back for files, the watcher and the control socket.
 pub const DESCRIPTORS_RESERVED: usize = 64;
 /// Connections refused per [`ACCEPT_RETRY`] while descriptors are short; the rest waits in the kernel.

@@ -2,7 +2,7 @@
 //!
 //! A connection has at most one entry that counts. Whoever makes progress leaves its entry where it is; when it comes up, the
 //! real deadline is asked for and takes its place. So a deadline that is never missed costs one entry per ten seconds, and an
-//! idle connection costs nothing.
+//! idle connection costs nothing. What connections that are gone have left behind is swept out when it is more than what counts.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -34,6 +34,15 @@ impl Deadlines {
 
     pub(super) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Takes out what does not count any more.
+    pub(super) fn sweep(&mut self, counts: impl Fn(Time, Due) -> bool) {
+        self.heap.retain(|Reverse((at, due))| counts(*at, *due));
     }
 
     /// Takes the first entry that has come up.

@@ -20,7 +20,8 @@ use super::table::Table;
 use super::udp::Datagrams;
 use super::{Alarm, Arrival, ControlId, Counters, token};
 use crate::config::{
-    ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, EVENTS_PER_TURN, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN,
+    ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, DEADLINES_SPARE, EVENTS_PER_TURN, TURN_BYTES_WRITTEN,
+    TURN_BYTES_WRITTEN_MIN,
 };
 use crate::error::Failure;
 use crate::proto::{CloseReason, ConnId, DialId};
@@ -455,8 +456,20 @@ impl Net {
             && conn.armed.is_none_or(|armed| deadline < armed)
         {
             conn.armed = Some(deadline);
+            if self.deadlines.len() >= 2 * self.conns.len() + DEADLINES_SPARE {
+                self.sweep_deadlines();
+            }
             self.deadlines.push(deadline, Due::Connection(id));
         }
+    }
+
+    /// Without it, connections that come and go would leave as many deadlines as there are of them in ten seconds.
+    fn sweep_deadlines(&mut self) {
+        let Net { deadlines, conns, .. } = self;
+        deadlines.sweep(|at, due| match due {
+            Due::Connection(id) => conns.get(id).is_some_and(|conn| conn.armed == Some(at)),
+            Due::Resolve(_) | Due::Accept => true,
+        });
     }
 
     /// Ends a connection and says so; the slot goes once that was heard.

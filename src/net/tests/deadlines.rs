@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::*;
-use crate::config::{DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LINGER_MAX, WRITE_STALL_MAX};
+use crate::config::{DEADLINES_SPARE, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LINGER_MAX, WRITE_STALL_MAX};
 use crate::proto::DialId;
 use crate::wire::message::Bye;
 
@@ -99,6 +99,28 @@ fn a_farewell_ends_even_if_the_other_side_never_closes() {
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     rig.now = rig.now + LINGER_MAX;
     assert_eq!(rig.until_closed(conn), CloseReason::Asked);
+}
+
+#[test]
+fn connections_that_have_gone_leave_no_more_deadlines_than_those_that_are_there() {
+    let mut rig = Rig::new();
+    let (mut slow, conn) = rig.client();
+    write(&mut slow, &bytes_of(&[ping(1)])[..3]);
+    while rig.net.timeout().is_none() {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    for _ in 0..3 * DEADLINES_SPARE {
+        // Its farewell would last for a while; that it goes at once leaves the deadline behind.
+        let (client, conn) = rig.client();
+        rig.net.close(conn);
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+        drop(client);
+        rig.until_closed(conn);
+        assert!(rig.net.deadlines.len() <= DEADLINES_SPARE + 2 * rig.net.conns.len() + 2);
+    }
+    // The one that counts is still there.
+    rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
+    assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
 }
 
 #[test]
