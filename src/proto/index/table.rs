@@ -530,6 +530,69 @@ mod tests {
         assert!(table.shards[9].blocks.is_empty(), "an empty shard owns no memory");
     }
 
+    /// Of a shard: in the order of the hashes, nobody before his ideal slot, no gap between it and him.
+    fn check(shard: &Shard) {
+        let slots: Vec<Slot> = shard.blocks.iter().flatten().copied().collect();
+        assert!(
+            slots.len() >= shard.slots && shard.blocks.iter().rev().skip(1).all(|block| block.len() == BLOCK_SLOTS)
+        );
+        let standing: Vec<Slot> = slots.iter().copied().filter(|slot| slot.1 != NONE).collect();
+        assert!(standing.len() == shard.used && standing.is_sorted_by(|a, b| a.0 < b.0));
+        let mut row = 0;
+        for (at, slot) in slots.into_iter().enumerate() {
+            if slot.1 == NONE {
+                assert_eq!(slot, EMPTY);
+                row = at + 1;
+            } else {
+                assert!((row..=at).contains(&shard.ideal(slot.0)), "slot {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shard_is_in_order_whatever_comes_and_goes() {
+        let mut state = 11;
+        // Spread over the whole table; crowded at its end and around the border of two blocks; the last hash of all among them.
+        let hashes = |state: &mut u64| match random(state) % 8 {
+            0 => u32::MAX - u32::try_from(random(state) % 900).unwrap(),
+            1 | 2 => (1 << 31) - 450 + u32::try_from(random(state) % 900).unwrap(),
+            _ => low(random(state) << 7),
+        };
+        for size in [10, 200, 20_000] {
+            let mut shard = Shard::default();
+            let mut model = BTreeMap::new();
+            for round in 0..6 * size {
+                let hash = hashes(&mut state);
+                // It grows for four rounds of six, and then it shrinks to nothing.
+                match shard.find(hash) {
+                    Err(at) => {
+                        assert_eq!(model.get(&hash), None);
+                        shard.insert(at, hash, round);
+                        model.insert(hash, round);
+                    }
+                    Ok(at) => assert_eq!(model.get(&hash), Some(&shard.at(at).1)),
+                }
+                if round >= 2 * size || round % 3 == 0 {
+                    for _ in 0..=u32::from(round >= 4 * size) {
+                        let Some((&gone, _)) = model.range(hash / 3 * 2..).next() else { continue };
+                        model.remove(&gone);
+                        let at = shard.find(gone).unwrap();
+                        shard.remove(at);
+                    }
+                }
+                if round % (size / 4) == 0 {
+                    check(&shard);
+                }
+            }
+            for (gone, value) in model {
+                let at = shard.find(gone).unwrap();
+                assert_eq!(shard.at(at), (gone, value));
+                shard.remove(at);
+            }
+            assert!(shard.used == 0 && shard.blocks.is_empty());
+        }
+    }
+
     /// What has no place in the last slot stands behind it, however many they are.
     #[test]
     fn a_crowd_at_the_end_goes_on_behind_the_last_slot() {
