@@ -39,6 +39,8 @@ const HIT_WORK: usize = 15;
 const GLOB_STEPS: usize = 16;
 /// Entries of a list that is so short that its search costs no more than to put it off.
 const SHORT_LIST: usize = 4;
+/// Entries of a list that is so long that those are left out which are not in the list of another word either.
+const LONG_LIST: usize = 16;
 
 /// How far a scan is after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Scan {
     left: usize,
     /// The lists to walk, the last one first.
     lists: [Option<(Place, List)>; 2],
+    /// What is not in the list of this key, too, does not fit; asked only of `List::Rest`.
+    beside: Option<Key>,
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
@@ -135,14 +139,18 @@ impl Scan {
             return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
         }
         let exact = (Place::Key(index.name_key(pattern)), List::Exact);
+        let mut beside = None;
         let (test, lists) = match find.kind {
             QueryKind::Exact => (Test::Exact, [Some(exact), None]),
             QueryKind::Words => {
                 let words = tokens::of(pattern);
                 // The word that fewest names have: every name that fits is in its list.
                 let keys = words.iter().map(|word| index.word_key(word));
-                let rarest = keys.min_by_key(|key| index.count(*key));
-                let lists = [rarest.map(|key| (Place::Key(key), List::Rest)), Some(exact)];
+                let rarest = keys.clone().map(|key| (index.count(key), key)).min_by_key(|(count, _)| *count);
+                if let Some((LONG_LIST.., rarest)) = rarest {
+                    beside = keys.filter(|key| *key != rarest).min_by_key(|key| index.count(*key));
+                }
+                let lists = [rarest.map(|(_, key)| (Place::Key(key), List::Rest)), Some(exact)];
                 (Test::Words(words), lists)
             }
             QueryKind::Glob => {
@@ -180,7 +188,8 @@ impl Scan {
         };
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let left = limit.min(hits_max);
-        Ok(Scan { find, test, sizes, left, lists, cursor: 0, holder: 0, looked: 0, spent: 0, scratch: String::new() })
+        let (cursor, holder, looked, spent, scratch) = (0, 0, 0, 0, String::new());
+        Ok(Scan { find, test, sizes, left, lists, beside, cursor, holder, looked, spent, scratch })
     }
 
     /// What it looks for.
@@ -237,6 +246,15 @@ impl Scan {
             self.spent += 1;
             if id != self.cursor {
                 (self.cursor, self.holder) = (id, 0);
+            }
+            if let Some(beside) = self.beside.filter(|_| list == List::Rest) {
+                self.spent += 1;
+                // Ids are far below the greatest u32.
+                let next = index.next(Some(beside), id).unwrap_or(u32::MAX);
+                if next != id {
+                    (self.cursor, self.holder) = (next, 0);
+                    continue;
+                }
             }
             match index.seen(id) {
                 Some(seen) if self.fits(seen, list) => {

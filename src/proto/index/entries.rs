@@ -47,7 +47,7 @@ pub(super) enum Class {
 }
 
 /// The hash of a key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::proto) struct Key(pub(super) u64);
 
 impl Entries {

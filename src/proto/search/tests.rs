@@ -179,6 +179,23 @@ fn names_and_hits_count_for_more_than_looks() {
 }
 
 #[test]
+fn of_two_frequent_words_only_what_has_both_is_compared() {
+    let (mut index, holder) = index_of(&[]);
+    let names: Vec<String> = (0..3000).map(|n| format!("a{} b{} {n}", n % 3, n / 100 % 5)).collect();
+    names.iter().zip(0..).for_each(|(name, size)| index.insert(holder, record(name, size)));
+    let mut hits = Vec::new();
+    let mut scan = Scan::new(&index, &search(QueryKind::Words, "b4 a1")).unwrap();
+    while scan.step(&index, 100_000, &mut hits) == Step::More {}
+    let wanted = names.iter().filter(|name| name.starts_with("a1 b4 "));
+    assert!(hits.iter().map(|hit| hit.path.as_str()).eq(wanted.map(String::as_str)));
+    // 600 have b4, the word of fewer names, and one in three of these has the other one: each leads to the next of them at once.
+    let hits = hits.len();
+    let looks = scan.looked() - hits;
+    assert!(hits == 200 && looks <= 2 * hits + 5, "{hits} {looks}");
+    assert_eq!(scan.spent(), scan.looked() + looks + hits * (TEXT_WORK + HIT_WORK));
+}
+
+#[test]
 fn a_page_looks_at_its_part_of_an_ordered_index() {
     let mut index = Index::new();
     let holder = index.add_holder(addr(1));
