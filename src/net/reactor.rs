@@ -463,12 +463,13 @@ impl Net {
         }
     }
 
-    /// Without it, connections that come and go would leave as many deadlines as there are of them in ten seconds.
+    /// Without it, connections that come and go would leave as many deadlines as there are of them while a deadline lasts.
     fn sweep_deadlines(&mut self) {
-        let Net { deadlines, conns, .. } = self;
+        let Net { deadlines, conns, resolving, .. } = self;
         deadlines.sweep(|at, due| match due {
             Due::Connection(id) => conns.get(id).is_some_and(|conn| conn.armed == Some(at)),
-            Due::Resolve(_) | Due::Accept => true,
+            Due::Resolve(dial) => resolving.contains_key(&dial),
+            Due::Accept => true,
         });
     }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use super::*;
 use crate::config::{DEADLINES_SPARE, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, LINGER_MAX, WRITE_STALL_MAX};
 use crate::proto::DialId;
+use crate::wire::HostPort;
 use crate::wire::message::Bye;
 
 /// Just short of a duration.
@@ -12,14 +13,22 @@ fn almost(duration: Duration) -> Duration {
     duration - Duration::from_millis(1)
 }
 
+impl Rig {
+    /// A client whose first three bytes of a ping, numbered 1, have come.
+    fn half_a_frame(&mut self) -> (TcpStream, ConnId) {
+        let (mut client, conn) = self.client();
+        write(&mut client, &bytes_of(&[ping(1)])[..3]);
+        while self.net.timeout().is_none() {
+            self.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+        }
+        (client, conn)
+    }
+}
+
 #[test]
 fn a_frame_that_does_not_get_whole_ends_its_connection() {
     let mut rig = Rig::new();
-    let (mut client, conn) = rig.client();
-    write(&mut client, &bytes_of(&[ping(1)])[..3]);
-    while rig.net.timeout().is_none() {
-        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
-    }
+    let (mut client, conn) = rig.half_a_frame();
     rig.now = rig.now + almost(FRAME_PROGRESS_MAX);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
     // More bytes of the same frame do not put it off.
@@ -32,13 +41,8 @@ fn a_frame_that_does_not_get_whole_ends_its_connection() {
 #[test]
 fn a_frame_that_got_whole_leaves_a_deadline_without_effect() {
     let mut rig = Rig::new();
-    let (mut client, conn) = rig.client();
-    let bytes = bytes_of(&[ping(1)]);
-    write(&mut client, &bytes[..3]);
-    while rig.net.timeout().is_none() {
-        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
-    }
-    write(&mut client, &bytes[3..]);
+    let (mut client, conn) = rig.half_a_frame();
+    write(&mut client, &bytes_of(&[ping(1)])[3..]);
     assert_eq!(rig.until_message(conn), ping(1));
     rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
     rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
@@ -104,11 +108,7 @@ fn a_farewell_ends_even_if_the_other_side_never_closes() {
 #[test]
 fn connections_that_have_gone_leave_no_more_deadlines_than_those_that_are_there() {
     let mut rig = Rig::new();
-    let (mut slow, conn) = rig.client();
-    write(&mut slow, &bytes_of(&[ping(1)])[..3]);
-    while rig.net.timeout().is_none() {
-        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
-    }
+    let (_slow, conn) = rig.half_a_frame();
     for _ in 0..3 * DEADLINES_SPARE {
         // Its farewell would last for a while; that it goes at once leaves the deadline behind.
         let (client, conn) = rig.client();
@@ -121,6 +121,25 @@ fn connections_that_have_gone_leave_no_more_deadlines_than_those_that_are_there(
     // The one that counts is still there.
     rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
     assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
+}
+
+#[test]
+fn names_that_were_resolved_leave_no_deadlines_behind_either() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = HostPort::new("localhost", listener.local_addr().unwrap().port()).unwrap();
+    let mut rig = Rig::new();
+    for n in 0..3 * DEADLINES_SPARE as u64 {
+        rig.net.dial(DialId(n), to.clone());
+        let conn = rig.until(|_, arrival| match arrival {
+            Arrival::Dialed { conn, .. } => Some(conn),
+            other => panic!("unexpected: {other:?}"),
+        });
+        let (server, _) = listener.accept().unwrap();
+        rig.net.close(conn);
+        drop(server);
+        rig.until_closed(conn);
+        assert!(rig.net.deadlines.len() <= DEADLINES_SPARE + 2 * rig.net.conns.len() + 2);
+    }
 }
 
 #[test]
