@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sprat::config::FRAME_BYTES_OPEN;
-use sprat::proto::digest::Sample;
-use sprat::proto::index::Index;
-use sprat::proto::picker::Picker;
-use sprat::proto::search::{Scan, Step};
+use sprat::proto::super_peer::digest::Sample;
+use sprat::proto::super_peer::index::Index;
+use sprat::proto::super_peer::search::{Scan, Step};
+use sprat::proto::weak_peer::download::picker::Picker;
 use sprat::wire::link::{self, LinkHit, Packer};
 use sprat::wire::message::{Hit, Query, Register, SourceRecord};
 use sprat::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, QueryKind, Root, Search, SharePath, frame};

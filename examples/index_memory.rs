@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use sprat::config::SCAN_ENTRIES_PER_TURN;
-use sprat::proto::index::{HolderId, Index};
-use sprat::proto::search::{Scan, Step};
+use sprat::proto::super_peer::index::{HolderId, Index};
+use sprat::proto::super_peer::search::{Scan, Step};
 use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
 
 const FILES_PER_SESSION: u64 = 10_000;

@@ -11,7 +11,7 @@ use blake3::hazmat::{self, HasherExt, Mode};
 use serde::Deserialize;
 use serde_json::Value;
 use sprat::config;
-use sprat::proto::digest;
+use sprat::proto::super_peer::digest;
 use sprat::wire::{LinkMessage, Message, Root, frame, link};
 
 /// One fenced block tagged `vector`: how it is to be read, the kinds it stands for, its JSON, its bytes.

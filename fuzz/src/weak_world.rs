@@ -14,7 +14,7 @@ use std::time::Duration;
 use sprat::config::{CHUNK_BYTES_MAX, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, PIECE_BYTES};
 use sprat::proto::command::{Get, Scope};
 use sprat::proto::disk::{DiskFailure, DiskFailureKind, PartState, ServeFailure};
-use sprat::proto::manifest::root_of;
+use sprat::proto::weak_peer::download::manifest::root_of;
 use sprat::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use sprat::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, DownloadId, EMPTY_ROOT,

@@ -4,7 +4,7 @@
 use blake3::hazmat::{Mode, merge_subtrees_non_root, merge_subtrees_root};
 use libfuzzer_sys::fuzz_target;
 use sprat::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PIECES_MAX};
-use sprat::proto::manifest::{Pages, root_of};
+use sprat::proto::weak_peer::download::manifest::{Pages, root_of};
 use sprat::proto::pieces_of;
 use sprat::wire::ids::{Cv, Root};
 use sprat::wire::{Message, frame};

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use sprat::proto::index::Index;
-use sprat::proto::search::{Scan, Step};
+use sprat::proto::super_peer::index::Index;
+use sprat::proto::super_peer::search::{Scan, Step};
 use sprat::wire::record::name_of;
 use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
 use sprat_fuzz::Dice;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
-use super::beneath::Stamp;
 use super::hash::ContentDigest;
+use super::open::Stamp;
 use crate::proto::pieces_of;
 use crate::wire::ids::{Cv, Root};
 

@@ -8,8 +8,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::beneath::{Identity, Stamp};
 use super::cache::Cache;
+use super::open::{Identity, Stamp};
 use crate::config::{PATH_BYTES_MAX, SHARE_QUIET};
 use crate::wire::ids::Root;
 use crate::wire::{FileRecord, SharePath};

@@ -4,11 +4,11 @@
 //! transfers (chunks, digests, pieces) go before background work (scanning and hashing the share, re-hashing a part file),
 //! which is done in slices. Nothing here knows a socket, and no error of a file ends the thread.
 
-mod beneath;
 mod cache;
+mod catalog;
 mod hash;
-mod index;
 pub mod md5_lanes;
+mod open;
 mod part;
 mod publish;
 mod scan;

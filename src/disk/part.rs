@@ -14,9 +14,9 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::beneath::{Found, Stamp};
+use super::catalog::{join, visible};
 use super::hash::{cv_of, piece_length, read_range, root_of, root_of_manifest};
-use super::index::{join, visible};
+use super::open::{Found, Stamp};
 use super::share::Share;
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};

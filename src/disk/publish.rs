@@ -11,8 +11,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, RenameFlags, fsync, linkat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
-use super::beneath::Stamp;
 use super::hash::{ContentDigest, FileHash};
+use super::open::Stamp;
 use super::part::{Part, Place, failed, shown};
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::DiskFailure;

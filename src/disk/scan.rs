@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
 
-use super::beneath::{Beneath, Found, Stamp, is_starved};
 use super::cache::Cache;
-use super::index::{Index, Sight, SkippedCount, join, visible};
+use super::catalog::{Index, Sight, SkippedCount, join, visible};
+use super::open::{Beneath, Found, Stamp, is_starved};
 
 /// Entries looked at per slice, so that urgent jobs never wait long.
 const ENTRIES_PER_SLICE: usize = 1000;

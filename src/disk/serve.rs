@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use rustix::fs::{Advice, fadvise};
 
-use super::beneath::Stamp;
 use super::hash::{md5_of, piece_length, read_range};
 use super::md5_lanes::md5_each_stream;
+use super::open::Stamp;
 use super::share::Share;
 use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::ServeFailure;

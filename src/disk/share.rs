@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::beneath::{Beneath, Found, Stamp, is_starved};
 use super::cache::Cache;
+use super::catalog::{Index, Sight, SkippedCount};
 use super::hash::{ContentDigest, FileHash};
-use super::index::{Index, Sight, SkippedCount};
+use super::open::{Beneath, Found, Stamp, is_starved};
 use super::scan::Scan;
 use super::watch::{Sighting, Watch, Watched};
 use crate::error::{Exit, Failure};

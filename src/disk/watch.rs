@@ -14,7 +14,7 @@ use std::time::Instant;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::index::{Skipped, join, visible};
+use super::catalog::{Skipped, join, visible};
 
 /// Sightings that wait for the worker, at most; one more and the share is scanned instead.
 const SIGHTINGS_MAX: usize = 65_536;

@@ -10,10 +10,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::beneath::Found;
 use super::cache::Cache;
 use super::hash::{FileHash, digests_of};
 use super::md5_lanes::Width;
+use super::open::Found;
 use super::part::{Part, Place, failed};
 use super::publish::{Published, Publishing};
 use super::serve::{Serve, Wanted};

@@ -4,32 +4,13 @@
 //! (`node`) performs the outputs with mio and the disk; the simulator (`sim`) performs the same outputs in virtual time.
 //! Payload bytes never enter: the machines speak of extents and digests.
 
-mod clients;
 pub mod command;
-pub mod counters;
-mod desk;
-pub mod digest;
 pub mod disk;
-mod download;
 pub mod event;
-mod flood;
-mod home;
-mod homes;
-pub mod index;
-mod link;
-pub mod manifest;
 pub mod marks;
-pub mod picker;
-pub mod search;
-mod session;
-pub mod share;
 pub mod super_peer;
-#[cfg(test)]
-mod testnet;
 pub mod timers;
-mod tree;
 mod turns;
-mod upload;
 pub mod weak_peer;
 
 use std::net::SocketAddr;

@@ -154,7 +154,7 @@ impl Contents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::manifest::root_of;
+    use crate::proto::weak_peer::download::manifest::root_of;
 
     #[test]
     fn a_manifest_merges_to_its_root() {

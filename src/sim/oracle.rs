@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::world::World;
 use crate::config::{DIGEST_LEASE_WAIT, TTL_DEFAULT};
 use crate::error::Exit;
-use crate::proto::search::{Scan, Step};
 use crate::proto::super_peer::SuperPeer;
+use crate::proto::super_peer::search::{Scan, Step};
 use crate::proto::{ClientEvent, ClientId, Command, Scope};
 use crate::wire::{Cut, HostPort, Policy, Root, Search};
 

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod link;
 pub mod message;
 pub mod name;
+pub mod position;
 pub mod record;
 mod unpack;
 

@@ -1,20 +1,24 @@
 //! The super peer: sessions, links, the index and the flood, put together. It only dispatches.
 
+pub mod counters;
+pub mod digest;
+mod flood;
+pub mod index;
+mod link;
+pub mod search;
+mod session;
+#[cfg(test)]
+mod testnet;
+mod tree;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::command::{ClientId, Command};
-use super::counters::{Count, Counters};
-use super::digest::{self, Digests};
 use super::event::{ClientEvent, Event, Outcome};
-use super::flood::{self, Begin, Flood, WaveKey};
-use super::index::Index;
-use super::link::{LinkId, LinkNews, Links};
 use super::marks::mark;
-use super::session::{self, Sessions, Wish};
 use super::timers::Timers;
-use super::tree::{self, Tree};
 use super::turns::Turns;
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::{
@@ -24,7 +28,14 @@ use crate::config::{
 use crate::error::{Exit, Failure};
 use crate::time::Time;
 use crate::wire::message::{Error, ErrorCode, Info, Query};
-use crate::wire::{LinkMessage, Message, NodeId, Policy, QueryKind, Search, link};
+use crate::wire::{LinkMessage, Message, NodeId, Policy, QueryKind, Search, link as wire_link};
+use counters::{Count, Counters};
+use digest::Digests;
+use flood::{Begin, Flood, WaveKey};
+use index::Index;
+use link::{LinkId, LinkNews, Links};
+use session::{Sessions, Wish};
+use tree::Tree;
 
 /// With at most this many sessions, queries and records the whole state is checked after every input of a debug build;
 /// above, every [`CHECK_EVERY`]th time, so that large tests stay fast.
@@ -74,7 +85,7 @@ impl SuperPeerConfig {
 
 /// Why a deadline is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reason {
+enum Reason {
     /// The oldest session that has not logged in has had its time.
     Login,
     /// The session that has been silent for longest may have had its time.
@@ -102,10 +113,10 @@ pub struct SuperPeer {
     entropy: Box<dyn Entropy>,
     sessions: Sessions,
     index: Index,
-    pub(super) links: Links,
+    links: Links,
     tree: Tree,
     flood: Flood,
-    pub(super) digests: Digests,
+    digests: Digests,
     timers: Timers<Reason>,
     counters: Counters,
     turns: Turns,
@@ -232,7 +243,7 @@ impl SuperPeer {
 
     /// The spanning tree that is held here.
     #[cfg(test)]
-    pub(super) fn tree_name(&self) -> Option<crate::wire::TreeName> {
+    fn tree_name(&self) -> Option<crate::wire::TreeName> {
         self.tree.holds()
     }
 
@@ -348,13 +359,13 @@ impl SuperPeer {
             return self.counters.add(Count::DatagramUnlisted);
         };
         // The header alone tells whether the datagram is for this life of ours; what is not is not decoded.
-        let header = bytes.get(1..link::HEADER_BYTES).and_then(|boot| boot.try_into().ok());
+        let header = bytes.get(1..wire_link::HEADER_BYTES).and_then(|boot| boot.try_into().ok());
         let boot = header.map(u64::from_be_bytes);
         if boot.is_some_and(|boot| boot != 0 && boot != self.links.boot()) {
             self.counters.add(Count::DatagramStale);
             return self.links.greet_soon(now, link, &mut self.out, &mut self.counters);
         }
-        let Ok((boot, messages)) = link::decode(bytes) else {
+        let Ok((boot, messages)) = wire_link::decode(bytes) else {
             return self.counters.add(Count::DatagramMalformed);
         };
         let proven = boot == self.links.boot();
@@ -409,9 +420,9 @@ impl SuperPeer {
         }
     }
 
-    fn on_hello(&mut self, now: Time, link: LinkId, proven: bool, hello: link::LinkHello) {
+    fn on_hello(&mut self, now: Time, link: LinkId, proven: bool, hello: wire_link::LinkHello) {
         // Without our boot id in the header the echo proves nothing, nor does what else is said.
-        let hello = link::LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
+        let hello = wire_link::LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
         // A life that is not the one whose digest we have, proven or not: that one is believed no more before this is answered.
         if hello.boot != self.links.boot_of(link) {
             self.digests.doubt(link);

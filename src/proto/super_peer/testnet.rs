@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::counters::Count;
-use super::super_peer::{SuperPeer, SuperPeerConfig};
-use super::{CloseReason, ConnId, Entropy, Event, Input, Output, Role};
+use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
+use crate::proto::{CloseReason, ConnId, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
 use crate::wire::link::{self, Packer};
 use crate::wire::message::{Done, Hello, Hit, Login, Query, Register, SourceRecord};

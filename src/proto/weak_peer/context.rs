@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::download::SourceIndex;
-use super::home::HomeId;
-use super::timers::Timers;
-use super::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output};
+use super::session::HomeId;
 use crate::config::PROTOCOL_VERSION;
 use crate::proto::event::Outcome;
+use crate::proto::timers::Timers;
+use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output};
 use crate::time::Time;
 use crate::wire::message::{Bye, Error, ErrorCode, Hello};
 use crate::wire::{HostPort, Message, NodeId};

@@ -4,21 +4,29 @@
 //! - getters: [`WeakPeer::check_invariants`];
 //! - `handle_*`, `poll_*`: those of [`Role`].
 
+pub mod announce;
+mod commands;
+mod context;
+pub mod download;
+mod session;
+mod sessions;
+mod upload;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::clients::{Clients, ForDownloads};
-use super::desk::{Desk, Owner, Reason};
-use super::download::Downloads;
-use super::home::News;
-use super::homes::Homes;
-use super::share::Share;
 use super::turns::Turns;
-use super::upload::Uploads;
 use super::{ConnId, DiskDone, DiskWork, Entropy, Input, Output, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, UPLOADS_MAX};
 use crate::time::Time;
 use crate::wire::{HostPort, Message, NodeId};
+use announce::Share;
+use commands::{Clients, ForDownloads};
+use context::{Desk, Owner, Reason};
+use download::Downloads;
+use session::News;
+use sessions::Homes;
+use upload::Uploads;
 
 /// Where a peer that shares can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! One session of a weak peer with a super peer: whom to dial and when, HELLO to READY, REGISTER and UPDATE by number,
 //! PING, and what to do when the super peer is gone. Owns no share and no client's request: it carries their messages. Where there
-//! are two sessions ([`super::homes`]) each is told whom the other is with, and leaves that one to it.
+//! are two sessions ([`super::sessions`]) each is told whom the other is with, and leaves that one to it.
 //!
 //! - getters: `is_up`, `super_peer`, `own_addr`;
 //! - `on_*`: what happened;
@@ -10,16 +10,16 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::desk::{Desk, Owner, Reason};
-use super::marks::mark;
-use super::share::Share;
-use super::{ConnId, Event};
+use super::announce::Share;
+use super::context::{Desk, Owner, Reason};
 use crate::config::{
     ANSWER_DEADLINE, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PING_INTERVAL, PROTOCOL_VERSION,
     RECONNECT_FIRST, RECONNECT_MAX, UPDATES_IN_FLIGHT_MAX,
 };
 use crate::error::{Exit, Failure};
+use crate::proto::marks::mark;
 use crate::proto::weak_peer::Offer;
+use crate::proto::{ConnId, Event};
 use crate::time::Time;
 use crate::wire::message::{self, ErrorCode, Login, Ping, Register, Update, Welcome};
 use crate::wire::message::{told_by_sources, told_to_sources, told_to_super_peers};
@@ -59,7 +59,7 @@ pub(super) enum News {
 enum State {
     /// Waiting for the next round, or not begun, or ended.
     Idle,
-    Dialing(super::DialId),
+    Dialing(crate::proto::DialId),
     /// HELLO, LOGIN and the first page are sent; READY is not here.
     Greeting(ConnId),
     Up(ConnId),
@@ -360,14 +360,14 @@ impl Home {
             .offer
             .as_ref()
             .and_then(|offer| HostPort::new(offer.host.as_deref().unwrap_or(welcome.addr.host()), offer.port).ok());
-        desk.push(super::Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
+        desk.push(crate::proto::Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
     }
 
     fn on_ready(&mut self, desk: &mut Desk) {
         let State::Greeting(conn) = self.state else {
             return self.lose(desk, "it sent a second READY");
         };
-        desk.push(super::Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+        desk.push(crate::proto::Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         self.state = State::Up(conn);
         self.up_since = desk.now;
         self.welcomed_once = true;

@@ -1,14 +1,14 @@
 //! The sessions of a weak peer: with one super peer, or with two at once. It owns the sessions and keeps them apart: each knows
-//! whom the other is with. What a session says and does is [`super::home`]'s.
+//! whom the other is with. What a session says and does is [`super::session`]'s.
 
 use std::time::Duration;
 
-use super::desk::{Desk, Reason};
-use super::home::{Home, HomeId, News};
-use super::share::Share;
-use super::weak_peer::Offer;
+use super::announce::Share;
+use super::context::{Desk, Reason};
+use super::session::{Home, HomeId, News};
 use crate::config::HOMES_MAX;
 use crate::error::{Exit, Failure};
+use crate::proto::weak_peer::Offer;
 use crate::wire::{HostPort, Message};
 
 /// See the module's words.

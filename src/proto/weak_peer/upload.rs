@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::desk::{Desk, Owner, Reason};
-use super::disk::ServeFailure;
-use super::marks::mark;
-use super::{ConnId, DiskWork, Output};
+use super::context::{Desk, Owner, Reason};
 use crate::config::{
     CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
     UPLOAD_AHEAD_LOW, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
 };
+use crate::proto::disk::ServeFailure;
+use crate::proto::marks::mark;
+use crate::proto::{ConnId, DiskWork, Output};
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
 use crate::wire::message::{Chunk, Cvs, ErrorCode, Hello, Welcome};

@@ -1,8 +1,8 @@
 //! What a digest is made of: the keys of a file, their hashes, and the bits of a hash (PROTOCOL.md "Digests").
 
 use crate::config::DIGEST_HASHES;
-use crate::proto::index::tokens::{self, lower_into};
-use crate::proto::search::glob_literals;
+use crate::proto::super_peer::index::tokens::{self, lower_into};
+use crate::proto::super_peer::search::glob_literals;
 use crate::wire::{QueryKind, Root, Search};
 
 /// What a key stands for; the first byte that is hashed, so that a name and a word of the same text differ.

@@ -30,13 +30,13 @@ use self::telling::Telling;
 use super::counters::{Count, Counters};
 use super::index::Index;
 use super::link::{LinkId, Links};
-use super::timers::Timers;
-use super::{ConnId, Output};
 use crate::config::{
     ACKS_HELD_MAX, DIGEST_BYTES_ALL, DIGEST_COALESCE, DIGEST_COALESCE_MAX, DIGEST_LEASE_WAIT, DIGEST_LOG2_MAX,
     DIGEST_LOG2_MIN, DIGEST_QUIET,
 };
 use crate::proto::super_peer::Reason;
+use crate::proto::timers::Timers;
+use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::wire::link::{LinkDigest, LinkDigested};
 use crate::wire::message::Ack;

@@ -12,7 +12,7 @@ use crate::config::{
     DIGEST_FILES_PER_TURN, DIGEST_FILLED_LIMIT, DIGEST_FILLED_MAX, DIGEST_FILLED_MIN, DIGEST_LOG2_MAX, DIGEST_LOG2_MIN,
     DIGEST_REBUILD_GAP, DIGEST_STEP_BYTES,
 };
-use crate::proto::index::Index;
+use crate::proto::super_peer::index::Index;
 use crate::time::Time;
 use crate::wire::record::name_of;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{DIGEST_LEASE_WAIT, SESSION_FILES_MAX};
 use crate::proto::Entropy;
-use crate::proto::testnet::{Fate, Net, Seed, file, register, search};
+use crate::proto::super_peer::testnet::{Fate, Net, Seed, file, register, search};
 use crate::wire::message::{Register, Update};
 use crate::wire::{Cut, Policy, QueryKind, Search, SharePath};
 

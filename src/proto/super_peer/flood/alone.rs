@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Cx;
 use super::instance::{tell_done, tell_hits};
 use crate::proto::ConnId;
-use crate::proto::counters::Count;
+use crate::proto::super_peer::counters::Count;
 use crate::wire::Cut;
 use crate::wire::message::SourceRecord;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::proto::link::LinkId;
+use crate::proto::super_peer::link::LinkId;
 use crate::time::Time;
 use crate::wire::link::LinkDone;
 

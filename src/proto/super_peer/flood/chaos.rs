@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::proto::counters::Count;
-use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::testnet::{Fate, Net, Seed, addr_of, file, register, search};
 use crate::proto::{ConnId, Entropy, Input};
 use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, Packer, TreeStep};
 use crate::wire::message::{Cancel, List, Ping, Query, Update};

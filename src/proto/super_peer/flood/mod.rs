@@ -35,15 +35,15 @@ use super::counters::{Count, Counters};
 use super::digest::Digests;
 use super::index::Index;
 use super::link::{LinkId, Links};
-use super::marks::mark;
 use super::search::{BadPattern, Scan, Step};
-use super::timers::Timers;
 use super::tree::Tree;
-use super::{ConnId, Entropy, Output};
 use crate::config::{
     ANSWER_MARGIN, HITS_HELD_MAX, HITS_KEPT_MAX, QUERY_BUDGET_MAX, SCAN_WORK_PER_STEP, TTL_MAX, WAVES_MAX,
 };
+use crate::proto::marks::mark;
 use crate::proto::super_peer::Reason;
+use crate::proto::timers::Timers;
+use crate::proto::{ConnId, Entropy, Output};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef, RIDE_TTL};
 use crate::wire::{Cut, LinkMessage, Policy, QueryId, Search};

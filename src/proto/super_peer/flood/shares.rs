@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::WaveKey;
 use crate::config::{LINK_QUERIES_WAITING_MAX, WAVES_MAX, WORK_PER_TURN};
-use crate::proto::link::LinkId;
+use crate::proto::super_peer::link::LinkId;
 use crate::time::Time;
 
 /// What a query costs beside the entries that are looked at.

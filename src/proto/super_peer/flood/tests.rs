@@ -6,8 +6,8 @@ use crate::config::{
     HITS_KEPT_MAX, LINK_QUERIES_WAITING_MAX, ORDER_KEPT, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_QUERIES_MAX,
     WORK_PER_TURN,
 };
-use crate::proto::counters::Count;
-use crate::proto::testnet::{Fate, Net, Seed, addr_of, file, register, search};
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::testnet::{Fate, Net, Seed, addr_of, file, register, search};
 use crate::proto::{Entropy, Input, Output, Role};
 use crate::wire::link::{LinkDone, LinkQuery, Packer};
 use crate::wire::message::{Cancel, ErrorCode, Register, Update};

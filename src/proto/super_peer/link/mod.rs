@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Output;
 use super::counters::{Count, Counters};
 use crate::config::{LINK_KEEPALIVE, LINK_RETRY, LINK_SILENCE_MAX, LINKS_MAX, QUERY_REPEAT_MIN};
+use crate::proto::Output;
 use crate::time::Time;
 use crate::wire::link::LinkHello;
 use crate::wire::{LinkMessage, NodeId, TreeName};

@@ -1,7 +1,7 @@
 //! Greetings: how links come up, stay up, notice a restart, and do not believe strangers.
 
 use super::*;
-use crate::proto::testnet::{Fate, Net, addr_of, search};
+use crate::proto::super_peer::testnet::{Fate, Net, addr_of, search};
 use crate::proto::{Event, Role};
 use crate::wire::link::Packer;
 
@@ -145,7 +145,8 @@ fn somebody_with_our_name_is_kept_down_and_logged_once() {
     let mut net = Net::cold(2, &[(0, 1)]);
     let mut config = crate::proto::super_peer::SuperPeerConfig::new(NodeId([0; 16]), 5);
     config.neighbors = vec![addr_of(0)];
-    net.nodes[1].machine = crate::proto::super_peer::SuperPeer::new(config, Box::new(crate::proto::testnet::Seed(5)));
+    net.nodes[1].machine =
+        crate::proto::super_peer::SuperPeer::new(config, Box::new(crate::proto::super_peer::testnet::Seed(5)));
     net.run_for(Duration::from_secs(5));
     assert_eq!((net.nodes[0].machine.links_up(), net.nodes[1].machine.links_up()), (0, 0));
     let logs = net.nodes[0].events.iter().filter(|event| matches!(event, Event::Log { .. })).count();

@@ -3,7 +3,7 @@
 //! Both sides are lower-cased with the full Unicode mapping (the crate `glob` folds ASCII only). The matcher goes back to the
 //! last `*` alone, so a hostile pattern costs at most pattern × name steps.
 
-use crate::proto::index::tokens::lower_into;
+use crate::proto::super_peer::index::tokens::lower_into;
 
 /// A parsed glob.
 #[derive(Debug)]

@@ -4,20 +4,19 @@
 //! that is not registered at that moment, and misses none that was registered when it began and still is.
 
 mod glob;
-pub mod range;
 
 use std::fmt;
 
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
-use crate::proto::index::order::{BUCKETS, bucket_of};
-use crate::proto::index::tokens::{self, lower_into};
-use crate::proto::index::{HolderId, Index, Key, Seen};
+use crate::proto::super_peer::index::order::{BUCKETS, bucket_of};
+use crate::proto::super_peer::index::tokens::{self, lower_into};
+use crate::proto::super_peer::index::{HolderId, Index, Key, Seen};
 use crate::wire::message::SourceRecord;
 use crate::wire::record::name_of;
 use crate::wire::{QueryKind, Root, Search, SharePath};
 
+use crate::wire::position::{Position, Range};
 use glob::Glob;
-use range::{Position, Range};
 
 /// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]

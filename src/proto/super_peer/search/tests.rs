@@ -319,7 +319,7 @@ fn ranges_cut_everything_into_pages_without_gap_or_overlap() {
 }
 
 fn in_pages(index: &Index) {
-    use super::range::{Position, Range};
+    use crate::wire::position::{Position, Range};
     let all = |range: Range| {
         let search = search(QueryKind::Range, &range.to_string());
         let mut scan = Scan::new(index, &search).unwrap();

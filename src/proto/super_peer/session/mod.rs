@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::counters::{Count, Counters};
 use super::flood::WaveKey;
 use super::index::{HolderId, Index};
-use super::super_peer::{Reason, SuperPeerConfig};
-use super::timers::Timers;
-use super::{CloseReason, ConnId, Output};
 use crate::config::{
     FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PAGE_BYTES, PROTOCOL_VERSION,
     SESSION_FILES_MAX, SESSION_QUERIES_MAX, UNAUTHENTICATED_MAX,
 };
+use crate::proto::super_peer::{Reason, SuperPeerConfig};
+use crate::proto::timers::Timers;
+use crate::proto::{CloseReason, ConnId, Output};
 use crate::time::Time;
 use crate::wire::message::{
     Ack, Bye, Error, ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, told_by_sources,

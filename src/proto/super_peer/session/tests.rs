@@ -1,7 +1,7 @@
 //! What a weak peer may say to its super peer, in which order, and what becomes of it otherwise.
 
 use super::*;
-use crate::proto::testnet::{Net, file, hello, login, register, search};
+use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search};
 use crate::proto::{Input, Role};
 use crate::wire::message::{Get, ListedFile, Ping, Status};
 use crate::wire::{NodeId, Root, SharePath};

@@ -23,10 +23,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Output;
 use super::counters::{Count, Counters};
 use super::link::{LinkId, Links};
 use crate::config::{TREE_GAP_MAX, TREE_GAP_MIN, TREE_GROWTH_MAX, TREE_ROOT_PATIENCE, TREE_SETTLE};
+use crate::proto::Output;
 use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 use crate::wire::{LinkMessage, NodeId, TreeName};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::{LINK_SILENCE_MAX, TREE_GAP_MAX, TREE_ROOT_PATIENCE, TREE_SETTLE};
 use crate::proto::Entropy;
-use crate::proto::counters::Count;
-use crate::proto::testnet::{Fate, Net, Seed, search};
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::testnet::{Fate, Net, Seed, search};
 use crate::wire::message::Done;
 use crate::wire::{Cut, LinkMessage, Policy};
 

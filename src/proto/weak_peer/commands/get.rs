@@ -3,10 +3,10 @@
 use super::choice::{Choice, choose};
 use super::{Clients, ForDownloads, Job, Task, hit_event};
 use crate::error::Exit;
-use crate::proto::desk::Desk;
 use crate::proto::disk::Destination;
-use crate::proto::download::Order;
-use crate::proto::homes::Homes;
+use crate::proto::weak_peer::context::Desk;
+use crate::proto::weak_peer::download::Order;
+use crate::proto::weak_peer::sessions::Homes;
 use crate::proto::{ClientId, DownloadId};
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, QueryKind, Root};

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{LIST_NAMES_MAX, LIST_PAGES_MAX, LIST_SOURCES_MAX, QUERY_HITS_MAX};
 use crate::proto::ClientEvent;
-use crate::proto::search::range::{Position, Range};
 use crate::wire::message::SourceRecord;
+use crate::wire::position::{Position, Range};
 use crate::wire::{Cut, HostPort, QueryKind, Root, Search};
 
 /// Hits that a page aims at: well below every cap, so that few pages are asked twice.

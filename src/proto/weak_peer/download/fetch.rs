@@ -1,5 +1,6 @@
 //! What a download says to its sources and hears from them: dialling, the proof, pieces asked, stolen, judged and accepted.
 
+use super::picker;
 use super::proof::{Held, Proof};
 use super::source::{Request, Source, Wanted, time_for};
 use super::transfer::{Phase, Transfer};
@@ -9,12 +10,12 @@ use crate::config::{
     FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PROTOCOL_VERSION, SOURCE_FRUITLESS_MAX, SOURCES_MAX,
     STALL_AFTER, WRITES_PENDING_MAX,
 };
-use crate::proto::desk::{Desk, Owner};
 use crate::proto::disk::DiskWork;
 use crate::proto::event::{ClientEvent, SourceState};
-use crate::proto::home::plain;
 use crate::proto::marks::mark;
-use crate::proto::{ConnId, Digests, HashPlan, Output, PayloadId, Verify, picker};
+use crate::proto::weak_peer::context::{Desk, Owner};
+use crate::proto::weak_peer::session::plain;
+use crate::proto::{ConnId, Digests, HashPlan, Output, PayloadId, Verify};
 use crate::wire::Message;
 use crate::wire::ids::{Cv, Md5};
 use crate::wire::message::{self, Cancel, Chunk, Cvs, ErrorCode, Get, Manifest, Welcome};

@@ -6,8 +6,8 @@
 
 use blake3::hazmat::{self, Mode};
 
-use super::pieces_of;
 use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
+use crate::proto::pieces_of;
 use crate::wire::ids::{Cv, Root};
 
 /// The root that these values merge to, if there is one value for each piece of a content of this size and at least two.

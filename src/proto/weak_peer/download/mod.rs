@@ -2,6 +2,8 @@
 //! no piece and no socket; a [`Transfer`] does the work of one.
 
 mod fetch;
+pub mod manifest;
+pub mod picker;
 mod proof;
 mod source;
 mod transfer;
@@ -9,12 +11,12 @@ mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::desk::{Desk, Owner};
-use super::disk::{Destination, DiskFailure, PartState};
-use super::{ClientId, ConnId, DialId, Digests, DiskWork, DownloadId, PayloadId, Verify};
+use super::context::{Desk, Owner};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, SOURCES_KNOWN_MAX};
 use crate::error::{Exit, Failure};
+use crate::proto::disk::{Destination, DiskFailure, PartState};
 use crate::proto::event::Outcome;
+use crate::proto::{ClientId, ConnId, DialId, Digests, DiskWork, DownloadId, PayloadId, Verify};
 use crate::time::Time;
 use crate::wire::{HostPort, Message, Root};
 use transfer::Transfer;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::pieces_of;
 use crate::config::{PIECE_BYTES, SOURCE_AHEAD, SOURCE_PIPELINE_MAX, STEAL_GAIN_MIN};
+use crate::proto::pieces_of;
 
 /// Sources that may be asked for one piece at once: its holder and one thief.
 const CLAIMANTS_MAX: usize = 2;

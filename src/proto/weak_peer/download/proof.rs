@@ -2,7 +2,7 @@
 //! prove the chaining value of every piece and the length. If either fails, that source alone is to blame.
 
 use super::SourceIndex;
-use crate::proto::manifest::Pages;
+use crate::proto::weak_peer::download::manifest::Pages;
 use crate::proto::{Digests, PayloadId};
 use crate::wire::ids::Md5;
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
+use super::manifest;
 use super::proof::Proof;
 use super::source::Source;
 use super::{Order, SourceIndex, give_up};
@@ -12,12 +13,12 @@ use crate::config::{
     SOURCE_FRUITLESS_MAX, SOURCES_KNOWN_MAX, STALL_AFTER,
 };
 use crate::error::{Exit, Failure};
-use crate::proto::desk::{Desk, Reason};
 use crate::proto::disk::{DiskFailure, DiskWork, PartState};
 use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState};
 use crate::proto::marks::mark;
-use crate::proto::picker::Picker;
-use crate::proto::{EMPTY_ROOT, Verify, manifest};
+use crate::proto::weak_peer::context::{Desk, Reason};
+use crate::proto::weak_peer::download::picker::Picker;
+use crate::proto::{EMPTY_ROOT, Verify};
 use crate::time::Time;
 use crate::wire::HostPort;
 use crate::wire::ids::Cv;

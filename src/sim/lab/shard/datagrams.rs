@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Happening, Shard};
-use crate::proto::counters::Count;
+use crate::proto::super_peer::counters::Count;
 use crate::proto::{Input, Role};
 use crate::sim::fault::{Fault, Flight, Lose};
 use crate::sim::lab::addresses::{super_addr, super_of};

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use super::{Reach, Wave, duplicate};
 use crate::config::TTL_MAX;
-use crate::proto::counters::Count;
-use crate::proto::digest::Probe;
-use crate::proto::flood::Cx;
-use crate::proto::flood::ask::{Ask, child_deadline};
-use crate::proto::flood::instance::{Instance, Parent, Phase, Then};
-use crate::proto::link::LinkId;
 use crate::proto::marks::mark;
-use crate::proto::search::Scan;
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::digest::Probe;
+use crate::proto::super_peer::flood::Cx;
+use crate::proto::super_peer::flood::ask::{Ask, child_deadline};
+use crate::proto::super_peer::flood::instance::{Instance, Parent, Phase, Then};
+use crate::proto::super_peer::link::LinkId;
+use crate::proto::super_peer::search::Scan;
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkQuery, RIDE_TTL};
 use crate::wire::{Cut, LinkMessage, QueryId, Search, TreeName};
 
 impl Wave {
     /// Sends the first QUERYs of an instance: over every link, or over the tree, but not where it came from.
-    pub(in crate::proto::flood) fn go_out(&mut self, i: usize, cx: &mut Cx<'_>) {
+    pub(in crate::proto::super_peer::flood) fn go_out(&mut self, i: usize, cx: &mut Cx<'_>) {
         match self.instances[i].tree {
             None => self.flood_out(i, cx),
             Some(tree) => self.ride(i, tree, cx),
