@@ -42,8 +42,8 @@ impl Network {
         let mut world = World::new(1);
         world.add_supers(supers, edges);
         let content = world.content(10);
-        for home in (5..supers).step_by(10 * (supers / 1000).max(1)) {
-            let weak = world.add_weak(&[home]);
+        for host in (5..supers).step_by(10 * (supers / 1000).max(1)) {
+            let weak = world.add_weak(&[host]);
             world.share(weak, "needle", content);
             world.start(weak);
         }

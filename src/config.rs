@@ -112,8 +112,8 @@ pub const LIST_PAGES_MAX: u64 = 1 << 18;
 pub const LIST_SOURCES_MAX: usize = 1 << 16;
 /// Names of one content that a list tells.
 pub const LIST_NAMES_MAX: usize = 16;
-/// Sessions with super peers that one weak peer may hold at once (`--homes`).
-pub const HOMES_MAX: usize = 2;
+/// Sessions with super peers that one weak peer may hold at once (`--sessions`).
+pub const SUPER_SESSIONS_MAX: usize = 2;
 /// Index entries tidied, or sorted by their root, per turn: a small part of 1 ms.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
 /// Work of one step of a query before others have theirs, counted as below.

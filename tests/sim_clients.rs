@@ -110,7 +110,8 @@ fn a_list_goes_on_at_the_next_super_peer() {
     }
     world.start(far);
     world.start(weak);
-    let ready = |world: &World| world.super_peer(1).unwrap().index().records() == 1500 && !world.homes(weak).is_empty();
+    let ready =
+        |world: &World| world.super_peer(1).unwrap().index().records() == 1500 && !world.supers_of(weak).is_empty();
     assert!(world.run_until(30 * SEC, ready));
     world.run_for(SEC);
     let client = world.ask(weak, LIST);
@@ -167,9 +168,9 @@ fn pair(seed: u64) -> (World, usize) {
 #[test]
 fn a_peer_is_registered_at_two_super_peers_and_told_once() {
     let (mut world, both) = pair(1);
-    let mut homes = world.homes(both);
-    homes.sort_unstable();
-    assert_eq!(homes, [0, 1]);
+    let mut supers = world.supers_of(both);
+    supers.sort_unstable();
+    assert_eq!(supers, [0, 1]);
     let (found, outcome) = hits(&mut world, both, "far");
     assert_eq!((found, outcome.complete, outcome.reached), (1, Some(true), Some(3)), "once, though two waves told it");
     // An UPDATE goes to both.
@@ -187,22 +188,22 @@ fn a_lost_super_peer_is_replaced_and_meanwhile_no_answer_is_called_complete() {
     let (mut world, both) = pair(2);
     world.crash(1);
     let replaced = |world: &World| {
-        let homes = world.homes(both);
-        homes.len() == 2 && homes.contains(&0) && homes.contains(&2)
+        let supers = world.supers_of(both);
+        supers.len() == 2 && supers.contains(&0) && supers.contains(&2)
     };
-    assert!(world.run_until(30 * SEC, replaced), "{:?}", world.homes(both));
+    assert!(world.run_until(30 * SEC, replaced), "{:?}", world.supers_of(both));
     world.run_for(10 * SEC);
     let (found, outcome) = hits(&mut world, both, "far");
     // The line is broken between 0 and 2, so one wave did not get far; the other tells what there is.
     assert_eq!((found, outcome.complete), (1, Some(false)));
     world.crash(2);
-    let alone = |world: &World| world.homes(both) == [0];
+    let alone = |world: &World| world.supers_of(both) == [0];
     assert!(world.run_until(30 * SEC, alone));
     let (found, outcome) = hits(&mut world, both, "doubled");
     assert_eq!((found, outcome.complete), (1, Some(false)));
     assert!(outcome.cut.unwrap().down > 0, "{outcome:?}");
     world.start(1);
-    let back = |world: &World| world.homes(both).len() == 2;
+    let back = |world: &World| world.supers_of(both).len() == 2;
     assert!(world.run_until(120 * SEC, back));
 }
 
@@ -234,7 +235,7 @@ fn a_download_finds_more_sources_through_either() {
     let (mut world, both) = pair(3);
     let getter = world.add_weak_with(&[0, 1], 2);
     world.start(getter);
-    assert!(world.run_until(10 * SEC, |world| world.homes(getter).len() == 2));
+    assert!(world.run_until(10 * SEC, |world| world.supers_of(getter).len() == 2));
     let get = Get { what: "doubled".into(), from: None, out: None, verify: Verify::Both, scope: Scope::default() };
     let client = world.ask(getter, Command::Get(get));
     let begun = |world: &World| world.asked(client).events.iter().any(|(_, e)| matches!(e, ClientEvent::Start { .. }));
@@ -254,5 +255,5 @@ fn two_names_of_one_super_peer_are_one() {
     let weak = world.add_weak_with(&[0, 0], 2);
     world.start(weak);
     world.run_for(20 * SEC);
-    assert_eq!(world.homes(weak), [0]);
+    assert_eq!(world.supers_of(weak), [0]);
 }

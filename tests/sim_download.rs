@@ -42,7 +42,7 @@ fn scene(seed: u64, size: usize, sources: usize) -> Scene {
     world.start(downloader);
     let registered = |world: &World| {
         let records: usize = (0..2).map(|node| world.super_peer(node).unwrap().index().records()).sum();
-        records == sources.len() && !world.homes(downloader).is_empty()
+        records == sources.len() && !world.supers_of(downloader).is_empty()
     };
     assert!(world.run_until(5 * SEC, registered));
     world.run_for(100 * MS);
@@ -225,7 +225,7 @@ fn drive(
             70..80 => {
                 world.crash(downloader);
                 world.start(downloader);
-                let up = |world: &World| !world.homes(sources[0]).is_empty();
+                let up = |world: &World| !world.supers_of(sources[0]).is_empty();
                 assert!(world.run_until(120 * SEC, up), "the honest source comes back");
                 world.run_for(SEC);
                 client = ask(world);

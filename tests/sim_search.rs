@@ -286,8 +286,8 @@ fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch>
     let pattern = if swarm.chance(700) { "common".to_owned() } else { format!("file{}", swarm.index(n)) };
     let ttl = u8::try_from(swarm.below(8)).unwrap();
     let budget = 100 + u32::try_from(swarm.below(3000)).unwrap();
-    let home = world.homes(weak);
-    home.first().filter(|home| world.is_running(**home))?;
+    let supers = world.supers_of(weak);
+    supers.first().filter(|host| world.is_running(**host))?;
     let policy = POLICIES[swarm.index(POLICIES.len())];
     // Rings grow only where there is a limit; this one is never reached.
     let find = Search { limit: (policy == Policy::Ring).then_some(500), ..search(&pattern) };

@@ -184,7 +184,7 @@ impl WeakWorld {
             agent: "sprat fuzz".into(),
         };
         let mut world = WeakWorld {
-            machine: WeakPeer::with_homes(config, 1 + supers % 2, Box::new(Counter(3))),
+            machine: WeakPeer::with_sessions(config, 1 + supers % 2, Box::new(Counter(3))),
             now: Time::ZERO,
             conns: Vec::new(),
             next_conn: 0,

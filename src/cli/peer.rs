@@ -21,9 +21,9 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         return Err(Failure::new(Exit::Usage, "a super peer is missing; name one with --super HOST:PORT"));
     }
     settings::dialled("--super", &args.supers)?;
-    let homes = args.homes.unwrap_or(1);
-    if args.supers.len() < homes {
-        let why = format!("--homes {homes} needs as many super peers; name each with --super HOST:PORT");
+    let sessions = args.sessions.unwrap_or(1);
+    if args.supers.len() < sessions {
+        let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
         return Err(Failure::new(Exit::Usage, why));
     }
     let Some(share) = &args.share else {
@@ -61,7 +61,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         connect_timeout,
         agent: AGENT.into(),
     };
-    let role = WeakPeer::with_homes(config, homes, Box::new(OsEntropy));
+    let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy));
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
     let mut ready = Ready::new("peer", bound);
     ready.control = Some(control);

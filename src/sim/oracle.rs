@@ -33,7 +33,7 @@ pub struct Watch {
     /// The command's client.
     pub client: ClientId,
     search: Search,
-    /// All super peers to which there is a way, those that are within the ttl of whatever home, and the most that are of one.
+    /// All super peers to which there is a way, those that are within the ttl of any of its super peers, and the most that are of one.
     supers: BTreeSet<usize>,
     near: BTreeSet<usize>,
     horizon: usize,
@@ -63,12 +63,12 @@ impl Watch {
     /// If the peer has no session.
     pub fn ask(world: &mut World, weak: usize, search: &Search, scope: Scope) -> Watch {
         let Scope { ttl, policy, .. } = scope;
-        let home = *world.homes(weak).first().expect("the asker has a session");
-        let supers = world.within(home, usize::MAX);
+        let host = *world.supers_of(weak).first().expect("the asker has a session");
+        let supers = world.within(host, usize::MAX);
         // A lost session may be followed by one to another super peer, with another horizon.
         let hops = usize::from(ttl.unwrap_or(TTL_DEFAULT));
         let horizons = |hops| -> Vec<BTreeSet<usize>> {
-            world.neighbors(weak).iter().map(|home| world.within(*home, hops)).collect()
+            world.neighbors(weak).iter().map(|host| world.within(*host, hops)).collect()
         };
         // A ride goes everywhere, whatever the ttl.
         let most = if policy == Some(Policy::Tree) && hops > 0 { usize::MAX } else { hops };

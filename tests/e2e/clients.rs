@@ -85,7 +85,7 @@ fn limits_and_sizes_hold_across_super_peers_and_results_are_ranked() {
     assert_eq!(found, (105..110).chain(200..205).collect::<Vec<_>>());
     assert_eq!(ran.done()["complete"], true);
 
-    // The limit is reached at home: the neighbour is not asked, and the answer says that there may be more.
+    // The super peer itself reaches the limit: its neighbor is not asked, and the answer says that there may be more.
     let ran = query(&["--limit", "3"]);
     assert_eq!((sizes(&ran).len(), &ran.done()["hits"]), (3, &3.into()));
     assert_eq!(ran.done()["complete"], false);
@@ -141,7 +141,7 @@ fn a_peer_may_be_with_two_super_peers_at_once() {
     let mut supers = world.super_peers(3, &[(0, 1), (1, 2), (2, 0)]);
     world.share("p", "doubled.txt", b"doubled");
     let all: Vec<&Daemon> = supers.iter().collect();
-    let peer = world.peer_with("p", &all, &["--homes", "2"], Stdio::null());
+    let peer = world.peer_with("p", &all, &["--sessions", "2"], Stdio::null());
     let listed = |daemon: &Daemon| world.run(["list", "--json", "--super", daemon.addr()]).events("file").len();
     eventually("it is registered at both", || (listed(&supers[0]) == 1 && listed(&supers[1]) == 1).then_some(()));
     assert_eq!(listed(&supers[2]), 0);
@@ -165,6 +165,6 @@ fn a_peer_may_be_with_two_super_peers_at_once() {
     let ran = world.run(["query", "later.txt", "--json", "--control", peer.control()]);
     assert_eq!((ran.events("hit").len(), &ran.done()["complete"]), (1, &false.into()), "a neighbour of both is down");
 
-    let misused = world.run(["peer", "--share", "p", "--super", supers[1].addr(), "--homes", "2"]);
+    let misused = world.run(["peer", "--share", "p", "--super", supers[1].addr(), "--sessions", "2"]);
     assert_eq!(misused.exit, Some(2), "{}", misused.stderr);
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::{homes, hops};
+use super::{hops, sessions};
 use crate::cli::units::Span;
 use crate::wire::HostPort;
 
@@ -73,15 +73,15 @@ pub(crate) struct Super {
     example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
 )]
 pub(crate) struct Peer {
-    /// a super peer; may be repeated: the first that answers is used, the others are for when it fails, or for --homes
+    /// a super peer; may be repeated: the first that answers is used, the others are for when it fails, or for --sessions
     /// [required]
     #[argh(option, long = "super", arg_name = "HOST:PORT")]
     pub(crate) supers: Vec<HostPort>,
 
-    /// how many super peers to be with at once, 1 or 2: its files are registered at each, its searches ask each, and one that is
+    /// how many super peers to have a session with at once, 1 or 2: its files are registered at each, its searches ask each, and one that is
     /// lost is replaced by the next of the list [default: 1]
-    #[argh(option, arg_name = "N", from_str_fn(homes))]
-    pub(crate) homes: Option<usize>,
+    #[argh(option, arg_name = "N", from_str_fn(sessions))]
+    pub(crate) sessions: Option<usize>,
 
     /// folder whose files are shared, and where downloads land [required]
     #[argh(option, arg_name = "DIR")]

@@ -12,7 +12,7 @@ pub(crate) use daemons::{Peer, Super};
 pub(crate) use oneshot::{Get, List, Query, Status};
 pub(crate) use trials::{Bench, BenchTask, Demo, Sim};
 
-use crate::config::{HOMES_MAX, TTL_MAX};
+use crate::config::{SUPER_SESSIONS_MAX, TTL_MAX};
 use crate::proto::Verify;
 
 /// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder; a super peer indexes the files of its
@@ -66,9 +66,9 @@ fn hops(text: &str) -> Result<u8, String> {
     hops.ok_or_else(|| format!("{text:?} is no number of hops; write one from 0 to {TTL_MAX}"))
 }
 
-fn homes(text: &str) -> Result<usize, String> {
-    let homes = text.parse().ok().filter(|homes| (1..=HOMES_MAX).contains(homes));
-    homes.ok_or_else(|| format!("{text:?} is no number of super peers to be with; write one from 1 to {HOMES_MAX}"))
+fn sessions(text: &str) -> Result<usize, String> {
+    let sessions = text.parse().ok().filter(|sessions| (1..=SUPER_SESSIONS_MAX).contains(sessions));
+    sessions.ok_or_else(|| format!("{text:?} is no number of sessions; write one from 1 to {SUPER_SESSIONS_MAX}"))
 }
 
 fn verify(text: &str) -> Result<Verify, String> {

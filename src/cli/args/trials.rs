@@ -187,7 +187,7 @@ pub(crate) struct Sim {
     #[argh(option, arg_name = "PERCENT")]
     pub(crate) loss: Option<f64>,
 
-    /// nodes that fail in a minute, in percent: super peers with all who are at home there, and weak peers; they are back after 10s
+    /// nodes that fail in a minute, in percent: super peers with all of their weak peers, and weak peers; they are back after 10s
     /// on average. Those that ask do not fail [default: 0]
     #[argh(option, arg_name = "PERCENT")]
     pub(crate) churn: Option<f64>,

@@ -22,15 +22,15 @@ use crate::time::Time;
 const NAME: &str = "bench.bin";
 
 pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form: Form) -> Result<u8, Failure> {
-    let (home, what, size) = if args.own {
+    let (super_peer, what, size) = if args.own {
         let subnet = Subnet::draw(OsEntropy.next_u64());
-        let home = rig.start_super(subnet, None)?.to_string();
+        let super_peer = rig.start_super(subnet, None)?.to_string();
         rig.start_sources(subnet, limits.sources, limits.size, NAME)?;
-        (home, NAME.to_owned(), limits.size)
+        (super_peer, NAME.to_owned(), limits.size)
     } else {
-        let home = first_super(args)?.to_string();
-        let (what, size) = longest(&rig, &home, limits.size)?;
-        (home, what, size)
+        let super_peer = first_super(args)?.to_string();
+        let (what, size) = longest(&rig, &super_peer, limits.size)?;
+        (super_peer, what, size)
     };
     if rig.tells {
         say("measuring");
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form
     thread::scope(|scope| {
         for n in 0..limits.depth {
             let (downloads, out) = (downloads.clone(), rig.path().join(format!("out{n}")));
-            let order = Order { what: &what, home: &home, verify, size };
+            let order = Order { what: &what, super_peer: &super_peer, verify, size };
             let children = &rig.children;
             scope.spawn(move || {
                 while begun.elapsed() < limits.length {
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form
 /// What is downloaded again and again.
 struct Order<'a> {
     what: &'a str,
-    home: &'a str,
+    super_peer: &'a str,
     verify: &'a str,
     size: u64,
 }
@@ -99,7 +99,8 @@ impl Order<'_> {
     fn download(&self, children: &Children, out: &Path) -> Result<Result<Duration, String>, Failure> {
         let from = Instant::now();
         let path = out.display().to_string();
-        let answer = children.ask(&["get", self.what, "--super", self.home, "-o", &path, "--verify", self.verify])?;
+        let answer =
+            children.ask(&["get", self.what, "--super", self.super_peer, "-o", &path, "--verify", self.verify])?;
         let took = from.elapsed();
         if std::fs::remove_file(out).is_err() && answer.code == 0 {
             return Ok(Err("no_file".to_owned()));
@@ -110,16 +111,16 @@ impl Order<'_> {
 }
 
 /// The longest file at a super peer that is not longer than this: its root, and its length.
-fn longest(rig: &Rig, home: &str, longest: u64) -> Result<(String, u64), Failure> {
-    let answer = rig.children.ask(&["list", "--super", home])?;
+fn longest(rig: &Rig, super_peer: &str, longest: u64) -> Result<(String, u64), Failure> {
+    let answer = rig.children.ask(&["list", "--super", super_peer])?;
     if answer.code != 0 {
         let why = answer.done()["error"].as_str().unwrap_or("it cannot be listed");
-        return Err(Failure::new(Exit::Unreachable, format!("the super peer at {home}: {why}")));
+        return Err(Failure::new(Exit::Unreachable, format!("the super peer at {super_peer}: {why}")));
     }
     let files = answer.of("file").filter_map(|file| Some((file["size"].as_u64()?, file["root"].as_str()?.to_owned())));
     let found = files.filter(|(size, _)| (1..=longest).contains(size)).max();
     let none = || {
-        let why = format!("the super peer at {home} knows no file of 1 to {longest} bytes; say more with --size");
+        let why = format!("the super peer at {super_peer} knows no file of 1 to {longest} bytes; say more with --size");
         Failure::new(Exit::NotFound, why)
     };
     found.map(|(size, root)| (root, size)).ok_or_else(none)

@@ -69,7 +69,7 @@ impl Rig {
     /// Starts peers that share one file, and waits until the super peer knows all of them.
     pub(super) fn start_sources(&mut self, subnet: Subnet, count: usize, size: u64, name: &str) -> Result<(), Failure> {
         let disk = |error: io::Error| Failure::new(Exit::Disk, format!("cannot write the file to share: {error}"));
-        let home = self.super_peer.as_ref().map(|daemon| daemon.listen.to_string()).unwrap_or_default();
+        let super_peer = self.super_peer.as_ref().map(|daemon| daemon.listen.to_string()).unwrap_or_default();
         let first = self.path().join(SOURCES[0]);
         for (host, peer) in (10_u8..).zip(&SOURCES[..count]) {
             let share = self.path().join(peer);
@@ -82,8 +82,18 @@ impl Rig {
             let listen = SocketAddr::new(subnet.host(host), 0).to_string();
             let share = share.display().to_string();
             let control = self.children.socket(peer).display().to_string();
-            let args =
-                ["peer", "--quiet", "--super", &home, "--share", &share, "--listen", &listen, "--control", &control];
+            let args = [
+                "peer",
+                "--quiet",
+                "--super",
+                &super_peer,
+                "--share",
+                &share,
+                "--listen",
+                &listen,
+                "--control",
+                &control,
+            ];
             self.children.start(peer, &args.map(str::to_owned))?;
         }
         for peer in &SOURCES[..count] {
@@ -91,7 +101,7 @@ impl Rig {
             self.source_pids.push(daemon.pid);
         }
         loop {
-            let answer = self.children.ask(&["query", name, "--exact", "--super", &home])?;
+            let answer = self.children.ask(&["query", name, "--exact", "--super", &super_peer])?;
             if answer.done()["hits"].as_u64() == Some(count as u64) {
                 return Ok(());
             }

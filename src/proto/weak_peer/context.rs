@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::download::SourceIndex;
-use super::session::HomeId;
+use super::session::SessionId;
 use crate::config::PROTOCOL_VERSION;
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
@@ -22,11 +22,11 @@ pub(super) enum Reason {
     /// No session came about within the connect timeout.
     ConnectTimeout,
     /// The wait before the next round through the super peers is over.
-    Redial(HomeId),
+    Redial(SessionId),
     /// Nothing may have been said to the super peer for its ping interval.
-    Ping(HomeId),
+    Ping(SessionId),
     /// The super peer owes an answer.
-    Answer(HomeId),
+    Answer(SessionId),
     /// A chunk connection to us may be idle, or its HELLO late.
     Upload(ConnId),
     /// A running download looks after its sources and tells its progress.
@@ -39,7 +39,7 @@ pub(super) enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// The session to a super peer.
-    Home(HomeId),
+    Session(SessionId),
     /// Somebody who fetches chunks from us.
     Upload,
     /// A source of a download.

@@ -25,7 +25,7 @@ use commands::{Clients, ForDownloads};
 use context::{Desk, Owner, Reason};
 use download::Downloads;
 use session::News;
-use sessions::Homes;
+use sessions::Sessions;
 use upload::Uploads;
 
 /// Where a peer that shares can be reached.
@@ -57,7 +57,7 @@ pub struct WeakPeerConfig {
 /// See the module's words.
 pub struct WeakPeer {
     desk: Desk,
-    homes: Homes,
+    sessions: Sessions,
     share: Share,
     uploads: Uploads,
     downloads: Downloads,
@@ -71,20 +71,20 @@ impl WeakPeer {
     /// A peer that dials its first super peer at the first [`Role::handle_timeout`].
     #[must_use]
     pub fn new(config: WeakPeerConfig, entropy: Box<dyn Entropy>) -> WeakPeer {
-        WeakPeer::with_homes(config, 1, entropy)
+        WeakPeer::with_sessions(config, 1, entropy)
     }
 
-    /// The same with sessions to so many super peers at once, at most [`crate::config::HOMES_MAX`].
+    /// The same with sessions to so many super peers at once, at most [`crate::config::SUPER_SESSIONS_MAX`].
     #[must_use]
-    pub fn with_homes(config: WeakPeerConfig, homes: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
+    pub fn with_sessions(config: WeakPeerConfig, sessions: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
         let WeakPeerConfig { node, boot, supers, offer, connect_timeout, agent } = config;
         let mut desk = Desk::new(node, boot, &agent, entropy);
         desk.timers.set(Reason::Start, Time::ZERO);
         WeakPeer {
             desk,
             serves: offer.is_some(),
-            homes: Homes::new(&supers, offer.as_ref(), connect_timeout, homes),
-            share: Share::new(homes),
+            sessions: Sessions::new(&supers, offer.as_ref(), connect_timeout, sessions),
+            share: Share::new(sessions),
             uploads: Uploads::default(),
             downloads: Downloads::default(),
             clients: Clients::new(connect_timeout),
@@ -119,8 +119,8 @@ impl WeakPeer {
             ("downloads_waiting", count(self.downloads.waiting())),
             ("downloads_finished", self.downloads.finished),
             ("bytes_received", self.downloads.bytes_received),
-            ("sessions_up", count(self.homes.up().count())),
-            ("sessions_lost", self.homes.sessions_lost()),
+            ("sessions_up", count(self.sessions.up().count())),
+            ("sessions_lost", self.sessions.sessions_lost()),
         ]
         .into_iter()
         .chain(self.uploads.closed())
@@ -132,7 +132,7 @@ impl WeakPeer {
     fn on_message(&mut self, conn: ConnId, message: Message) {
         let desk = &mut self.desk;
         match desk.owner(conn) {
-            Some(Owner::Home(home)) => self.homes.at(home).on_message(desk, message),
+            Some(Owner::Session(session)) => self.sessions.at(session).on_message(desk, message),
             Some(Owner::Upload) => self.uploads.on_message(desk, conn, message),
             Some(Owner::Source(download, source)) => self.downloads.on_message(desk, download, source, message),
             None => {}
@@ -142,7 +142,7 @@ impl WeakPeer {
     fn on_closed(&mut self, conn: ConnId, why: &str) {
         let desk = &mut self.desk;
         match desk.disown(conn) {
-            Some(Owner::Home(home)) => self.homes.at(home).on_closed(desk, why),
+            Some(Owner::Session(session)) => self.sessions.at(session).on_closed(desk, why),
             Some(Owner::Upload) => self.uploads.on_closed(desk, conn),
             Some(Owner::Source(download, source)) => self.downloads.on_closed(desk, download, source, why),
             None => {}
@@ -173,14 +173,14 @@ impl WeakPeer {
     fn on_due(&mut self, reason: Reason) {
         let desk = &mut self.desk;
         match reason {
-            Reason::Start => self.homes.start(desk),
-            Reason::ConnectTimeout => self.homes.on_connect_timeout(desk),
-            Reason::Redial(home) => self.homes.at(home).on_redial_due(desk),
-            Reason::Ping(home) => self.homes.at(home).on_ping_due(desk),
-            Reason::Answer(home) => self.homes.at(home).on_answer_due(desk),
+            Reason::Start => self.sessions.start(desk),
+            Reason::ConnectTimeout => self.sessions.on_connect_timeout(desk),
+            Reason::Redial(session) => self.sessions.at(session).on_redial_due(desk),
+            Reason::Ping(session) => self.sessions.at(session).on_ping_due(desk),
+            Reason::Answer(session) => self.sessions.at(session).on_answer_due(desk),
             Reason::Upload(conn) => self.uploads.on_timer(desk, conn),
             Reason::Download(download) => self.downloads.on_tick(desk, download),
-            Reason::Task(task) => self.clients.on_timer(desk, &mut self.homes, task),
+            Reason::Task(task) => self.clients.on_timer(desk, &mut self.sessions, task),
         }
     }
 
@@ -188,9 +188,9 @@ impl WeakPeer {
     /// inputs fill.
     fn settle(&mut self) {
         loop {
-            if let Some(news) = self.homes.poll_news(&mut self.desk) {
+            if let Some(news) = self.sessions.poll_news(&mut self.desk) {
                 let counts = if matches!(news.1, News::Info(_)) { self.counts() } else { BTreeMap::new() };
-                self.clients.on_news(&mut self.desk, &mut self.homes, news, counts);
+                self.clients.on_news(&mut self.desk, &mut self.sessions, news, counts);
             } else if let Some(order) = self.clients.poll_order() {
                 match order {
                     ForDownloads::Start(order) => self.downloads.start(&mut self.desk, order),
@@ -199,13 +199,13 @@ impl WeakPeer {
                     }
                     ForDownloads::SourcesDone(download) => self.downloads.on_sources_done(&mut self.desk, download),
                 }
-            } else if let Some((download, root)) = self.downloads.poll_requery(&mut self.desk, self.homes.is_up()) {
-                self.clients.ask_sources(&mut self.desk, &mut self.homes, download, root);
+            } else if let Some((download, root)) = self.downloads.poll_requery(&mut self.desk, self.sessions.is_up()) {
+                self.clients.ask_sources(&mut self.desk, &mut self.sessions, download, root);
             } else {
                 break;
             }
         }
-        self.homes.flush(&mut self.desk, &mut self.share);
+        self.sessions.flush(&mut self.desk, &mut self.share);
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -216,7 +216,7 @@ impl WeakPeer {
         self.clients.shut_down(&mut self.desk);
         self.downloads.shut_down(&mut self.desk);
         self.uploads.shut_down(&mut self.desk);
-        self.homes.end(&mut self.desk, "the peer ends");
+        self.sessions.end(&mut self.desk, "the peer ends");
         self.desk.timers = super::timers::Timers::new();
     }
 }
@@ -232,18 +232,18 @@ impl Role for WeakPeer {
             Input::Accepted { conn, from } if self.serves => self.uploads.on_accepted(desk, conn, from),
             Input::Accepted { conn, .. } => desk.close(conn),
             Input::Dialed { dial, conn } => match desk.end_dial(dial) {
-                Some(Owner::Home(home)) => self.homes.at(home).on_dialed(desk, &mut self.share, conn),
+                Some(Owner::Session(session)) => self.sessions.at(session).on_dialed(desk, &mut self.share, conn),
                 Some(Owner::Source(download, source)) => self.downloads.on_dialed(desk, download, source, conn),
                 Some(Owner::Upload) | None => desk.close(conn),
             },
             Input::DialFailed { dial, why } => match desk.end_dial(dial) {
-                Some(Owner::Home(home)) => self.homes.at(home).on_dial_failed(desk, &why),
+                Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(desk, &why),
                 Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(desk, download, source, &why),
                 Some(Owner::Upload) | None => {}
             },
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, error } => match desk.owner(conn) {
-                Some(Owner::Home(home)) => self.homes.at(home).on_malformed(desk, &error),
+                Some(Owner::Session(session)) => self.sessions.at(session).on_malformed(desk, &error),
                 Some(Owner::Upload) => self.uploads.on_malformed(desk, conn, &error),
                 Some(Owner::Source(download, source)) => {
                     desk.error(conn, error.code(), error.to_string(), None);
@@ -262,17 +262,17 @@ impl Role for WeakPeer {
                 Some(Owner::Source(download, source)) => {
                     self.downloads.on_payload(desk, (download, source), req, payload, &digests);
                 }
-                Some(Owner::Home(_) | Owner::Upload) | None => desk.disk(DiskWork::DropPayload { payload }),
+                Some(Owner::Session(_) | Owner::Upload) | None => desk.disk(DiskWork::DropPayload { payload }),
             },
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(desk, conn, req),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Disk(done) => self.on_disk(done),
             Input::Command { client, command } => {
                 let counts = self.counts();
-                self.clients.on_command(&mut self.desk, &mut self.homes, client, command, counts);
+                self.clients.on_command(&mut self.desk, &mut self.sessions, client, command, counts);
             }
             Input::ClientGone { client } => {
-                self.clients.on_client_gone(desk, &mut self.homes, client);
+                self.clients.on_client_gone(desk, &mut self.sessions, client);
                 self.downloads.on_client_gone(desk, client);
             }
             Input::Shutdown => return self.shut_down(),

@@ -27,7 +27,7 @@ use crate::wire::{HostPort, Message, NodeId, WireError};
 
 /// Which session of a weak peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct HomeId(pub(super) u8);
+pub(super) struct SessionId(pub(super) u8);
 
 /// Whom the other session of the same peer is with.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +74,8 @@ struct Owed {
 }
 
 /// See the module's words.
-pub(super) struct Home {
-    id: HomeId,
+pub(super) struct Session {
+    id: SessionId,
     /// Of the same peer, where it has two sessions.
     pub(super) other: Option<Other>,
     supers: Vec<HostPort>,
@@ -104,9 +104,9 @@ pub(super) struct Home {
     pub(super) sessions_lost: u64,
 }
 
-impl Home {
-    pub(super) fn new(id: HomeId, supers: Vec<HostPort>, offer: Option<Offer>) -> Home {
-        Home {
+impl Session {
+    pub(super) fn new(id: SessionId, supers: Vec<HostPort>, offer: Option<Offer>) -> Session {
+        Session {
             id,
             other: None,
             which: usize::from(id.0) % supers.len().max(1),
@@ -173,7 +173,7 @@ impl Home {
         self.tries += 1;
         let Some(which) = free else { return self.wait(desk) };
         self.which = which;
-        self.state = State::Dialing(desk.dial(Owner::Home(self.id), &self.supers[which]));
+        self.state = State::Dialing(desk.dial(Owner::Session(self.id), &self.supers[which]));
     }
 
     /// The next of the list: at once within a round, after a wait behind it.
@@ -192,7 +192,7 @@ impl Home {
             self.news.push_back(News::Never(failure));
             return;
         }
-        mark!(HomeRoundOver);
+        mark!(SessionRoundOver);
         let kept = usize::from(self.other.is_some());
         self.refusals.drain(..self.refusals.len().saturating_sub(kept));
         self.wait(desk);
@@ -219,7 +219,7 @@ impl Home {
 
     /// Tries no more; the reason for it.
     pub(super) fn give_up(&mut self, desk: &mut Desk) -> Failure {
-        mark!(HomeGaveUp);
+        mark!(SessionGaveUp);
         let failure = match self.refusals.pop() {
             Some(refusal) => refusal,
             None => {
@@ -237,7 +237,7 @@ impl Home {
     }
 
     pub(super) fn on_dialed(&mut self, desk: &mut Desk, share: &mut Share, conn: ConnId) {
-        desk.own(conn, Owner::Home(self.id));
+        desk.own(conn, Owner::Session(self.id));
         self.state = State::Greeting(conn);
         self.owed = Owed { ready: Some(desk.now), ..Owed::default() };
         (self.seq, self.acked, self.next_req) = (0, 0, 1);
@@ -429,7 +429,7 @@ impl Home {
 
     pub(super) fn on_answer_due(&mut self, desk: &mut Desk) {
         if self.deadline().is_some_and(|at| at <= desk.now) {
-            mark!(HomeDoesNotAnswer);
+            mark!(SessionDoesNotAnswer);
             self.lose(desk, "it does not answer");
         } else {
             self.watch(desk);

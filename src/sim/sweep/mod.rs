@@ -117,7 +117,7 @@ const RARE: &[&str] = &[
     "closed_login_deadline",
     "disk.publish_failed",
     "disk.write_failed",
-    "home.gave_up",
+    "session.gave_up",
     "inputs_stale",
     "piece.second",
     "sources.nobody_sends",

@@ -62,7 +62,7 @@ pub(super) struct Peer {
     /// The super peers that it knows, by number.
     pub(super) supers: Vec<usize>,
     /// To how many of them it has a session at once.
-    pub(super) homes: usize,
+    pub(super) sessions: usize,
     pub(super) files: Vec<(String, ContentId)>,
     /// Contents for which it serves wrong bytes.
     pub(super) lies: Vec<ContentId>,
@@ -190,8 +190,8 @@ impl Peer {
             paths.insert(path(share));
         }
         let files = paths.into_iter().map(|path| (path, content(share))).collect();
-        let homes = if net.chance(250) { knows.len().min(2) } else { 1 };
-        Peer { supers: knows, homes, files, lies: Vec::new() }
+        let sessions = if net.chance(250) { knows.len().min(2) } else { 1 };
+        Peer { supers: knows, sessions, files, lies: Vec::new() }
     }
 }
 

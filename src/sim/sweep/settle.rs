@@ -130,9 +130,9 @@ impl Run {
         }
         for node in self.weak.clone() {
             let at = registered.remove(&node).unwrap_or_default();
-            let homes = self.plan.peers[node - self.weak.start].homes;
-            if at.len() != homes {
-                return Some(format!("{node} is registered {} times, not {homes}", at.len()));
+            let sessions = self.plan.peers[node - self.weak.start].sessions;
+            if at.len() != sessions {
+                return Some(format!("{node} is registered {} times, not {sessions}", at.len()));
             }
             let truth = self.world.share_of(node);
             if let Some(wrong) = at.iter().find(|records| **records != truth) {
@@ -144,25 +144,25 @@ impl Run {
 
     /// Every query finds every match within its ttl.
     fn find_everything(&mut self) {
-        for home in 0..self.plan.supers {
-            let at_home = |run: &Run, node: usize| run.world.homes(node) == [home];
-            let Some(node) = self.weak.clone().find(|node| at_home(self, *node)) else { continue };
-            let near = Some(1 + u8::try_from(home % 3).unwrap_or(0));
+        for host in 0..self.plan.supers {
+            let is_here = |run: &Run, node: usize| run.world.supers_of(node) == [host];
+            let Some(node) = self.weak.clone().find(|node| is_here(self, *node)) else { continue };
+            let near = Some(1 + u8::try_from(host % 3).unwrap_or(0));
             let patterns =
                 [("*", Run::far()), ("red", Run::far()), ("*o*", near), ("*", near), ("nobody has it", None)];
-            for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(home)) {
+            for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(host)) {
                 let search =
                     Search { pattern: pattern.into(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
-                let within = self.world.within(home, usize::from(ttl.unwrap_or(7)));
+                let within = self.world.within(host, usize::from(ttl.unwrap_or(7)));
                 let mut expected = BTreeSet::new();
                 for other in &within {
                     expected.extend(self.world.registered(*other, &search));
                 }
                 let found = self.answer(node, &search, ttl, policy);
                 let missing: Vec<&Match> = expected.difference(&found.0).collect();
-                assert!(missing.is_empty(), "{pattern:?} from {home} misses {missing:?} within ttl {ttl:?}");
+                assert!(missing.is_empty(), "{pattern:?} from {host} misses {missing:?} within ttl {ttl:?}");
                 let all = ttl == Run::far();
-                assert!(found.1 || !all, "{pattern:?} from {home} is not complete: {}", found.2);
+                assert!(found.1 || !all, "{pattern:?} from {host} is not complete: {}", found.2);
             }
         }
     }
@@ -189,16 +189,16 @@ impl Run {
         ttl: Option<u8>,
         policy: Option<Policy>,
     ) -> (BTreeSet<Match>, bool, String) {
-        let home = self.world.homes(node);
+        let supers = self.world.supers_of(node);
         let scope = Scope { ttl, budget: Some(10_000), policy };
         let watch = Watch::ask(&mut self.world, node, search, scope);
         self.tally.queries += 1;
         let ended = self.world.finish(watch.client, 12 * SEC);
-        assert!(ended, "a query ends: {:?} from {home:?}", search.pattern);
+        assert!(ended, "a query ends: {:?} from {supers:?}", search.pattern);
         self.world.take_finished();
         let verdict = watch.judge(&self.world);
         self.tally.judge(verdict.as_ref());
-        let verdict = verdict.unwrap_or_else(|| panic!("a session lasts when there are no faults: {home:?}"));
+        let verdict = verdict.unwrap_or_else(|| panic!("a session lasts when there are no faults: {supers:?}"));
         (verdict.hits, verdict.complete, format!("{:?}", verdict.cut))
     }
 
@@ -254,8 +254,12 @@ impl Run {
         for node in self.weak.clone() {
             let (payloads, conns, disk) =
                 (self.world.payloads_held(node), self.world.connections(node), self.world.disk_held(node));
-            let homes = self.plan.peers[node - self.weak.start].homes;
-            assert_eq!((payloads, conns, disk), (0, homes, (0, 0)), "payloads, connections, files of {node} at rest");
+            let sessions = self.plan.peers[node - self.weak.start].sessions;
+            assert_eq!(
+                (payloads, conns, disk),
+                (0, sessions, (0, 0)),
+                "payloads, connections, files of {node} at rest"
+            );
         }
         for node in 0..self.plan.supers {
             let counts = self.world.super_peer(node).expect("it runs").counts();

@@ -59,7 +59,7 @@ impl World {
     }
 
     /// The same with sessions to so many super peers at once.
-    pub fn add_weak_with(&mut self, supers: &[usize], homes: usize) -> usize {
+    pub fn add_weak_with(&mut self, supers: &[usize], sessions: usize) -> usize {
         let neighbors = supers.to_vec();
         let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
         let (number, root) = (self.nodes.len(), self.root.clone());
@@ -73,7 +73,7 @@ impl World {
                 connect_timeout: CONNECT_TIMEOUT,
                 agent: "sim".into(),
             };
-            Machine::Weak(Box::new(WeakPeer::with_homes(config, homes, Box::new(random))))
+            Machine::Weak(Box::new(WeakPeer::with_sessions(config, sessions, Box::new(random))))
         });
         self.nodes[node].neighbors = neighbors;
         node

@@ -111,7 +111,7 @@ impl World {
 
     /// The super peers to which a weak peer has a connection.
     #[must_use]
-    pub fn homes(&self, weak: usize) -> Vec<usize> {
+    pub fn supers_of(&self, weak: usize) -> Vec<usize> {
         let links = self.nodes[weak].conns.values().filter_map(|(link, end)| {
             let other = &self.links[*link].as_ref()?.ends[1 - end];
             self.super_peer(other.node).map(|_| other.node)

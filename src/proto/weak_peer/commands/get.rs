@@ -6,14 +6,14 @@ use crate::error::Exit;
 use crate::proto::disk::Destination;
 use crate::proto::weak_peer::context::Desk;
 use crate::proto::weak_peer::download::Order;
-use crate::proto::weak_peer::sessions::Homes;
+use crate::proto::weak_peer::sessions::Sessions;
 use crate::proto::{ClientId, DownloadId};
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, QueryKind, Root};
 
 impl Clients {
     /// The hits of a `get` are all here.
-    pub(super) fn resolve(&mut self, desk: &mut Desk, id: u64, client: ClientId, homes: &Homes, complete: bool) {
+    pub(super) fn resolve(&mut self, desk: &mut Desk, id: u64, client: ClientId, sessions: &Sessions, complete: bool) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get_mut(&id) else { return };
         match choose(&get.what, hits) {
             Choice::None => {
@@ -25,7 +25,7 @@ impl Clients {
                 self.fail(desk, id, Exit::NotFound, &why);
             }
             Choice::One { root, size, name } => {
-                let order = self.order(id, client, homes, (root, size), name, false);
+                let order = self.order(id, client, sessions, (root, size), name, false);
                 self.orders.extend(order.map(ForDownloads::Start));
                 self.forget(desk, id);
             }
@@ -43,11 +43,11 @@ impl Clients {
     }
 
     /// Starts a `get` by root with the sources known so far; its search goes on for the download.
-    pub(super) fn start_early(&mut self, id: u64, client: ClientId, homes: &Homes) {
+    pub(super) fn start_early(&mut self, id: u64, client: ClientId, sessions: &Sessions) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
         let scope = get.scope;
         let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
-        let Some(order) = self.order(id, client, homes, (root, size), name, true) else { return };
+        let Some(order) = self.order(id, client, sessions, (root, size), name, true) else { return };
         let job = Job::Sources { download: order.id, root, scope };
         self.orders.push_back(ForDownloads::Start(order));
         if let Some(task) = self.tasks.get_mut(&id) {
@@ -59,7 +59,7 @@ impl Clients {
         &mut self,
         id: u64,
         client: ClientId,
-        homes: &Homes,
+        sessions: &Sessions,
         (root, size): (Root, u64),
         name: String,
         searching: bool,
@@ -73,8 +73,8 @@ impl Clients {
             }
         }
         // Our own copy is a source only where there is no other.
-        if sources.iter().any(|source| !homes.is_own(source)) {
-            sources.retain(|source| !homes.is_own(source));
+        if sources.iter().any(|source| !sessions.is_own(source)) {
+            sources.retain(|source| !sessions.is_own(source));
         }
         let other_size = |record: &&SourceRecord| record.root == root && record.size != size;
         let others = hits.iter().filter(other_size).map(|record| (record.addr.clone(), record.size)).collect();

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::context::{Desk, Reason};
 use super::download::Order;
-use super::session::{HomeId, News};
-use super::sessions::Homes;
+use super::session::{News, SessionId};
+use super::sessions::Sessions;
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
@@ -59,7 +59,7 @@ enum Job {
     List {
         files: u64,
         after: Option<u64>,
-        at: Option<HomeId>,
+        at: Option<SessionId>,
     },
     /// A page of everything after the other.
     Network {
@@ -105,7 +105,7 @@ struct Task {
     since: Time,
     job: Job,
     /// The requests that are not answered; none while it waits for a session.
-    asked: Vec<(HomeId, u32)>,
+    asked: Vec<(SessionId, u32)>,
     /// What those that are over have told together.
     answer: Answer,
     /// Whether any of them told.
@@ -117,7 +117,7 @@ pub(super) struct Clients {
     connect_timeout: Duration,
     tasks: BTreeMap<u64, Task>,
     /// Which task a request belongs to.
-    reqs: BTreeMap<(HomeId, u32), u64>,
+    reqs: BTreeMap<(SessionId, u32), u64>,
     /// Tasks that wait for a session or a place in it.
     line: VecDeque<u64>,
     next_task: u64,
@@ -147,7 +147,7 @@ impl Clients {
     pub(super) fn on_command(
         &mut self,
         desk: &mut Desk,
-        homes: &mut Homes,
+        sessions: &mut Sessions,
         client: ClientId,
         command: Command,
         counts: BTreeMap<String, u64>,
@@ -166,7 +166,7 @@ impl Clients {
             }
             Command::List => Job::List { files: 0, after: None, at: None },
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
-            Command::Status if homes.is_up() => Job::Status,
+            Command::Status if sessions.is_up() => Job::Status,
             Command::Status => {
                 let status = ClientEvent::Status { super_peer: None, peer: counts, super_counts: BTreeMap::new() };
                 desk.tell(client, status);
@@ -177,21 +177,21 @@ impl Clients {
             let why = format!("{COMMANDS_MAX} commands are running or waiting; try again when some are over");
             return desk.done(client, Outcome::failed(&Failure::new(Exit::Internal, why)));
         }
-        self.add(desk, homes, Some(client), job);
+        self.add(desk, sessions, Some(client), job);
     }
 
     /// More sources of this content are wanted for a download.
-    pub(super) fn ask_sources(&mut self, desk: &mut Desk, homes: &mut Homes, download: DownloadId, root: Root) {
-        self.add(desk, homes, None, Job::Sources { download, root, scope: Scope::default() });
+    pub(super) fn ask_sources(&mut self, desk: &mut Desk, sessions: &mut Sessions, download: DownloadId, root: Root) {
+        self.add(desk, sessions, None, Job::Sources { download, root, scope: Scope::default() });
     }
 
-    fn add(&mut self, desk: &mut Desk, homes: &mut Homes, client: Option<ClientId>, job: Job) {
+    fn add(&mut self, desk: &mut Desk, sessions: &mut Sessions, client: Option<ClientId>, job: Job) {
         let id = self.next_task;
         self.next_task += 1;
         let (asked, answer) = (Vec::new(), Answer::NOTHING);
         self.tasks.insert(id, Task { client, since: desk.now, job, asked, answer, answered: false });
         self.wait(desk, id);
-        self.pump(desk, homes);
+        self.pump(desk, sessions);
     }
 
     /// Puts the task in line for a session.
@@ -201,22 +201,22 @@ impl Clients {
     }
 
     /// Sends what waits, as far as the sessions take it.
-    fn pump(&mut self, desk: &mut Desk, homes: &mut Homes) {
-        while homes.is_up() && self.reqs.len() < SESSION_QUERIES_MAX {
+    fn pump(&mut self, desk: &mut Desk, sessions: &mut Sessions) {
+        while sessions.is_up() && self.reqs.len() < SESSION_QUERIES_MAX {
             let Some(id) = self.line.pop_front() else { return };
-            self.send(desk, homes, id);
+            self.send(desk, sessions, id);
         }
     }
 
-    fn send(&mut self, desk: &mut Desk, homes: &mut Homes, id: u64) {
+    fn send(&mut self, desk: &mut Desk, sessions: &mut Sessions, id: u64) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let first = homes.up().next();
+        let first = sessions.up().next();
         let (at, deadline) = match &mut task.job {
             Job::Query { scope, .. }
             | Job::Sources { scope, .. }
             | Job::Network { scope, .. }
             | Job::Get { get: command::Get { scope, .. }, .. } => {
-                (homes.up().collect(), budget(scope.budget) + DONE_GRACE)
+                (sessions.up().collect(), budget(scope.budget) + DONE_GRACE)
             }
             Job::List { at, .. } => {
                 *at = at.or(first);
@@ -225,15 +225,15 @@ impl Clients {
             Job::Status => (Vec::from_iter(first), ANSWER_DEADLINE),
         };
         // A super peer that we should be with and are not cannot say what it knows.
-        let missing = u32::try_from(homes.len() - at.len()).unwrap_or(u32::MAX);
+        let missing = u32::try_from(sessions.len() - at.len()).unwrap_or(u32::MAX);
         task.answered = false;
         task.answer = Answer::NOTHING;
         task.answer.cut.down = missing;
         task.answer.complete = missing == 0;
-        for home in at {
-            if let Some(req) = homes.ask(desk, home, |req| request(&task.job, req)) {
-                task.asked.push((home, req));
-                self.reqs.insert((home, req), id);
+        for session in at {
+            if let Some(req) = sessions.ask(desk, session, |req| request(&task.job, req)) {
+                task.asked.push((session, req));
+                self.reqs.insert((session, req), id);
             }
         }
         if task.asked.is_empty() {
@@ -248,13 +248,13 @@ impl Clients {
     pub(super) fn on_news(
         &mut self,
         desk: &mut Desk,
-        homes: &mut Homes,
-        (home, news): (HomeId, News),
+        sessions: &mut Sessions,
+        (session, news): (SessionId, News),
         counts: BTreeMap<String, u64>,
     ) {
         match news {
             News::Up => {}
-            News::Down => self.on_down(desk, homes, home),
+            News::Down => self.on_down(desk, sessions, session),
             News::Never(failure) => {
                 let ids: Vec<_> = self.tasks.keys().copied().collect();
                 for id in ids {
@@ -262,16 +262,16 @@ impl Clients {
                 }
                 desk.event(Event::Fatal(failure));
             }
-            News::Hit(hit) => self.on_hit(desk, homes, home, hit),
+            News::Hit(hit) => self.on_hit(desk, sessions, session, hit),
             News::Done(done) => {
                 let answer =
                     Answer { reached: done.reached, pruned: done.pruned, complete: done.complete, cut: done.cut };
-                self.on_answer(desk, homes, (home, done.req), answer, true);
+                self.on_answer(desk, sessions, (session, done.req), answer, true);
             }
-            News::Files(files) => self.on_files(desk, home, files),
+            News::Files(files) => self.on_files(desk, session, files),
             News::Info(info) => {
-                if let Some((id, client)) = self.answered(home, info.req) {
-                    let super_peer = homes.super_peer(home).cloned();
+                if let Some((id, client)) = self.answered(session, info.req) {
+                    let super_peer = sessions.super_peer(session).cloned();
                     let status = ClientEvent::Status { super_peer, peer: counts, super_counts: info.counts };
                     if let Some(client) = client {
                         desk.tell(client, status);
@@ -279,19 +279,19 @@ impl Clients {
                     self.end(desk, id, Outcome { ok: true, ..Outcome::default() });
                 }
             }
-            News::Error(req, code, why) => self.on_error(desk, homes, (home, req), code, &why),
+            News::Error(req, code, why) => self.on_error(desk, sessions, (session, req), code, &why),
         }
-        self.pump(desk, homes);
+        self.pump(desk, sessions);
     }
 
     /// The task of a request, if it still runs.
-    fn answered(&self, home: HomeId, req: u32) -> Option<(u64, Option<ClientId>)> {
-        let id = *self.reqs.get(&(home, req))?;
+    fn answered(&self, session: SessionId, req: u32) -> Option<(u64, Option<ClientId>)> {
+        let id = *self.reqs.get(&(session, req))?;
         Some((id, self.tasks.get(&id)?.client))
     }
 
-    fn on_hit(&mut self, desk: &mut Desk, homes: &Homes, home: HomeId, hit: message::Hit) {
-        let Some((id, client)) = self.answered(home, hit.req) else { return };
+    fn on_hit(&mut self, desk: &mut Desk, sessions: &Sessions, session: SessionId, hit: message::Hit) {
+        let Some((id, client)) = self.answered(session, hit.req) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let most = task.job.hits_max();
         match (&mut task.job, client) {
@@ -307,14 +307,14 @@ impl Clients {
                 let room = most.saturating_sub(hits.len());
                 hits.extend(hit.hits.into_iter().filter(|hit| wanted(hit) && known.insert(key(hit))).take(room));
                 // A root leaves nothing to choose: what is known is started, the rest follows.
-                let others = hits.iter().any(|record| !homes.is_own(&record.addr));
+                let others = hits.iter().any(|record| !sessions.is_own(&record.addr));
                 if search.kind == QueryKind::Root && others {
-                    self.start_early(id, client, homes);
+                    self.start_early(id, client, sessions);
                 }
             }
             (Job::Network { walk, .. }, _) => walk.on_hits(hit.hits),
             (Job::Sources { download, root, .. }, _) => {
-                let fits = |record: &SourceRecord| record.root == *root && !homes.is_own(&record.addr);
+                let fits = |record: &SourceRecord| record.root == *root && !sessions.is_own(&record.addr);
                 let addrs: Vec<_> =
                     hit.hits.into_iter().filter(fits).map(|record| (record.addr, record.size)).collect();
                 if !addrs.is_empty() {
@@ -326,7 +326,14 @@ impl Clients {
     }
 
     /// A request of a search is over; the search is, once all of its requests are, or it has enough.
-    fn on_answer(&mut self, desk: &mut Desk, homes: &mut Homes, asked: (HomeId, u32), answer: Answer, told: bool) {
+    fn on_answer(
+        &mut self,
+        desk: &mut Desk,
+        sessions: &mut Sessions,
+        asked: (SessionId, u32),
+        answer: Answer,
+        told: bool,
+    ) {
         let Some(id) = self.reqs.remove(&asked) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.asked.retain(|other| *other != asked);
@@ -334,15 +341,15 @@ impl Clients {
         task.answered |= told;
         if !task.asked.is_empty() && task.job.has_enough() {
             task.answer.add(Answer::cut(Cut { cap: 1, ..Cut::NONE }));
-            self.cancel(desk, homes, id);
+            self.cancel(desk, sessions, id);
         }
         if self.tasks.get(&id).is_some_and(|task| task.asked.is_empty()) {
-            self.finish(desk, homes, id);
+            self.finish(desk, sessions, id);
         }
     }
 
     /// Every request of the search is over.
-    fn finish(&mut self, desk: &mut Desk, homes: &Homes, id: u64) {
+    fn finish(&mut self, desk: &mut Desk, sessions: &Sessions, id: u64) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let (client, answer) = (task.client, task.answer);
         match (&mut task.job, client) {
@@ -355,7 +362,7 @@ impl Clients {
                 search.kind = QueryKind::Exact;
                 self.wait(desk, id);
             }
-            (Job::Get { .. }, Some(client)) => self.resolve(desk, id, client, homes, answer.complete),
+            (Job::Get { .. }, Some(client)) => self.resolve(desk, id, client, sessions, answer.complete),
             (Job::Network { walk, .. }, client) => {
                 let (known, over) = walk.on_done(answer);
                 let outcome = network_outcome(walk, desk.now.since(task.since));
@@ -373,16 +380,23 @@ impl Clients {
         }
     }
 
-    fn on_error(&mut self, desk: &mut Desk, homes: &mut Homes, asked: (HomeId, u32), code: ErrorCode, why: &str) {
+    fn on_error(
+        &mut self,
+        desk: &mut Desk,
+        sessions: &mut Sessions,
+        asked: (SessionId, u32),
+        code: ErrorCode,
+        why: &str,
+    ) {
         let Some((id, _)) = self.answered(asked.0, asked.1) else { return };
         if self.tasks.get(&id).is_some_and(|task| task.answered || task.asked.len() > 1) {
-            return self.on_answer(desk, homes, asked, Answer::cut(Cut { shed: 1, ..Cut::NONE }), false);
+            return self.on_answer(desk, sessions, asked, Answer::cut(Cut { shed: 1, ..Cut::NONE }), false);
         }
         self.fail(desk, id, exit_of(code), &format!("the super peer refuses: {why}"));
     }
 
-    fn on_files(&mut self, desk: &mut Desk, home: HomeId, page: message::Files) {
-        let Some((id, Some(client))) = self.answered(home, page.req) else { return };
+    fn on_files(&mut self, desk: &mut Desk, session: SessionId, page: message::Files) {
+        let Some((id, Some(client))) = self.answered(session, page.req) else { return };
         let Some(Task { job: Job::List { files, after, .. }, since, .. }) = self.tasks.get_mut(&id) else { return };
         *files += page.files.len() as u64;
         for file in page.files {
@@ -408,12 +422,13 @@ impl Clients {
     // ---- the end of a task ---------------------------------------------------------------------------------------
 
     /// A session is gone: what only it was asked has to be asked anew.
-    fn on_down(&mut self, desk: &mut Desk, homes: &mut Homes, home: HomeId) {
-        let lost = self.reqs.range((home, 0)..=(home, u32::MAX)).map(|(asked, id)| (*asked, *id)).collect::<Vec<_>>();
+    fn on_down(&mut self, desk: &mut Desk, sessions: &mut Sessions, session: SessionId) {
+        let lost =
+            self.reqs.range((session, 0)..=(session, u32::MAX)).map(|(asked, id)| (*asked, *id)).collect::<Vec<_>>();
         for (asked, id) in lost {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             if task.answered || task.asked.len() > 1 {
-                self.on_answer(desk, homes, asked, Answer::cut(Cut { down: 1, ..Cut::NONE }), false);
+                self.on_answer(desk, sessions, asked, Answer::cut(Cut { down: 1, ..Cut::NONE }), false);
                 continue;
             }
             match &mut task.job {
@@ -442,42 +457,42 @@ impl Clients {
         self.wait(desk, id);
     }
 
-    pub(super) fn on_timer(&mut self, desk: &mut Desk, homes: &mut Homes, id: u64) {
+    pub(super) fn on_timer(&mut self, desk: &mut Desk, sessions: &mut Sessions, id: u64) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if !task.asked.is_empty() {
             if task.answered {
                 task.answer.add(Answer::cut(Cut { budget: 1, ..Cut::NONE }));
-                self.cancel(desk, homes, id);
-                self.finish(desk, homes, id);
+                self.cancel(desk, sessions, id);
+                self.finish(desk, sessions, id);
             } else {
-                self.cancel(desk, homes, id);
+                self.cancel(desk, sessions, id);
                 self.fail(desk, id, Exit::TimedOut, "the super peer did not answer in time");
             }
-        } else if homes.is_new() {
+        } else if sessions.is_new() {
             desk.timers.set(Reason::Task(id), desk.now + self.connect_timeout);
         } else {
             let waited = self.connect_timeout.as_secs();
             self.fail(desk, id, Exit::Unreachable, &format!("no super peer was connected within {waited} s"));
         }
-        self.pump(desk, homes);
+        self.pump(desk, sessions);
     }
 
     /// What is still asked for the task is not wanted any more.
-    fn cancel(&mut self, desk: &mut Desk, homes: &mut Homes, id: u64) {
-        for &(home, req) in self.tasks.get(&id).map_or(&[][..], |task| &task.asked) {
-            homes.tell(desk, home, Message::Cancel(Cancel { req }));
+    fn cancel(&mut self, desk: &mut Desk, sessions: &mut Sessions, id: u64) {
+        for &(session, req) in self.tasks.get(&id).map_or(&[][..], |task| &task.asked) {
+            sessions.tell(desk, session, Message::Cancel(Cancel { req }));
         }
         self.unlink(desk, id);
     }
 
-    pub(super) fn on_client_gone(&mut self, desk: &mut Desk, homes: &mut Homes, client: ClientId) {
+    pub(super) fn on_client_gone(&mut self, desk: &mut Desk, sessions: &mut Sessions, client: ClientId) {
         let of_client = |(_, task): &(&u64, &Task)| task.client == Some(client);
         let ids: Vec<_> = self.tasks.iter().filter(of_client).map(|(id, _)| *id).collect();
         for id in ids {
-            self.cancel(desk, homes, id);
+            self.cancel(desk, sessions, id);
             self.forget(desk, id);
         }
-        self.pump(desk, homes);
+        self.pump(desk, sessions);
     }
 
     pub(super) fn shut_down(&mut self, desk: &mut Desk) {

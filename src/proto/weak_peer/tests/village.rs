@@ -52,7 +52,7 @@ struct Village {
 }
 
 /// Super peers live at 10.0.0.N:4777, weak ones at 10.0.0.N:4778.
-fn home_of(node: usize, port: u16) -> HostPort {
+fn addr_of(node: usize, port: u16) -> HostPort {
     HostPort::new(&format!("10.0.{}.{}", node / 250, node % 250 + 1), port).unwrap()
 }
 
@@ -88,7 +88,7 @@ impl Village {
         let config = WeakPeerConfig {
             node: NodeId([100 + (n % 100) as u8, n as u8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
             boot: n as u64,
-            supers: supers.iter().map(|node| home_of(*node, 4777)).collect(),
+            supers: supers.iter().map(|node| addr_of(*node, 4777)).collect(),
             offer: Some(Offer { port: 4778, host: None }),
             connect_timeout: Duration::from_secs(10),
             agent: "sprat test".into(),
@@ -262,7 +262,7 @@ impl Village {
     }
 
     fn dial(&mut self, node: usize, dial: DialId, to: &HostPort) {
-        let is_there = |other: &usize| self.nodes[*other].alive && home_of(*other, to.port()) == *to;
+        let is_there = |other: &usize| self.nodes[*other].alive && addr_of(*other, to.port()) == *to;
         let Some(other) = (0..self.nodes.len()).find(is_there) else {
             let why = "connection refused".to_owned();
             return self.later(LATENCY, node, Delivery::Input(Input::DialFailed { dial, why }));
@@ -270,7 +270,7 @@ impl Village {
         let (ours, theirs) = (self.mint(node), self.mint(other));
         self.nodes[node].conns.insert(ours, (other, theirs, FRAME_BYTES_HELLO));
         self.nodes[other].conns.insert(theirs, (node, ours, FRAME_BYTES_HELLO));
-        let from = home_of(node, 50_000).literal().unwrap();
+        let from = addr_of(node, 50_000).literal().unwrap();
         self.later(LATENCY, other, Delivery::Input(Input::Accepted { conn: theirs, from }));
         self.later(LATENCY, node, Delivery::Input(Input::Dialed { dial, conn: ours }));
     }
@@ -335,8 +335,8 @@ fn get(what: &str) -> Command {
 fn four_peers_serve_a_fifth_which_then_serves_too() {
     let content = Content::new(9 * PIECE_BYTES + 1, 4);
     let mut village = Village::new();
-    let home = village.super_peer();
-    let peers: Vec<_> = (0..5).map(|_| village.weak_peer(&[home])).collect();
+    let host = village.super_peer();
+    let peers: Vec<_> = (0..5).map(|_| village.weak_peer(&[host])).collect();
     for &peer in &peers[1..] {
         village.offers(peer, "music/blue train.flac", &content);
     }
@@ -378,8 +378,8 @@ fn a_hundred_peers_are_found_through_the_second_super_peer() {
 #[test]
 fn a_long_list_arrives_whole() {
     let mut village = Village::new();
-    let home = village.super_peer();
-    let peer = village.weak_peer(&[home]);
+    let host = village.super_peer();
+    let peer = village.weak_peer(&[host]);
     let record = |n: u64| FileRecord {
         path: SharePath::new(&format!("{n:06}-{}.bin", "x".repeat(80))).unwrap(),
         size: n,

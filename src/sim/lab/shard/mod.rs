@@ -119,7 +119,7 @@ pub(super) enum Happening {
     },
 }
 
-/// A super peer and those at home there.
+/// A super peer with its weak peers.
 pub(super) struct Host {
     pub(super) number: usize,
     pub(super) machine: Option<Box<SuperPeer>>,
@@ -133,7 +133,7 @@ pub(super) struct Host {
     pub(super) slots: Vec<Slot>,
 }
 
-/// Some of the super peers of a laboratory, with all who are at home there.
+/// Some of the super peers of a laboratory, with all of their weak peers.
 pub struct Shard {
     pub(super) now: Time,
     pub(super) shared: Arc<Shared>,
@@ -185,9 +185,9 @@ impl Shard {
         }
         let (first, hosts, all) = (shard.first, shard.hosts.len(), shared.plan.supers);
         for (place, peer) in shared.askers.iter().enumerate() {
-            let home = *peer as usize % all;
-            if (first..first + hosts).contains(&home) {
-                shard.add_asker(place, *peer as usize, home - first);
+            let host = *peer as usize % all;
+            if (first..first + hosts).contains(&host) {
+                shard.add_asker(place, *peer as usize, host - first);
             }
         }
         shard
@@ -308,7 +308,7 @@ impl Shard {
         }
     }
 
-    /// Something that this host, or somebody at home there, has under way.
+    /// Something that this host, or one of its weak peers, has under way.
     pub(super) fn schedule(&mut self, host: u32, at: Time, what: Happening) {
         let tie = self.hosts[host as usize].tie();
         self.queue.push(at, tie, what);

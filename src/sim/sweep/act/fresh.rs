@@ -39,17 +39,17 @@ impl Run {
     pub(super) fn seek_acknowledged(&mut self) {
         let acknowledged = self.world.take_acknowledged();
         let (seek, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.fresh).into_iter().partition(|(node, word)| {
-            let found = |(home, peer): &&(usize, usize)| {
-                let waits = self.world.super_peer(*home).is_none_or(SuperPeer::is_acknowledging);
-                peer == node && !waits && !self.world.registered(*home, &word_search(word)).is_empty()
+            let found = |(host, peer): &&(usize, usize)| {
+                let waits = self.world.super_peer(*host).is_none_or(SuperPeer::is_acknowledging);
+                peer == node && !waits && !self.world.registered(*host, &word_search(word)).is_empty()
             };
             acknowledged.iter().any(|ack| found(&ack))
         });
         self.fresh = wait;
         for (node, word) in seek {
-            for home in self.world.homes(node) {
-                for next in self.world.neighbors(home).to_vec() {
-                    let there = |node: &usize| self.world.homes(*node).first() == Some(&next);
+            for host in self.world.supers_of(node) {
+                for next in self.world.neighbors(host).to_vec() {
+                    let there = |node: &usize| self.world.supers_of(*node).first() == Some(&next);
                     let asker = self.weak.clone().find(there);
                     // Over its last hop, and over a tree.
                     for ttl in [Some(1), None] {

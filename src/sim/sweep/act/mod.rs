@@ -111,7 +111,7 @@ impl Run {
         let mut clocks = root.child("clocks", 0);
         let first = supers.end;
         for peer in &plan.peers {
-            let node = world.add_weak_with(&peer.supers, peer.homes);
+            let node = world.add_weak_with(&peer.supers, peer.sessions);
             for (path, content) in &peer.files {
                 world.share(node, path, *content);
             }
@@ -210,8 +210,8 @@ impl Run {
                 let ttl = self.work.chance(500).then(|| 1 + u8::try_from(self.work.below(3)).unwrap_or(0));
                 self.seek(node, &word, ttl);
             }
-            Act::Add(home) => {
-                let here = |node: &usize| self.world.homes(*node).contains(&home);
+            Act::Add(host) => {
+                let here = |node: &usize| self.world.supers_of(*node).contains(&host);
                 let peers: Vec<usize> = self.weak.clone().filter(here).collect();
                 if !peers.is_empty() {
                     let node = peers[self.work.index(peers.len())];
@@ -281,8 +281,8 @@ impl Run {
 
     /// Asks, if there is anybody to ask.
     fn ask(&mut self, node: usize, search: &Search, scope: Scope) -> Option<ClientId> {
-        let home = self.world.homes(node).first().copied();
-        home.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
+        let host = self.world.supers_of(node).first().copied();
+        host.filter(|_| self.world.is_running(node) && !self.world.is_stalled(node))?;
         let watch = Watch::ask(&mut self.world, node, search, scope);
         let client = watch.client;
         self.tally.queries += 1;
