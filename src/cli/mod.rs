@@ -4,19 +4,15 @@
 //! answers with an exit code or a [`Failure`]; the end of the process, with its sentence or its JSON, is here.
 
 mod args;
-mod bench;
-mod demo;
-mod figures;
 mod format;
 mod get;
 mod list;
 mod logging;
 mod oneshot;
+mod output;
 mod paths;
 mod peer;
-mod plot;
 mod present;
-
 mod progress;
 mod prompt;
 mod query;
@@ -24,9 +20,9 @@ mod random;
 mod ready;
 mod settings;
 mod shim;
-mod sim;
 mod status;
 mod super_peer;
+mod tools;
 mod units;
 
 use std::io::Write;
@@ -41,9 +37,6 @@ use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;
-
-/// How this program names itself to others.
-pub(crate) const AGENT: &str = concat!("sprat/", env!("CARGO_PKG_VERSION"));
 
 /// The program: the process's arguments and environment in, its exit code out.
 #[must_use]
@@ -71,9 +64,9 @@ fn run(command: Command) -> u8 {
         Command::Status(args) => ("status", args.json),
     };
     let ended = match command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Sim(args) => sim::run(&args),
+        Command::Demo(args) => tools::demo::run(&args),
+        Command::Bench(args) => tools::bench::run(&args),
+        Command::Sim(args) => tools::sim::run(&args),
         Command::Super(args) => super_peer::run(&args),
         Command::Peer(args) => peer::run(args),
         Command::Query(args) => query::run(args),
@@ -90,7 +83,7 @@ fn run(command: Command) -> u8 {
             if json {
                 print_done(&failure);
             }
-            complain(&failure.message);
+            output::error(&failure.message);
             failure.exit.code()
         }
     }
@@ -124,17 +117,13 @@ fn wrong_usage(error: &UsageError) -> u8 {
     if error.json {
         print_done(&failure);
     }
-    complain(&failure.message);
-    let _ = writeln!(io::stderr(), "{}", error.usage.trim_end());
+    output::error(&failure.message);
+    output::note(error.usage.trim_end());
     failure.exit.code()
 }
 
 fn print_done(failure: &Failure) {
     let done = ClientEvent::Done(Outcome::failed(failure));
-    // If standard output is closed, the exit code still tells.
-    let _ = present::print_line(&control::event_line(&done, std::time::SystemTime::now()));
-}
-
-fn complain(sentence: &str) {
-    let _ = writeln!(io::stderr(), "sprat: {}", crate::wire::name::printable(sentence));
+    // If standard output is closed, the exit code is the answer.
+    let _ = output::line(&control::event_line(&done, std::time::SystemTime::now()));
 }

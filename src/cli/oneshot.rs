@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::present::Presenter;
 use super::random::{self, OsEntropy};
 use super::units::Span;
-use super::{AGENT, paths, settings};
+use super::{paths, settings};
 use crate::config::QUERY_BUDGET_MAX;
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -156,7 +156,7 @@ fn as_peer(
         supers,
         offer: None,
         connect_timeout,
-        agent: AGENT.into(),
+        agent: settings::AGENT.into(),
     };
     let role = WeakPeer::new(config, Box::new(OsEntropy));
     let mut asker = Asker { handle: node.handle(), command: Some(command), presenter, failure: None };

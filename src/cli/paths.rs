@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::shim::Env;
+use super::settings::Env;
 use crate::error::{Exit, Failure};
 use crate::wire::NodeId;
 

@@ -6,7 +6,7 @@ use super::args::Peer;
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
-use super::{AGENT, paths, settings, super_peer};
+use super::{paths, settings, super_peer};
 use crate::config::CHUNK_PORT;
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
@@ -59,7 +59,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         supers: args.supers,
         offer: Some(Offer { port: bound.port(), host: args.advertise.or(own_host) }),
         connect_timeout,
-        agent: AGENT.into(),
+        agent: settings::AGENT.into(),
     };
     let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy));
     log::info!("listening on {bound}, for peers that want pieces (TCP)");

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use super::format::{self, Found, Results};
+use super::output;
 use super::progress::Progress;
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -76,7 +77,7 @@ impl Presenter {
         let shown = match self.style {
             Style::Json => {
                 if let ClientEvent::Done(Outcome { ok: false, error: Some(error), .. }) = event {
-                    tell(&format!("sprat: {}", printable(error)));
+                    output::error(error);
                 }
                 match self.output {
                     Output::Open => self.show_to_programs(event),
@@ -123,7 +124,7 @@ impl Presenter {
 
     /// Hits as they come, and before the last line what they make together.
     fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
-        let line = |event: &ClientEvent| print_line(&control::event_line(event, SystemTime::now()));
+        let line = |event: &ClientEvent| output::line(&control::event_line(event, SystemTime::now()));
         if let (Kind::Query { .. }, ClientEvent::Hit { name, size, root, source, .. }) = (&self.kind, event) {
             self.results.add(name, *size, *root, source);
         }
@@ -144,17 +145,17 @@ impl Presenter {
             ClientEvent::Result { .. } => {}
             ClientEvent::File { path, size, root, holders, .. } => {
                 if self.rows == 0 {
-                    print_line(format::FILE_HEAD)?;
+                    output::line(format::FILE_HEAD)?;
                 }
                 self.rows += 1;
-                print_line(&format::file_row(path, *size, *root, *holders))?;
+                output::line(&format::file_row(path, *size, *root, *holders))?;
             }
             ClientEvent::Content { root, size, sources, names } => {
                 if self.rows == 0 {
-                    print_line(format::CONTENT_HEAD)?;
+                    output::line(format::CONTENT_HEAD)?;
                 }
                 self.rows += 1;
-                print_line(&format::content_row(*root, *size, *sources, names))?;
+                output::line(&format::content_row(*root, *size, *sources, names))?;
             }
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { .. } => {}
@@ -168,10 +169,10 @@ impl Presenter {
             }
             ClientEvent::Status { super_peer, peer, super_counts } => {
                 let session = super_peer.as_ref().map_or("none".to_owned(), ToString::to_string);
-                print_line(&format!("super peer  {session}"))?;
+                output::line(&format!("super peer  {session}"))?;
                 for (side, counts) in [("peer", peer), ("super", super_counts)] {
                     for (name, value) in counts {
-                        print_line(&format!("{side}.{}  {value}", printable(name)))?;
+                        output::line(&format!("{side}.{}  {value}", printable(name)))?;
                     }
                 }
             }
@@ -195,40 +196,29 @@ impl Presenter {
         }
         match &self.kind {
             Kind::Query { .. } if outcome.reached.is_some() => {
-                tell(&format::search_summary(self.results.all().len() as u64, "result", outcome));
+                output::note(&format::search_summary(self.results.all().len() as u64, "result", outcome));
             }
             Kind::Get { .. } => {
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
                     let _ = io::stderr().write_all(format::source_table(sources).as_bytes());
                 }
                 if outcome.ok {
-                    tell(&format::get_summary(outcome));
+                    output::note(&format::get_summary(outcome));
                     if let Some(path) = &outcome.path {
-                        print_line(&path.to_string_lossy())?;
+                        output::line(&path.to_string_lossy())?;
                     }
                 }
             }
-            Kind::List if outcome.ok => tell(&format::count(self.rows, "file")),
-            Kind::Network if outcome.reached.is_some() => tell(&format::search_summary(self.rows, "content", outcome)),
+            Kind::List if outcome.ok => output::note(&format::count(self.rows, "file")),
+            Kind::Network if outcome.reached.is_some() => {
+                output::note(&format::search_summary(self.rows, "content", outcome))
+            }
             Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => {}
         }
         let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
         if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {
-            tell(&format!("sprat: {}", printable(error)));
+            output::error(error);
         }
         Ok(())
     }
-}
-
-fn tell(line: &str) {
-    // Nobody can be told that standard error is closed.
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// One line on standard output, flushed: whoever reads it may be waiting for it.
-pub(crate) fn print_line(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(line.as_bytes())?;
-    out.write_all(b"\n")?;
-    out.flush()
 }

@@ -1,5 +1,6 @@
 //! What options mean: defaults, bounds, and addresses resolved. The same for every command.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -8,6 +9,10 @@ use crate::config::{CONNECT_TIMEOUT, PING_INTERVAL, QUERY_BUDGET_MAX, SESSION_SI
 use crate::error::{Exit, Failure};
 use crate::wire::HostPort;
 
+/// How this program names itself to others.
+pub(crate) const AGENT: &str = concat!("sprat/", env!("CARGO_PKG_VERSION"));
+/// A look-up in the environment.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// `--name` of a super peer.
 pub(crate) const SUPER_NAME: &str = "super";
 /// `--name` of a weak peer, and of the one that one-shot commands ask.

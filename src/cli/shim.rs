@@ -6,9 +6,7 @@ use std::ffi::OsString;
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs, Optionality};
 
 use super::args::{Command, Top};
-
-/// How a look-up in the environment is passed in.
-pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+use super::settings::Env;
 
 /// What the command line asks for.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::args::Super;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
-use super::{AGENT, paths, settings};
+use super::{paths, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         ping,
         digests: true,
         hits_max: QUERY_HITS_MAX,
-        agent: AGENT.into(),
+        agent: settings::AGENT.into(),
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     let bound = node.listen_addr().unwrap_or(listen);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::{hops, sessions};
+use super::values::{hops, sessions};
 use crate::cli::units::Span;
 use crate::wire::HostPort;
 

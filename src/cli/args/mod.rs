@@ -5,15 +5,13 @@
 
 mod daemons;
 mod oneshot;
-mod trials;
+mod tools;
+mod values;
 
 use argh::{ArgsInfo, FromArgs};
 pub(crate) use daemons::{Peer, Super};
 pub(crate) use oneshot::{Get, List, Query, Status};
-pub(crate) use trials::{Bench, BenchTask, Demo, Sim};
-
-use crate::config::{SUPER_SESSIONS_MAX, TTL_MAX};
-use crate::proto::Verify;
+pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
 
 /// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder; a super peer indexes the files of its
 /// weak peers and passes queries on to its neighbours; whoever asks gets verified pieces from several holders at once.
@@ -59,23 +57,4 @@ pub(crate) enum Command {
     Get(Get),
     List(List),
     Status(Status),
-}
-
-fn hops(text: &str) -> Result<u8, String> {
-    let hops = text.parse().ok().filter(|hops| *hops <= TTL_MAX);
-    hops.ok_or_else(|| format!("{text:?} is no number of hops; write one from 0 to {TTL_MAX}"))
-}
-
-fn sessions(text: &str) -> Result<usize, String> {
-    let sessions = text.parse().ok().filter(|sessions| (1..=SUPER_SESSIONS_MAX).contains(sessions));
-    sessions.ok_or_else(|| format!("{text:?} is no number of sessions; write one from 1 to {SUPER_SESSIONS_MAX}"))
-}
-
-fn verify(text: &str) -> Result<Verify, String> {
-    match text {
-        "both" => Ok(Verify::Both),
-        "blake3" => Ok(Verify::Blake3),
-        "md5" => Ok(Verify::Md5),
-        _ => Err("write both, blake3 or md5".into()),
-    }
 }

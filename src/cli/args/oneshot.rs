@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::{hops, verify};
+use super::values::{hops, verify};
 use crate::cli::units::{Size, Span};
 use crate::proto::Verify;
 use crate::wire::{HostPort, Policy};

@@ -1,12 +1,12 @@
 //! The options of those that show and measure: `demo`, `bench` and `sim`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::verify;
+use super::values::verify;
 use crate::bench::Mode;
-use crate::cli::sim::Sweep;
 use crate::cli::units::{Size, Span};
 use crate::proto::Verify;
 use crate::wire::{HostPort, Policy};
@@ -240,6 +240,27 @@ pub(crate) struct Sim {
     /// log level: error, warn, info, debug or trace [default: warn]
     #[argh(option, arg_name = "LEVEL")]
     pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// A setting that is swept, with its values as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sweep {
+    pub(crate) name: String,
+    pub(crate) values: Vec<String>,
+}
+
+impl FromStr for Sweep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Sweep, String> {
+        let wrong = || format!("{text:?} is no sweep; write NAME=VALUE,VALUE,… such as loss=0,10,30");
+        let (name, values) = text.split_once('=').ok_or_else(wrong)?;
+        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+        if values.iter().any(String::is_empty) {
+            return Err(wrong());
+        }
+        Ok(Sweep { name: name.trim().trim_start_matches('-').to_owned(), values })
+    }
 }
 
 /// What a bench is to do.

@@ -4,17 +4,38 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender};
 
-use super::super::format::{self, Found, Results};
-use super::super::progress::{self, Pace};
-use super::super::units::Size;
 use super::grammar::{self, From, Line};
-use super::{News, Reply};
+use crate::cli::format::{self, Found, Results};
+use crate::cli::progress::{self, Pace};
+use crate::cli::units::Size;
 use crate::error::Exit;
 use crate::node::Handle;
 use crate::proto::event::{Outcome, SourceState};
 use crate::proto::{ClientEvent, ClientId, Command, Scope, Verify, command};
 use crate::wire::HostPort;
 use crate::wire::name::printable;
+
+/// What the console is told.
+pub(crate) enum News {
+    /// The session is up: lines may be taken.
+    Welcomed,
+    /// A line was read; or it is wrong, and why.
+    Line(Result<Line, String>),
+    /// The machine answers.
+    Event { client: ClientId, event: ClientEvent },
+    /// A line of the log that must not cut through what is being typed.
+    Log(String),
+    /// The node has ended.
+    End,
+}
+
+/// What the line reader is told: go on.
+pub(crate) struct Reply {
+    /// Names of the last result, for completion.
+    pub(super) names: Vec<String>,
+    /// There is no next line.
+    pub(super) exit: bool,
+}
 
 /// Where text goes.
 pub(super) trait Paper: Send {
@@ -48,8 +69,8 @@ enum Job {
     Get { what: String, name: String, hits: Results, pace: Pace },
 }
 
-/// The desk.
-pub(super) struct Desk {
+/// The console.
+pub(super) struct Console {
     hands: Box<dyn Hands>,
     paper: Box<dyn Paper>,
     replies: Sender<Reply>,
@@ -65,9 +86,9 @@ pub(super) struct Desk {
     quiet: bool,
 }
 
-impl Desk {
-    pub(super) fn new(hands: Box<dyn Hands>, paper: Box<dyn Paper>, replies: Sender<Reply>, quiet: bool) -> Desk {
-        Desk {
+impl Console {
+    pub(super) fn new(hands: Box<dyn Hands>, paper: Box<dyn Paper>, replies: Sender<Reply>, quiet: bool) -> Console {
+        Console {
             hands,
             paper,
             replies,
@@ -359,14 +380,14 @@ mod tests {
         }
     }
 
-    fn desk() -> (Desk, Book, Receiver<Reply>) {
+    fn console() -> (Console, Book, Receiver<Reply>) {
         let (replies, taken) = mpsc::channel();
         let book = Book::default();
-        (Desk::new(Box::new(book.clone()), Box::new(book.clone()), replies, false), book, taken)
+        (Console::new(Box::new(book.clone()), Box::new(book.clone()), replies, false), book, taken)
     }
 
-    fn type_in(desk: &mut Desk, line: &str) -> bool {
-        desk.on_line(grammar::parse(line).unwrap())
+    fn type_in(console: &mut Console, line: &str) -> bool {
+        console.on_line(grammar::parse(line).unwrap())
     }
 
     fn hit(name: &str, root: u8, port: u16) -> ClientEvent {
@@ -380,66 +401,66 @@ mod tests {
 
     #[test]
     fn a_query_holds_the_next_line_until_its_done() {
-        let (mut desk, book, taken) = desk();
-        type_in(&mut desk, "QUERY x");
-        desk.on_event(ClientId(1), hit("x", 1, 1));
+        let (mut console, book, taken) = console();
+        type_in(&mut console, "QUERY x");
+        console.on_event(ClientId(1), hit("x", 1, 1));
         assert!(taken.try_recv().is_err());
-        desk.on_event(ClientId(1), done());
+        console.on_event(ClientId(1), done());
         assert_eq!(taken.try_recv().unwrap().names, ["x"]);
         assert!(book.has("1 result in"));
     }
 
     #[test]
     fn a_download_runs_behind_and_wait_waits_for_it() {
-        let (mut desk, book, taken) = desk();
-        type_in(&mut desk, "QUERY x");
+        let (mut console, book, taken) = console();
+        type_in(&mut console, "QUERY x");
         for event in [hit("x", 1, 1), hit("x", 1, 2), done()] {
-            desk.on_event(ClientId(1), event);
+            console.on_event(ClientId(1), event);
         }
         assert!(taken.try_recv().is_ok());
-        type_in(&mut desk, "GET 1 FROM 2");
+        type_in(&mut console, "GET 1 FROM 2");
         assert!(taken.try_recv().is_ok());
         assert!(book.has(&format!("what: \"{}\"", Root([1; 32]))) && book.has("port: 2"));
-        type_in(&mut desk, "WAIT");
+        type_in(&mut console, "WAIT");
         assert!(taken.try_recv().is_err());
-        desk.on_event(ClientId(2), done());
+        console.on_event(ClientId(2), done());
         assert!(taken.try_recv().is_ok());
         assert!(book.has("say got"));
     }
 
     #[test]
     fn a_number_that_is_no_result_is_told_what_there_is() {
-        let (mut desk, book, taken) = desk();
-        type_in(&mut desk, "GET 1");
+        let (mut console, book, taken) = console();
+        type_in(&mut console, "GET 1");
         assert!(book.has("no results yet"));
-        type_in(&mut desk, "QUERY x");
-        desk.on_event(ClientId(1), hit("x", 1, 1));
-        desk.on_event(ClientId(1), done());
-        type_in(&mut desk, "GET 2");
+        type_in(&mut console, "QUERY x");
+        console.on_event(ClientId(1), hit("x", 1, 1));
+        console.on_event(ClientId(1), done());
+        type_in(&mut console, "GET 2");
         assert!(book.has("no result 2"));
-        type_in(&mut desk, "GET 1 FROM 9");
+        type_in(&mut console, "GET 1 FROM 9");
         assert!(book.has("no source 9"));
         assert_eq!(taken.try_iter().count(), 4);
     }
 
     #[test]
     fn a_name_with_several_contents_becomes_the_list_of_results() {
-        let (mut desk, book, _taken) = desk();
-        type_in(&mut desk, "GET x");
-        desk.on_event(ClientId(1), hit("x", 1, 1));
-        desk.on_event(ClientId(1), hit("x", 2, 1));
+        let (mut console, book, _taken) = console();
+        type_in(&mut console, "GET x");
+        console.on_event(ClientId(1), hit("x", 1, 1));
+        console.on_event(ClientId(1), hit("x", 2, 1));
         let outcome = Outcome { exit: 2, error: Some("several".into()), ..Outcome::default() };
-        desk.on_event(ClientId(1), ClientEvent::Done(outcome));
+        console.on_event(ClientId(1), ClientEvent::Done(outcome));
         assert!(book.has("several"));
-        type_in(&mut desk, "GET 2");
+        type_in(&mut console, "GET 2");
         assert!(book.has(&format!("command 2 Get(Get {{ what: \"{}\"", Root([2; 32]))));
     }
 
     #[test]
     fn exit_tells_of_running_downloads_and_ends() {
-        let (mut desk, book, taken) = desk();
-        type_in(&mut desk, "GET x");
-        assert!(type_in(&mut desk, "EXIT"));
+        let (mut console, book, taken) = console();
+        type_in(&mut console, "GET x");
+        assert!(type_in(&mut console, "EXIT"));
         assert!(book.has("1 download not finished") && book.has("shutdown"));
         assert!(taken.try_iter().last().unwrap().exit);
     }

@@ -1,9 +1,9 @@
-//! The prompt of `sprat peer`: reads lines (rustyline on a terminal, plain lines from a pipe) and hands them to the desk.
+//! The prompt of `sprat peer`: reads lines (rustyline on a terminal, plain lines from a pipe) and hands them to the console.
 //!
-//! Two threads beside the loop: the line reader, which waits for the desk before it reads the next line, and the desk,
+//! Two threads beside the loop: the line reader, which waits for the console before it reads the next line, and the console,
 //! which prints. They share nothing and speak by channels; neither touches a socket.
 
-mod desk;
+mod console;
 pub(crate) mod grammar;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -23,8 +23,8 @@ use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 
 use super::logging;
 use crate::node::Handle;
-use crate::proto::{ClientEvent, ClientId};
-use desk::{Desk, Paper};
+pub(crate) use console::News;
+use console::{Console, Paper, Reply};
 use grammar::Line;
 
 /// Lines of history that are kept.
@@ -32,32 +32,10 @@ const HISTORY_LINES_MAX: usize = 1000;
 /// What stands before what is typed.
 const PROMPT: &str = "sprat> ";
 
-/// What the desk is told.
-pub(crate) enum News {
-    /// The session is up: lines may be taken.
-    Welcomed,
-    /// A line was read; or it is wrong, and why.
-    Line(Result<Line, String>),
-    /// The machine answers.
-    Event { client: ClientId, event: ClientEvent },
-    /// A line of the log that must not cut through what is being typed.
-    Log(String),
-    /// The node has ended.
-    End,
-}
-
-/// What the line reader is told: go on.
-pub(crate) struct Reply {
-    /// Names of the last result, for completion.
-    names: Vec<String>,
-    /// There is no next line.
-    exit: bool,
-}
-
 /// A running prompt.
 pub(crate) struct Prompt {
     news: Sender<News>,
-    desk: JoinHandle<()>,
+    console: JoinHandle<()>,
     reader: JoinHandle<()>,
     /// How the terminal was, if there is one: a reader that is still waiting for a key has it in raw mode.
     terminal: Option<Termios>,
@@ -73,7 +51,7 @@ impl Prompt {
     pub(crate) fn end(self) {
         logging::divert(None);
         let _ = self.news.send(News::End);
-        let _ = self.desk.join();
+        let _ = self.console.join();
         if let Some(terminal) = self.terminal.filter(|_| !self.reader.is_finished()) {
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &terminal);
             // Out of the line that was being typed, and out of bracketed paste.
@@ -94,7 +72,7 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let (replies, go_on) = mpsc::channel();
     let terminal = if io::stdin().is_terminal() { tcgetattr(io::stdin()).ok() } else { None };
     let editor = if terminal.is_some() { editor(&history) } else { None };
-    let to_desk = news.clone();
+    let to_console = news.clone();
     let mut paper: Box<dyn Paper> = Box::new(Pipe);
     let reader = match editor {
         Some((editor, printer)) => {
@@ -102,12 +80,12 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
             paper.say("HELP tells what to type.");
             let log = news.clone();
             logging::divert(Some(Box::new(move |line| log.send(News::Log(line)).is_ok())));
-            thread::spawn(move || read_terminal(editor, &history, &to_desk, &go_on))
+            thread::spawn(move || read_terminal(editor, &history, &to_console, &go_on))
         }
-        None => thread::spawn(move || read_pipe(&to_desk, &go_on)),
+        None => thread::spawn(move || read_pipe(&to_console, &go_on)),
     };
-    let desk = thread::spawn(move || Desk::new(Box::new(handle), paper, replies, quiet).run(&taken));
-    Prompt { news, desk, reader, terminal }
+    let console = thread::spawn(move || Console::new(Box::new(handle), paper, replies, quiet).run(&taken));
+    Prompt { news, console, reader, terminal }
 }
 
 type LineEditor = Editor<Words, FileHistory>;
@@ -122,7 +100,7 @@ fn editor(history: &Path) -> Option<(LineEditor, Box<dyn ExternalPrinter + Send>
     Some((editor, Box::new(printer)))
 }
 
-fn read_terminal(mut editor: LineEditor, history: &Path, desk: &Sender<News>, go_on: &Receiver<Reply>) {
+fn read_terminal(mut editor: LineEditor, history: &Path, console: &Sender<News>, go_on: &Receiver<Reply>) {
     while let Ok(reply) = go_on.recv() {
         if reply.exit {
             return;
@@ -135,19 +113,19 @@ fn read_terminal(mut editor: LineEditor, history: &Path, desk: &Sender<News>, go
             // Ctrl-C does at the prompt what it does to every daemon; Ctrl-D ends the input.
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => Ok(Line::Exit),
             Err(error) => {
-                let _ = desk.send(News::Log(format!("the prompt is over: {error}")));
+                let _ = console.send(News::Log(format!("the prompt is over: {error}")));
                 return;
             }
         };
         // After each line, for a signal may end it at the next. The file is made for us alone.
         let _ = editor.append_history(history);
-        if desk.send(News::Line(line)).is_err() {
+        if console.send(News::Line(line)).is_err() {
             return;
         }
     }
 }
 
-fn read_pipe(desk: &Sender<News>, go_on: &Receiver<Reply>) {
+fn read_pipe(console: &Sender<News>, go_on: &Receiver<Reply>) {
     let mut lines = io::stdin().lock().lines();
     while let Ok(reply) = go_on.recv() {
         if reply.exit {
@@ -158,7 +136,7 @@ fn read_pipe(desk: &Sender<News>, go_on: &Receiver<Reply>) {
             Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err("the line is not UTF-8".to_owned()),
             Some(Err(_)) | None => Ok(Line::Exit),
         };
-        if desk.send(News::Line(line)).is_err() {
+        if console.send(News::Line(line)).is_err() {
             return;
         }
     }

@@ -20,21 +20,21 @@ use serde_json::Value;
 use crate::error::{Exit, Failure};
 
 /// How often a wait looks again.
-pub(in crate::cli) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A daemon that is not ready, or an answer that is not there, after this time is a failure.
-pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// What a daemon gets to end after SIGTERM, before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A daemon.
-pub(in crate::cli) struct Daemon {
-    pub(in crate::cli) name: &'static str,
-    pub(in crate::cli) listen: SocketAddr,
-    pub(in crate::cli) pid: u32,
+pub(super) struct Daemon {
+    pub(super) name: &'static str,
+    pub(super) listen: SocketAddr,
+    pub(super) pid: u32,
 }
 
 /// All processes of one demo, and where they live.
-pub(in crate::cli) struct Children {
+pub(super) struct Children {
     program: PathBuf,
     folder: PathBuf,
     interrupted: Arc<AtomicBool>,
@@ -75,32 +75,32 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 /// What a one-shot command answered.
-pub(in crate::cli) struct Answer {
-    pub(in crate::cli) code: i32,
-    pub(in crate::cli) events: Vec<Value>,
+pub(super) struct Answer {
+    pub(super) code: i32,
+    pub(super) events: Vec<Value>,
 }
 
 impl Answer {
     /// The events of one kind.
-    pub(in crate::cli) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    pub(super) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.events.iter().filter(move |event| event["event"] == kind)
     }
 
     /// The last event.
-    pub(in crate::cli) fn done(&self) -> &Value {
+    pub(super) fn done(&self) -> &Value {
         self.events.last().unwrap_or(&Value::Null)
     }
 }
 
 impl Children {
-    pub(in crate::cli) fn new(folder: &Path, interrupted: Arc<AtomicBool>) -> Result<Children, Failure> {
+    pub(super) fn new(folder: &Path, interrupted: Arc<AtomicBool>) -> Result<Children, Failure> {
         let program = std::env::current_exe().map_err(|e| failed("find this program", &e))?;
         let alive = Alive::default();
         alive.end_on_panic(folder);
         Ok(Children { program, folder: folder.to_owned(), interrupted, running: Vec::new(), alive })
     }
 
-    pub(in crate::cli) fn program(&self) -> &Path {
+    pub(super) fn program(&self) -> &Path {
         &self.program
     }
 
@@ -121,12 +121,12 @@ impl Children {
     }
 
     /// The socket of a peer.
-    pub(in crate::cli) fn socket(&self, name: &str) -> PathBuf {
+    pub(super) fn socket(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.sock"))
     }
 
     /// Starts a daemon; [`Children::ready`] waits for it.
-    pub(in crate::cli) fn start(&mut self, name: &'static str, args: &[String]) -> Result<(), Failure> {
+    pub(super) fn start(&mut self, name: &'static str, args: &[String]) -> Result<(), Failure> {
         let ready = self.ready_path(name);
         let log = File::create(self.log_path(name)).map_err(|e| failed("make a log", &e))?;
         let mut command = self.command();
@@ -141,7 +141,7 @@ impl Children {
     ///
     /// # Errors
     /// With its own exit code, if it ended instead.
-    pub(in crate::cli) fn ready(&mut self, name: &'static str) -> Result<Daemon, Failure> {
+    pub(super) fn ready(&mut self, name: &'static str) -> Result<Daemon, Failure> {
         let path = self.ready_path(name);
         let begun = Instant::now();
         loop {
@@ -183,12 +183,12 @@ impl Children {
     }
 
     /// A short wait that Ctrl-C ends.
-    pub(in crate::cli) fn pause(&self) -> Result<(), Failure> {
+    pub(super) fn pause(&self) -> Result<(), Failure> {
         thread::sleep(LOOK_AGAIN);
         self.check_interrupt()
     }
 
-    pub(in crate::cli) fn check_interrupt(&self) -> Result<(), Failure> {
+    pub(super) fn check_interrupt(&self) -> Result<(), Failure> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(Failure::new(Exit::Internal, "interrupted"));
         }
@@ -196,7 +196,7 @@ impl Children {
     }
 
     /// Runs a one-shot command with `--json`, handing over each event as it comes.
-    pub(in crate::cli) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
+    pub(super) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
         let mut command = self.command();
         command.args(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = Ended(command.spawn().map_err(|e| failed("start a process", &e))?, self.alive.clone());
@@ -231,12 +231,12 @@ impl Children {
     }
 
     /// The same without looking on.
-    pub(in crate::cli) fn ask(&self, args: &[&str]) -> Result<Answer, Failure> {
+    pub(super) fn ask(&self, args: &[&str]) -> Result<Answer, Failure> {
         self.ask_live(args, |_| {})
     }
 
     /// `kill -9`.
-    pub(in crate::cli) fn kill(&mut self, name: &str) {
+    pub(super) fn kill(&mut self, name: &str) {
         if let Some((_, child)) = self.running.iter_mut().find(|(running, _)| *running == name) {
             let _ = child.kill();
             let _ = child.wait();
@@ -245,7 +245,7 @@ impl Children {
     }
 
     /// Ends all daemons: asked first, so that they remove their sockets, then killed.
-    pub(in crate::cli) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         for (_, child) in &self.running {
             signal(child.id(), Signal::TERM);
         }
@@ -285,21 +285,21 @@ fn failed(what: &str, error: &io::Error) -> Failure {
 
 /// Addresses of loopback that nobody else is likely to use: a /24 drawn at random for each demo, a host for each node.
 #[derive(Clone, Copy)]
-pub(in crate::cli) struct Subnet(u8, u8);
+pub(super) struct Subnet(u8, u8);
 
 impl Subnet {
-    pub(in crate::cli) fn draw(random: u64) -> Subnet {
+    pub(super) fn draw(random: u64) -> Subnet {
         let [a, b, ..] = random.to_le_bytes();
         Subnet(a.clamp(1, 254), b)
     }
 
-    pub(in crate::cli) fn host(self, host: u8) -> IpAddr {
+    pub(super) fn host(self, host: u8) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(127, self.0, self.1, host))
     }
 
     /// Ports that were free a moment ago, for TCP and UDP. Neighbours must know each other's before they start, so they
     /// cannot be left to the kernel; whoever finds one taken ends with exit 5, and the demo draws again.
-    pub(in crate::cli) fn free_ports(self, hosts: &[u8]) -> io::Result<Vec<SocketAddr>> {
+    pub(super) fn free_ports(self, hosts: &[u8]) -> io::Result<Vec<SocketAddr>> {
         let mut held = Vec::new();
         for host in hosts {
             let tcp = TcpListener::bind((self.host(*host), 0))?;
@@ -312,7 +312,7 @@ impl Subnet {
 }
 
 /// Resident memory of a process in bytes.
-pub(in crate::cli) fn resident_bytes(pid: u32) -> Option<u64> {
+pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::present;
+use crate::cli::output;
 use crate::error::{Exit, Failure};
 
 /// What standard output is for.
@@ -30,7 +30,7 @@ impl Form {
 
 /// Prints them. Whoever reads no further has what he wanted.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    match present::print_line(text.trim_end()) {
+    match output::line(text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Internal, format!("cannot print the figures: {error}")))
         }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::args::Bench;
-use crate::cli::figures::{self, Form};
 use crate::cli::format::table;
+use crate::cli::tools::figures::{self, Form};
 use crate::error::{Exit, Failure};
 
 /// Runs of one side from which on its spread is taken for its noise.

@@ -1,7 +1,7 @@
 //! The picture of one run: how the latencies are spread, and the rate over time.
 
 use crate::bench::Tally;
-use crate::cli::plot::{Chart, Curve, charts};
+use crate::cli::tools::plot::{Chart, Curve, charts};
 
 /// Points of the curve of latencies between one power of ten and the next.
 const POINTS_PER_DECADE: i32 = 8;

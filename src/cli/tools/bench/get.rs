@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::limits::{Limits, first_super};
 use super::report::{Env, Report, Watched};
-use super::rig::Rig;
-use super::{say, tell};
+use super::rig::{Rig, say};
 use crate::bench::{Mode, Tally};
 use crate::cli::args::Bench;
-use crate::cli::demo::children::{Children, Subnet};
-use crate::cli::figures::Form;
 use crate::cli::random::OsEntropy;
+use crate::cli::tools::children::{Children, Subnet};
+use crate::cli::tools::figures::Form;
 use crate::error::{Exit, Failure};
 use crate::proto::{Entropy, Verify};
 use crate::time::Time;
@@ -83,7 +82,7 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form
     tally.span = Some((Time::ZERO, Time::ZERO + spent));
     let bytes = tally.count * size;
     let report = Report::new(Mode::Get, &tally, false, &client, &servers, Env::here(nofile)).with_bytes(bytes);
-    tell(args, form, report)
+    report.publish(args, form)
 }
 
 /// What is downloaded again and again.

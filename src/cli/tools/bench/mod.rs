@@ -9,20 +9,19 @@ mod process;
 mod report;
 mod rig;
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use limits::Limits;
 use report::{Env, Report, Watched};
-use rig::Rig;
+use rig::{Rig, say};
 
-use super::args::{Bench, BenchTask};
-use super::demo::children::Subnet;
-use super::figures::{self, Form};
-use super::oneshot::INTERRUPTED;
-use super::random::OsEntropy;
-use super::{AGENT, settings};
+use super::children::Subnet;
+use super::figures::Form;
 use crate::bench::{self, Load, Mode, Phase, Plan};
+use crate::cli::args::{Bench, BenchTask};
+use crate::cli::oneshot::INTERRUPTED;
+use crate::cli::random::OsEntropy;
+use crate::cli::settings::{self, AGENT};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::{ClientEvent, Entropy, Event};
@@ -100,7 +99,7 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     }
     let servers: Vec<Watched> = watch.server.into_iter().collect();
     let report = Report::new(mode, load.tally(), open, &watch.client, &servers, Env::here(nofile));
-    tell(args, form, report)
+    report.publish(args, form)
 }
 
 /// Hears of the phases, and looks at `/proc` where they begin.
@@ -161,26 +160,4 @@ impl Host for Watch {
             | ClientEvent::Status { .. } => Flow::Continue,
         }
     }
-}
-
-fn say(text: &str) {
-    // Nobody can be told that standard error is closed.
-    let _ = writeln!(io::stderr(), "bench: {text}");
-}
-
-/// Prints the figures in the form that was asked for; the exit code.
-fn tell(args: &Bench, form: Form, mut report: Report) -> Result<u8, Failure> {
-    if report.count == 0 {
-        (report.ok, report.exit) = (false, Exit::TimedOut.code());
-    }
-    figures::print(&match form {
-        Form::Json => report.json(),
-        Form::Csv => report.csv(),
-        Form::Markdown => report.markdown(),
-        Form::Text => report.text(),
-    })?;
-    if let Some(path) = &args.svg {
-        figures::draw(path, &report.svg())?;
-    }
-    Ok(report.exit)
 }

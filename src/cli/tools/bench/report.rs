@@ -8,8 +8,11 @@ use serde::Serialize;
 use super::curves;
 use super::process::Sample;
 use crate::bench::{Mode, Tally};
+use crate::cli::args::Bench;
 use crate::cli::format::table;
+use crate::cli::tools::figures::{self, Form};
 use crate::control;
+use crate::error::{Exit, Failure};
 
 /// A client that had this share of a core was busy all the time.
 const BUSY: f64 = 0.9;
@@ -20,11 +23,11 @@ pub(super) struct Report {
     v: u8,
     time: String,
     event: &'static str,
-    pub(super) ok: bool,
-    pub(super) exit: u8,
+    ok: bool,
+    exit: u8,
     mode: &'static str,
     unit: &'static str,
-    pub(super) count: u64,
+    count: u64,
     rate_per_s: f64,
     seconds: f64,
     latency_us: Latency,
@@ -182,23 +185,40 @@ impl Report {
         self
     }
 
-    pub(super) fn json(&self) -> String {
+    /// Prints the figures in the form that was asked for, and draws them if asked; the exit code.
+    pub(super) fn publish(mut self, args: &Bench, form: Form) -> Result<u8, Failure> {
+        if self.count == 0 {
+            (self.ok, self.exit) = (false, Exit::TimedOut.code());
+        }
+        figures::print(&match form {
+            Form::Json => self.json(),
+            Form::Csv => self.csv(),
+            Form::Markdown => self.markdown(),
+            Form::Text => self.text(),
+        })?;
+        if let Some(path) = &args.svg {
+            figures::draw(path, &self.svg())?;
+        }
+        Ok(self.exit)
+    }
+
+    fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    pub(super) fn svg(&self) -> String {
+    fn svg(&self) -> String {
         let title = format!("sprat bench {}: {:.0} {} a second", self.mode, self.rate_per_s, self.unit);
         curves::svg(&title, self.unit, &self.quantiles, &self.rate_over_time)
     }
 
-    pub(super) fn csv(&self) -> String {
+    fn csv(&self) -> String {
         let (names, figures): (Vec<_>, Vec<_>) = self.rows().into_iter().unzip();
         let quoted = |text: &String| format!("\"{}\"", text.replace('"', "\"\""));
         let line = |fields: &[String]| fields.iter().map(quoted).collect::<Vec<_>>().join(",");
         format!("{}\n{}", line(&names), line(&figures))
     }
 
-    pub(super) fn markdown(&self) -> String {
+    fn markdown(&self) -> String {
         let rows = self.rows();
         let cells = rows.iter().map(|(name, figure)| format!("| {name} | {figure} |"));
         ["| figure | value |".to_owned(), "| --- | ---: |".to_owned()]
@@ -208,7 +228,7 @@ impl Report {
             .join("\n")
     }
 
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let rows = self.rows().into_iter().map(|(name, figure)| vec![name, figure]);
         table(&["figure", "value"], &[false, true], rows)
     }

@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tempfile::TempDir;
 
-use crate::cli::demo::children::{Children, Daemon, Subnet};
+use crate::cli::output;
 use crate::cli::random::OsEntropy;
+use crate::cli::tools::children::{Children, Daemon, Subnet};
 use crate::error::{Exit, Failure};
 use crate::proto::Entropy;
 
@@ -108,6 +109,11 @@ impl Rig {
             self.children.pause()?;
         }
     }
+}
+
+/// Says on standard error what is being done.
+pub(super) fn say(text: &str) {
+    output::note(&format!("bench: {text}"));
 }
 
 fn temp() -> String {

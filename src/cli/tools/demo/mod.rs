@@ -1,7 +1,6 @@
 //! `sprat demo`: the whole main job in one command, on real processes, sockets and files. Tells what happens as it
 //! happens, and ends with exit 0 only if every check held.
 
-pub(super) mod children;
 mod liar;
 
 use std::fs::{self, File};
@@ -15,17 +14,17 @@ use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::args::Demo;
-use super::format::{count, source_table, table};
-use super::oneshot::INTERRUPTED;
-use super::random::OsEntropy;
-use super::units::{Size, Span};
+use super::children::{self, Answer, Children, Daemon, LOOK_AGAIN, PATIENCE, Subnet};
+use crate::cli::args::Demo;
+use crate::cli::format::{count, source_table, table};
+use crate::cli::oneshot::INTERRUPTED;
+use crate::cli::random::OsEntropy;
+use crate::cli::units::{Size, Span};
 use crate::config::QUERY_BUDGET;
 use crate::error::{Exit, Failure};
 use crate::proto::Entropy;
 use crate::proto::event::SourceReport;
 use crate::wire::Root;
-use children::{Answer, Children, Daemon, LOOK_AGAIN, PATIENCE, Subnet};
 use liar::Liar;
 
 /// Length of the file that is made.

@@ -12,11 +12,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use report::Row;
 use serde_json::json;
 use settings::Settings;
-pub(crate) use settings::Sweep;
 
-use super::args::Sim;
 use super::figures::{self, Form};
 use super::plot;
+use crate::cli::args::{Sim, Sweep};
+use crate::cli::output;
 use crate::error::{Exit, Failure};
 use crate::sim::lab::Lab;
 use crate::sim::topology;
@@ -98,7 +98,7 @@ fn tell(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
     };
     figures::print(&text)?;
     if !right {
-        super::complain(
+        output::error(
             "an answer called itself complete and was not, or told what nobody has: a mistake in the protocol",
         );
     }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::settings::{Settings, Sweep};
+use super::settings::Settings;
+use crate::cli::args::Sweep;
 use crate::cli::format::{count, table};
-use crate::cli::plot::{Chart, Curve};
+use crate::cli::tools::plot::{Chart, Curve};
 use crate::sim::lab::{Figures, KINDS, KINDS_OF_QUERIES, Quantiles};
 
 /// One experiment: what was asked for and what came of it.

@@ -67,27 +67,6 @@ impl fmt::Display for Topology {
     }
 }
 
-/// A setting that is swept, with its values as they were written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sweep {
-    pub(super) name: String,
-    pub(super) values: Vec<String>,
-}
-
-impl FromStr for Sweep {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Sweep, String> {
-        let wrong = || format!("{text:?} is no sweep; write NAME=VALUE,VALUE,… such as loss=0,10,30");
-        let (name, values) = text.split_once('=').ok_or_else(wrong)?;
-        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
-        if values.iter().any(String::is_empty) {
-            return Err(wrong());
-        }
-        Ok(Sweep { name: name.trim().trim_start_matches('-').to_owned(), values })
-    }
-}
-
 /// All that decides what happens.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {

@@ -1,0 +1,8 @@
+//! The commands that show and measure: `demo`, `bench` and `sim`, and what they share. The daily commands use nothing of this.
+
+pub(crate) mod bench;
+mod children;
+pub(crate) mod demo;
+mod figures;
+mod plot;
+pub(crate) mod sim;
