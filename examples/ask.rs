@@ -1,7 +1,7 @@
 //! Asks a super peer as fast as it answers, with nothing of `sprat bench` but the wire: a second opinion on its figures.
 //!
 //! ```text
-//! cargo run --release --example ask -- SUPER SESSIONS DEPTH SECONDS
+//! cargo run --release --features measure --example ask -- SUPER SESSIONS DEPTH SECONDS
 //! ```
 //!
 //! One thread for each session, with a blocking socket: it keeps DEPTH queries out, asks for names that LIST told, and counts

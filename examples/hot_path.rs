@@ -1,4 +1,4 @@
-//! What a message costs above the sockets: `cargo run --release --example hot_path [query|register|flood [COUNT]]`.
+//! What a message costs above the sockets: `cargo run --release --features measure --example hot_path [query|register|flood [COUNT]]`.
 //!
 //! Decodes a frame or datagram, feeds the machine of a super peer, and encodes what it answers, COUNT times (200,000 by
 //! default); prints nanoseconds a message. Under `valgrind --tool=callgrind` it counts instructions, whatever else the

@@ -1,4 +1,4 @@
-//! What a record costs in the super peer's index: `cargo run --release --example index_memory [RECORDS [WORDS [SEARCH]]]`.
+//! What a record costs in the super peer's index: `cargo run --release --features measure --example index_memory [RECORDS [WORDS [SEARCH]]]`.
 //!
 //! Registers RECORDS files (1,000,000 by default) with names of 43 bytes made of words from a vocabulary of WORDS (2,000 by
 //! default) and a number, in sessions of 10,000 files; prints bytes a record (growth of the resident set, from

@@ -1,4 +1,4 @@
-//! What one thread with epoll can do at most: `cargo run --release --example limit_echo [ADDR]` sends back whatever comes, on as
+//! What one thread with epoll can do at most: `cargo run --release --features measure --example limit_echo [ADDR]` sends back whatever comes, on as
 //! many connections as come. Prints the address that it listens on.
 //!
 //! A server that parses and answers a request can only be slower: the comparison scripts print this beside every rival.

@@ -1,4 +1,4 @@
-//! How fast MD5 is one message after the other, and several at once: `cargo run --release --example md5_lanes`.
+//! How fast MD5 is one message after the other, and several at once: `cargo run --release --features measure --example md5_lanes`.
 //!
 //! Prints the median of several rounds over pieces of 1 MiB, in MB/s of one core.
 

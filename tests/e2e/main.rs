@@ -7,6 +7,7 @@ mod common;
 mod daemon;
 mod failover;
 mod names;
+mod node;
 mod python_client;
 mod search;
 mod share;

@@ -449,7 +449,7 @@ fn a_file_in_place_of_the_socket_is_left_alone() {
 
 fn child() -> (Child, BufReader<std::process::ChildStdout>, String) {
     let this = std::env::current_exe().unwrap();
-    let args = ["--exact", "serve_until_a_signal_comes", "--ignored", "--nocapture"];
+    let args = ["--exact", "node::serve_until_a_signal_comes", "--ignored", "--nocapture"];
     let mut child = std::process::Command::new(this).args(args).stdout(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     let addr = loop {

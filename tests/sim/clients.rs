@@ -1,11 +1,9 @@
 //! What clients ask of a whole network in simulated time: lists of more than any cap lets through, and peers with two super
 //! peers at once.
 
-mod sim_common;
-
 use std::collections::BTreeMap;
 
-use sim_common::{MS, Report, SEC, campaign, replaying};
+use crate::common::{MS, Report, SEC, campaign, replaying};
 use sprat::proto::command::Get;
 use sprat::proto::event::Outcome;
 use sprat::proto::{ClientEvent, Command, Entropy, Scope, Verify};
@@ -74,7 +72,7 @@ fn a_network_of_more_than_five_thousand_files_is_listed_whole() {
 
 #[test]
 fn a_list_that_calls_itself_complete_is_so_whatever_is_lost() {
-    let all = campaign("sim_clients", "a_list_that_calls_itself_complete_is_so_whatever_is_lost", 12, |seed| {
+    let all = campaign("clients", "a_list_that_calls_itself_complete_is_so_whatever_is_lost", 12, |seed| {
         let mut report = Report::default();
         let mut world = library(seed, 400, 10);
         let loss = 50 * u32::try_from(seed % 5).unwrap();
@@ -209,7 +207,7 @@ fn a_lost_super_peer_is_replaced_and_meanwhile_no_answer_is_called_complete() {
 
 #[test]
 fn a_query_survives_one_of_its_two_super_peers() {
-    let all = campaign("sim_clients", "a_query_survives_one_of_its_two_super_peers", 20, |seed| {
+    let all = campaign("clients", "a_query_survives_one_of_its_two_super_peers", 20, |seed| {
         let mut report = Report::default();
         let (mut world, both) = pair(seed);
         let mut random = sprat::sim::Random::new(seed);

@@ -1,39 +1,33 @@
-//! What the simulated tests have in common: seeds from the environment, the command that replays one, and what a run did.
-
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::print_stderr,
-    reason = "each test crate uses a part; a failing seed is told on stderr"
-)]
+//! What the simulated tests share: seeds from the environment, the command that replays one, and what a run exercised.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use sprat::sim::World;
 use sprat::sim::oracle::Verdict;
 
-pub const MS: Duration = Duration::from_millis(1);
-pub const SEC: Duration = Duration::from_secs(1);
+pub(crate) const MS: Duration = Duration::from_millis(1);
+pub(crate) const SEC: Duration = Duration::from_secs(1);
 
 /// What runs exercised, added up.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
-    pub complete: u64,
-    pub incomplete: u64,
+pub(crate) struct Report {
+    pub(crate) complete: u64,
+    pub(crate) incomplete: u64,
     /// Queries that lost their session.
-    pub lost: u64,
-    pub found: usize,
-    pub missing: usize,
-    pub crashes: u64,
-    pub steps: u64,
-    pub virtual_us: u64,
-    pub faults: BTreeMap<&'static str, u64>,
-    pub trace: u64,
+    pub(crate) lost: u64,
+    pub(crate) found: usize,
+    pub(crate) missing: usize,
+    pub(crate) crashes: u64,
+    pub(crate) steps: u64,
+    pub(crate) virtual_us: u64,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) trace: u64,
 }
 
 impl Report {
-    pub fn add(&mut self, verdict: Option<&Verdict>) {
+    pub(crate) fn add(&mut self, verdict: Option<&Verdict>) {
         match verdict {
             None => self.lost += 1,
             Some(verdict) => {
@@ -44,7 +38,7 @@ impl Report {
         }
     }
 
-    pub fn end(&mut self, world: &World) {
+    pub(crate) fn end(&mut self, world: &World) {
         let counts = world.counts();
         (self.steps, self.crashes) = (counts.steps, counts.crashes);
         self.faults = counts.faults.clone();
@@ -67,33 +61,41 @@ impl Report {
     }
 
     /// A campaign in which a fault never struck proves nothing about it. A replayed seed need not have all.
-    pub fn require(&self, faults: &[&str]) {
+    pub(crate) fn require(&self, faults: &[&str]) {
         for fault in faults {
             assert!(self.faults.contains_key(fault) || replaying(), "{fault} never struck: {self:?}");
         }
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+/// Whether one seed is replayed.
+pub(crate) fn replaying() -> bool {
+    std::env::var_os("SPRAT_SIM_SEED").is_some()
 }
 
-/// Whether one seed alone was asked for.
-pub fn replaying() -> bool {
-    number("SPRAT_SIM_SEED").is_some()
+/// The seeds of a run: `0..usual`; one seed (`SPRAT_SIM_SEED=7`); the first seeds (`SPRAT_SIM_SEEDS=40`); or a range of them
+/// (`SPRAT_SIM_SEEDS=500..900`).
+pub(crate) fn seeds(usual: u64) -> Range<u64> {
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{text:?} is not a number"));
+    if let Ok(seed) = std::env::var("SPRAT_SIM_SEED") {
+        return number(&seed)..number(&seed) + 1;
+    }
+    match std::env::var("SPRAT_SIM_SEEDS") {
+        Err(_) => 0..usual,
+        Ok(seeds) => match seeds.split_once("..") {
+            Some((first, end)) => number(first)..number(end),
+            None => 0..number(&seeds),
+        },
+    }
 }
 
-/// Runs `seeds` seeds (SPRAT_SIM_SEEDS for another number), or the one in SPRAT_SIM_SEED.
-pub fn campaign(file: &str, test: &str, seeds: u64, run: impl Fn(u64) -> Report) -> Report {
-    let seeds = match number("SPRAT_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SPRAT_SIM_SEEDS").unwrap_or(seeds),
-    };
+/// Runs the [`seeds`] of the environment, `usual` of them by default. `module` and `test` name the test in a replay command.
+pub(crate) fn campaign(module: &str, test: &str, usual: u64, run: impl Fn(u64) -> Report) -> Report {
     let mut all = Report::default();
-    for seed in seeds {
-        let told = Told { file, test, seed };
+    for seed in seeds(usual) {
+        let replay = Replay { module, test, seed };
         let report = run(seed);
-        std::mem::forget(told);
+        std::mem::forget(replay);
         assert!(report.steps > 50 && report.complete + report.incomplete > 0, "seed {seed} did nothing: {report:?}");
         all.merge(&report);
     }
@@ -101,24 +103,24 @@ pub fn campaign(file: &str, test: &str, seeds: u64, run: impl Fn(u64) -> Report)
     all
 }
 
-/// Tells the command that replays a seed, unless it is forgotten.
-struct Told<'a> {
-    file: &'a str,
+/// Prints the command that replays a seed when it is dropped: in a panic, that is, since a run that passes forgets it.
+struct Replay<'a> {
+    module: &'a str,
     test: &'a str,
     seed: u64,
 }
 
-impl Drop for Told<'_> {
+impl Drop for Replay<'_> {
     fn drop(&mut self) {
-        let Told { file, test, seed } = self;
-        eprintln!("seed {seed} failed; replay it with\n  SPRAT_SIM_SEED={seed} cargo test --test {file} {test}");
+        let Replay { module, test, seed } = self;
+        eprintln!("seed {seed} failed; replay it with\n  SPRAT_SIM_SEED={seed} cargo test --test sim {module}::{test}");
     }
 }
 
-/// The last things that happened, if one seed alone was asked for.
-pub fn explain(world: &World, file: &str, seed: u64) {
+/// Prints the last events of a run if one seed is replayed.
+pub(crate) fn explain(world: &World, seed: u64) {
     if replaying() {
-        eprintln!("{file}, seed {seed}, the last things that happened:");
+        eprintln!("seed {seed}, the last events:");
         world.trace_lines().for_each(|line| eprintln!("{line}"));
     }
 }

@@ -1,11 +1,9 @@
 //! Downloads in the simulated network: the production machines and digests, virtual connections and disks.
 
-mod sim_common;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sim_common::{MS, SEC, campaign};
+use crate::common::{MS, Report, SEC, campaign, explain, replaying};
 use sprat::proto::command::Get;
 use sprat::proto::event::{Outcome, SourceReport, SourceState};
 use sprat::proto::{ClientEvent, ClientId, Command, Scope, Verify};
@@ -28,7 +26,7 @@ struct Scene {
 /// Two super peers, so many sources of one content of that size spread over them, and a downloader.
 fn scene(seed: u64, size: usize, sources: usize) -> Scene {
     let mut world = World::new(seed);
-    if sim_common::replaying() {
+    if replaying() {
         world.keep_trace();
     }
     world.add_supers(2, &topology::line(2));
@@ -174,17 +172,17 @@ fn a_download_needs_no_super_peer_once_it_runs() {
 }
 
 /// One seed: sources crash, return, lie, fall silent; one of them is honest and stays.
-fn run(seed: u64) -> sim_common::Report {
+fn run(seed: u64) -> Report {
     let mut swarm = Random::new(seed).child("swarm", 0);
     let size = [3, MIB, 2 * MIB + 1, 6 * MIB, 9 * MIB + 4321][swarm.index(5)];
     let n = 1 + swarm.index(4);
     let Scene { mut world, content, sources, downloader } = scene(seed, size, n);
-    let mut report = sim_common::Report::default();
+    let mut report = Report::default();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         drive(&mut world, &mut swarm, (content, size), &sources, downloader);
     }));
     if let Err(why) = result {
-        sim_common::explain(&world, "sim_download", seed);
+        explain(&world, seed);
         std::panic::resume_unwind(why);
     }
     report.end(&world);
@@ -245,9 +243,9 @@ fn drive(
 
 #[test]
 fn one_honest_source_is_enough() {
-    let report = campaign("sim_download", "one_honest_source_is_enough", 150, run);
+    let report = campaign("download", "one_honest_source_is_enough", 150, run);
     report.require(&["reset", "silence"]);
-    assert!(report.crashes > 20 || sim_common::replaying(), "{report:?}");
+    assert!(report.crashes > 20 || replaying(), "{report:?}");
 }
 
 #[test]

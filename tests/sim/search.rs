@@ -1,11 +1,9 @@
 //! Searches in the simulated network: the production super and weak peers, in virtual time, with faults from a seed.
 
-mod sim_common;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sim_common::{MS, SEC, campaign};
+use crate::common::{MS, Report, SEC, campaign, explain, replaying};
 use sprat::proto::{Command, Entropy, Scope};
 use sprat::sim::fault::{Damage, Double, Fault, HoldBack, Lose, Sever};
 use sprat::sim::oracle::{Verdict, Watch};
@@ -22,7 +20,7 @@ fn search(pattern: &str) -> Search {
 /// number. All sessions are up and every file is registered.
 fn network(seed: u64, n: usize, edges: &[(usize, usize)]) -> World {
     let mut world = World::new(seed);
-    if sim_common::replaying() {
+    if replaying() {
         world.keep_trace();
     }
     world.add_supers(n, edges);
@@ -175,17 +173,17 @@ fn a_digest_spares_the_last_hop_and_loses_nothing() {
 }
 
 /// One seed: a random network, random faults, searches from everywhere; then it heals.
-fn run(seed: u64) -> sim_common::Report {
+fn run(seed: u64) -> Report {
     let mut swarm = Random::new(seed).child("swarm", 0);
     let n = 2 + swarm.index(6);
     let more = swarm.index(5);
     let edges = topology::random(n, more, &mut swarm);
     let mut world = network(seed, n, &edges);
-    let mut report = sim_common::Report::default();
+    let mut report = Report::default();
     let result =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drive(&mut world, &mut swarm, n, &mut report)));
     if let Err(why) = result {
-        sim_common::explain(&world, "sim_search", seed);
+        explain(&world, seed);
         std::panic::resume_unwind(why);
     }
     report.end(&world);
@@ -214,7 +212,7 @@ fn weather(swarm: &mut Random, n: usize) -> Vec<Box<dyn Fault>> {
     faults
 }
 
-fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut sim_common::Report) {
+fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut Report) {
     world.set_faults(weather(swarm, n));
     for _ in 0..1 + swarm.index(3) {
         let fate = swarm.below(100);
@@ -296,21 +294,21 @@ fn start_query(world: &mut World, swarm: &mut Random, n: usize) -> Option<Watch>
 
 #[test]
 fn no_answer_calls_itself_complete_wrongly() {
-    let report = campaign("sim_search", "no_answer_calls_itself_complete_wrongly", 300, run);
+    let report = campaign("search", "no_answer_calls_itself_complete_wrongly", 300, run);
     report.require(&["lose", "double", "hold_back", "damage", "sever", "reset"]);
     let did = report.crashes > 10 && report.incomplete > 100 && report.complete > 1000;
-    assert!(did || sim_common::replaying(), "{report:?}");
+    assert!(did || replaying(), "{report:?}");
 }
 
 #[test]
 fn with_loss_alone_nearly_everything_is_found() {
-    let report = campaign("sim_search", "with_loss_alone_nearly_everything_is_found", 100, |seed| {
+    let report = campaign("search", "with_loss_alone_nearly_everything_is_found", 100, |seed| {
         let mut swarm = Random::new(seed).child("loss", 0);
         let n = 3 + swarm.index(5);
         let edges = topology::random(n, 2, &mut swarm);
         let mut world = network(seed, n, &edges);
         world.set_faults(vec![Box::new(Lose(100 + u32::try_from(swarm.below(201)).unwrap()))]);
-        let mut report = sim_common::Report::default();
+        let mut report = Report::default();
         for node in 0..n {
             let weak = peer(&world, node);
             let watch =

@@ -1,39 +1,18 @@
 //! The sweep: hundreds of small networks, ten virtual minutes each, under faults that their seeds draw; see
 //! [`sprat::sim::sweep`]. `scripts/campaign` runs it wide.
 
-#![allow(clippy::print_stderr, reason = "a failing seed is told on stderr")]
-
-use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::common::{replaying, seeds};
 use sprat::sim::sweep::{self, Failed, Tally};
 
 /// Seeds of a usual run.
 const SEEDS: u64 = 500;
-/// One seed of so many is run twice.
+/// One seed of this many is run twice.
 const TWICE_EVERY: u64 = 100;
 
-/// SPRAT_SIM_SEED: one seed, with its trace. SPRAT_SIM_SEEDS: so many, or from the first to below the last, as in `500..900`.
-fn seeds() -> Range<u64> {
-    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{text:?} is no number"));
-    if let Ok(seed) = std::env::var("SPRAT_SIM_SEED") {
-        return number(&seed)..number(&seed) + 1;
-    }
-    match std::env::var("SPRAT_SIM_SEEDS") {
-        Err(_) => 0..SEEDS,
-        Ok(seeds) => match seeds.split_once("..") {
-            Some((first, end)) => number(first)..number(end),
-            None => 0..number(&seeds),
-        },
-    }
-}
-
-fn replaying() -> bool {
-    std::env::var_os("SPRAT_SIM_SEED").is_some()
-}
-
-/// Runs one seed, the hundredth of them twice.
+/// Runs one seed, and every hundredth twice.
 fn run(seed: u64) -> Result<Tally, Box<Failed>> {
     let tally = sweep::run(seed, replaying())?;
     if seed.is_multiple_of(TWICE_EVERY) {
@@ -43,16 +22,16 @@ fn run(seed: u64) -> Result<Tally, Box<Failed>> {
     Ok(tally)
 }
 
-fn tell(failed: &Failed) {
+fn print(failed: &Failed) {
     let Failed { seed, what, at, lines } = failed;
     lines.iter().for_each(|line| eprintln!("{line}"));
-    eprintln!("seed {seed} failed after {at:?} of virtual time: {what}\nreplay it, with its trace, by");
-    eprintln!("  SPRAT_SIM_SEED={seed} cargo test --test sim_sweep every_seed -- --nocapture");
+    eprintln!("seed {seed} failed after {at:?} of virtual time: {what}\nreplay it, with its trace:");
+    eprintln!("  SPRAT_SIM_SEED={seed} cargo test --test sim every_seed -- --nocapture");
 }
 
 #[test]
 fn every_seed_keeps_what_is_promised_and_heals() {
-    let seeds = seeds();
+    let seeds = seeds(SEEDS);
     let next = AtomicU64::new(seeds.start);
     let all: Mutex<(Tally, Vec<u64>)> = Mutex::default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -63,11 +42,11 @@ fn every_seed_keeps_what_is_promised_and_heals() {
                     && seed < seeds.end
                 {
                     let result = run(seed);
-                    let mut all = all.lock().expect("nobody fails with it");
+                    let mut all = all.lock().expect("no thread panics while it holds the lock");
                     match result {
                         Ok(tally) => all.0.add(&tally),
                         Err(failed) => {
-                            tell(&failed);
+                            print(&failed);
                             all.1.push(seed);
                         }
                     }
@@ -75,19 +54,19 @@ fn every_seed_keeps_what_is_promised_and_heals() {
             });
         }
     });
-    let (tally, failed) = all.into_inner().expect("nobody failed with it");
+    let (tally, failed) = all.into_inner().expect("no thread panicked");
     eprintln!("{tally:?}");
     assert!(failed.is_empty(), "seeds {failed:?} failed");
-    // What never happened is not proven; few seeds need not have it all.
+    // A fault or a branch that never occurred proves nothing. A few seeds need not have them all.
     if seeds.end - seeds.start >= SEEDS {
         for idle in [tally.idle_faults(), tally.idle_marks()] {
-            assert!(idle.is_empty(), "{idle:?} never came about");
+            assert!(idle.is_empty(), "{idle:?} never occurred");
         }
     }
 }
 
-/// Seeds that once showed a mistake, and which.
-const ONCE_BROKEN: &[(u64, &str)] = &[
+/// Seeds that once failed, and the fault they showed.
+const ONCE_FAILED: &[(u64, &str)] = &[
     (
         1,
         "a session's query ended by its timer in the turn in which the session fell silent: a stale key broke the super peer",
@@ -96,11 +75,11 @@ const ONCE_BROKEN: &[(u64, &str)] = &[
 ];
 
 #[test]
-fn what_was_broken_once_is_whole() {
-    for (seed, what) in ONCE_BROKEN {
+fn seeds_that_once_failed_pass() {
+    for (seed, what) in ONCE_FAILED {
         if let Err(failed) = sweep::run(*seed, false) {
-            tell(&failed);
-            panic!("seed {seed} is broken again: {what}");
+            print(&failed);
+            panic!("seed {seed} fails again: {what}");
         }
     }
 }

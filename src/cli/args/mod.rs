@@ -1,7 +1,7 @@
 //! The commands and their options, as argh reads them. Declarations only: what argh cannot do is in `shim`.
 //!
 //! Every option that has a default is an `Option` (or a list) here, so that whoever resolves it knows whether it was given;
-//! the default stands in the help text and `tests/help.rs` compares that text with the constant.
+//! the default stands in the help text and `tests/cli/help.rs` compares that text with the constant.
 
 mod daemons;
 mod oneshot;

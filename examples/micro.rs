@@ -1,11 +1,12 @@
-//! The small things that everything else is made of: `cargo bench --bench micro [FILTER]`. No figure is asserted anywhere.
+//! What single parts cost: `cargo run --release --features measure --example micro [FILTER]`. It asserts no figure.
 //!
-//! A figure of a whole daemon is `sprat bench`'s; this tells which part of it changed.
+//! `sprat bench` measures a complete daemon; this shows which part of it changed.
+
+#![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sprat::config::FRAME_BYTES_OPEN;
 use sprat::proto::super_peer::digest::Sample;
 use sprat::proto::super_peer::index::Index;
@@ -15,10 +16,43 @@ use sprat::wire::link::{self, LinkHit, Packer};
 use sprat::wire::message::{Hit, Query, Register, SourceRecord};
 use sprat::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, QueryKind, Root, Search, SharePath, frame};
 
-/// Records of the index that is looked into.
+/// Records of the index that is searched.
 const RECORDS: u64 = 100_000;
+/// Samples of each part; the median and the quartiles are printed.
+const SAMPLES: usize = 50;
+/// How long one sample lasts at least.
+const SAMPLE_TIME: Duration = Duration::from_millis(40);
 
-/// A name of 43 bytes, as those of `sprat bench`.
+/// Runs the parts whose name contains the filter.
+struct Bench {
+    filter: String,
+}
+
+impl Bench {
+    /// Prints how long one call takes: nanoseconds, the median of the samples and their quartiles.
+    fn time<T>(&self, group: &str, name: &str, mut call: impl FnMut() -> T) {
+        let name = format!("{group}: {name}");
+        if !name.contains(&self.filter) {
+            return;
+        }
+        let mut sample = |calls: u32| {
+            let begun = Instant::now();
+            (0..calls).for_each(|_| drop(black_box(call())));
+            begun.elapsed()
+        };
+        let mut calls = 1;
+        while sample(calls) < SAMPLE_TIME {
+            calls *= 2;
+        }
+        let mut nanoseconds: Vec<f64> =
+            (0..SAMPLES).map(|_| sample(calls).as_secs_f64() * 1e9 / f64::from(calls)).collect();
+        nanoseconds.sort_by(f64::total_cmp);
+        let [low, median, high] = [1, 2, 3].map(|quarter| nanoseconds[SAMPLES * quarter / 4]);
+        println!("{name:60} {median:12.1} ns  ({low:.1} to {high:.1})");
+    }
+}
+
+/// A name of 43 bytes, like those of `sprat bench`.
 fn record(n: u64) -> FileRecord {
     let word =
         |step: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(u32::try_from(step * 11).unwrap_or(0)) % 2000;
@@ -48,41 +82,35 @@ fn messages() -> [(&'static str, Message); 3] {
     ]
 }
 
-fn frames(c: &mut Criterion) {
-    let mut group = c.benchmark_group("frame");
+fn frames(bench: &Bench) {
+    let group = "frame";
     for (name, message) in messages() {
         let mut bytes = Vec::new();
         frame::encode(&message, &mut bytes);
-        group.throughput(Throughput::Bytes(bytes.len() as u64));
         let mut out = Vec::with_capacity(bytes.len());
-        group.bench_function(format!("encode {name}"), |b| {
-            b.iter(|| {
-                out.clear();
-                frame::encode(black_box(&message), &mut out);
-            });
+        bench.time(group, &format!("encode {name}"), || {
+            out.clear();
+            frame::encode(black_box(&message), &mut out);
         });
-        group.bench_function(format!("decode {name}"), |b| {
-            b.iter(|| frame::decode(black_box(&bytes), FRAME_BYTES_OPEN).expect("it is ours"));
+        bench.time(group, &format!("decode {name}"), || {
+            frame::decode(black_box(&bytes), FRAME_BYTES_OPEN).expect("valid")
         });
     }
-    group.finish();
 }
 
-fn datagrams(c: &mut Criterion) {
+fn datagrams(bench: &Bench) {
     let hit = |n: u32| LinkMessage::Hit(LinkHit { id: QueryId([7; 16]), ttl: 3, n, file: record(7), addr: addr() });
     let pack = || {
         let mut packer = Packer::new(7);
-        (0..).find_map(|n| packer.push(&hit(n))).expect("it is full some time")
+        (0..).find_map(|n| packer.push(&hit(n))).expect("it fills up")
     };
     let full = pack();
-    let mut group = c.benchmark_group("datagram");
-    group.throughput(Throughput::Bytes(full.len() as u64));
-    group.bench_function("pack HITs until it is full", |b| b.iter(pack));
-    group.bench_function("decode it", |b| b.iter(|| link::decode(black_box(&full)).expect("it is ours")));
-    group.finish();
+    let group = "datagram";
+    bench.time(group, "pack HITs until it is full", pack);
+    bench.time(group, "decode it", || link::decode(black_box(&full)).expect("valid"));
 }
 
-fn index(c: &mut Criterion) {
+fn index(bench: &Bench) {
     let mut index = Index::with_seed(1);
     let holder = index.add_holder(addr());
     for n in 0..RECORDS {
@@ -98,7 +126,7 @@ fn index(c: &mut Criterion) {
     let name = record(777).path;
     let (word, _) = name.as_str().split_once(' ').expect("words");
     let root = record(777).root.to_string();
-    let mut group = c.benchmark_group("index of 100000");
+    let group = "index of 100000";
     for (name, search) in [
         ("a name that is there", search(QueryKind::Exact, name.as_str())),
         ("a name that is not", search(QueryKind::Exact, "nobody has this.flac")),
@@ -110,30 +138,23 @@ fn index(c: &mut Criterion) {
         ("a range that is empty", search(QueryKind::Range, "ff-ffff")),
         ("a thousand hits", search(QueryKind::Glob, "*")),
     ] {
-        group.bench_function(name, |b| b.iter(|| find(black_box(&search))));
+        bench.time(group, name, || find(black_box(&search)));
     }
-    group.finish();
-    c.bench_function("index: 1000 records in and out", |b| {
-        let records: Vec<_> = (RECORDS..RECORDS + 1000).map(record).collect();
-        b.iter_batched(
-            || records.clone(),
-            |records| {
-                let holder = index.add_holder(addr());
-                records.into_iter().for_each(|record| index.insert(holder, record));
-                index.remove_holder(holder);
-                while index.tidy(1024) {}
-            },
-            BatchSize::LargeInput,
-        );
+    let records: Vec<_> = (RECORDS..RECORDS + 1000).map(record).collect();
+    bench.time(group, "1000 records in and out, with their copies", || {
+        let holder = index.add_holder(addr());
+        records.iter().cloned().for_each(|record| index.insert(holder, record));
+        index.remove_holder(holder);
+        while index.tidy(1024) {}
     });
 }
 
-fn digest(c: &mut Criterion) {
-    // Ten bits a key, as between neighbours.
+fn digest(bench: &Bench) {
+    // Ten bits a key, as between neighbors.
     let mut digest = Sample::new(25);
     (0..RECORDS).map(record).for_each(|file| digest.add(file.path.name(), &file.root));
     let there = record(777);
-    let mut group = c.benchmark_group("digest of 100000");
+    let group = "digest of 100000";
     for (name, search) in [
         ("a name that is there", search(QueryKind::Exact, there.path.as_str())),
         ("a name that is not", search(QueryKind::Exact, "nobody has this.flac")),
@@ -141,29 +162,24 @@ fn digest(c: &mut Criterion) {
         ("a glob of a long literal", search(QueryKind::Glob, "*0000777.flac")),
         ("a root that is there", search(QueryKind::Root, &there.root.to_string())),
     ] {
-        group.bench_function(name, |b| b.iter(|| digest.may_have(black_box(&search))));
+        bench.time(group, name, || digest.may_have(black_box(&search)));
     }
-    group.bench_function("a file is added", |b| b.iter(|| digest.add(there.path.name(), black_box(&there.root))));
-    group.finish();
+    bench.time(group, "a file is added", || digest.add(there.path.name(), black_box(&there.root)));
 }
 
-fn picker(c: &mut Criterion) {
-    c.bench_function("picker: 1024 pieces from four sources", |b| {
-        b.iter(|| {
-            let mut picker = Picker::new(1 << 30);
-            let mut source = 0_u8;
-            while let Some(piece) = picker.take(source % 4) {
-                black_box(picker.verified(piece));
-                source = source.wrapping_add(1);
-            }
-            picker.have()
-        });
+fn picker(bench: &Bench) {
+    bench.time("picker", "1024 pieces from four sources", || {
+        let mut picker = Picker::new(1 << 30);
+        let mut source = 0_u8;
+        while let Some(piece) = picker.take(source % 4) {
+            black_box(picker.verified(piece));
+            source = source.wrapping_add(1);
+        }
+        picker.have()
     });
 }
 
-criterion_group! {
-    name = micro;
-    config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    targets = frames, datagrams, index, digest, picker
+fn main() {
+    let bench = Bench { filter: std::env::args().nth(1).unwrap_or_default() };
+    [frames, datagrams, index, digest, picker].iter().for_each(|part| part(&bench));
 }
-criterion_main!(micro);

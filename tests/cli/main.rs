@@ -1,0 +1,6 @@
+//! The program on its command line: usage and exit codes, help, `sprat sim`, and the commands together.
+
+mod commands;
+mod help;
+mod sim;
+mod usage;

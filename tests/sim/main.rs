@@ -1,0 +1,9 @@
+//! The production machines in the simulated network: single behaviors, and the sweep over many seeds.
+
+#![allow(clippy::print_stderr, reason = "a failing seed prints the command that replays it")]
+
+mod clients;
+mod common;
+mod download;
+mod search;
+mod sweep;
