@@ -1,20 +1,22 @@
-# What the comparisons share; sourced, never run. Bash.
+# Shared by the comparisons; sourced, never run. Bash.
 #
 #   . "$(dirname "$0")/lib.sh"
-#   compare_begin "$@"          reads the options, moves into a network of its own, makes $SCRATCH, builds sprat
-#   need nginx nginx-light      a program, and the Debian package that has it; false with a printed reason if it cannot be had
-#   spawn 1 nginx -c …          starts a program pinned to core 1 in the background; its id is in $PID, its output in $LOG
-#   timed 0 aria2c …            runs a program pinned to core 0; $WALL_S, $CPU_S (its children too) and $STATUS
-#   note LINE WHO METRIC VALUE  keeps one measurement
-#   remark TEXT                 a line below the table
-#   judge LINE METRIC RIVAL least|most FACTOR   one row of the table: the medians, their ratio, the verdict
-#   tell LINE METRIC            a row of sprat's median alone, where nobody else does such a thing
-#   compare_end                 prints the table; ends what was started and removes $SCRATCH
+#   compare_begin "$@"       reads the options, enters a network namespace, makes $SCRATCH, builds sprat
+#   need nginx nginx-light   a program, and the Debian package that has it; prints a reason and fails if
+#                            it cannot be installed
+#   spawn 1 nginx -c …       starts a program on core 1 in the background: $PID, and its output in $LOG
+#   timed 0 aria2c …         runs a program on core 0: $WALL_S, $CPU_S (with its children) and $STATUS
+#   note LINE WHO METRIC VALUE   keeps one measurement
+#   remark TEXT              a line below the table
+#   judge LINE METRIC RIVAL least|most FACTOR   a row of the table: medians, ratio, verdict
+#   tell LINE METRIC         a row with sprat's median alone, where there is no rival
+#   compare_end              prints the table, ends all processes, removes $SCRATCH
 #
-# Options that every script takes: --rounds N, --size BYTES, --cc ALGORITHM (the congestion control of both sides; reno unless
-# said otherwise, for a kernel's default may pace even loopback), --out FILE (append the table there), --keep (leave $SCRATCH),
-# --no-install, --install (and nothing more). Rivals from crates.io go to $SPRAT_RIVALS, below ~/.cache unless it is set. Only processes that were started
-# here are ended, by their ids.
+# Options of every script: --rounds N, --size BYTES, --cc ALGORITHM (congestion control of both
+# sides; reno by default, because some others pace even loopback), --out FILE (append the table to
+# it), --keep (keep $SCRATCH), --no-install, --install (install and exit). Rivals from crates.io are
+# installed in $SPRAT_RIVALS, by default below ~/.cache. Only processes that a script started are
+# ended, by their ids.
 
 set -uo pipefail
 export LC_ALL=C
@@ -26,7 +28,7 @@ SPRAT=${SPRAT:-$ROOT/target/release/sprat}
 EXAMPLES=${EXAMPLES:-$ROOT/target/release/examples}
 TITLE=$(basename "$0")
 CORES=$(nproc)
-# What serves is pinned to one core, what loads it to the other; or to all, where it has several threads.
+# A server is pinned to one core and its load to the other; a program with several threads gets all.
 SERVER_CORE=0
 CLIENT_CORE=$((CORES > 1 ? 1 : 0))
 ALL_CORES=0-$((CORES - 1))
@@ -46,7 +48,7 @@ remark() { REMARKS+=("$*"); say "  $*"; }
 skip() { SKIPPED+=("$*"); say "skipped: $*"; }
 die() { say "$TITLE: $*"; exit 1; }
 
-# ---- beginning and end -------------------------------------------------------------------------------------------------
+# ---- beginning and end ---------------------------------------------------------------------------
 
 compare_begin() {
     COMPARE_ARGS=("$@")
@@ -68,7 +70,7 @@ compare_begin() {
     [ -z "${COMPARE_ISOLATED:-}" ] && build_sprat
     if [ "$INSTALL" = only ]; then exit "${#SKIPPED[@]}"; fi
     isolate
-    # A tmpfs, so that no disk is measured; where there is none, the usual place for such things.
+    # A tmpfs, so that no disk is measured; without one, the folder for temporary files.
     local base=/dev/shm
     [ -d $base ] && [ -w $base ] && [ "$(free_bytes $base)" -gt $((6 * SIZE)) ] || base=${TMPDIR:-/tmp}
     SCRATCH=$(mktemp -d "$base/sprat-compare.XXXXXX") || exit 1
@@ -77,7 +79,7 @@ compare_begin() {
     : >"$SAMPLES" >"$ROWS"
     trap compare_clean EXIT
     trap 'exit 130' INT TERM
-    # sprat's own folders, so that no setting and no cache of the user has a part in it.
+    # Folders of our own, so that no setting and no cache of the user changes the result.
     export XDG_STATE_HOME=$SCRATCH/state XDG_RUNTIME_DIR=$SCRATCH/run XDG_CACHE_HOME=$SCRATCH/cache
     export XDG_CONFIG_HOME=$SCRATCH/config
     mkdir -m 700 "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR" "$XDG_CACHE_HOME" "$XDG_CONFIG_HOME"
@@ -85,7 +87,8 @@ compare_begin() {
     for name in $(compgen -e SPRAT_); do [ "$name" = SPRAT_RIVALS ] || unset "$name"; done
 }
 
-# Begins again in a network namespace with nothing but a loopback, where the congestion control is ours to choose.
+# Runs the script again in a network namespace with only a loopback, where it may set the congestion
+# control.
 isolate() {
     [ -n "${COMPARE_ISOLATED:-}" ] && return
     local as_root=()
@@ -132,7 +135,7 @@ environment() {
 
 free_bytes() { df -B1 --output=avail "$1" | tail -1; }
 
-# ---- having what is needed ---------------------------------------------------------------------------------------------
+# ---- having what is needed -----------------------------------------------------------------------
 
 build_sprat() {
     [ -n "${COMPARE_NO_BUILD:-}" ] && return
@@ -141,7 +144,7 @@ build_sprat() {
     (cd "$ROOT" && cargo build --release --locked --quiet --features measure --bins --examples) || die "sprat does not build"
 }
 
-# What every script uses and a small system lacks, then the rivals of this one.
+# Programs that every script uses and a small system may lack, then the rivals of this script.
 install_all() {
     need taskset util-linux
     need ip iproute2
@@ -183,7 +186,7 @@ need_cargo() {
     if [ -n "$INSTALL" ] && [ -z "${COMPARE_ISOLATED:-}" ]; then
         say "building $crate, once; this takes minutes"
         mkdir -p "$RIVALS"
-        # What its own lock names may be too old for the compiler that is here. The rest of it need not be built twice.
+        # The versions of its lock file may be too old for this compiler.
         local -x CARGO_TARGET_DIR=$RIVALS/target
         timeout 1500 cargo install --locked --quiet --root "$RIVALS" "$crate" "$@" >"$RIVALS/$program.log" 2>&1 ||
             timeout 1500 cargo install --quiet --root "$RIVALS" "$crate" "$@" >>"$RIVALS/$program.log" 2>&1
@@ -191,7 +194,7 @@ need_cargo() {
     [ -x "$RIVALS/bin/$program" ] || { skip "$program (crate $crate cannot be built; see $RIVALS/$program.log)"; return 1; }
 }
 
-# ---- running -----------------------------------------------------------------------------------------------------------
+# ---- running -------------------------------------------------------------------------------------
 
 # pinned CORES PROGRAM…: where there is more than one core.
 pinned() {
@@ -233,9 +236,10 @@ timed() {
     CPU_S=$(awk '{ print $2 + $3 }' <<<"$took")
 }
 
-# take_memory FOLDER: takes and leaves more memory than a file needs, so that little of what comes next is new to the machine: a virtual one may give
-# what was free for a second or two back to its host, and whoever takes that pays up to 7 µs a page, more than all the rest of a
-# download. Which program that is depends much on what ran before it. What is given back while a download runs is still paid by it.
+# take_memory FOLDER: writes and removes more bytes than a file has. A virtual machine may return
+# memory to its host that was free for a second or two; the next program that uses it pays up to 7
+# µs for a page, more than all other work of a download. Memory that is returned during a download
+# still counts there.
 take_memory() {
     dd if=/dev/zero of="$1/memory" bs=1M count=$((SIZE * 5 / 4 / 1048576 + 1)) status=none
     rm "$1/memory"
@@ -258,7 +262,7 @@ await() {
     local until=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $until ] || { say "in vain: $*"; return 1; }
+        [ $SECONDS -lt $until ] || { say "timed out: $*"; return 1; }
         sleep 0.02
     done
 }
@@ -297,7 +301,7 @@ ready() {
 # found PATTERN SUPER COUNT: whether a query for it has so many hits.
 found() { [ "$("$SPRAT" query "$1" --super "$2" --json 2>/dev/null | grep -c '"event": *"hit"')" -ge "$3" ]; }
 
-# ---- figures -----------------------------------------------------------------------------------------------------------
+# ---- figures -------------------------------------------------------------------------------------
 
 # note LINE WHO METRIC VALUE: e.g. note one-source aria2c MB/s 456
 note() {
@@ -313,8 +317,8 @@ median() {
         awk '{ v[NR] = $1 } END { if (NR) printf "%.12g\n", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
-# judge LINE METRIC RIVAL least|most FACTOR [OURS]: sprat (or OURS) against the rival. "least": our figure must be at least the
-# factor times the rival's. A factor of 0 tells the figures only.
+# judge LINE METRIC RIVAL least|most FACTOR [OURS]: sprat (or OURS) against the rival. "least": our
+# figure must be at least FACTOR times that of the rival. A factor of 0 prints the figures only.
 judge() {
     local line=$1 metric=$2 rival=$3 sense=$4 factor=$5 ours=${6:-sprat} theirs mine
     theirs=$(median "$line" "$rival" "$metric")
