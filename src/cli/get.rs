@@ -11,9 +11,9 @@ use crate::proto::{Command, command};
 
 /// Runs the command.
 pub(crate) fn run(args: Get) -> Result<u8, Failure> {
-    let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
+    let target = Target::new(args.asked())?;
     settings::dialled("--from", &args.from)?;
-    let scope = oneshot::scope(args.ttl, args.budget, args.policy)?;
+    let scope = oneshot::scope(args.search())?;
     let what = query::checked_pattern(args.what)?;
     // Absolute, because the peer behind a control socket has a current folder of its own.
     let out = match args.out.as_deref() {

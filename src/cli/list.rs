@@ -8,9 +8,9 @@ use crate::proto::Command;
 
 /// Runs the command.
 pub(crate) fn run(args: List) -> Result<u8, Failure> {
-    let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
+    let target = Target::new(args.asked())?;
     let (kind, command) = if args.network {
-        let scope = oneshot::scope(args.ttl, args.budget, args.policy)?;
+        let scope = oneshot::scope(args.search())?;
         (Kind::Network, Command::Network { scope })
     } else if args.ttl.is_some() || args.budget.is_some() || args.policy.is_some() {
         return Err(Failure::new(

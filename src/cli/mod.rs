@@ -30,7 +30,6 @@ use std::process::ExitCode;
 use std::{env, io};
 
 use args::Command;
-use log::LevelFilter;
 use shim::{Parsed, UsageError};
 
 use crate::control;
@@ -43,26 +42,15 @@ use crate::proto::event::Outcome;
 pub fn main() -> ExitCode {
     let lookup = |name: &str| env::var_os(name);
     let code = match shim::parse(env::args_os().skip(1).collect(), &lookup) {
-        Parsed::Run(command) => run(*command),
+        Parsed::Run { command, name, json } => run(*command, &name, json),
         Parsed::Print(text) => print(&text),
         Parsed::Usage(error) => wrong_usage(&error),
     };
     ExitCode::from(code)
 }
 
-fn run(command: Command) -> u8 {
-    start_logging(&command);
-    let (name, json) = match &command {
-        Command::Demo(_) => ("demo", false),
-        Command::Bench(args) => ("bench", args.json),
-        Command::Sim(args) => ("sim", args.json),
-        Command::Super(_) => ("super", false),
-        Command::Peer(_) => ("peer", false),
-        Command::Query(args) => ("query", args.json),
-        Command::Get(args) => ("get", args.json),
-        Command::List(args) => ("list", args.json),
-        Command::Status(args) => ("status", args.json),
-    };
+fn run(command: Command, name: &str, json: bool) -> u8 {
+    logging::start(command.log_level());
     let ended = match command {
         Command::Demo(args) => tools::demo::run(&args),
         Command::Bench(args) => tools::bench::run(&args),
@@ -87,21 +75,6 @@ fn run(command: Command) -> u8 {
             failure.exit.code()
         }
     }
-}
-
-fn start_logging(command: &Command) {
-    let (level, quiet, verbose, default) = match command {
-        Command::Demo(_) => (None, false, 0, LevelFilter::Warn),
-        Command::Sim(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
-        Command::Bench(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
-        Command::Super(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Info),
-        Command::Peer(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Info),
-        Command::Query(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
-        Command::Get(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
-        Command::List(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
-        Command::Status(args) => (args.log_level, args.quiet, args.verbose, LevelFilter::Warn),
-    };
-    logging::start(logging::level(level, quiet, verbose, default));
 }
 
 fn print(text: &str) -> u8 {

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::args::{AskedOptions, SearchOptions};
 use super::present::Presenter;
 use super::random::{self, OsEntropy};
-use super::units::Span;
 use super::{paths, settings};
 use crate::config::QUERY_BUDGET_MAX;
 use crate::control;
@@ -15,7 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
 use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
-use crate::wire::{HostPort, Policy};
+use crate::wire::HostPort;
 
 /// How long the peer behind a control socket may say nothing, on top of what the command may take.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(15);
@@ -32,13 +32,9 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// What the common options mean.
-    pub(crate) fn new(
-        supers: Vec<HostPort>,
-        control: Option<&Path>,
-        name: Option<&str>,
-        connect_timeout: Option<Span>,
-    ) -> Result<Target, Failure> {
+    /// What the options say.
+    pub(crate) fn new(asked: AskedOptions) -> Result<Target, Failure> {
+        let AskedOptions { supers, control, name, connect_timeout } = asked;
         settings::dialled("--super", &supers)?;
         if !supers.is_empty() {
             if control.is_some() {
@@ -46,8 +42,8 @@ impl Target {
             }
             return Ok(Target::Supers { supers, connect_timeout: settings::connect_timeout(connect_timeout)? });
         }
-        let name = paths::checked_name(name.unwrap_or(settings::PEER_NAME))?.to_owned();
-        let path = paths::control_socket(&name, control, None, &|key| std::env::var_os(key))?;
+        let name = paths::checked_name(name.as_deref().unwrap_or(settings::PEER_NAME))?.to_owned();
+        let path = paths::control_socket(&name, control.as_deref(), None, &|key| std::env::var_os(key))?;
         Ok(Target::Control { path, name, named: control.is_some() })
     }
 
@@ -57,12 +53,10 @@ impl Target {
     }
 }
 
-/// How far a search was said to go, checked.
-pub(crate) fn scope(ttl: Option<u8>, budget: Option<Span>, policy: Option<Policy>) -> Result<Scope, Failure> {
-    let budget = match budget {
-        None => None,
-        Some(span) => Some(u32::try_from(settings::budget(span)?.as_millis()).unwrap_or(u32::MAX)),
-    };
+/// How far a search may go, checked.
+pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Result<Scope, Failure> {
+    let budget = budget.map(settings::budget).transpose()?;
+    let budget = budget.map(|budget| u32::try_from(budget.as_millis()).unwrap_or(u32::MAX));
     Ok(Scope { ttl, budget, policy })
 }
 

@@ -10,8 +10,8 @@ use crate::wire::{QueryKind, Search};
 
 /// Runs the command.
 pub(crate) fn run(args: Query) -> Result<u8, Failure> {
-    let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
-    let scope = oneshot::scope(args.ttl, args.budget, args.policy)?;
+    let target = Target::new(args.asked())?;
+    let scope = oneshot::scope(args.search())?;
     let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&args.pattern) };
     let (min, max) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
     if let (Some(min), Some(max)) = (min, max)

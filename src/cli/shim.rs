@@ -11,8 +11,8 @@ use super::settings::Env;
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Parsed {
-    /// To run a command.
-    Run(Box<Command>),
+    /// To run a command; if `json`, standard output was promised to be JSON.
+    Run { command: Box<Command>, name: String, json: bool },
     /// To print a text (help, version) and end well.
     Print(String),
     /// Nothing that can be done.
@@ -83,7 +83,7 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
         return error(no_command(&name), "");
     };
     match complete(&info, hoisted, rest, env) {
-        Ok((args, from_env)) => match run_argh(&name, &args) {
+        Ok((args, from_env)) => match run_argh(name.clone(), &args, json) {
             Ok(parsed) => parsed,
             Err(sentence) => error(with_origin(sentence, &from_env), &name),
         },
@@ -240,10 +240,10 @@ fn add_env(
     Ok(from_env)
 }
 
-fn run_argh(name: &str, args: &[String]) -> Result<Parsed, String> {
-    let all: Vec<&str> = std::iter::once(name).chain(args.iter().map(String::as_str)).collect();
+fn run_argh(name: String, args: &[String], json: bool) -> Result<Parsed, String> {
+    let all: Vec<&str> = std::iter::once(name.as_str()).chain(args.iter().map(String::as_str)).collect();
     match Top::from_args(&["sprat"], &all) {
-        Ok(top) => Ok(Parsed::Run(Box::new(top.command))),
+        Ok(top) => Ok(Parsed::Run { command: Box::new(top.command), name, json }),
         Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(wrapped(&output))),
         Err(EarlyExit { output, status: Err(()) }) => Err(told(one_sentence(&output))),
     }
@@ -303,7 +303,7 @@ mod tests {
 
     fn query(args: &[&str], env: &[(&str, &str)]) -> super::super::args::Query {
         match parse_with(args, env) {
-            Parsed::Run(command) => {
+            Parsed::Run { command, .. } => {
                 let Command::Query(query) = *command else { panic!("{args:?}: {command:?}") };
                 query
             }
@@ -317,7 +317,7 @@ mod tests {
                 assert!(error.usage.starts_with("Usage: sprat"), "{}", error.usage);
                 error.sentence
             }
-            other @ (Parsed::Run(_) | Parsed::Print(_)) => panic!("{args:?}: {other:?}"),
+            other @ (Parsed::Run { .. } | Parsed::Print(_)) => panic!("{args:?}: {other:?}"),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::proto::Command;
 
 /// Runs the command.
 pub(crate) fn run(args: Status) -> Result<u8, Failure> {
-    let target = Target::new(args.supers, args.control.as_deref(), args.name.as_deref(), args.connect_timeout)?;
+    let target = Target::new(args.asked())?;
     let mut presenter = Presenter::new(Kind::Status, args.json, args.quiet);
     oneshot::run(target, Command::Status, &mut presenter)
 }

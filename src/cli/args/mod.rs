@@ -1,32 +1,35 @@
 //! The commands and their options, as argh reads them. Declarations only: what argh cannot do is in `shim`.
 //!
-//! Every option that has a default is an `Option` (or a list) here, so that whoever resolves it knows whether it was given;
-//! the default stands in the help text and `tests/cli/help.rs` compares that text with the constant.
+//! An option with a default is an `Option` (or a list), so that the command knows whether it was given. The help text names
+//! the default, and `tests/cli/help.rs` compares it with the constant.
 
+mod common;
 mod daemons;
 mod oneshot;
 mod tools;
 mod values;
 
 use argh::{ArgsInfo, FromArgs};
+pub(crate) use common::{AskedOptions, SearchOptions};
 pub(crate) use daemons::{Peer, Super};
+use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
 
-/// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder; a super peer indexes the files of its
-/// weak peers and passes queries on to its neighbours; whoever asks gets verified pieces from several holders at once.
+/// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder. A super peer indexes the files of its
+/// weak peers and forwards queries to its neighbors. A download takes verified pieces from several sources at once.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     help_triggers("-h", "--help"),
-    note = "`sprat COMMAND --help` tells the options of a command, `sprat --version` the version.",
-    note = "Every option may come from the environment: --max-size is SPRAT_MAX_SIZE. A flag wins; commas separate the \
-            values of a repeated one; a switch is on with 1 or true.",
+    note = "`sprat COMMAND --help` prints the options of a command, `sprat --version` the version.",
+    note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag wins over it. Commas separate \
+            the values of a repeated option; 1 or true turns a switch on.",
     error_code(0, "done"),
-    error_code(1, "internal or I/O error; another instance runs under that name"),
+    error_code(1, "internal or I/O error; another instance has that name"),
     error_code(2, "usage: wrong flag, address or pattern; a name that fits several contents"),
     error_code(3, "nothing found"),
     error_code(4, "no answer in time"),
-    error_code(5, "cannot reach or was refused; an address to listen on is taken"),
+    error_code(5, "cannot reach or was refused; the address to listen on is in use"),
     error_code(6, "integrity: no source gave valid data"),
     error_code(7, "login rejected"),
     error_code(8, "partial: some of many"),
@@ -35,9 +38,9 @@ pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
     error_code(130, "interrupted")
 )]
 pub(crate) struct Top {
-    /// print the version and end
+    /// print the version and exit
     #[argh(switch, short = 'V')]
-    #[expect(dead_code, reason = "answered by the shim before argh; here for the help text")]
+    #[expect(dead_code, reason = "the shim answers it before argh; it is here for the help text")]
     pub(crate) version: bool,
 
     #[argh(subcommand)]
@@ -57,4 +60,21 @@ pub(crate) enum Command {
     Get(Get),
     List(List),
     Status(Status),
+}
+
+impl Command {
+    /// The level of the log that the options ask for.
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match self {
+            Command::Demo(_) => LevelFilter::Warn,
+            Command::Bench(args) => args.log_level(),
+            Command::Sim(args) => args.log_level(),
+            Command::Super(args) => args.log_level(),
+            Command::Peer(args) => args.log_level(),
+            Command::Query(args) => args.log_level(),
+            Command::Get(args) => args.log_level(),
+            Command::List(args) => args.log_level(),
+            Command::Status(args) => args.log_level(),
+        }
+    }
 }

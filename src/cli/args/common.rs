@@ -1,0 +1,148 @@
+//! Options that several commands share, each declared once.
+//!
+//! argh cannot include one struct of options in another. So `command!` writes the struct of a command from its own options
+//! and the names of groups: `json`, `log(LEVEL)`, `daemon`, `search`, `asked`, `figures`. Each group is one arm of the macro.
+
+use std::path::PathBuf;
+
+use crate::cli::units::Span;
+use crate::wire::{HostPort, Policy};
+
+/// The group `search`: how far a search may go.
+#[derive(Debug)]
+pub(crate) struct SearchOptions {
+    pub(crate) ttl: Option<u8>,
+    pub(crate) budget: Option<Span>,
+    pub(crate) policy: Option<Policy>,
+}
+
+/// The group `asked`: which peer or super peer does the work.
+#[derive(Debug)]
+pub(crate) struct AskedOptions {
+    pub(crate) supers: Vec<HostPort>,
+    pub(crate) control: Option<PathBuf>,
+    pub(crate) name: Option<String>,
+    pub(crate) connect_timeout: Option<Span>,
+}
+
+macro_rules! command {
+    ($(#[$meta:meta])* $name:ident { $($own:tt)* } with $($group:ident $(($($param:tt)*))?),+) => {
+        command! { @fields [$($group $(($($param)*))?),+] [$(#[$meta])*] $name { $($own)* } }
+        $(command! { @methods $group $(($($param)*))? $name })+
+    };
+
+    (@fields [] [$($meta:tt)*] $name:ident { $($fields:tt)* }) => {
+        #[derive(argh::FromArgs, argh::ArgsInfo, Debug)]
+        $($meta)*
+        pub(crate) struct $name { $($fields)* }
+    };
+    (@fields [search $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// most hops from the super peer that is asked, 0 to 64 [default: the super peer's own setting, 7]
+            #[argh(option, arg_name = "N", from_str_fn(crate::cli::args::values::hops))]
+            pub(crate) ttl: Option<u8>,
+
+            /// longest time for a search, at most 60s [default: the super peer's own setting, 2s]
+            #[argh(option, arg_name = "TIME")]
+            pub(crate) budget: Option<crate::cli::units::Span>,
+
+            /// how a search spreads: flood; digest (skips neighbors that cannot have it); ring (flood with a growing
+            /// ttl, until --limit hits are found); tree (over a spanning tree, with the fewest messages)
+            /// [default: the super peer's own setting, digest]
+            #[argh(option, arg_name = "POLICY")]
+            pub(crate) policy: Option<crate::wire::Policy>,
+        } }
+    };
+    (@fields [asked $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// ask this super peer, as a short-lived peer; may be repeated: the first that answers is asked
+            /// [default: ask a running peer]
+            #[argh(option, long = "super", arg_name = "HOST:PORT")]
+            pub(crate) supers: Vec<crate::wire::HostPort>,
+
+            /// ask the running peer with this Unix socket [default: the socket of the peer called --name]
+            #[argh(option, arg_name = "PATH")]
+            pub(crate) control: Option<std::path::PathBuf>,
+
+            /// ask the running peer with this name [default: peer]
+            #[argh(option, arg_name = "NAME")]
+            pub(crate) name: Option<String>,
+
+            /// fail with exit 5 if no --super answers within this time [default: 10s]
+            #[argh(option, arg_name = "TIME")]
+            pub(crate) connect_timeout: Option<crate::cli::units::Span>,
+        } }
+    };
+    (@fields [daemon $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// state folder: node id, digests of unchanged files, history of the prompt [default: $STATE_DIRECTORY/NAME,
+            /// else $XDG_STATE_HOME/sprat/NAME, else ~/.local/state/sprat/NAME]
+            #[argh(option, arg_name = "DIR")]
+            pub(crate) state: Option<std::path::PathBuf>,
+
+            /// write one JSON object to this file once the daemon serves; the file is removed at the end [default: none]
+            #[argh(option, arg_name = "PATH")]
+            pub(crate) ready_file: Option<std::path::PathBuf>,
+        } }
+    };
+    (@fields [json $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// print one JSON object per line; the last one is the event `done` [default: off]
+            #[argh(switch)]
+            pub(crate) json: bool,
+        } }
+    };
+    (@fields [figures $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [json $(, $($more)*)?] $meta $name { $($fields)*
+            /// print comma-separated values: a line of names, then a line for each run [default: off]
+            #[argh(switch)]
+            pub(crate) csv: bool,
+
+            /// print a Markdown table [default: off]
+            #[argh(switch)]
+            pub(crate) md: bool,
+        } }
+    };
+    (@fields [log($default:tt, $level:ident) $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// log more: -v debug, -vv trace [default: off]
+            #[argh(switch, short = 'v')]
+            pub(crate) verbose: u8,
+
+            /// log errors only, show no progress [default: off]
+            #[argh(switch, short = 'q')]
+            pub(crate) quiet: bool,
+
+            /// log level: error, warn, info, debug or trace
+            #[doc = $default]
+            #[argh(option, arg_name = "LEVEL")]
+            pub(crate) log_level: Option<log::LevelFilter>,
+        } }
+    };
+
+    (@methods search $name:ident) => {
+        impl $name {
+            pub(crate) fn search(&self) -> crate::cli::args::SearchOptions {
+                crate::cli::args::SearchOptions { ttl: self.ttl, budget: self.budget, policy: self.policy }
+            }
+        }
+    };
+    (@methods asked $name:ident) => {
+        impl $name {
+            pub(crate) fn asked(&self) -> crate::cli::args::AskedOptions {
+                let (supers, control, name) = (self.supers.clone(), self.control.clone(), self.name.clone());
+                crate::cli::args::AskedOptions { supers, control, name, connect_timeout: self.connect_timeout }
+            }
+        }
+    };
+    (@methods log($default:tt, $level:ident) $name:ident) => {
+        impl $name {
+            pub(crate) fn log_level(&self) -> log::LevelFilter {
+                crate::cli::logging::level(self.log_level, self.quiet, self.verbose, log::LevelFilter::$level)
+            }
+        }
+    };
+    (@methods $group:ident $name:ident) => {};
+}
+
+pub(super) use command;
