@@ -1,6 +1,10 @@
-"""Reads every vector of PROTOCOL.md with another MessagePack library than ours; prints how many agreed with their JSON."""
+"""Reads every vector of PROTOCOL.md with another MessagePack library than ours, and runs its code for chaining values.
+
+Prints how many vectors agreed with their JSON.
+"""
 import json
 import re
+import struct
 import sys
 
 import msgpack
@@ -21,8 +25,25 @@ def messages(data):
     return [plain(message) for message in unpacker]
 
 
+def check_chaining_values(document):
+    """The code of the text gives the values of the text: of a short piece, and of the last piece of a content."""
+    text = {"struct": struct}
+    for code in re.findall(r"^```python\n(.*?)^```$", document, re.M | re.S):
+        exec(code, text)
+    (short,) = re.findall(r'^```vector cv\n{"bytes": "616263", "piece": 1}\n(.*?)\n```$', document, re.M | re.S)
+    assert text["chaining_value"](b"abc", 1) == bytes.fromhex(short)
+    (size, digits), = re.findall(r'^```vector tree\n{"size": (\d+)}\n(.*?)\n```$', document, re.M | re.S)
+    root, *values = [bytes.fromhex(line) for line in digits.split("\n")]
+    last = bytes(k % 251 for k in range((len(values) - 1) << 20, int(size)))
+    assert text["chaining_value"](last, len(values) - 1) == values[-1]
+    assert text["merge"](values) == root
+    assert text["subtree"](b"", 0, text["ROOT"]).hex().startswith("af1349b9f5f9a1a6")
+
+
+document = open(sys.argv[1], encoding="utf-8").read()
+check_chaining_values(document)
 agreed = 0
-for how, tags, body in re.findall(r"^```vector (frame|datagram)([^\n]*)\n(.*?)\n```$", open(sys.argv[1]).read(), re.M | re.S):
+for how, tags, body in re.findall(r"^```vector (frame|datagram)([^\n]*)\n(.*?)\n```$", document, re.M | re.S):
     text, digits = body.split("\n", 1)
     wanted, data = json.loads(text), bytes.fromhex(digits.replace("\n", " "))
     if how == "frame":

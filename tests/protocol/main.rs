@@ -1,7 +1,7 @@
 //! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and keeps.
 //!
-//! The vectors stand in the text as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1 cargo test --test protocol`
-//! writes the hex of the `frame`, `datagram`, `digest` and `tree` vectors anew; look at the difference before committing it.
+//! The text holds each vector as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1 cargo test --test protocol`
+//! writes the hex of the `frame`, `datagram`, `digest`, `cv` and `tree` vectors; review the difference before you commit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use sprat::config;
 use sprat::proto::super_peer::digest;
 use sprat::wire::{LinkMessage, Message, Root, frame, link};
 
-/// One fenced block tagged `vector`: how it is to be read, the kinds it stands for, its JSON, its bytes.
+/// One fenced block tagged `vector`: how to read it, the kinds of its messages, its JSON, its bytes.
 struct Vector {
     line: usize,
     how: String,
@@ -51,7 +51,7 @@ impl Vector {
         (boot, messages)
     }
 
-    /// What our encoder makes of the JSON.
+    /// The bytes that our encoder writes for the JSON.
     fn written(&self) -> Option<Vec<u8>> {
         match self.how.as_str() {
             "frame" => Some(framed(&self.message())),
@@ -62,6 +62,11 @@ impl Vector {
                     assert_eq!(packer.push(message), None, "PROTOCOL.md:{}: more than one datagram", self.line);
                 }
                 packer.finish()
+            }
+            "cv" => {
+                let value = self.value();
+                let piece = unhex(value["bytes"].as_str().expect("hex")).expect("hex");
+                Some(chaining_value(value["piece"].as_u64().expect("a number"), &piece).to_vec())
             }
             "tree" => Some(tree_of(self.value()["size"].as_u64().expect("a size")).concat()),
             "digest" => {
@@ -114,7 +119,7 @@ fn vectors(text: &str) -> Vec<Vector> {
     vectors
 }
 
-/// Fields that are `bin` of any length stand as hex in the text; serde wants them as lists of numbers.
+/// The text writes fields that are `bin` of any length as hex; serde expects lists of numbers.
 fn plain_bytes(value: Value) -> Value {
     match value {
         Value::Object(map) => map
@@ -153,19 +158,21 @@ fn framed(message: &Message) -> Vec<u8> {
     bytes
 }
 
+fn chaining_value(number: u64, piece: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(number * config::PIECE_BYTES).update(piece);
+    hasher.finalize_non_root()
+}
+
 /// The content of the tree vector: its root, then the chaining value of each piece.
 fn tree_of(size: u64) -> Vec<[u8; 32]> {
     let content: Vec<u8> = (0..size).map(|k| u8::try_from(k % 251).expect("below 251")).collect();
     let pieces = content.chunks(usize::try_from(config::PIECE_BYTES).expect("fits"));
-    let values = (0..).step_by(1 << 20).zip(pieces).map(|(offset, piece)| {
-        let mut hasher = blake3::Hasher::new();
-        hasher.set_input_offset(offset).update(piece);
-        hasher.finalize_non_root()
-    });
+    let values = (0..).zip(pieces).map(|(number, piece)| chaining_value(number, piece));
     std::iter::once(*blake3::hash(&content).as_bytes()).chain(values).collect()
 }
 
-/// Merges as the text says: cut after the largest power of two below the length.
+/// Merges as the text specifies: cut after the largest power of two below the length.
 fn merged(values: &[[u8; 32]]) -> [u8; 32] {
     let (left, right) = values.split_at(values.len().next_power_of_two() / 2);
     let inner = |part: &[[u8; 32]]| inner_merged(part);
@@ -290,11 +297,21 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         UNAUTHENTICATED_MAX,
         SEND_QUEUE_BYTES_MAX,
         SESSION_FILES_MAX,
+        INDEX_ENTRIES_MAX,
+        ACKS_HELD_MAX,
         SESSION_QUERIES_MAX,
         TTL_DEFAULT,
         TTL_MAX,
         QUERY_HITS_MAX,
+        LINK_QUERIES_WAITING_MAX,
+        WAVES_MAX,
+        HITS_HELD_MAX,
+        HITS_KEPT_MAX,
+        VISITED_MAX,
         LINKS_MAX,
+        DIGEST_LOG2_MAX,
+        DIGEST_STEP_BYTES,
+        DIGEST_WINDOW,
         UPLOAD_REQUESTS_MAX,
         UPLOADS_MAX
     ];
@@ -307,21 +324,29 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         FRAME_PROGRESS_MAX,
         QUERY_BUDGET,
         QUERY_BUDGET_MAX,
+        VISITED_GENERATION,
         LINK_KEEPALIVE,
         LINK_SILENCE_MAX,
         LINK_RETRY,
         QUERY_REPEAT_MIN,
+        DIGEST_LEASE,
+        DIGEST_LEASE_WAIT,
+        TREE_SETTLE,
+        TREE_GAP_MIN,
+        TREE_GAP_MAX,
+        TREE_GROWTH_MAX,
+        TREE_ROOT_PATIENCE,
         CHUNK_IDLE_MAX
     ]);
     let ours: BTreeMap<String, u64> = limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let text = text();
-    let (_, section) = text.split_once("\n## Limits\n").expect("a section of limits");
-    let (section, _) = section.split_once("\n## ").expect("a section behind it");
+    let (_, section) = text.split_once("\n## 11. Limits\n").expect("a section of limits");
+    let (section, _) = section.split_once("\n## ").expect("a section after it");
     let theirs: BTreeMap<String, u64> = section
         .lines()
         .filter_map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
-            let [_, value, name] = cells[..] else { return None };
+            let [_, value, _, name] = cells[..] else { return None };
             Some((name.to_owned(), value.parse().ok()?))
         })
         .collect();
