@@ -270,6 +270,8 @@ pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
 
 // ---- the loop ----------------------------------------------------------------------------------------------------
 
+/// Longest turn that the histogram of turns tells from longer ones, in microseconds: 60 s.
+pub const TURN_MICROS_MAX: u64 = 60_000_000;
 /// Bytes read per connection and turn; who needs more goes to the back of the run queue.
 pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
 /// Bytes of files written per turn, shared evenly by the connections that have some to write: two chunks. More than are read,

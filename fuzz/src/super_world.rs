@@ -315,7 +315,12 @@ impl SuperWorld {
             }
             Output::Event(Event::Client { event: ClientEvent::Done(_), .. }) => self.clients_done += 1,
             Output::Event(_) => {}
-            Output::Dial { .. } | Output::SendPayload { .. } | Output::ReceivePayload { .. } | Output::Disk(_) => {
+            Output::Dial { .. }
+            | Output::SendPayload { .. }
+            | Output::ReceivePayload { .. }
+            | Output::DropPayload { .. }
+            | Output::DropChunk { .. }
+            | Output::Disk(_) => {
                 panic!("a super peer does no such thing: {output:?}")
             }
         }

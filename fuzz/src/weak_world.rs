@@ -473,9 +473,7 @@ impl WeakWorld {
                 }
                 return None;
             }
-            DiskWork::DropChunk { .. }
-            | DiskWork::ForgetConn { .. }
-            | DiskWork::StoreManifest { .. } | DiskWork::DropPayload { .. } => return None,
+            DiskWork::ForgetConn { .. } | DiskWork::StoreManifest { .. } => return None,
         })
     }
 
@@ -594,6 +592,10 @@ impl WeakWorld {
                     (conn.closing, conn.deaf) = (true, true);
                 }
             }
+            Output::DropPayload { payload } => {
+                assert!(self.payloads.remove(&payload).is_some(), "a payload is used up once");
+            }
+            Output::DropChunk { .. } => {}
             Output::Disk(work) => self.ordered(work),
             Output::Event(Event::Client { client, event: ClientEvent::Done(_) }) => {
                 assert!(self.ended.insert(client.0), "a command ends once");
@@ -617,14 +619,10 @@ impl WeakWorld {
                 }
                 let _ = part.root;
             }
-            DiskWork::DropPayload { payload } => {
-                assert!(self.payloads.remove(payload).is_some(), "a payload is used up once");
-            }
             DiskWork::PrepareChunk { offset, length, .. } => {
                 assert!((1..=CHUNK_BYTES_MAX).contains(length), "{length} bytes from {offset}");
             }
             DiskWork::ReadManifest { .. }
-            | DiskWork::DropChunk { .. }
             | DiskWork::ForgetConn { .. }
             | DiskWork::OpenPart { .. }
             | DiskWork::StoreManifest { .. }

@@ -365,8 +365,6 @@ impl Worker {
                 }
             }
             DiskWork::WritePiece { download, piece, payload: _ } => self.write_piece(download, piece, bytes),
-            // The driver holds the payloads and the open files.
-            DiskWork::DropPayload { payload: _ } | DiskWork::DropChunk { .. } => {}
             DiskWork::Publish { download } => self.publish(download),
             DiskWork::Abandon { download } => {
                 if let Some(part) = self.parts.remove(&download) {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::clients::Clients;
 use super::clock::Clock;
+use super::turns::Turns;
 use super::{Flow, Handle, Host, Node, Request};
 use crate::config::{CONTROL_COMMANDS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX};
 use crate::control;
@@ -40,6 +41,7 @@ pub(super) struct Driver<'a, R> {
     /// Files opened for a chunk that is not queued yet; as many as the machine lets a connection ask for, at most.
     prepared: BTreeMap<(ConnId, u32), Arc<File>>,
     clock: Clock,
+    turns: Turns,
     now: Time,
     /// Full turns in a row in which due timers were put off.
     put_off: u32,
@@ -68,6 +70,7 @@ impl<'a, R: Role> Driver<'a, R> {
             hashing: BTreeMap::new(),
             prepared: BTreeMap::new(),
             clock: Clock::start(),
+            turns: Turns::new(),
             now: Time::ZERO,
             put_off: 0,
             ending: None,
@@ -125,7 +128,7 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         self.net.flush();
         self.net.end_turn();
-        self.role.note_turn(self.clock.now().since(self.now));
+        self.turns.add(self.clock.now().since(self.now));
         Ok(())
     }
 
@@ -301,17 +304,14 @@ impl<'a, R: Role> Driver<'a, R> {
         while let Some(output) = self.role.poll_output() {
             match output {
                 Output::Dial { dial, to } => self.net.dial(dial, to),
-                // The machine knows nothing of sockets; what happened on them belongs to how the node is all the same.
-                Output::Send { conn, message: Message::Info(mut info) } => {
-                    info.counts.extend(self.net.counters().named());
-                    self.net.send(conn, &Message::Info(info));
-                }
-                Output::Send { conn, message } => self.net.send(conn, &message),
+                Output::Send { conn, message } => self.on_send(conn, message),
                 Output::SendTo { to, boot, message } => self.net.send_to(to, boot, &message),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
                 Output::ReceivePayload { conn, req, length, plan, verify } => {
                     self.net.receive(conn, req, length, plan, verify);
                 }
+                Output::DropPayload { payload } => self.on_drop_payload(payload),
+                Output::DropChunk { conn, req } => self.on_drop_chunk(conn, req),
                 Output::FrameCap { conn, bytes } => self.net.set_frame_cap(conn, bytes),
                 Output::Close { conn } => self.net.close(conn),
                 Output::Disk(work) => self.on_disk(work),
@@ -321,6 +321,28 @@ impl<'a, R: Role> Driver<'a, R> {
         if let Some(disk) = &mut self.disk {
             disk.hand_over();
         }
+    }
+
+    fn on_send(&mut self, conn: ConnId, mut message: Message) {
+        if let Message::Info(info) = &mut message {
+            self.add_counts(&mut info.counts);
+        }
+        self.net.send(conn, &message);
+    }
+
+    /// Adds what only the loop can count to the counts of the machine.
+    fn add_counts(&self, counts: &mut BTreeMap<String, u64>) {
+        counts.extend(self.turns.named().chain(self.net.counters().named()));
+    }
+
+    fn on_drop_payload(&mut self, payload: PayloadId) {
+        if let Some(bytes) = self.payloads.remove(&payload) {
+            self.net.release(Some(bytes));
+        }
+    }
+
+    fn on_drop_chunk(&mut self, conn: ConnId, req: u32) {
+        self.prepared.remove(&(conn, req));
     }
 
     fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {
@@ -333,16 +355,6 @@ impl<'a, R: Role> Driver<'a, R> {
 
     fn on_disk(&mut self, work: DiskWork) {
         let bytes = match &work {
-            DiskWork::DropPayload { payload } => {
-                if let Some(bytes) = self.payloads.remove(payload) {
-                    self.net.release(Some(bytes));
-                }
-                return;
-            }
-            DiskWork::DropChunk { conn, req } => {
-                self.prepared.remove(&(*conn, *req));
-                return;
-            }
             DiskWork::WritePiece { payload, .. } => {
                 let bytes = self.payloads.remove(payload);
                 debug_assert!(bytes.is_some(), "a payload is written or dropped once");
@@ -373,10 +385,10 @@ impl<'a, R: Role> Driver<'a, R> {
     }
 
     fn on_event(&mut self, mut event: Event) {
-        if let Event::Client { event: ClientEvent::Status { peer, .. }, .. } = &mut event
-            && !peer.is_empty()
+        if let Event::Client { event, .. } = &mut event
+            && let Some(counts) = event.own_counts()
         {
-            peer.extend(self.net.counters().named());
+            self.add_counts(counts);
         }
         if let Event::Client { client, event } = &event
             && Clients::is_control(*client)

@@ -9,6 +9,7 @@
 mod clients;
 mod clock;
 mod driver;
+mod turns;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

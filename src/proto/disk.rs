@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ConnId, PayloadId};
+use super::ids::{ConnId, PayloadId};
 use crate::wire::ids::{Cv, Md5, Root};
 use crate::wire::{FileRecord, SharePath};
 
@@ -97,13 +97,6 @@ pub enum DiskWork {
         /// Whether nobody wants the MD5.
         bare: bool,
     },
-    /// A chunk that was prepared is not sent.
-    DropChunk {
-        /// For which connection.
-        conn: ConnId,
-        /// For which request of it.
-        req: u32,
-    },
     /// Read a page of the manifest of a shared file.
     ReadManifest {
         /// For which connection.
@@ -145,11 +138,6 @@ pub enum DiskWork {
         /// Which piece.
         piece: u32,
         /// Its bytes.
-        payload: PayloadId,
-    },
-    /// The bytes are not wanted.
-    DropPayload {
-        /// Which.
         payload: PayloadId,
     },
     /// All pieces are written: sync, rename without replacing, sync the folder.

@@ -160,6 +160,16 @@ pub enum ClientEvent {
     Done(Outcome),
 }
 
+impl ClientEvent {
+    /// In a status, the counts of the node that answers, to which its driver adds what it counts itself. A one-shot command
+    /// has none.
+    pub fn own_counts(&mut self) -> Option<&mut BTreeMap<String, u64>> {
+        let ClientEvent::Status { super_peer, peer, super_counts } = self else { return None };
+        let own = if peer.is_empty() && super_peer.is_none() { super_counts } else { peer };
+        (!own.is_empty()).then_some(own)
+    }
+}
+
 /// One source of one download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReport {

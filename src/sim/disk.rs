@@ -156,6 +156,15 @@ impl Disk {
         payload
     }
 
+    pub(super) fn drop_payload(&mut self, payload: PayloadId) {
+        self.payloads.remove(&payload).expect("a payload is written or dropped once");
+    }
+
+    /// Closes what was opened for a chunk that is not sent.
+    pub(super) fn drop_chunk(&mut self, conn: ConnId, req: u32) {
+        self.prepared.remove(&(conn, req));
+    }
+
     pub(super) fn payloads(&self) -> usize {
         self.payloads.len()
     }
@@ -191,11 +200,7 @@ impl Disk {
         let (reads, writes) = match work {
             DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } => (true, false),
             DiskWork::OpenPart { .. } | DiskWork::WritePiece { .. } | DiskWork::Publish { .. } => (false, true),
-            DiskWork::ForgetConn { .. }
-            | DiskWork::DropChunk { .. }
-            | DiskWork::StoreManifest { .. }
-            | DiskWork::DropPayload { .. }
-            | DiskWork::Abandon { .. } => (false, false),
+            DiskWork::ForgetConn { .. } | DiskWork::StoreManifest { .. } | DiskWork::Abandon { .. } => (false, false),
         };
         if writes && self.trouble.full {
             return Some(("disk_full", DiskFailureKind::Full));
@@ -228,10 +233,6 @@ impl Disk {
                 };
                 vec![DiskDone::ManifestReady { conn, req, first, result }]
             }
-            DiskWork::DropChunk { conn, req } => {
-                self.prepared.remove(&(conn, req));
-                Vec::new()
-            }
             DiskWork::ForgetConn { conn } => {
                 self.prepared.retain(|(other, _), _| *other != conn);
                 Vec::new()
@@ -263,10 +264,6 @@ impl Disk {
                 };
                 self.pieces_written += u64::from(result.is_ok());
                 vec![DiskDone::PieceWritten { download, piece, result }]
-            }
-            DiskWork::DropPayload { payload } => {
-                self.payloads.remove(&payload).expect("a payload is written or dropped once");
-                Vec::new()
             }
             DiskWork::Publish { download } => match failure {
                 Some(failure) => {

@@ -80,8 +80,7 @@ impl Role for Echo {
                 self.outputs.push_back(Output::Close { conn });
             }
             Input::PayloadReceived { req, payload, digests, .. } => {
-                let work = sprat::proto::DiskWork::DropPayload { payload };
-                self.outputs.push_back(Output::Disk(work));
+                self.outputs.push_back(Output::DropPayload { payload });
                 let root = blake3::Hash::from_bytes(digests.blake3.unwrap());
                 self.tell(format!("payload {req} {root}"));
             }

@@ -4,7 +4,7 @@ use super::{Load, Owner};
 use crate::bench::Phase;
 use crate::bench::session::{Session, State};
 use crate::config::CHUNK_BYTES_MAX;
-use crate::proto::{ConnId, DialId, Digests, DiskWork, HashPlan, Output, PayloadId, Verify};
+use crate::proto::{ConnId, DialId, Digests, HashPlan, Output, PayloadId, Verify};
 use crate::wire::Message;
 use crate::wire::message::{Bye, Chunk, Get, told_by_super_peers, told_to_sources, told_to_super_peers};
 
@@ -68,7 +68,7 @@ impl Load {
     }
 
     pub(super) fn on_payload(&mut self, conn: ConnId, payload: PayloadId, digests: &Digests) {
-        self.out.push_back(Output::Disk(DiskWork::DropPayload { payload }));
+        self.out.push_back(Output::DropPayload { payload });
         let Some(Owner::Source(which)) = self.owner(conn) else { return };
         let wanted = self.sessions[which].wanted.as_ref();
         let one_piece = wanted.is_some_and(|wanted| wanted.size <= u64::from(CHUNK_BYTES_MAX));

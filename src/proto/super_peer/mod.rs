@@ -19,7 +19,6 @@ use super::command::{ClientId, Command};
 use super::event::{ClientEvent, Event, Outcome};
 use super::marks::mark;
 use super::timers::Timers;
-use super::turns::Turns;
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::{
     ORDER_KEPT, PING_INTERVAL, QUERY_BUDGET, QUERY_BUDGET_MAX, QUERY_HITS_MAX, SCAN_ENTRIES_PER_TURN, TTL_DEFAULT,
@@ -119,7 +118,6 @@ pub struct SuperPeer {
     digests: Digests,
     timers: Timers<Reason>,
     counters: Counters,
-    turns: Turns,
     out: VecDeque<Output>,
     /// Whether the index has names left of files that are gone.
     untidy: bool,
@@ -208,7 +206,6 @@ impl SuperPeer {
             digests,
             timers,
             counters: Counters::default(),
-            turns: Turns::default(),
             out: VecDeque::new(),
             untidy: false,
             unsorted: false,
@@ -271,7 +268,6 @@ impl SuperPeer {
         ];
         let mut counts = self.counters.named();
         counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
-        counts.extend(self.turns.named().map(|(name, count)| (name.to_owned(), count)));
         counts
     }
 
@@ -621,9 +617,5 @@ impl Role for SuperPeer {
         } else {
             self.timers.next()
         }
-    }
-
-    fn note_turn(&mut self, took: Duration) {
-        self.turns.add(took);
     }
 }

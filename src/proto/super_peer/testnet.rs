@@ -370,6 +370,8 @@ impl Net {
                 other @ (Output::Dial { .. }
                 | Output::SendPayload { .. }
                 | Output::ReceivePayload { .. }
+                | Output::DropPayload { .. }
+                | Output::DropChunk { .. }
                 | Output::Disk(_)) => panic!("a super peer asked for {other:?}"),
             }
         }

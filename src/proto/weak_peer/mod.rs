@@ -15,8 +15,7 @@ mod upload;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::turns::Turns;
-use super::{ConnId, DiskDone, DiskWork, Entropy, Input, Output, Role};
+use super::{ConnId, DiskDone, Entropy, Input, Output, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, UPLOADS_MAX};
 use crate::time::Time;
 use crate::wire::{HostPort, Message, NodeId};
@@ -62,7 +61,6 @@ pub struct WeakPeer {
     uploads: Uploads,
     downloads: Downloads,
     clients: Clients,
-    turns: Turns,
     serves: bool,
     ended: bool,
 }
@@ -88,7 +86,6 @@ impl WeakPeer {
             uploads: Uploads::default(),
             downloads: Downloads::default(),
             clients: Clients::new(connect_timeout),
-            turns: Turns::default(),
             ended: false,
         }
     }
@@ -124,7 +121,6 @@ impl WeakPeer {
         ]
         .into_iter()
         .chain(self.uploads.closed())
-        .chain(self.turns.named())
         .map(|(name, n)| (name.to_owned(), n))
         .collect()
     }
@@ -262,7 +258,7 @@ impl Role for WeakPeer {
                 Some(Owner::Source(download, source)) => {
                     self.downloads.on_payload(desk, (download, source), req, payload, &digests);
                 }
-                Some(Owner::Session(_) | Owner::Upload) | None => desk.disk(DiskWork::DropPayload { payload }),
+                Some(Owner::Session(_) | Owner::Upload) | None => desk.push(Output::DropPayload { payload }),
             },
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(desk, conn, req),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
@@ -296,10 +292,6 @@ impl Role for WeakPeer {
 
     fn poll_timeout(&self) -> Option<Time> {
         self.desk.timers.next()
-    }
-
-    fn note_turn(&mut self, took: Duration) {
-        self.turns.add(took);
     }
 }
 

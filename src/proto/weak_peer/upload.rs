@@ -230,7 +230,7 @@ impl Uploads {
             Stage::Preparing => request.stage = Stage::Ready(answer),
             Stage::Cancelled => {
                 upload.requests.retain(|request| request.req != req);
-                desk.disk(DiskWork::DropChunk { conn, req });
+                desk.push(Output::DropChunk { conn, req });
             }
             Stage::Queued | Stage::Ready(_) | Stage::Sending => return,
         }
@@ -298,7 +298,7 @@ fn cancel_request(desk: &mut Desk, conn: ConnId, upload: &mut Upload, req: u32) 
             request.stage = Stage::Cancelled;
             return;
         }
-        Stage::Ready(_) => desk.disk(DiskWork::DropChunk { conn, req }),
+        Stage::Ready(_) => desk.push(Output::DropChunk { conn, req }),
         Stage::Sending | Stage::Cancelled => return,
     }
     upload.requests.retain(|request| request.req != req);

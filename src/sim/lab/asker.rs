@@ -149,7 +149,11 @@ impl Shard {
                 Output::Close { conn } => self.close_up(asker, conn.generation),
                 Output::Event(Event::Client { client, event }) => self.on_answer(client, event),
                 Output::Event(_) | Output::Disk(_) => {}
-                Output::SendTo { .. } | Output::SendPayload { .. } | Output::ReceivePayload { .. } => {
+                Output::SendTo { .. }
+                | Output::SendPayload { .. }
+                | Output::ReceivePayload { .. }
+                | Output::DropPayload { .. }
+                | Output::DropChunk { .. } => {
                     unreachable!("an asker neither serves nor fetches")
                 }
             }

@@ -487,6 +487,8 @@ impl World {
             }
             Output::FrameCap { conn, bytes } => self.set_cap(node, conn, bytes),
             Output::Close { conn } => self.close(node, conn),
+            Output::DropPayload { payload } => self.nodes[node].disk.drop_payload(payload),
+            Output::DropChunk { conn, req } => self.nodes[node].disk.drop_chunk(conn, req),
             Output::Disk(work) => self.on_disk(node, work),
             Output::Event(Event::Client { client, event }) => {
                 let now = self.now;

@@ -110,7 +110,7 @@ impl Transfer {
         let Phase::Proving(proof) = &mut self.phase else { return };
         if proof.as_ref().is_some_and(|proof| proof.source == index) {
             if let Some(held) = proof.take().and_then(|proof| proof.held) {
-                desk.disk(DiskWork::DropPayload { payload: held.payload });
+                desk.push(Output::DropPayload { payload: held.payload });
                 let last = self.last_piece();
                 self.picker.release(last, index);
             }
@@ -442,7 +442,7 @@ impl Transfer {
         source.on_bytes(desk.now, req, u32::MAX);
         let request = source.requests.remove(&req);
         let Some(Request { wanted: Wanted::Piece(piece), md5: Some(announced), length, asked_at, .. }) = request else {
-            return desk.disk(DiskWork::DropPayload { payload });
+            return desk.push(Output::DropPayload { payload });
         };
         source.on_piece(desk.now, length, asked_at);
         self.alive_at = desk.now;
@@ -451,7 +451,7 @@ impl Transfer {
             mark!(PieceSecond);
         }
         if self.picker.has(piece) || matches!(self.phase, Phase::Opening | Phase::Publishing | Phase::Over) {
-            desk.disk(DiskWork::DropPayload { payload });
+            desk.push(Output::DropPayload { payload });
             return self.pump(desk);
         }
         match &mut self.phase {
@@ -464,7 +464,7 @@ impl Transfer {
             }
             // A former prover's last piece: there is nothing yet to judge it by.
             Phase::Proving(_) => {
-                desk.disk(DiskWork::DropPayload { payload });
+                desk.push(Output::DropPayload { payload });
                 self.picker.release(piece, index);
             }
             Phase::Fetching => self.judge(desk, index, piece, payload, digests, announced),
@@ -521,7 +521,7 @@ impl Transfer {
 
     /// Answers whether the source was still meant to send the piece.
     fn reject(&mut self, desk: &mut Desk, index: SourceIndex, piece: u32, payload: PayloadId) -> bool {
-        desk.disk(DiskWork::DropPayload { payload });
+        desk.push(Output::DropPayload { payload });
         let claimed = self.picker.claimants(piece).contains(&index);
         self.picker.release(piece, index);
         claimed

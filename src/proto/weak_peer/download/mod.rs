@@ -16,7 +16,7 @@ use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, SOURCES_KNOWN_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{Destination, DiskFailure, PartState};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientId, ConnId, DialId, Digests, DiskWork, DownloadId, PayloadId, Verify};
+use crate::proto::{ClientId, ConnId, DialId, Digests, DownloadId, Output, PayloadId, Verify};
 use crate::time::Time;
 use crate::wire::{HostPort, Message, Root};
 use transfer::Transfer;
@@ -212,7 +212,7 @@ impl Downloads {
         if self.running.contains_key(&id) {
             self.with(desk, id, |transfer, desk| transfer.on_payload(desk, source, req, payload, digests));
         } else {
-            desk.disk(DiskWork::DropPayload { payload });
+            desk.push(Output::DropPayload { payload });
         }
     }
 

@@ -18,7 +18,7 @@ use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState};
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Desk, Reason};
 use crate::proto::weak_peer::download::picker::Picker;
-use crate::proto::{EMPTY_ROOT, Verify};
+use crate::proto::{EMPTY_ROOT, Output, Verify};
 use crate::time::Time;
 use crate::wire::HostPort;
 use crate::wire::ids::Cv;
@@ -294,7 +294,7 @@ impl Transfer {
         if let Phase::Proving(Some(proof)) = &mut self.phase
             && let Some(held) = proof.held.take()
         {
-            desk.disk(DiskWork::DropPayload { payload: held.payload });
+            desk.push(Output::DropPayload { payload: held.payload });
         }
     }
 

@@ -103,7 +103,7 @@ fn few_chunks_are_sent_at_once_so_that_the_rest_can_be_cancelled() {
     (1..=5).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
     assert_eq!(sent(&world), [1, 2, 3]);
     world.input(Input::Message { conn, message: Message::Cancel(Cancel { req: 4 }) });
-    assert!(world.disk.contains(&DiskWork::DropChunk { conn, req: 4 }));
+    assert!(world.outputs.contains(&Output::DropChunk { conn, req: 4 }));
     world.input(Input::PayloadSent { conn, req: 1 });
     assert_eq!(sent(&world), [1, 2, 3, 5]);
 }
@@ -146,7 +146,7 @@ fn a_cancelled_request_is_forgotten_unless_it_was_begun() {
         world.input(Input::Message { conn, message: Message::Cancel(Cancel { req }) });
     }
     (2..=5).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
-    assert!(world.disk.contains(&DiskWork::DropChunk { conn, req: 4 }));
+    assert!(world.outputs.contains(&Output::DropChunk { conn, req: 4 }));
     (1..=3).for_each(|req| world.input(Input::PayloadSent { conn, req }));
     assert_eq!(sent(&world), [1, 2, 3, 5]);
     assert_eq!(prepared(&world), [1, 2, 3, 4, 5, 7]);
@@ -163,7 +163,8 @@ fn the_number_of_a_cancelled_request_is_in_use_until_the_disk_has_answered() {
     assert_eq!(prepared(&world), [1, 1]);
     world.input(Input::Message { conn, message: Message::Cancel(Cancel { req: 1 }) });
     get(&mut world, conn, 1);
-    assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::BAD_REQUEST, None)));
+    assert_eq!(world.outputs.first(), Some(&Output::DropChunk { conn, req: 1 }));
+    assert_eq!(error_of(world.outputs.get(1)), Some((ErrorCode::BAD_REQUEST, None)));
 }
 
 #[test]

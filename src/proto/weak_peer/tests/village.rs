@@ -245,7 +245,10 @@ impl Village {
                 }
                 Output::Disk(work) => self.disk(node, work),
                 Output::Event(event) => self.nodes[node].events.push(event),
-                Output::SendTo { .. } => {}
+                Output::DropPayload { payload } => {
+                    self.nodes[node].payloads.remove(&payload).expect("used once");
+                }
+                Output::SendTo { .. } | Output::DropChunk { .. } => {}
             }
         }
     }
@@ -314,11 +317,6 @@ impl Village {
                 let share = DiskDone::Share { added: vec![record], removed: vec![] };
                 self.later(LATENCY, node, Delivery::Input(Input::Disk(share)));
                 DiskDone::Published { download, result: Ok(path) }
-            }
-            DiskWork::DropChunk { .. } => return,
-            DiskWork::DropPayload { payload } => {
-                here.payloads.remove(&payload).expect("used once");
-                return;
             }
             DiskWork::StoreManifest { .. } | DiskWork::Abandon { .. } | DiskWork::ForgetConn { .. } => return,
         };

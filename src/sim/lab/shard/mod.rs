@@ -386,7 +386,12 @@ impl Shard {
                 Output::Close { conn } => self.close(host, conn),
                 Output::FrameCap { conn, bytes } => self.set_cap(host, conn, bytes),
                 Output::Event(_) => {}
-                Output::Dial { .. } | Output::SendPayload { .. } | Output::ReceivePayload { .. } | Output::Disk(_) => {
+                Output::Dial { .. }
+                | Output::SendPayload { .. }
+                | Output::ReceivePayload { .. }
+                | Output::DropPayload { .. }
+                | Output::DropChunk { .. }
+                | Output::Disk(_) => {
                     unreachable!("a super peer dials nobody and has no files")
                 }
             }

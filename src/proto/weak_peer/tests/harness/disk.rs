@@ -36,10 +36,6 @@ impl World {
                 self.published = Some(self.written.values().flatten().copied().collect());
                 DiskDone::Published { download, result: Ok(path) }
             }
-            DiskWork::DropPayload { payload } => {
-                self.payloads.remove(&payload).expect("a payload is used up once");
-                return;
-            }
             DiskWork::StoreManifest { cvs, .. } => {
                 self.stored = Some(cvs);
                 return;
@@ -48,10 +44,7 @@ impl World {
                 self.abandoned += 1;
                 return;
             }
-            DiskWork::PrepareChunk { .. }
-            | DiskWork::DropChunk { .. }
-            | DiskWork::ReadManifest { .. }
-            | DiskWork::ForgetConn { .. } => return,
+            DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } | DiskWork::ForgetConn { .. } => return,
         };
         self.later(LATENCY, Happening::Input(Input::Disk(done)));
     }

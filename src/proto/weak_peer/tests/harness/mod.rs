@@ -372,9 +372,12 @@ impl World {
                     self.later(LATENCY, Happening::Input(Input::Closed { conn, why: CloseReason::Asked }));
                 }
             }
+            Output::DropPayload { payload } => {
+                self.payloads.remove(&payload).expect("a payload is used up once");
+            }
             Output::Disk(work) => self.disk(work),
             Output::Event(event) => self.events.push((self.now, event)),
-            output @ Output::SendPayload { .. } => self.outputs.push(output),
+            output @ (Output::SendPayload { .. } | Output::DropChunk { .. }) => self.outputs.push(output),
             Output::FrameCap { .. } | Output::SendTo { .. } => {}
         }
     }

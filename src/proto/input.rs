@@ -1,0 +1,168 @@
+//! What a driver feeds to a machine.
+
+use std::net::SocketAddr;
+
+use super::command::{ClientId, Command};
+use super::disk::DiskDone;
+use super::ids::{ConnId, DialId, PayloadId};
+use super::output::Output;
+use crate::wire::ids::Md5;
+use crate::wire::{Message, WireError};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A connection to our TCP port was accepted.
+    Accepted {
+        /// The new connection.
+        conn: ConnId,
+        /// The address of the other side; an IPv4 address is never in its mapped form.
+        from: SocketAddr,
+    },
+    /// A dial succeeded.
+    Dialed {
+        /// The dial.
+        dial: DialId,
+        /// The new connection.
+        conn: ConnId,
+    },
+    /// A dial failed: the name was not resolved, or no address accepted within [`crate::config::DIAL_TIMEOUT`].
+    DialFailed {
+        /// The dial.
+        dial: DialId,
+        /// The reason, for people.
+        why: String,
+    },
+    /// A complete, well-formed message.
+    Message {
+        /// The connection that it came on.
+        conn: ConnId,
+        /// The message.
+        message: Message,
+    },
+    /// Bytes that are not a message. Nothing more is read from the connection: answer ERROR and close it.
+    Malformed {
+        /// The connection that they came on.
+        conn: ConnId,
+        /// What is wrong.
+        error: WireError,
+    },
+    /// A datagram that is not decoded yet: check the sender first.
+    Datagram {
+        /// The sender; an IPv4 address is never in its mapped form.
+        from: SocketAddr,
+        /// The datagram.
+        bytes: &'a [u8],
+    },
+    /// More bytes of a payload arrived. Comes at most once per connection and turn, and once more for each payload that is
+    /// complete, before it is hashed.
+    PayloadProgress {
+        /// The connection.
+        conn: ConnId,
+        /// The request.
+        req: u32,
+        /// Bytes received so far.
+        received: u32,
+    },
+    /// A payload is complete and hashed.
+    PayloadReceived {
+        /// The connection; it may be closed by now.
+        conn: ConnId,
+        /// The request.
+        req: u32,
+        /// The buffer. The machine must answer with [`super::DiskWork::WritePiece`] or [`Output::DropPayload`].
+        payload: PayloadId,
+        /// The digests of the bytes.
+        digests: Digests,
+    },
+    /// The kernel has taken all bytes of an [`Output::SendPayload`].
+    PayloadSent {
+        /// The connection.
+        conn: ConnId,
+        /// The request.
+        req: u32,
+    },
+    /// The connection is gone; its id is never used again.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// The reason.
+        why: CloseReason,
+    },
+    /// The disk reports a result or a change of the share.
+    Disk(DiskDone),
+    /// A client (prompt, one-shot command, control socket) sent a command.
+    Command {
+        /// The command's number. Every answer is an [`super::Event::Client`] with it, the last one a `done`.
+        client: ClientId,
+        /// The command.
+        command: Command,
+    },
+    /// A client is gone, and its command is dropped. Downloads that the prompt has started go on.
+    ClientGone {
+        /// The command's number.
+        client: ClientId,
+    },
+    /// The process was asked to end: send BYE everywhere and close.
+    Shutdown,
+}
+
+impl Input<'_> {
+    /// What a machine that has ended must still answer, so that neither a connection nor a buffer leaks.
+    #[must_use]
+    pub fn given_back(&self) -> Option<Output> {
+        match self {
+            Input::Accepted { conn, .. } | Input::Dialed { conn, .. } => Some(Output::Close { conn: *conn }),
+            Input::PayloadReceived { payload, .. } => Some(Output::DropPayload { payload: *payload }),
+            Input::DialFailed { .. }
+            | Input::Message { .. }
+            | Input::Malformed { .. }
+            | Input::Datagram { .. }
+            | Input::PayloadProgress { .. }
+            | Input::PayloadSent { .. }
+            | Input::Closed { .. }
+            | Input::Disk(_)
+            | Input::Command { .. }
+            | Input::ClientGone { .. }
+            | Input::Shutdown => None,
+        }
+    }
+}
+
+/// The digests of a received payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// MD5 of the bytes; none if [`super::Verify`] did not ask for it.
+    pub md5: Option<Md5>,
+    /// Root or chaining value, as the [`super::HashPlan`] said; none if [`super::Verify`] did not ask for it.
+    pub blake3: Option<[u8; 32]>,
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The other side closed it.
+    Remote,
+    /// It was reset, or its socket failed in another way.
+    Failed,
+    /// The other side let our send queue fill up, or read nothing for too long.
+    SlowConsumer,
+    /// The other side began a frame and did not finish it in time.
+    SlowFrame,
+    /// The machine asked for it with [`Output::Close`].
+    Asked,
+}
+
+impl CloseReason {
+    /// One word for counters and logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            CloseReason::Remote => "remote",
+            CloseReason::Failed => "failed",
+            CloseReason::SlowConsumer => "slow_consumer",
+            CloseReason::SlowFrame => "slow_frame",
+            CloseReason::Asked => "asked",
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a machine asks its driver to do.
+
+use std::net::SocketAddr;
+
+use super::command::Verify;
+use super::disk::DiskWork;
+use super::event::Event;
+use super::ids::{ConnId, DialId, PayloadId};
+use crate::wire::{HostPort, LinkMessage, Message};
+
+/// One thing to do. Every output names its own target.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// Connect. Answered by [`super::Input::Dialed`] or [`super::Input::DialFailed`].
+    Dial {
+        /// The machine's number for the dial.
+        dial: DialId,
+        /// The address or name to connect to.
+        to: HostPort,
+    },
+    /// Queue a message on a connection.
+    Send {
+        /// The connection.
+        conn: ConnId,
+        /// The message.
+        message: Message,
+    },
+    /// Queue a message for a neighbor. At the end of the turn the driver packs those for one address into as few datagrams
+    /// as possible.
+    SendTo {
+        /// The neighbor's address.
+        to: SocketAddr,
+        /// The neighbor's boot id, 0 if unknown.
+        boot: u64,
+        /// The message.
+        message: LinkMessage,
+    },
+    /// Queue bytes of a shared file right after the CHUNK that announced them; answered by [`super::Input::PayloadSent`].
+    /// The file is the one that [`super::DiskDone::ChunkReady`] opened for this connection and request.
+    SendPayload {
+        /// The connection.
+        conn: ConnId,
+        /// The request.
+        req: u32,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        length: u32,
+    },
+    /// Receive the raw bytes that follow the CHUNK just delivered on this connection. The driver decodes no further frame of
+    /// the connection before it gets this output or Close.
+    ReceivePayload {
+        /// The connection.
+        conn: ConnId,
+        /// The request.
+        req: u32,
+        /// Number of bytes.
+        length: u32,
+        /// Which BLAKE3 value to compute.
+        plan: HashPlan,
+        /// Which digests to compute.
+        verify: Verify,
+    },
+    /// Free the buffer of a received payload.
+    DropPayload {
+        /// The buffer.
+        payload: PayloadId,
+    },
+    /// Close the file that [`super::DiskDone::ChunkReady`] opened for this connection and request: it is not sent.
+    DropChunk {
+        /// The connection.
+        conn: ConnId,
+        /// The request.
+        req: u32,
+    },
+    /// Accept frames up to this length from now on. A new connection begins with [`crate::config::FRAME_BYTES_HELLO`].
+    FrameCap {
+        /// The connection.
+        conn: ConnId,
+        /// Longest body in bytes.
+        bytes: usize,
+    },
+    /// Write what is queued (within [`crate::config::WRITE_STALL_MAX`]), then close. Answered by [`super::Input::Closed`].
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Work for the disk.
+    Disk(DiskWork),
+    /// News for a client or for the log.
+    Event(Event),
+}
+
+/// Which BLAKE3 value of a payload to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashPlan {
+    /// The payload is a complete content of at most one piece: its root.
+    Content,
+    /// The payload is a piece of a longer content: the chaining value of the subtree that begins at this byte.
+    Piece {
+        /// Offset of the first byte in the content; a multiple of 1 MiB.
+        offset: u64,
+    },
+}
