@@ -1,9 +1,11 @@
 //! What people read: tables, sentences about outcomes. Pure text; every name from the network passes through `printable`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::units::{Size, Span};
+use crate::proto::ClientEvent;
 use crate::proto::event::{Outcome, SourceReport, SourceState};
 use crate::wire::name::printable;
 use crate::wire::{Cut, HostPort, Root};
@@ -148,25 +150,45 @@ pub(crate) fn state_word(state: SourceState) -> &'static str {
     }
 }
 
-/// The heading of a list of files; its rows are [`file_row`].
-pub(crate) const FILE_HEAD: &str = "      size  holders  root      path";
-
-/// A file of a list. Rows are printed as they come, so the widths are fixed.
-pub(crate) fn file_row(path: &str, size: u64, root: Root, holders: u32) -> String {
-    format!("{:>10}  {holders:>7}  {:.8}  {}", Size(size).to_string(), root.to_string(), printable(path))
+/// The heading and the row of a listed file or content. Rows are printed as they come, so the widths are fixed.
+pub(crate) fn listed(event: &ClientEvent) -> Option<(&'static str, String)> {
+    if let ClientEvent::File { path, size, root, holders, .. } = event {
+        let row = list_row(*size, *holders, *root, &printable(path));
+        Some(("      size  holders  root      path", row))
+    } else if let ClientEvent::Content { root, size, sources, names } = event {
+        let others = match names.len() {
+            0 | 1 => String::new(),
+            n => format!(" (also {})", count(n as u64 - 1, "other name")),
+        };
+        let name = names.first().map(|name| printable(name)).unwrap_or_default();
+        let row = list_row(*size, *sources, *root, &format!("{name}{others}"));
+        Some(("      size  sources  root      name", row))
+    } else {
+        None
+    }
 }
 
-/// The heading of the list of a network; its rows are [`content_row`].
-pub(crate) const CONTENT_HEAD: &str = "      size  sources  root      name";
+fn list_row(size: u64, peers: u32, root: Root, name: &str) -> String {
+    format!("{:>10}  {peers:>7}  {:.8}  {name}", Size(size).to_string(), root.to_string())
+}
 
-/// A content of a network, by its most frequent name.
-pub(crate) fn content_row(root: Root, size: u64, sources: u32, names: &[String]) -> String {
-    let name = names.first().map(|name| printable(name)).unwrap_or_default();
-    let others = match names.len() {
-        0 | 1 => String::new(),
-        n => format!(" (also {})", count(n as u64 - 1, "other name")),
-    };
-    format!("{:>10}  {sources:>7}  {:.8}  {name}{others}", Size(size).to_string(), root.to_string())
+/// The lines of STATUS.
+pub(crate) fn status(
+    super_peer: Option<&HostPort>,
+    peer: &BTreeMap<String, u64>,
+    super_counts: &BTreeMap<String, u64>,
+) -> Vec<String> {
+    let session = super_peer.map_or("none".to_owned(), ToString::to_string);
+    let line =
+        |side: &'static str| move |(name, value): (&String, &u64)| format!("{side}.{}  {value}", printable(name));
+    let head = std::iter::once(format!("super peer  {session}"));
+    head.chain(peer.iter().map(line("peer"))).chain(super_counts.iter().map(line("super"))).collect()
+}
+
+/// What to say of a source that was dropped; nothing in every other state.
+pub(crate) fn dropped(report: &SourceReport) -> Option<String> {
+    let why = report.why.as_deref().unwrap_or("sent wrong bytes");
+    (report.state == SourceState::Dropped).then(|| format!("{} dropped: {}", report.source, printable(why)))
 }
 
 /// How a search ended, in one line; `noun` is what hits were grouped into.

@@ -82,6 +82,11 @@ pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -
     }
 }
 
+/// The exit code of a process that a signal ends, if one does: 128 + its number.
+pub(crate) fn signal_code(handle: &Handle) -> Option<u8> {
+    handle.signal().and_then(|signal| u8::try_from(128 + signal).ok())
+}
+
 /// The one client of a short-lived peer.
 const ONLY: ClientId = ClientId(1);
 
@@ -93,19 +98,12 @@ struct Asker<'a> {
     failure: Option<Failure>,
 }
 
-impl Asker<'_> {
-    /// 128 and the signal that ends this process, if one does.
-    fn signal_code(&self) -> Option<u8> {
-        self.handle.signal().and_then(|signal| u8::try_from(128 + signal).ok())
-    }
-}
-
 impl Host for Asker<'_> {
     /// Writes to standard output on the loop's thread: this loop has nobody else to serve, so a slow reader may hold it.
     fn on_event(&mut self, event: Event) -> Flow {
         match event {
             Event::Client { event, .. } => {
-                let shown = match self.signal_code() {
+                let shown = match signal_code(&self.handle) {
                     // The machine drops what it was doing; shells know a signal by its code.
                     Some(code) if matches!(event, ClientEvent::Done(_)) => self.presenter.interrupted(code),
                     Some(_) | None => self.presenter.show(&event),
@@ -158,9 +156,7 @@ fn as_peer(
     match (asker.failure, ended) {
         (Some(failure), _) | (None, Err(failure)) => Err(failure),
         // Ended without a `done`: a signal did it.
-        (None, Ok(_)) => {
-            Ok(asker.handle.signal().and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(INTERRUPTED))
-        }
+        (None, Ok(_)) => Ok(signal_code(&asker.handle).unwrap_or(INTERRUPTED)),
     }
 }
 

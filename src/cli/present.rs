@@ -10,7 +10,7 @@ use super::progress::Progress;
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
-use crate::proto::event::{Outcome, SourceState};
+use crate::proto::event::Outcome;
 use crate::wire::name::printable;
 
 /// Which command it is about.
@@ -143,37 +143,27 @@ impl Presenter {
             ClientEvent::Hit { name, size, root, source, .. } => self.results.add(name, *size, *root, source),
             // Made of the hits here, for programs only.
             ClientEvent::Result { .. } => {}
-            ClientEvent::File { path, size, root, holders, .. } => {
-                if self.rows == 0 {
-                    output::line(format::FILE_HEAD)?;
+            ClientEvent::File { .. } | ClientEvent::Content { .. } => {
+                if let Some((heading, row)) = format::listed(event) {
+                    if self.rows == 0 {
+                        output::line(heading)?;
+                    }
+                    self.rows += 1;
+                    output::line(&row)?;
                 }
-                self.rows += 1;
-                output::line(&format::file_row(path, *size, *root, *holders))?;
-            }
-            ClientEvent::Content { root, size, sources, names } => {
-                if self.rows == 0 {
-                    output::line(format::CONTENT_HEAD)?;
-                }
-                self.rows += 1;
-                output::line(&format::content_row(*root, *size, *sources, names))?;
             }
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { .. } => {}
             ClientEvent::Progress { bytes, size, rate, sources } => self.progress.update(*bytes, *size, *rate, sources),
             ClientEvent::Source(report) => {
                 self.progress.source(report);
-                if report.state == SourceState::Dropped {
-                    let why = report.why.as_deref().unwrap_or("sent wrong bytes");
-                    self.progress.note(&format!("{} dropped: {}", report.source, printable(why)));
+                if let Some(line) = format::dropped(report) {
+                    self.progress.note(&line);
                 }
             }
             ClientEvent::Status { super_peer, peer, super_counts } => {
-                let session = super_peer.as_ref().map_or("none".to_owned(), ToString::to_string);
-                output::line(&format!("super peer  {session}"))?;
-                for (side, counts) in [("peer", peer), ("super", super_counts)] {
-                    for (name, value) in counts {
-                        output::line(&format!("{side}.{}  {value}", printable(name)))?;
-                    }
+                for line in format::status(super_peer.as_ref(), peer, super_counts) {
+                    output::line(&line)?;
                 }
             }
             ClientEvent::Note { message } => self.progress.note(&printable(message)),

@@ -37,6 +37,26 @@ fn options(help: &str) -> Vec<(String, String)> {
 
 const COMMANDS: [&str; 9] = ["demo", "bench", "sim", "super", "peer", "query", "get", "list", "status"];
 
+/// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file; read
+/// the difference before you commit it.
+#[test]
+fn help_texts_are_the_golden_ones() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt");
+    let section = |command: &str| match command {
+        "" => format!("$ sprat --help\n{}\n", help(&["--help"])),
+        command => format!("$ sprat {command} --help\n{}\n", help(&[command, "--help"])),
+    };
+    let text: String = std::iter::once("").chain(COMMANDS).map(section).collect();
+    if std::env::var_os("SPRAT_WRITE_HELP").is_some() {
+        std::fs::write(path, &text).expect("the file is written");
+    }
+    let golden = std::fs::read_to_string(path).expect("the file is there");
+    for (line, (now, then)) in (1..).zip(text.lines().zip(golden.lines())) {
+        assert_eq!(now, then, "tests/cli/help.txt:{line}");
+    }
+    assert_eq!(text.lines().count(), golden.lines().count(), "lines of tests/cli/help.txt");
+}
+
 #[test]
 fn every_option_tells_its_default() {
     let mut seen = 0;

@@ -10,7 +10,7 @@ use crate::cli::progress::{self, Pace};
 use crate::cli::units::Size;
 use crate::error::Exit;
 use crate::node::Handle;
-use crate::proto::event::{Outcome, SourceState};
+use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ClientId, Command, Scope, Verify, command};
 use crate::wire::HostPort;
 use crate::wire::name::printable;
@@ -38,20 +38,20 @@ pub(crate) struct Reply {
 }
 
 /// Where text goes.
-pub(super) trait Paper: Send {
+pub(super) trait Output: Send {
     /// Answers.
-    fn say(&mut self, text: &str);
+    fn print(&mut self, text: &str);
     /// Progress, notes, errors, log.
-    fn aside(&mut self, text: &str);
+    fn note(&mut self, text: &str);
 }
 
 /// What asks for commands to be done; the node's handle, but for tests.
-pub(super) trait Hands: Send {
+pub(super) trait Commands: Send {
     fn command(&mut self, client: ClientId, command: Command);
     fn shutdown(&mut self);
 }
 
-impl Hands for Handle {
+impl Commands for Handle {
     fn command(&mut self, client: ClientId, command: Command) {
         Handle::command(self, client, command);
     }
@@ -71,8 +71,8 @@ enum Job {
 
 /// The console.
 pub(super) struct Console {
-    hands: Box<dyn Hands>,
-    paper: Box<dyn Paper>,
+    commands: Box<dyn Commands>,
+    output: Box<dyn Output>,
     replies: Sender<Reply>,
     results: Results,
     jobs: BTreeMap<u64, Job>,
@@ -87,10 +87,15 @@ pub(super) struct Console {
 }
 
 impl Console {
-    pub(super) fn new(hands: Box<dyn Hands>, paper: Box<dyn Paper>, replies: Sender<Reply>, quiet: bool) -> Console {
+    pub(super) fn new(
+        commands: Box<dyn Commands>,
+        output: Box<dyn Output>,
+        replies: Sender<Reply>,
+        quiet: bool,
+    ) -> Console {
         Console {
-            hands,
-            paper,
+            commands,
+            output,
             replies,
             results: Results::default(),
             jobs: BTreeMap::new(),
@@ -118,11 +123,11 @@ impl Console {
                     }
                 }
                 News::Line(Err(sentence)) => {
-                    self.paper.aside(&format!("error: {}", printable(&sentence)));
+                    self.output.note(&format!("error: {}", printable(&sentence)));
                     self.next_line();
                 }
                 News::Event { client, event } => self.on_event(client, event),
-                News::Log(line) => self.paper.aside(&line),
+                News::Log(line) => self.output.note(&line),
                 News::End => return,
             }
         }
@@ -159,7 +164,7 @@ impl Console {
             Line::GetResult { number, from } => {
                 match self.chosen(number, from) {
                     Ok((found, from)) => self.get(found.root.to_string(), found.name, from),
-                    Err(sentence) => self.paper.aside(&format!("error: {sentence}")),
+                    Err(sentence) => self.output.note(&format!("error: {sentence}")),
                 }
                 self.next_line();
             }
@@ -172,16 +177,16 @@ impl Console {
                 self.wake_waiter();
             }
             Line::Help => {
-                self.paper.say(grammar::HELP);
+                self.output.print(grammar::HELP);
                 self.next_line();
             }
             Line::Exit => {
                 let running = self.downloads();
                 if running > 0 {
                     let count = format::count(running, "download");
-                    self.paper.aside(&format!("{count} not finished; the same GET resumes it later"));
+                    self.output.note(&format!("{count} not finished; the same GET resumes it later"));
                 }
-                self.hands.shutdown();
+                self.commands.shutdown();
                 let _ = self.replies.send(Reply { names: Vec::new(), exit: true });
                 return true;
             }
@@ -192,7 +197,7 @@ impl Console {
     fn begin(&mut self, job: Job, command: Command) -> u64 {
         self.clients += 1;
         self.jobs.insert(self.clients, job);
-        self.hands.command(ClientId(self.clients), command);
+        self.commands.command(ClientId(self.clients), command);
         self.clients
     }
 
@@ -241,28 +246,19 @@ impl Console {
                 Job::Query { results: hits, .. } | Job::Get { hits, .. } => hits.add(&name, size, root, &source),
                 Job::List { .. } | Job::Status => {}
             },
-            ClientEvent::File { path, size, root, holders, .. } => {
-                if let Job::List { rows } = job {
+            ClientEvent::File { .. } | ClientEvent::Content { .. } => {
+                if let (Job::List { rows }, Some((heading, row))) = (job, format::listed(&event)) {
                     if *rows == 0 {
-                        self.paper.say(format::FILE_HEAD);
+                        self.output.print(heading);
                     }
                     *rows += 1;
-                    self.paper.say(&format::file_row(&path, size, root, holders));
-                }
-            }
-            ClientEvent::Content { root, size, sources, names } => {
-                if let Job::List { rows } = job {
-                    if *rows == 0 {
-                        self.paper.say(format::CONTENT_HEAD);
-                    }
-                    *rows += 1;
-                    self.paper.say(&format::content_row(root, size, sources, &names));
+                    self.output.print(&row);
                 }
             }
             ClientEvent::Start { name: chosen, size, sources, .. } => {
                 if let Job::Get { name, .. } = job {
                     let count = format::count(sources as u64, "source");
-                    self.paper.aside(&format!("{}: {} from {count}", format::short_name(&chosen), Size(size)));
+                    self.output.note(&format!("{}: {} from {count}", format::short_name(&chosen), Size(size)));
                     *name = chosen;
                 }
             }
@@ -272,25 +268,20 @@ impl Console {
                     && !quiet
                     && pace.is_due(bytes, size)
                 {
-                    self.paper.aside(&progress::line(name, bytes, size, rate, sources.len()));
+                    self.output.note(&progress::line(name, bytes, size, rate, sources.len()));
                 }
             }
             ClientEvent::Source(report) => {
-                if report.state == SourceState::Dropped {
-                    let why = report.why.as_deref().unwrap_or("sent wrong bytes");
-                    self.paper.aside(&format!("{} dropped: {}", report.source, printable(why)));
+                if let Some(line) = format::dropped(&report) {
+                    self.output.note(&line);
                 }
             }
             ClientEvent::Status { super_peer, peer, super_counts } => {
-                let session = super_peer.map_or("none".to_owned(), |super_peer| super_peer.to_string());
-                self.paper.say(&format!("super peer  {session}"));
-                for (side, counts) in [("peer", peer), ("super", super_counts)] {
-                    for (name, value) in counts {
-                        self.paper.say(&format!("{side}.{}  {value}", printable(&name)));
-                    }
+                for line in format::status(super_peer.as_ref(), &peer, &super_counts) {
+                    self.output.print(&line);
                 }
             }
-            ClientEvent::Note { message } => self.paper.aside(&printable(&message)),
+            ClientEvent::Note { message } => self.output.note(&printable(&message)),
             ClientEvent::Done(outcome) => self.on_done(client, &outcome),
         }
     }
@@ -301,36 +292,36 @@ impl Console {
             Some(Job::Query { pattern, mut results }) => {
                 results.arrange(&pattern);
                 if !results.all().is_empty() {
-                    self.paper.say(results.table().trim_end());
+                    self.output.print(results.table().trim_end());
                 }
                 if outcome.reached.is_some() {
-                    self.paper.say(&format::search_summary(results.all().len() as u64, "result", outcome));
+                    self.output.print(&format::search_summary(results.all().len() as u64, "result", outcome));
                 } else {
-                    self.paper.aside(&format!("error: {}", printable(error)));
+                    self.output.note(&format!("error: {}", printable(error)));
                 }
                 self.results = results;
             }
             Some(Job::Get { what, name, mut hits, .. }) => {
                 if outcome.ok {
-                    self.paper.say(&format!("got {}", format::get_summary(outcome)));
+                    self.output.print(&format!("got {}", format::get_summary(outcome)));
                 } else {
-                    self.paper.aside(&format!("error: {}: {}", format::short_name(&name), printable(error)));
+                    self.output.note(&format!("error: {}: {}", format::short_name(&name), printable(error)));
                     if outcome.exit == Exit::Usage.code() && !hits.all().is_empty() {
                         hits.arrange(&what);
-                        self.paper.say(hits.table().trim_end());
+                        self.output.print(hits.table().trim_end());
                         self.results = hits;
                     }
                 }
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
-                    self.paper.aside(format::source_table(sources).trim_end());
+                    self.output.note(format::source_table(sources).trim_end());
                 }
             }
             Some(Job::List { rows }) if outcome.ok && outcome.reached.is_some() => {
-                self.paper.say(&format::search_summary(rows, "content", outcome));
+                self.output.print(&format::search_summary(rows, "content", outcome));
             }
-            Some(Job::List { rows }) if outcome.ok => self.paper.say(&format::count(rows, "file")),
+            Some(Job::List { rows }) if outcome.ok => self.output.print(&format::count(rows, "file")),
             Some(Job::List { .. } | Job::Status) if !outcome.ok => {
-                self.paper.aside(&format!("error: {}", printable(error)));
+                self.output.note(&format!("error: {}", printable(error)));
             }
             Some(Job::List { .. } | Job::Status) | None => {}
         }
@@ -351,10 +342,10 @@ mod tests {
     use crate::wire::Root;
 
     #[derive(Clone, Default)]
-    struct Book(Arc<Mutex<Vec<String>>>);
+    struct Recorder(Arc<Mutex<Vec<String>>>);
 
-    impl Book {
-        fn note(&self, text: String) {
+    impl Recorder {
+        fn record(&self, text: String) {
             self.0.lock().unwrap().push(text);
         }
         fn has(&self, part: &str) -> bool {
@@ -362,28 +353,28 @@ mod tests {
         }
     }
 
-    impl Paper for Book {
-        fn say(&mut self, text: &str) {
-            self.note(format!("say {text}"));
+    impl Output for Recorder {
+        fn print(&mut self, text: &str) {
+            self.record(format!("print {text}"));
         }
-        fn aside(&mut self, text: &str) {
-            self.note(format!("aside {text}"));
+        fn note(&mut self, text: &str) {
+            self.record(format!("note {text}"));
         }
     }
 
-    impl Hands for Book {
+    impl Commands for Recorder {
         fn command(&mut self, client: ClientId, command: Command) {
-            self.note(format!("command {} {command:?}", client.0));
+            self.record(format!("command {} {command:?}", client.0));
         }
         fn shutdown(&mut self) {
-            self.note("shutdown".into());
+            self.record("shutdown".into());
         }
     }
 
-    fn console() -> (Console, Book, Receiver<Reply>) {
+    fn console() -> (Console, Recorder, Receiver<Reply>) {
         let (replies, taken) = mpsc::channel();
-        let book = Book::default();
-        (Console::new(Box::new(book.clone()), Box::new(book.clone()), replies, false), book, taken)
+        let recorder = Recorder::default();
+        (Console::new(Box::new(recorder.clone()), Box::new(recorder.clone()), replies, false), recorder, taken)
     }
 
     fn type_in(console: &mut Console, line: &str) -> bool {
@@ -401,18 +392,18 @@ mod tests {
 
     #[test]
     fn a_query_holds_the_next_line_until_its_done() {
-        let (mut console, book, taken) = console();
+        let (mut console, recorder, taken) = console();
         type_in(&mut console, "QUERY x");
         console.on_event(ClientId(1), hit("x", 1, 1));
         assert!(taken.try_recv().is_err());
         console.on_event(ClientId(1), done());
         assert_eq!(taken.try_recv().unwrap().names, ["x"]);
-        assert!(book.has("1 result in"));
+        assert!(recorder.has("1 result in"));
     }
 
     #[test]
     fn a_download_runs_behind_and_wait_waits_for_it() {
-        let (mut console, book, taken) = console();
+        let (mut console, recorder, taken) = console();
         type_in(&mut console, "QUERY x");
         for event in [hit("x", 1, 1), hit("x", 1, 2), done()] {
             console.on_event(ClientId(1), event);
@@ -420,48 +411,48 @@ mod tests {
         assert!(taken.try_recv().is_ok());
         type_in(&mut console, "GET 1 FROM 2");
         assert!(taken.try_recv().is_ok());
-        assert!(book.has(&format!("what: \"{}\"", Root([1; 32]))) && book.has("port: 2"));
+        assert!(recorder.has(&format!("what: \"{}\"", Root([1; 32]))) && recorder.has("port: 2"));
         type_in(&mut console, "WAIT");
         assert!(taken.try_recv().is_err());
         console.on_event(ClientId(2), done());
         assert!(taken.try_recv().is_ok());
-        assert!(book.has("say got"));
+        assert!(recorder.has("print got"));
     }
 
     #[test]
     fn a_number_that_is_no_result_is_told_what_there_is() {
-        let (mut console, book, taken) = console();
+        let (mut console, recorder, taken) = console();
         type_in(&mut console, "GET 1");
-        assert!(book.has("no results yet"));
+        assert!(recorder.has("no results yet"));
         type_in(&mut console, "QUERY x");
         console.on_event(ClientId(1), hit("x", 1, 1));
         console.on_event(ClientId(1), done());
         type_in(&mut console, "GET 2");
-        assert!(book.has("no result 2"));
+        assert!(recorder.has("no result 2"));
         type_in(&mut console, "GET 1 FROM 9");
-        assert!(book.has("no source 9"));
+        assert!(recorder.has("no source 9"));
         assert_eq!(taken.try_iter().count(), 4);
     }
 
     #[test]
     fn a_name_with_several_contents_becomes_the_list_of_results() {
-        let (mut console, book, _taken) = console();
+        let (mut console, recorder, _taken) = console();
         type_in(&mut console, "GET x");
         console.on_event(ClientId(1), hit("x", 1, 1));
         console.on_event(ClientId(1), hit("x", 2, 1));
         let outcome = Outcome { exit: 2, error: Some("several".into()), ..Outcome::default() };
         console.on_event(ClientId(1), ClientEvent::Done(outcome));
-        assert!(book.has("several"));
+        assert!(recorder.has("several"));
         type_in(&mut console, "GET 2");
-        assert!(book.has(&format!("command 2 Get(Get {{ what: \"{}\"", Root([2; 32]))));
+        assert!(recorder.has(&format!("command 2 Get(Get {{ what: \"{}\"", Root([2; 32]))));
     }
 
     #[test]
     fn exit_tells_of_running_downloads_and_ends() {
-        let (mut console, book, taken) = console();
+        let (mut console, recorder, taken) = console();
         type_in(&mut console, "GET x");
         assert!(type_in(&mut console, "EXIT"));
-        assert!(book.has("1 download not finished") && book.has("shutdown"));
+        assert!(recorder.has("1 download not finished") && recorder.has("shutdown"));
         assert!(taken.try_iter().last().unwrap().exit);
     }
 }

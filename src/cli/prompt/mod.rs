@@ -24,7 +24,7 @@ use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 use super::logging;
 use crate::node::Handle;
 pub(crate) use console::News;
-use console::{Console, Paper, Reply};
+use console::{Console, Output, Reply};
 use grammar::Line;
 
 /// Lines of history that are kept.
@@ -73,18 +73,18 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let terminal = if io::stdin().is_terminal() { tcgetattr(io::stdin()).ok() } else { None };
     let editor = if terminal.is_some() { editor(&history) } else { None };
     let to_console = news.clone();
-    let mut paper: Box<dyn Paper> = Box::new(Pipe);
+    let mut output: Box<dyn Output> = Box::new(Pipe);
     let reader = match editor {
         Some((editor, printer)) => {
-            paper = Box::new(Screen(printer));
-            paper.say("HELP tells what to type.");
+            output = Box::new(Screen(printer));
+            output.print("HELP tells what to type.");
             let log = news.clone();
             logging::divert(Some(Box::new(move |line| log.send(News::Log(line)).is_ok())));
             thread::spawn(move || read_terminal(editor, &history, &to_console, &go_on))
         }
         None => thread::spawn(move || read_pipe(&to_console, &go_on)),
     };
-    let console = thread::spawn(move || Console::new(Box::new(handle), paper, replies, quiet).run(&taken));
+    let console = thread::spawn(move || Console::new(Box::new(handle), output, replies, quiet).run(&taken));
     Prompt { news, console, reader, terminal }
 }
 
@@ -145,14 +145,14 @@ fn read_pipe(console: &Sender<News>, go_on: &Receiver<Reply>) {
 /// Standard output for answers, standard error for the rest.
 struct Pipe;
 
-impl Paper for Pipe {
-    fn say(&mut self, text: &str) {
+impl Output for Pipe {
+    fn print(&mut self, text: &str) {
         let mut out = io::stdout().lock();
         // Nobody may be reading any more; the peer goes on serving.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 
-    fn aside(&mut self, text: &str) {
+    fn note(&mut self, text: &str) {
         let _ = writeln!(io::stderr(), "{text}");
     }
 }
@@ -160,13 +160,13 @@ impl Paper for Pipe {
 /// The terminal, above the line that is being typed.
 struct Screen(Box<dyn ExternalPrinter + Send>);
 
-impl Paper for Screen {
-    fn say(&mut self, text: &str) {
+impl Output for Screen {
+    fn print(&mut self, text: &str) {
         let _ = self.0.print(format!("{text}\n"));
     }
 
-    fn aside(&mut self, text: &str) {
-        self.say(text);
+    fn note(&mut self, text: &str) {
+        self.print(text);
     }
 }
 

@@ -2,7 +2,7 @@
 //! happens to the demo.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::panic;
@@ -16,8 +16,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::cli::random::OsEntropy;
 use crate::error::{Exit, Failure};
+use crate::proto::Entropy;
 
 /// How often a wait looks again.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -68,7 +71,8 @@ impl Alive {
     }
 }
 
-fn signal(pid: u32, signal: Signal) {
+/// Sends a signal; a process that has ended gets none.
+pub(super) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
@@ -279,7 +283,8 @@ impl Drop for Ended {
     }
 }
 
-fn failed(what: &str, error: &io::Error) -> Failure {
+/// An internal failure of a tool: `cannot WHAT: ERROR`.
+pub(super) fn failed(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("cannot {what}: {error}"))
 }
 
@@ -311,11 +316,28 @@ impl Subnet {
     }
 }
 
-/// Resident memory of a process in bytes.
-pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+/// A flag that SIGINT and SIGTERM set.
+pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(|e| failed("catch signals", &e))?;
+    }
+    Ok(flag)
+}
+
+/// Writes a file of random bytes, so that no compression and no deduplication makes it shorter.
+pub(super) fn write_random(path: &Path, size: u64) -> io::Result<()> {
+    let mut random = blake3::Hasher::new().update(&OsEntropy.next_u64().to_le_bytes()).finalize_xof();
+    let mut file = File::create(path)?;
+    let mut block = vec![0; 1 << 20];
+    let mut left = size;
+    while left > 0 {
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+        random.fill(&mut block[..take]);
+        file.write_all(&block[..take])?;
+        left -= take as u64;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -28,7 +28,15 @@ impl Form {
     }
 }
 
-/// Prints them. Whoever reads no further has what he wanted.
+/// A Markdown table; `right` names the columns of numbers.
+pub(crate) fn markdown(head: &[&str], right: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rules = right.iter().map(|right| if *right { "---:" } else { "---" }.to_owned()).collect();
+    let head = head.iter().map(|name| (*name).to_owned()).collect();
+    let lines = [head, rules].into_iter().chain(rows).map(|cells: Vec<String>| format!("| {} |", cells.join(" | ")));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Prints them. A reader that closed the pipe has read enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match output::line(text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

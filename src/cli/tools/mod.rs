@@ -5,4 +5,5 @@ mod children;
 pub(crate) mod demo;
 mod figures;
 mod plot;
+mod process;
 pub(crate) mod sim;

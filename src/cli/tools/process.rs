@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Sample {
     pub(super) at: Instant,
     pub(super) rss_kib: u64,
+    /// Largest resident memory so far.
+    pub(super) peak_kib: u64,
     /// Pages that are this process's alone.
     pub(super) private_kib: u64,
     pub(super) cpu: Duration,
@@ -29,6 +31,7 @@ impl Sample {
         Some(Sample {
             at: Instant::now(),
             rss_kib: field(&status, "VmRSS:"),
+            peak_kib: field(&status, "VmHWM:"),
             private_kib: field(&smaps, "Private_Clean:") + field(&smaps, "Private_Dirty:"),
             cpu: time(ticks[0] + ticks[1]),
             children_cpu: time(ticks[2] + ticks[3]),

@@ -85,22 +85,18 @@ pub(super) fn run(args: &Bench, form: Form) -> Result<u8, Failure> {
     let runs = sides.each_ref().map(Vec::len);
     let cells = || rows.iter().map(cells);
     let names = ["figure", "a", "b", "b / a", "difference"];
-    let lines = |head: Vec<String>, line: fn(&[String]) -> String| {
-        head.into_iter().chain(cells().map(|cells| line(&cells))).collect::<Vec<_>>().join("\n")
-    };
+    let right = [false, true, true, true, false];
     figures::print(&match form {
         Form::Json => json!({
             "v": 1, "event": "done", "ok": true, "exit": 0, "mode": modes[0], "runs": runs, "figures": rows,
         })
         .to_string(),
-        Form::Markdown => {
-            let head = format!("| {} |", names.join(" | "));
-            lines(vec![head, "| --- | ---: | ---: | ---: | --- |".to_owned()], |cells| {
-                format!("| {} |", cells.join(" | "))
-            })
+        Form::Markdown => figures::markdown(&names, &right, cells()),
+        Form::Csv => {
+            let lines = cells().map(|cells| cells.join(","));
+            std::iter::once(names.join(",")).chain(lines).collect::<Vec<_>>().join("\n")
         }
-        Form::Csv => lines(vec![names.join(",")], |cells| cells.join(",")),
-        Form::Text => table(&names, &[false, true, true, true, false], cells()),
+        Form::Text => table(&names, &right, cells()),
     })?;
     Ok(Exit::Ok.code())
 }

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::process::Sample;
 use super::rig::SOURCES;
 use crate::bench::{FILES_PER_HOLDER, Mode};
 use crate::cli::args::Bench;
 use crate::cli::random::OsEntropy;
+use crate::cli::tools::process::Sample;
 use crate::cli::units::Size;
 use crate::config::{DESCRIPTORS_RESERVED, SESSION_FILES_MAX, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};

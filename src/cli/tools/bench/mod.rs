@@ -5,7 +5,6 @@ mod curves;
 mod get;
 mod limits;
 mod owner;
-mod process;
 mod report;
 mod rig;
 
@@ -19,7 +18,7 @@ use super::children::Subnet;
 use super::figures::Form;
 use crate::bench::{self, Load, Mode, Phase, Plan};
 use crate::cli::args::{Bench, BenchTask};
-use crate::cli::oneshot::INTERRUPTED;
+use crate::cli::oneshot::{INTERRUPTED, signal_code};
 use crate::cli::random::OsEntropy;
 use crate::cli::settings::{self, AGENT};
 use crate::error::{Exit, Failure};
@@ -95,7 +94,7 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
         return Err(failure);
     }
     if !watch.done {
-        return Ok(handle.signal().and_then(|signal| u8::try_from(128 + signal).ok()).unwrap_or(INTERRUPTED));
+        return Ok(signal_code(&handle).unwrap_or(INTERRUPTED));
     }
     let servers: Vec<Watched> = watch.server.into_iter().collect();
     let report = Report::new(mode, load.tally(), open, &watch.client, &servers, Env::here(nofile));

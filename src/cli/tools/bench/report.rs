@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::curves;
-use super::process::Sample;
 use crate::bench::{Mode, Tally};
 use crate::cli::args::Bench;
 use crate::cli::format::table;
 use crate::cli::tools::figures::{self, Form};
+use crate::cli::tools::process::Sample;
 use crate::control;
 use crate::error::{Exit, Failure};
 
@@ -190,11 +190,13 @@ impl Report {
         if self.count == 0 {
             (self.ok, self.exit) = (false, Exit::TimedOut.code());
         }
+        let (head, right) = (["figure", "value"], [false, true]);
+        let cells = || self.rows().into_iter().map(|(name, figure)| vec![name, figure]);
         figures::print(&match form {
             Form::Json => self.json(),
             Form::Csv => self.csv(),
-            Form::Markdown => self.markdown(),
-            Form::Text => self.text(),
+            Form::Markdown => figures::markdown(&head, &right, cells()),
+            Form::Text => table(&head, &right, cells()),
         })?;
         if let Some(path) = &args.svg {
             figures::draw(path, &self.svg())?;
@@ -216,21 +218,6 @@ impl Report {
         let quoted = |text: &String| format!("\"{}\"", text.replace('"', "\"\""));
         let line = |fields: &[String]| fields.iter().map(quoted).collect::<Vec<_>>().join(",");
         format!("{}\n{}", line(&names), line(&figures))
-    }
-
-    fn markdown(&self) -> String {
-        let rows = self.rows();
-        let cells = rows.iter().map(|(name, figure)| format!("| {name} | {figure} |"));
-        ["| figure | value |".to_owned(), "| --- | ---: |".to_owned()]
-            .into_iter()
-            .chain(cells)
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-
-    fn text(&self) -> String {
-        let rows = self.rows().into_iter().map(|(name, figure)| vec![name, figure]);
-        table(&["figure", "value"], &[false, true], rows)
     }
 
     /// The same figures, flat, by name.

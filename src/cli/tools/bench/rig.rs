@@ -1,19 +1,15 @@
 //! The processes that a bench starts for itself, and the folder that they live in.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use tempfile::TempDir;
 
 use crate::cli::output;
-use crate::cli::random::OsEntropy;
-use crate::cli::tools::children::{Children, Daemon, Subnet};
+use crate::cli::tools::children::{Children, Daemon, Subnet, interrupt_flag, write_random};
 use crate::error::{Exit, Failure};
-use crate::proto::Entropy;
 
 /// Sources that a run may have.
 pub(super) const SOURCES: [&str; 16] = [
@@ -37,13 +33,7 @@ impl Rig {
         let folder = tempfile::Builder::new().prefix("sprat-bench-").tempdir();
         let folder =
             folder.map_err(|error| Failure::new(Exit::Disk, format!("cannot make a folder in {}: {error}", temp())))?;
-        let interrupted = Arc::new(AtomicBool::new(false));
-        if catches_signals {
-            for signal in [SIGINT, SIGTERM] {
-                signal_hook::flag::register(signal, Arc::clone(&interrupted))
-                    .map_err(|error| Failure::new(Exit::Internal, format!("cannot catch signals: {error}")))?;
-            }
-        }
+        let interrupted = if catches_signals { interrupt_flag()? } else { Arc::default() };
         let children = Children::new(folder.path(), interrupted)?;
         Ok(Rig { children, folder, tells, super_peer: None, server_pid: None, source_pids: Vec::new() })
     }
@@ -76,7 +66,7 @@ impl Rig {
             let share = self.path().join(peer);
             std::fs::create_dir(&share).map_err(disk)?;
             if *peer == SOURCES[0] {
-                write_noise(&share.join(name), size).map_err(disk)?;
+                write_random(&share.join(name), size).map_err(disk)?;
             } else {
                 std::fs::hard_link(first.join(name), share.join(name)).map_err(disk)?;
             }
@@ -118,21 +108,4 @@ pub(super) fn say(text: &str) {
 
 fn temp() -> String {
     std::env::temp_dir().display().to_string()
-}
-
-/// A file that no compression and no deduplication makes shorter.
-fn write_noise(path: &Path, size: u64) -> io::Result<()> {
-    let mut file = io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&OsEntropy.next_u64().to_le_bytes());
-    let mut noise = blake3::Hasher::new_keyed(&seed).finalize_xof();
-    let mut block = vec![0; 1 << 16];
-    let mut left = size;
-    while left > 0 {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-        noise.fill(&mut block[..take]);
-        file.write_all(&block[..take])?;
-        left -= take as u64;
-    }
-    file.flush()
 }

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
-use super::children::{self, Answer, Children, Daemon, LOOK_AGAIN, PATIENCE, Subnet};
+use super::children::{
+    Answer, Children, Daemon, LOOK_AGAIN, PATIENCE, Subnet, failed, interrupt_flag, signal, write_random,
+};
+use super::process::Sample;
 use crate::cli::args::Demo;
 use crate::cli::format::{count, source_table, table};
 use crate::cli::oneshot::INTERRUPTED;
@@ -56,11 +58,7 @@ const LIAR_HOST: u8 = 66;
 
 /// Runs the demo.
 pub(crate) fn run(args: &Demo) -> Result<u8, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // However often it comes: the children are ended first, and that takes a moment at most.
-        flag::register(signal, Arc::clone(&interrupted)).map_err(|e| failed("listen for Ctrl-C", &e))?;
-    }
+    let interrupted = interrupt_flag()?;
     let folder = tempfile::Builder::new().prefix("sprat-demo-").tempdir().map_err(|e| failed("make a folder", &e))?;
     let mut stage = Stage {
         children: Children::new(folder.path(), Arc::clone(&interrupted))?,
@@ -186,23 +184,11 @@ fn make_treasure(stage: &Stage, given: Option<&Path>) -> Result<Treasure, Failur
         }
     };
     if given.is_none() {
-        fill(&path).map_err(|e| failed("write the file of the demo", &e))?;
+        write_random(&path, FILE_BYTES).map_err(|e| failed("write the file of the demo", &e))?;
     }
     let (root, size) = plain_hash(&path).map_err(|e| failed("hash the file", &e))?;
     stage.tell(&format!("the file: {name}, {}, b3sum {:.16}…", Size(size), root.to_string()));
     Ok(Treasure { path, name, size, root })
-}
-
-/// Random bytes: the endless output of BLAKE3 over a random seed.
-fn fill(path: &Path) -> io::Result<()> {
-    let mut stream = blake3::Hasher::new().update(&OsEntropy.next_u64().to_le_bytes()).finalize_xof();
-    let mut file = File::create(path)?;
-    let mut bytes = vec![0; 1 << 20];
-    for _ in 0..FILE_BYTES >> 20 {
-        stream.fill(&mut bytes);
-        file.write_all(&bytes)?;
-    }
-    Ok(())
 }
 
 /// What `b3sum` computes, with none of the code that downloads.
@@ -379,7 +365,7 @@ fn download(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result
             seen.of_victim += 1;
         }
         if seen.killed_at.is_none() && seen.of_victim >= VICTIM_PIECES {
-            kill_hard(victim_pid);
+            signal(victim_pid, Signal::KILL);
             seen.killed_at = Some(seen.pieces);
             let at = begun.elapsed().as_secs_f64();
             out(&format!("[{at:>5.2} s]   kill -9 {VICTIM} after {}", count(seen.pieces, "piece")));
@@ -430,12 +416,6 @@ fn watch(event: &Value, network: &Network, seen: &mut Seen, begun: Instant) {
     }
 }
 
-fn kill_hard(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
-}
-
 fn named_table(network: &Network, reports: &[SourceReport]) -> String {
     let plain = source_table(reports);
     let mut lines = plain.lines();
@@ -472,7 +452,8 @@ fn prove(stage: &mut Stage, network: &Network, treasure: &Treasure, published: O
 
 fn memory(stage: &Stage, network: &Network) {
     let rows = network.supers.iter().chain(&network.peers).map(|daemon| {
-        let resident = children::resident_bytes(daemon.pid).map_or("gone".to_owned(), |bytes| Size(bytes).to_string());
+        let resident =
+            Sample::of(daemon.pid).map_or("gone".to_owned(), |sample| Size(sample.rss_kib * 1024).to_string());
         vec![daemon.name.to_owned(), daemon.pid.to_string(), resident]
     });
     stage.tell("memory of each process");
@@ -499,10 +480,6 @@ fn stay(stage: &Stage, network: &Network, treasure: &Treasure, interrupted: &Ato
     while !interrupted.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_AGAIN * 5);
     }
-}
-
-fn failed(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("cannot {what}: {error}"))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use settings::Settings;
 
 use super::figures::{self, Form};
 use super::plot;
+use super::process::Sample;
 use crate::cli::args::{Sim, Sweep};
 use crate::cli::output;
 use crate::error::{Exit, Failure};
@@ -59,7 +60,8 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         let wall = began.elapsed();
         bar.end();
         let figures = figures.map_err(|why| Failure::new(Exit::Internal, why))?;
-        let row = Row { settings, values, figures, wall, peak_mib: peak_mib() };
+        let peak_mib = Sample::of(std::process::id()).map_or(0, |sample| sample.peak_kib / 1024);
+        let row = Row { settings, values, figures, wall, peak_mib };
         if form == Form::Json {
             figures::print(&row.result(&args.sweep).to_string())?;
         }
@@ -159,11 +161,4 @@ impl Bar {
     fn end(&self) {
         self.0.finish_and_clear();
     }
-}
-
-/// Most memory that this process has had at once.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::settings::Settings;
 use crate::cli::args::Sweep;
 use crate::cli::format::{count, table};
+use crate::cli::tools::figures;
 use crate::cli::tools::plot::{Chart, Curve};
 use crate::sim::lab::{Figures, KINDS, KINDS_OF_QUERIES, Quantiles};
 
@@ -289,23 +290,14 @@ pub(super) fn swept_table(rows: &[Row], markdown: bool) -> String {
         .collect();
     let head: Vec<&str> = kept.iter().map(|&column| first[column].0).collect();
     let body = all.iter().map(|row| kept.iter().map(|&column| row[column].1.clone()).collect::<Vec<_>>());
-    if !markdown {
-        return table(&head, &vec![true; head.len()], body);
-    }
-    let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
-    let names: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-    let rule = format!("|{}", " ---: |".repeat(head.len()));
-    [line(&names), rule].into_iter().chain(body.map(|cells| line(&cells))).collect::<Vec<_>>().join("\n")
+    let right = vec![true; head.len()];
+    if markdown { figures::markdown(&head, &right, body) } else { table(&head, &right, body) }
 }
 
 /// The figures of one experiment as a Markdown table.
 pub(super) fn markdown(row: &Row) -> String {
-    let cells = row.cells().into_iter().map(|(name, value)| format!("| {name} | {value} |"));
-    ["| figure | value |".to_owned(), "| --- | ---: |".to_owned()]
-        .into_iter()
-        .chain(cells)
-        .collect::<Vec<_>>()
-        .join("\n")
+    let rows = row.cells().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
+    figures::markdown(&["figure", "value"], &[false, true], rows)
 }
 
 /// A figure of an experiment, with its name.
