@@ -1,4 +1,5 @@
-//! What people read: tables, sentences about outcomes. Pure text; every name from the network passes through `printable`.
+//! Output for people: tables and summaries. Pure text; every name from the network passes through
+//! `printable`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +16,7 @@ const SOURCES_IN_ROW: usize = 4;
 /// Widest name in a table, in characters.
 const NAME_CHARS_MAX: usize = 60;
 
-/// One content that was found, and who has it.
+/// One content that was found, and its sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) name: String,
@@ -43,7 +44,8 @@ impl Results {
         }
     }
 
-    /// Puts what is called exactly like the pattern first, then what most hold; the same hits always get the same numbers.
+    /// Sorts: the name that equals the pattern first, then by number of sources. The same hits get
+    /// the same numbers.
     pub(crate) fn arrange(&mut self, pattern: &str) {
         for group in &mut self.groups {
             group.sources.sort();
@@ -66,7 +68,7 @@ impl Results {
         &self.groups
     }
 
-    /// One row a content.
+    /// One row for each content.
     pub(crate) fn table(&self) -> String {
         let rows = self.groups.iter().enumerate().map(|(i, found)| {
             vec![
@@ -92,7 +94,7 @@ fn sources(sources: &[HostPort]) -> String {
     text
 }
 
-/// A name that neither breaks the terminal nor the table.
+/// A name that breaks neither the terminal nor the table.
 pub(crate) fn short_name(name: &str) -> String {
     let name = printable(name);
     if name.chars().count() <= NAME_CHARS_MAX {
@@ -101,7 +103,7 @@ pub(crate) fn short_name(name: &str) -> String {
     name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect()
 }
 
-/// Columns padded to their widest cell; `right` tells which are numbers.
+/// Columns padded to their widest cell; `right` names the columns of numbers.
 pub(crate) fn table(head: &[&str], right: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut all: Vec<Vec<String>> = vec![head.iter().map(|cell| (*cell).to_owned()).collect()];
     all.extend(rows);
@@ -122,7 +124,7 @@ pub(crate) fn table(head: &[&str], right: &[bool], rows: impl Iterator<Item = Ve
     text
 }
 
-/// One row a source of a download, in the order in which they are told.
+/// One row for each source of a download, in the order of the reports.
 pub(crate) fn source_table(sources: &[SourceReport]) -> String {
     let rows = sources.iter().map(|report| {
         vec![
@@ -138,7 +140,7 @@ pub(crate) fn source_table(sources: &[SourceReport]) -> String {
     table(&head, &[false, true, true, true, false, false], rows)
 }
 
-/// A source's state in one word.
+/// The state of a source in one word.
 pub(crate) fn state_word(state: SourceState) -> &'static str {
     match state {
         SourceState::Idle => "idle",
@@ -150,7 +152,8 @@ pub(crate) fn state_word(state: SourceState) -> &'static str {
     }
 }
 
-/// The heading and the row of a listed file or content. Rows are printed as they come, so the widths are fixed.
+/// The heading and the row of a listed file or content. Rows are printed as they come, so the
+/// widths are fixed.
 pub(crate) fn listed(event: &ClientEvent) -> Option<(&'static str, String)> {
     if let ClientEvent::File { path, size, root, holders, .. } = event {
         let row = list_row(*size, *holders, *root, &printable(path));
@@ -185,13 +188,13 @@ pub(crate) fn status(
     head.chain(peer.iter().map(line("peer"))).chain(super_counts.iter().map(line("super"))).collect()
 }
 
-/// What to say of a source that was dropped; nothing in every other state.
+/// The note about a source that was dropped; none in every other state.
 pub(crate) fn dropped(report: &SourceReport) -> Option<String> {
     let why = report.why.as_deref().unwrap_or("sent wrong bytes");
     (report.state == SourceState::Dropped).then(|| format!("{} dropped: {}", report.source, printable(why)))
 }
 
-/// How a search ended, in one line; `noun` is what hits were grouped into.
+/// The result of a search in one line; `noun` names the groups of hits.
 pub(crate) fn search_summary(results: u64, noun: &str, done: &Outcome) -> String {
     let hits = done.hits.unwrap_or(0);
     let reached = done.reached.unwrap_or(0);
@@ -229,7 +232,7 @@ fn cut_words(cut: &Cut) -> String {
     words.join(", ")
 }
 
-/// How a download ended well, in one line.
+/// The result of a successful download in one line.
 pub(crate) fn get_summary(done: &Outcome) -> String {
     let mut text = match &done.path {
         Some(path) => printable(&path.to_string_lossy()),
@@ -239,7 +242,7 @@ pub(crate) fn get_summary(done: &Outcome) -> String {
         let _ = write!(text, ": {}", Size(bytes));
     }
     if let Some(resumed) = done.resumed.filter(|resumed| *resumed > 0) {
-        let _ = write!(text, " ({} were there)", Size(resumed));
+        let _ = write!(text, " ({} resumed)", Size(resumed));
     }
     if let Some(ms) = done.elapsed_ms {
         let _ = write!(text, " in {}", Span(Duration::from_millis(ms)));
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn hits_are_grouped_by_content_and_numbered_always_alike() {
+    fn hits_are_grouped_by_content_and_always_numbered_the_same() {
         let (a, b) = (Root([1; 32]), Root([2; 32]));
         let hits = [("x", 5, a, 1), ("x", 5, b, 1), ("y", 5, b, 2), ("x", 5, b, 2)];
         let arranged = |order: &[usize]| {
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_tells_why_it_is_not_complete() {
+    fn a_search_reports_why_it_is_not_complete() {
         let cut = Cut { ttl: 2, down: 1, ..Cut::NONE };
         let done = Outcome { reached: Some(1), complete: Some(false), cut: Some(cut), ..Outcome::default() };
         assert_eq!(

@@ -12,10 +12,10 @@ use crate::proto::{Command, command};
 /// Runs the command.
 pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let target = Target::new(args.asked())?;
-    settings::dialled("--from", &args.from)?;
+    settings::dialed("--from", &args.from)?;
     let scope = oneshot::scope(args.search())?;
     let what = query::checked_pattern(args.what)?;
-    // Absolute, because the peer behind a control socket has a current folder of its own.
+    // Absolute, because a running peer has another current folder.
     let out = match args.out.as_deref() {
         Some(out) => Some(paths::absolute(out)?),
         None if target.is_super() => Some(paths::absolute(Path::new("."))?),

@@ -1,7 +1,8 @@
-//! The log on standard error: levels, journal prefixes, and the way around a prompt that owns the terminal.
+//! The log on standard error: levels, journal prefixes, and the detour through a prompt that owns
+//! the terminal.
 //!
-//! Lines are `LEVEL text`, without a time of their own where the journal adds one. Under systemd each begins with the
-//! `<N>` by which the journal knows its level (sd-daemon(3)).
+//! A line is `LEVEL: text`. If standard error is the journal, it is `<N>text` instead: the prefix
+//! of sd-daemon(3), from which the journal takes the level.
 
 use std::env;
 use std::io::{self, Write};
@@ -10,13 +11,13 @@ use std::sync::Mutex;
 use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter};
 
-/// Where lines go while a prompt owns the terminal; standard error otherwise.
+/// Takes the lines while a prompt owns the terminal.
 static ASIDE: Mutex<Option<Detour>> = Mutex::new(None);
 
-/// Takes a line; false if it cannot.
+/// Takes a line; returns false if it cannot.
 pub(crate) type Detour = Box<dyn Fn(String) -> bool + Send>;
 
-/// The level that the common options ask for: `--log-level` over `-q` over `-v`.
+/// The level that the options ask for: `--log-level` wins over `-q`, and `-q` over `-v`.
 pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, default: LevelFilter) -> LevelFilter {
     match (explicit, quiet, verbose) {
         (Some(level), _, _) => level,
@@ -32,7 +33,7 @@ pub(crate) fn start(level: LevelFilter) {
     let journal = stderr_is_journal();
     let _ = Builder::new()
         .filter_level(level.min(LevelFilter::Warn))
-        // It warns of every folder that goes with its watch, as each deleted one does.
+        // It warns for every watched folder that is deleted.
         .filter_module("notify", level.min(LevelFilter::Error))
         .filter_module("sprat", level)
         .write_style(WriteStyle::Never)
@@ -47,14 +48,14 @@ pub(crate) fn start(level: LevelFilter) {
         .try_init();
 }
 
-/// From now on lines go there instead of to standard error.
+/// Sends lines to `to` from now on, or to standard error again.
 pub(crate) fn divert(to: Option<Detour>) {
     if let Ok(mut aside) = ASIDE.lock() {
         *aside = to;
     }
 }
 
-/// Whether standard error is the very stream that systemd connected to the journal, as `$JOURNAL_STREAM` says.
+/// Whether standard error is the stream that systemd connected to the journal (`$JOURNAL_STREAM`).
 fn stderr_is_journal() -> bool {
     let Some(stream) = env::var("JOURNAL_STREAM").ok() else {
         return false;

@@ -1,7 +1,9 @@
-//! The commands: one file each, and what they share. The only room that prints.
+//! The commands: one file each, and what they share. The only room that prints. The tools (demo,
+//! bench, sim) are in `tools`.
 //!
-//! `shim` and `args` make an `args::Command` of the command line and the environment; each command's file runs it and
-//! answers with an exit code or a [`Failure`]; the end of the process, with its sentence or its JSON, is here.
+//! `shim` and `args` turn the command line and the environment into an `args::Command`. The file of
+//! the command runs it and returns an exit code or a [`Failure`]. This module dispatches, and
+//! reports failures as text or JSON.
 
 mod args;
 mod format;
@@ -37,7 +39,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;
 
-/// The program: the process's arguments and environment in, its exit code out.
+/// The program: reads the arguments and the environment of the process, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let lookup = |name: &str| env::var_os(name);

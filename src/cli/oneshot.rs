@@ -1,4 +1,5 @@
-//! One command and its answer: as a short-lived peer at a super peer, or through a running peer's control socket.
+//! One command and its answer: as a short-lived peer at a super peer, or through a running peer's
+//! control socket.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -17,17 +18,17 @@ use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
 use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
 use crate::wire::HostPort;
 
-/// How long the peer behind a control socket may say nothing, on top of what the command may take.
+/// Longest silence of the peer at a control socket, beyond the time that the command may take.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(15);
 /// The code of a command that a signal ended (128 + SIGINT).
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Who is asked.
+/// Which peer does the work.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// The first of these super peers that answers.
+    /// A short-lived peer, at the first of these super peers that answers.
     Supers { supers: Vec<HostPort>, connect_timeout: Duration },
-    /// The peer behind this socket.
+    /// The running peer with this socket.
     Control { path: PathBuf, name: String, named: bool },
 }
 
@@ -35,7 +36,7 @@ impl Target {
     /// What the options say.
     pub(crate) fn new(asked: AskedOptions) -> Result<Target, Failure> {
         let AskedOptions { supers, control, name, connect_timeout } = asked;
-        settings::dialled("--super", &supers)?;
+        settings::dialed("--super", &supers)?;
         if !supers.is_empty() {
             if control.is_some() {
                 return Err(Failure::new(Exit::Usage, "--super and --control exclude each other; give one of them"));
@@ -47,7 +48,7 @@ impl Target {
         Ok(Target::Control { path, name, named: control.is_some() })
     }
 
-    /// Whether a short-lived peer does it itself.
+    /// Whether a short-lived peer does the work.
     pub(crate) fn is_super(&self) -> bool {
         matches!(self, Target::Supers { .. })
     }
@@ -60,7 +61,7 @@ pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Res
     Ok(Scope { ttl, budget, policy })
 }
 
-/// Runs the command and shows what comes; the exit code.
+/// Runs the command and prints its events; returns the exit code.
 pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
     let ended = match target {
         Target::Supers { supers, connect_timeout } => as_peer(supers, connect_timeout, command, presenter),
@@ -99,12 +100,13 @@ struct Asker<'a> {
 }
 
 impl Host for Asker<'_> {
-    /// Writes to standard output on the loop's thread: this loop has nobody else to serve, so a slow reader may hold it.
+    /// Writes to standard output on the loop's thread: this loop serves one command, so a slow
+    /// reader may hold it.
     fn on_event(&mut self, event: Event) -> Flow {
         match event {
             Event::Client { event, .. } => {
                 let shown = match signal_code(&self.handle) {
-                    // The machine drops what it was doing; shells know a signal by its code.
+                    // Shells expect the code of the signal.
                     Some(code) if matches!(event, ClientEvent::Done(_)) => self.presenter.interrupted(code),
                     Some(_) | None => self.presenter.show(&event),
                 };
@@ -155,7 +157,7 @@ fn as_peer(
     let ended = node.run(role, &mut asker);
     match (asker.failure, ended) {
         (Some(failure), _) | (None, Err(failure)) => Err(failure),
-        // Ended without a `done`: a signal did it.
+        // A signal ended it before its `done`.
         (None, Ok(_)) => Ok(signal_code(&asker.handle).unwrap_or(INTERRUPTED)),
     }
 }
@@ -170,9 +172,9 @@ fn over_control(
     let stream = UnixStream::connect(path).map_err(|e| no_peer(path, name, named, &e))?;
     let lost = |e: &io::Error| {
         if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
-            Failure::new(Exit::TimedOut, format!("the peer behind {} does not answer", path.display()))
+            Failure::new(Exit::TimedOut, format!("the peer at {} does not answer", path.display()))
         } else {
-            Failure::new(Exit::Unreachable, format!("lost the peer behind {}: {e}", path.display()))
+            Failure::new(Exit::Unreachable, format!("lost the peer at {}: {e}", path.display()))
         }
     };
     stream.set_read_timeout(patience(command)).map_err(|e| lost(&e))?;
@@ -181,17 +183,21 @@ fn over_control(
     for line in BufReader::new(&stream).lines() {
         let line = line.map_err(|e| lost(&e))?;
         let event = control::parse_event(&line).map_err(|why| {
-            Failure::new(Exit::Version, format!("the peer behind {} says what is no event: {why}", path.display()))
+            Failure::new(
+                Exit::Version,
+                format!("the peer at {} sent a line that is not an event: {why}", path.display()),
+            )
         })?;
         presenter.show(&event)?;
         if presenter.code().is_some() {
             return Ok(());
         }
     }
-    Err(Failure::new(Exit::TimedOut, format!("the peer behind {} ended before it answered", path.display())))
+    Err(Failure::new(Exit::TimedOut, format!("the peer at {} ended before it answered", path.display())))
 }
 
-/// How long the peer may be silent: a download may wait in line for as long as it takes.
+/// Longest silence of the peer; none for commands without a limit, such as a download that waits
+/// for a slot.
 fn patience(command: &Command) -> Option<Duration> {
     match command {
         Command::Query { scope, .. } => {
@@ -199,23 +205,23 @@ fn patience(command: &Command) -> Option<Duration> {
             Some(budget + CONTROL_PATIENCE)
         }
         Command::List | Command::Status => Some(CONTROL_PATIENCE),
-        // Many pages may pass before there is something to tell.
+        // Many pages may pass without an event.
         Command::Network { .. } | Command::Get(_) => None,
     }
 }
 
 fn no_peer(path: &Path, name: &str, named: bool, error: &io::Error) -> Failure {
     let path = path.display();
-    let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-    let message = if nobody && named {
+    let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    let message = if absent && named {
         format!("no peer serves the control socket {path}")
-    } else if nobody {
+    } else if absent {
         format!(
             "no peer named {name:?} runs here (nothing serves {path}); start one with `sprat peer`, or ask a super peer \
              with --super HOST:PORT"
         )
     } else {
-        format!("cannot reach the peer behind {path}: {error}")
+        format!("cannot reach the peer at {path}: {error}")
     };
     Failure::new(Exit::Unreachable, message)
 }

@@ -1,11 +1,14 @@
-//! Where a daemon keeps its state and its socket, and the lock on it. The rules are pure functions of the environment; only
-//! [`State`] touches the disk. One-shot commands make and lock nothing.
+//! The paths of a daemon's state folder and socket, and the lock on that folder. The rules are pure
+//! functions of the environment; only [`State`] touches the disk. One-shot commands create and lock
+//! nothing.
 //!
-//! - state: `$STATE_DIRECTORY/NAME`, else `$XDG_STATE_HOME/sprat/NAME`, else `~/.local/state/sprat/NAME`;
-//! - socket: `$RUNTIME_DIRECTORY/NAME.sock`, else `$XDG_RUNTIME_DIR/sprat/NAME.sock`, else `NAME.sock` in the state folder.
+//! - state: `$STATE_DIRECTORY/NAME`, else `$XDG_STATE_HOME/sprat/NAME`, else
+//!   `~/.local/state/sprat/NAME`;
+//! - socket: `$RUNTIME_DIRECTORY/NAME.sock`, else `$XDG_RUNTIME_DIR/sprat/NAME.sock`, else
+//!   `NAME.sock` in the state folder.
 //!
-//! The digest cache lies in the state folder and not below `XDG_CACHE_HOME`: it is written under that folder's lock, and a
-//! service that has nothing but a state folder keeps it over a restart.
+//! The digest cache is in the state folder and not below `XDG_CACHE_HOME`: the lock of that folder
+//! protects it, and a service with only a state folder keeps it over a restart.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -28,7 +31,7 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, Failure> {
     if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
         return Ok(name);
     }
-    let message = format!("--name {name:?} is no name; take up to {NAME_BYTES_MAX} letters, digits, '-', '_' and '.'");
+    let message = format!("--name {name:?} is not valid; use up to {NAME_BYTES_MAX} letters, digits, '-', '_' and '.'");
     Err(Failure::new(Exit::Usage, message))
 }
 
@@ -46,8 +49,7 @@ pub(crate) fn state_folder(name: &str, given: Option<&Path>, env: Env<'_>) -> Re
     if let Some(home) = folder_of(env, "HOME") {
         return Ok(home.join(".local/state/sprat").join(name));
     }
-    let message =
-        "there is no place for the state: neither HOME nor XDG_STATE_HOME is set; name a folder with --state DIR";
+    let message = "no folder for the state: neither HOME nor XDG_STATE_HOME is set; name one with --state DIR";
     Err(Failure::new(Exit::Usage, message))
 }
 
@@ -66,7 +68,7 @@ pub(crate) fn control_socket(
         folder.join("sprat").join(format!("{name}.sock"))
     } else {
         let folder = state_folder(name, state, env).map_err(|failure| {
-            let message = "there is no place for a control socket: neither XDG_RUNTIME_DIR nor HOME is set; name it with \
+            let message = "no folder for the control socket: neither XDG_RUNTIME_DIR nor HOME is set; name it with \
                            --control PATH";
             Failure::new(failure.exit, message)
         })?;
@@ -74,8 +76,8 @@ pub(crate) fn control_socket(
     };
     if path.as_os_str().as_bytes().len() > SOCKET_PATH_BYTES_MAX {
         let message = format!(
-            "the control socket {} has a path of more than {SOCKET_PATH_BYTES_MAX} bytes, which Unix sockets do not \
-             take; name a shorter one with --control PATH",
+            "the path of the control socket {} is longer than {SOCKET_PATH_BYTES_MAX} bytes, the limit of Unix sockets; \
+             name a shorter one with --control PATH",
             path.display()
         );
         return Err(Failure::new(Exit::Usage, message));
@@ -85,10 +87,11 @@ pub(crate) fn control_socket(
 
 /// A path that means the same in another process.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} names no path: {e}", path.display())))
+    std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} is not a path: {e}", path.display())))
 }
 
-/// A folder that a variable names. systemd may list several, of which the first is ours; XDG wants relative ones ignored.
+/// The folder that a variable names. systemd may list several: the first is ours. XDG requires that
+/// relative paths are ignored.
 fn folder_of(env: Env<'_>, variable: &str) -> Option<PathBuf> {
     let value = env(variable)?;
     let first = std::env::split_paths(&value).next()?;
@@ -120,7 +123,8 @@ impl State {
     /// Makes the folder and locks it.
     ///
     /// # Errors
-    /// Exit 1 if another process holds the lock: tells its pid. Exit 9 if the folder cannot be used.
+    /// Exit 1 if another process holds the lock; the message names its pid. Exit 9 if the folder
+    /// cannot be used.
     pub(crate) fn open(folder: PathBuf, name: &str) -> Result<State, Failure> {
         make_private_folder(&folder).map_err(|failure| Failure {
             message: format!("{}; choose another one with --state", failure.message),
@@ -136,7 +140,7 @@ impl State {
                 let mut pid = String::new();
                 let _ = lock.read_to_string(&mut pid);
                 let message = format!(
-                    "{name:?} runs already, as process {}; give this one another --name",
+                    "{name:?} already runs, as process {}; give this one another --name",
                     if pid.trim().is_empty() { "unknown" } else { pid.trim() }
                 );
                 return Err(Failure::new(Exit::Internal, message));
@@ -156,7 +160,8 @@ impl State {
         self.folder.join(name)
     }
 
-    /// The node's id, kept for as long as the folder lives; `fresh` if there is none yet, or none that can be read.
+    /// The node's id, kept for as long as the folder lives; `fresh` if there is none yet, or none
+    /// that can be read.
     pub(crate) fn node_id(&self, fresh: NodeId) -> Result<NodeId, Failure> {
         let path = self.file("node-id");
         if let Some(id) = fs::read_to_string(&path).ok().and_then(|text| NodeId::from_hex(text.trim())) {
@@ -167,7 +172,7 @@ impl State {
     }
 }
 
-/// Writes a file so that nobody ever reads half of it.
+/// Writes a file by rename, so that no reader finds a part of it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".tmp{}", std::process::id()));

@@ -14,13 +14,13 @@ use crate::proto::Event;
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::wire::HostPort;
 
-/// Runs until it is asked to end.
+/// Runs the peer until a signal or EXIT ends it.
 pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let env = |key: &str| std::env::var_os(key);
     if args.supers.is_empty() {
         return Err(Failure::new(Exit::Usage, "a super peer is missing; name one with --super HOST:PORT"));
     }
-    settings::dialled("--super", &args.supers)?;
+    settings::dialed("--super", &args.supers)?;
     let sessions = args.sessions.unwrap_or(1);
     if args.supers.len() < sessions {
         let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
@@ -51,7 +51,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         ..Options::default()
     })?;
     let bound = node.listen_addr().unwrap_or(listen);
-    // Who listens on one address only is reached under that one, whatever address the super peer sees.
+    // A peer that listens on one address is reached at that one, whatever address the super peer
+    // sees.
     let own_host = (!bound.ip().is_unspecified()).then(|| bound.ip().to_canonical().to_string());
     let config = WeakPeerConfig {
         node: state.node_id(random::node_id())?,
@@ -94,7 +95,7 @@ impl Host for PeerHost {
         match event {
             Event::Client { client, event } => {
                 if let Some(news) = &self.news {
-                    // If the prompt has ended nobody wants to know.
+                    // A prompt that has ended takes no events.
                     let _ = news.send(News::Event { client, event });
                 }
             }

@@ -1,5 +1,6 @@
-//! Shows the events of one one-shot command: NDJSON on standard output, or text for people (results on standard output,
-//! progress and summaries on standard error). Knows when it is over, and with which code.
+//! Prints the events of a one-shot command: NDJSON on standard output, or text for people (results
+//! on standard output, progress and summaries on standard error). Knows when the command has ended,
+//! and its exit code.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;
 use crate::wire::name::printable;
 
-/// Which command it is about.
+/// The command.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Query { pattern: String },
@@ -23,14 +24,14 @@ pub(crate) enum Kind {
     Status,
 }
 
-/// What standard output is for.
+/// The form of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Human,
     Json,
 }
 
-/// Shows one command's events as they come.
+/// Prints the events of one command as they come.
 #[derive(Debug)]
 pub(crate) struct Presenter {
     kind: Kind,
@@ -38,18 +39,18 @@ pub(crate) struct Presenter {
     results: Results,
     rows: u64,
     progress: Progress,
-    /// Whether standard output still takes what is written to it.
+    /// Whether standard output still accepts writes.
     output: Output,
-    /// The code of the `done` that was shown.
+    /// The code of the `done` that was printed.
     code: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {
     Open,
-    /// Nobody reads it any more.
+    /// Its reader has closed it.
     Closed,
-    /// A write failed: what was asked for did not get there.
+    /// A write failed: the output is not complete.
     Failed,
 }
 
@@ -64,12 +65,12 @@ impl Presenter {
         Presenter { kind, style, results: Results::default(), rows: 0, progress, output: Output::Open, code: None }
     }
 
-    /// The exit code, once `done` was shown, or once nobody reads any more.
+    /// The exit code, once `done` was printed or the reader has closed standard output.
     pub(crate) fn code(&self) -> Option<u8> {
         self.code
     }
 
-    /// Shows one event. Afterwards [`Presenter::code`] tells whether it was the last.
+    /// Prints one event. After the last one, [`Presenter::code`] has a value.
     pub(crate) fn show(&mut self, event: &ClientEvent) -> Result<(), Failure> {
         if self.code.is_some() || self.output == Output::Failed {
             return Ok(());
@@ -89,7 +90,8 @@ impl Presenter {
         let code = if let ClientEvent::Done(outcome) = event { Some(outcome.exit) } else { None };
         match shown {
             Ok(()) => self.code = code,
-            // `| head` has seen enough: that is no failure. What a download is for is its file, and that is still to come.
+            // `| head` has read enough, which is no failure. A download continues: its result is
+            // the file.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                 self.output = Output::Closed;
                 self.code = match self.kind {
@@ -122,7 +124,7 @@ impl Presenter {
         self.show(&ClientEvent::Done(Outcome { exit: code, error: Some("interrupted".into()), ..Outcome::default() }))
     }
 
-    /// Hits as they come, and before the last line what they make together.
+    /// Hits as they come, and the results that they form before the last line.
     fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
         let line = |event: &ClientEvent| output::line(&control::event_line(event, SystemTime::now()));
         if let (Kind::Query { .. }, ClientEvent::Hit { name, size, root, source, .. }) = (&self.kind, event) {
@@ -141,7 +143,7 @@ impl Presenter {
     fn show_to_people(&mut self, event: &ClientEvent) -> io::Result<()> {
         match event {
             ClientEvent::Hit { name, size, root, source, .. } => self.results.add(name, *size, *root, source),
-            // Made of the hits here, for programs only.
+            // For programs only; this presenter makes them from hits.
             ClientEvent::Result { .. } => {}
             ClientEvent::File { .. } | ClientEvent::Content { .. } => {
                 if let Some((heading, row)) = format::listed(event) {

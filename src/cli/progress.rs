@@ -1,4 +1,5 @@
-//! How a download is doing, on standard error: bars on a terminal, plain lines elsewhere, nothing if asked.
+//! The progress of a download on standard error: bars on a terminal, plain lines elsewhere, nothing
+//! with -q.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -9,13 +10,13 @@ use super::format::{short_name, state_word};
 use super::units::Size;
 use crate::proto::event::SourceReport;
 
-/// A plain line is due after this time, or after this share of the file, whichever comes first.
+/// A plain line is due after this time or after this share of the file.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 const LINE_PERCENT: u64 = 10;
-/// Lanes drawn at most; a terminal has only so many lines.
+/// Most lanes on the terminal, because its lines are few.
 const LANES_MAX: usize = 16;
 
-/// Decides when a plain line is due. For the one-shot command and for the prompt.
+/// Decides when a plain line is due, for one-shot commands and for the prompt.
 #[derive(Debug)]
 pub(crate) struct Pace {
     last: Option<(Instant, u64)>,
@@ -27,7 +28,7 @@ impl Pace {
         Pace { last: None }
     }
 
-    /// Whether a line is due, given how far it is.
+    /// Whether a line is due at this progress.
     pub(crate) fn is_due(&mut self, bytes: u64, size: u64) -> bool {
         let now = Instant::now();
         let percent = percent(bytes, size);
@@ -42,7 +43,7 @@ impl Pace {
     }
 }
 
-/// Hundredths; an empty file is done.
+/// Progress in percent; an empty file is complete.
 pub(crate) fn percent(bytes: u64, size: u64) -> u64 {
     if size == 0 { 100 } else { u64::try_from(u128::from(bytes) * 100 / u128::from(size)).unwrap_or(100) }
 }
@@ -66,7 +67,7 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// What fits standard error.
+    /// The form that fits standard error.
     pub(crate) fn new(quiet: bool) -> Progress {
         if quiet {
             Progress::Off
@@ -91,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// So far it is.
+    /// Shows the progress so far.
     pub(crate) fn update(&mut self, bytes: u64, size: u64, rate: u64, sources: &[SourceReport]) {
         match self {
             Progress::Off => {}
@@ -121,7 +122,7 @@ impl Progress {
         }
     }
 
-    /// Something to tell beside the bars.
+    /// Prints a line above the bars.
     pub(crate) fn note(&self, text: &str) {
         match self {
             Progress::Off => {}
@@ -134,7 +135,7 @@ impl Progress {
         }
     }
 
-    /// It is over; what was drawn goes.
+    /// Ends the progress and removes the bars.
     pub(crate) fn end(&mut self) {
         match self {
             Progress::Off | Progress::Plain { .. } => {}

@@ -3,7 +3,7 @@
 use crate::proto::Entropy;
 use crate::wire::NodeId;
 
-/// Asks the operating system every time.
+/// Random numbers of the operating system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OsEntropy;
 
@@ -13,7 +13,7 @@ impl Entropy for OsEntropy {
     }
 }
 
-/// A fresh node id.
+/// A new node id.
 pub(crate) fn node_id() -> NodeId {
     let mut id = [0; NodeId::LEN];
     id[..8].copy_from_slice(&OsEntropy.next_u64().to_be_bytes());
@@ -21,7 +21,7 @@ pub(crate) fn node_id() -> NodeId {
     NodeId(id)
 }
 
-/// A fresh boot id; never 0, which stands for "unknown" on the links.
+/// A new boot id; never 0, which means "unknown" on links.
 pub(crate) fn boot_id() -> u64 {
     OsEntropy.next_u64().max(1)
 }

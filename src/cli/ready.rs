@@ -1,5 +1,5 @@
-//! The ready file: what a script waits for. It appears in one piece when the daemon truly serves, and is removed when the
-//! daemon starts or ends cleanly, so that it never speaks of a process that is gone (unless that was killed).
+//! The ready file, for which a script waits. It appears complete once the daemon serves, and is
+//! removed when the daemon starts or ends. Only after a kill may it name a process that has ended.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,7 +20,7 @@ pub(crate) struct Ready {
     pub(crate) pid: u32,
     /// The program's version.
     pub(crate) version: &'static str,
-    /// An address that a dialler on this host takes.
+    /// An address that a program on this host can dial.
     pub(crate) listen: HostPort,
     /// Peer: the super peer that welcomed it.
     #[serde(rename = "super", skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// A daemon that has nothing more to tell than where it listens.
+    /// A daemon with nothing but a listener.
     pub(crate) fn new(role: &'static str, listen: SocketAddr) -> Ready {
         Ready {
             role,
@@ -44,7 +44,7 @@ impl Ready {
     }
 }
 
-/// An address to dial on this host: loopback where the listener took all addresses.
+/// An address to dial on this host: loopback if the listener is bound to all addresses.
 pub(crate) fn dialable(listen: SocketAddr) -> HostPort {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -54,12 +54,12 @@ pub(crate) fn dialable(listen: SocketAddr) -> HostPort {
     HostPort::from(SocketAddr::new(ip, listen.port()))
 }
 
-/// A ready file that was asked for, or none.
+/// The ready file of --ready-file, or none.
 #[derive(Debug)]
 pub(crate) struct ReadyFile(Option<PathBuf>);
 
 impl ReadyFile {
-    /// Removes what an earlier process may have left there.
+    /// Removes the file of an earlier process.
     pub(crate) fn prepare(path: Option<&Path>) -> Result<ReadyFile, Failure> {
         let path = path.map(paths::absolute).transpose()?;
         if let Some(path) = &path {

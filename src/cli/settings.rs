@@ -1,4 +1,4 @@
-//! What options mean: defaults, bounds, and addresses resolved. The same for every command.
+//! The values of options: defaults, bounds, resolved addresses. The same for every command.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -9,13 +9,13 @@ use crate::config::{CONNECT_TIMEOUT, PING_INTERVAL, QUERY_BUDGET_MAX, SESSION_SI
 use crate::error::{Exit, Failure};
 use crate::wire::HostPort;
 
-/// How this program names itself to others.
+/// The name of this program in HELLO.
 pub(crate) const AGENT: &str = concat!("sprat/", env!("CARGO_PKG_VERSION"));
 /// A look-up in the environment.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// `--name` of a super peer.
 pub(crate) const SUPER_NAME: &str = "super";
-/// `--name` of a weak peer, and of the one that one-shot commands ask.
+/// `--name` of a weak peer, and of the peer that one-shot commands ask.
 pub(crate) const PEER_NAME: &str = "peer";
 
 fn usage(message: String) -> Failure {
@@ -34,12 +34,13 @@ pub(crate) fn budget(Span(budget): Span) -> Result<Duration, Failure> {
 pub(crate) fn connect_timeout(given: Option<Span>) -> Result<Duration, Failure> {
     match given {
         None => Ok(CONNECT_TIMEOUT),
-        Some(Span(Duration::ZERO)) => Err(usage("--connect-timeout is a time above 0".into())),
+        Some(Span(Duration::ZERO)) => Err(usage("--connect-timeout must be above 0".into())),
         Some(Span(timeout)) => Ok(timeout),
     }
 }
 
-/// `--ping`: a session is closed after [`SESSION_SILENCE_MAX`] of silence, so that two pings may get lost.
+/// `--ping`: a session is closed after [`SESSION_SILENCE_MAX`] of silence, so that two pings may
+/// get lost.
 pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     let longest = SESSION_SILENCE_MAX / 3;
     match given {
@@ -61,7 +62,7 @@ pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, 
 
 /// `--neighbor`: the first address of the host that a socket bound to `listen` can send to.
 pub(crate) fn neighbor(given: &HostPort, listen: SocketAddr) -> Result<SocketAddr, Failure> {
-    dialled("--neighbor", [given])?;
+    dialed("--neighbor", [given])?;
     let addrs = addresses("--neighbor", given)?;
     addrs.iter().copied().find(|addr| reaches(listen, *addr)).ok_or_else(|| {
         let (theirs, ours) = if listen.is_ipv4() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
@@ -75,10 +76,10 @@ fn reaches(listen: SocketAddr, to: SocketAddr) -> bool {
     both || listen.is_ipv4() == to.is_ipv4()
 }
 
-/// Addresses that are dialled must have a port.
-pub(crate) fn dialled<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort>) -> Result<(), Failure> {
+/// Addresses to dial must have a port.
+pub(crate) fn dialed<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort>) -> Result<(), Failure> {
     match hosts.into_iter().find(|host| host.port() == 0) {
-        Some(host) => Err(usage(format!("{flag} {host} has port 0, on which nothing answers; write HOST:PORT"))),
+        Some(host) => Err(usage(format!("{flag} {host} has port 0, at which nothing can answer; write HOST:PORT"))),
         None => Ok(()),
     }
 }
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_told_by_the_flag() {
+    fn errors_name_the_flag() {
         assert!(budget(Span(Duration::ZERO)).unwrap_err().message.contains("--budget"));
         assert!(budget(Span(QUERY_BUDGET_MAX)).is_ok());
         assert!(ping(Some(Span(Duration::from_secs(60)))).is_err());
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_must_be_of_a_family_that_the_socket_speaks() {
+    fn a_neighbor_must_be_of_a_family_that_the_socket_speaks() {
         let neighbor = |given: &str, listen: &str| neighbor(&given.parse().unwrap(), listen.parse().unwrap());
         assert!(neighbor("127.0.0.1:1", "0.0.0.0:4777").is_ok());
         assert!(neighbor("127.0.0.1:1", "[::]:4777").is_ok());

@@ -1,5 +1,6 @@
-//! What argh does not do: `--key=value`, `-h` and `--version`, `-vv`, switches before the command, values from the
-//! environment, and usage errors of one sentence that end with exit 2. Pure: it is handed the arguments and the environment.
+//! What argh does not do: `--key=value`, `-h` and `--version`, `-vv`, switches before the command,
+//! values from the environment, and usage errors of one sentence with exit 2. Pure: arguments and
+//! environment are parameters.
 
 use std::ffi::OsString;
 
@@ -8,14 +9,14 @@ use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs, Opt
 use super::args::{Command, Top};
 use super::settings::Env;
 
-/// What the command line asks for.
+/// The meaning of the command line.
 #[derive(Debug)]
 pub(crate) enum Parsed {
     /// To run a command; if `json`, standard output was promised to be JSON.
     Run { command: Box<Command>, name: String, json: bool },
     /// To print a text (help, version) and end well.
     Print(String),
-    /// Nothing that can be done.
+    /// A usage error.
     Usage(UsageError),
 }
 
@@ -30,16 +31,17 @@ pub(crate) struct UsageError {
     pub(crate) json: bool,
 }
 
-/// Options of which one excludes the other: given one as a flag, neither comes from the environment.
+/// Options that exclude each other: if one is given as a flag, none of them is taken from the
+/// environment.
 const EXCLUSIVE: [&str; 3] = ["--super", "--control", "--self"];
 
-/// Where lines of help are broken, as argh does.
+/// Widest line of a help text, as argh wraps.
 const HELP_COLUMNS: usize = 80;
 
 /// Switches that may stand before the command.
 const HOISTED: [&str; 6] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json"];
 
-/// The command line without the program's name, and the environment, made a command.
+/// Reads the command line, without the name of the program, and the environment.
 pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
     let mut args = Vec::with_capacity(argv.len());
     let mut lossy = None;
@@ -72,7 +74,9 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
             switch if HOISTED.contains(&switch) => hoisted.push(arg),
             option if option.starts_with('-') => {
                 return error(
-                    format!("{option:?} is no option of sprat itself; the options of a command stand behind its name"),
+                    format!(
+                        "{option:?} is not an option of sprat itself; write the options of a command after its name"
+                    ),
                     "",
                 );
             }
@@ -134,7 +138,7 @@ fn command_info(name: &str) -> Option<CommandInfoWithArgs> {
 
 fn no_command(name: &str) -> String {
     let known: Vec<&str> = Top::get_args_info().commands.iter().map(|sub| sub.name).collect();
-    format!("there is no command {name:?}; there are {}", known.join(", "))
+    format!("there is no command {name:?}; the commands are {}", known.join(", "))
 }
 
 fn json_promised(args: &[String], env: Env<'_>) -> bool {
@@ -157,8 +161,8 @@ fn env_name(flag: &str) -> String {
 
 type Completed = (Vec<String>, Vec<(String, String)>);
 
-/// Splits `--key=value` and `-vv`, and adds what the environment says for flags that were not given. Also tells which
-/// flags those were, and by which name.
+/// Splits `--key=value` and `-vv`, and adds values from the environment for flags that were not
+/// given. Returns these flags too, each with its variable.
 fn complete(
     info: &CommandInfoWithArgs,
     hoisted: Vec<String>,
@@ -193,7 +197,7 @@ fn complete(
         match value {
             Some(_) if flag.is_some() && !takes_value => return Err(format!("{key} takes no value")),
             Some(value) => args.push(value),
-            // Whatever follows is its value, even if it looks like a flag.
+            // The next argument is its value, even if it looks like a flag.
             None if takes_value => args.extend(given.next()),
             None => {}
         }
@@ -245,7 +249,7 @@ fn run_argh(name: String, args: &[String], json: bool) -> Result<Parsed, String>
     match Top::from_args(&["sprat"], &all) {
         Ok(top) => Ok(Parsed::Run { command: Box::new(top.command), name, json }),
         Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(wrapped(&output))),
-        Err(EarlyExit { output, status: Err(()) }) => Err(told(one_sentence(&output))),
+        Err(EarlyExit { output, status: Err(()) }) => Err(with_remedy(one_sentence(&output))),
     }
 }
 
@@ -261,14 +265,14 @@ fn one_sentence(output: &str) -> String {
     let mut chars = sentence.chars();
     match chars.next() {
         Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => "the arguments make no sense".into(),
+        None => "the arguments cannot be read".into(),
     }
 }
 
-/// The standard library says what it could not read, and not what to write.
-fn told(sentence: String) -> String {
+/// Replaces the errors of the standard library, which do not say what to write.
+fn with_remedy(sentence: String) -> String {
     const NUMBER: &str = "write a whole number";
-    let said = [
+    let remedies = [
         ("invalid digit found in string", NUMBER),
         ("cannot parse integer from empty string", NUMBER),
         ("number too large to fit in target type", "write a smaller number"),
@@ -279,8 +283,8 @@ fn told(sentence: String) -> String {
             "write error, warn, info, debug or trace",
         ),
     ];
-    match said.iter().find_map(|(said, told)| Some((sentence.strip_suffix(said)?, told))) {
-        Some((sentence, told)) => format!("{sentence}{told}"),
+    match remedies.iter().find_map(|(error, remedy)| Some((sentence.strip_suffix(error)?, remedy))) {
+        Some((sentence, remedy)) => format!("{sentence}{remedy}"),
         None => sentence,
     }
 }
@@ -329,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_a_pattern_behind_query() {
+    fn help_is_a_pattern_after_query() {
         assert_eq!(query(&["query", "help"], &[]).pattern, "help");
         for args in [&["query", "-h"][..], &["query", "--help"], &["help", "query"]] {
             assert!(matches!(parse_with(args, &[]), Parsed::Print(text) if text.starts_with("Usage: sprat query")));
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_fills_what_no_flag_says() {
+    fn the_environment_sets_what_no_flag_sets() {
         let env = [("SPRAT_TTL", "5"), ("SPRAT_SUPER", "a:1, b:2"), ("SPRAT_JSON", "0"), ("SPRAT_EXACT", "true")];
         let query_args = query(&["query", "x"], &env);
         assert_eq!((query_args.ttl, query_args.supers.len()), (Some(5), 2));

@@ -10,13 +10,13 @@ use crate::node::{Flow, Host, Node, Options};
 use crate::proto::Event;
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 
-/// Runs until it is asked to end.
+/// Runs the super peer until a signal ends it.
 pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::SUPER_NAME))?;
     let ping = settings::ping(args.ping)?;
     let budget = args.budget.map(settings::budget).transpose()?.unwrap_or(QUERY_BUDGET);
     if args.neighbor.len() > LINKS_MAX {
-        return Err(Failure::new(Exit::Usage, format!("a super peer has at most {LINKS_MAX} neighbours")));
+        return Err(Failure::new(Exit::Usage, format!("a super peer has at most {LINKS_MAX} neighbors")));
     }
     let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
     let neighbors = args.neighbor.iter().map(|host| settings::neighbor(host, listen)).collect::<Result<_, _>>()?;
@@ -37,13 +37,13 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     let bound = node.listen_addr().unwrap_or(listen);
-    log::info!("listening on {bound}, for weak peers (TCP) and neighbours (UDP)");
-    // The kernel queues whoever connects from now on, so it serves.
+    log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
+    // From now on the kernel queues connections, so the super peer serves.
     ready.write(&Ready::new("super", bound))?;
     node.run(role, &mut Journal).map(Exit::code)
 }
 
-/// All that a super peer's host has to do is to keep the log.
+/// The host of a super peer only writes the log.
 struct Journal;
 
 impl Host for Journal {
@@ -53,7 +53,7 @@ impl Host for Journal {
     }
 }
 
-/// Writes to the log what belongs there. Both daemons use it.
+/// Logs an event, for both daemons.
 pub(crate) fn log_event(event: &Event) {
     match event {
         Event::Client { .. } => {}
@@ -61,7 +61,7 @@ pub(crate) fn log_event(event: &Event) {
         Event::SessionLost { super_peer, why } => log::warn!("lost super peer {super_peer}: {why}"),
         Event::Link { neighbor, up: true } => log::info!("link to {neighbor} is up"),
         Event::Link { neighbor, up: false } => log::warn!("link to {neighbor} is down"),
-        // The node ends with it, and the end of the process tells it.
+        // The node ends with this failure, and the end of the process reports it.
         Event::Fatal(_) => {}
         Event::Log { level, text } => log::log!(*level, "{}", crate::wire::name::printable(text)),
     }

@@ -1,4 +1,5 @@
-//! Sizes and times as people write them in flags, and as they are printed. Pure; no crate: two units tables are all of it.
+//! Sizes and times as flags take them and as output prints them. Pure. No crate reads this syntax:
+//! in bytesize a bare `M` is 10^6 bytes, and humantime takes no fractions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,8 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// Units of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the `B` form in powers of 1000.
+/// Units of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the `B` form in
+/// powers of 1000.
 const SIZE_UNITS: [(&str, u64); 14] = [
     ("", 1),
     ("b", 1),
@@ -75,7 +77,8 @@ impl fmt::Display for Size {
         let steps = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
         match steps.iter().find(|(_, shift)| self.0 >> shift > 0) {
             Some((unit, shift)) => {
-                // Tenths in integers: floats would round 1023.95 KiB up to a unit that it has not reached.
+                // Tenths in integers: floats would round 1023.95 KiB up to a unit that it has not
+                // reached.
                 let tenths = (u128::from(self.0) * 10) >> shift;
                 f.pad(&format!("{}.{} {unit}", tenths / 10, tenths % 10))
             }

@@ -1,7 +1,8 @@
 //! Options that several commands share, each declared once.
 //!
-//! argh cannot include one struct of options in another. So `command!` writes the struct of a command from its own options
-//! and the names of groups: `json`, `log(LEVEL)`, `daemon`, `search`, `asked`, `figures`. Each group is one arm of the macro.
+//! argh cannot include one struct of options in another. So `command!` writes the struct of a
+//! command from its own options and the names of groups: `json`, `log(LEVEL)`, `daemon`, `search`,
+//! `asked`, `figures`. Each group is one arm of the macro.
 
 use std::path::PathBuf;
 
@@ -38,7 +39,8 @@ macro_rules! command {
     };
     (@fields [search $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// most hops from the super peer that is asked, 0 to 64 [default: the super peer's own setting, 7]
+            /// most hops from the super peer that is asked, 0 to 64 [default: the super peer's own
+            /// setting, 7]
             #[argh(option, arg_name = "N", from_str_fn(crate::cli::args::values::hops))]
             pub(crate) ttl: Option<u8>,
 
@@ -46,21 +48,22 @@ macro_rules! command {
             #[argh(option, arg_name = "TIME")]
             pub(crate) budget: Option<crate::cli::units::Span>,
 
-            /// how a search spreads: flood; digest (skips neighbors that cannot have it); ring (flood with a growing
-            /// ttl, until --limit hits are found); tree (over a spanning tree, with the fewest messages)
-            /// [default: the super peer's own setting, digest]
+            /// how a search spreads: flood; digest (skips neighbors that cannot have it); ring
+            /// (flood with a growing ttl, until --limit hits are found); tree (over a spanning
+            /// tree, with the fewest messages) [default: the super peer's own setting, digest]
             #[argh(option, arg_name = "POLICY")]
             pub(crate) policy: Option<crate::wire::Policy>,
         } }
     };
     (@fields [asked $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// ask this super peer, as a short-lived peer; may be repeated: the first that answers is asked
-            /// [default: ask a running peer]
+            /// ask this super peer, as a short-lived peer; may be repeated: the first that answers
+            /// is asked [default: ask a running peer]
             #[argh(option, long = "super", arg_name = "HOST:PORT")]
             pub(crate) supers: Vec<crate::wire::HostPort>,
 
-            /// ask the running peer with this Unix socket [default: the socket of the peer called --name]
+            /// ask the running peer with this Unix socket [default: the socket of the peer called
+            /// --name]
             #[argh(option, arg_name = "PATH")]
             pub(crate) control: Option<std::path::PathBuf>,
 
@@ -75,12 +78,14 @@ macro_rules! command {
     };
     (@fields [daemon $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// state folder: node id, digests of unchanged files, history of the prompt [default: $STATE_DIRECTORY/NAME,
-            /// else $XDG_STATE_HOME/sprat/NAME, else ~/.local/state/sprat/NAME]
+            /// state folder: node id, digests of unchanged files, history of the prompt [default:
+            /// $STATE_DIRECTORY/NAME, else $XDG_STATE_HOME/sprat/NAME, else
+            /// ~/.local/state/sprat/NAME]
             #[argh(option, arg_name = "DIR")]
             pub(crate) state: Option<std::path::PathBuf>,
 
-            /// write one JSON object to this file once the daemon serves; the file is removed at the end [default: none]
+            /// write one JSON object to this file once the daemon serves; the file is removed at
+            /// the end [default: none]
             #[argh(option, arg_name = "PATH")]
             pub(crate) ready_file: Option<std::path::PathBuf>,
         } }
@@ -94,7 +99,8 @@ macro_rules! command {
     };
     (@fields [figures $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [json $(, $($more)*)?] $meta $name { $($fields)*
-            /// print comma-separated values: a line of names, then a line for each run [default: off]
+            /// print comma-separated values: a line of names, then a line for each run [default:
+            /// off]
             #[argh(switch)]
             pub(crate) csv: bool,
 

@@ -8,7 +8,8 @@ use crate::cli::units::Span;
 use crate::wire::HostPort;
 
 command! {
-    /// Run a super peer: index the files of its weak peers, answer queries, forward queries to its neighbors.
+    /// Run a super peer: index the files of its weak peers, answer queries, forward queries to its
+    /// neighbors.
     #[argh(
         subcommand,
         name = "super",
@@ -16,8 +17,8 @@ command! {
         example = "{command_name} --listen 192.0.2.1:4777 --neighbor 192.0.2.2:4777"
     )]
     Super {
-        /// address of the TCP listener and of the UDP socket; port 0 takes any free port, [::]:4777 takes IPv6 too
-        /// [default: 0.0.0.0:4777]
+        /// address of the TCP listener and of the UDP socket; port 0 takes any free port, [::]:4777
+        /// takes IPv6 too [default: 0.0.0.0:4777]
         #[argh(option, arg_name = "HOST:PORT")]
         pub(crate) listen: Option<HostPort>,
 
@@ -52,13 +53,13 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
     )]
     Peer {
-        /// a super peer; may be repeated: the first that answers is used, the others are used if it fails, or for
-        /// --sessions [required]
+        /// a super peer; may be repeated: the first that answers is used, the others are used if it
+        /// fails, or for --sessions [required]
         #[argh(option, long = "super", arg_name = "HOST:PORT")]
         pub(crate) supers: Vec<HostPort>,
 
-        /// number of super peers to have a session with at once, 1 or 2: files are registered at each, searches ask
-        /// each, and a lost one is replaced by the next of the list [default: 1]
+        /// number of super peers to have a session with at once, 1 or 2: files are registered at
+        /// each, searches ask each, and a lost one is replaced by the next of the list [default: 1]
         #[argh(option, arg_name = "N", from_str_fn(sessions))]
         pub(crate) sessions: Option<usize>,
 
@@ -71,8 +72,8 @@ command! {
         #[argh(option, arg_name = "HOST:PORT")]
         pub(crate) listen: Option<HostPort>,
 
-        /// host name or address under which other peers connect to it [default: the address of --listen; if that is
-        /// 0.0.0.0 or [::], the address that the super peer sees]
+        /// host name or address under which other peers connect to it [default: the address of
+        /// --listen; if that is 0.0.0.0 or [::], the address that the super peer sees]
         #[argh(option, arg_name = "HOST")]
         pub(crate) advertise: Option<String>,
 
@@ -84,12 +85,13 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) connect_timeout: Option<Span>,
 
-        /// read commands from standard input even if it is not a terminal [default: only on a terminal]
+        /// read commands from standard input even if it is not a terminal [default: only on a
+        /// terminal]
         #[argh(switch)]
         pub(crate) prompt: bool,
 
-        /// path of the Unix socket for one-shot commands [default: $RUNTIME_DIRECTORY/NAME.sock, else
-        /// $XDG_RUNTIME_DIR/sprat/NAME.sock, else NAME.sock in the state folder]
+        /// path of the Unix socket for one-shot commands [default: $RUNTIME_DIRECTORY/NAME.sock,
+        /// else $XDG_RUNTIME_DIR/sprat/NAME.sock, else NAME.sock in the state folder]
         #[argh(option, arg_name = "PATH")]
         pub(crate) control: Option<PathBuf>,
     } with daemon, log(" [default: info]", Info)

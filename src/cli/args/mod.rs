@@ -1,7 +1,8 @@
-//! The commands and their options, as argh reads them. Declarations only: what argh cannot do is in `shim`.
+//! The commands and their options, as argh reads them. Declarations only: what argh cannot do is in
+//! `shim`.
 //!
-//! An option with a default is an `Option` (or a list), so that the command knows whether it was given. The help text names
-//! the default, and `tests/cli/help.rs` compares it with the constant.
+//! An option with a default is an `Option` (or a list), so that the command knows whether it was
+//! given. The help text names the default, and `tests/cli/help.rs` compares it with the constant.
 
 mod common;
 mod daemons;
@@ -16,8 +17,9 @@ use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
 
-/// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder. A super peer indexes the files of its
-/// weak peers and forwards queries to its neighbors. A download takes verified pieces from several sources at once.
+/// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder. A super peer
+/// indexes the files of its weak peers and forwards queries to its neighbors. A download takes
+/// verified pieces from several sources at once.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     help_triggers("-h", "--help"),

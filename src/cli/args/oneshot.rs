@@ -1,4 +1,5 @@
-//! The options of the commands that ask a peer or a super peer and end: `query`, `get`, `list` and `status`.
+//! The options of the commands that ask a peer or a super peer and end: `query`, `get`, `list` and
+//! `status`.
 
 use std::path::PathBuf;
 
@@ -40,7 +41,8 @@ command! {
 }
 
 command! {
-    /// Download a file from all its sources and verify each piece. The same command resumes an interrupted download.
+    /// Download a file from all its sources and verify each piece. The same command resumes an
+    /// interrupted download.
     #[argh(
         subcommand,
         name = "get",
@@ -52,8 +54,8 @@ command! {
         #[argh(positional, arg_name = "NAME|ROOT")]
         pub(crate) what: String,
 
-        /// destination: a new file, or an existing folder [default: with --super the current folder, else the share of
-        /// the peer that downloads]
+        /// destination: a new file, or an existing folder [default: with --super the current
+        /// folder, else the share of the peer that downloads]
         #[argh(option, short = 'o', arg_name = "PATH")]
         pub(crate) out: Option<PathBuf>,
 
@@ -61,16 +63,16 @@ command! {
         #[argh(option, arg_name = "HOST:PORT")]
         pub(crate) from: Option<HostPort>,
 
-        /// digests to check for each piece: both, blake3 or md5; md5 alone does not prove the identity of the file
-        /// [default: both]
+        /// digests to check for each piece: both, blake3 or md5; md5 alone does not prove the
+        /// identity of the file [default: both]
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
         pub(crate) verify: Option<Verify>,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 
 command! {
-    /// List all files that are registered at the super peer, with their sizes and the number of peers that hold them.
-    /// With --network, list all files of the network, each content once.
+    /// List all files that are registered at the super peer, with their sizes and the number of
+    /// peers that hold them. With --network, list all files of the network, each content once.
     #[argh(
         subcommand,
         name = "list",
@@ -78,15 +80,16 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --json"
     )]
     List {
-        /// list the files of the network, page by page, ordered by root; only with it --ttl, --budget (for each page)
-        /// and --policy are allowed [default: off]
+        /// list the files of the network, page by page, ordered by root; only with it --ttl,
+        /// --budget (for each page) and --policy are allowed [default: off]
         #[argh(switch)]
         pub(crate) network: bool,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 
 command! {
-    /// Print the state of a peer and of its super peer: sessions, files, queries, and what was dropped for which reason.
+    /// Print the state of a peer and of its super peer: sessions, files, queries, and what was
+    /// dropped for which reason.
     #[argh(subcommand, name = "status", help_triggers("-h", "--help"), example = "{command_name} --super 192.0.2.1:4777")]
     Status {} with asked, json, log(" [default: warn]", Warn)
 }

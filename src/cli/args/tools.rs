@@ -12,9 +12,9 @@ use crate::cli::units::{Size, Span};
 use crate::proto::Verify;
 use crate::wire::{HostPort, Policy};
 
-/// Run the program on this machine: four super peers in a ring, peers that share a file, a search across two hops, and a
-/// download from four sources, one of which is killed and one of which sends wrong bytes. It uses loopback only, any free
-/// ports, and no root rights.
+/// Run the program on this machine: four super peers in a ring, peers that share a file, a search
+/// across two hops, and a download from four sources, one of which is killed and one of which sends
+/// wrong bytes. It uses loopback only, any free ports, and no root rights.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
 pub(crate) struct Demo {
@@ -28,13 +28,14 @@ pub(crate) struct Demo {
 }
 
 command! {
-    /// Load a super peer and measure it: set-ups, registrations, queries, floods, downloads. MODE is idle, connect,
-    /// register, query, churn, get or flood; or compare, with two files of results.
+    /// Load a super peer and measure it: set-ups, registrations, queries, floods, downloads. MODE
+    /// is idle, connect, register, query, churn, get or flood; or compare, with two files of
+    /// results.
     #[argh(subcommand, name = "bench", help_triggers("-h", "--help"), example = "{command_name} query --self --depth 16")]
     Bench {
-        /// idle: silent sessions; connect: set-ups; register: files; query: queries over sessions; churn: sessions that
-        /// log in, share, ask, download and leave; get: downloads; flood: queries of a neighboring super peer; compare:
-        /// two files with the output of --json
+        /// idle: silent sessions; connect: set-ups; register: files; query: queries over sessions;
+        /// churn: sessions that log in, share, ask, download and leave; get: downloads; flood:
+        /// queries of a neighboring super peer; compare: two files with the output of --json
         #[argh(positional, arg_name = "MODE", from_str_fn(task))]
         pub(crate) mode: BenchTask,
 
@@ -59,8 +60,9 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) depth: Option<usize>,
 
-        /// query and flood: send this many queries a second, whether or not answers come; a latency then begins at the
-        /// time at which the query was due [default: each answer sends the next query]
+        /// query and flood: send this many queries a second, whether or not answers come; a latency
+        /// then begins at the time at which the query was due [default: each answer sends the next
+        /// query]
         #[argh(option, arg_name = "PER_SECOND")]
         pub(crate) rate: Option<u32>,
 
@@ -68,9 +70,9 @@ command! {
         #[argh(option, arg_name = "SECONDS")]
         pub(crate) seconds: Option<f64>,
 
-        /// files to register: in all, or for each session in idle, connect and churn; query and flood register only if
-        /// the index is empty or this is given [default: idle 0, connect and churn 1, register 200000, query and flood
-        /// 10000]
+        /// files to register: in all, or for each session in idle, connect and churn; query and
+        /// flood register only if the index is empty or this is given [default: idle 0, connect and
+        /// churn 1, register 200000, query and flood 10000]
         #[argh(option, arg_name = "N")]
         pub(crate) files: Option<u64>,
 
@@ -78,8 +80,8 @@ command! {
         #[argh(option, arg_name = "K")]
         pub(crate) sources: Option<usize>,
 
-        /// get and churn with --self: size of the file; get with --super: download the largest file of at most this size
-        /// [default: get 64M, churn 64K]
+        /// get and churn with --self: size of the file; get with --super: download the largest file
+        /// of at most this size [default: get 64M, churn 64K]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) size: Option<Size>,
 
@@ -87,12 +89,13 @@ command! {
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
         pub(crate) verify: Option<Verify>,
 
-        /// flood with --super: address for datagrams; the super peer must name it as --neighbor [default: none]
+        /// flood with --super: address for datagrams; the super peer must name it as --neighbor
+        /// [default: none]
         #[argh(option, arg_name = "HOST:PORT")]
         pub(crate) listen: Option<HostPort>,
 
-        /// process of the super peer given by --super, to report its memory and CPU time [default: the process of this
-        /// machine that listens there]
+        /// process of the super peer given by --super, to report its memory and CPU time [default:
+        /// the process of this machine that listens there]
         #[argh(option, arg_name = "PID")]
         pub(crate) pid: Option<u32>,
 
@@ -103,9 +106,9 @@ command! {
 }
 
 command! {
-    /// Run searches in a simulated network of any size and shape: the real state machines and the real wire, in virtual
-    /// time, with loss and churn. Prints what was found, in how many messages and in what time. The same seed gives the
-    /// same figures.
+    /// Run searches in a simulated network of any size and shape: the real state machines and the
+    /// real wire, in virtual time, with loss and churn. Prints what was found, in how many messages
+    /// and in what time. The same seed gives the same figures.
     #[argh(
         subcommand,
         name = "sim",
@@ -124,17 +127,18 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) supers: Option<usize>,
 
-        /// neighbors of a super peer: of each one in random-regular, of each inner one in tree, on average in scale-free
-        /// [default: 4, or all others in a smaller network]
+        /// neighbors of a super peer: of each one in random-regular, of each inner one in tree, on
+        /// average in scale-free [default: 4, or all others in a smaller network]
         #[argh(option, arg_name = "D")]
         pub(crate) degree: Option<usize>,
 
-        /// shape of the network: ring, line, tree, random-regular, scale-free, or a file with its links
-        /// [default: random-regular]
+        /// shape of the network: ring, line, tree, random-regular, scale-free, or a file with its
+        /// links [default: random-regular]
         #[argh(option, arg_name = "SHAPE|FILE")]
         pub(crate) topology: Option<String>,
 
-        /// number of weak peers, spread evenly over the super peers [default: 10 for each super peer]
+        /// number of weak peers, spread evenly over the super peers [default: 10 for each super
+        /// peer]
         #[argh(option, arg_name = "M")]
         pub(crate) peers: Option<usize>,
 
@@ -146,8 +150,8 @@ command! {
         #[argh(option, arg_name = "K")]
         pub(crate) files_per_peer: Option<usize>,
 
-        /// exponent of the popularity of files: the file of rank r is held and asked for in proportion to r to the power
-        /// of -S [default: 0.8]
+        /// exponent of the popularity of files: the file of rank r is held and asked for in
+        /// proportion to r to the power of -S [default: 0.8]
         #[argh(option, arg_name = "S")]
         pub(crate) zipf: Option<f64>,
 
@@ -171,8 +175,8 @@ command! {
         #[argh(option, arg_name = "PERCENT")]
         pub(crate) loss: Option<f64>,
 
-        /// share of nodes that fail in a minute, in percent: super peers with all their sessions, and weak peers that do
-        /// not ask; a failed node returns after 10 s on average [default: 0]
+        /// share of nodes that fail in a minute, in percent: super peers with all their sessions,
+        /// and weak peers that do not ask; a failed node returns after 10 s on average [default: 0]
         #[argh(option, arg_name = "PERCENT")]
         pub(crate) churn: Option<f64>,
 
@@ -188,8 +192,8 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) limit: Option<u32>,
 
-        /// run once for each of these values of a setting, such as loss=0,10,30 or policy=flood,tree; if repeated, once
-        /// for each combination [default: none]
+        /// run once for each of these values of a setting, such as loss=0,10,30 or
+        /// policy=flood,tree; if repeated, once for each combination [default: none]
         #[argh(option, arg_name = "NAME=V,…")]
         pub(crate) sweep: Vec<Sweep>,
 
@@ -197,7 +201,8 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) threads: Option<usize>,
 
-        /// draw the swept values as curves, or without --sweep the network, into this SVG file [default: none]
+        /// draw the swept values as curves, or without --sweep the network, into this SVG file
+        /// [default: none]
         #[argh(option, arg_name = "FILE")]
         pub(crate) svg: Option<PathBuf>,
     } with figures, log(" [default: warn]", Warn)
@@ -214,7 +219,7 @@ impl FromStr for Sweep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Sweep, String> {
-        let wrong = || format!("{text:?} is no sweep; write NAME=VALUE,VALUE,… such as loss=0,10,30");
+        let wrong = || format!("{text:?} is not a sweep; write NAME=VALUE,VALUE,… such as loss=0,10,30");
         let (name, values) = text.split_once('=').ok_or_else(wrong)?;
         let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
         if values.iter().any(String::is_empty) {
@@ -238,7 +243,10 @@ fn task(text: &str) -> Result<BenchTask, String> {
         return Ok(BenchTask::Compare);
     }
     let known = Mode::ALL.into_iter().find(|mode| mode.word() == text);
-    let unknown =
-        || format!("{text:?} is no mode; there are idle, connect, register, query, churn, get and flood, and compare");
+    let unknown = || {
+        format!(
+            "{text:?} is not a mode; the modes are idle, connect, register, query, churn, get and flood, and compare"
+        )
+    };
     known.map(BenchTask::Load).ok_or_else(unknown)
 }

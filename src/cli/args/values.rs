@@ -5,12 +5,12 @@ use crate::proto::Verify;
 
 pub(super) fn hops(text: &str) -> Result<u8, String> {
     let hops = text.parse().ok().filter(|hops| *hops <= TTL_MAX);
-    hops.ok_or_else(|| format!("{text:?} is no number of hops; write one from 0 to {TTL_MAX}"))
+    hops.ok_or_else(|| format!("{text:?} is not a number of hops; write one from 0 to {TTL_MAX}"))
 }
 
 pub(super) fn sessions(text: &str) -> Result<usize, String> {
     let sessions = text.parse().ok().filter(|sessions| (1..=SUPER_SESSIONS_MAX).contains(sessions));
-    sessions.ok_or_else(|| format!("{text:?} is no number of sessions; write one from 1 to {SUPER_SESSIONS_MAX}"))
+    sessions.ok_or_else(|| format!("{text:?} is not a number of sessions; write one from 1 to {SUPER_SESSIONS_MAX}"))
 }
 
 pub(super) fn verify(text: &str) -> Result<Verify, String> {

@@ -1,5 +1,6 @@
-//! Behind the prompt: takes the lines that were typed and the events that come back, and says what there is to say. Owns
-//! the numbered results and the running downloads; a thread of its own, so that printing never holds the loop.
+//! The prompt's side of the commands: takes the typed lines and the events of the machine, and
+//! prints the answers. Owns the numbered results and the running downloads. It has a thread of its
+//! own, so that printing never holds the loop.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender};
@@ -15,21 +16,21 @@ use crate::proto::{ClientEvent, ClientId, Command, Scope, Verify, command};
 use crate::wire::HostPort;
 use crate::wire::name::printable;
 
-/// What the console is told.
+/// Input of the console.
 pub(crate) enum News {
-    /// The session is up: lines may be taken.
+    /// The session is up: lines may be read.
     Welcomed,
-    /// A line was read; or it is wrong, and why.
+    /// A line that was read, or why it is wrong.
     Line(Result<Line, String>),
-    /// The machine answers.
+    /// An event of the machine.
     Event { client: ClientId, event: ClientEvent },
-    /// A line of the log that must not cut through what is being typed.
+    /// A line of the log, to be printed above the line that is being typed.
     Log(String),
     /// The node has ended.
     End,
 }
 
-/// What the line reader is told: go on.
+/// Answer to the line reader: read the next line.
 pub(crate) struct Reply {
     /// Names of the last result, for completion.
     pub(super) names: Vec<String>,
@@ -37,7 +38,7 @@ pub(crate) struct Reply {
     pub(super) exit: bool,
 }
 
-/// Where text goes.
+/// Where the console prints.
 pub(super) trait Output: Send {
     /// Answers.
     fn print(&mut self, text: &str);
@@ -45,7 +46,7 @@ pub(super) trait Output: Send {
     fn note(&mut self, text: &str);
 }
 
-/// What asks for commands to be done; the node's handle, but for tests.
+/// Takes the commands: the handle of the node, or a recorder in tests.
 pub(super) trait Commands: Send {
     fn command(&mut self, client: ClientId, command: Command);
     fn shutdown(&mut self);
@@ -61,7 +62,7 @@ impl Commands for Handle {
     }
 }
 
-/// A command under way.
+/// A running command.
 enum Job {
     Query { pattern: String, results: Results },
     List { rows: u64 },
@@ -69,7 +70,7 @@ enum Job {
     Get { what: String, name: String, hits: Results, pace: Pace },
 }
 
-/// The console.
+/// The console: jobs by client, and the results that numbers refer to.
 pub(super) struct Console {
     commands: Box<dyn Commands>,
     output: Box<dyn Output>,
@@ -77,11 +78,11 @@ pub(super) struct Console {
     results: Results,
     jobs: BTreeMap<u64, Job>,
     clients: u64,
-    /// The next line is taken when this job is over.
+    /// The next line is read when this job ends.
     foreground: Option<u64>,
-    /// The next line is taken when no download runs.
+    /// The next line is read when no download runs.
     waiting: bool,
-    /// The first welcome was seen and lines are taken.
+    /// The first welcome came: lines are read.
     open: bool,
     quiet: bool,
 }
@@ -107,7 +108,7 @@ impl Console {
         }
     }
 
-    /// Works until the prompt or the node is at its end.
+    /// Runs until the prompt or the node ends.
     pub(super) fn run(mut self, news: &Receiver<News>) {
         while let Ok(news) = news.recv() {
             match news {
@@ -135,11 +136,11 @@ impl Console {
 
     fn next_line(&mut self) {
         let names = self.results.all().iter().map(|found| found.name.clone()).collect();
-        // If the reader of lines is gone, the node is about to end as well.
+        // If the line reader has ended, the node is about to end too.
         let _ = self.replies.send(Reply { names, exit: false });
     }
 
-    /// Does what a line asks for; whether it was the last.
+    /// Executes a line; returns whether it was the last.
     fn on_line(&mut self, line: Line) -> bool {
         match line {
             Line::Empty => self.next_line(),
@@ -184,7 +185,7 @@ impl Console {
                 let running = self.downloads();
                 if running > 0 {
                     let count = format::count(running, "download");
-                    self.output.note(&format!("{count} not finished; the same GET resumes it later"));
+                    self.output.note(&format!("{count} not finished; the same GET resumes it"));
                 }
                 self.commands.shutdown();
                 let _ = self.replies.send(Reply { names: Vec::new(), exit: true });
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_runs_behind_and_wait_waits_for_it() {
+    fn a_download_runs_in_the_background_and_wait_waits_for_it() {
         let (mut console, recorder, taken) = console();
         type_in(&mut console, "QUERY x");
         for event in [hit("x", 1, 1), hit("x", 1, 2), done()] {
@@ -420,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_no_result_is_told_what_there_is() {
+    fn a_wrong_number_is_answered_with_the_right_ones() {
         let (mut console, recorder, taken) = console();
         type_in(&mut console, "GET 1");
         assert!(recorder.has("no results yet"));
@@ -448,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_tells_of_running_downloads_and_ends() {
+    fn exit_reports_running_downloads_and_ends() {
         let (mut console, recorder, taken) = console();
         type_in(&mut console, "GET x");
         assert!(type_in(&mut console, "EXIT"));

@@ -1,4 +1,5 @@
-//! What may be typed at the prompt. Pure: a line in, a request or the sentence that shows the right form out.
+//! What may be typed at the prompt. Pure: a line in, a request or the sentence that shows the right
+//! form out.
 
 use crate::config::PATTERN_BYTES_MAX;
 use crate::wire::{HostPort, QueryKind, Search};
@@ -46,10 +47,10 @@ QUERY name|pattern   search: all words of a name, a pattern with *?[, or a root 
 GET n [FROM k]       download result n of the last search, from all its sources or from source k only
 GET name|root        search and download in one; \"quotes\" make a number a name
 LIST [NETWORK]       all files that are registered at the super peer, or all that the network holds
-STATUS               how this peer and its super peer are
-WAIT                 wait until the running downloads are over
-HELP                 this
-EXIT                 end; what is not downloaded yet is resumed by the same GET later";
+STATUS               counters of this peer and of its super peer
+WAIT                 wait until all downloads have ended
+HELP                 print this text
+EXIT                 end the peer; the same GET resumes an unfinished download later";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
 const GET_FORM: &str = "write GET 1, GET 1 FROM 2, or GET name";
@@ -75,12 +76,12 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "WAIT" => alone(word, rest, Line::Wait),
         "HELP" | "?" => alone(word, rest, Line::Help),
         "EXIT" | "QUIT" => alone(word, rest, Line::Exit),
-        _ => Err(format!("there is no command {word:?}; there are {} (HELP tells more)", COMMANDS.join(", "))),
+        _ => Err(format!("there is no command {word:?}; the commands are {}; HELP explains them", COMMANDS.join(", "))),
     }
 }
 
 fn alone(word: &str, rest: &str, line: Line) -> Result<Line, String> {
-    if rest.is_empty() { Ok(line) } else { Err(format!("{0} stands alone; write {0}", word.to_ascii_uppercase())) }
+    if rest.is_empty() { Ok(line) } else { Err(format!("{0} takes no argument; write {0}", word.to_ascii_uppercase())) }
 }
 
 fn query(rest: &str) -> Result<Line, String> {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_told_the_right_form() {
+    fn a_wrong_line_is_answered_with_the_right_form() {
         for (line, form) in [
             ("QUERY", "QUERY name"),
             ("GET", "GET name"),

@@ -1,7 +1,9 @@
-//! The prompt of `sprat peer`: reads lines (rustyline on a terminal, plain lines from a pipe) and hands them to the console.
+//! The prompt of `sprat peer`: reads lines (rustyline on a terminal, plain lines from a pipe) and
+//! hands them to the console.
 //!
-//! Two threads beside the loop: the line reader, which waits for the console before it reads the next line, and the console,
-//! which prints. They share nothing and speak by channels; neither touches a socket.
+//! Two threads beside the loop: the line reader, which waits for the console before it reads the
+//! next line, and the console, which prints. They share nothing and speak by channels; neither
+//! touches a socket.
 
 mod console;
 pub(crate) mod grammar;
@@ -29,7 +31,7 @@ use grammar::Line;
 
 /// Lines of history that are kept.
 const HISTORY_LINES_MAX: usize = 1000;
-/// What stands before what is typed.
+/// Printed before each line.
 const PROMPT: &str = "sprat> ";
 
 /// A running prompt.
@@ -37,17 +39,18 @@ pub(crate) struct Prompt {
     news: Sender<News>,
     console: JoinHandle<()>,
     reader: JoinHandle<()>,
-    /// How the terminal was, if there is one: a reader that is still waiting for a key has it in raw mode.
+    /// The settings of the terminal at the start: a reader that still waits for a key has set raw
+    /// mode.
     terminal: Option<Termios>,
 }
 
 impl Prompt {
-    /// Where events go.
+    /// The sender for events.
     pub(crate) fn news(&self) -> Sender<News> {
         self.news.clone()
     }
 
-    /// The node has ended: says what is left to say and gives the terminal back.
+    /// The node has ended: prints what is left and restores the terminal.
     pub(crate) fn end(self) {
         logging::divert(None);
         let _ = self.news.send(News::End);
@@ -60,13 +63,14 @@ impl Prompt {
     }
 }
 
-/// Whether standard input is a terminal that is ours to read: a job in the background that reads it is stopped.
+/// Whether standard input is a terminal and we are in its foreground: a background job that reads
+/// it is stopped.
 pub(crate) fn owns_terminal() -> bool {
     let stdin = io::stdin();
     stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// Starts both threads. Lines are taken from the first welcome on.
+/// Starts both threads. The first line is read after the first welcome.
 pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let (news, taken) = mpsc::channel();
     let (replies, go_on) = mpsc::channel();
@@ -77,7 +81,7 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let reader = match editor {
         Some((editor, printer)) => {
             output = Box::new(Screen(printer));
-            output.print("HELP tells what to type.");
+            output.print("HELP lists the commands.");
             let log = news.clone();
             logging::divert(Some(Box::new(move |line| log.send(News::Log(line)).is_ok())));
             thread::spawn(move || read_terminal(editor, &history, &to_console, &go_on))
@@ -113,11 +117,12 @@ fn read_terminal(mut editor: LineEditor, history: &Path, console: &Sender<News>,
             // Ctrl-C does at the prompt what it does to every daemon; Ctrl-D ends the input.
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => Ok(Line::Exit),
             Err(error) => {
-                let _ = console.send(News::Log(format!("the prompt is over: {error}")));
+                let _ = console.send(News::Log(format!("the prompt ended: {error}")));
                 return;
             }
         };
-        // After each line, for a signal may end it at the next. The file is made for us alone.
+        // After each line, because a signal may end the process at the next. rustyline creates the
+        // file private.
         let _ = editor.append_history(history);
         if console.send(News::Line(line)).is_err() {
             return;
@@ -148,7 +153,7 @@ struct Pipe;
 impl Output for Pipe {
     fn print(&mut self, text: &str) {
         let mut out = io::stdout().lock();
-        // Nobody may be reading any more; the peer goes on serving.
+        // If the reader has closed the pipe, the peer continues to serve.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 
@@ -170,7 +175,7 @@ impl Output for Screen {
     }
 }
 
-/// Completes commands, and behind GET the names of the last result.
+/// Completes commands, and after GET the names of the last result.
 #[derive(Default)]
 struct Words {
     names: Vec<String>,

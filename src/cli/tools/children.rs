@@ -1,5 +1,5 @@
-//! The processes of the demo: real `sprat`s with folders and an environment of their own, ended by their pid whatever
-//! happens to the demo.
+//! The processes that the demo and the bench start: `sprat`s with folders and an environment of
+//! their own. They end with the tool, however it ends.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -22,11 +22,11 @@ use crate::cli::random::OsEntropy;
 use crate::error::{Exit, Failure};
 use crate::proto::Entropy;
 
-/// How often a wait looks again.
+/// Interval of a poll.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// A daemon that is not ready, or an answer that is not there, after this time is a failure.
+/// Longest wait for a daemon to be ready, or for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
-/// What a daemon gets to end after SIGTERM, before it is killed.
+/// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A daemon.
@@ -36,7 +36,7 @@ pub(super) struct Daemon {
     pub(super) pid: u32,
 }
 
-/// All processes of one demo, and where they live.
+/// All processes of one run, and their folder.
 pub(super) struct Children {
     program: PathBuf,
     folder: PathBuf,
@@ -45,7 +45,7 @@ pub(super) struct Children {
     alive: Alive,
 }
 
-/// The pids of all processes that were started and not yet waited for: what a panic leaves behind.
+/// The pids of all running children, so that a panic can end them.
 #[derive(Clone, Default)]
 struct Alive(Arc<Mutex<Vec<u32>>>);
 
@@ -58,11 +58,12 @@ impl Alive {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|pid| *pid != child.id());
     }
 
-    /// A panic ends the released program at once, without unwinding: so what must not stay behind goes before.
+    /// A panic aborts the release build without unwinding, so the hook ends the children and
+    /// removes the folder.
     fn end_on_panic(&self, folder: &Path) {
-        let (alive, folder, told) = (self.clone(), folder.to_owned(), panic::take_hook());
+        let (alive, folder, report) = (self.clone(), folder.to_owned(), panic::take_hook());
         panic::set_hook(Box::new(move |what| {
-            told(what);
+            report(what);
             for pid in alive.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
                 signal(pid, Signal::KILL);
             }
@@ -78,7 +79,7 @@ pub(super) fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// What a one-shot command answered.
+/// The answer of a one-shot command.
 pub(super) struct Answer {
     pub(super) code: i32,
     pub(super) events: Vec<Value>,
@@ -110,7 +111,8 @@ impl Children {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        // Nothing of the user's settings, and a process group of its own: Ctrl-C is for the demo, which ends them all.
+        // No settings of the user. A process group of its own, because Ctrl-C is for the tool,
+        // which ends the children.
         command.env_clear().env("HOME", &self.folder).env("XDG_STATE_HOME", self.folder.join("state"));
         command.process_group(0).stdin(Stdio::null());
         command
@@ -163,7 +165,10 @@ impl Children {
             }
             if begun.elapsed() > PATIENCE {
                 let tail = self.tail(name);
-                return Err(Failure::new(Exit::TimedOut, format!("{name} is not ready in time; it said: {tail}")));
+                return Err(Failure::new(
+                    Exit::TimedOut,
+                    format!("{name} is not ready in time; its log ends with: {tail}"),
+                ));
             }
             self.pause()?;
         }
@@ -172,7 +177,7 @@ impl Children {
     fn ended_early(&self, name: &str, status: ExitStatus) -> Failure {
         let exit =
             if status.code() == Some(i32::from(Exit::Unreachable.code())) { Exit::Unreachable } else { Exit::Internal };
-        Failure::new(exit, format!("{name} ended with {status}; it said: {}", self.tail(name)))
+        Failure::new(exit, format!("{name} ended with {status}; its log ends with: {}", self.tail(name)))
     }
 
     /// The last line of a daemon's log.
@@ -199,7 +204,7 @@ impl Children {
         Ok(())
     }
 
-    /// Runs a one-shot command with `--json`, handing over each event as it comes.
+    /// Runs a one-shot command with `--json` and passes each event to `on` as it comes.
     pub(super) fn ask_live(&self, args: &[&str], mut on: impl FnMut(&Value)) -> Result<Answer, Failure> {
         let mut command = self.command();
         command.args(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
@@ -221,7 +226,10 @@ impl Children {
             match taken.recv_timeout(LOOK_AGAIN) {
                 Ok(line) => {
                     let event = serde_json::from_str(&line).map_err(|e| {
-                        Failure::new(Exit::Internal, format!("{} printed what is no JSON ({e}): {line}", args[0]))
+                        Failure::new(
+                            Exit::Internal,
+                            format!("{} printed a line that is not JSON ({e}): {line}", args[0]),
+                        )
                     })?;
                     on(&event);
                     events.push(event);
@@ -234,7 +242,7 @@ impl Children {
         Ok(Answer { code: status.code().unwrap_or(-1), events })
     }
 
-    /// The same without looking on.
+    /// Runs a one-shot command with `--json`.
     pub(super) fn ask(&self, args: &[&str]) -> Result<Answer, Failure> {
         self.ask_live(args, |_| {})
     }
@@ -248,7 +256,7 @@ impl Children {
         }
     }
 
-    /// Ends all daemons: asked first, so that they remove their sockets, then killed.
+    /// Ends all daemons: SIGTERM first, so that they remove their sockets, then SIGKILL.
     pub(super) fn end(&mut self) {
         for (_, child) in &self.running {
             signal(child.id(), Signal::TERM);
@@ -272,7 +280,7 @@ impl Drop for Children {
     }
 }
 
-/// A one-shot child that does not outlive an error of the demo.
+/// A one-shot child that ends when this is dropped.
 struct Ended(Child, Alive);
 
 impl Drop for Ended {
@@ -288,7 +296,7 @@ pub(super) fn failed(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("cannot {what}: {error}"))
 }
 
-/// Addresses of loopback that nobody else is likely to use: a /24 drawn at random for each demo, a host for each node.
+/// Loopback addresses that are probably free: a random /24 for each run, a host for each node.
 #[derive(Clone, Copy)]
 pub(super) struct Subnet(u8, u8);
 
@@ -302,8 +310,9 @@ impl Subnet {
         IpAddr::V4(Ipv4Addr::new(127, self.0, self.1, host))
     }
 
-    /// Ports that were free a moment ago, for TCP and UDP. Neighbours must know each other's before they start, so they
-    /// cannot be left to the kernel; whoever finds one taken ends with exit 5, and the demo draws again.
+    /// Ports that were free a moment ago, for TCP and UDP. Neighbors must know each other's ports
+    /// before they start, so the kernel cannot choose them. A daemon that finds its port in use
+    /// ends with exit 5, and the demo draws again.
     pub(super) fn free_ports(self, hosts: &[u8]) -> io::Result<Vec<SocketAddr>> {
         let mut held = Vec::new();
         for host in hosts {

@@ -1,4 +1,4 @@
-//! How the figures of `bench` and `sim` leave: in which form, and to where.
+//! Output of the figures of `bench` and `sim`: text, JSON, CSV, Markdown, pictures.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::output;
 use crate::error::{Exit, Failure};
 
-/// What standard output is for.
+/// The form of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Text,
@@ -16,7 +16,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// That of the switches, of which one is given at most.
+    /// The form of the switches, of which at most one is given.
     pub(crate) fn of(json: bool, csv: bool, md: bool) -> Result<Form, Failure> {
         match (json, csv, md) {
             (false, false, false) => Ok(Form::Text),
@@ -36,7 +36,7 @@ pub(crate) fn markdown(head: &[&str], right: &[bool], rows: impl Iterator<Item =
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Prints them. A reader that closed the pipe has read enough.
+/// Prints the figures. A reader that closed the pipe has read enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match output::line(text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -46,7 +46,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a picture of them.
+/// Writes a picture of the figures.
 pub(crate) fn draw(path: &Path, svg: &str) -> Result<(), Failure> {
     std::fs::write(path, svg)
         .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display())))

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::wire::name::printable;
 
-/// Colours of curves and of rings, told apart by most eyes (Okabe and Ito).
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
+/// Colors of curves and of rings, distinct for color-blind readers (Okabe and Ito).
+const COLORS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
 const WIDTH: f64 = 720.0;
 /// Height of one chart with its title and its axis.
 const CHART_HEIGHT: f64 = 300.0;
@@ -17,7 +17,7 @@ const BOTTOM: f64 = 52.0;
 /// Side of the picture of a network.
 const NETWORK_SIDE: f64 = 1000.0;
 
-/// How a text stands.
+/// Attributes of a text.
 const TITLE: &str = "class=\"title\"";
 const MIDDLE: &str = "text-anchor=\"middle\"";
 
@@ -128,20 +128,21 @@ fn draw(svg: &mut String, chart: &Chart, top: f64) {
     let _ = writeln!(svg, "<path d=\"M{left} {up}V{down}H{right}\" class=\"axis\"/>");
     text(svg, ((left + right) / 2.0, down + 36.0), MIDDLE, &escape(&chart.x));
     for (at, curve) in chart.curves.iter().enumerate() {
-        let colour = COLOURS[at % COLOURS.len()];
+        let color = COLORS[at % COLORS.len()];
         let line: Vec<String> = curve.points.iter().map(|&(px, py)| format!("{:.1},{:.1}", x(px), y(py))).collect();
-        let _ = writeln!(svg, "<polyline points=\"{}\" stroke=\"{colour}\" class=\"curve\"/>", line.join(" "));
+        let _ = writeln!(svg, "<polyline points=\"{}\" stroke=\"{color}\" class=\"curve\"/>", line.join(" "));
         for &(px, py) in &curve.points {
-            let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>", x(px), y(py));
+            let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{color}\"/>", x(px), y(py));
         }
         let row = up + 8.0 + 16.0 * at as f64;
         let (x, y) = (right + 12.0, row - 4.0);
-        let _ = writeln!(svg, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"12\" height=\"3\" fill=\"{colour}\"/>");
+        let _ = writeln!(svg, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"12\" height=\"3\" fill=\"{color}\"/>");
         text(svg, (right + 30.0, row), "", &escape(&curve.name));
     }
 }
 
-/// A network: the node with most neighbours in the middle, all others on rings by their distance from it.
+/// A network: the node with most neighbors in the middle, the others on rings by their distance
+/// from it.
 pub(crate) fn network(title: &str, neighbors: &[Vec<usize>]) -> String {
     let mut svg = head(NETWORK_SIDE, NETWORK_SIDE + 40.0, title);
     text(&mut svg, (20.0, 26.0), TITLE, &escape(title));
@@ -160,14 +161,15 @@ pub(crate) fn network(title: &str, neighbors: &[Vec<usize>]) -> String {
     let base = if many { 1.5 } else { 4.0 };
     for (node, &(x, y, ring)) in places.iter().enumerate() {
         let radius = base * (1.0 + 2.0 * (neighbors[node].len() as f64 / most).sqrt()) / 2.0;
-        let colour = COLOURS[ring % COLOURS.len()];
-        let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{colour}\"/>");
+        let color = COLORS[ring % COLORS.len()];
+        let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{color}\"/>");
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-/// Where each node is, and on which ring: the angle of a node is in the middle of those that are reached through it.
+/// Where each node is, and on which ring: the angle of a node is in the middle of those that are
+/// reached through it.
 fn places(neighbors: &[Vec<usize>]) -> Vec<(f64, f64, usize)> {
     let n = neighbors.len();
     let (ring, parent, order) = rings(neighbors);
@@ -209,7 +211,7 @@ fn places(neighbors: &[Vec<usize>]) -> Vec<(f64, f64, usize)> {
 
 type Rings = (Vec<usize>, Vec<Option<usize>>, Vec<usize>);
 
-/// Breadth first from the node with most neighbours, and on from whatever is left.
+/// Breadth first from the node with most neighbors, then from the nodes that are left.
 fn rings(neighbors: &[Vec<usize>]) -> Rings {
     let n = neighbors.len();
     let (mut ring, mut parent, mut order) = (vec![usize::MAX; n], vec![None; n], Vec::with_capacity(n));
@@ -220,7 +222,7 @@ fn rings(neighbors: &[Vec<usize>]) -> Rings {
         if ring[root] != usize::MAX {
             continue;
         }
-        // Whoever is not connected to the middle stands on a ring of its own.
+        // Nodes that are not connected to the middle are on a ring of their own.
         ring[root] = usize::from(!first);
         first = false;
         let mut edge = VecDeque::from([root]);

@@ -1,4 +1,5 @@
-//! What `/proc` tells of a process: memory, CPU time, context switches. Nothing where there is no such file.
+//! Memory, CPU time and context switches of a process, from `/proc`. Nothing on a system without
+//! it.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -46,13 +47,14 @@ impl Sample {
     }
 }
 
-/// The number behind a name at the beginning of a line.
+/// The number after a name at the beginning of a line.
 fn field(text: &str, name: &str) -> u64 {
     let rest = text.lines().find_map(|line| line.strip_prefix(name));
     rest.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// User and system time of the process and of its children, from /proc/PID/stat; the name in brackets may hold anything.
+/// User and system time of the process and of its children, from /proc/PID/stat; the name in
+/// brackets may hold anything.
 fn ticks(stat: &str) -> Option<[u64; 4]> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11).map(|field| field.parse().ok());

@@ -1,7 +1,7 @@
-//! `sprat bench compare`: two results, or two series of them, side by side.
+//! `sprat bench compare`: two results, or two series of results, side by side.
 //!
-//! A difference counts as more than noise only if each side has several runs and none of one side reaches into those of the
-//! other; a single run says nothing about its own noise, and the table then says so.
+//! A difference is above noise only if each side has several runs and their ranges do not overlap.
+//! With fewer runs the noise is unknown.
 
 use std::io;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::cli::format::table;
 use crate::cli::tools::figures::{self, Form};
 use crate::error::{Exit, Failure};
 
-/// Runs of one side from which on its spread is taken for its noise.
+/// Fewest runs of a side whose range is taken as its noise.
 const RUNS_MIN: usize = 3;
 
-/// What is compared: the name in the table, and where the figure stands in the line.
+/// The figures: name in the table, and JSON pointer in the result.
 const FIGURES: [(&str, &str); 12] = [
     ("rate per second", "/rate_per_s"),
     ("p50 us", "/latency_us/p50"),
@@ -49,11 +49,11 @@ struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
-    /// The runs of the sides do not reach into one another.
+    /// The ranges of the sides do not overlap.
     Differs,
-    /// They do.
+    /// They overlap.
     WithinNoise,
-    /// Too few runs to tell.
+    /// Too few runs.
     Unknown,
 }
 
@@ -69,16 +69,19 @@ impl Verdict {
 
 pub(super) fn run(args: &Bench, form: Form) -> Result<u8, Failure> {
     let [a, b] = args.results.as_slice() else {
-        return Err(Failure::new(Exit::Usage, "bench compare takes two files that bench MODE --json has printed"));
+        return Err(Failure::new(Exit::Usage, "bench compare takes two files with the output of bench MODE --json"));
     };
     if args.own || !args.supers.is_empty() {
-        return Err(Failure::new(Exit::Usage, "bench compare runs nothing: it takes neither --self nor --super"));
+        return Err(Failure::new(Exit::Usage, "bench compare takes neither --self nor --super"));
     }
     let sides = [read(a)?, read(b)?];
     let mode = |runs: &[Value]| runs[0]["mode"].as_str().unwrap_or_default().to_owned();
     let modes = sides.each_ref().map(|runs| mode(runs));
     if modes[0] != modes[1] {
-        let why = format!("one result is of {}, the other of {}; only the same mode compares", modes[0], modes[1]);
+        let why = format!(
+            "one result is of {}, the other of {}; only results of one mode can be compared",
+            modes[0], modes[1]
+        );
         return Err(Failure::new(Exit::Usage, why));
     }
     let rows = rows(&sides);
@@ -108,7 +111,7 @@ fn read(path: &Path) -> Result<Vec<Value>, Failure> {
     let is_result = |line: &Value| line["event"] == "done" && line["mode"].is_string() && line["ok"] == true;
     let runs: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is_result).collect();
     if runs.is_empty() {
-        let why = format!("{} holds no line that bench MODE --json has printed", path.display());
+        let why = format!("{} has no line of bench MODE --json", path.display());
         return Err(Failure::new(Exit::Usage, why));
     }
     Ok(runs)
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn only_runs_that_do_not_reach_into_one_another_differ() {
+    fn only_ranges_that_do_not_overlap_differ() {
         let a = vec![run(100.0, 1.0), run(110.0, 1.2), run(90.0, 1.1)];
         let b = vec![run(210.0, 1.0), run(190.0, 1.3), run(200.0, 1.15)];
         let sides = [a.clone(), b];

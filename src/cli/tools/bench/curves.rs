@@ -1,4 +1,4 @@
-//! The picture of one run: how the latencies are spread, and the rate over time.
+//! The picture of one run: the distribution of latencies, and the rate over time.
 
 use crate::bench::Tally;
 use crate::cli::tools::plot::{Chart, Curve, charts};
@@ -6,7 +6,8 @@ use crate::cli::tools::plot::{Chart, Curve, charts};
 /// Points of the curve of latencies between one power of ten and the next.
 const POINTS_PER_DECADE: i32 = 8;
 
-/// Latencies: at `x`, one in `x` answers took longer than so many microseconds. It ends where a single answer would be told.
+/// Latencies: at `x`, the time in microseconds that one in `x` answers exceeded. It ends where `x`
+/// is the number of answers.
 pub(super) fn quantiles(tally: &Tally) -> Vec<(f64, f64)> {
     let samples = tally.samples() as f64;
     let ones_in = (0..).map(|step| 10_f64.powf(f64::from(step) / f64::from(POINTS_PER_DECADE)));
@@ -20,7 +21,7 @@ pub(super) fn quantiles(tally: &Tally) -> Vec<(f64, f64)> {
 pub(super) fn svg(title: &str, unit: &str, quantiles: &[(f64, f64)], rates: &[(f64, f64)]) -> String {
     let latency = Chart {
         title: "latency, microseconds".into(),
-        x: "one in so many took longer (2: the median, 100: p99)".into(),
+        x: "one answer in x took longer (2: the median, 100: p99)".into(),
         names: Vec::new(),
         from_zero: false,
         logarithmic: true,

@@ -1,4 +1,4 @@
-//! `sprat bench get`: real peers that share one file, and real downloads of it, each a process of its own.
+//! `sprat bench get`: peers that share one file, and downloads of it, each in a process of its own.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form
         let (what, size) = longest(&rig, &super_peer, limits.size)?;
         (super_peer, what, size)
     };
-    if rig.tells {
+    if rig.talks {
         say("measuring");
     }
     let verify = match args.verify.unwrap_or_default() {
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form
     report.publish(args, form)
 }
 
-/// What is downloaded again and again.
+/// The download that is repeated.
 struct Order<'a> {
     what: &'a str,
     super_peer: &'a str,
@@ -94,7 +94,8 @@ struct Order<'a> {
 }
 
 impl Order<'_> {
-    /// One download: how long it took, or the class of its error. The file is gone again, so that the next one fetches all of it.
+    /// One download: its duration, or the class of its error. Removes the file, so that the next
+    /// download fetches all of it.
     fn download(&self, children: &Children, out: &Path) -> Result<Result<Duration, String>, Failure> {
         let from = Instant::now();
         let path = out.display().to_string();

@@ -1,4 +1,5 @@
-//! What the options of a bench mean: their defaults in each mode, their bounds, and whether this machine has room for it.
+//! The options of a bench: defaults for each mode, bounds, and whether this machine has enough
+//! descriptors.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -14,13 +15,14 @@ use crate::error::{Exit, Failure};
 use crate::proto::Entropy;
 use crate::wire::HostPort;
 
-/// Sessions from one address of this host: the kernel has 28,000 ports for each, some of them in use or not free yet.
+/// Most sessions from one address of this host: the kernel has 28,000 ports for each, and some of
+/// them are not free.
 const SESSIONS_PER_SOURCE: usize = 10_000;
-/// Addresses for visits, whose ports stay taken for a minute each.
+/// Addresses for visits, because their ports stay in use for a minute.
 const CHURN_SOURCES: usize = 200;
 /// Longest run.
 const SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
-/// Requests that the link of the flood has out at once.
+/// Most requests of flood in flight.
 const FLOOD_DEPTH_MAX: usize = 10_000;
 
 /// The options with their defaults, checked.
@@ -58,7 +60,7 @@ impl Limits {
         let whole = matches!(mode, Mode::Query | Mode::Flood | Mode::Register);
         let per_session = if whole { files.min(FILES_PER_HOLDER) } else { files };
         if args.own != args.supers.is_empty() {
-            return usage("tell what is to be loaded: either --super HOST:PORT or --self".into());
+            return usage("give either --super HOST:PORT or --self".into());
         }
         if sessions == 0 && !matches!(mode, Mode::Flood | Mode::Get) {
             return usage("--sessions is a number above 0".into());
@@ -88,7 +90,7 @@ impl Limits {
         }
         if let Some(pid) = args.pid.filter(|_| !pid_is_here) {
             return usage(format!(
-                "--pid {pid} is no process of this machine; leave it away if the super peer is elsewhere"
+                "--pid {pid} is no process of this machine; leave it out if the super peer is elsewhere"
             ));
         }
         let length = Duration::from_secs_f64(seconds);
@@ -96,8 +98,8 @@ impl Limits {
     }
 }
 
-/// Options that were given and change nothing in this mode. All modes take all of them, so that one line of a script does for
-/// each; who gave one is told.
+/// Options that have no effect in this mode. Every mode accepts all options, so that a script can
+/// use one line for all of them; unused ones are reported.
 pub(super) fn unused(args: &Bench, mode: Mode) -> Vec<&'static str> {
     let asks = matches!(mode, Mode::Query | Mode::Flood);
     let downloads = matches!(mode, Mode::Get | Mode::Churn);
@@ -124,12 +126,12 @@ pub(super) fn first_super(args: &Bench) -> Result<&HostPort, Failure> {
     args.supers.first().ok_or_else(|| Failure::new(Exit::Usage, "--super HOST:PORT is missing"))
 }
 
-/// The most descriptors that this system gives a process.
+/// The hard limit of descriptors of a process.
 pub(super) fn descriptors() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
-/// Whether the sessions fit this process, and with --self the super peer's, which has the same limit.
+/// Checks that this process, and with --self that of the super peer, may have the descriptors.
 pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(), Failure> {
     let each = if mode == Mode::Churn { 2 } else { 1 };
     let holders = limits.files.div_ceil(FILES_PER_HOLDER).max(1);
@@ -138,17 +140,17 @@ pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(),
         return Ok(());
     }
     let message = format!(
-        "{} sessions do not fit: a process may have {nofile} descriptors here, which are enough for {room}; ask for fewer \
-         or raise the hard limit (ulimit -Hn)",
+        "{} sessions are too many: a process may have {nofile} descriptors here, enough for {room}; ask for fewer or raise \
+         the hard limit (ulimit -Hn)",
         limits.sessions
     );
     Err(Failure::new(Exit::Usage, message))
 }
 
-/// As many addresses of loopback as the sessions need, each session's the next one.
+/// Loopback addresses for the sessions, which take them in turn.
 pub(super) fn source_addresses(mode: Mode, sessions: usize) -> Vec<IpAddr> {
     let count = if mode == Mode::Churn { CHURN_SOURCES } else { sessions.div_ceil(SESSIONS_PER_SOURCE) };
-    // A second run at once may well have other addresses; the same ones do no harm.
+    // At random, so that two runs at once probably have different ones.
     let [a, ..] = OsEntropy.next_u64().to_le_bytes();
     let host = |n: usize| {
         let [b, c] = u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();

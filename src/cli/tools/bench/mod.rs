@@ -1,4 +1,5 @@
-//! `sprat bench`: starts what is to be loaded, runs the load's machine in this process's own loop, and tells the figures.
+//! `sprat bench`: starts the daemons to be loaded, runs the machine of the load in the loop of this
+//! process, and prints the figures.
 
 mod compare;
 mod curves;
@@ -26,7 +27,7 @@ use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::{ClientEvent, Entropy, Event};
 use crate::wire::HostPort;
 
-/// Runs one mode, or sets two results side by side.
+/// Runs one mode, or compares two results.
 pub(crate) fn run(args: &Bench) -> Result<u8, Failure> {
     let form = Form::of(args.json, args.csv, args.md)?;
     match args.mode {
@@ -46,12 +47,12 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     if !unused.is_empty() && !args.quiet {
         say(&format!("{} has no use for {}", mode.word(), unused.join(", ")));
     }
-    let tells = form == Form::Text && !args.quiet;
+    let talks = form == Form::Text && !args.quiet;
     if mode == Mode::Get {
-        return get::run(args, &limits, nofile, Rig::new(true, tells)?, form);
+        return get::run(args, &limits, nofile, Rig::new(true, talks)?, form);
     }
-    let mut rig = Rig::new(false, tells)?;
-    // The neighbour's address must be known before the super peer starts.
+    let mut rig = Rig::new(false, talks)?;
+    // The super peer must know the address of its neighbor when it starts.
     let subnet = Subnet::draw(OsEntropy.next_u64());
     let flood = mode == Mode::Flood;
     let target = if args.own { None } else { Some(settings::resolve("--super", limits::first_super(args)?)?) };
@@ -87,7 +88,7 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     let mut load = Load::new(plan, &mut OsEntropy);
     let server = rig.server_pid.or(args.pid).or_else(|| owner::listening_at(target)).map(Watched::new);
     let mut watch =
-        Watch { client: Watched::new(std::process::id()), server, tells: rig.tells, failure: None, done: false };
+        Watch { client: Watched::new(std::process::id()), server, talks: rig.talks, failure: None, done: false };
     let handle = node.handle();
     node.run(&mut load, &mut watch)?;
     if let Some(failure) = watch.failure {
@@ -101,11 +102,11 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     report.publish(args, form)
 }
 
-/// Hears of the phases, and looks at `/proc` where they begin.
+/// Takes samples of `/proc` at the beginning of each phase.
 struct Watch {
     client: Watched,
     server: Option<Watched>,
-    tells: bool,
+    talks: bool,
     failure: Option<Failure>,
     done: bool,
 }
@@ -134,7 +135,7 @@ impl Host for Watch {
                 } else if message == Phase::Draining.word() {
                     self.end();
                 }
-                if self.tells {
+                if self.talks {
                     say(&message);
                 }
                 Flow::Continue

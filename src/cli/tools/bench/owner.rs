@@ -1,5 +1,5 @@
-//! Which process of this machine listens at an address, by what `/proc` tells. None where there is no such file, where the address
-//! is another machine's, or where the process is somebody else's and we may not look.
+//! Finds in `/proc` the process that listens at an address. None without `/proc`, for an address of
+//! another machine, and for a process that we may not inspect.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_found_at_another_address_of_the_port_or_on_another_machine() {
+    fn no_process_is_found_at_another_address_of_the_port_or_on_another_machine() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         for ip in [[127, 0, 0, 2], [192, 0, 2, 1]] {

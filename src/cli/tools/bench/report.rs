@@ -1,4 +1,4 @@
-//! The figures of one run: one shape for all modes, for programs, spreadsheets, documents and people.
+//! The figures of one run, in one form for all modes: JSON, CSV, Markdown, text.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -14,10 +14,10 @@ use crate::cli::tools::process::Sample;
 use crate::control;
 use crate::error::{Exit, Failure};
 
-/// A client that had this share of a core was busy all the time.
+/// A process with this share of a core was busy all the time.
 const BUSY: f64 = 0.9;
 
-/// Everything that is told.
+/// All figures of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     v: u8,
@@ -61,7 +61,7 @@ struct Latency {
     max: u64,
 }
 
-/// The super peer (get: the sources together) while it was measured.
+/// The super peer during the measurement; for get, the sources together.
 #[derive(Debug, Serialize)]
 struct Server {
     pid: u32,
@@ -74,7 +74,7 @@ struct Server {
     context_switches: u64,
 }
 
-/// Where it ran.
+/// The machine and the command line.
 #[derive(Debug, Serialize)]
 pub(super) struct Env {
     version: &'static str,
@@ -97,7 +97,7 @@ impl Env {
     }
 }
 
-/// Samples of one process: before anything, when measuring began, and when it ended.
+/// Samples of one process: before the load, at the beginning and at the end of the measurement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watched {
     pub(super) pid: u32,
@@ -220,7 +220,7 @@ impl Report {
         format!("{}\n{}", line(&names), line(&figures))
     }
 
-    /// The same figures, flat, by name.
+    /// The figures for tables, by name.
     fn rows(&self) -> Vec<(String, String)> {
         let mut rows = vec![
             ("mode".to_owned(), self.mode.to_owned()),

@@ -1,4 +1,4 @@
-//! The processes that a bench starts for itself, and the folder that they live in.
+//! The processes that a bench starts, and their folder.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,38 +11,39 @@ use crate::cli::output;
 use crate::cli::tools::children::{Children, Daemon, Subnet, interrupt_flag, write_random};
 use crate::error::{Exit, Failure};
 
-/// Sources that a run may have.
+/// Names of the sources of a run.
 pub(super) const SOURCES: [&str; 16] = [
     "peer1", "peer2", "peer3", "peer4", "peer5", "peer6", "peer7", "peer8", "peer9", "peer10", "peer11", "peer12",
     "peer13", "peer14", "peer15", "peer16",
 ];
 
-/// What is started for a run, and where it lives; all of it is gone when this is dropped.
+/// The processes of a run and their folder; both are removed when this is dropped.
 pub(super) struct Rig {
     pub(super) children: Children,
     folder: TempDir,
-    pub(super) tells: bool,
+    pub(super) talks: bool,
     super_peer: Option<Daemon>,
     pub(super) server_pid: Option<u32>,
     pub(super) source_pids: Vec<u32>,
 }
 
 impl Rig {
-    /// Nothing is started yet. Signals are caught here if no loop of this process does; `tells` whoever looks on.
-    pub(super) fn new(catches_signals: bool, tells: bool) -> Result<Rig, Failure> {
+    /// Starts nothing yet. Catches signals if no loop of this process does. With `talks`, reports
+    /// each step.
+    pub(super) fn new(catches_signals: bool, talks: bool) -> Result<Rig, Failure> {
         let folder = tempfile::Builder::new().prefix("sprat-bench-").tempdir();
         let folder =
             folder.map_err(|error| Failure::new(Exit::Disk, format!("cannot make a folder in {}: {error}", temp())))?;
         let interrupted = if catches_signals { interrupt_flag()? } else { Arc::default() };
         let children = Children::new(folder.path(), interrupted)?;
-        Ok(Rig { children, folder, tells, super_peer: None, server_pid: None, source_pids: Vec::new() })
+        Ok(Rig { children, folder, talks, super_peer: None, server_pid: None, source_pids: Vec::new() })
     }
 
     pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Starts a super peer, with us as its neighbour if we have an address.
+    /// Starts a super peer, with this process as its neighbor if that has an address.
     pub(super) fn start_super(&mut self, subnet: Subnet, neighbor: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
         let listen = SocketAddr::new(subnet.host(1), 0).to_string();
         let mut args: Vec<String> = ["super", "--quiet", "--listen", &listen].map(str::to_owned).into();
@@ -57,7 +58,7 @@ impl Rig {
         Ok(listen)
     }
 
-    /// Starts peers that share one file, and waits until the super peer knows all of them.
+    /// Starts peers that share one file, and waits until the super peer has registered all of them.
     pub(super) fn start_sources(&mut self, subnet: Subnet, count: usize, size: u64, name: &str) -> Result<(), Failure> {
         let disk = |error: io::Error| Failure::new(Exit::Disk, format!("cannot write the file to share: {error}"));
         let super_peer = self.super_peer.as_ref().map(|daemon| daemon.listen.to_string()).unwrap_or_default();

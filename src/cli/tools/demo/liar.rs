@@ -1,5 +1,6 @@
-//! The villain of the demo: a peer that registers a file under its true root and serves it with one wrong bit in each
-//! piece, announcing the MD5 of the wrong bytes. Blocking sockets, a thread each; the product has no fault code of its own.
+//! The liar of the demo: a peer that registers a file under its true root and serves it with one
+//! wrong bit in each piece, with the MD5 of the wrong bytes. It has blocking sockets and a thread
+//! for each; the program itself has no code for faults.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,18 +20,18 @@ use crate::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PROTOCOL_V
 use crate::wire::message::{Chunk, Cvs, Hello, Login, Ping, Register, Welcome};
 use crate::wire::{FileRecord, HostPort, Md5, Message, Root, SharePath, frame};
 
-/// How often it tells its super peer that it lives.
+/// Interval of its PINGs.
 const PING: Duration = Duration::from_secs(5);
 
 /// A running liar; its threads end with the process.
 pub(super) struct Liar {
-    /// Where it serves.
+    /// The address on which it serves.
     pub(super) addr: HostPort,
-    /// Wrong pieces that it has sent.
+    /// Number of wrong pieces that it has sent.
     pub(super) lies: Arc<AtomicU64>,
 }
 
-/// What it claims to share.
+/// The file that it registers.
 struct Loot {
     file: File,
     size: u64,
@@ -53,7 +54,7 @@ impl Liar {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let loot = Arc::clone(&loot);
-                // The other side hangs up on a liar: that is the point.
+                // Errors are expected: the other side closes the connection.
                 thread::spawn(move || serve(stream, &loot));
             }
         });
@@ -103,7 +104,7 @@ impl Wire {
         }
     }
 
-    /// Reads on until `wanted` comes; an ERROR or BYE on the way is a failure.
+    /// Reads until `wanted` comes; an ERROR or BYE before it is a failure.
     fn expect(&mut self, wanted: &str) -> io::Result<()> {
         loop {
             let message = self.receive()?;
@@ -159,7 +160,7 @@ fn keep(mut session: Wire) {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a liar answers what it must and ignores what may come yet")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a liar answers what it must and ignores the rest")]
 fn serve(stream: TcpStream, loot: &Loot) -> io::Result<()> {
     let mut wire = Wire { stream, buffer: Vec::new() };
     loop {
@@ -192,7 +193,7 @@ fn serve(stream: TcpStream, loot: &Loot) -> io::Result<()> {
                 wire.stream.write_all(&bytes)?;
             }
             Message::Manifest(manifest) => {
-                // The true one: a liar that lied here as well would be found out before its first piece.
+                // The true manifest: a wrong one would be found before the first piece.
                 let first = manifest.first as usize * 32;
                 let page = loot.cvs.get(first..).unwrap_or_default();
                 let cvs = page[..page.len().min(MANIFEST_PAGE_CVS * 32)].to_vec();

@@ -1,5 +1,5 @@
-//! `sprat demo`: the whole main job in one command, on real processes, sockets and files. Tells what happens as it
-//! happens, and ends with exit 0 only if every check held.
+//! `sprat demo`: a small network with a search and a download, with real processes, sockets and
+//! files. Prints each step, and ends with exit 0 only if every check held.
 
 mod liar;
 
@@ -31,27 +31,29 @@ use liar::Liar;
 
 /// Length of the file that is made.
 const FILE_BYTES: u64 = 128 << 20;
-/// A shorter file is over before a source can be killed in the middle of it.
+/// The download of a smaller file ends before a source can be killed.
 const FILE_BYTES_MIN: u64 = 32 << 20;
 /// Name of the file that is made.
 const FILE_NAME: &str = "ocean.bin";
-/// What nobody has.
+/// A name that no peer has.
 const NOBODY_HAS: &str = "the-one-that-got-away";
-/// How often ports are drawn again because somebody took one in between.
+/// Most draws of ports, if another process takes one before the daemon starts.
 const DRAWS_MAX: u32 = 5;
 /// The super peers, in the order of the ring.
 const SUPERS: [&str; 4] = ["north", "east", "south", "west"];
-/// Real peers, and the super peer of each. The fourth source of the file is the liar, at `south` as well.
+/// Real peers, and the super peer of each. The fourth source of the file is the liar, also at
+/// `south`.
 const PEERS: [(&str, usize); 5] = [("anna", 2), ("ben", 1), ("carl", 3), ("dora", 0), ("emil", 2)];
-/// Who has the file from the start.
+/// The peers that have the file from the start.
 const HOLDERS: [&str; 2] = ["ben", "carl"];
-/// Who puts it into its share while everything runs.
+/// The peer that gets the file while the network runs.
 const LATE: &str = "anna";
-/// Who is killed while it sends.
+/// The peer that is killed while it sends.
 const VICTIM: &str = "carl";
-/// After how many of his pieces: few enough that the others cannot have fetched the rest of the shortest file by then.
+/// Pieces that it sends before: few, so that the other sources cannot have sent the rest of the
+/// smallest file.
 const VICTIM_PIECES: u64 = 4;
-/// Who downloads.
+/// The peer that downloads.
 const LOADER: &str = "dora";
 /// Last byte of the liar's address.
 const LIAR_HOST: u8 = 66;
@@ -77,7 +79,7 @@ pub(crate) fn run(args: &Demo) -> Result<u8, Failure> {
     }
 }
 
-/// What all scenes share.
+/// State that all steps share.
 struct Stage {
     children: Children,
     folder: PathBuf,
@@ -86,7 +88,7 @@ struct Stage {
     color: bool,
 }
 
-/// The file that goes round.
+/// The file that is shared.
 struct Treasure {
     path: PathBuf,
     name: String,
@@ -94,7 +96,7 @@ struct Treasure {
     root: Root,
 }
 
-/// Who is up.
+/// The running nodes.
 struct Network {
     supers: Vec<Daemon>,
     peers: Vec<Daemon>,
@@ -110,7 +112,7 @@ impl Network {
         self.peer(name).listen.to_string()
     }
 
-    /// The name behind an address in a hit or a report.
+    /// The name of the peer with this address.
     fn who(&self, address: &str) -> &str {
         if self.liar.addr.to_string() == address {
             return "liar";
@@ -120,7 +122,7 @@ impl Network {
 }
 
 impl Stage {
-    fn tell(&self, text: &str) {
+    fn say(&self, text: &str) {
         let at = self.begun.elapsed();
         out(&format!("[{:>5.2} s] {text}", at.as_secs_f64()));
     }
@@ -132,7 +134,7 @@ impl Stage {
         self.wrong += u64::from(!holds);
     }
 
-    /// Asks again until the answer is the wanted one; the last answer if it never comes.
+    /// Repeats a command until its answer is the wanted one; returns the last answer.
     fn ask_until(&self, args: &[&str], wanted: impl Fn(&Answer) -> bool) -> Result<Answer, Failure> {
         let begun = Instant::now();
         loop {
@@ -146,12 +148,12 @@ impl Stage {
 }
 
 fn out(line: &str) {
-    // A demo whose output nobody reads goes on and tells by its exit code.
+    // If standard output is closed, the exit code still reports the result.
     let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn play(stage: &mut Stage, args: &Demo, interrupted: &AtomicBool) -> Result<(), Failure> {
-    out("sprat demo: real processes on loopback; all of it is gone at the end");
+    out("sprat demo: real processes on loopback; all of them and their files are removed at the end");
     let treasure = make_treasure(stage, args.file.as_deref())?;
     let network = set_up(stage, &treasure)?;
     search(stage, &network, &treasure)?;
@@ -159,7 +161,7 @@ fn play(stage: &mut Stage, args: &Demo, interrupted: &AtomicBool) -> Result<(), 
     prove(stage, &network, &treasure, published.as_deref())?;
     memory(stage, &network);
     let verdict = if stage.wrong == 0 { "every check held" } else { "not every check held" };
-    stage.tell(verdict);
+    stage.say(verdict);
     if args.stay {
         stay(stage, &network, &treasure, interrupted);
     }
@@ -176,7 +178,8 @@ fn make_treasure(stage: &Stage, given: Option<&Path>) -> Result<Treasure, Failur
             let size = fs::metadata(given).map_err(|e| unreadable(&e.to_string()))?.len();
             if size < FILE_BYTES_MIN {
                 let least = Size(FILE_BYTES_MIN);
-                let message = format!("--file needs at least {least}: a shorter one is over before a source is killed");
+                let message =
+                    format!("--file must have at least {least}: a smaller download ends before a source is killed");
                 return Err(Failure::new(Exit::Usage, message));
             }
             let name = given.file_name().and_then(|name| name.to_str()).ok_or_else(|| unreadable("no UTF-8 name"))?;
@@ -187,11 +190,11 @@ fn make_treasure(stage: &Stage, given: Option<&Path>) -> Result<Treasure, Failur
         write_random(&path, FILE_BYTES).map_err(|e| failed("write the file of the demo", &e))?;
     }
     let (root, size) = plain_hash(&path).map_err(|e| failed("hash the file", &e))?;
-    stage.tell(&format!("the file: {name}, {}, b3sum {:.16}…", Size(size), root.to_string()));
+    stage.say(&format!("the file: {name}, {}, b3sum {:.16}…", Size(size), root.to_string()));
     Ok(Treasure { path, name, size, root })
 }
 
-/// What `b3sum` computes, with none of the code that downloads.
+/// What `b3sum` computes, without the code of downloads.
 fn plain_hash(path: &Path) -> io::Result<(Root, u64)> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
@@ -209,7 +212,7 @@ fn set_up(stage: &mut Stage, treasure: &Treasure) -> Result<Network, Failure> {
         }
     }
     let letter = stage.folder.join("emil").join("letter.txt");
-    fs::write(letter, "Dear all, nobody downloads me.\n").map_err(|e| failed("fill a share", &e))?;
+    fs::write(letter, "This file is not downloaded.\n").map_err(|e| failed("fill a share", &e))?;
     let (subnet, supers) = raise_supers(stage)?;
     for (i, (name, at)) in PEERS.into_iter().enumerate() {
         let host = subnet.host(11 + u8::try_from(i).unwrap_or(0));
@@ -223,13 +226,17 @@ fn set_up(stage: &mut Stage, treasure: &Treasure) -> Result<Network, Failure> {
     let mut peers = Vec::new();
     for (name, at) in PEERS {
         let peer = stage.children.ready(name)?;
-        stage.tell(&format!("peer {name:<5} {:<21} at super peer {}", peer.listen.to_string(), SUPERS[at]));
+        stage.say(&format!("peer {name:<5} {:<21} at super peer {}", peer.listen.to_string(), SUPERS[at]));
         peers.push(peer);
     }
     let host = subnet.host(LIAR_HOST);
     let liar = Liar::start(supers[2].listen, host, &treasure.path, &treasure.name, treasure.root)
         .map_err(|e| failed("start the liar", &e))?;
-    stage.tell(&format!("peer liar  {:<21} at super peer {}: one wrong bit a piece", liar.addr.to_string(), SUPERS[2]));
+    stage.say(&format!(
+        "peer liar  {:<21} at super peer {}: sends one wrong bit in each piece",
+        liar.addr.to_string(),
+        SUPERS[2]
+    ));
     Ok(Network { supers, peers, liar })
 }
 
@@ -241,7 +248,7 @@ fn raise_supers(stage: &mut Stage) -> Result<(Subnet, Vec<Daemon>), Failure> {
         match try_raise_supers(stage, subnet) {
             Ok(supers) => {
                 let ring: Vec<String> = supers.iter().map(|one| format!("{} {}", one.name, one.listen)).collect();
-                stage.tell(&format!("super peers in a ring: {}", ring.join(" - ")));
+                stage.say(&format!("super peers in a ring: {}", ring.join(" - ")));
                 return Ok((subnet, supers));
             }
             Err(failure) if failure.exit == Exit::Unreachable && draws < DRAWS_MAX => stage.children.end(),
@@ -300,49 +307,53 @@ fn search(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<(
     })?;
     let done = answer.done();
     let took = Duration::from_millis(done["elapsed_ms"].as_u64().unwrap_or(u64::MAX));
-    stage.tell(&format!("asked north for what nobody has: \"{NOBODY_HAS}\""));
+    stage.say(&format!("asked north for a name that no peer has: \"{NOBODY_HAS}\""));
     let reached = done["reached"].as_u64().unwrap_or(0);
     stage.check(
         answer.code == i32::from(Exit::NotFound.code()) && done["complete"] == true,
-        &format!("nobody has it: {reached} super peers searched, complete: {}, exit {}", done["complete"], answer.code),
+        &format!("not found: {reached} super peers searched, complete: {}, exit {}", done["complete"], answer.code),
     );
-    stage.check(took < QUERY_BUDGET / 2, &format!("known after {}: by the echo, not by a timer", Span(took)));
+    stage
+        .check(took < QUERY_BUDGET / 2, &format!("the answer came after {}, long before the budget ended", Span(took)));
 
     let early = [network.address("ben"), network.address("carl"), network.liar.addr.to_string()];
     let args = named(at_north(&[]));
     ask(stage, &args, &|answer| early.iter().all(|source| sources(answer).contains(source)))?;
     let one_hop = ask(stage, &named(at_north(&["--ttl", "1"])), &|_| true)?;
-    stage.tell(&format!("asked north with --ttl 1: {} (one hop away)", names(network, &one_hop)));
-    stage.check(one_hop.done()["complete"] == false, "which knows that it is not complete");
+    stage.say(&format!("asked north with --ttl 1: {} (one hop away)", names(network, &one_hop)));
+    stage.check(one_hop.done()["complete"] == false, "the answer says that it is not complete");
 
     drop_late(stage, treasure)?;
     let dropped = Instant::now();
     let late = network.address(LATE);
     let found = ask(stage, &args, &|answer| sources(answer).contains(&late))?;
-    stage.tell(&format!("asked north again: {}", names(network, &found)));
+    stage.say(&format!("asked north again: {}", names(network, &found)));
     stage.check(
         sources(&found).contains(&late) && !sources(&one_hop).contains(&late),
-        &format!("{LATE}, two hops away, was found {} after the drop", Span(dropped.elapsed())),
+        &format!("{LATE}, two hops away, was found after {}", Span(dropped.elapsed())),
     );
     let roots = found.of("hit").all(|hit| hit["root"] == treasure.root.to_string());
     stage.check(roots && sources(&found).len() == 4, "four sources of one content");
-    stage.check(found.done()["complete"] == true, "complete, though the ring brought each query to one of them twice");
+    stage.check(
+        found.done()["complete"] == true,
+        "complete, although the ring carried the query to one super peer twice",
+    );
     Ok(())
 }
 
-/// Puts the file into a share in one step, as a careful program would.
+/// Moves the file into a share by rename.
 fn drop_late(stage: &Stage, treasure: &Treasure) -> Result<(), Failure> {
     let aside = stage.folder.join("aside");
     fs::copy(&treasure.path, &aside)
         .and_then(|_| fs::rename(&aside, stage.folder.join(LATE).join(&treasure.name)))
         .map_err(|e| failed("drop the file", &e))?;
-    stage.tell(&format!("{LATE} drops the file into her share"));
+    stage.say(&format!("{LATE} gets the file into its share"));
     Ok(())
 }
 
 // ---- downloading -------------------------------------------------------------------------------------------------
 
-/// What was seen while the download ran.
+/// Figures of the download while it runs.
 #[derive(Default)]
 struct Seen {
     pieces: u64,
@@ -353,7 +364,7 @@ struct Seen {
 
 fn download(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<Option<PathBuf>, Failure> {
     let socket = stage.children.socket(LOADER).display().to_string();
-    stage.tell(&format!("{LOADER} downloads it; {VICTIM} will be killed after {VICTIM_PIECES} pieces of his"));
+    stage.say(&format!("{LOADER} downloads it; {VICTIM} will be killed after it has sent {VICTIM_PIECES} pieces"));
     let victim = network.peer(VICTIM);
     let victim_source = victim.listen.to_string();
     let victim_pid = victim.pid;
@@ -375,11 +386,11 @@ fn download(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result
     let done = answer.done();
     let took = Duration::from_millis(done["elapsed_ms"].as_u64().unwrap_or(0));
     let rate = treasure.size * 1000 / u64::try_from(took.as_millis()).unwrap_or(1).max(1);
-    stage.tell(&format!("done: {} in {}, {}/s", Size(treasure.size), Span(took), Size(rate)));
+    stage.say(&format!("done: {} in {}, {}/s", Size(treasure.size), Span(took), Size(rate)));
     let reports: Vec<SourceReport> = serde_json::from_value(done["sources"].clone()).unwrap_or_default();
     out(&indented(&named_table(network, &reports)));
     if answer.code != 0 {
-        out(&format!("          it said: {}", done["error"].as_str().unwrap_or("nothing")));
+        out(&format!("          error: {}", done["error"].as_str().unwrap_or("nothing")));
     }
     stage.check(answer.code == 0 && done["root"] == treasure.root.to_string(), "the download succeeded");
     let of = |name: &str| reports.iter().find(|report| network.who(&report.source.to_string()) == name);
@@ -387,11 +398,11 @@ fn download(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result
     let total = treasure.size.div_ceil(1 << 20);
     stage.check(
         seen.killed_at.is_some_and(|pieces| pieces < total) && of(VICTIM).is_some_and(|report| report.pieces > 0),
-        &format!("{VICTIM} was killed in the middle, and the others took over"),
+        &format!("{VICTIM} was killed during the download, and the others took over"),
     );
     let lies = network.liar.lies.load(Ordering::Relaxed);
     let dropped = of("liar").is_some_and(|report| report.bad > 0 && report.pieces == 0);
-    stage.check(dropped, &format!("the liar was caught after {} and dropped", count(lies, "wrong piece")));
+    stage.check(dropped, &format!("the liar was dropped after {}", count(lies, "wrong piece")));
     Ok(done["path"].as_str().map(PathBuf::from))
 }
 
@@ -438,15 +449,18 @@ fn prove(stage: &mut Stage, network: &Network, treasure: &Treasure, published: O
     out(&format!("          root   {}", treasure.root));
     let b3sum = hashed.as_ref().map_or_else(ToString::to_string, ToString::to_string);
     out(&format!("          b3sum  {b3sum}"));
-    stage.check(hashed.is_ok_and(|root| root == treasure.root), "the published file is the file");
+    stage.check(hashed.is_ok_and(|root| root == treasure.root), "the downloaded file has the root of the original");
     let west = network.supers[3].listen.to_string();
     let loader = network.address(LOADER);
     let answer = stage.ask_until(&["query", &treasure.root.to_string(), "--super", &west], |answer| {
         sources(answer).contains(&loader)
     })?;
-    stage.tell(&format!("asked west for the root: {}", names(network, &answer)));
+    stage.say(&format!("asked west for the root: {}", names(network, &answer)));
     stage.check(sources(&answer).contains(&loader), &format!("{LOADER} is a source now"));
-    stage.check(!sources(&answer).contains(&network.address(VICTIM)), &format!("{VICTIM}'s files went with him"));
+    stage.check(
+        !sources(&answer).contains(&network.address(VICTIM)),
+        &format!("the files of {VICTIM} are no longer found"),
+    );
     Ok(())
 }
 
@@ -456,7 +470,7 @@ fn memory(stage: &Stage, network: &Network) {
             Sample::of(daemon.pid).map_or("gone".to_owned(), |sample| Size(sample.rss_kib * 1024).to_string());
         vec![daemon.name.to_owned(), daemon.pid.to_string(), resident]
     });
-    stage.tell("memory of each process");
+    stage.say("memory of each process");
     out(&indented(&table(&["who", "pid", "resident"], &[false, true, true], rows)));
 }
 

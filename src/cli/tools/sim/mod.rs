@@ -1,5 +1,5 @@
-//! `sprat sim`: the laboratory. Runs the production machines in a network of any size and shape, in virtual time, and tells what
-//! searches find there, what that costs and how long it takes.
+//! `sprat sim`: runs the production state machines in a simulated network of any size and shape, in
+//! virtual time, and prints what searches find, in how many messages and in what time.
 
 mod report;
 mod settings;
@@ -22,11 +22,11 @@ use crate::error::{Exit, Failure};
 use crate::sim::lab::Lab;
 use crate::sim::topology;
 
-/// Threads at most; more shards than this have little to do between two meetings.
+/// Most threads; with more shards each has little work between two meetings.
 const THREADS_MAX: usize = 64;
-/// Smaller networks are run on one thread if nobody says otherwise.
+/// Smaller networks run on one thread by default.
 const SUPERS_FOR_THREADS: usize = 1000;
-/// Experiments of one command.
+/// Most experiments of one command.
 const EXPERIMENTS_MAX: usize = 10_000;
 
 /// Runs one experiment, or one for each combination of the swept values.
@@ -71,11 +71,11 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
         let svg = picture.unwrap_or_else(|| plot::charts(&title(args), &report::charts(&args.sweep, &rows)));
         figures::draw(path, &svg)?;
     }
-    tell(args, form, &rows)
+    publish(args, form, &rows)
 }
 
-/// Prints what was asked for, JSON's last line too; the exit code.
-fn tell(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
+/// Prints the figures, and the last line of JSON; returns the exit code.
+fn publish(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
     let right = rows.iter().all(Row::is_right);
     let exit = if right { Exit::Ok } else { Exit::Internal };
     let one = match rows {
@@ -101,7 +101,7 @@ fn tell(args: &Sim, form: Form, rows: &[Row]) -> Result<u8, Failure> {
     figures::print(&text)?;
     if !right {
         output::error(
-            "an answer called itself complete and was not, or told what nobody has: a mistake in the protocol",
+            "an answer was reported as complete and was not, or had a hit that no peer holds: an error of the protocol",
         );
     }
     Ok(exit.code())
@@ -131,14 +131,14 @@ fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, S
             return Err(Failure::new(Exit::Usage, format!("--sweep makes more than {EXPERIMENTS_MAX} experiments")));
         }
     }
-    // A network that cannot be is told before the first one has run.
+    // An impossible network is reported before the first run.
     for (_, settings) in all.iter().filter(|_| !sweeps.is_empty()) {
         settings.plan()?;
     }
     Ok(all)
 }
 
-/// How far it is, on a terminal.
+/// The progress on a terminal.
 struct Bar(ProgressBar);
 
 impl Bar {

@@ -1,4 +1,4 @@
-//! The figures of a laboratory in words, tables, JSON and curves.
+//! The figures of `sprat sim` as text, tables, JSON and curves.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::cli::tools::figures;
 use crate::cli::tools::plot::{Chart, Curve};
 use crate::sim::lab::{Figures, KINDS, KINDS_OF_QUERIES, Quantiles};
 
-/// One experiment: what was asked for and what came of it.
+/// One experiment: its settings and its figures.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) settings: Settings,
@@ -19,7 +19,7 @@ pub(super) struct Row {
     pub(super) values: Vec<String>,
     pub(super) figures: Figures,
     pub(super) wall: Duration,
-    /// Most memory that the process has had so far, in MiB.
+    /// Largest resident memory of the process so far, in MiB.
     pub(super) peak_mib: u64,
 }
 
@@ -37,12 +37,12 @@ impl Row {
         (self.figures.handled as f64 / self.wall.as_secs_f64().max(1e-6)).round()
     }
 
-    /// Whether the protocol kept its word.
+    /// Whether no answer was wrong.
     pub(super) fn is_right(&self) -> bool {
         self.figures.complete_wrong == 0 && self.figures.strange == 0
     }
 
-    /// The figures that are promised, by name.
+    /// The documented figures, by name.
     pub(super) fn promised(&self) -> Map<String, Value> {
         let figures = &self.figures;
         let [query, hit, done, ..] = figures.messages;
@@ -76,7 +76,7 @@ impl Row {
         }))
     }
 
-    /// Everything, for the line `result`.
+    /// All figures, for the event `result`.
     pub(super) fn result(&self, sweeps: &[Sweep]) -> Value {
         let figures = &self.figures;
         let mut all = object(json!({"v": 1, "event": "result"}));
@@ -119,7 +119,7 @@ impl Row {
         Value::Object(all)
     }
 
-    /// The same, flat, for tables.
+    /// The figures for tables.
     fn cells(&self) -> Vec<(&'static str, String)> {
         let figures = &self.figures;
         let percent = |share: f64| trimmed(share * 100.0, 3);
@@ -170,7 +170,7 @@ impl Row {
         cells
     }
 
-    /// One experiment, for people.
+    /// The figures of one experiment as text.
     pub(super) fn text(&self) -> String {
         let Figures { supers, links, peers, records, files_held, queries, .. } = self.figures;
         let figures = &self.figures;
@@ -208,7 +208,7 @@ impl Row {
             (
                 "queries",
                 format!(
-                    "{queries} by {}, ttl {}; {} answered, {} for what nobody has",
+                    "{queries} by {}, ttl {}; {} answered, {} for files that no peer holds",
                     policy(&self.settings),
                     self.settings.ttl,
                     figures.answered,
@@ -278,7 +278,7 @@ pub(super) fn csv(rows: &[Row]) -> String {
     head.into_iter().chain(rest).collect::<Vec<_>>().join("\n")
 }
 
-/// Figures that differ are columns; those that are the same in every row are left out.
+/// A table without the columns that are the same in every row.
 pub(super) fn swept_table(rows: &[Row], markdown: bool) -> String {
     let all: Vec<Vec<(&str, String)>> = rows.iter().map(Row::cells).collect();
     let Some(first) = all.first() else { return String::new() };
@@ -303,7 +303,7 @@ pub(super) fn markdown(row: &Row) -> String {
 /// A figure of an experiment, with its name.
 type Figure<'a> = (&'a str, &'a dyn Fn(&Row) -> f64);
 
-/// What people plot of a sweep: how much is found, how many messages that takes, and how long.
+/// The charts of a sweep: recall, messages, times.
 pub(super) fn charts(sweeps: &[Sweep], rows: &[Row]) -> Vec<Chart> {
     let Some(first) = sweeps.first() else { return Vec::new() };
     let numbers: Option<Vec<f64>> = first.values.iter().map(|value| value.parse().ok()).collect();
@@ -311,7 +311,7 @@ pub(super) fn charts(sweeps: &[Sweep], rows: &[Row]) -> Vec<Chart> {
         let at = first.values.iter().position(|value| *value == row.values[0]).unwrap_or(0);
         numbers.as_ref().map_or(at as f64, |numbers| numbers[at])
     };
-    // One curve for each way in which the other settings are combined.
+    // One curve for each combination of the other settings.
     let mut series: Vec<String> = rows.iter().map(|row| row.values[1..].join(", ")).collect();
     series.dedup();
     series.sort_unstable();
@@ -326,7 +326,7 @@ pub(super) fn charts(sweeps: &[Sweep], rows: &[Row]) -> Vec<Chart> {
         }
     };
     let all = |of: &[Figure<'_>]| -> Vec<Curve> {
-        // Several figures of several series would be a thicket: then only the first.
+        // With several series, only the first figure: more curves are not readable.
         let kept = if series.len() > 1 { 1 } else { of.len() };
         series.iter().flat_map(|series| of[..kept].iter().map(|(name, of)| curve(name, series, *of))).collect()
     };

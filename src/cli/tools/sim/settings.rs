@@ -1,4 +1,5 @@
-//! What is to be simulated: options with their defaults, checked; the values of a sweep; the network that comes of them.
+//! The settings of an experiment: options with their defaults, checked; values of a sweep; the
+//! resulting network.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ const FILES_MAX: usize = 10_000_000;
 const RECORDS_MAX: usize = 1 << 31;
 /// Most queries.
 const QUERIES_MAX: usize = 1 << 24;
-/// How long anything travels, drawn evenly from between these.
+/// Time of a message on its way: lowest and highest, evenly distributed.
 const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_micros(600));
 
 /// The shape of the network.
@@ -67,7 +68,7 @@ impl fmt::Display for Topology {
     }
 }
 
-/// All that decides what happens.
+/// All that determines the figures.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) supers: Option<usize>,
@@ -88,7 +89,7 @@ pub(super) struct Settings {
     pub(super) limit: Option<u32>,
 }
 
-/// Neighbours of a super peer, if there are enough others.
+/// Neighbors of a super peer, if there are enough others.
 const DEGREE: usize = 4;
 /// Names of settings that can be swept.
 const NAMES: &str = "supers, degree, topology, peers, files, files-per-peer, zipf, queries, interval, ttl, policy, loss, \
@@ -123,10 +124,10 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The same with one of them changed.
+    /// The same settings with one changed.
     pub(super) fn with(&self, name: &str, value: &str) -> Result<Settings, Failure> {
         fn read<T: FromStr>(name: &str, value: &str) -> Result<T, Failure> {
-            value.parse().map_err(|_| usage(format!("--sweep {name}: {value:?} is no value of --{name}")))
+            value.parse().map_err(|_| usage(format!("--sweep {name}: {value:?} is not a value of --{name}")))
         }
         let mut new = self.clone();
         match name {
@@ -189,7 +190,7 @@ impl Settings {
         settings::budget(Span(self.budget)).map(drop)
     }
 
-    /// The network and everything else that the laboratory wants to know.
+    /// The network and all other settings, as the simulation takes them.
     pub(super) fn plan(&self) -> Result<Plan, Failure> {
         let (supers, edges) = self.network()?;
         let peers = self.peers.unwrap_or(supers.saturating_mul(10).min(PEERS_MAX));
@@ -215,14 +216,11 @@ impl Settings {
 
     fn network(&self) -> Result<(usize, Vec<Edge>), Failure> {
         let n = self.supers.unwrap_or(100);
-        // Fewer have fewer neighbours: the smallest networks need no option.
+        // In a small network the default is lower, so that no option is required.
         let degree = self.degree.unwrap_or(DEGREE.min(n - 1));
         let mut random = Random::new(self.seed).child("topology", 0);
         let needs = |holds: bool, what: String| if holds { Ok(()) } else { Err(usage(what)) };
-        needs(
-            degree <= LINKS_MAX,
-            format!("--degree is at most {LINKS_MAX}, as many neighbours as a super peer may have"),
-        )?;
+        needs(degree <= LINKS_MAX, format!("--degree is at most {LINKS_MAX}, the most neighbors of a super peer"))?;
         let edges = match &self.topology {
             Topology::Ring => topology::ring(n),
             Topology::Line => topology::line(n),
@@ -251,14 +249,14 @@ impl Settings {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
             usage(format!(
-                "--topology {shown} is none of ring, line, tree, random-regular and scale-free, and no file that can be \
-                 read: {error}"
+                "--topology {shown} is none of ring, line, tree, random-regular and scale-free, and cannot be read as \
+                 a file: {error}"
             ))
         })?;
         let (n, edges) = topology::parse(&text).map_err(|why| usage(format!("{shown}: {why}")))?;
         match self.supers {
             Some(supers) if supers < n => {
-                Err(usage(format!("{shown} names {n} super peers, and --supers is {supers}; leave it away")))
+                Err(usage(format!("{shown} names {n} super peers, but --supers is {supers}; leave --supers out")))
             }
             Some(supers) => Ok((supers, edges)),
             None => Ok((n, edges)),

@@ -1,7 +1,8 @@
-//! Runs the shards of a laboratory at the same time, each on a thread of its own. The result is that of running them one by one.
+//! Runs the shards of a simulated network in parallel, each on a thread of its own. The result is
+//! the same as that of one thread.
 //!
-//! One thread leads: it decides how far all may go, and carries the mail. Where little happens it does everything by itself, since
-//! calling the others would take longer than the work; so a machine that is busy otherwise does not make it wait at every step.
+//! One thread leads: it decides how far all may run, and delivers the mail between shards. While
+//! there is little work it does all of it, because waking the others takes longer than the work.
 
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -12,9 +13,10 @@ use std::time::Duration;
 use crate::sim::lab::{Lab, Shard};
 use crate::time::Time;
 
-/// Looks at the others before the core is left to somebody else.
+/// Polls of the other threads before this one gives up its core.
 const SPINS: u32 = 2000;
-/// The others help with the next piece if this one had at least so many messages: half a millisecond of work.
+/// The others help with the next piece if this one had at least this number of messages, half a
+/// millisecond of work.
 const BUSY: u64 = 256;
 /// In place of a time: there is nothing more to do.
 const LEAVE: u64 = u64::MAX;
@@ -124,7 +126,7 @@ impl Drop for Crew<'_> {
     }
 }
 
-/// Tells the leader if its thread ends by a panic.
+/// Reports to the leader if this thread ends by a panic.
 struct Leave<'a>(&'a Table);
 
 impl Drop for Leave<'_> {
