@@ -1,6 +1,7 @@
-//! The lines of the control socket, and of `--json`: one JSON object each. A command in; events out, the last one `done`.
+//! The lines of the control socket and of `--json`. Each is one JSON object: a command, or one of the events that answer it, of
+//! which the last one is `done`.
 //!
-//! Nothing here is sent or printed: `node` and `cli` do that.
+//! Nothing here is sent or printed; `node` and `cli` do that.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,17 +9,17 @@ use serde::Serialize;
 
 use crate::proto::{ClientEvent, Command};
 
-/// Version of the lines, the `v` of every one of them.
+/// Version of the lines: the field `v` of each.
 const LINES_VERSION: u8 = 1;
 
 /// Reads a command.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the line.
+/// A sentence that says what is wrong with the line, with an example of a right one.
 pub fn parse_command(line: &str) -> Result<Command, String> {
     serde_json::from_str(line).map_err(|error| {
         format!(
-            "no command: {error}; write one JSON object a line, as {{\"cmd\":\"query\",\"search\":{{\"q\":\"name\",\"k\":\"words\"}}}}"
+            "not a command: {error}; write one JSON object per line, such as {{\"cmd\":\"query\",\"search\":{{\"q\":\"name\",\"k\":\"words\"}}}}"
         )
     })
 }
@@ -26,11 +27,11 @@ pub fn parse_command(line: &str) -> Result<Command, String> {
 /// Writes a command, without a line end.
 #[must_use]
 pub fn command_line(command: &Command) -> String {
-    // A path that is no UTF-8 has no JSON; it is refused before it becomes part of a command.
+    // A path that is not UTF-8 has no JSON form; the command line refuses it before it becomes part of a command.
     serde_json::to_string(command).unwrap_or_default()
 }
 
-/// Writes an event, without a line end: its own fields, the version and the time.
+/// Writes an event, without a line end: the version, the time and the fields of the event.
 #[must_use]
 pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
     #[derive(Serialize)]
@@ -42,7 +43,7 @@ pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
     }
     let line = Line { v: LINES_VERSION, time: rfc3339(wall), event };
     serde_json::to_string(&line).unwrap_or_else(|error| {
-        // Only a path that is no UTF-8 has no JSON; the line's reader must see an end all the same.
+        // Only a path that is not UTF-8 has no JSON form. The reader must get a `done` in that case too.
         let message = format!("an event has no JSON form: {error}");
         let failure = crate::error::Failure::new(crate::error::Exit::Internal, message);
         let event = ClientEvent::Done(crate::proto::event::Outcome::failed(&failure));
@@ -50,15 +51,15 @@ pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
     })
 }
 
-/// Reads an event; fields that are not known are ignored.
+/// Reads an event. Unknown fields are ignored.
 ///
 /// # Errors
 /// A sentence that says what is wrong with the line.
 pub fn parse_event(line: &str) -> Result<ClientEvent, String> {
-    serde_json::from_str(line).map_err(|error| format!("no event: {error}"))
+    serde_json::from_str(line).map_err(|error| format!("not an event: {error}"))
 }
 
-/// `2026-11-22T16:02:22.123Z`: UTC with milliseconds (RFC 3339).
+/// UTC with milliseconds, as RFC 3339 has it: `2026-11-22T16:02:22.123Z`.
 #[must_use]
 pub fn rfc3339(wall: SystemTime) -> String {
     let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -68,9 +69,9 @@ pub fn rfc3339(wall: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+/// Year, month and day in the Gregorian calendar, of a number of days since 1970-01-01.
 fn civil(days: u64) -> (u64, u64, u64) {
-    // Years are taken to begin in March, so that the leap day is the last of its year; 400 of them are 146,097 days.
+    // Years begin in March here, so that the leap day is the last day of a year. 400 years have 146,097 days.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

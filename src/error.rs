@@ -1,49 +1,49 @@
-//! How a command ends: the frozen exit codes, and the one error type that carries them to `main`.
+//! How a command ends: the exit codes, and the error type that carries one to `main`.
 
 use std::fmt;
 
-/// The exit codes of every command. Frozen since 0.1: a code never changes its meaning.
+/// The exit codes of every command. A code never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything that was asked for was done.
+    /// Everything was done.
     Ok = 0,
     /// An internal error, or an I/O error with no better code.
     Internal = 1,
-    /// A wrong flag, address, pattern or setting; also a name that fits several contents.
+    /// A wrong flag, address, pattern or setting; also a name that several contents have.
     Usage = 2,
-    /// Nobody has what was asked for.
+    /// No peer has the file.
     NotFound = 3,
     /// No answer came in time.
     TimedOut = 4,
-    /// Nothing answers at an address, it refuses, or an address to listen on is taken.
+    /// An address does not answer or refuses, or an address to listen on is in use.
     Unreachable = 5,
-    /// No source gave valid data.
+    /// No source sent valid data.
     Integrity = 6,
     /// The login was rejected.
     LoginRejected = 7,
-    /// Some of many were done, not all.
+    /// Some of several things were done, not all.
     Partial = 8,
-    /// The local disk or its permissions: a share that cannot be read, a destination that is taken, a full disk.
+    /// The local disk or its permissions: a share that cannot be read, a destination that exists, a full disk.
     Disk = 9,
-    /// The other side speaks another major version of the protocol.
+    /// The other side has another major version of the protocol.
     Version = 10,
 }
 
 impl Exit {
-    /// The number that the process exits with.
+    /// The exit status of the process.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
     }
 }
 
-/// Why a command ends without success: a code for scripts, and a sentence for people that says what to do.
+/// Why a command fails: a code for scripts, and a sentence for people that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// Lower-case human text that says what went wrong and what to do.
+    /// Lower-case text for people: what is wrong and what to do.
     pub message: String,
 }
 

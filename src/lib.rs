@@ -1,13 +1,16 @@
-//! sprat: a two-tier peer-to-peer file-sharing network in one small binary. The crate behind it, for its own tests and examples.
+//! sprat: a two-tier peer-to-peer file-sharing network in one small binary. This is its library, for the binary, the tests and
+//! the examples.
 //!
-//! Start with [`proto`]: two pure machines, [`SuperPeer`](proto::super_peer::SuperPeer) and [`WeakPeer`](proto::weak_peer::WeakPeer), that are told the
-//! time and what arrived ([`proto::Input`]) and answer with what to do ([`proto::Output`]). They speak the messages of [`wire`],
-//! which is PROTOCOL.md in types. [`node`] is the loop that performs their outputs with [`net`] (the only room with mio) and
-//! [`disk`] (the only one with files, on one worker thread); [`sim`] performs the same outputs in virtual time, with faults.
-//! [`control`] is the JSON form of commands and events, [`bench`](mod@bench) one more machine that plays many peers, [`cli`] one file per
-//! command. Every limit stands in [`config`], every exit code in [`error`].
+//! Start with [`proto`]. Its two pure machines, [`SuperPeer`](proto::super_peer::SuperPeer) and
+//! [`WeakPeer`](proto::weak_peer::WeakPeer), take the time and what happened ([`proto::Input`]) and answer with what to do
+//! ([`proto::Output`]). They exchange the messages of [`wire`], which is PROTOCOL.md in types. [`node`] is the loop that performs
+//! their outputs with [`net`] (the only module that uses mio) and [`disk`] (the only one that opens shared files, on a worker
+//! thread). [`sim`] performs the same outputs in virtual time, with faults.
 //!
-//! Imports run one way: `time, config, error → wire → proto → {net, disk, sim, control, bench} → node → cli`; a test checks it.
+//! [`control`] is the JSON form of commands and events. [`bench`](mod@bench) is a machine that plays many peers. [`cli`] has one
+//! file per command. Every limit is in [`config`], every exit code in [`error`].
+//!
+//! Imports run one way: `time, config, error → wire → proto → {net, disk, sim, control, bench} → node → cli`; a test checks this.
 
 pub mod bench;
 pub mod cli;

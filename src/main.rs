@@ -1,4 +1,4 @@
-//! The `sprat` binary: all of it is in the library.
+//! The `sprat` binary. All of its code is in the library.
 
 use std::process::ExitCode;
 

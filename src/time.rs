@@ -1,16 +1,17 @@
-//! The time that the machines are told: microseconds since an arbitrary start, never read from a clock here.
+//! The machines' time: microseconds since an arbitrary start. No clock is read here.
 //!
-//! The driver samples its monotonic clock once per turn and hands the value down; the simulator hands down virtual time.
+//! The driver reads its monotonic clock once per turn and passes the value to the machine; the simulator passes virtual time.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point in time, in microseconds since a start that only the driver knows. It never runs backwards.
+/// A point in time, in microseconds since the start of the driver. Successive calls of a machine never get an earlier one.
+/// Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
-    /// The driver's start.
+    /// The start of the driver.
     pub const ZERO: Time = Time(0);
 
     /// The point `micros` microseconds after the start.
@@ -25,7 +26,7 @@ impl Time {
         self.0
     }
 
-    /// The time that has passed since `earlier`; zero if `earlier` lies ahead.
+    /// The time from `earlier` to this point; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

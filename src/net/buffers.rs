@@ -1,12 +1,14 @@
-//! Buffers that connections borrow while they need them, so that an idle one owns none and a busy one allocates none.
+//! Buffers that connections borrow while they use them, so that an idle connection owns none and a busy one allocates none.
 
 use crate::config::{CHUNK_BUFFERS_KEPT, CHUNK_BYTES_MAX, FRAME_BUFFER_BYTES_KEPT, FRAME_BUFFERS_KEPT};
 
-/// Two small pools: of frame buffers, empty, and of chunk buffers, as long as they were (so that they need not be zeroed).
+/// Two pools: frame buffers, which are empty, and chunk buffers, which keep their length so that they need not be zeroed.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     frames: Vec<Vec<u8>>,
     chunks: Vec<Vec<u8>>,
+    /// Chunk buffers in use, in connections and in the loop above.
+    pub(super) chunks_out: usize,
 }
 
 impl Buffers {
@@ -15,7 +17,7 @@ impl Buffers {
         self.frames.pop().unwrap_or_default()
     }
 
-    /// Takes a buffer back; long ones and those too many are freed.
+    /// Takes a buffer back. One that is too long, or one too many, is freed.
     pub(super) fn put_frame(&mut self, mut buffer: Vec<u8>) {
         let fits = (1..=FRAME_BUFFER_BYTES_KEPT).contains(&buffer.capacity());
         if fits && self.frames.len() < FRAME_BUFFERS_KEPT {
@@ -24,8 +26,9 @@ impl Buffers {
         }
     }
 
-    /// A buffer of exactly `length` bytes with anything in it.
+    /// A buffer of exactly `length` bytes of any value.
     pub(super) fn chunk(&mut self, length: usize) -> Vec<u8> {
+        self.chunks_out += 1;
         match self.chunks.pop() {
             Some(mut buffer) => {
                 buffer.resize(length, 0);
@@ -35,13 +38,12 @@ impl Buffers {
         }
     }
 
-    /// Takes a buffer back; one of an odd size is freed. The others are kept as long as some are `in_use`, for new memory costs
+    /// Takes a buffer back, if it still exists. All of the usual size are kept while some are in use, because new memory costs
     /// as much as hashing it; after that only a few are.
-    pub(super) fn put_chunk(&mut self, buffer: Vec<u8>, in_use: usize) {
-        if buffer.capacity() == CHUNK_BYTES_MAX as usize {
-            self.chunks.push(buffer);
-        }
-        if in_use == 0 {
+    pub(super) fn put_chunk(&mut self, buffer: Option<Vec<u8>>) {
+        self.chunks_out = self.chunks_out.saturating_sub(1);
+        self.chunks.extend(buffer.filter(|buffer| buffer.capacity() == CHUNK_BYTES_MAX as usize));
+        if self.chunks_out == 0 {
             self.chunks.truncate(CHUNK_BUFFERS_KEPT);
         }
     }

@@ -1,8 +1,8 @@
-//! Deadlines of sockets, lazily: an entry says when to look again, not that something has happened.
+//! The lazy deadlines of sockets: an entry says when to look again, not that a deadline has passed.
 //!
-//! A connection has at most one entry that counts. Whoever makes progress leaves its entry where it is; when it comes up, the
-//! real deadline is asked for and takes its place. So a deadline that is never missed costs one entry per ten seconds, and an
-//! idle connection costs nothing. What connections that are gone have left behind is swept out when it is more than what counts.
+//! A connection has at most one valid entry. Progress does not move it: when the entry is due, the connection is asked for its
+//! real deadline, which replaces the entry. So a connection that makes progress costs one entry per ten seconds, and an idle
+//! one costs nothing. Entries of connections that are gone are removed once there are more of them than valid ones.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,15 +13,17 @@ use crate::time::Time;
 /// What a deadline is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// A frame, a write, a dial or a farewell takes too long.
+    /// A frame, a write, an address of a dial or a close takes too long.
     Connection(ConnId),
-    /// A host name has not been resolved.
+    /// A host name is not resolved.
     Resolve(DialId),
-    /// Accepting failed for want of descriptors: try again.
+    /// Accepting failed because descriptors ran out: try again.
     Accept,
+    /// The same on the control socket.
+    Control,
 }
 
-/// What is due when.
+/// When what is due.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     heap: BinaryHeap<Reverse<(Time, Due)>>,
@@ -40,12 +42,12 @@ impl Deadlines {
         self.heap.len()
     }
 
-    /// Takes out what does not count any more.
-    pub(super) fn sweep(&mut self, counts: impl Fn(Time, Due) -> bool) {
-        self.heap.retain(|Reverse((at, due))| counts(*at, *due));
+    /// Removes the entries that are not valid any more.
+    pub(super) fn sweep(&mut self, is_valid: impl Fn(Time, Due) -> bool) {
+        self.heap.retain(|Reverse((at, due))| is_valid(*at, *due));
     }
 
-    /// Takes the first entry that has come up.
+    /// Takes the first entry, if it is due.
     pub(super) fn pop_due(&mut self, now: Time) -> Option<(Time, Due)> {
         if self.next()? > now {
             return None;

@@ -1,17 +1,17 @@
-//! Host names become addresses on a thread of their own, started when the first name comes; the loop never waits for it.
+//! Resolves host names on a thread of its own, which starts with the first name. The loop never waits for it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 
-use super::Alarm;
+use super::alarm::Alarm;
 use crate::config::{DIAL_ADDRESSES_MAX, RESOLVES_WAITING_MAX};
 use crate::proto::DialId;
 use crate::wire::HostPort;
 
-/// What became of a name: addresses in the order in which they are to be tried, or why there are none.
+/// The result for a name: its addresses, in the order in which to try them, or why there are none.
 pub(super) type Resolved = (DialId, Result<Vec<SocketAddr>, String>);
 
-/// The way to the thread and back.
+/// The channels to the thread and back.
 #[derive(Debug)]
 pub(super) struct Resolver {
     names: Option<SyncSender<(DialId, HostPort)>>,
@@ -43,7 +43,7 @@ impl Resolver {
         result
     }
 
-    /// The next answer, if one has come.
+    /// The next answer, if there is one.
     pub(super) fn answer(&self) -> Option<Resolved> {
         self.answers.try_recv().ok()
     }

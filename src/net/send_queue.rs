@@ -1,6 +1,6 @@
-//! What waits to be written on one connection, in order: bytes of frames, and extents of files between them.
+//! The send queue of one connection: bytes of frames, and extents of files between them, in order.
 //!
-//! Frames of one turn lie in one buffer, so that they leave in one write. An empty queue owns no memory.
+//! The frames of a turn are in one buffer, so that one write sends them. An empty queue owns no memory.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::buffers::Buffers;
 use super::transport::Transport;
 
-/// Written bytes are cut off the front of the buffer once there are this many of them.
+/// Bytes at the front of the buffer that are written are removed once there are this many of them.
 const COMPACT_BYTES: usize = 64 * 1024;
 
 /// The queue of one connection.
@@ -19,13 +19,13 @@ pub(super) struct SendQueue {
     /// Frame bytes; those before `head` are written.
     bytes: Vec<u8>,
     head: usize,
-    /// Frame bytes written in the connection's life: positions of extents are counted in them.
+    /// Frame bytes written since the connection began: the position of an extent is a number of frame bytes.
     written: u64,
     #[expect(clippy::box_collection, reason = "most connections never send a file: 8 bytes instead of 32")]
     files: Option<Box<VecDeque<Extent>>>,
 }
 
-/// Bytes of a file that follow the frame byte number `after`.
+/// Bytes of a file that follow after this many frame bytes of the connection.
 #[derive(Debug)]
 struct Extent {
     after: u64,
@@ -40,16 +40,16 @@ struct Extent {
 pub(super) enum Flushed {
     /// Nothing is left.
     Empty,
-    /// The socket takes no more.
+    /// The socket accepts no more.
     Blocked,
     /// The budget of this turn is used up.
     Budget,
-    /// The connection is useless.
+    /// The connection has failed.
     Failed(io::Error),
 }
 
 impl SendQueue {
-    /// Frame bytes that wait; those of files do not count, they cost no memory.
+    /// Frame bytes that wait. Those of files are not counted: they cost no memory.
     pub(super) fn frame_bytes(&self) -> usize {
         self.bytes.len() - self.head
     }
@@ -83,16 +83,16 @@ impl SendQueue {
         &mut self.bytes
     }
 
-    /// Queues bytes of a file behind everything that is queued now.
+    /// Queues bytes of a file after everything that is queued now.
     pub(super) fn push_file(&mut self, req: u32, file: Arc<File>, offset: u64, length: u32) {
         let after = self.written + self.frame_bytes() as u64;
         let extent = Extent { after, req, file, offset, left: length };
         self.files.get_or_insert_default().push_back(extent);
     }
 
-    /// Writes frames, which the cap of the queue bounds, and up to `budget` bytes of files; a chunk that would be cut by the
-    /// budget waits whole for the next turn, unless it is the first. `sent` is told each request whose file bytes are all
-    /// written; `progress` tells whether anything was.
+    /// Writes frames, which the cap of the queue bounds, and up to `budget` bytes of files. A chunk that the budget would cut
+    /// waits for the next turn, unless it is the first. Calls `sent` with each request whose file bytes are all written.
+    /// Returns how it ended, and whether anything was written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
@@ -130,7 +130,7 @@ impl SendQueue {
         (end, progress)
     }
 
-    /// Frame bytes that come before the next extent.
+    /// Frame bytes before the next extent.
     fn frames_due(&self) -> usize {
         match self.files.as_ref().and_then(|files| files.front()) {
             Some(extent) => usize::try_from(extent.after - self.written).unwrap_or(usize::MAX),
@@ -138,7 +138,7 @@ impl SendQueue {
         }
     }
 
-    /// What is left of the extent that comes first.
+    /// Bytes that are left of the first extent.
     fn extent_left(&self) -> usize {
         self.files.as_ref().and_then(|files| files.front()).map_or(0, |extent| extent.left as usize)
     }

@@ -1,4 +1,4 @@
-//! File to socket through the kernel, and through a small buffer where the file system or the kernel cannot.
+//! File to socket with sendfile(2), or through a small buffer where the file system or the kernel has no such call.
 
 use std::fs::File;
 use std::io;
@@ -8,10 +8,10 @@ use std::os::unix::fs::FileExt;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-/// Bytes that the fallback moves in one step: lives on the stack.
+/// Bytes that the fallback copies in one step, on the stack.
 const STEP_BYTES: usize = 16 * 1024;
 
-/// Sends up to `length` bytes from `offset` on. `Ok(0)` means that the file ends before them.
+/// Sends up to `length` bytes from `offset` on. `Ok(0)` means that the file ends there.
 pub(super) fn send(socket: &impl AsFd, file: &File, offset: u64, length: usize) -> io::Result<usize> {
     let mut position = offset;
     match rustix::fs::sendfile(socket, file, Some(&mut position), length) {

@@ -1,6 +1,6 @@
-//! SIGTERM and SIGINT: caught while a net lives, deadly again as soon as the last one is gone.
+//! SIGTERM and SIGINT: caught while a net exists; after the last one is gone they end the process again.
 //!
-//! Without the second half a process that has left its loop, but still waits for its disk, could not be interrupted.
+//! Without the second half, a process that has left its loop but waits for its disk could not be interrupted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,9 @@ use signal_hook_mio::v1_0::Signals;
 
 const ENDING: [i32; 2] = [SIGTERM, SIGINT];
 
-/// How many nets live in this process.
+/// How many nets exist in this process.
 static LIVING: Mutex<usize> = Mutex::new(0);
-/// Set while none does: the signals then do what they do by default.
+/// Set while there is none: the signals then have their default effect.
 static DEADLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// The signals of one net.
@@ -22,8 +22,8 @@ pub(super) struct Caught(pub(super) Signals);
 impl Caught {
     pub(super) fn open() -> io::Result<Caught> {
         let mut living = living();
-        // Before the signals of any net: actions run in this order, and a loop that is woken by one must not end, and make the
-        // signal deadly, while its handler has yet to look.
+        // Registered before the signals of any net, because handlers run in this order: otherwise a loop could be woken, end,
+        // and make the signal deadly before this handler looks at the flag.
         if DEADLY.get().is_none() {
             let deadly = DEADLY.get_or_init(Arc::default);
             for signal in ENDING {

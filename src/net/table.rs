@@ -1,7 +1,7 @@
-//! Slots with generations: an id that was handed out once never names another thing later.
+//! Slots with generations: an id never names another value later.
 //!
-//! A slot is freed by [`Table::remove`] only, which its owner calls at the end of a turn, when no event of the batch can name
-//! it any more. Looking up a stale id finds nothing.
+//! Only [`Table::remove`] frees a slot. Its owner calls it at the end of a turn, when no event of the batch can name the slot
+//! any more. Looking up a stale id finds nothing.
 
 use slab::Slab;
 
@@ -10,7 +10,7 @@ use crate::proto::ConnId;
 /// Slots that a full table grows by at least.
 const GROWTH_MIN: usize = 64;
 
-/// A slab whose keys carry how often their slot was used before.
+/// A slab whose keys include how often their slot was used before.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     slots: Slab<T>,
@@ -29,7 +29,7 @@ impl<T> Table<T> {
     /// Takes a free slot. The caller keeps the table below `u32::MAX` entries: there are no more descriptors than that.
     pub(super) fn insert(&mut self, value: T) -> ConnId {
         if self.slots.len() == self.slots.capacity() {
-            // By a quarter, not by half: with many thousand idle sessions the slots are what each of them costs.
+            // By a quarter, not by half: the slots are most of the memory of many thousand idle sessions.
             let more = (self.slots.len() / 4).max(GROWTH_MIN);
             self.slots.reserve_exact(more);
             self.generations.reserve_exact(more);
@@ -54,7 +54,7 @@ impl<T> Table<T> {
         (self.generations.get(index) == Some(&id.generation)).then(|| self.slots.get_mut(index)).flatten()
     }
 
-    /// The whole id of the slot whose generation ends in these bits (a token has no room for more on small machines).
+    /// The id of the slot, if its generation ends in these bits (a token of 32 bits has no room for more).
     pub(super) fn id_at(&self, index: usize, generation_bits: u32, mask: u32) -> Option<ConnId> {
         let generation = *self.generations.get(index)?;
         let current = self.slots.contains(index) && generation & mask == generation_bits;
@@ -69,15 +69,8 @@ impl<T> Table<T> {
         self.slots.try_remove(index)
     }
 
-    /// Every id, for the end of the process only.
-    pub(super) fn ids(&self) -> Vec<ConnId> {
-        self.slots
-            .iter()
-            .map(|(index, _)| ConnId {
-                index: u32::try_from(index).unwrap_or(u32::MAX),
-                generation: self.generations[index],
-            })
-            .collect()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().map(|(_, value)| value)
     }
 }
 

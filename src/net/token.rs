@@ -1,10 +1,10 @@
-//! What the numbers in the poll's events mean: fixed sockets, or a slot of a table with its generation.
+//! The tokens of the poll: a fixed socket, or a slot of a table with its generation.
 
 use mio::Token;
 
 use crate::proto::ConnId;
 
-/// Half of a token for the slot, half for the table's bit and the generation: whole on 64 bits, enough on 32.
+/// Half of a token is the slot; the other half is the table's bit and the generation, cut to 15 bits where a token has 32.
 const HALF: u32 = usize::BITS / 2;
 const INDEX_MASK: usize = (1 << HALF) - 1;
 const CONTROL_BIT: usize = 1 << (usize::BITS - 1);
@@ -17,10 +17,10 @@ pub(super) const LISTENER: Token = Token(INDEX_MASK - 1);
 pub(super) const DATAGRAMS: Token = Token(INDEX_MASK - 2);
 pub(super) const SIGNALS: Token = Token(INDEX_MASK - 3);
 pub(super) const CONTROL_LISTENER: Token = Token(INDEX_MASK - 4);
-/// Most slots a table may have, so that no slot looks like a fixed socket.
+/// Most slots of a table, so that no slot has the token of a fixed socket.
 pub(super) const SLOTS_MAX: usize = INDEX_MASK - 16;
 
-/// A slot of one of the two tables, as far as a token tells it.
+/// A slot of one of the two tables (connections, clients of the control socket), with the generation bits of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) control: bool,
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_tells_its_slot_again() {
+    fn a_token_gives_its_slot_back() {
         let id = ConnId { index: 70_000, generation: u32::MAX };
         for control in [false, true] {
             let expected = Slot { control, index: 70_000, generation_bits: GENERATION_MASK };

@@ -1,4 +1,4 @@
-//! How bytes of a connection reach the other side: plain TCP now, TLS as another variant later, without a change above.
+//! How the bytes of a connection travel. Plain TCP is the only variant; another one (TLS) needs no change above this file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use rustix::net::SendFlags;
 
 use super::sendfile;
 
-/// The stream of one connection. All calls are non-blocking and tell `WouldBlock`.
+/// The stream of one connection. No call blocks: each returns `WouldBlock` instead.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),
@@ -30,15 +30,15 @@ impl Transport {
         }
     }
 
-    /// Whether a read that gets less than it has room for leaves nothing behind, in the kernel or here.
+    /// Whether a read that returns fewer bytes than it has room for has taken all there are, from the kernel and from here.
     pub(super) fn short_read_empties(&self) -> bool {
         match self {
-            // mio's other back ends (Windows, poll) make edges of their own.
+            // mio's other back ends (Windows, poll) make edges of another kind.
             Transport::Plain(_) => cfg!(any(target_os = "linux", target_os = "android")),
         }
     }
 
-    /// `more`: bytes of a file follow at once, so a short segment would be wasted.
+    /// `more`: bytes of a file follow at once, so the kernel should not send a short segment.
     pub(super) fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
         match self {
             Transport::Plain(stream) => {
@@ -49,14 +49,14 @@ impl Transport {
         }
     }
 
-    /// Sends bytes of a file without lifting them into the process where the kernel can.
+    /// Sends bytes of a file, without copying them into the process if the kernel can.
     pub(super) fn send_file(&mut self, file: &File, offset: u64, length: usize) -> io::Result<usize> {
         match self {
             Transport::Plain(stream) => sendfile::send(stream, file, offset, length),
         }
     }
 
-    /// Whether a dial has ended: `Ok(true)` connected, `Ok(false)` not yet.
+    /// Whether a dial has connected; an error if it has failed.
     pub(super) fn connected(&self) -> io::Result<bool> {
         match self {
             Transport::Plain(stream) => {

@@ -1,4 +1,4 @@
-//! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the turn ends.
+//! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the end of the turn.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,26 +7,29 @@ use std::net::{IpAddr, SocketAddr};
 use mio::net::UdpSocket;
 use socket2::{Protocol, Type};
 
-use super::Counters;
-use super::listener::{canonical, open};
+use super::context::Context;
+use super::counters::Counters;
+use super::socket::{canonical, open};
+use super::token;
 use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_BYTES_MAX, DATAGRAMS_PER_TURN};
+use crate::error::Failure;
 use crate::wire::LinkMessage;
 use crate::wire::link::Packer;
 
-/// Room for one datagram and a little more, so that one that is too long is seen to be.
+/// Room for a bit more than one datagram, so that one that is too long is detected.
 const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 64;
 
-/// The socket, its latched readiness, and what waits for the end of the turn.
+/// The socket, its latched readiness, and the messages that wait for the end of the turn.
 #[derive(Debug)]
 pub(super) struct Datagrams {
-    pub(super) socket: UdpSocket,
+    socket: UdpSocket,
     /// Latched: datagrams may be waiting. Cleared on `WouldBlock` only.
     pub(super) ready: bool,
     /// Datagrams that may still be read in this turn.
     budget: usize,
     buffer: Vec<u8>,
     is_v6: bool,
-    /// At most one packer per destination of this turn: as many as a machine has links.
+    /// One packer per destination of this turn: at most as many as the machine has links.
     packers: BTreeMap<SocketAddr, Packer>,
 }
 
@@ -51,11 +54,15 @@ impl Datagrams {
         })
     }
 
+    pub(super) fn watch(&mut self, ctx: &Context) -> Result<(), Failure> {
+        ctx.watch_reads(&mut self.socket, token::DATAGRAMS, "the UDP socket")
+    }
+
     pub(super) fn begin_turn(&mut self) {
         self.budget = DATAGRAMS_PER_TURN;
     }
 
-    /// The next datagram: who sent it, and its length in [`Datagrams::bytes`].
+    /// The next datagram: its sender, and its length in [`Datagrams::bytes`].
     pub(super) fn receive(&mut self, counters: &mut Counters) -> Option<(SocketAddr, usize)> {
         while self.ready && self.budget > 0 {
             self.budget -= 1;
@@ -74,12 +81,12 @@ impl Datagrams {
         None
     }
 
-    /// The bytes of the datagram received last.
+    /// The bytes of the last datagram.
     pub(super) fn bytes(&self, length: usize) -> &[u8] {
         &self.buffer[..length]
     }
 
-    /// Packs a message for its destination; what is full leaves at once.
+    /// Packs a message for its destination; a datagram that is full is sent at once.
     pub(super) fn push(&mut self, to: SocketAddr, boot: u64, message: &LinkMessage, counters: &mut Counters) {
         let packer = self.packers.entry(to).or_insert_with(|| Packer::new(boot));
         let earlier = if packer.boot() == boot { None } else { std::mem::replace(packer, Packer::new(boot)).finish() };
@@ -98,7 +105,7 @@ impl Datagrams {
         }
     }
 
-    /// A datagram that the socket does not take now is dropped: the links repeat what matters.
+    /// Sends a datagram, or drops it if the socket does not accept it now: links repeat what must arrive.
     fn send(&self, to: SocketAddr, datagram: &[u8], counters: &mut Counters) {
         match self.socket.send_to(datagram, self.native(to)) {
             Ok(_) => counters.datagrams_out += 1,

@@ -1,17 +1,17 @@
-//! The machines' clock: it never goes back, and it goes on while the computer sleeps, so that what was promised for some
-//! seconds (a lease, a session) is over when it wakes.
+//! The machines' clock. It never goes back, and it also counts while the computer sleeps, so that whatever is limited in time
+//! (a lease, a session) is over when the computer wakes.
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::time::Time;
 
-/// Linux has a clock of its own that counts sleep.
+/// On Linux only this clock counts sleep.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-/// Microseconds since it was started.
+/// Counts microseconds since it was started.
 #[derive(Debug)]
 pub(super) struct Clock {
     started: u64,
@@ -49,7 +49,7 @@ mod tests {
         assert!(last > Time::ZERO, "10,000 readings take more than a microsecond");
     }
 
-    /// A machine that has never slept cannot tell the clocks apart by what they say, so the clock is also asked for by its name.
+    /// On a computer that has never slept both clocks show the same time, so this test also looks at the clock's name.
     #[cfg(target_os = "linux")]
     #[test]
     fn it_is_the_one_that_counts_sleep() {

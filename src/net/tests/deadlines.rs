@@ -85,7 +85,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
         }
         rig.now = rig.now + WRITE_STALL_MAX;
         rig.turn(|_, arrival| match arrival {
-            Arrival::Closed { why, .. } => closed = Some(why),
+            Arrival::Input(Input::Closed { why, .. }) => closed = Some(why),
             other => panic!("unexpected: {other:?}"),
         });
     }
@@ -116,7 +116,7 @@ fn connections_that_have_gone_leave_no_more_deadlines_than_those_that_are_there(
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
         drop(client);
         rig.until_closed(conn);
-        assert!(rig.net.deadlines.len() <= DEADLINES_SPARE + 2 * rig.net.conns.len() + 2);
+        assert!(rig.net.ctx.deadlines.len() <= DEADLINES_SPARE + 2 * rig.net.conns.len() + 2);
     }
     // The one that counts is still there.
     rig.now = rig.now + FRAME_PROGRESS_MAX * 2;
@@ -131,14 +131,14 @@ fn names_that_were_resolved_leave_no_deadlines_behind_either() {
     for n in 0..3 * DEADLINES_SPARE as u64 {
         rig.net.dial(DialId(n), to.clone());
         let conn = rig.until(|_, arrival| match arrival {
-            Arrival::Dialed { conn, .. } => Some(conn),
+            Arrival::Input(Input::Dialed { conn, .. }) => Some(conn),
             other => panic!("unexpected: {other:?}"),
         });
         let (server, _) = listener.accept().unwrap();
         rig.net.close(conn);
         drop(server);
         rig.until_closed(conn);
-        assert!(rig.net.deadlines.len() <= DEADLINES_SPARE + 2 * rig.net.conns.len() + 2);
+        assert!(rig.net.ctx.deadlines.len() <= DEADLINES_SPARE + 2 * rig.net.conns.len() + 2);
     }
 }
 
@@ -157,7 +157,7 @@ fn a_dial_that_nobody_answers_fails_in_time() {
     let mut dialed = 0;
     while dialed == 0 || rig.net.is_busy() {
         rig.turn(|_, arrival| match arrival {
-            Arrival::Dialed { .. } => dialed += 1,
+            Arrival::Input(Input::Dialed { .. }) => dialed += 1,
             other => panic!("unexpected: {other:?}"),
         });
     }
@@ -165,8 +165,8 @@ fn a_dial_that_nobody_answers_fails_in_time() {
     let mut failed = 0;
     while dialed + failed < DIALS {
         rig.turn(|_, arrival| match arrival {
-            Arrival::Dialed { .. } => dialed += 1,
-            Arrival::DialFailed { why, .. } => {
+            Arrival::Input(Input::Dialed { .. }) => dialed += 1,
+            Arrival::Input(Input::DialFailed { why, .. }) => {
                 assert!(why.contains("no answer in time"), "{why}");
                 failed += 1;
             }

@@ -28,7 +28,7 @@ fn with_few_descriptors() {
     let mut waiting = connect(rig.addr());
     let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(!hoard.is_empty());
-    rig.net.listener.as_mut().unwrap().refusals_left = 1;
+    rig.net.acceptor.as_mut().unwrap().refusals_left = 1;
     while rig.net.counters().accept_stalls == 0 {
         rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
     }
@@ -48,7 +48,7 @@ fn with_few_descriptors() {
 #[test]
 fn connections_above_what_descriptors_allow_are_refused_until_one_is_freed() {
     let mut rig = Rig::new();
-    rig.net.conns_max = 1;
+    rig.net.conns.conns_max = 1;
     let (first, conn) = rig.client();
     let mut second = connect(rig.addr());
     while rig.net.counters().refused == 0 {

@@ -40,7 +40,7 @@ fn many_frames_in_one_segment_arrive_in_order() {
     let mut next = 0;
     while next < count {
         rig.turn(|_, arrival| match arrival {
-            Arrival::Message { message, .. } => {
+            Arrival::Input(Input::Message { message, .. }) => {
                 assert_eq!(message, ping(next));
                 next += 1;
             }
@@ -57,7 +57,7 @@ fn an_idle_connection_holds_no_buffer() {
     let (mut client, conn) = rig.client();
     write(&mut client, &bytes_of(&[ping(1)]));
     rig.until(|net, arrival| match arrival {
-        Arrival::Message { message, .. } => {
+        Arrival::Input(Input::Message { message, .. }) => {
             net.send(conn, &message);
             Some(())
         }
@@ -79,7 +79,7 @@ fn garbage_is_answered_and_the_answer_is_not_lost_to_a_reset() {
     write(&mut client, &vec![b'x'; 100_000]);
     let answer = Message::Error(Error { code: ErrorCode::MALFORMED, message: "no".into(), req: None });
     let text = rig.until(|net, arrival| match arrival {
-        Arrival::Malformed { error, .. } => {
+        Arrival::Input(Input::Malformed { error, .. }) => {
             net.send(conn, &answer);
             net.close(conn);
             Some(error.to_string())
@@ -104,7 +104,7 @@ fn a_frame_above_the_cap_is_refused_by_its_length_alone() {
     let (mut client, _) = rig.client();
     write(&mut client, &[0, 0, 1, 1]);
     let error = rig.until(|_, arrival| match arrival {
-        Arrival::Malformed { error, .. } => Some(error),
+        Arrival::Input(Input::Malformed { error, .. }) => Some(error),
         _ => None,
     });
     assert_eq!(error, WireError::TooLong { announced: 257, cap: 256 });
@@ -117,11 +117,11 @@ fn the_cap_counts_from_the_next_frame_of_the_same_segment() {
     let long = Message::Bye(Bye { why: "x".repeat(FRAME_BYTES_OPEN - 100) });
     write(&mut client, &bytes_of(&[ping(1), long.clone()]));
     let got = rig.until(|net, arrival| match arrival {
-        Arrival::Message { message, .. } if message == ping(1) => {
+        Arrival::Input(Input::Message { message, .. }) if message == ping(1) => {
             net.set_frame_cap(conn, FRAME_BYTES_OPEN);
             None
         }
-        Arrival::Message { message, .. } => Some(message),
+        Arrival::Input(Input::Message { message, .. }) => Some(message),
         other => panic!("unexpected: {other:?}"),
     });
     assert_eq!(got, long);
@@ -164,7 +164,7 @@ fn requests_of_a_client_that_reads_late_wait_and_are_all_answered() {
     let mut choked = false;
     while answered < REQUESTS {
         rig.turn(|net, arrival| match arrival {
-            Arrival::Message { message: Message::Ping(Ping { n }), .. } => {
+            Arrival::Input(Input::Message { message: Message::Ping(Ping { n }), .. }) => {
                 assert_eq!(n, answered);
                 answered += 1;
                 let counts = BTreeMap::new();
@@ -199,11 +199,11 @@ fn answers_to_what_came_before_the_end_are_still_written() {
     write(&mut client, &bytes_of(&[ping(5)]));
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let why = rig.until(|net, arrival| match arrival {
-        Arrival::Message { message, .. } => {
+        Arrival::Input(Input::Message { message, .. }) => {
             net.send(conn, &message);
             None
         }
-        Arrival::Closed { why, .. } => Some(why),
+        Arrival::Input(Input::Closed { why, .. }) => Some(why),
         other => panic!("unexpected: {other:?}"),
     });
     assert_eq!(why, CloseReason::Remote);
@@ -240,7 +240,7 @@ impl Rig {
         loop {
             let mut closed = None;
             self.turn(|_, arrival| {
-                if let Arrival::Closed { why, .. } = arrival {
+                if let Arrival::Input(Input::Closed { why, .. }) = arrival {
                     closed = Some(why);
                 }
             });

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Net, NetOptions};
-use crate::proto::{CloseReason, ConnId};
+use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 use crate::wire::message::Ping;
 use crate::wire::{Message, frame};
@@ -82,7 +82,7 @@ impl Rig {
         let addr = self.addr();
         let client = connect(addr);
         let conn = self.until(|_, arrival| match arrival {
-            Arrival::Accepted { conn, .. } => Some(conn),
+            Arrival::Input(Input::Accepted { conn, .. }) => Some(conn),
             other => panic!("unexpected: {other:?}"),
         });
         (client, conn)
@@ -90,14 +90,14 @@ impl Rig {
 
     fn until_closed(&mut self, expected: ConnId) -> CloseReason {
         self.until(|_, arrival| match arrival {
-            Arrival::Closed { conn, why } if conn == expected => Some(why),
+            Arrival::Input(Input::Closed { conn, why }) if conn == expected => Some(why),
             _ => None,
         })
     }
 
     fn until_message(&mut self, expected: ConnId) -> Message {
         self.until(|_, arrival| match arrival {
-            Arrival::Message { conn, message } if conn == expected => Some(message),
+            Arrival::Input(Input::Message { conn, message }) if conn == expected => Some(message),
             other => panic!("unexpected: {other:?}"),
         })
     }

@@ -54,11 +54,11 @@ fn file_extents_leave_in_order_between_frames() {
     });
     let mut sent = Vec::new();
     let why = rig.until(|_, arrival| match arrival {
-        Arrival::PayloadSent { req, .. } => {
+        Arrival::Input(Input::PayloadSent { req, .. }) => {
             sent.push(req);
             None
         }
-        Arrival::Closed { why, .. } => Some(why),
+        Arrival::Input(Input::Closed { why, .. }) => Some(why),
         other => panic!("unexpected: {other:?}"),
     });
     reader.join().unwrap();
@@ -82,7 +82,7 @@ fn serve_all(count: usize) -> usize {
         }
     }
     // So little that no socket is full after the first turn, and all must share the second.
-    rig.net.write_budget = TURN_BYTES_WRITTEN_MIN;
+    rig.net.conns.write_budget = TURN_BYTES_WRITTEN_MIN;
     let mut readers = Vec::new();
     for mut client in clients {
         readers.push(std::thread::spawn(move || {
@@ -97,10 +97,10 @@ fn serve_all(count: usize) -> usize {
         rig.net.begin_turn(rig.now);
         let before = waiting(&rig.net, &conns);
         while let Some(arrival) = rig.net.next() {
-            assert!(matches!(arrival, Arrival::PayloadSent { .. }), "unexpected: {arrival:?}");
+            assert!(matches!(arrival, Arrival::Input(Input::PayloadSent { .. })), "unexpected: {arrival:?}");
         }
         let due: Vec<bool> = conns.iter().map(|conn| rig.net.conns.get(*conn).unwrap().dirty).collect();
-        let budget = rig.net.write_budget;
+        let budget = rig.net.conns.write_budget;
         rig.net.flush();
         let after = waiting(&rig.net, &conns);
         for (at, conn) in conns.iter().enumerate().filter(|(at, _)| due[*at] && before[*at] > 0) {
@@ -112,7 +112,7 @@ fn serve_all(count: usize) -> usize {
         }
         let uploads = (0..count).filter(|at| due[*at] && before[*at] > 0).count();
         let share = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
-        assert_eq!(rig.net.write_budget, share, "{uploads} had something to write");
+        assert_eq!(rig.net.conns.write_budget, share, "{uploads} had something to write");
         shared = uploads == count;
         rig.net.end_turn();
     }
@@ -159,13 +159,13 @@ fn raw_bytes_are_taken_behind_a_chunk_and_frames_go_on_behind_them() {
     let mut got = None;
     let mut last_progress = 0;
     rig.until(|net, arrival| match arrival {
-        Arrival::Message { message, .. } if message == ping(2) => Some(()),
-        Arrival::Message { message: Message::Chunk(_), .. } => {
+        Arrival::Input(Input::Message { message, .. }) if message == ping(2) => Some(()),
+        Arrival::Input(Input::Message { message: Message::Chunk(_), .. }) => {
             receive(net, conn, content.len());
             None
         }
-        Arrival::Message { .. } => None,
-        Arrival::PayloadProgress { req: 9, received, .. } => {
+        Arrival::Input(Input::Message { .. }) => None,
+        Arrival::Input(Input::PayloadProgress { req: 9, received, .. }) => {
             assert!(received > last_progress && received < CHUNK_BYTES_MAX);
             last_progress = received;
             None
@@ -197,7 +197,7 @@ fn nothing_is_read_behind_a_chunk_until_it_is_told_how() {
             payload = Some(bytes);
             None
         }
-        Arrival::Message { message, .. } if message == ping(7) => Some(()),
+        Arrival::Input(Input::Message { message, .. }) if message == ping(7) => Some(()),
         other => panic!("unexpected: {other:?}"),
     });
     assert_eq!(payload.as_deref(), Some(&b"0123456789"[..]));
@@ -211,11 +211,11 @@ fn closing_in_the_middle_of_a_chunk_is_clean() {
     bytes.extend_from_slice(&noise(50_000));
     write(&mut client, &bytes);
     rig.until(|net, arrival| match arrival {
-        Arrival::Message { .. } => {
+        Arrival::Input(Input::Message { .. }) => {
             receive(net, conn, 100_000);
             None
         }
-        Arrival::PayloadProgress { .. } => {
+        Arrival::Input(Input::PayloadProgress { .. }) => {
             net.close(conn);
             Some(())
         }
@@ -225,12 +225,12 @@ fn closing_in_the_middle_of_a_chunk_is_clean() {
     let mut why = None;
     while why.is_none() {
         rig.turn(|_, arrival| match arrival {
-            Arrival::Closed { why: closed, .. } => why = Some(closed),
+            Arrival::Input(Input::Closed { why: closed, .. }) => why = Some(closed),
             other => panic!("unexpected: {other:?}"),
         });
     }
     assert_eq!(why, Some(CloseReason::Asked));
-    assert_eq!(rig.net.chunks_out, 0, "the buffer came back");
+    assert_eq!(rig.net.conns.buffers.chunks_out, 0, "the buffer came back");
     assert_eq!(reader.join().unwrap(), 0);
 }
 
@@ -247,12 +247,12 @@ fn a_payload_that_nobody_announced_ends_the_connection() {
 fn a_chunk_without_a_buffer_waits_for_one() {
     let mut rig = Rig::new();
     let (mut client, conn) = rig.client();
-    rig.net.chunks_out = CHUNK_BUFFERS_MAX;
+    rig.net.conns.buffers.chunks_out = CHUNK_BUFFERS_MAX;
     let mut bytes = bytes_of(&[chunk(10)]);
     bytes.extend_from_slice(b"0123456789");
     write(&mut client, &bytes);
     rig.until(|net, arrival| match arrival {
-        Arrival::Message { .. } => {
+        Arrival::Input(Input::Message { .. }) => {
             receive(net, conn, 10);
             Some(())
         }
@@ -265,7 +265,7 @@ fn a_chunk_without_a_buffer_waits_for_one() {
         other => panic!("unexpected: {other:?}"),
     });
     assert_eq!(payload, b"0123456789");
-    assert_eq!(rig.net.chunks_out, CHUNK_BUFFERS_MAX);
+    assert_eq!(rig.net.conns.buffers.chunks_out, CHUNK_BUFFERS_MAX);
     rig.net.release(Some(payload));
-    assert_eq!(rig.net.chunks_out, CHUNK_BUFFERS_MAX - 1);
+    assert_eq!(rig.net.conns.buffers.chunks_out, CHUNK_BUFFERS_MAX - 1);
 }

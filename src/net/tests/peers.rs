@@ -87,7 +87,7 @@ fn both_families_reach_a_listener_on_all_addresses_under_their_own_names() {
     let (mut stream_from, mut datagram_from) = (None, None);
     while stream_from.is_none() || datagram_from.is_none() {
         rig.turn(|_, arrival| match arrival {
-            Arrival::Accepted { from, .. } => stream_from = Some(from),
+            Arrival::Input(Input::Accepted { from, .. }) => stream_from = Some(from),
             Arrival::Datagram { from, .. } => datagram_from = Some(from),
             other => panic!("unexpected: {other:?}"),
         });
@@ -115,11 +115,11 @@ fn a_dial_is_told_before_anything_else_of_its_connection() {
         rig.net.dial(DialId(4), HostPort::new(host, port).unwrap());
         let mut dialed = None;
         let message = rig.until(|_, arrival| match arrival {
-            Arrival::Dialed { dial: DialId(4), conn } => {
+            Arrival::Input(Input::Dialed { dial: DialId(4), conn }) => {
                 dialed = Some(conn);
                 None
             }
-            Arrival::Message { conn, message } => {
+            Arrival::Input(Input::Message { conn, message }) => {
                 assert_eq!(dialed, Some(conn));
                 Some(message)
             }
@@ -137,7 +137,7 @@ fn a_refused_dial_fails_with_the_address_and_the_reason() {
         let to = HostPort::new(host, dead_port()).unwrap();
         rig.net.dial(DialId(5), to.clone());
         let why = rig.until(|_, arrival| match arrival {
-            Arrival::DialFailed { dial: DialId(5), why } => Some(why),
+            Arrival::Input(Input::DialFailed { dial: DialId(5), why }) => Some(why),
             other => panic!("unexpected: {other:?}"),
         });
         assert!(why.contains(&to.to_string()) && why.contains("refused"), "{why}");
@@ -151,7 +151,7 @@ fn a_name_that_does_not_exist_fails_its_dial() {
     let mut rig = Rig::new();
     rig.net.dial(DialId(6), HostPort::new("no-such-host.invalid", 1).unwrap());
     let why = rig.until(|_, arrival| match arrival {
-        Arrival::DialFailed { dial: DialId(6), why } => Some(why),
+        Arrival::Input(Input::DialFailed { dial: DialId(6), why }) => Some(why),
         other => panic!("unexpected: {other:?}"),
     });
     assert!(why.contains("no-such-host.invalid:1"), "{why}");

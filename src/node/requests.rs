@@ -1,4 +1,4 @@
-//! Which client of the control socket asked which command: ids with the top bit set are theirs.
+//! Which client of the control socket sent which command. The ids of their commands have the top bit set.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ const CONTROL_BIT: u64 = 1 << 63;
 
 /// The commands of the control socket that run. Bounded by the caps on its clients and their commands.
 #[derive(Debug, Default)]
-pub(super) struct Clients {
+pub(super) struct Requests {
     minted: u64,
     running: BTreeMap<ClientId, ControlId>,
 }
 
-impl Clients {
-    /// An id for a command of this client.
+impl Requests {
+    /// A new id for a command of this client.
     pub(super) fn enter(&mut self, control: ControlId) -> ClientId {
         self.minted += 1;
         let client = ClientId(CONTROL_BIT | self.minted);
@@ -29,7 +29,7 @@ impl Clients {
         client.0 & CONTROL_BIT != 0
     }
 
-    /// Who is to hear of this command; nobody if he is gone.
+    /// The client that gets the answers to this command; none if it is gone.
     pub(super) fn control_of(&self, client: ClientId) -> Option<ControlId> {
         self.running.get(&client).copied()
     }
@@ -39,19 +39,14 @@ impl Clients {
         self.running.remove(&client);
     }
 
-    /// Every command that runs.
-    pub(super) fn all(&self) -> Vec<(ClientId, ControlId)> {
-        self.running.iter().map(|(client, control)| (*client, *control)).collect()
+    /// Ends all commands. Returns the client of each.
+    pub(super) fn leave_all(&mut self) -> impl Iterator<Item = ControlId> + use<> {
+        std::mem::take(&mut self.running).into_values()
     }
 
-    /// The client is gone: the commands of his that were running.
+    /// The client is gone. Returns its commands that were running.
     pub(super) fn drop_all_of(&mut self, control: ControlId) -> Vec<ClientId> {
-        let gone: Vec<ClientId> =
-            self.running.iter().filter(|(_, of)| **of == control).map(|(client, _)| *client).collect();
-        for client in &gone {
-            self.running.remove(client);
-        }
-        gone
+        self.running.extract_if(.., |_, of| *of == control).map(|(client, _)| client).collect()
     }
 }
 
@@ -61,7 +56,7 @@ mod tests {
 
     #[test]
     fn ids_of_the_control_socket_have_the_top_bit() {
-        assert!(Clients::is_control(ClientId(CONTROL_BIT | 1)));
-        assert!(!Clients::is_control(ClientId(1)));
+        assert!(Requests::is_control(ClientId(CONTROL_BIT | 1)));
+        assert!(!Requests::is_control(ClientId(1)));
     }
 }

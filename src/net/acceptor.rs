@@ -1,0 +1,199 @@
+//! The TCP listener: it accepts within the bounds of a turn and survives a lack of descriptors.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+
+use mio::net::TcpListener;
+use rustix::io::Errno;
+use socket2::{Protocol, Type};
+
+use super::connection::Phase;
+use super::connections::Connections;
+use super::context::Context;
+use super::deadlines::Due;
+use super::socket::{cannot_listen, canonical, is_exhaustion, open};
+use super::token;
+use crate::config::{ACCEPT_RETRY, ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_PER_RETRY};
+use crate::error::Failure;
+use crate::proto::Input;
+
+/// A listening socket and its latched readiness.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    socket: TcpListener,
+    addr: SocketAddr,
+    /// Latched: connections may be waiting. Cleared on `WouldBlock` only.
+    ready: bool,
+    /// Descriptors ran out: nothing is accepted until one is freed or the timer fires.
+    stalled: bool,
+    /// Connections that may be accepted in this turn.
+    accepts_left: usize,
+    /// Connections that may be refused before it stalls.
+    pub(super) refusals_left: usize,
+    /// When no other descriptor is left, this one is closed for a moment to accept a connection and refuse it.
+    spare: Option<File>,
+}
+
+impl Acceptor {
+    /// Binds TCP to the address; `[::]` takes IPv4 as well.
+    ///
+    /// # Errors
+    /// Exit 5 with a sentence that names the address.
+    pub(super) fn bind(addr: SocketAddr) -> Result<Acceptor, Failure> {
+        let bound = || -> io::Result<Acceptor> {
+            let socket = open(addr, Type::STREAM, Protocol::TCP)?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&addr.into())?;
+            socket.listen(LISTEN_BACKLOG)?;
+            let socket = TcpListener::from_std(socket.into());
+            Ok(Acceptor {
+                addr: socket.local_addr()?,
+                socket,
+                ready: true,
+                stalled: false,
+                accepts_left: 0,
+                refusals_left: REFUSALS_PER_RETRY,
+                spare: spare(),
+            })
+        };
+        bound().map_err(|error| cannot_listen(addr, "", &error))
+    }
+
+    pub(super) fn watch(&mut self, ctx: &Context) -> Result<(), Failure> {
+        ctx.watch_reads(&mut self.socket, token::LISTENER, "the listener")
+    }
+
+    /// The address that it listens on, with its real port.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// An event came for it.
+    pub(super) fn latch(&mut self) {
+        self.ready = true;
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.accepts_left = ACCEPTS_PER_TURN;
+    }
+
+    /// Connections may be waiting that can be accepted now.
+    pub(super) fn is_busy(&self) -> bool {
+        self.ready && !self.stalled
+    }
+
+    /// Accepts the next connection, within the bounds of the turn.
+    pub(super) fn next(&mut self, conns: &mut Connections, ctx: &mut Context) -> Option<Input<'static>> {
+        while self.is_busy() && self.accepts_left > 0 {
+            self.accepts_left -= 1;
+            match self.socket.accept() {
+                Ok(_) if conns.is_full() => self.on_refused(conns, ctx),
+                Ok((stream, from)) => match conns.enter(stream, Phase::Open, ctx) {
+                    Ok(conn) => {
+                        ctx.counters.accepted += 1;
+                        return Some(Input::Accepted { conn, from: canonical(from) });
+                    }
+                    Err(error) => log::warn!("a connection cannot be watched and is dropped: {error}"),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
+                Err(error) if is_exhaustion(&error) => {
+                    if self.refuse_one() {
+                        self.on_refused(conns, ctx);
+                    } else {
+                        self.stall(ctx);
+                    }
+                }
+                Err(error) if concerns_one_connection(&error) => ctx.counters.accept_errors += 1,
+                Err(error) => {
+                    log::warn!("accepting fails and is tried again later: {error}");
+                    self.stall(ctx);
+                }
+            }
+        }
+        None
+    }
+
+    /// A peer that is refused can dial another super peer at once. But a crowd that keeps dialing must not cost the others.
+    fn on_refused(&mut self, conns: &Connections, ctx: &mut Context) {
+        if ctx.counters.refused == 0 {
+            let open = conns.len();
+            log::warn!("descriptors are short: {open} connections are open, others are refused; raise `ulimit -n`");
+        }
+        ctx.counters.refused += 1;
+        self.refusals_left = self.refusals_left.saturating_sub(1);
+        if self.refusals_left == 0 {
+            self.stall(ctx);
+        }
+    }
+
+    /// Leaves connections waiting until a descriptor is freed. The timer is for descriptors that others free.
+    fn stall(&mut self, ctx: &mut Context) {
+        if !self.stalled {
+            self.stalled = true;
+            ctx.counters.accept_stalls += 1;
+            ctx.deadlines.push(ctx.now + ACCEPT_RETRY, Due::Accept);
+        }
+    }
+
+    /// A descriptor may be free again.
+    pub(super) fn resume(&mut self) {
+        self.stalled = false;
+        self.refusals_left = REFUSALS_PER_RETRY;
+    }
+
+    /// Closes one waiting connection by means of the spare descriptor, so that its peer can dial another super peer.
+    fn refuse_one(&mut self) -> bool {
+        let had = self.spare.take().is_some();
+        let refused = had && self.socket.accept().is_ok();
+        self.spare = spare();
+        refused
+    }
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Whether the error is about the connection that waited, or its part of the network (accept(2), "Error handling").
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::OPNOTSUPP
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::NONET
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+
+    #[test]
+    fn a_port_in_use_is_named_with_what_to_do() {
+        let first = Acceptor::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = first.addr();
+        let failure = Acceptor::bind(addr).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        let expected = format!("{addr} is in use; choose another port with --listen or stop the other program");
+        assert_eq!(failure.message, expected);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let failure = Acceptor::bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert!(failure.message.starts_with("192.0.2.1:0 is not an address of this machine"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,23 @@
+//! The way to wake the loop from another thread.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Wakes the loop from another thread.
+#[derive(Clone)]
+pub struct Alarm(pub(super) Arc<mio::Waker>);
+
+impl Alarm {
+    /// Makes the poll return, now or when it is called next.
+    pub fn ring(&self) {
+        if let Err(error) = self.0.wake() {
+            log::error!("cannot wake the loop: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alarm")
+    }
+}

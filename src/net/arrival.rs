@@ -1,0 +1,50 @@
+//! What the sockets report to the loop.
+
+use std::net::SocketAddr;
+
+use crate::proto::{ConnId, HashPlan, Input, Verify};
+
+/// A client of the control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ControlId(pub(super) ConnId);
+
+/// Something that happened on a socket.
+#[derive(Debug)]
+pub enum Arrival {
+    /// An input that the machine gets as it is.
+    Input(Input<'static>),
+    /// A datagram. Its bytes are [`super::Net::datagram`] until the next arrival is taken.
+    Datagram {
+        /// The sender; an IPv4 address is never in its mapped form.
+        from: SocketAddr,
+        /// Number of bytes.
+        length: usize,
+    },
+    /// A chunk is complete and not hashed yet. Once it is written or dropped, [`super::Net::release`] must be called.
+    Payload {
+        /// The connection.
+        conn: ConnId,
+        /// The request.
+        req: u32,
+        /// The chunk.
+        bytes: Vec<u8>,
+        /// Which BLAKE3 value to compute.
+        plan: HashPlan,
+        /// Which digests to compute.
+        verify: Verify,
+    },
+    /// A line on the control socket. It must be answered by lines of which exactly one is marked as the last.
+    ControlLine {
+        /// The client that wrote it.
+        client: ControlId,
+        /// The line, or why it is not one.
+        line: Result<String, &'static str>,
+    },
+    /// A client of the control socket is gone; its commands can be dropped.
+    ControlGone {
+        /// The client.
+        client: ControlId,
+    },
+    /// The process received a signal.
+    Signal(i32),
+}

@@ -1,0 +1,278 @@
+//! One TCP connection: its phase, the unfinished frame that it holds, its send queue, and when it is too slow.
+//!
+//! It reads through the loop's one scratch buffer. It owns memory only for a frame that is not complete, for bytes that are not
+//! written and for a chunk that is being received. It never decides anything about the protocol.
+
+mod reading;
+
+use std::time::Duration;
+
+use super::buffers::Buffers;
+use super::send_queue::{Flushed, SendQueue};
+use super::transport::Transport;
+use crate::config::{
+    FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, LINGER_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY, WRITE_STALL_MAX,
+};
+use crate::proto::{CloseReason, HashPlan, Verify};
+use crate::time::Time;
+use crate::wire::frame;
+
+pub(super) use reading::{Scratch, Step};
+
+/// Rate in bytes per second at which a long frame must arrive, after the time of [`FRAME_PROGRESS_MAX`].
+const FRAME_BYTES_PER_SECOND: u64 = 16 * 1024;
+
+/// The state of a connection.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It is being dialed.
+    Connecting {
+        /// When this address counts as unreachable.
+        until: Time,
+    },
+    /// Frames are read.
+    Open,
+    /// A CHUNK was delivered: nothing is read until the machine says how to receive the bytes that follow it.
+    ChunkAnnounced,
+    /// Raw bytes are read.
+    Receiving(Box<Incoming>),
+    /// Bytes arrived that are not a message: nothing is read until the machine closes.
+    Deaf,
+    /// The machine closed it: what is queued is written, what arrives is discarded.
+    Closing {
+        /// Bytes that may still be discarded.
+        left: usize,
+    },
+    /// Everything is written and our direction is shut down. What arrives is discarded, because closing a socket with unread
+    /// bytes sends a reset, which could overtake our last frames.
+    Lingering {
+        /// Bytes that may still be discarded.
+        left: usize,
+        /// When it is closed.
+        until: Time,
+    },
+    /// Gone; the slot is freed at the end of the turn.
+    Dead,
+}
+
+/// A chunk that is being received.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) req: u32,
+    pub(super) plan: HashPlan,
+    pub(super) verify: Verify,
+    pub(super) length: usize,
+    /// Its buffer; none until one is free.
+    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) filled: usize,
+}
+
+/// One connection of the table.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) transport: Transport,
+    pub(super) phase: Phase,
+    pub(super) send: SendQueue,
+    /// Latched: the socket may have bytes. Cleared on `WouldBlock`, and on a read that empties the socket.
+    pub(super) readable: bool,
+    /// Latched: the other side has closed, or the socket has failed, and the read that shows it is due.
+    pub(super) hung_up: bool,
+    /// Latched: the socket may accept bytes. Cleared on `WouldBlock` only.
+    pub(super) writable: bool,
+    /// It is in the run queue.
+    pub(super) queued: bool,
+    /// It is in the list of connections to be flushed.
+    pub(super) dirty: bool,
+    /// The first byte was looked at.
+    sniffed: bool,
+    /// The other side sends no more.
+    eof: bool,
+    /// Reading was put off, and `held` may contain complete frames; otherwise it contains the beginning of one.
+    held_complete: bool,
+    frame_bytes_max: u32,
+    held: Vec<u8>,
+    /// When the first byte of the frame in `held` came.
+    frame_since: Time,
+    /// When the send queue last became non-empty or shorter.
+    write_since: Time,
+    /// The valid entry in the list of deadlines, if there is one.
+    pub(super) armed: Option<Time>,
+}
+
+impl Connection {
+    pub(super) fn new(transport: Transport, phase: Phase) -> Connection {
+        Connection {
+            transport,
+            phase,
+            send: SendQueue::default(),
+            readable: false,
+            hung_up: false,
+            writable: true,
+            queued: false,
+            dirty: false,
+            sniffed: false,
+            eof: false,
+            held_complete: false,
+            frame_bytes_max: FRAME_BYTES_HELLO as u32,
+            held: Vec::new(),
+            frame_since: Time::ZERO,
+            write_since: Time::ZERO,
+            armed: None,
+        }
+    }
+
+    /// Begins again with a stream to the next address of a dial.
+    pub(super) fn reconnect(&mut self, transport: Transport, until: Time) {
+        self.transport = transport;
+        self.phase = Phase::Connecting { until };
+        (self.readable, self.hung_up, self.writable) = (false, false, true);
+    }
+
+    pub(super) fn set_nodelay(&self) {
+        if let Err(error) = self.transport.set_nodelay() {
+            log::debug!("setting TCP_NODELAY: {error}");
+        }
+    }
+
+    /// Frames up to this length are accepted from now on.
+    pub(super) fn set_frame_bytes_max(&mut self, bytes: usize) {
+        self.frame_bytes_max = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
+    /// The machine may still send: it has not closed the connection, and the socket has not failed.
+    pub(super) fn takes_messages(&self) -> bool {
+        match self.phase {
+            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf => true,
+            Phase::Connecting { .. } | Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Dead => false,
+        }
+    }
+
+    /// Whether there may be something to read, and it may be read now.
+    pub(super) fn wants_read(&self) -> bool {
+        match self.phase {
+            Phase::Connecting { .. } => true,
+            Phase::Open => !self.is_choked() && (self.readable || self.held_complete),
+            Phase::Receiving(ref incoming) => {
+                let some = self.readable || self.held_complete || incoming.filled == incoming.length;
+                some && incoming.bytes.is_some()
+            }
+            Phase::Closing { left } | Phase::Lingering { left, .. } => self.readable && !self.eof && left > 0,
+            Phase::ChunkAnnounced | Phase::Deaf | Phase::Dead => false,
+        }
+    }
+
+    /// The other side does not read its answers: its next requests stay unread.
+    pub(super) fn is_choked(&self) -> bool {
+        self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
+    }
+
+    /// Bytes of its buffers, for tests.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.held.capacity() + self.send.buffer_bytes()
+    }
+
+    // ---- writing -------------------------------------------------------------------------------------------------
+
+    /// Must be called before something is queued: the stall of a queue begins when it was empty.
+    pub(super) fn note_queued(&mut self, now: Time) {
+        if self.send.is_empty() {
+            self.write_since = now;
+        }
+    }
+
+    /// Writes what is queued, with at most `budget` bytes of files. Returns a reason if the connection is over.
+    pub(super) fn flush(
+        &mut self,
+        budget: usize,
+        buffers: &mut Buffers,
+        now: Time,
+        sent: impl FnMut(u32),
+    ) -> Option<CloseReason> {
+        if !self.writable {
+            return None;
+        }
+        let choked = self.is_choked();
+        let (end, progress) = self.send.flush(&mut self.transport, budget, buffers, sent);
+        if progress {
+            self.write_since = now;
+        }
+        if choked && !self.is_choked() {
+            self.frame_since = now;
+        }
+        match end {
+            Flushed::Empty => self.on_all_written(now),
+            Flushed::Blocked => {
+                self.writable = false;
+                None
+            }
+            Flushed::Budget => None,
+            Flushed::Failed(error) => {
+                log::debug!("a connection failed while it was written to: {error}");
+                let closing = matches!(self.phase, Phase::Closing { .. });
+                Some(if closing { CloseReason::Asked } else { CloseReason::Failed })
+            }
+        }
+    }
+
+    fn on_all_written(&mut self, now: Time) -> Option<CloseReason> {
+        let Phase::Closing { left } = self.phase else {
+            return None;
+        };
+        if self.eof || self.transport.shutdown_write().is_err() {
+            return Some(CloseReason::Asked);
+        }
+        self.phase = Phase::Lingering { left, until: now + LINGER_MAX };
+        None
+    }
+
+    /// The machine has closed it: from now on it only writes what is queued. Returns the phase that this ends.
+    pub(super) fn begin_closing(&mut self) -> Phase {
+        self.held = Vec::new();
+        self.held_complete = false;
+        std::mem::replace(&mut self.phase, Phase::Closing { left: LINGER_BYTES_MAX })
+    }
+
+    // ---- time ----------------------------------------------------------------------------------------------------
+
+    /// When it is too slow, if it makes no progress until then.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Connecting { until } | Phase::Lingering { until, .. } => Some(*until),
+            Phase::Dead => None,
+            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf | Phase::Closing { .. } => {
+                let write = (!self.send.is_empty()).then(|| self.write_since + WRITE_STALL_MAX);
+                [write, self.frame_deadline()].into_iter().flatten().min()
+            }
+        }
+    }
+
+    fn frame_deadline(&self) -> Option<Time> {
+        let begun = matches!(self.phase, Phase::Open) && !self.held.is_empty() && !self.held_complete;
+        if !begun || self.is_choked() {
+            return None;
+        }
+        let length = frame::length(&self.held, usize::MAX).ok().flatten().unwrap_or(0) as u64;
+        let extra = Duration::from_micros(length * 1_000_000 / FRAME_BYTES_PER_SECOND);
+        Some(self.frame_since + FRAME_PROGRESS_MAX + extra)
+    }
+
+    /// The reason to end it after its deadline has passed.
+    pub(super) fn overdue(&self) -> CloseReason {
+        match self.phase {
+            Phase::Lingering { .. } => CloseReason::Asked,
+            Phase::Connecting { .. }
+            | Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Deaf
+            | Phase::Closing { .. }
+            | Phase::Dead => match self.frame_deadline() {
+                Some(frame) if self.send.is_empty() || frame <= self.write_since + WRITE_STALL_MAX => {
+                    CloseReason::SlowFrame
+                }
+                _ => CloseReason::SlowConsumer,
+            },
+        }
+    }
+}

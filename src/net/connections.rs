@@ -1,0 +1,479 @@
+//! Every TCP connection of a loop: the table, the connections to be read and written in this turn, and their budgets.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use super::arrival::Arrival;
+use super::buffers::Buffers;
+use super::connection::{Connection, Incoming, Phase, Scratch, Step};
+use super::context::Context;
+use super::deadlines::Due;
+use super::table::Table;
+use super::token::{self, Slot};
+use super::transport::Transport;
+use crate::config::{
+    CHUNK_BUFFERS_MAX, CHUNK_BYTES_MAX, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX, TURN_BYTES_WRITTEN,
+    TURN_BYTES_WRITTEN_MIN,
+};
+use crate::proto::{CloseReason, ConnId, HashPlan, Input, Verify};
+use crate::time::Time;
+use crate::wire::{Message, frame};
+
+/// The connections of a loop. An output for a connection that is gone is counted and has no effect.
+#[derive(Debug)]
+pub(super) struct Connections {
+    table: Table<Connection>,
+    /// Connections that the descriptors suffice for.
+    pub(super) conns_max: usize,
+    /// Connections with something to read; each at most once.
+    run: VecDeque<ConnId>,
+    /// How many of them are due in this turn; those that are added during the turn wait for the next.
+    run_left: usize,
+    /// The connection whose bytes are in the scratch buffer.
+    current: Option<ConnId>,
+    scratch: Scratch,
+    pub(super) buffers: Buffers,
+    /// Connections whose chunk waits for a buffer.
+    starved: VecDeque<ConnId>,
+    /// Connections with something to write; each at most once.
+    dirty: Vec<ConnId>,
+    /// Bytes of files that each of them may write in this turn.
+    pub(super) write_budget: usize,
+    /// Slots to be freed at the end of the turn.
+    graves: Vec<ConnId>,
+}
+
+impl Connections {
+    pub(super) fn new(conns_max: usize) -> Connections {
+        Connections {
+            table: Table::new(),
+            conns_max,
+            run: VecDeque::new(),
+            run_left: 0,
+            current: None,
+            scratch: Scratch::new(),
+            buffers: Buffers::default(),
+            starved: VecDeque::new(),
+            dirty: Vec::new(),
+            write_budget: TURN_BYTES_WRITTEN,
+            graves: Vec::new(),
+        }
+    }
+
+    /// Connections that are not gone, dials and lingering ones among them.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// No descriptor is left for one more connection.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.conns_max
+    }
+
+    pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.table.get(id)
+    }
+
+    /// Work is left over from this turn.
+    pub(super) fn is_busy(&self) -> bool {
+        !(self.run.is_empty() && self.dirty.is_empty())
+    }
+
+    // ---- slots ---------------------------------------------------------------------------------------------------
+
+    /// Gives a connected or connecting stream its slot.
+    pub(super) fn enter(&mut self, stream: TcpStream, phase: Phase, ctx: &mut Context) -> io::Result<ConnId> {
+        let connected = matches!(phase, Phase::Open);
+        let id = self.table.insert(Connection::new(Transport::Plain(stream), phase));
+        let conn = self.table.get_mut(id).expect("just inserted");
+        if let Err(error) = ctx.watch(conn.transport.source(), token::of(id, false)) {
+            self.table.remove(id);
+            return Err(error);
+        }
+        if connected {
+            conn.set_nodelay();
+        } else {
+            self.arm(id, ctx);
+        }
+        Ok(id)
+    }
+
+    /// Puts a stream to the next address of a dial into the slot.
+    pub(super) fn replace(
+        &mut self,
+        id: ConnId,
+        stream: TcpStream,
+        until: Time,
+        ctx: &mut Context,
+    ) -> io::Result<ConnId> {
+        let mut transport = Transport::Plain(stream);
+        ctx.watch(transport.source(), token::of(id, false))?;
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.reconnect(transport, until);
+        }
+        self.arm(id, ctx);
+        Ok(id)
+    }
+
+    /// Whether a dial has connected.
+    pub(super) fn is_connected(&self, id: ConnId) -> io::Result<bool> {
+        self.table.get(id).map_or(Ok(false), |conn| conn.transport.connected())
+    }
+
+    /// A dial has connected: its connection is read in the same turn.
+    pub(super) fn open(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.phase = Phase::Open;
+            conn.set_nodelay();
+            conn.begin_reading(&mut self.scratch);
+            self.current = Some(id);
+        }
+    }
+
+    /// Frees the slot at the end of the turn. Nothing is reported.
+    pub(super) fn bury(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.phase = Phase::Dead;
+            self.graves.push(id);
+        }
+    }
+
+    /// Ends a connection and reports it; the slot is freed once the report is taken.
+    fn finish(&mut self, id: ConnId, why: CloseReason, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else {
+            return;
+        };
+        let ended = std::mem::replace(&mut conn.phase, Phase::Dead);
+        if matches!(ended, Phase::Dead) {
+            return;
+        }
+        self.release_of(ended);
+        match why {
+            CloseReason::SlowConsumer => ctx.counters.slow_consumers += 1,
+            CloseReason::SlowFrame => ctx.counters.slow_frames += 1,
+            CloseReason::Remote | CloseReason::Failed | CloseReason::Asked => {}
+        }
+        ctx.push(Input::Closed { conn: id, why });
+    }
+
+    // ---- the turn ------------------------------------------------------------------------------------------------
+
+    /// An event came for a slot.
+    pub(super) fn latch(&mut self, slot: Slot, event: &Event, ctx: &mut Context) {
+        let Some(id) = self.table.id_at(slot.index, slot.generation_bits, token::GENERATION_MASK) else {
+            ctx.counters.stale_ids += 1;
+            return;
+        };
+        let conn = self.table.get_mut(id).expect("the id was just made from the slot");
+        conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        conn.hung_up |= event.is_read_closed() || event.is_error();
+        conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        if !conn.send.is_empty() {
+            self.mark_dirty(id);
+        }
+        self.requeue(id);
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.run_left = self.run.len();
+    }
+
+    /// Takes the next connection that is due in this turn.
+    pub(super) fn next_due(&mut self) -> Option<ConnId> {
+        self.run_left = self.run_left.checked_sub(1)?;
+        self.run.pop_front()
+    }
+
+    /// Begins to read a connection. `true`: it is a dial, and the dialer looks at it instead.
+    pub(super) fn begin(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.table.get_mut(id) else {
+            return false;
+        };
+        conn.queued = false;
+        if matches!(conn.phase, Phase::Connecting { .. }) {
+            return true;
+        }
+        if conn.wants_read() {
+            conn.begin_reading(&mut self.scratch);
+            self.current = Some(id);
+        }
+        false
+    }
+
+    /// A connection is being read.
+    pub(super) fn is_reading(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// The next thing that the connection being read brings; none once it rests for this turn.
+    pub(super) fn read(&mut self, ctx: &mut Context) -> Option<Arrival> {
+        let id = self.current?;
+        let Some(conn) = self.table.get_mut(id) else {
+            self.current = None;
+            return None;
+        };
+        match conn.read_step(&mut self.scratch, &mut self.buffers, ctx.now) {
+            Step::Message(message) => {
+                ctx.counters.messages_in += 1;
+                Some(Arrival::Input(Input::Message { conn: id, message }))
+            }
+            Step::Malformed(error) => {
+                ctx.counters.malformed += 1;
+                Some(Arrival::Input(Input::Malformed { conn: id, error }))
+            }
+            Step::Progress { req, received } => {
+                let received = u32::try_from(received).unwrap_or(u32::MAX);
+                Some(Arrival::Input(Input::PayloadProgress { conn: id, req, received }))
+            }
+            Step::Chunk(incoming) => {
+                let Incoming { req, plan, verify, bytes, .. } = *incoming;
+                let bytes = bytes.expect("a chunk is received into its buffer");
+                Some(Arrival::Payload { conn: id, req, bytes, plan, verify })
+            }
+            Step::Rest => {
+                self.current = None;
+                // A connection with something to write is armed after the attempt to write it.
+                let to_be_written = conn.dirty;
+                self.requeue(id);
+                if !to_be_written {
+                    self.arm(id, ctx);
+                }
+                None
+            }
+            Step::Closed(why) => {
+                self.current = None;
+                // The answers to what came before the end may still find a reader.
+                self.flush_one(id, ctx);
+                self.finish(id, why, ctx);
+                None
+            }
+        }
+    }
+
+    /// The deadline of a connection has passed. `true`: it is a dial whose address has had its time, and the dialer tries the
+    /// next one.
+    pub(super) fn expire(&mut self, id: ConnId, at: Time, ctx: &mut Context) -> bool {
+        let Some(conn) = self.table.get_mut(id).filter(|conn| conn.armed == Some(at)) else {
+            return false;
+        };
+        conn.armed = None;
+        match conn.deadline() {
+            Some(deadline) if deadline <= ctx.now => {
+                if matches!(conn.phase, Phase::Connecting { .. }) {
+                    return true;
+                }
+                let why = conn.overdue();
+                self.finish(id, why, ctx);
+            }
+            Some(_) | None => self.arm(id, ctx),
+        }
+        false
+    }
+
+    /// Whether the deadline is the one that the connection waits for.
+    pub(super) fn is_armed(&self, id: ConnId, at: Time) -> bool {
+        self.table.get(id).is_some_and(|conn| conn.armed == Some(at))
+    }
+
+    /// Writes everything that was queued in this turn.
+    pub(super) fn flush(&mut self, ctx: &mut Context) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut uploads = 0;
+        for id in dirty.drain(..) {
+            if let Some(conn) = self.table.get_mut(id) {
+                conn.dirty = false;
+                uploads += usize::from(conn.send.has_files());
+            }
+            self.flush_one(id, ctx);
+        }
+        // The next turn most likely has as many uploads as this one.
+        self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
+        // Connections that stopped on their budget were added during the loop; the list keeps its memory.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else {
+            return;
+        };
+        match conn.phase {
+            Phase::Connecting { .. } | Phase::Lingering { .. } | Phase::Dead => return,
+            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf | Phase::Closing { .. } => {}
+        }
+        let arrivals = &mut ctx.arrivals;
+        let sent = |req| arrivals.push_back(Arrival::Input(Input::PayloadSent { conn: id, req }));
+        if let Some(why) = conn.flush(self.write_budget, &mut self.buffers, ctx.now, sent) {
+            self.finish(id, why, ctx);
+            return;
+        }
+        if conn.writable && !conn.send.is_empty() {
+            self.mark_dirty(id);
+        }
+        self.requeue(id);
+        self.arm(id, ctx);
+    }
+
+    /// Frees the slots of connections that are gone: nothing of this turn can name them any more. Whether there were any.
+    pub(super) fn end_turn(&mut self) -> bool {
+        debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
+        let any = !self.graves.is_empty();
+        for id in self.graves.drain(..) {
+            self.table.remove(id);
+        }
+        any
+    }
+
+    /// Puts a connection with something to read into the run queue.
+    fn requeue(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id)
+            && !conn.queued
+            && self.current != Some(id)
+            && conn.wants_read()
+        {
+            conn.queued = true;
+            self.run.push_back(id);
+        }
+    }
+
+    fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id)
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Makes sure that the connection is looked at by its deadline.
+    fn arm(&mut self, id: ConnId, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id)
+            && let Some(deadline) = conn.deadline()
+            && conn.armed.is_none_or(|armed| deadline < armed)
+        {
+            conn.armed = Some(deadline);
+            ctx.deadlines.push(deadline, Due::Connection(id));
+        }
+    }
+
+    // ---- outputs -------------------------------------------------------------------------------------------------
+
+    pub(super) fn send(&mut self, id: ConnId, message: &Message, ctx: &mut Context) {
+        let Some(conn) = live(&mut self.table, id, ctx) else {
+            return;
+        };
+        conn.note_queued(ctx.now);
+        frame::encode(message, conn.send.tail(&mut self.buffers));
+        ctx.counters.messages_out += 1;
+        let queued = conn.send.frame_bytes();
+        self.mark_dirty(id);
+        if queued > SEND_QUEUE_BYTES_EARLY {
+            self.flush_one(id, ctx);
+        }
+        if self.table.get(id).is_some_and(|conn| conn.send.frame_bytes() > SEND_QUEUE_BYTES_MAX) {
+            self.finish(id, CloseReason::SlowConsumer, ctx);
+        }
+    }
+
+    pub(super) fn send_file(
+        &mut self,
+        id: ConnId,
+        req: u32,
+        file: Arc<File>,
+        offset: u64,
+        length: u32,
+        ctx: &mut Context,
+    ) {
+        if let Some(conn) = live(&mut self.table, id, ctx) {
+            conn.note_queued(ctx.now);
+            conn.send.push_file(req, file, offset, length);
+            self.mark_dirty(id);
+        }
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        id: ConnId,
+        req: u32,
+        length: u32,
+        plan: HashPlan,
+        verify: Verify,
+        ctx: &mut Context,
+    ) {
+        let Some(conn) = live(&mut self.table, id, ctx) else {
+            return;
+        };
+        if !matches!(conn.phase, Phase::ChunkAnnounced) || length > CHUNK_BYTES_MAX {
+            log::error!("payload {req} of {length} bytes is expected, but no CHUNK announced it");
+            self.finish(id, CloseReason::Failed, ctx);
+            return;
+        }
+        let incoming = Incoming { req, plan, verify, length: length as usize, bytes: None, filled: 0 };
+        conn.phase = Phase::Receiving(Box::new(incoming));
+        self.starved.push_back(id);
+        self.feed_starved();
+    }
+
+    pub(super) fn set_frame_cap(&mut self, id: ConnId, bytes: usize, ctx: &mut Context) {
+        if let Some(conn) = live(&mut self.table, id, ctx) {
+            conn.set_frame_bytes_max(bytes);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: ConnId, ctx: &mut Context) {
+        if let Some(conn) = live(&mut self.table, id, ctx) {
+            let ended = conn.begin_closing();
+            self.mark_dirty(id);
+            self.release_of(ended);
+        }
+    }
+
+    pub(super) fn abort(&mut self, id: ConnId, ctx: &mut Context) {
+        if live(&mut self.table, id, ctx).is_some() {
+            self.finish(id, CloseReason::Failed, ctx);
+        }
+    }
+
+    /// Takes back the buffer of a chunk, if it still exists.
+    pub(super) fn release(&mut self, buffer: Option<Vec<u8>>) {
+        self.buffers.put_chunk(buffer);
+        self.feed_starved();
+    }
+
+    /// Takes back the buffer of a chunk that will not be complete.
+    fn release_of(&mut self, ended: Phase) {
+        if let Phase::Receiving(incoming) = ended
+            && incoming.bytes.is_some()
+        {
+            self.release(incoming.bytes);
+        }
+    }
+
+    /// Gives buffers to connections that wait for one, in the order in which they came.
+    fn feed_starved(&mut self) {
+        while self.buffers.chunks_out < CHUNK_BUFFERS_MAX
+            && let Some(id) = self.starved.pop_front()
+        {
+            if let Some(Phase::Receiving(incoming)) = self.table.get_mut(id).map(|conn| &mut conn.phase)
+                && incoming.bytes.is_none()
+            {
+                incoming.bytes = Some(self.buffers.chunk(incoming.length));
+                self.requeue(id);
+            }
+        }
+    }
+}
+
+/// The connection, if the machine may still use it; otherwise the output is counted as stale.
+fn live<'a>(table: &'a mut Table<Connection>, id: ConnId, ctx: &mut Context) -> Option<&'a mut Connection> {
+    let conn = table.get_mut(id).filter(|conn| conn.takes_messages());
+    if conn.is_none() {
+        ctx.counters.stale_ids += 1;
+    }
+    conn
+}

@@ -1,0 +1,58 @@
+//! What the parts of a net share: the poll, the deadlines, the arrivals, the counters and the time of the turn.
+
+use std::collections::VecDeque;
+use std::io;
+
+use mio::event::Source;
+use mio::{Interest, Poll, Token};
+
+use super::arrival::Arrival;
+use super::counters::Counters;
+use super::deadlines::Deadlines;
+use crate::error::{Exit, Failure};
+use crate::proto::Input;
+use crate::time::Time;
+
+/// The one context of a net. Each part gets it with every call and keeps none of it.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) poll: Poll,
+    pub(super) deadlines: Deadlines,
+    /// What happened beside the reading of a connection, oldest first. Bounded by what one turn can cause.
+    pub(super) arrivals: VecDeque<Arrival>,
+    pub(super) counters: Counters,
+    /// The time of this turn.
+    pub(super) now: Time,
+}
+
+impl Context {
+    pub(super) fn new() -> Result<Context, Failure> {
+        Ok(Context {
+            poll: Poll::new().map_err(|error| internal("the poll", &error))?,
+            deadlines: Deadlines::default(),
+            arrivals: VecDeque::new(),
+            counters: Counters::default(),
+            now: Time::ZERO,
+        })
+    }
+
+    /// Watches a socket that is read and written.
+    pub(super) fn watch(&self, source: &mut (impl Source + ?Sized), token: Token) -> io::Result<()> {
+        self.poll.registry().register(source, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Watches a socket that accepts or receives; `what` names it in the error.
+    pub(super) fn watch_reads(&self, source: &mut impl Source, token: Token, what: &str) -> Result<(), Failure> {
+        let watched = self.poll.registry().register(source, token, Interest::READABLE);
+        watched.map_err(|error| internal(what, &error))
+    }
+
+    pub(super) fn push(&mut self, input: Input<'static>) {
+        self.arrivals.push_back(Arrival::Input(input));
+    }
+}
+
+/// The failure of something that the system should always provide.
+pub(super) fn internal(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("{what} failed: {error}"))
+}

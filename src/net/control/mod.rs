@@ -1,0 +1,299 @@
+//! The control socket: a Unix listener and its clients, lines in and lines out. What a line means is not known here.
+//!
+//! Every line that is reported must be answered by lines of which exactly one is marked as the last. A client that sends no
+//! more is kept until all of its lines are answered and the answers are written.
+
+mod client;
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use mio::event::Event;
+use mio::net::UnixListener;
+
+use self::client::{Client, Line};
+use super::arrival::{Arrival, ControlId};
+use super::context::Context;
+use super::deadlines::Due;
+use super::socket::is_exhaustion;
+use super::table::Table;
+use super::token::{self, Slot};
+use crate::config::{ACCEPT_RETRY, CONTROL_CLIENTS_MAX, CONTROL_LINES_PER_TURN};
+use crate::error::{Exit, Failure};
+
+/// The listener, if there is one, and its clients.
+#[derive(Debug)]
+pub(super) struct ControlSocket {
+    listener: Option<Listener>,
+    clients: Table<Client>,
+    /// Clients with something to read; each at most once.
+    run: VecDeque<ControlId>,
+    /// Clients with something to write; each at most once.
+    dirty: Vec<ControlId>,
+    /// Clients whose slots are freed at the end of the turn.
+    graves: Vec<ControlId>,
+    /// Lines that may be reported in this turn.
+    lines_left: usize,
+}
+
+impl ControlSocket {
+    /// Binds to the path, if there is one.
+    ///
+    /// # Errors
+    /// Exit 5 if another process serves it, 9 if no socket can be made there, with a sentence that names the path.
+    pub(super) fn bind(path: Option<&Path>, ctx: &Context) -> Result<ControlSocket, Failure> {
+        let mut listener = path.map(Listener::bind).transpose()?;
+        if let Some(listener) = &mut listener {
+            ctx.watch_reads(&mut listener.socket, token::CONTROL_LISTENER, "the control socket")?;
+        }
+        Ok(ControlSocket {
+            listener,
+            clients: Table::new(),
+            run: VecDeque::new(),
+            dirty: Vec::new(),
+            graves: Vec::new(),
+            lines_left: 0,
+        })
+    }
+
+    /// Clients may be waiting.
+    pub(super) fn latch(&mut self) {
+        if let Some(listener) = &mut self.listener {
+            listener.ready = true;
+        }
+    }
+
+    /// An event came for a client.
+    pub(super) fn latch_client(&mut self, slot: Slot, event: &Event, ctx: &mut Context) {
+        let Some(id) = self.clients.id_at(slot.index, slot.generation_bits, token::GENERATION_MASK) else {
+            ctx.counters.stale_ids += 1;
+            return;
+        };
+        let client = self.clients.get_mut(id).expect("the id was just made from the slot");
+        client.readable |= event.is_readable() || event.is_read_closed();
+        client.writable |= event.is_writable();
+        if event.is_write_closed() || event.is_error() {
+            self.end(ControlId(id), ctx);
+            return;
+        }
+        self.queue(ControlId(id));
+        self.mark_dirty(ControlId(id));
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.lines_left = CONTROL_LINES_PER_TURN;
+    }
+
+    /// Work is left over from this turn.
+    pub(super) fn is_busy(&self) -> bool {
+        self.listener.as_ref().is_some_and(|listener| listener.ready) || !(self.run.is_empty() && self.dirty.is_empty())
+    }
+
+    /// Whether every client has all of its answers.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.clients.iter().all(Client::is_quiet)
+    }
+
+    /// Lines of this client that are not answered yet.
+    pub(super) fn running(&self, id: ControlId) -> usize {
+        self.clients.get(id.0).map_or(0, |client| client.running)
+    }
+
+    /// The next line of any client, within the bounds of the turn.
+    pub(super) fn next(&mut self, ctx: &mut Context) -> Option<Arrival> {
+        self.accept(ctx);
+        while self.lines_left > 0
+            && let Some(id) = self.run.front().copied()
+        {
+            let Some(client) = self.clients.get_mut(id.0).filter(|client| !client.dead) else {
+                self.run.pop_front();
+                continue;
+            };
+            let line = match client.read_line() {
+                Line::Whole(line) if line.is_empty() => continue,
+                Line::Whole(line) => Ok(line),
+                Line::Bad(why) => Err(why),
+                Line::Rest => {
+                    client.queued = false;
+                    self.run.pop_front();
+                    self.mark_dirty(id);
+                    continue;
+                }
+                Line::Gone => {
+                    self.run.pop_front();
+                    self.end(id, ctx);
+                    continue;
+                }
+            };
+            client.running += 1;
+            self.lines_left -= 1;
+            self.run.rotate_left(1);
+            return Some(Arrival::ControlLine { client: id, line });
+        }
+        None
+    }
+
+    /// Queues a line for a client; `last` marks the last one that answers a line of the client.
+    pub(super) fn reply(&mut self, id: ControlId, line: &str, last: bool, ctx: &mut Context) {
+        let Some(client) = self.clients.get_mut(id.0).filter(|client| !client.dead) else {
+            ctx.counters.stale_ids += 1;
+            return;
+        };
+        if last {
+            client.running = client.running.saturating_sub(1);
+        }
+        let queued = client.queue(line) || client.flush() && client.queue(line);
+        if queued {
+            self.mark_dirty(id);
+        } else {
+            ctx.counters.control_refused += 1;
+            self.end(id, ctx);
+        }
+    }
+
+    /// Writes what is queued.
+    pub(super) fn flush(&mut self, ctx: &mut Context) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(client) = self.clients.get_mut(id.0).filter(|client| !client.dead) else {
+                continue;
+            };
+            client.dirty = false;
+            if !client.flush() {
+                self.end(id, ctx);
+            }
+        }
+    }
+
+    /// Frees the slots of clients that are gone.
+    pub(super) fn end_turn(&mut self) {
+        for ControlId(id) in self.graves.drain(..) {
+            self.clients.remove(id);
+        }
+    }
+
+    /// No client is accepted from now on, and the file of the socket is removed. Clients get their answers still.
+    pub(super) fn stop_listening(&mut self) {
+        self.listener = None;
+    }
+
+    fn accept(&mut self, ctx: &mut Context) {
+        while let Some(listener) = self.listener.as_mut().filter(|listener| listener.ready) {
+            let stream = match listener.socket.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    listener.ready = error.kind() != ErrorKind::WouldBlock && !is_exhaustion(&error);
+                    if is_exhaustion(&error) {
+                        ctx.deadlines.push(ctx.now + ACCEPT_RETRY, Due::Control);
+                    } else if listener.ready {
+                        log::debug!("accepting on the control socket: {error}");
+                    }
+                    continue;
+                }
+            };
+            if self.clients.len() >= CONTROL_CLIENTS_MAX {
+                ctx.counters.control_refused += 1;
+            } else if let Err(error) = self.enter(Client::new(stream), ctx) {
+                log::warn!("a client of the control socket cannot be watched and is dropped: {error}");
+            }
+        }
+    }
+
+    fn enter(&mut self, client: Client, ctx: &mut Context) -> io::Result<()> {
+        let id = self.clients.insert(client);
+        let client = self.clients.get_mut(id).expect("just inserted");
+        if let Err(error) = ctx.watch(&mut client.stream, token::of(id, true)) {
+            self.clients.remove(id);
+            return Err(error);
+        }
+        ctx.counters.control_clients += 1;
+        self.queue(ControlId(id));
+        Ok(())
+    }
+
+    fn queue(&mut self, id: ControlId) {
+        if let Some(client) = self.clients.get_mut(id.0)
+            && !client.queued
+            && !client.dead
+        {
+            client.queued = true;
+            self.run.push_back(id);
+        }
+    }
+
+    fn mark_dirty(&mut self, id: ControlId) {
+        if let Some(client) = self.clients.get_mut(id.0)
+            && !client.dirty
+            && !client.dead
+        {
+            client.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    fn end(&mut self, id: ControlId, ctx: &mut Context) {
+        if let Some(client) = self.clients.get_mut(id.0)
+            && !client.dead
+        {
+            client.dead = true;
+            self.graves.push(id);
+            ctx.arrivals.push_back(Arrival::ControlGone { client: id });
+        }
+    }
+}
+
+/// The listening socket; its file is removed with it.
+#[derive(Debug)]
+struct Listener {
+    socket: UnixListener,
+    /// Latched: clients may be waiting.
+    ready: bool,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Binds to the path. A socket file that no process serves is left over from one that died, and is replaced.
+    fn bind(path: &Path) -> Result<Listener, Failure> {
+        let socket = match UnixListener::bind(path) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                remove_if_dead(path)?;
+                UnixListener::bind(path)
+            }
+            result => result,
+        };
+        let socket = socket.map_err(|error| {
+            let path = path.display();
+            let message = format!("cannot make the control socket {path}: {error}; choose another path with --control");
+            Failure::new(Exit::Disk, message)
+        })?;
+        Ok(Listener { socket, ready: true, path: path.to_owned() })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            log::debug!("cannot remove the control socket {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn remove_if_dead(path: &Path) -> Result<(), Failure> {
+    let name = path.display();
+    let refuse = |why: String| Err(Failure::new(Exit::Unreachable, why));
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if !is_socket {
+        return refuse(format!("{name} exists and is not a socket; remove it or choose another name"));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                refuse(format!("cannot remove the left-over control socket {name}: {error}"))
+            }
+            _ => Ok(()),
+        },
+        Ok(_) => refuse(format!("another process serves the control socket {name}; stop it or choose another --name")),
+        Err(error) => refuse(format!("cannot find out which process serves the control socket {name}: {error}")),
+    }
+}

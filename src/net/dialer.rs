@@ -1,0 +1,202 @@
+//! Dials: a literal address at once, a host name through the resolver, its addresses one after the other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::TcpStream;
+use rustix::io::Errno;
+use socket2::{Protocol, Type};
+
+use super::alarm::Alarm;
+use super::connection::Phase;
+use super::connections::Connections;
+use super::context::Context;
+use super::deadlines::Due;
+use super::resolver::Resolver;
+use super::socket::open;
+use crate::config::DIAL_TIMEOUT;
+use crate::proto::{ConnId, DialId, Input};
+use crate::time::Time;
+use crate::wire::HostPort;
+
+/// The dials in progress. The machine bounds their number.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    resolver: Resolver,
+    /// Dials whose host name is being resolved, and when they have failed.
+    resolving: BTreeMap<DialId, (HostPort, Time)>,
+    /// Dials whose connection is being made, by its slot.
+    connecting: BTreeMap<ConnId, Dialing>,
+    /// Addresses that dials come from, in turn; the system chooses if there is none.
+    sources: Vec<IpAddr>,
+    sources_used: usize,
+}
+
+/// A dial, the address that is tried, and the addresses that are left.
+#[derive(Debug)]
+struct Dialing {
+    dial: DialId,
+    to: HostPort,
+    rest: VecDeque<SocketAddr>,
+    /// When the dial has failed.
+    until: Time,
+}
+
+impl Dialer {
+    pub(super) fn new(alarm: Alarm, sources: Vec<IpAddr>) -> Dialer {
+        Dialer {
+            resolver: Resolver::new(alarm),
+            resolving: BTreeMap::new(),
+            connecting: BTreeMap::new(),
+            sources,
+            sources_used: 0,
+        }
+    }
+
+    /// Whether the name of this dial is being resolved.
+    pub(super) fn is_resolving(&self, dial: DialId) -> bool {
+        self.resolving.contains_key(&dial)
+    }
+
+    /// Begins a dial; Dialed or DialFailed arrives.
+    pub(super) fn dial(&mut self, dial: DialId, to: HostPort, conns: &mut Connections, ctx: &mut Context) {
+        let until = ctx.now + DIAL_TIMEOUT;
+        if let Some(address) = to.literal() {
+            self.connect(Dialing { dial, to, rest: VecDeque::from([address]), until }, conns, ctx);
+            return;
+        }
+        match self.resolver.ask(dial, to.clone()) {
+            Ok(()) => {
+                self.resolving.insert(dial, (to, until));
+                ctx.deadlines.push(until, Due::Resolve(dial));
+            }
+            Err(why) => fail(dial, &to, &why, ctx),
+        }
+    }
+
+    /// Continues the dials whose names are resolved by now.
+    pub(super) fn begin_turn(&mut self, conns: &mut Connections, ctx: &mut Context) {
+        while let Some((dial, result)) = self.resolver.answer() {
+            let Some((to, until)) = self.resolving.remove(&dial) else {
+                continue;
+            };
+            match result {
+                Ok(addresses) => self.connect(Dialing { dial, to, rest: addresses.into(), until }, conns, ctx),
+                Err(why) => fail(dial, &to, &why, ctx),
+            }
+        }
+    }
+
+    /// The time to resolve a name is over.
+    pub(super) fn on_resolve_overdue(&mut self, dial: DialId, ctx: &mut Context) {
+        if let Some((to, _)) = self.resolving.remove(&dial) {
+            fail(dial, &to, "its name was not resolved in time", ctx);
+        }
+    }
+
+    /// An event came for a connection that is being made.
+    pub(super) fn on_event(&mut self, id: ConnId, conns: &mut Connections, ctx: &mut Context) {
+        match conns.is_connected(id) {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some(dialing) = self.connecting.remove(&id) {
+                    ctx.counters.dialed += 1;
+                    ctx.push(Input::Dialed { dial: dialing.dial, conn: id });
+                    conns.open(id);
+                }
+            }
+            Err(error) => self.on_address_failed(id, &error, conns, ctx),
+        }
+    }
+
+    /// The address that was tried does not connect: the next one is tried in the same slot.
+    pub(super) fn on_address_failed(
+        &mut self,
+        id: ConnId,
+        error: &io::Error,
+        conns: &mut Connections,
+        ctx: &mut Context,
+    ) {
+        if let Some(dialing) = self.connecting.remove(&id) {
+            log::debug!("dialing {}: {error}", dialing.to);
+            self.try_addresses(dialing, Some(id), words(error), conns, ctx);
+        }
+    }
+
+    fn connect(&mut self, dialing: Dialing, conns: &mut Connections, ctx: &mut Context) {
+        if conns.is_full() {
+            fail(dialing.dial, &dialing.to, "no descriptor is left for it", ctx);
+        } else {
+            self.try_addresses(dialing, None, "its name has no address".into(), conns, ctx);
+        }
+    }
+
+    /// Connects to the first address that is left and can be tried; `why` is the reason if there is none.
+    fn try_addresses(
+        &mut self,
+        mut dialing: Dialing,
+        slot: Option<ConnId>,
+        mut why: String,
+        conns: &mut Connections,
+        ctx: &mut Context,
+    ) {
+        while let Some(address) = dialing.rest.pop_front() {
+            let until = share_of(ctx.now, dialing.until, dialing.rest.len());
+            let tried = self.stream_to(address).and_then(|stream| match slot {
+                Some(id) => conns.replace(id, stream, until, ctx),
+                None => conns.enter(stream, Phase::Connecting { until }, ctx),
+            });
+            match tried {
+                Ok(id) => {
+                    self.connecting.insert(id, dialing);
+                    return;
+                }
+                Err(error) => why = words(&error),
+            }
+        }
+        // The machine does not know of this connection, so its end is not reported.
+        if let Some(id) = slot {
+            conns.bury(id);
+        }
+        fail(dialing.dial, &dialing.to, &why, ctx);
+    }
+
+    /// A stream that connects to the address, from the next of our own addresses if that is of the same family.
+    fn stream_to(&mut self, address: SocketAddr) -> io::Result<TcpStream> {
+        if self.sources.is_empty() {
+            return TcpStream::connect(address);
+        }
+        let source = self.sources[self.sources_used % self.sources.len()];
+        self.sources_used = self.sources_used.wrapping_add(1);
+        if source.is_ipv4() != address.is_ipv4() {
+            return TcpStream::connect(address);
+        }
+        let socket = open(address, Type::STREAM, Protocol::TCP)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+            Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
+        }
+    }
+}
+
+fn fail(dial: DialId, to: &HostPort, why: &str, ctx: &mut Context) {
+    ctx.counters.dials_failed += 1;
+    ctx.push(Input::DialFailed { dial, why: format!("cannot reach {to}: {why}") });
+}
+
+/// The end of the time for one address: an address that drops packets must leave some time to the others.
+fn share_of(now: Time, until: Time, others: usize) -> Time {
+    now + until.since(now) / (u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1))
+}
+
+fn words(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        "nothing listens there (connection refused)".into()
+    } else if error.kind() == io::ErrorKind::TimedOut {
+        "no answer in time".into()
+    } else {
+        error.to_string()
+    }
+}

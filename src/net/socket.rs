@@ -1,0 +1,59 @@
+//! What sockets have in common: opening one, its addresses, and the errors of the system.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::{Exit, Failure};
+
+/// A non-blocking socket of the address's family; one for `[::]` takes IPv4 as well.
+pub(super) fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    if let IpAddr::V6(ip) = addr.ip() {
+        socket.set_only_v6(!ip.is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The address with an IPv4 address never in its mapped form.
+pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// Whether the error means that descriptors or memory ran out.
+pub(super) fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+/// The failure of a bind: exit 5 with a sentence that names the address. `what` follows the address.
+pub(super) fn cannot_listen(addr: SocketAddr, what: &str, error: &io::Error) -> Failure {
+    let kind = error.kind();
+    let message = if kind == io::ErrorKind::AddrInUse {
+        format!("{addr}{what} is in use; choose another port with --listen or stop the other program")
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        format!("{addr}{what} is not an address of this machine; choose one that is with --listen")
+    } else if kind == io::ErrorKind::PermissionDenied {
+        format!("this user may not listen on {addr}{what}; choose a port above 1023 with --listen")
+    } else {
+        format!("cannot listen on {addr}{what}: {error}; choose another address with --listen")
+    };
+    Failure::new(Exit::Unreachable, message)
+}
+
+/// Raises the limit of open descriptors as far as the system allows, and returns it.
+pub(super) fn raise_descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            log::debug!("the limit of descriptors stays as it is: {error}");
+            limit.current
+        }
+    };
+    current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,79 @@
+//! The chunks that the loop holds for the machine: received ones until they are written or dropped, and the files of those to
+//! be sent, between ChunkReady and SendPayload.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::proto::{CloseReason, ConnId, PayloadId};
+
+/// What the loop holds. The machine's own caps on outstanding requests bound each map.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    minted: u64,
+    /// Chunks that are hashed.
+    payloads: BTreeMap<PayloadId, Vec<u8>>,
+    /// How many chunks of a connection are being hashed, and why the connection was closed since.
+    hashing: BTreeMap<ConnId, (usize, Option<CloseReason>)>,
+    /// Files that the disk has opened.
+    prepared: BTreeMap<(ConnId, u32), Arc<File>>,
+}
+
+impl Chunks {
+    /// A chunk of this connection is being hashed.
+    pub(super) fn begin_hashing(&mut self, conn: ConnId) {
+        self.hashing.entry(conn).or_default().0 += 1;
+    }
+
+    /// A chunk is hashed: keeps its bytes.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>) -> PayloadId {
+        self.minted += 1;
+        let payload = PayloadId(self.minted);
+        self.payloads.insert(payload, bytes);
+        payload
+    }
+
+    /// One chunk fewer is being hashed. Returns why the connection was closed, if this was its last one.
+    pub(super) fn end_hashing(&mut self, conn: ConnId) -> Option<CloseReason> {
+        let (left, closed) = self.hashing.get_mut(&conn)?;
+        *left -= 1;
+        let closed = *closed;
+        if *left > 0 {
+            return None;
+        }
+        self.hashing.remove(&conn);
+        closed
+    }
+
+    /// The connection is closed. Returns whether its chunks are all hashed, so that the machine may hear of it now: a chunk
+    /// that arrived before the end comes first, so that the machine does not fetch it again.
+    pub(super) fn close(&mut self, conn: ConnId, why: CloseReason) -> bool {
+        self.forget(conn);
+        let hashing = self.hashing.get_mut(&conn);
+        let none = hashing.is_none();
+        if let Some((_, closed)) = hashing {
+            *closed = Some(why);
+        }
+        none
+    }
+
+    /// Gives the bytes of a payload away.
+    pub(super) fn take(&mut self, payload: PayloadId) -> Option<Vec<u8>> {
+        self.payloads.remove(&payload)
+    }
+
+    /// Keeps an open file for a chunk to be sent.
+    pub(super) fn prepare(&mut self, conn: ConnId, req: u32, file: Arc<File>) {
+        self.prepared.insert((conn, req), file);
+    }
+
+    /// Gives the open file of a chunk away.
+    pub(super) fn take_prepared(&mut self, conn: ConnId, req: u32) -> Option<Arc<File>> {
+        self.prepared.remove(&(conn, req))
+    }
+
+    /// Closes the files of this connection.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.prepared.extract_if((conn, 0)..=(conn, u32::MAX), |_, _| true).for_each(drop);
+    }
+}

@@ -1,0 +1,55 @@
+//! The way into a running loop from other threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::Sender;
+
+use crate::net::Alarm;
+use crate::proto::{ClientId, Command};
+
+/// What other threads, and the host, ask of the loop. The channel has no cap: its only writers are one prompt and the host.
+#[derive(Debug)]
+pub(super) enum Request {
+    Command { client: ClientId, command: Command },
+    ClientGone { client: ClientId },
+    Shutdown,
+}
+
+/// Asks something of a running loop. Works from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) requests: Sender<Request>,
+    pub(super) alarm: Alarm,
+    /// The first signal that came, or 0.
+    pub(super) signal: Arc<AtomicI32>,
+}
+
+impl Handle {
+    /// Sends a command; the answers are events with this client.
+    pub fn command(&self, client: ClientId, command: Command) {
+        self.request(Request::Command { client, command });
+    }
+
+    /// Drops the command of this client.
+    pub fn client_gone(&self, client: ClientId) {
+        self.request(Request::ClientGone { client });
+    }
+
+    /// Ends the loop as a signal does.
+    pub fn shutdown(&self) {
+        self.request(Request::Shutdown);
+    }
+
+    /// The signal that ended the loop or is about to: a command that was interrupted does not exit with 0.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+    }
+
+    fn request(&self, request: Request) {
+        // A loop that has ended takes no more requests.
+        if self.requests.send(request).is_ok() {
+            self.alarm.ring();
+        }
+    }
+}

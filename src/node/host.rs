@@ -1,0 +1,19 @@
+//! Who runs a node and takes its events.
+
+use crate::error::Exit;
+use crate::proto::Event;
+
+/// Whether the loop continues after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It continues.
+    Continue,
+    /// The work is done: send BYE everywhere and end with this code.
+    Stop(Exit),
+}
+
+/// Takes the events of a node that are not for the control socket.
+pub trait Host {
+    /// Something happened. Called on the loop's thread: it must not block.
+    fn on_event(&mut self, event: Event) -> Flow;
+}

@@ -1,0 +1,149 @@
+//! Performs what the machine asks for: one `on_<output>` for each output.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use super::driver::Driver;
+use super::host::Flow;
+use super::requests::Requests;
+use crate::control;
+use crate::disk::Job;
+use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, Event, HashPlan, Output, PayloadId, Role, Verify};
+use crate::wire::{HostPort, LinkMessage, Message};
+
+impl<R: Role> Driver<'_, R> {
+    /// Performs outputs until there is none.
+    pub(super) fn drain(&mut self) {
+        while let Some(output) = self.role.poll_output() {
+            match output {
+                Output::Dial { dial, to } => self.on_dial(dial, to),
+                Output::Send { conn, message } => self.on_send(conn, message),
+                Output::SendTo { to, boot, message } => self.on_send_to(to, boot, &message),
+                Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
+                Output::ReceivePayload { conn, req, length, plan, verify } => {
+                    self.on_receive_payload(conn, req, length, plan, verify);
+                }
+                Output::DropPayload { payload } => self.on_drop_payload(payload),
+                Output::DropChunk { conn, req } => self.on_drop_chunk(conn, req),
+                Output::FrameCap { conn, bytes } => self.on_frame_cap(conn, bytes),
+                Output::Close { conn } => self.on_close(conn),
+                Output::Disk(work) => self.on_disk(work),
+                Output::Event(event) => self.on_event(event),
+            }
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.hand_over();
+        }
+    }
+
+    fn on_dial(&mut self, dial: DialId, to: HostPort) {
+        self.net.dial(dial, to);
+    }
+
+    fn on_send(&mut self, conn: ConnId, mut message: Message) {
+        if let Message::Info(info) = &mut message {
+            self.add_counts(&mut info.counts);
+        }
+        self.net.send(conn, &message);
+    }
+
+    /// Adds what only the loop can count to the counts of the machine.
+    fn add_counts(&self, counts: &mut BTreeMap<String, u64>) {
+        counts.extend(self.turns.named().chain(self.net.counters().named()));
+    }
+
+    fn on_send_to(&mut self, to: SocketAddr, boot: u64, message: &LinkMessage) {
+        self.net.send_to(to, boot, message);
+    }
+
+    fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {
+        match self.chunks.take_prepared(conn, req) {
+            Some(file) => self.net.send_file(conn, req, file, offset, length),
+            // Its CHUNK is queued already, so closing is the only way to signal the failure.
+            None => self.net.abort(conn),
+        }
+    }
+
+    fn on_receive_payload(&mut self, conn: ConnId, req: u32, length: u32, plan: HashPlan, verify: Verify) {
+        self.net.receive(conn, req, length, plan, verify);
+    }
+
+    fn on_drop_payload(&mut self, payload: PayloadId) {
+        if let Some(bytes) = self.chunks.take(payload) {
+            self.net.release(Some(bytes));
+        }
+    }
+
+    fn on_drop_chunk(&mut self, conn: ConnId, req: u32) {
+        self.chunks.take_prepared(conn, req);
+    }
+
+    fn on_frame_cap(&mut self, conn: ConnId, bytes: usize) {
+        self.net.set_frame_cap(conn, bytes);
+    }
+
+    fn on_close(&mut self, conn: ConnId) {
+        self.net.close(conn);
+    }
+
+    fn on_disk(&mut self, work: DiskWork) {
+        let bytes = match &work {
+            DiskWork::WritePiece { payload, .. } => {
+                let bytes = self.chunks.take(*payload);
+                debug_assert!(bytes.is_some(), "a payload is written or dropped once");
+                bytes
+            }
+            DiskWork::ForgetConn { conn } => {
+                self.chunks.forget(*conn);
+                None
+            }
+            DiskWork::PrepareChunk { .. }
+            | DiskWork::ReadManifest { .. }
+            | DiskWork::OpenPart { .. }
+            | DiskWork::StoreManifest { .. }
+            | DiskWork::Publish { .. }
+            | DiskWork::Abandon { .. } => None,
+        };
+        match &mut self.disk {
+            Some(disk) => disk.submit(Job::Work { work, bytes }),
+            None => log::error!("a node without a disk was asked for disk work: {work:?}"),
+        }
+    }
+
+    fn on_event(&mut self, mut event: Event) {
+        if let Event::Client { client, event } = &mut event {
+            if let Some(counts) = event.own_counts() {
+                self.add_counts(counts);
+            }
+            if Requests::is_control(*client) {
+                return self.on_control_event(*client, event);
+            }
+        }
+        let fatal = match &event {
+            Event::Fatal(failure) => Some(failure.clone()),
+            Event::Client { .. }
+            | Event::Welcomed { .. }
+            | Event::SessionLost { .. }
+            | Event::Link { .. }
+            | Event::Log { .. } => None,
+        };
+        let flow = self.host.on_event(event);
+        match (fatal, flow) {
+            (Some(failure), _) => self.end = Some(Err(failure)),
+            (None, Flow::Stop(exit)) => self.stop = self.stop.or(Some(exit)),
+            (None, Flow::Continue) => {}
+        }
+    }
+
+    fn on_control_event(&mut self, client: ClientId, event: &ClientEvent) {
+        let Some(control) = self.control_requests.control_of(client) else {
+            return;
+        };
+        let last = matches!(event, ClientEvent::Done(_));
+        if last {
+            self.control_requests.leave(client);
+        }
+        self.net.reply(control, &control::event_line(event, SystemTime::now()), last);
+    }
+}
