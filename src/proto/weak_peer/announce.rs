@@ -1,13 +1,14 @@
-//! A mirror of what the disk offers, and what of it each super peer has not been sent yet. Owns no session: it cuts pages,
-//! the session numbers and sends them.
+//! What a weak peer announces of its share: the files on offer, and the part of them that each super peer has not been
+//! sent. It cuts the pages of REGISTER and UPDATE; it never sends one and knows no connection.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::context::SessionId;
 use crate::config::{PAGE_BYTES, SESSION_FILES_MAX};
 use crate::wire::{FileRecord, Root, SharePath};
 
-/// Bytes of a record on the wire beside its path, at most: map, keys, size, root and the path's own length.
+/// Bytes of a record on the wire beside its path, at most: map, keys, size, root and the length of the path.
 const RECORD_BYTES: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ struct File {
 
 /// The files on offer.
 #[derive(Debug)]
-pub struct Share {
+pub(super) struct Announcements {
     files: BTreeMap<SharePath, File>,
     bytes: u64,
     /// By session.
@@ -28,59 +29,44 @@ pub struct Share {
 /// What one super peer has not been sent.
 #[derive(Debug, Default)]
 struct Outbox {
-    /// Paths whose state the super peer does not know, as they are now: gone if there is none.
+    /// Paths whose state the super peer does not know, with that state: none if the file is gone.
     unsent: BTreeMap<SharePath, Option<File>>,
-    /// The last path of the REGISTER page that was cut last; none before the first.
+    /// While the list is being registered: the last path of the last page; the inner one is none before the first page.
     registered: Option<Option<SharePath>>,
 }
 
 /// A page of changes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Files that came or changed.
-    pub added: Vec<FileRecord>,
-    /// Paths of files that went.
-    pub removed: Vec<SharePath>,
+pub(super) struct Changes {
+    /// New and changed files.
+    pub(super) added: Vec<FileRecord>,
+    /// Paths of removed files.
+    pub(super) removed: Vec<SharePath>,
 }
 
-impl Default for Share {
-    fn default() -> Share {
-        Share::new(1)
-    }
-}
-
-impl Share {
-    /// Nothing on offer yet, for so many sessions, counted from 0.
-    #[must_use]
-    pub fn new(sessions: usize) -> Share {
+impl Announcements {
+    /// Nothing on offer yet, for this number of sessions.
+    pub(super) fn new(sessions: usize) -> Announcements {
         let outboxes = std::iter::repeat_with(Outbox::default).take(sessions).collect();
-        Share { files: BTreeMap::new(), bytes: 0, outboxes }
+        Announcements { files: BTreeMap::new(), bytes: 0, outboxes }
     }
 
     /// How many files are on offer.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Whether nothing is on offer.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
     /// Bytes of all files on offer.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes over what the disk says. Answers how many files were left out because a session may not hold more.
-    pub fn change(&mut self, added: Vec<FileRecord>, removed: Vec<SharePath>) -> usize {
+    /// Takes over changes of the share. Returns how many files are left out because a session holds no more.
+    pub(super) fn change(&mut self, added: Vec<FileRecord>, removed: Vec<SharePath>) -> usize {
         for path in removed {
             if let Some(before) = self.files.remove(&path) {
                 self.bytes = self.bytes.saturating_sub(before.size);
-                self.tell(&path, None);
+                self.note(&path, None);
             }
         }
         let mut refused = 0;
@@ -96,45 +82,49 @@ impl Share {
                 None => {}
             }
             self.bytes = self.bytes.saturating_add(size);
-            self.tell(&path, Some(file));
+            self.note(&path, Some(file));
         }
         refused
     }
 
-    fn tell(&mut self, path: &SharePath, now: Option<File>) {
+    /// Notes for each session that the state of this path is unsent.
+    fn note(&mut self, path: &SharePath, state: Option<File>) {
         for outbox in &mut self.outboxes {
-            outbox.unsent.insert(path.clone(), now);
+            outbox.unsent.insert(path.clone(), state);
         }
     }
 
-    /// A session begins anew: everything is to be registered, nothing to be updated.
-    pub fn restart(&mut self, session: usize) {
-        self.outboxes[session] = Outbox { unsent: BTreeMap::new(), registered: Some(None) };
+    fn outbox(&mut self, session: SessionId) -> &mut Outbox {
+        &mut self.outboxes[usize::from(session.0)]
     }
 
-    /// The next page of the whole list and whether another follows; none once the last was cut. The first page is cut
-    /// even if it is empty.
-    pub fn next_registration(&mut self, session: usize) -> Option<(Vec<FileRecord>, bool)> {
-        let outbox = &mut self.outboxes[session];
-        let after = outbox.registered.take()?;
+    /// A session begins: everything is to be registered, nothing to be updated.
+    pub(super) fn restart(&mut self, session: SessionId) {
+        *self.outbox(session) = Outbox { unsent: BTreeMap::new(), registered: Some(None) };
+    }
+
+    /// The next page of the list and whether another one follows; none after the last page. The first page comes even if
+    /// it is empty.
+    pub(super) fn next_registration(&mut self, session: SessionId) -> Option<(Vec<FileRecord>, bool)> {
+        let after = self.outbox(session).registered.take()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut page = Vec::new();
         let mut bytes = 0;
         for (path, file) in self.files.range((from, Bound::Unbounded)) {
-            let record_bytes = path.as_str().len() + RECORD_BYTES;
-            if bytes + record_bytes > PAGE_BYTES {
-                outbox.registered = Some(page.last().map(|record: &FileRecord| record.path.clone()));
+            bytes += path.as_str().len() + RECORD_BYTES;
+            if bytes > PAGE_BYTES {
+                let last = page.last().map(|record: &FileRecord| record.path.clone());
+                self.outbox(session).registered = Some(last);
                 return Some((page, true));
             }
-            bytes += record_bytes;
             page.push(record(path.clone(), *file));
         }
         Some((page, false))
     }
 
-    /// The next page of changes; none while the whole list is not out, or nothing changed.
-    pub fn next_update(&mut self, session: usize) -> Option<Changes> {
-        let outbox = &mut self.outboxes[session];
+    /// The next page of changes; none while the list is being registered, or if nothing changed.
+    pub(super) fn next_update(&mut self, session: SessionId) -> Option<Changes> {
+        let outbox = self.outbox(session);
         if outbox.registered.is_some() {
             return None;
         }
@@ -171,15 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_paged_whole_and_in_order() {
-        let mut share = Share::default();
+    fn the_list_is_paged_in_order_without_a_gap() {
+        let mut announcements = Announcements::new(1);
         let files: Vec<_> = (0..2000).map(|n| file(&format!("{n:04}{}", "x".repeat(96)), 1)).collect();
-        share.change(files.clone(), vec![]);
-        share.restart(0);
+        announcements.change(files.clone(), vec![]);
+        announcements.restart(SessionId(0));
         let mut registered = Vec::new();
         let mut pages = 0;
         loop {
-            let (page, more) = share.next_registration(0).unwrap();
+            let (page, more) = announcements.next_registration(SessionId(0)).unwrap();
             let mut frame = Vec::new();
             let message = crate::wire::message::Register { seq: 1, port: 1, host: None, files: page.clone(), more };
             crate::wire::frame::encode(&crate::wire::Message::Register(message), &mut frame);
@@ -192,47 +182,50 @@ mod tests {
         }
         assert!(pages > 1);
         assert_eq!(registered, files);
-        assert_eq!(share.next_registration(0), None);
-        assert_eq!(share.next_update(0), None);
+        assert_eq!(announcements.next_registration(SessionId(0)), None);
+        assert_eq!(announcements.next_update(SessionId(0)), None);
     }
 
     #[test]
     fn changes_wait_for_the_list_and_merge() {
-        let mut share = Share::default();
-        share.restart(0);
-        share.change(vec![file("a", 1), file("b", 1)], vec![]);
-        assert_eq!(share.next_update(0), None);
-        assert_eq!(share.next_registration(0).map(|(page, more)| (page.len(), more)), Some((2, false)));
-        share.change(vec![file("a", 2)], vec![path("b")]);
-        share.change(vec![file("c", 3)], vec![path("never")]);
-        let changes = share.next_update(0).unwrap();
+        let mut announcements = Announcements::new(1);
+        announcements.restart(SessionId(0));
+        announcements.change(vec![file("a", 1), file("b", 1)], vec![]);
+        assert_eq!(announcements.next_update(SessionId(0)), None);
+        assert_eq!(
+            announcements.next_registration(SessionId(0)).map(|(page, more)| (page.len(), more)),
+            Some((2, false))
+        );
+        announcements.change(vec![file("a", 2)], vec![path("b")]);
+        announcements.change(vec![file("c", 3)], vec![path("never")]);
+        let changes = announcements.next_update(SessionId(0)).unwrap();
         assert_eq!(changes.added, [file("a", 2), file("c", 3)]);
         assert_eq!(changes.removed, [path("b")]);
-        assert_eq!(share.next_update(0), None);
-        assert_eq!((share.len(), share.bytes()), (2, 5));
+        assert_eq!(announcements.next_update(SessionId(0)), None);
+        assert_eq!((announcements.len(), announcements.bytes()), (2, 5));
     }
 
     #[test]
-    fn each_session_is_sent_everything() {
-        let mut share = Share::new(2);
-        share.change(vec![file("a", 1)], vec![]);
-        share.restart(0);
-        assert_eq!(share.next_registration(0).map(|(page, _)| page.len()), Some(1));
-        share.restart(1);
-        share.change(vec![file("b", 1)], vec![]);
-        assert_eq!(share.next_registration(1).map(|(page, _)| page.len()), Some(2));
-        assert_eq!(share.next_update(0).map(|changes| changes.added), Some(vec![file("b", 1)]));
-        assert_eq!(share.next_update(0), None);
-        assert_eq!(share.next_update(1).map(|changes| changes.added), Some(vec![file("b", 1)]));
+    fn each_session_gets_everything() {
+        let mut announcements = Announcements::new(2);
+        announcements.change(vec![file("a", 1)], vec![]);
+        announcements.restart(SessionId(0));
+        assert_eq!(announcements.next_registration(SessionId(0)).map(|(page, _)| page.len()), Some(1));
+        announcements.restart(SessionId(1));
+        announcements.change(vec![file("b", 1)], vec![]);
+        assert_eq!(announcements.next_registration(SessionId(1)).map(|(page, _)| page.len()), Some(2));
+        assert_eq!(announcements.next_update(SessionId(0)).map(|changes| changes.added), Some(vec![file("b", 1)]));
+        assert_eq!(announcements.next_update(SessionId(0)), None);
+        assert_eq!(announcements.next_update(SessionId(1)).map(|changes| changes.added), Some(vec![file("b", 1)]));
     }
 
     #[test]
-    fn what_did_not_change_is_not_sent_again() {
-        let mut share = Share::default();
-        share.change(vec![file("a", 1)], vec![]);
-        share.restart(0);
-        share.next_registration(0);
-        share.change(vec![file("a", 1)], vec![]);
-        assert_eq!(share.next_update(0), None);
+    fn an_unchanged_file_is_not_sent_again() {
+        let mut announcements = Announcements::new(1);
+        announcements.change(vec![file("a", 1)], vec![]);
+        announcements.restart(SessionId(0));
+        announcements.next_registration(SessionId(0));
+        announcements.change(vec![file("a", 1)], vec![]);
+        assert_eq!(announcements.next_update(SessionId(0)), None);
     }
 }

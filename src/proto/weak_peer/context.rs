@@ -1,54 +1,64 @@
-//! What the machines of one weak peer share: the time of the turn, the queue of outputs, the timers, and whose connection
-//! is whose. Decides nothing.
+//! What the parts of one weak peer share: the time of the turn, the queue of outputs, the timers, and the owner of each
+//! dial and connection. It decides nothing. The ids by which the parts name each other are here too, below all of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::download::SourceIndex;
-use super::session::SessionId;
 use crate::config::PROTOCOL_VERSION;
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
-use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output};
+use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
 use crate::time::Time;
 use crate::wire::message::{Bye, Error, ErrorCode, Hello};
 use crate::wire::{HostPort, Message, NodeId};
 
+/// Longest text of another peer that an error or a log line quotes, in characters.
+const QUOTE_CHARS_MAX: usize = 200;
+/// Longest agent in a HELLO, in bytes: a HELLO must fit into 256 bytes (PROTOCOL.md, "Frames").
+const AGENT_BYTES_MAX: usize = 64;
+
+/// A session with a super peer, by its place in the list of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionId(pub(super) u8);
+
+/// A source of a download, by its place in the list of that download.
+pub(super) type SourceIndex = usize;
+
 /// Why a weak peer wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
-    /// It was just made: the first super peer is to be dialled.
+    /// The peer was just created: dial the first super peer.
     Start,
-    /// No session came about within the connect timeout.
+    /// No session opened within the connect timeout.
     ConnectTimeout,
-    /// The wait before the next round through the super peers is over.
+    /// The wait before the next round of dials is over.
     Redial(SessionId),
-    /// Nothing may have been said to the super peer for its ping interval.
+    /// A PING may be due.
     Ping(SessionId),
     /// The super peer owes an answer.
     Answer(SessionId),
     /// A chunk connection to us may be idle, or its HELLO late.
     Upload(ConnId),
-    /// A running download looks after its sources and tells its progress.
+    /// A running download checks its sources and reports its progress.
     Download(DownloadId),
-    /// A client's command, by its number, waited long enough.
+    /// A client's command, by its number, has waited long enough.
     Task(u64),
 }
 
-/// Whom news of a dial or a connection concerns.
+/// The part that a dial or a connection belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// The session to a super peer.
+    /// A session with a super peer.
     Session(SessionId),
-    /// Somebody who fetches chunks from us.
+    /// Another peer that fetches chunks from us.
     Upload,
     /// A source of a download.
     Source(DownloadId, SourceIndex),
 }
 
-/// See the module's words.
-pub(super) struct Desk {
-    /// Of this turn.
+/// The shared state of one weak peer; every part gets it with each call.
+pub(super) struct Context {
+    /// The time of this turn.
     pub(super) now: Time,
     pub(super) timers: Timers<Reason>,
     pub(super) node: NodeId,
@@ -61,11 +71,10 @@ pub(super) struct Desk {
     next_dial: u64,
 }
 
-impl Desk {
-    pub(super) fn new(node: NodeId, boot: u64, agent: &str, entropy: Box<dyn Entropy>) -> Desk {
-        // A HELLO has to fit 256 bytes.
-        let agent = agent.chars().filter(char::is_ascii_graphic).take(64).collect();
-        Desk {
+impl Context {
+    pub(super) fn new(node: NodeId, boot: u64, agent: &str, entropy: Box<dyn Entropy>) -> Context {
+        let agent = agent.chars().filter(char::is_ascii_graphic).take(AGENT_BYTES_MAX).collect();
+        Context {
             now: Time::ZERO,
             timers: Timers::new(),
             node,
@@ -97,11 +106,12 @@ impl Desk {
         dial
     }
 
-    /// The dial is not wanted any more; should it succeed, its connection is closed.
+    /// Gives a dial up; if it succeeds all the same, its connection is closed.
     pub(super) fn forget_dial(&mut self, dial: DialId) {
         self.dials.remove(&dial);
     }
 
+    /// The owner of a dial that has ended; none if the dial was given up.
     pub(super) fn end_dial(&mut self, dial: DialId) -> Option<Owner> {
         self.dials.remove(&dial)
     }
@@ -118,10 +128,16 @@ impl Desk {
         self.conns.remove(&conn)
     }
 
-    /// Closes a connection once what is queued is written. Whatever still comes from it concerns nobody.
+    /// Closes a connection once its queue is written. Later input of this connection has no owner and is ignored.
     pub(super) fn close(&mut self, conn: ConnId) {
         self.conns.remove(&conn);
         self.push(Output::Close { conn });
+    }
+
+    /// Gives up a dial or a connection, whichever there is.
+    pub(super) fn give_up(&mut self, dial: Option<DialId>, conn: Option<ConnId>) {
+        dial.into_iter().for_each(|dial| self.forget_dial(dial));
+        conn.into_iter().for_each(|conn| self.close(conn));
     }
 
     // ---- messages ------------------------------------------------------------------------------------------------
@@ -145,31 +161,52 @@ impl Desk {
         self.send(conn, Message::Error(Error { code, message: message.into(), req }));
     }
 
+    /// Answers a message of an unknown kind; the connection goes on.
+    pub(super) fn unknown_kind(&mut self, conn: ConnId, kind: &str) {
+        self.error(conn, ErrorCode::UNKNOWN_KIND, format!("{kind} is not known"), None);
+    }
+
     // ---- the rest ------------------------------------------------------------------------------------------------
 
     pub(super) fn disk(&mut self, work: DiskWork) {
         self.push(Output::Disk(work));
     }
 
+    pub(super) fn drop_payload(&mut self, payload: PayloadId) {
+        self.push(Output::DropPayload { payload });
+    }
+
     pub(super) fn event(&mut self, event: Event) {
         self.push(Output::Event(event));
     }
 
-    pub(super) fn tell(&mut self, client: ClientId, event: ClientEvent) {
+    /// Sends an event to a client.
+    pub(super) fn report(&mut self, client: ClientId, event: ClientEvent) {
         self.event(Event::Client { client, event });
     }
 
+    /// Ends a client's command.
     pub(super) fn done(&mut self, client: ClientId, outcome: Outcome) {
-        self.tell(client, ClientEvent::Done(outcome));
+        self.report(client, ClientEvent::Done(outcome));
     }
 
     pub(super) fn warn(&mut self, text: String) {
         self.event(Event::Log { level: log::Level::Warn, text });
     }
 
-    /// A wait drawn evenly from zero up to `longest`: full jitter, so that many peers do not come back in step.
+    /// A wait drawn evenly from zero to `longest`: full jitter, so that many peers do not return in step.
     pub(super) fn jitter(&mut self, longest: Duration) -> Duration {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(1);
         Duration::from_micros(self.entropy.next_u64() % micros)
     }
+}
+
+/// A text from another peer: shortened, without control characters.
+pub(super) fn quoted(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(QUOTE_CHARS_MAX).collect()
+}
+
+/// Whole milliseconds, as events report them.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,10 @@
-//! The machine of a weak peer: hands each input to the room that it concerns, and what one room has for another to it.
-//! Dispatch only: it decides nothing.
-//!
-//! - getters: [`WeakPeer::check_invariants`];
-//! - `handle_*`, `poll_*`: those of [`Role`].
+//! The machine of a weak peer. It hands each input to the part that owns it, and carries requests from one part to
+//! another. It decides nothing: the parts do, and none of them knows this module.
 
-pub mod announce;
+mod announce;
+mod candidates;
 mod commands;
+mod config;
 mod context;
 pub mod download;
 mod session;
@@ -13,54 +12,29 @@ mod sessions;
 mod upload;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{ConnId, DiskDone, Entropy, Input, Output, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, UPLOADS_MAX};
 use crate::time::Time;
-use crate::wire::{HostPort, Message, NodeId};
-use announce::Share;
-use commands::{Clients, ForDownloads};
-use context::{Desk, Owner, Reason};
+use crate::wire::Message;
+use announce::Announcements;
+use commands::{Commands, DownloadInput};
+use context::{Context, Owner, Reason};
 use download::Downloads;
-use session::News;
+use session::SessionEvent;
 use sessions::Sessions;
 use upload::Uploads;
 
-/// Where a peer that shares can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// The TCP port on which chunks are served.
-    pub port: u16,
-    /// The host to tell others, where the address that the super peer sees cannot be dialled.
-    pub host: Option<String>,
-}
+pub use config::{Offer, WeakPeerConfig};
 
-/// Who a weak peer is and whom it belongs to.
-#[derive(Clone, Debug)]
-pub struct WeakPeerConfig {
-    /// Its name.
-    pub node: NodeId,
-    /// Drawn at random for this run.
-    pub boot: u64,
-    /// Super peers, the preferred first.
-    pub supers: Vec<HostPort>,
-    /// Where it serves chunks; a one-shot command registers and serves nothing.
-    pub offer: Option<Offer>,
-    /// How long the first session may take to come about, and how long a command waits for one.
-    pub connect_timeout: Duration,
-    /// Program and version, for people.
-    pub agent: String,
-}
-
-/// See the module's words.
+/// The machine of a weak peer.
 pub struct WeakPeer {
-    desk: Desk,
+    cx: Context,
     sessions: Sessions,
-    share: Share,
+    announcements: Announcements,
     uploads: Uploads,
     downloads: Downloads,
-    clients: Clients,
+    commands: Commands,
     serves: bool,
     ended: bool,
 }
@@ -72,20 +46,20 @@ impl WeakPeer {
         WeakPeer::with_sessions(config, 1, entropy)
     }
 
-    /// The same with sessions to so many super peers at once, at most [`crate::config::SUPER_SESSIONS_MAX`].
+    /// A peer that holds this number of sessions with super peers at once, 1 to [`crate::config::SUPER_SESSIONS_MAX`].
     #[must_use]
     pub fn with_sessions(config: WeakPeerConfig, sessions: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
         let WeakPeerConfig { node, boot, supers, offer, connect_timeout, agent } = config;
-        let mut desk = Desk::new(node, boot, &agent, entropy);
-        desk.timers.set(Reason::Start, Time::ZERO);
+        let mut cx = Context::new(node, boot, &agent, entropy);
+        cx.timers.set(Reason::Start, Time::ZERO);
         WeakPeer {
-            desk,
+            cx,
             serves: offer.is_some(),
             sessions: Sessions::new(&supers, offer.as_ref(), connect_timeout, sessions),
-            share: Share::new(sessions),
+            announcements: Announcements::new(sessions),
             uploads: Uploads::default(),
             downloads: Downloads::default(),
-            clients: Clients::new(connect_timeout),
+            commands: Commands::new(connect_timeout),
             ended: false,
         }
     }
@@ -107,8 +81,8 @@ impl WeakPeer {
         }
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         [
-            ("files", count(self.share.len())),
-            ("share_bytes", self.share.bytes()),
+            ("files", count(self.announcements.len())),
+            ("share_bytes", self.announcements.bytes()),
             ("uploads", count(self.uploads.len())),
             ("chunks_sent", self.uploads.chunks_sent),
             ("bytes_sent", self.uploads.bytes_sent),
@@ -117,7 +91,7 @@ impl WeakPeer {
             ("downloads_finished", self.downloads.finished),
             ("bytes_received", self.downloads.bytes_received),
             ("sessions_up", count(self.sessions.up().count())),
-            ("sessions_lost", self.sessions.sessions_lost()),
+            ("sessions_lost", self.sessions.lost()),
         ]
         .into_iter()
         .chain(self.uploads.closed())
@@ -126,57 +100,57 @@ impl WeakPeer {
     }
 
     fn on_message(&mut self, conn: ConnId, message: Message) {
-        let desk = &mut self.desk;
-        match desk.owner(conn) {
-            Some(Owner::Session(session)) => self.sessions.at(session).on_message(desk, message),
-            Some(Owner::Upload) => self.uploads.on_message(desk, conn, message),
-            Some(Owner::Source(download, source)) => self.downloads.on_message(desk, download, source, message),
+        let cx = &mut self.cx;
+        match cx.owner(conn) {
+            Some(Owner::Session(session)) => self.sessions.at(session).on_message(cx, message),
+            Some(Owner::Upload) => self.uploads.on_message(cx, conn, message),
+            Some(Owner::Source(download, source)) => self.downloads.on_message(cx, download, source, message),
             None => {}
         }
     }
 
     fn on_closed(&mut self, conn: ConnId, why: &str) {
-        let desk = &mut self.desk;
-        match desk.disown(conn) {
-            Some(Owner::Session(session)) => self.sessions.at(session).on_closed(desk, why),
-            Some(Owner::Upload) => self.uploads.on_closed(desk, conn),
-            Some(Owner::Source(download, source)) => self.downloads.on_closed(desk, download, source, why),
+        let cx = &mut self.cx;
+        match cx.disown(conn) {
+            Some(Owner::Session(session)) => self.sessions.at(session).on_closed(cx, why),
+            Some(Owner::Upload) => self.uploads.on_closed(cx, conn),
+            Some(Owner::Source(download, source)) => self.downloads.on_closed(cx, download, source, why),
             None => {}
         }
     }
 
     fn on_disk(&mut self, done: DiskDone) {
-        let desk = &mut self.desk;
+        let cx = &mut self.cx;
         match done {
             DiskDone::Share { added, removed } => {
-                let refused = self.share.change(added, removed);
+                let refused = self.announcements.change(added, removed);
                 if refused > 0 {
-                    desk.warn(format!("{refused} files are not offered: a session holds no more"));
+                    cx.warn(format!("{refused} files are not offered: a session holds no more"));
                 }
             }
-            DiskDone::ChunkReady { conn, req, result } => self.uploads.on_chunk_ready(desk, conn, req, result),
+            DiskDone::ChunkReady { conn, req, result } => self.uploads.on_chunk_ready(cx, conn, req, result),
             DiskDone::ManifestReady { conn, req, first: _, result } => {
-                self.uploads.on_manifest_ready(desk, conn, req, result);
+                self.uploads.on_manifest_ready(cx, conn, req, result);
             }
-            DiskDone::PartOpened { download, result } => self.downloads.on_part_opened(desk, download, result),
+            DiskDone::PartOpened { download, result } => self.downloads.on_part_opened(cx, download, result),
             DiskDone::PieceWritten { download, piece, result } => {
-                self.downloads.on_written(desk, download, piece, result)
+                self.downloads.on_written(cx, download, piece, result)
             }
-            DiskDone::Published { download, result } => self.downloads.on_published(desk, download, result),
+            DiskDone::Published { download, result } => self.downloads.on_published(cx, download, result),
         }
     }
 
     fn on_due(&mut self, reason: Reason) {
-        let desk = &mut self.desk;
+        let cx = &mut self.cx;
         match reason {
-            Reason::Start => self.sessions.start(desk),
-            Reason::ConnectTimeout => self.sessions.on_connect_timeout(desk),
-            Reason::Redial(session) => self.sessions.at(session).on_redial_due(desk),
-            Reason::Ping(session) => self.sessions.at(session).on_ping_due(desk),
-            Reason::Answer(session) => self.sessions.at(session).on_answer_due(desk),
-            Reason::Upload(conn) => self.uploads.on_timer(desk, conn),
-            Reason::Download(download) => self.downloads.on_tick(desk, download),
-            Reason::Task(task) => self.clients.on_timer(desk, &mut self.sessions, task),
+            Reason::Start => self.sessions.start(cx),
+            Reason::ConnectTimeout => self.sessions.on_connect_timeout(cx),
+            Reason::Redial(session) => self.sessions.at(session).on_redial_due(cx),
+            Reason::Ping(session) => self.sessions.at(session).on_ping_due(cx),
+            Reason::Answer(session) => self.sessions.at(session).on_answer_due(cx),
+            Reason::Upload(conn) => self.uploads.on_timer(cx, conn),
+            Reason::Download(download) => self.downloads.on_tick(cx, download),
+            Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
         }
     }
 
@@ -184,24 +158,24 @@ impl WeakPeer {
     /// inputs fill.
     fn settle(&mut self) {
         loop {
-            if let Some(news) = self.sessions.poll_news(&mut self.desk) {
-                let counts = if matches!(news.1, News::Info(_)) { self.counts() } else { BTreeMap::new() };
-                self.clients.on_news(&mut self.desk, &mut self.sessions, news, counts);
-            } else if let Some(order) = self.clients.poll_order() {
+            if let Some(event) = self.sessions.poll_event(&mut self.cx) {
+                let counts = if matches!(event.1, SessionEvent::Info(_)) { self.counts() } else { BTreeMap::new() };
+                self.commands.on_session_event(&mut self.cx, &mut self.sessions, event, counts);
+            } else if let Some(order) = self.commands.poll_download_input() {
                 match order {
-                    ForDownloads::Start(order) => self.downloads.start(&mut self.desk, order),
-                    ForDownloads::Sources(download, addrs) => {
-                        self.downloads.add_sources(&mut self.desk, download, addrs);
+                    DownloadInput::Start(order) => self.downloads.start(&mut self.cx, order),
+                    DownloadInput::Sources(download, addrs) => {
+                        self.downloads.add_sources(&mut self.cx, download, addrs);
                     }
-                    ForDownloads::SourcesDone(download) => self.downloads.on_sources_done(&mut self.desk, download),
+                    DownloadInput::SourcesDone(download) => self.downloads.on_search_done(&mut self.cx, download),
                 }
-            } else if let Some((download, root)) = self.downloads.poll_requery(&mut self.desk, self.sessions.is_up()) {
-                self.clients.ask_sources(&mut self.desk, &mut self.sessions, download, root);
+            } else if let Some((download, root)) = self.downloads.poll_search(&mut self.cx, self.sessions.is_up()) {
+                self.commands.ask_sources(&mut self.cx, &mut self.sessions, download, root);
             } else {
                 break;
             }
         }
-        self.sessions.flush(&mut self.desk, &mut self.share);
+        self.sessions.flush(&mut self.cx, &mut self.announcements);
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -209,67 +183,67 @@ impl WeakPeer {
 
     fn shut_down(&mut self) {
         self.ended = true;
-        self.clients.shut_down(&mut self.desk);
-        self.downloads.shut_down(&mut self.desk);
-        self.uploads.shut_down(&mut self.desk);
-        self.sessions.end(&mut self.desk, "the peer ends");
-        self.desk.timers = super::timers::Timers::new();
+        self.commands.shut_down(&mut self.cx);
+        self.downloads.shut_down(&mut self.cx);
+        self.uploads.shut_down(&mut self.cx);
+        self.sessions.end(&mut self.cx, "the peer ends");
+        self.cx.timers = super::timers::Timers::new();
     }
 }
 
 impl Role for WeakPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
-        self.desk.now = now;
+        self.cx.now = now;
         if self.ended {
-            return input.given_back().into_iter().for_each(|output| self.desk.push(output));
+            return input.given_back().into_iter().for_each(|output| self.cx.push(output));
         }
-        let desk = &mut self.desk;
+        let cx = &mut self.cx;
         match input {
-            Input::Accepted { conn, from } if self.serves => self.uploads.on_accepted(desk, conn, from),
-            Input::Accepted { conn, .. } => desk.close(conn),
-            Input::Dialed { dial, conn } => match desk.end_dial(dial) {
-                Some(Owner::Session(session)) => self.sessions.at(session).on_dialed(desk, &mut self.share, conn),
-                Some(Owner::Source(download, source)) => self.downloads.on_dialed(desk, download, source, conn),
-                Some(Owner::Upload) | None => desk.close(conn),
+            Input::Accepted { conn, from } if self.serves => self.uploads.on_accepted(cx, conn, from),
+            Input::Accepted { conn, .. } => cx.close(conn),
+            Input::Dialed { dial, conn } => match cx.end_dial(dial) {
+                Some(Owner::Session(session)) => self.sessions.at(session).on_dialed(cx, &mut self.announcements, conn),
+                Some(Owner::Source(download, source)) => self.downloads.on_dialed(cx, download, source, conn),
+                Some(Owner::Upload) | None => cx.close(conn),
             },
-            Input::DialFailed { dial, why } => match desk.end_dial(dial) {
-                Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(desk, &why),
-                Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(desk, download, source, &why),
+            Input::DialFailed { dial, why } => match cx.end_dial(dial) {
+                Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(cx, &why),
+                Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(cx, download, source, &why),
                 Some(Owner::Upload) | None => {}
             },
             Input::Message { conn, message } => self.on_message(conn, message),
-            Input::Malformed { conn, error } => match desk.owner(conn) {
-                Some(Owner::Session(session)) => self.sessions.at(session).on_malformed(desk, &error),
-                Some(Owner::Upload) => self.uploads.on_malformed(desk, conn, &error),
+            Input::Malformed { conn, error } => match cx.owner(conn) {
+                Some(Owner::Session(session)) => self.sessions.at(session).on_malformed(cx, &error),
+                Some(Owner::Upload) => self.uploads.on_malformed(cx, conn, &error),
                 Some(Owner::Source(download, source)) => {
-                    desk.error(conn, error.code(), error.to_string(), None);
-                    self.downloads.on_fault(desk, download, source, &format!("sent {error}"));
+                    cx.error(conn, error.code(), error.to_string(), None);
+                    self.downloads.on_fault(cx, download, source, &format!("sent {error}"));
                 }
                 None => {}
             },
             // A weak peer opens no port for datagrams.
             Input::Datagram { .. } => {}
             Input::PayloadProgress { conn, req, received } => {
-                if let Some(Owner::Source(download, source)) = desk.owner(conn) {
-                    self.downloads.on_progress(desk, download, source, req, received);
+                if let Some(Owner::Source(download, source)) = cx.owner(conn) {
+                    self.downloads.on_progress(cx, download, source, req, received);
                 }
             }
-            Input::PayloadReceived { conn, req, payload, digests } => match desk.owner(conn) {
+            Input::PayloadReceived { conn, req, payload, digests } => match cx.owner(conn) {
                 Some(Owner::Source(download, source)) => {
-                    self.downloads.on_payload(desk, (download, source), req, payload, &digests);
+                    self.downloads.on_payload(cx, (download, source), req, payload, &digests);
                 }
-                Some(Owner::Session(_) | Owner::Upload) | None => desk.push(Output::DropPayload { payload }),
+                Some(Owner::Session(_) | Owner::Upload) | None => cx.drop_payload(payload),
             },
-            Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(desk, conn, req),
+            Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(cx, conn, req),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Disk(done) => self.on_disk(done),
             Input::Command { client, command } => {
                 let counts = self.counts();
-                self.clients.on_command(&mut self.desk, &mut self.sessions, client, command, counts);
+                self.commands.on_command(&mut self.cx, &mut self.sessions, client, command, counts);
             }
             Input::ClientGone { client } => {
-                self.clients.on_client_gone(desk, &mut self.sessions, client);
-                self.downloads.on_client_gone(desk, client);
+                self.commands.on_client_gone(cx, &mut self.sessions, client);
+                self.downloads.on_client_gone(cx, client);
             }
             Input::Shutdown => return self.shut_down(),
         }
@@ -277,8 +251,8 @@ impl Role for WeakPeer {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        self.desk.now = now;
-        while let Some(reason) = self.desk.timers.expire(now) {
+        self.cx.now = now;
+        while let Some(reason) = self.cx.timers.expire(now) {
             self.on_due(reason);
         }
         if !self.ended {
@@ -287,11 +261,11 @@ impl Role for WeakPeer {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.desk.poll_output()
+        self.cx.poll_output()
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.desk.timers.next()
+        self.cx.timers.next()
     }
 }
 

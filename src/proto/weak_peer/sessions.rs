@@ -1,34 +1,34 @@
-//! The sessions of a weak peer: with one super peer, or with two at once. It owns the sessions and keeps them apart: each knows
-//! whom the other is with. What a session says and does is [`super::session`]'s.
+//! The sessions of a weak peer: with one super peer, or with two at once. It owns the sessions and keeps them with
+//! different super peers. It decides nothing within a session: [`super::session`] does.
 
 use std::time::Duration;
 
-use super::announce::Share;
-use super::context::{Desk, Reason};
-use super::session::{News, Session, SessionId};
+use super::announce::Announcements;
+use super::config::Offer;
+use super::context::{Context, Reason, SessionId};
+use super::session::{Session, SessionEvent};
 use crate::config::SUPER_SESSIONS_MAX;
 use crate::error::{Exit, Failure};
-use crate::proto::weak_peer::Offer;
 use crate::wire::{HostPort, Message};
 
-/// See the module's words.
+/// All sessions of one weak peer.
 pub(super) struct Sessions {
     sessions: Vec<Session>,
+    /// Whether the list names a super peer.
     named: bool,
     connect_timeout: Duration,
-    /// What was found out about all of them.
+    /// Why none will open, until it is reported.
     never: Option<Failure>,
 }
 
 impl Sessions {
-    pub(super) fn new(
-        supers: &[HostPort],
-        offer: Option<&Offer>,
-        connect_timeout: Duration,
-        sessions: usize,
-    ) -> Sessions {
-        assert!((1..=SUPER_SESSIONS_MAX).contains(&sessions), "one session, or two");
-        let ids = (0..).map(SessionId).take(sessions);
+    /// `count` sessions with super peers of the list, not begun.
+    ///
+    /// # Panics
+    /// Unless `count` is 1 to [`SUPER_SESSIONS_MAX`].
+    pub(super) fn new(supers: &[HostPort], offer: Option<&Offer>, connect_timeout: Duration, count: usize) -> Sessions {
+        assert!((1..=SUPER_SESSIONS_MAX).contains(&count), "one session, or two");
+        let ids = (0..).map(SessionId).take(count);
         let sessions = ids.map(|id| Session::new(id, supers.to_vec(), offer.cloned())).collect();
         Sessions { sessions, named: !supers.is_empty(), connect_timeout, never: None }
     }
@@ -40,15 +40,15 @@ impl Sessions {
 
     /// The sessions that are up, in their order.
     pub(super) fn up(&self) -> impl Iterator<Item = SessionId> + '_ {
-        (0..).map(SessionId).zip(&self.sessions).filter(|(_, session)| session.is_up()).map(|(id, _)| id)
+        self.ids().zip(&self.sessions).filter(|(_, session)| session.is_up()).map(|(id, _)| id)
     }
 
-    /// Whether any is.
+    /// Whether a session is up.
     pub(super) fn is_up(&self) -> bool {
         self.up().next().is_some()
     }
 
-    /// Whether no session has come about yet; then [`News::Never`] tells when to stop waiting.
+    /// Whether no session has opened yet; then [`SessionEvent::Never`] ends the wait for one.
     pub(super) fn is_new(&self) -> bool {
         self.sessions.iter().all(Session::is_new)
     }
@@ -58,79 +58,76 @@ impl Sessions {
         self.sessions.get(usize::from(session.0))?.super_peer()
     }
 
-    /// Whether others are told that we serve chunks there.
+    /// Whether this is the address under which this peer itself serves chunks.
     pub(super) fn is_own(&self, addr: &HostPort) -> bool {
         self.sessions.iter().any(|session| session.own_addr() == Some(addr))
     }
 
-    /// Sessions that were lost.
-    pub(super) fn sessions_lost(&self) -> u64 {
-        self.sessions.iter().map(|session| session.sessions_lost).sum()
+    /// How many sessions were lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.sessions.iter().map(Session::lost).sum()
     }
 
-    /// One session, which is told whom the other is with.
+    /// One session, which learns the target of the other one.
     pub(super) fn at(&mut self, session: SessionId) -> &mut Session {
         let at = usize::from(session.0);
-        let other = self.sessions.iter().enumerate().find(|(i, _)| *i != at).map(|(_, other)| other.whereabouts());
-        self.sessions[at].other = other;
+        let other = self.sessions.iter().enumerate().find(|(i, _)| *i != at).map(|(_, other)| other.target());
+        self.sessions[at].set_other(other);
         &mut self.sessions[at]
     }
 
-    pub(super) fn start(&mut self, desk: &mut Desk) {
+    pub(super) fn start(&mut self, cx: &mut Context) {
         if !self.named {
             self.never = Some(Failure::new(Exit::Usage, "no super peer is named; give one with --super HOST:PORT"));
             return;
         }
-        desk.timers.set(Reason::ConnectTimeout, desk.now + self.connect_timeout);
-        for session in self.ids() {
-            self.at(session).dial(desk);
+        cx.timers.set(Reason::ConnectTimeout, cx.now + self.connect_timeout);
+        self.ids().for_each(|session| self.at(session).dial(cx));
+    }
+
+    pub(super) fn on_connect_timeout(&mut self, cx: &mut Context) {
+        if self.is_new() {
+            let refused = self.sessions.iter().position(Session::was_refused).unwrap_or(0);
+            let mut failures: Vec<_> = self.sessions.iter_mut().map(|session| session.give_up(cx)).collect();
+            self.never = Some(failures.swap_remove(refused));
         }
     }
 
-    pub(super) fn on_connect_timeout(&mut self, desk: &mut Desk) {
-        if !self.is_new() {
-            return;
-        }
-        let refused = self.sessions.iter().position(Session::was_refused).unwrap_or(0);
-        let mut failures: Vec<_> = self.sessions.iter_mut().map(|session| session.give_up(desk)).collect();
-        self.never = Some(failures.swap_remove(refused));
-    }
-
-    pub(super) fn poll_news(&mut self, desk: &mut Desk) -> Option<(SessionId, News)> {
+    pub(super) fn poll_event(&mut self, cx: &mut Context) -> Option<(SessionId, SessionEvent)> {
         if let Some(failure) = self.never.take() {
-            return Some((SessionId(0), News::Never(failure)));
+            return Some((SessionId(0), SessionEvent::Never(failure)));
         }
-        let (session, news) = self.ids().find_map(|id| Some((id, self.at(id).poll_news()?)))?;
-        if matches!(news, News::Up | News::Never(_)) {
-            desk.timers.stop(Reason::ConnectTimeout);
+        let (session, event) = self.ids().find_map(|id| Some((id, self.at(id).poll_event()?)))?;
+        if matches!(event, SessionEvent::Up | SessionEvent::Never(_)) {
+            cx.timers.stop(Reason::ConnectTimeout);
         }
-        Some((session, news))
+        Some((session, event))
     }
 
-    /// Sends a request over a session under a number of its own, if that is up.
-    pub(super) fn ask(
+    /// Sends a request under a new number, if the session is up. Returns the number.
+    pub(super) fn request(
         &mut self,
-        desk: &mut Desk,
+        cx: &mut Context,
         session: SessionId,
-        request: impl FnOnce(u32) -> Message,
+        message: impl FnOnce(u32) -> Message,
     ) -> Option<u32> {
-        self.at(session).ask(desk, request)
+        self.at(session).request(cx, message)
     }
 
     /// Sends a message that expects no answer, if the session is up.
-    pub(super) fn tell(&mut self, desk: &mut Desk, session: SessionId, message: Message) {
-        self.at(session).tell(desk, message);
+    pub(super) fn notify(&mut self, cx: &mut Context, session: SessionId, message: Message) {
+        self.at(session).notify(cx, message);
     }
 
-    /// Sends what of the share the super peers do not know.
-    pub(super) fn flush(&mut self, desk: &mut Desk, share: &mut Share) {
-        self.sessions.iter_mut().for_each(|session| session.flush(desk, share));
+    /// Sends each super peer the announcements that it lacks.
+    pub(super) fn flush(&mut self, cx: &mut Context, announcements: &mut Announcements) {
+        self.sessions.iter_mut().for_each(|session| session.flush(cx, announcements));
     }
 
-    /// No session any more and none to come.
-    pub(super) fn end(&mut self, desk: &mut Desk, why: &str) {
-        self.sessions.iter_mut().for_each(|session| session.end(desk, why));
-        desk.timers.stop(Reason::ConnectTimeout);
+    /// Ends all sessions; no other one opens.
+    pub(super) fn end(&mut self, cx: &mut Context, why: &str) {
+        self.sessions.iter_mut().for_each(|session| session.end(cx, why));
+        cx.timers.stop(Reason::ConnectTimeout);
     }
 
     fn ids(&self) -> impl Iterator<Item = SessionId> + use<> {

@@ -1,10 +1,10 @@
-//! Serving chunks and manifests to other peers: the chunk connections that were accepted, their requests in order, what is
-//! read ahead for them, and their deadlines. Owns no file and no byte: the disk prepares, the driver sends.
+//! Serves chunks and manifests to other peers: the accepted chunk connections, their requests in order, what the disk
+//! prepares ahead, and their deadlines. It opens no file and sees no content: the disk prepares it, the driver sends it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::context::{Desk, Owner, Reason};
+use super::context::{Context, Owner, Reason};
 use crate::config::{
     CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
     UPLOAD_AHEAD_LOW, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
@@ -27,13 +27,13 @@ enum Wanted {
 #[derive(Debug)]
 enum Stage {
     Queued,
-    /// The disk is at it.
+    /// The disk reads it.
     Preparing,
-    /// To be sent once it is first in line.
+    /// To be sent once all requests before it are.
     Ready(Answer),
-    /// The bytes are on their way.
+    /// The driver sends the bytes.
     Sending,
-    /// Not wanted any more; what the disk says about it is thrown away.
+    /// Canceled; the answer of the disk will be discarded.
     Cancelled,
 }
 
@@ -51,14 +51,14 @@ struct Request {
     stage: Stage,
 }
 
-/// One chunk connection.
+/// One accepted chunk connection.
 #[derive(Debug)]
 struct Upload {
     from: SocketAddr,
     greeted: bool,
-    /// In the order in which they came and are answered.
+    /// In order of arrival; answers go out in this order.
     requests: VecDeque<Request>,
-    /// When the last request came or ended.
+    /// When the last request arrived or ended.
     active_at: Time,
 }
 
@@ -68,13 +68,13 @@ impl Upload {
     }
 }
 
-/// See the module's words.
+/// All accepted chunk connections.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     conns: BTreeMap<ConnId, Upload>,
     pub(super) chunks_sent: u64,
     pub(super) bytes_sent: u64,
-    /// Connections that we ended, by the reason for it.
+    /// Connections that we closed, by reason.
     closed: BTreeMap<&'static str, u64>,
 }
 
@@ -83,52 +83,52 @@ impl Uploads {
         self.conns.len()
     }
 
-    /// How many connections were ended for their fault, by reason.
+    /// How many connections we closed, by the name of the reason in STATUS.
     pub(super) fn closed(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.closed.iter().map(|(reason, n)| (*reason, *n))
     }
 
-    pub(super) fn on_accepted(&mut self, desk: &mut Desk, conn: ConnId, from: SocketAddr) {
+    pub(super) fn on_accepted(&mut self, cx: &mut Context, conn: ConnId, from: SocketAddr) {
         if self.conns.len() >= UPLOADS_MAX {
             *self.closed.entry("closed_crowded").or_default() += 1;
-            desk.error(conn, ErrorCode::BUSY, "all upload slots are taken; try again later", None);
-            desk.close(conn);
+            cx.error(conn, ErrorCode::BUSY, "all upload slots are taken; try again later", None);
+            cx.close(conn);
             return;
         }
-        desk.own(conn, Owner::Upload);
-        desk.timers.set(Reason::Upload(conn), desk.now + LOGIN_DEADLINE);
-        let upload = Upload { from, greeted: false, requests: VecDeque::new(), active_at: desk.now };
+        cx.own(conn, Owner::Upload);
+        cx.timers.set(Reason::Upload(conn), cx.now + LOGIN_DEADLINE);
+        let upload = Upload { from, greeted: false, requests: VecDeque::new(), active_at: cx.now };
         self.conns.insert(conn, upload);
     }
 
-    pub(super) fn on_message(&mut self, desk: &mut Desk, conn: ConnId, message: Message) {
+    pub(super) fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         if !upload.greeted {
             let Message::Hello(hello) = message else {
-                return self.fail(desk, conn, ErrorCode::ORDER, "HELLO comes first");
+                return self.fail(cx, conn, ErrorCode::ORDER, "HELLO comes first");
             };
-            return self.on_hello(desk, conn, &hello);
+            return self.on_hello(cx, conn, &hello);
         }
         match message {
             Message::Get(get) if (1..=CHUNK_BYTES_MAX).contains(&get.length) => {
                 let wanted = Wanted::Chunk { root: get.root, offset: get.offset, length: get.length, bare: get.bare };
-                self.queue(desk, conn, get.req, wanted);
+                self.queue(cx, conn, get.req, wanted);
             }
             Message::Get(get) => {
                 let why = format!("a chunk has 1 to {CHUNK_BYTES_MAX} bytes");
-                desk.error(conn, ErrorCode::BAD_REQUEST, why, Some(get.req));
+                cx.error(conn, ErrorCode::BAD_REQUEST, why, Some(get.req));
             }
             Message::Manifest(page) => {
-                self.queue(desk, conn, page.req, Wanted::Page { root: page.root, first: page.first });
+                self.queue(cx, conn, page.req, Wanted::Page { root: page.root, first: page.first });
             }
             Message::Cancel(cancel) => {
-                cancel_request(desk, conn, upload, cancel.req);
-                self.pump(desk, conn);
+                cancel_request(cx, conn, upload, cancel.req);
+                self.pump(cx, conn);
             }
-            Message::Bye(_) => self.end(desk, conn),
+            Message::Bye(_) => self.end(cx, conn),
             Message::Error(_) => {}
             Message::Unknown(kind) => {
-                desk.error(conn, ErrorCode::UNKNOWN_KIND, format!("{kind} is not known"), None);
+                cx.unknown_kind(conn, &kind);
             }
             Message::Hello(_)
             | Message::Welcome(_)
@@ -136,54 +136,54 @@ impl Uploads {
             | told_to_super_peers!()
             | told_by_super_peers!()
             | told_by_sources!() => {
-                let why = format!("{} has no place on a chunk connection", message.kind());
-                self.fail(desk, conn, ErrorCode::ORDER, &why);
+                let why = format!("{} does not belong on a chunk connection", message.kind());
+                self.fail(cx, conn, ErrorCode::ORDER, &why);
             }
         }
     }
 
-    fn on_hello(&mut self, desk: &mut Desk, conn: ConnId, hello: &Hello) {
+    fn on_hello(&mut self, cx: &mut Context, conn: ConnId, hello: &Hello) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         if hello.version[0] != PROTOCOL_VERSION[0] {
             let why = format!("this peer speaks version {}", PROTOCOL_VERSION[0]);
-            return self.fail(desk, conn, ErrorCode::VERSION, &why);
+            return self.fail(cx, conn, ErrorCode::VERSION, &why);
         }
         upload.greeted = true;
-        upload.active_at = desk.now;
+        upload.active_at = cx.now;
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
-            node: desk.node,
-            boot: desk.boot,
+            node: cx.node,
+            boot: cx.boot,
             features: Vec::new(),
             ping: u32::try_from(CHUNK_IDLE_MAX.as_millis()).unwrap_or(u32::MAX),
             frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
             addr: HostPort::from(upload.from),
         };
-        desk.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-        desk.send(conn, Message::Welcome(welcome));
-        desk.timers.set(Reason::Upload(conn), desk.now + CHUNK_IDLE_MAX);
+        cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+        cx.send(conn, Message::Welcome(welcome));
+        cx.timers.set(Reason::Upload(conn), cx.now + CHUNK_IDLE_MAX);
     }
 
-    fn queue(&mut self, desk: &mut Desk, conn: ConnId, req: u32, wanted: Wanted) {
+    fn queue(&mut self, cx: &mut Context, conn: ConnId, req: u32, wanted: Wanted) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         if upload.find(req).is_some() {
-            return self.fail(desk, conn, ErrorCode::BAD_REQUEST, "this request number is in use");
+            return self.fail(cx, conn, ErrorCode::BAD_REQUEST, "this request number is in use");
         }
         if upload.requests.len() >= UPLOAD_REQUESTS_MAX {
             let why = format!("more than {UPLOAD_REQUESTS_MAX} requests at once");
-            desk.error(conn, ErrorCode::LIMIT, why, Some(req));
+            cx.error(conn, ErrorCode::LIMIT, why, Some(req));
             return;
         }
-        upload.active_at = desk.now;
+        upload.active_at = cx.now;
         upload.requests.push_back(Request { req, wanted, stage: Stage::Queued });
-        self.pump(desk, conn);
+        self.pump(cx, conn);
     }
 
-    /// Has the disk prepare what comes next, and sends what is ready and first in line.
-    fn pump(&mut self, desk: &mut Desk, conn: ConnId) {
+    /// Sends the answers that are ready and in order, and orders the next ones from the disk.
+    fn pump(&mut self, cx: &mut Context, conn: ConnId) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
-        self.chunks_sent += send_ready(desk, conn, upload, &mut self.bytes_sent);
-        // Several at once, for their MD5s are computed together.
+        self.chunks_sent += send_ready(cx, conn, upload, &mut self.bytes_sent);
+        // Several at once: the disk computes their MD5s together.
         let begun = |request: &&Request| !matches!(request.stage, Stage::Queued);
         if upload.requests.iter().filter(begun).count() > UPLOAD_AHEAD_LOW {
             return;
@@ -194,7 +194,7 @@ impl Uploads {
             }
             request.stage = Stage::Preparing;
             let req = request.req;
-            desk.disk(match request.wanted {
+            cx.disk(match request.wanted {
                 Wanted::Chunk { root, offset, length, bare } => {
                     DiskWork::PrepareChunk { conn, req, root, offset, length, bare }
                 }
@@ -205,107 +205,107 @@ impl Uploads {
 
     pub(super) fn on_chunk_ready(
         &mut self,
-        desk: &mut Desk,
+        cx: &mut Context,
         conn: ConnId,
         req: u32,
         result: Result<Option<Md5>, ServeFailure>,
     ) {
-        self.ready(desk, conn, req, result.map_or_else(Answer::Failed, Answer::Chunk));
+        self.ready(cx, conn, req, result.map_or_else(Answer::Failed, Answer::Chunk));
     }
 
     pub(super) fn on_manifest_ready(
         &mut self,
-        desk: &mut Desk,
+        cx: &mut Context,
         conn: ConnId,
         req: u32,
         result: Result<(u64, Vec<u8>), ServeFailure>,
     ) {
-        self.ready(desk, conn, req, result.map_or_else(Answer::Failed, |(size, cvs)| Answer::Page(size, cvs)));
+        self.ready(cx, conn, req, result.map_or_else(Answer::Failed, |(size, cvs)| Answer::Page(size, cvs)));
     }
 
-    fn ready(&mut self, desk: &mut Desk, conn: ConnId, req: u32, answer: Answer) {
+    fn ready(&mut self, cx: &mut Context, conn: ConnId, req: u32, answer: Answer) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         let Some(request) = upload.find(req) else { return };
         match request.stage {
             Stage::Preparing => request.stage = Stage::Ready(answer),
             Stage::Cancelled => {
                 upload.requests.retain(|request| request.req != req);
-                desk.push(Output::DropChunk { conn, req });
+                cx.push(Output::DropChunk { conn, req });
             }
             Stage::Queued | Stage::Ready(_) | Stage::Sending => return,
         }
-        self.pump(desk, conn);
+        self.pump(cx, conn);
     }
 
-    pub(super) fn on_payload_sent(&mut self, desk: &mut Desk, conn: ConnId, req: u32) {
+    pub(super) fn on_payload_sent(&mut self, cx: &mut Context, conn: ConnId, req: u32) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
-        upload.active_at = desk.now;
+        upload.active_at = cx.now;
         upload.requests.retain(|request| request.req != req || !matches!(request.stage, Stage::Sending));
-        self.pump(desk, conn);
+        self.pump(cx, conn);
     }
 
-    pub(super) fn on_malformed(&mut self, desk: &mut Desk, conn: ConnId, error: &WireError) {
-        self.fail(desk, conn, error.code(), &error.to_string());
+    pub(super) fn on_malformed(&mut self, cx: &mut Context, conn: ConnId, error: &WireError) {
+        self.fail(cx, conn, error.code(), &error.to_string());
     }
 
-    pub(super) fn on_timer(&mut self, desk: &mut Desk, conn: ConnId) {
+    pub(super) fn on_timer(&mut self, cx: &mut Context, conn: ConnId) {
         let Some(upload) = self.conns.get(&conn) else { return };
         if !upload.greeted {
-            return self.fail(desk, conn, ErrorCode::DEADLINE, "no HELLO in time");
+            return self.fail(cx, conn, ErrorCode::DEADLINE, "no HELLO in time");
         }
-        let idle_at = if upload.requests.is_empty() { upload.active_at } else { desk.now };
-        if idle_at + CHUNK_IDLE_MAX <= desk.now {
+        let idle_at = if upload.requests.is_empty() { upload.active_at } else { cx.now };
+        if idle_at + CHUNK_IDLE_MAX <= cx.now {
             mark!(UploadIdle);
-            return self.fail(desk, conn, ErrorCode::DEADLINE, "no request for too long");
+            return self.fail(cx, conn, ErrorCode::DEADLINE, "no request for too long");
         }
-        desk.timers.set(Reason::Upload(conn), idle_at + CHUNK_IDLE_MAX);
+        cx.timers.set(Reason::Upload(conn), idle_at + CHUNK_IDLE_MAX);
     }
 
-    fn fail(&mut self, desk: &mut Desk, conn: ConnId, code: ErrorCode, why: &str) {
+    fn fail(&mut self, cx: &mut Context, conn: ConnId, code: ErrorCode, why: &str) {
         *self.closed.entry(counter(code)).or_default() += 1;
-        desk.error(conn, code, why, None);
-        self.end(desk, conn);
+        cx.error(conn, code, why, None);
+        self.end(cx, conn);
     }
 
-    fn end(&mut self, desk: &mut Desk, conn: ConnId) {
-        desk.close(conn);
-        self.on_closed(desk, conn);
+    fn end(&mut self, cx: &mut Context, conn: ConnId) {
+        cx.close(conn);
+        self.on_closed(cx, conn);
     }
 
-    pub(super) fn on_closed(&mut self, desk: &mut Desk, conn: ConnId) {
+    pub(super) fn on_closed(&mut self, cx: &mut Context, conn: ConnId) {
         if self.conns.remove(&conn).is_some() {
-            desk.timers.stop(Reason::Upload(conn));
-            desk.disk(DiskWork::ForgetConn { conn });
+            cx.timers.stop(Reason::Upload(conn));
+            cx.disk(DiskWork::ForgetConn { conn });
         }
     }
 
-    pub(super) fn shut_down(&mut self, desk: &mut Desk) {
+    pub(super) fn shut_down(&mut self, cx: &mut Context) {
         while let Some((&conn, _)) = self.conns.first_key_value() {
-            desk.bye(conn, "the peer ends");
-            self.on_closed(desk, conn);
+            cx.bye(conn, "the peer ends");
+            self.on_closed(cx, conn);
         }
     }
 }
 
-/// Forgets a request, unless its bytes are on their way.
-fn cancel_request(desk: &mut Desk, conn: ConnId, upload: &mut Upload, req: u32) {
+/// Forgets a request, unless its bytes are being sent.
+fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32) {
     let Some(request) = upload.find(req) else { return };
     mark!(UploadCancelled);
     match request.stage {
         Stage::Queued => {}
         Stage::Preparing => {
-            // The number stays in use until the disk has answered, so that its answer is not taken for another's.
+            // The number stays in use until the disk answers, so that its answer is not taken for one to a later request.
             request.stage = Stage::Cancelled;
             return;
         }
-        Stage::Ready(_) => desk.push(Output::DropChunk { conn, req }),
+        Stage::Ready(_) => cx.push(Output::DropChunk { conn, req }),
         Stage::Sending | Stage::Cancelled => return,
     }
     upload.requests.retain(|request| request.req != req);
 }
 
-/// Answers requests from the front as far as they are ready. Counts the chunks.
-fn send_ready(desk: &mut Desk, conn: ConnId, upload: &mut Upload, bytes_sent: &mut u64) -> u64 {
+/// Answers the first requests, as far as they are ready. Returns how many chunks that are.
+fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &mut u64) -> u64 {
     let mut chunks = 0;
     let mut sending = 0;
     let mut at = 0;
@@ -324,8 +324,8 @@ fn send_ready(desk: &mut Desk, conn: ConnId, upload: &mut Upload, bytes_sent: &m
             (Stage::Ready(_), _) if sending >= UPLOAD_SENDING_MAX => break,
             (Stage::Queued | Stage::Preparing, _) => break,
             (Stage::Ready(Answer::Chunk(md5)), &Wanted::Chunk { offset, length, .. }) => {
-                desk.send(conn, Message::Chunk(Chunk { req, offset, length, md5: *md5 }));
-                desk.push(Output::SendPayload { conn, req, offset, length });
+                cx.send(conn, Message::Chunk(Chunk { req, offset, length, md5: *md5 }));
+                cx.push(Output::SendPayload { conn, req, offset, length });
                 request.stage = Stage::Sending;
                 sending += 1;
                 chunks += 1;
@@ -335,24 +335,24 @@ fn send_ready(desk: &mut Desk, conn: ConnId, upload: &mut Upload, bytes_sent: &m
             }
             (Stage::Ready(Answer::Page(size, cvs)), &Wanted::Page { first, .. }) => {
                 let cvs = std::mem::take(cvs);
-                desk.send(conn, Message::Cvs(Cvs { req, size: *size, first, cvs }));
+                cx.send(conn, Message::Cvs(Cvs { req, size: *size, first, cvs }));
             }
             (Stage::Ready(Answer::Failed(failure)), _) => {
                 let (code, why) = refusal(*failure);
-                desk.error(conn, code, why, Some(req));
+                cx.error(conn, code, why, Some(req));
             }
             (Stage::Ready(Answer::Chunk(_)), Wanted::Page { .. })
             | (Stage::Ready(Answer::Page(..)), Wanted::Chunk { .. }) => {
-                debug_assert!(false, "the disk answered something else than was asked");
+                debug_assert!(false, "the disk answered a request of another kind");
             }
         }
-        upload.active_at = desk.now;
+        upload.active_at = cx.now;
         upload.requests.remove(at);
     }
     chunks
 }
 
-/// The counter of connections that are ended with this code.
+/// The counter of connections that are closed with this code.
 fn counter(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::MALFORMED => "closed_malformed",
@@ -368,6 +368,6 @@ fn refusal(failure: ServeFailure) -> (ErrorCode, &'static str) {
     match failure {
         ServeFailure::NotFound => (ErrorCode::NOT_FOUND, "no shared file has this content"),
         ServeFailure::OutOfRange => (ErrorCode::BAD_REQUEST, "the range does not lie within the content"),
-        ServeFailure::Changed => (ErrorCode::CHANGED, "the file changed or cannot be read any more"),
+        ServeFailure::Changed => (ErrorCode::CHANGED, "the file changed, or cannot be read now"),
     }
 }

@@ -1,104 +1,129 @@
-//! From the hits of a `get` to the order of a download.
+//! From the hits of a `get` to the order of a download. A content is its root and size, never its name.
 
-use super::choice::{Choice, choose};
-use super::{Clients, ForDownloads, Job, Task, hit_event};
-use crate::error::Exit;
+use std::collections::BTreeMap;
+
+use super::task::{Job, Task};
+use crate::proto::DownloadId;
 use crate::proto::disk::Destination;
-use crate::proto::weak_peer::context::Desk;
 use crate::proto::weak_peer::download::Order;
 use crate::proto::weak_peer::sessions::Sessions;
-use crate::proto::{ClientId, DownloadId};
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, QueryKind, Root};
 
-impl Clients {
-    /// The hits of a `get` are all here.
-    pub(super) fn resolve(&mut self, desk: &mut Desk, id: u64, client: ClientId, sessions: &Sessions, complete: bool) {
-        let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get_mut(&id) else { return };
-        match choose(&get.what, hits) {
-            Choice::None => {
-                let how = if complete { "" } else { ", as far as the search went" };
-                let why = match &get.from {
-                    Some(from) => format!("{from} does not offer {:?}{how}", get.what),
-                    None => format!("nobody has {:?}{how}", get.what),
-                };
-                self.fail(desk, id, Exit::NotFound, &why);
-            }
-            Choice::One { root, size, name } => {
-                let order = self.order(id, client, sessions, (root, size), name, false);
-                self.orders.extend(order.map(ForDownloads::Start));
-                self.forget(desk, id);
-            }
-            Choice::Many(contents) => {
-                for record in std::mem::take(hits) {
-                    desk.tell(client, hit_event(record));
-                }
-                let why = format!(
-                    "{contents} different contents fit {:?}; name the root instead, or a more exact name",
-                    get.what
-                );
-                self.fail(desk, id, Exit::Usage, &why);
-            }
+/// A content that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) root: Root,
+    /// In bytes.
+    pub(super) size: u64,
+    /// A name from one of its sources.
+    pub(super) name: String,
+}
+
+/// What the hits of a `get` mean.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Nothing was found.
+    None,
+    One(Content),
+    /// This number of different contents.
+    Many(usize),
+}
+
+/// Chooses among hits: those whose name is exactly `what`, or all if none is. For a root it believes the size that most
+/// sources report; the download proves it.
+pub(super) fn choose(what: &str, hits: &[SourceRecord]) -> Choice {
+    let exact = |record: &&SourceRecord| record.path.name() == what;
+    let only_exact = hits.iter().any(|record| exact(&record));
+    let mut contents: BTreeMap<(Root, u64), (usize, &SourceRecord)> = BTreeMap::new();
+    for record in hits.iter().filter(|record| !only_exact || exact(record)) {
+        contents.entry((record.root, record.size)).or_insert((0, record)).0 += 1;
+    }
+    let many = contents.len();
+    let by_root = QueryKind::of(what) == QueryKind::Root;
+    match contents.into_iter().max_by_key(|(_, (sources, _))| *sources) {
+        None => Choice::None,
+        Some(_) if many > 1 && !by_root => Choice::Many(many),
+        Some(((root, size), (_, record))) => Choice::One(Content { root, size, name: record.path.name().to_owned() }),
+    }
+}
+
+/// The order to download a content that a `get` found. `searching` says that its search may bring more sources.
+pub(super) fn order(
+    task: &Task,
+    id: DownloadId,
+    sessions: &Sessions,
+    content: Content,
+    searching: bool,
+) -> Option<Order> {
+    let Task { job: Job::Get { get, hits, search, .. }, client: Some(client), since, .. } = task else { return None };
+    let Content { root, size, name } = content;
+    let mut sources: Vec<HostPort> = Vec::new();
+    for record in hits.iter().filter(|record| (record.root, record.size) == (root, size)) {
+        if !sources.contains(&record.addr) {
+            sources.push(record.addr.clone());
         }
     }
+    // Our own copy is a source only if there is no other.
+    if sources.iter().any(|source| !sessions.is_own(source)) {
+        sources.retain(|source| !sessions.is_own(source));
+    }
+    let other_size = |record: &&SourceRecord| record.root == root && record.size != size;
+    let others = hits.iter().filter(other_size).map(|record| (record.addr.clone(), record.size)).collect();
+    let destination = match &get.out {
+        Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
+        None => Destination::Share { name: name.clone() },
+    };
+    Some(Order {
+        id,
+        client: *client,
+        asked_at: *since,
+        root,
+        size,
+        name,
+        verify: get.verify,
+        destination,
+        sources,
+        others,
+        tried: Vec::new(),
+        only: get.from.is_some(),
+        widen: get.from.is_none() && search.kind != QueryKind::Root,
+        searching,
+    })
+}
 
-    /// Starts a `get` by root with the sources known so far; its search goes on for the download.
-    pub(super) fn start_early(&mut self, id: u64, client: ClientId, sessions: &Sessions) {
-        let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
-        let scope = get.scope;
-        let Choice::One { root, size, name } = choose(&get.what, hits) else { return };
-        let Some(order) = self.order(id, client, sessions, (root, size), name, true) else { return };
-        let job = Job::Sources { download: order.id, root, scope };
-        self.orders.push_back(ForDownloads::Start(order));
-        if let Some(task) = self.tasks.get_mut(&id) {
-            (task.job, task.client) = (job, None);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::SharePath;
+
+    fn hit(path: &str, root: u8, size: u64, port: u16) -> SourceRecord {
+        let addr = crate::wire::HostPort::new("192.0.2.1", port).unwrap();
+        SourceRecord { path: SharePath::new(path).unwrap(), size, root: Root([root; 32]), addr }
     }
 
-    fn order(
-        &mut self,
-        id: u64,
-        client: ClientId,
-        sessions: &Sessions,
-        (root, size): (Root, u64),
-        name: String,
-        searching: bool,
-    ) -> Option<Order> {
-        let Task { job: Job::Get { get, hits, search, .. }, since, .. } = self.tasks.get(&id)? else { return None };
-        let fits = |record: &&SourceRecord| (record.root, record.size) == (root, size);
-        let mut sources: Vec<HostPort> = Vec::new();
-        for record in hits.iter().filter(fits) {
-            if !sources.contains(&record.addr) {
-                sources.push(record.addr.clone());
-            }
-        }
-        // Our own copy is a source only where there is no other.
-        if sources.iter().any(|source| !sessions.is_own(source)) {
-            sources.retain(|source| !sessions.is_own(source));
-        }
-        let other_size = |record: &&SourceRecord| record.root == root && record.size != size;
-        let others = hits.iter().filter(other_size).map(|record| (record.addr.clone(), record.size)).collect();
-        let destination = match &get.out {
-            Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
-            None => Destination::Share { name: name.clone() },
-        };
-        let download = DownloadId(self.next_download);
-        self.next_download += 1;
-        Some(Order {
-            id: download,
-            client,
-            asked_at: *since,
-            root,
-            size,
-            name,
-            verify: get.verify,
-            destination,
-            sources,
-            others,
-            tried: Vec::new(),
-            only: get.from.is_some(),
-            widen: get.from.is_none() && search.kind != QueryKind::Root,
-            searching,
-        })
+    fn one(root: u8, size: u64, name: &str) -> Choice {
+        Choice::One(Content { root: Root([root; 32]), size, name: name.into() })
+    }
+
+    #[test]
+    fn an_exact_name_goes_before_others() {
+        let hits = [hit("a/train two.mp3", 1, 5, 1), hit("b/train.mp3", 2, 6, 2), hit("train.mp3", 2, 6, 3)];
+        assert_eq!(choose("train.mp3", &hits), one(2, 6, "train.mp3"));
+        assert_eq!(choose("train", &hits), Choice::Many(2));
+    }
+
+    #[test]
+    fn one_name_of_two_contents_is_two_results() {
+        assert_eq!(choose("x", &[hit("x", 1, 5, 1), hit("y/x", 2, 5, 2)]), Choice::Many(2));
+        assert_eq!(choose("x", &[hit("x", 1, 5, 1), hit("x", 1, 6, 2)]), Choice::Many(2));
+        assert_eq!(choose("x", &[]), Choice::None);
+    }
+
+    #[test]
+    fn a_root_is_one_content_of_the_length_that_most_report() {
+        let root = Root([1; 32]).to_string();
+        let hits = [hit("x", 1, 9, 1), hit("x", 1, 5, 2), hit("y", 1, 5, 3)];
+        assert_eq!(choose(&root, &hits), one(1, 5, "x"));
     }
 }

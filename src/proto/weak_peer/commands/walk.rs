@@ -1,67 +1,41 @@
-//! The list of a whole network, page by page: which range of positions is asked for next, and which contents are known by then.
-//! It owns what was told and the cuts so far; it asks nobody.
+//! The list of the network, page by page: the range of positions to ask for next, and the contents known by then. It owns
+//! the hits of the current page and the cuts so far; it sends nothing.
 //!
-//! A page is a query for everything between two positions. If a cap on hits bit, the page is asked again, half as long; if not, the
-//! next page begins where this one ends. So every hit lies in a page that no cap cut, whoever capped and wherever, and nobody on
-//! the way has to keep an order. A file that stays registered meanwhile is told exactly once.
+//! A page is a query for everything between two positions. If a cap cut its hits, the page is asked for again at half its
+//! length; if not, the next page begins where this one ends. So each hit lies in a page that no cap cut, wherever the cap
+//! is, and no super peer has to keep an order. A file that stays registered during the list is listed exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::answer::{Answer, largest};
 use crate::config::{LIST_NAMES_MAX, LIST_PAGES_MAX, LIST_SOURCES_MAX, QUERY_HITS_MAX};
 use crate::proto::ClientEvent;
 use crate::wire::message::SourceRecord;
 use crate::wire::position::{Position, Range};
 use crate::wire::{Cut, HostPort, QueryKind, Root, Search};
 
-/// Hits that a page aims at: well below every cap, so that few pages are asked twice.
+/// Hits that a page aims at: well below every cap, so that few pages are asked for twice.
 const PAGE_HITS: u64 = QUERY_HITS_MAX as u64 * 6 / 10;
-/// A page with fewer hits than this is not cut in two, whatever its answer says: only a liar or a full table caps so few.
+/// A page with fewer hits is not halved, whatever its answer says: only a super peer that lies or is full caps so early.
 const PAGE_HITS_MIN: usize = 16;
-
-/// What was answered to a search.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
-    pub(super) reached: u32,
-    pub(super) pruned: u32,
-    pub(super) complete: bool,
-    pub(super) cut: Cut,
-}
-
-impl Answer {
-    /// Of nobody.
-    pub(super) const NOTHING: Answer = Answer { reached: 0, pruned: 0, complete: true, cut: Cut::NONE };
-
-    /// Of somebody who did not answer.
-    pub(super) fn cut(cut: Cut) -> Answer {
-        Answer { reached: 0, pruned: 0, complete: false, cut }
-    }
-
-    /// Adds what another super peer answers to the same: their waves meet the same super peers, so nothing adds up.
-    pub(super) fn add(&mut self, other: Answer) {
-        self.reached = self.reached.max(other.reached);
-        self.pruned = self.pruned.max(other.pruned);
-        self.complete &= other.complete;
-        self.cut = largest(self.cut, other.cut);
-    }
-}
 
 /// Sources and names of one content.
 #[derive(Debug, Default)]
 struct Content {
     sources: BTreeSet<HostPort>,
-    /// Hits whose address was not looked at, because there are too many.
+    /// Hits of sources beyond [`LIST_SOURCES_MAX`].
     beyond: u32,
     names: BTreeMap<String, u32>,
 }
 
-/// See the module's words.
+/// A list of the network under way.
 #[derive(Debug)]
 pub(super) struct Walk {
     range: Range,
     pages: u64,
-    /// The hits of the page that is asked for.
+    /// The hits of the current page.
     page: BTreeMap<Position, SourceRecord>,
-    /// Contents of which the next page may tell more.
+    /// Contents that the next page may continue.
     open: BTreeMap<(Root, u64), Content>,
     contents: u64,
     hits: u64,
@@ -85,7 +59,7 @@ impl Walk {
         }
     }
 
-    /// Contents told so far.
+    /// Contents listed so far.
     pub(super) fn contents(&self) -> u64 {
         self.contents
     }
@@ -95,17 +69,17 @@ impl Walk {
         self.hits
     }
 
-    /// The least that any page reached, whether every page was complete, and for each reason the most that any page told.
+    /// The smallest reach of a page, whether every page was complete, and the largest count of each cut.
     pub(super) fn answer(&self) -> Answer {
         Answer { reached: self.reached.unwrap_or(0), pruned: 0, complete: self.complete, cut: self.cut }
     }
 
-    /// What is to be asked for now.
+    /// The query for the current page.
     pub(super) fn search(&self) -> Search {
         Search { pattern: self.range.to_string(), kind: QueryKind::Range, min: None, max: None, limit: None }
     }
 
-    /// Takes hits of the page; what was not asked for is left.
+    /// Takes hits of the current page; ignores others.
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
         for hit in hits {
             let position = Position::of(&hit.root, hit.path.as_str(), &hit.addr);
@@ -115,7 +89,7 @@ impl Walk {
         }
     }
 
-    /// The page is answered: what is known now, in the order of roots, and whether that was all.
+    /// The page is answered. Returns the contents that are finished, in the order of roots, and whether the list is over.
     pub(super) fn on_done(&mut self, answer: Answer) -> (Vec<ClientEvent>, bool) {
         self.pages += 1;
         let spent = self.pages >= LIST_PAGES_MAX;
@@ -146,11 +120,11 @@ impl Walk {
         let rest = next.map_or_else(BTreeMap::new, |next| self.open.split_off(&(next.root(), 0)));
         let known = std::mem::replace(&mut self.open, rest);
         self.contents += known.len() as u64;
-        let known = known.into_iter().map(|((root, size), content)| content.told(root, size)).collect();
+        let known = known.into_iter().map(|((root, size), content)| content.event(root, size)).collect();
         (known, next.is_none())
     }
 
-    /// The page has to be asked for anew.
+    /// The current page has to be asked for again.
     pub(super) fn on_lost(&mut self) {
         self.page.clear();
     }
@@ -171,24 +145,11 @@ impl Content {
         }
     }
 
-    fn told(self, root: Root, size: u64) -> ClientEvent {
+    fn event(self, root: Root, size: u64) -> ClientEvent {
         let sources = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).saturating_add(self.beyond);
         let mut names: Vec<(String, u32)> = self.names.into_iter().collect();
         names.sort_by(|(a, often), (b, more)| more.cmp(often).then_with(|| a.cmp(b)));
         ClientEvent::Content { root, size, sources, names: names.into_iter().map(|(name, _)| name).collect() }
-    }
-}
-
-/// For each reason the larger count.
-fn largest(a: Cut, b: Cut) -> Cut {
-    Cut {
-        ttl: a.ttl.max(b.ttl),
-        loss: a.loss.max(b.loss),
-        budget: a.budget.max(b.budget),
-        down: a.down.max(b.down),
-        cap: a.cap.max(b.cap),
-        shed: a.shed.max(b.shed),
-        stale: a.stale.max(b.stale),
     }
 }
 
@@ -206,10 +167,10 @@ mod tests {
         Root(*blake3::hash(&n.to_be_bytes()).as_bytes())
     }
 
-    /// Lists what several super peers hold, each of which tells at most `cap` of what fits, in its own order.
+    /// Lists what several super peers hold, each of which sends at most `cap` hits, in its own order.
     fn listed(supers: &[Vec<SourceRecord>], cap: usize) -> (Vec<(Root, u32)>, Answer, u64) {
         let mut walk = Walk::new();
-        let mut told = Vec::new();
+        let mut listed = Vec::new();
         loop {
             let range = Range::parse(&walk.search().pattern).unwrap();
             let mut cut = Cut::NONE;
@@ -228,24 +189,24 @@ mod tests {
             let (known, over) = walk.on_done(Answer { reached, pruned: 0, complete: cut.is_none(), cut });
             for event in known {
                 let ClientEvent::Content { root, sources, .. } = event else { panic!("contents only") };
-                told.push((root, sources));
+                listed.push((root, sources));
             }
             if over {
-                return (told, walk.answer(), walk.pages);
+                return (listed, walk.answer(), walk.pages);
             }
         }
     }
 
     #[test]
-    fn every_content_is_told_once_whatever_the_caps() {
+    fn every_content_is_listed_once_whatever_the_caps() {
         let supers: Vec<Vec<_>> = (0..3_u16)
             .map(|s| (0..4000).filter(|n| n % 4 != u64::from(s)).map(|n| hit(root(n), s + 1)).collect())
             .collect();
         let mut expected: BTreeMap<Root, u32> = BTreeMap::new();
         supers.iter().flatten().for_each(|hit| *expected.entry(hit.root).or_default() += 1);
         for cap in [1000, 333, 100] {
-            let (told, answer, pages) = listed(&supers, cap);
-            assert_eq!(told, expected.clone().into_iter().collect::<Vec<_>>(), "in the order of roots, each once");
+            let (contents, answer, pages) = listed(&supers, cap);
+            assert_eq!(contents, expected.clone().into_iter().collect::<Vec<_>>(), "in the order of roots, each once");
             assert!(answer.complete && answer.reached == 3, "{answer:?}");
             let least = 9000 / u64::try_from(cap).unwrap();
             assert!(pages >= least && pages < 6 * least + 20, "{pages} pages with a cap of {cap}");
@@ -253,17 +214,17 @@ mod tests {
     }
 
     #[test]
-    fn a_content_of_more_sources_than_any_cap_is_counted_whole() {
+    fn all_sources_of_a_content_are_counted_beyond_any_cap() {
         let mut hits: Vec<_> = (1..=5000).map(|n| hit(root(7), n)).collect();
         hits.extend((0..50).map(|n| hit(root(100 + n), 1)));
-        let (told, answer, _) = listed(&[hits], 1000);
-        assert_eq!(told.len(), 51);
-        assert_eq!(told.iter().find(|(root, _)| *root == self::root(7)).unwrap().1, 5000);
+        let (contents, answer, _) = listed(&[hits], 1000);
+        assert_eq!(contents.len(), 51);
+        assert_eq!(contents.iter().find(|(root, _)| *root == self::root(7)).unwrap().1, 5000);
         assert!(answer.complete);
     }
 
     #[test]
-    fn who_always_says_capped_ends_incomplete() {
+    fn a_super_peer_that_always_reports_a_cap_ends_incomplete() {
         let cap = Answer { reached: 1, pruned: 0, complete: false, cut: Cut { cap: 1, ..Cut::NONE } };
         let mut walk = Walk::new();
         let mut pages = 0;

@@ -1,8 +1,8 @@
-//! The manifest of a content: the chaining value of each piece, how they merge to the root, and how pages of them add up.
-//! Owns no bytes of files: pieces are hashed elsewhere.
+//! The manifest of a content: the chaining value of each piece, how they merge to the root, and how its pages add up. It
+//! hashes no content: pieces are hashed elsewhere.
 //!
-//! A list of chaining values does not prove the content's length: a node of the tree can be passed off as a leaf. The last
-//! piece, hashed at its offset, does; that is why it is fetched first (DESIGN §7).
+//! A list of chaining values does not prove the size of the content: an inner node of the tree can be passed off as a leaf.
+//! The last piece, hashed at its offset, does prove it; it is therefore fetched first (PROTOCOL.md, "Chunk connections").
 
 use blake3::hazmat::{self, Mode};
 
@@ -28,7 +28,7 @@ fn halves(cvs: &[Cv], size: u64) -> ([u8; 32], [u8; 32]) {
     (subtree(&cvs[..split], left), subtree(&cvs[split..], size - left))
 }
 
-/// As deep as the logarithm of the number of pieces: 20 at most.
+/// The value of a subtree. The recursion is at most 20 deep: the logarithm of the number of pieces.
 fn subtree(cvs: &[Cv], size: u64) -> [u8; 32] {
     if let [only] = cvs {
         return only.0;
@@ -37,7 +37,7 @@ fn subtree(cvs: &[Cv], size: u64) -> [u8; 32] {
     hazmat::merge_subtrees_non_root(&left, &right, Mode::Hash)
 }
 
-/// A manifest that comes page by page.
+/// A manifest that arrives page by page.
 #[derive(Debug)]
 pub struct Pages {
     size: u64,
@@ -51,20 +51,20 @@ impl Pages {
         Pages { size, cvs: Vec::new() }
     }
 
-    /// First piece of the page that is wanted next; none if all are here.
+    /// First piece of the next page; none if all pages have come.
     #[must_use]
     pub fn wanted(&self) -> Option<u32> {
         let have = u32::try_from(self.cvs.len()).ok()?;
         (u64::from(have) < pieces_of(self.size)).then_some(have)
     }
 
-    /// Adds the page that was wanted.
+    /// Adds the next page.
     ///
     /// # Errors
-    /// If it is another page, of a content of another size, or not as long as it must be.
+    /// If it is another page, reports another size of the content, or has a wrong length.
     pub fn add(&mut self, size: u64, first: u32, page: &[u8]) -> Result<(), &'static str> {
         if size != self.size {
-            return Err("tells another size of the content");
+            return Err("reports another size of the content");
         }
         if self.wanted() != Some(first) {
             return Err("sent another page of the manifest than was asked for");
@@ -78,7 +78,7 @@ impl Pages {
         Ok(())
     }
 
-    /// The whole manifest, if it merges to this root.
+    /// The complete manifest, if it merges to this root.
     #[must_use]
     pub fn proven(&self, root: Root) -> Option<&[Cv]> {
         (root_of(&self.cvs, self.size) == Some(root)).then_some(self.cvs.as_slice())

@@ -1,12 +1,11 @@
-//! The beginning of a download of more than one piece: the manifest and the last piece, both from one source, which together
-//! prove the chaining value of every piece and the length. If either fails, that source alone is to blame.
+//! What one source has sent of the proof of a download: see `proving`.
 
-use super::SourceIndex;
-use crate::proto::weak_peer::download::manifest::Pages;
+use super::manifest::Pages;
+use crate::proto::weak_peer::context::SourceIndex;
 use crate::proto::{Digests, PayloadId};
 use crate::wire::ids::Md5;
 
-/// The last piece, received before the manifest was whole.
+/// The last piece, received before the manifest was complete.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     pub(super) payload: PayloadId,
@@ -17,7 +16,7 @@ pub(super) struct Held {
 /// What one source has sent of its proof.
 #[derive(Debug)]
 pub(super) struct Proof {
-    /// Who is asked.
+    /// The source that is asked.
     pub(super) source: SourceIndex,
     pub(super) pages: Pages,
     pub(super) held: Option<Held>,

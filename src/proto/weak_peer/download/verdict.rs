@@ -1,22 +1,22 @@
-//! What the two digests of a received piece say about its source (DESIGN §7).
+//! What the two digests of a received piece say about its source (PROTOCOL.md, "Chunk connections").
 
 use crate::proto::{Digests, Verify};
 use crate::wire::ids::Md5;
 
-/// What is to be done with a piece and its source.
+/// The verdict on a piece and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The bytes are right and so is their MD5.
     Right,
-    /// The bytes are right, the announced MD5 is not: keep them, count it.
+    /// The bytes are right, the announced MD5 is not: keep the bytes, count the fault.
     WrongMd5,
-    /// The bytes are those that the source meant to send, and wrong: it lies or is stale.
+    /// The bytes are those that the source announced, but wrong: it lies, or its file is another one.
     Lie,
-    /// Neither fits: the line may be to blame.
+    /// Neither digest fits: the bytes may have been damaged on the way.
     LineFault,
 }
 
-/// Judges a piece whose value should be `expected` (nothing, if only the MD5 counts).
+/// Judges a piece whose root or chaining value should be `expected`; none if only the MD5 counts.
 pub(super) fn judge(verify: Verify, digests: &Digests, expected: Option<&[u8; 32]>, announced: Md5) -> Verdict {
     let content = || expected.is_some() && digests.blake3.as_ref() == expected;
     let line = || digests.md5 == Some(announced);
@@ -27,7 +27,7 @@ pub(super) fn judge(verify: Verify, digests: &Digests, expected: Option<&[u8; 32
             (false, true) => Verdict::Lie,
             (false, false) => Verdict::LineFault,
         },
-        // Without MD5 a fault of the line cannot be told from a lie.
+        // Without an MD5, damage on the way looks like a lie.
         Verify::Blake3 if content() => Verdict::Right,
         Verify::Blake3 => Verdict::Lie,
         Verify::Md5 if line() => Verdict::Right,
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_that_was_not_taken_fits_nothing() {
+    fn a_digest_that_was_not_computed_fits_nothing() {
         let none = Digests { md5: None, blake3: None };
         assert_eq!(judge(Verify::Both, &none, Some(&[1; 32]), Md5([1; 16])), Verdict::LineFault);
         assert_eq!(judge(Verify::Blake3, &none, Some(&[1; 32]), Md5([1; 16])), Verdict::Lie);

@@ -1,0 +1,127 @@
+//! Which super peer of the list a session tries next, and what to report if none accepts. It owns the list and the
+//! failures so far; it dials nothing and sets no timer.
+//!
+//! A round tries each super peer of the list once. A wait with full jitter, longer each time, separates the rounds.
+
+use std::time::Duration;
+
+use crate::config::{RECONNECT_FIRST, RECONNECT_MAX};
+use crate::error::{Exit, Failure};
+use crate::wire::{HostPort, NodeId};
+
+/// The super peer that a session is with or tries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// Its place in the list; none if the session tries none.
+    pub(super) place: Option<usize>,
+    /// Its node id, once it has sent WELCOME.
+    pub(super) node: Option<NodeId>,
+}
+
+/// The list of super peers, from the view of one session.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    supers: Vec<HostPort>,
+    current: usize,
+    /// The target of the other session of this peer, if it has two: this one leaves that super peer out.
+    pub(super) other: Option<Target>,
+    /// Dials since a session last held.
+    tries: usize,
+    /// Refusals of this round that another try does not change: of the version or of the login.
+    refusals: Vec<Failure>,
+    last_failure: Option<String>,
+}
+
+impl Candidates {
+    /// Begins with the super peer at `first`, counted round the list.
+    pub(super) fn new(supers: Vec<HostPort>, first: usize) -> Candidates {
+        let current = first % supers.len().max(1);
+        Candidates { supers, current, other: None, tries: 0, refusals: Vec::new(), last_failure: None }
+    }
+
+    /// The super peer that the session is with or tried last.
+    pub(super) fn current(&self) -> &HostPort {
+        &self.supers[self.current]
+    }
+
+    /// The place of that super peer in the list.
+    pub(super) fn place(&self) -> usize {
+        self.current
+    }
+
+    /// The super peer to dial now: the current one, or the next that the other session leaves free.
+    pub(super) fn choose(&mut self) -> Option<&HostPort> {
+        let all = self.supers.len();
+        let taken = self.other.and_then(|other| other.place);
+        let free = (0..all).map(|step| (self.current + step) % all).find(|place| Some(*place) != taken);
+        self.tries += 1;
+        self.current = free?;
+        Some(self.current())
+    }
+
+    /// Moves on to the next super peer. Returns whether the round goes on.
+    pub(super) fn advance(&mut self) -> bool {
+        self.current = (self.current + 1) % self.supers.len();
+        !self.tries.is_multiple_of(self.round())
+    }
+
+    /// Whether every super peer of the round refused. With two sessions the other one may still open; then the connect
+    /// timeout decides.
+    pub(super) fn all_refuse(&self) -> bool {
+        self.refusals.len() >= self.round() && self.other.is_none()
+    }
+
+    /// Ends a round.
+    pub(super) fn end_round(&mut self) {
+        let kept = usize::from(self.other.is_some());
+        self.refusals.drain(..self.refusals.len().saturating_sub(kept));
+    }
+
+    /// The longest wait before the next round.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let rounds = (self.tries / self.round()).saturating_sub(1);
+        let doublings = u32::try_from(rounds).unwrap_or(u32::MAX).min(16);
+        RECONNECT_FIRST.saturating_mul(1 << doublings).min(RECONNECT_MAX)
+    }
+
+    /// How many super peers of the list the session may try.
+    fn round(&self) -> usize {
+        let taken = usize::from(self.other.is_some_and(|other| other.place.is_some()));
+        self.supers.len().saturating_sub(taken).max(1)
+    }
+
+    /// The current super peer opened a session.
+    pub(super) fn on_up(&mut self) {
+        self.refusals.clear();
+    }
+
+    /// A session held long enough: the next wait is the first again.
+    pub(super) fn on_held(&mut self) {
+        self.tries = 1;
+    }
+
+    /// The current super peer failed.
+    pub(super) fn on_failed(&mut self, why: &str) {
+        self.last_failure = Some(format!("{}: {why}", self.current()));
+    }
+
+    /// The current super peer refused for good.
+    pub(super) fn on_refused(&mut self, exit: Exit, why: &str) {
+        self.refusals.push(Failure::new(exit, format!("the super peer at {}: {why}", self.current())));
+    }
+
+    /// Whether a super peer refused for good.
+    pub(super) fn was_refused(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
+    /// Why no session opens.
+    pub(super) fn failure(&mut self) -> Failure {
+        self.refusals.pop().unwrap_or_else(|| {
+            let all = self.supers.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", ");
+            let last = self.last_failure.as_deref().unwrap_or("no answer yet");
+            let why = format!("no super peer answers at {all} (last: {last}); is `sprat super` running there?");
+            Failure::new(Exit::Unreachable, why)
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! The events and outcomes that clients get for their commands. It builds them; it sends none.
+
+use super::answer::Answer;
+use super::task::{Job, Task};
+use super::walk::Walk;
+use crate::error::{Exit, Failure};
+use crate::proto::ClientEvent;
+use crate::proto::event::Outcome;
+use crate::proto::weak_peer::context::millis;
+use crate::time::Time;
+use crate::wire::Search;
+use crate::wire::message::{ListedFile, SourceRecord};
+
+pub(super) fn hit(record: SourceRecord) -> ClientEvent {
+    let SourceRecord { path, size, root, addr } = record;
+    ClientEvent::Hit { name: path.name().to_owned(), path: path.as_str().to_owned(), size, root, source: addr }
+}
+
+pub(super) fn file(listed: ListedFile) -> ClientEvent {
+    let ListedFile { path, size, root, holders } = listed;
+    ClientEvent::File { name: path.name().to_owned(), path: path.as_str().to_owned(), size, root, holders }
+}
+
+/// How far a search went, for a message that says that nothing was found.
+pub(super) fn reservation(complete: bool) -> &'static str {
+    if complete { "" } else { ", as far as the search went" }
+}
+
+/// The end of a query that was answered.
+pub(super) fn query(search: &Search, hits: usize, answer: Answer) -> Outcome {
+    let base = if hits > 0 {
+        success()
+    } else {
+        let how = reservation(answer.complete);
+        Outcome::failed(&Failure::new(Exit::NotFound, format!("nobody has {:?}{how}", search.pattern)))
+    };
+    Outcome {
+        hits: Some(count(hits as u64)),
+        reached: Some(answer.reached),
+        pruned: (answer.pruned > 0).then_some(answer.pruned),
+        complete: Some(answer.complete),
+        cut: Some(answer.cut),
+        ..base
+    }
+}
+
+/// The end of a list of the network. An empty list is a success too.
+pub(super) fn network(walk: &Walk) -> Outcome {
+    let Answer { reached, complete, cut, .. } = walk.answer();
+    Outcome {
+        files: Some(walk.contents()),
+        hits: Some(count(walk.hits())),
+        reached: Some(reached),
+        complete: Some(complete),
+        cut: Some(cut),
+        ..success()
+    }
+}
+
+/// The end of a task that failed.
+pub(super) fn failure(task: &Task, failure: &Failure) -> Outcome {
+    let base = Outcome::failed(failure);
+    match &task.job {
+        Job::Query { known, .. } => Outcome { hits: Some(count(known.len() as u64)), complete: Some(false), ..base },
+        Job::Network { walk, .. } => Outcome { files: Some(walk.contents()), complete: Some(false), ..base },
+        Job::Get { .. } | Job::List { .. } | Job::Status | Job::Sources { .. } => base,
+    }
+}
+
+/// The same with the time since the command.
+pub(super) fn timed(outcome: Outcome, since: Time, now: Time) -> Outcome {
+    Outcome { elapsed_ms: Some(millis(now.since(since))), ..outcome }
+}
+
+pub(super) fn success() -> Outcome {
+    Outcome { ok: true, ..Outcome::default() }
+}
+
+fn count(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

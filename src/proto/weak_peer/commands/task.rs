@@ -1,0 +1,173 @@
+//! One command of a client, or the search of a download for more sources: what it asks for and what it has got so far.
+//! It sends nothing and knows no session but those that it asked.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::answer::Answer;
+use super::walk::Walk;
+use crate::config::{QUERY_BUDGET, QUERY_HITS_MAX};
+use crate::proto::weak_peer::context::{Context, SessionId};
+use crate::proto::{ClientEvent, ClientId, DownloadId, Scope, command};
+use crate::time::Time;
+use crate::wire::message::{List, Query, SourceRecord, Status};
+use crate::wire::{HostPort, Message, QueryKind, Root, Search, SharePath};
+
+/// One request: its session and its number there.
+pub(super) type Request = (SessionId, u32);
+
+/// Hits that were taken. Two super peers may send the same hit, and so may one that is asked again.
+pub(super) type Known = BTreeSet<(Root, HostPort, SharePath)>;
+
+/// What a task asks for.
+#[derive(Debug)]
+pub(super) enum Job {
+    Query {
+        search: Search,
+        scope: Scope,
+        known: Known,
+    },
+    Get {
+        get: command::Get,
+        search: Search,
+        hits: Vec<SourceRecord>,
+        known: Known,
+    },
+    /// The list of one super peer, page by page.
+    List {
+        /// Files so far.
+        files: u64,
+        /// Where the next page begins.
+        after: Option<u64>,
+        /// The super peer, from the first page on.
+        at: Option<SessionId>,
+    },
+    /// The list of the network, page by page.
+    Network {
+        walk: Box<Walk>,
+        scope: Scope,
+    },
+    Status,
+    /// More sources of a content, for a running download.
+    Sources {
+        download: DownloadId,
+        root: Root,
+        scope: Scope,
+    },
+}
+
+impl Job {
+    pub(super) fn query(search: Search, scope: Scope) -> Job {
+        Job::Query { search, scope, known: Known::new() }
+    }
+
+    pub(super) fn get(get: command::Get) -> Job {
+        let search = search(QueryKind::of(&get.what), get.what.clone());
+        Job::Get { get, search, hits: Vec::new(), known: Known::new() }
+    }
+
+    /// How far its search goes; none if it is no search.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        match self {
+            Job::Query { scope, .. } | Job::Network { scope, .. } | Job::Sources { scope, .. } => Some(*scope),
+            Job::Get { get, .. } => Some(get.scope),
+            Job::List { .. } | Job::Status => None,
+        }
+    }
+
+    /// How long its search may take at the super peers; none if it is no search.
+    pub(super) fn budget(&self) -> Option<Duration> {
+        let asked = self.scope()?.budget;
+        Some(asked.map_or(QUERY_BUDGET, |ms| Duration::from_millis(u64::from(ms))))
+    }
+
+    /// The message that asks for it, under this number.
+    pub(super) fn message(&self, req: u32) -> Message {
+        let find = match self {
+            Job::Query { search, .. } | Job::Get { search, .. } => search.clone(),
+            Job::Sources { root, .. } => search(QueryKind::Root, root.to_string()),
+            Job::Network { walk, .. } => walk.search(),
+            Job::List { after, .. } => return Message::List(List { req, after: *after }),
+            Job::Status => return Message::Status(Status { req }),
+        };
+        let Scope { ttl, budget, policy } = self.scope().unwrap_or_default();
+        Message::Query(Query { req, find, ttl, budget, policy })
+    }
+
+    /// How many hits it takes at most.
+    pub(super) fn hits_max(&self) -> usize {
+        match self {
+            Job::Query { search, .. } => {
+                search.limit.map_or(QUERY_HITS_MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+            }
+            Job::Get { .. } | Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } => {
+                QUERY_HITS_MAX
+            }
+        }
+    }
+
+    /// Whether it takes no more hits.
+    pub(super) fn has_enough(&self) -> bool {
+        match self {
+            Job::Query { known, .. } => known.len() >= self.hits_max(),
+            Job::Get { hits, .. } => hits.len() >= self.hits_max(),
+            Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } => false,
+        }
+    }
+
+    /// Forgets what it got from a super peer that was lost, before it is asked again.
+    pub(super) fn restart(&mut self) {
+        match self {
+            Job::Get { hits, known, .. } => {
+                hits.clear();
+                known.clear();
+            }
+            Job::Network { walk, .. } => walk.on_lost(),
+            Job::List { at, .. } => *at = None,
+            // A hit that was reported stays reported.
+            Job::Query { .. } | Job::Status | Job::Sources { .. } => {}
+        }
+    }
+}
+
+/// A job under way.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// The client that gets the events; none for the search of a download.
+    pub(super) client: Option<ClientId>,
+    pub(super) since: Time,
+    pub(super) job: Job,
+    /// Its unanswered requests; none while it waits for a session.
+    pub(super) requests: Vec<Request>,
+    /// What the super peers have answered, added up.
+    pub(super) answer: Answer,
+    /// Whether any of them has.
+    pub(super) answered: bool,
+}
+
+impl Task {
+    pub(super) fn new(client: Option<ClientId>, since: Time, job: Job) -> Task {
+        Task { client, since, job, requests: Vec::new(), answer: Answer::none_yet(0), answered: false }
+    }
+
+    /// Sends an event to its client.
+    pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
+        if let Some(client) = self.client {
+            cx.report(client, event);
+        }
+    }
+
+    /// Whether the task can do without one of its requests: another one was answered, or may be.
+    pub(super) fn has_others(&self) -> bool {
+        self.answered || self.requests.len() > 1
+    }
+}
+
+/// Which hit this is.
+pub(super) fn key(record: &SourceRecord) -> (Root, HostPort, SharePath) {
+    (record.root, record.addr.clone(), record.path.clone())
+}
+
+fn search(kind: QueryKind, pattern: String) -> Search {
+    Search { pattern, kind, min: None, max: None, limit: None }
+}
