@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A small sprat client, written from PROTOCOL.md. Needs python3 and msgpack (pip install msgpack), nothing of sprat.
 
-    client.py SUPER query PATTERN         print who has files that fit, and whether the answer is complete
-    client.py SUPER get PATTERN FILE      fetch the first one that fits into FILE, each chunk checked by its MD5
-    client.py SUPER share FILE ROOT       offer a file of at most 1 MiB until stdin ends; ROOT is what `b3sum FILE` prints
+    client.py SUPER query PATTERN         list the files that fit, their sources, and whether the list is complete
+    client.py SUPER get PATTERN FILE      fetch the first file that fits into FILE, and check the MD5 of each chunk
+    client.py SUPER share FILE ROOT       share a file of at most 1 MiB until stdin ends; ROOT is what `b3sum FILE` prints
 
-SUPER is HOST:PORT of a super peer. Exit codes as sprat's: 0 done, 3 nobody has it, 5 refused, 6 wrong bytes.
+SUPER is HOST:PORT of a super peer. The exit codes are those of sprat: 0 success, 3 no file fits, 5 refused, 6 wrong bytes.
 """
 import hashlib
 import os
@@ -21,18 +21,18 @@ NODE, BOOT = os.urandom(16), int.from_bytes(os.urandom(8), "big")
 
 
 class Refused(Exception):
-    """The other side answered ERROR, or closed."""
+    """The other side answered ERROR, or closed the connection."""
 
 
 class Connection:
-    """Frames on TCP: a u32 length, then one map {KIND: {fields}}."""
+    """Frames on TCP: a u32 length, then one map {KIND: {fields}} (PROTOCOL.md 3.2)."""
 
     def __init__(self, sock):
         self.sock = sock
 
     @classmethod
     def dial(cls, address):
-        """Connects, says HELLO and takes WELCOME: the beginning of every connection."""
+        """Connects, sends HELLO and reads WELCOME, as every connection begins (3.5)."""
         host, _, port = address.rpartition(":")
         conn = cls(socket.create_connection((host.strip("[]"), int(port)), timeout=10))
         conn.send("HELLO", v=[1, 0], node=NODE, boot=BOOT, agent="client.py/1")
@@ -61,7 +61,7 @@ class Connection:
         return kind, fields
 
     def expect(self, *wanted):
-        """The next message of a wanted kind; kinds that nobody asked for are skipped, an ERROR ends it."""
+        """The next message of one of these kinds. Skips other kinds; raises Refused at ERROR and BYE."""
         while True:
             kind, fields = self.receive()
             if kind in ("ERROR", "BYE"):
@@ -78,14 +78,14 @@ def open_session(address):
 
 
 def kind_of(pattern):
-    """How sprat reads a bare pattern."""
+    """The kind of search that sprat chooses for a pattern (4.6)."""
     if len(pattern) == 64 and all(c in "0123456789abcdefABCDEF" for c in pattern):
         return "root"
     return "glob" if any(c in pattern for c in "*?[") else "words"
 
 
 def query(session, pattern):
-    """Sends QUERY and takes HITs until DONE."""
+    """Sends QUERY, reads HITs until DONE; returns the hits and the DONE."""
     session.send("QUERY", req=1, find={"q": pattern, "k": kind_of(pattern)})
     hits = []
     while True:
@@ -96,7 +96,7 @@ def query(session, pattern):
 
 
 def fetch(hit, out):
-    """Fetches a whole content from its source, chunk by chunk."""
+    """Fetches a content from its source, chunk by chunk (5.3)."""
     source = Connection.dial(hit["a"])
     offset = 0
     while offset < hit["s"]:
@@ -108,11 +108,11 @@ def fetch(hit, out):
             sys.exit(6)
         out.write(data)
         offset += length
-        print(f"chunk at {chunk['off']}: {length} bytes, md5 {chunk['md5'].hex()} fits", file=sys.stderr)
+        print(f"chunk at {chunk['off']}: {length} bytes, md5 {chunk['md5'].hex()} is right", file=sys.stderr)
 
 
 def serve(sock, root, content):
-    """The other side of a chunk connection, for one content of at most one piece (which needs no manifest)."""
+    """Serves a chunk connection, with one content of at most one piece, which has no manifest."""
     conn = Connection(sock)
     try:
         conn.expect("HELLO")
@@ -143,7 +143,7 @@ def share(address, path, root):
     with open(path, "rb") as file:
         content = file.read()
     if len(content) > MIB:
-        sys.exit("more than 1 MiB needs a manifest, which this client cannot make")
+        sys.exit("this client shares files of at most 1 MiB: it makes no manifest")
     session = open_session(address)
     here = session.sock.getsockname()[0]
     listener = socket.create_server((here, 0), family=session.sock.family)
@@ -158,7 +158,7 @@ def share(address, path, root):
             threading.Thread(target=serve, args=(sock, root, content), daemon=True).start()
 
     def ping():
-        """Says PING often enough for the super peer not to take us for dead."""
+        """Sends PING before the super peer would close the session (4.2)."""
         while not done.wait(session.welcome["ping"] / 1000):
             session.send("PING", n=1)
             session.expect("PONG")

@@ -1,4 +1,4 @@
-//! The client in `examples/client.py`, written from PROTOCOL.md alone, against the real program.
+//! The client and the link neighbor in `examples/`, written from PROTOCOL.md alone, against the real program.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -75,6 +75,40 @@ fn sprat_downloads_from_the_python_client() {
     assert!(std::fs::read(world.path("got.bin")).expect("published") == content);
     assert!(status.success());
     world.hits(&daemon, "mine.bin", 0);
+}
+
+#[test]
+fn the_python_neighbor_answers_queries_and_sends_one() {
+    let world = World::new();
+    let Some(mut neighbor) = script("examples/neighbor.py") else { return };
+    let (port, theirs) = (world.free_port(), world.free_port());
+    let daemon = world.super_peer_at("s", port, &[theirs], &[]);
+    let content = noise(52, 3000);
+    world.share("p", "sub/our tune.bin", &content);
+    let peer = world.peer("p", &[&daemon]);
+    world.hits(&daemon, "our tune", 1);
+
+    let root = root_of(b"abc");
+    neighbor.args([&format!("{}:{theirs}", world.ip()), daemon.addr()]);
+    neighbor.args(["far/their tune.bin", "3", &root, "127.0.0.1:9"]);
+    let mut child = neighbor.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("UTF-8"));
+    assert_eq!(lines.next().as_deref(), Some("link up"));
+
+    world.hits(&daemon, "their tune", 1);
+    let ran = world.run(["query", "tune", "--json", "--super", daemon.addr()]);
+    let done = ran.done();
+    assert_eq!((&done["complete"], &done["reached"]), (&true.into(), &2.into()), "{done}");
+    assert_eq!(ran.events("hit").len(), 2);
+
+    let stdin = child.stdin.as_mut().expect("piped");
+    stdin.write_all(b"Our\nnobody has this\n").expect("it reads");
+    let hit = format!("hit {} 3000 {} 'sub/our tune.bin'", root_of(&content), peer.addr());
+    assert_eq!(lines.next(), Some(hit));
+    assert_eq!(lines.next().as_deref(), Some("done 1 hits, 2 super peers, cut {}"));
+    assert_eq!(lines.next().as_deref(), Some("done 0 hits, 2 super peers, cut {}"));
+    drop(child.stdin.take());
+    assert!(child.wait().expect("wait").success());
 }
 
 #[test]
