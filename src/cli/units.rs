@@ -13,34 +13,27 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// Units of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the `B` form in
-/// powers of 1000.
-const SIZE_UNITS: [(&str, u64); 14] = [
-    ("", 1),
-    ("b", 1),
-    ("k", 1 << 10),
-    ("kib", 1 << 10),
-    ("kb", 1_000),
-    ("m", 1 << 20),
-    ("mib", 1 << 20),
-    ("mb", 1_000_000),
-    ("g", 1 << 30),
-    ("gib", 1 << 30),
-    ("gb", 1_000_000_000),
-    ("t", 1 << 40),
-    ("tib", 1 << 40),
-    ("tb", 1_000_000_000_000),
-];
+/// The factor of a unit of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the `B`
+/// form in powers of 1000.
+fn size_unit(unit: &str) -> Option<u64> {
+    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
+    let power = ["", "k", "m", "g", "t"].iter().position(|known| *known == letter)?;
+    let base: u64 = if unit.ends_with('b') && !unit.ends_with("ib") { 1000 } else { 1024 };
+    (unit != "ib").then(|| base.pow(power as u32))
+}
 
-/// Units of [`Span`], in nanoseconds. There is none without a letter: `2` could mean anything.
-const SPAN_UNITS: [(&str, u64); 5] =
-    [("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+/// The factor of a unit of [`Span`], in nanoseconds. A time without a unit is ambiguous, and refused.
+fn span_unit(unit: &str) -> Option<u64> {
+    let units =
+        [("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+    units.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos)
+}
 
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size, String> {
-        scaled(text, &SIZE_UNITS).map(Size).ok_or_else(|| "write a size such as 10M, 4GiB, 500kB or 123".into())
+        scaled(text, size_unit).map(Size).ok_or_else(|| "write a size such as 10M, 4GiB, 500kB or 123".into())
     }
 }
 
@@ -48,19 +41,19 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Span, String> {
-        let nanos = scaled(text, &SPAN_UNITS).ok_or("write a time such as 500ms, 2s or 1m")?;
+        let nanos = scaled(text, span_unit).ok_or("write a time such as 500ms, 2s or 1m")?;
         Ok(Span(Duration::from_nanos(nanos)))
     }
 }
 
 /// `digits[.digits]unit`, exactly, or nothing.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn scaled(text: &str, factor: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let unit = unit.trim_start().to_ascii_lowercase();
-    let (_, scale) = units.iter().find(|(name, _)| *name == unit)?;
+    let scale = factor(&unit)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole = whole.parse::<u64>().ok()?.checked_mul(*scale)?;
+    let whole = whole.parse::<u64>().ok()?.checked_mul(scale)?;
     if fraction.is_empty() {
         return (!number.contains('.')).then_some(whole);
     }
@@ -68,7 +61,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
         return None;
     }
     let over = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(*scale) / over;
+    let part = u128::from(fraction.parse::<u64>().ok()?) * u128::from(scale) / over;
     whole.checked_add(u64::try_from(part).ok()?)
 }
 

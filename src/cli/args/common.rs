@@ -128,16 +128,16 @@ macro_rules! command {
 
     (@methods search $name:ident) => {
         impl $name {
-            pub(crate) fn search(&self) -> crate::cli::args::SearchOptions {
-                crate::cli::args::SearchOptions { ttl: self.ttl, budget: self.budget, policy: self.policy }
+            pub(crate) fn search(&self) -> crate::cli::args::common::SearchOptions {
+                crate::cli::args::common::SearchOptions { ttl: self.ttl, budget: self.budget, policy: self.policy }
             }
         }
     };
     (@methods asked $name:ident) => {
         impl $name {
-            pub(crate) fn asked(&self) -> crate::cli::args::AskedOptions {
+            pub(crate) fn asked(&self) -> crate::cli::args::common::AskedOptions {
                 let (supers, control, name) = (self.supers.clone(), self.control.clone(), self.name.clone());
-                crate::cli::args::AskedOptions { supers, control, name, connect_timeout: self.connect_timeout }
+                crate::cli::args::common::AskedOptions { supers, control, name, connect_timeout: self.connect_timeout }
             }
         }
     };

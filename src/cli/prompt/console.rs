@@ -146,22 +146,11 @@ impl Console {
             Line::Empty => self.next_line(),
             Line::Query(search) => {
                 let job = Job::Query { pattern: search.pattern.clone(), results: Results::default() };
-                let client = self.begin(job, Command::Query { search, scope: Scope::default() });
-                self.foreground = Some(client);
+                self.ask(job, Command::Query { search, scope: Scope::default() });
             }
-            Line::List => {
-                let client = self.begin(Job::List { rows: 0 }, Command::List);
-                self.foreground = Some(client);
-            }
-            Line::Network => {
-                let command = Command::Network { scope: Scope::default() };
-                let client = self.begin(Job::List { rows: 0 }, command);
-                self.foreground = Some(client);
-            }
-            Line::Status => {
-                let client = self.begin(Job::Status, Command::Status);
-                self.foreground = Some(client);
-            }
+            Line::List => self.ask(Job::List { rows: 0 }, Command::List),
+            Line::Network => self.ask(Job::List { rows: 0 }, Command::Network { scope: Scope::default() }),
+            Line::Status => self.ask(Job::Status, Command::Status),
             Line::GetResult { number, from } => {
                 match self.chosen(number, from) {
                     Ok((found, from)) => self.get(found.root.to_string(), found.name, from),
@@ -193,6 +182,11 @@ impl Console {
             }
         }
         false
+    }
+
+    /// Begins a command that holds the next line until it ends.
+    fn ask(&mut self, job: Job, command: Command) {
+        self.foreground = Some(self.begin(job, command));
     }
 
     fn begin(&mut self, job: Job, command: Command) -> u64 {

@@ -39,7 +39,7 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn of(args: &Bench, mode: Mode) -> Result<Limits, Failure> {
-        let usage = |why: String| Err(Failure::new(Exit::Usage, why));
+        let alone = matches!(mode, Mode::Flood | Mode::Get);
         let (sessions, depth, files) = match mode {
             Mode::Idle => (1000, 1, 0),
             Mode::Connect => (2000, 1, 1),
@@ -49,7 +49,7 @@ impl Limits {
             Mode::Get => (0, 1, 0),
             Mode::Flood => (0, 64, 10_000),
         };
-        let sessions = if matches!(mode, Mode::Flood | Mode::Get) { 0 } else { args.sessions.unwrap_or(sessions) };
+        let sessions = if alone { 0 } else { args.sessions.unwrap_or(sessions) };
         let depth = args.depth.unwrap_or(depth);
         let deepest = if mode == Mode::Flood { FLOOD_DEPTH_MAX } else { SESSION_QUERIES_MAX };
         let pid_is_here = args.pid.is_none_or(|pid| Sample::of(pid).is_some());
@@ -59,39 +59,35 @@ impl Limits {
         let files = args.files.unwrap_or(files);
         let whole = matches!(mode, Mode::Query | Mode::Flood | Mode::Register);
         let per_session = if whole { files.min(FILES_PER_HOLDER) } else { files };
-        if args.own != args.supers.is_empty() {
-            return usage("give either --super HOST:PORT or --self".into());
-        }
-        if sessions == 0 && !matches!(mode, Mode::Flood | Mode::Get) {
-            return usage("--sessions is a number above 0".into());
-        }
-        if depth == 0 || depth > deepest {
-            return usage(format!("--depth is a number from 1 to {deepest}"));
-        }
-        if args.rate == Some(0) {
-            return usage("--rate is a number above 0".into());
-        }
-        if !(seconds > 0.0 && seconds <= SECONDS_MAX) {
-            return usage(format!("--seconds is a number above 0, at most {SECONDS_MAX}"));
-        }
-        if sources == 0 || sources > SOURCES.len() {
-            return usage(format!("--sources is a number from 1 to {}", SOURCES.len()));
-        }
-        if per_session > SESSION_FILES_MAX as u64 || files > u64::from(u32::MAX) {
-            return usage(format!("--files is at most {SESSION_FILES_MAX} for each session"));
-        }
-        if size == 0 {
-            return usage("--size is a size above 0".into());
-        }
-        if mode == Mode::Flood && !args.own && args.listen.is_none() {
-            let why = "bench flood --super needs --listen HOST:PORT: an address of this machine that the super peer names as \
-                       --neighbor";
-            return usage(why.into());
-        }
-        if let Some(pid) = args.pid.filter(|_| !pid_is_here) {
-            return usage(format!(
-                "--pid {pid} is no process of this machine; leave it out if the super peer is elsewhere"
-            ));
+        let pid = args.pid.unwrap_or_default();
+        let wrongs = [
+            (args.own != args.supers.is_empty(), "give either --super HOST:PORT or --self".to_owned()),
+            (sessions == 0 && !alone, "--sessions is a number above 0".to_owned()),
+            (depth == 0 || depth > deepest, format!("--depth is a number from 1 to {deepest}")),
+            (args.rate == Some(0), "--rate is a number above 0".to_owned()),
+            (
+                !(seconds > 0.0 && seconds <= SECONDS_MAX),
+                format!("--seconds is a number above 0, at most {SECONDS_MAX}"),
+            ),
+            (!(1..=SOURCES.len()).contains(&sources), format!("--sources is a number from 1 to {}", SOURCES.len())),
+            (
+                per_session > SESSION_FILES_MAX as u64 || files > u64::from(u32::MAX),
+                format!("--files is at most {SESSION_FILES_MAX} for each session"),
+            ),
+            (size == 0, "--size is a size above 0".to_owned()),
+            (
+                mode == Mode::Flood && !args.own && args.listen.is_none(),
+                "bench flood --super needs --listen HOST:PORT: an address of this machine that the super peer names as \
+                 --neighbor"
+                    .to_owned(),
+            ),
+            (
+                !pid_is_here,
+                format!("--pid {pid} is no process of this machine; leave it out if the super peer is elsewhere"),
+            ),
+        ];
+        if let Some((_, why)) = wrongs.into_iter().find(|(wrong, _)| *wrong) {
+            return Err(Failure::new(Exit::Usage, why));
         }
         let length = Duration::from_secs_f64(seconds);
         Ok(Limits { sessions, depth, rate: args.rate, length, files, sources, size })

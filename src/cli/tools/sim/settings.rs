@@ -154,38 +154,28 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        let within = |flag: &str, value: usize, most: usize| {
-            if (1..=most).contains(&value) {
-                Ok(())
-            } else {
-                Err(usage(format!("--{flag} is a number from 1 to {most}")))
-            }
-        };
-        within("supers", self.supers.unwrap_or(1), SUPERS_MAX)?;
-        within("peers", self.peers.unwrap_or(1), PEERS_MAX)?;
-        within("files", self.files, FILES_MAX)?;
-        within("files-per-peer", self.files_each, self.files)?;
-        within("queries", self.queries, QUERIES_MAX)?;
-        if self.peers.unwrap_or(1).saturating_mul(self.files_each) > RECORDS_MAX {
-            return Err(usage(format!("--peers times --files-per-peer is at most {RECORDS_MAX}")));
+        let counts = [
+            ("supers", self.supers.unwrap_or(1), SUPERS_MAX),
+            ("peers", self.peers.unwrap_or(1), PEERS_MAX),
+            ("files", self.files, FILES_MAX),
+            ("files-per-peer", self.files_each, self.files),
+            ("queries", self.queries, QUERIES_MAX),
+        ];
+        if let Some((flag, _, most)) = counts.iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
+            return Err(usage(format!("--{flag} is a number from 1 to {most}")));
         }
-        if !(0.0..=10.0).contains(&self.zipf) {
-            return Err(usage("--zipf is a number from 0 to 10"));
-        }
-        if !(0.0..=100.0).contains(&self.loss) {
-            return Err(usage("--loss is a percentage from 0 to 100"));
-        }
-        if !(0.0..=6000.0).contains(&self.churn) {
-            return Err(usage("--churn is a percentage of the nodes in a minute, from 0 to 6000"));
-        }
-        if self.ttl > TTL_MAX {
-            return Err(usage(format!("--ttl is a number up to {TTL_MAX}")));
-        }
-        if self.interval > Duration::from_secs(3600) {
-            return Err(usage("--interval is a time up to 1h"));
-        }
-        if self.limit == Some(0) {
-            return Err(usage("--limit is a number above 0"));
+        let records = self.peers.unwrap_or(1).saturating_mul(self.files_each);
+        let bounds = [
+            (records <= RECORDS_MAX, format!("--peers times --files-per-peer is at most {RECORDS_MAX}")),
+            ((0.0..=10.0).contains(&self.zipf), "--zipf is a number from 0 to 10".to_owned()),
+            ((0.0..=100.0).contains(&self.loss), "--loss is a percentage from 0 to 100".to_owned()),
+            ((0.0..=6000.0).contains(&self.churn), "--churn is a percentage from 0 to 6000".to_owned()),
+            (self.ttl <= TTL_MAX, format!("--ttl is a number up to {TTL_MAX}")),
+            (self.interval <= Duration::from_secs(3600), "--interval is a time up to 1h".to_owned()),
+            (self.limit != Some(0), "--limit is a number above 0".to_owned()),
+        ];
+        if let Some((_, why)) = bounds.into_iter().find(|(holds, _)| !holds) {
+            return Err(usage(why));
         }
         settings::budget(Span(self.budget)).map(drop)
     }
