@@ -1,10 +1,12 @@
-//! What the machine allows: a file through sendfile, loopback, read, hash and pwrite, with nothing around it. One thread each
-//! side, plain blocking calls, warm buffers. `scripts/compare/transfer` measures `sprat get` against it.
+//! The limit of the machine for a transfer: a file through sendfile, loopback, read, hash and pwrite, and nothing else. One
+//! thread on each side, blocking calls, warm buffers. `scripts/compare/transfer` measures `sprat get` against it.
 //!
-//!     limit_transfer serve FILE              prints its address, sends the file to each that connects, until it is ended
-//!     limit_transfer fetch ADDRESS FILE HASH HASH is none, blake3, md5lanes or both
+//! ```text
+//! limit_transfer serve FILE               prints its address and sends the file to each client, until it is ended
+//! limit_transfer fetch ADDRESS FILE HASH  HASH is none, blake3, md5lanes or both
+//! ```
 //!
-//! `fetch` prints one JSON line. It checks nothing: it has nobody to compare the digests with.
+//! `fetch` prints one JSON line. It computes the digests and compares them with nothing.
 
 #![allow(clippy::print_stdout, reason = "a program that prints a figure")]
 
@@ -15,9 +17,11 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use sprat::disk::md5_lanes::Width;
+use sprat::disk::md5_lanes::{Source, md5_each};
 
 const PIECE_BYTES: usize = 1 << 20;
+/// As many pieces as the widest processors hash at once.
+const PIECES_AT_ONCE: usize = 16;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -37,7 +41,7 @@ fn serve(file: &File) -> Result<(), Box<dyn Error>> {
         let (mut offset, end) = (0, file.metadata()?.len());
         while offset < end {
             let most = usize::try_from(end - offset)?.min(PIECE_BYTES);
-            // Whoever goes away in between is not served on.
+            // The client has closed the connection.
             if rustix::fs::sendfile(&stream, file, Some(&mut offset), most).is_err() {
                 break;
             }
@@ -54,8 +58,7 @@ fn fetch(address: &str, file: &File, hash: &str) -> Result<(), Box<dyn Error>> {
         "both" => (true, true),
         _ => return Err("HASH is none, blake3, md5lanes or both".into()),
     };
-    let width = Width::widest();
-    let mut pieces = vec![vec![0; PIECE_BYTES]; if md5 { width.lanes() } else { 1 }];
+    let mut pieces = vec![vec![0; PIECE_BYTES]; if md5 { PIECES_AT_ONCE } else { 1 }];
     let mut stream = TcpStream::connect(address)?;
     let started = Instant::now();
     let mut offset = 0;
@@ -72,7 +75,10 @@ fn fetch(address: &str, file: &File, hash: &str) -> Result<(), Box<dyn Error>> {
             }
         }
         if md5 {
-            sum ^= width.md5_each(&filled).iter().fold(0, |sum, md5| sum ^ md5.0[0]);
+            let sources: Vec<Source<'_>> = filled.iter().map(|piece| Source::Bytes(piece)).collect();
+            for md5 in md5_each(&sources, &mut Vec::new()) {
+                sum ^= md5?.0[0];
+            }
         }
         for piece in &filled {
             file.write_all_at(piece, offset)?;
@@ -87,7 +93,7 @@ fn fetch(address: &str, file: &File, hash: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Fills the piece; less only at the end.
+/// Fills the piece. Only the last one may stay shorter; returns its length.
 fn read_piece(stream: &mut TcpStream, piece: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < piece.len() {

@@ -1,7 +1,7 @@
-//! What is known of each file of the share: whether it is settling, waiting to be hashed, or offered. No IO, no clock.
+//! The state of each file of the share: settling, ready to be hashed, or offered. No I/O, no clock.
 //!
-//! A file is offered once nothing has touched it for [`SHARE_QUIET`] and it is hashed; whatever changes it withdraws it first.
-//! A renamed file keeps its digest. News for the machine is collected here, the last word per path.
+//! A file is offered once it is hashed and nothing has changed it for [`SHARE_QUIET`]. A change withdraws it first. A renamed
+//! file keeps its digest. The catalog collects the changes for the machine, the latest one of each path.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
@@ -9,35 +9,35 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
-use super::open::{Identity, Stamp};
-use crate::config::{PATH_BYTES_MAX, SHARE_QUIET};
+use super::folder::{Identity, Stamp};
+use crate::config::SHARE_QUIET;
 use crate::wire::ids::Root;
 use crate::wire::{FileRecord, SharePath};
 
-/// How long the digest of a file that went is kept for the path to which it may have been renamed.
-const DEPARTED_KEPT: Duration = Duration::from_secs(5);
-/// Digests kept so, at most; files of a larger move are hashed again.
-const DEPARTED_MAX: usize = 100_000;
+/// How long the digest of a removed file is kept, in case the file was renamed.
+const REMOVED_KEPT: Duration = Duration::from_secs(5);
+/// Most digests that are kept so. The files of a larger move are hashed again.
+const REMOVED_MAX: usize = 100_000;
 
-/// Files up to this size are hashed in one go, and before larger ones: a new file must not wait for a huge one.
+/// Files up to this size are hashed before larger ones, so that a new file does not wait for a huge one.
 const SMALL_BYTES_MAX: u64 = 4 << 20;
-/// How much later than due a settled file may be found so: files that settle one after the other cost few wake-ups.
+/// How much later than due a file may be noticed to have settled, so that many files cost few wake-ups.
 const SETTLED_SLACK: Duration = Duration::from_millis(20);
 
-/// How a file came to be looked at.
+/// Why a file is observed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Sight {
-    /// A scan found it; nothing is known of when it was last written but its own times.
+pub(super) enum Cause {
+    /// A scan found it. Only its own times say when it was last written.
     Scan {
         now: Instant,
         /// How long ago the file was last changed.
         age: Duration,
     },
-    /// The watcher told of it.
+    /// The watcher reported it.
     Event {
         at: Instant,
-        /// Its content may have been written to, whatever its times say.
-        data: bool,
+        /// The content may have been written to, whatever the times of the file say.
+        written: bool,
     },
 }
 
@@ -45,8 +45,8 @@ pub(super) enum Sight {
 struct Entry {
     stamp: Stamp,
     state: State,
-    /// The last scan that saw it.
-    generation: u32,
+    /// The last scan that found it.
+    scan: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,25 +56,28 @@ enum State {
     },
     Ready,
     Offered(Root),
-    /// It could not be read; it is tried again when something happens to it.
+    /// It could not be read. It is tried again at the next event of the file.
     Unreadable,
 }
 
-/// See the module.
+/// The files of the share.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct Catalog {
     files: BTreeMap<Arc<str>, Entry>,
     roots: BTreeSet<(Root, Arc<str>)>,
     settling: BTreeSet<(Instant, Arc<str>)>,
     /// Small files and large ones, in the order in which they settled.
     ready: [VecDeque<Arc<str>>; 2],
-    departed: HashMap<Identity, (Root, Stamp)>,
-    departed_until: Option<Instant>,
-    news: BTreeMap<Arc<str>, Option<FileRecord>>,
-    generation: u32,
+    /// Digests of files that were removed lately.
+    removed: HashMap<Identity, (Root, Stamp)>,
+    removed_until: Option<Instant>,
+    /// What is new for the machine: a record, or none if the file is no longer offered.
+    changes: BTreeMap<Arc<str>, Option<FileRecord>>,
+    /// Number of the latest scan.
+    scan: u32,
 }
 
-impl Index {
+impl Catalog {
     // ---- getters ---------------------------------------------------------------------------------------------------
 
     pub(super) fn offered(&self) -> usize {
@@ -105,74 +108,73 @@ impl Index {
         }
     }
 
-    /// When [`Index::mature`] has something to do.
+    /// When [`Catalog::settle`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let settling = self.settling.first().map(|(due, _)| *due + SETTLED_SLACK);
-        [settling, self.departed_until].into_iter().flatten().min()
+        [settling, self.removed_until].into_iter().flatten().min()
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        self.ready.iter().any(|line| !line.is_empty())
+        self.ready.iter().any(|queue| !queue.is_empty())
     }
 
-    /// Whether a hash of this file in this state is still wanted.
+    /// Whether this file is still to be hashed in this state.
     pub(super) fn is_ready(&self, path: &str, stamp: &Stamp) -> bool {
         self.files.get(path).is_some_and(|entry| entry.state == State::Ready && entry.stamp == *stamp)
     }
 
-    // ---- what was seen ---------------------------------------------------------------------------------------------
+    // ---- what was observed -----------------------------------------------------------------------------------------
 
-    /// A scan begins; [`Index::unseen`] will tell what it did not see.
+    /// A scan begins. [`Catalog::not_found`] lists what it did not find.
     pub(super) fn begin_scan(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
+        self.scan = self.scan.wrapping_add(1);
     }
 
-    /// Files below a folder that were not seen since the scan began.
-    pub(super) fn unseen(&self, folder: &str) -> Vec<Arc<str>> {
-        self.below(folder).filter(|(_, e)| e.generation != self.generation).map(|(path, _)| path.clone()).collect()
+    /// Files below a folder that were not observed since the scan began.
+    pub(super) fn not_found(&self, folder: &str) -> Vec<Arc<str>> {
+        self.below(folder).filter(|(_, e)| e.scan != self.scan).map(|(path, _)| path.clone()).collect()
     }
 
     /// A regular file is there.
-    pub(super) fn saw(&mut self, path: &str, stamp: Stamp, sight: Sight, cache: &mut Cache) {
-        let generation = self.generation;
+    pub(super) fn observe(&mut self, path: &str, stamp: Stamp, cause: Cause, cache: &mut Cache) {
+        let scan = self.scan;
+        let written = matches!(cause, Cause::Event { written: true, .. });
         let Some(entry) = self.files.get_mut(path) else {
             let path: Arc<str> = path.into();
-            self.files.insert(path.clone(), Entry { stamp, state: State::Unreadable, generation });
-            let data = matches!(sight, Sight::Event { data: true, .. });
-            return self.saw_new(&path, stamp, sight, !data, cache);
+            self.files.insert(path.clone(), Entry { stamp, state: State::Unreadable, scan });
+            return self.observe_new(&path, stamp, cause, !written, cache);
         };
-        entry.generation = generation;
-        let data = matches!(sight, Sight::Event { data: true, .. });
-        if entry.stamp == stamp && !data {
-            match (entry.state, sight) {
-                (State::Offered(_) | State::Ready, _) | (State::Settling { .. }, Sight::Scan { .. }) => return,
+        entry.scan = scan;
+        if entry.stamp == stamp && !written {
+            match (entry.state, cause) {
+                (State::Offered(_) | State::Ready, _) | (State::Settling { .. }, Cause::Scan { .. }) => return,
                 (State::Settling { .. } | State::Unreadable, _) => {}
             }
         } else if entry.stamp.identity() == stamp.identity()
-            && let (State::Offered(root), Sight::Event { data: false, .. }) = (entry.state, sight)
+            && let (State::Offered(root), Cause::Event { written: false, .. }) = (entry.state, cause)
         {
-            // Only ctime moved and nobody wrote: its mode or number of links changed.
+            // Only ctime has changed and nothing was written: the mode or the number of links is new.
             cache.alias(&entry.stamp, &stamp, root);
             entry.stamp = stamp;
             return;
         }
-        // A known digest of the same stamp says nothing about a write that left no trace in the times.
-        let reuse = !data && entry.stamp != stamp;
+        // A write may leave the times as they were. Then the digest of this stamp may be the old one.
+        let reuse = !written && entry.stamp != stamp;
         let path = self.withdraw(path);
         if let Some(entry) = self.files.get_mut(&path) {
             entry.stamp = stamp;
         }
-        self.saw_new(&path, stamp, sight, reuse, cache);
+        self.observe_new(&path, stamp, cause, reuse, cache);
     }
 
-    /// A state of a file that was not known under this path; `reuse` if a known digest of that state is good.
-    fn saw_new(&mut self, path: &Arc<str>, stamp: Stamp, sight: Sight, reuse: bool, cache: &mut Cache) {
-        let due = match sight {
-            Sight::Scan { now, age } => now + SHARE_QUIET.saturating_sub(age),
-            Sight::Event { at, .. } => at + SHARE_QUIET,
+    /// The file is in a new state. With `reuse`, a cached digest of that state is right.
+    fn observe_new(&mut self, path: &Arc<str>, stamp: Stamp, cause: Cause, reuse: bool, cache: &mut Cache) {
+        let due = match cause {
+            Cause::Scan { now, age } => now + SHARE_QUIET.saturating_sub(age),
+            Cause::Event { at, .. } => at + SHARE_QUIET,
         };
         if reuse {
-            if let Some((root, before)) = self.departed.get(&stamp.identity()).copied() {
+            if let Some((root, before)) = self.removed.get(&stamp.identity()).copied() {
                 cache.alias(&before, &stamp, root);
             }
             if let Some(root) = cache.root(&stamp) {
@@ -185,26 +187,26 @@ impl Index {
         }
     }
 
-    /// Nothing that could be shared is at this path; with a folder goes what was below it.
-    pub(super) fn gone(&mut self, path: &str, now: Instant) {
-        self.gone_below(path, now);
-        self.gone_file(path, now);
+    /// There is neither a file nor a folder at this path.
+    pub(super) fn remove(&mut self, path: &str, now: Instant) {
+        self.remove_below(path, now);
+        self.remove_file(path, now);
     }
 
-    /// There is no folder at this path (any more).
-    pub(super) fn gone_below(&mut self, folder: &str, now: Instant) {
+    /// There is no folder at this path.
+    pub(super) fn remove_below(&mut self, folder: &str, now: Instant) {
         let below: Vec<Arc<str>> = self.below(folder).map(|(path, _)| path.clone()).collect();
-        below.iter().for_each(|path| self.gone_file(path, now));
+        below.iter().for_each(|path| self.remove_file(path, now));
     }
 
-    /// There is no file at this path (any more).
-    pub(super) fn gone_file(&mut self, path: &str, now: Instant) {
+    /// There is no file at this path.
+    pub(super) fn remove_file(&mut self, path: &str, now: Instant) {
         let Some(entry) = self.files.get(path) else { return };
         if let State::Offered(root) = entry.state
-            && self.departed.len() < DEPARTED_MAX
+            && self.removed.len() < REMOVED_MAX
         {
-            self.departed.insert(entry.stamp.identity(), (root, entry.stamp));
-            self.departed_until = Some(now + DEPARTED_KEPT);
+            self.removed.insert(entry.stamp.identity(), (root, entry.stamp));
+            self.removed_until = Some(now + REMOVED_KEPT);
         }
         let path = self.withdraw(path);
         self.files.remove(&path);
@@ -219,8 +221,8 @@ impl Index {
 
     // ---- settling and hashing --------------------------------------------------------------------------------------
 
-    /// Moves files that have settled to those that are ready to be hashed, and forgets old departures.
-    pub(super) fn mature(&mut self, now: Instant) {
+    /// Makes files that have settled ready to be hashed, and forgets the digests of removed files.
+    pub(super) fn settle(&mut self, now: Instant) {
         while self.settling.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, path)) = self.settling.pop_first() else { break };
             if let Some(entry) = self.files.get_mut(&path) {
@@ -228,13 +230,14 @@ impl Index {
                 self.ready[usize::from(entry.stamp.size > SMALL_BYTES_MAX)].push_back(path);
             }
         }
-        if self.departed_until.is_some_and(|until| until <= now) {
-            self.departed_until = None;
-            self.departed = HashMap::new();
+        if self.removed_until.is_some_and(|until| until <= now) {
+            self.removed_until = None;
+            self.removed = HashMap::new();
         }
     }
 
-    /// The next file to hash, small ones or large ones; it stays ready until [`Index::hashed`], [`Index::unsteady`] or [`Index::unreadable`].
+    /// The next small or large file to hash. It stays ready until [`Catalog::offer`], [`Catalog::settle_again`] or
+    /// [`Catalog::set_unreadable`].
     pub(super) fn next_ready(&mut self, large: bool) -> Option<(Arc<str>, Stamp)> {
         while let Some(path) = self.ready[usize::from(large)].pop_front() {
             if let Some(entry) = self.files.get(&path)
@@ -246,7 +249,7 @@ impl Index {
         None
     }
 
-    /// A file is hashed (or was published with a content that is proven) in this state.
+    /// A file has this content: it was hashed in this state, or published with a proven content.
     pub(super) fn offer(&mut self, path: &str, stamp: Stamp, root: Root) {
         if self.offered_at(path).is_some_and(|(offered, _)| offered == root) {
             if let Some(entry) = self.files.get_mut(path) {
@@ -256,32 +259,31 @@ impl Index {
         }
         let Some(record) = SharePath::new(path).map(|path| FileRecord { path, size: stamp.size, root }) else { return };
         let path = self.withdraw(path);
-        self.files.insert(path.clone(), Entry { stamp, state: State::Offered(root), generation: self.generation });
+        self.files.insert(path.clone(), Entry { stamp, state: State::Offered(root), scan: self.scan });
         self.roots.insert((root, path.clone()));
-        self.news.insert(path, Some(record));
+        self.changes.insert(path, Some(record));
     }
 
-    /// A file was not what it had settled to: it settles again.
-    pub(super) fn unsteady(&mut self, path: &str, stamp: Stamp, now: Instant) {
+    /// A file is no longer in the state in which it settled.
+    pub(super) fn settle_again(&mut self, path: &str, stamp: Stamp, now: Instant) {
         if !self.files.contains_key(path) {
             return;
         }
         let path = self.withdraw(path);
         let due = now + SHARE_QUIET;
-        let generation = self.generation;
-        self.files.insert(path.clone(), Entry { stamp, state: State::Settling { due }, generation });
+        self.files.insert(path.clone(), Entry { stamp, state: State::Settling { due }, scan: self.scan });
         self.settling.insert((due, path));
     }
 
     /// A file cannot be read.
-    pub(super) fn unreadable(&mut self, path: &str) {
+    pub(super) fn set_unreadable(&mut self, path: &str) {
         let path = self.withdraw(path);
         if let Some(entry) = self.files.get_mut(&path) {
             entry.state = State::Unreadable;
         }
     }
 
-    /// Takes a file out of every queue and list, so that its entry can be changed or removed.
+    /// Removes a file from every queue and list, so that its entry can be changed or removed.
     fn withdraw(&mut self, path: &str) -> Arc<str> {
         let Some((path, entry)) = self.files.get_key_value(path) else { return path.into() };
         let path = path.clone();
@@ -291,9 +293,9 @@ impl Index {
             }
             State::Offered(root) => {
                 self.roots.remove(&(root, path.clone()));
-                self.news.insert(path.clone(), None);
+                self.changes.insert(path.clone(), None);
             }
-            // Its path in `ready` is skipped when it comes up.
+            // `next_ready` skips its path.
             State::Ready | State::Unreadable => {}
         }
         if let Some(entry) = self.files.get_mut(&path) {
@@ -302,18 +304,18 @@ impl Index {
         path
     }
 
-    // ---- news ------------------------------------------------------------------------------------------------------
+    // ---- changes ---------------------------------------------------------------------------------------------------
 
     /// The next up to `max` records and removals, each path once.
-    pub(super) fn take_news(&mut self, max: usize) -> Option<(Vec<FileRecord>, Vec<SharePath>)> {
-        if self.news.is_empty() {
+    pub(super) fn take_changes(&mut self, max: usize) -> Option<(Vec<FileRecord>, Vec<SharePath>)> {
+        if self.changes.is_empty() {
             return None;
         }
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         while added.len() + removed.len() < max
-            && let Some((path, news)) = self.news.pop_first()
+            && let Some((path, change)) = self.changes.pop_first()
         {
-            match news {
+            match change {
                 Some(record) => added.push(record),
                 None => removed.extend(SharePath::new(&path)),
             }
@@ -321,66 +323,15 @@ impl Index {
         Some((added, removed))
     }
 
-    pub(super) fn has_news(&self) -> bool {
-        !self.news.is_empty()
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
-}
-
-/// Why a path below the share is not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Skipped {
-    /// Hidden, or a part file.
-    Hidden,
-    NotUtf8,
-    TooLong,
-}
-
-/// How many files or folders can never be shared, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct SkippedCount {
-    pub(super) not_utf8: usize,
-    pub(super) too_long: usize,
-}
-
-impl SkippedCount {
-    pub(super) fn count(&mut self, skipped: Skipped) {
-        match skipped {
-            Skipped::Hidden => {}
-            Skipped::NotUtf8 => self.not_utf8 += 1,
-            Skipped::TooLong => self.too_long += 1,
-        }
-    }
-
-    /// One line per reason, if there is any to tell.
-    pub(super) fn warn(self, which: &str) {
-        if self.not_utf8 > 0 {
-            log::warn!("{} {which}files or folders are not shared: their names are not UTF-8", self.not_utf8);
-        }
-        if self.too_long > 0 {
-            let max = PATH_BYTES_MAX;
-            log::warn!("{} {which}files or folders are not shared: paths of more than {max} bytes", self.too_long);
-        }
-    }
-}
-
-/// The name of one entry of a folder of the share, if it may be shared.
-pub(super) fn visible(name: &[u8]) -> Result<&str, Skipped> {
-    if name.starts_with(b".") || name.ends_with(b".part") || name.ends_with(b".part.map") {
-        return Err(Skipped::Hidden);
-    }
-    std::str::from_utf8(name).map_err(|_| Skipped::NotUtf8)
-}
-
-/// The path of an entry of a folder.
-pub(super) fn join(folder: &str, name: &str) -> Result<String, Skipped> {
-    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    if path.len() > PATH_BYTES_MAX { Err(Skipped::TooLong) } else { Ok(path) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash::ContentDigest;
     use super::*;
+    use crate::disk::hash::ContentDigest;
 
     const OLD: Duration = Duration::from_secs(60);
 
@@ -392,146 +343,151 @@ mod tests {
         Root([n; 32])
     }
 
-    /// An index that offers root 1 at `a/x`, with its news taken.
-    fn offering(now: Instant) -> (Index, Cache) {
-        let (mut index, mut cache) = (Index::default(), Cache::open(None));
-        index.saw("a/x", stamp(1, 1), Sight::Scan { now, age: OLD }, &mut cache);
-        index.mature(now);
-        let (path, stamp) = index.next_ready(false).unwrap();
+    /// A catalog that offers root 1 at `a/x`, with its changes taken.
+    fn offering(now: Instant) -> (Catalog, Cache) {
+        let (mut catalog, mut cache) = (Catalog::default(), Cache::open(None));
+        catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD }, &mut cache);
+        catalog.settle(now);
+        let (path, stamp) = catalog.next_ready(false).unwrap();
         cache.insert(&stamp, &ContentDigest { root: root(1), cvs: Vec::new() });
-        index.offer(&path, stamp, root(1));
-        assert_eq!(told(&mut index), (vec!["a/x".to_owned()], vec![]));
-        (index, cache)
+        catalog.offer(&path, stamp, root(1));
+        assert_eq!(changes(&mut catalog), (vec!["a/x".to_owned()], vec![]));
+        (catalog, cache)
     }
 
-    fn told(index: &mut Index) -> (Vec<String>, Vec<String>) {
-        let (added, removed) = index.take_news(1000).unwrap_or_default();
+    fn changes(catalog: &mut Catalog) -> (Vec<String>, Vec<String>) {
+        let (added, removed) = catalog.take_changes(1000).unwrap_or_default();
         (
             added.iter().map(|record| record.path.as_str().to_owned()).collect(),
             removed.iter().map(|path| path.as_str().to_owned()).collect(),
         )
     }
 
-    fn data(at: Instant) -> Sight {
-        Sight::Event { at, data: true }
+    fn written(at: Instant) -> Cause {
+        Cause::Event { at, written: true }
     }
 
     #[test]
     fn a_file_that_is_written_with_short_pauses_is_never_ready() {
         let start = Instant::now();
-        let (mut index, mut cache) = (Index::default(), Cache::open(None));
+        let (mut catalog, mut cache) = (Catalog::default(), Cache::open(None));
         let mut now = start;
         for write in 0..10 {
             now = start + Duration::from_millis(900) * write;
-            index.mature(now);
-            assert!(index.next_ready(false).is_none());
-            index.saw("x", stamp(1, i64::from(write)), data(now), &mut cache);
+            catalog.settle(now);
+            assert!(catalog.next_ready(false).is_none());
+            catalog.observe("x", stamp(1, i64::from(write)), written(now), &mut cache);
         }
-        index.mature(now + SHARE_QUIET);
-        assert_eq!(index.next_ready(false).unwrap().1, stamp(1, 9));
+        catalog.settle(now + SHARE_QUIET);
+        assert_eq!(catalog.next_ready(false).unwrap().1, stamp(1, 9));
     }
 
     #[test]
     fn an_old_file_is_ready_at_once_and_a_young_one_later() {
         let now = Instant::now();
-        let (mut index, mut cache) = (Index::default(), Cache::open(None));
-        index.saw("old", stamp(1, 1), Sight::Scan { now, age: OLD }, &mut cache);
-        index.saw("young", stamp(2, 1), Sight::Scan { now, age: SHARE_QUIET / 4 }, &mut cache);
-        index.mature(now);
-        assert_eq!(&*index.next_ready(false).unwrap().0, "old");
-        assert_eq!(index.deadline(), Some(now + SHARE_QUIET * 3 / 4 + SETTLED_SLACK));
+        let (mut catalog, mut cache) = (Catalog::default(), Cache::open(None));
+        catalog.observe("old", stamp(1, 1), Cause::Scan { now, age: OLD }, &mut cache);
+        catalog.observe("young", stamp(2, 1), Cause::Scan { now, age: SHARE_QUIET / 4 }, &mut cache);
+        catalog.settle(now);
+        assert_eq!(&*catalog.next_ready(false).unwrap().0, "old");
+        assert_eq!(catalog.deadline(), Some(now + SHARE_QUIET * 3 / 4 + SETTLED_SLACK));
     }
 
     #[test]
     fn a_change_withdraws_the_old_content_before_the_new_is_hashed() {
         let now = Instant::now();
-        let (mut index, mut cache) = offering(now);
-        index.saw("a/x", stamp(1, 2), data(now), &mut cache);
-        assert_eq!(told(&mut index), (vec![], vec!["a/x".to_owned()]));
-        assert!(index.holders(root(1)).is_empty());
+        let (mut catalog, mut cache) = offering(now);
+        catalog.observe("a/x", stamp(1, 2), written(now), &mut cache);
+        assert_eq!(changes(&mut catalog), (vec![], vec!["a/x".to_owned()]));
+        assert!(catalog.holders(root(1)).is_empty());
     }
 
     #[test]
     fn a_write_that_leaves_no_trace_in_the_times_counts() {
         let now = Instant::now();
-        let (mut index, mut cache) = offering(now);
-        index.saw("a/x", stamp(1, 1), data(now), &mut cache);
-        assert_eq!(told(&mut index).1, ["a/x"]);
-        index.saw("a/x", stamp(1, 1), Sight::Event { at: now, data: false }, &mut cache);
-        assert!(!index.has_news(), "its closing does not offer it before it is hashed again");
+        let (mut catalog, mut cache) = offering(now);
+        catalog.observe("a/x", stamp(1, 1), written(now), &mut cache);
+        assert_eq!(changes(&mut catalog).1, ["a/x"]);
+        catalog.observe("a/x", stamp(1, 1), Cause::Event { at: now, written: false }, &mut cache);
+        assert!(!catalog.has_changes(), "an event without a write does not offer it before it is hashed again");
     }
 
     #[test]
     fn a_new_mode_changes_nothing_but_an_unexplained_ctime_does() {
         let now = Instant::now();
-        let (mut index, mut cache) = offering(now);
+        let (mut catalog, mut cache) = offering(now);
         let chmod = Stamp { ctime_ns: 9, ..stamp(1, 1) };
-        index.saw("a/x", chmod, Sight::Event { at: now, data: false }, &mut cache);
-        assert!(!index.has_news());
-        assert_eq!(index.holders(root(1))[0].1, chmod);
-        index.saw("a/x", Stamp { ctime_ns: 10, ..chmod }, Sight::Scan { now, age: OLD }, &mut cache);
-        assert_eq!(told(&mut index).1, ["a/x"]);
+        catalog.observe("a/x", chmod, Cause::Event { at: now, written: false }, &mut cache);
+        assert!(!catalog.has_changes());
+        assert_eq!(catalog.holders(root(1))[0].1, chmod);
+        catalog.observe("a/x", Stamp { ctime_ns: 10, ..chmod }, Cause::Scan { now, age: OLD }, &mut cache);
+        assert_eq!(changes(&mut catalog).1, ["a/x"]);
     }
 
     #[test]
     fn a_renamed_folder_keeps_its_digests() {
         let now = Instant::now();
-        let (mut index, mut cache) = offering(now);
-        index.gone("a", now);
-        index.saw("b/x", Stamp { ctime_ns: 9, ..stamp(1, 1) }, Sight::Scan { now, age: OLD }, &mut cache);
-        assert_eq!(told(&mut index), (vec!["b/x".to_owned()], vec!["a/x".to_owned()]));
-        assert_eq!(&*index.holders(root(1))[0].0, "b/x");
+        let (mut catalog, mut cache) = offering(now);
+        catalog.remove("a", now);
+        catalog.observe("b/x", Stamp { ctime_ns: 9, ..stamp(1, 1) }, Cause::Scan { now, age: OLD }, &mut cache);
+        assert_eq!(changes(&mut catalog), (vec!["b/x".to_owned()], vec!["a/x".to_owned()]));
+        assert_eq!(&*catalog.holders(root(1))[0].0, "b/x");
     }
 
     #[test]
     fn a_file_that_is_renamed_over_another_replaces_it_at_once() {
         let now = Instant::now();
-        let (mut index, mut cache) = offering(now);
-        index.saw("b", stamp(2, 1), Sight::Scan { now, age: OLD }, &mut cache);
-        index.offer("b", stamp(2, 1), root(2));
-        told(&mut index);
-        index.gone("b", now);
-        index.saw("a/x", Stamp { ctime_ns: 9, ..stamp(2, 1) }, Sight::Event { at: now, data: false }, &mut cache);
-        assert_eq!(told(&mut index), (vec!["a/x".to_owned()], vec!["b".to_owned()]));
-        assert_eq!(index.offered(), 1);
+        let (mut catalog, mut cache) = offering(now);
+        catalog.observe("b", stamp(2, 1), Cause::Scan { now, age: OLD }, &mut cache);
+        catalog.offer("b", stamp(2, 1), root(2));
+        changes(&mut catalog);
+        catalog.remove("b", now);
+        catalog.observe(
+            "a/x",
+            Stamp { ctime_ns: 9, ..stamp(2, 1) },
+            Cause::Event { at: now, written: false },
+            &mut cache,
+        );
+        assert_eq!(changes(&mut catalog), (vec!["a/x".to_owned()], vec!["b".to_owned()]));
+        assert_eq!(catalog.offered(), 1);
     }
 
     #[test]
-    fn news_tells_the_last_word_per_path_in_pages() {
+    fn changes_come_in_pages_with_the_latest_of_each_path() {
         let now = Instant::now();
-        let (mut index, _) = offering(now);
+        let (mut catalog, _) = offering(now);
         for n in 0..5 {
-            index.offer(&format!("f{n}"), stamp(n, 1), root(n as u8));
+            catalog.offer(&format!("f{n}"), stamp(n, 1), root(n as u8));
         }
-        index.gone("f0", now);
-        let (added, removed) = index.take_news(3).unwrap();
+        catalog.remove("f0", now);
+        let (added, removed) = catalog.take_changes(3).unwrap();
         assert_eq!((added.len(), removed.len()), (2, 1));
-        assert_eq!(told(&mut index).0, ["f3", "f4"]);
-        assert!(index.take_news(3).is_none());
+        assert_eq!(changes(&mut catalog).0, ["f3", "f4"]);
+        assert!(catalog.take_changes(3).is_none());
     }
 
     #[test]
-    fn a_file_and_a_folder_of_one_name_do_not_take_each_other_along() {
+    fn removing_a_file_keeps_a_folder_of_that_name_and_the_other_way_round() {
         let now = Instant::now();
-        let (mut index, mut cache) = offering(now);
-        index.saw("a", stamp(2, 1), Sight::Scan { now, age: OLD }, &mut cache);
-        index.offer("a", stamp(2, 1), root(2));
-        told(&mut index);
-        index.gone_file("a", now);
-        assert_eq!(told(&mut index), (vec![], vec!["a".to_owned()]));
-        index.gone_below("a", now);
-        assert_eq!(told(&mut index), (vec![], vec!["a/x".to_owned()]));
+        let (mut catalog, mut cache) = offering(now);
+        catalog.observe("a", stamp(2, 1), Cause::Scan { now, age: OLD }, &mut cache);
+        catalog.offer("a", stamp(2, 1), root(2));
+        changes(&mut catalog);
+        catalog.remove_file("a", now);
+        assert_eq!(changes(&mut catalog), (vec![], vec!["a".to_owned()]));
+        catalog.remove_below("a", now);
+        assert_eq!(changes(&mut catalog), (vec![], vec!["a/x".to_owned()]));
     }
 
     #[test]
-    fn what_a_scan_does_not_see_is_told() {
+    fn files_that_a_scan_does_not_find_are_listed() {
         let now = Instant::now();
-        let (mut index, mut cache) = offering(now);
-        index.offer("a-sibling", stamp(5, 1), root(5));
-        index.begin_scan();
-        assert_eq!(index.unseen("a"), [Arc::from("a/x")]);
-        assert_eq!(index.unseen("").len(), 2);
-        index.saw("a/x", stamp(1, 1), Sight::Scan { now, age: OLD }, &mut cache);
-        assert_eq!(index.unseen(""), [Arc::from("a-sibling")]);
+        let (mut catalog, mut cache) = offering(now);
+        catalog.offer("a-sibling", stamp(5, 1), root(5));
+        catalog.begin_scan();
+        assert_eq!(catalog.not_found("a"), [Arc::from("a/x")]);
+        assert_eq!(catalog.not_found("").len(), 2);
+        catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD }, &mut cache);
+        assert_eq!(catalog.not_found(""), [Arc::from("a-sibling")]);
     }
 }

@@ -1,22 +1,21 @@
-//! Roots, chaining values and MD5 of file contents. Reads with plain large reads (a map would fault when a file shrinks).
+//! Roots, chaining values and digests of file contents. Files are read, not mapped: a map faults when a file shrinks.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
-use md5::Digest as _;
 
-use super::md5_lanes::md5_each;
+use super::md5_lanes::{Source, md5_each};
 use crate::config::PIECE_BYTES;
 use crate::proto::{Digests, HashPlan, Verify, pieces_of};
-use crate::wire::ids::{Cv, Md5, Root};
+use crate::wire::ids::{Cv, Root};
 
-/// What a whole content hashes to.
+/// The hashes of one content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContentDigest {
     pub(super) root: Root,
-    /// One value per piece; empty for a content of at most one piece, whose root is no merged value.
+    /// One value per piece. Empty for a content of at most one piece: its root is not merged from values.
     pub(super) cvs: Vec<Cv>,
 }
 
@@ -30,10 +29,6 @@ pub(super) fn cv_of(piece: &[u8], offset: u64) -> Cv {
     Cv(blake3::Hasher::new().set_input_offset(offset).update(piece).finalize_non_root())
 }
 
-pub(super) fn md5_of(bytes: &[u8]) -> Md5 {
-    Md5(md5::Md5::digest(bytes).into())
-}
-
 /// The digests of received payloads, in order.
 pub(super) fn digests_of(payloads: &[(&[u8], HashPlan)], verify: Verify) -> Vec<Digests> {
     let mut digests = vec![Digests { md5: None, blake3: None }; payloads.len()];
@@ -41,22 +36,22 @@ pub(super) fn digests_of(payloads: &[(&[u8], HashPlan)], verify: Verify) -> Vec<
         for (digests, (bytes, plan)) in digests.iter_mut().zip(payloads) {
             digests.blake3 = Some(match *plan {
                 HashPlan::Content => root_of(bytes).0,
-                // An empty payload is no piece, and hazmat has no value for it: no piece hashes to all zeroes.
+                // An empty payload is not a piece, and `hazmat` has no value for it. No piece hashes to all zeroes.
                 HashPlan::Piece { .. } if bytes.is_empty() => [0; 32],
                 HashPlan::Piece { offset } => cv_of(bytes, offset).0,
             });
         }
     }
     if verify != Verify::Blake3 {
-        let messages: Vec<&[u8]> = payloads.iter().map(|(bytes, _)| *bytes).collect();
-        for (digests, md5) in digests.iter_mut().zip(md5_each(&messages)) {
-            digests.md5 = Some(md5);
+        let messages: Vec<Source<'_>> = payloads.iter().map(|(bytes, _)| Source::Bytes(bytes)).collect();
+        for (digests, md5) in digests.iter_mut().zip(md5_each(&messages, &mut Vec::new())) {
+            digests.md5 = md5.ok();
         }
     }
     digests
 }
 
-/// The root that a manifest merges to; none if its number of values does not fit the size.
+/// The root that a manifest merges to; none if the number of values does not fit the size.
 pub(super) fn root_of_manifest(size: u64, cvs: &[Cv]) -> Option<Root> {
     if cvs.len() < 2 || cvs.len() as u64 != pieces_of(size) {
         return None;
@@ -75,18 +70,23 @@ fn node(cvs: &[Cv]) -> [u8; 32] {
     }
 }
 
-/// Pieces of the left subtree: the largest power of two below their number.
+/// Pieces of the left subtree: the largest power of two below their number (BLAKE3 paper, section 2.1).
 fn left_pieces(count: usize) -> usize {
     assert!(count >= 2, "a subtree of one piece has no children");
     1 << (count - 1).ilog2()
 }
 
-/// The length of one piece of a content.
+/// A manifest as it is stored and sent, split into its values.
+pub(super) fn cvs_of(manifest: &[u8]) -> Vec<Cv> {
+    manifest.as_chunks().0.iter().map(|cv| Cv(*cv)).collect()
+}
+
+/// The length of one piece of a content, in bytes.
 pub(super) fn piece_length(size: u64, piece: u64) -> usize {
     size.saturating_sub(piece.saturating_mul(PIECE_BYTES)).min(PIECE_BYTES) as usize
 }
 
-/// Reads exactly `length` bytes into the buffer, which is reused; `UnexpectedEof` if the file has become shorter.
+/// Reads exactly `length` bytes into the buffer, which is reused. `UnexpectedEof` if the file has become shorter.
 pub(super) fn read_range<'b>(file: &File, offset: u64, length: usize, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
     if buffer.len() < length {
         buffer.resize(length, 0);
@@ -96,7 +96,7 @@ pub(super) fn read_range<'b>(file: &File, offset: u64, length: usize, buffer: &'
     Ok(range)
 }
 
-/// The hashing of one file, piece by piece, so that other work goes between.
+/// The hashing of one file, piece by piece, so that other jobs can run between two pieces.
 #[derive(Debug)]
 pub(super) struct FileHash {
     size: u64,
@@ -109,7 +109,7 @@ impl FileHash {
         FileHash { size, piece: 0, cvs: Vec::new() }
     }
 
-    /// Hashes one piece; the digest once it was the last. How many bytes were read stands in `bytes`.
+    /// Hashes one piece; returns the digest after the last one. Adds the bytes read to `bytes`.
     pub(super) fn step(
         &mut self,
         file: &File,
@@ -129,7 +129,7 @@ impl FileHash {
             .map(|root| ContentDigest { root, cvs: std::mem::take(&mut self.cvs) }))
     }
 
-    /// Hashes all of it.
+    /// Hashes the complete file.
     pub(super) fn whole(size: u64, file: &File, buffer: &mut Vec<u8>) -> io::Result<ContentDigest> {
         let mut hash = FileHash::new(size);
         loop {
@@ -144,6 +144,7 @@ impl FileHash {
 mod tests {
     use std::io::Write;
 
+    use super::super::md5_lanes::md5_of;
     use super::*;
 
     const MIB: usize = 1 << 20;
@@ -196,10 +197,5 @@ mod tests {
         assert_eq!((md5.md5, md5.blake3), (both.md5, None));
         let piece = digests_of(&[(&bytes, HashPlan::Piece { offset: PIECE_BYTES })], Verify::Blake3)[0];
         assert_eq!((piece.md5, piece.blake3), (None, Some(cv_of(&bytes, PIECE_BYTES).0)));
-    }
-
-    #[test]
-    fn md5_is_the_known_one() {
-        assert_eq!(md5_of(b"abc").to_string(), "900150983cd24fb0d6963f7d28e17f72");
     }
 }

@@ -1,19 +1,28 @@
-//! Everything that touches files: the share, its digests, part files and their publishing. One worker thread does it all.
+//! Everything that touches files: the share, its digests, part files, and publishing. One worker thread does all of it, except
+//! for syncs at the end of a download, which have their own threads.
 //!
-//! The loop hands [`Job`]s over and finds [`Report`]s in a channel; `wake` tells it to look. The two share no state. Jobs of
-//! transfers (chunks, digests, pieces) go before background work (scanning and hashing the share, re-hashing a part file),
-//! which is done in slices. Nothing here knows a socket, and no error of a file ends the thread.
+//! The loop hands over [`Job`]s and receives [`Report`]s through a channel; `wake` is called when there are some. The loop and
+//! the worker share no state. Jobs of transfers (chunks, digests, pieces) go before background work (scanning and hashing the
+//! share, hashing a part file again), which is done in slices. Nothing here knows sockets, and no error of a file ends the
+//! worker.
 
 mod cache;
 mod catalog;
+mod folder;
 mod hash;
+mod hasher;
+mod job;
 pub mod md5_lanes;
-mod open;
+mod names;
+mod opening;
 mod part;
+mod part_map;
 mod publish;
+mod queue;
 mod scan;
 mod serve;
 mod share;
+mod target;
 mod watch;
 mod worker;
 
@@ -21,123 +30,71 @@ mod worker;
 #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 mod tests;
 
-use std::fs::File;
+use std::mem;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-use worker::Letter;
+pub use job::{Job, ReceivedChunk, Report};
+use worker::ToWorker;
 
 use crate::error::{Exit, Failure};
-use crate::proto::disk::{DiskDone, DiskWork};
-use crate::proto::{ConnId, Digests, HashPlan, Verify};
 
-/// Where the files are.
+/// The paths that the disk uses.
 #[derive(Clone, Debug, Default)]
 pub struct DiskOptions {
-    /// The folder to share; without one only downloads to a path work.
+    /// The folder to share. Without one only downloads to a path work.
     pub share: Option<PathBuf>,
-    /// The file of the digest cache; without one digests are kept in memory only. Its folder is made if it is missing.
+    /// The file of the digest cache. Without one, digests are kept in memory only. Its folder is created if it is missing.
     pub cache: Option<PathBuf>,
 }
 
-/// What the loop wants done.
-#[derive(Debug)]
-pub enum Job {
-    /// What a machine ordered.
-    Work {
-        /// The order.
-        work: DiskWork,
-        /// The bytes of a [`DiskWork::WritePiece`].
-        bytes: Option<Vec<u8>>,
-    },
-    /// Hash a payload that has arrived.
-    Digest {
-        /// From where.
-        conn: ConnId,
-        /// The request.
-        req: u32,
-        /// The payload; comes back with the report.
-        bytes: Vec<u8>,
-        /// Which BLAKE3 value.
-        plan: HashPlan,
-        /// Which digests.
-        verify: Verify,
-    },
-}
-
-/// What the worker has done.
-#[derive(Debug)]
-pub enum Report {
-    /// For the machine.
-    Done {
-        /// What it is told.
-        done: DiskDone,
-        /// The open file of a successful [`DiskDone::ChunkReady`].
-        file: Option<Arc<File>>,
-        /// The buffer of a [`DiskDone::PieceWritten`], to be used again.
-        spare: Option<Vec<u8>>,
-    },
-    /// A payload is hashed.
-    Digested {
-        /// From where.
-        conn: ConnId,
-        /// The request.
-        req: u32,
-        /// The payload.
-        bytes: Vec<u8>,
-        /// What it hashed to.
-        digests: Digests,
-    },
-}
-
-/// The loop's end of the worker. Dropping it ends the worker, once the jobs handed over so far are done, and waits for it.
+/// The loop's end of the worker. Dropping it ends the worker once its jobs are done, and waits for that.
 #[derive(Debug)]
 pub struct Disk {
-    inbox: mpsc::Sender<Letter>,
-    /// Jobs to be handed over together.
+    inbox: mpsc::Sender<ToWorker>,
+    /// Jobs that are handed over together.
     jobs: Vec<Job>,
     worker: Option<thread::JoinHandle<()>>,
 }
 
 impl Disk {
-    /// Opens the share, arms the watcher and starts the worker. `wake` is called after every batch of reports.
+    /// Opens the share, starts its watcher and starts the worker. `wake` is called after every batch of reports.
     ///
     /// # Errors
     ///
     /// [`Exit::Disk`] if the share is missing, is no folder or cannot be read; [`Exit::Internal`] if no thread can be started.
     pub fn start(options: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
-        let (inbox, letters) = mpsc::channel();
+        let (inbox, messages) = mpsc::channel();
         let (out, reports) = mpsc::channel();
-        let sightings = inbox.clone();
-        let tell: share::Tell = Box::new(move || {
-            let sightings = sightings.clone();
-            Box::new(move |sighting| {
-                // A worker that is gone needs no news.
-                let _ = sightings.send(Letter::Sighting(sighting));
+        let events = inbox.clone();
+        let callback: share::MakeCallback = Box::new(move || {
+            let events = events.clone();
+            Box::new(move |event| {
+                // If the worker is gone, its watcher ends too.
+                let _ = events.send(ToWorker::Watch(event));
             })
         });
         let share = match &options.share {
-            Some(path) => Some(share::Share::open(path, cache::Cache::default(), tell)?),
+            Some(path) => Some(share::Share::open(path, cache::Cache::default(), callback)?),
             None => None,
         };
-        let worker = worker::Worker::new(share, options.cache, letters, inbox.clone(), out, wake);
+        let worker = worker::Worker::new(share, options.cache, messages, inbox.clone(), out, wake);
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
         Ok((Disk { inbox, jobs: Vec::new(), worker: Some(worker) }, reports))
     }
 
-    /// Takes a job; [`Disk::hand_over`] gives it to the worker.
+    /// Adds a job. [`Disk::hand_over`] passes it to the worker.
     pub fn submit(&mut self, job: Job) {
         self.jobs.push(job);
     }
 
-    /// Hands over what was submitted, all at once, for the worker does together what comes together. Never blocks.
+    /// Hands over all jobs that were submitted: the worker hashes together what arrives together. Never blocks.
     pub fn hand_over(&mut self) {
         if !self.jobs.is_empty() {
-            // The worker ends only after `self`; a panic of it ends the whole program.
-            let _ = self.inbox.send(Letter::Jobs(std::mem::take(&mut self.jobs)));
+            // The worker ends only when `self` is dropped. If it panics, the process ends.
+            let _ = self.inbox.send(ToWorker::Jobs(mem::take(&mut self.jobs)));
         }
     }
 }
@@ -145,7 +102,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         self.hand_over();
-        let _ = self.inbox.send(Letter::Stop);
+        let _ = self.inbox.send(ToWorker::Stop);
         if let Some(worker) = self.worker.take() {
             let _ = worker.join();
         }

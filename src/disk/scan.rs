@@ -1,4 +1,4 @@
-//! Walking the share, a bounded number of entries at a time.
+//! Walks the share or a folder of it, a bounded number of entries at a time.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -8,13 +8,14 @@ use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
 
 use super::cache::Cache;
-use super::catalog::{Index, Sight, SkippedCount, join, visible};
-use super::open::{Beneath, Found, Stamp, is_starved};
+use super::catalog::{Catalog, Cause};
+use super::folder::{Folder, Found, Stamp, is_starved};
+use super::names::{SkippedCount, join, visible};
 
-/// Entries looked at per slice, so that urgent jobs never wait long.
+/// Entries per slice, so that jobs do not wait long.
 const ENTRIES_PER_SLICE: usize = 1000;
 
-/// A walk through one folder and all below it.
+/// A walk through one folder and everything below it.
 pub(super) struct Scan {
     /// Where it begins; empty for the whole share.
     pub(super) top: String,
@@ -24,7 +25,7 @@ pub(super) struct Scan {
     pub(super) skipped: SkippedCount,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
-    /// A folder could not be opened for want of descriptors or memory: the scan is not whole.
+    /// A folder could not be opened because descriptors or memory were missing, so the scan is incomplete.
     pub(super) starved: bool,
 }
 
@@ -46,17 +47,17 @@ impl Scan {
         self.top.is_empty()
     }
 
-    /// Goes on for a while; true once the walk is over. `watch` is called with each folder before it is read.
+    /// Walks on; true once the walk is over. `watch` is called with each folder before it is read.
     pub(super) fn slice(
         &mut self,
-        beneath: &Beneath,
-        index: &mut Index,
+        share: &Folder,
+        catalog: &mut Catalog,
         cache: &mut Cache,
         mut watch: impl FnMut(&str),
     ) -> bool {
         if !self.begun {
             self.begun = true;
-            index.begin_scan();
+            catalog.begin_scan();
         }
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut left = ENTRIES_PER_SLICE;
@@ -64,11 +65,11 @@ impl Scan {
             left -= 1;
             let Some((folder, dir)) = &mut self.open else {
                 let Some(folder) = self.folders.pop_front() else {
-                    self.sweep(beneath, index, cache, now, wall);
+                    self.remove_missing(share, catalog, cache, now, wall);
                     return true;
                 };
                 watch(&folder);
-                self.open_folder(beneath, folder);
+                self.open_folder(share, folder);
                 continue;
             };
             let entry = match dir.read() {
@@ -102,7 +103,7 @@ impl Scan {
                 | FileType::BlockDevice => Found::Nothing,
             };
             match found {
-                Found::File(stamp) => index.saw(&path, stamp, scan_sight(&stamp, now, wall), cache),
+                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall), cache),
                 Found::Folder => self.folders.push_back(path),
                 Found::Nothing | Found::Unknown => {}
             }
@@ -110,8 +111,8 @@ impl Scan {
         false
     }
 
-    fn open_folder(&mut self, beneath: &Beneath, folder: String) {
-        match beneath.open_folder(&folder).and_then(Dir::new) {
+    fn open_folder(&mut self, share: &Folder, folder: String) {
+        match share.open_folder(&folder).and_then(Dir::new) {
             Ok(dir) => self.open = Some((folder, dir)),
             Err(error) if is_starved(error) => self.starved = true,
             Err(Errno::ACCESS) => self.unreadable.push(folder),
@@ -119,23 +120,23 @@ impl Scan {
         }
     }
 
-    /// What was known and not seen is looked at once more (a rename can hide a file from a walk) before it is taken out.
-    fn sweep(&self, beneath: &Beneath, index: &mut Index, cache: &mut Cache, now: Instant, wall: SystemTime) {
-        for path in index.unseen(&self.top) {
-            match beneath.look(&path) {
-                Found::File(stamp) => index.saw(&path, stamp, scan_sight(&stamp, now, wall), cache),
-                Found::Folder | Found::Nothing => index.gone_file(&path, now),
+    /// Removes the files that the walk did not find. Each is looked up first, because a rename can hide a file from a walk.
+    fn remove_missing(&self, share: &Folder, catalog: &mut Catalog, cache: &mut Cache, now: Instant, wall: SystemTime) {
+        for path in catalog.not_found(&self.top) {
+            match share.lookup(&path) {
+                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall), cache),
+                Found::Folder | Found::Nothing => catalog.remove_file(&path, now),
                 Found::Unknown => {}
             }
         }
     }
 }
 
-/// How a file looks that a scan found: its age is that of its last change of any kind, for mtime can be set at will.
-pub(super) fn scan_sight(stamp: &Stamp, now: Instant, wall: SystemTime) -> Sight {
+/// The cause for a file that a scan found. Its age is that of its last change of any kind, because users can set mtime.
+fn found_by_scan(stamp: &Stamp, now: Instant, wall: SystemTime) -> Cause {
     let changed_ns = stamp.mtime_ns.max(stamp.ctime_ns);
     let wall_ns = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-    Sight::Scan { now, age: Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0)) }
+    Cause::Scan { now, age: Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0)) }
 }
 
 #[cfg(test)]
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_never_be_shared_is_counted_and_the_rest_watched_and_seen() {
+    fn what_cannot_be_shared_is_counted_and_the_rest_watched_and_found() {
         let folder = tempfile::tempdir().unwrap();
         for name in [&b"plain"[..], b"latin-\xe9", b"latin-\xe8", b".hidden", b"x.part"] {
             std::fs::write(folder.path().join(OsStr::from_bytes(name)), "x").unwrap();
@@ -154,14 +155,14 @@ mod tests {
         let deep = ["d".repeat(230), "e".repeat(230), "f".repeat(230)].join("/");
         std::fs::create_dir_all(folder.path().join(&deep)).unwrap();
         std::fs::write(folder.path().join(&deep).join("0123456789"), "x").unwrap();
-        let beneath = Beneath::open_root(folder.path()).unwrap();
-        let (mut index, mut cache) = (Index::default(), Cache::default());
+        let share = Folder::open(folder.path()).unwrap();
+        let (mut catalog, mut cache) = (Catalog::default(), Cache::default());
         let mut scan = Scan::new("");
         let mut watched = Vec::new();
-        while !scan.slice(&beneath, &mut index, &mut cache, |folder| watched.push(folder.len())) {}
+        while !scan.slice(&share, &mut catalog, &mut cache, |folder| watched.push(folder.len())) {}
         assert_eq!(scan.skipped, SkippedCount { not_utf8: 2, too_long: 1 });
         assert_eq!(watched, [0, 230, 461, 692]);
-        index.begin_scan();
-        assert_eq!(index.unseen("").len(), 1);
+        catalog.begin_scan();
+        assert_eq!(catalog.not_found("").len(), 1);
     }
 }

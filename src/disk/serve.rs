@@ -1,54 +1,55 @@
-//! Serving chunks and manifests: by root, never by path, and only from a file that is in the very state that was hashed.
+//! Serves chunks and manifests: by root, never by path, and only from files that are in the state that was hashed.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::fs::{Advice, fadvise};
 
-use super::hash::{md5_of, piece_length, read_range};
-use super::md5_lanes::md5_each_stream;
-use super::open::Stamp;
+use super::folder::Stamp;
+use super::hash::piece_length;
+use super::md5_lanes::{Source, md5_each};
 use super::share::Share;
 use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::ServeFailure;
-use crate::proto::pieces_of;
+use crate::proto::{ConnId, pieces_of};
 use crate::wire::ids::{Md5, Root};
+use crate::wire::name::printable;
 
-/// Files kept open between chunks; the one opened first goes.
+/// Most files that are kept open between chunks. The one that was opened first is closed.
 const OPEN_FILES_MAX: usize = 32;
-/// MD5s of pieces in one generation of the memory of them; two are kept, the older goes when the younger is full.
+/// Piece MD5s in one generation of the cache. Two generations are kept; when the younger one is full, the older one is freed.
 const MD5S_MAX: usize = 4096;
 
-/// What serving remembers.
+/// Open files and known MD5s.
 #[derive(Debug, Default)]
 pub(super) struct Serve {
     open: VecDeque<(Arc<str>, Arc<File>)>,
-    /// Open files whose state was looked at since the last batch began.
-    looked_at: Vec<(Arc<str>, Stamp)>,
+    /// Open files whose state was checked in this batch.
+    checked: Vec<(Arc<str>, Stamp)>,
     md5s: [HashMap<(Root, u64), Md5>; 2],
 }
 
 /// A chunk that is to be sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct ChunkRequest {
+    pub(super) conn: ConnId,
+    pub(super) req: u32,
     pub(super) root: Root,
     pub(super) offset: u64,
     pub(super) length: u32,
-    /// Nobody wants its MD5.
+    /// Its MD5 is not needed.
     pub(super) bare: bool,
 }
 
-/// The MD5, if it is wanted or known, and a file from which the chunk may be sent now.
+/// The MD5 (none if it is not needed) and a file that the chunk may be sent from now.
 pub(super) type Prepared = Result<(Option<Md5>, Arc<File>), ServeFailure>;
 
-/// A chunk whose MD5 is still to be found, and where it is read.
-struct Late {
-    /// Its place among those that are wanted.
+/// A chunk whose MD5 is to be computed, and its file.
+struct Unhashed {
+    /// Its index in the batch.
     at: usize,
     path: Arc<str>,
     stamp: Stamp,
@@ -56,44 +57,50 @@ struct Late {
 }
 
 impl Serve {
-    /// Prepares chunks, in order. The MD5s that are not known yet are computed together, as many as there are lanes.
-    pub(super) fn prepare(&mut self, share: &mut Share, wanted: &[Wanted], buffer: &mut Vec<u8>) -> Vec<Prepared> {
-        let mut prepared: Vec<Option<Prepared>> = wanted.iter().map(|_| None).collect();
-        // Files that turned out to be unreadable or changed, by chunk: another with the same content may do.
-        let mut spoilt: Vec<Vec<Arc<str>>> = vec![Vec::new(); wanted.len()];
+    /// Prepares chunks, in order. The MD5s that are not known are computed together.
+    pub(super) fn prepare(
+        &mut self,
+        share: &mut Share,
+        requests: &[ChunkRequest],
+        buffer: &mut Vec<u8>,
+    ) -> Vec<Prepared> {
+        let mut prepared: Vec<Option<Prepared>> = requests.iter().map(|_| None).collect();
+        // Files that are unreadable or changed, by chunk. Another file with the same content may serve the chunk.
+        let mut unusable: Vec<Vec<Arc<str>>> = vec![Vec::new(); requests.len()];
         while prepared.iter().any(Option::is_none) {
-            self.looked_at.clear();
-            let mut late = Vec::new();
-            let mut needed = Needed::default();
+            self.checked.clear();
+            let mut unhashed = Vec::new();
+            let mut read_ahead = ReadAhead::default();
             for (at, place) in prepared.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
-                match self.locate(share, &wanted[at], &spoilt[at]) {
-                    Ok((path, stamp, file)) => match self.known(&wanted[at], stamp.size) {
+                match self.locate(share, &requests[at], &unusable[at]) {
+                    Ok((path, stamp, file)) => match self.known(&requests[at], stamp.size) {
                         Some(md5) => {
-                            needed.add(&file, &wanted[at]);
+                            read_ahead.add(&file, &requests[at]);
                             *place = Some(Ok((md5, file)));
                         }
-                        None => late.push(Late { at, path, stamp, file }),
+                        None => unhashed.push(Unhashed { at, path, stamp, file }),
                     },
                     Err(failure) => *place = Some(Err(failure)),
                 }
             }
-            needed.read_ahead();
-            late.sort_by_key(|late| wanted[late.at].length);
-            for alike in late.chunk_by(|a, b| wanted[a.at].length == wanted[b.at].length) {
-                let digests = md5_of_ranges(wanted, alike, buffer);
-                for (Late { at, path, stamp, file }, md5) in alike.iter().zip(digests) {
-                    match md5 {
-                        Ok(md5) if Stamp::of_file(file) == Ok(*stamp) => {
-                            self.remember(&wanted[*at], stamp.size, md5);
-                            prepared[*at] = Some(Ok((Some(md5), file.clone())));
+            read_ahead.order();
+            let sources = unhashed.iter().map(|Unhashed { at, file, .. }| {
+                let ChunkRequest { offset, length, .. } = requests[*at];
+                Source::File { file, offset, length: length as usize }
+            });
+            let sources: Vec<Source<'_>> = sources.collect();
+            for (Unhashed { at, path, stamp, file }, md5) in unhashed.iter().zip(md5_each(&sources, buffer)) {
+                match md5 {
+                    Ok(md5) if Stamp::of_file(file) == Ok(*stamp) => {
+                        self.remember(&requests[*at], stamp.size, md5);
+                        prepared[*at] = Some(Ok((Some(md5), file.clone())));
+                    }
+                    failed => {
+                        if let Err(error) = failed {
+                            log::warn!("{} cannot be served: {error}", printable(path));
                         }
-                        unusable => {
-                            if let Err(error) = unusable {
-                                log::warn!("{} cannot be served: {error}", crate::wire::name::printable(path));
-                            }
-                            self.changed(share, path);
-                            spoilt[*at].push(path.clone());
-                        }
+                        self.changed(share, path);
+                        unusable[*at].push(path.clone());
                     }
                 }
             }
@@ -101,22 +108,22 @@ impl Serve {
         prepared.into_iter().flatten().collect()
     }
 
-    /// A file that has the chunk, open and in the state that was hashed.
+    /// A file that has the chunk: its path, its state, and the open file.
     fn locate(
         &mut self,
         share: &mut Share,
-        wanted: &Wanted,
-        spoilt: &[Arc<str>],
+        request: &ChunkRequest,
+        unusable: &[Arc<str>],
     ) -> Result<(Arc<str>, Stamp, Arc<File>), ServeFailure> {
-        let holders = share.index.holders(wanted.root);
+        let holders = share.catalog.holders(request.root);
         let size = holders.first().ok_or(ServeFailure::NotFound)?.1.size;
-        let end = wanted.offset.checked_add(u64::from(wanted.length)).ok_or(ServeFailure::OutOfRange)?;
-        if wanted.length == 0 || wanted.length > CHUNK_BYTES_MAX || end > size {
+        let end = request.offset.checked_add(u64::from(request.length)).ok_or(ServeFailure::OutOfRange)?;
+        if request.length == 0 || request.length > CHUNK_BYTES_MAX || end > size {
             return Err(ServeFailure::OutOfRange);
         }
         for (path, stamp) in holders {
-            if !spoilt.contains(&path)
-                && let Some(file) = self.steady(share, &path, &stamp)
+            if !unusable.contains(&path)
+                && let Some(file) = self.open_unchanged(share, &path, &stamp)
             {
                 return Ok((path, stamp, file));
             }
@@ -131,13 +138,13 @@ impl Serve {
         root: Root,
         first: u32,
     ) -> Result<(u64, Vec<u8>), ServeFailure> {
-        let holders = share.index.holders(root);
+        let holders = share.catalog.holders(root);
         let size = holders.first().ok_or(ServeFailure::NotFound)?.1.size;
         if first > 0 && u64::from(first) >= pieces_of(size) {
             return Err(ServeFailure::OutOfRange);
         }
         for (path, stamp) in holders {
-            if self.steady(share, &path, &stamp).is_none() {
+            if self.open_unchanged(share, &path, &stamp).is_none() {
                 continue;
             }
             if size <= PIECE_BYTES {
@@ -156,19 +163,19 @@ impl Serve {
         Err(ServeFailure::Changed)
     }
 
-    /// The file, open, if it is in the state that was hashed.
-    fn steady(&mut self, share: &mut Share, path: &Arc<str>, stamp: &Stamp) -> Option<Arc<File>> {
+    /// Opens the file, if it is in the state that was hashed.
+    fn open_unchanged(&mut self, share: &mut Share, path: &Arc<str>, stamp: &Stamp) -> Option<Arc<File>> {
         if let Some(at) = self.open.iter().position(|(open, _)| open == path) {
-            let looked_at = self.looked_at.iter().any(|(other, then)| other == path && then == stamp);
-            if looked_at || Stamp::of_file(&self.open[at].1) == Ok(*stamp) {
-                if !looked_at {
-                    self.looked_at.push((path.clone(), *stamp));
+            let checked = self.checked.iter().any(|(other, then)| other == path && then == stamp);
+            if checked || Stamp::of_file(&self.open[at].1) == Ok(*stamp) {
+                if !checked {
+                    self.checked.push((path.clone(), *stamp));
                 }
                 return Some(self.open[at].1.clone());
             }
             self.open.remove(at);
         }
-        match share.beneath().open_file(path) {
+        match share.folder().open_file(path) {
             Ok((file, now)) if now == *stamp => {
                 let file = Arc::new(file);
                 if self.open.len() == OPEN_FILES_MAX {
@@ -184,84 +191,73 @@ impl Serve {
         }
     }
 
-    /// Has the share look at a file that is not what it was.
+    /// Reports to the share that a file has changed.
     fn changed(&mut self, share: &mut Share, path: &Arc<str>) {
         self.open.retain(|(open, _)| open != path);
-        self.looked_at.retain(|(other, _)| other != path);
+        self.checked.retain(|(other, _)| other != path);
         share.touch(path.to_string(), Instant::now(), true);
     }
 
-    /// Closes files that are not shared any more, so that their space is freed.
+    /// Closes files that are no longer shared, so that the file system can free their space.
     pub(super) fn close_unshared(&mut self, share: &Share) {
-        self.open.retain(|(path, _)| share.index.offered_at(path).is_some());
+        self.open.retain(|(path, _)| share.catalog.offered_at(path).is_some());
     }
 
-    /// What is to be told as the MD5, if that can be said without reading.
-    fn known(&mut self, wanted: &Wanted, size: u64) -> Option<Option<Md5>> {
-        if wanted.bare {
+    /// The MD5 to send (none if it is not needed), if the chunk need not be read for it.
+    fn known(&mut self, request: &ChunkRequest, size: u64) -> Option<Option<Md5>> {
+        if request.bare {
             return Some(None);
         }
-        let key = (wanted.root, wanted.whole_piece(size)?);
+        let key = (request.root, request.piece(size)?);
         if let Some(md5) = self.md5s[0].get(&key) {
             return Some(Some(*md5));
         }
         let md5 = *self.md5s[1].get(&key)?;
-        self.remember(wanted, size, md5);
+        self.remember(request, size, md5);
         Some(Some(md5))
     }
 
-    fn remember(&mut self, wanted: &Wanted, size: u64, md5: Md5) {
-        let Some(piece) = wanted.whole_piece(size) else { return };
+    fn remember(&mut self, request: &ChunkRequest, size: u64, md5: Md5) {
+        let Some(piece) = request.piece(size) else { return };
         if self.md5s[0].len() >= MD5S_MAX {
             self.md5s.swap(0, 1);
             self.md5s[0] = HashMap::new();
         }
-        self.md5s[0].insert((wanted.root, piece), md5);
+        self.md5s[0].insert((request.root, piece), md5);
     }
 }
 
-impl Wanted {
-    /// The piece that this is, if it is one.
-    fn whole_piece(&self, size: u64) -> Option<u64> {
+impl ChunkRequest {
+    /// The number of the piece, if the chunk is exactly one piece.
+    fn piece(&self, size: u64) -> Option<u64> {
         let piece = self.offset / PIECE_BYTES;
-        let whole = self.offset.is_multiple_of(PIECE_BYTES) && self.length as usize == piece_length(size, piece);
-        whole.then_some(piece)
+        let is_piece = self.offset.is_multiple_of(PIECE_BYTES) && self.length as usize == piece_length(size, piece);
+        is_piece.then_some(piece)
     }
 }
 
-/// A range that the loop will send soon: its sendfile must not wait for a cold disk.
+/// Orders read-ahead of ranges that the loop will send soon, so that its sendfile does not wait for the disk.
 #[derive(Default)]
-struct Needed {
+struct ReadAhead {
     range: Option<(Arc<File>, u64, u64)>,
 }
 
-impl Needed {
-    /// Adds a chunk; the range before it is ordered if it is not the neighbour.
-    fn add(&mut self, file: &Arc<File>, wanted: &Wanted) {
-        let length = u64::from(wanted.length);
+impl ReadAhead {
+    /// Adds a chunk. If it does not continue the range so far, that range is ordered.
+    fn add(&mut self, file: &Arc<File>, request: &ChunkRequest) {
+        let length = u64::from(request.length);
         match &mut self.range {
-            Some((same, start, sum)) if Arc::ptr_eq(same, file) && *start + *sum == wanted.offset => *sum += length,
+            Some((same, start, sum)) if Arc::ptr_eq(same, file) && *start + *sum == request.offset => *sum += length,
             _ => {
-                self.read_ahead();
-                self.range = Some((file.clone(), wanted.offset, length));
+                self.order();
+                self.range = Some((file.clone(), request.offset, length));
             }
         }
     }
 
-    fn read_ahead(&mut self) {
+    fn order(&mut self) {
         if let Some((file, start, length)) = self.range.take() {
             let _ = fadvise(&file, start, NonZeroU64::new(length), Advice::WillNeed);
         }
     }
-}
-
-/// The MD5s of chunks of one length.
-fn md5_of_ranges(wanted: &[Wanted], alike: &[Late], buffer: &mut Vec<u8>) -> Vec<io::Result<Md5>> {
-    let length = wanted[alike[0].at].length as usize;
-    if let [alone] = alike {
-        return vec![read_range(&alone.file, wanted[alone.at].offset, length, buffer).map(md5_of)];
-    }
-    md5_each_stream(alike.len(), length, buffer, |n, at, into| {
-        alike[n].file.read_exact_at(into, wanted[alike[n].at].offset + at as u64)
-    })
 }

@@ -1,112 +1,101 @@
-//! The share: its folder, its watcher, its index, and the background work that keeps them in step.
+//! The share: its folder, watcher and catalog, and the background work that keeps the catalog equal to the folder.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
-use super::catalog::{Index, Sight, SkippedCount};
-use super::hash::{ContentDigest, FileHash};
-use super::open::{Beneath, Found, Stamp, is_starved};
+use super::catalog::{Catalog, Cause};
+use super::folder::{Folder, Found, Stamp};
+use super::hash::ContentDigest;
+use super::hasher::{Hasher, Shared};
+use super::names::SkippedCount;
 use super::scan::Scan;
-use super::watch::{Sighting, Watch, Watched};
+use super::watch::{Watch, WatchEvent, Watched};
 use crate::error::{Exit, Failure};
-use crate::wire::ids::Root;
 use crate::wire::name::printable;
 
-/// Events are gathered for this long, so that the two halves of a rename come together and a busy writer costs little.
+/// Events are gathered for this long, so that both halves of a rename are handled together and a busy writer costs little.
 const GATHER: Duration = Duration::from_millis(40);
-/// Touched paths looked at per slice.
-const LOOKS_PER_SLICE: usize = 512;
-/// Bytes and time after which hashing makes room for urgent jobs.
-const SLICE_BYTES: u64 = 4 << 20;
-const SLICE_TIME: Duration = Duration::from_millis(4);
-/// How soon after a full scan another may follow.
+/// Paths looked up per slice.
+const LOOKUPS_PER_SLICE: usize = 512;
+/// Shortest time between two full scans.
 const RESCAN_PAUSE: Duration = Duration::from_secs(1);
 /// How often a share is scanned that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
-/// How soon something is tried again that failed for want of descriptors, memory or the folder itself.
+/// How soon a step is retried that failed because descriptors, memory or the folder itself were missing.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the callback of a watcher; kept, because a new watcher is armed when one has lost events.
-pub(super) type Tell = Box<dyn Fn() -> Box<dyn Fn(Sighting) + Send> + Send>;
+/// Makes the callback of a watcher. It is kept because a watcher that has lost events is replaced.
+pub(super) type MakeCallback = Box<dyn Fn() -> Box<dyn Fn(WatchEvent) + Send> + Send>;
 
-/// See the module.
+/// The state of the share.
 pub(super) struct Share {
     path: PathBuf,
-    beneath: Beneath,
-    tell: Tell,
+    folder: Folder,
+    callback: MakeCallback,
     watch: Option<Watch>,
     /// Some folder is not watched.
     unwatched: bool,
-    pub(super) index: Index,
+    pub(super) catalog: Catalog,
     pub(super) cache: Cache,
-    /// What the watcher told, to be looked at at `gather_until`.
+    /// Paths that the watcher has reported. They are looked up at `gather_until`.
     touched: BTreeMap<String, Touch>,
     gather_until: Option<Instant>,
-    looking: VecDeque<(String, Touch)>,
+    /// Paths that are being looked up.
+    lookups: VecDeque<(String, Touch)>,
+    /// Files that were found there.
     found: VecDeque<(String, Stamp, Touch)>,
     scans: VecDeque<Scan>,
     rescan_at: Option<Instant>,
     scanned_at: Option<Instant>,
-    /// The large file in work.
-    hashing: Option<Hashing>,
-    /// Bytes hashed since the start.
-    pub(super) hashed_bytes: u64,
-    /// What the watcher told of and cannot be shared.
+    pub(super) hasher: Hasher,
+    /// What the watcher has reported and cannot be shared.
     skipped: SkippedCount,
     /// Counts of the last full scan, so that a warning is not repeated.
     warned: SkippedCount,
     warned_unwatched: bool,
 }
 
+/// A report of the watcher.
 #[derive(Clone, Copy)]
 struct Touch {
     at: Instant,
-    data: bool,
-}
-
-struct Hashing {
-    path: Arc<str>,
-    stamp: Stamp,
-    file: File,
-    hash: FileHash,
+    /// The content may have been written to.
+    written: bool,
 }
 
 impl Share {
-    /// Opens the folder, arms the watcher and orders the first scan.
-    pub(super) fn open(path: &Path, cache: Cache, tell: Tell) -> Result<Share, Failure> {
+    /// Opens the folder, starts the watcher and orders the first scan.
+    pub(super) fn open(path: &Path, cache: Cache, callback: MakeCallback) -> Result<Share, Failure> {
         let shown = printable(&path.to_string_lossy());
         let fail = |why: &dyn std::fmt::Display| {
             Failure::new(Exit::Disk, format!("cannot share {shown}: {why}; give a folder that exists and can be read"))
         };
         let path = std::fs::canonicalize(path).map_err(|error| fail(&error))?;
-        let beneath = Beneath::open_root(&path).map_err(|error| fail(&io::Error::from(error)))?;
+        let folder = Folder::open(&path).map_err(|error| fail(&io::Error::from(error)))?;
         let mut share = Share {
             path,
-            beneath,
-            tell,
+            folder,
+            callback,
             watch: None,
             unwatched: false,
-            index: Index::default(),
+            catalog: Catalog::default(),
             cache,
             touched: BTreeMap::new(),
             gather_until: None,
-            looking: VecDeque::new(),
+            lookups: VecDeque::new(),
             found: VecDeque::new(),
             scans: VecDeque::new(),
             rescan_at: None,
             scanned_at: None,
-            hashing: None,
-            hashed_bytes: 0,
+            hasher: Hasher::default(),
             skipped: SkippedCount::default(),
             warned: SkippedCount::default(),
             warned_unwatched: false,
         };
-        share.arm();
+        share.start_watching();
         Ok(share)
     }
 
@@ -114,15 +103,15 @@ impl Share {
         &self.path
     }
 
-    pub(super) fn beneath(&self) -> &Beneath {
-        &self.beneath
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
-    /// A new watcher and a full scan: everything before counts as lost.
-    fn arm(&mut self) {
-        log::debug!("arming a watcher");
+    /// Starts a new watcher and a full scan. All events before count as lost.
+    fn start_watching(&mut self) {
+        log::debug!("starting a watcher");
         self.unwatched = false;
-        self.watch = match Watch::new(&self.path, (self.tell)()) {
+        self.watch = match Watch::new(&self.path, (self.callback)()) {
             Ok(watch) => Some(watch),
             Err(error) => {
                 self.unwatched(&error.to_string());
@@ -130,7 +119,7 @@ impl Share {
             }
         };
         if let Some(watch) = &mut self.watch {
-            // The rest is watched as the scan reaches it; this one must be before the peer calls itself ready.
+            // The scan adds the other folders. This one is watched before the peer reports that it is ready.
             watch.add("");
         }
         self.rescan_at = None;
@@ -138,115 +127,120 @@ impl Share {
         self.scans.push_back(Scan::new(""));
     }
 
-    // ---- what the watcher tells ------------------------------------------------------------------------------------
+    // ---- events of the watcher -------------------------------------------------------------------------------------
 
-    pub(super) fn on_sighting(&mut self, sighting: Sighting) {
+    pub(super) fn on_watch_event(&mut self, event: WatchEvent) {
         if let Some(watch) = &self.watch {
             watch.taken();
         }
-        match sighting {
-            Sighting::Touched { path, data, at } => self.touch(path, at, data),
-            Sighting::Skipped(skipped) => {
+        match event {
+            WatchEvent::Touched { path, written, at } => self.touch(path, at, written),
+            WatchEvent::Skipped(skipped) => {
                 self.skipped.count(skipped);
                 self.gather_until.get_or_insert(Instant::now() + GATHER);
             }
-            Sighting::RootMoved | Sighting::Lost => self.rescan(),
+            WatchEvent::ShareMoved | WatchEvent::Lost => self.rescan(),
         }
     }
 
-    /// Something may have happened to this file: look at it soon.
-    pub(super) fn touch(&mut self, path: String, at: Instant, data: bool) {
-        let touch = self.touched.entry(path).or_insert(Touch { at, data });
+    /// Looks up this path soon.
+    pub(super) fn touch(&mut self, path: String, at: Instant, written: bool) {
+        let touch = self.touched.entry(path).or_insert(Touch { at, written });
         touch.at = touch.at.max(at);
-        touch.data |= data;
+        touch.written |= written;
         self.gather_until.get_or_insert(Instant::now() + GATHER);
     }
 
-    /// Orders a full scan; soon, but not on the heels of the last one.
+    /// Orders a full scan, at the earliest [`RESCAN_PAUSE`] after the last one.
     pub(super) fn rescan(&mut self) {
         let now = Instant::now();
-        let at = self.scanned_at.map_or(now, |last| now.max(last + RESCAN_PAUSE));
+        self.rescan_by(self.scanned_at.map_or(now, |last| now.max(last + RESCAN_PAUSE)));
+    }
+
+    fn rescan_by(&mut self, at: Instant) {
         self.rescan_at = Some(self.rescan_at.map_or(at, |before| before.min(at)));
     }
 
     // ---- background work -------------------------------------------------------------------------------------------
 
-    /// When something is to be done that is not to be done now.
+    /// When [`Share::on_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.gather_until, self.rescan_at, self.index.deadline()].into_iter().flatten().min()
+        [self.gather_until, self.rescan_at, self.catalog.deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.looking.is_empty()
+        !self.lookups.is_empty()
             || !self.found.is_empty()
             || !self.scans.is_empty()
-            || self.hashing.is_some()
-            || self.index.has_ready()
+            || self.hasher.is_busy()
+            || self.catalog.has_ready()
     }
 
     /// Starts what is due.
     pub(super) fn on_time(&mut self, now: Instant) {
-        if self.gather_until.is_some_and(|until| until <= now) && self.looking.is_empty() && self.found.is_empty() {
+        if self.gather_until.is_some_and(|until| until <= now) && self.lookups.is_empty() && self.found.is_empty() {
             self.gather_until = None;
             std::mem::take(&mut self.skipped).warn("new ");
-            self.looking.extend(std::mem::take(&mut self.touched));
+            self.lookups.extend(std::mem::take(&mut self.touched));
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
-            match Beneath::open_root(&self.path) {
-                Ok(beneath) => {
-                    self.beneath = beneath;
-                    self.arm();
+            match Folder::open(&self.path) {
+                Ok(folder) => {
+                    self.folder = folder;
+                    self.start_watching();
                 }
                 Err(error) => {
-                    if self.index.offered() > 0 {
+                    if self.catalog.offered() > 0 {
                         log::warn!("the share {} is gone: {error}", self.path.display());
                     }
-                    self.index.gone("", now);
+                    self.catalog.remove("", now);
                     self.rescan_at = Some(now + RETRY);
                 }
             }
         }
-        self.index.mature(now);
+        self.catalog.settle(now);
     }
 
-    /// There is nothing to do for now: what was learnt is made to last.
-    pub(super) fn rest(&mut self) {
+    /// Writes the digest cache to disk. Called while there is nothing else to do.
+    pub(super) fn save(&mut self) {
         self.cache.flush();
-        self.cache.tidy(self.index.offered(), self.index.offered_stamps());
+        self.cache.compact(self.catalog.offered(), self.catalog.offered_stamps());
     }
 
     /// Does one slice of background work.
     pub(super) fn slice(&mut self, buffer: &mut Vec<u8>) {
-        if !self.looking.is_empty() {
-            self.look();
+        if !self.lookups.is_empty() {
+            self.look_up();
         } else if !self.found.is_empty() {
-            for _ in 0..LOOKS_PER_SLICE {
-                let Some((path, stamp, Touch { at, data })) = self.found.pop_front() else { break };
-                self.index.saw(&path, stamp, Sight::Event { at, data }, &mut self.cache);
+            for _ in 0..LOOKUPS_PER_SLICE {
+                let Some((path, stamp, Touch { at, written })) = self.found.pop_front() else { break };
+                self.catalog.observe(&path, stamp, Cause::Event { at, written }, &mut self.cache);
             }
         } else if !self.scans.is_empty() {
             self.scan();
         } else {
-            self.hash(buffer);
+            let mut shared = Shared { folder: &self.folder, catalog: &mut self.catalog, cache: &mut self.cache };
+            self.hasher.slice(&mut shared, buffer);
         }
     }
 
-    /// Looks at touched paths. What went is taken out before anything new is taken in: a rename needs the old one gone.
-    fn look(&mut self) {
+    /// Looks up touched paths. Removals are handled before anything that was found: a renamed file keeps its digest only if
+    /// its old path is removed first.
+    fn look_up(&mut self) {
         let now = Instant::now();
-        for _ in 0..LOOKS_PER_SLICE {
-            let Some((path, touch)) = self.looking.pop_front() else { break };
-            match self.beneath.look(&path) {
+        for _ in 0..LOOKUPS_PER_SLICE {
+            let Some((path, touch)) = self.lookups.pop_front() else { break };
+            match self.folder.lookup(&path) {
                 Found::File(stamp) => {
-                    self.index.gone_below(&path, now);
+                    self.catalog.remove_below(&path, now);
                     self.found.push_back((path, stamp, touch));
                 }
-                // What is below is found by walking, once it is watched.
+                // The scan watches it before it reads it.
                 Found::Folder => {
-                    self.index.gone_file(&path, now);
+                    self.catalog.remove_file(&path, now);
                     self.scans.push_back(Scan::new(&path));
                 }
-                Found::Nothing => self.index.gone(&path, now),
+                Found::Nothing => self.catalog.remove(&path, now),
                 Found::Unknown => {
                     self.touched.insert(path, touch);
                     self.gather_until.get_or_insert(now + RETRY);
@@ -258,19 +252,18 @@ impl Share {
     fn scan(&mut self) {
         let Some(scan) = self.scans.front_mut() else { return };
         let (watch, mut limit) = (&mut self.watch, false);
-        let over = scan.slice(&self.beneath, &mut self.index, &mut self.cache, |folder| {
+        let over = scan.slice(&self.folder, &mut self.catalog, &mut self.cache, |folder| {
             limit |= watch.as_mut().is_some_and(|watch| watch.add(folder) == Watched::Limit);
         });
-        let over = over.then(|| self.scans.pop_front()).flatten();
         if limit {
             self.unwatched("the limit fs.inotify.max_user_watches is reached");
         }
-        if let Some(scan) = over {
-            self.scan_over(&scan);
+        if let Some(scan) = over.then(|| self.scans.pop_front()).flatten() {
+            self.scanned(&scan);
         }
     }
 
-    /// Some folder cannot be watched: scans do instead.
+    /// Some folder cannot be watched, so the share is scanned at intervals.
     fn unwatched(&mut self, why: &str) {
         self.unwatched = true;
         if !std::mem::replace(&mut self.warned_unwatched, true) {
@@ -278,9 +271,9 @@ impl Share {
         }
     }
 
-    fn scan_over(&mut self, scan: &Scan) {
+    fn scanned(&mut self, scan: &Scan) {
         let now = Instant::now();
-        log::debug!("scanned {}: {} files of the share are offered", printable(&scan.top), self.index.offered());
+        log::debug!("scanned {}: {} files of the share are offered", printable(&scan.top), self.catalog.offered());
         if scan.is_full() {
             self.scanned_at = Some(now);
             if self.warned != scan.skipped {
@@ -295,100 +288,22 @@ impl Share {
         }
         let again = if scan.starved { Some(RETRY) } else { self.unwatched.then_some(RESCAN_UNWATCHED) };
         if let Some(pause) = again {
-            self.rescan_at = Some(self.rescan_at.map_or(now + pause, |before| before.min(now + pause)));
+            self.rescan_by(now + pause);
         }
     }
 
-    /// One piece of the large file in work, if there is one, then small files; then more of the large one.
-    fn hash(&mut self, buffer: &mut Vec<u8>) {
-        let (start, before) = (Instant::now(), self.hashed_bytes);
-        if let Some(large) = self.hashing.take() {
-            self.hashing = self.hash_piece(large, buffer);
-        }
-        while self.hashed_bytes - before < SLICE_BYTES && start.elapsed() < SLICE_TIME {
-            if let Some((path, stamp)) = self.index.next_ready(false) {
-                let mut small = self.begin_hash(path, stamp);
-                while let Some(hashing) = small {
-                    small = self.hash_piece(hashing, buffer);
-                }
-            } else if let Some(large) = self.hashing.take() {
-                self.hashing = self.hash_piece(large, buffer);
-            } else if let Some((path, stamp)) = self.index.next_ready(true) {
-                self.hashing = self.begin_hash(path, stamp);
-            } else {
-                return;
-            }
-        }
-    }
+    // ---- for transfers ---------------------------------------------------------------------------------------------
 
-    /// Hashes one piece; gives the rest back if there is more to do.
-    fn hash_piece(&mut self, mut hashing: Hashing, buffer: &mut Vec<u8>) -> Option<Hashing> {
-        if !self.index.is_ready(&hashing.path, &hashing.stamp) {
-            return None;
-        }
-        match hashing.hash.step(&hashing.file, buffer, &mut self.hashed_bytes) {
-            Ok(None) => return Some(hashing),
-            Ok(Some(digest)) => self.hash_over(&hashing, &digest),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.index.unsteady(&hashing.path, hashing.stamp, Instant::now());
-            }
-            Err(error) => self.cannot_read(&hashing.path, &error),
-        }
-        None
-    }
-
-    fn begin_hash(&mut self, path: Arc<str>, stamp: Stamp) -> Option<Hashing> {
-        match self.beneath.open_file(&path) {
-            Ok((file, now)) if now == stamp => Some(Hashing { path, stamp, file, hash: FileHash::new(stamp.size) }),
-            Ok((_, now)) => {
-                self.index.unsteady(&path, now, Instant::now());
-                None
-            }
-            Err(error) => {
-                match self.beneath.look(&path) {
-                    Found::File(now) if is_starved(error) => self.index.unsteady(&path, now, Instant::now()),
-                    Found::File(_) => self.cannot_read(&path, &error.into()),
-                    Found::Unknown => self.index.unsteady(&path, stamp, Instant::now()),
-                    Found::Folder | Found::Nothing => self.index.gone_file(&path, Instant::now()),
-                }
-                None
-            }
-        }
-    }
-
-    fn hash_over(&mut self, hashing: &Hashing, digest: &ContentDigest) {
-        match Stamp::of_file(&hashing.file) {
-            Ok(stamp) if stamp == hashing.stamp => {
-                self.cache.insert(&stamp, digest);
-                self.index.offer(&hashing.path, stamp, digest.root);
-            }
-            Ok(stamp) => self.index.unsteady(&hashing.path, stamp, Instant::now()),
-            Err(error) => self.cannot_read(&hashing.path, &error.into()),
-        }
-    }
-
-    fn cannot_read(&mut self, path: &str, error: &io::Error) {
-        log::warn!("{} is not shared: it cannot be read: {error}", printable(path));
-        self.index.unreadable(path);
-    }
-
-    // ---- for downloads ---------------------------------------------------------------------------------------------
-
-    /// A file was published with a proven content: it is offered at once.
-    pub(super) fn published(&mut self, path: &str, stamp: Stamp, digest: &ContentDigest) {
+    /// Offers a file that was published with a proven content.
+    pub(super) fn add_published(&mut self, path: &str, stamp: Stamp, digest: &ContentDigest) {
         self.cache.insert(&stamp, digest);
-        self.index.offer(path, stamp, digest.root);
+        self.catalog.offer(path, stamp, digest.root);
         self.cache.flush();
     }
 
-    /// Has a file hashed again whose remembered digest turned out to be of no use.
+    /// Hashes a file again whose cached manifest cannot be read.
     pub(super) fn hash_again(&mut self, path: &str, stamp: Stamp) {
         self.cache.forget(&stamp);
-        self.index.unsteady(path, stamp, Instant::now());
-    }
-
-    /// The root of a file, if it is offered and still in that state.
-    pub(super) fn root_at(&self, path: &str) -> Option<(Root, Stamp)> {
-        self.index.offered_at(path)
+        self.catalog.settle_again(path, stamp, Instant::now());
     }
 }

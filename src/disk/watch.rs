@@ -1,10 +1,9 @@
-//! The watcher: inotify through `notify`, one watch per folder. It only tells the worker where to look; it knows no file.
+//! The watcher: inotify through `notify`, one watch per folder. It reports paths to the worker and knows nothing of the files.
 //!
-//! Each folder is watched by its own call, not recursively: the call returns once the watch exists, so that what the worker
-//! then finds in the folder and what the watcher then tells leave no gap between them. (A recursive watch adds the watch of a
-//! new folder some time after telling of the folder.) It also follows no symlink.
+//! Each folder is watched by its own call. The call returns once the watch exists, so that nothing is lost between reading the
+//! folder and its first event. A recursive watch would add the watch of a new folder only after it has reported the folder.
+//! Symlinks are not followed.
 
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,25 +13,25 @@ use std::time::Instant;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::catalog::{Skipped, join, visible};
+use super::names::{Skipped, share_path};
 
-/// Sightings that wait for the worker, at most; one more and the share is scanned instead.
-const SIGHTINGS_MAX: usize = 65_536;
+/// Most events that wait for the worker. If there are more, the share is scanned instead.
+const EVENTS_MAX: usize = 65_536;
 
-/// What the watcher tells.
+/// What the watcher reports.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sighting {
+pub(super) enum WatchEvent {
     /// Something happened at this path.
     Touched {
         path: String,
         /// The content of a file may have been written to.
-        data: bool,
+        written: bool,
         at: Instant,
     },
     /// Something happened to a file whose name cannot be shared.
     Skipped(Skipped),
     /// The folder of the share itself was moved or removed.
-    RootMoved,
+    ShareMoved,
     /// Events were lost.
     Lost,
 }
@@ -41,92 +40,88 @@ pub(super) enum Sighting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watched {
     Yes,
-    /// It went meanwhile; its parent's watch tells of it.
+    /// It no longer exists. The watch of its parent reports that.
     Gone,
-    /// The system's limit of watches is reached: only scans find what changes.
+    /// The system's limit of watches is reached. Only scans find changes.
     Limit,
 }
 
-/// An armed watcher. Dropping it ends its thread.
+/// A running watcher. Dropping it ends its thread.
 #[derive(Debug)]
 pub(super) struct Watch {
     watcher: RecommendedWatcher,
-    root: PathBuf,
+    share: PathBuf,
     waiting: Arc<AtomicUsize>,
 }
 
 impl Watch {
-    /// A watcher that watches nothing yet. `tell` runs on its thread.
-    pub(super) fn new(root: &Path, tell: impl Fn(Sighting) + Send + 'static) -> notify::Result<Watch> {
+    /// A watcher that watches nothing yet. The callback runs on its thread.
+    pub(super) fn new(share: &Path, callback: impl Fn(WatchEvent) + Send + 'static) -> notify::Result<Watch> {
         let waiting = Arc::new(AtomicUsize::new(0));
-        let (counter, base) = (waiting.clone(), root.to_owned());
+        let (counter, base) = (waiting.clone(), share.to_owned());
         let overflown = AtomicBool::new(false);
         let on_event = move |event: notify::Result<notify::Event>| {
-            for sighting in sightings(event, &base) {
-                if counter.load(Ordering::Relaxed) < SIGHTINGS_MAX {
+            for event in watch_events(event, &base) {
+                if counter.load(Ordering::Relaxed) < EVENTS_MAX {
                     overflown.store(false, Ordering::Relaxed);
                 } else if overflown.swap(true, Ordering::Relaxed) {
                     continue;
                 }
                 counter.fetch_add(1, Ordering::Relaxed);
-                tell(if overflown.load(Ordering::Relaxed) { Sighting::Lost } else { sighting });
+                callback(if overflown.load(Ordering::Relaxed) { WatchEvent::Lost } else { event });
             }
         };
         let config = Config::default().with_follow_symlinks(false);
-        Ok(Watch { watcher: RecommendedWatcher::new(on_event, config)?, root: root.to_owned(), waiting })
+        Ok(Watch { watcher: RecommendedWatcher::new(on_event, config)?, share: share.to_owned(), waiting })
     }
 
     /// Watches one folder of the share; returns once the watch exists.
     pub(super) fn add(&mut self, folder: &str) -> Watched {
-        match self.watcher.watch(&self.root.join(folder), RecursiveMode::NonRecursive) {
+        match self.watcher.watch(&self.share.join(folder), RecursiveMode::NonRecursive) {
             Ok(()) => Watched::Yes,
             Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => Watched::Limit,
             Err(_) => Watched::Gone,
         }
     }
 
-    /// The worker has taken a sighting.
+    /// The worker has received an event.
     pub(super) fn taken(&self) {
-        // A sighting of an earlier watcher may still come: never below zero.
+        // Events of an earlier watcher may still arrive, so this stops at zero.
         let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(1));
     }
 }
 
-fn sightings(event: notify::Result<notify::Event>, root: &Path) -> Vec<Sighting> {
-    let Ok(event) = event else { return vec![Sighting::Lost] };
+fn watch_events(event: notify::Result<notify::Event>, share: &Path) -> Vec<WatchEvent> {
+    let Ok(event) = event else { return vec![WatchEvent::Lost] };
     if event.need_rescan() {
-        return vec![Sighting::Lost];
+        return vec![WatchEvent::Lost];
     }
-    let data = match event.kind {
-        // Reading a file opens it: our own hashing and serving must not wake the worker.
+    let written = match event.kind {
+        // Reading a file opens it. Our own hashing and serving must not wake the worker.
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
         EventKind::Access(_) => return Vec::new(),
         EventKind::Modify(ModifyKind::Metadata(_)) | EventKind::Remove(_) => false,
-        // Told as From and To already.
+        // Already reported as From and To.
         EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return Vec::new(),
         EventKind::Modify(ModifyKind::Name(_)) => false,
         EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => true,
     };
     let at = Instant::now();
-    event.paths.iter().filter_map(|path| sighting(path, root, data, event.kind, at)).collect()
+    event.paths.iter().filter_map(|path| watch_event(path, share, written, event.kind, at)).collect()
 }
 
-fn sighting(path: &Path, root: &Path, data: bool, kind: EventKind, at: Instant) -> Option<Sighting> {
-    let below = path.strip_prefix(root).ok()?;
+fn watch_event(path: &Path, share: &Path, written: bool, kind: EventKind, at: Instant) -> Option<WatchEvent> {
+    let below = path.strip_prefix(share).ok()?;
     if below.as_os_str().is_empty() {
         let moved = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        return moved.then_some(Sighting::RootMoved);
+        return moved.then_some(WatchEvent::ShareMoved);
     }
-    match relative(below.as_os_str()) {
-        Ok(path) => Some(Sighting::Touched { path, data, at }),
+    match share_path(below.as_os_str().as_bytes()) {
+        Ok(path) => Some(WatchEvent::Touched { path, written, at }),
         Err(Skipped::Hidden) => None,
         Err(skipped @ (Skipped::NotUtf8 | Skipped::TooLong)) => {
             matches!(kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)))
-                .then_some(Sighting::Skipped(skipped))
+                .then_some(WatchEvent::Skipped(skipped))
         }
     }
-}
-
-fn relative(below: &OsStr) -> Result<String, Skipped> {
-    below.as_bytes().split(|byte| *byte == b'/').try_fold(String::new(), |folder, name| join(&folder, visible(name)?))
 }

@@ -1,50 +1,42 @@
-//! The worker: one thread that takes letters, does urgent jobs first and background work in slices between them.
+//! The worker: one thread that does the loop's jobs, and background work in slices between them.
 //!
-//! It sleeps in a blocking receive while there is nothing to do, and wakes for a letter or for the next deadline of the share.
+//! It blocks while there is nothing to do, until a message arrives or a deadline passes. It only dispatches: what a job means
+//! is in the modules that it calls.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
+use std::mem;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
-use super::hash::{FileHash, digests_of};
-use super::md5_lanes::Width;
-use super::open::Found;
-use super::part::{Part, Place, failed};
+use super::hash::digests_of;
+use super::job::{Job, ReceivedChunk, Report};
+use super::opening::{Opening, Step};
+use super::part::Part;
 use super::publish::{Published, Publishing};
-use super::serve::{Serve, Wanted};
+use super::queue::{Next, Queue};
+use super::serve::{ChunkRequest, Serve};
 use super::share::Share;
-use super::watch::Sighting;
-use super::{Job, Report};
-use crate::config::PIECE_BYTES;
-use crate::proto::disk::{Destination, DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
-use crate::proto::{ConnId, DownloadId, HashPlan, Verify};
-use crate::wire::ids::Root;
+use super::target::failed;
+use super::watch::WatchEvent;
+use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
+use crate::proto::{DownloadId, HashPlan};
 
-/// Background work gets a slice at least this often, however many urgent jobs there are.
+/// Background work gets a slice at least this often, however many jobs wait.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
-/// Shortest time between two tellings of news: many small files make few reports.
-const NEWS_EVERY: Duration = Duration::from_millis(50);
+/// Shortest time between two reports of changes of the share, so that many small files make few reports.
+const CHANGES_EVERY: Duration = Duration::from_millis(50);
 /// Records and removals in one report.
-const NEWS_MAX: usize = 1000;
-/// An idle worker gives its read buffer back after this time.
+const CHANGES_MAX: usize = 1000;
+/// An idle worker frees its read buffer after this time.
 const BUFFER_KEPT: Duration = Duration::from_secs(1);
-/// MD5s wait for more pieces to fill the lanes as long as pieces come at such intervals, …
-const LANES_GAP: Duration = Duration::from_millis(3);
-/// … but no piece waits longer than this.
-const LANES_WAIT: Duration = Duration::from_millis(24);
-/// Pieces of a part file that are hashed again per slice.
-const CLAIMS_PER_SLICE: usize = 4;
 
-/// What the worker is sent.
+/// A message to the worker.
 #[derive(Debug)]
-pub(super) enum Letter {
+pub(super) enum ToWorker {
     Jobs(Vec<Job>),
-    Sighting(Sighting),
+    Watch(WatchEvent),
     /// From the thread that published.
     Published {
         download: DownloadId,
@@ -54,122 +46,82 @@ pub(super) enum Letter {
     Stop,
 }
 
-/// A received chunk to be hashed.
-struct Chunk {
-    conn: ConnId,
-    req: u32,
-    bytes: Vec<u8>,
-    plan: HashPlan,
-    verify: Verify,
-}
-
-/// A part file that is being opened: what is at its destination is compared, or its claims are checked.
-struct Opening {
-    download: DownloadId,
-    place: Arc<Place>,
-    root: Root,
-    size: u64,
-    stage: Stage,
-}
-
-enum Stage {
-    Look,
-    Compare { file: File, hash: FileHash },
-    Check(Box<Part>),
-}
-
-/// See the module.
+/// The state of the thread.
 pub(super) struct Worker {
-    letters: mpsc::Receiver<Letter>,
-    own_inbox: mpsc::Sender<Letter>,
-    out: mpsc::Sender<Report>,
+    inbox: mpsc::Receiver<ToWorker>,
+    to_self: mpsc::Sender<ToWorker>,
+    reports: mpsc::Sender<Report>,
     wake: Box<dyn Fn() + Send>,
-    /// What makes verified pieces last; done before `urgent`, so that a crash costs as few of them as can be.
-    writes: VecDeque<Job>,
-    urgent: VecDeque<Job>,
-    /// Received chunks whose MD5 is wanted, gathered to be hashed together.
-    gathered: VecDeque<Chunk>,
-    /// When the first of them came, and the last of all that ever were.
-    gathered_first: Instant,
-    gathered_last: Option<Instant>,
-    stopping: bool,
-    /// Something was reported and the loop was not woken for it yet.
+    /// Something was reported and the loop has not been woken since.
     reported: bool,
+    stopping: bool,
+    queue: Queue,
     share: Option<Share>,
-    /// Where the digest cache is read from, once, before anything else is done.
+    /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,
     serve: Serve,
-    parts: HashMap<DownloadId, Part>,
     openings: VecDeque<Opening>,
-    /// Read into by everything that reads; a piece long.
+    parts: HashMap<DownloadId, Part>,
+    /// Everything that reads a file reads into this. A piece long.
     buffer: Vec<u8>,
     background_at: Instant,
-    news_at: Instant,
+    changes_at: Instant,
 }
 
 impl Worker {
     pub(super) fn new(
         share: Option<Share>,
         cache: Option<PathBuf>,
-        letters: mpsc::Receiver<Letter>,
-        own_inbox: mpsc::Sender<Letter>,
-        out: mpsc::Sender<Report>,
+        inbox: mpsc::Receiver<ToWorker>,
+        to_self: mpsc::Sender<ToWorker>,
+        reports: mpsc::Sender<Report>,
         wake: Box<dyn Fn() + Send>,
     ) -> Worker {
         let now = Instant::now();
         Worker {
-            letters,
-            own_inbox,
-            out,
+            inbox,
+            to_self,
+            reports,
             wake,
-            writes: VecDeque::new(),
-            urgent: VecDeque::new(),
-            gathered: VecDeque::new(),
-            gathered_first: now,
-            gathered_last: None,
-            stopping: false,
             reported: false,
+            stopping: false,
+            queue: Queue::new(now),
             share,
             cache,
             serve: Serve::default(),
-            parts: HashMap::new(),
             openings: VecDeque::new(),
+            parts: HashMap::new(),
             buffer: Vec::new(),
             background_at: now,
-            news_at: now,
+            changes_at: now,
         }
     }
 
-    /// Until [`Letter::Stop`].
+    /// Runs until [`ToWorker::Stop`].
     pub(super) fn run(mut self) {
         if let Some(share) = &mut self.share {
             share.cache = Cache::open(self.cache.take().as_deref());
         }
         loop {
-            while let Ok(letter) = self.letters.try_recv() {
-                self.on_letter(letter);
+            while let Ok(message) = self.inbox.try_recv() {
+                self.on_message(message);
             }
-            let mut was_urgent = true;
-            if let Some(job) = self.writes.pop_front() {
-                self.on_job(job);
-            } else if self.gathered_is_due() {
-                self.digest_gathered();
-            } else if let Some(job) = self.urgent.pop_front() {
-                self.on_job(job);
-            } else if self.stopping {
-                break;
-            } else {
-                was_urgent = false;
+            let next = self.queue.next(Instant::now(), self.stopping);
+            let had_job = next.is_some();
+            match next {
+                Some(next) => self.on_next(next),
+                None if self.stopping => break,
+                None => {}
             }
             self.wake_loop();
             let now = Instant::now();
-            if was_urgent && now < self.background_at {
+            if had_job && now < self.background_at {
                 continue;
             }
             self.background_at = now + BACKGROUND_EVERY;
             let worked = self.background(now);
             self.wake_loop();
-            if !worked && !was_urgent {
+            if !worked && !had_job {
                 self.sleep();
             }
         }
@@ -178,47 +130,40 @@ impl Worker {
         }
     }
 
-    /// Does what is due and one slice of what there is to do; false if there was nothing.
+    /// Does what is due and one slice of the background work; false if there was none.
     fn background(&mut self, now: Instant) -> bool {
         if let Some(share) = &mut self.share {
             share.on_time(now);
         }
         let mut worked = false;
         if let Some(opening) = self.openings.pop_front() {
-            self.on_opening(opening);
+            self.step_opening(opening);
             worked = true;
         }
-        if let Some(share) = &mut self.share
-            && share.has_work()
-        {
-            share.slice(&mut self.buffer);
-            worked = true;
-        } else if let Some(share) = &mut self.share {
-            share.rest();
+        match &mut self.share {
+            Some(share) if share.has_work() => {
+                share.slice(&mut self.buffer);
+                worked = true;
+            }
+            Some(share) => share.save(),
+            None => {}
         }
-        if now >= self.news_at {
-            self.tell_news(now);
+        if now >= self.changes_at {
+            self.report_changes(now);
         }
         worked
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let gathered = self.gathered_until();
-        let Some(share) = &self.share else { return gathered };
-        let news = share.index.has_news().then_some(self.news_at);
-        [share.deadline(), news, gathered].into_iter().flatten().min()
     }
 
     fn sleep(&mut self) {
         let now = Instant::now();
         let due = self.deadline().map(|due| due.saturating_duration_since(now));
         let kept = (self.buffer.capacity() > 0).then_some(BUFFER_KEPT);
-        let letter = match [due, kept].into_iter().flatten().min() {
-            Some(wait) => self.letters.recv_timeout(wait),
-            None => self.letters.recv().map_err(RecvTimeoutError::from),
+        let message = match [due, kept].into_iter().flatten().min() {
+            Some(wait) => self.inbox.recv_timeout(wait),
+            None => self.inbox.recv().map_err(RecvTimeoutError::from),
         };
-        match letter {
-            Ok(letter) => self.on_letter(letter),
+        match message {
+            Ok(message) => self.on_message(message),
             Err(RecvTimeoutError::Timeout) if kept.is_some_and(|kept| due.is_none_or(|due| kept <= due)) => {
                 self.buffer = Vec::new();
             }
@@ -227,42 +172,36 @@ impl Worker {
         }
     }
 
-    fn on_letter(&mut self, letter: Letter) {
-        match letter {
-            Letter::Jobs(jobs) => jobs.into_iter().for_each(|job| self.queue(job)),
-            Letter::Sighting(sighting) => {
-                if let Some(share) = &mut self.share {
-                    share.on_sighting(sighting);
-                }
-            }
-            Letter::Published { download, published } => self.on_published(download, *published),
-            Letter::Stop => self.stopping = true,
-        }
+    fn deadline(&self) -> Option<Instant> {
+        let share = self.share.as_ref();
+        let changes = share.filter(|share| share.catalog.has_changes()).map(|_| self.changes_at);
+        [share.and_then(Share::deadline), changes, self.queue.deadline()].into_iter().flatten().min()
     }
 
-    fn queue(&mut self, job: Job) {
-        if is_write(&job) {
-            return self.writes.push_back(job);
-        }
-        match job {
-            Job::Digest { conn, req, bytes, plan, verify } if verify != Verify::Blake3 => {
-                self.gather(Chunk { conn, req, bytes, plan, verify });
+    fn on_message(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Jobs(jobs) => jobs.into_iter().for_each(|job| self.queue.push(job)),
+            ToWorker::Watch(event) => {
+                if let Some(share) = &mut self.share {
+                    share.on_watch_event(event);
+                }
             }
-            job @ (Job::Work { .. } | Job::Digest { .. }) => self.urgent.push_back(job),
+            ToWorker::Published { download, published } => self.on_published(download, *published),
+            ToWorker::Stop => self.stopping = true,
         }
     }
 
     // ---- reports ---------------------------------------------------------------------------------------------------
 
     fn report(&mut self, report: Report) {
-        // The loop is gone: the worker is about to be told to stop.
-        let _ = self.out.send(report);
+        // If the loop is gone, `Stop` follows.
+        let _ = self.reports.send(report);
         self.reported = true;
     }
 
-    /// Once for all that was reported together.
+    /// Wakes the loop once for everything that was reported together.
     fn wake_loop(&mut self) {
-        if std::mem::take(&mut self.reported) {
+        if mem::take(&mut self.reported) {
             (self.wake)();
         }
     }
@@ -271,82 +210,31 @@ impl Worker {
         self.report(Report::Done { done, file: None, spare: None });
     }
 
-    /// Tells what is new in the share.
-    fn tell_news(&mut self, now: Instant) {
-        let Some(share) = self.share.as_mut().filter(|share| share.index.has_news()) else { return };
-        self.news_at = now + NEWS_EVERY;
+    fn report_changes(&mut self, now: Instant) {
+        let Some(share) = self.share.as_mut().filter(|share| share.catalog.has_changes()) else { return };
+        self.changes_at = now + CHANGES_EVERY;
         self.serve.close_unshared(share);
-        let mut told = Vec::new();
-        while let Some((added, removed)) = share.index.take_news(NEWS_MAX) {
-            told.push(DiskDone::Share { added, removed });
+        let mut pages = Vec::new();
+        while let Some((added, removed)) = share.catalog.take_changes(CHANGES_MAX) {
+            pages.push(DiskDone::Share { added, removed });
         }
-        told.into_iter().for_each(|done| self.done(done));
+        pages.into_iter().for_each(|page| self.done(page));
     }
 
     // ---- jobs ------------------------------------------------------------------------------------------------------
 
-    fn on_job(&mut self, job: Job) {
-        match job {
-            Job::Digest { conn, req, bytes, plan, verify } => {
-                self.digest(vec![Chunk { conn, req, bytes, plan, verify }]);
-            }
-            Job::Work { work, bytes } => self.on_work(work, bytes),
-        }
-    }
-
-    /// Keeps a chunk until there are as many as there are lanes, or until no more come soon.
-    fn gather(&mut self, chunk: Chunk) {
-        let now = Instant::now();
-        if self.gathered.is_empty() {
-            // One that comes alone is not held up.
-            let alone = self.gathered_last.is_none_or(|last| now.saturating_duration_since(last) > LANES_GAP);
-            self.gathered_first = if alone { now.checked_sub(LANES_WAIT).unwrap_or(now) } else { now };
-        }
-        self.gathered_last = Some(now);
-        self.gathered.push_back(chunk);
-    }
-
-    /// Until when the chunks that are gathered may wait for more.
-    fn gathered_until(&self) -> Option<Instant> {
-        let last = self.gathered_last.filter(|_| !self.gathered.is_empty())?;
-        Some((last + LANES_GAP).min(self.gathered_first + LANES_WAIT))
-    }
-
-    fn gathered_is_due(&self) -> bool {
-        let full = self.gathered.len() >= Width::widest().lanes();
-        full || self.gathered_until().is_some_and(|until| self.stopping || until <= Instant::now())
-    }
-
-    /// Hashes as many of the gathered chunks as there are lanes, those that are as long as the first.
-    fn digest_gathered(&mut self) {
-        let Some(first) = self.gathered.front() else { return };
-        let (length, verify) = (first.bytes.len(), first.verify);
-        let mut chunks = Vec::new();
-        let mut at = 0;
-        while chunks.len() < Width::widest().lanes() && at < self.gathered.len() {
-            let alike = self.gathered[at].bytes.len() == length && self.gathered[at].verify == verify;
-            match alike.then(|| self.gathered.remove(at)).flatten() {
-                Some(chunk) => chunks.push(chunk),
-                None => at += 1,
-            }
-        }
-        self.digest(chunks);
-    }
-
-    fn digest(&mut self, chunks: Vec<Chunk>) {
-        let messages: Vec<(&[u8], HashPlan)> = chunks.iter().map(|chunk| (&chunk.bytes[..], chunk.plan)).collect();
-        let digests = digests_of(&messages, chunks[0].verify);
-        for (Chunk { conn, req, bytes, .. }, digests) in chunks.into_iter().zip(digests) {
-            self.report(Report::Digested { conn, req, bytes, digests });
+    fn on_next(&mut self, next: Next) {
+        match next {
+            Next::Work { work, bytes } => self.on_work(work, bytes),
+            Next::Prepare(requests) => self.prepare_chunks(&requests),
+            Next::Digest(chunks) => self.digest(chunks),
         }
     }
 
     fn on_work(&mut self, work: DiskWork, bytes: Option<Vec<u8>>) {
         match work {
             DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
-                let mut asked = vec![(conn, req, Wanted { root, offset, length, bare })];
-                self.take_wanted(&mut asked);
-                self.prepare_chunks(&asked);
+                self.prepare_chunks(&[ChunkRequest { conn, req, root, offset, length, bare }]);
             }
             DiskWork::ReadManifest { conn, req, root, first } => {
                 let result = match &mut self.share {
@@ -355,9 +243,12 @@ impl Worker {
                 };
                 self.done(DiskDone::ManifestReady { conn, req, first, result });
             }
-            DiskWork::ForgetConn { conn } => self.urgent.retain(|job| !is_for(job, conn)),
+            DiskWork::ForgetConn { conn } => self.queue.forget(conn),
             DiskWork::OpenPart { download, destination, root, size } => {
-                self.open_part(download, &destination, root, size);
+                match Opening::new(download, &destination, root, size, self.share.as_ref()) {
+                    Ok(opening) => self.step_opening(opening),
+                    Err(failure) => self.part_opened(download, Err(failure)),
+                }
             }
             DiskWork::StoreManifest { download, cvs } => {
                 if let Some(part) = self.parts.get_mut(&download) {
@@ -375,32 +266,26 @@ impl Worker {
         }
     }
 
-    /// Takes the chunks that wait to be prepared, as many as are hashed at once.
-    fn take_wanted(&mut self, asked: &mut Vec<(ConnId, u32, Wanted)>) {
-        let mut at = 0;
-        while asked.len() < Width::widest().lanes() && at < self.urgent.len() {
-            match self.urgent[at] {
-                Job::Work { work: DiskWork::PrepareChunk { conn, req, root, offset, length, bare }, .. } => {
-                    asked.push((conn, req, Wanted { root, offset, length, bare }));
-                    self.urgent.remove(at);
-                }
-                Job::Work { .. } | Job::Digest { .. } => at += 1,
-            }
+    fn digest(&mut self, chunks: Vec<ReceivedChunk>) {
+        let Some(verify) = chunks.first().map(|chunk| chunk.verify) else { return };
+        let payloads: Vec<(&[u8], HashPlan)> = chunks.iter().map(|chunk| (&chunk.bytes[..], chunk.plan)).collect();
+        let digests = digests_of(&payloads, verify);
+        for (ReceivedChunk { conn, req, bytes, .. }, digests) in chunks.into_iter().zip(digests) {
+            self.report(Report::Digested { conn, req, bytes, digests });
         }
     }
 
-    fn prepare_chunks(&mut self, asked: &[(ConnId, u32, Wanted)]) {
-        let wanted: Vec<Wanted> = asked.iter().map(|(_, _, wanted)| *wanted).collect();
+    fn prepare_chunks(&mut self, requests: &[ChunkRequest]) {
         let prepared = match &mut self.share {
-            Some(share) => self.serve.prepare(share, &wanted, &mut self.buffer),
-            None => wanted.iter().map(|_| Err(ServeFailure::NotFound)).collect(),
+            Some(share) => self.serve.prepare(share, requests, &mut self.buffer),
+            None => requests.iter().map(|_| Err(ServeFailure::NotFound)).collect(),
         };
-        for ((conn, req, _), prepared) in asked.iter().zip(prepared) {
+        for (request, prepared) in requests.iter().zip(prepared) {
             let (result, file) = match prepared {
                 Ok((md5, file)) => (Ok(md5), Some(file)),
                 Err(failure) => (Err(failure), None),
             };
-            let done = DiskDone::ChunkReady { conn: *conn, req: *req, result };
+            let done = DiskDone::ChunkReady { conn: request.conn, req: request.req, result };
             self.report(Report::Done { done, file, spare: None });
         }
     }
@@ -415,13 +300,21 @@ impl Worker {
         self.report(Report::Done { done, file: None, spare: bytes });
     }
 
-    // ---- opening a part file ---------------------------------------------------------------------------------------
+    // ---- opening and publishing a part file ------------------------------------------------------------------------
 
-    fn open_part(&mut self, download: DownloadId, destination: &Destination, root: Root, size: u64) {
-        match Place::find(destination, &root, self.share.as_ref()) {
-            Ok(place) => {
-                let place = Arc::new(place);
-                self.on_opening(Opening { download, place, root, size, stage: Stage::Look });
+    fn step_opening(&mut self, mut opening: Opening) {
+        let download = opening.download;
+        match opening.step(self.share.as_ref(), &mut self.buffer) {
+            Ok(Step::Again) => self.openings.push_back(opening),
+            Ok(Step::AlreadyThere) => {
+                opening.target.remove_stale_map();
+                self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.target.path.clone() }));
+            }
+            Ok(Step::Open(part)) => {
+                let path = part.target.path.clone();
+                let state = PartState::Open { path, manifest: part.manifest.clone(), verified: part.verified() };
+                self.parts.insert(download, *part);
+                self.part_opened(download, Ok(state));
             }
             Err(failure) => self.part_opened(download, Err(failure)),
         }
@@ -431,143 +324,25 @@ impl Worker {
         self.done(DiskDone::PartOpened { download, result });
     }
 
-    /// Goes one step on with an opening; what is not over is put back in line.
-    fn on_opening(&mut self, mut opening: Opening) {
-        let download = opening.download;
-        match opening.step(self.share.as_ref(), &mut self.buffer) {
-            Ok(Step::Again) => self.openings.push_back(opening),
-            Ok(Step::AlreadyThere) => {
-                opening.place.remove_stale_map();
-                self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.place.path.clone() }));
-            }
-            Ok(Step::Open(part)) => {
-                let path = part.place.path.clone();
-                let state = PartState::Open { path, manifest: part.manifest.clone(), verified: part.verified() };
-                self.parts.insert(download, *part);
-                self.part_opened(download, Ok(state));
-            }
-            Err(failure) => self.part_opened(download, Err(failure)),
-        }
-    }
-
-    // ---- publishing ------------------------------------------------------------------------------------------------
-
     fn publish(&mut self, download: DownloadId) {
-        let publishing = match self.parts.remove(&download) {
-            Some(part) => Publishing::new(part),
-            None => Err(failed("the download is over".to_owned())),
+        let to_self = self.to_self.clone();
+        let on_published = move |published| {
+            // The worker is gone only when the process ends.
+            let _ = to_self.send(ToWorker::Published { download, published: Box::new(published) });
         };
-        let publishing = match publishing {
-            Ok(publishing) => publishing,
-            Err(failure) => return self.done(DiskDone::Published { download, result: Err(failure) }),
-        };
-        let inbox = self.own_inbox.clone();
-        let spawned = thread::Builder::new().name("sprat-publish".to_owned()).spawn(move || {
-            let published = Box::new(publishing.run());
-            // Gone only when the process ends.
-            let _ = inbox.send(Letter::Published { download, published });
-        });
-        if let Err(error) = spawned {
-            let failure = failed(format!("cannot start a thread to publish: {error}; get the file again"));
+        let part = self.parts.remove(&download).ok_or_else(|| failed("the download is over".to_owned()));
+        let started = part.and_then(Publishing::new).and_then(|publishing| publishing.start(on_published));
+        if let Err(failure) = started {
             self.done(DiskDone::Published { download, result: Err(failure) });
         }
     }
 
     fn on_published(&mut self, download: DownloadId, published: Published) {
         if let (Some((path, stamp, digest)), Some(share)) = (published.offer, &mut self.share) {
-            share.published(&path, stamp, &digest);
+            share.add_published(&path, stamp, &digest);
         }
-        // The file is offered before the download is told to be over.
-        self.tell_news(Instant::now());
+        // The file is offered before the machine learns that the download is over.
+        self.report_changes(Instant::now());
         self.done(DiskDone::Published { download, result: published.result });
     }
 }
-
-enum Step {
-    Again,
-    AlreadyThere,
-    Open(Box<Part>),
-}
-
-impl Opening {
-    fn step(&mut self, share: Option<&Share>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
-        match &mut self.stage {
-            Stage::Look => self.look(share),
-            Stage::Compare { file, hash } => {
-                for _ in 0..CLAIMS_PER_SLICE {
-                    match hash.step(file, buffer, &mut 0) {
-                        Ok(None) => {}
-                        Ok(Some(digest)) if digest.root == self.root => return Ok(Step::AlreadyThere),
-                        Ok(Some(_)) => return Err(self.place.taken()),
-                        Err(error) => return Err(self.place.io_failure(error)),
-                    }
-                }
-                Ok(Step::Again)
-            }
-            Stage::Check(part) => {
-                for _ in 0..CLAIMS_PER_SLICE {
-                    if !part.check_claim(buffer) {
-                        return self.open_if_free();
-                    }
-                }
-                Ok(Step::Again)
-            }
-        }
-    }
-
-    /// What is at the destination decides: nothing, the same content (to be found out), or another.
-    fn look(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
-        let stamp = match self.place.look()? {
-            None => {
-                let part = Part::open(self.place.clone(), self.root, self.size)?;
-                self.stage = Stage::Check(Box::new(part));
-                return Ok(Step::Again);
-            }
-            Some(Found::File(stamp)) if stamp.size == self.size => stamp,
-            Some(Found::File(_) | Found::Folder | Found::Nothing | Found::Unknown) => return Err(self.place.taken()),
-        };
-        let known = self.place.share_path.as_ref().and_then(|path| share?.root_at(path));
-        if let Some((root, offered)) = known
-            && offered == stamp
-        {
-            return if root == self.root { Ok(Step::AlreadyThere) } else { Err(self.place.taken()) };
-        }
-        let (file, stamp) = self.place.open_existing().map_err(|error| self.place.io_failure(error))?;
-        if stamp.size != self.size {
-            return Err(self.place.taken());
-        }
-        self.stage = Stage::Compare { file, hash: FileHash::new(self.size) };
-        Ok(Step::Again)
-    }
-
-    /// The part file is open and checked; should somebody have published meanwhile, that is looked at instead.
-    fn open_if_free(&mut self) -> Result<Step, DiskFailure> {
-        let free = self.place.look()?.is_none();
-        match std::mem::replace(&mut self.stage, Stage::Look) {
-            Stage::Check(part) if free => Ok(Step::Open(part)),
-            Stage::Check(part) => {
-                part.remove_if_empty();
-                Ok(Step::Again)
-            }
-            Stage::Look | Stage::Compare { .. } => Ok(Step::Again),
-        }
-    }
-}
-
-/// Whether a job puts what is verified into a part file. One may overtake digests and chunks: a part file is open before the first
-/// of its writes is sent, and is published only after the last was answered.
-fn is_write(job: &Job) -> bool {
-    matches!(job, Job::Work { work: DiskWork::WritePiece { .. } | DiskWork::StoreManifest { .. }, .. })
-}
-
-/// Whether a job only answers this connection, and holds nothing of the driver's.
-fn is_for(job: &Job, gone: ConnId) -> bool {
-    match job {
-        Job::Work { work: DiskWork::PrepareChunk { conn, .. } | DiskWork::ReadManifest { conn, .. }, .. } => {
-            *conn == gone
-        }
-        Job::Work { .. } | Job::Digest { .. } => false,
-    }
-}
-
-const _: () = assert!(CLAIMS_PER_SLICE as u64 * PIECE_BYTES <= 4 << 20);

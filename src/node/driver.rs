@@ -14,7 +14,7 @@ use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{CONTROL_COMMANDS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX};
 use crate::control;
-use crate::disk::{Disk, Job, Report};
+use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
 use crate::net::{Arrival, ControlId, Net};
 use crate::proto::event::Outcome;
@@ -166,7 +166,7 @@ impl<'a, R: Role> Driver<'a, R> {
                 Some(disk) => {
                     self.chunks.begin_hashing(conn);
                     let received = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                    disk.submit(Job::Digest { conn, req, bytes, plan, verify });
+                    disk.submit(Job::Digest(ReceivedChunk { conn, req, bytes, plan, verify }));
                     self.feed(Input::PayloadProgress { conn, req, received });
                 }
                 None => {

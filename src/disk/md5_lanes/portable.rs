@@ -1,7 +1,7 @@
 //! Plain arrays: four lanes fit the registers that every 64-bit processor has, and the compiler finds them.
 
 use super::rounds::SINES;
-use super::streams::Block;
+use super::strips::Block;
 
 pub(super) const LANES: usize = 4;
 

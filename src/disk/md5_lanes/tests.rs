@@ -1,8 +1,8 @@
-use std::io;
+use std::io::Write;
 
-use super::streams::STRIP_BYTES;
-use super::{Width, md5_each_stream, portable};
-use crate::disk::hash::md5_of;
+use super::strips::STRIP_BYTES;
+use super::width::Width;
+use super::{Source, md5_each_at, md5_of, portable};
 use crate::wire::ids::Md5;
 
 /// Most lanes of any width.
@@ -12,12 +12,16 @@ fn messages(lengths: impl Iterator<Item = usize>) -> Vec<Vec<u8>> {
     lengths.enumerate().map(|(n, length)| (0..length).map(|i| (i * 31 + n * 7 + i / 251) as u8).collect()).collect()
 }
 
-/// At every width that this processor has.
+fn each(width: Width, sources: &[Source<'_>]) -> Vec<Option<Md5>> {
+    md5_each_at(width, sources, &mut Vec::new()).into_iter().map(Result::ok).collect()
+}
+
+/// Checks at every width that this processor has.
 fn assert_each(messages: &[Vec<u8>]) {
-    let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-    let singly: Vec<Md5> = slices.iter().map(|message| md5_of(message)).collect();
+    let sources: Vec<Source<'_>> = messages.iter().map(|message| Source::Bytes(message)).collect();
+    let singly: Vec<Md5> = messages.iter().map(|message| md5_of(message)).collect();
     for width in Width::all() {
-        assert_eq!(width.md5_each(&slices), singly, "{width:?}");
+        assert_eq!(each(width, &sources), singly.iter().map(|md5| Some(*md5)).collect::<Vec<_>>(), "{width:?}");
     }
 }
 
@@ -35,39 +39,61 @@ fn every_number_of_messages_is_served() {
     }
 }
 
+/// A file with these messages one after the other, and each as a range of it.
+fn with_ranges(messages: &[Vec<u8>], check: impl Fn(&[Source<'_>])) {
+    let mut file = tempfile::tempfile().unwrap();
+    messages.iter().for_each(|message| file.write_all(message).unwrap());
+    let mut offset = 0;
+    let range = |message: &Vec<u8>| {
+        offset += message.len() as u64;
+        Source::File { file: &file, offset: offset - message.len() as u64, length: message.len() }
+    };
+    check(&messages.iter().map(range).collect::<Vec<_>>());
+}
+
 #[test]
-fn streams_hash_to_what_their_bytes_hash_to() {
-    for length in [1, 63, 64, STRIP_BYTES - 1, STRIP_BYTES, STRIP_BYTES + 1, 2 * STRIP_BYTES, 3 * STRIP_BYTES + 100] {
+fn ranges_of_files_hash_to_what_their_bytes_hash_to() {
+    for length in [0, 1, 63, 64, STRIP_BYTES - 1, STRIP_BYTES, STRIP_BYTES + 1, 2 * STRIP_BYTES, 3 * STRIP_BYTES + 100]
+    {
         for count in [1, 2, LANES_MAX, LANES_MAX + 3] {
             let messages = messages(std::iter::repeat_n(length, count));
-            let read = |n: usize, at: usize, into: &mut [u8]| {
-                into.copy_from_slice(&messages[n][at..at + into.len()]);
-                Ok(())
-            };
-            let digests = md5_each_stream(count, length, &mut Vec::new(), read);
-            for (message, digest) in messages.iter().zip(digests) {
-                assert_eq!(digest.unwrap(), md5_of(message), "{count} of {length} bytes");
-            }
+            with_ranges(&messages, |ranges| {
+                for width in Width::all() {
+                    for (message, md5) in messages.iter().zip(each(width, ranges)) {
+                        assert_eq!(md5, Some(md5_of(message)), "{count} of {length} bytes, {width:?}");
+                    }
+                }
+            });
         }
     }
 }
 
 #[test]
-fn a_stream_that_cannot_be_read_spoils_no_other() {
+fn a_file_that_cannot_be_read_disturbs_no_other() {
     let messages = messages(std::iter::repeat_n(STRIP_BYTES + 5, 5));
-    let read = |n: usize, at: usize, into: &mut [u8]| {
-        into.copy_from_slice(&messages[n][at..at + into.len()]);
-        if n == 2 && at > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
-    };
-    let digests = md5_each_stream(5, STRIP_BYTES + 5, &mut Vec::new(), read);
-    for (n, (message, digest)) in messages.iter().zip(digests).enumerate() {
-        assert_eq!(digest.ok(), (n != 2).then(|| md5_of(message)), "stream {n}");
-    }
+    with_ranges(&messages, |ranges| {
+        let mut sources = ranges.to_vec();
+        sources[1] = Source::Bytes(&messages[1]);
+        // The end of this range is beyond the end of the file.
+        if let Source::File { offset, .. } = &mut sources[2] {
+            *offset = 4 * (STRIP_BYTES as u64 + 5) + 1;
+        }
+        for width in Width::all() {
+            for (n, (message, md5)) in messages.iter().zip(each(width, &sources)).enumerate() {
+                assert_eq!(md5, (n != 2).then(|| md5_of(message)), "message {n}, {width:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn md5_of_abc_is_that_of_rfc_1321() {
+    assert_eq!(md5_of(b"abc").to_string(), "900150983cd24fb0d6963f7d28e17f72");
 }
 
 #[test]
 fn messages_of_several_lengths_keep_their_order() {
-    assert_each(&messages([5, 5, 5, 64, 64, 64, 64, 1, 70, 70, 70].into_iter()));
+    assert_each(&messages([5, 64, 5, 64, 64, 5, 64, 1, 70, 5, 70, 70].into_iter()));
 }
 
 #[test]

@@ -14,8 +14,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::proto::disk::{Destination, DiskFailureKind, PartState, ServeFailure};
-use crate::proto::{DownloadId, PayloadId};
+use crate::proto::disk::{Destination, DiskDone, DiskFailureKind, DiskWork, PartState, ServeFailure};
+use crate::proto::{ConnId, DownloadId, HashPlan, PayloadId, Verify};
 use crate::wire::FileRecord;
 use crate::wire::ids::{Cv, Md5, Root};
 

@@ -125,7 +125,7 @@ fn a_restart_hashes_nothing_twice() {
     let cache = cache::Cache::open(Some(&rig.state.path().join("cache/digests")));
     let mut share = share::Share::open(rig.share.path(), cache, Box::new(|| Box::new(|_| {}))).unwrap();
     settle(&mut share);
-    assert_eq!((share.index.offered(), share.hashed_bytes), (2, 0));
+    assert_eq!((share.catalog.offered(), share.hasher.bytes), (2, 0));
 }
 
 /// Does all the work that there is.
@@ -145,16 +145,16 @@ fn a_small_file_does_not_wait_for_a_large_one() {
     write_old(&folder.path().join("b-small"), b"small");
     let mut share = share::Share::open(folder.path(), cache::Cache::default(), Box::new(|| Box::new(|_| {}))).unwrap();
     let mut buffer = Vec::new();
-    while share.index.deadline().is_none() {
+    while share.catalog.deadline().is_none() {
         share.slice(&mut buffer);
     }
-    share.index.mature(std::time::Instant::now() + 2 * crate::config::SHARE_QUIET);
-    while share.index.offered() == 0 {
+    share.catalog.settle(std::time::Instant::now() + 2 * crate::config::SHARE_QUIET);
+    while share.catalog.offered() == 0 {
         share.slice(&mut buffer);
     }
-    assert!(share.index.offered_at("b-small").is_some() && share.hashed_bytes < 16 << 20);
+    assert!(share.catalog.offered_at("b-small").is_some() && share.hasher.bytes < 16 << 20);
     settle(&mut share);
-    assert_eq!(share.index.offered_at("a-large").unwrap().0, root_of(&vec![0; 64 << 20]));
+    assert_eq!(share.catalog.offered_at("a-large").unwrap().0, root_of(&vec![0; 64 << 20]));
 }
 
 #[test]
@@ -163,18 +163,18 @@ fn lost_events_lead_to_a_scan_that_finds_everything() {
     for name in ["stays", "goes", "changes", "moves"] {
         write_old(&folder.path().join(name), name.as_bytes());
     }
-    // The watcher of this share tells nobody anything.
-    let (events, deaf) = mpsc::channel();
-    let tell: share::Tell = Box::new(move || {
+    // The share receives no event of its watcher.
+    let (events, lost) = mpsc::channel();
+    let callback: share::MakeCallback = Box::new(move || {
         let events = events.clone();
-        Box::new(move |sighting| events.send(sighting).unwrap_or(()))
+        Box::new(move |event| events.send(event).unwrap_or(()))
     });
-    let mut share = share::Share::open(folder.path(), cache::Cache::open(None), tell).unwrap();
+    let mut share = share::Share::open(folder.path(), cache::Cache::open(None), callback).unwrap();
     let until_quiet = std::time::Instant::now() + crate::config::SHARE_QUIET;
     settle(&mut share);
-    share.index.mature(until_quiet);
+    share.catalog.settle(until_quiet);
     settle(&mut share);
-    assert_eq!(share.index.offered(), 4);
+    assert_eq!(share.catalog.offered(), 4);
 
     fs::remove_file(folder.path().join("goes")).unwrap();
     fs::rename(folder.path().join("moves"), folder.path().join("moved")).unwrap();
@@ -182,14 +182,14 @@ fn lost_events_lead_to_a_scan_that_finds_everything() {
     for n in 0..3000 {
         write_old(&folder.path().join(format!("many/{n}")), &[n as u8; 3]);
     }
-    share.on_sighting(watch::Sighting::Lost);
+    share.on_watch_event(watch::WatchEvent::Lost);
     let later = std::time::Instant::now() + 3 * crate::config::SHARE_QUIET;
     share.on_time(later);
     settle(&mut share);
-    share.index.mature(later);
+    share.catalog.settle(later);
     settle(&mut share);
-    assert_eq!(share.index.offered(), 3003);
-    assert_eq!(share.index.offered_at("changes").unwrap().0, root_of(b"changed"));
-    assert!(share.index.offered_at("moved").is_some() && share.index.offered_at("goes").is_none());
-    assert!(deaf.try_iter().count() > 0, "the watcher was armed");
+    assert_eq!(share.catalog.offered(), 3003);
+    assert_eq!(share.catalog.offered_at("changes").unwrap().0, root_of(b"changed"));
+    assert!(share.catalog.offered_at("moved").is_some() && share.catalog.offered_at("goes").is_none());
+    assert!(lost.try_iter().count() > 0, "the watcher was started");
 }

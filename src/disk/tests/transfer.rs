@@ -10,7 +10,7 @@ fn a_chunk_is_prepared_with_its_md5_and_file() {
     for (offset, length) in [(0, MIB), (MIB, MIB), (2 * MIB, 100), (17, 5), (MIB - 1, MIB), (MIB, MIB)] {
         let (md5, file) = rig.chunk(root, offset as u64, length as u32).unwrap();
         let range = &bytes[offset..offset + length];
-        assert_eq!(md5, hash::md5_of(range), "{offset} {length}");
+        assert_eq!(md5, md5_lanes::md5_of(range), "{offset} {length}");
         let mut read = vec![0; length];
         file.read_exact_at(&mut read, offset as u64).unwrap();
         assert!(read == range);
@@ -37,7 +37,7 @@ fn a_manifest_merges_to_the_root() {
     let mut rig = Rig::with(&[("x", &bytes)]);
     let root = root_of(&bytes);
     let (size, cvs) = rig.manifest(root, 0).unwrap();
-    assert_eq!(hash::root_of_manifest(size, &cache::cvs_of(&cvs)), Some(root));
+    assert_eq!(hash::root_of_manifest(size, &hash::cvs_of(&cvs)), Some(root));
     assert_eq!(rig.manifest(root, 4).unwrap().1, cvs[4 * 32..]);
     assert_eq!(rig.manifest(root, 6), Err(ServeFailure::OutOfRange));
 }
@@ -75,7 +75,7 @@ fn a_file_that_became_a_symlink_is_not_followed() {
 }
 
 fn digest(req: u32, bytes: &[u8], verify: Verify) -> Job {
-    Job::Digest { conn: CONN, req, bytes: bytes.to_vec(), plan: HashPlan::Content, verify }
+    Job::Digest(ReceivedChunk { conn: CONN, req, bytes: bytes.to_vec(), plan: HashPlan::Content, verify })
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn payloads_of_all_lengths_that_come_together_get_each_its_own_digests() {
                 let n = req as usize;
                 assert_eq!(bytes, payloads[n]);
                 assert_eq!(digests.blake3, (verify(n) != Verify::Md5).then(|| root_of(&bytes).0));
-                assert_eq!(digests.md5, (verify(n) != Verify::Blake3).then(|| hash::md5_of(&bytes)));
+                assert_eq!(digests.md5, (verify(n) != Verify::Blake3).then(|| md5_lanes::md5_of(&bytes)));
                 assert!(seen.insert(req, ()).is_none());
             }
             other => panic!("{other:?}"),
@@ -129,7 +129,7 @@ fn chunks_that_are_asked_for_together_are_prepared_each_with_its_md5() {
                 (6, result) => assert_eq!(result, Err(ServeFailure::OutOfRange)),
                 (7, result) => assert!(result == Ok(None) && file.is_some()),
                 (_, result) => {
-                    assert_eq!(result, Ok(Some(hash::md5_of(&bytes[offset..offset + length]))));
+                    assert_eq!(result, Ok(Some(md5_lanes::md5_of(&bytes[offset..offset + length]))));
                     assert!(file.is_some());
                 }
             }
@@ -146,7 +146,7 @@ fn a_payload_comes_back_with_its_digests() {
         Report::Digested { conn: CONN, req: 3, bytes: back, digests } => {
             assert_eq!(back, bytes);
             assert_eq!(digests.blake3, Some(root_of(&bytes).0));
-            assert_eq!(digests.md5, Some(hash::md5_of(&bytes)));
+            assert_eq!(digests.md5, Some(md5_lanes::md5_of(&bytes)));
         }
         other => panic!("{other:?}"),
     }
@@ -366,7 +366,7 @@ fn a_full_disk_is_told_and_the_download_goes_on_when_there_is_room() {
     let error = file.write_all_at(b"x", 0).unwrap_err();
     let folder = tempfile::tempdir().unwrap();
     let to = |folder: &Path| Destination::Path { path: folder.join("x"), name: String::new() };
-    let failure = part::Place::find(&to(folder.path()), &root_of(b"x"), None).unwrap().io_failure(error);
+    let failure = target::Target::find(&to(folder.path()), &root_of(b"x"), None).unwrap().io_failure(error);
     assert_eq!(failure.kind, DiskFailureKind::Full);
     assert!(failure.message.contains("/x: "), "{}", failure.message);
 

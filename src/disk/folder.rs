@@ -1,4 +1,4 @@
-//! Opening files below a folder, so that no symlink, `..` or mount trick leads out of it, and nothing that is opened blocks.
+//! Opens files below a folder. No symlink and no `..` leads out of it, and no open blocks.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -8,10 +8,11 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 
-/// How often an openat2 that raced with a rename is repeated (EAGAIN, openat2(2)).
+/// How often an openat2 that raced with a rename is retried (EAGAIN in openat2(2)).
 const RACES_MAX: usize = 16;
 
-/// Which file, and which state of it: equal stamps mean equal content (but see the index for changes within one tick).
+/// Which file, and which state of it. Equal stamps mean equal content, except for writes within one tick of the clock of the
+/// file system; the catalog handles those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Stamp {
     pub(super) dev: u64,
@@ -21,7 +22,7 @@ pub(super) struct Stamp {
     pub(super) ctime_ns: i64,
 }
 
-/// A stamp without ctime, which a rename changes too.
+/// A stamp without its ctime, which a rename changes: device, inode, size, mtime.
 pub(super) type Identity = (u64, u64, u64, i64);
 
 impl Stamp {
@@ -41,6 +42,16 @@ impl Stamp {
         fstat(file).map(|stat| Stamp::of(&stat))
     }
 
+    /// Little-endian, for hashing and storing.
+    pub(super) fn to_bytes(self) -> [u8; 40] {
+        let (mtime, ctime) = (self.mtime_ns.cast_unsigned(), self.ctime_ns.cast_unsigned());
+        let mut bytes = [0; 40];
+        for (place, number) in bytes.chunks_exact_mut(8).zip([self.dev, self.ino, self.size, mtime, ctime]) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
     pub(super) fn identity(&self) -> Identity {
         (self.dev, self.ino, self.size, self.mtime_ns)
     }
@@ -51,9 +62,9 @@ impl Stamp {
 pub(super) enum Found {
     File(Stamp),
     Folder,
-    /// Nothing, or nothing that is ever shared: a symlink, FIFO, device, socket.
+    /// Nothing, or something that is never shared: a symlink, FIFO, device or socket.
     Nothing,
-    /// The process or system lacks something just now; look again later.
+    /// The lookup failed because descriptors or memory are missing. Retry later.
     Unknown,
 }
 
@@ -72,28 +83,28 @@ impl Found {
     }
 }
 
-/// Whether an error says nothing about the file: the process or system lacks something just now.
+/// Whether an error says nothing about the file, but that descriptors or memory are missing.
 pub(super) fn is_starved(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
 }
 
-/// A folder, below which everything is opened.
+/// An open folder, below which files are opened by relative path.
 #[derive(Debug)]
-pub(super) struct Beneath {
-    root: OwnedFd,
+pub(super) struct Folder {
+    top: OwnedFd,
     has_openat2: Cell<bool>,
 }
 
-impl Beneath {
-    /// Opens the folder itself; symlinks on the way there are the owner's own and are followed.
-    pub(super) fn open_root(path: &Path) -> Result<Beneath, Errno> {
+impl Folder {
+    /// Opens the folder itself. Symlinks on the way to it are the user's own and are followed.
+    pub(super) fn open(path: &Path) -> Result<Folder, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(Beneath { root: rustix::fs::open(path, flags, Mode::empty())?, has_openat2: Cell::new(true) })
+        Ok(Folder { top: rustix::fs::open(path, flags, Mode::empty())?, has_openat2: Cell::new(true) })
     }
 
-    /// A regular file for reading.
+    /// Opens a regular file for reading.
     pub(super) fn open_file(&self, path: &str) -> Result<(File, Stamp), Errno> {
-        let fd = self.open(path, OFlags::RDONLY)?;
+        let fd = self.open_below(path, OFlags::RDONLY)?;
         let stat = fstat(&fd)?;
         match Found::of(&stat) {
             Found::File(stamp) => Ok((File::from(fd), stamp)),
@@ -101,21 +112,21 @@ impl Beneath {
         }
     }
 
-    /// A folder; the empty path is the root itself.
+    /// Opens a folder. The empty path is this folder itself.
     pub(super) fn open_folder(&self, path: &str) -> Result<OwnedFd, Errno> {
-        self.open(if path.is_empty() { "." } else { path }, OFlags::RDONLY | OFlags::DIRECTORY)
+        self.open_below(if path.is_empty() { "." } else { path }, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
-    /// What is there. Opens nothing for reading, so that it neither blocks nor wakes a watcher.
-    pub(super) fn look(&self, path: &str) -> Found {
-        match self.open(path, OFlags::PATH).and_then(fstat) {
+    /// What is at a path. Opens nothing for reading, so that it neither blocks nor wakes the watcher.
+    pub(super) fn lookup(&self, path: &str) -> Found {
+        match self.open_below(path, OFlags::PATH).and_then(fstat) {
             Ok(stat) => Found::of(&stat),
             Err(error) if is_starved(error) => Found::Unknown,
             Err(_) => Found::Nothing,
         }
     }
 
-    fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let mut flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if !flags.contains(OFlags::PATH) {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -125,9 +136,9 @@ impl Beneath {
             if !self.has_openat2.get() {
                 return self.open_by_component(path, flags);
             }
-            match openat2(&self.root, path, flags, Mode::empty(), resolve) {
+            match openat2(&self.top, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                // EPERM: container sandboxes that do not know the call answer so.
+                // Container sandboxes that do not know the call answer EPERM.
                 Err(Errno::NOSYS | Errno::PERM) => self.has_openat2.set(false),
                 other => return other,
             }
@@ -135,11 +146,11 @@ impl Beneath {
         Err(Errno::AGAIN)
     }
 
-    /// For kernels before 5.6: one component after the other, none of them a symlink.
+    /// For kernels before 5.6: opens one component after the other, none of which may be a symlink.
     fn open_by_component(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let mut components = path.split('/').filter(|c| !c.is_empty() && *c != ".").peekable();
         let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut folder = openat(&self.root, ".", step, Mode::empty())?;
+        let mut folder = openat(&self.top, ".", step, Mode::empty())?;
         while let Some(component) = components.next() {
             if component == ".." {
                 return Err(Errno::XDEV);
@@ -162,12 +173,12 @@ mod tests {
     use super::*;
 
     /// Runs the check with openat2 and with the fallback.
-    fn both_ways(check: impl Fn(&Beneath, &Path)) {
+    fn both_ways(check: impl Fn(&Folder, &Path)) {
         for has_openat2 in [true, false] {
-            let folder = tempfile::tempdir().unwrap();
-            let beneath = Beneath::open_root(folder.path()).unwrap();
-            beneath.has_openat2.set(has_openat2);
-            check(&beneath, folder.path());
+            let dir = tempfile::tempdir().unwrap();
+            let folder = Folder::open(dir.path()).unwrap();
+            folder.has_openat2.set(has_openat2);
+            check(&folder, dir.path());
         }
     }
 
@@ -175,28 +186,28 @@ mod tests {
     fn symlinks_and_dots_lead_nowhere() {
         let outside = tempfile::tempdir().unwrap();
         std::fs::write(outside.path().join("canary"), "secret").unwrap();
-        both_ways(|beneath, path| {
+        both_ways(|folder, path| {
             symlink(outside.path().join("canary"), path.join("link")).unwrap();
             symlink(outside.path(), path.join("folder")).unwrap();
             std::fs::create_dir(path.join("real")).unwrap();
             std::fs::write(path.join("real/file"), "x").unwrap();
             for hostile in ["link", "folder/canary", "../canary", "real/../../canary", "/etc/passwd"] {
-                assert!(beneath.open_file(hostile).is_err(), "{hostile}");
-                assert_eq!(beneath.look(hostile), Found::Nothing, "{hostile}");
+                assert!(folder.open_file(hostile).is_err(), "{hostile}");
+                assert_eq!(folder.lookup(hostile), Found::Nothing, "{hostile}");
             }
-            assert!(matches!(beneath.look("real/file"), Found::File(Stamp { size: 1, .. })));
-            assert_eq!(beneath.look("real"), Found::Folder);
-            assert!(beneath.open_file("real/file").is_ok());
+            assert!(matches!(folder.lookup("real/file"), Found::File(Stamp { size: 1, .. })));
+            assert_eq!(folder.lookup("real"), Found::Folder);
+            assert!(folder.open_file("real/file").is_ok());
         });
     }
 
     #[test]
     fn a_fifo_neither_blocks_nor_opens() {
-        both_ways(|beneath, path| {
+        both_ways(|folder, path| {
             rustix::fs::mknodat(rustix::fs::CWD, path.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
                 .unwrap();
-            assert_eq!(beneath.look("fifo"), Found::Nothing);
-            assert_eq!(beneath.open_file("fifo").err(), Some(Errno::INVAL));
+            assert_eq!(folder.lookup("fifo"), Found::Nothing);
+            assert_eq!(folder.open_file("fifo").err(), Some(Errno::INVAL));
         });
     }
 }

@@ -1,0 +1,195 @@
+//! The digest cache: the root and the manifest of each file state, so that a restart does not hash the share again.
+//!
+//! On disk it is a [`Log`]. When more than half of the log is garbage, it is written again and renamed. Nothing depends on the
+//! cache: after an error it logs one warning and keeps digests in memory only.
+
+mod digest_log;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use self::digest_log::Log;
+use super::folder::Stamp;
+use super::hash::{ContentDigest, cvs_of};
+use crate::proto::pieces_of;
+use crate::wire::ids::Root;
+
+/// Fewest entries of a log that is worth writing again.
+const GARBAGE_ENTRIES_MIN: usize = 4096;
+
+/// Chaining values, one after the other.
+pub(super) type Manifest = Arc<[u8]>;
+
+/// Where the chaining values of a file state are.
+#[derive(Debug)]
+enum Cvs {
+    /// It has at most one piece and needs none.
+    None,
+    Memory(Manifest),
+    /// In the log, in the entry at this offset.
+    Log(u64),
+}
+
+#[derive(Debug)]
+struct Slot {
+    root: Root,
+    cvs: Cvs,
+}
+
+/// Digests by file state.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// By the first 128 bits of the hash of the stamp, which take half the memory of a stamp and do not collide.
+    slots: HashMap<u128, Slot>,
+    log: Option<Log>,
+    /// The manifest that was read last, because a downloader fetches its pages one after the other.
+    last: Option<(Root, Manifest)>,
+}
+
+impl Cache {
+    /// Reads the log at `path`, or creates it. Without a path, or if that fails, the cache is in memory.
+    pub(super) fn open(path: Option<&Path>) -> Cache {
+        let Some(path) = path else { return Cache::default() };
+        let mut slots = HashMap::new();
+        let opened = Log::open(path, |offset, entry| {
+            let cvs = if entry.cvs.is_empty() { Cvs::None } else { Cvs::Log(offset) };
+            slots.insert(key_of(&entry.stamp), Slot { root: entry.root, cvs });
+        });
+        match opened {
+            Ok(log) => Cache { slots, log: Some(log), last: None },
+            Err(error) => {
+                warn(path, &error);
+                Cache::default()
+            }
+        }
+    }
+
+    /// The root of a file in this state.
+    pub(super) fn root(&self, stamp: &Stamp) -> Option<Root> {
+        self.slots.get(&key_of(stamp)).map(|slot| slot.root)
+    }
+
+    /// Stores a digest, on disk too.
+    pub(super) fn insert(&mut self, stamp: &Stamp, digest: &ContentDigest) {
+        debug_assert!(digest.cvs.is_empty() || digest.cvs.len() as u64 == pieces_of(stamp.size));
+        let key = key_of(stamp);
+        if self.slots.get(&key).is_some_and(|slot| slot.root == digest.root) {
+            return;
+        }
+        let offset = self.log.as_mut().map(|log| log.append(stamp, digest));
+        let cvs = match offset {
+            _ if digest.cvs.is_empty() => Cvs::None,
+            Some(offset) => Cvs::Log(offset),
+            None => Cvs::Memory(digest.cvs.iter().flat_map(|cv| cv.0).collect()),
+        };
+        self.slots.insert(key, Slot { root: digest.root, cvs });
+        if self.log.as_ref().is_some_and(Log::is_full) {
+            self.flush();
+        }
+    }
+
+    /// Stores the same content for another state: the file was renamed, or its mode changed.
+    pub(super) fn alias(&mut self, from: &Stamp, to: &Stamp, root: Root) {
+        let cvs = match self.manifest(from, root) {
+            Some(manifest) => cvs_of(&manifest),
+            None if pieces_of(to.size) > 1 => return,
+            None => Vec::new(),
+        };
+        self.insert(to, &ContentDigest { root, cvs });
+    }
+
+    /// The chaining values of a file in this state; none if it has at most one piece, or if they cannot be read.
+    pub(super) fn manifest(&mut self, stamp: &Stamp, root: Root) -> Option<Manifest> {
+        if let Some((last, manifest)) = &self.last
+            && *last == root
+        {
+            return Some(manifest.clone());
+        }
+        let slot = self.slots.get(&key_of(stamp)).filter(|slot| slot.root == root)?;
+        let manifest = slot.cvs.read(self.log.as_ref())?;
+        self.last = Some((root, manifest.clone()));
+        Some(manifest)
+    }
+
+    /// Removes a digest whose manifest cannot be read.
+    pub(super) fn forget(&mut self, stamp: &Stamp) {
+        self.slots.remove(&key_of(stamp));
+    }
+
+    /// Writes the entries that wait. If that fails, the cache continues in memory.
+    pub(super) fn flush(&mut self) {
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.flush()
+        {
+            warn(&log.path, &error);
+            for slot in self.slots.values_mut().filter(|slot| matches!(slot.cvs, Cvs::Log(_))) {
+                slot.cvs = slot.cvs.read(Some(log)).map_or(Cvs::None, Cvs::Memory);
+            }
+            log.cut();
+            self.log = None;
+        }
+    }
+
+    /// Writes the log again if more than half of it is not among the `stamps` of the `live` files that are offered.
+    pub(super) fn compact<'s>(&mut self, live: usize, stamps: impl Iterator<Item = &'s Stamp>) {
+        self.flush();
+        let Some(log) = &mut self.log else { return };
+        if log.entries < GARBAGE_ENTRIES_MIN || log.entries <= 2 * live {
+            return;
+        }
+        match rewrite(log, &self.slots, stamps) {
+            Ok(slots) => self.slots = slots,
+            Err(error) => log::warn!("digest cache {}: cannot be written again: {error}", log.path.display()),
+        }
+    }
+}
+
+impl Cvs {
+    fn read(&self, log: Option<&Log>) -> Option<Manifest> {
+        match self {
+            Cvs::None => None,
+            Cvs::Memory(manifest) => Some(manifest.clone()),
+            Cvs::Log(offset) => log?.cvs_at(*offset).map(Manifest::from),
+        }
+    }
+}
+
+/// Replaces the log by one that has only the entries of these stamps.
+fn rewrite<'s>(
+    log: &mut Log,
+    slots: &HashMap<u128, Slot>,
+    stamps: impl Iterator<Item = &'s Stamp>,
+) -> io::Result<HashMap<u128, Slot>> {
+    let mut new = log.create_beside()?;
+    let mut kept = HashMap::new();
+    for stamp in stamps {
+        let key = key_of(stamp);
+        let Some(slot) = slots.get(&key).filter(|_| !kept.contains_key(&key)) else { continue };
+        let manifest = slot.cvs.read(Some(log));
+        if manifest.is_none() && !matches!(slot.cvs, Cvs::None) {
+            continue;
+        }
+        let cvs = manifest.map(|manifest| cvs_of(&manifest)).unwrap_or_default();
+        let has_cvs = !cvs.is_empty();
+        let offset = new.append(stamp, &ContentDigest { root: slot.root, cvs });
+        kept.insert(key, Slot { root: slot.root, cvs: if has_cvs { Cvs::Log(offset) } else { Cvs::None } });
+        if new.is_full() {
+            new.flush()?;
+        }
+    }
+    log.replace(new)?;
+    Ok(kept)
+}
+
+fn warn(path: &Path, error: &io::Error) {
+    log::warn!("digest cache {}: {error}; files are hashed again after a restart", path.display());
+}
+
+fn key_of(stamp: &Stamp) -> u128 {
+    let hash = blake3::hash(&stamp.to_bytes());
+    u128::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash is longer than a key"))
+}

@@ -1,0 +1,121 @@
+//! Hashes the files of the share that have settled, a slice at a time. Small files overtake the large one that is in work.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cache::Cache;
+use super::catalog::Catalog;
+use super::folder::{Folder, Found, Stamp, is_starved};
+use super::hash::{ContentDigest, FileHash};
+use crate::wire::name::printable;
+
+/// Bytes and time after which a slice ends, to make room for jobs.
+const SLICE_BYTES: u64 = 4 << 20;
+const SLICE_TIME: Duration = Duration::from_millis(4);
+
+/// The hashing of the share.
+#[derive(Debug, Default)]
+pub(super) struct Hasher {
+    /// The large file in work.
+    large: Option<Hashing>,
+    /// Bytes hashed since the start.
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug)]
+struct Hashing {
+    path: Arc<str>,
+    stamp: Stamp,
+    file: File,
+    hash: FileHash,
+}
+
+/// What a slice works on.
+pub(super) struct Shared<'s> {
+    pub(super) folder: &'s Folder,
+    pub(super) catalog: &'s mut Catalog,
+    pub(super) cache: &'s mut Cache,
+}
+
+impl Hasher {
+    /// Whether a file is in work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.large.is_some()
+    }
+
+    /// Hashes one piece of the large file, if there is one in work; then small files; then more of the large one.
+    pub(super) fn slice(&mut self, shared: &mut Shared<'_>, buffer: &mut Vec<u8>) {
+        let (start, before) = (Instant::now(), self.bytes);
+        if let Some(large) = self.large.take() {
+            self.large = self.step(shared, large, buffer);
+        }
+        while self.bytes - before < SLICE_BYTES && start.elapsed() < SLICE_TIME {
+            if let Some((path, stamp)) = shared.catalog.next_ready(false) {
+                let mut small = shared.begin(path, stamp);
+                while let Some(hashing) = small {
+                    small = self.step(shared, hashing, buffer);
+                }
+            } else if let Some(large) = self.large.take() {
+                self.large = self.step(shared, large, buffer);
+            } else if let Some((path, stamp)) = shared.catalog.next_ready(true) {
+                self.large = shared.begin(path, stamp);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Hashes one piece; returns the file if there is more to do.
+    fn step(&mut self, shared: &mut Shared<'_>, mut hashing: Hashing, buffer: &mut Vec<u8>) -> Option<Hashing> {
+        if !shared.catalog.is_ready(&hashing.path, &hashing.stamp) {
+            return None;
+        }
+        match hashing.hash.step(&hashing.file, buffer, &mut self.bytes) {
+            Ok(None) => return Some(hashing),
+            Ok(Some(digest)) => shared.hashed(&hashing, &digest),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                shared.catalog.settle_again(&hashing.path, hashing.stamp, Instant::now());
+            }
+            Err(error) => shared.unreadable(&hashing.path, &error),
+        }
+        None
+    }
+}
+
+impl Shared<'_> {
+    fn begin(&mut self, path: Arc<str>, stamp: Stamp) -> Option<Hashing> {
+        let now = Instant::now();
+        match self.folder.open_file(&path) {
+            Ok((file, current)) if current == stamp => {
+                return Some(Hashing { path, stamp, file, hash: FileHash::new(stamp.size) });
+            }
+            Ok((_, current)) => self.catalog.settle_again(&path, current, now),
+            Err(error) => match self.folder.lookup(&path) {
+                Found::File(current) if is_starved(error) => self.catalog.settle_again(&path, current, now),
+                Found::File(_) => self.unreadable(&path, &error.into()),
+                Found::Unknown => self.catalog.settle_again(&path, stamp, now),
+                Found::Folder | Found::Nothing => self.catalog.remove_file(&path, now),
+            },
+        }
+        None
+    }
+
+    /// Offers the file if it has not changed since it was opened.
+    fn hashed(&mut self, hashing: &Hashing, digest: &ContentDigest) {
+        match Stamp::of_file(&hashing.file) {
+            Ok(stamp) if stamp == hashing.stamp => {
+                self.cache.insert(&stamp, digest);
+                self.catalog.offer(&hashing.path, stamp, digest.root);
+            }
+            Ok(stamp) => self.catalog.settle_again(&hashing.path, stamp, Instant::now()),
+            Err(error) => self.unreadable(&hashing.path, &error.into()),
+        }
+    }
+
+    fn unreadable(&mut self, path: &str, error: &io::Error) {
+        log::warn!("{} is not shared: it cannot be read: {error}", printable(path));
+        self.catalog.set_unreadable(path);
+    }
+}

@@ -1,0 +1,132 @@
+//! Opening a part file, one step at a time. Before that, the destination is examined: if it has the content already, nothing is
+//! fetched; if it has another one, the download is refused. Then the pieces that an earlier run left are hashed again.
+
+use std::fs::File;
+use std::mem;
+use std::sync::Arc;
+
+use super::folder::Found;
+use super::hash::FileHash;
+use super::part::Part;
+use super::share::Share;
+use super::target::Target;
+use crate::config::PIECE_BYTES;
+use crate::proto::DownloadId;
+use crate::proto::disk::{Destination, DiskFailure};
+use crate::wire::ids::Root;
+
+/// Pieces that one step hashes, so that other jobs do not wait long.
+const PIECES_PER_STEP: usize = 4;
+
+const _: () = assert!(PIECES_PER_STEP as u64 * PIECE_BYTES <= 4 << 20);
+
+/// A part file that is being opened.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) download: DownloadId,
+    pub(super) target: Arc<Target>,
+    root: Root,
+    size: u64,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The destination has not been examined.
+    Examine,
+    /// The file at the destination has the right size and is hashed.
+    Compare { file: File, hash: FileHash },
+    /// The part file is open; the pieces that its map lists are hashed.
+    Check(Box<Part>),
+}
+
+/// Where an opening has got to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Another step is needed.
+    Again,
+    /// The destination holds the content.
+    AlreadyThere,
+    /// The part file is open and checked.
+    Open(Box<Part>),
+}
+
+impl Opening {
+    pub(super) fn new(
+        download: DownloadId,
+        destination: &Destination,
+        root: Root,
+        size: u64,
+        share: Option<&Share>,
+    ) -> Result<Opening, DiskFailure> {
+        let target = Arc::new(Target::find(destination, &root, share.map(Share::path))?);
+        Ok(Opening { download, target, root, size, stage: Stage::Examine })
+    }
+
+    /// Does a bounded part of the work.
+    pub(super) fn step(&mut self, share: Option<&Share>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
+        match &mut self.stage {
+            Stage::Examine => self.examine(share),
+            Stage::Compare { file, hash } => {
+                for _ in 0..PIECES_PER_STEP {
+                    match hash.step(file, buffer, &mut 0) {
+                        Ok(None) => {}
+                        Ok(Some(digest)) => return self.occupied_by(digest.root),
+                        Err(error) => return Err(self.target.io_failure(error)),
+                    }
+                }
+                Ok(Step::Again)
+            }
+            Stage::Check(part) => {
+                for _ in 0..PIECES_PER_STEP {
+                    if !part.check_next(buffer) {
+                        return self.checked();
+                    }
+                }
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    fn examine(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
+        let stamp = match self.target.lookup()? {
+            None => {
+                let part = Part::open(self.target.clone(), self.root, self.size)?;
+                self.stage = Stage::Check(Box::new(part));
+                return Ok(Step::Again);
+            }
+            Some(Found::File(stamp)) if stamp.size == self.size => stamp,
+            Some(Found::File(_) | Found::Folder | Found::Nothing | Found::Unknown) => return Err(self.target.taken()),
+        };
+        let offered = self.target.share_path.as_ref().and_then(|path| share?.catalog.offered_at(path));
+        if let Some((root, offered)) = offered
+            && offered == stamp
+        {
+            return self.occupied_by(root);
+        }
+        let (file, stamp) = self.target.open_existing().map_err(|error| self.target.io_failure(error))?;
+        if stamp.size != self.size {
+            return Err(self.target.taken());
+        }
+        self.stage = Stage::Compare { file, hash: FileHash::new(self.size) };
+        Ok(Step::Again)
+    }
+
+    /// A file with this root is at the destination.
+    fn occupied_by(&self, root: Root) -> Result<Step, DiskFailure> {
+        if root == self.root { Ok(Step::AlreadyThere) } else { Err(self.target.taken()) }
+    }
+
+    /// The part file is checked. If a file has appeared at the destination since, that is examined instead.
+    fn checked(&mut self) -> Result<Step, DiskFailure> {
+        let free = self.target.lookup()?.is_none();
+        match mem::replace(&mut self.stage, Stage::Examine) {
+            Stage::Check(part) if free => Ok(Step::Open(part)),
+            Stage::Check(part) => {
+                part.remove_if_empty();
+                Ok(Step::Again)
+            }
+            Stage::Examine | Stage::Compare { .. } => Ok(Step::Again),
+        }
+    }
+}

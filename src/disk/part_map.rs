@@ -1,0 +1,159 @@
+//! The map beside a part file: a log of the manifest and of the pieces that were written. It is a hint and never believed.
+//!
+//! ```text
+//! header    16 bytes "sprat part map 1", 32 root, 8 size, 8 check
+//! manifest  'M', 4 number of values, 32 per value, 8 check
+//! piece     'P', 4 number of the piece, 8 check
+//! ```
+//!
+//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the root and the bytes before it. Everything after
+//! the first record that does not fit its check is cut off.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::hash::{cvs_of, root_of_manifest};
+use crate::config::PIECE_BYTES;
+use crate::proto::pieces_of;
+use crate::wire::ids::{Cv, Root};
+
+const MAGIC: &[u8; 16] = b"sprat part map 1";
+const HEADER_BYTES: usize = 16 + 32 + 8 + CHECK_BYTES;
+const CHECK_BYTES: usize = 8;
+const TAG_MANIFEST: u8 = b'M';
+const TAG_PIECE: u8 = b'P';
+
+/// An open map.
+#[derive(Debug)]
+pub(super) struct PartMap {
+    file: File,
+    root: Root,
+    /// Length of what is read or written and right. A failed write leaves nothing in the way of the next one.
+    good: u64,
+}
+
+/// What a map lists.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// The manifest, if it merges to the root.
+    pub(super) manifest: Option<Vec<Cv>>,
+    /// The pieces, in descending order. They may be wrong.
+    pub(super) pieces: Vec<u32>,
+}
+
+pub(super) enum Record {
+    Manifest(Vec<Cv>),
+    Piece(u32),
+}
+
+impl PartMap {
+    /// Reads what the map of this content lists; none if it is the map of another content, or empty.
+    pub(super) fn read(file: File, root: Root, size: u64) -> io::Result<(PartMap, Option<Listed>)> {
+        let mut map = PartMap { file, root, good: 0 };
+        // A piece that was wrong is written again, so that it may be listed several times.
+        let bytes_max = 4096 + pieces_of(size) * (2 * 32 + 16 * 13);
+        let length = map.file.metadata()?.len();
+        if length > bytes_max {
+            return Ok((map, None));
+        }
+        let mut bytes = vec![0; length as usize];
+        map.file.read_exact_at(&mut bytes, 0)?;
+        if !bytes.starts_with(&header(&root, size)) {
+            return Ok((map, None));
+        }
+        let mut good = HEADER_BYTES;
+        let mut listed = Listed::default();
+        while let Some((record, used)) = Record::parse(&root, &bytes[good..]) {
+            match record {
+                Record::Manifest(cvs) => {
+                    listed.manifest = Some(cvs).filter(|cvs| root_of_manifest(size, cvs) == Some(root));
+                }
+                Record::Piece(piece) => listed.pieces.push(piece),
+            }
+            good += used;
+        }
+        map.file.set_len(good as u64)?;
+        map.good = good as u64;
+        listed.pieces.retain(|piece| u64::from(*piece) < pieces_of(size));
+        listed.pieces.sort_unstable_by(|a, b| b.cmp(a));
+        listed.pieces.dedup();
+        if size > PIECE_BYTES && listed.manifest.is_none() {
+            listed.pieces.clear();
+        }
+        Ok((map, Some(listed)))
+    }
+
+    /// Empties the map and writes its header.
+    pub(super) fn clear(&mut self, size: u64) -> io::Result<()> {
+        self.file.set_len(0)?;
+        let header = header(&self.root, size);
+        self.file.write_all_at(&header, 0)?;
+        self.good = header.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn append(&mut self, record: &Record) -> io::Result<()> {
+        let bytes = record.to_bytes(&self.root);
+        self.file.write_all_at(&bytes, self.good)?;
+        self.good += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Record {
+    fn to_bytes(&self, root: &Root) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Record::Manifest(cvs) => {
+                bytes.push(TAG_MANIFEST);
+                bytes.extend_from_slice(&(cvs.len() as u32).to_le_bytes());
+                cvs.iter().for_each(|cv| bytes.extend_from_slice(&cv.0));
+            }
+            Record::Piece(piece) => {
+                bytes.push(TAG_PIECE);
+                bytes.extend_from_slice(&piece.to_le_bytes());
+            }
+        }
+        checked(root, bytes)
+    }
+
+    /// The first record and its length; none at the end, or where the bytes are torn.
+    fn parse(root: &Root, bytes: &[u8]) -> Option<(Record, usize)> {
+        let number = u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?);
+        let end = match bytes[0] {
+            TAG_MANIFEST => (number as usize).checked_mul(32)?.checked_add(5)?,
+            TAG_PIECE => 5,
+            _ => return None,
+        };
+        let body = bytes.get(..end)?;
+        if *bytes.get(end..end + CHECK_BYTES)? != check_of(root, body) {
+            return None;
+        }
+        let record = match bytes[0] {
+            TAG_MANIFEST => Record::Manifest(cvs_of(&body[5..])),
+            _ => Record::Piece(number),
+        };
+        Some((record, end + CHECK_BYTES))
+    }
+}
+
+fn header(root: &Root, size: u64) -> Vec<u8> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&root.0);
+    header.extend_from_slice(&size.to_le_bytes());
+    checked(root, header)
+}
+
+/// Appends the check.
+fn checked(root: &Root, mut bytes: Vec<u8>) -> Vec<u8> {
+    let check = check_of(root, &bytes);
+    bytes.extend_from_slice(&check);
+    bytes
+}
+
+fn check_of(root: &Root, bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    let hash = blake3::Hasher::new().update(&root.0).update(bytes).finalize();
+    *hash.as_bytes().first_chunk().expect("a hash is longer than a check")
+}
