@@ -1,4 +1,4 @@
-//! The flood: a probe–echo wave over the links, which knows when it is over (DESIGN §6, PROTOCOL.md "Search").
+//! The flood: a probe–echo wave over the links, which knows when it is over (PROTOCOL.md "Search").
 //!
 //! It owns the queries that run here, whether a session of ours began them or a neighbour passed them on. It never decodes
 //! bytes, never decides whether a link is up, and knows of sessions only the connection and number to answer to.
