@@ -8,11 +8,11 @@ use std::fmt;
 
 /// One file that uses something of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Import {
-    pub from: String,
-    pub line: usize,
-    pub path: String,
-    pub to: String,
+pub(crate) struct Import {
+    pub(crate) from: String,
+    pub(crate) line: usize,
+    pub(crate) path: String,
+    pub(crate) to: String,
 }
 
 impl fmt::Display for Import {
@@ -23,13 +23,13 @@ impl fmt::Display for Import {
 
 /// All imports of a crate.
 #[derive(Debug, Default)]
-pub struct Graph {
-    pub imports: Vec<Import>,
+pub(crate) struct Graph {
+    pub(crate) imports: Vec<Import>,
 }
 
 impl Graph {
     /// The graph of these files: each with its path below `src/`, and its text.
-    pub fn new(files: &[(&str, &str)]) -> Graph {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Graph {
         let files: Vec<File> = files.iter().filter_map(|(path, text)| File::new(path, text)).collect();
         let modules: BTreeMap<Vec<String>, &File> = files.iter().map(|file| (file.module.clone(), file)).collect();
         let mut imports = Vec::new();
@@ -48,7 +48,7 @@ impl Graph {
     }
 
     /// One shortest circle of every set of files that import from each other.
-    pub fn circles(&self) -> Vec<Vec<Import>> {
+    pub(crate) fn circles(&self) -> Vec<Vec<Import>> {
         let mut next: BTreeMap<&str, Vec<&Import>> = BTreeMap::new();
         for import in &self.imports {
             next.entry(&import.from).or_default().push(import);
@@ -316,7 +316,7 @@ fn tokens(code: &str) -> Vec<(usize, String)> {
 }
 
 /// The text with comments, strings and character literals blanked; every line keeps its number.
-pub fn without_comments(text: &str) -> String {
+pub(crate) fn without_comments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {

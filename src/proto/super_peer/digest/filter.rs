@@ -26,7 +26,7 @@ impl Filter {
         &self.bytes
     }
 
-    /// Sets the bits of a key; says whether one of them is new.
+    /// Sets the bits of a key. Returns whether one of them is new.
     pub(super) fn add(&mut self, key: u64) -> bool {
         let before = self.ones;
         for bit in bits(key, self.log2) {
@@ -42,7 +42,7 @@ impl Filter {
         bits(key, self.log2).all(|bit| self.bytes[bit / 8] >> (bit % 8) & 1 == 1)
     }
 
-    /// Puts bytes in the place of those that were there; says whether that place exists.
+    /// Replaces bytes. Returns whether all of them lie in the filter.
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) -> bool {
         let end = at.saturating_add(bytes.len());
         let Some(place) = self.bytes.get_mut(at..end) else { return false };
@@ -52,12 +52,12 @@ impl Filter {
         true
     }
 
-    /// Whether so many hundredths of the bits are set, or more.
+    /// Whether at least this percentage of the bits is set.
     pub(super) fn is_filled(&self, percent: usize) -> bool {
         self.ones * 100 >= (self.bytes.len() * 8) * percent
     }
 
-    /// Halves the size as long as fewer than so many hundredths of the bits are set. The keys stay.
+    /// Halves the size while less than this percentage of the bits is set. The keys stay.
     pub(super) fn fold(&mut self, percent: usize) {
         while self.log2 > DIGEST_LOG2_MIN && !self.is_filled(percent) {
             let halved = self.bytes.as_chunks().0.iter().map(|[low, high]| halve(*low) | halve(*high) << 4);
@@ -68,7 +68,7 @@ impl Filter {
     }
 }
 
-/// Two bits make one.
+/// Each two adjacent bits become one.
 fn halve(byte: u8) -> u8 {
     (0..4).map(|pair| u8::from(byte >> (2 * pair) & 3 != 0) << pair).sum()
 }

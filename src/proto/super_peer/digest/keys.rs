@@ -5,7 +5,7 @@ use crate::proto::super_peer::index::tokens::{self, lower_into};
 use crate::proto::super_peer::search::glob_literals;
 use crate::wire::{QueryKind, Root, Search};
 
-/// What a key stands for; the first byte that is hashed, so that a name and a word of the same text differ.
+/// The class of a key. It is the first byte that is hashed, so that a name and a word of the same text differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     /// The name, byte for byte.
@@ -21,8 +21,8 @@ enum Class {
 /// Characters of a gram.
 const GRAM_CHARS: usize = 3;
 
-/// FNV-1a over the class and the bytes, then the finaliser of splitmix64: a few instructions a byte, since a super peer has
-/// some twenty keys a file to hash. Nobody's secret: who chooses names that fall together makes false positives, no more.
+/// FNV-1a over the class and the bytes, then the finalizer of splitmix64: a few instructions a byte, since a file has some
+/// twenty keys. It is not keyed: names that are chosen to collide cause false positives and nothing worse.
 fn hash(class: Class, bytes: &[u8]) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -45,7 +45,7 @@ pub(super) fn bits(hash: u64, log2: u8) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Calls `each` with the hash of every key of a file; a word or gram that is there twice comes twice.
+/// Calls `each` with the hash of every key of a file, once per occurrence.
 pub(super) fn of_file(name: &str, root: &Root, scratch: &mut String, mut each: impl FnMut(u64)) {
     each(hash(Class::Root, &root.0));
     each(hash(Class::Name, name.as_bytes()));
@@ -62,12 +62,12 @@ fn grams(text: &str, mut each: impl FnMut(u64)) {
     }
 }
 
-/// The keys that every file which fits a search has.
+/// The keys that every file has which fits a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto) struct Probe(Vec<u64>);
 
 impl Probe {
-    /// The keys of a search: none where nothing can be said of what fits.
+    /// The keys of a search; none if no digest can rule out a hit.
     pub(in crate::proto) fn new(search: &Search) -> Probe {
         let mut keys = Vec::new();
         let name = |pattern: &str| hash(Class::Name, pattern.as_bytes());
@@ -77,7 +77,7 @@ impl Probe {
                 tokens::for_each(&search.pattern, &mut String::new(), |word| {
                     keys.push(hash(Class::Word, word.as_bytes()));
                 });
-                // A pattern without any word fits the very name alone.
+                // A pattern without a word fits only the name that equals it.
                 if keys.is_empty() {
                     keys.push(name(&search.pattern));
                 }
@@ -100,7 +100,7 @@ impl Probe {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+#[expect(clippy::cast_possible_truncation, reason = "only the low half is used")]
 fn low(hash: u64) -> u32 {
     hash as u32
 }

@@ -10,7 +10,7 @@ use crate::config::{DIGEST_LEASE_WAIT, SESSION_FILES_MAX};
 use crate::proto::Entropy;
 use crate::proto::super_peer::testnet::{Fate, Net, Seed, file, register, search};
 use crate::wire::message::{Register, Update};
-use crate::wire::{Cut, Policy, QueryKind, Search, SharePath};
+use crate::wire::{Cut, Message, Policy, QueryKind, Search, SharePath};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
@@ -229,7 +229,7 @@ fn a_restarted_neighbour_is_not_believed_to_be_what_it_was() {
 #[test]
 fn where_digests_are_off_none_is_taken_or_told() {
     let mut digests = Digests::new(false, 1, 5);
-    assert_eq!((digests.takes(), digests.lease(Time::ZERO, LinkId(0))), (None, None));
+    assert_eq!((digests.takes(), digests.lease(LinkId(0), Time::ZERO)), (None, None));
     // So many neighbours share the memory.
     let takes = [1, 16, 17, 256].map(|links| Digests::new(true, links, 5).takes());
     assert_eq!(takes, [Some(25), Some(25), Some(24), Some(21)]);
@@ -256,9 +256,9 @@ fn steps_that_make_no_sense_leave_nothing_behind() {
         |epoch, step| LinkDigest { epoch, step, size: None, links: None, at: 0, bits: vec![], keys: vec![], ok: false };
     let probe = Probe::new(&search("a"));
     let now = Time::ZERO + SEC;
-    let mut known = Known::default();
+    let mut known = Remote::default();
     known.on_lease(7, now);
-    let believed = |known: &mut Known, steps: &[LinkDigest]| {
+    let believed = |known: &mut Remote, steps: &[LinkDigest]| {
         let took: Vec<u64> = steps.iter().map(|step| known.on_step(step.clone(), 20).step).collect();
         (took, known.surely_not(now, &probe))
     };
@@ -307,9 +307,9 @@ fn a_copy_is_the_digest_that_was_told() {
         net.run_for(Duration::from_millis(300 * (seq % 5)));
     }
     net.run_for(20 * SEC);
-    let told = net.nodes[1].machine.digests.own.filter().unwrap().bytes().to_vec();
-    assert!(net.nodes[1].machine.digests.tellings[0].is_sure());
-    assert_eq!(net.nodes[0].machine.digests.known[0].bits(), Some(&told[..]));
+    let told = net.nodes[1].machine.neighbors.digests.local.filter().unwrap().bytes().to_vec();
+    assert!(net.nodes[1].machine.neighbors.digests.senders[0].is_sure());
+    assert_eq!(net.nodes[0].machine.neighbors.digests.remotes[0].bits(), Some(&told[..]));
     assert!(told.len() >= 8 * 1024, "{}", told.len());
 }
 

@@ -1,30 +1,30 @@
-//! One QUERY to one neighbour: what it has answered so far, and when to ask again.
+//! One QUERY to one neighbor: what it has answered so far, and when the QUERY is repeated.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::proto::super_peer::link::LinkId;
+use crate::proto::super_peer::ids::LinkId;
 use crate::time::Time;
 use crate::wire::link::LinkDone;
 
-/// Ranges told in one repetition; together with the longest pattern they fit a datagram. What is left out comes again.
+/// Ranges of `have` in one repetition; with the longest pattern they fit a datagram. HITs that are left out are sent again.
 const HAVE_RANGES_MAX: usize = 40;
-/// A neighbour that said PENDING is believed to work for this many repetition times before it is asked again.
+/// A neighbor that said PENDING is given this many repetition timeouts before it is asked again.
 const PATIENCE: u32 = 4;
-/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many tries, and to so many repetition
-/// times at most.
+/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many tries, and at most to this many
+/// repetition timeouts.
 const SILENT_TRIES: u32 = 16;
 const SILENT_RTOS: u32 = 8;
-/// The same after PENDING. With a long budget the second bound is the one that counts: on a lossy way of ten hops a DONE may be lost
-/// at each of them, and every wait for one holds up all that are above it.
+/// The same after PENDING. With a long budget the second bound counts: on a lossy path of ten hops a DONE may be lost at each of
+/// them, and every wait for one delays all super peers above it.
 const PENDING_TRIES: u32 = 8;
 const PENDING_RTOS: u32 = 12;
-/// The neighbour's DONE is due this many repetition times before our own, at most.
+/// The neighbor's DONE is due this many repetition timeouts before our own, at most.
 pub(super) const MARGIN: u32 = 4;
-/// And not earlier than this part of what is left before our own, so that a long way does not eat the budget.
+/// But not earlier than this part of the time that is left, so that a long path does not use up the budget.
 const MARGIN_PART: u32 = 8;
 
-/// Which numbers came: all below `low`, and some above.
+/// Which numbers came: all below `low`, and those in `above`.
 #[derive(Debug, Default)]
 struct Received {
     low: u32,
@@ -64,7 +64,7 @@ impl Received {
     }
 }
 
-/// When a neighbour's DONE is due, if ours is due at `deadline`: a round trip and a repetition earlier.
+/// When a neighbor's DONE is due, if ours is due at `deadline`: a round trip and a repetition earlier.
 pub(super) fn child_deadline(now: Time, deadline: Time, rto: Duration) -> Time {
     let left = deadline.since(now);
     deadline - (rto * MARGIN).min(left / MARGIN_PART)
@@ -75,13 +75,13 @@ pub(super) fn child_deadline(now: Time, deadline: Time, rto: Duration) -> Time {
 pub(super) struct Ask {
     pub(super) link: LinkId,
     pub(super) open: bool,
-    /// Whether there was any answer: PENDING, a HIT, or a DONE that is not whole.
+    /// Whether any answer came: PENDING, a HIT, or a DONE of which HITs are missing.
     pub(super) heard: bool,
-    /// The neighbour's DONE, while HITs that it counts are missing.
+    /// The neighbor's DONE, while HITs that it counts are missing.
     pub(super) done: Option<LinkDone>,
-    /// Whether the neighbour sent, or counts, more than it may.
+    /// Whether the neighbor sent, or counts, more HITs than it may.
     pub(super) capped: bool,
-    /// Whether the neighbour said that it works on it.
+    /// Whether the neighbor said PENDING.
     pending: bool,
     received: Received,
     /// HITs that it may send.
@@ -91,7 +91,7 @@ pub(super) struct Ask {
     repeat_at: Time,
 }
 
-/// What a HIT is to an ask.
+/// What a HIT that came is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HitIs {
     New,
@@ -122,13 +122,13 @@ impl Ask {
         self.repeat_at
     }
 
-    /// The HITs that are here, as a repetition tells them.
+    /// The HITs that came, for `have` of a repetition.
     pub(super) fn have(&self) -> Vec<(u32, u32)> {
         self.received.ranges(HAVE_RANGES_MAX)
     }
 
-    /// Whether the DONE is here with everything that it counts.
-    pub(super) fn is_whole(&self) -> bool {
+    /// Whether the DONE came, and all HITs that it counts.
+    pub(super) fn is_complete(&self) -> bool {
         self.done.is_some_and(|done| self.received.holds_all_below(done.hits.min(self.cap)))
     }
 
@@ -142,7 +142,7 @@ impl Ask {
         if self.received.insert(n) { HitIs::New } else { HitIs::Known }
     }
 
-    /// The neighbour works on it.
+    /// A PENDING came.
     pub(super) fn on_pending(&mut self, now: Time, rto: Duration) {
         if !self.pending && self.done.is_none() {
             self.wait = rto * PATIENCE;
@@ -152,7 +152,7 @@ impl Ask {
         self.heard = true;
     }
 
-    /// The neighbour is done; if HITs are missing they are asked for soon, once those that only came out of order are here.
+    /// A DONE came. Missing HITs are asked for soon, but not at once: they may only be out of order.
     pub(super) fn on_done(&mut self, now: Time, done: LinkDone, rto: Duration) {
         self.heard = true;
         self.capped |= done.hits > self.cap;
@@ -161,13 +161,13 @@ impl Ask {
             self.wait = rto / 2;
             self.repeat_at = now + self.wait;
         } else {
-            // An answer to a repetition: what it was to bring is here or lost, so the next one need not wait long.
+            // An answer to a repetition: the HITs before it came or are lost, so the next repetition need not wait long.
             self.wait = rto;
             self.repeat_at = now + rto / 2;
         }
     }
 
-    /// It was repeated: wait longer for the next time. `deadline` is our own.
+    /// It was repeated: the next repetition waits longer. `deadline` is our own.
     pub(super) fn on_repeated(&mut self, now: Time, rto: Duration, deadline: Time) {
         let due = child_deadline(self.sent, deadline, rto);
         let budget = deadline.since(self.sent);
@@ -211,16 +211,16 @@ mod tests {
     }
 
     #[test]
-    fn an_ask_is_whole_only_with_every_number() {
+    fn an_ask_is_complete_only_with_every_number() {
         let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
         assert_eq!(ask.on_hit(2), HitIs::New);
         assert_eq!(ask.on_hit(2), HitIs::Known);
         ask.on_done(Time::ZERO, done(3), ms(20));
-        assert!(!ask.is_whole());
+        assert!(!ask.is_complete());
         assert_eq!(ask.on_hit(0), HitIs::New);
         assert_eq!(ask.have(), [(0, 1), (2, 3)]);
         assert_eq!(ask.on_hit(1), HitIs::New);
-        assert!(ask.is_whole());
+        assert!(ask.is_complete());
         assert_eq!(ask.have(), [(0, 3)]);
     }
 
@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_that_counts_too_much_is_cut_off() {
+    fn a_neighbor_that_counts_too_much_is_cut_off() {
         let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
         assert_eq!(ask.on_hit(u32::MAX), HitIs::AboveCap);
         for n in 0..ask.cap {
             ask.on_hit(n);
         }
         ask.on_done(Time::ZERO, done(u32::MAX), ms(20));
-        assert!(ask.is_whole() && ask.capped);
+        assert!(ask.is_complete() && ask.capped);
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_falls_between_the_neighbours_deadline_and_ours() {
+    fn a_repetition_falls_between_the_neighbors_deadline_and_ours() {
         let deadline = Time::ZERO + ms(10_000);
         let due = child_deadline(Time::ZERO, deadline, ms(20));
         assert_eq!(due, Time::ZERO + ms(9920));

@@ -259,7 +259,7 @@ fn no_neighbour_and_no_session_can_break_a_super_peer() {
         // The neighbours 1 and 2 are alive, so that answers come back; what is forged here comes in their names.
         let mut net = Net::new(3, &[(0, 1), (0, 2), (1, 2)]);
         net.peer(1, &["a", "b"]);
-        let boots = [net.nodes[0].machine.links.boot(), net.nodes[1].machine.links.boot()];
+        let boots = [net.nodes[0].machine.neighbors.links.boot(), net.nodes[1].machine.neighbors.links.boot()];
         let mut sessions: Vec<(ConnId, u64)> = Vec::new();
         for _ in 0..400 {
             match below(&mut random, 12) {

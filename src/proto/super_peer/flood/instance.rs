@@ -1,23 +1,25 @@
-//! One instance of a wave at one super peer: whom it answers, whom it has asked, and what it has found.
+//! One instance of a wave at one super peer: which parent it answers, which neighbors it has asked, and what it has found.
 //!
 //! An instance is named by the query's id, the link that brought it, and the ttl that it came with. It ends exactly once, by
 //! its own DONE, and is kept after that so that a repetition can be answered.
 
 use std::collections::BTreeSet;
 
-use super::Cx;
+use super::answer::{Outcome, send_done, send_hits};
 use super::ask::Ask;
-use crate::config::{PAGE_BYTES, SCAN_ENTRIES_MAX, SCAN_WORK_PER_STEP};
+use crate::config::{SCAN_ENTRIES_MAX, SCAN_WORK_PER_STEP};
+use crate::proto::ConnId;
+use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
-use crate::proto::super_peer::link::LinkId;
+use crate::proto::super_peer::ids::LinkId;
+use crate::proto::super_peer::link::Links;
 use crate::proto::super_peer::search::{Scan, Step};
-use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkRef};
-use crate::wire::message::{Done, Hit, SourceRecord};
-use crate::wire::{Cut, HostPort, LinkMessage, Message, QueryId, Root, SharePath, TreeName};
+use crate::wire::message::SourceRecord;
+use crate::wire::{Cut, FileRecord, HostPort, LinkMessage, QueryId, Root, SharePath, TreeName};
 
-/// HITs sent per instance and turn; a longer answer is spread, so that it does not overrun the neighbour's socket.
+/// HITs sent per instance and turn. A longer answer is spread, so that it does not overrun the neighbor's socket.
 pub(super) const HITS_PER_TURN: usize = 128;
 
 /// A session's query.
@@ -25,13 +27,13 @@ pub(super) const HITS_PER_TURN: usize = 128;
 pub(super) struct Origin {
     pub(super) conn: ConnId,
     pub(super) req: u32,
-    /// Hits told so far.
+    /// Hits sent so far.
     pub(super) told: usize,
-    /// What was told or is about to be: several branches may lead to one source.
+    /// What was sent or is about to be: several branches may lead to one source.
     pub(super) seen: BTreeSet<(Root, SharePath, HostPort)>,
-    /// What follows when the wave that is out has come back.
+    /// What follows when the present wave has come back.
     pub(super) then: Then,
-    /// When the whole query is over, whatever follows.
+    /// When the query ends, whatever follows.
     pub(super) deadline: Time,
 }
 
@@ -40,13 +42,13 @@ pub(super) struct Origin {
 pub(super) enum Then {
     /// The end.
     End,
-    /// The next ring, up to this ttl, while hits are wanted.
+    /// The next ring, up to this ttl, while the limit is not reached.
     Ring(u8),
-    /// A flood with this ttl, if the tree that the query rides turns out not to be whole.
+    /// A flood with this ttl, if the ride over the tree meets anything amiss.
     Flood(u8),
 }
 
-/// Whom the instance answers.
+/// Where an instance sends its answer.
 #[derive(Debug)]
 pub(super) enum Parent {
     Session(Box<Origin>),
@@ -54,7 +56,7 @@ pub(super) enum Parent {
 }
 
 impl Then {
-    /// When the wave that goes out now has to be back, if all is over at `end`: whatever follows needs time as well.
+    /// When the wave that is sent now must be back, if the query ends at `end`: what follows needs time as well.
     pub(super) fn deadline(self, now: Time, end: Time) -> Time {
         match self {
             Then::End => end,
@@ -68,14 +70,14 @@ pub(super) enum Phase {
     /// An extension, until the earlier instances have ended.
     Waiting,
     Running,
-    /// Ended; the DONE that was sent, for repetitions.
+    /// Ended by this DONE, which answers repetitions.
     Ended(LinkDone),
 }
 
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) parent: Parent,
-    /// The ttl that it came with: its name in every answer.
+    /// The ttl that it came with, which every answer repeats.
     pub(super) ttl: u8,
     /// Hops from the origin.
     pub(super) hops: u8,
@@ -83,28 +85,28 @@ pub(super) struct Instance {
     pub(super) deadline: Time,
     pub(super) phase: Phase,
     pub(super) scan: Option<Box<Scan>>,
-    /// Towards a link: all hits, numbered by their place. Towards a session: those that are not told yet.
+    /// For a link: all hits, numbered by their place. For a session: those that are not sent yet.
     pub(super) hits: Vec<SourceRecord>,
-    /// Towards a link: how many of them were sent.
+    /// For a link: how many of them were sent.
     pub(super) sent: usize,
-    /// Most hits that the parent wants or may get.
+    /// Most hits that the parent may get.
     pub(super) cap: usize,
     /// Whether a hit was dropped because of that.
     pub(super) capped: bool,
     pub(super) asks: Vec<Ask>,
     pub(super) reached: u32,
-    /// Links that were not asked because of a neighbour's digest.
+    /// Links that were not asked because of a neighbor's digest.
     pub(super) pruned: u32,
     pub(super) cut: Cut,
-    /// Whether some copy that was passed on met a duplicate.
+    /// Whether a copy that was passed on met a duplicate.
     pub(super) more: bool,
-    /// Ttl cuts that earlier instances told, here or behind the links, and that are made good by now.
+    /// Ttl cuts that earlier instances reported, here or beyond the links, and that this one has undone.
     pub(super) uncut: u32,
-    /// The tree that it rides; else it goes over every link.
+    /// The tree that it rides; `None` if it goes over every link.
     pub(super) tree: Option<TreeName>,
-    /// Whether the index is searched again by whoever was met by the ride that this follows.
+    /// Whether super peers that the ride before this flood has reached search again.
     pub(super) again: bool,
-    /// When the parent is told that its QUERY has come, if nothing else tells it before.
+    /// When PENDING is sent to the parent, if no other answer is sent before.
     pub(super) pending_at: Option<Time>,
 }
 
@@ -134,7 +136,7 @@ impl Instance {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
 
@@ -159,12 +161,12 @@ impl Instance {
         }
     }
 
-    /// Takes one hit for the parent.
-    pub(super) fn take_hit(&mut self, record: SourceRecord, cx: &mut Cx<'_>) {
+    /// Takes one hit for the parent. `room`: one more hit may be held for a neighbor.
+    pub(super) fn take_hit(&mut self, record: SourceRecord, room: bool, cx: &mut Context) {
         if let Parent::Session(origin) = &mut self.parent {
             let key = (record.root, record.path.clone(), record.addr.clone());
             if origin.seen.contains(&key) {
-                cx.counters.add(Count::HitsDuplicate);
+                cx.count(Count::HitsDuplicate);
                 return;
             }
             if origin.seen.len() >= self.cap {
@@ -172,21 +174,21 @@ impl Instance {
                 return;
             }
             origin.seen.insert(key);
-        } else if self.hits.len() >= self.cap || !cx.room {
+        } else if self.hits.len() >= self.cap || !room {
             self.capped = true;
             return;
         }
         self.hits.push(record);
     }
 
-    /// Searches our own index for one step. Tells what that cost.
-    pub(super) fn search(&mut self, cx: &mut Cx<'_>) -> usize {
+    /// Searches our own index for one step. Returns the work.
+    pub(super) fn search(&mut self, room: bool, cx: &mut Context) -> usize {
         let Some(mut scan) = self.scan.take() else { return 0 };
         let mut found = Vec::new();
         let before = scan.spent();
-        let step = scan.step(cx.index, SCAN_WORK_PER_STEP, &mut found);
+        let step = scan.step(&cx.index, SCAN_WORK_PER_STEP, &mut found);
         let (looked, spent) = (scan.looked(), scan.spent() - before);
-        self.take_step(scan, step, found, cx);
+        self.take_step(scan, step, found, room, cx);
         if looked >= SCAN_ENTRIES_MAX && self.scan.take().is_some() {
             self.cut.add(Cut { cap: 1, ..Cut::NONE });
         }
@@ -194,30 +196,36 @@ impl Instance {
     }
 
     /// Takes what one step of its scan has found.
-    pub(super) fn take_step(&mut self, scan: Box<Scan>, step: Step, found: Vec<SourceRecord>, cx: &mut Cx<'_>) {
+    pub(super) fn take_step(
+        &mut self,
+        scan: Box<Scan>,
+        step: Step,
+        found: Vec<SourceRecord>,
+        room: bool,
+        cx: &mut Context,
+    ) {
         match step {
             Step::More => self.scan = Some(scan),
             Step::End { capped } => self.cut.add(Cut { cap: u32::from(capped), ..Cut::NONE }),
         }
         for record in found {
-            self.take_hit(record, cx);
+            self.take_hit(record, room, cx);
         }
     }
 
-    /// Sends what the parent has not got yet, for one turn's worth. Tells whether some is left.
-    pub(super) fn flush(&mut self, id: QueryId, cx: &mut Cx<'_>) -> bool {
+    /// Sends hits that the parent does not have yet, up to one turn's worth. Returns whether some are left.
+    pub(super) fn flush(&mut self, id: QueryId, links: &Links, cx: &mut Context) -> bool {
         match &mut self.parent {
             Parent::Session(origin) => {
                 let hits = std::mem::take(&mut self.hits);
                 origin.told += hits.len();
-                cx.counters.add_many(Count::HitsTold, hits.len() as u64);
-                tell_hits(origin.conn, origin.req, hits, cx);
+                send_hits(origin.conn, origin.req, hits, cx);
                 false
             }
             Parent::Link(link) => {
                 let (link, end) = (*link, self.hits.len().min(self.sent + HITS_PER_TURN));
                 for n in self.sent..end {
-                    self.send_hit(id, link, n, cx);
+                    self.send_hit(id, link, n, links, cx);
                 }
                 self.sent = end;
                 end < self.hits.len()
@@ -225,33 +233,35 @@ impl Instance {
         }
     }
 
-    /// Ends the instance: whatever is not over by now is not waited for, and the caller has counted its cut.
-    pub(super) fn end(&mut self, id: QueryId, cx: &mut Cx<'_>) {
-        debug_assert!(!self.is_over());
+    /// Ends the instance. Nothing is waited for any more; the caller has counted the cuts.
+    pub(super) fn end(&mut self, id: QueryId, links: &Links, cx: &mut Context) {
+        debug_assert!(!self.has_ended());
         self.scan = None;
         self.asks = Vec::new();
         if matches!(self.parent, Parent::Session(_)) {
-            self.flush(id, cx);
+            self.flush(id, links, cx);
         }
         let hits = u32::try_from(self.taken()).unwrap_or(u32::MAX);
         let Instance { ttl, reached, pruned, cut, more, uncut, .. } = *self;
-        self.end_with(LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more, uncut }, cx);
+        self.end_with(LinkDone { id, ttl, hits, reached, pruned, cut, dup: false, more, uncut }, links, cx);
     }
 
     /// Ends the instance with this DONE.
-    pub(super) fn end_with(&mut self, ended: LinkDone, cx: &mut Cx<'_>) {
+    pub(super) fn end_with(&mut self, ended: LinkDone, links: &Links, cx: &mut Context) {
         self.sent = self.hits.len();
         self.phase = Phase::Ended(ended);
         match &self.parent {
-            Parent::Link(link) => cx.send(*link, LinkMessage::Done(ended)),
+            Parent::Link(link) => links.send(*link, LinkMessage::Done(ended), cx),
             Parent::Session(origin) => {
                 let ms = u32::try_from(cx.now.since(self.begun).as_millis()).unwrap_or(u32::MAX);
-                tell_done(origin.conn, origin.req, (ended.hits, ended.reached, ended.pruned), self.cut_net(), ms, cx);
+                let LinkDone { hits, reached, pruned, .. } = ended;
+                let outcome = Outcome { hits, reached, pruned, cut: self.cut_net(), ms };
+                send_done(origin.conn, origin.req, outcome, cx);
             }
         }
     }
 
-    /// Keeps nothing of the answer: who asks for it again learns that it is not whole.
+    /// Drops the answer. A repetition gets a DONE with a cut.
     pub(super) fn drop_answer(&mut self, id: QueryId) {
         let cut = Cut { loss: 1, ..Cut::NONE };
         let done =
@@ -262,10 +272,17 @@ impl Instance {
         self.phase = Phase::Ended(done);
     }
 
-    /// Answers a repetition: the HITs that the asker lacks, up to a turn's worth, then DONE or PENDING.
-    pub(super) fn answer_again(&self, id: QueryId, link: LinkId, have: Option<&[(u32, u32)]>, cx: &mut Cx<'_>) {
-        // A first copy that the network doubled brings no `have`; as long as we work on it nothing is known to be lost.
-        if self.is_over() || have.is_some() {
+    /// Answers a repetition: the HITs that the parent lacks, up to a turn's worth, then DONE or PENDING.
+    pub(super) fn answer_again(
+        &self,
+        id: QueryId,
+        link: LinkId,
+        have: Option<&[(u32, u32)]>,
+        links: &Links,
+        cx: &mut Context,
+    ) {
+        // A first copy that the network duplicated has no `have`: as long as we work on it, no HIT is known to be lost.
+        if self.has_ended() || have.is_some() {
             let mut held = vec![false; self.sent];
             for (first, end) in have.unwrap_or_default() {
                 let end = (*end as usize).min(self.sent);
@@ -273,18 +290,18 @@ impl Instance {
             }
             let missing = held.iter().enumerate().filter(|(_, held)| !**held).map(|(n, _)| n);
             for n in missing.take(HITS_PER_TURN) {
-                self.send_hit(id, link, n, cx);
+                self.send_hit(id, link, n, links, cx);
             }
         }
         let answer = match &self.phase {
             Phase::Ended(done) => LinkMessage::Done(*done),
             Phase::Waiting | Phase::Running => LinkMessage::Pending(LinkRef { id, ttl: self.ttl }),
         };
-        cx.send(link, answer);
+        links.send(link, answer, cx);
     }
 
-    /// The cuts without those that an extension has made good. Every ttl cut is told in one DONE and taken back in one;
-    /// where the first was lost another cut stands for it. A sum that may have been cut short is not reckoned with.
+    /// The cuts without the ttl cuts that an extension has undone. Every ttl cut is reported in one DONE and taken back in one
+    /// other; if the first is lost, it counts as a cut of another kind. A saturated sum is left as it is.
     pub(super) fn cut_net(&self) -> Cut {
         let ttl = if self.cut.ttl == u32::MAX { u32::MAX } else { self.cut.ttl.saturating_sub(self.uncut) };
         Cut { ttl, ..self.cut }
@@ -297,53 +314,10 @@ impl Instance {
         }
     }
 
-    fn send_hit(&self, id: QueryId, link: LinkId, n: usize, cx: &mut Cx<'_>) {
+    fn send_hit(&self, id: QueryId, link: LinkId, n: usize, links: &Links, cx: &mut Context) {
         let SourceRecord { path, size, root, addr } = self.hits[n].clone();
-        let file = crate::wire::FileRecord { path, size, root };
+        let file = FileRecord { path, size, root };
         let n = u32::try_from(n).unwrap_or(u32::MAX);
-        cx.send(link, LinkMessage::Hit(LinkHit { id, ttl: self.ttl, n, file, addr }));
-    }
-}
-
-/// Tells a session that its query is over: how many hits it was told, how many super peers searched, and what was cut.
-pub(super) fn tell_done(
-    conn: ConnId,
-    req: u32,
-    (hits, reached, pruned): (u32, u32, u32),
-    cut: Cut,
-    ms: u32,
-    cx: &mut Cx<'_>,
-) {
-    let complete = cut.is_none();
-    cx.counters.add(if complete { Count::QueriesComplete } else { Count::QueriesCut });
-    let done = Done { req, hits, reached, pruned, complete, cut, ms };
-    cx.out.push_back(Output::Send { conn, message: Message::Done(done) });
-}
-
-/// Tells a session its hits in frames of at most a page.
-pub(super) fn tell_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Cx<'_>) {
-    /// Keys, lengths, size and root of one record in MessagePack, rounded up.
-    const RECORD_BYTES: usize = 80;
-    let weight = |hit: &SourceRecord| hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
-    if hits.iter().map(weight).sum::<usize>() <= PAGE_BYTES {
-        if !hits.is_empty() {
-            cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });
-        }
-        return;
-    }
-    let mut page = Vec::new();
-    let mut bytes = 0;
-    for hit in hits {
-        let more = weight(&hit);
-        if bytes + more > PAGE_BYTES {
-            let hits = std::mem::take(&mut page);
-            cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits }) });
-            bytes = 0;
-        }
-        bytes += more;
-        page.push(hit);
-    }
-    if !page.is_empty() {
-        cx.out.push_back(Output::Send { conn, message: Message::Hit(Hit { req, hits: page }) });
+        links.send(link, LinkMessage::Hit(LinkHit { id, ttl: self.ttl, n, file, addr }), cx);
     }
 }

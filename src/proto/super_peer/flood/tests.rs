@@ -515,7 +515,7 @@ fn busy_middle() -> (Net, crate::proto::ConnId) {
 
 /// So many queries of one neighbour in one datagram after the other, none of them awaited.
 fn pour(net: &mut Net, from: usize, queries: u64) {
-    let boot = net.nodes[0].machine.links.boot();
+    let boot = net.nodes[0].machine.neighbors.links.boot();
     for n in 0..queries {
         let mut id = [from as u8; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());

@@ -1,7 +1,7 @@
-//! Ids of queries that are over, so that a copy which comes very late is not searched again.
+//! Ids of queries that have ended, so that a copy that comes very late is not searched again.
 //!
-//! Two generations: the younger takes, both remember, and the older is forgotten as a whole. Queries that still run are not
-//! kept here and so are never evicted.
+//! There are two generations: new ids go to the younger one, both are looked up, and the older one is dropped at once. Queries
+//! that still run are not kept here and so are never evicted.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub(super) struct Visited {
 }
 
 impl Visited {
-    /// Remembers an id. Rotation needs no timer: nobody asks while nothing comes in.
+    /// Remembers an id. Rotation needs no timer: without input nothing is looked up.
     pub(super) fn insert(&mut self, now: Time, id: QueryId) {
         self.rotate(now);
         if self.young.len() >= VISITED_MAX {

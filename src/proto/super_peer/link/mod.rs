@@ -1,368 +1,247 @@
-//! Links: who the neighbours are, whether each is up, which life of it we speak to, and how far away it is.
+//! Links and what is known of the neighbors at their other ends: the table of links, the spanning tree and the digests.
 //!
-//! It owns the HELLO exchange and the names of both ends. It never looks into a query: what a link that comes up, starts anew or
-//! goes down means for searches is `flood`'s.
-//!
-//! A link's boot id is the proof that a datagram comes from somebody who saw our HELLO. It is drawn for links alone and is
-//! not the one that sessions are told, so that a weak peer cannot forge a neighbour's datagram.
+//! It owns the checks that every datagram passes, and what a HELLO or a link that goes down means for the tree and the
+//! digests. It knows no query: a handler returns whether answers were lost, and the dispatcher passes that on to the flood.
 
-use std::collections::{BTreeMap, VecDeque};
+mod rtt;
+mod table;
+
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use super::counters::{Count, Counters};
-use crate::config::{LINK_KEEPALIVE, LINK_RETRY, LINK_SILENCE_MAX, LINKS_MAX, QUERY_REPEAT_MIN};
-use crate::proto::Output;
+use self::table::Change;
+pub(super) use self::table::Links;
+use super::config::SuperPeerConfig;
+use super::context::{Context, Reason};
+use super::counters::Count;
+use super::digest::{Digests, Full};
+use super::ids::LinkId;
+use super::tree::Tree;
+use crate::proto::marks::mark;
+use crate::proto::{ConnId, Event};
 use crate::time::Time;
-use crate::wire::link::LinkHello;
-use crate::wire::{LinkMessage, NodeId, TreeName};
+use crate::wire::link::{self, LinkDigest, LinkDigested, LinkHello, LinkTree};
+use crate::wire::message::Ack;
+use crate::wire::{LinkMessage, Message};
 
-/// What a repetition waits for while no round trip was measured yet.
-const RTO_FIRST: Duration = Duration::from_millis(100);
-/// Longest wait that a measured round trip can lead to; a liar cannot freeze a query with one `et`.
-const RTO_MAX: Duration = Duration::from_secs(1);
-/// A neighbour that speaks to an earlier life of ours is greeted, but not more often than this.
-const CORRECTION_GAP: Duration = Duration::from_millis(200);
-
-/// A link, by its place in the list of neighbours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct LinkId(pub(super) u16);
-
-/// What a HELLO or a deadline changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LinkNews {
-    /// Nothing that others need to know.
-    Same,
-    /// The link is up.
-    Up,
-    /// The link is up, but with a new life of the neighbour: what the old one owed is lost.
-    Renewed,
-    /// The link is down.
-    Down,
-    /// The neighbour bears our own name, but is somebody else; the link stays down.
-    NameTaken,
-    /// The neighbour is this very node; the link is left out from now on.
-    Myself,
+/// The messages of one datagram from a neighbor.
+pub(super) struct Opened {
+    pub(super) link: LinkId,
+    /// Whether the header names our boot id, so that the sender has seen our HELLO.
+    pub(super) proven: bool,
+    pub(super) messages: Vec<LinkMessage>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Down,
-    Up,
-    /// It leads to ourselves: neither asked nor counted.
-    Ignored,
-}
-
-#[derive(Debug)]
-struct Link {
-    addr: SocketAddr,
-    state: State,
-    /// The neighbour's boot id; 0 while down.
-    boot: u64,
-    heard: Time,
-    greeted: Option<Time>,
-    /// Whether somebody else with our name was logged already.
-    name_taken: bool,
-    rtt: Option<Rtt>,
-}
-
-/// Smoothed round trip and its variation, as in RFC 6298.
-#[derive(Clone, Copy, Debug)]
-struct Rtt {
-    smoothed: Duration,
-    variation: Duration,
-}
-
-impl Rtt {
-    fn sampled(before: Option<Rtt>, sample: Duration) -> Rtt {
-        match before {
-            None => Rtt { smoothed: sample, variation: sample / 2 },
-            Some(Rtt { smoothed, variation }) => Rtt {
-                variation: (variation * 3 + smoothed.abs_diff(sample)) / 4,
-                smoothed: (smoothed * 7 + sample) / 8,
-            },
-        }
-    }
-}
-
-/// All links of a super peer.
+/// The neighbors.
 ///
-/// - getters: `find`, `is_up`, `boot`, `repeat_after`, …;
-/// - `handle_*`: `on_hello`, `on_heard`, `on_stale`, `on_timeout`;
-/// - `poll_*`: `next`, and the outputs that the handlers push.
-#[derive(Debug)]
-pub(super) struct Links {
-    node: NodeId,
-    boot: u64,
-    /// The spanning tree that we hold, as HELLO tells it.
-    pub(super) tree: Option<TreeName>,
-    /// Whether our neighbours came to hold it too, as HELLO tells.
-    pub(super) whole: bool,
-    /// What our HELLOs say of the digests that we take.
-    takes: Option<u8>,
-    links: Vec<Link>,
-    by_addr: BTreeMap<SocketAddr, LinkId>,
+/// - getters: `links`, `tree`, `digests`, each with getters of its own;
+/// - `handle_*`: `on_datagram`, `on_hello`, `on_tree`, `on_digest`, `on_digested`, and one `on_*` per timer.
+pub(super) struct Neighbors {
+    pub(super) links: Links,
+    pub(super) tree: Tree,
+    pub(super) digests: Digests,
 }
 
-impl Links {
-    /// Links to these neighbours, all down. An address that is given twice is one neighbour; those above the cap are left out.
-    pub(super) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
-        assert_ne!(boot, 0, "0 means that a boot id is not known");
-        let mut all =
-            Links { node, boot, tree: None, whole: false, takes: None, links: Vec::new(), by_addr: BTreeMap::new() };
-        for addr in neighbors {
-            let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-            let id = LinkId(u16::try_from(all.links.len()).unwrap_or(u16::MAX));
-            if all.links.len() < LINKS_MAX && !all.by_addr.contains_key(&addr) {
-                all.by_addr.insert(addr, id);
-                let link = Link {
-                    addr,
-                    state: State::Down,
-                    boot: 0,
-                    heard: Time::ZERO,
-                    greeted: None,
-                    name_taken: false,
-                    rtt: None,
-                };
-                all.links.push(link);
-            }
+impl Neighbors {
+    /// Every link is down, and a HELLO is due on each. `boot` is our boot id towards neighbors.
+    pub(super) fn new(boot: u64, cx: &mut Context) -> Neighbors {
+        let SuperPeerConfig { node, neighbors, digests, .. } = &cx.config;
+        let mut links = Links::new(*node, boot, neighbors);
+        // Epochs of two lives must differ, as boot ids do.
+        let digests = Digests::new(*digests, links.len(), boot.rotate_left(32));
+        links.take_digests(digests.takes());
+        let tree = Tree::new(*node, boot, links.len());
+        for link in links.ids() {
+            cx.timers.set(Reason::Link(link), Time::ZERO);
         }
-        all
+        Neighbors { links, tree, digests }
     }
 
-    /// From now on HELLOs say that digests of up to 2^`takes` bits are taken.
-    pub(super) fn take_digests(&mut self, takes: Option<u8>) {
-        self.takes = takes;
-    }
-
-    /// The link to a neighbour at this address.
-    pub(super) fn find(&self, from: SocketAddr) -> Option<LinkId> {
-        self.by_addr.get(&from).copied()
-    }
-
-    /// Every link but those that turned out to lead to ourselves.
-    pub(super) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
-        (0u16..).map(LinkId).zip(&self.links).filter(|(_, link)| link.state != State::Ignored).map(|(id, _)| id)
-    }
-
-    /// How many links there are, those to ourselves included.
-    pub(super) fn len(&self) -> usize {
-        self.links.len()
-    }
-
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty()
-    }
-
-    /// How many are up.
-    pub(super) fn up(&self) -> usize {
-        self.links.iter().filter(|link| link.state == State::Up).count()
-    }
-
-    /// Whether the link is up.
-    pub(super) fn is_up(&self, id: LinkId) -> bool {
-        self.link(id).state == State::Up
-    }
-
-    /// Whether the link is up with this life of the neighbour.
-    pub(super) fn is_up_with(&self, id: LinkId, boot: u64) -> bool {
-        self.is_up(id) && self.link(id).boot == boot
-    }
-
-    /// The neighbour's address.
-    pub(super) fn addr(&self, id: LinkId) -> SocketAddr {
-        self.link(id).addr
-    }
-
-    /// The neighbour's boot id; 0 while the link is down.
-    pub(super) fn boot_of(&self, id: LinkId) -> u64 {
-        self.link(id).boot
-    }
-
-    /// Our boot id towards neighbours.
-    pub(super) fn boot(&self) -> u64 {
-        self.boot
-    }
-
-    /// How long an answer may take before the question is repeated.
-    pub(super) fn repeat_after(&self, id: LinkId) -> Duration {
-        match self.link(id).rtt {
-            None => RTO_FIRST,
-            Some(rtt) => (rtt.smoothed + rtt.variation * 4).clamp(QUERY_REPEAT_MIN, RTO_MAX),
+    /// A datagram came. Returns what is in it, if it comes from a neighbor and is meant for this life of ours.
+    pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], cx: &mut Context) -> Option<Opened> {
+        let Some(link) = self.links.find(from) else {
+            cx.count(Count::DatagramUnlisted);
+            return None;
+        };
+        // What the header does not address to this life is not decoded.
+        let header = bytes.get(1..link::HEADER_BYTES).and_then(|boot| boot.try_into().ok());
+        let boot = header.map(u64::from_be_bytes);
+        if boot.is_some_and(|boot| boot != 0 && boot != self.links.boot()) {
+            cx.count(Count::DatagramStale);
+            self.links.greet_soon(link, cx);
+            return None;
         }
+        let Ok((boot, messages)) = link::decode(bytes) else {
+            cx.count(Count::DatagramMalformed);
+            return None;
+        };
+        let proven = boot == self.links.boot();
+        if proven {
+            self.links.on_heard(link, cx.now);
+        }
+        Some(Opened { link, proven, messages })
     }
 
-    /// How long PENDING may wait, so that the neighbour, whose round trip is ours, hears it before it asks again.
-    pub(super) fn pending_after(&self, id: LinkId) -> Duration {
-        let trip = self.link(id).rtt.map_or(RTO_FIRST / 2, |rtt| rtt.smoothed);
-        self.repeat_after(id).saturating_sub(trip) / 2
+    /// Counts a message. Returns whether it may be taken: HELLO always, all others only on a link that is up and under our
+    /// boot id.
+    pub(super) fn admit(&self, link: LinkId, proven: bool, message: &LinkMessage, cx: &mut Context) -> bool {
+        let may_speak = proven && self.links.is_up(link);
+        if !may_speak && !matches!(message, LinkMessage::Hello(_)) {
+            cx.count(Count::DatagramUnproven);
+            return false;
+        }
+        cx.count(match message {
+            LinkMessage::Hello(_) => Count::LinkHello,
+            LinkMessage::Query(_) => Count::LinkQuery,
+            LinkMessage::Hit(_) => Count::LinkHit,
+            LinkMessage::Done(_) => Count::LinkDone,
+            LinkMessage::Pending(_) => Count::LinkPending,
+            LinkMessage::Cancel(_) => Count::LinkCancel,
+            LinkMessage::Tree(_) => Count::LinkTree,
+            LinkMessage::Digest(_) => Count::LinkDigest,
+            LinkMessage::Digested(_) => Count::LinkDigested,
+            LinkMessage::Unknown(_) => Count::LinkUnknown,
+        });
+        true
     }
 
-    /// Queues a message for a neighbour; dropped if the link is not up, since nobody would take it.
-    pub(super) fn send(&self, id: LinkId, message: LinkMessage, out: &mut VecDeque<Output>, counters: &mut Counters) {
-        let link = self.link(id);
-        if link.state == State::Up {
-            counters.add(Count::LinkOut);
-            counters.add(match &message {
-                LinkMessage::Query(_) => Count::LinkQueryOut,
-                LinkMessage::Hit(_) => Count::LinkHitOut,
-                LinkMessage::Done(_) => Count::LinkDoneOut,
-                LinkMessage::Pending(_) => Count::LinkPendingOut,
-                LinkMessage::Cancel(_) => Count::LinkCancelOut,
-                LinkMessage::Tree(_) => Count::LinkTreeOut,
-                LinkMessage::Digest(_) => Count::LinkDigestOut,
-                LinkMessage::Digested(_) => Count::LinkDigestedOut,
-                LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
-            });
-            out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message });
+    /// A HELLO came. Returns whether what the neighbor owed is lost, because it has restarted.
+    #[must_use]
+    pub(super) fn on_hello(&mut self, link: LinkId, proven: bool, hello: LinkHello, cx: &mut Context) -> bool {
+        // Without our boot id in the header the echo proves nothing.
+        let hello = LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
+        // This may be another life than the one whose digest we hold, proven or not: until that is clear the digest is void.
+        if hello.boot != self.links.boot_of(link) {
+            self.digests.forget(link);
+        }
+        let asks = proven && hello.et.is_none();
+        let lease = if asks { self.digests.lease(link, cx.now) } else { None };
+        let change = self.links.on_hello(link, hello, lease, cx);
+        let lost = self.on_change(link, change, cx);
+        if matches!(change, Change::Up | Change::Renewed) {
+            self.digests.on_link_up(link, hello.dg, &self.links, cx);
+        }
+        let echoes = hello.echo == self.links.boot() && hello.boot == self.links.boot_of(link);
+        if let (true, Some(asked), Some(epoch)) = (echoes, hello.et, hello.de) {
+            self.digests.on_lease(link, epoch, Time::from_micros(asked), cx.now);
+        }
+        // A sender that has not seen our boot id, or another life of the neighbor, says nothing about this link.
+        if proven && self.links.is_up_with(link, hello.boot) {
+            self.tree.on_hello(link, hello, &self.links, cx);
+            self.after_tree(cx);
+        }
+        lost
+    }
+
+    /// A TREE came.
+    pub(super) fn on_tree(&mut self, link: LinkId, tree: LinkTree, cx: &mut Context) {
+        self.tree.on_tree(link, tree, &self.links, cx);
+        self.after_tree(cx);
+    }
+
+    /// A DIGEST came.
+    pub(super) fn on_digest(&mut self, link: LinkId, step: LinkDigest, cx: &mut Context) {
+        if self.digests.on_step(link, step, &self.links, cx) {
+            self.links.greet_soon(link, cx);
+            self.arm_link(link, cx);
         }
     }
 
-    /// A HELLO came. Its `echo` is 0 unless its datagram named our boot id. `lease` goes into the answer.
-    pub(super) fn on_hello(
-        &mut self,
-        now: Time,
-        id: LinkId,
-        hello: LinkHello,
-        lease: Option<u64>,
-        out: &mut VecDeque<Output>,
-        counters: &mut Counters,
-    ) -> LinkNews {
-        let Links { node, boot, tree, whole, takes, .. } = *self;
-        let link = self.link_mut(id);
-        if link.state == State::Ignored || hello.boot == 0 {
-            return LinkNews::Same;
-        }
-        if hello.node == node {
-            counters.add(Count::LinkSelf);
-            return link.meet_own_name(hello.boot == boot);
-        }
-        let echoes = hello.echo == boot;
-        let news = link.meet(now, hello.boot, echoes);
-        if let Some(sent) = hello.et.filter(|_| echoes && link.boot == hello.boot) {
-            link.rtt = Some(Rtt::sampled(link.rtt, now.since(Time::from_micros(sent))));
-        }
-        // An answer that taught us a boot id is answered once more: the neighbour needs the proof that we saw its HELLO.
-        if hello.et.is_none() || matches!(news, LinkNews::Up | LinkNews::Renewed) {
-            let (t, et) = (now.as_micros(), Some(hello.t));
-            let answer = LinkHello { node, boot, echo: hello.boot, t, et, tree, whole, dg: takes, de: lease };
-            counters.add(Count::LinkOut);
-            counters.add(Count::LinkHelloOut);
-            out.push_back(Output::SendTo { to: link.addr, boot: hello.boot, message: LinkMessage::Hello(answer) });
-        }
-        news
+    /// A DIGESTED came.
+    pub(super) fn on_digested(&mut self, link: LinkId, ack: LinkDigested, cx: &mut Context) {
+        self.digests.on_ack(link, ack, &self.links, cx);
     }
 
-    /// A datagram that named our boot id came.
-    pub(super) fn on_heard(&mut self, now: Time, id: LinkId) {
-        self.link_mut(id).heard = now;
+    /// Sends an ACK, or delays it until no neighbor trusts a digest that lacks what it acknowledges.
+    ///
+    /// # Errors
+    /// If too many ACKs wait.
+    pub(super) fn acknowledge(&mut self, conn: ConnId, ack: Ack, cx: &mut Context) -> Result<(), Full> {
+        self.note_changes(cx);
+        match self.digests.hold(cx.now, conn, ack)? {
+            Some(ack) => cx.send(conn, Message::Ack(ack)),
+            None => cx.count(Count::AcksHeld),
+        }
+        Ok(())
     }
 
-    /// A datagram that named an earlier life of ours came, so that the neighbour must learn soon which one this is; or its
-    /// answer is wanted sooner than it would be greeted.
-    pub(super) fn greet_soon(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
-        let link = self.link(id);
-        if link.state != State::Ignored && link.greeted.is_none_or(|at| now >= at + CORRECTION_GAP) {
-            self.greet(now, id, out, counters);
-        }
+    /// Files may have come to the index.
+    pub(super) fn note_changes(&mut self, cx: &mut Context) {
+        self.digests.note_changes(&self.links, cx);
     }
 
-    /// The deadline of [`Links::next`] has come: greet, or see that the neighbour is gone.
-    pub(super) fn on_timeout(
-        &mut self,
-        now: Time,
-        id: LinkId,
-        out: &mut VecDeque<Output>,
-        counters: &mut Counters,
-    ) -> LinkNews {
-        let link = self.link_mut(id);
-        let mut news = LinkNews::Same;
-        if link.state == State::Up && now >= link.heard + LINK_SILENCE_MAX {
-            link.state = State::Down;
-            link.boot = 0;
-            news = LinkNews::Down;
-        }
-        if link.next_greeting().is_some_and(|at| now >= at) {
-            self.greet(now, id, out, counters);
-        }
-        news
+    /// Does one turn's worth of what is left to do for digests.
+    pub(super) fn run(&mut self, cx: &mut Context) {
+        self.digests.run(&self.links, cx);
     }
 
-    /// When the link wants [`Links::on_timeout`].
-    pub(super) fn next(&self, id: LinkId) -> Option<Time> {
-        let link = self.link(id);
-        let silence = (link.state == State::Up).then(|| link.heard + LINK_SILENCE_MAX);
-        link.next_greeting().into_iter().chain(silence).min()
+    /// The deadline of the digests has come.
+    pub(super) fn on_digest_timeout(&mut self, cx: &mut Context) {
+        self.digests.on_timeout(&self.links, cx);
+    }
+
+    /// The deadline of a link has come. Returns whether what the neighbor owed is lost, because the link is down.
+    #[must_use]
+    pub(super) fn on_link_timeout(&mut self, link: LinkId, cx: &mut Context) -> bool {
+        let change = self.links.on_timeout(link, cx);
+        self.on_change(link, change, cx)
+    }
+
+    /// The deadline of the tree has come.
+    pub(super) fn on_tree_timeout(&mut self, cx: &mut Context) {
+        self.tree.on_timeout(&self.links, cx);
+        self.after_tree(cx);
     }
 
     /// What must hold between any two inputs.
-    pub(super) fn check_invariants(&self) {
-        assert!(self.links.len() <= LINKS_MAX);
-        assert_eq!(self.links.len(), self.by_addr.len());
-        assert!(self.links.iter().all(|link| (link.state == State::Up) == (link.boot != 0)));
+    pub(super) fn check_invariants(&self, cx: &Context) {
+        self.links.check_invariants();
+        self.tree.check_invariants();
+        self.digests.check_invariants(&cx.index);
     }
 
-    fn greet(&mut self, now: Time, id: LinkId, out: &mut VecDeque<Output>, counters: &mut Counters) {
-        let Links { node, boot, tree, whole, takes, .. } = *self;
-        let link = self.link_mut(id);
-        link.greeted = Some(now);
-        let (echo, t) = (link.boot, now.as_micros());
-        let hello = LinkHello { node, boot, echo, t, et: None, tree, whole, dg: takes, de: None };
-        counters.add(Count::LinkOut);
-        counters.add(Count::LinkHelloOut);
-        out.push_back(Output::SendTo { to: link.addr, boot: link.boot, message: LinkMessage::Hello(hello) });
+    fn on_change(&mut self, link: LinkId, change: Change, cx: &mut Context) -> bool {
+        let neighbor = self.links.addr(link);
+        let warn = |text: String| Event::Log { level: log::Level::Warn, text };
+        let lost = matches!(change, Change::Renewed | Change::Down);
+        if lost {
+            cx.count(Count::LinksDown);
+            cx.report(Event::Link { neighbor, up: false });
+            self.tree.on_link_lost(link, &self.links, cx);
+            self.after_tree(cx);
+            self.digests.on_link_down(link, &self.links, cx);
+        }
+        match change {
+            Change::None | Change::Down => {}
+            Change::Up => report_up(neighbor, cx),
+            Change::Renewed => {
+                mark!(LinkRenewed);
+                report_up(neighbor, cx);
+            }
+            Change::NameTaken => {
+                cx.report(warn(format!("neighbor {neighbor} has this super peer's own node id; the link stays down")))
+            }
+            Change::Myself => {
+                cx.report(warn(format!("neighbor {neighbor} is this super peer itself; it is ignored")));
+            }
+        }
+        self.arm_link(link, cx);
+        lost
     }
 
-    fn link(&self, id: LinkId) -> &Link {
-        &self.links[usize::from(id.0)]
+    /// Our HELLOs name the tree that is held; and the tree has a deadline.
+    fn after_tree(&mut self, cx: &mut Context) {
+        self.links.set_tree(self.tree.holds(), self.tree.is_whole());
+        cx.arm(Reason::Tree, self.tree.next());
     }
 
-    fn link_mut(&mut self, id: LinkId) -> &mut Link {
-        &mut self.links[usize::from(id.0)]
+    fn arm_link(&self, link: LinkId, cx: &mut Context) {
+        cx.arm(Reason::Link(link), self.links.next(link));
     }
 }
 
-impl Link {
-    /// A HELLO of this boot id came. On a link that is up a new one counts only if it echoes ours: whoever forges a HELLO
-    /// has never seen our boot id, and must not be able to reset the link.
-    fn meet(&mut self, now: Time, boot: u64, echoes: bool) -> LinkNews {
-        let news = match self.state {
-            State::Ignored => return LinkNews::Same,
-            State::Down => LinkNews::Up,
-            State::Up if self.boot == boot => LinkNews::Same,
-            State::Up if echoes => LinkNews::Renewed,
-            State::Up => return LinkNews::Same,
-        };
-        if self.boot != boot {
-            self.rtt = None;
-        }
-        self.state = State::Up;
-        self.boot = boot;
-        self.heard = now;
-        news
-    }
-
-    fn meet_own_name(&mut self, own_boot: bool) -> LinkNews {
-        if own_boot && self.state == State::Down {
-            self.state = State::Ignored;
-            return LinkNews::Myself;
-        }
-        if self.name_taken {
-            return LinkNews::Same;
-        }
-        self.name_taken = true;
-        LinkNews::NameTaken
-    }
-
-    fn next_greeting(&self) -> Option<Time> {
-        let wait = match self.state {
-            State::Ignored => return None,
-            State::Down => LINK_RETRY,
-            State::Up => LINK_KEEPALIVE,
-        };
-        Some(self.greeted.map_or(Time::ZERO, |at| at + wait))
-    }
+fn report_up(neighbor: SocketAddr, cx: &mut Context) {
+    cx.count(Count::LinksUp);
+    cx.report(Event::Link { neighbor, up: true });
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! Greetings: how links come up, stay up, notice a restart, and do not believe strangers.
 
+use std::time::Duration;
+
 use super::*;
-use crate::proto::super_peer::testnet::{Fate, Net, addr_of, search};
-use crate::proto::{Event, Role};
+use crate::config::QUERY_REPEAT_MIN;
+use crate::proto::Role;
+use crate::proto::super_peer::testnet::{Fate, Net, Seed, addr_of, search};
+use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
+use crate::wire::NodeId;
 use crate::wire::link::Packer;
 
 fn datagram(boot: u64, message: LinkMessage) -> Vec<u8> {
@@ -101,7 +106,7 @@ fn a_forged_hello_does_not_reset_a_link() {
 #[test]
 fn a_forged_hello_under_no_boot_id_proves_nothing_by_its_echo() {
     let mut net = Net::line(2);
-    let boot = net.nodes[0].machine.links.boot();
+    let boot = net.nodes[0].machine.neighbors.links.boot();
     net.datagram(0, addr_of(1), &datagram(0, forged_hello(7, boot)));
     assert_eq!(news(&net, 0), [true]);
 }
@@ -109,7 +114,7 @@ fn a_forged_hello_under_no_boot_id_proves_nothing_by_its_echo() {
 #[test]
 fn strangers_get_no_byte_back() {
     let mut net = Net::line(2);
-    let boot = net.nodes[0].machine.links.boot();
+    let boot = net.nodes[0].machine.neighbors.links.boot();
     net.forget_traffic();
     net.datagram(0, "203.0.113.1:4777".parse().unwrap(), &datagram(boot, forged_hello(7, boot)));
     assert_eq!((net.sent.len(), net.count(0, Count::DatagramUnlisted)), (0, 1));
@@ -118,7 +123,7 @@ fn strangers_get_no_byte_back() {
 #[test]
 fn garbage_from_a_neighbour_is_counted_and_dropped() {
     let mut net = Net::line(2);
-    let boot = net.nodes[0].machine.links.boot();
+    let boot = net.nodes[0].machine.neighbors.links.boot();
     net.forget_traffic();
     let mut torn = datagram(boot, forged_hello(7, boot));
     torn.pop();
@@ -143,10 +148,9 @@ fn a_neighbour_that_is_ourselves_is_left_out() {
 #[test]
 fn somebody_with_our_name_is_kept_down_and_logged_once() {
     let mut net = Net::cold(2, &[(0, 1)]);
-    let mut config = crate::proto::super_peer::SuperPeerConfig::new(NodeId([0; 16]), 5);
+    let mut config = SuperPeerConfig::new(NodeId([0; 16]), 5);
     config.neighbors = vec![addr_of(0)];
-    net.nodes[1].machine =
-        crate::proto::super_peer::SuperPeer::new(config, Box::new(crate::proto::super_peer::testnet::Seed(5)));
+    net.nodes[1].machine = SuperPeer::new(config, Box::new(Seed(5)));
     net.run_for(Duration::from_secs(5));
     assert_eq!((net.nodes[0].machine.links_up(), net.nodes[1].machine.links_up()), (0, 0));
     let logs = net.nodes[0].events.iter().filter(|event| matches!(event, Event::Log { .. })).count();
@@ -166,10 +170,10 @@ fn an_address_given_twice_is_one_neighbour() {
 fn repetition_waits_for_the_measured_round_trip() {
     let mut net = Net::line(2);
     let link = LinkId(0);
-    let near = net.nodes[0].machine.links.repeat_after(link);
+    let near = net.nodes[0].machine.neighbors.links.repeat_after(link);
     assert_eq!(near, QUERY_REPEAT_MIN);
     net.set_latency(Duration::from_millis(100));
     net.run_for(Duration::from_secs(60));
-    let far = net.nodes[0].machine.links.repeat_after(link);
+    let far = net.nodes[0].machine.neighbors.links.repeat_after(link);
     assert!(far >= Duration::from_millis(200) && far < Duration::from_millis(400), "{far:?}");
 }

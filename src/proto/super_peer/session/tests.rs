@@ -1,9 +1,12 @@
 //! What a weak peer may say to its super peer, in which order, and what becomes of it otherwise.
 
 use super::*;
+use crate::config::{FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search};
 use crate::proto::{Input, Role};
-use crate::wire::message::{Get, ListedFile, Ping, Status};
+use crate::wire::message::{
+    Ack, Error, Files, Get, Hello, List, ListedFile, Login, Ping, Ready, Register, Status, Update,
+};
 use crate::wire::{NodeId, Root, SharePath};
 
 fn alone() -> Net {

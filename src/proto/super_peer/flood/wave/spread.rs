@@ -1,65 +1,67 @@
-//! Where a wave goes: which links an instance asks first, which ones later, and what each of them is told.
+//! Where a wave goes: which links an instance asks first, which ones later, and with which QUERY.
 
 use std::time::Duration;
 
-use super::{Reach, Wave, duplicate};
-use crate::config::TTL_MAX;
+use super::state::{Reach, Wave, duplicate, hops_left, ttl_onward};
 use crate::proto::marks::mark;
+use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::digest::Probe;
-use crate::proto::super_peer::flood::Cx;
 use crate::proto::super_peer::flood::ask::{Ask, child_deadline};
 use crate::proto::super_peer::flood::instance::{Instance, Parent, Phase, Then};
-use crate::proto::super_peer::link::LinkId;
+use crate::proto::super_peer::ids::LinkId;
+use crate::proto::super_peer::link::Neighbors;
 use crate::proto::super_peer::search::Scan;
 use crate::time::Time;
-use crate::wire::link::{LinkDone, LinkQuery, RIDE_TTL};
-use crate::wire::{Cut, LinkMessage, QueryId, Search, TreeName};
+use crate::wire::link::{LinkDone, LinkQuery};
+use crate::wire::{Cut, LinkMessage, Search, TreeName};
 
 impl Wave {
-    /// Sends the first QUERYs of an instance: over every link, or over the tree, but not where it came from.
-    pub(in crate::proto::super_peer::flood) fn go_out(&mut self, i: usize, cx: &mut Cx<'_>) {
+    /// Sends the first QUERYs of an instance: over every link, or over every edge of its tree, but not back to its parent.
+    pub(in crate::proto::super_peer::flood) fn go_out(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         match self.instances[i].tree {
-            None => self.flood_out(i, cx),
-            Some(tree) => self.ride(i, tree, cx),
+            None => self.flood_out(i, neighbors, cx),
+            Some(tree) => self.ride(i, tree, neighbors, cx),
         }
     }
 
-    /// Over every edge of the tree but the one that it came by. Whatever is amiss with the tree here is told, and so is what a
-    /// flood would tell: links that are down. The rest of the tree is ridden all the same: what is found there is found.
-    fn ride(&mut self, i: usize, tree: TreeName, cx: &mut Cx<'_>) {
-        let (known, links) = (cx.tree, cx.links);
+    /// Over every edge of the tree but the one that it came by. A tree that is stale here is reported as a cut, and so are links
+    /// that are down, as in a flood. The other edges are ridden all the same.
+    fn ride(&mut self, i: usize, tree: TreeName, neighbors: &Neighbors, cx: &mut Context) {
+        let Neighbors { tree: known, links, .. } = neighbors;
         let parent = self.instances[i].parent_link();
         let edges: Vec<(LinkId, bool)> = known.edges(tree).into_iter().flatten().collect();
         let strayed = parent.is_some_and(|parent| edges.iter().all(|(link, _)| *link != parent));
         self.reach = vec![Reach::Settled; links.len()];
         if strayed || known.is_stale(tree, links) {
-            cx.counters.add(Count::FloodStaleTree);
+            cx.count(Count::FloodStaleTree);
             self.instances[i].cut.add(Cut { stale: 1, ..Cut::NONE });
         }
         for link in links.ids().filter(|link| Some(*link) != parent) {
             let edge = edges.iter().find(|(edge, _)| *edge == link && !strayed);
             if !links.is_up(link) {
                 self.instances[i].cut.add(Cut { down: 1, ..Cut::NONE });
-            } else if edge.is_some_and(|(_, spare)| *spare && pruned(&self.find, &mut self.probe, link, cx).is_some()) {
-                cx.counters.add(Count::FloodPruned);
+            } else if edge.is_some_and(|(_, spare)| {
+                *spare && pruned(&self.find, &mut self.probe, link, neighbors, cx.now).is_some()
+            }) {
+                cx.count(Count::FloodPruned);
                 self.instances[i].pruned = self.instances[i].pruned.saturating_add(1);
             } else if edge.is_some() && hops_left(&self.instances[i]) > 0 {
-                self.ask(i, link, cx);
+                self.ask(i, link, neighbors, cx);
             } else if edge.is_some() {
                 self.instances[i].cut.add(Cut { ttl: 1, ..Cut::NONE });
             }
         }
     }
 
-    fn flood_out(&mut self, i: usize, cx: &mut Cx<'_>) {
-        let links = cx.links;
+    fn flood_out(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
+        let links = &neighbors.links;
         self.flooded = true;
         self.reach = vec![Reach::Settled; links.len()];
         let parent = self.instances[i].parent_link();
         for link in links.ids() {
             let hop_left = self.instances[i].ttl > 0;
-            self.reach[usize::from(link.0)] = match Some(link) == parent {
+            self.reach[link.index()] = match Some(link) == parent {
                 true => Reach::Parent,
                 false if hop_left => Reach::Settled,
                 false => Reach::Cut,
@@ -68,7 +70,7 @@ impl Wave {
                 continue;
             }
             if hop_left {
-                self.ask(i, link, cx);
+                self.ask(i, link, neighbors, cx);
             } else {
                 self.ttl_cut += 1;
                 self.instances[i].cut.add(Cut { ttl: 1, ..Cut::NONE });
@@ -76,94 +78,94 @@ impl Wave {
         }
     }
 
-    /// Asks one neighbour, or counts why not.
-    fn ask(&mut self, i: usize, link: LinkId, cx: &mut Cx<'_>) {
+    /// Sends QUERY to one neighbor, or counts why not.
+    fn ask(&mut self, i: usize, link: LinkId, neighbors: &Neighbors, cx: &mut Context) {
+        let links = &neighbors.links;
         let instance = &mut self.instances[i];
-        self.reach[usize::from(link.0)] = Reach::Settled;
-        if !cx.links.is_up(link) {
+        self.reach[link.index()] = Reach::Settled;
+        if !links.is_up(link) {
             mark!(BranchDown);
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
             return;
         }
         let last = !self.flood && instance.tree.is_none() && ttl_onward(instance) == 0;
-        if let Some(beyond) = last.then(|| pruned(&self.find, &mut self.probe, link, cx)).flatten() {
-            cx.counters.add(Count::FloodPruned);
+        if let Some(beyond) = last.then(|| pruned(&self.find, &mut self.probe, link, neighbors, cx.now)).flatten() {
+            cx.count(Count::FloodPruned);
             instance.pruned = instance.pruned.saturating_add(1);
             if beyond > 0 {
-                // It would have said so: what lies behind it is out of reach for want of a hop.
+                // The neighbor would have reported this: its other links are out of reach for lack of a hop.
                 instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
                 self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
-                self.reach[usize::from(link.0)] = Reach::Cut;
+                self.reach[link.index()] = Reach::Cut;
             }
             return;
         }
-        let rto = cx.links.repeat_after(link);
-        match query_onward(self.id, &self.find, self.flood, instance, rto, None, cx.now) {
+        let rto = links.repeat_after(link);
+        match query_onward(self, i, rto, None, cx.now) {
             None => {
                 mark!(BranchNoTime);
-                instance.cut.add(Cut { budget: 1, ..Cut::NONE });
+                self.instances[i].cut.add(Cut { budget: 1, ..Cut::NONE });
             }
             Some(query) => {
-                instance.asks.push(Ask::new(cx.now, link, rto, cx.hits_max));
-                cx.send(link, LinkMessage::Query(query));
+                self.instances[i].asks.push(Ask::new(cx.now, link, rto, cx.config.hits_max));
+                links.send(link, LinkMessage::Query(query), cx);
             }
         }
     }
 
-    /// Begins an extension, now that all earlier instances are over: over the links where a higher ttl may go further.
-    pub(super) fn extend(&mut self, i: usize, cx: &mut Cx<'_>) {
+    /// Begins an extension, now that all earlier instances have ended: over the links where a higher ttl may reach more.
+    pub(super) fn extend(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         if !self.flooded {
-            return self.follow(i, cx);
+            return self.follow(i, room, neighbors, cx);
         }
         let parent = self.instances[i].parent_link();
-        let is_cut = |link: &LinkId, reach: &[Reach]| {
-            Some(*link) != parent && reach.get(usize::from(link.0)) == Some(&Reach::Cut)
-        };
-        if !cx.links.ids().any(|link| is_cut(&link, &self.reach)) {
+        let is_cut =
+            |link: &LinkId, reach: &[Reach]| Some(*link) != parent && reach.get(link.index()) == Some(&Reach::Cut);
+        if !neighbors.links.ids().any(|link| is_cut(&link, &self.reach)) {
             mark!(ExtensionEmpty);
-            // With the parent's link alone cut nothing is left to ask, but that cut is made good.
+            // If only the parent's link was cut, no link is left to ask, but that cut is undone.
             let (ttl, uncut) = (self.instances[i].ttl, std::mem::take(&mut self.ttl_cut));
             let again = duplicate(self.id, ttl);
             let done = if uncut == 0 { again } else { LinkDone { dup: false, more: true, uncut, ..again } };
-            self.instances[i].end_with(done, cx);
+            self.instances[i].end_with(done, &neighbors.links, cx);
             return;
         }
         mark!(ExtensionRan);
         self.instances[i].phase = Phase::Running;
-        self.go_further(i, cx);
+        self.go_further(i, neighbors, cx);
     }
 
-    /// The flood that follows a ride which was here: goes over every link, and searches again only where it is told to, for then
-    /// what the ride found may be lost.
-    fn follow(&mut self, i: usize, cx: &mut Cx<'_>) {
+    /// Begins the flood that follows a ride, which was here before: over every link. It searches our index again only if the
+    /// QUERY says so, since then the hits of the ride may be lost.
+    fn follow(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         let instance = &mut self.instances[i];
         instance.phase = Phase::Running;
         if instance.again
-            && let Ok(scan) = Scan::new(cx.index, &self.find)
+            && let Ok(scan) = Scan::new(&cx.index, &self.find)
         {
             instance.scan = Some(Box::new(scan));
             instance.reached = 1;
-            instance.search(cx);
+            instance.search(room, cx);
         }
-        self.go_out(i, cx);
+        self.go_out(i, neighbors, cx);
     }
 
-    /// Asks where a higher ttl may go further, and so takes back the cuts that were told for want of a hop here: each of
-    /// those links is asked now, or is down and told so, or brought the query by itself.
-    fn go_further(&mut self, i: usize, cx: &mut Cx<'_>) {
+    /// Asks the links where a higher ttl may reach more, and so takes back the ttl cuts that were reported here: each of those
+    /// links is asked now, or is down and reported so, or has brought the query itself.
+    fn go_further(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         let parent = self.instances[i].parent_link();
         self.instances[i].uncut = self.instances[i].uncut.saturating_add(std::mem::take(&mut self.ttl_cut));
-        for link in cx.links.ids() {
-            let reach = self.reach[usize::from(link.0)];
-            // The link that brought the first copy may now be reached on a shorter way than it was.
+        for link in neighbors.links.ids() {
+            let reach = self.reach[link.index()];
+            // The link that brought the first copy may now be reached on a shorter path than before.
             if Some(link) != parent && matches!(reach, Reach::Parent | Reach::Cut) {
-                self.ask(i, link, cx);
+                self.ask(i, link, neighbors, cx);
             }
         }
     }
 
-    /// At the origin, with every answer here: sends the wave that follows. Tells whether there is one.
-    pub(super) fn go_on(&mut self, i: usize, cx: &mut Cx<'_>) -> bool {
+    /// At the origin, when every answer is here: sends the next wave. Returns whether there is one.
+    pub(super) fn go_on(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) -> bool {
         let instance = &mut self.instances[i];
         let full = instance.is_full();
         let Parent::Session(origin) = &mut instance.parent else { return false };
@@ -182,7 +184,7 @@ impl Wave {
                 origin.then = Then::End;
                 instance.deadline = origin.deadline;
                 (instance.tree, instance.again, instance.ttl) = (None, lossy, ttl);
-                // The flood tells anew whatever it meets; if it searches again, it also counts anew.
+                // The flood reports all cuts again; if it searches again, it also counts `reached` again.
                 instance.cut = Cut { cap: cut.cap, ..Cut::NONE };
                 instance.pruned = 0;
                 if lossy {
@@ -190,8 +192,8 @@ impl Wave {
                 }
                 (instance.uncut, instance.more) = (0, false);
                 instance.asks.clear();
-                cx.counters.add(Count::QueriesFellBack);
-                self.go_out(i, cx);
+                cx.count(Count::QueriesFellBack);
+                self.go_out(i, neighbors, cx);
                 true
             }
             Then::Ring(_) if instance.cut.cap > 0 || cx.now >= origin.deadline => false,
@@ -208,56 +210,44 @@ impl Wave {
                 }
                 mark!(RingGrew);
                 instance.asks.clear();
-                self.go_further(i, cx);
+                self.go_further(i, neighbors, cx);
                 true
             }
         }
     }
 }
 
-/// How many links a neighbour has beside this one, if it need not be asked on the last hop: it would search its own index
-/// alone, and that surely has nothing that fits.
-fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, cx: &Cx<'_>) -> Option<u16> {
-    cx.digests.surely_not(cx.now, link, probe.get_or_insert_with(|| Probe::new(find)))
+/// If a neighbor need not be asked on the last hop, because it would search only its own index, and its digest rules out a hit:
+/// how many links it has besides this one.
+fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, neighbors: &Neighbors, now: Time) -> Option<u16> {
+    neighbors.digests.surely_not(now, link, probe.get_or_insert_with(|| Probe::new(find)))
 }
 
-/// Hops that the instance may still go.
-pub(super) fn hops_left(instance: &Instance) -> u8 {
-    let ttl = if instance.tree.is_some() { instance.ttl & !RIDE_TTL } else { instance.ttl };
-    ttl.min(TTL_MAX)
-}
-
-/// The ttl that the next hop is told.
-pub(super) fn ttl_onward(instance: &Instance) -> u8 {
-    let ttl = hops_left(instance).saturating_sub(1);
-    if instance.tree.is_some() { RIDE_TTL + ttl } else { ttl }
-}
-
-/// The QUERY for the next hop, unless no time is left for one.
+/// The QUERY that an instance sends; `None` if no time is left for an answer.
 pub(super) fn query_onward(
-    id: QueryId,
-    find: &Search,
-    flood: bool,
-    instance: &Instance,
+    wave: &Wave,
+    i: usize,
     rto: Duration,
     have: Option<Vec<(u32, u32)>>,
     now: Time,
 ) -> Option<LinkQuery> {
+    let Wave { id, find, flood, .. } = wave;
+    let instance: &Instance = &wave.instances[i];
     let due = child_deadline(now, instance.deadline, rto);
     let budget = u32::try_from(due.since(now).as_millis()).unwrap_or(u32::MAX);
-    // A repetition reaches a neighbour that may be done: it is sent as long as an answer can come in time.
+    // The neighbor of a repetition may have ended: it is sent as long as an answer can come in time.
     if budget == 0 && have.is_none() {
         return None;
     }
     let hops = instance.hops.saturating_add(1);
     Some(LinkQuery {
-        id,
+        id: *id,
         ttl: ttl_onward(instance),
         hops,
         budget,
         find: find.clone(),
         have,
-        flood,
+        flood: *flood,
         tree: instance.tree,
         again: instance.again,
     })

@@ -1,42 +1,43 @@
-//! What one neighbour was told of our digest: a row of numbered steps, taken in order, repeated until they are acknowledged.
+//! Our digest on its way to one neighbor: numbered steps, taken in order, repeated until they are acknowledged.
 //!
-//! At any moment the neighbour's copy is what some prefix of the row makes of it. So a mark ("do not believe this") that is
-//! acknowledged is in force, whatever was sent before it and may still be under way.
+//! At any moment the neighbor's copy is the result of a prefix of these steps. So an acknowledged mark ("do not trust this") is
+//! in force, whatever was sent before it and may still be on its way.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::own::Own;
+use super::local::Local;
 use crate::config::{DIGEST_BYTES_PER_SECOND, DIGEST_LEASE_WAIT, DIGEST_REPEAT_MAX, DIGEST_STEP_BYTES, DIGEST_WINDOW};
 use crate::time::Time;
 use crate::wire::link::LinkDigest;
 
-/// Shortest time between two epochs of one link, so that a neighbour which forgets everything costs little.
+/// Shortest time between two epochs of one link, so that a neighbor that forgets everything costs little.
 const EPOCH_GAP: Duration = Duration::from_secs(1);
 /// Steps may be sent this much ahead of the pace, so that a wake-up sends several.
 const PACE_SLACK: Duration = Duration::from_millis(5);
 /// Bytes of a step beside its bits and hashes, for the pace.
 const STEP_BYTES: u64 = 60;
 
-/// What the neighbour thinks of its copy.
+/// Whether the neighbor may trust its copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    /// It does not believe it: nothing has to be waited for.
-    Unsure,
-    /// It was told that it may believe it.
-    Sure,
-    /// It was, and is now told that it may not: by this step, once it is sent. The number orders marks of all links.
-    Marking { step: Option<u64>, mark: u64 },
+enum Trust {
+    /// It does not: no ACK waits for it.
+    None,
+    /// The last step says that the copy is complete.
+    Full,
+    /// It did, until this step takes the trust back; `None` if the step cannot be sent. Marks of all links are numbered in one
+    /// sequence; 0 if no change of the index waits for this one.
+    Revoking { step: Option<u64>, mark: u64 },
 }
 
-/// The row of steps to one neighbour.
+/// The steps to one neighbor.
 #[derive(Debug)]
-pub(super) struct Telling {
-    /// Whether the link is up and the neighbour takes a digest; of at most this size.
+pub(super) struct Sender {
+    /// The link is up, and the neighbor takes a digest of at most this size.
     live: Option<u8>,
     epoch: u64,
     begun: Time,
-    /// Whether the neighbour has lost its copy.
+    /// Whether the neighbor has lost its copy.
     lost: bool,
     /// The last step that was made, the last one that was sent, and the last one that was acknowledged.
     made: u64,
@@ -44,12 +45,13 @@ pub(super) struct Telling {
     acked: u64,
     /// Steps that are to be sent again: those above the first number, up to the second.
     again: (u64, u64),
+    /// The steps that are made and not acknowledged.
     under_way: VecDeque<LinkDigest>,
-    told: Told,
-    /// When the neighbour was last told that it may believe this epoch or an earlier one.
+    trust: Trust,
+    /// When the neighbor last got a lease, for this epoch or an earlier one.
     leased: Option<Time>,
     generation: u64,
-    /// The next byte and the next hash to be told.
+    /// The next byte and the next hash to be sent.
     at: usize,
     key: u64,
     wait: Duration,
@@ -57,9 +59,9 @@ pub(super) struct Telling {
     next_at: Time,
 }
 
-impl Telling {
-    pub(super) fn new() -> Telling {
-        Telling {
+impl Sender {
+    pub(super) fn new() -> Sender {
+        Sender {
             live: None,
             epoch: 0,
             begun: Time::ZERO,
@@ -69,7 +71,7 @@ impl Telling {
             acked: 0,
             again: (0, 0),
             under_way: VecDeque::new(),
-            told: Told::Unsure,
+            trust: Trust::None,
             leased: None,
             generation: 0,
             at: 0,
@@ -80,27 +82,27 @@ impl Telling {
         }
     }
 
-    /// The link is up, and the neighbour takes digests of up to 2^`log2_max` bits. `links` is told to it.
+    /// The link is up, and the neighbor takes digests of up to 2^`log2_max` bits. We have `links` links besides this one.
     pub(super) fn begin(&mut self, now: Time, epoch: u64, log2_max: u8, links: u16) {
-        // What an earlier epoch was told may still be believed, until the first step of this one is acknowledged.
-        let told = match self.told {
-            Told::Unsure => Told::Unsure,
-            // It is believed until its lease ends, and there is nothing that it lacks: whoever adds to it asks for a mark.
-            Told::Sure => Told::Marking { step: Some(1), mark: 0 },
-            Told::Marking { mark, .. } => Told::Marking { step: Some(1), mark },
+        // The copy of an earlier epoch may still be trusted, until the first step of this one is acknowledged.
+        let trust = match self.trust {
+            Trust::None => Trust::None,
+            // That copy lacks nothing so far; a change of the index will ask for a mark.
+            Trust::Full => Trust::Revoking { step: Some(1), mark: 0 },
+            Trust::Revoking { mark, .. } => Trust::Revoking { step: Some(1), mark },
         };
         let leased = self.leased;
-        *self = Telling { live: Some(log2_max), epoch, begun: now, told, leased, ..Telling::new() };
+        *self = Sender { live: Some(log2_max), epoch, begun: now, trust, leased, ..Sender::new() };
         self.push(LinkDigest { size: Some(3), links: Some(links), ..self.step() });
     }
 
-    /// The link is down.
+    /// The link is dlocal.
     pub(super) fn end(&mut self) {
         self.live = None;
         self.under_way.clear();
         self.acked = self.made;
         self.sent = self.made;
-        if let Told::Marking { step, .. } = &mut self.told {
+        if let Trust::Revoking { step, .. } = &mut self.trust {
             *step = None;
         }
     }
@@ -113,31 +115,31 @@ impl Telling {
         self.live.unwrap_or(0)
     }
 
-    /// The epoch that the neighbour may go on believing from now; nothing while it is told not to.
+    /// Grants a lease from now on. Returns the epoch; `None` while trust is being taken back.
     pub(super) fn lease(&mut self, now: Time) -> Option<u64> {
-        match self.told {
-            Told::Unsure | Told::Sure if self.live.is_some() => {
+        match self.trust {
+            Trust::None | Trust::Full if self.live.is_some() => {
                 self.leased = Some(now);
                 Some(self.epoch)
             }
-            Told::Unsure | Told::Sure | Told::Marking { .. } => None,
+            Trust::None | Trust::Full | Trust::Revoking { .. } => None,
         }
     }
 
-    /// The index has something that the copy may lack. `mark` numbers this among all links; told whether a mark is needed.
+    /// The index has something that the copy may lack. Returns whether a mark with this number is needed.
     pub(super) fn mark(&mut self, mark: u64) -> bool {
-        match &mut self.told {
-            Told::Unsure => false,
-            Told::Sure => {
+        match &mut self.trust {
+            Trust::None => false,
+            Trust::Full => {
                 let step = self.live.map(|_| {
                     let step = self.step();
                     self.push(step)
                 });
-                self.told = Told::Marking { step, mark };
+                self.trust = Trust::Revoking { step, mark };
                 true
             }
-            // The one of a new epoch marks no record yet; from now on it does.
-            Told::Marking { mark: old, .. } => {
+            // From now on a change of the index waits for this step.
+            Trust::Revoking { mark: old, .. } => {
                 let first = *old == 0;
                 if first {
                     *old = mark;
@@ -147,21 +149,21 @@ impl Telling {
         }
     }
 
-    /// The mark that is waited for, and until when at most.
+    /// The mark that ACKs wait for, and until when at most.
     pub(super) fn awaited(&self) -> Option<(u64, Time)> {
-        match self.told {
-            Told::Unsure | Told::Sure => None,
-            Told::Marking { mark, .. } => Some((mark, self.lease_end().filter(|_| mark > 0)?)),
+        match self.trust {
+            Trust::None | Trust::Full => None,
+            Trust::Revoking { mark, .. } => Some((mark, self.lease_end().filter(|_| mark > 0)?)),
         }
     }
 
-    /// When the neighbour has surely ceased to believe, if it is told nothing any more.
+    /// When the neighbor stops trusting its copy if nothing reaches it any more.
     pub(super) fn lease_end(&self) -> Option<Time> {
-        let believed = self.told != Told::Unsure;
-        self.leased.filter(|_| believed).map(|leased| leased + DIGEST_LEASE_WAIT)
+        let trusted = self.trust != Trust::None;
+        self.leased.filter(|_| trusted).map(|leased| leased + DIGEST_LEASE_WAIT)
     }
 
-    /// An acknowledgement came. Tells whether it was of use.
+    /// An acknowledgement came. Returns whether it changed anything.
     pub(super) fn on_ack(&mut self, now: Time, epoch: u64, step: u64, rto: Duration) -> bool {
         if epoch != self.epoch || self.live.is_none() || step > self.sent {
             return false;
@@ -177,25 +179,25 @@ impl Telling {
         while self.under_way.front().is_some_and(|front| front.step <= step) {
             self.under_way.pop_front();
         }
-        if let Told::Marking { step: Some(marked), .. } = self.told
+        if let Trust::Revoking { step: Some(marked), .. } = self.trust
             && marked <= step
         {
-            self.told = Told::Unsure;
+            self.trust = Trust::None;
         }
         self.wait = rto;
         self.repeat_at = now + rto;
         true
     }
 
-    /// Whether the neighbour lost its copy and it is time to begin a new epoch.
+    /// Whether the neighbor has lost its copy and a new epoch is due.
     pub(super) fn is_lost(&self, now: Time) -> bool {
         self.lost && self.live.is_some() && now >= self.begun + EPOCH_GAP
     }
 
-    /// Has what is not acknowledged in time sent again.
+    /// Sends again what is not acknowledged in time.
     pub(super) fn repeat(&mut self, now: Time, rto: Duration) {
         if self.live.is_some() && self.sent > self.acked && !self.lost && now >= self.repeat_at {
-            // Whoever has been silent for long is asked with one step at a time.
+            // A neighbor that has been silent for long gets one step at a time.
             let steps = if self.wait >= DIGEST_REPEAT_MAX { 1 } else { DIGEST_WINDOW as u64 };
             self.again = (self.acked, self.sent.min(self.acked + steps));
             self.wait = (self.wait * 2).clamp(rto, DIGEST_REPEAT_MAX);
@@ -203,17 +205,16 @@ impl Telling {
         }
     }
 
-    /// The next step that is to be sent now, if there is one. `whole` tells whether our digest has all that is registered.
-    pub(super) fn poll(&mut self, now: Time, own: &Own, whole: bool, rto: Duration) -> Option<LinkDigest> {
+    /// The next step that is to be sent now. `complete`: our digest has everything that is registered.
+    pub(super) fn poll(&mut self, now: Time, local: &Local, complete: bool, rto: Duration) -> Option<LinkDigest> {
         self.live?;
-        let under_way = |step: u64| usize::try_from(step - self.acked - 1).expect("a window is short");
         if self.again.0.max(self.acked) < self.again.1 {
             let step = self.again.0.max(self.acked) + 1;
             self.again.0 = step;
-            return Some(self.under_way[under_way(step)].clone());
+            return Some(self.under_way[self.place(step)].clone());
         }
         if self.sent == self.made && self.may_make(now) {
-            self.make_step(own, whole);
+            self.make_step(local, complete);
         }
         if self.sent == self.made {
             return None;
@@ -223,32 +224,32 @@ impl Telling {
             self.repeat_at = now + rto;
         }
         self.sent += 1;
-        let step = self.under_way[usize::try_from(self.sent - self.acked - 1).expect("a window is short")].clone();
+        let step = self.under_way[self.place(self.sent)].clone();
         let bytes = STEP_BYTES + (step.bits.len() + step.keys.len()) as u64;
         self.next_at = self.next_at.max(now) + Duration::from_micros(bytes * 1_000_000 / DIGEST_BYTES_PER_SECOND);
         Some(step)
     }
 
-    /// When something is to be done if nothing comes.
-    pub(super) fn wants(&self, own: &Own, whole: bool) -> Option<Time> {
+    /// When a step is to be sent if no acknowledgement comes.
+    pub(super) fn next(&self, local: &Local, complete: bool) -> Option<Time> {
         self.live?;
         if self.lost {
             return Some(self.begun + EPOCH_GAP);
         }
         let repeat = (self.sent > self.acked).then_some(self.repeat_at);
-        let room = self.under_way.len() < DIGEST_WINDOW && self.has_more(own, whole);
+        let room = self.under_way.len() < DIGEST_WINDOW && self.has_more(local, complete);
         let paced = room.then(|| self.next_at - PACE_SLACK);
         repeat.into_iter().chain(paced).min()
     }
 
-    /// The first hash that is still to be told; none if hashes are of no use here.
-    pub(super) fn needs(&self, own: &Own) -> Option<u64> {
-        (self.live.is_some() && self.generation == own.generation()).then_some(self.key)
+    /// The first hash that is still to be sent; none if all of the digest is sent anyway.
+    pub(super) fn needs(&self, local: &Local) -> Option<u64> {
+        (self.live.is_some() && self.generation == local.generation()).then_some(self.key)
     }
 
     #[cfg(test)]
     pub(super) fn is_sure(&self) -> bool {
-        self.told == Told::Sure && self.under_way.is_empty()
+        self.trust == Trust::Full && self.under_way.is_empty()
     }
 
     /// What must hold between any two inputs.
@@ -258,29 +259,34 @@ impl Telling {
         assert!(self.under_way.iter().map(|step| step.step).eq(self.acked + 1..=self.made), "no step is skipped");
     }
 
+    /// Where a step lies in `under_way`.
+    fn place(&self, step: u64) -> usize {
+        usize::try_from(step - self.acked - 1).expect("a window is short")
+    }
+
     fn may_make(&self, now: Time) -> bool {
         !self.lost && self.under_way.len() < DIGEST_WINDOW && now + PACE_SLACK >= self.next_at
     }
 
-    fn has_more(&self, own: &Own, whole: bool) -> bool {
-        let Some(filter) = own.filter().filter(|filter| Some(filter.log2()) <= self.live) else { return false };
-        self.generation != own.generation()
-            || (self.told != Told::Sure && (self.at < filter.bytes().len() || self.key < own.log_end()))
-            || (whole && self.told == Told::Unsure)
+    fn has_more(&self, local: &Local, complete: bool) -> bool {
+        let Some(filter) = local.filter().filter(|filter| Some(filter.log2()) <= self.live) else { return false };
+        self.generation != local.generation()
+            || (self.trust != Trust::Full && (self.at < filter.bytes().len() || self.key < local.log_end()))
+            || (complete && self.trust == Trust::None)
     }
 
-    fn make_step(&mut self, own: &Own, whole: bool) {
-        let Some(filter) = own.filter().filter(|filter| Some(filter.log2()) <= self.live) else { return };
-        if self.generation != own.generation() {
-            (self.generation, self.at, self.key) = (own.generation(), 0, own.log_end());
+    fn make_step(&mut self, local: &Local, complete: bool) {
+        let Some(filter) = local.filter().filter(|filter| Some(filter.log2()) <= self.live) else { return };
+        if self.generation != local.generation() {
+            (self.generation, self.at, self.key) = (local.generation(), 0, local.log_end());
             let step = self.push(LinkDigest { size: Some(filter.log2()), ..self.step() });
-            if self.told == Told::Sure {
-                // Nothing is missing in what it had; no record waits for this.
-                self.told = Told::Marking { step: Some(step), mark: 0 };
+            if self.trust == Trust::Full {
+                // The copy lacked nothing: no change of the index waits for this step.
+                self.trust = Trust::Revoking { step: Some(step), mark: 0 };
             }
             return;
         }
-        if self.told == Told::Sure {
+        if self.trust == Trust::Full {
             return;
         }
         while self.at < filter.bytes().len() {
@@ -293,17 +299,17 @@ impl Telling {
                 return;
             }
         }
-        let keys: Vec<u8> = own.logged(self.key, DIGEST_STEP_BYTES / 8).flat_map(u64::to_be_bytes).collect();
+        let keys: Vec<u8> = local.logged(self.key, DIGEST_STEP_BYTES / 8).flat_map(u64::to_be_bytes).collect();
         if !keys.is_empty() {
             self.key += keys.len() as u64 / 8;
             self.push(LinkDigest { keys, ..self.step() });
-        } else if whole && self.told == Told::Unsure {
-            self.told = Told::Sure;
+        } else if complete && self.trust == Trust::None {
+            self.trust = Trust::Full;
             self.push(LinkDigest { ok: true, ..self.step() });
         }
     }
 
-    /// A step without anything in it: the mark.
+    /// A step with nothing in it: the mark.
     fn step(&self) -> LinkDigest {
         LinkDigest {
             epoch: self.epoch,

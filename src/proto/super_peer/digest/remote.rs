@@ -1,4 +1,4 @@
-//! A neighbour's digest, as far as it was told.
+//! A neighbor's digest, as far as its steps have come.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::config::DIGEST_LEASE;
 use crate::time::Time;
 use crate::wire::link::{LinkDigest, LinkDigested};
 
-/// What is known of one neighbour's index.
+/// What is known of one neighbor's index.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Remote {
     copy: Option<Copy>,
-    /// Which epoch may be believed, and until when.
+    /// Which epoch may be trusted, and until when.
     lease: Option<(u64, Time)>,
 }
 
@@ -22,18 +22,19 @@ struct Copy {
     /// The last step that was taken.
     step: u64,
     filter: Filter,
-    /// Links that the neighbour has beside this one.
+    /// Links that the neighbor has besides this one.
     links: u16,
+    /// Whether the last step says that the digest is complete.
     ok: bool,
 }
 
-impl Known {
-    /// Nothing is known any more.
+impl Remote {
+    /// Drops everything.
     pub(super) fn forget(&mut self) {
-        *self = Known::default();
+        *self = Remote::default();
     }
 
-    /// A step came; `log2_max` bounds what is taken. What is to be answered.
+    /// A step came. A digest of more than 2^`log2_max` bits is not taken. Returns the answer.
     pub(super) fn on_step(&mut self, step: LinkDigest, log2_max: u8) -> LinkDigested {
         let epoch = step.epoch;
         match &mut self.copy {
@@ -42,7 +43,7 @@ impl Known {
                     self.copy = None;
                 }
             }
-            // Only a first step that begins anew is of any use here; anything else is told that it came to nobody.
+            // Only the first step of an epoch is of use here. The answer to any other has step 0: the sender starts again.
             Some(_) | None => {
                 if step.step == 1
                     && let Some(size) = step.size.filter(|size| (3..=log2_max).contains(size))
@@ -56,7 +57,7 @@ impl Known {
         LinkDigested { epoch, step }
     }
 
-    /// The neighbour answered a HELLO of ours that we sent at `asked`: that epoch was right then.
+    /// The neighbor granted a lease in its answer to the HELLO that we sent at `asked`.
     pub(super) fn on_lease(&mut self, epoch: u64, asked: Time) {
         let until = asked + DIGEST_LEASE;
         match &mut self.lease {
@@ -65,19 +66,19 @@ impl Known {
         }
     }
 
-    /// Whether the digest is whole, and only the permission to believe it is missing.
-    pub(super) fn wants_lease(&self, now: Time) -> bool {
-        self.copy.as_ref().is_some_and(|copy| copy.ok) && self.believed(now).is_none()
+    /// Whether the digest is complete, and only the lease is missing.
+    pub(super) fn lacks_lease(&self, now: Time) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.ok) && self.trusted(now).is_none()
     }
 
-    /// How many links the neighbour has beside this one, if it surely has nothing that fits.
+    /// If the neighbor has nothing that fits for sure: how many links it has besides this one.
     pub(super) fn surely_not(&self, now: Time, probe: &Probe) -> Option<u16> {
-        let copy = self.believed(now)?;
+        let copy = self.trusted(now)?;
         let missing = probe.keys().iter().any(|key| !copy.filter.has(*key));
         missing.then_some(copy.links)
     }
 
-    fn believed(&self, now: Time) -> Option<&Copy> {
+    fn trusted(&self, now: Time) -> Option<&Copy> {
         let copy = self.copy.as_ref().filter(|copy| copy.ok)?;
         self.lease.filter(|(epoch, end)| *epoch == copy.epoch && now < *end)?;
         Some(copy)
@@ -90,7 +91,7 @@ impl Known {
 }
 
 impl Copy {
-    /// Takes one step; false if it makes no sense.
+    /// Takes one step. Returns whether it was well-formed.
     fn take(&mut self, step: LinkDigest, log2_max: u8) -> bool {
         let LinkDigest { epoch: _, step: number, size, links, at, bits, keys, ok } = step;
         self.step = number;

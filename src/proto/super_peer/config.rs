@@ -1,0 +1,53 @@
+//! How one super peer is set up. The limits that all of them share are in [`crate::config`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_HITS_MAX, TTL_DEFAULT};
+use crate::wire::NodeId;
+
+/// How a super peer is set up.
+#[derive(Clone, Debug)]
+pub struct SuperPeerConfig {
+    /// Its name.
+    pub node: NodeId,
+    /// Drawn at random at the start and sent to sessions. Links use another one.
+    pub boot: u64,
+    /// The neighbors' addresses. Datagrams from any other address are dropped.
+    pub neighbors: Vec<SocketAddr>,
+    /// Hops of a query that names no ttl.
+    pub ttl: u8,
+    /// Time of a query that names no budget.
+    pub budget: Duration,
+    /// How often a session must send something.
+    pub ping: Duration,
+    /// Whether digests are exchanged with neighbors.
+    pub digests: bool,
+    /// Hits kept per query at its origin, and per link and query elsewhere. [`QUERY_HITS_MAX`] but in the laboratory.
+    pub hits_max: usize,
+    /// Program and version, for people.
+    pub agent: String,
+}
+
+impl SuperPeerConfig {
+    /// A super peer of this name without neighbors, everything else as in [`crate::config`].
+    #[must_use]
+    pub fn new(node: NodeId, boot: u64) -> SuperPeerConfig {
+        SuperPeerConfig {
+            node,
+            boot,
+            neighbors: Vec::new(),
+            ttl: TTL_DEFAULT,
+            budget: QUERY_BUDGET,
+            ping: PING_INTERVAL,
+            digests: true,
+            hits_max: QUERY_HITS_MAX,
+            agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// Most hits for a query with this limit.
+    pub(super) fn hits_cap(&self, limit: Option<u32>) -> usize {
+        limit.map_or(self.hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(self.hits_max))
+    }
+}

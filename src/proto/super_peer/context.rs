@@ -1,0 +1,100 @@
+//! What the parts of a super peer share: the time of the turn, the index, the timers, the counters and the queue of outputs.
+//!
+//! It knows no part and decides nothing.
+
+use std::collections::VecDeque;
+
+use super::config::SuperPeerConfig;
+use super::counters::{Count, Counters};
+use super::ids::{LinkId, WaveKey};
+use super::index::Index;
+use super::upkeep::Upkeep;
+use crate::proto::timers::Timers;
+use crate::proto::{ConnId, Entropy, Event, Output};
+use crate::time::Time;
+use crate::wire::Message;
+use crate::wire::message::{Error, ErrorCode};
+
+/// Why a deadline is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reason {
+    /// The oldest session that is not logged in may have run out of time.
+    Login,
+    /// The session that has been silent for longest may have run out of time.
+    Silence,
+    /// A HELLO is due on this link, or its neighbor has been silent for too long.
+    Link(LinkId),
+    /// A step of our digest is due on some link, or a neighbor no longer trusts what it has.
+    Digest,
+    /// A query is to be repeated, or its budget ends.
+    Wave(WaveKey),
+    /// The query that ended first can be forgotten.
+    Ended,
+    /// A spanning tree is to be grown; or what grows is to be repeated or given up.
+    Tree,
+    /// Nobody has listed the network for a while: the sorted order of the index can go.
+    Order,
+}
+
+/// The shared state. Parts borrow it for one call.
+pub(super) struct Context {
+    /// The time of this turn.
+    pub(super) now: Time,
+    pub(super) config: SuperPeerConfig,
+    pub(super) entropy: Box<dyn Entropy>,
+    pub(super) index: Index,
+    pub(super) upkeep: Upkeep,
+    pub(super) timers: Timers<Reason>,
+    pub(super) counters: Counters,
+    pub(super) out: VecDeque<Output>,
+}
+
+impl Context {
+    pub(super) fn new(config: SuperPeerConfig, mut entropy: Box<dyn Entropy>) -> Context {
+        let index = Index::with_seed(entropy.next_u64());
+        Context {
+            now: Time::ZERO,
+            config,
+            entropy,
+            index,
+            upkeep: Upkeep::default(),
+            timers: Timers::new(),
+            counters: Counters::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Counts one more.
+    pub(super) fn count(&mut self, count: Count) {
+        self.counters.add(count);
+    }
+
+    /// Queues a message for a session.
+    pub(super) fn send(&mut self, conn: ConnId, message: Message) {
+        self.out.push_back(Output::Send { conn, message });
+    }
+
+    /// Queues an ERROR for a session.
+    pub(super) fn refuse(&mut self, conn: ConnId, code: ErrorCode, message: String, req: Option<u32>) {
+        self.send(conn, Message::Error(Error { code, message, req }));
+    }
+
+    /// Queues an event.
+    pub(super) fn report(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// Sets the deadline of this reason, or stops it.
+    pub(super) fn arm(&mut self, reason: Reason, at: Option<Time>) {
+        match at {
+            Some(at) => self.timers.set(reason, at),
+            None => self.timers.stop(reason),
+        }
+    }
+
+    /// A page of a list was asked for: keeps the index sorted for the next ones.
+    pub(super) fn prepare_pages(&mut self) {
+        self.upkeep.sort(&mut self.index);
+        self.timers.set(Reason::Order, self.now + crate::config::ORDER_KEPT);
+    }
+}

@@ -1,0 +1,39 @@
+//! Digests by themselves, for tests and measurements: the same bits and the same test as between neighbors.
+
+use super::filter::Filter;
+use super::keys::{self, Probe};
+use crate::wire::{Root, Search};
+
+/// A digest that is not tied to an index.
+#[derive(Debug)]
+pub struct Sample(Filter);
+
+impl Sample {
+    /// An empty digest of 2^`log2` bits.
+    ///
+    /// # Panics
+    /// If `log2` is below 3 or above [`crate::config::DIGEST_LOG2_MAX`].
+    #[must_use]
+    pub fn new(log2: u8) -> Sample {
+        Sample(Filter::new(log2))
+    }
+
+    /// Adds the keys of one file.
+    pub fn add(&mut self, name: &str, root: &Root) {
+        keys::of_file(name, root, &mut String::new(), |key| {
+            self.0.add(key);
+        });
+    }
+
+    /// The bits, as PROTOCOL.md "Digests" numbers them.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+
+    /// Whether a file that fits may be there.
+    #[must_use]
+    pub fn may_have(&self, search: &Search) -> bool {
+        Probe::new(search).keys().iter().all(|key| self.0.has(*key))
+    }
+}

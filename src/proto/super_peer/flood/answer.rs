@@ -1,0 +1,60 @@
+//! How a session gets the answer to its query: HITs in pages, then DONE.
+
+use crate::config::PAGE_BYTES;
+use crate::proto::ConnId;
+use crate::proto::super_peer::context::Context;
+use crate::proto::super_peer::counters::Count;
+use crate::wire::message::{Done, Hit, SourceRecord};
+use crate::wire::{Cut, Message};
+
+/// Keys, lengths, size and root of one record in MessagePack, rounded up.
+const RECORD_BYTES: usize = 80;
+
+/// What a query of a session came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    /// Hits that were sent.
+    pub(super) hits: u32,
+    /// Super peers that searched.
+    pub(super) reached: u32,
+    /// Links that a digest spared.
+    pub(super) pruned: u32,
+    pub(super) cut: Cut,
+    /// How long it took, in milliseconds.
+    pub(super) ms: u32,
+}
+
+/// Sends DONE to a session.
+pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Context) {
+    let Outcome { hits, reached, pruned, cut, ms } = outcome;
+    let complete = cut.is_none();
+    cx.count(if complete { Count::QueriesComplete } else { Count::QueriesCut });
+    cx.send(conn, Message::Done(Done { req, hits, reached, pruned, complete, cut, ms }));
+}
+
+/// Sends hits to a session, in frames of at most a page.
+pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Context) {
+    cx.counters.add_many(Count::HitsTold, hits.len() as u64);
+    let weight = |hit: &SourceRecord| hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
+    if hits.iter().map(weight).sum::<usize>() <= PAGE_BYTES {
+        if !hits.is_empty() {
+            cx.send(conn, Message::Hit(Hit { req, hits }));
+        }
+        return;
+    }
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for hit in hits {
+        let more = weight(&hit);
+        if bytes + more > PAGE_BYTES {
+            let hits = std::mem::take(&mut page);
+            cx.send(conn, Message::Hit(Hit { req, hits }));
+            bytes = 0;
+        }
+        bytes += more;
+        page.push(hit);
+    }
+    if !page.is_empty() {
+        cx.send(conn, Message::Hit(Hit { req, hits: page }));
+    }
+}

@@ -1,0 +1,131 @@
+//! How a session's query begins: what it does not say is filled in, our index is searched at once, then the neighbors are asked.
+
+use std::time::Duration;
+
+use super::fair_queue::{Admission, Flow, QUERY_WORK};
+use super::instance::{Instance, Origin, Parent, Then};
+use super::local;
+use super::table::Flood;
+use super::wave::Wave;
+use crate::config::{ANSWER_MARGIN, QUERY_BUDGET_MAX, SCAN_WORK_PER_STEP, TTL_MAX};
+use crate::proto::ConnId;
+use crate::proto::marks::mark;
+use crate::proto::super_peer::context::Context;
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::ids::WaveKey;
+use crate::proto::super_peer::link::Neighbors;
+use crate::proto::super_peer::search::{Scan, Step};
+use crate::wire::link::RIDE_TTL;
+use crate::wire::message::{ErrorCode, Query};
+use crate::wire::{Cut, Policy, QueryId, QueryKind};
+
+impl Flood {
+    /// A session's query begins. It may have ended, or be refused, when this returns; then it has no key.
+    pub(in crate::proto::super_peer) fn begin(
+        &mut self,
+        conn: ConnId,
+        query: Query,
+        neighbors: &Neighbors,
+        cx: &mut Context,
+    ) -> Option<WaveKey> {
+        let req = query.req;
+        if query.policy == Some(Policy::Unknown) {
+            let why = "this policy is not known here; flood, digest, ring and tree are".to_owned();
+            refuse(conn, req, why, cx);
+            return None;
+        }
+        if query.find.kind == QueryKind::Range {
+            cx.prepare_pages();
+        }
+        match Scan::within(&cx.index, query.find.clone(), cx.config.hits_max) {
+            Ok(scan) => {
+                cx.count(Count::Queries);
+                self.run_query(conn, query, scan, neighbors, cx)
+            }
+            Err(wrong) => {
+                refuse(conn, req, wrong.to_string(), cx);
+                None
+            }
+        }
+    }
+
+    fn run_query(
+        &mut self,
+        conn: ConnId,
+        query: Query,
+        mut scan: Scan,
+        neighbors: &Neighbors,
+        cx: &mut Context,
+    ) -> Option<WaveKey> {
+        let Query { req, find, ttl, budget, policy } = query;
+        let links = &neighbors.links;
+        let alone = links.is_empty();
+        self.queue.begin_turn(cx.now, links.len());
+        let outputs = cx.out.len();
+        let (step, found) = self.first_step(&mut scan, cx);
+        if alone && let Step::End { capped } = step {
+            local::answer(conn, req, found, capped, cx);
+            return None;
+        }
+        let ttl = ttl.unwrap_or(cx.config.ttl).min(TTL_MAX);
+        let policy = policy.unwrap_or(Policy::Digest);
+        let budget = budget.map_or(cx.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX);
+        let deadline = cx.now + (budget - (budget / 32).min(ANSWER_MARGIN));
+        let tree = if policy == Policy::Tree && ttl > 0 { neighbors.tree.rides(links) } else { None };
+        let (then, ttl) = match policy {
+            // Without a limit, rings would grow to the full ttl in any case.
+            Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
+            // A path over the tree may be longer than any other: the ttl bounds the flood that may follow.
+            Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + TTL_MAX),
+            Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
+        };
+        let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
+        let parent = Parent::Session(Box::new(origin));
+        let cap = cx.config.hits_cap(find.limit);
+        let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cap);
+        first.reached = 1;
+        first.tree = tree;
+        first.take_step(Box::new(scan), step, found, true, cx);
+        let id = if alone { QueryId([0; 16]) } else { self.mint(cx.entropy.as_mut()) };
+        let shed = !alone && !self.make_room(cx);
+        if shed {
+            let shed = u32::try_from(links.ids().count()).unwrap_or(u32::MAX);
+            first.cut.add(Cut { shed, ..Cut::NONE });
+        }
+        let named = !alone && !shed;
+        let mut wave = Wave::new(id, find, policy == Policy::Flood, first, links);
+        if named && wave.instances[0].is_full() {
+            // The limit is reached here already: the neighbors are not asked.
+            mark!(QueryFullHere);
+            wave.instances[0].capped = true;
+        } else if named && !wave.instances[0].capped {
+            if tree.is_some() {
+                cx.count(Count::QueriesRode);
+            }
+            wave.go_out(0, neighbors, cx);
+        }
+        let key = self.insert(wave, named);
+        self.settle(key, neighbors, cx);
+        self.charge_outputs(Flow::Sessions, outputs, cx);
+        self.waves.contains(key.index()).then_some(key)
+    }
+
+    /// The first step of the scan. A short one is done at once however much work waits: to put it off costs more.
+    fn first_step(&mut self, scan: &mut Scan, cx: &Context) -> (Step, Vec<crate::wire::message::SourceRecord>) {
+        let mut found = Vec::new();
+        let step = match self.queue.admit(Flow::Sessions) {
+            Admission::Now => scan.step(&cx.index, SCAN_WORK_PER_STEP, &mut found),
+            Admission::Later | Admission::Never if scan.is_short(&cx.index) => {
+                scan.step(&cx.index, QUERY_WORK, &mut found)
+            }
+            Admission::Later | Admission::Never => Step::More,
+        };
+        self.queue.charge(Flow::Sessions, QUERY_WORK + scan.spent());
+        (step, found)
+    }
+}
+
+fn refuse(conn: ConnId, req: u32, why: String, cx: &mut Context) {
+    cx.count(Count::QueriesRefused);
+    cx.refuse(conn, ErrorCode::BAD_REQUEST, why, Some(req));
+}

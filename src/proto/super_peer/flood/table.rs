@@ -1,0 +1,218 @@
+//! The table of queries that run here, and what becomes of each when something has changed for it.
+
+use std::collections::BTreeMap;
+
+use slab::Slab;
+
+use super::ended::Ended;
+use super::fair_queue::{FairQueue, Flow, OUTPUT_WORK};
+use super::visited::Visited;
+use super::wave::Wave;
+use crate::config::{HITS_HELD_MAX, HITS_KEPT_MAX, WAVES_MAX};
+use crate::proto::super_peer::context::{Context, Reason};
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::ids::WaveKey;
+use crate::proto::super_peer::link::{Links, Neighbors};
+use crate::proto::{ConnId, Entropy};
+use crate::wire::QueryId;
+
+/// All queries that run here.
+#[derive(Debug, Default)]
+pub(in crate::proto::super_peer) struct Flood {
+    pub(super) waves: Slab<Wave>,
+    /// Those that neighbors know of.
+    pub(super) by_id: BTreeMap<QueryId, WaveKey>,
+    pub(super) visited: Visited,
+    /// Scans and answers that continue in later turns.
+    pub(super) queue: FairQueue,
+    /// Hits that all waves hold for neighbors.
+    hits_held: usize,
+    ended: Ended,
+    /// Queries of sessions that ended in this call.
+    pub(super) finished: Vec<(ConnId, u32)>,
+}
+
+impl Flood {
+    /// Whether one more hit may be held for a neighbor.
+    pub(super) fn has_room(&self) -> bool {
+        self.hits_held < HITS_HELD_MAX
+    }
+
+    pub(super) fn wave(&self, key: WaveKey) -> &Wave {
+        &self.waves[key.index()]
+    }
+
+    pub(super) fn wave_mut(&mut self, key: WaveKey) -> &mut Wave {
+        &mut self.waves[key.index()]
+    }
+
+    /// An id that no query here has.
+    pub(super) fn mint(&self, entropy: &mut dyn Entropy) -> QueryId {
+        loop {
+            let bits = u128::from(entropy.next_u64()) << 64 | u128::from(entropy.next_u64());
+            let id = QueryId(bits.to_be_bytes());
+            if !self.by_id.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Adds a query. `named`: neighbors may know it by its id.
+    pub(super) fn insert(&mut self, wave: Wave, named: bool) -> WaveKey {
+        let id = wave.id;
+        let key = WaveKey::at(self.waves.insert(wave));
+        if named {
+            self.by_id.insert(id, key);
+        }
+        key
+    }
+
+    /// Whether there is a place for one more named query, if need be that of one that has ended, the oldest first. A repetition
+    /// of that one gets a DONE with a cut.
+    pub(super) fn make_room(&mut self, cx: &mut Context) -> bool {
+        while self.by_id.len() >= WAVES_MAX {
+            let Some((key, id)) = self.ended.pop() else { return false };
+            let Some(wave) = self.waves.get_mut(key.index()).filter(|wave| wave.id == id) else { continue };
+            wave.listed = false;
+            if wave.has_ended() {
+                cx.count(Count::FloodForgotten);
+                self.forget(key, cx);
+            }
+        }
+        true
+    }
+
+    /// Brings a wave as far as it can go, and removes one of a session once it has ended.
+    pub(super) fn settle(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
+        let room = self.has_room();
+        let wave = &mut self.waves[key.index()];
+        let left = wave.settle(room, neighbors, cx);
+        if left && !wave.queued {
+            wave.queued = true;
+            self.queue.wait(wave.flow(), key);
+        }
+        if let Some(link) = wave.instances[0].parent_link()
+            && wave.counted == wave.has_ended()
+        {
+            wave.counted = !wave.counted;
+            self.queue.count_running(link, wave.counted);
+        }
+        match wave.session() {
+            Some(session) if wave.has_ended() => {
+                self.finished.push(session);
+                self.forget(key, cx);
+            }
+            Some(_) | None => {
+                self.count_hits(key);
+                if self.wave(key).has_ended() {
+                    self.end(key, cx);
+                } else {
+                    self.arm(key, cx);
+                }
+                self.bound_hits(cx);
+            }
+        }
+    }
+
+    /// Sends PENDING to the parent soon, if no answer is sent before: before the parent would repeat the QUERY, but not at once,
+    /// since most answers come sooner.
+    pub(super) fn schedule_pending(&mut self, key: WaveKey, links: &Links, cx: &mut Context) {
+        let Some(last) = self.waves.get_mut(key.index()).and_then(|wave| wave.instances.last_mut()) else { return };
+        if let (Some(link), false) = (last.parent_link(), last.has_ended()) {
+            last.pending_at = Some(cx.now + links.pending_after(link));
+            self.arm(key, cx);
+        }
+    }
+
+    /// Removes a wave.
+    pub(super) fn forget(&mut self, key: WaveKey, cx: &mut Context) {
+        cx.timers.stop(Reason::Wave(key));
+        let wave = self.waves.remove(key.index());
+        self.hits_held -= wave.held;
+        if wave.queued {
+            self.queue.forget(wave.flow(), key);
+        }
+        if let (true, Some(link)) = (wave.counted, wave.instances[0].parent_link()) {
+            self.queue.count_running(link, false);
+        }
+        if self.by_id.get(&wave.id) == Some(&key) {
+            self.by_id.remove(&wave.id);
+            self.visited.insert(cx.now, wave.id);
+        }
+    }
+
+    /// The query that ended first may be past. One that is kept for long delays those after it in the queue, which costs memory
+    /// and nothing else.
+    pub(in crate::proto::super_peer) fn on_ended(&mut self, cx: &mut Context) {
+        while let Some((key, id)) = self.ended.first() {
+            let wave = self.waves.get_mut(key.index()).filter(|wave| wave.id == id);
+            match wave {
+                Some(wave) if !wave.has_ended() => wave.listed = false,
+                Some(wave) if !wave.is_past(cx.now) => return cx.timers.set(Reason::Ended, wave.keep_until()),
+                Some(_) => self.forget(key, cx),
+                None => {}
+            }
+            self.ended.pop();
+        }
+    }
+
+    /// Counts the outputs since there were `before` of them as work.
+    pub(super) fn charge_outputs(&mut self, flow: Flow, before: usize, cx: &Context) {
+        self.queue.charge(flow, cx.out.len().saturating_sub(before) * OUTPUT_WORK);
+    }
+
+    /// What must hold between any two inputs.
+    pub(in crate::proto::super_peer) fn check_invariants(&self) {
+        assert!(self.by_id.len() <= WAVES_MAX && self.by_id.len() <= self.waves.len());
+        for (id, key) in &self.by_id {
+            assert_eq!(self.waves.get(key.index()).map(|wave| wave.id), Some(*id));
+        }
+        for (slot, wave) in &self.waves {
+            wave.check_invariants();
+            let runs = !wave.has_ended() && wave.session().is_none();
+            assert_eq!(wave.counted, runs, "{:?}", WaveKey::at(slot));
+            assert!(!wave.has_ended() || wave.session().is_none(), "a session's query is removed when it ends");
+            assert!(!wave.has_ended() || wave.listed, "a query that has ended is in the queue of those");
+        }
+        assert_eq!(self.hits_held, self.waves.iter().map(|(_, wave)| wave.held).sum::<usize>());
+        self.queue.check_invariants(self.waves.iter().filter(|(_, wave)| wave.queued).count());
+        assert!(self.finished.is_empty());
+        self.visited.check_invariants();
+    }
+
+    /// A neighbor's query has ended: it is kept for repetitions.
+    fn end(&mut self, key: WaveKey, cx: &mut Context) {
+        let wave = &mut self.waves[key.index()];
+        if !wave.listed {
+            wave.listed = true;
+            cx.timers.stop(Reason::Wave(key));
+            cx.timers.set_earlier(Reason::Ended, wave.keep_until());
+            self.ended.push(key, wave.id);
+        }
+    }
+
+    /// Drops hits of ended queries, those that ended first before the others, while too many are held.
+    fn bound_hits(&mut self, cx: &mut Context) {
+        while self.hits_held > HITS_KEPT_MAX
+            && let Some((key, id)) = self.ended.next_with_hits()
+        {
+            let wave = self.waves.get_mut(key.index()).filter(|wave| wave.id == id);
+            if let Some(wave) = wave.filter(|wave| wave.has_ended() && wave.held > 0) {
+                wave.drop_hits();
+                cx.count(Count::FloodDropped);
+                self.count_hits(key);
+            }
+        }
+    }
+
+    fn count_hits(&mut self, key: WaveKey) {
+        let wave = &mut self.waves[key.index()];
+        self.hits_held -= wave.held;
+        wave.held = if wave.session().is_some() { 0 } else { wave.hits_held() };
+        self.hits_held += wave.held;
+    }
+
+    fn arm(&self, key: WaveKey, cx: &mut Context) {
+        cx.timers.set_earlier(Reason::Wave(key), self.wave(key).next());
+    }
+}

@@ -1,0 +1,221 @@
+//! The state of one query at one super peer, and how a QUERY that was sent is closed.
+
+use std::time::Duration;
+
+use crate::config::TTL_MAX;
+use crate::proto::ConnId;
+use crate::proto::super_peer::context::Context;
+use crate::proto::super_peer::digest::Probe;
+use crate::proto::super_peer::flood::ask::{Ask, MARGIN};
+use crate::proto::super_peer::flood::fair_queue::Flow;
+use crate::proto::super_peer::flood::instance::{Instance, Parent};
+use crate::proto::super_peer::ids::LinkId;
+use crate::proto::super_peer::link::Links;
+use crate::time::Time;
+use crate::wire::link::{LinkDone, LinkRef, RIDE_TTL};
+use crate::wire::{Cut, LinkMessage, QueryId, Search};
+
+/// How long a wave is kept after its last budget, besides some round trips. The parent's budget ends later than the one that we
+/// were given, and the parent's last repetitions must still get the answer.
+const KEEP_AFTER: Duration = Duration::from_secs(1);
+/// Those round trips, in repetition timeouts: twice the margin that a parent leaves itself.
+const KEEP_RTOS: u32 = 2 * MARGIN;
+
+/// What the wave knows of the network beyond a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Not asked: it brought the first copy.
+    Parent,
+    /// A higher ttl may reach more there: the link was not asked for lack of a hop; or it reported a cut for lack of one; or the
+    /// query met another copy of itself there, and that copy may have been cut.
+    Cut,
+    /// A higher ttl reaches nothing more there, or the link cannot be asked.
+    Settled,
+}
+
+/// One query at one super peer.
+#[derive(Debug)]
+pub(in crate::proto::super_peer::flood) struct Wave {
+    pub(in crate::proto::super_peer::flood) id: QueryId,
+    pub(in crate::proto::super_peer::flood) find: Search,
+    /// The keys that a digest must have for a hit; computed when they are first needed.
+    pub(super) probe: Option<Probe>,
+    /// A plain flood: digests are not used.
+    pub(super) flood: bool,
+    /// Whether it is counted as one of its link that runs.
+    pub(in crate::proto::super_peer::flood) counted: bool,
+    /// Whether it waits in the fair queue.
+    pub(in crate::proto::super_peer::flood) queued: bool,
+    /// Hits for neighbors that it held when they were last counted.
+    pub(in crate::proto::super_peer::flood) held: usize,
+    /// Whether it is in the queue of ended queries.
+    pub(in crate::proto::super_peer::flood) listed: bool,
+    /// The highest ttl of all copies that rode no tree, at most [`TTL_MAX`]; at the origin, above every ttl.
+    pub(super) ttl_best: Option<u8>,
+    /// Until then a repetition may come.
+    pub(super) keep_until: Time,
+    pub(in crate::proto::super_peer::flood) instances: Vec<Instance>,
+    /// By link; empty until the query is passed on.
+    pub(super) reach: Vec<Reach>,
+    /// Whether it has gone over every link, or would have with a hop left.
+    pub(super) flooded: bool,
+    /// Ttl cuts that an instance reported here: links that we did not ask for lack of a hop, and links of neighbors that a
+    /// digest spared. An instance that asks all of ours takes them back.
+    pub(super) ttl_cut: u32,
+}
+
+impl Wave {
+    /// A wave with its first instance.
+    pub(in crate::proto::super_peer::flood) fn new(
+        id: QueryId,
+        find: Search,
+        flood: bool,
+        first: Instance,
+        links: &Links,
+    ) -> Wave {
+        let ttl_best = match first.parent {
+            Parent::Session(_) => Some(u8::MAX),
+            Parent::Link(_) => first.tree.is_none().then_some(first.ttl.min(TTL_MAX)),
+        };
+        let keep_until = kept_until(&first, links);
+        Wave {
+            id,
+            find,
+            probe: None,
+            flood,
+            counted: false,
+            queued: false,
+            held: 0,
+            listed: false,
+            ttl_best,
+            keep_until,
+            instances: vec![first],
+            reach: Vec::new(),
+            flooded: false,
+            ttl_cut: 0,
+        }
+    }
+
+    /// The session that it belongs to, if it began here.
+    pub(in crate::proto::super_peer::flood) fn session(&self) -> Option<(ConnId, u32)> {
+        match &self.instances[0].parent {
+            Parent::Session(origin) => Some((origin.conn, origin.req)),
+            Parent::Link(_) => None,
+        }
+    }
+
+    /// The flow that its work is counted for: that of its first copy.
+    pub(in crate::proto::super_peer::flood) fn flow(&self) -> Flow {
+        self.instances[0].parent_link().map_or(Flow::Sessions, Flow::Link)
+    }
+
+    /// Hits that are held for neighbors.
+    pub(in crate::proto::super_peer::flood) fn hits_held(&self) -> usize {
+        self.instances.iter().map(|instance| instance.hits.len()).sum()
+    }
+
+    /// Whether every instance has ended.
+    pub(in crate::proto::super_peer::flood) fn has_ended(&self) -> bool {
+        self.instances.iter().all(Instance::has_ended)
+    }
+
+    /// Whether it has ended and no repetition can come any more.
+    pub(in crate::proto::super_peer::flood) fn is_past(&self, now: Time) -> bool {
+        self.has_ended() && now >= self.keep_until
+    }
+
+    /// Until when a repetition may ask for its answer.
+    pub(in crate::proto::super_peer::flood) fn keep_until(&self) -> Time {
+        self.keep_until
+    }
+
+    /// When [`Wave::on_timeout`] is due.
+    pub(in crate::proto::super_peer::flood) fn next(&self) -> Time {
+        let running = self.instances.iter().filter(|instance| !instance.has_ended());
+        let deadlines = running.flat_map(|instance| {
+            let repeats = instance.asks.iter().filter(|ask| ask.open).map(Ask::repeat_at);
+            repeats.chain(instance.pending_at).chain([instance.deadline])
+        });
+        deadlines.min().unwrap_or(self.keep_until)
+    }
+
+    /// Closes an ask with what its DONE reported, if one came, and with the reason why nothing more is waited for.
+    pub(super) fn close_ask(&mut self, i: usize, a: usize, why: Cut) {
+        let instance = &mut self.instances[i];
+        let ask = &mut instance.asks[a];
+        ask.open = false;
+        instance.cut.add(why);
+        instance.cut.add(Cut { cap: u32::from(ask.capped), ..Cut::NONE });
+        if let Some(done) = ask.done {
+            instance.cut.add(done.cut);
+            instance.uncut = instance.uncut.saturating_add(done.uncut);
+            instance.reached = instance.reached.saturating_add(done.reached);
+            instance.pruned = instance.pruned.saturating_add(done.pruned);
+            let more = done.more || done.dup;
+            instance.more |= more;
+            if done.cut.ttl > 0 || more {
+                self.reach[ask.link.index()] = Reach::Cut;
+            }
+        }
+    }
+
+    /// Sends CANCEL to every neighbor that has not answered.
+    pub(super) fn drop_asks(&mut self, i: usize, links: &Links, cx: &mut Context) {
+        let instance = &mut self.instances[i];
+        let asks = std::mem::take(&mut instance.asks);
+        for ask in asks.into_iter().filter(|ask| ask.open) {
+            self.reach[ask.link.index()] = Reach::Cut;
+            links.send(ask.link, LinkMessage::Cancel(LinkRef { id: self.id, ttl: ttl_onward(instance) }), cx);
+        }
+    }
+
+    /// The open ask that an answer with this ttl from this link belongs to.
+    pub(super) fn ask_of(&self, link: LinkId, ttl: u8) -> Option<(usize, usize)> {
+        self.instances.iter().enumerate().find_map(|(i, instance)| {
+            let asked = instance.is_running() && hops_left(instance) > 0 && ttl_onward(instance) == ttl;
+            let place = |ask: &Ask| ask.open && ask.link == link;
+            let a = asked.then(|| instance.asks.iter().position(place)).flatten()?;
+            Some((i, a))
+        })
+    }
+
+    /// What must hold between any two inputs.
+    pub(in crate::proto::super_peer::flood) fn check_invariants(&self) {
+        let running = self.instances.iter().filter(|instance| instance.is_running()).count();
+        assert!(running <= 1, "instances run one after the other");
+        assert!(self.instances.len() <= usize::from(TTL_MAX) + 2);
+        for pair in self.instances.windows(2) {
+            let later = pair[0].tree.is_some() || pair[0].ttl < pair[1].ttl;
+            assert!(later && pair[1].tree.is_none(), "every instance has a higher ttl than those before");
+        }
+        for instance in &self.instances {
+            assert!(instance.hits.len() <= instance.cap && instance.sent <= instance.hits.len());
+            assert!(instance.is_running() || (instance.asks.is_empty() && instance.scan.is_none()));
+            let parent = instance.parent_link();
+            assert!(instance.asks.iter().all(|ask| Some(ask.link) != parent), "never back to the sender");
+        }
+    }
+}
+
+/// Until when the parent of an instance may ask for it again.
+pub(super) fn kept_until(instance: &Instance, links: &Links) -> Time {
+    let rto = instance.parent_link().map_or(Duration::ZERO, |link| links.repeat_after(link));
+    instance.deadline + KEEP_AFTER + rto * KEEP_RTOS
+}
+
+/// The DONE that answers a duplicate.
+pub(super) fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
+    LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
+}
+
+/// Hops that the instance may still go.
+pub(super) fn hops_left(instance: &Instance) -> u8 {
+    let ttl = if instance.tree.is_some() { instance.ttl & !RIDE_TTL } else { instance.ttl };
+    ttl.min(TTL_MAX)
+}
+
+/// The ttl of the QUERYs that the instance sends.
+pub(super) fn ttl_onward(instance: &Instance) -> u8 {
+    let ttl = hops_left(instance).saturating_sub(1);
+    if instance.tree.is_some() { RIDE_TTL + ttl } else { ttl }
+}

@@ -1,0 +1,28 @@
+//! What INFO and STATUS report besides the counters: how much there is of each thing now.
+
+use super::context::Context;
+use super::flood::Flood;
+use super::link::Neighbors;
+use super::session::Sessions;
+
+/// The gauges, by name.
+pub(super) fn gauges(
+    cx: &Context,
+    sessions: &Sessions,
+    neighbors: &Neighbors,
+    flood: &Flood,
+) -> [(&'static str, usize); 10] {
+    let Neighbors { links, tree, .. } = neighbors;
+    [
+        ("sessions", sessions.len()),
+        ("holders", cx.index.holders()),
+        ("records", cx.index.records()),
+        ("links", links.ids().count()),
+        ("links_up", links.up().count()),
+        ("tree_size", tree.size() as usize),
+        ("tree_whole", usize::from(tree.rides(links).is_some())),
+        ("queries_running", flood.running()),
+        ("queries_remembered", flood.remembered()),
+        ("turn_work_max", flood.work_max()),
+    ]
+}

@@ -1,0 +1,211 @@
+//! What a session may send in which state, and what each message does.
+//!
+//! It runs no search and reads no state but its session's: a QUERY and a STATUS are returned to the dispatcher.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::table::{Fault, Sessions, State, refuse};
+use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
+use crate::proto::super_peer::context::Context;
+use crate::proto::super_peer::counters::Count;
+use crate::proto::{ConnId, Output};
+use crate::wire::message::{
+    ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, told_by_sources,
+    told_by_super_peers, told_to_sources, told_to_super_peers,
+};
+use crate::wire::{HostPort, Message};
+
+/// A request that needs more than its session.
+#[derive(Debug, PartialEq)]
+pub(in crate::proto::super_peer) enum Request {
+    /// None: the message is dealt with.
+    None,
+    /// A search.
+    Query(Query),
+    /// The counters.
+    Status { req: u32 },
+}
+
+impl Sessions {
+    pub(super) fn on_half_open(
+        &mut self,
+        conn: ConnId,
+        state: State,
+        message: Message,
+        cx: &mut Context,
+    ) -> Result<(), Fault> {
+        match (state, message) {
+            (State::Hello, Message::Hello(hello)) => self.on_hello(conn, &hello, cx),
+            (State::Login, Message::Login(login)) => self.on_login(conn, &login, cx),
+            (_, message) => self.on_anytime(conn, message, cx),
+        }
+    }
+
+    pub(super) fn on_open(
+        &mut self,
+        conn: ConnId,
+        state: State,
+        message: Message,
+        cx: &mut Context,
+    ) -> Result<Request, Fault> {
+        match (state, message) {
+            (_, Message::Register(register)) => self.on_register(conn, register, cx)?,
+            (State::Open, Message::Update(update)) => self.on_update(conn, update, cx)?,
+            (_, Message::List(list)) => on_list(conn, list, cx),
+            (_, Message::Ping(ping)) => cx.send(conn, Message::Pong(ping)),
+            (_, Message::Query(query)) => return Ok(self.on_query(conn, query, cx)),
+            (_, Message::Status(status)) => return Ok(Request::Status { req: status.req }),
+            (_, Message::Cancel(cancel)) => {
+                let session = self.session_mut(conn).expect("the session is open");
+                let key = session.take_query(cancel.req);
+                self.abandoned.extend(key);
+            }
+            (_, message) => self.on_anytime(conn, message, cx)?,
+        }
+        Ok(Request::None)
+    }
+
+    /// What is allowed in every state. Everything else is out of order.
+    fn on_anytime(&mut self, conn: ConnId, message: Message, cx: &mut Context) -> Result<(), Fault> {
+        match message {
+            Message::Bye(_) => {
+                cx.count(Count::ClosedBye);
+                cx.out.push_back(Output::Close { conn });
+                self.release(conn, cx);
+                Ok(())
+            }
+            Message::Unknown(kind) => {
+                cx.count(Count::UnknownKind);
+                let [major, minor] = PROTOCOL_VERSION;
+                let why = format!("{kind:?} is no kind of message of version {major}.{minor}");
+                refuse(conn, ErrorCode::UNKNOWN_KIND, why, None, cx);
+                Ok(())
+            }
+            // The peer reports what went wrong on its side; it closes the session if that matters.
+            Message::Error(_) => Ok(()),
+            other @ (Message::Hello(_)
+            | Message::Welcome(_)
+            | Message::Ping(_)
+            | Message::Cancel(_)
+            | told_to_super_peers!()
+            | told_by_super_peers!()
+            | told_to_sources!()
+            | told_by_sources!()) => Err(Fault::order(other.kind())),
+        }
+    }
+
+    fn on_hello(&mut self, conn: ConnId, hello: &Hello, cx: &mut Context) -> Result<(), Fault> {
+        if hello.version[0] != PROTOCOL_VERSION[0] {
+            let why = format!("this super peer speaks version {}", PROTOCOL_VERSION[0]);
+            return Err(Fault(ErrorCode::VERSION, why, Count::ClosedVersion));
+        }
+        let session = self.session_mut(conn).expect("the session is half open");
+        session.state = State::Login;
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            node: cx.config.node,
+            boot: cx.config.boot,
+            features: Vec::new(),
+            ping: u32::try_from(cx.config.ping.as_millis()).unwrap_or(u32::MAX),
+            frame: FRAME_BYTES_OPEN as u32,
+            addr: SocketAddr::new(session.ip, session.port).into(),
+        };
+        cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
+        cx.send(conn, Message::Welcome(welcome));
+        Ok(())
+    }
+
+    fn on_login(&mut self, conn: ConnId, login: &Login, cx: &mut Context) -> Result<(), Fault> {
+        if login.mode != "open" {
+            let why = "this super peer knows the login mode open only".to_owned();
+            return Err(Fault(ErrorCode::LOGIN, why, Count::ClosedLogin));
+        }
+        cx.count(Count::Welcomed);
+        self.session_mut(conn).expect("the session is half open").state = State::Open;
+        self.leave_half_open(cx);
+        cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+        cx.send(conn, Message::Ready(Ready {}));
+        Ok(())
+    }
+
+    /// A page of the list of all files. The first page replaces the previous list, address and port.
+    fn on_register(&mut self, conn: ConnId, register: Register, cx: &mut Context) -> Result<(), Fault> {
+        let Register { seq, port, host, files, more } = register;
+        let session = self.session_mut(conn).expect("the session is open");
+        session.advance(seq)?;
+        if port == 0 && !files.is_empty() {
+            return Err(Fault::request("files are registered, but no port to fetch them from"));
+        }
+        if session.state == State::Open {
+            let addr = address(session.ip, host.as_deref(), port)?;
+            if session.holder.is_some() {
+                cx.upkeep.on_removed();
+            }
+            match addr {
+                None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
+                Some(addr) => match session.holder {
+                    None => session.holder = Some(cx.index.add_holder(addr)),
+                    Some(holder) => {
+                        cx.index.clear(holder);
+                        cx.index.set_addr(holder, addr);
+                    }
+                },
+            }
+        }
+        cx.count(Count::Registers);
+        session.state = if more { State::Registering } else { State::Open };
+        session.insert(files, cx)?;
+        let ack = session.acknowledgement(&cx.index);
+        self.ack = Some((conn, ack));
+        Ok(())
+    }
+
+    fn on_update(&mut self, conn: ConnId, update: Update, cx: &mut Context) -> Result<(), Fault> {
+        let Update { seq, add, del } = update;
+        let session = self.session_mut(conn).expect("the session is open");
+        if session.seq == 0 {
+            return Err(Fault::order("UPDATE"));
+        }
+        session.advance(seq)?;
+        cx.count(Count::Updates);
+        if let Some(holder) = session.holder {
+            for path in del {
+                cx.index.remove(holder, path.as_str());
+            }
+        }
+        session.insert(add, cx)?;
+        let ack = session.acknowledgement(&cx.index);
+        self.ack = Some((conn, ack));
+        Ok(())
+    }
+
+    fn on_query(&mut self, conn: ConnId, query: Query, cx: &mut Context) -> Request {
+        let session = self.session(conn).expect("the session is open");
+        let running = session.queries.as_ref().map_or(&[][..], |queries| queries.as_slice());
+        let (code, why) = if running.iter().any(|(req, _)| *req == query.req) {
+            (ErrorCode::BAD_REQUEST, "a query of this number is running".to_owned())
+        } else if running.len() >= SESSION_QUERIES_MAX {
+            (ErrorCode::LIMIT, format!("{SESSION_QUERIES_MAX} queries are running; wait for one to end"))
+        } else {
+            return Request::Query(query);
+        };
+        cx.count(Count::QueriesRefused);
+        refuse(conn, code, why, Some(query.req), cx);
+        Request::None
+    }
+}
+
+/// Where the peer's chunks are fetched from; nowhere if its port is 0.
+fn address(ip: IpAddr, host: Option<&str>, port: u16) -> Result<Option<HostPort>, Fault> {
+    match (port, host) {
+        (0, _) => Ok(None),
+        (port, None) => Ok(Some(SocketAddr::new(ip, port).into())),
+        (port, Some(host)) => HostPort::new(host, port).map(Some).map_err(|error| Fault::request(error.to_string())),
+    }
+}
+
+fn on_list(conn: ConnId, list: List, cx: &mut Context) {
+    cx.count(Count::Lists);
+    let (files, next) = cx.index.list(list.after.unwrap_or(0), PAGE_BYTES);
+    cx.send(conn, Message::Files(Files { req: list.req, files, next }));
+}

@@ -1,0 +1,238 @@
+//! The table of sessions: what is known of each, and how one is closed.
+//!
+//! It never reads a message.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use crate::config::{FRAME_BYTES_HELLO, SESSION_FILES_MAX, SESSION_QUERIES_MAX, UNAUTHENTICATED_MAX};
+use crate::proto::super_peer::context::{Context, Reason};
+use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::ids::WaveKey;
+use crate::proto::super_peer::index::{HolderId, Index};
+use crate::proto::{ConnId, Output};
+use crate::time::Time;
+use crate::wire::FileRecord;
+use crate::wire::message::{Ack, ErrorCode};
+
+/// Longest text of an ERROR in bytes, so that it fits the frame of a peer that has not said HELLO.
+const ERROR_BYTES_MAX: usize = 160;
+
+const _: () = assert!(ERROR_BYTES_MAX + 64 < FRAME_BYTES_HELLO);
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// No HELLO yet.
+    Hello,
+    /// HELLO, but no LOGIN yet.
+    Login,
+    /// Logged in.
+    Open,
+    /// Logged in, and between two pages of a REGISTER.
+    Registering,
+    /// The driver is to close it: whatever still comes is ignored.
+    Closing,
+}
+
+impl State {
+    pub(super) fn is_half_open(self) -> bool {
+        matches!(self, State::Hello | State::Login)
+    }
+
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, State::Open | State::Registering)
+    }
+}
+
+/// One session. There may be very many, so what only few of them need is boxed.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) generation: u32,
+    pub(super) state: State,
+    pub(super) ip: IpAddr,
+    pub(super) port: u16,
+    /// When the last message came.
+    pub(super) heard: Time,
+    /// Number of the last REGISTER or UPDATE.
+    pub(super) seq: u64,
+    /// Its place in the index, once it has registered and serves chunks.
+    pub(super) holder: Option<HolderId>,
+    /// Its queries that run.
+    #[expect(clippy::box_collection, reason = "most sessions ask nothing, and a Vec takes three times the room")]
+    pub(super) queries: Option<Box<Vec<(u32, WaveKey)>>>,
+}
+
+const _: () = assert!(size_of::<Option<Session>>() <= 56, "an idle session is cheap");
+
+/// Why a super peer closes a session: the code and text of the ERROR, and what is counted.
+pub(super) struct Fault(pub(super) ErrorCode, pub(super) String, pub(super) Count);
+
+impl Fault {
+    pub(super) fn order(kind: &str) -> Fault {
+        Fault(ErrorCode::ORDER, format!("{kind} is not allowed now"), Count::ClosedOrder)
+    }
+
+    pub(super) fn request(why: impl Into<String>) -> Fault {
+        Fault(ErrorCode::BAD_REQUEST, why.into(), Count::ClosedBadRequest)
+    }
+}
+
+/// All sessions of a super peer.
+#[derive(Debug, Default)]
+pub(in crate::proto::super_peer) struct Sessions {
+    /// By the driver's slot.
+    pub(super) slots: Vec<Option<Session>>,
+    pub(super) len: usize,
+    /// In order of arrival, each with its login deadline. Those that are no longer half open are skipped.
+    pub(super) half_open: VecDeque<(ConnId, Time)>,
+    pub(super) half_open_len: usize,
+    /// Queries whose session has closed or has cancelled them.
+    pub(super) abandoned: Vec<WaveKey>,
+    /// The ACK of the last message.
+    pub(super) ack: Option<(ConnId, Ack)>,
+}
+
+impl Sessions {
+    pub(super) fn session(&self, conn: ConnId) -> Option<&Session> {
+        lookup(&self.slots, conn)
+    }
+
+    pub(super) fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        let session = self.slots.get_mut(conn.index as usize)?.as_mut()?;
+        (session.generation == conn.generation).then_some(session)
+    }
+
+    /// Sends ERROR with the reason, and closes.
+    pub(super) fn close(&mut self, conn: ConnId, fault: Fault, cx: &mut Context) {
+        let Fault(code, why, count) = fault;
+        if self.session(conn).is_some_and(|session| session.state != State::Closing) {
+            cx.count(count);
+            refuse(conn, code, why, None, cx);
+            cx.out.push_back(Output::Close { conn });
+            self.release(conn, cx);
+        }
+    }
+
+    /// Frees everything that the session has here but its slot, which Closed frees.
+    pub(super) fn release(&mut self, conn: ConnId, cx: &mut Context) {
+        let session = self.session_mut(conn).expect("the caller has looked it up");
+        let was_half_open = session.state.is_half_open();
+        session.state = State::Closing;
+        let holder = session.holder.take();
+        let queries = session.queries.take();
+        if let Some(holder) = holder {
+            cx.index.remove_holder(holder);
+            cx.upkeep.on_removed();
+        }
+        self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(|(_, key)| key));
+        if was_half_open {
+            self.leave_half_open(cx);
+        }
+    }
+
+    /// One session fewer is half open. With none left there is no login deadline.
+    pub(super) fn leave_half_open(&mut self, cx: &mut Context) {
+        self.half_open_len -= 1;
+        if self.half_open_len == 0 {
+            self.half_open.clear();
+            cx.timers.stop(Reason::Login);
+        }
+    }
+
+    pub(super) fn oldest_half_open(&mut self) -> Option<ConnId> {
+        loop {
+            let conn = self.half_open.front()?.0;
+            if is_half_open(&self.slots, conn) {
+                return Some(conn);
+            }
+            self.half_open.pop_front();
+        }
+    }
+
+    /// Bounds the queue of half-open sessions by removing those that are not half open any more.
+    pub(super) fn bound_half_open(&mut self) {
+        if self.half_open.len() > 2 * UNAUTHENTICATED_MAX {
+            let Sessions { slots, half_open, .. } = self;
+            half_open.retain(|(conn, _)| is_half_open(slots, *conn));
+        }
+    }
+
+    /// What must hold between any two inputs.
+    pub(in crate::proto::super_peer) fn check_invariants(&self, index: &Index) {
+        let all = || self.slots.iter().flatten();
+        assert_eq!(all().count(), self.len);
+        assert_eq!(all().filter(|session| session.state.is_half_open()).count(), self.half_open_len);
+        assert!(self.half_open_len <= UNAUTHENTICATED_MAX && self.half_open.len() <= 2 * UNAUTHENTICATED_MAX);
+        assert_eq!(all().filter(|session| session.holder.is_some()).count(), index.holders());
+        assert!(self.abandoned.is_empty() && self.ack.is_none());
+        for session in all() {
+            assert!(session.state.is_open() || (session.holder.is_none() && session.queries.is_none()));
+            assert!(
+                session.queries.as_ref().is_none_or(|queries| { (1..=SESSION_QUERIES_MAX).contains(&queries.len()) })
+            );
+        }
+    }
+}
+
+impl Session {
+    /// REGISTERs and UPDATEs are numbered from 1 without a gap, so that an ACK names one of them.
+    pub(super) fn advance(&mut self, seq: u64) -> Result<(), Fault> {
+        if Some(seq) != self.seq.checked_add(1) {
+            return Err(Fault::request(format!("seq {seq} does not follow {}", self.seq)));
+        }
+        self.seq = seq;
+        Ok(())
+    }
+
+    /// Adds files to the index.
+    pub(super) fn insert(&mut self, files: Vec<FileRecord>, cx: &mut Context) -> Result<(), Fault> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let Some(holder) = self.holder else {
+            return Err(Fault::request("files are added, but no port to fetch them from was registered"));
+        };
+        if cx.index.files_of(holder) + files.len() > SESSION_FILES_MAX {
+            let why = format!("more than {SESSION_FILES_MAX} files");
+            return Err(Fault(ErrorCode::LIMIT, why, Count::ClosedLimit));
+        }
+        if cx.index.is_full_for(files.len()) {
+            return Err(Fault(ErrorCode::LIMIT, "this super peer's index is full".to_owned(), Count::ClosedLimit));
+        }
+        for file in files {
+            cx.index.insert(holder, file);
+        }
+        Ok(())
+    }
+
+    pub(super) fn acknowledgement(&self, index: &Index) -> Ack {
+        Ack { seq: self.seq, files: self.holder.map_or(0, |holder| index.files_of(holder) as u64) }
+    }
+
+    /// Forgets a query. Returns its key, if it runs.
+    pub(super) fn take_query(&mut self, req: u32) -> Option<WaveKey> {
+        let queries = self.queries.as_mut()?;
+        let place = queries.iter().position(|(running, _)| *running == req)?;
+        let (_, key) = queries.swap_remove(place);
+        if queries.is_empty() {
+            self.queries = None;
+        }
+        Some(key)
+    }
+}
+
+/// Queues an ERROR, short enough for a peer that has not said HELLO.
+pub(super) fn refuse(conn: ConnId, code: ErrorCode, mut message: String, req: Option<u32>, cx: &mut Context) {
+    message.truncate(message.floor_char_boundary(ERROR_BYTES_MAX));
+    cx.refuse(conn, code, message, req);
+}
+
+fn lookup(slots: &[Option<Session>], conn: ConnId) -> Option<&Session> {
+    let session = slots.get(conn.index as usize)?.as_ref()?;
+    (session.generation == conn.generation).then_some(session)
+}
+
+fn is_half_open(slots: &[Option<Session>], conn: ConnId) -> bool {
+    lookup(slots, conn).is_some_and(|session| session.state.is_half_open())
+}
