@@ -103,13 +103,12 @@ impl Uploads {
 
     pub(super) fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
-        if !upload.greeted {
-            let Message::Hello(hello) = message else {
-                return self.fail(cx, conn, ErrorCode::ORDER, "HELLO comes first");
-            };
-            return self.on_hello(cx, conn, &hello);
-        }
         match message {
+            Message::Hello(hello) if !upload.greeted => self.on_hello(cx, conn, &hello),
+            Message::Bye(_) => self.end(cx, conn),
+            Message::Error(_) => {}
+            Message::Unknown(kind) => cx.unknown_kind(conn, &kind),
+            _ if !upload.greeted => self.fail(cx, conn, ErrorCode::ORDER, "HELLO comes first"),
             Message::Get(get) if (1..=CHUNK_BYTES_MAX).contains(&get.length) => {
                 let wanted = Wanted::Chunk { root: get.root, offset: get.offset, length: get.length, bare: get.bare };
                 self.queue(cx, conn, get.req, wanted);
@@ -124,11 +123,6 @@ impl Uploads {
             Message::Cancel(cancel) => {
                 cancel_request(cx, conn, upload, cancel.req);
                 self.pump(cx, conn);
-            }
-            Message::Bye(_) => self.end(cx, conn),
-            Message::Error(_) => {}
-            Message::Unknown(kind) => {
-                cx.unknown_kind(conn, &kind);
             }
             Message::Hello(_)
             | Message::Welcome(_)

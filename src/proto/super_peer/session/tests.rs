@@ -163,6 +163,16 @@ fn an_unknown_kind_is_answered_and_the_session_goes_on() {
 }
 
 #[test]
+fn an_unknown_kind_before_hello_is_answered_and_the_session_goes_on() {
+    let mut net = alone();
+    let conn = net.connect(0);
+    net.say(0, conn, Message::Unknown("NOPE".to_owned()));
+    assert!(matches!(last(&net), Message::Error(Error { code: ErrorCode::UNKNOWN_KIND, .. })));
+    net.say(0, conn, hello());
+    assert!(matches!(last(&net), Message::Welcome(_)));
+}
+
+#[test]
 fn garbage_is_answered_closed_and_counted_by_its_reason() {
     let mut net = alone();
     let conn = net.peer(0, &["a"]);

@@ -7,7 +7,7 @@ use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, UPLOAD_REQUESTS_MAX, UPLOADS
 use crate::proto::disk::ServeFailure;
 use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
 use crate::wire::ids::{Md5, NodeId, Root};
-use crate::wire::message::{Cancel, ErrorCode, Get, Hello, Manifest, Ping};
+use crate::wire::message::{Cancel, Error, ErrorCode, Get, Hello, Manifest, Ping};
 use crate::wire::{Message, WireError};
 
 const ROOT: Root = Root([3; 32]);
@@ -235,6 +235,23 @@ fn a_request_that_is_served_keeps_the_connection() {
     world.run_for(CHUNK_IDLE_MAX - Duration::from_secs(1));
     assert_eq!(world.outputs.len(), 2);
     world.run_for(CHUNK_IDLE_MAX * 2);
+    assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+}
+
+#[test]
+fn an_unknown_kind_before_hello_is_answered_and_the_connection_goes_on() {
+    let mut world = World::new(1, 1);
+    let conn = world.accept();
+    world.outputs.clear();
+    world.input(Input::Message { conn, message: Message::Unknown("NOPE".into()) });
+    assert_eq!(world.outputs.len(), 1);
+    assert_eq!(error_of(world.outputs.last()), Some((ErrorCode::UNKNOWN_KIND, None)));
+    let error = Error { code: ErrorCode::INTERNAL, message: String::new(), req: None };
+    world.input(Input::Message { conn, message: Message::Error(error) });
+    assert_eq!(world.outputs.len(), 1, "an ERROR is never answered");
+    // It gives no more time: without a HELLO the connection is closed at its deadline.
+    world.run_for(LOGIN_DEADLINE);
+    assert_eq!(error_of(world.outputs.get(1)), Some((ErrorCode::DEADLINE, None)));
     assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
 }
 
