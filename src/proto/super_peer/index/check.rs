@@ -12,8 +12,8 @@ impl Index {
         for (slot, holder) in self.holders.iter().enumerate() {
             let Some(holder) = holder else { continue };
             records += holder.files.len();
-            assert_eq!(holder.files.iter().count(), holder.files.len(), "a holder's count of files is right");
-            for id in holder.files.iter() {
+            assert_eq!(holder.files.ids().len(), holder.files.len(), "a holder's count of files is right");
+            for id in holder.files.ids() {
                 let slot = u32::try_from(slot).expect("slots are u32");
                 assert_eq!(self.holder_from(id, slot), Some(HolderId(slot)), "an entry knows its holder");
             }

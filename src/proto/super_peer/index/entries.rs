@@ -1,18 +1,19 @@
 //! Entries: what is registered, each once however many hold it, and the keys under which it is found.
 
 use super::arena::{Arena, Place};
-use super::hash::Secret;
 use super::tokens;
 use crate::config::INDEX_ENTRIES_MAX;
 use crate::wire::record::name_of;
 use crate::wire::{FileRecord, Root};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 #[derive(Debug)]
 pub(super) struct Entries {
     pub(super) list: Vec<Entry>,
     pub(super) free: Vec<u32>,
     arena: Arena,
-    secret: Secret,
+    /// One for each [`Class`].
+    secrets: [RapidSecrets; Class::COUNT],
 }
 
 /// 52 bytes; the path's lie in the arena.
@@ -38,21 +39,32 @@ pub(super) const NAME: usize = 1;
 /// What a key is the hash of.
 #[derive(Clone, Copy)]
 pub(super) enum Class {
-    Path = 1,
-    Name = 2,
-    Word = 3,
-    Root = 4,
+    Path = 0,
+    Name = 1,
+    Word = 2,
+    Root = 3,
     /// Path, size and root together; only for entries whose root has a long list, where it finds one's equal.
-    Identity = 5,
+    Identity = 4,
 }
 
 /// The hash of a key.
+/// rapidhash V3 with secrets from the seed. It is no cryptographic hash, but its values and the order of a table are never
+/// shown, so that an attacker who does not know the seed cannot choose names that collide.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::proto) struct Key(pub(super) u64);
 
+impl Class {
+    const COUNT: usize = 5;
+}
+
 impl Entries {
     pub(super) fn new(seed: u64) -> Entries {
-        Entries { list: Vec::new(), free: Vec::new(), arena: Arena::new(), secret: Secret::new(seed) }
+        Entries {
+            list: Vec::new(),
+            free: Vec::new(),
+            arena: Arena::new(),
+            secrets: std::array::from_fn(|class| RapidSecrets::seed(seed ^ class as u64)),
+        }
     }
 
     pub(super) fn at(&self, id: u32) -> &Entry {
@@ -89,7 +101,7 @@ impl Entries {
     }
 
     pub(super) fn key(&self, class: Class, bytes: &[u8]) -> Key {
-        Key(self.secret.hash(class as u64, bytes))
+        Key(rapidhash_v3_seeded(bytes, &self.secrets[class as usize]))
     }
 
     pub(super) fn identity_key(&self, record: &FileRecord) -> Key {
@@ -102,8 +114,12 @@ impl Entries {
     }
 
     pub(super) fn identity(&self, path: &str, size: u64, root: &Root) -> Key {
-        let content = self.secret.hash(size, &root.0);
-        Key(self.secret.hash(content ^ Class::Identity as u64, path.as_bytes()))
+        let path = self.key(Class::Identity, path.as_bytes()).0;
+        let mut all = [0; 48];
+        all[..32].copy_from_slice(&root.0);
+        all[32..40].copy_from_slice(&size.to_be_bytes());
+        all[40..].copy_from_slice(&path.to_be_bytes());
+        self.key(Class::Identity, &all)
     }
 
     /// The keys of an entry: its root, its name and every word of it; a word that is there twice comes twice.

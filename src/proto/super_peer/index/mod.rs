@@ -15,7 +15,6 @@
 mod arena;
 mod check;
 mod entries;
-mod hash;
 mod look;
 pub(super) mod order;
 mod postings;
@@ -31,7 +30,7 @@ use crate::wire::{FileRecord, HostPort, SharePath};
 use entries::{CROWD, Class, DEAD, Entries, FREE, NAME, ROOT};
 use order::Order;
 use postings::Postings;
-use table::{KeyTable, PathSet};
+use table::{FileSet, KeyTable};
 
 pub(super) use entries::Key;
 pub(super) use look::Seen;
@@ -78,7 +77,7 @@ struct Fresh {
 #[derive(Debug)]
 struct Holder {
     addr: HostPort,
-    files: PathSet,
+    files: FileSet,
 }
 
 /// Entries that an insert or a removal tidies on its way: more than it can make untidy.
@@ -115,7 +114,7 @@ impl Index {
 
     /// A new holder without files.
     pub fn add_holder(&mut self, addr: HostPort) -> HolderId {
-        let holder = Some(Holder { addr, files: PathSet::default() });
+        let holder = Some(Holder { addr, files: FileSet::default() });
         self.holders_used += 1;
         if let Some(slot) = self.holders_free.pop() {
             self.holders[slot as usize] = holder;
@@ -143,7 +142,7 @@ impl Index {
     /// Takes all files of the holder out; the holder stays.
     pub fn clear(&mut self, holder: HolderId) {
         let files = std::mem::take(&mut self.holder_mut(holder).files);
-        for id in files.iter() {
+        for id in files.ids() {
             self.release(id, holder);
         }
     }
@@ -154,7 +153,7 @@ impl Index {
         let path = record.path.as_str();
         let path_key = self.entries.key(Class::Path, path.as_bytes());
         self.note_keys(&record);
-        // Where nobody has the name, this holder has no such path; its set is memory that is seldom at hand.
+        // If no entry has the name, this holder has no such path, and its table, which is seldom in the cache, is not read.
         let named = self.keys.find(self.scratch_keys[NAME].0).len() > 0;
         if let Some(old) = named.then(|| self.find(holder, path, path_key)).flatten() {
             let entry = self.entries.at(old);
@@ -286,18 +285,17 @@ impl Index {
     }
 
     fn take(&mut self, holder: HolderId, id: u32, path_key: Key) {
-        let Index { entries, holders, .. } = self;
-        let files = &mut holders[holder.0 as usize].as_mut().expect("found above").files;
-        files.remove(path_key.0, id, |id| entries.path_key(id).0);
+        let files = &mut self.holder_mut(holder).files;
+        files.remove(path_key.0, id);
         self.release(id, holder);
     }
 
-    /// Computes the keys of a record, and looks at where they belong.
+    /// Computes the keys of a record, and fetches their slots.
     fn note_keys(&mut self, record: &FileRecord) {
-        let Index { entries, keys, scratch, scratch_keys, .. } = self;
+        let Index { entries, scratch, scratch_keys, .. } = self;
         scratch_keys.clear();
         entries.each_key_of(record.path.as_str(), &record.root, scratch, |key| scratch_keys.push(key));
-        keys.warm(scratch_keys.iter().map(|key| key.0));
+        self.keys.prefetch(self.scratch_keys.iter().map(|key| key.0));
     }
 
     /// The entry of a record whose keys were noted, dead or alive; made if there is none.
@@ -324,28 +322,7 @@ impl Index {
         } else if self.keys.find(root_key.0).is_large() {
             self.identify_all(root_key);
         }
-        if self.keys.is_crowded() {
-            self.spread();
-        }
         id
-    }
-
-    /// There are many keys now: each comes into a table that is made for it.
-    fn spread(&mut self) {
-        let Index { entries, keys, scratch, .. } = self;
-        *keys = KeyTable::spread();
-        let ids = || (0..).zip(&entries.list).filter(|(_, entry)| entry.holders != FREE).map(|(id, _)| id);
-        for id in ids() {
-            entries.each_key(id, scratch, |key| {
-                keys.insert(key.0, id);
-            });
-        }
-        for id in ids() {
-            let root_key = entries.key(Class::Root, &entries.at(id).root.0);
-            if keys.find(root_key.0).is_large() {
-                keys.insert(entries.identity_of(id).0, id);
-            }
-        }
     }
 
     /// The list of a root has become large: from now on its entries are found by their identity.
