@@ -23,7 +23,8 @@ pub struct SuperPeerConfig {
     pub ping: Duration,
     /// Whether digests are exchanged with neighbors.
     pub digests: bool,
-    /// Hits kept per query at its origin, and per link and query elsewhere. [`QUERY_HITS_MAX`] but in the laboratory.
+    /// Hits kept per query at its origin, and per link and query elsewhere. [`QUERY_HITS_MAX`] but
+    /// in the laboratory.
     pub hits_max: usize,
     /// Program and version, for people.
     pub agent: String,

@@ -1,4 +1,5 @@
-//! What the parts of a super peer share: the time of the turn, the index, the timers, the counters and the queue of outputs.
+//! What the parts of a super peer share: the time of the turn, the index, the timers, the counters
+//! and the queue of outputs.
 //!
 //! It knows no part and decides nothing.
 

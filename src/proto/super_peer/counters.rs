@@ -1,6 +1,8 @@
-//! What a super peer counts: everything that it answered, and everything that it dropped or closed, by reason.
+//! What a super peer counts: everything that it answered, and everything that it dropped or closed,
+//! by reason.
 //!
-//! A counter costs one add; names are made only when somebody asks. The names may grow, none changes its meaning.
+//! A counter costs one addition; names are assembled only on request. Names may be added; none
+//! changes its meaning.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +29,7 @@ counts! {
     ClosedTooLong => "closed_too_long",
     /// Sessions closed because values were nested too deep.
     ClosedTooDeep => "closed_too_deep",
-    /// Sessions closed because of bytes behind a message.
+    /// Sessions closed because of bytes after a message.
     ClosedTrailing => "closed_trailing",
     /// Sessions closed because of an empty frame.
     ClosedTruncated => "closed_truncated",
@@ -35,7 +37,7 @@ counts! {
     ClosedVersion => "closed_version",
     /// Sessions closed because a message came in the wrong state.
     ClosedOrder => "closed_order",
-    /// Sessions closed because a message made no sense.
+    /// Sessions closed because a message was invalid.
     ClosedBadRequest => "closed_bad_request",
     /// Sessions closed because of a cap.
     ClosedLimit => "closed_limit",
@@ -45,7 +47,7 @@ counts! {
     ClosedDeadline => "closed_login_deadline",
     /// Half-open sessions closed to make room for newer ones.
     ClosedCrowded => "closed_crowded",
-    /// Sessions closed because nothing was heard from them.
+    /// Sessions closed because they were silent.
     ClosedSilent => "closed_silent",
     /// Sessions that said BYE.
     ClosedBye => "closed_bye",
@@ -53,19 +55,19 @@ counts! {
     GoneRemote => "gone_remote",
     /// Connections whose socket failed.
     GoneFailed => "gone_failed",
-    /// Connections that the driver closed because they took nothing.
+    /// Connections that the driver closed because they read too slowly.
     GoneSlowConsumer => "gone_slow_consumer",
-    /// Connections that the driver closed because a frame was not finished.
+    /// Connections that the driver closed because a frame was not completed in time.
     GoneSlowFrame => "gone_slow_frame",
     /// Messages of unknown kind, answered by ERROR.
     UnknownKind => "messages_unknown_kind",
-    /// Inputs for a connection that is no more.
+    /// Inputs for a connection that is gone.
     StaleConnection => "inputs_stale",
-    /// Inputs that a super peer has no use for.
+    /// Inputs that a super peer does not expect.
     UnexpectedInput => "inputs_unexpected",
-    /// REGISTER pages taken.
+    /// REGISTER pages accepted.
     Registers => "registers",
-    /// UPDATEs taken.
+    /// UPDATEs accepted.
     Updates => "updates",
     /// LIST pages answered.
     Lists => "lists",
@@ -77,13 +79,13 @@ counts! {
     QueriesComplete => "queries_complete",
     /// Queries of sessions that ended with a cut.
     QueriesCut => "queries_cut",
-    /// Queries of sessions that were cancelled or whose session went.
+    /// Queries of sessions that were cancelled, or whose session closed.
     QueriesCancelled => "queries_cancelled",
-    /// Hits told to sessions.
+    /// Hits sent to sessions.
     HitsTold => "hits_told",
-    /// Hits that the asker had already by another branch.
+    /// Hits that another branch had already brought.
     HitsDuplicate => "hits_duplicate",
-    /// Queries of neighbours searched here: first copies.
+    /// Queries of neighbors searched here (first copies).
     FloodSearched => "flood_searched",
     /// Copies answered DONE with `dup`.
     FloodDuplicate => "flood_duplicate",
@@ -95,13 +97,13 @@ counts! {
     FloodRepeats => "flood_repeated_out",
     /// Queries refused because the table of live queries was full.
     FloodShed => "flood_shed",
-    /// Queries of neighbours that were over, and whose hits were let go for want of room.
+    /// Ended queries of neighbors whose hits were dropped because too many were held.
     FloodDropped => "flood_hits_dropped",
-    /// Queries of neighbours that were over, and forgotten early because the table was full.
+    /// Ended queries of neighbors that were forgotten early because the table was full.
     FloodForgotten => "flood_forgotten",
-    /// Queries whose time was over before they came.
+    /// Copies of queries that were forgotten already.
     FloodStale => "flood_stale",
-    /// Queries of neighbours whose pattern makes no sense.
+    /// Queries of neighbors with an invalid pattern.
     FloodBadPattern => "flood_bad_pattern",
     /// HELLOs that came in.
     LinkHello => "link_hello_in",
@@ -139,7 +141,7 @@ counts! {
     LinkDigestOut => "link_digest_out",
     /// DIGESTEDs that went out.
     LinkDigestedOut => "link_digested_out",
-    /// Spanning trees that began to grow here, as the root.
+    /// Spanning trees that began to grow here, at the root.
     TreesGrown => "trees_grown",
     /// Spanning trees that came to be held here.
     TreesHeld => "trees_held",
@@ -149,21 +151,21 @@ counts! {
     TreesFailed => "trees_failed",
     /// Queries of sessions that rode a tree.
     QueriesRode => "queries_rode",
-    /// Of those, the ones that went on as a flood because the tree was not whole.
+    /// Queries that rode a tree and continued as a flood, because the ride met something amiss.
     QueriesFellBack => "queries_fell_back",
-    /// Queries that met a tree here that is not whole.
+    /// Queries that met a stale tree here.
     FloodStaleTree => "flood_stale_tree",
-    /// Datagrams from addresses that are no neighbours.
+    /// Datagrams from addresses that are no neighbors.
     DatagramUnlisted => "datagrams_unlisted",
-    /// Datagrams that are no messages.
+    /// Datagrams that cannot be decoded.
     DatagramMalformed => "datagrams_malformed",
-    /// Datagrams for another life of this super peer.
+    /// Datagrams for an earlier life of this super peer.
     DatagramStale => "datagrams_stale",
-    /// Messages but HELLO from a link that is not up, or under no boot id.
+    /// Messages other than HELLO on a link that is not up, or without our boot id.
     DatagramUnproven => "datagrams_unproven",
-    /// Answers to what was not asked, or is over.
+    /// Answers to queries that were not asked or have ended.
     AnswerUnasked => "answers_unasked",
-    /// HITs that were there already.
+    /// HITs that had come already.
     AnswerRepeated => "answers_repeated",
     /// HITs above the cap of their link and query.
     AnswerCapped => "answers_capped",
@@ -171,7 +173,7 @@ counts! {
     LinksUp => "links_came_up",
     /// Links that went down.
     LinksDown => "links_went_down",
-    /// Links that were not asked because the neighbour's digest says that it has nothing.
+    /// Links that were not asked because the neighbor's digest rules out a hit.
     FloodPruned => "flood_pruned",
     /// DIGESTs that came in.
     LinkDigest => "link_digest_in",
@@ -179,11 +181,11 @@ counts! {
     LinkDigested => "link_digested_in",
     /// DIGESTs that went out, repetitions included.
     DigestSteps => "digest_steps_out",
-    /// Times that neighbours were told not to believe our digest because a file came.
+    /// Marks sent to neighbors because a file came.
     DigestMarks => "digest_marks",
-    /// ACKs that had to wait for neighbours.
+    /// ACKs that had to wait for neighbors.
     AcksHeld => "acks_held",
-    /// HELLOs that bear our own name.
+    /// HELLOs with our own node id.
     LinkSelf => "links_to_self",
 }
 

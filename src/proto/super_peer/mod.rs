@@ -1,7 +1,8 @@
 //! The super peer: sessions, links, the index and the flood, put together.
 //!
-//! This file only dispatches: it calls the part that an input or a deadline concerns, and passes on what one part leaves for
-//! another. What all parts share is the [`Context`](context::Context); where one part needs another, it gets it as a parameter.
+//! This file only dispatches: it calls the part that an input or a deadline concerns, and passes on
+//! what one part leaves for another. What all parts share is the [`Context`](context::Context);
+//! where one part needs another, it gets it as a parameter.
 
 mod config;
 mod context;
@@ -38,8 +39,9 @@ use index::Index;
 use link::{Neighbors, Opened};
 use session::{Request, Sessions};
 
-/// With at most this many sessions, queries and records the complete state is checked after every input of a debug build. With
-/// more it is checked every [`CHECK_EVERY`]th time, so that large tests stay fast.
+/// With at most this many sessions, queries and records the complete state is checked after every
+/// input of a debug build. With more it is checked every [`CHECK_EVERY`]th time, so that large
+/// tests stay fast.
 const CHECK_ALWAYS_BELOW: usize = 64;
 const CHECK_EVERY: u64 = 1024;
 
@@ -79,7 +81,8 @@ impl SuperPeer {
         &self.cx.counters
     }
 
-    /// Whether something is in the index that is not acknowledged yet, because a neighbor may not know of it.
+    /// Whether something is in the index that is not acknowledged yet, because a neighbor may not
+    /// know of it.
     #[must_use]
     pub fn is_acknowledging(&self) -> bool {
         self.neighbors.digests.is_waiting()
@@ -217,9 +220,9 @@ impl SuperPeer {
         self.cx.report(Event::Client { client, event: ClientEvent::Done(outcome) });
     }
 
-    /// Passes on what one part leaves for another. It runs after each input and deadline, not once after all: whether a query has
-    /// ended before its session closed depends on that order.
-    fn hand_over(&mut self) {
+    /// Passes on what one part leaves for another. It runs after each input and deadline, not once
+    /// after all: whether a query has ended before its session closed depends on that order.
+    fn pass_on(&mut self) {
         let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
         neighbors.note_changes(cx);
         while let Some((conn, ack)) = neighbors.digests.take_released(cx.now) {
@@ -241,7 +244,7 @@ impl SuperPeer {
     }
 
     fn finish_turn(&mut self) {
-        self.hand_over();
+        self.pass_on();
         if cfg!(debug_assertions) {
             self.checks += 1;
             let size = self.sessions.len() + self.cx.index.records() + self.flood.running();
@@ -282,14 +285,15 @@ impl Role for SuperPeer {
     fn handle_timeout(&mut self, now: Time) {
         self.begin_turn(now);
         self.flood.run(&self.neighbors, &mut self.cx);
-        self.hand_over();
+        self.pass_on();
         self.neighbors.run(&mut self.cx);
         self.cx.upkeep.run(&mut self.cx.index);
-        // What has fired may be set again only for later; the bound guards against a mistake in that.
+        // What has fired may be set again only for later; the bound guards against a mistake in
+        // that.
         for _ in 0..self.cx.timers.len() {
             let Some(reason) = self.cx.timers.expire(now) else { break };
             self.on_reason(reason);
-            self.hand_over();
+            self.pass_on();
         }
         debug_assert!(self.cx.timers.next().is_none_or(|next| next > now), "the next deadline lies ahead");
         self.finish_turn();

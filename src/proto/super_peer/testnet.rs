@@ -1,4 +1,5 @@
-//! A network of super peers for tests: real machines, virtual time, and a wire that a test may cut, delay or double.
+//! A network of super peers for tests: real machines, virtual time, and a wire that a test may cut,
+//! delay or double.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,7 +44,7 @@ struct Packet {
     bytes: Vec<u8>,
 }
 
-/// One super peer and everything that it said.
+/// One super peer and everything that it sent.
 pub(super) struct Node {
     pub(super) machine: SuperPeer,
     pub(super) alive: bool,
@@ -67,7 +68,7 @@ pub(super) struct Net {
     rule: Rule,
     /// Every message that was put on the wire, lost ones included.
     pub(super) sent: Vec<(usize, usize, LinkMessage)>,
-    /// How often a machine was woken by its timer rather than by a message.
+    /// How often a machine was woken by its timer, not by a message.
     pub(super) wakeups: usize,
     next_req: u32,
     /// How the queries of [`Net::query`] spread: plain floods, unless a test says otherwise.
@@ -100,7 +101,7 @@ impl Net {
         net
     }
 
-    /// The same, before anybody has said anything.
+    /// The same, before the first message.
     pub(super) fn cold(n: usize, edges: &[(usize, usize)]) -> Net {
         let mut net = Net {
             now: Time::from_micros(1_000_000),
@@ -183,12 +184,12 @@ impl Net {
         self.latency = latency;
     }
 
-    /// The super peer says and hears nothing any more.
+    /// The super peer sends and receives nothing any more.
     pub(super) fn kill(&mut self, node: usize) {
         self.nodes[node].alive = false;
     }
 
-    /// A new life of the super peer, knowing nothing.
+    /// Restarts the super peer, without any state.
     pub(super) fn restart(&mut self, node: usize) {
         let life = self.nodes[node].lives + 1;
         self.nodes[node].machine = self.machine(node, life);
@@ -210,7 +211,7 @@ impl Net {
         self.input(node, Input::Datagram { from, bytes });
     }
 
-    /// A connection that has said nothing.
+    /// A connection that has sent nothing.
     pub(super) fn connect(&mut self, node: usize) -> ConnId {
         let index = self.nodes[node].next_conn;
         self.nodes[node].next_conn += 1;
@@ -276,13 +277,13 @@ impl Net {
         })
     }
 
-    /// Runs until the query is over; it must be.
+    /// Runs until the query has ended; it must end.
     pub(super) fn finish(&mut self, node: usize, req: u32) -> Done {
         for _ in 0..200_000 {
             if let Some(done) = self.done(node, req) {
                 return done;
             }
-            assert!(self.step(), "nothing is left to do, and the query is not over");
+            assert!(self.step(), "nothing is left to do, and the query has not ended");
         }
         panic!("the query does not end");
     }
@@ -354,7 +355,7 @@ impl Net {
             let this = &mut self.nodes[node];
             match output {
                 Output::Send { conn, message } => {
-                    // What a real peer could not decode must not leave a machine.
+                    // A machine must send nothing that a real peer cannot decode.
                     let mut bytes = Vec::new();
                     crate::wire::frame::encode(&message, &mut bytes);
                     crate::wire::frame::decode(&bytes, crate::config::FRAME_BYTES_OPEN).unwrap().unwrap();
@@ -380,7 +381,7 @@ impl Net {
 
     fn transmit(&mut self, from: usize, to: SocketAddr, boot: u64, message: LinkMessage) {
         let hello = matches!(message, LinkMessage::Hello(_));
-        assert!(boot != 0 || hello, "only a HELLO goes to somebody unknown");
+        assert!(boot != 0 || hello, "only a HELLO goes to an unknown life");
         let mut packer = Packer::new(boot);
         assert!(packer.push(&message).is_none());
         let bytes = packer.finish().unwrap();

@@ -1,5 +1,5 @@
-//! What the index puts off: names of files that are gone, and entries that are not sorted by their root yet. One slice of
-//! each is done per turn.
+//! What the index puts off: names of files that are gone, and entries that are not sorted by their
+//! root yet. One slice of each is done per turn.
 
 use super::index::Index;
 use crate::config::SCAN_ENTRIES_PER_TURN;

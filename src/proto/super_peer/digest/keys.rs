@@ -1,11 +1,13 @@
-//! What a digest is made of: the keys of a file, their hashes, and the bits of a hash (PROTOCOL.md "Digests").
+//! What a digest is made of: the keys of a file, their hashes, and the bits of a hash (PROTOCOL.md
+//! "Digests").
 
 use crate::config::DIGEST_HASHES;
 use crate::proto::super_peer::index::tokens::{self, lower_into};
 use crate::proto::super_peer::search::glob_literals;
 use crate::wire::{QueryKind, Root, Search};
 
-/// The class of a key. It is the first byte that is hashed, so that a name and a word of the same text differ.
+/// The class of a key. It is the first byte that is hashed, so that a name and a word of the same
+/// text differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     /// The name, byte for byte.
@@ -21,8 +23,9 @@ enum Class {
 /// Characters of a gram.
 const GRAM_CHARS: usize = 3;
 
-/// FNV-1a over the class and the bytes, then the finalizer of splitmix64: a few instructions a byte, since a file has some
-/// twenty keys. It is not keyed: names that are chosen to collide cause false positives and nothing worse.
+/// FNV-1a over the class and the bytes, then the finalizer of splitmix64: a few instructions a
+/// byte, since a file has some twenty keys. It is not keyed: names that are chosen to collide cause
+/// false positives and nothing worse.
 fn hash(class: Class, bytes: &[u8]) -> u64 {
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -35,7 +38,8 @@ fn hash(class: Class, bytes: &[u8]) -> u64 {
     h ^ (h >> 31)
 }
 
-/// The bits of a hash in a digest of 2^`log2` bits. Those in one of half the size are these, halved.
+/// The bits of a hash in a digest of 2^`log2` bits. Those in one of half the size are these,
+/// halved.
 pub(super) fn bits(hash: u64, log2: u8) -> impl Iterator<Item = usize> {
     let (mut at, step) = (low(hash), low(hash >> 32) | 1);
     (0..DIGEST_HASHES).map(move |_| {

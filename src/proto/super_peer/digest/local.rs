@@ -1,8 +1,10 @@
-//! The digest of our own index: built by a scan in slices, extended as files come, rebuilt when it is too full or too stale.
+//! The digest of our own index: built by a scan in slices, extended as files come, rebuilt when it
+//! is too full or too stale.
 //!
-//! The index only notes which entries are new; no key is hashed while files are registered. A file that is removed leaves its
-//! bits set, and each false positive costs a QUERY. A counting filter could clear them, but takes four times the memory and
-//! twice the bytes per change. So the digest is rebuilt instead when a quarter of its files is gone, at most once a minute.
+//! The index only notes which entries are new; no key is hashed while files are registered. A file
+//! that is removed leaves its bits set, and each false positive costs a QUERY. A counting filter
+//! could clear them, but takes four times the memory and twice the bytes per change. So the digest
+//! is rebuilt instead when a quarter of its files is gone, at most once a minute.
 
 use std::collections::VecDeque;
 
@@ -51,7 +53,8 @@ impl Local {
 
     /// Starts a new digest from the complete index.
     pub(super) fn rebuild(&mut self, now: Time, index: &mut Index, least_log2: u8) {
-        // The scan finds what came before; what comes from now on may be at a place that it has passed.
+        // The scan finds what came before; what comes from now on may be at a place that it has
+        // passed.
         index.forget_fresh();
         let log2 = log2_for(index.live()).max(least_log2);
         self.rebuild = Some(Rebuild { filter: Filter::new(log2), cursor: 0 });
@@ -174,8 +177,9 @@ fn is_settled(index: &Index) -> bool {
     index.fresh() == 0 && !index.lost_fresh()
 }
 
-/// The size to begin with: ten bits for each key. A file has three keys that no other file has (a name, a root and a word), and
-/// some twenty that many files share. If names share more than this assumes, the filter is folded.
+/// The size to begin with: ten bits for each key. A file has three keys that no other file has (a
+/// name, a root and a word), and some twenty that many files share. If names share more than this
+/// assumes, the filter is folded.
 fn log2_for(files: usize) -> u8 {
     const BITS_PER_KEY: usize = 10;
     const SHARED_KEYS: usize = 100_000;

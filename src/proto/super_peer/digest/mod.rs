@@ -1,15 +1,18 @@
-//! Digests: what a neighbor's own index does not have for sure, so that the last hop need not ask it (PROTOCOL.md "Digests").
+//! Digests: what a neighbor's own index does not have for sure, so that the last hop need not ask
+//! it (PROTOCOL.md "Digests").
 //!
-//! It owns the digest of our index, what each neighbor has of it, the neighbors' digests, and the ACKs that wait. It never
-//! decides what happens to a query, and it never rules out a neighbor of which it is not sure.
+//! It owns the digest of our index, what each neighbor has of it, the neighbors' digests, and the
+//! ACKs that wait. It never decides what happens to a query, and it never rules out a neighbor of
+//! which it is not sure.
 //!
 //! # Why no hit is lost
 //!
-//! A file counts as registered once its REGISTER or UPDATE is acknowledged. Before that, every neighbor that may trust a digest
-//! without the file receives a mark, and the ACK waits until the neighbor has acknowledged the mark, or until its lease has
-//! ended. A lease runs for some seconds from the moment at which the neighbor *asked* for it by a HELLO, and none is granted
-//! while a mark is not acknowledged. So neither loss nor a link that is down in one direction leaves a stale digest in force.
-//! The clocks of both ends must run alike to within 10 %.
+//! A file counts as registered once its REGISTER or UPDATE is acknowledged. Before that, every
+//! neighbor that may trust a digest without the file receives a mark, and the ACK waits until the
+//! neighbor has acknowledged the mark, or until its lease has ended. A lease runs for some seconds
+//! from the moment at which the neighbor *asked* for it by a HELLO, and none is granted while a
+//! mark is not acknowledged. So neither loss nor a link that is down in one direction leaves a
+//! stale digest in force. The clocks of both ends must run alike to within 10 %.
 //!
 //! - getters: `surely_not`, `is_waiting`, `takes`;
 //! - `handle_*`: `on_step`, `on_ack`, `on_lease`, `on_link_up`, `on_link_down`, `on_timeout`;
@@ -59,7 +62,8 @@ struct Pending {
 }
 
 impl Pending {
-    /// When they are added: after a pause without changes, but not much later than the first of them.
+    /// When they are added: after a pause without changes, but not much later than the first of
+    /// them.
     fn due(&self) -> Time {
         (self.first + DIGEST_COALESCE).max(self.last + DIGEST_QUIET).min(self.first + DIGEST_COALESCE_MAX)
     }
@@ -83,7 +87,8 @@ pub(super) struct Digests {
     /// Number of the last mark, and the ACKs that wait for all marks up to theirs.
     marks: u64,
     held: VecDeque<(u64, ConnId, Ack)>,
-    /// When this life began, and which neighbors have not greeted it yet: they may trust a digest of an earlier life.
+    /// When this life began, and which neighbors have not greeted it yet: they may trust a digest
+    /// of an earlier life.
     born: Option<Time>,
     strangers: Vec<bool>,
 }
@@ -108,7 +113,8 @@ impl Digests {
         }
     }
 
-    /// Must be called before anything else happens: it starts the time for which digests of an earlier life may be trusted.
+    /// Must be called before anything else happens: it starts the time for which digests of an
+    /// earlier life may be trusted.
     pub(super) fn begin_life(&mut self, cx: &mut Context) {
         if self.born.is_none() {
             self.born = Some(cx.now);
@@ -121,13 +127,14 @@ impl Digests {
         self.log2_max
     }
 
-    /// If the neighbor has nothing that fits for sure: how many links it has besides this one. A QUERY that is spared because
-    /// of this would have been cut there, if that was its last hop.
+    /// If the neighbor has nothing that fits for sure: how many links it has besides this one. A
+    /// QUERY that is spared because of this would have been cut there, if that was its last hop.
     pub(super) fn surely_not(&self, now: Time, link: LinkId, probe: &Probe) -> Option<u16> {
         self.remotes[link.index()].surely_not(now, probe)
     }
 
-    /// Whether ACKs wait for neighbors: what they acknowledge is in the index but may not be found yet.
+    /// Whether ACKs wait for neighbors: what they acknowledge is in the index but may not be found
+    /// yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.held.is_empty()
     }
@@ -137,14 +144,16 @@ impl Digests {
         self.senders[link.index()].lease(now)
     }
 
-    /// The neighbor has answered the HELLO that we sent at `asked`, and grants a lease for this epoch.
+    /// The neighbor has answered the HELLO that we sent at `asked`, and grants a lease for this
+    /// epoch.
     pub(super) fn on_lease(&mut self, link: LinkId, epoch: u64, asked: Time, now: Time) {
         if asked <= now {
             self.remotes[link.index()].on_lease(epoch, asked);
         }
     }
 
-    /// The link is up, for the first time or with a new life of the neighbor, which takes digests of this size or none.
+    /// The link is up, for the first time or with a new life of the neighbor, which takes digests
+    /// of this size or none.
     pub(super) fn on_link_up(&mut self, link: LinkId, takes: Option<u8>, links: &Links, cx: &mut Context) {
         self.remotes[link.index()].forget();
         self.senders[link.index()].end();
@@ -172,8 +181,8 @@ impl Digests {
         self.tend(links, cx);
     }
 
-    /// A step of the neighbor's digest came. Returns whether to send HELLO, because the digest is complete and only the lease is
-    /// missing.
+    /// A step of the neighbor's digest came. Returns whether to send HELLO, because the digest is
+    /// complete and only the lease is missing.
     pub(super) fn on_step(&mut self, link: LinkId, step: LinkDigest, links: &Links, cx: &mut Context) -> bool {
         let Some(log2_max) = self.log2_max else { return false };
         let remote = &mut self.remotes[link.index()];
@@ -191,8 +200,8 @@ impl Digests {
         }
     }
 
-    /// If files came to the index: sends a mark to every neighbor that may trust a digest without them. Must be called before
-    /// an ACK is sent.
+    /// If files came to the index: sends a mark to every neighbor that may trust a digest without
+    /// them. Must be called before an ACK is sent.
     pub(super) fn note_changes(&mut self, links: &Links, cx: &mut Context) {
         let seen = cx.index.fresh();
         if seen == 0 && !cx.index.lost_fresh() {

@@ -43,7 +43,8 @@ impl Remote {
                     self.copy = None;
                 }
             }
-            // Only the first step of an epoch is of use here. The answer to any other has step 0: the sender starts again.
+            // Only the first step of an epoch is of use here. The answer to any other has step 0:
+            // the sender starts again.
             Some(_) | None => {
                 if step.step == 1
                     && let Some(size) = step.size.filter(|size| (3..=log2_max).contains(size))

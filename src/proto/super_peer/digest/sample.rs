@@ -1,4 +1,5 @@
-//! Digests by themselves, for tests and measurements: the same bits and the same test as between neighbors.
+//! Digests by themselves, for tests and measurements: the same bits and the same test as between
+//! neighbors.
 
 use super::filter::Filter;
 use super::keys::{self, Probe};

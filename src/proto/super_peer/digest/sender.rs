@@ -1,7 +1,8 @@
-//! Our digest on its way to one neighbor: numbered steps, taken in order, repeated until they are acknowledged.
+//! Our digest on its way to one neighbor: numbered steps, taken in order, repeated until they are
+//! acknowledged.
 //!
-//! At any moment the neighbor's copy is the result of a prefix of these steps. So an acknowledged mark ("do not trust this") is
-//! in force, whatever was sent before it and may still be on its way.
+//! At any moment the neighbor's copy is the result of a prefix of these steps. So an acknowledged
+//! mark ("do not trust this") is in force, whatever was sent before it and may still be on its way.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::config::{DIGEST_BYTES_PER_SECOND, DIGEST_LEASE_WAIT, DIGEST_REPEAT_MA
 use crate::time::Time;
 use crate::wire::link::LinkDigest;
 
-/// Shortest time between two epochs of one link, so that a neighbor that forgets everything costs little.
+/// Shortest time between two epochs of one link, so that a neighbor that forgets everything costs
+/// little.
 const EPOCH_GAP: Duration = Duration::from_secs(1);
 /// Steps may be sent this much ahead of the pace, so that a wake-up sends several.
 const PACE_SLACK: Duration = Duration::from_millis(5);
@@ -25,8 +27,8 @@ enum Trust {
     None,
     /// The last step says that the copy is complete.
     Full,
-    /// It did, until this step takes the trust back; `None` if the step cannot be sent. Marks of all links are numbered in one
-    /// sequence; 0 if no change of the index waits for this one.
+    /// It did, until this step takes the trust back; `None` if the step cannot be sent. Marks of
+    /// all links are numbered in one sequence; 0 if no change of the index waits for this one.
     Revoking { step: Option<u64>, mark: u64 },
 }
 
@@ -39,7 +41,8 @@ pub(super) struct Sender {
     begun: Time,
     /// Whether the neighbor has lost its copy.
     lost: bool,
-    /// The last step that was made, the last one that was sent, and the last one that was acknowledged.
+    /// The last step that was made, the last one that was sent, and the last one that was
+    /// acknowledged.
     made: u64,
     sent: u64,
     acked: u64,
@@ -82,9 +85,11 @@ impl Sender {
         }
     }
 
-    /// The link is up, and the neighbor takes digests of up to 2^`log2_max` bits. We have `links` links besides this one.
+    /// The link is up, and the neighbor takes digests of up to 2^`log2_max` bits. We have `links`
+    /// links besides this one.
     pub(super) fn begin(&mut self, now: Time, epoch: u64, log2_max: u8, links: u16) {
-        // The copy of an earlier epoch may still be trusted, until the first step of this one is acknowledged.
+        // The copy of an earlier epoch may still be trusted, until the first step of this one is
+        // acknowledged.
         let trust = match self.trust {
             Trust::None => Trust::None,
             // That copy lacks nothing so far; a change of the index will ask for a mark.
@@ -126,7 +131,8 @@ impl Sender {
         }
     }
 
-    /// The index has something that the copy may lack. Returns whether a mark with this number is needed.
+    /// The index has something that the copy may lack. Returns whether a mark with this number is
+    /// needed.
     pub(super) fn mark(&mut self, mark: u64) -> bool {
         match &mut self.trust {
             Trust::None => false,
@@ -205,7 +211,8 @@ impl Sender {
         }
     }
 
-    /// The next step that is to be sent now. `complete`: our digest has everything that is registered.
+    /// The next step that is to be sent now. `complete`: our digest has everything that is
+    /// registered.
     pub(super) fn poll(&mut self, now: Time, local: &Local, complete: bool, rto: Duration) -> Option<LinkDigest> {
         self.live?;
         if self.again.0.max(self.acked) < self.again.1 {

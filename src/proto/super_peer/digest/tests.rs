@@ -1,6 +1,8 @@
-//! Digests between real machines: that they prune, that they never lose a hit, and that they cost what they may.
+//! Digests between real machines: that they prune, that they never lose a hit, and that they cost
+//! what they may.
 //!
-//! A failing seed of `nothing_acknowledged_is_ever_missed` is replayed by `SPRAT_SIM_SEED=n cargo test nothing_acknowledged`.
+//! A failing seed of `nothing_acknowledged_is_ever_missed` is replayed by
+//! `SPRAT_SIM_SEED=n cargo test nothing_acknowledged`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use crate::wire::{Cut, Message, Policy, QueryKind, Search, SharePath};
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
 
-/// A network whose digests are all believed: by default of empty indexes.
+/// A network in which all neighbors trust each other's digests (of empty indexes so far).
 fn settled(n: usize, edges: &[(usize, usize)]) -> Net {
     let mut net = Net::new(n, edges);
     net.policy = Policy::Digest;
@@ -44,7 +46,7 @@ fn update(seq: u64, add: &[&str], del: &[&str]) -> Message {
 }
 
 #[test]
-fn the_last_hop_asks_nobody_who_surely_has_nothing() {
+fn the_last_hop_spares_neighbors_that_have_nothing_for_sure() {
     let mut net = settled(3, &[(0, 1), (0, 2)]);
     net.peer(1, &["blue train.flac"]);
     net.run_for(3 * SEC);
@@ -56,7 +58,7 @@ fn the_last_hop_asks_nobody_who_surely_has_nothing() {
         ("red", 0),
         ("blue trains", 0),
         ("*e.tra*", 0),
-        // Fewer than three characters in a row: nothing is known.
+        // Fewer than three characters in a row: no key to look up.
         ("b*e*c", 2),
     ] {
         net.forget_traffic();
@@ -80,7 +82,7 @@ fn the_last_hop_asks_nobody_who_surely_has_nothing() {
 }
 
 #[test]
-fn a_plain_flood_and_the_hops_before_the_last_ask_everybody() {
+fn a_plain_flood_and_earlier_hops_ask_every_neighbor() {
     let mut net = settled(3, &[(0, 1), (1, 2)]);
     assert_eq!(net.ask(0, "nowhere", 2).1.pruned, 1);
     assert_eq!(net.sent(is_query), 1);
@@ -90,7 +92,7 @@ fn a_plain_flood_and_the_hops_before_the_last_ask_everybody() {
 }
 
 #[test]
-fn whoever_is_left_out_still_counts_what_lies_behind_it() {
+fn the_links_beyond_a_spared_neighbor_are_a_cut() {
     let edges = [(0, 1), (1, 2), (1, 3)];
     let mut net = settled(4, &edges);
     net.peer(3, &["behind"]);
@@ -107,12 +109,13 @@ fn an_ack_waits_for_the_mark_and_no_longer() {
     let mut net = settled(2, &[(0, 1)]);
     let conn = net.login(1);
     net.say(1, conn, register(1, vec![file("a")]));
-    assert_eq!(acks(&net, 1, conn), [0; 0], "the neighbour still believes that there is nothing");
+    assert_eq!(acks(&net, 1, conn), [0; 0], "the neighbor still trusts the empty digest");
     net.run_for(MS);
     assert_eq!(acks(&net, 1, conn), [1]);
     let (hits, _) = net.ask(0, "a", 1);
     assert_eq!(hits.len(), 1);
-    // As long as changes are gathered nobody believes: what comes now is acknowledged at once.
+    // While changes are pending no neighbor trusts the digest: the next change is acknowledged at
+    // once.
     net.say(1, conn, update(2, &["b"], &[]));
     assert_eq!(acks(&net, 1, conn), [1, 2]);
     assert_eq!(net.ask(0, "b", 1).0.len(), 1);
@@ -164,9 +167,9 @@ fn without_links_nothing_is_watched_and_nothing_waits() {
 }
 
 #[test]
-fn a_neighbour_that_does_not_answer_is_waited_for_until_it_has_ceased_to_believe() {
+fn an_ack_waits_for_a_silent_neighbor_until_its_lease_ends() {
     let mut net = settled(2, &[(0, 1)]);
-    // 0 hears nothing any more; it still believes that 1 has nothing, and is still heard.
+    // 0 hears nothing any more. It still trusts that 1 has nothing, and 1 still hears it.
     net.rule(|_, to, _| if to == 0 { Fate::Lose } else { Fate::Arrive });
     let conn = net.login(1);
     let start = net.now;
@@ -179,7 +182,7 @@ fn a_neighbour_that_does_not_answer_is_waited_for_until_it_has_ceased_to_believe
         found_before |= !done.complete;
         net.run_for(50 * MS);
     }
-    assert!(found_before, "it asks again as soon as it does not believe any more");
+    assert!(found_before, "it asks again as soon as its lease has ended");
     let waited = net.now.since(start);
     assert!(waited > 2 * SEC && waited <= DIGEST_LEASE_WAIT + SEC, "{waited:?}");
     let asker = net.login(0);
@@ -189,7 +192,7 @@ fn a_neighbour_that_does_not_answer_is_waited_for_until_it_has_ceased_to_believe
 }
 
 #[test]
-fn a_link_that_comes_up_again_starts_with_a_digest_that_nobody_believes() {
+fn a_link_that_comes_up_again_starts_without_trust() {
     let mut net = settled(2, &[(0, 1)]);
     net.rule(|_, _, _| Fate::Lose);
     net.run_for(10 * SEC);
@@ -207,18 +210,18 @@ fn a_link_that_comes_up_again_starts_with_a_digest_that_nobody_believes() {
 }
 
 #[test]
-fn a_restarted_neighbour_is_not_believed_to_be_what_it_was() {
+fn a_restarted_neighbor_has_no_digest_at_first() {
     let mut net = settled(2, &[(0, 1)]);
     net.kill(1);
     net.run_for(100 * MS);
     net.restart(1);
     let conn = net.login(1);
     net.say(1, conn, register(1, vec![file("a")]));
-    assert_eq!(acks(&net, 1, conn), [0; 0], "the neighbour may believe what the former life has told");
+    assert_eq!(acks(&net, 1, conn), [0; 0], "the neighbor may trust a digest of the earlier life");
     net.run_for(100 * MS);
     assert_eq!(acks(&net, 1, conn), [1], "it has greeted this one");
     assert_eq!(net.ask(0, "a", 1).0.len(), 1);
-    // And the other way round: whoever begins anew has forgotten what it believed, and is told again.
+    // And the other way round: a node that restarts has lost its copy, and gets all steps again.
     net.run_for(3 * SEC);
     net.kill(0);
     net.restart(0);
@@ -227,16 +230,16 @@ fn a_restarted_neighbour_is_not_believed_to_be_what_it_was() {
 }
 
 #[test]
-fn where_digests_are_off_none_is_taken_or_told() {
+fn with_digests_off_none_is_taken_or_sent() {
     let mut digests = Digests::new(false, 1, 5);
     assert_eq!((digests.takes(), digests.lease(LinkId(0), Time::ZERO)), (None, None));
-    // So many neighbours share the memory.
+    // The neighbors share the memory.
     let takes = [1, 16, 17, 256].map(|links| Digests::new(true, links, 5).takes());
     assert_eq!(takes, [Some(25), Some(25), Some(24), Some(21)]);
 }
 
 #[test]
-fn files_that_went_are_forgotten_in_time() {
+fn removed_files_leave_the_digest_in_time() {
     let mut net = settled(2, &[(0, 1)]);
     let conn = net.login(1);
     let names: Vec<String> = (0..3000).map(|n| format!("file {n}")).collect();
@@ -251,23 +254,23 @@ fn files_that_went_are_forgotten_in_time() {
 }
 
 #[test]
-fn steps_that_make_no_sense_leave_nothing_behind() {
+fn malformed_steps_drop_the_digest() {
     let step =
         |epoch, step| LinkDigest { epoch, step, size: None, links: None, at: 0, bits: vec![], keys: vec![], ok: false };
     let probe = Probe::new(&search("a"));
     let now = Time::ZERO + SEC;
     let mut known = Remote::default();
     known.on_lease(7, now);
-    let believed = |known: &mut Remote, steps: &[LinkDigest]| {
+    let take = |known: &mut Remote, steps: &[LinkDigest]| {
         let took: Vec<u64> = steps.iter().map(|step| known.on_step(step.clone(), 20).step).collect();
         (took, known.surely_not(now, &probe))
     };
     let first = LinkDigest { size: Some(10), links: Some(3), ..step(7, 1) };
     let ok = |n| LinkDigest { ok: true, ..step(7, n) };
-    assert_eq!(believed(&mut known, &[ok(1)]), (vec![0], None), "a first step must say how large");
-    assert_eq!(believed(&mut known, &[LinkDigest { size: Some(2), ..first.clone() }]), (vec![0], None));
-    assert_eq!(believed(&mut known, &[LinkDigest { size: Some(21), ..first.clone() }]), (vec![0], None), "too large");
-    assert_eq!(believed(&mut known, &[first.clone(), ok(3), ok(2), ok(2)]), (vec![1, 1, 2, 2], Some(3)), "in order");
+    assert_eq!(take(&mut known, &[ok(1)]), (vec![0], None), "a first step must say how large");
+    assert_eq!(take(&mut known, &[LinkDigest { size: Some(2), ..first.clone() }]), (vec![0], None));
+    assert_eq!(take(&mut known, &[LinkDigest { size: Some(21), ..first.clone() }]), (vec![0], None), "too large");
+    assert_eq!(take(&mut known, &[first.clone(), ok(3), ok(2), ok(2)]), (vec![1, 1, 2, 2], Some(3)), "in order");
     assert_eq!(known.surely_not(now + 5 * SEC, &probe), None, "for a while");
     for wrong in [
         LinkDigest { at: 128, bits: vec![1], ..step(7, 3) },
@@ -276,18 +279,18 @@ fn steps_that_make_no_sense_leave_nothing_behind() {
         LinkDigest { size: Some(64), ..step(7, 3) },
     ] {
         known.on_step(LinkDigest { epoch: 9, ..first.clone() }, 20);
-        let took = believed(&mut known, &[first.clone(), ok(2), wrong.clone()]);
+        let took = take(&mut known, &[first.clone(), ok(2), wrong.clone()]);
         assert_eq!(took, (vec![1, 2, 0], None), "{wrong:?}");
     }
-    // An epoch that the neighbour does not name any more.
+    // The lease is for another epoch.
     let other = LinkDigest { ok: true, ..LinkDigest { epoch: 8, ..first.clone() } };
-    assert_eq!(believed(&mut known, &[other]), (vec![1], None));
+    assert_eq!(take(&mut known, &[other]), (vec![1], None));
     known.on_lease(8, now);
     assert_eq!(known.surely_not(now, &probe), Some(3));
 }
 
 #[test]
-fn a_copy_is_the_digest_that_was_told() {
+fn a_copy_equals_the_digest_that_was_sent() {
     let mut net = settled(2, &[(0, 1)]);
     let mut seed = Seed(1);
     net.rule(move |_, _, message| match seed.next_u64() % 4 {
@@ -307,10 +310,10 @@ fn a_copy_is_the_digest_that_was_told() {
         net.run_for(Duration::from_millis(300 * (seq % 5)));
     }
     net.run_for(20 * SEC);
-    let told = net.nodes[1].machine.neighbors.digests.local.filter().unwrap().bytes().to_vec();
+    let sent = net.nodes[1].machine.neighbors.digests.local.filter().unwrap().bytes().to_vec();
     assert!(net.nodes[1].machine.neighbors.digests.senders[0].is_sure());
-    assert_eq!(net.nodes[0].machine.neighbors.digests.remotes[0].bits(), Some(&told[..]));
-    assert!(told.len() >= 8 * 1024, "{}", told.len());
+    assert_eq!(net.nodes[0].machine.neighbors.digests.remotes[0].bits(), Some(&sent[..]));
+    assert!(sent.len() >= 8 * 1024, "{}", sent.len());
 }
 
 /// What may be found, and what is acknowledged.
@@ -426,7 +429,7 @@ fn chaos(seed: u64) -> (usize, usize, u64) {
         let req = net.query(asker, conn, search(&pattern), ttl, 400 + below(2000) as u32);
         let done = net.finish(asker, req);
         let hits = net.hits(asker, req).len();
-        // Nothing but a want of hops: whatever was acknowledged within them is there.
+        // The only cut is by ttl: everything that was acknowledged within it is there.
         if (Cut { ttl: 0, ..done.cut }).is_none() {
             assert!(hits >= expected, "seed {seed}, round {round}: {hits} of {expected} near, {done:?}");
             found += expected;

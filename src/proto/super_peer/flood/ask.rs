@@ -7,21 +7,23 @@ use crate::proto::super_peer::ids::LinkId;
 use crate::time::Time;
 use crate::wire::link::LinkDone;
 
-/// Ranges of `have` in one repetition; with the longest pattern they fit a datagram. HITs that are left out are sent again.
+/// Ranges of `have` in one repetition; with the longest pattern they fit a datagram. HITs that are
+/// left out are sent again.
 const HAVE_RANGES_MAX: usize = 40;
 /// A neighbor that said PENDING is given this many repetition timeouts before it is asked again.
 const PATIENCE: u32 = 4;
-/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many tries, and at most to this many
-/// repetition timeouts.
+/// Without any answer the wait grows to this part of the budget, so that a lossy link gets many
+/// tries, and at most to this many repetition timeouts.
 const SILENT_TRIES: u32 = 16;
 const SILENT_RTOS: u32 = 8;
-/// The same after PENDING. With a long budget the second bound counts: on a lossy path of ten hops a DONE may be lost at each of
-/// them, and every wait for one delays all super peers above it.
+/// The same after PENDING. With a long budget the second bound counts: on a lossy path of ten hops
+/// a DONE may be lost at each of them, and every wait for one delays all super peers above it.
 const PENDING_TRIES: u32 = 8;
 const PENDING_RTOS: u32 = 12;
 /// The neighbor's DONE is due this many repetition timeouts before our own, at most.
 pub(super) const MARGIN: u32 = 4;
-/// But not earlier than this part of the time that is left, so that a long path does not use up the budget.
+/// But not earlier than this part of the time that is left, so that a long path does not use up the
+/// budget.
 const MARGIN_PART: u32 = 8;
 
 /// Which numbers came: all below `low`, and those in `above`.
@@ -64,13 +66,14 @@ impl Received {
     }
 }
 
-/// When a neighbor's DONE is due, if ours is due at `deadline`: a round trip and a repetition earlier.
+/// When a neighbor's DONE is due, if ours is due at `deadline`: a round trip and a repetition
+/// earlier.
 pub(super) fn child_deadline(now: Time, deadline: Time, rto: Duration) -> Time {
     let left = deadline.since(now);
     deadline - (rto * MARGIN).min(left / MARGIN_PART)
 }
 
-/// The state of one QUERY to one neighbour. It is open until its outcome is known.
+/// The state of one QUERY to one neighbor. It is open until its outcome is known.
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) link: LinkId,
@@ -152,7 +155,8 @@ impl Ask {
         self.heard = true;
     }
 
-    /// A DONE came. Missing HITs are asked for soon, but not at once: they may only be out of order.
+    /// A DONE came. Missing HITs are asked for soon, but not at once: they may only be out of
+    /// order.
     pub(super) fn on_done(&mut self, now: Time, done: LinkDone, rto: Duration) {
         self.heard = true;
         self.capped |= done.hits > self.cap;
@@ -161,7 +165,8 @@ impl Ask {
             self.wait = rto / 2;
             self.repeat_at = now + self.wait;
         } else {
-            // An answer to a repetition: the HITs before it came or are lost, so the next repetition need not wait long.
+            // An answer to a repetition: the HITs before it came or are lost, so the next
+            // repetition need not wait long.
             self.wait = rto;
             self.repeat_at = now + rto / 2;
         }

@@ -1,4 +1,5 @@
-//! How a session's query begins: what it does not say is filled in, our index is searched at once, then the neighbors are asked.
+//! How a session's query begins: what it does not say is filled in, our index is searched at once,
+//! then the neighbors are asked.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use crate::wire::message::{ErrorCode, Query};
 use crate::wire::{Cut, Policy, QueryId, QueryKind};
 
 impl Flood {
-    /// A session's query begins. It may have ended, or be refused, when this returns; then it has no key.
+    /// A session's query begins. It may have ended, or be refused, when this returns; then it has
+    /// no key.
     pub(in crate::proto::super_peer) fn begin(
         &mut self,
         conn: ConnId,
@@ -75,11 +77,12 @@ impl Flood {
         let (then, ttl) = match policy {
             // Without a limit, rings would grow to the full ttl in any case.
             Policy::Ring if ttl > 1 && find.limit.is_some() => (Then::Ring(ttl), 1),
-            // A path over the tree may be longer than any other: the ttl bounds the flood that may follow.
+            // A path over the tree may be longer than any other: the ttl bounds the flood that may
+            // follow.
             Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + TTL_MAX),
             Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
         };
-        let origin = Origin { conn, req, told: 0, seen: Default::default(), then, deadline };
+        let origin = Origin { conn, req, sent: 0, seen: Default::default(), then, deadline };
         let parent = Parent::Session(Box::new(origin));
         let cap = cx.config.hits_cap(find.limit);
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cap);
@@ -110,7 +113,8 @@ impl Flood {
         self.waves.contains(key.index()).then_some(key)
     }
 
-    /// The first step of the scan. A short one is done at once however much work waits: to put it off costs more.
+    /// The first step of the scan. A short one is done at once however much work waits: to put it
+    /// off costs more.
     fn first_step(&mut self, scan: &mut Scan, cx: &Context) -> (Step, Vec<crate::wire::message::SourceRecord>) {
         let mut found = Vec::new();
         let step = match self.queue.admit(Flow::Sessions) {

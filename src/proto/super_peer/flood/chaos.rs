@@ -1,5 +1,5 @@
-//! Random networks on a random wire: what `complete` promises holds under every fault, and nothing that arrives can break a
-//! machine. A failing run names its seed.
+//! Random networks on a random wire: what `complete` promises holds under every fault, and nothing
+//! that arrives can break a machine. A failing run names its seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const STEPS: [TreeStep; 8] = [
     TreeStep::Void,
 ];
 
-/// How many seeds a test tries: its own number, or more if `SPRAT_CHAOS_SEEDS` says so.
+/// The seeds that a test tries: `usual`, or as many as `SPRAT_CHAOS_SEEDS` says.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..std::env::var("SPRAT_CHAOS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
@@ -106,13 +106,14 @@ fn complete_is_never_wrong_whatever_breaks() {
             let done = net.finish(0, req);
             let hits = net.hits(0, req).len();
             assert_eq!(hits, done.hits as usize, "seed {seed}");
-            // A restarted super peer's peers are not registered for a moment, and are found at most once more.
+            // A restarted super peer's peers are not registered for a moment, and are found at most
+            // once more.
             assert!(!done.complete || hits >= 2 * nodes, "seed {seed}: {hits} of {} hits: {done:?}", 2 * nodes);
             complete += usize::from(done.complete);
         }
         rode += (0..nodes).map(|node| net.count(node, Count::QueriesRode)).sum::<u64>();
         fell_back += (0..nodes).map(|node| net.count(node, Count::QueriesFellBack)).sum::<u64>();
-        // When all is quiet again, everybody finds everything, and over a tree again.
+        // Without faults every node finds everything again, over a tree too.
         net.rule(|_, _, _| Fate::Arrive);
         net.run_for(Duration::from_secs(45));
         for policy in POLICIES {
@@ -148,20 +149,22 @@ fn without_loss_everything_within_the_ttl_is_found() {
         let within = far.iter().filter(|far| **far <= usize::from(ttl)).count();
         assert!(hits.len() >= within, "seed {seed}: {} of {within} at ttl {ttl}", hits.len());
         assert!(done.complete || done.cut.ttl > 0, "seed {seed}: {done:?}");
-        // The end of every shortest way is reached with a hop to spare: whatever was cut on a longer one was made good.
+        // The end of every shortest path is reached with a hop to spare, so every cut on a longer
+        // one was undone.
         assert!(done.complete || far.iter().any(|far| *far >= usize::from(ttl)), "seed {seed}: {done:?}");
         extended += (0..nodes).map(|node| net.count(node, Count::FloodExtension)).sum::<u64>();
     }
     assert!(extended > 50, "only {extended} extensions: the test proves little");
 }
 
-/// A tree that may be somebody's.
+/// A tree name that may be one of the network's.
 fn tree_name(random: &mut Seed, boots: [u64; 2]) -> TreeName {
     let root = NodeId([below(random, 4) as u8; 16]);
     TreeName { root, boot: boots[below(random, 2) as usize], epoch: below(random, 4) }
 }
 
-/// A message between super peers with fields drawn from few values, so that they often fit one another.
+/// A message between super peers with fields drawn from few values, so that they often fit one
+/// another.
 fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
     const EDGES: [u32; 6] = [0, 1, 2, 999, 1000, u32::MAX];
     let id = QueryId([below(random, 6) as u8; 16]);
@@ -253,10 +256,11 @@ fn session_message(random: &mut Seed, seq: &mut u64) -> Message {
 }
 
 #[test]
-fn no_neighbour_and_no_session_can_break_a_super_peer() {
+fn no_neighbor_and_no_session_can_break_a_super_peer() {
     for seed in seeds(60) {
         let mut random = Seed(seed);
-        // The neighbours 1 and 2 are alive, so that answers come back; what is forged here comes in their names.
+        // The neighbors 1 and 2 are alive, so that answers come back; what is forged here comes in
+        // their names.
         let mut net = Net::new(3, &[(0, 1), (0, 2), (1, 2)]);
         net.peer(1, &["a", "b"]);
         let boots = [net.nodes[0].machine.neighbors.links.boot(), net.nodes[1].machine.neighbors.links.boot()];

@@ -1,7 +1,8 @@
-//! Queries of neighbors that have ended, in the order in which they ended: those whose hits, and then whose answers, are
-//! dropped first when room is short.
+//! Queries of neighbors that have ended, in the order in which they ended: those whose hits, and
+//! then whose answers, are dropped first when room is short.
 //!
-//! It holds names only. When a name comes to the front, its query may be gone already, or may run again.
+//! It holds names only. When a name comes to the front, its query may be gone already, or may run
+//! again.
 
 use std::collections::VecDeque;
 

@@ -1,10 +1,11 @@
-//! Whose query is worked on next: fair queueing by work. Half of the work is for the sessions here, the links share the rest
-//! equally, and what one flow leaves unused the others take.
+//! Whose query is worked on next: fair queueing by work. Half of the work is for the sessions here,
+//! the links share the rest equally, and what one flow leaves unused the others take.
 //!
-//! Work is counted, not timed: index entries that are looked at, names that are compared, hits, and a base for each query and
-//! message. A turn is everything that happens at one `now`, up to the work that is left over. While the machine keeps up, no
-//! query is refused because of its share: a flow that has used up its share of a turn waits in a queue of its own, and the loop
-//! comes round again at once. Only a link flow queue is full is refused (`shed`).
+//! Work is counted, not timed: index entries that are looked at, names that are compared, hits, and
+//! a base for each query and message. A turn is everything that happens at one `now`, up to the
+//! work that is left over. While the machine keeps up, no query is refused because of its share: a
+//! flow that has used up its share of a turn waits in a queue of its own, and the loop comes round
+//! again at once. Only a link flow queue is full is refused (`shed`).
 
 use std::collections::VecDeque;
 
@@ -38,7 +39,8 @@ pub(super) enum Admission {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<WaveKey>,
-    /// Virtual time: work done, comparable with other queues. A queue that was empty starts where the others are.
+    /// Virtual time: work done, comparable with other queues. A queue that was empty starts where
+    /// the others are.
     served: u64,
     /// Work done in the turn of that time.
     turn: Time,
@@ -209,8 +211,8 @@ impl FairQueue {
         assert!(self.links.iter().all(|queue| queue.waiting.len() <= LINK_QUERIES_WAITING_MAX + queue.running));
     }
 
-    /// Whether a link holds too much of the table. Half of it is open to all flows; the links share the other half equally, so
-    /// that no link can fill it.
+    /// Whether a link holds too much of the table. Half of it is open to all flows; the links share
+    /// the other half equally, so that no link can fill it.
     fn is_crowding(&self, queue: &Queue) -> bool {
         const HALF: usize = WAVES_MAX / 2;
         self.running >= HALF && queue.running >= HALF / self.links.len().max(1)
@@ -239,7 +241,8 @@ mod tests {
         WaveKey::at(n)
     }
 
-    /// Work for each of sessions, link 0, link 1, … of those that have always something to do, over many turns.
+    /// Work done over many turns for the sessions, link 0, link 1, …, where `busy` flows always have
+    /// queries.
     fn served(busy: &[Flow], links: usize, turns: u64) -> Vec<usize> {
         let mut queue = FairQueue::default();
         let mut work = vec![0; links + 1];

@@ -1,7 +1,9 @@
-//! One instance of a wave at one super peer: which parent it answers, which neighbors it has asked, and what it has found.
+//! One instance of a wave at one super peer: which parent it answers, which neighbors it has asked,
+//! and what it has found.
 //!
-//! An instance is named by the query's id, the link that brought it, and the ttl that it came with. It ends exactly once, by
-//! its own DONE, and is kept after that so that a repetition can be answered.
+//! An instance is named by the query's id, the link that brought it, and the ttl that it came with.
+//! It ends exactly once, by its own DONE, and is kept after that so that a repetition can be
+//! answered.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +21,8 @@ use crate::wire::link::{LinkDone, LinkHit, LinkRef};
 use crate::wire::message::SourceRecord;
 use crate::wire::{Cut, FileRecord, HostPort, LinkMessage, QueryId, Root, SharePath, TreeName};
 
-/// HITs sent per instance and turn. A longer answer is spread, so that it does not overrun the neighbor's socket.
+/// HITs sent per instance and turn. A longer answer is spread, so that it does not overrun the
+/// neighbor's socket.
 pub(super) const HITS_PER_TURN: usize = 128;
 
 /// A session's query.
@@ -28,7 +31,7 @@ pub(super) struct Origin {
     pub(super) conn: ConnId,
     pub(super) req: u32,
     /// Hits sent so far.
-    pub(super) told: usize,
+    pub(super) sent: usize,
     /// What was sent or is about to be: several branches may lead to one source.
     pub(super) seen: BTreeSet<(Root, SharePath, HostPort)>,
     /// What follows when the present wave has come back.
@@ -56,7 +59,8 @@ pub(super) enum Parent {
 }
 
 impl Then {
-    /// When the wave that is sent now must be back, if the query ends at `end`: what follows needs time as well.
+    /// When the wave that is sent now must be back, if the query ends at `end`: what follows needs
+    /// time as well.
     pub(super) fn deadline(self, now: Time, end: Time) -> Time {
         match self {
             Then::End => end,
@@ -100,7 +104,8 @@ pub(super) struct Instance {
     pub(super) cut: Cut,
     /// Whether a copy that was passed on met a duplicate.
     pub(super) more: bool,
-    /// Ttl cuts that earlier instances reported, here or beyond the links, and that this one has undone.
+    /// Ttl cuts that earlier instances reported, here or beyond the links, and that this one has
+    /// undone.
     pub(super) uncut: u32,
     /// The tree that it rides; `None` if it goes over every link.
     pub(super) tree: Option<TreeName>,
@@ -213,12 +218,13 @@ impl Instance {
         }
     }
 
-    /// Sends hits that the parent does not have yet, up to one turn's worth. Returns whether some are left.
+    /// Sends hits that the parent does not have yet, up to one turn's worth. Returns whether some
+    /// are left.
     pub(super) fn flush(&mut self, id: QueryId, links: &Links, cx: &mut Context) -> bool {
         match &mut self.parent {
             Parent::Session(origin) => {
                 let hits = std::mem::take(&mut self.hits);
-                origin.told += hits.len();
+                origin.sent += hits.len();
                 send_hits(origin.conn, origin.req, hits, cx);
                 false
             }
@@ -272,7 +278,8 @@ impl Instance {
         self.phase = Phase::Ended(done);
     }
 
-    /// Answers a repetition: the HITs that the parent lacks, up to a turn's worth, then DONE or PENDING.
+    /// Answers a repetition: the HITs that the parent lacks, up to a turn's worth, then DONE or
+    /// PENDING.
     pub(super) fn answer_again(
         &self,
         id: QueryId,
@@ -281,7 +288,8 @@ impl Instance {
         links: &Links,
         cx: &mut Context,
     ) {
-        // A first copy that the network duplicated has no `have`: as long as we work on it, no HIT is known to be lost.
+        // A first copy that the network duplicated has no `have`: as long as we work on it, no HIT
+        // is known to be lost.
         if self.has_ended() || have.is_some() {
             let mut held = vec![false; self.sent];
             for (first, end) in have.unwrap_or_default() {
@@ -300,8 +308,9 @@ impl Instance {
         links.send(link, answer, cx);
     }
 
-    /// The cuts without the ttl cuts that an extension has undone. Every ttl cut is reported in one DONE and taken back in one
-    /// other; if the first is lost, it counts as a cut of another kind. A saturated sum is left as it is.
+    /// The cuts without the ttl cuts that an extension has undone. Every ttl cut is reported in one
+    /// DONE and taken back in one other; if the first is lost, it counts as a cut of another kind.
+    /// A saturated sum is left as it is.
     pub(super) fn cut_net(&self) -> Cut {
         let ttl = if self.cut.ttl == u32::MAX { u32::MAX } else { self.cut.ttl.saturating_sub(self.uncut) };
         Cut { ttl, ..self.cut }
@@ -309,7 +318,7 @@ impl Instance {
 
     fn taken(&self) -> usize {
         match &self.parent {
-            Parent::Session(origin) => origin.told + self.hits.len(),
+            Parent::Session(origin) => origin.sent + self.hits.len(),
             Parent::Link(_) => self.hits.len(),
         }
     }

@@ -1,4 +1,5 @@
-//! A session's query at a super peer without neighbors: searched and answered at once, with no wave to remember.
+//! A session's query at a super peer without neighbors: searched and answered at once, with no wave
+//! to remember.
 
 use std::collections::BTreeSet;
 

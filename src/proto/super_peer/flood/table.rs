@@ -67,8 +67,8 @@ impl Flood {
         key
     }
 
-    /// Whether there is a place for one more named query, if need be that of one that has ended, the oldest first. A repetition
-    /// of that one gets a DONE with a cut.
+    /// Whether there is a place for one more named query, if need be that of one that has ended,
+    /// the oldest first. A repetition of that one gets a DONE with a cut.
     pub(super) fn make_room(&mut self, cx: &mut Context) -> bool {
         while self.by_id.len() >= WAVES_MAX {
             let Some((key, id)) = self.ended.pop() else { return false };
@@ -114,8 +114,8 @@ impl Flood {
         }
     }
 
-    /// Sends PENDING to the parent soon, if no answer is sent before: before the parent would repeat the QUERY, but not at once,
-    /// since most answers come sooner.
+    /// Sends PENDING to the parent soon, if no answer is sent before: before the parent would
+    /// repeat the QUERY, but not at once, since most answers come sooner.
     pub(super) fn schedule_pending(&mut self, key: WaveKey, links: &Links, cx: &mut Context) {
         let Some(last) = self.waves.get_mut(key.index()).and_then(|wave| wave.instances.last_mut()) else { return };
         if let (Some(link), false) = (last.parent_link(), last.has_ended()) {
@@ -141,8 +141,8 @@ impl Flood {
         }
     }
 
-    /// The query that ended first may be past. One that is kept for long delays those after it in the queue, which costs memory
-    /// and nothing else.
+    /// The query that ended first may be past. One that is kept for long delays those after it in
+    /// the queue, which costs memory and nothing else.
     pub(in crate::proto::super_peer) fn on_ended(&mut self, cx: &mut Context) {
         while let Some((key, id)) = self.ended.first() {
             let wave = self.waves.get_mut(key.index()).filter(|wave| wave.id == id);
@@ -191,7 +191,8 @@ impl Flood {
         }
     }
 
-    /// Drops hits of ended queries, those that ended first before the others, while too many are held.
+    /// Drops hits of ended queries, those that ended first before the others, while too many are
+    /// held.
     fn bound_hits(&mut self, cx: &mut Context) {
         while self.hits_held > HITS_KEPT_MAX
             && let Some((key, id)) = self.ended.next_with_hits()

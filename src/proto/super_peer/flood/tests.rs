@@ -1,4 +1,5 @@
-//! Waves over small networks of real machines, on a wire that loses, doubles and reorders as each test says.
+//! Waves over small networks of real machines, on a wire that loses, doubles and reorders as each
+//! test says.
 
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ fn in_a_ring_every_super_peer_answers_exactly_once() {
 }
 
 #[test]
-fn nobody_has_it_is_known_by_the_echo_and_no_timer() {
+fn an_empty_answer_needs_no_timer() {
     let mut net = Net::ring(5);
     let conn = net.login(0);
     net.forget_traffic();
@@ -92,7 +93,7 @@ fn nobody_has_it_is_known_by_the_echo_and_no_timer() {
 }
 
 #[test]
-fn without_neighbours_the_answer_is_there_at_once() {
+fn without_neighbors_the_answer_is_there_at_once() {
     let mut net = Net::new(1, &[]);
     net.peer(0, &["a.txt"]);
     let conn = net.login(0);
@@ -103,7 +104,7 @@ fn without_neighbours_the_answer_is_there_at_once() {
 }
 
 #[test]
-fn the_askers_own_files_are_told_too() {
+fn the_askers_own_files_are_found_too() {
     let mut net = Net::line(2);
     let conn = net.peer(0, &["mine.txt"]);
     net.peer(1, &["mine.txt"]);
@@ -112,7 +113,7 @@ fn the_askers_own_files_are_told_too() {
 }
 
 #[test]
-fn a_neighbour_known_to_be_down_is_not_waited_for() {
+fn a_neighbor_known_to_be_down_is_not_waited_for() {
     let mut net = Net::line(3);
     net.kill(2);
     net.run_for(Duration::from_secs(10));
@@ -123,7 +124,7 @@ fn a_neighbour_known_to_be_down_is_not_waited_for() {
 }
 
 #[test]
-fn a_neighbour_that_died_just_now_costs_its_budget_and_no_more() {
+fn a_neighbor_that_died_just_now_costs_its_budget_and_no_more() {
     let mut net = Net::line(3);
     net.kill(2);
     net.peer(0, &["x.txt"]);
@@ -228,7 +229,8 @@ fn with_heavy_loss_complete_is_never_wrong_and_mostly_right() {
 
 #[test]
 fn a_copy_with_a_higher_ttl_extends_the_horizon() {
-    // 0 reaches 3 directly, and by the long way 1–2–3; the direct QUERY is late, so that 3 first hears of it with ttl 0.
+    // 0 reaches 3 directly, and by the path 1–2–3. The direct QUERY is late, so that 3 first
+    // hears of it with ttl 0.
     let mut net = Net::new(5, &[(0, 3), (0, 1), (1, 2), (2, 3), (3, 4)]);
     net.peer(4, &["far.txt"]);
     net.rule(|from, to, message| match (from, to) {
@@ -278,7 +280,7 @@ fn a_cancelled_query_is_cancelled_all_the_way() {
     assert_eq!(net.sent(|message| matches!(message, LinkMessage::Cancel(_))), 3);
     let repeats = net.count(2, Count::FloodRepeats);
     net.run_for(Duration::from_secs(2));
-    assert_eq!(net.count(2, Count::FloodRepeats), repeats, "nobody works on it any more");
+    assert_eq!(net.count(2, Count::FloodRepeats), repeats, "no super peer works on it any more");
     assert_eq!(net.done(0, req), None);
 }
 
@@ -332,7 +334,11 @@ fn a_ring_query_grows_until_everything_is_found() {
     net.peer(7, &["far"]);
     let (hits, done) = net.ask_by(Policy::Ring, 0, limited("far", 3), 8);
     assert_eq!((hits.len(), done.reached, done.complete, done.cut), (1, 9, true, Cut::NONE));
-    assert_eq!((0..9).map(|node| net.count(node, Count::FloodSearched)).sum::<u64>(), 8, "nobody searches twice");
+    assert_eq!(
+        (0..9).map(|node| net.count(node, Count::FloodSearched)).sum::<u64>(),
+        8,
+        "no super peer searches twice"
+    );
 }
 
 #[test]
@@ -352,7 +358,7 @@ fn without_a_limit_a_ring_query_goes_all_the_way_at_once() {
 }
 
 #[test]
-fn a_dead_neighbour_takes_a_part_of_the_budget_from_a_ring_query_and_the_rings_go_on() {
+fn a_dead_neighbor_takes_a_part_of_the_budget_from_a_ring_query_and_the_rings_go_on() {
     let mut net = Net::new(6, &[(0, 1), (0, 2), (2, 3), (3, 4), (4, 5)]);
     net.peer(5, &["far"]);
     net.kill(1);
@@ -362,7 +368,7 @@ fn a_dead_neighbour_takes_a_part_of_the_budget_from_a_ring_query_and_the_rings_g
 }
 
 #[test]
-fn what_an_extension_makes_good_is_no_cut_any_more() {
+fn what_an_extension_undoes_is_no_cut_any_more() {
     // 3 first hears of it with no hop left, and 4 is out of reach; then the direct copy comes.
     let mut net = Net::new(5, &[(0, 3), (0, 1), (1, 2), (2, 3), (3, 4)]);
     net.rule(|from, to, message| match (from, to) {
@@ -396,7 +402,7 @@ fn hits_above_the_cap_of_a_link_are_a_cut() {
 }
 
 #[test]
-fn one_source_behind_two_branches_is_told_once() {
+fn one_source_in_two_branches_is_sent_once() {
     let mut net = Net::ring(3);
     for node in [1, 2] {
         // The same peer, seen by two super peers.
@@ -414,7 +420,7 @@ fn one_source_behind_two_branches_is_told_once() {
 }
 
 #[test]
-fn a_neighbour_that_restarts_in_the_middle_is_a_cut() {
+fn a_neighbor_that_restarts_in_the_middle_is_a_cut() {
     let mut net = Net::line(3);
     net.kill(2);
     let conn = net.login(0);
@@ -438,7 +444,7 @@ fn a_link_that_goes_down_in_the_middle_is_a_cut() {
 }
 
 #[test]
-fn a_pattern_without_sense_is_refused_with_its_number() {
+fn an_invalid_pattern_is_refused_with_its_number() {
     let mut net = Net::line(2);
     let conn = net.login(0);
     let find = crate::wire::Search { kind: crate::wire::QueryKind::Root, ..search("no root") };
@@ -469,7 +475,7 @@ fn answers_with_long_budgets_do_not_pile_up() {
 }
 
 #[test]
-fn a_session_may_run_so_many_queries_and_no_more() {
+fn a_session_may_run_a_limited_number_of_queries() {
     let mut net = Net::line(2);
     net.kill(1);
     let conn = net.login(0);
@@ -494,12 +500,13 @@ fn all_state_of_a_query_is_gone_in_the_end() {
 }
 
 #[test]
-fn who_has_nobody_to_serve_sleeps() {
+fn an_idle_super_peer_sleeps() {
     let net = Net::new(1, &[]);
     assert_eq!(net.nodes[0].machine.poll_timeout(), None);
 }
 
-/// A super peer with 4,000 files in the middle, and links to 1 and 2, who ask for what takes four steps to find out.
+/// A super peer with 4,000 files in the middle, and links to 1 and 2. Their queries take four steps
+/// each.
 fn busy_middle() -> (Net, crate::proto::ConnId) {
     let mut net = Net::new(3, &[(0, 1), (0, 2)]);
     let conn = net.login(0);
@@ -513,7 +520,7 @@ fn busy_middle() -> (Net, crate::proto::ConnId) {
     (net, conn)
 }
 
-/// So many queries of one neighbour in one datagram after the other, none of them awaited.
+/// Sends this many queries of one neighbor, one datagram each, without waiting for an answer.
 fn pour(net: &mut Net, from: usize, queries: u64) {
     let boot = net.nodes[0].machine.neighbors.links.boot();
     for n in 0..queries {
@@ -562,15 +569,16 @@ fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
     // A name that is compared counts as 12, and half of each turn is the session's.
     let alone = (4000 * 12_usize).div_ceil(WORK_PER_TURN / 2);
     assert!(done_at.is_some_and(|turn| turn <= alone + 1), "{done_at:?} of {turns} turns");
-    assert_eq!(order.len(), 1100, "nobody is left without an answer");
+    assert_eq!(order.len(), 1100, "every query is answered");
     let last = order.iter().rposition(|whose| *whose == 1).unwrap();
-    // Each of a link's queries takes its steps in turn, so the other's 100 are through while the flood has not got far.
+    // A link's queries take their steps in turn, so the other link's 100 have ended long before the
+    // flood.
     assert!(last <= 110, "the other link has its half: its 100 are through with {last}");
     assert_eq!(net.count(0, Count::FloodShed), 0);
 }
 
 #[test]
-fn what_is_over_a_full_line_is_refused_and_told() {
+fn queries_beyond_a_full_queue_are_refused_and_reported() {
     let (mut net, _) = busy_middle();
     pour(&mut net, 1, LINK_QUERIES_WAITING_MAX as u64 + 100);
     pour(&mut net, 2, 1);
@@ -581,10 +589,10 @@ fn what_is_over_a_full_line_is_refused_and_told() {
             shed += 1;
         }
     }
-    assert_eq!((shed, net.count(0, Count::FloodShed)), (100, 100), "whatever is refused is told");
+    assert_eq!((shed, net.count(0, Count::FloodShed)), (100, 100), "every refusal is reported");
 }
 
-/// Searches of every kind that looks at much, many at once, over an index that takes several turns each.
+/// Many searches at once, of every kind that looks at many entries. Each takes several turns.
 #[test]
 fn no_turn_does_more_work_than_its_budget_and_a_step() {
     for links in [0, 1] {
@@ -617,6 +625,6 @@ fn no_turn_does_more_work_than_its_budget_and_a_step() {
         assert!((WORK_PER_TURN as u64..bound as u64).contains(&most), "{most} of {WORK_PER_TURN} with {links} links");
         assert!(net.nodes[0].machine.index().has_order());
         net.run_for(ORDER_KEPT);
-        assert!(!net.nodes[0].machine.index().has_order(), "nobody lists any more");
+        assert!(!net.nodes[0].machine.index().has_order(), "no client lists any more");
     }
 }

@@ -1,7 +1,7 @@
 //! Ids of queries that have ended, so that a copy that comes very late is not searched again.
 //!
-//! There are two generations: new ids go to the younger one, both are looked up, and the older one is dropped at once. Queries
-//! that still run are not kept here and so are never evicted.
+//! There are two generations: new ids go to the younger one, both are looked up, and the older one
+//! is dropped at once. Queries that still run are not kept here and so are never evicted.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,9 @@
-//! Links and what is known of the neighbors at their other ends: the table of links, the spanning tree and the digests.
+//! Links and what is known of the neighbors at their other ends: the table of links, the spanning
+//! tree and the digests.
 //!
-//! It owns the checks that every datagram passes, and what a HELLO or a link that goes down means for the tree and the
-//! digests. It knows no query: a handler returns whether answers were lost, and the dispatcher passes that on to the flood.
+//! It owns the checks that every datagram passes, and what a HELLO or a link that goes down means
+//! for the tree and the digests. It knows no query: a handler returns whether answers were lost,
+//! and the dispatcher passes that on to the flood.
 
 mod rtt;
 mod table;
@@ -34,7 +36,8 @@ pub(super) struct Opened {
 /// The neighbors.
 ///
 /// - getters: `links`, `tree`, `digests`, each with getters of its own;
-/// - `handle_*`: `on_datagram`, `on_hello`, `on_tree`, `on_digest`, `on_digested`, and one `on_*` per timer.
+/// - `handle_*`: `on_datagram`, `on_hello`, `on_tree`, `on_digest`, `on_digested`, and one `on_*`
+///   per timer.
 pub(super) struct Neighbors {
     pub(super) links: Links,
     pub(super) tree: Tree,
@@ -56,7 +59,8 @@ impl Neighbors {
         Neighbors { links, tree, digests }
     }
 
-    /// A datagram came. Returns what is in it, if it comes from a neighbor and is meant for this life of ours.
+    /// A datagram came. Returns what is in it, if it comes from a neighbor and is meant for this
+    /// life of ours.
     pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], cx: &mut Context) -> Option<Opened> {
         let Some(link) = self.links.find(from) else {
             cx.count(Count::DatagramUnlisted);
@@ -81,8 +85,8 @@ impl Neighbors {
         Some(Opened { link, proven, messages })
     }
 
-    /// Counts a message. Returns whether it may be taken: HELLO always, all others only on a link that is up and under our
-    /// boot id.
+    /// Counts a message. Returns whether it may be taken: HELLO always, all others only on a link
+    /// that is up and under our boot id.
     pub(super) fn admit(&self, link: LinkId, proven: bool, message: &LinkMessage, cx: &mut Context) -> bool {
         let may_speak = proven && self.links.is_up(link);
         if !may_speak && !matches!(message, LinkMessage::Hello(_)) {
@@ -109,7 +113,8 @@ impl Neighbors {
     pub(super) fn on_hello(&mut self, link: LinkId, proven: bool, hello: LinkHello, cx: &mut Context) -> bool {
         // Without our boot id in the header the echo proves nothing.
         let hello = LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
-        // This may be another life than the one whose digest we hold, proven or not: until that is clear the digest is void.
+        // This may be another life than the one whose digest we hold, proven or not: until that is
+        // clear the digest is void.
         if hello.boot != self.links.boot_of(link) {
             self.digests.forget(link);
         }
@@ -124,7 +129,8 @@ impl Neighbors {
         if let (true, Some(asked), Some(epoch)) = (echoes, hello.et, hello.de) {
             self.digests.on_lease(link, epoch, Time::from_micros(asked), cx.now);
         }
-        // A sender that has not seen our boot id, or another life of the neighbor, says nothing about this link.
+        // A sender that has not seen our boot id, or another life of the neighbor, says nothing
+        // about this link.
         if proven && self.links.is_up_with(link, hello.boot) {
             self.tree.on_hello(link, hello, &self.links, cx);
             self.after_tree(cx);
@@ -151,7 +157,8 @@ impl Neighbors {
         self.digests.on_ack(link, ack, &self.links, cx);
     }
 
-    /// Sends an ACK, or delays it until no neighbor trusts a digest that lacks what it acknowledges.
+    /// Sends an ACK, or delays it until no neighbor trusts a digest that lacks what it
+    /// acknowledges.
     ///
     /// # Errors
     /// If too many ACKs wait.
@@ -179,7 +186,8 @@ impl Neighbors {
         self.digests.on_timeout(&self.links, cx);
     }
 
-    /// The deadline of a link has come. Returns whether what the neighbor owed is lost, because the link is down.
+    /// The deadline of a link has come. Returns whether what the neighbor owed is lost, because the
+    /// link is down.
     #[must_use]
     pub(super) fn on_link_timeout(&mut self, link: LinkId, cx: &mut Context) -> bool {
         let change = self.links.on_timeout(link, cx);

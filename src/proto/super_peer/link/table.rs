@@ -1,10 +1,11 @@
-//! The table of links: who the neighbors are, whether each link is up, which life of the neighbor it is up with, and how far
-//! away the neighbor is.
+//! The table of links: who the neighbors are, whether each link is up, which life of the neighbor
+//! it is up with, and how far away the neighbor is.
 //!
 //! It owns the HELLO exchange. It knows no query, no tree and no digest.
 //!
-//! A link's boot id proves that a datagram comes from a node that saw our HELLO. It is drawn for links alone and differs from
-//! the one that sessions see, so that a weak peer cannot forge a neighbor's datagram.
+//! A link's boot id proves that a datagram comes from a node that saw our HELLO. It is drawn for
+//! links alone and differs from the one that sessions see, so that a weak peer cannot forge a
+//! neighbor's datagram.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +21,8 @@ use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 use crate::wire::{LinkMessage, NodeId, TreeName};
 
-/// A neighbor that uses the boot id of an earlier life of ours gets a HELLO, but not more often than this.
+/// A neighbor that uses the boot id of an earlier life of ours gets a HELLO, but not more often
+/// than this.
 const CORRECTION_GAP: Duration = Duration::from_millis(200);
 
 /// What a HELLO or a deadline changed.
@@ -81,7 +83,8 @@ pub(in crate::proto::super_peer) struct Links {
 }
 
 impl Links {
-    /// Links to these neighbors, all down. An address that is given twice is one neighbor; those above the cap are left out.
+    /// Links to these neighbors, all down. An address that is given twice is one neighbor; those
+    /// above the cap are left out.
     pub(in crate::proto::super_peer) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
         let (links, by_addr) = (Vec::new(), BTreeMap::new());
@@ -169,12 +172,14 @@ impl Links {
         self.link(id).rtt.timeout()
     }
 
-    /// How long PENDING may be delayed so that the neighbor, whose round trip is ours, has it before it asks again.
+    /// How long PENDING may be delayed so that the neighbor, whose round trip is ours, has it
+    /// before it asks again.
     pub(in crate::proto::super_peer) fn pending_after(&self, id: LinkId) -> Duration {
         self.repeat_after(id).saturating_sub(self.link(id).rtt.smoothed()) / 2
     }
 
-    /// Queues a message for a neighbor. It is dropped if the link is not up, since the neighbor would not take it.
+    /// Queues a message for a neighbor. It is dropped if the link is not up, since the neighbor
+    /// would not take it.
     pub(in crate::proto::super_peer) fn send(&self, id: LinkId, message: LinkMessage, cx: &mut Context) {
         let link = self.link(id);
         if link.state == State::Up {
@@ -194,7 +199,8 @@ impl Links {
         self.send(id, LinkMessage::Tree(LinkTree { tree, step, n }), cx);
     }
 
-    /// A HELLO came. Its `echo` must be 0 unless the header of its datagram named our boot id. `lease` goes into the answer.
+    /// A HELLO came. Its `echo` must be 0 unless the header of its datagram named our boot id.
+    /// `lease` goes into the answer.
     pub(super) fn on_hello(&mut self, id: LinkId, hello: LinkHello, lease: Option<u64>, cx: &mut Context) -> Change {
         let (node, boot, now) = (self.node, self.boot, cx.now);
         let link = self.link_mut(id);
@@ -210,7 +216,8 @@ impl Links {
         if let Some(sent) = hello.et.filter(|_| echoes && link.boot == hello.boot) {
             link.rtt.add(now.since(Time::from_micros(sent)));
         }
-        // A HELLO that brings the link up is answered even if it is an answer: the neighbor needs the proof that we saw it.
+        // A HELLO that brings the link up is answered even if it is an answer: the neighbor needs
+        // the proof that we saw it.
         if hello.et.is_none() || matches!(change, Change::Up | Change::Renewed) {
             let answer = LinkHello { et: Some(hello.t), de: lease, ..self.hello(hello.boot, now) };
             transmit(self.link(id).addr, hello.boot, LinkMessage::Hello(answer), cx);
@@ -223,8 +230,8 @@ impl Links {
         self.link_mut(id).heard = now;
     }
 
-    /// Sends HELLO now unless one was sent just before: the neighbor still uses the boot id of an earlier life of ours, or its
-    /// answer is needed sooner than the next HELLO is due.
+    /// Sends HELLO now unless one was sent just before: the neighbor still uses the boot id of an
+    /// earlier life of ours, or its answer is needed sooner than the next HELLO is due.
     pub(super) fn greet_soon(&mut self, id: LinkId, cx: &mut Context) {
         let link = self.link(id);
         if link.state != State::Ignored && link.greeted.is_none_or(|at| cx.now >= at + CORRECTION_GAP) {
@@ -284,8 +291,8 @@ impl Links {
 }
 
 impl Link {
-    /// A HELLO of this boot id came. On a link that is up, a new boot id counts only if the HELLO echoes ours: a forger has
-    /// never seen our boot id, and must not be able to reset the link.
+    /// A HELLO of this boot id came. On a link that is up, a new boot id counts only if the HELLO
+    /// echoes ours: a forger has never seen our boot id, and must not be able to reset the link.
     fn meet(&mut self, now: Time, boot: u64, echoes: bool) -> Change {
         let change = match self.state {
             State::Ignored => return Change::None,

@@ -29,7 +29,7 @@ fn news(net: &Net, node: usize) -> Vec<bool> {
 #[test]
 fn both_ends_are_up_after_one_exchange() {
     let mut net = Net::cold(2, &[(0, 1)]);
-    // Only 0 begins; 1 has not been given the time yet.
+    // Only 0 begins; 1 has not had a turn yet.
     let now = net.now;
     net.nodes[0].machine.handle_timeout(now);
     let Some(crate::proto::Output::SendTo { boot, message, .. }) = net.nodes[0].machine.poll_output() else {
@@ -46,8 +46,8 @@ fn a_link_without_queries_costs_few_messages() {
     let mut net = Net::line(2);
     net.run_for(Duration::from_secs(60));
     assert_eq!(net.nodes[0].machine.links_up(), 1);
-    // HELLOs and their answers, and the one that asks whether the neighbour's digest may be believed; a digest and a tree of two
-    // take a few more once.
+    // HELLOs and their answers, and the one that asks for a lease. A digest and a tree of two take
+    // a few more messages once.
     let hellos = net.sent(|message| matches!(message, LinkMessage::Hello(_)));
     assert!(hellos <= 4 * 31 + 4 && net.sent.len() <= hellos + 16, "{} messages in a minute", net.sent.len());
 }
@@ -64,7 +64,7 @@ fn silence_takes_a_link_down_and_a_greeting_brings_it_up() {
 }
 
 #[test]
-fn a_restarted_neighbour_is_known_again_at_once() {
+fn a_restarted_neighbor_is_known_again_at_once() {
     let mut net = Net::line(2);
     net.kill(1);
     net.run_for(Duration::from_millis(500));
@@ -121,7 +121,7 @@ fn strangers_get_no_byte_back() {
 }
 
 #[test]
-fn garbage_from_a_neighbour_is_counted_and_dropped() {
+fn garbage_from_a_neighbor_is_counted_and_dropped() {
     let mut net = Net::line(2);
     let boot = net.nodes[0].machine.neighbors.links.boot();
     net.forget_traffic();
@@ -135,7 +135,7 @@ fn garbage_from_a_neighbour_is_counted_and_dropped() {
 }
 
 #[test]
-fn a_neighbour_that_is_ourselves_is_left_out() {
+fn a_neighbor_that_is_ourselves_is_left_out() {
     let mut net = Net::cold(2, &[(0, 0), (0, 1)]);
     net.run_for(Duration::from_millis(100));
     assert_eq!(net.nodes[0].machine.links_up(), 1);
@@ -146,7 +146,7 @@ fn a_neighbour_that_is_ourselves_is_left_out() {
 }
 
 #[test]
-fn somebody_with_our_name_is_kept_down_and_logged_once() {
+fn another_node_with_our_id_is_kept_down_and_logged_once() {
     let mut net = Net::cold(2, &[(0, 1)]);
     let mut config = SuperPeerConfig::new(NodeId([0; 16]), 5);
     config.neighbors = vec![addr_of(0)];
@@ -158,7 +158,7 @@ fn somebody_with_our_name_is_kept_down_and_logged_once() {
 }
 
 #[test]
-fn an_address_given_twice_is_one_neighbour() {
+fn an_address_given_twice_is_one_neighbor() {
     let one: SocketAddr = "10.0.0.1:4777".parse().unwrap();
     let mapped: SocketAddr = "[::ffff:10.0.0.1]:4777".parse().unwrap();
     let links = Links::new(NodeId([0; 16]), 1, &[one, mapped, one]);

@@ -1,8 +1,10 @@
-//! The super peer's side of its sessions: what each weak peer has sent so far, and what it may send next.
+//! The super peer's side of its sessions: what each weak peer has sent so far, and what it may send
+//! next.
 //!
-//! It owns the table of sessions and each one's place in the index. It never runs a search: a QUERY is returned to the
-//! dispatcher, and the flood sends the answers itself. An idle session costs its entry in the table and nothing else: silent
-//! ones are found by one sweep over the table, so that no session has a timer of its own.
+//! It owns the table of sessions and each one's place in the index. It never runs a search: a QUERY
+//! is returned to the dispatcher, and the flood sends the answers itself. An idle session costs its
+//! entry in the table and nothing else: silent ones are found by one sweep over the table, so that
+//! no session has a timer of its own.
 
 mod requests;
 mod table;
@@ -25,11 +27,13 @@ use crate::wire::{Message, WireError};
 
 /// Ping intervals after which a silent session is closed.
 const SILENT_PINGS: u32 = 3;
-/// Shortest time between two sweeps for silent sessions, so that many that fall silent one after the other cost little.
+/// Shortest time between two sweeps for silent sessions, so that many that fall silent one after
+/// the other cost little.
 const SWEEP_GAP: Duration = Duration::from_secs(1);
 
 /// - getters: `len`, `is_open`;
-/// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_closed`, `on_login_deadline`, `on_silence`;
+/// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_closed`, `on_login_deadline`,
+///   `on_silence`;
 /// - mutators: `query_began`, `query_ended`, `close_all`;
 /// - `poll_*`: `take_abandoned`, `take_ack`; the handlers push outputs.
 impl Sessions {

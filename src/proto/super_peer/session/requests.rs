@@ -1,6 +1,7 @@
 //! What a session may send in which state, and what each message does.
 //!
-//! It runs no search and reads no state but its session's: a QUERY and a STATUS are returned to the dispatcher.
+//! It runs no search and reads no state but its session's: a QUERY and a STATUS are returned to the
+//! dispatcher.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -128,7 +129,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// A page of the list of all files. The first page replaces the previous list, address and port.
+    /// A page of the list of all files. The first page replaces the previous list, address and
+    /// port.
     fn on_register(&mut self, conn: ConnId, register: Register, cx: &mut Context) -> Result<(), Fault> {
         let Register { seq, port, host, files, more } = register;
         let session = self.session_mut(conn).expect("the session is open");

@@ -84,7 +84,8 @@ pub(in crate::proto::super_peer) struct Sessions {
     /// By the driver's slot.
     pub(super) slots: Vec<Option<Session>>,
     pub(super) len: usize,
-    /// In order of arrival, each with its login deadline. Those that are no longer half open are skipped.
+    /// In order of arrival, each with its login deadline. Those that are no longer half open are
+    /// skipped.
     pub(super) half_open: VecDeque<(ConnId, Time)>,
     pub(super) half_open_len: usize,
     /// Queries whose session has closed or has cancelled them.

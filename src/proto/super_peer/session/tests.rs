@@ -1,4 +1,4 @@
-//! What a weak peer may say to its super peer, in which order, and what becomes of it otherwise.
+//! What a weak peer may send to its super peer, in which order, and how a violation ends.
 
 use super::*;
 use crate::config::{FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
@@ -26,7 +26,7 @@ fn records(net: &Net) -> usize {
     net.nodes[0].machine.index().records()
 }
 
-/// The session was told this and closed, and nothing of it is left.
+/// The session got this ERROR and was closed, and nothing of it is left.
 fn assert_closed_for(net: &Net, conn: ConnId, code: ErrorCode) {
     let Message::Error(error) = last(net) else { panic!("{:?}", last(net)) };
     assert_eq!((error.code, error.req), (code, None));
@@ -114,7 +114,7 @@ fn what_comes_too_early_closes() {
 }
 
 #[test]
-fn what_is_for_somebody_else_closes() {
+fn a_message_for_another_role_closes() {
     let get = Get { req: 1, root: Root([0; 32]), offset: 0, length: 1, bare: false };
     for message in [hello(), login(), Message::Get(get), Message::Ready(Ready {})] {
         let mut net = alone();
@@ -201,7 +201,7 @@ fn without_a_port_nothing_can_be_registered() {
 }
 
 #[test]
-fn an_advertised_host_is_told_instead_of_the_seen_one() {
+fn an_advertised_host_replaces_the_observed_one() {
     let mut net = alone();
     let conn = net.login(0);
     let host = Some("peer.example".to_owned());
@@ -247,7 +247,7 @@ fn a_one_shot_client_asks_and_lists_without_registering() {
 }
 
 #[test]
-fn who_does_not_log_in_is_closed_at_the_deadline_and_not_before() {
+fn a_session_without_login_is_closed_at_the_deadline_and_not_before() {
     let mut net = alone();
     let early = net.connect(0);
     net.run_for(Duration::from_secs(1));
@@ -296,7 +296,7 @@ fn the_last_session_leaves_no_timer() {
     let conn = net.peer(0, &["a"]);
     net.run_for(Duration::from_secs(10));
     net.close(0, conn);
-    // What it leaves to tidy in the index is done in the next turn.
+    // The index is tidied in the next turn.
     net.run_for(Duration::ZERO);
     assert_eq!(net.nodes[0].machine.poll_timeout(), None);
 }
@@ -315,7 +315,7 @@ fn a_stale_id_is_counted_and_nothing_else() {
 }
 
 #[test]
-fn shutdown_says_bye_everywhere_and_takes_nobody_new() {
+fn shutdown_sends_bye_to_all_and_accepts_no_session() {
     let mut net = alone();
     let open = net.peer(0, &["a"]);
     let half = net.connect(0);

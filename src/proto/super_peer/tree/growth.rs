@@ -1,4 +1,5 @@
-//! How a tree grows: the probe that goes over every link, the echo that comes back, and the `keep` that makes it held.
+//! How a tree grows: the probe that goes over every link, the echo that comes back, and the `keep`
+//! that makes it held.
 
 use super::state::{Answer, Child, Growth, Held, Pace, Probe, Tree};
 use crate::config::{TREE_GAP_MAX, TREE_GAP_MIN, TREE_GROWTH_MAX, TREE_SETTLE};
@@ -11,7 +12,8 @@ use crate::wire::TreeName;
 use crate::wire::link::TreeStep;
 
 impl Tree {
-    /// Without a tree, a growth or a root to wait for: checks after this wait whether a tree is to be grown from here.
+    /// Without a tree, a growth or a root to wait for: checks after this wait whether a tree is to
+    /// be grown from here.
     pub(super) fn consider(&mut self, now: Time, wait: std::time::Duration, links: &Links) {
         if self.is_idle() && self.grow_at.is_none() && links.up().next().is_some() {
             self.grow_at = Some(now + wait);
@@ -26,7 +28,8 @@ impl Tree {
         if !self.is_idle() || links.up().next().is_none() {
             return;
         }
-        // Among neighbors only the one with the lowest id begins; a tree with a lower root will come to us.
+        // Among neighbors only the one with the lowest id begins; a tree with a lower root will
+        // come to us.
         let lowest = links.up().all(|link| {
             let side = self.sides[link.index()];
             side.node.is_none_or(|node| node > self.node) && side.holds.is_none_or(|tree| tree.root >= self.node)

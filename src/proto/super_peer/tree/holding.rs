@@ -11,10 +11,11 @@ use crate::proto::super_peer::link::Links;
 use crate::wire::TreeName;
 use crate::wire::link::TreeStep;
 
-/// How soon after a tree became void its root grows the next one, at the earliest: other changes may follow.
+/// How soon after a tree became void its root grows the next one, at the earliest: other changes
+/// may follow.
 const VOID_PAUSE: Duration = Duration::from_millis(200);
-/// A neighbor that does not hold our tree makes it void if it says so later than this after we came to hold it. Earlier, it
-/// may just not have received `keep` yet.
+/// A neighbor that does not hold our tree makes it void if it says so later than this after we came
+/// to hold it. Earlier, it may just not have received `keep` yet.
 const KEEP_PATIENCE: Duration = Duration::from_secs(3);
 /// A tree that was held for this long shows that the network is calm.
 const CALM: Duration = Duration::from_secs(30);
@@ -49,7 +50,7 @@ impl Tree {
     }
 
     /// Notes when every neighbor holds the tree. A leaf then sends `whole` to its parent.
-    pub(super) fn see_whole(&mut self, links: &Links, cx: &mut Context) {
+    pub(super) fn note_whole(&mut self, links: &Links, cx: &mut Context) {
         let Some(held) = &mut self.held else { return };
         let holds = |link: LinkId| links.is_up(link) && self.sides[link.index()].holds == Some(held.name);
         if held.whole || !links.ids().all(holds) || held.children.iter().any(|child| child.lost) {
@@ -76,7 +77,8 @@ impl Tree {
         }
     }
 
-    /// The held tree is void: sends `void` to every neighbor but one. The root then grows the next tree.
+    /// The held tree is void: sends `void` to every neighbor but one. The root then grows the next
+    /// tree.
     pub(super) fn void(&mut self, from: Option<LinkId>, links: &Links, cx: &mut Context) {
         let Some(held) = self.held.take() else { return };
         cx.count(Count::TreesVoid);

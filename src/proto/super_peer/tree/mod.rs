@@ -1,31 +1,37 @@
-//! The spanning tree of the super peers, over which a query reaches everybody with the fewest messages (PROTOCOL.md "Trees").
+//! The spanning tree of the super peers, over which a query reaches all of them with the
+//! fewest messages (PROTOCOL.md "Trees").
 //!
 //! It owns which tree this super peer holds and how a tree grows. It never looks at a query.
 //!
-//! The super peer with the lowest node id is the root, as in IEEE 802.1D. It grows a tree by a probe that goes over every link
-//! and an echo that comes back: the link of the first probe leads to the parent, and a neighbor that answers `mine` is a child.
-//! When the echo has come back to the root, the root sends `keep` down the tree, and only then the tree is held. Every super
-//! peer sends the name of the tree that it holds to all neighbors, at once and in each HELLO.
+//! The super peer with the lowest node id is the root, as in IEEE 802.1D. It grows a tree by a
+//! probe that goes over every link and an echo that comes back: the link of the first probe leads
+//! to the parent, and a neighbor that answers `mine` is a child. When the echo has come back to the
+//! root, the root sends `keep` down the tree, and only then the tree is held. Every super peer
+//! sends the name of the tree that it holds to all neighbors, at once and in each HELLO.
 //!
-//! A tree is void as soon as a super peer that holds it loses an edge of it, or has a neighbor that holds another tree or none.
-//! `void` is sent to all neighbors and passed on. The root then grows the next tree, with a growing wait between two of them.
-//! If it does not, the others take it for gone after a while and elect another root. While nothing changes, nothing is sent but
-//! the name in HELLO.
+//! A tree is void as soon as a super peer that holds it loses an edge of it, or has a neighbor that
+//! holds another tree or none. `void` is sent to all neighbors and passed on. The root then grows
+//! the next tree, with a growing wait between two of them. If it does not, the others take it for
+//! gone after a while and elect another root. While nothing changes, nothing is sent but the name
+//! in HELLO.
 //!
 //! # Why a ride without a cut is complete
 //!
-//! A name is never used twice: the root numbers its trees, and its boot id tells its lives apart. A super peer's edges of a tree
-//! are fixed when it comes to hold it: losing one only makes the tree void. A super peer holds a tree only after `keep` from its
-//! parent, which holds it with this child, and so on up to the root.
+//! A name is never used twice: the root numbers its trees, and its boot id tells its lives apart. A
+//! super peer's edges of a tree are fixed when it comes to hold it: losing one only makes the tree
+//! void. A super peer holds a tree only after `keep` from its parent, which holds it with this
+//! child, and so on up to the root.
 //!
-//! Take a super peer that answers a ride and is not *stale*: each neighbor that is up has said in its present life that it holds
-//! the same tree. So from each of those neighbors a path of edges leads up to the root, and from there down to the asker. The
-//! ride goes over every edge of every super peer that it reaches. Hence it either reaches that neighbor, or it meets on this
-//! path a super peer that no longer holds the tree, has lost the edge, or does not answer; each of these is reported as a cut.
-//! Without a cut, the set of super peers that answered is closed under links: no reachable one is left out.
+//! Take a super peer that answers a ride and is not *stale*: each neighbor that is up has said in
+//! its present life that it holds the same tree. So from each of those neighbors a path of edges
+//! leads up to the root, and from there down to the asker. The ride goes over every edge of every
+//! super peer that it reaches. Hence it either reaches that neighbor, or it meets on this path a
+//! super peer that no longer holds the tree, has lost the edge, or does not answer; each of these
+//! is reported as a cut. Without a cut, the set of super peers that answered is closed under links:
+//! no reachable one is left out.
 //!
-//! A leaf whose digest rules out a hit may be left out once there was a moment at which all its neighbors held the tree: they
-//! are in that set without it, and it has nothing to report.
+//! A leaf whose digest rules out a hit may be left out once there was a moment at which all its
+//! neighbors held the tree: they are in that set without it, and it has nothing to report.
 
 mod growth;
 mod holding;
@@ -62,10 +68,10 @@ impl Tree {
     /// A neighbor's HELLO came on a link that is up.
     pub(super) fn on_hello(&mut self, link: LinkId, hello: LinkHello, links: &Links, cx: &mut Context) {
         self.sides[link.index()].node = Some(hello.node);
-        // It is no `keep`: the neighbor may hold the tree without us, if the link was down while the tree grew. A lost `keep`
-        // is repeated.
+        // It is no `keep`: the neighbor may hold the tree without us, if the link was down while
+        // the tree grew. A lost `keep` is repeated.
         self.on_holds(link, hello.tree, hello.whole, links, cx);
-        self.see_whole(links, cx);
+        self.note_whole(links, cx);
         self.consider(cx.now, TREE_SETTLE, links);
     }
 
@@ -119,7 +125,7 @@ impl Tree {
             TreeStep::Void => self.on_void(link, tree, links, cx),
             TreeStep::Unknown => {}
         }
-        self.see_whole(links, cx);
+        self.note_whole(links, cx);
     }
 
     /// The deadline of [`Tree::next`] has come.

@@ -1,4 +1,5 @@
-//! What a super peer knows of the spanning tree: the tree that it holds, the one that grows, and what its neighbors hold.
+//! What a super peer knows of the spanning tree: the tree that it holds, the one that grows, and
+//! what its neighbors hold.
 
 use std::time::Duration;
 
@@ -170,9 +171,9 @@ impl Tree {
         links.up().any(|link| self.sides[link.index()].holds != Some(name) || lost(link))
     }
 
-    /// The edges of this tree here; none if the tree is not held. The flag says whether a ride may leave out the edge if the
-    /// digest at its other end allows: it leads to a leaf all of whose neighbors came to hold the tree, so that the ride
-    /// reaches each of them over another edge.
+    /// The edges of this tree here; none if the tree is not held. The flag says whether a ride may
+    /// leave out the edge if the digest at its other end allows: it leads to a leaf all of whose
+    /// neighbors came to hold the tree, so that the ride reaches each of them over another edge.
     pub(in crate::proto::super_peer) fn edges(
         &self,
         name: TreeName,
@@ -189,7 +190,8 @@ impl Tree {
         self.held.as_ref().map_or(0, |held| held.n)
     }
 
-    /// Remembers that this tree was joined, so that neither it nor an earlier one of that life is joined again.
+    /// Remembers that this tree was joined, so that neither it nor an earlier one of that life is
+    /// joined again.
     pub(super) fn remember(&mut self, name: TreeName) {
         self.past.retain(|past| (past.root, past.boot) != (name.root, name.boot));
         if self.past.len() >= PAST_MAX {

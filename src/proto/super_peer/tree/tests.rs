@@ -1,4 +1,5 @@
-//! Trees over small networks of real machines: how they grow, become void and grow again, and what queries ride on them.
+//! Trees over small networks of real machines: how they grow, become void and grow again, and what
+//! queries ride on them.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::proto::super_peer::testnet::{Fate, Net, Seed, search};
 use crate::wire::message::Done;
 use crate::wire::{Cut, LinkMessage, Policy};
 
-/// Long enough for any tree to be grown, given up and grown anew, or for a root to be found gone.
+/// Long enough for any tree to be grown, given up and grown again, or for a root to be found gone.
 const LONG: Duration = Duration::from_secs(40);
 
 fn is_query(message: &LinkMessage) -> bool {
@@ -42,7 +43,7 @@ fn grown(n: usize, edges: &[(usize, usize)]) -> Net {
     net
 }
 
-/// How many super peers that live hold a tree that is whole.
+/// How many live super peers hold a tree that is not stale.
 fn whole(net: &Net) -> usize {
     net.nodes.iter().filter(|node| node.alive && node.machine.counts()["tree_whole"] == 1).count()
 }
@@ -88,7 +89,7 @@ fn leaves_whose_digest_says_no_are_not_asked() {
     assert_eq!((hits.len(), done.complete, done.cut), (1, true, Cut::NONE));
     assert!(done.pruned >= 10 && done.reached + done.pruned == 40, "{done:?}");
     assert_eq!(net.sent(is_query) as u32, 39 - done.pruned);
-    // A leaf with a dead neighbour has something to tell.
+    // A leaf with a dead neighbor has a cut to report.
     net.kill(0);
     net.run_for(LONG);
     let (_, done) = net.ask_by(Policy::Tree, 5, search("needle"), 64);
@@ -113,7 +114,7 @@ fn a_ride_goes_everywhere_whatever_the_ttl() {
     assert_eq!(
         (hits.len(), done.reached, done.cut),
         (1, 1, Cut { ttl: 1, ..Cut::NONE }),
-        "without a hop nobody is asked"
+        "without a hop no neighbor is asked"
     );
 }
 
@@ -127,15 +128,15 @@ fn without_a_tree_a_tree_query_is_a_flood() {
 }
 
 #[test]
-fn with_a_link_of_the_tree_cut_the_next_query_is_whole_and_the_one_after_the_rebuilding_cheap() {
+fn with_an_edge_cut_the_next_query_is_complete_and_after_the_next_tree_cheap() {
     for seed in 0..20 {
         let mut net = grown(20, &edges(20, 4, seed));
-        // Nobody knows yet: an edge of the tree is dead in both directions.
+        // An edge of the tree is dead in both directions, and neither end knows it yet.
         let edge = net.tree_edge(seed as usize);
         net.cut(edge.0, edge.1);
         let (hits, done) = tree(&mut net, 0);
         assert_eq!((hits, done.reached), (20, 20), "seed {seed}: a flood finds the way round: {done:?}");
-        assert!(!done.complete, "the link that does not answer is told, as in a flood");
+        assert!(!done.complete, "the link that does not answer is reported, as in a flood");
         // The link is known to be down, and the next tree grows round it.
         net.run_for(LINK_SILENCE_MAX + Duration::from_secs(3));
         assert_eq!(whole(&net), 20, "seed {seed}");
@@ -147,11 +148,12 @@ fn with_a_link_of_the_tree_cut_the_next_query_is_whole_and_the_one_after_the_reb
 }
 
 #[test]
-fn while_the_tree_is_void_a_query_is_whole_by_flooding() {
+fn while_the_tree_is_void_a_query_floods_and_is_complete() {
     let mut net = grown(20, &edges(20, 4, 5));
     let edge = net.tree_edge(3);
     net.cut(edge.0, edge.1);
-    // Until one end sees that the link is down; the tree is void then and not yet grown anew.
+    // Until one end finds that the link is down. Then the tree is void, and the next is not grown
+    // yet.
     while sum(&net, Count::TreesVoid) == 0 {
         assert!(net.step());
     }
@@ -214,7 +216,7 @@ fn two_parts_have_a_tree_each_and_one_when_they_meet() {
     net.forget_traffic();
     let (hits, done) = tree(&mut net, 4);
     assert_eq!((hits, done.cut, net.sent(is_query)), (10, Cut { down: 1, ..Cut::NONE }, 9));
-    // They meet: whoever asks meanwhile is never told wrongly that this was all.
+    // They meet. In the meantime no query is reported complete wrongly.
     net.rule(|_, _, _| Fate::Arrive);
     for step in 0..40 {
         net.run_for(Duration::from_millis(100));
@@ -267,7 +269,7 @@ fn two_queries_ride_at_once() {
 }
 
 #[test]
-fn a_neighbour_that_changes_all_the_time_does_not_have_trees_grown_all_the_time() {
+fn a_neighbor_that_keeps_changing_does_not_make_trees_grow_all_the_time() {
     let mut net = grown(12, &edges(12, 4, 12));
     for _ in 0..60 {
         net.kill(11);

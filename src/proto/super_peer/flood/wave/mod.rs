@@ -1,7 +1,8 @@
 //! One query at one super peer: its instances, and which links it has covered.
 //!
-//! A wave is kept until the budgets of all its instances have ended, so that every copy of the query is recognized. Its
-//! instances run one after the other, by rising ttl, so that no two of them can wait for each other.
+//! A wave is kept until the budgets of all its instances have ended, so that every copy of the
+//! query is recognized. Its instances run one after the other, by rising ttl, so that no two of
+//! them can wait for each other.
 
 mod spread;
 mod state;
@@ -46,7 +47,8 @@ impl Wave {
             instance.answer_again(self.id, link, query.have.as_deref(), links, cx);
             return CopyIs::Repetition;
         }
-        // A ride reaches every super peer once. One that comes late finds a flood that goes at least as far.
+        // A ride reaches every super peer once. One that comes late finds a flood that goes at
+        // least as far.
         if query.tree.is_some() || self.ttl_best.is_some_and(|best| query.ttl.min(TTL_MAX) <= best) {
             cx.count(Count::FloodDuplicate);
             links.send(link, LinkMessage::Done(duplicate(self.id, query.ttl)), cx);
@@ -64,7 +66,8 @@ impl Wave {
         CopyIs::Extension
     }
 
-    /// A HIT came. `room`: one more hit may be held for a neighbor. Returns whether the HIT was asked for.
+    /// A HIT came. `room`: one more hit may be held for a neighbor. Returns whether the HIT was
+    /// asked for.
     pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, room: bool, cx: &mut Context) -> bool {
         let Some((i, a)) = self.ask_of(link, hit.ttl) else { return false };
         let ask = &mut self.instances[i].asks[a];
@@ -129,13 +132,15 @@ impl Wave {
         }
     }
 
-    /// The link went down, or its neighbor restarted: what it owes will not come. Returns whether this wave waited for it.
+    /// The link went down, or its neighbor restarted: what it owes will not come. Returns whether
+    /// this wave waited for it.
     pub(super) fn on_link_lost(&mut self, link: LinkId) -> bool {
         let mut touched = false;
         for i in 0..self.instances.len() {
             if let Some(a) = self.instances[i].asks.iter().position(|ask| ask.open && ask.link == link) {
                 mark!(BranchLost);
-                // A ride loses everything beyond that edge, not only what a link that is down hides.
+                // A ride loses everything beyond that edge, not only what a link that is down
+                // hides.
                 let why = match self.instances[i].tree {
                     None => Cut { down: 1, ..Cut::NONE },
                     Some(_) => Cut { loss: 1, ..Cut::NONE },
@@ -153,7 +158,8 @@ impl Wave {
         running.map(|instance| instance.search(room, cx)).sum()
     }
 
-    /// The deadline of [`Wave::next`] has come: repeats what is not answered, ends what is out of time.
+    /// The deadline of [`Wave::next`] has come: repeats what is not answered, ends what is out of
+    /// time.
     pub(super) fn on_timeout(&mut self, links: &Links, cx: &mut Context) {
         for i in 0..self.instances.len() {
             if self.instances[i].has_ended() {
@@ -175,8 +181,8 @@ impl Wave {
         }
     }
 
-    /// Brings every instance as far as it can go: sends hits, ends what is complete, begins what waited for that. Returns whether
-    /// work is left for the next turn.
+    /// Brings every instance as far as it can go: sends hits, ends what is complete, begins what
+    /// waited for that. Returns whether work is left for the next turn.
     pub(super) fn settle(&mut self, room: bool, neighbors: &Neighbors, cx: &mut Context) -> bool {
         let mut left = false;
         for i in 0..self.instances.len() {

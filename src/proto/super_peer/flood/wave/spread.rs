@@ -17,7 +17,8 @@ use crate::wire::link::{LinkDone, LinkQuery};
 use crate::wire::{Cut, LinkMessage, Search, TreeName};
 
 impl Wave {
-    /// Sends the first QUERYs of an instance: over every link, or over every edge of its tree, but not back to its parent.
+    /// Sends the first QUERYs of an instance: over every link, or over every edge of its tree, but
+    /// not back to its parent.
     pub(in crate::proto::super_peer::flood) fn go_out(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         match self.instances[i].tree {
             None => self.flood_out(i, neighbors, cx),
@@ -25,8 +26,9 @@ impl Wave {
         }
     }
 
-    /// Over every edge of the tree but the one that it came by. A tree that is stale here is reported as a cut, and so are links
-    /// that are down, as in a flood. The other edges are ridden all the same.
+    /// Over every edge of the tree but the one that it came by. A tree that is stale here is
+    /// reported as a cut, and so are links that are down, as in a flood. The other edges are ridden
+    /// all the same.
     fn ride(&mut self, i: usize, tree: TreeName, neighbors: &Neighbors, cx: &mut Context) {
         let Neighbors { tree: known, links, .. } = neighbors;
         let parent = self.instances[i].parent_link();
@@ -93,7 +95,8 @@ impl Wave {
             cx.count(Count::FloodPruned);
             instance.pruned = instance.pruned.saturating_add(1);
             if beyond > 0 {
-                // The neighbor would have reported this: its other links are out of reach for lack of a hop.
+                // The neighbor would have reported this: its other links are out of reach for lack
+                // of a hop.
                 instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
                 self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
                 self.reach[link.index()] = Reach::Cut;
@@ -113,7 +116,8 @@ impl Wave {
         }
     }
 
-    /// Begins an extension, now that all earlier instances have ended: over the links where a higher ttl may reach more.
+    /// Begins an extension, now that all earlier instances have ended: over the links where a
+    /// higher ttl may reach more.
     pub(super) fn extend(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         if !self.flooded {
             return self.follow(i, room, neighbors, cx);
@@ -135,8 +139,8 @@ impl Wave {
         self.go_further(i, neighbors, cx);
     }
 
-    /// Begins the flood that follows a ride, which was here before: over every link. It searches our index again only if the
-    /// QUERY says so, since then the hits of the ride may be lost.
+    /// Begins the flood that follows a ride, which was here before: over every link. It searches
+    /// our index again only if the QUERY says so, since then the hits of the ride may be lost.
     fn follow(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         let instance = &mut self.instances[i];
         instance.phase = Phase::Running;
@@ -150,14 +154,16 @@ impl Wave {
         self.go_out(i, neighbors, cx);
     }
 
-    /// Asks the links where a higher ttl may reach more, and so takes back the ttl cuts that were reported here: each of those
-    /// links is asked now, or is down and reported so, or has brought the query itself.
+    /// Asks the links where a higher ttl may reach more, and so takes back the ttl cuts that were
+    /// reported here: each of those links is asked now, or is down and reported so, or has brought
+    /// the query itself.
     fn go_further(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         let parent = self.instances[i].parent_link();
         self.instances[i].uncut = self.instances[i].uncut.saturating_add(std::mem::take(&mut self.ttl_cut));
         for link in neighbors.links.ids() {
             let reach = self.reach[link.index()];
-            // The link that brought the first copy may now be reached on a shorter path than before.
+            // The link that brought the first copy may now be reached on a shorter path than
+            // before.
             if Some(link) != parent && matches!(reach, Reach::Parent | Reach::Cut) {
                 self.ask(i, link, neighbors, cx);
             }
@@ -184,7 +190,8 @@ impl Wave {
                 origin.then = Then::End;
                 instance.deadline = origin.deadline;
                 (instance.tree, instance.again, instance.ttl) = (None, lossy, ttl);
-                // The flood reports all cuts again; if it searches again, it also counts `reached` again.
+                // The flood reports all cuts again; if it searches again, it also counts `reached`
+                // again.
                 instance.cut = Cut { cap: cut.cap, ..Cut::NONE };
                 instance.pruned = 0;
                 if lossy {
@@ -217,8 +224,8 @@ impl Wave {
     }
 }
 
-/// If a neighbor need not be asked on the last hop, because it would search only its own index, and its digest rules out a hit:
-/// how many links it has besides this one.
+/// If a neighbor need not be asked on the last hop, because it would search only its own index, and
+/// its digest rules out a hit: how many links it has besides this one.
 fn pruned(find: &Search, probe: &mut Option<Probe>, link: LinkId, neighbors: &Neighbors, now: Time) -> Option<u16> {
     neighbors.digests.surely_not(now, link, probe.get_or_insert_with(|| Probe::new(find)))
 }
@@ -235,7 +242,8 @@ pub(super) fn query_onward(
     let instance: &Instance = &wave.instances[i];
     let due = child_deadline(now, instance.deadline, rto);
     let budget = u32::try_from(due.since(now).as_millis()).unwrap_or(u32::MAX);
-    // The neighbor of a repetition may have ended: it is sent as long as an answer can come in time.
+    // The neighbor of a repetition may have ended: it is sent as long as an answer can come in
+    // time.
     if budget == 0 && have.is_none() {
         return None;
     }

@@ -15,8 +15,9 @@ use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkRef, RIDE_TTL};
 use crate::wire::{Cut, LinkMessage, QueryId, Search};
 
-/// How long a wave is kept after its last budget, besides some round trips. The parent's budget ends later than the one that we
-/// were given, and the parent's last repetitions must still get the answer.
+/// How long a wave is kept after its last budget, besides some round trips. The parent's budget
+/// ends later than the one that we were given, and the parent's last repetitions must still get the
+/// answer.
 const KEEP_AFTER: Duration = Duration::from_secs(1);
 /// Those round trips, in repetition timeouts: twice the margin that a parent leaves itself.
 const KEEP_RTOS: u32 = 2 * MARGIN;
@@ -26,8 +27,9 @@ const KEEP_RTOS: u32 = 2 * MARGIN;
 pub(super) enum Reach {
     /// Not asked: it brought the first copy.
     Parent,
-    /// A higher ttl may reach more there: the link was not asked for lack of a hop; or it reported a cut for lack of one; or the
-    /// query met another copy of itself there, and that copy may have been cut.
+    /// A higher ttl may reach more there: the link was not asked for lack of a hop; or it reported
+    /// a cut for lack of one; or the query met another copy of itself there, and that copy may have
+    /// been cut.
     Cut,
     /// A higher ttl reaches nothing more there, or the link cannot be asked.
     Settled,
@@ -50,7 +52,8 @@ pub(in crate::proto::super_peer::flood) struct Wave {
     pub(in crate::proto::super_peer::flood) held: usize,
     /// Whether it is in the queue of ended queries.
     pub(in crate::proto::super_peer::flood) listed: bool,
-    /// The highest ttl of all copies that rode no tree, at most [`TTL_MAX`]; at the origin, above every ttl.
+    /// The highest ttl of all copies that rode no tree, at most [`TTL_MAX`]; at the origin, above
+    /// every ttl.
     pub(super) ttl_best: Option<u8>,
     /// Until then a repetition may come.
     pub(super) keep_until: Time,
@@ -59,8 +62,8 @@ pub(in crate::proto::super_peer::flood) struct Wave {
     pub(super) reach: Vec<Reach>,
     /// Whether it has gone over every link, or would have with a hop left.
     pub(super) flooded: bool,
-    /// Ttl cuts that an instance reported here: links that we did not ask for lack of a hop, and links of neighbors that a
-    /// digest spared. An instance that asks all of ours takes them back.
+    /// Ttl cuts that an instance reported here: links that we did not ask for lack of a hop, and
+    /// links of neighbors that a digest spared. An instance that asks all of ours takes them back.
     pub(super) ttl_cut: u32,
 }
 
@@ -139,7 +142,8 @@ impl Wave {
         deadlines.min().unwrap_or(self.keep_until)
     }
 
-    /// Closes an ask with what its DONE reported, if one came, and with the reason why nothing more is waited for.
+    /// Closes an ask with what its DONE reported, if one came, and with the reason why nothing more
+    /// is waited for.
     pub(super) fn close_ask(&mut self, i: usize, a: usize, why: Cut) {
         let instance = &mut self.instances[i];
         let ask = &mut instance.asks[a];
