@@ -139,7 +139,7 @@ impl Wave {
         self.go_further(i, neighbors, cx);
     }
 
-    /// Begins the flood that follows a ride, which was here before: over every link. It searches
+    /// Begins the flood that follows a ride which came here before: over every link. It searches
     /// our index again only if the QUERY says so, since then the hits of the ride may be lost.
     fn follow(&mut self, i: usize, room: bool, neighbors: &Neighbors, cx: &mut Context) {
         let instance = &mut self.instances[i];
