@@ -1,7 +1,9 @@
 //! Frames on TCP: a big-endian u32 length, then one MessagePack value of that many bytes.
 
+use super::codec::{decode_one, encode_into, greeted_version};
+use super::error::WireError;
 use super::message::Message;
-use super::{WireError, decode_one, encode_into, greeted_version, hot};
+use super::pack;
 use crate::config::PROTOCOL_VERSION;
 
 /// Bytes of the length that precedes every frame body.
@@ -11,7 +13,7 @@ pub const LENGTH_BYTES: usize = 4;
 pub fn encode(message: &Message, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    if !hot::pack(message, out) {
+    if !pack::pack(message, out) {
         encode_into(out, message);
     }
     let length = u32::try_from(out.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
@@ -50,13 +52,10 @@ pub fn decode(bytes: &[u8], cap: usize) -> Result<Option<(Message, usize)>, Wire
     let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else {
         return Ok(None);
     };
-    let (message, used) = match hot::unpack(body) {
-        Some((message, rest)) => (message, body.len() - rest.len()),
-        None => decode_one(body, Message::Unknown).map_err(|error| match greeted_version(body) {
-            Some(major) if major != u64::from(PROTOCOL_VERSION[0]) => WireError::Version,
-            Some(_) | None => error,
-        })?,
-    };
+    let (message, used) = decode_one(body, Message::Unknown).map_err(|error| match greeted_version(body) {
+        Some(major) if major != u64::from(PROTOCOL_VERSION[0]) => WireError::Version,
+        Some(_) | None => error,
+    })?;
     if used != body.len() {
         return Err(WireError::Trailing { bytes: body.len() - used });
     }

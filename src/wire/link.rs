@@ -9,10 +9,12 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::WireError;
 use super::addr::HostPort;
+use super::codec::{decode_one, encode_into};
+use super::error::WireError;
 use super::ids::{NodeId, QueryId};
 use super::message::some_list;
+use super::pack;
 use super::record::{Cut, FileRecord, Search, is_zero};
 use crate::config::DATAGRAM_BYTES_MAX;
 
@@ -310,7 +312,7 @@ pub fn decode(datagram: &[u8]) -> Result<(u64, Vec<LinkMessage>), WireError> {
     let boot = header[1..].iter().fold(0, |boot, byte| boot << 8 | u64::from(*byte));
     let mut messages = Vec::new();
     while !rest.is_empty() {
-        let (message, used) = super::decode_one(rest, LinkMessage::Unknown)?;
+        let (message, used) = decode_one(rest, LinkMessage::Unknown)?;
         messages.push(message);
         rest = &rest[used..];
     }
@@ -344,8 +346,8 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        if !super::hot::pack_link(message, &mut self.bytes) {
-            super::encode_into(&mut self.bytes, message);
+        if !pack::pack_link(message, &mut self.bytes) {
+            encode_into(&mut self.bytes, message);
         }
         debug_assert!(self.bytes.len() - start + HEADER_BYTES <= DATAGRAM_BYTES_MAX, "every message fits a datagram");
         if self.bytes.len() <= DATAGRAM_BYTES_MAX || mark == 0 {

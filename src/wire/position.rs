@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use crate::wire::{HostPort, Root};
+use super::addr::HostPort;
+use super::ids::Root;
 
 /// Bytes of a position.
 pub const POSITION_BYTES: usize = 40;

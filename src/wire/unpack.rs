@@ -123,20 +123,6 @@ impl<'de> Unpack<'de> {
         std::str::from_utf8(self.take(length).ok()?).ok()
     }
 
-    /// Passes over these bytes, if they are what stands here.
-    #[inline]
-    pub(super) fn literal(&mut self, bytes: &[u8]) -> Option<()> {
-        self.rest = self.rest.strip_prefix(bytes)?;
-        Some(())
-    }
-
-    /// Reads a number that is not negative.
-    #[inline]
-    pub(super) fn number(&mut self) -> Option<u64> {
-        let Ok(Head::Unsigned(number)) = self.head() else { return None };
-        Some(number)
-    }
-
     /// Reads the first element of an array of numbers.
     pub(super) fn first_number(&mut self) -> Option<u64> {
         let (Ok(Head::Array(1..)), Ok(Head::Unsigned(number))) = (self.head(), self.head()) else { return None };

@@ -6,55 +6,14 @@
 use rmp::encode::{write_array_len, write_str_len, write_uint};
 
 use super::addr::HostPort;
+use super::codec::encode_into;
 use super::ids::Root;
 use super::link::{LinkHit, LinkMessage};
-use super::message::{Done, Hit, Message, Query, SourceRecord};
-use super::record::{Cut, FileRecord, QueryKind, Search};
-use super::unpack::Unpack;
-use crate::config::PATTERN_BYTES_MAX;
+use super::message::{Done, Hit, Message, SourceRecord};
+use super::record::{Cut, FileRecord};
 
 /// Why writing cannot fail.
 const TAKEN: &str = "a Vec takes it";
-
-/// A QUERY off the front, and what follows it, if its fields stand in the order of PROTOCOL.md and none of them is a policy.
-pub(super) fn unpack(bytes: &[u8]) -> Option<(Message, &[u8])> {
-    let mut from = Unpack::new(bytes);
-    from.literal(b"\x81\xa5QUERY")?;
-    let mut fields = from.open_map()?.checked_sub(2)?;
-    from.literal(b"\xa3req")?;
-    let req = u32::try_from(from.number()?).ok()?;
-    from.literal(b"\xa4find")?;
-    let find = unpack_search(&mut from)?;
-    let mut optional = |name: &[u8]| optional(&mut from, &mut fields, name);
-    let ttl = optional(b"\xa3ttl")?.map(u8::try_from).transpose().ok()?;
-    let budget = optional(b"\xa6budget")?.map(u32::try_from).transpose().ok()?;
-    (fields == 0).then(|| (Message::Query(Query { req, find, ttl, budget, policy: None }), from.rest()))
-}
-
-fn unpack_search(from: &mut Unpack) -> Option<Search> {
-    let mut fields = from.open_map()?.checked_sub(2)?;
-    from.literal(b"\xa1q")?;
-    let pattern = from.text().filter(|text| (1..=PATTERN_BYTES_MAX).contains(&text.len()))?;
-    let kinds = [
-        (b"\xa1k\xa5words".as_slice(), QueryKind::Words),
-        (b"\xa1k\xa5exact", QueryKind::Exact),
-        (b"\xa1k\xa4glob", QueryKind::Glob),
-    ];
-    let (_, kind) = kinds.into_iter().find(|(text, _)| from.literal(text).is_some())?;
-    let mut optional = |name: &[u8]| optional(from, &mut fields, name);
-    let (min, max) = (optional(b"\xa3min")?, optional(b"\xa3max")?);
-    let limit = optional(b"\xa5limit")?.map(u32::try_from).transpose().ok()?;
-    (fields == 0).then(|| Search { pattern: pattern.to_owned(), kind, min, max, limit })
-}
-
-/// The number of this name, if it is the next of so many fields that are left; none at all if it is no number.
-fn optional(from: &mut Unpack, fields: &mut usize, name: &[u8]) -> Option<Option<u64>> {
-    if *fields == 0 || from.literal(name).is_none() {
-        return Some(None);
-    }
-    *fields -= 1;
-    from.number().map(Some)
-}
 
 /// Appends a message of a session, if it is one of those.
 pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
@@ -160,7 +119,7 @@ fn cuts(out: &mut Vec<u8>, cut: &Cut) {
     if cut.is_none() {
         out.push(0x80);
     } else {
-        super::encode_into(out, cut);
+        encode_into(out, cut);
     }
 }
 
@@ -193,13 +152,12 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::wire::record::Policy;
     use crate::wire::{QueryId, SharePath};
 
     fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         assert!(by_hand(&mut ours));
-        crate::wire::encode_into(&mut theirs, message);
+        encode_into(&mut theirs, message);
         assert_eq!(ours, theirs);
     }
 
@@ -211,55 +169,6 @@ mod tests {
         let hosts = ["h", "127.0.0.1", "::1", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"].map(str::to_owned);
         let hosts = hosts.into_iter().chain(["x".repeat(100)]);
         hosts.flat_map(|host| [0, 9, 10, 4777, 65_535].map(|port| HostPort::new(&host, port).unwrap()))
-    }
-
-    /// Queries with and without each of their fields.
-    fn queries() -> impl Iterator<Item = Query> {
-        let kinds = [QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root].into_iter().cycle();
-        (0_u32..64).zip(kinds).map(|(n, kind)| {
-            let has = |bit: u32| n >> bit & 1 == 1;
-            let pattern = "é".repeat(1 + n as usize * 2);
-            let (min, max) = (has(0).then_some(u64::MAX >> n), has(1).then_some(1 << n));
-            let find = Search { pattern, kind, min, max, limit: has(2).then_some(n * n) };
-            let policy = (n == 62).then_some(Policy::Flood);
-            Query { req: 1 << (n % 32), find, ttl: has(3).then_some(7), budget: has(4).then_some(u32::MAX), policy }
-        })
-    }
-
-    #[test]
-    fn queries_are_unpacked_by_hand() {
-        let mut taken = 0;
-        for query in queries() {
-            let mut bytes = Vec::new();
-            crate::wire::encode_into(&mut bytes, &Message::Query(query.clone()));
-            bytes.extend_from_slice(b"more");
-            if let Some(unpacked) = unpack(&bytes) {
-                assert_eq!(unpacked, (Message::Query(query), b"more".as_slice()));
-                taken += 1;
-            }
-        }
-        assert_eq!(taken, 47, "all but those for a root and the one with a policy");
-    }
-
-    #[test]
-    fn what_is_unpacked_by_hand_is_what_serde_unpacks() {
-        let mut taken = 0;
-        for query in queries() {
-            let mut bytes = Vec::new();
-            crate::wire::encode_into(&mut bytes, &Message::Query(query));
-            for at in 0..bytes.len() {
-                let was = bytes[at];
-                for other in 0..=u8::MAX {
-                    bytes[at] = other;
-                    let Some((message, rest)) = unpack(&bytes) else { continue };
-                    let theirs = crate::wire::decode_one(&bytes, Message::Unknown).unwrap();
-                    assert_eq!((message, bytes.len() - rest.len()), theirs);
-                    taken += 1;
-                }
-                bytes[at] = was;
-            }
-        }
-        assert!(taken > 10_000, "{taken}");
     }
 
     #[test]

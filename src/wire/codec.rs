@@ -1,0 +1,51 @@
+//! From a message to its MessagePack and back: encoding by `rmp-serde`, decoding by [`Unpack`].
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::WireError;
+use super::unpack::{Refused, Unpack};
+
+pub(super) fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
+    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map();
+    message.serialize(&mut serializer).expect("every message can be encoded, and writing to a Vec cannot fail");
+}
+
+/// Decodes the first message: returns it and its length in bytes. Of an unknown kind it returns the name alone.
+pub(super) fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
+    let mut unpack = Unpack::new(bytes);
+    match T::deserialize(&mut unpack) {
+        Ok(message) => Ok((message, bytes.len() - unpack.rest().len())),
+        Err(Refused::TooDeep) => Err(WireError::TooDeep),
+        Err(Refused::UnknownKind) => skip_unknown(bytes, unknown),
+        Err(Refused::Wrong(why)) => Err(WireError::Malformed(why)),
+    }
+}
+
+fn skip_unknown<T>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
+    /// Characters of the name that are kept.
+    const NAME_CHARS_MAX: usize = 32;
+    let mut unpack = Unpack::new(bytes);
+    unpack.open_map();
+    let kind = unpack.text().unwrap_or_default().chars().take(NAME_CHARS_MAX).collect();
+    match unpack.skip() {
+        Ok(()) => Ok((unknown(kind), bytes.len() - unpack.rest().len())),
+        Err(Refused::TooDeep) => Err(WireError::TooDeep),
+        Err(other @ (Refused::UnknownKind | Refused::Wrong(_))) => Err(WireError::Malformed(other.to_string())),
+    }
+}
+
+/// The major version in a HELLO or WELCOME. It reads nothing else there: other versions may have other fields.
+pub(super) fn greeted_version(bytes: &[u8]) -> Option<u64> {
+    let mut unpack = Unpack::new(bytes);
+    if unpack.open_map()? != 1 || !matches!(unpack.text()?, "HELLO" | "WELCOME") {
+        return None;
+    }
+    for _ in 0..unpack.open_map()? {
+        if unpack.text()? == "v" {
+            return unpack.first_number();
+        }
+        unpack.skip().ok()?;
+    }
+    None
+}
