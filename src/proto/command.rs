@@ -1,6 +1,7 @@
-//! What a client may ask of a weak peer: the prompt, a one-shot command, or a line on the control socket.
+//! The commands that a client gives to a weak peer: through the prompt, a one-shot command, or the
+//! control socket.
 //!
-//! The serde form is the control socket's: one JSON object a line, `{"cmd": "query", …}`.
+//! The serde form is that of the control socket: one JSON object per line, `{"cmd": "query", …}`.
 
 use std::path::PathBuf;
 
@@ -8,64 +9,66 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{HostPort, Policy, Search};
 
-/// One request of one client. The prompt and the control socket draw a new id for every command.
+/// One command of one client. The prompt and the control socket use a new id for each command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
 
-/// Which digests of a chunk must fit.
+/// Which digests of a chunk are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// BLAKE3 against the root, MD5 against the announcement.
+    /// BLAKE3 against the root, and MD5 against the CHUNK header.
     #[default]
     Both,
     /// BLAKE3 against the root only.
     Blake3,
-    /// MD5 against the announcement only: proves no identity.
+    /// MD5 against the CHUNK header only. This does not prove that the content is the one asked
+    /// for.
     Md5,
 }
 
-/// A request.
+/// A command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "lowercase")]
 pub enum Command {
     /// Search: `hit` events, then `done`.
     Query {
-        /// What is looked for.
+        /// What to search for.
         search: Search,
-        /// How far it goes.
+        /// How far the search goes.
         #[serde(flatten)]
         scope: Scope,
     },
     /// Search and download: `source`, `piece` and `progress` events, then `done`.
     Get(Get),
-    /// All files that are registered at the super peer: `file` events, then `done`.
+    /// List the files that are registered at the super peer: `file` events, then `done`.
     List,
-    /// All files of the network, page by page: `content` events, then `done`.
+    /// List the contents of the network, page by page: `content` events, then `done`.
     #[serde(rename = "list-network")]
     Network {
         /// How far the search of each page goes.
         #[serde(flatten)]
         scope: Scope,
     },
-    /// How the peer and its super peer are: a `status` event, then `done`.
+    /// Report the counters of the peer and its super peer: a `status` event, then `done`.
     Status,
 }
 
-/// What is to be downloaded, and where to.
+/// A download: its content and its destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
-    /// A name of 1 to 256 bytes, or a root in 64 hex digits. Of a name's hits those count whose name is exactly this, or all if
-    /// none is.
+    /// A name of 1 to 256 bytes, or a root in 64 hex digits. Of the hits of a name, those count
+    /// whose name is exactly this, or all if none is.
     #[serde(deserialize_with = "crate::wire::record::pattern")]
     pub what: String,
-    /// Only this source.
+    /// The only source to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<HostPort>,
-    /// The destination: a file, or a folder that exists. The share, under the sanitised name, if absent.
+    /// The destination: a file, or a folder that exists. If absent, the share, under the sanitized
+    /// name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
-    /// Which digests must fit.
+    /// Which digests are checked.
     #[serde(default)]
     pub verify: Verify,
     /// How far the search goes.
@@ -73,16 +76,17 @@ pub struct Get {
     pub scope: Scope,
 }
 
-/// How far, how long and in which way a search goes; what is absent is as the super peer has it.
+/// How far, how long and in which way a search goes. An absent field takes the default of the super
+/// peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
-    /// Hops allowed.
+    /// TTL: how many hops it may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u8>,
-    /// Milliseconds allowed.
+    /// Budget: how many milliseconds it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
-    /// How it spreads.
+    /// The policy by which it spreads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
 }

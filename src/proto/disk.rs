@@ -1,4 +1,5 @@
-//! What the machines ask of the disk, and what it answers. Payload bytes stay with the driver, paths with the disk.
+//! The work that a machine orders from the disk, and the answers. Payload bytes stay with the
+//! driver, and paths of the share with the disk.
 
 use std::path::PathBuf;
 
@@ -10,38 +11,38 @@ use crate::wire::{FileRecord, SharePath};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DownloadId(pub u64);
 
-/// Where a download is to be published.
+/// The destination of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// Below the share, under this name once it is sanitised.
+    /// The share, under this name once it is sanitized.
     Share {
-        /// As the source calls it: anything.
+        /// The name from a source: any text.
         name: String,
     },
-    /// This file; or, if it is a folder that exists, in there under the sanitised name.
+    /// This file; or, if it is a folder that exists, a file in it under the sanitized name.
     Path {
-        /// As the user gave it, made absolute.
+        /// The path that the user gave, made absolute.
         path: PathBuf,
-        /// As the source calls it: anything.
+        /// The name from a source: any text.
         name: String,
     },
 }
 
-/// Why the disk did not do it.
+/// Why the disk failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskFailure {
-    /// What kind of thing.
+    /// The kind of failure.
     pub kind: DiskFailureKind,
-    /// For people; names the path.
+    /// The error, for people; names the path.
     pub message: String,
 }
 
-/// Kinds of disk failures that are told apart.
+/// Kinds of disk failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskFailureKind {
-    /// Another content is there under that name.
+    /// The destination holds another content.
     Taken,
-    /// Another process is downloading to the same place.
+    /// Another process downloads to the same destination.
     Locked,
     /// The disk or quota is full.
     Full,
@@ -52,29 +53,29 @@ pub enum DiskFailureKind {
 /// Why a chunk or a manifest cannot be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServeFailure {
-    /// No shared file has that root (any more).
+    /// No shared file has this root.
     NotFound,
     /// The range does not lie within the content.
     OutOfRange,
-    /// The file changed or cannot be read; the share looks at it again.
+    /// The file changed or cannot be read. The share scans it again.
     Changed,
 }
 
-/// A download's part file, as it was found or made.
+/// The part file of a download, as it was found or created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartState {
-    /// The destination holds this content already; nothing is to be fetched.
+    /// The destination already holds this content; nothing has to be fetched.
     AlreadyThere {
         /// The destination.
         path: PathBuf,
     },
     /// The part file is open and locked.
     Open {
-        /// The destination under which it will be published.
+        /// The path under which it will be published.
         path: PathBuf,
-        /// The manifest of an earlier run, if its map had one that merges to the root.
+        /// The manifest from the map of an earlier run, if there is one.
         manifest: Option<Vec<Cv>>,
-        /// The pieces of an earlier run that were hashed again and are right; ascending.
+        /// The pieces of an earlier run that are right; the disk has hashed them again. Ascending.
         verified: Vec<u32>,
     },
 }
@@ -82,84 +83,86 @@ pub enum PartState {
 /// Work that a machine orders from the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskWork {
-    /// Open the shared file with this root, check that it has not changed, and tell the MD5 of the range if it is wanted.
+    /// Open the shared file with this root, check that it has not changed, and compute the MD5 of
+    /// the range.
     PrepareChunk {
-        /// For which connection.
+        /// The connection that asked.
         conn: ConnId,
-        /// For which request of it.
+        /// The request of this connection.
         req: u32,
-        /// Which content.
+        /// The content.
         root: Root,
         /// First byte.
         offset: u64,
-        /// How many, 1 to 1 MiB.
+        /// Bytes, 1 to 1 MiB.
         length: u32,
-        /// Whether nobody wants the MD5.
+        /// Whether the request was for a chunk without MD5; none is computed then.
         bare: bool,
     },
     /// Read a page of the manifest of a shared file.
     ReadManifest {
-        /// For which connection.
+        /// The connection that asked.
         conn: ConnId,
-        /// For which request of it.
+        /// The request of this connection.
         req: u32,
-        /// Which content.
+        /// The content.
         root: Root,
         /// First piece of the page.
         first: u32,
     },
-    /// Nothing prepared for this connection is needed any more.
+    /// Discard all that was prepared for this connection.
     ForgetConn {
-        /// Which connection.
+        /// The connection.
         conn: ConnId,
     },
-    /// Make or resume the part file of a download.
+    /// Create or resume the part file of a download.
     OpenPart {
-        /// Which download.
+        /// The download.
         download: DownloadId,
-        /// Where it is to be published.
+        /// Where it will be published.
         destination: Destination,
-        /// Which content.
+        /// The content.
         root: Root,
-        /// Its length in bytes.
+        /// Its size in bytes.
         size: u64,
     },
-    /// Remember the (proven) manifest in the map.
+    /// Store the manifest, which is proven, in the map.
     StoreManifest {
-        /// Which download.
+        /// The download.
         download: DownloadId,
         /// One value per piece.
         cvs: Vec<Cv>,
     },
-    /// Write a verified piece and note it in the map.
+    /// Write a verified piece, and note it in the map.
     WritePiece {
-        /// Which download.
+        /// The download.
         download: DownloadId,
-        /// Which piece.
+        /// The piece.
         piece: u32,
         /// Its bytes.
         payload: PayloadId,
     },
-    /// All pieces are written: sync, rename without replacing, sync the folder.
+    /// All pieces are written: sync the file, rename it without replacing another, sync the folder.
     Publish {
-        /// Which download.
+        /// The download.
         download: DownloadId,
     },
-    /// Close the part file; it stays, for a later resume.
+    /// Close the part file. It stays for a later resume.
     Abandon {
-        /// Which download.
+        /// The download.
         download: DownloadId,
     },
 }
 
-/// What the disk tells a machine.
+/// What the disk reports to a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskDone {
-    /// Files of the share came or changed (`added`, which replaces a record of the same path) and went (`removed`).
+    /// Files of the share were added or changed (`added`; replaces a record of the same path), or
+    /// removed.
     Share {
-        /// Hashed and offered.
+        /// New or changed files, hashed.
         added: Vec<FileRecord>,
-        /// Not offered any more.
+        /// Files that are not offered now.
         removed: Vec<SharePath>,
     },
     /// Answer to PrepareChunk.
@@ -168,7 +171,8 @@ pub enum DiskDone {
         conn: ConnId,
         /// The request.
         req: u32,
-        /// The MD5 of the range, if it was wanted or is known; the driver holds the open file until SendPayload, DropChunk or ForgetConn.
+        /// The MD5 of the range, if one was asked for or is known. The driver keeps the file open
+        /// until SendPayload, DropChunk or ForgetConn.
         result: Result<Option<Md5>, ServeFailure>,
     },
     /// Answer to ReadManifest.
@@ -179,14 +183,15 @@ pub enum DiskDone {
         req: u32,
         /// First piece of the page.
         first: u32,
-        /// Length of the content and up to 1024 chaining values of 32 bytes (none for a content of at most one piece).
+        /// Size of the content, and up to 1024 chaining values of 32 bytes; none for a content of
+        /// at most one piece.
         result: Result<(u64, Vec<u8>), ServeFailure>,
     },
     /// Answer to OpenPart.
     PartOpened {
         /// The download.
         download: DownloadId,
-        /// What was found or made.
+        /// The part file.
         result: Result<PartState, DiskFailure>,
     },
     /// Answer to WritePiece.
@@ -195,7 +200,7 @@ pub enum DiskDone {
         download: DownloadId,
         /// The piece.
         piece: u32,
-        /// Whether it is in the file.
+        /// Whether it is written.
         result: Result<(), DiskFailure>,
     },
     /// Answer to Publish.

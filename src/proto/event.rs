@@ -1,40 +1,41 @@
-//! What a machine tells clients and the log. The serde form of [`ClientEvent`] is that of `--json` and of the control socket:
-//! `{"event": "hit", …}`, to which the writer adds `"v": 1` and the time.
+//! What a machine reports to clients and to the log. The serde form of [`ClientEvent`] is that of
+//! `--json` and of the control socket: `{"event": "hit", …}`; the writer adds `"v": 1` and the
+//! time.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::ClientId;
+use super::command::ClientId;
 use crate::error::Failure;
 use crate::wire::{Cut, HostPort, Root};
 
-/// News.
+/// A report of a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// For one client.
     Client {
-        /// Who asked.
+        /// The client that asked.
         client: ClientId,
-        /// What there is to tell.
+        /// What it gets.
         event: ClientEvent,
     },
-    /// The session with this super peer is welcomed and the file list is on its way.
+    /// A session is up, and the file list is being sent.
     Welcomed {
         /// The super peer, as it was given.
         super_peer: HostPort,
     },
-    /// The session is gone; the next super peer is tried.
+    /// A session is lost; the next super peer is tried.
     SessionLost {
         /// The super peer, as it was given.
         super_peer: HostPort,
-        /// For people.
+        /// The reason, for people.
         why: String,
     },
-    /// A link to a neighbour came up or went down.
+    /// A link to a neighbor came up or went down.
     Link {
-        /// The neighbour.
+        /// The address of the neighbor.
         neighbor: std::net::SocketAddr,
         /// Whether it is up now.
         up: bool,
@@ -43,9 +44,9 @@ pub enum Event {
     Fatal(Failure),
     /// A line for the log.
     Log {
-        /// How important.
+        /// How important it is.
         level: log::Level,
-        /// For people.
+        /// The line, for people.
         text: String,
     },
 }
@@ -54,7 +55,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ClientEvent {
-    /// A file that fits, and one source of it.
+    /// A file that matches, at one source.
     Hit {
         /// Last component of the path.
         name: String,
@@ -67,20 +68,20 @@ pub enum ClientEvent {
         /// Where the source serves chunks.
         source: HostPort,
     },
-    /// The hits of one content together, ranked: what `query --json` says behind the last hit.
+    /// All hits of one content: `query --json` prints one for each content after the last hit.
     Result {
-        /// Place among the results, from 1: exact names first, then by the number of sources.
+        /// Place among the results, from 1: exact names first, then by number of sources.
         rank: usize,
-        /// A name of it.
+        /// One of its names.
         name: String,
         /// Bytes.
         size: u64,
         /// Identity.
         root: Root,
-        /// Who serves it.
+        /// Where its sources serve chunks.
         sources: Vec<HostPort>,
     },
-    /// A registered file.
+    /// A file that is registered at the super peer.
     File {
         /// Last component of the path.
         name: String,
@@ -101,10 +102,10 @@ pub enum ClientEvent {
         size: u64,
         /// How many peers hold it, by their addresses.
         sources: u32,
-        /// What they call it, the most frequent first; at most [`crate::config::LIST_NAMES_MAX`].
+        /// Its names, the most frequent one first; at most [`crate::config::LIST_NAMES_MAX`].
         names: Vec<String>,
     },
-    /// A download has begun: its content is chosen.
+    /// A download has begun.
     Start {
         /// Sanitised name.
         name: String,
@@ -114,55 +115,55 @@ pub enum ClientEvent {
         root: Root,
         /// Sources known so far.
         sources: usize,
-        /// Bytes that an earlier run had fetched and that are right.
+        /// Bytes that an earlier run fetched and that are right.
         resumed: u64,
     },
     /// A piece was received and verified.
     Piece {
-        /// Which, counted from 0.
+        /// Its number, from 0.
         index: u32,
-        /// From whom.
+        /// The source that sent it.
         source: HostPort,
         /// Bytes.
         bytes: u32,
         /// Milliseconds since the download began.
         elapsed_ms: u64,
     },
-    /// How far a download is; at most two a second.
+    /// The progress of a download, at most twice a second.
     Progress {
         /// Bytes verified.
         bytes: u64,
-        /// Bytes in all.
+        /// Bytes of the content.
         size: u64,
-        /// Bytes a second over the last few seconds.
+        /// Bytes per second, over the last 4 seconds.
         rate: u64,
-        /// Every source that is or was in use.
+        /// All sources that are or were in use.
         sources: Vec<SourceReport>,
     },
     /// A source changed its state.
     Source(SourceReport),
-    /// How the peer and its super peer are.
+    /// The counters of the peer and of its super peer.
     Status {
-        /// Which super peer, if the session is up.
+        /// The super peer, if a session is up.
         #[serde(rename = "super", default, skip_serializing_if = "Option::is_none")]
         super_peer: Option<HostPort>,
-        /// Names and counts of this peer; empty for a one-shot command.
+        /// The counters of this peer; empty for a one-shot command.
         peer: BTreeMap<String, u64>,
-        /// Names and counts of the super peer.
+        /// The counters of the super peer.
         super_counts: BTreeMap<String, u64>,
     },
-    /// Something a person should know.
+    /// A notice for people.
     Note {
-        /// What.
+        /// Its text.
         message: String,
     },
-    /// Always last, exactly once.
+    /// The end of the command: always last, exactly once.
     Done(Outcome),
 }
 
 impl ClientEvent {
-    /// In a status, the counts of the node that answers, to which its driver adds what it counts itself. A one-shot command
-    /// has none.
+    /// In a status, the counters of the node that answers; its driver adds its own ones. None for a
+    /// one-shot command.
     pub fn own_counts(&mut self) -> Option<&mut BTreeMap<String, u64>> {
         let ClientEvent::Status { super_peer, peer, super_counts } = self else { return None };
         let own = if peer.is_empty() && super_peer.is_none() { super_counts } else { peer };
@@ -175,15 +176,15 @@ impl ClientEvent {
 pub struct SourceReport {
     /// Where it serves chunks.
     pub source: HostPort,
-    /// Bytes received from it, wasted ones included.
+    /// Bytes received from it, including discarded ones.
     pub bytes: u64,
-    /// Pieces of it that were right and first.
+    /// Pieces from it that were right and came first.
     pub pieces: u32,
-    /// Pieces of it that were wrong.
+    /// Pieces from it that were wrong.
     pub bad: u32,
-    /// What it is doing.
+    /// Its state.
     pub state: SourceState,
-    /// Why, where the state has a reason.
+    /// The reason for the state, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -192,46 +193,46 @@ pub struct SourceReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
-    /// Known, not tried.
+    /// Known, not dialed yet.
     Idle,
-    /// Being dialled.
+    /// Being dialed, or greeted.
     Connecting,
-    /// Sending pieces, or waiting for us to ask.
+    /// Sends pieces, or waits for a request.
     Active,
-    /// Sent nothing for a while.
+    /// Owes bytes and has sent nothing for 2 seconds.
     Stalled,
-    /// Could not be reached, or closed; may be tried again.
+    /// Could not be dialed, or closed the connection; may be dialed again.
     Lost,
-    /// Sent wrong bytes or has not got the content: not tried again.
+    /// Sent wrong bytes or does not have the content; is not dialed again.
     Dropped,
 }
 
-/// How a command ended. Which fields are there depends on the command.
+/// How a command ended. The command decides which fields are present.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Whether `exit` is 0.
     pub ok: bool,
     /// The exit code.
     pub exit: u8,
-    /// For people, if not ok.
+    /// The error, for people, if not ok.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Query, list of a network: hits told.
+    /// Query, list of the network: number of hits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hits: Option<u32>,
     /// Query: super peers that searched their index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<u32>,
-    /// Query: super peers that need not be asked, by their digests.
+    /// Query: super peers that were not asked, because their digests exclude a hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<u32>,
-    /// Query: whether nothing was cut for any reason.
+    /// Query: whether nothing was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
     /// Query: what was cut, by reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// List: files told; of a network, contents.
+    /// List: number of files; list of the network: number of contents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// Get: the final path.
@@ -240,22 +241,22 @@ pub struct Outcome {
     /// Get: the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Root>,
-    /// Get: its length.
+    /// Get: bytes of the content; of a failed download, bytes verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Get: bytes that did not have to be fetched again.
+    /// Get: bytes that an earlier run had fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<u64>,
-    /// Milliseconds from the command to here.
+    /// Milliseconds since the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    /// Get: every source that was in use.
+    /// Get: all sources that were in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<SourceReport>>,
 }
 
 impl Outcome {
-    /// An outcome with nothing but its code and sentence.
+    /// A failure, with no field but its exit code and its error.
     #[must_use]
     pub fn failed(failure: &Failure) -> Outcome {
         Outcome { ok: false, exit: failure.exit.code(), error: Some(failure.message.clone()), ..Outcome::default() }

@@ -1,8 +1,8 @@
-//! Marks of branches that tests must have come through: `mark!(PieceStolen)`. A campaign of the simulator fails if one of
-//! them was never hit. They are for what the counters of a super peer do not count already, so that no number is kept in
-//! production for the tests' sake: without debug assertions a mark is nothing at all.
+//! Marks of branches that tests must reach: `mark!(PieceStolen)`. A campaign of the simulator fails
+//! if a mark was never hit. A mark is for a branch that no counter of a super peer counts. Without
+//! debug assertions a mark compiles to nothing.
 
-/// Notes that this branch was taken.
+/// Notes that this branch was reached.
 macro_rules! mark {
     ($mark:ident) => {
         $crate::proto::marks::hit($crate::proto::marks::Mark::$mark)
@@ -53,10 +53,10 @@ marks! {
     SourceChanged => "source.changed",
     SourceHasNot => "source.has_not",
     SourcesAskedAgain => "sources.asked_again",
-    NobodySends => "sources.nobody_sends",
+    AllSilent => "sources.all_silent",
     WriteFailed => "disk.write_failed",
     PublishFailed => "disk.publish_failed",
-    UploadCancelled => "upload.cancelled",
+    UploadCanceled => "upload.canceled",
     UploadIdle => "upload.idle",
 }
 
@@ -76,7 +76,7 @@ pub(super) fn hit(mark: Mark) {
 #[inline(always)]
 pub(super) fn hit(_: Mark) {}
 
-/// The marks that this thread hit since the last call; none without debug assertions.
+/// The names of the marks that this thread hit since the last call; none without debug assertions.
 #[must_use]
 pub fn take() -> Vec<&'static str> {
     #[cfg(debug_assertions)]

@@ -1,13 +1,14 @@
-//! One ordered set of deadlines, keyed by the reason for each. It owns no clock and fires nothing by itself.
+//! One ordered set of deadlines, keyed by the reason of each. It has no clock and never calls back:
+//! its owner takes out what has expired.
 //!
-//! A reason has at most one deadline. Deadlines of things that are mostly idle are lazy: whoever is heard from only notes the
-//! time, and the deadline, when it fires, looks at that note and is set again.
+//! A reason has at most one deadline. Idle deadlines are lazy: a message only notes its time; when
+//! the deadline expires, its owner reads that note and sets the deadline again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::time::Time;
 
-/// Deadlines by reason; `R` is an enum with a one-line reason at each variant.
+/// Deadlines by reason. `R` is an enum of the reasons.
 #[derive(Debug)]
 pub struct Timers<R> {
     order: BTreeSet<(Time, R)>,
@@ -27,7 +28,7 @@ impl<R: Ord + Copy> Timers<R> {
         Timers { order: BTreeSet::new(), at: BTreeMap::new() }
     }
 
-    /// Sets the reason's deadline, whatever it was before.
+    /// Sets the deadline of this reason, and replaces an earlier setting.
     pub fn set(&mut self, reason: R, time: Time) {
         if let Some(before) = self.at.insert(reason, time) {
             if before == time {
@@ -38,14 +39,14 @@ impl<R: Ord + Copy> Timers<R> {
         self.order.insert((time, reason));
     }
 
-    /// Sets the reason's deadline unless it has an earlier one.
+    /// Sets the deadline of this reason unless an earlier time is set.
     pub fn set_earlier(&mut self, reason: R, time: Time) {
         if self.at.get(&reason).is_none_or(|before| time < *before) {
             self.set(reason, time);
         }
     }
 
-    /// Takes the reason's deadline away, if it has one.
+    /// Removes the deadline of this reason, if there is one.
     pub fn stop(&mut self, reason: R) {
         if let Some(before) = self.at.remove(&reason) {
             self.order.remove(&(before, reason));
@@ -58,7 +59,7 @@ impl<R: Ord + Copy> Timers<R> {
         self.order.first().map(|(time, _)| *time)
     }
 
-    /// Takes away the earliest deadline that is not after `now`, and tells its reason.
+    /// Removes the earliest deadline that is not after `now`. Returns its reason.
     pub fn expire(&mut self, now: Time) -> Option<R> {
         let (time, reason) = *self.order.first()?;
         if time > now {
@@ -68,19 +69,22 @@ impl<R: Ord + Copy> Timers<R> {
         Some(reason)
     }
 
-    /// How many deadlines there are.
+    /// The number of deadlines.
     #[must_use]
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there is none.
+    /// Whether no deadline is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// Both views hold the same deadlines.
+    /// Both maps hold the same deadlines.
+    ///
+    /// # Panics
+    /// If they do not.
     pub fn check_invariants(&self) {
         assert_eq!(self.order.len(), self.at.len());
         assert!(self.at.iter().all(|(reason, time)| self.order.contains(&(*time, *reason))));

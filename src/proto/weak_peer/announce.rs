@@ -1,5 +1,6 @@
-//! What a weak peer announces of its share: the files on offer, and the part of them that each super peer has not been
-//! sent. It cuts the pages of REGISTER and UPDATE; it never sends one and knows no connection.
+//! What a weak peer announces of its share: the files on offer, and the part of them that each
+//! super peer has not been sent. It cuts the pages of REGISTER and UPDATE; it never sends one and
+//! knows no connection.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,7 +9,8 @@ use super::context::SessionId;
 use crate::config::{PAGE_BYTES, SESSION_FILES_MAX};
 use crate::wire::{FileRecord, Root, SharePath};
 
-/// Bytes of a record on the wire beside its path, at most: map, keys, size, root and the length of the path.
+/// Bytes of a record on the wire beside its path, at most: map, keys, size, root and the length of
+/// the path.
 const RECORD_BYTES: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,8 @@ pub(super) struct Announcements {
 struct Outbox {
     /// Paths whose state the super peer does not know, with that state: none if the file is gone.
     unsent: BTreeMap<SharePath, Option<File>>,
-    /// While the list is being registered: the last path of the last page; the inner one is none before the first page.
+    /// While the list is being registered: the last path of the last page; the inner one is none
+    /// before the first page.
     registered: Option<Option<SharePath>>,
 }
 
@@ -61,7 +64,8 @@ impl Announcements {
         self.bytes
     }
 
-    /// Takes over changes of the share. Returns how many files are left out because a session holds no more.
+    /// Takes over changes of the share. Returns how many files are left out because a session holds
+    /// no more.
     pub(super) fn change(&mut self, added: Vec<FileRecord>, removed: Vec<SharePath>) -> usize {
         for path in removed {
             if let Some(before) = self.files.remove(&path) {
@@ -103,8 +107,8 @@ impl Announcements {
         *self.outbox(session) = Outbox { unsent: BTreeMap::new(), registered: Some(None) };
     }
 
-    /// The next page of the list and whether another one follows; none after the last page. The first page comes even if
-    /// it is empty.
+    /// The next page of the list and whether another one follows; none after the last page. The
+    /// first page comes even if it is empty.
     pub(super) fn next_registration(&mut self, session: SessionId) -> Option<(Vec<FileRecord>, bool)> {
         let after = self.outbox(session).registered.take()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -1,7 +1,8 @@
-//! Which super peer of the list a session tries next, and what to report if none accepts. It owns the list and the
-//! failures so far; it dials nothing and sets no timer.
+//! Which super peer of the list a session tries next, and what to report if none accepts. It owns
+//! the list and the failures so far; it dials nothing and sets no timer.
 //!
-//! A round tries each super peer of the list once. A wait with full jitter, longer each time, separates the rounds.
+//! A round tries each super peer of the list once. A wait with full jitter, longer each time,
+//! separates the rounds.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub(super) struct Target {
 pub(super) struct Candidates {
     supers: Vec<HostPort>,
     current: usize,
-    /// The target of the other session of this peer, if it has two: this one leaves that super peer out.
+    /// The target of the other session of this peer, if it has two: this one leaves that super peer
+    /// out.
     pub(super) other: Option<Target>,
     /// Dials since a session last held.
     tries: usize,
@@ -65,8 +67,8 @@ impl Candidates {
         !self.tries.is_multiple_of(self.round())
     }
 
-    /// Whether every super peer of the round refused. With two sessions the other one may still open; then the connect
-    /// timeout decides.
+    /// Whether every super peer of the round refused. With two sessions the other one may still
+    /// open; then the connect timeout decides.
     pub(super) fn all_refuse(&self) -> bool {
         self.refusals.len() >= self.round() && self.other.is_none()
     }

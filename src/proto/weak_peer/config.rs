@@ -9,7 +9,8 @@ use crate::wire::{HostPort, NodeId};
 pub struct Offer {
     /// The TCP port on which chunks are served.
     pub port: u16,
-    /// The host that REGISTER advertises, if others cannot dial the address that the super peer sees.
+    /// The host that REGISTER advertises, if others cannot dial the address that the super peer
+    /// sees.
     pub host: Option<String>,
 }
 

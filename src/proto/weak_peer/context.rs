@@ -1,5 +1,6 @@
-//! What the parts of one weak peer share: the time of the turn, the queue of outputs, the timers, and the owner of each
-//! dial and connection. It decides nothing. The ids by which the parts name each other are here too, below all of them.
+//! What the parts of one weak peer share: the time of the turn, the queue of outputs, the timers,
+//! and the owner of each dial and connection. It decides nothing. The ids by which the parts name
+//! each other are here too, below all of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -128,7 +129,8 @@ impl Context {
         self.conns.remove(&conn)
     }
 
-    /// Closes a connection once its queue is written. Later input of this connection has no owner and is ignored.
+    /// Closes a connection once its queue is written. Later input of this connection has no owner
+    /// and is ignored.
     pub(super) fn close(&mut self, conn: ConnId) {
         self.conns.remove(&conn);
         self.push(Output::Close { conn });
@@ -194,7 +196,8 @@ impl Context {
         self.event(Event::Log { level: log::Level::Warn, text });
     }
 
-    /// A wait drawn evenly from zero to `longest`: full jitter, so that many peers do not return in step.
+    /// A wait drawn evenly from zero to `longest`: full jitter, so that many peers do not return in
+    /// step.
     pub(super) fn jitter(&mut self, longest: Duration) -> Duration {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(1);
         Duration::from_micros(self.entropy.next_u64() % micros)

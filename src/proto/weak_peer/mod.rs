@@ -1,5 +1,5 @@
-//! The machine of a weak peer. It hands each input to the part that owns it, and carries requests from one part to
-//! another. It decides nothing: the parts do, and none of them knows this module.
+//! The machine of a weak peer. It hands each input to the part that owns it, and carries requests
+//! from one part to another. It decides nothing: the parts do, and none of them knows this module.
 
 mod announce;
 mod candidates;
@@ -46,7 +46,8 @@ impl WeakPeer {
         WeakPeer::with_sessions(config, 1, entropy)
     }
 
-    /// A peer that holds this number of sessions with super peers at once, 1 to [`crate::config::SUPER_SESSIONS_MAX`].
+    /// A peer that holds this number of sessions with super peers at once, 1 to
+    /// [`crate::config::SUPER_SESSIONS_MAX`].
     #[must_use]
     pub fn with_sessions(config: WeakPeerConfig, sessions: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
         let WeakPeerConfig { node, boot, supers, offer, connect_timeout, agent } = config;
@@ -64,17 +65,17 @@ impl WeakPeer {
         }
     }
 
-    /// All that must hold between two calls.
+    /// Checks what must hold between two calls.
     ///
     /// # Panics
-    /// If something does not.
+    /// If it does not hold.
     pub fn check_invariants(&self) {
         assert!(self.downloads.running() <= DOWNLOADS_MAX);
         assert!(self.downloads.waiting() <= DOWNLOADS_WAITING_MAX);
         assert!(self.uploads.len() <= UPLOADS_MAX);
     }
 
-    /// Names and counts for STATUS; a one-shot command has none.
+    /// The counters of STATUS; a one-shot command has none.
     fn counts(&self) -> BTreeMap<String, u64> {
         if !self.serves {
             return BTreeMap::new();
@@ -154,15 +155,15 @@ impl WeakPeer {
         }
     }
 
-    /// Carries what one room has for another, until none has anything left. Each step uses up an entry of a queue that only
-    /// inputs fill.
+    /// Carries requests from one part to another until none is left. Each step takes an entry from
+    /// a queue; only inputs and timers fill the queues, so the loop ends.
     fn settle(&mut self) {
         loop {
             if let Some(event) = self.sessions.poll_event(&mut self.cx) {
                 let counts = if matches!(event.1, SessionEvent::Info(_)) { self.counts() } else { BTreeMap::new() };
                 self.commands.on_session_event(&mut self.cx, &mut self.sessions, event, counts);
-            } else if let Some(order) = self.commands.poll_download_input() {
-                match order {
+            } else if let Some(input) = self.commands.poll_download_input() {
+                match input {
                     DownloadInput::Start(order) => self.downloads.start(&mut self.cx, order),
                     DownloadInput::Sources(download, addrs) => {
                         self.downloads.add_sources(&mut self.cx, download, addrs);

@@ -1,6 +1,7 @@
-//! One session of a weak peer with a super peer: HELLO to READY, REGISTER and UPDATE by number, PING, the deadlines, and
-//! the next dial when the super peer is lost. It carries the requests of clients and the announcements of the share, and
-//! never looks into them: [`SessionEvent`] hands on what concerns others.
+//! One session of a weak peer with a super peer: HELLO to READY, REGISTER and UPDATE by number,
+//! PING, the deadlines, and the next dial when the super peer is lost. It carries the requests of
+//! clients and the announcements of the share, and never looks into them: [`SessionEvent`] hands on
+//! what concerns others.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -246,7 +247,8 @@ impl Session {
         }
     }
 
-    /// Sends pages of the file list and then of its changes, up to the limit of unacknowledged ones.
+    /// Sends pages of the file list and then of its changes, up to the limit of unacknowledged
+    /// ones.
     pub(super) fn flush(&mut self, cx: &mut Context, announcements: &mut Announcements) {
         let Some(Offer { port, host }) = self.offer.clone() else { return };
         while self.conn().is_some() && self.seq - self.acked < UPDATES_IN_FLIGHT_MAX {

@@ -1,5 +1,6 @@
-//! The sessions of a weak peer: with one super peer, or with two at once. It owns the sessions and keeps them with
-//! different super peers. It decides nothing within a session: [`super::session`] does.
+//! The sessions of a weak peer: with one super peer, or with two at once. It owns the sessions and
+//! keeps them with different super peers. It decides nothing within a session: [`super::session`]
+//! does.
 
 use std::time::Duration;
 

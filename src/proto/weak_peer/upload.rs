@@ -1,5 +1,6 @@
-//! Serves chunks and manifests to other peers: the accepted chunk connections, their requests in order, what the disk
-//! prepares ahead, and their deadlines. It opens no file and sees no content: the disk prepares it, the driver sends it.
+//! Serves chunks and manifests to other peers: the accepted chunk connections, their requests in
+//! order, what the disk prepares ahead, and their deadlines. It opens no file and sees no content:
+//! the disk prepares it, the driver sends it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ enum Stage {
     /// The driver sends the bytes.
     Sending,
     /// Canceled; the answer of the disk will be discarded.
-    Cancelled,
+    Canceled,
 }
 
 #[derive(Debug)]
@@ -222,7 +223,7 @@ impl Uploads {
         let Some(request) = upload.find(req) else { return };
         match request.stage {
             Stage::Preparing => request.stage = Stage::Ready(answer),
-            Stage::Cancelled => {
+            Stage::Canceled => {
                 upload.requests.retain(|request| request.req != req);
                 cx.push(Output::DropChunk { conn, req });
             }
@@ -284,16 +285,17 @@ impl Uploads {
 /// Forgets a request, unless its bytes are being sent.
 fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32) {
     let Some(request) = upload.find(req) else { return };
-    mark!(UploadCancelled);
+    mark!(UploadCanceled);
     match request.stage {
         Stage::Queued => {}
         Stage::Preparing => {
-            // The number stays in use until the disk answers, so that its answer is not taken for one to a later request.
-            request.stage = Stage::Cancelled;
+            // The number stays in use until the disk answers, so that its answer is not taken for
+            // one to a later request.
+            request.stage = Stage::Canceled;
             return;
         }
         Stage::Ready(_) => cx.push(Output::DropChunk { conn, req }),
-        Stage::Sending | Stage::Cancelled => return,
+        Stage::Sending | Stage::Canceled => return,
     }
     upload.requests.retain(|request| request.req != req);
 }
@@ -311,7 +313,7 @@ fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &
                 at += 1;
                 continue;
             }
-            (Stage::Cancelled, _) => {
+            (Stage::Canceled, _) => {
                 at += 1;
                 continue;
             }

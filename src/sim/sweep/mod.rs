@@ -120,7 +120,7 @@ const RARE: &[&str] = &[
     "session.gave_up",
     "inputs_stale",
     "piece.second",
-    "sources.nobody_sends",
+    "sources.all_silent",
     "upload.idle",
 ];
 /// From so many seeds on they are required.

@@ -23,8 +23,8 @@ impl Answer {
         Answer { reached: 0, pruned: 0, complete: false, cut }
     }
 
-    /// Adds the answer of another super peer to the same search. Both searches reach the same super peers, so each count
-    /// is the larger one (PROTOCOL.md, "Two super peers at once").
+    /// Adds the answer of another super peer to the same search. Both searches reach the same super
+    /// peers, so each count is the larger one (PROTOCOL.md, "Two super peers at once").
     pub(super) fn add(&mut self, other: Answer) {
         self.reached = self.reached.max(other.reached);
         self.pruned = self.pruned.max(other.pruned);

@@ -1,4 +1,5 @@
-//! From the hits of a `get` to the order of a download. A content is its root and size, never its name.
+//! From the hits of a `get` to the order of a download. A content is its root and size, never its
+//! name.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +31,8 @@ pub(super) enum Choice {
     Many(usize),
 }
 
-/// Chooses among hits: those whose name is exactly `what`, or all if none is. For a root it believes the size that most
-/// sources report; the download proves it.
+/// Chooses among hits: those whose name is exactly `what`, or all if none is. For a root it
+/// believes the size that most sources report; the download proves it.
 pub(super) fn choose(what: &str, hits: &[SourceRecord]) -> Choice {
     let exact = |record: &&SourceRecord| record.path.name() == what;
     let only_exact = hits.iter().any(|record| exact(&record));
@@ -48,7 +49,8 @@ pub(super) fn choose(what: &str, hits: &[SourceRecord]) -> Choice {
     }
 }
 
-/// The order to download a content that a `get` found. `searching` says that its search may bring more sources.
+/// The order to download a content that a `get` found. `searching` says that its search may bring
+/// more sources.
 pub(super) fn order(
     task: &Task,
     id: DownloadId,

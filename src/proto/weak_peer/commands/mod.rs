@@ -1,10 +1,10 @@
-//! The commands of clients: what they ask of the super peers, the events that the clients get, and their end. Every
-//! command ends with exactly one `done`. It owns the requests to the sessions. It fetches nothing: a `get` becomes an
-//! order to the downloads once its content is chosen.
+//! The commands of clients: what they ask of the super peers, the events that the clients get, and
+//! their end. Every command ends with exactly one `done`. It owns the requests to the sessions. It
+//! fetches nothing: a `get` becomes an order to the downloads once its content is chosen.
 //!
-//! A search goes to each super peer that the peer has a session with, and ends when each has answered. Its hits are
-//! those of all, each once; it is complete if every session is up and every answer is complete. Everything else goes to
-//! the first session.
+//! A search goes to each super peer that the peer has a session with, and ends when each has
+//! answered. Its hits are those of all, each once; it is complete if every session is up and every
+//! answer is complete. Everything else goes to the first session.
 
 mod answer;
 mod get;
@@ -210,7 +210,8 @@ impl Commands {
                 let wanted = |record: &SourceRecord| get.from.as_ref().is_none_or(|from| *from == record.addr);
                 let room = most.saturating_sub(hits.len());
                 hits.extend(hit.hits.into_iter().filter(|hit| wanted(hit) && known.insert(key(hit))).take(room));
-                // A root leaves nothing to choose: the download starts, and more sources may follow.
+                // A root leaves nothing to choose: the download starts, and more sources may
+                // follow.
                 if search.kind == QueryKind::Root && hits.iter().any(|record| !sessions.is_own(&record.addr)) {
                     self.start_early(id, sessions);
                 }
@@ -233,8 +234,8 @@ impl Commands {
         self.on_answer(cx, sessions, (session, done.req), Ok(done.into()));
     }
 
-    /// A request of a search is over: with an answer, or with the cut that a missing answer is. The search ends when all
-    /// of its requests are over, or when it takes no more hits.
+    /// A request of a search is over: with an answer, or with the cut that a missing answer is. The
+    /// search ends when all of its requests are over, or when it takes no more hits.
     fn on_answer(&mut self, cx: &mut Context, sessions: &mut Sessions, request: Request, answer: Result<Answer, Cut>) {
         let Some(id) = self.requests.remove(&request) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
@@ -328,7 +329,7 @@ impl Commands {
                 let how = outcome::reservation(complete);
                 let why = match &get.from {
                     Some(from) => format!("{from} does not offer {:?}{how}", get.what),
-                    None => format!("nobody has {:?}{how}", get.what),
+                    None => format!("no peer has {:?}{how}", get.what),
                 };
                 self.fail(cx, id, Exit::NotFound, &why);
             }

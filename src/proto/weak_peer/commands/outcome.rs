@@ -32,7 +32,7 @@ pub(super) fn query(search: &Search, hits: usize, answer: Answer) -> Outcome {
         success()
     } else {
         let how = reservation(answer.complete);
-        Outcome::failed(&Failure::new(Exit::NotFound, format!("nobody has {:?}{how}", search.pattern)))
+        Outcome::failed(&Failure::new(Exit::NotFound, format!("no peer has {:?}{how}", search.pattern)))
     };
     Outcome {
         hits: Some(count(hits as u64)),

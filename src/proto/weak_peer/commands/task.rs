@@ -1,5 +1,5 @@
-//! One command of a client, or the search of a download for more sources: what it asks for and what it has got so far.
-//! It sends nothing and knows no session but those that it asked.
+//! One command of a client, or the search of a download for more sources: what it asks for and what
+//! it has got so far. It sends nothing and knows no session but those that it asked.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,9 +1,10 @@
-//! The list of the network, page by page: the range of positions to ask for next, and the contents known by then. It owns
-//! the hits of the current page and the cuts so far; it sends nothing.
+//! The list of the network, page by page: the range of positions to ask for next, and the contents
+//! known by then. It owns the hits of the current page and the cuts so far; it sends nothing.
 //!
-//! A page is a query for everything between two positions. If a cap cut its hits, the page is asked for again at half its
-//! length; if not, the next page begins where this one ends. So each hit lies in a page that no cap cut, wherever the cap
-//! is, and no super peer has to keep an order. A file that stays registered during the list is listed exactly once.
+//! A page is a query for everything between two positions. If a cap cut its hits, the page is asked
+//! for again at half its length; if not, the next page begins where this one ends. So each hit lies
+//! in a page that no cap cut, wherever the cap is, and no super peer has to keep an order. A file
+//! that stays registered during the list is listed exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ use crate::wire::{Cut, HostPort, QueryKind, Root, Search};
 
 /// Hits that a page aims at: well below every cap, so that few pages are asked for twice.
 const PAGE_HITS: u64 = QUERY_HITS_MAX as u64 * 6 / 10;
-/// A page with fewer hits is not halved, whatever its answer says: only a super peer that lies or is full caps so early.
+/// A page with fewer hits is not halved, whatever its answer says: only a super peer that lies or
+/// is full caps so early.
 const PAGE_HITS_MIN: usize = 16;
 
 /// Sources and names of one content.
@@ -69,7 +71,8 @@ impl Walk {
         self.hits
     }
 
-    /// The smallest reach of a page, whether every page was complete, and the largest count of each cut.
+    /// The smallest reach of a page, whether every page was complete, and the largest count of each
+    /// cut.
     pub(super) fn answer(&self) -> Answer {
         Answer { reached: self.reached.unwrap_or(0), pruned: 0, complete: self.complete, cut: self.cut }
     }
@@ -89,7 +92,8 @@ impl Walk {
         }
     }
 
-    /// The page is answered. Returns the contents that are finished, in the order of roots, and whether the list is over.
+    /// The page is answered. Returns the contents that are finished, in the order of roots, and
+    /// whether the list is over.
     pub(super) fn on_done(&mut self, answer: Answer) -> (Vec<ClientEvent>, bool) {
         self.pages += 1;
         let spent = self.pages >= LIST_PAGES_MAX;
@@ -167,7 +171,8 @@ mod tests {
         Root(*blake3::hash(&n.to_be_bytes()).as_bytes())
     }
 
-    /// Lists what several super peers hold, each of which sends at most `cap` hits, in its own order.
+    /// Lists what several super peers hold, each of which sends at most `cap` hits, in its own
+    /// order.
     fn listed(supers: &[Vec<SourceRecord>], cap: usize) -> (Vec<(Root, u32)>, Answer, u64) {
         let mut walk = Walk::new();
         let mut listed = Vec::new();

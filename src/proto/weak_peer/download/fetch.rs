@@ -1,5 +1,5 @@
-//! What a download asks its sources for, and what they answer: requests, steals, cancels, messages. The bytes of the pieces
-//! are in `pieces`.
+//! What a download asks its sources for, and what they answer: requests, steals, cancels, messages.
+//! The bytes of the pieces are in `pieces`.
 
 use super::picker;
 use super::source::{Request, Wanted, time_for};
@@ -63,8 +63,9 @@ impl Transfer {
         self.sources.iter().map(|source| source.requests.values().filter(complete).count()).sum()
     }
 
-    /// Takes a piece for an idle source from one that is much slower. A piece that the slow source has not begun is taken
-    /// away from it. A piece that it has begun is asked for twice, and the request that loses is canceled.
+    /// Takes a piece for an idle source from one that is much slower. A piece that the slow source
+    /// has not begun is taken away from it. A piece that it has begun is asked for twice, and the
+    /// request that loses is canceled.
     fn steal(&mut self, cx: &mut Context, index: SourceIndex) -> Option<u32> {
         let rates: Vec<u64> = self.sources.iter().filter_map(|source| source.rate).collect();
         let mean = (!rates.is_empty()).then(|| rates.iter().sum::<u64>() / rates.len() as u64);
@@ -123,7 +124,7 @@ impl Transfer {
                 (Message::Get(Get { req, root, offset, length, bare: self.order.verify == Verify::Blake3 }), length)
             }
         };
-        let request = Request { wanted, asked_at: cx.now, md5: None, length, received: 0, cancelled: false };
+        let request = Request { wanted, asked_at: cx.now, md5: None, length, received: 0, canceled: false };
         source.requests.insert(req, request);
         cx.send(conn, message);
     }
@@ -170,7 +171,8 @@ impl Transfer {
             let why = format!("speaks version {} of the protocol", welcome.version[0]);
             return self.drop_source(cx, index, &why);
         }
-        // A peer is a source for itself only if it is the only one: the content is copied to another place.
+        // A peer is a source for itself only if it is the only one: the content is copied to
+        // another place.
         if welcome.node == cx.node && self.sources.len() > 1 {
             return self.drop_source(cx, index, "is this peer itself");
         }
@@ -192,7 +194,7 @@ impl Transfer {
             };
         };
         let Some(request) = self.sources[index].requests.remove(&req) else { return };
-        if request.cancelled {
+        if request.canceled {
             return;
         }
         if let Wanted::Piece(piece) = request.wanted {

@@ -1,8 +1,9 @@
-//! The manifest of a content: the chaining value of each piece, how they merge to the root, and how its pages add up. It
-//! hashes no content: pieces are hashed elsewhere.
+//! The manifest of a content: the chaining value of each piece, how they merge to the root, and how
+//! its pages add up. It hashes no content: pieces are hashed elsewhere.
 //!
-//! A list of chaining values does not prove the size of the content: an inner node of the tree can be passed off as a leaf.
-//! The last piece, hashed at its offset, does prove it; it is therefore fetched first (PROTOCOL.md, "Chunk connections").
+//! A list of chaining values does not prove the size of the content: an inner node of the tree can
+//! be passed off as a leaf. The last piece, hashed at its offset, does prove it; it is therefore
+//! fetched first (PROTOCOL.md, "Chunk connections").
 
 use blake3::hazmat::{self, Mode};
 
@@ -10,7 +11,8 @@ use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::pieces_of;
 use crate::wire::ids::{Cv, Root};
 
-/// The root that these values merge to, if there is one value for each piece of a content of this size and at least two.
+/// The root that these values merge to, if there is one value for each piece of a content of this
+/// size and at least two.
 #[must_use]
 pub fn root_of(cvs: &[Cv], size: u64) -> Option<Root> {
     if cvs.len() < 2 || u64::try_from(cvs.len()).ok()? != pieces_of(size) {

@@ -1,5 +1,6 @@
-//! All downloads of a weak peer: the few that run, the line of those that wait, and which connection belongs to which. Owns
-//! no piece and no socket; a [`Transfer`] does the work of one.
+//! All downloads of a weak peer: those that run and the line of those that wait. It hands each
+//! input to the [`Transfer`] that it belongs to, and reports the end of a download. It fetches
+//! nothing itself.
 
 mod fetch;
 pub mod manifest;
@@ -51,7 +52,7 @@ impl Downloads {
         if self.running.values().map(|transfer| &transfer.order).chain(&self.line).any(same) {
             let failure = Failure::new(
                 Exit::Disk,
-                format!("{:?} is being downloaded to the same place already; wait for that", order.name),
+                format!("{:?} is already being downloaded to the same destination", order.name),
             );
             cx.done(order.client, Outcome::failed(&failure));
         } else if self.line.len() < DOWNLOADS_WAITING_MAX {
@@ -66,7 +67,7 @@ impl Downloads {
         }
     }
 
-    /// Runs what is first in line, as long as there is room.
+    /// Starts downloads from the line, up to the limit of running ones.
     fn advance(&mut self, cx: &mut Context) {
         while self.running.len() < DOWNLOADS_MAX
             && let Some(order) = self.line.pop_front()
@@ -79,7 +80,7 @@ impl Downloads {
         }
     }
 
-    /// Does something with a running download, and tells its end if that was it.
+    /// Acts on a running download, and reports its end if the act ended it.
     fn with(&mut self, cx: &mut Context, id: DownloadId, act: impl FnOnce(&mut Transfer, &mut Context)) {
         if let Some(transfer) = self.running.get_mut(&id) {
             act(transfer, cx);
@@ -88,7 +89,7 @@ impl Downloads {
         }
     }
 
-    /// Takes the download out if it is over, and tells how it ended.
+    /// Removes the download if it has ended, and reports how.
     fn sweep(&mut self, cx: &mut Context, id: DownloadId) {
         let Some(outcome) = self.running.get_mut(&id).and_then(Transfer::take_outcome) else { return };
         if let Some(mut transfer) = self.running.remove(&id) {
@@ -122,7 +123,8 @@ impl Downloads {
         self.with(cx, id, |transfer, _| transfer.on_search_done());
     }
 
-    /// A download that wants to be told of sources of this content; each is named once until it is answered.
+    /// The next download that needs a search for more sources of its root. A download needs one
+    /// search at a time.
     pub(super) fn poll_search(&mut self, cx: &mut Context, session_up: bool) -> Option<(DownloadId, Root)> {
         let ids: Vec<_> = self.running.keys().copied().collect();
         for id in ids {
@@ -202,19 +204,19 @@ impl Downloads {
 
     // ---- the end -------------------------------------------------------------------------------------------------
 
-    /// A client has gone: its downloads end, their parts stay.
+    /// A client is gone: its downloads end, their part files stay.
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, client: ClientId) {
         self.line.retain(|order| order.client != client);
         let of_client = |transfer: &&Transfer| transfer.order.client == client;
         let ids: Vec<_> = self.running.values().filter(of_client).map(|transfer| transfer.order.id).collect();
         for id in ids {
-            self.with(cx, id, |transfer, cx| transfer.fail(cx, Exit::Internal, "the client has gone"));
+            self.with(cx, id, |transfer, cx| transfer.fail(cx, Exit::Internal, "the client is gone"));
         }
     }
 
-    /// The peer ends: so do all downloads; their parts stay.
+    /// The peer ends: all downloads end, their part files stay.
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
-        let why = "the peer ends; ask again and the download goes on where it was";
+        let why = "the peer ends; repeat the command to resume the download";
         for order in std::mem::take(&mut self.line) {
             cx.done(order.client, Outcome::failed(&Failure::new(Exit::Internal, why)));
         }

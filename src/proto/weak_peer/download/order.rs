@@ -21,13 +21,15 @@ pub(in crate::proto::weak_peer) struct Order {
     pub(in crate::proto::weak_peer) verify: Verify,
     pub(in crate::proto::weak_peer) destination: Destination,
     pub(in crate::proto::weak_peer) sources: Vec<HostPort>,
-    /// Sources that report another size for the same root. Only one size is right; the proof shows which.
+    /// Sources that report another size for the same root. Only one size is right; the proof shows
+    /// which.
     pub(in crate::proto::weak_peer) others: Vec<(HostPort, u64)>,
     /// Sizes that were tried before this one.
     pub(in crate::proto::weak_peer) tried: Vec<u64>,
     /// Whether no other source may be used.
     pub(in crate::proto::weak_peer) only: bool,
-    /// Whether sources may exist that the search could not find: it was by name, and they use another name.
+    /// Whether sources may exist that the search could not find: it was by name, and they use
+    /// another name.
     pub(in crate::proto::weak_peer) widen: bool,
     /// Whether the search still runs and may bring more sources.
     pub(in crate::proto::weak_peer) searching: bool,

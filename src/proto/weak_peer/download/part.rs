@@ -1,5 +1,6 @@
-//! The part file of a download: opened or resumed, written piece by piece, published; and the end of the download, with or
-//! without it. The disk does the work; this file never sees a byte of content.
+//! The part file of a download: opened or resumed, written piece by piece, published; and the end
+//! of the download, with or without it. The disk does the work; this file never sees a byte of
+//! content.
 
 use std::path::PathBuf;
 
@@ -180,7 +181,8 @@ impl Transfer {
         }
     }
 
-    /// If it ended because no source has the root in this size: the order for the size that most others report.
+    /// If it ended because no source has the root in this size: the order for the size that most
+    /// others report.
     pub(super) fn with_other_size(&mut self, cx: &mut Context, outcome: &Outcome) -> Option<Order> {
         let unproven = outcome.exit == Exit::Integrity.code() || outcome.exit == Exit::NotFound.code();
         let others = std::mem::take(&mut self.order.others);

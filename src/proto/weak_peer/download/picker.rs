@@ -1,7 +1,9 @@
-//! Which piece of a download is fetched next and from whom. Owns the state of every piece and who was asked for it; knows
-//! no connection and no time: rates and expectations are handed in.
+//! Which piece of a download to fetch next, and from which source. It owns the state of every piece
+//! and the sources that are asked for it; it knows no connection and no clock: its callers pass
+//! rates and expected times.
 //!
-//! A piece is asked of one source. A second source may be asked for it only by [`Picker::theft`], which must pay.
+//! A piece is asked of one source. A second source is asked for it only through [`Picker::theft`],
+//! if that saves enough time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use crate::config::{PIECE_BYTES, SOURCE_AHEAD, SOURCE_PIPELINE_MAX, STEAL_GAIN_MIN};
 use crate::proto::pieces_of;
 
-/// Sources that may be asked for one piece at once: its holder and one thief.
+/// How many sources may be asked for one piece at once: its holder and one thief.
 const CLAIMANTS_MAX: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +21,12 @@ enum State {
     Have,
 }
 
-/// The pieces of one download. `S` names a source.
+/// The pieces of one download. `S` is the id of a source.
 #[derive(Debug)]
 pub struct Picker<S> {
     size: u64,
     states: Vec<State>,
-    /// No piece below this is free.
+    /// No piece below this one is free.
     low: usize,
     free: usize,
     have: usize,
@@ -51,13 +53,13 @@ impl<S: Copy + Eq> Picker<S> {
         self.states.is_empty()
     }
 
-    /// Pieces that are missing and asked of nobody.
+    /// Pieces that are missing and asked of no source.
     #[must_use]
     pub fn free(&self) -> usize {
         self.free
     }
 
-    /// Pieces that are verified.
+    /// How many pieces are verified.
     #[must_use]
     pub fn have(&self) -> usize {
         self.have
@@ -99,7 +101,8 @@ impl<S: Copy + Eq> Picker<S> {
         Some(piece)
     }
 
-    /// Assigns this piece, beside whoever is asked for it already. Answers whether that is possible.
+    /// Assigns this piece, in addition to a source that is already asked for it. Returns whether
+    /// that is possible.
     pub fn claim(&mut self, piece: u32, source: S) -> bool {
         match self.states.get_mut(piece as usize) {
             None | Some(State::Have) => return false,
@@ -117,7 +120,8 @@ impl<S: Copy + Eq> Picker<S> {
         true
     }
 
-    /// The source is not asked for the piece any more; without another one the piece is free again.
+    /// Takes the piece away from the source; it is free again unless another source is asked for
+    /// it.
     pub fn release(&mut self, piece: u32, source: S) {
         let Some(claimants) = self.claims.get_mut(&piece) else { return };
         claimants.retain(|claimant| *claimant != source);
@@ -129,7 +133,7 @@ impl<S: Copy + Eq> Picker<S> {
         }
     }
 
-    /// The piece is verified, for good. Answers who was asked for it.
+    /// The piece is verified, for good. Returns the sources that are asked for it.
     pub fn verified(&mut self, piece: u32) -> Vec<S> {
         let Some(state) = self.states.get_mut(piece as usize) else { return Vec::new() };
         match *state {
@@ -142,9 +146,9 @@ impl<S: Copy + Eq> Picker<S> {
         self.claims.remove(&piece).unwrap_or_default()
     }
 
-    /// The piece that an idle source should take from another, and from whom: the one that would be the last to come,
-    /// if taking it pays. `mine` is how long the thief needs for a piece; `left` is how long the holder still needs for the
-    /// piece, none if it has stalled.
+    /// The piece that an idle source should take over, and its holder: the piece that would come
+    /// last, if taking it pays. `mine` returns how long the thief needs for a piece; `left` returns
+    /// how long the holder still needs, none if it has stalled.
     pub fn theft(
         &self,
         thief: S,
@@ -166,7 +170,7 @@ impl<S: Copy + Eq> Picker<S> {
     }
 }
 
-/// Whether the first comes later than the second; a stalled one never comes.
+/// Whether the first is later than the second; none is never.
 fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
     match (first, second) {
         (_, None) => false,
@@ -175,15 +179,16 @@ fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
     }
 }
 
-/// Whether a thief that needs `mine` should take a piece for which its holder needs `left`: always from a stalled one, else
-/// if it is twice as fast and gains enough to be worth bytes that may be fetched twice.
+/// Whether a thief that needs `mine` should take a piece for which its holder still needs `left`:
+/// always from a stalled holder; else if the thief is twice as fast, and saves enough time to
+/// justify bytes that may be fetched twice.
 #[must_use]
 pub fn pays(mine: Duration, left: Option<Duration>) -> bool {
     left.is_none_or(|left| left > mine.saturating_mul(2) && left - mine >= STEAL_GAIN_MIN)
 }
 
-/// How many pieces to ask of a source at once: what it sends in half a second, but no more than its even share of what is
-/// left, so that none sits on work that others could do.
+/// How many pieces to ask of a source at once: what it sends in half a second, but no more than an
+/// even part of what is missing, so that no source holds pieces that another could send.
 #[must_use]
 pub fn depth(rate: Option<u64>, free: usize, outstanding: usize, sources: usize) -> usize {
     let Some(rate) = rate else { return 1 };
@@ -261,8 +266,8 @@ mod tests {
         assert_eq!(depth(Some(1 << 30), 4, 4, 4), 2);
     }
 
-    /// Random sources that take, fail, deliver and steal: no piece has two holders unless it was stolen, counts agree,
-    /// and as long as somebody delivers it ends.
+    /// Random sources that take, fail, deliver and steal: no piece has two holders unless it was
+    /// stolen, counts agree, and it ends as long as a source delivers.
     #[test]
     fn every_run_ends_with_every_piece_once() {
         let mut taken_total = 0;

@@ -1,5 +1,5 @@
-//! The pieces of a download from their CHUNK header to the disk: received, judged by their digests, accepted or rejected.
-//! The bytes stay with the driver; only their digests come here.
+//! The pieces of a download from their CHUNK header to the disk: received, judged by their digests,
+//! accepted or rejected. The bytes stay with the driver; only their digests come here.
 
 use super::proof::Held;
 use super::source::{Request, Wanted};

@@ -1,5 +1,6 @@
-//! The proof of a download of more than one piece: its manifest and its last piece, both from one source. Together they
-//! prove the chaining value of every piece and the size. If either is wrong, this source alone is to blame.
+//! The proof of a download of more than one piece: its manifest and its last piece, both from one
+//! source. Together they prove the chaining value of every piece and the size. If either is wrong,
+//! this source alone is to blame.
 
 use super::proof::{Held, Proof};
 use super::source::Wanted;
@@ -54,7 +55,7 @@ impl Transfer {
         let Some(request) = self.sources[index].requests.remove(&page.req) else {
             return self.drop_source(cx, index, "answered a request that was not made");
         };
-        if request.cancelled {
+        if request.canceled {
             return;
         }
         let Phase::Proving(Some(proof)) = &mut self.phase else { return };

@@ -1,5 +1,5 @@
-//! The sources of a download: dialed, lost, dropped, searched for, and checked at each tick. What they are asked for is in
-//! `fetch` and `proving`.
+//! The sources of a download: dialed, lost, dropped, searched for, and checked at each tick. What
+//! they are asked for is in `fetch` and `proving`.
 
 use super::source::{Request, Source, Wanted};
 use super::transfer::{Phase, Transfer};
@@ -93,7 +93,7 @@ impl Transfer {
         let source = &mut self.sources[index];
         cx.give_up(source.dial.take(), source.conn.take());
         for request in std::mem::take(&mut source.requests).into_values() {
-            if let (Wanted::Piece(piece), false) = (request.wanted, request.cancelled) {
+            if let (Wanted::Piece(piece), false) = (request.wanted, request.canceled) {
                 self.picker.release(piece, index);
             }
         }
@@ -126,7 +126,8 @@ impl Transfer {
         self.searching = false;
     }
 
-    /// Whether to search for more sources now. Fails the download if no source is left and no search can help.
+    /// Whether to search for more sources now. Fails the download if no source is left and no
+    /// search can help.
     pub(super) fn should_search(&mut self, cx: &mut Context, session_up: bool) -> bool {
         if self.searching || !matches!(self.phase, Phase::Proving(_) | Phase::Fetching) {
             return false;
@@ -212,7 +213,7 @@ impl Transfer {
     }
 
     fn fail_silent(&mut self, cx: &mut Context) {
-        mark!(NobodySends);
+        mark!(AllSilent);
         let all = self.faults("sends nothing");
         let exit = if self.reached { Exit::TimedOut } else { Exit::Unreachable };
         self.fail(cx, exit, &format!("no source sent anything for {} s: {all}", NO_SOURCE_MAX.as_secs()));

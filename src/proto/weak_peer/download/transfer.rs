@@ -1,6 +1,6 @@
-//! The state of one download, and what it reports. The files beside this one act on it: `part` opens, writes and
-//! publishes the part file, `sources` dials and drops sources, `proving` fetches the proof, `fetch` asks for pieces and
-//! `pieces` judges them.
+//! The state of one download, and what it reports. The files beside this one act on it: `part`
+//! opens, writes and publishes the part file, `sources` dials and drops sources, `proving` fetches
+//! the proof, `fetch` asks for pieces and `pieces` judges them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -21,7 +21,8 @@ const RATE_WINDOW: usize = 8;
 pub(super) enum Phase {
     /// The disk creates or finds the part file.
     Opening,
-    /// The manifest and the last piece are not proven; the source that is asked for them, if there is one.
+    /// The manifest and the last piece are not proven; the source that is asked for them, if there
+    /// is one.
     Proving(Option<Proof>),
     /// Pieces arrive and are written.
     Fetching,

@@ -1,4 +1,5 @@
-//! What the two digests of a received piece say about its source (PROTOCOL.md, "Chunk connections").
+//! What the two digests of a received piece say about its source (PROTOCOL.md, "Chunk
+//! connections").
 
 use crate::proto::{Digests, Verify};
 use crate::wire::ids::Md5;
@@ -10,7 +11,8 @@ pub(super) enum Verdict {
     Right,
     /// The bytes are right, the announced MD5 is not: keep the bytes, count the fault.
     WrongMd5,
-    /// The bytes are those that the source announced, but wrong: it lies, or its file is another one.
+    /// The bytes are those that the source announced, but wrong: it lies, or its file is another
+    /// one.
     Lie,
     /// Neither digest fits: the bytes may have been damaged on the way.
     LineFault,

@@ -1,4 +1,4 @@
-//! Commands of clients: what they are told, and exactly one `done` with its exit code.
+//! Commands of clients: their events, and exactly one `done` with its exit code.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn hits(world: &World) -> usize {
 }
 
 #[test]
-fn a_query_tells_its_hits_and_then_how_it_ended() {
+fn a_query_reports_its_hits_and_then_its_end() {
     let mut world = World::new(1, 5);
     world.source(Manner::Honest, 1).source(Manner::Honest, 1);
     let outcome = world.command(query("file")).outcome();
@@ -29,7 +29,7 @@ fn a_query_tells_its_hits_and_then_how_it_ended() {
 }
 
 #[test]
-fn a_query_that_nobody_answers_with_a_hit_exits_3() {
+fn a_query_without_a_hit_exits_3() {
     let mut world = World::new(1, 5);
     let outcome = world.command(query("file")).outcome();
     assert_eq!((outcome.ok, outcome.exit, outcome.hits, outcome.complete), (false, 3, Some(0), Some(true)));
@@ -46,7 +46,7 @@ fn a_query_without_a_done_exits_4_after_its_budget() {
 }
 
 #[test]
-fn a_query_that_makes_no_sense_exits_2_with_the_reason() {
+fn a_malformed_query_exits_2_with_the_reason() {
     let mut world = World::new(1, 5);
     world.run_until(|world| world.welcomed() == 1);
     world.supers[0].1.manner = Super::NoAnswers;
@@ -97,7 +97,7 @@ fn a_command_without_a_first_session_ends_as_the_peer_does() {
 }
 
 #[test]
-fn a_query_is_asked_again_of_the_next_super_peer_and_no_hit_is_told_twice() {
+fn a_query_is_asked_again_of_the_next_super_peer_and_no_hit_is_reported_twice() {
     let mut world = World::new(2, 5);
     world.source(Manner::Honest, 1);
     world.run_until(|world| world.welcomed() == 1);
@@ -113,7 +113,7 @@ fn a_query_is_asked_again_of_the_next_super_peer_and_no_hit_is_told_twice() {
 }
 
 #[test]
-fn a_query_of_a_client_that_has_gone_is_cancelled() {
+fn a_query_of_a_client_that_is_gone_is_canceled() {
     let mut world = World::new(1, 5);
     world.run_until(|world| world.welcomed() == 1);
     world.supers[0].1.manner = Super::NoAnswers;
@@ -170,7 +170,7 @@ fn a_get_of_a_name_with_pattern_characters_falls_back_to_the_exact_name() {
 }
 
 #[test]
-fn a_get_that_nobody_offers_exits_3() {
+fn a_get_without_a_source_exits_3() {
     let mut world = World::new(1, 3);
     assert_eq!(world.get().outcome().exit, 3);
     let mut world = World::new(1, 3);
@@ -211,7 +211,7 @@ impl CopiedList for Option<&Message> {
 }
 
 #[test]
-fn a_status_tells_both_sides_or_what_there_is() {
+fn a_status_reports_both_peers_or_the_one_there_is() {
     let mut world = World::new(1, 3);
     world.command(Command::Status);
     assert_eq!(world.outcomes(), 1);

@@ -1,4 +1,4 @@
-//! Downloads: many sources, sources that misbehave, resuming, sizes, ends.
+//! Downloads: many sources, bad sources, resuming, sizes, ends.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const MIB: u64 = PIECE_BYTES;
 const FAST: u64 = 50 * MIB;
 const SLOW: u64 = MIB;
 
-/// The content is published, byte for byte, and the download left nothing behind.
+/// The content is published, byte for byte, and nothing is left over.
 fn assert_published(world: &mut World) {
     assert!(world.published.as_ref() == Some(&world.content.bytes), "the published bytes differ");
     world.assert_no_leak();
@@ -328,7 +328,7 @@ fn sources_that_are_not_there_end_in_exit_5() {
 }
 
 #[test]
-fn a_source_that_has_it_no_more_is_dropped_without_being_a_liar() {
+fn a_source_that_no_longer_has_it_is_dropped_and_not_called_a_liar() {
     let mut world = World::new(1, 3 * MIB);
     world.source(Manner::NotFound, FAST);
     assert_eq!(world.get().outcome().exit, 3);
@@ -368,7 +368,7 @@ fn only_the_named_source_is_used() {
 }
 
 #[test]
-fn a_download_that_lost_its_source_hears_of_a_new_one() {
+fn a_download_that_lost_its_source_finds_a_new_one() {
     let mut world = World::new(1, 9 * MIB);
     world.source(Manner::Honest, SLOW);
     world.get().run_until(|world| world.written.len() >= 3);
@@ -423,11 +423,11 @@ fn a_client_that_goes_takes_its_download_with_it() {
 }
 
 #[test]
-fn a_piece_that_waits_for_its_proof_is_let_go_with_the_download() {
+fn a_piece_that_waits_for_its_proof_is_dropped_with_the_download() {
     let mut world = World::new(1, 2 * MIB + 5);
     world.source(Manner::NoManifest, 20 * MIB);
     world.get().run_until(|world| world.served() == [2 * MIB]);
-    // The rest of it comes, and nothing that could prove it.
+    // The rest of the piece comes, and no manifest to prove it by.
     world.run_for(Duration::from_secs(1));
     assert_eq!((world.stored.is_some(), world.sources[0].1.manifests), (false, 1));
     world.input(Input::ClientGone { client: super::harness::CLIENT });
@@ -451,7 +451,7 @@ fn progress_comes_twice_a_second_and_once_at_the_end() {
 }
 
 #[test]
-fn a_piece_is_told_of_only_once_it_is_written() {
+fn a_piece_is_reported_only_once_it_is_written() {
     let pieces =
         |world: &World| world.client_events().iter().filter(|e| matches!(e, ClientEvent::Piece { .. })).count();
     let writes = |world: &World| world.disk.iter().filter(|work| matches!(work, DiskWork::WritePiece { .. })).count();
@@ -462,7 +462,7 @@ fn a_piece_is_told_of_only_once_it_is_written() {
     world.run_until(|world| pieces(world) == 1);
     world.full = true;
     assert_eq!(world.outcome().exit, 9);
-    assert!(pieces(&world) < 3, "what the disk did not take was told of");
+    assert!(pieces(&world) < 3, "what the disk did not take was reported");
 }
 
 #[test]
@@ -487,7 +487,7 @@ fn one_seed_makes_one_run() {
 }
 
 #[test]
-fn those_who_lie_about_the_size_do_not_hide_the_content() {
+fn sources_that_lie_about_the_size_do_not_hide_the_content() {
     let mut world = World::new(1, 3 * MIB);
     world.source(Manner::Honest, FAST).source(Manner::Lies, FAST).source(Manner::Lies, FAST);
     for liar in [1, 2] {
@@ -523,7 +523,8 @@ fn few_downloads_run_at_once_and_the_others_follow_in_line() {
     assert_eq!(opened(&world), 12);
 }
 
-/// Sources of every manner come and go; one is honest and stays. Whatever happens, the right bytes are published.
+/// Sources of every kind come and go; one is honest and stays. The right bytes are published in
+/// every case.
 #[test]
 fn one_honest_source_is_enough_whatever_the_others_do() {
     let manners = [

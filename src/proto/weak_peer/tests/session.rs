@@ -1,4 +1,4 @@
-//! The session: whom to dial, what to register, when to give up and when to wake.
+//! The session: which super peer to dial, what to register, when to give up and when to wake.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn the_first_that_welcomes_is_taken() {
 }
 
 #[test]
-fn nobody_there_is_fatal_and_named() {
+fn no_super_peer_at_all_is_fatal_and_all_are_named() {
     let mut world = World::new(2, 1);
     world.kill_super(0);
     world.kill_super(1);

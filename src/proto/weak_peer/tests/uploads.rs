@@ -30,7 +30,7 @@ fn ready(world: &mut World, conn: ConnId, req: u32, result: Result<Md5, ServeFai
     world.input(Input::Disk(DiskDone::ChunkReady { conn, req, result }));
 }
 
-/// Requests whose bytes were handed over to be sent.
+/// Requests whose bytes the driver was asked to send.
 fn sent(world: &World) -> Vec<u32> {
     let req = |output: &Output| match output {
         Output::SendPayload { req, .. } => Some(*req),
@@ -96,7 +96,7 @@ fn more_is_prepared_only_when_little_is_left_and_then_much() {
 }
 
 #[test]
-fn few_chunks_are_sent_at_once_so_that_the_rest_can_be_cancelled() {
+fn few_chunks_are_sent_at_once_so_that_the_rest_can_be_canceled() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);
     (1..=5).for_each(|req| get(&mut world, conn, req));
@@ -109,7 +109,7 @@ fn few_chunks_are_sent_at_once_so_that_the_rest_can_be_cancelled() {
 }
 
 #[test]
-fn an_error_stands_in_place_of_a_chunk() {
+fn an_error_comes_in_place_of_a_chunk() {
     for (failure, code) in [
         (ServeFailure::NotFound, ErrorCode::NOT_FOUND),
         (ServeFailure::Changed, ErrorCode::CHANGED),
@@ -137,7 +137,7 @@ fn a_manifest_page_is_read_and_sent() {
 }
 
 #[test]
-fn a_cancelled_request_is_forgotten_unless_it_was_begun() {
+fn a_canceled_request_is_forgotten_unless_it_was_begun() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);
     (1..=7).for_each(|req| get(&mut world, conn, req));
@@ -153,7 +153,7 @@ fn a_cancelled_request_is_forgotten_unless_it_was_begun() {
 }
 
 #[test]
-fn the_number_of_a_cancelled_request_is_in_use_until_the_disk_has_answered() {
+fn the_number_of_a_canceled_request_is_in_use_until_the_disk_has_answered() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);
     get(&mut world, conn, 1);
@@ -213,7 +213,7 @@ fn one_connection_too_many_is_busy() {
 }
 
 #[test]
-fn who_says_nothing_is_closed() {
+fn a_silent_connection_is_closed() {
     let mut world = World::new(1, 1);
     let silent = world.accept();
     let idle = open(&mut world);
