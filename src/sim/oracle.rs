@@ -96,7 +96,7 @@ impl Watch {
             assert!(!complete, "what failed is not complete: {outcome:?}");
             return None;
         }
-        // Digests ask of the clocks that they run alike (PROTOCOL.md "What may be believed"): when one has leapt or stood still,
+        // Digests ask of the clocks that they run alike (PROTOCOL.md 8.5): when one has leapt or stood still,
         // what was left out because of a digest may have been there.
         let pruned = outcome.pruned.unwrap_or(0);
         let sure = pruned == 0 || world.clocks_ran_alike_since(asked.at - DIGEST_LEASE_WAIT);

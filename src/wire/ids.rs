@@ -97,7 +97,7 @@ fixed_bytes!(
     32
 );
 fixed_bytes!(
-    /// The MD5 of one chunk, which precedes the chunk on the wire (PROTOCOL.md, "Chunks").
+    /// The MD5 of one chunk, which precedes the chunk on the wire (PROTOCOL.md 5.3).
     Md5,
     16
 );

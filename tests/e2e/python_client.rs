@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::common::{World, noise, root_of};
 
-/// A script as a command, or `None` (and why, on stderr) where there is no python3 with msgpack. CI must have it.
+/// A script as a command; `None`, with a line on stderr, without python3 and msgpack. CI must have both.
 fn script(path: &str) -> Option<Command> {
     let probe = Command::new("python3").args(["-c", "import msgpack"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
@@ -25,7 +25,7 @@ fn client(world: &World) -> Option<Command> {
     Some(command)
 }
 
-fn told(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
@@ -40,19 +40,19 @@ fn the_python_client_queries_and_fetches() {
     world.hits(&supers[0], "tune", 1);
 
     let output = query.args([supers[0].addr(), "query", "TUNE blue"]).output().expect("python3 runs");
-    let text = told(&output);
+    let text = printed(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains(&root_of(&content)) && text.contains(peer.addr()), "{text}");
     assert!(text.contains("1 hits, 2 super peers searched, complete"), "{text}");
 
     let mut get = client(&world).expect("as before");
     let output = get.args([supers[0].addr(), "get", "*tune*", "got.bin"]).output().expect("python3 runs");
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", printed(&output));
     assert!(std::fs::read(world.path("got.bin")).expect("fetched") == content);
 
     let mut nobody = client(&world).expect("as before");
     let output = nobody.args([supers[0].addr(), "query", "nobody"]).output().expect("python3 runs");
-    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", printed(&output));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn another_messagepack_library_reads_the_vectors_too() {
     let Some(mut vectors) = script("tests/e2e/vectors.py") else { return };
     let output = vectors.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md")).output();
     let output = output.expect("python3 runs");
-    assert!(output.status.success(), "{}", told(&output));
-    let agreed: u32 = told(&output).trim().parse().expect("a number");
+    assert!(output.status.success(), "{}", printed(&output));
+    let agreed: u32 = printed(&output).trim().parse().expect("a number");
     assert!(agreed >= 35, "only {agreed} vectors were read");
 }
