@@ -1,12 +1,13 @@
 //! The progress of a download on standard error: bars on a terminal, plain lines elsewhere, nothing
 //! with -q.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::format::{short_name, state_word};
+use super::output;
 use super::units::Size;
 use crate::proto::event::SourceReport;
 
@@ -98,7 +99,7 @@ impl Progress {
             Progress::Off => {}
             Progress::Plain { name, pace } => {
                 if pace.is_due(bytes, size) {
-                    let _ = writeln!(io::stderr(), "{}", line(name, bytes, size, rate, sources.len()));
+                    output::note(&line(name, bytes, size, rate, sources.len()));
                 }
             }
             Progress::Bars { all, file, lanes, .. } => {
@@ -126,9 +127,7 @@ impl Progress {
     pub(crate) fn note(&self, text: &str) {
         match self {
             Progress::Off => {}
-            Progress::Plain { .. } => {
-                let _ = writeln!(io::stderr(), "{text}");
-            }
+            Progress::Plain { .. } => output::note(text),
             Progress::Bars { all, .. } => {
                 let _ = all.println(text);
             }

@@ -23,7 +23,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 
-use super::logging;
+use super::{logging, output};
 use crate::node::Handle;
 pub(crate) use console::News;
 use console::{Console, Output, Reply};
@@ -152,13 +152,12 @@ struct Pipe;
 
 impl Output for Pipe {
     fn print(&mut self, text: &str) {
-        let mut out = io::stdout().lock();
         // If the reader has closed the pipe, the peer continues to serve.
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        let _ = output::line(text);
     }
 
     fn note(&mut self, text: &str) {
-        let _ = writeln!(io::stderr(), "{text}");
+        output::note(text);
     }
 }
 

@@ -4,7 +4,7 @@
 mod liar;
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,7 @@ use super::process::Sample;
 use crate::cli::args::Demo;
 use crate::cli::format::{count, source_table, table};
 use crate::cli::oneshot::INTERRUPTED;
+use crate::cli::output;
 use crate::cli::random::OsEntropy;
 use crate::cli::units::{Size, Span};
 use crate::config::QUERY_BUDGET;
@@ -149,7 +150,7 @@ impl Stage {
 
 fn out(line: &str) {
     // If standard output is closed, the exit code still reports the result.
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = output::line(line);
 }
 
 fn play(stage: &mut Stage, args: &Demo, interrupted: &AtomicBool) -> Result<(), Failure> {
@@ -490,7 +491,6 @@ fn stay(stage: &Stage, network: &Network, treasure: &Treasure, interrupted: &Ato
     ] {
         out(&format!("  {line}"));
     }
-    let _ = io::stdout().flush();
     while !interrupted.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_AGAIN * 5);
     }
