@@ -31,6 +31,7 @@ mod control;
 mod counters;
 mod deadlines;
 mod dialer;
+mod outputs;
 mod reactor;
 mod resolver;
 mod send_queue;

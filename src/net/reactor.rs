@@ -1,6 +1,5 @@
 //! The poll and the turn: events become latches and a run queue; the run queue becomes arrivals, one at a time.
 
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,7 +11,7 @@ use mio::{Events, Waker};
 
 use super::acceptor::Acceptor;
 use super::alarm::Alarm;
-use super::arrival::{Arrival, ControlId};
+use super::arrival::Arrival;
 use super::connections::Connections;
 use super::context::{Context, internal};
 use super::control::ControlSocket;
@@ -25,9 +24,8 @@ use super::token;
 use super::udp::Datagrams;
 use crate::config::{DEADLINES_SPARE, DESCRIPTORS_RESERVED, EVENTS_PER_TURN, PORT_PAIR_TRIES};
 use crate::error::Failure;
-use crate::proto::{ConnId, DialId, HashPlan, Input, Verify};
+use crate::proto::{ConnId, Input};
 use crate::time::Time;
-use crate::wire::{HostPort, LinkMessage, Message};
 
 /// Which sockets to open.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +44,7 @@ pub struct NetOptions {
 ///
 /// - getters: addresses, counters, [`Net::timeout`], [`Net::is_busy`];
 /// - the turn: [`Net::poll`], [`Net::begin_turn`], [`Net::next`], [`Net::expire`], [`Net::flush`], [`Net::end_turn`];
-/// - outputs: one method per output of a machine that concerns a socket.
+/// - outputs, in a file of their own: one method per output of a machine that concerns a socket.
 pub struct Net {
     pub(super) ctx: Context,
     events: Events,
@@ -56,9 +54,9 @@ pub struct Net {
     signals: Caught,
     pub(super) conns: Connections,
     pub(super) acceptor: Option<Acceptor>,
-    dialer: Dialer,
-    datagrams: Option<Datagrams>,
-    control: ControlSocket,
+    pub(super) dialer: Dialer,
+    pub(super) datagrams: Option<Datagrams>,
+    pub(super) control: ControlSocket,
 }
 
 impl std::fmt::Debug for Net {
@@ -304,79 +302,6 @@ impl Net {
     pub fn stop_listening(&mut self) {
         self.acceptor = None;
         self.control.stop_listening();
-    }
-
-    // ---- outputs -------------------------------------------------------------------------------------------------
-
-    /// Begins a dial; Dialed or DialFailed arrives.
-    pub fn dial(&mut self, dial: DialId, to: HostPort) {
-        self.dialer.dial(dial, to, &mut self.conns, &mut self.ctx);
-    }
-
-    /// Queues a message on a connection. One whose queue is full is closed.
-    pub fn send(&mut self, id: ConnId, message: &Message) {
-        self.conns.send(id, message, &mut self.ctx);
-    }
-
-    /// Queues `length` bytes of a file from `offset` on, after everything that is queued. PayloadSent arrives.
-    pub fn send_file(&mut self, id: ConnId, req: u32, file: Arc<File>, offset: u64, length: u32) {
-        self.conns.send_file(id, req, file, offset, length, &mut self.ctx);
-    }
-
-    /// Packs a message for a neighbor.
-    pub fn send_to(&mut self, to: SocketAddr, boot: u64, message: &LinkMessage) {
-        match &mut self.datagrams {
-            Some(datagrams) => datagrams.push(to, boot, message, &mut self.ctx.counters),
-            None => self.ctx.counters.datagrams_dropped += 1,
-        }
-    }
-
-    /// The bytes of the datagram that arrived last.
-    #[must_use]
-    pub fn datagram(&self, length: usize) -> &[u8] {
-        self.datagrams.as_ref().map_or(&[], |datagrams| datagrams.bytes(length))
-    }
-
-    /// Receives the raw bytes that follow the CHUNK just delivered. [`Arrival::Payload`] arrives.
-    pub fn receive(&mut self, id: ConnId, req: u32, length: u32, plan: HashPlan, verify: Verify) {
-        self.conns.receive(id, req, length, plan, verify, &mut self.ctx);
-    }
-
-    /// Takes back the buffer of one [`Arrival::Payload`], if it still exists.
-    pub fn release(&mut self, buffer: Option<Vec<u8>>) {
-        self.conns.release(buffer);
-    }
-
-    /// Accepts frames up to this length from now on.
-    pub fn set_frame_cap(&mut self, id: ConnId, bytes: usize) {
-        self.conns.set_frame_cap(id, bytes, &mut self.ctx);
-    }
-
-    /// Writes what is queued, then closes.
-    pub fn close(&mut self, id: ConnId) {
-        self.conns.close(id, &mut self.ctx);
-    }
-
-    /// Closes at once, as failed.
-    pub fn abort(&mut self, id: ConnId) {
-        self.conns.abort(id, &mut self.ctx);
-    }
-
-    /// Queues a line for a client of the control socket; `last` marks the last one that answers a line of the client.
-    pub fn reply(&mut self, id: ControlId, line: &str, last: bool) {
-        self.control.reply(id, line, last, &mut self.ctx);
-    }
-
-    /// Lines of this client that are not answered yet.
-    #[must_use]
-    pub fn running(&self, id: ControlId) -> usize {
-        self.control.running(id)
-    }
-
-    /// Whether every client of the control socket has all of its answers.
-    #[must_use]
-    pub fn clients_are_quiet(&self) -> bool {
-        self.control.is_quiet()
     }
 }
 

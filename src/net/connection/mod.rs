@@ -3,7 +3,7 @@
 //! It reads through the loop's one scratch buffer. It owns memory only for a frame that is not complete, for bytes that are not
 //! written and for a chunk that is being received. It never decides anything about the protocol.
 
-mod reading;
+pub(super) mod reading;
 
 use std::time::Duration;
 
@@ -16,8 +16,6 @@ use crate::config::{
 use crate::proto::{CloseReason, HashPlan, Verify};
 use crate::time::Time;
 use crate::wire::frame;
-
-pub(super) use reading::{Scratch, Step};
 
 /// Rate in bytes per second at which a long frame must arrive, after the time of [`FRAME_PROGRESS_MAX`].
 const FRAME_BYTES_PER_SECOND: u64 = 16 * 1024;
