@@ -1,4 +1,5 @@
-//! Every limit of the program: one constant each, with its unit in the name, its reason, and its source if there is one.
+//! Every limit of the program: one constant each, with its unit in the name, its reason, and its
+//! source if there is one.
 //!
 //! Nothing here is read from a file or a flag. The default of a flag names its constant.
 

@@ -1,5 +1,5 @@
-//! The lines of the control socket and of `--json`. Each is one JSON object: a command, or one of the events that answer it, of
-//! which the last one is `done`.
+//! The lines of the control socket and of `--json`. Each is one JSON object: a command, or one of
+//! the events that answer it, of which the last one is `done`.
 //!
 //! Nothing here is sent or printed; `node` and `cli` do that.
 
@@ -27,7 +27,8 @@ pub fn parse_command(line: &str) -> Result<Command, String> {
 /// Writes a command, without a line end.
 #[must_use]
 pub fn command_line(command: &Command) -> String {
-    // A path that is not UTF-8 has no JSON form; the command line refuses it before it becomes part of a command.
+    // A path that is not UTF-8 has no JSON form; the command line refuses it before it becomes part
+    // of a command.
     serde_json::to_string(command).unwrap_or_default()
 }
 
@@ -43,7 +44,8 @@ pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
     }
     let line = Line { v: LINES_VERSION, time: rfc3339(wall), event };
     serde_json::to_string(&line).unwrap_or_else(|error| {
-        // Only a path that is not UTF-8 has no JSON form. The reader must get a `done` in that case too.
+        // Only a path that is not UTF-8 has no JSON form. The reader must get a `done` in that case
+        // too.
         let message = format!("an event has no JSON form: {error}");
         let failure = crate::error::Failure::new(crate::error::Exit::Internal, message);
         let event = ClientEvent::Done(crate::proto::event::Outcome::failed(&failure));
@@ -71,7 +73,8 @@ pub fn rfc3339(wall: SystemTime) -> String {
 
 /// Year, month and day in the Gregorian calendar, of a number of days since 1970-01-01.
 fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin in March here, so that the leap day is the last day of a year. 400 years have 146,097 days.
+    // Years begin in March here, so that the leap day is the last day of a year. 400 years have
+    // 146,097 days.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -24,7 +24,8 @@ pub enum Exit {
     LoginRejected = 7,
     /// Some of several things were done, not all.
     Partial = 8,
-    /// The local disk or its permissions: a share that cannot be read, a destination that exists, a full disk.
+    /// The local disk or its permissions: a share that cannot be read, a destination that exists, a
+    /// full disk.
     Disk = 9,
     /// The other side has another major version of the protocol.
     Version = 10,

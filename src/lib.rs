@@ -1,16 +1,19 @@
-//! sprat: a two-tier peer-to-peer file-sharing network in one small binary. This is its library, for the binary, the tests and
-//! the examples.
+//! sprat: a two-tier peer-to-peer file-sharing network in one small binary. This is its library,
+//! for the binary, the tests and the examples.
 //!
 //! Start with [`proto`]. Its two pure machines, [`SuperPeer`](proto::super_peer::SuperPeer) and
-//! [`WeakPeer`](proto::weak_peer::WeakPeer), take the time and what happened ([`proto::Input`]) and answer with what to do
-//! ([`proto::Output`]). They exchange the messages of [`wire`], which is PROTOCOL.md in types. [`node`] is the loop that performs
-//! their outputs with [`net`] (the only module that uses mio) and [`disk`] (the only one that opens shared files, on a worker
-//! thread). [`sim`] performs the same outputs in virtual time, with faults.
+//! [`WeakPeer`](proto::weak_peer::WeakPeer), take the time and what happened ([`proto::Input`]) and
+//! answer with what to do ([`proto::Output`]). They exchange the messages of [`wire`], which is
+//! PROTOCOL.md in types. [`node`] is the loop that performs their outputs with [`net`] (the only
+//! module that uses mio) and [`disk`] (the only one that opens shared files, on a worker thread).
+//! [`sim`] performs the same outputs in virtual time, with faults.
 //!
-//! [`control`] is the JSON form of commands and events. [`bench`](mod@bench) is a machine that plays many peers. [`cli`] has one
-//! file per command. Every limit is in [`config`], every exit code in [`error`].
+//! [`control`] is the JSON form of commands and events. [`bench`](mod@bench) is a machine that
+//! plays many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit
+//! code in [`error`].
 //!
-//! Imports run one way: `time, config, error → wire → proto → {net, disk, sim, control, bench} → node → cli`; a test checks this.
+//! Imports run one way: `time, config, error → wire → proto → {net, disk, sim, control, bench} →
+//! node → cli`; a test checks this.
 
 pub mod bench;
 pub mod cli;

@@ -1,12 +1,13 @@
 //! The machines' time: microseconds since an arbitrary start. No clock is read here.
 //!
-//! The driver reads its monotonic clock once per turn and passes the value to the machine; the simulator passes virtual time.
+//! The driver reads its monotonic clock once per turn and passes the value to the machine; the
+//! simulator passes virtual time.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point in time, in microseconds since the start of the driver. Successive calls of a machine never get an earlier one.
-/// Arithmetic saturates.
+/// A point in time, in microseconds since the start of the driver. Successive calls of a machine
+/// never get an earlier one. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

@@ -31,7 +31,8 @@ pub(super) struct Acceptor {
     accepts_left: usize,
     /// Connections that may be refused before it stalls.
     pub(super) refusals_left: usize,
-    /// When no other descriptor is left, this one is closed for a moment to accept a connection and refuse it.
+    /// When no other descriptor is left, this one is closed for a moment to accept a connection and
+    /// refuse it.
     spare: Option<File>,
 }
 
@@ -114,7 +115,8 @@ impl Acceptor {
         None
     }
 
-    /// A peer that is refused can dial another super peer at once. But a crowd that keeps dialing must not cost the others.
+    /// A peer that is refused can dial another super peer at once. But a crowd that keeps dialing
+    /// must not cost the others.
     fn on_refused(&mut self, conns: &Connections, ctx: &mut Context) {
         if ctx.counters.refused == 0 {
             let open = conns.len();
@@ -127,7 +129,8 @@ impl Acceptor {
         }
     }
 
-    /// Leaves connections waiting until a descriptor is freed. The timer is for descriptors that others free.
+    /// Leaves connections waiting until a descriptor is freed. The timer is for descriptors that
+    /// others free.
     fn stall(&mut self, ctx: &mut Context) {
         if !self.stalled {
             self.stalled = true;
@@ -142,7 +145,8 @@ impl Acceptor {
         self.refusals_left = REFUSALS_PER_RETRY;
     }
 
-    /// Closes one waiting connection by means of the spare descriptor, so that its peer can dial another super peer.
+    /// Closes one waiting connection by means of the spare descriptor, so that its peer can dial
+    /// another super peer.
     fn refuse_one(&mut self) -> bool {
         let had = self.spare.take().is_some();
         let refused = had && self.socket.accept().is_ok();
@@ -155,7 +159,8 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Whether the error is about the connection that waited, or its part of the network (accept(2), "Error handling").
+/// Whether the error is about the connection that waited, or its part of the network (accept(2),
+/// "Error handling").
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -20,7 +20,8 @@ pub enum Arrival {
         /// Number of bytes.
         length: usize,
     },
-    /// A chunk is complete and not hashed yet. Once it is written or dropped, [`super::Net::release`] must be called.
+    /// A chunk is complete and not hashed yet. Once it is written or dropped,
+    /// [`super::Net::release`] must be called.
     Payload {
         /// The connection.
         conn: ConnId,
@@ -33,7 +34,8 @@ pub enum Arrival {
         /// Which digests to compute.
         verify: Verify,
     },
-    /// A line on the control socket. It must be answered by lines of which exactly one is marked as the last.
+    /// A line on the control socket. It must be answered by lines of which exactly one is marked as
+    /// the last.
     ControlLine {
         /// The client that wrote it.
         client: ControlId,

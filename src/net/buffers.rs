@@ -1,8 +1,10 @@
-//! Buffers that connections borrow while they use them, so that an idle connection owns none and a busy one allocates none.
+//! Buffers that connections borrow while they use them, so that an idle connection owns none and a
+//! busy one allocates none.
 
 use crate::config::{CHUNK_BUFFERS_KEPT, CHUNK_BYTES_MAX, FRAME_BUFFER_BYTES_KEPT, FRAME_BUFFERS_KEPT};
 
-/// Two pools: frame buffers, which are empty, and chunk buffers, which keep their length so that they need not be zeroed.
+/// Two pools: frame buffers, which are empty, and chunk buffers, which keep their length so that
+/// they need not be zeroed.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     frames: Vec<Vec<u8>>,
@@ -38,8 +40,8 @@ impl Buffers {
         }
     }
 
-    /// Takes a buffer back, if it still exists. All of the usual size are kept while some are in use, because new memory costs
-    /// as much as hashing it; after that only a few are.
+    /// Takes a buffer back, if it still exists. All of the usual size are kept while some are in
+    /// use, because new memory costs as much as hashing it; after that only a few are.
     pub(super) fn put_chunk(&mut self, buffer: Option<Vec<u8>>) {
         self.chunks_out = self.chunks_out.saturating_sub(1);
         self.chunks.extend(buffer.filter(|buffer| buffer.capacity() == CHUNK_BYTES_MAX as usize));

@@ -1,4 +1,5 @@
-//! What the parts of a net share: the poll, the deadlines, the arrivals, the counters and the time of the turn.
+//! What the parts of a net share: the poll, the deadlines, the arrivals, the counters and the time
+//! of the turn.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +19,8 @@ use crate::time::Time;
 pub(super) struct Context {
     pub(super) poll: Poll,
     pub(super) deadlines: Deadlines,
-    /// What happened beside the reading of a connection, oldest first. Bounded by what one turn can cause.
+    /// What happened beside the reading of a connection, oldest first. Bounded by what one turn can
+    /// cause.
     pub(super) arrivals: VecDeque<Arrival>,
     pub(super) counters: Counters,
     /// The time of this turn.

@@ -28,7 +28,8 @@ counters! {
     refused,
     /// Times that accepting stalled because descriptors were short.
     accept_stalls,
-    /// Connections that were gone before they were accepted, and other errors of accept(2) that concern one connection.
+    /// Connections that were gone before they were accepted, and other errors of accept(2) that
+    /// concern one connection.
     accept_errors,
     /// Dials that succeeded.
     dialed,
@@ -56,6 +57,7 @@ counters! {
     datagram_errors,
     /// Clients of the control socket that were accepted.
     control_clients,
-    /// Clients of the control socket that were closed because there were too many or because they did not read.
+    /// Clients of the control socket that were closed because there were too many or because they
+    /// did not read.
     control_refused,
 }

@@ -1,8 +1,9 @@
 //! The lazy deadlines of sockets: an entry says when to look again, not that a deadline has passed.
 //!
-//! A connection has at most one valid entry. Progress does not move it: when the entry is due, the connection is asked for its
-//! real deadline, which replaces the entry. So a connection that makes progress costs one entry per ten seconds, and an idle
-//! one costs nothing. Entries of connections that are gone are removed once there are more of them than valid ones.
+//! A connection has at most one valid entry. Progress does not move it: when the entry is due, the
+//! connection is asked for its real deadline, which replaces the entry. So a connection that makes
+//! progress costs one entry per ten seconds, and an idle one costs nothing. Entries of connections
+//! that are gone are removed once there are more of them than valid ones.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,4 +1,5 @@
-//! Dials: a literal address at once, a host name through the resolver, its addresses one after the other.
+//! Dials: a literal address at once, a host name through the resolver, its addresses one after the
+//! other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -132,7 +133,8 @@ impl Dialer {
         }
     }
 
-    /// Connects to the first address that is left and can be tried; `why` is the reason if there is none.
+    /// Connects to the first address that is left and can be tried; `why` is the reason if there is
+    /// none.
     fn try_addresses(
         &mut self,
         mut dialing: Dialing,
@@ -162,7 +164,8 @@ impl Dialer {
         fail(dialing.dial, &dialing.to, &why, ctx);
     }
 
-    /// A stream that connects to the address, from the next of our own addresses if that is of the same family.
+    /// A stream that connects to the address, from the next of our own addresses if that is of the
+    /// same family.
     fn stream_to(&mut self, address: SocketAddr) -> io::Result<TcpStream> {
         if self.sources.is_empty() {
             return TcpStream::connect(address);
@@ -186,7 +189,8 @@ fn fail(dial: DialId, to: &HostPort, why: &str, ctx: &mut Context) {
     ctx.push(Input::DialFailed { dial, why: format!("cannot reach {to}: {why}") });
 }
 
-/// The end of the time for one address: an address that drops packets must leave some time to the others.
+/// The end of the time for one address: an address that drops packets must leave some time to the
+/// others.
 fn share_of(now: Time, until: Time, others: usize) -> Time {
     now + until.since(now) / (u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1))
 }

@@ -1,24 +1,27 @@
 //! The sockets of a loop. mio is used in this room only.
 //!
-//! [`Net`] owns the poll, the listener, the UDP socket, every connection, the control socket and the signals. It reports what
-//! they do as [`Arrival`]s, one at a time and on demand, and performs the outputs of a machine. It never interprets a message,
-//! never opens a file and never reads the clock: the loop gives it the time once per turn.
+//! [`Net`] owns the poll, the listener, the UDP socket, every connection, the control socket and
+//! the signals. It reports what they do as [`Arrival`]s, one at a time and on demand, and performs
+//! the outputs of a machine. It never interprets a message, never opens a file and never reads the
+//! clock: the loop gives it the time once per turn.
 //!
-//! A turn, as `node` drives it: [`Net::poll`], [`Net::begin_turn`], [`Net::next`] until it returns `None` (outputs are
-//! performed in between), [`Net::expire`], [`Net::flush`], [`Net::end_turn`].
+//! A turn, as `node` drives it: [`Net::poll`], [`Net::begin_turn`], [`Net::next`] until it returns
+//! `None` (outputs are performed in between), [`Net::expire`], [`Net::flush`], [`Net::end_turn`].
 //!
-//! - mio is edge-triggered. Readiness is latched per socket and cleared on `WouldBlock`; on Linux it is also cleared by a read
-//!   that empties the socket, which saves a third of the system calls of a query. Every connection has a budget of bytes per
-//!   turn. One that stops on its budget goes to the back of the run queue, and while that is not empty the poll does not wait.
-//! - Ids carry a generation, and slots are freed only at the end of a turn. An event or an output for a connection that was
-//!   closed earlier in the turn finds a dead slot; one for a connection that was closed before finds none. Both are counted
-//!   and have no effect.
-//! - Every queue has a cap in `config` and one reaction: a connection whose send queue is full is closed; requests of a
-//!   connection that does not read its answers stay unread; datagrams that the kernel does not accept are dropped.
+//! - mio is edge-triggered. Readiness is latched per socket and cleared on `WouldBlock`; on Linux
+//!   it is also cleared by a read that empties the socket, which saves a third of the system calls
+//!   of a query. Every connection has a budget of bytes per turn. One that stops on its budget goes
+//!   to the back of the run queue, and while that is not empty the poll does not wait.
+//! - Ids carry a generation, and slots are freed only at the end of a turn. An event or an output
+//!   for a connection that was closed earlier in the turn finds a dead slot; one for a connection
+//!   that was closed before finds none. Both are counted and have no effect.
+//! - Every queue has a cap in `config` and one reaction: a connection whose send queue is full is
+//!   closed; requests of a connection that does not read its answers stay unread; datagrams that
+//!   the kernel does not accept are dropped.
 //!
-//! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`, `ControlSocket`, `Datagrams`.
-//! What they share is the `Context`. A further listener is a struct like `Acceptor`, a further transport a variant of
-//! `Transport`.
+//! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`,
+//! `ControlSocket`, `Datagrams`. What they share is the `Context`. A further listener is a struct
+//! like `Acceptor`, a further transport a variant of `Transport`.
 
 mod acceptor;
 mod alarm;

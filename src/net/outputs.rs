@@ -1,5 +1,5 @@
-//! What a loop asks of its sockets: one method per output of a machine that concerns one. An output for a connection that is gone
-//! is counted and has no effect.
+//! What a loop asks of its sockets: one method per output of a machine that concerns one. An output
+//! for a connection that is gone is counted and has no effect.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -21,7 +21,8 @@ impl Net {
         self.conns.send(id, message, &mut self.ctx);
     }
 
-    /// Queues `length` bytes of a file from `offset` on, after everything that is queued. PayloadSent arrives.
+    /// Queues `length` bytes of a file from `offset` on, after everything that is queued.
+    /// PayloadSent arrives.
     pub fn send_file(&mut self, id: ConnId, req: u32, file: Arc<File>, offset: u64, length: u32) {
         self.conns.send_file(id, req, file, offset, length, &mut self.ctx);
     }
@@ -65,7 +66,8 @@ impl Net {
         self.conns.abort(id, &mut self.ctx);
     }
 
-    /// Queues a line for a client of the control socket; `last` marks the last one that answers a line of the client.
+    /// Queues a line for a client of the control socket; `last` marks the last one that answers a
+    /// line of the client.
     pub fn reply(&mut self, id: ControlId, line: &str, last: bool) {
         self.control.reply(id, line, last, &mut self.ctx);
     }

@@ -1,4 +1,5 @@
-//! The poll and the turn: events become latches and a run queue; the run queue becomes arrivals, one at a time.
+//! The poll and the turn: events become latches and a run queue; the run queue becomes arrivals,
+//! one at a time.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -43,7 +44,8 @@ pub struct NetOptions {
 /// Every socket of a loop.
 ///
 /// - getters: addresses, counters, [`Net::timeout`], [`Net::is_busy`];
-/// - the turn: [`Net::poll`], [`Net::begin_turn`], [`Net::next`], [`Net::expire`], [`Net::flush`], [`Net::end_turn`];
+/// - the turn: [`Net::poll`], [`Net::begin_turn`], [`Net::next`], [`Net::expire`], [`Net::flush`],
+///   [`Net::end_turn`];
 /// - outputs, in a file of their own: one method per output of a machine that concerns a socket.
 pub struct Net {
     pub(super) ctx: Context,
@@ -69,8 +71,8 @@ impl Net {
     /// Opens every socket that the options name.
     ///
     /// # Errors
-    /// Exit 5 if an address or the control socket is in use, 9 if the control socket cannot be made, 1 if the system lacks
-    /// something.
+    /// Exit 5 if an address or the control socket is in use, 9 if the control socket cannot be
+    /// made, 1 if the system lacks something.
     pub fn open(options: &NetOptions) -> Result<Net, Failure> {
         let descriptors = raise_descriptors();
         let conns_max = (descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2)).clamp(1, token::SLOTS_MAX);
@@ -142,8 +144,8 @@ impl Net {
             || !self.ctx.arrivals.is_empty()
     }
 
-    /// There may be input that this turn has not seen. Timers that are due should then wait a turn: after a pause of the
-    /// process every peer looks silent until its queued bytes are read.
+    /// There may be input that this turn has not seen. Timers that are due should then wait a turn:
+    /// after a pause of the process every peer looks silent until its queued bytes are read.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.batch_full || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.ready)
@@ -298,7 +300,8 @@ impl Net {
         }
     }
 
-    /// Accepts neither connections nor clients of the control socket from now on, and removes the file of that socket.
+    /// Accepts neither connections nor clients of the control socket from now on, and removes the
+    /// file of that socket.
     pub fn stop_listening(&mut self) {
         self.acceptor = None;
         self.control.stop_listening();

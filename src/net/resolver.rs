@@ -1,4 +1,5 @@
-//! Resolves host names on a thread of its own, which starts with the first name. The loop never waits for it.
+//! Resolves host names on a thread of its own, which starts with the first name. The loop never
+//! waits for it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};

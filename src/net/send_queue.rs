@@ -1,6 +1,7 @@
 //! The send queue of one connection: bytes of frames, and extents of files between them, in order.
 //!
-//! The frames of a turn are in one buffer, so that one write sends them. An empty queue owns no memory.
+//! The frames of a turn are in one buffer, so that one write sends them. An empty queue owns no
+//! memory.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,7 +20,8 @@ pub(super) struct SendQueue {
     /// Frame bytes; those before `head` are written.
     bytes: Vec<u8>,
     head: usize,
-    /// Frame bytes written since the connection began: the position of an extent is a number of frame bytes.
+    /// Frame bytes written since the connection began: the position of an extent is a number of
+    /// frame bytes.
     written: u64,
     #[expect(clippy::box_collection, reason = "most connections never send a file: 8 bytes instead of 32")]
     files: Option<Box<VecDeque<Extent>>>,
@@ -90,9 +92,10 @@ impl SendQueue {
         self.files.get_or_insert_default().push_back(extent);
     }
 
-    /// Writes frames, which the cap of the queue bounds, and up to `budget` bytes of files. A chunk that the budget would cut
-    /// waits for the next turn, unless it is the first. Calls `sent` with each request whose file bytes are all written.
-    /// Returns how it ended, and whether anything was written.
+    /// Writes frames, which the cap of the queue bounds, and up to `budget` bytes of files. A chunk
+    /// that the budget would cut waits for the next turn, unless it is the first. Calls `sent` with
+    /// each request whose file bytes are all written. Returns how it ended, and whether anything
+    /// was written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,

@@ -1,4 +1,5 @@
-//! File to socket with sendfile(2), or through a small buffer where the file system or the kernel has no such call.
+//! File to socket with sendfile(2), or through a small buffer where the file system or the kernel
+//! has no such call.
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,8 @@
-//! SIGTERM and SIGINT: caught while a net exists; after the last one is gone they end the process again.
+//! SIGTERM and SIGINT: caught while a net exists; after the last one is gone they end the process
+//! again.
 //!
-//! Without the second half, a process that has left its loop but waits for its disk could not be interrupted.
+//! Without the second half, a process that has left its loop but waits for its disk could not be
+//! interrupted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +24,9 @@ pub(super) struct Caught(pub(super) Signals);
 impl Caught {
     pub(super) fn open() -> io::Result<Caught> {
         let mut living = living();
-        // Registered before the signals of any net, because handlers run in this order: otherwise a loop could be woken, end,
-        // and make the signal deadly before this handler looks at the flag.
+        // Registered before the signals of any net, because handlers run in this order: otherwise a
+        // loop could be woken, end, and make the signal deadly before this handler looks at the
+        // flag.
         if DEADLY.get().is_none() {
             let deadly = DEADLY.get_or_init(Arc::default);
             for signal in ENDING {

@@ -28,7 +28,8 @@ pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-/// The failure of a bind: exit 5 with a sentence that names the address. `what` follows the address.
+/// The failure of a bind: exit 5 with a sentence that names the address. `what` follows the
+/// address.
 pub(super) fn cannot_listen(addr: SocketAddr, what: &str, error: &io::Error) -> Failure {
     let kind = error.kind();
     let message = if kind == io::ErrorKind::AddrInUse {

@@ -1,7 +1,7 @@
 //! Slots with generations: an id never names another value later.
 //!
-//! Only [`Table::remove`] frees a slot. Its owner calls it at the end of a turn, when no event of the batch can name the slot
-//! any more. Looking up a stale id finds nothing.
+//! Only [`Table::remove`] frees a slot. Its owner calls it at the end of a turn, when no event of
+//! the batch can name the slot any more. Looking up a stale id finds nothing.
 
 use slab::Slab;
 
@@ -26,10 +26,12 @@ impl<T> Table<T> {
         self.slots.len()
     }
 
-    /// Takes a free slot. The caller keeps the table below `u32::MAX` entries: there are no more descriptors than that.
+    /// Takes a free slot. The caller keeps the table below `u32::MAX` entries: there are no more
+    /// descriptors than that.
     pub(super) fn insert(&mut self, value: T) -> ConnId {
         if self.slots.len() == self.slots.capacity() {
-            // By a quarter, not by half: the slots are most of the memory of many thousand idle sessions.
+            // By a quarter, not by half: the slots are most of the memory of many thousand idle
+            // sessions.
             let more = (self.slots.len() / 4).max(GROWTH_MIN);
             self.slots.reserve_exact(more);
             self.generations.reserve_exact(more);
@@ -54,7 +56,8 @@ impl<T> Table<T> {
         (self.generations.get(index) == Some(&id.generation)).then(|| self.slots.get_mut(index)).flatten()
     }
 
-    /// The id of the slot, if its generation ends in these bits (a token of 32 bits has no room for more).
+    /// The id of the slot, if its generation ends in these bits (a token of 32 bits has no room for
+    /// more).
     pub(super) fn id_at(&self, index: usize, generation_bits: u32, mask: u32) -> Option<ConnId> {
         let generation = *self.generations.get(index)?;
         let current = self.slots.contains(index) && generation & mask == generation_bits;

@@ -4,7 +4,8 @@ use mio::Token;
 
 use crate::proto::ConnId;
 
-/// Half of a token is the slot; the other half is the table's bit and the generation, cut to 15 bits where a token has 32.
+/// Half of a token is the slot; the other half is the table's bit and the generation, cut to 15
+/// bits where a token has 32.
 const HALF: u32 = usize::BITS / 2;
 const INDEX_MASK: usize = (1 << HALF) - 1;
 const CONTROL_BIT: usize = 1 << (usize::BITS - 1);
@@ -20,7 +21,8 @@ pub(super) const CONTROL_LISTENER: Token = Token(INDEX_MASK - 4);
 /// Most slots of a table, so that no slot has the token of a fixed socket.
 pub(super) const SLOTS_MAX: usize = INDEX_MASK - 16;
 
-/// A slot of one of the two tables (connections, clients of the control socket), with the generation bits of a token.
+/// A slot of one of the two tables (connections, clients of the control socket), with the
+/// generation bits of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) control: bool,

@@ -1,4 +1,5 @@
-//! How the bytes of a connection travel. Plain TCP is the only variant; another one (TLS) needs no change above this file.
+//! How the bytes of a connection travel. Plain TCP is the only variant; another one (TLS) needs no
+//! change above this file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -30,7 +31,8 @@ impl Transport {
         }
     }
 
-    /// Whether a read that returns fewer bytes than it has room for has taken all there are, from the kernel and from here.
+    /// Whether a read that returns fewer bytes than it has room for has taken all there are, from
+    /// the kernel and from here.
     pub(super) fn short_read_empties(&self) -> bool {
         match self {
             // mio's other back ends (Windows, poll) make edges of another kind.

@@ -1,4 +1,5 @@
-//! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the end of the turn.
+//! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the
+//! end of the turn.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -105,7 +106,8 @@ impl Datagrams {
         }
     }
 
-    /// Sends a datagram, or drops it if the socket does not accept it now: links repeat what must arrive.
+    /// Sends a datagram, or drops it if the socket does not accept it now: links repeat what must
+    /// arrive.
     fn send(&self, to: SocketAddr, datagram: &[u8], counters: &mut Counters) {
         match self.socket.send_to(datagram, self.native(to)) {
             Ok(_) => counters.datagrams_out += 1,

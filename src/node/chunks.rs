@@ -1,5 +1,5 @@
-//! The chunks that the loop holds for the machine: received ones until they are written or dropped, and the files of those to
-//! be sent, between ChunkReady and SendPayload.
+//! The chunks that the loop holds for the machine: received ones until they are written or dropped,
+//! and the files of those to be sent, between ChunkReady and SendPayload.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,7 +33,8 @@ impl Chunks {
         payload
     }
 
-    /// One chunk fewer is being hashed. Returns why the connection was closed, if this was its last one.
+    /// One chunk fewer is being hashed. Returns why the connection was closed, if this was its last
+    /// one.
     pub(super) fn end_hashing(&mut self, conn: ConnId) -> Option<CloseReason> {
         let (left, closed) = self.hashing.get_mut(&conn)?;
         *left -= 1;
@@ -45,8 +46,9 @@ impl Chunks {
         closed
     }
 
-    /// The connection is closed. Returns whether its chunks are all hashed, so that the machine may hear of it now: a chunk
-    /// that arrived before the end comes first, so that the machine does not fetch it again.
+    /// The connection is closed. Returns whether its chunks are all hashed, so that the machine may
+    /// hear of it now: a chunk that arrived before the end comes first, so that the machine does
+    /// not fetch it again.
     pub(super) fn close(&mut self, conn: ConnId, why: CloseReason) -> bool {
         self.forget(conn);
         let hashing = self.hashing.get_mut(&conn);

@@ -1,5 +1,5 @@
-//! The machines' clock. It never goes back, and it also counts while the computer sleeps, so that whatever is limited in time
-//! (a lease, a session) is over when the computer wakes.
+//! The machines' clock. It never goes back, and it also counts while the computer sleeps, so that
+//! whatever is limited in time (a lease, a session) is over when the computer wakes.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -49,7 +49,8 @@ mod tests {
         assert!(last > Time::ZERO, "10,000 readings take more than a microsecond");
     }
 
-    /// On a computer that has never slept both clocks show the same time, so this test also looks at the clock's name.
+    /// On a computer that has never slept both clocks show the same time, so this test also looks
+    /// at the clock's name.
     #[cfg(target_os = "linux")]
     #[test]
     fn it_is_the_one_that_counts_sleep() {

@@ -1,5 +1,5 @@
-//! The loop: it waits for what happened, feeds each input to the machine, fires the timers and writes. `outputs` performs what
-//! the machine asks for.
+//! The loop: it waits for what happened, feeds each input to the machine, fires the timers and
+//! writes. `outputs` performs what the machine asks for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -113,7 +113,8 @@ impl<'a, R: Role> Driver<'a, R> {
         while let Ok(request) = self.requests.try_recv() {
             self.on_request(request);
         }
-        // After a pause of the process, what is queued in the sockets is read before any peer is found to be silent.
+        // After a pause of the process, what is queued in the sockets is read before any peer is
+        // found to be silent.
         if self.net.is_behind() && self.put_off < TIMERS_PUT_OFF_TURNS_MAX {
             self.put_off += 1;
         } else {

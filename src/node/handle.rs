@@ -7,7 +7,8 @@ use std::sync::mpsc::Sender;
 use crate::net::Alarm;
 use crate::proto::{ClientId, Command};
 
-/// What other threads, and the host, ask of the loop. The channel has no cap: its only writers are one prompt and the host.
+/// What other threads, and the host, ask of the loop. The channel has no cap: its only writers are
+/// one prompt and the host.
 #[derive(Debug)]
 pub(super) enum Request {
     Command { client: ClientId, command: Command },
@@ -40,7 +41,8 @@ impl Handle {
         self.request(Request::Shutdown);
     }
 
-    /// The signal that ended the loop or is about to: a command that was interrupted does not exit with 0.
+    /// The signal that ended the loop or is about to: a command that was interrupted does not exit
+    /// with 0.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)

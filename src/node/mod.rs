@@ -1,8 +1,10 @@
-//! A running node: sockets, disk and one protocol machine on one thread. The only room that knows all three.
+//! A running node: sockets, disk and one protocol machine on one thread. The only room that knows
+//! all three.
 //!
-//! [`Node::run`] is the loop. It feeds one input to the machine, drains its outputs, and performs each with one small
-//! `on_<output>`. It keeps only what has no other owner: received chunks by their [`PayloadId`], files that are open between
-//! ChunkReady and SendPayload, and which client of the control socket sent which command.
+//! [`Node::run`] is the loop. It feeds one input to the machine, drains its outputs, and performs
+//! each with one small `on_<output>`. It keeps only what has no other owner: received chunks by
+//! their [`PayloadId`], files that are open between ChunkReady and SendPayload, and which client of
+//! the control socket sent which command.
 //!
 //! [`PayloadId`]: crate::proto::PayloadId
 
@@ -59,7 +61,8 @@ impl Node {
     /// Binds the sockets, starts the watcher and the worker.
     ///
     /// # Errors
-    /// Exit 5 if an address or the control socket is in use, 9 if the share is missing or cannot be read.
+    /// Exit 5 if an address or the control socket is in use, 9 if the share is missing or cannot be
+    /// read.
     pub fn open(options: Options) -> Result<Node, Failure> {
         let Options { listen, datagrams, control, disk, sources } = options;
         let net = Net::open(&NetOptions { listen, datagrams, control, sources })?;
@@ -87,7 +90,8 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Runs until the host stops it, the machine cannot go on, or SIGTERM or SIGINT comes. A second signal ends it at once.
+    /// Runs until the host stops it, the machine cannot go on, or SIGTERM or SIGINT comes. A second
+    /// signal ends it at once.
     ///
     /// # Errors
     /// The machine's fatal failure, or a poll that fails.

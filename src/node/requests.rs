@@ -1,4 +1,5 @@
-//! Which client of the control socket sent which command. The ids of their commands have the top bit set.
+//! Which client of the control socket sent which command. The ids of their commands have the top
+//! bit set.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,8 @@ use crate::proto::ClientId;
 /// Set in the ids of commands that came over the control socket.
 const CONTROL_BIT: u64 = 1 << 63;
 
-/// The commands of the control socket that run. Bounded by the caps on its clients and their commands.
+/// The commands of the control socket that run. Bounded by the caps on its clients and their
+/// commands.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     minted: u64,

@@ -1,7 +1,7 @@
 //! The names by which a machine and its driver speak of what the driver holds.
 
-/// A connection: its slot in the driver's table, and how often that slot was used before. A stale id names nothing: the
-/// driver drops and counts whatever is addressed to it.
+/// A connection: its slot in the driver's table, and how often that slot was used before. A stale
+/// id names nothing: the driver drops and counts whatever is addressed to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     /// Slot in the connection table.

@@ -26,7 +26,8 @@ pub enum Input<'a> {
         /// The new connection.
         conn: ConnId,
     },
-    /// A dial failed: the name was not resolved, or no address accepted within [`crate::config::DIAL_TIMEOUT`].
+    /// A dial failed: the name was not resolved, or no address accepted within
+    /// [`crate::config::DIAL_TIMEOUT`].
     DialFailed {
         /// The dial.
         dial: DialId,
@@ -40,7 +41,8 @@ pub enum Input<'a> {
         /// The message.
         message: Message,
     },
-    /// Bytes that are not a message. Nothing more is read from the connection: answer ERROR and close it.
+    /// Bytes that are not a message. Nothing more is read from the connection: answer ERROR and
+    /// close it.
     Malformed {
         /// The connection that they came on.
         conn: ConnId,
@@ -54,8 +56,8 @@ pub enum Input<'a> {
         /// The datagram.
         bytes: &'a [u8],
     },
-    /// More bytes of a payload arrived. Comes at most once per connection and turn, and once more for each payload that is
-    /// complete, before it is hashed.
+    /// More bytes of a payload arrived. Comes at most once per connection and turn, and once more
+    /// for each payload that is complete, before it is hashed.
     PayloadProgress {
         /// The connection.
         conn: ConnId,
@@ -70,7 +72,8 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The request.
         req: u32,
-        /// The buffer. The machine must answer with [`super::DiskWork::WritePiece`] or [`Output::DropPayload`].
+        /// The buffer. The machine must answer with [`super::DiskWork::WritePiece`] or
+        /// [`Output::DropPayload`].
         payload: PayloadId,
         /// The digests of the bytes.
         digests: Digests,
@@ -93,7 +96,8 @@ pub enum Input<'a> {
     Disk(DiskDone),
     /// A client (prompt, one-shot command, control socket) sent a command.
     Command {
-        /// The command's number. Every answer is an [`super::Event::Client`] with it, the last one a `done`.
+        /// The command's number. Every answer is an [`super::Event::Client`] with it, the last one
+        /// a `done`.
         client: ClientId,
         /// The command.
         command: Command,
@@ -108,7 +112,8 @@ pub enum Input<'a> {
 }
 
 impl Input<'_> {
-    /// What a machine that has ended must still answer, so that neither a connection nor a buffer leaks.
+    /// What a machine that has ended must still answer, so that neither a connection nor a buffer
+    /// leaks.
     #[must_use]
     pub fn given_back(&self) -> Option<Output> {
         match self {
@@ -134,7 +139,8 @@ impl Input<'_> {
 pub struct Digests {
     /// MD5 of the bytes; none if [`super::Verify`] did not ask for it.
     pub md5: Option<Md5>,
-    /// Root or chaining value, as the [`super::HashPlan`] said; none if [`super::Verify`] did not ask for it.
+    /// Root or chaining value, as the [`super::HashPlan`] said; none if [`super::Verify`] did not
+    /// ask for it.
     pub blake3: Option<[u8; 32]>,
 }
 

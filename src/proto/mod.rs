@@ -1,12 +1,12 @@
-//! The pure machines of both roles. A driver feeds them the time and what happened ([`Input`]), and performs what they ask
-//! for ([`Output`]).
+//! The pure machines of both roles. A driver feeds them the time and what happened ([`Input`]), and
+//! performs what they ask for ([`Output`]).
 //!
-//! Nothing here opens a socket or a file, reads a clock, draws a random number of its own or walks a hash map. `node`
-//! performs the outputs with mio and the disk; `sim` performs them in virtual time. Payload bytes never enter a machine: it
-//! handles extents and digests.
+//! Nothing here opens a socket or a file, reads a clock, draws a random number of its own or walks
+//! a hash map. `node` performs the outputs with mio and the disk; `sim` performs them in virtual
+//! time. Payload bytes never enter a machine: it handles extents and digests.
 //!
-//! A driver is a loop: feed an input, drain the outputs, perform each. This one lets a weak peer list the files of a super
-//! peer, in memory and in virtual time:
+//! A driver is a loop: feed an input, drain the outputs, perform each. This one lets a weak peer
+//! list the files of a super peer, in memory and in virtual time:
 //!
 //! ```
 //! use std::collections::VecDeque;

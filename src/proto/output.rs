@@ -25,8 +25,8 @@ pub enum Output {
         /// The message.
         message: Message,
     },
-    /// Queue a message for a neighbor. At the end of the turn the driver packs those for one address into as few datagrams
-    /// as possible.
+    /// Queue a message for a neighbor. At the end of the turn the driver packs those for one
+    /// address into as few datagrams as possible.
     SendTo {
         /// The neighbor's address.
         to: SocketAddr,
@@ -35,8 +35,9 @@ pub enum Output {
         /// The message.
         message: LinkMessage,
     },
-    /// Queue bytes of a shared file right after the CHUNK that announced them; answered by [`super::Input::PayloadSent`].
-    /// The file is the one that [`super::DiskDone::ChunkReady`] opened for this connection and request.
+    /// Queue bytes of a shared file right after the CHUNK that announced them; answered by
+    /// [`super::Input::PayloadSent`]. The file is the one that [`super::DiskDone::ChunkReady`]
+    /// opened for this connection and request.
     SendPayload {
         /// The connection.
         conn: ConnId,
@@ -47,8 +48,8 @@ pub enum Output {
         /// Number of bytes.
         length: u32,
     },
-    /// Receive the raw bytes that follow the CHUNK just delivered on this connection. The driver decodes no further frame of
-    /// the connection before it gets this output or Close.
+    /// Receive the raw bytes that follow the CHUNK just delivered on this connection. The driver
+    /// decodes no further frame of the connection before it gets this output or Close.
     ReceivePayload {
         /// The connection.
         conn: ConnId,
@@ -66,21 +67,24 @@ pub enum Output {
         /// The buffer.
         payload: PayloadId,
     },
-    /// Close the file that [`super::DiskDone::ChunkReady`] opened for this connection and request: it is not sent.
+    /// Close the file that [`super::DiskDone::ChunkReady`] opened for this connection and request:
+    /// it is not sent.
     DropChunk {
         /// The connection.
         conn: ConnId,
         /// The request.
         req: u32,
     },
-    /// Accept frames up to this length from now on. A new connection begins with [`crate::config::FRAME_BYTES_HELLO`].
+    /// Accept frames up to this length from now on. A new connection begins with
+    /// [`crate::config::FRAME_BYTES_HELLO`].
     FrameCap {
         /// The connection.
         conn: ConnId,
         /// Longest body in bytes.
         bytes: usize,
     },
-    /// Write what is queued (within [`crate::config::WRITE_STALL_MAX`]), then close. Answered by [`super::Input::Closed`].
+    /// Write what is queued (within [`crate::config::WRITE_STALL_MAX`]), then close. Answered by
+    /// [`super::Input::Closed`].
     Close {
         /// The connection.
         conn: ConnId,
@@ -96,7 +100,8 @@ pub enum Output {
 pub enum HashPlan {
     /// The payload is a complete content of at most one piece: its root.
     Content,
-    /// The payload is a piece of a longer content: the chaining value of the subtree that begins at this byte.
+    /// The payload is a piece of a longer content: the chaining value of the subtree that begins at
+    /// this byte.
     Piece {
         /// Offset of the first byte in the content; a multiple of 1 MiB.
         offset: u64,

@@ -4,7 +4,8 @@ use super::input::Input;
 use super::output::Output;
 use crate::time::Time;
 
-/// A protocol machine. After every call of a `handle_*` method the caller drains [`Role::poll_output`] to `None`.
+/// A protocol machine. After every call of a `handle_*` method the caller drains
+/// [`Role::poll_output`] to `None`.
 ///
 /// - `handle_*`: what happened;
 /// - `poll_*`: what to do, and when to come back;
@@ -16,7 +17,8 @@ pub trait Role {
     fn handle_timeout(&mut self, now: Time);
     /// The next thing to do.
     fn poll_output(&mut self) -> Option<Output>;
-    /// When to call [`Role::handle_timeout`]. A time that is not after `now` means that work is left over from this turn.
+    /// When to call [`Role::handle_timeout`]. A time that is not after `now` means that work is
+    /// left over from this turn.
     fn poll_timeout(&self) -> Option<Time>;
 }
 

@@ -1,7 +1,9 @@
-//! One TCP connection: its phase, the unfinished frame that it holds, its send queue, and when it is too slow.
+//! One TCP connection: its phase, the unfinished frame that it holds, its send queue, and when it
+//! is too slow.
 //!
-//! It reads through the loop's one scratch buffer. It owns memory only for a frame that is not complete, for bytes that are not
-//! written and for a chunk that is being received. It never decides anything about the protocol.
+//! It reads through the loop's one scratch buffer. It owns memory only for a frame that is not
+//! complete, for bytes that are not written and for a chunk that is being received. It never
+//! decides anything about the protocol.
 
 pub(super) mod reading;
 
@@ -17,7 +19,8 @@ use crate::proto::{CloseReason, HashPlan, Verify};
 use crate::time::Time;
 use crate::wire::frame;
 
-/// Rate in bytes per second at which a long frame must arrive, after the time of [`FRAME_PROGRESS_MAX`].
+/// Rate in bytes per second at which a long frame must arrive, after the time of
+/// [`FRAME_PROGRESS_MAX`].
 const FRAME_BYTES_PER_SECOND: u64 = 16 * 1024;
 
 /// The state of a connection.
@@ -30,7 +33,8 @@ pub(super) enum Phase {
     },
     /// Frames are read.
     Open,
-    /// A CHUNK was delivered: nothing is read until the machine says how to receive the bytes that follow it.
+    /// A CHUNK was delivered: nothing is read until the machine says how to receive the bytes that
+    /// follow it.
     ChunkAnnounced,
     /// Raw bytes are read.
     Receiving(Box<Incoming>),
@@ -41,8 +45,8 @@ pub(super) enum Phase {
         /// Bytes that may still be discarded.
         left: usize,
     },
-    /// Everything is written and our direction is shut down. What arrives is discarded, because closing a socket with unread
-    /// bytes sends a reset, which could overtake our last frames.
+    /// Everything is written and our direction is shut down. What arrives is discarded, because
+    /// closing a socket with unread bytes sends a reset, which could overtake our last frames.
     Lingering {
         /// Bytes that may still be discarded.
         left: usize,
@@ -71,9 +75,11 @@ pub(super) struct Connection {
     pub(super) transport: Transport,
     pub(super) phase: Phase,
     pub(super) send: SendQueue,
-    /// Latched: the socket may have bytes. Cleared on `WouldBlock`, and on a read that empties the socket.
+    /// Latched: the socket may have bytes. Cleared on `WouldBlock`, and on a read that empties the
+    /// socket.
     pub(super) readable: bool,
-    /// Latched: the other side has closed, or the socket has failed, and the read that shows it is due.
+    /// Latched: the other side has closed, or the socket has failed, and the read that shows it is
+    /// due.
     pub(super) hung_up: bool,
     /// Latched: the socket may accept bytes. Cleared on `WouldBlock` only.
     pub(super) writable: bool,
@@ -85,7 +91,8 @@ pub(super) struct Connection {
     sniffed: bool,
     /// The other side sends no more.
     eof: bool,
-    /// Reading was put off, and `held` may contain complete frames; otherwise it contains the beginning of one.
+    /// Reading was put off, and `held` may contain complete frames; otherwise it contains the
+    /// beginning of one.
     held_complete: bool,
     frame_bytes_max: u32,
     held: Vec<u8>,
@@ -179,7 +186,8 @@ impl Connection {
         }
     }
 
-    /// Writes what is queued, with at most `budget` bytes of files. Returns a reason if the connection is over.
+    /// Writes what is queued, with at most `budget` bytes of files. Returns a reason if the
+    /// connection is over.
     pub(super) fn flush(
         &mut self,
         budget: usize,
@@ -224,7 +232,8 @@ impl Connection {
         None
     }
 
-    /// The machine has closed it: from now on it only writes what is queued. Returns the phase that this ends.
+    /// The machine has closed it: from now on it only writes what is queued. Returns the phase that
+    /// this ends.
     pub(super) fn begin_closing(&mut self) -> Phase {
         self.held = Vec::new();
         self.held_complete = false;

@@ -1,4 +1,5 @@
-//! Reading one connection: frames, chunks, and bytes to discard, through the loop's one scratch buffer.
+//! Reading one connection: frames, chunks, and bytes to discard, through the loop's one scratch
+//! buffer.
 
 use std::io;
 
@@ -226,16 +227,18 @@ impl Connection {
         }
     }
 
-    /// A read that returns fewer bytes than it has room for has emptied the socket, and what arrives later is a new edge
-    /// (epoll(7)). So no second read is needed to see `WouldBlock`: one system call less for every message. But an end that
-    /// was latched already makes no further edge, and must be read.
+    /// A read that returns fewer bytes than it has room for has emptied the socket, and what
+    /// arrives later is a new edge (epoll(7)). So no second read is needed to see `WouldBlock`: one
+    /// system call less for every message. But an end that was latched already makes no further
+    /// edge, and must be read.
     fn note_read(&mut self, count: usize, room: usize) {
         if count < room && !self.hung_up && self.transport.short_read_empties() {
             self.readable = false;
         }
     }
 
-    /// Reads once into the empty scratch buffer. `Ok(false)`: there is nothing, or the budget of this turn is used up.
+    /// Reads once into the empty scratch buffer. `Ok(false)`: there is nothing, or the budget of
+    /// this turn is used up.
     fn fill(&mut self, scratch: &mut Scratch) -> Result<bool, CloseReason> {
         scratch.clear();
         while self.readable && scratch.budget > 0 {
@@ -257,7 +260,8 @@ impl Connection {
     }
 }
 
-/// The first byte of a connection shows its protocol. A frame begins with 0, because none is 16 MiB long.
+/// The first byte of a connection shows its protocol. A frame begins with 0, because none is 16 MiB
+/// long.
 fn sniff(first: u8) -> Option<WireError> {
     let who = match first {
         0 => return None,

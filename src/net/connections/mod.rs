@@ -1,4 +1,5 @@
-//! Every TCP connection of a loop: the table, the connections to be read and written in this turn, and their budgets.
+//! Every TCP connection of a loop: the table, the connections to be read and written in this turn,
+//! and their budgets.
 
 mod outputs;
 
@@ -29,7 +30,8 @@ pub(super) struct Connections {
     pub(super) conns_max: usize,
     /// Connections with something to read; each at most once.
     run: VecDeque<ConnId>,
-    /// How many of them are due in this turn; those that are added during the turn wait for the next.
+    /// How many of them are due in this turn; those that are added during the turn wait for the
+    /// next.
     run_left: usize,
     /// The connection whose bytes are in the scratch buffer.
     current: Option<ConnId>,
@@ -252,8 +254,8 @@ impl Connections {
         }
     }
 
-    /// The deadline of a connection has passed. `true`: it is a dial whose address has had its time, and the dialer tries the
-    /// next one.
+    /// The deadline of a connection has passed. `true`: it is a dial whose address has had its
+    /// time, and the dialer tries the next one.
     pub(super) fn expire(&mut self, id: ConnId, at: Time, ctx: &mut Context) -> bool {
         let Some(conn) = self.table.get_mut(id).filter(|conn| conn.armed == Some(at)) else {
             return false;
@@ -290,7 +292,8 @@ impl Connections {
         }
         // The next turn most likely has as many uploads as this one.
         self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
-        // Connections that stopped on their budget were added during the loop; the list keeps its memory.
+        // Connections that stopped on their budget were added during the loop; the list keeps its
+        // memory.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
@@ -316,7 +319,8 @@ impl Connections {
         self.arm(id, ctx);
     }
 
-    /// Frees the slots of connections that are gone: nothing of this turn can name them any more. Whether there were any.
+    /// Frees the slots of connections that are gone: nothing of this turn can name them any more.
+    /// Whether there were any.
     pub(super) fn end_turn(&mut self) -> bool {
         debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
         let any = !self.graves.is_empty();

@@ -109,7 +109,8 @@ impl Client {
         true
     }
 
-    /// Writes what the socket accepts. `false`: it has failed, or the client sent no more and has all answers.
+    /// Writes what the socket accepts. `false`: it has failed, or the client sent no more and has
+    /// all answers.
     pub(super) fn flush(&mut self) -> bool {
         while self.writable && self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {

@@ -1,7 +1,9 @@
-//! The control socket: a Unix listener and its clients, lines in and lines out. What a line means is not known here.
+//! The control socket: a Unix listener and its clients, lines in and lines out. What a line means
+//! is not known here.
 //!
-//! Every line that is reported must be answered by lines of which exactly one is marked as the last. A client that sends no
-//! more is kept until all of its lines are answered and the answers are written.
+//! Every line that is reported must be answered by lines of which exactly one is marked as the
+//! last. A client that sends no more is kept until all of its lines are answered and the answers
+//! are written.
 
 mod client;
 
@@ -42,7 +44,8 @@ impl ControlSocket {
     /// Binds to the path, if there is one.
     ///
     /// # Errors
-    /// Exit 5 if another process serves it, 9 if no socket can be made there, with a sentence that names the path.
+    /// Exit 5 if another process serves it, 9 if no socket can be made there, with a sentence that
+    /// names the path.
     pub(super) fn bind(path: Option<&Path>, ctx: &Context) -> Result<ControlSocket, Failure> {
         let mut listener = path.map(Listener::bind).transpose()?;
         if let Some(listener) = &mut listener {
@@ -173,7 +176,8 @@ impl ControlSocket {
         }
     }
 
-    /// No client is accepted from now on, and the file of the socket is removed. Clients get their answers still.
+    /// No client is accepted from now on, and the file of the socket is removed. Clients get their
+    /// answers still.
     pub(super) fn stop_listening(&mut self) {
         self.listener = None;
     }
@@ -253,7 +257,8 @@ struct Listener {
 }
 
 impl Listener {
-    /// Binds to the path. A socket file that no process serves is left over from one that died, and is replaced.
+    /// Binds to the path. A socket file that no process serves is left over from one that died, and
+    /// is replaced.
     fn bind(path: &Path) -> Result<Listener, Failure> {
         let socket = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {

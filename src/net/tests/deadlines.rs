@@ -76,7 +76,8 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
     }
     rig.now = rig.now + Duration::from_secs(1);
     rig.turn(|_, arrival| panic!("too early: {arrival:?}"));
-    // The kernel may still move some bytes on, which counts as progress and makes room, but not for ever.
+    // The kernel may still move some bytes on, which counts as progress and makes room, but not for
+    // ever.
     let mut closed = None;
     while closed.is_none() {
         while rig.net.conns.get(conn).unwrap().writable {

@@ -70,7 +70,8 @@ fn waiting(net: &Net, conns: &[ConnId]) -> Vec<usize> {
     conns.iter().map(|conn| net.conns.get(*conn).unwrap().send.file_bytes()).collect()
 }
 
-/// Serves some chunks to each of `count` connections at once: the most that one of them wrote in a turn in which all had to share.
+/// Serves some chunks to each of `count` connections at once: the most that one of them wrote in a
+/// turn in which all had to share.
 fn serve_all(count: usize) -> usize {
     const CHUNKS: u32 = 4;
     let mut rig = Rig::new();
