@@ -6,7 +6,7 @@
 //!
 //! One thread for each session, with a blocking socket: it keeps DEPTH queries out, asks for names that LIST told, and counts
 //! the answers itself. Prints one JSON object: `count`, `hits`, `rate_per_s`, `p50_us`, `p99_us`, and by how much the super
-//! peer's own count of queries grew meanwhile.
+//! peer's own count of queries grew in that time.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -153,7 +153,7 @@ impl Session {
             if !questions.is_empty() {
                 self.say(&questions)?;
             }
-            // What came together is counted together, and asked anew together.
+            // What came together is counted together, and asked again together.
             loop {
                 if let Message::Done(done) = self.hear()? {
                     let at = out.iter().position(|(req, _)| *req == done.req).ok_or(io::ErrorKind::InvalidData)?;

@@ -59,7 +59,7 @@ impl Network {
             self.world.super_peer(node).map(sprat::proto::super_peer::SuperPeer::tree_edges).unwrap_or_default();
         let ends =
             edges.into_iter().map(|addr| self.world.neighbors(node).iter().find(|n| self.world.addr(**n) == addr));
-        ends.map(|end| *end.expect("an edge leads to a neighbour")).collect()
+        ends.map(|end| *end.expect("an edge leads to a neighbor")).collect()
     }
 
     fn die(&mut self, death: Death) {

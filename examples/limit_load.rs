@@ -2,7 +2,7 @@
 //! client. `limit_load ADDR SESSIONS DEPTH SECONDS GREETING ANSWER [REQUEST ANSWER]`
 //!
 //! Sets up SESSIONS connections, 128 at a time: connects, sends GREETING (with `\r`, `\n` and `\xNN`; may be empty) and waits
-//! for its ANSWER: so many bytes, or, as in `2f`, so many of sprat's frames. Then, with a REQUEST, keeps DEPTH of them in flight
+//! for its ANSWER: a number of bytes or, as in `2f`, of frames of sprat. Then, with a REQUEST, keeps DEPTH of them in flight
 //! on each for SECONDS; without one it only holds the connections for so long. `sprat` as a greeting is HELLO and LOGIN,
 //! `sprat+file` REGISTERs one file too, and the request `sprat:NAME` is a QUERY for the file of this name. `adc:FILE` is a login
 //! to an ADC hub, with a line of FILE for each session, in which `%SID` is the id that the hub has given it; the ANSWER `echo` is
@@ -195,7 +195,7 @@ fn dial(load: &Load, number: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(load.addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if load.addr.ip().is_loopback() {
-        // Closed by a reset: ports that wait for the end of their time would slow down whoever is measured next.
+        // Closed by a reset: ports that wait for the end of their time would slow down the next measurement.
         socket.set_linger(Some(Duration::ZERO))?;
         let host = u8::try_from(number / PER_SOURCE + 1).unwrap_or(255);
         socket.bind(&SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 9, 9, host)), 0).into())?;

@@ -1,4 +1,5 @@
-//! Messages with fields drawn from few values, so that they often fit one another, and records to fill them.
+//! Messages with fields drawn from few values, so that they often fit one another, and records to
+//! fill them.
 
 use sprat::wire::link::{
     LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, TreeName, TreeStep,
@@ -44,8 +45,14 @@ fn files(dice: &mut Dice<'_>) -> Vec<FileRecord> {
 }
 
 pub fn search(dice: &mut Dice<'_>) -> Search {
-    let kind =
-        dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root, QueryKind::Range, QueryKind::Unknown]);
+    let kind = dice.pick(&[
+        QueryKind::Words,
+        QueryKind::Exact,
+        QueryKind::Glob,
+        QueryKind::Root,
+        QueryKind::Range,
+        QueryKind::Unknown,
+    ]);
     let pattern = match kind {
         QueryKind::Root => root(dice).to_string(),
         QueryKind::Range => dice.pick(&["-", "00-01", "0101-", "01-00", "x"]).to_owned(),
@@ -57,7 +64,8 @@ pub fn search(dice: &mut Dice<'_>) -> Search {
 }
 
 pub fn addr(dice: &mut Dice<'_>) -> HostPort {
-    HostPort::new(dice.pick(&["192.0.2.9", "2001:db8::1", "host.example"]), 100 + dice.below(4) as u16).expect("literal")
+    HostPort::new(dice.pick(&["192.0.2.9", "2001:db8::1", "host.example"]), 100 + dice.below(4) as u16)
+        .expect("literal")
 }
 
 fn cut(dice: &mut Dice<'_>) -> Cut {
@@ -131,10 +139,21 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             let code = ErrorCode(dice.below(16) as u16);
             Message::Error(Error { code, message: text(dice), req: (!dice.one_in(4)).then_some(req) })
         }
-        19 => Message::Get(Get { req, root: root(dice), offset: dice.pick(&WIDE), length: length(dice), bare: dice.any() }),
+        19 => Message::Get(Get {
+            req,
+            root: root(dice),
+            offset: dice.pick(&WIDE),
+            length: length(dice),
+            bare: dice.any(),
+        }),
         20 => {
             let (offset, length) = (dice.pick(&WIDE), length(dice));
-            Message::Chunk(Chunk { req, offset, length, md5: (!dice.one_in(3)).then(|| Md5([dice.below(2) as u8; 16])) })
+            Message::Chunk(Chunk {
+                req,
+                offset,
+                length,
+                md5: (!dice.one_in(3)).then(|| Md5([dice.below(2) as u8; 16])),
+            })
         }
         21 => Message::Manifest(Manifest { req, root: root(dice), first: edge(dice) }),
         22 => {
@@ -184,7 +203,8 @@ pub fn digest(dice: &mut Dice<'_>) -> LinkMessage {
     LinkMessage::Digest(LinkDigest { epoch, step, size, links, at, bits, keys, ok: dice.one_in(2) })
 }
 
-/// Any message between super peers. The boot ids are those that may be named: ours, and some life of the neighbour.
+/// Any message between super peers. The boot ids are those that may be named: ours, and some life
+/// of the neighbor.
 pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]) -> LinkMessage {
     let id = match ids {
         [] => QueryId([dice.below(6) as u8; 16]),
@@ -218,7 +238,17 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
         4 | 5 => LinkMessage::Hit(LinkHit { id, ttl, n: edge(dice), file: file(dice), addr: addr(dice) }),
         6 | 7 => {
             let (hits, reached, pruned, uncut) = (edge(dice), edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));
-            LinkMessage::Done(LinkDone { id, ttl, hits, reached, pruned, cut: cut(dice), dup: dice.one_in(4), more: dice.any(), uncut })
+            LinkMessage::Done(LinkDone {
+                id,
+                ttl,
+                hits,
+                reached,
+                pruned,
+                cut: cut(dice),
+                dup: dice.one_in(4),
+                more: dice.any(),
+                uncut,
+            })
         }
         8 => LinkMessage::Pending(LinkRef { id, ttl }),
         9 => {

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: how bytes become choices, what a message of ours must survive, and the two worlds in which a
-//! whole node is fed whatever the bytes say.
+//! What the fuzz targets share: how bytes become choices, what a message of ours must survive, and
+//! the two worlds in which a whole node is fed whatever the bytes say.
 
 pub mod forge;
 pub mod super_world;
@@ -9,11 +9,11 @@ use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
 use sprat::config::{DATAGRAM_BYTES_MAX, FRAME_BYTES_OPEN};
-use sprat::proto::Entropy;
 use sprat::wire::link::{self, HEADER_BYTES, Packer};
 use sprat::wire::{LinkMessage, Message, frame};
 
-/// Choices, taken from the input's bytes one after the other. Where they end, every choice is the first.
+/// Choices, taken from the input's bytes one after the other. Where they end, every choice is the
+/// first.
 pub struct Dice<'a>(Unstructured<'a>);
 
 impl<'a> Dice<'a> {
@@ -64,16 +64,6 @@ pub fn trace(line: impl Fn() -> String) {
     }
 }
 
-/// Numbers of a counter: what a node draws is not what is searched here.
-pub struct Counter(pub u64);
-
-impl Entropy for Counter {
-    fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0
-    }
-}
-
 /// What we write we read again, and write again in the same bytes. Answers the frame.
 pub fn check_message(message: &Message) -> Vec<u8> {
     let mut first = Vec::new();
@@ -100,8 +90,8 @@ pub fn check_link_message(message: &LinkMessage) {
     assert_eq!((boot, again.as_slice()), (7, std::slice::from_ref(message)), "a message changes on its way");
 }
 
-/// Whether our own form of a message that came in another (fields without names, long forms of numbers) still fits where
-/// messages of ours go. What does not fit is never sent on as a whole.
+/// Whether our own form of a message that came in another (fields without names, long forms of
+/// numbers) still fits where messages of ours go. What does not fit is never sent on as a whole.
 pub fn fits_a_frame(message: &Message) -> bool {
     !matches!(message, Message::Unknown(_)) && written(message) <= FRAME_BYTES_OPEN
 }

@@ -1,21 +1,21 @@
-//! A super peer, its neighbours and its sessions, whose every word is drawn.
+//! A super peer whose neighbors and sessions send messages drawn from the input.
 //!
-//! What must hold: no panic; its own invariants after every event; what it says is what can be read, for somebody who is
-//! there; few answers for one event; after everybody has gone and time has passed, nothing is left.
+//! What must hold: no panic; its own invariants after every event; what it says is what can be
+//! read, for somebody who is there; few answers for one event; after everybody has gone and time
+//! has passed, nothing is left.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use sprat::config::{FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, QUERY_HITS_MAX};
 use sprat::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use sprat::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Entropy, Event, Input, Output, Role,
-};
+use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Entropy, Event, Input, Output, Role};
+use sprat::sim::Random;
 use sprat::time::Time;
 use sprat::wire::link::{LinkHello, Packer};
 use sprat::wire::{LinkMessage, Message, NodeId, QueryId, frame};
 
-use crate::{Counter, Dice, check_link_message, check_message, forge};
+use crate::{Dice, check_link_message, check_message, forge};
 
 const NEIGHBORS: u16 = 3;
 const SEED: u64 = 3;
@@ -68,7 +68,8 @@ pub fn run(data: &[u8]) {
     world.end(dice);
 }
 
-/// Runs one input of digests: links that are up, registrations that wait for their ACKs, and steps of digests in any order.
+/// Runs one input of digests: links that are up, registrations that wait for their ACKs, and steps
+/// of digests in any order.
 pub fn run_digests(data: &[u8]) {
     let dice = &mut Dice::new(data);
     let mut world = SuperWorld::new();
@@ -106,10 +107,10 @@ impl SuperWorld {
             ..SuperPeerConfig::new(NodeId([9; 16]), 77)
         };
         let mut world = SuperWorld {
-            machine: SuperPeer::new(config, Box::new(Counter(SEED))),
+            machine: SuperPeer::new(config, Box::new(Random::new(SEED))),
             now: Time::ZERO,
             // The first number that is drawn.
-            boot: Counter(SEED).next_u64(),
+            boot: Random::new(SEED).next_u64(),
             conns: Vec::new(),
             next_conn: 0,
             ids: Vec::new(),
@@ -159,7 +160,8 @@ impl SuperWorld {
             }
             6 if !self.conns.is_empty() => {
                 let at = dice.below(self.conns.len());
-                let reasons = [CloseReason::Remote, CloseReason::Failed, CloseReason::SlowConsumer, CloseReason::SlowFrame];
+                let reasons =
+                    [CloseReason::Remote, CloseReason::Failed, CloseReason::SlowConsumer, CloseReason::SlowFrame];
                 self.close(at, dice.pick(&reasons));
             }
             7 => self.stray(dice),
@@ -177,9 +179,8 @@ impl SuperWorld {
     fn forged_datagram(&mut self, dice: &mut Dice<'_>) {
         let n = dice.below(usize::from(NEIGHBORS));
         let boot = if dice.one_in(12) { dice.below(2) as u64 } else { self.boot };
-        let messages: Vec<_> = (0..=dice.below(4))
-            .map(|_| forge::link_message(dice, self.boot, 100 + n as u64, &self.ids))
-            .collect();
+        let messages: Vec<_> =
+            (0..=dice.below(4)).map(|_| forge::link_message(dice, self.boot, 100 + n as u64, &self.ids)).collect();
         let mut bytes = packed(boot, &messages);
         if dice.one_in(16) {
             let at = dice.below(bytes.len());
@@ -260,11 +261,12 @@ impl SuperWorld {
         self.now = until;
     }
 
-    /// One event that holds so many messages.
+    /// One event that holds this many messages.
     fn input(&mut self, input: Input<'_>, messages: usize) {
         crate::trace(|| format!("{:?} {input:?}", self.now));
         self.machine.handle_input(self.now, input);
-        // Each message reaches at most every session and neighbour, with at most all hits that are kept.
+        // Each message reaches at most every session and neighbor, with at most all hits that are
+        // kept.
         let each = CONNS + self.machine.index().records() + (QUERY_HITS_MAX + 8) * (usize::from(NEIGHBORS) + 1);
         self.settle(64 + (messages + 1) * each);
         // Work that is left over is done at once.

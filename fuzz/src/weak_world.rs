@@ -1,9 +1,10 @@
-//! A weak peer between super peers, sources, clients and a disk, whose every word is drawn; or honest, where the bytes say
-//! so, so that a run gets deep into a download.
+//! A weak peer between super peers, sources, clients and a disk, whose every word is drawn; or
+//! honest, where the bytes say so, so that a run gets deep into a download.
 //!
-//! What must hold: no panic; its own invariants after every event; what it says is what can be read, for somebody who is
-//! there; a payload is received only for the CHUNK just announced, and is used up exactly once; nothing is written that does
-//! not prove itself, and nothing published that is not whole; every command ends exactly once; few answers for one event.
+//! What must hold: no panic; its own invariants after every event; what it says is what can be
+//! read, for somebody who is there; a payload is received only for the CHUNK just announced, and is
+//! used up exactly once; nothing is written that does not prove itself, and nothing published that
+//! is not whole; every command ends exactly once; few answers for one event.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -20,14 +21,13 @@ use sprat::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, DownloadId, EMPTY_ROOT,
     Event, HashPlan, Input, Output, PayloadId, Role, Verify, pieces_of,
 };
+use sprat::sim::{Random, builders};
 use sprat::time::Time;
 use sprat::wire::ids::{Cv, Md5};
-use sprat::wire::message::{
-    Ack, Chunk, Cvs, Done, Hello, Hit, Info, Ping, Ready, Register, SourceRecord, Update, Welcome,
-};
+use sprat::wire::message::{Ack, Chunk, Cvs, Done, Hello, Hit, Info, Ping, Ready, Register, SourceRecord, Update};
 use sprat::wire::{Cut, HostPort, Message, NodeId, Policy, Root, SharePath, frame};
 
-use crate::{Counter, Dice, check_link_message, check_message, forge};
+use crate::{Dice, check_link_message, check_message, forge};
 
 /// Events of one run.
 const EVENTS: usize = 400;
@@ -124,7 +124,8 @@ pub fn run(data: &[u8]) {
     world.end();
 }
 
-/// Runs one input against a peer whose source has just been asked for chunks: the bytes are what the source says.
+/// Runs one input against a peer whose source has just been asked for chunks: the bytes are what
+/// the source says.
 pub fn run_source(data: &[u8]) {
     let dice = &mut Dice::new(data);
     let mut world = WeakWorld::new(1);
@@ -184,7 +185,7 @@ impl WeakWorld {
             agent: "sprat fuzz".into(),
         };
         let mut world = WeakWorld {
-            machine: WeakPeer::with_sessions(config, 1 + supers % 2, Box::new(Counter(3))),
+            machine: WeakPeer::with_sessions(config, 1 + supers % 2, Box::new(Random::new(3))),
             now: Time::ZERO,
             conns: Vec::new(),
             next_conn: 0,
@@ -390,7 +391,9 @@ impl WeakWorld {
         let blake3 = match plan {
             _ if !right => [0xee; 32],
             HashPlan::Content => SMALL.1.0,
-            HashPlan::Piece { offset } => CONTENT.cvs.get((offset / PIECE_BYTES) as usize).map_or([0xee; 32], |cv| cv.0),
+            HashPlan::Piece { offset } => {
+                CONTENT.cvs.get((offset / PIECE_BYTES) as usize).map_or([0xee; 32], |cv| cv.0)
+            }
         };
         let md5 = if right_md5 { announced.unwrap_or(RIGHT_MD5) } else { Md5([0xee; 16]) };
         let digests = Digests {
@@ -425,7 +428,8 @@ impl WeakWorld {
     fn done(&mut self, work: DiskWork, well: bool, how: usize) -> Option<DiskDone> {
         let kinds = [DiskFailureKind::Taken, DiskFailureKind::Locked, DiskFailureKind::Full, DiskFailureKind::Io];
         let failed = || DiskFailure { kind: kinds[how], message: "the disk says no".into() };
-        let serve = [ServeFailure::NotFound, ServeFailure::OutOfRange, ServeFailure::Changed, ServeFailure::Changed][how];
+        let serve =
+            [ServeFailure::NotFound, ServeFailure::OutOfRange, ServeFailure::Changed, ServeFailure::Changed][how];
         let path = PathBuf::from("/share/file.bin");
         Some(match work {
             DiskWork::PrepareChunk { conn, req, bare, .. } => {
@@ -659,15 +663,7 @@ impl WeakWorld {
 /// What an honest other side says to that.
 fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
     match message {
-        Message::Hello(_) => answers.push_back(Message::Welcome(Welcome {
-            version: [1, 0],
-            node: NodeId([2; 16]),
-            boot: 1,
-            features: vec![],
-            ping: 30_000,
-            frame: 65_536,
-            addr: addr(50_000),
-        })),
+        Message::Hello(_) => answers.push_back(Message::Welcome(builders::welcome(addr(50_000)))),
         Message::Login(_) => answers.push_back(Message::Ready(Ready {})),
         Message::Register(Register { seq, .. }) | Message::Update(Update { seq, .. }) => {
             answers.push_back(Message::Ack(Ack { seq: *seq, files: 0 }));
@@ -722,4 +718,3 @@ fn req_of(message: &Message) -> Option<u32> {
         _ => None,
     }
 }
-

@@ -1,4 +1,5 @@
-//! A source that was asked for chunks: headers of chunks, and whatever else it says, while payloads come.
+//! A source that was asked for chunks: headers of chunks, and whatever else it says, while payloads
+//! come.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

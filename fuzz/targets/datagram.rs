@@ -1,4 +1,4 @@
-//! One datagram: read, packed anew in as many as it takes, read again.
+//! One datagram: read, packed again into as many as it takes, read again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! A stream of frames gives the same messages, and ends with the same error, whole or cut at any place.
+//! A stream of frames gives the same messages, and ends with the same error, whole or cut at any
+//! place.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

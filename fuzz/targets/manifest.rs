@@ -1,11 +1,12 @@
-//! Pages of a manifest as a source may send them: only the whole of them in order, at their length, that merge to the root.
+//! Pages of a manifest as a source may send them: only the whole of them in order, at their length,
+//! that merge to the root.
 #![no_main]
 
 use blake3::hazmat::{Mode, merge_subtrees_non_root, merge_subtrees_root};
 use libfuzzer_sys::fuzz_target;
 use sprat::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PIECES_MAX};
-use sprat::proto::weak_peer::download::manifest::{Pages, root_of};
 use sprat::proto::pieces_of;
+use sprat::proto::weak_peer::download::manifest::{Pages, root_of};
 use sprat::wire::ids::{Cv, Root};
 use sprat::wire::{Message, frame};
 use sprat_fuzz::Dice;

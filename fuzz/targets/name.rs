@@ -1,4 +1,5 @@
-//! Names that strangers choose: what is published is safe on every disk, what is shown commands no terminal.
+//! Names that strangers choose: what is published is safe on every disk, what is shown commands no
+//! terminal.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-//! Records that come and go under names that strangers choose, and searches over them in slices: what is found is what is
-//! registered and fits, whatever the slices; what has the name itself is never missed.
+//! Records that come and go under names that strangers choose, and searches over them in slices:
+//! what is found is what is registered and fits, whatever the slices; what has the name itself is
+//! never missed.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -43,7 +44,13 @@ fuzz_target!(|data: &[u8]| {
             1 => assert_eq!(index.remove(holders[who], &path), held.remove(&(who, path))),
             2 => while index.tidy(dice.below(64) + 1) {},
             3 | 4 => {
-                let kind = dice.pick(&[QueryKind::Words, QueryKind::Exact, QueryKind::Glob, QueryKind::Root, QueryKind::Range]);
+                let kind = dice.pick(&[
+                    QueryKind::Words,
+                    QueryKind::Exact,
+                    QueryKind::Glob,
+                    QueryKind::Root,
+                    QueryKind::Range,
+                ]);
                 let search = Search { pattern: path, kind, min: None, max: None, limit: None };
                 let Some(found) = hits(&index, &search, 1000) else { continue };
                 assert_eq!(Some(&found), hits(&index, &search, dice.below(5) + 1).as_ref(), "slices change nothing");

@@ -1,4 +1,4 @@
-//! Files that nobody has: names of 43 bytes like those of real shares, made from a number.
+//! Made-up files: names of 43 bytes like those of real shares, derived from a number.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ const WORDS: u64 = 2000;
 /// Bytes that a record takes on the wire beside its path, at most.
 const RECORD_BYTES: usize = 56;
 
-/// Where the bench says that it serves chunks: the discard port, for nobody is to fetch anything there.
+/// The chunk port that the bench registers: the discard port, because it serves nothing.
 pub(in crate::bench) const PORT: u16 = 9;
 
 /// Spreads the bits of a number.

@@ -1,18 +1,18 @@
-//! The bench as a neighbouring super peer: one link, opened by HELLO and kept open.
+//! The bench as a neighboring super peer: one link, opened by HELLO and kept open.
 
 use std::net::SocketAddr;
 
-use super::Tally;
+use super::tally::Tally;
 use crate::config::{LINK_KEEPALIVE, QUERY_REPEAT_MIN};
 use crate::proto::Output;
 use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkQuery};
 use crate::wire::{LinkMessage, NodeId, QueryId, Search};
 
-/// Milliseconds that a query may take: short, for the super peer remembers it for as long.
+/// Milliseconds that a query may take: few, because the super peer remembers the query that long.
 const BUDGET_MS: u32 = 100;
 
-/// See the module's words.
+/// One link to the super peer.
 #[derive(Debug)]
 pub(in crate::bench) struct Neighbor {
     pub(in crate::bench) to: SocketAddr,
@@ -21,7 +21,7 @@ pub(in crate::bench) struct Neighbor {
     /// The super peer's boot id, 0 while it is not known.
     theirs: u64,
     up: bool,
-    /// When HELLO is said next.
+    /// When the next HELLO is due.
     pub(in crate::bench) greet_at: Time,
 }
 
@@ -40,7 +40,7 @@ impl Neighbor {
         Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
     }
 
-    /// Says HELLO if it is time to.
+    /// Returns a HELLO if it is due.
     pub(in crate::bench) fn greet(&mut self, now: Time) -> Option<Output> {
         if now < self.greet_at {
             return None;
@@ -49,7 +49,7 @@ impl Neighbor {
         Some(self.hello(now, None))
     }
 
-    /// A HELLO came; the answer to it, if it wants one.
+    /// Handles a HELLO. Returns the answer, if it needs one.
     pub(in crate::bench) fn on_hello(&mut self, now: Time, hello: LinkHello, tally: &mut Tally) -> Option<Output> {
         if self.up && hello.boot != self.theirs {
             tally.error("link_renewed");

@@ -1,4 +1,4 @@
-//! A fixed rate: when each request is meant to be sent. No timer, only arithmetic, so that no error adds up.
+//! A fixed rate: when each request is due. No timer, only arithmetic, so that no error adds up.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Pace {
         (at < self.end).then_some(at)
     }
 
-    /// Takes the next request if its time has come, and tells that time.
+    /// Takes the next request if it is due. Returns when it was due.
     pub(in crate::bench) fn take(&mut self, now: Time) -> Option<Time> {
         let at = self.next().filter(|at| *at <= now)?;
         self.taken += 1;

@@ -1,4 +1,4 @@
-//! One session of the load: how far it is, what it still has to register, and what it is waiting for.
+//! One session of the load: its state, what it still has to register, and its outstanding requests.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,18 +10,18 @@ use crate::time::Time;
 use crate::wire::message::Register;
 use crate::wire::{HostPort, Message, Root};
 
-/// How far a session is.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) enum State {
-    /// Not dialled yet.
+    /// Not dialed yet.
     New,
-    /// Dialled.
+    /// Dialed.
     Dialing,
     /// Connected; HELLO, LOGIN and the first files are sent.
     Greeting,
     /// All that it had to register is acknowledged.
     Up,
-    /// Gone, or never came about.
+    /// Closed, or never connected.
     Gone,
 }
 
@@ -33,7 +33,7 @@ pub(in crate::bench) struct Wanted {
     pub(in crate::bench) from: HostPort,
 }
 
-/// See the module's words.
+/// One session.
 #[derive(Debug)]
 pub(in crate::bench) struct Session {
     pub(in crate::bench) state: State,

@@ -1,4 +1,4 @@
-//! What is counted: answers, their latencies, what went wrong and why.
+//! Counts: answers, their latencies, and errors by class.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::time::Time;
 const LATENCY_US_MAX: u64 = 600_000_000;
 /// Significant digits of a latency.
 const LATENCY_DIGITS: u8 = 3;
-/// Moments at which the count is looked at, at most; then every second one is forgotten.
+/// Most samples of the count over time; then every second one is dropped.
 const COURSE_POINTS_MAX: usize = 120;
 /// Time between two of them at the start.
 const COURSE_EVERY_MIN: Duration = Duration::from_millis(20);
@@ -27,7 +27,8 @@ pub struct Tally {
     pub hits: u64,
     /// Flood: messages of the queries that were answered, both ways.
     pub messages: u64,
-    /// Requests that left more than [`Tally::LATE`] after they were meant to, for want of time of this process.
+    /// Requests that left more than [`Tally::LATE`] after they were meant to, for want of time of
+    /// this process.
     pub late: u64,
     /// When counting began and ended.
     pub span: Option<(Time, Time)>,
@@ -131,7 +132,8 @@ impl Tally {
         }
     }
 
-    /// The rate over time: at the end of each span, in seconds, and how much a second there was in it.
+    /// The rate over time: at the end of each span, in seconds, and how much a second there was in
+    /// it.
     #[must_use]
     pub fn rates(&self) -> Vec<(f64, f64)> {
         let mut before = (Duration::ZERO, 0);

@@ -9,7 +9,7 @@ use super::ids::{ConnId, DialId, PayloadId};
 use crate::wire::{HostPort, LinkMessage, Message};
 
 /// One thing to do. Every output names its own target.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Connect. Answered by [`super::Input::Dialed`] or [`super::Input::DialFailed`].
     Dial {

@@ -1,4 +1,5 @@
-//! The contents of all files of a run: bytes made from a seed, and their digests by the real hashes, each computed once.
+//! The contents of all files of a run: bytes made from a seed, and their digests by the real
+//! hashes, each computed once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +50,8 @@ impl Contents {
         self.add(bytes)
     }
 
-    /// The same content with one bit of each of these bytes wrong: what a lying source serves in its place.
+    /// The same content with one bit of each of these bytes wrong: what a lying source serves in
+    /// its place.
     pub fn falsify(&mut self, content: ContentId, at: &[usize]) -> ContentId {
         let mut bytes = self.list[content.0].bytes.to_vec();
         at.iter().for_each(|&at| bytes[at] ^= 1);

@@ -1,5 +1,5 @@
-//! The disk of one simulated node: a share, part files and published files, as extents of contents. What is on it outlives a
-//! crash of its node; what is open does not.
+//! The disk of one simulated node: a share, part files and published files, as extents of contents.
+//! Files survive a crash of the node; what was open does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ struct Part {
     root: Root,
     size: u64,
     manifest: Option<Vec<Cv>>,
-    /// What the map claims, and what is there: nothing, where the bytes are not those that were written.
+    /// What the map claims, and what is there: nothing, where the bytes are not those that were
+    /// written.
     pieces: BTreeMap<u32, Option<Extent>>,
 }
 
@@ -30,7 +31,7 @@ struct Part {
 pub struct Trouble {
     /// Nothing more can be written.
     pub full: bool,
-    /// Of a thousand operations, so many fail.
+    /// This many of a thousand operations fail.
     pub errors: u32,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Disk {
     parts: BTreeMap<PathBuf, Part>,
     /// What is served in place of a root.
     lies: BTreeMap<Root, ContentId>,
-    /// Files that were changed or taken away, and which the share still believes to be as they were.
+    /// Files that were changed or removed, unknown to the share so far.
     stale: BTreeSet<Root>,
     trouble: Trouble,
     open: BTreeMap<DownloadId, PathBuf>,
@@ -54,7 +55,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// The node's process is gone, and with it whatever was open.
+    /// The node's process ended: everything that was open is closed.
     pub(super) fn crash(&mut self) {
         self.open.clear();
         self.prepared.clear();
@@ -62,14 +63,15 @@ impl Disk {
         self.stale.clear();
     }
 
-    /// The machine is gone: of what was not synced, some is there, some is not, and some is torn. Published files are synced.
+    /// The power failed: what was not synced may be kept, lost or torn. Published files are synced.
     pub(super) fn cut_power(&mut self, random: &mut Random) {
         for part in self.parts.values_mut() {
             part.pieces.retain(|_, _| random.chance(800));
             for piece in part.pieces.values_mut().filter(|_| random.chance(400)) {
                 *piece = None;
             }
-            // A real map has a checksum; the machine proves the manifest by itself and must not need it.
+            // A real map has a checksum; the machine proves the manifest by itself and must not
+            // need it.
             match (random.below(10), &mut part.manifest) {
                 (0 | 1, manifest) => *manifest = None,
                 (2..6, Some(cvs)) if !cvs.is_empty() => {
@@ -85,8 +87,8 @@ impl Disk {
         self.trouble = trouble;
     }
 
-    /// Somebody else writes a file of the share, or takes it away. What was opened before is of the new content then.
-    /// Tells the path's old content.
+    /// Another program writes or removes a file of the share. A file that is already open then has
+    /// the new content. Returns the old content.
     pub(super) fn meddle(
         &mut self,
         path: &SharePath,
@@ -105,7 +107,7 @@ impl Disk {
         Some(old)
     }
 
-    /// The share has seen what was done to it.
+    /// The share knows of all changes.
     pub(super) fn saw_all(&mut self) {
         self.stale.clear();
     }
@@ -245,7 +247,7 @@ impl Disk {
                 vec![DiskDone::PartOpened { download, result }]
             }
             DiskWork::StoreManifest { download, cvs } => {
-                // A full disk costs the manifest; nobody is told.
+                // A full disk loses the manifest without an error.
                 let full = self.trouble.full;
                 if let Some(part) = self.part(download).filter(|_| !full) {
                     part.manifest = Some(cvs);
@@ -308,7 +310,8 @@ impl Disk {
         Ok(contents.md5(Extent { content, offset, length }))
     }
 
-    /// A liar lies about the pieces, not about the manifest: it would be dropped before it sent any.
+    /// A liar lies about the pieces, not about the manifest: it would be dropped before it sent
+    /// any.
     fn manifest(&self, root: Root, first: u32, contents: &mut Contents) -> Result<(u64, Vec<u8>), ServeFailure> {
         self.served(root, contents).ok_or(self.why_not(root))?;
         let content = contents.find(root).ok_or(ServeFailure::NotFound)?;

@@ -1,4 +1,4 @@
-//! What may happen to a datagram on its way: each fault is a decorator that a run puts before the network, in any number.
+//! Faults of datagrams: decorators that a run puts before the network, in any number.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,41 +8,42 @@ use super::random::Random;
 /// A datagram under way between two nodes.
 #[derive(Clone, Debug)]
 pub struct Flight {
-    /// Who sent it.
+    /// Its sender.
     pub from: usize,
-    /// Who is to get it.
+    /// Its receiver.
     pub to: usize,
-    /// How long it will take.
+    /// Its latency.
     pub delay: Duration,
-    /// What arrives.
+    /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Something that befalls datagrams.
+/// A fault.
 pub trait Fault {
     /// One word, under which it is counted.
     fn name(&self) -> &'static str;
-    /// Passes a datagram on, as it was or otherwise; says whether it did something to it.
+    /// Passes a datagram on, changed or not. Returns whether the fault struck.
     fn pass(&mut self, flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool;
 }
 
-/// Loses so many of a thousand.
+/// Loses this many of a thousand.
 #[derive(Clone, Copy, Debug)]
 pub struct Lose(pub u32);
 
-/// Delivers so many of a thousand twice, the second one up to 50 ms later.
+/// Delivers this many of a thousand twice, the second copy up to 50 ms later.
 #[derive(Clone, Copy, Debug)]
 pub struct Double(pub u32);
 
-/// Holds so many of a thousand back for up to this time, so that later ones overtake them.
+/// Delays this many of a thousand for up to this time, so that later ones overtake them.
 #[derive(Clone, Copy, Debug)]
 pub struct HoldBack(pub u32, pub Duration);
 
-/// Damages so many of a thousand in their header or cuts them short. Anything else the checksum of UDP turns into a loss.
+/// Damages the header of this many of a thousand, or truncates them. Other damage is a loss,
+/// because of the checksum of UDP.
 #[derive(Clone, Copy, Debug)]
 pub struct Damage(pub u32);
 
-/// Lets nothing through between these nodes, in this direction.
+/// Loses everything between these nodes, in this direction.
 #[derive(Clone, Debug, Default)]
 pub struct Sever(pub BTreeSet<(usize, usize)>);
 

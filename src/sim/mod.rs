@@ -1,25 +1,29 @@
-//! The simulated network: the production machines in virtual time, on virtual sockets and disks, with faults from a seed.
+//! The simulated network: the production machines in virtual time, on virtual sockets and disks,
+//! with faults from a seed.
 //!
-//! Whatever a machine says goes through the production wire: encode, fault, decode. Nothing here is a model of a machine, and
-//! nothing reads a clock, draws a number of its own or prints: a run is its seed, and the same seed is the same run
-//! ([`World::trace`] proves it).
+//! Every message goes through the production wire: encode, fault, decode. There is no model of a
+//! machine. Nothing reads a clock, draws a random number outside of [`Random`] or prints: the same
+//! seed is the same run ([`World::trace`] proves it).
 //!
-//! - [`World`]: virtual time, one heap of what is to happen ordered by (time, sequence), the nodes, what they ask for;
+//! - [`World`]: virtual time, one queue of events ordered by (time, sequence), and the nodes;
 //! - [`Random`]: one stream of numbers for each consumer;
 //! - [`fault`]: decorators that lose, double, hold back, damage or sever datagrams;
-//! - [`Contents`]: what the files of the run hold;
-//! - [`oracle`]: what must hold, whatever happened;
-//! - [`topology`]: who is whose neighbour;
-//! - [`lab`]: very many nodes and the figures of their searches, for `sprat sim`.
+//! - [`Contents`]: the contents of the files of a run;
+//! - [`builders`]: messages of scripted peers, for tests;
+//! - [`oracle`]: what must hold of every query under any fault;
+//! - [`topology`]: graphs of neighbors;
+//! - [`sweep`]: hundreds of small networks under faults drawn from seeds;
+//! - [`lab`]: very many nodes, for the figures of `sprat sim`.
 //!
-//! - [`sweep`]: hundreds of small networks under faults that their seeds draw, and what must hold in all of them.
-//!
-//! What it does not do: windows and backlogs of connections; short reads and writes of files.
+//! It does not simulate windows and backlogs of connections, or short reads and writes of files.
 
+pub mod builders;
 pub mod content;
 mod disk;
 pub mod fault;
+mod happening;
 pub mod lab;
+mod matches;
 pub mod node;
 pub mod oracle;
 mod queue;
@@ -33,6 +37,7 @@ mod world;
 
 pub use content::{ContentId, Contents};
 pub use disk::Trouble;
+pub use matches::Match;
 pub use node::Machine;
 pub use random::Random;
-pub use world::{Asked, Counts, World};
+pub use world::{Asked, Counts, Tap, World};

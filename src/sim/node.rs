@@ -1,12 +1,13 @@
-//! One simulated node: a machine, its disk, its addresses, and how to make it anew after a crash.
+//! One simulated node: a machine, its disk, its connections, and how to make the machine for its
+//! next life.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::world::Happening;
+use super::happening::Happening;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::weak_peer::WeakPeer;
 use crate::proto::{ConnId, Role};
@@ -18,7 +19,7 @@ pub enum Machine {
     Super(Box<SuperPeer>),
     /// A weak peer.
     Weak(Box<WeakPeer>),
-    /// Anything else that speaks: an adversary, a client from another house.
+    /// Any other machine: an adversary, a load generator.
     Other(Box<dyn Role>),
 }
 
@@ -28,6 +29,15 @@ impl Machine {
             Machine::Super(machine) => machine.as_mut(),
             Machine::Weak(machine) => machine.as_mut(),
             Machine::Other(machine) => machine.as_mut(),
+        }
+    }
+
+    /// Panics if an invariant of the machine is broken.
+    pub(super) fn check_invariants(&self) {
+        match self {
+            Machine::Super(machine) => machine.check_invariants(),
+            Machine::Weak(machine) => machine.check_invariants(),
+            Machine::Other(_) => {}
         }
     }
 
@@ -61,29 +71,31 @@ pub(super) struct Node {
     pub(super) life: u64,
     pub(super) addr: SocketAddr,
     pub(super) disk: Disk,
-    /// When the earliest wake-up that is in the heap will come.
+    /// The earliest wake-up in the queue.
     pub(super) wake_at: Option<Time>,
     /// Open connections: the link and which end of it.
     pub(super) conns: BTreeMap<ConnId, (usize, usize)>,
+    /// Connections that are gone and whose Closed the machine has not handled yet.
+    closing: BTreeSet<ConnId>,
     /// Slots of connections that are free, with the generation that is next.
     free: Vec<ConnId>,
     slots: u32,
-    /// When the disk will have done all that it was asked.
+    /// When the disk finishes all work that it was given.
     pub(super) disk_at: Time,
-    /// When it will have been told all that there is to tell.
+    /// When the last answer of the disk arrives.
     pub(super) told_at: Time,
     /// The super peers that it is configured with.
     pub(super) neighbors: Vec<usize>,
-    /// Rises with everything that may change what is registered here.
+    /// Counts the events that may change what is registered here.
     pub(super) churn: u64,
-    /// Until when it stands still, if it does; and what waits for it.
+    /// Until when it is paused, if it is; and the events that wait for it.
     pub(super) until: Option<Time>,
     pub(super) waiting: VecDeque<Happening>,
-    /// For how long its clock stands still meanwhile.
+    /// How long its clock stands still during the pause.
     pub(super) asleep: Duration,
-    /// How long it is busy with everything that it handles.
+    /// How long it is busy with each event.
     pub(super) busy_for: Duration,
-    /// By how much its clock is ahead of the world's.
+    /// How far its clock is ahead of the world's.
     pub(super) ahead: Duration,
 }
 
@@ -99,6 +111,7 @@ impl Node {
             disk: Disk::default(),
             wake_at: None,
             conns: BTreeMap::new(),
+            closing: BTreeSet::new(),
             free: Vec::new(),
             slots: 0,
             disk_at: Time::ZERO,
@@ -113,7 +126,7 @@ impl Node {
         }
     }
 
-    /// A slot for a new connection; slots are used again, as in the driver.
+    /// A slot for a new connection. Slots are reused, as in the driver.
     pub(super) fn mint(&mut self) -> ConnId {
         self.free.pop().unwrap_or_else(|| {
             self.slots += 1;
@@ -121,9 +134,23 @@ impl Node {
         })
     }
 
+    /// Removes a connection. Its slot stays taken until [`Node::release`].
     pub(super) fn forget(&mut self, conn: ConnId) {
         if self.conns.remove(&conn).is_some() {
+            self.closing.insert(conn);
+        }
+    }
+
+    /// Frees the slot of a connection that the machine knows to be closed.
+    pub(super) fn release(&mut self, conn: ConnId) {
+        if self.closing.remove(&conn) {
             self.free.push(ConnId { index: conn.index, generation: conn.generation + 1 });
         }
+    }
+
+    /// The process ended: frees the slots of all connections that were closing.
+    pub(super) fn release_all(&mut self) {
+        let closing = std::mem::take(&mut self.closing);
+        self.free.extend(closing.into_iter().map(|conn| ConnId { generation: conn.generation + 1, ..conn }));
     }
 }

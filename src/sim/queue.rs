@@ -1,7 +1,7 @@
-//! What is to happen, in order: by time, then by a tie-breaker, which makes every key different.
+//! A queue of future events, ordered by time and then by a tie-breaker that is different for each.
 //!
-//! The things themselves lie still in a slab; only their keys move. A heap of keys of 24 bytes is left in the cache where one of
-//! the things would not be.
+//! The events lie in a slab, and only their keys move: a heap of keys of 24 bytes stays in the
+//! cache.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +10,7 @@ use slab::Slab;
 
 use crate::time::Time;
 
-/// A queue of things to come. Of equal times the smallest tie-breaker is first.
+/// Of equal times the smallest tie-breaker is first.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     keys: BinaryHeap<Reverse<(Time, u64, u32)>>,

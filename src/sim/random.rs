@@ -1,4 +1,5 @@
-//! The randomness of a run: one seed, one stream for each consumer, so that a new consumer shifts nobody else's numbers.
+//! The randomness of a run: one seed, and one stream for each consumer, so that a new consumer does
+//! not change the numbers of the others.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ impl Random {
         Random { seed, state: [(); 4].map(|()| splitmix(&mut mixer)) }
     }
 
-    /// A stream of its own for a consumer, the same whatever was drawn from this one before.
+    /// The stream of a consumer. It does not depend on what was drawn from this one.
     #[must_use]
     pub fn child(&self, consumer: &str, number: u64) -> Random {
         let mut mixer = self.seed ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -40,7 +41,8 @@ impl Random {
 
     /// A number below `n`, which is not 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        // The high half of a 128-bit product: no division, and a bias below 2^-32 for the small numbers that are drawn here.
+        // The high half of a 128-bit product: no division, and a bias below 2^-32 for the small
+        // numbers that are drawn here.
         let product = u128::from(self.next_u64()) * u128::from(n);
         u64::try_from(product >> 64).unwrap_or(0)
     }
@@ -50,7 +52,7 @@ impl Random {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
-    /// Whether something happens that happens so many times in a thousand.
+    /// True with a probability of this many in a thousand.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         self.below(1000) < u64::from(per_mille)
     }
@@ -60,7 +62,8 @@ impl Random {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// The time to the next of events that come by themselves, so many times in `span` on average; never more than a day.
+    /// The time to the next of independent events, of which there are `times` in `span` on average;
+    /// a day at most.
     pub fn until_next(&mut self, times: f64, span: Duration) -> Duration {
         const DAY_SECONDS: f64 = 86_400.0;
         let seconds = -(1.0 - self.share()).ln() * span.as_secs_f64() / times;

@@ -1,29 +1,30 @@
-//! The ways between nodes: which are cut, and which are clogged. It knows nothing of what travels on them.
+//! The paths between nodes: which are cut, and which are clogged. It knows nothing of what they
+//! carry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// A clogged way holds no more than this; what comes on top is dropped, if it may be.
+/// The longest queue of a clogged path; datagrams beyond it are dropped.
 const CLOG_MAX: Duration = Duration::from_millis(400);
 
-/// What a way does to whatever is put on it.
+/// What a path does to a datagram or segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Free,
-    /// It waits for this long behind others.
+    /// It waits this long in a queue.
     Clogged(Duration),
     /// The queue is full.
     Full,
     Cut,
 }
 
-/// All ways that are not simply free, by direction.
+/// All paths that are not free, by direction.
 #[derive(Debug, Default)]
 pub(super) struct Roads {
     cut: BTreeSet<(usize, usize)>,
-    /// How long the way is busy with one thing, and until when it is busy.
+    /// The time that the path takes for one item, and until when it is busy.
     clogged: BTreeMap<(usize, usize), (Duration, Time)>,
 }
 
@@ -36,12 +37,12 @@ impl Roads {
         self.cut = cut;
     }
 
-    /// Makes each of these ways busy for so long with everything that goes over it.
+    /// Makes each of these paths take this time for each item.
     pub(super) fn set_clogged(&mut self, ways: &[(usize, usize)], each: Duration) {
         self.clogged = ways.iter().map(|way| (*way, (each, Time::ZERO))).collect();
     }
 
-    /// Puts one thing on a way.
+    /// Puts one item on a path.
     pub(super) fn enter(&mut self, from: usize, to: usize, now: Time) -> Way {
         if self.is_cut(from, to) {
             return Way::Cut;

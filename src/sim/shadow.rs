@@ -1,44 +1,44 @@
-//! Books on what the nodes do, kept beside them: whatever they say is held against what they were told. It looks at messages
-//! on their way in and out and never into a machine, but for its counters and its index.
+//! A record of all messages, kept beside the machines: every message that a machine sends is
+//! checked against those that it received. The shadow never looks into a machine, except at its
+//! counters and its index.
 //!
-//! - every query id is handled once by a super peer, and sent once over a link and ttl, each time with a higher one;
-//! - a query loses a hop wherever it goes on, and is minted by one node alone;
-//! - nobody answers what it was not asked, neither a neighbour nor a session;
+//! - every query id is handled once by a super peer, and sent once over a link and ttl, each time
+//!   with a higher one;
+//! - a query loses a hop wherever it is forwarded, and starts at one node only;
+//! - no node answers a neighbor or a session that did not ask;
 //! - the index of a super peer is what its live sessions registered.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::oracle::{Match, registered};
-use super::random::Random;
-use super::world::World;
+use super::matches::Match;
 use crate::config::{QUERY_BUDGET_MAX, QUERY_HITS_MAX, TTL_MAX, VISITED_GENERATION};
+use crate::proto::ConnId;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::counters::Count;
-use crate::proto::{ConnId, Input};
 use crate::time::Time;
 use crate::wire::link::{self, LinkQuery, RIDE_TTL};
-use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Search};
+use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root};
 
-/// How long the trail of a query is kept: its longest budget, what a node may stand still, and some more.
+/// How long the trail of a query is kept: longer than the longest budget and the longest pause.
 const TRAIL_KEPT: Duration = Duration::from_secs(4 * QUERY_BUDGET_MAX.as_secs());
-/// How the messages begin that matter on their way in; a datagram without them is not decoded once more.
+/// How the messages begin that matter; a datagram without them is not decoded again.
 const QUERY_BEGINS: &[u8] = b"\x81\xa5QUERY";
 const HIT_BEGINS: &[u8] = b"\x81\xa3HIT";
 
 /// One life of one node.
-type Life = (usize, u64);
+pub(super) type Life = (usize, u64);
 
 /// Where a query has been.
 #[derive(Debug, Default)]
 struct Trail {
     origin: Option<Life>,
-    /// Who sent it to whom, with which ttl, and when.
+    /// Every copy that was sent.
     sent: Vec<Sent>,
-    /// Who was sent it, with which ttl at most.
+    /// The receivers, with the highest ttl.
     received: Vec<(Life, u8)>,
-    /// Who searched for it, and when.
+    /// The nodes that searched for it, with the time.
     searched: Vec<(Life, Time)>,
 }
 
@@ -49,11 +49,12 @@ struct Sent {
     to: usize,
     ttl: u8,
     at: Time,
-    /// The clock of its sender leapt since, and it may have forgotten.
+    /// The clock of its sender jumped since, and it may have forgotten the query.
     forgotten: bool,
 }
 
-/// What a session registered and asked, from its first REGISTER or QUERY until its super peer knows that it has gone.
+/// What a session registered and asked, from its first REGISTER or QUERY until its super peer knows
+/// that it has gone.
 #[derive(Debug, Default)]
 struct Session {
     peer: usize,
@@ -64,7 +65,7 @@ struct Session {
     running: BTreeSet<u32>,
 }
 
-/// See the module's words.
+/// The record.
 #[derive(Debug, Default)]
 pub(super) struct Shadow {
     trails: BTreeMap<QueryId, Trail>,
@@ -72,6 +73,15 @@ pub(super) struct Shadow {
     sessions: BTreeMap<(usize, ConnId), Session>,
     /// The last datagram with HITs.
     answers: Option<(Life, Vec<u8>)>,
+}
+
+/// A datagram that held answers only.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) to: Life,
+    pub(super) bytes: Vec<u8>,
+    /// The query and the ttl that each of them names.
+    pub(super) named: Vec<(QueryId, u8)>,
 }
 
 /// What a datagram found.
@@ -86,7 +96,7 @@ fn searched(machine: &SuperPeer) -> u64 {
 }
 
 impl Shadow {
-    /// A super peer says something to a neighbour.
+    /// A super peer sends a message to a neighbor.
     pub(super) fn on_link_out(&mut self, now: Time, from: Life, to: usize, message: &LinkMessage) {
         match message {
             LinkMessage::Query(query) => self.on_query_out(now, from, to, query),
@@ -122,9 +132,9 @@ impl Shadow {
             assert!(query.ttl < most, "{from:?} had it with ttl {most} and passes on {query:?}");
         }
         if query.have.is_some() {
-            assert!(trail.has_sent(from, to, query.ttl), "{from:?} repeats what it never said: {query:?}");
+            assert!(trail.has_sent(from, to, query.ttl), "{from:?} repeats what it never sent: {query:?}");
         } else {
-            // Ids that are over are remembered for a while, not for ever.
+            // A super peer remembers the id of a query that ended for a limited time.
             let known = |sent: &&Sent| !sent.forgotten && now.since(sent.at) < VISITED_GENERATION;
             let alike = |sent: &&Sent| (sent.from, sent.to, rides(sent.ttl)) == (from, to, rides(query.ttl));
             let before = trail.sent.iter().filter(alike).filter(known);
@@ -145,7 +155,7 @@ impl Shadow {
         assert!(asked, "{from:?} answers {to}, which has not asked: {message:?}");
     }
 
-    /// A datagram is about to be taken.
+    /// A datagram is about to be handled.
     pub(super) fn before_datagram(&mut self, to: Life, bytes: &[u8], machine: &SuperPeer) -> Before {
         let holds = |begins: &[u8]| bytes.windows(begins.len()).any(|window| window == begins);
         let matters = holds(QUERY_BEGINS) || holds(HIT_BEGINS);
@@ -170,13 +180,13 @@ impl Shadow {
         Before { searched: searched(machine), ids }
     }
 
-    /// A datagram was taken.
+    /// A datagram was handled.
     pub(super) fn after_datagram(&mut self, now: Time, to: Life, before: &Before, machine: &SuperPeer) {
         if before.ids.is_empty() {
             return;
         }
         let times = searched(machine) - before.searched;
-        // Ids that are over are remembered for a while, not for ever.
+        // A super peer remembers the id of a query that ended for a limited time.
         let remembered =
             |trail: &Trail| trail.searched.iter().any(|(life, at)| *life == to && now.since(*at) < VISITED_GENERATION);
         let new: BTreeSet<QueryId> =
@@ -191,7 +201,7 @@ impl Shadow {
         }
     }
 
-    /// The clock of a node leapt: what it had to remember for a time it may have forgotten.
+    /// The clock of a node jumped: it may have forgotten what it must remember for a time.
     pub(super) fn forget(&mut self, node: usize) {
         for trail in self.trails.values_mut() {
             trail.searched.retain(|((other, _), _)| *other != node);
@@ -199,7 +209,7 @@ impl Shadow {
         }
     }
 
-    /// A node is about to take a message.
+    /// A node is about to handle a message.
     pub(super) fn on_message_in(&mut self, (node, conn): (usize, ConnId), peer: usize, message: &Message) {
         if let Message::Register(register) = message {
             let session = self.sessions.entry((node, conn)).or_default();
@@ -223,7 +233,7 @@ impl Shadow {
         }
     }
 
-    /// A node closes a connection, or is told that it is closed.
+    /// A connection of a node is closed, by either end.
     pub(super) fn on_closed(&mut self, node: usize, conn: ConnId) {
         self.sessions.remove(&(node, conn));
     }
@@ -233,12 +243,12 @@ impl Shadow {
         self.sessions.retain(|(other, _), _| *other != node);
     }
 
-    /// A node says something on a connection.
+    /// A node sends a message on a connection.
     pub(super) fn on_message_out(&mut self, node: usize, conn: ConnId, message: &Message) {
         let session = self.sessions.get_mut(&(node, conn));
         if let Message::Hit(hit) = message {
             let runs = session.is_some_and(|session| session.running.contains(&hit.req));
-            assert!(runs, "{node} tells hits of {}, which does not run", hit.req);
+            assert!(runs, "{node} sends hits of {}, which does not run", hit.req);
         } else if let Message::Done(done) = message {
             let ran = session.is_some_and(|session| session.running.remove(&done.req));
             assert!(ran, "{node} ends {}, which does not run", done.req);
@@ -255,28 +265,34 @@ impl Shadow {
         self.sessions.range((node, first)..=(node, last)).map(|(_, session)| session)
     }
 
-    /// The last datagram with answers, and by which of its receiver's neighbours it could not have been sent: none of them
-    /// was asked for any of it.
-    fn stray(&mut self, world: &World) -> Option<(usize, Vec<u8>, usize, Vec<usize>)> {
-        let ((to, life), bytes) = self.answers.take()?;
-        if world.life(to) != life {
-            return None;
-        }
+    /// Takes the last datagram with answers, if all of it is answers, and its receiver.
+    pub(super) fn take_answers(&mut self) -> Option<Answers> {
+        let (to, bytes) = self.answers.take()?;
         let (_, messages) = link::decode(&bytes).ok()?;
         let named: Vec<(QueryId, u8)> = messages.iter().filter_map(names).collect();
-        let asked = |neighbor: usize| {
-            named.iter().any(|(id, ttl)| {
-                let trail = self.trails.get(id);
-                let to_it = |sent: &Sent| sent.from.0 == to && sent.to == neighbor && sent.ttl == *ttl;
-                trail.is_none_or(|trail| trail.sent.iter().any(to_it))
-            })
-        };
-        let strangers = world.neighbors(to).iter().copied().filter(|neighbor| !asked(*neighbor)).collect();
-        (named.len() == messages.len()).then_some((to, bytes, named.len(), strangers))
+        (named.len() == messages.len()).then_some(Answers { to, bytes, named })
+    }
+
+    /// Whether the receiver asked this neighbor for any of the answers.
+    pub(super) fn asked_for_any(&self, answers: &Answers, neighbor: usize) -> bool {
+        answers.named.iter().any(|(id, ttl)| {
+            let to_it = |sent: &Sent| sent.from.0 == answers.to.0 && sent.to == neighbor && sent.ttl == *ttl;
+            self.trails.get(id).is_none_or(|trail| trail.sent.iter().any(to_it))
+        })
+    }
+
+    /// What each of the live sessions of a super peer registered, by the weak peer at its other
+    /// end, whose address is given.
+    pub(super) fn registered_by_peer(
+        &self,
+        node: usize,
+        addr: impl Fn(usize) -> SocketAddr,
+    ) -> Vec<(usize, BTreeSet<Match>)> {
+        self.of(node).filter_map(|session| Some((session.peer, session.records(addr(session.peer))?))).collect()
     }
 }
 
-/// Whether a copy with this ttl rides a tree: it is told apart from the flood that may follow it.
+/// Whether a copy with this ttl follows a tree, as distinct from the flood that may come after it.
 fn rides(ttl: u8) -> bool {
     ttl >= RIDE_TTL
 }
@@ -323,90 +339,5 @@ fn names(message: &LinkMessage) -> Option<(QueryId, u8)> {
         | LinkMessage::Digest(_)
         | LinkMessage::Digested(_)
         | LinkMessage::Unknown(_) => None,
-    }
-}
-
-impl World {
-    /// What each of the live sessions of a super peer registered, by the weak peer at their other end.
-    pub(super) fn registered_by_peer(&self, node: usize) -> Vec<(usize, BTreeSet<Match>)> {
-        let sessions = self.shadow.iter().flat_map(|shadow| shadow.of(node));
-        sessions.filter_map(|session| Some((session.peer, session.records(self.addr(session.peer))?))).collect()
-    }
-
-    /// What a weak peer has to register.
-    pub(super) fn share_of(&self, node: usize) -> BTreeSet<Match> {
-        let source = HostPort::from(self.addr(node));
-        let record = |file: FileRecord| Match {
-            path: file.path.as_str().to_owned(),
-            size: file.size,
-            root: file.root,
-            source: source.clone(),
-        };
-        self.shared(node).into_iter().map(record).collect()
-    }
-
-    /// What is registered at a super peer and fits.
-    pub(super) fn registered(&self, node: usize, search: &Search) -> BTreeSet<Match> {
-        registered(self, node, search)
-    }
-
-    /// Has a neighbour of a super peer send answers that it was not asked for: those that another one sent last. They must
-    /// come to nothing. Says whether there were any.
-    ///
-    /// # Panics
-    /// If they come to anything.
-    pub fn stray(&mut self, random: &mut Random) -> bool {
-        let Some(mut shadow) = self.shadow.take() else { return false };
-        let stray = shadow.stray(self);
-        self.shadow = Some(shadow);
-        let Some((to, bytes, answers, strangers)) = stray else { return false };
-        if strangers.is_empty() || self.is_stalled(to) || !self.is_running(to) {
-            return false;
-        }
-        let refused = |world: &World| {
-            let counts = [Count::AnswerUnasked, Count::DatagramUnproven];
-            let count = |machine: &SuperPeer| counts.iter().map(|count| machine.counters().count(*count)).sum();
-            world.super_peer(to).map_or(0, count)
-        };
-        // What was meant for an earlier life falls off as a whole.
-        let stale =
-            |world: &World| world.super_peer(to).map_or(0, |machine| machine.counters().count(Count::DatagramStale));
-        let before: (u64, u64) = (refused(self), stale(self));
-        let from = self.addr(strangers[random.index(strangers.len())]);
-        self.turn(to, Input::Datagram { from, bytes: &bytes });
-        let refused = refused(self) - before.0;
-        let stale = stale(self) > before.1;
-        assert!(refused == answers as u64 || stale, "{to} takes answers from {from}, which it has not asked");
-        self.count_fault("stray");
-        true
-    }
-
-    /// Holds what every super peer has in its index against what its live sessions registered, and every machine to its own
-    /// invariants.
-    ///
-    /// # Panics
-    /// If something does not hold.
-    pub fn check(&self) {
-        for node in 0..self.nodes() {
-            if let Some(machine) = self.weak_peer(node) {
-                machine.check_invariants();
-            }
-            let Some(machine) = self.super_peer(node) else { continue };
-            machine.check_invariants();
-            let sessions = self.registered_by_peer(node);
-            let holders = sessions.len();
-            let expected: BTreeSet<Match> = sessions.into_iter().flat_map(|(_, records)| records).collect();
-            let all = Search {
-                pattern: "*".to_owned(),
-                kind: crate::wire::QueryKind::Glob,
-                min: None,
-                max: None,
-                limit: None,
-            };
-            let actual = registered(self, node, &all);
-            let wrong: Vec<&Match> = actual.symmetric_difference(&expected).collect();
-            assert!(wrong.is_empty(), "the index of {node} is not what its sessions registered: {wrong:?}");
-            assert_eq!(machine.index().holders(), holders, "holders of {node}");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! Virtual connections: bytes that keep their order, are split anywhere, and may stop coming; frames are cut from them by
-//! the production decoder, with the cap that the receiving machine set.
+//! Virtual connections: bytes that keep their order, are split anywhere, and may stop coming;
+//! frames are cut from them by the production decoder, with the cap that the receiving machine set.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::wire::{Message, WireError, frame};
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
     Bytes(Vec<u8>),
-    /// The raw bytes behind a CHUNK.
+    /// The raw bytes after a CHUNK.
     Payload(Extent),
     /// The sender has closed.
     End,
@@ -21,7 +21,7 @@ pub(super) enum Segment {
     Reset,
 }
 
-/// What the receiver waits for behind a CHUNK.
+/// What the receiver expects next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     Frames,
@@ -44,7 +44,7 @@ pub(super) struct End {
     pub(super) conn: ConnId,
     /// Whether the machine has not been told Closed and has not asked for it.
     pub(super) open: bool,
-    /// Whether the machine knows of the connection: a dialler is told later than an acceptor.
+    /// Whether the machine knows of the connection: a dialer learns of it later than an acceptor.
     pub(super) told: bool,
     pub(super) cap: usize,
     pub(super) reading: Reading,
@@ -54,7 +54,7 @@ pub(super) struct End {
     waiting: VecDeque<Segment>,
 }
 
-/// What waits at its sender because the way is cut.
+/// A segment that waits at its sender because the path is cut.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) segment: Segment,
@@ -62,14 +62,14 @@ pub(super) struct Held {
     pub(super) req: Option<u32>,
 }
 
-/// A connection: the dialler's end and the acceptor's.
+/// A connection: the dialer's end and the acceptor's.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) ends: [End; 2],
     /// By the end for which it is meant; and since when.
     pub(super) held: [VecDeque<Held>; 2],
     pub(super) held_since: Time,
-    /// Half-open: whatever is sent is lost, and nobody is told.
+    /// Half-open: everything that is sent is lost, and neither end is informed.
     pub(super) silent: bool,
     /// Tells this link from others that had the slot before.
     pub(super) serial: u64,
@@ -111,7 +111,7 @@ impl End {
         }
     }
 
-    /// The next thing for the machine, if it is whole and the machine wants it.
+    /// The next item for the machine, if it is complete and the machine reads.
     pub(super) fn next(&mut self) -> Option<Arrived> {
         loop {
             if !self.open || !self.told {
@@ -141,7 +141,8 @@ impl End {
                     self.bytes.extend_from_slice(&bytes);
                 }
                 (Some(Segment::Payload(_)), Reading::Frames) => {
-                    // A payload nobody wants: what a decoder would make of raw bytes.
+                    // A payload that the machine does not receive: its bytes would not decode as a
+                    // frame.
                     self.reading = Reading::Nothing;
                     return Some(Arrived::Malformed(WireError::Malformed("raw bytes in place of a frame".into())));
                 }

@@ -1,14 +1,14 @@
-//! Who is whose neighbour: edges between nodes numbered from 0.
+//! Graphs of neighbors: edges between nodes numbered from 0.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::random::Random;
 use crate::config::LINKS_MAX;
 
-/// Two neighbours.
+/// Two neighbors.
 pub type Edge = (usize, usize);
 
-/// Tries of a random construction before it is given up.
+/// How often a random construction is tried.
 const TRIES: usize = 100;
 /// Most nodes that an edge list may name.
 const LISTED_NODES_MAX: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub fn ring(n: usize) -> Vec<(usize, usize)> {
     line(n).into_iter().chain(close).collect()
 }
 
-/// Connected at random: a random tree, and so many edges more as far as there is room.
+/// A random tree, and this many random edges more, as far as there is room.
 #[must_use]
 pub fn random(n: usize, more: usize, random: &mut Random) -> Vec<(usize, usize)> {
     let mut edges: BTreeSet<(usize, usize)> = (1..n).map(|node| (random.index(node), node)).collect();
@@ -42,17 +42,19 @@ pub fn random(n: usize, more: usize, random: &mut Random) -> Vec<(usize, usize)>
     edges.into_iter().collect()
 }
 
-/// A tree in which every node that is no leaf has `degree` neighbours, filled from the root on, level by level.
+/// A tree in which every node that is no leaf has `degree` neighbors, filled from the root on,
+/// level by level.
 #[must_use]
 pub fn tree(n: usize, degree: usize) -> Vec<Edge> {
     let below = degree.saturating_sub(1).max(1);
-    // The root has one child more than the others, since nobody is above it.
+    // The root has no parent, and one child more than the others.
     let parent = |node: usize| if node <= degree { 0 } else { (node - degree - 1) / below + 1 };
     (1..n).map(|node| (parent(node), node)).collect()
 }
 
-/// Every node has exactly `degree` neighbours, and all are connected: stubs paired at random, then edges switched until none is a
-/// loop or double and there is one component. Nothing if there is no such graph.
+/// Every node has exactly `degree` neighbors, and all are connected: stubs paired at random, then
+/// edges switched until none is a loop or double and there is one component. None if there is no
+/// such graph.
 #[must_use]
 pub fn random_regular(n: usize, degree: usize, random: &mut Random) -> Option<Vec<Edge>> {
     let possible = match (n, degree) {
@@ -133,13 +135,14 @@ fn drop_one(times: &mut BTreeMap<Edge, usize>, edge: Edge) {
     }
 }
 
-/// Every new node takes `degree / 2` older ones for its neighbours, each the likelier the more neighbours it has (Barabási and
-/// Albert 1999), so that the mean is `degree`. A node that has as many as a super peer may have is passed over.
+/// Every new node takes `degree / 2` older ones for its neighbors, each the likelier the more
+/// neighbors it has (Barabási and Albert 1999), so that the mean is `degree`. A node that has as
+/// many as a super peer may have is passed over.
 #[must_use]
 pub fn scale_free(n: usize, degree: usize, random: &mut Random) -> Vec<Edge> {
     let mut edges: BTreeSet<Edge> = BTreeSet::new();
     let mut degrees = vec![0_usize; n];
-    // Each node as often as it has neighbours.
+    // Each node as often as it has neighbors.
     let mut weighted: Vec<usize> = Vec::new();
     for node in 1..n {
         // An odd degree takes turns.
@@ -161,8 +164,8 @@ pub fn scale_free(n: usize, degree: usize, random: &mut Random) -> Vec<Edge> {
     edges.into_iter().collect()
 }
 
-/// An edge list as people write it: two numbers a line, the rest of a line from `#` on is a comment. How many nodes there are (the
-/// highest number and one more), and the edges.
+/// Reads an edge list: two numbers a line; the rest of a line from `#` on is a comment. Returns the
+/// number of nodes (the highest number plus one) and the edges.
 ///
 /// # Errors
 /// A sentence that names the line.
@@ -178,16 +181,16 @@ pub fn parse(text: &str) -> Result<(usize, Vec<Edge>), String> {
             _ => return Err(format!("line {number}: two numbers are wanted, such as 0 1")),
         };
         if a == b {
-            return Err(format!("line {number}: {a} is no neighbour of itself"));
+            return Err(format!("line {number}: {a} is no neighbor of itself"));
         }
         if let Some(before) = edges.insert(ordered(a, b), number) {
-            return Err(format!("line {number}: {a} and {b} are neighbours since line {before}"));
+            return Err(format!("line {number}: {a} and {b} are neighbors since line {before}"));
         }
         for node in [a, b] {
             let degree = degrees.entry(node).or_default();
             *degree += 1;
             if *degree > LINKS_MAX {
-                return Err(format!("line {number}: {node} has more than {LINKS_MAX} neighbours"));
+                return Err(format!("line {number}: {node} has more than {LINKS_MAX} neighbors"));
             }
         }
     }
@@ -232,7 +235,7 @@ pub fn components(n: usize, edges: &[Edge]) -> Vec<usize> {
     component
 }
 
-/// The neighbours of every node, in the order of the edges.
+/// The neighbors of every node, in the order of the edges.
 #[must_use]
 pub fn neighbors(n: usize, edges: &[Edge]) -> Vec<Vec<usize>> {
     let mut neighbors = vec![Vec::new(); n];
@@ -318,8 +321,8 @@ mod tests {
         for (text, part) in [
             ("0 1\n1", "line 2: two numbers"),
             ("0 x", "line 1: \"x\""),
-            ("0 0", "line 1: 0 is no neighbour of itself"),
-            ("0 1\n\n1 0", "line 3: 1 and 0 are neighbours since line 1"),
+            ("0 0", "line 1: 0 is no neighbor of itself"),
+            ("0 1\n\n1 0", "line 3: 1 and 0 are neighbors since line 1"),
             ("0 9999999", "line 1: node 9999999"),
             ("# nothing", "no edges"),
         ] {

@@ -1,5 +1,6 @@
-//! The commands together, as real processes on port 0: daemons with their ready files, one-shot commands, the prompt.
-//! Nothing sleeps: a daemon is waited for by what it logs, a file by asking for it.
+//! The commands together, as real processes on port 0: daemons with their ready files, one-shot
+//! commands, the prompt. Nothing sleeps: a daemon is waited for by what it logs, a file by asking
+//! for it.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +10,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Questions asked before a file counts as lost; each is a process of its own, so this is many seconds.
+/// Questions asked before a file counts as lost; each is a process of its own, so this is many
+/// seconds.
 const ASKED_MAX: usize = 2000;
 
 struct Home {
@@ -80,7 +82,8 @@ impl Home {
         (code, events)
     }
 
-    /// Asks until there is an answer with as many hits: those, and the end; the results that come between are left out.
+    /// Asks until there is an answer with as many hits: those, and the end; the results that come
+    /// between are left out.
     fn ask_until(&self, hits: usize, args: &[&str]) -> Vec<Value> {
         for _ in 0..ASKED_MAX {
             let (_, mut events) = self.ask(args);

@@ -1,4 +1,5 @@
-//! The program on its command line: usage and exit codes, help, `sprat sim`, and the commands together.
+//! The program on its command line: usage and exit codes, help, `sprat sim`, and the commands
+//! together.
 
 mod commands;
 mod help;

@@ -1,5 +1,5 @@
-//! `sprat sim` as people call it: the same seed tells the same, the keys that are promised are there, and what makes no sense is
-//! refused with exit 2.
+//! `sprat sim` as people call it: the same seed tells the same, the keys that are promised are
+//! there, and what makes no sense is refused with exit 2.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What the program says to those who hold it wrong: exit codes, one sentence, the usage; and one `done` where JSON was
-//! promised.
+//! What the program says to those who hold it wrong: exit codes, one sentence, the usage; and one
+//! `done` where JSON was promised.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;

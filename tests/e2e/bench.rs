@@ -1,4 +1,5 @@
-//! The load generator against processes of its own: the shape of what it tells, never how fast it is.
+//! The load generator against processes of its own: the shape of what it tells, never how fast it
+//! is.
 
 use serde_json::Value;
 

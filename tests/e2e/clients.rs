@@ -1,5 +1,5 @@
-//! What a client may ask of the whole network: lists, limits, searches that are not wanted any more; and peers that are with two
-//! super peers at once.
+//! What a client may ask of the whole network: lists, limits, searches that are not wanted any
+//! more; and peers that are with two super peers at once.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -85,12 +85,13 @@ fn limits_and_sizes_hold_across_super_peers_and_results_are_ranked() {
     assert_eq!(found, (105..110).chain(200..205).collect::<Vec<_>>());
     assert_eq!(ran.done()["complete"], true);
 
-    // The super peer itself reaches the limit: its neighbor is not asked, and the answer says that there may be more.
+    // The super peer itself reaches the limit: its neighbor is not asked, and the answer says that
+    // there may be more.
     let ran = query(&["--limit", "3"]);
     assert_eq!((sizes(&ran).len(), &ran.done()["hits"]), (3, &3.into()));
     assert_eq!(ran.done()["complete"], false);
     assert!(ran.done()["cut"]["cap"].as_u64() > Some(0), "{}", ran.done());
-    // It is reached with the neighbour's hits.
+    // It is reached with the neighbor's hits.
     let ran = query(&["--limit", "14"]);
     assert_eq!(sizes(&ran).len(), 14);
     assert_eq!(ran.done()["complete"], false);
@@ -109,14 +110,15 @@ fn limits_and_sizes_hold_across_super_peers_and_results_are_ranked() {
 fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
     let world = World::new();
     let supers = world.super_peers(3, &[(0, 1), (1, 2)]);
-    // The far end says nothing, so that the query runs until its budget is over, or it is cancelled.
+    // The far end says nothing, so that the query runs until its budget is over, or it is
+    // cancelled.
     supers[2].signal(Signal::STOP);
     let query = ["query", "nothing", "--budget", "60s", "--json", "--super", supers[0].addr()];
     let before = ["flood_searched", "link_cancel_in"].map(|name| count(&world, &supers[1], name));
     let cancels_before = count(&world, &supers[0], "queries_cancelled");
     for (cancelled, signal) in [(1, Signal::INT), (2, Signal::KILL)] {
         let running = world.start(query);
-        eventually("the query is with the neighbour", || {
+        eventually("the query is with the neighbor", || {
             (count(&world, &supers[1], "flood_searched") == before[0] + cancelled).then_some(())
         });
         running.signal(signal);
@@ -127,7 +129,7 @@ fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
         eventually("it is cancelled at the first", || {
             (count(&world, &supers[0], "queries_cancelled") == cancels_before + cancelled).then_some(())
         });
-        eventually("and at its neighbour", || {
+        eventually("and at its neighbor", || {
             (count(&world, &supers[1], "link_cancel_in") == before[1] + cancelled).then_some(())
         });
     }
@@ -163,7 +165,7 @@ fn a_peer_may_be_with_two_super_peers_at_once() {
     world.hits(&supers[1], "later.txt", 1);
     assert_eq!((listed(&supers[1]), listed(&supers[2])), (2, 2), "an UPDATE goes to both");
     let ran = world.run(["query", "later.txt", "--json", "--control", peer.control()]);
-    assert_eq!((ran.events("hit").len(), &ran.done()["complete"]), (1, &false.into()), "a neighbour of both is down");
+    assert_eq!((ran.events("hit").len(), &ran.done()["complete"]), (1, &false.into()), "a neighbor of both is down");
 
     let misused = world.run(["peer", "--share", "p", "--super", supers[1].addr(), "--sessions", "2"]);
     assert_eq!(misused.exit, Some(2), "{}", misused.stderr);

@@ -1,4 +1,5 @@
-//! The built program as its users meet it: real processes, real sockets on loopback, real files. One behaviour per test.
+//! The built program as its users meet it: real processes, real sockets on loopback, real files.
+//! One behavior per test.
 
 mod bad_input;
 mod bench;

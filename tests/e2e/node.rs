@@ -1,4 +1,5 @@
-//! The loop on real sockets with a machine that only echoes: what goes in, what comes out, and how it ends.
+//! The loop on real sockets with a machine that only echoes: what goes in, what comes out, and how
+//! it ends.
 #![allow(
     clippy::wildcard_enum_match_arm,
     clippy::print_stdout,
@@ -27,7 +28,8 @@ use sprat::wire::{Md5, Message, frame};
 /// Only so that a failing test ends: nothing is expected to take this long.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// Answers PING with PONG, takes chunks, closes what is malformed, and tells the test what it heard.
+/// Answers PING with PONG, takes chunks, closes what is malformed, and tells the test what it
+/// heard.
 struct Echo {
     outputs: VecDeque<Output>,
     heard: Sender<String>,

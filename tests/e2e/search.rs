@@ -1,4 +1,5 @@
-//! Searches across super peers: how far they go, that nobody answers twice, and that they know when they are complete.
+//! Searches across super peers: how far they go, that nobody answers twice, and that they know when
+//! they are complete.
 
 use std::collections::BTreeSet;
 
@@ -55,7 +56,8 @@ fn in_a_ring_every_super_peer_answers_exactly_once() {
 fn that_nobody_has_it_is_a_complete_answer() {
     let world = World::new();
     let supers = world.super_peers(5, &RING);
-    // A budget of a minute, which the answer must not wait for: the test would run into its own patience.
+    // A budget of a minute, which the answer must not wait for: the test would run into its own
+    // patience.
     let ran = world.run(["query", "nobody has this", "--budget", "60s", "--json", "--super", supers[3].addr()]);
     assert_eq!(ran.exit, Some(3));
     let done = ran.done();
@@ -63,7 +65,7 @@ fn that_nobody_has_it_is_a_complete_answer() {
 }
 
 #[test]
-fn a_dead_neighbour_makes_the_answer_incomplete_and_says_why() {
+fn a_dead_neighbor_makes_the_answer_incomplete_and_says_why() {
     let world = World::new();
     let mut supers = world.super_peers(3, &[(0, 1), (0, 2)]);
     world.share("p", "here.txt", b"here");

@@ -95,7 +95,8 @@ fn only_regular_files_below_the_share_are_offered() {
     fs::write(share.join(Path::new(std::ffi::OsStr::from_bytes(b"not-\xff-utf8.txt"))), b"x").expect("written");
     let peer = world.peer("p", &[&daemon]);
     agrees(&daemon, &[("real.txt", b"real")]);
-    // A later file shows that the peer did not get stuck on the FIFO and has looked at everything by now.
+    // A later file shows that the peer did not get stuck on the FIFO and has looked at everything
+    // by now.
     world.share("p", "later.txt", b"later");
     agrees(&daemon, &[("real.txt", b"real"), ("later.txt", b"later")]);
     assert!(peer.log().contains("UTF-8"), "the skipped name is told: {}", peer.log());

@@ -51,7 +51,8 @@ fn a_killed_download_goes_on_where_it_was() {
     let content = noise(4, 24 * MIB);
     let stalled = Arc::new(AtomicBool::new(true));
     let stall = Arc::clone(&stalled);
-    // The first run gets about ten pieces and then waits for ever; so it is killed at a known point.
+    // The first run gets about ten pieces and then waits for ever; so it is killed at a known
+    // point.
     let source = Source::start(world.ip(), daemon.addr(), "big.bin", content.clone(), move |number, _| {
         if number >= 10 && stall.load(Ordering::SeqCst) { Answer::Silence } else { Answer::Honest }
     });
@@ -73,7 +74,7 @@ fn a_killed_download_goes_on_where_it_was() {
     let resumed = done["resumed"].as_u64().expect("resumed");
     assert!(resumed >= 9 * PIECE_BYTES, "{done}");
     let fetched = (source.asked().len() - before) as u64;
-    // The last piece may be fetched once more to prove the manifest anew.
+    // The last piece may be fetched once more to prove the manifest again.
     assert!(
         fetched <= 24 - resumed / PIECE_BYTES + 1,
         "{fetched} pieces were asked for after {resumed} bytes were there"
@@ -86,7 +87,8 @@ fn a_source_that_lies_is_dropped_and_named() {
     let world = World::new();
     let daemon = world.super_peer("s");
     let content = noise(5, 40 * MIB + 1);
-    // The honest source holds most of its pieces back until the liar has lied, so that the lie cannot go unused.
+    // The honest source holds most of its pieces back until the liar has lied, so that the lie
+    // cannot go unused.
     let lied = Arc::new((Mutex::new(false), Condvar::new()));
     let (tell, wait) = (Arc::clone(&lied), lied);
     let liar = Source::start(world.ip(), daemon.addr(), "big.bin", content.clone(), move |number, _| {

@@ -1,4 +1,5 @@
-//! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and keeps.
+//! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and
+//! keeps.
 //!
 //! The text holds each vector as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1 cargo test --test protocol`
 //! writes the hex of the `frame`, `datagram`, `digest`, `cv` and `tree` vectors; review the difference before you commit it.

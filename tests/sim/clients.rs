@@ -1,19 +1,21 @@
-//! What clients ask of a whole network in simulated time: lists of more than any cap lets through, and peers with two super
-//! peers at once.
+//! What clients ask of a whole network in simulated time: lists of more than any cap lets through,
+//! and peers with two super peers at once.
 
 use std::collections::BTreeMap;
 
 use crate::common::{MS, Report, SEC, campaign, replaying};
+use sprat::config::PIECE_BYTES;
 use sprat::proto::command::Get;
 use sprat::proto::event::Outcome;
 use sprat::proto::{ClientEvent, Command, Entropy, Scope, Verify};
 use sprat::sim::fault::{Fault, Lose};
-use sprat::sim::{World, topology};
-use sprat::wire::{QueryKind, Root, Search};
+use sprat::sim::{World, builders, topology};
+use sprat::wire::Root;
 
 const LIST: Command = Command::Network { scope: Scope { ttl: None, budget: None, policy: None } };
 
-/// Three super peers in a ring, each with a peer that shares so many files of its own, and `common` that all of them share.
+/// Three super peers in a ring, each with a peer that shares `own` files of its own, and `common`
+/// that all of them share.
 fn library(seed: u64, own: usize, common: usize) -> World {
     let mut world = World::new(seed);
     world.add_supers(3, &topology::ring(3));
@@ -35,7 +37,8 @@ fn library(seed: u64, own: usize, common: usize) -> World {
     world
 }
 
-/// Lists the network from the peer of super peer 0: each content with its sources, in the order told, and the end.
+/// Lists the network from the peer of super peer 0: each content with its sources, in the order
+/// told, and the end.
 fn list(world: &mut World) -> (Vec<(Root, u32, Vec<String>)>, Outcome) {
     let client = world.ask(3, LIST);
     assert!(world.finish(client, 600 * SEC), "a list ends");
@@ -57,7 +60,7 @@ fn shared(world: &World) -> BTreeMap<Root, u32> {
 }
 
 #[test]
-fn a_network_of_more_than_five_thousand_files_is_listed_whole() {
+fn a_network_of_more_than_five_thousand_files_is_listed_completely() {
     let mut world = library(1, 1800, 40);
     let (contents, outcome) = list(&mut world);
     let told: BTreeMap<Root, u32> = contents.iter().map(|(root, sources, _)| (*root, *sources)).collect();
@@ -71,8 +74,8 @@ fn a_network_of_more_than_five_thousand_files_is_listed_whole() {
 }
 
 #[test]
-fn a_list_that_calls_itself_complete_is_so_whatever_is_lost() {
-    let all = campaign("clients", "a_list_that_calls_itself_complete_is_so_whatever_is_lost", 12, |seed| {
+fn a_complete_list_lacks_nothing_under_loss() {
+    let all = campaign("clients", "a_complete_list_lacks_nothing_under_loss", 12, |seed| {
         let mut report = Report::default();
         let mut world = library(seed, 400, 10);
         let loss = 50 * u32::try_from(seed % 5).unwrap();
@@ -133,9 +136,7 @@ fn a_list_goes_on_at_the_next_super_peer() {
 // ---- two super peers at once ------------------------------------------------------------------------------------------
 
 fn search(pattern: &str) -> Command {
-    let search =
-        Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
-    Command::Query { search, scope: Scope::default() }
+    Command::Query { search: builders::search(pattern), scope: Scope::default() }
 }
 
 fn hits(world: &mut World, weak: usize, pattern: &str) -> (usize, Outcome) {
@@ -146,7 +147,8 @@ fn hits(world: &mut World, weak: usize, pattern: &str) -> (usize, Outcome) {
     (hits, asked.outcome().expect("it is over").clone())
 }
 
-/// Three super peers in a line, a peer that is with two of them and shares `doubled`, and one of the last that shares `far`.
+/// Three super peers in a line, a peer that is with two of them and shares `doubled`, and one of
+/// the last that shares `far`.
 fn pair(seed: u64) -> (World, usize) {
     let mut world = World::new(seed);
     world.add_supers(3, &topology::line(3));
@@ -164,7 +166,7 @@ fn pair(seed: u64) -> (World, usize) {
 }
 
 #[test]
-fn a_peer_is_registered_at_two_super_peers_and_told_once() {
+fn a_peer_at_two_super_peers_is_found_once() {
     let (mut world, both) = pair(1);
     let mut supers = world.supers_of(both);
     supers.sort_unstable();
@@ -182,7 +184,7 @@ fn a_peer_is_registered_at_two_super_peers_and_told_once() {
 }
 
 #[test]
-fn a_lost_super_peer_is_replaced_and_meanwhile_no_answer_is_called_complete() {
+fn a_lost_super_peer_is_replaced_and_until_then_no_answer_is_complete() {
     let (mut world, both) = pair(2);
     world.crash(1);
     let replaced = |world: &World| {
@@ -192,7 +194,8 @@ fn a_lost_super_peer_is_replaced_and_meanwhile_no_answer_is_called_complete() {
     assert!(world.run_until(30 * SEC, replaced), "{:?}", world.supers_of(both));
     world.run_for(10 * SEC);
     let (found, outcome) = hits(&mut world, both, "far");
-    // The line is broken between 0 and 2, so one wave did not get far; the other tells what there is.
+    // The line is broken between 0 and 2, so one wave did not get far; the other tells what there
+    // is.
     assert_eq!((found, outcome.complete), (1, Some(false)));
     world.crash(2);
     let alone = |world: &World| world.supers_of(both) == [0];
@@ -238,7 +241,8 @@ fn a_download_finds_more_sources_through_either() {
     let client = world.ask(getter, Command::Get(get));
     let begun = |world: &World| world.asked(client).events.iter().any(|(_, e)| matches!(e, ClientEvent::Start { .. }));
     assert!(world.run_until(10 * SEC, begun));
-    // Its source goes, and so does one of its super peers; the other still finds who else has the content.
+    // Its source goes, and so does one of its super peers; the other still finds who else has the
+    // content.
     world.crash(both);
     world.crash(0);
     assert!(world.finish(client, 60 * SEC));
@@ -254,4 +258,84 @@ fn two_names_of_one_super_peer_are_one() {
     world.start(weak);
     world.run_for(20 * SEC);
     assert_eq!(world.supers_of(weak), [0]);
+}
+
+/// The files of the own super peer as a peer lists them, and the end.
+fn list_here(world: &mut World, weak: usize) -> (Vec<ClientEvent>, Outcome) {
+    let client = world.ask(weak, Command::List);
+    assert!(world.finish(client, 120 * SEC), "a list ends");
+    let asked = world.asked(client);
+    (asked.events.iter().map(|(_, event)| event.clone()).collect(), asked.outcome().expect("it is over").clone())
+}
+
+#[test]
+fn four_peers_serve_a_fifth_which_then_serves_too() {
+    let mut world = World::new(4);
+    world.add_supers(1, &[]);
+    let size = usize::try_from(9 * PIECE_BYTES + 1).unwrap();
+    let content = world.content(size);
+    let peers: Vec<usize> = (0..5).map(|_| world.add_weak(&[0])).collect();
+    for &peer in &peers[1..] {
+        world.share(peer, "music/blue train.flac", content);
+    }
+    peers.iter().for_each(|peer| world.start(*peer));
+    world.run_for(SEC);
+    let client = world.ask(peers[0], builders::get("blue train.flac"));
+    assert!(world.finish(client, 120 * SEC));
+    let outcome = world.asked(client).outcome().unwrap();
+    assert!(outcome.ok, "{outcome:?}");
+    let sources = outcome.sources.as_ref().unwrap();
+    assert_eq!(sources.len(), 4);
+    assert_eq!(sources.iter().map(|source| source.pieces).sum::<u32>(), 10);
+    assert!(sources.iter().filter(|source| source.pieces > 0).count() >= 3, "{sources:?}");
+    let root = world.contents().root(content);
+    assert!(world.shared(peers[0]).iter().any(|record| record.root == root && record.size == size as u64));
+    world.run_for(SEC);
+    let (events, listed) = list_here(&mut world, peers[3]);
+    assert!(listed.ok);
+    let holders = events.iter().filter_map(|event| match event {
+        ClientEvent::File { holders, .. } => Some(*holders),
+        _ => None,
+    });
+    assert_eq!(holders.sum::<u32>(), 5);
+    let client = world.ask(peers[0], builders::get("no such thing"));
+    assert!(world.finish(client, 120 * SEC));
+    assert_eq!(world.asked(client).outcome().unwrap().exit, 3);
+}
+
+#[test]
+fn a_hundred_peers_are_found_through_the_second_super_peer() {
+    let mut world = World::new(5);
+    world.add_supers(2, &[]);
+    let peers: Vec<usize> = (0..100).map(|_| world.add_weak(&[0, 1])).collect();
+    for &peer in &peers {
+        let content = world.content(10);
+        world.share(peer, &format!("file-{peer}.txt"), content);
+        world.start(peer);
+    }
+    world.run_for(30 * SEC);
+    world.crash(0);
+    world.run_for(10 * SEC);
+    let (events, listed) = list_here(&mut world, peers[0]);
+    assert_eq!((listed.ok, listed.files), (true, Some(100)), "{events:?}");
+}
+
+#[test]
+fn a_long_list_is_complete() {
+    let mut world = World::new(6);
+    world.add_supers(1, &[]);
+    let peer = world.add_weak(&[0]);
+    let path = |n: u64| format!("{n:06}-{}.bin", "x".repeat(80));
+    for n in 0..5000 {
+        let content = world.content(20);
+        world.share(peer, &path(n), content);
+    }
+    world.start(peer);
+    world.run_for(2 * SEC);
+    for n in 0..2000 {
+        assert!(world.unshare(peer, &path(n)));
+    }
+    world.run_for(4 * SEC);
+    let (_, listed) = list_here(&mut world, peer);
+    assert_eq!((listed.ok, listed.files), (true, Some(3000)));
 }

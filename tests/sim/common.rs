@@ -1,4 +1,5 @@
-//! What the simulated tests share: seeds from the environment, the command that replays one, and what a run exercised.
+//! What the simulated tests share: seeds from the environment, the command that replays one, and
+//! what a run exercised.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -60,7 +61,8 @@ impl Report {
         }
     }
 
-    /// A campaign in which a fault never struck proves nothing about it. A replayed seed need not have all.
+    /// A campaign in which a fault never struck proves nothing about it. A replayed seed need not
+    /// have all.
     pub(crate) fn require(&self, faults: &[&str]) {
         for fault in faults {
             assert!(self.faults.contains_key(fault) || replaying(), "{fault} never struck: {self:?}");
@@ -73,8 +75,8 @@ pub(crate) fn replaying() -> bool {
     std::env::var_os("SPRAT_SIM_SEED").is_some()
 }
 
-/// The seeds of a run: `0..usual`; one seed (`SPRAT_SIM_SEED=7`); the first seeds (`SPRAT_SIM_SEEDS=40`); or a range of them
-/// (`SPRAT_SIM_SEEDS=500..900`).
+/// The seeds of a run: `0..usual`; one seed (`SPRAT_SIM_SEED=7`); the first seeds
+/// (`SPRAT_SIM_SEEDS=40`); or a range of them (`SPRAT_SIM_SEEDS=500..900`).
 pub(crate) fn seeds(usual: u64) -> Range<u64> {
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{text:?} is not a number"));
     if let Ok(seed) = std::env::var("SPRAT_SIM_SEED") {
@@ -89,7 +91,8 @@ pub(crate) fn seeds(usual: u64) -> Range<u64> {
     }
 }
 
-/// Runs the [`seeds`] of the environment, `usual` of them by default. `module` and `test` name the test in a replay command.
+/// Runs the [`seeds`] of the environment, `usual` of them by default. `module` and `test` name the
+/// test in a replay command.
 pub(crate) fn campaign(module: &str, test: &str, usual: u64, run: impl Fn(u64) -> Report) -> Report {
     let mut all = Report::default();
     for seed in seeds(usual) {
@@ -103,7 +106,8 @@ pub(crate) fn campaign(module: &str, test: &str, usual: u64, run: impl Fn(u64) -
     all
 }
 
-/// Prints the command that replays a seed when it is dropped: in a panic, that is, since a run that passes forgets it.
+/// Prints the command that replays a seed when it is dropped: in a panic, that is, since a run that
+/// passes forgets it.
 struct Replay<'a> {
     module: &'a str,
     test: &'a str,

@@ -1,4 +1,5 @@
-//! Downloads in the simulated network: the production machines and digests, virtual connections and disks.
+//! Downloads in the simulated network: the production machines and digests, virtual connections and
+//! disks.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +24,7 @@ struct Scene {
     downloader: usize,
 }
 
-/// Two super peers, so many sources of one content of that size spread over them, and a downloader.
+/// Two super peers, sources of one content spread over them, and a downloader.
 fn scene(seed: u64, size: usize, sources: usize) -> Scene {
     let mut world = World::new(seed);
     if replaying() {
@@ -204,7 +205,8 @@ fn drive(
             world.lie(liar, content, &wrong);
         }
     }
-    // A search finds whoever has a session; what comes after it is to be survived.
+    // A search finds the sources that have a session; the download must survive what comes after
+    // it.
     let ask = |world: &mut World| {
         let client = world.ask(downloader, get("film", None));
         world.run_for(10 * MS);

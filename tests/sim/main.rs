@@ -1,4 +1,5 @@
-//! The production machines in the simulated network: single behaviors, and the sweep over many seeds.
+//! The production machines in the simulated network: single behaviors, and the sweep over many
+//! seeds.
 
 #![allow(clippy::print_stderr, reason = "a failing seed prints the command that replays it")]
 

@@ -1,23 +1,21 @@
-//! Searches in the simulated network: the production super and weak peers, in virtual time, with faults from a seed.
+//! Searches in the simulated network: the production super and weak peers, in virtual time, with
+//! faults from a seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::common::{MS, Report, SEC, campaign, explain, replaying};
 use sprat::proto::{Command, Entropy, Scope};
+use sprat::sim::builders::search;
 use sprat::sim::fault::{Damage, Double, Fault, HoldBack, Lose, Sever};
 use sprat::sim::oracle::{Verdict, Watch};
 use sprat::sim::{Random, World, topology};
-use sprat::wire::{Policy, QueryKind, Search};
+use sprat::wire::{Policy, Search};
 
 const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
 
-fn search(pattern: &str) -> Search {
-    Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None }
-}
-
-/// Super peers with these links, each with one weak peer that shares `common N` and `file N`, N being its super peer's
-/// number. All sessions are up and every file is registered.
+/// Super peers with these links, each with one weak peer that shares `common N` and `file N`, N
+/// being its super peer's number. All sessions are up and every file is registered.
 fn network(seed: u64, n: usize, edges: &[(usize, usize)]) -> World {
     let mut world = World::new(seed);
     if replaying() {
@@ -89,7 +87,7 @@ fn what_nobody_has_is_known_by_the_echo() {
 }
 
 #[test]
-fn a_dead_neighbour_is_told_within_the_budget() {
+fn a_dead_neighbor_is_reported_within_the_budget() {
     for dead_for in [Duration::ZERO, 10 * SEC] {
         let mut world = network(4, 5, &topology::ring(5));
         world.crash(2);
@@ -118,12 +116,14 @@ fn a_restarted_super_peer_is_searched_again() {
 
 #[test]
 fn a_higher_ttl_reaches_round_a_long_way() {
-    // 0–1–2–3 and the short cut 0–3 that is slow: the copy over it comes second and has more hops left.
+    // 0–1–2–3 and the short cut 0–3 that is slow: the copy over it comes second and has more hops
+    // left.
     for seed in 0..50 {
         let mut world = network(seed, 6, &[(0, 1), (1, 2), (2, 3), (0, 3), (3, 4), (4, 5)]);
         world.set_faults(vec![Box::new(HoldBack(500, 40 * MS))]);
         let verdict = ask(&mut world, 0, "common", 3);
-        // Where the long way was first, its end was cut there: the answer has all and does not call itself complete.
+        // Where the long way was first, its end was cut there: the answer has all and does not call
+        // itself complete.
         assert_eq!(verdict.hits.len(), 6, "seed {seed}: {verdict:?}");
     }
 }
@@ -320,7 +320,8 @@ fn with_loss_alone_nearly_everything_is_found() {
         report
     });
     report.require(&["lose"]);
-    // Keep-alives are lost too, so a link may be taken for down now and then; the answer then says so.
+    // Keep-alives are lost too, so a link may be taken for down now and then; the answer then says
+    // so.
     assert!(report.found * 100 >= (report.found + report.missing) * 97, "{report:?}");
     assert!(report.complete * 100 >= (report.complete + report.incomplete) * 90, "{report:?}");
 }
@@ -333,7 +334,7 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[test]
-fn a_status_tells_of_the_super_peer() {
+fn a_status_reports_the_super_peer() {
     let mut world = network(9, 2, &topology::line(2));
     let weak = peer(&world, 0);
     let client = world.ask(weak, Command::Status);

@@ -1,5 +1,5 @@
-//! The sweep: hundreds of small networks, ten virtual minutes each, under faults that their seeds draw; see
-//! [`sprat::sim::sweep`]. `scripts/campaign` runs it wide.
+//! The sweep: hundreds of small networks, ten virtual minutes each, under faults that their seeds
+//! draw; see [`sprat::sim::sweep`]. `scripts/campaign` runs it wide.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

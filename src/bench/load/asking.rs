@@ -1,9 +1,10 @@
-//! Queries of sessions: one after the other as answers come, or as a clock says.
+//! Queries of sessions: at a fixed depth, or at a fixed rate.
 
 use super::Load;
+use crate::bench::names;
+use crate::bench::plan::{BACKLOG_MAX, FILES_PER_HOLDER, Mode, Phase};
 use crate::bench::session::{State, Wanted};
 use crate::bench::tally::Tally;
-use crate::bench::{BACKLOG_MAX, FILES_PER_HOLDER, Mode, Phase, names};
 use crate::config::SESSION_QUERIES_MAX;
 use crate::time::Time;
 use crate::wire::message::{Done, Error, Hit, Query};
@@ -35,7 +36,7 @@ impl Load {
         if self.plan.mode != Mode::Churn || self.sessions[which].wanted.is_some() {
             return;
         }
-        // Nobody serves anything at the port that the bench itself tells.
+        // The port that the bench itself registers serves nothing.
         if let Some(found) = hit.hits.into_iter().find(|found| found.addr.port() != names::PORT && found.size > 0) {
             let wanted = Wanted { root: found.root, size: found.size, from: found.addr };
             self.sessions[which].wanted = Some(Box::new(wanted));

@@ -1,9 +1,9 @@
-//! Queries of a neighbouring super peer: so many out at once, or as a clock says.
+//! Queries of a neighboring super peer: at a fixed depth, or at a fixed rate.
 
 use std::net::SocketAddr;
 
 use super::{LINK_PATIENCE, Load};
-use crate::bench::Phase;
+use crate::bench::plan::Phase;
 use crate::time::Time;
 use crate::wire::{LinkMessage, QueryId, link};
 
@@ -46,7 +46,7 @@ impl Load {
         let counts = self.phase == Some(Phase::Measuring) || self.plan.rate.is_some();
         match message {
             LinkMessage::Hello(hello) => {
-                let neighbor = self.neighbor.as_mut().expect("datagrams come from the neighbour only");
+                let neighbor = self.neighbor.as_mut().expect("datagrams come from the neighbor only");
                 self.out.extend(neighbor.on_hello(self.now, hello, &mut self.tally));
             }
             LinkMessage::Done(done) => {
@@ -72,7 +72,7 @@ impl Load {
         }
     }
 
-    /// Datagrams get lost; a lost one must not keep its place for ever.
+    /// Gives up queries without an answer: a lost datagram must not reduce the depth for good.
     pub(super) fn sweep_probes(&mut self) {
         if self.now < self.probes_swept + LINK_PATIENCE / 4 {
             return;

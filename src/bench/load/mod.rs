@@ -1,4 +1,4 @@
-//! The machine: brings its sessions up, makes them ask what the mode says, and counts what comes back.
+//! The machine: sets up its sessions, makes the requests of the mode, and counts the answers.
 //!
 //! - getters: [`Load::tally`];
 //! - `handle_*`, `poll_*`: those of [`Role`].
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::neighbor::Neighbor;
 use super::pace::Pace;
+use super::plan::{CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Mode, Phase, Plan, STALL_MAX};
 use super::session::{Session, State};
 use super::tally::Tally;
-use super::{CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Mode, Phase, Plan, STALL_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ConnId, Entropy, Event, Input, Output, Role};
@@ -23,9 +23,10 @@ use crate::time::Time;
 use crate::wire::message::{Ping, told_by_sources, told_to_sources, told_to_super_peers};
 use crate::wire::{Message, NodeId, QueryId};
 
-/// A session says PING a little more often than it must.
+/// A session sends PING at this fraction of the interval.
 const PING_SHARE: u32 = 2;
-/// A request at a fixed rate is waited for awake over this time, for the poll's timeout counts milliseconds only.
+/// The loop polls without sleep for this time before a request at a fixed rate, because the timeout
+/// of the poll has a resolution of a millisecond.
 const SPIN: Duration = Duration::from_micros(1200);
 /// Queries of the flood without an answer are counted and given up after this time.
 const LINK_PATIENCE: Duration = Duration::from_millis(500);
@@ -38,7 +39,7 @@ enum Owner {
     Source(usize),
 }
 
-/// See the module's words.
+/// The load.
 pub struct Load {
     plan: Plan,
     node: NodeId,
@@ -52,7 +53,7 @@ pub struct Load {
     /// Those that fill the index first, then those that make the load.
     sessions: Vec<Session>,
     holders: usize,
-    /// The next one to be dialled in this phase, and how many are on their way.
+    /// The next one to dial in this phase, and how many are being set up.
     next_dial: usize,
     setups: usize,
     up: usize,
@@ -62,7 +63,7 @@ pub struct Load {
     /// Sessions in the order in which they say PING.
     pings: VecDeque<(Time, usize)>,
     names: Vec<String>,
-    /// The index held something before we came.
+    /// Whether the index held files before the run.
     listed_any: bool,
     filled: bool,
     pace: Option<Pace>,
@@ -169,7 +170,7 @@ impl Load {
         self.check_setup();
     }
 
-    /// The set-up is over once nobody is on the way any more and, for the flood, the link is up.
+    /// The set-up ends once no session is being set up and, for the flood, the link is up.
     fn check_setup(&mut self) {
         let connecting = self.plan.mode == Mode::Connect && self.phase == Some(Phase::Measuring);
         let link_down = self.neighbor.as_ref().is_some_and(|neighbor| !neighbor.is_up());
@@ -246,7 +247,8 @@ impl Load {
         if self.phase != Some(Phase::Draining) {
             return;
         }
-        // A closed loop's last answers are not counted; an open loop's belong to what was meant to be sent.
+        // A closed loop's last answers are not counted; an open loop's belong to what was meant to
+        // be sent.
         let open = self.plan.rate.is_some() && matches!(self.plan.mode, Mode::Query | Mode::Flood);
         let out = !self.backlog.is_empty()
             || !self.probes.is_empty()
@@ -266,7 +268,8 @@ impl Load {
 
     fn finish(&mut self) {
         if let Some((from, to)) = &mut self.tally.span {
-            // A closed loop and a hold are counted for the time that was asked for, whatever waited behind its end.
+            // A closed loop and a hold are counted for the requested time, without the wait for the
+            // last answers.
             let timed = self.phase == Some(Phase::Draining) || self.plan.mode == Mode::Idle;
             *to = if timed { (*to).max(*from + self.plan.length) } else { self.now };
         }
@@ -422,7 +425,7 @@ impl Load {
         }
     }
 
-    /// Sessions that say nothing have no course.
+    /// Idle sessions have no rate over time.
     fn looks_at(&self) -> Option<Time> {
         let counts = self.phase == Some(Phase::Measuring) && self.plan.mode != Mode::Idle;
         counts.then(|| self.measured_from + self.tally.looks_at())

@@ -1,8 +1,8 @@
-//! Bringing sessions up, and filling the index with what they will ask for.
+//! Setting up sessions, and filling the index with the files that they will search.
 
 use super::{Load, Owner};
+use crate::bench::plan::{Mode, NAMES_MAX, Phase, SETUPS_MAX};
 use crate::bench::session::{Session, State};
-use crate::bench::{Mode, NAMES_MAX, Phase, SETUPS_MAX};
 use crate::config::{FRAME_BYTES_OPEN, PATTERN_BYTES_MAX, PROTOCOL_VERSION};
 use crate::proto::{ConnId, DialId, Output};
 use crate::wire::Message;
@@ -124,7 +124,7 @@ impl Load {
         }
         self.progress = self.now;
         self.listed_any |= !files.files.is_empty();
-        // Visitors ask for what others really hold.
+        // Visitors ask for files that other sessions hold.
         let fills = self.plan.fill && self.plan.mode != Mode::Churn;
         if self.filled || !fills {
             let names = files.files.iter().map(|file| file.path.name());

@@ -1,7 +1,7 @@
 //! Sessions that come, share, ask, download and leave.
 
 use super::{Load, Owner};
-use crate::bench::Phase;
+use crate::bench::plan::Phase;
 use crate::bench::session::{Session, State};
 use crate::config::CHUNK_BYTES_MAX;
 use crate::proto::{ConnId, DialId, Digests, HashPlan, Output, PayloadId, Verify};

@@ -1,4 +1,4 @@
-//! Who is where in a laboratory: addresses and ids by number, and back.
+//! Addresses and ids in a laboratory, by number.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

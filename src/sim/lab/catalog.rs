@@ -1,7 +1,8 @@
-//! The files of a laboratory: what they are called, who holds which, and who asks for which.
+//! The files of a laboratory: their names, their holders, and the choice of the files that are
+//! searched.
 //!
-//! Both follow Zipf's law over the same ranks: the file of rank r is drawn with a weight of r^−s. A file is its number; its name,
-//! size and root are made anew whenever they are wanted.
+//! Both follow Zipf's law over the same ranks: the file of rank r is drawn with a weight of r^−s. A
+//! file is its number; its name, size and root are computed from the number each time.
 
 use crate::sim::random::Random;
 use crate::wire::ids::Root;

@@ -1,16 +1,16 @@
-//! What a laboratory has found out, in numbers.
+//! The figures that a laboratory measures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Shared;
-use super::asker::Asked;
-use super::shard::{BEGINNING, Shard};
+use super::peers::Asked;
+use super::plan::{BEGINNING, Shared};
+use super::shard::Shard;
 use super::tally::{KINDS, KINDS_OF_QUERIES, Tally};
 use crate::time::Time;
 use crate::wire::Cut;
 
-/// Times that came with a probability, in milliseconds.
+/// Quantiles of times, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Quantiles {
     /// Half were faster.
@@ -21,10 +21,11 @@ pub struct Quantiles {
     pub p99: f64,
 }
 
-/// The figures of one experiment. Only super peers' messages are counted: what sessions say is not.
+/// The figures of one experiment. Messages between super peers are counted, those of sessions are
+/// not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
-    /// Super peers, and links between them.
+    /// Super peers.
     pub supers: usize,
     /// Links between them.
     pub links: usize,
@@ -32,25 +33,25 @@ pub struct Figures {
     pub peers: usize,
     /// Records in the indexes when the queries began.
     pub records: usize,
-    /// Different files that somebody held.
+    /// Different files that at least one peer held.
     pub files_held: usize,
     /// Queries asked.
     pub queries: usize,
     /// Queries that ended with an answer.
     pub answered: usize,
-    /// Queries for what nobody had.
+    /// Queries for files without a holder.
     pub nobody: usize,
     /// Mean share of the super peers that searched.
     pub reach: f64,
     /// Pairs of a query and a holder that was registered from the question to the answer.
     pub pairs: u64,
-    /// Those of them that were told to the asker.
+    /// Those of them that the asker received.
     pub found: u64,
     /// Share of the queries that ended complete.
     pub complete_share: f64,
-    /// Complete ones that missed a pair. A mistake in the protocol.
+    /// Complete ones that lacked a pair: an error of the protocol.
     pub complete_wrong: u64,
-    /// Hits that were told and were none. A mistake in the protocol.
+    /// Hits that matched no file: an error of the protocol.
     pub strange: u64,
     /// Messages sent, by [`KINDS`].
     pub messages: [u64; KINDS.len()],
@@ -58,7 +59,7 @@ pub struct Figures {
     pub bytes: [u64; KINDS.len()],
     /// Copies sent back as duplicates.
     pub duplicates: u64,
-    /// QUERYs sent again for want of an answer.
+    /// QUERYs sent again because there was no answer.
     pub repeats: u64,
     /// Datagrams that were lost.
     pub lost: u64,
@@ -171,7 +172,7 @@ impl Figures {
         }
     }
 
-    /// Delivered over registered pairs; all of none.
+    /// Delivered pairs over registered pairs; 1 if there are none.
     #[must_use]
     pub fn recall(&self) -> f64 {
         if self.pairs == 0 { 1.0 } else { self.found as f64 / self.pairs as f64 }
@@ -217,7 +218,7 @@ struct Sum {
     cut: Cut,
 }
 
-/// Whether somebody who was there when it began was there from `from` to `to`, with these changes in between.
+/// Whether a peer that was there at the start was there from `from` to `to`, given its changes.
 fn is_there(changes: &[(Time, bool)], from: Time, to: Time) -> bool {
     let before = changes.partition_point(|(at, _)| *at < from);
     let there = before.checked_sub(1).is_none_or(|last| changes[last].1);

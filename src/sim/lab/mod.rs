@@ -1,98 +1,55 @@
-//! The laboratory: very many super peers and weak peers in one process, to see how searches do in networks of any size and shape.
+//! The laboratory: very many super peers and weak peers in one process, to measure searches in
+//! networks of any size and shape.
 //!
-//! As in the rest of the simulator the machines and the wire are those of production: every datagram is encoded, may be lost, and
-//! is decoded by the super peer that it reaches; sessions are set up, files registered and hits told in production frames. What is
-//! left out is what a search does not touch: disks, downloads, and the ways in which connections break apart.
+//! The machines and the wire are those of production: every datagram is encoded, may be lost, and
+//! is decoded by the super peer that it reaches; sessions, registrations and hits use production
+//! frames. Disks, downloads and broken connections are left out, because a search does not depend
+//! on them.
 //!
-//! - Those who ask are production weak peers on connections that take their time.
-//! - All other weak peers are scripts, a few bytes each, that speak the wire: HELLO, LOGIN, REGISTER, a PING when it is due.
-//!   What they say arrives at once. Their records really are in the indexes.
+//! - Weak peers that ask are production machines, on connections with latency.
+//! - All other weak peers are scripts of a few bytes each, which send HELLO, LOGIN, REGISTER and
+//!   PING. Their messages arrive at once. Their records are in the indexes.
 //!
-//! A [`Lab`] is cut into [`Shard`]s that may run at the same time: nothing travels faster than the shortest latency, so what
-//! happens within such a time in one shard cannot matter to another. Every node draws from a stream of its own and numbers what it
-//! sends, so the result does not depend on how many shards there are.
+//! A [`Lab`] is divided into [`Shard`]s that can run in parallel: nothing travels faster than the
+//! shortest latency, so what happens within that time in one shard cannot affect another. Every
+//! node draws from a stream of its own and numbers what it sends, so the result does not depend on
+//! the number of shards.
 
 mod addresses;
-mod asker;
 mod catalog;
 mod figures;
+mod happening;
+mod peers;
+mod plan;
 mod shard;
 mod tally;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use figures::{Figures, Quantiles};
-pub use shard::{Mail, Shard};
+pub use plan::Plan;
+pub use shard::Shard;
 pub use tally::{KINDS, KINDS_OF_QUERIES};
+pub use traffic::Mail;
 
 use super::random::Random;
-use super::topology::{self, Edge};
+use super::topology;
 use crate::time::Time;
-use crate::wire::Policy;
 use catalog::{Catalog, Zipf};
+use plan::{BEGINNING, Shared};
 
-/// Super peers start one after the other within this time, so that their greetings do not come in step.
-const STARTS: Duration = Duration::from_secs(2);
-/// From the first start to the first query: sessions, links, digests and trees have come about.
+/// From the first start to the first query: time for sessions, links, digests and trees.
 const SETTLING: Duration = Duration::from_secs(12);
-/// What is said without queries is counted for at least this long.
+/// The shortest time for which messages are counted.
 const MEASURED_MIN: Duration = Duration::from_secs(10);
 /// How far a lab is run at once.
 const STEP: Duration = Duration::from_millis(100);
-/// After its budget a query is waited for so long.
+/// How long a query may exceed its budget before it counts as unanswered.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Weak peers that are whole machines, at most; they take turns in asking.
+/// Most weak peers that are machines; they take turns in asking.
 const ASKERS_MAX: usize = 1000;
-
-/// What a laboratory is to be.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Where all randomness comes from.
-    pub seed: u64,
-    /// Super peers.
-    pub supers: usize,
-    /// Which of them are neighbours.
-    pub edges: Vec<Edge>,
-    /// Weak peers, spread evenly over the super peers.
-    pub peers: usize,
-    /// Different files in the whole network.
-    pub files: usize,
-    /// Files that each peer shares.
-    pub files_each: usize,
-    /// Exponent of the files' popularity, with those who hold and those who ask.
-    pub zipf: f64,
-    /// How many queries are asked.
-    pub queries: usize,
-    /// From one query to the next.
-    pub gap: Duration,
-    /// Hops of a query.
-    pub ttl: u8,
-    /// How it spreads.
-    pub policy: Policy,
-    /// Time that it has.
-    pub budget: Duration,
-    /// Hits that it wants at most.
-    pub limit: Option<u32>,
-    /// Datagrams lost of a thousand.
-    pub loss: u32,
-    /// Nodes of a hundred, super and weak, that fail in a minute.
-    pub churn: f64,
-    /// The shortest and the longest time that anything travels.
-    pub latency: (Duration, Duration),
-}
-
-/// What all shards know.
-struct Shared {
-    plan: Plan,
-    root: Random,
-    neighbors: Vec<Vec<usize>>,
-    catalog: Catalog,
-    /// The peers that ask, each once.
-    askers: Vec<u32>,
-    /// The file and the asker, as a place among the askers, of each query.
-    asked: Vec<(u32, usize)>,
-}
 
 /// A laboratory.
 pub struct Lab {
@@ -103,16 +60,14 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A network of which nothing runs yet, in that many shards.
+    /// A network in this many shards. Nothing runs yet.
     ///
     /// # Panics
-    /// If the plan has no super peer, no peer or no file, or more files for each peer than there are.
+    /// If the plan has no super peer, no peer or no file, or more files for each peer than there
+    /// are.
     #[must_use]
     pub fn new(plan: Plan, shards: usize) -> Lab {
-        assert!(
-            plan.supers > 0 && plan.peers > 0 && plan.files > 0,
-            "there is somebody to ask, and something to ask for"
-        );
+        assert!(plan.supers > 0 && plan.peers > 0 && plan.files > 0, "a lab has super peers, peers and files");
         assert!((1..=plan.files).contains(&plan.files_each), "a peer has each file once");
         let root = Random::new(plan.seed);
         let zipf = Zipf::new(plan.files, plan.zipf);
@@ -133,16 +88,16 @@ impl Lab {
         let cuts: Vec<usize> = (0..=shards).map(|at| plan.supers * at / shards).collect();
         let shared = Arc::new(Shared { plan, root, neighbors, catalog, askers, asked });
         let shards = cuts.windows(2).enumerate().map(|(at, cut)| Shard::new(&shared, &cuts, at, cut[0]..cut[1]));
-        Lab { shards: shards.collect(), shared, now: shard::BEGINNING, began: None }
+        Lab { shards: shards.collect(), shared, now: BEGINNING, began: None }
     }
 
-    /// Its parts, to be run by somebody else: each up to the same time, not further than [`Lab::lookahead`] beyond the earliest
-    /// [`Shard::next`] of all, then the mail, and on.
+    /// Its shards, for a caller that runs them in parallel: all up to the same time, at most
+    /// [`Lab::lookahead`] after the earliest [`Shard::next`]; then the mail is exchanged.
     pub fn shards(&mut self) -> &mut [Shard] {
         &mut self.shards
     }
 
-    /// How far shards may run without hearing of each other.
+    /// How far shards may run without an exchange of mail.
     #[must_use]
     pub fn lookahead(&self) -> Duration {
         self.shared.plan.latency.0
@@ -163,10 +118,11 @@ impl Lab {
         }
     }
 
-    /// The whole experiment: `run` brings a lab to a time, and is told what is going on and how far it is, in thousandths.
+    /// The complete experiment. `run` runs the lab up to a time; it receives the name of the phase
+    /// and the progress in thousandths.
     ///
     /// # Errors
-    /// A sentence, if the network does not come about.
+    /// A sentence, if the network does not come up.
     pub fn experiment(&mut self, mut run: impl FnMut(&mut Lab, Time, &'static str, u64)) -> Result<Figures, String> {
         let mut go = |lab: &mut Lab, until: Time, what: &'static str, part: u64| {
             run(lab, until, what, part);
@@ -174,7 +130,7 @@ impl Lab {
         };
         let settled = self.now + SETTLING;
         while self.now < settled {
-            let part = self.now.since(shard::BEGINNING).as_micros() * 1000 / SETTLING.as_micros();
+            let part = self.now.since(BEGINNING).as_micros() * 1000 / SETTLING.as_micros();
             let until = self.now + STEP;
             go(self, until, "settling", u64::try_from(part).unwrap_or(0));
         }

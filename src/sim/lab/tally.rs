@@ -74,7 +74,7 @@ impl Tally {
         }
     }
 
-    /// First copies that came after so many hops.
+    /// Counts first copies, by the hops that they took.
     pub(super) fn searched(&mut self, hops: u8, times: u64) {
         let place = usize::from(hops).min(self.hops.len() - 1);
         self.hops[place] += times;

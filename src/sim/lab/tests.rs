@@ -1,6 +1,8 @@
 //! Small laboratories: what a search must find in them, and that nothing but the seed matters.
 
 use super::*;
+use crate::sim::topology::Edge;
+use crate::wire::Policy;
 
 fn plan(supers: usize, edges: Vec<Edge>) -> Plan {
     Plan {
@@ -44,10 +46,11 @@ fn without_faults_every_registered_match_is_found() {
 #[test]
 fn a_flood_sends_what_arithmetic_says() {
     let (n, degree) = (20, 4);
-    // With every way of the same length the first copy is the one with the highest ttl, and none extends another.
+    // With every way of the same length the first copy is the one with the highest ttl, and none
+    // extends another.
     let latency = (Duration::from_micros(300), Duration::from_micros(300));
     let figures = run(Plan { latency, ..plan(n, regular(n, degree)) }, 1);
-    // Every node but the asker's own sends to all of its neighbours but one.
+    // Every node but the asker's own sends to all of its neighbors but one.
     let queries = (n * degree - (n - 1)) as u64 * 20;
     assert_eq!(figures.messages[0], queries);
     assert_eq!(figures.messages[2], queries, "every QUERY has its DONE");

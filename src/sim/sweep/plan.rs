@@ -1,4 +1,4 @@
-//! What a seed draws before anything happens.
+//! What a seed draws before the run starts.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ const WORDS: [&str; 12] = ["red", "Fox", "sea", "moon", "Live", "mix", "old", "s
 const SIZES: [usize; 16] =
     [0, 1, 17, 700, 701, 4096, 5000, 5001, 60_000, 65_537, 100_000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5, 4 * MIB + 4321];
 
-/// One kind of thing that befalls nodes or ways now and then.
+/// A kind of fault that strikes nodes or paths at random times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blow {
     Partition,
@@ -61,14 +61,14 @@ const BLOWS: [Blow; 15] = [
 pub(super) struct Peer {
     /// The super peers that it knows, by number.
     pub(super) supers: Vec<usize>,
-    /// To how many of them it has a session at once.
+    /// Number of sessions at once.
     pub(super) sessions: usize,
     pub(super) files: Vec<(String, ContentId)>,
     /// Contents for which it serves wrong bytes.
     pub(super) lies: Vec<ContentId>,
 }
 
-/// See the module's words.
+/// The network of one seed, its files and its faults.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) supers: usize,
@@ -77,7 +77,7 @@ pub(super) struct Plan {
     pub(super) latency: (Duration, Duration),
     /// Bytes of payload that a node sends a second.
     pub(super) bandwidth: u64,
-    /// Of a thousand messages, how many come in parts, and how many of those byte by byte.
+    /// How many of a thousand messages arrive in parts, and of a thousand short parts byte by byte.
     pub(super) split: (u32, u32),
     pub(super) blows: Vec<Blow>,
     /// Mean time between two of them.
@@ -89,7 +89,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// What befalls datagrams.
+    /// The faults of datagrams.
     pub(super) fn weather(&self) -> Vec<Box<dyn Fault>> {
         let mut faults: Vec<Box<dyn Fault>> = Vec::new();
         if self.lose > 0 {
@@ -107,7 +107,7 @@ impl Plan {
         faults
     }
 
-    /// Draws one.
+    /// Draws a plan.
     pub(super) fn draw(root: &Random) -> Plan {
         let (mut net, mut share, mut swarm) =
             (root.child("topology", 0), root.child("share", 0), root.child("swarm", 0));
@@ -133,7 +133,7 @@ impl Plan {
 
     /// Which faults there are, and how strong.
     fn faults(swarm: &mut Random) -> Plan {
-        // Nothing at all, everything at once, or each by the toss of a coin.
+        // No fault, all faults, or each with a probability of one half.
         let each = match swarm.below(20) {
             0 => 0,
             1 => 1000,
@@ -221,7 +221,7 @@ pub(super) fn content(random: &mut Random) -> ContentId {
     library().1[at].0
 }
 
-/// What is looked for: words, a glob, a name, a content, or something that nobody has.
+/// A search: words, a glob, a name, a root, or a pattern without matches.
 pub(super) fn pattern(random: &mut Random) -> String {
     let word = |random: &mut Random| WORDS[random.index(WORDS.len())];
     match random.below(10) {
@@ -235,7 +235,8 @@ pub(super) fn pattern(random: &mut Random) -> String {
     }
 }
 
-/// All contents, each with its wrong twin: the same for every seed, so that each digest is computed once.
+/// All contents, each with its wrong twin: the same for every seed, so that each digest is computed
+/// once.
 pub(super) fn library() -> &'static (Contents, Vec<(ContentId, ContentId)>) {
     static LIBRARY: OnceLock<(Contents, Vec<(ContentId, ContentId)>)> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -244,7 +245,7 @@ pub(super) fn library() -> &'static (Contents, Vec<(ContentId, ContentId)>) {
         let mut make = |size: &usize| {
             let content = contents.make(*size, &mut random);
             let wrong: Vec<usize> = (0..*size).step_by(MIB).collect();
-            // Of nothing there is nothing wrong.
+            // An empty content has no wrong twin.
             let twin = if wrong.is_empty() { content } else { contents.falsify(content, &wrong) };
             (content, twin)
         };

@@ -1,18 +1,20 @@
-//! The second phase: all faults end, and in bounded virtual time everything is as if there had been none.
+//! The second phase: all faults end, and in bounded virtual time everything is as if there had been
+//! none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::VIRTUAL;
 use super::act::{POLICIES, Run};
+use super::tally::VIRTUAL;
 use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX, PING_INTERVAL, SESSION_SILENCE_MAX};
 use crate::proto::command::Get;
 use crate::proto::{ClientId, Scope, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
 use crate::sim::fault::Lose;
-use crate::sim::oracle::{Match, Watch};
+use crate::sim::matches::Match;
+use crate::sim::oracle::Watch;
 use crate::time::Time;
 use crate::wire::{Policy, QueryKind, Root, Search};
 
@@ -21,7 +23,8 @@ const SEC: Duration = Duration::from_secs(1);
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
 /// For how long that has to last.
 const CALM: Duration = Duration::from_secs(4);
-/// Whatever was asked before the end of the faults is over within this: the longest wait for a source, and some more.
+/// Whatever was asked before the end of the faults is over within this: the longest wait for a
+/// source, and some more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2 * NO_SOURCE_MAX.as_secs());
 /// Every download with an honest source is done within this.
 const FETCHED_WITHIN: Duration = Duration::from_secs(120);
@@ -33,7 +36,8 @@ impl Run {
         // Connections that the partition has cost are told of it first.
         self.run_for(SEC);
         self.bury();
-        // Whose clock leapt may lose patience with a session until everybody has said PING once more.
+        // Whose clock leapt may lose patience with a session until everybody has said PING once
+        // more.
         if !self.world.clocks_ran_alike_since(self.world.now() - SESSION_SILENCE_MAX) {
             self.run_for(PING_INTERVAL + CALM);
         }
@@ -81,7 +85,8 @@ impl Run {
         }
     }
 
-    /// Runs until everything is as it should be, and stays so for a while: what is under way may still change it.
+    /// Runs until everything is as it should be, and stays so for a while: what is under way may
+    /// still change it.
     fn until_calm(&mut self, what: &str) {
         let end = self.world.now() + HEALED_WITHIN;
         let mut since = self.world.now();
@@ -117,7 +122,7 @@ impl Run {
             if links != up {
                 return Some(format!("{up} of {links} links of {node} are up"));
             }
-            // A record counts once it is acknowledged, and that waits for the neighbours.
+            // A record counts once it is acknowledged, and that waits for the neighbors.
             if machine.is_acknowledging() {
                 return Some(format!("{node} has not acknowledged all that it holds"));
             }
@@ -167,8 +172,8 @@ impl Run {
         }
     }
 
-    /// While one datagram in seven is lost, and all links are up, a query that has time for repetitions still finds everything.
-    /// It is over before a link could be taken for down.
+    /// While one datagram in seven is lost, and all links are up, a query that has time for
+    /// repetitions still finds everything. It is over before a link could be taken for down.
     fn find_under_loss(&mut self) {
         let search = Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None };
         let expected: BTreeSet<Match> =
@@ -232,7 +237,7 @@ impl Run {
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
             asked.insert(client, root);
         }
-        // A connection that is lost on the way is made anew, and what was asked over it is asked again.
+        // A lost connection is dialed again, and what was asked on it is asked again.
         self.run_for(2 * SEC);
         for source in sources {
             self.world.cut_connections(source);

@@ -1,10 +1,10 @@
-//! Building a world: nodes, what they share, and the weather.
+//! Building a world: nodes, shares, faults and limits.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Happening, World};
+use super::{Tap, World};
 use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SHARE_QUIET, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
@@ -12,11 +12,13 @@ use crate::proto::{DiskDone, Entropy};
 use crate::sim::content::{ContentId, Contents};
 use crate::sim::disk::{self, Trouble};
 use crate::sim::fault::Fault;
+use crate::sim::happening::Happening;
 use crate::sim::node::{Machine, Node};
 use crate::wire::{HostPort, NodeId, SharePath};
 
 impl World {
-    /// A node that runs what `make` makes for each of its lives. It is not started.
+    /// Adds a node that runs the machine which `make` returns for each of its lives. Does not start
+    /// it.
     pub fn add(&mut self, port: u16, make: impl Fn(u64) -> Machine + 'static) -> usize {
         let number = self.nodes.len();
         let node = Node::new(number, port, Box::new(make));
@@ -25,7 +27,8 @@ impl World {
         number
     }
 
-    /// Super peers that are neighbours as `edges` say, numbered from the first free node on and started.
+    /// Adds super peers with these links and starts them. Numbers in `edges` count from the first
+    /// new node.
     pub fn add_supers(&mut self, n: usize, edges: &[(usize, usize)]) -> std::ops::Range<usize> {
         let first = self.nodes.len();
         let mut neighbors = vec![Vec::new(); n];
@@ -33,7 +36,7 @@ impl World {
             neighbors[a].push(b);
             neighbors[b].push(a);
         }
-        // Addresses follow from numbers, so that everybody's are known before anybody is made.
+        // Addresses follow from numbers, so they are known before the nodes exist.
         let addr_of = |at: usize| Node::new(first + at, SUPER_PORT, Box::new(|_| unreachable!())).addr;
         for (at, neighbors) in neighbors.into_iter().enumerate() {
             let neighbor_numbers = neighbors.iter().map(|at| first + at).collect();
@@ -53,12 +56,12 @@ impl World {
         first..first + n
     }
 
-    /// A weak peer that knows these super peers, in that order, and shares. It is not started.
+    /// Adds a weak peer that knows these super peers, in that order, and shares. Does not start it.
     pub fn add_weak(&mut self, supers: &[usize]) -> usize {
         self.add_weak_with(supers, 1)
     }
 
-    /// The same with sessions to so many super peers at once.
+    /// The same with this many sessions at once.
     pub fn add_weak_with(&mut self, supers: &[usize], sessions: usize) -> usize {
         let neighbors = supers.to_vec();
         let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
@@ -86,10 +89,10 @@ impl World {
         self.contents.make(size, &mut random)
     }
 
-    /// Puts a file into the share of a node; if it runs, it hears of it.
+    /// Puts a file into the share of a node. A running node is notified.
     ///
     /// # Panics
-    /// If the path is none.
+    /// If the path is invalid.
     pub fn share(&mut self, node: usize, path: &str, content: ContentId) {
         let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
         self.nodes[node].disk.put(&path, content);
@@ -97,10 +100,10 @@ impl World {
         self.disk_says(node, DiskDone::Share { added, removed: Vec::new() });
     }
 
-    /// Takes a file out of the share of a node; says whether it was there.
+    /// Removes a file from the share of a node. Returns whether it existed.
     ///
     /// # Panics
-    /// If the path is none.
+    /// If the path is invalid.
     pub fn unshare(&mut self, node: usize, path: &str) -> bool {
         let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
         let there = self.nodes[node].disk.take(&path);
@@ -110,11 +113,11 @@ impl World {
         there
     }
 
-    /// Somebody else changes a file in the share of a node, or takes it away; the node sees that a little later. Says whether
-    /// there was such a file.
+    /// Another program changes or removes a file in the share of a node, which notices it a little
+    /// later. Returns whether the file existed.
     ///
     /// # Panics
-    /// If the path is none.
+    /// If the path is invalid.
     pub fn meddle(&mut self, node: usize, path: &str, new: Option<ContentId>) -> bool {
         let path = SharePath::new(path).expect("a path of 1 to 700 bytes");
         if self.nodes[node].disk.meddle(&path, new, &self.contents).is_none() {
@@ -127,57 +130,75 @@ impl World {
         true
     }
 
-    /// What is wrong with the disk of a node from now on.
+    /// Sets the faults of the disk of a node.
     pub fn trouble(&mut self, node: usize, trouble: Trouble) {
         self.nodes[node].disk.set_trouble(trouble);
     }
 
-    /// From now on the node serves this content in place of another.
+    /// The node serves the content `wrong` where `content` is asked for.
     pub fn lie_with(&mut self, node: usize, content: ContentId, wrong: ContentId) {
         let root = self.contents.root(content);
         self.nodes[node].disk.lie(root, wrong);
     }
 
-    /// How many bytes of payloads a node sends a second.
+    /// Sets the bytes of payload that a node sends per second.
     pub fn set_bandwidth(&mut self, bandwidth: u64) {
         self.bandwidth = bandwidth.max(1);
     }
 
-    /// Takes contents that were made before, in place of those of the world.
+    /// Replaces the contents of the world, by ones that were made before.
     pub fn set_contents(&mut self, contents: Contents) {
         self.contents = contents;
     }
 
-    /// From the first life on, the clock of a node is so far ahead of the world's.
+    /// Sets how far the clock of a node is ahead of the world's.
     pub fn set_clock(&mut self, node: usize, ahead: Duration) {
         self.nodes[node].ahead = ahead;
     }
 
-    /// Of a thousand messages on connections, so many arrive in parts, and so many of the short parts byte by byte.
+    /// Sets how many of a thousand messages on connections arrive in parts, and how many of a
+    /// thousand short parts arrive byte by byte.
     pub fn set_split(&mut self, parts: u32, bytes: u32) {
         self.split = (parts, bytes);
     }
 
-    /// Keeps books on what the nodes do, and holds them to it: see `sim::shadow`.
+    /// Checks all messages against the shadow (`sim::shadow`) from now on.
     pub fn watch_all(&mut self) {
         self.shadow = Some(Box::default());
     }
 
-    /// From now on the node serves wrong bytes for a content: one bit wrong in each of these bytes, with the MD5 of the wrong ones.
+    /// The node serves a content with one wrong bit in each of these bytes, and the MD5 of the
+    /// wrong bytes.
     pub fn lie(&mut self, node: usize, content: ContentId, at: &[usize]) {
         let wrong = self.contents.falsify(content, at);
         let root = self.contents.root(content);
         self.nodes[node].disk.lie(root, wrong);
     }
 
-    /// What befalls datagrams from now on, in this order.
+    /// Sets the faults of datagrams, in this order.
     pub fn set_faults(&mut self, faults: Vec<Box<dyn Fault>>) {
         self.faults = faults;
     }
 
-    /// How long anything takes on its way.
+    /// Sets the shortest and the longest latency.
     pub fn set_latency(&mut self, least: Duration, most: Duration) {
         self.latency = (least, most);
+    }
+
+    /// Puts each message of a turn into a datagram of its own, so that a fault strikes single
+    /// messages.
+    pub fn send_singly(&mut self) {
+        self.packs = false;
+    }
+
+    /// Checks the invariants of a machine after each of its turns.
+    pub fn check_invariants(&mut self) {
+        self.checks = true;
+    }
+
+    /// From now on `tap` sees every output.
+    pub fn set_tap(&mut self, tap: Tap) {
+        self.tap = Some(tap);
     }
 
     /// Keeps the last lines of the trace, for a failure.

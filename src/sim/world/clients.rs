@@ -1,42 +1,13 @@
-//! Who asks something of a node, and what came of it.
+//! Commands of clients, and their answers.
 
 use std::time::Duration;
 
-use super::{Happening, World};
-use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ClientId, Command, Input};
-use crate::time::Time;
-
-/// A command of a client and what came of it.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// At which node.
-    pub node: usize,
-    /// When it was asked.
-    pub at: Time,
-    /// Everything that was answered, with the time.
-    pub events: Vec<(Time, ClientEvent)>,
-}
-
-impl Asked {
-    /// How it ended, if it did.
-    #[must_use]
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match self.events.last() {
-            Some((_, ClientEvent::Done(outcome))) => Some(outcome),
-            Some(_) | None => None,
-        }
-    }
-
-    /// How long it took, if it is over.
-    #[must_use]
-    pub fn took(&self) -> Option<Duration> {
-        self.outcome().and(self.events.last()).map(|(at, _)| at.since(self.at))
-    }
-}
+use super::{Asked, World};
+use crate::proto::{ClientId, Command, Input};
+use crate::sim::happening::Happening;
 
 impl World {
-    /// A client of a node asks for something.
+    /// Gives a command to a node, as a new client.
     pub fn ask(&mut self, node: usize, command: Command) -> ClientId {
         let client = ClientId(self.clients.len() as u64 + 1);
         self.clients.insert(client, Asked { node, at: self.now, events: Vec::new() });
@@ -49,7 +20,7 @@ impl World {
         client
     }
 
-    /// The clients that were told the end since the last call.
+    /// The clients whose commands ended since the last call.
     pub fn take_finished(&mut self) -> Vec<ClientId> {
         std::mem::take(&mut self.finished)
     }
@@ -60,7 +31,7 @@ impl World {
         !self.finished.is_empty()
     }
 
-    /// What super peers acknowledged since the last call, at the moment at which they said so: who, and to which weak peer.
+    /// The acknowledgments since the last call: the super peer, and the weak peer.
     pub(in crate::sim) fn take_acknowledged(&mut self) -> Vec<(usize, usize)> {
         std::mem::take(&mut self.acknowledged)
     }
@@ -70,13 +41,13 @@ impl World {
         !self.acknowledged.is_empty()
     }
 
-    /// What came of it.
+    /// The command and its answers so far.
     #[must_use]
     pub fn asked(&self, client: ClientId) -> &Asked {
         &self.clients[&client]
     }
 
-    /// Runs until the command is over, for at most this long; says whether it is.
+    /// Runs until the command ends, for at most this long. Returns whether it ended.
     pub fn finish(&mut self, client: ClientId, within: Duration) -> bool {
         self.run_until(within, |world| world.asked(client).outcome().is_some())
     }

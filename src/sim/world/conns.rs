@@ -1,12 +1,13 @@
-//! Virtual connections in the world: dialling, sending, delivering, closing.
+//! Virtual connections in the world: dial, send, deliver, close.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::{Happening, World};
+use super::World;
 use crate::config::{CHUNK_BYTES_MAX, DIAL_TIMEOUT, WRITE_STALL_MAX};
 use crate::proto::{CloseReason, ConnId, DialId, Input};
 use crate::sim::content::Extent;
+use crate::sim::happening::Happening;
 use crate::sim::roads::Way;
 use crate::sim::tcp::{Arrived, End, Held, Link, Reading, Segment};
 use crate::time::Time;
@@ -20,7 +21,7 @@ const RETRANSMISSION_MAX: Duration = Duration::from_secs(20);
 const TRICKLE_BYTES_MAX: usize = 300;
 
 impl World {
-    /// Resets every connection of a node, without a word to whom it would matter.
+    /// Resets every connection of a node.
     pub fn cut_connections(&mut self, node: usize) {
         let conns: Vec<(usize, usize)> = self.nodes[node].conns.values().copied().collect();
         for (link, end) in conns {
@@ -29,26 +30,28 @@ impl World {
         }
     }
 
-    /// This end fails, and the other one hears of it.
+    /// This end fails; the other end receives a reset.
     fn reset(&mut self, link: usize, end: usize) {
         self.transmit(link, end, Segment::Reset, None);
         self.fail(link, end, CloseReason::Failed);
     }
 
-    /// This end is no more, and its machine is told.
+    /// Removes this end and informs its machine.
     fn fail(&mut self, link: usize, end: usize, why: CloseReason) {
         let Some(this) = self.end(link, end).filter(|end| end.open) else { return };
         let (node, conn, told) = (this.node, this.conn, this.told);
         self.shut(link, end);
-        // Whoever still dials learns that it failed.
+        // A dialer that is not connected yet receives DialFailed.
         if told {
             let life = self.nodes[node].life;
             self.schedule(self.now, Happening::Closed { node, life, conn, why });
+        } else {
+            self.nodes[node].release(conn);
         }
     }
 
-    /// Cuts these ways, for datagrams and connections, and opens all others. What waited for them goes on its way, or is
-    /// reset, or is never heard of again.
+    /// Cuts these paths for datagrams and connections, and opens all others. What waited on a path
+    /// that opens is delivered, or its connection is reset or goes silent.
     pub fn set_cut(&mut self, cut: BTreeSet<(usize, usize)>) {
         self.roads.set_cut(cut);
         for link in 0..self.links.len() {
@@ -58,7 +61,7 @@ impl World {
         }
     }
 
-    /// Makes these ways busy for so long with each thing that goes over them, and all others free.
+    /// Makes these paths take this time for each datagram or segment, and all others free.
     pub fn set_clogged(&mut self, ways: &[(usize, usize)], each: Duration) {
         self.roads.set_clogged(ways, each);
     }
@@ -73,7 +76,7 @@ impl World {
         let fate = self.weather.below(100);
         let Some(Link { ends, held, silent, .. }) = &mut self.links[link] else { return };
         let held = std::mem::take(&mut held[to]);
-        // Whoever kept the state of the connection on the way may have lost it.
+        // A middlebox on the path may have lost the state of the connection.
         if fate < 20 {
             *self.counts.faults.entry("partition_reset").or_default() += 1;
             self.reset(link, to);
@@ -91,7 +94,7 @@ impl World {
         }
     }
 
-    /// A payload has had its time to get into the connection.
+    /// The time for sending a payload is over.
     pub(super) fn on_stuck(&mut self, link: usize, end: usize) {
         let Some(Link { held, silent, .. }) = &self.links[link] else { return };
         if *silent || held[1 - end].iter().any(|held| held.req.is_some()) {
@@ -99,7 +102,7 @@ impl World {
         }
     }
 
-    /// Every connection of a node goes half-open: nothing arrives any more, and nobody is told.
+    /// Every connection of a node goes half-open: nothing arrives, and neither end is informed.
     pub fn silence(&mut self, node: usize) {
         let conns: Vec<(usize, usize)> = self.nodes[node].conns.values().copied().collect();
         for (link, _) in conns {
@@ -157,7 +160,7 @@ impl World {
     }
 
     pub(super) fn on_accepted(&mut self, dialer: usize, life: u64, dial: DialId, link: usize) {
-        // The dialler may have crashed, and its end with it.
+        // The dialer may have crashed, and its end with it.
         if let Some(end) = self.end(link, 0).filter(|end| end.open) {
             end.told = true;
             let conn = end.conn;
@@ -174,7 +177,7 @@ impl World {
         self.links[link].as_mut().map(|link| &mut link.ends[end])
     }
 
-    /// Sends towards the other end; nothing overtakes what was sent before. Tells when it will be there, if it ever will.
+    /// Sends to the other end, in order. Returns when it arrives, if it will.
     pub(super) fn transmit(&mut self, link: usize, from: usize, segment: Segment, req: Option<u32>) -> Option<Time> {
         let mut delay = self.delay();
         if let Segment::Payload(extent) = &segment {
@@ -246,7 +249,7 @@ impl World {
         }
     }
 
-    /// Who sends a payload is told when it is on its way.
+    /// Informs the sender of a payload once it is sent.
     fn sent(&mut self, link: usize, end: usize, req: Option<u32>, at: Option<Time>) {
         let open = self.end(link, end).filter(|end| end.open).map(|end| (end.node, end.conn));
         if let (Some(req), Some(at), Some((node, conn))) = (req, at, open) {
@@ -258,7 +261,7 @@ impl World {
     pub(super) fn receive_payload(&mut self, node: usize, conn: ConnId, reading: Reading) {
         let Some((link, end)) = self.find(node, conn) else { return };
         let this = self.end(link, end).expect("an open end has a link");
-        assert_eq!(this.reading, Reading::Chunk, "a payload is received behind its CHUNK");
+        assert_eq!(this.reading, Reading::Chunk, "a payload is received after its CHUNK");
         this.reading = reading;
         self.schedule_pump(link, end);
     }
@@ -281,7 +284,7 @@ impl World {
         self.schedule(self.now + Duration::from_micros(20), Happening::Closed { node, life, conn, why });
     }
 
-    /// This end is no more; the link goes with its second end.
+    /// Removes this end, and the connection with its second end.
     pub(super) fn shut(&mut self, link: usize, end: usize) {
         let Some(this) = self.end(link, end) else { return };
         this.open = false;
@@ -298,7 +301,7 @@ impl World {
         self.schedule(self.now, Happening::Pump { link, serial, end });
     }
 
-    /// Whether the link is still the one that was meant.
+    /// Whether the slot still holds the same connection.
     pub(super) fn is_link(&self, link: usize, serial: u64) -> bool {
         self.links[link].as_ref().is_some_and(|link| link.serial == serial)
     }
@@ -321,7 +324,7 @@ impl World {
         self.pump(link, end);
     }
 
-    /// Hands up what has arrived at this end, as far as the machine wants it.
+    /// Gives what has arrived at this end to the machine, as far as it reads.
     pub(super) fn pump(&mut self, link: usize, end: usize) {
         let Some(serial) = self.links[link].as_ref().map(|link| link.serial) else { return };
         while self.is_link(link, serial) {

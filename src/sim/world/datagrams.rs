@@ -1,11 +1,12 @@
-//! The ways of datagrams: faults, roads, and the shadow's books.
+//! Datagrams in the world: faults, paths, and the checks of the shadow.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Happening, World};
+use super::World;
 use crate::proto::Input;
 use crate::sim::fault::Flight;
+use crate::sim::happening::Happening;
 use crate::sim::roads::Way;
 
 impl World {

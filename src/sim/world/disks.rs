@@ -1,13 +1,14 @@
-//! The disks of nodes: what is asked of them comes later, in order, and so do the answers.
+//! The disks of nodes: work and answers take time and keep their order.
 
 use std::time::Duration;
 
-use super::{Happening, World};
+use super::World;
 use crate::proto::{DiskDone, DiskWork};
+use crate::sim::happening::Happening;
 use crate::wire::SharePath;
 
 impl World {
-    /// Asks the disk, which comes to it later, in the order in which it was asked.
+    /// Gives work to a disk, which does it later, in order.
     pub(super) fn on_disk(&mut self, number: usize, work: DiskWork) {
         let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(2));
         let node = &mut self.nodes[number];
@@ -34,7 +35,7 @@ impl World {
         }
     }
 
-    /// The disk of a node answers, in the order in which it was asked.
+    /// The disk of a node answers, in the order of its work.
     pub(super) fn disk_says(&mut self, number: usize, done: DiskDone) {
         let after = self.disks.time(Duration::from_micros(20), Duration::from_millis(1));
         self.disk_will_say(number, after, done);
@@ -50,12 +51,13 @@ impl World {
         self.schedule(at, Happening::Disk { node: number, life, done });
     }
 
-    /// The next chunk that this node opens for somebody is told by [`World::take_opened`].
+    /// [`World::take_opened`] reports the next chunk that this node opens for a peer.
     pub(in crate::sim) fn await_opened(&mut self, node: usize) {
         self.awaited.insert(node);
     }
 
-    /// The awaited chunks that were opened since the last call, before a byte of them is sent: whose, and of which file.
+    /// The awaited chunks that were opened since the last call, before they are sent: node and
+    /// file.
     pub(in crate::sim) fn take_opened(&mut self) -> Vec<(usize, SharePath)> {
         std::mem::take(&mut self.opened)
     }

@@ -1,4 +1,4 @@
-//! Looking at a world: getters, for tests, oracles and reports.
+//! Getters of the world, for tests, oracles and reports.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -41,7 +41,15 @@ impl World {
         }
     }
 
-    /// The super peers within so many hops of this one over configured links, itself included.
+    /// The same, for a test that feeds it by hand and takes its outputs itself.
+    pub fn super_peer_mut(&mut self, node: usize) -> Option<&mut SuperPeer> {
+        match &mut self.nodes[node].machine {
+            Some(Machine::Super(machine)) => Some(machine),
+            Some(Machine::Weak(_) | Machine::Other(_)) | None => None,
+        }
+    }
+
+    /// The super peers within this many hops over configured links, itself included.
     #[must_use]
     pub fn within(&self, super_peer: usize, hops: usize) -> BTreeSet<usize> {
         let mut reached = BTreeSet::from([super_peer]);
@@ -71,13 +79,13 @@ impl World {
         }
     }
 
-    /// What lies in the share of a node.
+    /// The records of the share of a node.
     #[must_use]
     pub fn shared(&self, node: usize) -> Vec<FileRecord> {
         self.nodes[node].disk.share(&self.contents)
     }
 
-    /// Whether somebody changed the share of a node and it has not seen it yet.
+    /// Whether the share of a node has changes that it does not know yet.
     #[must_use]
     pub fn is_stale(&self, node: usize) -> bool {
         self.nodes[node].disk.is_stale()
@@ -103,7 +111,7 @@ impl World {
         })
     }
 
-    /// Connections of which one end at least does not know yet that nothing comes any more.
+    /// Half-open connections of which one end at least is still there.
     #[must_use]
     pub fn half_open(&self) -> usize {
         self.links.iter().flatten().filter(|link| link.silent).count()
@@ -125,10 +133,16 @@ impl World {
         self.nodes[node].machine.is_some()
     }
 
-    /// Rises whenever something may have changed what is registered at the super peer.
+    /// Counts the events that may have changed what is registered at the super peer.
     #[must_use]
     pub fn churn(&self, node: usize) -> u64 {
         self.nodes[node].churn
+    }
+
+    /// When the next thing happens, if anything does.
+    #[must_use]
+    pub fn next(&self) -> Option<Time> {
+        self.queue.next()
     }
 
     /// What was exercised.
@@ -143,7 +157,7 @@ impl World {
         &self.contents
     }
 
-    /// What lies at this path on the disk of a node, under its final name.
+    /// The content at this path on the disk of a node, under its final name.
     #[must_use]
     pub fn file(&self, node: usize, path: &Path) -> Option<ContentId> {
         self.nodes[node].disk.file(path)
@@ -173,13 +187,13 @@ impl World {
         &self.events
     }
 
-    /// A value that depends on everything that happened: two runs of one seed have the same.
+    /// A hash of all events: two runs of one seed have the same.
     #[must_use]
     pub fn trace(&self) -> u64 {
         self.trace
     }
 
-    /// The last things that happened, if they were kept.
+    /// The last events as text, if they were kept.
     pub fn trace_lines(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().flatten().map(String::as_str)
     }

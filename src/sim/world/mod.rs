@@ -1,11 +1,13 @@
-//! The world: what happens when, and what comes of it.
+//! The world: the queue of events, the nodes, and the driver of their machines.
 //!
 //! - building: `new`, `add_super`, `add_weak`, `add`, `share`, `set_faults`;
 //! - running: `step`, `run_for`, `run_until`;
-//! - the hand of fate: `crash`, `start`, `cut_connections`, `silence`;
+//! - faults: `crash`, `start`, `cut_connections`, `silence`;
 //! - clients: `ask`, `asked`;
-//! - looking: getters.
+//! - getters.
 
+mod asked;
+mod books;
 mod build;
 mod clients;
 mod conns;
@@ -15,140 +17,33 @@ mod look;
 mod stall;
 mod trace;
 
-pub use clients::Asked;
+pub use asked::Asked;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::content::{Contents, Extent};
+use super::content::Contents;
 use super::fault::Fault;
+use super::happening::Happening;
 use super::node::{Machine, Node};
 use super::queue::Queue;
 use super::random::Random;
 use super::roads::Roads;
 use super::shadow::Shadow;
 use super::tcp::{Link, Segment};
-use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output,
-};
+use crate::proto::{ClientEvent, ClientId, DiskDone, Event, Input, Output};
 use crate::time::Time;
 use crate::wire::link::Packer;
-use crate::wire::{FileRecord, HostPort, SharePath};
+use crate::wire::{FileRecord, SharePath};
 
 /// From asking for more work to getting it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
 
-/// What will happen.
-#[derive(Debug)]
-pub(super) enum Happening {
-    Wake {
-        node: usize,
-    },
-    Datagram {
-        to: usize,
-        from: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Dial {
-        node: usize,
-        life: u64,
-        dial: DialId,
-        to: HostPort,
-    },
-    /// A connection attempt that nobody answers has had its time.
-    DialFailed {
-        node: usize,
-        life: u64,
-        dial: DialId,
-        why: &'static str,
-    },
-    Accepted {
-        dialer: usize,
-        life: u64,
-        dial: DialId,
-        link: usize,
-        serial: u64,
-    },
-    Segment {
-        link: usize,
-        serial: u64,
-        end: usize,
-        segment: Segment,
-    },
-    /// There may be more to read.
-    Pump {
-        link: usize,
-        serial: u64,
-        end: usize,
-    },
-    Sent {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        req: u32,
-    },
-    Closed {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        why: CloseReason,
-    },
-    /// Somebody connected to a node that had no time for it at once.
-    Came {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        from: SocketAddr,
-    },
-    /// A client asked a node that had no time for it at once.
-    Command {
-        node: usize,
-        life: u64,
-        client: ClientId,
-        command: Command,
-    },
-    /// A payload that got nowhere has had its time.
-    Stuck {
-        link: usize,
-        serial: u64,
-        end: usize,
-    },
-    /// A node that stood still goes on.
-    Resume {
-        node: usize,
-    },
-    /// The share looks at a file that somebody else changed.
-    Looked {
-        node: usize,
-        life: u64,
-        path: SharePath,
-    },
-    /// The disk comes to what it was asked.
-    Work {
-        node: usize,
-        life: u64,
-        work: DiskWork,
-    },
-    Hashed {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        req: u32,
-        extent: Extent,
-        digests: crate::proto::Digests,
-    },
-    Disk {
-        node: usize,
-        life: u64,
-        done: DiskDone,
-    },
-}
-
-/// What a run exercised; a run that did nothing must fail.
+/// What a run exercised. A run that exercised nothing must fail.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Things that happened.
+    /// Events.
     pub steps: u64,
     /// Messages that arrived on connections.
     pub messages: u64,
@@ -160,6 +55,8 @@ pub struct Counts {
     pub payloads: u64,
     /// Connections that were accepted.
     pub connections: u64,
+    /// Timers of machines that fired.
+    pub timeouts: u64,
     /// Nodes that crashed.
     pub crashes: u64,
     /// Faults that struck, by name.
@@ -186,27 +83,36 @@ pub struct World {
     weather: Random,
     disks: Random,
     clients: BTreeMap<ClientId, Asked>,
-    /// Clients that were told the end since the last look.
+    /// Clients whose commands ended since the last call of `take_finished`.
     finished: Vec<ClientId>,
-    /// What super peers acknowledged since the last look, if books are kept: who, and to which weak peer.
+    /// With a shadow: acknowledgments since the last call of `take_acknowledged`, super peer and
+    /// weak peer.
     acknowledged: Vec<(usize, usize)>,
-    /// Nodes whose next opened chunk is to be told.
+    /// Nodes whose next opened chunk is reported.
     awaited: BTreeSet<usize>,
-    /// The chunks that were awaited and are opened: whose, and of which file.
+    /// The reported chunks: node and file.
     opened: Vec<(usize, SharePath)>,
     roads: Roads,
-    /// Nodes that are slow, and nodes that stand still.
+    /// How many nodes are slow or paused.
     hindered: usize,
-    /// Of a thousand messages on connections, so many arrive in parts; and of those parts so many byte by byte.
+    /// How many of a thousand messages arrive in parts, and of a thousand short parts byte by byte.
     split: (u32, u32),
     pub(super) shadow: Option<Box<Shadow>>,
-    /// When the clock of a super peer last leapt, or went on after it had stood still.
+    /// When the clock of a super peer last jumped, or resumed after a suspension.
     pub(super) clocks_broke: Option<Time>,
     events: Vec<(Time, usize, Event)>,
     pub(super) counts: Counts,
     trace: u64,
     lines: Option<VecDeque<String>>,
+    /// Whether the messages of one turn share datagrams, as in the driver.
+    packs: bool,
+    /// Whether a machine's invariants are checked after every turn.
+    checks: bool,
+    tap: Option<Tap>,
 }
+
+/// Is called with each output of each machine, the time and the node, before it is carried out.
+pub type Tap = Box<dyn FnMut(Time, usize, &Output)>;
 
 impl World {
     /// An empty network.
@@ -244,10 +150,13 @@ impl World {
             counts: Counts::default(),
             trace: 0,
             lines: None,
+            packs: true,
+            checks: false,
+            tap: None,
         }
     }
 
-    /// The next thing happens. False if nothing ever will.
+    /// Runs the next event. False if there is none.
     pub fn step(&mut self) -> bool {
         let Some((at, sequence, what)) = self.queue.pop() else { return false };
         assert!(at >= self.now, "time never runs backwards");
@@ -269,7 +178,7 @@ impl World {
         self.now = end;
     }
 
-    /// Runs until something holds, for at most a virtual time; says whether it holds.
+    /// Runs until a condition holds, for at most this virtual time. Returns whether it holds.
     pub fn run_until(&mut self, within: Duration, mut holds: impl FnMut(&World) -> bool) -> bool {
         let end = self.now + within;
         while !holds(self) {
@@ -307,6 +216,7 @@ impl World {
             self.transmit(link, end, Segment::Reset, None);
             self.shut(link, end);
         }
+        self.nodes[number].release_all();
         self.forget_stall(number);
         if let Some(shadow) = &mut self.shadow {
             shadow.on_crash(number);
@@ -317,7 +227,8 @@ impl World {
         node.disk.crash();
     }
 
-    /// The machine under a node loses its power: as [`World::crash`], and what its disk had not written for good may be gone.
+    /// The power of a node fails: a [`World::crash`] that may also lose what its disk had not
+    /// synced.
     pub fn cut_power(&mut self, number: usize) {
         self.crash(number);
         self.nodes[number].disk.cut_power(&mut self.disks);
@@ -326,12 +237,13 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Wake { node } => {
-                // An earlier one may have come in between, and this one is then for nothing.
+                // An earlier wake-up may have been scheduled since; this one is then void.
                 if self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
                     self.nodes[node].wake_at = None;
                     let now = self.clock(node);
                     let Some(machine) = &mut self.nodes[node].machine else { return };
                     if machine.timeout().is_some_and(|at| at <= now) {
+                        self.counts.timeouts += 1;
                         machine.role().handle_timeout(now);
                     }
                     self.drain(node);
@@ -407,14 +319,20 @@ impl World {
         }
     }
 
-    /// An input for that life of a node alone.
+    /// Gives a machine one input from a test. Its connection may be unknown to the world: only the
+    /// tap sees what is sent on it.
+    pub fn input(&mut self, node: usize, input: Input<'_>) {
+        self.turn(node, input);
+    }
+
+    /// Gives an input to a node, unless its life is over.
     pub(super) fn turn_of(&mut self, node: usize, life: u64, input: Input<'_>) {
         if self.nodes[node].life == life {
             self.turn(node, input);
         }
     }
 
-    /// One input, and everything that the machine wants done after it.
+    /// Gives one input to a machine and carries out all outputs.
     pub(super) fn turn(&mut self, number: usize, input: Input<'_>) {
         let now = self.clock(number);
         let node = &mut self.nodes[number];
@@ -427,14 +345,26 @@ impl World {
         if let (Input::Closed { conn, .. }, Some(shadow)) = (&input, &mut self.shadow) {
             shadow.on_closed(number, *conn);
         }
+        let closed = if let Input::Closed { conn, .. } = &input { Some(*conn) } else { None };
         machine.role().handle_input(now, input);
         self.drain(number);
+        if let Some(conn) = closed {
+            self.nodes[number].release(conn);
+        }
     }
 
     fn drain(&mut self, node: usize) {
         let mut packers = Vec::new();
         while let Some(output) = self.nodes[node].machine.as_mut().and_then(|machine| machine.role().poll_output()) {
+            if let Some(tap) = &mut self.tap {
+                tap(self.now, node, &output);
+            }
             self.on_output(node, output, &mut packers);
+        }
+        if self.checks
+            && let Some(machine) = &self.nodes[node].machine
+        {
+            machine.check_invariants();
         }
         for (to, mut packer) in packers {
             if let Some(bytes) = packer.finish() {
@@ -444,7 +374,7 @@ impl World {
         self.wake(node);
     }
 
-    /// Sees to it that the node is woken when it wants to be.
+    /// Schedules the next wake-up of a node.
     fn wake(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         let Some(at) = node.machine.as_ref().and_then(Machine::timeout) else { return };
@@ -472,7 +402,9 @@ impl World {
                     shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);
                 }
                 self.remark(|| format!("{node} says to {to}: {message:.200?}"));
-                let at = packers.iter().position(|(other, packer)| *other == to && packer.boot() == boot);
+                let shared =
+                    |(other, packer): &(SocketAddr, Packer)| *other == to && packer.boot() == boot && self.packs;
+                let at = packers.iter().position(shared);
                 let at = at.unwrap_or_else(|| {
                     packers.push((to, Packer::new(boot)));
                     packers.len() - 1
@@ -492,7 +424,11 @@ impl World {
             Output::Disk(work) => self.on_disk(node, work),
             Output::Event(Event::Client { client, event }) => {
                 let now = self.now;
-                let asked = self.clients.get_mut(&client).expect("only who asked is answered");
+                let Some(asked) = self.clients.get_mut(&client) else {
+                    let other = matches!(self.nodes[node].machine, Some(Machine::Other(_)));
+                    assert!(other, "an answer to a client that did not ask");
+                    return self.events.push((now, node, Event::Client { client, event }));
+                };
                 assert!(asked.outcome().is_none(), "nothing follows a done");
                 if matches!(event, ClientEvent::Done(_)) {
                     self.finished.push(client);

@@ -1,14 +1,16 @@
-//! Nodes that do nothing for a while, are slow, or whose clock leaps.
+//! Nodes that are paused or slow, and clocks that jump.
 //!
-//! What comes for a node that stands still waits in its sockets and is taken, in order, before any of its timers fires: that
-//! is what the driver does too. The clock of a node is the world's and so much ahead; a suspended node's stands still.
+//! Events for a paused node wait as in its sockets and are handled, in order, before any of its
+//! timers fires, as in the driver. The clock of a node is the world's plus an offset; that of a
+//! suspended node stands still.
 
 use std::time::Duration;
 
-use super::{Happening, World};
+use super::World;
+use crate::sim::happening::Happening;
 use crate::time::Time;
 
-/// Datagrams that wait for a node that stands still; more is lost, as in the buffer of a socket.
+/// Most datagrams that wait for a paused node; more are lost, as in the buffer of a socket.
 const DATAGRAMS_WAITING_MAX: usize = 2000;
 
 impl World {
@@ -17,7 +19,7 @@ impl World {
         self.stall(node, self.now + time);
     }
 
-    /// Suspends the machine under a node: its clock stands still meanwhile.
+    /// Suspends a node together with its clock.
     pub fn suspend(&mut self, node: usize, time: Duration) {
         let until = self.now + time;
         // Twice suspended at once is suspended for as long as the longer lasts.
@@ -27,7 +29,7 @@ impl World {
         }
     }
 
-    /// From now on the node is busy for so long after everything that it handles; not at all if that is zero.
+    /// Makes the node busy for this time after each event; zero ends it.
     pub fn slow(&mut self, node: usize, each: Duration) {
         let node = &mut self.nodes[node];
         self.hindered += usize::from(!each.is_zero());
@@ -35,7 +37,7 @@ impl World {
         node.busy_for = each;
     }
 
-    /// Sets a clock ahead of what it showed.
+    /// Sets the clock of a node forward.
     pub fn leap(&mut self, node: usize, time: Duration) {
         self.break_clock(node);
         self.nodes[node].ahead += time;
@@ -46,13 +48,13 @@ impl World {
         self.wake(node);
     }
 
-    /// Whether the node stands still.
+    /// Whether the node is paused.
     #[must_use]
     pub fn is_stalled(&self, node: usize) -> bool {
         self.nodes[node].until.is_some()
     }
 
-    /// Wakes whoever stands still, and makes everybody as fast as before.
+    /// Ends all pauses and slowness.
     pub fn unhinder(&mut self) {
         for node in 0..self.nodes.len() {
             self.slow(node, Duration::ZERO);
@@ -74,7 +76,7 @@ impl World {
         }
     }
 
-    /// The process is gone, and with it what waited for it.
+    /// The process ended: drops what waited for it.
     pub(super) fn forget_stall(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         self.hindered -= usize::from(node.until.is_some());
@@ -82,7 +84,7 @@ impl World {
         node.waiting.clear();
     }
 
-    /// Something is to happen to a node that is slow or stands still.
+    /// An event for a node that is slow or paused.
     pub(super) fn happen_hindered(&mut self, node: usize, what: Happening) {
         if self.nodes[node].until.is_some() {
             let waiting = &mut self.nodes[node].waiting;
@@ -139,7 +141,7 @@ impl World {
         self.clocks_broke.is_none_or(|broke| broke < then)
     }
 
-    /// The node that something happens to, if its own process takes part in it.
+    /// The node whose process handles the event, if one does.
     pub(super) fn subject(&self, what: &Happening) -> Option<usize> {
         match what {
             Happening::Wake { node }

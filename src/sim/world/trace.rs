@@ -1,8 +1,9 @@
-//! The trace: a hash of everything that happened, and the last lines in words where they are kept.
+//! The trace: a hash of all events, and on request the last of them as text.
 
 use std::net::IpAddr;
 
-use super::{Happening, World};
+use super::World;
+use crate::sim::happening::Happening;
 use crate::sim::tcp::Segment;
 
 /// Lines of the trace that are kept for a failure.
@@ -20,7 +21,8 @@ impl World {
         }
     }
 
-    /// Mixes what happens into the trace: who, when and what. Texts are made only where the last lines are kept.
+    /// Mixes an event into the trace: time, node and kind. Text is made only if the last lines are
+    /// kept.
     pub(super) fn note(&mut self, sequence: u64, what: &Happening) {
         let mut mixer = Mixer(self.trace ^ sequence.rotate_left(17));
         mixer.add(self.now.as_micros());
@@ -54,7 +56,7 @@ impl Mixer {
 }
 
 impl Happening {
-    /// What tells it from others; bytes in full, since they are what differs first.
+    /// Mixes in what identifies the event; bytes in full, since they differ first.
     fn mix(&self, mixer: &mut Mixer) {
         let (kind, who, which) = match self {
             Happening::Wake { node } => (1, *node, 0),

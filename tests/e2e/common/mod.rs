@@ -1,7 +1,8 @@
-//! A small world of real `sprat` processes: its own folder, its own loopback address, everything ended when it is dropped.
+//! A small world of real `sprat` processes: its own folder, its own loopback address, everything
+//! ended when it is dropped.
 //!
-//! Nothing here sleeps for luck: [`eventually`] and the ready files are polled, with a deadline that only guards against a
-//! failure, and everything else waits on a pipe or a socket.
+//! Nothing here sleeps for luck: [`eventually`] and the ready files are polled, with a deadline
+//! that only guards against a failure, and everything else waits on a pipe or a socket.
 
 pub(crate) mod session;
 pub(crate) mod source;
@@ -20,7 +21,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take before the test fails. Generous: the machine may be busy with other tests.
+/// How long anything may take before the test fails. Generous: the machine may be busy with other
+/// tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(5);
@@ -127,12 +129,12 @@ impl World {
         daemon
     }
 
-    /// A super peer without neighbours on any port.
+    /// A super peer without neighbors on any port.
     pub(crate) fn super_peer(&self, name: &str) -> Daemon {
         self.super_peer_at(name, 0, &[], &[])
     }
 
-    /// A super peer on this port, with neighbours on those.
+    /// A super peer on this port, with neighbors on those.
     pub(crate) fn super_peer_at(&self, name: &str, port: u16, neighbors: &[u16], more: &[&str]) -> Daemon {
         let mut args = vec!["super".to_owned(), "--listen".to_owned(), format!("{}:{port}", self.ip)];
         for neighbor in neighbors {
@@ -151,7 +153,8 @@ impl World {
         };
         let start = |n: usize| self.super_peer_at(&format!("s{n}"), ports[n], &neighbors_of(n), &[]);
         let daemons: Vec<Daemon> = (0..count).map(start).collect();
-        // A query that nobody can answer is complete only once no link of the whole network is down.
+        // A query that nobody can answer is complete only once no link of the whole network is
+        // down.
         for daemon in &daemons {
             eventually("all links are up", || {
                 let done = self.run(["query", "nobody-has-this", "--json", "--super", daemon.addr()]).done();
@@ -161,7 +164,8 @@ impl World {
         daemons
     }
 
-    /// A weak peer that shares a folder of its own name, through the first of these super peers that answers.
+    /// A weak peer that shares a folder of its own name, through the first of these super peers
+    /// that answers.
     pub(crate) fn peer(&self, name: &str, supers: &[&Daemon]) -> Daemon {
         self.peer_with(name, supers, &[], Stdio::null())
     }
@@ -300,7 +304,8 @@ pub(crate) struct Running {
     stdout: BufReader<ChildStdout>,
     lines: Vec<Value>,
     log: PathBuf,
-    /// A command that hangs is killed while this lives, so that its test fails and does not hang with it.
+    /// A command that hangs is killed while this lives, so that its test fails and does not hang
+    /// with it.
     _watched: mpsc::Sender<()>,
 }
 

@@ -59,8 +59,8 @@ impl Speaker {
         Some(message)
     }
 
-    /// Registers these files as served at this address. It is advertised, because the super peer sees this process under
-    /// another loopback address than the one that it listens on.
+    /// Registers these files as served at this address. It is advertised, because the super peer
+    /// sees this process under another loopback address than the one that it listens on.
     pub(crate) fn register(&mut self, addr: SocketAddr, files: Vec<FileRecord>) {
         let count = files.len() as u64;
         let host = Some(addr.ip().to_string());

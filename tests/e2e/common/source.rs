@@ -1,4 +1,5 @@
-//! A source of one content that answers each chunk as the test wants: honestly, falsely, or not at all.
+//! A source of one content that answers each chunk as the test wants: honestly, falsely, or not at
+//! all.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -30,11 +31,12 @@ type Behaviour = dyn Fn(usize, &Get) -> Answer + Send + Sync;
 struct Shared {
     content: Vec<u8>,
     root: Root,
-    behaviour: Box<Behaviour>,
+    behavior: Box<Behaviour>,
     asked: Mutex<Vec<u64>>,
 }
 
-/// A registered source, for as long as it is not dropped. Its threads end with the connections that they serve.
+/// A registered source, for as long as it is not dropped. Its threads end with the connections that
+/// they serve.
 pub(crate) struct Source {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -42,19 +44,20 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Registers the content under this name at the super peer. `behaviour` gets the number of the GET (from 0) and the GET.
+    /// Registers the content under this name at the super peer. `behavior` gets the number of the
+    /// GET (from 0) and the GET.
     pub(crate) fn start(
         ip: Ipv4Addr,
         super_peer: &str,
         name: &str,
         content: Vec<u8>,
-        behaviour: impl Fn(usize, &Get) -> Answer + Send + Sync + 'static,
+        behavior: impl Fn(usize, &Get) -> Answer + Send + Sync + 'static,
     ) -> Source {
         let listener = TcpListener::bind((ip, 0)).expect("a port");
         let addr = listener.local_addr().expect("an address");
         let root = Root(*blake3::hash(&content).as_bytes());
         let record = FileRecord { path: SharePath::new(name).expect("a name"), size: content.len() as u64, root };
-        let shared = Arc::new(Shared { content, root, behaviour: Box::new(behaviour), asked: Mutex::new(Vec::new()) });
+        let shared = Arc::new(Shared { content, root, behavior: Box::new(behavior), asked: Mutex::new(Vec::new()) });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -115,8 +118,8 @@ fn answer(speaker: &mut Speaker, raw: &mut TcpStream, shared: &Shared, get: &Get
     };
     let start = usize::try_from(get.offset).ok()?;
     let mut bytes = shared.content[start..start + get.length as usize].to_vec();
-    let behaviour = (shared.behaviour)(number, get);
-    match behaviour {
+    let behavior = (shared.behavior)(number, get);
+    match behavior {
         Answer::Honest | Answer::WrongMd5 => {}
         Answer::Flipped => bytes[get.length as usize / 2] ^= 1,
         Answer::Silence => {
@@ -126,7 +129,7 @@ fn answer(speaker: &mut Speaker, raw: &mut TcpStream, shared: &Shared, get: &Get
         }
     }
     let mut md5: [u8; 16] = Hasher::digest(&bytes).into();
-    md5[0] ^= u8::from(behaviour == Answer::WrongMd5);
+    md5[0] ^= u8::from(behavior == Answer::WrongMd5);
     speaker.send(&Message::Chunk(Chunk { req: get.req, offset: get.offset, length: get.length, md5: Some(Md5(md5)) }));
     raw.write_all(&bytes).ok()
 }

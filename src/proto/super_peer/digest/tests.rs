@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::*;
 use crate::config::{DIGEST_LEASE_WAIT, SESSION_FILES_MAX};
 use crate::proto::Entropy;
-use crate::proto::super_peer::testnet::{Fate, Net, Seed, file, register, search};
-use crate::wire::message::{Register, Update};
-use crate::wire::{Cut, Message, Policy, QueryKind, Search, SharePath};
+use crate::proto::super_peer::testnet::{Fate, Net, file, register, search, update};
+use crate::sim::Random;
+use crate::wire::message::Register;
+use crate::wire::{Cut, Message, Policy, QueryKind, Search};
 
 const MS: Duration = Duration::from_millis(1);
 const SEC: Duration = Duration::from_secs(1);
@@ -38,11 +39,6 @@ fn is_mark(message: &LinkMessage) -> bool {
 fn acks(net: &Net, node: usize, conn: ConnId) -> Vec<u64> {
     let acks = net.nodes[node].said.iter().filter(|(to, _)| *to == conn);
     acks.filter_map(|(_, message)| if let Message::Ack(ack) = message { Some(ack.seq) } else { None }).collect()
-}
-
-fn update(seq: u64, add: &[&str], del: &[&str]) -> Message {
-    let add = add.iter().map(|path| file(path)).collect();
-    Message::Update(Update { seq, add, del: del.iter().filter_map(|path| SharePath::new(path)).collect() })
 }
 
 #[test]
@@ -155,7 +151,7 @@ fn many_pages_cost_one_mark() {
     net.forget_traffic();
     assert_eq!(net.ask(0, "file 77 page 44", 1).0.len(), 1);
     assert_eq!(net.ask(0, "page 144", 1).1.pruned, 1);
-    assert!(net.nodes[1].machine.index().records() < SESSION_FILES_MAX);
+    assert!(net.machine(1).index().records() < SESSION_FILES_MAX);
 }
 
 #[test]
@@ -163,7 +159,7 @@ fn without_links_nothing_is_watched_and_nothing_waits() {
     let mut net = Net::new(1, &[]);
     let conn = net.peer(0, &["a"]);
     assert_eq!(acks(&net, 0, conn), [1]);
-    assert!(!net.nodes[0].machine.index().is_watched());
+    assert!(!net.machine(0).index().is_watched());
 }
 
 #[test]
@@ -172,7 +168,7 @@ fn an_ack_waits_for_a_silent_neighbor_until_its_lease_ends() {
     // 0 hears nothing any more. It still trusts that 1 has nothing, and 1 still hears it.
     net.rule(|_, to, _| if to == 0 { Fate::Lose } else { Fate::Arrive });
     let conn = net.login(1);
-    let start = net.now;
+    let start = net.now();
     net.say(1, conn, register(1, vec![file("a")]));
     let mut found_before = false;
     while acks(&net, 1, conn).is_empty() {
@@ -183,7 +179,7 @@ fn an_ack_waits_for_a_silent_neighbor_until_its_lease_ends() {
         net.run_for(50 * MS);
     }
     assert!(found_before, "it asks again as soon as its lease has ended");
-    let waited = net.now.since(start);
+    let waited = net.now().since(start);
     assert!(waited > 2 * SEC && waited <= DIGEST_LEASE_WAIT + SEC, "{waited:?}");
     let asker = net.login(0);
     let req = net.query(0, asker, search("a"), 1, 100);
@@ -196,12 +192,12 @@ fn a_link_that_comes_up_again_starts_without_trust() {
     let mut net = settled(2, &[(0, 1)]);
     net.rule(|_, _, _| Fate::Lose);
     net.run_for(10 * SEC);
-    assert_eq!(net.nodes[0].machine.links_up(), 0);
+    assert_eq!(net.machine(0).links_up(), 0);
     let conn = net.login(1);
     net.say(1, conn, register(1, vec![file("a")]));
     assert_eq!(acks(&net, 1, conn), [1], "a link that is down is not waited for");
     net.rule(|_, _, _| Fate::Arrive);
-    while net.nodes[0].machine.links_up() == 0 {
+    while net.machine(0).links_up() == 0 {
         net.step();
     }
     assert_eq!(net.ask(0, "a", 1).0.len(), 1);
@@ -292,7 +288,7 @@ fn malformed_steps_drop_the_digest() {
 #[test]
 fn a_copy_equals_the_digest_that_was_sent() {
     let mut net = settled(2, &[(0, 1)]);
-    let mut seed = Seed(1);
+    let mut seed = Random::new(1);
     net.rule(move |_, _, message| match seed.next_u64() % 4 {
         0 if !matches!(message, LinkMessage::Hello(_)) => Fate::Lose,
         1 => Fate::Delay(5 * MS),
@@ -310,9 +306,9 @@ fn a_copy_equals_the_digest_that_was_sent() {
         net.run_for(Duration::from_millis(300 * (seq % 5)));
     }
     net.run_for(20 * SEC);
-    let sent = net.nodes[1].machine.neighbors.digests.local.filter().unwrap().bytes().to_vec();
-    assert!(net.nodes[1].machine.neighbors.digests.senders[0].is_sure());
-    assert_eq!(net.nodes[0].machine.neighbors.digests.remotes[0].bits(), Some(&sent[..]));
+    let sent = net.machine(1).neighbors.digests.local.filter().unwrap().bytes().to_vec();
+    assert!(net.machine(1).neighbors.digests.senders[0].is_sure());
+    assert_eq!(net.machine(0).neighbors.digests.remotes[0].bits(), Some(&sent[..]));
     assert!(sent.len() >= 8 * 1024, "{}", sent.len());
 }
 
@@ -328,7 +324,7 @@ impl Shares {
     fn acknowledged(&self, net: &Net, node: usize) -> BTreeMap<String, usize> {
         let mut files = BTreeMap::new();
         for ((at, conn), (_, paths)) in &self.sessions {
-            if *at == node && net.nodes[node].alive {
+            if *at == node && net.is_alive(node) {
                 let last = acks(net, node, *conn).last().copied().unwrap_or(0);
                 for (path, _) in paths.iter().filter(|(_, seq)| **seq <= last) {
                     *files.entry(path.clone()).or_insert(0) += 1;
@@ -340,7 +336,7 @@ impl Shares {
 }
 
 fn chaos(seed: u64) -> (usize, usize, u64) {
-    let mut dice = Seed(seed);
+    let mut dice = Random::new(seed);
     let mut below = move |n: u64| dice.next_u64() % n;
     let n = 2 + below(4) as usize;
     let mut edges: BTreeSet<(usize, usize)> = (1..n).map(|node| (below(node as u64) as usize, node)).collect();
@@ -355,7 +351,7 @@ fn chaos(seed: u64) -> (usize, usize, u64) {
     net.policy = Policy::Digest;
     net.run_for(Duration::from_millis(below(4000)));
     let (loss, delay) = (below(40), 1 + below(300));
-    let mut weather = Seed(seed ^ 0x5eed);
+    let mut weather = Random::new(seed ^ 0x5eed);
     let mut cut: Option<(usize, usize)> = None;
     let mut shares = Shares::default();
     let (mut pruned, mut found) = (0, 0);
@@ -378,12 +374,12 @@ fn chaos(seed: u64) -> (usize, usize, u64) {
         });
         let node = below(n as u64) as usize;
         match below(20) {
-            0 if net.nodes[node].alive => {
+            0 if net.is_alive(node) => {
                 net.kill(node);
                 shares.sessions.retain(|(at, _), _| *at != node);
             }
-            0..3 if !net.nodes[node].alive => net.restart(node),
-            3..9 if net.nodes[node].alive => {
+            0..3 if !net.is_alive(node) => net.restart(node),
+            3..9 if net.is_alive(node) => {
                 let conn = net.login(node);
                 let path = format!("name{} part{}", below(12), round);
                 shares.sessions.insert((node, conn), (1, [(path.clone(), 1)].into()));
@@ -413,7 +409,7 @@ fn chaos(seed: u64) -> (usize, usize, u64) {
         }
         net.run_for(Duration::from_millis([0, 1, 30, 700, 3000][below(5) as usize]));
         let asker = below(n as u64) as usize;
-        if !net.nodes[asker].alive {
+        if !net.is_alive(asker) {
             continue;
         }
         let ttl = below(4) as u8;

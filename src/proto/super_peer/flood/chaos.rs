@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::proto::super_peer::counters::Count;
-use crate::proto::super_peer::testnet::{Fate, Net, Seed, addr_of, file, register, search};
+use crate::proto::super_peer::testnet::{Fate, Net, addr_of, file, register, search};
 use crate::proto::{ConnId, Entropy, Input};
+use crate::sim::Random;
 use crate::wire::link::{LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, Packer, TreeStep};
 use crate::wire::message::{Cancel, List, Ping, Query, Update};
 use crate::wire::{Cut, HostPort, LinkMessage, Message, NodeId, Policy, QueryId, Search, SharePath, TreeName};
@@ -29,12 +30,12 @@ fn seeds(usual: u64) -> std::ops::Range<u64> {
     0..std::env::var("SPRAT_CHAOS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
 
-fn below(random: &mut Seed, n: u64) -> u64 {
-    random.next_u64() % n
+fn below(random: &mut Random, n: u64) -> u64 {
+    random.below(n)
 }
 
 /// A connected graph: a random tree and some more edges.
-fn graph(random: &mut Seed, nodes: usize) -> Vec<(usize, usize)> {
+fn graph(random: &mut Random, nodes: usize) -> Vec<(usize, usize)> {
     let mut edges = BTreeSet::new();
     for node in 1..nodes {
         edges.insert((below(random, node as u64) as usize, node));
@@ -62,7 +63,7 @@ fn distances(nodes: usize, edges: &[(usize, usize)]) -> Vec<usize> {
 }
 
 /// Loss, doubling and jitter, each as strong as the seed says.
-fn faults(net: &mut Net, mut random: Seed) {
+fn faults(net: &mut Net, mut random: Random) {
     let (lost, doubled, delayed) = (below(&mut random, 35), below(&mut random, 20), below(&mut random, 60));
     let jitter = 1 + below(&mut random, 40_000);
     net.rule(move |_, _, _| match below(&mut random, 100) {
@@ -77,7 +78,7 @@ fn faults(net: &mut Net, mut random: Seed) {
 fn complete_is_never_wrong_whatever_breaks() {
     let (mut complete, mut rode, mut fell_back) = (0, 0, 0);
     for seed in seeds(400) {
-        let mut random = Seed(seed);
+        let mut random = Random::new(seed);
         let nodes = 3 + below(&mut random, 6) as usize;
         let edges = graph(&mut random, nodes);
         let mut net = Net::new(nodes, &edges);
@@ -133,7 +134,7 @@ fn complete_is_never_wrong_whatever_breaks() {
 fn without_loss_everything_within_the_ttl_is_found() {
     let mut extended = 0;
     for seed in seeds(400) {
-        let mut random = Seed(seed);
+        let mut random = Random::new(seed);
         let nodes = 4 + below(&mut random, 9) as usize;
         let edges = graph(&mut random, nodes);
         let mut net = Net::new(nodes, &edges);
@@ -158,18 +159,18 @@ fn without_loss_everything_within_the_ttl_is_found() {
 }
 
 /// A tree name that may be one of the network's.
-fn tree_name(random: &mut Seed, boots: [u64; 2]) -> TreeName {
+fn tree_name(random: &mut Random, boots: [u64; 2]) -> TreeName {
     let root = NodeId([below(random, 4) as u8; 16]);
     TreeName { root, boot: boots[below(random, 2) as usize], epoch: below(random, 4) }
 }
 
 /// A message between super peers with fields drawn from few values, so that they often fit one
 /// another.
-fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
+fn link_message(random: &mut Random, boots: [u64; 2]) -> LinkMessage {
     const EDGES: [u32; 6] = [0, 1, 2, 999, 1000, u32::MAX];
     let id = QueryId([below(random, 6) as u8; 16]);
     let ttl = [0, 1, 2, 3, 63, 64, 65, 128, 129, 131, 255][below(random, 11) as usize];
-    let edge = |random: &mut Seed| EDGES[below(random, 6) as usize];
+    let edge = |random: &mut Random| EDGES[below(random, 6) as usize];
     let cut = Cut { ttl: edge(random), cap: edge(random), ..Cut::NONE };
     match below(random, 11) {
         0 => LinkMessage::Hello(LinkHello {
@@ -230,7 +231,7 @@ fn link_message(random: &mut Seed, boots: [u64; 2]) -> LinkMessage {
     }
 }
 
-fn session_message(random: &mut Seed, seq: &mut u64) -> Message {
+fn session_message(random: &mut Random, seq: &mut u64) -> Message {
     let req = below(random, 4) as u32;
     match below(random, 9) {
         0 => Message::Ping(Ping { n: 0 }),
@@ -258,12 +259,12 @@ fn session_message(random: &mut Seed, seq: &mut u64) -> Message {
 #[test]
 fn no_neighbor_and_no_session_can_break_a_super_peer() {
     for seed in seeds(60) {
-        let mut random = Seed(seed);
+        let mut random = Random::new(seed);
         // The neighbors 1 and 2 are alive, so that answers come back; what is forged here comes in
         // their names.
         let mut net = Net::new(3, &[(0, 1), (0, 2), (1, 2)]);
         net.peer(1, &["a", "b"]);
-        let boots = [net.nodes[0].machine.neighbors.links.boot(), net.nodes[1].machine.neighbors.links.boot()];
+        let boots = [net.machine(0).neighbors.links.boot(), net.machine(1).neighbors.links.boot()];
         let mut sessions: Vec<(ConnId, u64)> = Vec::new();
         for _ in 0..400 {
             match below(&mut random, 12) {
@@ -301,7 +302,7 @@ fn no_neighbor_and_no_session_can_break_a_super_peer() {
             net.close(0, conn);
         }
         net.run_for(Duration::from_secs(90));
-        let counts = net.nodes[0].machine.counts();
+        let counts = net.machine(0).counts();
         assert_eq!((counts["queries_running"], counts["sessions"], counts["records"]), (0, 0, 0), "seed {seed}");
         assert!(counts["flood_searched"] > 0 && counts["queries"] > 0);
     }

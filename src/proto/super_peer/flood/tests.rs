@@ -8,8 +8,9 @@ use crate::config::{
     WORK_PER_TURN,
 };
 use crate::proto::super_peer::counters::Count;
-use crate::proto::super_peer::testnet::{Fate, Net, Seed, addr_of, file, register, search};
+use crate::proto::super_peer::testnet::{Fate, Net, addr_of, file, register, search};
 use crate::proto::{Entropy, Input, Output, Role};
+use crate::sim::Random;
 use crate::wire::link::{LinkDone, LinkQuery, Packer};
 use crate::wire::message::{Cancel, ErrorCode, Register, Update};
 use crate::wire::{Cut, LinkMessage, Message, Policy, QueryId, QueryKind, Search};
@@ -88,7 +89,7 @@ fn an_empty_answer_needs_no_timer() {
     let req = net.query(0, conn, search("nowhere"), 7, 2000);
     let done = net.finish(0, req);
     assert_eq!((done.hits, done.reached, done.complete), (0, 5, true));
-    assert_eq!(net.wakeups, 0);
+    assert_eq!(net.wakeups(), 0);
     assert_eq!(net.count(0, Count::FloodRepeats), 0);
 }
 
@@ -100,7 +101,7 @@ fn without_neighbors_the_answer_is_there_at_once() {
     let req = net.query(0, conn, search("a.txt"), 7, 2000);
     let done = net.done(0, req).expect("over within the same input");
     assert_eq!((done.hits, done.reached, done.complete), (1, 1, true));
-    assert_eq!(net.nodes[0].machine.counts()["queries_running"], 0);
+    assert_eq!(net.machine(0).counts()["queries_running"], 0);
 }
 
 #[test]
@@ -117,10 +118,10 @@ fn a_neighbor_known_to_be_down_is_not_waited_for() {
     let mut net = Net::line(3);
     net.kill(2);
     net.run_for(Duration::from_secs(10));
-    let start = net.now;
+    let start = net.now();
     let (_, done) = net.ask(0, "x", 7);
     assert_eq!((done.complete, done.cut, done.reached), (false, Cut { down: 1, ..Cut::NONE }, 2));
-    assert!(net.now.since(start) < Duration::from_millis(10));
+    assert!(net.now().since(start) < Duration::from_millis(10));
 }
 
 #[test]
@@ -129,12 +130,12 @@ fn a_neighbor_that_died_just_now_costs_its_budget_and_no_more() {
     net.kill(2);
     net.peer(0, &["x.txt"]);
     let conn = net.login(0);
-    let start = net.now;
+    let start = net.now();
     let req = net.query(0, conn, search("x.txt"), 7, 500);
     let done = net.finish(0, req);
     assert_eq!((done.hits, done.complete, done.cut), (1, false, Cut { budget: 1, ..Cut::NONE }));
     assert_eq!(done.reached, 2, "the budget shrinks from hop to hop, so the living one is heard");
-    assert!(net.now.since(start) <= Duration::from_millis(500));
+    assert!(net.now().since(start) <= Duration::from_millis(500));
     assert!(net.count(1, Count::FloodRepeats) > 3);
 }
 
@@ -198,7 +199,7 @@ fn doubled_and_reordered_messages_change_nothing() {
         for node in 0..5 {
             net.peer(node, &["a-1", "a-2"]);
         }
-        let mut random = Seed(seed);
+        let mut random = Random::new(seed);
         net.rule(move |_, _, _| match random.next_u64() % 4 {
             0 => Fate::Double,
             1 => Fate::Delay(Duration::from_micros(random.next_u64() % 5000)),
@@ -217,7 +218,7 @@ fn with_heavy_loss_complete_is_never_wrong_and_mostly_right() {
         for node in 0..5 {
             net.peer(node, &["a-1", "a-2"]);
         }
-        let mut random = Seed(seed);
+        let mut random = Random::new(seed);
         net.rule(move |_, _, _| if random.next_u64() % 10 < 3 { Fate::Lose } else { Fate::Arrive });
         let (hits, done) = net.ask(0, "a*", 7);
         assert_eq!(hits.len(), done.hits as usize);
@@ -292,7 +293,7 @@ fn a_client_that_goes_takes_its_query_with_it() {
     net.query(0, conn, search("a"), 7, 2000);
     net.run_for(Duration::from_millis(10));
     net.close(0, conn);
-    assert_eq!(net.nodes[0].machine.counts()["queries_running"], 0);
+    assert_eq!(net.machine(0).counts()["queries_running"], 0);
     assert_eq!(net.sent(|message| matches!(message, LinkMessage::Cancel(_))), 1);
 }
 
@@ -323,7 +324,7 @@ fn a_ring_query_ends_with_the_ring_that_has_enough() {
     let (hits, done) = net.ask_by(Policy::Ring, 0, limited("a", 3), 8);
     assert_eq!((hits.len(), done.complete), (3, false));
     assert_eq!(done.cut, Cut { ttl: 1, cap: 1, ..Cut::NONE });
-    assert_eq!(net.wakeups, 0, "the echo ends a ring, and no timer");
+    assert_eq!(net.wakeups(), 0, "the echo ends a ring, and no timer");
     let asked = |net: &Net, node: usize| net.count(node, Count::FloodSearched);
     assert_eq!((asked(&net, 2), asked(&net, 3)), (1, 0), "the second ring has enough");
 }
@@ -494,15 +495,15 @@ fn all_state_of_a_query_is_gone_in_the_end() {
     let mut net = Net::ring(5);
     net.ask(0, "a", 7);
     net.run_for(Duration::from_secs(10));
-    for node in &net.nodes {
-        assert_eq!(node.machine.counts()["queries_running"], 0);
+    for node in 0..5 {
+        assert_eq!(net.machine(node).counts()["queries_running"], 0);
     }
 }
 
 #[test]
 fn an_idle_super_peer_sleeps() {
     let net = Net::new(1, &[]);
-    assert_eq!(net.nodes[0].machine.poll_timeout(), None);
+    assert_eq!(net.machine(0).poll_timeout(), None);
 }
 
 /// A super peer with 4,000 files in the middle, and links to 1 and 2. Their queries take four steps
@@ -522,7 +523,7 @@ fn busy_middle() -> (Net, crate::proto::ConnId) {
 
 /// Sends this many queries of one neighbor, one datagram each, without waiting for an answer.
 fn pour(net: &mut Net, from: usize, queries: u64) {
-    let boot = net.nodes[0].machine.neighbors.links.boot();
+    let boot = net.machine(0).neighbors.links.boot();
     for n in 0..queries {
         let mut id = [from as u8; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());
@@ -540,8 +541,8 @@ fn pour(net: &mut Net, from: usize, queries: u64) {
         let mut packer = Packer::new(boot);
         assert!(packer.push(&LinkMessage::Query(query)).is_none());
         let bytes = packer.finish().unwrap();
-        let now = net.now;
-        net.nodes[0].machine.handle_input(now, Input::Datagram { from: addr_of(from), bytes: &bytes });
+        let now = net.now();
+        net.machine_mut(0).handle_input(now, Input::Datagram { from: addr_of(from), bytes: &bytes });
     }
 }
 
@@ -552,11 +553,11 @@ fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
     pour(&mut net, 2, 100);
     let req = net.query(0, conn, search("*nowhere*"), 0, 2000);
     let (mut turns, mut done_at, mut order) = (0, None, Vec::new());
-    while net.nodes[0].machine.counts()["queries_running"] > 0 && turns < 100_000 && order.len() < 1100 {
-        let now = net.now;
-        net.nodes[0].machine.handle_timeout(now);
+    while net.machine(0).counts()["queries_running"] > 0 && turns < 100_000 && order.len() < 1100 {
+        let now = net.now();
+        net.machine_mut(0).handle_timeout(now);
         turns += 1;
-        while let Some(output) = net.nodes[0].machine.poll_output() {
+        while let Some(output) = net.machine_mut(0).poll_output() {
             if let Output::Send { message: Message::Done(done), .. } = output {
                 assert_eq!((done.req, done.reached), (req, 1));
                 done_at = Some(turns);
@@ -583,7 +584,7 @@ fn queries_beyond_a_full_queue_are_refused_and_reported() {
     pour(&mut net, 1, LINK_QUERIES_WAITING_MAX as u64 + 100);
     pour(&mut net, 2, 1);
     let mut shed = 0_u64;
-    while let Some(output) = net.nodes[0].machine.poll_output() {
+    while let Some(output) = net.machine_mut(0).poll_output() {
         if let Output::SendTo { to, message: LinkMessage::Done(done), .. } = output {
             assert_eq!((to, done.cut), (addr_of(1), Cut { shed: 1, ..Cut::NONE }));
             shed += 1;
@@ -620,11 +621,11 @@ fn no_turn_does_more_work_than_its_budget_and_a_step() {
         let pages = asked.map(|req| net.finish(0, req));
         let capped = pages.map(|done| done.cut.cap > 0);
         assert_eq!(capped, [true, false, false, false, true, false], "the limit of hits alone cuts");
-        let most = net.nodes[0].machine.counts()["turn_work_max"];
+        let most = net.machine(0).counts()["turn_work_max"];
         let bound = WORK_PER_TURN + SCAN_WORK_PER_STEP + WORK_PER_TURN / 8;
         assert!((WORK_PER_TURN as u64..bound as u64).contains(&most), "{most} of {WORK_PER_TURN} with {links} links");
-        assert!(net.nodes[0].machine.index().has_order());
+        assert!(net.machine(0).index().has_order());
         net.run_for(ORDER_KEPT);
-        assert!(!net.nodes[0].machine.index().has_order(), "no client lists any more");
+        assert!(!net.machine(0).index().has_order(), "no client lists any more");
     }
 }

@@ -2,20 +2,13 @@
 
 use super::*;
 use crate::config::{FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
-use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search};
+use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search, update};
 use crate::proto::{Input, Role};
-use crate::wire::message::{
-    Ack, Error, Files, Get, Hello, List, ListedFile, Login, Ping, Ready, Register, Status, Update,
-};
-use crate::wire::{NodeId, Root, SharePath};
+use crate::wire::message::{Ack, Error, Files, Get, Hello, List, ListedFile, Login, Ping, Ready, Register, Status};
+use crate::wire::{NodeId, Root};
 
 fn alone() -> Net {
     Net::new(1, &[])
-}
-
-fn update(seq: u64, add: &[&str], del: &[&str]) -> Message {
-    let add = add.iter().map(|path| file(path)).collect();
-    Message::Update(Update { seq, add, del: del.iter().filter_map(|path| SharePath::new(path)).collect() })
 }
 
 fn last(net: &Net) -> &Message {
@@ -23,7 +16,7 @@ fn last(net: &Net) -> &Message {
 }
 
 fn records(net: &Net) -> usize {
-    net.nodes[0].machine.index().records()
+    net.machine(0).index().records()
 }
 
 /// The session got this ERROR and was closed, and nothing of it is left.
@@ -31,7 +24,7 @@ fn assert_closed_for(net: &Net, conn: ConnId, code: ErrorCode) {
     let Message::Error(error) = last(net) else { panic!("{:?}", last(net)) };
     assert_eq!((error.code, error.req), (code, None));
     assert_eq!(net.nodes[0].closed.last(), Some(&conn));
-    assert_eq!(net.nodes[0].machine.index().holders(), 0);
+    assert_eq!(net.machine(0).index().holders(), 0);
 }
 
 fn list(net: &mut Net, conn: ConnId) -> Vec<ListedFile> {
@@ -220,7 +213,7 @@ fn a_closed_session_takes_its_files_along() {
     let conn = net.peer(0, &["a", "b"]);
     assert_eq!(records(&net), 2);
     net.close(0, conn);
-    assert_eq!((records(&net), net.nodes[0].machine.index().holders()), (0, 0));
+    assert_eq!((records(&net), net.machine(0).index().holders()), (0, 0));
 }
 
 #[test]
@@ -287,7 +280,7 @@ fn a_silent_session_is_closed_and_one_that_pings_is_not() {
     }
     assert_eq!(net.nodes[0].closed, [silent]);
     assert_eq!(net.count(0, Count::ClosedSilent), 1);
-    assert!(net.wakeups <= 8, "{} wakeups for two sessions in four minutes", net.wakeups);
+    assert!(net.wakeups() <= 8, "{} wakeups for two sessions in four minutes", net.wakeups());
 }
 
 #[test]
@@ -298,7 +291,7 @@ fn the_last_session_leaves_no_timer() {
     net.close(0, conn);
     // The index is tidied in the next turn.
     net.run_for(Duration::ZERO);
-    assert_eq!(net.nodes[0].machine.poll_timeout(), None);
+    assert_eq!(net.machine(0).poll_timeout(), None);
 }
 
 #[test]
@@ -311,7 +304,7 @@ fn a_stale_id_is_counted_and_nothing_else() {
     net.say(0, old, register(1, vec![file("b")]));
     net.close(0, old);
     assert_eq!(net.count(0, Count::StaleConnection), 2);
-    assert_eq!(net.nodes[0].machine.counts()["sessions"], 1);
+    assert_eq!(net.machine(0).counts()["sessions"], 1);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::config::{LINK_SILENCE_MAX, TREE_GAP_MAX, TREE_ROOT_PATIENCE, TREE_SETTLE};
 use crate::proto::Entropy;
 use crate::proto::super_peer::counters::Count;
-use crate::proto::super_peer::testnet::{Fate, Net, Seed, search};
+use crate::proto::super_peer::testnet::{Fate, Net, search};
+use crate::sim::Random;
 use crate::wire::message::Done;
 use crate::wire::{Cut, LinkMessage, Policy};
 
@@ -19,7 +20,7 @@ fn is_query(message: &LinkMessage) -> bool {
 
 /// A ring and chords at random, so that no single link holds it together.
 fn edges(n: usize, degree: usize, seed: u64) -> Vec<(usize, usize)> {
-    let mut random = Seed(seed);
+    let mut random = Random::new(seed);
     let mut edges: Vec<(usize, usize)> = (1..n).map(|b| (b - 1, b)).chain([(0, n - 1)]).collect();
     while edges.len() < n * degree / 2 {
         let (a, b) = ((random.next_u64() % n as u64) as usize, (random.next_u64() % n as u64) as usize);
@@ -45,7 +46,7 @@ fn grown(n: usize, edges: &[(usize, usize)]) -> Net {
 
 /// How many live super peers hold a tree that is not stale.
 fn whole(net: &Net) -> usize {
-    net.nodes.iter().filter(|node| node.alive && node.machine.counts()["tree_whole"] == 1).count()
+    (0..net.nodes.len()).filter(|node| net.is_alive(*node) && net.machine(*node).counts()["tree_whole"] == 1).count()
 }
 
 fn tree(net: &mut Net, node: usize) -> (usize, Done) {
@@ -60,7 +61,7 @@ fn sum(net: &Net, count: Count) -> u64 {
 #[test]
 fn the_lowest_node_id_is_the_root_and_grows_one_tree() {
     let net = grown(20, &edges(20, 4, 1));
-    assert_eq!(net.nodes[0].machine.counts()["tree_size"], 20);
+    assert_eq!(net.machine(0).counts()["tree_size"], 20);
     assert_eq!(net.count(0, Count::TreesGrown), 1);
     assert_eq!(sum(&net, Count::TreesVoid), 0);
 }
@@ -93,7 +94,7 @@ fn leaves_whose_digest_says_no_are_not_asked() {
     net.kill(0);
     net.run_for(LONG);
     let (_, done) = net.ask_by(Policy::Tree, 5, search("needle"), 64);
-    let down = net.nodes.iter().filter(|node| node.alive).map(|node| node.machine.counts());
+    let down = (0..net.nodes.len()).filter(|node| net.is_alive(*node)).map(|node| net.machine(node).counts());
     let down: u64 = down.map(|counts| counts["links"] - counts["links_up"]).sum();
     assert_eq!((u64::from(done.cut.down), done.cut.stale, done.complete), (down, 0, false));
 }
@@ -181,7 +182,7 @@ fn a_dead_node_costs_one_flood_and_then_the_tree_goes_on_without_it() {
 #[test]
 fn a_restarted_root_repeats_no_name_and_is_the_root_again() {
     let mut net = grown(12, &edges(12, 4, 7));
-    let before = net.nodes[3].machine.tree_name().unwrap();
+    let before = net.machine(3).tree_name().unwrap();
     net.kill(0);
     net.run_for(Duration::from_secs(1));
     net.restart(0);
@@ -192,7 +193,7 @@ fn a_restarted_root_repeats_no_name_and_is_the_root_again() {
         assert!(!done.complete || hits == 12, "{done:?}");
     }
     net.run_for(LONG);
-    let after = net.nodes[3].machine.tree_name().unwrap();
+    let after = net.machine(3).tree_name().unwrap();
     assert!(after.root == before.root && after.boot != before.boot, "{after:?}");
     net.forget_traffic();
     let (hits, done) = tree(&mut net, 5);
@@ -210,7 +211,7 @@ fn two_parts_have_a_tree_each_and_one_when_they_meet() {
         net.peer(node, &["a"]);
     }
     net.run_for(Duration::from_secs(5));
-    let names: Vec<_> = net.nodes.iter().map(|node| node.machine.tree_name().unwrap()).collect();
+    let names: Vec<_> = (0..net.nodes.len()).map(|node| net.machine(node).tree_name().unwrap()).collect();
     assert!(names[..10].iter().all(|name| *name == names[0]) && names[10..].iter().all(|name| *name == names[10]));
     assert_ne!(names[0].root, names[10].root);
     net.forget_traffic();
@@ -288,7 +289,7 @@ fn with_loss_a_tree_grows_all_the_same() {
         for node in 0..20 {
             net.peer(node, &["a"]);
         }
-        let mut random = Seed(seed);
+        let mut random = Random::new(seed);
         net.rule(move |_, _, _| if random.next_u64() % 10 < 2 { Fate::Lose } else { Fate::Arrive });
         net.run_for(Duration::from_secs(20));
         let (hits, done) = tree(&mut net, 13);

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use super::harness::{Counter, Manner, World, addr, file};
+use super::harness::{Manner, World, addr, file};
 use crate::proto::disk::ServeFailure;
 use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, Digests, DiskDone, DownloadId, Entropy, Event, Input, Scope, Verify,
     command,
 };
+use crate::sim::Random;
 use crate::wire::ids::{Md5, NodeId};
 use crate::wire::message::{
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, ListedFile, Manifest, Ping,
@@ -16,7 +17,7 @@ use crate::wire::message::{
 };
 use crate::wire::{Cut, Message, QueryKind, Search, SharePath, WireError};
 
-struct Dice(Counter);
+struct Dice(Random);
 
 impl Dice {
     fn below(&mut self, below: u64) -> u64 {
@@ -104,7 +105,7 @@ fn stray(dice: &mut Dice, world: &mut World) {
 fn nothing_that_arrives_makes_it_panic_or_forget_a_command() {
     let mut ended = 0;
     for seed in 1..=60 {
-        let mut dice = Dice(Counter(seed));
+        let mut dice = Dice(Random::new(seed));
         let mut world = World::new(2, (1 << 20) + 5);
         world.lenient = true;
         world.source(Manner::Honest, 20 << 20).source(Manner::Honest, 1 << 20).source(Manner::Lies, 5 << 20);

@@ -8,4 +8,3 @@ mod downloads;
 mod harness;
 mod session;
 mod uploads;
-mod village;

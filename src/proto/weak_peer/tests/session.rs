@@ -190,7 +190,7 @@ fn a_peer_that_is_asked_to_end_says_goodbye() {
 fn a_peer_without_an_offer_registers_nothing() {
     let mut world = World::new(1, 1);
     let config = super::harness::config(&[1], false);
-    world.peer = crate::proto::weak_peer::WeakPeer::new(config, Box::new(super::harness::Counter(1)));
+    world.peer = crate::proto::weak_peer::WeakPeer::new(config, Box::new(crate::sim::Random::new(1)));
     world.run_until(|world| world.welcomed() == 1).run_for(Duration::from_secs(100));
     assert!(world.registers(0).is_empty());
     let conn = world.accept();

@@ -1,10 +1,11 @@
-//! Who fails, and when he is back.
+//! Failures of super peers and silent peers, and their return.
 
 use std::time::Duration;
 
-use super::sessions::State;
-use super::{AWAY, Happening, Shard};
+use super::{AWAY, Shard};
 use crate::proto::CloseReason;
+use crate::sim::lab::happening::Happening;
+use crate::sim::lab::peers::State;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -41,7 +42,7 @@ impl Shard {
         self.schedule(host, self.now + after, Happening::Start { host });
     }
 
-    /// A silent peer is gone without a word.
+    /// A silent peer fails.
     pub(super) fn on_leave(&mut self, host: u32, life: u32) {
         let one = &mut self.hosts[host as usize];
         if one.life != life || one.machine.is_none() || one.slots.is_empty() {

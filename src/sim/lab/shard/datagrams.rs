@@ -1,43 +1,19 @@
-//! Datagrams between super peers: packed as the driver packs them, counted, lost on their way, and handed over.
+//! Datagrams between super peers: packed as the driver packs them, counted, lost on their way, and
+//! handed over.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Happening, Shard};
+use super::Shard;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::{Input, Role};
 use crate::sim::fault::{Fault, Flight, Lose};
 use crate::sim::lab::addresses::{super_addr, super_of};
+use crate::sim::lab::happening::Happening;
 use crate::sim::lab::tally::{KINDS_OF_QUERIES, kind};
-use crate::time::Time;
+use crate::sim::lab::traffic::{Datagram, Mail, Parcel};
 use crate::wire::LinkMessage;
 use crate::wire::link::{HEADER_BYTES, Packer};
-
-/// A datagram for another shard.
-#[derive(Debug)]
-pub struct Mail {
-    pub(super) at: Time,
-    pub(super) tie: u64,
-    pub(super) datagram: Datagram,
-}
-
-#[derive(Debug)]
-pub(in crate::sim::lab) struct Datagram {
-    to: u32,
-    from: u32,
-    /// Messages of queries in it, and the hops of the last QUERY among them.
-    work: u16,
-    hops: u8,
-    bytes: Vec<u8>,
-}
-
-/// What goes into one datagram.
-pub(super) struct Parcel {
-    packer: Packer,
-    length: usize,
-    work: u16,
-    hops: u8,
-}
 
 impl Shard {
     pub(super) fn on_datagram(&mut self, datagram: &Datagram) {

@@ -1,7 +1,9 @@
-//! A part of a laboratory: some of its super peers, their weak peers, and what is to happen to them.
+//! A part of a laboratory: some of its super peers, their weak peers, and their queue of events.
 //!
-//! It never looks at another shard: what goes there is mail, which somebody carries between two runs.
+//! It never looks at another shard: datagrams for it are mail, which the caller moves between two
+//! runs.
 
+mod asker;
 mod churn;
 mod datagrams;
 mod sessions;
@@ -11,113 +13,34 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use datagrams::Mail;
-use datagrams::{Datagram, Parcel};
-pub(super) use sessions::{Slot, State};
-
 use super::addresses::{node_id, super_addr};
-use super::asker::{Asked, Asker};
+use super::happening::Happening;
+use super::peers::{Asked, Asker, Slot, State};
+use super::plan::{BEGINNING, Shared};
 use super::tally::Tally;
-use super::{STARTS, Shared};
+use super::traffic::{Mail, Parcel};
 use crate::config::PING_INTERVAL;
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::{CloseReason, DialId, Entropy, Input, Output, Role};
+use crate::proto::{Entropy, Input, Output, Role};
 use crate::sim::fault::Flight;
 use crate::sim::queue::Queue;
 use crate::sim::random::Random;
 use crate::time::Time;
 use crate::wire::Message;
 
-/// Not zero, so that nothing takes "no time" for "at the start".
-pub(super) const BEGINNING: Time = Time::from_micros(1_000_000);
+/// Super peers start one after the other within this time, so that their greetings do not come in
+/// step.
+const STARTS: Duration = Duration::from_secs(2);
 /// From asking for more work to getting it: a turn of the driver.
 const TURN: Duration = Duration::from_micros(5);
-/// The weak peers of a super peer come to it within this time when it starts for the first time, and when it is back.
+/// The weak peers of a super peer come to it within this time when it starts for the first time,
+/// and when it is back.
 const COMING: Duration = Duration::from_secs(1);
 const COMING_BACK: Duration = Duration::from_secs(5);
 /// How long a node that failed is away, on average.
 pub(super) const AWAY: Duration = Duration::from_secs(10);
 /// Bits of a tie-breaker that number what a node has scheduled; the others are the node's.
 const SEQUENCE_BITS: u32 = 40;
-
-/// What will happen. Super peers and askers by their places in this shard.
-#[derive(Debug)]
-pub(super) enum Happening {
-    Start {
-        host: u32,
-    },
-    Wake {
-        host: u32,
-    },
-    Datagram(Datagram),
-    /// The next silent peer of a super peer comes.
-    Come {
-        host: u32,
-        life: u32,
-        slot: u32,
-        gap: Duration,
-    },
-    /// A silent peer that failed is back.
-    Return {
-        host: u32,
-        slot: u32,
-    },
-    /// The next silent peer of a super peer says that it is alive.
-    Ping {
-        host: u32,
-        life: u32,
-    },
-    /// Somebody fails: a super peer, or one of its silent peers.
-    Fail {
-        host: u32,
-    },
-    Leave {
-        host: u32,
-        life: u32,
-    },
-    WakeAsker {
-        asker: u32,
-    },
-    Dial {
-        asker: u32,
-        dial: DialId,
-    },
-    Dialed {
-        asker: u32,
-        dial: DialId,
-        generation: u32,
-    },
-    Undialed {
-        asker: u32,
-        dial: DialId,
-    },
-    /// Frames on the connection of an asker, up to its super peer and down from it.
-    Up {
-        asker: u32,
-        generation: u32,
-        bytes: Vec<u8>,
-    },
-    Down {
-        asker: u32,
-        generation: u32,
-        bytes: Vec<u8>,
-    },
-    /// That connection is closed, as its super peer sees it and as the asker does.
-    ClosedUp {
-        asker: u32,
-        generation: u32,
-        why: CloseReason,
-    },
-    ClosedDown {
-        asker: u32,
-        generation: u32,
-        why: CloseReason,
-    },
-    Ask {
-        asker: u32,
-        query: u32,
-    },
-}
 
 /// A super peer with its weak peers.
 pub(super) struct Host {
@@ -148,9 +71,9 @@ pub struct Shard {
     pub(super) over: usize,
     pub(super) tally: Tally,
     measuring: bool,
-    /// Who came and went while it was measured.
+    /// Peers that came and went during the measurement.
     pub(super) changes: Vec<(Time, u32, bool)>,
-    /// What super peers have said to silent peers in this turn.
+    /// Messages of super peers to silent peers in this turn.
     replies: VecDeque<(u32, u32, Message)>,
     packers: Vec<(u32, Parcel)>,
     /// Reused.
@@ -214,7 +137,7 @@ impl Shard {
         self.schedule(host, start, Happening::Start { host });
     }
 
-    // ---- for whoever runs it -----------------------------------------------------------------------------------------
+    // ---- for the caller that runs it ---------------------------------------------------------------------------------
 
     /// When the next thing happens here.
     #[must_use]
@@ -222,7 +145,7 @@ impl Shard {
         self.queue.next()
     }
 
-    /// Everything that happens here before `until`, mail that is still to come left aside.
+    /// Runs all events before `until`, except for mail that has not arrived.
     pub fn run(&mut self, until: Time) {
         while self.queue.next().is_some_and(|at| at < until) {
             let Some((at, _, what)) = self.queue.pop() else { break };
@@ -232,18 +155,18 @@ impl Shard {
         }
     }
 
-    /// Messages handled so far, from when it was last begun to measure.
+    /// Messages handled since the measurement began.
     #[must_use]
     pub fn handled(&self) -> u64 {
         self.tally.handled
     }
 
-    /// What is for that shard.
+    /// Takes the mail for another shard.
     pub fn take_mail(&mut self, shard: usize) -> Vec<Mail> {
         std::mem::take(&mut self.outbox[shard])
     }
 
-    /// What another shard had for this one.
+    /// Adds the mail of another shard.
     pub fn give_mail(&mut self, mail: Vec<Mail>) {
         for Mail { at, tie, datagram } in mail {
             self.queue.push(at, tie, Happening::Datagram(datagram));
@@ -346,7 +269,7 @@ impl Shard {
     fn on_wake(&mut self, host: u32) {
         let now = self.now;
         let one = &mut self.hosts[host as usize];
-        // An earlier one may have come in between, and this one is then for nothing.
+        // An earlier wake-up may have been scheduled since; this one is then void.
         if one.wake_at.is_none_or(|at| at > now) {
             return;
         }
@@ -360,7 +283,7 @@ impl Shard {
         }
     }
 
-    /// One input, and all that comes of it.
+    /// Gives one input to a super peer and carries out all outputs.
     pub(super) fn turn(&mut self, host: u32, input: Input<'_>) {
         let now = self.now;
         let Some(machine) = &mut self.hosts[host as usize].machine else { return };
@@ -369,7 +292,7 @@ impl Shard {
         self.settle(host);
     }
 
-    /// Carries out what a machine wants, with what silent peers answer to it.
+    /// Carries out the outputs of a machine, and the answers of silent peers.
     fn settle(&mut self, host: u32) {
         self.drain(host);
         while let Some((host, slot, message)) = self.replies.pop_front() {
@@ -399,7 +322,7 @@ impl Shard {
         self.post_all(host);
     }
 
-    /// Sees to it that the host is woken when it wants to be.
+    /// Schedules the next wake-up of a host.
     fn wake(&mut self, host: u32) {
         let one = &mut self.hosts[host as usize];
         let Some(at) = one.machine.as_ref().and_then(|machine| machine.poll_timeout()) else { return };

@@ -1,42 +1,24 @@
-//! Sessions of the silent peers: scripts of a few bytes each that speak the production wire. They come, say who they are, register
-//! what they hold, and say PING.
+//! Sessions of the silent peers: scripts of a few bytes each on the production wire. They connect,
+//! log in, register their files, and send PING.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AWAY, Happening, Shard};
+use super::{AWAY, Shard};
 use crate::config::{
     CHUNK_PORT, FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PING_INTERVAL, PROTOCOL_VERSION,
 };
 use crate::proto::{CloseReason, ConnId, Input, Role};
 use crate::sim::lab::addresses::{node_id, peer_ip};
 use crate::sim::lab::catalog;
+use crate::sim::lab::happening::Happening;
+use crate::sim::lab::peers::{Slot, State};
 use crate::wire::message::{Hello, Login, Ping, Register};
 use crate::wire::{Message, frame};
 
 /// Records in a page of a script's REGISTER.
 const PAGE_FILES: usize = 256;
-
-/// Where the session of a weak peer stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sim::lab) enum State {
-    Away,
-    Greeted,
-    LoggedIn,
-    /// So many pages of its list are sent.
-    Registering(u16),
-    Up,
-    /// It is a machine, not a script.
-    Asker(u32),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(in crate::sim::lab) struct Slot {
-    pub(in crate::sim::lab) state: State,
-    /// Connections that it has had.
-    pub(in crate::sim::lab) generation: u32,
-}
 
 impl Shard {
     pub(in crate::sim::lab) fn conn(&self, host: u32, slot: u32) -> ConnId {
@@ -51,7 +33,7 @@ impl Shard {
         &mut self.hosts[host as usize].slots[slot as usize]
     }
 
-    /// A super peer says something to a session.
+    /// A super peer sends a message to a session.
     pub(super) fn say(&mut self, host: u32, conn: ConnId, message: &Message) {
         let slot = conn.index;
         if self.conn(host, slot) != conn {
@@ -77,7 +59,7 @@ impl Shard {
         }
     }
 
-    /// A silent peer says something to its super peer.
+    /// A silent peer sends a message to its super peer.
     fn utter(&mut self, host: u32, slot: u32, message: &Message, cap: usize) {
         let (now, conn) = (self.now, self.conn(host, slot));
         let message = self.through_the_wire(message, cap);
@@ -97,7 +79,7 @@ impl Shard {
         self.connect(host, slot);
     }
 
-    /// A silent peer that is away connects, and says HELLO.
+    /// A silent peer that is away connects, and sends HELLO.
     pub(super) fn connect(&mut self, host: u32, slot: u32) {
         let now = self.now;
         if self.hosts[host as usize].machine.is_none() || self.slot(host, slot).state != State::Away {
@@ -124,7 +106,7 @@ impl Shard {
         self.settle(host);
     }
 
-    /// What a silent peer does about what its super peer says.
+    /// The reaction of a silent peer to a message of its super peer.
     pub(super) fn on_reply(&mut self, host: u32, slot: u32, message: Message) {
         match (self.slot(host, slot).state, message) {
             (State::Greeted, Message::Welcome(_)) => {
@@ -142,7 +124,7 @@ impl Shard {
                     self.note(peer, true);
                 }
             }
-            // PONG, and what is said to somebody who is going.
+            // PONG, and messages to a peer that leaves.
             (State::Greeted | State::LoggedIn | State::Registering(_) | State::Up | State::Away, _) => {}
             (State::Asker(_), _) => unreachable!("an asker has a connection of its own"),
         }
@@ -160,7 +142,7 @@ impl Shard {
         self.utter(host, slot, &Message::Register(register), FRAME_BYTES_OPEN);
     }
 
-    /// A peer's files are all registered from now on, or no more.
+    /// The files of a peer are all registered from now on, or none is.
     pub(in crate::sim::lab) fn note(&mut self, peer: usize, there: bool) {
         if self.measuring {
             self.changes.push((self.now, u32::try_from(peer).expect("fewer than 2^24 weak peers"), there));
@@ -195,7 +177,7 @@ impl Shard {
         self.schedule(host, back, Happening::Return { host, slot });
     }
 
-    /// The connection of a silent peer is no more.
+    /// The connection of a silent peer ends.
     pub(super) fn gone(&mut self, host: u32, slot: u32, why: CloseReason) {
         let (now, conn) = (self.now, self.conn(host, slot));
         let was = std::mem::replace(&mut self.slot(host, slot).state, State::Away);

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::plan::{self, Blow};
-use super::{AGAIN_AFTER, Act, Download, FAULTS_UNTIL, MS, Run, SEC};
+use super::{AGAIN_AFTER, Act, Download, MS, Run, SEC};
 use crate::proto::command::Get;
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
+use crate::sim::sweep::tally::FAULTS_UNTIL;
 use crate::wire::Root;
 
 /// After its links are cut, a super peer comes by a new file within this.
@@ -136,7 +137,8 @@ impl Run {
         }
     }
 
-    /// Halves, one node alone, the links of one super peer, one direction only, or two halves with one node between them.
+    /// Halves, one node alone, the links of one super peer, one direction only, or two halves with
+    /// one node between them.
     fn part(&mut self) {
         let (nodes, supers) = (self.world.nodes(), self.plan.supers);
         let one = self.blows.index(supers);
@@ -179,7 +181,7 @@ impl Run {
         }
     }
 
-    /// A file is written anew after a chunk of it was opened, and before that is sent.
+    /// Rewrites a file after a chunk of it was opened and before the chunk is sent.
     pub(super) fn meddle_opened(&mut self) {
         let faults = self.world.now() < self.begun + FAULTS_UNTIL;
         for (node, path) in self.world.take_opened() {

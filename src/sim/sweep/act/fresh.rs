@@ -8,8 +8,8 @@ use crate::proto::Scope;
 use crate::proto::super_peer::SuperPeer;
 use crate::wire::{QueryKind, Search};
 
-/// When a new file is looked for beside the moment at which it is acknowledged: while neighbours are told of it, and when they
-/// cease to believe that it is not there.
+/// When a new file is looked for beside the moment at which it is acknowledged: while neighbors are
+/// told of it, and when they cease to believe that it is not there.
 const SEEK_AFTER: [(Duration, Duration); 3] = [
     (Duration::from_millis(2), Duration::from_millis(300)),
     (Duration::from_millis(300), Duration::from_secs(3)),
@@ -17,7 +17,8 @@ const SEEK_AFTER: [(Duration, Duration); 3] = [
 ];
 
 impl Run {
-    /// A new file, by a word that no neighbour's digest has: whoever believes one for too long is found out.
+    /// A new file, by a word that no neighbor's digest has: whoever believes one for too long is
+    /// found out.
     pub(super) fn add(&mut self, node: usize) {
         let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
         let word = format!("only{}", self.acts);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::plan::{self, Plan, library};
-use super::{FAULTS_UNTIL, Tally};
+use super::tally::{FAULTS_UNTIL, Tally};
 use crate::config::TTL_MAX;
 use crate::error::Exit;
 use crate::proto::command::Get;
@@ -37,7 +37,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(3);
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How often nodes that ended by themselves are started again.
 const REVIVE_EVERY: Duration = Duration::from_secs(6);
-/// How far the clock of a node is ahead of the world's at most when it starts; everybody's is some hours ahead.
+/// How far the clock of a node is ahead of the world's at most when it starts; everybody's is some
+/// hours ahead.
 const CLOCKS_AHEAD: Duration = Duration::from_secs(10 * 3600);
 
 /// Something that is to be done.
@@ -167,7 +168,8 @@ impl Run {
         self.run_to(end);
     }
 
-    /// Runs until then, and judges whatever comes to an end meanwhile at the moment at which it does.
+    /// Runs until then, and judges whatever comes to an end meanwhile at the moment at which it
+    /// does.
     pub(super) fn run_to(&mut self, at: Time) {
         loop {
             let left = at.since(self.world.now());

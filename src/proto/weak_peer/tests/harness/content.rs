@@ -4,6 +4,8 @@ use blake3::hazmat::HasherExt;
 use md5::Digest as _;
 
 use crate::config::PIECE_BYTES;
+use crate::proto::Entropy;
+use crate::sim::Random;
 use crate::wire::Root;
 use crate::wire::ids::{Cv, Md5};
 
@@ -15,16 +17,10 @@ pub(in crate::proto::weak_peer::tests) struct Content {
 }
 
 impl Content {
-    pub(in crate::proto::weak_peer::tests) fn new(size: u64, seed: u64) -> Content {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let mut bytes = Vec::with_capacity(size as usize);
-        while (bytes.len() as u64) < size {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            bytes.extend_from_slice(&state.to_le_bytes());
-        }
-        bytes.truncate(size as usize);
+    pub(super) fn new(size: u64, seed: u64) -> Content {
+        let mut random = Random::new(seed);
+        let words = (0..size.div_ceil(8)).flat_map(|_| random.next_u64().to_le_bytes());
+        let bytes: Vec<u8> = words.take(size as usize).collect();
         let root = Root(*blake3::hash(&bytes).as_bytes());
         let cvs = match bytes.len() as u64 {
             0..=PIECE_BYTES => Vec::new(),
@@ -42,12 +38,12 @@ impl Content {
     }
 }
 
-pub(in crate::proto::weak_peer::tests) fn cv(piece: &[u8], offset: u64) -> Cv {
+pub(super) fn cv(piece: &[u8], offset: u64) -> Cv {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(offset).update(piece);
     Cv(hasher.finalize_non_root())
 }
 
-pub(in crate::proto::weak_peer::tests) fn md5_of(bytes: &[u8]) -> Md5 {
+pub(super) fn md5_of(bytes: &[u8]) -> Md5 {
     Md5(md5::Md5::digest(bytes).into())
 }

@@ -1,5 +1,6 @@
-//! A world around one weak peer: super peers, sources and a disk that do as they are told, in virtual time. No socket, no
-//! clock, no chance: what is scheduled for one instant happens in the order in which it was scheduled.
+//! A world around one weak peer: super peers, sources and a disk that do as they are told, in
+//! virtual time. No socket, no clock, no chance: what is scheduled for one instant happens in the
+//! order in which it was scheduled.
 
 mod content;
 mod disk;
@@ -9,7 +10,7 @@ mod super_peers;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(super) use content::{Content, cv, md5_of};
+use content::Content;
 pub(super) use sources::{Manner, Source};
 pub(super) use super_peers::{Super, SuperPeer};
 
@@ -18,9 +19,10 @@ use crate::proto::command::Get;
 use crate::proto::event::{Outcome, SourceReport};
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Entropy, Event, Input, Output,
-    PayloadId, Role, Scope, Verify,
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output, PayloadId,
+    Role, Scope, Verify,
 };
+use crate::sim::{Random, builders};
 use crate::time::Time;
 use crate::wire::ids::Cv;
 use crate::wire::message::{Register, SourceRecord, Update};
@@ -28,15 +30,6 @@ use crate::wire::{FileRecord, HostPort, Message, NodeId, Root, SharePath};
 
 pub(super) const CLIENT: ClientId = ClientId(7);
 const LATENCY: Duration = Duration::from_millis(1);
-
-pub(super) struct Counter(pub(super) u64);
-
-impl Entropy for Counter {
-    fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -75,7 +68,8 @@ pub(super) struct World {
     pub(super) published: Option<Vec<u8>>,
     pub(super) stored: Option<Vec<Cv>>,
     pub(super) events: Vec<(Time, Event)>,
-    /// Everything said on connections that came from outside, and all other outputs that concern them.
+    /// Everything said on connections that came from outside, and all other outputs that concern
+    /// them.
     pub(super) outputs: Vec<Output>,
     pub(super) wakes: u32,
     pub(super) disk: Vec<DiskWork>,
@@ -105,7 +99,7 @@ impl World {
         let serves =
             || SuperPeer { manner: Super::Serves, alive: true, conn: None, heard: vec![], hits: vec![], acks: true };
         World {
-            peer: WeakPeer::new(config(&ports, true), Box::new(Counter(3))),
+            peer: WeakPeer::new(config(&ports, true), Box::new(Random::new(3))),
             now: Time::ZERO,
             agenda: BTreeMap::new(),
             order: 0,
@@ -147,8 +141,7 @@ impl World {
     }
 
     pub(super) fn get_named(&mut self, what: &str) -> &mut World {
-        let get = Get { what: what.into(), from: None, out: None, verify: Verify::Both, scope: Scope::default() };
-        self.command(Command::Get(get))
+        self.command(builders::get(what))
     }
 
     pub(super) fn command(&mut self, command: Command) -> &mut World {

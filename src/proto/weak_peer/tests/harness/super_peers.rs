@@ -1,12 +1,12 @@
 //! Super peers that answer as they are told to.
 
 use super::{LATENCY, World};
-use crate::config::PROTOCOL_VERSION;
 use crate::proto::ConnId;
+use crate::sim::builders;
 use crate::wire::message::{
     Ack, Done, Error, ErrorCode, Hit, Info, Ping, Ready, Register, SourceRecord, Update, Welcome,
 };
-use crate::wire::{Cut, HostPort, Message, NodeId};
+use crate::wire::{Cut, HostPort, Message};
 
 /// How a super peer answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +77,5 @@ impl World {
 }
 
 pub(super) fn welcome() -> Welcome {
-    Welcome {
-        version: PROTOCOL_VERSION,
-        node: NodeId([2; 16]),
-        boot: 1,
-        features: vec![],
-        ping: 30_000,
-        frame: 65_536,
-        addr: HostPort::new("192.0.2.50", 50_000).unwrap(),
-    }
+    builders::welcome(HostPort::new("192.0.2.50", 50_000).unwrap())
 }

@@ -1,19 +1,22 @@
-//! Those who ask: whole weak peers, each on a connection to its super peer that keeps the order of what is sent and takes its time.
+//! Weak peers that ask: production machines, each on a connection to its super peer with latency
+//! and order.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::addresses::{node_id, peer_ip, peer_of, super_addr};
-use super::catalog;
-use super::shard::{BEGINNING, Happening, Shard, State};
+use super::Shard;
 use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, PAGE_BYTES};
 use crate::proto::command::Scope;
-use crate::proto::event::Outcome;
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, Entropy, Event, Input, Output, Role,
 };
+use crate::sim::lab::addresses::{node_id, peer_ip, peer_of, super_addr};
+use crate::sim::lab::catalog;
+use crate::sim::lab::happening::Happening;
+use crate::sim::lab::peers::{Asked, Asker, Connection, State};
+use crate::sim::lab::plan::BEGINNING;
 use crate::time::Time;
 use crate::wire::{HostPort, Message, frame};
 
@@ -21,47 +24,8 @@ use crate::wire::{HostPort, Message, frame};
 const DIALING: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(4));
 /// They never give up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(86_400);
-/// Hits that are wanted where there is no limit: a weak peer takes a thousand of itself.
+/// The limit of hits without a configured one: the default of a weak peer is a thousand.
 const NO_LIMIT: u32 = 1 << 30;
-
-/// A weak peer that asks.
-pub(super) struct Asker {
-    /// Among all askers.
-    pub(super) place: usize,
-    pub(super) peer: usize,
-    pub(super) host: u32,
-    slot: u32,
-    machine: Box<WeakPeer>,
-    wake_at: Option<Time>,
-    connection: Option<Connection>,
-    /// When the last bytes of each direction arrive: none may overtake them.
-    up_at: Time,
-    down_at: Time,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Connection {
-    generation: u32,
-    cap_up: usize,
-    cap_down: usize,
-    /// Whether the asker has been told of it, and whether each end has closed it.
-    told: bool,
-    closed_up: bool,
-    closed_down: bool,
-}
-
-/// A query and what came of it.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) at: Time,
-    pub(super) first: Option<Time>,
-    pub(super) last: Option<Time>,
-    pub(super) done: Option<(Time, Outcome)>,
-    /// The peers whose hits came, each once if nothing is wrong.
-    pub(super) hits: Vec<u32>,
-    /// Hits of other files, or of nobody.
-    pub(super) strange: u64,
-}
 
 impl Shard {
     pub(super) fn add_asker(&mut self, place: usize, peer: usize, host: usize) {
@@ -254,7 +218,7 @@ impl Shard {
         let Some(connection) = self.connection(asker, generation).filter(|connection| !connection.closed_down) else {
             return;
         };
-        // A weak peer takes what is as long as a session's frames may be.
+        // A weak peer reads frames as long as those of a session.
         let cap = connection.cap_down.max(PAGE_BYTES + 1024);
         let conn = ConnId { index: 0, generation };
         match frame::decode(bytes, cap) {

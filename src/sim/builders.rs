@@ -1,0 +1,73 @@
+//! Messages and records as scripted peers send them: one set for the unit tests, the simulated tests
+//! and the fuzz targets.
+
+use crate::config::{CHUNK_PORT, FRAME_BYTES_OPEN, PING_INTERVAL, PROTOCOL_VERSION};
+use crate::proto::command::{Get, Scope};
+use crate::proto::{Command, Verify};
+use crate::wire::message::{Hello, Login, Register, Update, Welcome};
+use crate::wire::{FileRecord, HostPort, Message, NodeId, QueryKind, Root, Search, SharePath};
+
+/// A file whose root and size follow from its path.
+///
+/// # Panics
+/// If the path is invalid.
+#[must_use]
+pub fn file(path: &str) -> FileRecord {
+    let root = Root(*blake3::hash(path.as_bytes()).as_bytes());
+    FileRecord { path: SharePath::new(path).expect("a valid path"), size: path.len() as u64, root }
+}
+
+/// A search of the kind that the pattern suggests, without limits.
+#[must_use]
+pub fn search(pattern: &str) -> Search {
+    Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None }
+}
+
+/// A download of what this names, into the share, with both digests.
+#[must_use]
+pub fn get(what: &str) -> Command {
+    Command::Get(Get { what: what.to_owned(), from: None, out: None, verify: Verify::Both, scope: Scope::default() })
+}
+
+/// The HELLO of a weak peer.
+#[must_use]
+pub fn hello() -> Message {
+    let version = PROTOCOL_VERSION;
+    Message::Hello(Hello { version, node: NodeId([9; 16]), boot: 1, features: vec![], agent: "test".into() })
+}
+
+/// The LOGIN of open mode.
+#[must_use]
+pub fn login() -> Message {
+    Message::Login(Login { mode: "open".into(), user: None, proof: None })
+}
+
+/// A complete REGISTER of these files.
+#[must_use]
+pub fn register(seq: u64, files: Vec<FileRecord>) -> Message {
+    Message::Register(Register { seq, port: CHUNK_PORT, host: None, files, more: false })
+}
+
+/// An UPDATE that adds and removes these paths.
+///
+/// # Panics
+/// If a path is invalid.
+#[must_use]
+pub fn update(seq: u64, add: &[&str], del: &[&str]) -> Message {
+    let del = del.iter().map(|path| SharePath::new(path).expect("a valid path")).collect();
+    Message::Update(Update { seq, add: add.iter().map(|path| file(path)).collect(), del })
+}
+
+/// The WELCOME of a super peer or a source, which saw its peer at this address.
+#[must_use]
+pub fn welcome(addr: HostPort) -> Welcome {
+    Welcome {
+        version: PROTOCOL_VERSION,
+        node: NodeId([2; 16]),
+        boot: 1,
+        features: vec![],
+        ping: u32::try_from(PING_INTERVAL.as_millis()).unwrap_or(u32::MAX),
+        frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
+        addr,
+    }
+}
