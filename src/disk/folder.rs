@@ -11,8 +11,8 @@ use rustix::io::Errno;
 /// How often an openat2 that raced with a rename is retried (EAGAIN in openat2(2)).
 const RACES_MAX: usize = 16;
 
-/// Which file, and which state of it. Equal stamps mean equal content, except for writes within one tick of the clock of the
-/// file system; the catalog handles those.
+/// Which file, and which state of it. Equal stamps mean equal content, except for writes within one
+/// tick of the clock of the file system; the catalog handles those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Stamp {
     pub(super) dev: u64,
@@ -117,7 +117,8 @@ impl Folder {
         self.open_below(if path.is_empty() { "." } else { path }, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
-    /// What is at a path. Opens nothing for reading, so that it neither blocks nor wakes the watcher.
+    /// What is at a path. Opens nothing for reading, so that it neither blocks nor wakes the
+    /// watcher.
     pub(super) fn lookup(&self, path: &str) -> Found {
         match self.open_below(path, OFlags::PATH).and_then(fstat) {
             Ok(stat) => Found::of(&stat),

@@ -1,4 +1,5 @@
-//! Roots, chaining values and digests of file contents. Files are read, not mapped: a map faults when a file shrinks.
+//! Roots, chaining values and digests of file contents. Files are read, not mapped: a map faults
+//! when a file shrinks.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +16,8 @@ use crate::wire::ids::{Cv, Root};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContentDigest {
     pub(super) root: Root,
-    /// One value per piece. Empty for a content of at most one piece: its root is not merged from values.
+    /// One value per piece. Empty for a content of at most one piece: its root is not merged from
+    /// values.
     pub(super) cvs: Vec<Cv>,
 }
 
@@ -36,7 +38,8 @@ pub(super) fn digests_of(payloads: &[(&[u8], HashPlan)], verify: Verify) -> Vec<
         for (digests, (bytes, plan)) in digests.iter_mut().zip(payloads) {
             digests.blake3 = Some(match *plan {
                 HashPlan::Content => root_of(bytes).0,
-                // An empty payload is not a piece, and `hazmat` has no value for it. No piece hashes to all zeroes.
+                // An empty payload is not a piece, and `hazmat` has no value for it. No piece
+                // hashes to all zeroes.
                 HashPlan::Piece { .. } if bytes.is_empty() => [0; 32],
                 HashPlan::Piece { offset } => cv_of(bytes, offset).0,
             });
@@ -70,7 +73,8 @@ fn node(cvs: &[Cv]) -> [u8; 32] {
     }
 }
 
-/// Pieces of the left subtree: the largest power of two below their number (BLAKE3 paper, section 2.1).
+/// Pieces of the left subtree: the largest power of two below their number (BLAKE3 paper, section
+/// 2.1).
 fn left_pieces(count: usize) -> usize {
     assert!(count >= 2, "a subtree of one piece has no children");
     1 << (count - 1).ilog2()
@@ -86,7 +90,8 @@ pub(super) fn piece_length(size: u64, piece: u64) -> usize {
     size.saturating_sub(piece.saturating_mul(PIECE_BYTES)).min(PIECE_BYTES) as usize
 }
 
-/// Reads exactly `length` bytes into the buffer, which is reused. `UnexpectedEof` if the file has become shorter.
+/// Reads exactly `length` bytes into the buffer, which is reused. `UnexpectedEof` if the file has
+/// become shorter.
 pub(super) fn read_range<'b>(file: &File, offset: u64, length: usize, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
     if buffer.len() < length {
         buffer.resize(length, 0);

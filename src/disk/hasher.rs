@@ -1,4 +1,5 @@
-//! Hashes the files of the share that have settled, a slice at a time. Small files overtake the large one that is in work.
+//! Hashes the files of the share that have settled, a slice at a time. Small files overtake the
+//! large one that is in work.
 
 use std::fs::File;
 use std::io;
@@ -45,7 +46,8 @@ impl Hasher {
         self.large.is_some()
     }
 
-    /// Hashes one piece of the large file, if there is one in work; then small files; then more of the large one.
+    /// Hashes one piece of the large file, if there is one in work; then small files; then more of
+    /// the large one.
     pub(super) fn slice(&mut self, shared: &mut Shared<'_>, buffer: &mut Vec<u8>) {
         let (start, before) = (Instant::now(), self.bytes);
         if let Some(large) = self.large.take() {

@@ -1,10 +1,10 @@
-//! Everything that touches files: the share, its digests, part files, and publishing. One worker thread does all of it, except
-//! for syncs at the end of a download, which have their own threads.
+//! Everything that touches files: the share, its digests, part files, and publishing. One worker
+//! thread does all of it, except for syncs at the end of a download, which have their own threads.
 //!
-//! The loop hands over [`Job`]s and receives [`Report`]s through a channel; `wake` is called when there are some. The loop and
-//! the worker share no state. Jobs of transfers (chunks, digests, pieces) go before background work (scanning and hashing the
-//! share, hashing a part file again), which is done in slices. Nothing here knows sockets, and no error of a file ends the
-//! worker.
+//! The loop hands over [`Job`]s and receives [`Report`]s through a channel; `wake` is called when
+//! there are some. The loop and the worker share no state. Jobs of transfers (chunks, digests,
+//! pieces) go before background work (scanning and hashing the share, hashing a part file again),
+//! which is done in slices. Nothing here knows sockets, and no error of a file ends the worker.
 
 mod cache;
 mod catalog;
@@ -45,11 +45,13 @@ use crate::error::{Exit, Failure};
 pub struct DiskOptions {
     /// The folder to share. Without one only downloads to a path work.
     pub share: Option<PathBuf>,
-    /// The file of the digest cache. Without one, digests are kept in memory only. Its folder is created if it is missing.
+    /// The file of the digest cache. Without one, digests are kept in memory only. Its folder is
+    /// created if it is missing.
     pub cache: Option<PathBuf>,
 }
 
-/// The loop's end of the worker. Dropping it ends the worker once its jobs are done, and waits for that.
+/// The loop's end of the worker. Dropping it ends the worker once its jobs are done, and waits for
+/// that.
 #[derive(Debug)]
 pub struct Disk {
     inbox: mpsc::Sender<ToWorker>,
@@ -59,11 +61,13 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the share, starts its watcher and starts the worker. `wake` is called after every batch of reports.
+    /// Opens the share, starts its watcher and starts the worker. `wake` is called after every
+    /// batch of reports.
     ///
     /// # Errors
     ///
-    /// [`Exit::Disk`] if the share is missing, is no folder or cannot be read; [`Exit::Internal`] if no thread can be started.
+    /// [`Exit::Disk`] if the share is missing, is no folder or cannot be read; [`Exit::Internal`]
+    /// if no thread can be started.
     pub fn start(options: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
         let (inbox, messages) = mpsc::channel();
         let (out, reports) = mpsc::channel();
@@ -90,7 +94,8 @@ impl Disk {
         self.jobs.push(job);
     }
 
-    /// Hands over all jobs that were submitted: the worker hashes together what arrives together. Never blocks.
+    /// Hands over all jobs that were submitted: the worker hashes together what arrives together.
+    /// Never blocks.
     pub fn hand_over(&mut self) {
         if !self.jobs.is_empty() {
             // The worker ends only when `self` is dropped. If it panics, the process ends.

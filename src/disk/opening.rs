@@ -1,5 +1,6 @@
-//! Opening a part file, one step at a time. Before that, the destination is examined: if it has the content already, nothing is
-//! fetched; if it has another one, the download is refused. Then the pieces that an earlier run left are hashed again.
+//! Opening a part file, one step at a time. Before that, the destination is examined: if it has the
+//! content already, nothing is fetched; if it has another one, the download is refused. Then the
+//! pieces that an earlier run left are hashed again.
 
 use std::fs::File;
 use std::mem;
@@ -117,7 +118,8 @@ impl Opening {
         if root == self.root { Ok(Step::AlreadyThere) } else { Err(self.target.taken()) }
     }
 
-    /// The part file is checked. If a file has appeared at the destination since, that is examined instead.
+    /// The part file is checked. If a file has appeared at the destination since, that is examined
+    /// instead.
     fn checked(&mut self) -> Result<Step, DiskFailure> {
         let free = self.target.lookup()?.is_none();
         match mem::replace(&mut self.stage, Stage::Examine) {

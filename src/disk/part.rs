@@ -1,5 +1,6 @@
-//! Part files: `.NAME.part`, locked, and beside it the map `.NAME.part.map`. A piece is written once it is verified, then
-//! listed in the map. After a restart a listed piece counts only once it is hashed again.
+//! Part files: `.NAME.part`, locked, and beside it the map `.NAME.part.map`. A piece is written
+//! once it is verified, then listed in the map. After a restart a listed piece counts only once it
+//! is hashed again.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,5 @@
-//! The map beside a part file: a log of the manifest and of the pieces that were written. It is a hint and never believed.
+//! The map beside a part file: a log of the manifest and of the pieces that were written. It is a
+//! hint and never believed.
 //!
 //! ```text
 //! header    16 bytes "sprat part map 1", 32 root, 8 size, 8 check
@@ -6,8 +7,8 @@
 //! piece     'P', 4 number of the piece, 8 check
 //! ```
 //!
-//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the root and the bytes before it. Everything after
-//! the first record that does not fit its check is cut off.
+//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the root and the bytes
+//! before it. Everything after the first record that does not fit its check is cut off.
 
 use std::fs::File;
 use std::io;
@@ -29,7 +30,8 @@ const TAG_PIECE: u8 = b'P';
 pub(super) struct PartMap {
     file: File,
     root: Root,
-    /// Length of what is read or written and right. A failed write leaves nothing in the way of the next one.
+    /// Length of what is read or written and right. A failed write leaves nothing in the way of the
+    /// next one.
     good: u64,
 }
 
@@ -48,7 +50,8 @@ pub(super) enum Record {
 }
 
 impl PartMap {
-    /// Reads what the map of this content lists; none if it is the map of another content, or empty.
+    /// Reads what the map of this content lists; none if it is the map of another content, or
+    /// empty.
     pub(super) fn read(file: File, root: Root, size: u64) -> io::Result<(PartMap, Option<Listed>)> {
         let mut map = PartMap { file, root, good: 0 };
         // A piece that was wrong is written again, so that it may be listed several times.

@@ -1,6 +1,7 @@
-//! Publishing a download: sync, rename without replacing, sync the folder. Once the rename has succeeded the download cannot
-//! fail: the complete file has its name. It runs on its own thread, because a sync may take seconds and must not delay the
-//! worker. It owns what it needs and answers once.
+//! Publishing a download: sync, rename without replacing, sync the folder. Once the rename has
+//! succeeded the download cannot fail: the complete file has its name. It runs on its own thread,
+//! because a sync may take seconds and must not delay the worker. It owns what it needs and answers
+//! once.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +28,8 @@ pub(super) struct Publishing {
     root: Root,
     size: u64,
     file: Arc<File>,
-    /// The manifest that every piece was checked against. Without it the file is hashed again before it is offered.
+    /// The manifest that every piece was checked against. Without it the file is hashed again
+    /// before it is offered.
     manifest: Option<Vec<Cv>>,
 }
 
@@ -83,8 +85,9 @@ impl Publishing {
             }
             Err(error) => return Err(fail(error.into())),
         }
-        // File systems that cannot sync a folder answer EINVAL. After any other error the file is complete, but a power cut may
-        // undo the rename. Then the same download completes from the part file.
+        // File systems that cannot sync a folder answer EINVAL. After any other error the file is
+        // complete, but a power cut may undo the rename. Then the same download completes from the
+        // part file.
         match fsync(&target.folder) {
             Ok(()) | Err(Errno::INVAL) => {}
             Err(error) => {

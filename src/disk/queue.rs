@@ -13,7 +13,8 @@ use super::serve::ChunkRequest;
 use crate::proto::disk::DiskWork;
 use crate::proto::{ConnId, Verify};
 
-/// The jobs that wait. The machines bound their number: they limit the requests of each connection and the payloads in memory.
+/// The jobs that wait. The machines bound their number: they limit the requests of each connection
+/// and the payloads in memory.
 #[derive(Debug)]
 pub(super) struct Queue {
     writes: VecDeque<Next>,
@@ -46,8 +47,8 @@ impl Queue {
             Job::Work { work: DiskWork::PrepareChunk { conn, req, root, offset, length, bare }, bytes: _ } => {
                 self.others.push_back(Next::Prepare(vec![ChunkRequest { conn, req, root, offset, length, bare }]));
             }
-            // A write may overtake other jobs: a part file is open before its first write is ordered, and it is published
-            // only after the last write was answered.
+            // A write may overtake other jobs: a part file is open before its first write is
+            // ordered, and it is published only after the last write was answered.
             Job::Work { work: work @ (DiskWork::WritePiece { .. } | DiskWork::StoreManifest { .. }), bytes } => {
                 self.writes.push_back(Next::Work { work, bytes });
             }

@@ -25,7 +25,8 @@ pub(super) struct Scan {
     pub(super) skipped: SkippedCount,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
-    /// A folder could not be opened because descriptors or memory were missing, so the scan is incomplete.
+    /// A folder could not be opened because descriptors or memory were missing, so the scan is
+    /// incomplete.
     pub(super) starved: bool,
 }
 
@@ -120,7 +121,8 @@ impl Scan {
         }
     }
 
-    /// Removes the files that the walk did not find. Each is looked up first, because a rename can hide a file from a walk.
+    /// Removes the files that the walk did not find. Each is looked up first, because a rename can
+    /// hide a file from a walk.
     fn remove_missing(&self, share: &Folder, catalog: &mut Catalog, cache: &mut Cache, now: Instant, wall: SystemTime) {
         for path in catalog.not_found(&self.top) {
             match share.lookup(&path) {
@@ -132,7 +134,8 @@ impl Scan {
     }
 }
 
-/// The cause for a file that a scan found. Its age is that of its last change of any kind, because users can set mtime.
+/// The cause for a file that a scan found. Its age is that of its last change of any kind, because
+/// users can set mtime.
 fn found_by_scan(stamp: &Stamp, now: Instant, wall: SystemTime) -> Cause {
     let changed_ns = stamp.mtime_ns.max(stamp.ctime_ns);
     let wall_ns = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);

@@ -1,4 +1,5 @@
-//! Serves chunks and manifests: by root, never by path, and only from files that are in the state that was hashed.
+//! Serves chunks and manifests: by root, never by path, and only from files that are in the state
+//! that was hashed.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -20,7 +21,8 @@ use crate::wire::name::printable;
 
 /// Most files that are kept open between chunks. The one that was opened first is closed.
 const OPEN_FILES_MAX: usize = 32;
-/// Piece MD5s in one generation of the cache. Two generations are kept; when the younger one is full, the older one is freed.
+/// Piece MD5s in one generation of the cache. Two generations are kept; when the younger one is
+/// full, the older one is freed.
 const MD5S_MAX: usize = 4096;
 
 /// Open files and known MD5s.
@@ -65,7 +67,8 @@ impl Serve {
         buffer: &mut Vec<u8>,
     ) -> Vec<Prepared> {
         let mut prepared: Vec<Option<Prepared>> = requests.iter().map(|_| None).collect();
-        // Files that are unreadable or changed, by chunk. Another file with the same content may serve the chunk.
+        // Files that are unreadable or changed, by chunk. Another file with the same content may
+        // serve the chunk.
         let mut unusable: Vec<Vec<Arc<str>>> = vec![Vec::new(); requests.len()];
         while prepared.iter().any(Option::is_none) {
             self.checked.clear();
@@ -236,7 +239,8 @@ impl ChunkRequest {
     }
 }
 
-/// Orders read-ahead of ranges that the loop will send soon, so that its sendfile does not wait for the disk.
+/// Orders read-ahead of ranges that the loop will send soon, so that its sendfile does not wait for
+/// the disk.
 #[derive(Default)]
 struct ReadAhead {
     range: Option<(Arc<File>, u64, u64)>,

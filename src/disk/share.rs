@@ -1,4 +1,5 @@
-//! The share: its folder, watcher and catalog, and the background work that keeps the catalog equal to the folder.
+//! The share: its folder, watcher and catalog, and the background work that keeps the catalog equal
+//! to the folder.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -16,7 +17,8 @@ use super::watch::{Watch, WatchEvent, Watched};
 use crate::error::{Exit, Failure};
 use crate::wire::name::printable;
 
-/// Events are gathered for this long, so that both halves of a rename are handled together and a busy writer costs little.
+/// Events are gathered for this long, so that both halves of a rename are handled together and a
+/// busy writer costs little.
 const GATHER: Duration = Duration::from_millis(40);
 /// Paths looked up per slice.
 const LOOKUPS_PER_SLICE: usize = 512;
@@ -24,7 +26,8 @@ const LOOKUPS_PER_SLICE: usize = 512;
 const RESCAN_PAUSE: Duration = Duration::from_secs(1);
 /// How often a share is scanned that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
-/// How soon a step is retried that failed because descriptors, memory or the folder itself were missing.
+/// How soon a step is retried that failed because descriptors, memory or the folder itself were
+/// missing.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Makes the callback of a watcher. It is kept because a watcher that has lost events is replaced.
@@ -119,7 +122,8 @@ impl Share {
             }
         };
         if let Some(watch) = &mut self.watch {
-            // The scan adds the other folders. This one is watched before the peer reports that it is ready.
+            // The scan adds the other folders. This one is watched before the peer reports that it
+            // is ready.
             watch.add("");
         }
         self.rescan_at = None;
@@ -224,8 +228,8 @@ impl Share {
         }
     }
 
-    /// Looks up touched paths. Removals are handled before anything that was found: a renamed file keeps its digest only if
-    /// its old path is removed first.
+    /// Looks up touched paths. Removals are handled before anything that was found: a renamed file
+    /// keeps its digest only if its old path is removed first.
     fn look_up(&mut self) {
         let now = Instant::now();
         for _ in 0..LOOKUPS_PER_SLICE {

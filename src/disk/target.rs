@@ -1,4 +1,5 @@
-//! The place where a download is published: its folder and its names in there. It finds and examines; it writes nothing.
+//! The place where a download is published: its folder and its names in there. It finds and
+//! examines; it writes nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

@@ -1,8 +1,9 @@
-//! The watcher: inotify through `notify`, one watch per folder. It reports paths to the worker and knows nothing of the files.
+//! The watcher: inotify through `notify`, one watch per folder. It reports paths to the worker and
+//! knows nothing of the files.
 //!
-//! Each folder is watched by its own call. The call returns once the watch exists, so that nothing is lost between reading the
-//! folder and its first event. A recursive watch would add the watch of a new folder only after it has reported the folder.
-//! Symlinks are not followed.
+//! Each folder is watched by its own call. The call returns once the watch exists, so that nothing
+//! is lost between reading the folder and its first event. A recursive watch would add the watch of
+//! a new folder only after it has reported the folder. Symlinks are not followed.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The worker: one thread that does the loop's jobs, and background work in slices between them.
 //!
-//! It blocks while there is nothing to do, until a message arrives or a deadline passes. It only dispatches: what a job means
-//! is in the modules that it calls.
+//! It blocks while there is nothing to do, until a message arrives or a deadline passes. It only
+//! dispatches: what a job means is in the modules that it calls.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -25,7 +25,8 @@ use crate::proto::{DownloadId, HashPlan};
 
 /// Background work gets a slice at least this often, however many jobs wait.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
-/// Shortest time between two reports of changes of the share, so that many small files make few reports.
+/// Shortest time between two reports of changes of the share, so that many small files make few
+/// reports.
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
 /// Records and removals in one report.
 const CHANGES_MAX: usize = 1000;

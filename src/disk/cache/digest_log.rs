@@ -1,12 +1,13 @@
-//! The file of the digest cache: a log of entries that is only appended to. Each entry has its own check; a tail that is torn
-//! or foreign is cut off.
+//! The file of the digest cache: a log of entries that is only appended to. Each entry has its own
+//! check; a tail that is torn or foreign is cut off.
 //!
 //! ```text
 //! header  16 bytes "sprat digests 1\n"
 //! entry   4 number of chaining values, 5 × 8 stamp, 32 root, 32 per chaining value, 8 check
 //! ```
 //!
-//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the bytes of the entry before it.
+//! Numbers are little-endian. A check is the start of the BLAKE3 hash of the bytes of the entry
+//! before it.
 
 use std::fs::File;
 use std::io;

@@ -1,7 +1,9 @@
-//! The digest cache: the root and the manifest of each file state, so that a restart does not hash the share again.
+//! The digest cache: the root and the manifest of each file state, so that a restart does not hash
+//! the share again.
 //!
-//! On disk it is a [`Log`]. When more than half of the log is garbage, it is written again and renamed. Nothing depends on the
-//! cache: after an error it logs one warning and keeps digests in memory only.
+//! On disk it is a [`Log`]. When more than half of the log is garbage, it is written again and
+//! renamed. Nothing depends on the cache: after an error it logs one warning and keeps digests in
+//! memory only.
 
 mod digest_log;
 #[cfg(test)]
@@ -43,7 +45,8 @@ struct Slot {
 /// Digests by file state.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    /// By the first 128 bits of the hash of the stamp, which take half the memory of a stamp and do not collide.
+    /// By the first 128 bits of the hash of the stamp, which take half the memory of a stamp and do
+    /// not collide.
     slots: HashMap<u128, Slot>,
     log: Option<Log>,
     /// The manifest that was read last, because a downloader fetches its pages one after the other.
@@ -51,7 +54,8 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Reads the log at `path`, or creates it. Without a path, or if that fails, the cache is in memory.
+    /// Reads the log at `path`, or creates it. Without a path, or if that fails, the cache is in
+    /// memory.
     pub(super) fn open(path: Option<&Path>) -> Cache {
         let Some(path) = path else { return Cache::default() };
         let mut slots = HashMap::new();
@@ -102,7 +106,8 @@ impl Cache {
         self.insert(to, &ContentDigest { root, cvs });
     }
 
-    /// The chaining values of a file in this state; none if it has at most one piece, or if they cannot be read.
+    /// The chaining values of a file in this state; none if it has at most one piece, or if they
+    /// cannot be read.
     pub(super) fn manifest(&mut self, stamp: &Stamp, root: Root) -> Option<Manifest> {
         if let Some((last, manifest)) = &self.last
             && *last == root
@@ -134,7 +139,8 @@ impl Cache {
         }
     }
 
-    /// Writes the log again if more than half of it is not among the `stamps` of the `live` files that are offered.
+    /// Writes the log again if more than half of it is not among the `stamps` of the `live` files
+    /// that are offered.
     pub(super) fn compact<'s>(&mut self, live: usize, stamps: impl Iterator<Item = &'s Stamp>) {
         self.flush();
         let Some(log) = &mut self.log else { return };

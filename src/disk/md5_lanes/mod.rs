@@ -1,15 +1,17 @@
-//! MD5 of several messages at once, one per SIMD lane, behind [`md5_each`]. Nothing outside this directory knows how many
-//! lanes there are.
+//! MD5 of several messages at once, one per SIMD lane, behind [`md5_each`]. Nothing outside this
+//! directory knows how many lanes there are.
 //!
-//! MD5 (RFC 1321) is a chain of dependent steps, so one message cannot use the width of a modern core; sixteen can. Three
-//! widths are compiled in and the widest that the processor has is used: 16 lanes with AVX-512, 8 with AVX2, and 4 on plain
-//! arrays, which the compiler vectorizes for every target. Messages that do not fill lanes go through the `md-5` crate.
+//! MD5 (RFC 1321) is a chain of dependent steps, so one message cannot use the width of a modern
+//! core; sixteen can. Three widths are compiled in and the widest that the processor has is used:
+//! 16 lanes with AVX-512, 8 with AVX2, and 4 on plain arrays, which the compiler vectorizes for
+//! every target. Messages that do not fill lanes go through the `md-5` crate.
 //!
 //! # Why not a library
 //!
-//! Two crates hash several messages at once. Measured in November 2026 on one core with AVX-512 (thread CPU time, 21
-//! alternating rounds, messages of 64 KiB to 1 MiB; `cargo run --release --features measure --example md5_lanes` with the calls
-//! of the crates added), our rate divided by theirs:
+//! Two crates hash several messages at once. Measured in November 2026 on one core with AVX-512
+//! (thread CPU time, 21 alternating rounds, messages of 64 KiB to 1 MiB; `cargo run --release
+//! --features measure --example md5_lanes` with the calls of the crates added), our rate divided by
+//! theirs:
 //!
 //! | messages | `md5-many` 0.1.0-alpha.4 | `md5-simd` 0.2.0 |
 //! |---|---|---|
@@ -18,9 +20,10 @@
 //! | 32, in memory | 0.84 to 0.87 | 1.5 |
 //! | 2 / 4 / 8 / 16, read in strips of 32 KiB | 1.5 / 1.6 / 1.15 / 1.0 | no such call |
 //!
-//! sprat hashes at most 16 messages at once, and a source reads its chunks in strips. `md5-many` is an alpha of one author,
-//! three months old, with 161 uses of `unsafe` in 14,000 lines; `md5-simd` is slower and cannot hash in strips. So the lanes
-//! are our own. Look again once `md5-many` has a stable release: it interleaves two vectors at 32 messages.
+//! sprat hashes at most 16 messages at once, and a source reads its chunks in strips. `md5-many` is
+//! an alpha of one author, three months old, with 161 uses of `unsafe` in 14,000 lines; `md5-simd`
+//! is slower and cannot hash in strips. So the lanes are our own. Look again once `md5-many` has a
+//! stable release: it interleaves two vectors at 32 messages.
 
 // First, for its macros.
 #[macro_use]
@@ -45,8 +48,9 @@ use crate::wire::ids::Md5;
 /// Fewer messages of one length than this are faster one after the other.
 const LANES_MIN: usize = 2;
 
-/// The MD5 of each message, in order; the error instead, for a file that cannot be read. Messages of one length are hashed
-/// together, wherever they are in the list. The buffer is scratch for reading files.
+/// The MD5 of each message, in order; the error instead, for a file that cannot be read. Messages
+/// of one length are hashed together, wherever they are in the list. The buffer is scratch for
+/// reading files.
 #[must_use]
 pub fn md5_each(messages: &[Source<'_>], buffer: &mut Vec<u8>) -> Vec<io::Result<Md5>> {
     md5_each_at(Width::widest(), messages, buffer)

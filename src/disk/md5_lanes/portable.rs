@@ -1,4 +1,5 @@
-//! Plain arrays: four lanes fit the registers that every 64-bit processor has, and the compiler finds them.
+//! Plain arrays: four lanes fit the registers that every 64-bit processor has, and the compiler
+//! finds them.
 
 use super::rounds::SINES;
 use super::strips::Block;

@@ -68,9 +68,9 @@ pub(super) const SINES: [u32; 64] = [
     0xeb86_d391,
 ];
 
-/// Sixteen steps of function `$f` over `$words`, beginning with step `$first`: step `n` takes the word `(factor · n + offset)
-/// mod 16`. Written out, so that every index and shift is a constant. `add`, `splat` and `rotate` are those of the module that
-/// it is used in.
+/// Sixteen steps of function `$f` over `$words`, beginning with step `$first`: step `n` takes the
+/// word `(factor · n + offset) mod 16`. Written out, so that every index and shift is a constant.
+/// `add`, `splat` and `rotate` are those of the module that it is used in.
 macro_rules! round {
     ($f:ident, $words:ident, ($a:ident, $b:ident, $c:ident, $d:ident), $first:literal, $factor:literal, $offset:literal,
      [$s0:literal, $s1:literal, $s2:literal, $s3:literal]) => {
@@ -88,7 +88,8 @@ macro_rules! round {
     };
     (@step $f:ident, $words:ident, ($a:ident, $b:ident, $c:ident, $d:ident), $n:expr, $factor:literal, $offset:literal,
      $shift:literal) => {
-        // The sum that does not wait for the step before comes first: the chain of dependent operations is the shorter.
+        // The sum that does not wait for the step before comes first: the chain of dependent
+        // operations is the shorter.
         let early = add($a, add($words[($factor * ($n) + $offset) % 16], splat(SINES[$n])));
         $a = add($b, rotate::<$shift>(add(early, $f($b, $c, $d))));
     };

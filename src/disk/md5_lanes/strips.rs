@@ -1,4 +1,5 @@
-//! Hashes messages of one length side by side, strip by strip, through the `compress` function of any width.
+//! Hashes messages of one length side by side, strip by strip, through the `compress` function of
+//! any width.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +8,8 @@ use std::os::unix::fs::FileExt;
 use crate::wire::ids::Md5;
 
 const BLOCK_BYTES: usize = 64;
-/// What is taken of each message at once. Sixteen strips fit the L2 cache of any processor that has so many lanes.
+/// What is taken of each message at once. Sixteen strips fit the L2 cache of any processor that has
+/// so many lanes.
 pub(super) const STRIP_BYTES: usize = 32 * 1024;
 
 pub(super) type Block = [u8; BLOCK_BYTES];
@@ -59,7 +61,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The MD5s of 1 to `N` messages of one length, in order. A file that cannot be read yields its error and disturbs no other.
+/// The MD5s of 1 to `N` messages of one length, in order. A file that cannot be read yields its
+/// error and disturbs no other.
 pub(super) fn hash_alike<const N: usize>(
     messages: &[Source<'_>],
     buffer: &mut Vec<u8>,
@@ -95,8 +98,8 @@ pub(super) fn hash_alike<const N: usize>(
     digests.into_iter().zip(errors).take(messages.len()).map(|(md5, error)| error.map_or(Ok(md5), Err)).collect()
 }
 
-/// Hashes the last strips of messages of `length` bytes, then the padding of RFC 1321, sections 3.1 and 3.2: one bit, zeroes,
-/// and the length in bits.
+/// Hashes the last strips of messages of `length` bytes, then the padding of RFC 1321, sections 3.1
+/// and 3.2: one bit, zeroes, and the length in bits.
 fn finish<const N: usize>(
     mut state: State<N>,
     length: usize,

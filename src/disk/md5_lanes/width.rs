@@ -1,11 +1,13 @@
 //! The widths: which of them this processor has, and their vector instructions.
 //!
-//! This is the only file with `unsafe` in it (`tests/tidy.rs` checks that). There are two reasons for it:
+//! This is the only file with `unsafe` in it (`tests/tidy.rs` checks that). There are two reasons
+//! for it:
 //!
-//! - It calls functions that are compiled for AVX2 or AVX-512. This is sound because only [`Width::all`] makes a [`Width`],
-//!   after it has detected the feature.
-//! - It loads vectors from arrays and stores them to arrays. This is sound because the type of each reference says that the
-//!   array is exactly as long as the vector, and because the unaligned forms of both instructions are used.
+//! - It calls functions that are compiled for AVX2 or AVX-512. This is sound because only
+//!   [`Width::all`] makes a [`Width`], after it has detected the feature.
+//! - It loads vectors from arrays and stores them to arrays. This is sound because the type of each
+//!   reference says that the array is exactly as long as the vector, and because the unaligned
+//!   forms of both instructions are used.
 #![allow(unsafe_code, reason = "see above: without it the default checks of a download cost twice the processor time")]
 
 use std::io;
@@ -221,7 +223,8 @@ mod avx512 {
         _mm512_rol_epi32::<SHIFT>(word)
     }
 
-    // Each function of three words is one instruction. The constant is its truth table; `b` is the highest bit of the index.
+    // Each function of three words is one instruction. The constant is its truth table; `b` is the
+    // highest bit of the index.
 
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -281,7 +284,8 @@ mod avx512 {
         unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
     }
 
-    /// In: row `l` holds the sixteen words of lane `l`. Out: row `w` holds word `w` of the sixteen lanes.
+    /// In: row `l` holds the sixteen words of lane `l`. Out: row `w` holds word `w` of the sixteen
+    /// lanes.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn transposed(r: [__m512i; 16]) -> [__m512i; 16] {

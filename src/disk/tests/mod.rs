@@ -1,4 +1,5 @@
-//! The worker as the loop sees it: jobs in, reports out, real folders. A timeout only guards against a hang.
+//! The worker as the loop sees it: jobs in, reports out, real folders. A timeout only guards
+//! against a hang.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -101,7 +101,8 @@ fn a_file_that_is_being_written_is_never_offered_in_between() {
     let mut rig = Rig::empty();
     let mut file = File::create(rig.path("growing")).unwrap();
     let mut whole = Vec::new();
-    // Each write is a turn of the worker apart from the next, and all of them less than the quiet time.
+    // Each write is a turn of the worker apart from the next, and all of them less than the quiet
+    // time.
     for round in 0..300 {
         file.write_all(&[round as u8; 100]).unwrap();
         whole.extend_from_slice(&[round as u8; 100]);
