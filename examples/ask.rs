@@ -1,12 +1,14 @@
-//! Asks a super peer as fast as it answers, with nothing of `sprat bench` but the wire: a second opinion on its figures.
+//! Sends queries to a super peer as fast as it answers. It shares only the wire with `sprat bench`,
+//! so that it checks its figures independently.
 //!
 //! ```text
 //! cargo run --release --features measure --example ask -- SUPER SESSIONS DEPTH SECONDS
 //! ```
 //!
-//! One thread for each session, with a blocking socket: it keeps DEPTH queries out, asks for names that LIST told, and counts
-//! the answers itself. Prints one JSON object: `count`, `hits`, `rate_per_s`, `p50_us`, `p99_us`, and by how much the super
-//! peer's own count of queries grew in that time.
+//! Each session has a thread with a blocking socket. It keeps DEPTH queries in flight, searches for
+//! names that LIST returned, and counts the answers. Prints one JSON object: `count`, `hits`,
+//! `rate_per_s`, `p50_us`, `p99_us`, and the growth of the super peer's own count of queries during
+//! the run.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -29,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut talk = Session::open(addr, 0)?;
     let names = talk.names()?;
     if names.is_empty() {
-        return Err("nothing is registered there to ask for".into());
+        return Err("no file is registered there".into());
     }
     let before = talk.queries()?;
     let threads: Vec<_> = (1..=sessions.parse::<u64>()?)
@@ -45,11 +47,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         all.micros.extend(answers.micros);
     }
     all.micros.sort_unstable();
-    let told = talk.queries()? - before;
+    let counted = talk.queries()? - before;
     let at = |share: usize| all.micros[(all.micros.len() - 1) * share / 100];
     let rate = all.micros.len() as f64 / length.as_secs_f64();
     println!(
-        "{{\"count\":{},\"hits\":{},\"rate_per_s\":{rate:.1},\"p50_us\":{},\"p99_us\":{},\"super_counted\":{told}}}",
+        "{{\"count\":{},\"hits\":{},\"rate_per_s\":{rate:.1},\"p50_us\":{},\"p99_us\":{},\"super_counted\":{counted}}}",
         all.micros.len(),
         all.hits,
         at(50),
@@ -71,7 +73,7 @@ struct Session {
 }
 
 impl Session {
-    /// HELLO, LOGIN and an empty REGISTER, and the answers to them.
+    /// Sends HELLO, LOGIN and an empty REGISTER, and reads the answers.
     fn open(addr: SocketAddr, n: u64) -> io::Result<Session> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
@@ -112,7 +114,7 @@ impl Session {
         }
     }
 
-    /// The first page of what is registered.
+    /// The first page of the registered files.
     fn names(&mut self) -> io::Result<Vec<String>> {
         self.say(&[Message::List(List { req: 1, after: None })])?;
         loop {
@@ -122,7 +124,7 @@ impl Session {
         }
     }
 
-    /// How many queries the super peer has taken so far.
+    /// How many queries the super peer has received so far.
     fn queries(&mut self) -> io::Result<u64> {
         self.say(&[Message::Status(Status { req: 2 })])?;
         loop {
@@ -132,7 +134,8 @@ impl Session {
         }
     }
 
-    /// Keeps `depth` queries out until the time is up, and then hears the last ones, which are counted too.
+    /// Keeps `depth` queries in flight until the time is up, then waits for the last answers and
+    /// counts them too.
     fn ask(&mut self, names: &[String], n: u64, depth: usize, length: Duration) -> io::Result<Answers> {
         let mut answers = Answers::default();
         let mut out: VecDeque<(u32, Instant)> = VecDeque::new();
@@ -153,7 +156,7 @@ impl Session {
             if !questions.is_empty() {
                 self.say(&questions)?;
             }
-            // What came together is counted together, and asked again together.
+            // Answers that arrive together are counted together, and so are the next queries sent.
             loop {
                 if let Message::Done(done) = self.hear()? {
                     let at = out.iter().position(|(req, _)| *req == done.req).ok_or(io::ErrorKind::InvalidData)?;

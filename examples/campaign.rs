@@ -1,8 +1,9 @@
-//! Runs the sweep over many seeds on every core, and prints what was exercised as one line of JSON. `scripts/campaign` calls
-//! it chunk by chunk and keeps the log.
+//! Runs the sweep over many seeds on every core and prints what was exercised as one line of JSON.
+//! `scripts/campaign` calls it chunk by chunk and keeps the log.
 //!
-//! `campaign FIRST COUNT [THREADS]` runs that many seeds, and `campaign --until-failure FIRST COUNT` as many as it takes;
-//! `campaign --trace SEED` replays one, with the last things that happened.
+//! - `campaign FIRST COUNT [THREADS]` runs COUNT seeds from FIRST.
+//! - `campaign --until-failure FIRST COUNT` stops at the first failure.
+//! - `campaign --trace SEED` replays one seed and prints its last events if it fails.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let once = args.first().is_some_and(|arg| arg == "--until-failure");
     args.drain(..usize::from(once));
     let number = |n: usize| args.get(n).and_then(|arg| arg.parse::<u64>().ok());
-    // What failed is told below; where, only to those who replay.
+    // The failure is printed below. The place of the panic is printed only with --trace.
     if std::env::var_os("RUST_BACKTRACE").is_none() && args.first().is_some_and(|arg| arg != "--trace") {
         std::panic::set_hook(Box::new(|_| {}));
     }
@@ -63,7 +64,7 @@ fn run((first, count): (u64, u64), threads: u64, once: bool) -> ExitCode {
                         break;
                     }
                     let result = sweep::run(seed, false);
-                    let mut all = all.lock().expect("nobody panics with it");
+                    let mut all = all.lock().expect("no thread panics while it holds the lock");
                     match result {
                         Ok(tally) => all.0.add(&tally),
                         Err(failed) => {
@@ -78,7 +79,7 @@ fn run((first, count): (u64, u64), threads: u64, once: bool) -> ExitCode {
             });
         }
     });
-    let (tally, failed) = all.into_inner().expect("nobody panicked with it");
+    let (tally, failed) = all.into_inner().expect("no thread panicked while it held the lock");
     let line = serde_json::json!({
         "first": first,
         "count": count,
@@ -105,7 +106,7 @@ fn run((first, count): (u64, u64), threads: u64, once: bool) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Processor time of this process so far, as Linux tells it: user and system, in ticks.
+/// Processor time of this process so far: user and system, in ticks of /proc.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

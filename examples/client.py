@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """A small sprat client, written from PROTOCOL.md. Needs python3 and msgpack (pip install msgpack), nothing of sprat.
 
-    client.py SUPER query PATTERN         list the files that fit, their sources, and whether the list is complete
-    client.py SUPER get PATTERN FILE      fetch the first file that fits into FILE, and check the MD5 of each chunk
+    client.py SUPER query PATTERN         list the files that match, their sources, and whether the list is complete
+    client.py SUPER get PATTERN FILE      fetch the first match into FILE, and check the MD5 of each chunk
     client.py SUPER share FILE ROOT       share a file of at most 1 MiB until stdin ends; ROOT is what `b3sum FILE` prints
 
-SUPER is HOST:PORT of a super peer. The exit codes are those of sprat: 0 success, 3 no file fits, 5 refused, 6 wrong bytes.
+SUPER is HOST:PORT of a super peer. The exit codes are those of sprat: 0 success, 3 no file matches, 5 refused, 6 wrong bytes.
 """
 import hashlib
 import os

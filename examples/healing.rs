@@ -1,10 +1,16 @@
-//! What a query over a tree costs, and what it finds, after something on its way has died: `cargo run --release --example
-//! healing [SUPER_PEERS …]` (100 and 1,000 by default). Prints a Markdown table.
+//! The cost and the result of a query over a tree after a node or link on its way has failed.
 //!
-//! Random regular networks of degree 6 of production super peers in virtual time, nothing lost. Every tenth super peer, and 100
-//! at most, has a weak peer that shares what is looked for. When the tree has grown, something dies: a link of the tree between two that are no leaves (silently, in both directions), a
-//! super peer with at least three edges of the tree, or the tree's root. One and the same peer asks before, right
-//! after, as soon as that is answered, and later. Seeds are fixed, so that the figures are the same everywhere.
+//! ```text
+//! cargo run --release --example healing [SUPER_PEERS ...]     100 and 1,000 by default
+//! ```
+//!
+//! Prints a Markdown table. The networks are random regular graphs of degree 6 of production super
+//! peers in virtual time, without loss. Every tenth super peer, at most 100, has a weak peer that
+//! shares the file. Once the tree has grown, one thing fails: a tree link between two inner nodes
+//! (silently, in both directions), a super peer with at least three tree links, or the root of the
+//! tree. The same peer sends the query before the failure, right after it, as soon as that is
+//! answered, and later. Seeds are fixed, so that the figures are the same everywhere.
+
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::collections::BTreeSet;
@@ -16,12 +22,12 @@ use sprat::sim::{Random, World, topology};
 use sprat::wire::{Cut, Policy, QueryKind, Search};
 
 const DEGREE: usize = 6;
-/// Until sessions, links and a tree are there.
+/// Time until sessions, links and the tree are up.
 const SETTLE: Duration = Duration::from_secs(25);
-/// When it is asked, after the death; or as soon as the query before is over.
+/// When the query is sent after the failure, or as soon as the query before it is over.
 const ASKED_AFTER: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(20)];
-/// Kinds of messages that a query is made of, but HITs.
+/// Kinds of messages that a query consists of, without HITs.
 const KINDS: [&str; 4] = ["link_query_out", "link_done_out", "link_pending_out", "link_cancel_out"];
 
 #[derive(Clone, Copy)]
@@ -53,24 +59,24 @@ impl Network {
         Network { world, supers, asker }
     }
 
-    /// The other ends of the tree's edges at a super peer.
+    /// The other ends of the tree links of a super peer.
     fn tree_edges(&self, node: usize) -> Vec<usize> {
         let edges =
             self.world.super_peer(node).map(sprat::proto::super_peer::SuperPeer::tree_edges).unwrap_or_default();
         let ends =
             edges.into_iter().map(|addr| self.world.neighbors(node).iter().find(|n| self.world.addr(**n) == addr));
-        ends.map(|end| *end.expect("an edge leads to a neighbor")).collect()
+        ends.map(|end| *end.expect("a tree link leads to a neighbor")).collect()
     }
 
     fn die(&mut self, death: Death) {
-        // None that shares or asks: those are registered at numbers that end in 5 or 9.
+        // Not one that shares or searches: their numbers end in 5 or 9.
         let inner = |node: &usize| self.tree_edges(*node).len() >= 3 && node % 10 == 2;
         let inner = (2..self.supers).find(inner).expect("a tree has inner nodes");
         match death {
             Death::Root => self.world.crash(0),
             Death::Inner => self.world.crash(inner),
             Death::Link => {
-                // Not a leaf, for a query may spare those.
+                // Not a leaf: a query may skip leaves.
                 let ends = self.tree_edges(inner);
                 let end = *ends.iter().find(|end| self.tree_edges(**end).len() >= 2).expect("an inner end");
                 self.world.set_cut(BTreeSet::from([(inner, end), (end, inner)]));
@@ -98,7 +104,7 @@ impl Network {
         assert!(self.world.finish(watch.client, Duration::from_secs(15)), "a query ends within its budget");
         let took = self.world.asked(watch.client).took().expect("it is over");
         let verdict = watch.judge(&self.world).expect("the session lasts");
-        // What is still on its way belongs to the query too.
+        // Messages still in flight belong to the query too.
         self.world.run_for(Duration::from_millis(500));
         let after = self.sent();
         let sent: Vec<u64> = after.iter().zip(before).map(|(after, before)| after.saturating_sub(before)).collect();
@@ -117,7 +123,7 @@ impl Network {
     }
 }
 
-/// Why something was left out, and how often.
+/// Why branches were cut, and how often.
 fn reasons(cut: Cut) -> String {
     let Cut { ttl, loss, budget, down, cap, shed, stale } = cut;
     let named = [
@@ -129,8 +135,8 @@ fn reasons(cut: Cut) -> String {
         ("shed", shed),
         ("stale", stale),
     ];
-    let told: Vec<String> = named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
-    told.join(", ")
+    let cuts: Vec<String> = named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
+    cuts.join(", ")
 }
 
 fn main() {

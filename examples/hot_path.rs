@@ -1,8 +1,13 @@
-//! What a message costs above the sockets: `cargo run --release --features measure --example hot_path [query|register|flood [COUNT]]`.
+//! The cost of a message above the sockets.
 //!
-//! Decodes a frame or datagram, feeds the machine of a super peer, and encodes what it answers, COUNT times (200,000 by
-//! default); prints nanoseconds a message. Under `valgrind --tool=callgrind` it counts instructions, whatever else the
-//! machine does.
+//! ```text
+//! cargo run --release --features measure --example hot_path [query|register|flood [COUNT]]
+//! ```
+//!
+//! Decodes a frame or datagram, feeds it to the machine of a super peer, and encodes the answers,
+//! COUNT times (200,000 by default). Prints nanoseconds per message. Under `valgrind
+//! --tool=callgrind` it counts instructions, which do not depend on the load of the machine.
+
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::fmt::Write;
@@ -65,7 +70,7 @@ fn framed(message: &Message) -> Vec<u8> {
     bytes
 }
 
-/// The machine with the two buffers that the loop would own.
+/// The machine, with the two buffers that the loop owns.
 struct Server {
     machine: SuperPeer,
     now: Time,
@@ -160,7 +165,8 @@ fn queries(count: u64) -> (u64, f64) {
     (server.sent, start.elapsed().as_secs_f64())
 }
 
-/// Apart and never inlined, so that callgrind can be told to collect in here only (`--toggle-collect='*measured*'`).
+/// Never inlined, so that callgrind can collect in this function only
+/// (`--toggle-collect='*measured*'`).
 #[inline(never)]
 fn measured_queries(server: &mut Server, conns: &[ConnId], asked: &[Vec<u8>], count: u64) {
     for (n, conn) in (0..count).zip(conns.iter().cycle()) {

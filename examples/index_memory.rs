@@ -1,9 +1,14 @@
-//! What a record costs in the super peer's index: `cargo run --release --features measure --example index_memory [RECORDS [WORDS [SEARCH]]]`.
+//! The cost of a record in the index of a super peer.
 //!
-//! Registers RECORDS files (1,000,000 by default) with names of 43 bytes made of words from a vocabulary of WORDS (2,000 by
-//! default) and a number, in sessions of 10,000 files; prints bytes a record (growth of the resident set, from
-//! /proc/self/status), inserts a second, and how long it takes to remove a session and to answer. SEARCH, from 1, is the only one of
-//! its searches that is made; 0 leaves all of them out.
+//! ```text
+//! cargo run --release --features measure --example index_memory [RECORDS [WORDS [SEARCH]]]
+//! ```
+//!
+//! Registers RECORDS files (1,000,000 by default) in sessions of 10,000. A name has 43 bytes: words
+//! from a vocabulary of WORDS (2,000 by default) and a number. Prints bytes per record (growth of
+//! the resident set in /proc/self/status), records per second, and the time to remove a session and
+//! to answer searches. SEARCH selects one of the searches, counted from 1; 0 runs none.
+
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::fmt::Write;

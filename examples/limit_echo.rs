@@ -1,7 +1,12 @@
-//! What one thread with epoll can do at most: `cargo run --release --features measure --example limit_echo [ADDR]` sends back whatever comes, on as
-//! many connections as come. Prints the address that it listens on.
+//! The limit of one thread with epoll: sends back what it receives, on any number of connections.
 //!
-//! A server that parses and answers a request can only be slower: the comparison scripts print this beside every rival.
+//! ```text
+//! cargo run --release --features measure --example limit_echo [ADDR]
+//! ```
+//!
+//! Prints the address that it listens on. A server that parses and answers a request can only be
+//! slower. The comparison scripts print this limit beside every rival.
+
 #![allow(clippy::print_stdout, reason = "a program that prints where it listens")]
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,7 +18,7 @@ const LISTENER: Token = Token(usize::MAX - 1);
 const EVENTS: usize = 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Sends back what is there; false once the other side has gone.
+/// Sends back what has arrived; false once the other side has closed.
 fn echo(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
     loop {
         match stream.read(buffer) {
@@ -22,7 +27,7 @@ fn echo(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
                 if stream.write_all(&buffer[..count]).is_err() {
                     return false;
                 }
-                // What is shorter than the buffer was all (epoll(7)).
+                // A read that does not fill the buffer has emptied the socket (epoll(7)).
                 if count < buffer.len() {
                     return true;
                 }

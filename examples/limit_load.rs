@@ -1,12 +1,25 @@
-//! A load for any server with requests of bytes and answers of known length: what the rivals are asked with, all by the same
-//! client. `limit_load ADDR SESSIONS DEPTH SECONDS GREETING ANSWER [REQUEST ANSWER]`
+//! A load for any server whose answers have a known length, so that one client measures sprat and
+//! its rivals.
 //!
-//! Sets up SESSIONS connections, 128 at a time: connects, sends GREETING (with `\r`, `\n` and `\xNN`; may be empty) and waits
-//! for its ANSWER: a number of bytes or, as in `2f`, of frames of sprat. Then, with a REQUEST, keeps DEPTH of them in flight
-//! on each for SECONDS; without one it only holds the connections for so long. `sprat` as a greeting is HELLO and LOGIN,
-//! `sprat+file` REGISTERs one file too, and the request `sprat:NAME` is a QUERY for the file of this name. `adc:FILE` is a login
-//! to an ADC hub, with a line of FILE for each session, in which `%SID` is the id that the hub has given it; the ANSWER `echo` is
-//! that line. Prints set-ups per second, then requests per second, p50 and p99 in microseconds.
+//! ```text
+//! limit_load ADDR SESSIONS DEPTH SECONDS GREETING ANSWER [REQUEST ANSWER]
+//! ```
+//!
+//! It sets up SESSIONS connections, 128 at a time: it connects, sends GREETING and waits for the
+//! ANSWER to it. With a REQUEST it then keeps DEPTH of them in flight on each connection for
+//! SECONDS; without one it only holds the connections for that time. It prints set-ups per second,
+//! then requests per second and the p50 and p99 latency in microseconds.
+//!
+//! GREETING and REQUEST are bytes, with `\r`, `\n` and `\xNN`, or one of these:
+//!
+//! - `sprat`: HELLO and LOGIN. `sprat+file`: also a REGISTER of one file.
+//! - `sprat:NAME`, as a request: a QUERY for the file of this name.
+//! - `adc:FILE`: a login to an ADC hub with one line of FILE per session, in which `%SID` is the id
+//!   from the hub.
+//!
+//! ANSWER is a number of bytes; a number of sprat frames, as in `2f`; or `echo`, which is the ADC
+//! line itself.
+
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::collections::VecDeque;
@@ -22,7 +35,7 @@ use sprat::wire::message::{Hello, Login, Query, Register};
 use sprat::wire::{FileRecord, Message, NodeId, QueryKind, Root, Search, SharePath, frame};
 
 const SETUPS_MAX: usize = 128;
-/// Connections from one address of this host: few enough that a free port is found at once.
+/// Connections from one local address: few enough that the kernel finds a free port at once.
 const PER_SOURCE: usize = 2_000;
 const EVENTS: usize = 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -31,19 +44,19 @@ struct Load {
     addr: SocketAddr,
     depth: usize,
     greeting: Vec<u8>,
-    /// What each session of an ADC hub says of itself.
+    /// The line of each session of an ADC hub.
     logins: Vec<String>,
     greeted: Answer,
     request: Vec<u8>,
     answered: Answer,
 }
 
-/// When an answer is whole.
+/// When an answer is complete.
 #[derive(Clone, Copy)]
 enum Answer {
     Bytes(usize),
     Frames(usize),
-    /// What an ADC session has said of itself comes back.
+    /// When the line of the ADC session comes back.
     Echo,
 }
 
@@ -60,12 +73,12 @@ impl Answer {
     }
 }
 
-/// Counts frames in what comes, wherever it is cut.
+/// Counts frames in the received bytes, wherever they are cut.
 #[derive(Default)]
 struct Frames {
     head: [u8; 4],
     held: usize,
-    /// Bytes of a body that are still to come.
+    /// Bytes of a body that have not arrived.
     left: usize,
 }
 
@@ -92,19 +105,19 @@ impl Frames {
     }
 }
 
-/// A login to an ADC hub: the hub gives an id, the session says who it is, and is in when it hears that from the hub, after
-/// everybody else.
+/// A login to an ADC hub. The hub sends an id and the session sends its line. It is logged in once
+/// the hub sends that line back, after the lines of all others.
 #[derive(Default)]
 struct Adc {
     login: String,
-    /// How its own line begins.
+    /// The start of its own line.
     own: String,
-    /// A line that has not come to its end.
+    /// A line that has not arrived completely.
     held: Vec<u8>,
 }
 
 impl Adc {
-    /// What came: whether the session is in, and what it has to say now.
+    /// Takes received bytes. Returns whether the session is logged in, and what it sends now.
     fn take(&mut self, bytes: &[u8]) -> io::Result<(bool, String)> {
         let (mut within, mut say) = (false, String::new());
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
@@ -164,7 +177,7 @@ fn request(text: &str) -> Vec<u8> {
 struct Session {
     stream: TcpStream,
     up: bool,
-    /// Bytes or frames of the answer that is on its way.
+    /// Bytes or frames of the current answer that have arrived.
     got: usize,
     frames: Frames,
     adc: Adc,
@@ -195,7 +208,7 @@ fn dial(load: &Load, number: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(load.addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if load.addr.ip().is_loopback() {
-        // Closed by a reset: ports that wait for the end of their time would slow down the next measurement.
+        // Closed with a reset: ports in TIME_WAIT would slow down the next measurement.
         socket.set_linger(Some(Duration::ZERO))?;
         let host = u8::try_from(number / PER_SOURCE + 1).unwrap_or(255);
         socket.bind(&SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 9, 9, host)), 0).into())?;
@@ -217,7 +230,7 @@ impl Session {
         self.stream.write_all(&bytes)
     }
 
-    /// Reads what is there: how many answers are whole now.
+    /// Reads what has arrived and returns how many answers it completes.
     fn read(&mut self, answer: Answer, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.stream.read(buffer) {
@@ -226,7 +239,7 @@ impl Session {
                     self.got += match answer {
                         Answer::Bytes(_) => count,
                         Answer::Frames(_) => self.frames.take(&buffer[..count]),
-                        // To one that is in, the hub tells who else comes.
+                        // The hub also sends the lines of sessions that log in later.
                         Answer::Echo if self.up => 0,
                         Answer::Echo => {
                             let (within, say) = self.adc.take(&buffer[..count])?;
@@ -331,7 +344,9 @@ fn main() -> io::Result<()> {
             let session = &mut sessions[event.token().0];
             let whole = session.read(load.answered, &mut buffer)?;
             if whole > session.asked.len() {
-                return Err(io::Error::other("more came than was asked for: this is not the answer that was expected"));
+                return Err(io::Error::other(
+                    "more bytes arrived than were requested; ANSWER does not fit this server",
+                ));
             }
             for asked in session.asked.drain(..whole) {
                 latencies.saturating_record(u64::try_from((now - asked).as_micros()).unwrap_or(u64::MAX));
@@ -345,7 +360,8 @@ fn main() -> io::Result<()> {
     let rate = count as f64 / begun.elapsed().as_secs_f64();
     let (p50, p99) = (latencies.value_at_quantile(0.5), latencies.value_at_quantile(0.99));
     println!("requests {rate:.0} p50 {p50} p99 {p99} count {count}");
-    // Whoever watches the server reads its CPU time now, before the ends of all connections are a part of it.
+    // The script reads the CPU time of the server now, before the closing of all connections adds
+    // to it.
     std::thread::sleep(Duration::from_millis(100));
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! The limit of the machine for a transfer: a file through sendfile, loopback, read, hash and pwrite, and nothing else. One
-//! thread on each side, blocking calls, warm buffers. `scripts/compare/transfer` measures `sprat get` against it.
+//! The limit of the machine for a transfer: a file through sendfile, loopback, read, hash and
+//! pwrite, and nothing else. One thread on each side, blocking calls, warm buffers.
+//! `scripts/compare/transfer` measures `sprat get` against it.
 //!
 //! ```text
-//! limit_transfer serve FILE               prints its address and sends the file to each client, until it is ended
+//! limit_transfer serve FILE               prints its address, sends the file to each client
 //! limit_transfer fetch ADDRESS FILE HASH  HASH is none, blake3, md5lanes or both
 //! ```
 //!

@@ -1,6 +1,12 @@
-//! How many datagrams one thread can send or receive at most, one system call each: `limit_udp receive [BYTES]` prints its
-//! address, counts what comes until nothing has for a second, and prints datagrams per second; `limit_udp send ADDR SECONDS
-//! [BYTES]` sends as fast as it can.
+//! The limit of one thread for datagrams, with one system call for each.
+//!
+//! ```text
+//! limit_udp receive [BYTES]               prints its address, counts until a second is silent
+//! limit_udp send ADDR SECONDS [BYTES]     sends as fast as it can
+//! ```
+//!
+//! Both print datagrams per second.
+
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::io;
@@ -36,7 +42,7 @@ fn send(addr: &str, seconds: f64, bytes: usize) -> io::Result<()> {
     let begun = Instant::now();
     let mut count = 0_u64;
     while !count.is_multiple_of(1024) || begun.elapsed().as_secs_f64() < seconds {
-        // Whoever does not read in time loses some, which is no concern of the sender.
+        // A slow receiver loses datagrams; the sender ignores that.
         let _ = socket.send(&datagram);
         count += 1;
     }
@@ -50,6 +56,6 @@ fn main() -> io::Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["receive", ..] => receive(),
         ["send", addr, seconds, ..] => send(addr, seconds.parse().map_err(io::Error::other)?, bytes(3)),
-        _ => Err(io::Error::other("write: limit_udp receive, or limit_udp send ADDR SECONDS [BYTES]")),
+        _ => Err(io::Error::other("usage: limit_udp receive [BYTES] | limit_udp send ADDR SECONDS [BYTES]")),
     }
 }

@@ -1,6 +1,7 @@
-//! What single parts cost: `cargo run --release --features measure --example micro [FILTER]`. It asserts no figure.
+//! The cost of single parts: `cargo run --release --features measure --example micro [FILTER]`. It
+//! asserts no figure.
 //!
-//! `sprat bench` measures a complete daemon; this shows which part of it changed.
+//! `sprat bench` measures a complete daemon. This shows which part of it has changed.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 

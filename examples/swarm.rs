@@ -1,15 +1,16 @@
-//! Plays many weak peers in one process, to see what a super peer makes of them.
+//! Plays many weak peers in one process, to load a super peer.
 //!
 //! ```text
 //! cargo run --release --example swarm -- PEERS FILES SUPER [SUPER ...]
 //! ```
 //!
-//! Each of PEERS registers FILES files of its own at the first super peer, and at the next one when that closes. Nothing is
-//! served. One JSON object a line tells what happened: `registered` whenever all peers are. Lines on standard input order more:
+//! Each of PEERS registers FILES files of its own at the first super peer, and at the next one when
+//! that closes. It serves nothing. It prints events, one JSON object per line: `registered` each
+//! time all peers are registered. Lines on standard input are commands:
 //!
-//! - `check`: asks the super peers of the first two peers for every single file by its name; `checked` tells how many were
-//!   found exactly once;
-//! - end of input: ends.
+//! - `check`: queries the super peers of the first two peers for every file by name. `checked`
+//!   reports how many were found exactly once.
+//! - End of input: ends.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read, Write};
@@ -25,9 +26,9 @@ use sprat::config;
 use sprat::wire::message::{Hello, Login, Ping, Query, Register};
 use sprat::wire::{FileRecord, Message, NodeId, QueryKind, Root, Search, SharePath, frame};
 
-/// Peers that are on their way to being registered at once: below any listener's backlog.
+/// Most peers that register at the same time: fewer than the backlog of any listener.
 const JOINING_MAX: usize = 200;
-/// Queries that the check has running at once.
+/// Queries that the check keeps in flight.
 const CHECKS_MAX: usize = config::SESSION_QUERIES_MAX;
 const WAKER: Token = Token(usize::MAX);
 
@@ -73,7 +74,7 @@ struct Peer {
     unsent: Vec<u8>,
 }
 
-/// The check under way: which file is asked for next, and what came so far.
+/// The running check: the next file, and the answers so far.
 struct Check {
     started: Instant,
     next: usize,
@@ -183,7 +184,7 @@ impl Swarm {
         );
     }
 
-    /// The connection is gone, or never came about: the next super peer is tried.
+    /// The connection was closed or failed. Tries the next super peer.
     fn lost(&mut self, number: usize) {
         let all = self.peers.len();
         let peer = &mut self.peers[number];
@@ -214,7 +215,8 @@ impl Swarm {
         while !peer.unsent.is_empty() {
             match stream.write(&peer.unsent) {
                 Ok(sent) => drop(peer.unsent.drain(..sent)),
-                // Not connected yet, or full: the next writable event goes on. A broken one shows when it is read.
+                // Not connected yet, or full: the next writable event continues. An error shows at
+                // the next read.
                 Err(_) => return,
             }
         }
@@ -249,7 +251,7 @@ impl Swarm {
         Ok(())
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a player of one role hears a few kinds only")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a peer that only registers and searches receives a few kinds")]
     fn receive(&mut self, number: usize, message: Message) -> Result<(), Box<dyn std::error::Error>> {
         match message {
             Message::Welcome(welcome) => {
@@ -284,7 +286,7 @@ impl Swarm {
             }
             Message::Bye(_) => self.lost(number),
             Message::Error(error) => return Err(format!("peer {number}: {error:?}").into()),
-            other => return Err(format!("peer {number}: nobody asked for {}", other.kind()).into()),
+            other => return Err(format!("peer {number}: unexpected {}", other.kind()).into()),
         }
         Ok(())
     }
@@ -316,7 +318,8 @@ impl Swarm {
             let pattern = name(req / self.files, req % self.files);
             let find = Search { pattern, kind: QueryKind::Exact, min: None, max: None, limit: None };
             let req = u32::try_from(req).expect("fewer than 2^32 files");
-            // A super peer does not tell an asker of its own files: those of the first peer are asked for by the second.
+            // A query does not return the files of its own session, so the second peer queries for
+            // those of the first.
             let asker = usize::from(self.peers.len() > 1 && (req as usize) < self.files);
             self.send(asker, &Message::Query(Query { req, find, ttl: Some(0), budget: None, policy: None }));
         }

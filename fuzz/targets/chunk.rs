@@ -1,5 +1,4 @@
-//! A source that was asked for chunks: headers of chunks, and whatever else it says, while payloads
-//! come.
+//! A downloader whose source sends any chunk headers and messages while payloads arrive.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

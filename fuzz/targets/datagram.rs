@@ -1,4 +1,4 @@
-//! One datagram: read, packed again into as many as it takes, read again.
+//! One datagram: decoded, encoded into as many datagrams as needed, and decoded again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let mut again = Vec::new();
     for datagram in datagrams {
         assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
-        let (same, some) = link::decode(&datagram).expect("we read what we write");
+        let (same, some) = link::decode(&datagram).expect("what was encoded can be decoded");
         assert_eq!(same, boot);
         again.extend(some);
     }

@@ -1,4 +1,4 @@
-//! Steps of digests in any order, forged and repeated, at a super peer whose own index changes.
+//! Digest messages in any order, forged and repeated, to a super peer whose own index changes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

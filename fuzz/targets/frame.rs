@@ -1,12 +1,11 @@
-//! A stream of frames gives the same messages, and ends with the same error, whole or cut at any
-//! place.
+//! A stream of frames yields the same messages and the same final error, however it is cut.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sprat::config::{FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN};
 use sprat::wire::{Message, WireError, frame};
 
-/// What stands at the front of the bytes, until one is not whole or none.
+/// The messages at the front of the bytes, up to the first incomplete or malformed one.
 fn read(mut bytes: &[u8], cap: usize, messages: &mut Vec<Message>) -> Result<usize, WireError> {
     let whole = bytes.len();
     while let Some((message, used)) = frame::decode(bytes, cap)? {
@@ -14,7 +13,7 @@ fn read(mut bytes: &[u8], cap: usize, messages: &mut Vec<Message>) -> Result<usi
         messages.push(message);
         bytes = &bytes[used..];
     }
-    assert!(bytes.len() < frame::LENGTH_BYTES + cap, "a frame that is whole is taken");
+    assert!(bytes.len() < frame::LENGTH_BYTES + cap, "a complete frame is decoded");
     Ok(whole - bytes.len())
 }
 
@@ -35,6 +34,6 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    assert_eq!(whole, cut, "the cuts change nothing");
+    assert_eq!(whole, cut, "the cuts do not change the result");
     assert_eq!(end, ended.map_or(Ok(kept.len()), Err));
 });

@@ -1,5 +1,5 @@
-//! Pages of a manifest as a source may send them: only the whole of them in order, at their length,
-//! that merge to the root.
+//! Manifest pages as a source may send them. Only the complete manifest in order, of the right
+//! length and merging to the root, is accepted.
 #![no_main]
 
 use blake3::hazmat::{Mode, merge_subtrees_non_root, merge_subtrees_root};
@@ -11,7 +11,7 @@ use sprat::wire::ids::{Cv, Root};
 use sprat::wire::{Message, frame};
 use sprat_fuzz::Dice;
 
-/// As PROTOCOL.md says it: cut after the largest power of two below the length.
+/// As PROTOCOL.md specifies: split after the largest power of two below the length.
 fn merged(cvs: &[Cv]) -> [u8; 32] {
     match cvs {
         [only] => only.0,
@@ -39,8 +39,8 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(wanted.map(u64::from), (honest.len() as u64 != pieces).then_some(honest.len() as u64));
         let left = (pieces - honest.len() as u64).min(MANIFEST_PAGE_CVS as u64) as usize;
         let fill: u8 = dice.any();
-        let (told, first, page) = match dice.below(6) {
-            // A page as a source sends it, in a message.
+        let (stated, first, page) = match dice.below(6) {
+            // A page as a source sends it.
             0 => {
                 let Ok(Some((Message::Cvs(cvs), _))) = frame::decode(dice.bytes(4096), FRAME_BYTES_OPEN) else {
                     continue;
@@ -52,8 +52,8 @@ fuzz_target!(|data: &[u8]| {
             3 => (size, wanted.unwrap_or(0), vec![fill; dice.below(left * Cv::LEN + 40)]),
             _ => (size, wanted.unwrap_or(0), vec![fill; left * Cv::LEN]),
         };
-        let right = told == size && Some(first) == wanted && page.len() == left * Cv::LEN;
-        assert_eq!(pages.add(told, first, &page).is_ok(), right);
+        let right = stated == size && Some(first) == wanted && page.len() == left * Cv::LEN;
+        assert_eq!(pages.add(stated, first, &page).is_ok(), right);
         if right {
             honest.extend(page.as_chunks::<{ Cv::LEN }>().0.iter().map(|cv| Cv(*cv)));
         }
@@ -65,7 +65,7 @@ fuzz_target!(|data: &[u8]| {
         Some(root) => {
             assert_eq!(pages.proven(root), Some(honest.as_slice()));
             honest[dice.below(pieces as usize)].0[dice.below(32)] ^= 1 << dice.below(8);
-            assert_ne!(root_of(&honest, size), Some(root), "another value is no proof");
+            assert_ne!(root_of(&honest, size), Some(root), "a changed value does not merge to the root");
             assert_eq!(pages.proven(merged_root(&honest)), None);
         }
         None => assert_eq!(pages.proven(Root([0; 32])), None),

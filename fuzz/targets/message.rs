@@ -1,4 +1,4 @@
-//! The body of one frame: read, written, read again.
+//! The body of one frame: decoded, encoded, and decoded again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|body: &[u8]| {
                 check_message(&message);
             }
         }
-        Ok(None) => panic!("the frame is whole"),
+        Ok(None) => panic!("the frame is complete"),
         Err(error) => assert!(!error.reason().is_empty() && error.to_string().len() < 4 * body.len() + 400),
     }
 });

@@ -1,5 +1,5 @@
-//! Names that strangers choose: what is published is safe on every disk, what is shown commands no
-//! terminal.
+//! Names from other peers: a sanitized name is safe in every file system, and a printed one
+//! controls no terminal.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -22,14 +22,14 @@ fn check_sanitized(given: &str) {
     assert!(!lower.ends_with(".part") && !lower.ends_with(".part.map"), "{given:?} → {safe:?}");
     let stem = lower.split('.').next().unwrap_or_default().trim_end_matches(' ');
     assert!(!DEVICES.contains(&stem), "{given:?} → {safe:?}");
-    assert_eq!(name::sanitize(&safe, &ROOT), safe, "twice is not once: {given:?}");
+    assert_eq!(name::sanitize(&safe, &ROOT), safe, "sanitizing again changes it: {given:?}");
 }
 
 fn check_shown(given: &str) {
     let shown = name::printable(given);
     assert!(!shown.chars().any(char::is_control), "{given:?} → {shown:?}");
     assert!(!shown.contains(['\u{202e}', '\u{2066}', '\u{feff}']), "{given:?} → {shown:?}");
-    assert_eq!(name::printable(&shown), shown, "what is plain stays as it is");
+    assert_eq!(name::printable(&shown), shown, "printable text is unchanged");
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -1,6 +1,5 @@
-//! Records that come and go under names that strangers choose, and searches over them in slices:
-//! what is found is what is registered and fits, whatever the slices; what has the name itself is
-//! never missed.
+//! Records with any names are registered and removed, and searched in slices. Every hit is
+//! registered and matches, however the search is sliced, and an exact name is always found.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -53,11 +52,11 @@ fuzz_target!(|data: &[u8]| {
                 ]);
                 let search = Search { pattern: path, kind, min: None, max: None, limit: None };
                 let Some(found) = hits(&index, &search, 1000) else { continue };
-                assert_eq!(Some(&found), hits(&index, &search, dice.below(5) + 1).as_ref(), "slices change nothing");
+                assert_eq!(Some(&found), hits(&index, &search, dice.below(5) + 1).as_ref(), "the slices do not change the result");
                 let unique: BTreeSet<_> = found.iter().cloned().collect();
-                assert_eq!(unique.len(), found.len(), "every hit once");
+                assert_eq!(unique.len(), found.len(), "every hit is returned once");
                 let all: BTreeSet<_> = held.iter().map(|(who, path)| (path.clone(), addr(*who))).collect();
-                assert!(unique.is_subset(&all), "nothing that is not registered");
+                assert!(unique.is_subset(&all), "only registered records are returned");
                 let same = |(path, _): &&(String, HostPort)| name_of(path) == search.pattern;
                 match kind {
                     QueryKind::Exact => assert!(all.iter().filter(same).eq(unique.iter())),

@@ -1,4 +1,4 @@
-//! A whole super peer, fed whatever the bytes say.
+//! A complete super peer; the input chooses what it receives.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
