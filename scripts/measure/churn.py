@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The slope of each column of churn.csv after the warm-up, and the curves as an SVG. Usage: churn.py CSV SVG"""
+"""The slope of each column of churn.csv after the warm-up, and the curves as an SVG. Usage:
+churn.py CSV SVG"""
 
 import csv
 import sys
@@ -10,7 +11,7 @@ CURVES = [("super_rss_kib", "super peer, RSS", "#1f77b4"), ("super_private_kib",
 
 
 def slope(points):
-    """Least squares, in percent of the mean an hour."""
+    """Least squares, in percent of the mean per hour."""
     count = len(points)
     mean_x, mean_y = (sum(axis) / count for axis in zip(*points))
     spread = sum((x - mean_x) ** 2 for x, _ in points)
@@ -29,7 +30,7 @@ def main():
     source, target = sys.argv[1:]
     with open(source, newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    # What was looked at when its process had just ended has no descriptors.
+    # A process that has just ended has no descriptors.
     rows = [row for row in rows if row["super_descriptors"] and row["peer_descriptors"]]
     seconds = rows[-1]["seconds"] or 1
     warm = [row for row in rows if row["seconds"] >= seconds / 10]

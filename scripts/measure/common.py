@@ -1,7 +1,9 @@
-"""What the measuring scripts share: super peers as children, on loopback or in network namespaces; a small session client that
-speaks PROTOCOL.md with Python's standard library alone; percentiles and Markdown tables.
+"""Shared by the measuring scripts: super peers as child processes, on loopback or in network
+namespaces; a small session client that needs only Python's standard library; percentiles and
+Markdown tables.
 
-Every namespace, process and file is this run's own: names carry its process id, and nothing else is ever ended or removed.
+Every namespace, process and file belongs to this run: names contain its process id, and nothing
+else is ended or removed.
 """
 import hashlib
 import json
@@ -21,7 +23,7 @@ SPRAT = Path(os.environ.get("SPRAT_BIN", ROOT / "target" / "release" / "sprat"))
 PORT = 4777
 
 
-# Whoever ends a script by SIGTERM wants its processes and namespaces gone as well.
+# SIGTERM ends the processes of the script and removes its namespaces too.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
 
 
@@ -32,7 +34,7 @@ def build():
 
 
 def need_root_and_tools():
-    """Namespaces need root, ip and nft; what is missing is installed where there is apt-get."""
+    """Namespaces need root, ip and nft. Missing tools are installed if apt-get exists."""
     if os.geteuid() != 0:
         sys.exit("this needs root: it makes network namespaces (nothing outside of them is touched)")
     missing = [package for tool, package in [("ip", "iproute2"), ("nft", "nftables")] if not shutil.which(tool)]
@@ -41,7 +43,7 @@ def need_root_and_tools():
         subprocess.run(["apt-get", "install", "-y", "-qq", *missing], check=True)
 
 
-# ---- MessagePack, as much of it as sessions use ---------------------------------------------------------------------------
+# ---- MessagePack, the part that sessions use --------------------
 
 def pack(value):
     if value is True or value is False:
@@ -65,7 +67,7 @@ def pack(value):
 
 
 def unpack(data, at=0):
-    """The value that begins at `at`, and where it ends."""
+    """The value that begins at `at`, and the offset of its end."""
     head = data[at]
     at += 1
     if head < 0x80:
@@ -111,7 +113,7 @@ def unpack_map(data, at, length):
 
 
 class Session:
-    """A weak peer's session: asks, and registers records that nobody fetches."""
+    """A session of a weak peer that searches, and registers records that are never fetched."""
 
     def __init__(self, host, port=PORT):
         self.sock = socket.create_connection((host, port), timeout=30)
@@ -148,13 +150,13 @@ class Session:
                 return fields
 
     def register(self, names, seq=1, more=False):
-        """Registers a file of each name, a page of them; the root follows from the name."""
+        """Registers one page of files with these names. The root is derived from the name."""
         files = [{"p": name, "s": 1, "r": hashlib.sha256(name.encode()).digest()} for name in names]
         self.send("REGISTER", seq=seq, port=4778, files=files, more=more)
         self.expect("ACK")
 
     def query(self, pattern, kind="words", **more):
-        """Asks; the hits as (path, addr), the DONE, and the seconds until it was here."""
+        """Sends a query. Returns the hits as (path, addr), the DONE, and the seconds until it arrived."""
         self.req += 1
         start = time.perf_counter()
         self.send("QUERY", req=self.req, find={"q": pattern, "k": kind}, **more)
@@ -177,10 +179,10 @@ class Session:
         self.sock.close()
 
 
-# ---- processes ----------------------------------------------------------------------------------------------------------
+# ---- processes --------------------------------------------------
 
 class World:
-    """A folder and the super peers that live in it: on addresses of their own on loopback, or in namespaces of their own."""
+    """A folder and its super peers, each with its own loopback address or in its own namespace."""
 
     def __init__(self, namespaces=0):
         self.dir = Path(tempfile.mkdtemp(prefix="sprat-measure-"))
@@ -206,7 +208,7 @@ class World:
             subprocess.run(["ip", "netns", "del", space], stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    # A bridge in a namespace of its own, and one namespace behind it for each super peer.
+    # A bridge in its own namespace, and one namespace connected to it for each super peer.
     def make_namespaces(self, count):
         hub = f"{self.tag}-hub"
         run("ip", "netns", "add", hub)
@@ -230,7 +232,7 @@ class World:
         return f"10.77.0.{n + 1}" if self.spaces else f"127.77.0.{n + 1}"
 
     def inside(self, n):
-        """What to put before a command so that it runs where super peer `n` does."""
+        """The command prefix that runs a command in the namespace of super peer `n`."""
         return ["ip", "netns", "exec", self.space(n)] if self.spaces else []
 
     def start(self, n, neighbors):
@@ -254,7 +256,7 @@ class World:
         return False
 
     def kill(self, n):
-        """kill -9 of the super peer itself: `ip netns exec` has become it."""
+        """kill -9 of the super peer itself; `ip netns exec` has replaced itself by it."""
         self.children[n].kill()
         self.children[n].wait()
 
@@ -272,7 +274,7 @@ class World:
 
 
 class Asker:
-    """A process beside super peer `n` that asks it: this script's own `ask` loop, in the namespace of that super peer."""
+    """A process in the namespace of super peer `n` that queries it: the `ask` loop of this script."""
 
     def __init__(self, world, n):
         command = [*world.inside(n), sys.executable, __file__, "ask", world.host(n)]
@@ -306,7 +308,7 @@ def ask_loop(host):
             else:
                 answer = session.counts().get(name, 0)
         except (OSError, ConnectionError):
-            # A super peer that is down or was restarted: the next command opens a session anew.
+            # The super peer is down or was restarted. The next command opens a new session.
             session, answer = None, None
         print(json.dumps(answer), flush=True)
 
@@ -316,7 +318,7 @@ def run(*command):
 
 
 def wait_for(what, look, limit=30.0, step=0.01):
-    """Looks until it is true; the seconds that took."""
+    """Polls until it is true. Returns the seconds that took."""
     start = time.monotonic()
     while not look():
         if time.monotonic() - start > limit:
@@ -325,7 +327,7 @@ def wait_for(what, look, limit=30.0, step=0.01):
     return time.monotonic() - start
 
 
-# ---- figures --------------------------------------------------------------------------------------------------------------
+# ---- figures ----------------------------------------------------
 
 def quantile(values, q):
     ordered = sorted(values)
@@ -333,7 +335,7 @@ def quantile(values, q):
 
 
 def table(head, rows):
-    """Prints rows as they come."""
+    """Prints each row as soon as it is known."""
     print("| " + " | ".join(head) + " |")
     print("|" + "---|" * len(head), flush=True)
     for row in rows:
@@ -341,7 +343,7 @@ def table(head, rows):
 
 
 def sim(options):
-    """The `result` lines of `sprat sim`; what it says on standard error is passed on."""
+    """The `result` lines of `sprat sim`. Its standard error is passed on."""
     run = subprocess.run([SPRAT, "sim", "--json", *options], stdout=subprocess.PIPE, text=True)
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     if not lines or lines[-1].get("event") != "done" or not lines[:-1]:
