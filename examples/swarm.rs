@@ -100,11 +100,11 @@ impl Swarm {
     fn new(count: usize, files: usize, supers: Vec<SocketAddr>) -> io::Result<Swarm> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let (tell, orders) = mpsc::channel();
+        let (sender, orders) = mpsc::channel();
         std::thread::spawn(move || {
             let lines = io::stdin().lock().lines().map_while(Result::ok).map(Some).chain([None]);
             for line in lines {
-                if tell.send(line).is_err() || waker.wake().is_err() {
+                if sender.send(line).is_err() || waker.wake().is_err() {
                     return;
                 }
             }

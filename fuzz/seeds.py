@@ -27,7 +27,7 @@ def seeds():
             yield "digest", data
         elif how == "datagram":
             yield "datagram", data
-        # Whole nodes take whatever it is for choices.
+        # Complete nodes take any bytes as choices.
         for target in ("super_peer", "weak_peer", "chunk", "manifest"):
             yield target, data
     yield "frame", bytes([2, 200]) + whole

@@ -1,5 +1,4 @@
-//! Messages with fields drawn from few values, so that they often fit one another, and records to
-//! fill them.
+//! Messages and records with fields drawn from few values, so that they often refer to each other.
 
 use sprat::wire::link::{
     LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, TreeName, TreeStep,
@@ -76,7 +75,7 @@ fn text(dice: &mut Dice<'_>) -> String {
     if dice.one_in(4) { String::from_utf8_lossy(dice.bytes(80)).into_owned() } else { "why".into() }
 }
 
-/// Any message of a session or a chunk connection. `req` is a number that may be awaited.
+/// Any message of a session or a chunk connection. `req` is a number that may be in use.
 pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
     let version = if dice.one_in(20) { [2, 0] } else { [1, 0] };
     let node = NodeId([dice.below(3) as u8; 16]);
@@ -166,14 +165,14 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
     }
 }
 
-/// A frame of any body, as the decoder takes it under this cap.
+/// A frame with any body that the decoder accepts under this cap.
 pub fn raw_frame(dice: &mut Dice<'_>, cap: usize) -> Result<Option<Message>, WireError> {
     let body = dice.bytes(400);
     let framed = [&(body.len() as u32).to_be_bytes(), body].concat();
     frame::decode(&framed, cap).map(|taken| taken.map(|(message, _)| message))
 }
 
-/// Files that come and go: the first of a session is its whole list.
+/// Files that are added and removed. The first message of a session is its complete list.
 pub fn update(dice: &mut Dice<'_>, seq: u64) -> Message {
     let add = files(dice);
     match seq {
@@ -186,7 +185,7 @@ fn length(dice: &mut Dice<'_>) -> u32 {
     dice.pick(&[1 << 20, 5, 1, 0, (1 << 20) + 1, u32::MAX])
 }
 
-/// A step of a digest, or the answer to one.
+/// A step of a digest, or an answer to one.
 pub fn digest(dice: &mut Dice<'_>) -> LinkMessage {
     let (epoch, step) = (dice.below(3) as u64, dice.pick(&[0, 1, 2, 3, 4, u64::MAX]));
     if dice.one_in(4) {
@@ -197,14 +196,14 @@ pub fn digest(dice: &mut Dice<'_>) -> LinkMessage {
     let at = dice.pick(&[0, 0, 0, 128, 1024, 127, u32::MAX]);
     let fill: u8 = dice.pick(&[0, 1, 255]);
     let bits = vec![fill; dice.pick(&[0, 128, 256, 1024, 1, 1025])];
-    // Keys of eight bytes, or what is none.
+    // Keys of eight bytes, or malformed ones.
     let keys = if dice.one_in(3) { dice.bytes(72).to_vec() } else { vec![] };
     let bits = if keys.is_empty() { bits } else { vec![] };
     LinkMessage::Digest(LinkDigest { epoch, step, size, links, at, bits, keys, ok: dice.one_in(2) })
 }
 
-/// Any message between super peers. The boot ids are those that may be named: ours, and some life
-/// of the neighbor.
+/// Any message between super peers. The boot ids are those that occur: ours, and one of the
+/// neighbor.
 pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]) -> LinkMessage {
     let id = match ids {
         [] => QueryId([dice.below(6) as u8; 16]),

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: how bytes become choices, what a message of ours must survive, and
-//! the two worlds in which a whole node is fed whatever the bytes say.
+//! Shared by the fuzz targets: how bytes become choices, round trips of messages, and the two
+//! worlds in which a complete node receives what the bytes choose.
 
 pub mod forge;
 pub mod super_world;
@@ -12,8 +12,8 @@ use sprat::config::{DATAGRAM_BYTES_MAX, FRAME_BYTES_OPEN};
 use sprat::wire::link::{self, HEADER_BYTES, Packer};
 use sprat::wire::{LinkMessage, Message, frame};
 
-/// Choices, taken from the input's bytes one after the other. Where they end, every choice is the
-/// first.
+/// Choices, taken from the bytes of the input one after the other. After their end every choice is
+/// the first.
 pub struct Dice<'a>(Unstructured<'a>);
 
 impl<'a> Dice<'a> {
@@ -21,7 +21,7 @@ impl<'a> Dice<'a> {
         Dice(Unstructured::new(data))
     }
 
-    /// Whether anything is left to choose from.
+    /// Whether bytes are left.
     pub fn is_spent(&self) -> bool {
         self.0.is_empty()
     }
@@ -56,7 +56,7 @@ impl<'a> Dice<'a> {
     }
 }
 
-/// What happens, for people who replay a finding with SPRAT_FUZZ_TRACE set.
+/// Prints what happens if SPRAT_FUZZ_TRACE is set, for replaying a finding.
 pub fn trace(line: impl Fn() -> String) {
     static WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SPRAT_FUZZ_TRACE").is_some());
     if *WANTED {
@@ -64,17 +64,17 @@ pub fn trace(line: impl Fn() -> String) {
     }
 }
 
-/// What we write we read again, and write again in the same bytes. Answers the frame.
+/// Encodes, decodes, and encodes again to the same bytes. Returns the frame.
 pub fn check_message(message: &Message) -> Vec<u8> {
     let mut first = Vec::new();
     frame::encode(message, &mut first);
-    let (again, used) = frame::decode(&first, FRAME_BYTES_OPEN).expect("we read what we write").expect("all of it");
-    assert_eq!((&again, used), (message, first.len()), "a message changes on its way");
+    let (again, used) = frame::decode(&first, FRAME_BYTES_OPEN).expect("what was encoded can be decoded").expect("all of it");
+    assert_eq!((&again, used), (message, first.len()), "a message changes by encoding");
     let mut second = Vec::new();
     frame::encode(&again, &mut second);
     assert_eq!(first, second, "a message has one form");
     let others = rmp_serde::to_vec_named(message).expect("it has a form");
-    assert_eq!(first[frame::LENGTH_BYTES..], others, "an encoder that is not ours writes the same");
+    assert_eq!(first[frame::LENGTH_BYTES..], others, "rmp-serde encodes the same bytes");
     first
 }
 
@@ -85,13 +85,13 @@ pub fn check_link_message(message: &LinkMessage) {
     let datagram = packer.finish().expect("it holds a message");
     assert!(datagram.len() <= DATAGRAM_BYTES_MAX, "{} of {} bytes", message.kind(), datagram.len());
     let others = rmp_serde::to_vec_named(message).expect("it has a form");
-    assert_eq!(datagram[HEADER_BYTES..], others, "an encoder that is not ours writes the same");
-    let (boot, again) = link::decode(&datagram).expect("we read what we write");
-    assert_eq!((boot, again.as_slice()), (7, std::slice::from_ref(message)), "a message changes on its way");
+    assert_eq!(datagram[HEADER_BYTES..], others, "rmp-serde encodes the same bytes");
+    let (boot, again) = link::decode(&datagram).expect("what was encoded can be decoded");
+    assert_eq!((boot, again.as_slice()), (7, std::slice::from_ref(message)), "a message changes by encoding");
 }
 
-/// Whether our own form of a message that came in another (fields without names, long forms of
-/// numbers) still fits where messages of ours go. What does not fit is never sent on as a whole.
+/// Whether our form of a message that was received in another form (fields without names, long
+/// forms of numbers) still fits a frame. If not, the message is never forwarded unchanged.
 pub fn fits_a_frame(message: &Message) -> bool {
     !matches!(message, Message::Unknown(_)) && written(message) <= FRAME_BYTES_OPEN
 }

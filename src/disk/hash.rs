@@ -135,7 +135,7 @@ impl FileHash {
     }
 
     /// Hashes the complete file.
-    pub(super) fn whole(size: u64, file: &File, buffer: &mut Vec<u8>) -> io::Result<ContentDigest> {
+    pub(super) fn complete(size: u64, file: &File, buffer: &mut Vec<u8>) -> io::Result<ContentDigest> {
         let mut hash = FileHash::new(size);
         loop {
             if let Some(digest) = hash.step(file, buffer, &mut 0)? {
@@ -172,7 +172,7 @@ mod tests {
             let bytes = content(size);
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&bytes).unwrap();
-            let digest = FileHash::whole(size as u64, &file, &mut Vec::new()).unwrap();
+            let digest = FileHash::complete(size as u64, &file, &mut Vec::new()).unwrap();
             assert_eq!(digest.root, root_of(&bytes), "{size} bytes");
             if size > MIB {
                 assert_eq!(digest.cvs.len() as u64, pieces_of(size as u64));

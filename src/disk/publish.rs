@@ -107,7 +107,7 @@ impl Publishing {
         if stamp.size != self.size || !file.metadata()?.is_file() {
             return Ok(false);
         }
-        Ok(FileHash::whole(self.size, &file, &mut Vec::new())?.root == self.root)
+        Ok(FileHash::complete(self.size, &file, &mut Vec::new())?.root == self.root)
     }
 
     fn offer(&self) -> Option<(String, Stamp, ContentDigest)> {
@@ -117,7 +117,7 @@ impl Publishing {
         let is_ours = (ours.dev, ours.ino) == (stamp.dev, stamp.ino);
         let digest = match &self.manifest {
             Some(cvs) if self.size > PIECE_BYTES && is_ours => ContentDigest { root: self.root, cvs: cvs.clone() },
-            _ => FileHash::whole(self.size, &file, &mut Vec::new()).ok()?,
+            _ => FileHash::complete(self.size, &file, &mut Vec::new()).ok()?,
         };
         (digest.root == self.root && Stamp::of_file(file.as_fd()) == Ok(stamp)).then_some((path, stamp, digest))
     }

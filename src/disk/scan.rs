@@ -17,7 +17,7 @@ const ENTRIES_PER_SLICE: usize = 1000;
 
 /// A walk through one folder and everything below it.
 pub(super) struct Scan {
-    /// Where it begins; empty for the whole share.
+    /// Where it begins; empty for the complete share.
     pub(super) top: String,
     begun: bool,
     folders: VecDeque<String>,
@@ -43,7 +43,7 @@ impl Scan {
         }
     }
 
-    /// Whether it walks the whole share.
+    /// Whether it walks the complete share.
     pub(super) fn is_full(&self) -> bool {
         self.top.is_empty()
     }

@@ -118,7 +118,7 @@ pub(super) fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
 
-/// A failure that is not told apart further.
+/// A failure of no special kind.
 pub(super) fn failed(message: String) -> DiskFailure {
     DiskFailure { kind: DiskFailureKind::Io, message }
 }

@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use crate::wire::ids::Md5;
 
 const BLOCK_BYTES: usize = 64;
-/// What is taken of each message at once. Sixteen strips fit the L2 cache of any processor that has
-/// so many lanes.
+/// Bytes taken of each message at once. Sixteen strips fit the L2 cache of every processor with
+/// sixteen lanes.
 pub(super) const STRIP_BYTES: usize = 32 * 1024;
 
 pub(super) type Block = [u8; BLOCK_BYTES];

@@ -213,7 +213,7 @@ fn content(seed: u64, length: usize) -> Vec<u8> {
     words.take(length.div_ceil(8)).flat_map(u64::to_le_bytes).take(length).collect()
 }
 
-/// A file that was written long ago, as far as its mtime tells.
+/// A file with an mtime long ago.
 fn write_old(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut file = File::create(path).unwrap();

@@ -53,7 +53,7 @@ fn a_share_that_is_no_folder_is_refused() {
 }
 
 #[test]
-fn new_renamed_changed_and_deleted_files_are_told() {
+fn new_renamed_changed_and_deleted_files_are_reported() {
     let mut rig = Rig::with(&[("a", b"one")]);
     fs::create_dir(rig.path("sub")).unwrap();
     fs::write(rig.path("sub/b"), "two").unwrap();
@@ -83,7 +83,7 @@ fn a_file_may_become_a_folder_and_the_other_way_round() {
 }
 
 #[test]
-fn a_tree_that_is_made_or_moved_in_at_once_is_found_whole() {
+fn a_tree_that_is_made_or_moved_in_at_once_is_found_completely() {
     let mut rig = Rig::empty();
     let elsewhere = tempfile::tempdir_in(rig.share.path().parent().unwrap()).unwrap();
     for n in 0..50 {

@@ -48,7 +48,7 @@ fn a_changed_file_is_not_served_and_its_twin_is() {
     let mut rig = Rig::with(&[("a", &bytes), ("b", &bytes)]);
     let root = root_of(&bytes);
     rig.chunk(root, 0, 10).unwrap();
-    // In place, same size, mtime restored: only ctime tells.
+    // In place, same size, mtime restored: only ctime shows it.
     let before = fs::metadata(rig.path("a")).unwrap();
     let file = File::options().write(true).open(rig.path("a")).unwrap();
     file.write_all_at(b"!", 0).unwrap();
@@ -166,7 +166,8 @@ fn a_download_is_published_and_offered_at_once() {
     assert_eq!(rig.root("big"), Some(root_of(&bytes)), "offered before the download is over");
     assert!(fs::read(rig.path("big")).unwrap() == bytes);
     assert_eq!(names(rig.share.path()), ["big"]);
-    // The watcher tells of the rename; a later file proves that this withdrew nothing.
+    // The watcher reports the rename. Once a later file is offered, that report has withdrawn
+    // nothing.
     fs::write(rig.path("later"), "x").unwrap();
     rig.until(|offered| offered.contains_key("later"));
     assert_eq!(rig.ever.iter().filter(|(path, _)| path == "big").count(), 1);
@@ -244,7 +245,7 @@ fn a_torn_map_costs_only_what_was_torn() {
 }
 
 #[test]
-fn the_part_of_another_content_is_begun_anew() {
+fn the_part_file_of_another_content_is_emptied() {
     let (old, new) = (content(13, 3 * MIB), content(14, 2 * MIB + 1));
     let mut rig = Rig::empty();
     rig.begin(&old, &[0, 1]);
@@ -298,7 +299,7 @@ fn what_is_at_the_destination_is_never_touched() {
 }
 
 #[test]
-fn a_destination_that_appears_meanwhile_is_not_replaced() {
+fn a_destination_that_appears_during_the_download_is_not_replaced() {
     let bytes = content(19, MIB + 1);
     let elsewhere = tempfile::tempdir().unwrap();
     let mut rig = Rig::empty();
@@ -360,7 +361,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_is_told_and_the_download_goes_on_when_there_is_room() {
+fn a_full_disk_is_reported_and_the_download_continues_when_there_is_room() {
     // /dev/full answers every write with ENOSPC, where nothing may be mounted.
     let file = File::options().write(true).open("/dev/full").unwrap();
     let error = file.write_all_at(b"x", 0).unwrap_err();
