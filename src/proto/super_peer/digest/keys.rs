@@ -68,11 +68,11 @@ fn grams(text: &str, mut each: impl FnMut(u64)) {
 
 /// The keys that every file has which fits a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::proto) struct Probe(Vec<u64>);
+pub(crate) struct Probe(Vec<u64>);
 
 impl Probe {
     /// The keys of a search; none if no digest can rule out a hit.
-    pub(in crate::proto) fn new(search: &Search) -> Probe {
+    pub(crate) fn new(search: &Search) -> Probe {
         let mut keys = Vec::new();
         let name = |pattern: &str| hash(Class::Name, pattern.as_bytes());
         match search.kind {

@@ -23,7 +23,7 @@ use crate::wire::{Cut, Policy, QueryId, QueryKind};
 impl Flood {
     /// A session's query begins. It may have ended, or be refused, when this returns; then it has
     /// no key.
-    pub(in crate::proto::super_peer) fn begin(
+    pub(crate) fn begin(
         &mut self,
         conn: ConnId,
         query: Query,

@@ -18,7 +18,7 @@ use crate::wire::QueryId;
 
 /// All queries that run here.
 #[derive(Debug, Default)]
-pub(in crate::proto::super_peer) struct Flood {
+pub(crate) struct Flood {
     pub(super) waves: Slab<Wave>,
     /// Those that neighbors know of.
     pub(super) by_id: BTreeMap<QueryId, WaveKey>,
@@ -143,7 +143,7 @@ impl Flood {
 
     /// The query that ended first may be past. One that is kept for long delays those after it in
     /// the queue, which costs memory and nothing else.
-    pub(in crate::proto::super_peer) fn on_ended(&mut self, cx: &mut Context) {
+    pub(crate) fn on_ended(&mut self, cx: &mut Context) {
         while let Some((key, id)) = self.ended.first() {
             let wave = self.waves.get_mut(key.index()).filter(|wave| wave.id == id);
             match wave {
@@ -162,7 +162,7 @@ impl Flood {
     }
 
     /// What must hold between any two inputs.
-    pub(in crate::proto::super_peer) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         assert!(self.by_id.len() <= WAVES_MAX && self.by_id.len() <= self.waves.len());
         for (id, key) in &self.by_id {
             assert_eq!(self.waves.get(key.index()).map(|wave| wave.id), Some(*id));

@@ -69,7 +69,7 @@ struct Link {
 /// - `handle_*`: `on_hello`, `on_heard`, `on_timeout`;
 /// - mutators: `send`, `greet_soon`, `set_tree`.
 #[derive(Debug)]
-pub(in crate::proto::super_peer) struct Links {
+pub(crate) struct Links {
     node: NodeId,
     boot: u64,
     /// The spanning tree that we hold, for our HELLOs.
@@ -85,7 +85,7 @@ pub(in crate::proto::super_peer) struct Links {
 impl Links {
     /// Links to these neighbors, all down. An address that is given twice is one neighbor; those
     /// above the cap are left out.
-    pub(in crate::proto::super_peer) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
+    pub(crate) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
         let (links, by_addr) = (Vec::new(), BTreeMap::new());
         let mut all = Links { node, boot, tree: None, whole: false, takes: None, links, by_addr };
@@ -118,32 +118,32 @@ impl Links {
     }
 
     /// The link to a neighbor at this address.
-    pub(in crate::proto::super_peer) fn find(&self, from: SocketAddr) -> Option<LinkId> {
+    pub(crate) fn find(&self, from: SocketAddr) -> Option<LinkId> {
         self.by_addr.get(&from).copied()
     }
 
     /// Every link but those that lead to ourselves.
-    pub(in crate::proto::super_peer) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
         (0u16..).map(LinkId).zip(&self.links).filter(|(_, link)| link.state != State::Ignored).map(|(id, _)| id)
     }
 
     /// Every link that is up.
-    pub(in crate::proto::super_peer) fn up(&self) -> impl Iterator<Item = LinkId> + '_ {
+    pub(crate) fn up(&self) -> impl Iterator<Item = LinkId> + '_ {
         self.ids().filter(|link| self.is_up(*link))
     }
 
     /// How many links there are, those to ourselves included.
-    pub(in crate::proto::super_peer) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.links.len()
     }
 
     /// Whether there is none.
-    pub(in crate::proto::super_peer) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
 
     /// Whether the link is up.
-    pub(in crate::proto::super_peer) fn is_up(&self, id: LinkId) -> bool {
+    pub(crate) fn is_up(&self, id: LinkId) -> bool {
         self.link(id).state == State::Up
     }
 
@@ -153,7 +153,7 @@ impl Links {
     }
 
     /// The neighbor's address.
-    pub(in crate::proto::super_peer) fn addr(&self, id: LinkId) -> SocketAddr {
+    pub(crate) fn addr(&self, id: LinkId) -> SocketAddr {
         self.link(id).addr
     }
 
@@ -163,24 +163,24 @@ impl Links {
     }
 
     /// Our boot id towards neighbors.
-    pub(in crate::proto::super_peer) fn boot(&self) -> u64 {
+    pub(crate) fn boot(&self) -> u64 {
         self.boot
     }
 
     /// How long an answer may take before the question is repeated.
-    pub(in crate::proto::super_peer) fn repeat_after(&self, id: LinkId) -> Duration {
+    pub(crate) fn repeat_after(&self, id: LinkId) -> Duration {
         self.link(id).rtt.timeout()
     }
 
     /// How long PENDING may be delayed so that the neighbor, whose round trip is ours, has it
     /// before it asks again.
-    pub(in crate::proto::super_peer) fn pending_after(&self, id: LinkId) -> Duration {
+    pub(crate) fn pending_after(&self, id: LinkId) -> Duration {
         self.repeat_after(id).saturating_sub(self.link(id).rtt.smoothed()) / 2
     }
 
     /// Queues a message for a neighbor. It is dropped if the link is not up, since the neighbor
     /// would not take it.
-    pub(in crate::proto::super_peer) fn send(&self, id: LinkId, message: LinkMessage, cx: &mut Context) {
+    pub(crate) fn send(&self, id: LinkId, message: LinkMessage, cx: &mut Context) {
         let link = self.link(id);
         if link.state == State::Up {
             transmit(link.addr, link.boot, message, cx);
@@ -188,14 +188,7 @@ impl Links {
     }
 
     /// The same for a TREE.
-    pub(in crate::proto::super_peer) fn send_tree(
-        &self,
-        id: LinkId,
-        tree: TreeName,
-        step: TreeStep,
-        n: u32,
-        cx: &mut Context,
-    ) {
+    pub(crate) fn send_tree(&self, id: LinkId, tree: TreeName, step: TreeStep, n: u32, cx: &mut Context) {
         self.send(id, LinkMessage::Tree(LinkTree { tree, step, n }), cx);
     }
 

@@ -18,7 +18,7 @@ use crate::wire::{HostPort, Message};
 
 /// A request that needs more than its session.
 #[derive(Debug, PartialEq)]
-pub(in crate::proto::super_peer) enum Request {
+pub(crate) enum Request {
     /// None: the message is dealt with.
     None,
     /// A search.

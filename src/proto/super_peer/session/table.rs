@@ -80,7 +80,7 @@ impl Fault {
 
 /// All sessions of a super peer.
 #[derive(Debug, Default)]
-pub(in crate::proto::super_peer) struct Sessions {
+pub(crate) struct Sessions {
     /// By the driver's slot.
     pub(super) slots: Vec<Option<Session>>,
     pub(super) len: usize,
@@ -160,7 +160,7 @@ impl Sessions {
     }
 
     /// What must hold between any two inputs.
-    pub(in crate::proto::super_peer) fn check_invariants(&self, index: &Index) {
+    pub(crate) fn check_invariants(&self, index: &Index) {
         let all = || self.slots.iter().flatten();
         assert_eq!(all().count(), self.len);
         assert_eq!(all().filter(|session| session.state.is_half_open()).count(), self.half_open_len);

@@ -112,7 +112,7 @@ impl Growth {
 /// - getters: `holds`, `is_whole`, `rides`, `is_stale`, `edges`, `size`, `next`;
 /// - `handle_*`: `on_tree`, `on_hello`, `on_link_lost`, `on_timeout`, which push outputs.
 #[derive(Debug)]
-pub(in crate::proto::super_peer) struct Tree {
+pub(crate) struct Tree {
     pub(super) node: NodeId,
     pub(super) boot: u64,
     /// Number of the last tree that was grown from here.
@@ -133,7 +133,7 @@ pub(in crate::proto::super_peer) struct Tree {
 }
 
 impl Tree {
-    pub(in crate::proto::super_peer) fn new(node: NodeId, boot: u64, links: usize) -> Tree {
+    pub(crate) fn new(node: NodeId, boot: u64, links: usize) -> Tree {
         Tree {
             node,
             boot,
@@ -150,22 +150,22 @@ impl Tree {
     }
 
     /// The tree that is held.
-    pub(in crate::proto::super_peer) fn holds(&self) -> Option<TreeName> {
+    pub(crate) fn holds(&self) -> Option<TreeName> {
         self.held.as_ref().map(|held| held.name)
     }
 
     /// Whether every neighbor came to hold that tree while none was down.
-    pub(in crate::proto::super_peer) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.whole)
     }
 
     /// The tree that a query from here may ride.
-    pub(in crate::proto::super_peer) fn rides(&self, links: &Links) -> Option<TreeName> {
+    pub(crate) fn rides(&self, links: &Links) -> Option<TreeName> {
         self.holds().filter(|name| !self.is_stale(*name, links))
     }
 
     /// Whether a ride over this tree may leave out a neighbor of ours.
-    pub(in crate::proto::super_peer) fn is_stale(&self, name: TreeName, links: &Links) -> bool {
+    pub(crate) fn is_stale(&self, name: TreeName, links: &Links) -> bool {
         let Some(held) = self.held.as_ref().filter(|held| held.name == name) else { return true };
         let lost = |link: LinkId| held.children.iter().any(|child| child.link == link && child.lost);
         links.up().any(|link| self.sides[link.index()].holds != Some(name) || lost(link))
@@ -174,10 +174,7 @@ impl Tree {
     /// The edges of this tree here; none if the tree is not held. The flag says whether a ride may
     /// leave out the edge if the digest at its other end allows: it leads to a leaf all of whose
     /// neighbors came to hold the tree, so that the ride reaches each of them over another edge.
-    pub(in crate::proto::super_peer) fn edges(
-        &self,
-        name: TreeName,
-    ) -> Option<impl Iterator<Item = (LinkId, bool)> + '_> {
+    pub(crate) fn edges(&self, name: TreeName) -> Option<impl Iterator<Item = (LinkId, bool)> + '_> {
         let held = self.held.as_ref().filter(|held| held.name == name)?;
         let whole = move |side: Side| side.whole && side.holds == Some(name);
         let spare = move |child: &Child| child.leaf && whole(self.sides[child.link.index()]);
@@ -186,7 +183,7 @@ impl Tree {
     }
 
     /// Super peers of the held tree from here down; at the root, all of them.
-    pub(in crate::proto::super_peer) fn size(&self) -> u32 {
+    pub(crate) fn size(&self) -> u32 {
         self.held.as_ref().map_or(0, |held| held.n)
     }
 
@@ -201,7 +198,7 @@ impl Tree {
     }
 
     /// What must hold between any two inputs.
-    pub(in crate::proto::super_peer) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         assert!(self.past.len() <= PAST_MAX);
         if let Some(held) = &self.held {
             assert!(held.name.root <= self.node && (held.name.root == self.node) == held.parent.is_none());

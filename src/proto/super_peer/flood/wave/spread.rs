@@ -19,7 +19,7 @@ use crate::wire::{Cut, LinkMessage, Search, TreeName};
 impl Wave {
     /// Sends the first QUERYs of an instance: over every link, or over every edge of its tree, but
     /// not back to its parent.
-    pub(in crate::proto::super_peer::flood) fn go_out(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
+    pub(crate) fn go_out(&mut self, i: usize, neighbors: &Neighbors, cx: &mut Context) {
         match self.instances[i].tree {
             None => self.flood_out(i, neighbors, cx),
             Some(tree) => self.ride(i, tree, neighbors, cx),

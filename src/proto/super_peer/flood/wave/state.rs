@@ -37,27 +37,27 @@ pub(super) enum Reach {
 
 /// One query at one super peer.
 #[derive(Debug)]
-pub(in crate::proto::super_peer::flood) struct Wave {
-    pub(in crate::proto::super_peer::flood) id: QueryId,
-    pub(in crate::proto::super_peer::flood) find: Search,
+pub(crate) struct Wave {
+    pub(crate) id: QueryId,
+    pub(crate) find: Search,
     /// The keys that a digest must have for a hit; computed when they are first needed.
     pub(super) probe: Option<Probe>,
     /// A plain flood: digests are not used.
     pub(super) flood: bool,
     /// Whether it is counted as one of its link that runs.
-    pub(in crate::proto::super_peer::flood) counted: bool,
+    pub(crate) counted: bool,
     /// Whether it waits in the fair queue.
-    pub(in crate::proto::super_peer::flood) queued: bool,
+    pub(crate) queued: bool,
     /// Hits for neighbors that it held when they were last counted.
-    pub(in crate::proto::super_peer::flood) held: usize,
+    pub(crate) held: usize,
     /// Whether it is in the queue of ended queries.
-    pub(in crate::proto::super_peer::flood) listed: bool,
+    pub(crate) listed: bool,
     /// The highest ttl of all copies that rode no tree, at most [`TTL_MAX`]; at the origin, above
     /// every ttl.
     pub(super) ttl_best: Option<u8>,
     /// Until then a repetition may come.
     pub(super) keep_until: Time,
-    pub(in crate::proto::super_peer::flood) instances: Vec<Instance>,
+    pub(crate) instances: Vec<Instance>,
     /// By link; empty until the query is passed on.
     pub(super) reach: Vec<Reach>,
     /// Whether it has gone over every link, or would have with a hop left.
@@ -69,13 +69,7 @@ pub(in crate::proto::super_peer::flood) struct Wave {
 
 impl Wave {
     /// A wave with its first instance.
-    pub(in crate::proto::super_peer::flood) fn new(
-        id: QueryId,
-        find: Search,
-        flood: bool,
-        first: Instance,
-        links: &Links,
-    ) -> Wave {
+    pub(crate) fn new(id: QueryId, find: Search, flood: bool, first: Instance, links: &Links) -> Wave {
         let ttl_best = match first.parent {
             Parent::Session(_) => Some(u8::MAX),
             Parent::Link(_) => first.tree.is_none().then_some(first.ttl.min(TTL_MAX)),
@@ -100,7 +94,7 @@ impl Wave {
     }
 
     /// The session that it belongs to, if it began here.
-    pub(in crate::proto::super_peer::flood) fn session(&self) -> Option<(ConnId, u32)> {
+    pub(crate) fn session(&self) -> Option<(ConnId, u32)> {
         match &self.instances[0].parent {
             Parent::Session(origin) => Some((origin.conn, origin.req)),
             Parent::Link(_) => None,
@@ -108,32 +102,32 @@ impl Wave {
     }
 
     /// The flow that its work is counted for: that of its first copy.
-    pub(in crate::proto::super_peer::flood) fn flow(&self) -> Flow {
+    pub(crate) fn flow(&self) -> Flow {
         self.instances[0].parent_link().map_or(Flow::Sessions, Flow::Link)
     }
 
     /// Hits that are held for neighbors.
-    pub(in crate::proto::super_peer::flood) fn hits_held(&self) -> usize {
+    pub(crate) fn hits_held(&self) -> usize {
         self.instances.iter().map(|instance| instance.hits.len()).sum()
     }
 
     /// Whether every instance has ended.
-    pub(in crate::proto::super_peer::flood) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.instances.iter().all(Instance::has_ended)
     }
 
     /// Whether it has ended and no repetition can come any more.
-    pub(in crate::proto::super_peer::flood) fn is_past(&self, now: Time) -> bool {
+    pub(crate) fn is_past(&self, now: Time) -> bool {
         self.has_ended() && now >= self.keep_until
     }
 
     /// Until when a repetition may ask for its answer.
-    pub(in crate::proto::super_peer::flood) fn keep_until(&self) -> Time {
+    pub(crate) fn keep_until(&self) -> Time {
         self.keep_until
     }
 
     /// When [`Wave::on_timeout`] is due.
-    pub(in crate::proto::super_peer::flood) fn next(&self) -> Time {
+    pub(crate) fn next(&self) -> Time {
         let running = self.instances.iter().filter(|instance| !instance.has_ended());
         let deadlines = running.flat_map(|instance| {
             let repeats = instance.asks.iter().filter(|ask| ask.open).map(Ask::repeat_at);
@@ -184,7 +178,7 @@ impl Wave {
     }
 
     /// What must hold between any two inputs.
-    pub(in crate::proto::super_peer::flood) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         let running = self.instances.iter().filter(|instance| instance.is_running()).count();
         assert!(running <= 1, "instances run one after the other");
         assert!(self.instances.len() <= usize::from(TTL_MAX) + 2);
