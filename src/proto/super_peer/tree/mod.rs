@@ -1,5 +1,5 @@
 //! The spanning tree of the super peers, over which a query reaches all of them with the
-//! fewest messages (PROTOCOL.md "Trees").
+//! fewest messages (PROTOCOL.md "The tree").
 //!
 //! It owns which tree this super peer holds and how a tree grows. It never looks at a query.
 //!
