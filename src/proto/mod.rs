@@ -28,13 +28,15 @@
 //!
 //! let (node, supers) = (NodeId([1; 16]), vec!["192.0.2.1:4777".parse().unwrap()]);
 //! let connect_timeout = Duration::from_secs(10);
-//! let config = WeakPeerConfig { node, boot: 1, supers, offer: None, connect_timeout, agent: "example".into() };
+//! let agent = "example".to_owned();
+//! let config = WeakPeerConfig { node, boot: 1, supers, offer: None, connect_timeout, agent };
 //! let weak_peer = WeakPeer::new(config, Box::new(Counter(1)));
 //! let super_peer = SuperPeer::new(SuperPeerConfig::new(NodeId([2; 16]), 2), Box::new(Counter(2)));
 //!
 //! let mut machines: [Box<dyn Role>; 2] = [Box::new(weak_peer), Box::new(super_peer)];
 //! // Inputs on their way, each with the machine that it is for.
-//! let mut inputs = VecDeque::from([(0, Input::Command { client: ClientId(1), command: Command::List })]);
+//! let list = Input::Command { client: ClientId(1), command: Command::List };
+//! let mut inputs = VecDeque::from([(0, list)]);
 //! let conn = ConnId { index: 0, generation: 0 };
 //! let mut now = Time::ZERO;
 //! let done = 'turns: loop {
@@ -51,8 +53,12 @@
 //!                     inputs.push_back((1 - me, Input::Accepted { conn, from }));
 //!                     inputs.push_back((me, Input::Dialed { dial, conn }));
 //!                 }
-//!                 Output::Send { conn, message } => inputs.push_back((1 - me, Input::Message { conn, message })),
-//!                 Output::Event(Event::Client { event: ClientEvent::Done(done), .. }) => break 'turns done,
+//!                 Output::Send { conn, message } => {
+//!                     inputs.push_back((1 - me, Input::Message { conn, message }));
+//!                 }
+//!                 Output::Event(Event::Client { event: ClientEvent::Done(done), .. }) => {
+//!                     break 'turns done;
+//!                 }
 //!                 Output::Event(_) | Output::FrameCap { .. } => {}
 //!                 other => unreachable!("neither links nor files are used here: {other:?}"),
 //!             }

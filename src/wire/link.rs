@@ -1,9 +1,10 @@
-//! The datagrams between neighbouring super peers.
+//! The datagrams between neighboring super peers.
 //!
-//! A datagram is one version byte (0x01), the receiver's boot id (8 bytes, big-endian, 0 while it is not known) and then
-//! messages one after the other, each a one-entry MessagePack map `{KIND: {fields}}`, 1200 bytes in all at most. The boot id
-//! makes a datagram that was meant for an earlier life of the receiver, or that was forged by somebody who never saw the
-//! receiver's HELLO, fall off without a decode.
+//! A datagram is one version byte (0x01), the receiver's boot id (8 bytes, big-endian, 0 while it
+//! is not known) and then messages one after the other, each a one-entry MessagePack map
+//! `{KIND: {fields}}`, 1200 bytes in all at most. The boot id makes a datagram that was meant for
+//! an earlier life of the receiver, or that was forged by somebody who never saw the receiver's
+//! HELLO, fall off without a decode.
 
 use std::fmt;
 
@@ -20,8 +21,8 @@ use crate::config::DATAGRAM_BYTES_MAX;
 
 /// First byte of every datagram: the protocol's major version.
 pub const VERSION_BYTE: u8 = 1;
-/// What the ttl of a QUERY that rides a tree is higher by on the wire, and in every answer to it: so the ride and the flood that
-/// may follow it over the same link are told apart.
+/// What the ttl of a QUERY that rides a tree is higher by on the wire, and in every answer to it:
+/// so the ride and the flood that may follow it over the same link are told apart.
 pub const RIDE_TTL: u8 = 128;
 /// Bytes before the first message.
 pub const HEADER_BYTES: usize = 9;
@@ -48,7 +49,8 @@ pub enum LinkMessage {
     Digest(LinkDigest),
     /// How far the steps of a digest have come.
     Digested(LinkDigested),
-    /// A kind that this version does not know; never sent, made by the decoder, dropped and counted.
+    /// A kind that this version does not know; never sent, made by the decoder, dropped and
+    /// counted.
     #[serde(skip)]
     Unknown(String),
 }
@@ -64,19 +66,23 @@ pub struct LinkHello {
     pub echo: u64,
     /// The sender's clock, any unit; comes back in `et`.
     pub t: u64,
-    /// In an answer: the `t` of the HELLO that it answers. A HELLO with `et` is not answered, one without is.
+    /// In an answer: the `t` of the HELLO that it answers. A HELLO with `et` is not answered, one
+    /// without is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub et: Option<u64>,
     /// The spanning tree that the sender holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
-    /// Whether there was a moment at which none of the sender's links was down and all its neighbours held that tree.
+    /// Whether there was a moment at which none of the sender's links was down and all its
+    /// neighbors held that tree.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
-    /// The largest digest that the sender takes, as the logarithm to base 2 of its bits; absent: it takes none.
+    /// The largest digest that the sender takes, as the logarithm to base 2 of its bits; absent: it
+    /// takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dg: Option<u8>,
-    /// In an answer: the epoch of the sender's digest that the receiver may believe for a while, if it holds it.
+    /// In an answer: the epoch of the sender's digest that the receiver may believe for a while, if
+    /// it holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub de: Option<u64>,
 }
@@ -86,7 +92,7 @@ pub struct LinkHello {
 pub struct TreeName {
     /// The super peer at its root.
     pub root: NodeId,
-    /// That super peer's boot id towards its neighbours, so that a later life of it repeats no name.
+    /// That super peer's boot id towards its neighbors, so that a later life of it repeats no name.
     pub boot: u64,
     /// Which of the trees that it grew in that life.
     pub epoch: u64,
@@ -97,7 +103,8 @@ pub struct TreeName {
 pub struct LinkQuery {
     /// The query.
     pub id: QueryId,
-    /// Hops still allowed beyond the receiver. With `id` and the link it names the instance in every answer.
+    /// Hops still allowed beyond the receiver. With `id` and the link it names the instance in
+    /// every answer.
     pub ttl: u8,
     /// Hops so far, this one included.
     pub hops: u8,
@@ -105,13 +112,15 @@ pub struct LinkQuery {
     pub budget: u32,
     /// What is looked for.
     pub find: Search,
-    /// In a repetition: the numbers of the HITs that the asker holds, as ranges `[first, end)`; empty if none.
+    /// In a repetition: the numbers of the HITs that the asker holds, as ranges `[first, end)`;
+    /// empty if none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_list")]
     pub have: Option<Vec<(u32, u32)>>,
-    /// A plain flood: no neighbour may be left out because of its digest.
+    /// A plain flood: no neighbor may be left out because of its digest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flood: bool,
-    /// The query rides this tree; absent, it goes over every link. See the module of the flood for `again` and the ttl.
+    /// The query rides this tree; absent, it goes over every link. See the module of the flood for
+    /// `again` and the ttl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
     /// Who has searched for it while it rode a tree searches again.
@@ -143,11 +152,13 @@ pub struct LinkDone {
     pub id: QueryId,
     /// The instance.
     pub ttl: u8,
-    /// How many HITs this instance sent on this link: the receiver must hold the numbers 0 to `hits` − 1.
+    /// How many HITs this instance sent on this link: the receiver must hold the numbers 0 to
+    /// `hits` − 1.
     pub hits: u32,
     /// Super peers of this branch that searched their index for this instance.
     pub reached: u32,
-    /// Links of this branch that were not asked because the neighbour's digest says that it has nothing.
+    /// Links of this branch that were not asked because the neighbor's digest says that it has
+    /// nothing.
     #[serde(default, skip_serializing_if = "super::record::is_zero")]
     pub pruned: u32,
     /// What was cut in this branch.
@@ -156,11 +167,13 @@ pub struct LinkDone {
     /// The receiver had the query already by another way; the rest is zero.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dup: bool,
-    /// Some copy in this branch was sent back as a duplicate. Whoever has it by the other way may be cut by its ttl there, so a
-    /// later copy with a higher ttl has to go this way again.
+    /// Some copy in this branch was sent back as a duplicate. A super peer that has it by another
+    /// path may be cut by its ttl there, so a later copy with a higher ttl has to go this way
+    /// again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
-    /// How many of the ttl cuts that earlier DONEs told this extension has made good: it went on where they had stopped.
+    /// How many of the ttl cuts that earlier DONEs told this extension has made good: it went on
+    /// where they had stopped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub uncut: u32,
 }
@@ -203,7 +216,7 @@ pub enum TreeStep {
     Keep,
     /// I hold it.
     Held,
-    /// I hold it, and so do all my neighbours: none of my links is down.
+    /// I hold it, and so do all my neighbors: none of my links is down.
     Whole,
     /// It does not hold any more.
     Void,
@@ -238,7 +251,8 @@ impl<'de> Deserialize<'de> for TreeStep {
     }
 }
 
-/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. Whatever is absent is left as it is, but `ok`, which is false then.
+/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. Whatever is absent is left as it is, but
+/// `ok`, which is false then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDigest {
     /// Epoch: names one row of steps from this sender to this receiver.
@@ -247,7 +261,7 @@ pub struct LinkDigest {
     /// Numbers the steps of an epoch: 1, 2, 3, … They are taken in order.
     #[serde(rename = "n")]
     pub step: u64,
-    /// Begin anew with this many bits, all of them 0; the logarithm to base 2.
+    /// Start again with this many bits, all of them 0; the logarithm to base 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u8>,
     /// Links that the sender has beside this one.
@@ -339,15 +353,19 @@ impl Packer {
         self.boot
     }
 
-    /// Adds a message. Returns a datagram that is full and must be sent before the rest, if this one did not fit in.
+    /// Adds a message. Returns a datagram that is full and must be sent before the rest, if this
+    /// one did not fit in.
     pub fn push(&mut self, message: &LinkMessage) -> Option<Vec<u8>> {
         let mark = self.bytes.len();
         if mark == 0 {
             self.open();
         }
         let start = self.bytes.len();
-        if !pack::pack_link(message, &mut self.bytes) {
-            encode_into(&mut self.bytes, message);
+        match message {
+            LinkMessage::Hit(LinkHit { id, ttl, n, file, addr }) => {
+                pack::pack_link_hit(id, *ttl, *n, file, addr, &mut self.bytes);
+            }
+            other => encode_into(&mut self.bytes, other),
         }
         debug_assert!(self.bytes.len() - start + HEADER_BYTES <= DATAGRAM_BYTES_MAX, "every message fits a datagram");
         if self.bytes.len() <= DATAGRAM_BYTES_MAX || mark == 0 {

@@ -1,7 +1,8 @@
-//! Which file imports from which, read from `use` statements and from the paths in the code, and the circles in that graph.
+//! Which file imports from which, read from `use` statements and from the paths in the code, and
+//! the circles in that graph.
 //!
-//! A name that a module re-exports counts as an import from the file that defines it. Comments, strings and what only tests
-//! are built with do not count.
+//! A name that a module re-exports counts as an import from the file that defines it. Comments,
+//! strings and what only tests are built with do not count.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -454,7 +455,8 @@ mod tests {
             circle,
             ["ids.rs:2 imports super::part::Part from part.rs", "part.rs:1 imports crate::Id from ids.rs"]
         );
-        // A child that takes from its parent what the parent defines, while the parent uses the child.
+        // A child that takes from its parent what the parent defines, while the parent uses the
+        // child.
         let parent = ("lib.rs", "mod part;\nuse part::Part;\npub struct Id;\n");
         assert_eq!(Graph::new(&[parent, ("part.rs", "use super::Id;\npub struct Part(Id);\n")]).circles().len(), 1);
     }

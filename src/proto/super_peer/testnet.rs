@@ -143,7 +143,7 @@ impl Net {
         Net::new(n, &(0..n).map(|node| (node, (node + 1) % n)).collect::<Vec<_>>())
     }
 
-    // ---- looking -----------------------------------------------------------------------------------------------------
+    // ---- looking --------------------------------------------------------------------------------
 
     pub(super) fn now(&self) -> Time {
         self.world.now()
@@ -192,7 +192,7 @@ impl Net {
         edges[which * 7 % edges.len()]
     }
 
-    // ---- links and lives ---------------------------------------------------------------------------------------------
+    // ---- links and lives ------------------------------------------------------------------------
 
     /// From now on this decides what happens to each message.
     pub(super) fn rule(&mut self, rule: impl FnMut(usize, usize, &LinkMessage) -> Fate + 'static) {
@@ -225,7 +225,7 @@ impl Net {
         self.world.start(node);
     }
 
-    // ---- sessions ----------------------------------------------------------------------------------------------------
+    // ---- sessions -------------------------------------------------------------------------------
 
     pub(super) fn input(&mut self, node: usize, input: Input<'_>) {
         self.world.input(node, input);
@@ -271,7 +271,7 @@ impl Net {
         self.input(node, Input::Closed { conn, why: CloseReason::Remote });
     }
 
-    // ---- queries -----------------------------------------------------------------------------------------------------
+    // ---- queries --------------------------------------------------------------------------------
 
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
         self.query_by(self.policy, node, conn, find, ttl, budget_ms)
@@ -332,7 +332,7 @@ impl Net {
         (self.hits(node, req), done)
     }
 
-    // ---- time --------------------------------------------------------------------------------------------------------
+    // ---- time -----------------------------------------------------------------------------------
 
     pub(super) fn run_for(&mut self, time: Duration) {
         let end = self.now() + time;

@@ -241,8 +241,8 @@ mod tests {
         WaveKey::at(n)
     }
 
-    /// Work done over many turns for the sessions, link 0, link 1, …, where `busy` flows always have
-    /// queries.
+    /// Work done over many turns for the sessions, link 0, link 1, …, where `busy` flows always
+    /// have queries.
     fn served(busy: &[Flow], links: usize, turns: u64) -> Vec<usize> {
         let mut queue = FairQueue::default();
         let mut work = vec![0; links + 1];

@@ -1,5 +1,5 @@
-//! The flood: a probe–echo wave over the links, which knows when it has ended (PROTOCOL.md "A
-//! search").
+//! The flood: a probe–echo wave over the links, which knows when it has ended (PROTOCOL.md
+//! "The search wave").
 //!
 //! It owns the queries that run here, whether a session of ours began them or a neighbor passed
 //! them on. It never decodes bytes, never decides whether a link is up, and knows of a session only

@@ -1,7 +1,8 @@
-//! The bytes of all paths, one after the other; a freed place is reused by the next path of the same length.
+//! The bytes of all paths, one after the other; a freed place is reused by the next path of the
+//! same length.
 //!
-//! Nothing is ever moved, so no operation has to pay for a compaction. What it never gives back is bounded by what was
-//! there at once, per length.
+//! Nothing is ever moved, so no operation has to pay for a compaction. What it never gives back is
+//! bounded by what was there at once, per length.
 
 use crate::config::PATH_BYTES_MAX;
 

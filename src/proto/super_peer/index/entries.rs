@@ -1,4 +1,5 @@
-//! Entries: what is registered, each once however many hold it, and the keys under which it is found.
+//! Entries: what is registered, each once however many hold it, and the keys under which it is
+//! found.
 
 use super::arena::{Arena, Place};
 use super::tokens;
@@ -43,13 +44,14 @@ pub(super) enum Class {
     Name = 1,
     Word = 2,
     Root = 3,
-    /// Path, size and root together; only for entries whose root has a long list, where it finds one's equal.
+    /// Path, size and root together; only for entries whose root has a long list, where it finds
+    /// one's equal.
     Identity = 4,
 }
 
-/// The hash of a key.
-/// rapidhash V3 with secrets from the seed. It is no cryptographic hash, but its values and the order of a table are never
-/// shown, so that an attacker who does not know the seed cannot choose names that collide.
+/// The hash of a key. rapidhash V3 with secrets from the seed. It is no cryptographic hash, but its
+/// values and the order of a table are never shown, so that an attacker who does not know the seed
+/// cannot choose names that collide.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::proto) struct Key(pub(super) u64);
 
@@ -122,7 +124,8 @@ impl Entries {
         self.key(Class::Identity, &all)
     }
 
-    /// The keys of an entry: its root, its name and every word of it; a word that is there twice comes twice.
+    /// The keys of an entry: its root, its name and every word of it; a word that is there twice
+    /// comes twice.
     pub(super) fn each_key(&self, id: u32, scratch: &mut String, each: impl FnMut(Key)) {
         self.each_key_of(self.path(id), &self.at(id).root, scratch, each);
     }

@@ -2,19 +2,11 @@
 
 use super::entries::{CROWD, Class, DEAD, FREE, Key};
 use super::order::Order;
-use super::{Fresh, HolderId, Index};
+use super::{Fresh, HolderId, Index, Seen};
 use crate::wire::{HostPort, Root};
 
-/// A live entry as a search sees it.
-#[derive(Clone, Copy)]
-pub(in crate::proto) struct Seen<'a> {
-    pub(in crate::proto) path: &'a str,
-    pub(in crate::proto) size: u64,
-    pub(in crate::proto) root: Root,
-}
-
 impl Index {
-    // ---- for `search` ----------------------------------------------------------------------------------------------
+    // ---- for `search` ---------------------------------------------------------------------------
 
     /// The key under which files of exactly this name are found.
     pub(in crate::proto) fn name_key(&self, name: &str) -> Key {
@@ -36,7 +28,8 @@ impl Index {
         self.keys.find(key.0).len()
     }
 
-    /// The first entry not below `cursor` that has the key (dead ones and strays included), or, without a key, that lives.
+    /// The first entry not below `cursor` that has the key (dead ones and strays included), or,
+    /// without a key, that lives.
     pub(in crate::proto) fn next(&self, key: Option<Key>, cursor: u32) -> Option<u32> {
         match key {
             Some(key) => self.keys.find(key.0).next(cursor),
@@ -49,7 +42,8 @@ impl Index {
         self.order.as_ref().is_some_and(Order::is_whole)
     }
 
-    /// The first live entry of a bucket that is not below `cursor`; only once everything is in order.
+    /// The first live entry of a bucket that is not below `cursor`; only once everything is in
+    /// order.
     pub(in crate::proto) fn next_of(&self, bucket: u16, cursor: u32) -> Option<u32> {
         self.order.as_ref()?.next(bucket, cursor)
     }
@@ -81,7 +75,7 @@ impl Index {
         &self.holder(holder).addr
     }
 
-    // ---- for `digest` ----------------------------------------------------------------------------------------------
+    // ---- for `digest` ---------------------------------------------------------------------------
 
     /// Entries that have a holder.
     pub(in crate::proto) fn live(&self) -> usize {

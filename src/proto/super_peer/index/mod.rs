@@ -1,16 +1,20 @@
-//! The super peer's index: which holder has registered which files, found by name, word, root and holder.
+//! The super peer's index: which holder has registered which files, found by name, word, root and
+//! holder.
 //!
-//! Inverted both ways, so that no query walks all peers: key (name, word or root) → entries → holders, and holder →
-//! entries. Equal (path, size, root) of several holders are one *entry*. It owns its bytes and nothing else: sessions,
-//! acknowledgements and caps are the super peer's; matching is [`super::search`]'s.
+//! Inverted both ways, so that no query walks all peers: key (name, word or root) → entries →
+//! holders, and holder → entries. Equal (path, size, root) of several holders are one *entry*. It
+//! owns its bytes and nothing else: sessions, acknowledgements and caps are the super peer's;
+//! matching is [`super::search`]'s.
 //!
 //! - getters: `files_of`, `records`, `holders`, `list`;
-//! - mutators: `add_holder`, `set_addr`, `remove_holder`, `insert`, `remove`, `clear`, `tidy`, `order`, `forget_order`;
+//! - mutators: `add_holder`, `set_addr`, `remove_holder`, `insert`, `remove`, `clear`, `tidy`,
+//!   `order`, `forget_order`;
 //! - `check_invariants`: all that must hold; slow, for tests and debug builds.
 //!
-//! **A removed record is gone at once**, but its entry's name stays in the postings until `tidy` has come round (every insert
-//! and removal pays for two): so a holder with 10,000 files goes in one short turn, however common its words are. An
-//! entry without holders is never reported, and its id is not reused before the postings have forgotten it.
+//! **A removed record is gone at once**, but its entry's name stays in the postings until `tidy`
+//! has come round (every insert and removal pays for two): so a holder with 10,000 files goes in
+//! one short turn, however common its words are. An entry without holders is never reported, and
+//! its id is not reused before the postings have forgotten it.
 
 mod arena;
 mod check;
@@ -25,7 +29,7 @@ use std::collections::VecDeque;
 
 use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX};
 use crate::wire::message::ListedFile;
-use crate::wire::{FileRecord, HostPort, SharePath};
+use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 use entries::{CROWD, Class, DEAD, Entries, FREE, NAME, ROOT};
 use order::Order;
@@ -33,11 +37,19 @@ use postings::Postings;
 use table::{FileSet, KeyTable};
 
 pub(super) use entries::Key;
-pub(super) use look::Seen;
 
-/// A session that registers files: a slot given by [`Index::add_holder`], used again after [`Index::remove_holder`].
+/// A session that registers files: a slot given by [`Index::add_holder`], used again after
+/// [`Index::remove_holder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HolderId(pub u32);
+
+/// A live entry as a search sees it.
+#[derive(Clone, Copy)]
+pub(in crate::proto) struct Seen<'a> {
+    pub(in crate::proto) path: &'a str,
+    pub(in crate::proto) size: u64,
+    pub(in crate::proto) root: Root,
+}
 
 /// The index of one super peer.
 #[derive(Debug)]
@@ -90,7 +102,8 @@ impl Index {
         Index::with_seed(0)
     }
 
-    /// An empty index. The seed should be random and secret, so that nobody can choose names that fall together.
+    /// An empty index. The seed should be random and secret, so that nobody can choose names that
+    /// fall together.
     #[must_use]
     pub fn with_seed(seed: u64) -> Index {
         Index {
@@ -153,7 +166,8 @@ impl Index {
         let path = record.path.as_str();
         let path_key = self.entries.key(Class::Path, path.as_bytes());
         self.note_keys(&record);
-        // If no entry has the name, this holder has no such path, and its table, which is seldom in the cache, is not read.
+        // If no entry has the name, this holder has no such path, and its table, which is seldom in
+        // the cache, is not read.
         let named = self.keys.find(self.scratch_keys[NAME].0).len() > 0;
         if let Some(old) = named.then(|| self.find(holder, path, path_key)).flatten() {
             let entry = self.entries.at(old);
@@ -182,7 +196,8 @@ impl Index {
         }
     }
 
-    /// Forgets up to so many of the entries without a holder; says whether more are left. For an idle moment.
+    /// Forgets up to `max` of the entries without a holder; says whether more are left. For an idle
+    /// moment.
     pub fn tidy(&mut self, entries: usize) -> bool {
         for _ in 0..entries {
             let Some(id) = self.untidy.pop_front() else { return false };
@@ -194,8 +209,9 @@ impl Index {
         !self.untidy.is_empty()
     }
 
-    /// Sorts up to so many more entries into buckets by their root, so that a range is found without a walk through everything;
-    /// says whether some are left. What changes is kept sorted from then on.
+    /// Sorts up to `max` more entries into buckets by their root, so that a range is found without
+    /// a walk through everything; says whether some are left. What changes is kept sorted from then
+    /// on.
     pub fn order(&mut self, entries: usize) -> bool {
         let Index { entries: all, live, order, .. } = self;
         let order = order.get_or_insert_with(Order::new);
@@ -235,7 +251,7 @@ impl Index {
         self.records
     }
 
-    /// Whether there is no room for so many more records, whatever they are.
+    /// Whether there is no room for this many more records, whatever they are.
     #[must_use]
     pub fn is_full_for(&self, records: usize) -> bool {
         self.entries.list.len() - self.entries.free.len() + records > INDEX_ENTRIES_MAX
@@ -247,8 +263,9 @@ impl Index {
         self.holders_used
     }
 
-    /// A page of what is registered: one element per path, size and root, at least one unless the end is reached, and as many as
-    /// fit `page_bytes` when encoded. Begin with 0, go on with the number returned. What is registered throughout is listed once.
+    /// A page of what is registered: one element per path, size and root, at least one unless the
+    /// end is reached, and as many as fit `page_bytes` when encoded. Begin with 0, go on with the
+    /// number returned. What is registered throughout is listed once.
     #[must_use]
     pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
         /// Bytes of an encoded element without its path: names of fields, size, root, holders.
@@ -270,7 +287,7 @@ impl Index {
         (page, None)
     }
 
-    // ---- below -----------------------------------------------------------------------------------------------------
+    // ---- below ----------------------------------------------------------------------------------
 
     fn holder(&self, holder: HolderId) -> &Holder {
         self.holders[holder.0 as usize].as_ref().expect("a holder is used from add_holder to remove_holder")

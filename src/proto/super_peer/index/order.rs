@@ -1,12 +1,15 @@
-//! Entries by the first bits of their root, so that a page of a list looks at its part of the index and not at all of it.
+//! Entries by the first bits of their root, so that a page of a list looks at its part of the index
+//! and not at all of it.
 //!
-//! It is built piece by piece when somebody lists the network, kept right by every change, and forgotten when nobody does any
-//! more: an index that is only searched pays nothing for it. It is no order within a bucket; a scan looks at every entry there.
+//! It is built piece by piece when somebody lists the network, kept right by every change, and
+//! forgotten when nobody does any more: an index that is only searched pays nothing for it. It is
+//! no order within a bucket; a scan looks at every entry there.
 
 use super::postings::Postings;
 use crate::wire::Root;
 
-/// Buckets are told apart by so many bits: a page of 600 hits of a million looks at some two thousand entries.
+/// Buckets are told apart by this many bits: a page of 600 hits of a million looks at some two
+/// thousand entries.
 const BITS: u32 = 10;
 /// How many there are.
 pub(in crate::proto) const BUCKETS: u16 = 1 << BITS;

@@ -1,6 +1,7 @@
 //! A sorted set of entry ids: a vector while it is small, then a Roaring bitmap.
 //!
-//! A cursor is the lowest id that was not looked at yet, so it stays right when ids come and go between two steps.
+//! A cursor is the lowest id that was not looked at yet, so it stays right when ids come and go
+//! between two steps.
 
 use roaring::RoaringBitmap;
 

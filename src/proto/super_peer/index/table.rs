@@ -1,8 +1,9 @@
-//! The hash tables of the index: from a key to its postings, and from a path of one holder to its entry.
+//! The hash tables of the index: from a key to its postings, and from a path of one holder to its
+//! entry.
 //!
-//! A large table consists of shards, so that a turn never moves more than one shard to a larger place. The order of a hash
-//! table must not reach the protocol: searches follow postings, which are sorted, and the files of a holder are sorted when
-//! they are listed.
+//! A large table consists of shards, so that a turn never moves more than one shard to a larger
+//! place. The order of a hash table must not reach the protocol: searches follow postings, which
+//! are sorted, and the files of a holder are sorted when they are listed.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -11,7 +12,8 @@ use super::postings::Postings;
 
 /// A value with this bit is the number of a list, without it a single entry.
 const LIST: u32 = 1 << 31;
-/// Shards of the key table: with 1,000,000 files one has some 12,000 keys and grows in less than 1 ms.
+/// Shards of the key table: with 1,000,000 files one has some 12,000 keys and grows in less than 1
+/// ms.
 const KEY_SHARDS: usize = 256;
 /// Shards of the files of a holder that has more than [`FILES_UNSHARDED_MAX`].
 const FILE_SHARDS: usize = 128;
@@ -48,8 +50,9 @@ impl Found<'_> {
     }
 }
 
-/// Hash of a key → the entries that have it. A key is known by 38 bits of its hash alone. Two keys that agree in these share
-/// their postings. That costs time and changes no answer: a search compares each entry itself.
+/// Hash of a key → the entries that have it. A key is known by 38 bits of its hash alone. Two keys
+/// that agree in these share their postings. That costs time and changes no answer: a search
+/// compares each entry itself.
 #[derive(Debug)]
 pub(super) struct KeyTable {
     shards: Vec<HashTable<Slot>>,
@@ -79,8 +82,9 @@ impl KeyTable {
         }
     }
 
-    /// Reads the slots of several keys before they are used: the processor fetches them side by side, where the inserts
-    /// that follow would wait for one after the other. Worth a third of the time of an insert in an index of 1,000,000 files.
+    /// Reads the slots of several keys before they are used: the processor fetches them side by
+    /// side, where the inserts that follow would wait for one after the other. Worth a third of the
+    /// time of an insert in an index of 1,000,000 files.
     pub(super) fn prefetch(&self, keys: impl Iterator<Item = u64>) {
         let value_of = |found: Found<'_>| if let Found::One(id) = found { id } else { 0 };
         let values = keys.fold(0, |values, hash| values ^ value_of(self.find(hash)));
@@ -147,7 +151,8 @@ impl KeyTable {
     }
 }
 
-/// The entries of one holder by the hash of their path. The table does not keep the hashes; its caller computes them again.
+/// The entries of one holder by the hash of their path. The table does not keep the hashes; its
+/// caller computes them again.
 #[derive(Debug, Default)]
 pub(super) struct FileSet {
     /// None, one, or [`FILE_SHARDS`].
@@ -201,15 +206,17 @@ impl FileSet {
     }
 }
 
-/// The shard of a hash, by its bits 32 to 47. The last shard gets twice as many keys as the first, so that the shards, each
-/// of which doubles when it is full, do not do so all at once: neither the turns nor the memory have a peak.
+/// The shard of a hash, by its bits 32 to 47. The last shard gets twice as many keys as the first,
+/// so that the shards, each of which doubles when it is full, do not do so all at once: neither the
+/// turns nor the memory have a peak.
 fn shard_of(hash: u64, shards: usize) -> usize {
     let at = hash >> 32 & 0xffff;
     let skewed = at * ((4 << 16) - at);
     usize::try_from(skewed * shards as u64 / (3 << 32)).expect("below the number of shards")
 }
 
-/// `hashbrown` takes the place in a table from the low bits and the tag of a slot from the high ones.
+/// `hashbrown` takes the place in a table from the low bits and the tag of a slot from the high
+/// ones.
 fn widened(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }

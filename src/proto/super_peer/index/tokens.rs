@@ -1,7 +1,9 @@
-//! How a name falls into words. The one place that decides it: for what is indexed and for what is asked.
+//! How a name falls into words. The one place that decides it: for what is indexed and for what is
+//! asked.
 
-/// Calls `each` with every word of `text`: the runs of alphanumerics, lower-cased with the full Unicode mapping of each
-/// character alone (no context: a capital sigma is σ wherever it stands). `scratch` is only reused memory.
+/// Calls `each` with every word of `text`: the runs of alphanumerics, lower-cased with the full
+/// Unicode mapping of each character alone (no context: a capital sigma is σ wherever it stands).
+/// `scratch` is only reused memory.
 pub(crate) fn for_each(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
     scratch.clear();
     if text.is_ascii() {

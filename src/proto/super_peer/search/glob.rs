@@ -1,7 +1,9 @@
-//! Globs over whole names: `*` any run of characters, `?` one character, `[abc]` `[a-z]` one of these, `[!a]` one that is not.
+//! Globs over whole names: `*` any run of characters, `?` one character, `[abc]` `[a-z]` one of
+//! these, `[!a]` one that is not.
 //!
-//! Both sides are lower-cased with the full Unicode mapping (the crate `glob` folds ASCII only). The matcher goes back to the
-//! last `*` alone, so a hostile pattern costs at most pattern × name steps.
+//! Both sides are lower-cased with the full Unicode mapping (the crate `glob` folds ASCII only).
+//! The matcher goes back to the last `*` alone, so a hostile pattern costs at most pattern × name
+//! steps.
 
 use crate::proto::super_peer::index::tokens::lower_into;
 
@@ -49,7 +51,8 @@ impl Glob {
         texts.map(String::from_iter).filter(|text| !text.is_empty()).collect()
     }
 
-    /// Whether the whole name, already in lower case, fits; adds the comparisons that it took to `steps`.
+    /// Whether the whole name, already in lower case, fits; adds the comparisons that it took to
+    /// `steps`.
     pub(super) fn fits(&self, name: &str, steps: &mut usize) -> bool {
         let parts = &self.0;
         let mut part = 0;

@@ -1,7 +1,8 @@
 //! What a search means, and the walk through the index that finds it, cut into slices.
 //!
-//! A [`Scan`] holds no reference to the index between two steps: files may come and go in between. It never reports a record
-//! that is not registered at that moment, and misses none that was registered when it began and still is.
+//! A [`Scan`] holds no reference to the index between two steps: files may come and go in between.
+//! It never reports a record that is not registered at that moment, and misses none that was
+//! registered when it began and still is.
 
 mod glob;
 
@@ -30,7 +31,8 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
-/// What an entry costs whose name is compared, or whose position is computed, beside the look at it (in units of `WORK_PER_TURN`).
+/// What an entry costs whose name is compared, or whose position is computed, beside the look at it
+/// (in units of `WORK_PER_TURN`).
 const TEXT_WORK: usize = 11;
 /// What a hit costs: it is copied, compared with those that were told, and packed.
 const HIT_WORK: usize = 15;
@@ -38,7 +40,8 @@ const HIT_WORK: usize = 15;
 const GLOB_STEPS: usize = 16;
 /// Entries of a list that is so short that its search costs no more than to put it off.
 const SHORT_LIST: usize = 4;
-/// Entries of a list that is so long that those are left out which are not in the list of another word either.
+/// Entries of a list that is so long that those are left out which are not in the list of another
+/// word either.
 const LONG_LIST: usize = 16;
 
 /// How far a scan is after a step.
@@ -121,7 +124,7 @@ impl Scan {
         Scan::within(index, search.clone(), QUERY_HITS_MAX)
     }
 
-    /// A scan for `find` that reports so many hits at most.
+    /// A scan for `find` that reports at most `hits_max` hits.
     ///
     /// # Errors
     /// As [`Scan::new`].
@@ -197,8 +200,8 @@ impl Scan {
         &self.find
     }
 
-    /// Looks at postings and holders, two at least, until that has cost so much, and appends what fits. `index` is the one that
-    /// the scan was made for.
+    /// Looks at postings and holders, two at least, until that has cost so much, and appends what
+    /// fits. `index` is the one that the scan was made for.
     pub fn step(&mut self, index: &Index, work: usize, hits: &mut Vec<SourceRecord>) -> Step {
         let until = Until { looked: self.looked + 2, spent: self.spent + work };
         self.walk(index, until, hits)
@@ -232,7 +235,8 @@ impl Scan {
                 self.lists[walked] = None;
                 (self.cursor, self.holder) = (0, 0);
                 if matches!(place, Place::Buckets(..)) && !index.is_ordered() {
-                    // The order outlives every query that began with it; should it not, the rest is not claimed to be nothing.
+                    // The order outlives every query that began with it; should it not, the rest is
+                    // not claimed to be nothing.
                     return self.end(true);
                 }
                 continue;
@@ -281,7 +285,8 @@ impl Scan {
         self.end(false)
     }
 
-    /// A step that is cut within the holders of an entry looks at the entry again: with one look it would stay there.
+    /// A step that is cut within the holders of an entry looks at the entry again: with one look it
+    /// would stay there.
     fn has_reached(&self, until: Until) -> bool {
         self.looked >= until.looked && self.spent >= until.spent
     }
@@ -387,7 +392,8 @@ fn hit(seen: Seen<'_>, index: &Index, holder: HolderId) -> SourceRecord {
     }
 }
 
-/// `has_all` has a bit for each word, and a word takes two bytes of the pattern with what parts it from the next.
+/// `has_all` has a bit for each word, and a word takes two bytes of the pattern with what parts it
+/// from the next.
 const _: () = assert!(PATTERN_BYTES_MAX <= 2 * u128::BITS as usize);
 
 #[cfg(test)]

@@ -188,7 +188,8 @@ fn of_two_frequent_words_only_what_has_both_is_compared() {
     while scan.step(&index, 100_000, &mut hits) == Step::More {}
     let wanted = names.iter().filter(|name| name.starts_with("a1 b4 "));
     assert!(hits.iter().map(|hit| hit.path.as_str()).eq(wanted.map(String::as_str)));
-    // 600 have b4, the word of fewer names, and one in three of these has the other one: each leads to the next of them at once.
+    // 600 have b4, the word of fewer names, and one in three of these has the other one: each leads
+    // to the next of them at once.
     let hits = hits.len();
     let looks = scan.looked() - hits;
     assert!(hits == 200 && looks <= 2 * hits + 5, "{hits} {looks}");
@@ -221,7 +222,7 @@ fn a_page_looks_at_its_part_of_an_ordered_index() {
     assert!((32..128).contains(&found.len()) && looked <= 3 * found.len(), "{looked} looks for {}", found.len());
 }
 
-/// The naive meaning of a search, written anew.
+/// The naive meaning of a search, written a second time.
 fn fits(search: &Search, path: &str, record_root: Root) -> bool {
     let name = path.rsplit('/').next().unwrap();
     match search.kind {

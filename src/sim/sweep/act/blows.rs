@@ -161,7 +161,7 @@ impl Run {
         });
         self.world.set_cut(cut.collect());
         let most = if self.blows.chance(200) { 100 * SEC } else { 15 * SEC };
-        self.end_after(MS, most, Act::Mend);
+        self.end_after(MS, most, Act::Heal);
     }
 
     fn meddle(&mut self, node: usize) {

@@ -17,8 +17,8 @@ const SEEK_AFTER: [(Duration, Duration); 3] = [
 ];
 
 impl Run {
-    /// A new file, by a word that no neighbor's digest has: whoever believes one for too long is
-    /// found out.
+    /// A new file, by a word that no neighbor's digest has: a super peer that trusts one
+    /// for too long is found out.
     pub(super) fn add(&mut self, node: usize) {
         let (path, content) = (plan::path(&mut self.work), plan::content(&mut self.work));
         let word = format!("only{}", self.acts);

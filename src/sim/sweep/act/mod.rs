@@ -58,7 +58,7 @@ enum Act {
     Blow,
     /// Ends of blows.
     Start(usize),
-    Mend,
+    Heal,
     Unclog,
     Hurry(usize),
     Calm(usize),
@@ -250,14 +250,14 @@ impl Run {
                     self.world.start(node);
                 }
             }
-            Act::Mend => self.world.set_cut(BTreeSet::new()),
+            Act::Heal => self.world.set_cut(BTreeSet::new()),
             Act::Unclog => self.world.set_clogged(&[], Duration::ZERO),
             Act::Hurry(node) => self.world.slow(node, Duration::ZERO),
             Act::Calm(node) => self.world.trouble(node, Trouble::default()),
         }
     }
 
-    // ---- work --------------------------------------------------------------------------------------------------------
+    // ---- work -----------------------------------------------------------------------------------
 
     fn any_weak(&mut self) -> usize {
         self.weak.start + self.work.index(self.weak.len())
@@ -347,7 +347,7 @@ impl Run {
         }
     }
 
-    // ---- judgement ---------------------------------------------------------------------------------------------------
+    // ---- judgement ------------------------------------------------------------------------------
 
     fn judge(&mut self) {
         for client in self.world.take_finished() {
