@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-// ---- ports and versions ------------------------------------------------------------------------------------------
+// ---- ports and versions -------------------------------------------------------------------------
 
 /// TCP and UDP port of a super peer. Not used in Debian's /etc/services, nor by default by programs
 /// of this kind.
@@ -15,7 +15,7 @@ pub const CHUNK_PORT: u16 = 4778;
 /// Version of the protocol, `[major, minor]`; independent of the crate's.
 pub const PROTOCOL_VERSION: [u8; 2] = [1, 0];
 
-// ---- content -----------------------------------------------------------------------------------------------------
+// ---- content ------------------------------------------------------------------------------------
 
 /// Bytes of a piece, the unit of transfer and verification. A power of two of BLAKE3 chunks, so
 /// that a piece is a complete subtree (blake3 `hazmat` docs).
@@ -36,7 +36,7 @@ pub const PATTERN_BYTES_MAX: usize = 256;
 /// Longest advertised host, in bytes, so that a HIT fits in a datagram with the longest path.
 pub const HOST_BYTES_MAX: usize = 100;
 
-// ---- frames ------------------------------------------------------------------------------------------------------
+// ---- frames -------------------------------------------------------------------------------------
 
 /// Longest body of the first frame of a connection (HELLO or WELCOME), in bytes.
 pub const FRAME_BYTES_HELLO: usize = 256;
@@ -62,7 +62,7 @@ const _: () = assert!(PATH_BYTES_MAX + HOST_BYTES_MAX + 256 < DATAGRAM_BYTES_MAX
 const _: () = assert!(CHUNK_BYTES_MAX as u64 == PIECE_BYTES);
 const _: () = assert!(UPDATES_IN_FLIGHT_MAX as usize * FRAME_BYTES_OPEN < SEND_QUEUE_BYTES_MAX);
 
-// ---- sessions ----------------------------------------------------------------------------------------------------
+// ---- sessions -----------------------------------------------------------------------------------
 
 /// Time from accept to WELCOME. Bytes do not extend it (CVE-2024-28854 of tls-listener was such a
 /// fault).
@@ -106,7 +106,7 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `sprat peer` tries to get its first session (`--connect-timeout`).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-// ---- search ------------------------------------------------------------------------------------------------------
+// ---- search -------------------------------------------------------------------------------------
 
 /// Hops of a query that does not say how many (`--ttl`).
 pub const TTL_DEFAULT: u8 = 7;
@@ -181,7 +181,7 @@ pub const LINKS_MAX: usize = 256;
 /// Datagrams read per turn, so that a flood cannot starve the sessions.
 pub const DATAGRAMS_PER_TURN: usize = 256;
 
-// ---- digests of neighbors' indexes -------------------------------------------------------------------------------
+// ---- digests of neighbors' indexes --------------------------------------------------------------
 
 /// Bits that a key sets in a digest: the best number for ten bits per key.
 pub const DIGEST_HASHES: usize = 7;
@@ -239,7 +239,7 @@ const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis(
 const _: () = assert!(LINK_KEEPALIVE.as_millis() * 2 < DIGEST_LEASE.as_millis());
 const _: () = assert!(DIGEST_STEP_BYTES + 128 < DATAGRAM_BYTES_MAX);
 
-// ---- transfer ----------------------------------------------------------------------------------------------------
+// ---- transfer -----------------------------------------------------------------------------------
 
 /// Pieces that are requested from one source and not received.
 pub const SOURCE_PIPELINE_MAX: usize = 32;
@@ -290,12 +290,12 @@ pub const CHUNK_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Shortest time between two progress events of one download.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-// ---- share -------------------------------------------------------------------------------------------------------
+// ---- share --------------------------------------------------------------------------------------
 
 /// A file is hashed once it has not changed for this long.
 pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
 
-// ---- the loop ----------------------------------------------------------------------------------------------------
+// ---- the loop -----------------------------------------------------------------------------------
 
 /// Longest turn that the histogram of turns distinguishes from longer ones, in microseconds: 60 s.
 pub const TURN_MICROS_MAX: u64 = 60_000_000;

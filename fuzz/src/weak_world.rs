@@ -206,7 +206,7 @@ impl WeakWorld {
         world
     }
 
-    // ---- what happens ----------------------------------------------------------------------------------------------
+    // ---- what happens ---------------------------------------------------------------------------
 
     fn event(&mut self, dice: &mut Dice<'_>) {
         let some = dice.below(self.conns.len());
@@ -515,7 +515,7 @@ impl WeakWorld {
         self.input(Input::Closed { conn, why });
     }
 
-    // ---- time and outputs --------------------------------------------------------------------------------------------
+    // ---- time and outputs -----------------------------------------------------------------------
 
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;

@@ -298,7 +298,7 @@ ready() {
     ADDR=$(sed -n 's/.*"listen" *: *"\([^"]*\)".*/\1/p' "$SCRATCH/$1.ready")
 }
 
-# found PATTERN SUPER COUNT: whether a query for it has so many hits.
+# found PATTERN SUPER COUNT: whether a query for it has COUNT hits.
 found() { [ "$("$SPRAT" query "$1" --super "$2" --json 2>/dev/null | grep -c '"event": *"hit"')" -ge "$3" ]; }
 
 # ---- figures -------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// The factor of a unit of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the `B`
-/// form in powers of 1000.
+/// The factor of a unit of [`Size`]: a bare letter and the `iB` form count in powers of 1024, the
+/// `B` form in powers of 1000.
 fn size_unit(unit: &str) -> Option<u64> {
     let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
     let power = ["", "k", "m", "g", "t"].iter().position(|known| *known == letter)?;
@@ -22,7 +22,8 @@ fn size_unit(unit: &str) -> Option<u64> {
     (unit != "ib").then(|| base.pow(power as u32))
 }
 
-/// The factor of a unit of [`Span`], in nanoseconds. A time without a unit is ambiguous, and refused.
+/// The factor of a unit of [`Span`], in nanoseconds. A time without a unit is ambiguous, and
+/// refused.
 fn span_unit(unit: &str) -> Option<u64> {
     let units =
         [("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];

@@ -131,7 +131,7 @@ impl Share {
         self.scans.push_back(Scan::new(""));
     }
 
-    // ---- events of the watcher -------------------------------------------------------------------------------------
+    // ---- events of the watcher ------------------------------------------------------------------
 
     pub(super) fn on_watch_event(&mut self, event: WatchEvent) {
         if let Some(watch) = &self.watch {
@@ -165,7 +165,7 @@ impl Share {
         self.rescan_at = Some(self.rescan_at.map_or(at, |before| before.min(at)));
     }
 
-    // ---- background work -------------------------------------------------------------------------------------------
+    // ---- background work ------------------------------------------------------------------------
 
     /// When [`Share::on_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -296,7 +296,7 @@ impl Share {
         }
     }
 
-    // ---- for transfers ---------------------------------------------------------------------------------------------
+    // ---- for transfers --------------------------------------------------------------------------
 
     /// Offers a file that was published with a proven content.
     pub(super) fn add_published(&mut self, path: &str, stamp: Stamp, digest: &ContentDigest) {

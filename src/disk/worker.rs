@@ -192,7 +192,7 @@ impl Worker {
         }
     }
 
-    // ---- reports ---------------------------------------------------------------------------------------------------
+    // ---- reports --------------------------------------------------------------------------------
 
     fn report(&mut self, report: Report) {
         // If the loop is gone, `Stop` follows.
@@ -222,7 +222,7 @@ impl Worker {
         pages.into_iter().for_each(|page| self.done(page));
     }
 
-    // ---- jobs ------------------------------------------------------------------------------------------------------
+    // ---- jobs -----------------------------------------------------------------------------------
 
     fn on_next(&mut self, next: Next) {
         match next {
@@ -301,7 +301,7 @@ impl Worker {
         self.report(Report::Done { done, file: None, spare: bytes });
     }
 
-    // ---- opening and publishing a part file ------------------------------------------------------------------------
+    // ---- opening and publishing a part file -----------------------------------------------------
 
     fn step_opening(&mut self, mut opening: Opening) {
         let download = opening.download;

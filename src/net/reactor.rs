@@ -151,7 +151,7 @@ impl Net {
         self.batch_full || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.ready)
     }
 
-    // ---- the turn ------------------------------------------------------------------------------------------------
+    // ---- the turn -------------------------------------------------------------------------------
 
     /// Waits for events, at most this long, and latches them.
     ///

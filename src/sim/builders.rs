@@ -1,5 +1,5 @@
-//! Messages and records as scripted peers send them: one set for the unit tests, the simulated tests
-//! and the fuzz targets.
+//! Messages and records as scripted peers send them: one set for the unit tests, the simulated
+//! tests and the fuzz targets.
 
 use crate::config::{CHUNK_PORT, FRAME_BYTES_OPEN, PING_INTERVAL, PROTOCOL_VERSION};
 use crate::proto::command::{Get, Scope};

@@ -1,4 +1,5 @@
-//! `HOST:PORT`: how an address is written in flags, in hits and in ready files. A host name, an IPv4 or a bracketed IPv6.
+//! `HOST:PORT`: how an address is written in flags, in hits and in ready files. A host name, an
+//! IPv4 or a bracketed IPv6.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::config::HOST_BYTES_MAX;
 
-/// A host (name or literal address, without brackets) and a port. Nothing is resolved here; cheap to clone.
+/// A host (name or literal address, without brackets) and a port. Nothing is resolved here; cheap
+/// to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
     host: Arc<str>,
@@ -32,7 +34,8 @@ impl HostPort {
     /// A host with a port.
     ///
     /// # Errors
-    /// If the host is neither a literal address nor a host name (letters, digits, `-`, `_`, `.`) of 1 to 100 bytes.
+    /// If the host is neither a literal address nor a host name (letters, digits, `-`, `_`, `.`) of
+    /// 1 to 100 bytes.
     pub fn new(host: &str, port: u16) -> Result<HostPort, AddrError> {
         let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
         let fits = !host.is_empty() && host.len() <= HOST_BYTES_MAX;

@@ -11,7 +11,8 @@ pub(super) fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
     message.serialize(&mut serializer).expect("every message can be encoded, and writing to a Vec cannot fail");
 }
 
-/// Decodes the first message: returns it and its length in bytes. Of an unknown kind it returns the name alone.
+/// Decodes the first message: returns it and its length in bytes. Of an unknown kind it returns the
+/// name alone.
 pub(super) fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize), WireError> {
     let mut unpack = Unpack::new(bytes);
     match T::deserialize(&mut unpack) {
@@ -35,7 +36,8 @@ fn skip_unknown<T>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize),
     }
 }
 
-/// The major version in a HELLO or WELCOME. It reads nothing else there: other versions may have other fields.
+/// The major version in a HELLO or WELCOME. It reads nothing else there: other versions may have
+/// other fields.
 pub(super) fn greeted_version(bytes: &[u8]) -> Option<u64> {
     let mut unpack = Unpack::new(bytes);
     if unpack.open_map()? != 1 || !matches!(unpack.text()?, "HELLO" | "WELCOME") {

@@ -41,10 +41,12 @@ pub fn length(bytes: &[u8], cap: usize) -> Result<Option<usize>, WireError> {
     }
 }
 
-/// Takes the first frame off `bytes`: the message and how many bytes it used, or `None` until it is whole.
+/// Takes the first frame off `bytes`: the message and how many bytes it used, or `None` until it is
+/// whole.
 ///
 /// # Errors
-/// If what stands there is no frame of at most `cap` bytes with exactly one message. The stream cannot be read on.
+/// If what stands there is no frame of at most `cap` bytes with exactly one message. The stream
+/// cannot be read on.
 pub fn decode(bytes: &[u8], cap: usize) -> Result<Option<(Message, usize)>, WireError> {
     let Some(length) = length(bytes, cap)? else {
         return Ok(None);

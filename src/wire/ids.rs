@@ -1,4 +1,5 @@
-//! The fixed-length names that travel: contents, nodes, queries. In MessagePack each is a `bin` of exactly its length.
+//! The fixed-length names that travel: contents, nodes, queries. In MessagePack each is a `bin` of
+//! exactly its length.
 
 use std::fmt;
 
@@ -107,7 +108,8 @@ fixed_bytes!(
     16
 );
 fixed_bytes!(
-    /// Names one query in the whole network; minted at random by the super peer that the asker is connected to.
+    /// Names one query in the whole network; minted at random by the super peer that the asker is
+    /// connected to.
     QueryId,
     16
 );

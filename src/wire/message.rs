@@ -1,7 +1,8 @@
-//! The messages on TCP: sessions between a weak peer and its super peer, and chunk connections between peers.
+//! The messages on TCP: sessions between a weak peer and its super peer, and chunk connections
+//! between peers.
 //!
-//! Each is a one-entry map `{KIND: {fields}}`; `req` is a request's number, chosen by the asker and unique on its
-//! connection while the request runs. PROTOCOL.md holds the table with byte vectors.
+//! Each is a one-entry map `{KIND: {fields}}`; `req` is a request's number, chosen by the asker and
+//! unique on its connection while the request runs. PROTOCOL.md holds the table with byte vectors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,9 +125,10 @@ pub struct Login {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {}
 
-/// REGISTER: `{seq, port, host, files, more}`. The first page clears what the session had registered before; port and host are
-/// taken from it. A page that says `more` is followed by another REGISTER, with the next `seq`, before any UPDATE. Port 0 means
-/// that the peer serves nothing, and goes with an empty list only.
+/// REGISTER: `{seq, port, host, files, more}`. The first page clears what the session had
+/// registered before; port and host are taken from it. A page that says `more` is followed by
+/// another REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the peer serves
+/// nothing, and goes with an empty list only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// Numbers the REGISTERs and UPDATEs of a session: 1, 2, 3, …
@@ -144,7 +146,8 @@ pub struct Register {
     pub more: bool,
 }
 
-/// UPDATE: `{seq, add, del}`. Removals are applied first; adding a path that is registered replaces it.
+/// UPDATE: `{seq, add, del}`. Removals are applied first; adding a path that is registered replaces
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// One more than the last REGISTER's or UPDATE's.
@@ -157,7 +160,8 @@ pub struct Update {
     pub del: Vec<super::record::SharePath>,
 }
 
-/// ACK: `{seq, files}`. Every UPDATE and every page of a REGISTER is acknowledged on its own, in order.
+/// ACK: `{seq, files}`. Every UPDATE and every page of a REGISTER is acknowledged on its own, in
+/// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// Which REGISTER or UPDATE.
@@ -220,7 +224,8 @@ pub struct Done {
     pub hits: u32,
     /// Super peers that searched their index, the asker's own included.
     pub reached: u32,
-    /// Links on which no super peer was asked because the digest of its index says that it has nothing.
+    /// Links on which no super peer was asked because the digest of its index says that it has
+    /// nothing.
     #[serde(default, skip_serializing_if = "super::record::is_zero")]
     pub pruned: u32,
     /// Whether nothing was cut for any reason.
@@ -416,8 +421,9 @@ pub struct Cancel {
     pub req: u32,
 }
 
-/// Patterns for the kinds by who says them to whom, so that each machine names in one word what is not for it, and a new kind
-/// is met by every match all the same. HELLO, PING, BYE, ERROR, CANCEL and unknown kinds have more than one place.
+/// Patterns for the kinds by who says them to whom, so that each machine names in one word what is
+/// not for it, and a new kind is met by every match all the same. HELLO, PING, BYE, ERROR, CANCEL
+/// and unknown kinds have more than one place.
 macro_rules! told_to_super_peers {
     () => {
         $crate::wire::Message::Login(_)
@@ -484,7 +490,8 @@ impl Message {
     }
 }
 
-/// Reads a list without believing its announced length: serde would reserve up to 1 MiB for five hostile bytes.
+/// Reads a list without believing its announced length: serde would reserve up to 1 MiB for five
+/// hostile bytes.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct Elements<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Elements<T> {

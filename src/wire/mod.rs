@@ -1,7 +1,8 @@
-//! Bytes and what they mean: messages, datagrams, frames, and the names in them. It does no IO and keeps no state.
+//! Bytes and what they mean: messages, datagrams, frames, and the names in them. It does no IO and
+//! keeps no state.
 //!
-//! Bytes become types here, at the edge, so that the machines have nothing left to validate. PROTOCOL.md describes the
-//! same for people.
+//! Bytes become types here, at the edge, so that the machines have nothing left to validate.
+//! PROTOCOL.md describes the same for people.
 
 pub mod addr;
 mod codec;

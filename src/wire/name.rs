@@ -1,4 +1,5 @@
-//! Names that come from strangers: how they are made safe for a disk, and how they are shown. Pure text, no IO.
+//! Names that come from strangers: how they are made safe for a disk, and how they are shown. Pure
+//! text, no IO.
 
 use super::ids::Root;
 use crate::config::NAME_BYTES_MAX;
@@ -8,8 +9,9 @@ const EXTENSION_BYTES_MAX: usize = 24;
 /// Passes until no rule has anything left to change; a name that needs more is not worth keeping.
 const PASSES_MAX: usize = 8;
 
-/// One path component that is safe to create on any file system: never empty, hidden, `.` or `..`, at most
-/// [`NAME_BYTES_MAX`] bytes, no device of Windows, none of our own suffixes. Sanitising twice changes nothing more.
+/// One path component that is safe to create on any file system: never empty, hidden, `.` or `..`,
+/// at most [`NAME_BYTES_MAX`] bytes, no device of Windows, none of our own suffixes. Sanitising
+/// twice changes nothing more.
 #[must_use]
 pub fn sanitize(name: &str, root: &Root) -> String {
     let mut name: String = name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
@@ -23,7 +25,8 @@ pub fn sanitize(name: &str, root: &Root) -> String {
     if name.is_empty() || pass(&name) != name { unnamed(root) } else { name }
 }
 
-/// Text as it may be shown on a terminal or written into a log: what is not plainly visible becomes `\u{…}`.
+/// Text as it may be shown on a terminal or written into a log: what is not plainly visible becomes
+/// `\u{…}`.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -42,7 +45,8 @@ fn unnamed(root: &Root) -> String {
 }
 
 fn pass(name: &str) -> String {
-    // Windows drops trailing dots and spaces, so that two names would become one (libtorrent's note).
+    // Windows drops trailing dots and spaces, so that two names would become one (libtorrent's
+    // note).
     let mut name = name.trim_end_matches(['.', ' ']).to_owned();
     if name.starts_with(['.', '-']) {
         name.replace_range(..1, "_");

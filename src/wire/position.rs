@@ -1,7 +1,9 @@
-//! Positions: an order of all hits in which a network is listed page by page, and the arithmetic that cuts pages.
+//! Positions: an order of all hits in which a network is listed page by page, and the arithmetic
+//! that cuts pages.
 //!
-//! The position of a hit is 40 bytes: its root, and 8 bytes that tell apart the sources of one content. A *range* of positions
-//! is a kind of search; it says nothing about what the index of a super peer is ordered by.
+//! The position of a hit is 40 bytes: its root, and 8 bytes that tell apart the sources of one
+//! content. A *range* of positions is a kind of search; it says nothing about what the index of a
+//! super peer is ordered by.
 
 use std::fmt;
 
@@ -19,7 +21,8 @@ impl Position {
     /// The first.
     pub const FIRST: Position = Position([0; POSITION_BYTES / 8]);
 
-    /// The position of a hit: its root, then the first 8 bytes of the BLAKE3 of path, a byte 0, and addr.
+    /// The position of a hit: its root, then the first 8 bytes of the BLAKE3 of path, a byte 0, and
+    /// addr.
     #[must_use]
     pub fn of(root: &Root, path: &str, addr: &HostPort) -> Position {
         let mut hasher = blake3::Hasher::new();
@@ -75,7 +78,8 @@ impl Position {
         distance
     }
 
-    /// A distance `times / by` as long, rounded down but not to nothing; none if that is more than there is.
+    /// A distance `times / by` as long, rounded down but not to nothing; none if that is more than
+    /// there is.
     #[must_use]
     pub fn scaled(self, times: u64, by: u64) -> Option<Position> {
         let mut scaled = self;
@@ -140,7 +144,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// Reads `LOW-HIGH`: up to 80 hex digits each, filled up with zeros; without digits from the first, or to the end.
+    /// Reads `LOW-HIGH`: up to 80 hex digits each, filled up with zeros; without digits from the
+    /// first, or to the end.
     #[must_use]
     pub fn parse(text: &str) -> Option<Range> {
         let (low, high) = text.split_once('-')?;

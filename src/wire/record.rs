@@ -10,8 +10,8 @@ use crate::config::PATH_BYTES_MAX;
 
 /// The path of a file below its share, components separated by `/`: 1 to 700 bytes of UTF-8.
 ///
-/// It comes from strangers and may hold anything else (`..`, NUL, escapes): it is a label to search and to show through an
-/// escaping formatter, never a path to open.
+/// It comes from strangers and may hold anything else (`..`, NUL, escapes): it is a label to search
+/// and to show through an escaping formatter, never a path to open.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SharePath(Box<str>);
 
@@ -86,14 +86,15 @@ pub struct FileRecord {
     pub root: Root,
 }
 
-/// Why parts of the network were not searched, counted by reason: links, or hits for `cap`. All zero: complete.
+/// Why parts of the network were not searched, counted by reason: links, or hits for `cap`. All
+/// zero: complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cut {
     /// Links not followed because no hop was left.
     #[serde(skip_serializing_if = "is_zero")]
     pub ttl: u32,
-    /// Links that answered, but whose answer was not whole when the budget ended; also cuts for a reason that this version
-    /// does not know, so that no answer is taken for complete that is not.
+    /// Links that answered, but whose answer was not whole when the budget ended; also cuts for a
+    /// reason that this version does not know, so that no answer is taken for complete that is not.
     #[serde(skip_serializing_if = "is_zero")]
     pub loss: u32,
     /// Links that gave no answer before the budget ended.
@@ -192,7 +193,8 @@ pub enum QueryKind {
     Unknown,
 }
 
-/// By hand: the derived one takes the number of a variant for its name, and fails at a name that it does not know.
+/// By hand: the derived one takes the number of a variant for its name, and fails at a name that it
+/// does not know.
 impl<'de> Deserialize<'de> for QueryKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<QueryKind, D::Error> {
         struct Text;
@@ -217,7 +219,8 @@ impl<'de> Deserialize<'de> for QueryKind {
 }
 
 impl QueryKind {
-    /// The kind that a bare pattern means: 64 hex digits are a root, `*?[` make a glob, anything else is words.
+    /// The kind that a bare pattern means: 64 hex digits are a root, `*?[` make a glob, anything
+    /// else is words.
     #[must_use]
     pub fn of(pattern: &str) -> QueryKind {
         if Root::from_hex(pattern).is_some() {
@@ -236,13 +239,16 @@ impl QueryKind {
 pub enum Policy {
     /// A copy over every link: the reference for the others.
     Flood,
-    /// As flood, but not to a neighbour at the last hop whose digest says that it has nothing that fits.
+    /// As flood, but not to a neighbor at the last hop whose digest says that it has nothing that
+    /// fits.
     Digest,
     /// In growing circles, until the limit on hits is reached.
     Ring,
-    /// Over the spanning tree, where one stands; else, and where it turns out to be broken, as digest.
+    /// Over the spanning tree, where one stands; else, and where it turns out to be broken, as
+    /// digest.
     Tree,
-    /// A policy that this version does not know; never sent, made by the decoder, answered by an ERROR.
+    /// A policy that this version does not know; never sent, made by the decoder, answered by an
+    /// ERROR.
     Unknown,
 }
 

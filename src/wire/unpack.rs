@@ -1,8 +1,10 @@
-//! MessagePack into types, in one pass that refuses whatever PROTOCOL.md does not promise: a struct is a map, a kind is a text,
-//! bytes are `bin`, a fixed array has its length. It owns no message; what derived code would also take (a struct as an array, a
-//! variant or a field by its number, bytes as a list of numbers) never reaches it.
+//! MessagePack into types, in one pass that refuses whatever PROTOCOL.md does not promise: a struct
+//! is a map, a kind is a text, bytes are `bin`, a fixed array has its length. It owns no message;
+//! what derived code would also take (a struct as an array, a variant or a field by its number,
+//! bytes as a list of numbers) never reaches it.
 //!
-//! `nil` as the value of a field is the same as leaving the field out. An element of an array cannot be left out.
+//! `nil` as the value of a field is the same as leaving the field out. An element of an array
+//! cannot be left out.
 
 use std::fmt;
 
@@ -93,7 +95,8 @@ impl Head {
     }
 }
 
-/// Reads values off the front of a slice. Nothing is allocated for a length that was only announced.
+/// Reads values off the front of a slice. Nothing is allocated for a length that was only
+/// announced.
 pub(super) struct Unpack<'de> {
     rest: &'de [u8],
     /// Containers that may still be opened inside one another.
@@ -316,8 +319,8 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         self.deserialize_str(visitor)
     }
 
-    /// The name of a kind or of a field. Derived code compares its bytes, so what is short and ASCII need not be checked to be
-    /// UTF-8 first.
+    /// The name of a kind or of a field. Derived code compares its bytes, so what is short and
+    /// ASCII need not be checked to be UTF-8 first.
     #[inline]
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         if let [short @ 0xa0..=0xbf, rest @ ..] = self.rest

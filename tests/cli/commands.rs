@@ -105,7 +105,7 @@ impl Home {
         let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let seen = log.by_ref().map_while(Result::ok).any(|line| line.contains(logged));
         assert!(seen, "{name} never logged {logged:?}");
-        // Whoever writes into a pipe that nobody reads would stall or fail.
+        // A process that writes into a pipe that nobody reads would stall or fail.
         std::thread::spawn(move || log.for_each(drop));
         Daemon { child, ready }
     }

@@ -37,8 +37,8 @@ fn options(help: &str) -> Vec<(String, String)> {
 
 const COMMANDS: [&str; 9] = ["demo", "bench", "sim", "super", "peer", "query", "get", "list", "status"];
 
-/// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file; read
-/// the difference before you commit it.
+/// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;
+/// read the difference before you commit it.
 #[test]
 fn help_texts_are_the_golden_ones() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt");

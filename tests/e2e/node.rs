@@ -307,7 +307,7 @@ fn input_that_was_queued_during_a_pause_goes_before_the_timers() {
     assert_eq!(failure, Failure::new(Exit::TimedOut, QUEUED.to_string()));
 }
 
-// ---- the control socket ------------------------------------------------------------------------------------------
+// ---- the control socket -------------------------------------------------------------------------
 
 fn controlled(path: &Path) -> Running {
     Running::start(Options { control: Some(path.to_owned()), ..options() })
@@ -446,7 +446,7 @@ fn a_file_in_place_of_the_socket_is_left_alone() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
 
-// ---- signals: in a process of their own --------------------------------------------------------------------------
+// ---- signals: in a process of their own ---------------------------------------------------------
 
 fn child() -> (Child, BufReader<std::process::ChildStdout>, String) {
     let this = std::env::current_exe().unwrap();

@@ -1,4 +1,5 @@
-//! The client and the link neighbor in `examples/`, written from PROTOCOL.md alone, against the real program.
+//! The client and the link neighbor in `examples/`, written from PROTOCOL.md alone, against the
+//! real program.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -6,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use super::common::{World, noise, root_of};
 
-/// A script as a command; `None`, with a line on stderr, without python3 and msgpack. CI must have both.
+/// A script as a command; `None`, with a line on stderr, without python3 and msgpack. CI must have
+/// both.
 fn script(path: &str) -> Option<Command> {
     let probe = Command::new("python3").args(["-c", "import msgpack"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {

@@ -1,8 +1,9 @@
 //! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and
 //! keeps.
 //!
-//! The text holds each vector as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1 cargo test --test protocol`
-//! writes the hex of the `frame`, `datagram`, `digest`, `cv` and `tree` vectors; review the difference before you commit it.
+//! The text holds each vector as JSON and hex. After a change of the wire,
+//! `SPRAT_WRITE_VECTORS=1 cargo test --test protocol` writes the hex of the `frame`, `datagram`,
+//! `digest`, `cv` and `tree` vectors; review the difference before you commit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use sprat::config;
 use sprat::proto::super_peer::digest;
 use sprat::wire::{LinkMessage, Message, Root, frame, link};
 
-/// One fenced block tagged `vector`: how to read it, the kinds of its messages, its JSON, its bytes.
+/// One fenced block tagged `vector`: how to read it, the kinds of its messages, its JSON, its
+/// bytes.
 struct Vector {
     line: usize,
     how: String,

@@ -133,7 +133,7 @@ fn a_list_goes_on_at_the_next_super_peer() {
     assert!(told.is_sorted(), "none is told twice");
 }
 
-// ---- two super peers at once ------------------------------------------------------------------------------------------
+// ---- two super peers at once --------------------------------------------------------------------
 
 fn search(pattern: &str) -> Command {
     Command::Query { search: builders::search(pattern), scope: Scope::default() }

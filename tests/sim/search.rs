@@ -234,7 +234,7 @@ fn drive(world: &mut World, swarm: &mut Random, n: usize, report: &mut Report) {
             report.add(watch.judge(world).as_ref());
         }
     }
-    // Whoever shares less or more than at the beginning goes back to it.
+    // A peer that shares less or more than at the beginning goes back to it.
     for node in 0..n {
         world.unshare(n + node, "common extra");
     }

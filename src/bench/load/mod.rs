@@ -140,7 +140,7 @@ impl Load {
         &self.tally
     }
 
-    // ---- phases --------------------------------------------------------------------------------------------------
+    // ---- phases ---------------------------------------------------------------------------------
 
     fn enter(&mut self, phase: Phase) {
         self.phase = Some(phase);
@@ -291,7 +291,7 @@ impl Load {
         self.out.push_back(Output::Event(Event::Client { client: CLIENT, event }));
     }
 
-    // ---- connections ---------------------------------------------------------------------------------------------
+    // ---- connections ----------------------------------------------------------------------------
 
     fn send(&mut self, conn: ConnId, message: Message) {
         self.out.push_back(Output::Send { conn, message });
@@ -396,7 +396,7 @@ impl Load {
         self.check_registered();
     }
 
-    // ---- time ----------------------------------------------------------------------------------------------------
+    // ---- time -----------------------------------------------------------------------------------
 
     fn ping_due(&mut self) {
         while let Some((at, which)) = self.pings.front().copied().filter(|(at, _)| *at <= self.now) {

@@ -84,7 +84,7 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    // ---- getters ---------------------------------------------------------------------------------------------------
+    // ---- getters --------------------------------------------------------------------------------
 
     pub(super) fn offered(&self) -> usize {
         self.roots.len()
@@ -129,7 +129,7 @@ impl Catalog {
         self.files.get(path).is_some_and(|entry| entry.state == State::Ready && entry.stamp == *stamp)
     }
 
-    // ---- what was observed -----------------------------------------------------------------------------------------
+    // ---- what was observed ----------------------------------------------------------------------
 
     /// A scan begins. [`Catalog::not_found`] lists what it did not find.
     pub(super) fn begin_scan(&mut self) {
@@ -227,7 +227,7 @@ impl Catalog {
             .take_while(move |(path, _)| path.starts_with(&prefix))
     }
 
-    // ---- settling and hashing --------------------------------------------------------------------------------------
+    // ---- settling and hashing -------------------------------------------------------------------
 
     /// Makes files that have settled ready to be hashed, and forgets the digests of removed files.
     pub(super) fn settle(&mut self, now: Instant) {
@@ -312,7 +312,7 @@ impl Catalog {
         path
     }
 
-    // ---- changes ---------------------------------------------------------------------------------------------------
+    // ---- changes --------------------------------------------------------------------------------
 
     /// The next up to `max` records and removals, each path once.
     pub(super) fn take_changes(&mut self, max: usize) -> Option<(Vec<FileRecord>, Vec<SharePath>)> {

@@ -14,8 +14,8 @@ pub(super) const SINES: [u32; 64] = [
 ];
 
 /// Sixteen steps of function `$f` over `$words`, from step `$first`: step `n` takes the word
-/// `(factor · n + offset) mod 16`. They are written out so that every index and shift is a constant.
-/// The module that uses the macro defines `add`, `splat` and `rotate`.
+/// `(factor · n + offset) mod 16`. They are written out so that every index and shift is a
+/// constant. The module that uses the macro defines `add`, `splat` and `rotate`.
 macro_rules! round {
     ($f:ident, $words:ident, ($a:ident, $b:ident, $c:ident, $d:ident), $first:literal, $factor:literal, $offset:literal,
      [$s0:literal, $s1:literal, $s2:literal, $s3:literal]) => {

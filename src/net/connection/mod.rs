@@ -177,7 +177,7 @@ impl Connection {
         self.held.capacity() + self.send.buffer_bytes()
     }
 
-    // ---- writing -------------------------------------------------------------------------------------------------
+    // ---- writing --------------------------------------------------------------------------------
 
     /// Must be called before something is queued: the stall of a queue begins when it was empty.
     pub(super) fn note_queued(&mut self, now: Time) {
@@ -240,7 +240,7 @@ impl Connection {
         std::mem::replace(&mut self.phase, Phase::Closing { left: LINGER_BYTES_MAX })
     }
 
-    // ---- time ----------------------------------------------------------------------------------------------------
+    // ---- time -----------------------------------------------------------------------------------
 
     /// When it is too slow, if it makes no progress until then.
     pub(super) fn deadline(&self) -> Option<Time> {

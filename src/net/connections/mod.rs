@@ -83,7 +83,7 @@ impl Connections {
         !(self.run.is_empty() && self.dirty.is_empty())
     }
 
-    // ---- slots ---------------------------------------------------------------------------------------------------
+    // ---- slots ----------------------------------------------------------------------------------
 
     /// Gives a connected or connecting stream its slot.
     pub(super) fn enter(&mut self, stream: TcpStream, phase: Phase, ctx: &mut Context) -> io::Result<ConnId> {
@@ -160,7 +160,7 @@ impl Connections {
         ctx.push(Input::Closed { conn: id, why });
     }
 
-    // ---- the turn ------------------------------------------------------------------------------------------------
+    // ---- the turn -------------------------------------------------------------------------------
 
     /// An event came for a slot.
     pub(super) fn latch(&mut self, slot: Slot, event: &Event, ctx: &mut Context) {
@@ -362,7 +362,7 @@ impl Connections {
         }
     }
 
-    // ---- chunk buffers ---------------------------------------------------------------------------------------------
+    // ---- chunk buffers --------------------------------------------------------------------------
 
     /// Takes back the buffer of a chunk, if it still exists.
     pub(super) fn release(&mut self, buffer: Option<Vec<u8>>) {

@@ -97,7 +97,7 @@ impl Context {
         self.out.push_back(output);
     }
 
-    // ---- connections ---------------------------------------------------------------------------------------------
+    // ---- connections ----------------------------------------------------------------------------
 
     pub(super) fn dial(&mut self, owner: Owner, to: &HostPort) -> DialId {
         let dial = DialId(self.next_dial);
@@ -142,7 +142,7 @@ impl Context {
         conn.into_iter().for_each(|conn| self.close(conn));
     }
 
-    // ---- messages ------------------------------------------------------------------------------------------------
+    // ---- messages -------------------------------------------------------------------------------
 
     pub(super) fn send(&mut self, conn: ConnId, message: Message) {
         self.push(Output::Send { conn, message });
@@ -168,7 +168,7 @@ impl Context {
         self.error(conn, ErrorCode::UNKNOWN_KIND, format!("{kind} is not known"), None);
     }
 
-    // ---- the rest ------------------------------------------------------------------------------------------------
+    // ---- the rest -------------------------------------------------------------------------------
 
     pub(super) fn disk(&mut self, work: DiskWork) {
         self.push(Output::Disk(work));

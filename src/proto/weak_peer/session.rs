@@ -152,7 +152,7 @@ impl Session {
         self.events.pop_front()
     }
 
-    // ---- dialing -------------------------------------------------------------------------------------------------
+    // ---- dialing --------------------------------------------------------------------------------
 
     pub(super) fn dial(&mut self, cx: &mut Context) {
         match self.candidates.choose() {
@@ -213,7 +213,7 @@ impl Session {
         self.dial_next(cx);
     }
 
-    // ---- sending -------------------------------------------------------------------------------------------------
+    // ---- sending --------------------------------------------------------------------------------
 
     fn conn(&self) -> Option<ConnId> {
         match self.state {
@@ -267,7 +267,7 @@ impl Session {
         }
     }
 
-    // ---- receiving -----------------------------------------------------------------------------------------------
+    // ---- receiving ------------------------------------------------------------------------------
 
     pub(super) fn on_message(&mut self, cx: &mut Context, message: Message) {
         match message {
@@ -378,7 +378,7 @@ impl Session {
         self.on_lost(cx, &why);
     }
 
-    // ---- deadlines -----------------------------------------------------------------------------------------------
+    // ---- deadlines ------------------------------------------------------------------------------
 
     /// Sets the timer for the oldest unanswered message.
     fn set_deadline(&mut self, cx: &mut Context) {
@@ -416,7 +416,7 @@ impl Session {
         cx.timers.set(Reason::Ping(self.id), self.sent_at + self.ping_interval);
     }
 
-    // ---- the end -------------------------------------------------------------------------------------------------
+    // ---- the end --------------------------------------------------------------------------------
 
     /// The super peer refuses for good: ends the session.
     fn refuse(&mut self, cx: &mut Context, exit: Exit, why: &str) {

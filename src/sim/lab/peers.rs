@@ -10,7 +10,7 @@ pub(super) enum State {
     Away,
     Greeted,
     LoggedIn,
-    /// So many pages of its list are sent.
+    /// This many pages of its list are sent.
     Registering(u16),
     Up,
     /// It is a machine, not a script.

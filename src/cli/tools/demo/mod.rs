@@ -169,7 +169,7 @@ fn play(stage: &mut Stage, args: &Demo, interrupted: &AtomicBool) -> Result<(), 
     Ok(())
 }
 
-// ---- the file ----------------------------------------------------------------------------------------------------
+// ---- the file -----------------------------------------------------------------------------------
 
 fn make_treasure(stage: &Stage, given: Option<&Path>) -> Result<Treasure, Failure> {
     let (name, path) = match given {
@@ -202,7 +202,7 @@ fn plain_hash(path: &Path) -> io::Result<(Root, u64)> {
     Ok((Root(*hasher.finalize().as_bytes()), hasher.count()))
 }
 
-// ---- the network -------------------------------------------------------------------------------------------------
+// ---- the network --------------------------------------------------------------------------------
 
 fn set_up(stage: &mut Stage, treasure: &Treasure) -> Result<Network, Failure> {
     for (name, _) in PEERS {
@@ -270,7 +270,7 @@ fn try_raise_supers(stage: &mut Stage, subnet: Subnet) -> Result<Vec<Daemon>, Fa
     SUPERS.into_iter().map(|name| stage.children.ready(name)).collect()
 }
 
-// ---- searching ---------------------------------------------------------------------------------------------------
+// ---- searching ----------------------------------------------------------------------------------
 
 fn sources(answer: &Answer) -> Vec<String> {
     let mut sources: Vec<String> =
@@ -352,7 +352,7 @@ fn drop_late(stage: &Stage, treasure: &Treasure) -> Result<(), Failure> {
     Ok(())
 }
 
-// ---- downloading -------------------------------------------------------------------------------------------------
+// ---- downloading --------------------------------------------------------------------------------
 
 /// Figures of the download while it runs.
 #[derive(Default)]
@@ -442,7 +442,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("          {line}")).collect::<Vec<_>>().join("\n")
 }
 
-// ---- proving -----------------------------------------------------------------------------------------------------
+// ---- proving ------------------------------------------------------------------------------------
 
 fn prove(stage: &mut Stage, network: &Network, treasure: &Treasure, published: Option<&Path>) -> Result<(), Failure> {
     let path = published.map_or_else(|| stage.folder.join(LOADER).join(&treasure.name), Path::to_owned);

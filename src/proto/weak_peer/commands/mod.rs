@@ -75,7 +75,7 @@ impl Commands {
         self.download_inputs.pop_front()
     }
 
-    // ---- asking --------------------------------------------------------------------------------------------------
+    // ---- asking ---------------------------------------------------------------------------------
 
     pub(super) fn on_command(
         &mut self,
@@ -160,7 +160,7 @@ impl Commands {
         cx.timers.set(Reason::Task(id), cx.now + deadline);
     }
 
-    // ---- answers -------------------------------------------------------------------------------------------------
+    // ---- answers --------------------------------------------------------------------------------
 
     pub(super) fn on_session_event(
         &mut self,
@@ -318,7 +318,7 @@ impl Commands {
         self.end(cx, id, outcome::success());
     }
 
-    // ---- downloads -----------------------------------------------------------------------------------------------
+    // ---- downloads ------------------------------------------------------------------------------
 
     /// All hits of a `get` have come: starts its download, or fails.
     fn resolve(&mut self, cx: &mut Context, sessions: &Sessions, id: u64, complete: bool) {
@@ -366,7 +366,7 @@ impl Commands {
         Some(download)
     }
 
-    // ---- losses and deadlines ------------------------------------------------------------------------------------
+    // ---- losses and deadlines -------------------------------------------------------------------
 
     /// A session is lost: asks another one for what only this one was asked.
     fn on_down(&mut self, cx: &mut Context, sessions: &mut Sessions, session: SessionId) {
@@ -417,7 +417,7 @@ impl Commands {
         self.unlink(cx, id);
     }
 
-    // ---- the end -------------------------------------------------------------------------------------------------
+    // ---- the end --------------------------------------------------------------------------------
 
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId) {
         let of_client = |(_, task): &(&u64, &Task)| task.client == Some(client);

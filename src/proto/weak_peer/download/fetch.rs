@@ -15,7 +15,7 @@ use crate::wire::message::{self, Cancel, ErrorCode, Get, Manifest, Welcome};
 use crate::wire::message::{told_by_super_peers, told_to_sources, told_to_super_peers};
 
 impl Transfer {
-    // ---- asking --------------------------------------------------------------------------------------------------
+    // ---- asking ---------------------------------------------------------------------------------
 
     /// Does what can be done now: dials, begins the proof, asks for pieces.
     pub(super) fn pump(&mut self, cx: &mut Context) {
@@ -138,7 +138,7 @@ impl Transfer {
         }
     }
 
-    // ---- answers ------------------------------------------------------------------------------------------------
+    // ---- answers --------------------------------------------------------------------------------
 
     pub(super) fn on_message(&mut self, cx: &mut Context, index: SourceIndex, message: Message) {
         match message {

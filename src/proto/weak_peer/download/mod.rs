@@ -102,7 +102,7 @@ impl Downloads {
         }
     }
 
-    // ---- sources -------------------------------------------------------------------------------------------------
+    // ---- sources --------------------------------------------------------------------------------
 
     pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(HostPort, u64)>) {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
@@ -139,7 +139,7 @@ impl Downloads {
         None
     }
 
-    // ---- inputs --------------------------------------------------------------------------------------------------
+    // ---- inputs ---------------------------------------------------------------------------------
 
     pub(super) fn on_dialed(&mut self, cx: &mut Context, id: DownloadId, source: SourceIndex, conn: ConnId) {
         cx.own(conn, Owner::Source(id, source));
@@ -202,7 +202,7 @@ impl Downloads {
         self.with(cx, id, |transfer, cx| transfer.on_tick(cx));
     }
 
-    // ---- the end -------------------------------------------------------------------------------------------------
+    // ---- the end --------------------------------------------------------------------------------
 
     /// A client is gone: its downloads end, their part files stay.
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, client: ClientId) {

@@ -21,7 +21,7 @@ use crate::wire::ids::Cv;
 const SIZES_MAX: usize = 8;
 
 impl Transfer {
-    // ---- opening ------------------------------------------------------------------------------------------------
+    // ---- opening --------------------------------------------------------------------------------
 
     pub(super) fn begin(&mut self, cx: &mut Context) {
         let Order { id, root, size, .. } = self.order;
@@ -93,7 +93,7 @@ impl Transfer {
         self.pump(cx);
     }
 
-    // ---- writing and publishing ---------------------------------------------------------------------------------
+    // ---- writing and publishing -----------------------------------------------------------------
 
     pub(super) fn on_written(&mut self, cx: &mut Context, piece: u32, result: Result<(), DiskFailure>) {
         if let Err(failure) = result {
@@ -132,7 +132,7 @@ impl Transfer {
         }
     }
 
-    // ---- the end ------------------------------------------------------------------------------------------------
+    // ---- the end --------------------------------------------------------------------------------
 
     /// Ends it with a failure. The part file stays for a later resume.
     pub(super) fn fail(&mut self, cx: &mut Context, exit: Exit, why: &str) {

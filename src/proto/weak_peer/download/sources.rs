@@ -16,7 +16,7 @@ use crate::time::Time;
 use crate::wire::HostPort;
 
 impl Transfer {
-    // ---- dialing -------------------------------------------------------------------------------------------------
+    // ---- dialing --------------------------------------------------------------------------------
 
     pub(super) fn dial_more(&mut self, cx: &mut Context) {
         let mut used = self.sources.iter().filter(|source| source.is_used()).count();
@@ -100,7 +100,7 @@ impl Transfer {
         self.forget_proof(cx, index);
     }
 
-    // ---- more sources --------------------------------------------------------------------------------------------
+    // ---- more sources ---------------------------------------------------------------------------
 
     pub(super) fn remember(&mut self, addrs: Vec<HostPort>) {
         for addr in addrs {
@@ -169,7 +169,7 @@ impl Transfer {
         self.sources.iter().map(fault).collect::<Vec<_>>().join("; ")
     }
 
-    // ---- the clock -----------------------------------------------------------------------------------------------
+    // ---- the clock ------------------------------------------------------------------------------
 
     pub(super) fn on_tick(&mut self, cx: &mut Context) {
         for index in 0..self.sources.len() {

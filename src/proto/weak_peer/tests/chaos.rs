@@ -1,5 +1,5 @@
-//! Whatever super peers, sources, strangers and late answers of the disk say, in whatever order: no panic, and every command
-//! ends with exactly one `done`.
+//! Whatever super peers, sources, strangers and late answers of the disk say, in whatever order: no
+//! panic, and every command ends with exactly one `done`.
 
 use std::time::Duration;
 

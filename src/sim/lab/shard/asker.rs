@@ -131,7 +131,7 @@ impl Shard {
         }
     }
 
-    // ---- the connection ----------------------------------------------------------------------------------------------
+    // ---- the connection -------------------------------------------------------------------------
 
     pub(super) fn on_dial(&mut self, asker: u32, dial: DialId) {
         let (host, slot, peer) = (self.asker(asker).host, self.asker(asker).slot, self.asker(asker).peer);
@@ -304,7 +304,7 @@ impl Shard {
         }
     }
 
-    // ---- asking ------------------------------------------------------------------------------------------------------
+    // ---- asking ---------------------------------------------------------------------------------
 
     pub(super) fn on_ask(&mut self, asker: u32, query: u32) {
         let shared = Arc::clone(&self.shared);

@@ -137,7 +137,7 @@ impl Shard {
         self.schedule(host, start, Happening::Start { host });
     }
 
-    // ---- for the caller that runs it ---------------------------------------------------------------------------------
+    // ---- for the caller that runs it ------------------------------------------------------------
 
     /// When the next thing happens here.
     #[must_use]
@@ -173,7 +173,7 @@ impl Shard {
         }
     }
 
-    // ---- for the laboratory ------------------------------------------------------------------------------------------
+    // ---- for the laboratory ---------------------------------------------------------------------
 
     /// Links that are up, seen from both ends, and records in the indexes.
     pub(super) fn settled(&self) -> (usize, usize) {
@@ -207,7 +207,7 @@ impl Shard {
         self.over
     }
 
-    // ---- what happens ------------------------------------------------------------------------------------------------
+    // ---- what happens ---------------------------------------------------------------------------
 
     fn happen(&mut self, what: Happening) {
         match what {

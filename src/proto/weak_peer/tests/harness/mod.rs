@@ -155,7 +155,7 @@ impl World {
         self
     }
 
-    // ---- time ----------------------------------------------------------------------------------------------------
+    // ---- time -----------------------------------------------------------------------------------
 
     pub(super) fn input(&mut self, input: Input<'_>) {
         self.peer.handle_input(self.now, input);
@@ -250,7 +250,7 @@ impl World {
         }
     }
 
-    // ---- what was seen -------------------------------------------------------------------------------------------
+    // ---- what was seen --------------------------------------------------------------------------
 
     pub(super) fn client_events(&self) -> Vec<ClientEvent> {
         let of_client = |(_, event): &(Time, Event)| match event {
@@ -304,7 +304,7 @@ impl World {
         self.heard(super_peer).iter().filter_map(update).collect()
     }
 
-    // ---- faults --------------------------------------------------------------------------------------------------
+    // ---- faults ---------------------------------------------------------------------------------
 
     /// One of the open connections.
     pub(super) fn any_conn(&self, nth: u64) -> Option<ConnId> {
@@ -330,7 +330,7 @@ impl World {
         self.later(Duration::ZERO, Happening::Input(Input::Closed { conn, why: CloseReason::Remote }));
     }
 
-    // ---- outputs -------------------------------------------------------------------------------------------------
+    // ---- outputs --------------------------------------------------------------------------------
 
     pub(super) fn accept(&mut self) -> ConnId {
         let conn = self.mint(End::Outside);

@@ -17,7 +17,7 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Honest,
     /// Flips a bit of every piece, and tells the MD5 of the flipped bytes.
     Lies,
-    /// The line damages its first so many chunks.
+    /// The line damages this many of its first chunks.
     Damaged(u32),
     /// Right bytes, wrong MD5.
     WrongMd5,
@@ -25,7 +25,7 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     WrongManifest,
     /// Pieces, but never the manifest.
     NoManifest,
-    /// Sends so many pieces and then nothing.
+    /// Sends this many pieces and then nothing.
     StallsAfter(u32),
     /// Sends half of a piece, and then nothing.
     StopsHalfway,
