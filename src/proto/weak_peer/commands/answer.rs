@@ -24,7 +24,7 @@ impl Answer {
     }
 
     /// Adds the answer of another super peer to the same search. Both searches reach the same super
-    /// peers, so each count is the larger one (PROTOCOL.md, "Two super peers at once").
+    /// peers, so each count is the larger one (PROTOCOL.md, "Sessions with two super peers").
     pub(super) fn add(&mut self, other: Answer) {
         self.reached = self.reached.max(other.reached);
         self.pruned = self.pruned.max(other.pruned);

@@ -3,7 +3,7 @@
 //!
 //! A list of chaining values does not prove the size of the content: an inner node of the tree can
 //! be passed off as a leaf. The last piece, hashed at its offset, does prove it; it is therefore
-//! fetched first (PROTOCOL.md, "Chunk connections").
+//! fetched first (PROTOCOL.md, "The manifest").
 
 use blake3::hazmat::{self, Mode};
 

@@ -1,5 +1,5 @@
-//! What the two digests of a received piece say about its source (PROTOCOL.md, "Chunk
-//! connections").
+//! What the two digests of a received piece say about its source (PROTOCOL.md, "What to do
+//! with a wrong chunk").
 
 use crate::proto::{Digests, Verify};
 use crate::wire::ids::Md5;
