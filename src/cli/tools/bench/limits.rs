@@ -136,7 +136,7 @@ pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(),
         return Ok(());
     }
     let message = format!(
-        "{} sessions are too many: a process may have {nofile} descriptors here, enough for {room}; ask for fewer or raise \
+        "{} sessions do not fit: a process may have {nofile} descriptors here, enough for {room}; ask for fewer or raise \
          the hard limit (ulimit -Hn)",
         limits.sessions
     );
