@@ -68,7 +68,7 @@ pub fn trace(line: impl Fn() -> String) {
 pub fn check_message(message: &Message) -> Vec<u8> {
     let mut first = Vec::new();
     frame::encode(message, &mut first);
-    let (again, used) = frame::decode(&first, FRAME_BYTES_OPEN).expect("what was encoded can be decoded").expect("all of it");
+    let (again, used) = frame::decode(&first, FRAME_BYTES_OPEN).expect("it can be decoded").expect("all of it");
     assert_eq!((&again, used), (message, first.len()), "a message changes by encoding");
     let mut second = Vec::new();
     frame::encode(&again, &mut second);
