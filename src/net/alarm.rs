@@ -1,10 +1,9 @@
 //! The way to wake the loop from another thread.
 
-use std::fmt;
 use std::sync::Arc;
 
 /// Wakes the loop from another thread.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Alarm(pub(super) Arc<mio::Waker>);
 
 impl Alarm {
@@ -13,11 +12,5 @@ impl Alarm {
         if let Err(error) = self.0.wake() {
             log::error!("cannot wake the loop: {error}");
         }
-    }
-}
-
-impl fmt::Debug for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Alarm")
     }
 }

@@ -6,9 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::arrival::ControlId;
+use super::connection::{Connection, Incoming, Phase};
+use super::context::Context;
 use super::reactor::Net;
-use crate::proto::{ConnId, DialId, HashPlan, Verify};
-use crate::wire::{HostPort, LinkMessage, Message};
+use super::table::Table;
+use crate::config::{CHUNK_BYTES_MAX, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
+use crate::proto::{CloseReason, ConnId, DialId, HashPlan, Verify};
+use crate::wire::{HostPort, LinkMessage, Message, frame};
 
 impl Net {
     /// Begins a dial; Dialed or DialFailed arrives.
@@ -18,13 +22,31 @@ impl Net {
 
     /// Queues a message on a connection. One whose queue is full is closed.
     pub fn send(&mut self, id: ConnId, message: &Message) {
-        self.conns.send(id, message, &mut self.ctx);
+        let Net { ctx, conns, .. } = self;
+        let Some(conn) = live(&mut conns.table, id, ctx) else {
+            return;
+        };
+        conn.note_queued(ctx.now);
+        frame::encode(message, conn.send.tail(&mut conns.buffers));
+        ctx.counters.messages_out += 1;
+        let queued = conn.send.frame_bytes();
+        conns.mark_dirty(id);
+        if queued > SEND_QUEUE_BYTES_EARLY {
+            conns.flush_one(id, ctx);
+        }
+        if conns.get(id).is_some_and(|conn| conn.send.frame_bytes() > SEND_QUEUE_BYTES_MAX) {
+            conns.finish(id, CloseReason::SlowConsumer, ctx);
+        }
     }
 
     /// Queues `length` bytes of a file from `offset` on, after everything that is queued.
     /// PayloadSent arrives.
     pub fn send_file(&mut self, id: ConnId, req: u32, file: Arc<File>, offset: u64, length: u32) {
-        self.conns.send_file(id, req, file, offset, length, &mut self.ctx);
+        if let Some(conn) = live(&mut self.conns.table, id, &mut self.ctx) {
+            conn.note_queued(self.ctx.now);
+            conn.send.push_file(req, file, offset, length);
+            self.conns.mark_dirty(id);
+        }
     }
 
     /// Packs a message for a neighbor.
@@ -41,29 +63,48 @@ impl Net {
         self.datagrams.as_ref().map_or(&[], |datagrams| datagrams.bytes(length))
     }
 
-    /// Receives the raw bytes that follow the CHUNK just delivered. [`Arrival::Payload`] arrives.
+    /// Receives the raw bytes that follow the CHUNK just delivered. [`super::Arrival::Payload`]
+    /// arrives.
     pub fn receive(&mut self, id: ConnId, req: u32, length: u32, plan: HashPlan, verify: Verify) {
-        self.conns.receive(id, req, length, plan, verify, &mut self.ctx);
+        let Some(conn) = live(&mut self.conns.table, id, &mut self.ctx) else {
+            return;
+        };
+        if !matches!(conn.phase, Phase::ChunkAnnounced) || length > CHUNK_BYTES_MAX {
+            log::error!("payload {req} of {length} bytes is expected, but no CHUNK announced it");
+            self.conns.finish(id, CloseReason::Failed, &mut self.ctx);
+            return;
+        }
+        let incoming = Incoming { req, plan, verify, length: length as usize, bytes: None, filled: 0 };
+        conn.phase = Phase::Receiving(Box::new(incoming));
+        self.conns.starve(id);
     }
 
-    /// Takes back the buffer of one [`Arrival::Payload`], if it still exists.
+    /// Takes back the buffer of one [`super::Arrival::Payload`], if it still exists.
     pub fn release(&mut self, buffer: Option<Vec<u8>>) {
         self.conns.release(buffer);
     }
 
     /// Accepts frames up to this length from now on.
     pub fn set_frame_cap(&mut self, id: ConnId, bytes: usize) {
-        self.conns.set_frame_cap(id, bytes, &mut self.ctx);
+        if let Some(conn) = live(&mut self.conns.table, id, &mut self.ctx) {
+            conn.set_frame_bytes_max(bytes);
+        }
     }
 
     /// Writes what is queued, then closes.
     pub fn close(&mut self, id: ConnId) {
-        self.conns.close(id, &mut self.ctx);
+        if let Some(conn) = live(&mut self.conns.table, id, &mut self.ctx) {
+            let ended = conn.begin_closing();
+            self.conns.mark_dirty(id);
+            self.conns.release_of(ended);
+        }
     }
 
     /// Closes at once, as failed.
     pub fn abort(&mut self, id: ConnId) {
-        self.conns.abort(id, &mut self.ctx);
+        if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
+            self.conns.finish(id, CloseReason::Failed, &mut self.ctx);
+        }
     }
 
     /// Queues a line for a client of the control socket; `last` marks the last one that answers a
@@ -83,4 +124,13 @@ impl Net {
     pub fn clients_are_quiet(&self) -> bool {
         self.control.is_quiet()
     }
+}
+
+/// The connection, if the machine may still use it; otherwise the output is counted as stale.
+fn live<'a>(table: &'a mut Table<Connection>, id: ConnId, ctx: &mut Context) -> Option<&'a mut Connection> {
+    let conn = table.get_mut(id).filter(|conn| conn.takes_messages());
+    if conn.is_none() {
+        ctx.counters.stale_ids += 1;
+    }
+    conn
 }

@@ -12,11 +12,11 @@ use crate::proto::{CloseReason, ConnId, PayloadId};
 pub(super) struct Chunks {
     minted: u64,
     /// Chunks that are hashed.
-    payloads: BTreeMap<PayloadId, Vec<u8>>,
+    pub(super) payloads: BTreeMap<PayloadId, Vec<u8>>,
     /// How many chunks of a connection are being hashed, and why the connection was closed since.
     hashing: BTreeMap<ConnId, (usize, Option<CloseReason>)>,
     /// Files that the disk has opened.
-    prepared: BTreeMap<(ConnId, u32), Arc<File>>,
+    pub(super) prepared: BTreeMap<(ConnId, u32), Arc<File>>,
 }
 
 impl Chunks {
@@ -57,21 +57,6 @@ impl Chunks {
             *closed = Some(why);
         }
         none
-    }
-
-    /// Gives the bytes of a payload away.
-    pub(super) fn take(&mut self, payload: PayloadId) -> Option<Vec<u8>> {
-        self.payloads.remove(&payload)
-    }
-
-    /// Keeps an open file for a chunk to be sent.
-    pub(super) fn prepare(&mut self, conn: ConnId, req: u32, file: Arc<File>) {
-        self.prepared.insert((conn, req), file);
-    }
-
-    /// Gives the open file of a chunk away.
-    pub(super) fn take_prepared(&mut self, conn: ConnId, req: u32) -> Option<Arc<File>> {
-        self.prepared.remove(&(conn, req))
     }
 
     /// Closes the files of this connection.

@@ -200,7 +200,7 @@ impl<'a, R: Role> Driver<'a, R> {
                 if let (DiskDone::ChunkReady { conn, req, .. }, Some(file)) = (&done, file)
                     && self.net.is_open(*conn)
                 {
-                    self.chunks.prepare(*conn, *req, file);
+                    self.chunks.prepared.insert((*conn, *req), file);
                 }
                 self.feed(Input::Disk(done));
             }

@@ -58,7 +58,7 @@ impl<R: Role> Driver<'_, R> {
     }
 
     fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {
-        match self.chunks.take_prepared(conn, req) {
+        match self.chunks.prepared.remove(&(conn, req)) {
             Some(file) => self.net.send_file(conn, req, file, offset, length),
             // Its CHUNK is queued already, so closing is the only way to signal the failure.
             None => self.net.abort(conn),
@@ -70,13 +70,13 @@ impl<R: Role> Driver<'_, R> {
     }
 
     fn on_drop_payload(&mut self, payload: PayloadId) {
-        if let Some(bytes) = self.chunks.take(payload) {
+        if let Some(bytes) = self.chunks.payloads.remove(&payload) {
             self.net.release(Some(bytes));
         }
     }
 
     fn on_drop_chunk(&mut self, conn: ConnId, req: u32) {
-        self.chunks.take_prepared(conn, req);
+        self.chunks.prepared.remove(&(conn, req));
     }
 
     fn on_frame_cap(&mut self, conn: ConnId, bytes: usize) {
@@ -90,7 +90,7 @@ impl<R: Role> Driver<'_, R> {
     fn on_disk(&mut self, work: DiskWork) {
         let bytes = match &work {
             DiskWork::WritePiece { payload, .. } => {
-                let bytes = self.chunks.take(*payload);
+                let bytes = self.chunks.payloads.remove(payload);
                 debug_assert!(bytes.is_some(), "a payload is written or dropped once");
                 bytes
             }

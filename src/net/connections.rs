@@ -1,8 +1,6 @@
 //! Every TCP connection of a loop: the table, the connections to be read and written in this turn,
 //! and their budgets.
 
-mod outputs;
-
 use std::collections::VecDeque;
 use std::io;
 
@@ -25,7 +23,7 @@ use crate::time::Time;
 /// The connections of a loop. An output for a connection that is gone is counted and has no effect.
 #[derive(Debug)]
 pub(super) struct Connections {
-    table: Table<Connection>,
+    pub(super) table: Table<Connection>,
     /// Connections that the descriptors suffice for.
     pub(super) conns_max: usize,
     /// Connections with something to read; each at most once.
@@ -143,7 +141,7 @@ impl Connections {
     }
 
     /// Ends a connection and reports it; the slot is freed once the report is taken.
-    fn finish(&mut self, id: ConnId, why: CloseReason, ctx: &mut Context) {
+    pub(super) fn finish(&mut self, id: ConnId, why: CloseReason, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else {
             return;
         };
@@ -298,7 +296,7 @@ impl Connections {
         self.dirty = dirty;
     }
 
-    fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
+    pub(super) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
         let Some(conn) = self.table.get_mut(id) else {
             return;
         };
@@ -342,7 +340,7 @@ impl Connections {
         }
     }
 
-    fn mark_dirty(&mut self, id: ConnId) {
+    pub(super) fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.table.get_mut(id)
             && !conn.dirty
         {
@@ -371,12 +369,18 @@ impl Connections {
     }
 
     /// Takes back the buffer of a chunk that will not be complete.
-    fn release_of(&mut self, ended: Phase) {
+    pub(super) fn release_of(&mut self, ended: Phase) {
         if let Phase::Receiving(incoming) = ended
             && incoming.bytes.is_some()
         {
             self.release(incoming.bytes);
         }
+    }
+
+    /// The chunk of this connection needs a buffer.
+    pub(super) fn starve(&mut self, id: ConnId) {
+        self.starved.push_back(id);
+        self.feed_starved();
     }
 
     /// Gives buffers to connections that wait for one, in the order in which they came.
