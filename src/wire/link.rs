@@ -1,10 +1,10 @@
 //! The datagrams between neighboring super peers.
 //!
 //! A datagram is one version byte (0x01), the receiver's boot id (8 bytes, big-endian, 0 while it
-//! is not known) and then messages one after the other, each a one-entry MessagePack map
-//! `{KIND: {fields}}`, 1200 bytes in all at most. The boot id makes a datagram that was meant for
-//! an earlier life of the receiver, or that was forged by somebody who never saw the receiver's
-//! HELLO, fall off without a decode.
+//! is not known) and then messages one after the other, each a one-entry MessagePack map `{KIND:
+//! {fields}}`, 1200 bytes in all at most. A datagram with another boot id is dropped before it is
+//! decoded: it was sent to an earlier run of the receiver, or forged by a host that never received
+//! its HELLO.
 
 use std::fmt;
 
@@ -21,8 +21,8 @@ use crate::config::DATAGRAM_BYTES_MAX;
 
 /// First byte of every datagram: the protocol's major version.
 pub const VERSION_BYTE: u8 = 1;
-/// What the ttl of a QUERY that rides a tree is higher by on the wire, and in every answer to it:
-/// so the ride and the flood that may follow it over the same link are told apart.
+/// Added on the wire to the ttl of a QUERY over a tree and of every answer to it. It distinguishes
+/// that QUERY from the flood that may follow it over the same link.
 pub const RIDE_TTL: u8 = 128;
 /// Bytes before the first message.
 pub const HEADER_BYTES: usize = 9;
@@ -33,21 +33,21 @@ pub const HEADER_BYTES: usize = 9;
 pub enum LinkMessage {
     /// Opens a link, and keeps it open.
     Hello(LinkHello),
-    /// A search passes on, or is repeated.
+    /// A search is forwarded, or repeated.
     Query(LinkQuery),
-    /// One hit on its way back.
+    /// One hit on the reverse route.
     Hit(LinkHit),
-    /// A branch is closed.
+    /// A branch of the search is done.
     Done(LinkDone),
     /// A QUERY was received and its DONE will come later.
     Pending(LinkRef),
-    /// A search is not wanted any more.
+    /// The asker no longer needs the search.
     Cancel(LinkRef),
-    /// A spanning tree grows, is held or is void.
+    /// A step in the life of a spanning tree.
     Tree(LinkTree),
     /// A step of the digest of the sender's own index.
     Digest(LinkDigest),
-    /// How far the steps of a digest have come.
+    /// Acknowledges steps of a digest.
     Digested(LinkDigested),
     /// A kind that this version does not know; never sent, made by the decoder, dropped and
     /// counted.
@@ -73,16 +73,16 @@ pub struct LinkHello {
     /// The spanning tree that the sender holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
-    /// Whether there was a moment at which none of the sender's links was down and all its
-    /// neighbors held that tree.
+    /// Whether at some moment all of the sender's links were up and all its neighbors held that
+    /// tree.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
     /// The largest digest that the sender takes, as the logarithm to base 2 of its bits; absent: it
     /// takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dg: Option<u8>,
-    /// In an answer: the epoch of the sender's digest that the receiver may believe for a while, if
-    /// it holds it.
+    /// In an answer: the epoch of the sender's digest that the receiver may use for a while, if it
+    /// holds that epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub de: Option<u64>,
 }
@@ -92,9 +92,9 @@ pub struct LinkHello {
 pub struct TreeName {
     /// The super peer at its root.
     pub root: NodeId,
-    /// That super peer's boot id towards its neighbors, so that a later life of it repeats no name.
+    /// Its boot id on links, so that a later run of it repeats no name.
     pub boot: u64,
-    /// Which of the trees that it grew in that life.
+    /// Numbers the trees of that run.
     pub epoch: u64,
 }
 
@@ -119,11 +119,11 @@ pub struct LinkQuery {
     /// A plain flood: no neighbor may be left out because of its digest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flood: bool,
-    /// The query rides this tree; absent, it goes over every link. See the module of the flood for
+    /// The query goes over this tree; if absent, over every link. The module of the flood explains
     /// `again` and the ttl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeName>,
-    /// Who has searched for it while it rode a tree searches again.
+    /// A super peer that searched for it over a tree searches again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
 }
@@ -157,23 +157,21 @@ pub struct LinkDone {
     pub hits: u32,
     /// Super peers of this branch that searched their index for this instance.
     pub reached: u32,
-    /// Links of this branch that were not asked because the neighbor's digest says that it has
-    /// nothing.
+    /// Links of this branch that were not asked because the neighbor's digest rules out a hit.
     #[serde(default, skip_serializing_if = "super::record::is_zero")]
     pub pruned: u32,
     /// What was cut in this branch.
     #[serde(default, skip_serializing_if = "Cut::is_none")]
     pub cut: Cut,
-    /// The receiver had the query already by another way; the rest is zero.
+    /// The sender of this DONE already had the query from another link; the rest is zero.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dup: bool,
-    /// Some copy in this branch was sent back as a duplicate. A super peer that has it by another
-    /// path may be cut by its ttl there, so a later copy with a higher ttl has to go this way
-    /// again.
+    /// Some copy in this branch was answered as a duplicate. The other copy may have been cut there
+    /// by its ttl, so a later copy with a higher ttl has to be sent into this branch again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
-    /// How many of the ttl cuts that earlier DONEs told this extension has made good: it went on
-    /// where they had stopped.
+    /// How many of the ttl cuts in earlier DONEs this extension has undone, because it went on from
+    /// there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub uncut: u32,
 }
@@ -192,7 +190,7 @@ pub struct LinkRef {
 pub struct LinkTree {
     /// Which tree.
     pub tree: TreeName,
-    /// What about it.
+    /// The step.
     #[serde(rename = "s")]
     pub step: TreeStep,
     /// With `mine`: super peers of the sender's branch, itself included.
@@ -200,31 +198,31 @@ pub struct LinkTree {
     pub n: u32,
 }
 
-/// What a super peer says about a tree.
+/// What a TREE message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TreeStep {
-    /// It grows: be my child.
+    /// The tree grows: asks the receiver to be a child of the sender.
     Grow,
-    /// I am your child, and am asking those behind me.
+    /// The sender is a child of the receiver and asks its other neighbors.
     Wait,
-    /// I am your child, and all behind me have answered.
+    /// The sender is a child of the receiver, and all its other neighbors have answered.
     Mine,
-    /// I am in it by another link.
+    /// The sender is in the tree over another link.
     Other,
-    /// It is grown, I hold it, and you are my child.
+    /// The tree is complete, the sender holds it, and the receiver is its child.
     Keep,
-    /// I hold it.
+    /// The sender holds it.
     Held,
-    /// I hold it, and so do all my neighbors: none of my links is down.
+    /// The sender and all its neighbors hold it, and none of its links is down.
     Whole,
-    /// It does not hold any more.
+    /// The tree is no longer valid.
     Void,
     /// A step that this version does not know; never sent, made by the decoder, ignored.
     Unknown,
 }
 
-/// By hand, for the same reasons as `QueryKind`'s.
+/// Written by hand for the same reasons as that of `QueryKind`.
 impl<'de> Deserialize<'de> for TreeStep {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TreeStep, D::Error> {
         struct Text;
@@ -251,26 +249,26 @@ impl<'de> Deserialize<'de> for TreeStep {
     }
 }
 
-/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. Whatever is absent is left as it is, but
-/// `ok`, which is false then.
+/// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. An absent field leaves its value unchanged,
+/// except `ok`, which is then false.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDigest {
-    /// Epoch: names one row of steps from this sender to this receiver.
+    /// Epoch: names one sequence of steps from this sender to this receiver.
     #[serde(rename = "e")]
     pub epoch: u64,
     /// Numbers the steps of an epoch: 1, 2, 3, … They are taken in order.
     #[serde(rename = "n")]
     pub step: u64,
-    /// Start again with this many bits, all of them 0; the logarithm to base 2.
+    /// Start again with this number of bits, all 0; the logarithm to base 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u8>,
-    /// Links that the sender has beside this one.
+    /// Links of the sender besides this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub links: Option<u16>,
-    /// Where `bits` belong, in bytes.
+    /// Offset of `bits`, in bytes.
     #[serde(default, skip_serializing_if = "super::record::is_zero")]
     pub at: u32,
-    /// Bits that take the place of those that were there.
+    /// Bits that replace the ones at that offset.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
     pub bits: Vec<u8>,
     /// Hashes of keys to be added, 8 bytes each, big-endian.
@@ -284,7 +282,7 @@ pub struct LinkDigest {
 /// DIGESTED: `{e, n}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDigested {
-    /// The epoch of the step that came.
+    /// The epoch of the steps.
     #[serde(rename = "e")]
     pub epoch: u64,
     /// The last step of it that was taken; 0 if none is known.
@@ -314,7 +312,7 @@ impl LinkMessage {
 /// Reads one datagram: the receiver's boot id that it names, then its messages.
 ///
 /// # Errors
-/// The first thing that is wrong; what stood before it must be dropped too.
+/// The first error; the messages before it must be dropped too.
 pub fn decode(datagram: &[u8]) -> Result<(u64, Vec<LinkMessage>), WireError> {
     if datagram.len() > DATAGRAM_BYTES_MAX {
         return Err(WireError::TooLong { announced: datagram.len(), cap: DATAGRAM_BYTES_MAX });
@@ -361,11 +359,8 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        match message {
-            LinkMessage::Hit(LinkHit { id, ttl, n, file, addr }) => {
-                pack::pack_link_hit(id, *ttl, *n, file, addr, &mut self.bytes);
-            }
-            other => encode_into(&mut self.bytes, other),
+        if !pack::pack_link(message, &mut self.bytes) {
+            encode_into(&mut self.bytes, message);
         }
         debug_assert!(self.bytes.len() - start + HEADER_BYTES <= DATAGRAM_BYTES_MAX, "every message fits a datagram");
         if self.bytes.len() <= DATAGRAM_BYTES_MAX || mark == 0 {

@@ -1,8 +1,9 @@
 //! The messages on TCP: sessions between a weak peer and its super peer, and chunk connections
 //! between peers.
 //!
-//! Each is a one-entry map `{KIND: {fields}}`; `req` is a request's number, chosen by the asker and
-//! unique on its connection while the request runs. PROTOCOL.md holds the table with byte vectors.
+//! Each is a map with one entry, `{KIND: {fields}}`. `req` numbers a request: the asker chooses it,
+//! and it is unique on its connection while the request runs. PROTOCOL.md has the tables, and
+//! vectors of bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +19,7 @@ use super::record::{Cut, FileRecord, Policy, Search, some_policy};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Message {
-    /// First on every connection, from the dialler.
+    /// First on every connection, from the dialer.
     Hello(Hello),
     /// The answer to HELLO.
     Welcome(Welcome),
@@ -28,41 +29,41 @@ pub enum Message {
     Ready(Ready),
     /// Session: a page of the whole file list, and where chunks are served.
     Register(Register),
-    /// Session: files that came and went.
+    /// Session: files that were added and removed.
     Update(Update),
-    /// Session: a REGISTER or UPDATE is in the index.
+    /// Session: the files of a REGISTER or UPDATE are in the index.
     Ack(Ack),
     /// Session: a search begins.
     Query(Query),
     /// Session: some of its hits.
     Hit(Hit),
-    /// Session: it is over.
+    /// Session: the search is over.
     Done(Done),
-    /// Session: which files are registered here, a page of them.
+    /// Session: asks for a page of the files that are registered here.
     List(List),
     /// Session: that page.
     Files(Files),
-    /// Session: how the super peer is.
+    /// Session: asks for the counters of the super peer.
     Status(Status),
-    /// Session: that.
+    /// Session: these counters.
     Info(Info),
-    /// Session: are you there?
+    /// Session: asks whether the other side is alive.
     Ping(Ping),
-    /// Session: I am.
+    /// Session: the answer to PING.
     Pong(Ping),
-    /// The sender closes on purpose.
+    /// The sender is about to close the connection.
     Bye(Bye),
-    /// Something went wrong; with `req`, only that request.
+    /// Something failed: the request `req`, or without it the connection.
     Error(Error),
-    /// Chunk connection: bytes are wanted.
+    /// Chunk connection: asks for bytes of a content.
     Get(Get),
     /// Chunk connection: exactly `length` raw bytes follow this frame.
     Chunk(Chunk),
-    /// Chunk connection: chaining values are wanted.
+    /// Chunk connection: asks for a page of chaining values.
     Manifest(Manifest),
-    /// Chunk connection: a page of them.
+    /// Chunk connection: that page.
     Cvs(Cvs),
-    /// The request is not wanted any more.
+    /// The asker no longer needs the request.
     Cancel(Cancel),
     /// A kind that this version does not know; never sent, made by the decoder.
     #[serde(skip)]
@@ -100,11 +101,11 @@ pub struct Welcome {
     /// Names of optional features; unknown ones are ignored.
     #[serde(rename = "feat", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub features: Vec<String>,
-    /// Say something at least this often, in milliseconds.
+    /// The receiver must send something at least this often, in milliseconds.
     pub ping: u32,
     /// Longest frame body taken after login, in bytes.
     pub frame: u32,
-    /// The address under which the receiver is seen.
+    /// The address of the receiver as the sender sees it.
     pub addr: HostPort,
 }
 
@@ -126,16 +127,16 @@ pub struct Login {
 pub struct Ready {}
 
 /// REGISTER: `{seq, port, host, files, more}`. The first page clears what the session had
-/// registered before; port and host are taken from it. A page that says `more` is followed by
-/// another REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the peer serves
-/// nothing, and goes with an empty list only.
+/// registered before; port and host are taken from it. A page with `more` is followed by another
+/// REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the peer serves nothing, and
+/// goes with an empty list only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// Numbers the REGISTERs and UPDATEs of a session: 1, 2, 3, …
     pub seq: u64,
     /// The port on which the peer serves chunks.
     pub port: u16,
-    /// The host to tell others, where the address that the super peer sees cannot be dialled.
+    /// The host to report to others, if they cannot dial the address that the super peer sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// A page of the whole list.
@@ -152,10 +153,10 @@ pub struct Register {
 pub struct Update {
     /// One more than the last REGISTER's or UPDATE's.
     pub seq: u64,
-    /// Files that came or changed.
+    /// Files that are new or changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub add: Vec<FileRecord>,
-    /// Paths of files that went.
+    /// Paths of files that are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub del: Vec<super::record::SharePath>,
 }
@@ -183,7 +184,7 @@ pub struct Query {
     /// Milliseconds allowed; the super peer's own setting if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u32>,
-    /// How it spreads; as a digest query if absent.
+    /// How it spreads; `digest` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_policy")]
     pub policy: Option<Policy>,
 }
@@ -224,8 +225,7 @@ pub struct Done {
     pub hits: u32,
     /// Super peers that searched their index, the asker's own included.
     pub reached: u32,
-    /// Links on which no super peer was asked because the digest of its index says that it has
-    /// nothing.
+    /// Links that were not asked because the neighbor's digest rules out a hit.
     #[serde(default, skip_serializing_if = "super::record::is_zero")]
     pub pruned: u32,
     /// Whether nothing was cut for any reason.
@@ -237,7 +237,7 @@ pub struct Done {
     pub ms: u32,
 }
 
-/// LIST: `{req, after, limit}`.
+/// LIST: `{req, after}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// The asker's number for it.
@@ -255,7 +255,7 @@ pub struct Files {
     /// A page: one entry per path and content, in no promised order.
     #[serde(deserialize_with = "list")]
     pub files: Vec<ListedFile>,
-    /// Ask again with `after` set to this; absent on the last page.
+    /// The `after` of the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
@@ -327,7 +327,7 @@ pub struct Error {
 pub struct ErrorCode(pub u16);
 
 impl ErrorCode {
-    /// The sender's own fault.
+    /// A fault of the sender itself.
     pub const INTERNAL: ErrorCode = ErrorCode(1);
     /// The frame is no message: no MessagePack, wrong fields, trailing bytes, too deep.
     pub const MALFORMED: ErrorCode = ErrorCode(2);
@@ -355,7 +355,7 @@ impl ErrorCode {
     pub const BAD_REQUEST: ErrorCode = ErrorCode(13);
 }
 
-/// GET: `{req, root, off, len, bare?}`.
+/// GET: `{req, root, off, len, bare}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
     /// The asker's number for it.
@@ -368,12 +368,12 @@ pub struct Get {
     /// Bytes, 1 to 1 MiB, all within the content.
     #[serde(rename = "len")]
     pub length: u32,
-    /// The asker does without the MD5: the CHUNK may leave it out.
+    /// The asker does not need the MD5: the CHUNK may leave it out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bare: bool,
 }
 
-/// CHUNK: `{req, off, len, md5?}`, then `len` raw bytes outside any frame.
+/// CHUNK: `{req, off, len, md5}`, then `len` raw bytes outside any frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// The GET.
@@ -414,16 +414,16 @@ pub struct Cvs {
     pub cvs: Vec<u8>,
 }
 
-/// CANCEL: `{req}`. A request whose answer has begun still ends; nothing is answered to a CANCEL.
+/// CANCEL: `{req}`. A request whose answer has begun still ends; a CANCEL is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
     /// The request.
     pub req: u32,
 }
 
-/// Patterns for the kinds by who says them to whom, so that each machine names in one word what is
-/// not for it, and a new kind is met by every match all the same. HELLO, PING, BYE, ERROR, CANCEL
-/// and unknown kinds have more than one place.
+/// Patterns for the kinds by sender and receiver. A machine names the kinds that it never receives
+/// in one word, and a new kind still has to be handled by every match. HELLO, PING, BYE, ERROR,
+/// CANCEL and unknown kinds have several directions.
 macro_rules! told_to_super_peers {
     () => {
         $crate::wire::Message::Login(_)
@@ -490,8 +490,8 @@ impl Message {
     }
 }
 
-/// Reads a list without believing its announced length: serde would reserve up to 1 MiB for five
-/// hostile bytes.
+/// Reads a list without a reservation for its announced length: serde would reserve up to 1 MiB for
+/// five hostile bytes.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct Elements<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Elements<T> {

@@ -10,7 +10,7 @@ const EXTENSION_BYTES_MAX: usize = 24;
 const PASSES_MAX: usize = 8;
 
 /// One path component that is safe to create on any file system: never empty, hidden, `.` or `..`,
-/// at most [`NAME_BYTES_MAX`] bytes, no device of Windows, none of our own suffixes. Sanitising
+/// at most [`NAME_BYTES_MAX`] bytes, no device of Windows, none of our own suffixes. Sanitizing
 /// twice changes nothing more.
 #[must_use]
 pub fn sanitize(name: &str, root: &Root) -> String {

@@ -1,7 +1,7 @@
-//! MessagePack into types, in one pass that refuses whatever PROTOCOL.md does not promise: a struct
-//! is a map, a kind is a text, bytes are `bin`, a fixed array has its length. It owns no message;
-//! what derived code would also take (a struct as an array, a variant or a field by its number,
-//! bytes as a list of numbers) never reaches it.
+//! From MessagePack to types, in one pass. It accepts only what PROTOCOL.md allows: a struct is a
+//! map, a kind is a text, bytes are `bin`, an array of fixed length has that length. `rmp-serde`
+//! also takes a struct as an array, a variant or a field by its number, and bytes as a list of
+//! numbers; it bounds neither the depth nor what a list may reserve.
 //!
 //! `nil` as the value of a field is the same as leaving the field out. An element of an array
 //! cannot be left out.
@@ -13,14 +13,14 @@ use serde::forward_to_deserialize_any;
 
 use crate::config::DECODE_DEPTH_MAX;
 
-/// Why bytes are not the type that was asked for.
+/// Why bytes are not a value of the expected type.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// Nested deeper than [`DECODE_DEPTH_MAX`].
     TooDeep,
     /// The one key of a message names no kind that we know.
     UnknownKind,
-    /// Anything else, for people.
+    /// Any other reason, for people.
     Wrong(String),
 }
 
@@ -90,8 +90,8 @@ impl Head {
     }
 
     #[cold]
-    fn is_no<'de, V: Visitor<'de>>(&self, visitor: &V) -> Refused {
-        de::Error::invalid_type(self.unexpected(), visitor)
+    fn is_no(&self, expected: &dyn de::Expected) -> Refused {
+        de::Error::invalid_type(self.unexpected(), expected)
     }
 }
 
@@ -99,7 +99,7 @@ impl Head {
 /// announced.
 pub(super) struct Unpack<'de> {
     rest: &'de [u8],
-    /// Containers that may still be opened inside one another.
+    /// How many more containers may be nested.
     depth: u16,
 }
 
@@ -108,7 +108,7 @@ impl<'de> Unpack<'de> {
         Unpack { rest: bytes, depth: DECODE_DEPTH_MAX }
     }
 
-    /// What is not read yet.
+    /// What was not read yet.
     pub(super) fn rest(&self) -> &'de [u8] {
         self.rest
     }
@@ -132,7 +132,7 @@ impl<'de> Unpack<'de> {
         Some(number)
     }
 
-    /// Passes over one value, whatever it is.
+    /// Skips one value of any type.
     pub(super) fn skip(&mut self) -> Result<(), Refused> {
         let within = match self.head()? {
             Head::Nil | Head::Bool(_) | Head::Unsigned(_) | Head::Negative(_) | Head::Float(_) => return Ok(()),
@@ -150,7 +150,7 @@ impl<'de> Unpack<'de> {
         Ok(())
     }
 
-    /// Passes over a field's name and its value, if that is `nil`.
+    /// Skips the name and value of a field if the value is `nil`.
     #[inline]
     fn pass_absent(&mut self) -> bool {
         let behind_name = match self.rest.first() {
@@ -167,6 +167,28 @@ impl<'de> Unpack<'de> {
                 true
             }
             Some(_) | None => false,
+        }
+    }
+
+    /// Reads the head of a value whose length or number stands in the low bits of its one byte, as
+    /// most do: `tag` in the bits above `low`. Everything else is left to [`Unpack::head`].
+    #[inline(always)]
+    fn short(&mut self, tag: u8, low: u8) -> Option<usize> {
+        let (first, rest) = self.rest.split_first()?;
+        (first & !low == tag).then(|| {
+            self.rest = rest;
+            usize::from(first & low)
+        })
+    }
+
+    #[inline]
+    fn map_length(&mut self, expected: &dyn de::Expected) -> Result<usize, Refused> {
+        match self.short(0x80, 0x0f) {
+            Some(entries) => Ok(entries),
+            None => match self.head()? {
+                Head::Map(entries) => Ok(entries),
+                head => Err(head.is_no(expected)),
+            },
         }
     }
 
@@ -246,7 +268,7 @@ impl<'de> Unpack<'de> {
         })
     }
 
-    /// What stands inside a container, which was opened and must be read to its end.
+    /// Reads the inside of a container whose head was read. `read` must read all of it.
     #[inline]
     fn within<T>(
         &mut self,
@@ -270,6 +292,9 @@ macro_rules! numbers {
         $(
             #[inline]
             fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+                if let Some(small) = self.short(0, 0x7f) {
+                    return visitor.visit_u64(small as u64);
+                }
                 let head = self.head()?;
                 if let Head::Unsigned(value) = head {
                     visitor.visit_u64(value)
@@ -290,7 +315,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         false
     }
 
-    /// No type of ours asks for whatever comes.
+    /// No type of ours accepts a value of any type.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         Err(self.head()?.is_no(&visitor))
     }
@@ -306,8 +331,13 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let head = self.head()?;
-        let Head::Text(length) = head else { return Err(head.is_no(&visitor)) };
+        let length = match self.short(0xa0, 0x1f) {
+            Some(length) => length,
+            None => match self.head()? {
+                Head::Text(length) => length,
+                head => return Err(head.is_no(&visitor)),
+            },
+        };
         match std::str::from_utf8(self.take(length)?) {
             Ok(text) => visitor.visit_borrowed_str(text),
             Err(_) => Err(Refused::Wrong("a text that is not UTF-8".to_owned())),
@@ -345,7 +375,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         self.deserialize_bytes(visitor)
     }
 
-    /// Absent fields do not come here; see [`Within::nil_is_absent`].
+    /// An absent field does not get here: see [`Within::nil_is_absent`].
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         visitor.visit_some(self)
@@ -370,8 +400,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let head = self.head()?;
-        let Head::Map(entries) = head else { return Err(head.is_no(&visitor)) };
+        let entries = self.map_length(&visitor)?;
         self.within(entries, false, |within| visitor.visit_map(within))
     }
 
@@ -382,8 +411,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        let head = self.head()?;
-        let Head::Map(entries) = head else { return Err(head.is_no(&visitor)) };
+        let entries = self.map_length(&visitor)?;
         self.within(entries, true, |within| visitor.visit_map(within))
     }
 
@@ -395,8 +423,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        let head = self.head()?;
-        let Head::Map(entries) = head else { return Err(head.is_no(&visitor)) };
+        let entries = self.map_length(&visitor)?;
         if entries != 1 {
             return Err(Refused::Wrong(format!("a map of {entries} entries where one names the kind")));
         }
@@ -446,7 +473,7 @@ impl<'de> de::VariantAccess<'de> for &mut Unpack<'de> {
 struct Within<'a, 'de> {
     unpack: &'a mut Unpack<'de>,
     left: usize,
-    /// In a struct: an entry whose value is `nil` is passed over.
+    /// In a struct: an entry whose value is `nil` is skipped.
     nil_is_absent: bool,
 }
 

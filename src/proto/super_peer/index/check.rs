@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::entries::{DEAD, FREE};
-use super::{HolderId, Index, order};
+use super::order;
+use super::registry::{HolderId, Index};
 
 impl Index {
     /// Asserts all that must hold. Walks everything.
@@ -21,14 +22,14 @@ impl Index {
         assert_eq!(records, self.records, "the count of records is right");
         assert_eq!(self.holders.iter().flatten().count(), self.holders_used, "the count of holders is right");
         let mut held = 0;
-        let untidy: BTreeSet<u32> = self.untidy.iter().copied().collect();
+        let dead: BTreeSet<u32> = self.dead.iter().copied().collect();
         for (id, entry) in (0..).zip(&self.entries.list) {
             let alive = !matches!(entry.holders, DEAD | FREE);
             assert_eq!(self.live.next(id) == Some(id), alive, "the live entries are those with holders");
             if entry.holders == FREE {
                 continue;
             }
-            assert!(alive || untidy.contains(&id), "a dead entry waits to be tidied");
+            assert!(alive || dead.contains(&id), "a dead entry waits to be tidied");
             held += self.holders_of(id) as usize;
             self.entries.each_key(id, &mut String::new(), |key| {
                 assert_eq!(self.keys.find(key.0).next(id), Some(id), "an entry is in the postings of its keys");

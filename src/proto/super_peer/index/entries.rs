@@ -17,13 +17,13 @@ pub(super) struct Entries {
     secrets: [RapidSecrets; Class::COUNT],
 }
 
-/// 52 bytes; the path's lie in the arena.
+/// 52 bytes; the bytes of the path are in the arena.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) root: Root,
     size: [u32; 2],
     place: Place,
-    /// A holder, `CROWD` and the number of a crowd, `DEAD` or `FREE`.
+    /// A holder, `SHARED` and the number of a list of holders, `DEAD` or `FREE`.
     pub(super) holders: u32,
 }
 
@@ -32,7 +32,7 @@ pub(super) const DEAD: u32 = u32::MAX;
 /// The slot is not in use.
 pub(super) const FREE: u32 = u32::MAX - 1;
 /// More than one holder.
-pub(super) const CROWD: u32 = 1 << 31;
+pub(super) const SHARED: u32 = 1 << 31;
 /// Places among the keys of a record; words follow.
 pub(super) const ROOT: usize = 0;
 pub(super) const NAME: usize = 1;

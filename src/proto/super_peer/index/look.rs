@@ -1,9 +1,17 @@
 //! What searches and digests see of an index.
 
-use super::entries::{CROWD, Class, DEAD, FREE, Key};
+use super::entries::{Class, DEAD, FREE, Key, SHARED};
 use super::order::Order;
-use super::{Fresh, HolderId, Index, Seen};
+use super::registry::{Additions, HolderId, Index};
 use crate::wire::{HostPort, Root};
+
+/// A live entry as a search sees it.
+#[derive(Clone, Copy)]
+pub(in crate::proto) struct LiveEntry<'a> {
+    pub(in crate::proto) path: &'a str,
+    pub(in crate::proto) size: u64,
+    pub(in crate::proto) root: Root,
+}
 
 impl Index {
     // ---- for `search` ---------------------------------------------------------------------------
@@ -49,9 +57,9 @@ impl Index {
     }
 
     /// The entry, if it has a holder.
-    pub(in crate::proto) fn seen(&self, id: u32) -> Option<Seen<'_>> {
+    pub(in crate::proto) fn seen(&self, id: u32) -> Option<LiveEntry<'_>> {
         let entry = self.entries.at(id);
-        (!matches!(entry.holders, DEAD | FREE)).then(|| Seen {
+        (!matches!(entry.holders, DEAD | FREE)).then(|| LiveEntry {
             path: self.entries.path(id),
             size: entry.size(),
             root: entry.root,
@@ -62,10 +70,10 @@ impl Index {
     pub(in crate::proto) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
         match self.entries.at(id).holders {
             DEAD | FREE => None,
-            one if one & CROWD == 0 => (one >= from).then_some(HolderId(one)),
-            crowd => {
-                let crowd = &self.crowds[(crowd ^ CROWD) as usize];
-                crowd.get(crowd.partition_point(|&holder| holder < from)).copied().map(HolderId)
+            one if one & SHARED == 0 => (one >= from).then_some(HolderId(one)),
+            list => {
+                let list = &self.shared[(list ^ SHARED) as usize];
+                list.get(list.partition_point(|&holder| holder < from)).copied().map(HolderId)
             }
         }
     }
@@ -89,33 +97,33 @@ impl Index {
 
     /// From now on entries that come to life are remembered, or no more.
     pub(in crate::proto) fn watch(&mut self, on: bool) {
-        self.fresh = on.then(Fresh::default);
+        self.additions = on.then(Additions::default);
     }
 
     /// Whether entries that come to life are remembered.
     pub(in crate::proto) fn is_watched(&self) -> bool {
-        self.fresh.is_some()
+        self.additions.is_some()
     }
 
     /// How many entries came to life and were not taken.
     pub(in crate::proto) fn fresh(&self) -> usize {
-        self.fresh.as_ref().map_or(0, |fresh| fresh.ids.len())
+        self.additions.as_ref().map_or(0, |additions| additions.ids.len())
     }
 
     /// Whether more came to life than are remembered.
     pub(in crate::proto) fn lost_fresh(&self) -> bool {
-        self.fresh.as_ref().is_some_and(|fresh| fresh.lost)
+        self.additions.as_ref().is_some_and(|additions| additions.lost)
     }
 
     /// Takes one of those that came to life.
     pub(in crate::proto) fn take_fresh(&mut self) -> Option<u32> {
-        self.fresh.as_mut()?.ids.pop()
+        self.additions.as_mut()?.ids.pop()
     }
 
     /// Takes all of them at once.
     pub(in crate::proto) fn forget_fresh(&mut self) {
-        if let Some(fresh) = &mut self.fresh {
-            *fresh = Fresh::default();
+        if let Some(additions) = &mut self.additions {
+            *additions = Additions::default();
         }
     }
 }

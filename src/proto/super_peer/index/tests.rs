@@ -1,9 +1,9 @@
-//! The index against a naive model, and one behaviour at a time.
+//! The index against a naive model, and one behavior at a time.
 
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::wire::Root;
+use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 fn addr(n: u32) -> HostPort {
     HostPort::new("192.0.2.1", u16::try_from(n).unwrap()).unwrap()

@@ -11,7 +11,7 @@ use std::fmt;
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
 use crate::proto::super_peer::index::order::{BUCKETS, bucket_of};
 use crate::proto::super_peer::index::tokens::{self, lower_into};
-use crate::proto::super_peer::index::{HolderId, Index, Key, Seen};
+use crate::proto::super_peer::index::{HolderId, Index, Key, LiveEntry};
 use crate::wire::message::SourceRecord;
 use crate::wire::record::name_of;
 use crate::wire::{QueryKind, Root, Search, SharePath};
@@ -313,7 +313,7 @@ impl Scan {
         Step::End { capped }
     }
 
-    fn fits(&mut self, seen: Seen<'_>, list: List) -> bool {
+    fn fits(&mut self, seen: LiveEntry<'_>, list: List) -> bool {
         if !(self.sizes.0..=self.sizes.1).contains(&seen.size) {
             return false;
         }
@@ -342,7 +342,7 @@ impl Scan {
     }
 
     /// Whether this source of an entry that fits is meant too; only a range tells one from another.
-    fn fits_holder(&mut self, seen: Seen<'_>, index: &Index, holder: HolderId) -> bool {
+    fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
         match &self.test {
             Test::Range(range) if range.holds_all_of(&seen.root) => true,
             Test::Range(range) => {
@@ -383,7 +383,7 @@ fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {
     missing == 0
 }
 
-fn hit(seen: Seen<'_>, index: &Index, holder: HolderId) -> SourceRecord {
+fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> SourceRecord {
     SourceRecord {
         path: SharePath::new(seen.path).expect("it was a SharePath when it came in"),
         size: seen.size,

@@ -1,0 +1,429 @@
+//! Holders and records: what changes the index.
+//!
+//! - getters: `files_of`, `records`, `holders`, `list`;
+//! - mutators: `add_holder`, `set_addr`, `remove_holder`, `insert`, `remove`, `clear`, `tidy`,
+//!   `order`, `forget_order`;
+//! - `check_invariants`: all that must hold; slow, for tests and debug builds.
+//!
+//! **A removed record is gone at once**, but its entry stays in the postings until `tidy` reaches
+//! it; every insert and removal tidies two. So a holder with 10,000 files goes in one short turn,
+//! however common its words are. An entry without holders is never reported, and its id is not used
+//! again before the postings have forgotten it.
+
+use std::collections::VecDeque;
+
+use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX};
+use crate::wire::message::ListedFile;
+use crate::wire::{FileRecord, HostPort, SharePath};
+
+use super::entries::{Class, DEAD, Entries, FREE, Key, NAME, ROOT, SHARED};
+use super::order::Order;
+use super::postings::Postings;
+use super::table::{FileSet, KeyTable};
+
+/// A session that registers files: a slot given by [`Index::add_holder`], used again after
+/// [`Index::remove_holder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HolderId(pub u32);
+
+/// The index of one super peer.
+#[derive(Debug)]
+pub struct Index {
+    pub(super) entries: Entries,
+    pub(super) keys: KeyTable,
+    /// Entries that have a holder.
+    pub(super) live: Postings,
+    /// The same by root; none while nobody lists the network.
+    pub(super) order: Option<Order>,
+    /// The holders of entries that have more than one, ascending.
+    pub(super) shared: Vec<Vec<u32>>,
+    pub(super) shared_free: Vec<u32>,
+    pub(super) holders: Vec<Option<Holder>>,
+    pub(super) holders_free: Vec<u32>,
+    pub(super) holders_used: usize,
+    pub(super) records: usize,
+    /// Reused for words in lower case, and for the keys of a record.
+    pub(super) scratch: String,
+    pub(super) scratch_keys: Vec<Key>,
+    /// Entries that lost their last holder and may still be in the postings.
+    pub(super) dead: VecDeque<u32>,
+    /// Entries that came to life since somebody asked to be told; none while nobody does.
+    pub(super) additions: Option<Additions>,
+    /// Entries that lost their last holder so far.
+    pub(super) deaths: u64,
+}
+
+/// Entries that came to life; some may be gone again, or be there twice.
+#[derive(Debug, Default)]
+pub(super) struct Additions {
+    pub(super) ids: Vec<u32>,
+    /// There were too many to remember.
+    pub(super) lost: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) addr: HostPort,
+    pub(super) files: FileSet,
+}
+
+/// Entries that an insert or a removal tidies on its way: more than it can make dead.
+const FORGOTTEN_PER_CHANGE: usize = 2;
+
+impl Index {
+    /// An empty index whose hashes anybody can foresee: for tests and for trusted files.
+    #[must_use]
+    pub fn new() -> Index {
+        Index::with_seed(0)
+    }
+
+    /// An empty index. The seed should be random and secret, so that nobody can choose names that
+    /// fall together.
+    #[must_use]
+    pub fn with_seed(seed: u64) -> Index {
+        Index {
+            entries: Entries::new(seed),
+            keys: KeyTable::new(),
+            live: Postings::new(),
+            order: None,
+            shared: Vec::new(),
+            shared_free: Vec::new(),
+            holders: Vec::new(),
+            holders_free: Vec::new(),
+            holders_used: 0,
+            records: 0,
+            scratch: String::new(),
+            scratch_keys: Vec::new(),
+            dead: VecDeque::new(),
+            additions: None,
+            deaths: 0,
+        }
+    }
+
+    /// A new holder without files.
+    pub fn add_holder(&mut self, addr: HostPort) -> HolderId {
+        let holder = Some(Holder { addr, files: FileSet::default() });
+        self.holders_used += 1;
+        if let Some(slot) = self.holders_free.pop() {
+            self.holders[slot as usize] = holder;
+            return HolderId(slot);
+        }
+        self.holders.push(holder);
+        let slot = u32::try_from(self.holders.len() - 1).expect("fewer holders than 2^31");
+        assert!(slot < SHARED, "fewer holders than 2^31");
+        HolderId(slot)
+    }
+
+    /// Where the holder serves chunks from now on.
+    pub fn set_addr(&mut self, holder: HolderId, addr: HostPort) {
+        self.holder_mut(holder).addr = addr;
+    }
+
+    /// Takes the holder out with all of its files.
+    pub fn remove_holder(&mut self, holder: HolderId) {
+        self.clear(holder);
+        self.holders[holder.0 as usize] = None;
+        self.holders_free.push(holder.0);
+        self.holders_used -= 1;
+    }
+
+    /// Takes all files of the holder out; the holder stays.
+    pub fn clear(&mut self, holder: HolderId) {
+        let files = std::mem::take(&mut self.holder_mut(holder).files);
+        for id in files.ids() {
+            self.release(id, holder);
+        }
+    }
+
+    /// Registers a file, in place of that holder's file with the same path.
+    pub fn insert(&mut self, holder: HolderId, record: FileRecord) {
+        self.tidy(FORGOTTEN_PER_CHANGE);
+        let path = record.path.as_str();
+        let path_key = self.entries.key(Class::Path, path.as_bytes());
+        self.note_keys(&record);
+        // If no entry has the name, this holder has no such path, and its table, which is seldom in
+        // the cache, is not read.
+        let named = self.keys.find(self.scratch_keys[NAME].0).len() > 0;
+        if let Some(old) = named.then(|| self.find(holder, path, path_key)).flatten() {
+            let entry = self.entries.at(old);
+            if entry.root == record.root && entry.size() == record.size {
+                return;
+            }
+            self.take(holder, old, path_key);
+        }
+        let id = self.intern(&record);
+        self.hold(id, holder);
+        let Index { entries, holders, .. } = self;
+        let files = &mut holders[holder.0 as usize].as_mut().expect("found above").files;
+        files.insert(path_key.0, id, |id| entries.path_key(id).0);
+    }
+
+    /// Takes one file of the holder out; says whether it was there.
+    pub fn remove(&mut self, holder: HolderId, path: &str) -> bool {
+        self.tidy(FORGOTTEN_PER_CHANGE);
+        let path_key = self.entries.key(Class::Path, path.as_bytes());
+        match self.find(holder, path, path_key) {
+            Some(id) => {
+                self.take(holder, id, path_key);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Forgets up to so many of the entries without a holder; says whether more are left. For an
+    /// idle moment.
+    pub fn tidy(&mut self, entries: usize) -> bool {
+        for _ in 0..entries {
+            let Some(id) = self.dead.pop_front() else { return false };
+            // An entry that came back, or that was tidied before, has nothing to forget.
+            if self.entries.at(id).holders == DEAD {
+                self.forget(id);
+            }
+        }
+        !self.dead.is_empty()
+    }
+
+    /// Sorts up to so many more entries into buckets by their root, so that a range is found
+    /// without a walk through everything; says whether some are left. What changes is kept sorted
+    /// from then on.
+    pub fn order(&mut self, entries: usize) -> bool {
+        let Index { entries: all, live, order, .. } = self;
+        let order = order.get_or_insert_with(Order::new);
+        let Some(mut cursor) = order.built() else { return false };
+        for _ in 0..entries {
+            let Some(id) = live.next(cursor) else {
+                order.set_built(None);
+                return false;
+            };
+            cursor = id + 1;
+            order.set_built(Some(cursor));
+            order.insert(id, &all.at(id).root);
+        }
+        true
+    }
+
+    /// Whether entries are being sorted by their root, or are.
+    #[must_use]
+    pub fn has_order(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// Lets that order go.
+    pub fn forget_order(&mut self) {
+        self.order = None;
+    }
+
+    /// How many files the holder has registered.
+    #[must_use]
+    pub fn files_of(&self, holder: HolderId) -> usize {
+        self.holder(holder).files.len()
+    }
+
+    /// How many files are registered, those of every holder counted.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Whether there is no room for so many more records, whatever they are.
+    #[must_use]
+    pub fn is_full_for(&self, records: usize) -> bool {
+        self.entries.list.len() - self.entries.free.len() + records > INDEX_ENTRIES_MAX
+    }
+
+    /// How many holders there are.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        self.holders_used
+    }
+
+    /// A page of what is registered: one element per path, size and root, at least one unless the
+    /// end is reached, and as many as fit `page_bytes` when encoded. Begin with 0, go on with the
+    /// number returned. What is registered throughout is listed once.
+    #[must_use]
+    pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
+        /// Bytes of an encoded element without its path: names of fields, size, root, holders.
+        const ELEMENT_BYTES: usize = 64;
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let mut cursor = u32::try_from(after).unwrap_or(u32::MAX);
+        while let Some(id) = self.live.next(cursor) {
+            let entry = self.entries.at(id);
+            let path = self.entries.path(id);
+            bytes += path.len() + ELEMENT_BYTES;
+            if bytes > page_bytes && !page.is_empty() {
+                return (page, Some(u64::from(id)));
+            }
+            let path = SharePath::new(path).expect("it was a SharePath when it came in");
+            page.push(ListedFile { path, size: entry.size(), root: entry.root, holders: self.holders_of(id) });
+            cursor = id + 1;
+        }
+        (page, None)
+    }
+
+    // ---- below ----------------------------------------------------------------------------------
+
+    pub(super) fn holder(&self, holder: HolderId) -> &Holder {
+        self.holders[holder.0 as usize].as_ref().expect("a holder is used from add_holder to remove_holder")
+    }
+
+    fn holder_mut(&mut self, holder: HolderId) -> &mut Holder {
+        self.holders[holder.0 as usize].as_mut().expect("a holder is used from add_holder to remove_holder")
+    }
+
+    fn find(&self, holder: HolderId, path: &str, key: Key) -> Option<u32> {
+        self.holder(holder).files.find(key.0, |id| self.entries.path(id) == path)
+    }
+
+    fn take(&mut self, holder: HolderId, id: u32, path_key: Key) {
+        let files = &mut self.holder_mut(holder).files;
+        files.remove(path_key.0, id);
+        self.release(id, holder);
+    }
+
+    /// Computes the keys of a record, and fetches their slots.
+    fn note_keys(&mut self, record: &FileRecord) {
+        let Index { entries, scratch, scratch_keys, .. } = self;
+        scratch_keys.clear();
+        entries.each_key_of(record.path.as_str(), &record.root, scratch, |key| scratch_keys.push(key));
+        self.keys.prefetch(self.scratch_keys.iter().map(|key| key.0));
+    }
+
+    /// The entry of a record whose keys were noted, dead or alive; made if there is none.
+    fn intern(&mut self, record: &FileRecord) -> u32 {
+        let Index { entries, keys, scratch_keys, .. } = self;
+        let root_key = scratch_keys[ROOT];
+        let found = keys.find(root_key.0);
+        let was_large = found.is_large();
+        let candidates = if was_large { keys.find(entries.identity_key(record).0) } else { found };
+        let mut cursor = 0;
+        while let Some(id) = candidates.next(cursor) {
+            let entry = entries.at(id);
+            if entry.root == record.root && entry.size() == record.size && entries.path(id) == record.path.as_str() {
+                return id;
+            }
+            cursor = id + 1;
+        }
+        let id = entries.add(record);
+        for key in scratch_keys.iter() {
+            keys.insert(key.0, id);
+        }
+        if was_large {
+            self.keys.insert(self.entries.identity_key(record).0, id);
+        } else if self.keys.find(root_key.0).is_large() {
+            self.identify_all(root_key);
+        }
+        id
+    }
+
+    /// The list of a root has become large: from now on its entries are found by their identity.
+    fn identify_all(&mut self, root_key: Key) {
+        let mut cursor = 0;
+        while let Some(id) = self.keys.find(root_key.0).next(cursor) {
+            self.keys.insert(self.entries.identity_of(id).0, id);
+            cursor = id + 1;
+        }
+    }
+
+    /// Takes a dead entry out of the postings and frees it.
+    fn forget(&mut self, id: u32) {
+        let Index { entries, keys, scratch, .. } = self;
+        entries.each_key(id, scratch, |key| {
+            keys.remove(key.0, id);
+        });
+        keys.remove(entries.identity_of(id).0, id);
+        entries.free(id);
+        if entries.free.len() == entries.list.len() {
+            *keys = KeyTable::new();
+        }
+    }
+
+    pub(super) fn holders_of(&self, id: u32) -> u32 {
+        match self.entries.at(id).holders {
+            DEAD | FREE => 0,
+            one if one & SHARED == 0 => 1,
+            list => u32::try_from(self.shared[(list ^ SHARED) as usize].len()).expect("holders are u32"),
+        }
+    }
+
+    /// Adds a holder that the entry does not have.
+    fn hold(&mut self, id: u32, holder: HolderId) {
+        self.records += 1;
+        match self.entries.at(id).holders {
+            DEAD => {
+                self.entries.list[id as usize].holders = holder.0;
+                self.live.insert(id);
+                if let Some(order) = &mut self.order {
+                    order.insert(id, &self.entries.at(id).root);
+                }
+                if let Some(additions) = &mut self.additions {
+                    additions.add(id);
+                }
+            }
+            one if one & SHARED == 0 => {
+                assert!(one != holder.0, "one record per holder and path");
+                let list = vec![one.min(holder.0), one.max(holder.0)];
+                let number = match self.shared_free.pop() {
+                    Some(number) => {
+                        self.shared[number as usize] = list;
+                        number
+                    }
+                    None => {
+                        self.shared.push(list);
+                        u32::try_from(self.shared.len() - 1).expect("fewer shared than entries")
+                    }
+                };
+                self.entries.list[id as usize].holders = SHARED | number;
+            }
+            list => {
+                let list = &mut self.shared[(list ^ SHARED) as usize];
+                let at = list.partition_point(|&other| other < holder.0);
+                assert!(list.get(at) != Some(&holder.0), "one record per holder and path");
+                list.insert(at, holder.0);
+            }
+        }
+    }
+
+    /// Takes away a holder that the entry has.
+    fn release(&mut self, id: u32, holder: HolderId) {
+        self.records -= 1;
+        let held = self.entries.at(id).holders;
+        if held & SHARED == 0 {
+            assert!(held == holder.0, "only a holder releases");
+            self.entries.list[id as usize].holders = DEAD;
+            self.live.remove(id);
+            if let Some(order) = &mut self.order {
+                order.remove(id, &self.entries.at(id).root);
+            }
+            self.dead.push_back(id);
+            self.deaths += 1;
+            return;
+        }
+        let number = held ^ SHARED;
+        let list = &mut self.shared[number as usize];
+        let at = list.binary_search(&holder.0).expect("only a holder releases");
+        list.remove(at);
+        if let &[last] = list.as_slice() {
+            *list = Vec::new();
+            self.shared_free.push(number);
+            self.entries.list[id as usize].holders = last;
+        }
+    }
+}
+
+impl Additions {
+    fn add(&mut self, id: u32) {
+        if self.ids.len() < DIGEST_FRESH_MAX && !self.lost {
+            self.ids.push(id);
+        } else {
+            *self = Additions { ids: Vec::new(), lost: true };
+        }
+    }
+}
+
+impl Default for Index {
+    fn default() -> Index {
+        Index::new()
+    }
+}
