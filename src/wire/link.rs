@@ -359,7 +359,9 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        if !pack::pack_link(message, &mut self.bytes) {
+        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, addr }) = message {
+            pack::pack_link_hit(id, *ttl, *n, file, addr, &mut self.bytes);
+        } else {
             encode_into(&mut self.bytes, message);
         }
         debug_assert!(self.bytes.len() - start + HEADER_BYTES <= DATAGRAM_BYTES_MAX, "every message fits a datagram");

@@ -9,8 +9,7 @@ use rmp::encode::{write_array_len, write_str_len, write_uint};
 
 use super::addr::HostPort;
 use super::codec::encode_into;
-use super::ids::Root;
-use super::link::{LinkHit, LinkMessage};
+use super::ids::{QueryId, Root};
 use super::message::{Done, Hit, Message, SourceRecord};
 use super::record::{Cut, FileRecord};
 
@@ -26,15 +25,6 @@ pub(super) fn pack(message: &Message, out: &mut Vec<u8>) -> bool {
         return false;
     }
     true
-}
-
-/// Appends a HIT of a link; returns false for any other kind.
-pub(super) fn pack_link(message: &LinkMessage, out: &mut Vec<u8>) -> bool {
-    if let LinkMessage::Hit(hit) = message {
-        pack_link_hit(hit, out);
-        return true;
-    }
-    false
 }
 
 fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
@@ -72,14 +62,15 @@ fn pack_done(done: &Done, out: &mut Vec<u8>) {
     number(out, (*ms).into());
 }
 
-fn pack_link_hit(hit: &LinkHit, out: &mut Vec<u8>) {
-    let LinkHit { id, ttl, n, file: FileRecord { path, size, root }, addr } = hit;
+/// Appends a HIT of a link.
+pub(super) fn pack_link_hit(id: &QueryId, ttl: u8, n: u32, file: &FileRecord, addr: &HostPort, out: &mut Vec<u8>) {
+    let FileRecord { path, size, root } = file;
     out.extend_from_slice(b"\x81\xa3HIT\x85\xa2id\xc4\x10");
     out.extend_from_slice(&id.0);
     out.extend_from_slice(b"\xa3ttl");
-    number(out, (*ttl).into());
+    number(out, ttl.into());
     out.extend_from_slice(b"\xa1n");
-    number(out, (*n).into());
+    number(out, n.into());
     out.extend_from_slice(b"\xa1f\x83");
     content(out, path.as_str(), *size, root);
     out.extend_from_slice(b"\xa1a");
@@ -153,7 +144,8 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::wire::{QueryId, SharePath};
+    use crate::wire::SharePath;
+    use crate::wire::link::{LinkHit, LinkMessage};
 
     fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -183,8 +175,11 @@ mod tests {
             let file = FileRecord { path, size, root };
             let link = LinkHit { id: QueryId([9; 16]), ttl: u8::MAX, n: u32::MAX >> n, file, addr };
             check_session(&Message::Hit(hits));
-            let link = LinkMessage::Hit(link);
-            check_same(&link, |out| pack_link(&link, out));
+            let message = LinkMessage::Hit(link.clone());
+            check_same(&message, |out| {
+                pack_link_hit(&link.id, link.ttl, link.n, &link.file, &link.addr, out);
+                true
+            });
         }
     }
 

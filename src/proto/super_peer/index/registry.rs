@@ -171,7 +171,7 @@ impl Index {
         }
     }
 
-    /// Forgets up to so many of the entries without a holder; says whether more are left. For an
+    /// Forgets up to `entries` of the entries without a holder; says whether more are left. For an
     /// idle moment.
     pub fn tidy(&mut self, entries: usize) -> bool {
         for _ in 0..entries {
@@ -184,7 +184,7 @@ impl Index {
         !self.dead.is_empty()
     }
 
-    /// Sorts up to so many more entries into buckets by their root, so that a range is found
+    /// Sorts up to `entries` more entries into buckets by their root, so that a range is found
     /// without a walk through everything; says whether some are left. What changes is kept sorted
     /// from then on.
     pub fn order(&mut self, entries: usize) -> bool {
@@ -226,7 +226,7 @@ impl Index {
         self.records
     }
 
-    /// Whether there is no room for so many more records, whatever they are.
+    /// Whether there is no room for `records` more records.
     #[must_use]
     pub fn is_full_for(&self, records: usize) -> bool {
         self.entries.list.len() - self.entries.free.len() + records > INDEX_ENTRIES_MAX
