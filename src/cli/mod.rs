@@ -1,4 +1,4 @@
-//! The commands: one file each, and what they share. The only room that prints. The tools (demo,
+//! The commands: one file each, and what they share. The only module that prints. The tools (demo,
 //! bench, sim) are in `tools`.
 //!
 //! `shim` and `args` turn the command line and the environment into an `args::Command`. The file of

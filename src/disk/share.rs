@@ -17,17 +17,17 @@ use super::watch::{Watch, WatchEvent, Watched};
 use crate::error::{Exit, Failure};
 use crate::wire::name::printable;
 
-/// Events are gathered for this long, so that both halves of a rename are handled together and a
+/// Events are collected for this long, so that both halves of a rename are handled together and a
 /// busy writer costs little.
 const GATHER: Duration = Duration::from_millis(40);
 /// Paths looked up per slice.
 const LOOKUPS_PER_SLICE: usize = 512;
 /// Shortest time between two full scans.
 const RESCAN_PAUSE: Duration = Duration::from_secs(1);
-/// How often a share is scanned that cannot be watched.
+/// Interval of the scans of a share that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
-/// How soon a step is retried that failed because descriptors, memory or the folder itself were
-/// missing.
+/// Delay before a step is retried that failed because descriptors or memory ran out or the folder
+/// was missing.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Makes the callback of a watcher. It is kept because a watcher that has lost events is replaced.
@@ -54,7 +54,7 @@ pub(super) struct Share {
     rescan_at: Option<Instant>,
     scanned_at: Option<Instant>,
     pub(super) hasher: Hasher,
-    /// What the watcher has reported and cannot be shared.
+    /// Reported paths that cannot be shared.
     skipped: SkippedCount,
     /// Counts of the last full scan, so that a warning is not repeated.
     warned: SkippedCount,
@@ -70,7 +70,7 @@ struct Touch {
 }
 
 impl Share {
-    /// Opens the folder, starts the watcher and orders the first scan.
+    /// Opens the folder, starts the watcher and schedules the first scan.
     pub(super) fn open(path: &Path, cache: Cache, callback: MakeCallback) -> Result<Share, Failure> {
         let shown = printable(&path.to_string_lossy());
         let fail = |why: &dyn std::fmt::Display| {
@@ -110,7 +110,7 @@ impl Share {
         &self.folder
     }
 
-    /// Starts a new watcher and a full scan. All events before count as lost.
+    /// Starts a new watcher and a full scan. All earlier events count as lost.
     fn start_watching(&mut self) {
         log::debug!("starting a watcher");
         self.unwatched = false;
@@ -147,7 +147,7 @@ impl Share {
         }
     }
 
-    /// Looks up this path soon.
+    /// Schedules a look-up of this path.
     pub(super) fn touch(&mut self, path: String, at: Instant, written: bool) {
         let touch = self.touched.entry(path).or_insert(Touch { at, written });
         touch.at = touch.at.max(at);
@@ -155,7 +155,7 @@ impl Share {
         self.gather_until.get_or_insert(Instant::now() + GATHER);
     }
 
-    /// Orders a full scan, at the earliest [`RESCAN_PAUSE`] after the last one.
+    /// Schedules a full scan, at the earliest [`RESCAN_PAUSE`] after the last one.
     pub(super) fn rescan(&mut self) {
         let now = Instant::now();
         self.rescan_by(self.scanned_at.map_or(now, |last| now.max(last + RESCAN_PAUSE)));
@@ -180,7 +180,7 @@ impl Share {
             || self.catalog.has_ready()
     }
 
-    /// Starts what is due.
+    /// Starts the work that is due.
     pub(super) fn on_time(&mut self, now: Instant) {
         if self.gather_until.is_some_and(|until| until <= now) && self.lookups.is_empty() && self.found.is_empty() {
             self.gather_until = None;
@@ -239,7 +239,7 @@ impl Share {
                     self.catalog.remove_below(&path, now);
                     self.found.push_back((path, stamp, touch));
                 }
-                // The scan watches it before it reads it.
+                // The scan watches the folder before it reads it.
                 Found::Folder => {
                     self.catalog.remove_file(&path, now);
                     self.scans.push_back(Scan::new(&path));
@@ -305,7 +305,7 @@ impl Share {
         self.cache.flush();
     }
 
-    /// Hashes a file again whose cached manifest cannot be read.
+    /// Hashes again a file whose cached manifest cannot be read.
     pub(super) fn hash_again(&mut self, path: &str, stamp: Stamp) {
         self.cache.forget(&stamp);
         self.catalog.settle_again(path, stamp, Instant::now());

@@ -1,4 +1,4 @@
-//! The sockets of a loop. mio is used in this room only.
+//! The sockets of a loop. mio is used in this module only.
 //!
 //! [`Net`] owns the poll, the listener, the UDP socket, every connection, the control socket and
 //! the signals. It reports what they do as [`Arrival`]s, one at a time and on demand, and performs

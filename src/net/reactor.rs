@@ -1,4 +1,4 @@
-//! The poll and the turn: events become latches and a run queue; the run queue becomes arrivals,
+//! The poll and the turn: events set latches and fill a run queue; the run queue yields arrivals,
 //! one at a time.
 
 use std::io;
@@ -31,13 +31,13 @@ use crate::time::Time;
 /// Which sockets to open.
 #[derive(Clone, Debug, Default)]
 pub struct NetOptions {
-    /// Address of the TCP listener; port 0 for any.
+    /// Address of the TCP listener; port 0 takes any free port.
     pub listen: Option<SocketAddr>,
     /// Whether to open UDP on the same port number as the listener.
     pub datagrams: bool,
     /// Path of the Unix socket for clients on this machine.
     pub control: Option<PathBuf>,
-    /// Addresses of this host that dials come from, in turn; the system chooses if there is none.
+    /// Local addresses for dials, used in turn; if there are none, the system chooses.
     pub sources: Vec<IpAddr>,
 }
 
@@ -72,7 +72,7 @@ impl Net {
     ///
     /// # Errors
     /// Exit 5 if an address or the control socket is in use, 9 if the control socket cannot be
-    /// made, 1 if the system lacks something.
+    /// made, 1 if the system lacks another resource.
     pub fn open(options: &NetOptions) -> Result<Net, Failure> {
         let descriptors = raise_descriptors();
         let conns_max = (descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2)).clamp(1, token::SLOTS_MAX);
@@ -98,7 +98,7 @@ impl Net {
         })
     }
 
-    /// The address that is listened on, with its real port.
+    /// The address of the listener, with its real port.
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
         self.acceptor.as_ref().map(Acceptor::addr)
@@ -110,13 +110,13 @@ impl Net {
         self.alarm.clone()
     }
 
-    /// What happened so far.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.ctx.counters
     }
 
-    /// Connections that are not gone, dials and lingering ones among them.
+    /// Number of connections, including dials and lingering ones.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.conns.len()
@@ -134,7 +134,7 @@ impl Net {
         self.ctx.deadlines.next()
     }
 
-    /// Work is left over from this turn: the poll must not wait.
+    /// Whether work is left over from this turn, so that the poll must not wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.acceptor.as_ref().is_some_and(Acceptor::is_busy)
@@ -144,8 +144,9 @@ impl Net {
             || !self.ctx.arrivals.is_empty()
     }
 
-    /// There may be input that this turn has not seen. Timers that are due should then wait a turn:
-    /// after a pause of the process every peer looks silent until its queued bytes are read.
+    /// Whether there may be input that this turn has not read. Timers that are due should then wait
+    /// a turn: after a pause of the process every peer looks silent until its queued bytes are
+    /// read.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.batch_full || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.ready)

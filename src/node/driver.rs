@@ -1,5 +1,5 @@
-//! The loop: it waits for what happened, feeds each input to the machine, fires the timers and
-//! writes. `outputs` performs what the machine asks for.
+//! The loop: it waits for events, feeds each input to the machine, fires the timers and writes.
+//! `outputs` performs the machine's outputs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -27,7 +27,7 @@ pub(super) struct Driver<'a, R> {
     pub(super) disk: Option<Disk>,
     reports: Option<Receiver<Report>>,
     requests: Receiver<Request>,
-    /// The first signal that came, or 0.
+    /// The last signal that arrived, or 0.
     signal: Arc<AtomicI32>,
     pub(super) role: R,
     pub(super) host: &'a mut dyn Host,
@@ -38,7 +38,8 @@ pub(super) struct Driver<'a, R> {
     now: Time,
     /// Consecutive turns in which due timers were put off.
     put_off: u32,
-    /// Set once the end was asked for: the exit code, and how long frames may still be written.
+    /// Set once the end is requested: the exit code, and the time until which frames may be
+    /// written.
     ending: Option<(Exit, Time)>,
     /// The host said that its work is done; takes effect at the end of the turn.
     pub(super) stop: Option<Exit>,
@@ -96,7 +97,7 @@ impl<'a, R: Role> Driver<'a, R> {
         result
     }
 
-    /// Waits, feeds everything that happened, then fires the timers, then writes.
+    /// Waits, feeds every input to the machine, then fires the timers, then writes.
     fn turn(&mut self) -> Result<(), Failure> {
         self.net.poll(self.patience())?;
         self.now = self.clock.now();
@@ -250,7 +251,7 @@ impl<'a, R: Role> Driver<'a, R> {
         }
     }
 
-    /// The machine sends BYE and closes. The loop ends when that is written or takes too long.
+    /// The machine sends BYE and closes. The loop ends when all is written or the time is over.
     fn begin_end(&mut self, exit: Exit, patience: Duration) {
         if self.ending.is_some() {
             return;
@@ -263,7 +264,7 @@ impl<'a, R: Role> Driver<'a, R> {
         }
     }
 
-    /// Ends a line of a control client that the machine will not answer.
+    /// Answers a line of a control client with a failure, without the machine.
     fn end_line(&mut self, control: ControlId, failure: &Failure) {
         let done = ClientEvent::Done(Outcome::failed(failure));
         self.net.reply(control, &control::event_line(&done, SystemTime::now()), true);

@@ -1,4 +1,4 @@
-//! A running node: sockets, disk and one protocol machine on one thread. The only room that knows
+//! A running node: sockets, disk and one protocol machine on one thread. The only module that knows
 //! all three.
 //!
 //! [`Node::run`] is the loop. It feeds one input to the machine, drains its outputs, and performs

@@ -1,9 +1,9 @@
-//! The pure machines of both roles. A driver feeds them the time and what happened ([`Input`]), and
-//! performs what they ask for ([`Output`]).
+//! The state machines of both roles. A driver feeds them the time and what happened ([`Input`]),
+//! and performs what they ask for ([`Output`]).
 //!
-//! Nothing here opens a socket or a file, reads a clock, draws a random number of its own or walks
-//! a hash map. `node` performs the outputs with mio and the disk; `sim` performs them in virtual
-//! time. Payload bytes never enter a machine: it handles extents and digests.
+//! Nothing here opens a socket or a file, reads a clock, draws a random number of its own or
+//! iterates over a hash map. `node` performs the outputs with mio and the disk; `sim` performs them
+//! in virtual time. Payload bytes never enter a machine: it handles extents and digests.
 //!
 //! A driver is a loop: feed an input, drain the outputs, perform each. This one lets a weak peer
 //! list the files of a super peer, in memory and in virtual time:
@@ -34,7 +34,7 @@
 //! let super_peer = SuperPeer::new(SuperPeerConfig::new(NodeId([2; 16]), 2), Box::new(Counter(2)));
 //!
 //! let mut machines: [Box<dyn Role>; 2] = [Box::new(weak_peer), Box::new(super_peer)];
-//! // Inputs on their way, each with the machine that it is for.
+//! // Inputs that are not delivered yet, each with the number of its machine.
 //! let list = Input::Command { client: ClientId(1), command: Command::List };
 //! let mut inputs = VecDeque::from([(0, list)]);
 //! let conn = ConnId { index: 0, generation: 0 };

@@ -1,8 +1,8 @@
 //! The super peer: sessions, links, the index and the flood, put together.
 //!
 //! This file only dispatches: it calls the part that an input or a deadline concerns, and passes on
-//! what one part leaves for another. What all parts share is the [`Context`](context::Context);
-//! where one part needs another, it gets it as a parameter.
+//! the results that concern another part. What all parts share is the
+//! [`Context`](context::Context); a part that needs another part gets it as a parameter.
 
 mod config;
 mod context;
@@ -81,8 +81,8 @@ impl SuperPeer {
         &self.cx.counters
     }
 
-    /// Whether something is in the index that is not acknowledged yet, because a neighbor may not
-    /// know of it.
+    /// Whether something is in the index that is not acknowledged yet, because a neighbor may still
+    /// use a digest without it.
     #[must_use]
     pub fn is_acknowledging(&self) -> bool {
         self.neighbors.digests.is_waiting()
@@ -220,8 +220,8 @@ impl SuperPeer {
         self.cx.report(Event::Client { client, event: ClientEvent::Done(outcome) });
     }
 
-    /// Passes on what one part leaves for another. It runs after each input and deadline, not once
-    /// after all: whether a query has ended before its session closed depends on that order.
+    /// Passes on the results of one part that concern another. It runs after each input and each
+    /// deadline, because their order decides whether a query ended before its session closed.
     fn pass_on(&mut self) {
         let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
         neighbors.note_changes(cx);
@@ -288,8 +288,8 @@ impl Role for SuperPeer {
         self.pass_on();
         self.neighbors.run(&mut self.cx);
         self.cx.upkeep.run(&mut self.cx.index);
-        // What has fired may be set again only for later; the bound guards against a mistake in
-        // that.
+        // A timer that has fired can only be set to a later time; the bound prevents an endless
+        // loop if one is not.
         for _ in 0..self.cx.timers.len() {
             let Some(reason) = self.cx.timers.expire(now) else { break };
             self.on_reason(reason);

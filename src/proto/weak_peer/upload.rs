@@ -1,6 +1,6 @@
 //! Serves chunks and manifests to other peers: the accepted chunk connections, their requests in
-//! order, what the disk prepares ahead, and their deadlines. It opens no file and sees no content:
-//! the disk prepares it, the driver sends it.
+//! order, the answers that the disk prepares in advance, and their deadlines. It opens no file and
+//! sees no content: the disk prepares the bytes, the driver sends them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ enum Stage {
     Queued,
     /// The disk reads it.
     Preparing,
-    /// To be sent once all requests before it are.
+    /// To be sent once all earlier requests are answered.
     Ready(Answer),
     /// The driver sends the bytes.
     Sending,
@@ -174,11 +174,11 @@ impl Uploads {
         self.pump(cx, conn);
     }
 
-    /// Sends the answers that are ready and in order, and orders the next ones from the disk.
+    /// Sends the answers that are ready and in order, and requests the next ones from the disk.
     fn pump(&mut self, cx: &mut Context, conn: ConnId) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         self.chunks_sent += send_ready(cx, conn, upload, &mut self.bytes_sent);
-        // Several at once: the disk computes their MD5s together.
+        // Several are requested at once, because the disk computes their MD5s together.
         let begun = |request: &&Request| !matches!(request.stage, Stage::Queued);
         if upload.requests.iter().filter(begun).count() > UPLOAD_AHEAD_LOW {
             return;
@@ -289,8 +289,8 @@ fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32)
     match request.stage {
         Stage::Queued => {}
         Stage::Preparing => {
-            // The number stays in use until the disk answers, so that its answer is not taken for
-            // one to a later request.
+            // The number stays in use until the disk answers, so that its answer is not mistaken
+            // for the answer to a later request.
             request.stage = Stage::Canceled;
             return;
         }
@@ -300,7 +300,7 @@ fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32)
     upload.requests.retain(|request| request.req != req);
 }
 
-/// Answers the first requests, as far as they are ready. Returns how many chunks that are.
+/// Answers requests from the front of the queue while they are ready. Returns the number of chunks.
 fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &mut u64) -> u64 {
     let mut chunks = 0;
     let mut sending = 0;

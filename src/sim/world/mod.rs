@@ -37,7 +37,7 @@ use crate::time::Time;
 use crate::wire::link::Packer;
 use crate::wire::{FileRecord, SharePath};
 
-/// From asking for more work to getting it: a turn of the driver.
+/// Shortest time from a machine's request for more work to its next turn.
 const TURN: Duration = Duration::from_micros(5);
 
 /// What a run exercised. A run that exercised nothing must fail.
@@ -49,7 +49,7 @@ pub struct Counts {
     pub messages: u64,
     /// Datagrams that were sent.
     pub datagrams: u64,
-    /// Bytes of them.
+    /// Bytes of these datagrams.
     pub datagram_bytes: u64,
     /// Chunks that arrived.
     pub payloads: u64,
@@ -74,9 +74,9 @@ pub struct World {
     pub(super) links_free: Vec<usize>,
     contents: Contents,
     faults: Vec<Box<dyn Fault>>,
-    /// The time a datagram or segment takes: from, to.
+    /// Shortest and longest latency of a datagram or segment.
     latency: (Duration, Duration),
-    /// Bytes a second that a node sends of payloads.
+    /// Bytes of payloads that a node sends per second.
     pub(super) bandwidth: u64,
     root: Random,
     pub(super) net: Random,
@@ -95,7 +95,8 @@ pub struct World {
     roads: Roads,
     /// How many nodes are slow or paused.
     hindered: usize,
-    /// How many of a thousand messages arrive in parts, and of a thousand short parts byte by byte.
+    /// Of a thousand messages, how many arrive in parts; of a thousand short parts, how many arrive
+    /// byte by byte.
     split: (u32, u32),
     pub(super) shadow: Option<Box<Shadow>>,
     /// When the clock of a super peer last jumped, or resumed after a suspension.
@@ -156,7 +157,7 @@ impl World {
         }
     }
 
-    /// Runs the next event. False if there is none.
+    /// Runs the next event. Returns false if there is none.
     pub fn step(&mut self) -> bool {
         let Some((at, sequence, what)) = self.queue.pop() else { return false };
         assert!(at >= self.now, "time never runs backwards");
@@ -171,7 +172,7 @@ impl World {
         true
     }
 
-    /// Runs for a virtual time.
+    /// Runs for this much virtual time.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.run_until(time, |_| false);
@@ -237,7 +238,7 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Wake { node } => {
-                // An earlier wake-up may have been scheduled since; this one is then void.
+                // This wake-up is void if an earlier one was scheduled after it.
                 if self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
                     self.nodes[node].wake_at = None;
                     let now = self.clock(node);
@@ -332,7 +333,7 @@ impl World {
         }
     }
 
-    /// Gives one input to a machine and carries out all outputs.
+    /// Gives one input to a machine and performs all outputs.
     pub(super) fn turn(&mut self, number: usize, input: Input<'_>) {
         let now = self.clock(number);
         let node = &mut self.nodes[number];

@@ -1,30 +1,28 @@
 //! The flood: a probe–echo wave over the links, which knows when it has ended (PROTOCOL.md
 //! "The search wave").
 //!
-//! It owns the queries that run here, whether a session of ours began them or a neighbor passed
-//! them on. It never decodes bytes, never decides whether a link is up, and knows of a session only
-//! the connection and the number to answer to.
+//! It owns the queries that run here, whether they came from a session or from a neighbor. It never
+//! decodes bytes and never decides whether a link is up. Of a session it knows only the connection
+//! and the number of the request.
 //!
 //! # Why `complete` can be trusted
 //!
 //! Every QUERY that is sent ends in exactly one of two ways: in a DONE and all HITs that it counts,
 //! or in a cut. A neighbor that has the query by another path answers `dup`, and its own instance
-//! reports its cuts there. A super peer that no longer knows what became of a query never answers
-//! `dup`, but a cut.
+//! reports its cuts there. A super peer that no longer knows the result of a query answers with a
+//! cut, never with `dup`.
 //!
 //! # Waves that follow one another
 //!
-//! Several waves may follow one another under one id, each when the one before is back at the
-//! origin.
+//! Several waves can have one id. Each starts when the one before it has returned to the origin.
 //!
-//! Rings grow: each is an extension of the one before, over the links that were cut by ttl, and
-//! takes back the cuts that it undoes. A cut for any other reason stays, since what it lost is not
-//! sent again.
+//! A ring extends the ring before it over the links that were cut by ttl, and takes those cuts
+//! back. A cut for any other reason remains, because what was lost is not sent again.
 //!
-//! A ride over the tree that meets anything amiss is followed by a flood over every link, and then
-//! only the flood's cuts count. If the ride met stale places only, all its hits have arrived and
-//! are not sent again. If it lost anything, every super peer searches again. The module `tree` says
-//! why a ride without a cut is complete.
+//! If a ride over the tree finds a stale super peer or loses anything, a flood over every link
+//! follows, and the flood's cuts replace those of the ride. If the ride only found stale super
+//! peers, all its hits have arrived and are not sent again. If it lost anything, every super peer
+//! searches again. The module `tree` explains why a ride without a cut is complete.
 
 mod answer;
 mod ask;
@@ -73,7 +71,7 @@ impl Flood {
         self.visited.len()
     }
 
-    /// A session has cancelled its query, or has closed.
+    /// A session has canceled its query, or has closed.
     pub(super) fn abandon(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
         cx.count(Count::QueriesCancelled);
         self.wave_mut(key).abandon(&neighbors.links, cx);
@@ -139,7 +137,7 @@ impl Flood {
         let work = if admission == Admission::Now { first.search(self.has_room(), cx) } else { 0 };
         self.queue.charge(flow, QUERY_WORK + work);
         let mut wave = Wave::new(query.id, query.find, query.flood, first, &neighbors.links);
-        // With the limit reached, no further hit could be passed on: no neighbor is asked.
+        // If the limit is reached, no more hits could be forwarded, so no neighbor is asked.
         if !wave.instances[0].is_full() {
             wave.go_out(0, neighbors, cx);
         } else if neighbors.links.ids().any(|other| other != link) {
@@ -162,7 +160,7 @@ impl Flood {
         self.on_answer(done.id, neighbors, cx, |wave, cx| wave.on_done(link, done, &neighbors.links, cx.now));
     }
 
-    /// A neighbor works on a query.
+    /// A neighbor is working on a query.
     pub(super) fn on_pending(&mut self, link: LinkId, pending: LinkRef, neighbors: &Neighbors, cx: &mut Context) {
         self.on_answer(pending.id, neighbors, cx, |wave, cx| wave.on_pending(link, pending, &neighbors.links, cx.now));
     }
@@ -172,7 +170,7 @@ impl Flood {
         self.on_answer(cancel.id, neighbors, cx, |wave, cx| wave.on_cancel(link, cancel, &neighbors.links, cx));
     }
 
-    /// A link went down, or its neighbor restarted. Queries that this neighbor passed to us go on:
+    /// A link went down, or its neighbor restarted. Queries that came from this neighbor continue:
     /// if it comes back and asks again, it gets the answer.
     pub(super) fn on_link_lost(&mut self, link: LinkId, neighbors: &Neighbors, cx: &mut Context) {
         let touched = self.waves.iter_mut().filter_map(|(slot, wave)| wave.on_link_lost(link).then_some(slot));
@@ -185,15 +183,15 @@ impl Flood {
     pub(super) fn on_timeout(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
         let wave = self.wave_mut(key);
         wave.on_timeout(&neighbors.links, cx);
-        // After a long pause a session's query may end and be past at once, and its session still
-        // needs the DONE.
+        // After a long pause of the process, a session's query can end and expire in one step. Its
+        // session still needs the DONE.
         if wave.session().is_none() && wave.is_past(cx.now) {
             return self.forget(key, cx);
         }
         self.settle(key, neighbors, cx);
     }
 
-    /// Whether work is left over from the turn before.
+    /// Whether work is left over from the previous turn.
     pub(super) fn has_work(&self) -> bool {
         self.queue.has_work()
     }

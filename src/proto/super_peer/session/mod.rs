@@ -2,9 +2,9 @@
 //! next.
 //!
 //! It owns the table of sessions and each one's place in the index. It never runs a search: a QUERY
-//! is returned to the dispatcher, and the flood sends the answers itself. An idle session costs its
-//! entry in the table and nothing else: silent ones are found by one sweep over the table, so that
-//! no session has a timer of its own.
+//! is returned to the dispatcher, and the flood sends the answers itself. An idle session costs
+//! only its entry in the table. Silent sessions are found by one sweep over the table, so no
+//! session has its own timer.
 
 mod requests;
 mod table;
@@ -27,8 +27,8 @@ use crate::wire::{Message, WireError};
 
 /// Ping intervals after which a silent session is closed.
 const SILENT_PINGS: u32 = 3;
-/// Shortest time between two sweeps for silent sessions, so that many that fall silent one after
-/// the other cost little.
+/// Shortest time between two sweeps for silent sessions, so that many sessions that become silent
+/// one after the other cost little.
 const SWEEP_GAP: Duration = Duration::from_secs(1);
 
 /// - getters: `len`, `is_open`;
@@ -42,7 +42,7 @@ impl Sessions {
         self.len
     }
 
-    /// Whether the session takes messages.
+    /// Whether the session accepts messages.
     pub(super) fn is_open(&self, conn: ConnId) -> bool {
         self.session(conn).is_some_and(|session| session.state.is_open())
     }
@@ -80,7 +80,7 @@ impl Sessions {
         cx.timers.set_earlier(Reason::Silence, cx.now + silence(&cx.config));
     }
 
-    /// A message came.
+    /// A message arrived.
     pub(super) fn on_message(&mut self, conn: ConnId, message: Message, cx: &mut Context) -> Request {
         let Some(session) = self.session_mut(conn) else {
             cx.count(Count::StaleConnection);
@@ -99,7 +99,7 @@ impl Sessions {
         })
     }
 
-    /// Bytes came that are no message.
+    /// Bytes arrived that are not a message.
     pub(super) fn on_malformed(&mut self, conn: ConnId, error: &WireError, cx: &mut Context) {
         if self.session(conn).is_none() {
             return cx.count(Count::StaleConnection);
@@ -181,7 +181,7 @@ impl Sessions {
         }
     }
 
-    /// The queries since the last call whose session has closed or has cancelled them.
+    /// The queries whose session has closed or has canceled them since the last call.
     pub(super) fn take_abandoned(&mut self) -> Vec<WaveKey> {
         std::mem::take(&mut self.abandoned)
     }

@@ -1,5 +1,5 @@
-//! All downloads of a weak peer: those that run and the line of those that wait. It hands each
-//! input to the [`Transfer`] that it belongs to, and reports the end of a download. It fetches
+//! All downloads of a weak peer: the running ones and the queue of waiting ones. This part passes
+//! each input to the [`Transfer`] that it belongs to, and reports the end of a download. It fetches
 //! nothing itself.
 
 mod fetch;
@@ -46,7 +46,7 @@ impl Downloads {
         self.line.len()
     }
 
-    /// Starts the download, or puts it in line.
+    /// Starts the download, or puts it in the queue.
     pub(super) fn start(&mut self, cx: &mut Context, order: Order) {
         let same = |other: &Order| other.root == order.root && other.destination == order.destination;
         if self.running.values().map(|transfer| &transfer.order).chain(&self.line).any(same) {
@@ -67,7 +67,7 @@ impl Downloads {
         }
     }
 
-    /// Starts downloads from the line, up to the limit of running ones.
+    /// Starts downloads from the queue, up to the limit of running ones.
     fn advance(&mut self, cx: &mut Context) {
         while self.running.len() < DOWNLOADS_MAX
             && let Some(order) = self.line.pop_front()
@@ -80,7 +80,8 @@ impl Downloads {
         }
     }
 
-    /// Acts on a running download, and reports its end if the act ended it.
+    /// Runs an action on a running download, and reports the end of the download if the action
+    /// ended it.
     fn with(&mut self, cx: &mut Context, id: DownloadId, act: impl FnOnce(&mut Transfer, &mut Context)) {
         if let Some(transfer) = self.running.get_mut(&id) {
             act(transfer, cx);
@@ -204,7 +205,7 @@ impl Downloads {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// A client is gone: its downloads end, their part files stay.
+    /// A client is gone: its downloads end, their part files are kept.
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, client: ClientId) {
         self.line.retain(|order| order.client != client);
         let of_client = |transfer: &&Transfer| transfer.order.client == client;
@@ -214,7 +215,7 @@ impl Downloads {
         }
     }
 
-    /// The peer ends: all downloads end, their part files stay.
+    /// The peer shuts down: all downloads end, their part files are kept.
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
         let why = "the peer ends; repeat the command to resume the download";
         for order in std::mem::take(&mut self.line) {
