@@ -324,7 +324,7 @@ fn bind(options: &NetOptions) -> Result<(Option<Acceptor>, Option<Datagrams>), F
         tries += 1;
         match Datagrams::bind(addr) {
             Ok(datagrams) => return Ok((Some(acceptor), Some(datagrams))),
-            // Any port will do, so another one is tried.
+            // Any port is acceptable, so another one is tried.
             Err(error) if wanted.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < PORT_PAIR_TRIES => {
             }
             Err(error) => return Err(cannot_listen(addr, " (UDP)", &error)),

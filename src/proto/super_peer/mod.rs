@@ -39,9 +39,9 @@ use index::Index;
 use link::{Neighbors, Opened};
 use session::{Request, Sessions};
 
-/// With at most this many sessions, queries and records the complete state is checked after every
-/// input of a debug build. With more it is checked every [`CHECK_EVERY`]th time, so that large
-/// tests stay fast.
+/// With fewer than this many sessions, queries and records in all, a debug build checks the
+/// complete state after every input. With more it is checked every [`CHECK_EVERY`]th time, so that
+/// large tests stay fast.
 const CHECK_ALWAYS_BELOW: usize = 64;
 const CHECK_EVERY: u64 = 1024;
 
@@ -75,7 +75,7 @@ impl SuperPeer {
         &self.cx.index
     }
 
-    /// What was counted.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.cx.counters

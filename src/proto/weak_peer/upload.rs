@@ -84,7 +84,7 @@ impl Uploads {
         self.conns.len()
     }
 
-    /// How many connections we closed, by the name of the reason in STATUS.
+    /// The number of connections that we closed, by reason as in STATUS.
     pub(super) fn closed(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.closed.iter().map(|(reason, n)| (*reason, *n))
     }

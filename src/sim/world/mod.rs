@@ -59,7 +59,7 @@ pub struct Counts {
     pub timeouts: u64,
     /// Nodes that crashed.
     pub crashes: u64,
-    /// Faults that struck, by name.
+    /// Faults that occurred, by name.
     pub faults: BTreeMap<&'static str, u64>,
 }
 
@@ -112,7 +112,7 @@ pub struct World {
     tap: Option<Tap>,
 }
 
-/// Is called with each output of each machine, the time and the node, before it is carried out.
+/// Is called with each output of each machine, the time and the node, before it is performed.
 pub type Tap = Box<dyn FnMut(Time, usize, &Output)>;
 
 impl World {
@@ -121,7 +121,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         let root = Random::new(seed);
         World {
-            // Not zero, so that nothing takes "no time" for "at the start".
+            // Not zero, so that a time of zero is not mistaken for the start.
             now: Time::from_micros(1_000_000),
             sequence: 0,
             queue: Queue::new(),
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// The process of a node is killed: its connections are reset, its disk stays.
+    /// The process of a node is killed: its connections are reset, its disk is kept.
     pub fn crash(&mut self, number: usize) {
         self.counts.crashes += 1;
         let conns: Vec<(usize, usize)> = self.nodes[number].conns.values().copied().collect();
@@ -326,7 +326,7 @@ impl World {
         self.turn(node, input);
     }
 
-    /// Gives an input to a node, unless its life is over.
+    /// Gives an input to a node, unless it crashed or restarted since.
     pub(super) fn turn_of(&mut self, node: usize, life: u64, input: Input<'_>) {
         if self.nodes[node].life == life {
             self.turn(node, input);
@@ -445,7 +445,7 @@ impl World {
         }
     }
 
-    /// A fault has struck.
+    /// Counts a fault that occurred.
     pub(super) fn count_fault(&mut self, name: &'static str) {
         *self.counts.faults.entry(name).or_default() += 1;
     }

@@ -12,7 +12,7 @@
 //! reports its cuts there. A super peer that no longer knows the result of a query answers with a
 //! cut, never with `dup`.
 //!
-//! # Waves that follow one another
+//! # Several waves of one query
 //!
 //! Several waves can have one id. Each starts when the one before it has returned to the origin.
 //!
@@ -196,7 +196,7 @@ impl Flood {
         self.queue.has_work()
     }
 
-    /// Does one turn's worth of the work that is left over.
+    /// Does as much of the work that is left over as fits in one turn.
     pub(super) fn run(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         if !self.queue.has_work() {
             return;

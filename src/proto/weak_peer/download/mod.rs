@@ -124,7 +124,7 @@ impl Downloads {
         self.with(cx, id, |transfer, _| transfer.on_search_done());
     }
 
-    /// The next download that needs a search for more sources of its root. A download needs one
+    /// The next download that needs a search for more sources of its root. A download runs one
     /// search at a time.
     pub(super) fn poll_search(&mut self, cx: &mut Context, session_up: bool) -> Option<(DownloadId, Root)> {
         let ids: Vec<_> = self.running.keys().copied().collect();
