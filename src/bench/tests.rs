@@ -135,9 +135,8 @@ impl Run {
 }
 
 fn events(world: &World) -> impl Iterator<Item = &ClientEvent> {
-    world.events().iter().filter_map(|(_, _, event)| match event {
-        Event::Client { client: CLIENT, event } => Some(event),
-        _ => None,
+    world.events().iter().filter_map(|(_, _, event)| {
+        if let Event::Client { client: CLIENT, event } = event { Some(event) } else { None }
     })
 }
 

@@ -170,7 +170,7 @@ impl<'de> Unpack<'de> {
         }
     }
 
-    /// Reads the head of a value whose length or number stands in the low bits of its one byte, as
+    /// Reads the head of a value whose length or number is in the low bits of its one byte, as
     /// most do: `tag` in the bits above `low`. Everything else is left to [`Unpack::head`].
     #[inline(always)]
     fn short(&mut self, tag: u8, low: u8) -> Option<usize> {
@@ -183,13 +183,12 @@ impl<'de> Unpack<'de> {
 
     #[inline]
     fn map_length(&mut self, expected: &dyn de::Expected) -> Result<usize, Refused> {
-        match self.short(0x80, 0x0f) {
-            Some(entries) => Ok(entries),
-            None => match self.head()? {
-                Head::Map(entries) => Ok(entries),
-                head => Err(head.is_no(expected)),
-            },
+        if let Some(entries) = self.short(0x80, 0x0f) {
+            return Ok(entries);
         }
+        let head = self.head()?;
+        let Head::Map(entries) = head else { return Err(head.is_no(expected)) };
+        Ok(entries)
     }
 
     #[inline]
@@ -333,10 +332,11 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         let length = match self.short(0xa0, 0x1f) {
             Some(length) => length,
-            None => match self.head()? {
-                Head::Text(length) => length,
-                head => return Err(head.is_no(&visitor)),
-            },
+            None => {
+                let head = self.head()?;
+                let Head::Text(length) = head else { return Err(head.is_no(&visitor)) };
+                length
+            }
         };
         match std::str::from_utf8(self.take(length)?) {
             Ok(text) => visitor.visit_borrowed_str(text),

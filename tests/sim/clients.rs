@@ -293,10 +293,9 @@ fn four_peers_serve_a_fifth_which_then_serves_too() {
     world.run_for(SEC);
     let (events, listed) = list_here(&mut world, peers[3]);
     assert!(listed.ok);
-    let holders = events.iter().filter_map(|event| match event {
-        ClientEvent::File { holders, .. } => Some(*holders),
-        _ => None,
-    });
+    let holders = events
+        .iter()
+        .filter_map(|event| if let ClientEvent::File { holders, .. } = event { Some(*holders) } else { None });
     assert_eq!(holders.sum::<u32>(), 5);
     let client = world.ask(peers[0], builders::get("no such thing"));
     assert!(world.finish(client, 120 * SEC));

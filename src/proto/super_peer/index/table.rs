@@ -245,7 +245,7 @@ mod tests {
         for _ in 0..40_000 {
             let key = random(&mut state) % 300;
             // Keys of one shard, and of the next.
-            let hash = (key % 2) << 40 | key * 1000;
+            let hash = ((key % 2) << 40) | (key * 1000);
             let id = u32::try_from(random(&mut state) % 50).unwrap();
             if random(&mut state) % 5 < 2 {
                 assert_eq!(table.insert(hash, id), model.entry(hash).or_default().insert(id));
