@@ -23,7 +23,8 @@ struct File {
 #[derive(Debug)]
 pub(super) struct Announcements {
     files: BTreeMap<SharePath, File>,
-    bytes: u64,
+    /// Bytes of all files on offer.
+    pub(super) bytes: u64,
     /// By session.
     outboxes: Vec<Outbox>,
 }
@@ -57,11 +58,6 @@ impl Announcements {
     /// How many files are on offer.
     pub(super) fn len(&self) -> usize {
         self.files.len()
-    }
-
-    /// Bytes of all files on offer.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Takes over changes of the share. Returns how many files are left out because a session holds
@@ -206,7 +202,7 @@ mod tests {
         assert_eq!(changes.added, [file("a", 2), file("c", 3)]);
         assert_eq!(changes.removed, [path("b")]);
         assert_eq!(announcements.next_update(SessionId(0)), None);
-        assert_eq!((announcements.len(), announcements.bytes()), (2, 5));
+        assert_eq!((announcements.len(), announcements.bytes), (2, 5));
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Candidates {
     supers: Vec<HostPort>,
-    current: usize,
+    /// The place in the list of the super peer that the session is with or tried last.
+    pub(super) current: usize,
     /// The target of the other session of this peer, if it has two: this one leaves that super peer
     /// out.
     pub(super) other: Option<Target>,
@@ -42,13 +43,8 @@ impl Candidates {
     }
 
     /// The super peer that the session is with or tried last.
-    pub(super) fn current(&self) -> &HostPort {
+    pub(super) fn addr(&self) -> &HostPort {
         &self.supers[self.current]
-    }
-
-    /// The place of that super peer in the list.
-    pub(super) fn place(&self) -> usize {
-        self.current
     }
 
     /// The super peer to dial now: the current one, or the next that the other session leaves free.
@@ -58,7 +54,7 @@ impl Candidates {
         let free = (0..all).map(|step| (self.current + step) % all).find(|place| Some(*place) != taken);
         self.tries += 1;
         self.current = free?;
-        Some(self.current())
+        Some(self.addr())
     }
 
     /// Moves on to the next super peer. Returns whether the round goes on.
@@ -104,12 +100,12 @@ impl Candidates {
 
     /// The current super peer failed.
     pub(super) fn on_failed(&mut self, why: &str) {
-        self.last_failure = Some(format!("{}: {why}", self.current()));
+        self.last_failure = Some(format!("{}: {why}", self.addr()));
     }
 
     /// The current super peer refused for good.
     pub(super) fn on_refused(&mut self, exit: Exit, why: &str) {
-        self.refusals.push(Failure::new(exit, format!("the super peer at {}: {why}", self.current())));
+        self.refusals.push(Failure::new(exit, format!("the super peer at {}: {why}", self.addr())));
     }
 
     /// Whether a super peer refused for good.

@@ -107,12 +107,8 @@ impl Context {
         dial
     }
 
-    /// Gives a dial up; if it succeeds all the same, its connection is closed.
-    pub(super) fn forget_dial(&mut self, dial: DialId) {
-        self.dials.remove(&dial);
-    }
-
-    /// The owner of a dial that has ended; none if the dial was given up.
+    /// Ends a dial, or gives it up: if it succeeds all the same, its connection is closed. Returns
+    /// its owner; none if the dial was given up before.
     pub(super) fn end_dial(&mut self, dial: DialId) -> Option<Owner> {
         self.dials.remove(&dial)
     }
@@ -138,7 +134,7 @@ impl Context {
 
     /// Gives up a dial or a connection, whichever there is.
     pub(super) fn give_up(&mut self, dial: Option<DialId>, conn: Option<ConnId>) {
-        dial.into_iter().for_each(|dial| self.forget_dial(dial));
+        dial.and_then(|dial| self.end_dial(dial));
         conn.into_iter().for_each(|conn| self.close(conn));
     }
 

@@ -23,7 +23,7 @@ use context::{Context, Owner, Reason};
 use download::Downloads;
 use session::SessionEvent;
 use sessions::Sessions;
-use upload::Uploads;
+use upload::{Answer, Uploads};
 
 pub use config::{Offer, WeakPeerConfig};
 
@@ -83,7 +83,7 @@ impl WeakPeer {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         [
             ("files", count(self.announcements.len())),
-            ("share_bytes", self.announcements.bytes()),
+            ("share_bytes", self.announcements.bytes),
             ("uploads", count(self.uploads.len())),
             ("chunks_sent", self.uploads.chunks_sent),
             ("bytes_sent", self.uploads.bytes_sent),
@@ -129,9 +129,11 @@ impl WeakPeer {
                     cx.warn(format!("{refused} files are not offered: a session holds no more"));
                 }
             }
-            DiskDone::ChunkReady { conn, req, result } => self.uploads.on_chunk_ready(cx, conn, req, result),
+            DiskDone::ChunkReady { conn, req, result } => {
+                self.uploads.on_ready(cx, conn, req, result.map_or_else(Answer::Failed, Answer::Chunk));
+            }
             DiskDone::ManifestReady { conn, req, first: _, result } => {
-                self.uploads.on_manifest_ready(cx, conn, req, result);
+                self.uploads.on_ready(cx, conn, req, result.map_or_else(Answer::Failed, Answer::Page));
             }
             DiskDone::PartOpened { download, result } => self.downloads.on_part_opened(cx, download, result),
             DiskDone::PieceWritten { download, piece, result } => {
@@ -231,7 +233,7 @@ impl Role for WeakPeer {
             }
             Input::PayloadReceived { conn, req, payload, digests } => match cx.owner(conn) {
                 Some(Owner::Source(download, source)) => {
-                    self.downloads.on_payload(cx, (download, source), req, payload, &digests);
+                    self.downloads.on_payload(cx, (download, source), req, payload, digests);
                 }
                 Some(Owner::Session(_) | Owner::Upload) | None => cx.drop_payload(payload),
             },

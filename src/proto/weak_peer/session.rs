@@ -60,7 +60,7 @@ struct Unanswered {
 /// One session, from the first dial to the end of the peer: it dials again after each loss.
 pub(super) struct Session {
     id: SessionId,
-    candidates: Candidates,
+    pub(super) candidates: Candidates,
     offer: Option<Offer>,
     state: State,
     /// The super peer, once it has sent WELCOME.
@@ -68,7 +68,8 @@ pub(super) struct Session {
     /// Whether a session ever opened.
     opened_once: bool,
     up_since: Time,
-    own_addr: Option<HostPort>,
+    /// The address under which this super peer lists us as a source.
+    pub(super) own_addr: Option<HostPort>,
     ping_interval: Duration,
     sent_at: Time,
     unanswered: Unanswered,
@@ -79,7 +80,8 @@ pub(super) struct Session {
     /// The ERROR that the super peer sent before it closes.
     last_error: Option<String>,
     events: VecDeque<SessionEvent>,
-    lost: u64,
+    /// How often a session that was up was lost.
+    pub(super) lost: u64,
 }
 
 impl Session {
@@ -116,22 +118,7 @@ impl Session {
 
     /// The super peer of the session that is up.
     pub(super) fn super_peer(&self) -> Option<&HostPort> {
-        self.is_up().then(|| self.candidates.current())
-    }
-
-    /// The address under which this super peer lists us as a source.
-    pub(super) fn own_addr(&self) -> Option<&HostPort> {
-        self.own_addr.as_ref()
-    }
-
-    /// How often a session that was up was lost.
-    pub(super) fn lost(&self) -> u64 {
-        self.lost
-    }
-
-    /// Whether a super peer refused for good.
-    pub(super) fn was_refused(&self) -> bool {
-        self.candidates.was_refused()
+        self.is_up().then(|| self.candidates.addr())
     }
 
     /// The super peer that the session is with or tries.
@@ -139,13 +126,9 @@ impl Session {
         match self.state {
             State::Idle => Target { place: None, node: None },
             State::Dialing(_) | State::Greeting(_) | State::Up(_) => {
-                Target { place: Some(self.candidates.place()), node: self.node }
+                Target { place: Some(self.candidates.current), node: self.node }
             }
         }
-    }
-
-    pub(super) fn set_other(&mut self, other: Option<Target>) {
-        self.candidates.other = other;
     }
 
     pub(super) fn poll_event(&mut self) -> Option<SessionEvent> {
@@ -332,7 +315,7 @@ impl Session {
         cx.timers.stop(Reason::ConnectTimeout);
         cx.timers.set(Reason::Ping(self.id), self.sent_at + self.ping_interval);
         self.set_deadline(cx);
-        cx.event(Event::Welcomed { super_peer: self.candidates.current().clone() });
+        cx.event(Event::Welcomed { super_peer: self.candidates.addr().clone() });
         self.events.push_back(SessionEvent::Up);
     }
 
@@ -440,7 +423,7 @@ impl Session {
             }
             self.lost += 1;
             self.events.push_back(SessionEvent::Down);
-            let super_peer = self.candidates.current().clone();
+            let super_peer = self.candidates.addr().clone();
             cx.event(Event::SessionLost { super_peer, why: why.to_owned() });
         }
         self.stop_timers(cx);
@@ -457,7 +440,7 @@ impl Session {
     pub(super) fn end(&mut self, cx: &mut Context, why: &str) {
         match self.state {
             State::Greeting(conn) | State::Up(conn) => cx.bye(conn, why),
-            State::Dialing(dial) => cx.forget_dial(dial),
+            State::Dialing(dial) => cx.give_up(Some(dial), None),
             State::Idle => {}
         }
         self.state = State::Idle;

@@ -10,7 +10,7 @@ use super::context::{Context, Reason, SessionId};
 use super::session::{Session, SessionEvent};
 use crate::config::SUPER_SESSIONS_MAX;
 use crate::error::{Exit, Failure};
-use crate::wire::{HostPort, Message};
+use crate::wire::HostPort;
 
 /// All sessions of one weak peer.
 pub(super) struct Sessions {
@@ -61,19 +61,19 @@ impl Sessions {
 
     /// Whether this is the address under which this peer itself serves chunks.
     pub(super) fn is_own(&self, addr: &HostPort) -> bool {
-        self.sessions.iter().any(|session| session.own_addr() == Some(addr))
+        self.sessions.iter().any(|session| session.own_addr.as_ref() == Some(addr))
     }
 
     /// How many sessions were lost.
     pub(super) fn lost(&self) -> u64 {
-        self.sessions.iter().map(Session::lost).sum()
+        self.sessions.iter().map(|session| session.lost).sum()
     }
 
     /// One session, which learns the target of the other one.
     pub(super) fn at(&mut self, session: SessionId) -> &mut Session {
         let at = usize::from(session.0);
         let other = self.sessions.iter().enumerate().find(|(i, _)| *i != at).map(|(_, other)| other.target());
-        self.sessions[at].set_other(other);
+        self.sessions[at].candidates.other = other;
         &mut self.sessions[at]
     }
 
@@ -88,7 +88,8 @@ impl Sessions {
 
     pub(super) fn on_connect_timeout(&mut self, cx: &mut Context) {
         if self.is_new() {
-            let refused = self.sessions.iter().position(Session::was_refused).unwrap_or(0);
+            let was_refused = |session: &Session| session.candidates.was_refused();
+            let refused = self.sessions.iter().position(was_refused).unwrap_or(0);
             let mut failures: Vec<_> = self.sessions.iter_mut().map(|session| session.give_up(cx)).collect();
             self.never = Some(failures.swap_remove(refused));
         }
@@ -103,21 +104,6 @@ impl Sessions {
             cx.timers.stop(Reason::ConnectTimeout);
         }
         Some((session, event))
-    }
-
-    /// Sends a request under a new number, if the session is up. Returns the number.
-    pub(super) fn request(
-        &mut self,
-        cx: &mut Context,
-        session: SessionId,
-        message: impl FnOnce(u32) -> Message,
-    ) -> Option<u32> {
-        self.at(session).request(cx, message)
-    }
-
-    /// Sends a message that expects no answer, if the session is up.
-    pub(super) fn notify(&mut self, cx: &mut Context, session: SessionId, message: Message) {
-        self.at(session).notify(cx, message);
     }
 
     /// Sends each super peer the announcements that it lacks.

@@ -38,10 +38,13 @@ enum Stage {
     Canceled,
 }
 
+/// What the disk prepared for a request.
 #[derive(Debug)]
-enum Answer {
+pub(super) enum Answer {
+    /// A chunk can be sent: its MD5, if it was asked for.
     Chunk(Option<Md5>),
-    Page(u64, Vec<u8>),
+    /// The size of the content and a page of its chaining values.
+    Page((u64, Vec<u8>)),
     Failed(ServeFailure),
 }
 
@@ -198,27 +201,7 @@ impl Uploads {
         }
     }
 
-    pub(super) fn on_chunk_ready(
-        &mut self,
-        cx: &mut Context,
-        conn: ConnId,
-        req: u32,
-        result: Result<Option<Md5>, ServeFailure>,
-    ) {
-        self.ready(cx, conn, req, result.map_or_else(Answer::Failed, Answer::Chunk));
-    }
-
-    pub(super) fn on_manifest_ready(
-        &mut self,
-        cx: &mut Context,
-        conn: ConnId,
-        req: u32,
-        result: Result<(u64, Vec<u8>), ServeFailure>,
-    ) {
-        self.ready(cx, conn, req, result.map_or_else(Answer::Failed, |(size, cvs)| Answer::Page(size, cvs)));
-    }
-
-    fn ready(&mut self, cx: &mut Context, conn: ConnId, req: u32, answer: Answer) {
+    pub(super) fn on_ready(&mut self, cx: &mut Context, conn: ConnId, req: u32, answer: Answer) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         let Some(request) = upload.find(req) else { return };
         match request.stage {
@@ -329,7 +312,7 @@ fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &
                 at += 1;
                 continue;
             }
-            (Stage::Ready(Answer::Page(size, cvs)), &Wanted::Page { first, .. }) => {
+            (Stage::Ready(Answer::Page((size, cvs))), &Wanted::Page { first, .. }) => {
                 let cvs = std::mem::take(cvs);
                 cx.send(conn, Message::Cvs(Cvs { req, size: *size, first, cvs }));
             }

@@ -23,7 +23,7 @@ use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ClientId, Command, DownloadId, Event, Scope};
-use crate::wire::message::{Cancel, Done, ErrorCode, Files, Hit, Info, SourceRecord};
+use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
 use crate::wire::{Cut, HostPort, Message, QueryKind, Root};
 use answer::Answer;
 use get::{Choice, Content, choose};
@@ -147,7 +147,7 @@ impl Commands {
         task.answered = false;
         task.answer = Answer::none_yet(u32::try_from(sessions.len() - targets.len()).unwrap_or(u32::MAX));
         for session in targets {
-            if let Some(req) = sessions.request(cx, session, |req| task.job.message(req)) {
+            if let Some(req) = sessions.at(session).request(cx, |req| task.job.message(req)) {
                 task.requests.push((session, req));
                 self.requests.insert((session, req), id);
             }
@@ -177,7 +177,7 @@ impl Commands {
                 cx.event(Event::Fatal(failure));
             }
             SessionEvent::Hit(hit) => self.on_hit(cx, sessions, session, hit),
-            SessionEvent::Done(done) => self.on_done(cx, sessions, session, &done),
+            SessionEvent::Done(done) => self.on_answer(cx, sessions, (session, done.req), Ok((&done).into())),
             SessionEvent::Files(files) => self.on_files(cx, session, files),
             SessionEvent::Info(info) => self.on_info(cx, sessions, session, info, counts),
             SessionEvent::Error(req, code, why) => self.on_error(cx, sessions, (session, req), code, &why),
@@ -228,10 +228,6 @@ impl Commands {
             }
             Job::List { .. } | Job::Status => {}
         }
-    }
-
-    fn on_done(&mut self, cx: &mut Context, sessions: &mut Sessions, session: SessionId, done: &Done) {
-        self.on_answer(cx, sessions, (session, done.req), Ok(done.into()));
     }
 
     /// A request of a search is over: with an answer, or with the cut that a missing answer is. The
@@ -412,7 +408,7 @@ impl Commands {
     /// Cancels the open requests of the task.
     fn cancel(&mut self, cx: &mut Context, sessions: &mut Sessions, id: u64) {
         for &(session, req) in self.tasks.get(&id).map_or(&[][..], |task| &task.requests) {
-            sessions.notify(cx, session, Message::Cancel(Cancel { req }));
+            sessions.at(session).notify(cx, Message::Cancel(Cancel { req }));
         }
         self.unlink(cx, id);
     }

@@ -48,8 +48,8 @@ pub(super) fn query(search: &Search, hits: usize, answer: Answer) -> Outcome {
 pub(super) fn network(walk: &Walk) -> Outcome {
     let Answer { reached, complete, cut, .. } = walk.answer();
     Outcome {
-        files: Some(walk.contents()),
-        hits: Some(count(walk.hits())),
+        files: Some(walk.contents),
+        hits: Some(count(walk.hits)),
         reached: Some(reached),
         complete: Some(complete),
         cut: Some(cut),
@@ -62,7 +62,7 @@ pub(super) fn failure(task: &Task, failure: &Failure) -> Outcome {
     let base = Outcome::failed(failure);
     match &task.job {
         Job::Query { known, .. } => Outcome { hits: Some(count(known.len() as u64)), complete: Some(false), ..base },
-        Job::Network { walk, .. } => Outcome { files: Some(walk.contents()), complete: Some(false), ..base },
+        Job::Network { walk, .. } => Outcome { files: Some(walk.contents), complete: Some(false), ..base },
         Job::Get { .. } | Job::List { .. } | Job::Status | Job::Sources { .. } => base,
     }
 }

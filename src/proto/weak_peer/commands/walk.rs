@@ -39,8 +39,10 @@ pub(super) struct Walk {
     page: BTreeMap<Position, SourceRecord>,
     /// Contents that the next page may continue.
     open: BTreeMap<(Root, u64), Content>,
-    contents: u64,
-    hits: u64,
+    /// Contents listed so far.
+    pub(super) contents: u64,
+    /// Hits of the pages that are over.
+    pub(super) hits: u64,
     reached: Option<u32>,
     complete: bool,
     cut: Cut,
@@ -59,16 +61,6 @@ impl Walk {
             complete: true,
             cut: Cut::NONE,
         }
-    }
-
-    /// Contents listed so far.
-    pub(super) fn contents(&self) -> u64 {
-        self.contents
-    }
-
-    /// Hits of the pages that are over.
-    pub(super) fn hits(&self) -> u64 {
-        self.hits
     }
 
     /// The smallest reach of a page, whether every page was complete, and the largest count of each
@@ -243,7 +235,7 @@ mod tests {
                 break;
             }
         }
-        assert!(pages < 200 && !walk.answer().complete && walk.contents() == 200, "{pages} pages");
+        assert!(pages < 200 && !walk.answer().complete && walk.contents == 200, "{pages} pages");
     }
 
     #[test]
@@ -253,6 +245,6 @@ mod tests {
         let (known, over) = walk.on_done(Answer { reached: 1, pruned: 0, complete: true, cut: Cut::NONE });
         let names = ["name 0", "name 1", "name 2"].map(str::to_owned).to_vec();
         assert_eq!(known, [ClientEvent::Content { root: root(1), size: 5, sources: 6, names }]);
-        assert!(over && walk.hits() == 6);
+        assert!(over && walk.hits == 6);
     }
 }

@@ -92,7 +92,7 @@ impl Downloads {
 
     /// Removes the download if it has ended, and reports how.
     fn sweep(&mut self, cx: &mut Context, id: DownloadId) {
-        let Some(outcome) = self.running.get_mut(&id).and_then(Transfer::take_outcome) else { return };
+        let Some(outcome) = self.running.get_mut(&id).and_then(|transfer| transfer.outcome.take()) else { return };
         if let Some(mut transfer) = self.running.remove(&id) {
             self.bytes_received += transfer.bytes_received();
             if let Some(order) = transfer.with_other_size(cx, &outcome) {
@@ -121,7 +121,7 @@ impl Downloads {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
             order.searching = false;
         }
-        self.with(cx, id, |transfer, _| transfer.on_search_done());
+        self.with(cx, id, |transfer, _| transfer.searching = false);
     }
 
     /// The next download that needs a search for more sources of its root. A download runs one
@@ -173,7 +173,7 @@ impl Downloads {
         (id, source): (DownloadId, SourceIndex),
         req: u32,
         payload: PayloadId,
-        digests: &Digests,
+        digests: Digests,
     ) {
         if self.running.contains_key(&id) {
             self.with(cx, id, |transfer, cx| transfer.on_payload(cx, source, req, payload, digests));

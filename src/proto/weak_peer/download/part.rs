@@ -41,14 +41,10 @@ impl Transfer {
             return;
         }
         match result {
-            Err(failure) => {
-                self.phase = Phase::Over;
-                self.end(cx, Some(Failure::new(Exit::Disk, failure.message)), None);
-            }
+            Err(failure) => self.end(cx, Some(Failure::new(Exit::Disk, failure.message)), None),
             Ok(PartState::AlreadyThere { path }) => {
                 mark!(PartThere);
                 self.resumed = self.order.size;
-                self.phase = Phase::Over;
                 self.end(cx, None, Some(path));
             }
             Ok(PartState::Open { path, manifest, verified }) => {
@@ -121,10 +117,7 @@ impl Transfer {
 
     pub(super) fn on_published(&mut self, cx: &mut Context, result: Result<PathBuf, DiskFailure>) {
         match result {
-            Ok(path) => {
-                self.phase = Phase::Over;
-                self.end(cx, None, Some(path));
-            }
+            Ok(path) => self.end(cx, None, Some(path)),
             Err(failure) => {
                 mark!(PublishFailed);
                 self.fail(cx, Exit::Disk, &failure.message);
@@ -139,15 +132,13 @@ impl Transfer {
         if matches!(self.phase, Phase::Over) {
             return;
         }
-        // Before the phase that holds it ends.
-        self.drop_held(cx);
-        self.phase = Phase::Over;
         cx.disk(DiskWork::Abandon { download: self.order.id });
         self.end(cx, Some(Failure::new(exit, why)), None);
     }
 
     fn end(&mut self, cx: &mut Context, failure: Option<Failure>, path: Option<PathBuf>) {
         self.leave_sources(cx);
+        self.phase = Phase::Over;
         cx.timers.stop(Reason::Download(self.order.id));
         let base = failure.as_ref().map_or(Outcome { ok: true, ..Outcome::default() }, Outcome::failed);
         self.outcome = Some(Outcome {

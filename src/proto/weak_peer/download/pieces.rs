@@ -1,7 +1,7 @@
 //! The pieces of a download from their CHUNK header to the disk: received, judged by their digests,
 //! accepted or rejected. The bytes stay with the driver; only their digests come here.
 
-use super::proof::Held;
+use super::proof::Received;
 use super::source::{Request, Wanted};
 use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
@@ -9,7 +9,7 @@ use crate::config::MD5_MISMATCHES_MAX;
 use crate::proto::disk::DiskWork;
 use crate::proto::event::{ClientEvent, SourceState};
 use crate::proto::marks::mark;
-use crate::proto::weak_peer::context::{Context, SourceIndex};
+use crate::proto::weak_peer::context::{Context, SourceIndex, millis};
 use crate::proto::{Digests, HashPlan, Output, PayloadId, Verify};
 use crate::wire::ids::Md5;
 use crate::wire::message::Chunk;
@@ -65,7 +65,7 @@ impl Transfer {
         index: SourceIndex,
         req: u32,
         payload: PayloadId,
-        digests: &Digests,
+        digests: Digests,
     ) {
         let source = &mut self.sources[index];
         source.on_bytes(cx.now, req, u32::MAX);
@@ -83,38 +83,29 @@ impl Transfer {
             cx.drop_payload(payload);
             return self.pump(cx);
         }
+        let received = Received { payload, digests, announced };
         match &mut self.phase {
-            Phase::Proving(Some(proof)) if proof.source == index => {
-                if self.manifest.is_some() {
-                    self.judge(cx, index, piece, payload, digests, announced);
-                } else {
-                    proof.held = Some(Held { payload, digests: *digests, announced });
-                }
+            Phase::Proving(Some(proof)) if proof.source == index && self.manifest.is_none() => {
+                proof.held = Some(received)
             }
+            Phase::Proving(Some(proof)) if proof.source == index => self.judge(cx, index, piece, received),
             // The last piece from a former prover: no manifest exists yet to judge it by.
             Phase::Proving(_) => {
                 cx.drop_payload(payload);
                 self.picker.release(piece, index);
             }
-            Phase::Fetching => self.judge(cx, index, piece, payload, digests, announced),
+            Phase::Fetching => self.judge(cx, index, piece, received),
             Phase::Opening | Phase::Publishing | Phase::Over => {}
         }
     }
 
-    pub(super) fn judge(
-        &mut self,
-        cx: &mut Context,
-        index: SourceIndex,
-        piece: u32,
-        payload: PayloadId,
-        digests: &Digests,
-        announced: Md5,
-    ) {
+    pub(super) fn judge(&mut self, cx: &mut Context, index: SourceIndex, piece: u32, received: Received) {
+        let Received { payload, digests, announced } = received;
         let expected = match self.picker.len() {
             0 | 1 => Some(&self.order.root.0),
             _ => self.manifest.as_ref().and_then(|cvs| cvs.get(piece as usize)).map(|cv| &cv.0),
         };
-        let verdict = judge(self.order.verify, digests, expected, announced);
+        let verdict = judge(self.order.verify, &digests, expected, announced);
         let source = &mut self.sources[index];
         match verdict {
             Verdict::Right => self.accept(cx, index, piece, payload),
@@ -177,7 +168,7 @@ impl Transfer {
         }
         let bytes = self.picker.length(piece);
         self.bytes += u64::from(bytes);
-        let elapsed_ms = self.elapsed_ms(cx.now);
+        let elapsed_ms = millis(cx.now.since(self.started_at));
         // Reported once it is written: a piece that was reported is there after a kill.
         self.writing.insert(piece, ClientEvent::Piece { index: piece, source: addr, bytes, elapsed_ms });
         cx.disk(DiskWork::WritePiece { download, piece, payload });

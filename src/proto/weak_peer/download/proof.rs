@@ -5,9 +5,9 @@ use crate::proto::weak_peer::context::SourceIndex;
 use crate::proto::{Digests, PayloadId};
 use crate::wire::ids::Md5;
 
-/// The last piece, received before the manifest was complete.
+/// A piece that was received and is not judged.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
+pub(super) struct Received {
     pub(super) payload: PayloadId,
     pub(super) digests: Digests,
     pub(super) announced: Md5,
@@ -19,11 +19,6 @@ pub(super) struct Proof {
     /// The source that is asked.
     pub(super) source: SourceIndex,
     pub(super) pages: Pages,
-    pub(super) held: Option<Held>,
-}
-
-impl Proof {
-    pub(super) fn new(source: SourceIndex, size: u64) -> Proof {
-        Proof { source, pages: Pages::new(size), held: None }
-    }
+    /// The last piece, if it came before the manifest was complete.
+    pub(super) held: Option<Received>,
 }

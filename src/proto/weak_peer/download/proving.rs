@@ -2,7 +2,8 @@
 //! source. Together they prove the chaining value of every piece and the size. If either is wrong,
 //! this source alone is to blame.
 
-use super::proof::{Held, Proof};
+use super::manifest::Pages;
+use super::proof::Proof;
 use super::source::Wanted;
 use super::transfer::{Phase, Transfer};
 use crate::proto::event::SourceState;
@@ -13,7 +14,8 @@ use crate::wire::message::Cvs;
 impl Transfer {
     pub(super) fn begin_proof(&mut self, cx: &mut Context) {
         let Some(index) = self.sources.iter().position(|source| source.state == SourceState::Active) else { return };
-        self.phase = Phase::Proving(Some(Proof::new(index, self.order.size)));
+        let proof = Proof { source: index, pages: Pages::new(self.order.size), held: None };
+        self.phase = Phase::Proving(Some(proof));
         self.ask(cx, index, Wanted::Page(0));
         let last = self.last_piece();
         if self.picker.claim(last, index) {
@@ -82,9 +84,9 @@ impl Transfer {
         };
         mark!(ManifestProven);
         self.manifest = Some(cvs.to_vec());
-        if let Some(Held { payload, digests, announced }) = proof.held.take() {
+        if let Some(held) = proof.held.take() {
             let last = self.last_piece();
-            self.judge(cx, index, last, payload, &digests, announced);
+            self.judge(cx, index, last, held);
         }
     }
 }

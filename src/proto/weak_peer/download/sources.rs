@@ -122,10 +122,6 @@ impl Transfer {
         }
     }
 
-    pub(super) fn on_search_done(&mut self) {
-        self.searching = false;
-    }
-
     /// Whether to search for more sources now. Fails the download if no source is left and no
     /// search can help.
     pub(super) fn should_search(&mut self, cx: &mut Context, session_up: bool) -> bool {

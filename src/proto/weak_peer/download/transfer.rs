@@ -9,7 +9,7 @@ use super::picker::Picker;
 use super::proof::Proof;
 use super::source::Source;
 use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState};
-use crate::proto::weak_peer::context::{Context, SourceIndex, millis};
+use crate::proto::weak_peer::context::{Context, SourceIndex};
 use crate::time::Time;
 use crate::wire::ids::Cv;
 
@@ -60,6 +60,7 @@ pub(super) struct Transfer {
     pub(super) searched_at: Option<Time>,
     /// Bytes verified at the last few readings.
     readings: VecDeque<(Time, u64)>,
+    /// How it ended, from the end until it is taken.
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -95,11 +96,6 @@ impl Transfer {
         (self.started_at, self.alive_at) = (now, now);
     }
 
-    /// How it ended, once, after the end.
-    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
-        self.outcome.take()
-    }
-
     pub(super) fn bytes_received(&self) -> u64 {
         self.sources.iter().map(|source| source.bytes).sum()
     }
@@ -111,10 +107,6 @@ impl Transfer {
     /// Sends an event to the client.
     pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
         cx.report(self.order.client, event);
-    }
-
-    pub(super) fn elapsed_ms(&self, now: Time) -> u64 {
-        millis(now.since(self.started_at))
     }
 
     pub(super) fn last_piece(&self) -> u32 {
