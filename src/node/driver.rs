@@ -18,7 +18,7 @@ use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
 use crate::net::{Arrival, ControlId, Net};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, CloseReason, ConnId, DiskDone, Input, Role};
+use crate::proto::{ClientEvent, DiskDone, Input, Role};
 use crate::time::Time;
 
 /// A running node.
@@ -157,7 +157,11 @@ impl<'a, R: Role> Driver<'a, R> {
 
     fn on_arrival(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Input(Input::Closed { conn, why }) => self.on_closed(conn, why),
+            Arrival::Input(Input::Closed { conn, why }) => {
+                if self.chunks.close(conn, why) {
+                    self.feed(Input::Closed { conn, why });
+                }
+            }
             Arrival::Input(input) => self.feed(input),
             Arrival::Datagram { from, length } => {
                 // Not `feed`: the machine reads the bytes in the net's own buffer.
@@ -183,12 +187,6 @@ impl<'a, R: Role> Driver<'a, R> {
                 }
             }
             Arrival::Signal(signal) => self.on_signal(signal),
-        }
-    }
-
-    fn on_closed(&mut self, conn: ConnId, why: CloseReason) {
-        if self.chunks.close(conn, why) {
-            self.feed(Input::Closed { conn, why });
         }
     }
 

@@ -1,7 +1,7 @@
-//! Performs what the machine asks for: one `on_<output>` for each output.
+//! Performs what the machine asks for: the net performs some outputs as they are; each other one
+//! has its `on_<output>` here.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use super::driver::Driver;
@@ -9,25 +9,25 @@ use super::host::Flow;
 use super::requests::Requests;
 use crate::control;
 use crate::disk::Job;
-use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, Event, HashPlan, Output, PayloadId, Role, Verify};
-use crate::wire::{HostPort, LinkMessage, Message};
+use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Output, PayloadId, Role};
+use crate::wire::Message;
 
 impl<R: Role> Driver<'_, R> {
     /// Performs outputs until there is none.
     pub(super) fn drain(&mut self) {
         while let Some(output) = self.role.poll_output() {
             match output {
-                Output::Dial { dial, to } => self.on_dial(dial, to),
+                Output::Dial { dial, to } => self.net.dial(dial, to),
                 Output::Send { conn, message } => self.on_send(conn, message),
-                Output::SendTo { to, boot, message } => self.on_send_to(to, boot, &message),
+                Output::SendTo { to, boot, message } => self.net.send_to(to, boot, &message),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
                 Output::ReceivePayload { conn, req, length, plan, verify } => {
-                    self.on_receive_payload(conn, req, length, plan, verify);
+                    self.net.receive(conn, req, length, plan, verify);
                 }
                 Output::DropPayload { payload } => self.on_drop_payload(payload),
-                Output::DropChunk { conn, req } => self.on_drop_chunk(conn, req),
-                Output::FrameCap { conn, bytes } => self.on_frame_cap(conn, bytes),
-                Output::Close { conn } => self.on_close(conn),
+                Output::DropChunk { conn, req } => drop(self.chunks.prepared.remove(&(conn, req))),
+                Output::FrameCap { conn, bytes } => self.net.set_frame_cap(conn, bytes),
+                Output::Close { conn } => self.net.close(conn),
                 Output::Disk(work) => self.on_disk(work),
                 Output::Event(event) => self.on_event(event),
             }
@@ -35,10 +35,6 @@ impl<R: Role> Driver<'_, R> {
         if let Some(disk) = &mut self.disk {
             disk.hand_over();
         }
-    }
-
-    fn on_dial(&mut self, dial: DialId, to: HostPort) {
-        self.net.dial(dial, to);
     }
 
     fn on_send(&mut self, conn: ConnId, mut message: Message) {
@@ -53,10 +49,6 @@ impl<R: Role> Driver<'_, R> {
         counts.extend(self.turns.named().chain(self.net.counters().named()));
     }
 
-    fn on_send_to(&mut self, to: SocketAddr, boot: u64, message: &LinkMessage) {
-        self.net.send_to(to, boot, message);
-    }
-
     fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {
         match self.chunks.prepared.remove(&(conn, req)) {
             Some(file) => self.net.send_file(conn, req, file, offset, length),
@@ -65,26 +57,10 @@ impl<R: Role> Driver<'_, R> {
         }
     }
 
-    fn on_receive_payload(&mut self, conn: ConnId, req: u32, length: u32, plan: HashPlan, verify: Verify) {
-        self.net.receive(conn, req, length, plan, verify);
-    }
-
     fn on_drop_payload(&mut self, payload: PayloadId) {
         if let Some(bytes) = self.chunks.payloads.remove(&payload) {
             self.net.release(Some(bytes));
         }
-    }
-
-    fn on_drop_chunk(&mut self, conn: ConnId, req: u32) {
-        self.chunks.prepared.remove(&(conn, req));
-    }
-
-    fn on_frame_cap(&mut self, conn: ConnId, bytes: usize) {
-        self.net.set_frame_cap(conn, bytes);
-    }
-
-    fn on_close(&mut self, conn: ConnId) {
-        self.net.close(conn);
     }
 
     fn on_disk(&mut self, work: DiskWork) {
@@ -137,9 +113,7 @@ impl<R: Role> Driver<'_, R> {
     }
 
     fn on_control_event(&mut self, client: ClientId, event: &ClientEvent) {
-        let Some(control) = self.control_requests.control_of(client) else {
-            return;
-        };
+        let Some(control) = self.control_requests.control_of(client) else { return };
         let last = matches!(event, ClientEvent::Done(_));
         if last {
             self.control_requests.leave(client);
