@@ -50,7 +50,7 @@ macro_rules! command {
 
             /// how a search spreads: flood; digest (skips neighbors that cannot have it); ring
             /// (flood with a growing ttl, until --limit hits are found); tree (over a spanning
-            /// tree, with the fewest messages) [default: the super peer's own setting, digest]
+            /// tree, with the fewest messages) [default: digest]
             #[argh(option, arg_name = "POLICY")]
             pub(crate) policy: Option<crate::wire::Policy>,
         } }

@@ -26,7 +26,7 @@ command! {
         #[argh(option, arg_name = "HOST:PORT")]
         pub(crate) neighbor: Vec<HostPort>,
 
-        /// hops of a query that names no ttl, at most 64 [default: 7]
+        /// hops of a query that gives no ttl, at most 64 [default: 7]
         #[argh(option, arg_name = "N", from_str_fn(hops))]
         pub(crate) ttl: Option<u8>,
 

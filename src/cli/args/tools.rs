@@ -28,7 +28,7 @@ pub(crate) struct Demo {
 }
 
 command! {
-    /// Load a super peer and measure it: set-ups, registrations, queries, floods, downloads. MODE
+    /// Load a super peer and measure it: connection set-ups, registrations, queries, floods, downloads. MODE
     /// is idle, connect, register, query, churn, get or flood; or compare, with two files of
     /// results.
     #[argh(subcommand, name = "bench", help_triggers("-h", "--help"), example = "{command_name} query --self --depth 16")]
@@ -47,7 +47,7 @@ command! {
         #[argh(option, long = "super", arg_name = "HOST:PORT")]
         pub(crate) supers: Vec<HostPort>,
 
-        /// start a super peer, and peers if the mode uses them, and load these [default: off]
+        /// start a super peer, and peers if the mode uses them, and load them [default: off]
         #[argh(switch, long = "self")]
         pub(crate) own: bool,
 

@@ -2,7 +2,7 @@
 //!
 //! This file only dispatches: it calls the part that an input or a deadline concerns, and passes on
 //! the results that concern another part. What all parts share is the
-//! [`Context`](context::Context); a part that needs another part gets it as a parameter.
+//! `Context`; a part that needs another part gets it as a parameter.
 
 mod config;
 mod context;

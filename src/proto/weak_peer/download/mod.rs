@@ -1,5 +1,5 @@
 //! All downloads of a weak peer: the running ones and the queue of waiting ones. This part passes
-//! each input to the [`Transfer`] that it belongs to, and reports the end of a download. It fetches
+//! each input to the `Transfer` that it belongs to, and reports the end of a download. It fetches
 //! nothing itself.
 
 mod fetch;
