@@ -28,9 +28,9 @@ pub(crate) struct Demo {
 }
 
 command! {
-    /// Load a super peer and measure it: connection set-ups, registrations, queries, floods, downloads. MODE
-    /// is idle, connect, register, query, churn, get or flood; or compare, with two files of
-    /// results.
+    /// Load a super peer and measure it: connection set-ups, registrations, queries, floods,
+    /// downloads. MODE is idle, connect, register, query, churn, get or flood; or compare, with two
+    /// files of results.
     #[argh(subcommand, name = "bench", help_triggers("-h", "--help"), example = "{command_name} query --self --depth 16")]
     Bench {
         /// idle: silent sessions; connect: set-ups; register: files; query: queries over sessions;
