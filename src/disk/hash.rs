@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::hazmat::HasherExt;
 
 use super::md5_lanes::{Source, md5_each};
 use crate::config::PIECE_BYTES;
+use crate::proto::weak_peer::download::manifest::root_of as manifest_root;
 use crate::proto::{Digests, HashPlan, Verify, pieces_of};
 use crate::wire::ids::{Cv, Root};
 
@@ -52,32 +53,6 @@ pub(super) fn digests_of(payloads: &[(&[u8], HashPlan)], verify: Verify) -> Vec<
         }
     }
     digests
-}
-
-/// The root that a manifest merges to; none if the number of values does not fit the size.
-pub(super) fn root_of_manifest(size: u64, cvs: &[Cv]) -> Option<Root> {
-    if cvs.len() < 2 || cvs.len() as u64 != pieces_of(size) {
-        return None;
-    }
-    let (left, right) = cvs.split_at(left_pieces(cvs.len()));
-    Some(Root(*merge_subtrees_root(&node(left), &node(right), Mode::Hash).as_bytes()))
-}
-
-fn node(cvs: &[Cv]) -> [u8; 32] {
-    match cvs {
-        [cv] => cv.0,
-        _ => {
-            let (left, right) = cvs.split_at(left_pieces(cvs.len()));
-            merge_subtrees_non_root(&node(left), &node(right), Mode::Hash)
-        }
-    }
-}
-
-/// Pieces of the left subtree: the largest power of two below their number (BLAKE3 paper, section
-/// 2.1).
-fn left_pieces(count: usize) -> usize {
-    assert!(count >= 2, "a subtree of one piece has no children");
-    1 << (count - 1).ilog2()
 }
 
 /// A manifest as it is stored and sent, split into its values.
@@ -129,7 +104,7 @@ impl FileHash {
         }
         self.cvs.push(cv_of(range, self.piece * PIECE_BYTES));
         self.piece += 1;
-        Ok(root_of_manifest(self.size, &self.cvs)
+        Ok(manifest_root(&self.cvs, self.size)
             .filter(|_| self.piece == pieces_of(self.size))
             .map(|root| ContentDigest { root, cvs: std::mem::take(&mut self.cvs) }))
     }
@@ -176,7 +151,7 @@ mod tests {
             assert_eq!(digest.root, root_of(&bytes), "{size} bytes");
             if size > MIB {
                 assert_eq!(digest.cvs.len() as u64, pieces_of(size as u64));
-                assert_eq!(root_of_manifest(size as u64, &digest.cvs), Some(digest.root));
+                assert_eq!(manifest_root(&digest.cvs, size as u64), Some(digest.root));
             } else {
                 assert!(digest.cvs.is_empty());
             }
@@ -187,9 +162,9 @@ mod tests {
     fn a_manifest_of_the_wrong_length_has_no_root() {
         let bytes = content(3 * MIB);
         let cvs: Vec<Cv> = bytes.chunks(MIB).enumerate().map(|(i, piece)| cv_of(piece, (i * MIB) as u64)).collect();
-        assert_eq!(root_of_manifest(3 * MIB as u64, &cvs), Some(root_of(&bytes)));
-        assert_eq!(root_of_manifest(3 * MIB as u64 + 1, &cvs), None);
-        assert_eq!(root_of_manifest(MIB as u64, &cvs[..1]), None);
+        assert_eq!(manifest_root(&cvs, 3 * MIB as u64), Some(root_of(&bytes)));
+        assert_eq!(manifest_root(&cvs, 3 * MIB as u64 + 1), None);
+        assert_eq!(manifest_root(&cvs[..1], MIB as u64), None);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cache::Cache;
 use super::catalog::Catalog;
 use super::folder::{Folder, Found, Stamp, is_starved};
 use super::hash::{ContentDigest, FileHash};
@@ -37,7 +36,6 @@ struct Hashing {
 pub(super) struct Shared<'s> {
     pub(super) folder: &'s Folder,
     pub(super) catalog: &'s mut Catalog,
-    pub(super) cache: &'s mut Cache,
 }
 
 impl Hasher {
@@ -108,7 +106,7 @@ impl Shared<'_> {
     fn hashed(&mut self, hashing: &Hashing, digest: &ContentDigest) {
         match Stamp::of_file(&hashing.file) {
             Ok(stamp) if stamp == hashing.stamp => {
-                self.cache.insert(&stamp, digest);
+                self.catalog.cache.insert(&stamp, digest);
                 self.catalog.offer(&hashing.path, stamp, digest.root);
             }
             Ok(stamp) => self.catalog.settle_again(&hashing.path, stamp, Instant::now()),

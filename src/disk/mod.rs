@@ -79,10 +79,7 @@ impl Disk {
                 let _ = events.send(ToWorker::Watch(event));
             })
         });
-        let share = match &options.share {
-            Some(path) => Some(share::Share::open(path, cache::Cache::default(), callback)?),
-            None => None,
-        };
+        let share = options.share.as_deref().map(|path| share::Share::open(path, callback)).transpose()?;
         let worker = worker::Worker::new(share, options.cache, messages, inbox.clone(), out, wake);
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;

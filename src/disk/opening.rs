@@ -60,7 +60,7 @@ impl Opening {
         size: u64,
         share: Option<&Share>,
     ) -> Result<Opening, DiskFailure> {
-        let target = Arc::new(Target::find(destination, &root, share.map(Share::path))?);
+        let target = Arc::new(Target::find(destination, &root, share.map(|share| share.path.as_path()))?);
         Ok(Opening { download, target, root, size, stage: Stage::Examine })
     }
 

@@ -11,12 +11,13 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, st
 use rustix::io::Errno;
 
 use super::folder::Found;
-use super::hash::{cv_of, piece_length, read_range, root_of, root_of_manifest};
+use super::hash::{cv_of, piece_length, read_range, root_of};
 use super::part_map::{PartMap, Record};
 use super::target::{Target, shown};
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
 use crate::proto::pieces_of;
+use crate::proto::weak_peer::download::manifest;
 use crate::wire::ids::{Cv, Root};
 
 /// How often a part file is opened again that another process renamed before it was locked.
@@ -90,7 +91,7 @@ impl Part {
 
     pub(super) fn store_manifest(&mut self, cvs: Vec<Cv>) {
         let path = &self.target.path;
-        if root_of_manifest(self.size, &cvs) != Some(self.root) {
+        if manifest::root_of(&cvs, self.size) != Some(self.root) {
             log::error!("{}: a manifest that does not merge to the root is not stored", shown(path));
             return;
         }

@@ -14,9 +14,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::hash::{cvs_of, root_of_manifest};
+use super::hash::cvs_of;
 use crate::config::PIECE_BYTES;
 use crate::proto::pieces_of;
+use crate::proto::weak_peer::download::manifest;
 use crate::wire::ids::{Cv, Root};
 
 const MAGIC: &[u8; 16] = b"sprat part map 1";
@@ -70,7 +71,7 @@ impl PartMap {
         while let Some((record, used)) = Record::parse(&root, &bytes[good..]) {
             match record {
                 Record::Manifest(cvs) => {
-                    listed.manifest = Some(cvs).filter(|cvs| root_of_manifest(size, cvs) == Some(root));
+                    listed.manifest = Some(cvs).filter(|cvs| manifest::root_of(cvs, size) == Some(root));
                 }
                 Record::Piece(piece) => listed.pieces.push(piece),
             }

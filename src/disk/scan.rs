@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
 
-use super::cache::Cache;
 use super::catalog::{Catalog, Cause};
 use super::folder::{Folder, Found, Stamp, is_starved};
 use super::names::{SkippedCount, join, visible};
@@ -49,13 +48,7 @@ impl Scan {
     }
 
     /// Walks on; true once the walk is over. `watch` is called with each folder before it is read.
-    pub(super) fn slice(
-        &mut self,
-        share: &Folder,
-        catalog: &mut Catalog,
-        cache: &mut Cache,
-        mut watch: impl FnMut(&str),
-    ) -> bool {
+    pub(super) fn slice(&mut self, share: &Folder, catalog: &mut Catalog, mut watch: impl FnMut(&str)) -> bool {
         if !self.begun {
             self.begun = true;
             catalog.begin_scan();
@@ -66,7 +59,7 @@ impl Scan {
             left -= 1;
             let Some((folder, dir)) = &mut self.open else {
                 let Some(folder) = self.folders.pop_front() else {
-                    self.remove_missing(share, catalog, cache, now, wall);
+                    self.remove_missing(share, catalog, now, wall);
                     return true;
                 };
                 watch(&folder);
@@ -104,7 +97,7 @@ impl Scan {
                 | FileType::BlockDevice => Found::Nothing,
             };
             match found {
-                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall), cache),
+                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall)),
                 Found::Folder => self.folders.push_back(path),
                 Found::Nothing | Found::Unknown => {}
             }
@@ -123,10 +116,10 @@ impl Scan {
 
     /// Removes the files that the walk did not find. Each is looked up first, because a rename can
     /// hide a file from a walk.
-    fn remove_missing(&self, share: &Folder, catalog: &mut Catalog, cache: &mut Cache, now: Instant, wall: SystemTime) {
+    fn remove_missing(&self, share: &Folder, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
         for path in catalog.not_found(&self.top) {
             match share.lookup(&path) {
-                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall), cache),
+                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall)),
                 Found::Folder | Found::Nothing => catalog.remove_file(&path, now),
                 Found::Unknown => {}
             }
@@ -159,10 +152,10 @@ mod tests {
         std::fs::create_dir_all(folder.path().join(&deep)).unwrap();
         std::fs::write(folder.path().join(&deep).join("0123456789"), "x").unwrap();
         let share = Folder::open(folder.path()).unwrap();
-        let (mut catalog, mut cache) = (Catalog::default(), Cache::default());
+        let mut catalog = Catalog::default();
         let mut scan = Scan::new("");
         let mut watched = Vec::new();
-        while !scan.slice(&share, &mut catalog, &mut cache, |folder| watched.push(folder.len())) {}
+        while !scan.slice(&share, &mut catalog, |folder| watched.push(folder.len())) {}
         assert_eq!(scan.skipped, SkippedCount { not_utf8: 2, too_long: 1 });
         assert_eq!(watched, [0, 230, 461, 692]);
         catalog.begin_scan();

@@ -153,7 +153,7 @@ impl Serve {
             if size <= PIECE_BYTES {
                 return Ok((size, Vec::new()));
             }
-            let Some(manifest) = share.cache.manifest(&stamp, root) else {
+            let Some(manifest) = share.catalog.cache.manifest(&stamp, root) else {
                 share.hash_again(&path, stamp);
                 continue;
             };
@@ -178,7 +178,7 @@ impl Serve {
             }
             self.open.remove(at);
         }
-        match share.folder().open_file(path) {
+        match share.folder.open_file(path) {
             Ok((file, now)) if now == *stamp => {
                 let file = Arc::new(file);
                 if self.open.len() == OPEN_FILES_MAX {

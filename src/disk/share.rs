@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::cache::Cache;
 use super::catalog::{Catalog, Cause};
 use super::folder::{Folder, Found, Stamp};
 use super::hash::ContentDigest;
@@ -35,14 +34,13 @@ pub(super) type MakeCallback = Box<dyn Fn() -> Box<dyn Fn(WatchEvent) + Send> + 
 
 /// The state of the share.
 pub(super) struct Share {
-    path: PathBuf,
-    folder: Folder,
+    pub(super) path: PathBuf,
+    pub(super) folder: Folder,
     callback: MakeCallback,
     watch: Option<Watch>,
     /// Some folder is not watched.
     unwatched: bool,
     pub(super) catalog: Catalog,
-    pub(super) cache: Cache,
     /// Paths that the watcher has reported. They are looked up at `gather_until`.
     touched: BTreeMap<String, Touch>,
     gather_until: Option<Instant>,
@@ -71,7 +69,7 @@ struct Touch {
 
 impl Share {
     /// Opens the folder, starts the watcher and schedules the first scan.
-    pub(super) fn open(path: &Path, cache: Cache, callback: MakeCallback) -> Result<Share, Failure> {
+    pub(super) fn open(path: &Path, callback: MakeCallback) -> Result<Share, Failure> {
         let shown = printable(&path.to_string_lossy());
         let fail = |why: &dyn std::fmt::Display| {
             Failure::new(Exit::Disk, format!("cannot share {shown}: {why}; give a folder that exists and can be read"))
@@ -85,7 +83,6 @@ impl Share {
             watch: None,
             unwatched: false,
             catalog: Catalog::default(),
-            cache,
             touched: BTreeMap::new(),
             gather_until: None,
             lookups: VecDeque::new(),
@@ -100,14 +97,6 @@ impl Share {
         };
         share.start_watching();
         Ok(share)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn folder(&self) -> &Folder {
-        &self.folder
     }
 
     /// Starts a new watcher and a full scan. All earlier events count as lost.
@@ -207,8 +196,7 @@ impl Share {
 
     /// Writes the digest cache to disk. Called while there is nothing else to do.
     pub(super) fn save(&mut self) {
-        self.cache.flush();
-        self.cache.compact(self.catalog.offered(), self.catalog.offered_stamps());
+        self.catalog.compact_cache();
     }
 
     /// Does one slice of background work.
@@ -218,12 +206,12 @@ impl Share {
         } else if !self.found.is_empty() {
             for _ in 0..LOOKUPS_PER_SLICE {
                 let Some((path, stamp, Touch { at, written })) = self.found.pop_front() else { break };
-                self.catalog.observe(&path, stamp, Cause::Event { at, written }, &mut self.cache);
+                self.catalog.observe(&path, stamp, Cause::Event { at, written });
             }
         } else if !self.scans.is_empty() {
             self.scan();
         } else {
-            let mut shared = Shared { folder: &self.folder, catalog: &mut self.catalog, cache: &mut self.cache };
+            let mut shared = Shared { folder: &self.folder, catalog: &mut self.catalog };
             self.hasher.slice(&mut shared, buffer);
         }
     }
@@ -256,7 +244,7 @@ impl Share {
     fn scan(&mut self) {
         let Some(scan) = self.scans.front_mut() else { return };
         let (watch, mut limit) = (&mut self.watch, false);
-        let over = scan.slice(&self.folder, &mut self.catalog, &mut self.cache, |folder| {
+        let over = scan.slice(&self.folder, &mut self.catalog, |folder| {
             limit |= watch.as_mut().is_some_and(|watch| watch.add(folder) == Watched::Limit);
         });
         if limit {
@@ -300,14 +288,14 @@ impl Share {
 
     /// Offers a file that was published with a proven content.
     pub(super) fn add_published(&mut self, path: &str, stamp: Stamp, digest: &ContentDigest) {
-        self.cache.insert(&stamp, digest);
+        self.catalog.cache.insert(&stamp, digest);
         self.catalog.offer(path, stamp, digest.root);
-        self.cache.flush();
+        self.catalog.cache.flush();
     }
 
     /// Hashes again a file whose cached manifest cannot be read.
     pub(super) fn hash_again(&mut self, path: &str, stamp: Stamp) {
-        self.cache.forget(&stamp);
+        self.catalog.cache.forget(&stamp);
         self.catalog.settle_again(path, stamp, Instant::now());
     }
 }

@@ -101,7 +101,7 @@ impl Worker {
     /// Runs until [`ToWorker::Stop`].
     pub(super) fn run(mut self) {
         if let Some(share) = &mut self.share {
-            share.cache = Cache::open(self.cache.take().as_deref());
+            share.catalog.cache = Cache::open(self.cache.take().as_deref());
         }
         loop {
             while let Ok(message) = self.inbox.try_recv() {
@@ -127,7 +127,7 @@ impl Worker {
             }
         }
         if let Some(share) = &mut self.share {
-            share.cache.flush();
+            share.catalog.cache.flush();
         }
     }
 

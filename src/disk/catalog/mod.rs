@@ -81,6 +81,8 @@ pub(super) struct Catalog {
     changes: BTreeMap<Arc<str>, Option<FileRecord>>,
     /// Number of the latest scan.
     scan: u32,
+    /// The digests of file states: of those that are offered, and of earlier ones.
+    pub(super) cache: Cache,
 }
 
 impl Catalog {
@@ -88,10 +90,6 @@ impl Catalog {
 
     pub(super) fn offered(&self) -> usize {
         self.roots.len()
-    }
-
-    pub(super) fn offered_stamps(&self) -> impl Iterator<Item = &Stamp> {
-        self.files.values().filter(|entry| matches!(entry.state, State::Offered(_))).map(|entry| &entry.stamp)
     }
 
     /// Up to 8 files that hold this content.
@@ -142,13 +140,13 @@ impl Catalog {
     }
 
     /// A regular file is there.
-    pub(super) fn observe(&mut self, path: &str, stamp: Stamp, cause: Cause, cache: &mut Cache) {
+    pub(super) fn observe(&mut self, path: &str, stamp: Stamp, cause: Cause) {
         let scan = self.scan;
         let written = matches!(cause, Cause::Event { written: true, .. });
         let Some(entry) = self.files.get_mut(path) else {
             let path: Arc<str> = path.into();
             self.files.insert(path.clone(), Entry { stamp, state: State::Unreadable, scan });
-            return self.observe_new(&path, stamp, cause, !written, cache);
+            return self.observe_new(&path, stamp, cause, !written);
         };
         entry.scan = scan;
         if entry.stamp == stamp && !written {
@@ -161,7 +159,7 @@ impl Catalog {
         {
             // Only ctime has changed and nothing was written: the mode or the number of links is
             // new.
-            cache.alias(&entry.stamp, &stamp, root);
+            self.cache.alias(&entry.stamp, &stamp, root);
             entry.stamp = stamp;
             return;
         }
@@ -172,20 +170,20 @@ impl Catalog {
         if let Some(entry) = self.files.get_mut(&path) {
             entry.stamp = stamp;
         }
-        self.observe_new(&path, stamp, cause, reuse, cache);
+        self.observe_new(&path, stamp, cause, reuse);
     }
 
     /// The file is in a new state. With `reuse`, a cached digest of that state is right.
-    fn observe_new(&mut self, path: &Arc<str>, stamp: Stamp, cause: Cause, reuse: bool, cache: &mut Cache) {
+    fn observe_new(&mut self, path: &Arc<str>, stamp: Stamp, cause: Cause, reuse: bool) {
         let due = match cause {
             Cause::Scan { now, age } => now + SHARE_QUIET.saturating_sub(age),
             Cause::Event { at, .. } => at + SHARE_QUIET,
         };
         if reuse {
             if let Some((root, before)) = self.removed.get(&stamp.identity()).copied() {
-                cache.alias(&before, &stamp, root);
+                self.cache.alias(&before, &stamp, root);
             }
-            if let Some(root) = cache.root(&stamp) {
+            if let Some(root) = self.cache.root(&stamp) {
                 return self.offer(path, stamp, root);
             }
         }
@@ -310,6 +308,12 @@ impl Catalog {
             entry.state = State::Unreadable;
         }
         path
+    }
+
+    /// Writes the digest cache to disk, without what is not offered if that is most of it.
+    pub(super) fn compact_cache(&mut self) {
+        let offered = self.files.values().filter(|entry| matches!(entry.state, State::Offered(_)));
+        self.cache.compact(self.roots.len(), offered.map(|entry| &entry.stamp));
     }
 
     // ---- changes --------------------------------------------------------------------------------

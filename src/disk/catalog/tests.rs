@@ -12,15 +12,15 @@ fn root(n: u8) -> Root {
 }
 
 /// A catalog that offers root 1 at `a/x`, with its changes taken.
-fn offering(now: Instant) -> (Catalog, Cache) {
-    let (mut catalog, mut cache) = (Catalog::default(), Cache::open(None));
-    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD }, &mut cache);
+fn offering(now: Instant) -> Catalog {
+    let mut catalog = Catalog::default();
+    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD });
     catalog.settle(now);
     let (path, stamp) = catalog.next_ready(false).unwrap();
-    cache.insert(&stamp, &ContentDigest { root: root(1), cvs: Vec::new() });
+    catalog.cache.insert(&stamp, &ContentDigest { root: root(1), cvs: Vec::new() });
     catalog.offer(&path, stamp, root(1));
     assert_eq!(changes(&mut catalog), (vec!["a/x".to_owned()], vec![]));
-    (catalog, cache)
+    catalog
 }
 
 fn changes(catalog: &mut Catalog) -> (Vec<String>, Vec<String>) {
@@ -38,13 +38,13 @@ fn written(at: Instant) -> Cause {
 #[test]
 fn a_file_that_is_written_with_short_pauses_is_never_ready() {
     let start = Instant::now();
-    let (mut catalog, mut cache) = (Catalog::default(), Cache::open(None));
+    let mut catalog = Catalog::default();
     let mut now = start;
     for write in 0..10 {
         now = start + Duration::from_millis(900) * write;
         catalog.settle(now);
         assert!(catalog.next_ready(false).is_none());
-        catalog.observe("x", stamp(1, i64::from(write)), written(now), &mut cache);
+        catalog.observe("x", stamp(1, i64::from(write)), written(now));
     }
     catalog.settle(now + SHARE_QUIET);
     assert_eq!(catalog.next_ready(false).unwrap().1, stamp(1, 9));
@@ -53,9 +53,9 @@ fn a_file_that_is_written_with_short_pauses_is_never_ready() {
 #[test]
 fn an_old_file_is_ready_at_once_and_a_young_one_later() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = (Catalog::default(), Cache::open(None));
-    catalog.observe("old", stamp(1, 1), Cause::Scan { now, age: OLD }, &mut cache);
-    catalog.observe("young", stamp(2, 1), Cause::Scan { now, age: SHARE_QUIET / 4 }, &mut cache);
+    let mut catalog = Catalog::default();
+    catalog.observe("old", stamp(1, 1), Cause::Scan { now, age: OLD });
+    catalog.observe("young", stamp(2, 1), Cause::Scan { now, age: SHARE_QUIET / 4 });
     catalog.settle(now);
     assert_eq!(&*catalog.next_ready(false).unwrap().0, "old");
     assert_eq!(catalog.deadline(), Some(now + SHARE_QUIET * 3 / 4 + SETTLED_SLACK));
@@ -64,8 +64,8 @@ fn an_old_file_is_ready_at_once_and_a_young_one_later() {
 #[test]
 fn a_change_withdraws_the_old_content_before_the_new_is_hashed() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = offering(now);
-    catalog.observe("a/x", stamp(1, 2), written(now), &mut cache);
+    let mut catalog = offering(now);
+    catalog.observe("a/x", stamp(1, 2), written(now));
     assert_eq!(changes(&mut catalog), (vec![], vec!["a/x".to_owned()]));
     assert!(catalog.holders(root(1)).is_empty());
 }
@@ -73,31 +73,31 @@ fn a_change_withdraws_the_old_content_before_the_new_is_hashed() {
 #[test]
 fn a_write_that_leaves_no_trace_in_the_times_counts() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = offering(now);
-    catalog.observe("a/x", stamp(1, 1), written(now), &mut cache);
+    let mut catalog = offering(now);
+    catalog.observe("a/x", stamp(1, 1), written(now));
     assert_eq!(changes(&mut catalog).1, ["a/x"]);
-    catalog.observe("a/x", stamp(1, 1), Cause::Event { at: now, written: false }, &mut cache);
+    catalog.observe("a/x", stamp(1, 1), Cause::Event { at: now, written: false });
     assert!(!catalog.has_changes(), "an event without a write does not offer it before it is hashed again");
 }
 
 #[test]
 fn a_new_mode_changes_nothing_but_an_unexplained_ctime_does() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = offering(now);
+    let mut catalog = offering(now);
     let chmod = Stamp { ctime_ns: 9, ..stamp(1, 1) };
-    catalog.observe("a/x", chmod, Cause::Event { at: now, written: false }, &mut cache);
+    catalog.observe("a/x", chmod, Cause::Event { at: now, written: false });
     assert!(!catalog.has_changes());
     assert_eq!(catalog.holders(root(1))[0].1, chmod);
-    catalog.observe("a/x", Stamp { ctime_ns: 10, ..chmod }, Cause::Scan { now, age: OLD }, &mut cache);
+    catalog.observe("a/x", Stamp { ctime_ns: 10, ..chmod }, Cause::Scan { now, age: OLD });
     assert_eq!(changes(&mut catalog).1, ["a/x"]);
 }
 
 #[test]
 fn a_renamed_folder_keeps_its_digests() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = offering(now);
+    let mut catalog = offering(now);
     catalog.remove("a", now);
-    catalog.observe("b/x", Stamp { ctime_ns: 9, ..stamp(1, 1) }, Cause::Scan { now, age: OLD }, &mut cache);
+    catalog.observe("b/x", Stamp { ctime_ns: 9, ..stamp(1, 1) }, Cause::Scan { now, age: OLD });
     assert_eq!(changes(&mut catalog), (vec!["b/x".to_owned()], vec!["a/x".to_owned()]));
     assert_eq!(&*catalog.holders(root(1))[0].0, "b/x");
 }
@@ -105,12 +105,12 @@ fn a_renamed_folder_keeps_its_digests() {
 #[test]
 fn a_file_that_is_renamed_over_another_replaces_it_at_once() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = offering(now);
-    catalog.observe("b", stamp(2, 1), Cause::Scan { now, age: OLD }, &mut cache);
+    let mut catalog = offering(now);
+    catalog.observe("b", stamp(2, 1), Cause::Scan { now, age: OLD });
     catalog.offer("b", stamp(2, 1), root(2));
     changes(&mut catalog);
     catalog.remove("b", now);
-    catalog.observe("a/x", Stamp { ctime_ns: 9, ..stamp(2, 1) }, Cause::Event { at: now, written: false }, &mut cache);
+    catalog.observe("a/x", Stamp { ctime_ns: 9, ..stamp(2, 1) }, Cause::Event { at: now, written: false });
     assert_eq!(changes(&mut catalog), (vec!["a/x".to_owned()], vec!["b".to_owned()]));
     assert_eq!(catalog.offered(), 1);
 }
@@ -118,7 +118,7 @@ fn a_file_that_is_renamed_over_another_replaces_it_at_once() {
 #[test]
 fn changes_come_in_pages_with_the_latest_of_each_path() {
     let now = Instant::now();
-    let (mut catalog, _) = offering(now);
+    let mut catalog = offering(now);
     for n in 0..5 {
         catalog.offer(&format!("f{n}"), stamp(n, 1), root(n as u8));
     }
@@ -132,8 +132,8 @@ fn changes_come_in_pages_with_the_latest_of_each_path() {
 #[test]
 fn removing_a_file_keeps_a_folder_of_that_name_and_the_other_way_round() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = offering(now);
-    catalog.observe("a", stamp(2, 1), Cause::Scan { now, age: OLD }, &mut cache);
+    let mut catalog = offering(now);
+    catalog.observe("a", stamp(2, 1), Cause::Scan { now, age: OLD });
     catalog.offer("a", stamp(2, 1), root(2));
     changes(&mut catalog);
     catalog.remove_file("a", now);
@@ -145,11 +145,11 @@ fn removing_a_file_keeps_a_folder_of_that_name_and_the_other_way_round() {
 #[test]
 fn files_that_a_scan_does_not_find_are_listed() {
     let now = Instant::now();
-    let (mut catalog, mut cache) = offering(now);
+    let mut catalog = offering(now);
     catalog.offer("a-sibling", stamp(5, 1), root(5));
     catalog.begin_scan();
     assert_eq!(catalog.not_found("a"), [Arc::from("a/x")]);
     assert_eq!(catalog.not_found("").len(), 2);
-    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD }, &mut cache);
+    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD });
     assert_eq!(catalog.not_found(""), [Arc::from("a-sibling")]);
 }

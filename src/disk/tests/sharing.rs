@@ -124,7 +124,8 @@ fn a_restart_hashes_nothing_twice() {
 
     rig.disk = None;
     let cache = cache::Cache::open(Some(&rig.state.path().join("cache/digests")));
-    let mut share = share::Share::open(rig.share.path(), cache, Box::new(|| Box::new(|_| {}))).unwrap();
+    let mut share = share::Share::open(rig.share.path(), Box::new(|| Box::new(|_| {}))).unwrap();
+    share.catalog.cache = cache;
     settle(&mut share);
     assert_eq!((share.catalog.offered(), share.hasher.bytes), (2, 0));
 }
@@ -144,7 +145,7 @@ fn a_small_file_does_not_wait_for_a_large_one() {
     let folder = tempfile::tempdir().unwrap();
     File::create(folder.path().join("a-large")).unwrap().set_len(64 << 20).unwrap();
     write_old(&folder.path().join("b-small"), b"small");
-    let mut share = share::Share::open(folder.path(), cache::Cache::default(), Box::new(|| Box::new(|_| {}))).unwrap();
+    let mut share = share::Share::open(folder.path(), Box::new(|| Box::new(|_| {}))).unwrap();
     let mut buffer = Vec::new();
     while share.catalog.deadline().is_none() {
         share.slice(&mut buffer);
@@ -170,7 +171,7 @@ fn lost_events_lead_to_a_scan_that_finds_everything() {
         let events = events.clone();
         Box::new(move |event| events.send(event).unwrap_or(()))
     });
-    let mut share = share::Share::open(folder.path(), cache::Cache::open(None), callback).unwrap();
+    let mut share = share::Share::open(folder.path(), callback).unwrap();
     let until_quiet = std::time::Instant::now() + crate::config::SHARE_QUIET;
     settle(&mut share);
     share.catalog.settle(until_quiet);

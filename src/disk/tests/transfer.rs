@@ -1,6 +1,7 @@
 //! Chunks and manifests out, pieces in, publishing.
 
 use super::*;
+use crate::proto::weak_peer::download::manifest;
 
 #[test]
 fn a_chunk_is_prepared_with_its_md5_and_file() {
@@ -37,7 +38,7 @@ fn a_manifest_merges_to_the_root() {
     let mut rig = Rig::with(&[("x", &bytes)]);
     let root = root_of(&bytes);
     let (size, cvs) = rig.manifest(root, 0).unwrap();
-    assert_eq!(hash::root_of_manifest(size, &hash::cvs_of(&cvs)), Some(root));
+    assert_eq!(manifest::root_of(&hash::cvs_of(&cvs), size), Some(root));
     assert_eq!(rig.manifest(root, 4).unwrap().1, cvs[4 * 32..]);
     assert_eq!(rig.manifest(root, 6), Err(ServeFailure::OutOfRange));
 }
