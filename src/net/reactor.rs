@@ -166,12 +166,8 @@ impl Net {
         }
         self.ctx.counters.turns += 1;
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        let mut seen = 0;
-        for event in &events {
-            seen += 1;
-            self.latch(event);
-        }
-        self.batch_full = seen == EVENTS_PER_TURN;
+        events.iter().for_each(|event| self.latch(event));
+        self.batch_full = events.iter().count() == EVENTS_PER_TURN;
         self.events = events;
         Ok(())
     }

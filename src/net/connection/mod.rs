@@ -266,20 +266,14 @@ impl Connection {
 
     /// The reason to end it after its deadline has passed.
     pub(super) fn overdue(&self) -> CloseReason {
-        match self.phase {
-            Phase::Lingering { .. } => CloseReason::Asked,
-            Phase::Connecting { .. }
-            | Phase::Open
-            | Phase::ChunkAnnounced
-            | Phase::Receiving(_)
-            | Phase::Deaf
-            | Phase::Closing { .. }
-            | Phase::Dead => match self.frame_deadline() {
-                Some(frame) if self.send.is_empty() || frame <= self.write_since + WRITE_STALL_MAX => {
-                    CloseReason::SlowFrame
-                }
-                _ => CloseReason::SlowConsumer,
-            },
+        if matches!(self.phase, Phase::Lingering { .. }) {
+            return CloseReason::Asked;
+        }
+        match self.frame_deadline() {
+            Some(frame) if self.send.is_empty() || frame <= self.write_since + WRITE_STALL_MAX => {
+                CloseReason::SlowFrame
+            }
+            _ => CloseReason::SlowConsumer,
         }
     }
 }
