@@ -13,7 +13,7 @@ mod upload;
 
 use std::collections::BTreeMap;
 
-use super::{ConnId, DiskDone, Entropy, Input, Output, Role};
+use super::{ClientEvent, ConnId, DiskDone, Entropy, Event, Input, Output, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, UPLOADS_MAX};
 use crate::time::Time;
 use crate::wire::Message;
@@ -21,7 +21,6 @@ use announce::Announcements;
 use commands::{Commands, DownloadInput};
 use context::{Context, Owner, Reason};
 use download::Downloads;
-use session::SessionEvent;
 use sessions::Sessions;
 use upload::{Answer, Uploads};
 
@@ -162,8 +161,7 @@ impl WeakPeer {
     fn settle(&mut self) {
         loop {
             if let Some(event) = self.sessions.poll_event(&mut self.cx) {
-                let counts = if matches!(event.1, SessionEvent::Info(_)) { self.counts() } else { BTreeMap::new() };
-                self.commands.on_session_event(&mut self.cx, &mut self.sessions, event, counts);
+                self.commands.on_session_event(&mut self.cx, &mut self.sessions, event);
             } else if let Some(input) = self.commands.poll_download_input() {
                 match input {
                     DownloadInput::Start(order) => self.downloads.start(&mut self.cx, order),
@@ -240,10 +238,7 @@ impl Role for WeakPeer {
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(cx, conn, req),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Disk(done) => self.on_disk(done),
-            Input::Command { client, command } => {
-                let counts = self.counts();
-                self.commands.on_command(&mut self.cx, &mut self.sessions, client, command, counts);
-            }
+            Input::Command { client, command } => self.commands.on_command(cx, &mut self.sessions, client, command),
             Input::ClientGone { client } => {
                 self.commands.on_client_gone(cx, &mut self.sessions, client);
                 self.downloads.on_client_gone(cx, client);
@@ -264,7 +259,12 @@ impl Role for WeakPeer {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.cx.poll_output()
+        let mut output = self.cx.poll_output();
+        // The commands know only the counters of the super peer.
+        if let Some(Output::Event(Event::Client { event: ClientEvent::Status { peer, .. }, .. })) = &mut output {
+            *peer = self.counts();
+        }
+        output
     }
 
     fn poll_timeout(&self) -> Option<Time> {

@@ -22,7 +22,7 @@ use super::sessions::Sessions;
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ClientId, Command, DownloadId, Event, Scope};
+use crate::proto::{ClientId, Command, DownloadId, Event, Scope};
 use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
 use crate::wire::{Cut, HostPort, Message, QueryKind, Root};
 use answer::Answer;
@@ -77,14 +77,7 @@ impl Commands {
 
     // ---- asking ---------------------------------------------------------------------------------
 
-    pub(super) fn on_command(
-        &mut self,
-        cx: &mut Context,
-        sessions: &mut Sessions,
-        client: ClientId,
-        command: Command,
-        counts: BTreeMap<String, u64>,
-    ) {
+    pub(super) fn on_command(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId, command: Command) {
         let job = match command {
             Command::Query { search, scope } => Job::query(search, scope),
             Command::Get(get) => Job::get(get),
@@ -92,8 +85,7 @@ impl Commands {
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
             Command::Status if sessions.is_up() => Job::Status,
             Command::Status => {
-                let status = ClientEvent::Status { super_peer: None, peer: counts, super_counts: BTreeMap::new() };
-                cx.report(client, status);
+                cx.report(client, outcome::status(None, BTreeMap::new()));
                 return cx.done(client, outcome::success());
             }
         };
@@ -167,7 +159,6 @@ impl Commands {
         cx: &mut Context,
         sessions: &mut Sessions,
         (session, event): (SessionId, SessionEvent),
-        counts: BTreeMap<String, u64>,
     ) {
         match event {
             SessionEvent::Up => {}
@@ -179,7 +170,7 @@ impl Commands {
             SessionEvent::Hit(hit) => self.on_hit(cx, sessions, session, hit),
             SessionEvent::Done(done) => self.on_answer(cx, sessions, (session, done.req), Ok((&done).into())),
             SessionEvent::Files(files) => self.on_files(cx, session, files),
-            SessionEvent::Info(info) => self.on_info(cx, sessions, session, info, counts),
+            SessionEvent::Info(info) => self.on_info(cx, sessions, session, info),
             SessionEvent::Error(req, code, why) => self.on_error(cx, sessions, (session, req), code, &why),
         }
         self.pump(cx, sessions);
@@ -300,17 +291,10 @@ impl Commands {
         }
     }
 
-    fn on_info(
-        &mut self,
-        cx: &mut Context,
-        sessions: &Sessions,
-        session: SessionId,
-        info: Info,
-        counts: BTreeMap<String, u64>,
-    ) {
+    fn on_info(&mut self, cx: &mut Context, sessions: &Sessions, session: SessionId, info: Info) {
         let Some((id, task)) = self.task_of((session, info.req)) else { return };
         let super_peer = sessions.super_peer(session).cloned();
-        task.report(cx, ClientEvent::Status { super_peer, peer: counts, super_counts: info.counts });
+        task.report(cx, outcome::status(super_peer, info.counts));
         self.end(cx, id, outcome::success());
     }
 

@@ -1,5 +1,7 @@
 //! The events and outcomes that clients get for their commands. It builds them; it sends none.
 
+use std::collections::BTreeMap;
+
 use super::answer::Answer;
 use super::task::{Job, Task};
 use super::walk::Walk;
@@ -8,8 +10,8 @@ use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;
 use crate::proto::weak_peer::context::millis;
 use crate::time::Time;
-use crate::wire::Search;
 use crate::wire::message::{ListedFile, SourceRecord};
+use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
     let SourceRecord { path, size, root, addr } = record;
@@ -19,6 +21,11 @@ pub(super) fn hit(record: SourceRecord) -> ClientEvent {
 pub(super) fn file(listed: ListedFile) -> ClientEvent {
     let ListedFile { path, size, root, holders } = listed;
     ClientEvent::File { name: path.name().to_owned(), path: path.as_str().to_owned(), size, root, holders }
+}
+
+/// A status. The peer adds its own counters.
+pub(super) fn status(super_peer: Option<HostPort>, super_counts: BTreeMap<String, u64>) -> ClientEvent {
+    ClientEvent::Status { super_peer, peer: BTreeMap::new(), super_counts }
 }
 
 /// How far a search went, for a message that says that nothing was found.
