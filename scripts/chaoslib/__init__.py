@@ -1,0 +1,1 @@
+"""The commands of scripts/chaos, and what they share."""
