@@ -1,13 +1,19 @@
 //! The lines of the control socket and of `--json`. Each is one JSON object: a command, or one of
 //! the events that answer it, of which the last one is `done`.
 //!
+//! What is not plainly visible is escaped as `\uXXXX` in every string, so that a name from the
+//! network cannot command the terminal that shows a line. A JSON parser returns the same string.
+//!
 //! Nothing here is sent or printed; `node` and `cli` do that.
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use crate::proto::{ClientEvent, Command};
+use crate::wire::name::is_invisible;
 
 /// Version of the lines: the field `v` of each.
 const LINES_VERSION: u8 = 1;
@@ -29,7 +35,7 @@ pub fn parse_command(line: &str) -> Result<Command, String> {
 pub fn command_line(command: &Command) -> String {
     // A path that is not UTF-8 has no JSON form; the command line refuses it before it becomes part
     // of a command.
-    serde_json::to_string(command).unwrap_or_default()
+    json(command).unwrap_or_default()
 }
 
 /// Writes an event, without a line end: the version, the time and the fields of the event.
@@ -43,14 +49,42 @@ pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
         event: &'a ClientEvent,
     }
     let line = Line { v: LINES_VERSION, time: rfc3339(wall), event };
-    serde_json::to_string(&line).unwrap_or_else(|error| {
+    json(&line).unwrap_or_else(|error| {
         // Only a path that is not UTF-8 has no JSON form. The reader must get a `done` in that case
         // too.
         let message = format!("an event has no JSON form: {error}");
         let failure = crate::error::Failure::new(crate::error::Exit::Internal, message);
         let event = ClientEvent::Done(crate::proto::event::Outcome::failed(&failure));
-        serde_json::to_string(&Line { v: LINES_VERSION, time: rfc3339(wall), event: &event }).unwrap_or_default()
+        json(&Line { v: LINES_VERSION, time: rfc3339(wall), event: &event }).unwrap_or_default()
     })
+}
+
+/// Writes a value as JSON in one line, in which every character is plainly visible.
+///
+/// # Errors
+/// If the value has no JSON form, such as a path that is not UTF-8.
+pub fn json(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
+    let mut bytes = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, Visible))?;
+    Ok(String::from_utf8(bytes).expect("a serializer of JSON writes UTF-8"))
+}
+
+/// Escapes what serde_json leaves as it is (U+007F and above) and is not plainly visible.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_invisible) {
+            CompactFormatter.write_string_fragment(writer, &rest[..at])?;
+            let mut after = rest[at..].chars();
+            for unit in after.next().into_iter().flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = after.as_str();
+        }
+        CompactFormatter.write_string_fragment(writer, rest)
+    }
 }
 
 /// Reads an event. Unknown fields are ignored.
@@ -149,5 +183,60 @@ mod tests {
         assert!(line.starts_with(r#"{"v":1,"time":"1970-01-01T00:00:00.000Z","event":"done""#), "{line}");
         assert_eq!(parse_event(&line), Ok(event));
         assert!(!line.contains('\n'));
+    }
+
+    /// The characters that must not be printed as they are.
+    fn hidden() -> impl Iterator<Item = char> {
+        let ranges = [
+            0..=0x1f,
+            0x7f..=0x9f,
+            0xad..=0xad,
+            0x61c..=0x61c,
+            0x200b..=0x200f,
+            0x2028..=0x202e,
+            0x2060..=0x2069,
+            0xfeff..=0xfeff,
+            0xe0001..=0xe0001,
+            0xe0020..=0xe007f,
+        ];
+        ranges.into_iter().flatten().filter_map(char::from_u32)
+    }
+
+    #[test]
+    fn every_string_of_a_line_is_visible_and_reads_back_the_same() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = |n: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % n as u64).unwrap()
+        };
+        let hidden: Vec<char> = hidden().collect();
+        let plain = ['a', '"', '\\', '/', 'ä', '\u{301}', '🐟', '\u{ffff}', '\u{10ffff}'];
+        for round in 0..hidden.len() + 300 {
+            let any = |draw: &mut dyn FnMut(usize) -> usize| match draw(2) {
+                0 => hidden[draw(hidden.len())],
+                _ => plain[draw(plain.len())],
+            };
+            let text: String = match hidden.get(round) {
+                Some(each) => format!("x{each}y"),
+                None => (0..draw(20)).map(|_| any(&mut draw)).collect(),
+            };
+            let counts = std::collections::BTreeMap::from([(text.clone(), 1)]);
+            for event in [
+                ClientEvent::Note { message: text.clone() },
+                ClientEvent::Status { super_peer: None, peer: counts.clone(), super_counts: counts },
+                ClientEvent::Done(Outcome { error: Some(text.clone()), path: Some(text.into()), ..Outcome::default() }),
+            ] {
+                let line = event_line(&event, SystemTime::UNIX_EPOCH);
+                assert!(!line.contains(|c| hidden.contains(&c)), "{line:?}");
+                assert_eq!(parse_event(&line).unwrap(), event, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_character_beyond_the_first_plane_is_a_pair_of_surrogates() {
+        assert_eq!(json("\u{e0001}\u{7f}\u{2029}").unwrap(), r#""\udb40\udc01\u007f\u2029""#);
     }
 }

@@ -11,6 +11,8 @@ use std::sync::Mutex;
 use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter};
 
+use crate::wire::name::printable;
+
 /// Takes the lines while a prompt owns the terminal.
 static ASIDE: Mutex<Option<Detour>> = Mutex::new(None);
 
@@ -39,10 +41,12 @@ pub(crate) fn start(level: LevelFilter) {
         .write_style(WriteStyle::Never)
         .target(Target::Pipe(Box::new(Stderr)))
         .format(move |out, record| {
+            // One line each: what strangers send can neither command a terminal nor forge a line.
+            let text = printable(&record.args().to_string());
             if journal {
-                writeln!(out, "<{}>{}", syslog_priority(record.level()), record.args())
+                writeln!(out, "<{}>{text}", syslog_priority(record.level()))
             } else {
-                writeln!(out, "{}: {}", word(record.level()), record.args())
+                writeln!(out, "{}: {text}", word(record.level()))
             }
         })
         .try_init();

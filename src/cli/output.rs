@@ -1,19 +1,49 @@
-//! Lines on standard output and on standard error.
+//! Text on standard output and on standard error. Whatever is printed here has passed one
+//! formatter: no character reaches a terminal that is not plainly visible, except line ends.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use crate::wire::name::printable;
+use crate::wire::name::{is_invisible, printable, printable_lines};
+
+/// The text as it is printed: lines of visible characters.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    if text.contains(|c| c != '\n' && is_invisible(c)) { printable_lines(text).into() } else { text.into() }
+}
 
 /// Prints one line on standard output and flushes it, because its reader may wait for it.
 pub(crate) fn line(text: &str) -> io::Result<()> {
+    block(&format!("{text}\n"))
+}
+
+/// Prints complete lines on standard output.
+pub(crate) fn block(text: &str) -> io::Result<()> {
+    styled(&visible(text))
+}
+
+/// Prints text of this program that may hold escapes of its own, such as colors.
+pub(crate) fn styled(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Prints a path as a line: byte for byte to a program, which will open it; visible on a terminal.
+pub(crate) fn path(path: &Path) -> io::Result<()> {
+    if io::stdout().is_terminal() {
+        return line(&printable(&path.to_string_lossy()));
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(path.as_os_str().as_bytes())?;
+    out.write_all(b"\n")?;
     out.flush()
 }
 
 /// Prints one line on standard error. If that is closed, the line is lost.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", visible(text));
 }
 
 /// Reports an error on standard error.

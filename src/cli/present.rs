@@ -2,7 +2,7 @@
 //! on standard output, progress and summaries on standard error). Knows when the command has ended,
 //! and its exit code.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::SystemTime;
 
 use super::format::{self, Found, Results};
@@ -182,9 +182,7 @@ impl Presenter {
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
-            let mut out = io::stdout().lock();
-            out.write_all(self.results.table().as_bytes())?;
-            out.flush()?;
+            output::block(&self.results.table())?;
         }
         match &self.kind {
             Kind::Query { .. } if outcome.reached.is_some() => {
@@ -192,12 +190,12 @@ impl Presenter {
             }
             Kind::Get { .. } => {
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
-                    let _ = io::stderr().write_all(format::source_table(sources).as_bytes());
+                    output::note(format::source_table(sources).trim_end());
                 }
                 if outcome.ok {
                     output::note(&format::get_summary(outcome));
                     if let Some(path) = &outcome.path {
-                        output::line(&path.to_string_lossy())?;
+                        output::path(path)?;
                     }
                 }
             }

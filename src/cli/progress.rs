@@ -129,7 +129,7 @@ impl Progress {
             Progress::Off => {}
             Progress::Plain { .. } => output::note(text),
             Progress::Bars { all, .. } => {
-                let _ = all.println(text);
+                let _ = all.println(output::visible(text));
             }
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::paths;
+use crate::control;
 use crate::error::{Exit, Failure};
 use crate::wire::HostPort;
 
@@ -75,9 +76,8 @@ impl ReadyFile {
         };
         let failed =
             |e: String| Failure::new(Exit::Disk, format!("cannot write the ready file {}: {e}", path.display()));
-        let mut line = serde_json::to_vec(ready).map_err(|e| failed(e.to_string()))?;
-        line.push(b'\n');
-        paths::write_whole(path, &line).map_err(|e| failed(e.to_string()))?;
+        let line = control::json(ready).map_err(|e| failed(e.to_string()))?;
+        paths::write_whole(path, format!("{line}\n").as_bytes()).map_err(|e| failed(e.to_string()))?;
         log::debug!("ready: {}", path.display());
         Ok(())
     }

@@ -63,6 +63,6 @@ pub(crate) fn log_event(event: &Event) {
         Event::Link { neighbor, up: false } => log::warn!("link to {neighbor} is down"),
         // The node ends with this failure, and the end of the process reports it.
         Event::Fatal(_) => {}
-        Event::Log { level, text } => log::log!(*level, "{}", crate::wire::name::printable(text)),
+        Event::Log { level, text } => log::log!(*level, "{text}"),
     }
 }

@@ -25,13 +25,25 @@ pub fn sanitize(name: &str, root: &Root) -> String {
     if name.is_empty() || pass(&name) != name { unnamed(root) } else { name }
 }
 
-/// Text as it may be shown on a terminal or written into a log: what is not plainly visible becomes
-/// `\u{…}`.
+/// Text as it may be shown on a terminal or written into a log, in one line: what is not plainly
+/// visible becomes `\u{…}`.
 #[must_use]
 pub fn printable(text: &str) -> String {
+    shown(text, |_| false)
+}
+
+/// As [`printable`], but line ends stay: for text of several lines whose foreign parts were made
+/// printable before.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    shown(text, |c| c == '\n')
+}
+
+fn shown(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
+            c if stays(c) => shown.push(c),
             '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
             c if is_invisible(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
@@ -103,11 +115,15 @@ fn is_unsafe(c: char) -> bool {
 }
 
 /// Control, bidirectional, zero-width and separator characters: they hide, reorder or command.
-fn is_invisible(c: char) -> bool {
+/// U+0000 to U+001F, U+007F to U+009F, U+2028 and U+2029, and those of the general category Cf
+/// (Unicode 17) that have no glyph.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -193,5 +209,6 @@ mod tests {
         assert_eq!(printable("blue träin 🐟"), "blue träin 🐟");
         assert_eq!(printable("a\u{1b}]0;x\u{7}\n"), "a\\u{1b}]0;x\\u{7}\\n");
         assert_eq!(printable("a\u{202e}b\u{9b}"), "a\\u{202e}b\\u{9b}");
+        assert_eq!(printable_lines("a\nb\r\u{2028}"), "a\nb\\r\\u{2028}");
     }
 }

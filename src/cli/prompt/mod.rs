@@ -25,6 +25,7 @@ use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 
 use super::{logging, output};
 use crate::node::Handle;
+use crate::wire::name::is_invisible;
 pub(crate) use console::News;
 use console::{Console, Output, Reply};
 use grammar::Line;
@@ -166,7 +167,7 @@ struct Screen(Box<dyn ExternalPrinter + Send>);
 
 impl Output for Screen {
     fn print(&mut self, text: &str) {
-        let _ = self.0.print(format!("{text}\n"));
+        let _ = self.0.print(format!("{}\n", output::visible(text)));
     }
 
     fn note(&mut self, text: &str) {
@@ -200,7 +201,7 @@ impl Words {
         }
         let rest = rest.trim_start();
         let lower = rest.to_lowercase();
-        let fits = |name: &&String| name.to_lowercase().starts_with(&lower) && !name.chars().any(char::is_control);
+        let fits = |name: &&String| name.to_lowercase().starts_with(&lower) && !name.contains(is_invisible);
         (typed.len() - rest.len(), self.names.iter().filter(fits).cloned().collect())
     }
 }

@@ -205,7 +205,7 @@ impl Report {
     }
 
     fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        crate::control::json(self).unwrap_or_default()
     }
 
     fn svg(&self) -> String {

@@ -131,7 +131,7 @@ impl Stage {
     fn check(&mut self, holds: bool, text: &str) {
         let (mark, color) = if holds { ("ok   ", "32") } else { ("WRONG", "31") };
         let mark = if self.color { format!("\x1b[{color}m{mark}\x1b[0m") } else { mark.to_owned() };
-        out(&format!("          {mark} {text}"));
+        let _ = output::styled(&format!("          {mark} {}\n", output::visible(text)));
         self.wrong += u64::from(!holds);
     }
 
