@@ -7,6 +7,8 @@ import re
 HERE = pathlib.Path(__file__).resolve().parent
 NAMES = ["song.flac", "../../etc/passwd", ".bashrc", "NUL.txt", "x.PART.map", "evil\u202egpj.exe", "a\0b\x1b[31m", "ä" * 150]
 
+PATHS = ["a/b", "a/", "/a", "/", "a//b", ".", "..", "./a", "../a", "a/../b", "a/..", "...", "a/..b"]
+
 
 def vectors():
     text = (HERE.parent / "PROTOCOL.md").read_text()
@@ -34,6 +36,12 @@ def seeds():
     for name in NAMES:
         yield "name", name.encode()
         yield "search", name.encode() * 4
+    for path in PATHS:
+        # UPDATE {seq: 1, del: [path]}: the place where every kind of path is read.
+        text = path.encode()
+        body = b"\x81\xa6UPDATE\x82\xa3seq\x01\xa3del\x91" + bytes([0xA0 + len(text)]) + text
+        yield "message", body
+        yield "frame", bytes([2, 7]) + len(body).to_bytes(4, "big") + body
 
 
 def main():

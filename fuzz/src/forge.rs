@@ -16,7 +16,7 @@ use crate::Dice;
 
 const EDGES: [u32; 8] = [0, 1, 2, 3, 7, 999, 1000, u32::MAX];
 const WIDE: [u64; 8] = [0, 1, 2, 1 << 20, (3 << 20) + 5, u32::MAX as u64, 1 << 40, u64::MAX];
-const PATHS: [&str; 8] = ["a", "b", "x/a", "a b.txt", "\u{1b}[2J", "a/", "Ä.flac", "file.bin"];
+const PATHS: [&str; 8] = ["a", "b", "x/a", "a b.txt", "\u{1b}[2J", "a/..b", "Ä.flac", "file.bin"];
 const PATTERNS: [&str; 8] = ["a", "b", "a*", "*", "zz", "[", "a b", "?"];
 
 const POLICIES: [Policy; 5] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree, Policy::Unknown];
@@ -28,7 +28,7 @@ pub fn edge(dice: &mut Dice<'_>) -> u32 {
 pub fn path(dice: &mut Dice<'_>) -> SharePath {
     let known = dice.pick(&PATHS);
     let drawn = if dice.one_in(6) { String::from_utf8_lossy(dice.bytes(60)).into_owned() } else { known.into() };
-    SharePath::new(&drawn).or_else(|| SharePath::new(known)).expect("it has a length")
+    SharePath::new(&drawn).or_else(|| SharePath::new(known)).expect("it is allowed")
 }
 
 pub fn root(dice: &mut Dice<'_>) -> Root {

@@ -8,18 +8,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::ids::Root;
 use crate::config::PATH_BYTES_MAX;
 
-/// The path of a file below its share, components separated by `/`: 1 to 700 bytes of UTF-8.
+/// The path of a file below its share: 1 to 700 bytes of UTF-8 in components separated by `/`, none
+/// of which is empty, `.` or `..` (PROTOCOL.md §3.1).
 ///
-/// It comes from strangers and may hold anything else (`..`, NUL, escapes): it is a label to search
-/// and to show through an escaping formatter, never a path to open.
+/// It comes from strangers and may hold anything else (NUL, escapes): it is a label to search and
+/// to show through an escaping formatter, never a path to open.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SharePath(Box<str>);
 
 impl SharePath {
-    /// The path, if it has 1 to 700 bytes.
+    /// The path, if its length and its components are allowed.
     #[must_use]
     pub fn new(path: &str) -> Option<SharePath> {
-        (1..=PATH_BYTES_MAX).contains(&path.len()).then(|| SharePath(path.into()))
+        let allowed = path.len() <= PATH_BYTES_MAX && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        allowed.then(|| SharePath(path.into()))
     }
 
     /// The whole path.
@@ -28,20 +30,17 @@ impl SharePath {
         &self.0
     }
 
-    /// The last component, by which files are searched; the whole path if it ends in `/`.
+    /// The last component, by which files are searched.
     #[must_use]
     pub fn name(&self) -> &str {
         name_of(&self.0)
     }
 }
 
-/// The last component of a path, or the whole path if that component is empty.
+/// The last component of a path.
 #[must_use]
 pub fn name_of(path: &str) -> &str {
-    match path.rsplit_once('/') {
-        Some((_, name)) if !name.is_empty() => name,
-        _ => path,
-    }
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 impl fmt::Debug for SharePath {
@@ -62,10 +61,11 @@ impl<'de> Deserialize<'de> for SharePath {
         impl de::Visitor<'_> for Text {
             type Value = SharePath;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a path of 1 to {PATH_BYTES_MAX} bytes")
+                write!(f, "a path of 1 to {PATH_BYTES_MAX} bytes without an empty, `.` or `..` component")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<SharePath, E> {
-                SharePath::new(text).ok_or_else(|| E::invalid_length(text.len(), &self))
+                // Without the text: it is a stranger's, and may be long.
+                SharePath::new(text).ok_or_else(|| E::invalid_value(de::Unexpected::Other("another text"), &self))
             }
         }
         deserializer.deserialize_str(Text)
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_name_is_the_last_component() {
-        for (path, name) in [("a/b.txt", "b.txt"), ("b.txt", "b.txt"), ("a/", "a/"), ("/", "/")] {
+        for (path, name) in [("a/b.txt", "b.txt"), ("b.txt", "b.txt"), ("a/..b", "..b"), ("...", "...")] {
             assert_eq!(SharePath::new(path).unwrap().name(), name);
         }
     }
@@ -344,6 +344,16 @@ mod tests {
         assert!(SharePath::new("").is_none());
         assert!(SharePath::new(&"x".repeat(701)).is_none());
         assert!(SharePath::new(&"x".repeat(700)).is_some());
+    }
+
+    #[test]
+    fn a_path_goes_down_from_the_share_and_nowhere_else() {
+        for path in ["/", "a/", "/a", "a//b", ".", "..", "./a", "a/.", "a/./b", "../a", "a/..", "a/../b", "//"] {
+            assert!(SharePath::new(path).is_none(), "{path}");
+            let json = serde_json::to_string(path).unwrap();
+            let error = serde_json::from_str::<SharePath>(&json).unwrap_err().to_string();
+            assert!(error.contains("component"), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use sprat::wire::Message;
+use sprat::wire::message::ErrorCode;
+
+use super::common::session::Speaker;
 use super::common::source::{Answer, Source};
 use super::common::{World, noise};
 
@@ -26,11 +30,6 @@ fn files(folder: &std::path::Path) -> BTreeSet<std::path::PathBuf> {
 fn a_hostile_name_lands_inside_the_destination() {
     let long = "n".repeat(300);
     let names = [
-        "../../evil",
-        "/etc/evil",
-        "a/../../evil",
-        "..",
-        ".",
         "nul\0byte",
         "esc\x1b[2Jape",
         "CON",
@@ -64,6 +63,24 @@ fn a_hostile_name_lands_inside_the_destination() {
             .find(|p| p.to_string_lossy().contains("evil") && !p.starts_with(&inside));
         assert_eq!(evil, None, "{name:?} left the folder");
         assert!(!std::path::Path::new("/etc/evil").exists());
+    }
+}
+
+#[test]
+fn a_path_that_leaves_the_share_ends_the_session() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    for path in ["../../evil", "/etc/evil", "a/../../evil", "..", ".", "a/", "/", "a//b"] {
+        let mut session = Speaker::session(daemon.addr());
+        // `{"UPDATE": {"seq": 1, "del": [path]}}`, which our own encoder does not write.
+        let mut body = b"\x81\xa6UPDATE\x82\xa3seq\x01\xa3del\x91".to_vec();
+        body.push(0xa0 + u8::try_from(path.len()).expect("short"));
+        body.extend_from_slice(path.as_bytes());
+        let length = u32::try_from(body.len()).expect("short").to_be_bytes();
+        session.send_raw(&[&length[..], &body].concat());
+        let Some(Message::Error(error)) = session.receive() else { panic!("{path}: no ERROR") };
+        assert_eq!(error.code, ErrorCode::MALFORMED, "{path}: {}", error.message);
+        assert_eq!(session.receive(), None, "{path}: the session is closed");
     }
 }
 
