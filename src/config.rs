@@ -147,6 +147,9 @@ pub const LINK_QUERIES_WAITING_MAX: usize = 8192;
 /// Hits that queries of neighbors hold in all, running or over: some 200 bytes each. A query that
 /// needs one more ends with a `cap` cut.
 pub const HITS_HELD_MAX: usize = 1 << 18;
+/// Hits that queries of sessions remember in all while they run, so that no source is reported
+/// twice: some 24 bytes each. A query that needs one more ends with a `cap` cut.
+pub const HITS_SEEN_MAX: usize = 1 << 20;
 /// Queries of the network that run here, or are over and kept for repetitions: some 700 bytes each.
 /// A full table drops those that were over first; if all of them run, it refuses.
 pub const WAVES_MAX: usize = 1 << 16;
@@ -337,6 +340,10 @@ pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
 /// possible, nothing more is read from that connection, so that pipelined requests wait at their
 /// sender.
 pub const SEND_QUEUE_BYTES_EARLY: usize = 64 * 1024;
+/// A send queue that is longer than this, in bytes, after an attempt to write it is a backlog: the
+/// other side does not read. Until it is written, its queries wait and nothing is read from it. So
+/// a session that never reads costs this, the answers of one turn, and its queries.
+pub const BACKLOG_BYTES: usize = 16 * 1024;
 /// Connections that wait in the kernel to be accepted, per listener.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Tries to find a port number that is free for both TCP and UDP, if any port will do.
@@ -374,4 +381,4 @@ const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BY
 const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);
 const _: () = assert!(UPLOAD_AHEAD_LOW < UPLOAD_AHEAD && UPLOAD_AHEAD < UPLOAD_REQUESTS_MAX);
 const _: () = assert!(WRITES_PENDING_MAX < CHUNK_BUFFERS_MAX && SOURCE_PIPELINE_MAX <= UPLOAD_REQUESTS_MAX / 2);
-const _: () = assert!(SEND_QUEUE_BYTES_EARLY < SEND_QUEUE_BYTES_MAX);
+const _: () = assert!(BACKLOG_BYTES <= SEND_QUEUE_BYTES_EARLY && SEND_QUEUE_BYTES_EARLY < SEND_QUEUE_BYTES_MAX);

@@ -310,8 +310,17 @@ impl Connections {
             self.finish(id, why, ctx);
             return;
         }
+        let backlogged = conn.note_backlog(ctx.now);
         if conn.writable && !conn.send.is_empty() {
             self.mark_dirty(id);
+        }
+        match backlogged {
+            Some(true) => {
+                ctx.counters.backlogs += 1;
+                ctx.push(Input::Backlogged { conn: id });
+            }
+            Some(false) => ctx.push(Input::Drained { conn: id }),
+            None => {}
         }
         self.requeue(id);
         self.arm(id, ctx);

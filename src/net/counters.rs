@@ -43,6 +43,8 @@ counters! {
     malformed,
     /// Events and outputs for a connection or client that was gone.
     stale_ids,
+    /// Times that the other side of a connection did not read, so that its queries had to wait.
+    backlogs,
     /// Connections closed because the other side did not read.
     slow_consumers,
     /// Connections closed because a frame was not complete in time.

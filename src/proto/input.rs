@@ -85,6 +85,18 @@ pub enum Input<'a> {
         /// The request.
         req: u32,
     },
+    /// The other side does not read: more than [`crate::config::BACKLOG_BYTES`] are in the send
+    /// queue after an attempt to write it. Nothing more is read from the connection, and a machine
+    /// should produce nothing for it that can wait, until Drained.
+    Backlogged {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The send queue of a connection that was Backlogged is short again.
+    Drained {
+        /// The connection.
+        conn: ConnId,
+    },
     /// The connection is gone; its id is never used again.
     Closed {
         /// The connection.
@@ -125,6 +137,8 @@ impl Input<'_> {
             | Input::Datagram { .. }
             | Input::PayloadProgress { .. }
             | Input::PayloadSent { .. }
+            | Input::Backlogged { .. }
+            | Input::Drained { .. }
             | Input::Closed { .. }
             | Input::Disk(_)
             | Input::Command { .. }

@@ -105,6 +105,7 @@ impl Role for Echo {
             Input::DialFailed { dial: DialId(_), why } => self.tell(why),
             Input::Datagram { bytes, .. } => self.tell(format!("datagram of {}", bytes.len())),
             Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Disk(_) => {}
+            Input::Backlogged { .. } | Input::Drained { .. } => {}
         }
     }
 

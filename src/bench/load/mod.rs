@@ -481,6 +481,8 @@ impl Role for Load {
             Input::Accepted { conn, .. } => self.out.push_back(Output::Close { conn }),
             Input::PayloadProgress { .. }
             | Input::PayloadSent { .. }
+            | Input::Backlogged { .. }
+            | Input::Drained { .. }
             | Input::Disk(_)
             | Input::Command { .. }
             | Input::ClientGone { .. } => {}

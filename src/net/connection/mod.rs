@@ -13,7 +13,8 @@ use super::buffers::Buffers;
 use super::send_queue::{Flushed, SendQueue};
 use super::transport::Transport;
 use crate::config::{
-    FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, LINGER_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY, WRITE_STALL_MAX,
+    BACKLOG_BYTES, FRAME_BYTES_HELLO, FRAME_PROGRESS_MAX, LINGER_BYTES_MAX, LINGER_MAX, SEND_QUEUE_BYTES_EARLY,
+    WRITE_STALL_MAX,
 };
 use crate::proto::{CloseReason, HashPlan, Verify};
 use crate::time::Time;
@@ -87,6 +88,8 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// It is in the list of connections to be flushed.
     pub(super) dirty: bool,
+    /// Its send queue was too long after an attempt to write it, and is not short again.
+    backlogged: bool,
     /// The first byte was looked at.
     sniffed: bool,
     /// The other side sends no more.
@@ -115,6 +118,7 @@ impl Connection {
             writable: true,
             queued: false,
             dirty: false,
+            backlogged: false,
             sniffed: false,
             eof: false,
             held_complete: false,
@@ -168,7 +172,21 @@ impl Connection {
 
     /// The other side does not read its answers: its next requests stay unread.
     pub(super) fn is_choked(&self) -> bool {
-        self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
+        self.backlogged || self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
+    }
+
+    /// Must be called after an attempt to write. Whether it is backlogged now, if that has changed.
+    /// Frames between chunks are no backlog: the machine bounds the chunks.
+    pub(super) fn note_backlog(&mut self, now: Time) -> Option<bool> {
+        let limit = if self.backlogged { BACKLOG_BYTES / 2 } else { BACKLOG_BYTES };
+        let backlogged = !self.writable && !self.send.has_files() && self.send.frame_bytes() > limit;
+        let changed = backlogged != self.backlogged && self.takes_messages();
+        if self.backlogged && !backlogged {
+            // The rest of a frame was not read in that time.
+            self.frame_since = now;
+        }
+        self.backlogged = backlogged;
+        changed.then_some(backlogged)
     }
 
     /// Bytes of its buffers, for tests.

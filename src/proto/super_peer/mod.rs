@@ -258,14 +258,20 @@ impl SuperPeer {
 impl Role for SuperPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.begin_turn(now);
-        let SuperPeer { cx, sessions, .. } = self;
+        let SuperPeer { cx, sessions, flood, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
             Input::Accepted { conn, from } => sessions.on_accepted(conn, from, cx),
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
             Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
-            Input::Closed { conn, why } => sessions.on_closed(conn, why, cx),
+            Input::Backlogged { conn } if sessions.is_open(conn) => flood.on_backlogged(conn),
+            Input::Backlogged { .. } => {}
+            Input::Drained { conn } => flood.on_drained(conn),
+            Input::Closed { conn, why } => {
+                sessions.on_closed(conn, why, cx);
+                flood.on_drained(conn);
+            }
             Input::Command { client, command } => self.on_command(client, &command),
             Input::ClientGone { .. } => {}
             Input::Shutdown => {

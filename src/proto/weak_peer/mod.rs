@@ -235,6 +235,8 @@ impl Role for WeakPeer {
                 }
                 Some(Owner::Session(_) | Owner::Upload) | None => cx.drop_payload(payload),
             },
+            // What a weak peer sends is bounded by what it was asked for.
+            Input::Backlogged { .. } | Input::Drained { .. } => {}
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(cx, conn, req),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Disk(done) => self.on_disk(done),

@@ -19,7 +19,7 @@ use crate::proto::super_peer::search::{Scan, Step};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkRef};
 use crate::wire::message::SourceRecord;
-use crate::wire::{Cut, FileRecord, HostPort, LinkMessage, QueryId, Root, SharePath, TreeName};
+use crate::wire::{Cut, FileRecord, LinkMessage, QueryId, TreeName};
 
 /// HITs sent per instance and turn. A longer answer is spread, so that it does not overrun the
 /// neighbor's socket.
@@ -32,8 +32,11 @@ pub(super) struct Origin {
     pub(super) req: u32,
     /// Hits sent so far.
     pub(super) sent: usize,
-    /// What was sent or is about to be: several branches may lead to one source.
-    pub(super) seen: BTreeSet<(Root, SharePath, HostPort)>,
+    /// What was sent or is about to be, by [`Index::hit_key`]: several branches may lead to one
+    /// source.
+    ///
+    /// [`Index::hit_key`]: crate::proto::super_peer::index::Index::hit_key
+    pub(super) seen: BTreeSet<u128>,
     /// What follows when the present wave has come back.
     pub(super) then: Then,
     /// When the query ends, whatever follows.
@@ -166,15 +169,15 @@ impl Instance {
         }
     }
 
-    /// Takes one hit for the parent. `room`: one more hit may be held for a neighbor.
+    /// Takes one hit for the parent. `room`: one more hit may be held or remembered.
     pub(super) fn take_hit(&mut self, record: SourceRecord, room: bool, cx: &mut Context) {
         if let Parent::Session(origin) = &mut self.parent {
-            let key = (record.root, record.path.clone(), record.addr.clone());
+            let key = cx.index.hit_key(&record);
             if origin.seen.contains(&key) {
                 cx.count(Count::HitsDuplicate);
                 return;
             }
-            if origin.seen.len() >= self.cap {
+            if origin.seen.len() >= self.cap || !room {
                 self.capped = true;
                 return;
             }
@@ -314,6 +317,14 @@ impl Instance {
     pub(super) fn cut_net(&self) -> Cut {
         let ttl = if self.cut.ttl == u32::MAX { u32::MAX } else { self.cut.ttl.saturating_sub(self.uncut) };
         Cut { ttl, ..self.cut }
+    }
+
+    /// Hits that are held for a neighbor, or remembered for a session.
+    pub(super) fn hits_held(&self) -> usize {
+        match &self.parent {
+            Parent::Session(origin) => origin.seen.len(),
+            Parent::Link(_) => self.hits.len(),
+        }
     }
 
     fn taken(&self) -> usize {

@@ -31,6 +31,7 @@ mod ended;
 mod fair_queue;
 mod instance;
 mod local;
+mod parked;
 mod table;
 mod visited;
 mod wave;
@@ -134,7 +135,7 @@ impl Flood {
         first.scan = Some(Box::new(scan));
         first.reached = 1;
         (first.tree, first.again) = (query.tree, query.again);
-        let work = if admission == Admission::Now { first.search(self.has_room(), cx) } else { 0 };
+        let work = if admission == Admission::Now { first.search(self.has_room(flow), cx) } else { 0 };
         self.queue.charge(flow, QUERY_WORK + work);
         let mut wave = Wave::new(query.id, query.find, query.flood, first, &neighbors.links);
         // If the limit is reached, no more hits could be forwarded, so no neighbor is asked.
@@ -151,8 +152,11 @@ impl Flood {
 
     /// A neighbor answers with a hit.
     pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, neighbors: &Neighbors, cx: &mut Context) {
-        let room = self.has_room();
-        self.on_answer(hit.id, neighbors, cx, |wave, cx| wave.on_hit(link, hit, room, cx));
+        let [sessions, links] = [Flow::Sessions, Flow::Link(link)].map(|flow| self.has_room(flow));
+        self.on_answer(hit.id, neighbors, cx, |wave, cx| {
+            let room = if wave.session().is_some() { sessions } else { links };
+            wave.on_hit(link, hit, room, cx)
+        });
     }
 
     /// A neighbor has closed its branch.
@@ -191,6 +195,20 @@ impl Flood {
         self.settle(key, neighbors, cx);
     }
 
+    /// A session does not read: its queries wait.
+    pub(super) fn on_backlogged(&mut self, conn: ConnId) {
+        self.parked.begin(conn);
+    }
+
+    /// A session reads again, or is gone: its queries go on.
+    pub(super) fn on_drained(&mut self, conn: ConnId) {
+        for key in self.parked.end(conn) {
+            let wave = self.wave_mut(key);
+            wave.queued = true;
+            self.queue.wait(Flow::Sessions, key);
+        }
+    }
+
     /// Whether work is left over from the previous turn.
     pub(super) fn has_work(&self) -> bool {
         self.queue.has_work()
@@ -204,10 +222,16 @@ impl Flood {
         self.queue.begin_turn(cx.now, neighbors.links.len());
         self.queue.begin_leftover();
         while let Some(key) = self.queue.next() {
-            let room = self.has_room();
-            let Some(wave) = self.waves.get_mut(key.index()) else { continue };
-            let (outputs, flow) = (cx.out.len(), wave.flow());
+            let Some(flow) = self.waves.get(key.index()).map(Wave::flow) else { continue };
+            let (outputs, room) = (cx.out.len(), self.has_room(flow));
+            let wave = self.wave_mut(key);
             wave.queued = false;
+            let session = wave.session();
+            if self.parked.park(session, key) {
+                self.queue.charge(flow, QUERY_WORK);
+                continue;
+            }
+            let wave = self.wave_mut(key);
             let work = wave.search(room, cx);
             self.queue.charge(flow, QUERY_WORK + work);
             self.settle(key, neighbors, cx);

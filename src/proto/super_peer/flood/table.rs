@@ -6,9 +6,10 @@ use slab::Slab;
 
 use super::ended::Ended;
 use super::fair_queue::{FairQueue, Flow, OUTPUT_WORK};
+use super::parked::Parked;
 use super::visited::Visited;
 use super::wave::Wave;
-use crate::config::{HITS_HELD_MAX, HITS_KEPT_MAX, WAVES_MAX};
+use crate::config::{HITS_HELD_MAX, HITS_KEPT_MAX, HITS_SEEN_MAX, WAVES_MAX};
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
@@ -27,15 +28,22 @@ pub(crate) struct Flood {
     pub(super) queue: FairQueue,
     /// Hits that all waves hold for neighbors.
     hits_held: usize,
+    /// Hits that all waves remember for sessions.
+    hits_seen: usize,
+    /// Those whose session does not read.
+    pub(super) parked: Parked,
     ended: Ended,
     /// Queries of sessions that ended in this call.
     pub(super) finished: Vec<(ConnId, u32)>,
 }
 
 impl Flood {
-    /// Whether one more hit may be held for a neighbor.
-    pub(super) fn has_room(&self) -> bool {
-        self.hits_held < HITS_HELD_MAX
+    /// Whether one more hit may be held for a neighbor, or remembered for a session.
+    pub(super) fn has_room(&self, flow: Flow) -> bool {
+        match flow {
+            Flow::Sessions => self.hits_seen < HITS_SEEN_MAX,
+            Flow::Link(_) => self.hits_held < HITS_HELD_MAX,
+        }
     }
 
     pub(super) fn wave(&self, key: WaveKey) -> &Wave {
@@ -84,10 +92,10 @@ impl Flood {
 
     /// Brings a wave as far as it can go, and removes one of a session once it has ended.
     pub(super) fn settle(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
-        let room = self.has_room();
+        let room = self.has_room(self.wave(key).flow());
         let wave = &mut self.waves[key.index()];
         let left = wave.settle(room, neighbors, cx);
-        if left && !wave.queued {
+        if left && !wave.queued && !self.parked.park(wave.session(), key) {
             wave.queued = true;
             self.queue.wait(wave.flow(), key);
         }
@@ -128,7 +136,8 @@ impl Flood {
     pub(super) fn forget(&mut self, key: WaveKey, cx: &mut Context) {
         cx.timers.stop(Reason::Wave(key));
         let wave = self.waves.remove(key.index());
-        self.hits_held -= wave.held;
+        *self.held_of(wave.flow()) -= wave.held;
+        self.parked.forget(wave.session(), key);
         if wave.queued {
             self.queue.forget(wave.flow(), key);
         }
@@ -174,7 +183,11 @@ impl Flood {
             assert!(!wave.has_ended() || wave.session().is_none(), "a session's query is removed when it ends");
             assert!(!wave.has_ended() || wave.listed, "a query that has ended is in the queue of those");
         }
-        assert_eq!(self.hits_held, self.waves.iter().map(|(_, wave)| wave.held).sum::<usize>());
+        let (ours, others): (Vec<_>, Vec<_>) =
+            self.waves.iter().map(|(_, wave)| wave).partition(|wave| wave.session().is_some());
+        assert_eq!(self.hits_held, others.iter().map(|wave| wave.held).sum::<usize>());
+        assert_eq!(self.hits_seen, ours.iter().map(|wave| wave.held).sum::<usize>());
+        self.parked.check_invariants(|key| self.waves.get(key.index()).and_then(Wave::session));
         self.queue.check_invariants(self.waves.iter().filter(|(_, wave)| wave.queued).count());
         assert!(self.finished.is_empty());
         self.visited.check_invariants();
@@ -208,9 +221,18 @@ impl Flood {
 
     fn count_hits(&mut self, key: WaveKey) {
         let wave = &mut self.waves[key.index()];
-        self.hits_held -= wave.held;
-        wave.held = if wave.session().is_some() { 0 } else { wave.hits_held() };
-        self.hits_held += wave.held;
+        let (before, now) = (wave.held, wave.hits_held());
+        wave.held = now;
+        let held = self.held_of(self.wave(key).flow());
+        *held = *held - before + now;
+    }
+
+    /// The sum that the hits of a flow's queries are part of.
+    fn held_of(&mut self, flow: Flow) -> &mut usize {
+        match flow {
+            Flow::Sessions => &mut self.hits_seen,
+            Flow::Link(_) => &mut self.hits_held,
+        }
     }
 
     fn arm(&self, key: WaveKey, cx: &mut Context) {

@@ -629,3 +629,53 @@ fn no_turn_does_more_work_than_its_budget_and_a_step() {
         assert!(!net.machine(0).index().has_order(), "no client lists any more");
     }
 }
+
+/// A session that does not read what it was sent.
+#[test]
+fn the_queries_of_a_session_that_does_not_read_wait_until_it_does() {
+    const QUERIES: usize = 8;
+    let mut net = Net::line(1);
+    let conn = net.login(0);
+    let files = |from: u32| (from..from + 400).map(|n| file(&format!("a c{n}"))).collect();
+    net.say(0, conn, register(1, files(0)));
+    for (seq, from) in (2..).zip((400..4000).step_by(400)) {
+        net.say(0, conn, Message::Update(Update { seq, add: files(from), del: Vec::new() }));
+    }
+    let (slow, other) = (net.login(0), net.login(0));
+    let asked: Vec<u32> = (0..QUERIES).map(|_| net.query(0, slow, search("a"), 7, 50_000)).collect();
+    net.input(0, Input::Backlogged { conn: slow });
+    let sent = |net: &Net| net.nodes[0].said.iter().filter(|(to, _)| *to == slow).count();
+    let before = sent(&net);
+    net.run_for(Duration::from_millis(10));
+    net.forget_traffic();
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(sent(&net), before, "nothing is searched for it");
+    assert_eq!(net.wakeups(), 0, "what waits keeps nothing awake");
+    let req = net.query(0, other, search("a c77"), 7, 2000);
+    assert!(net.finish(0, req).complete, "the others are served");
+    net.input(0, Input::Drained { conn: slow });
+    for req in asked {
+        net.finish(0, req);
+        assert_eq!(net.hits(0, req).len(), QUERY_HITS_MAX, "no hit was lost, and none came twice");
+    }
+}
+
+#[test]
+fn a_session_that_never_reads_gets_its_done_in_time_and_leaves_nothing() {
+    let mut net = Net::line(1);
+    let conn = net.login(0);
+    net.say(0, conn, register(1, (0..400).map(|n| file(&format!("a c{n}"))).collect()));
+    let slow = net.login(0);
+    let asked: Vec<u32> = (0..4).map(|_| net.query(0, slow, search("a"), 7, 1000)).collect();
+    net.input(0, Input::Backlogged { conn: slow });
+    let canceled = asked[3];
+    net.say(0, slow, Message::Cancel(Cancel { req: canceled }));
+    net.run_for(Duration::from_secs(2));
+    for req in &asked[..3] {
+        assert_eq!(net.done(0, *req).map(|done| done.cut.budget), Some(1));
+    }
+    assert_eq!(net.machine(0).counts()["queries_running"], 0);
+    net.query(0, slow, search("a"), 7, 60_000);
+    net.close(0, slow);
+    assert_eq!(net.machine(0).counts()["queries_running"], 0);
+}

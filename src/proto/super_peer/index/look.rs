@@ -3,6 +3,7 @@
 use super::entries::{Class, DEAD, FREE, Key, SHARED};
 use super::order::Order;
 use super::registry::{Additions, HolderId, Index};
+use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, Root};
 
 /// A live entry as a search sees it.
@@ -29,6 +30,21 @@ impl Index {
     /// The key of a content.
     pub(in crate::proto) fn root_key(&self, root: &Root) -> Key {
         self.entries.key(Class::Root, &root.0)
+    }
+
+    /// A number for a hit, so that 16 bytes are remembered of it instead of all: two different ones
+    /// have the same number with a probability of 2^-128.
+    pub(in crate::proto) fn hit_key(&self, hit: &SourceRecord) -> u128 {
+        let half = |class| {
+            let key = |bytes: &[u8]| self.entries.key(class, bytes).0;
+            let mut all = [0; 50];
+            all[..32].copy_from_slice(&hit.root.0);
+            all[32..40].copy_from_slice(&key(hit.path.as_str().as_bytes()).to_be_bytes());
+            all[40..48].copy_from_slice(&key(hit.addr.host().as_bytes()).to_be_bytes());
+            all[48..].copy_from_slice(&hit.addr.port().to_be_bytes());
+            u128::from(key(&all))
+        };
+        half(Class::Path) << 64 | half(Class::Identity)
     }
 
     /// How many entries, dead ones included, have the key.

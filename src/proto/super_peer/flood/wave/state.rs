@@ -48,7 +48,7 @@ pub(crate) struct Wave {
     pub(crate) counted: bool,
     /// Whether it waits in the fair queue.
     pub(crate) queued: bool,
-    /// Hits for neighbors that it held when they were last counted.
+    /// Hits that it held or remembered when they were last counted.
     pub(crate) held: usize,
     /// Whether it is in the queue of ended queries.
     pub(crate) listed: bool,
@@ -106,9 +106,9 @@ impl Wave {
         self.instances[0].parent_link().map_or(Flow::Sessions, Flow::Link)
     }
 
-    /// Hits that are held for neighbors.
+    /// Hits that are held for neighbors, or remembered for a session.
     pub(crate) fn hits_held(&self) -> usize {
-        self.instances.iter().map(|instance| instance.hits.len()).sum()
+        self.instances.iter().map(Instance::hits_held).sum()
     }
 
     /// Whether every instance has ended.
