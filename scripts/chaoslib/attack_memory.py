@@ -1,0 +1,113 @@
+"""Lines of the attack table: what strangers make a super peer hold, and how long its turns are."""
+import time
+
+from .attack_table import RSS_FACTOR, RSS_SPARE, mib
+from .neighbor import Neighbor
+from .world import SPRAT, ask, heard, median, rss_of, wait_for
+
+UNREAD, QUERIES_EACH, BUDGET_MS = 500, 64, 60_000
+MEMORY = "256M"
+MEMORY_BYTES = 256 << 20
+RECORDS = 50_000
+SETTLE_S = 60
+ENDING_SESSIONS = 500
+MANY = 1_000_000
+TURN_P999_US_MAX, QUERY_MS_MAX = 2_000, 100
+
+
+def has_option(world, role, option):
+    import subprocess
+    return option in subprocess.run([SPRAT, role, "--help"], capture_output=True, text=True, env=world.env).stdout
+
+
+def unread(world, table, _rounds):
+    options = ["--memory", MEMORY] if has_option(world, "super", "--memory") else []
+    home = world.super("home", *options)
+    registrar = world.tool("registrar", home.addr)
+    ask(registrar, f'{{"records": {RECORDS}, "path_bytes": 300}}')
+    time.sleep(2)
+    before = rss_of(home.pid)
+    attacker = world.tool("askers", home.addr, UNREAD, QUERIES_EACH, BUDGET_MS, "*", "unread")
+    peak, until, sent = before, time.monotonic() + 45, None
+    refused = asked = 0
+    while time.monotonic() < until:
+        peak = max(peak, rss_of(home.pid))
+        code, _, _ = world.run("query", "common", "--super", home.addr, "--limit", "1", limit=20)
+        asked += 1
+        refused += code != 0
+        time.sleep(0.1)
+    table.add(f"{UNREAD} unread sessions, {QUERIES_EACH} queries each: peak RSS", mib(before), mib(peak), f"≤ {mib(MEMORY_BYTES)}", peak <= MEMORY_BYTES,
+              "" if options else "the binary has no --memory")
+    table.add("… honest queries that were refused", "", f"{refused} of {asked}", "", None)
+    world.end(attacker, kill=True)
+    time.sleep(SETTLE_S)
+    after, bound = rss_of(home.pid), RSS_FACTOR * before + RSS_SPARE
+    table.add(f"… RSS {SETTLE_S} s after it", mib(before), mib(after), f"≤ {mib(bound)}", after <= bound)
+
+
+class Turns:
+    """An honest session that searches without a break, in a process of its own."""
+
+    def __init__(self, world, home):
+        self.world, self.home = world, home
+        self.tool = world.tool("searcher", home.addr)
+        heard(self.tool)
+
+    def end(self):
+        """Milliseconds of the slowest query, and the p99.9 of all turns in microseconds."""
+        self.tool.stdin.close()
+        slowest = heard(self.tool)
+        self.world.end(self.tool)
+        counts = self.world.counts(self.home.addr)
+        return slowest["slowest_ms"], counts["turn_us_p999"], counts["turn_us_max"], slowest["queries"]
+
+
+def judge(table, line, results):
+    slow, turn, longest, queries = (median([result[k] for result in results]) for k in range(4))
+    table.add(f"{line}: slowest honest query", "", f"{slow:.0f} ms", f"≤ {QUERY_MS_MAX} ms", slow <= QUERY_MS_MAX, f"{queries} queries")
+    table.add("… p99.9 of the turns", "", f"{turn / 1e3:.1f} ms", f"≤ {TURN_P999_US_MAX / 1e3:.0f} ms", turn <= TURN_P999_US_MAX, f"longest {longest / 1e3:.0f} ms")
+
+
+def budgets(world, table, rounds):
+    """Queries that wait for a neighbor which never answers, so that all end with their budgets."""
+    results = []
+    for n in range(rounds):
+        neighbor = Neighbor(answer=None)
+        home = world.super(f"home{n}", "--neighbor", neighbor.addr, listen=neighbor.reserve())
+        neighbor.start(home.addr)
+        wait_for("the link is up", lambda: world.counts(home.addr)["links_up"] == 1)
+        turns = Turns(world, home)
+        asker = world.tool("askers", home.addr, ENDING_SESSIONS, QUERIES_EACH, 6000, "nothing", "read")
+        heard(asker)
+        time.sleep(10)
+        asker.stdin.close()
+        answers = heard(asker)
+        world.end(asker)
+        results.append(turns.end())
+        neighbor.stop()
+        world.stop(home)
+    judge(table, f"{ENDING_SESSIONS * QUERIES_EACH} queries whose budgets end together", results)
+    table.add("… of them answered", "", f"{answers['done'] + answers['error']}", f"{ENDING_SESSIONS * QUERIES_EACH}",
+              answers["done"] + answers["error"] == ENDING_SESSIONS * QUERIES_EACH, f"{answers['error']} by ERROR")
+
+
+def leaver(world, table, rounds):
+    results, grown = [], []
+    for n in range(rounds):
+        home = world.super(f"home{n}")
+        registrar = world.tool("registrar", home.addr)
+        turns = Turns(world, home)
+        ask(registrar, f'{{"records": {MANY}}}')
+        grown.append(turns.end())
+        turns = Turns(world, home)
+        ask(registrar, '{"leave": true}')
+        wait_for("the records are gone", lambda: world.counts(home.addr)["records"] == 0, 120, 0.5)
+        time.sleep(2)
+        results.append(turns.end())
+        world.end(registrar)
+        world.stop(home)
+    judge(table, f"a session registers {MANY} records", grown)
+    judge(table, f"a session of {MANY} records leaves", results)
+
+
+LINES = {"unread": unread, "budgets": budgets, "leaver": leaver}

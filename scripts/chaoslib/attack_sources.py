@@ -1,0 +1,145 @@
+"""Lines of the attack table: sources that lie, stall and drip beside honest ones.
+
+Each honest source is in a namespace of its own and sends at RATE, so that a download lasts some
+seconds; then the same without a rate, where a slow source may cost at most SLOW_DELAY_S.
+"""
+import contextlib
+
+from .attack_table import ratio
+from .liar import KINDS
+from .net import Net
+from .wire import PIECE
+from .world import heard, median, noise, root_of
+
+RATE = 12 << 20
+SIZE = (96 << 20) + 4321
+DRIPPING = 7
+DRIP_FACTOR, LIAR_FACTOR = 3, 2
+SLOW_DELAY_S = 5.0
+WRONG_MAX = 2
+THROWN_PIECES, THROWN_SECONDS = 2, 0.5
+PATH = "the content.bin"
+# Those that harm nobody if they are right.
+LIARS = [kind for kind in KINDS if kind not in ("right",)]
+
+
+class Place:
+    """A super peer, honest sources behind a rate, and room for liars."""
+
+    def __init__(self, world, net, sources, tag):
+        self.world, self.tag = world, tag
+        here = net.join(f"here{tag}"[:15])
+        self.here = here
+        self.home = world.super(f"home-{tag}", listen=f"{here}:0")
+        self.file = world.dir / f"content-{tag}"
+        self.root = noise(self.file, SIZE, 7)
+        self.spaces, self.peers = [], []
+        for n in range(sources):
+            space = net.space(f"{tag}{n}")
+            share = world.dir / f"share-{tag}-{n}"
+            share.mkdir()
+            (share / PATH).hardlink_to(self.file)
+            self.peers.append(world.peer(f"holder-{tag}-{n}", self.home.addr, share, listen=f"{space.ip}:0", prefix=space.prefix))
+            self.spaces.append(space)
+        world.wait_found(self.home.addr, self.root, sources)
+
+    def rate(self, rate):
+        for space in self.spaces:
+            space.rate(rate)
+
+    def get(self, limit=180.0):
+        """One download. Its seconds, or None if it failed; what it ended with."""
+        out = self.world.dir / f"got-{self.tag}"
+        code, events, took = self.world.run("get", self.root, "-o", out, "--super", self.home.addr, limit=limit)
+        if out.exists() and root_of(out) != self.root:
+            return None, "WRONG BYTES under the final name"
+        right = code == 0 and out.exists()
+        for left in self.world.dir.glob(f"*got-{self.tag}*"):
+            left.unlink()
+        return (took, "") if right else (None, f"exit {code}")
+
+    @contextlib.contextmanager
+    def liars(self, kinds, rate):
+        """Their figures are filled in at the end."""
+        tools = [self.world.tool("liar", self.home.addr, self.file, PATH, self.root, self.peers[0].addr, kind, rate, self.here) for kind in kinds]
+        for tool in tools:
+            heard(tool)
+        figures = []
+        try:
+            yield figures
+        finally:
+            for tool in tools:
+                tool.stdin.close()
+                figures.append(heard(tool))
+                self.world.end(tool)
+
+
+def seconds(values):
+    return f"{median(values):.2f} s" if values else "–"
+
+
+def thrown_away(figures):
+    return max(0, figures["sent"] - figures["right"] * PIECE)
+
+
+def one(table, place, line, kinds, rounds, factor, shaped):
+    rate = RATE if shaped else 0
+    place.rate(rate or None)
+    alone, beside, reasons, all_figures = [], [], [], []
+    for _ in range(rounds):
+        took, reason = place.get()
+        if took is None:
+            raise RuntimeError(f"a download from honest sources failed: {reason}")
+        alone.append(took)
+        with place.liars(kinds, rate) as figures:
+            took, reason = place.get(limit=60 + 10 * alone[-1])
+        all_figures += figures
+        if took is None:
+            reasons.append(reason)
+        else:
+            beside.append(took)
+    base, now = median(alone), median(beside) if beside else float("inf")
+    bound = factor * base if shaped else max(factor * base, base + SLOW_DELAY_S)
+    met = not reasons and now <= bound
+    table.add(line, seconds(alone), seconds(beside), f"≤ {factor} ×" if shaped else f"≤ + {SLOW_DELAY_S:.0f} s", met, ", ".join(sorted(set(reasons))) or ratio(base, now))
+    return all_figures
+
+
+def judge_figures(table, line, figures):
+    """What a liar could waste."""
+    wrong = max(figure["wrong"] for figure in figures)
+    thrown = max(thrown_away(figure) for figure in figures)
+    outstanding = max(figure["outstanding"] for figure in figures)
+    bound = THROWN_PIECES * PIECE + THROWN_SECONDS * RATE
+    table.add(f"{line}: wrong pieces of a liar", "", wrong, f"≤ {WRONG_MAX}", wrong <= WRONG_MAX)
+    table.add(f"{line}: bytes of a liar thrown away", "", f"{thrown / PIECE:.2f} pieces", f"≤ {bound / PIECE:.0f} pieces", thrown <= bound)
+    table.add(f"{line}: bytes outstanding before its first right piece", "", f"{outstanding / PIECE:.2f} pieces", "≤ 1 piece", outstanding <= PIECE)
+
+
+def dripping(world, table, rounds):
+    with Net() as net:
+        place = Place(world, net, 1, "d")
+        for shaped in (True, False):
+            for kind in ("drip", "drip-chunk"):
+                how = f"honest source at {RATE >> 20} MiB/s" if shaped else "honest source at full speed"
+                one(table, place, f"{DRIPPING} of {DRIPPING + 1} sources {kind}, {how}", [kind] * DRIPPING, rounds, DRIP_FACTOR, shaped)
+
+
+def liars(world, table, rounds):
+    with Net("10.78") as net:
+        place = Place(world, net, 2, "l")
+        everything = []
+        for shaped in (True, False):
+            how = f"two honest at {RATE >> 20} MiB/s" if shaped else "two honest at full speed"
+            for kind in LIARS:
+                figures = one(table, place, f"liar {kind} beside {how}", [kind], rounds, LIAR_FACTOR, shaped)
+                if shaped:
+                    everything += figures
+            figures = one(table, place, f"all {len(LIARS)} liars beside {how}", LIARS, rounds, LIAR_FACTOR, shaped)
+            if shaped:
+                everything += figures
+        for kind in LIARS:
+            judge_figures(table, kind, [figure for figure in everything if figure["kind"] == kind])
+
+
+LINES = {"dripping": dripping, "liars": liars}

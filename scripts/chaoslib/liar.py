@@ -1,0 +1,265 @@
+"""A source that lies: a process that registers a content at a super peer and serves it wrongly.
+
+    python3 -m chaoslib.liar SUPER FILE PATH ROOT HONEST KIND [RATE] [HOST]
+
+FILE holds the true bytes, HONEST is the address of a source whose manifest is passed on (`-`: none,
+for a content of one piece), RATE the bytes per second that it sends (0: as fast as it can). It prints
+{"addr": ADDR} once the content is registered, and its figures when its input ends:
+
+    gets           GETs received
+    outstanding    most bytes that one connection had asked for before it received a right piece
+    wrong          pieces sent whose bytes are wrong
+    sent           payload bytes sent
+    right          pieces sent that are right
+    connections    chunk connections accepted
+"""
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import time
+
+from .wire import PIECE, Frames, frame, pieces_of
+from .world import raise_descriptors
+
+# What each does; `size` is what is registered.
+KINDS = {
+    "wrong-bytes": "wrong bytes with the MD5 of the right ones",
+    "md5-of-wrong": "wrong bytes with their own MD5",
+    "wrong-md5": "right bytes with a wrong MD5",
+    "forged-manifest": "a manifest of other chaining values",
+    "truncate": "half of the bytes, then it closes",
+    "stall": "CHUNK and a quarter of the bytes, then nothing",
+    "drip": "everything after WELCOME at one byte each 1.9 s",
+    "drip-chunk": "a right manifest, then each chunk at one byte each 1.9 s",
+    "false-size": "registered with size + 1",
+    "huge-size": "registered with a size of 2^60",
+    "equivocate": "right pieces and wrong ones in turn",
+    "proof-then-wrong": "a right manifest and last piece, everything else wrong",
+    "close-after-header": "CHUNK, then it closes",
+    "refuse": "ERROR 3 for everything",
+    "silent": "WELCOME, then no answer",
+    "mute": "not even WELCOME",
+    "slow": "right bytes at 20 KiB/s",
+    "right": "right bytes",
+}
+DRIP_SECONDS = 1.9
+SLOW_RATE = 20 << 10
+
+
+async def manifest_of(addr, root, size):
+    """The chaining values of a content, from an honest source."""
+    host, _, port = addr.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    frames, values, waiting = Frames(), b"", []
+    writer.write(frame("HELLO", v=[1, 0], node=os.urandom(16), boot=7))
+    for first in range(0, pieces_of(size), 1024):
+        writer.write(frame("MANIFEST", req=first + 1, root=root, first=first))
+    while len(values) < 32 * pieces_of(size):
+        data = await asyncio.wait_for(reader.read(1 << 16), 20)
+        if not data:
+            raise ConnectionError("the honest source closed")
+        for kind, fields in frames.feed(data):
+            if kind == "CVS":
+                values += fields["cvs"]
+            elif kind == "ERROR":
+                raise ConnectionError(str(fields))
+    writer.close()
+    return values
+
+
+class Liar:
+    def __init__(self, content, root, manifest, kind, rate):
+        self.content, self.root, self.manifest, self.kind = content, root, manifest, kind
+        self.rate = SLOW_RATE if kind == "slow" else rate
+        self.figures = {"kind": kind, "gets": 0, "outstanding": 0, "wrong": 0, "sent": 0, "right": 0, "connections": 0}
+        self.node = os.urandom(16)
+        self.turn = 0
+
+    async def serve(self, reader, writer):
+        self.figures["connections"] += 1
+        line = Line(self, reader, writer)
+        try:
+            await line.run()
+        except (OSError, ConnectionError, ValueError):
+            pass
+        finally:
+            writer.transport.abort()
+
+
+class Line:
+    """One chunk connection. What was asked is read while an answer is being sent."""
+
+    def __init__(self, liar, reader, writer):
+        self.liar, self.reader, self.writer = liar, reader, writer
+        self.frames, self.asked = Frames(), asyncio.Queue()
+        self.open_bytes = 0
+        self.proven = False
+
+    async def run(self):
+        if self.liar.kind == "mute":
+            while await self.reader.read(4096):
+                pass
+            return
+        answering = asyncio.ensure_future(self.answer_all())
+        try:
+            while data := await self.reader.read(1 << 16):
+                for kind, fields in self.frames.feed(data):
+                    await self.on_message(kind, fields)
+        finally:
+            answering.cancel()
+
+    async def on_message(self, kind, fields):
+        if kind == "HELLO":
+            peer = "{}:{}".format(*self.writer.get_extra_info("peername")[:2])
+            self.writer.write(frame("WELCOME", v=[1, 0], node=self.liar.node, boot=9, ping=60_000, frame=65_536, addr=peer))
+        elif kind == "GET":
+            self.liar.figures["gets"] += 1
+            self.open_bytes += fields["len"]
+            if not self.proven:
+                self.liar.figures["outstanding"] = max(self.liar.figures["outstanding"], self.open_bytes)
+            await self.asked.put((kind, fields))
+        elif kind == "MANIFEST":
+            await self.asked.put((kind, fields))
+
+    async def answer_all(self):
+        # Long enough to see what is asked before anything was answered.
+        await asyncio.sleep(0.05)
+        try:
+            while True:
+                kind, fields = await self.asked.get()
+                await (self.on_get if kind == "GET" else self.on_manifest)(fields)
+        except (OSError, ConnectionError):
+            self.writer.transport.abort()
+
+    async def send(self, data, drip=False):
+        if drip:
+            for byte in data:
+                self.writer.write(bytes([byte]))
+                await asyncio.sleep(DRIP_SECONDS)
+            return
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def payload(self, data, drip=False):
+        """Raw bytes, at the rate of the liar."""
+        if drip:
+            for byte in data:
+                self.writer.write(bytes([byte]))
+                self.liar.figures["sent"] += 1
+                await asyncio.sleep(DRIP_SECONDS)
+            return
+        step = 16 << 10
+        due = time.monotonic()
+        for at in range(0, len(data), step):
+            part = data[at:at + step]
+            self.writer.write(part)
+            await self.writer.drain()
+            self.liar.figures["sent"] += len(part)
+            if self.liar.rate:
+                due += len(part) / self.liar.rate
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def on_manifest(self, fields):
+        kind, values = self.liar.kind, self.liar.manifest
+        if kind == "refuse":
+            return await self.send(frame("ERROR", code=3, message="no such content", req=fields["req"]))
+        if kind == "silent":
+            return
+        if kind == "forged-manifest":
+            values = hashlib.shake_256(values).digest(len(values))
+        size = {"false-size": len(self.liar.content) + 1, "huge-size": 1 << 60}.get(kind, len(self.liar.content))
+        first = fields["first"] * 32
+        page = frame("CVS", req=fields["req"], size=size, first=fields["first"], cvs=values[first:first + 32 * 1024])
+        await self.send(page, drip=kind == "drip")
+
+    async def on_get(self, fields):
+        kind, figures = self.liar.kind, self.liar.figures
+        at, length = fields["off"], fields["len"]
+        data = self.liar.content[at:at + length]
+        data += bytes(length - len(data))
+        last = at + length >= len(self.liar.content)
+        self.liar.turn += 1
+        wrong = kind in ("wrong-bytes", "md5-of-wrong") or kind == "proof-then-wrong" and not last \
+            or kind == "equivocate" and not last and self.liar.turn % 2 == 0
+        if kind == "refuse":
+            return await self.send(frame("ERROR", code=3, message="no such content", req=fields["req"]))
+        if kind == "silent":
+            return
+        right_md5 = hashlib.md5(data).digest()
+        if wrong:
+            data = bytes(b ^ 0x55 for b in data[:64]) + data[64:]
+        md5 = {"wrong-md5": bytes(16), "wrong-bytes": right_md5}.get(kind, hashlib.md5(data).digest())
+        await self.send(frame("CHUNK", req=fields["req"], off=at, len=length, md5=md5), drip=kind == "drip")
+        if kind == "close-after-header":
+            raise ConnectionError
+        if kind == "truncate":
+            await self.payload(data[:length // 2])
+            raise ConnectionError
+        if kind == "stall":
+            await self.payload(data[:length // 4])
+            await asyncio.sleep(3600)
+        await self.payload(data, drip=kind in ("drip", "drip-chunk"))
+        figures["wrong" if wrong else "right"] += 1
+        self.open_bytes -= length
+        if not wrong:
+            # From now on it may be asked for more.
+            self.proven = True
+
+
+async def register(addr, path, size, root, port, host):
+    """A session that stays open. Returns its writer."""
+    home, _, home_port = addr.rpartition(":")
+    reader, writer = await asyncio.open_connection(home, int(home_port))
+    writer.write(frame("HELLO", v=[1, 0], node=os.urandom(16), boot=7) + frame("LOGIN", mode="open"))
+    writer.write(frame("REGISTER", seq=1, port=port, host=host, files=[{"p": path, "s": size, "r": root}]))
+    frames = Frames()
+    while True:
+        data = await asyncio.wait_for(reader.read(1 << 16), 20)
+        if not data:
+            raise ConnectionError("the super peer closed the session")
+        for kind, fields in frames.feed(data):
+            if kind == "ACK":
+                return reader, writer
+            if kind == "ERROR":
+                raise ConnectionError(str(fields))
+
+
+async def keep(addr, registered, *record):
+    """Keeps the content registered, also when the super peer was restarted."""
+    while True:
+        try:
+            reader, writer = await register(addr, *record)
+            registered.set()
+            while True:
+                await asyncio.sleep(20)
+                writer.write(frame("PING", n=1))
+                if not await asyncio.wait_for(reader.read(1 << 16), 20):
+                    break
+        except (OSError, ConnectionError, asyncio.TimeoutError):
+            await asyncio.sleep(1)
+
+
+async def main(addr, file, path, root, honest, kind, rate=0, host="127.0.0.1"):
+    with open(file, "rb") as source:
+        content = source.read()
+    root = bytes.fromhex(root)
+    manifest = b"" if len(content) <= PIECE else await manifest_of(honest, root, len(content))
+    liar = Liar(content, root, manifest, kind, int(rate))
+    server = await asyncio.start_server(liar.serve, host, 0, limit=1 << 18)
+    port = server.sockets[0].getsockname()[1]
+    size = {"false-size": len(content) + 1, "huge-size": 1 << 60}.get(kind, len(content))
+    registered = asyncio.Event()
+    keeping = asyncio.ensure_future(keep(addr, registered, path, size, root, port, host))
+    await registered.wait()
+    print(json.dumps({"addr": f"{host}:{port}"}), flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    keeping.cancel()
+    print(json.dumps(liar.figures), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    raise_descriptors()
+    asyncio.run(main(*sys.argv[1:]))
