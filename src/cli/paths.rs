@@ -100,10 +100,7 @@ fn folder_of(env: Env<'_>, variable: &str) -> Option<PathBuf> {
 
 /// Makes a folder for us alone, and those above it.
 pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Failure> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
+    uninterrupted(|| DirBuilder::new().recursive(true).mode(0o700).create(folder))
         .map_err(|e| disk_failure("make the folder", folder, &e))
 }
 
@@ -134,9 +131,14 @@ impl State {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut lock = options.open(&path).map_err(|e| disk_failure("open", &path, &e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let locked = uninterrupted(|| match lock.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+        match locked {
+            Ok(true) => {}
+            Ok(false) => {
                 let mut pid = String::new();
                 let _ = lock.read_to_string(&mut pid);
                 let message = format!(
@@ -145,13 +147,14 @@ impl State {
                 );
                 return Err(Failure::new(Exit::Internal, message));
             }
-            Err(TryLockError::Error(error)) => return Err(disk_failure("lock", &path, &error)),
+            Err(error) => return Err(disk_failure("lock", &path, &error)),
         }
+        // The number is only shown to people: a full disk does not keep a daemon from starting.
         let pid = format!("{}\n", std::process::id());
-        lock.set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| lock.write_all(pid.as_bytes()))
-            .map_err(|e| disk_failure("write", &path, &e))?;
+        let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(pid.as_bytes()));
+        if let Err(error) = written {
+            log::warn!("cannot write {}: {error}", path.display());
+        }
         Ok(State { folder, _lock: lock })
     }
 
@@ -167,21 +170,57 @@ impl State {
         if let Some(id) = fs::read_to_string(&path).ok().and_then(|text| NodeId::from_hex(text.trim())) {
             return Ok(id);
         }
-        write_whole(&path, format!("{fresh}\n").as_bytes()).map_err(|e| disk_failure("write", &path, &e))?;
+        write_durably(&path, format!("{fresh}\n").as_bytes()).map_err(|e| disk_failure("write", &path, &e))?;
         Ok(fresh)
     }
 }
 
-/// Writes a file by rename, so that no reader finds a part of it.
+/// Writes a file by rename, so that no reader finds a part of it. A power cut may leave a part.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".tmp{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    write_beside(path, bytes, |new| uninterrupted(|| fs::rename(new, path)))
+}
+
+/// As [`write_whole`], and after a power cut the file is the old or the new one.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_beside(path, bytes, |new| move_over(new, path))
+}
+
+fn write_beside(path: &Path, bytes: &[u8], finish: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let new = beside(path);
+    let written = fs::write(&new, bytes).and_then(|()| finish(&new));
     if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(&new);
     }
     written
+}
+
+/// The temporary file that becomes this one by a rename. Its name is fixed, so that at most one is
+/// left over when processes die, and the next one replaces it.
+pub(crate) fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// Syncs a file, then renames it over another one and syncs their folder.
+pub(crate) fn move_over(new: &Path, path: &Path) -> io::Result<()> {
+    File::open(new)?.sync_all()?;
+    uninterrupted(|| fs::rename(new, path))?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        // Some file systems cannot sync a folder. Then a power cut may bring back the old file.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
+/// Repeats a call that a signal interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -232,6 +271,20 @@ mod tests {
         for name in ["", ".", "..", ".x", "a/b", "a b", "\u{e4}", &"x".repeat(65)] {
             assert!(checked_name(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_what_a_killed_process_left_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(beside(&path), "half of an earlier one").unwrap();
+        for (write, text) in [(write_whole as fn(&Path, &[u8]) -> io::Result<()>, "one"), (write_durably, "two")] {
+            write(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(write_durably(&path, b"three").is_err());
     }
 
     #[test]

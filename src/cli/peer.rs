@@ -68,7 +68,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     ready.control = Some(control);
     let prompted = args.prompt || prompt::owns_terminal();
     let prompt = prompted.then(|| prompt::start(node.handle(), state.file("history"), args.quiet));
-    let mut host = PeerHost { ready, ready_file, news: prompt.as_ref().map(prompt::Prompt::news), failure: None };
+    let news = prompt.as_ref().map(prompt::Prompt::news);
+    let mut host = PeerHost { ready, ready_file, is_ready: false, news, failure: None };
     let ended = node.run(role, &mut host);
     let failure = host.failure.take();
     drop(host);
@@ -84,6 +85,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
 struct PeerHost {
     ready: Ready,
     ready_file: ReadyFile,
+    /// The ready file was written once.
+    is_ready: bool,
     /// To the prompt, if there is one.
     news: Option<Sender<News>>,
     failure: Option<Failure>,
@@ -102,10 +105,15 @@ impl Host for PeerHost {
             Event::Welcomed { super_peer } => {
                 // With two of them the file names the one that was there first.
                 self.ready.super_peer.get_or_insert(super_peer);
-                if let Err(failure) = self.ready_file.write(&self.ready) {
-                    let exit = failure.exit;
-                    self.failure = Some(failure);
-                    return Flow::Stop(exit);
+                match self.ready_file.write(&self.ready) {
+                    Ok(()) => self.is_ready = true,
+                    // A script waits for the file. Later it only names another super peer.
+                    Err(failure) if !self.is_ready => {
+                        let exit = failure.exit;
+                        self.failure = Some(failure);
+                        return Flow::Stop(exit);
+                    }
+                    Err(failure) => log::warn!("{failure}"),
                 }
                 if let Some(news) = &self.news {
                     let _ = news.send(News::Welcomed);
@@ -117,5 +125,27 @@ impl Host for PeerHost {
             Event::Link { .. } | Event::Fatal(_) | Event::Log { .. } => {}
         }
         Flow::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ready_file_that_cannot_be_written_again_does_not_end_a_peer_that_serves() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready");
+        let listen = "127.0.0.1:7".parse().unwrap();
+        let ready_file = ReadyFile::prepare(Some(&path)).unwrap();
+        let ready = Ready::new("peer", listen);
+        let mut host = PeerHost { ready, ready_file, is_ready: false, news: None, failure: None };
+        let welcomed = || Event::Welcomed { super_peer: listen.into() };
+        std::fs::remove_dir(folder.path()).unwrap();
+        assert!(matches!(host.on_event(welcomed()), Flow::Stop(Exit::Disk)), "a script waits for it");
+        std::fs::create_dir(folder.path()).unwrap();
+        assert!(matches!(host.on_event(welcomed()), Flow::Continue));
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        assert!(matches!(host.on_event(welcomed()), Flow::Continue));
     }
 }

@@ -65,6 +65,7 @@ impl ReadyFile {
         let path = path.map(paths::absolute).transpose()?;
         if let Some(path) = &path {
             let _ = fs::remove_file(path);
+            let _ = fs::remove_file(paths::beside(path));
         }
         Ok(ReadyFile(path))
     }

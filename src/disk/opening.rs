@@ -26,8 +26,8 @@ const _: () = assert!(PIECES_PER_STEP as u64 * PIECE_BYTES <= 4 << 20);
 pub(super) struct Opening {
     pub(super) download: DownloadId,
     pub(super) target: Arc<Target>,
-    root: Root,
-    size: u64,
+    pub(super) root: Root,
+    pub(super) size: u64,
     stage: Stage,
 }
 

@@ -4,13 +4,14 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
-use super::folder::Found;
+use super::folder::{Found, Stamp};
 use super::hash::{cv_of, piece_length, read_range, root_of};
 use super::part_map::{PartMap, Record};
 use super::target::{Target, shown};
@@ -22,6 +23,8 @@ use crate::wire::ids::{Cv, Root};
 
 /// How often a part file is opened again that another process renamed before it was locked.
 const LOCK_TRIES_MAX: usize = 8;
+/// How the part file and the map are opened. No symlink is followed, and no FIFO blocks.
+const FLAGS: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// An open, locked part file with its map.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Part {
     pub(super) file: Arc<File>,
     map: PartMap,
     pub(super) manifest: Option<Vec<Cv>>,
+    /// A manifest that the map does not have yet. Without it a resume believes no piece.
+    unlisted: Option<Vec<Cv>>,
     /// Whether this run stored the manifest; then it has checked every piece against it.
     pub(super) manifest_is_fresh: bool,
     /// Pieces that are in the file and right.
@@ -48,8 +53,8 @@ impl Part {
     }
 
     fn open_map(target: Arc<Target>, root: Root, size: u64, file: File) -> io::Result<Part> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let map = openat(&target.folder, &target.map_name, flags, Mode::from_raw_mode(0o600))?;
+        let flags = FLAGS | OFlags::CREATE;
+        let map = retry_on_intr(|| openat(&target.folder, &target.map_name, flags, Mode::from_raw_mode(0o600)))?;
         let (mut map, listed) = PartMap::read(map.into(), root, size)?;
         if listed.is_none() {
             map.clear(size)?;
@@ -65,6 +70,7 @@ impl Part {
             file: Arc::new(file),
             map,
             manifest: listed.manifest,
+            unlisted: None,
             manifest_is_fresh: false,
             written: vec![false; pieces_of(size) as usize],
             listed: listed.pieces,
@@ -99,11 +105,20 @@ impl Part {
         if self.manifest.as_ref() == Some(&cvs) {
             return;
         }
-        // Without it only a resume is lost. If the disk is full, the next piece reports it.
-        if let Err(error) = self.map.append(&Record::Manifest(cvs.clone())) {
-            log::warn!("the map of {} cannot be written: {error}", shown(path));
-        }
+        self.unlisted = Some(cvs.clone());
         self.manifest = Some(cvs);
+        // If the disk is full, the next piece reports it.
+        if let Err(error) = self.list_manifest() {
+            log::warn!("the map of {} cannot be written: {error}", shown(&self.target.path));
+        }
+    }
+
+    fn list_manifest(&mut self) -> io::Result<()> {
+        if let Some(cvs) = &self.unlisted {
+            self.map.append(&Record::Manifest(cvs.clone()))?;
+            self.unlisted = None;
+        }
+        Ok(())
     }
 
     /// Writes a verified piece, then lists it. A piece that is in the file is not written again.
@@ -119,6 +134,7 @@ impl Part {
         }
         self.file
             .write_all_at(bytes, u64::from(piece) * PIECE_BYTES)
+            .and_then(|()| self.list_manifest())
             .and_then(|()| self.map.append(&Record::Piece(piece)))
             .map_err(|error| self.target.io_failure(error))?;
         self.written[piece as usize] = true;
@@ -128,19 +144,52 @@ impl Part {
     /// Removes the part file and its map if no piece is in it.
     pub(super) fn remove_if_empty(&self) {
         if !self.written.contains(&true) {
-            let _ = unlinkat(&self.target.folder, &self.target.map_name, AtFlags::empty());
-            let _ = unlinkat(&self.target.folder, &self.target.part_name, AtFlags::empty());
+            for name in [&self.target.part_name, &self.target.map_name] {
+                let _ = retry_on_intr(|| unlinkat(&self.target.folder, name, AtFlags::empty()));
+            }
         }
     }
+}
+
+/// The destination has this content: removes what an earlier run left for it. A part file that is
+/// in use, or of another content, stays.
+pub(super) fn remove_leftovers(target: &Target, root: Root, size: u64) {
+    let unlink = |name| retry_on_intr(|| unlinkat(&target.folder, name, AtFlags::empty()));
+    let part = match lock_existing(target) {
+        Ok(part) => part,
+        Err(Errno::NOENT) => {
+            let _ = unlink(&target.map_name);
+            return;
+        }
+        Err(_) => return,
+    };
+    // It is the destination itself if a run ended between its two steps of publishing.
+    let is_published = matches!((target.lookup(), Stamp::of_file(&part)), (Ok(Some(Found::File(there))), Ok(ours))
+        if (there.dev, there.ino) == (ours.dev, ours.ino));
+    let is_listed = || {
+        let map = openat(&target.folder, &target.map_name, FLAGS, Mode::empty())?;
+        PartMap::read(map.into(), root, size).map(|(_, listed)| listed.is_some())
+    };
+    // The map goes last: it says what the part file is.
+    if (is_published || is_listed().is_ok_and(|listed| listed)) && unlink(&target.part_name).is_ok() {
+        let _ = unlink(&target.map_name);
+    }
+}
+
+fn lock_existing(target: &Target) -> Result<OwnedFd, Errno> {
+    let part = retry_on_intr(|| openat(&target.folder, &target.part_name, FLAGS, Mode::empty()))?;
+    retry_on_intr(|| flock(&part, FlockOperation::NonBlockingLockExclusive))?;
+    Ok(part)
 }
 
 /// Opens the part file and locks it. The file that is locked must still be the one with that name.
 fn lock_part(target: &Target) -> Result<File, DiskFailure> {
     let fail = |error: Errno| target.io_failure(error.into());
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = FLAGS | OFlags::CREATE;
     for _ in 0..LOCK_TRIES_MAX {
-        let fd = openat(&target.folder, &target.part_name, flags, Mode::from_raw_mode(0o666)).map_err(fail)?;
-        match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        let open = || openat(&target.folder, &target.part_name, flags, Mode::from_raw_mode(0o666));
+        let fd = retry_on_intr(open).map_err(fail)?;
+        match retry_on_intr(|| flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(target.failure(DiskFailureKind::Locked, "is being downloaded already"));
@@ -157,4 +206,94 @@ fn lock_part(target: &Target) -> Result<File, DiskFailure> {
         }
     }
     Err(target.failed("another process keeps renaming its part file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::path::Path;
+
+    use super::*;
+    use crate::proto::disk::Destination;
+
+    const MIB: usize = 1 << 20;
+
+    fn target(folder: &Path, root: &Root) -> Arc<Target> {
+        let destination = Destination::Path { path: folder.to_owned(), name: "x".to_owned() };
+        Arc::new(Target::find(&destination, root, None).unwrap())
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// A content of two pieces and its manifest.
+    fn content() -> (Vec<u8>, Vec<Cv>, Root) {
+        let bytes: Vec<u8> = (0..2 * MIB).map(|n| (n / 7) as u8).collect();
+        let cvs: Vec<Cv> = bytes.chunks(MIB).zip(0..).map(|(piece, n)| cv_of(piece, n * PIECE_BYTES)).collect();
+        let root = manifest::root_of(&cvs, bytes.len() as u64).unwrap();
+        (bytes, cvs, root)
+    }
+
+    #[test]
+    fn a_manifest_that_could_not_be_listed_goes_before_the_next_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bytes, cvs, root) = content();
+        let mut part = Part::open(target(folder.path(), &root), root, bytes.len() as u64).unwrap();
+        let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+        let full = PartMap::read(full, root, bytes.len() as u64).unwrap().0;
+        let map = std::mem::replace(&mut part.map, full);
+        part.store_manifest(cvs.clone());
+        assert!(part.write_piece(0, &bytes[..MIB]).is_err());
+        part.map = map;
+        part.write_piece(1, &bytes[MIB..]).unwrap();
+        drop(part);
+        let mut part = Part::open(target(folder.path(), &root), root, bytes.len() as u64).unwrap();
+        while part.check_next(&mut Vec::new()) {}
+        assert_eq!(part.manifest, Some(cvs));
+        assert_eq!(part.verified(), [1]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_content_that_is_there_goes() {
+        let (bytes, _, root) = content();
+        let size = bytes.len() as u64;
+        // Ended between the two steps of publishing by link; a part of the same content; only its
+        // map.
+        for case in ["linked", "part", "map"] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = target(folder.path(), &root);
+            drop(Part::open(target.clone(), root, size).unwrap());
+            let part = folder.path().join(".x.part");
+            match case {
+                "linked" => {
+                    fs::write(folder.path().join(".x.part.map"), "").unwrap();
+                    fs::hard_link(&part, folder.path().join("x")).unwrap();
+                }
+                "part" => fs::write(folder.path().join("x"), &bytes).unwrap(),
+                _ => {
+                    fs::write(folder.path().join("x"), &bytes).unwrap();
+                    fs::remove_file(&part).unwrap();
+                }
+            }
+            remove_leftovers(&target, root, size);
+            assert_eq!(names(folder.path()), ["x"], "{case}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_in_use_or_of_another_content_stays() {
+        let (bytes, _, root) = content();
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path(), &root);
+        let other = Part::open(target.clone(), Root([9; 32]), 5).unwrap();
+        fs::write(folder.path().join("x"), &bytes).unwrap();
+        remove_leftovers(&target, Root([9; 32]), 5);
+        drop(other);
+        remove_leftovers(&target, root, bytes.len() as u64);
+        assert_eq!(names(folder.path()), [".x.part", ".x.part.map", "x"]);
+    }
 }

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{AtFlags, RenameFlags, fsync, linkat, renameat_with, unlinkat};
-use rustix::io::Errno;
+use rustix::fs::{Advice, AtFlags, RenameFlags, fadvise, fsync, linkat, renameat_with, unlinkat};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::Stamp;
 use super::hash::{ContentDigest, FileHash};
@@ -74,22 +74,29 @@ impl Publishing {
         if length != self.size {
             return Err(target.failed("another process has changed its part file"));
         }
-        self.file.sync_all().map_err(fail)?;
+        if let Err(error) = self.file.sync_all() {
+            // The kernel may now take pages for clean that are not on the disk. Without them the
+            // next run hashes what the disk has.
+            let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+            return Err(fail(error));
+        }
         match rename_noreplace(target) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
                 if !self.is_there().map_err(fail)? {
                     return Err(target.taken());
                 }
-                let _ = unlinkat(&target.folder, &target.part_name, AtFlags::empty());
+                let _ = retry_on_intr(|| unlinkat(&target.folder, &target.part_name, AtFlags::empty()));
             }
             Err(error) => return Err(fail(error.into())),
         }
         // File systems that cannot sync a folder answer EINVAL. After any other error the file is
         // complete, but a power cut may undo the rename. Then the same download completes from the
-        // part file.
-        match fsync(&target.folder) {
-            Ok(()) | Err(Errno::INVAL) => {}
+        // part file, so the map stays.
+        match retry_on_intr(|| fsync(&target.folder)) {
+            Ok(()) | Err(Errno::INVAL) => {
+                let _ = retry_on_intr(|| unlinkat(&target.folder, &target.map_name, AtFlags::empty()));
+            }
             Err(error) => {
                 let path = shown(&target.path);
                 log::warn!(
@@ -97,7 +104,6 @@ impl Publishing {
                 );
             }
         }
-        let _ = unlinkat(&target.folder, &target.map_name, AtFlags::empty());
         Ok(())
     }
 
@@ -125,11 +131,13 @@ impl Publishing {
 
 fn rename_noreplace(target: &Target) -> Result<(), Errno> {
     let (folder, part, name) = (&target.folder, &target.part_name, &target.name);
-    match renameat_with(folder, part, folder, name, RenameFlags::NOREPLACE) {
+    match retry_on_intr(|| renameat_with(folder, part, folder, name, RenameFlags::NOREPLACE)) {
         // The file system or kernel does not know the flag. A link does not replace either.
         Err(Errno::INVAL | Errno::NOSYS) => {
-            linkat(folder, part, folder, name, AtFlags::empty())?;
-            unlinkat(folder, part, AtFlags::empty())
+            retry_on_intr(|| linkat(folder, part, folder, name, AtFlags::empty()))?;
+            // It is published now. If the second name stays, the next run removes it.
+            let _ = retry_on_intr(|| unlinkat(folder, part, AtFlags::empty()));
+            Ok(())
         }
         other => other,
     }

@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Found, Stamp};
 use super::names::share_path;
@@ -50,7 +50,8 @@ impl Target {
         };
         let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| io_failure(&path, error.into()))?;
+        let folder = retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty()));
+        let folder = folder.map_err(|error| io_failure(&path, error.into()))?;
         let part_name = hidden(&name, ".part");
         let map_name = hidden(&name, ".part.map");
         if map_name.len() > FILE_NAME_BYTES_MAX {
@@ -75,7 +76,7 @@ impl Target {
     /// Opens what is at the destination for reading.
     pub(super) fn open_existing(&self) -> io::Result<(File, Stamp)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&self.folder, &self.name, flags, Mode::empty())?);
+        let file = File::from(retry_on_intr(|| openat(&self.folder, &self.name, flags, Mode::empty()))?);
         let stamp = Stamp::of_file(&file)?;
         Ok((file, stamp))
     }
@@ -96,13 +97,6 @@ impl Target {
 
     pub(super) fn io_failure(&self, error: io::Error) -> DiskFailure {
         io_failure(&self.path, error)
-    }
-
-    /// Removes the map if there is no part file beside it.
-    pub(super) fn remove_stale_map(&self) {
-        if statat(&self.folder, &self.part_name, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
-            let _ = unlinkat(&self.folder, &self.map_name, AtFlags::empty());
-        }
     }
 }
 

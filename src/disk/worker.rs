@@ -13,7 +13,7 @@ use super::cache::Cache;
 use super::hash::digests_of;
 use super::job::{Job, ReceivedChunk, Report};
 use super::opening::{Opening, Step};
-use super::part::Part;
+use super::part::{Part, remove_leftovers};
 use super::publish::{Published, Publishing};
 use super::queue::{Next, Queue};
 use super::serve::{ChunkRequest, Serve};
@@ -308,7 +308,7 @@ impl Worker {
         match opening.step(self.share.as_ref(), &mut self.buffer) {
             Ok(Step::Again) => self.openings.push_back(opening),
             Ok(Step::AlreadyThere) => {
-                opening.target.remove_stale_map();
+                remove_leftovers(&opening.target, opening.root, opening.size);
                 self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.target.path.clone() }));
             }
             Ok(Step::Open(part)) => {

@@ -8,6 +8,7 @@
 mod console;
 pub(crate) mod grammar;
 
+use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -23,7 +24,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Config, Context, Editor, ExternalPrinter, Helper};
 
-use super::{logging, output};
+use super::{logging, output, paths};
 use crate::node::Handle;
 use crate::wire::name::is_invisible;
 pub(crate) use console::News;
@@ -99,6 +100,7 @@ fn editor(history: &Path) -> Option<(LineEditor, Box<dyn ExternalPrinter + Send>
     let config = Config::builder().max_history_size(HISTORY_LINES_MAX).ok()?.auto_add_history(true).build();
     let mut editor = LineEditor::with_config(config).ok()?;
     editor.set_helper(Some(Words::default()));
+    let _ = fs::remove_file(paths::beside(history));
     // The first run has none.
     let _ = editor.load_history(history);
     let printer = editor.create_external_printer().ok()?;
@@ -122,12 +124,23 @@ fn read_terminal(mut editor: LineEditor, history: &Path, console: &Sender<News>,
                 return;
             }
         };
-        // After each line, because a signal may end the process at the next. rustyline creates the
-        // file private.
-        let _ = editor.append_history(history);
+        // After each line, because a signal may end the process at the next.
+        save(&mut editor, history);
         if console.send(News::Line(line)).is_err() {
             return;
         }
+    }
+}
+
+/// Writes the history. rustyline writes it in place, and creates it private; a moment of death or a
+/// full disk must not cost the lines of earlier days.
+fn save(editor: &mut LineEditor, history: &Path) {
+    let new = paths::beside(history);
+    // Without a new line nothing is written, and then there is nothing to move.
+    if editor.save_history(&new).is_ok() {
+        let _ = paths::move_over(&new, history);
+    } else {
+        let _ = fs::remove_file(&new);
     }
 }
 

@@ -15,6 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::retry_on_intr;
 
 use crate::disk::folder::Stamp;
 use crate::disk::hash::ContentDigest;
@@ -58,6 +59,8 @@ impl Log {
             std::fs::create_dir_all(folder)?;
         }
         let mut log = Log::over(path, open_locked(path, OFlags::empty())?);
+        // An earlier process ended while it wrote the log again.
+        log.remove_beside();
         let mut bytes = vec![0; usize::try_from(log.file.metadata()?.len()).map_err(io::Error::other)?];
         log.file.read_exact_at(&mut bytes, 0)?;
         let mut good = MAGIC.len();
@@ -93,6 +96,11 @@ impl Log {
         std::fs::rename(self.beside(), &self.path)?;
         *self = new;
         Ok(())
+    }
+
+    /// Removes a log that was created beside this one.
+    pub(super) fn remove_beside(&self) {
+        let _ = std::fs::remove_file(self.beside());
     }
 
     fn beside(&self) -> PathBuf {
@@ -150,8 +158,8 @@ impl Log {
 
 fn open_locked(path: &Path, more: OFlags) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | more;
-    let file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))?);
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
+    let file = File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)))?);
+    retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
         .map_err(|_| io::Error::other("another process is using it"))?;
     Ok(file)
 }

@@ -149,7 +149,12 @@ impl Cache {
         }
         match rewrite(log, &self.slots, stamps) {
             Ok(slots) => self.slots = slots,
-            Err(error) => log::warn!("digest cache {}: cannot be written again: {error}", log.path.display()),
+            Err(error) => {
+                log::warn!("digest cache {}: cannot be written again: {error}", log.path.display());
+                log.remove_beside();
+                // Not again before as much garbage has come: a full disk must not make work.
+                log.entries = live;
+            }
         }
     }
 }

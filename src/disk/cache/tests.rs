@@ -87,3 +87,35 @@ fn a_second_user_of_the_file_gets_memory_only() {
     second.insert(&stamp(2, 3 << 20), &digest(2, 3));
     assert_eq!(second.manifest(&stamp(2, 3 << 20), Root([2; 32])).unwrap().len(), 96);
 }
+
+#[test]
+fn a_half_written_log_beside_it_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("digests");
+    drop(filled(&path));
+    std::fs::write(folder.path().join("digests.new"), "half").unwrap();
+    let cache = Cache::open(Some(&path));
+    assert_eq!(cache.root(&stamp(1, 10)), Some(Root([1; 32])));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_again_stays_and_is_not_tried_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("digests");
+    let mut cache = filled(&path);
+    for n in 10..10 + GARBAGE_ENTRIES_MIN as u64 {
+        cache.insert(&stamp(n, 1), &digest(9, 1));
+    }
+    // No file can be created at the place of the new log.
+    std::fs::create_dir(folder.path().join("digests.new")).unwrap();
+    let live = [stamp(2, 3 << 20), stamp(3, 10)];
+    cache.compact(live.len(), live.iter());
+    assert_eq!(cache.log.as_ref().unwrap().entries, live.len());
+    cache.insert(&stamp(5, 10), &digest(5, 1));
+    cache.flush();
+    drop(cache);
+    let cache = Cache::open(Some(&path));
+    assert_eq!(cache.root(&stamp(5, 10)), Some(Root([5; 32])));
+    assert_eq!(cache.root(&stamp(3, 10)), Some(Root([3; 32])));
+}
