@@ -1,0 +1,512 @@
+"""Every command that writes files, one entry for each. All of scripts/chaos crash follows from this
+table: a new writer is one more entry of `WRITERS`.
+
+An entry knows how to lay out the folder before the command (`prepare`), how to run the command and
+see it through (`run`), and what must be there at the end (`judge_first`, `judge_last`).
+"""
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .nodes import PATIENCE, SPRAT, check, noise, stop, until
+
+MIB = 1 << 20
+BIG = 3 * MIB + 154_321
+
+# What the source shares.
+FILES = {
+    "big.bin": lambda path: noise(path, BIG, 1),
+    "two.bin": lambda path: noise(path, 2 * MIB, 2),
+    "small.bin": lambda path: noise(path, 50_000, 3),
+    "empty.bin": lambda path: path.write_bytes(b""),
+}
+
+# Exit codes that a failing disk may give. 0: it did not matter.
+DISK_EXITS = (0, 9)
+
+
+@dataclass
+class Case:
+    """The folders of one run. They are the same in every run, so that paths are."""
+    world: object
+    folder: Path
+    template: Path
+
+    def __post_init__(self):
+        self.out, self.state, self.share, self.run = (self.folder / name for name in ("out", "state", "share", "run"))
+        self.ready, self.control = self.run / "ready", self.run / "sock"
+
+    def reset(self):
+        """The folder as the writer prepared it. Files of the share that are still there are kept: their
+        inodes are in the digest cache."""
+        for name in ("out", "state", "run"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            if (self.template / name).exists():
+                shutil.copytree(self.template / name, self.folder / name, symlinks=True)
+        kept = self.template / "share.list"
+        names = set(json.loads(kept.read_text())) if kept.exists() else set()
+        self.share.mkdir(exist_ok=True)
+        for path in self.share.iterdir():
+            if path.name not in names:
+                path.unlink()
+
+    def keep(self):
+        """Makes what is in the folder now the start of every run."""
+        shutil.rmtree(self.template, ignore_errors=True)
+        self.template.mkdir()
+        for name in ("out", "state", "run"):
+            if (self.folder / name).exists():
+                shutil.copytree(self.folder / name, self.template / name)
+        (self.template / "share.list").write_text(json.dumps(sorted(path.name for path in self.share.iterdir())))
+
+    def inside(self):
+        return [self.out, self.state, self.share, self.run]
+
+
+@dataclass
+class Result:
+    """How a run ended."""
+    exit: int
+    events: list = field(default_factory=list)
+    text: str = ""
+    ready: bool = False
+    # Bytes of files that were hashed, at least.
+    read: int = 0
+    # Exit codes of what was asked of a daemon, in order.
+    asked: list = field(default_factory=list)
+
+    def event(self, name):
+        return [event for event in self.events if event["event"] == name]
+
+    def resumed(self):
+        return next((event["resumed"] for event in self.event("start") + self.event("done") if "resumed" in event), 0)
+
+
+def events_of(stdout):
+    events = []
+    for line in stdout.splitlines():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            # The last line of a process that was killed.
+            pass
+    return events
+
+
+def listing(folder):
+    if not folder.exists():
+        return set()
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def judge_text(result):
+    """No panic, and a failure says why in a sentence of ours."""
+    check("panicked at" not in result.text, f"it panicked: {result.text[-600:]}")
+    if result.exit > 0:
+        check(re.search(r"^(<\d>)?(sprat|error): \S", result.text, re.M) or result.event("done"),
+              f"exit {result.exit} without a sentence: {result.text[-300:]!r}")
+
+
+def listed_pieces(folder, name, truth):
+    """The pieces of a part file that are right and listed in its map: they must never be fetched
+    again. Reads the format of src/disk/part_map.rs and believes its checks."""
+    part, map_file = folder / f".{name}.part", folder / f".{name}.part.map"
+    if not part.exists() or not map_file.exists():
+        return set()
+    data, log = part.read_bytes(), map_file.read_bytes()
+    if log[:16] != b"sprat part map 1" or len(log) < 64:
+        return set()
+    at, listed, manifest = 64, set(), len(truth) <= MIB
+    while at < len(log):
+        if log[at:at + 1] == b"M" and len(log) >= at + 5:
+            end = at + 5 + 32 * struct.unpack_from("<I", log, at + 1)[0] + 8
+            manifest |= end <= len(log)
+        elif log[at:at + 1] == b"P" and len(log) >= at + 13:
+            end = at + 13
+            listed.add(struct.unpack_from("<I", log, at + 1)[0])
+        else:
+            break
+        at = end
+    if not manifest:
+        return set()
+    return {n for n in listed if data[n * MIB:(n + 1) * MIB] == truth[n * MIB:(n + 1) * MIB]}
+
+
+def piece_bytes(pieces, size):
+    return sum(min(MIB, size - n * MIB) for n in pieces)
+
+
+class Get:
+    """`sprat get` of one file into a folder."""
+
+    daemon = False
+
+    def __init__(self, name, file, before=None, exit=0, always=None, only=None):
+        self.name, self.file, self.before, self.exit = name, file, before, exit
+        # A fault that is there in every run, and the calls to which the points are then limited.
+        self.always, self.only = always, only
+
+    def prepare(self, case):
+        case.out.mkdir(parents=True, exist_ok=True)
+        case.share.mkdir(exist_ok=True)
+        if self.before:
+            self.before(self, case)
+
+    def argv(self, case):
+        return [SPRAT, "get", self.file, "-o", case.out, "--super", case.world.super_addr, "--json"]
+
+    def truth(self, case):
+        return (case.world.source_folder / self.file).read_bytes()
+
+    def run(self, case, wrap=list, fault=False):
+        process = subprocess.Popen(list(map(str, wrap(self.argv(case)))), env=case.world.env, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            check(False, f"it hangs: {err[-300:]}")
+        return Result(process.returncode, events_of(out), err)
+
+    def at_destination(self, case):
+        """Nothing wrong is under the final name."""
+        path = case.out / self.file
+        if self.exit == 9:
+            check(path.read_bytes() == b"mine", "the user's file was touched")
+        elif path.exists():
+            check(path.read_bytes() == self.truth(case), f"{self.file} is wrong: {path.stat().st_size} bytes")
+
+    def memory(self, case):
+        """What is on disk and must not be fetched again."""
+        if self.exit == 9 or (case.out / self.file).exists():
+            return None
+        return listed_pieces(case.out, self.file, self.truth(case))
+
+    def judge_first(self, case, first, before):
+        self.at_destination(case)
+        now = self.memory(case)
+        if now is None:
+            return
+        check(before is None or before <= now, f"pieces that were there are lost: {before} became {now}")
+        reported = {event["index"] for event in first.event("piece")}
+        check(reported <= now, f"pieces were reported as verified that are not on disk: {reported} and {now}")
+
+    def judge_last(self, case, last, before):
+        self.at_destination(case)
+        check(last.exit == self.exit, f"exit {last.exit} instead of {self.exit}: {last.text[-300:]}")
+        check(listing(case.out) == {self.file}, f"left over: {listing(case.out)}")
+        if before:
+            size = len(self.truth(case))
+            fetched = {event["index"] for event in last.event("piece")}
+            check(last.resumed() >= piece_bytes(before, size), f"resumed {last.resumed()} with {sorted(before)} on disk")
+            check(not before & fetched, f"verified pieces were fetched again: {sorted(before & fetched)}")
+
+
+def partly(writer, case):
+    """An earlier run was killed after two pieces."""
+    from . import trace
+    part = case.out / f".{writer.file}.part"
+    wrap = lambda argv: trace.command(case.folder / "log", argv, "pwrite64:signal=SIGKILL:when=3", part, ("pwrite64",))
+    result = writer.run(case, wrap)
+    check(result.exit == -9 and len(writer.memory(case)) == 2, f"no part file to resume: {result.exit}, {writer.memory(case)}")
+
+
+def complete(writer, case):
+    """The destination has the content already; an earlier run left its map."""
+    (case.out / writer.file).write_bytes(writer.truth(case))
+    (case.out / f".{writer.file}.part.map").write_bytes(b"sprat part map 1")
+
+
+def taken(writer, case):
+    (case.out / writer.file).write_bytes(b"mine")
+
+
+def foreign(writer, case):
+    """A part file and a map of another content lie there."""
+    (case.out / f".{writer.file}.part").write_bytes(b"x" * (5 * MIB))
+    (case.out / f".{writer.file}.part.map").write_bytes(b"sprat part map 1" + bytes(100))
+
+
+class Daemon:
+    """A daemon: it starts, serves, does what it is asked, and ends by SIGTERM."""
+
+    daemon = True
+    always = only = None
+    shared = {"a.bin": (MIB + 5, 11), "b.bin": (40_000, 12), "c.bin": (0, 13)}
+
+    def __init__(self, name, before=None, gets=None, state=("digests",)):
+        self.name, self.before, self.gets = name, before, gets
+        self.files = {"lock", "node-id", *state}
+        self.exit = 0
+
+    def prepare(self, case):
+        for folder in (case.share, case.run):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, (size, seed) in self.shared.items():
+            noise(case.share / name, size, seed)
+        if self.before:
+            self.before(self, case)
+
+    def argv(self, case):
+        return [SPRAT, "peer", "--super", case.world.super_addr, "--share", case.share, "--listen", f"{case.world.ip}:0",
+                "--state", case.state, "--control", case.control, "--ready-file", case.ready]
+
+    def popen(self, argv, case, log):
+        return subprocess.Popen(argv, env=case.world.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                                start_new_session=True)
+
+    def run(self, case, wrap=list, fault=False):
+        log_path = case.folder / "daemon.log"
+        result = Result(0)
+        with open(log_path, "wb") as log:
+            process = self.popen(list(map(str, wrap(self.argv(case)))), case, log)
+            try:
+                result.ready = until(f"{self.name} serves", lambda: self.serves(case), process)
+                if result.ready:
+                    pid = json.loads(case.ready.read_text())["pid"]
+                    self.use(case, process, result, fault)
+                    if process.poll() is None:
+                        result.read = hashed_bytes(pid)
+                        try:
+                            os.kill(pid, signal.SIGTERM)
+                        except ProcessLookupError:
+                            pass
+                result.exit = process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                check(False, f"{self.name} does not end: {log_path.read_text()[-300:]}")
+            finally:
+                if process.poll() is None:
+                    stop(process, signal.SIGKILL)
+        result.text = log_path.read_text(errors="replace")
+        return result
+
+    def serves(self, case):
+        """Its ready file is there, and not one that a killed process left."""
+        try:
+            return Path(f"/proc/{json.loads(case.ready.read_text())['pid']}").exists()
+        except FileNotFoundError:
+            return False
+
+    def ask(self, case, *args):
+        ran = subprocess.run([str(SPRAT), *args, "--json", "--control", str(case.control)], env=case.world.env,
+                             capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return Result(ran.returncode, events_of(ran.stdout), ran.stderr)
+
+    def offered(self, case):
+        status = self.ask(case, "status")
+        figures = next(iter(status.event("status")), {})
+        return figures.get("peer", figures).get("files", -1)
+
+    def use(self, case, process, result, fault):
+        """What is done while it serves. Ends early if it dies."""
+        want = len([path for path in case.share.iterdir() if not path.name.startswith(".")])
+        if not until("the share is offered", lambda: self.offered(case) == want, process):
+            return
+        if not self.gets:
+            return
+        for _ in range(2 if fault else 1):
+            asked = self.ask(case, "get", self.gets)
+            result.asked.append(asked.exit)
+            result.events = asked.events
+            judge_text(Result(asked.exit, asked.events, asked.text))
+        if process.poll() is None:
+            check(self.ask(case, "status").exit == 0, "the daemon does not answer")
+
+    def memory(self, case):
+        """Bytes of the share whose digests are not on disk: at most these may be hashed again."""
+        known = digests_of(case.state / "digests")
+        return sum(stat.st_size for stat in (path.stat() for path in case.share.iterdir())
+                   if (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) not in known)
+
+    def at_destination(self, case):
+        if self.gets and (case.share / self.gets).exists():
+            truth = (case.world.source_folder / self.gets).read_bytes()
+            check((case.share / self.gets).read_bytes() == truth, f"{self.gets} is wrong")
+
+    def judge_first(self, case, first, before):
+        self.at_destination(case)
+        if first.exit == -signal.SIGKILL:
+            return
+        check(not first.ready or first.exit == 0, f"the daemon died after it served: exit {first.exit}: {first.text[-300:]}")
+        for code in first.asked[:1]:
+            check(code in DISK_EXITS, f"the download failed with exit {code}")
+        check(set(first.asked[1:]) <= {0}, f"the same download failed again: {first.asked}")
+
+    def judge_last(self, case, last, before):
+        self.at_destination(case)
+        check(last.ready and last.exit == 0, f"it does not start again: exit {last.exit}: {last.text[-300:]}")
+        check(set(last.asked) <= {0}, f"asked again: {last.asked}: {last.events[-1:]}")
+        check(listing(case.state) <= self.files, f"left over in the state: {listing(case.state) - self.files}")
+        check({"lock", "node-id"} <= listing(case.state), f"missing in the state: {listing(case.state)}")
+        check(re.fullmatch(r"[0-9a-f]{32}\n", (case.state / "node-id").read_text()), "the node id is damaged")
+        check(not listing(case.run), f"left over: {listing(case.run)}")
+        share = set(self.shared) | ({self.gets} if self.gets else set())
+        check(listing(case.share) == share, f"left over in the share: {listing(case.share) ^ share}")
+        for name, (size, _) in self.shared.items():
+            check((case.share / name).stat().st_size == size, f"{name} of the share was touched")
+        # The programs, the digest cache and the download itself are read too.
+        slack = 400_000 + (8 * MIB if self.gets else 0)
+        check(last.read <= before + slack, f"{last.read} bytes were read, {before} had no digest on disk")
+
+
+def hashed_bytes(pid):
+    try:
+        return int(re.search(r"^rchar: (\d+)", Path(f"/proc/{pid}/io").read_text(), re.M)[1])
+    except (OSError, TypeError):
+        return 0
+
+
+def digests_of(path):
+    """The file states in a digest cache. Reads the format of src/disk/cache/digest_log.rs."""
+    known = set()
+    data = path.read_bytes() if path.exists() else b""
+    at = 16
+    while data.startswith(b"sprat digests 1\n") and at + 84 <= len(data):
+        count, *stamp = struct.unpack_from("<I3Q2q", data, at)
+        at += 76 + 32 * count + 8
+        if at > len(data) or not any(stamp):
+            break
+        known.add(tuple(stamp))
+    return known
+
+
+def settled(writer, case):
+    """An earlier run hashed the share and ended."""
+    result = writer.run(case)
+    check(result.exit == 0, f"the state cannot be prepared: {result.text}")
+
+
+def garbage(writer, case):
+    """The digest cache is full of files that are gone, so that it is written again."""
+    many = [case.share / f"gone{n}" for n in range(4200)]
+    for path in many:
+        path.write_bytes(b"x")
+    settled(writer, case)
+    for path in many:
+        path.unlink()
+
+
+class Compact(Daemon):
+    """The digest cache is written again."""
+
+    def use(self, case, process, result, fault):
+        super().use(case, process, result, fault)
+        deadline = threading.Event()
+        timer = threading.Timer(0.5, deadline.set)
+        timer.start()
+        until("the digest cache is small", lambda: deadline.is_set() or (case.state / "digests").stat().st_size < 10_000,
+              process)
+        timer.cancel()
+
+
+class SuperPeer(Daemon):
+    """A super peer: its state has no digests."""
+
+    shared = {}
+
+    def argv(self, case):
+        return [SPRAT, "super", "--listen", f"{case.world.ip}:0", "--state", case.state, "--ready-file", case.ready]
+
+    def use(self, case, process, result, fault):
+        pass
+
+
+class Prompt(Daemon):
+    """A peer with a terminal, whose prompt keeps a history."""
+
+    lines = ["LIST", "STATUS", "EXIT"]
+    earlier = ["LIST early", "FIND early"]
+
+    def prepare(self, case):
+        super().prepare(case)
+        case.state.mkdir(exist_ok=True)
+        (case.state / "history").write_text("#V2\n" + "".join(f"{line}\n" for line in self.earlier))
+
+    def popen(self, argv, case, log):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+        def own_terminal():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(argv, env=case.world.env, stdin=theirs, stdout=theirs, stderr=theirs,
+                                   preexec_fn=own_terminal)
+        os.close(theirs)
+        self.seen, self.typed = bytearray(), 0
+        log_path = log.name
+
+        def watch():
+            with open(log_path, "ab") as copy:
+                while True:
+                    try:
+                        data = os.read(ours, 4096)
+                    except OSError:
+                        data = b""
+                    if not data:
+                        os.close(ours)
+                        return
+                    copy.write(data)
+                    copy.flush()
+                    self.seen += data
+                    if b"sprat> " in self.seen and self.typed < len(self.lines):
+                        self.seen.clear()
+                        line = self.lines[self.typed]
+                        self.typed += 1
+                        os.write(ours, line.encode() + b"\r")
+
+        self.watcher = threading.Thread(target=watch, daemon=True)
+        self.watcher.start()
+        return process
+
+    def use(self, case, process, result, fault):
+        until("the prompt ends the peer", lambda: process.poll() is not None, process)
+
+    def run(self, case, wrap=list, fault=False):
+        result = super().run(case, wrap, fault)
+        self.watcher.join(PATIENCE)
+        return result
+
+    def judge_first(self, case, first, before):
+        super().judge_first(case, first, before)
+        self.judge_history(case, self.earlier)
+
+    def judge_last(self, case, last, before):
+        super().judge_last(case, last, before)
+        self.judge_history(case, [*self.earlier, *self.lines])
+
+    def judge_history(self, case, lines):
+        """Nothing of the history is lost or damaged."""
+        text = (case.state / "history").read_text().splitlines()
+        check(text[:1] == ["#V2"] and set(lines) <= set(text), f"the history is damaged: {text}")
+
+
+WRITERS = [
+    Get("get of several pieces", "big.bin"),
+    Get("get of one piece", "small.bin"),
+    Get("get of an empty file", "empty.bin"),
+    Get("get that resumes", "big.bin", before=partly),
+    Get("get over a foreign part file", "two.bin", before=foreign),
+    Get("get of what is there", "two.bin", before=complete),
+    Get("get to a taken name", "two.bin", before=taken, exit=9),
+    Get("get without RENAME_NOREPLACE", "small.bin", always="renameat2:error=EINVAL", only=("linkat", "unlinkat")),
+    Daemon("peer, first start"),
+    Daemon("peer, later start", before=settled),
+    Daemon("peer, get into the share", before=settled, gets="big.bin"),
+    Compact("peer, digest cache rewritten", before=garbage),
+    Prompt("peer, prompt history", state=("digests", "history")),
+    SuperPeer("super peer, first start", state=()),
+    SuperPeer("super peer, later start", before=settled, state=()),
+]
