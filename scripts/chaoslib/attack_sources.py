@@ -4,6 +4,9 @@ Each honest source is in a namespace of its own and sends at RATE, so that a dow
 seconds; then the same without a rate, where a slow source may cost at most SLOW_DELAY_S.
 """
 import contextlib
+import os
+import signal
+import threading
 
 from .attack_table import ratio
 from .liar import KINDS
@@ -16,6 +19,9 @@ SIZE = (96 << 20) + 4321
 DRIPPING = 7
 DRIP_FACTOR, LIAR_FACTOR = 3, 2
 SLOW_DELAY_S = 5.0
+# The honest sources answer nothing for this long after a download began, with liars and without, so
+# that each liar is heard first.
+LATE_S = 0.3
 WRONG_MAX = 2
 THROWN_PIECES, THROWN_SECONDS = 2, 0.5
 PATH = "the content.bin"
@@ -50,7 +56,12 @@ class Place:
     def get(self, limit=180.0):
         """One download. Its seconds, or None if it failed; what it ended with."""
         out = self.world.dir / f"got-{self.tag}"
-        code, events, took = self.world.run("get", self.root, "-o", out, "--super", self.home.addr, limit=limit)
+        for peer in self.peers:
+            os.kill(peer.pid, signal.SIGSTOP)
+        late = threading.Timer(LATE_S, lambda: [os.kill(peer.pid, signal.SIGCONT) for peer in self.peers])
+        late.start()
+        code, _, took = self.world.run("get", self.root, "-o", out, "--super", self.home.addr, limit=limit)
+        late.join()
         if out.exists() and root_of(out) != self.root:
             return None, "WRONG BYTES under the final name"
         right = code == 0 and out.exists()

@@ -41,8 +41,8 @@ class Space:
     def write_rules(self):
         rules = [f"ip saddr {{ {', '.join(self.blocked)} }} drop"] if self.blocked else []
         rules += [f"numgen random mod 100 < {self.lost} drop"] if self.lost else []
-        chain = "chain in { type filter hook input priority 0; policy accept; iif lo accept\n" + "\n".join(rules) + "\n}"
-        run(*self.prefix, "nft", "-f", "-", text=f"table ip chaos\ndelete table ip chaos\ntable ip chaos {{ {chain} }}\n")
+        chain = "chain in {\ntype filter hook input priority 0; policy accept\niif lo accept\n" + "\n".join(rules) + "\n}"
+        run(*self.prefix, "nft", "-f", "-", text=f"table ip chaos\ndelete table ip chaos\ntable ip chaos {{\n{chain}\n}}\n")
 
 
 class Net:

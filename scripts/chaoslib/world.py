@@ -61,6 +61,15 @@ def need_python(*packages):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PYTHON), os.environ.get("PYTHONPATH")]))
 
 
+def run_quiet(*command):
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+
+
+def version():
+    done = subprocess.run([SPRAT, "--version"], capture_output=True, text=True)
+    return f"{done.stdout.strip()} ({SPRAT})"
+
+
 def raise_descriptors():
     import resource
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -69,12 +78,13 @@ def raise_descriptors():
 
 
 def isolate():
-    """Runs this program again in a network namespace that has only a loopback."""
-    if os.environ.get("SPRAT_CHAOS_ISOLATED") == str(os.getppid()) or "SPRAT_CHAOS_ISOLATED" in os.environ:
+    """Runs this program again in a network namespace that has only a loopback, and where its mounts
+    are seen by nobody else."""
+    if os.environ.pop("SPRAT_CHAOS_ISOLATED", None):
         return
     os.environ["SPRAT_CHAOS_ISOLATED"] = "1"
     script = 'ip link set lo up && exec "$@"'
-    os.execvp("unshare", ["unshare", "--net", "sh", "-c", script, "sh", sys.executable, *sys.argv])
+    os.execvp("unshare", ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, *sys.argv])
 
 
 def die_with_parent():
@@ -100,6 +110,18 @@ def cpu_of(pid):
 
 def descriptors_of(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def open_of(pid):
+    """What the descriptors are, as text: by kind, how many."""
+    kinds = {}
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            kind = os.readlink(link).split(":[")[0]
+        except OSError:
+            continue
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
 def quantile(values, q):
@@ -147,6 +169,7 @@ class World:
         self.dir = Path(tempfile.mkdtemp(prefix="sprat-chaos-", dir=base))
         self.keep = keep
         self.children = []
+        self.mounts = []
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_")}
         for kind in ("STATE", "RUNTIME", "CACHE", "CONFIG"):
             folder = self.dir / kind.lower()
@@ -160,6 +183,8 @@ class World:
     def __exit__(self, *_):
         for child in self.children:
             self.end(child, kill=True)
+        for folder in self.mounts:
+            subprocess.run(["umount", "--lazy", folder], check=False)
         if self.keep:
             print(f"left: {self.dir}", file=sys.stderr)
         else:
