@@ -75,8 +75,21 @@ pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(90);
 /// A weak peer that gets no answer to PING, LOGIN or REGISTER within this time takes the super peer
 /// for dead.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// Connections that have not logged in; when one more comes, the oldest is closed.
+/// Connections that have not logged in; when one more comes, the longest silent one of the host
+/// that has most of them is closed.
 pub const UNAUTHENTICATED_MAX: usize = 2048;
+/// Sessions that are looked at, one after the other, to find those that are closed while
+/// descriptors are short: some 0.1 ms.
+pub const CROWD_LOOKS_MAX: usize = 1024;
+/// Connections that are chosen in one look to be closed one by one as others come.
+pub const CROWD_PLAN_MAX: usize = 32;
+/// While a node is full, a connection that has just come has this long for its first request before
+/// it counts as idle. Otherwise newcomers would be closed for newcomers.
+pub const CROWD_FRESH: Duration = Duration::from_secs(1);
+/// While descriptors are short, sessions with files go last, because others need them, unless they
+/// are more than this share of all, in percent: otherwise a crowd that registers files would keep
+/// everybody else out.
+pub const CROWD_USEFUL_MAX: usize = 50;
 /// Bytes in the send queue of a session or chunk connection; one whose queue is full is closed.
 pub const SEND_QUEUE_BYTES_MAX: usize = 512 * 1024;
 /// A connection whose send queue makes no progress for this long is closed.
@@ -286,8 +299,22 @@ pub const UPLOAD_AHEAD: usize = 15;
 pub const UPLOAD_AHEAD_LOW: usize = 4;
 /// Chunks of one connection that are in its send queue at once; later ones can still be cancelled.
 pub const UPLOAD_SENDING_MAX: usize = 3;
-/// Connections on which a peer serves chunks at once.
+/// Connections on which a peer serves chunks at once; one more takes the place of the longest idle
+/// one of the host that has most, or is refused if none is idle.
 pub const UPLOADS_MAX: usize = 512;
+/// A chunk connection that takes its bytes at this rate, in bytes per second, is never closed to
+/// make room; a slower one is idle to that extent.
+pub const UPLOAD_RATE_MIN: u64 = 16 * 1024;
+/// Bytes after which the rate of a chunk connection is believed: more than the buffers of the two
+/// kernels hold, which take bytes that nobody reads (Linux: `tcp_wmem`, 4 MiB, and what is open of
+/// `tcp_rmem`).
+pub const UPLOAD_PROVEN_BYTES: u64 = 6 << 20;
+/// How far a chunk connection may be behind [`UPLOAD_RATE_MIN`].
+pub const UPLOAD_LAG_MAX: Duration = Duration::from_secs(3);
+/// How far ahead of it a chunk counts: a slow receiver empties the kernel's buffers in long steps.
+pub const UPLOAD_AHEAD_MAX: Duration = Duration::from_secs(10);
+/// A chunk connection whose answer makes no progress for this long counts as idle.
+pub const UPLOAD_BUSY_MAX: Duration = Duration::from_secs(10);
 /// A chunk connection without a request for this long is closed.
 pub const CHUNK_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Shortest time between two progress events of one download.
@@ -316,8 +343,23 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// Deadlines of sockets beyond two per connection; above that, entries that are not valid any more
 /// are removed.
 pub const DEADLINES_SPARE: usize = 64;
-/// Descriptors that are kept back for files, the watcher and the control socket.
-pub const DESCRIPTORS_RESERVED: usize = 64;
+/// Descriptors that are kept back for files, the watcher, the control socket, and newcomers until
+/// idle connections are closed for them: an eighth of the limit within these bounds, but at most
+/// half of it.
+pub const DESCRIPTORS_RESERVED_MIN: usize = 64;
+/// Above this the reserve does not grow: a quarter is for newcomers, a quarter for the control
+/// socket, the rest for files.
+pub const DESCRIPTORS_RESERVED_MAX: usize = 256;
+/// The descriptors that are kept back of this many.
+#[must_use]
+pub const fn descriptors_reserved(descriptors: usize) -> usize {
+    let part = descriptors / 8;
+    let part = if part < DESCRIPTORS_RESERVED_MIN { DESCRIPTORS_RESERVED_MIN } else { part };
+    let part = if part > DESCRIPTORS_RESERVED_MAX { DESCRIPTORS_RESERVED_MAX } else { part };
+    if part > descriptors / 2 { descriptors / 2 } else { part }
+}
+/// Connections that are closed at once after the system has no descriptor left.
+pub const CROWD_BATCH: usize = 8;
 /// Connections refused per [`ACCEPT_RETRY`] while descriptors are short; the rest waits in the
 /// kernel.
 pub const REFUSALS_PER_RETRY: usize = 64;
@@ -366,8 +408,12 @@ pub const FRAME_BUFFER_BYTES_KEPT: usize = 16 * 1024;
 pub const RESOLVES_WAITING_MAX: usize = 64;
 /// Addresses of one host name that are dialed, one after the other.
 pub const DIAL_ADDRESSES_MAX: usize = 8;
-/// Connections to the control socket at once; one more is closed.
+/// Connections to the control socket at once; one more takes the place of the longest idle one, or
+/// is closed if all of them wait for answers.
 pub const CONTROL_CLIENTS_MAX: usize = 64;
+/// Clients of the control socket that are accepted per turn; their first lines are read in the same
+/// turn, so that a crowd cannot displace a client that has asked.
+pub const CONTROL_ACCEPTS_PER_TURN: usize = 32;
 /// Commands that run at once on one control connection; one more ends at once with exit 2.
 pub const CONTROL_COMMANDS_MAX: usize = 64;
 /// Lines taken from all control connections together per turn.
@@ -378,6 +424,11 @@ pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
 pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
 
 const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BYTES <= TURN_BYTES_PER_CONNECTION);
+const _: () =
+    assert!(CONTROL_ACCEPTS_PER_TURN < CONTROL_CLIENTS_MAX && CONTROL_ACCEPTS_PER_TURN <= CONTROL_LINES_PER_TURN);
+const _: () =
+    assert!(CONTROL_CLIENTS_MAX * 4 <= DESCRIPTORS_RESERVED_MAX && ACCEPTS_PER_TURN * 4 <= DESCRIPTORS_RESERVED_MAX);
+const _: () = assert!(CROWD_PLAN_MAX <= UPLOADS_MAX && CROWD_PLAN_MAX < UNAUTHENTICATED_MAX);
 const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);
 const _: () = assert!(UPLOAD_AHEAD_LOW < UPLOAD_AHEAD && UPLOAD_AHEAD < UPLOAD_REQUESTS_MAX);
 const _: () = assert!(WRITES_PENDING_MAX < CHUNK_BUFFERS_MAX && SOURCE_PIPELINE_MAX <= UPLOAD_REQUESTS_MAX / 2);

@@ -226,6 +226,7 @@ impl SuperWorld {
                 self.input(Input::Message { conn, message }, 1);
             }
             4 => self.input(Input::DialFailed { dial: DialId(1), why: String::new() }, 1),
+            5 => self.input(Input::Crowded { excess: 1 }, 1),
             _ => self.input(Input::PayloadSent { conn, req: 1 }, 1),
         }
     }

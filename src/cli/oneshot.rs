@@ -220,6 +220,8 @@ fn no_peer(path: &Path, name: &str, named: bool, error: &io::Error) -> Failure {
             "no peer named {name:?} runs here (nothing serves {path}); start one with `sprat peer`, or ask a super peer \
              with --super HOST:PORT"
         )
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("this user may not use the control socket {path}; run the command as the user who started the peer")
     } else {
         format!("cannot reach the peer at {path}: {error}")
     };

@@ -1,4 +1,7 @@
 //! The TCP listener: it accepts within the bounds of a turn and survives a lack of descriptors.
+//!
+//! A newcomer is accepted even if there are as many connections as the descriptors suffice for; the
+//! machine then closes idle ones. It is refused only if that frees none.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +17,7 @@ use super::context::Context;
 use super::deadlines::Due;
 use super::socket::{cannot_listen, canonical, is_exhaustion, open};
 use super::token;
-use crate::config::{ACCEPT_RETRY, ACCEPTS_PER_TURN, LISTEN_BACKLOG, REFUSALS_PER_RETRY};
+use crate::config::{ACCEPT_RETRY, ACCEPTS_PER_TURN, CROWD_BATCH, LISTEN_BACKLOG, REFUSALS_PER_RETRY};
 use crate::error::Failure;
 use crate::proto::Input;
 
@@ -27,6 +30,8 @@ pub(super) struct Acceptor {
     ready: bool,
     /// Descriptors ran out: nothing is accepted until one is freed or the timer fires.
     stalled: bool,
+    /// The system had no descriptor, and the machine was asked to free some since the last accept.
+    asked: bool,
     /// Connections that may be accepted in this turn.
     accepts_left: usize,
     /// Connections that may be refused before it stalls.
@@ -53,6 +58,7 @@ impl Acceptor {
                 socket,
                 ready: true,
                 stalled: false,
+                asked: false,
                 accepts_left: 0,
                 refusals_left: REFUSALS_PER_RETRY,
                 spare: spare(),
@@ -92,6 +98,7 @@ impl Acceptor {
                 Ok(_) if conns.is_full() => self.on_refused(conns, ctx),
                 Ok((stream, from)) => match conns.enter(stream, Phase::Open, ctx) {
                     Ok(conn) => {
+                        self.asked = false;
                         ctx.counters.accepted += 1;
                         return Some(Input::Accepted { conn, from: canonical(from) });
                     }
@@ -99,7 +106,10 @@ impl Acceptor {
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) if is_exhaustion(&error) => {
-                    if self.refuse_one() {
+                    if !std::mem::replace(&mut self.asked, true) {
+                        conns.make_room(CROWD_BATCH, ctx);
+                        self.stall(ctx);
+                    } else if self.refuse_one() {
                         self.on_refused(conns, ctx);
                     } else {
                         self.stall(ctx);
@@ -120,7 +130,7 @@ impl Acceptor {
     fn on_refused(&mut self, conns: &Connections, ctx: &mut Context) {
         if ctx.counters.refused == 0 {
             let open = conns.len();
-            log::warn!("descriptors are short: {open} connections are open, others are refused; raise `ulimit -n`");
+            log::warn!("descriptors are short: {open} connections are in use, others are refused; raise `ulimit -n`");
         }
         ctx.counters.refused += 1;
         self.refusals_left = self.refusals_left.saturating_sub(1);

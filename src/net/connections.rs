@@ -26,6 +26,14 @@ pub(super) struct Connections {
     pub(super) table: Table<Connection>,
     /// Connections that the descriptors suffice for.
     pub(super) conns_max: usize,
+    /// Connections above that, until the machine has closed idle ones for them.
+    pub(super) newcomers_max: usize,
+    /// Connections that are not dead.
+    live: usize,
+    /// Connections that linger, in the order in which they began; some are gone by now.
+    lingering: VecDeque<ConnId>,
+    /// Connections that the machine is to close; 0 once it was asked.
+    pub(super) wanted: usize,
     /// Connections with something to read; each at most once.
     run: VecDeque<ConnId>,
     /// How many of them are due in this turn; those that are added during the turn wait for the
@@ -46,10 +54,14 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(conns_max: usize) -> Connections {
+    pub(super) fn new(conns_max: usize, newcomers_max: usize) -> Connections {
         Connections {
             table: Table::new(),
             conns_max,
+            newcomers_max,
+            live: 0,
+            lingering: VecDeque::new(),
+            wanted: 0,
             run: VecDeque::new(),
             run_left: 0,
             current: None,
@@ -67,9 +79,42 @@ impl Connections {
         self.table.len()
     }
 
-    /// No descriptor is left for one more connection.
+    /// No descriptor is left for one more connection, not even for a moment.
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= self.conns_max
+        self.len() >= self.conns_max + self.newcomers_max
+    }
+
+    /// Connections above those that the descriptors suffice for.
+    pub(super) fn excess(&self) -> usize {
+        self.live.saturating_sub(self.conns_max)
+    }
+
+    /// Frees descriptors for `count` connections: those that linger first, then idle ones, which
+    /// the machine chooses.
+    pub(super) fn make_room(&mut self, mut count: usize, ctx: &mut Context) {
+        while count > 0
+            && let Some(id) = self.lingering.pop_front()
+        {
+            if self.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Lingering { .. })) {
+                self.finish(id, CloseReason::Asked, ctx);
+                count -= 1;
+            }
+        }
+        self.wanted = self.wanted.max(count);
+    }
+
+    /// How many connections the machine is to close. It is asked once per turn and reason.
+    pub(super) fn take_wanted(&mut self, ctx: &mut Context) -> Option<usize> {
+        let wanted = std::mem::take(&mut self.wanted);
+        if wanted == 0 {
+            return None;
+        }
+        if ctx.counters.crowded == 0 {
+            let open = self.live;
+            log::warn!("descriptors are short: {open} connections are open, idle ones are closed; raise `ulimit -n`");
+        }
+        ctx.counters.crowded += 1;
+        Some(wanted)
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
@@ -92,6 +137,12 @@ impl Connections {
             self.table.remove(id);
             return Err(error);
         }
+        self.live += 1;
+        let excess = self.excess();
+        if excess > 0 {
+            self.make_room(excess, ctx);
+        }
+        let conn = self.table.get_mut(id).expect("just inserted");
         if connected {
             conn.set_nodelay();
         } else {
@@ -135,6 +186,7 @@ impl Connections {
     /// Frees the slot at the end of the turn. Nothing is reported.
     pub(super) fn bury(&mut self, id: ConnId) {
         if let Some(conn) = self.table.get_mut(id) {
+            self.live -= usize::from(!matches!(conn.phase, Phase::Dead));
             conn.phase = Phase::Dead;
             self.graves.push(id);
         }
@@ -149,6 +201,7 @@ impl Connections {
         if matches!(ended, Phase::Dead) {
             return;
         }
+        self.live -= 1;
         self.release_of(ended);
         match why {
             CloseReason::SlowConsumer => ctx.counters.slow_consumers += 1,
@@ -311,7 +364,12 @@ impl Connections {
             return;
         }
         let backlogged = conn.note_backlog(ctx.now);
-        if conn.writable && !conn.send.is_empty() {
+        if matches!(conn.phase, Phase::Lingering { .. }) {
+            if self.excess() > 0 {
+                return self.finish(id, CloseReason::Asked, ctx);
+            }
+            self.note_lingering(id);
+        } else if conn.writable && !conn.send.is_empty() {
             self.mark_dirty(id);
         }
         match backlogged {
@@ -324,6 +382,30 @@ impl Connections {
         }
         self.requeue(id);
         self.arm(id, ctx);
+    }
+
+    /// It lingers from now on, for at most [`crate::config::LINGER_MAX`].
+    fn note_lingering(&mut self, id: ConnId) {
+        let Connections { table, lingering, .. } = self;
+        if lingering.len() > 2 * table.len() {
+            lingering.retain(|id| table.get(*id).is_some_and(|conn| matches!(conn.phase, Phase::Lingering { .. })));
+        }
+        lingering.push_back(id);
+    }
+
+    /// The machine has closed it. While descriptors are short, only what the socket takes at once
+    /// is written.
+    pub(super) fn close(&mut self, id: ConnId, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else {
+            return;
+        };
+        let ended = conn.begin_closing();
+        self.mark_dirty(id);
+        self.release_of(ended);
+        if self.excess() > 0 {
+            self.flush_one(id, ctx);
+            self.finish(id, CloseReason::Asked, ctx);
+        }
     }
 
     /// Frees the slots of connections that are gone: nothing of this turn can name them any more.

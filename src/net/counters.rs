@@ -26,6 +26,8 @@ counters! {
     accepted,
     /// Connections refused because descriptors were short.
     refused,
+    /// Times that the node was asked to close idle connections because descriptors were short.
+    crowded,
     /// Times that accepting stalled because descriptors were short.
     accept_stalls,
     /// Connections that were gone before they were accepted, and other errors of accept(2) that
@@ -59,7 +61,9 @@ counters! {
     datagram_errors,
     /// Clients of the control socket that were accepted.
     control_clients,
-    /// Clients of the control socket that were closed because there were too many or because they
-    /// did not read.
+    /// Clients of the control socket that were closed because there were too many and all of them
+    /// waited for answers, or because they did not read.
     control_refused,
+    /// Idle clients of the control socket that were closed for others.
+    control_evicted,
 }

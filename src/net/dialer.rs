@@ -16,7 +16,7 @@ use super::context::Context;
 use super::deadlines::Due;
 use super::resolver::Resolver;
 use super::socket::open;
-use crate::config::DIAL_TIMEOUT;
+use crate::config::{CROWD_BATCH, DIAL_TIMEOUT};
 use crate::proto::{ConnId, DialId, Input};
 use crate::time::Time;
 use crate::wire::HostPort;
@@ -127,6 +127,7 @@ impl Dialer {
 
     fn connect(&mut self, dialing: Dialing, conns: &mut Connections, ctx: &mut Context) {
         if conns.is_full() {
+            conns.make_room(CROWD_BATCH, ctx);
             fail(dialing.dial, &dialing.to, "no descriptor is left for it", ctx);
         } else {
             self.try_addresses(dialing, None, "its name has no address".into(), conns, ctx);

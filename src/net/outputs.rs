@@ -93,10 +93,8 @@ impl Net {
 
     /// Writes what is queued, then closes.
     pub fn close(&mut self, id: ConnId) {
-        if let Some(conn) = live(&mut self.conns.table, id, &mut self.ctx) {
-            let ended = conn.begin_closing();
-            self.conns.mark_dirty(id);
-            self.conns.release_of(ended);
+        if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
+            self.conns.close(id, &mut self.ctx);
         }
     }
 

@@ -23,7 +23,10 @@ use super::signals::Caught;
 use super::socket::{cannot_listen, raise_descriptors};
 use super::token;
 use super::udp::Datagrams;
-use crate::config::{DEADLINES_SPARE, DESCRIPTORS_RESERVED, EVENTS_PER_TURN, PORT_PAIR_TRIES};
+use crate::config::{
+    ACCEPTS_PER_TURN, CONTROL_CLIENTS_MAX, DEADLINES_SPARE, DESCRIPTORS_RESERVED_MAX, EVENTS_PER_TURN, PORT_PAIR_TRIES,
+    descriptors_reserved,
+};
 use crate::error::Failure;
 use crate::proto::{ConnId, Input};
 use crate::time::Time;
@@ -75,7 +78,7 @@ impl Net {
     /// made, 1 if the system lacks another resource.
     pub fn open(options: &NetOptions) -> Result<Net, Failure> {
         let descriptors = raise_descriptors();
-        let conns_max = (descriptors - DESCRIPTORS_RESERVED.min(descriptors / 2)).clamp(1, token::SLOTS_MAX);
+        let reserve = Reserve::of(descriptors);
         let ctx = Context::new()?;
         let waker = Waker::new(ctx.poll.registry(), token::WAKER);
         let alarm = Alarm(Arc::new(waker.map_err(|error| internal("the poll's waker", &error))?));
@@ -85,14 +88,14 @@ impl Net {
         acceptor.as_mut().map_or(Ok(()), |acceptor| acceptor.watch(&ctx))?;
         datagrams.as_mut().map_or(Ok(()), |datagrams| datagrams.watch(&ctx))?;
         Ok(Net {
-            control: ControlSocket::bind(options.control.as_deref(), &ctx)?,
+            control: ControlSocket::bind(options.control.as_deref(), reserve.clients_max, &ctx)?,
             ctx,
             events: Events::with_capacity(EVENTS_PER_TURN),
             batch_full: false,
             dialer: Dialer::new(alarm.clone(), options.sources.clone()),
             alarm,
             signals,
-            conns: Connections::new(conns_max),
+            conns: Connections::new(reserve.conns_max, reserve.newcomers_max),
             acceptor,
             datagrams,
         })
@@ -241,6 +244,8 @@ impl Net {
                 let arrival = datagram.map(|(from, length)| Arrival::Datagram { from, length });
                 let accept = |acceptor: &mut Acceptor| acceptor.next(conns, ctx).map(Arrival::Input);
                 let arrival = arrival.or_else(|| acceptor.as_mut().and_then(accept)).or_else(|| control.next(ctx));
+                let crowded = |excess| Arrival::Input(Input::Crowded { excess });
+                let arrival = arrival.or_else(|| conns.take_wanted(ctx).map(crowded));
                 if arrival.is_some() || ctx.arrivals.is_empty() {
                     return arrival;
                 }
@@ -302,6 +307,25 @@ impl Net {
     pub fn stop_listening(&mut self) {
         self.acceptor = None;
         self.control.stop_listening();
+    }
+}
+
+/// How the descriptors are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reserve {
+    pub(super) conns_max: usize,
+    pub(super) newcomers_max: usize,
+    pub(super) clients_max: usize,
+}
+
+impl Reserve {
+    pub(super) fn of(descriptors: usize) -> Reserve {
+        let kept = descriptors_reserved(descriptors);
+        Reserve {
+            conns_max: (descriptors - kept).clamp(1, token::SLOTS_MAX - DESCRIPTORS_RESERVED_MAX),
+            newcomers_max: (kept / 4).min(ACCEPTS_PER_TURN),
+            clients_max: (kept / 4).clamp(1, CONTROL_CLIENTS_MAX),
+        }
     }
 }
 

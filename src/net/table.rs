@@ -72,6 +72,13 @@ impl<T> Table<T> {
         self.slots.try_remove(index)
     }
 
+    pub(super) fn ids(&self) -> impl Iterator<Item = (ConnId, &T)> {
+        self.slots.iter().map(|(index, value)| {
+            let generation = self.generations[index];
+            (ConnId { index: u32::try_from(index).unwrap_or(u32::MAX), generation }, value)
+        })
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().map(|(_, value)| value)
     }

@@ -97,6 +97,12 @@ pub enum Input<'a> {
         /// The connection.
         conn: ConnId,
     },
+    /// Descriptors are short: close this many connections that do nothing, if there are any. The
+    /// connection that was accepted last may be one too many already.
+    Crowded {
+        /// Connections above the limit.
+        excess: usize,
+    },
     /// The connection is gone; its id is never used again.
     Closed {
         /// The connection.
@@ -139,6 +145,7 @@ impl Input<'_> {
             | Input::PayloadSent { .. }
             | Input::Backlogged { .. }
             | Input::Drained { .. }
+            | Input::Crowded { .. }
             | Input::Closed { .. }
             | Input::Disk(_)
             | Input::Command { .. }

@@ -69,6 +69,7 @@
 //! ```
 
 pub mod command;
+mod crowd;
 pub mod disk;
 pub mod event;
 pub mod ids;

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -104,7 +105,7 @@ impl Role for Echo {
             }
             Input::DialFailed { dial: DialId(_), why } => self.tell(why),
             Input::Datagram { bytes, .. } => self.tell(format!("datagram of {}", bytes.len())),
-            Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Disk(_) => {}
+            Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Crowded { .. } | Input::Disk(_) => {}
             Input::Backlogged { .. } | Input::Drained { .. } => {}
         }
     }
@@ -445,6 +446,63 @@ fn a_file_in_place_of_the_socket_is_left_alone() {
     let failure = Node::open(Options { control: Some(path.clone()), ..options() }).unwrap_err();
     assert_eq!(failure.exit, Exit::Unreachable);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
+fn a_link_in_place_of_the_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, elsewhere) = (folder.path().join("c.sock"), folder.path().join("elsewhere"));
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    let failure = Node::open(Options { control: Some(path.clone()), ..options() }).unwrap_err();
+    assert_eq!(failure.exit, Exit::Unreachable);
+    assert!(!elsewhere.exists() && std::fs::read_link(&path).unwrap() == elsewhere);
+}
+
+#[test]
+fn a_socket_that_another_process_made_in_our_place_stays_when_we_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.sock");
+    let node = controlled(&path);
+    std::fs::remove_file(&path).unwrap();
+    let _theirs = UnixListener::bind(&path).unwrap();
+    node.handle.shutdown();
+    assert_eq!(node.end(), Ok(Exit::Ok));
+    assert!(path.exists());
+}
+
+#[test]
+fn only_its_user_may_use_the_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.sock");
+    let _node = controlled(&path);
+    assert_eq!(std::fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_crowd_of_idle_clients_does_not_lock_the_owner_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.sock");
+    let _node = controlled(&path);
+    let (mut waiting, mut answers) = control(&path);
+    writeln!(waiting, "{}", command_line(&Command::Status)).unwrap();
+    let mut crowd = Vec::new();
+    for n in 0..1000 {
+        let mut idle = UnixStream::connect(&path).unwrap();
+        if n % 2 == 0 {
+            idle.write_all(b"{\"cmd\":").unwrap();
+        }
+        crowd.push(idle);
+        if n % 100 == 99 {
+            let (mut writer, mut reader) = control(&path);
+            writeln!(writer, "{}", command_line(&Command::List)).unwrap();
+            assert_eq!(next_event(&mut reader), ClientEvent::Note { message: "one".into() });
+            assert!(done(Exit::Ok)(&next_event(&mut reader)));
+        }
+    }
+    assert_eq!(crowd[0].read(&mut [0]).unwrap(), 0, "the longest idle one is closed");
+    // A client that waits for an answer keeps its place.
+    writeln!(waiting, "{}", command_line(&Command::List)).unwrap();
+    assert_eq!(next_event(&mut answers), ClientEvent::Note { message: "one".into() });
 }
 
 // ---- signals: in a process of their own ---------------------------------------------------------

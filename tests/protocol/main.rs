@@ -318,7 +318,9 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         DIGEST_STEP_BYTES,
         DIGEST_WINDOW,
         UPLOAD_REQUESTS_MAX,
-        UPLOADS_MAX
+        UPLOADS_MAX,
+        UPLOAD_RATE_MIN,
+        UPLOAD_PROVEN_BYTES
     ];
     limits.extend(times![
         LOGIN_DEADLINE,

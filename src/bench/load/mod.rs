@@ -483,6 +483,7 @@ impl Role for Load {
             | Input::PayloadSent { .. }
             | Input::Backlogged { .. }
             | Input::Drained { .. }
+            | Input::Crowded { .. }
             | Input::Disk(_)
             | Input::Command { .. }
             | Input::ClientGone { .. } => {}

@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 
 use mio::net::UnixStream;
 
-use crate::config::{CONTROL_LINE_BYTES_MAX, CONTROL_QUEUE_BYTES_MAX};
+use crate::config::{CONTROL_LINE_BYTES_MAX, CONTROL_QUEUE_BYTES_MAX, WRITE_STALL_MAX};
+use crate::time::Time;
 
 /// One client, with the line that it has begun and the lines that it has not read yet.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Client {
     pub(super) dead: bool,
     /// Lines whose last answer has not been queued yet.
     pub(super) running: usize,
+    /// When it last sent a complete line or took a part of an answer.
+    active: Time,
     held: Vec<u8>,
     /// Bytes at the front of `held` in which there is no line end.
     searched: usize,
@@ -40,7 +43,7 @@ pub(super) enum Line {
 }
 
 impl Client {
-    pub(super) fn new(stream: UnixStream) -> Client {
+    pub(super) fn new(stream: UnixStream, now: Time) -> Client {
         Client {
             stream,
             readable: true,
@@ -49,6 +52,7 @@ impl Client {
             dirty: false,
             dead: false,
             running: 0,
+            active: now,
             held: Vec::new(),
             searched: 0,
             eof: false,
@@ -99,8 +103,24 @@ impl Client {
         line_of(std::mem::take(&mut self.held))
     }
 
+    /// It has sent a complete line. A part of one does not count.
+    pub(super) fn on_line(&mut self, now: Time) {
+        self.running += 1;
+        self.active = now;
+    }
+
+    /// Since when it has been idle: it waits for no answer, or does not take the one that is there.
+    pub(super) fn idle_since(&self, now: Time) -> Option<Time> {
+        let waits = self.running > 0 || !self.out.is_empty();
+        let unread = !self.out.is_empty() && now.since(self.active) >= WRITE_STALL_MAX;
+        (!self.dead && self.active < now && (!waits || unread)).then_some(self.active)
+    }
+
     /// Queues a line, without its end. `false`: the queue is full.
-    pub(super) fn queue(&mut self, line: &str) -> bool {
+    pub(super) fn queue(&mut self, line: &str, now: Time) -> bool {
+        if self.out.is_empty() {
+            self.active = now;
+        }
         if self.out.len() - self.written + line.len() > CONTROL_QUEUE_BYTES_MAX {
             return false;
         }
@@ -111,11 +131,14 @@ impl Client {
 
     /// Writes what the socket accepts. `false`: it has failed, or the client sent no more and has
     /// all answers.
-    pub(super) fn flush(&mut self) -> bool {
+    pub(super) fn flush(&mut self, now: Time) -> bool {
         while self.writable && self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {
                 Ok(0) => return false,
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.active = now;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return false,

@@ -8,12 +8,15 @@
 mod client;
 
 use std::collections::VecDeque;
+use std::fs::Permissions;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mio::event::Event;
-use mio::net::UnixListener;
+use mio::net::{UnixListener, UnixStream};
+use rustix::fs::Mode;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use self::client::{Client, Line};
 use super::arrival::{Arrival, ControlId};
@@ -22,8 +25,11 @@ use super::deadlines::Due;
 use super::socket::is_exhaustion;
 use super::table::Table;
 use super::token::{self, Slot};
-use crate::config::{ACCEPT_RETRY, CONTROL_CLIENTS_MAX, CONTROL_LINES_PER_TURN};
+use crate::config::{ACCEPT_RETRY, CONTROL_ACCEPTS_PER_TURN, CONTROL_LINES_PER_TURN, LISTEN_BACKLOG};
 use crate::error::{Exit, Failure};
+
+/// The mode of the socket's file: its user reads and writes.
+const PRIVATE: u32 = 0o600;
 
 /// The listener, if there is one, and its clients.
 #[derive(Debug)]
@@ -38,6 +44,10 @@ pub(super) struct ControlSocket {
     graves: Vec<ControlId>,
     /// Lines that may be reported in this turn.
     lines_left: usize,
+    /// Clients that may be accepted in this turn.
+    accepts_left: usize,
+    /// Clients at once.
+    clients_max: usize,
 }
 
 impl ControlSocket {
@@ -46,7 +56,7 @@ impl ControlSocket {
     /// # Errors
     /// Exit 5 if another process serves it, 9 if no socket can be made there, with a sentence that
     /// names the path.
-    pub(super) fn bind(path: Option<&Path>, ctx: &Context) -> Result<ControlSocket, Failure> {
+    pub(super) fn bind(path: Option<&Path>, clients_max: usize, ctx: &Context) -> Result<ControlSocket, Failure> {
         let mut listener = path.map(Listener::bind).transpose()?;
         if let Some(listener) = &mut listener {
             ctx.watch_reads(&mut listener.socket, token::CONTROL_LISTENER, "the control socket")?;
@@ -58,6 +68,8 @@ impl ControlSocket {
             dirty: Vec::new(),
             graves: Vec::new(),
             lines_left: 0,
+            accepts_left: 0,
+            clients_max,
         })
     }
 
@@ -87,6 +99,7 @@ impl ControlSocket {
 
     pub(super) fn begin_turn(&mut self) {
         self.lines_left = CONTROL_LINES_PER_TURN;
+        self.accepts_left = CONTROL_ACCEPTS_PER_TURN.min(self.clients_max.div_ceil(2));
     }
 
     /// Work is left over from this turn.
@@ -130,7 +143,7 @@ impl ControlSocket {
                     continue;
                 }
             };
-            client.running += 1;
+            client.on_line(ctx.now);
             self.lines_left -= 1;
             self.run.rotate_left(1);
             return Some(Arrival::ControlLine { client: id, line });
@@ -147,7 +160,7 @@ impl ControlSocket {
         if last {
             client.running = client.running.saturating_sub(1);
         }
-        let queued = client.queue(line) || client.flush() && client.queue(line);
+        let queued = client.queue(line, ctx.now) || client.flush(ctx.now) && client.queue(line, ctx.now);
         if queued {
             self.mark_dirty(id);
         } else {
@@ -163,7 +176,7 @@ impl ControlSocket {
                 continue;
             };
             client.dirty = false;
-            if !client.flush() {
+            if !client.flush(ctx.now) {
                 self.end(id, ctx);
             }
         }
@@ -183,25 +196,39 @@ impl ControlSocket {
     }
 
     fn accept(&mut self, ctx: &mut Context) {
-        while let Some(listener) = self.listener.as_mut().filter(|listener| listener.ready) {
-            let stream = match listener.socket.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    listener.ready = error.kind() != ErrorKind::WouldBlock && !is_exhaustion(&error);
-                    if is_exhaustion(&error) {
-                        ctx.deadlines.push(ctx.now + ACCEPT_RETRY, Due::Control);
-                    } else if listener.ready {
-                        log::debug!("accepting on the control socket: {error}");
-                    }
-                    continue;
+        while let Some(listener) = self.listener.as_mut().filter(|listener| listener.ready)
+            && self.accepts_left > 0
+        {
+            self.accepts_left -= 1;
+            match listener.socket.accept() {
+                Ok((stream, _)) => self.admit(stream, ctx),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
+                Err(error) if is_exhaustion(&error) => {
+                    listener.ready = false;
+                    ctx.deadlines.push(ctx.now + ACCEPT_RETRY, Due::Control);
+                    self.evict(ctx);
                 }
-            };
-            if self.clients.len() >= CONTROL_CLIENTS_MAX {
-                ctx.counters.control_refused += 1;
-            } else if let Err(error) = self.enter(Client::new(stream), ctx) {
-                log::warn!("a client of the control socket cannot be watched and is dropped: {error}");
+                Err(error) => log::debug!("accepting on the control socket: {error}"),
             }
         }
+    }
+
+    /// A client that connects takes the place of the longest idle one if all places are taken.
+    fn admit(&mut self, stream: UnixStream, ctx: &mut Context) {
+        if self.clients.len() - self.graves.len() >= self.clients_max && !self.evict(ctx) {
+            ctx.counters.control_refused += 1;
+        } else if let Err(error) = self.enter(Client::new(stream, ctx.now), ctx) {
+            log::warn!("a client of the control socket cannot be watched and is dropped: {error}");
+        }
+    }
+
+    /// Closes the longest idle client. `false`: every one waits for an answer or has just come.
+    fn evict(&mut self, ctx: &mut Context) -> bool {
+        let idle = self.clients.ids().filter_map(|(id, client)| Some((client.idle_since(ctx.now)?, id)));
+        let Some((_, id)) = idle.min() else { return false };
+        ctx.counters.control_evicted += 1;
+        self.end(ControlId(id), ctx);
+        true
     }
 
     fn enter(&mut self, client: Client, ctx: &mut Context) -> io::Result<()> {
@@ -254,30 +281,67 @@ struct Listener {
     /// Latched: clients may be waiting.
     ready: bool,
     path: PathBuf,
+    /// Device and inode of the file.
+    inode: (u64, u64),
 }
 
 impl Listener {
     /// Binds to the path. A socket file that no process serves is left over from one that died, and
     /// is replaced.
     fn bind(path: &Path) -> Result<Listener, Failure> {
-        let socket = match UnixListener::bind(path) {
+        let socket = match listen_privately(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 remove_if_dead(path)?;
-                UnixListener::bind(path)
+                listen_privately(path)
             }
             result => result,
         };
-        let socket = socket.map_err(|error| {
+        let made = socket.and_then(|socket| Ok((socket, inode(path)?)));
+        let (socket, inode) = made.map_err(|error| {
             let path = path.display();
             let message = format!("cannot make the control socket {path}: {error}; choose another path with --control");
             Failure::new(Exit::Disk, message)
         })?;
-        Ok(Listener { socket, ready: true, path: path.to_owned() })
+        Ok(Listener { socket, ready: true, path: path.to_owned(), inode })
     }
+}
+
+/// A socket at the path that only this user can connect to, from its first moment.
+///
+/// The umask is not used: it is one for all threads of the process. Linux gives the file the mode
+/// of the socket, so it is private when it appears. On other systems its mode is set before
+/// listen(2), and until then nobody can connect.
+fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if let Err(error) = rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR) {
+        log::debug!("a socket has no mode here: {error}");
+    }
+    socket.bind(&SockAddr::unix(path)?)?;
+    let listening = (|| {
+        if std::fs::symlink_metadata(path)?.permissions().mode() & 0o777 != PRIVATE {
+            std::fs::set_permissions(path, Permissions::from_mode(PRIVATE))?;
+        }
+        socket.listen(LISTEN_BACKLOG)
+    })();
+    if let Err(error) = listening {
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(UnixListener::from_std(socket.into()))
+}
+
+/// What distinguishes the file at the path from another one that is made there later.
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        // Another process may have made its own in the same place.
+        if inode(&self.path).is_ok_and(|inode| inode != self.inode) {
+            return;
+        }
         if let Err(error) = std::fs::remove_file(&self.path) {
             log::debug!("cannot remove the control socket {}: {error}", self.path.display());
         }
@@ -291,14 +355,29 @@ fn remove_if_dead(path: &Path) -> Result<(), Failure> {
     if !is_socket {
         return refuse(format!("{name} exists and is not a socket; remove it or choose another name"));
     }
-    match std::os::unix::net::UnixStream::connect(path) {
+    match connects(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 refuse(format!("cannot remove the left-over control socket {name}: {error}"))
             }
             _ => Ok(()),
         },
-        Ok(_) => refuse(format!("another process serves the control socket {name}; stop it or choose another --name")),
+        Ok(()) => refuse(format!("another process serves the control socket {name}; stop it or choose another --name")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            refuse(format!("the control socket {name} is of another user; choose another --name or --control"))
+        }
         Err(error) => refuse(format!("cannot find out which process serves the control socket {name}: {error}")),
+    }
+}
+
+/// Whether a process accepts clients there, without waiting for it: one that is stopped accepts
+/// none, but lives.
+fn connects(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        result => result,
     }
 }

@@ -7,7 +7,8 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::*;
-use crate::config::ACCEPT_RETRY;
+use crate::config::{ACCEPT_RETRY, CROWD_BATCH};
+use crate::net::reactor::Reserve;
 
 #[test]
 fn a_lack_of_descriptors_refuses_some_and_spins_for_none() {
@@ -28,9 +29,18 @@ fn with_few_descriptors() {
     let mut waiting = connect(rig.addr());
     let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(!hoard.is_empty());
+    // First the machine is asked to close idle connections. It closes none.
+    let excess = rig.until(|_, arrival| match arrival {
+        Arrival::Input(Input::Crowded { excess }) => Some(excess),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!((excess, rig.net.counters().accept_stalls), (CROWD_BATCH, 1));
     rig.net.acceptor.as_mut().unwrap().refusals_left = 1;
-    while rig.net.counters().accept_stalls == 0 {
-        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    rig.now = rig.now + ACCEPT_RETRY;
+    while rig.net.counters().accept_stalls == 1 {
+        rig.turn(|net, arrival| {
+            assert!(net.counters().crowded == 1, "unexpected: {arrival:?}");
+        });
     }
     // The one that waited was told; the listener rests; everybody else is served.
     assert_eq!(waiting.read(&mut [0]).unwrap_or(0), 0);
@@ -48,7 +58,7 @@ fn with_few_descriptors() {
 #[test]
 fn connections_above_what_descriptors_allow_are_refused_until_one_is_freed() {
     let mut rig = Rig::new();
-    rig.net.conns.conns_max = 1;
+    (rig.net.conns.conns_max, rig.net.conns.newcomers_max) = (1, 0);
     let (first, conn) = rig.client();
     let mut second = connect(rig.addr());
     while rig.net.counters().refused == 0 {
@@ -59,4 +69,82 @@ fn connections_above_what_descriptors_allow_are_refused_until_one_is_freed() {
     assert_eq!(rig.until_closed(conn), CloseReason::Remote);
     let (_third, _) = rig.client();
     assert_eq!(rig.net.counters().refused, 1);
+}
+
+#[test]
+fn a_newcomer_is_accepted_and_an_idle_connection_closed_for_it_at_once() {
+    let mut rig = Rig::new();
+    (rig.net.conns.conns_max, rig.net.conns.newcomers_max) = (2, 1);
+    let (mut first, idle) = rig.client();
+    let (mut second, busy) = rig.client();
+    let _third = connect(rig.addr());
+    let mut newcomer = None;
+    let why = rig.until(|net, arrival| match arrival {
+        Arrival::Input(Input::Accepted { conn, .. }) => {
+            newcomer = Some(conn);
+            None
+        }
+        Arrival::Input(Input::Crowded { excess: 1 }) => {
+            assert!(newcomer.is_some(), "it is asked for connections that are there");
+            net.send(idle, &ping(9));
+            net.close(idle);
+            None
+        }
+        Arrival::Input(Input::Closed { conn, why }) => Some((conn, why)),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!(why, (idle, CloseReason::Asked), "it does not linger");
+    assert_eq!(read_message(&mut first), ping(9), "what was queued is written");
+    assert_eq!(first.read(&mut [0]).unwrap(), 0);
+    assert_eq!(rig.net.connections(), 2);
+    write(&mut second, &bytes_of(&[ping(1)]));
+    assert_eq!(rig.until_message(busy), ping(1));
+    assert_eq!((rig.net.counters().refused, rig.net.counters().crowded), (0, 1));
+}
+
+#[test]
+fn a_connection_that_lingers_goes_before_any_other() {
+    let mut rig = Rig::new();
+    (rig.net.conns.conns_max, rig.net.conns.newcomers_max) = (2, 1);
+    let (mut first, lingers) = rig.client();
+    let (_second, _) = rig.client();
+    rig.net.close(lingers);
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(first.read(&mut [0]).unwrap(), 0);
+    assert_eq!(rig.net.connections(), 2, "it lingers");
+    let _third = connect(rig.addr());
+    assert_eq!(rig.until_closed(lingers), CloseReason::Asked);
+    rig.settle();
+    assert_eq!((rig.net.connections(), rig.net.counters().crowded), (2, 0));
+}
+
+#[test]
+fn a_dial_finds_room_as_a_newcomer_does() {
+    let mut rig = Rig::new();
+    (rig.net.conns.conns_max, rig.net.conns.newcomers_max) = (1, 1);
+    let (_first, idle) = rig.client();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = server.local_addr().unwrap().into();
+    rig.net.dial(crate::proto::DialId(1), to);
+    let mut dialed = false;
+    let mut closed = false;
+    while !(dialed && closed) {
+        rig.turn(|net, arrival| match arrival {
+            Arrival::Input(Input::Dialed { .. }) => dialed = true,
+            Arrival::Input(Input::Crowded { excess: 1 }) => net.close(idle),
+            Arrival::Input(Input::Closed { conn, .. }) => closed = conn == idle,
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert_eq!(rig.net.connections(), 1);
+}
+
+#[test]
+fn descriptors_are_shared_out_for_every_limit() {
+    for descriptors in [1, 16, 100, 256, 1024, 20_000, 1 << 20, usize::MAX] {
+        let Reserve { conns_max, newcomers_max, clients_max } = Reserve::of(descriptors);
+        assert!(conns_max >= 1 && clients_max >= 1);
+        let all = conns_max + newcomers_max + clients_max;
+        assert!(descriptors < 16 || all < descriptors, "{descriptors}: {all} leave none for files");
+    }
 }

@@ -47,6 +47,8 @@ counts! {
     ClosedDeadline => "closed_login_deadline",
     /// Half-open sessions closed to make room for newer ones.
     ClosedCrowded => "closed_crowded",
+    /// Closed because descriptors were short and it was idle longest.
+    ClosedEvicted => "closed_evicted",
     /// Sessions closed because they were silent.
     ClosedSilent => "closed_silent",
     /// Sessions that said BYE.

@@ -265,6 +265,7 @@ impl Role for SuperPeer {
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
             Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
+            Input::Crowded { excess } => sessions.on_crowded(excess, cx),
             Input::Backlogged { conn } if sessions.is_open(conn) => flood.on_backlogged(conn),
             Input::Backlogged { .. } => {}
             Input::Drained { conn } => flood.on_drained(conn),

@@ -243,10 +243,15 @@ impl Net {
     /// A connection on which nothing was sent.
     pub(super) fn connect(&mut self, node: usize) -> ConnId {
         let index = self.nodes[node].next_conn;
-        self.nodes[node].next_conn += 1;
-        let conn = ConnId { index, generation: 7 };
         let from =
             SocketAddr::from(([127, 0, u8::try_from(node).unwrap(), u8::try_from(index % 250).unwrap()], 40_000));
+        self.connect_from(node, from)
+    }
+
+    pub(super) fn connect_from(&mut self, node: usize, from: SocketAddr) -> ConnId {
+        let index = self.nodes[node].next_conn;
+        self.nodes[node].next_conn += 1;
+        let conn = ConnId { index, generation: 7 };
         self.input(node, Input::Accepted { conn, from });
         conn
     }

@@ -238,6 +238,7 @@ impl Role for WeakPeer {
             // What a weak peer sends is bounded by what it was asked for.
             Input::Backlogged { .. } | Input::Drained { .. } => {}
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(cx, conn, req),
+            Input::Crowded { excess } => self.uploads.on_crowded(cx, excess),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Disk(done) => self.on_disk(done),
             Input::Command { client, command } => self.commands.on_command(cx, &mut self.sessions, client, command),

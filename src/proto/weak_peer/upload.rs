@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::context::{Context, Owner, Reason};
 use crate::config::{
-    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
-    UPLOAD_AHEAD_LOW, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
+    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
+    UPLOAD_AHEAD_LOW, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX, UPLOAD_PROVEN_BYTES, UPLOAD_RATE_MIN,
+    UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
 };
+use crate::proto::crowd::{Plan, Rank, Standing};
 use crate::proto::disk::ServeFailure;
 use crate::proto::marks::mark;
 use crate::proto::{ConnId, DiskWork, Output};
@@ -64,9 +67,36 @@ struct Upload {
     requests: VecDeque<Request>,
     /// When the last request arrived or ended.
     active_at: Time,
+    accepted_at: Time,
+    /// Since when it takes no bytes: the time of accept, moved on by every byte that it has taken
+    /// as by [`UPLOAD_RATE_MIN`]. So one that takes a few bytes now and then is idle.
+    idle_since: Time,
+    /// Bytes of content that it has taken.
+    taken: u64,
 }
 
 impl Upload {
+    /// The other side has taken bytes of content.
+    fn on_taken(&mut self, now: Time, bytes: u64) {
+        self.taken = self.taken.saturating_add(bytes);
+        let ahead = if self.taken >= UPLOAD_PROVEN_BYTES { UPLOAD_AHEAD_MAX } else { Duration::ZERO };
+        let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / UPLOAD_RATE_MIN);
+        self.idle_since = (self.idle_since + worth).min(now + ahead);
+    }
+
+    /// Its place among those that may be closed to make room; none if it takes bytes at an honest
+    /// rate.
+    fn standing(&self, conn: ConnId, now: Time) -> Option<Standing> {
+        let idle = now.since(self.idle_since);
+        if self.taken >= UPLOAD_PROVEN_BYTES && idle <= UPLOAD_LAG_MAX {
+            return None;
+        }
+        let fresh = now.since(self.accepted_at) < CROWD_FRESH;
+        let waits = !self.requests.is_empty() && idle < UPLOAD_BUSY_MAX;
+        let rank = if fresh || waits { Rank::Busy } else { Rank::Idle };
+        Some(Standing { conn, host: self.from.ip().into(), rank, since: self.idle_since })
+    }
+
     fn find(&mut self, req: u32) -> Option<&mut Request> {
         self.requests.iter_mut().find(|request| request.req == req)
     }
@@ -80,6 +110,8 @@ pub(super) struct Uploads {
     pub(super) bytes_sent: u64,
     /// Connections that we closed, by reason.
     closed: BTreeMap<&'static str, u64>,
+    /// Which go next while all places are taken.
+    plan: Plan,
 }
 
 impl Uploads {
@@ -93,7 +125,7 @@ impl Uploads {
     }
 
     pub(super) fn on_accepted(&mut self, cx: &mut Context, conn: ConnId, from: SocketAddr) {
-        if self.conns.len() >= UPLOADS_MAX {
+        if self.conns.len() >= UPLOADS_MAX && !self.make_room(cx) {
             *self.closed.entry("closed_crowded").or_default() += 1;
             cx.error(conn, ErrorCode::BUSY, "all upload slots are taken; try again later", None);
             cx.close(conn);
@@ -101,8 +133,39 @@ impl Uploads {
         }
         cx.own(conn, Owner::Upload);
         cx.timers.set(Reason::Upload(conn), cx.now + LOGIN_DEADLINE);
-        let upload = Upload { from, greeted: false, requests: VecDeque::new(), active_at: cx.now };
+        let upload = Upload {
+            from,
+            greeted: false,
+            requests: VecDeque::new(),
+            active_at: cx.now,
+            accepted_at: cx.now,
+            idle_since: cx.now,
+            taken: 0,
+        };
         self.conns.insert(conn, upload);
+    }
+
+    /// Descriptors are short: closes this many connections, if that many may be closed.
+    pub(super) fn on_crowded(&mut self, cx: &mut Context, excess: usize) {
+        for _ in 0..excess.min(self.conns.len()) {
+            if !self.make_room(cx) {
+                return;
+            }
+        }
+    }
+
+    /// Closes the longest idle connection of the host that has most. `false`: all take bytes at an
+    /// honest rate.
+    fn make_room(&mut self, cx: &mut Context) -> bool {
+        let Uploads { conns, plan, .. } = self;
+        let now = cx.now;
+        let all = || conns.iter().filter_map(|(conn, upload)| upload.standing(*conn, now)).collect();
+        let idlest = plan.next(now, |conn| conns.get(&conn)?.standing(conn, now), all);
+        let Some(conn) = idlest else { return false };
+        *self.closed.entry("closed_evicted").or_default() += 1;
+        cx.error(conn, ErrorCode::BUSY, "all upload slots are taken, and this one was idle longest", None);
+        self.end(cx, conn);
+        true
     }
 
     pub(super) fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message) {
@@ -218,6 +281,11 @@ impl Uploads {
     pub(super) fn on_payload_sent(&mut self, cx: &mut Context, conn: ConnId, req: u32) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         upload.active_at = cx.now;
+        let length = match upload.find(req) {
+            Some(Request { wanted: Wanted::Chunk { length, .. }, stage: Stage::Sending, .. }) => u64::from(*length),
+            Some(_) | None => 0,
+        };
+        upload.on_taken(cx.now, length);
         upload.requests.retain(|request| request.req != req || !matches!(request.stage, Stage::Sending));
         self.pump(cx, conn);
     }
@@ -286,6 +354,7 @@ fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32)
 /// Answers requests from the front of the queue while they are ready. Returns the number of chunks.
 fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &mut u64) -> u64 {
     let mut chunks = 0;
+    let mut paged = 0;
     let mut sending = 0;
     let mut at = 0;
     while let Some(request) = upload.requests.get_mut(at) {
@@ -314,6 +383,7 @@ fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &
             }
             (Stage::Ready(Answer::Page((size, cvs))), &Wanted::Page { first, .. }) => {
                 let cvs = std::mem::take(cvs);
+                paged += cvs.len() as u64;
                 cx.send(conn, Message::Cvs(Cvs { req, size: *size, first, cvs }));
             }
             (Stage::Ready(Answer::Failed(failure)), _) => {
@@ -328,6 +398,7 @@ fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &
         upload.active_at = cx.now;
         upload.requests.remove(at);
     }
+    upload.on_taken(cx.now, paged);
     chunks
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct World {
     dir: TempDir,
     ip: Ipv4Addr,
     count: AtomicU32,
+    /// Descriptors of each process, if they are few.
+    descriptors: Option<u32>,
 }
 
 impl World {
@@ -64,7 +66,12 @@ impl World {
         let mut random = [0; 3];
         getrandom::fill(&mut random).expect("randomness");
         let ip = Ipv4Addr::new(127, random[0] | 1, random[1], random[2].clamp(1, 250));
-        World { dir: TempDir::with_prefix("sprat-e2e-").expect("a folder"), ip, count: AtomicU32::new(0) }
+        World {
+            dir: TempDir::with_prefix("sprat-e2e-").expect("a folder"),
+            ip,
+            count: AtomicU32::new(0),
+            descriptors: None,
+        }
     }
 
     pub(crate) fn ip(&self) -> Ipv4Addr {
@@ -73,6 +80,11 @@ impl World {
 
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Processes that start from now on have this many descriptors.
+    pub(crate) fn limit_descriptors(&mut self, descriptors: u32) {
+        self.descriptors = Some(descriptors);
     }
 
     /// A new folder.
@@ -94,6 +106,11 @@ impl World {
     /// `sprat` with this world's folders and nothing of the user's.
     pub(crate) fn sprat<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sprat"));
+        if let Some(descriptors) = self.descriptors {
+            command = Command::new("sh");
+            let limited = "ulimit -n \"$0\" && exec \"$@\"";
+            command.args(["-c", limited, &descriptors.to_string(), env!("CARGO_BIN_EXE_sprat")]);
+        }
         for (key, _) in std::env::vars_os() {
             if key.to_string_lossy().starts_with("SPRAT_") {
                 command.env_remove(key);

@@ -10,7 +10,7 @@ use crate::cli::args::Bench;
 use crate::cli::random::OsEntropy;
 use crate::cli::tools::process::Sample;
 use crate::cli::units::Size;
-use crate::config::{DESCRIPTORS_RESERVED, SESSION_FILES_MAX, SESSION_QUERIES_MAX};
+use crate::config::{SESSION_FILES_MAX, SESSION_QUERIES_MAX, descriptors_reserved};
 use crate::error::{Exit, Failure};
 use crate::proto::Entropy;
 use crate::wire::HostPort;
@@ -131,7 +131,8 @@ pub(super) fn descriptors() -> u64 {
 pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(), Failure> {
     let each = if mode == Mode::Churn { 2 } else { 1 };
     let holders = limits.files.div_ceil(FILES_PER_HOLDER).max(1);
-    let room = nofile.saturating_sub(DESCRIPTORS_RESERVED as u64 + holders) / each;
+    let reserved = descriptors_reserved(usize::try_from(nofile).unwrap_or(usize::MAX)) as u64;
+    let room = nofile.saturating_sub(reserved + holders) / each;
     if limits.sessions as u64 <= room {
         return Ok(());
     }

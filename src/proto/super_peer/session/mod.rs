@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(super) use self::requests::Request;
 pub(super) use self::table::Sessions;
-use self::table::{Fault, Session, State};
+use self::table::{Fault, Place, Session, State, seconds};
 use super::config::SuperPeerConfig;
 use super::context::{Context, Reason};
 use super::counters::Count;
@@ -32,8 +32,8 @@ const SILENT_PINGS: u32 = 3;
 const SWEEP_GAP: Duration = Duration::from_secs(1);
 
 /// - getters: `len`, `is_open`;
-/// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_closed`, `on_login_deadline`,
-///   `on_silence`;
+/// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_crowded`, `on_closed`,
+///   `on_login_deadline`, `on_silence`;
 /// - mutators: `query_began`, `query_ended`, `close_all`;
 /// - `poll_*`: `take_abandoned`, `take_ack`; the handlers push outputs.
 impl Sessions {
@@ -51,9 +51,9 @@ impl Sessions {
     pub(super) fn on_accepted(&mut self, conn: ConnId, from: SocketAddr, cx: &mut Context) {
         cx.count(Count::Accepted);
         while self.half_open_len >= UNAUTHENTICATED_MAX {
-            let oldest = self.oldest_half_open().expect("half-open sessions are in the queue");
+            let idlest = self.idlest_half_open(cx.now).expect("half-open sessions are in the queue");
             let why = "too many sessions are waiting to log in".to_owned();
-            self.close(oldest, Fault(ErrorCode::BUSY, why, Count::ClosedCrowded), cx);
+            self.close(idlest, Fault(ErrorCode::BUSY, why, Count::ClosedCrowded), cx);
         }
         let slot = conn.index as usize;
         if slot >= self.slots.len() {
@@ -67,7 +67,8 @@ impl Sessions {
             port: from.port(),
             heard: cx.now,
             seq: 0,
-            holder: None,
+            active_s: seconds(cx.now),
+            holder: Place::NONE,
             queries: None,
         };
         if self.slots[slot].replace(session).is_none() {
@@ -132,6 +133,14 @@ impl Sessions {
         self.len -= 1;
         if self.len == 0 {
             cx.timers.stop(Reason::Silence);
+        }
+    }
+
+    /// Descriptors are short: closes sessions that are idle, at most this many.
+    pub(super) fn on_crowded(&mut self, excess: usize, cx: &mut Context) {
+        for idle in self.idlest(excess, cx.now) {
+            let why = "this super peer is full, and this session was idle longest".to_owned();
+            self.close(idle.conn, Fault(ErrorCode::BUSY, why, Count::ClosedEvicted), cx);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::table::{Fault, Sessions, State, refuse};
+use super::table::{Fault, Place, Sessions, State, refuse};
 use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
@@ -49,6 +49,9 @@ impl Sessions {
         message: Message,
         cx: &mut Context,
     ) -> Result<Request, Fault> {
+        if matches!(message, told_to_super_peers!()) {
+            self.session_mut(conn).expect("the session is open").note_active(cx.now);
+        }
         match (state, message) {
             (_, Message::Register(register)) => self.on_register(conn, register, cx)?,
             (State::Open, Message::Update(update)) => self.on_update(conn, update, cx)?,
@@ -140,13 +143,13 @@ impl Sessions {
         }
         if session.state == State::Open {
             let addr = address(session.ip, host.as_deref(), port)?;
-            if session.holder.is_some() {
+            if session.holder != Place::NONE {
                 cx.upkeep.on_removed();
             }
             match addr {
                 None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
-                Some(addr) => match session.holder {
-                    None => session.holder = Some(cx.index.add_holder(addr)),
+                Some(addr) => match session.holder.get() {
+                    None => session.holder = Place::of(cx.index.add_holder(addr)),
                     Some(holder) => {
                         cx.index.clear(holder);
                         cx.index.set_addr(holder, addr);
@@ -170,7 +173,7 @@ impl Sessions {
         }
         session.advance(seq)?;
         cx.count(Count::Updates);
-        if let Some(holder) = session.holder {
+        if let Some(holder) = session.holder.get() {
             for path in del {
                 cx.index.remove(holder, path.as_str());
             }

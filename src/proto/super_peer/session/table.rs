@@ -4,8 +4,13 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::config::{FRAME_BYTES_HELLO, SESSION_FILES_MAX, SESSION_QUERIES_MAX, UNAUTHENTICATED_MAX};
+use crate::config::{
+    CROWD_FRESH, CROWD_LOOKS_MAX, CROWD_USEFUL_MAX, FRAME_BYTES_HELLO, SESSION_FILES_MAX, SESSION_QUERIES_MAX,
+    UNAUTHENTICATED_MAX,
+};
+use crate::proto::crowd::{Plan, Rank, Standing, leaving};
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
@@ -45,6 +50,28 @@ impl State {
     }
 }
 
+/// An optional place in the index, in four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+impl Place {
+    /// No place. The index has far fewer holders than this.
+    pub(super) const NONE: Place = Place(u32::MAX);
+
+    pub(super) fn of(holder: HolderId) -> Place {
+        assert_ne!(holder.0, u32::MAX, "no index has that many holders");
+        Place(holder.0)
+    }
+
+    pub(super) fn get(self) -> Option<HolderId> {
+        (self != Place::NONE).then_some(HolderId(self.0))
+    }
+
+    pub(super) fn take(&mut self) -> Option<HolderId> {
+        std::mem::replace(self, Place::NONE).get()
+    }
+}
+
 /// One session. There may be very many, so what only few of them need is boxed.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -56,8 +83,11 @@ pub(super) struct Session {
     pub(super) heard: Time,
     /// Number of the last REGISTER or UPDATE.
     pub(super) seq: u64,
+    /// When it last asked for or changed something, in seconds since the start: a session that only
+    /// sends PING is idle.
+    pub(super) active_s: u32,
     /// Its place in the index, once it has registered and serves chunks.
-    pub(super) holder: Option<HolderId>,
+    pub(super) holder: Place,
     /// Its queries that run.
     #[expect(clippy::box_collection, reason = "most sessions ask nothing, and a Vec takes three times the room")]
     pub(super) queries: Option<Box<Vec<(u32, WaveKey)>>>,
@@ -92,6 +122,10 @@ pub(crate) struct Sessions {
     pub(super) abandoned: Vec<WaveKey>,
     /// The ACK of the last message.
     pub(super) ack: Option<(ConnId, Ack)>,
+    /// Which half-open sessions go next while there are too many.
+    pub(super) plan: Plan,
+    /// The slot at which the last look for idle sessions ended.
+    pub(super) hand: usize,
 }
 
 impl Sessions {
@@ -151,6 +185,33 @@ impl Sessions {
         }
     }
 
+    /// The half-open session that goes for another one.
+    pub(super) fn idlest_half_open(&mut self, now: Time) -> Option<ConnId> {
+        let Sessions { slots, half_open, plan, .. } = self;
+        let slots = &*slots;
+        let standing = |conn: ConnId| {
+            let session = lookup(slots, conn).filter(|session| session.state.is_half_open())?;
+            // What it has sent does not matter, as long as it has not logged in.
+            Some(Standing { rank: Rank::Idle, ..session.standing(conn.index as usize, now)? })
+        };
+        plan.next(now, standing, || half_open.iter().filter_map(|(conn, _)| standing(*conn)).collect())
+    }
+
+    /// The sessions that go while descriptors are short, found in a bounded look at the table that
+    /// continues where the last one ended.
+    pub(super) fn idlest(&mut self, count: usize, now: Time) -> Vec<Standing> {
+        let mut seen = Vec::new();
+        for _ in 0..self.slots.len().min(CROWD_LOOKS_MAX) {
+            self.hand = (self.hand + 1) % self.slots.len();
+            seen.extend(self.slots[self.hand].as_ref().and_then(|session| session.standing(self.hand, now)));
+        }
+        let useful = seen.iter().filter(|standing| standing.rank == Rank::Useful).count();
+        if useful * 100 > seen.len() * CROWD_USEFUL_MAX {
+            seen.iter_mut().for_each(|standing| standing.rank = standing.rank.min(Rank::Busy));
+        }
+        leaving(seen, count)
+    }
+
     /// Bounds the queue of half-open sessions by removing those that are not half open any more.
     pub(super) fn bound_half_open(&mut self) {
         if self.half_open.len() > 2 * UNAUTHENTICATED_MAX {
@@ -165,10 +226,10 @@ impl Sessions {
         assert_eq!(all().count(), self.len);
         assert_eq!(all().filter(|session| session.state.is_half_open()).count(), self.half_open_len);
         assert!(self.half_open_len <= UNAUTHENTICATED_MAX && self.half_open.len() <= 2 * UNAUTHENTICATED_MAX);
-        assert_eq!(all().filter(|session| session.holder.is_some()).count(), index.holders());
+        assert_eq!(all().filter(|session| session.holder.get().is_some()).count(), index.holders());
         assert!(self.abandoned.is_empty() && self.ack.is_none());
         for session in all() {
-            assert!(session.state.is_open() || (session.holder.is_none() && session.queries.is_none()));
+            assert!(session.state.is_open() || (session.holder == Place::NONE && session.queries.is_none()));
             assert!(
                 session.queries.as_ref().is_none_or(|queries| { (1..=SESSION_QUERIES_MAX).contains(&queries.len()) })
             );
@@ -177,6 +238,28 @@ impl Sessions {
 }
 
 impl Session {
+    /// It asks for or changes something.
+    pub(super) fn note_active(&mut self, now: Time) {
+        self.active_s = seconds(now);
+    }
+
+    /// Its place among those that may be closed to make room; none if it is being closed.
+    fn standing(&self, index: usize, now: Time) -> Option<Standing> {
+        if self.state == State::Closing {
+            return None;
+        }
+        let conn = ConnId { index: index as u32, generation: self.generation };
+        let second = Time::from_micros(u64::from(self.active_s) * 1_000_000);
+        // To the microsecond for those that are new: a crowd comes within one second.
+        let since = self.heard.min(second + Duration::from_secs(1));
+        let rank = match self.holder.get() {
+            Some(_) => Rank::Useful,
+            None if self.queries.is_some() || now.since(since) < CROWD_FRESH => Rank::Busy,
+            None => Rank::Idle,
+        };
+        Some(Standing { conn, host: self.ip.into(), rank, since })
+    }
+
     /// REGISTERs and UPDATEs are numbered from 1 without a gap, so that an ACK names one of them.
     pub(super) fn advance(&mut self, seq: u64) -> Result<(), Fault> {
         if Some(seq) != self.seq.checked_add(1) {
@@ -191,7 +274,7 @@ impl Session {
         if files.is_empty() {
             return Ok(());
         }
-        let Some(holder) = self.holder else {
+        let Some(holder) = self.holder.get() else {
             return Err(Fault::request("files are added, but no port to fetch them from was registered"));
         };
         if cx.index.files_of(holder) + files.len() > SESSION_FILES_MAX {
@@ -208,7 +291,7 @@ impl Session {
     }
 
     pub(super) fn acknowledgement(&self, index: &Index) -> Ack {
-        Ack { seq: self.seq, files: self.holder.map_or(0, |holder| index.files_of(holder) as u64) }
+        Ack { seq: self.seq, files: self.holder.get().map_or(0, |holder| index.files_of(holder) as u64) }
     }
 
     /// Forgets a query. Returns its key, if it runs.
@@ -227,6 +310,11 @@ impl Session {
 pub(super) fn refuse(conn: ConnId, code: ErrorCode, mut message: String, req: Option<u32>, cx: &mut Context) {
     message.truncate(message.floor_char_boundary(ERROR_BYTES_MAX));
     cx.refuse(conn, code, message, req);
+}
+
+/// Seconds since the start: enough for 136 years.
+pub(super) fn seconds(now: Time) -> u32 {
+    u32::try_from(now.as_micros() / 1_000_000).unwrap_or(u32::MAX)
 }
 
 fn lookup(slots: &[Option<Session>], conn: ConnId) -> Option<&Session> {

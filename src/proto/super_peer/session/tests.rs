@@ -1,5 +1,7 @@
 //! What a weak peer may send to its super peer, in which order, and how a violation ends.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::config::{FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search, update};
@@ -267,6 +269,52 @@ fn half_open_sessions_have_a_cap_and_the_oldest_goes() {
     assert_eq!(net.nodes[0].closed, [oldest]);
     net.say(0, open, Message::Ping(Ping { n: 5 }));
     assert_eq!(last(&net), &Message::Pong(Ping { n: 5 }));
+}
+
+#[test]
+fn a_crowd_of_half_open_sessions_does_not_displace_another_host() {
+    let mut net = alone();
+    let other = net.connect_from(0, "[2001:db8::1]:5".parse().unwrap());
+    let crowd: Vec<ConnId> = (1..UNAUTHENTICATED_MAX).map(|_| net.connect(0)).collect();
+    net.connect(0);
+    net.connect(0);
+    assert_eq!(net.nodes[0].closed, crowd[..2]);
+    net.say(0, other, hello());
+    assert!(matches!(last(&net), Message::Welcome(_)));
+}
+
+#[test]
+fn idle_sessions_are_closed_when_descriptors_are_short() {
+    let mut net = alone();
+    let holder = net.peer(0, &["a"]);
+    let pings = net.login(0);
+    let asks = net.login(0);
+    for _ in 0..3 {
+        net.run_for(Duration::from_secs(20));
+        net.say(0, pings, Message::Ping(Ping { n: 1 }));
+        net.say(0, asks, Message::Status(Status { req: 1 }));
+    }
+    let newcomer = net.connect(0);
+    net.input(0, Input::Crowded { excess: 1 });
+    assert_eq!(net.nodes[0].closed, [pings], "PING is no activity");
+    let Message::Error(error) = last(&net) else { panic!("{:?}", last(&net)) };
+    assert_eq!((error.code, net.count(0, Count::ClosedEvicted)), (ErrorCode::BUSY, 1));
+    net.run_for(Duration::from_secs(2));
+    net.input(0, Input::Crowded { excess: 3 });
+    assert_eq!(net.nodes[0].closed[1..].iter().copied().collect::<BTreeSet<_>>(), [asks, newcomer, holder].into());
+    assert_eq!(net.nodes[0].closed.last(), Some(&holder), "a session with files goes last");
+}
+
+#[test]
+fn a_crowd_that_registers_files_does_not_keep_newcomers_out() {
+    let mut net = alone();
+    let crowd: Vec<ConnId> = (0..10).map(|_| net.peer(0, &["a"])).collect();
+    net.run_for(Duration::from_secs(2));
+    let newcomer = net.connect(0);
+    net.input(0, Input::Crowded { excess: 1 });
+    assert_eq!(net.nodes[0].closed, [crowd[0]]);
+    net.say(0, newcomer, hello());
+    assert!(matches!(last(&net), Message::Welcome(_)));
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn stray(dice: &mut Dice, world: &mut World) {
     let input = match dice.below(12) {
         0..=5 => Input::Message { conn, message: message(dice, world) },
         6 => Input::Malformed { conn, error: WireError::TooDeep },
+        7 if dice.below(20) == 0 => Input::Crowded { excess: dice.below(3) as usize },
         7 => Input::PayloadSent { conn, req },
         8 => Input::PayloadProgress { conn, req, received: req << 16 },
         9 => {

@@ -200,16 +200,111 @@ fn a_length_beyond_a_piece_or_of_nothing_is_refused() {
     assert!(prepared(&world).is_empty());
 }
 
-#[test]
-fn one_connection_too_many_is_busy() {
-    let mut world = World::new(1, 1);
-    for _ in 0..UPLOADS_MAX {
-        world.accept();
+/// Connections that were closed, in order.
+fn closed(world: &World) -> Vec<ConnId> {
+    let conn = |output: &Output| match output {
+        Output::Close { conn } => Some(*conn),
+        _ => None,
+    };
+    world.outputs.iter().filter_map(conn).collect()
+}
+
+/// Takes this many chunks of 1 MiB.
+fn take(world: &mut World, conn: ConnId, reqs: std::ops::RangeInclusive<u32>) {
+    for req in reqs {
+        get(world, conn, req);
+        ready(world, conn, req, Ok(Md5([0; 16])));
+        world.input(Input::PayloadSent { conn, req });
     }
-    assert!(world.outputs.is_empty());
-    let conn = world.accept();
+}
+
+#[test]
+fn one_connection_too_many_takes_the_place_of_the_longest_idle_one() {
+    let mut world = World::new(1, 1);
+    let first = open(&mut world);
+    let idle: Vec<ConnId> = (1..UPLOADS_MAX).map(|_| world.accept()).collect();
+    // A chunk counts for what was taken of it, and the wait for an answer is not idle.
+    take(&mut world, first, 1..=1);
+    world.run_for(Duration::from_secs(2));
+    get(&mut world, first, 9);
+    world.outputs.clear();
+    for conn in &idle[..100] {
+        world.accept();
+        assert_eq!(world.outputs.len(), 2, "{:?}", world.outputs);
+        assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::BUSY, None)));
+        assert_eq!(world.outputs.last(), Some(&Output::Close { conn: *conn }));
+        world.outputs.clear();
+    }
+}
+
+#[test]
+fn a_connection_that_asks_for_a_byte_now_and_then_is_idle() {
+    let mut world = World::new(1, 1);
+    let drips = open(&mut world);
+    let idle: Vec<ConnId> = (1..UPLOADS_MAX).map(|_| open(&mut world)).collect();
+    for req in 1..4 {
+        world.run_for(CHUNK_IDLE_MAX - Duration::from_secs(1));
+        for conn in [drips].iter().chain(&idle) {
+            let message = Message::Get(Get { req, root: ROOT, offset: 0, length: 1, bare: true });
+            world.input(Input::Message { conn: *conn, message });
+            ready(&mut world, *conn, req, Ok(Md5([0; 16])));
+            world.input(Input::PayloadSent { conn: *conn, req });
+        }
+    }
+    world.outputs.clear();
+    world.accept();
+    assert_eq!(closed(&world), [drips]);
+}
+
+#[test]
+fn connections_that_take_their_bytes_are_not_closed_for_newcomers() {
+    let mut world = World::new(1, 1);
+    let honest: Vec<ConnId> = (0..UPLOADS_MAX).map(|_| open(&mut world)).collect();
+    for conn in &honest {
+        take(&mut world, *conn, 1..=6);
+    }
+    world.outputs.clear();
+    world.run_for(Duration::from_secs(2));
+    let late = world.accept();
     assert_eq!(error_of(world.outputs.first()), Some((ErrorCode::BUSY, None)));
-    assert_eq!(world.outputs.last(), Some(&Output::Close { conn }));
+    assert_eq!(closed(&world), [late], "the newcomer is refused");
+    // One that takes nothing any more is idle after a while.
+    for conn in &honest[1..] {
+        take(&mut world, *conn, 7..=7);
+    }
+    world.run_for(Duration::from_secs(12));
+    for conn in &honest[1..] {
+        take(&mut world, *conn, 8..=8);
+    }
+    world.outputs.clear();
+    world.accept();
+    assert_eq!(closed(&world), [honest[0]]);
+}
+
+#[test]
+fn a_crowd_of_one_host_does_not_displace_another_host() {
+    let mut world = World::new(1, 1);
+    let other = world.accept_from("[2001:db8::1]:5".parse().unwrap());
+    let crowd: Vec<ConnId> = (1..UPLOADS_MAX).map(|_| world.accept()).collect();
+    world.run_for(Duration::from_secs(2));
+    world.outputs.clear();
+    (0..3).for_each(|_| {
+        world.accept();
+    });
+    assert_eq!(closed(&world), crowd[..3]);
+    assert!(!closed(&world).contains(&other));
+}
+
+#[test]
+fn idle_connections_are_closed_when_descriptors_are_short() {
+    let mut world = World::new(1, 1);
+    let idle: Vec<ConnId> = (0..4).map(|_| open(&mut world)).collect();
+    take(&mut world, idle[0], 1..=6);
+    world.outputs.clear();
+    world.input(Input::Crowded { excess: 2 });
+    assert_eq!(closed(&world), idle[1..3]);
+    world.input(Input::Crowded { excess: 9 });
+    assert_eq!(closed(&world), idle[1..], "one that takes its bytes stays");
 }
 
 #[test]

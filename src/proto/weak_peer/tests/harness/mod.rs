@@ -8,6 +8,7 @@ mod sources;
 mod super_peers;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use content::Content;
@@ -333,8 +334,12 @@ impl World {
     // ---- outputs --------------------------------------------------------------------------------
 
     pub(super) fn accept(&mut self) -> ConnId {
+        self.accept_from("192.0.2.77:5000".parse().unwrap())
+    }
+
+    pub(super) fn accept_from(&mut self, from: SocketAddr) -> ConnId {
         let conn = self.mint(End::Outside);
-        self.input(Input::Accepted { conn, from: "192.0.2.77:5000".parse().unwrap() });
+        self.input(Input::Accepted { conn, from });
         conn
     }
 

@@ -1,0 +1,171 @@
+//! Which connections go when there is no room for one more: of the host that holds most, the one
+//! that has been idle longest (PROTOCOL.md, "Full"). Both wings use this rule; what counts as idle
+//! is theirs.
+//!
+//! There is no fixed cap for one host: all peers behind one NAT, and all of a test on one computer,
+//! share an address.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::ConnId;
+use crate::config::CROWD_PLAN_MAX;
+use crate::time::Time;
+
+/// How long a plan is followed before it is made again.
+const PLAN_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// Where connections come from, as far as one owner is concerned: an IPv4 address, mapped or not,
+/// or the first 64 bits of an IPv6 address, because one subscriber has at least that many (RFC
+/// 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Host {
+    V4([u8; 4]),
+    V6([u8; 8]),
+}
+
+impl From<IpAddr> for Host {
+    fn from(ip: IpAddr) -> Host {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Host::V4(ip.octets()),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
+                Host::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// What a connection does. Of one host, those of the first kind go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// Nothing.
+    Idle,
+    /// It has just come, or waits for an answer.
+    Busy,
+    /// Others need it.
+    Useful,
+}
+
+/// A connection that may be closed to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) conn: ConnId,
+    pub(crate) host: Host,
+    pub(crate) rank: Rank,
+    /// Since when it makes no progress.
+    pub(crate) since: Time,
+}
+
+impl Standing {
+    /// The lowest goes first.
+    fn order(&self) -> (Rank, Time, ConnId) {
+        (self.rank, self.since, self.conn)
+    }
+}
+
+/// Those that go, at most `count`, in order: each time from the host that then has most.
+pub(crate) fn leaving(standings: Vec<Standing>, count: usize) -> Vec<Standing> {
+    let mut hosts: BTreeMap<Host, Vec<Standing>> = BTreeMap::new();
+    for standing in standings {
+        hosts.entry(standing.host).or_default().push(standing);
+    }
+    let mut fullest = BinaryHeap::new();
+    for (host, group) in &mut hosts {
+        group.sort_unstable_by_key(|standing| Reverse(standing.order()));
+        fullest.extend(group.last().map(|first| (group.len(), Reverse(first.order()), *host)));
+    }
+    let mut going = Vec::new();
+    while going.len() < count
+        && let Some((_, _, host)) = fullest.pop()
+        && let Some(group) = hosts.get_mut(&host)
+    {
+        going.extend(group.pop());
+        fullest.extend(group.last().map(|next| (group.len(), Reverse(next.order()), host)));
+    }
+    going
+}
+
+/// The next ones that go, so that a crowd of newcomers does not cause a look at every connection
+/// for each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    next: VecDeque<Standing>,
+    made: Time,
+}
+
+impl Plan {
+    /// The connection that goes now, if there is one. `of` returns the standing of one connection,
+    /// `all` those of all of them; a connection that may not be closed has none.
+    pub(crate) fn next(
+        &mut self,
+        now: Time,
+        of: impl Fn(ConnId) -> Option<Standing>,
+        all: impl FnOnce() -> Vec<Standing>,
+    ) -> Option<ConnId> {
+        if now.since(self.made) < PLAN_AGE_MAX {
+            while let Some(planned) = self.next.pop_front() {
+                if of(planned.conn) == Some(planned) {
+                    return Some(planned.conn);
+                }
+            }
+        }
+        self.next = leaving(all(), CROWD_PLAN_MAX).into();
+        self.made = now;
+        self.next.pop_front().map(|standing| standing.conn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(index: u32, host: u8, rank: Rank, since: u64) -> Standing {
+        let conn = ConnId { index, generation: 0 };
+        Standing { conn, host: Host::V4([host; 4]), rank, since: Time::from_micros(since) }
+    }
+
+    fn order(standings: Vec<Standing>, count: usize) -> Vec<u32> {
+        leaving(standings, count).iter().map(|standing| standing.conn.index).collect()
+    }
+
+    #[test]
+    fn the_longest_idle_of_the_host_that_holds_most_goes() {
+        let all = vec![
+            standing(0, 1, Rank::Idle, 1),
+            standing(1, 2, Rank::Idle, 9),
+            standing(2, 2, Rank::Busy, 2),
+            standing(3, 2, Rank::Idle, 5),
+        ];
+        // Once both hosts have one, the one that has been idle longest.
+        assert_eq!(order(all, 9), [3, 1, 0, 2]);
+    }
+
+    #[test]
+    fn many_hosts_with_one_each_go_by_time() {
+        let all = (0..4).map(|n| standing(n, n as u8, Rank::Idle, 10 - u64::from(n))).collect();
+        assert_eq!(order(all, 2), [3, 2]);
+    }
+
+    #[test]
+    fn spellings_of_one_address_and_a_subscribers_network_are_one_host() {
+        let host = |text: &str| Host::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(host("::ffff:192.0.2.1"), host("192.0.2.1"));
+        assert_eq!(host("2001:db8:0:1::1"), host("2001:db8:0:1:ffff::2"));
+        assert_ne!(host("2001:db8:0:1::1"), host("2001:db8:0:2::1"));
+    }
+
+    #[test]
+    fn a_plan_spares_who_made_progress() {
+        let now = Time::from_micros(50);
+        let all = vec![standing(0, 1, Rank::Idle, 1), standing(1, 1, Rank::Idle, 2), standing(2, 1, Rank::Idle, 3)];
+        let mut plan = Plan::default();
+        let unchanged = |conn: ConnId| all.iter().copied().find(|standing| standing.conn == conn);
+        assert_eq!(plan.next(now, unchanged, || all.clone()).map(|conn| conn.index), Some(0));
+        let moved = |conn: ConnId| unchanged(conn).filter(|standing| standing.conn.index != 1);
+        assert_eq!(plan.next(now, moved, Vec::new).map(|conn| conn.index), Some(2));
+        assert_eq!(plan.next(now, moved, Vec::new), None);
+    }
+}
