@@ -77,16 +77,16 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
     let (news, taken) = mpsc::channel();
     let (replies, go_on) = mpsc::channel();
     let terminal = if io::stdin().is_terminal() { tcgetattr(io::stdin()).ok() } else { None };
-    let editor = if terminal.is_some() { editor(&history) } else { None };
+    let editor = if terminal.is_some() { editor(history) } else { None };
     let to_console = news.clone();
     let mut output: Box<dyn Output> = Box::new(Pipe);
     let reader = match editor {
-        Some((editor, printer)) => {
+        Some((editor, printer, history)) => {
             output = Box::new(Screen(printer));
             output.print("HELP lists the commands.");
             let log = news.clone();
             logging::divert(Some(Box::new(move |line| log.send(News::Log(line)).is_ok())));
-            thread::spawn(move || read_terminal(editor, &history, &to_console, &go_on))
+            thread::spawn(move || read_terminal(editor, history.as_deref(), &to_console, &go_on))
         }
         None => thread::spawn(move || read_pipe(&to_console, &go_on)),
     };
@@ -96,18 +96,18 @@ pub(crate) fn start(handle: Handle, history: PathBuf, quiet: bool) -> Prompt {
 
 type LineEditor = Editor<Words, FileHistory>;
 
-fn editor(history: &Path) -> Option<(LineEditor, Box<dyn ExternalPrinter + Send>)> {
+/// The editor, its printer, and the file of the history if that is to be saved.
+fn editor(history: PathBuf) -> Option<(LineEditor, Box<dyn ExternalPrinter + Send>, Option<PathBuf>)> {
     let config = Config::builder().max_history_size(HISTORY_LINES_MAX).ok()?.auto_add_history(true).build();
     let mut editor = LineEditor::with_config(config).ok()?;
     editor.set_helper(Some(Words::default()));
-    let _ = fs::remove_file(paths::beside(history));
-    // The first run has none.
-    let _ = editor.load_history(history);
+    let _ = fs::remove_file(paths::beside(&history));
+    let history = load(&mut editor, &history).then_some(history);
     let printer = editor.create_external_printer().ok()?;
-    Some((editor, Box::new(printer)))
+    Some((editor, Box::new(printer), history))
 }
 
-fn read_terminal(mut editor: LineEditor, history: &Path, console: &Sender<News>, go_on: &Receiver<Reply>) {
+fn read_terminal(mut editor: LineEditor, history: Option<&Path>, console: &Sender<News>, go_on: &Receiver<Reply>) {
     while let Ok(reply) = go_on.recv() {
         if reply.exit {
             return;
@@ -125,9 +125,22 @@ fn read_terminal(mut editor: LineEditor, history: &Path, console: &Sender<News>,
             }
         };
         // After each line, because a signal may end the process at the next.
-        save(&mut editor, history);
+        if let Some(history) = history {
+            save(&mut editor, history);
+        }
         if console.send(News::Line(line)).is_err() {
             return;
+        }
+    }
+}
+
+/// Reads the history. False if there is one and it cannot be read: then saving would lose it.
+fn load(editor: &mut LineEditor, history: &Path) -> bool {
+    loop {
+        match editor.load_history(history) {
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(ReadlineError::Io(error)) => return error.kind() == io::ErrorKind::NotFound,
+            Ok(()) | Err(_) => return true,
         }
     }
 }
