@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 SPRAT = Path(os.environ.get("SPRAT_BIN", ROOT / "target" / "release" / "sprat"))
 # Longest wait for anything: it only guards against a hang.
-PATIENCE = 60
+PATIENCE = 30
 
 
 class Violation(Exception):
@@ -55,7 +55,7 @@ class World:
         self.ip = f"127.{random.SystemRandom().randrange(2, 255)}.{random.SystemRandom().randrange(256)}.1"
         self.children = []
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_")}
-        self.env |= {"HOME": str(self.folder), "TERM": "dumb"}
+        self.env |= {"HOME": str(self.folder), "TERM": "xterm"}
         for key in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
             self.env.pop(key, None)
         self.source_folder = self.folder / "source"

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 # Calls that change a file, a name or the state of one on disk. Those that may also read (open) or
@@ -35,7 +36,7 @@ def need_strace():
 
 @dataclass(frozen=True)
 class Point:
-    """A call that another run can meet again."""
+    """Names a call in any run."""
     call: str
     path: str
     number: int
@@ -53,6 +54,11 @@ class Call:
     result: str | None
     injected: bool = False
 
+    @cached_property
+    def split(self):
+        """Its arguments."""
+        return split(self.args)
+
     @property
     def ok(self):
         return self.result is not None and not self.result.startswith("-")
@@ -60,7 +66,7 @@ class Call:
 
 def command(log, argv, inject=None, path=None, calls=MUTATING, content=0):
     """`argv` under strace. `content`: how many bytes of each buffer the log keeps."""
-    run = ["strace", "-f", "-y", "-qq", "-o", str(log), "-s", str(content or 32), *(["-xx"] if content else [])]
+    run = ["strace", "-f", "-y", "-qq", "-o", str(log), "-s", str(content or 32), *(["--strings-in-hex=non-ascii-chars"] if content else [])]
     run += ["-e", "signal=none", "-e", "trace=" + ",".join("?" + name for name in calls)]
     if path:
         # Once as the kernel reports a descriptor, once as an argument relative to a folder.
@@ -79,7 +85,7 @@ RESULT = re.compile(r"^(.*)\)\s+= (-?\d+|\?|0x[0-9a-f]+)(<.*>)?( [A-Z]\w+)?( \(.
 def read(log):
     """The calls of a log, in the order in which they ended."""
     pending, calls = {}, []
-    for line in Path(log).read_text(errors="replace").splitlines():
+    for line in Path(log).read_text(encoding="latin-1").split("\n"):
         if found := UNFINISHED.match(line):
             pending[int(found[1])] = (found[2], found[3])
             continue
@@ -101,31 +107,20 @@ def read(log):
     return calls
 
 
+TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"|[^"(){}<>\[\],]+|.', re.S)
+
+
 def split(args):
     """The arguments of a call, at the top level."""
-    parts, depth, quoted, part, at = [], 0, False, "", 0
-    while at < len(args):
-        c = args[at]
-        if quoted:
-            if c == "\\":
-                part += args[at:at + 2]
-                at += 2
-                continue
-            quoted = c != '"'
-        elif c == '"':
-            quoted = True
-        elif c in "([{<":
-            depth += 1
-        elif c in ")]}>":
-            depth -= 1
-        elif c == "," and depth == 0:
-            parts.append(part.strip())
-            part = ""
-            at += 1
+    parts, depth, part = [], 0, []
+    for token in TOKEN.findall(args):
+        if token == "," and depth == 0:
+            parts.append("".join(part).strip())
+            part = []
             continue
-        part += c
-        at += 1
-    return [*parts, part.strip()] if part.strip() else parts
+        depth += (token in "([{<") - (token in ")]}>")
+        part.append(token)
+    return [*parts, "".join(part).strip()] if part else parts
 
 
 FD = re.compile(r"^(-?\d+|AT_FDCWD)<(.*)>$")
@@ -142,38 +137,13 @@ def fd_number(arg):
 
 
 def text(arg):
-    """A string argument; both notations of strace."""
-    inner = arg[1:arg.rindex('"')] if arg.startswith('"') else arg
-    return bytes_of(inner).decode(errors="surrogateescape")
-
-
-SIMPLE = {"n": 10, "t": 9, "r": 13, "v": 11, "f": 12, "\\": 92, '"': 34}
+    """A string argument."""
+    return bytes_of(arg[1:arg.rindex('"')] if arg.startswith('"') else arg).decode(errors="surrogateescape")
 
 
 def bytes_of(inner):
-    """The bytes of a quoted string."""
-    if inner.startswith("\\x") and len(inner) % 4 == 0:
-        try:
-            return bytes.fromhex(inner.replace("\\x", ""))
-        except ValueError:
-            pass
-    out, at = bytearray(), 0
-    while at < len(inner):
-        c = inner[at]
-        if c != "\\":
-            out += c.encode(errors="surrogateescape")
-            at += 1
-        elif inner[at + 1] == "x":
-            out.append(int(inner[at + 2:at + 4], 16))
-            at += 4
-        elif inner[at + 1] in SIMPLE:
-            out.append(SIMPLE[inner[at + 1]])
-            at += 2
-        else:
-            octal = re.match(r"[0-7]{1,3}", inner[at + 1:])[0]
-            out.append(int(octal, 8))
-            at += 1 + len(octal)
-    return bytes(out)
+    """The bytes of a quoted string: C escapes."""
+    return inner.encode("latin-1").decode("unicode_escape").encode("latin-1")
 
 
 def content(arg):
@@ -189,8 +159,7 @@ def joined(folder, name):
 
 def paths(call):
     """The paths that a call works on, resolved; the second one of a rename is the new name."""
-    args = split(call.args)
-    name = call.name
+    args, name = call.split, call.name
     if name in ("openat", "openat2", "mkdirat", "unlinkat", "mknodat", "fchmodat", "fchownat", "utimensat"):
         if not args[1].startswith('"'):
             return [fd_path(args[0])]
@@ -231,7 +200,7 @@ def points(calls, inside):
     counts, found = {}, []
     for call in calls:
         touched = [path for path in paths(call) if path]
-        args = split(call.args)
+        args = call.split
         folders = [fd_path(arg) for arg in args if FD.match(arg)]
         own = next((path for path in touched if below(path, inside)), None)
         for path in {own, *touched, *folders, ""} - {None}:

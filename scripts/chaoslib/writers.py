@@ -150,7 +150,8 @@ def piece_bytes(pieces, size):
 class Get:
     """`sprat get` of one file into a folder."""
 
-    daemon = False
+    # A file that it publishes must be on the disk before its name is.
+    syncs = True
 
     def __init__(self, name, file, before=None, exit=0, always=None, only=None):
         self.name, self.file, self.before, self.exit = name, file, before, exit
@@ -242,7 +243,7 @@ def foreign(writer, case):
 class Daemon:
     """A daemon: it starts, serves, does what it is asked, and ends by SIGTERM."""
 
-    daemon = True
+    syncs = False
     always = only = None
     shared = {"a.bin": (MIB + 5, 11), "b.bin": (40_000, 12), "c.bin": (0, 13)}
 
@@ -293,10 +294,10 @@ class Daemon:
         return result
 
     def serves(self, case):
-        """Its ready file is there, and not one that a killed process left."""
+        """Its ready file is there, and not one that a killed process or a power cut left."""
         try:
             return Path(f"/proc/{json.loads(case.ready.read_text())['pid']}").exists()
-        except FileNotFoundError:
+        except (FileNotFoundError, json.JSONDecodeError):
             return False
 
     def ask(self, case, *args):
@@ -477,6 +478,7 @@ class Prompt(Daemon):
     def run(self, case, wrap=list, fault=False):
         result = super().run(case, wrap, fault)
         self.watcher.join(PATIENCE)
+        result.text = (case.folder / "daemon.log").read_text(errors="replace").replace("\r", "")
         return result
 
     def judge_first(self, case, first, before):
