@@ -142,19 +142,41 @@ pub const LIST_SOURCES_MAX: usize = 1 << 16;
 pub const LIST_NAMES_MAX: usize = 16;
 /// Sessions with super peers that one weak peer may hold at once (`--sessions`).
 pub const SUPER_SESSIONS_MAX: usize = 2;
-/// Index entries that are tidied, or sorted by their root, per turn: a small part of 1 ms.
+/// Index entries that are sorted by their root per turn: a small part of 1 ms.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
+/// Records of sessions that are gone that may wait to leave the index. With more, each record that
+/// comes takes two of them along.
+pub const LEFT_OVER_MAX: usize = SESSION_FILES_MAX;
+/// Steps per turn by which files that are gone, or whose session is gone, leave the index, up to 1
+/// µs each: two for each file.
+pub const TIDY_STEPS_PER_TURN: usize = 256;
+/// Entries and holders that one page of LIST looks at.
+pub const LIST_LOOKS_MAX: usize = 16 * 1024;
 /// Work of one step of a query before other queries get their step, in the unit of the next line.
 pub const SCAN_WORK_PER_STEP: usize = 1024;
 /// Work per turn for all queries together. Looking at an index entry is 1, some 50 ns; comparing a
 /// name, a hit, a query or a message counts several. Below 1 ms.
 pub const WORK_PER_TURN: usize = 16 * 1024;
+/// Work per turn, beside searches, for what can be put off: deadlines that are due, queries that are
+/// over, sessions that close. In the same unit: some 0.3 ms.
+pub const PUT_OFF_WORK_PER_TURN: usize = 6 * 1024;
+/// Most work of one call of the machine, beside searches: what is put off, and what a message with
+/// as many records as a frame holds causes. In the same unit: below 3 ms.
+pub const CALL_WORK_MAX: usize = 64 * 1024;
 /// How long entries stay sorted by their root after the last page of a list: longer than any query
 /// runs.
 pub const ORDER_KEPT: Duration = Duration::from_secs(90);
 /// Index entries that one query looks at in all; the entries after them are a `cap` cut. Several
 /// times what a super peer usually holds, so that it only ends queries whose asker has given up.
 pub const SCAN_ENTRIES_MAX: usize = 1 << 23;
+/// Super peers that a search can reach: a neighbor that claims more is taken to claim this many.
+/// Far more than any network of configured links has, and far from the end of a u32.
+pub const REACHED_MAX: u32 = 1_000_000;
+/// Bytes of HITs that are sent again before the asker shows that any arrived: 30 usual ones.
+pub const REPEATED_BYTES_FIRST: usize = 8 * 1024;
+/// Bytes of HITs that are sent again for each byte of those that a repetition newly says it holds:
+/// several, so that half of the datagrams may be lost.
+pub const REPEATED_PER_HELD: usize = 4;
 /// Queries of one link that wait for their share of the work; one more is refused (`shed`).
 pub const LINK_QUERIES_WAITING_MAX: usize = 8192;
 /// Hits that queries of neighbors hold in all, running or over: some 200 bytes each. A query that
@@ -169,6 +191,8 @@ pub const WAVES_MAX: usize = 1 << 16;
 /// Query ids per generation of the visited table (there are two), 16 bytes each: more than a second
 /// of the heaviest flood that one core can carry.
 pub const VISITED_MAX: usize = 1 << 18;
+/// Ids of a generation that is over whose memory is freed per turn.
+pub const VISITED_FREED_PER_TURN: usize = 1024;
 /// Hits of queries that are over, kept for repetitions: some 200 bytes each. Beyond it those of the
 /// oldest queries are dropped, so that many answers with long budgets do not pile up.
 pub const HITS_KEPT_MAX: usize = 1 << 17;
@@ -247,6 +271,8 @@ pub const DIGEST_REPEAT_MAX: Duration = Duration::from_secs(1);
 /// ACKs that wait for neighbors' marks; a session that needs one more is closed.
 pub const ACKS_HELD_MAX: usize = 1 << 16;
 
+const _: () = assert!(REPEATED_BYTES_FIRST > 4 * DATAGRAM_BYTES_MAX);
+const _: () = assert!(PUT_OFF_WORK_PER_TURN * 4 <= CALL_WORK_MAX);
 const _: () = assert!(ORDER_KEPT.as_secs() > QUERY_BUDGET_MAX.as_secs());
 const _: () = assert!(SCAN_WORK_PER_STEP * 4 <= WORK_PER_TURN && HITS_KEPT_MAX < HITS_HELD_MAX);
 const _: () = assert!(DIGEST_LEASE.as_millis() < DIGEST_LEASE_WAIT.as_millis());
@@ -338,6 +364,18 @@ pub const TURN_BYTES_WRITTEN: usize = 2 * 1024 * 1024;
 /// Bytes of files that a connection may write per turn in any case: what one system call usually
 /// sends.
 pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
+/// Time of a turn after which nothing more is read in it, whatever is left: a turn that is long
+/// makes everybody wait.
+pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
+/// Connections on which a turn writes what was queued: some 3 µs each.
+pub const FLUSHES_PER_TURN: usize = 256;
+/// Deadlines of sockets that one turn acts on.
+pub const DEADLINES_PER_TURN: usize = 256;
+/// After a gap between two turns of this length, in which the process or the computer was stopped,
+/// no timer fires before all input that has come is read.
+pub const TURN_GAP_LONG: Duration = Duration::from_secs(1);
+/// But at most for this many turns.
+pub const CATCHING_UP_TURNS_MAX: u32 = 1024;
 /// Connections accepted per listener and turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Deadlines of sockets beyond two per connection; above that, entries that are not valid any more

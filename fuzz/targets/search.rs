@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     let dice = &mut Dice::new(data);
     let mut index = Index::with_seed(dice.any());
     let addr = |n: usize| HostPort::new("192.0.2.1", n as u16).expect("an address");
-    let holders: Vec<_> = (0..3).map(|n| index.add_holder(addr(n))).collect();
+    let mut holders: Vec<_> = (0..3).map(|n| index.add_holder(addr(n))).collect();
     let mut held: BTreeSet<(usize, String)> = BTreeSet::new();
     let mut paths: Vec<String> = vec!["a".into()];
     for _ in 0..200 {
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
         let Some(share) = SharePath::new(&path) else { continue };
         match dice.below(8) {
             0 => {
-                index.clear(holders[who]);
+                holders[who] = index.renew_holder(holders[who], addr(who));
                 held.retain(|(holder, _)| *holder != who);
             }
             1 => assert_eq!(index.remove(holders[who], &path), held.remove(&(who, path))),

@@ -10,6 +10,7 @@ use super::counters::{Count, Counters};
 use super::ids::{LinkId, WaveKey};
 use super::index::Index;
 use super::upkeep::Upkeep;
+use super::work::Work;
 use crate::proto::timers::Timers;
 use crate::proto::{ConnId, Entropy, Event, Output};
 use crate::time::Time;
@@ -45,6 +46,7 @@ pub(super) struct Context {
     pub(super) entropy: Box<dyn Entropy>,
     pub(super) index: Index,
     pub(super) upkeep: Upkeep,
+    pub(super) work: Work,
     pub(super) timers: Timers<Reason>,
     pub(super) counters: Counters,
     pub(super) out: VecDeque<Output>,
@@ -59,6 +61,7 @@ impl Context {
             entropy,
             index,
             upkeep: Upkeep::default(),
+            work: Work::default(),
             timers: Timers::new(),
             counters: Counters::default(),
             out: VecDeque::new(),

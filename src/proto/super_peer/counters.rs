@@ -95,6 +95,8 @@ counts! {
     FloodExtension => "flood_extension",
     /// Repetitions of a QUERY that came in.
     FloodRepeated => "flood_repeated_in",
+    /// Repetitions that got fewer HITs than they lack, because what is sent again is bounded.
+    FloodRepeatsBounded => "flood_repeats_bounded",
     /// Repetitions of a QUERY that went out.
     FloodRepeats => "flood_repeated_out",
     /// Queries refused because the table of live queries was full.

@@ -11,7 +11,7 @@ pub(super) fn gauges(
     sessions: &Sessions,
     neighbors: &Neighbors,
     flood: &Flood,
-) -> [(&'static str, usize); 10] {
+) -> [(&'static str, usize); 11] {
     let Neighbors { links, tree, .. } = neighbors;
     [
         ("sessions", sessions.len()),
@@ -24,5 +24,6 @@ pub(super) fn gauges(
         ("queries_running", flood.running()),
         ("queries_remembered", flood.remembered()),
         ("turn_work_max", flood.work_max()),
+        ("call_work_max", cx.work.most()),
     ]
 }

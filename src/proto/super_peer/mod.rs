@@ -19,6 +19,7 @@ mod session;
 mod testnet;
 mod tree;
 mod upkeep;
+mod work;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ use ids::LinkId;
 use index::Index;
 use link::{Neighbors, Opened};
 use session::{Request, Sessions};
+use work::{OUTPUT_WORK, TIMER_WORK};
 
 /// With fewer than this many sessions, queries and records in all, a debug build checks the
 /// complete state after every input. With more it is checked every [`CHECK_EVERY`]th time, so that
@@ -56,6 +58,8 @@ pub struct SuperPeer {
     flood: Flood,
     /// Shutdown has begun: no new session is accepted.
     closing: bool,
+    /// ACKs that need not wait any more may be left from this turn.
+    acks_left: bool,
     checks: u64,
 }
 
@@ -66,7 +70,15 @@ impl SuperPeer {
         let boot = entropy.next_u64().max(1);
         let mut cx = Context::new(config, entropy);
         let neighbors = Neighbors::new(boot, &mut cx);
-        SuperPeer { cx, sessions: Sessions::default(), neighbors, flood: Flood::default(), closing: false, checks: 0 }
+        SuperPeer {
+            cx,
+            sessions: Sessions::default(),
+            neighbors,
+            flood: Flood::default(),
+            closing: false,
+            acks_left: false,
+            checks: 0,
+        }
     }
 
     /// What is registered here.
@@ -124,7 +136,8 @@ impl SuperPeer {
         self.flood.check_invariants();
         self.cx.timers.check_invariants();
         self.cx.index.check_invariants();
-        let busy = self.cx.upkeep.has_work() || self.cx.index.has_order();
+        let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
+        let busy = left || self.cx.upkeep.has_work() || self.cx.index.has_order();
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
     }
@@ -171,7 +184,7 @@ impl SuperPeer {
         match message {
             LinkMessage::Hello(hello) => {
                 if neighbors.on_hello(link, proven, hello, cx) {
-                    flood.on_link_lost(link, neighbors, cx);
+                    flood.on_link_lost(neighbors, cx);
                 }
             }
             LinkMessage::Query(query) => flood.on_query(link, query, neighbors, cx),
@@ -193,7 +206,7 @@ impl SuperPeer {
             Reason::Silence => sessions.on_silence(cx),
             Reason::Link(link) => {
                 if neighbors.on_link_timeout(link, cx) {
-                    flood.on_link_lost(link, neighbors, cx);
+                    flood.on_link_lost(neighbors, cx);
                 }
             }
             Reason::Digest => neighbors.on_digest_timeout(cx),
@@ -225,13 +238,19 @@ impl SuperPeer {
     fn pass_on(&mut self) {
         let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
         neighbors.note_changes(cx);
-        while let Some((conn, ack)) = neighbors.digests.take_released(cx.now) {
+        while !cx.work.is_spent()
+            && let Some((conn, ack)) = neighbors.digests.take_released(cx.now)
+        {
+            cx.work.add(OUTPUT_WORK);
             if sessions.is_open(conn) {
                 cx.send(conn, Message::Ack(ack));
             }
         }
-        for key in sessions.take_abandoned() {
-            flood.abandon(key, neighbors, cx);
+        self.acks_left = cx.work.is_spent() && neighbors.digests.is_waiting();
+        while !cx.work.is_spent()
+            && let Some(query) = sessions.next_abandoned()
+        {
+            flood.abandon(query, neighbors, cx);
         }
         for (conn, req) in flood.take_finished() {
             sessions.query_ended(conn, req);
@@ -240,11 +259,13 @@ impl SuperPeer {
 
     fn begin_turn(&mut self, now: Time) {
         self.cx.now = now;
+        self.cx.work.begin(self.cx.index.steps());
         self.neighbors.digests.begin_life(&mut self.cx);
     }
 
     fn finish_turn(&mut self) {
         self.pass_on();
+        self.cx.work.end(self.cx.index.steps());
         if cfg!(debug_assertions) {
             self.checks += 1;
             let size = self.sessions.len() + self.cx.index.records() + self.flood.running();
@@ -277,7 +298,7 @@ impl Role for SuperPeer {
             Input::ClientGone { .. } => {}
             Input::Shutdown => {
                 self.closing = true;
-                sessions.close_all("the super peer ends", cx);
+                sessions.close_all(cx);
             }
             Input::Dialed { .. }
             | Input::DialFailed { .. }
@@ -291,18 +312,20 @@ impl Role for SuperPeer {
 
     fn handle_timeout(&mut self, now: Time) {
         self.begin_turn(now);
+        self.sessions.run(&mut self.cx);
         self.flood.run(&self.neighbors, &mut self.cx);
         self.pass_on();
         self.neighbors.run(&mut self.cx);
-        self.cx.upkeep.run(&mut self.cx.index);
-        // A timer that has fired can only be set to a later time; the bound prevents an endless
-        // loop if one is not.
-        for _ in 0..self.cx.timers.len() {
-            let Some(reason) = self.cx.timers.expire(now) else { break };
+        // However many deadlines are due, a turn does a bounded part of what they cause.
+        while !self.cx.work.is_spent()
+            && let Some(reason) = self.cx.timers.expire(now)
+        {
+            let outputs = self.cx.out.len();
             self.on_reason(reason);
             self.pass_on();
+            self.cx.work.add(TIMER_WORK + OUTPUT_WORK * self.cx.out.len().saturating_sub(outputs));
         }
-        debug_assert!(self.cx.timers.next().is_none_or(|next| next > now), "the next deadline lies ahead");
+        self.cx.upkeep.run(&mut self.cx.index, &mut self.cx.work);
         self.finish_turn();
     }
 
@@ -311,10 +334,12 @@ impl Role for SuperPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        if self.cx.upkeep.has_work() || self.flood.has_work() || self.neighbors.digests.has_work() {
+        let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
+        let left = sessions.has_work() || self.acks_left;
+        if left || cx.upkeep.has_work() || flood.has_work() || neighbors.digests.has_work() {
             Some(Time::ZERO)
         } else {
-            self.cx.timers.next()
+            cx.timers.next()
         }
     }
 }

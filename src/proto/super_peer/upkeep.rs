@@ -1,14 +1,15 @@
-//! What the index puts off: names of files that are gone, and entries that are not sorted by their
-//! root yet. One slice of each is done per turn.
+//! What the index puts off: files that are gone, or whose session is gone, and entries that are not
+//! sorted by their root yet. One slice of each is done per turn.
 
 use super::index::Index;
-use crate::config::SCAN_ENTRIES_PER_TURN;
+use super::work::Work;
+use crate::config::{SCAN_ENTRIES_PER_TURN, TIDY_STEPS_PER_TURN};
 
 /// What is left to do.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    /// The index holds names of files that are gone.
-    names: bool,
+    /// The index holds files that are gone.
+    removed: bool,
     /// The index holds entries that are to be sorted.
     order: bool,
 }
@@ -16,7 +17,7 @@ pub(super) struct Upkeep {
 impl Upkeep {
     /// Files were removed.
     pub(super) fn on_removed(&mut self) {
-        self.names = true;
+        self.removed = true;
     }
 
     /// Sorts the index from now on, a slice per turn.
@@ -33,15 +34,16 @@ impl Upkeep {
 
     /// Whether there is work for the next turn.
     pub(super) fn has_work(&self) -> bool {
-        self.names || self.order
+        self.removed || self.order
     }
 
     /// Does one turn's worth.
-    pub(super) fn run(&mut self, index: &mut Index) {
-        if self.names {
-            self.names = index.tidy(SCAN_ENTRIES_PER_TURN);
+    pub(super) fn run(&mut self, index: &mut Index, work: &mut Work) {
+        if self.removed {
+            self.removed = index.tidy(TIDY_STEPS_PER_TURN);
         }
         if self.order {
+            work.add(SCAN_ENTRIES_PER_TURN);
             self.order = index.order(SCAN_ENTRIES_PER_TURN);
         }
     }

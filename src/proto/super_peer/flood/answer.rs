@@ -10,6 +10,11 @@ use crate::wire::{Cut, Message};
 /// Keys, lengths, size and root of one record in MessagePack, rounded up.
 const RECORD_BYTES: usize = 80;
 
+/// Bytes of a hit on the wire, rounded up.
+pub(super) fn weight(hit: &SourceRecord) -> usize {
+    hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES
+}
+
 /// What a query of a session came to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
@@ -35,7 +40,6 @@ pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Conte
 /// Sends hits to a session, in frames of at most a page.
 pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Context) {
     cx.counters.add_many(Count::HitsTold, hits.len() as u64);
-    let weight = |hit: &SourceRecord| hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES;
     if hits.iter().map(weight).sum::<usize>() <= PAGE_BYTES {
         if !hits.is_empty() {
             cx.send(conn, Message::Hit(Hit { req, hits }));

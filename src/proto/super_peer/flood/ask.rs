@@ -77,6 +77,8 @@ pub(super) fn child_deadline(now: Time, deadline: Time, rto: Duration) -> Time {
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) link: LinkId,
+    /// The life of the link in which it was sent.
+    life: u32,
     pub(super) open: bool,
     /// Whether any answer came: PENDING, a HIT, or a DONE of which HITs are missing.
     pub(super) heard: bool,
@@ -103,10 +105,11 @@ pub(super) enum HitIs {
 }
 
 impl Ask {
-    /// A QUERY that is sent now.
-    pub(super) fn new(now: Time, link: LinkId, rto: Duration, hits_max: usize) -> Ask {
+    /// A QUERY that is sent now, in this life of the link.
+    pub(super) fn new(now: Time, (link, life): (LinkId, u32), rto: Duration, hits_max: usize) -> Ask {
         Ask {
             link,
+            life,
             open: true,
             heard: false,
             done: None,
@@ -118,6 +121,17 @@ impl Ask {
             wait: rto,
             repeat_at: now + rto,
         }
+    }
+
+    /// Whether an answer that comes in this life of the link may be its own: the numbers of the
+    /// HITs are those of one life.
+    pub(super) fn may_hear(&self, link: LinkId, life: u32) -> bool {
+        self.open && self.link == link && self.life == life
+    }
+
+    /// Whether it waits for an earlier life of the link.
+    pub(super) fn is_lost(&self, life: u32) -> bool {
+        self.open && self.life != life
     }
 
     /// When it is to be repeated.
@@ -217,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_ask_is_complete_only_with_every_number() {
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
+        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
         assert_eq!(ask.on_hit(2), HitIs::New);
         assert_eq!(ask.on_hit(2), HitIs::Known);
         ask.on_done(Time::ZERO, done(3), ms(20));
@@ -231,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_is_held_fits_a_datagram() {
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
+        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
         for n in (0..900).step_by(2) {
             ask.on_hit(n);
         }
@@ -240,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_neighbor_that_counts_too_much_is_cut_off() {
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
+        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
         assert_eq!(ask.on_hit(u32::MAX), HitIs::AboveCap);
         for n in 0..ask.cap {
             ask.on_hit(n);
@@ -253,7 +267,7 @@ mod tests {
     fn silence_is_met_with_many_tries_and_pending_with_few() {
         let deadline = Time::ZERO + ms(2000);
         let tries = |pending: bool| {
-            let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
+            let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
             if pending {
                 ask.on_pending(Time::ZERO, ms(20));
             }
@@ -273,7 +287,7 @@ mod tests {
         let deadline = Time::ZERO + ms(10_000);
         let due = child_deadline(Time::ZERO, deadline, ms(20));
         assert_eq!(due, Time::ZERO + ms(9920));
-        let mut ask = Ask::new(Time::ZERO, LinkId(0), ms(20), QUERY_HITS_MAX);
+        let mut ask = Ask::new(Time::ZERO, (LinkId(0), 0), ms(20), QUERY_HITS_MAX);
         ask.on_pending(Time::ZERO, ms(20));
         while ask.repeat_at() < due {
             ask.on_repeated(ask.repeat_at(), ms(20), deadline);

@@ -7,7 +7,7 @@
 //! flow that has used up its share of a turn waits in a queue of its own, and the loop comes round
 //! again at once. Only a link flow queue is full is refused (`shed`).
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use crate::config::{LINK_QUERIES_WAITING_MAX, WAVES_MAX, WORK_PER_TURN};
 use crate::proto::super_peer::ids::{LinkId, WaveKey};
@@ -15,10 +15,8 @@ use crate::time::Time;
 
 /// What a query costs besides the entries that are looked at.
 pub(super) const QUERY_WORK: usize = 16;
-/// What an output costs.
-pub(super) const OUTPUT_WORK: usize = 4;
 
-/// On flow behalf a query is worked on.
+/// The flow on whose behalf a query is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Sessions,
@@ -36,9 +34,15 @@ pub(super) enum Admission {
     Never,
 }
 
+/// A place in a queue, by the number of places given before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<WaveKey>,
+    /// In the order in which they came, so that one in the middle is removed without a walk: a
+    /// thousand queries may run out of time at once.
+    waiting: BTreeMap<Ticket, WaveKey>,
     /// Virtual time: work done, comparable with other queues. A queue that was empty starts where
     /// the others are.
     served: u64,
@@ -64,6 +68,7 @@ pub(super) struct FairQueue {
     /// Virtual time of all links together, and of the link that was served last.
     links_served: u64,
     level: u64,
+    next_ticket: Ticket,
     waiting: usize,
     running: usize,
 }
@@ -130,15 +135,17 @@ impl FairQueue {
         }
     }
 
-    /// A query waits for its next step.
-    pub(super) fn wait(&mut self, flow: Flow, key: WaveKey) {
+    /// A query waits for its next step. Returns its place.
+    pub(super) fn wait(&mut self, flow: Flow, key: WaveKey) -> Ticket {
         self.waiting += 1;
+        let ticket = self.next_ticket;
+        self.next_ticket.0 += 1;
         let (level, links_served) = (self.level, self.links_served);
         let all_empty = self.links.iter().all(|queue| queue.waiting.is_empty());
         let sessions_served = self.sessions.served;
         let queue = self.queue_mut(flow);
         let was_empty = queue.waiting.is_empty();
-        queue.waiting.push_back(key);
+        queue.waiting.insert(ticket, key);
         if was_empty {
             // A flow that was idle has no claim on the work that the others did in that time.
             match flow {
@@ -151,6 +158,7 @@ impl FairQueue {
                 }
             }
         }
+        ticket
     }
 
     /// The most work of any turn so far.
@@ -178,16 +186,13 @@ impl FairQueue {
             Some(_) | None => &mut self.sessions,
         };
         self.waiting -= 1;
-        queue.waiting.pop_front()
+        queue.waiting.pop_first().map(|(_, key)| key)
     }
 
-    /// A query is removed, whether it waits or not.
-    pub(super) fn forget(&mut self, flow: Flow, key: WaveKey) {
-        let queue = self.queue_mut(flow);
-        let before = queue.waiting.len();
-        queue.waiting.retain(|waiting| *waiting != key);
-        let gone = before - queue.waiting.len();
-        self.waiting -= gone;
+    /// A query that waits is removed.
+    pub(super) fn forget(&mut self, flow: Flow, ticket: Ticket) {
+        let gone = self.queue_mut(flow).waiting.remove(&ticket);
+        self.waiting -= usize::from(gone.is_some());
     }
 
     /// A link's query runs from now on, or no longer.
@@ -252,7 +257,9 @@ mod tests {
             n => Flow::Link(LinkId(u16::try_from(n - 1).unwrap())),
         };
         for (n, flow) in (0..=links).map(|n| (n, flow(n))).filter(|(_, flow)| busy.contains(flow)) {
-            (0..20).for_each(|_| queue.wait(flow, key(n)));
+            (0..20).for_each(|_| {
+                queue.wait(flow, key(n));
+            });
         }
         for turn in 0..turns {
             queue.begin_turn(Time::from_micros(turn + 1), links);
@@ -328,7 +335,9 @@ mod tests {
         assert_eq!((queue.admit(link(0)), queue.admit(link(1))), (Admission::Later, Admission::Now));
         queue.begin_turn(Time::from_micros(2), 2);
         assert_eq!(queue.admit(link(0)), Admission::Now);
-        (0..LINK_QUERIES_WAITING_MAX).for_each(|n| queue.wait(link(0), key(n)));
+        (0..LINK_QUERIES_WAITING_MAX).for_each(|n| {
+            queue.wait(link(0), key(n));
+        });
         assert_eq!((queue.admit(link(0)), queue.admit(link(1))), (Admission::Never, Admission::Now));
         (0..WAVES_MAX / 2).for_each(|_| queue.count_running(LinkId(1), true));
         assert_eq!((queue.admit(Flow::Sessions), queue.admit(link(1))), (Admission::Now, Admission::Never));

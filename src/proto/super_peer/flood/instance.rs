@@ -7,9 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::{Outcome, send_done, send_hits};
+use super::answer::{Outcome, send_done, send_hits, weight};
 use super::ask::Ask;
-use crate::config::{SCAN_ENTRIES_MAX, SCAN_WORK_PER_STEP};
+use crate::config::{
+    DATAGRAM_BYTES_MAX, REPEATED_BYTES_FIRST, REPEATED_PER_HELD, SCAN_ENTRIES_MAX, SCAN_WORK_PER_STEP,
+};
 use crate::proto::ConnId;
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
@@ -17,13 +19,16 @@ use crate::proto::super_peer::ids::LinkId;
 use crate::proto::super_peer::link::Links;
 use crate::proto::super_peer::search::{Scan, Step};
 use crate::time::Time;
-use crate::wire::link::{LinkDone, LinkHit, LinkRef};
+use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
 use crate::wire::message::SourceRecord;
 use crate::wire::{Cut, FileRecord, LinkMessage, QueryId, TreeName};
 
 /// HITs sent per instance and turn. A longer answer is spread, so that it does not overrun the
 /// neighbor's socket.
 pub(super) const HITS_PER_TURN: usize = 128;
+
+/// Bytes of a QUERY beside its pattern, at least, with the header of its datagram.
+const QUERY_BYTES_MIN: usize = 64;
 
 /// A session's query.
 #[derive(Debug)]
@@ -114,6 +119,10 @@ pub(super) struct Instance {
     pub(super) tree: Option<TreeName>,
     /// Whether super peers that the ride before this flood has reached search again.
     pub(super) again: bool,
+    /// Bytes of HITs that may be sent again, and how many of them the parent said that it holds.
+    /// A repetition costs a spoofer, or a network that copies datagrams, almost nothing.
+    repeatable: usize,
+    held: usize,
     /// When PENDING is sent to the parent, if no other answer is sent before.
     pub(super) pending_at: Option<Time>,
 }
@@ -140,6 +149,8 @@ impl Instance {
             uncut: 0,
             tree: None,
             again: false,
+            repeatable: REPEATED_BYTES_FIRST,
+            held: 0,
             pending_at: None,
         }
     }
@@ -281,34 +292,50 @@ impl Instance {
         self.phase = Phase::Ended(done);
     }
 
-    /// Answers a repetition: the HITs that the parent lacks, up to a turn's worth, then DONE or
-    /// PENDING.
+    /// Answers a repetition: HITs that the parent lacks, then DONE or PENDING.
     pub(super) fn answer_again(
-        &self,
+        &mut self,
         id: QueryId,
         link: LinkId,
-        have: Option<&[(u32, u32)]>,
+        query: &LinkQuery,
         links: &Links,
         cx: &mut Context,
     ) {
         // A first copy that the network duplicated has no `have`: as long as we work on it, no HIT
         // is known to be lost.
-        if self.has_ended() || have.is_some() {
-            let mut held = vec![false; self.sent];
-            for (first, end) in have.unwrap_or_default() {
-                let end = (*end as usize).min(self.sent);
-                held.get_mut(*first as usize..end).into_iter().flatten().for_each(|held| *held = true);
-            }
-            let missing = held.iter().enumerate().filter(|(_, held)| !**held).map(|(n, _)| n);
-            for n in missing.take(HITS_PER_TURN) {
-                self.send_hit(id, link, n, links, cx);
-            }
+        if self.has_ended() || query.have.is_some() {
+            self.send_hits_again(id, link, query, links, cx);
         }
         let answer = match &self.phase {
             Phase::Ended(done) => LinkMessage::Done(*done),
             Phase::Waiting | Phase::Running => LinkMessage::Pending(LinkRef { id, ttl: self.ttl }),
         };
         links.send(link, answer, cx);
+    }
+
+    /// Sends the first HITs that the parent lacks: as many bytes as the QUERY has, and some for each
+    /// HIT that it says it holds and did not hold before. So a QUERY that is replayed draws little,
+    /// and a parent that answers over a lossy link gets everything.
+    fn send_hits_again(&mut self, id: QueryId, link: LinkId, query: &LinkQuery, links: &Links, cx: &mut Context) {
+        let mut held = vec![false; self.sent];
+        for (first, end) in query.have.iter().flatten() {
+            let end = (*end as usize).min(self.sent);
+            held.get_mut(*first as usize..end).into_iter().flatten().for_each(|held| *held = true);
+        }
+        let holds = || held.iter().enumerate().filter(|(_, held)| **held).map(|(n, _)| n);
+        let new = holds().skip(self.held).map(|n| weight(&self.hits[n])).sum::<usize>();
+        self.held = self.held.max(holds().count());
+        let fit = DATAGRAM_BYTES_MAX * HITS_PER_TURN;
+        let more = query.find.pattern.len() + QUERY_BYTES_MIN + REPEATED_PER_HELD * new;
+        self.repeatable = self.repeatable.saturating_add(more).min(fit);
+        let missing = held.iter().enumerate().filter(|(_, held)| !**held).map(|(n, _)| n);
+        for n in missing.take(HITS_PER_TURN) {
+            let Some(left) = self.repeatable.checked_sub(weight(&self.hits[n])) else {
+                return cx.count(Count::FloodRepeatsBounded);
+            };
+            self.repeatable = left;
+            self.send_hit(id, link, n, links, cx);
+        }
     }
 
     /// The cuts without the ttl cuts that an extension has undone. Every ttl cut is reported in one

@@ -38,7 +38,7 @@ mod wave;
 
 use std::time::Duration;
 
-use self::fair_queue::{Admission, Flow, OUTPUT_WORK, QUERY_WORK};
+use self::fair_queue::{Admission, Flow, QUERY_WORK};
 use self::instance::{Instance, Parent};
 pub(super) use self::table::Flood;
 use self::wave::{CopyIs, Wave};
@@ -47,6 +47,8 @@ use super::counters::Count;
 use super::ids::{LinkId, WaveKey};
 use super::link::Neighbors;
 use super::search::Scan;
+use super::session::Abandoned;
+use super::work::{OUTPUT_WORK, TIMER_WORK};
 use crate::config::QUERY_BUDGET_MAX;
 use crate::proto::ConnId;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
@@ -73,10 +75,16 @@ impl Flood {
     }
 
     /// A session has canceled its query, or has closed.
-    pub(super) fn abandon(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
+    pub(super) fn abandon(&mut self, query: Abandoned, neighbors: &Neighbors, cx: &mut Context) {
+        let Abandoned { key, conn, req } = query;
+        // It may have ended on its own, and another one may be in its place.
+        let wave = self.waves.get_mut(key.index()).filter(|wave| wave.session() == Some((conn, req)));
+        let Some(wave) = wave else { return };
+        let outputs = cx.out.len();
         cx.count(Count::QueriesCancelled);
-        self.wave_mut(key).abandon(&neighbors.links, cx);
+        wave.abandon(&neighbors.links, cx);
         self.forget(key, cx);
+        cx.work.add(OUTPUT_WORK * cx.out.len().saturating_sub(outputs));
     }
 
     /// A neighbor passes a query on, or repeats it.
@@ -155,7 +163,7 @@ impl Flood {
         let [sessions, links] = [Flow::Sessions, Flow::Link(link)].map(|flow| self.has_room(flow));
         self.on_answer(hit.id, neighbors, cx, |wave, cx| {
             let room = if wave.session().is_some() { sessions } else { links };
-            wave.on_hit(link, hit, room, cx)
+            wave.on_hit(link, hit, room, &neighbors.links, cx)
         });
     }
 
@@ -175,11 +183,26 @@ impl Flood {
     }
 
     /// A link went down, or its neighbor restarted. Queries that came from this neighbor continue:
-    /// if it comes back and asks again, it gets the answer.
-    pub(super) fn on_link_lost(&mut self, link: LinkId, neighbors: &Neighbors, cx: &mut Context) {
-        let touched = self.waves.iter_mut().filter_map(|(slot, wave)| wave.on_link_lost(link).then_some(slot));
-        for slot in touched.collect::<Vec<_>>() {
-            self.settle(WaveKey::at(slot), neighbors, cx);
+    /// if it comes back and asks again, it gets the answer. The others end in slices; until then an
+    /// answer of the neighbor's new life is not taken for one of the old.
+    pub(super) fn on_link_lost(&mut self, neighbors: &Neighbors, cx: &mut Context) {
+        self.unswept = self.waves.capacity();
+        self.sweep(neighbors, cx);
+    }
+
+    /// Ends what waits for a life of a link that is over, as far as one turn goes.
+    fn sweep(&mut self, neighbors: &Neighbors, cx: &mut Context) {
+        while !cx.work.is_spent()
+            && let Some(slot) = self.unswept.checked_sub(1)
+        {
+            self.unswept = slot;
+            cx.work.add(1);
+            let Some(wave) = self.waves.get_mut(slot) else { continue };
+            let outputs = cx.out.len();
+            if wave.on_links_lost(&neighbors.links) {
+                self.settle(WaveKey::at(slot), neighbors, cx);
+                cx.work.add(TIMER_WORK + OUTPUT_WORK * cx.out.len().saturating_sub(outputs));
+            }
         }
     }
 
@@ -203,29 +226,30 @@ impl Flood {
     /// A session reads again, or is gone: its queries go on.
     pub(super) fn on_drained(&mut self, conn: ConnId) {
         for key in self.parked.end(conn) {
-            let wave = self.wave_mut(key);
-            wave.queued = true;
-            self.queue.wait(Flow::Sessions, key);
+            let ticket = self.queue.wait(Flow::Sessions, key);
+            self.wave_mut(key).queued = Some(ticket);
         }
     }
 
     /// Whether work is left over from the previous turn.
     pub(super) fn has_work(&self) -> bool {
-        self.queue.has_work()
+        self.queue.has_work() || self.unswept > 0 || self.visited.has_work()
     }
 
     /// Does as much of the work that is left over as fits in one turn.
     pub(super) fn run(&mut self, neighbors: &Neighbors, cx: &mut Context) {
+        self.sweep(neighbors, cx);
+        self.visited.run(cx);
         if !self.queue.has_work() {
             return;
         }
         self.queue.begin_turn(cx.now, neighbors.links.len());
         self.queue.begin_leftover();
         while let Some(key) = self.queue.next() {
-            let Some(flow) = self.waves.get(key.index()).map(Wave::flow) else { continue };
+            let Some(flow) = self.waves.get(key.index()).map(|wave| wave.flow()) else { continue };
             let (outputs, room) = (cx.out.len(), self.has_room(flow));
             let wave = self.wave_mut(key);
-            wave.queued = false;
+            wave.queued = None;
             let session = wave.session();
             if self.parked.park(session, key) {
                 self.queue.charge(flow, QUERY_WORK);

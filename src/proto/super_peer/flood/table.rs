@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slab::Slab;
 
 use super::ended::Ended;
-use super::fair_queue::{FairQueue, Flow, OUTPUT_WORK};
+use super::fair_queue::{FairQueue, Flow};
 use super::parked::Parked;
 use super::visited::Visited;
 use super::wave::Wave;
@@ -14,16 +14,23 @@ use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
 use crate::proto::super_peer::link::{Links, Neighbors};
+use crate::proto::super_peer::work::OUTPUT_WORK;
 use crate::proto::{ConnId, Entropy};
 use crate::wire::QueryId;
+
+/// Held hits that are freed for one unit of work.
+const HITS_PER_WORK: usize = 2;
 
 /// All queries that run here.
 #[derive(Debug, Default)]
 pub(crate) struct Flood {
-    pub(super) waves: Slab<Wave>,
+    /// Each by itself, so that a table that grows moves little.
+    pub(super) waves: Slab<Box<Wave>>,
     /// Those that neighbors know of.
     pub(super) by_id: BTreeMap<QueryId, WaveKey>,
     pub(super) visited: Visited,
+    /// Waves at places below it may wait for a life of a link that is over.
+    pub(super) unswept: usize,
     /// Scans and answers that continue in later turns.
     pub(super) queue: FairQueue,
     /// Hits that all waves hold for neighbors.
@@ -68,7 +75,7 @@ impl Flood {
     /// Adds a query. `named`: neighbors may know it by its id.
     pub(super) fn insert(&mut self, wave: Wave, named: bool) -> WaveKey {
         let id = wave.id;
-        let key = WaveKey::at(self.waves.insert(wave));
+        let key = WaveKey::at(self.waves.insert(Box::new(wave)));
         if named {
             self.by_id.insert(id, key);
         }
@@ -95,9 +102,8 @@ impl Flood {
         let room = self.has_room(self.wave(key).flow());
         let wave = &mut self.waves[key.index()];
         let left = wave.settle(room, neighbors, cx);
-        if left && !wave.queued && !self.parked.park(wave.session(), key) {
-            wave.queued = true;
-            self.queue.wait(wave.flow(), key);
+        if left && wave.queued.is_none() && !self.parked.park(wave.session(), key) {
+            wave.queued = Some(self.queue.wait(wave.flow(), key));
         }
         if let Some(link) = wave.instances[0].parent_link()
             && wave.counted == wave.has_ended()
@@ -137,9 +143,10 @@ impl Flood {
         cx.timers.stop(Reason::Wave(key));
         let wave = self.waves.remove(key.index());
         *self.held_of(wave.flow()) -= wave.held;
+        cx.work.add(OUTPUT_WORK + wave.held / HITS_PER_WORK);
         self.parked.forget(wave.session(), key);
-        if wave.queued {
-            self.queue.forget(wave.flow(), key);
+        if let Some(ticket) = wave.queued {
+            self.queue.forget(wave.flow(), ticket);
         }
         if let (true, Some(link)) = (wave.counted, wave.instances[0].parent_link()) {
             self.queue.count_running(link, false);
@@ -154,6 +161,10 @@ impl Flood {
     /// the queue, which costs memory and nothing else.
     pub(crate) fn on_ended(&mut self, cx: &mut Context) {
         while let Some((key, id)) = self.ended.first() {
+            if cx.work.is_spent() {
+                return cx.timers.set(Reason::Ended, cx.now);
+            }
+            cx.work.add(OUTPUT_WORK);
             let wave = self.waves.get_mut(key.index()).filter(|wave| wave.id == id);
             match wave {
                 Some(wave) if !wave.has_ended() => wave.listed = false,
@@ -187,8 +198,8 @@ impl Flood {
             self.waves.iter().map(|(_, wave)| wave).partition(|wave| wave.session().is_some());
         assert_eq!(self.hits_held, others.iter().map(|wave| wave.held).sum::<usize>());
         assert_eq!(self.hits_seen, ours.iter().map(|wave| wave.held).sum::<usize>());
-        self.parked.check_invariants(|key| self.waves.get(key.index()).and_then(Wave::session));
-        self.queue.check_invariants(self.waves.iter().filter(|(_, wave)| wave.queued).count());
+        self.parked.check_invariants(|key| self.waves.get(key.index()).and_then(|wave| wave.session()));
+        self.queue.check_invariants(self.waves.iter().filter(|(_, wave)| wave.queued.is_some()).count());
         assert!(self.finished.is_empty());
         self.visited.check_invariants();
     }

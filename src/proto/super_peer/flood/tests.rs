@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::config::{
-    HITS_KEPT_MAX, LINK_QUERIES_WAITING_MAX, ORDER_KEPT, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_QUERIES_MAX,
-    WORK_PER_TURN,
+    CALL_WORK_MAX, HITS_KEPT_MAX, LINK_QUERIES_WAITING_MAX, ORDER_KEPT, QUERY_HITS_MAX, REACHED_MAX,
+    REPEATED_BYTES_FIRST, SCAN_WORK_PER_STEP, SESSION_QUERIES_MAX, WORK_PER_TURN,
 };
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::testnet::{Fate, Net, addr_of, file, register, search};
@@ -678,4 +678,114 @@ fn a_session_that_never_reads_gets_its_done_in_time_and_leaves_nothing() {
     net.query(0, slow, search("a"), 7, 60_000);
     net.close(0, slow);
     assert_eq!(net.machine(0).counts()["queries_running"], 0);
+}
+
+/// Queries of many sessions that all wait for a neighbor that has just died.
+fn waiting(sessions: usize, budget_ms: u32) -> (Net, Vec<crate::proto::ConnId>) {
+    let mut net = Net::line(2);
+    net.kill(1);
+    let conns: Vec<_> = (0..sessions).map(|_| net.login(0)).collect();
+    for conn in conns.iter().flat_map(|conn| [*conn; SESSION_QUERIES_MAX]) {
+        net.query(0, conn, search("nothing"), 7, budget_ms);
+    }
+    net.forget_traffic();
+    (net, conns)
+}
+
+/// All of them have ended with this cut, in several turns, none of which did much work.
+fn ended_in_slices(net: &Net, sessions: usize, cut: Cut) {
+    let done = |(_, message): &&(_, Message)| matches!(message, Message::Done(done) if done.cut == cut);
+    assert_eq!(net.nodes[0].said.iter().filter(done).count(), sessions * SESSION_QUERIES_MAX);
+    let most = net.machine(0).counts()["call_work_max"];
+    assert!((1..=CALL_WORK_MAX as u64 / 4).contains(&most), "{most}");
+    assert_eq!(net.machine(0).counts()["queries_running"], 0);
+}
+
+#[test]
+fn queries_whose_budgets_end_together_end_in_slices() {
+    let (mut net, _) = waiting(16, 500);
+    net.run_for(Duration::from_millis(600));
+    ended_in_slices(&net, 16, Cut { budget: 1, ..Cut::NONE });
+}
+
+#[test]
+fn queries_that_wait_for_a_link_that_goes_down_end_in_slices() {
+    let (mut net, _) = waiting(16, 60_000);
+    net.run_for(Duration::from_secs(8));
+    ended_in_slices(&net, 16, Cut { down: 1, ..Cut::NONE });
+}
+
+#[test]
+fn queries_of_a_session_that_goes_are_canceled() {
+    let (mut net, conns) = waiting(3, 60_000);
+    conns.into_iter().for_each(|conn| net.close(0, conn));
+    assert_eq!(net.machine(0).counts()["queries_running"], 0);
+    assert_eq!(net.count(0, Count::QueriesCancelled), 3 * SESSION_QUERIES_MAX as u64);
+}
+
+/// One message of this node as a datagram to another, and its length.
+fn forged(net: &Net, to: usize, message: &LinkMessage) -> Vec<u8> {
+    let mut packer = Packer::new(net.machine(to).neighbors.links.boot());
+    assert!(packer.push(message).is_none());
+    packer.finish().unwrap()
+}
+
+#[test]
+fn a_replayed_query_draws_little() {
+    const REPLAYS: usize = 300;
+    let mut net = Net::line(2);
+    let names: Vec<String> = (0..400).map(|n| format!("a file with a longer name, number {n}")).collect();
+    net.peer(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(net.ask(0, "file", 1).0.len(), 400);
+    let query = net.sent.iter().find_map(|(_, _, message)| match message {
+        LinkMessage::Query(query) => Some(query.clone()),
+        _ => None,
+    });
+    for have in [None, Some(Vec::new()), Some(vec![(0, 7)])] {
+        net.forget_traffic();
+        let bytes = forged(&net, 1, &LinkMessage::Query(LinkQuery { have, ..query.clone().unwrap() }));
+        (0..REPLAYS).for_each(|_| net.datagram(1, addr_of(0), &bytes));
+        assert_eq!(net.sent(is_done), REPLAYS);
+        let drawn: usize = net.sent.iter().map(|(_, to, message)| forged(&net, *to, message).len()).sum();
+        let fair = 3 * REPLAYS * bytes.len() + 2 * REPEATED_BYTES_FIRST;
+        assert!(drawn <= fair, "{} bytes draw {drawn}", REPLAYS * bytes.len());
+    }
+    assert!(net.count(1, Count::FloodRepeatsBounded) > 0);
+}
+
+/// A long answer over a link that loses a third of everything.
+#[test]
+fn a_long_answer_arrives_over_a_lossy_link() {
+    for seed in 0..5 {
+        let mut net = Net::line(2);
+        let names: Vec<String> = (0..800).map(|n| format!("a file, number {n}")).collect();
+        net.peer(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut random = Random::new(seed);
+        net.rule(move |_, _, _| if random.next_u64() % 10 < 3 { Fate::Lose } else { Fate::Arrive });
+        let (hits, done) = net.ask(0, "file", 1);
+        assert_eq!((hits.len(), done.complete), (800, true), "seed {seed}: {done:?}");
+    }
+}
+
+#[test]
+fn a_neighbor_cannot_claim_to_reach_more_than_there_can_be() {
+    for (ttl, reached) in [(1, 2), (2, 257), (7, REACHED_MAX)] {
+        let mut net = Net::line(2);
+        net.kill(1);
+        let conn = net.login(0);
+        let req = net.query(0, conn, search("x"), ttl, 2000);
+        net.step();
+        let asked = net.sent.iter().find_map(|(_, _, message)| match message {
+            LinkMessage::Query(query) => Some((query.id, query.ttl)),
+            _ => None,
+        });
+        let (id, ttl) = asked.unwrap();
+        let (reached_claimed, uncut, pruned) = (u32::MAX, 0, u32::MAX);
+        let cut = Cut { ttl: u32::MAX, ..Cut::NONE };
+        let done = LinkDone { id, ttl, hits: 0, reached: reached_claimed, pruned, cut, dup: false, more: false, uncut };
+        let bytes = forged(&net, 0, &LinkMessage::Done(done));
+        net.datagram(0, addr_of(1), &bytes);
+        let done = net.finish(0, req);
+        assert_eq!((done.reached, done.complete), (reached, false));
+    }
 }

@@ -1,12 +1,14 @@
 //! Ids of queries that have ended, so that a copy that comes very late is not searched again.
 //!
-//! There are two generations: new ids go to the younger one, both are looked up, and the older one
-//! is dropped at once. Queries that still run are not kept here and so are never evicted.
+//! There are two generations: new ids go to the younger one, both are looked up. The older one is
+//! forgotten at once, and its memory is freed in slices. Queries that still run are not kept here and
+//! so are never evicted.
 
 use std::collections::BTreeSet;
 
-use crate::config::{VISITED_GENERATION, VISITED_MAX};
+use crate::config::{VISITED_FREED_PER_TURN, VISITED_GENERATION, VISITED_MAX};
 use crate::proto::marks::mark;
+use crate::proto::super_peer::context::Context;
 use crate::time::Time;
 use crate::wire::QueryId;
 
@@ -15,6 +17,8 @@ use crate::wire::QueryId;
 pub(super) struct Visited {
     young: BTreeSet<QueryId>,
     old: BTreeSet<QueryId>,
+    /// Generations that are forgotten, and not freed yet.
+    stale: Vec<BTreeSet<QueryId>>,
     since: Time,
 }
 
@@ -23,10 +27,27 @@ impl Visited {
     pub(super) fn insert(&mut self, now: Time, id: QueryId) {
         self.rotate(now);
         if self.young.len() >= VISITED_MAX {
-            self.old = std::mem::take(&mut self.young);
+            let young = std::mem::take(&mut self.young);
+            self.retire(young);
             self.since = now;
         }
         self.young.insert(id);
+    }
+
+    /// Whether memory is to be freed.
+    pub(super) fn has_work(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
+    /// Frees memory of generations that are forgotten, as much as fits in one turn.
+    pub(super) fn run(&mut self, cx: &mut Context) {
+        for _ in 0..VISITED_FREED_PER_TURN {
+            let Some(stale) = self.stale.last_mut() else { return };
+            if stale.pop_first().is_none() {
+                self.stale.pop();
+            }
+        }
+        cx.work.add(VISITED_FREED_PER_TURN);
     }
 
     /// Whether the id is remembered.
@@ -51,11 +72,20 @@ impl Visited {
             return;
         }
         mark!(VisitedRotated);
-        self.old = std::mem::take(&mut self.young);
+        let young = std::mem::take(&mut self.young);
+        self.retire(young);
         if age >= VISITED_GENERATION * 2 {
-            self.old.clear();
+            self.retire(BTreeSet::new());
         }
         self.since = now;
+    }
+
+    /// The younger generation becomes the older one.
+    fn retire(&mut self, young: BTreeSet<QueryId>) {
+        let stale = std::mem::replace(&mut self.old, young);
+        if !stale.is_empty() {
+            self.stale.push(stale);
+        }
     }
 }
 

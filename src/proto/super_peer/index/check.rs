@@ -23,14 +23,14 @@ impl Index {
         assert_eq!(self.holders.iter().flatten().count(), self.holders_used, "the count of holders is right");
         let mut held = 0;
         let dead: BTreeSet<u32> = self.dead.iter().copied().collect();
-        for (id, entry) in (0..).zip(&self.entries.list) {
+        for (id, entry) in self.entries.iter() {
             let alive = !matches!(entry.holders, DEAD | FREE);
             assert_eq!(self.live.next(id) == Some(id), alive, "the live entries are those with holders");
             if entry.holders == FREE {
                 continue;
             }
             assert!(alive || dead.contains(&id), "a dead entry waits to be tidied");
-            held += self.holders_of(id) as usize;
+            held += self.holders_of(id, &mut 0) as usize;
             self.entries.each_key(id, &mut String::new(), |key| {
                 assert_eq!(self.keys.find(key.0).next(id), Some(id), "an entry is in the postings of its keys");
             });
@@ -48,8 +48,8 @@ impl Index {
             }
             assert_eq!(sorted, order.len(), "nothing else is in a bucket");
         }
-        let in_use = self.entries.list.iter().filter(|entry| entry.holders != FREE).count();
-        assert_eq!(in_use + self.entries.free.len(), self.entries.list.len(), "free entries are in the free list");
+        let in_use = self.entries.iter().filter(|(_, entry)| entry.holders != FREE).count();
+        assert_eq!(in_use, self.entries.len(), "the count of entries is right");
         if in_use == 0 {
             assert_eq!(self.keys.len(), 0, "without entries there are no keys");
         }

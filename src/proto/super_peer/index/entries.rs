@@ -1,7 +1,8 @@
 //! Entries: what is registered, each once however many hold it, and the keys under which it is
 //! found.
 
-use super::arena::{Arena, Place};
+use super::slots::{Slots, chunk_of};
+use super::texts::{Place, Texts};
 use super::tokens;
 use crate::config::INDEX_ENTRIES_MAX;
 use crate::wire::record::name_of;
@@ -10,20 +11,19 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 #[derive(Debug)]
 pub(super) struct Entries {
-    pub(super) list: Vec<Entry>,
-    pub(super) free: Vec<u32>,
-    arena: Arena,
+    list: Slots<Entry>,
+    texts: Texts,
     /// One for each [`Class`].
     secrets: [RapidSecrets; Class::COUNT],
 }
 
-/// 52 bytes; the bytes of the path are in the arena.
+/// 48 bytes; the bytes of the path are in the texts.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) root: Root,
     size: [u32; 2],
     place: Place,
-    /// A holder, `SHARED` and the number of a list of holders, `DEAD` or `FREE`.
+    /// A holder, which may be gone, `SHARED` and the number of a list of holders, `DEAD` or `FREE`.
     pub(super) holders: u32,
 }
 
@@ -62,19 +62,37 @@ impl Class {
 impl Entries {
     pub(super) fn new(seed: u64) -> Entries {
         Entries {
-            list: Vec::new(),
-            free: Vec::new(),
-            arena: Arena::new(),
+            list: Slots::new(),
+            texts: Texts::default(),
             secrets: std::array::from_fn(|class| RapidSecrets::seed(seed ^ class as u64)),
         }
     }
 
+    /// Entries that are in use, dead ones included.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn at(&self, id: u32) -> &Entry {
-        &self.list[id as usize]
+        self.list.at(id)
+    }
+
+    /// The holders of an entry; `FREE` if there is no such entry any more.
+    pub(super) fn holders(&self, id: u32) -> u32 {
+        self.list.find(id).map_or(FREE, |entry| entry.holders)
+    }
+
+    pub(super) fn set_holders(&mut self, id: u32, holders: u32) {
+        self.list.at_mut(id).holders = holders;
+    }
+
+    /// All entries, free ones included.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.list.iter()
     }
 
     pub(super) fn path(&self, id: u32) -> &str {
-        self.arena.text(self.at(id).place)
+        self.texts.text(id, self.at(id).place)
     }
 
     pub(super) fn path_key(&self, id: u32) -> Key {
@@ -84,22 +102,24 @@ impl Entries {
     pub(super) fn add(&mut self, record: &FileRecord) -> u32 {
         let [high, low] =
             [record.size >> 32, record.size & 0xffff_ffff].map(|half| u32::try_from(half).expect("half of a u64"));
-        let place = self.arena.add(record.path.as_str());
-        let entry = Entry { root: record.root, size: [high, low], place, holders: DEAD };
-        if let Some(id) = self.free.pop() {
-            self.list[id as usize] = entry;
-            return id;
-        }
-        let id = u32::try_from(self.list.len()).expect("a full index takes nothing new");
         assert!(self.list.len() < INDEX_ENTRIES_MAX, "a full index takes nothing new");
-        self.list.push(entry);
+        let place = Place::default();
+        let id = self.list.insert(Entry { root: record.root, size: [high, low], place, holders: DEAD });
+        self.list.at_mut(id).place = self.texts.add(id, record.path.as_str());
         id
     }
 
     pub(super) fn free(&mut self, id: u32) {
-        self.arena.remove(self.at(id).place);
-        self.list[id as usize].holders = FREE;
-        self.free.push(id);
+        let Entries { list, texts, .. } = self;
+        let (entry, chunk) = (list.at_mut(id), chunk_of(id));
+        entry.holders = FREE;
+        texts.remove(id, entry.place);
+        if list.free(id) {
+            texts.forget(chunk);
+        } else if texts.is_wasteful(chunk) {
+            let used = list.chunk_mut(chunk).iter_mut().filter(|entry| entry.holders != FREE);
+            texts.compact(chunk, used.map(|entry| &mut entry.place));
+        }
     }
 
     pub(super) fn key(&self, class: Class, bytes: &[u8]) -> Key {

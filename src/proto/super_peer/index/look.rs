@@ -72,24 +72,24 @@ impl Index {
         self.order.as_ref()?.next(bucket, cursor)
     }
 
-    /// The entry, if it has a holder.
+    /// The entry, if it has a holder, which may be gone.
     pub(in crate::proto) fn seen(&self, id: u32) -> Option<LiveEntry<'_>> {
+        if matches!(self.entries.holders(id), DEAD | FREE) {
+            return None;
+        }
         let entry = self.entries.at(id);
-        (!matches!(entry.holders, DEAD | FREE)).then(|| LiveEntry {
-            path: self.entries.path(id),
-            size: entry.size(),
-            root: entry.root,
-        })
+        Some(LiveEntry { path: self.entries.path(id), size: entry.size(), root: entry.root })
     }
 
     /// The first holder of an entry that is not below `from`.
     pub(in crate::proto) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
         match self.entries.at(id).holders {
             DEAD | FREE => None,
-            one if one & SHARED == 0 => (one >= from).then_some(HolderId(one)),
+            one if one & SHARED == 0 => (one >= from && !self.is_gone(one)).then_some(HolderId(one)),
             list => {
-                let list = &self.shared[(list ^ SHARED) as usize];
-                list.get(list.partition_point(|&holder| holder < from)).copied().map(HolderId)
+                let list = self.shared.at(list ^ SHARED);
+                let rest = &list[list.partition_point(|&holder| holder < from)..];
+                rest.iter().find(|holder| !self.is_gone(**holder)).copied().map(HolderId)
             }
         }
     }

@@ -8,18 +8,19 @@
 //!
 //! - [`Index`] in `registry`: holders and records come and go. `look`: what searches and digests
 //!   read.
-//! - `entries` (with `arena`, `tokens`): what is registered, and its keys. `table`, `postings`:
-//!   from a key to its entries. `order`: entries by root.
+//! - `entries` (with `texts`, `tokens`): what is registered, and its keys. `table`, `postings`: from
+//!   a key to its entries. `slots`: tables that grow in small steps. `order`: entries by root.
 //! - `check`: all that must hold.
 
-mod arena;
 mod check;
 mod entries;
 mod look;
 pub(super) mod order;
 mod postings;
 mod registry;
+mod slots;
 mod table;
+mod texts;
 pub(crate) mod tokens;
 
 pub(super) use entries::Key;

@@ -1,24 +1,27 @@
 //! Holders and records: what changes the index.
 //!
 //! - getters: `files_of`, `records`, `holders`, `list`;
-//! - mutators: `add_holder`, `set_addr`, `remove_holder`, `insert`, `remove`, `clear`, `tidy`,
-//!   `order`, `forget_order`;
+//! - mutators: `add_holder`, `renew_holder`, `remove_holder`, `insert`, `remove`, `tidy`, `order`,
+//!   `forget_order`;
 //! - `check_invariants`: all that must hold; slow, for tests and debug builds.
 //!
-//! **A removed record is gone at once**, but its entry stays in the postings until `tidy` reaches
-//! it; every insert and removal tidies two. So a holder with 10,000 files goes in one short turn,
-//! however common its words are. An entry without holders is never reported, and its id is not used
-//! again before the postings have forgotten it.
+//! **A holder that is removed is gone at once**, with all of its records: nothing reports them, and
+//! they are not counted. But its slot is kept, and entries may still name it, until `tidy` has taken
+//! it out of each. **A removed record is gone at once**, too, but its entry stays in the postings
+//! until `tidy` reaches it. Every insert and removal does a step of that. So neither a holder with 1,000,000
+//! files nor a word that all names have makes a turn long. An entry without holders is never
+//! reported, and its id is not used again before the postings have forgotten it.
 
 use std::collections::VecDeque;
 
-use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX};
+use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX, LEFT_OVER_MAX, LIST_LOOKS_MAX};
 use crate::wire::message::ListedFile;
 use crate::wire::{FileRecord, HostPort, SharePath};
 
 use super::entries::{Class, DEAD, Entries, FREE, Key, NAME, ROOT, SHARED};
 use super::order::Order;
 use super::postings::Postings;
+use super::slots::Slots;
 use super::table::{FileSet, KeyTable};
 
 /// A session that registers files: a slot given by [`Index::add_holder`], used again after
@@ -36,12 +39,17 @@ pub struct Index {
     /// The same by root; none while nobody lists the network.
     pub(super) order: Option<Order>,
     /// The holders of entries that have more than one, ascending.
-    pub(super) shared: Vec<Vec<u32>>,
-    pub(super) shared_free: Vec<u32>,
+    pub(super) shared: Slots<Vec<u32>>,
+    /// None: the slot is free, or its holder is gone.
     pub(super) holders: Vec<Option<Holder>>,
     pub(super) holders_free: Vec<u32>,
     pub(super) holders_used: usize,
     pub(super) records: usize,
+    /// Holders that are gone, but that entries may still name, and how many records they had.
+    pub(super) leaving: VecDeque<Leaving>,
+    left_over: usize,
+    /// Records that came, and steps of [`Index::tidy`], so far.
+    steps: u64,
     /// Reused for words in lower case, and for the keys of a record.
     pub(super) scratch: String,
     pub(super) scratch_keys: Vec<Key>,
@@ -61,14 +69,25 @@ pub(super) struct Additions {
     pub(super) lost: bool,
 }
 
+/// A holder that is gone. Of an entry that it had alone, another holder may have taken its place.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    holder: HolderId,
+    files: FileSet,
+    /// Those of one shard, the next one last.
+    ids: Vec<u32>,
+}
+
 #[derive(Debug)]
 pub(super) struct Holder {
     pub(super) addr: HostPort,
     pub(super) files: FileSet,
 }
 
-/// Entries that an insert or a removal tidies on its way: more than it can make dead.
-const FORGOTTEN_PER_CHANGE: usize = 2;
+/// Steps of what is put off that an insert or a removal does on its way: as many as it can cause.
+const STEPS_PER_CHANGE: usize = 1;
+/// The same while more than [`LEFT_OVER_MAX`] records are left over: twice as many records go as come.
+const STEPS_PER_CHANGE_LATE: usize = 4;
 
 impl Index {
     /// An empty index whose hashes anybody can foresee: for tests and for trusted files.
@@ -86,12 +105,14 @@ impl Index {
             keys: KeyTable::new(),
             live: Postings::new(),
             order: None,
-            shared: Vec::new(),
-            shared_free: Vec::new(),
+            shared: Slots::new(),
             holders: Vec::new(),
             holders_free: Vec::new(),
             holders_used: 0,
             records: 0,
+            leaving: VecDeque::new(),
+            left_over: 0,
+            steps: 0,
             scratch: String::new(),
             scratch_keys: Vec::new(),
             dead: VecDeque::new(),
@@ -114,30 +135,26 @@ impl Index {
         HolderId(slot)
     }
 
-    /// Where the holder serves chunks from now on.
-    pub fn set_addr(&mut self, holder: HolderId, addr: HostPort) {
-        self.holder_mut(holder).addr = addr;
-    }
-
-    /// Takes the holder out with all of its files.
+    /// Removes the holder, with all of its files.
     pub fn remove_holder(&mut self, holder: HolderId) {
-        self.clear(holder);
-        self.holders[holder.0 as usize] = None;
-        self.holders_free.push(holder.0);
+        let gone = self.holders[holder.0 as usize].take();
+        let files = gone.expect("a holder is used from add_holder to remove_holder").files;
         self.holders_used -= 1;
+        self.records -= files.len();
+        self.left_over += files.len();
+        self.leaving.push_back(Leaving { holder, files, ids: Vec::new() });
     }
 
-    /// Takes all files of the holder out; the holder stays.
-    pub fn clear(&mut self, holder: HolderId) {
-        let files = std::mem::take(&mut self.holder_mut(holder).files);
-        for id in files.ids() {
-            self.release(id, holder);
-        }
+    /// Removes all files of the holder, which from now on has the name that is returned and serves
+    /// chunks at this address.
+    pub fn renew_holder(&mut self, holder: HolderId, addr: HostPort) -> HolderId {
+        self.remove_holder(holder);
+        self.add_holder(addr)
     }
 
     /// Registers a file, in place of that holder's file with the same path.
     pub fn insert(&mut self, holder: HolderId, record: FileRecord) {
-        self.tidy(FORGOTTEN_PER_CHANGE);
+        self.begin_change();
         let path = record.path.as_str();
         let path_key = self.entries.key(Class::Path, path.as_bytes());
         self.note_keys(&record);
@@ -160,7 +177,7 @@ impl Index {
 
     /// Takes one file of the holder out; says whether it was there.
     pub fn remove(&mut self, holder: HolderId, path: &str) -> bool {
-        self.tidy(FORGOTTEN_PER_CHANGE);
+        self.begin_change();
         let path_key = self.entries.key(Class::Path, path.as_bytes());
         match self.find(holder, path, path_key) {
             Some(id) => {
@@ -171,17 +188,21 @@ impl Index {
         }
     }
 
-    /// Forgets up to `entries` of the entries without a holder; says whether more are left. For an
-    /// idle moment.
-    pub fn tidy(&mut self, entries: usize) -> bool {
-        for _ in 0..entries {
-            let Some(id) = self.dead.pop_front() else { return false };
-            // An entry that came back, or that was tidied before, has nothing to forget.
-            if self.entries.at(id).holders == DEAD {
-                self.forget(id);
+    /// Does up to this many steps of what is put off: forgets an entry without a holder, or takes a
+    /// holder that is gone out of one of its entries. Returns whether more is left.
+    pub fn tidy(&mut self, steps: usize) -> bool {
+        for _ in 0..steps {
+            self.steps += 1;
+            if let Some(id) = self.dead.pop_front() {
+                // An entry that came back, or that was tidied before, has nothing to forget.
+                if self.entries.holders(id) == DEAD {
+                    self.forget(id);
+                }
+            } else if !self.let_go() {
+                return false;
             }
         }
-        !self.dead.is_empty()
+        !(self.dead.is_empty() && self.leaving.is_empty())
     }
 
     /// Sorts up to `entries` more entries into buckets by their root, so that a range is found
@@ -214,6 +235,12 @@ impl Index {
         self.order = None;
     }
 
+    /// How much was done so far: records that came or were removed, and steps of [`Index::tidy`].
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// How many files the holder has registered.
     #[must_use]
     pub fn files_of(&self, holder: HolderId) -> usize {
@@ -229,7 +256,7 @@ impl Index {
     /// Whether there is no room for `records` more records.
     #[must_use]
     pub fn is_full_for(&self, records: usize) -> bool {
-        self.entries.list.len() - self.entries.free.len() + records > INDEX_ENTRIES_MAX
+        self.entries.len() + records > INDEX_ENTRIES_MAX
     }
 
     /// How many holders there are.
@@ -238,25 +265,29 @@ impl Index {
         self.holders_used
     }
 
-    /// A page of what is registered: one element per path, size and root, at least one unless the
-    /// end is reached, and as many as fit `page_bytes` when encoded. Begin with 0, go on with the
-    /// number returned. What is registered throughout is listed once.
+    /// A page of what is registered: one element per path, size and root, and as many as fit
+    /// `page_bytes` when encoded. It may end early, even without any, where many entries and holders
+    /// had to be looked at. Begin with 0, go on with the number returned. What is registered
+    /// throughout is listed once.
     #[must_use]
     pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
         /// Bytes of an encoded element without its path: names of fields, size, root, holders.
         const ELEMENT_BYTES: usize = 64;
         let mut page = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut looked) = (0, 0);
         let mut cursor = u32::try_from(after).unwrap_or(u32::MAX);
         while let Some(id) = self.live.next(cursor) {
-            let entry = self.entries.at(id);
-            let path = self.entries.path(id);
-            bytes += path.len() + ELEMENT_BYTES;
-            if bytes > page_bytes && !page.is_empty() {
+            let (entry, path) = (self.entries.at(id), self.entries.path(id));
+            let element = path.len() + ELEMENT_BYTES;
+            if (bytes + element > page_bytes && !page.is_empty()) || looked >= LIST_LOOKS_MAX {
                 return (page, Some(u64::from(id)));
             }
-            let path = SharePath::new(path).expect("it was a SharePath when it came in");
-            page.push(ListedFile { path, size: entry.size(), root: entry.root, holders: self.holders_of(id) });
+            let holders = self.holders_of(id, &mut looked);
+            if holders > 0 {
+                bytes += element;
+                let path = SharePath::new(path).expect("it was a SharePath when it came in");
+                page.push(ListedFile { path, size: entry.size(), root: entry.root, holders });
+            }
             cursor = id + 1;
         }
         (page, None)
@@ -264,8 +295,20 @@ impl Index {
 
     // ---- below ----------------------------------------------------------------------------------
 
+    /// A record comes or is removed.
+    fn begin_change(&mut self) {
+        self.steps += 1;
+        let late = self.left_over > LEFT_OVER_MAX;
+        self.tidy(if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE });
+    }
+
     pub(super) fn holder(&self, holder: HolderId) -> &Holder {
         self.holders[holder.0 as usize].as_ref().expect("a holder is used from add_holder to remove_holder")
+    }
+
+    /// Whether a holder that an entry names is gone.
+    pub(super) fn is_gone(&self, holder: u32) -> bool {
+        self.holders[holder as usize].is_none()
     }
 
     fn holder_mut(&mut self, holder: HolderId) -> &mut Holder {
@@ -279,7 +322,9 @@ impl Index {
     fn take(&mut self, holder: HolderId, id: u32, path_key: Key) {
         let files = &mut self.holder_mut(holder).files;
         files.remove(path_key.0, id);
-        self.release(id, holder);
+        self.records -= 1;
+        let held = self.release(id, holder);
+        assert!(held, "only a holder releases");
     }
 
     /// Computes the keys of a record, and fetches their slots.
@@ -334,16 +379,24 @@ impl Index {
         });
         keys.remove(entries.identity_of(id).0, id);
         entries.free(id);
-        if entries.free.len() == entries.list.len() {
-            *keys = KeyTable::new();
-        }
     }
 
-    pub(super) fn holders_of(&self, id: u32) -> u32 {
+    /// How many holders an entry has; adds what was looked at.
+    pub(super) fn holders_of(&self, id: u32, looked: &mut usize) -> u32 {
+        *looked += 1;
         match self.entries.at(id).holders {
             DEAD | FREE => 0,
-            one if one & SHARED == 0 => 1,
-            list => u32::try_from(self.shared[(list ^ SHARED) as usize].len()).expect("holders are u32"),
+            one if one & SHARED == 0 => u32::from(!self.is_gone(one)),
+            list => {
+                let list = self.shared.at(list ^ SHARED);
+                let count = if self.leaving.is_empty() {
+                    list.len()
+                } else {
+                    *looked += list.len();
+                    list.iter().filter(|holder| !self.is_gone(**holder)).count()
+                };
+                u32::try_from(count).expect("holders are u32")
+            }
         }
     }
 
@@ -352,7 +405,7 @@ impl Index {
         self.records += 1;
         match self.entries.at(id).holders {
             DEAD => {
-                self.entries.list[id as usize].holders = holder.0;
+                self.entries.set_holders(id, holder.0);
                 self.live.insert(id);
                 if let Some(order) = &mut self.order {
                     order.insert(id, &self.entries.at(id).root);
@@ -363,21 +416,15 @@ impl Index {
             }
             one if one & SHARED == 0 => {
                 assert!(one != holder.0, "one record per holder and path");
-                let list = vec![one.min(holder.0), one.max(holder.0)];
-                let number = match self.shared_free.pop() {
-                    Some(number) => {
-                        self.shared[number as usize] = list;
-                        number
-                    }
-                    None => {
-                        self.shared.push(list);
-                        u32::try_from(self.shared.len() - 1).expect("fewer shared than entries")
-                    }
-                };
-                self.entries.list[id as usize].holders = SHARED | number;
+                if self.is_gone(one) {
+                    // The entry lived all the time: nothing else changes.
+                    return self.entries.set_holders(id, holder.0);
+                }
+                let number = self.shared.insert(vec![one.min(holder.0), one.max(holder.0)]);
+                self.entries.set_holders(id, SHARED | number);
             }
             list => {
-                let list = &mut self.shared[(list ^ SHARED) as usize];
+                let list = self.shared.at_mut(list ^ SHARED);
                 let at = list.partition_point(|&other| other < holder.0);
                 assert!(list.get(at) != Some(&holder.0), "one record per holder and path");
                 list.insert(at, holder.0);
@@ -385,30 +432,61 @@ impl Index {
         }
     }
 
-    /// Takes away a holder that the entry has.
-    fn release(&mut self, id: u32, holder: HolderId) {
-        self.records -= 1;
-        let held = self.entries.at(id).holders;
-        if held & SHARED == 0 {
-            assert!(held == holder.0, "only a holder releases");
-            self.entries.list[id as usize].holders = DEAD;
-            self.live.remove(id);
-            if let Some(order) = &mut self.order {
-                order.remove(id, &self.entries.at(id).root);
+    /// Takes a holder that is gone out of the next of its entries. Returns whether there was any.
+    fn let_go(&mut self) -> bool {
+        let Some(Leaving { holder, files, ids }) = self.leaving.front_mut() else { return false };
+        let holder = *holder;
+        if ids.is_empty() {
+            *ids = files.take_shard();
+        }
+        match ids.pop() {
+            Some(id) => {
+                self.left_over -= 1;
+                self.release(id, holder);
             }
-            self.dead.push_back(id);
-            self.deaths += 1;
-            return;
+            None => {
+                self.leaving.pop_front();
+                self.holders_free.push(holder.0);
+            }
         }
-        let number = held ^ SHARED;
-        let list = &mut self.shared[number as usize];
-        let at = list.binary_search(&holder.0).expect("only a holder releases");
-        list.remove(at);
-        if let &[last] = list.as_slice() {
-            *list = Vec::new();
-            self.shared_free.push(number);
-            self.entries.list[id as usize].holders = last;
+        true
+    }
+
+    /// Takes a holder out of an entry. Returns whether the entry had it.
+    fn release(&mut self, id: u32, holder: HolderId) -> bool {
+        let held = self.entries.holders(id);
+        match held {
+            DEAD | FREE => false,
+            one if one & SHARED == 0 => {
+                if one == holder.0 {
+                    self.end(id);
+                }
+                one == holder.0
+            }
+            list => {
+                let number = list ^ SHARED;
+                let list = self.shared.at_mut(number);
+                let Ok(at) = list.binary_search(&holder.0) else { return false };
+                list.remove(at);
+                if let &[last] = list.as_slice() {
+                    *list = Vec::new();
+                    self.shared.free(number);
+                    self.entries.set_holders(id, last);
+                }
+                true
+            }
         }
+    }
+
+    /// An entry has lost its last holder.
+    fn end(&mut self, id: u32) {
+        self.entries.set_holders(id, DEAD);
+        self.live.remove(id);
+        if let Some(order) = &mut self.order {
+            order.remove(id, &self.entries.at(id).root);
+        }
+        self.dead.push_back(id);
+        self.deaths += 1;
     }
 }
 

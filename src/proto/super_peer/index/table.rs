@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::postings::Postings;
+use super::slots::Slots;
 
 /// A value with this bit is the number of a list, without it a single entry.
 const LIST: u32 = 1 << 31;
@@ -16,9 +17,14 @@ const LIST: u32 = 1 << 31;
 /// ms.
 const KEY_SHARDS: usize = 256;
 /// Shards of the files of a holder that has more than [`FILES_UNSHARDED_MAX`].
-const FILE_SHARDS: usize = 128;
-/// Most files of a holder in a single table. When a table grows, the paths in it are hashed again.
-const FILES_UNSHARDED_MAX: usize = 8192;
+const FILE_SHARDS: usize = 512;
+/// Most files of a holder in a single table. When a table grows, the paths in it are hashed again,
+/// each some 0.1 µs.
+const FILES_UNSHARDED_MAX: usize = 4096;
+/// A shard that is filled to less than this part gives memory back.
+const SPARSE: usize = 8;
+/// But not one with room for fewer keys than this.
+const SPARSE_MIN: usize = 64;
 
 /// The entries of a key.
 pub(super) enum Found<'a> {
@@ -56,8 +62,7 @@ impl Found<'_> {
 #[derive(Debug)]
 pub(super) struct KeyTable {
     shards: Vec<HashTable<Slot>>,
-    lists: Vec<Postings>,
-    lists_free: Vec<u32>,
+    lists: Slots<Postings>,
 }
 
 /// 8 bytes: the hash, which a table needs again when it grows, and an entry or a list.
@@ -70,7 +75,7 @@ struct Slot {
 impl KeyTable {
     pub(super) fn new() -> KeyTable {
         let shards = std::iter::repeat_with(HashTable::new).take(KEY_SHARDS).collect();
-        KeyTable { shards, lists: Vec::new(), lists_free: Vec::new() }
+        KeyTable { shards, lists: Slots::new() }
     }
 
     pub(super) fn find(&self, hash: u64) -> Found<'_> {
@@ -78,7 +83,7 @@ impl KeyTable {
         match self.shards[shard_of(hash, KEY_SHARDS)].find(widened(short), |slot| slot.hash == short) {
             None => Found::Nothing,
             Some(Slot { value, .. }) if value & LIST == 0 => Found::One(*value),
-            Some(Slot { value, .. }) => Found::List(&self.lists[(value ^ LIST) as usize]),
+            Some(Slot { value, .. }) => Found::List(self.lists.at(value ^ LIST)),
         }
     }
 
@@ -103,22 +108,12 @@ impl KeyTable {
             }
         };
         if slot.value & LIST != 0 {
-            return self.lists[(slot.value ^ LIST) as usize].insert(id);
+            return self.lists.at_mut(slot.value ^ LIST).insert(id);
         }
         if slot.value == id {
             return false;
         }
-        let list = Postings::of_two(slot.value, id);
-        let number = match self.lists_free.pop() {
-            Some(number) => {
-                self.lists[number as usize] = list;
-                number
-            }
-            None => {
-                self.lists.push(list);
-                u32::try_from(self.lists.len() - 1).expect("fewer lists than entries")
-            }
-        };
+        let number = self.lists.insert(Postings::of_two(slot.value, id));
         slot.value = number | LIST;
         true
     }
@@ -129,18 +124,23 @@ impl KeyTable {
         let shard = &mut self.shards[shard_of(hash, KEY_SHARDS)];
         let Ok(slot) = shard.find_entry(widened(short), |slot| slot.hash == short) else { return false };
         let value = slot.get().value;
-        if value & LIST == 0 {
-            if value == id {
-                slot.remove();
+        let (there, last) = if value & LIST == 0 {
+            (value == id, value == id)
+        } else {
+            let list = self.lists.at_mut(value ^ LIST);
+            let there = list.remove(id);
+            let last = list.len() == 0;
+            if last {
+                *list = Postings::new();
+                self.lists.free(value ^ LIST);
             }
-            return value == id;
-        }
-        let list = &mut self.lists[(value ^ LIST) as usize];
-        let there = list.remove(id);
-        if list.len() == 0 {
-            *list = Postings::new();
-            self.lists_free.push(value ^ LIST);
+            (there, last)
+        };
+        if last {
             slot.remove();
+            if shard.capacity() > SPARSE_MIN && shard.len() * SPARSE < shard.capacity() {
+                shard.shrink_to(shard.len() * 2, |slot| widened(slot.hash));
+            }
         }
         there
     }
@@ -170,6 +170,19 @@ impl FileSet {
         let mut ids: Vec<u32> = self.shards.iter().flatten().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Takes the entries of one shard out, descending; none if no shard has any.
+    pub(super) fn take_shard(&mut self) -> Vec<u32> {
+        while let Some(shard) = self.shards.pop() {
+            if !shard.is_empty() {
+                let mut ids: Vec<u32> = shard.into_iter().collect();
+                self.used -= ids.len();
+                ids.sort_unstable_by(|one, other| other.cmp(one));
+                return ids;
+            }
+        }
+        Vec::new()
     }
 
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {

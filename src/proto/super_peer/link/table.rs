@@ -56,6 +56,8 @@ struct Link {
     state: State,
     /// The neighbor's boot id; 0 while down.
     boot: u64,
+    /// How often what the neighbor owed was lost, because it was silent or has restarted.
+    life: u32,
     heard: Time,
     greeted: Option<Time>,
     /// Whether it was logged that another node uses our node id.
@@ -97,6 +99,7 @@ impl Links {
                     addr,
                     state: State::Down,
                     boot: 0,
+                    life: 0,
                     heard: Time::ZERO,
                     greeted: None,
                     name_taken: false,
@@ -150,6 +153,11 @@ impl Links {
     /// Whether the link is up with this life of the neighbor.
     pub(super) fn is_up_with(&self, id: LinkId, boot: u64) -> bool {
         self.is_up(id) && self.link(id).boot == boot
+    }
+
+    /// Which life of the link this is. What was asked in an earlier one is lost.
+    pub(crate) fn life(&self, id: LinkId) -> u32 {
+        self.link(id).life
     }
 
     /// The neighbor's address.
@@ -239,6 +247,7 @@ impl Links {
         if link.state == State::Up && cx.now >= link.heard + LINK_SILENCE_MAX {
             link.state = State::Down;
             link.boot = 0;
+            link.life = link.life.wrapping_add(1);
             change = Change::Down;
         }
         if link.next_greeting().is_some_and(|at| cx.now >= at) {
@@ -297,6 +306,7 @@ impl Link {
         if self.boot != boot {
             self.rtt = Rtt::default();
         }
+        self.life = self.life.wrapping_add(u32::from(change == Change::Renewed));
         self.state = State::Up;
         self.boot = boot;
         self.heard = now;

@@ -13,15 +13,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(super) use self::requests::Request;
+pub(super) use self::table::Abandoned;
 pub(super) use self::table::Sessions;
-use self::table::{Fault, Place, Session, State, seconds};
+use self::table::{Fault, Place, Session, State, Sweep, seconds};
 use super::config::SuperPeerConfig;
 use super::context::{Context, Reason};
 use super::counters::Count;
 use super::ids::WaveKey;
+use super::work::SESSIONS_PER_WORK;
 use crate::config::{LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
 use crate::proto::{CloseReason, ConnId, Output};
-use crate::time::Time;
 use crate::wire::message::{Ack, Bye, ErrorCode};
 use crate::wire::{Message, WireError};
 
@@ -35,7 +36,7 @@ const SWEEP_GAP: Duration = Duration::from_secs(1);
 /// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_crowded`, `on_closed`,
 ///   `on_login_deadline`, `on_silence`;
 /// - mutators: `query_began`, `query_ended`, `close_all`;
-/// - `poll_*`: `take_abandoned`, `take_ack`; the handlers push outputs.
+/// - `poll_*`: `next_abandoned`, `take_ack`, `has_work`, `run`; the handlers push outputs.
 impl Sessions {
     /// Connections, of any state.
     pub(super) fn len(&self) -> usize {
@@ -132,6 +133,7 @@ impl Sessions {
         self.slots[conn.index as usize] = None;
         self.len -= 1;
         if self.len == 0 {
+            self.sweep = None;
             cx.timers.stop(Reason::Silence);
         }
     }
@@ -148,7 +150,7 @@ impl Sessions {
     pub(super) fn on_login_deadline(&mut self, cx: &mut Context) {
         while let Some(oldest) = self.oldest_half_open() {
             let deadline = self.half_open[0].1;
-            if deadline > cx.now {
+            if deadline > cx.now || cx.work.is_spent() {
                 return cx.timers.set(Reason::Login, deadline);
             }
             let why = format!("no login within {} s", LOGIN_DEADLINE.as_secs());
@@ -156,11 +158,20 @@ impl Sessions {
         }
     }
 
-    /// Some session may have been silent for too long.
+    /// Some session may have been silent for too long. Looks at as many as fit in one turn, and goes
+    /// on in the next.
     pub(super) fn on_silence(&mut self, cx: &mut Context) {
         let limit = silence(&cx.config);
-        let mut next: Option<Time> = None;
-        for index in 0..self.slots.len() {
+        // What comes while the sweep is under way is not silent before this.
+        let mut sweep = self.sweep.take().unwrap_or(Sweep { slot: 0, next: cx.now + limit });
+        while sweep.slot < self.slots.len() {
+            if cx.work.is_spent() {
+                self.sweep = Some(sweep);
+                return cx.timers.set(Reason::Silence, cx.now);
+            }
+            cx.work.add(usize::from(sweep.slot.is_multiple_of(SESSIONS_PER_WORK)));
+            let index = sweep.slot;
+            sweep.slot += 1;
             let Some(session) = &self.slots[index] else { continue };
             let deadline = session.heard + limit;
             if session.state.is_open() && deadline <= cx.now {
@@ -168,11 +179,11 @@ impl Sessions {
                 let why = format!("nothing was heard for {} s", limit.as_secs());
                 self.close(conn, Fault(ErrorCode::DEADLINE, why, Count::ClosedSilent), cx);
             } else {
-                next = Some(next.map_or(deadline, |next| next.min(deadline)));
+                sweep.next = sweep.next.min(deadline);
             }
         }
-        if let Some(next) = next {
-            cx.timers.set(Reason::Silence, next.max(cx.now + SWEEP_GAP));
+        if self.len > 0 {
+            cx.timers.set(Reason::Silence, sweep.next.max(cx.now + SWEEP_GAP));
         }
     }
 
@@ -190,9 +201,14 @@ impl Sessions {
         }
     }
 
-    /// The queries whose session has closed or has canceled them since the last call.
-    pub(super) fn take_abandoned(&mut self) -> Vec<WaveKey> {
-        std::mem::take(&mut self.abandoned)
+    /// The next query whose session has closed or has canceled it.
+    pub(super) fn next_abandoned(&mut self) -> Option<Abandoned> {
+        self.abandoned.pop_front()
+    }
+
+    /// Whether work is left over from the previous turn.
+    pub(super) fn has_work(&self) -> bool {
+        !self.abandoned.is_empty() || self.ending.is_some()
     }
 
     /// The ACK of the last message, if it is due.
@@ -206,13 +222,23 @@ impl Sessions {
         self.close(conn, Fault(ErrorCode::BUSY, why, Count::ClosedLimit), cx);
     }
 
-    /// Sends BYE to every session and closes it.
-    pub(super) fn close_all(&mut self, why: &str, cx: &mut Context) {
-        for index in 0..self.slots.len() {
-            let Some(session) = &self.slots[index] else { continue };
+    /// The super peer ends: sends BYE to every session and closes it, as many as fit in this turn.
+    /// [`Sessions::run`] goes on.
+    pub(super) fn close_all(&mut self, cx: &mut Context) {
+        self.ending = Some(0);
+        self.run(cx);
+    }
+
+    /// Goes on with what is left over.
+    pub(super) fn run(&mut self, cx: &mut Context) {
+        while let Some(index) = self.ending
+            && !cx.work.is_spent()
+        {
+            self.ending = Some(index + 1).filter(|next| *next < self.slots.len());
+            let Some(session) = self.slots.get(index).and_then(Option::as_ref) else { continue };
             if session.state != State::Closing {
                 let conn = ConnId { index: index as u32, generation: session.generation };
-                cx.send(conn, Message::Bye(Bye { why: why.to_owned() }));
+                cx.send(conn, Message::Bye(Bye { why: "the super peer ends".to_owned() }));
                 cx.out.push_back(Output::Close { conn });
                 self.release(conn, cx);
             }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::table::{Fault, Place, Sessions, State, refuse};
+use super::table::{Abandoned, Fault, Place, Sessions, State, refuse};
 use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
@@ -61,8 +61,9 @@ impl Sessions {
             (_, Message::Status(status)) => return Ok(Request::Status { req: status.req }),
             (_, Message::Cancel(cancel)) => {
                 let session = self.session_mut(conn).expect("the session is open");
-                let key = session.take_query(cancel.req);
-                self.abandoned.extend(key);
+                if let Some(key) = session.take_query(cancel.req) {
+                    self.abandoned.push_front(Abandoned { key, conn, req: cancel.req });
+                }
             }
             (_, message) => self.on_anytime(conn, message, cx)?,
         }
@@ -150,10 +151,7 @@ impl Sessions {
                 None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
                 Some(addr) => match session.holder.get() {
                     None => session.holder = Place::of(cx.index.add_holder(addr)),
-                    Some(holder) => {
-                        cx.index.clear(holder);
-                        cx.index.set_addr(holder, addr);
-                    }
+                    Some(holder) => session.holder = Place::of(cx.index.renew_holder(holder, addr)),
                 },
             }
         }

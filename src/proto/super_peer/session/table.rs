@@ -15,6 +15,7 @@ use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
 use crate::proto::super_peer::index::{HolderId, Index};
+use crate::proto::super_peer::work::SESSION_WORK;
 use crate::proto::{ConnId, Output};
 use crate::time::Time;
 use crate::wire::FileRecord;
@@ -108,6 +109,23 @@ impl Fault {
     }
 }
 
+/// A query that its session does not need any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Abandoned {
+    pub(crate) key: WaveKey,
+    pub(crate) conn: ConnId,
+    pub(crate) req: u32,
+}
+
+/// How far a sweep for silent sessions is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweep {
+    /// The slot that is looked at next.
+    pub(super) slot: usize,
+    /// When the next session may have been silent for too long, as far as is known.
+    pub(super) next: Time,
+}
+
 /// All sessions of a super peer.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
@@ -118,8 +136,13 @@ pub(crate) struct Sessions {
     /// skipped.
     pub(super) half_open: VecDeque<(ConnId, Time)>,
     pub(super) half_open_len: usize,
-    /// Queries whose session has closed or has cancelled them.
-    pub(super) abandoned: Vec<WaveKey>,
+    /// Queries whose session has closed or has canceled them; the canceled ones first, because their
+    /// number may be used again.
+    pub(super) abandoned: VecDeque<Abandoned>,
+    /// A sweep for silent sessions that is under way.
+    pub(super) sweep: Option<Sweep>,
+    /// The super peer ends: sessions from this slot on are to be closed.
+    pub(super) ending: Option<usize>,
     /// The ACK of the last message.
     pub(super) ack: Option<(ConnId, Ack)>,
     /// Which half-open sessions go next while there are too many.
@@ -160,7 +183,9 @@ impl Sessions {
             cx.index.remove_holder(holder);
             cx.upkeep.on_removed();
         }
-        self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(|(_, key)| key));
+        cx.work.add(SESSION_WORK);
+        let abandoned = |(req, key)| Abandoned { key, conn, req };
+        self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(abandoned));
         if was_half_open {
             self.leave_half_open(cx);
         }
@@ -227,7 +252,7 @@ impl Sessions {
         assert_eq!(all().filter(|session| session.state.is_half_open()).count(), self.half_open_len);
         assert!(self.half_open_len <= UNAUTHENTICATED_MAX && self.half_open.len() <= 2 * UNAUTHENTICATED_MAX);
         assert_eq!(all().filter(|session| session.holder.get().is_some()).count(), index.holders());
-        assert!(self.abandoned.is_empty() && self.ack.is_none());
+        assert!(self.ack.is_none());
         for session in all() {
             assert!(session.state.is_open() || (session.holder == Place::NONE && session.queries.is_none()));
             assert!(

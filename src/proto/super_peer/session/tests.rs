@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
+use crate::config::{
+    CALL_WORK_MAX, FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PING_INTERVAL, PROTOCOL_VERSION,
+};
 use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search, update};
 use crate::proto::{Input, Role};
-use crate::wire::message::{Ack, Error, Files, Get, Hello, List, ListedFile, Login, Ping, Ready, Register, Status};
+use crate::wire::message::{
+    Ack, Error, Files, Get, Hello, List, ListedFile, Login, Ping, Ready, Register, Status, Update,
+};
 use crate::wire::{NodeId, Root};
 
 fn alone() -> Net {
@@ -366,4 +370,62 @@ fn shutdown_sends_bye_to_all_and_accepts_no_session() {
     assert_eq!((byes, records(&net)), (2, 0));
     let late = net.connect(0);
     assert_eq!(net.nodes[0].closed.last(), Some(&late));
+}
+
+/// Pages of as many files as fit, then the session goes, and comes back with the same.
+#[test]
+fn files_of_a_session_that_goes_are_gone_at_once_and_leave_in_slices() {
+    const FILES: u32 = 6000;
+    let mut net = alone();
+    let register_all = |net: &mut Net, conn| {
+        let files = |from: u32| (from..from + 400).map(|n| file(&format!("song {n}"))).collect::<Vec<_>>();
+        net.say(0, conn, register(1, files(0)));
+        for (seq, from) in (2..).zip((400..FILES).step_by(400)) {
+            net.say(0, conn, Message::Update(Update { seq, add: files(from), del: Vec::new() }));
+        }
+    };
+    let other = net.peer(0, &["song 7", "song of another"]);
+    let conn = net.login(0);
+    register_all(&mut net, conn);
+    assert_eq!(records(&net), FILES as usize + 2);
+    net.close(0, conn);
+    assert_eq!(records(&net), 2);
+    let (hits, done) = net.ask(0, "song", 0);
+    assert_eq!((hits.len(), done.complete), (2, true), "nothing of it is found");
+    assert_eq!(list(&mut net, other).len(), 2);
+    // It comes back before everything has left.
+    let again = net.login(0);
+    register_all(&mut net, again);
+    assert_eq!(records(&net), FILES as usize + 2);
+    net.say(0, again, register(16, vec![file("song 7")]));
+    assert_eq!((records(&net), net.ask(0, "song", 0).0.len()), (3, 3));
+    net.forget_traffic();
+    net.run_for(Duration::from_secs(1));
+    assert!(net.wakeups() > u64::from(FILES) / 300, "{} wake-ups", net.wakeups());
+    assert_eq!(net.ask(0, "song", 0).0.len(), 3);
+    let most = net.machine(0).counts()["call_work_max"];
+    assert!((1..=CALL_WORK_MAX as u64).contains(&most), "{most}");
+    net.machine(0).check_invariants();
+}
+
+#[test]
+fn many_sessions_end_and_fall_silent_in_slices() {
+    const SESSIONS: usize = 700;
+    for shutdown in [false, true] {
+        let mut net = alone();
+        let conns: Vec<_> = (0..SESSIONS).map(|_| net.login(0)).collect();
+        net.forget_traffic();
+        if shutdown {
+            net.input(0, Input::Shutdown);
+            assert!(net.nodes[0].closed.len() < SESSIONS, "not all in one turn");
+            net.run_for(Duration::from_secs(1));
+        } else {
+            net.run_for(PING_INTERVAL * 4);
+        }
+        assert_eq!(net.nodes[0].closed.len(), conns.len());
+        assert!(net.wakeups() > 2, "{} wake-ups", net.wakeups());
+        let most = net.machine(0).counts()["call_work_max"];
+        assert!((1..=CALL_WORK_MAX as u64 / 4).contains(&most), "{most}");
+        assert_eq!((net.machine(0).counts()["sessions"], net.machine(0).poll_timeout()), (0, None));
+    }
 }

@@ -9,7 +9,7 @@ mod state;
 
 use self::spread::query_onward;
 pub(super) use self::state::Wave;
-use self::state::{Reach, duplicate, kept_until, ttl_onward};
+use self::state::{Reach, duplicate, kept_until, reached_max, ttl_onward};
 use super::ask::HitIs;
 use super::instance::{Instance, Parent, Phase, Then};
 use crate::config::TTL_MAX;
@@ -42,9 +42,9 @@ impl Wave {
         cx: &mut Context,
     ) -> CopyIs {
         let same = |instance: &&Instance| instance.parent_link() == Some(link) && instance.ttl == query.ttl;
-        if let Some(instance) = self.instances.iter().find(same) {
+        if let Some(at) = self.instances.iter().position(|instance| same(&instance)) {
             cx.count(Count::FloodRepeated);
-            instance.answer_again(self.id, link, query.have.as_deref(), links, cx);
+            self.instances[at].answer_again(self.id, link, query, links, cx);
             return CopyIs::Repetition;
         }
         // A ride reaches every super peer once. One that comes late finds a flood that goes at
@@ -68,8 +68,8 @@ impl Wave {
 
     /// A HIT came. `room`: one more hit may be held for a neighbor. Returns whether the HIT was
     /// asked for.
-    pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, room: bool, cx: &mut Context) -> bool {
-        let Some((i, a)) = self.ask_of(link, hit.ttl) else { return false };
+    pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, room: bool, links: &Links, cx: &mut Context) -> bool {
+        let Some((i, a)) = self.ask_of(link, hit.ttl, links) else { return false };
         let ask = &mut self.instances[i].asks[a];
         match ask.on_hit(hit.n) {
             HitIs::Known => cx.count(Count::AnswerRepeated),
@@ -89,9 +89,10 @@ impl Wave {
 
     /// A DONE came. Returns whether it was asked for.
     pub(super) fn on_done(&mut self, link: LinkId, done: LinkDone, links: &Links, now: Time) -> bool {
-        let Some((i, a)) = self.ask_of(link, done.ttl) else { return false };
+        let Some((i, a)) = self.ask_of(link, done.ttl, links) else { return false };
         // Whatever else a duplicate reports is ignored: its work is counted elsewhere.
         let done = if done.dup { duplicate(done.id, done.ttl) } else { done };
+        let done = LinkDone { reached: done.reached.min(reached_max(done.ttl)), ..done };
         let ask = &mut self.instances[i].asks[a];
         ask.on_done(now, done, links.repeat_after(link));
         if ask.is_complete() {
@@ -102,7 +103,7 @@ impl Wave {
 
     /// A PENDING came. Returns whether it was asked for.
     pub(super) fn on_pending(&mut self, link: LinkId, pending: LinkRef, links: &Links, now: Time) -> bool {
-        let Some((i, a)) = self.ask_of(link, pending.ttl) else { return false };
+        let Some((i, a)) = self.ask_of(link, pending.ttl, links) else { return false };
         self.instances[i].asks[a].on_pending(now, links.repeat_after(link));
         true
     }
@@ -132,12 +133,21 @@ impl Wave {
         }
     }
 
-    /// The link went down, or its neighbor restarted: what it owes will not come. Returns whether
+    /// Links went down, or their neighbors restarted: what they owe will not come. Returns whether
     /// this wave waited for it.
-    pub(super) fn on_link_lost(&mut self, link: LinkId) -> bool {
+    pub(super) fn on_links_lost(&mut self, links: &Links) -> bool {
         let mut touched = false;
         for i in 0..self.instances.len() {
-            if let Some(a) = self.instances[i].asks.iter().position(|ask| ask.open && ask.link == link) {
+            touched |= self.close_lost(i, links);
+        }
+        touched
+    }
+
+    fn close_lost(&mut self, i: usize, links: &Links) -> bool {
+        let mut touched = false;
+        for a in 0..self.instances[i].asks.len() {
+            let ask = &self.instances[i].asks[a];
+            if ask.is_lost(links.life(ask.link)) {
                 mark!(BranchLost);
                 // A ride loses everything beyond that edge, not only what a link that is down
                 // hides.
@@ -165,6 +175,7 @@ impl Wave {
             if self.instances[i].has_ended() {
                 continue;
             }
+            self.close_lost(i, links);
             if cx.now >= self.instances[i].deadline {
                 self.run_out(i, links, cx);
                 continue;

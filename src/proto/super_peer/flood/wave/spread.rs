@@ -110,7 +110,7 @@ impl Wave {
                 self.instances[i].cut.add(Cut { budget: 1, ..Cut::NONE });
             }
             Some(query) => {
-                self.instances[i].asks.push(Ask::new(cx.now, link, rto, cx.config.hits_max));
+                self.instances[i].asks.push(Ask::new(cx.now, (link, links.life(link)), rto, cx.config.hits_max));
                 links.send(link, LinkMessage::Query(query), cx);
             }
         }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::TTL_MAX;
+use crate::config::{LINKS_MAX, REACHED_MAX, TTL_MAX};
 use crate::proto::ConnId;
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::digest::Probe;
 use crate::proto::super_peer::flood::ask::{Ask, MARGIN};
-use crate::proto::super_peer::flood::fair_queue::Flow;
+use crate::proto::super_peer::flood::fair_queue::{Flow, Ticket};
 use crate::proto::super_peer::flood::instance::{Instance, Parent};
 use crate::proto::super_peer::ids::LinkId;
 use crate::proto::super_peer::link::Links;
@@ -46,8 +46,8 @@ pub(crate) struct Wave {
     pub(super) flood: bool,
     /// Whether it is counted as one of its link that runs.
     pub(crate) counted: bool,
-    /// Whether it waits in the fair queue.
-    pub(crate) queued: bool,
+    /// Its place in the fair queue, while it waits there.
+    pub(crate) queued: Option<Ticket>,
     /// Hits that it held or remembered when they were last counted.
     pub(crate) held: usize,
     /// Whether it is in the queue of ended queries.
@@ -81,7 +81,7 @@ impl Wave {
             probe: None,
             flood,
             counted: false,
-            queued: false,
+            queued: None,
             held: 0,
             listed: false,
             ttl_best,
@@ -147,7 +147,7 @@ impl Wave {
         if let Some(done) = ask.done {
             instance.cut.add(done.cut);
             instance.uncut = instance.uncut.saturating_add(done.uncut);
-            instance.reached = instance.reached.saturating_add(done.reached);
+            instance.reached = instance.reached.saturating_add(done.reached).min(REACHED_MAX);
             instance.pruned = instance.pruned.saturating_add(done.pruned);
             let more = done.more || done.dup;
             instance.more |= more;
@@ -168,10 +168,11 @@ impl Wave {
     }
 
     /// The open ask that an answer with this ttl from this link belongs to.
-    pub(super) fn ask_of(&self, link: LinkId, ttl: u8) -> Option<(usize, usize)> {
+    pub(super) fn ask_of(&self, link: LinkId, ttl: u8, links: &Links) -> Option<(usize, usize)> {
+        let life = links.life(link);
         self.instances.iter().enumerate().find_map(|(i, instance)| {
             let asked = instance.is_running() && hops_left(instance) > 0 && ttl_onward(instance) == ttl;
-            let place = |ask: &Ask| ask.open && ask.link == link;
+            let place = |ask: &Ask| ask.may_hear(link, life);
             let a = asked.then(|| instance.asks.iter().position(place)).flatten()?;
             Some((i, a))
         })
@@ -204,6 +205,13 @@ pub(super) fn kept_until(instance: &Instance, links: &Links) -> Time {
 /// The DONE that answers a duplicate.
 pub(super) fn duplicate(id: QueryId, ttl: u8) -> LinkDone {
     LinkDone { id, ttl, hits: 0, reached: 0, pruned: 0, cut: Cut::NONE, dup: true, more: false, uncut: 0 }
+}
+
+/// How many super peers a QUERY with this ttl can reach: the receiver, and what lies beyond its
+/// other links.
+pub(super) fn reached_max(ttl: u8) -> u32 {
+    let beyond = |reached: u32, _| reached.saturating_mul(LINKS_MAX as u32 - 1).saturating_add(1).min(REACHED_MAX);
+    (0..(ttl & !RIDE_TTL).min(TTL_MAX)).fold(1, beyond)
 }
 
 /// Hops that the instance may still go.

@@ -1,0 +1,56 @@
+//! How much work one call of the machine does, beside its searches, which `flood::fair_queue` counts.
+//!
+//! Work is counted, not timed, in the unit of [`crate::config::WORK_PER_TURN`]. What may be a lot
+//! stops when [`Work::is_spent`] says so, and goes on in the next turn.
+
+use crate::config::PUT_OFF_WORK_PER_TURN;
+
+/// What a timer costs that has fired.
+pub(super) const TIMER_WORK: usize = 16;
+/// What an output costs.
+pub(super) const OUTPUT_WORK: usize = 4;
+/// What a session costs that closes.
+pub(super) const SESSION_WORK: usize = 32;
+/// Sessions that one unit of work looks at.
+pub(super) const SESSIONS_PER_WORK: usize = 8;
+/// What a step of the index costs: a file that comes or goes, or a part of what is put off.
+const STEP_WORK: usize = 8;
+
+/// The work of the present call, and the most of any call so far.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    done: usize,
+    most: usize,
+    /// Steps of the index before this call.
+    steps: u64,
+}
+
+impl Work {
+    /// A call begins. `steps`: those of the index so far.
+    pub(super) fn begin(&mut self, steps: u64) {
+        (self.done, self.steps) = (0, steps);
+    }
+
+    /// The call ends.
+    pub(super) fn end(&mut self, steps: u64) {
+        let done = usize::try_from(steps - self.steps).unwrap_or(usize::MAX);
+        self.add(done.saturating_mul(STEP_WORK));
+        self.steps = steps;
+    }
+
+    /// Work was done.
+    pub(super) fn add(&mut self, work: usize) {
+        self.done += work;
+        self.most = self.most.max(self.done);
+    }
+
+    /// Whether what can be put off must wait for the next turn.
+    pub(super) fn is_spent(&self) -> bool {
+        self.done >= PUT_OFF_WORK_PER_TURN
+    }
+
+    /// The most work of any call so far.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+}
