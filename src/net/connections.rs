@@ -16,7 +16,7 @@ use super::deadlines::Due;
 use super::table::Table;
 use super::token::{self, Slot};
 use super::transport::Transport;
-use crate::config::{CHUNK_BUFFERS_MAX, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
+use crate::config::{CHUNK_BUFFERS_MAX, FLUSHES_PER_TURN, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 
@@ -46,7 +46,7 @@ pub(super) struct Connections {
     /// Connections whose chunk waits for a buffer.
     starved: VecDeque<ConnId>,
     /// Connections with something to write; each at most once.
-    dirty: Vec<ConnId>,
+    dirty: VecDeque<ConnId>,
     /// Bytes of files that each of them may write in this turn.
     pub(super) write_budget: usize,
     /// Slots to be freed at the end of the turn.
@@ -68,7 +68,7 @@ impl Connections {
             scratch: Scratch::new(),
             buffers: Buffers::default(),
             starved: VecDeque::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             write_budget: TURN_BYTES_WRITTEN,
             graves: Vec::new(),
         }
@@ -286,13 +286,7 @@ impl Connections {
                 Some(Arrival::Payload { conn: id, req, bytes, plan, verify })
             }
             Step::Rest => {
-                self.current = None;
-                // A connection with something to write is armed after the attempt to write it.
-                let to_be_written = conn.dirty;
-                self.requeue(id);
-                if !to_be_written {
-                    self.arm(id, ctx);
-                }
+                self.leave(id, ctx);
                 None
             }
             Step::Closed(why) => {
@@ -302,6 +296,29 @@ impl Connections {
                 self.finish(id, why, ctx);
                 None
             }
+        }
+    }
+
+    /// Nothing more is read in this turn. The connection that is being read goes to the back of the
+    /// run queue.
+    pub(super) fn rest(&mut self, ctx: &mut Context) {
+        self.run_left = 0;
+        if let Some(id) = self.current {
+            if let Some(conn) = self.table.get_mut(id) {
+                conn.pause(&mut self.scratch);
+            }
+            self.leave(id, ctx);
+        }
+    }
+
+    /// The connection that is being read has had its share of the turn.
+    fn leave(&mut self, id: ConnId, ctx: &mut Context) {
+        self.current = None;
+        // A connection with something to write is armed after the attempt to write it.
+        let to_be_written = self.table.get(id).is_some_and(|conn| conn.dirty);
+        self.requeue(id);
+        if !to_be_written {
+            self.arm(id, ctx);
         }
     }
 
@@ -330,11 +347,12 @@ impl Connections {
         self.table.get(id).is_some_and(|conn| conn.armed == Some(at))
     }
 
-    /// Writes everything that was queued in this turn.
+    /// Writes what was queued, on so many connections as one turn has time for.
     pub(super) fn flush(&mut self, ctx: &mut Context) {
-        let mut dirty = std::mem::take(&mut self.dirty);
         let mut uploads = 0;
-        for id in dirty.drain(..) {
+        // Connections that stop on their budget, and those beyond the bound, wait for the next turn.
+        for _ in 0..self.dirty.len().min(FLUSHES_PER_TURN) {
+            let Some(id) = self.dirty.pop_front() else { break };
             if let Some(conn) = self.table.get_mut(id) {
                 conn.dirty = false;
                 uploads += usize::from(conn.send.has_files());
@@ -343,10 +361,6 @@ impl Connections {
         }
         // The next turn most likely has as many uploads as this one.
         self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
-        // Connections that stopped on their budget were added during the loop; the list keeps its
-        // memory.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
     }
 
     pub(super) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
@@ -436,7 +450,7 @@ impl Connections {
             && !conn.dirty
         {
             conn.dirty = true;
-            self.dirty.push(id);
+            self.dirty.push_back(id);
         }
     }
 

@@ -24,8 +24,8 @@ use super::socket::{cannot_listen, raise_descriptors};
 use super::token;
 use super::udp::Datagrams;
 use crate::config::{
-    ACCEPTS_PER_TURN, CONTROL_CLIENTS_MAX, DEADLINES_SPARE, DESCRIPTORS_RESERVED_MAX, EVENTS_PER_TURN, PORT_PAIR_TRIES,
-    descriptors_reserved,
+    ACCEPTS_PER_TURN, CONTROL_CLIENTS_MAX, DEADLINES_PER_TURN, DEADLINES_SPARE, DESCRIPTORS_RESERVED_MAX,
+    EVENTS_PER_TURN, PORT_PAIR_TRIES, descriptors_reserved,
 };
 use crate::error::Failure;
 use crate::proto::{ConnId, Input};
@@ -55,6 +55,8 @@ pub struct Net {
     events: Events,
     /// The batch of events was full: there may be more input than this turn has seen.
     batch_full: bool,
+    /// The turn has had its time: what is left to read waits for the next one.
+    resting: bool,
     alarm: Alarm,
     signals: Caught,
     pub(super) conns: Connections,
@@ -92,6 +94,7 @@ impl Net {
             ctx,
             events: Events::with_capacity(EVENTS_PER_TURN),
             batch_full: false,
+            resting: false,
             dialer: Dialer::new(alarm.clone(), options.sources.clone()),
             alarm,
             signals,
@@ -208,6 +211,7 @@ impl Net {
     /// Begins a turn. Everything until the next turn happens at this time.
     pub fn begin_turn(&mut self, now: Time) {
         self.ctx.now = now;
+        self.resting = false;
         self.conns.begin_turn();
         self.control.begin_turn();
         if let Some(acceptor) = &mut self.acceptor {
@@ -223,6 +227,9 @@ impl Net {
     #[expect(clippy::should_implement_trait, reason = "what it yields depends on what is done in between")]
     pub fn next(&mut self) -> Option<Arrival> {
         let Net { ctx, conns, acceptor, dialer, datagrams, control, .. } = self;
+        if self.resting {
+            return None;
+        }
         loop {
             if let Some(arrival) = ctx.arrivals.pop_front() {
                 if let Arrival::Input(Input::Closed { conn, .. }) = arrival {
@@ -253,10 +260,23 @@ impl Net {
         }
     }
 
-    /// Acts on every deadline that has passed.
+    /// Ends the reading of this turn: [`Net::next`] has nothing more. What is left is not lost.
+    pub fn rest(&mut self) {
+        self.resting = true;
+        self.conns.rest(&mut self.ctx);
+    }
+
+    /// Whether this turn ended before everything was read.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.resting
+    }
+
+    /// Acts on deadlines that have passed: on as many as one turn has time for.
     pub fn expire(&mut self) {
         let Net { ctx, conns, dialer, .. } = self;
-        while let Some((at, due)) = ctx.deadlines.pop_due(ctx.now) {
+        for _ in 0..DEADLINES_PER_TURN {
+            let Some((at, due)) = ctx.deadlines.pop_due(ctx.now) else { break };
             match due {
                 Due::Connection(id) => {
                     if conns.expire(id, at, ctx) {

@@ -12,7 +12,10 @@ use super::handle::Request;
 use super::host::Host;
 use super::requests::Requests;
 use super::turns::Turns;
-use crate::config::{CONTROL_COMMANDS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX};
+use crate::config::{
+    CATCHING_UP_TURNS_MAX, CONTROL_COMMANDS_MAX, DRAIN_DONE_MAX, DRAIN_MAX, TIMERS_PUT_OFF_TURNS_MAX, TURN_GAP_LONG,
+    TURN_READ_MAX,
+};
 use crate::control;
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
@@ -36,6 +39,12 @@ pub(super) struct Driver<'a, R> {
     clock: Clock,
     pub(super) turns: Turns,
     now: Time,
+    /// When the last turn ended.
+    rested: Time,
+    /// Turns are long apart, and their input is not all read yet.
+    catching_up: bool,
+    /// Reports or requests are left over from this turn.
+    left: bool,
     /// Consecutive turns in which due timers were put off.
     put_off: u32,
     /// Set once the end is requested: the exit code, and the time until which frames may be
@@ -70,6 +79,9 @@ impl<'a, R: Role> Driver<'a, R> {
             clock: Clock::start(),
             turns: Turns::new(),
             now: Time::ZERO,
+            rested: Time::ZERO,
+            catching_up: false,
+            left: false,
             put_off: 0,
             ending: None,
             stop: None,
@@ -107,16 +119,17 @@ impl<'a, R: Role> Driver<'a, R> {
             if self.end.is_some() {
                 return Ok(());
             }
+            if self.is_late() {
+                self.net.rest();
+            }
         }
-        while let Some(report) = self.reports.as_ref().and_then(|reports| reports.try_recv().ok()) {
-            self.on_report(report);
-        }
-        while let Ok(request) = self.requests.try_recv() {
-            self.on_request(request);
-        }
+        self.take_reports_and_requests();
         // After a pause of the process, what is queued in the sockets is read before any peer is
         // found to be silent.
-        if self.net.is_behind() && self.put_off < TIMERS_PUT_OFF_TURNS_MAX {
+        self.catching_up |= self.now.since(self.rested) >= TURN_GAP_LONG;
+        self.catching_up &= self.net.is_resting() || self.net.is_behind();
+        let most = if self.catching_up { CATCHING_UP_TURNS_MAX } else { TIMERS_PUT_OFF_TURNS_MAX };
+        if (self.net.is_behind() || self.catching_up) && self.put_off < most {
             self.put_off += 1;
         } else {
             self.put_off = 0;
@@ -127,8 +140,29 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         self.net.flush();
         self.net.end_turn();
-        self.turns.add(self.clock.now().since(self.now));
+        self.rested = self.clock.now();
+        self.turns.add(self.rested.since(self.now));
         Ok(())
+    }
+
+    /// Takes what other threads sent, as far as the turn has time.
+    fn take_reports_and_requests(&mut self) {
+        self.left = false;
+        while let Some(report) = self.reports.as_ref().and_then(|reports| reports.try_recv().ok()) {
+            self.on_report(report);
+            self.left = self.is_late();
+            if self.left {
+                return;
+            }
+        }
+        while let Ok(request) = self.requests.try_recv() {
+            self.on_request(request);
+        }
+    }
+
+    /// Whether this turn has taken so long that what is left is for the next one.
+    fn is_late(&self) -> bool {
+        self.clock.now().since(self.now) >= TURN_READ_MAX
     }
 
     fn fire_timers(&mut self) {
@@ -141,7 +175,7 @@ impl<'a, R: Role> Driver<'a, R> {
 
     /// How long the poll may wait.
     fn patience(&self) -> Option<Duration> {
-        if self.net.is_busy() {
+        if self.net.is_busy() || self.left {
             return Some(Duration::ZERO);
         }
         let ending = self.ending.map(|(_, until)| until);

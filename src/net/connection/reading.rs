@@ -162,6 +162,16 @@ impl Connection {
         Step::Rest
     }
 
+    /// Stops between two steps, before the bytes that were read are used up.
+    pub(in crate::net) fn pause(&mut self, scratch: &mut Scratch) {
+        match self.phase {
+            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) => drop(self.put_off(scratch)),
+            Phase::Connecting { .. } | Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Deaf | Phase::Dead => {
+                scratch.clear()
+            }
+        }
+    }
+
     fn go_deaf(&mut self, scratch: &mut Scratch, error: WireError) -> Step {
         self.phase = Phase::Deaf;
         self.held = Vec::new();
