@@ -157,8 +157,8 @@ pub const SCAN_WORK_PER_STEP: usize = 1024;
 /// Work per turn for all queries together. Looking at an index entry is 1, some 50 ns; comparing a
 /// name, a hit, a query or a message counts several. Below 1 ms.
 pub const WORK_PER_TURN: usize = 16 * 1024;
-/// Work per turn, beside searches, for what can be put off: deadlines that are due, queries that are
-/// over, sessions that close. In the same unit: some 0.3 ms.
+/// Work per turn, beside searches, for what can be put off: deadlines that are due, queries that
+/// are over, sessions that close. In the same unit: some 0.3 ms.
 pub const PUT_OFF_WORK_PER_TURN: usize = 6 * 1024;
 /// Most work of one call of the machine, beside searches: what is put off, and what a message with
 /// as many records as a frame holds causes. In the same unit: below 3 ms.

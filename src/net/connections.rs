@@ -347,10 +347,11 @@ impl Connections {
         self.table.get(id).is_some_and(|conn| conn.armed == Some(at))
     }
 
-    /// Writes what was queued, on so many connections as one turn has time for.
+    /// Writes what was queued, on as many connections as one turn has time for.
     pub(super) fn flush(&mut self, ctx: &mut Context) {
         let mut uploads = 0;
-        // Connections that stop on their budget, and those beyond the bound, wait for the next turn.
+        // Connections that stop on their budget, and those beyond the bound, wait for the next
+        // turn.
         for _ in 0..self.dirty.len().min(FLUSHES_PER_TURN) {
             let Some(id) = self.dirty.pop_front() else { break };
             if let Some(conn) = self.table.get_mut(id) {

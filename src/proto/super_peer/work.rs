@@ -1,4 +1,5 @@
-//! How much work one call of the machine does, beside its searches, which `flood::fair_queue` counts.
+//! How much work one call of the machine does, beside its searches, which `flood::fair_queue`
+//! counts.
 //!
 //! Work is counted, not timed, in the unit of [`crate::config::WORK_PER_TURN`]. What may be a lot
 //! stops when [`Work::is_spent`] says so, and goes on in the next turn.

@@ -313,9 +313,9 @@ impl Instance {
         links.send(link, answer, cx);
     }
 
-    /// Sends the first HITs that the parent lacks: as many bytes as the QUERY has, and some for each
-    /// HIT that it says it holds and did not hold before. So a QUERY that is replayed draws little,
-    /// and a parent that answers over a lossy link gets everything.
+    /// Sends the first HITs that the parent lacks: as many bytes as the QUERY has, and some for
+    /// each HIT that it says it holds and did not hold before. So a QUERY that is replayed draws
+    /// little, and a parent that answers over a lossy link gets everything.
     fn send_hits_again(&mut self, id: QueryId, link: LinkId, query: &LinkQuery, links: &Links, cx: &mut Context) {
         let mut held = vec![false; self.sent];
         for (first, end) in query.have.iter().flatten() {

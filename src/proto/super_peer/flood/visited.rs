@@ -1,8 +1,8 @@
 //! Ids of queries that have ended, so that a copy that comes very late is not searched again.
 //!
 //! There are two generations: new ids go to the younger one, both are looked up. The older one is
-//! forgotten at once, and its memory is freed in slices. Queries that still run are not kept here and
-//! so are never evicted.
+//! forgotten at once, and its memory is freed in slices. Queries that still run are not kept here
+//! and so are never evicted.
 
 use std::collections::BTreeSet;
 

@@ -8,7 +8,8 @@
 //!
 //! - [`Index`] in `registry`: holders and records come and go. `look`: what searches and digests
 //!   read.
-//! - `entries` (with `texts`, `tokens`): what is registered, and its keys. `table`, `postings`: from
+//! - `entries` (with `texts`, `tokens`): what is registered, and its keys. `table`, `postings`:
+//!   from
 //!   a key to its entries. `slots`: tables that grow in small steps. `order`: entries by root.
 //! - `check`: all that must hold.
 

@@ -6,11 +6,11 @@
 //! - `check_invariants`: all that must hold; slow, for tests and debug builds.
 //!
 //! **A holder that is removed is gone at once**, with all of its records: nothing reports them, and
-//! they are not counted. But its slot is kept, and entries may still name it, until `tidy` has taken
-//! it out of each. **A removed record is gone at once**, too, but its entry stays in the postings
-//! until `tidy` reaches it. Every insert and removal does a step of that. So neither a holder with 1,000,000
-//! files nor a word that all names have makes a turn long. An entry without holders is never
-//! reported, and its id is not used again before the postings have forgotten it.
+//! they are not counted. But its slot is kept, and entries may still name it, until `tidy` has
+//! taken it out of each. **A removed record is gone at once**, too, but its entry stays in the
+//! postings until `tidy` reaches it. Every insert and removal does a step of that. So neither a
+//! holder with 1,000,000 files nor a word that all names have makes a turn long. An entry without
+//! holders is never reported, and its id is not used again before the postings have forgotten it.
 
 use std::collections::VecDeque;
 
@@ -86,7 +86,8 @@ pub(super) struct Holder {
 
 /// Steps of what is put off that an insert or a removal does on its way: as many as it can cause.
 const STEPS_PER_CHANGE: usize = 1;
-/// The same while more than [`LEFT_OVER_MAX`] records are left over: twice as many records go as come.
+/// The same while more than [`LEFT_OVER_MAX`] records are left over: twice as many records go as
+/// come.
 const STEPS_PER_CHANGE_LATE: usize = 4;
 
 impl Index {
@@ -266,9 +267,9 @@ impl Index {
     }
 
     /// A page of what is registered: one element per path, size and root, and as many as fit
-    /// `page_bytes` when encoded. It may end early, even without any, where many entries and holders
-    /// had to be looked at. Begin with 0, go on with the number returned. What is registered
-    /// throughout is listed once.
+    /// `page_bytes` when encoded. It may end early, even without any, where many entries and
+    /// holders had to be looked at. Begin with 0, go on with the number returned. What is
+    /// registered throughout is listed once.
     #[must_use]
     pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
         /// Bytes of an encoded element without its path: names of fields, size, root, holders.

@@ -158,8 +158,8 @@ impl Sessions {
         }
     }
 
-    /// Some session may have been silent for too long. Looks at as many as fit in one turn, and goes
-    /// on in the next.
+    /// Some session may have been silent for too long. Looks at as many as fit in one turn, and
+    /// goes on in the next.
     pub(super) fn on_silence(&mut self, cx: &mut Context) {
         let limit = silence(&cx.config);
         // What comes while the sweep is under way is not silent before this.

@@ -136,8 +136,8 @@ pub(crate) struct Sessions {
     /// skipped.
     pub(super) half_open: VecDeque<(ConnId, Time)>,
     pub(super) half_open_len: usize,
-    /// Queries whose session has closed or has canceled them; the canceled ones first, because their
-    /// number may be used again.
+    /// Queries whose session has closed or has canceled them; the canceled ones first, because
+    /// their number may be used again.
     pub(super) abandoned: VecDeque<Abandoned>,
     /// A sweep for silent sessions that is under way.
     pub(super) sweep: Option<Sweep>,
