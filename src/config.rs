@@ -109,6 +109,10 @@ pub const SESSION_QUERIES_MAX: usize = 64;
 pub const UPDATES_IN_FLIGHT_MAX: u64 = 4;
 /// Commands of clients that run at a weak peer or wait for its session; one more is refused.
 pub const COMMANDS_MAX: usize = 1024;
+/// Deadlines that one turn of a weak peer acts on, some 10 µs each.
+pub const PEER_TIMERS_PER_TURN: usize = 64;
+/// Changes that a lost session was not sent whose memory is freed per turn.
+pub const STALE_FREED_PER_TURN: usize = 1024;
 /// First wait before super peers are dialed again after all failed. It doubles up to the maximum,
 /// with full jitter.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(500);

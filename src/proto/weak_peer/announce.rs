@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::context::SessionId;
-use crate::config::{PAGE_BYTES, SESSION_FILES_MAX};
+use crate::config::{PAGE_BYTES, SESSION_FILES_MAX, STALE_FREED_PER_TURN};
 use crate::wire::{FileRecord, Root, SharePath};
 
 /// Bytes of a record on the wire beside its path, at most: map, keys, size, root and the length of
@@ -27,11 +27,15 @@ pub(super) struct Announcements {
     pub(super) bytes: u64,
     /// By session.
     outboxes: Vec<Outbox>,
+    /// What sessions that are lost had not been sent, until its memory is freed.
+    stale: Vec<BTreeMap<SharePath, Option<File>>>,
 }
 
 /// What one super peer has not been sent.
 #[derive(Debug, Default)]
 struct Outbox {
+    /// A session runs. While none does, nothing is noted: the next one registers everything.
+    runs: bool,
     /// Paths whose state the super peer does not know, with that state: none if the file is gone.
     unsent: BTreeMap<SharePath, Option<File>>,
     /// While the list is being registered: the last path of the last page; the inner one is none
@@ -52,7 +56,7 @@ impl Announcements {
     /// Nothing on offer yet, for this number of sessions.
     pub(super) fn new(sessions: usize) -> Announcements {
         let outboxes = std::iter::repeat_with(Outbox::default).take(sessions).collect();
-        Announcements { files: BTreeMap::new(), bytes: 0, outboxes }
+        Announcements { files: BTreeMap::new(), bytes: 0, outboxes, stale: Vec::new() }
     }
 
     /// How many files are on offer.
@@ -89,7 +93,7 @@ impl Announcements {
 
     /// Notes for each session that the state of this path is unsent.
     fn note(&mut self, path: &SharePath, state: Option<File>) {
-        for outbox in &mut self.outboxes {
+        for outbox in self.outboxes.iter_mut().filter(|outbox| outbox.runs) {
             outbox.unsent.insert(path.clone(), state);
         }
     }
@@ -100,7 +104,31 @@ impl Announcements {
 
     /// A session begins: everything is to be registered, nothing to be updated.
     pub(super) fn restart(&mut self, session: SessionId) {
-        *self.outbox(session) = Outbox { unsent: BTreeMap::new(), registered: Some(None) };
+        self.rest(session);
+        *self.outbox(session) = Outbox { runs: true, unsent: BTreeMap::new(), registered: Some(None) };
+    }
+
+    /// The session is lost, or has not begun.
+    pub(super) fn rest(&mut self, session: SessionId) {
+        let Outbox { unsent, .. } = std::mem::take(self.outbox(session));
+        if !unsent.is_empty() {
+            self.stale.push(unsent);
+        }
+    }
+
+    /// Whether memory is to be freed.
+    pub(super) fn has_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
+    /// Frees memory, as much as fits in one turn.
+    pub(super) fn tidy(&mut self) {
+        for _ in 0..STALE_FREED_PER_TURN {
+            let Some(stale) = self.stale.last_mut() else { return };
+            if stale.pop_first().is_none() {
+                self.stale.pop();
+            }
+        }
     }
 
     /// The next page of the list and whether another one follows; none after the last page. The
@@ -217,6 +245,29 @@ mod tests {
         assert_eq!(announcements.next_update(SessionId(0)).map(|changes| changes.added), Some(vec![file("b", 1)]));
         assert_eq!(announcements.next_update(SessionId(0)), None);
         assert_eq!(announcements.next_update(SessionId(1)).map(|changes| changes.added), Some(vec![file("b", 1)]));
+    }
+
+    #[test]
+    fn without_a_session_nothing_is_noted_and_what_was_noted_is_freed_in_slices() {
+        let mut announcements = Announcements::new(1);
+        announcements.change(vec![file("a", 1)], vec![]);
+        announcements.restart(SessionId(0));
+        announcements.next_registration(SessionId(0));
+        let files = |from: usize| (from..from + 2 * STALE_FREED_PER_TURN).map(|n| file(&format!("{n}"), 1)).collect();
+        announcements.change(files(0), vec![]);
+        assert!(!announcements.has_stale());
+        announcements.rest(SessionId(0));
+        announcements.change(files(100_000), vec![]);
+        let mut turns = 0;
+        while announcements.has_stale() {
+            announcements.tidy();
+            turns += 1;
+        }
+        assert_eq!(turns, 3);
+        announcements.restart(SessionId(0));
+        assert!(!announcements.has_stale());
+        let page = announcements.next_registration(SessionId(0)).unwrap();
+        assert!(page.1 && !page.0.is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod upload;
 use std::collections::BTreeMap;
 
 use super::{ClientEvent, ConnId, DiskDone, Entropy, Event, Input, Output, Role};
-use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, UPLOADS_MAX};
+use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, UPLOADS_MAX};
 use crate::time::Time;
 use crate::wire::Message;
 use announce::Announcements;
@@ -25,6 +25,9 @@ use sessions::Sessions;
 use upload::{Answer, Uploads};
 
 pub use config::{Offer, WeakPeerConfig};
+
+/// The time of work that is left over: not the time of the start, which drivers may look for.
+const LONG_AGO: Time = Time::from_micros(1);
 
 /// The machine of a weak peer.
 pub struct WeakPeer {
@@ -253,9 +256,12 @@ impl Role for WeakPeer {
 
     fn handle_timeout(&mut self, now: Time) {
         self.cx.now = now;
-        while let Some(reason) = self.cx.timers.expire(now) {
+        // However many deadlines are due, a turn does a bounded part of what they cause.
+        for _ in 0..PEER_TIMERS_PER_TURN {
+            let Some(reason) = self.cx.timers.expire(now) else { break };
             self.on_due(reason);
         }
+        self.announcements.tidy();
         if !self.ended {
             self.settle();
         }
@@ -271,7 +277,7 @@ impl Role for WeakPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.cx.timers.next()
+        if self.announcements.has_stale() && !self.ended { Some(LONG_AGO) } else { self.cx.timers.next() }
     }
 }
 

@@ -233,6 +233,9 @@ impl Session {
     /// Sends pages of the file list and then of its changes, up to the limit of unacknowledged
     /// ones.
     pub(super) fn flush(&mut self, cx: &mut Context, announcements: &mut Announcements) {
+        if self.conn().is_none() {
+            return announcements.rest(self.id);
+        }
         let Some(Offer { port, host }) = self.offer.clone() else { return };
         while self.conn().is_some() && self.seq - self.acked < UPDATES_IN_FLIGHT_MAX {
             let seq = self.seq + 1;
