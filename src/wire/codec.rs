@@ -27,7 +27,9 @@ fn skip_unknown<T>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize),
     /// Characters of the name that are kept.
     const NAME_CHARS_MAX: usize = 32;
     let mut unpack = Unpack::new(bytes);
-    unpack.open_map();
+    let Some(_) = unpack.open_map() else {
+        return Err(WireError::Malformed("a text where a map was expected".to_owned()));
+    };
     let kind = unpack.text().unwrap_or_default().chars().take(NAME_CHARS_MAX).collect();
     match unpack.skip() {
         Ok(()) => Ok((unknown(kind), bytes.len() - unpack.rest().len())),

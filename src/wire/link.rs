@@ -6,9 +6,7 @@
 //! decoded: it was sent to an earlier run of the receiver, or forged by a host that never received
 //! its HELLO.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 use super::addr::HostPort;
 use super::codec::{decode_one, encode_into};
@@ -199,7 +197,7 @@ pub struct LinkTree {
 }
 
 /// What a TREE message says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TreeStep {
     /// The tree grows: asks the receiver to be a child of the sender.
@@ -219,34 +217,8 @@ pub enum TreeStep {
     /// The tree is no longer valid.
     Void,
     /// A step that this version does not know; never sent, made by the decoder, ignored.
+    #[serde(other)]
     Unknown,
-}
-
-/// Written by hand for the same reasons as that of `QueryKind`.
-impl<'de> Deserialize<'de> for TreeStep {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TreeStep, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = TreeStep;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a step of a tree")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<TreeStep, E> {
-                Ok(match text {
-                    "grow" => TreeStep::Grow,
-                    "wait" => TreeStep::Wait,
-                    "mine" => TreeStep::Mine,
-                    "other" => TreeStep::Other,
-                    "keep" => TreeStep::Keep,
-                    "held" => TreeStep::Held,
-                    "whole" => TreeStep::Whole,
-                    "void" => TreeStep::Void,
-                    _ => TreeStep::Unknown,
-                })
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
 }
 
 /// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. An absent field leaves its value unchanged,

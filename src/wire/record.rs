@@ -176,7 +176,7 @@ impl<'de> Deserialize<'de> for Cut {
 }
 
 /// What a pattern is matched against, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueryKind {
     /// All words of the pattern are words of the name, in any order and case; exact names first.
@@ -190,32 +190,8 @@ pub enum QueryKind {
     /// Everything between two positions, written `LOW-HIGH` in hex digits: a page of all there is.
     Range,
     /// A kind that this version does not know; never sent, made by the decoder.
+    #[serde(other)]
     Unknown,
-}
-
-/// By hand: the derived one takes the number of a variant for its name, and fails at a name that it
-/// does not know.
-impl<'de> Deserialize<'de> for QueryKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<QueryKind, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = QueryKind;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a kind of search")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<QueryKind, E> {
-                Ok(match text {
-                    "words" => QueryKind::Words,
-                    "exact" => QueryKind::Exact,
-                    "glob" => QueryKind::Glob,
-                    "root" => QueryKind::Root,
-                    "range" => QueryKind::Range,
-                    _ => QueryKind::Unknown,
-                })
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
 }
 
 impl QueryKind {
@@ -234,7 +210,7 @@ impl QueryKind {
 }
 
 /// How a query spreads over the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
     /// A copy over every link: the reference for the others.
@@ -249,24 +225,8 @@ pub enum Policy {
     Tree,
     /// A policy that this version does not know; never sent, made by the decoder, answered by an
     /// ERROR.
+    #[serde(other)]
     Unknown,
-}
-
-/// By hand, for the same reasons as [`QueryKind`]'s.
-impl<'de> Deserialize<'de> for Policy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = Policy;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a policy of search")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Policy, E> {
-                Ok(text.parse().unwrap_or(Policy::Unknown))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
 }
 
 impl FromStr for Policy {

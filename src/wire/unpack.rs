@@ -8,7 +8,8 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Unexpected, Visitor};
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use crate::config::DECODE_DEPTH_MAX;
@@ -415,7 +416,7 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         self.within(entries, true, |within| visitor.visit_map(within))
     }
 
-    /// A kind and its fields: a map with one entry.
+    /// A kind and its fields: a map with one entry. A name alone: a text.
     #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
@@ -423,6 +424,9 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
+        if let Some(0xa0..=0xbf | 0xd9..=0xdb) = self.rest.first() {
+            return visitor.visit_enum(BorrowedStrDeserializer::new(<&str>::deserialize(self)?));
+        }
         let entries = self.map_length(&visitor)?;
         if entries != 1 {
             return Err(Refused::Wrong(format!("a map of {entries} entries where one names the kind")));
