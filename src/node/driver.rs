@@ -250,7 +250,6 @@ impl<'a, R: Role> Driver<'a, R> {
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Command { client, command } => self.feed(Input::Command { client, command }),
-            Request::ClientGone { client } => self.feed(Input::ClientGone { client }),
             Request::Shutdown => self.begin_end(Exit::Ok, DRAIN_MAX),
         }
     }

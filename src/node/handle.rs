@@ -12,7 +12,6 @@ use crate::proto::{ClientId, Command};
 #[derive(Debug)]
 pub(super) enum Request {
     Command { client: ClientId, command: Command },
-    ClientGone { client: ClientId },
     Shutdown,
 }
 
@@ -29,11 +28,6 @@ impl Handle {
     /// Sends a command; the answers are events with this client.
     pub fn command(&self, client: ClientId, command: Command) {
         self.request(Request::Command { client, command });
-    }
-
-    /// Drops the command of this client.
-    pub fn client_gone(&self, client: ClientId) {
-        self.request(Request::ClientGone { client });
     }
 
     /// Ends the loop as a signal does.

@@ -1,7 +1,7 @@
 //! Messages and records as scripted peers send them: one set for the unit tests, the simulated
 //! tests and the fuzz targets.
 
-use crate::config::{CHUNK_PORT, FRAME_BYTES_OPEN, PING_INTERVAL, PROTOCOL_VERSION};
+use crate::config::{CHUNK_PORT, PING_INTERVAL};
 use crate::proto::command::{Get, Scope};
 use crate::proto::{Command, Verify};
 use crate::wire::message::{Hello, Login, Register, Update, Welcome};
@@ -32,14 +32,13 @@ pub fn get(what: &str) -> Command {
 /// The HELLO of a weak peer.
 #[must_use]
 pub fn hello() -> Message {
-    let version = PROTOCOL_VERSION;
-    Message::Hello(Hello { version, node: NodeId([9; 16]), boot: 1, features: vec![], agent: "test".into() })
+    Message::Hello(Hello::new(NodeId([9; 16]), 1, "test".into()))
 }
 
 /// The LOGIN of open mode.
 #[must_use]
 pub fn login() -> Message {
-    Message::Login(Login { mode: "open".into(), user: None, proof: None })
+    Message::Login(Login::open())
 }
 
 /// A complete REGISTER of these files.
@@ -61,13 +60,5 @@ pub fn update(seq: u64, add: &[&str], del: &[&str]) -> Message {
 /// The WELCOME of a super peer or a source, which saw its peer at this address.
 #[must_use]
 pub fn welcome(addr: HostPort) -> Welcome {
-    Welcome {
-        version: PROTOCOL_VERSION,
-        node: NodeId([2; 16]),
-        boot: 1,
-        features: vec![],
-        ping: u32::try_from(PING_INTERVAL.as_millis()).unwrap_or(u32::MAX),
-        frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
-        addr,
-    }
+    Welcome::new(NodeId([2; 16]), 1, PING_INTERVAL, addr)
 }

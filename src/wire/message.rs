@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::addr::HostPort;
 use super::ids::{Md5, NodeId, Root};
 use super::record::{Cut, FileRecord, Policy, Search, some_policy};
+use crate::config::{FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 
 /// Every message that may travel on TCP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +111,25 @@ pub struct Welcome {
     pub addr: HostPort,
 }
 
+impl Hello {
+    /// The HELLO of this version of the protocol.
+    #[must_use]
+    pub fn new(node: NodeId, boot: u64, agent: String) -> Hello {
+        Hello { version: PROTOCOL_VERSION, node, boot, features: Vec::new(), agent }
+    }
+}
+
+impl Welcome {
+    /// The WELCOME of this version of the protocol, to a peer at this address that must send
+    /// something in each interval of `ping`.
+    #[must_use]
+    pub fn new(node: NodeId, boot: u64, ping: Duration, addr: HostPort) -> Welcome {
+        let ping = u32::try_from(ping.as_millis()).unwrap_or(u32::MAX);
+        let frame = u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX);
+        Welcome { version: PROTOCOL_VERSION, node, boot, features: Vec::new(), ping, frame, addr }
+    }
+}
+
 /// LOGIN: `{mode, user, proof}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
@@ -120,6 +141,14 @@ pub struct Login {
     /// For modes to come.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
     pub proof: Option<Vec<u8>>,
+}
+
+impl Login {
+    /// The LOGIN of the mode `open`.
+    #[must_use]
+    pub fn open() -> Login {
+        Login { mode: "open".to_owned(), user: None, proof: None }
+    }
 }
 
 /// READY: `{}`.
@@ -424,7 +453,7 @@ pub struct Cancel {
 /// Patterns for the kinds by sender and receiver. A machine names the kinds that it never receives
 /// in one word, and a new kind still has to be handled by every match. HELLO, PING, BYE, ERROR,
 /// CANCEL and unknown kinds have several directions.
-macro_rules! told_to_super_peers {
+macro_rules! sent_to_super_peers {
     () => {
         $crate::wire::Message::Login(_)
             | $crate::wire::Message::Register(_)
@@ -434,7 +463,7 @@ macro_rules! told_to_super_peers {
             | $crate::wire::Message::Status(_)
     };
 }
-macro_rules! told_by_super_peers {
+macro_rules! sent_by_super_peers {
     () => {
         $crate::wire::Message::Ready(_)
             | $crate::wire::Message::Ack(_)
@@ -445,17 +474,17 @@ macro_rules! told_by_super_peers {
             | $crate::wire::Message::Pong(_)
     };
 }
-macro_rules! told_to_sources {
+macro_rules! sent_to_sources {
     () => {
         $crate::wire::Message::Get(_) | $crate::wire::Message::Manifest(_)
     };
 }
-macro_rules! told_by_sources {
+macro_rules! sent_by_sources {
     () => {
         $crate::wire::Message::Chunk(_) | $crate::wire::Message::Cvs(_)
     };
 }
-pub(crate) use {told_by_sources, told_by_super_peers, told_to_sources, told_to_super_peers};
+pub(crate) use {sent_by_sources, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
 
 impl Message {
     /// The kind as it is written on the wire, for logs and counters.

@@ -20,7 +20,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ConnId, Entropy, Event, Input, Output, Role};
 use crate::time::Time;
-use crate::wire::message::{Ping, told_by_sources, told_to_sources, told_to_super_peers};
+use crate::wire::message::{Ping, sent_by_sources, sent_to_sources, sent_to_super_peers};
 use crate::wire::{Message, NodeId, QueryId};
 
 /// A session sends PING at this fraction of the interval.
@@ -336,9 +336,9 @@ impl Load {
             | Message::Ping(_)
             | Message::Cancel(_)
             | Message::Unknown(_)
-            | told_to_super_peers!()
-            | told_to_sources!()
-            | told_by_sources!() => self.tally.error("unasked"),
+            | sent_to_super_peers!()
+            | sent_to_sources!()
+            | sent_by_sources!() => self.tally.error("unasked"),
         }
     }
 

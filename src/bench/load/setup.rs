@@ -3,7 +3,7 @@
 use super::{Load, Owner};
 use crate::bench::plan::{Mode, NAMES_MAX, Phase, SETUPS_MAX};
 use crate::bench::session::{Session, State};
-use crate::config::{FRAME_BYTES_OPEN, PATTERN_BYTES_MAX, PROTOCOL_VERSION};
+use crate::config::{FRAME_BYTES_OPEN, PATTERN_BYTES_MAX};
 use crate::proto::{ConnId, DialId, Output};
 use crate::wire::Message;
 use crate::wire::message::{Files, Hello, List, Login};
@@ -47,20 +47,12 @@ impl Load {
         session.state = State::Greeting;
         session.conn = Some(conn);
         self.say_hello(conn);
-        let login = Login { mode: "open".into(), user: None, proof: None };
-        self.send(conn, Message::Login(login));
+        self.send(conn, Message::Login(Login::open()));
         self.send_pages(which);
     }
 
     pub(super) fn say_hello(&mut self, conn: ConnId) {
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            node: self.node,
-            boot: self.boot,
-            features: Vec::new(),
-            agent: self.plan.agent.clone(),
-        };
-        self.send(conn, Message::Hello(hello));
+        self.send(conn, Message::Hello(Hello::new(self.node, self.boot, self.plan.agent.clone())));
     }
 
     pub(super) fn on_dial_failed(&mut self, dial: DialId) {

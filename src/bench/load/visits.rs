@@ -6,7 +6,7 @@ use crate::bench::session::{Session, State};
 use crate::config::CHUNK_BYTES_MAX;
 use crate::proto::{ConnId, DialId, Digests, HashPlan, Output, PayloadId, Verify};
 use crate::wire::Message;
-use crate::wire::message::{Bye, Chunk, Get, told_by_super_peers, told_to_sources, told_to_super_peers};
+use crate::wire::message::{Bye, Chunk, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
 
 impl Load {
     pub(super) fn visit(&mut self, which: usize) {
@@ -60,9 +60,9 @@ impl Load {
             | Message::Ping(_)
             | Message::Cancel(_)
             | Message::Unknown(_)
-            | told_to_super_peers!()
-            | told_by_super_peers!()
-            | told_to_sources!()
+            | sent_to_super_peers!()
+            | sent_by_super_peers!()
+            | sent_to_sources!()
             | Message::Cvs(_) => self.tally.error("unasked"),
         }
     }

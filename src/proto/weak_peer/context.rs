@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::config::PROTOCOL_VERSION;
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
 use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
@@ -145,9 +144,7 @@ impl Context {
     }
 
     pub(super) fn hello(&mut self, conn: ConnId) {
-        let agent = self.agent.clone();
-        let (node, boot) = (self.node, self.boot);
-        self.send(conn, Message::Hello(Hello { version: PROTOCOL_VERSION, node, boot, features: Vec::new(), agent }));
+        self.send(conn, Message::Hello(Hello::new(self.node, self.boot, self.agent.clone())));
     }
 
     pub(super) fn bye(&mut self, conn: ConnId, why: &str) {

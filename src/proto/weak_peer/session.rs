@@ -19,7 +19,7 @@ use crate::proto::marks::mark;
 use crate::proto::{ConnId, DialId, Event, Output};
 use crate::time::Time;
 use crate::wire::message::{self, ErrorCode, Login, Ping, Register, Update, Welcome};
-use crate::wire::message::{told_by_sources, told_to_sources, told_to_super_peers};
+use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
 use crate::wire::{HostPort, Message, NodeId, WireError};
 
 /// What a session reports to the rest of the peer.
@@ -185,7 +185,7 @@ impl Session {
         (self.seq, self.acked, self.next_req) = (0, 0, 1);
         self.last_error = None;
         cx.hello(conn);
-        self.send(cx, Message::Login(Login { mode: "open".into(), user: None, proof: None }));
+        self.send(cx, Message::Login(Login::open()));
         announcements.restart(self.id);
         self.flush(cx, announcements);
         self.set_deadline(cx);
@@ -278,9 +278,9 @@ impl Session {
             }
             Message::Hello(_)
             | Message::Cancel(_)
-            | told_to_super_peers!()
-            | told_to_sources!()
-            | told_by_sources!() => self.lose(cx, &format!("it sent {}, which no super peer sends", message.kind())),
+            | sent_to_super_peers!()
+            | sent_to_sources!()
+            | sent_by_sources!() => self.lose(cx, &format!("it sent {}, which no super peer sends", message.kind())),
         }
     }
 

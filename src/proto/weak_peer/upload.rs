@@ -19,7 +19,7 @@ use crate::proto::{ConnId, DiskWork, Output};
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
 use crate::wire::message::{Chunk, Cvs, ErrorCode, Hello, Welcome};
-use crate::wire::message::{told_by_sources, told_by_super_peers, told_to_super_peers};
+use crate::wire::message::{sent_by_sources, sent_by_super_peers, sent_to_super_peers};
 use crate::wire::{HostPort, Message, WireError};
 
 #[derive(Debug)]
@@ -194,9 +194,9 @@ impl Uploads {
             Message::Hello(_)
             | Message::Welcome(_)
             | Message::Ping(_)
-            | told_to_super_peers!()
-            | told_by_super_peers!()
-            | told_by_sources!() => {
+            | sent_to_super_peers!()
+            | sent_by_super_peers!()
+            | sent_by_sources!() => {
                 let why = format!("{} does not belong on a chunk connection", message.kind());
                 self.fail(cx, conn, ErrorCode::ORDER, &why);
             }
@@ -211,15 +211,7 @@ impl Uploads {
         }
         upload.greeted = true;
         upload.active_at = cx.now;
-        let welcome = Welcome {
-            version: PROTOCOL_VERSION,
-            node: cx.node,
-            boot: cx.boot,
-            features: Vec::new(),
-            ping: u32::try_from(CHUNK_IDLE_MAX.as_millis()).unwrap_or(u32::MAX),
-            frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
-            addr: HostPort::from(upload.from),
-        };
+        let welcome = Welcome::new(cx.node, cx.boot, CHUNK_IDLE_MAX, HostPort::from(upload.from));
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         cx.send(conn, Message::Welcome(welcome));
         cx.timers.set(Reason::Upload(conn), cx.now + CHUNK_IDLE_MAX);

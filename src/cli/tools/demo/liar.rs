@@ -16,12 +16,14 @@ use blake3::hazmat::HasherExt;
 use md5::{Digest, Md5 as Md5Hasher};
 
 use crate::cli::random;
-use crate::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PROTOCOL_VERSION};
+use crate::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::wire::message::{Chunk, Cvs, Hello, Login, Ping, Register, Welcome};
 use crate::wire::{FileRecord, HostPort, Md5, Message, Root, SharePath, frame};
 
 /// Interval of its PINGs.
 const PING: Duration = Duration::from_secs(5);
+/// How long its WELCOME allows a connection to be idle.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// A running liar; its threads end with the process.
 pub(super) struct Liar {
@@ -124,15 +126,9 @@ fn enrol(super_peer: SocketAddr, serving: SocketAddr, record: FileRecord) -> io:
     let stream = TcpStream::connect(super_peer)?;
     stream.set_read_timeout(Some(PING))?;
     let mut wire = Wire { stream, buffer: Vec::new() };
-    wire.send(&Message::Hello(Hello {
-        version: PROTOCOL_VERSION,
-        node: random::node_id(),
-        boot: random::boot_id(),
-        features: Vec::new(),
-        agent: "liar".into(),
-    }))?;
+    wire.send(&Message::Hello(Hello::new(random::node_id(), random::boot_id(), "liar".into())))?;
     wire.expect("WELCOME")?;
-    wire.send(&Message::Login(Login { mode: "open".into(), user: None, proof: None }))?;
+    wire.send(&Message::Login(Login::open()))?;
     wire.expect("READY")?;
     wire.send(&Message::Register(Register {
         seq: 1,
@@ -167,15 +163,8 @@ fn serve(stream: TcpStream, loot: &Loot) -> io::Result<()> {
         match wire.receive()? {
             Message::Hello(_) => {
                 let addr = HostPort::from(wire.stream.peer_addr()?);
-                wire.send(&Message::Welcome(Welcome {
-                    version: PROTOCOL_VERSION,
-                    node: random::node_id(),
-                    boot: random::boot_id(),
-                    features: Vec::new(),
-                    ping: 30_000,
-                    frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
-                    addr,
-                }))?;
+                let welcome = Welcome::new(random::node_id(), random::boot_id(), IDLE_MAX, addr);
+                wire.send(&Message::Welcome(welcome))?;
             }
             Message::Get(get) => {
                 let mut bytes = vec![0; get.length as usize];

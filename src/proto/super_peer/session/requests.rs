@@ -11,8 +11,8 @@ use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::{ConnId, Output};
 use crate::wire::message::{
-    ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, told_by_sources,
-    told_by_super_peers, told_to_sources, told_to_super_peers,
+    ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, sent_by_sources,
+    sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
 use crate::wire::{HostPort, Message};
 
@@ -92,10 +92,10 @@ impl Sessions {
             | Message::Welcome(_)
             | Message::Ping(_)
             | Message::Cancel(_)
-            | told_to_super_peers!()
-            | told_by_super_peers!()
-            | told_to_sources!()
-            | told_by_sources!()) => Err(Fault::order(other.kind())),
+            | sent_to_super_peers!()
+            | sent_by_super_peers!()
+            | sent_to_sources!()
+            | sent_by_sources!()) => Err(Fault::order(other.kind())),
         }
     }
 
@@ -106,15 +106,8 @@ impl Sessions {
         }
         let session = self.session_mut(conn).expect("the session is half open");
         session.state = State::Login;
-        let welcome = Welcome {
-            version: PROTOCOL_VERSION,
-            node: cx.config.node,
-            boot: cx.config.boot,
-            features: Vec::new(),
-            ping: u32::try_from(cx.config.ping.as_millis()).unwrap_or(u32::MAX),
-            frame: FRAME_BYTES_OPEN as u32,
-            addr: SocketAddr::new(session.ip, session.port).into(),
-        };
+        let addr = SocketAddr::new(session.ip, session.port).into();
+        let welcome = Welcome::new(cx.config.node, cx.config.boot, cx.config.ping, addr);
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
         cx.send(conn, Message::Welcome(welcome));
         Ok(())

@@ -12,7 +12,7 @@ use crate::proto::{Output, Verify};
 use crate::wire::Message;
 use crate::wire::ids::Cv;
 use crate::wire::message::{self, Cancel, ErrorCode, Get, Manifest, Welcome};
-use crate::wire::message::{told_by_super_peers, told_to_sources, told_to_super_peers};
+use crate::wire::message::{sent_by_super_peers, sent_to_sources, sent_to_super_peers};
 
 impl Transfer {
     // ---- asking ---------------------------------------------------------------------------------
@@ -155,9 +155,9 @@ impl Transfer {
             Message::Hello(_)
             | Message::Ping(_)
             | Message::Cancel(_)
-            | told_to_super_peers!()
-            | told_by_super_peers!()
-            | told_to_sources!() => {
+            | sent_to_super_peers!()
+            | sent_by_super_peers!()
+            | sent_to_sources!() => {
                 self.drop_source(cx, index, &format!("sent {} unasked", message.kind()));
             }
         }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AWAY, Shard};
-use crate::config::{
-    CHUNK_PORT, FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PING_INTERVAL, PROTOCOL_VERSION,
-};
+use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PING_INTERVAL};
 use crate::proto::{CloseReason, ConnId, Input, Role};
 use crate::sim::lab::addresses::{node_id, peer_ip};
 use crate::sim::lab::catalog;
@@ -95,14 +93,8 @@ impl Shard {
             machine.handle_input(now, Input::Accepted { conn, from });
         }
         let boot = u64::from(conn.generation);
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            node: node_id(0x77, peer),
-            boot,
-            features: Vec::new(),
-            agent: String::new(),
-        };
-        self.utter(host, slot, &Message::Hello(hello), FRAME_BYTES_HELLO);
+        let hello = Message::Hello(Hello::new(node_id(0x77, peer), boot, String::new()));
+        self.utter(host, slot, &hello, FRAME_BYTES_HELLO);
         self.settle(host);
     }
 
@@ -111,8 +103,7 @@ impl Shard {
         match (self.slot(host, slot).state, message) {
             (State::Greeted, Message::Welcome(_)) => {
                 self.slot(host, slot).state = State::LoggedIn;
-                let login = Login { mode: "open".to_owned(), user: None, proof: None };
-                self.utter(host, slot, &Message::Login(login), FRAME_BYTES_LOGIN);
+                self.utter(host, slot, &Message::Login(Login::open()), FRAME_BYTES_LOGIN);
             }
             (State::LoggedIn, Message::Ready(_)) => self.register(host, slot, 0),
             (State::Registering(pages), Message::Ack(_)) => {
