@@ -229,6 +229,12 @@ pub enum Policy {
     Unknown,
 }
 
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl FromStr for Policy {
     type Err = String;
 

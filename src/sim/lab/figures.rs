@@ -130,6 +130,7 @@ impl Figures {
             }
         }
         let queries = plan.queries.max(1) as f64;
+        let reached = tally.hops.iter().rposition(|copies| *copies > 0).map_or(0, |last| last + 1);
         Figures {
             supers: plan.supers,
             links: plan.edges.len(),
@@ -150,16 +151,7 @@ impl Figures {
             duplicates: tally.duplicates,
             repeats: tally.repeats,
             lost: tally.lost,
-            hops: tally
-                .hops
-                .iter()
-                .rev()
-                .skip_while(|n| **n == 0)
-                .copied()
-                .collect::<Vec<u64>>()
-                .into_iter()
-                .rev()
-                .collect(),
+            hops: tally.hops[..reached].to_vec(),
             cut: sum.cut,
             first: quantiles(first),
             last: quantiles(last),

@@ -58,19 +58,10 @@ impl Tally {
     pub(super) fn sent(&mut self, kind: usize, message: &LinkMessage, bytes: usize) {
         self.messages[kind] += 1;
         self.bytes[kind] += bytes as u64;
-        match message {
-            LinkMessage::Done(done) if done.dup => self.duplicates += 1,
-            LinkMessage::Query(query) if query.have.is_some() => self.repeats += 1,
-            LinkMessage::Query(_)
-            | LinkMessage::Hit(_)
-            | LinkMessage::Done(_)
-            | LinkMessage::Pending(_)
-            | LinkMessage::Cancel(_)
-            | LinkMessage::Hello(_)
-            | LinkMessage::Tree(_)
-            | LinkMessage::Digest(_)
-            | LinkMessage::Digested(_)
-            | LinkMessage::Unknown(_) => {}
+        if let LinkMessage::Done(done) = message {
+            self.duplicates += u64::from(done.dup);
+        } else if let LinkMessage::Query(query) = message {
+            self.repeats += u64::from(query.have.is_some());
         }
     }
 

@@ -114,9 +114,7 @@ struct Watch {
 impl Watch {
     fn end(&mut self) {
         self.client.end();
-        if let Some(server) = &mut self.server {
-            server.end();
-        }
+        self.server.iter_mut().for_each(Watched::end);
     }
 }
 
@@ -125,39 +123,25 @@ impl Host for Watch {
         let Event::Client { client: bench::CLIENT, event } = event else {
             return Flow::Continue;
         };
-        match event {
-            ClientEvent::Note { message } => {
-                if message == Phase::Measuring.word() {
-                    self.client.begin();
-                    if let Some(server) = &mut self.server {
-                        server.begin();
-                    }
-                } else if message == Phase::Draining.word() {
-                    self.end();
-                }
-                if self.talks {
-                    say(&message);
-                }
-                Flow::Continue
-            }
-            ClientEvent::Done(outcome) => {
+        if let ClientEvent::Note { message } = event {
+            if message == Phase::Measuring.word() {
+                self.client.begin();
+                self.server.iter_mut().for_each(Watched::begin);
+            } else if message == Phase::Draining.word() {
                 self.end();
-                self.done = true;
-                if !outcome.ok {
-                    let exit = if outcome.exit == Exit::TimedOut.code() { Exit::TimedOut } else { Exit::Unreachable };
-                    self.failure = Some(Failure::new(exit, outcome.error.unwrap_or_default()));
-                }
-                Flow::Stop(Exit::Ok)
             }
-            ClientEvent::Hit { .. }
-            | ClientEvent::File { .. }
-            | ClientEvent::Content { .. }
-            | ClientEvent::Result { .. }
-            | ClientEvent::Start { .. }
-            | ClientEvent::Piece { .. }
-            | ClientEvent::Progress { .. }
-            | ClientEvent::Source(_)
-            | ClientEvent::Status { .. } => Flow::Continue,
+            if self.talks {
+                say(&message);
+            }
+        } else if let ClientEvent::Done(outcome) = event {
+            self.end();
+            self.done = true;
+            if !outcome.ok {
+                let exit = if outcome.exit == Exit::TimedOut.code() { Exit::TimedOut } else { Exit::Unreachable };
+                self.failure = Some(Failure::new(exit, outcome.error.unwrap_or_default()));
+            }
+            return Flow::Stop(Exit::Ok);
         }
+        Flow::Continue
     }
 }

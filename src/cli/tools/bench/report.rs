@@ -1,7 +1,7 @@
 //! The figures of one run, in one form for all modes: JSON, CSV, Markdown, text.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -136,7 +136,7 @@ impl Report {
         env: Env,
     ) -> Report {
         let seconds = tally.elapsed().as_secs_f64();
-        let per_second = |count: u64| rounded(count as f64 / seconds.max(1e-6), 10.0);
+        let per_second = |count: u64, span: Duration| rounded(count as f64 / span.as_secs_f64().max(1e-6), 10.0);
         let share = client.share().unwrap_or(0.0);
         let server = server(servers);
         let server_busy = server.as_ref().is_some_and(|server| server.cpu_share >= BUSY);
@@ -150,12 +150,7 @@ impl Report {
             mode: mode.word(),
             unit: mode.unit(),
             count: tally.count,
-            rate_per_s: match mode {
-                Mode::Idle => rounded(tally.count as f64 / tally.setup.as_secs_f64().max(1e-6), 10.0),
-                Mode::Connect | Mode::Register | Mode::Query | Mode::Churn | Mode::Get | Mode::Flood => {
-                    per_second(tally.count)
-                }
-            },
+            rate_per_s: per_second(tally.count, if mode == Mode::Idle { tally.setup } else { tally.elapsed() }),
             seconds: rounded(seconds, 1e6),
             latency_us: Latency {
                 p50: tally.quantile_us(0.5),
@@ -166,7 +161,7 @@ impl Report {
             },
             errors: tally.errors().clone(),
             hits: matches!(mode, Mode::Query | Mode::Flood | Mode::Churn).then_some(tally.hits),
-            messages_per_s: (mode == Mode::Flood).then(|| per_second(tally.messages)),
+            messages_per_s: (mode == Mode::Flood).then(|| per_second(tally.messages, tally.elapsed())),
             bytes_per_s: None,
             late: open.then_some(tally.late),
             sessions: tally.sessions_up,

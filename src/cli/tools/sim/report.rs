@@ -93,7 +93,7 @@ impl Row {
             "topology": self.settings.topology.to_string(),
             "links": figures.links,
             "files_held": figures.files_held,
-            "policy": policy(&self.settings),
+            "policy": self.settings.policy,
             "ttl": self.settings.ttl,
             "loss": self.settings.loss,
             "churn": self.settings.churn,
@@ -129,7 +129,7 @@ impl Row {
             ("links", figures.links.to_string()),
             ("peers", figures.peers.to_string()),
             ("records", figures.records.to_string()),
-            ("policy", policy(&self.settings).to_owned()),
+            ("policy", self.settings.policy.to_string()),
             ("ttl", self.settings.ttl.to_string()),
             ("loss %", trimmed(self.settings.loss, 1)),
             ("churn %/min", trimmed(self.settings.churn, 1)),
@@ -172,95 +172,49 @@ impl Row {
 
     /// The figures of one experiment as text.
     pub(super) fn text(&self) -> String {
-        let Figures { supers, links, peers, records, files_held, queries, .. } = self.figures;
         let figures = &self.figures;
-        let ms = |of: Quantiles| {
-            format!("p50 {}  p90 {}  p99 {}", trimmed(of.p50, 2), trimmed(of.p90, 2), trimmed(of.p99, 2))
-        };
+        let Figures { files_held, queries, answered, nobody, found, pairs, load_max, .. } = figures;
+        let Settings { topology, policy, ttl, .. } = &self.settings;
+        let some = |n: usize, what: &str| count(n as u64, what);
+        let (supers, links) = (some(figures.supers, "super peer"), some(figures.links, "link"));
+        let (peers, records) = (some(figures.peers, "weak peer"), some(figures.records, "record"));
+        let each = |n: u64| trimmed(self.per_query(n), 1);
         let percent = |share: f64| format!("{} %", trimmed(share * 100.0, 3));
-        let kinds = KINDS.iter().zip(figures.messages).take(KINDS_OF_QUERIES);
-        let kinds: Vec<String> = kinds
-            .filter(|(_, n)| *n > 0)
-            .map(|(kind, n)| format!("{kind} {}", trimmed(self.per_query(n), 1)))
-            .collect();
+        let ms = |of: Quantiles| {
+            let [p50, p90, p99] = [of.p50, of.p90, of.p99].map(|ms| trimmed(ms, 2));
+            format!("p50 {p50}  p90 {p90}  p99 {p99}")
+        };
+        let wrong = match figures.complete_wrong {
+            0 => String::new(),
+            wrong => format!("; WRONGLY {wrong}"),
+        };
+        let kinds = KINDS.iter().zip(figures.messages).take(KINDS_OF_QUERIES).filter(|(_, n)| *n > 0);
+        let kinds: Vec<String> = kinds.map(|(kind, n)| format!("{kind} {}", each(n))).collect();
+        let hops: Vec<String> = figures.hops.iter().skip(1).map(|n| each(*n)).collect();
+        let (mean, times) = (trimmed(figures.load_mean, 1), trimmed(figures.load_max_over_mean(), 2));
         let (upkeep, upkeep_bytes) = figures.upkeep();
-        let wrong =
-            if figures.complete_wrong == 0 { String::new() } else { format!("; WRONGLY {}", figures.complete_wrong) };
-        let hops: Vec<String> = figures.hops.iter().skip(1).map(|n| trimmed(self.per_query(*n), 1)).collect();
+        let (upkeep, upkeep_bytes) = (trimmed(upkeep, 1), trimmed(upkeep_bytes, 0));
+        let [virtual_s, wall_s] = [figures.virtual_time, self.wall].map(|time| trimmed(time.as_secs_f64(), 1));
+        let queries_text =
+            format!("{queries} by {policy}, ttl {ttl}; {answered} answered, {nobody} for files that no peer holds");
         let rows = [
-            (
-                "network",
-                format!(
-                    "{}, {}, {}",
-                    count(supers as u64, "super peer"),
-                    count(links as u64, "link"),
-                    self.settings.topology
-                ),
-            ),
-            (
-                "content",
-                format!(
-                    "{}, {} of {files_held} files",
-                    count(peers as u64, "weak peer"),
-                    count(records as u64, "record")
-                ),
-            ),
-            (
-                "queries",
-                format!(
-                    "{queries} by {}, ttl {}; {} answered, {} for files that no peer holds",
-                    policy(&self.settings),
-                    self.settings.ttl,
-                    figures.answered,
-                    figures.nobody
-                ),
-            ),
+            ("network", format!("{supers}, {links}, {topology}")),
+            ("content", format!("{peers}, {records} of {files_held} files")),
+            ("queries", queries_text),
             ("reach", percent(figures.reach)),
-            ("recall", format!("{} ({} of {})", percent(figures.recall()), figures.found, figures.pairs)),
+            ("recall", format!("{} ({found} of {pairs})", percent(figures.recall()))),
             ("complete", format!("{}{wrong}", percent(figures.complete_share))),
-            (
-                "messages per query",
-                format!("{} ({})", trimmed(self.per_query(figures.messages_of_queries()), 1), kinds.join(", ")),
-            ),
+            ("messages per query", format!("{} ({})", each(figures.messages_of_queries()), kinds.join(", "))),
             ("bytes per query", trimmed(self.per_query(figures.bytes_of_queries()), 0)),
-            ("duplicates", format!("{} per query", trimmed(self.per_query(figures.duplicates), 1))),
-            (
-                "repeats",
-                format!(
-                    "{} per query; {} lost",
-                    trimmed(self.per_query(figures.repeats), 1),
-                    count(figures.lost, "datagram")
-                ),
-            ),
+            ("duplicates", format!("{} per query", each(figures.duplicates))),
+            ("repeats", format!("{} per query; {} lost", each(figures.repeats), count(figures.lost, "datagram"))),
             ("hops 1, 2, …", hops.join(" ")),
             ("first hit, ms", ms(figures.first)),
             ("last hit, ms", ms(figures.last)),
             ("DONE, ms", ms(figures.done)),
-            (
-                "load of a super peer",
-                format!(
-                    "mean {}, max {} ({} times)",
-                    trimmed(figures.load_mean, 1),
-                    figures.load_max,
-                    trimmed(figures.load_max_over_mean(), 2)
-                ),
-            ),
-            (
-                "upkeep",
-                format!(
-                    "{} messages, {} bytes per super peer and minute",
-                    trimmed(upkeep, 1),
-                    trimmed(upkeep_bytes, 0)
-                ),
-            ),
-            (
-                "time",
-                format!(
-                    "{} s of virtual time in {} s",
-                    trimmed(figures.virtual_time.as_secs_f64(), 1),
-                    trimmed(self.wall.as_secs_f64(), 1)
-                ),
-            ),
+            ("load of a super peer", format!("mean {mean}, max {load_max} ({times} times)")),
+            ("upkeep", format!("{upkeep} messages, {upkeep_bytes} bytes per super peer and minute")),
+            ("time", format!("{virtual_s} s of virtual time in {wall_s} s")),
             ("speed", format!("{} messages/s; {} MiB at most", self.messages_per_second(), self.peak_mib)),
         ];
         table(&["figure", "value"], &[false, false], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]))
@@ -375,17 +329,6 @@ pub(super) fn charts(sweeps: &[Sweep], rows: &[Row]) -> Vec<Chart> {
             ]),
         ),
     ]
-}
-
-pub(super) fn policy(settings: &Settings) -> &'static str {
-    use crate::wire::Policy;
-    match settings.policy {
-        Policy::Flood => "flood",
-        Policy::Digest => "digest",
-        Policy::Ring => "ring",
-        Policy::Tree => "tree",
-        Policy::Unknown => "unknown",
-    }
 }
 
 fn object(value: Value) -> Map<String, Value> {

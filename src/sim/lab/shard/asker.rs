@@ -327,28 +327,16 @@ impl Shard {
         let query = u32::try_from(client.0).expect("a client is a query");
         let file = self.shared.asked[query as usize].0;
         let Some(asked) = self.asked.get_mut(&query) else { return };
-        match event {
-            ClientEvent::Hit { path, source, .. } => {
-                asked.first.get_or_insert(now);
-                asked.last = Some(now);
-                match (catalog::file_of(&path), peer_of(source.host())) {
-                    (Some(found), Some(peer)) if found == file => asked.hits.push(peer),
-                    (Some(_) | None, _) => asked.strange += 1,
-                }
+        if let ClientEvent::Hit { path, source, .. } = event {
+            asked.first.get_or_insert(now);
+            asked.last = Some(now);
+            match (catalog::file_of(&path), peer_of(source.host())) {
+                (Some(found), Some(peer)) if found == file => asked.hits.push(peer),
+                (Some(_) | None, _) => asked.strange += 1,
             }
-            ClientEvent::Done(outcome) => {
-                asked.done = Some((now, outcome));
-                self.over += 1;
-            }
-            ClientEvent::Result { .. }
-            | ClientEvent::File { .. }
-            | ClientEvent::Content { .. }
-            | ClientEvent::Start { .. }
-            | ClientEvent::Piece { .. }
-            | ClientEvent::Progress { .. }
-            | ClientEvent::Source(_)
-            | ClientEvent::Status { .. }
-            | ClientEvent::Note { .. } => {}
+        } else if let ClientEvent::Done(outcome) = event {
+            asked.done = Some((now, outcome));
+            self.over += 1;
         }
     }
 }
