@@ -2,84 +2,34 @@
 
 use std::time::Duration;
 
+use super::peers::Call;
 use super::traffic::Datagram;
 use crate::proto::{CloseReason, DialId};
 
 /// What will happen. Super peers and askers by their places in this shard.
 #[derive(Debug)]
 pub(super) enum Happening {
-    Start {
-        host: u32,
-    },
-    Wake {
-        host: u32,
-    },
+    // A super peer starts, wakes up, receives, fails.
+    Start { host: u32 },
+    Wake { host: u32 },
     Datagram(Datagram),
-    /// The next silent peer of a super peer comes.
-    Come {
-        host: u32,
-        life: u32,
-        slot: u32,
-        gap: Duration,
-    },
-    /// A silent peer that failed is back.
-    Return {
-        host: u32,
-        slot: u32,
-    },
-    /// The next silent peer of a super peer sends PING.
-    Ping {
-        host: u32,
-        life: u32,
-    },
-    /// A super peer fails, or one of its silent peers.
-    Fail {
-        host: u32,
-    },
-    Leave {
-        host: u32,
-        life: u32,
-    },
-    WakeAsker {
-        asker: u32,
-    },
-    Dial {
-        asker: u32,
-        dial: DialId,
-    },
-    Dialed {
-        asker: u32,
-        dial: DialId,
-        generation: u32,
-    },
-    Undialed {
-        asker: u32,
-        dial: DialId,
-    },
-    /// Frames on the connection of an asker, up to its super peer and down from it.
-    Up {
-        asker: u32,
-        generation: u32,
-        bytes: Vec<u8>,
-    },
-    Down {
-        asker: u32,
-        generation: u32,
-        bytes: Vec<u8>,
-    },
-    /// That connection is closed, as its super peer sees it and as the asker does.
-    ClosedUp {
-        asker: u32,
-        generation: u32,
-        why: CloseReason,
-    },
-    ClosedDown {
-        asker: u32,
-        generation: u32,
-        why: CloseReason,
-    },
-    Ask {
-        asker: u32,
-        query: u32,
-    },
+    Fail { host: u32 },
+    // A silent peer: the next one comes, one that failed is back, the next one sends PING, one
+    // fails.
+    Come { host: u32, life: u32, slot: u32, gap: Duration },
+    Return { host: u32, slot: u32 },
+    Ping { host: u32, life: u32 },
+    Leave { host: u32, life: u32 },
+    // An asker wakes up, asks, dials.
+    WakeAsker { asker: u32 },
+    Ask { asker: u32, query: u32 },
+    Dial { asker: u32, dial: DialId },
+    Undialed { asker: u32, dial: DialId },
+    Dialed { call: Call, dial: DialId },
+    // Frames on its connection, up to the super peer and down from it; its end, as each side sees
+    // it.
+    Up { call: Call, bytes: Vec<u8> },
+    Down { call: Call, bytes: Vec<u8> },
+    ClosedUp { call: Call, why: CloseReason },
+    ClosedDown { call: Call, why: CloseReason },
 }

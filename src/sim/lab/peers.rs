@@ -1,5 +1,6 @@
 //! The weak peers of a shard: scripts of a few bytes, and the machines that ask.
 
+use crate::proto::ConnId;
 use crate::proto::event::Outcome;
 use crate::proto::weak_peer::WeakPeer;
 use crate::time::Time;
@@ -39,13 +40,27 @@ pub(super) struct Asker {
     pub(super) down_at: Time,
 }
 
+/// Names a connection of an asker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) asker: u32,
+    pub(super) generation: u32,
+}
+
+impl Call {
+    /// The connection as the asker's machine knows it.
+    pub(super) fn conn(self) -> ConnId {
+        ConnId { index: 0, generation: self.generation }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Connection {
-    pub(super) generation: u32,
+    pub(super) call: Call,
     pub(super) cap_up: usize,
     pub(super) cap_down: usize,
-    /// Whether the asker has been told of it, and whether each end has closed it.
-    pub(super) told: bool,
+    /// Whether the asker knows of it, and whether each end has closed it.
+    pub(super) known: bool,
     pub(super) closed_up: bool,
     pub(super) closed_down: bool,
 }

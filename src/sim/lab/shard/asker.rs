@@ -15,13 +15,15 @@ use crate::proto::{
 use crate::sim::lab::addresses::{node_id, peer_ip, peer_of, super_addr};
 use crate::sim::lab::catalog;
 use crate::sim::lab::happening::Happening;
-use crate::sim::lab::peers::{Asked, Asker, Connection, State};
+use crate::sim::lab::peers::{Asked, Asker, Call, Connection, State};
 use crate::sim::lab::plan::BEGINNING;
 use crate::time::Time;
 use crate::wire::{HostPort, Message, frame};
 
 /// Askers begin to dial within this time after all super peers have started.
 const DIALING: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(4));
+/// From closing an end to its being closed: a turn of the driver.
+const CLOSING: Duration = Duration::from_micros(20);
 /// They never give up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// The limit of hits without a configured one: the default of a weak peer is a thousand.
@@ -64,9 +66,15 @@ impl Shard {
         &mut self.askers[asker as usize]
     }
 
-    /// The connection of that generation, if it is the present one.
-    fn connection(&mut self, asker: u32, generation: u32) -> Option<&mut Connection> {
-        self.asker(asker).connection.as_mut().filter(|connection| connection.generation == generation)
+    /// The connection, if it is the present one of its asker.
+    fn connection(&mut self, call: Call) -> Option<&mut Connection> {
+        self.asker(call.asker).connection.as_mut().filter(|connection| connection.call == call)
+    }
+
+    /// The same connection as the super peer knows it.
+    fn conn_above(&mut self, call: Call) -> (u32, ConnId) {
+        let Asker { host, slot, .. } = *self.asker(call.asker);
+        (host, self.conn(host, slot))
     }
 
     pub(super) fn on_wake_asker(&mut self, asker: u32) {
@@ -98,19 +106,20 @@ impl Shard {
 
     fn drain_asker(&mut self, asker: u32) {
         let host = self.asker(asker).host;
+        let call = |conn: ConnId| Call { asker, generation: conn.generation };
         while let Some(output) = self.asker(asker).machine.poll_output() {
             match output {
                 Output::Dial { dial, .. } => {
                     let at = self.now + self.delay(host);
                     self.schedule(host, at, Happening::Dial { asker, dial });
                 }
-                Output::Send { conn, message } => self.send_up(asker, conn.generation, &message),
+                Output::Send { conn, message } => self.send_up(call(conn), &message),
                 Output::FrameCap { conn, bytes } => {
-                    if let Some(connection) = self.connection(asker, conn.generation) {
+                    if let Some(connection) = self.connection(call(conn)) {
                         connection.cap_down = bytes;
                     }
                 }
-                Output::Close { conn } => self.close_up(asker, conn.generation),
+                Output::Close { conn } => self.close_up(call(conn)),
                 Output::Event(Event::Client { client, event }) => self.on_answer(client, event),
                 Output::Event(_) | Output::Disk(_) => {}
                 Output::SendTo { .. }
@@ -134,35 +143,35 @@ impl Shard {
     // ---- the connection -------------------------------------------------------------------------
 
     pub(super) fn on_dial(&mut self, asker: u32, dial: DialId) {
-        let (host, slot, peer) = (self.asker(asker).host, self.asker(asker).slot, self.asker(asker).peer);
+        let Asker { host, slot, peer, .. } = *self.asker(asker);
         let back = self.now + self.delay(host);
         if self.hosts[host as usize].machine.is_none() {
             return self.schedule(host, back, Happening::Undialed { asker, dial });
         }
-        let one = &mut self.hosts[host as usize].slots[slot as usize];
+        let one = self.slot(host, slot);
         one.generation += 1;
-        let generation = one.generation;
+        let call = Call { asker, generation: one.generation };
         self.asker(asker).connection = Some(Connection {
-            generation,
+            call,
             cap_up: FRAME_BYTES_HELLO,
             cap_down: FRAME_BYTES_HELLO,
-            told: false,
+            known: false,
             closed_up: false,
             closed_down: false,
         });
         self.asker(asker).down_at = back;
-        self.schedule(host, back, Happening::Dialed { asker, dial, generation });
+        self.schedule(host, back, Happening::Dialed { call, dial });
         let conn = self.conn(host, slot);
         let from = SocketAddr::new(IpAddr::V4(peer_ip(peer)), 40_000);
         self.turn(host, Input::Accepted { conn, from });
     }
 
-    pub(super) fn on_dialed(&mut self, asker: u32, dial: DialId, generation: u32) {
-        if let Some(connection) = self.connection(asker, generation) {
-            connection.told = true;
-            self.turn_asker(asker, Input::Dialed { dial, conn: ConnId { index: 0, generation } });
+    pub(super) fn on_dialed(&mut self, call: Call, dial: DialId) {
+        if let Some(connection) = self.connection(call) {
+            connection.known = true;
+            self.turn_asker(call.asker, Input::Dialed { dial, conn: call.conn() });
         } else {
-            self.on_undialed(asker, dial);
+            self.on_undialed(call.asker, dial);
         }
     }
 
@@ -170,18 +179,16 @@ impl Shard {
         self.turn_asker(asker, Input::DialFailed { dial, why: "connection refused".to_owned() });
     }
 
-    fn send_up(&mut self, asker: u32, generation: u32, message: &Message) {
-        let host = self.asker(asker).host;
+    fn send_up(&mut self, call: Call, message: &Message) {
+        let host = self.asker(call.asker).host;
         let at = self.now + self.delay(host);
-        if self.connection(asker, generation).is_none_or(|connection| connection.closed_down) {
+        if self.connection(call).is_none_or(|connection| connection.closed_down) {
             return;
         }
-        let one = self.asker(asker);
-        one.up_at = one.up_at.max(at);
-        let at = one.up_at;
-        let mut bytes = Vec::new();
-        frame::encode(message, &mut bytes);
-        self.schedule(host, at, Happening::Up { asker, generation, bytes });
+        let last = &mut self.asker(call.asker).up_at;
+        *last = at.max(*last);
+        let at = *last;
+        self.schedule(host, at, Happening::Up { call, bytes: framed(message) });
     }
 
     pub(super) fn send_down(&mut self, host: u32, asker: u32, message: &Message) {
@@ -194,77 +201,52 @@ impl Shard {
         let Some(connection) = one.connection.filter(|connection| !connection.closed_up) else { return };
         one.down_at = one.down_at.max(at);
         let at = one.down_at;
-        let mut bytes = Vec::new();
-        frame::encode(message, &mut bytes);
-        let generation = connection.generation;
-        self.schedule(host, at, Happening::Down { asker, generation, bytes });
+        self.schedule(host, at, Happening::Down { call: connection.call, bytes: framed(message) });
     }
 
-    pub(super) fn on_up(&mut self, asker: u32, generation: u32, bytes: &[u8]) {
-        let (host, slot) = (self.asker(asker).host, self.asker(asker).slot);
-        let Some(connection) = self.connection(asker, generation).filter(|connection| !connection.closed_up) else {
-            return;
-        };
-        let cap = connection.cap_up;
-        let conn = self.conn(host, slot);
-        match frame::decode(bytes, cap) {
-            Ok(Some((message, _))) => self.turn(host, Input::Message { conn, message }),
-            Ok(None) => unreachable!("frames are sent whole"),
-            Err(error) => self.turn(host, Input::Malformed { conn, error }),
-        }
+    pub(super) fn on_up(&mut self, call: Call, bytes: &[u8]) {
+        let Some(cap) = self.connection(call).filter(|one| !one.closed_up).map(|one| one.cap_up) else { return };
+        let (host, conn) = self.conn_above(call);
+        self.turn(host, unframed(conn, bytes, cap));
     }
 
-    pub(super) fn on_down(&mut self, asker: u32, generation: u32, bytes: &[u8]) {
-        let Some(connection) = self.connection(asker, generation).filter(|connection| !connection.closed_down) else {
-            return;
-        };
+    pub(super) fn on_down(&mut self, call: Call, bytes: &[u8]) {
+        let Some(cap) = self.connection(call).filter(|one| !one.closed_down).map(|one| one.cap_down) else { return };
         // A weak peer reads frames as long as those of a session.
-        let cap = connection.cap_down.max(PAGE_BYTES + 1024);
-        let conn = ConnId { index: 0, generation };
-        match frame::decode(bytes, cap) {
-            Ok(Some((message, _))) => self.turn_asker(asker, Input::Message { conn, message }),
-            Ok(None) => unreachable!("frames are sent whole"),
-            Err(error) => self.turn_asker(asker, Input::Malformed { conn, error }),
-        }
+        self.turn_asker(call.asker, unframed(call.conn(), bytes, cap.max(PAGE_BYTES + 1024)));
     }
 
     pub(super) fn set_cap(&mut self, host: u32, conn: ConnId, bytes: usize) {
         if self.conn(host, conn.index) != conn {
             return;
         }
-        if let State::Asker(asker) = self.hosts[host as usize].slots[conn.index as usize].state
-            && let Some(connection) = self.connection(asker, conn.generation)
+        if let State::Asker(asker) = self.slot(host, conn.index).state
+            && let Some(connection) = self.connection(Call { asker, generation: conn.generation })
         {
             connection.cap_up = bytes;
         }
     }
 
     /// The asker closes.
-    fn close_up(&mut self, asker: u32, generation: u32) {
-        let host = self.asker(asker).host;
+    fn close_up(&mut self, call: Call) {
+        let host = self.asker(call.asker).host;
         let later = self.now + self.delay(host);
-        let Some(connection) = self.connection(asker, generation).filter(|connection| !connection.closed_down) else {
-            return;
-        };
+        let Some(connection) = self.connection(call).filter(|connection| !connection.closed_down) else { return };
         connection.closed_down = true;
-        let soon = self.now + Duration::from_micros(20);
-        let at = self.asker(asker).up_at.max(later);
-        self.schedule(host, at, Happening::ClosedUp { asker, generation, why: CloseReason::Remote });
-        self.schedule(host, soon, Happening::ClosedDown { asker, generation, why: CloseReason::Asked });
+        let at = self.asker(call.asker).up_at.max(later);
+        self.schedule(host, at, Happening::ClosedUp { call, why: CloseReason::Remote });
+        self.schedule(host, self.now + CLOSING, Happening::ClosedDown { call, why: CloseReason::Asked });
     }
 
     /// The super peer closes.
     pub(super) fn close_down(&mut self, host: u32, asker: u32) {
         let later = self.now + self.delay(host);
-        let Some(connection) = self.asker(asker).connection.as_mut().filter(|connection| !connection.closed_up) else {
-            return;
-        };
+        let one = self.asker(asker);
+        let Some(connection) = one.connection.as_mut().filter(|connection| !connection.closed_up) else { return };
         connection.closed_up = true;
-        let generation = connection.generation;
-        let soon = self.now + Duration::from_micros(20);
-        let at = self.asker(asker).down_at.max(later);
-        self.schedule(host, soon, Happening::ClosedUp { asker, generation, why: CloseReason::Asked });
-        self.schedule(host, at, Happening::ClosedDown { asker, generation, why: CloseReason::Remote });
+        let (call, at) = (connection.call, one.down_at.max(later));
+        self.schedule(host, self.now + CLOSING, Happening::ClosedUp { call, why: CloseReason::Asked });
+        self.schedule(host, at, Happening::ClosedDown { call, why: CloseReason::Remote });
     }
 
     /// The super peer is killed.
@@ -272,35 +254,35 @@ impl Shard {
         let later = self.now + self.delay(host);
         let peer = self.asker(asker).peer;
         self.note(peer, false);
-        let Some(connection) = self.asker(asker).connection.as_mut() else { return };
-        let generation = connection.generation;
-        if connection.told {
+        let one = self.asker(asker);
+        let Some(connection) = one.connection.as_mut() else { return };
+        if connection.known {
             connection.closed_up = true;
-            self.schedule(host, later, Happening::ClosedDown { asker, generation, why: CloseReason::Failed });
+            let call = connection.call;
+            self.schedule(host, later, Happening::ClosedDown { call, why: CloseReason::Failed });
         } else {
-            self.asker(asker).connection = None;
+            one.connection = None;
         }
     }
 
-    pub(super) fn on_closed_up(&mut self, asker: u32, generation: u32, why: CloseReason) {
-        let (host, slot) = (self.asker(asker).host, self.asker(asker).slot);
-        let Some(connection) = self.connection(asker, generation) else { return };
+    pub(super) fn on_closed_up(&mut self, call: Call, why: CloseReason) {
+        let Some(connection) = self.connection(call) else { return };
         connection.closed_up = true;
-        let conn = self.conn(host, slot);
-        let peer = self.asker(asker).peer;
+        let (host, conn) = self.conn_above(call);
+        let peer = self.asker(call.asker).peer;
         self.note(peer, false);
         self.turn(host, Input::Closed { conn, why });
     }
 
-    pub(super) fn on_closed_down(&mut self, asker: u32, generation: u32, why: CloseReason) {
-        let Some(connection) = self.connection(asker, generation) else { return };
-        let told = connection.told;
+    pub(super) fn on_closed_down(&mut self, call: Call, why: CloseReason) {
+        let Some(connection) = self.connection(call) else { return };
         connection.closed_down = true;
+        let known = connection.known;
         if connection.closed_up {
-            self.asker(asker).connection = None;
+            self.asker(call.asker).connection = None;
         }
-        if told {
-            self.turn_asker(asker, Input::Closed { conn: ConnId { index: 0, generation }, why });
+        if known {
+            self.turn_asker(call.asker, Input::Closed { conn: call.conn(), why });
         }
     }
 
@@ -338,5 +320,19 @@ impl Shard {
             asked.done = Some((now, outcome));
             self.over += 1;
         }
+    }
+}
+
+fn framed(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::encode(message, &mut bytes);
+    bytes
+}
+
+fn unframed(conn: ConnId, bytes: &[u8], cap: usize) -> Input<'static> {
+    match frame::decode(bytes, cap) {
+        Ok(Some((message, _))) => Input::Message { conn, message },
+        Ok(None) => unreachable!("frames are sent complete"),
+        Err(error) => Input::Malformed { conn, error },
     }
 }

@@ -221,12 +221,12 @@ impl Shard {
             Happening::Leave { host, life } => self.on_leave(host, life),
             Happening::WakeAsker { asker } => self.on_wake_asker(asker),
             Happening::Dial { asker, dial } => self.on_dial(asker, dial),
-            Happening::Dialed { asker, dial, generation } => self.on_dialed(asker, dial, generation),
+            Happening::Dialed { call, dial } => self.on_dialed(call, dial),
             Happening::Undialed { asker, dial } => self.on_undialed(asker, dial),
-            Happening::Up { asker, generation, bytes } => self.on_up(asker, generation, &bytes),
-            Happening::Down { asker, generation, bytes } => self.on_down(asker, generation, &bytes),
-            Happening::ClosedUp { asker, generation, why } => self.on_closed_up(asker, generation, why),
-            Happening::ClosedDown { asker, generation, why } => self.on_closed_down(asker, generation, why),
+            Happening::Up { call, bytes } => self.on_up(call, &bytes),
+            Happening::Down { call, bytes } => self.on_down(call, &bytes),
+            Happening::ClosedUp { call, why } => self.on_closed_up(call, why),
+            Happening::ClosedDown { call, why } => self.on_closed_down(call, why),
             Happening::Ask { asker, query } => self.on_ask(asker, query),
         }
     }
