@@ -53,6 +53,11 @@ impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
         Failure { exit, message: message.into() }
     }
+
+    /// A wrong flag, address, pattern or setting.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, message)
+    }
 }
 
 impl fmt::Display for Failure {

@@ -11,9 +11,10 @@ use crate::wire::message::Register;
 use crate::wire::{HostPort, Message, Root};
 
 /// The state of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::bench) enum State {
     /// Not dialed yet.
+    #[default]
     New,
     /// Dialed.
     Dialing,
@@ -34,7 +35,7 @@ pub(in crate::bench) struct Wanted {
 }
 
 /// One session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::bench) struct Session {
     pub(in crate::bench) state: State,
     pub(in crate::bench) conn: Option<ConnId>,
@@ -49,29 +50,13 @@ pub(in crate::bench) struct Session {
     pub(in crate::bench) seq: u64,
     /// Requests that are not answered, and when each was meant to be sent.
     pub(in crate::bench) asked: VecDeque<(u32, Time)>,
-    pub(in crate::bench) next_req: u32,
+    pub(in crate::bench) last_req: u32,
     /// Churn: the source that it has found, and the connection to it.
     pub(in crate::bench) wanted: Option<Box<Wanted>>,
     pub(in crate::bench) source: Option<ConnId>,
 }
 
 impl Session {
-    pub(in crate::bench) fn new() -> Session {
-        Session {
-            state: State::New,
-            conn: None,
-            begun: Time::ZERO,
-            ready: false,
-            files: 0..0,
-            pages: VecDeque::new(),
-            seq: 0,
-            asked: VecDeque::new(),
-            next_req: 1,
-            wanted: None,
-            source: None,
-        }
-    }
-
     /// Whether everything is registered that was to be.
     pub(in crate::bench) fn is_supplied(&self) -> bool {
         self.files.is_empty() && self.pages.is_empty()
@@ -94,10 +79,9 @@ impl Session {
 
     /// The number of the next request, which is meant to be sent at this time.
     pub(in crate::bench) fn ask(&mut self, meant: Time) -> u32 {
-        let req = self.next_req;
-        self.next_req = self.next_req.wrapping_add(1);
-        self.asked.push_back((req, meant));
-        req
+        self.last_req = self.last_req.wrapping_add(1);
+        self.asked.push_back((self.last_req, meant));
+        self.last_req
     }
 
     /// The request is answered: when it was meant to be sent.

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::time::Time;
 
-/// Longest latency that is told apart, in microseconds: ten minutes.
+/// Longest latency that is distinguished, in microseconds: ten minutes.
 const LATENCY_US_MAX: u64 = 600_000_000;
 /// Significant digits of a latency.
 const LATENCY_DIGITS: u8 = 3;
@@ -15,7 +15,7 @@ const LATENCY_DIGITS: u8 = 3;
 const COURSE_POINTS_MAX: usize = 120;
 /// Time between two of them at the start.
 const COURSE_EVERY_MIN: Duration = Duration::from_millis(20);
-/// Kinds of errors that are told apart.
+/// Most kinds of errors that are counted.
 const ERRORS_MAX: usize = 64;
 
 /// Counts of one run.

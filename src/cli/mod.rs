@@ -88,7 +88,7 @@ fn print(text: &str) -> u8 {
 }
 
 fn wrong_usage(error: &UsageError) -> u8 {
-    let failure = Failure::new(Exit::Usage, error.sentence.clone());
+    let failure = Failure::usage(error.sentence.clone());
     if error.json {
         print_done(&failure);
     }

@@ -39,7 +39,7 @@ impl Target {
         settings::dialed("--super", &supers)?;
         if !supers.is_empty() {
             if control.is_some() {
-                return Err(Failure::new(Exit::Usage, "--super and --control exclude each other; give one of them"));
+                return Err(Failure::usage("--super and --control exclude each other; give one of them"));
             }
             return Ok(Target::Supers { supers, connect_timeout: settings::connect_timeout(connect_timeout)? });
         }

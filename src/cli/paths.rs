@@ -32,7 +32,7 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, Failure> {
         return Ok(name);
     }
     let message = format!("--name {name:?} is not valid; use up to {NAME_BYTES_MAX} letters, digits, '-', '_' and '.'");
-    Err(Failure::new(Exit::Usage, message))
+    Err(Failure::usage(message))
 }
 
 /// The state folder of the daemon with this name.
@@ -50,7 +50,7 @@ pub(crate) fn state_folder(name: &str, given: Option<&Path>, env: Env<'_>) -> Re
         return Ok(home.join(".local/state/sprat").join(name));
     }
     let message = "no folder for the state: neither HOME nor XDG_STATE_HOME is set; name one with --state DIR";
-    Err(Failure::new(Exit::Usage, message))
+    Err(Failure::usage(message))
 }
 
 /// The control socket of the peer with this name.
@@ -80,7 +80,7 @@ pub(crate) fn control_socket(
              name a shorter one with --control PATH",
             path.display()
         );
-        return Err(Failure::new(Exit::Usage, message));
+        return Err(Failure::usage(message));
     }
     Ok(path)
 }

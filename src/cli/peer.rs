@@ -18,23 +18,23 @@ use crate::wire::HostPort;
 pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let env = |key: &str| std::env::var_os(key);
     if args.supers.is_empty() {
-        return Err(Failure::new(Exit::Usage, "a super peer is missing; name one with --super HOST:PORT"));
+        return Err(Failure::usage("a super peer is missing; name one with --super HOST:PORT"));
     }
     settings::dialed("--super", &args.supers)?;
     let sessions = args.sessions.unwrap_or(1);
     if args.supers.len() < sessions {
         let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
-        return Err(Failure::new(Exit::Usage, why));
+        return Err(Failure::usage(why));
     }
     let Some(share) = &args.share else {
-        return Err(Failure::new(Exit::Usage, "the folder to share is missing; name it with --share DIR"));
+        return Err(Failure::usage("the folder to share is missing; name it with --share DIR"));
     };
     let share = paths::absolute(share)?;
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::PEER_NAME))?;
     let connect_timeout = settings::connect_timeout(args.connect_timeout)?;
     let listen = settings::listen(args.listen.as_ref(), CHUNK_PORT)?;
     if let Some(host) = &args.advertise {
-        HostPort::new(host, 0).map_err(|e| Failure::new(Exit::Usage, format!("--advertise: {e}")))?;
+        HostPort::new(host, 0).map_err(|e| Failure::usage(format!("--advertise: {e}")))?;
     }
     let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
     let state = paths::State::open(paths::state_folder(name, args.state.as_deref(), &env)?, name)?;

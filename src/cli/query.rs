@@ -4,7 +4,7 @@ use super::args::Query;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::proto::Command;
 use crate::wire::{QueryKind, Search};
 
@@ -17,10 +17,10 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        return Err(Failure::new(Exit::Usage, "--min-size is above --max-size, so nothing can fit"));
+        return Err(Failure::usage("--min-size is above --max-size, so nothing can fit"));
     }
     if args.limit.is_some_and(|limit| limit == 0 || limit as usize > QUERY_HITS_MAX) {
-        return Err(Failure::new(Exit::Usage, format!("--limit is a number from 1 to {QUERY_HITS_MAX}")));
+        return Err(Failure::usage(format!("--limit is a number from 1 to {QUERY_HITS_MAX}")));
     }
     let pattern = checked_pattern(args.pattern)?;
     let mut presenter = Presenter::new(Kind::Query { pattern: pattern.clone() }, args.json, args.quiet);
@@ -33,6 +33,6 @@ pub(crate) fn checked_pattern(pattern: String) -> Result<String, Failure> {
     if (1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
         Ok(pattern)
     } else {
-        Err(Failure::new(Exit::Usage, format!("what to look for has 1 to {PATTERN_BYTES_MAX} bytes")))
+        Err(Failure::usage(format!("what to look for has 1 to {PATTERN_BYTES_MAX} bytes")))
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const SUPER_NAME: &str = "super";
 pub(crate) const PEER_NAME: &str = "peer";
 
 fn usage(message: String) -> Failure {
-    Failure::new(Exit::Usage, message)
+    Failure::usage(message)
 }
 
 /// `--budget`.

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let ping = settings::ping(args.ping)?;
     let budget = args.budget.map(settings::budget).transpose()?.unwrap_or(QUERY_BUDGET);
     if args.neighbor.len() > LINKS_MAX {
-        return Err(Failure::new(Exit::Usage, format!("a super peer has at most {LINKS_MAX} neighbors")));
+        return Err(Failure::usage(format!("a super peer has at most {LINKS_MAX} neighbors")));
     }
     let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
     let neighbors = args.neighbor.iter().map(|host| settings::neighbor(host, listen)).collect::<Result<_, _>>()?;

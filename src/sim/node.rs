@@ -83,7 +83,7 @@ pub(super) struct Node {
     /// When the disk finishes all work that it was given.
     pub(super) disk_at: Time,
     /// When the last answer of the disk arrives.
-    pub(super) told_at: Time,
+    pub(super) answered_at: Time,
     /// The super peers that it is configured with.
     pub(super) neighbors: Vec<usize>,
     /// Counts the events that may change what is registered here.
@@ -115,7 +115,7 @@ impl Node {
             free: Vec::new(),
             slots: 0,
             disk_at: Time::ZERO,
-            told_at: Time::ZERO,
+            answered_at: Time::ZERO,
             neighbors: Vec::new(),
             churn: 0,
             until: None,

@@ -98,24 +98,17 @@ fn searched(machine: &SuperPeer) -> u64 {
 impl Shadow {
     /// A super peer sends a message to a neighbor.
     pub(super) fn on_link_out(&mut self, now: Time, from: Life, to: usize, message: &LinkMessage) {
-        match message {
-            LinkMessage::Query(query) => self.on_query_out(now, from, to, query),
-            LinkMessage::Hit(hit) => {
-                self.answered(from, to, &hit.id, hit.ttl, message);
-                assert!((hit.n as usize) < QUERY_HITS_MAX, "hits are capped: {hit:?}");
-            }
-            LinkMessage::Done(done) => self.answered(from, to, &done.id, done.ttl, message),
-            LinkMessage::Pending(pending) => self.answered(from, to, &pending.id, pending.ttl, message),
-            LinkMessage::Cancel(cancel) => {
-                let asked = |trail: &Trail| trail.has_sent(from, to, cancel.ttl);
-                let asked = self.trails.get(&cancel.id).is_some_and(asked);
-                assert!(asked, "{from:?} cancels at {to} what it has not asked: {cancel:?}");
-            }
-            LinkMessage::Hello(_)
-            | LinkMessage::Tree(_)
-            | LinkMessage::Digest(_)
-            | LinkMessage::Digested(_)
-            | LinkMessage::Unknown(_) => {}
+        if let LinkMessage::Query(query) = message {
+            self.on_query_out(now, from, to, query);
+        } else if let LinkMessage::Cancel(cancel) = message {
+            let asked = |trail: &Trail| trail.has_sent(from, to, cancel.ttl);
+            let asked = self.trails.get(&cancel.id).is_some_and(asked);
+            assert!(asked, "{from:?} cancels at {to} what it has not asked: {cancel:?}");
+        } else if let Some((id, ttl)) = names(message) {
+            self.answered(from, to, &id, ttl, message);
+        }
+        if let LinkMessage::Hit(hit) = message {
+            assert!((hit.n as usize) < QUERY_HITS_MAX, "hits are capped: {hit:?}");
         }
     }
 

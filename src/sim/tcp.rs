@@ -42,10 +42,10 @@ pub(super) enum Reading {
 pub(super) struct End {
     pub(super) node: usize,
     pub(super) conn: ConnId,
-    /// Whether the machine has not been told Closed and has not asked for it.
+    /// Whether the machine has received no Closed and has not asked for one.
     pub(super) open: bool,
     /// Whether the machine knows of the connection: a dialer learns of it later than an acceptor.
-    pub(super) told: bool,
+    pub(super) known: bool,
     pub(super) cap: usize,
     pub(super) reading: Reading,
     /// When the last segment sent to this end arrives: none may overtake it.
@@ -58,7 +58,7 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) segment: Segment,
-    /// Of a payload: the request, whose sender is told once it is on its way.
+    /// Of a payload: the request, whose sender receives PayloadSent once it is on its way.
     pub(super) req: Option<u32>,
 }
 
@@ -91,7 +91,7 @@ impl End {
             node,
             conn,
             open: true,
-            told: true,
+            known: true,
             cap: FRAME_BYTES_HELLO,
             reading: Reading::Frames,
             arrival: Time::ZERO,
@@ -114,7 +114,7 @@ impl End {
     /// The next item for the machine, if it is complete and the machine reads.
     pub(super) fn next(&mut self) -> Option<Arrived> {
         loop {
-            if !self.open || !self.told {
+            if !self.open || !self.known {
                 return None;
             }
             match self.reading {

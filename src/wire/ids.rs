@@ -23,9 +23,10 @@ macro_rules! fixed_bytes {
                 if digits.len() != 2 * $len {
                     return None;
                 }
+                let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
                 let mut bytes = [0; $len];
                 for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-                    *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+                    *byte = digit(pair[0])? << 4 | digit(pair[1])?;
                 }
                 Some($name(bytes))
             }
@@ -76,15 +77,6 @@ macro_rules! fixed_bytes {
             }
         }
     };
-}
-
-const fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 fixed_bytes!(

@@ -223,7 +223,7 @@ pub enum TreeStep {
 
 /// DIGEST: `{e, n, size, links, at, bits, keys, ok}`. An absent field leaves its value unchanged,
 /// except `ok`, which is then false.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkDigest {
     /// Epoch: names one sequence of steps from this sender to this receiver.
     #[serde(rename = "e")]

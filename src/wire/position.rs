@@ -1,7 +1,7 @@
 //! Positions: an order of all hits in which a network is listed page by page, and the arithmetic
 //! that cuts pages.
 //!
-//! The position of a hit is 40 bytes: its root, and 8 bytes that tell apart the sources of one
+//! The position of a hit is 40 bytes: its root, and 8 bytes that distinguish the sources of one
 //! content. A *range* of positions is a kind of search; it says nothing about what the index of a
 //! super peer is ordered by.
 
@@ -58,9 +58,7 @@ impl Position {
         let mut carry = false;
         let mut sum = self;
         for (limb, more) in sum.0.iter_mut().zip(distance.0).rev() {
-            let (part, above) = limb.overflowing_add(more);
-            let (part, again) = part.overflowing_add(u64::from(carry));
-            (*limb, carry) = (part, above || again);
+            (*limb, carry) = limb.carrying_add(more, carry);
         }
         (!carry).then_some(sum)
     }
@@ -71,9 +69,7 @@ impl Position {
         let mut borrow = false;
         let mut distance = self;
         for (limb, less) in distance.0.iter_mut().zip(earlier.0).rev() {
-            let (part, below) = limb.overflowing_sub(less);
-            let (part, again) = part.overflowing_sub(u64::from(borrow));
-            (*limb, borrow) = (part, below || again);
+            (*limb, borrow) = limb.borrowing_sub(less, borrow);
         }
         distance
     }
@@ -85,13 +81,12 @@ impl Position {
         let mut scaled = self;
         let mut carry = 0;
         for limb in scaled.0.iter_mut().rev() {
-            let product = u128::from(*limb) * u128::from(times) + carry;
-            (*limb, carry) = (low(product), product >> 64);
+            (*limb, carry) = limb.carrying_mul(times, carry);
         }
-        let mut rest = carry;
-        if rest >= u128::from(by) {
+        if carry >= by {
             return None;
         }
+        let mut rest = u128::from(carry);
         for limb in &mut scaled.0 {
             let part = rest << 64 | u128::from(*limb);
             (*limb, rest) = (low(part / u128::from(by)), part % u128::from(by));

@@ -32,12 +32,12 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    fn told(&self) -> Value {
+    fn ready_file(&self) -> Value {
         serde_json::from_slice(&fs::read(&self.ready).expect("a ready file")).expect("JSON")
     }
 
     fn listen(&self) -> String {
-        self.told()["listen"].as_str().expect("an address").to_owned()
+        self.ready_file()["listen"].as_str().expect("an address").to_owned()
     }
 
     fn terminate(mut self) -> ExitStatus {
@@ -112,7 +112,7 @@ impl Home {
 
     fn super_peer(&self) -> Daemon {
         let daemon = self.start("super", &["super", "--listen", "127.0.0.1:0", "-v"], "ready");
-        assert_eq!(daemon.told()["role"], "super");
+        assert_eq!(daemon.ready_file()["role"], "super");
         daemon
     }
 
@@ -207,7 +207,7 @@ fn a_running_peer_downloads_into_its_share_or_where_the_asker_says() {
     let super_peer = home.super_peer();
     let _holder = home.peer("holder", &super_peer, &[("a.txt", b"aaa"), ("b.txt", b"bbb")]);
     let loader = home.peer("loader", &super_peer, &[]);
-    let control = loader.told()["control"].as_str().expect("a socket").to_owned();
+    let control = loader.ready_file()["control"].as_str().expect("a socket").to_owned();
     assert!(is_socket(Path::new(&control)));
     home.ask_until(2, &["query", "*.txt", "--control", &control]);
     assert_eq!(home.ask(&["get", "a.txt", "--name", "loader"]).0, 0);
@@ -223,10 +223,10 @@ fn a_daemon_tells_when_it_serves_and_leaves_nothing_behind() {
     let home = Home::new();
     let super_peer = home.super_peer();
     let peer = home.peer("peer", &super_peer, &[]);
-    let told = peer.told();
-    assert_eq!((&told["role"], &told["pid"]), (&"peer".into(), &peer.child.id().into()));
-    assert_eq!((&told["super"], &told["version"]), (&super_peer.listen().into(), &env!("CARGO_PKG_VERSION").into()));
-    let control = PathBuf::from(told["control"].as_str().expect("a socket"));
+    let ready = peer.ready_file();
+    assert_eq!((&ready["role"], &ready["pid"]), (&"peer".into(), &peer.child.id().into()));
+    assert_eq!((&ready["super"], &ready["version"]), (&super_peer.listen().into(), &env!("CARGO_PKG_VERSION").into()));
+    let control = PathBuf::from(ready["control"].as_str().expect("a socket"));
     assert!(is_socket(&control));
     let (ready, super_ready) = (peer.ready.clone(), super_peer.ready.clone());
     assert_eq!(peer.terminate().code(), Some(0));

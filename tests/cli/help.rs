@@ -62,8 +62,8 @@ fn every_option_tells_its_default() {
     let mut seen = 0;
     for command in COMMANDS {
         for (flag, text) in options(&help(&[command, "--help"])) {
-            let told = text.contains("[default: ") || text.contains("[required]");
-            assert!(told || flag == "--help", "{command} {flag}: {text}");
+            let stated = text.contains("[default: ") || text.contains("[required]");
+            assert!(stated || flag == "--help", "{command} {flag}: {text}");
             seen += 1;
         }
     }
@@ -73,8 +73,8 @@ fn every_option_tells_its_default() {
 fn assert_default(command: &str, flag: &str, default: &str) {
     let options = options(&help(&[command, "--help"]));
     let (_, text) = options.iter().find(|(name, _)| name == flag).unwrap_or_else(|| panic!("{command} has no {flag}"));
-    let (_, told) = text.split_once("[default: ").unwrap_or_else(|| panic!("{command} {flag}: {text}"));
-    assert!(told.ends_with(&format!("{default}]")), "{command} {flag} tells {told:?}, and it is {default:?}");
+    let (_, stated) = text.split_once("[default: ").unwrap_or_else(|| panic!("{command} {flag}: {text}"));
+    assert!(stated.ends_with(&format!("{default}]")), "{command} {flag} says {stated:?}, and it is {default:?}");
 }
 
 #[test]

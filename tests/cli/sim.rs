@@ -1,4 +1,4 @@
-//! `sprat sim` as people call it: the same seed tells the same, the keys that are promised are
+//! `sprat sim` as people call it: the same seed prints the same, the keys that are promised are
 //! there, and what makes no sense is refused with exit 2.
 
 use std::collections::BTreeSet;
@@ -12,14 +12,14 @@ fn sim(args: &[&str]) -> Output {
 }
 
 /// What a run that ends well prints.
-fn told(args: &[&str]) -> String {
+fn printed(args: &[&str]) -> String {
     let output = sim(args);
     assert!(output.status.success(), "{args:?}: {output:?}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 fn lines(args: &[&str]) -> Vec<Value> {
-    told(args).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    printed(args).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 /// A small network that is over soon.
@@ -107,10 +107,10 @@ fn a_sweep_has_a_row_for_each_combination() {
     let all = [("0", "flood"), ("0", "tree"), ("20", "flood"), ("20", "tree")];
     assert_eq!(of, all.map(|(loss, policy)| (loss.to_owned(), policy.to_owned())));
     assert_eq!((&rows[4]["event"], &rows[4]["results"]), (&"done".into(), &4.into()));
-    let csv = told(&small(&[&sweep[..], &["--csv"]].concat()));
+    let csv = printed(&small(&[&sweep[..], &["--csv"]].concat()));
     let columns: BTreeSet<usize> = csv.lines().map(|line| line.split(',').count()).collect();
     assert!(csv.lines().count() == 5 && columns.len() == 1, "{csv}");
-    let markdown = told(&small(&[&sweep[..], &["--md"]].concat()));
+    let markdown = printed(&small(&[&sweep[..], &["--md"]].concat()));
     assert!(markdown.lines().count() == 6 && markdown.lines().all(|line| line.starts_with('|')), "{markdown}");
 }
 
@@ -119,7 +119,7 @@ fn pictures_are_drawn_of_the_network_and_of_what_was_swept() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("picture.svg");
     let draw = |more: &[&str]| {
-        told(&small(&[&["--svg", path.to_str().unwrap()], more].concat()));
+        printed(&small(&[&["--svg", path.to_str().unwrap()], more].concat()));
         std::fs::read_to_string(&path).expect("it was written")
     };
     let network = draw(&[]);

@@ -130,7 +130,7 @@ fn json_ends_with_one_done_even_if_nothing_was_right() {
         assert_eq!(done["ok"], false);
         assert_eq!(done["exit"], exit);
         assert!(done["error"].is_string());
-        assert!(!output.stderr.is_empty(), "people are told as well");
+        assert!(!output.stderr.is_empty(), "people see an error as well");
     }
 }
 

@@ -108,7 +108,7 @@ fn a_flood_reaches_a_super_peer_that_names_the_bench() {
 }
 
 #[test]
-fn an_open_loop_sends_as_many_as_it_was_told_to() {
+fn an_open_loop_sends_as_many_as_were_asked_for() {
     let args = ["bench", "query", "--self", "--json", "--rate", "400", "--seconds", "0.5", "--sessions", "4"];
     let done = done(&[&args[..], &["--files", "100"]].concat());
     assert_shape(&done, "query");

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::common::{Daemon, World, eventually, root_of};
 
-/// A counter of a super peer, as `status` tells it.
+/// A counter of a super peer, as `status` prints it.
 fn count(world: &World, daemon: &Daemon, name: &str) -> u64 {
     let ran = world.run(["status", "--json", "--super", daemon.addr()]);
     // What never happened is not named.
@@ -40,11 +40,11 @@ fn the_whole_network_is_listed_each_content_once() {
     let ran = world.run(["list", "--network", "--json", "--super", supers[0].addr()]);
     let contents = ran.events("content");
     let root = |content: &Value| content["root"].as_str().expect("a root").to_owned();
-    let told: BTreeMap<String, u64> =
+    let listed: BTreeMap<String, u64> =
         contents.iter().map(|content| (root(content), content["sources"].as_u64().expect("a count"))).collect();
     assert_eq!((ran.exit, contents.len()), (Some(0), expected.len()));
     assert!(contents.is_sorted_by_key(root), "in the order of roots");
-    assert!(told == expected, "each with its sources");
+    assert!(listed == expected, "each with its sources");
     let common = contents.iter().find(|content| root(content) == root_of(b"common")).expect("it is there");
     assert_eq!(common["names"].as_array().map(Vec::len), Some(3));
     let done = ran.done();
@@ -147,7 +147,7 @@ fn a_peer_may_be_with_two_super_peers_at_once() {
     let listed = |daemon: &Daemon| world.run(["list", "--json", "--super", daemon.addr()]).events("file").len();
     eventually("it is registered at both", || (listed(&supers[0]) == 1 && listed(&supers[1]) == 1).then_some(()));
     assert_eq!(listed(&supers[2]), 0);
-    // Two super peers tell of it; the asker counts it once.
+    // Two super peers report it; the asker counts it once.
     let ran = world.run(["query", "doubled.txt", "--json", "--control", peer.control()]);
     assert_eq!(
         (ran.events("hit").len(), &ran.done()["complete"], &ran.done()["reached"]),

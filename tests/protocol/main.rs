@@ -102,7 +102,7 @@ fn vectors(text: &str) -> Vec<Vector> {
             None => {
                 if let Some(tags) = line.strip_prefix("```vector ") {
                     let mut tags = tags.split_whitespace().map(str::to_owned);
-                    let how = tags.next().expect("a vector tells how to read it");
+                    let how = tags.next().expect("a vector says how to read it");
                     let tags = tags.collect();
                     let line = number + 1;
                     open =

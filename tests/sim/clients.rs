@@ -38,7 +38,7 @@ fn library(seed: u64, own: usize, common: usize) -> World {
 }
 
 /// Lists the network from the peer of super peer 0: each content with its sources, in the order
-/// told, and the end.
+/// listed, and the end.
 fn list(world: &mut World) -> (Vec<(Root, u32, Vec<String>)>, Outcome) {
     let client = world.ask(3, LIST);
     assert!(world.finish(client, 600 * SEC), "a list ends");
@@ -63,10 +63,10 @@ fn shared(world: &World) -> BTreeMap<Root, u32> {
 fn a_network_of_more_than_five_thousand_files_is_listed_completely() {
     let mut world = library(1, 1800, 40);
     let (contents, outcome) = list(&mut world);
-    let told: BTreeMap<Root, u32> = contents.iter().map(|(root, sources, _)| (*root, *sources)).collect();
+    let listed: BTreeMap<Root, u32> = contents.iter().map(|(root, sources, _)| (*root, *sources)).collect();
     assert_eq!(contents.len(), 5440, "each content once");
     assert!(contents.is_sorted_by_key(|(root, ..)| *root), "in the order of roots");
-    assert_eq!(told, shared(&world));
+    assert_eq!(listed, shared(&world));
     let names = contents.iter().find(|(_, sources, _)| *sources == 3).map(|(.., names)| names.len());
     assert_eq!(names, Some(3), "each calls it something else");
     assert_eq!((outcome.complete, outcome.reached, outcome.ok), (Some(true), Some(3), true));
@@ -81,16 +81,16 @@ fn a_complete_list_lacks_nothing_under_loss() {
         let loss = 50 * u32::try_from(seed % 5).unwrap();
         world.set_faults(vec![Box::new(Lose(loss)) as Box<dyn Fault>]);
         let (contents, outcome) = list(&mut world);
-        let told: BTreeMap<Root, u32> = contents.iter().map(|(root, sources, _)| (*root, *sources)).collect();
-        assert_eq!(told.len(), contents.len(), "none is told twice");
+        let listed: BTreeMap<Root, u32> = contents.iter().map(|(root, sources, _)| (*root, *sources)).collect();
+        assert_eq!(listed.len(), contents.len(), "none is listed twice");
         let shared = shared(&world);
         if outcome.complete == Some(true) {
             report.complete += 1;
-            assert_eq!(told, shared);
+            assert_eq!(listed, shared);
         } else {
             report.incomplete += 1;
             assert!(!outcome.cut.expect("why").is_none());
-            assert!(told.iter().all(|(root, sources)| shared.get(root).is_some_and(|all| sources <= all)));
+            assert!(listed.iter().all(|(root, sources)| shared.get(root).is_some_and(|all| sources <= all)));
         }
         report.end(&world);
         report
@@ -117,10 +117,10 @@ fn a_list_goes_on_at_the_next_super_peer() {
     world.run_for(SEC);
     let client = world.ask(weak, LIST);
     let begun = |world: &World| world.asked(client).events.len() > 100;
-    assert!(world.run_until(10 * SEC, begun), "some is told");
+    assert!(world.run_until(10 * SEC, begun), "some is reported");
     world.crash(0);
     assert!(world.finish(client, 60 * SEC));
-    let told: Vec<_> = world
+    let listed: Vec<_> = world
         .asked(client)
         .events
         .iter()
@@ -129,8 +129,8 @@ fn a_list_goes_on_at_the_next_super_peer() {
             Some(*root)
         })
         .collect();
-    assert_eq!(told.len(), 1500);
-    assert!(told.is_sorted(), "none is told twice");
+    assert_eq!(listed.len(), 1500);
+    assert!(listed.is_sorted(), "none is listed twice");
 }
 
 // ---- two super peers at once --------------------------------------------------------------------
@@ -172,15 +172,15 @@ fn a_peer_at_two_super_peers_is_found_once() {
     supers.sort_unstable();
     assert_eq!(supers, [0, 1]);
     let (found, outcome) = hits(&mut world, both, "far");
-    assert_eq!((found, outcome.complete, outcome.reached), (1, Some(true), Some(3)), "once, though two waves told it");
+    assert_eq!((found, outcome.complete, outcome.reached), (1, Some(true), Some(3)), "once, though two waves found it");
     // An UPDATE goes to both.
     let content = world.content(9);
     world.share(both, "later", content);
-    let told = |world: &World| (0..2).all(|node| world.super_peer(node).unwrap().index().records() == 2);
-    assert!(world.run_until(10 * SEC, told));
+    let listed = |world: &World| (0..2).all(|node| world.super_peer(node).unwrap().index().records() == 2);
+    assert!(world.run_until(10 * SEC, listed));
     assert!(world.unshare(both, "doubled"));
-    let told = |world: &World| (0..2).all(|node| world.super_peer(node).unwrap().index().records() == 1);
-    assert!(world.run_until(10 * SEC, told));
+    let listed = |world: &World| (0..2).all(|node| world.super_peer(node).unwrap().index().records() == 1);
+    assert!(world.run_until(10 * SEC, listed));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_lost_super_peer_is_replaced_and_until_then_no_answer_is_complete() {
     assert!(world.run_until(30 * SEC, replaced), "{:?}", world.supers_of(both));
     world.run_for(10 * SEC);
     let (found, outcome) = hits(&mut world, both, "far");
-    // The line is broken between 0 and 2, so one wave did not get far; the other tells what there
+    // The line is broken between 0 and 2, so one wave did not get far; the other reports what there
     // is.
     assert_eq!((found, outcome.complete), (1, Some(false)));
     world.crash(2);
@@ -219,10 +219,10 @@ fn a_query_survives_one_of_its_two_super_peers() {
         world.crash(usize::try_from(random.next_u64() % 2).unwrap());
         assert!(world.finish(client, 10 * SEC));
         let asked = world.asked(client);
-        let told = asked.events.iter().filter(|(_, event)| matches!(event, ClientEvent::Hit { .. })).count();
-        assert!(told <= 1, "none twice");
+        let listed = asked.events.iter().filter(|(_, event)| matches!(event, ClientEvent::Hit { .. })).count();
+        assert!(listed <= 1, "none twice");
         let outcome = asked.outcome().unwrap();
-        assert!(outcome.complete != Some(true) || told == 1, "{outcome:?}");
+        assert!(outcome.complete != Some(true) || listed == 1, "{outcome:?}");
         let complete = outcome.complete == Some(true);
         *(if complete { &mut report.complete } else { &mut report.incomplete }) += 1;
         report.end(&world);

@@ -90,7 +90,7 @@ impl Load {
         node[..8].copy_from_slice(&entropy.next_u64().to_be_bytes());
         let boot = entropy.next_u64().max(1);
         let holders = holders(&plan);
-        let mut sessions: Vec<Session> = (0..holders + plan.sessions).map(|_| Session::new()).collect();
+        let mut sessions: Vec<Session> = (0..holders + plan.sessions).map(|_| Session::default()).collect();
         for (n, session) in (0_u64..).zip(&mut sessions[holders..]) {
             session.files = match plan.mode {
                 Mode::Idle | Mode::Connect => n * plan.files..(n + 1) * plan.files,
@@ -384,7 +384,7 @@ impl Load {
         for _ in 0..session.asked.len() {
             self.tally.error("unanswered");
         }
-        *session = Session { state: State::Gone, ..Session::new() };
+        *session = Session { state: State::Gone, ..Session::default() };
         if which < self.holders {
             return self.fail(Exit::Unreachable, why.to_owned());
         }

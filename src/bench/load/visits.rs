@@ -16,7 +16,7 @@ impl Load {
         let first = self.visits * self.plan.files;
         self.visits += 1;
         let files = first..first + self.plan.files;
-        self.sessions[which] = Session { files, ..Session::new() };
+        self.sessions[which] = Session { files, ..Session::default() };
         self.dial(which);
     }
 

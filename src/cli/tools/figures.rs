@@ -23,7 +23,7 @@ impl Form {
             (true, false, false) => Ok(Form::Json),
             (false, true, false) => Ok(Form::Csv),
             (false, false, true) => Ok(Form::Markdown),
-            _ => Err(Failure::new(Exit::Usage, "--json, --csv and --md exclude each other; give one of them")),
+            _ => Err(Failure::usage("--json, --csv and --md exclude each other; give one of them")),
         }
     }
 }

@@ -8,22 +8,11 @@
 //!
 //! # Why not a library
 //!
-//! Two crates hash several messages at once. Measured in November 2026 on one core with AVX-512
-//! (thread CPU time, 21 alternating rounds, messages of 64 KiB to 1 MiB; `cargo run --release
-//! --features measure --example md5_lanes` with the calls of the crates added), our rate divided by
-//! theirs:
-//!
-//! | messages | `md5-many` 0.1.0-alpha.4 | `md5-simd` 0.2.0 |
-//! |---|---|---|
-//! | 2 to 8, in memory | 1.00 to 1.07 | 1.02 to 2.5 |
-//! | 16, in memory | 1.02 to 1.05 | 1.24 to 1.32 |
-//! | 32, in memory | 0.84 to 0.87 | 1.5 |
-//! | 2 / 4 / 8 / 16, read in strips of 32 KiB | 1.5 / 1.6 / 1.15 / 1.0 | no such call |
-//!
-//! sprat hashes at most 16 messages at once, and a source reads its chunks in strips. `md5-many` is
-//! an alpha of one author, three months old, with 161 uses of `unsafe` in 14,000 lines; `md5-simd`
-//! is slower and cannot hash in strips. So the lanes are our own. Look again once `md5-many` has a
-//! stable release: it interleaves two vectors at 32 messages.
+//! Two crates hash several messages at once. `md5-many` (0.1.0-alpha.4) is an alpha of one author,
+//! three months old in November 2026, with 161 uses of `unsafe` in 14,000 lines. `md5-simd` (0.2.0)
+//! cannot hash in strips, which is how a source reads its chunks. sprat hashes at most 16 messages
+//! at once; what the lanes are worth against the `md-5` crate prints `cargo run --release --features
+//! measure --example md5_lanes`. Look again once `md5-many` has a stable release.
 
 // First, for its macros.
 #[macro_use]

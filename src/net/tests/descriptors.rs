@@ -42,7 +42,7 @@ fn with_few_descriptors() {
             assert!(net.counters().crowded == 1, "unexpected: {arrival:?}");
         });
     }
-    // The one that waited was told; the listener rests; everybody else is served.
+    // The one that waited got an ERROR; the listener rests; everybody else is served.
     assert_eq!(waiting.read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(rig.net.counters().refused, 1);
     assert!(!rig.net.is_busy(), "a stalled listener must not keep the loop awake");

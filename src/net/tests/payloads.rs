@@ -182,7 +182,7 @@ fn raw_bytes_are_taken_behind_a_chunk_and_frames_go_on_behind_them() {
 }
 
 #[test]
-fn nothing_is_read_behind_a_chunk_until_it_is_told_how() {
+fn nothing_is_read_after_a_chunk_until_the_machine_says_how() {
     let mut rig = Rig::new();
     let (mut client, conn) = rig.client();
     let mut bytes = bytes_of(&[chunk(10)]);

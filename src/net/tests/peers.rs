@@ -102,7 +102,7 @@ fn both_families_reach_a_listener_on_all_addresses_under_their_own_names() {
 }
 
 #[test]
-fn a_dial_is_told_before_anything_else_of_its_connection() {
+fn a_dial_is_reported_before_anything_else_of_its_connection() {
     for host in ["127.0.0.1", "localhost"] {
         let mut rig = Rig::new();
         let server = TcpListener::bind("127.0.0.1:0").unwrap();

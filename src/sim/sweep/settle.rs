@@ -33,7 +33,7 @@ impl Run {
     /// Ends all faults, and requires what was promised.
     pub(super) fn settle(&mut self) {
         self.heal();
-        // Connections that the partition has cost are told of it first.
+        // Connections that the partition has cost end first.
         self.run_for(SEC);
         self.bury();
         // Whose clock leapt may lose patience with a session until everybody has said PING once

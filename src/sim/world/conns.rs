@@ -39,10 +39,10 @@ impl World {
     /// Removes this end and informs its machine.
     fn fail(&mut self, link: usize, end: usize, why: CloseReason) {
         let Some(this) = self.end(link, end).filter(|end| end.open) else { return };
-        let (node, conn, told) = (this.node, this.conn, this.told);
+        let (node, conn, known) = (this.node, this.conn, this.known);
         self.shut(link, end);
         // A dialer that is not connected yet receives DialFailed.
-        if told {
+        if known {
             let life = self.nodes[node].life;
             self.schedule(self.now, Happening::Closed { node, life, conn, why });
         } else {
@@ -137,7 +137,7 @@ impl World {
         }
         self.counts.connections += 1;
         let mut ends = [node, target].map(|number| End::new(number, self.nodes[number].mint()));
-        ends[0].told = false;
+        ends[0].known = false;
         let slot = self.links_free.pop().unwrap_or_else(|| {
             self.links.push(None);
             self.links.len() - 1
@@ -162,7 +162,7 @@ impl World {
     pub(super) fn on_accepted(&mut self, dialer: usize, life: u64, dial: DialId, link: usize) {
         // The dialer may have crashed, and its end with it.
         if let Some(end) = self.end(link, 0).filter(|end| end.open) {
-            end.told = true;
+            end.known = true;
             let conn = end.conn;
             self.turn_of(dialer, life, Input::Dialed { dial, conn });
             self.pump(link, 0);

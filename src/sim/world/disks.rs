@@ -46,8 +46,8 @@ impl World {
         if node.machine.is_none() {
             return;
         }
-        node.told_at = node.told_at.max(self.now + after);
-        let (at, life) = (node.told_at, node.life);
+        node.answered_at = node.answered_at.max(self.now + after);
+        let (at, life) = (node.answered_at, node.life);
         self.schedule(at, Happening::Disk { node: number, life, done });
     }
 

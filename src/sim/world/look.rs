@@ -163,7 +163,7 @@ impl World {
         self.nodes[node].disk.file(path)
     }
 
-    /// Pieces that the disk of a node was told to write, over all lives.
+    /// Pieces that the disk of a node was asked to write, over all lives.
     #[must_use]
     pub fn pieces_written(&self, node: usize) -> u64 {
         self.nodes[node].disk.pieces_written

@@ -69,10 +69,10 @@ impl Verdict {
 
 pub(super) fn run(args: &Bench, form: Form) -> Result<u8, Failure> {
     let [a, b] = args.results.as_slice() else {
-        return Err(Failure::new(Exit::Usage, "bench compare takes two files with the output of bench MODE --json"));
+        return Err(Failure::usage("bench compare takes two files with the output of bench MODE --json"));
     };
     if args.own || !args.supers.is_empty() {
-        return Err(Failure::new(Exit::Usage, "bench compare takes neither --self nor --super"));
+        return Err(Failure::usage("bench compare takes neither --self nor --super"));
     }
     let sides = [read(a)?, read(b)?];
     let mode = |runs: &[Value]| runs[0]["mode"].as_str().unwrap_or_default().to_owned();
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Bench, form: Form) -> Result<u8, Failure> {
             "one result is of {}, the other of {}; only results of one mode can be compared",
             modes[0], modes[1]
         );
-        return Err(Failure::new(Exit::Usage, why));
+        return Err(Failure::usage(why));
     }
     let rows = rows(&sides);
     let runs = sides.each_ref().map(Vec::len);
@@ -112,7 +112,7 @@ fn read(path: &Path) -> Result<Vec<Value>, Failure> {
     let runs: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is_result).collect();
     if runs.is_empty() {
         let why = format!("{} has no line of bench MODE --json", path.display());
-        return Err(Failure::new(Exit::Usage, why));
+        return Err(Failure::usage(why));
     }
     Ok(runs)
 }

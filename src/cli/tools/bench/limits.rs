@@ -11,7 +11,7 @@ use crate::cli::random::OsEntropy;
 use crate::cli::tools::process::Sample;
 use crate::cli::units::Size;
 use crate::config::{SESSION_FILES_MAX, SESSION_QUERIES_MAX, descriptors_reserved};
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::proto::Entropy;
 use crate::wire::HostPort;
 
@@ -87,7 +87,7 @@ impl Limits {
             ),
         ];
         if let Some((_, why)) = wrongs.into_iter().find(|(wrong, _)| *wrong) {
-            return Err(Failure::new(Exit::Usage, why));
+            return Err(Failure::usage(why));
         }
         let length = Duration::from_secs_f64(seconds);
         Ok(Limits { sessions, depth, rate: args.rate, length, files, sources, size })
@@ -119,7 +119,7 @@ pub(super) fn unused(args: &Bench, mode: Mode) -> Vec<&'static str> {
 }
 
 pub(super) fn first_super(args: &Bench) -> Result<&HostPort, Failure> {
-    args.supers.first().ok_or_else(|| Failure::new(Exit::Usage, "--super HOST:PORT is missing"))
+    args.supers.first().ok_or_else(|| Failure::usage("--super HOST:PORT is missing"))
 }
 
 /// The hard limit of descriptors of a process.
@@ -141,7 +141,7 @@ pub(super) fn check_room(mode: Mode, limits: &Limits, nofile: u64) -> Result<(),
          the hard limit (ulimit -Hn)",
         limits.sessions
     );
-    Err(Failure::new(Exit::Usage, message))
+    Err(Failure::usage(message))
 }
 
 /// Loopback addresses for the sessions, which take them in turn.

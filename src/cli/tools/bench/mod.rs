@@ -32,9 +32,7 @@ pub(crate) fn run(args: &Bench) -> Result<u8, Failure> {
     let form = Form::of(args.json, args.csv, args.md)?;
     match args.mode {
         BenchTask::Compare => compare::run(args, form),
-        BenchTask::Load(_) if !args.results.is_empty() => {
-            Err(Failure::new(Exit::Usage, "only bench compare takes files"))
-        }
+        BenchTask::Load(_) if !args.results.is_empty() => Err(Failure::usage("only bench compare takes files")),
         BenchTask::Load(mode) => load(args, mode, form),
     }
 }

@@ -181,7 +181,7 @@ fn make_treasure(stage: &Stage, given: Option<&Path>) -> Result<Treasure, Failur
                 let least = Size(FILE_BYTES_MIN);
                 let message =
                     format!("--file must have at least {least}: a smaller download ends before a source is killed");
-                return Err(Failure::new(Exit::Usage, message));
+                return Err(Failure::usage(message));
             }
             let name = given.file_name().and_then(|name| name.to_str()).ok_or_else(|| unreadable("no UTF-8 name"))?;
             (name.to_owned(), given.to_owned())
@@ -290,20 +290,12 @@ fn names(network: &Network, answer: &Answer) -> String {
 
 fn search(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<(), Failure> {
     let north = network.supers[0].listen.to_string();
-    let at_north = |args: &[&'static str]| -> Vec<String> {
-        let all = ["query", "--super", &north].into_iter().chain(args.iter().copied());
-        all.map(str::to_owned).collect()
-    };
-    let ask = |stage: &Stage, args: &[String], wanted: &dyn Fn(&Answer) -> bool| {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        stage.ask_until(&args, wanted)
-    };
-    let named = |mut args: Vec<String>| {
-        args.push(treasure.name.clone());
-        args
+    let name = treasure.name.as_str();
+    let ask = |stage: &Stage, args: &[&str], wanted: &dyn Fn(&Answer) -> bool| {
+        stage.ask_until(&[&["query", "--super", &north], args].concat(), wanted)
     };
 
-    let answer = ask(stage, &at_north(&[NOBODY_HAS]), &|answer| {
+    let answer = ask(stage, &[NOBODY_HAS], &|answer| {
         answer.done()["complete"] == true && answer.done()["reached"] == SUPERS.len()
     })?;
     let done = answer.done();
@@ -318,16 +310,15 @@ fn search(stage: &mut Stage, network: &Network, treasure: &Treasure) -> Result<(
         .check(took < QUERY_BUDGET / 2, &format!("the answer came after {}, long before the budget ended", Span(took)));
 
     let early = [network.address("ben"), network.address("carl"), network.liar.addr.to_string()];
-    let args = named(at_north(&[]));
-    ask(stage, &args, &|answer| early.iter().all(|source| sources(answer).contains(source)))?;
-    let one_hop = ask(stage, &named(at_north(&["--ttl", "1"])), &|_| true)?;
+    ask(stage, &[name], &|answer| early.iter().all(|source| sources(answer).contains(source)))?;
+    let one_hop = ask(stage, &["--ttl", "1", name], &|_| true)?;
     stage.say(&format!("asked north with --ttl 1: {} (one hop away)", names(network, &one_hop)));
     stage.check(one_hop.done()["complete"] == false, "the answer says that it is not complete");
 
     drop_late(stage, treasure)?;
     let dropped = Instant::now();
     let late = network.address(LATE);
-    let found = ask(stage, &args, &|answer| sources(answer).contains(&late))?;
+    let found = ask(stage, &[name], &|answer| sources(answer).contains(&late))?;
     stage.say(&format!("asked north again: {}", names(network, &found)));
     stage.check(
         sources(&found).contains(&late) && !sources(&one_hop).contains(&late),

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
     let threads = match args.threads {
         None => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
         Some(threads) if (1..=THREADS_MAX).contains(&threads) => threads,
-        Some(_) => return Err(Failure::new(Exit::Usage, format!("--threads is a number from 1 to {THREADS_MAX}"))),
+        Some(_) => return Err(Failure::usage(format!("--threads is a number from 1 to {THREADS_MAX}"))),
     };
     let form = Form::of(args.json, args.csv, args.md)?;
     let experiments = combinations(&base, &args.sweep)?;
@@ -117,7 +117,7 @@ fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, S
     let mut all = vec![(Vec::new(), base.clone())];
     for (at, sweep) in sweeps.iter().enumerate() {
         if sweeps[..at].iter().any(|other| other.name == sweep.name) {
-            return Err(Failure::new(Exit::Usage, format!("--sweep {} is given twice", sweep.name)));
+            return Err(Failure::usage(format!("--sweep {} is given twice", sweep.name)));
         }
         let mut next = Vec::new();
         for (values, settings) in &all {
@@ -128,7 +128,7 @@ fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, S
         }
         all = next;
         if all.len() > EXPERIMENTS_MAX {
-            return Err(Failure::new(Exit::Usage, format!("--sweep makes more than {EXPERIMENTS_MAX} experiments")));
+            return Err(Failure::usage(format!("--sweep makes more than {EXPERIMENTS_MAX} experiments")));
         }
     }
     // An impossible network is reported before the first run.

@@ -10,7 +10,7 @@ use crate::cli::args::Sim;
 use crate::cli::settings;
 use crate::cli::units::Span;
 use crate::config::{LINKS_MAX, TTL_DEFAULT, TTL_MAX};
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::sim::Random;
 use crate::sim::lab::Plan;
 use crate::sim::topology::{self, Edge};
@@ -95,17 +95,13 @@ const DEGREE: usize = 4;
 const NAMES: &str = "supers, degree, topology, peers, files, files-per-peer, zipf, queries, interval, ttl, policy, loss, \
                      churn, seed, budget and limit";
 
-fn usage(why: impl Into<String>) -> Failure {
-    Failure::new(Exit::Usage, why)
-}
-
 impl Settings {
     pub(super) fn of(args: &Sim) -> Result<Settings, Failure> {
         let topology = args.topology.as_deref().unwrap_or("random-regular");
         let settings = Settings {
             supers: args.supers,
             degree: args.degree,
-            topology: topology.parse().map_err(usage)?,
+            topology: topology.parse().map_err(Failure::usage)?,
             peers: args.peers,
             files: args.files.unwrap_or(1000),
             files_each: args.files_per_peer.unwrap_or(1),
@@ -127,7 +123,7 @@ impl Settings {
     /// The same settings with one changed.
     pub(super) fn with(&self, name: &str, value: &str) -> Result<Settings, Failure> {
         fn read<T: FromStr>(name: &str, value: &str) -> Result<T, Failure> {
-            value.parse().map_err(|_| usage(format!("--sweep {name}: {value:?} is not a value of --{name}")))
+            value.parse().map_err(|_| Failure::usage(format!("--sweep {name}: {value:?} is not a value of --{name}")))
         }
         let mut new = self.clone();
         match name {
@@ -147,7 +143,7 @@ impl Settings {
             "seed" => new.seed = read(name, value)?,
             "budget" => new.budget = read::<Span>(name, value)?.0,
             "limit" => new.limit = Some(read(name, value)?),
-            _ => return Err(usage(format!("--sweep {name}: there is no such setting; there are {NAMES}"))),
+            _ => return Err(Failure::usage(format!("--sweep {name}: there is no such setting; there are {NAMES}"))),
         }
         new.check()?;
         Ok(new)
@@ -162,7 +158,7 @@ impl Settings {
             ("queries", self.queries, QUERIES_MAX),
         ];
         if let Some((flag, _, most)) = counts.iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
-            return Err(usage(format!("--{flag} is a number from 1 to {most}")));
+            return Err(Failure::usage(format!("--{flag} is a number from 1 to {most}")));
         }
         let records = self.peers.unwrap_or(1).saturating_mul(self.files_each);
         let bounds = [
@@ -175,7 +171,7 @@ impl Settings {
             (self.limit != Some(0), "--limit is a number above 0".to_owned()),
         ];
         if let Some((_, why)) = bounds.into_iter().find(|(holds, _)| !holds) {
-            return Err(usage(why));
+            return Err(Failure::usage(why));
         }
         settings::budget(Span(self.budget)).map(drop)
     }
@@ -209,7 +205,7 @@ impl Settings {
         // In a small network the default is lower, so that no option is required.
         let degree = self.degree.unwrap_or(DEGREE.min(n - 1));
         let mut random = Random::new(self.seed).child("topology", 0);
-        let needs = |holds: bool, what: String| if holds { Ok(()) } else { Err(usage(what)) };
+        let needs = |holds: bool, what: String| if holds { Ok(()) } else { Err(Failure::usage(what)) };
         needs(degree <= LINKS_MAX, format!("--degree is at most {LINKS_MAX}, the most neighbors of a super peer"))?;
         let edges = match &self.topology {
             Topology::Ring => topology::ring(n),
@@ -228,7 +224,9 @@ impl Settings {
                     2 => "must be 1".to_owned(),
                     _ => format!("must be from 2 to {} and --supers times --degree even", n - 1),
                 };
-                usage(format!("there is no connected network of {n} super peers with --degree {degree}: it {must}"))
+                Failure::usage(format!(
+                    "there is no connected network of {n} super peers with --degree {degree}: it {must}"
+                ))
             })?,
             Topology::File(path) => return self.listed(path),
         };
@@ -238,16 +236,16 @@ impl Settings {
     fn listed(&self, path: &PathBuf) -> Result<(usize, Vec<Edge>), Failure> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            usage(format!(
+            Failure::usage(format!(
                 "--topology {shown} is none of ring, line, tree, random-regular and scale-free, and cannot be read as \
                  a file: {error}"
             ))
         })?;
-        let (n, edges) = topology::parse(&text).map_err(|why| usage(format!("{shown}: {why}")))?;
+        let (n, edges) = topology::parse(&text).map_err(|why| Failure::usage(format!("{shown}: {why}")))?;
         match self.supers {
-            Some(supers) if supers < n => {
-                Err(usage(format!("{shown} names {n} super peers, but --supers is {supers}; leave --supers out")))
-            }
+            Some(supers) if supers < n => Err(Failure::usage(format!(
+                "{shown} names {n} super peers, but --supers is {supers}; leave --supers out"
+            ))),
             Some(supers) => Ok((supers, edges)),
             None => Ok((n, edges)),
         }

@@ -102,7 +102,7 @@ impl Digests {
             log2_max: on.then_some(log2_max),
             epoch: start,
             local: Local::default(),
-            senders: (0..links).map(|_| Sender::new()).collect(),
+            senders: (0..links).map(|_| Sender::default()).collect(),
             remotes: (0..links).map(|_| Remote::default()).collect(),
             pending: None,
             draining: false,

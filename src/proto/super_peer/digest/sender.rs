@@ -21,9 +21,10 @@ const PACE_SLACK: Duration = Duration::from_millis(5);
 const STEP_BYTES: u64 = 60;
 
 /// Whether the neighbor may trust its copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Trust {
     /// It does not: no ACK waits for it.
+    #[default]
     None,
     /// The last step says that the copy is complete.
     Full,
@@ -33,7 +34,7 @@ enum Trust {
 }
 
 /// The steps to one neighbor.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sender {
     /// The link is up, and the neighbor takes a digest of at most this size.
     live: Option<u8>,
@@ -63,28 +64,6 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new() -> Sender {
-        Sender {
-            live: None,
-            epoch: 0,
-            begun: Time::ZERO,
-            lost: false,
-            made: 0,
-            sent: 0,
-            acked: 0,
-            again: (0, 0),
-            under_way: VecDeque::new(),
-            trust: Trust::None,
-            leased: None,
-            generation: 0,
-            at: 0,
-            key: 0,
-            wait: Duration::ZERO,
-            repeat_at: Time::ZERO,
-            next_at: Time::ZERO,
-        }
-    }
-
     /// The link is up, and the neighbor takes digests of up to 2^`log2_max` bits. We have `links`
     /// links besides this one.
     pub(super) fn begin(&mut self, now: Time, epoch: u64, log2_max: u8, links: u16) {
@@ -97,11 +76,11 @@ impl Sender {
             Trust::Revoking { mark, .. } => Trust::Revoking { step: Some(1), mark },
         };
         let leased = self.leased;
-        *self = Sender { live: Some(log2_max), epoch, begun: now, trust, leased, ..Sender::new() };
+        *self = Sender { live: Some(log2_max), epoch, begun: now, trust, leased, ..Sender::default() };
         self.push(LinkDigest { size: Some(3), links: Some(links), ..self.step() });
     }
 
-    /// The link is dlocal.
+    /// The link is down.
     pub(super) fn end(&mut self) {
         self.live = None;
         self.under_way.clear();
@@ -318,16 +297,7 @@ impl Sender {
 
     /// A step with nothing in it: the mark.
     fn step(&self) -> LinkDigest {
-        LinkDigest {
-            epoch: self.epoch,
-            step: self.made + 1,
-            size: None,
-            links: None,
-            at: 0,
-            bits: Vec::new(),
-            keys: Vec::new(),
-            ok: false,
-        }
+        LinkDigest { epoch: self.epoch, step: self.made + 1, ..LinkDigest::default() }
     }
 
     fn push(&mut self, step: LinkDigest) -> u64 {

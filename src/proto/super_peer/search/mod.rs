@@ -34,7 +34,7 @@ impl std::error::Error for BadPattern {}
 /// What an entry costs whose name is compared, or whose position is computed, beside the look at it
 /// (in units of `WORK_PER_TURN`).
 const TEXT_WORK: usize = 11;
-/// What a hit costs: it is copied, compared with those that were told, and packed.
+/// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
 /// Comparisons of a glob that cost as much as a look.
 const GLOB_STEPS: usize = 16;

@@ -17,7 +17,7 @@
 //!
 //! # Why a ride without a cut is complete
 //!
-//! A name is never used twice: the root numbers its trees, and its boot id tells its lives apart. A
+//! A name is never used twice: the root numbers its trees, and its boot id distinguishes its lives. A
 //! super peer's edges of a tree are fixed when it comes to hold it: losing one only makes the tree
 //! void. A super peer holds a tree only after `keep` from its parent, which holds it with this
 //! child, and so on up to the root.

@@ -142,7 +142,7 @@ fn nothing_that_arrives_makes_it_panic_or_forget_a_command() {
         for client in 101..=100 + clients {
             let done = |event: &&Event| matches!(event, Event::Client { client: ClientId(id), event: ClientEvent::Done(_) } if *id == client);
             let times = world.events.iter().map(|(_, event)| event).filter(done).count();
-            assert_eq!(times, 1, "seed {seed}: client {client} was told {times} ends");
+            assert_eq!(times, 1, "seed {seed}: client {client} got {times} ends");
             ended += 1;
         }
         world.input(Input::Shutdown);

@@ -9,7 +9,7 @@ use crate::proto::super_peer::SuperPeer;
 use crate::wire::{QueryKind, Search};
 
 /// When a new file is looked for beside the moment at which it is acknowledged: while neighbors are
-/// told of it, and when they cease to believe that it is not there.
+/// informed of it, and when they cease to believe that it is not there.
 const SEEK_AFTER: [(Duration, Duration); 3] = [
     (Duration::from_millis(2), Duration::from_millis(300)),
     (Duration::from_millis(300), Duration::from_secs(3)),

@@ -1,4 +1,4 @@
-//! A world around one weak peer: super peers, sources and a disk that do as they are told, in
+//! A world around one weak peer: super peers, sources and a disk that do as a test says, in
 //! virtual time. No socket, no clock, no chance: what is scheduled for one instant happens in the
 //! order in which it was scheduled.
 
@@ -423,6 +423,6 @@ pub(super) fn file(path: &str, size: u64) -> FileRecord {
 
 pub(super) fn report(outcome: &Outcome, index: u16) -> SourceReport {
     let source = addr(100 + index);
-    let reports = outcome.sources.as_ref().expect("the outcome of a download tells its sources");
+    let reports = outcome.sources.as_ref().expect("the outcome of a download names its sources");
     reports.iter().find(|report| report.source == source).expect("the source was in use").clone()
 }

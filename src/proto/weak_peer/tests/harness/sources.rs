@@ -15,7 +15,7 @@ use crate::wire::message::{Chunk, Cvs, Error, ErrorCode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer::tests) enum Manner {
     Honest,
-    /// Flips a bit of every piece, and tells the MD5 of the flipped bytes.
+    /// Flips a bit of every piece, and sends the MD5 of the flipped bytes.
     Lies,
     /// The line damages this many of its first chunks.
     Damaged(u32),
@@ -52,7 +52,7 @@ pub(in crate::proto::weak_peer::tests) struct Source {
 }
 
 impl World {
-    /// A source at the next of the ports 100, 101, …, of which every super peer tells.
+    /// A source at the next of the ports 100, 101, …, which every super peer reports.
     pub(in crate::proto::weak_peer::tests) fn source(&mut self, manner: Manner, rate: u64) -> &mut World {
         let port = 100 + u16::try_from(self.sources.len()).unwrap();
         let source = Source {

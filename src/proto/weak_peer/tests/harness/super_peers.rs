@@ -1,4 +1,4 @@
-//! Super peers that answer as they are told to.
+//! Super peers that answer as a test says.
 
 use super::{LATENCY, World};
 use crate::proto::ConnId;
