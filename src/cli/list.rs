@@ -3,7 +3,7 @@
 use super::args::List;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::proto::Command;
 
 /// Runs the command.
@@ -13,10 +13,8 @@ pub(crate) fn run(args: List) -> Result<u8, Failure> {
         let scope = oneshot::scope(args.search())?;
         (Kind::Network, Command::Network { scope })
     } else if args.ttl.is_some() || args.budget.is_some() || args.policy.is_some() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "--ttl, --budget and --policy belong to list --network; the list of one super peer has none",
-        ));
+        let why = "--ttl, --budget and --policy belong to list --network; the list of one super peer has none";
+        return Err(Failure::usage(why));
     } else {
         (Kind::List, Command::List)
     };

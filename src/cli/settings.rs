@@ -18,14 +18,10 @@ pub(crate) const SUPER_NAME: &str = "super";
 /// `--name` of a weak peer, and of the peer that one-shot commands ask.
 pub(crate) const PEER_NAME: &str = "peer";
 
-fn usage(message: String) -> Failure {
-    Failure::usage(message)
-}
-
 /// `--budget`.
 pub(crate) fn budget(Span(budget): Span) -> Result<Duration, Failure> {
     if budget < Duration::from_millis(1) || budget > QUERY_BUDGET_MAX {
-        return Err(usage(format!("--budget is a time from 1ms to {}s", QUERY_BUDGET_MAX.as_secs())));
+        return Err(Failure::usage(format!("--budget is a time from 1ms to {}s", QUERY_BUDGET_MAX.as_secs())));
     }
     Ok(budget)
 }
@@ -34,7 +30,7 @@ pub(crate) fn budget(Span(budget): Span) -> Result<Duration, Failure> {
 pub(crate) fn connect_timeout(given: Option<Span>) -> Result<Duration, Failure> {
     match given {
         None => Ok(CONNECT_TIMEOUT),
-        Some(Span(Duration::ZERO)) => Err(usage("--connect-timeout must be above 0".into())),
+        Some(Span(Duration::ZERO)) => Err(Failure::usage("--connect-timeout must be above 0")),
         Some(Span(timeout)) => Ok(timeout),
     }
 }
@@ -46,7 +42,7 @@ pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     match given {
         None => Ok(PING_INTERVAL),
         Some(Span(ping)) if ping < Duration::from_millis(100) || ping > longest => {
-            Err(usage(format!("--ping is a time from 100ms to {}s", longest.as_secs())))
+            Err(Failure::usage(format!("--ping is a time from 100ms to {}s", longest.as_secs())))
         }
         Some(Span(ping)) => Ok(ping),
     }
@@ -66,7 +62,9 @@ pub(crate) fn neighbor(given: &HostPort, listen: SocketAddr) -> Result<SocketAdd
     let addrs = addresses("--neighbor", given)?;
     addrs.iter().copied().find(|addr| reaches(listen, *addr)).ok_or_else(|| {
         let (theirs, ours) = if listen.is_ipv4() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
-        usage(format!("--neighbor {given} is {theirs} only and --listen {listen} {ours} only; listen on [::] for both"))
+        Failure::usage(format!(
+            "--neighbor {given} is {theirs} only and --listen {listen} {ours} only; listen on [::] for both"
+        ))
     })
 }
 
@@ -79,7 +77,9 @@ fn reaches(listen: SocketAddr, to: SocketAddr) -> bool {
 /// Addresses to dial must have a port.
 pub(crate) fn dialed<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort>) -> Result<(), Failure> {
     match hosts.into_iter().find(|host| host.port() == 0) {
-        Some(host) => Err(usage(format!("{flag} {host} has port 0, at which nothing can answer; write HOST:PORT"))),
+        Some(host) => {
+            Err(Failure::usage(format!("{flag} {host} has port 0, at which nothing can answer; write HOST:PORT")))
+        }
         None => Ok(()),
     }
 }

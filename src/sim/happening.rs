@@ -7,108 +7,32 @@ use super::tcp::Segment;
 use crate::proto::{ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork};
 use crate::wire::{HostPort, SharePath};
 
-/// What will happen.
+/// What will happen. `life` is the run of the node for which it was scheduled, `serial` the
+/// connection of that link.
 #[derive(Debug)]
 pub(super) enum Happening {
-    Wake {
-        node: usize,
-    },
-    Datagram {
-        to: usize,
-        from: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Dial {
-        node: usize,
-        life: u64,
-        dial: DialId,
-        to: HostPort,
-    },
-    /// A connection attempt timed out.
-    DialFailed {
-        node: usize,
-        life: u64,
-        dial: DialId,
-        why: &'static str,
-    },
-    Accepted {
-        dialer: usize,
-        life: u64,
-        dial: DialId,
-        link: usize,
-        serial: u64,
-    },
-    Segment {
-        link: usize,
-        serial: u64,
-        end: usize,
-        segment: Segment,
-    },
-    /// More may be ready to read.
-    Pump {
-        link: usize,
-        serial: u64,
-        end: usize,
-    },
-    Sent {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        req: u32,
-    },
-    Closed {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        why: CloseReason,
-    },
-    /// A connection reached a node that was busy.
-    Came {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        from: SocketAddr,
-    },
-    /// A command reached a node that was busy.
-    Command {
-        node: usize,
-        life: u64,
-        client: ClientId,
-        command: Command,
-    },
-    /// A payload that could not be sent timed out.
-    Stuck {
-        link: usize,
-        serial: u64,
-        end: usize,
-    },
-    /// A node that was paused resumes.
-    Resume {
-        node: usize,
-    },
-    /// The watcher of a share reports a file that changed.
-    Looked {
-        node: usize,
-        life: u64,
-        path: SharePath,
-    },
-    /// The disk starts on a piece of work.
-    Work {
-        node: usize,
-        life: u64,
-        work: DiskWork,
-    },
-    Hashed {
-        node: usize,
-        life: u64,
-        conn: ConnId,
-        req: u32,
-        extent: Extent,
-        digests: Digests,
-    },
-    Disk {
-        node: usize,
-        life: u64,
-        done: DiskDone,
-    },
+    // A node wakes up, or resumes after a pause.
+    Wake { node: usize },
+    Resume { node: usize },
+    Datagram { to: usize, from: SocketAddr, bytes: Vec<u8> },
+    // A dial, an attempt that timed out, and a connection at its dialer.
+    Dial { node: usize, life: u64, dial: DialId, to: HostPort },
+    DialFailed { node: usize, life: u64, dial: DialId, why: &'static str },
+    Accepted { dialer: usize, life: u64, dial: DialId, link: usize, serial: u64 },
+    // An end of a connection: something arrives, more may be ready to read, a payload that could not
+    // be sent timed out.
+    Segment { link: usize, serial: u64, end: usize, segment: Segment },
+    Pump { link: usize, serial: u64, end: usize },
+    Stuck { link: usize, serial: u64, end: usize },
+    Sent { node: usize, life: u64, conn: ConnId, req: u32 },
+    Closed { node: usize, life: u64, conn: ConnId, why: CloseReason },
+    // A connection and a command that reached a node that was busy.
+    Came { node: usize, life: u64, conn: ConnId, from: SocketAddr },
+    Command { node: usize, life: u64, client: ClientId, command: Command },
+    // The watcher of a share reports a file that changed; the disk starts on a piece of work, has
+    // hashed a payload, answers.
+    Looked { node: usize, life: u64, path: SharePath },
+    Work { node: usize, life: u64, work: DiskWork },
+    Hashed { node: usize, life: u64, conn: ConnId, req: u32, extent: Extent, digests: Digests },
+    Disk { node: usize, life: u64, done: DiskDone },
 }
