@@ -49,7 +49,7 @@ impl Sessions {
         message: Message,
         cx: &mut Context,
     ) -> Result<Request, Fault> {
-        if matches!(message, told_to_super_peers!()) {
+        if matches!(message, sent_to_super_peers!()) {
             self.session_mut(conn).expect("the session is open").note_active(cx.now);
         }
         match (state, message) {
