@@ -19,8 +19,8 @@ pub(super) enum Happening {
     Dial { node: usize, life: u64, dial: DialId, to: HostPort },
     DialFailed { node: usize, life: u64, dial: DialId, why: &'static str },
     Accepted { dialer: usize, life: u64, dial: DialId, link: usize, serial: u64 },
-    // An end of a connection: something arrives, more may be ready to read, a payload that could not
-    // be sent timed out.
+    // An end of a connection: something arrives, more may be ready to read, a payload that could
+    // not be sent timed out.
     Segment { link: usize, serial: u64, end: usize, segment: Segment },
     Pump { link: usize, serial: u64, end: usize },
     Stuck { link: usize, serial: u64, end: usize },

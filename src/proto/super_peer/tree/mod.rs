@@ -17,9 +17,9 @@
 //!
 //! # Why a ride without a cut is complete
 //!
-//! A name is never used twice: the root numbers its trees, and its boot id distinguishes its lives. A
-//! super peer's edges of a tree are fixed when it comes to hold it: losing one only makes the tree
-//! void. A super peer holds a tree only after `keep` from its parent, which holds it with this
+//! A name is never used twice: the root numbers its trees, and its boot id distinguishes its lives.
+//! A super peer's edges of a tree are fixed when it comes to hold it: losing one only makes the
+//! tree void. A super peer holds a tree only after `keep` from its parent, which holds it with this
 //! child, and so on up to the root.
 //!
 //! Take a super peer that answers a ride and is not *stale*: each neighbor that is up has said in
