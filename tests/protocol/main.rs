@@ -312,6 +312,8 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         WAVES_MAX,
         HITS_HELD_MAX,
         HITS_KEPT_MAX,
+        REACHED_MAX,
+        REPEATED_BYTES_FIRST,
         VISITED_MAX,
         LINKS_MAX,
         DIGEST_LOG2_MAX,
