@@ -3,11 +3,13 @@ socket.
 """
 import time
 
-from .attack_table import HONEST_P99_MAX, ratio
-from .world import heard, noise, quantile, root_of
+from .attack_table import HONEST_P99_MAX, mib, ratio
+from .world import heard, noise, quantile, root_of, rss_of
 
 IDLE = 2000
 CONTROL_IDLE = 1000
+READERS = 700
+READER_KINDS = {"slow": "read 1 KiB in 4 s", "unread": "read nothing", "close": "ask for 64 chunks and leave"}
 QUERIES, GETS = 100, 40
 # Between two honest commands, so that the attack lasts longer than any deadline of a connection.
 GAP_S = 0.12
@@ -97,4 +99,15 @@ def idle_control(world, table, rounds):
     table.add("mode of the control socket", "", mode, "0o600", mode == "0o600")
 
 
-LINES = {"idle-super": idle_super, "idle-peer": idle_peer, "idle-control": idle_control}
+def readers(world, table, rounds):
+    """Downloaders that ask for much and read slowly, not at all, or never come back for it."""
+    home, peer, root = network(world)
+    size = (world.dir / "share" / FILE).stat().st_size
+    for how in ("slow", "unread", "close"):
+        compare(world, table, rounds, f"{READERS} downloaders that {READER_KINDS[how]}",
+                lambda: world.tool("readers", peer.addr, root, size, READERS, how), lambda tag: honest(world, home.addr, root, tag))
+        rss = rss_of(peer.pid)
+        table.add("… memory of the peer after it", "", mib(rss), "", None)
+
+
+LINES = {"idle-super": idle_super, "idle-peer": idle_peer, "idle-control": idle_control, "readers": readers}

@@ -12,6 +12,8 @@ RECORDS = 50_000
 SETTLE_S = 60
 ENDING_SESSIONS = 500
 MANY = 1_000_000
+FAT_SESSIONS, FAT_RECORDS = 10, 100_000
+EXPENSIVE = ["*x" * 60 + "y", "*?x" * 60 + "[!a]", " ".join("abcdefghijklmnopqrstuvwxyz" * 4), "*[a-z]*[0-9]*[!x]y"]
 TURN_P999_US_MAX, QUERY_MS_MAX = 2_000, 100
 
 
@@ -110,4 +112,40 @@ def leaver(world, table, rounds):
     judge(table, f"a session of {MANY} records leaves", results)
 
 
-LINES = {"unread": unread, "budgets": budgets, "leaver": leaver}
+def fat(world, table, _rounds):
+    """Sessions that register long records until the super peer refuses."""
+    options = ["--memory", MEMORY] if has_option(world, "super", "--memory") else []
+    home = world.super("home", *options)
+    keep = world.tool("registrar", home.addr)
+    ask(keep, '{"records": 1000, "salt": "honest"}')
+    peak, refused = 0, 0
+    for n in range(FAT_SESSIONS):
+        registrar = world.tool("registrar", home.addr)
+        answer = ask(registrar, f'{{"records": {FAT_RECORDS}, "path_bytes": 690, "salt": "fat {n}"}}')
+        refused += "error" in answer
+        peak = max(peak, rss_of(home.pid))
+    table.add(f"{FAT_SESSIONS} sessions of {FAT_RECORDS} long records: peak RSS", "", mib(peak), f"≤ {mib(MEMORY_BYTES)}", peak <= MEMORY_BYTES, f"{refused} sessions refused")
+    records = world.counts(home.addr)["records"]
+    table.add("… records of the honest session that are left", "1000", min(records, 1000), "1000", records >= 1000)
+
+
+def patterns(world, table, rounds):
+    """Patterns that are as expensive as can be, over long names."""
+    results = []
+    for n in range(rounds):
+        home = world.super(f"home{n}")
+        registrar = world.tool("registrar", home.addr)
+        ask(registrar, f'{{"records": {RECORDS}, "path_bytes": 690, "salt": "aaaaaaaaaaaaaaaa"}}')
+        turns = Turns(world, home)
+        askers = [world.tool("askers", home.addr, 8, QUERIES_EACH, 5000, pattern, "read") for pattern in EXPENSIVE]
+        for asker in askers:
+            heard(asker)
+        time.sleep(6)
+        for asker in askers:
+            world.end(asker, kill=True)
+        results.append(turns.end())
+        world.stop(home)
+    judge(table, f"{8 * QUERIES_EACH * len(EXPENSIVE)} expensive patterns over {RECORDS} long names", results)
+
+
+LINES = {"fat": fat, "patterns": patterns, "unread": unread, "budgets": budgets, "leaver": leaver}

@@ -116,15 +116,19 @@ def one(table, place, line, kinds, rounds, factor, shaped):
     return all_figures
 
 
-def judge_figures(table, line, figures):
+def worst(table, what, bound, most, value_of, figures):
+    """The liar with the highest figure."""
+    figure = max(figures, key=value_of)
+    value = value_of(figure)
+    table.add(what, "", f"{value:.3g}", bound, value <= most, figure["kind"])
+
+
+def judge_figures(table, figures):
     """What a liar could waste."""
-    wrong = max(figure["wrong"] for figure in figures)
-    thrown = max(thrown_away(figure) for figure in figures)
-    outstanding = max(figure["outstanding"] for figure in figures)
-    bound = THROWN_PIECES * PIECE + THROWN_SECONDS * RATE
-    table.add(f"{line}: wrong pieces of a liar", "", wrong, f"≤ {WRONG_MAX}", wrong <= WRONG_MAX)
-    table.add(f"{line}: bytes of a liar thrown away", "", f"{thrown / PIECE:.2f} pieces", f"≤ {bound / PIECE:.0f} pieces", thrown <= bound)
-    table.add(f"{line}: bytes outstanding before its first right piece", "", f"{outstanding / PIECE:.2f} pieces", "≤ 1 piece", outstanding <= PIECE)
+    most = THROWN_PIECES + THROWN_SECONDS * RATE / PIECE
+    worst(table, "wrong pieces of one liar", f"≤ {WRONG_MAX}", WRONG_MAX, lambda figure: figure["wrong"], figures)
+    worst(table, "bytes of one liar thrown away, in pieces", f"≤ {most:.0f}", most, lambda figure: thrown_away(figure) / PIECE, figures)
+    worst(table, "bytes asked of one liar before its first right piece, in pieces", "≤ 1", 1, lambda figure: figure["outstanding"] / PIECE, figures)
 
 
 def dripping(world, table, rounds):
@@ -149,8 +153,7 @@ def liars(world, table, rounds):
             figures = one(table, place, f"all {len(LIARS)} liars beside {how}", LIARS, rounds, LIAR_FACTOR, shaped)
             if shaped:
                 everything += figures
-        for kind in LIARS:
-            judge_figures(table, kind, [figure for figure in everything if figure["kind"] == kind])
+        judge_figures(table, everything)
 
 
 LINES = {"dripping": dripping, "liars": liars}

@@ -39,11 +39,25 @@ KINDS = {
     "proof-then-wrong": "a right manifest and last piece, everything else wrong",
     "close-after-header": "CHUNK, then it closes",
     "refuse": "ERROR 3 for everything",
+    "busy": "ERROR 5 for everything",
+    "changed": "a right manifest, then ERROR 6",
+    "wrong-length": "CHUNK with one byte more than asked",
+    "huge-length": "CHUNK with a length of 2^32 - 1",
+    "wrong-offset": "CHUNK of another offset",
+    "no-md5": "CHUNK without the MD5",
+    "unasked": "CHUNKs that nobody asked for",
+    "chatter": "messages of unknown kinds without end",
+    "garbage": "bytes that are no frame",
+    "version": "WELCOME of another major version",
+    "hang-up": "WELCOME, then it closes",
     "silent": "WELCOME, then no answer",
     "mute": "not even WELCOME",
     "slow": "right bytes at 20 KiB/s",
     "right": "right bytes",
 }
+ERRORS = {"refuse": 3, "busy": 5, "changed": 6}
+# These answer no request.
+MUTE = ("silent", "unasked", "chatter", "garbage", "hang-up", "version")
 DRIP_SECONDS = 1.9
 SLOW_RATE = 20 << 10
 
@@ -113,7 +127,20 @@ class Line:
     async def on_message(self, kind, fields):
         if kind == "HELLO":
             peer = "{}:{}".format(*self.writer.get_extra_info("peername")[:2])
-            self.writer.write(frame("WELCOME", v=[1, 0], node=self.liar.node, boot=9, ping=60_000, frame=65_536, addr=peer))
+            version = [2, 0] if self.liar.kind == "version" else [1, 0]
+            self.writer.write(frame("WELCOME", v=version, node=self.liar.node, boot=9, ping=60_000, frame=65_536, addr=peer))
+            if self.liar.kind == "hang-up":
+                await self.writer.drain()
+                self.writer.close()
+            elif self.liar.kind == "garbage":
+                self.writer.write(os.urandom(4096))
+            elif self.liar.kind == "unasked":
+                await self.send(frame("CHUNK", req=77, off=0, len=PIECE, md5=bytes(16)))
+                await self.payload(bytes(PIECE))
+            elif self.liar.kind == "chatter":
+                while True:
+                    await self.send(frame("RUMOR", text="x" * 1000) * 16)
+                    await asyncio.sleep(0.01)
         elif kind == "GET":
             self.liar.figures["gets"] += 1
             self.open_bytes += fields["len"]
@@ -163,9 +190,9 @@ class Line:
 
     async def on_manifest(self, fields):
         kind, values = self.liar.kind, self.liar.manifest
-        if kind == "refuse":
-            return await self.send(frame("ERROR", code=3, message="no such content", req=fields["req"]))
-        if kind == "silent":
+        if kind in ERRORS and kind != "changed":
+            return await self.send(frame("ERROR", code=ERRORS[kind], message="no", req=fields["req"]))
+        if kind in MUTE:
             return
         if kind == "forged-manifest":
             values = hashlib.shake_256(values).digest(len(values))
@@ -183,15 +210,18 @@ class Line:
         self.liar.turn += 1
         wrong = kind in ("wrong-bytes", "md5-of-wrong") or kind == "proof-then-wrong" and not last \
             or kind == "equivocate" and not last and self.liar.turn % 2 == 0
-        if kind == "refuse":
-            return await self.send(frame("ERROR", code=3, message="no such content", req=fields["req"]))
-        if kind == "silent":
+        if kind in ERRORS:
+            return await self.send(frame("ERROR", code=ERRORS[kind], message="no", req=fields["req"]))
+        if kind in MUTE:
             return
         right_md5 = hashlib.md5(data).digest()
         if wrong:
             data = bytes(b ^ 0x55 for b in data[:64]) + data[64:]
         md5 = {"wrong-md5": bytes(16), "wrong-bytes": right_md5}.get(kind, hashlib.md5(data).digest())
-        await self.send(frame("CHUNK", req=fields["req"], off=at, len=length, md5=md5), drip=kind == "drip")
+        said = {"wrong-length": length + 1, "huge-length": (1 << 32) - 1}.get(kind, length)
+        offset = at + PIECE if kind == "wrong-offset" else at
+        md5 = None if kind == "no-md5" else md5
+        await self.send(frame("CHUNK", req=fields["req"], off=offset, len=said, md5=md5), drip=kind == "drip")
         if kind == "close-after-header":
             raise ConnectionError
         if kind == "truncate":

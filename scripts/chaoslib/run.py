@@ -23,7 +23,7 @@ HEAL_S, SETTLE_S = 120.0, 150.0
 GET_LIMIT_S = 90.0
 RSS_FACTOR, RSS_SPARE = 1.2, 16 << 20
 # Exit codes that a command may end with while there are faults.
-ALLOWED = {"get": {0, 3, 4, 5, 6, 9}, "query": {0, 3, 5}, "status": {0, 5}}
+ALLOWED = {"get": {0, 3, 4, 5, 6, 9}, "query": {0, 3, 4, 5}}
 
 
 class Log:

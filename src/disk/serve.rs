@@ -206,6 +206,15 @@ impl Serve {
         self.open.retain(|(path, _)| share.catalog.offered_at(path).is_some());
     }
 
+    pub(super) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Closes all files, since nothing was served for a while.
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
+
     /// The MD5 to send (none if it is not needed), if the chunk need not be read for it.
     fn known(&mut self, request: &ChunkRequest, size: u64) -> Option<Option<Md5>> {
         if request.bare {

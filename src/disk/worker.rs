@@ -30,8 +30,9 @@ const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
 /// Records and removals in one report.
 const CHANGES_MAX: usize = 1000;
-/// An idle worker frees its read buffer after this time.
-const BUFFER_KEPT: Duration = Duration::from_secs(1);
+/// A worker without jobs frees its read buffer, and closes the files that it served, after this
+/// time.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// A message to the worker.
 #[derive(Debug)]
@@ -158,7 +159,7 @@ impl Worker {
     fn sleep(&mut self) {
         let now = Instant::now();
         let due = self.deadline().map(|due| due.saturating_duration_since(now));
-        let kept = (self.buffer.capacity() > 0).then_some(BUFFER_KEPT);
+        let kept = (self.buffer.capacity() > 0 || self.serve.has_open()).then_some(IDLE_AFTER);
         let message = match [due, kept].into_iter().flatten().min() {
             Some(wait) => self.inbox.recv_timeout(wait),
             None => self.inbox.recv().map_err(RecvTimeoutError::from),
@@ -167,6 +168,7 @@ impl Worker {
             Ok(message) => self.on_message(message),
             Err(RecvTimeoutError::Timeout) if kept.is_some_and(|kept| due.is_none_or(|due| kept <= due)) => {
                 self.buffer = Vec::new();
+                self.serve.close_all();
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.stopping = true,
