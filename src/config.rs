@@ -113,6 +113,14 @@ pub const COMMANDS_MAX: usize = 1024;
 pub const PEER_TIMERS_PER_TURN: usize = 64;
 /// Changes that a lost session was not sent whose memory is freed per turn.
 pub const STALE_FREED_PER_TURN: usize = 1024;
+/// First wait before a request is repeated that a super peer refused for lack of room; it doubles.
+pub const REFUSED_WAIT_FIRST: Duration = Duration::from_millis(500);
+/// Such repetitions of one request, within some 16 s, before it fails.
+pub const REFUSALS_MAX: u32 = 5;
+/// First wait before files are offered again that a super peer had no memory for; it doubles.
+pub const REFUSED_FILES_WAIT_FIRST: Duration = Duration::from_secs(5);
+/// Longest such wait.
+pub const REFUSED_FILES_WAIT_MAX: Duration = Duration::from_secs(300);
 /// First wait before super peers are dialed again after all failed. It doubles up to the maximum,
 /// with full jitter.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(500);
@@ -349,6 +357,30 @@ pub const UPLOAD_BUSY_MAX: Duration = Duration::from_secs(10);
 pub const CHUNK_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Shortest time between two progress events of one download.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+// ---- memory -------------------------------------------------------------------------------------
+
+/// Least memory budget of a super peer that names none, in bytes; more on a machine or in a cgroup
+/// with more than twice as much.
+pub const MEMORY_BUDGET_MIN: usize = 256 << 20;
+/// Smallest memory budget that may be named (`--memory`), in bytes: an idle super peer takes less
+/// than 1 MiB, and some thousand sessions should fit.
+pub const MEMORY_NAMED_MIN: usize = 16 << 20;
+/// Share of the budget, in percent, that records may fill: what is registered stays, and queries
+/// and sessions need the rest.
+pub const MEMORY_RECORDS_PERCENT: usize = 70;
+/// Share of the budget, in percent, above which new sessions, queries and records are refused.
+pub const MEMORY_SHORT_PERCENT: usize = 80;
+/// Share of the budget, in percent, above which the connections with the longest send queues are
+/// closed.
+pub const MEMORY_CLOSE_PERCENT: usize = 95;
+/// Freed memory is given back to the system once it is this much, in bytes.
+pub const GIVE_BACK_BYTES: usize = 4 << 20;
+/// Shortest time between two such returns: one takes some milliseconds for 100 MiB.
+pub const GIVE_BACK_GAP: Duration = Duration::from_secs(5);
+
+const _: () = assert!(MEMORY_RECORDS_PERCENT < MEMORY_SHORT_PERCENT && MEMORY_SHORT_PERCENT < MEMORY_CLOSE_PERCENT);
+const _: () = assert!(MEMORY_NAMED_MIN <= MEMORY_BUDGET_MIN && MEMORY_CLOSE_PERCENT < 100);
 
 // ---- share --------------------------------------------------------------------------------------
 

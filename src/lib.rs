@@ -12,6 +12,8 @@
 //! plays many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit
 //! code in [`error`].
 //!
+//! [`memory`] counts what the binary has allocated.
+//!
 //! Imports run one way: `time, config, error → wire → proto → {net, disk, sim, control, bench} →
 //! node → cli`; a test checks this.
 
@@ -21,6 +23,7 @@ pub mod config;
 pub mod control;
 pub mod disk;
 pub mod error;
+pub mod memory;
 pub mod net;
 pub mod node;
 pub mod proto;

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: sprat::memory::Counted = sprat::memory::Counted;
+
 fn main() -> ExitCode {
     sprat::cli::main()
 }

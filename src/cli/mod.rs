@@ -10,6 +10,7 @@ mod format;
 mod get;
 mod list;
 mod logging;
+mod memory;
 mod oneshot;
 mod output;
 mod paths;

@@ -3,7 +3,7 @@
 use super::args::Super;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
-use super::{paths, settings};
+use super::{memory, paths, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
@@ -20,10 +20,12 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     }
     let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
     let neighbors = args.neighbor.iter().map(|host| settings::neighbor(host, listen)).collect::<Result<_, _>>()?;
+    let memory = memory::budget(args.memory)?;
     let folder = paths::state_folder(name, args.state.as_deref(), &|key| std::env::var_os(key))?;
     let state = paths::State::open(folder, name)?;
     let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
-    let node = Node::open(Options { listen: Some(listen), datagrams: true, ..Options::default() })?;
+    let options = Options { listen: Some(listen), datagrams: true, memory: Some(memory), ..Options::default() };
+    let node = Node::open(options)?;
     let config = SuperPeerConfig {
         node: state.node_id(random::node_id())?,
         boot: random::boot_id(),
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         ping,
         digests: true,
         hits_max: QUERY_HITS_MAX,
+        memory,
         agent: settings::AGENT.into(),
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));

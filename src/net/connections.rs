@@ -1,6 +1,7 @@
 //! Every TCP connection of a loop: the table, the connections to be read and written in this turn,
 //! and their budgets.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 
@@ -10,7 +11,7 @@ use mio::net::TcpStream;
 use super::arrival::Arrival;
 use super::buffers::Buffers;
 use super::connection::reading::{Scratch, Step};
-use super::connection::{Connection, Incoming, Phase};
+use super::connection::{Connection, Held, Incoming, Phase};
 use super::context::Context;
 use super::deadlines::Due;
 use super::table::Table;
@@ -51,6 +52,10 @@ pub(super) struct Connections {
     pub(super) write_budget: usize,
     /// Slots to be freed at the end of the turn.
     graves: Vec<ConnId>,
+    /// Bytes of all send queues, and of all frames that are not complete, as they were counted
+    /// last.
+    pub(super) send_bytes: usize,
+    pub(super) read_bytes: usize,
 }
 
 impl Connections {
@@ -71,6 +76,8 @@ impl Connections {
             dirty: VecDeque::new(),
             write_budget: TURN_BYTES_WRITTEN,
             graves: Vec::new(),
+            send_bytes: 0,
+            read_bytes: 0,
         }
     }
 
@@ -202,6 +209,8 @@ impl Connections {
             return;
         }
         self.live -= 1;
+        conn.free_buffers();
+        self.count_buffers(id);
         self.release_of(ended);
         match why {
             CloseReason::SlowConsumer => ctx.counters.slow_consumers += 1,
@@ -209,6 +218,36 @@ impl Connections {
             CloseReason::Remote | CloseReason::Failed | CloseReason::Asked => {}
         }
         ctx.push(Input::Closed { conn: id, why });
+    }
+
+    /// Closes the connections with the longest send queues until this many bytes are free.
+    pub(super) fn close_unread(&mut self, bytes: usize, ctx: &mut Context) {
+        let mut unread: Vec<(u32, ConnId)> = self
+            .table
+            .entries()
+            .filter(|(_, conn)| conn.is_unread())
+            .map(|(id, conn)| (conn.buffers().send, id))
+            .collect();
+        unread.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let mut freed = 0;
+        for (queue, id) in unread {
+            if freed >= bytes {
+                return;
+            }
+            freed += queue as usize;
+            ctx.counters.unread_closed += 1;
+            self.finish(id, CloseReason::SlowConsumer, ctx);
+        }
+    }
+
+    /// Must be called after something that changes the buffers of a connection.
+    fn count_buffers(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id) {
+            let now = conn.buffers();
+            let before = std::mem::replace(&mut conn.counted, now);
+            self.send_bytes = self.send_bytes - before.send as usize + now.send as usize;
+            self.read_bytes = self.read_bytes - before.read as usize + now.read as usize;
+        }
     }
 
     // ---- the turn -------------------------------------------------------------------------------
@@ -316,6 +355,7 @@ impl Connections {
         self.current = None;
         // A connection with something to write is armed after the attempt to write it.
         let to_be_written = self.table.get(id).is_some_and(|conn| conn.dirty);
+        self.count_buffers(id);
         self.requeue(id);
         if !to_be_written {
             self.arm(id, ctx);
@@ -395,6 +435,7 @@ impl Connections {
             Some(false) => ctx.push(Input::Drained { conn: id }),
             None => {}
         }
+        self.count_buffers(id);
         self.requeue(id);
         self.arm(id, ctx);
     }
@@ -429,7 +470,8 @@ impl Connections {
         debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
         let any = !self.graves.is_empty();
         for id in self.graves.drain(..) {
-            self.table.remove(id);
+            let gone = self.table.remove(id);
+            debug_assert!(gone.is_none_or(|conn| conn.counted == Held::default()), "its buffers were freed before");
         }
         any
     }

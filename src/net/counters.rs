@@ -49,6 +49,8 @@ counters! {
     backlogs,
     /// Connections closed because the other side did not read.
     slow_consumers,
+    /// Of these, connections closed because memory was short.
+    unread_closed,
     /// Connections closed because a frame was not complete in time.
     slow_frames,
     /// Datagrams received.

@@ -105,6 +105,12 @@ impl Net {
         }
     }
 
+    /// Closes the connections that read least, those with the longest send queues first, until this
+    /// many bytes are free.
+    pub fn close_unread(&mut self, bytes: usize) {
+        self.conns.close_unread(bytes, &mut self.ctx);
+    }
+
     /// Queues a line for a client of the control socket; `last` marks the last one that answers a
     /// line of the client.
     pub fn reply(&mut self, id: ControlId, line: &str, last: bool) {

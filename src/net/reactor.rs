@@ -122,6 +122,13 @@ impl Net {
         self.ctx.counters
     }
 
+    /// Bytes of the buffers of all connections, by name.
+    pub fn memory(&self) -> impl Iterator<Item = (String, u64)> + use<> {
+        let Connections { send_bytes, read_bytes, .. } = self.conns;
+        let named = [("memory_send_queues", send_bytes), ("memory_read_buffers", read_bytes)];
+        named.into_iter().map(|(name, bytes)| (name.to_owned(), bytes as u64))
+    }
+
     /// Number of connections, including dials and lingering ones.
     #[must_use]
     pub fn connections(&self) -> usize {

@@ -71,8 +71,7 @@ impl SendQueue {
         self.files.iter().flat_map(|files| files.iter()).map(|extent| extent.left as usize).sum()
     }
 
-    /// Bytes of its buffer, for tests.
-    #[cfg(test)]
+    /// Bytes of its buffer.
     pub(super) fn buffer_bytes(&self) -> usize {
         self.bytes.capacity()
     }

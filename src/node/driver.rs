@@ -10,6 +10,7 @@ use super::chunks::Chunks;
 use super::clock::Clock;
 use super::handle::Request;
 use super::host::Host;
+use super::memory::Memory;
 use super::requests::Requests;
 use super::turns::Turns;
 use crate::config::{
@@ -19,6 +20,7 @@ use crate::config::{
 use crate::control;
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
+use crate::memory;
 use crate::net::{Arrival, ControlId, Net};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, DiskDone, Input, Role};
@@ -38,6 +40,7 @@ pub(super) struct Driver<'a, R> {
     pub(super) chunks: Chunks,
     clock: Clock,
     pub(super) turns: Turns,
+    pub(super) memory: Memory,
     now: Time,
     /// When the last turn ended.
     rested: Time,
@@ -64,6 +67,7 @@ impl<'a, R: Role> Driver<'a, R> {
         signal: Arc<AtomicI32>,
         role: R,
         host: &'a mut dyn Host,
+        memory: Memory,
     ) -> Driver<'a, R> {
         let (disk, reports) = disk.unzip();
         Driver {
@@ -78,6 +82,7 @@ impl<'a, R: Role> Driver<'a, R> {
             chunks: Chunks::default(),
             clock: Clock::start(),
             turns: Turns::new(),
+            memory,
             now: Time::ZERO,
             rested: Time::ZERO,
             catching_up: false,
@@ -140,6 +145,9 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         self.net.flush();
         self.net.end_turn();
+        if self.memory.end_turn(memory::held(), self.now) {
+            memory::give_back();
+        }
         self.rested = self.clock.now();
         self.turns.add(self.rested.since(self.now));
         Ok(())
@@ -179,7 +187,8 @@ impl<'a, R: Role> Driver<'a, R> {
             return Some(Duration::ZERO);
         }
         let ending = self.ending.map(|(_, until)| until);
-        let next = [self.role.poll_timeout(), self.net.timeout(), ending].into_iter().flatten().min();
+        let give_back = self.memory.timeout(memory::held());
+        let next = [self.role.poll_timeout(), self.net.timeout(), ending, give_back].into_iter().flatten().min();
         next.map(|at| at.since(self.now))
     }
 
@@ -189,7 +198,23 @@ impl<'a, R: Role> Driver<'a, R> {
         self.drain();
     }
 
+    /// Tells the machine whether memory is short, and makes room if it is at its end.
+    fn watch_memory(&mut self) {
+        let held = memory::held();
+        if let Some(short) = self.memory.change(held) {
+            if short {
+                log::warn!("memory is short: {} MiB are in use; new sessions and queries are refused", held >> 20);
+            }
+            self.feed(Input::Memory { short });
+        }
+        let excess = self.memory.excess(held);
+        if excess > 0 {
+            self.net.close_unread(excess);
+        }
+    }
+
     fn on_arrival(&mut self, arrival: Arrival) {
+        self.watch_memory();
         match arrival {
             Arrival::Input(Input::Closed { conn, why }) => {
                 if self.chunks.close(conn, why) {

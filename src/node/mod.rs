@@ -13,6 +13,7 @@ mod clock;
 mod driver;
 mod handle;
 mod host;
+mod memory;
 mod outputs;
 mod requests;
 mod turns;
@@ -24,6 +25,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use self::driver::Driver;
 use self::handle::Request;
+use self::memory::Memory;
 use crate::disk::{Disk, Report};
 use crate::error::{Exit, Failure};
 use crate::net::{Net, NetOptions};
@@ -46,6 +48,8 @@ pub struct Options {
     pub disk: Option<DiskOptions>,
     /// Addresses of this host that dials come from, in turn; the system chooses if there is none.
     pub sources: Vec<IpAddr>,
+    /// Bytes of memory that it may use for all that it holds; none for no bound.
+    pub memory: Option<usize>,
 }
 
 /// A node whose sockets are bound and whose worker runs, before its loop.
@@ -55,6 +59,7 @@ pub struct Node {
     disk: Option<(Disk, Receiver<Report>)>,
     requests: Receiver<Request>,
     handle: Handle,
+    memory: Memory,
 }
 
 impl Node {
@@ -64,7 +69,7 @@ impl Node {
     /// Exit 5 if an address or the control socket is in use, 9 if the share is missing or cannot be
     /// read.
     pub fn open(options: Options) -> Result<Node, Failure> {
-        let Options { listen, datagrams, control, disk, sources } = options;
+        let Options { listen, datagrams, control, disk, sources, memory } = options;
         let net = Net::open(&NetOptions { listen, datagrams, control, sources })?;
         let alarm = net.alarm();
         let disk = disk
@@ -75,7 +80,7 @@ impl Node {
             .transpose()?;
         let (sender, requests) = mpsc::channel();
         let handle = Handle { requests: sender, alarm, signal: Arc::default() };
-        Ok(Node { net, disk, requests, handle })
+        Ok(Node { net, disk, requests, handle, memory: Memory::new(memory) })
     }
 
     /// The address that is listened on, with its real port.
@@ -96,7 +101,7 @@ impl Node {
     /// # Errors
     /// The machine's fatal failure, or a poll that fails.
     pub fn run(self, role: impl Role, host: &mut dyn Host) -> Result<Exit, Failure> {
-        let Node { net, disk, requests, handle } = self;
-        Driver::new(net, disk, requests, handle.signal, role, host).run()
+        let Node { net, disk, requests, handle, memory } = self;
+        Driver::new(net, disk, requests, handle.signal, role, host, memory).run()
     }
 }

@@ -9,6 +9,7 @@ use super::host::Flow;
 use super::requests::Requests;
 use crate::control;
 use crate::disk::Job;
+use crate::memory;
 use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Output, PayloadId, Role};
 use crate::wire::Message;
 
@@ -47,6 +48,7 @@ impl<R: Role> Driver<'_, R> {
     /// Adds what only the loop can count to the counts of the machine.
     fn add_counts(&self, counts: &mut BTreeMap<String, u64>) {
         counts.extend(self.turns.named().chain(self.net.counters().named()));
+        counts.extend(self.memory.named(memory::held()).chain(self.net.memory()));
     }
 
     fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {

@@ -110,6 +110,12 @@ pub enum Input<'a> {
         /// The reason.
         why: CloseReason,
     },
+    /// Memory is short from now on, or no longer: more than
+    /// [`crate::config::MEMORY_SHORT_PERCENT`] of the budget are in use.
+    Memory {
+        /// Whether it is short.
+        short: bool,
+    },
     /// The disk reports a result or a change of the share.
     Disk(DiskDone),
     /// A client (prompt, one-shot command, control socket) sent a command.
@@ -146,6 +152,7 @@ impl Input<'_> {
             | Input::Backlogged { .. }
             | Input::Drained { .. }
             | Input::Crowded { .. }
+            | Input::Memory { .. }
             | Input::Closed { .. }
             | Input::Disk(_)
             | Input::Command { .. }

@@ -106,7 +106,7 @@ impl Role for Echo {
             Input::DialFailed { dial: DialId(_), why } => self.tell(why),
             Input::Datagram { bytes, .. } => self.tell(format!("datagram of {}", bytes.len())),
             Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Crowded { .. } | Input::Disk(_) => {}
-            Input::Backlogged { .. } | Input::Drained { .. } => {}
+            Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}
         }
     }
 

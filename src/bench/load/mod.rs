@@ -484,6 +484,7 @@ impl Role for Load {
             | Input::Backlogged { .. }
             | Input::Drained { .. }
             | Input::Crowded { .. }
+            | Input::Memory { .. }
             | Input::Disk(_)
             | Input::Command { .. }
             | Input::ClientGone { .. } => {}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::common::command;
 use super::values::{hops, sessions};
-use crate::cli::units::Span;
+use crate::cli::units::{Size, Span};
 use crate::wire::HostPort;
 
 command! {
@@ -37,6 +37,12 @@ command! {
         /// interval at which a silent weak peer sends a PING [default: 30s]
         #[argh(option, arg_name = "TIME")]
         pub(crate) ping: Option<Span>,
+
+        /// memory for all that is held for others, at least 16M; above 80 % new sessions and
+        /// queries are refused [default: half of the machine's or the cgroup's memory, at least
+        /// 256M]
+        #[argh(option, arg_name = "SIZE")]
+        pub(crate) memory: Option<Size>,
 
         /// name of this daemon: its state folder and its lock [default: super]
         #[argh(option, arg_name = "NAME")]

@@ -1,7 +1,7 @@
 //! The widths: which of them this processor has, and their vector instructions.
 //!
-//! This is the only file with `unsafe` in it (`tests/tidy.rs` checks that). There are two reasons
-//! for it:
+//! This is one of the two files with `unsafe` in them (`tests/tidy` checks that). There are two
+//! reasons for it:
 //!
 //! - It calls functions that are compiled for AVX2 or AVX-512. This is sound because only
 //!   [`Width::all`] makes a [`Width`], after it has detected the feature.

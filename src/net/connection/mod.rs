@@ -58,6 +58,13 @@ pub(super) enum Phase {
     Dead,
 }
 
+/// Bytes of buffers: of the send queue, and of what was read and is not a complete frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) send: u32,
+    pub(super) read: u32,
+}
+
 /// A chunk that is being received.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -88,6 +95,8 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// It is in the list of connections to be flushed.
     pub(super) dirty: bool,
+    /// Its buffers as they were counted last.
+    pub(super) counted: Held,
     /// Its send queue was too long after an attempt to write it, and is not short again.
     backlogged: bool,
     /// The first byte was looked at.
@@ -118,6 +127,7 @@ impl Connection {
             writable: true,
             queued: false,
             dirty: false,
+            counted: Held::default(),
             backlogged: false,
             sniffed: false,
             eof: false,
@@ -189,10 +199,21 @@ impl Connection {
         changed.then_some(backlogged)
     }
 
-    /// Bytes of its buffers, for tests.
-    #[cfg(test)]
-    pub(super) fn buffer_bytes(&self) -> usize {
-        self.held.capacity() + self.send.buffer_bytes()
+    /// Something waits in its send queue because the other side does not read.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.writable && self.send.frame_bytes() > 0 && !matches!(self.phase, Phase::Dead)
+    }
+
+    /// Bytes of its buffers.
+    pub(super) fn buffers(&self) -> Held {
+        let [send, read] = [self.send.buffer_bytes(), self.held.capacity()];
+        Held { send: u32::try_from(send).unwrap_or(u32::MAX), read: u32::try_from(read).unwrap_or(u32::MAX) }
+    }
+
+    /// Frees its buffers. It must be over.
+    pub(super) fn free_buffers(&mut self) {
+        self.send = SendQueue::default();
+        self.held = Vec::new();
     }
 
     // ---- writing --------------------------------------------------------------------------------

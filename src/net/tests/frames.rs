@@ -66,7 +66,7 @@ fn an_idle_connection_holds_no_buffer() {
     assert_eq!(read_message(&mut client), ping(1));
     rig.settle();
     let idle = rig.net.conns.get(conn).unwrap();
-    assert_eq!(idle.buffer_bytes(), 0);
+    assert_eq!(idle.buffers(), Default::default());
     assert!(size_of_val(idle) <= 192, "{} bytes", size_of_val(idle));
     assert_eq!(rig.net.timeout(), None, "an idle connection arms no timer");
 }

@@ -26,6 +26,9 @@ pub struct SuperPeerConfig {
     /// Hits kept per query at its origin, and per link and query elsewhere. [`QUERY_HITS_MAX`] but
     /// in the laboratory.
     pub hits_max: usize,
+    /// Bytes of memory that all that it holds may take. It bounds the index; the driver reports
+    /// when all together is too much.
+    pub memory: usize,
     /// Program and version, for people.
     pub agent: String,
 }
@@ -43,6 +46,7 @@ impl SuperPeerConfig {
             ping: PING_INTERVAL,
             digests: true,
             hits_max: QUERY_HITS_MAX,
+            memory: usize::MAX,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -11,6 +11,7 @@ use super::ids::{LinkId, WaveKey};
 use super::index::Index;
 use super::upkeep::Upkeep;
 use super::work::Work;
+use crate::config::MEMORY_RECORDS_PERCENT;
 use crate::proto::timers::Timers;
 use crate::proto::{ConnId, Entropy, Event, Output};
 use crate::time::Time;
@@ -50,6 +51,8 @@ pub(super) struct Context {
     pub(super) timers: Timers<Reason>,
     pub(super) counters: Counters,
     pub(super) out: VecDeque<Output>,
+    /// The driver reported that memory is short.
+    pub(super) memory_short: bool,
 }
 
 impl Context {
@@ -65,7 +68,13 @@ impl Context {
             timers: Timers::new(),
             counters: Counters::default(),
             out: VecDeque::new(),
+            memory_short: false,
         }
+    }
+
+    /// Whether there is no memory for more records.
+    pub(super) fn is_index_full(&self) -> bool {
+        self.memory_short || self.index.bytes() > self.config.memory / 100 * MEMORY_RECORDS_PERCENT
     }
 
     /// Counts one more.

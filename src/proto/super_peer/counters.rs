@@ -41,6 +41,8 @@ counts! {
     ClosedBadRequest => "closed_bad_request",
     /// Sessions closed because of a cap.
     ClosedLimit => "closed_limit",
+    /// Sessions closed because memory was short.
+    ClosedMemory => "closed_memory",
     /// Sessions closed because the login was rejected.
     ClosedLogin => "closed_login",
     /// Sessions closed because the login took too long.
@@ -71,12 +73,17 @@ counts! {
     Registers => "registers",
     /// UPDATEs accepted.
     Updates => "updates",
+    /// REGISTER pages and UPDATEs of sessions with files whose new files were refused because
+    /// memory was short.
+    PagesRefused => "pages_refused",
     /// LIST pages answered.
     Lists => "lists",
     /// Queries of sessions.
     Queries => "queries",
     /// Queries of sessions that were refused.
     QueriesRefused => "queries_refused",
+    /// Of these, queries that were refused because memory was short.
+    QueriesRefusedMemory => "queries_refused_memory",
     /// Queries of sessions that ended complete.
     QueriesComplete => "queries_complete",
     /// Queries of sessions that ended with a cut.

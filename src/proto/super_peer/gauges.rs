@@ -11,12 +11,14 @@ pub(super) fn gauges(
     sessions: &Sessions,
     neighbors: &Neighbors,
     flood: &Flood,
-) -> [(&'static str, usize); 11] {
+) -> [(&'static str, usize); 13] {
     let Neighbors { links, tree, .. } = neighbors;
     [
         ("sessions", sessions.len()),
         ("holders", cx.index.holders()),
         ("records", cx.index.records()),
+        ("memory_index", cx.index.bytes()),
+        ("memory_queries", flood.bytes()),
         ("links", links.ids().count()),
         ("links_up", links.up().count()),
         ("tree_size", tree.size() as usize),

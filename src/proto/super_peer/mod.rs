@@ -290,6 +290,7 @@ impl Role for SuperPeer {
             Input::Backlogged { conn } if sessions.is_open(conn) => flood.on_backlogged(conn),
             Input::Backlogged { .. } => {}
             Input::Drained { conn } => flood.on_drained(conn),
+            Input::Memory { short } => cx.memory_short = short,
             Input::Closed { conn, why } => {
                 sessions.on_closed(conn, why, cx);
                 flood.on_drained(conn);

@@ -131,6 +131,16 @@ impl Announcements {
         }
     }
 
+    /// The list is to be sent again from its beginning.
+    pub(super) fn repeat(&mut self, session: SessionId) {
+        self.outbox(session).registered = Some(None);
+    }
+
+    /// The rest of the list is not to be sent now.
+    pub(super) fn put_off(&mut self, session: SessionId) {
+        self.outbox(session).registered = None;
+    }
+
     /// The next page of the list and whether another one follows; none after the last page. The
     /// first page comes even if it is empty.
     pub(super) fn next_registration(&mut self, session: SessionId) -> Option<(Vec<FileRecord>, bool)> {

@@ -37,6 +37,8 @@ pub(super) enum Reason {
     Ping(SessionId),
     /// The super peer owes an answer.
     Answer(SessionId),
+    /// Files that the super peer had no memory for are to be offered again.
+    Files(SessionId),
     /// A chunk connection to us may be idle, or its HELLO late.
     Upload(ConnId),
     /// A running download checks its sources and reports its progress.

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod context;
 pub mod download;
+mod refused;
 mod session;
 mod sessions;
 mod upload;
@@ -153,6 +154,7 @@ impl WeakPeer {
             Reason::Redial(session) => self.sessions.at(session).on_redial_due(cx),
             Reason::Ping(session) => self.sessions.at(session).on_ping_due(cx),
             Reason::Answer(session) => self.sessions.at(session).on_answer_due(cx),
+            Reason::Files(session) => self.sessions.at(session).on_files_due(cx, &mut self.announcements),
             Reason::Upload(conn) => self.uploads.on_timer(cx, conn),
             Reason::Download(download) => self.downloads.on_tick(cx, download),
             Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
@@ -239,7 +241,7 @@ impl Role for WeakPeer {
                 Some(Owner::Session(_) | Owner::Upload) | None => cx.drop_payload(payload),
             },
             // What a weak peer sends is bounded by what it was asked for.
-            Input::Backlogged { .. } | Input::Drained { .. } => {}
+            Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}
             Input::PayloadSent { conn, req } => self.uploads.on_payload_sent(cx, conn, req),
             Input::Crowded { excess } => self.uploads.on_crowded(cx, excess),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),

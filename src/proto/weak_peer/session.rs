@@ -10,6 +10,7 @@ use super::announce::Announcements;
 use super::candidates::{Candidates, Target};
 use super::config::Offer;
 use super::context::{Context, Owner, Reason, SessionId, quoted};
+use super::refused::Refused;
 use crate::config::{
     ANSWER_DEADLINE, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PING_INTERVAL, PROTOCOL_VERSION,
     UPDATES_IN_FLIGHT_MAX,
@@ -77,6 +78,8 @@ pub(super) struct Session {
     seq: u64,
     acked: u64,
     next_req: u32,
+    /// Files that the super peer had no memory for.
+    refused: Refused,
     /// The ERROR that the super peer sent before it closes.
     last_error: Option<String>,
     events: VecDeque<SessionEvent>,
@@ -101,6 +104,7 @@ impl Session {
             seq: 0,
             acked: 0,
             next_req: 1,
+            refused: Refused::default(),
             last_error: None,
             events: VecDeque::new(),
             lost: 0,
@@ -184,6 +188,7 @@ impl Session {
         self.unanswered = Unanswered { login: Some(cx.now), ..Unanswered::default() };
         (self.seq, self.acked, self.next_req) = (0, 0, 1);
         self.last_error = None;
+        self.refused = Refused::default();
         cx.hello(conn);
         self.send(cx, Message::Login(Login::open()));
         announcements.restart(self.id);
@@ -237,10 +242,17 @@ impl Session {
             return announcements.rest(self.id);
         }
         let Some(Offer { port, host }) = self.offer.clone() else { return };
+        if self.refused.take_stop() {
+            announcements.put_off(self.id);
+        }
         while self.conn().is_some() && self.seq - self.acked < UPDATES_IN_FLIGHT_MAX {
             let seq = self.seq + 1;
             let page = if let Some((files, more)) = announcements.next_registration(self.id) {
-                Message::Register(Register { seq, port, host: host.clone(), files, more })
+                if self.refused.on_page(more) {
+                    Message::Update(Update { seq, add: files, del: Vec::new() })
+                } else {
+                    Message::Register(Register { seq, port, host: host.clone(), files, more })
+                }
             } else if let Some(changes) = announcements.next_update(self.id) {
                 Message::Update(Update { seq, add: changes.added, del: changes.removed })
             } else {
@@ -327,6 +339,9 @@ impl Session {
             return self.lose(cx, &format!("it acknowledged {seq}, and the last number sent is {}", self.seq));
         }
         self.acked = seq;
+        if self.acked == self.seq {
+            self.refused.on_all_acknowledged();
+        }
         self.unanswered.update = (self.acked < self.seq).then_some(cx.now);
         self.set_deadline(cx);
     }
@@ -344,9 +359,30 @@ impl Session {
             (None, ErrorCode::UNKNOWN_KIND) => {
                 cx.warn(format!("the super peer does not know a message of ours: {message}"));
             }
+            (None, ErrorCode::LIMIT) if self.is_up() && self.acked > 0 => self.on_files_refused(cx, message),
             // The super peer closes the connection next; the session ends then, with this reason.
             (None, _) => self.last_error = Some(message),
         }
+    }
+
+    /// The super peer has no memory for files that were sent. What it has of ours stays there.
+    fn on_files_refused(&mut self, cx: &mut Context, why: String) {
+        if !self.refused.is_any() {
+            cx.warn(format!("the super peer has no room for more files, and gets the list again later: {why}"));
+        }
+        // If it closes after all, this is the reason.
+        self.last_error = Some(why);
+        if let Some(longest) = self.refused.on_refusal() {
+            let wait = longest / 2 + cx.jitter(longest / 2);
+            cx.timers.set(Reason::Files(self.id), cx.now + wait);
+        }
+    }
+
+    /// Sends the list again, because the super peer lacks some of it.
+    pub(super) fn on_files_due(&mut self, cx: &mut Context, announcements: &mut Announcements) {
+        self.refused.begin();
+        announcements.repeat(self.id);
+        self.flush(cx, announcements);
     }
 
     pub(super) fn on_malformed(&mut self, cx: &mut Context, error: &WireError) {
@@ -437,6 +473,7 @@ impl Session {
         self.unanswered = Unanswered::default();
         cx.timers.stop(Reason::Answer(self.id));
         cx.timers.stop(Reason::Ping(self.id));
+        cx.timers.stop(Reason::Files(self.id));
     }
 
     /// Ends the session; no other one opens.

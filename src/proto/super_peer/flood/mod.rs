@@ -128,7 +128,7 @@ impl Flood {
             return Err(Cut { budget: 1, ..Cut::NONE });
         }
         let admission = self.queue.admit(flow);
-        if admission == Admission::Never || !self.make_room(cx) {
+        if cx.memory_short || admission == Admission::Never || !self.make_room(cx) {
             self.queue.charge(flow, OUTPUT_WORK);
             cx.count(Count::FloodShed);
             return Err(Cut { shed: 1, ..Cut::NONE });

@@ -6,6 +6,7 @@ use slab::Slab;
 
 use super::ended::Ended;
 use super::fair_queue::{FairQueue, Flow};
+use super::instance::Instance;
 use super::parked::Parked;
 use super::visited::Visited;
 use super::wave::Wave;
@@ -14,9 +15,11 @@ use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
 use crate::proto::super_peer::link::{Links, Neighbors};
+use crate::proto::super_peer::search::Scan;
 use crate::proto::super_peer::work::OUTPUT_WORK;
 use crate::proto::{ConnId, Entropy};
 use crate::wire::QueryId;
+use crate::wire::message::SourceRecord;
 
 /// Held hits that are freed for one unit of work.
 const HITS_PER_WORK: usize = 2;
@@ -59,6 +62,20 @@ impl Flood {
 
     pub(super) fn wave_mut(&mut self, key: WaveKey) -> &mut Wave {
         &mut self.waves[key.index()]
+    }
+
+    /// About the bytes of the queries that run or are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        /// A hit that is held for a neighbor, with a path of usual length.
+        const HELD: usize = size_of::<SourceRecord>() + 64;
+        /// A number in a set of the standard library, with its share of the nodes.
+        const REMEMBERED: usize = 24;
+        /// What a query that runs has outside the table.
+        const RUNNING: usize = size_of::<Wave>() + size_of::<Instance>() + size_of::<Scan>() + 128;
+        self.waves.capacity() * size_of::<usize>() * 2
+            + self.waves.len() * RUNNING
+            + self.hits_held * HELD
+            + (self.hits_seen + self.visited.len()) * REMEMBERED
     }
 
     /// An id that no query here has.

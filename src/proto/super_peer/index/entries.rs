@@ -73,6 +73,11 @@ impl Entries {
         self.list.len()
     }
 
+    /// Bytes of all entries and paths.
+    pub(super) fn bytes(&self) -> usize {
+        self.list.len() * size_of::<Entry>() + self.texts.bytes()
+    }
+
     pub(super) fn at(&self, id: u32) -> &Entry {
         self.list.at(id)
     }

@@ -260,6 +260,15 @@ impl Index {
         self.entries.len() + records > INDEX_ENTRIES_MAX
     }
 
+    /// Bytes of its large tables: what records cost, but for short lists and for the tables of
+    /// single holders.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let Index { entries, keys, shared, holders, .. } = self;
+        let lists = shared.len() * size_of::<Vec<u32>>() + holders.capacity() * size_of::<Option<Holder>>();
+        entries.bytes() + keys.bytes() + lists
+    }
+
     /// How many holders there are.
     #[must_use]
     pub fn holders(&self) -> usize {

@@ -145,6 +145,12 @@ impl KeyTable {
         there
     }
 
+    /// Bytes of its tables, without the lists' own.
+    pub(super) fn bytes(&self) -> usize {
+        let tables = self.shards.iter().map(HashTable::allocation_size).sum::<usize>();
+        tables + self.lists.len() * size_of::<Postings>()
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(HashTable::len).sum()

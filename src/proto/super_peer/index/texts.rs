@@ -36,6 +36,11 @@ impl Texts {
         &self.chunks[chunk_of(id)].bytes[place.offset()..place.offset() + place.length()]
     }
 
+    /// Bytes of all paths, those that are gone among them.
+    pub(super) fn bytes(&self) -> usize {
+        self.chunks.iter().map(|text| text.bytes.capacity()).sum()
+    }
+
     /// Adds the path of an entry.
     pub(super) fn add(&mut self, id: u32, path: &str) -> Place {
         let chunk = chunk_of(id);

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::table::{Abandoned, Fault, Place, Sessions, State, refuse};
+use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Place, Sessions, State, refuse};
 use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
@@ -104,6 +104,9 @@ impl Sessions {
             let why = format!("this super peer speaks version {}", PROTOCOL_VERSION[0]);
             return Err(Fault(ErrorCode::VERSION, why, Count::ClosedVersion));
         }
+        if cx.memory_short {
+            return Err(Fault::memory());
+        }
         let session = self.session_mut(conn).expect("the session is half open");
         session.state = State::Login;
         let addr = SocketAddr::new(session.ip, session.port).into();
@@ -134,6 +137,10 @@ impl Sessions {
         session.advance(seq)?;
         if port == 0 && !files.is_empty() {
             return Err(Fault::request("files are registered, but no port to fetch them from"));
+        }
+        if !files.is_empty() && cx.is_index_full() {
+            session.state = if more { State::Registering } else { State::Open };
+            return self.refuse_files(conn, cx);
         }
         if session.state == State::Open {
             let addr = address(session.ip, host.as_deref(), port)?;
@@ -169,8 +176,25 @@ impl Sessions {
                 cx.index.remove(holder, path.as_str());
             }
         }
+        if !add.is_empty() && cx.is_index_full() {
+            return self.refuse_files(conn, cx);
+        }
         session.insert(add, cx)?;
         let ack = session.acknowledgement(&cx.index);
+        self.ack = Some((conn, ack));
+        Ok(())
+    }
+
+    /// There is no memory for the files of this page. What the session has registered stays, and
+    /// the ACK says how many files that is. A session without any goes elsewhere.
+    fn refuse_files(&mut self, conn: ConnId, cx: &mut Context) -> Result<(), Fault> {
+        let session = self.session(conn).expect("the session is open");
+        let ack = session.acknowledgement(&cx.index);
+        if ack.files == 0 {
+            return Err(Fault::memory());
+        }
+        cx.count(Count::PagesRefused);
+        refuse(conn, ErrorCode::LIMIT, MEMORY_IS_SHORT.to_owned(), None, cx);
         self.ack = Some((conn, ack));
         Ok(())
     }
@@ -182,6 +206,9 @@ impl Sessions {
             (ErrorCode::BAD_REQUEST, "a query of this number is running".to_owned())
         } else if running.len() >= SESSION_QUERIES_MAX {
             (ErrorCode::LIMIT, format!("{SESSION_QUERIES_MAX} queries are running; wait for one to end"))
+        } else if cx.memory_short {
+            cx.count(Count::QueriesRefusedMemory);
+            (ErrorCode::LIMIT, MEMORY_IS_SHORT.to_owned())
         } else {
             return Request::Query(query);
         };

@@ -24,6 +24,10 @@ use crate::wire::message::{Ack, ErrorCode};
 /// Longest text of an ERROR in bytes, so that it fits the frame of a peer that has not said HELLO.
 const ERROR_BYTES_MAX: usize = 160;
 
+/// The text of every ERROR because of memory.
+pub(super) const MEMORY_IS_SHORT: &str = "this super peer is short of memory; try again later or elsewhere";
+
+const _: () = assert!(MEMORY_IS_SHORT.len() <= ERROR_BYTES_MAX);
 const _: () = assert!(ERROR_BYTES_MAX + 64 < FRAME_BYTES_HELLO);
 
 /// How far a session is.
@@ -102,6 +106,10 @@ pub(super) struct Fault(pub(super) ErrorCode, pub(super) String, pub(super) Coun
 impl Fault {
     pub(super) fn order(kind: &str) -> Fault {
         Fault(ErrorCode::ORDER, format!("{kind} is not allowed now"), Count::ClosedOrder)
+    }
+
+    pub(super) fn memory() -> Fault {
+        Fault(ErrorCode::LIMIT, MEMORY_IS_SHORT.to_owned(), Count::ClosedMemory)
     }
 
     pub(super) fn request(why: impl Into<String>) -> Fault {

@@ -429,3 +429,73 @@ fn many_sessions_end_and_fall_silent_in_slices() {
         assert_eq!((net.machine(0).counts()["sessions"], net.machine(0).poll_timeout()), (0, None));
     }
 }
+
+// ---- memory -------------------------------------------------------------------------------------
+
+fn set_memory(net: &mut Net, short: bool) {
+    net.input(0, Input::Memory { short });
+}
+
+/// An ERROR 12 was sent about this request, or about the session.
+fn was_refused(net: &Net, conn: ConnId, req: Option<u32>) -> bool {
+    let refusal = |message: &Message| matches!(message, Message::Error(error) if error.code == ErrorCode::LIMIT && error.req == req);
+    net.nodes[0].said.iter().any(|(to, message)| *to == conn && refusal(message))
+}
+
+#[test]
+fn while_memory_is_short_new_sessions_and_queries_are_refused_and_others_stay() {
+    let mut net = alone();
+    let old = net.peer(0, &["a"]);
+    let asking = net.login(0);
+    set_memory(&mut net, true);
+    let new = net.connect(0);
+    net.say(0, new, hello());
+    assert!(was_refused(&net, new, None) && net.nodes[0].closed == [new]);
+    let req = net.query(0, asking, search("a"), 7, 2000);
+    assert!(was_refused(&net, asking, Some(req)) && net.done(0, req).is_none());
+    assert_eq!((records(&net), net.nodes[0].closed.len()), (1, 1), "what is registered stays");
+    let counts = net.machine(0).counts();
+    assert_eq!([counts["closed_memory"], counts["queries_refused_memory"], counts["queries_refused"]], [1, 1, 1]);
+    net.say(0, old, Message::Ping(Ping { n: 5 }));
+    assert_eq!(last(&net), &Message::Pong(Ping { n: 5 }));
+    set_memory(&mut net, false);
+    let (hits, done) = net.ask(0, "a", 7);
+    assert_eq!((hits.len(), done.complete), (1, true));
+}
+
+#[test]
+fn while_memory_is_short_new_files_are_refused_and_registered_ones_stay() {
+    let mut net = alone();
+    let old = net.peer(0, &["a", "b"]);
+    let new = net.login(0);
+    set_memory(&mut net, true);
+    net.say(0, old, update(2, &["c"], &["b"]));
+    assert!(was_refused(&net, old, None));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 2, files: 1 }), "the removal counts, the new file does not");
+    net.say(0, old, register(3, vec![file("x"), file("y")]));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 3, files: 1 }), "the old list stays");
+    net.say(0, new, register(1, vec![file("d")]));
+    assert!(was_refused(&net, new, None) && net.nodes[0].closed == [new], "it has nothing here and goes elsewhere");
+    assert_eq!((records(&net), net.machine(0).counts()["pages_refused"]), (1, 2));
+    set_memory(&mut net, false);
+    net.say(0, old, update(4, &["c"], &[]));
+    assert_eq!(last(&net), &Message::Ack(Ack { seq: 4, files: 2 }));
+}
+
+#[test]
+fn records_leave_room_in_the_memory_budget_for_queries() {
+    let mut net = Net::cold_with(1, &[], |_, config| config.memory = 1 << 20);
+    let conn = net.peer(0, &["first"]);
+    let mut files = 1;
+    for page in 0..40_u32 {
+        let paths: Vec<String> = (0..400).map(|n| format!("page {page} file {n}")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        net.say(0, conn, update(u64::from(page) + 2, &paths, &[]));
+        let Message::Ack(ack) = last(&net) else { panic!("{:?}", last(&net)) };
+        files = ack.files;
+    }
+    assert!((1000..10_000).contains(&files), "{files} files took a MiB");
+    assert!(was_refused(&net, conn, None) && net.nodes[0].closed.is_empty());
+    let (hits, done) = net.ask(0, "first", 7);
+    assert_eq!((hits.len(), done.complete), (1, true), "it still answers");
+}

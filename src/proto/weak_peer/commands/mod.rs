@@ -19,7 +19,7 @@ use super::context::{Context, Reason, SessionId};
 use super::download::Order;
 use super::session::SessionEvent;
 use super::sessions::Sessions;
-use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, SESSION_QUERIES_MAX};
+use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, REFUSALS_MAX, REFUSED_WAIT_FIRST, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, Command, DownloadId, Event, Scope};
@@ -273,7 +273,26 @@ impl Commands {
         if task.has_others() {
             return self.on_answer(cx, sessions, request, Err(Cut { shed: 1, ..Cut::NONE }));
         }
+        if code == ErrorCode::LIMIT && task.refusals < REFUSALS_MAX {
+            return self.rest(cx, id, why);
+        }
         self.fail(cx, id, exit_of(code), &format!("the super peer refuses: {why}"));
+    }
+
+    /// The super peer has no room for a request at present: it is asked again after a wait that
+    /// doubles each time.
+    fn rest(&mut self, cx: &mut Context, id: u64, why: &str) {
+        self.unlink(cx, id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let longest = REFUSED_WAIT_FIRST * (1 << task.refusals);
+        if task.refusals == 0 {
+            cx.warn(format!("the super peer refuses at present, and is asked again: {why}"));
+        }
+        task.refusals += 1;
+        task.rests = true;
+        task.job.restart();
+        let wait = longest / 2 + cx.jitter(longest / 2);
+        cx.timers.set(Reason::Task(id), cx.now + wait);
     }
 
     fn on_files(&mut self, cx: &mut Context, session: SessionId, page: Files) {
@@ -371,7 +390,9 @@ impl Commands {
 
     pub(super) fn on_timer(&mut self, cx: &mut Context, sessions: &mut Sessions, id: u64) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        if !task.requests.is_empty() {
+        if std::mem::take(&mut task.rests) {
+            self.enqueue(cx, id);
+        } else if !task.requests.is_empty() {
             let answered = task.answered;
             task.answer.add(Answer::cut(Cut { budget: 1, ..Cut::NONE }));
             self.cancel(cx, sessions, id);

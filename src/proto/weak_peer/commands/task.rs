@@ -143,11 +143,16 @@ pub(super) struct Task {
     pub(super) answer: Answer,
     /// Whether any of them has.
     pub(super) answered: bool,
+    /// How often a super peer refused it for lack of room.
+    pub(super) refusals: u32,
+    /// It waits until it is asked again after such a refusal.
+    pub(super) rests: bool,
 }
 
 impl Task {
     pub(super) fn new(client: Option<ClientId>, since: Time, job: Job) -> Task {
-        Task { client, since, job, requests: Vec::new(), answer: Answer::none_yet(0), answered: false }
+        let answer = Answer::none_yet(0);
+        Task { client, since, job, requests: Vec::new(), answer, answered: false, refusals: 0, rests: false }
     }
 
     /// Sends an event to its client.

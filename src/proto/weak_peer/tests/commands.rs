@@ -226,3 +226,40 @@ fn a_status_reports_both_peers_or_the_one_there_is() {
     assert_eq!(super_peer, Some(addr(1)));
     assert_eq!((peer.get("files"), super_counts.get("sessions")), (Some(&0), Some(&1)));
 }
+
+#[test]
+fn a_query_that_is_refused_for_lack_of_room_is_asked_again() {
+    let mut world = World::new(1, 5);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoAnswers;
+    world.command(query("file")).run_for(Duration::from_millis(10));
+    let asked = |world: &World| world.heard(0).iter().filter(|message| matches!(message, Message::Query(_))).count();
+    let refuse = |world: &mut World| {
+        let Some(Message::Query(query)) = world.heard(0).last().cloned() else { panic!("no query") };
+        let error = Error { code: ErrorCode::LIMIT, message: "short of memory".into(), req: Some(query.req) };
+        world.super_says(0, Message::Error(error));
+    };
+    for tries in 1..=3 {
+        assert_eq!(asked(&world), tries);
+        refuse(&mut world);
+        world.run_until(|world| asked(world) > tries);
+    }
+    // The one that is served is the last one asked.
+    world.supers[0].1.manner = Super::Serves;
+    refuse(&mut world);
+    assert_eq!(world.outcome().complete, Some(true));
+    assert_eq!(asked(&world), 5);
+}
+
+#[test]
+fn a_query_that_is_always_refused_fails_with_the_reason() {
+    let mut world = World::new(1, 5);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoRoom;
+    let start = world.now;
+    let outcome = world.command(query("file")).outcome();
+    assert_eq!(outcome.exit, 5);
+    assert!(outcome.error.unwrap().contains("short of memory"));
+    let waited = world.now.since(start);
+    assert!((Duration::from_secs(7)..Duration::from_secs(17)).contains(&waited), "{waited:?}");
+}

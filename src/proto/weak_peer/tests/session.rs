@@ -196,3 +196,22 @@ fn a_peer_without_an_offer_registers_nothing() {
     let conn = world.accept();
     assert_eq!(world.outputs, [crate::proto::Output::Close { conn }]);
 }
+
+#[test]
+fn files_that_are_refused_for_lack_of_memory_are_sent_again_as_updates() {
+    let mut world = World::new(1, 1);
+    world.share(&[file("a", 1)], &[]);
+    world.run_until(|world| world.welcomed() == 1).run_for(Duration::from_secs(1));
+    world.supers[0].1.manner = Super::NoRoom;
+    world.share(&[file("b", 1)], &[]).run_for(Duration::from_secs(60));
+    let updates = world.updates(0);
+    assert!((4..=8).contains(&updates.len()), "{} tries in a minute", updates.len());
+    assert_eq!(updates[0].add, [file("b", 1)]);
+    assert!(updates[1..].iter().all(|update| update.add == [file("a", 1), file("b", 1)] && update.del.is_empty()));
+    world.supers[0].1.manner = Super::Serves;
+    world.run_for(Duration::from_secs(300));
+    let sent = world.updates(0).len();
+    world.run_for(Duration::from_secs(600));
+    assert_eq!(world.updates(0).len(), sent, "once all is taken nothing is sent again");
+    assert_eq!((world.registers(0).len(), world.peer.counts()["sessions_lost"]), (1, 0));
+}

@@ -16,6 +16,8 @@ pub(in crate::proto::weak_peer::tests) enum Super {
     Silent,
     /// Answers nothing but HELLO and LOGIN.
     NoAnswers,
+    /// Serves, but has no memory for files and queries.
+    NoRoom,
     Refuses(ErrorCode),
 }
 
@@ -41,10 +43,15 @@ impl World {
             (Super::Refuses(_), _) => vec![],
             (_, Message::Hello(_)) => vec![Message::Welcome(welcome())],
             (_, Message::Login(_)) => vec![Message::Ready(Ready {})],
+            (Super::NoRoom, Message::Update(Update { seq, .. })) => {
+                vec![no_room(None), Message::Ack(Ack { seq, files: 1 })]
+            }
+            (Super::NoRoom, Message::Query(query)) => vec![no_room(Some(query.req))],
+            (Super::NoRoom, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
             (_, Message::Register(Register { seq, .. }) | Message::Update(Update { seq, .. })) if acks => {
                 vec![Message::Ack(Ack { seq, files: 0 })]
             }
-            (Super::NoAnswers, _) => vec![],
+            (Super::NoAnswers | Super::NoRoom, _) => vec![],
             (Super::Serves, Message::Query(query)) => {
                 let req = query.req;
                 let done = Done { req, hits: 1, reached: 3, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 };
@@ -74,6 +81,10 @@ impl World {
             self.hang_up(conn);
         }
     }
+}
+
+fn no_room(req: Option<u32>) -> Message {
+    Message::Error(Error { code: ErrorCode::LIMIT, message: "short of memory".into(), req })
 }
 
 pub(super) fn welcome() -> Welcome {

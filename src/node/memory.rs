@@ -1,0 +1,108 @@
+//! The memory budget of a node: whether it is short, by how much send queues are to be shortened,
+//! and when freed memory is given back.
+//!
+//! It only watches the sum of [`crate::memory`]; the driver acts.
+
+use crate::config::{GIVE_BACK_BYTES, GIVE_BACK_GAP, MEMORY_CLOSE_PERCENT, MEMORY_SHORT_PERCENT};
+use crate::time::Time;
+
+/// What is in use of a budget.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Bytes; none without a bound.
+    budget: Option<usize>,
+    /// The thresholds, in bytes.
+    short_from: usize,
+    close_from: usize,
+    /// Whether the machine knows that memory is short.
+    short: bool,
+    /// The most that was in use since memory was given back last.
+    peak: usize,
+    /// No earlier than this is memory given back again.
+    rests_until: Time,
+}
+
+impl Memory {
+    pub(super) fn new(budget: Option<usize>) -> Memory {
+        let percent = |percent: usize| budget.map_or(usize::MAX, |budget| budget / 100 * percent);
+        Memory {
+            budget,
+            short_from: percent(MEMORY_SHORT_PERCENT),
+            close_from: percent(MEMORY_CLOSE_PERCENT),
+            short: false,
+            peak: 0,
+            rests_until: Time::ZERO,
+        }
+    }
+
+    /// Whether memory is short now, if that has changed.
+    pub(super) fn change(&mut self, held: usize) -> Option<bool> {
+        let short = held >= self.short_from;
+        (short != std::mem::replace(&mut self.short, short)).then_some(short)
+    }
+
+    /// Bytes of send queues that must go now.
+    pub(super) fn excess(&self, held: usize) -> usize {
+        held.saturating_sub(self.close_from)
+    }
+
+    /// A turn ends. Whether freed memory is to be given back now.
+    pub(super) fn end_turn(&mut self, held: usize, now: Time) -> bool {
+        self.peak = self.peak.max(held);
+        let due = self.has_freed(held) && now >= self.rests_until;
+        if due {
+            self.peak = held;
+            self.rests_until = now + GIVE_BACK_GAP;
+        }
+        due
+    }
+
+    /// When freed memory is to be given back, if nothing happens before.
+    pub(super) fn timeout(&self, held: usize) -> Option<Time> {
+        self.has_freed(held).then_some(self.rests_until)
+    }
+
+    /// The figures, by name.
+    pub(super) fn named(&self, held: usize) -> impl Iterator<Item = (String, u64)> {
+        let budget = self.budget.map(|budget| ("memory_budget", budget));
+        [Some(("memory_held", held)), budget].into_iter().flatten().map(|(name, bytes)| (name.to_owned(), bytes as u64))
+    }
+
+    fn has_freed(&self, held: usize) -> bool {
+        self.peak.saturating_sub(held) >= GIVE_BACK_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn memory_is_short_from_80_percent_and_queues_go_from_95() {
+        let mut memory = Memory::new(Some(100 * MIB));
+        assert_eq!((memory.change(80 * MIB - 1), memory.excess(95 * MIB)), (None, 0));
+        assert_eq!((memory.change(80 * MIB), memory.excess(96 * MIB)), (Some(true), MIB));
+        assert_eq!((memory.change(90 * MIB), memory.change(79 * MIB)), (None, Some(false)));
+    }
+
+    #[test]
+    fn without_a_budget_memory_is_never_short() {
+        let mut memory = Memory::new(None);
+        assert_eq!((memory.change(usize::MAX - 1), memory.excess(usize::MAX)), (None, 0));
+    }
+
+    #[test]
+    fn freed_memory_is_given_back_once_and_not_too_often() {
+        let mut memory = Memory::new(None);
+        let start = Time::ZERO + GIVE_BACK_GAP;
+        assert!(!memory.end_turn(3 * GIVE_BACK_BYTES, start));
+        assert!(!memory.end_turn(2 * GIVE_BACK_BYTES + 1, start));
+        assert!(memory.end_turn(2 * GIVE_BACK_BYTES, start));
+        assert_eq!(memory.timeout(2 * GIVE_BACK_BYTES), None);
+        assert!(!memory.end_turn(GIVE_BACK_BYTES, start), "it was given back a moment ago");
+        assert_eq!(memory.timeout(GIVE_BACK_BYTES), Some(start + GIVE_BACK_GAP));
+        assert!(memory.end_turn(GIVE_BACK_BYTES, start + GIVE_BACK_GAP));
+    }
+}

@@ -1,0 +1,88 @@
+//! Files of ours that a super peer has no memory for (PROTOCOL.md 4.4). What it has of ours stays
+//! there, so the list is sent again later in UPDATEs, which take nothing away.
+//!
+//! It only decides when; the session sends.
+
+use std::time::Duration;
+
+use crate::config::{REFUSED_FILES_WAIT_FIRST, REFUSED_FILES_WAIT_MAX};
+
+/// What a session knows of such files.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// The longest that the last wait could be; none while everything is taken.
+    wait: Option<Duration>,
+    /// A wait runs.
+    waits: bool,
+    /// The list is being sent again.
+    repeats: bool,
+    /// The rest of the list is not to be sent, because the super peer refuses again.
+    stops: bool,
+}
+
+impl Refused {
+    /// Files were refused. Returns the longest wait until the list is to be sent again, if none
+    /// runs.
+    pub(super) fn on_refusal(&mut self) -> Option<Duration> {
+        self.stops |= std::mem::take(&mut self.repeats);
+        if std::mem::replace(&mut self.waits, true) {
+            return None;
+        }
+        self.wait = Some(self.wait.map_or(REFUSED_FILES_WAIT_FIRST, |last| (last * 2).min(REFUSED_FILES_WAIT_MAX)));
+        self.wait
+    }
+
+    /// Whether files are missing at the super peer.
+    pub(super) fn is_any(&self) -> bool {
+        self.wait.is_some()
+    }
+
+    /// The wait is over: the list is sent again.
+    pub(super) fn begin(&mut self) {
+        (self.waits, self.repeats, self.stops) = (false, true, false);
+    }
+
+    /// Whether the rest of the list is not to be sent; returned once.
+    pub(super) fn take_stop(&mut self) -> bool {
+        std::mem::take(&mut self.stops)
+    }
+
+    /// A page of the list is sent, and `more` follow. Whether it is one that is sent again.
+    pub(super) fn on_page(&mut self, more: bool) -> bool {
+        let again = self.repeats;
+        self.repeats &= more;
+        again
+    }
+
+    /// Everything that was sent is acknowledged.
+    pub(super) fn on_all_acknowledged(&mut self) {
+        if !self.waits && !self.repeats {
+            self.wait = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_until_everything_is_taken() {
+        let mut refused = Refused::default();
+        assert_eq!(refused.on_refusal(), Some(REFUSED_FILES_WAIT_FIRST));
+        assert_eq!(refused.on_refusal(), None, "a wait runs");
+        for n in 1..10 {
+            refused.begin();
+            assert!(refused.on_page(true));
+            let longest = (REFUSED_FILES_WAIT_FIRST * (1 << n)).min(REFUSED_FILES_WAIT_MAX);
+            assert_eq!(refused.on_refusal(), Some(longest));
+            assert!(refused.take_stop() && !refused.take_stop());
+        }
+        refused.begin();
+        assert!(refused.on_page(true) && refused.on_page(false));
+        assert!(!refused.on_page(false), "the next list is a new one");
+        refused.on_all_acknowledged();
+        assert!(!refused.is_any());
+        assert_eq!(refused.on_refusal(), Some(REFUSED_FILES_WAIT_FIRST));
+    }
+}
