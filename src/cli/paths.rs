@@ -98,10 +98,13 @@ fn folder_of(env: Env<'_>, variable: &str) -> Option<PathBuf> {
     first.is_absolute().then_some(first)
 }
 
-/// Makes a folder for us alone, and those above it.
+/// Makes a folder for us alone, and those above it. A power cut does not lose them.
 pub(crate) fn make_private_folder(folder: &Path) -> Result<(), Failure> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     uninterrupted(|| DirBuilder::new().recursive(true).mode(0o700).create(folder))
-        .map_err(|e| disk_failure("make the folder", folder, &e))
+        .map_err(|e| disk_failure("make the folder", folder, &e))?;
+    missing.into_iter().for_each(sync_name);
+    Ok(())
 }
 
 fn disk_failure(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -206,11 +209,16 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 pub(crate) fn move_over(new: &Path, path: &Path) -> io::Result<()> {
     File::open(new)?.sync_all()?;
     uninterrupted(|| fs::rename(new, path))?;
+    sync_name(path);
+    Ok(())
+}
+
+/// Syncs the folder that has this name. Some file systems cannot; then a power cut may undo what
+/// was done to the name last.
+fn sync_name(path: &Path) {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        // Some file systems cannot sync a folder. Then a power cut may bring back the old file.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
-    Ok(())
 }
 
 /// Repeats a call that a signal interrupted.
