@@ -76,6 +76,8 @@ class Downloads(threading.Thread):
         super().__init__()
         self.world, self.folder, self.draw, self.ending = world, folder, draw, False
         self.process = None
+        # Names of downloads that have ended well and are not removed yet.
+        self.finished = set()
 
     def run(self):
         while not self.ending:
@@ -86,11 +88,13 @@ class Downloads(threading.Thread):
                 if self.draw.random() < 0.4:
                     time.sleep(self.draw.random() * 0.12)
                     self.process.kill()
-                self.process.wait()
+                if self.process.wait() == 0:
+                    self.finished.add(name)
                 if self.draw.random() < 0.3:
                     self.sync()
                 if self.ending:
                     return
+            self.finished.clear()
             for name in NAMES:
                 (self.folder / name).unlink(missing_ok=True)
 
@@ -101,14 +105,15 @@ class Downloads(threading.Thread):
         os.close(folder)
 
 
-def snapshot(mount, image, copy, draw):
-    """A copy of the image as it was at one moment: no write of the kernel fell into it."""
+def snapshot(mount, image, copy, downloads, draw):
+    """A copy of the image as it was at one moment: no write of the kernel fell into it. Returns the
+    names of the downloads that had ended before that moment."""
     for _ in range(COPY_TRIES):
         time.sleep(draw.random() * 0.15)
-        before = mount.writes()
+        before, finished = mount.writes(), set(downloads.finished)
         shutil.copyfile(image, copy)
         if before[1] == "0" and mount.writes() == before:
-            return
+            return finished & downloads.finished
     raise Violation("no moment without a write of the kernel was found")
 
 
@@ -126,9 +131,9 @@ def run(world, count, seed, report):
     downloads.start()
     try:
         for number in range(count):
-            snapshot(mount, image, copy, draw)
+            finished = snapshot(mount, image, copy, downloads, draw)
             try:
-                examine(world, copy, tally)
+                examine(world, copy, finished, tally)
             except Violation as violation:
                 tally.violations.append(f"image {number} of seed {seed}: {violation}")
                 report(tally.violations[-1])
@@ -140,7 +145,7 @@ def run(world, count, seed, report):
     return tally
 
 
-def examine(world, copy, tally):
+def examine(world, copy, finished, tally):
     """Mounts a copy, checks it, and runs every download on it."""
     mount = Mount(copy, world.folder / "after")
     try:
@@ -148,6 +153,8 @@ def examine(world, copy, tally):
         case.out = mount.folder
         for name in NAMES:
             writer = Get(f"get of {name}", name)
+            if name in finished:
+                writer.judge_durable(case)
             writer.at_destination(case)
             left = writer.memory(case)
             tally.published += left is None

@@ -184,7 +184,8 @@ class Disk:
 
     def on_fsync(self, call, args):
         path = trace.fd_path(args[0])
-        if not path or not trace.below(path, self.folders) or self.deaf:
+        is_ours = path and (trace.below(path, self.folders) or path in {str(folder.parent) for folder in self.folders})
+        if not is_ours or self.deaf:
             return False
         inode = self.of_fd(args[0])
         if inode:
@@ -329,20 +330,21 @@ def run(writer, case, seed, report, rounds=RANDOM_ROUNDS, deaf=False):
     case.reset()
     disk = Disk(case.inside(), deaf)
     seen = set()
-    for number, call in enumerate([None, *calls]):
-        if call is not None:
-            if not disk.feed(call):
-                continue
-        tally.prefixes += 1
+    for number, call in enumerate([None, *calls, None]):
+        has_ended = number > len(calls)
+        if call is not None and not disk.feed(call):
+            continue
+        tally.prefixes += not has_ended
         for state in disk.states(draw, rounds):
             key = hash(tuple(sorted((path, content) for path, content in state.items())))
-            if key in seen:
+            if key in seen and not has_ended:
                 continue
+            tally.states += key not in seen
             seen.add(key)
-            tally.states += 1
-            where = f"{writer.name}: cut after call {number} ({call.name if call else 'none'}: {call.args[:120] if call else ''})"
+            call_text = f"{call.name}({call.args[:120]})" if call else "the last one" if has_ended else "none"
+            where = f"{writer.name}: cut after call {number}, {call_text}"
             try:
-                attempt(writer, case, state)
+                attempt(writer, case, state, has_ended)
             except Violation as violation:
                 tally.violations.append(f"{where}: {violation}")
                 report(tally.violations[-1])
@@ -351,10 +353,12 @@ def run(writer, case, seed, report, rounds=RANDOM_ROUNDS, deaf=False):
     return tally
 
 
-def attempt(writer, case, state):
+def attempt(writer, case, state, has_ended):
     """The same command after a power cut."""
     case.reset()
     lay_out(case, state)
+    if has_ended:
+        writer.judge_durable(case)
     writer.at_destination(case)
     left = writer.memory(case)
     last = writer.run(case)

@@ -2,7 +2,8 @@
 table: a new writer is one more entry of `WRITERS`.
 
 An entry knows how to lay out the folder before the command (`prepare`), how to run the command and
-see it through (`run`), and what must be there at the end (`judge_first`, `judge_last`).
+see it through (`run`), and what must hold: after a run with a fault (`judge_first`), after the same
+command again (`judge_last`), and on the disk once a run has ended (`judge_durable`).
 """
 import fcntl
 import json
@@ -189,6 +190,11 @@ class Get:
         elif path.exists():
             check(path.read_bytes() == self.truth(case), f"{self.file} is wrong: {path.stat().st_size} bytes")
 
+    def judge_durable(self, case):
+        """A download that has ended is on the disk."""
+        check((case.out / self.file).exists(), f"{self.file} was downloaded, and a power cut lost it")
+        self.at_destination(case)
+
     def memory(self, case):
         """What is on disk and must not be fetched again."""
         if self.exit == 9 or (case.out / self.file).exists():
@@ -324,6 +330,12 @@ class Daemon:
             judge_text(Result(asked.exit, asked.events, asked.text))
         if process.poll() is None:
             check(self.ask(case, "status").exit == 0, "the daemon does not answer")
+
+    def judge_durable(self, case):
+        """The node keeps its id, and what was downloaded is on the disk."""
+        check((case.state / "node-id").exists(), "a power cut lost the node id")
+        if self.gets:
+            check((case.share / self.gets).exists(), f"{self.gets} was downloaded, and a power cut lost it")
 
     def memory(self, case):
         """Bytes of the share whose digests are not on disk: at most these may be hashed again."""
@@ -487,6 +499,10 @@ class Prompt(Daemon):
 
     def judge_last(self, case, last, before):
         super().judge_last(case, last, before)
+        self.judge_history(case, [*self.earlier, *self.lines])
+
+    def judge_durable(self, case):
+        super().judge_durable(case)
         self.judge_history(case, [*self.earlier, *self.lines])
 
     def judge_history(self, case, lines):
