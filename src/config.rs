@@ -83,13 +83,13 @@ pub const UNAUTHENTICATED_MAX: usize = 2048;
 pub const CROWD_LOOKS_MAX: usize = 1024;
 /// Connections that are chosen in one look to be closed one by one as others come.
 pub const CROWD_PLAN_MAX: usize = 32;
-/// While a node is full, a connection that has just come has this long for its first request before
-/// it counts as idle. Otherwise newcomers would be closed for newcomers.
+/// While a node is full, a connection that got an answer counts as busy for this long, because it
+/// may be about to ask again.
 pub const CROWD_FRESH: Duration = Duration::from_secs(1);
-/// While descriptors are short, sessions with files go last, because others need them, unless they
-/// are more than this share of all, in percent: otherwise a crowd that registers files would keep
-/// everybody else out.
-pub const CROWD_USEFUL_MAX: usize = 50;
+/// While a node is full, connections that wait for an answer, and sessions with files, go after
+/// idle ones, unless they are more than this share of all, in percent: otherwise a crowd that does
+/// the same would keep everybody else out.
+pub const CROWD_PROTECTED_MAX: usize = 50;
 /// Bytes in the send queue of a session or chunk connection; one whose queue is full is closed.
 pub const SEND_QUEUE_BYTES_MAX: usize = 512 * 1024;
 /// A connection whose send queue makes no progress for this long is closed.

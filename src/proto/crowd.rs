@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::ConnId;
-use crate::config::CROWD_PLAN_MAX;
+use crate::config::{CROWD_PLAN_MAX, CROWD_PROTECTED_MAX};
 use crate::time::Time;
 
 /// How long a plan is followed before it is made again.
@@ -38,12 +38,13 @@ impl From<IpAddr> for Host {
     }
 }
 
-/// What a connection does. Of one host, those of the first kind go first.
+/// What a connection does. Of one host, those of the first kind go first; those of another kind
+/// only as long as they are not most of all ([`CROWD_PROTECTED_MAX`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// Nothing.
     Idle,
-    /// It has just come, or waits for an answer.
+    /// It waits for an answer, or has just got one.
     Busy,
     /// Others need it.
     Useful,
@@ -61,21 +62,44 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// The lowest goes first.
-    fn order(&self) -> (Rank, Time, ConnId) {
-        (self.rank, self.since, self.conn)
+    fn order(&self, protected: Protected) -> (Rank, Time, ConnId) {
+        let rank = match self.rank {
+            Rank::Useful if protected.useful => Rank::Useful,
+            Rank::Useful | Rank::Busy if protected.busy => Rank::Busy,
+            Rank::Useful | Rank::Busy | Rank::Idle => Rank::Idle,
+        };
+        (rank, self.since, self.conn)
+    }
+}
+
+/// Which ranks protect: those that no more than [`CROWD_PROTECTED_MAX`] percent have or exceed.
+#[derive(Clone, Copy, Debug)]
+struct Protected {
+    busy: bool,
+    useful: bool,
+}
+
+impl Protected {
+    fn among(standings: &[Standing]) -> Protected {
+        let protects = |rank: Rank| {
+            let those = standings.iter().filter(|standing| standing.rank >= rank).count();
+            those * 100 <= standings.len() * CROWD_PROTECTED_MAX
+        };
+        Protected { busy: protects(Rank::Busy), useful: protects(Rank::Useful) }
     }
 }
 
 /// Those that go, at most `count`, in order: each time from the host that then has most.
 pub(crate) fn leaving(standings: Vec<Standing>, count: usize) -> Vec<Standing> {
+    let protected = Protected::among(&standings);
     let mut hosts: BTreeMap<Host, Vec<Standing>> = BTreeMap::new();
     for standing in standings {
         hosts.entry(standing.host).or_default().push(standing);
     }
     let mut fullest = BinaryHeap::new();
     for (host, group) in &mut hosts {
-        group.sort_unstable_by_key(|standing| Reverse(standing.order()));
-        fullest.extend(group.last().map(|first| (group.len(), Reverse(first.order()), *host)));
+        group.sort_unstable_by_key(|standing| Reverse(standing.order(protected)));
+        fullest.extend(group.last().map(|first| (group.len(), Reverse(first.order(protected)), *host)));
     }
     let mut going = Vec::new();
     while going.len() < count
@@ -83,7 +107,7 @@ pub(crate) fn leaving(standings: Vec<Standing>, count: usize) -> Vec<Standing> {
         && let Some(group) = hosts.get_mut(&host)
     {
         going.extend(group.pop());
-        fullest.extend(group.last().map(|next| (group.len(), Reverse(next.order()), host)));
+        fullest.extend(group.last().map(|next| (group.len(), Reverse(next.order(protected)), host)));
     }
     going
 }
@@ -141,6 +165,15 @@ mod tests {
         ];
         // Once both hosts have one, the one that has been idle longest.
         assert_eq!(order(all, 9), [3, 1, 0, 2]);
+    }
+
+    #[test]
+    fn a_crowd_that_asks_does_not_protect_itself() {
+        let ranks = [Rank::Useful, Rank::Busy, Rank::Idle, Rank::Idle];
+        let all = |ranks: &[Rank]| (0..).zip(ranks).map(|(n, rank)| standing(n, 1, *rank, n.into())).collect();
+        assert_eq!(order(all(&ranks), 4), [2, 3, 1, 0]);
+        assert_eq!(order(all(&[Rank::Useful, Rank::Busy, Rank::Busy, Rank::Idle]), 4), [1, 2, 3, 0]);
+        assert_eq!(order(all(&[Rank::Busy, Rank::Busy, Rank::Idle]), 1), [0], "a newcomer is the youngest");
     }
 
     #[test]

@@ -67,7 +67,6 @@ struct Upload {
     requests: VecDeque<Request>,
     /// When the last request arrived or ended.
     active_at: Time,
-    accepted_at: Time,
     /// Since when it takes no bytes: the time of accept, moved on by every byte that it has taken
     /// as by [`UPLOAD_RATE_MIN`]. So one that takes a few bytes now and then is idle.
     idle_since: Time,
@@ -91,9 +90,8 @@ impl Upload {
         if self.taken >= UPLOAD_PROVEN_BYTES && idle <= UPLOAD_LAG_MAX {
             return None;
         }
-        let fresh = now.since(self.accepted_at) < CROWD_FRESH;
-        let waits = !self.requests.is_empty() && idle < UPLOAD_BUSY_MAX;
-        let rank = if fresh || waits { Rank::Busy } else { Rank::Idle };
+        let asks = !self.requests.is_empty() || self.taken > 0 && now.since(self.active_at) < CROWD_FRESH;
+        let rank = if asks && idle < UPLOAD_BUSY_MAX { Rank::Busy } else { Rank::Idle };
         Some(Standing { conn, host: self.from.ip().into(), rank, since: self.idle_since })
     }
 
@@ -133,15 +131,8 @@ impl Uploads {
         }
         cx.own(conn, Owner::Upload);
         cx.timers.set(Reason::Upload(conn), cx.now + LOGIN_DEADLINE);
-        let upload = Upload {
-            from,
-            greeted: false,
-            requests: VecDeque::new(),
-            active_at: cx.now,
-            accepted_at: cx.now,
-            idle_since: cx.now,
-            taken: 0,
-        };
+        let upload =
+            Upload { from, greeted: false, requests: VecDeque::new(), active_at: cx.now, idle_since: cx.now, taken: 0 };
         self.conns.insert(conn, upload);
     }
 

@@ -7,8 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{
-    CROWD_FRESH, CROWD_LOOKS_MAX, CROWD_USEFUL_MAX, FRAME_BYTES_HELLO, SESSION_FILES_MAX, SESSION_QUERIES_MAX,
-    UNAUTHENTICATED_MAX,
+    CROWD_FRESH, CROWD_LOOKS_MAX, FRAME_BYTES_HELLO, SESSION_FILES_MAX, SESSION_QUERIES_MAX, UNAUTHENTICATED_MAX,
 };
 use crate::proto::crowd::{Plan, Rank, Standing, leaving};
 use crate::proto::super_peer::context::{Context, Reason};
@@ -238,10 +237,6 @@ impl Sessions {
             self.hand = (self.hand + 1) % self.slots.len();
             seen.extend(self.slots[self.hand].as_ref().and_then(|session| session.standing(self.hand, now)));
         }
-        let useful = seen.iter().filter(|standing| standing.rank == Rank::Useful).count();
-        if useful * 100 > seen.len() * CROWD_USEFUL_MAX {
-            seen.iter_mut().for_each(|standing| standing.rank = standing.rank.min(Rank::Busy));
-        }
         leaving(seen, count)
     }
 
@@ -287,7 +282,8 @@ impl Session {
         let since = self.heard.min(second + Duration::from_secs(1));
         let rank = match self.holder.get() {
             Some(_) => Rank::Useful,
-            None if self.queries.is_some() || now.since(since) < CROWD_FRESH => Rank::Busy,
+            None if self.queries.is_some() => Rank::Busy,
+            None if self.state.is_open() && now.since(since) < CROWD_FRESH => Rank::Busy,
             None => Rank::Idle,
         };
         Some(Standing { conn, host: self.ip.into(), rank, since })
