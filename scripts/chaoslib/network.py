@@ -30,6 +30,8 @@ class Node:
         self.kind, self.n, self.space = kind, n, space
         self.name = f"{'s' if kind == 'super' else 'p'}{n}"
         self.daemon = None
+        # What it was when it ran last.
+        self.before = None
         # Seconds of the clock at which a fault of this node or its line last ended, or inf.
         self.disturbed = 0.0
 
@@ -150,16 +152,18 @@ class Network:
             for a, b in LINKS:
                 if node.n in (a, b):
                     arguments += ["--neighbor", self.neighbor_address(node.n, b if node.n == a else a)]
-            node.daemon = self.world.super(node.name, *arguments, listen=f"{node.space.ip}:{SUPER_PORT}", prefix=node.space.prefix)
+            node.daemon = self.world.super(node.name, *arguments, listen=f"{node.space.ip}:{SUPER_PORT}", prefix=node.space.prefix, before=node.before)
+            node.before = node.daemon
             return
         order = random.Random(f"{self.seed} homes {node.n}").sample(range(SUPERS), 3)
         homes = [f"{self.relay_space.ip}:{6000 + n}" if node.n in RELAYED_SESSIONS else self.address(n) for n in order]
         more = [argument for home in homes[1:] for argument in ("--super", home)]
         if node.n in RELAYED_CHUNKS:
             more += ["--advertise", self.relay_space.ip]
-        # It may have to wait until a super peer is back.
+        # It may be long until a super peer is back.
         node.daemon = self.world.peer(node.name, homes[0], node.share, *more, "--connect-timeout", "600s",
-                                      listen=f"{node.space.ip}:{self.chunk_port(node)}", prefix=node.space.prefix)
+                                      listen=f"{node.space.ip}:{self.chunk_port(node)}", prefix=node.space.prefix, before=node.before)
+        node.before = node.daemon
 
     def home_of(self, address):
         """The super peer with this address, which may be one of the relay's."""

@@ -82,7 +82,7 @@ class Checks:
     def watcher(self, _):
         while not self.over.is_set():
             for peer in self.network.peers:
-                if self.over.wait(0.05):
+                if self.over.wait(0.1):
                     return
                 self.network.watch(peer)
 
@@ -299,9 +299,10 @@ def faults(network, options, log):
             wait = nemesis.step()
             healthy(network, log)
             time.sleep(wait)
-    finally:
+        nemesis.heal()
         checks.end()
-    nemesis.heal()
+    finally:
+        checks.over.set()
     log(f"faults {json.dumps(nemesis.counts)}")
     log(f"clients {json.dumps(checks.counts)}")
     for what in ("complete", "records relied on", "gets right"):

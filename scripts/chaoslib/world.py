@@ -3,7 +3,6 @@ Python programs beside them. Everything is ended and removed at the end, also af
 
 Only processes that a run started are ended, by their ids. Namespaces carry the id of the run.
 """
-import ctypes
 import importlib.util
 import json
 import os
@@ -20,8 +19,8 @@ ROOT = HERE.parent.parent
 SPRAT = Path(os.environ.get("SPRAT_BIN", ROOT / "target" / "release" / "sprat"))
 PYTHON = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sprat-chaos" / "python"
 TICK = os.sysconf("SC_CLK_TCK")
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None, use_errno=True)
+# In front of a command: it is killed if this program is.
+WITH_PARENT = ["setpriv", "--pdeathsig", "KILL"]
 
 
 class Failed(Exception):
@@ -85,11 +84,6 @@ def isolate():
     os.environ["SPRAT_CHAOS_ISOLATED"] = "1"
     script = 'ip link set lo up && exec "$@"'
     os.execvp("unshare", ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, *sys.argv])
-
-
-def die_with_parent():
-    """In a child: it ends if this program is killed."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 # ---- figures of a process -----------------------------------------------------------------------
@@ -194,7 +188,7 @@ class World:
         """A child process; its output goes to a file of the folder, unless `more` says otherwise."""
         output = open(self.dir / f"{log}.log", "ab") if log else subprocess.DEVNULL
         options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "env": self.env, **more}
-        child = subprocess.Popen([str(part) for part in command], preexec_fn=die_with_parent, **options)
+        child = subprocess.Popen([str(part) for part in [*WITH_PARENT, *command]], **options)
         if log:
             output.close()
         self.children.append(child)
@@ -216,11 +210,15 @@ class World:
         for daemon in daemons:
             self.end(daemon.child)
 
-    def daemon(self, role, name, *arguments, prefix=()):
+    def daemon(self, role, name, *arguments, prefix=(), before=None):
+        """Starts a daemon and waits until it serves; or does not wait, if `before` is the same daemon
+        as it was: its addresses are the same."""
         ready = self.dir / f"{name}.ready"
         ready.unlink(missing_ok=True)
         command = [*prefix, SPRAT, role, "--name", name, "--state", self.dir / f"{name}.state", "--ready-file", ready, "--log-level", "info", *arguments]
         child = self.spawn(command, log=name)
+        if before:
+            return Daemon(name, child, before.ready, command)
 
         def is_ready():
             if child.poll() is not None:
@@ -250,7 +248,7 @@ class World:
         command = [*prefix, SPRAT, *arguments, "--json", "-q"]
         begun = time.monotonic()
         try:
-            done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, env=self.env, timeout=limit, preexec_fn=die_with_parent)
+            done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, env=self.env, timeout=limit)
             code, text = done.returncode, done.stdout
         except subprocess.TimeoutExpired as late:
             code, text = 124, late.stdout or b""
