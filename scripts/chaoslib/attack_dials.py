@@ -10,9 +10,8 @@ PORTS = 1000
 WATCH_S = 30
 SILENT = 300
 SILENT_LIMIT_S = 300
-# Connects to one host in WATCH_S: two at once, each given up after the dial timeout, and twice that
-# for hosts that close at once.
-CONNECTS_MAX = 60
+# Connects to one host in WATCH_S: a burst of 8, then one each 250 ms (src/config.rs).
+CONNECTS_MAX = 128
 SIZE = (4 << 20) + 99
 PATH = "the named content.bin"
 SPELLINGS = ["127.0.0.1", "localhost", "LOCALHOST", "127.1", "127.000.000.001", "0x7f000001", "::ffff:127.0.0.1"]

@@ -31,16 +31,15 @@ def unread(world, table, _rounds):
     before = rss_of(home.pid)
     attacker = world.tool("askers", home.addr, UNREAD, QUERIES_EACH, BUDGET_MS, "*", "unread")
     peak, until, sent = before, time.monotonic() + 45, None
-    refused = asked = 0
+    codes = {}
     while time.monotonic() < until:
         peak = max(peak, rss_of(home.pid))
         code, _, _ = world.run("query", "common", "--super", home.addr, "--limit", "1", limit=20)
-        asked += 1
-        refused += code != 0
+        codes[code] = codes.get(code, 0) + 1
         time.sleep(0.1)
     table.add(f"{UNREAD} unread sessions, {QUERIES_EACH} queries each: peak RSS", mib(before), mib(peak), f"≤ {mib(MEMORY_BYTES)}", peak <= MEMORY_BYTES,
               "" if options else "the binary has no --memory")
-    table.add("… honest queries that were refused", "", f"{refused} of {asked}", "", None)
+    table.add("… exit codes of honest queries during it", "", ", ".join(f"{count} × {code}" for code, count in sorted(codes.items())), "", None)
     world.end(attacker, kill=True)
     time.sleep(SETTLE_S)
     after, bound = rss_of(home.pid), RSS_FACTOR * before + RSS_SPARE
