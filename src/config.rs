@@ -264,8 +264,13 @@ pub const DIGEST_LEASE: Duration = Duration::from_secs(5);
 /// How long a super peer that confirmed its digest waits until the lease is over; longer than the
 /// lease, because no two clocks run alike.
 pub const DIGEST_LEASE_WAIT: Duration = Duration::from_millis(5500);
+/// Shortest time between two large filters that a neighbor's digest asks for. An owner whose digest
+/// changes its size sooner starts again.
+pub const DIGEST_RESIZE_GAP: Duration = Duration::from_millis(10);
 /// Files whose keys are hashed per turn: below 1 ms.
 pub const DIGEST_FILES_PER_TURN: usize = 256;
+/// Bytes of a digest that is too large that are halved per turn: a small part of 1 ms.
+pub const DIGEST_HALVED_PER_TURN: usize = 32 * 1024;
 /// New files that are remembered until they are hashed, 4 bytes each; beyond it the digest is
 /// rebuilt from the index.
 pub const DIGEST_FRESH_MAX: usize = 1 << 20;

@@ -57,15 +57,35 @@ impl Filter {
         self.ones * 100 >= (self.bytes.len() * 8) * percent
     }
 
-    /// Halves the size while less than this percentage of the bits is set. The keys stay.
-    pub(super) fn fold(&mut self, percent: usize) {
-        while self.log2 > DIGEST_LOG2_MIN && !self.is_filled(percent) {
-            let halved = self.bytes.as_chunks().0.iter().map(|[low, high]| halve(*low) | halve(*high) << 4);
-            self.bytes = halved.collect();
-            self.log2 -= 1;
-            self.ones = self.bytes.iter().map(|byte| byte.count_ones() as usize).sum();
-        }
+    /// Whether it is larger than it must be, because less than this percentage of the bits is set.
+    pub(super) fn is_sparse(&self, percent: usize) -> bool {
+        self.log2 > DIGEST_LOG2_MIN && !self.is_filled(percent)
     }
+
+    /// Goes on halving the size, by this many bytes. The keys stay. Returns whether the size is
+    /// halved now.
+    pub(super) fn halve(&mut self, half: &mut Half, bytes: usize) -> bool {
+        let done = half.bytes.len() * 2;
+        let end = self.bytes.len().min(done.saturating_add(bytes));
+        for [low, high] in self.bytes[done..end].as_chunks().0 {
+            let byte = halve(*low) | halve(*high) << 4;
+            half.ones += byte.count_ones() as usize;
+            half.bytes.push(byte);
+        }
+        let halved = end == self.bytes.len();
+        if halved {
+            let Half { bytes, ones } = std::mem::take(half);
+            (self.bytes, self.ones, self.log2) = (bytes, ones, self.log2 - 1);
+        }
+        halved
+    }
+}
+
+/// What is done of a halving.
+#[derive(Debug, Default)]
+pub(super) struct Half {
+    bytes: Vec<u8>,
+    ones: usize,
 }
 
 /// Each two adjacent bits become one.
@@ -100,7 +120,11 @@ mod tests {
             large.add(key(n));
             small.add(key(n));
         }
-        large.fold(25);
+        while large.is_sparse(25) {
+            large.halve(&mut Half::default(), usize::MAX);
+            let mut half = Half::default();
+            while large.is_sparse(25) && !large.halve(&mut half, 48) {}
+        }
         assert_eq!((large.log2(), large.ones), (small.log2(), small.ones));
         assert_eq!(large.bytes(), small.bytes());
     }

@@ -8,11 +8,11 @@
 
 use std::collections::VecDeque;
 
-use super::filter::Filter;
+use super::filter::{Filter, Half};
 use super::keys;
 use crate::config::{
-    DIGEST_FILES_PER_TURN, DIGEST_FILLED_LIMIT, DIGEST_FILLED_MAX, DIGEST_FILLED_MIN, DIGEST_LOG2_MAX, DIGEST_LOG2_MIN,
-    DIGEST_REBUILD_GAP, DIGEST_STEP_BYTES,
+    DIGEST_FILES_PER_TURN, DIGEST_FILLED_LIMIT, DIGEST_FILLED_MAX, DIGEST_FILLED_MIN, DIGEST_HALVED_PER_TURN,
+    DIGEST_LOG2_MAX, DIGEST_LOG2_MIN, DIGEST_REBUILD_GAP, DIGEST_STEP_BYTES,
 };
 use crate::proto::super_peer::index::Index;
 use crate::time::Time;
@@ -43,6 +43,9 @@ pub(super) struct Local {
 struct Rebuild {
     filter: Filter,
     cursor: u32,
+    /// All files are in; now it may be halved.
+    scanned: bool,
+    half: Half,
 }
 
 impl Local {
@@ -57,7 +60,7 @@ impl Local {
         // passed.
         index.forget_fresh();
         let log2 = log2_for(index.live()).max(least_log2);
-        self.rebuild = Some(Rebuild { filter: Filter::new(log2), cursor: 0 });
+        self.rebuild = Some(Rebuild { filter: Filter::new(log2), cursor: 0, scanned: false, half: Half::default() });
         self.built_at = now;
         self.built_of = index.live();
         self.built_after = index.deaths();
@@ -143,6 +146,9 @@ impl Local {
 
     fn go_on(&mut self, now: Time, index: &mut Index) {
         let Some(rebuild) = &mut self.rebuild else { return };
+        if rebuild.scanned {
+            return self.finish(now, index);
+        }
         for _ in 0..DIGEST_FILES_PER_TURN {
             let Some(id) = index.next(None, rebuild.cursor) else { return self.finish(now, index) };
             rebuild.cursor = id + 1;
@@ -155,12 +161,18 @@ impl Local {
     }
 
     fn finish(&mut self, now: Time, index: &mut Index) {
-        let Some(Rebuild { mut filter, .. }) = self.rebuild.take() else { return };
+        let Some(mut rebuild) = self.rebuild.take() else { return };
+        let filter = &mut rebuild.filter;
         if filter.is_filled(DIGEST_FILLED_MAX) && filter.log2() < DIGEST_LOG2_MAX {
-            return self.rebuild(now, index, filter.log2() + 1);
+            return self.rebuild(now, index, rebuild.filter.log2() + 1);
         }
-        filter.fold(DIGEST_FILLED_MIN);
-        self.filter = Some(filter);
+        if filter.is_sparse(DIGEST_FILLED_MIN) {
+            filter.halve(&mut rebuild.half, DIGEST_HALVED_PER_TURN);
+            rebuild.scanned = true;
+            self.rebuild = Some(rebuild);
+            return;
+        }
+        self.filter = Some(rebuild.filter);
         self.renew();
     }
 

@@ -186,7 +186,7 @@ impl Digests {
     pub(super) fn on_step(&mut self, link: LinkId, step: LinkDigest, links: &Links, cx: &mut Context) -> bool {
         let Some(log2_max) = self.log2_max else { return false };
         let remote = &mut self.remotes[link.index()];
-        let taken = remote.on_step(step, log2_max);
+        let taken = remote.on_step(cx.now, step, log2_max);
         links.send(link, LinkMessage::Digested(taken), cx);
         remote.lacks_lease(cx.now)
     }

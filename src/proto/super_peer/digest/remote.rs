@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use super::filter::Filter;
 use super::keys::Probe;
-use crate::config::DIGEST_LEASE;
+use crate::config::{DIGEST_LEASE, DIGEST_RESIZE_GAP};
 use crate::time::Time;
 use crate::wire::link::{LinkDigest, LinkDigested};
+
+/// A filter of at most 2^n bits is made at once: 8 KiB.
+const RESIZE_LOG2_FREE: u8 = 16;
 
 /// What is known of one neighbor's index.
 #[derive(Debug, Default)]
@@ -14,6 +17,8 @@ pub(super) struct Remote {
     copy: Option<Copy>,
     /// Which epoch may be trusted, and until when.
     lease: Option<(u64, Time)>,
+    /// When a step last asked for a large filter: to make one takes a part of a millisecond.
+    resized: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -31,12 +36,21 @@ struct Copy {
 impl Remote {
     /// Drops everything.
     pub(super) fn forget(&mut self) {
-        *self = Remote::default();
+        *self = Remote { resized: self.resized, ..Remote::default() };
     }
 
-    /// A step came. A digest of more than 2^`log2_max` bits is not taken. Returns the answer.
-    pub(super) fn on_step(&mut self, step: LinkDigest, log2_max: u8) -> LinkDigested {
+    /// A step came. A digest of more than 2^`log2_max` bits is not taken, and neither are two large
+    /// ones shortly one after the other. Returns the answer.
+    pub(super) fn on_step(&mut self, now: Time, step: LinkDigest, log2_max: u8) -> LinkDigested {
         let epoch = step.epoch;
+        let next = self.copy.as_ref().filter(|copy| copy.epoch == epoch).map_or(1, |copy| copy.step + 1);
+        if step.step == next && step.size.is_some_and(|size| size > RESIZE_LOG2_FREE) {
+            if self.resized.is_some_and(|at| now < at + DIGEST_RESIZE_GAP) {
+                self.copy = None;
+                return LinkDigested { epoch, step: 0 };
+            }
+            self.resized = Some(now);
+        }
         match &mut self.copy {
             Some(copy) if copy.epoch == epoch => {
                 if step.step == copy.step + 1 && !copy.take(step, log2_max) {

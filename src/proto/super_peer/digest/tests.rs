@@ -258,7 +258,7 @@ fn malformed_steps_drop_the_digest() {
     let mut known = Remote::default();
     known.on_lease(7, now);
     let take = |known: &mut Remote, steps: &[LinkDigest]| {
-        let took: Vec<u64> = steps.iter().map(|step| known.on_step(step.clone(), 20).step).collect();
+        let took: Vec<u64> = steps.iter().map(|step| known.on_step(Time::ZERO, step.clone(), 20).step).collect();
         (took, known.surely_not(now, &probe))
     };
     let first = LinkDigest { size: Some(10), links: Some(3), ..step(7, 1) };
@@ -274,7 +274,7 @@ fn malformed_steps_drop_the_digest() {
         LinkDigest { keys: vec![1; 7], ..step(7, 3) },
         LinkDigest { size: Some(64), ..step(7, 3) },
     ] {
-        known.on_step(LinkDigest { epoch: 9, ..first.clone() }, 20);
+        known.on_step(Time::ZERO, LinkDigest { epoch: 9, ..first.clone() }, 20);
         let took = take(&mut known, &[first.clone(), ok(2), wrong.clone()]);
         assert_eq!(took, (vec![1, 2, 0], None), "{wrong:?}");
     }
