@@ -137,7 +137,7 @@ impl<'a, R: Role> Driver<'a, R> {
         if (self.net.is_behind() || self.catching_up) && self.put_off < most {
             self.put_off += 1;
         } else {
-            self.put_off = 0;
+            (self.put_off, self.catching_up) = (0, false);
             self.fire_timers();
         }
         if let Some(exit) = self.stop.take() {

@@ -45,6 +45,10 @@ impl Texts {
     pub(super) fn add(&mut self, id: u32, path: &str) -> Place {
         let chunk = chunk_of(id);
         if self.chunks.len() <= chunk {
+            // The chunk before it is full.
+            if let Some(Text { bytes, .. }) = self.chunks.last_mut() {
+                bytes.shrink_to_fit();
+            }
             self.chunks.resize_with(chunk + 1, Text::default);
         }
         self.chunks[chunk].push(path)
