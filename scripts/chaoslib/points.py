@@ -67,7 +67,7 @@ def attempt(writer, case, point, fault):
         return False
     if fault != "kill":
         allowed = {writer.exit} if fault == "EINTR" and point.call in INTERRUPTIBLE else {writer.exit, *DISK_EXITS}
-        if writer.exit:
+        if writer.exit or (fault != "EINTR" and writer.must_fail(point)):
             allowed -= {0}
         check(first.exit in allowed, f"exit {first.exit}, expected one of {sorted(allowed)}: {first.text[-300:]}")
         for code in first.asked[:1]:

@@ -12,7 +12,6 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import termios
@@ -190,6 +189,10 @@ class Get:
         elif path.exists():
             check(path.read_bytes() == self.truth(case), f"{self.file} is wrong: {path.stat().st_size} bytes")
 
+    def must_fail(self, point):
+        """Whether an error of this call must be reported: nothing is published that is not synced."""
+        return point.call in ("fsync", "fdatasync") and point.path.endswith(".part")
+
     def judge_durable(self, case):
         """A download that has ended is on the disk."""
         check((case.out / self.file).exists(), f"{self.file} was downloaded, and a power cut lost it")
@@ -330,6 +333,9 @@ class Daemon:
             judge_text(Result(asked.exit, asked.events, asked.text))
         if process.poll() is None:
             check(self.ask(case, "status").exit == 0, "the daemon does not answer")
+
+    def must_fail(self, point):
+        return False
 
     def judge_durable(self, case):
         """The node keeps its id, and what was downloaded is on the disk."""
