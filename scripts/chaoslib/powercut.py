@@ -184,8 +184,7 @@ class Disk:
 
     def on_fsync(self, call, args):
         path = trace.fd_path(args[0])
-        is_ours = path and (trace.below(path, self.folders) or path in {str(folder.parent) for folder in self.folders})
-        if not is_ours or self.deaf:
+        if not path or not trace.below(path, self.folders) or self.deaf:
             return False
         inode = self.of_fd(args[0])
         if inode:

@@ -44,13 +44,15 @@ class Case:
     template: Path
 
     def __post_init__(self):
-        self.out, self.state, self.share, self.run = (self.folder / name for name in ("out", "state", "share", "run"))
+        self.out, self.home, self.share, self.run = (self.folder / name for name in ("out", "home", "share", "run"))
+        # Below a folder that is there, because the name of a new state folder is synced too.
+        self.state = self.home / "state"
         self.ready, self.control = self.run / "ready", self.run / "sock"
 
     def reset(self):
         """The folder as the writer prepared it. Files of the share that are still there are kept: their
         inodes are in the digest cache."""
-        for name in ("out", "state", "run"):
+        for name in ("out", "home", "run"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
             if (self.template / name).exists():
                 shutil.copytree(self.template / name, self.folder / name, symlinks=True)
@@ -65,13 +67,13 @@ class Case:
         """Makes what is in the folder now the start of every run."""
         shutil.rmtree(self.template, ignore_errors=True)
         self.template.mkdir()
-        for name in ("out", "state", "run"):
+        for name in ("out", "home", "run"):
             if (self.folder / name).exists():
                 shutil.copytree(self.folder / name, self.template / name)
         (self.template / "share.list").write_text(json.dumps(sorted(path.name for path in self.share.iterdir())))
 
     def inside(self):
-        return [self.out, self.state, self.share, self.run]
+        return [self.out, self.home, self.share, self.run]
 
 
 @dataclass
@@ -262,7 +264,7 @@ class Daemon:
         self.exit = 0
 
     def prepare(self, case):
-        for folder in (case.share, case.run):
+        for folder in (case.share, case.run, case.home):
             folder.mkdir(parents=True, exist_ok=True)
         for name, (size, seed) in self.shared.items():
             noise(case.share / name, size, seed)
