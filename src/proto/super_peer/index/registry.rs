@@ -50,6 +50,8 @@ pub struct Index {
     left_over: usize,
     /// Records that came, and steps of [`Index::tidy`], so far.
     steps: u64,
+    /// Calls that may have changed what [`Index::check_invariants`] looks at.
+    changes: u64,
     /// Reused for words in lower case, and for the keys of a record.
     pub(super) scratch: String,
     pub(super) scratch_keys: Vec<Key>,
@@ -114,6 +116,7 @@ impl Index {
             leaving: VecDeque::new(),
             left_over: 0,
             steps: 0,
+            changes: 0,
             scratch: String::new(),
             scratch_keys: Vec::new(),
             dead: VecDeque::new(),
@@ -124,6 +127,7 @@ impl Index {
 
     /// A new holder without files.
     pub fn add_holder(&mut self, addr: HostPort) -> HolderId {
+        self.changes += 1;
         let holder = Some(Holder { addr, files: FileSet::default() });
         self.holders_used += 1;
         if let Some(slot) = self.holders_free.pop() {
@@ -138,6 +142,7 @@ impl Index {
 
     /// Removes the holder, with all of its files.
     pub fn remove_holder(&mut self, holder: HolderId) {
+        self.changes += 1;
         let gone = self.holders[holder.0 as usize].take();
         let files = gone.expect("a holder is used from add_holder to remove_holder").files;
         self.holders_used -= 1;
@@ -192,6 +197,7 @@ impl Index {
     /// Does up to this many steps of what is put off: forgets an entry without a holder, or takes a
     /// holder that is gone out of one of its entries. Returns whether more is left.
     pub fn tidy(&mut self, steps: usize) -> bool {
+        self.changes += 1;
         for _ in 0..steps {
             self.steps += 1;
             if let Some(id) = self.dead.pop_front() {
@@ -210,6 +216,7 @@ impl Index {
     /// without a walk through everything; says whether some are left. What changes is kept sorted
     /// from then on.
     pub fn order(&mut self, entries: usize) -> bool {
+        self.changes += 1;
         let Index { entries: all, live, order, .. } = self;
         let order = order.get_or_insert_with(Order::new);
         let Some(mut cursor) = order.built() else { return false };
@@ -233,7 +240,13 @@ impl Index {
 
     /// Lets that order go.
     pub fn forget_order(&mut self) {
+        self.changes += 1;
         self.order = None;
+    }
+
+    /// A number that is the same as before only if nothing in it has changed.
+    pub(in crate::proto) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How much was done so far: records that came or were removed, and steps of [`Index::tidy`].
@@ -307,6 +320,7 @@ impl Index {
 
     /// A record comes or is removed.
     fn begin_change(&mut self) {
+        self.changes += 1;
         self.steps += 1;
         let late = self.left_over > LEFT_OVER_MAX;
         self.tidy(if late { STEPS_PER_CHANGE_LATE } else { STEPS_PER_CHANGE });
