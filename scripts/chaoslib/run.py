@@ -291,6 +291,9 @@ def faults(network, options, log):
     """The time with faults."""
     from .nemesis import Nemesis
     nemesis = Nemesis(network, options.seed, log)
+    # It leaves some peers of one super peer alone, and so must know where they are.
+    for peer in network.peers:
+        network.watch(peer)
     checks = Checks(network, nemesis, log, options.seed)
     checks.begin()
     try:
