@@ -11,6 +11,7 @@ import shutil
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from . import trace
 from .nodes import Violation, check
@@ -21,6 +22,12 @@ BLOCK = 4096
 RANDOM_ROUNDS = 2
 CALLS = [*trace.MUTATING, "lseek", "close"]
 FOLDER, SOCKET = "folder", "socket"
+
+
+class File(NamedTuple):
+    """A file of a state. Two names with the same number are one file."""
+    number: int
+    content: bytes
 
 
 class Inode:
@@ -254,7 +261,9 @@ class Disk:
         out = {}
         for path, inode in sorted(names.items()):
             if isinstance(inode, Inode):
-                inode = picked.setdefault(id(inode), inode.pick(block, length))
+                if inode not in picked:
+                    picked[inode] = File(len(picked), inode.pick(block, length))
+                inode = picked[inode]
             out[path] = inode
         # A file whose folder was lost is lost with it.
         return {path: content for path, content in out.items()
@@ -282,10 +291,11 @@ def lay_out(case, state):
             if path.is_dir():
                 if content != "folder":
                     shutil.rmtree(path)
-            elif not isinstance(content, bytes) or path.read_bytes() != content:
+            elif not isinstance(content, File) or path.read_bytes() != content.content:
                 path.unlink()
         if folder.exists() and str(folder) not in state:
             shutil.rmtree(folder)
+    made = {}
     for path, content in sorted(state.items()):
         path = Path(path)
         if content == FOLDER:
@@ -293,8 +303,13 @@ def lay_out(case, state):
         elif content == SOCKET:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.bind(str(path))
-        elif not path.exists():
-            path.write_bytes(content)
+        elif content.number in made:
+            path.unlink(missing_ok=True)
+            os.link(made[content.number], path)
+        else:
+            if not path.exists():
+                path.write_bytes(content.content)
+            made[content.number] = path
 
 
 @dataclass
