@@ -1,5 +1,6 @@
 //! Waves over small networks of real machines, on a wire that loses, doubles and reorders as each
 //! test says.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names only what it waits for")]
 
 use std::time::Duration;
 
