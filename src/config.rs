@@ -150,7 +150,7 @@ pub const QUERY_HITS_MAX: usize = 1000;
 pub const LIST_PAGES_MAX: u64 = 1 << 18;
 /// Sources of one content whose addresses a list distinguishes; beyond it only hits are counted.
 pub const LIST_SOURCES_MAX: usize = 1 << 16;
-/// Names of one content that a list shows.
+/// Names of one content that a list shows, and sizes that it counts.
 pub const LIST_NAMES_MAX: usize = 16;
 /// Sessions with super peers that one weak peer may hold at once (`--sessions`).
 pub const SUPER_SESSIONS_MAX: usize = 2;
@@ -304,9 +304,12 @@ const _: () = assert!(DIGEST_STEP_BYTES + 128 < DATAGRAM_BYTES_MAX);
 pub const SOURCE_PIPELINE_MAX: usize = 32;
 /// Sources that one download uses at once.
 pub const SOURCES_MAX: usize = 16;
-/// Sources that one download remembers.
+/// Sources that one download remembers; of more that it could dial, a random sample.
 pub const SOURCES_KNOWN_MAX: usize = 256;
-/// Another source may take a piece that makes no progress for this long.
+/// Least rate of a source and of a download, in bytes per second. Below it a source is slow: others
+/// do what it was asked for.
+pub const SOURCE_RATE_MIN: u64 = 16 * 1024;
+/// A source that owes bytes and sends less than the least rate for this long has stalled.
 pub const STALL_AFTER: Duration = Duration::from_secs(2);
 /// A piece is taken from a slow source only if that saves at least this much time, so that equal
 /// sources never duplicate a piece.
@@ -318,14 +321,48 @@ pub const SOURCE_REDIAL_FIRST: Duration = Duration::from_millis(500);
 /// A source is dropped after it was lost this many times after its WELCOME without a right piece in
 /// between.
 pub const SOURCE_FRUITLESS_MAX: u32 = 5;
+/// Longest wait before a source is dialed again that has always refused as busy.
+pub const BUSY_REDIAL_MAX: Duration = Duration::from_secs(60);
 /// Longest wait before a lost source is dialed again.
 pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
+/// How long the proof of a download waits for one source before another one is asked in addition.
+pub const PROOF_HEDGE: Duration = Duration::from_secs(1);
+/// Bytes of manifests that the sources of one download are asked for at once before one of them is
+/// proven; two of the longest fit.
+pub const PROOF_BYTES_MAX: u64 = 64 << 20;
+/// A source is dropped when it damages a second piece before this many right ones.
+pub const PIECES_PER_FAULT: u32 = 64;
+/// Dials of an address that never welcomed, per [`DIALS_PERIOD`] and download.
+pub const DIALS_PER_ADDRESS: usize = 2;
+/// See [`DIALS_PER_ADDRESS`].
+pub const DIALS_PERIOD: Duration = Duration::from_secs(600);
+/// After this time without a WELCOME, the next address is dialed in addition.
+pub const DIAL_HEDGE: Duration = Duration::from_secs(1);
+/// An address that never welcomed is given up for now after this time if others wait.
+pub const DIAL_PATIENCE: Duration = Duration::from_secs(2);
+/// Dials of one download at once.
+pub const DIALS_AT_ONCE: usize = 32;
+/// Dials of one host at once, at addresses that never welcomed; of all downloads.
+pub const HOST_DIALS_AT_ONCE: u32 = 8;
+/// Such dials of one host without a pause.
+pub const HOST_DIALS_BURST: u32 = 8;
+/// Time between two such dials of one host after the burst: a download with 1,000 addresses of one
+/// machine makes at most 128 connects in 30 s.
+pub const HOST_DIAL_INTERVAL: Duration = Duration::from_millis(250);
+/// Hosts whose dials are remembered; addresses of one more wait.
+pub const HOSTS_REMEMBERED_MAX: usize = 4096;
+/// Addresses of one download that are remembered because they are not dialed again for now; the
+/// oldest is forgotten first.
+pub const SOURCES_SPENT_MAX: usize = 4096;
+/// How long a download goes on without a verified piece and below the least rate (`--timeout`).
+pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// Verified pieces of one download that the disk has not written; while there are as many, nothing
 /// more is requested.
 pub const WRITES_PENDING_MAX: usize = 48;
 /// Shortest time between two queries for sources of a download that lost one.
 pub const REQUERY_INTERVAL: Duration = Duration::from_secs(5);
-/// A download without any live source asks for sources for this long before it fails.
+/// A download without a connected source or an address to dial searches for this long before it
+/// fails.
 pub const NO_SOURCE_MAX: Duration = Duration::from_secs(30);
 /// A source is dropped at this many MD5 mismatches over right bytes.
 pub const MD5_MISMATCHES_MAX: u32 = 3;

@@ -147,6 +147,7 @@ mod tests {
             from: Some("127.0.0.1:5".parse().unwrap()),
             out: Some("/tmp/x".into()),
             verify: Verify::Md5,
+            timeout: Some(1500),
             scope: Scope { ttl: None, budget: Some(9), policy: Some(crate::wire::Policy::Tree) },
         };
         for command in [

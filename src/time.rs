@@ -15,6 +15,9 @@ impl Time {
     /// The start of the driver.
     pub const ZERO: Time = Time(0);
 
+    /// The latest point.
+    pub const MAX: Time = Time(u64::MAX);
+
     /// The point `micros` microseconds after the start.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Time {

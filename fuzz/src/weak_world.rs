@@ -82,7 +82,7 @@ struct Payload {
 
 struct Part {
     root: Root,
-    size: u64,
+    size: Option<u64>,
     open: bool,
     written: BTreeSet<u32>,
 }
@@ -130,7 +130,7 @@ pub fn run_source(data: &[u8]) {
     let dice = &mut Dice::new(data);
     let mut world = WeakWorld::new(1);
     let (what, verify) = (CONTENT.root.to_string(), dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]));
-    world.command(Command::Get(Get { what, from: None, out: None, verify, scope: Scope::default() }));
+    world.command(Command::Get(Get { what, from: None, out: None, verify, timeout: None, scope: Scope::default() }));
     // Welcome, Ready and the hits; then the dial of the source, its Welcome, and the manifest.
     for _ in 0..40 {
         if world.sends.is_empty() && world.conns.iter().any(|conn| conn.answers.iter().any(is_chunk)) {
@@ -182,6 +182,7 @@ impl WeakWorld {
             supers: (0..=supers.min(2)).map(|n| addr(1 + n as u16)).collect(),
             offer: (supers != 3).then_some(Offer { port: 4778, host: None }),
             connect_timeout: Duration::from_secs(10),
+            download_timeout: sprat::config::DOWNLOAD_TIMEOUT,
             agent: "sprat fuzz".into(),
         };
         let mut world = WeakWorld {
@@ -271,7 +272,7 @@ impl WeakWorld {
                 let out = dice.one_in(3).then(|| PathBuf::from(dice.pick(&["/t/a", "/t/b"])));
                 let from = dice.one_in(5).then(|| addr(100));
                 let verify = dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]);
-                Command::Get(Get { what, from, out, verify, scope })
+                Command::Get(Get { what, from, out, verify, timeout: None, scope })
             }
         };
         self.command(command);
@@ -441,7 +442,7 @@ impl WeakWorld {
                 let result = if well { Ok((CONTENT.size, cvs)) } else { Err(serve) };
                 DiskDone::ManifestReady { conn, req, first, result }
             }
-            DiskWork::OpenPart { download, root, size, .. } => {
+            DiskWork::OpenPart { download, root, .. } => {
                 let (manifest, verified) = match how {
                     1 if root == CONTENT.root => (Some(CONTENT.cvs.clone()), vec![]),
                     2 if root == CONTENT.root => (Some(CONTENT.cvs.clone()), vec![1, 3]),
@@ -451,8 +452,9 @@ impl WeakWorld {
                     (true, 3) => Ok(PartState::AlreadyThere { path }),
                     (true, _) => {
                         let written = verified.iter().copied().collect();
+                        let size = manifest.is_some().then_some(CONTENT.size);
                         self.parts.insert(download, Part { root, size, open: true, written });
-                        Ok(PartState::Open { path, manifest, verified })
+                        Ok(PartState::Open { path, size, manifest, verified })
                     }
                     (false, _) => Err(failed()),
                 };
@@ -468,7 +470,8 @@ impl WeakWorld {
                 let part = self.parts.get_mut(&download).expect("a part that was opened");
                 assert!(part.open, "published once, and not after it was given up");
                 part.open = false;
-                assert_eq!(part.written.len() as u64, pieces_of(part.size), "only what is whole is published");
+                let size = part.size.expect("only what has a proven size is published");
+                assert_eq!(part.written.len() as u64, pieces_of(size), "only what is whole is published");
                 DiskDone::Published { download, result: if well { Ok(path) } else { Err(failed()) } }
             }
             DiskWork::Abandon { download } => {
@@ -477,7 +480,14 @@ impl WeakWorld {
                 }
                 return None;
             }
-            DiskWork::ForgetConn { .. } | DiskWork::StoreManifest { .. } => return None,
+            DiskWork::PreparePart { download, size, .. } => {
+                if let Some(part) = self.parts.get_mut(&download).filter(|part| part.size != Some(size)) {
+                    part.size = Some(size);
+                    part.written.clear();
+                }
+                return None;
+            }
+            DiskWork::ForgetConn { .. } => return None,
         })
     }
 
@@ -616,9 +626,10 @@ impl WeakWorld {
                 assert!(right, "only what proved itself is written");
                 let part = &self.parts[download];
                 assert!(part.open, "only a part that is open is written to");
-                assert!(u64::from(*piece) < pieces_of(part.size).max(1));
+                let size = part.size.expect("the size is proven before a piece is written");
+                assert!(u64::from(*piece) < pieces_of(size));
                 match plan {
-                    HashPlan::Content => assert!(part.size <= PIECE_BYTES),
+                    HashPlan::Content => assert!(size <= PIECE_BYTES),
                     HashPlan::Piece { offset } => assert_eq!(offset, u64::from(*piece) * PIECE_BYTES),
                 }
                 let _ = part.root;
@@ -629,7 +640,7 @@ impl WeakWorld {
             DiskWork::ReadManifest { .. }
             | DiskWork::ForgetConn { .. }
             | DiskWork::OpenPart { .. }
-            | DiskWork::StoreManifest { .. }
+            | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }
             | DiskWork::Abandon { .. } => {}
         }

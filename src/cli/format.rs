@@ -20,28 +20,37 @@ const NAME_CHARS_MAX: usize = 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) name: String,
+    /// The size that most sources claim; of several such the smallest.
     pub(crate) size: u64,
     pub(crate) root: Root,
     pub(crate) sources: Vec<HostPort>,
 }
 
-/// Hits grouped by content, numbered from 1 once they are arranged.
+/// Hits grouped by content, which is their root, numbered from 1 once they are arranged.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Results {
     groups: Vec<Found>,
+    /// How many sources of each content claim each size.
+    claims: BTreeMap<Root, BTreeMap<u64, usize>>,
 }
 
 impl Results {
     /// Adds one hit.
     pub(crate) fn add(&mut self, name: &str, size: u64, root: Root, source: &HostPort) {
-        match self.groups.iter_mut().find(|group| group.root == root && group.size == size) {
-            Some(group) if group.sources.contains(source) => {}
-            Some(group) => group.sources.push(source.clone()),
-            None => {
-                let sources = vec![source.clone()];
-                self.groups.push(Found { name: name.to_owned(), size, root, sources });
-            }
+        let known = self.groups.iter().position(|group| group.root == root);
+        let at = known.unwrap_or_else(|| {
+            self.groups.push(Found { name: name.to_owned(), size, root, sources: Vec::new() });
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
+        if group.sources.contains(source) {
+            return;
         }
+        group.sources.push(source.clone());
+        let claims = self.claims.entry(root).or_default();
+        *claims.entry(size).or_default() += 1;
+        let most = claims.iter().min_by_key(|(_, sources)| std::cmp::Reverse(**sources));
+        group.size = most.map_or(size, |(size, _)| *size);
     }
 
     /// Sorts: the name that equals the pattern first, then by number of sources. The same hits get
@@ -278,6 +287,15 @@ mod tests {
         };
         assert_eq!(arranged(&[0, 1, 2, 3]), [(b, vec![at(1), at(2)]), (a, vec![at(1)])]);
         assert_eq!(arranged(&[0, 1, 2, 3]), arranged(&[0, 3, 1, 2]));
+    }
+
+    #[test]
+    fn one_content_under_several_sizes_is_one_result() {
+        let mut results = Results::default();
+        for (size, port) in [(1 << 60, 1), (7, 2), (7, 3), (7, 3), (8, 3)] {
+            results.add("x", size, Root([1; 32]), &at(port));
+        }
+        assert_eq!((results.all().len(), results.all()[0].size, results.all()[0].sources.len()), (1, 7, 3));
     }
 
     #[test]

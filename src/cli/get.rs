@@ -23,6 +23,7 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     };
     let mut presenter = Presenter::new(Kind::Get { what: what.clone() }, args.json, args.quiet);
     let verify = args.verify.unwrap_or_default();
-    let get = command::Get { what, from: args.from, out, verify, scope };
+    let timeout = args.timeout.map(settings::timeout_ms);
+    let get = command::Get { what, from: args.from, out, verify, timeout, scope };
     oneshot::run(target, Command::Get(get), &mut presenter)
 }

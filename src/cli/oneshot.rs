@@ -10,7 +10,7 @@ use super::args::{AskedOptions, SearchOptions};
 use super::present::Presenter;
 use super::random::{self, OsEntropy};
 use super::{paths, settings};
-use crate::config::QUERY_BUDGET_MAX;
+use crate::config::{DOWNLOAD_TIMEOUT, QUERY_BUDGET_MAX};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
@@ -150,6 +150,7 @@ fn as_peer(
         supers,
         offer: None,
         connect_timeout,
+        download_timeout: DOWNLOAD_TIMEOUT,
         agent: settings::AGENT.into(),
     };
     let role = WeakPeer::new(config, Box::new(OsEntropy));

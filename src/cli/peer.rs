@@ -6,8 +6,9 @@ use super::args::Peer;
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
+use super::units::Span;
 use super::{paths, settings, super_peer};
-use crate::config::CHUNK_PORT;
+use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         supers: args.supers,
         offer: Some(Offer { port: bound.port(), host: args.advertise.or(own_host) }),
         connect_timeout,
+        download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
         agent: settings::AGENT.into(),
     };
     let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy));

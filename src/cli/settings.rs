@@ -35,6 +35,12 @@ pub(crate) fn connect_timeout(given: Option<Span>) -> Result<Duration, Failure> 
     }
 }
 
+/// `--timeout` of a download in milliseconds; 0 is no timeout.
+pub(crate) fn timeout_ms(Span(timeout): Span) -> u64 {
+    let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    ms.max(u64::from(!timeout.is_zero()))
+}
+
 /// `--ping`: a session is closed after [`SESSION_SILENCE_MAX`] of silence, so that two pings may
 /// get lost.
 pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {

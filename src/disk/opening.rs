@@ -27,7 +27,7 @@ pub(super) struct Opening {
     pub(super) download: DownloadId,
     pub(super) target: Arc<Target>,
     pub(super) root: Root,
-    pub(super) size: u64,
+    sizes: Vec<u64>,
     stage: Stage,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Opening {
 enum Stage {
     /// The destination has not been examined.
     Examine,
-    /// The file at the destination has the right size and is hashed.
+    /// The file at the destination may be the content and is hashed.
     Compare { file: File, hash: FileHash },
     /// The part file is open; the pieces that its map lists are hashed.
     Check(Box<Part>),
@@ -57,11 +57,11 @@ impl Opening {
         download: DownloadId,
         destination: &Destination,
         root: Root,
-        size: u64,
+        sizes: Vec<u64>,
         share: Option<&Share>,
     ) -> Result<Opening, DiskFailure> {
         let target = Arc::new(Target::find(destination, &root, share.map(|share| share.path.as_path()))?);
-        Ok(Opening { download, target, root, size, stage: Stage::Examine })
+        Ok(Opening { download, target, root, sizes, stage: Stage::Examine })
     }
 
     /// Does a bounded part of the work.
@@ -92,11 +92,11 @@ impl Opening {
     fn examine(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
         let stamp = match self.target.lookup()? {
             None => {
-                let part = Part::open(self.target.clone(), self.root, self.size)?;
+                let part = Part::open(self.target.clone(), self.root)?;
                 self.stage = Stage::Check(Box::new(part));
                 return Ok(Step::Again);
             }
-            Some(Found::File(stamp)) if stamp.size == self.size => stamp,
+            Some(Found::File(stamp)) if self.sizes.is_empty() || self.sizes.contains(&stamp.size) => stamp,
             Some(Found::File(_) | Found::Folder | Found::Nothing | Found::Unknown) => return Err(self.target.taken()),
         };
         let offered = self.target.share_path.as_ref().and_then(|path| share?.catalog.offered_at(path));
@@ -105,11 +105,11 @@ impl Opening {
         {
             return self.occupied_by(root);
         }
-        let (file, stamp) = self.target.open_existing().map_err(|error| self.target.io_failure(error))?;
-        if stamp.size != self.size {
+        let (file, opened) = self.target.open_existing().map_err(|error| self.target.io_failure(error))?;
+        if opened.size != stamp.size {
             return Err(self.target.taken());
         }
-        self.stage = Stage::Compare { file, hash: FileHash::new(self.size) };
+        self.stage = Stage::Compare { file, hash: FileHash::new(stamp.size) };
         Ok(Step::Again)
     }
 

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ const FLAGS: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::NONBLOC
 pub(super) struct Part {
     pub(super) target: Arc<Target>,
     pub(super) root: Root,
-    pub(super) size: u64,
+    /// Bytes of the content, once they are proven: by an earlier run, or by this one.
+    pub(super) size: Option<u64>,
     pub(super) file: Arc<File>,
     map: PartMap,
     pub(super) manifest: Option<Vec<Cv>>,
@@ -43,23 +44,24 @@ pub(super) struct Part {
     pub(super) written: Vec<bool>,
     /// Pieces that the map lists and that are still to be hashed.
     listed: Vec<u32>,
+    /// Why the part file could not be prepared, until a piece is to be written.
+    pub(super) unprepared: Option<DiskFailure>,
 }
 
 impl Part {
-    /// Opens or creates the part file, locks it, and reads its map.
-    pub(super) fn open(target: Arc<Target>, root: Root, size: u64) -> Result<Part, DiskFailure> {
+    /// Opens or creates the part file, locks it, and reads its map. Changes nothing of another
+    /// content.
+    pub(super) fn open(target: Arc<Target>, root: Root) -> Result<Part, DiskFailure> {
         let file = lock_part(&target)?;
-        Part::open_map(target.clone(), root, size, file).map_err(|error| target.io_failure(error))
+        Part::open_map(target.clone(), root, file).map_err(|error| target.io_failure(error))
     }
 
-    fn open_map(target: Arc<Target>, root: Root, size: u64, file: File) -> io::Result<Part> {
+    fn open_map(target: Arc<Target>, root: Root, file: File) -> io::Result<Part> {
         let flags = FLAGS | OFlags::CREATE;
         let map = retry_on_intr(|| openat(&target.folder, &target.map_name, flags, Mode::from_raw_mode(0o600)))?;
-        let (mut map, listed) = PartMap::read(map.into(), root, size)?;
-        if listed.is_none() {
-            map.clear(size)?;
-            file.set_len(0)?;
-        } else if file.metadata()?.len() > size {
+        let (map, listed) = PartMap::read(map.into(), root)?;
+        let size = listed.as_ref().map(|listed| listed.size);
+        if let Some(size) = size.filter(|size| file.metadata().is_ok_and(|found| found.len() > *size)) {
             file.set_len(size)?;
         }
         let listed = listed.unwrap_or_default();
@@ -72,16 +74,41 @@ impl Part {
             manifest: listed.manifest,
             unlisted: None,
             manifest_is_fresh: false,
-            written: vec![false; pieces_of(size) as usize],
+            written: vec![false; pieces_of(size.unwrap_or(0)) as usize],
             listed: listed.pieces,
+            unprepared: None,
         })
+    }
+
+    /// The size and the manifest are proven. What an earlier run left under another size, or of
+    /// another content, is dropped.
+    pub(super) fn prepare(&mut self, size: u64, cvs: Vec<Cv>) {
+        if let Err(error) = self.fit(size) {
+            self.unprepared = Some(self.target.io_failure(error));
+            return;
+        }
+        if !cvs.is_empty() {
+            self.store_manifest(size, cvs);
+        }
+    }
+
+    fn fit(&mut self, size: u64) -> io::Result<()> {
+        if self.size == Some(size) {
+            return Ok(());
+        }
+        self.size = None;
+        self.map.clear(size)?;
+        self.file.set_len(0)?;
+        (self.size, self.manifest, self.manifest_is_fresh) = (Some(size), None, false);
+        self.written = vec![false; pieces_of(size) as usize];
+        Ok(())
     }
 
     /// Hashes the next listed piece; false once all are hashed.
     pub(super) fn check_next(&mut self, buffer: &mut Vec<u8>) -> bool {
         let Some(piece) = self.listed.pop() else { return false };
         let offset = u64::from(piece) * PIECE_BYTES;
-        let length = piece_length(self.size, u64::from(piece));
+        let length = piece_length(self.size.unwrap_or(0), u64::from(piece));
         let Ok(bytes) = read_range(&self.file, offset, length, buffer) else { return true };
         self.written[piece as usize] = match &self.manifest {
             None => root_of(bytes) == self.root,
@@ -95,9 +122,9 @@ impl Part {
         (0..).zip(&self.written).filter(|(_, written)| **written).map(|(piece, _)| piece).collect()
     }
 
-    pub(super) fn store_manifest(&mut self, cvs: Vec<Cv>) {
+    fn store_manifest(&mut self, size: u64, cvs: Vec<Cv>) {
         let path = &self.target.path;
-        if manifest::root_of(&cvs, self.size) != Some(self.root) {
+        if manifest::root_of(&cvs, size) != Some(self.root) {
             log::error!("{}: a manifest that does not merge to the root is not stored", shown(path));
             return;
         }
@@ -123,13 +150,16 @@ impl Part {
 
     /// Writes a verified piece, then lists it. A piece that is in the file is not written again.
     pub(super) fn write_piece(&mut self, piece: u32, bytes: &[u8]) -> Result<(), DiskFailure> {
-        let Some(written) = self.written.get(piece as usize) else {
+        if let Some(failure) = &self.unprepared {
+            return Err(failure.clone());
+        }
+        let (Some(size), Some(written)) = (self.size, self.written.get(piece as usize)) else {
             return Err(self.target.failed(&format!("there is no piece {piece}")));
         };
         if *written {
             return Ok(());
         }
-        if bytes.len() != piece_length(self.size, u64::from(piece)) {
+        if bytes.len() != piece_length(size, u64::from(piece)) {
             return Err(self.target.failed(&format!("piece {piece} does not have {} bytes", bytes.len())));
         }
         self.file
@@ -141,9 +171,10 @@ impl Part {
         Ok(())
     }
 
-    /// Removes the part file and its map if no piece is in it.
+    /// Removes the part file and its map if no piece is in it, of this content or of another one.
     pub(super) fn remove_if_empty(&self) {
-        if !self.written.contains(&true) {
+        let untouched = self.size.is_none() && self.file.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        if !untouched && !self.written.contains(&true) {
             for name in [&self.target.part_name, &self.target.map_name] {
                 let _ = retry_on_intr(|| unlinkat(&self.target.folder, name, AtFlags::empty()));
             }
@@ -153,7 +184,7 @@ impl Part {
 
 /// The destination has this content: removes what an earlier run left for it. A part file that is
 /// in use, or of another content, stays.
-pub(super) fn remove_leftovers(target: &Target, root: Root, size: u64) {
+pub(super) fn remove_leftovers(target: &Target, root: Root) {
     let unlink = |name| retry_on_intr(|| unlinkat(&target.folder, name, AtFlags::empty()));
     let part = match lock_existing(target) {
         Ok(part) => part,
@@ -168,7 +199,9 @@ pub(super) fn remove_leftovers(target: &Target, root: Root, size: u64) {
         if (there.dev, there.ino) == (ours.dev, ours.ino));
     let is_listed = || {
         let map = openat(&target.folder, &target.map_name, FLAGS, Mode::empty())?;
-        PartMap::read(map.into(), root, size).map(|(_, listed)| listed.is_some())
+        let map = File::from(map);
+        let is_empty = [part.as_fd(), map.as_fd()].into_iter().all(|fd| fstat(fd).is_ok_and(|stat| stat.st_size == 0));
+        Ok::<_, io::Error>(is_empty || PartMap::read(map, root)?.1.is_some())
     };
     // The map goes last: it says what the part file is.
     if (is_published || is_listed().is_ok_and(|listed| listed)) && unlink(&target.part_name).is_ok() {
@@ -242,16 +275,17 @@ mod tests {
     fn a_manifest_that_could_not_be_listed_goes_before_the_next_piece() {
         let folder = tempfile::tempdir().unwrap();
         let (bytes, cvs, root) = content();
-        let mut part = Part::open(target(folder.path(), &root), root, bytes.len() as u64).unwrap();
+        let mut part = Part::open(target(folder.path(), &root), root).unwrap();
+        part.prepare(bytes.len() as u64, Vec::new());
         let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
-        let full = PartMap::read(full, root, bytes.len() as u64).unwrap().0;
+        let full = PartMap::read(full, root).unwrap().0;
         let map = std::mem::replace(&mut part.map, full);
-        part.store_manifest(cvs.clone());
+        part.prepare(bytes.len() as u64, cvs.clone());
         assert!(part.write_piece(0, &bytes[..MIB]).is_err());
         part.map = map;
         part.write_piece(1, &bytes[MIB..]).unwrap();
         drop(part);
-        let mut part = Part::open(target(folder.path(), &root), root, bytes.len() as u64).unwrap();
+        let mut part = Part::open(target(folder.path(), &root), root).unwrap();
         while part.check_next(&mut Vec::new()) {}
         assert_eq!(part.manifest, Some(cvs));
         assert_eq!(part.verified(), [1]);
@@ -266,7 +300,7 @@ mod tests {
         for case in ["linked", "part", "map"] {
             let folder = tempfile::tempdir().unwrap();
             let target = target(folder.path(), &root);
-            drop(Part::open(target.clone(), root, size).unwrap());
+            Part::open(target.clone(), root).unwrap().prepare(size, Vec::new());
             let part = folder.path().join(".x.part");
             match case {
                 "linked" => {
@@ -279,7 +313,7 @@ mod tests {
                     fs::remove_file(&part).unwrap();
                 }
             }
-            remove_leftovers(&target, root, size);
+            remove_leftovers(&target, root);
             assert_eq!(names(folder.path()), ["x"], "{case}");
         }
     }
@@ -289,11 +323,12 @@ mod tests {
         let (bytes, _, root) = content();
         let folder = tempfile::tempdir().unwrap();
         let target = target(folder.path(), &root);
-        let other = Part::open(target.clone(), Root([9; 32]), 5).unwrap();
+        let mut other = Part::open(target.clone(), Root([9; 32])).unwrap();
+        other.prepare(5, Vec::new());
         fs::write(folder.path().join("x"), &bytes).unwrap();
-        remove_leftovers(&target, Root([9; 32]), 5);
+        remove_leftovers(&target, Root([9; 32]));
         drop(other);
-        remove_leftovers(&target, root, bytes.len() as u64);
+        remove_leftovers(&target, root);
         assert_eq!(names(folder.path()), [".x.part", ".x.part.map", "x"]);
     }
 }

@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::hash::cvs_of;
-use crate::config::PIECE_BYTES;
+use crate::config::{PIECE_BYTES, PIECES_MAX};
 use crate::proto::pieces_of;
 use crate::proto::weak_peer::download::manifest;
 use crate::wire::ids::{Cv, Root};
@@ -39,6 +39,8 @@ pub(super) struct PartMap {
 /// What a map lists.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
+    /// Bytes of the content.
+    pub(super) size: u64,
     /// The manifest, if it merges to the root.
     pub(super) manifest: Option<Vec<Cv>>,
     /// The pieces, in descending order. They may be wrong.
@@ -53,8 +55,9 @@ pub(super) enum Record {
 impl PartMap {
     /// Reads what the map of this content lists; none if it is the map of another content, or
     /// empty.
-    pub(super) fn read(file: File, root: Root, size: u64) -> io::Result<(PartMap, Option<Listed>)> {
+    pub(super) fn read(file: File, root: Root) -> io::Result<(PartMap, Option<Listed>)> {
         let mut map = PartMap { file, root, good: 0 };
+        let Some(size) = map.size()? else { return Ok((map, None)) };
         // A piece that was wrong is written again, so that it may be listed several times.
         let bytes_max = 4096 + pieces_of(size) * (2 * 32 + 16 * 13);
         let length = map.file.metadata()?.len();
@@ -63,11 +66,8 @@ impl PartMap {
         }
         let mut bytes = vec![0; length as usize];
         map.file.read_exact_at(&mut bytes, 0)?;
-        if !bytes.starts_with(&header(&root, size)) {
-            return Ok((map, None));
-        }
         let mut good = HEADER_BYTES;
-        let mut listed = Listed::default();
+        let mut listed = Listed { size, ..Listed::default() };
         while let Some((record, used)) = Record::parse(&root, &bytes[good..]) {
             match record {
                 Record::Manifest(cvs) => {
@@ -86,6 +86,19 @@ impl PartMap {
             listed.pieces.clear();
         }
         Ok((map, Some(listed)))
+    }
+
+    /// The size in the header, if that is one of this content.
+    fn size(&self) -> io::Result<Option<u64>> {
+        let mut bytes = [0; HEADER_BYTES];
+        match self.file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let size = bytes[MAGIC.len() + Root::LEN..].first_chunk().map(|size| u64::from_le_bytes(*size));
+        let fits = |size: &u64| pieces_of(*size) <= PIECES_MAX && bytes[..] == header(&self.root, *size)[..];
+        Ok(size.filter(fits))
     }
 
     /// Empties the map and writes its header.

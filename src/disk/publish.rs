@@ -47,8 +47,11 @@ impl Publishing {
         if let Some(piece) = part.written.iter().position(|written| !written) {
             return Err(part.target.failed(&format!("piece {piece} is missing")));
         }
+        let Some(size) = part.size.filter(|_| part.unprepared.is_none()) else {
+            return Err(part.unprepared.unwrap_or_else(|| part.target.failed("its size is not proven")));
+        };
         let manifest = part.manifest.filter(|_| part.manifest_is_fresh);
-        Ok(Publishing { target: part.target, root: part.root, size: part.size, file: part.file, manifest })
+        Ok(Publishing { target: part.target, root: part.root, size, file: part.file, manifest })
     }
 
     /// Publishes on a new thread, which calls `done` at its end.

@@ -49,7 +49,7 @@ impl Queue {
             }
             // A write may overtake other jobs: a part file is open before its first write is
             // ordered, and it is published only after the last write was answered.
-            Job::Work { work: work @ (DiskWork::WritePiece { .. } | DiskWork::StoreManifest { .. }), bytes } => {
+            Job::Work { work: work @ (DiskWork::WritePiece { .. } | DiskWork::PreparePart { .. }), bytes } => {
                 self.writes.push_back(Next::Work { work, bytes });
             }
             Job::Work { work, bytes } => self.others.push_back(Next::Work { work, bytes }),

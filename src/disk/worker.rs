@@ -247,15 +247,15 @@ impl Worker {
                 self.done(DiskDone::ManifestReady { conn, req, first, result });
             }
             DiskWork::ForgetConn { conn } => self.queue.forget(conn),
-            DiskWork::OpenPart { download, destination, root, size } => {
-                match Opening::new(download, &destination, root, size, self.share.as_ref()) {
+            DiskWork::OpenPart { download, destination, root, sizes } => {
+                match Opening::new(download, &destination, root, sizes, self.share.as_ref()) {
                     Ok(opening) => self.step_opening(opening),
                     Err(failure) => self.part_opened(download, Err(failure)),
                 }
             }
-            DiskWork::StoreManifest { download, cvs } => {
+            DiskWork::PreparePart { download, size, cvs } => {
                 if let Some(part) = self.parts.get_mut(&download) {
-                    part.store_manifest(cvs);
+                    part.prepare(size, cvs);
                 }
             }
             DiskWork::WritePiece { download, piece, payload: _ } => self.write_piece(download, piece, bytes),
@@ -310,12 +310,13 @@ impl Worker {
         match opening.step(self.share.as_ref(), &mut self.buffer) {
             Ok(Step::Again) => self.openings.push_back(opening),
             Ok(Step::AlreadyThere) => {
-                remove_leftovers(&opening.target, opening.root, opening.size);
+                remove_leftovers(&opening.target, opening.root);
                 self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.target.path.clone() }));
             }
             Ok(Step::Open(part)) => {
                 let path = part.target.path.clone();
-                let state = PartState::Open { path, manifest: part.manifest.clone(), verified: part.verified() };
+                let (size, manifest) = (part.size, part.manifest.clone());
+                let state = PartState::Open { path, size, manifest, verified: part.verified() };
                 self.parts.insert(download, *part);
                 self.part_opened(download, Ok(state));
             }

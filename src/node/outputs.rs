@@ -79,7 +79,7 @@ impl<R: Role> Driver<'_, R> {
             DiskWork::PrepareChunk { .. }
             | DiskWork::ReadManifest { .. }
             | DiskWork::OpenPart { .. }
-            | DiskWork::StoreManifest { .. }
+            | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }
             | DiskWork::Abandon { .. } => None,
         };

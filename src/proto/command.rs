@@ -71,6 +71,10 @@ pub struct Get {
     /// Which digests are checked.
     #[serde(default)]
     pub verify: Verify,
+    /// Milliseconds that the download goes on without a verified piece and at a low rate; 0: for
+    /// ever. If absent, the setting of the peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
     /// How far the search goes.
     #[serde(flatten)]
     pub scope: Scope,

@@ -73,6 +73,8 @@ pub enum PartState {
     Open {
         /// The path under which it will be published.
         path: PathBuf,
+        /// The size of the content, if an earlier run has proven it.
+        size: Option<u64>,
         /// The manifest from the map of an earlier run, if there is one.
         manifest: Option<Vec<Cv>>,
         /// The pieces of an earlier run that are right; the disk has hashed them again. Ascending.
@@ -115,7 +117,8 @@ pub enum DiskWork {
         /// The connection.
         conn: ConnId,
     },
-    /// Create or resume the part file of a download.
+    /// Create or resume the part file of a download. What an earlier run left is not changed before
+    /// [`DiskWork::PreparePart`].
     OpenPart {
         /// The download.
         download: DownloadId,
@@ -123,14 +126,18 @@ pub enum DiskWork {
         destination: Destination,
         /// The content.
         root: Root,
-        /// Its size in bytes.
-        size: u64,
+        /// The sizes that sources claim for it; empty if others may follow. A file of another size
+        /// at the destination is another content, and is not hashed.
+        sizes: Vec<u64>,
     },
-    /// Store the manifest, which is proven, in the map.
-    StoreManifest {
+    /// The size of the content is proven, and its manifest: store both in the map. Drops the pieces
+    /// of another content or size.
+    PreparePart {
         /// The download.
         download: DownloadId,
-        /// One value per piece.
+        /// Its size in bytes.
+        size: u64,
+        /// One value per piece; none for a content of at most one piece.
         cvs: Vec<Cv>,
     },
     /// Write a verified piece, and note it in the map.

@@ -29,7 +29,9 @@
 //! let (node, supers) = (NodeId([1; 16]), vec!["192.0.2.1:4777".parse().unwrap()]);
 //! let connect_timeout = Duration::from_secs(10);
 //! let agent = "example".to_owned();
-//! let config = WeakPeerConfig { node, boot: 1, supers, offer: None, connect_timeout, agent };
+//! let download_timeout = Duration::from_secs(300);
+//! let config =
+//!     WeakPeerConfig { node, boot: 1, supers, offer: None, connect_timeout, download_timeout, agent };
 //! let weak_peer = WeakPeer::new(config, Box::new(Counter(1)));
 //! let super_peer = SuperPeer::new(SuperPeerConfig::new(NodeId([2; 16]), 2), Box::new(Counter(2)));
 //!

@@ -26,7 +26,14 @@ pub fn search(pattern: &str) -> Search {
 /// A download of what this names, into the share, with both digests.
 #[must_use]
 pub fn get(what: &str) -> Command {
-    Command::Get(Get { what: what.to_owned(), from: None, out: None, verify: Verify::Both, scope: Scope::default() })
+    Command::Get(get_of(what))
+}
+
+/// The same, to be changed.
+#[must_use]
+pub fn get_of(what: &str) -> Get {
+    let (what, verify, scope) = (what.to_owned(), Verify::Both, Scope::default());
+    Get { what, from: None, out: None, verify, timeout: None, scope }
 }
 
 /// The HELLO of a weak peer.

@@ -19,7 +19,8 @@ const SHARE: &str = "share";
 #[derive(Debug)]
 struct Part {
     root: Root,
-    size: u64,
+    /// Once it is proven.
+    size: Option<u64>,
     manifest: Option<Vec<Cv>>,
     /// What the map claims, and what is there: nothing, where the bytes are not those that were
     /// written.
@@ -202,7 +203,7 @@ impl Disk {
         let (reads, writes) = match work {
             DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } => (true, false),
             DiskWork::OpenPart { .. } | DiskWork::WritePiece { .. } | DiskWork::Publish { .. } => (false, true),
-            DiskWork::ForgetConn { .. } | DiskWork::StoreManifest { .. } | DiskWork::Abandon { .. } => (false, false),
+            DiskWork::ForgetConn { .. } | DiskWork::PreparePart { .. } | DiskWork::Abandon { .. } => (false, false),
         };
         if writes && self.trouble.full {
             return Some(("disk_full", DiskFailureKind::Full));
@@ -239,18 +240,24 @@ impl Disk {
                 self.prepared.retain(|(other, _), _| *other != conn);
                 Vec::new()
             }
-            DiskWork::OpenPart { download, destination, root, size } => {
+            DiskWork::OpenPart { download, destination, root, sizes: _ } => {
                 let result = match failure {
                     Some(failure) => Err(failure),
-                    None => self.open_part(download, &destination, (root, size), contents),
+                    None => self.open_part(download, &destination, root, contents),
                 };
                 vec![DiskDone::PartOpened { download, result }]
             }
-            DiskWork::StoreManifest { download, cvs } => {
+            DiskWork::PreparePart { download, size, cvs } => {
                 // A full disk loses the manifest without an error.
                 let full = self.trouble.full;
-                if let Some(part) = self.part(download).filter(|_| !full) {
-                    part.manifest = Some(cvs);
+                if let Some(part) = self.part(download) {
+                    if part.size != Some(size) {
+                        (part.size, part.manifest) = (Some(size), None);
+                        part.pieces.clear();
+                    }
+                    if !full && !cvs.is_empty() {
+                        part.manifest = Some(cvs);
+                    }
                 }
                 Vec::new()
             }
@@ -328,7 +335,7 @@ impl Disk {
         &mut self,
         download: DownloadId,
         destination: &Destination,
-        (root, size): (Root, u64),
+        root: Root,
         contents: &mut Contents,
     ) -> Result<PartState, DiskFailure> {
         let path = match destination {
@@ -348,9 +355,9 @@ impl Disk {
         self.open.insert(download, path.clone());
         let part = match self.parts.remove(&path) {
             Some(part) if part.root == root => part,
-            Some(_) | None => Part { root, size, manifest: None, pieces: BTreeMap::new() },
+            Some(_) | None => Part { root, size: None, manifest: None, pieces: BTreeMap::new() },
         };
-        let manifest = part.manifest.clone();
+        let (size, manifest) = (part.size, part.manifest.clone());
         let verified = part.pieces.iter().filter(|(piece, extent)| {
             let cv = manifest.as_ref().and_then(|cvs| cvs.get(**piece as usize));
             let plan = crate::proto::HashPlan::Piece { offset: u64::from(**piece) * crate::config::PIECE_BYTES };
@@ -359,7 +366,7 @@ impl Disk {
         });
         let verified: Vec<u32> = verified.map(|(piece, _)| *piece).collect();
         self.parts.insert(path.clone(), part);
-        Ok(PartState::Open { path, manifest, verified })
+        Ok(PartState::Open { path, size, manifest, verified })
     }
 
     fn publish(&mut self, download: DownloadId, contents: &Contents) -> Vec<DiskDone> {
@@ -384,7 +391,7 @@ impl Disk {
             hasher.update(contents.bytes(extent));
             size += u64::from(extent.length);
         }
-        assert_eq!(size, part.size, "nothing is published at another size");
+        assert_eq!(Some(size), part.size, "nothing is published at another size");
         assert_eq!(*hasher.finalize().as_bytes(), part.root.0, "nothing is published that is not byte-exact");
         let content = contents.find(part.root).expect("the bytes that hash to it are a content");
         self.files.insert(path.clone(), content);

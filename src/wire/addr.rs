@@ -2,7 +2,7 @@
 //! IPv4 or a bracketed IPv6.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -57,11 +57,60 @@ impl HostPort {
         self.port
     }
 
-    /// The socket address, if the host is a literal address and needs no resolver.
+    /// The socket address, if the host is a literal address and needs no resolver. It may have any
+    /// of the forms that resolvers take for an IPv4 address: `127.1`, `0x7f000001`.
     #[must_use]
     pub fn literal(&self) -> Option<SocketAddr> {
-        self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip.to_canonical(), self.port))
+        let ip = self.host.parse().ok().or_else(|| spelled_ipv4(&self.host).map(IpAddr::V4))?;
+        Some(SocketAddr::new(ip.to_canonical(), self.port))
     }
+
+    /// The one form of all that name the same address without a resolver: an address in its usual
+    /// form, never a mapped one; a name in lower case, without the final dot; `localhost` (RFC 6761
+    /// §6.3) as 127.0.0.1.
+    #[must_use]
+    pub fn canonical(&self) -> HostPort {
+        if let Some(literal) = self.literal() {
+            return literal.into();
+        }
+        let name = self.host.strip_suffix('.').unwrap_or(&self.host).to_ascii_lowercase();
+        if name == "localhost" || name.ends_with(".localhost") {
+            return SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into();
+        }
+        HostPort { host: name.into(), port: self.port }
+    }
+
+    /// Whether a peer may listen there. Nothing can at port 0, nor at an unspecified, a multicast
+    /// or a broadcast address. A name may resolve to any address.
+    #[must_use]
+    pub fn is_dialable(&self) -> bool {
+        let ip = self.literal().map(|addr| addr.ip());
+        let nowhere = match ip {
+            Some(IpAddr::V4(ip)) => ip.octets()[0] == 0 || ip.is_multicast() || ip.is_broadcast(),
+            Some(IpAddr::V6(ip)) => ip.is_unspecified() || ip.is_multicast(),
+            None => false,
+        };
+        self.port != 0 && !nowhere
+    }
+}
+
+/// An IPv4 address of one to four numbers, decimal, octal or hexadecimal, as `inet_aton` reads it:
+/// the last number has all bytes that are left.
+fn spelled_ipv4(host: &str) -> Option<Ipv4Addr> {
+    let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8).ok(),
+        None => text.parse().ok(),
+    };
+    let numbers: Vec<u32> = host.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = numbers.split_last().filter(|(_, first)| first.len() <= 3)?;
+    let mut address = 0_u32;
+    for byte in first {
+        address = address << 8 | u32::from(u8::try_from(*byte).ok()?);
+    }
+    let bits_left = 32 - 8 * u32::try_from(first.len()).ok()?;
+    let fits = u64::from(*last) < 1 << bits_left;
+    fits.then(|| Ipv4Addr::from((u64::from(address) << bits_left) as u32 | last))
 }
 
 impl From<SocketAddr> for HostPort {
@@ -147,6 +196,45 @@ mod tests {
         for text in ["", "host", ":1", "::1:80", "[::1]", "[nope]:1", "a b:1", "h:70000", "h:-1", "h:", "h:+1"] {
             let error = text.parse::<HostPort>().unwrap_err().to_string();
             assert!(error.contains("HOST:PORT"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_an_address_is_one_address() {
+        let hosts = [
+            "127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:7f00:1",
+            "0:0:0:0:0:FFFF:7f00:0001",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.01",
+            "0x7F.0.0.1",
+            "localhost",
+            "LocalHost.",
+            "a.localhost",
+        ];
+        for host in hosts {
+            assert_eq!(HostPort::new(host, 5).unwrap().canonical().to_string(), "127.0.0.1:5", "{host}");
+        }
+        let canonical = |host: &str| HostPort::new(host, 5).unwrap().canonical().to_string();
+        assert_eq!(canonical("2001:DB8:0::1"), "[2001:db8::1]:5");
+        assert_eq!(canonical("Peer.Example."), "peer.example:5");
+        for name in ["1.2.3.4.5", "256.1.1.1", "1.2.3.256", "1.16777216", "4294967296", "0x", "08.1", "1..2", "."] {
+            assert_eq!(HostPort::new(name, 5).unwrap().literal(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_listens_at_an_address_that_is_no_host() {
+        for host in ["0.0.0.0", "0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:0.0.0.0"] {
+            assert!(!HostPort::new(host, 5).unwrap().is_dialable(), "{host}");
+        }
+        assert!(!HostPort::new("192.0.2.1", 0).unwrap().is_dialable());
+        for host in ["127.0.0.1", "::1", "10.0.0.1", "peer.example"] {
+            assert!(HostPort::new(host, 5).unwrap().is_dialable(), "{host}");
         }
     }
 

@@ -83,6 +83,31 @@ fn a_killed_download_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_download_without_progress_ends_after_its_timeout_and_can_be_resumed() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(8, 8 * MIB);
+    let stalled = Arc::new(AtomicBool::new(true));
+    let stall = Arc::clone(&stalled);
+    let _source = Source::start(world.ip(), daemon.addr(), "big.bin", content.clone(), move |number, _| {
+        if number >= 3 && stall.load(Ordering::SeqCst) { Answer::Silence } else { Answer::Honest }
+    });
+
+    let args = ["get", "big.bin", "-o", "got.bin", "--json", "--timeout", "1500ms", "--super", daemon.addr()];
+    let first = world.run(args);
+    assert_eq!(first.exit, Some(4), "{:?}", first.done());
+    let error = first.done()["error"].as_str().expect("an error").to_owned();
+    assert!(error.contains("same command resumes"), "{error}");
+    assert!(world.path(".got.bin.part").exists() && !world.path("got.bin").exists());
+
+    stalled.store(false, Ordering::SeqCst);
+    let second = world.run(args);
+    assert_eq!(second.exit, Some(0), "{:?}", second.done());
+    assert!(second.done()["resumed"].as_u64() >= Some(PIECE_BYTES), "{:?}", second.done());
+    assert!(std::fs::read(world.path("got.bin")).expect("published") == content);
+}
+
+#[test]
 fn a_source_that_lies_is_dropped_and_named() {
     let world = World::new();
     let daemon = world.super_peer("s");

@@ -319,6 +319,11 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         DIGEST_LOG2_MAX,
         DIGEST_STEP_BYTES,
         DIGEST_WINDOW,
+        SOURCE_RATE_MIN,
+        SOURCES_KNOWN_MAX,
+        DIALS_PER_ADDRESS,
+        DIALS_AT_ONCE,
+        HOST_DIALS_AT_ONCE,
         UPLOAD_REQUESTS_MAX,
         UPLOADS_MAX,
         UPLOAD_RATE_MIN,
@@ -345,6 +350,10 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         TREE_GAP_MAX,
         TREE_GROWTH_MAX,
         TREE_ROOT_PATIENCE,
+        STALL_AFTER,
+        PROOF_HEDGE,
+        HOST_DIAL_INTERVAL,
+        DOWNLOAD_TIMEOUT,
         CHUNK_IDLE_MAX
     ]);
     let ours: BTreeMap<String, u64> = limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

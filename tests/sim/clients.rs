@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::common::{MS, Report, SEC, campaign, replaying};
 use sprat::config::PIECE_BYTES;
-use sprat::proto::command::Get;
 use sprat::proto::event::Outcome;
-use sprat::proto::{ClientEvent, Command, Entropy, Scope, Verify};
+use sprat::proto::{ClientEvent, Command, Entropy, Scope};
 use sprat::sim::fault::{Fault, Lose};
 use sprat::sim::{World, builders, topology};
 use sprat::wire::Root;
@@ -237,7 +236,7 @@ fn a_download_finds_more_sources_through_either() {
     let getter = world.add_weak_with(&[0, 1], 2);
     world.start(getter);
     assert!(world.run_until(10 * SEC, |world| world.supers_of(getter).len() == 2));
-    let get = Get { what: "doubled".into(), from: None, out: None, verify: Verify::Both, scope: Scope::default() };
+    let get = sprat::sim::builders::get_of("doubled");
     let client = world.ask(getter, Command::Get(get));
     let begun = |world: &World| world.asked(client).events.iter().any(|(_, e)| matches!(e, ClientEvent::Start { .. }));
     assert!(world.run_until(10 * SEC, begun));

@@ -14,7 +14,14 @@ const MIB: usize = 1 << 20;
 
 fn get(what: &str, out: Option<&str>) -> Command {
     let out = out.map(PathBuf::from);
-    Command::Get(Get { what: what.into(), from: None, out, verify: Verify::Both, scope: Scope::default() })
+    Command::Get(Get {
+        what: what.into(),
+        from: None,
+        out,
+        verify: Verify::Both,
+        timeout: None,
+        scope: Scope::default(),
+    })
 }
 
 struct Scene {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{hops, sessions};
+use super::values::{hops, sessions, timeout};
 use crate::cli::units::{Size, Span};
 use crate::wire::HostPort;
 
@@ -90,6 +90,11 @@ command! {
         /// fail with exit 5 if no super peer answers within this time at the start [default: 10s]
         #[argh(option, arg_name = "TIME")]
         pub(crate) connect_timeout: Option<Span>,
+
+        /// give up a download if no piece arrives within this time, and less than 16 KiB/s from all
+        /// sources; a `get` may name another time; 0: never [default: 5m]
+        #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
+        pub(crate) timeout: Option<Span>,
 
         /// read commands from standard input even if it is not a terminal [default: only on a
         /// terminal]

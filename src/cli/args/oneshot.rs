@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::verify;
-use crate::cli::units::Size;
+use super::values::{timeout, verify};
+use crate::cli::units::{Size, Span};
 use crate::proto::Verify;
 use crate::wire::HostPort;
 
@@ -67,6 +67,12 @@ command! {
         /// identity of the file [default: both]
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
         pub(crate) verify: Option<Verify>,
+
+        /// fail with exit 4 if no piece arrives within this time, and less than 16 KiB/s from all
+        /// sources; what was fetched is kept for the same command; 0: never [default: 5m, or the
+        /// setting of the peer that downloads]
+        #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
+        pub(crate) timeout: Option<Span>,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 

@@ -1,5 +1,8 @@
 //! The values that an option takes, read from text.
 
+use std::time::Duration;
+
+use crate::cli::units::Span;
 use crate::config::{SUPER_SESSIONS_MAX, TTL_MAX};
 use crate::proto::Verify;
 
@@ -11,6 +14,11 @@ pub(super) fn hops(text: &str) -> Result<u8, String> {
 pub(super) fn sessions(text: &str) -> Result<usize, String> {
     let sessions = text.parse().ok().filter(|sessions| (1..=SUPER_SESSIONS_MAX).contains(sessions));
     sessions.ok_or_else(|| format!("{text:?} is not a number of sessions; write one from 1 to {SUPER_SESSIONS_MAX}"))
+}
+
+/// A time, or 0 without a unit.
+pub(super) fn timeout(text: &str) -> Result<Span, String> {
+    if text == "0" { Ok(Span(Duration::ZERO)) } else { text.parse() }
 }
 
 pub(super) fn verify(text: &str) -> Result<Verify, String> {

@@ -216,7 +216,8 @@ impl Console {
 
     fn get(&mut self, what: String, name: String, from: Option<HostPort>) {
         let job = Job::Get { what: name.clone(), name, hits: Results::default(), pace: Pace::new() };
-        let get = command::Get { what, from, out: None, verify: Verify::default(), scope: Scope::default() };
+        let (verify, scope) = (Verify::default(), Scope::default());
+        let get = command::Get { what, from, out: None, verify, timeout: None, scope };
         self.begin(job, Command::Get(get));
     }
 

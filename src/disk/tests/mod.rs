@@ -148,11 +148,22 @@ impl Rig {
         destination: Destination,
         bytes: &[u8],
     ) -> Result<PartState, DiskFailureKind> {
-        self.work(DiskWork::OpenPart { download, destination, root: root_of(bytes), size: bytes.len() as u64 });
-        match self.next().0 {
+        let size = bytes.len() as u64;
+        self.work(DiskWork::OpenPart { download, destination, root: root_of(bytes), sizes: vec![size] });
+        let opened = match self.next().0 {
             DiskDone::PartOpened { result, .. } => result.map_err(|failure| failure.kind),
             other => panic!("{other:?}"),
+        };
+        if let Ok(PartState::Open { size: None, .. }) = &opened {
+            self.prepare(download, size, Vec::new());
         }
+        opened
+    }
+
+    fn prepare(&mut self, download: DownloadId, size: u64, cvs: Vec<Cv>) {
+        self.work(DiskWork::PreparePart { download, size, cvs });
+        // The worker does all work in order, so that its next answer follows this.
+        assert!(self.manifest(Root([0; 32]), 0).is_err());
     }
 
     fn write(&mut self, bytes: &[u8], piece: u32) -> Result<(), DiskFailureKind> {
@@ -177,7 +188,7 @@ impl Rig {
     fn begin(&mut self, bytes: &[u8], pieces: &[u32]) {
         let state = self.open(in_share("big"), bytes).unwrap();
         assert!(matches!(state, PartState::Open { .. }));
-        self.work(DiskWork::StoreManifest { download: GET, cvs: cvs_of(bytes) });
+        self.prepare(GET, bytes.len() as u64, cvs_of(bytes));
         for piece in pieces {
             self.write(bytes, *piece).unwrap();
         }

@@ -158,7 +158,7 @@ fn a_download_is_published_and_offered_at_once() {
     let bytes = content(9, 2 * MIB + 7);
     let mut rig = Rig::empty();
     assert_eq!(rig.resumed(&bytes), (None, vec![]));
-    rig.work(DiskWork::StoreManifest { download: GET, cvs: cvs_of(&bytes) });
+    rig.prepare(GET, bytes.len() as u64, cvs_of(&bytes));
     for piece in [2, 0, 1] {
         assert!(!rig.path("big").exists());
         rig.write(&bytes, piece).unwrap();
@@ -258,6 +258,37 @@ fn the_part_file_of_another_content_is_emptied() {
 }
 
 #[test]
+fn nothing_of_an_earlier_run_is_touched_before_the_size_is_proven() {
+    let (ours, other) = (content(13, 3 * MIB), content(14, 2 * MIB));
+    let mut rig = Rig::empty();
+    rig.begin(&ours, &[0, 1]);
+    // Another content, and the same one under a false size.
+    for (root, sizes) in [(root_of(&other), vec![2 * MIB as u64]), (root_of(&ours), vec![1 << 40])] {
+        rig.work(DiskWork::OpenPart { download: GET, destination: in_share("big"), root, sizes });
+        let opened = rig.next().0;
+        assert!(matches!(opened, DiskDone::PartOpened { result: Ok(PartState::Open { .. }), .. }), "{opened:?}");
+        rig.work(DiskWork::Abandon { download: GET });
+    }
+    assert_eq!(rig.resumed(&ours), (Some(cvs_of(&ours)), vec![0, 1]));
+}
+
+#[test]
+fn a_destination_is_hashed_if_its_size_is_claimed_or_none_is_known() {
+    let bytes = content(17, MIB + 1);
+    let mut rig = Rig::empty();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("same");
+    fs::write(&path, &bytes).unwrap();
+    let destination = Destination::Path { path: path.clone(), name: "x".to_owned() };
+    for (sizes, there) in [(vec![7, bytes.len() as u64], true), (vec![], true), (vec![7], false)] {
+        let root = root_of(&bytes);
+        rig.work(DiskWork::OpenPart { download: GET, destination: destination.clone(), root, sizes });
+        let DiskDone::PartOpened { result, .. } = rig.next().0 else { panic!() };
+        assert_eq!(result.is_ok_and(|state| state == PartState::AlreadyThere { path: path.clone() }), there);
+    }
+}
+
+#[test]
 fn a_part_that_is_in_use_is_locked() {
     let bytes = content(15, 2 * MIB);
     let mut rig = Rig::empty();
@@ -321,7 +352,7 @@ fn a_destination_that_appears_during_the_download_is_not_replaced() {
 #[test]
 fn without_a_share_only_paths_work() {
     let (mut disk, reports) = Disk::start(DiskOptions::default(), Box::new(|| {})).unwrap();
-    let work = |destination| DiskWork::OpenPart { download: GET, destination, root: root_of(b"x"), size: 1 };
+    let work = |destination| DiskWork::OpenPart { download: GET, destination, root: root_of(b"x"), sizes: vec![1] };
     let folder = tempfile::tempdir().unwrap();
     let path = Destination::Path { path: folder.path().join("x"), name: String::new() };
     disk.submit(Job::Work { work: work(in_share("x")), bytes: None });

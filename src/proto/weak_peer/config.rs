@@ -27,6 +27,9 @@ pub struct WeakPeerConfig {
     pub offer: Option<Offer>,
     /// How long the first session may take to open, and how long a command waits for a session.
     pub connect_timeout: Duration,
+    /// How long a download goes on without a verified piece and below
+    /// [`crate::config::SOURCE_RATE_MIN`], unless its command says; zero: for ever.
+    pub download_timeout: Duration,
     /// Program and version, as HELLO names them.
     pub agent: String,
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::hosts::Hosts;
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
 use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
@@ -63,6 +64,8 @@ pub(super) struct Context {
     /// The time of this turn.
     pub(super) now: Time,
     pub(super) timers: Timers<Reason>,
+    /// The pace at which unknown addresses of each host are dialed.
+    pub(super) hosts: Hosts,
     pub(super) node: NodeId,
     pub(super) boot: u64,
     agent: String,
@@ -79,6 +82,7 @@ impl Context {
         Context {
             now: Time::ZERO,
             timers: Timers::new(),
+            hosts: Hosts::default(),
             node,
             boot,
             agent,
@@ -189,6 +193,12 @@ impl Context {
 
     pub(super) fn warn(&mut self, text: String) {
         self.event(Event::Log { level: log::Level::Warn, text });
+    }
+
+    /// A number drawn evenly from those below this one; 0 if there is none.
+    pub(super) fn draw(&mut self, below: usize) -> usize {
+        let below = u64::try_from(below).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.entropy.next_u64() % below).unwrap_or(0)
     }
 
     /// A wait drawn evenly from zero to `longest`: full jitter, so that many peers do not return in

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod context;
 pub mod download;
+mod hosts;
 mod refused;
 mod session;
 mod sessions;
@@ -53,7 +54,7 @@ impl WeakPeer {
     /// [`crate::config::SUPER_SESSIONS_MAX`].
     #[must_use]
     pub fn with_sessions(config: WeakPeerConfig, sessions: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
-        let WeakPeerConfig { node, boot, supers, offer, connect_timeout, agent } = config;
+        let WeakPeerConfig { node, boot, supers, offer, connect_timeout, download_timeout, agent } = config;
         let mut cx = Context::new(node, boot, &agent, entropy);
         cx.timers.set(Reason::Start, Time::ZERO);
         WeakPeer {
@@ -63,7 +64,7 @@ impl WeakPeer {
             announcements: Announcements::new(sessions),
             uploads: Uploads::default(),
             downloads: Downloads::default(),
-            commands: Commands::new(connect_timeout),
+            commands: Commands::new(connect_timeout, download_timeout),
             ended: false,
         }
     }
@@ -76,6 +77,7 @@ impl WeakPeer {
         assert!(self.downloads.running() <= DOWNLOADS_MAX);
         assert!(self.downloads.waiting() <= DOWNLOADS_WAITING_MAX);
         assert!(self.uploads.len() <= UPLOADS_MAX);
+        self.cx.hosts.check_invariants();
     }
 
     /// The counters of STATUS; a one-shot command has none.
@@ -99,6 +101,7 @@ impl WeakPeer {
         ]
         .into_iter()
         .chain(self.uploads.closed())
+        .chain(self.commands.ignored_hits())
         .map(|(name, n)| (name.to_owned(), n))
         .collect()
     }

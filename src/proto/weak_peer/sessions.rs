@@ -59,9 +59,10 @@ impl Sessions {
         self.sessions.get(usize::from(session.0))?.super_peer()
     }
 
-    /// Whether this is the address under which this peer itself serves chunks.
+    /// Whether this is the address, in its canonical form, under which this peer itself serves
+    /// chunks.
     pub(super) fn is_own(&self, addr: &HostPort) -> bool {
-        self.sessions.iter().any(|session| session.own_addr.as_ref() == Some(addr))
+        self.sessions.iter().any(|session| session.own_addr.as_ref().map(HostPort::canonical).as_ref() == Some(addr))
     }
 
     /// How many sessions were lost.

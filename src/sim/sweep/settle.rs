@@ -232,6 +232,7 @@ impl Run {
                 from: None,
                 out,
                 verify: Verify::Both,
+                timeout: None,
                 scope: Scope { ttl: Run::far(), ..Scope::default() },
             };
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");

@@ -74,6 +74,7 @@ impl World {
                 supers: supers.clone(),
                 offer: Some(Offer { port: CHUNK_PORT, host: None }),
                 connect_timeout: CONNECT_TIMEOUT,
+                download_timeout: crate::config::DOWNLOAD_TIMEOUT,
                 agent: "sim".into(),
             };
             Machine::Weak(Box::new(WeakPeer::with_sessions(config, sessions, Box::new(random))))

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::context::{Context, Reason, SessionId};
-use super::download::Order;
+use super::download::{Order, is_possible};
 use super::session::SessionEvent;
 use super::sessions::Sessions;
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, REFUSALS_MAX, REFUSED_WAIT_FIRST, SESSION_QUERIES_MAX};
@@ -48,6 +48,11 @@ pub(super) enum DownloadInput {
 /// All commands that run or wait, and the searches of downloads.
 pub(super) struct Commands {
     connect_timeout: Duration,
+    /// The timeout of a download whose command names none.
+    download_timeout: Duration,
+    /// Hits of addresses where nothing can listen, and of sizes that no content has.
+    undialable_hits: u64,
+    impossible_hits: u64,
     tasks: BTreeMap<u64, Task>,
     /// The task of each unanswered request.
     requests: BTreeMap<Request, u64>,
@@ -59,9 +64,12 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    pub(super) fn new(connect_timeout: Duration) -> Commands {
+    pub(super) fn new(connect_timeout: Duration, download_timeout: Duration) -> Commands {
         Commands {
             connect_timeout,
+            download_timeout,
+            undialable_hits: 0,
+            impossible_hits: 0,
             tasks: BTreeMap::new(),
             requests: BTreeMap::new(),
             line: VecDeque::new(),
@@ -73,6 +81,11 @@ impl Commands {
 
     pub(super) fn poll_download_input(&mut self) -> Option<DownloadInput> {
         self.download_inputs.pop_front()
+    }
+
+    /// The counters of hits that were ignored.
+    pub(super) fn ignored_hits(&self) -> [(&'static str, u64); 2] {
+        [("hits_undialable", self.undialable_hits), ("hits_impossible_size", self.impossible_hits)]
     }
 
     // ---- asking ---------------------------------------------------------------------------------
@@ -182,8 +195,12 @@ impl Commands {
         Some((id, self.tasks.get_mut(&id)?))
     }
 
-    fn on_hit(&mut self, cx: &mut Context, sessions: &Sessions, session: SessionId, hit: Hit) {
+    fn on_hit(&mut self, cx: &mut Context, sessions: &Sessions, session: SessionId, mut hit: Hit) {
         let Some((id, task)) = self.task_of((session, hit.req)) else { return };
+        if !matches!(task.job, Job::Network { .. }) {
+            self.clean(&mut hit.hits);
+        }
+        let Some(task) = self.tasks.get_mut(&id) else { return };
         let most = task.job.hits_max();
         let client = task.client;
         match &mut task.job {
@@ -198,13 +215,14 @@ impl Commands {
                 }
             }
             Job::Get { get, search, hits, known } => {
-                let wanted = |record: &SourceRecord| get.from.as_ref().is_none_or(|from| *from == record.addr);
+                let from = get.from.as_ref().map(HostPort::canonical);
+                let wanted = |record: &SourceRecord| from.as_ref().is_none_or(|from| *from == record.addr);
                 let room = most.saturating_sub(hits.len());
                 hits.extend(hit.hits.into_iter().filter(|hit| wanted(hit) && known.insert(key(hit))).take(room));
                 // A root leaves nothing to choose: the download starts, and more sources may
                 // follow.
                 if search.kind == QueryKind::Root && hits.iter().any(|record| !sessions.is_own(&record.addr)) {
-                    self.start_early(id, sessions);
+                    self.start_early(cx, id, sessions);
                 }
             }
             Job::Network { walk, .. } => walk.on_hits(hit.hits),
@@ -219,6 +237,17 @@ impl Commands {
             }
             Job::List { .. } | Job::Status => {}
         }
+    }
+
+    /// Writes each address in its one form, and removes hits that no source can serve.
+    fn clean(&mut self, hits: &mut Vec<SourceRecord>) {
+        hits.retain_mut(|record| {
+            record.addr = record.addr.canonical();
+            let (dialable, possible) = (record.addr.is_dialable(), is_possible(record.root, record.size));
+            self.undialable_hits += u64::from(!dialable);
+            self.impossible_hits += u64::from(dialable && !possible);
+            dialable && possible
+        });
     }
 
     /// A request of a search is over: with an answer, or with the cut that a missing answer is. The
@@ -333,7 +362,7 @@ impl Commands {
                 self.fail(cx, id, Exit::NotFound, &why);
             }
             Choice::One(content) => {
-                self.start(id, sessions, content, false);
+                self.start(cx, id, sessions, content, false);
                 self.forget(cx, id);
             }
             Choice::Many(contents) => {
@@ -346,20 +375,28 @@ impl Commands {
     }
 
     /// Starts a `get` by root with the sources known so far; its search continues for the download.
-    fn start_early(&mut self, id: u64, sessions: &Sessions) {
+    fn start_early(&mut self, cx: &mut Context, id: u64, sessions: &Sessions) {
         let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
         let scope = get.scope;
         let Choice::One(content) = choose(&get.what, hits) else { return };
         let root = content.root;
-        let download = self.start(id, sessions, content, true);
+        let download = self.start(cx, id, sessions, content, true);
         if let (Some(download), Some(task)) = (download, self.tasks.get_mut(&id)) {
             (task.job, task.client) = (Job::Sources { download, root, scope }, None);
         }
     }
 
-    fn start(&mut self, id: u64, sessions: &Sessions, content: Content, searching: bool) -> Option<DownloadId> {
+    fn start(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        sessions: &Sessions,
+        content: Content,
+        searching: bool,
+    ) -> Option<DownloadId> {
         let download = DownloadId(self.next_download);
-        let order = get::order(self.tasks.get(&id)?, download, sessions, content, searching)?;
+        let named = (download, self.download_timeout);
+        let order = get::order(cx, self.tasks.get(&id)?, named, sessions, content, searching)?;
         self.next_download += 1;
         self.download_inputs.push_back(DownloadInput::Start(order));
         Some(download)

@@ -24,6 +24,8 @@ const PAGE_HITS_MIN: usize = 16;
 /// Sources and names of one content.
 #[derive(Debug, Default)]
 struct Content {
+    /// How many hits claim each size.
+    sizes: BTreeMap<u64, u32>,
     sources: BTreeSet<HostPort>,
     /// Hits of sources beyond [`LIST_SOURCES_MAX`].
     beyond: u32,
@@ -38,7 +40,7 @@ pub(super) struct Walk {
     /// The hits of the current page.
     page: BTreeMap<Position, SourceRecord>,
     /// Contents that the next page may continue.
-    open: BTreeMap<(Root, u64), Content>,
+    open: BTreeMap<Root, Content>,
     /// Contents listed so far.
     pub(super) contents: u64,
     /// Hits of the pages that are over.
@@ -101,7 +103,7 @@ impl Walk {
         let hits = self.page.len() as u64;
         self.hits += hits;
         for hit in std::mem::take(&mut self.page).into_values() {
-            self.open.entry((hit.root, hit.size)).or_default().add(&hit);
+            self.open.entry(hit.root).or_default().add(&hit);
         }
         let next = high.filter(|_| !spent);
         if let (Some(_), None) = (high, next) {
@@ -113,10 +115,10 @@ impl Walk {
             let length = if hits == 0 { length.scaled(1 << 32, 1) } else { length.scaled(PAGE_HITS, hits) };
             self.range = Range { low: next, high: length.and_then(|length| next.plus(length)) };
         }
-        let rest = next.map_or_else(BTreeMap::new, |next| self.open.split_off(&(next.root(), 0)));
+        let rest = next.map_or_else(BTreeMap::new, |next| self.open.split_off(&next.root()));
         let known = std::mem::replace(&mut self.open, rest);
         self.contents += known.len() as u64;
-        let known = known.into_iter().map(|((root, size), content)| content.event(root, size)).collect();
+        let known = known.into_iter().map(|(root, content)| content.event(root)).collect();
         (known, next.is_none())
     }
 
@@ -128,6 +130,9 @@ impl Walk {
 
 impl Content {
     fn add(&mut self, hit: &SourceRecord) {
+        if self.sizes.len() < LIST_NAMES_MAX || self.sizes.contains_key(&hit.size) {
+            *self.sizes.entry(hit.size).or_default() += 1;
+        }
         if self.sources.len() < LIST_SOURCES_MAX {
             self.sources.insert(hit.addr.clone());
         } else if !self.sources.contains(&hit.addr) {
@@ -141,7 +146,10 @@ impl Content {
         }
     }
 
-    fn event(self, root: Root, size: u64) -> ClientEvent {
+    /// Its size is the one that most hits claim; of several such the smallest.
+    fn event(self, root: Root) -> ClientEvent {
+        let most = self.sizes.iter().min_by_key(|(_, hits)| std::cmp::Reverse(**hits));
+        let size = most.map_or(0, |(size, _)| *size);
         let sources = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).saturating_add(self.beyond);
         let mut names: Vec<(String, u32)> = self.names.into_iter().collect();
         names.sort_by(|(a, often), (b, more)| more.cmp(often).then_with(|| a.cmp(b)));

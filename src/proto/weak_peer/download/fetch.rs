@@ -2,9 +2,13 @@
 //! The bytes of the pieces are in `pieces`.
 
 use super::picker;
-use super::source::{Request, Wanted, time_for};
+use super::proof::Failed;
+use super::proving::last_piece;
+use super::source::{Request, Source, Wanted, time_for};
 use super::transfer::{Phase, Transfer};
-use crate::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PROTOCOL_VERSION, STALL_AFTER, WRITES_PENDING_MAX};
+use crate::config::{
+    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER, WRITES_PENDING_MAX,
+};
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Context, SourceIndex, quoted};
@@ -20,15 +24,27 @@ impl Transfer {
     /// Does what can be done now: dials, begins the proof, asks for pieces.
     pub(super) fn pump(&mut self, cx: &mut Context) {
         match self.phase {
-            Phase::Opening | Phase::Publishing | Phase::Over => return,
-            Phase::Proving(_) | Phase::Fetching => self.dial_more(cx),
+            Phase::Opening | Phase::Publishing | Phase::Over => {}
+            Phase::Proving => {
+                self.dial_more(cx);
+                self.prove_more(cx);
+            }
+            Phase::Fetching => {
+                self.dial_more(cx);
+                self.fetch_more(cx);
+            }
         }
-        if matches!(self.phase, Phase::Proving(None)) {
-            self.begin_proof(cx);
-        }
-        if matches!(self.phase, Phase::Fetching) {
+    }
+
+    /// Asks the active sources for pieces, first those that have sent right ones; if no source is
+    /// active, those that have stalled.
+    fn fetch_more(&mut self, cx: &mut Context) {
+        let active = self.sources.iter().any(|source| source.state == SourceState::Active);
+        let wanted = if active { SourceState::Active } else { SourceState::Stalled };
+        for proven in [true, false] {
             for index in 0..self.sources.len() {
-                if self.sources[index].state == SourceState::Active {
+                let source = &self.sources[index];
+                if source.state == wanted && (source.pieces > 0) == proven && (active || !source.owes()) {
                     self.fill(cx, index);
                 }
             }
@@ -37,9 +53,14 @@ impl Transfer {
 
     /// Asks an active source for pieces, up to its depth.
     fn fill(&mut self, cx: &mut Context, index: SourceIndex) {
-        let active = self.sources.iter().filter(|source| source.state == SourceState::Active).count();
+        let takes =
+            |source: &&Source| source.state == SourceState::Active && (source.outstanding() > 0 || source.may_take());
+        let active = self.sources.iter().filter(takes).count();
         loop {
             let source = &self.sources[index];
+            if !source.may_take() {
+                return;
+            }
             let outstanding = source.outstanding();
             let depth = picker::depth(source.rate, self.picker.free(), outstanding, active);
             if outstanding >= depth || self.writing.len() + self.in_hand() >= WRITES_PENDING_MAX {
@@ -75,6 +96,7 @@ impl Transfer {
         let left = |holder: SourceIndex, piece| self.sources[holder].time_until(piece, mean);
         let (piece, holder) = self.picker.theft(index, mine, left)?;
         mark!(PieceStolen);
+        self.picker.make_room(piece, holder);
         let victim = &self.sources[holder];
         let begun = victim.requests.values().find(|request| request.is_outstanding());
         let is_first = begun.is_none_or(|request| request.wanted == Wanted::Piece(piece));
@@ -90,7 +112,7 @@ impl Transfer {
 
     /// Takes from a stalled source what it has not begun, if another source is active.
     pub(super) fn relieve(&mut self, cx: &mut Context, index: SourceIndex) {
-        let helped = self.sources.iter().any(|source| source.state == SourceState::Active);
+        let helped = self.sources.iter().any(|source| source.state == SourceState::Active && source.pieces > 0);
         if !helped || !matches!(self.phase, Phase::Fetching) {
             return;
         }
@@ -111,20 +133,21 @@ impl Transfer {
         let Some(conn) = source.conn else { return };
         let req = self.next_req;
         self.next_req = self.next_req.wrapping_add(1);
-        if source.outstanding() == 0 {
-            source.progress_at = cx.now;
+        if !source.owes() {
+            source.begin_to_owe(cx.now);
         }
-        let (message, length) = match wanted {
-            Wanted::Page(first) => {
-                let length = MANIFEST_PAGE_CVS * Cv::LEN;
-                (Message::Manifest(Manifest { req, root, first }), u32::try_from(length).unwrap_or(u32::MAX))
-            }
-            Wanted::Piece(piece) => {
-                let (offset, length) = (self.picker.offset(piece), self.picker.length(piece));
-                (Message::Get(Get { req, root, offset, length, bare: self.order.verify == Verify::Blake3 }), length)
+        let (offset, length) = match wanted {
+            Wanted::Page(_) => (0, u32::try_from(MANIFEST_PAGE_CVS * Cv::LEN).unwrap_or(u32::MAX)),
+            Wanted::Last(size) => range_of(last_piece(size), size),
+            Wanted::Piece(piece) => range_of(piece, self.size),
+        };
+        let message = match wanted {
+            Wanted::Page(first) => Message::Manifest(Manifest { req, root, first }),
+            Wanted::Last(_) | Wanted::Piece(_) => {
+                Message::Get(Get { req, root, offset, length, bare: self.order.verify == Verify::Blake3 })
             }
         };
-        let request = Request { wanted, asked_at: cx.now, md5: None, length, received: 0, canceled: false };
+        let request = Request { wanted, asked_at: cx.now, md5: None, offset, length, received: 0, canceled: false };
         source.requests.insert(req, request);
         cx.send(conn, message);
     }
@@ -173,8 +196,15 @@ impl Transfer {
         }
         // A peer is a source for itself only if it is the only one: the content is copied to
         // another place.
-        if welcome.node == cx.node && self.sources.len() > 1 {
+        if welcome.node == cx.node && self.sources.len() + self.order.pool.len() > 1 {
             return self.drop_source(cx, index, "is this peer itself");
+        }
+        let source = &mut self.sources[index];
+        source.uncount(cx, true);
+        source.welcomed = true;
+        let active = self.sources.iter().filter(|source| source.state == SourceState::Active).count();
+        if active >= SOURCES_MAX {
+            return self.lose(cx, index, "is not needed at present");
         }
         if let Some(conn) = self.sources[index].conn {
             cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
@@ -188,6 +218,7 @@ impl Transfer {
     fn on_error(&mut self, cx: &mut Context, index: SourceIndex, error: &message::Error) {
         let message = quoted(&error.message);
         let Some(req) = error.req else {
+            self.sources[index].refused = true;
             return match error.code {
                 ErrorCode::VERSION => self.drop_source(cx, index, &message),
                 _ => self.lose(cx, index, &message),
@@ -197,8 +228,13 @@ impl Transfer {
         if request.canceled {
             return;
         }
-        if let Wanted::Piece(piece) = request.wanted {
-            self.picker.release(piece, index);
+        match request.wanted {
+            Wanted::Piece(piece) => self.picker.release(piece, index),
+            // The size may be a false claim of hits: the source is asked for it.
+            Wanted::Last(_) if error.code == ErrorCode::BAD_REQUEST && self.sources[index].stated.is_none() => {
+                return self.ask_size(cx, index, Failed::Refused(format!("refused a request: {message}")));
+            }
+            Wanted::Last(_) | Wanted::Page(_) => {}
         }
         match error.code {
             ErrorCode::NOT_FOUND => {
@@ -213,4 +249,10 @@ impl Transfer {
             _ => self.lose(cx, index, &message),
         }
     }
+}
+
+/// Where a piece of a content of this size begins, and its length.
+fn range_of(piece: u32, size: u64) -> (u64, u32) {
+    let offset = u64::from(piece) * PIECE_BYTES;
+    (offset, u32::try_from(size.saturating_sub(offset).min(PIECE_BYTES)).unwrap_or(u32::MAX))
 }

@@ -8,6 +8,7 @@ mod order;
 mod part;
 pub mod picker;
 mod pieces;
+mod pool;
 mod proof;
 mod proving;
 mod source;
@@ -27,6 +28,7 @@ use crate::wire::{HostPort, Message, Root};
 use transfer::Transfer;
 
 pub(super) use order::Order;
+pub(super) use pool::{Pool, is_possible};
 
 /// All downloads of a weak peer.
 #[derive(Default)]
@@ -93,11 +95,8 @@ impl Downloads {
     /// Removes the download if it has ended, and reports how.
     fn sweep(&mut self, cx: &mut Context, id: DownloadId) {
         let Some(outcome) = self.running.get_mut(&id).and_then(|transfer| transfer.outcome.take()) else { return };
-        if let Some(mut transfer) = self.running.remove(&id) {
+        if let Some(transfer) = self.running.remove(&id) {
             self.bytes_received += transfer.bytes_received();
-            if let Some(order) = transfer.with_other_size(cx, &outcome) {
-                return self.line.push_front(order);
-            }
             self.finished += u64::from(outcome.ok);
             cx.done(transfer.order.client, outcome);
         }
@@ -107,13 +106,9 @@ impl Downloads {
 
     pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(HostPort, u64)>) {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
-            let sources = order.keep_others(sources);
-            order.sources.extend(sources);
+            sources.into_iter().for_each(|(addr, size)| order.pool.offer(cx, addr, size));
         } else {
-            self.with(cx, id, |transfer, cx| {
-                let sources = transfer.order.keep_others(sources);
-                transfer.add_sources(cx, sources);
-            });
+            self.with(cx, id, |transfer, cx| transfer.add_sources(cx, sources));
         }
     }
 

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use super::manifest;
 use super::order::Order;
-use super::picker::Picker;
 use super::transfer::{Phase, Transfer};
-use crate::config::{PIECE_BYTES, PIECES_MAX, PROGRESS_INTERVAL};
+use crate::config::{PIECE_BYTES, PROGRESS_INTERVAL};
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, DiskWork, PartState};
 use crate::proto::event::{ClientEvent, Outcome};
@@ -17,23 +16,19 @@ use crate::proto::weak_peer::context::{Context, Reason, millis};
 use crate::proto::{EMPTY_ROOT, Verify};
 use crate::wire::ids::Cv;
 
-/// How many sizes are tried for one root after the first.
-const SIZES_MAX: usize = 8;
-
 impl Transfer {
     // ---- opening --------------------------------------------------------------------------------
 
     pub(super) fn begin(&mut self, cx: &mut Context) {
-        let Order { id, root, size, .. } = self.order;
-        if size > PIECES_MAX * PIECE_BYTES {
-            let why = format!("{size} bytes are more than the {} that one file may have", PIECES_MAX * PIECE_BYTES);
-            return self.fail(cx, Exit::Usage, &why);
+        let Order { id, root, .. } = self.order;
+        // While the search runs, other sizes may follow.
+        let mut sizes: Vec<u64> = Vec::new();
+        if !self.order.searching {
+            sizes.extend(self.order.pool.iter().filter_map(|candidate| candidate.size));
+            sizes.sort_unstable();
+            sizes.dedup();
         }
-        if size == 0 && root != EMPTY_ROOT {
-            return self.fail(cx, Exit::Integrity, "the file is said to be empty, but its root is not that of nothing");
-        }
-        self.picker = Picker::new(size);
-        cx.disk(DiskWork::OpenPart { download: id, destination: self.order.destination.clone(), root, size });
+        cx.disk(DiskWork::OpenPart { download: id, destination: self.order.destination.clone(), root, sizes });
     }
 
     pub(super) fn on_part_opened(&mut self, cx: &mut Context, result: Result<PartState, DiskFailure>) {
@@ -44,26 +39,38 @@ impl Transfer {
             Err(failure) => self.end(cx, Some(Failure::new(Exit::Disk, failure.message)), None),
             Ok(PartState::AlreadyThere { path }) => {
                 mark!(PartThere);
-                self.resumed = self.order.size;
+                self.resumed = self.size;
                 self.end(cx, None, Some(path));
             }
-            Ok(PartState::Open { path, manifest, verified }) => {
+            Ok(PartState::Open { path, size, manifest, verified }) => {
                 // From here on its name is the one on disk.
                 if let Some(name) = path.file_name() {
                     self.order.name = name.to_string_lossy().into_owned();
                 }
-                self.open(cx, manifest, &verified);
+                if self.order.root == EMPTY_ROOT {
+                    self.fix_size(0);
+                    cx.disk(DiskWork::PreparePart { download: self.order.id, size: 0, cvs: Vec::new() });
+                } else if let Some(size) = size {
+                    self.resume(size, manifest, &verified);
+                }
+                self.open(cx);
             }
         }
     }
 
-    fn open(&mut self, cx: &mut Context, manifest: Option<Vec<Cv>>, verified: &[u32]) {
-        let Order { root, size, verify, .. } = self.order;
+    /// An earlier run has proven the size, and fetched these pieces.
+    fn resume(&mut self, size: u64, manifest: Option<Vec<Cv>>, verified: &[u32]) {
+        let root = self.order.root;
         let claims = manifest.is_some();
         self.manifest = manifest.filter(|cvs| manifest::root_of(cvs, size) == Some(root));
         if claims && self.manifest.is_none() {
             mark!(MapDoubted);
         }
+        let proven = if size <= PIECE_BYTES { !verified.is_empty() } else { self.manifest.is_some() };
+        if !proven {
+            return;
+        }
+        self.fix_size(size);
         for &piece in verified {
             if piece as usize >= self.picker.len() || self.picker.has(piece) {
                 continue;
@@ -75,15 +82,18 @@ impl Transfer {
         if self.resumed > 0 {
             mark!(PartResumed);
         }
+    }
+
+    fn open(&mut self, cx: &mut Context) {
+        let (root, size, verify) = (self.order.root, self.size, self.order.verify);
         self.restart_clock(cx.now);
-        let (name, sources, resumed) = (self.order.name.clone(), self.sources.len(), self.resumed);
+        let (name, sources, resumed) = (self.order.name.clone(), self.order.pool.len(), self.resumed);
         self.report(cx, ClientEvent::Start { name, size, root, sources, resumed });
         if verify == Verify::Md5 {
             let message = "MD5 alone does not prove that the content is the one asked for".into();
             self.report(cx, ClientEvent::Note { message });
         }
-        let proven = self.picker.len() <= 1 || self.manifest.is_some() || verify == Verify::Md5;
-        self.phase = if proven { Phase::Fetching } else { Phase::Proving(None) };
+        self.phase = if self.is_proven { Phase::Fetching } else { Phase::Proving };
         cx.timers.set(Reason::Download(self.order.id), cx.now + PROGRESS_INTERVAL);
         self.publish_if_complete(cx);
         self.pump(cx);
@@ -99,14 +109,18 @@ impl Transfer {
         if let Some(event) = self.writing.remove(&piece) {
             self.report(cx, event);
         }
-        self.alive_at = cx.now;
         self.publish_if_complete(cx);
         self.pump(cx);
     }
 
+    /// Whether all pieces are verified.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_proven && self.picker.have() == self.picker.len()
+    }
+
     fn publish_if_complete(&mut self, cx: &mut Context) {
-        let running = matches!(self.phase, Phase::Proving(_) | Phase::Fetching);
-        if running && self.writing.is_empty() && self.picker.have() == self.picker.len() {
+        let running = matches!(self.phase, Phase::Fetching);
+        if running && self.writing.is_empty() && self.is_complete() {
             self.phase = Phase::Publishing;
             cx.timers.stop(Reason::Download(self.order.id));
             self.leave_sources(cx);
@@ -144,7 +158,7 @@ impl Transfer {
         self.outcome = Some(Outcome {
             path,
             root: Some(self.order.root),
-            bytes: Some(if base.ok { self.order.size } else { self.bytes }),
+            bytes: Some(if base.ok { self.size } else { self.bytes }),
             resumed: Some(self.resumed),
             elapsed_ms: Some(millis(cx.now.since(self.order.asked_at))),
             sources: Some(self.reports()),
@@ -159,35 +173,9 @@ impl Transfer {
                 cx.bye(conn, "done");
             }
             cx.give_up(source.dial.take(), None);
+            source.uncount(cx, false);
             source.requests.clear();
         }
-        self.drop_held(cx);
-    }
-
-    fn drop_held(&mut self, cx: &mut Context) {
-        if let Phase::Proving(Some(proof)) = &mut self.phase
-            && let Some(held) = proof.held.take()
-        {
-            cx.drop_payload(held.payload);
-        }
-    }
-
-    /// If it ended because no source has the root in this size: the order for the size that most
-    /// others report.
-    pub(super) fn with_other_size(&mut self, cx: &mut Context, outcome: &Outcome) -> Option<Order> {
-        let unproven = outcome.exit == Exit::Integrity.code() || outcome.exit == Exit::NotFound.code();
-        let others = std::mem::take(&mut self.order.others);
-        let votes = |size: u64| others.iter().filter(|(_, other)| *other == size).count();
-        let size = others.iter().map(|(_, size)| *size).max_by_key(|size| (votes(*size), *size))?;
-        if !unproven || self.bytes > 0 || self.order.tried.len() >= SIZES_MAX {
-            return None;
-        }
-        let message =
-            format!("no piece is right if the size is {}; trying {size}, which other sources report", self.order.size);
-        self.report(cx, ClientEvent::Note { message });
-        let (chosen, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, other)| *other == size);
-        let sources = chosen.into_iter().map(|(addr, _)| addr).collect();
-        let tried = [self.order.tried.as_slice(), &[self.order.size]].concat();
-        Some(Order { size, sources, others, tried, widen: false, searching: false, ..self.order.clone() })
+        (0..self.sources.len()).for_each(|index| self.forget_proof(cx, index));
     }
 }

@@ -90,6 +90,14 @@ impl<S: Copy + Eq> Picker<S> {
         self.claims.get(&piece).map_or(&[], Vec::as_slice)
     }
 
+    /// Gives one more source a place among those that are asked for the piece: takes this one's if
+    /// there is none.
+    pub fn make_room(&mut self, piece: u32, slowest: S) {
+        if self.claimants(piece).len() >= CLAIMANTS_MAX {
+            self.release(piece, slowest);
+        }
+    }
+
     /// Assigns the lowest free piece.
     pub fn take(&mut self, source: S) -> Option<u32> {
         while self.states.get(self.low).is_some_and(|state| *state != State::Free) {
@@ -146,9 +154,9 @@ impl<S: Copy + Eq> Picker<S> {
         self.claims.remove(&piece).unwrap_or_default()
     }
 
-    /// The piece that an idle source should take over, and its holder: the piece that would come
-    /// last, if taking it pays. `mine` returns how long the thief needs for a piece; `left` returns
-    /// how long the holder still needs, none if it has stalled.
+    /// The piece that an idle source should take over, and its slowest holder: the piece that would
+    /// come last, if taking it pays. `mine` returns how long the thief needs for a piece; `left`
+    /// returns how long a holder still needs, none if it has stalled.
     pub fn theft(
         &self,
         thief: S,
@@ -157,11 +165,21 @@ impl<S: Copy + Eq> Picker<S> {
     ) -> Option<(u32, S)> {
         let mut best: Option<(u32, S, Option<Duration>)> = None;
         for (&piece, claimants) in &self.claims {
-            let &[holder] = claimants.as_slice() else { continue };
-            if holder == thief {
+            if claimants.contains(&thief) {
                 continue;
             }
-            let left = left(holder, piece);
+            let mut soonest: Option<(S, Option<Duration>)> = None;
+            let mut latest: Option<(S, Option<Duration>)> = None;
+            for &holder in claimants {
+                let time = left(holder, piece);
+                if soonest.is_none_or(|(_, least)| later(least, time)) {
+                    soonest = Some((holder, time));
+                }
+                if latest.is_none_or(|(_, most)| later(time, most)) {
+                    latest = Some((holder, time));
+                }
+            }
+            let (Some((_, left)), Some((holder, _))) = (soonest, latest) else { continue };
             if pays(mine(piece), left) && best.is_none_or(|(_, _, most)| later(left, most)) {
                 best = Some((piece, holder, left));
             }
@@ -266,6 +284,22 @@ mod tests {
         assert_eq!(depth(Some(1 << 30), 4, 4, 4), 2);
     }
 
+    #[test]
+    fn a_piece_of_two_slow_sources_is_taken_from_the_slower_one() {
+        let mut picker = Picker::new(PIECE_BYTES);
+        picker.take('a');
+        assert!(picker.claim(0, 'b'));
+        let seconds = |n| Some(Duration::from_secs(n));
+        let left = |b: Option<Duration>| move |source, _| if source == 'a' { seconds(60) } else { b };
+        let second = |_| Duration::from_secs(1);
+        assert_eq!(picker.theft('c', second, left(seconds(50))), Some((0, 'a')));
+        assert_eq!(picker.theft('c', second, left(None)), Some((0, 'b')));
+        assert_eq!(picker.theft('c', second, left(seconds(1))), None, "one of them is fast enough");
+        picker.make_room(0, 'a');
+        assert!(picker.claim(0, 'c'));
+        assert_eq!(picker.claimants(0), ['b', 'c']);
+    }
+
     /// Random sources that take, fail, deliver and steal: no piece has two holders unless it was
     /// stolen, counts agree, and it ends as long as a source delivers.
     #[test]
@@ -313,6 +347,10 @@ mod tests {
                     _ => {
                         if let Some((piece, holder)) = picker.theft(source, |_| Duration::ZERO, |_, _| None) {
                             assert_ne!(holder, source);
+                            if picker.claimants(piece).len() == CLAIMANTS_MAX {
+                                asked.retain(|claim| *claim != (piece, holder));
+                            }
+                            picker.make_room(piece, holder);
                             assert!(picker.claim(piece, source), "seed {seed}");
                             asked.push((piece, source));
                             stolen_total += 1;

@@ -2,10 +2,11 @@
 //! accepted or rejected. The bytes stay with the driver; only their digests come here.
 
 use super::proof::Received;
+use super::proving::proof_verify;
 use super::source::{Request, Wanted};
 use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
-use crate::config::MD5_MISMATCHES_MAX;
+use crate::config::PIECE_BYTES;
 use crate::proto::disk::DiskWork;
 use crate::proto::event::{ClientEvent, SourceState};
 use crate::proto::marks::mark;
@@ -22,10 +23,10 @@ impl Transfer {
         let (Some(request), Some(conn)) = (request, source.conn) else {
             return self.drop_source(cx, index, "answered a request that was not made");
         };
-        let Wanted::Piece(piece) = request.wanted else {
+        if matches!(request.wanted, Wanted::Page(_)) {
             return self.drop_source(cx, index, "answered a manifest request with a chunk");
-        };
-        if (chunk.offset, chunk.length) != (self.picker.offset(piece), self.picker.length(piece)) {
+        }
+        if (chunk.offset, chunk.length) != (request.offset, request.length) {
             return self.drop_liar(cx, index, "answered with another range than was asked for");
         }
         // A chunk has no MD5 if the request was `bare`; the MD5 is not compared then.
@@ -35,22 +36,18 @@ impl Transfer {
         }
         request.md5 = md5;
         source.progress_at = cx.now;
-        let plan = match self.picker.len() {
-            0 | 1 => HashPlan::Content,
-            _ => HashPlan::Piece { offset: chunk.offset },
+        let (size, verify) = match request.wanted {
+            Wanted::Last(size) => (size, proof_verify(self.order.verify)),
+            // A piece that we have is only read off the connection; the cheaper digest is enough.
+            Wanted::Piece(piece) if self.picker.has(piece) => (self.size, Verify::Blake3),
+            Wanted::Piece(_) | Wanted::Page(_) => (self.size, self.order.verify),
         };
-        // A piece that we have is only read off the connection; the cheaper digest is enough.
-        let verify = if self.picker.has(piece) { Verify::Blake3 } else { self.order.verify };
+        let plan = if size <= PIECE_BYTES { HashPlan::Content } else { HashPlan::Piece { offset: chunk.offset } };
         cx.push(Output::ReceivePayload { conn, req: chunk.req, length: chunk.length, plan, verify });
     }
 
     pub(super) fn on_progress(&mut self, cx: &mut Context, index: SourceIndex, req: u32, received: u32) {
-        let source = &mut self.sources[index];
-        source.on_bytes(cx.now, req, received);
-        if source.progress_at == cx.now {
-            self.alive_at = cx.now;
-            self.revive(cx, index);
-        }
+        self.received += self.sources[index].on_bytes(cx.now, req, received);
     }
 
     pub(super) fn revive(&mut self, cx: &mut Context, index: SourceIndex) {
@@ -68,55 +65,39 @@ impl Transfer {
         digests: Digests,
     ) {
         let source = &mut self.sources[index];
-        source.on_bytes(cx.now, req, u32::MAX);
-        let request = source.requests.remove(&req);
-        let Some(Request { wanted: Wanted::Piece(piece), md5: Some(announced), length, asked_at, .. }) = request else {
+        self.received += source.on_bytes(cx.now, req, u32::MAX);
+        let Some(Request { wanted, md5: Some(announced), length, asked_at, .. }) = source.requests.remove(&req) else {
             return cx.drop_payload(payload);
         };
         source.on_piece(cx.now, length, asked_at);
-        self.alive_at = cx.now;
-        self.revive(cx, index);
-        if self.picker.has(piece) {
-            mark!(PieceSecond);
-        }
-        if self.picker.has(piece) || matches!(self.phase, Phase::Opening | Phase::Publishing | Phase::Over) {
-            cx.drop_payload(payload);
-            return self.pump(cx);
-        }
         let received = Received { payload, digests, announced };
-        match &mut self.phase {
-            Phase::Proving(Some(proof)) if proof.source == index && self.manifest.is_none() => {
-                proof.held = Some(received)
+        match (wanted, &self.phase) {
+            (Wanted::Last(size), Phase::Proving) => self.on_last(cx, index, size, received),
+            (Wanted::Piece(piece), Phase::Fetching) if !self.picker.has(piece) => {
+                self.judge(cx, index, piece, received);
             }
-            Phase::Proving(Some(proof)) if proof.source == index => self.judge(cx, index, piece, received),
-            // The last piece from a former prover: no manifest exists yet to judge it by.
-            Phase::Proving(_) => {
+            (Wanted::Page(_) | Wanted::Last(_) | Wanted::Piece(_), _) => {
+                mark!(PieceSecond);
                 cx.drop_payload(payload);
-                self.picker.release(piece, index);
+                self.pump(cx);
             }
-            Phase::Fetching => self.judge(cx, index, piece, received),
-            Phase::Opening | Phase::Publishing | Phase::Over => {}
         }
     }
 
     pub(super) fn judge(&mut self, cx: &mut Context, index: SourceIndex, piece: u32, received: Received) {
         let Received { payload, digests, announced } = received;
-        let expected = match self.picker.len() {
-            0 | 1 => Some(&self.order.root.0),
-            _ => self.manifest.as_ref().and_then(|cvs| cvs.get(piece as usize)).map(|cv| &cv.0),
+        let expected = if self.size <= PIECE_BYTES {
+            Some(&self.order.root.0)
+        } else {
+            self.manifest.as_ref().and_then(|cvs| cvs.get(piece as usize)).map(|cv| &cv.0)
         };
         let verdict = judge(self.order.verify, &digests, expected, announced);
         let source = &mut self.sources[index];
         match verdict {
             Verdict::Right => self.accept(cx, index, piece, payload),
             Verdict::WrongMd5 => {
-                source.md5_misses += 1;
-                let misses = source.md5_misses;
                 self.accept(cx, index, piece, payload);
-                if misses >= MD5_MISMATCHES_MAX {
-                    let why = format!("announced a wrong MD5 for right bytes {misses} times");
-                    self.drop_liar(cx, index, &why);
-                }
+                self.note_wrong_md5(cx, index);
             }
             Verdict::Lie => {
                 mark!(PieceLie);
@@ -127,7 +108,7 @@ impl Transfer {
             Verdict::LineFault => {
                 mark!(PieceDamaged);
                 source.bad += 1;
-                let again = source.suspect.replace(piece).is_some();
+                let again = source.note_damage();
                 let claimed = self.reject(cx, index, piece, payload);
                 if again {
                     let why = format!("sent damaged bytes twice, last as piece {piece}");
@@ -147,22 +128,17 @@ impl Transfer {
         claimed
     }
 
-    fn accept(&mut self, cx: &mut Context, index: SourceIndex, piece: u32, payload: PayloadId) {
+    pub(super) fn accept(&mut self, cx: &mut Context, index: SourceIndex, piece: u32, payload: PayloadId) {
         let download = self.order.id;
-        if matches!(self.phase, Phase::Proving(_)) {
-            self.phase = Phase::Fetching;
-            if let Some(cvs) = self.manifest.clone() {
-                cx.disk(DiskWork::StoreManifest { download, cvs });
-            }
-        }
+        self.good_at = cx.now;
         let source = &mut self.sources[index];
-        source.suspect.take_if(|suspect| *suspect == piece);
         source.pieces += 1;
         source.forgive();
         let addr = source.addr.clone();
-        for other in self.picker.verified(piece) {
-            let losing = (other != index).then(|| self.sources[other].request_for(piece)).flatten();
-            if let Some((req, _)) = losing {
+        self.revive(cx, index);
+        self.picker.verified(piece);
+        for other in 0..self.sources.len() {
+            if let Some((req, _)) = self.sources[other].request_for(piece) {
                 self.cancel(cx, other, req);
             }
         }

@@ -1,9 +1,10 @@
 //! What one source has sent of the proof of a download: see `proving`.
 
 use super::manifest::Pages;
-use crate::proto::weak_peer::context::SourceIndex;
+use super::verdict::Verdict;
 use crate::proto::{Digests, PayloadId};
-use crate::wire::ids::Md5;
+use crate::time::Time;
+use crate::wire::ids::{Cv, Md5};
 
 /// A piece that was received and is not judged.
 #[derive(Clone, Copy, Debug)]
@@ -13,12 +14,42 @@ pub(super) struct Received {
     pub(super) announced: Md5,
 }
 
-/// What one source has sent of its proof.
+/// Why the last piece is not right at the size that hits claim. The source is to blame only if it
+/// states that size itself.
+#[derive(Clone, Debug)]
+pub(super) enum Failed {
+    Wrong(Verdict),
+    Refused(String),
+}
+
+/// What a source has sent of its proof.
 #[derive(Debug)]
 pub(super) struct Proof {
-    /// The source that is asked.
-    pub(super) source: SourceIndex,
+    pub(super) begun_at: Time,
+    /// Bytes per second from all sources when it began.
+    pub(super) rate_before: u64,
+    /// The size that it is to prove: the one that the source states, until then the one that hits
+    /// claim; none if they contradict each other.
+    pub(super) size: Option<u64>,
+    /// The pages of the manifest.
     pub(super) pages: Pages,
+    /// All of them, once they merge to the root.
+    pub(super) manifest: Option<Vec<Cv>>,
     /// The last piece, if it came before the manifest was complete.
     pub(super) held: Option<Received>,
+    /// Whether the last piece failed before the source stated the size.
+    pub(super) failed: Option<Failed>,
+}
+
+impl Proof {
+    pub(super) fn new(begun_at: Time, rate_before: u64, size: Option<u64>) -> Proof {
+        let pages = Pages::new(size.unwrap_or(0));
+        Proof { begun_at, rate_before, size, pages, manifest: None, held: None, failed: None }
+    }
+
+    /// Begins again with the size that the source states.
+    pub(super) fn restate(&mut self, size: u64) {
+        (self.size, self.pages) = (Some(size), Pages::new(size));
+        (self.manifest, self.failed) = (None, None);
+    }
 }

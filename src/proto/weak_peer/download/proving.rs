@@ -1,92 +1,278 @@
-//! The proof of a download of more than one piece: its manifest and its last piece, both from one
-//! source. Together they prove the chaining value of every piece and the size. If either is wrong,
-//! this source alone is to blame.
+//! The proof of a download: which size and which manifest are right. Sizes in hits are claims of
+//! strangers, so each source is asked for its own word: its manifest states the size, and its last
+//! piece, at that size, proves both. If either is wrong, this source alone is to blame. A content
+//! of at most one piece has no manifest: its piece is the proof.
+//!
+//! One source is asked first. Another one is asked in addition when that takes long, so that a slow
+//! source delays no download; the first proof that is complete decides.
 
-use super::manifest::Pages;
-use super::proof::Proof;
-use super::source::Wanted;
+use super::proof::{Failed, Proof, Received};
+use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
-use crate::proto::event::SourceState;
+use super::verdict::{Verdict, judge};
+use crate::config::{MD5_MISMATCHES_MAX, PIECE_BYTES, PROOF_BYTES_MAX, PROOF_HEDGE, SOURCE_RATE_MIN};
+use crate::proto::disk::DiskWork;
+use crate::proto::event::{ClientEvent, SourceState};
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Context, SourceIndex};
+use crate::proto::weak_peer::download::picker::Picker;
+use crate::proto::weak_peer::download::pool::is_possible;
+use crate::proto::{PayloadId, Verify, pieces_of};
+use crate::time::Time;
+use crate::wire::ids::Cv;
 use crate::wire::message::Cvs;
 
 impl Transfer {
-    pub(super) fn begin_proof(&mut self, cx: &mut Context) {
-        let Some(index) = self.sources.iter().position(|source| source.state == SourceState::Active) else { return };
-        let proof = Proof { source: index, pages: Pages::new(self.order.size), held: None };
-        self.phase = Phase::Proving(Some(proof));
-        self.ask(cx, index, Wanted::Page(0));
-        let last = self.last_piece();
-        if self.picker.claim(last, index) {
-            self.ask(cx, index, Wanted::Piece(last));
+    // ---- asking ---------------------------------------------------------------------------------
+
+    /// Asks for a proof, or for one more.
+    pub(super) fn prove_more(&mut self, cx: &mut Context) {
+        while let Some(index) = self.next_prover(cx.now) {
+            let rate_before = self.rate(cx.now);
+            let source = &mut self.sources[index];
+            let size = source.stated.or(source.claim);
+            source.proof = Some(Proof::new(cx.now, rate_before, size));
+            self.proofs_begun = self.proofs_begun.saturating_add(1);
+            if size.is_none_or(|size| size > PIECE_BYTES) {
+                self.ask(cx, index, Wanted::Page(0));
+            }
+            if let Some(size) = size {
+                self.ask(cx, index, Wanted::Last(size));
+            }
         }
     }
 
-    /// Moves the proof from a stalled source to another one.
-    pub(super) fn change_prover(&mut self, cx: &mut Context) {
-        let Phase::Proving(Some(Proof { source: index, .. })) = self.phase else { return };
-        let other = self.sources.iter().any(|source| source.state == SourceState::Active);
-        if self.sources[index].state != SourceState::Stalled || !other {
+    /// The source to ask for a proof now. While one runs, another one is asked only after a while,
+    /// and a third one only if the second raised the rate: sources that share a slow line must not
+    /// slow each other down. As long as next to nothing comes, twice as many are asked each time.
+    fn next_prover(&self, now: Time) -> Option<SourceIndex> {
+        let active = |source: &&Source| source.state == SourceState::Active;
+        let running: Vec<&Proof> = self.sources.iter().filter(active).filter_map(|s| s.proof.as_ref()).collect();
+        let before: Vec<&&Proof> = running.iter().filter(|proof| proof.begun_at < now).collect();
+        let rate = self.rate(now);
+        let fresh = running.len() - before.len();
+        let most = if rate < SOURCE_RATE_MIN { self.proofs_begun - fresh } else { 1 };
+        if fresh >= most.max(1) {
+            return None;
+        }
+        if let Some(youngest) = before.iter().max_by_key(|proof| proof.begun_at) {
+            let raised = before.len() == 1 || rate < SOURCE_RATE_MIN || rate * 10 >= youngest.rate_before * 11;
+            let pages: u64 = running.iter().map(|proof| pieces_of(proof.size.unwrap_or(0)) * Cv::LEN as u64).sum();
+            if now.since(youngest.begun_at) < PROOF_HEDGE || !raised || pages > PROOF_BYTES_MAX / 2 {
+                return None;
+            }
+        }
+        // One that was asked before, and lost, is asked last.
+        let free = self.sources.iter().enumerate().filter(|(_, s)| s.state == SourceState::Active && s.proof.is_none());
+        let next = free.min_by_key(|(_, source)| source.fruitless).map(|(index, _)| index);
+        if next.is_some() && !running.is_empty() {
+            mark!(ProofHedged);
+        }
+        next
+    }
+
+    // ---- answers --------------------------------------------------------------------------------
+
+    pub(super) fn on_page(&mut self, cx: &mut Context, index: SourceIndex, page: &Cvs) {
+        let source = &mut self.sources[index];
+        let Some(request) = source.requests.remove(&page.req) else {
+            return self.drop_source(cx, index, "answered a request that was not made");
+        };
+        if request.canceled || source.proof.is_none() {
             return;
         }
-        mark!(ProverChanged);
-        let reqs: Vec<_> = self.sources[index].requests.keys().copied().collect();
-        for req in reqs {
-            self.cancel(cx, index, req);
+        if request.wanted != Wanted::Page(page.first) {
+            return self.drop_source(cx, index, "answered with another page than was asked for");
+        }
+        source.on_page(cx.now, page.cvs.len());
+        self.received += page.cvs.len() as u64;
+        if page.first == 0 {
+            if !is_possible(self.order.root, page.size) {
+                return self.drop_liar(cx, index, "states a size that this content cannot have");
+            }
+            self.on_size(cx, index, page.size);
+        }
+        let Some(proof) = &mut self.sources[index].proof else { return };
+        if pieces_of(page.size) > 1 || proof.size != Some(page.size) {
+            match proof.pages.add(page.size, page.first, &page.cvs) {
+                Err(why) => self.drop_liar(cx, index, why),
+                Ok(()) => self.on_pages(cx, index),
+            }
+        } else if !page.cvs.is_empty() {
+            self.drop_liar(cx, index, "sent a manifest of a content that has none");
+        }
+    }
+
+    /// The source states the size.
+    fn on_size(&mut self, cx: &mut Context, index: SourceIndex, size: u64) {
+        let source = &mut self.sources[index];
+        source.stated = Some(size);
+        let Some(proof) = &mut source.proof else { return };
+        if proof.size == Some(size) {
+            match proof.failed.take() {
+                None => {}
+                Some(Failed::Wrong(verdict)) => self.on_wrong_last(cx, index, size, verdict),
+                Some(Failed::Refused(why)) => self.drop_source(cx, index, &why),
+            }
+            return;
+        }
+        proof.restate(size);
+        if let Some(held) = proof.held.take() {
+            cx.drop_payload(held.payload);
+        }
+        self.cancel_last(cx, index);
+        self.ask(cx, index, Wanted::Last(size));
+    }
+
+    fn cancel_last(&mut self, cx: &mut Context, index: SourceIndex) {
+        let last = |wanted: Wanted| matches!(wanted, Wanted::Last(_));
+        let reqs = self.sources[index].requests.iter().filter(|(_, request)| last(request.wanted));
+        let reqs: Vec<_> = reqs.map(|(req, _)| *req).collect();
+        reqs.into_iter().for_each(|req| self.cancel(cx, index, req));
+    }
+
+    /// One more page has come: asks for the next, or checks that all merge to the root.
+    fn on_pages(&mut self, cx: &mut Context, index: SourceIndex) {
+        let Some(proof) = &mut self.sources[index].proof else { return };
+        if let Some(first) = proof.pages.wanted() {
+            return self.ask(cx, index, Wanted::Page(first));
+        }
+        let Some(cvs) = proof.pages.proven(self.order.root) else {
+            return self.drop_liar(cx, index, "sent a manifest that does not merge to the root");
+        };
+        proof.manifest = Some(cvs.to_vec());
+        if let (Some(held), Some(size)) = (proof.held.take(), proof.size) {
+            self.on_last(cx, index, size, held);
+        }
+    }
+
+    /// The last piece has come, at this size.
+    pub(super) fn on_last(&mut self, cx: &mut Context, index: SourceIndex, size: u64, received: Received) {
+        let proof = self.sources[index].proof.as_mut().filter(|proof| proof.size == Some(size));
+        let Some(proof) = proof.filter(|_| matches!(self.phase, Phase::Proving)) else {
+            return cx.drop_payload(received.payload);
+        };
+        let expected = match &proof.manifest {
+            None if size <= PIECE_BYTES => Some(&self.order.root.0),
+            None => {
+                proof.held = Some(received);
+                return;
+            }
+            Some(cvs) => cvs.last().map(|cv| &cv.0),
+        };
+        let Received { payload, digests, announced } = received;
+        match judge(proof_verify(self.order.verify), &digests, expected, announced) {
+            Verdict::Right => self.on_proven(cx, index, size, payload),
+            Verdict::WrongMd5 => {
+                self.on_proven(cx, index, size, payload);
+                self.note_wrong_md5(cx, index);
+            }
+            verdict @ (Verdict::Lie | Verdict::LineFault) => {
+                cx.drop_payload(payload);
+                self.on_wrong_last(cx, index, size, verdict);
+            }
+        }
+    }
+
+    fn on_wrong_last(&mut self, cx: &mut Context, index: SourceIndex, size: u64, verdict: Verdict) {
+        let source = &mut self.sources[index];
+        if source.stated.is_none() {
+            return self.ask_size(cx, index, Failed::Wrong(verdict));
+        }
+        let last = last_piece(size);
+        source.bad += 1;
+        if verdict == Verdict::Lie {
+            mark!(PieceLie);
+            return self.drop_liar(cx, index, &format!("sent wrong bytes as piece {last}"));
+        }
+        mark!(PieceDamaged);
+        if source.note_damage() {
+            return self.drop_liar(cx, index, &format!("sent damaged bytes twice, last as piece {last}"));
+        }
+        self.ask(cx, index, Wanted::Last(size));
+    }
+
+    /// The last piece failed at a size that only hits claim: asks the source for the size.
+    pub(super) fn ask_size(&mut self, cx: &mut Context, index: SourceIndex, failed: Failed) {
+        let source = &mut self.sources[index];
+        let asked = source.requests.values().any(|request| matches!(request.wanted, Wanted::Page(_)));
+        if let Some(proof) = &mut source.proof {
+            proof.failed = Some(failed);
+            if !asked {
+                self.ask(cx, index, Wanted::Page(0));
+            }
+        }
+    }
+
+    // ---- the end --------------------------------------------------------------------------------
+
+    /// Size and manifest are proven, by this source.
+    fn on_proven(&mut self, cx: &mut Context, index: SourceIndex, size: u64, payload: PayloadId) {
+        mark!(ManifestProven);
+        let proof = self.sources[index].proof.take();
+        let cvs = proof.and_then(|proof| proof.manifest).unwrap_or_default();
+        if size != self.size {
+            let message = format!("the content has {size} bytes; a source that claims {} is wrong", self.size);
+            self.report(cx, ClientEvent::Note { message });
+        }
+        self.fix_size(size);
+        self.manifest = Some(cvs.clone());
+        self.phase = Phase::Fetching;
+        cx.disk(DiskWork::PreparePart { download: self.order.id, size, cvs });
+        (0..self.sources.len()).for_each(|other| self.end_proof(cx, other, size));
+        let last = last_piece(size);
+        self.picker.claim(last, index);
+        self.accept(cx, index, last, payload);
+    }
+
+    /// The size is certain.
+    pub(super) fn fix_size(&mut self, size: u64) {
+        (self.size, self.is_proven) = (size, true);
+        self.picker = Picker::new(size);
+        self.order.pool.keep_size(size);
+    }
+
+    /// Another source was faster: its proof is not needed.
+    fn end_proof(&mut self, cx: &mut Context, index: SourceIndex, size: u64) {
+        if self.sources[index].proof.is_none() {
+            return;
         }
         self.forget_proof(cx, index);
-        let last = self.last_piece();
-        self.picker.release(last, index);
+        let reqs: Vec<_> = self.sources[index].requests.keys().copied().collect();
+        reqs.into_iter().for_each(|req| self.cancel(cx, index, req));
+        if self.sources[index].stated.is_some_and(|stated| stated != size) {
+            self.sources[index].lied = true;
+            self.put_away(cx, index, SourceState::Dropped, "states another size than the proven one");
+        }
     }
 
     /// Discards what this source sent of its proof.
     pub(super) fn forget_proof(&mut self, cx: &mut Context, index: SourceIndex) {
-        let Phase::Proving(proof) = &mut self.phase else { return };
-        if proof.as_ref().is_some_and(|proof| proof.source == index) {
-            if let Some(held) = proof.take().and_then(|proof| proof.held) {
-                cx.drop_payload(held.payload);
-                let last = self.last_piece();
-                self.picker.release(last, index);
-            }
-            self.manifest = None;
+        if let Some(held) = self.sources[index].proof.take().and_then(|proof| proof.held) {
+            cx.drop_payload(held.payload);
         }
     }
 
-    pub(super) fn on_page(&mut self, cx: &mut Context, index: SourceIndex, page: &Cvs) {
-        let Some(request) = self.sources[index].requests.remove(&page.req) else {
-            return self.drop_source(cx, index, "answered a request that was not made");
-        };
-        if request.canceled {
-            return;
-        }
-        let Phase::Proving(Some(proof)) = &mut self.phase else { return };
-        if proof.source != index || request.wanted != Wanted::Page(page.first) {
-            return self.drop_source(cx, index, "answered with another page than was asked for");
-        }
-        if let Err(why) = proof.pages.add(page.size, page.first, &page.cvs) {
-            return self.drop_liar(cx, index, why);
-        }
-        (self.alive_at, self.sources[index].progress_at) = (cx.now, cx.now);
-        let wanted = proof.pages.wanted();
-        self.revive(cx, index);
-        match wanted {
-            Some(first) => self.ask(cx, index, Wanted::Page(first)),
-            None => self.merge(cx, index),
+    /// Counts right bytes under a wrong MD5, and drops the source if that goes on.
+    pub(super) fn note_wrong_md5(&mut self, cx: &mut Context, index: SourceIndex) {
+        let source = &mut self.sources[index];
+        source.md5_misses += 1;
+        if source.md5_misses >= MD5_MISMATCHES_MAX {
+            let why = format!("announced a wrong MD5 for right bytes {} times", source.md5_misses);
+            self.drop_liar(cx, index, &why);
         }
     }
+}
 
-    /// All pages have come: checks that they merge to the root.
-    fn merge(&mut self, cx: &mut Context, index: SourceIndex) {
-        let Phase::Proving(Some(proof)) = &mut self.phase else { return };
-        let Some(cvs) = proof.pages.proven(self.order.root) else {
-            return self.drop_liar(cx, index, "sent a manifest that does not merge to the root");
-        };
-        mark!(ManifestProven);
-        self.manifest = Some(cvs.to_vec());
-        if let Some(held) = proof.held.take() {
-            let last = self.last_piece();
-            self.judge(cx, index, last, held);
-        }
+/// The number of the last piece of a content that is not empty.
+pub(super) fn last_piece(size: u64) -> u32 {
+    u32::try_from(pieces_of(size).saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+/// The digests of a proof: without BLAKE3 it would prove nothing.
+pub(super) fn proof_verify(verify: Verify) -> Verify {
+    match verify {
+        Verify::Md5 | Verify::Both => Verify::Both,
+        Verify::Blake3 => Verify::Blake3,
     }
 }

@@ -1,11 +1,16 @@
 //! One source of one download: its connection, its open requests, its rate and its faults. It never
 //! decides which piece to fetch: the transfer does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::config::{PIECE_BYTES, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX};
+use super::proof::Proof;
+use crate::config::{
+    BUSY_REDIAL_MAX, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL,
+    SOURCE_RATE_MIN, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
+};
 use crate::proto::event::{SourceReport, SourceState};
+use crate::proto::weak_peer::context::Context;
 use crate::proto::{ConnId, DialId};
 use crate::time::Time;
 use crate::wire::HostPort;
@@ -14,12 +19,18 @@ use crate::wire::ids::Md5;
 /// How many canceled requests a source remembers because their bytes may still come; the oldest one
 /// is forgotten first.
 const CANCELED_MAX: usize = 64;
+/// Ticks over which the rate of a source that owes bytes is compared with the least one.
+const STALL_TICKS: usize = (STALL_AFTER.as_millis() / PROGRESS_INTERVAL.as_millis()) as usize;
+/// Bytes in these ticks at the least rate.
+const STALL_BYTES: u64 = SOURCE_RATE_MIN * STALL_AFTER.as_secs();
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// The page of the manifest that begins with this piece.
     Page(u32),
+    /// The last piece of a content of this size, for the proof.
+    Last(u64),
     /// This piece.
     Piece(u32),
 }
@@ -31,6 +42,7 @@ pub(super) struct Request {
     pub(super) asked_at: Time,
     /// The MD5 from the CHUNK header, once that has come.
     pub(super) md5: Option<Md5>,
+    pub(super) offset: u64,
     pub(super) length: u32,
     pub(super) received: u32,
     /// Canceled; its bytes may still come.
@@ -40,7 +52,23 @@ pub(super) struct Request {
 /// One source.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// In its canonical form.
     pub(super) addr: HostPort,
+    /// The size of the content that hits claim; none if they contradict each other.
+    pub(super) claim: Option<u64>,
+    /// The size that the source itself states.
+    pub(super) stated: Option<u64>,
+    /// What it has sent of a proof, while it is asked for one.
+    pub(super) proof: Option<Proof>,
+    /// Whether it ever sent WELCOME.
+    pub(super) welcomed: bool,
+    /// Whether it refused a connection as a peer does: it is a peer, and busy.
+    pub(super) refused: bool,
+    /// Whether its dial counts at its host.
+    pub(super) counted: bool,
+    pub(super) dialed_at: Time,
+    /// The last dials before its first WELCOME.
+    dials: VecDeque<Time>,
     pub(super) state: SourceState,
     pub(super) why: Option<String>,
     pub(super) dial: Option<DialId>,
@@ -65,18 +93,32 @@ pub(super) struct Source {
     pub(super) bytes: u64,
     pub(super) pieces: u32,
     pub(super) bad: u32,
+    /// Right pieces when the last wrong one came.
+    pieces_at_fault: Option<u32>,
+    /// Bytes of all kinds since the last tick, and in the ticks before in which it owed some.
+    fresh_bytes: u64,
+    owed: VecDeque<u64>,
     /// Right bytes under a wrong MD5.
     pub(super) md5_misses: u32,
-    /// A piece that was wrong by both digests and is asked for again.
-    pub(super) suspect: Option<u32>,
     /// Dropped because its bytes or its manifest were wrong.
     pub(super) lied: bool,
 }
 
 impl Source {
-    pub(super) fn new(addr: HostPort) -> Source {
+    pub(super) fn new(addr: HostPort, claim: Option<u64>) -> Source {
         Source {
             addr,
+            claim,
+            stated: None,
+            proof: None,
+            welcomed: false,
+            refused: false,
+            counted: false,
+            dialed_at: Time::ZERO,
+            dials: VecDeque::new(),
+            pieces_at_fault: None,
+            fresh_bytes: 0,
+            owed: VecDeque::new(),
             state: SourceState::Idle,
             why: None,
             dial: None,
@@ -94,7 +136,6 @@ impl Source {
             pieces: 0,
             bad: 0,
             md5_misses: 0,
-            suspect: None,
             lied: false,
         }
     }
@@ -111,18 +152,62 @@ impl Source {
         }
     }
 
-    /// Whether it is being dialed, or connected.
-    pub(super) fn is_used(&self) -> bool {
-        self.dial.is_some() || self.conn.is_some()
+    /// Whether it is lost and may be dialed again now.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.state == SourceState::Lost && self.retry_at <= now && !self.is_over(now)
     }
 
-    /// Whether it may be dialed now.
-    pub(super) fn is_due(&self, now: Time) -> bool {
+    /// Whether it is dropped, or never welcomed and was dialed as often as is allowed.
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        let dialed = self.dials.len() >= DIALS_PER_ADDRESS
+            && self.dials.front().is_some_and(|first| now.since(*first) < DIALS_PERIOD);
         match self.state {
-            SourceState::Idle => true,
-            SourceState::Lost => self.retry_at <= now,
-            SourceState::Connecting | SourceState::Active | SourceState::Stalled | SourceState::Dropped => false,
+            SourceState::Dropped => true,
+            SourceState::Lost => !self.welcomed && !self.refused && dialed,
+            SourceState::Idle | SourceState::Connecting | SourceState::Active | SourceState::Stalled => false,
         }
+    }
+
+    /// It is dialed and has never welcomed.
+    pub(super) fn note_dial(&mut self, now: Time) {
+        if self.dials.len() >= DIALS_PER_ADDRESS {
+            self.dials.pop_front();
+        }
+        self.dials.push_back(now);
+    }
+
+    /// Its dial has ended: it does not count at its host any more.
+    pub(super) fn uncount(&mut self, cx: &mut Context, welcomed: bool) {
+        if std::mem::take(&mut self.counted) {
+            cx.hosts.end(&self.addr, welcomed);
+        }
+    }
+
+    /// Whether bytes of it are to come.
+    pub(super) fn owes(&self) -> bool {
+        self.requests.values().any(Request::is_coming)
+    }
+
+    /// Whether another piece may be asked of it. Until its first right piece it has one
+    /// outstanding, so that a liar wastes no more.
+    pub(super) fn may_take(&self) -> bool {
+        self.pieces > 0 || !self.owes()
+    }
+
+    /// Whether it sent less than the least rate, as long as it owed bytes.
+    pub(super) fn is_slow(&self) -> bool {
+        self.owed.len() >= STALL_TICKS && self.owed.iter().sum::<u64>() < STALL_BYTES
+    }
+
+    /// Whether it sent at least the least rate.
+    pub(super) fn is_fast(&self) -> bool {
+        self.owed.iter().sum::<u64>() >= STALL_BYTES
+    }
+
+    /// Counts a piece that was damaged on its way. Returns whether the source is to be dropped.
+    pub(super) fn note_damage(&mut self) -> bool {
+        let last = self.pieces_at_fault.replace(self.pieces);
+        last.is_some_and(|last| self.pieces - last < PIECES_PER_FAULT)
     }
 
     /// Requests that are not canceled and whose bytes have not all come.
@@ -173,16 +258,32 @@ impl Source {
         useful
     }
 
-    /// Notes received bytes of a payload; `received` counts from its start.
-    pub(super) fn on_bytes(&mut self, now: Time, req: u32, received: u32) {
-        let Some(request) = self.requests.get_mut(&req) else { return };
+    /// Notes received bytes of a payload; `received` counts from its start. Returns how many are
+    /// new.
+    pub(super) fn on_bytes(&mut self, now: Time, req: u32, received: u32) -> u64 {
+        let Some(request) = self.requests.get_mut(&req) else { return 0 };
         let fresh = u64::from(received.min(request.length).saturating_sub(request.received));
         if fresh > 0 {
             request.received = received.min(request.length);
             self.bytes += fresh;
             self.window_bytes += fresh;
+            self.fresh_bytes += fresh;
             self.progress_at = now;
         }
+        fresh
+    }
+
+    /// Notes a page of the manifest.
+    pub(super) fn on_page(&mut self, now: Time, bytes: usize) {
+        self.fresh_bytes += bytes as u64;
+        self.progress_at = now;
+    }
+
+    /// Notes that it owes bytes, after it owed none.
+    pub(super) fn begin_to_owe(&mut self, now: Time) {
+        self.progress_at = now;
+        self.fresh_bytes = 0;
+        self.owed.clear();
     }
 
     /// Notes that a piece has come completely.
@@ -205,6 +306,14 @@ impl Source {
             }
         }
         self.window_bytes = 0;
+        let fresh = std::mem::take(&mut self.fresh_bytes);
+        if !self.owes() {
+            return self.owed.clear();
+        }
+        if self.owed.len() >= STALL_TICKS {
+            self.owed.pop_front();
+        }
+        self.owed.push_back(fresh);
     }
 
     /// Moves the rate by `1/parts` towards the measured one.
@@ -216,8 +325,10 @@ impl Source {
 
     /// Sets when it may be dialed again, later each time.
     pub(super) fn back_off(&mut self, now: Time) {
-        self.retry_at = now + self.retry_wait;
-        self.retry_wait = (self.retry_wait * 2).min(SOURCE_REDIAL_MAX);
+        let wait = if self.welcomed || self.refused { self.retry_wait } else { SOURCE_REDIAL_MAX };
+        self.retry_at = now + wait;
+        let longest = if self.welcomed { SOURCE_REDIAL_MAX } else { BUSY_REDIAL_MAX };
+        self.retry_wait = (self.retry_wait * 2).min(longest);
     }
 
     /// It sent a right piece: the next loss counts as the first.

@@ -1,11 +1,16 @@
-//! The sources of a download: dialed, lost, dropped, searched for, and checked at each tick. What
-//! they are asked for is in `fetch` and `proving`.
+//! The sources of a download: remembered, dialed, lost, dropped, searched for, and checked at each
+//! tick. What they are asked for is in `fetch` and `proving`.
+//!
+//! An address is a claim of a stranger until it has sent WELCOME. Which ones are dialed first is
+//! drawn at random; how often and how many at once is limited for each address and each host.
 
-use super::source::{Request, Source, Wanted};
+use super::pool::Candidate;
+use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
-    ANSWER_DEADLINE, LOGIN_DEADLINE, NO_SOURCE_MAX, PROGRESS_INTERVAL, REQUERY_INTERVAL, SOURCE_FRUITLESS_MAX,
-    SOURCES_KNOWN_MAX, SOURCES_MAX, STALL_AFTER,
+    ANSWER_DEADLINE, DIAL_HEDGE, DIAL_PATIENCE, DIALS_AT_ONCE, DIALS_PERIOD, LOGIN_DEADLINE, NO_SOURCE_MAX,
+    PROGRESS_INTERVAL, REQUERY_INTERVAL, SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN, SOURCES_KNOWN_MAX, SOURCES_MAX,
+    SOURCES_SPENT_MAX,
 };
 use crate::error::Exit;
 use crate::proto::ConnId;
@@ -19,16 +24,91 @@ impl Transfer {
     // ---- dialing --------------------------------------------------------------------------------
 
     pub(super) fn dial_more(&mut self, cx: &mut Context) {
-        let mut used = self.sources.iter().filter(|source| source.is_used()).count();
-        while used < SOURCES_MAX {
-            let idle = |source: &Source| source.state == SourceState::Idle;
-            let next = self.sources.iter().position(idle);
-            let Some(index) = next.or_else(|| self.sources.iter().position(|s| s.is_due(cx.now))) else { return };
-            let dial = cx.dial(Owner::Source(self.order.id, index), &self.sources[index].addr);
-            self.sources[index].dial = Some(dial);
-            self.set_state(cx, index, SourceState::Connecting, None);
-            used += 1;
+        while self.has_room(cx.now) {
+            let Some(index) = self.next_to_dial(cx) else { return };
+            self.make_room(cx);
+            self.dial(cx, index);
         }
+    }
+
+    /// Whether one more source may be dialed. A dial that is not welcomed soon does not keep others
+    /// waiting, up to the limit of dials.
+    fn has_room(&self, now: Time) -> bool {
+        let count = |fits: &dyn Fn(&Source) -> bool| self.sources.iter().filter(|source| fits(source)).count();
+        let dialing = count(&|source| source.state == SourceState::Connecting);
+        let used = count(&|source| match source.state {
+            SourceState::Active => true,
+            SourceState::Connecting => now.since(source.dialed_at) < DIAL_HEDGE,
+            SourceState::Idle | SourceState::Stalled | SourceState::Lost | SourceState::Dropped => false,
+        });
+        used < SOURCES_MAX && dialing < DIALS_AT_ONCE
+    }
+
+    /// Sources that were lost and have sent right pieces, then addresses that were not tried, then
+    /// all others.
+    fn next_to_dial(&mut self, cx: &mut Context) -> Option<SourceIndex> {
+        let now = cx.now;
+        if let Some(lost) = self.sources.iter().position(|source| source.pieces > 0 && source.is_due(now)) {
+            return Some(lost);
+        }
+        if !self.order.pool.is_empty()
+            && let Some(place) = self.free_place(now)
+            && let Some(candidate) = self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.addr))
+        {
+            return Some(self.place(now, place, candidate));
+        }
+        let allowed = |source: &Source| source.welcomed || cx.hosts.may_dial(now, &source.addr);
+        self.sources.iter().position(|source| source.is_due(now) && allowed(source))
+    }
+
+    /// Where a new source can stand: at the end, or in place of one that is not dialed any more.
+    fn free_place(&self, now: Time) -> Option<SourceIndex> {
+        if self.sources.len() < SOURCES_KNOWN_MAX {
+            return Some(self.sources.len());
+        }
+        self.sources.iter().position(|source| source.is_over(now))
+    }
+
+    fn place(&mut self, now: Time, place: SourceIndex, candidate: Candidate) -> SourceIndex {
+        let source = Source::new(candidate.addr, candidate.size);
+        if place == self.sources.len() {
+            self.sources.push(source);
+            return place;
+        }
+        let old = std::mem::replace(&mut self.sources[place], source);
+        self.bytes_forgotten += old.bytes;
+        self.lied_forgotten |= old.lied;
+        if self.spent.len() >= SOURCES_SPENT_MAX {
+            let oldest = self.spent.iter().min_by_key(|(_, until)| **until).map(|(addr, _)| addr.clone());
+            oldest.and_then(|oldest| self.spent.remove(&oldest));
+        }
+        let until = if old.state == SourceState::Dropped { Time::MAX } else { now + DIALS_PERIOD };
+        self.spent.insert(old.addr, until);
+        place
+    }
+
+    /// Ends the connection of a slow source if there are too many connections for one more.
+    fn make_room(&mut self, cx: &mut Context) {
+        let connected = |source: &&Source| matches!(source.state, SourceState::Active | SourceState::Stalled);
+        if self.sources.iter().filter(connected).count() < SOURCES_MAX {
+            return;
+        }
+        let stalled = self.sources.iter().enumerate().filter(|(_, source)| source.state == SourceState::Stalled);
+        if let Some((slowest, _)) = stalled.min_by_key(|(_, source)| source.since) {
+            self.put_aside(cx, slowest, "is too slow while others wait");
+        }
+    }
+
+    fn dial(&mut self, cx: &mut Context, index: SourceIndex) {
+        let source = &mut self.sources[index];
+        if !source.welcomed {
+            source.note_dial(cx.now);
+            source.counted = true;
+            cx.hosts.begin(cx.now, &source.addr);
+        }
+        source.dialed_at = cx.now;
+        source.dial = Some(cx.dial(Owner::Source(self.order.id, index), &source.addr));
+        self.set_state(cx, index, SourceState::Connecting, None);
     }
 
     pub(super) fn on_dialed(&mut self, cx: &mut Context, index: SourceIndex, conn: ConnId) {
@@ -49,34 +129,31 @@ impl Transfer {
         self.lose(cx, index, &format!("closed the connection ({why})"));
     }
 
+    // ---- losing ---------------------------------------------------------------------------------
+
     /// The source is lost for now: its pieces are free again, and it is dialed again later.
     pub(super) fn lose(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         mark!(SourceLost);
-        // A piece that came completely is still judged: its digests are being computed.
-        let in_hand = |request: &Request| request.is_in_hand() && matches!(request.wanted, Wanted::Piece(_));
-        let requests = std::mem::take(&mut self.sources[index].requests);
-        let (kept, rest) = requests.into_iter().partition(|(_, request)| in_hand(request));
-        self.sources[index].requests = rest;
-        self.release(cx, index);
+        self.put_aside(cx, index, why);
+        self.pump(cx);
+    }
+
+    fn put_aside(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         let source = &mut self.sources[index];
-        source.requests = kept;
         if matches!(source.state, SourceState::Active | SourceState::Stalled) {
             source.fruitless += 1;
             if source.fruitless >= SOURCE_FRUITLESS_MAX {
                 let why = format!("sent no right piece over {SOURCE_FRUITLESS_MAX} connections; last, it {why}");
-                return self.drop_source(cx, index, &why);
+                return self.put_away(cx, index, SourceState::Dropped, &why);
             }
         }
-        self.sources[index].back_off(cx.now);
-        self.set_state(cx, index, SourceState::Lost, Some(why.to_owned()));
-        self.pump(cx);
+        source.back_off(cx.now);
+        self.put_away(cx, index, SourceState::Lost, why);
     }
 
     /// Stops using the source for this download.
     pub(super) fn drop_source(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
-        self.release(cx, index);
-        self.short_of_sources = true;
-        self.set_state(cx, index, SourceState::Dropped, Some(why.to_owned()));
+        self.put_away(cx, index, SourceState::Dropped, why);
         self.pump(cx);
     }
 
@@ -88,36 +165,38 @@ impl Transfer {
         self.drop_source(cx, index, why);
     }
 
-    /// Ends its connection and frees the pieces that it was asked for.
-    fn release(&mut self, cx: &mut Context, index: SourceIndex) {
+    /// Ends its connection and frees the pieces that it was asked for. Asks nobody for them.
+    pub(super) fn put_away(&mut self, cx: &mut Context, index: SourceIndex, state: SourceState, why: &str) {
+        self.forget_proof(cx, index);
         let source = &mut self.sources[index];
+        source.uncount(cx, false);
         cx.give_up(source.dial.take(), source.conn.take());
         for request in std::mem::take(&mut source.requests).into_values() {
             if let (Wanted::Piece(piece), false) = (request.wanted, request.canceled) {
                 self.picker.release(piece, index);
             }
         }
-        self.forget_proof(cx, index);
+        self.short_of_sources |= state == SourceState::Dropped;
+        self.set_state(cx, index, state, Some(why.to_owned()));
     }
 
     // ---- more sources ---------------------------------------------------------------------------
 
-    pub(super) fn remember(&mut self, addrs: Vec<HostPort>) {
-        for addr in addrs {
-            if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
-                // A super peer names it again: a lost source is tried once more at once.
-                if known.state == SourceState::Lost {
-                    known.retry_at = Time::ZERO;
-                }
-            } else if self.sources.len() < SOURCES_KNOWN_MAX {
-                self.sources.push(Source::new(addr));
-            }
+    /// An address that a hit names, in its canonical form, with the size that the hit claims.
+    fn offer(&mut self, cx: &mut Context, addr: HostPort, size: u64) {
+        if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
+            known.claim = known.claim.filter(|claim| *claim == size);
+            return;
+        }
+        let spent = self.spent.get(&addr).is_some_and(|until| *until > cx.now);
+        if !spent && !(self.is_proven && size != self.size) {
+            self.order.pool.offer(cx, addr, size);
         }
     }
 
-    pub(super) fn add_sources(&mut self, cx: &mut Context, addrs: Vec<HostPort>) {
+    pub(super) fn add_sources(&mut self, cx: &mut Context, found: Vec<(HostPort, u64)>) {
         if !self.order.only {
-            self.remember(addrs);
+            found.into_iter().for_each(|(addr, size)| self.offer(cx, addr, size));
             self.pump(cx);
         }
     }
@@ -125,20 +204,22 @@ impl Transfer {
     /// Whether to search for more sources now. Fails the download if no source is left and no
     /// search can help.
     pub(super) fn should_search(&mut self, cx: &mut Context, session_up: bool) -> bool {
-        if self.searching || !matches!(self.phase, Phase::Proving(_) | Phase::Fetching) {
+        if self.searching || !matches!(self.phase, Phase::Proving | Phase::Fetching) {
             return false;
         }
         let waited = self.searched_at.is_none_or(|at| at + REQUERY_INTERVAL <= cx.now);
         let may_search = session_up && !self.order.only && waited;
-        let hopeless = self.sources.iter().all(|source| source.state == SourceState::Dropped);
+        let dropped = |source: &Source| source.state == SourceState::Dropped;
+        let hopeless = self.order.pool.is_empty() && self.sources.iter().all(dropped);
         // Verified pieces need no source, even if they are not written yet.
-        let missing = self.picker.have() < self.picker.len();
+        let missing = !self.is_complete();
         if hopeless && missing && !may_search {
             self.fail_without_sources(cx);
             return false;
         }
+        let active = self.sources.iter().any(|source| source.state == SourceState::Active);
         let lost = self.sources.iter().any(|source| source.state == SourceState::Lost);
-        if may_search && missing && (lost || self.short_of_sources) {
+        if may_search && missing && (lost || self.short_of_sources || !active) {
             mark!(SourcesAskedAgain);
             self.searching = true;
             self.short_of_sources = false;
@@ -150,7 +231,7 @@ impl Transfer {
 
     fn fail_without_sources(&mut self, cx: &mut Context) {
         let all = self.faults("was dropped");
-        if self.sources.iter().any(|source| source.lied) {
+        if self.lied_forgotten || self.sources.iter().any(|source| source.lied) {
             self.fail(cx, Exit::Integrity, &format!("no source gave valid data: {all}"));
         } else if self.sources.iter().any(|source| source.fruitless >= SOURCE_FRUITLESS_MAX) {
             self.fail(cx, Exit::TimedOut, &format!("no source sends what it has: {all}"));
@@ -159,23 +240,33 @@ impl Transfer {
         }
     }
 
-    /// All sources with what is wrong with each.
+    /// The sources with what is wrong with each, as many as a person reads.
     fn faults(&self, otherwise: &str) -> String {
         let fault = |source: &Source| format!("{} {}", source.addr, source.why.as_deref().unwrap_or(otherwise));
-        self.sources.iter().map(fault).collect::<Vec<_>>().join("; ")
+        let mut faults: Vec<_> = self.sources.iter().take(FAULTS_NAMED_MAX).map(fault).collect();
+        if self.sources.len() > FAULTS_NAMED_MAX {
+            faults.push(format!("and {} others", self.sources.len() - FAULTS_NAMED_MAX));
+        }
+        faults.join("; ")
     }
 
     // ---- the clock ------------------------------------------------------------------------------
 
     pub(super) fn on_tick(&mut self, cx: &mut Context) {
+        self.note_rate(cx.now);
         for index in 0..self.sources.len() {
             self.sources[index].on_tick(PROGRESS_INTERVAL);
             self.check_source(cx, index);
         }
-        self.change_prover(cx);
         self.report_progress(cx);
-        if self.writing.is_empty() && cx.now.since(self.alive_at) >= NO_SOURCE_MAX {
+        if self.may_hope(cx.now) || !self.writing.is_empty() {
+            self.hope_at = cx.now;
+        }
+        if cx.now.since(self.hope_at) >= NO_SOURCE_MAX {
             return self.fail_silent(cx);
+        }
+        if self.has_timed_out(cx.now) {
+            return self.fail_slow(cx);
         }
         self.pump(cx);
         if !matches!(self.phase, Phase::Over | Phase::Publishing) {
@@ -183,21 +274,34 @@ impl Transfer {
         }
     }
 
-    /// Notes a source that sends nothing, and ends its connection if that goes on.
+    /// Notes a source that sends nothing or too little, and ends its connection if it sends nothing
+    /// for long.
     fn check_source(&mut self, cx: &mut Context, index: SourceIndex) {
         let source = &self.sources[index];
         let quiet = cx.now.since(source.progress_at);
-        let owes = source.outstanding() > 0;
+        let owes = source.owes();
         match source.state {
             SourceState::Connecting if source.conn.is_some() && cx.now.since(source.since) >= LOGIN_DEADLINE => {
                 self.lose(cx, index, "does not welcome us");
             }
+            SourceState::Connecting
+                if !source.welcomed
+                    && !self.order.pool.is_empty()
+                    && cx.now.since(source.dialed_at) >= DIAL_PATIENCE =>
+            {
+                self.lose(cx, index, "does not welcome us soon, and others wait");
+            }
             SourceState::Active | SourceState::Stalled if owes && quiet >= ANSWER_DEADLINE => {
                 self.lose(cx, index, "sends nothing");
             }
-            SourceState::Active if owes && quiet >= STALL_AFTER => {
-                self.set_state(cx, index, SourceState::Stalled, Some("sends nothing".into()));
+            SourceState::Active if source.is_slow() => {
+                let why = format!("sends less than {} KiB/s", SOURCE_RATE_MIN / 1024);
+                self.set_state(cx, index, SourceState::Stalled, Some(why));
                 self.relieve(cx, index);
+            }
+            // A source that was relieved of all is tried once more after a while.
+            SourceState::Stalled if source.is_fast() || (!owes && cx.now.since(source.since) >= ANSWER_DEADLINE) => {
+                self.revive(cx, index);
             }
             SourceState::Idle
             | SourceState::Connecting
@@ -208,10 +312,42 @@ impl Transfer {
         }
     }
 
+    /// Whether a source is connected, or an address is left that may welcome.
+    fn may_hope(&self, now: Time) -> bool {
+        let hope = |source: &Source| match source.state {
+            SourceState::Active | SourceState::Stalled => true,
+            SourceState::Connecting => !source.welcomed,
+            SourceState::Lost => !source.welcomed && !source.refused && !source.is_over(now),
+            SourceState::Idle | SourceState::Dropped => false,
+        };
+        !self.order.pool.is_empty() || self.sources.iter().any(hope)
+    }
+
     fn fail_silent(&mut self, cx: &mut Context) {
         mark!(AllSilent);
         let all = self.faults("sends nothing");
         let exit = if self.reached { Exit::TimedOut } else { Exit::Unreachable };
-        self.fail(cx, exit, &format!("no source sent anything for {} s: {all}", NO_SOURCE_MAX.as_secs()));
+        self.fail(cx, exit, &format!("no source could be used for {} s: {all}", NO_SOURCE_MAX.as_secs()));
+    }
+
+    /// Whether no piece was verified and too little was received for the time that the user gave.
+    fn has_timed_out(&self, now: Time) -> bool {
+        let timeout = self.order.timeout;
+        !timeout.is_zero() && self.writing.is_empty() && !self.is_complete() && now.since(self.good_at) >= timeout
+    }
+
+    fn fail_slow(&mut self, cx: &mut Context) {
+        mark!(TimedOut);
+        let why = format!(
+            "no piece came for {:?}, and less than {} KiB/s from all sources; what was fetched is kept, and the same \
+             command resumes it (--timeout sets the time): {}",
+            self.order.timeout,
+            SOURCE_RATE_MIN / 1024,
+            self.faults("sends too little"),
+        );
+        self.fail(cx, Exit::TimedOut, &why);
     }
 }
+
+/// How many sources a message names.
+const FAULTS_NAMED_MAX: usize = 8;

@@ -6,24 +6,26 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::order::Order;
 use super::picker::Picker;
-use super::proof::Proof;
 use super::source::Source;
+use crate::config::{PROGRESS_INTERVAL, SOURCE_RATE_MIN, STALL_AFTER};
 use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState};
 use crate::proto::weak_peer::context::{Context, SourceIndex};
 use crate::time::Time;
+use crate::wire::HostPort;
 use crate::wire::ids::Cv;
 
 /// How many progress readings the rate is taken over: those of the last 4 seconds.
 const RATE_WINDOW: usize = 8;
+/// How many ticks the rate of all sources is taken over, good bytes or not.
+const RECEIVED_TICKS: usize = (STALL_AFTER.as_millis() / PROGRESS_INTERVAL.as_millis()) as usize;
 
 /// How far a download is.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// The disk creates or finds the part file.
     Opening,
-    /// The manifest and the last piece are not proven; the source that is asked for them, if there
-    /// is one.
-    Proving(Option<Proof>),
+    /// Size and manifest are not proven.
+    Proving,
     /// Pieces arrive and are written.
     Fetching,
     /// All pieces are written; the disk renames the part file.
@@ -36,9 +38,22 @@ pub(super) enum Phase {
 pub(super) struct Transfer {
     pub(super) order: Order,
     pub(super) phase: Phase,
+    /// Sources that were dialed.
     pub(super) sources: Vec<Source>,
+    /// Addresses that were sources and gave up their place, and until when they are not dialed
+    /// again.
+    pub(super) spent: BTreeMap<HostPort, Time>,
+    /// What they sent, and whether one of them lied.
+    pub(super) bytes_forgotten: u64,
+    pub(super) lied_forgotten: bool,
+    /// Bytes of the content; only what hits claim until it is proven.
+    pub(super) size: u64,
+    pub(super) is_proven: bool,
+    /// How often a source was asked for the proof.
+    pub(super) proofs_begun: usize,
+    /// No piece until the size is proven.
     pub(super) picker: Picker<SourceIndex>,
-    /// One value per piece, proven unless the phase is still Proving.
+    /// One value per piece, once they are proven.
     pub(super) manifest: Option<Vec<Cv>>,
     pub(super) next_req: u32,
     /// Verified pieces that are not written yet, each with the event that reports it once it is.
@@ -48,8 +63,13 @@ pub(super) struct Transfer {
     /// Bytes verified in earlier runs.
     pub(super) resumed: u64,
     pub(super) started_at: Time,
-    /// When a source last sent something, or the disk wrote.
-    pub(super) alive_at: Time,
+    /// When a source was last connected, or an address left that may be one.
+    pub(super) hope_at: Time,
+    /// When a piece was last verified, or the rate of all sources was high enough.
+    pub(super) good_at: Time,
+    /// Bytes that came from all sources, those that were discarded too; and at the last few ticks.
+    pub(super) received: u64,
+    received_at: VecDeque<(Time, u64)>,
     /// Whether any source ever sent WELCOME.
     pub(super) reached: bool,
     /// Whether a search might find sources that are not known.
@@ -65,11 +85,17 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    pub(super) fn new(now: Time, mut order: Order) -> Transfer {
-        let sources = std::mem::take(&mut order.sources);
-        let mut transfer = Transfer {
+    pub(super) fn new(now: Time, order: Order) -> Transfer {
+        let size = order.pool.iter().find_map(|candidate| candidate.size).unwrap_or(0);
+        Transfer {
             phase: Phase::Opening,
             sources: Vec::new(),
+            spent: BTreeMap::new(),
+            bytes_forgotten: 0,
+            lied_forgotten: false,
+            size,
+            is_proven: false,
+            proofs_begun: 0,
             picker: Picker::new(0),
             manifest: None,
             next_req: 1,
@@ -77,7 +103,10 @@ impl Transfer {
             bytes: 0,
             resumed: 0,
             started_at: now,
-            alive_at: now,
+            hope_at: now,
+            good_at: now,
+            received: 0,
+            received_at: VecDeque::new(),
             reached: false,
             short_of_sources: order.widen,
             searching: order.searching,
@@ -85,19 +114,36 @@ impl Transfer {
             readings: VecDeque::new(),
             outcome: None,
             order,
-        };
-        transfer.remember(sources);
-        transfer
+        }
     }
 
     /// The part file is open and `bytes` of it are right: progress is measured from here.
     pub(super) fn restart_clock(&mut self, now: Time) {
         self.readings.push_back((now, self.bytes));
-        (self.started_at, self.alive_at) = (now, now);
+        self.received_at.push_back((now, 0));
+        (self.started_at, self.hope_at, self.good_at) = (now, now, now);
+    }
+
+    /// Notes at a tick what has come so far.
+    pub(super) fn note_rate(&mut self, now: Time) {
+        if self.received_at.len() > RECEIVED_TICKS {
+            self.received_at.pop_front();
+        }
+        if self.rate(now) >= SOURCE_RATE_MIN {
+            self.good_at = now;
+        }
+        self.received_at.push_back((now, self.received));
+    }
+
+    /// Bytes per second from all sources, over the last two seconds.
+    pub(super) fn rate(&self, now: Time) -> u64 {
+        let (since, then) = self.received_at.front().copied().unwrap_or((now, self.received));
+        let micros = now.since(since).as_micros().max(100_000);
+        u64::try_from(u128::from(self.received - then) * 1_000_000 / micros).unwrap_or(u64::MAX)
     }
 
     pub(super) fn bytes_received(&self) -> u64 {
-        self.sources.iter().map(|source| source.bytes).sum()
+        self.bytes_forgotten + self.sources.iter().map(|source| source.bytes).sum::<u64>()
     }
 
     pub(super) fn reports(&self) -> Vec<SourceReport> {
@@ -107,10 +153,6 @@ impl Transfer {
     /// Sends an event to the client.
     pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
         cx.report(self.order.client, event);
-    }
-
-    pub(super) fn last_piece(&self) -> u32 {
-        u32::try_from(self.picker.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     pub(super) fn set_state(&mut self, cx: &mut Context, index: SourceIndex, state: SourceState, why: Option<String>) {
@@ -131,7 +173,7 @@ impl Transfer {
         let (since, from) = self.readings.front().copied().unwrap_or((cx.now, self.bytes));
         let micros = cx.now.since(since).as_micros().max(1);
         let rate = u128::from(self.bytes - from) * 1_000_000 / micros;
-        let (bytes, size, sources) = (self.bytes, self.order.size, self.reports());
+        let (bytes, size, sources) = (self.bytes, self.size, self.reports());
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         self.report(cx, ClientEvent::Progress { bytes, size, rate, sources });
     }

@@ -76,7 +76,7 @@ fn command(dice: &mut Dice, world: &World) -> Command {
         _ => {
             let out = Some(format!("/tmp/{}", dice.below(3)).into());
             let from = (dice.below(6) == 0).then(|| addr(100));
-            Command::Get(command::Get { what, from, out, verify: Verify::Both, scope: Scope::default() })
+            Command::Get(command::Get { what, from, out, verify: Verify::Both, timeout: None, scope: Scope::default() })
         }
     }
 }

@@ -6,5 +6,6 @@ mod chaos;
 mod commands;
 mod downloads;
 mod harness;
+mod hostile;
 mod session;
 mod uploads;

@@ -39,6 +39,7 @@ impl Shard {
             supers: vec![HostPort::from(super_addr(self.hosts[host].number))],
             offer: Some(Offer { port: CHUNK_PORT, host: None }),
             connect_timeout: CONNECT_TIMEOUT,
+            download_timeout: crate::config::DOWNLOAD_TIMEOUT,
             agent: "sim".into(),
         };
         let start = BEGINNING + random.time(DIALING.0, DIALING.1);

@@ -301,7 +301,8 @@ impl Run {
         let what = what.rsplit('/').next().unwrap_or(&what).to_owned();
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
         let policy = POLICIES[self.work.index(POLICIES.len())];
-        let get = Get { what, from: None, out, verify: Verify::Both, scope: Scope { policy, ..Scope::default() } };
+        let scope = Scope { policy, ..Scope::default() };
+        let get = Get { what, from: None, out, verify: Verify::Both, timeout: None, scope };
         let get = match self.work.below(10) {
             0 => Get { verify: Verify::Blake3, ..get },
             _ => get,

@@ -33,6 +33,17 @@ impl Content {
         self.bytes.len() as u64
     }
 
+    /// A size of two pieces, and two inner nodes of a content of three or four pieces, which merge
+    /// to its root.
+    pub(super) fn shorter(&self) -> (u64, Vec<u8>) {
+        let [left, right] = [&self.cvs[..2], &self.cvs[2..]].map(|pair| match pair {
+            [a, b] => blake3::hazmat::merge_subtrees_non_root(&a.0, &b.0, blake3::hazmat::Mode::Hash),
+            [only] => only.0,
+            _ => panic!("three or four pieces"),
+        });
+        (2 * PIECE_BYTES, [left, right].concat())
+    }
+
     pub(super) fn range(&self, offset: u64, length: u32) -> Vec<u8> {
         self.bytes[offset as usize..offset as usize + length as usize].to_vec()
     }

@@ -18,12 +18,13 @@ impl World {
             }
             DiskWork::OpenPart { download, .. } => {
                 let (manifest, verified) = self.part.clone();
+                let size = (manifest.is_some() || !verified.is_empty()).then_some(self.content.size());
                 for piece in &verified {
                     let from = *piece as usize * PIECE_BYTES as usize;
                     let to = self.content.bytes.len().min(from + PIECE_BYTES as usize);
                     self.written.insert(*piece, self.content.bytes[from..to].to_vec());
                 }
-                DiskDone::PartOpened { download, result: Ok(PartState::Open { path, manifest, verified }) }
+                DiskDone::PartOpened { download, result: Ok(PartState::Open { path, size, manifest, verified }) }
             }
             DiskWork::WritePiece { download, piece, payload } => {
                 let bytes = self.payloads.remove(&payload).expect("a payload is used up once");
@@ -36,7 +37,9 @@ impl World {
                 self.published = Some(self.written.values().flatten().copied().collect());
                 DiskDone::Published { download, result: Ok(path) }
             }
-            DiskWork::StoreManifest { cvs, .. } => {
+            DiskWork::PreparePart { size, cvs, .. } => {
+                assert!(self.written.is_empty() || self.lenient, "a size is proven before anything is written");
+                self.sized.push(size);
                 self.stored = Some(cvs);
                 return;
             }

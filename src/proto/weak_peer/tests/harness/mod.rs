@@ -15,6 +15,7 @@ use content::Content;
 pub(super) use sources::{Manner, Source};
 pub(super) use super_peers::{Super, SuperPeer};
 
+use crate::config::DIAL_TIMEOUT;
 use crate::error::Failure;
 use crate::proto::command::Get;
 use crate::proto::event::{Outcome, SourceReport};
@@ -68,7 +69,11 @@ pub(super) struct World {
     pub(super) abandoned: u32,
     pub(super) published: Option<Vec<u8>>,
     pub(super) stored: Option<Vec<Cv>>,
+    /// The sizes for which the part file was prepared.
+    pub(super) sized: Vec<u64>,
     pub(super) events: Vec<(Time, Event)>,
+    /// How often each address was dialed.
+    pub(super) dialed: BTreeMap<HostPort, u32>,
     /// Everything said on connections that came from outside, and all other outputs that concern
     /// them.
     pub(super) outputs: Vec<Output>,
@@ -89,6 +94,7 @@ pub(super) fn config(supers: &[u16], offer: bool) -> WeakPeerConfig {
         supers: supers.iter().map(|port| addr(*port)).collect(),
         offer: offer.then_some(Offer { port: 4778, host: None }),
         connect_timeout: Duration::from_secs(10),
+        download_timeout: crate::config::DOWNLOAD_TIMEOUT,
         agent: "sprat test".into(),
     }
 }
@@ -96,11 +102,16 @@ pub(super) fn config(supers: &[u16], offer: bool) -> WeakPeerConfig {
 impl World {
     /// A peer of the super peers at ports 1, 2, …, and the content that sources have.
     pub(super) fn new(supers: u16, size: u64) -> World {
+        World::seeded(supers, size, 3)
+    }
+
+    /// The same with this seed of the peer's random numbers.
+    pub(super) fn seeded(supers: u16, size: u64, seed: u64) -> World {
         let ports: Vec<_> = (1..=supers).collect();
         let serves =
             || SuperPeer { manner: Super::Serves, alive: true, conn: None, heard: vec![], hits: vec![], acks: true };
         World {
-            peer: WeakPeer::new(config(&ports, true), Box::new(Random::new(3))),
+            peer: WeakPeer::new(config(&ports, true), Box::new(Random::new(seed))),
             now: Time::ZERO,
             agenda: BTreeMap::new(),
             order: 0,
@@ -119,7 +130,9 @@ impl World {
             abandoned: 0,
             published: None,
             stored: None,
+            sized: Vec::new(),
             events: Vec::new(),
+            dialed: BTreeMap::new(),
             outputs: Vec::new(),
             wakes: 0,
             disk: Vec::new(),
@@ -138,7 +151,7 @@ impl World {
 
     pub(super) fn get_with(&mut self, verify: Verify, from: Option<HostPort>) -> &mut World {
         let what = self.content.root.to_string();
-        self.command(Command::Get(Get { what, from, out: None, verify, scope: Scope::default() }))
+        self.command(Command::Get(Get { what, from, out: None, verify, timeout: None, scope: Scope::default() }))
     }
 
     pub(super) fn get_named(&mut self, what: &str) -> &mut World {
@@ -211,9 +224,14 @@ impl World {
     fn deliver(&mut self, input: Input<'static>) {
         let conn = match &input {
             Input::Message { conn, .. } | Input::PayloadProgress { conn, .. } => Some(*conn),
-            Input::PayloadReceived { conn, payload, .. } => {
+            Input::PayloadReceived { conn, req, payload, .. } => {
                 if !self.conns.contains_key(conn) {
                     self.payloads.remove(payload);
+                }
+                if let Some(End::Source(index)) = self.conns.get(conn) {
+                    let source = &mut self.sources[*index].1;
+                    source.sending.take_if(|sent| *sent == *req);
+                    source.right += u32::from(!matches!(source.manner, Manner::Lies | Manner::Damaged(_)));
                 }
                 Some(*conn)
             }
@@ -385,10 +403,15 @@ impl World {
     }
 
     fn dial(&mut self, dial: DialId, to: &HostPort) {
+        *self.dialed.entry(to.clone()).or_default() += 1;
         let super_peer = self.supers.iter().position(|(addr, peer)| addr == to && peer.alive).map(End::Super);
         let source = self.sources.iter().position(|(addr, _)| addr == to);
         if let Some(index) = source {
             self.sources[index].1.dials += 1;
+        }
+        if source.is_some_and(|index| self.sources[index].1.manner == Manner::Nowhere) {
+            let why = "no answer in time".to_owned();
+            return self.later(DIAL_TIMEOUT, Happening::Input(Input::DialFailed { dial, why }));
         }
         let source = source.filter(|index| self.sources[*index].1.alive).map(End::Source);
         let Some(end) = super_peer.or(source) else {
@@ -400,7 +423,7 @@ impl World {
             End::Super(index) => self.supers[index].1.conn = Some(conn),
             End::Source(index) => {
                 let source = &mut self.sources[index].1;
-                (source.conn, source.busy) = (Some(conn), false);
+                (source.conn, source.busy, source.sending) = (Some(conn), false, None);
                 source.queue.clear();
             }
             End::Outside => {}

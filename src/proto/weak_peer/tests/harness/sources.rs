@@ -9,7 +9,7 @@ use super::{End, Happening, LATENCY, World, addr};
 use crate::config::MANIFEST_PAGE_CVS;
 use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify};
 use crate::wire::Message;
-use crate::wire::message::{Chunk, Cvs, Error, ErrorCode};
+use crate::wire::message::{Chunk, Cvs, Error, ErrorCode, SourceRecord};
 
 /// How a source misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,22 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     OtherRange,
     /// Refuses every connection with BUSY.
     Busy,
+    /// Sends one byte of each payload every 1.9 s.
+    Drips,
+    /// Sends all of a payload but its last eighth.
+    StopsAtTheEnd,
+    /// Sends a header and closes.
+    ClosesAfterHeader,
+    /// Answers every request with an ERROR that may pass.
+    Fails,
+    /// Accepts, and never welcomes.
+    Silent,
+    /// Its address drops what comes.
+    Nowhere,
+    /// A manifest of two values that merges to the root: inner nodes of four pieces.
+    Shorter,
+    /// States one byte more than there is.
+    Longer,
 }
 
 pub(in crate::proto::weak_peer::tests) struct Source {
@@ -49,6 +65,10 @@ pub(in crate::proto::weak_peer::tests) struct Source {
     pub(in crate::proto::weak_peer::tests) gets: Vec<u64>,
     pub(in crate::proto::weak_peer::tests) manifests: u32,
     pub(in crate::proto::weak_peer::tests) dials: u32,
+    /// Right pieces that the peer has received.
+    pub(super) right: u32,
+    /// The request whose piece is under way, unless the peer has received or canceled it.
+    pub(super) sending: Option<u32>,
 }
 
 impl World {
@@ -66,13 +86,20 @@ impl World {
             gets: vec![],
             manifests: 0,
             dials: 0,
+            right: 0,
+            sending: None,
         };
         self.sources.push((addr(port), source));
         let record = self.record("dir/file.bin", port);
+        self.hit(record);
+        self
+    }
+
+    /// A hit of which every super peer tells.
+    pub(in crate::proto::weak_peer::tests) fn hit(&mut self, record: SourceRecord) {
         for (_, super_peer) in &mut self.supers {
             super_peer.hits.push(record.clone());
         }
-        self
     }
 
     pub(in crate::proto::weak_peer::tests) fn kill_source(&mut self, index: usize) {
@@ -92,25 +119,40 @@ impl World {
                 let busy = Error { code: ErrorCode::BUSY, message: "full".into(), req: None };
                 self.say(LATENCY, conn, Message::Error(busy));
             }
+            Message::Hello(_) if source.manner == Manner::Silent => {}
             Message::Hello(_) => self.say(LATENCY, conn, Message::Welcome(welcome())),
             Message::Get(get) => {
                 source.gets.push(get.offset);
+                let open = source.queue.len() + usize::from(source.sending.is_some());
+                assert!(open == 0 || source.right > 0 || self.lenient, "two pieces of a source that proved nothing");
+                if source.manner == Manner::Fails || get.offset + u64::from(get.length) > self.content.size() + 1 {
+                    let code = if source.manner == Manner::Fails { ErrorCode::BUSY } else { ErrorCode::BAD_REQUEST };
+                    let error = Error { code, message: "no".into(), req: Some(get.req) };
+                    return self.say(LATENCY, conn, Message::Error(error));
+                }
                 source.queue.push_back((get.req, get.offset, get.length));
                 if !source.busy {
                     self.later(LATENCY, Happening::Next(index, conn));
                 }
             }
-            Message::Cancel(cancel) => source.queue.retain(|(req, _, _)| *req != cancel.req),
+            Message::Cancel(cancel) => {
+                source.queue.retain(|(req, _, _)| *req != cancel.req);
+                source.sending.take_if(|req| *req == cancel.req);
+            }
             Message::Manifest(page) => {
                 source.manifests += 1;
                 let first = page.first as usize;
                 let last = self.content.cvs.len().min(first + MANIFEST_PAGE_CVS);
                 let mut cvs: Vec<u8> = self.content.cvs[first..last].iter().flat_map(|cv| cv.0).collect();
-                if source.manner == Manner::WrongManifest {
-                    cvs[0] ^= 1;
+                let mut size = self.content.size();
+                match source.manner {
+                    Manner::WrongManifest if !cvs.is_empty() => cvs[0] ^= 1,
+                    Manner::Shorter => (size, cvs) = self.content.shorter(),
+                    Manner::Longer => size += 1,
+                    _ => {}
                 }
                 if !matches!(source.manner, Manner::StallsAfter(0) | Manner::NoManifest) {
-                    let answer = Cvs { req: page.req, size: self.content.size(), first: page.first, cvs };
+                    let answer = Cvs { req: page.req, size, first: page.first, cvs };
                     self.say(LATENCY, conn, Message::Cvs(answer));
                 }
             }
@@ -135,8 +177,10 @@ impl World {
             return self.say(LATENCY, conn, Message::Error(error));
         }
         source.busy = true;
+        source.sending = Some(req);
         source.served.push(offset);
-        let mut bytes = content.range(offset, length);
+        let mut bytes = content.range(offset, length.min((content.size() - offset) as u32));
+        bytes.resize(length as usize, 0);
         let right = md5_of(&bytes);
         if source.manner == Manner::Lies || matches!(source.manner, Manner::Damaged(n) if served < n) {
             bytes[0] ^= 0x10;
@@ -168,15 +212,32 @@ impl World {
             md5: (verify != Verify::Blake3).then(|| md5_of(&bytes)),
             blake3: (verify != Verify::Md5).then_some(blake3),
         };
-        let payload = PayloadId(self.next_payload);
-        self.next_payload += 1;
-        self.payloads.insert(payload, bytes);
-        let halfway = self.sources[index].1.manner == Manner::StopsHalfway;
-        for part in 1..if halfway { 5 } else { 8 } {
-            let progress = Input::PayloadProgress { conn, req, received: length / 8 * part };
-            self.later(time * part / 8, Happening::Input(progress));
+        let manner = self.sources[index].1.manner;
+        if manner == Manner::Drips {
+            return (1..length.min(400)).for_each(|received| {
+                let progress = Input::PayloadProgress { conn, req, received };
+                self.later(Duration::from_millis(1900) * received, Happening::Input(progress));
+            });
+        }
+        if manner == Manner::ClosesAfterHeader {
+            return self.hang_up(conn);
+        }
+        // Bytes of a slow source come several times a second.
+        let parts = u32::try_from(time.as_millis() / 200).unwrap().max(8);
+        let sent = match manner {
+            Manner::StopsHalfway => parts / 2 + 1,
+            _ => parts,
+        };
+        let halfway = matches!(manner, Manner::StopsHalfway | Manner::StopsAtTheEnd);
+        for part in 1..sent {
+            let received = u32::try_from(u64::from(length) * u64::from(part) / u64::from(parts)).unwrap();
+            let progress = Input::PayloadProgress { conn, req, received };
+            self.later(time * part / parts, Happening::Input(progress));
         }
         if !halfway {
+            let payload = PayloadId(self.next_payload);
+            self.next_payload += 1;
+            self.payloads.insert(payload, bytes);
             self.later(time, Happening::Input(Input::PayloadReceived { conn, req, payload, digests }));
             self.later(time, Happening::Free(index, conn));
         }

@@ -1,0 +1,75 @@
+//! Addresses that a download may dial and has not. Of more than it can remember it keeps a random
+//! sample, so that no number of false addresses displaces the others for certain. It dials nothing.
+
+use crate::config::{PIECE_BYTES, PIECES_MAX, SOURCES_KNOWN_MAX};
+use crate::proto::weak_peer::context::Context;
+use crate::proto::{EMPTY_ROOT, pieces_of};
+use crate::wire::{HostPort, Root};
+
+/// An address that a hit names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::proto::weak_peer) struct Candidate {
+    /// In its canonical form.
+    pub(in crate::proto::weak_peer) addr: HostPort,
+    /// The size of the content that its hits claim; none if they contradict each other.
+    pub(in crate::proto::weak_peer) size: Option<u64>,
+}
+
+/// A random sample of all candidates that were offered and not taken (Vitter 1985, algorithm R).
+#[derive(Clone, Debug, Default)]
+pub(in crate::proto::weak_peer) struct Pool {
+    list: Vec<Candidate>,
+    /// How many there are to sample from.
+    offered: usize,
+}
+
+impl Pool {
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        self.list.iter()
+    }
+
+    /// Adds a candidate, or what a hit claims of one that is known.
+    pub(in crate::proto::weak_peer) fn offer(&mut self, cx: &mut Context, addr: HostPort, size: u64) {
+        if let Some(known) = self.list.iter_mut().find(|candidate| candidate.addr == addr) {
+            known.size = known.size.filter(|claim| *claim == size);
+            return;
+        }
+        let candidate = Candidate { addr, size: Some(size) };
+        self.offered = self.offered.saturating_add(1);
+        if self.list.len() < SOURCES_KNOWN_MAX {
+            self.list.push(candidate);
+        } else if let Some(place) = self.list.get_mut(cx.draw(self.offered)) {
+            *place = candidate;
+        }
+    }
+
+    /// Takes a random one of those that fit.
+    pub(super) fn take(&mut self, cx: &mut Context, fits: impl Fn(&Context, &Candidate) -> bool) -> Option<Candidate> {
+        let first = cx.draw(self.list.len());
+        let places = (first..self.list.len()).chain(0..first);
+        let place = places.into_iter().find(|place| fits(cx, &self.list[*place]))?;
+        self.offered = self.offered.saturating_sub(1);
+        Some(self.list.swap_remove(place))
+    }
+
+    /// Drops those whose hits claim another size than the proven one.
+    pub(super) fn keep_size(&mut self, size: u64) {
+        self.list.retain(|candidate| candidate.size.is_none_or(|claim| claim == size));
+        self.offered = self.list.len();
+    }
+}
+
+/// Whether a content with this root can have this size.
+pub(in crate::proto::weak_peer) fn is_possible(root: Root, size: u64) -> bool {
+    (size == 0) == (root == EMPTY_ROOT) && pieces_of(size) <= PIECES_MAX
+}
+
+const _: () = assert!(PIECES_MAX.checked_mul(PIECE_BYTES).is_some());
