@@ -93,8 +93,8 @@ fn a_download_without_progress_ends_after_its_timeout_and_can_be_resumed() {
         if number >= 3 && stall.load(Ordering::SeqCst) { Answer::Silence } else { Answer::Honest }
     });
 
-    let args = ["get", "big.bin", "-o", "got.bin", "--json", "--timeout", "1500ms", "--super", daemon.addr()];
-    let first = world.run(args);
+    let args = ["get", "big.bin", "-o", "got.bin", "--json", "--super", daemon.addr()];
+    let first = world.run(args.into_iter().chain(["--timeout", "1500ms"]));
     assert_eq!(first.exit, Some(4), "{:?}", first.done());
     let error = first.done()["error"].as_str().expect("an error").to_owned();
     assert!(error.contains("same command resumes"), "{error}");
