@@ -30,8 +30,9 @@
 //! let connect_timeout = Duration::from_secs(10);
 //! let agent = "example".to_owned();
 //! let download_timeout = Duration::from_secs(300);
+//! let (boot, offer) = (1, None);
 //! let config =
-//!     WeakPeerConfig { node, boot: 1, supers, offer: None, connect_timeout, download_timeout, agent };
+//!     WeakPeerConfig { node, boot, supers, offer, connect_timeout, download_timeout, agent };
 //! let weak_peer = WeakPeer::new(config, Box::new(Counter(1)));
 //! let super_peer = SuperPeer::new(SuperPeerConfig::new(NodeId([2; 16]), 2), Box::new(Counter(2)));
 //!
