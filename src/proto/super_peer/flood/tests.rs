@@ -738,10 +738,10 @@ fn a_replayed_query_draws_little() {
     let names: Vec<String> = (0..400).map(|n| format!("a file with a longer name, number {n}")).collect();
     net.peer(1, &names.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(net.ask(0, "file", 1).0.len(), 400);
-    let query = net.sent.iter().find_map(|(_, _, message)| match message {
-        LinkMessage::Query(query) => Some(query.clone()),
-        _ => None,
-    });
+    let query = net
+        .sent
+        .iter()
+        .find_map(|(_, _, message)| if let LinkMessage::Query(query) = message { Some(query.clone()) } else { None });
     for have in [None, Some(Vec::new()), Some(vec![(0, 7)])] {
         net.forget_traffic();
         let bytes = forged(&net, 1, &LinkMessage::Query(LinkQuery { have, ..query.clone().unwrap() }));
@@ -776,9 +776,8 @@ fn a_neighbor_cannot_claim_to_reach_more_than_there_can_be() {
         let conn = net.login(0);
         let req = net.query(0, conn, search("x"), ttl, 2000);
         net.step();
-        let asked = net.sent.iter().find_map(|(_, _, message)| match message {
-            LinkMessage::Query(query) => Some((query.id, query.ttl)),
-            _ => None,
+        let asked = net.sent.iter().find_map(|(_, _, message)| {
+            if let LinkMessage::Query(query) = message { Some((query.id, query.ttl)) } else { None }
         });
         let (id, ttl) = asked.unwrap();
         let (reached_claimed, uncut, pruned) = (u32::MAX, 0, u32::MAX);
