@@ -22,6 +22,10 @@ use sprat::wire::link::{self, LinkHello, LinkQuery, Packer};
 use sprat::wire::message::{Hello, Login, Query, Register};
 use sprat::wire::{FileRecord, LinkMessage, Message, NodeId, QueryId, QueryKind, Root, Search, SharePath, frame};
 
+/// As in the binary, so that its cost is part of what is measured.
+#[global_allocator]
+static ALLOCATOR: sprat::memory::Counted = sprat::memory::Counted;
+
 const SESSIONS: u32 = 50;
 const FILES: u64 = 10_000;
 const PAGE: u64 = 500;

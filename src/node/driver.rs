@@ -198,11 +198,11 @@ impl<'a, R: Role> Driver<'a, R> {
         self.drain();
     }
 
-    /// Tells the machine whether memory is short, and makes room if it is at its end.
+    /// Reports to the machine whether memory is short, and makes room if it is at its end.
     fn watch_memory(&mut self) {
         let held = memory::held();
         if let Some(short) = self.memory.change(held) {
-            if short {
+            if short && self.memory.may_warn(self.now) {
                 log::warn!("memory is short: {} MiB are in use; new sessions and queries are refused", held >> 20);
             }
             self.feed(Input::Memory { short });

@@ -3,8 +3,13 @@
 //!
 //! It only watches the sum of [`crate::memory`]; the driver acts.
 
+use std::time::Duration;
+
 use crate::config::{GIVE_BACK_BYTES, GIVE_BACK_GAP, MEMORY_CLOSE_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::time::Time;
+
+/// Shortest time between two lines of the log that say that memory is short.
+const WARN_GAP: Duration = Duration::from_secs(60);
 
 /// What is in use of a budget.
 #[derive(Debug)]
@@ -16,10 +21,14 @@ pub(super) struct Memory {
     close_from: usize,
     /// Whether the machine knows that memory is short.
     short: bool,
+    /// Send queues were looked at in this turn.
+    looked: bool,
     /// The most that was in use since memory was given back last.
     peak: usize,
     /// No earlier than this is memory given back again.
     rests_until: Time,
+    /// When a line of the log last said that memory is short.
+    warned: Option<Time>,
 }
 
 impl Memory {
@@ -30,8 +39,10 @@ impl Memory {
             short_from: percent(MEMORY_SHORT_PERCENT),
             close_from: percent(MEMORY_CLOSE_PERCENT),
             short: false,
+            looked: false,
             peak: 0,
             rests_until: Time::ZERO,
+            warned: None,
         }
     }
 
@@ -41,13 +52,27 @@ impl Memory {
         (short != std::mem::replace(&mut self.short, short)).then_some(short)
     }
 
-    /// Bytes of send queues that must go now.
-    pub(super) fn excess(&self, held: usize) -> usize {
-        held.saturating_sub(self.close_from)
+    /// Whether the log is to say that memory is short: it may be short again and again.
+    pub(super) fn may_warn(&mut self, now: Time) -> bool {
+        let may = self.warned.is_none_or(|warned| now.since(warned) >= WARN_GAP);
+        self.warned = if may { Some(now) } else { self.warned };
+        may
+    }
+
+    /// Bytes of send queues that must go now; returned once a turn, because all connections are
+    /// looked at for it.
+    pub(super) fn excess(&mut self, held: usize) -> usize {
+        if self.looked {
+            return 0;
+        }
+        let excess = held.saturating_sub(self.close_from);
+        self.looked = excess > 0;
+        excess
     }
 
     /// A turn ends. Whether freed memory is to be given back now.
     pub(super) fn end_turn(&mut self, held: usize, now: Time) -> bool {
+        self.looked = false;
         self.peak = self.peak.max(held);
         let due = self.has_freed(held) && now >= self.rests_until;
         if due {
@@ -84,6 +109,9 @@ mod tests {
         let mut memory = Memory::new(Some(100 * MIB));
         assert_eq!((memory.change(80 * MIB - 1), memory.excess(95 * MIB)), (None, 0));
         assert_eq!((memory.change(80 * MIB), memory.excess(96 * MIB)), (Some(true), MIB));
+        assert_eq!(memory.excess(97 * MIB), 0, "once a turn");
+        memory.end_turn(97 * MIB, Time::ZERO);
+        assert_eq!(memory.excess(97 * MIB), 2 * MIB);
         assert_eq!((memory.change(90 * MIB), memory.change(79 * MIB)), (None, Some(false)));
     }
 
