@@ -44,6 +44,16 @@ pub struct NetOptions {
     pub sources: Vec<IpAddr>,
 }
 
+/// Kinds of sockets that a turn reads: connections, datagrams, the listener, the control socket.
+const KINDS: usize = 4;
+
+/// What there is to read next.
+enum Found {
+    /// A connection, which is being read from now on.
+    Begun,
+    Arrival(Arrival),
+}
+
 /// Every socket of a loop.
 ///
 /// - getters: addresses, counters, [`Net::timeout`], [`Net::is_busy`];
@@ -57,6 +67,9 @@ pub struct Net {
     batch_full: bool,
     /// The turn has had its time: what is left to read waits for the next one.
     resting: bool,
+    /// The kind of sockets that this turn reads first; the next turn begins with another kind, so
+    /// that none is starved by turns that end early.
+    first: usize,
     alarm: Alarm,
     signals: Caught,
     pub(super) conns: Connections,
@@ -95,6 +108,7 @@ impl Net {
             events: Events::with_capacity(EVENTS_PER_TURN),
             batch_full: false,
             resting: false,
+            first: 0,
             dialer: Dialer::new(alarm.clone(), options.sources.clone()),
             alarm,
             signals,
@@ -219,6 +233,7 @@ impl Net {
     pub fn begin_turn(&mut self, now: Time) {
         self.ctx.now = now;
         self.resting = false;
+        self.first = (self.first + 1) % KINDS;
         self.conns.begin_turn();
         self.control.begin_turn();
         if let Some(acceptor) = &mut self.acceptor {
@@ -233,37 +248,52 @@ impl Net {
     /// The next thing that happened in this turn. Must be called until there is none.
     #[expect(clippy::should_implement_trait, reason = "what it yields depends on what is done in between")]
     pub fn next(&mut self) -> Option<Arrival> {
-        let Net { ctx, conns, acceptor, dialer, datagrams, control, .. } = self;
         if self.resting {
             return None;
         }
         loop {
-            if let Some(arrival) = ctx.arrivals.pop_front() {
+            if let Some(arrival) = self.ctx.arrivals.pop_front() {
                 if let Arrival::Input(Input::Closed { conn, .. }) = arrival {
-                    conns.bury(conn);
+                    self.conns.bury(conn);
                 }
                 return Some(arrival);
             }
-            if conns.is_reading() {
-                let arrival = conns.read(ctx);
+            if self.conns.is_reading() {
+                let arrival = self.conns.read(&mut self.ctx);
                 if arrival.is_some() {
                     return arrival;
                 }
-            } else if let Some(id) = conns.next_due() {
+                continue;
+            }
+            let first = self.first;
+            let arrival = match (first..first + KINDS).find_map(|kind| self.look(kind % KINDS)) {
+                Some(Found::Begun) => continue,
+                Some(Found::Arrival(arrival)) => Some(arrival),
+                None => self.conns.take_wanted(&mut self.ctx).map(|excess| Arrival::Input(Input::Crowded { excess })),
+            };
+            if arrival.is_some() || self.ctx.arrivals.is_empty() {
+                return arrival;
+            }
+        }
+    }
+
+    /// What sockets of one kind have next.
+    fn look(&mut self, kind: usize) -> Option<Found> {
+        let Net { ctx, conns, acceptor, dialer, datagrams, control, .. } = self;
+        match kind {
+            0 => {
+                let id = conns.next_due()?;
                 if conns.begin(id) {
                     dialer.on_event(id, conns, ctx);
                 }
-            } else {
-                let datagram = datagrams.as_mut().and_then(|datagrams| datagrams.receive(&mut ctx.counters));
-                let arrival = datagram.map(|(from, length)| Arrival::Datagram { from, length });
-                let accept = |acceptor: &mut Acceptor| acceptor.next(conns, ctx).map(Arrival::Input);
-                let arrival = arrival.or_else(|| acceptor.as_mut().and_then(accept)).or_else(|| control.next(ctx));
-                let crowded = |excess| Arrival::Input(Input::Crowded { excess });
-                let arrival = arrival.or_else(|| conns.take_wanted(ctx).map(crowded));
-                if arrival.is_some() || ctx.arrivals.is_empty() {
-                    return arrival;
-                }
+                Some(Found::Begun)
             }
+            1 => {
+                let (from, length) = datagrams.as_mut()?.receive(&mut ctx.counters)?;
+                Some(Found::Arrival(Arrival::Datagram { from, length }))
+            }
+            2 => Some(Found::Arrival(Arrival::Input(acceptor.as_mut()?.next(conns, ctx)?))),
+            _ => control.next(ctx).map(Found::Arrival),
         }
     }
 
