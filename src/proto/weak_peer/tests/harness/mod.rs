@@ -231,7 +231,12 @@ impl World {
                 if let Some(End::Source(index)) = self.conns.get(conn) {
                     let source = &mut self.sources[*index].1;
                     source.sending.take_if(|sent| *sent == *req);
-                    source.right += u32::from(!matches!(source.manner, Manner::Lies | Manner::Damaged(_)));
+                    let wrong = match source.manner {
+                        Manner::Lies => true,
+                        Manner::Damaged(first) => source.served.len() <= first as usize,
+                        _ => false,
+                    };
+                    source.right += u32::from(!wrong);
                 }
                 Some(*conn)
             }
