@@ -189,7 +189,8 @@ impl Transfer {
             return;
         }
         let spent = self.spent.get(&addr).is_some_and(|until| *until > cx.now);
-        if !spent && !(self.is_proven && size != self.size) {
+        let refuted = self.is_proven && size != self.size;
+        if !spent && !refuted {
             self.order.pool.offer(cx, addr, size);
         }
     }
