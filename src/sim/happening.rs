@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::content::Extent;
 use super::tcp::Segment;
 use crate::proto::{ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork};
+use crate::time::Time;
 use crate::wire::{HostPort, SharePath};
 
 /// What will happen. `life` is the run of the node for which it was scheduled, `serial` the
@@ -24,6 +25,10 @@ pub(super) enum Happening {
     Segment { link: usize, serial: u64, end: usize, segment: Segment },
     Pump { link: usize, serial: u64, end: usize },
     Stuck { link: usize, serial: u64, end: usize },
+    // The other end does not read: its send queue is a backlog, or full or too old; the time for a
+    // frame that began then is over.
+    Unread { link: usize, serial: u64, end: usize, full: bool },
+    SlowFrame { link: usize, serial: u64, end: usize, since: Time },
     Sent { node: usize, life: u64, conn: ConnId, req: u32 },
     Closed { node: usize, life: u64, conn: ConnId, why: CloseReason },
     // A connection and a command that reached a node that was busy.

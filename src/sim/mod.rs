@@ -10,6 +10,7 @@
 //! - [`fault`]: decorators that lose, double, hold back, damage or sever datagrams;
 //! - [`Contents`]: the contents of the files of a run;
 //! - [`builders`]: messages of scripted peers, for tests;
+//! - `adversary`: strangers that mean harm;
 //! - [`oracle`]: what must hold of every query under any fault;
 //! - [`topology`]: graphs of neighbors;
 //! - [`sweep`]: hundreds of small networks under faults drawn from seeds;
@@ -17,8 +18,10 @@
 //!
 //! It does not simulate windows and backlogs of connections, or short reads and writes of files.
 
+mod adversary;
 pub mod builders;
 pub mod content;
+mod dials;
 mod disk;
 pub mod fault;
 mod happening;

@@ -6,30 +6,40 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::adversary::Adversary;
 use super::disk::Disk;
 use super::happening::Happening;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::weak_peer::WeakPeer;
-use crate::proto::{ConnId, Role};
+use crate::proto::{ConnId, Output, Role};
 use crate::time::Time;
 
 /// What a node runs.
+#[allow(private_interfaces, reason = "adversaries exist only inside the simulator")]
 pub enum Machine {
     /// A super peer.
     Super(Box<SuperPeer>),
     /// A weak peer.
     Weak(Box<WeakPeer>),
-    /// Any other machine: an adversary, a load generator.
+    /// Any other machine, such as a load generator.
     Other(Box<dyn Role>),
+    /// A stranger that means harm.
+    Adversary(Box<dyn Adversary>),
 }
 
 impl Machine {
-    pub(super) fn role(&mut self) -> &mut dyn Role {
+    /// None: it is no machine of this kind.
+    pub(super) fn role(&mut self) -> Option<&mut dyn Role> {
         match self {
-            Machine::Super(machine) => machine.as_mut(),
-            Machine::Weak(machine) => machine.as_mut(),
-            Machine::Other(machine) => machine.as_mut(),
+            Machine::Super(machine) => Some(machine.as_mut()),
+            Machine::Weak(machine) => Some(machine.as_mut()),
+            Machine::Other(machine) => Some(machine.as_mut()),
+            Machine::Adversary(_) => None,
         }
+    }
+
+    pub(super) fn output(&mut self) -> Option<Output> {
+        self.role().and_then(|role| role.poll_output())
     }
 
     /// Panics if an invariant of the machine is broken.
@@ -37,7 +47,7 @@ impl Machine {
         match self {
             Machine::Super(machine) => machine.check_invariants(),
             Machine::Weak(machine) => machine.check_invariants(),
-            Machine::Other(_) => {}
+            Machine::Other(_) | Machine::Adversary(_) => {}
         }
     }
 
@@ -46,6 +56,7 @@ impl Machine {
             Machine::Super(machine) => machine.poll_timeout(),
             Machine::Weak(machine) => machine.poll_timeout(),
             Machine::Other(machine) => machine.poll_timeout(),
+            Machine::Adversary(adversary) => adversary.wake_at(),
         }
     }
 }
@@ -56,6 +67,7 @@ impl fmt::Debug for Machine {
             Machine::Super(_) => "super peer",
             Machine::Weak(_) => "weak peer",
             Machine::Other(_) => "other",
+            Machine::Adversary(_) => "adversary",
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::counters::Count;
 use crate::time::Time;
 use crate::wire::link::{self, LinkQuery, RIDE_TTL};
-use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root};
+use crate::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, Root, Search};
 
 /// How long the trail of a query is kept: longer than the longest budget and the longest pause.
 const TRAIL_KEPT: Duration = Duration::from_secs(4 * QUERY_BUDGET_MAX.as_secs());
@@ -34,6 +34,16 @@ pub(super) type Life = (usize, u64);
 #[derive(Debug, Default)]
 struct Trail {
     origin: Option<Life>,
+    /// What it looks for, and since when.
+    find: Option<Search>,
+    at: Time,
+    rode: bool,
+    /// A liar was asked, or has sent a copy of its own.
+    liar: bool,
+    /// Honest nodes to which a liar's copy may have come, from it or over others; and those of them
+    /// whose first copy it was.
+    reached_by_liar: BTreeSet<usize>,
+    searched_for_liar: BTreeSet<usize>,
     /// Every copy that was sent.
     sent: Vec<Sent>,
     /// The receivers, with the highest ttl.
@@ -71,8 +81,35 @@ pub(super) struct Shadow {
     trails: BTreeMap<QueryId, Trail>,
     order: VecDeque<(Time, QueryId)>,
     sessions: BTreeMap<(usize, ConnId), Session>,
+    /// Neighbors that lie.
+    liars: BTreeSet<usize>,
+    /// The hits that they sent.
+    forged: BTreeSet<Match>,
     /// The last datagram with HITs.
     answers: Option<(Life, Vec<u8>)>,
+}
+
+/// What passed through liars on the way of a query.
+#[derive(Debug, Default)]
+pub(super) struct Excuse {
+    /// A liar had the query.
+    pub(super) liar: bool,
+    searched: BTreeSet<usize>,
+    searched_for_liar: BTreeSet<usize>,
+    /// A liar's copy, or a tree with a liar in it, may have kept the query from some node.
+    kept_away: bool,
+    /// The hits that liars sent, for any query.
+    pub(super) forged: BTreeSet<Match>,
+}
+
+impl Excuse {
+    /// Whether the matches of this super peer may be missing: it answered a copy that had come over
+    /// a liar, or no copy reached it because of one. If it answered a copy that had come over
+    /// honest super peers alone, nothing of its answer may be missing.
+    pub(super) fn covers(&self, node: usize) -> bool {
+        let unreached = self.kept_away && !self.searched.contains(&node);
+        self.liar && (self.searched_for_liar.contains(&node) || unreached)
+    }
 }
 
 /// A datagram that held answers only.
@@ -89,6 +126,7 @@ pub(super) struct Answers {
 pub(super) struct Before {
     searched: u64,
     ids: Vec<QueryId>,
+    from: Option<usize>,
 }
 
 fn searched(machine: &SuperPeer) -> u64 {
@@ -98,8 +136,16 @@ fn searched(machine: &SuperPeer) -> u64 {
 impl Shadow {
     /// A super peer sends a message to a neighbor.
     pub(super) fn on_link_out(&mut self, now: Time, from: Life, to: usize, message: &LinkMessage) {
+        if self.liars.contains(&from.0) {
+            return self.on_liar_out(now, from, to, message);
+        }
         if let LinkMessage::Query(query) = message {
             self.on_query_out(now, from, to, query);
+            let liar = self.liars.contains(&to);
+            if let Some(trail) = self.trails.get_mut(&query.id) {
+                trail.liar |= liar;
+                trail.rode |= rides(query.ttl);
+            }
         } else if let LinkMessage::Cancel(cancel) = message {
             let asked = |trail: &Trail| trail.has_sent(from, to, cancel.ttl);
             let asked = self.trails.get(&cancel.id).is_some_and(asked);
@@ -112,11 +158,55 @@ impl Shadow {
         }
     }
 
+    /// A liar may send anything; it is remembered what.
+    fn on_liar_out(&mut self, now: Time, from: Life, to: usize, message: &LinkMessage) {
+        if let LinkMessage::Hit(hit) = message {
+            let (path, source) = (hit.file.path.as_str().to_owned(), hit.addr.clone());
+            self.forged.insert(Match { path, size: hit.file.size, root: hit.file.root, source });
+        }
+        let LinkMessage::Query(query) = message else { return };
+        let (order, id) = (&mut self.order, query.id);
+        let trail = self.trails.entry(id).or_insert_with(|| {
+            order.push_back((now, id));
+            Trail { origin: Some(from), find: Some(query.find.clone()), at: now, ..Trail::default() }
+        });
+        trail.liar = true;
+        trail.sent.push(Sent { from, to, ttl: query.ttl, at: now, forgotten: false });
+    }
+
+    /// These nodes lie to their neighbors.
+    pub(super) fn set_liars(&mut self, liars: impl Iterator<Item = usize>) {
+        self.liars = liars.collect();
+    }
+
+    /// What liars did to the queries for this that began since then.
+    pub(super) fn excuse(&self, search: &Search, since: Time) -> Excuse {
+        let mut excuse = Excuse::default();
+        if self.liars.is_empty() {
+            return excuse;
+        }
+        let alike = |find: &Search| {
+            (&find.pattern, find.kind, find.min, find.max) == (&search.pattern, search.kind, search.min, search.max)
+        };
+        for trail in self.trails.values() {
+            if trail.at < since || !trail.find.as_ref().is_some_and(alike) {
+                continue;
+            }
+            excuse.liar |= trail.liar;
+            excuse.kept_away |= trail.liar && (trail.rode || !trail.reached_by_liar.is_empty());
+            excuse.searched.extend(trail.searched.iter().map(|((node, _), _)| *node));
+            excuse.searched_for_liar.extend(&trail.searched_for_liar);
+        }
+        excuse.forged = self.forged.clone();
+        excuse
+    }
+
     fn on_query_out(&mut self, now: Time, from: Life, to: usize, query: &LinkQuery) {
         let (order, id) = (&mut self.order, query.id);
         let trail = self.trails.entry(id).or_insert_with(|| {
             order.push_back((now, id));
-            Trail { origin: Some(from), searched: vec![(from, now)], ..Trail::default() }
+            let find = Some(query.find.clone());
+            Trail { origin: Some(from), find, at: now, searched: vec![(from, now)], ..Trail::default() }
         });
         if trail.origin != Some(from) {
             let alike = |(life, ttl): &&(Life, u8)| *life == from && rides(*ttl) == rides(query.ttl);
@@ -149,7 +239,13 @@ impl Shadow {
     }
 
     /// A datagram is about to be handled.
-    pub(super) fn before_datagram(&mut self, to: Life, bytes: &[u8], machine: &SuperPeer) -> Before {
+    pub(super) fn before_datagram(
+        &mut self,
+        to: Life,
+        from: Option<usize>,
+        bytes: &[u8],
+        machine: &SuperPeer,
+    ) -> Before {
         let holds = |begins: &[u8]| bytes.windows(begins.len()).any(|window| window == begins);
         let matters = holds(QUERY_BEGINS) || holds(HIT_BEGINS);
         let Some((_, messages)) = matters.then(|| link::decode(bytes).ok()).flatten() else {
@@ -161,6 +257,9 @@ impl Shadow {
             let LinkMessage::Query(query) = message else { continue };
             let Some(trail) = self.trails.get_mut(&query.id) else { continue };
             let ttl = if rides(query.ttl) { query.ttl } else { query.ttl.min(TTL_MAX + 1) };
+            if from.is_some_and(|from| self.liars.contains(&from) || trail.reached_by_liar.contains(&from)) {
+                trail.reached_by_liar.insert(to.0);
+            }
             match trail.received.iter_mut().find(|(life, most)| *life == to && rides(*most) == rides(ttl)) {
                 Some((_, most)) => *most = ttl.max(*most),
                 None => trail.received.push((to, ttl)),
@@ -170,7 +269,7 @@ impl Shadow {
         if hits {
             self.answers = Some((to, bytes.to_vec()));
         }
-        Before { searched: searched(machine), ids }
+        Before { searched: searched(machine), ids, from }
     }
 
     /// A datagram was handled.
@@ -189,6 +288,10 @@ impl Shadow {
             for id in new {
                 if let Some(trail) = self.trails.get_mut(&id) {
                     trail.searched.push((to, now));
+                    let lies = |from| self.liars.contains(&from) || trail.reached_by_liar.contains(&from);
+                    if before.from.is_some_and(lies) {
+                        trail.searched_for_liar.insert(to.0);
+                    }
                 }
             }
         }

@@ -15,6 +15,8 @@ pub(super) enum Segment {
     Bytes(Vec<u8>),
     /// The raw bytes after a CHUNK.
     Payload(Extent),
+    /// This many raw bytes after a CHUNK, of which never all come.
+    Part(u32),
     /// The sender has closed.
     End,
     /// The sender is gone.
@@ -50,6 +52,14 @@ pub(super) struct End {
     pub(super) reading: Reading,
     /// When the last segment sent to this end arrives: none may overtake it.
     pub(super) arrival: Time,
+    /// The machine reads nothing, and its socket buffer fills up.
+    pub(super) deaf: bool,
+    /// Bytes that were sent to this end since it is deaf.
+    pub(super) unread: usize,
+    /// When a frame began that is not complete, as soon as that is watched.
+    pub(super) frame_since: Option<Time>,
+    /// Bytes of the payload that have come.
+    got: u32,
     bytes: Vec<u8>,
     waiting: VecDeque<Segment>,
 }
@@ -80,7 +90,17 @@ pub(super) struct Link {
 pub(super) enum Arrived {
     Message(Message),
     Malformed(WireError),
-    Payload { req: u32, extent: Extent, plan: HashPlan, verify: Verify },
+    Payload {
+        req: u32,
+        extent: Extent,
+        plan: HashPlan,
+        verify: Verify,
+    },
+    /// This many bytes of a payload have come.
+    Progress {
+        req: u32,
+        received: u32,
+    },
     End,
     Reset,
 }
@@ -95,6 +115,10 @@ impl End {
             cap: FRAME_BYTES_HELLO,
             reading: Reading::Frames,
             arrival: Time::ZERO,
+            deaf: false,
+            unread: 0,
+            frame_since: None,
+            got: 0,
             bytes: Vec::new(),
             waiting: VecDeque::new(),
         }
@@ -102,6 +126,13 @@ impl End {
 
     pub(super) fn receive(&mut self, segment: Segment) {
         self.waiting.push_back(segment);
+    }
+
+    /// Bytes of a frame that has begun and is not complete, if there are any, and how long it is as
+    /// far as that is known.
+    pub(super) fn half_frame(&self) -> Option<usize> {
+        let begun = self.open && self.known && self.reading == Reading::Frames && !self.bytes.is_empty();
+        begun.then(|| self.bytes.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize))
     }
 
     /// The bytes that came last come one by one.
@@ -117,6 +148,14 @@ impl End {
             if !self.open || !self.known {
                 return None;
             }
+            if self.deaf {
+                // It notices the end alone.
+                return match self.waiting.pop_front()? {
+                    Segment::Bytes(_) | Segment::Payload(_) | Segment::Part(_) => continue,
+                    Segment::End => Some(Arrived::End),
+                    Segment::Reset => Some(Arrived::Reset),
+                };
+            }
             match self.reading {
                 Reading::Frames => {
                     if let Some(arrived) = self.frame() {
@@ -127,8 +166,13 @@ impl End {
                     if let Some(Segment::Payload(extent)) = self.waiting.front().cloned() {
                         self.waiting.pop_front();
                         assert_eq!(extent.length, length, "a payload is as long as its CHUNK says");
-                        self.reading = Reading::Frames;
+                        (self.reading, self.got) = (Reading::Frames, 0);
                         return Some(Arrived::Payload { req, extent, plan, verify });
+                    }
+                    if let Some(Segment::Part(bytes)) = self.waiting.front() {
+                        self.got = self.got.saturating_add(*bytes).min(length - 1);
+                        self.waiting.pop_front();
+                        return Some(Arrived::Progress { req, received: self.got });
                     }
                 }
                 Reading::Chunk | Reading::Nothing => {}
@@ -140,13 +184,13 @@ impl End {
                     let Some(Segment::Bytes(bytes)) = self.waiting.pop_front() else { return None };
                     self.bytes.extend_from_slice(&bytes);
                 }
-                (Some(Segment::Payload(_)), Reading::Frames) => {
+                (Some(Segment::Payload(_) | Segment::Part(_)), Reading::Frames) => {
                     // A payload that the machine does not receive: its bytes would not decode as a
                     // frame.
                     self.reading = Reading::Nothing;
                     return Some(Arrived::Malformed(WireError::Malformed("raw bytes in place of a frame".into())));
                 }
-                (Some(Segment::Bytes(_) | Segment::Payload(_)), _) | (None, _) => return None,
+                (Some(Segment::Bytes(_) | Segment::Payload(_) | Segment::Part(_)), _) | (None, _) => return None,
             }
         }
     }
@@ -156,6 +200,7 @@ impl End {
             Ok(None) => None,
             Ok(Some((message, used))) => {
                 self.bytes.drain(..used);
+                self.frame_since = None;
                 if matches!(message, Message::Chunk(_)) {
                     self.reading = Reading::Chunk;
                 }

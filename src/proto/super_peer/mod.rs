@@ -109,6 +109,13 @@ impl SuperPeer {
         self.neighbors.links.up().count()
     }
 
+    /// Whether the link to this neighbor is up.
+    #[must_use]
+    pub fn is_link_up(&self, neighbor: SocketAddr) -> bool {
+        let links = &self.neighbors.links;
+        links.find(neighbor).is_some_and(|link| links.is_up(link))
+    }
+
     /// The spanning tree that is held here.
     #[cfg(test)]
     fn tree_name(&self) -> Option<crate::wire::TreeName> {

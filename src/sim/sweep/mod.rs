@@ -3,6 +3,7 @@
 //!
 //! - `plan`: what the seed draws, from one stream of numbers per consumer: the network, the shares,
 //!   the faults and their strength, which may be none;
+//! - `foes`: its adversaries (`sim::adversary`), in both phases;
 //! - `act`: the first phase: queries, downloads and changes of shares, under faults. The shadow
 //!   (`sim::shadow`), the oracle ([`super::oracle`]) and the invariants of the machines check it;
 //! - `settle`: the second phase: all faults end, and within a bounded virtual time the network is
@@ -11,6 +12,7 @@
 //! - `tally`: what the runs exercised. A run that exercised too little fails.
 
 mod act;
+mod foes;
 mod plan;
 mod settle;
 mod tally;

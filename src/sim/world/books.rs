@@ -6,9 +6,11 @@ use super::World;
 use crate::proto::Input;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::counters::Count;
-use crate::sim::matches::{Match, registered};
+use crate::sim::matches::{Match, all, registered};
 use crate::sim::random::Random;
-use crate::wire::{FileRecord, HostPort, QueryKind, Search};
+use crate::sim::shadow::Excuse;
+use crate::time::Time;
+use crate::wire::{FileRecord, HostPort, Search};
 
 impl World {
     /// What each of the live sessions of a super peer registered, by the weak peer at its other
@@ -32,6 +34,11 @@ impl World {
     /// What is registered at a super peer and matches.
     pub(in crate::sim) fn registered(&self, node: usize, search: &Search) -> BTreeSet<Match> {
         self.super_peer(node).map_or_else(BTreeSet::new, |machine| registered(machine, search))
+    }
+
+    /// What neighbors that lie did to the queries for this that began since then.
+    pub(in crate::sim) fn excuse(&self, search: &Search, since: Time) -> Excuse {
+        self.shadow.as_ref().map_or_else(Excuse::default, |shadow| shadow.excuse(search, since))
     }
 
     /// Sends answers to a super peer from a neighbor that it did not ask: those that another
@@ -87,8 +94,7 @@ impl World {
             let sessions = self.registered_by_peer(node);
             let holders = sessions.len();
             let expected: BTreeSet<Match> = sessions.into_iter().flat_map(|(_, records)| records).collect();
-            let all = Search { pattern: "*".to_owned(), kind: QueryKind::Glob, min: None, max: None, limit: None };
-            let actual = registered(machine, &all);
+            let actual: BTreeSet<Match> = all(machine).into_iter().collect();
             let wrong: Vec<&Match> = actual.symmetric_difference(&expected).collect();
             assert!(wrong.is_empty(), "the index of {node} is not what its sessions registered: {wrong:?}");
             assert_eq!(machine.index().holders(), holders, "holders of {node}");

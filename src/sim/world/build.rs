@@ -30,6 +30,17 @@ impl World {
     /// Adds super peers with these links and starts them. Numbers in `edges` count from the first
     /// new node.
     pub fn add_supers(&mut self, n: usize, edges: &[(usize, usize)]) -> std::ops::Range<usize> {
+        self.add_supers_beside(n, edges, &[])
+    }
+
+    /// The same, with more neighbors, which lie: the super peer by its number in `edges`, and the
+    /// address.
+    pub(in crate::sim) fn add_supers_beside(
+        &mut self,
+        n: usize,
+        edges: &[(usize, usize)],
+        liars: &[(usize, SocketAddr)],
+    ) -> std::ops::Range<usize> {
         let first = self.nodes.len();
         let mut neighbors = vec![Vec::new(); n];
         for &(a, b) in edges {
@@ -40,7 +51,8 @@ impl World {
         let addr_of = |at: usize| Node::new(first + at, SUPER_PORT, Box::new(|_| unreachable!())).addr;
         for (at, neighbors) in neighbors.into_iter().enumerate() {
             let neighbor_numbers = neighbors.iter().map(|at| first + at).collect();
-            let neighbors: Vec<SocketAddr> = neighbors.into_iter().map(addr_of).collect();
+            let lying = liars.iter().filter(|(victim, _)| *victim == at).map(|(_, addr)| *addr);
+            let neighbors: Vec<SocketAddr> = neighbors.into_iter().map(addr_of).chain(lying).collect();
             let number = first + at;
             let root = self.root.clone();
             let peers = neighbor_numbers;
@@ -54,6 +66,18 @@ impl World {
         }
         (first..first + n).for_each(|node| self.start(node));
         first..first + n
+    }
+
+    /// The address that a node with this number has.
+    pub(in crate::sim) fn addr_of(number: usize, port: u16) -> SocketAddr {
+        Node::new(number, port, Box::new(|_| unreachable!())).addr
+    }
+
+    /// These neighbors lie: the shadow accepts what they send.
+    pub(in crate::sim) fn set_liars(&mut self, liars: &[usize]) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.set_liars(liars.iter().copied());
+        }
     }
 
     /// Adds a weak peer that knows these super peers, in that order, and shares. Does not start it.

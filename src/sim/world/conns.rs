@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::World;
-use crate::config::{CHUNK_BYTES_MAX, DIAL_TIMEOUT, WRITE_STALL_MAX};
+use crate::config::{
+    BACKLOG_BYTES, CHUNK_BYTES_MAX, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, SEND_QUEUE_BYTES_MAX, WRITE_STALL_MAX,
+};
 use crate::proto::{CloseReason, ConnId, DialId, Input};
 use crate::sim::content::Extent;
 use crate::sim::happening::Happening;
@@ -17,6 +19,9 @@ use crate::wire::{HostPort, Message, frame};
 const HASHED_PER_SECOND: u64 = 500 << 20;
 /// Longest wait until a connection tries again to send what did not arrive.
 const RETRANSMISSION_MAX: Duration = Duration::from_secs(20);
+/// What the sockets hold of bytes that the other end does not read; what is sent beyond it is in
+/// the send queue.
+const SOCKET_BYTES: usize = 64 << 10;
 /// Longest run of bytes that may come one by one.
 const TRICKLE_BYTES_MAX: usize = 300;
 
@@ -118,8 +123,12 @@ impl World {
             let target = *self.by_ip.get(&addr.ip())?;
             (self.nodes[target].addr == addr).then_some(target)
         });
+        if self.weak_peer(node).is_some() {
+            self.dials.on_dial(self.now, (node, life), to);
+        }
         let back = self.delay();
         let Some(target) = target else {
+            self.count_fault("dial_nobody");
             let why = "nobody has this address";
             return self.schedule(self.now + DIAL_TIMEOUT, Happening::DialFailed { node, life, dial, why });
         };
@@ -169,7 +178,7 @@ impl World {
         }
     }
 
-    fn find(&self, node: usize, conn: ConnId) -> Option<(usize, usize)> {
+    pub(super) fn find(&self, node: usize, conn: ConnId) -> Option<(usize, usize)> {
         self.nodes[node].conns.get(&conn).copied()
     }
 
@@ -204,11 +213,24 @@ impl World {
         let to = &mut ends[1 - from];
         let mut start = now;
         if matches!(segment, Segment::Payload(_)) {
+            // Payloads of one connection come one after the other.
             start = start.max(to.arrival);
         }
         to.arrival = to.arrival.max(start + delay);
         let (at, serial) = (to.arrival, *serial);
+        let unread = if let (true, Segment::Bytes(bytes)) = (to.deaf, &segment) { bytes.len() } else { 0 };
+        let before = to.unread;
+        to.unread += unread;
+        let queued = [before, to.unread].map(|unread| unread.saturating_sub(SOCKET_BYTES));
         self.schedule(at, Happening::Segment { link, serial, end: 1 - from, segment });
+        let mut passes = |limit: usize, after: Duration, full: bool| {
+            if queued[0] <= limit && limit < queued[1] {
+                self.schedule(now + after, Happening::Unread { link, serial, end: from, full });
+            }
+        };
+        passes(0, WRITE_STALL_MAX, true);
+        passes(BACKLOG_BYTES, Duration::ZERO, false);
+        passes(SEND_QUEUE_BYTES_MAX, Duration::ZERO, true);
         Some(at)
     }
 
@@ -324,6 +346,41 @@ impl World {
         self.pump(link, end);
     }
 
+    /// The other end does not read.
+    pub(super) fn on_unread(&mut self, link: usize, end: usize, full: bool) {
+        let Some((node, conn)) = self.end(link, end).filter(|this| this.open).map(|this| (this.node, this.conn)) else {
+            return;
+        };
+        if full {
+            self.count_fault("slow_consumer");
+            self.transmit(link, end, Segment::Reset, None);
+            self.fail(link, end, CloseReason::SlowConsumer);
+        } else {
+            self.turn(node, Input::Backlogged { conn });
+        }
+    }
+
+    /// A frame that has begun must be complete in time (PROTOCOL.md 3.2).
+    fn watch_frame(&mut self, link: usize, end: usize) {
+        let now = self.now;
+        let Some(this) = self.end(link, end) else { return };
+        let Some(length) = this.half_frame().filter(|_| this.frame_since.is_none()) else { return };
+        this.frame_since = Some(now);
+        let serial = self.links[link].as_ref().map_or(0, |link| link.serial);
+        let patience = FRAME_PROGRESS_MAX + Duration::from_secs(length as u64 / (16 << 10));
+        self.schedule(now + patience, Happening::SlowFrame { link, serial, end, since: now });
+    }
+
+    pub(super) fn on_slow_frame(&mut self, link: usize, end: usize, since: Time) {
+        let slow =
+            self.end(link, end).is_some_and(|this| this.frame_since == Some(since) && this.half_frame().is_some());
+        if slow {
+            self.count_fault("slow_frame");
+            self.transmit(link, end, Segment::End, None);
+            self.fail(link, end, CloseReason::SlowFrame);
+        }
+    }
+
     /// Gives what has arrived at this end to the machine, as far as it reads.
     pub(super) fn pump(&mut self, link: usize, end: usize) {
         let Some(serial) = self.links[link].as_ref().map(|link| link.serial) else { return };
@@ -337,9 +394,12 @@ impl World {
                 shadow.on_message_in((node, conn), link.ends[1 - end].node, message);
             }
             match arrived {
-                None => return,
+                None => return self.watch_frame(link, end),
                 Some(Arrived::Message(message)) => {
                     self.counts.messages += 1;
+                    if let (Message::Welcome(_), Some(link)) = (&message, &self.links[link]) {
+                        self.dials.on_welcome(node, self.nodes[link.ends[1 - end].node].addr.into());
+                    }
                     self.turn(node, Input::Message { conn, message });
                 }
                 Some(Arrived::Malformed(error)) => self.turn(node, Input::Malformed { conn, error }),
@@ -350,6 +410,9 @@ impl World {
                     let life = self.nodes[node].life;
                     let received = extent.length / 2;
                     self.schedule(self.now + took, Happening::Hashed { node, life, conn, req, extent, digests });
+                    self.turn(node, Input::PayloadProgress { conn, req, received });
+                }
+                Some(Arrived::Progress { req, received }) => {
                     self.turn(node, Input::PayloadProgress { conn, req, received });
                 }
                 Some(Arrived::End) => {

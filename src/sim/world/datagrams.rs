@@ -15,7 +15,10 @@ impl World {
             return self.turn(to, Input::Datagram { from, bytes });
         };
         let life = self.nodes[to].life;
-        let before = self.super_peer(to).map(|machine| shadow.before_datagram((to, life), bytes, machine));
+        let before = self.super_peer(to).map(|machine| {
+            let sender = self.by_ip.get(&from.ip()).copied();
+            shadow.before_datagram((to, life), sender, bytes, machine)
+        });
         self.shadow = Some(shadow);
         self.turn(to, Input::Datagram { from, bytes });
         let Some(mut shadow) = self.shadow.take() else { return };
@@ -53,6 +56,13 @@ impl World {
         for Flight { to, delay, bytes, .. } in flights {
             self.schedule(self.now + delay, Happening::Datagram { to, from, bytes });
         }
+    }
+
+    /// A datagram whose sender is not who it seems.
+    pub(super) fn forge_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let Some(&to) = self.by_ip.get(&to.ip()) else { return };
+        let after = self.delay();
+        self.schedule(self.now + after, Happening::Datagram { to, from, bytes });
     }
 
     pub(in crate::sim) fn delay(&mut self) -> Duration {

@@ -10,6 +10,7 @@ use crate::proto::weak_peer::WeakPeer;
 use crate::proto::{ConnId, Event};
 use crate::sim::content::{ContentId, Contents};
 use crate::sim::node::Machine;
+use crate::sim::tcp::Link;
 use crate::time::Time;
 use crate::wire::FileRecord;
 
@@ -37,7 +38,7 @@ impl World {
     pub fn super_peer(&self, node: usize) -> Option<&SuperPeer> {
         match &self.nodes[node].machine {
             Some(Machine::Super(machine)) => Some(machine),
-            Some(Machine::Weak(_) | Machine::Other(_)) | None => None,
+            Some(Machine::Weak(_) | Machine::Other(_) | Machine::Adversary(_)) | None => None,
         }
     }
 
@@ -45,7 +46,7 @@ impl World {
     pub fn super_peer_mut(&mut self, node: usize) -> Option<&mut SuperPeer> {
         match &mut self.nodes[node].machine {
             Some(Machine::Super(machine)) => Some(machine),
-            Some(Machine::Weak(_) | Machine::Other(_)) | None => None,
+            Some(Machine::Weak(_) | Machine::Other(_) | Machine::Adversary(_)) | None => None,
         }
     }
 
@@ -75,7 +76,7 @@ impl World {
     pub fn weak_peer(&self, node: usize) -> Option<&WeakPeer> {
         match &self.nodes[node].machine {
             Some(Machine::Weak(machine)) => Some(machine),
-            Some(Machine::Super(_) | Machine::Other(_)) | None => None,
+            Some(Machine::Super(_) | Machine::Other(_) | Machine::Adversary(_)) | None => None,
         }
     }
 
@@ -111,10 +112,13 @@ impl World {
         })
     }
 
-    /// Half-open connections of which one end at least is still there.
+    /// Half-open connections of which the end of a machine is still there; an adversary may keep
+    /// its own.
     #[must_use]
     pub fn half_open(&self) -> usize {
-        self.links.iter().flatten().filter(|link| link.silent).count()
+        let machine = |node: usize| !matches!(self.nodes[node].machine, Some(Machine::Adversary(_)));
+        let open = |link: &&Link| link.silent && link.ends.iter().any(|end| end.open && machine(end.node));
+        self.links.iter().flatten().filter(open).count()
     }
 
     /// The super peers to which a weak peer has a connection.

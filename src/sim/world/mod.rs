@@ -13,6 +13,7 @@ mod clients;
 mod conns;
 mod datagrams;
 mod disks;
+mod harm;
 mod look;
 mod stall;
 mod trace;
@@ -24,6 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::content::Contents;
+use super::dials::Dials;
 use super::fault::Fault;
 use super::happening::Happening;
 use super::node::{Machine, Node};
@@ -93,6 +95,7 @@ pub struct World {
     /// The reported chunks: node and file.
     opened: Vec<(usize, SharePath)>,
     roads: Roads,
+    dials: Dials,
     /// How many nodes are slow or paused.
     hindered: usize,
     /// Of a thousand messages, how many arrive in parts; of a thousand short parts, how many arrive
@@ -143,6 +146,7 @@ impl World {
             awaited: BTreeSet::new(),
             opened: Vec::new(),
             roads: Roads::default(),
+            dials: Dials::default(),
             hindered: 0,
             split: (300, 20),
             shadow: None,
@@ -243,9 +247,12 @@ impl World {
                     self.nodes[node].wake_at = None;
                     let now = self.clock(node);
                     let Some(machine) = &mut self.nodes[node].machine else { return };
-                    if machine.timeout().is_some_and(|at| at <= now) {
-                        self.counts.timeouts += 1;
-                        machine.role().handle_timeout(now);
+                    let due = machine.timeout().is_some_and(|at| at <= now);
+                    self.counts.timeouts += u64::from(due);
+                    match machine.role() {
+                        Some(role) if due => role.handle_timeout(now),
+                        Some(_) => {}
+                        None => return self.harm(node, None),
                     }
                     self.drain(node);
                 }
@@ -288,6 +295,16 @@ impl World {
             Happening::Stuck { link, serial, end } => {
                 if self.is_link(link, serial) {
                     self.on_stuck(link, end);
+                }
+            }
+            Happening::Unread { link, serial, end, full } => {
+                if self.is_link(link, serial) {
+                    self.on_unread(link, end, full);
+                }
+            }
+            Happening::SlowFrame { link, serial, end, since } => {
+                if self.is_link(link, serial) {
+                    self.on_slow_frame(link, end, since);
                 }
             }
             Happening::Resume { node } => self.on_resume(node),
@@ -347,8 +364,13 @@ impl World {
             shadow.on_closed(number, *conn);
         }
         let closed = if let Input::Closed { conn, .. } = &input { Some(*conn) } else { None };
-        machine.role().handle_input(now, input);
-        self.drain(number);
+        match machine.role() {
+            Some(role) => {
+                role.handle_input(now, input);
+                self.drain(number);
+            }
+            None => self.harm(number, Some(input)),
+        }
         if let Some(conn) = closed {
             self.nodes[number].release(conn);
         }
@@ -356,7 +378,7 @@ impl World {
 
     fn drain(&mut self, node: usize) {
         let mut packers = Vec::new();
-        while let Some(output) = self.nodes[node].machine.as_mut().and_then(|machine| machine.role().poll_output()) {
+        while let Some(output) = self.nodes[node].machine.as_mut().and_then(Machine::output) {
             if let Some(tap) = &mut self.tap {
                 tap(self.now, node, &output);
             }

@@ -160,7 +160,11 @@ impl World {
                 let link = self.links[*link].as_ref().filter(|link| link.serial == *serial)?;
                 Some(link.ends[*end].node)
             }
-            Happening::Dial { .. } | Happening::Stuck { .. } | Happening::Resume { .. } => None,
+            Happening::Dial { .. }
+            | Happening::Stuck { .. }
+            | Happening::SlowFrame { .. }
+            | Happening::Unread { .. }
+            | Happening::Resume { .. } => None,
         }
     }
 

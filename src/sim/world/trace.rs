@@ -75,6 +75,7 @@ impl Happening {
                 match segment {
                     Segment::Bytes(bytes) => mixer.add_bytes(bytes),
                     Segment::Payload(extent) => mixer.add(extent.offset ^ u64::from(extent.length) << 40),
+                    Segment::Part(bytes) => mixer.add(3 ^ u64::from(*bytes) << 8),
                     Segment::End => mixer.add(1),
                     Segment::Reset => mixer.add(2),
                 }
@@ -88,6 +89,8 @@ impl Happening {
             Happening::Came { node, life, conn, .. } => (12, *node, life << 32 ^ u64::from(conn.index)),
             Happening::Command { node, life, client, .. } => (13, *node, life << 32 ^ client.0),
             Happening::Stuck { link, serial, end } => (14, *link, serial << 1 ^ *end as u64),
+            Happening::Unread { link, serial, end, .. } => (19, *link, serial << 1 ^ *end as u64),
+            Happening::SlowFrame { link, serial, end, .. } => (18, *link, serial << 1 ^ *end as u64),
             Happening::Resume { node } => (15, *node, 0),
             Happening::Work { node, life, .. } => (16, *node, *life),
             Happening::Looked { node, life, .. } => (17, *node, *life),

@@ -99,6 +99,23 @@ impl Index {
         &self.holder(holder).addr
     }
 
+    /// Every file once for each of its holders: path, size, root and address. For the simulator,
+    /// which searches in its own way.
+    pub(crate) fn registered(&self) -> Vec<(&str, u64, Root, &HostPort)> {
+        let mut records = Vec::new();
+        let mut next = self.next(None, 0);
+        while let Some(id) = next {
+            next = self.next(None, id + 1);
+            let Some(entry) = self.seen(id) else { continue };
+            let mut holder = self.holder_from(id, 0);
+            while let Some(one) = holder {
+                holder = self.holder_from(id, one.0 + 1);
+                records.push((entry.path, entry.size, entry.root, self.addr(one)));
+            }
+        }
+        records
+    }
+
     // ---- for `digest` ---------------------------------------------------------------------------
 
     /// Entries that have a holder.

@@ -16,7 +16,7 @@ const ADD_AFTER: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(super) fn strike(&mut self, blow: Blow) {
-        let (supers, nodes) = (self.plan.supers, self.world.nodes());
+        let (supers, nodes) = (self.plan.supers, self.weak.end);
         let any = self.blows.index(nodes);
         let weak = self.busy_weak();
         let one_super = self.blows.index(supers);
@@ -140,7 +140,7 @@ impl Run {
     /// Halves, one node alone, the links of one super peer, one direction only, or two halves with
     /// one node between them.
     fn part(&mut self) {
-        let (nodes, supers) = (self.world.nodes(), self.plan.supers);
+        let (nodes, supers) = (self.weak.end, self.plan.supers);
         let one = self.blows.index(supers);
         let (left, links_only): (BTreeSet<usize>, bool) = match self.blows.below(4) {
             0 => (BTreeSet::from([self.blows.index(nodes)]), false),

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::foes::{self, Foes};
 use super::plan::{self, Plan, library};
 use super::tally::{FAULTS_UNTIL, Tally};
-use crate::config::TTL_MAX;
+use crate::config::{NO_SOURCE_MAX, TTL_MAX};
 use crate::error::Exit;
 use crate::proto::command::Get;
 use crate::proto::event::Outcome;
-use crate::proto::{ClientId, Command, Scope, Verify};
+use crate::proto::{ClientId, Command, Event, Scope, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
 use crate::sim::oracle::Watch;
@@ -80,6 +81,7 @@ pub(super) struct Run {
     pub(super) tally: Tally,
     /// The weak peers' numbers.
     pub(super) weak: std::ops::Range<usize>,
+    pub(super) foes: Foes,
     work: Random,
     blows: Random,
     agenda: BTreeMap<(Time, u64), Act>,
@@ -108,7 +110,8 @@ impl Run {
         world.set_latency(plan.latency.0, plan.latency.1);
         world.set_split(plan.split.0, plan.split.1);
         world.set_bandwidth(plan.bandwidth);
-        let supers = world.add_supers(plan.supers, &plan.edges);
+        let liars = foes::liars(&plan, &root);
+        let supers = world.add_supers_beside(plan.supers, &plan.edges, &foes::links(&plan, &liars));
         let mut clocks = root.child("clocks", 0);
         let first = supers.end;
         for peer in &plan.peers {
@@ -128,12 +131,17 @@ impl Run {
         for node in weak.clone() {
             world.start(node);
         }
+        let foes = foes::add(&mut world, &plan, &weak, liars, &root);
+        for node in foes.nodes.clone() {
+            world.start(node);
+        }
         let begun = world.now();
         let mut run = Run {
             world,
             plan,
             tally: Tally { seeds: 1, ..Tally::default() },
             weak,
+            foes,
             work: root.child("workload", 0),
             blows: root.child("faults", 0),
             agenda: BTreeMap::new(),
@@ -302,7 +310,9 @@ impl Run {
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
         let policy = POLICIES[self.work.index(POLICIES.len())];
         let scope = Scope { policy, ..Scope::default() };
-        let get = Get { what, from: None, out, verify: Verify::Both, timeout: None, scope };
+        // A download that only bad sources serve is over within the longest wait for a source.
+        let timeout = Some(u64::try_from(NO_SOURCE_MAX.as_millis()).unwrap_or(u64::MAX));
+        let get = Get { what, from: None, out, verify: Verify::Both, timeout, scope };
         let get = match self.work.below(10) {
             0 => Get { verify: Verify::Blake3, ..get },
             _ => get,
@@ -341,7 +351,7 @@ impl Run {
             .values()
             .filter_map(|act| if let Act::Start(node) = act { Some(*node) } else { None })
             .collect();
-        for node in 0..self.world.nodes() {
+        for node in 0..self.weak.end {
             if !self.world.is_running(node) && !planned.contains(&node) {
                 self.world.start(node);
             }
@@ -365,8 +375,11 @@ impl Run {
     fn judge_download(&mut self, download: &Download, outcome: &Outcome) {
         let Download { node, root, get, .. } = download;
         for report in outcome.sources.iter().flatten().filter(|report| report.bad > 0) {
-            let source = self.weak.clone().find(|node| report.source == self.world.addr(*node).into());
-            let source = source.expect("a source is a weak peer");
+            let here = |node: &usize| report.source == self.world.addr(*node).into();
+            if self.foes.nodes.clone().any(|node| here(&node)) {
+                continue;
+            }
+            let source = self.weak.clone().find(here).expect("a source is a weak peer");
             let liar = !self.plan.peers[source - self.weak.start].lies.is_empty();
             assert!(liar || self.meddled.contains(&source), "{source} is honest, and yet {report:?}");
             if liar {
@@ -388,6 +401,23 @@ impl Run {
         let touched = self.meddled.contains(node) || path.starts_with("share");
         assert!(there == outcome.root || touched, "{outcome:?}, and yet there is {there:?}");
         assert!(root.is_none() || outcome.root == *root, "{root:?} was asked for, and {outcome:?}");
+    }
+
+    /// Blame is exact: no peer calls an honest source a liar, whatever other sources and records
+    /// say.
+    pub(super) fn judge_blame(&self) {
+        for (at, node, event) in self.world.events() {
+            let Event::Log { text, .. } = event else { continue };
+            let Some((source, _)) = text.split_once(" is dropped as a source of ") else { continue };
+            let named = |node: &usize| self.world.addr(*node).to_string() == source;
+            let honest = self.weak.clone().find(named).filter(|node| self.is_honest(*node));
+            assert!(honest.is_none(), "{node} blames {honest:?}, which is honest, at {at:?}: {text}");
+        }
+    }
+
+    /// Whether a weak peer serves what its records say, at any time.
+    pub(super) fn is_honest(&self, node: usize) -> bool {
+        self.plan.peers[node - self.weak.start].lies.is_empty() && !self.meddled.contains(&node)
     }
 
     /// What was asked of a process that is no more is asked no more.

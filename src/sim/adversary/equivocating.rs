@@ -1,0 +1,45 @@
+//! Right to one and wrong to another, or right first and wrong later.
+
+use std::collections::BTreeMap;
+
+use super::hands::Hands;
+use super::source::{Goods, Way};
+use crate::proto::ConnId;
+use crate::sim::random::Random;
+use crate::wire::message::Get;
+
+/// The source that equivocates.
+#[derive(Debug)]
+pub(in crate::sim) struct Equivocating {
+    /// Right pieces on a connection before the first wrong one; none: every second connection gets
+    /// wrong ones.
+    right: Option<u32>,
+    served: BTreeMap<ConnId, u32>,
+}
+
+impl Equivocating {
+    pub(in crate::sim) fn new(random: &mut Random) -> Equivocating {
+        let right = random.chance(500).then(|| 1 + u32::try_from(random.below(3)).unwrap_or(0));
+        Equivocating { right, served: BTreeMap::new() }
+    }
+}
+
+impl Way for Equivocating {
+    fn name(&self) -> &'static str {
+        "equivocating_source"
+    }
+
+    fn on_get(&mut self, conn: ConnId, get: &Get, goods: Goods, hands: &mut Hands<'_>) {
+        let served = self.served.entry(conn).or_default();
+        *served += 1;
+        let lies = self.right.map_or((conn.index + conn.generation) % 2 == 1, |right| *served > right);
+        if lies {
+            hands.struck(self.name());
+        }
+        hands.chunk(conn, get, if lies { goods.wrong } else { goods.right }, None);
+    }
+
+    fn on_closed(&mut self, conn: ConnId) {
+        self.served.remove(&conn);
+    }
+}

@@ -1,0 +1,67 @@
+//! Strangers that mean harm, as nodes of a [`super::World`]. Each kind is one file; what it does is
+//! as bad as it can be within the wire, and nothing about it is known to the honest nodes.
+//!
+//! An adversary gets the inputs of a machine, and answers with [`Move`]s, which can do more than
+//! the outputs of a machine: send parts of frames and of payloads, forge the sender of a datagram,
+//! and never read. It knows all contents. What it did to an honest node is counted under its name,
+//! so that a campaign shows that each kind struck.
+//!
+//! - sources, which register files and serve them badly: [`source`] and the [`source::Way`]s beside
+//!   it;
+//! - records that are false: [`records`];
+//! - clients of a super peer: [`client`], [`idler`];
+//! - a neighbor of a super peer, and a sender of datagrams that is none: [`neighbor`],
+//!   [`spoofer`].
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "an adversary ignores all but a few inputs")]
+
+mod caller;
+mod client;
+mod dripping;
+mod equivocating;
+mod forging;
+mod hands;
+mod idler;
+mod lying;
+mod neighbor;
+mod records;
+mod registered;
+mod source;
+mod spoofer;
+mod stalling;
+mod truncating;
+
+pub(super) use client::{Client, Session};
+pub(super) use dripping::Dripping;
+pub(super) use equivocating::Equivocating;
+pub(super) use forging::Forging;
+pub(super) use hands::{Adversary, Hands, Move};
+pub(super) use idler::Idler;
+pub(super) use lying::Lying;
+pub(super) use neighbor::Neighbor;
+pub(super) use records::{Holder, false_size, poisoned_path};
+pub(super) use registered::Registered;
+pub(super) use source::{Goods, Source, Way};
+pub(super) use spoofer::Spoofer;
+pub(super) use stalling::Stalling;
+pub(super) use truncating::Truncating;
+
+/// Every kind, under the name that its strikes are counted with.
+pub(super) const KINDS: &[&str] = &[
+    "lying_source",
+    "stalling_source",
+    "dripping_source",
+    "truncating_source",
+    "equivocating_source",
+    "forged_manifest",
+    "false_size",
+    "false_holder",
+    "poisoned_name",
+    "lying_neighbor",
+    "spoofer",
+    "slow_reader",
+    "flooder",
+    "idler",
+    "churner",
+    "garbler",
+];

@@ -1,0 +1,198 @@
+//! The adversaries of a seed: which exist, how many, and what each pretends. They are nodes after
+//! all honest ones, so that no fault of the plan strikes them and no other draw depends on them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use super::plan::{self, Plan, library};
+use crate::config::{CHUNK_PORT, SUPER_PORT};
+use crate::sim::adversary::{
+    Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, KINDS, Lying, Neighbor, Registered, Session, Source,
+    Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
+};
+use crate::sim::matches::Match;
+use crate::sim::node::Machine;
+use crate::sim::random::Random;
+use crate::sim::world::World;
+use crate::wire::{FileRecord, HostPort, Root, SharePath};
+
+/// Hosts of this network exist nowhere.
+const DEAD_HOST: &str = "10.250.0.";
+
+/// The adversaries of a seed.
+#[derive(Debug)]
+pub(super) struct Foes {
+    /// All of their numbers. Those of the neighbors come first.
+    pub(super) nodes: Range<usize>,
+    /// Those that leave when the faults end: a super peer under their load keeps no time that could
+    /// be stated.
+    pub(super) clients: Vec<usize>,
+}
+
+/// A neighbor that lies, before its world is there.
+#[derive(Debug)]
+pub(super) struct Liar {
+    victims: Vec<usize>,
+    random: Random,
+}
+
+/// The probability of each kind, of a thousand: none, or a sixth each.
+fn each(root: &Random) -> u32 {
+    if root.child("adversary", 0).chance(500) { 0 } else { 170 }
+}
+
+/// Draws the neighbors that lie.
+pub(super) fn liars(plan: &Plan, root: &Random) -> Vec<Liar> {
+    let mut random = root.child("lying_neighbor", 0);
+    if !random.chance(each(root)) {
+        return Vec::new();
+    }
+    let mut victims = vec![random.index(plan.supers), random.index(plan.supers)];
+    victims.dedup();
+    vec![Liar { victims, random: random.child("life", 0) }]
+}
+
+/// The links of these neighbors: the super peer, and the address that the neighbor will have.
+pub(super) fn links(plan: &Plan, liars: &[Liar]) -> Vec<(usize, SocketAddr)> {
+    let first = plan.supers + plan.peers.len();
+    let addr = |n| World::addr_of(first + n, SUPER_PORT);
+    liars.iter().enumerate().flat_map(|(n, liar)| liar.victims.iter().map(move |victim| (*victim, addr(n)))).collect()
+}
+
+/// Draws all other adversaries of a seed, and adds all to its world, not started.
+pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Liar>, root: &Random) -> Foes {
+    let (first, mut clients) = (world.nodes(), Vec::new());
+    add_liars(world, plan, weak, liars);
+    for kind in KINDS {
+        // A stream for each kind: a new kind changes no other.
+        let mut random = root.child(kind, 0);
+        if !random.chance(each(root)) {
+            continue;
+        }
+        match *kind {
+            "lying_neighbor" => {}
+            "spoofer" => add_spoofer(world, plan, &mut random),
+            "slow_reader" | "flooder" | "idler" | "churner" | "garbler" => {
+                clients.push(add_client(world, plan, weak, kind, &mut random));
+            }
+            _ => {
+                for _ in 0..=random.index(2) {
+                    add_source(world, plan, weak, kind, &mut random);
+                }
+            }
+        }
+    }
+    Foes { nodes: first..world.nodes(), clients }
+}
+
+fn add_liars(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Liar>) {
+    let first = world.nodes();
+    let mut known = Vec::new();
+    for (peer, node) in plan.peers.iter().zip(weak.clone()) {
+        known.extend(peer.files.iter().map(|(path, content)| Match {
+            path: path.clone(),
+            size: world.contents().size(*content),
+            root: world.contents().root(*content),
+            source: HostPort::from(world.addr(node)),
+        }));
+    }
+    for Liar { victims, random } in liars {
+        let victims: Vec<SocketAddr> = victims.iter().map(|victim| world.addr(*victim)).collect();
+        let known = known.clone();
+        world.add(SUPER_PORT, move |life| {
+            Machine::Adversary(Box::new(Neighbor::new(&victims, known.clone(), random.child("life", life))))
+        });
+    }
+    world.set_liars(&(first..world.nodes()).collect::<Vec<usize>>());
+}
+
+fn add_spoofer(world: &mut World, plan: &Plan, random: &mut Random) {
+    let both = plan.edges.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
+    let pairs: Vec<(SocketAddr, SocketAddr)> = both.map(|(a, b)| (world.addr(a), world.addr(b))).collect();
+    let dice = random.child("life", 0);
+    world.add(SUPER_PORT, move |life| {
+        Machine::Adversary(Box::new(Spoofer::new(pairs.clone(), dice.child("life", life))))
+    });
+}
+
+fn add_client(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'static str, random: &mut Random) -> usize {
+    let one = HostPort::from(world.addr(random.index(plan.supers)));
+    let all: Vec<HostPort> =
+        (0..plan.supers).chain(weak.clone()).map(|node| HostPort::from(world.addr(node))).collect();
+    let dice = random.child("life", 0);
+    world.add(CHUNK_PORT, move |life| {
+        let mut dice = dice.child("life", life);
+        let session = |kind, targets: &[HostPort], dice| Box::new(Session::new(kind, targets.to_vec(), dice));
+        let one = std::slice::from_ref(&one);
+        Machine::Adversary(match kind {
+            "slow_reader" => session(Client::SlowReader, one, dice),
+            "flooder" => session(Client::Flooder, one, dice),
+            "churner" => session(Client::Churner, one, dice),
+            "idler" => Box::new(Idler::new(&all, &mut dice)),
+            _ => session(Client::Garbler, &all, dice),
+        })
+    })
+}
+
+fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'static str, random: &mut Random) {
+    let supers: Vec<HostPort> = (0..plan.supers).map(|node| HostPort::from(world.addr(node))).collect();
+    let supers = vec![supers[random.index(supers.len())].clone(), supers[random.index(supers.len())].clone()];
+    let honest = weak.start + random.index(weak.len());
+    let holder = match kind {
+        "false_size" | "false_holder" => Holder::draw(honest, random),
+        _ => Holder::Own,
+    };
+    let host = match &holder {
+        Holder::Own | Holder::Silent => None,
+        Holder::Dead => Some(format!("{DEAD_HOST}{}", 1 + random.below(200))),
+        Holder::Honest(node) => Some(world.addr(*node).ip().to_string()),
+    };
+    let (mut goods, mut records) = (BTreeMap::new(), Vec::new());
+    for n in 0..4 + random.index(10) {
+        let (record, root, what) = record(world, kind, n, random);
+        goods.insert(root, what);
+        records.push(record);
+    }
+    let silent = holder == Holder::Silent;
+    let dice = random.child(kind, world.nodes() as u64);
+    world.add(CHUNK_PORT, move |life| {
+        let mut dice = dice.child("life", life);
+        let session = Registered::new(supers.clone(), (host.clone(), CHUNK_PORT), records.clone(), &mut dice);
+        let strikes = matches!(kind, "false_size" | "false_holder" | "poisoned_name").then_some(kind);
+        Machine::Adversary(Box::new(Source::new(session, goods.clone(), strikes, way(kind, silent, &mut dice))))
+    });
+}
+
+fn way(kind: &str, silent: bool, random: &mut Random) -> Box<dyn Way> {
+    match kind {
+        _ if silent => Box::new(Stalling::silent()),
+        "lying_source" => Box::new(Lying::new(random)),
+        "stalling_source" => Box::new(Stalling::new(random)),
+        "dripping_source" => Box::new(Dripping::new(random)),
+        "truncating_source" => Box::new(Truncating::new(random)),
+        "equivocating_source" => Box::new(Equivocating::new(random)),
+        "forged_manifest" => Box::new(Forging::new(random)),
+        _ => Box::new(Stalling::silent()),
+    }
+}
+
+/// A record that it registers, the root that it is asked for, and what it has for it.
+fn record(world: &World, kind: &str, n: usize, random: &mut Random) -> (FileRecord, Root, Goods) {
+    let content = plan::content(random);
+    let wrong = library().1.iter().find(|(right, _)| *right == content).expect("of the library").1;
+    let (right, size) = (world.contents().root(content), world.contents().size(content));
+    let mut path = format!("{n}/{}", plan::path(random));
+    let (mut root, mut claimed) = (right, size);
+    match kind {
+        "false_size" => claimed = false_size(size, random),
+        "poisoned_name" => {
+            path = poisoned_path(&plan::path(random), random);
+            // The right name of another content, or of none.
+            root = if random.chance(500) { world.contents().root(wrong) } else { Root([0xab; 32]) };
+        }
+        _ => {}
+    }
+    let path = SharePath::new(&path).expect("a path of 1 to 700 bytes");
+    (FileRecord { path, size: claimed, root }, root, Goods { right: content, wrong })
+}
