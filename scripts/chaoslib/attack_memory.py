@@ -13,6 +13,7 @@ SETTLE_S = 60
 ENDING_SESSIONS = 500
 MANY = 1_000_000
 FAT_SESSIONS, FAT_RECORDS = 10, 100_000
+SENDERS, MESSAGE_QUERIES, MESSAGE_QUERY_S = 3, 50, 1
 EXPENSIVE = ["*x" * 60 + "y", "*?x" * 60 + "[!a]", " ".join("abcdefghijklmnopqrstuvwxyz" * 4), "*[a-z]*[0-9]*[!x]y"]
 TURN_P999_US_MAX, QUERY_MS_MAX = 2_000, 100
 
@@ -147,4 +148,27 @@ def patterns(world, table, rounds):
     judge(table, f"{8 * QUERIES_EACH * len(EXPENSIVE)} expensive patterns over {RECORDS} long names", results)
 
 
-LINES = {"fat": fat, "patterns": patterns, "unread": unread, "budgets": budgets, "leaver": leaver}
+def messages(world, table, _rounds):
+    """Sessions that send without a break, while others dial, ask and leave."""
+    for kind in ("PING", "STATUS", "LIST"):
+        home = world.super(f"home-{kind}")
+        registrar = world.tool("registrar", home.addr)
+        ask(registrar, '{"records": 30000}')
+        sender = world.tool("senders", home.addr, SENDERS, kind)
+        heard(sender)
+        took, codes = [], {}
+        for _ in range(MESSAGE_QUERIES):
+            code, _, seconds = world.run("query", "common 5", "--limit", "1", "--super", home.addr, limit=30)
+            took.append(seconds)
+            codes[code] = codes.get(code, 0) + 1
+        sender.stdin.close()
+        world.end(sender, kill=True)
+        counts = world.counts(home.addr)
+        line = f"{SENDERS} sessions that send {kind} without a break"
+        table.add(f"{line}: slowest query of a new session", "", f"{max(took) * 1e3:.0f} ms", f"≤ {MESSAGE_QUERY_S} s", max(took) <= MESSAGE_QUERY_S and set(codes) == {0},
+                  ", ".join(f"{count} × exit {code}" for code, count in sorted(codes.items())))
+        table.add("… longest turn", "", f"{counts['turn_us_max'] / 1e3:.0f} ms", "", None)
+        world.stop(home)
+
+
+LINES = {"messages": messages, "fat": fat, "patterns": patterns, "unread": unread, "budgets": budgets, "leaver": leaver}

@@ -1,0 +1,45 @@
+"""Sessions that send small messages without a break: a process of COUNT sessions at a super peer.
+
+    python3 -m chaoslib.senders ADDR COUNT KIND
+
+KIND is PING, STATUS or LIST. Answers are read and discarded. It prints {"open": COUNT} and ends when
+its input ends.
+"""
+import json
+import os
+import socket
+import sys
+import threading
+
+from .wire import frame
+
+BATCH = 2000
+
+
+def discard(sock):
+    while sock.recv(1 << 20):
+        pass
+
+
+def send(sock, kind):
+    req = 0
+    while True:
+        fields = [{"n": 1} if kind == "PING" else {"req": req + n} for n in range(BATCH)]
+        req = (req + BATCH) % (1 << 31)
+        sock.sendall(b"".join(frame(kind, **each) for each in fields))
+
+
+def main(addr, count, kind):
+    host, _, port = addr.rpartition(":")
+    for _ in range(int(count)):
+        sock = socket.create_connection((host, int(port)))
+        sock.sendall(frame("HELLO", v=[1, 0], node=os.urandom(16), boot=7) + frame("LOGIN", mode="open"))
+        threading.Thread(target=discard, args=(sock,), daemon=True).start()
+        threading.Thread(target=send, args=(sock, kind), daemon=True).start()
+    print(json.dumps({"open": int(count)}), flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
