@@ -38,9 +38,9 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) ping: Option<Span>,
 
-        /// memory for all that is held for others, at least 16M; above 80 % new sessions and
-        /// queries are refused [default: half of the machine's or the cgroup's memory, at least
-        /// 256M]
+        /// memory for all that it holds for peers and neighbors, at least 16M; above 80 % new
+        /// sessions and queries are refused [default: half of the machine's or the cgroup's memory,
+        /// at least 256M]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) memory: Option<Size>,
 
@@ -91,8 +91,8 @@ command! {
         #[argh(option, arg_name = "TIME")]
         pub(crate) connect_timeout: Option<Span>,
 
-        /// give up a download if no piece arrives within this time, and less than 16 KiB/s from all
-        /// sources; a `get` may name another time; 0: never [default: 5m]
+        /// give up a download if within this time no piece arrives and all sources together send
+        /// less than 16 KiB/s; a `get` may name another time; 0: never [default: 5m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 

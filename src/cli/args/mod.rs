@@ -34,7 +34,7 @@ pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
     error_code(5, "cannot reach or was refused; the address to listen on is in use"),
     error_code(6, "integrity: no source gave valid data"),
     error_code(7, "login rejected"),
-    error_code(8, "partial: some of many"),
+    error_code(8, "partial: some of several items were done, not all"),
     error_code(9, "local disk or permission"),
     error_code(10, "the other side speaks another major version of the protocol"),
     error_code(130, "interrupted")

@@ -68,9 +68,9 @@ command! {
         #[argh(option, arg_name = "DIGESTS", from_str_fn(verify))]
         pub(crate) verify: Option<Verify>,
 
-        /// fail with exit 4 if no piece arrives within this time, and less than 16 KiB/s from all
-        /// sources; what was fetched is kept for the same command; 0: never [default: 5m, or the
-        /// setting of the peer that downloads]
+        /// fail with exit 4 if within this time no piece arrives and all sources together send less
+        /// than 16 KiB/s; what was fetched is kept, and the same command resumes; 0: never
+        /// [default: 5m, or the setting of the peer that downloads]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
     } with search, asked, json, log(" [default: warn]", Warn)

@@ -118,9 +118,9 @@ command! {
         note = "A file for --topology has one link per line: the numbers of two super peers, such as `0 1`, counted from 0. \
                 `#` begins a comment.",
         note = "Weak peers that ask are complete state machines. The others are scripts that speak the same wire. A message \
-                takes 0.1 to 0.6 ms from node to node. Recall: of all pairs of a query and a holder that was registered \
-                during the complete query, the share that the asker received. Figures begin when sessions and links are up, \
-                after 12 s of virtual time."
+                takes 0.1 to 0.6 ms from node to node. Recall is the share of the expected hits that the asker received: one \
+                is expected from each holder that was registered for as long as the query ran. Figures begin when sessions \
+                and links are up, after 12 s of virtual time."
     )]
     Sim {
         /// number of super peers [default: 100, or those that the file of --topology names]
