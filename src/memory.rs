@@ -1,8 +1,8 @@
 //! How much memory the process has allocated, and how freed memory goes back to the system.
 //!
-//! The binary counts every allocation (as redis does in zmalloc), so that nothing that is held for
-//! anybody is forgotten and reading the sum costs a load and an addition. This module never decides
-//! whether that is too much: `node` does.
+//! The binary counts every allocation (as redis does in zmalloc), so that the sum includes
+//! everything that is allocated, and reading it costs only a load and an addition. This module
+//! never decides whether that is too much: `node` does.
 //!
 //! This is one of the two files with `unsafe` in them (`tests/tidy` checks that). There are two
 //! reasons for it:
@@ -19,8 +19,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-/// Bytes that a thread allocates or frees before it adds them to the sum: what [`held`] may lack of
-/// each other thread.
+/// A thread adds its bytes to the sum once it has allocated or freed this many. So [`held`] can be
+/// wrong by this much for each other thread.
 const REPORT_BYTES: usize = 64 * 1024;
 
 /// What all threads have reported.
@@ -36,8 +36,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct Counted;
 
-/// Bytes that are allocated, with what the allocator takes for each allocation: exact for this
-/// thread, and within 64 KiB for each other one.
+/// Bytes that are allocated, including what the allocator needs for itself: exact for this thread,
+/// and within 64 KiB for each other one.
 #[must_use]
 pub fn held() -> usize {
     let sum = REPORTED.load(Ordering::Relaxed) + UNREPORTED.get();
@@ -56,7 +56,8 @@ pub fn give_back() {
     }
 }
 
-/// What glibc takes for an allocation: a size word more, in steps of 16, at least 32.
+/// Bytes that glibc uses for an allocation of this size: 8 more for the size word, rounded up to a
+/// multiple of 16, at least 32.
 const fn taken(size: usize) -> isize {
     let taken = (size.saturating_add(8 + 15) & !15).cast_signed();
     if taken < 32 { 32 } else { taken }

@@ -28,7 +28,7 @@ const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
 /// Shortest time between two reports of changes of the share, so that many small files make few
 /// reports.
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
-/// Records and removals in one report.
+/// Largest number of records and removals in one report.
 const CHANGES_MAX: usize = 1000;
 /// A worker without jobs frees its read buffer, and closes the files that it served, after this
 /// time.
@@ -64,7 +64,7 @@ pub(super) struct Worker {
     serve: Serve,
     openings: VecDeque<Opening>,
     parts: HashMap<DownloadId, Part>,
-    /// Everything that reads a file reads into this. A piece long.
+    /// The buffer of everything that reads a file; as long as a piece.
     buffer: Vec<u8>,
     background_at: Instant,
     changes_at: Instant,

@@ -25,15 +25,16 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) table: Table<Connection>,
-    /// Connections that the descriptors suffice for.
+    /// Number of connections that the descriptors allow.
     pub(super) conns_max: usize,
-    /// Connections above that, until the machine has closed idle ones for them.
+    /// How many more may be open for a short time, until the machine has closed idle ones.
     pub(super) newcomers_max: usize,
     /// Connections that are not dead.
     live: usize,
-    /// Connections that linger, in the order in which they began; some are gone by now.
+    /// Connections that linger, in the order in which they began to; the list can also name some
+    /// that are gone.
     lingering: VecDeque<ConnId>,
-    /// Connections that the machine is to close; 0 once it was asked.
+    /// Number of connections that the machine must close; 0 once it was asked to.
     pub(super) wanted: usize,
     /// Connections with something to read; each at most once.
     run: VecDeque<ConnId>,
@@ -91,7 +92,7 @@ impl Connections {
         self.len() >= self.conns_max + self.newcomers_max
     }
 
-    /// Connections above those that the descriptors suffice for.
+    /// Number of open connections above `conns_max`.
     pub(super) fn excess(&self) -> usize {
         self.live.saturating_sub(self.conns_max)
     }
@@ -110,7 +111,7 @@ impl Connections {
         self.wanted = self.wanted.max(count);
     }
 
-    /// How many connections the machine is to close. It is asked once per turn and reason.
+    /// How many connections the machine must close, if any. Each request is returned once.
     pub(super) fn take_wanted(&mut self, ctx: &mut Context) -> Option<usize> {
         let wanted = std::mem::take(&mut self.wanted);
         if wanted == 0 {
@@ -158,7 +159,7 @@ impl Connections {
         Ok(id)
     }
 
-    /// Puts a stream to the next address of a dial into the slot.
+    /// Replaces the stream in the slot of a dial by one to the next address.
     pub(super) fn replace(
         &mut self,
         id: ConnId,
@@ -299,7 +300,7 @@ impl Connections {
         self.current.is_some()
     }
 
-    /// The next thing that the connection being read brings; none once it rests for this turn.
+    /// The next arrival on the connection that is being read; none when it waits for the next turn.
     pub(super) fn read(&mut self, ctx: &mut Context) -> Option<Arrival> {
         let id = self.current?;
         let Some(conn) = self.table.get_mut(id) else {
@@ -330,7 +331,7 @@ impl Connections {
             }
             Step::Closed(why) => {
                 self.current = None;
-                // The answers to what came before the end may still find a reader.
+                // The other side may still read the answers to what it sent before the end.
                 self.flush_one(id, ctx);
                 self.finish(id, why, ctx);
                 None
@@ -465,7 +466,7 @@ impl Connections {
     }
 
     /// Frees the slots of connections that are gone: nothing of this turn can name them any more.
-    /// Whether there were any.
+    /// Returns whether there were any.
     pub(super) fn end_turn(&mut self) -> bool {
         debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
         let any = !self.graves.is_empty();

@@ -297,7 +297,8 @@ impl Net {
         }
     }
 
-    /// Ends the reading of this turn: [`Net::next`] has nothing more. What is left is not lost.
+    /// Ends the reading of this turn: [`Net::next`] returns nothing more. What was not read is read
+    /// in the next turn.
     pub fn rest(&mut self) {
         self.resting = true;
         self.conns.rest(&mut self.ctx);

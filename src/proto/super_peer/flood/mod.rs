@@ -8,9 +8,9 @@
 //! # Why `complete` can be trusted
 //!
 //! Every QUERY that is sent ends in exactly one of two ways: in a DONE and all HITs that it counts,
-//! or in a cut. A neighbor that has the query by another path answers `dup`, and its own instance
-//! reports its cuts there. A super peer that no longer knows the result of a query answers with a
-//! cut, never with `dup`.
+//! or in a cut. A neighbor that received the query over another path answers `dup`; its instance of
+//! that path reports its cuts. A super peer that no longer knows the result of a query answers with
+//! a cut, never with `dup`.
 //!
 //! # Several waves of one query
 //!
@@ -183,14 +183,14 @@ impl Flood {
     }
 
     /// A link went down, or its neighbor restarted. Queries that came from this neighbor continue:
-    /// if it comes back and asks again, it gets the answer. The others end in slices; until then an
-    /// answer of the neighbor's new life is not taken for one of the old.
+    /// if it comes back and asks again, it gets the answer. Asks that wait for this neighbor are
+    /// closed in slices; until then an answer that comes later is not matched to them.
     pub(super) fn on_link_lost(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         self.unswept = self.waves.capacity();
         self.sweep(neighbors, cx);
     }
 
-    /// Ends what waits for a life of a link that is over, as far as one turn goes.
+    /// Closes asks over links that went down since they were sent: as many as fit in one turn.
     fn sweep(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         while !cx.work.is_spent()
             && let Some(slot) = self.unswept.checked_sub(1)

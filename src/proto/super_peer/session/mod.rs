@@ -162,7 +162,8 @@ impl Sessions {
     /// goes on in the next.
     pub(super) fn on_silence(&mut self, cx: &mut Context) {
         let limit = silence(&cx.config);
-        // What comes while the sweep is under way is not silent before this.
+        // A session that is accepted or heard during the sweep cannot be silent for too long before
+        // this time.
         let mut sweep = self.sweep.take().unwrap_or(Sweep { slot: 0, next: cx.now + limit });
         while sweep.slot < self.slots.len() {
             if cx.work.is_spent() {
@@ -229,7 +230,7 @@ impl Sessions {
         self.run(cx);
     }
 
-    /// Goes on with what is left over.
+    /// Continues [`Sessions::close_all`], as far as fits in this turn.
     pub(super) fn run(&mut self, cx: &mut Context) {
         while let Some(index) = self.ending
             && !cx.work.is_spent()

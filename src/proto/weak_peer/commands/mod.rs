@@ -1,6 +1,7 @@
 //! The commands of clients: what they ask of the super peers, the events that the clients get, and
-//! their end. Every command ends with exactly one `done`. It owns the requests to the sessions. It
-//! fetches nothing: a `get` becomes an order to the downloads once its content is chosen.
+//! how each command ends. Every command ends with exactly one `done`. It owns the requests to the
+//! sessions. It fetches nothing: a `get` becomes an order to the downloads once its content is
+//! chosen.
 //!
 //! A search goes to each super peer that the peer has a session with, and ends when each has
 //! answered. Its hits are those of all, each once; it is complete if every session is up and every
@@ -56,7 +57,7 @@ pub(super) struct Commands {
     tasks: BTreeMap<u64, Task>,
     /// The task of each unanswered request.
     requests: BTreeMap<Request, u64>,
-    /// Tasks that wait for a session, or for a free request of it.
+    /// Tasks that wait for a session, or until one more request may be sent.
     line: VecDeque<u64>,
     next_task: u64,
     next_download: u64,
@@ -122,7 +123,7 @@ impl Commands {
         self.pump(cx, sessions);
     }
 
-    /// Puts the task in line for a session; what it asked before is void.
+    /// Puts the task in line for a session, and forgets its earlier requests.
     fn enqueue(&mut self, cx: &mut Context, id: u64) {
         self.unlink(cx, id);
         self.line.push_back(id);
@@ -239,7 +240,7 @@ impl Commands {
         }
     }
 
-    /// Writes each address in its one form, and removes hits that no source can serve.
+    /// Writes each address in its canonical form, and removes hits that no source can serve.
     fn clean(&mut self, hits: &mut Vec<SourceRecord>) {
         hits.retain_mut(|record| {
             record.addr = record.addr.canonical();
@@ -250,7 +251,7 @@ impl Commands {
         });
     }
 
-    /// A request of a search is over: with an answer, or with the cut that a missing answer is. The
+    /// A request of a search is over: with an answer, or with a cut in place of the answer. The
     /// search ends when all of its requests are over, or when it takes no more hits.
     fn on_answer(&mut self, cx: &mut Context, sessions: &mut Sessions, request: Request, answer: Result<Answer, Cut>) {
         let Some(id) = self.requests.remove(&request) else { return };
@@ -277,7 +278,8 @@ impl Commands {
                 self.end_timed(cx, id, outcome);
             }
             Job::Get { search, hits, .. } if hits.is_empty() && search.kind == QueryKind::Glob => {
-                // Nothing matches the pattern; it may be a name that contains such characters.
+                // Nothing matches the pattern; it may be a name that contains the characters of a
+                // pattern.
                 search.kind = QueryKind::Exact;
                 self.enqueue(cx, id);
             }
@@ -404,7 +406,7 @@ impl Commands {
 
     // ---- losses and deadlines -------------------------------------------------------------------
 
-    /// A session is lost: asks another one for what only this one was asked.
+    /// A session is lost: sends the requests that only this session had to another one.
     fn on_down(&mut self, cx: &mut Context, sessions: &mut Sessions, session: SessionId) {
         let lost = self.requests.range((session, 0)..=(session, u32::MAX));
         let lost: Vec<_> = lost.map(|(request, id)| (*request, *id)).collect();
