@@ -59,8 +59,8 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
     )]
     Peer {
-        /// a super peer; may be repeated: the first that answers is used, the others are used if it
-        /// fails, or for --sessions [required]
+        /// a super peer; may be repeated: the first that answers is used; the others replace it if
+        /// it fails, or are used for --sessions 2 [required]
         #[argh(option, long = "super", arg_name = "HOST:PORT")]
         pub(crate) supers: Vec<HostPort>,
 

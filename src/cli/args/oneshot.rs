@@ -86,8 +86,8 @@ command! {
         example = "{command_name} --super 192.0.2.1:4777 --json"
     )]
     List {
-        /// list the files of the network, page by page, ordered by root; only with it --ttl,
-        /// --budget (for each page) and --policy are allowed [default: off]
+        /// list the files of the network, page by page, ordered by root; --ttl, --budget (for each
+        /// page) and --policy are allowed only with this option [default: off]
         #[argh(switch)]
         pub(crate) network: bool,
     } with search, asked, json, log(" [default: warn]", Warn)

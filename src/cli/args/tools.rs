@@ -55,8 +55,8 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<usize>,
 
-        /// requests in flight: query, for each session; flood, for its link; get, downloads at once
-        /// [default: query 1, flood 64, get 1]
+        /// requests in flight: for each session in query, on the link in flood; in get, the
+        /// downloads at once [default: query 1, flood 64, get 1]
         #[argh(option, arg_name = "N")]
         pub(crate) depth: Option<usize>,
 
