@@ -3,10 +3,10 @@
 //!
 //! Start with [`proto`]. Its two pure machines, [`SuperPeer`](proto::super_peer::SuperPeer) and
 //! [`WeakPeer`](proto::weak_peer::WeakPeer), take the time and what happened ([`proto::Input`]) and
-//! answer with what to do ([`proto::Output`]). They exchange the messages of [`wire`], which
-//! defines those of PROTOCOL.md as types. [`node`] is the loop that performs their outputs with
-//! [`net`] (the only module that uses mio) and [`disk`] (the only one that opens shared files, on a
-//! worker thread). [`sim`] performs the same outputs in virtual time, with faults.
+//! answer with what to do ([`proto::Output`]). They exchange the messages of PROTOCOL.md, which
+//! [`wire`] defines as types. [`node`] is the loop that performs their outputs with [`net`] (the
+//! only module that uses mio) and [`disk`] (the only one that opens shared files, on a worker
+//! thread). [`sim`] performs the same outputs in virtual time, with faults.
 //!
 //! [`control`] is the JSON form of commands and events. [`bench`](mod@bench) is a machine that
 //! plays many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit

@@ -78,8 +78,8 @@ impl Publishing {
             return Err(target.failed("another process has changed its part file"));
         }
         if let Err(error) = self.file.sync_all() {
-            // The kernel may now take pages for clean that are not on the disk. Without them the
-            // next run hashes what the disk has.
+            // The kernel may now take pages for clean that are not on the disk. This call drops
+            // them, so that the next run hashes what the disk has.
             let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
             return Err(fail(error));
         }
@@ -135,7 +135,8 @@ impl Publishing {
 fn rename_noreplace(target: &Target) -> Result<(), Errno> {
     let (folder, part, name) = (&target.folder, &target.part_name, &target.name);
     match retry_on_intr(|| renameat_with(folder, part, folder, name, RenameFlags::NOREPLACE)) {
-        // The file system or kernel does not know the flag. A link does not replace either.
+        // The file system or kernel does not know the flag. A hard link does not replace a file
+        // either.
         Err(Errno::INVAL | Errno::NOSYS) => {
             retry_on_intr(|| linkat(folder, part, folder, name, AtFlags::empty()))?;
             // It is published now. If the second name stays, the next run removes it.

@@ -1,7 +1,8 @@
 //! The TCP listener: it accepts within the bounds of a turn and survives a lack of descriptors.
 //!
-//! A newcomer is accepted even if there are as many connections as the descriptors suffice for; the
-//! machine then closes idle ones. It is refused only if that frees none.
+//! A newcomer is accepted even above the usual limit of connections, with descriptors that are kept
+//! for this; the machine then closes idle connections. A newcomer is refused only if that frees no
+//! descriptor.
 
 use std::fs::File;
 use std::io;
@@ -125,8 +126,9 @@ impl Acceptor {
         None
     }
 
-    /// A peer that is refused can dial another super peer at once. But a crowd that keeps dialing
-    /// must not cost the others.
+    /// Counts a refusal, and stalls after several. A peer that is refused can dial another super
+    /// peer at once, but a crowd that keeps dialing must not take the time of the other
+    /// connections.
     fn on_refused(&mut self, conns: &Connections, ctx: &mut Context) {
         if ctx.counters.refused == 0 {
             let open = conns.len();
@@ -140,7 +142,7 @@ impl Acceptor {
     }
 
     /// Leaves connections waiting until a descriptor is freed. The timer is for descriptors that
-    /// others free.
+    /// are freed elsewhere, not by a connection.
     fn stall(&mut self, ctx: &mut Context) {
         if !self.stalled {
             self.stalled = true;

@@ -25,7 +25,7 @@ use crate::wire::HostPort;
 #[derive(Debug)]
 pub(super) struct Dialer {
     resolver: Resolver,
-    /// Dials whose host name is being resolved, and when they have failed.
+    /// Dials whose host name is being resolved, and the time at which they count as failed.
     resolving: BTreeMap<DialId, (HostPort, Time)>,
     /// Dials whose connection is being made, by its slot.
     connecting: BTreeMap<ConnId, Dialing>,
@@ -40,7 +40,7 @@ struct Dialing {
     dial: DialId,
     to: HostPort,
     rest: VecDeque<SocketAddr>,
-    /// When the dial has failed.
+    /// The time at which the dial counts as failed.
     until: Time,
 }
 

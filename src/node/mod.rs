@@ -2,9 +2,9 @@
 //! all three.
 //!
 //! [`Node::run`] is the loop. It feeds one input to the machine, drains its outputs, and performs
-//! each: the net does it, or one small `on_<output>`. It keeps only what has no other owner:
-//! received chunks by their [`PayloadId`], files that are open between ChunkReady and SendPayload,
-//! and which client of the control socket sent which command.
+//! each with a call of the net or with one small function `on_<output>`. The loop keeps only what
+//! has no other owner: received chunks by their [`PayloadId`], files that are open between
+//! ChunkReady and SendPayload, and which client of the control socket sent which command.
 //!
 //! [`PayloadId`]: crate::proto::PayloadId
 

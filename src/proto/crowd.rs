@@ -1,6 +1,6 @@
 //! Which connections go when there is no room for one more: of the host that holds most, the one
-//! that has been idle longest (PROTOCOL.md, "Full"). Both wings use this rule; what counts as idle
-//! is theirs.
+//! that has been idle longest (PROTOCOL.md, "Full"). Both roles use this rule; each decides what
+//! counts as idle.
 //!
 //! There is no fixed cap for one host: all peers behind one NAT, and all of a test on one computer,
 //! share an address.
@@ -17,7 +17,7 @@ use crate::time::Time;
 /// How long a plan is followed before it is made again.
 const PLAN_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// Where connections come from, as far as one owner is concerned: an IPv4 address, mapped or not,
+/// The part of an address that identifies one owner of connections: an IPv4 address, mapped or not,
 /// or the first 64 bits of an IPv6 address, because one subscriber has at least that many (RFC
 /// 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,8 +38,8 @@ impl From<IpAddr> for Host {
     }
 }
 
-/// What a connection does. Of one host, those of the first kind go first; those of another kind
-/// only as long as they are not most of all ([`CROWD_PROTECTED_MAX`]).
+/// What a connection does. Of one host, those of the lowest rank go first. A higher rank protects
+/// only while those that have it or exceed it are not most of all ([`CROWD_PROTECTED_MAX`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// Nothing.
@@ -72,7 +72,8 @@ impl Standing {
     }
 }
 
-/// Which ranks protect: those that no more than [`CROWD_PROTECTED_MAX`] percent have or exceed.
+/// Which ranks protect. A rank does if at most [`CROWD_PROTECTED_MAX`] percent of all connections
+/// have it or a higher one.
 #[derive(Clone, Copy, Debug)]
 struct Protected {
     busy: bool,

@@ -1,8 +1,8 @@
 //! How much work one call of the machine does, beside its searches, which `flood::fair_queue`
 //! counts.
 //!
-//! Work is counted, not timed, in the unit of [`crate::config::WORK_PER_TURN`]. What may be a lot
-//! stops when [`Work::is_spent`] says so, and goes on in the next turn.
+//! Work is counted, not timed, in the unit of [`crate::config::WORK_PER_TURN`]. Work that may be
+//! large stops when [`Work::is_spent`] says so, and goes on in the next turn.
 
 use crate::config::PUT_OFF_WORK_PER_TURN;
 
@@ -14,7 +14,8 @@ pub(super) const OUTPUT_WORK: usize = 4;
 pub(super) const SESSION_WORK: usize = 32;
 /// Sessions that one unit of work looks at.
 pub(super) const SESSIONS_PER_WORK: usize = 8;
-/// What a step of the index costs: a file that comes or goes, or a part of what is put off.
+/// What a step of the index costs: a file that comes or goes, or a part of the work on the index
+/// that was put off.
 const STEP_WORK: usize = 8;
 
 /// The work of the present call, and the most of any call so far.

@@ -108,7 +108,8 @@ impl Neighbors {
         true
     }
 
-    /// A HELLO came. Returns whether what the neighbor owed is lost, because it has restarted.
+    /// A HELLO came. Returns whether the answers that the neighbor owed are lost, because it has
+    /// restarted.
     #[must_use]
     pub(super) fn on_hello(&mut self, link: LinkId, proven: bool, hello: LinkHello, cx: &mut Context) -> bool {
         // Without our boot id in the header the echo proves nothing.
@@ -129,8 +130,8 @@ impl Neighbors {
         if let (true, Some(asked), Some(epoch)) = (echoes, hello.et, hello.de) {
             self.digests.on_lease(link, epoch, Time::from_micros(asked), cx.now);
         }
-        // A sender that has not seen our boot id, or another life of the neighbor, says nothing
-        // about this link.
+        // A HELLO whose sender has not seen our boot id, or that comes from another life of the
+        // neighbor, says nothing about this link.
         if proven && self.links.is_up_with(link, hello.boot) {
             self.tree.on_hello(link, hello, &self.links, cx);
             self.after_tree(cx);
@@ -186,8 +187,8 @@ impl Neighbors {
         self.digests.on_timeout(&self.links, cx);
     }
 
-    /// The deadline of a link has come. Returns whether what the neighbor owed is lost, because the
-    /// link is down.
+    /// The deadline of a link has come. Returns whether the answers that the neighbor owed are
+    /// lost, because the link is down.
     #[must_use]
     pub(super) fn on_link_timeout(&mut self, link: LinkId, cx: &mut Context) -> bool {
         let change = self.links.on_timeout(link, cx);
@@ -236,7 +237,7 @@ impl Neighbors {
         lost
     }
 
-    /// Our HELLOs name the tree that is held; and the tree has a deadline.
+    /// Puts the tree that is held into our HELLOs, and arms the deadline of the tree.
     fn after_tree(&mut self, cx: &mut Context) {
         self.links.set_tree(self.tree.holds(), self.tree.is_whole());
         cx.arm(Reason::Tree, self.tree.next());

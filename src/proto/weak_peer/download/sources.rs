@@ -31,8 +31,8 @@ impl Transfer {
         }
     }
 
-    /// Whether one more source may be dialed. A dial that is not welcomed soon does not keep others
-    /// waiting, up to the limit of dials.
+    /// Whether one more source may be dialed. A dial without a WELCOME after [`DIAL_HEDGE`] does
+    /// not keep others waiting, but it still counts for the limit of dials.
     fn has_room(&self, now: Time) -> bool {
         let count = |fits: &dyn Fn(&Source) -> bool| self.sources.iter().filter(|source| fits(source)).count();
         let dialing = count(&|source| source.state == SourceState::Connecting);
