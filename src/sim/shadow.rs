@@ -339,7 +339,7 @@ impl Shadow {
         self.sessions.retain(|(other, _), _| *other != node);
     }
 
-    /// A node sends a message on a connection.
+    /// A node sends a message on a connection that is open.
     pub(super) fn on_message_out(&mut self, node: usize, conn: ConnId, message: &Message) {
         let session = self.sessions.get_mut(&(node, conn));
         if let Message::Hit(hit) = message {

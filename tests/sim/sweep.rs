@@ -71,6 +71,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         1,
         "a session's query ended by its timer in the turn in which the session fell silent: a stale key broke the super peer",
     ),
+    (
+        26,
+        "the queries of a session that closed ended in slices, and answers on its closed connection were held to be wrong",
+    ),
     (32, "a query that ended after a long pause was not reported to its session, whose end then broke the super peer"),
 ];
 

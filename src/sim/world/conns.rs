@@ -235,10 +235,12 @@ impl World {
     }
 
     pub(super) fn send(&mut self, node: usize, conn: ConnId, message: &Message) {
+        // A super peer ends the queries of a session that closed in slices. Until then it may send
+        // answers on the connection that is gone, which nobody gets: the shadow is not told.
+        let Some((link, end)) = self.find(node, conn) else { return };
         if let Some(shadow) = &mut self.shadow {
             shadow.on_message_out(node, conn, message);
         }
-        let Some((link, end)) = self.find(node, conn) else { return };
         if let (Message::Ack(_), Some(_), Some(link)) = (message, &self.shadow, &self.links[link]) {
             self.acknowledged.push((node, link.ends[1 - end].node));
         }
