@@ -14,8 +14,8 @@
 //!
 //! [`memory`] counts what the binary has allocated.
 //!
-//! Imports run one way: `time, config, error → wire → proto → {net, disk, sim, control, bench} →
-//! node → cli`; a test checks this.
+//! In `time, config, error → wire → proto → {net, disk, sim, control, bench} → node → cli` an arrow
+//! points from imported modules to those that may import them; a test checks this.
 
 pub mod bench;
 pub mod cli;

@@ -35,7 +35,7 @@ impl Queue {
         Queue { writes: VecDeque::new(), chunks: Gathering::new(now), others: VecDeque::new() }
     }
 
-    /// When [`Queue::next`] has something to do that it has not now.
+    /// When gathered chunks stop waiting for more: from then on [`Queue::next`] returns them.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.chunks.deadline()
     }

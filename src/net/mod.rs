@@ -13,8 +13,8 @@
 //!   of a query. Every connection has a budget of bytes per turn. One that stops on its budget goes
 //!   to the back of the run queue, and while that is not empty the poll does not wait.
 //! - Ids carry a generation, and slots are freed only at the end of a turn. An event or an output
-//!   for a connection that was closed earlier in the turn finds a dead slot; one for a connection
-//!   that was closed before finds none. Both are counted and have no effect.
+//!   for a connection that was closed earlier in this turn finds a dead slot. If the connection was
+//!   closed in an earlier turn, it finds no slot. Both cases are counted and have no effect.
 //! - Every queue has a cap in `config` and one reaction: a connection whose send queue is full is
 //!   closed; requests of a connection that does not read its answers stay unread; datagrams that
 //!   the kernel does not accept are dropped.

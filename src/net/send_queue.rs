@@ -20,8 +20,8 @@ pub(super) struct SendQueue {
     /// Frame bytes; those before `head` are written.
     bytes: Vec<u8>,
     head: usize,
-    /// Frame bytes written since the connection began: the position of an extent is a number of
-    /// frame bytes.
+    /// Frame bytes written since the connection began. The position of an extent
+    /// (`Extent::after`) is counted in the same way.
     written: u64,
     #[expect(clippy::box_collection, reason = "most connections never send a file: 8 bytes instead of 32")]
     files: Option<Box<VecDeque<Extent>>>,

@@ -67,8 +67,9 @@ struct Upload {
     requests: VecDeque<Request>,
     /// When the last request arrived or ended.
     active_at: Time,
-    /// Since when it takes no bytes: the time of accept, moved on by every byte that it has taken
-    /// as by [`UPLOAD_RATE_MIN`]. So one that takes a few bytes now and then is idle.
+    /// Since when it counts as idle. It starts at the time of accept. Each byte that the connection
+    /// takes moves it on by the time that one byte needs at [`UPLOAD_RATE_MIN`]. So a connection
+    /// that takes a few bytes now and then is idle.
     idle_since: Time,
     /// Bytes of content that it has taken.
     taken: u64,
@@ -108,7 +109,7 @@ pub(super) struct Uploads {
     pub(super) bytes_sent: u64,
     /// Connections that we closed, by reason.
     closed: BTreeMap<&'static str, u64>,
-    /// Which go next while all places are taken.
+    /// Which connections are closed next while all places are taken.
     plan: Plan,
 }
 

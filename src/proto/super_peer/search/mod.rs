@@ -31,8 +31,8 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
-/// What an entry costs whose name is compared, or whose position is computed, beside the look at it
-/// (in units of `WORK_PER_TURN`).
+/// The cost of comparing the name of an entry or computing its position, in addition to the cost of
+/// looking at the entry (in the unit of `WORK_PER_TURN`).
 const TEXT_WORK: usize = 11;
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
@@ -40,8 +40,8 @@ const HIT_WORK: usize = 15;
 const GLOB_STEPS: usize = 16;
 /// Entries of a list that is so short that its search costs no more than to put it off.
 const SHORT_LIST: usize = 4;
-/// Entries of a list that is so long that those are left out which are not in the list of another
-/// word either.
+/// If a list has at least this number of entries, each entry is also looked up in the list of
+/// another word. An entry that is not in that list is left out.
 const LONG_LIST: usize = 16;
 
 /// How far a scan is after a step.
@@ -66,7 +66,8 @@ pub struct Scan {
     left: usize,
     /// The lists to walk, the last one first.
     lists: [Option<(Place, List)>; 2],
-    /// What is not in the list of this key, too, does not fit; asked only of `List::Rest`.
+    /// An entry of `List::Rest` fits only if it is also in the list of this key. Entries of
+    /// `List::Exact` are not looked up there.
     beside: Option<Key>,
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
@@ -95,7 +96,8 @@ enum Place {
     All,
     /// The postings of a key.
     Key(Key),
-    /// The buckets from the first to the second; everything was in order when the scan began.
+    /// The buckets from the first number to the second. When the scan began, every live entry was
+    /// in its bucket.
     Buckets(u16, u16),
 }
 
@@ -200,8 +202,8 @@ impl Scan {
         &self.find
     }
 
-    /// Looks at postings and holders, two at least, until that has cost so much, and appends what
-    /// fits. `index` is the one that the scan was made for.
+    /// Looks at postings and holders, at least two, until that has cost `work`, and appends the
+    /// hits. `index` is the one that the scan was made for.
     pub fn step(&mut self, index: &Index, work: usize, hits: &mut Vec<SourceRecord>) -> Step {
         let until = Until { looked: self.looked + 2, spent: self.spent + work };
         self.walk(index, until, hits)
@@ -235,14 +237,15 @@ impl Scan {
                 self.lists[walked] = None;
                 (self.cursor, self.holder) = (0, 0);
                 if matches!(place, Place::Buckets(..)) && !index.is_ordered() {
-                    // The order outlives every query that began with it; should it not, the rest is
-                    // not claimed to be nothing.
+                    // The index keeps its order for longer than a query can run. If it has lost the
+                    // order all the same, the scan reports that there may be more hits.
                     return self.end(true);
                 }
                 continue;
             };
             if self.has_reached(until) {
-                // With the limit reached this step only looked whether it bites: it may.
+                // With no hit left to report, this step only checked whether there are more hits.
+                // It ends before it knows, so there may be.
                 return if self.left == 0 { self.end(true) } else { Step::More };
             }
             self.looked += 1;
@@ -285,8 +288,8 @@ impl Scan {
         self.end(false)
     }
 
-    /// A step that is cut within the holders of an entry looks at the entry again: with one look it
-    /// would stay there.
+    /// If a step ends within the holders of an entry, the next step looks at the same entry again.
+    /// So a step has at least two looks: with only one, the scan would never go on.
     fn has_reached(&self, until: Until) -> bool {
         self.looked >= until.looked && self.spent >= until.spent
     }
@@ -354,7 +357,8 @@ impl Scan {
     }
 }
 
-/// The texts that a name must hold, in lower case, to fit a glob; none if it is none.
+/// The texts, in lower case, that a name must contain to fit the glob; empty if `pattern` is not a
+/// valid glob.
 pub(super) fn glob_literals(pattern: &str) -> Vec<String> {
     Glob::new(pattern).map(|glob| glob.literals()).unwrap_or_default()
 }
@@ -392,8 +396,8 @@ fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> SourceRecord {
     }
 }
 
-/// `has_all` has a bit for each word, and a word takes two bytes of the pattern with what parts it
-/// from the next.
+/// `has_all` has one bit for each word. A word takes at least two bytes of the pattern, together
+/// with the separator after it.
 const _: () = assert!(PATTERN_BYTES_MAX <= 2 * u128::BITS as usize);
 
 #[cfg(test)]

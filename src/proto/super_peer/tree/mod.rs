@@ -31,7 +31,8 @@
 //! no reachable one is left out.
 //!
 //! A leaf whose digest rules out a hit may be left out once there was a moment at which all its
-//! neighbors held the tree: they are in that set without it, and it has nothing to report.
+//! neighbors held the tree: the ride reaches these neighbors over edges of their own, without the
+//! leaf, and the leaf has nothing to report.
 
 mod growth;
 mod holding;
