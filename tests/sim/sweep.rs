@@ -75,6 +75,7 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         26,
         "the queries of a session that closed ended in slices, and answers on its closed connection were held to be wrong",
     ),
+    (39, "a neighbor's hit with a false size made a duplicate of the right one, which the origin dropped"),
     (32, "a query that ended after a long pause was not reported to its session, whose end then broke the super peer"),
 ];
 

@@ -33,15 +33,17 @@ impl Index {
     }
 
     /// A number for a hit, so that 16 bytes are remembered of it instead of all: two different ones
-    /// have the same number with a probability of 2^-128.
+    /// have the same number with a probability of 2^-128. The size counts: a false size must not
+    /// make a duplicate of the right hit.
     pub(in crate::proto) fn hit_key(&self, hit: &SourceRecord) -> u128 {
         let half = |class| {
             let key = |bytes: &[u8]| self.entries.key(class, bytes).0;
-            let mut all = [0; 50];
+            let mut all = [0; 58];
             all[..32].copy_from_slice(&hit.root.0);
             all[32..40].copy_from_slice(&key(hit.path.as_str().as_bytes()).to_be_bytes());
             all[40..48].copy_from_slice(&key(hit.addr.host().as_bytes()).to_be_bytes());
-            all[48..].copy_from_slice(&hit.addr.port().to_be_bytes());
+            all[48..50].copy_from_slice(&hit.addr.port().to_be_bytes());
+            all[50..].copy_from_slice(&hit.size.to_be_bytes());
             u128::from(key(&all))
         };
         half(Class::Path) << 64 | half(Class::Identity)

@@ -1,8 +1,9 @@
 //! The index against a naive model, and one behavior at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::wire::message::SourceRecord;
 use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 fn addr(n: u32) -> HostPort {
@@ -35,6 +36,18 @@ fn equal_files_of_two_holders_are_listed_once() {
     assert_eq!((index.records(), index.files_of(a), index.files_of(b), index.holders()), (3, 1, 2, 2));
     assert_eq!(listed(&index, 1), [("f".into(), 1, Root([1; 32]), 1), ("x/f".into(), 1, Root([1; 32]), 2)]);
     index.check_invariants();
+}
+
+#[test]
+fn hits_that_differ_in_one_field_have_different_keys() {
+    let index = Index::new();
+    let hit = |path, size, root, n| {
+        let FileRecord { path, size, root } = record(path, size, root);
+        index.hit_key(&SourceRecord { path, size, root, addr: addr(n) })
+    };
+    let keys = [hit("a", 1, 1, 1), hit("b", 1, 1, 1), hit("a", 2, 1, 1), hit("a", 1, 2, 1), hit("a", 1, 1, 2)];
+    assert_eq!(BTreeSet::from(keys).len(), keys.len());
+    assert_eq!(keys[0], hit("a", 1, 1, 1));
 }
 
 #[test]

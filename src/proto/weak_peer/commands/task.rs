@@ -17,7 +17,7 @@ use crate::wire::{HostPort, Message, QueryKind, Root, Search, SharePath};
 pub(super) type Request = (SessionId, u32);
 
 /// Hits that were taken. Two super peers may send the same hit, and so may one that is asked again.
-pub(super) type Known = BTreeSet<(Root, HostPort, SharePath)>;
+pub(super) type Known = BTreeSet<(Root, u64, HostPort, SharePath)>;
 
 /// What a task asks for.
 #[derive(Debug)]
@@ -168,9 +168,9 @@ impl Task {
     }
 }
 
-/// Which hit this is.
-pub(super) fn key(record: &SourceRecord) -> (Root, HostPort, SharePath) {
-    (record.root, record.addr.clone(), record.path.clone())
+/// Which hit this is. The size counts: a false one must not hide the right one.
+pub(super) fn key(record: &SourceRecord) -> (Root, u64, HostPort, SharePath) {
+    (record.root, record.size, record.addr.clone(), record.path.clone())
 }
 
 fn search(kind: QueryKind, pattern: String) -> Search {
