@@ -99,7 +99,7 @@ fn run((first, count): (u64, u64), threads: u64, once: bool) -> ExitCode {
         "crashes": tally.crashes,
         "faults": tally.faults,
         "marks": tally.marks,
-        "wanted": sweep::FAULTS.iter().chain(sweep::COUNTERS).chain(marks::NAMES).collect::<Vec<_>>(),
+        "wanted": sweep::FAULTS.iter().chain(sweep::ADVERSARIES).chain(sweep::COUNTERS).chain(marks::NAMES).collect::<Vec<_>>(),
         "failed": failed.iter().map(|failed| (failed.seed, &failed.what)).collect::<Vec<_>>(),
     });
     println!("{line}");

@@ -1,8 +1,9 @@
 //! The lines of the control socket and of `--json`. Each is one JSON object: a command, or one of
 //! the events that answer it, of which the last one is `done`.
 //!
-//! What is not plainly visible is escaped as `\uXXXX` in every string, so that a name from the
-//! network cannot command the terminal that shows a line. A JSON parser returns the same string.
+//! In every string, control characters and other characters without a visible form are written as
+//! `\uXXXX`, so that a name from the network cannot control the terminal that shows the line. A
+//! JSON parser returns the same string.
 //!
 //! Nothing here is sent or printed; `node` and `cli` do that.
 

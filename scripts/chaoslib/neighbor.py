@@ -1,5 +1,5 @@
 """A neighbor of a super peer, under the control of a test: it keeps the link up, notes what arrives,
-and answers or does not answer as it is told.
+and answers or does not answer, as its input says.
 """
 import os
 import socket

@@ -1,5 +1,5 @@
-"""Sessions that register what they are told to, true or false: a process that reads lines of JSON
-and answers each with one.
+"""Sessions that register the records of their input, true or false: a process that reads lines of
+JSON and answers each with one.
 
     python3 -m chaoslib.registrar ADDR
 

@@ -8,7 +8,7 @@ input is {"harm": P}: how likely harm is, 0 to 1; it answers with its figures.
 
 Chunk connections get flipped bits, stalls and cuts. Sessions get stalls and cuts, and datagrams are
 lost, repeated, delayed, and mixed with truncated copies and noise: a flipped bit in these could not
-be told from an honest message, because nothing authenticates them.
+be distinguished from an honest message, because nothing authenticates them.
 """
 import asyncio
 import json

@@ -15,7 +15,6 @@ use crate::proto::{ConnId, Output, Role};
 use crate::time::Time;
 
 /// What a node runs.
-#[allow(private_interfaces, reason = "adversaries exist only inside the simulator")]
 pub enum Machine {
     /// A super peer.
     Super(Box<SuperPeer>),
@@ -24,10 +23,17 @@ pub enum Machine {
     /// Any other machine, such as a load generator.
     Other(Box<dyn Role>),
     /// A stranger that means harm.
-    Adversary(Box<dyn Adversary>),
+    Adversary(Stranger),
 }
 
+/// An adversary. Only the simulator makes one.
+pub struct Stranger(pub(super) Box<dyn Adversary>);
+
 impl Machine {
+    pub(super) fn adversary(adversary: Box<dyn Adversary>) -> Machine {
+        Machine::Adversary(Stranger(adversary))
+    }
+
     /// None: it is no machine of this kind.
     pub(super) fn role(&mut self) -> Option<&mut dyn Role> {
         match self {
@@ -56,7 +62,7 @@ impl Machine {
             Machine::Super(machine) => machine.poll_timeout(),
             Machine::Weak(machine) => machine.poll_timeout(),
             Machine::Other(machine) => machine.poll_timeout(),
-            Machine::Adversary(adversary) => adversary.wake_at(),
+            Machine::Adversary(Stranger(adversary)) => adversary.wake_at(),
         }
     }
 }

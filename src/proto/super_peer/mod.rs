@@ -252,6 +252,13 @@ impl SuperPeer {
     fn pass_on(&mut self) {
         let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
         neighbors.note_changes(cx);
+        // Before the ACKs, which may use up the turn: a canceled query ends in the turn of its
+        // CANCEL, because its number may be used again.
+        while !cx.work.is_spent()
+            && let Some(query) = sessions.next_abandoned()
+        {
+            flood.abandon(query, neighbors, cx);
+        }
         while !cx.work.is_spent()
             && let Some((conn, ack)) = neighbors.digests.take_released(cx.now)
         {
@@ -261,11 +268,6 @@ impl SuperPeer {
             }
         }
         self.acks_left = cx.work.is_spent() && neighbors.digests.is_waiting();
-        while !cx.work.is_spent()
-            && let Some(query) = sessions.next_abandoned()
-        {
-            flood.abandon(query, neighbors, cx);
-        }
         for (conn, req) in flood.take_finished() {
             sessions.query_ended(conn, req);
         }

@@ -47,7 +47,7 @@ pub(super) use stalling::Stalling;
 pub(super) use truncating::Truncating;
 
 /// Every kind, under the name that its strikes are counted with.
-pub(super) const KINDS: &[&str] = &[
+pub const KINDS: &[&str] = &[
     "lying_source",
     "stalling_source",
     "dripping_source",

@@ -101,7 +101,7 @@ fn add_liars(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Lia
         let victims: Vec<SocketAddr> = victims.iter().map(|victim| world.addr(*victim)).collect();
         let known = known.clone();
         world.add(SUPER_PORT, move |life| {
-            Machine::Adversary(Box::new(Neighbor::new(&victims, known.clone(), random.child("life", life))))
+            Machine::adversary(Box::new(Neighbor::new(&victims, known.clone(), random.child("life", life))))
         });
     }
     world.set_liars(&(first..world.nodes()).collect::<Vec<usize>>());
@@ -112,7 +112,7 @@ fn add_spoofer(world: &mut World, plan: &Plan, random: &mut Random) {
     let pairs: Vec<(SocketAddr, SocketAddr)> = both.map(|(a, b)| (world.addr(a), world.addr(b))).collect();
     let dice = random.child("life", 0);
     world.add(SUPER_PORT, move |life| {
-        Machine::Adversary(Box::new(Spoofer::new(pairs.clone(), dice.child("life", life))))
+        Machine::adversary(Box::new(Spoofer::new(pairs.clone(), dice.child("life", life))))
     });
 }
 
@@ -125,7 +125,7 @@ fn add_client(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
         let mut dice = dice.child("life", life);
         let session = |kind, targets: &[HostPort], dice| Box::new(Session::new(kind, targets.to_vec(), dice));
         let one = std::slice::from_ref(&one);
-        Machine::Adversary(match kind {
+        Machine::adversary(match kind {
             "slow_reader" => session(Client::SlowReader, one, dice),
             "flooder" => session(Client::Flooder, one, dice),
             "churner" => session(Client::Churner, one, dice),
@@ -160,7 +160,7 @@ fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
         let mut dice = dice.child("life", life);
         let session = Registered::new(supers.clone(), (host.clone(), CHUNK_PORT), records.clone(), &mut dice);
         let strikes = matches!(kind, "false_size" | "false_holder" | "poisoned_name").then_some(kind);
-        Machine::Adversary(Box::new(Source::new(session, goods.clone(), strikes, way(kind, silent, &mut dice))))
+        Machine::adversary(Box::new(Source::new(session, goods.clone(), strikes, way(kind, silent, &mut dice))))
     });
 }
 

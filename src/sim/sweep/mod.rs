@@ -20,6 +20,7 @@ mod tally;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+pub use super::adversary::KINDS as ADVERSARIES;
 pub use tally::{COUNTERS, FAULTS, Tally, VIRTUAL};
 
 use self::act::Run;

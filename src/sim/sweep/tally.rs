@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::proto::marks;
+use crate::sim::adversary::KINDS as ADVERSARIES;
 use crate::sim::oracle::Verdict;
 
 /// How long one seed runs, in virtual time.
@@ -45,22 +46,6 @@ pub const FAULTS: &[&str] = &[
     "stray",
     "slow_frame",
     "slow_consumer",
-    "lying_source",
-    "stalling_source",
-    "dripping_source",
-    "truncating_source",
-    "equivocating_source",
-    "forged_manifest",
-    "false_size",
-    "false_holder",
-    "poisoned_name",
-    "lying_neighbor",
-    "spoofer",
-    "slow_reader",
-    "flooder",
-    "idler",
-    "churner",
-    "garbler",
 ];
 
 /// The counters of super peers that must not stay at 0 over a campaign; the marks of
@@ -212,7 +197,8 @@ impl Tally {
     /// The classes of faults that never struck.
     #[must_use]
     pub fn idle_faults(&self) -> Vec<&'static str> {
-        FAULTS.iter().copied().filter(|name| !self.faults.contains_key(name) && !self.is_excused(name)).collect()
+        let all = FAULTS.iter().chain(ADVERSARIES).copied();
+        all.filter(|name| !self.faults.contains_key(name) && !self.is_excused(name)).collect()
     }
 
     fn is_excused(&self, name: &str) -> bool {

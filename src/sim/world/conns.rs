@@ -236,7 +236,7 @@ impl World {
 
     pub(super) fn send(&mut self, node: usize, conn: ConnId, message: &Message) {
         // A super peer ends the queries of a session that closed in slices. Until then it may send
-        // answers on the connection that is gone, which nobody gets: the shadow is not told.
+        // answers on the closed connection. They reach no one, so the shadow does not count them.
         let Some((link, end)) = self.find(node, conn) else { return };
         if let Some(shadow) = &mut self.shadow {
             shadow.on_message_out(node, conn, message);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::World;
 use crate::proto::Input;
 use crate::sim::adversary::{Hands, Move};
-use crate::sim::node::Machine;
+use crate::sim::node::{Machine, Stranger};
 use crate::sim::tcp::Segment;
 use crate::wire::link::Packer;
 
@@ -13,7 +13,7 @@ impl World {
     /// One turn of an adversary: an input, or its time.
     pub(super) fn harm(&mut self, number: usize, input: Option<Input<'_>>) {
         let now = self.clock(number);
-        let Some(Machine::Adversary(adversary)) = &mut self.nodes[number].machine else { return };
+        let Some(Machine::Adversary(Stranger(adversary))) = &mut self.nodes[number].machine else { return };
         let mut hands = Hands::new(now, &mut self.contents);
         match input {
             Some(input) => adversary.on_input(input, &mut hands),

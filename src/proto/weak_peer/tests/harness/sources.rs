@@ -95,7 +95,7 @@ impl World {
         self
     }
 
-    /// A hit of which every super peer tells.
+    /// A hit that every super peer sends.
     pub(in crate::proto::weak_peer::tests) fn hit(&mut self, record: SourceRecord) {
         for (_, super_peer) in &mut self.supers {
             super_peer.hits.push(record.clone());
