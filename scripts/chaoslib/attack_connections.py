@@ -4,7 +4,7 @@ socket.
 import time
 
 from .attack_table import HONEST_P99_MAX, mib, ratio
-from .world import heard, noise, quantile, root_of, rss_of
+from .world import content, heard, quantile, root_of, rss_of, started
 
 IDLE = 2000
 CONTROL_IDLE = 1000
@@ -13,6 +13,8 @@ READER_KINDS = {"slow": "read 1 KiB in 4 s", "unread": "read nothing", "close": 
 QUERIES, GETS = 100, 40
 # Between two honest commands, so that the attack lasts longer than any deadline of a connection.
 GAP_S = 0.12
+# The part of the connections of an attack that must have opened.
+STARTED = 0.9
 FILE = "the tune of the honest peer.bin"
 
 
@@ -40,20 +42,20 @@ def network(world):
     home = world.super("home")
     share = world.dir / "share"
     share.mkdir(exist_ok=True)
-    root = noise(share / FILE, (2 << 20) + 12_345, 1)
+    root = content(share / FILE, (2 << 20) + 12_345, 1)
     peer = world.peer("holder", home.addr, share)
     world.wait_found(home.addr, FILE)
     return home, peer, root
 
 
-def compare(world, table, rounds, line, attack, measure):
-    """Alternates rounds without and with the attack; two rows: success and p99."""
+def compare(world, table, rounds, line, attack, count, measure):
+    """Alternates rounds without and with an attack of `count` connections; rows: success and p99."""
     free, under, failed_free, failed, asked = ([], []), ([], []), [], [], 0
     for n in range(rounds):
         queries, gets, bad = measure(f"{n}-free")
         free[0].extend(queries), free[1].extend(gets), failed_free.extend(bad)
         idlers = attack()
-        heard(idlers)
+        started(idlers, STARTED * count)
         queries, gets, bad = measure(f"{n}-attack")
         under[0].extend(queries), under[1].extend(gets), failed.extend(bad)
         asked += len(queries) + len(gets)
@@ -62,7 +64,7 @@ def compare(world, table, rounds, line, attack, measure):
         world.end(idlers)
     reasons = ", ".join(f"{what} exit {code}" for what, code in sorted(set(failed)))
     table.add(f"{line}: honest commands that succeed", f"{len(free[0] + free[1]) - len(failed_free)} of {asked}", f"{asked - len(failed)} of {asked}", "all",
-              not failed and not failed_free, reasons or f"connections opened {figures['opened']}")
+              not failed and not failed_free, reasons or f"connections opened {figures['opened']}, failed {figures['failed']}")
     for what, a, b in [("query", free[0], under[0]), ("get", free[1], under[1])]:
         if a:
             before, after = quantile(a, 0.99), quantile(b, 0.99)
@@ -72,13 +74,13 @@ def compare(world, table, rounds, line, attack, measure):
 def idle_super(world, table, rounds):
     home, _, root = network(world)
     compare(world, table, rounds, f"{IDLE} idle or dripping connections at a super peer",
-            lambda: world.tool("idlers", "super", home.addr, IDLE), lambda tag: honest(world, home.addr, root, tag))
+            lambda: world.tool("idlers", "super", home.addr, IDLE), IDLE, lambda tag: honest(world, home.addr, root, tag))
 
 
 def idle_peer(world, table, rounds):
     home, peer, root = network(world)
     compare(world, table, rounds, f"{IDLE} idle or dripping connections at a peer",
-            lambda: world.tool("idlers", "peer", peer.addr, IDLE), lambda tag: honest(world, home.addr, root, tag))
+            lambda: world.tool("idlers", "peer", peer.addr, IDLE), IDLE, lambda tag: honest(world, home.addr, root, tag))
 
 
 def idle_control(world, table, rounds):
@@ -94,7 +96,7 @@ def idle_control(world, table, rounds):
         return took, [], failed
 
     compare(world, table, rounds, f"{CONTROL_IDLE} idle clients of the control socket",
-            lambda: world.tool("idlers", "control", peer.control, CONTROL_IDLE), measure)
+            lambda: world.tool("idlers", "control", peer.control, CONTROL_IDLE), CONTROL_IDLE, measure)
     mode = oct((world.dir / peer.control).stat().st_mode & 0o777)
     table.add("mode of the control socket", "", mode, "0o600", mode == "0o600")
 
@@ -105,7 +107,7 @@ def readers(world, table, rounds):
     size = (world.dir / "share" / FILE).stat().st_size
     for how in ("slow", "unread", "close"):
         compare(world, table, rounds, f"{READERS} downloaders that {READER_KINDS[how]}",
-                lambda: world.tool("readers", peer.addr, root, size, READERS, how), lambda tag: honest(world, home.addr, root, tag))
+                lambda: world.tool("readers", peer.addr, root, size, READERS, how), READERS, lambda tag: honest(world, home.addr, root, tag))
         rss = rss_of(peer.pid)
         table.add("… memory of the peer after it", "", mib(rss), "", None)
 

@@ -12,7 +12,7 @@ from .attack_table import ratio
 from .liar import KINDS
 from .net import Net
 from .wire import PIECE
-from .world import heard, median, noise, root_of
+from .world import content, heard, median, root_of
 
 RATE = 12 << 20
 SIZE = (96 << 20) + 4321
@@ -25,8 +25,14 @@ LATE_S = 0.3
 WRONG_MAX = 2
 THROWN_PIECES, THROWN_SECONDS = 2, 0.5
 PATH = "the content.bin"
-# Those that harm nobody if they are right.
-LIARS = [kind for kind in KINDS if kind not in ("right",)]
+LIARS = [kind for kind in KINDS if kind != "right"]
+# These must have been asked for pieces; the others spoil what comes before a GET.
+SERVING = ("wrong-bytes", "md5-of-wrong", "wrong-md5", "truncate", "stall", "drip-chunk", "equivocate", "proof-then-wrong", "close-after-header", "changed",
+           "wrong-length", "huge-length", "wrong-offset", "no-md5", "slow")
+# A size that no content has: its hit is dropped, and the source is not dialed.
+IMPOSSIBLE = ("huge-size",)
+# With many sources a download may end before it has dialed all.
+ASKED = 0.5
 
 
 class Place:
@@ -38,7 +44,7 @@ class Place:
         self.here = here
         self.home = world.super(f"home-{tag}", listen=f"{here}:0")
         self.file = world.dir / f"content-{tag}"
-        self.root = noise(self.file, SIZE, 7)
+        self.root = content(self.file, SIZE, 7)
         self.spaces, self.peers = [], []
         for n in range(sources):
             space = net.space(f"{tag}{n}")
@@ -93,6 +99,15 @@ def thrown_away(figures):
     return max(0, figures["sent"] - figures["right"] * PIECE)
 
 
+def unasked(figures):
+    """The kinds of liars that were not asked: they have wasted nothing, which shows nothing. Empty if
+    enough of many were."""
+    least = 1 if len(figures) == 1 else ASKED
+    could = [figure for figure in figures if figure["kind"] not in IMPOSSIBLE]
+    quiet = [figure["kind"] for figure in could if not figure["connections"] or figure["kind"] in SERVING and not figure["gets"]]
+    return quiet if len(could) - len(quiet) < least * len(could) else []
+
+
 def one(table, place, line, kinds, rounds, factor, shaped):
     rate = RATE if shaped else 0
     place.rate(rate or None)
@@ -105,6 +120,7 @@ def one(table, place, line, kinds, rounds, factor, shaped):
         with place.liars(kinds, rate) as figures:
             took, reason = place.get(limit=60 + 10 * alone[-1])
         all_figures += figures
+        reasons += [f"{kind} was not asked" for kind in unasked(figures)]
         if took is None:
             reasons.append(reason)
         else:

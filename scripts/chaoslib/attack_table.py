@@ -3,8 +3,6 @@ import sys
 
 # An honest command under attack against one without it.
 HONEST_P99_MAX = 2
-# Memory a minute after an attack: this many times what it was, and these bytes.
-RSS_FACTOR, RSS_SPARE = 1.2, 16 << 20
 
 
 class Table:

@@ -14,10 +14,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .nodes import PATIENCE, SPRAT, Violation, check
+from .nodes import PATIENCE, Violation, check
+from .world import SPRAT
 from .writers import FILES, MIB, Case, Get, judge_text
 
 IMAGE_BYTES = 48 * MIB
+# At most this many times the wanted images, until one has had a part file.
+MORE = 5
 # Copies that a write of the kernel spoiled are made again, at another moment.
 COPY_TRIES = 200
 NAMES = list(FILES)
@@ -118,7 +121,7 @@ def snapshot(mount, image, copy, downloads, draw):
 
 
 def run(world, count, seed, report):
-    """`count` images."""
+    """`count` images, or more until there was a published file and a part file."""
     if os.geteuid() or not shutil.which("mkfs.ext4"):
         raise Unavailable("images need root and mkfs.ext4 (e2fsprogs)")
     draw, tally = random.Random(seed), Tally()
@@ -130,7 +133,13 @@ def run(world, count, seed, report):
     downloads = Downloads(world, mount.folder, random.Random(seed + 1))
     downloads.start()
     try:
-        for number in range(count):
+        for number in range(MORE * count):
+            if number >= count and tally.published and tally.partly:
+                break
+            if not downloads.is_alive():
+                tally.violations.append(f"image {number} of seed {seed}: the downloads have ended")
+                report(tally.violations[-1])
+                break
             finished = snapshot(mount, image, copy, downloads, draw)
             try:
                 examine(world, copy, finished, tally)

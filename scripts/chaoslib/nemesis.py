@@ -114,8 +114,10 @@ class Nemesis:
         if not node:
             return None
         os.kill(node.daemon.pid, signal.SIGSTOP)
+        node.stopped = float("inf")
 
         def end():
+            node.stopped = time.monotonic()
             os.kill(node.daemon.pid, signal.SIGCONT)
             self.give(node)
         return f"SIGSTOP of {node.name}", seconds, end

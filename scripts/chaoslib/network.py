@@ -34,6 +34,8 @@ class Node:
         self.before = None
         # Seconds of the clock at which a fault of this node or its line last ended, or inf.
         self.disturbed = 0.0
+        # The same of a SIGSTOP.
+        self.stopped = 0.0
 
     def alive(self):
         return self.daemon is not None and self.daemon.is_alive()
@@ -78,7 +80,7 @@ class Network:
         for n in range(CONTENTS):
             size = SIZES[n % len(SIZES)] + (n if SIZES[n % len(SIZES)] > 1 else 0)
             path = folder / str(n)
-            root = machine.noise(path, size, f"{self.seed} {n}")
+            root = machine.content(path, size, f"{self.seed} {n}")
             self.contents.append((path, size, root))
 
     def put(self, peer, path, n, stable=False):

@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-SPRAT = Path(os.environ.get("SPRAT_BIN", ROOT / "target" / "release" / "sprat"))
+from .world import SPRAT
+
 # Longest wait for anything: it only guards against a hang.
 PATIENCE = 30
 
@@ -24,12 +24,6 @@ def check(holds, text):
         raise Violation(text)
 
 
-def build():
-    """The release build, unless SPRAT_BIN names another."""
-    if "SPRAT_BIN" not in os.environ:
-        subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
-
-
 def until(what, look, process=None):
     """Polls until `look` is true. Fails if `process` ends first."""
     start = time.monotonic()
@@ -39,12 +33,6 @@ def until(what, look, process=None):
         check(time.monotonic() - start < PATIENCE, f"{what}: not within {PATIENCE} s")
         time.sleep(0.004)
     return True
-
-
-def noise(path, size, seed):
-    """A file that no other seed makes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(random.Random(seed).randbytes(size))
 
 
 class World:

@@ -24,10 +24,12 @@ async def main(addr, root, size, count, how):
     root, size = bytes.fromhex(root), int(size)
     host, _, port = addr.rpartition(":")
     figures = {"opened": 0, "closed": 0, "failed": 0}
-    begin = frame("HELLO", v=[1, 0], node=bytes(16), boot=7)
-    for req in range(REQUESTS):
+
+    def get(req):
         off = req * PIECE % max(1, size - PIECE)
-        begin += frame("GET", req=req, root=root, off=off, len=min(PIECE, size - off))
+        return frame("GET", req=req, root=root, off=off, len=min(PIECE, size - off))
+
+    begin = frame("HELLO", v=[1, 0], node=bytes(16), boot=7) + b"".join(map(get, range(REQUESTS)))
     loop = asyncio.get_running_loop()
 
     async def one(first):
@@ -40,21 +42,29 @@ async def main(addr, root, size, count, how):
                 figures["opened"] += 1
                 first.set()
                 await loop.sock_sendall(sock, begin)
+                req = REQUESTS
                 while how != "close":
                     await asyncio.sleep(SLOW_SECONDS)
                     if how == "slow" and not await loop.sock_recv(sock, 1024):
                         break
+                    if how == "unread":
+                        # The end of the stream is not seen while bytes before it are unread:
+                        # after a close this brings a reset, and the next one fails.
+                        sock.send(get(req))
+                        req += 1
+                figures["closed"] += 1
+            except (ConnectionResetError, BrokenPipeError):
                 figures["closed"] += 1
             except (OSError, asyncio.TimeoutError):
                 figures["failed"] += 1
-                first.set()
+            first.set()
             sock.close()
             await asyncio.sleep(RENEW_SECONDS)
 
     firsts = [asyncio.Event() for _ in range(int(count))]
     tasks = [asyncio.ensure_future(one(first)) for first in firsts]
     await asyncio.gather(*(first.wait() for first in firsts))
-    print(json.dumps({"open": figures["opened"]}), flush=True)
+    print(json.dumps({"open": figures["opened"], "failed": figures["failed"]}), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     print(json.dumps(figures), flush=True)
     os._exit(len(tasks) == 0)

@@ -1,8 +1,10 @@
-"""An honest session that searches without a break: a process that counts and times its queries.
+"""An honest session that registers a file and searches for it without a break: a process that counts
+and times its queries.
 
     python3 -m chaoslib.searcher ADDR
 
-It prints {"up": true} once its session is open, and its figures when its input ends.
+It prints {"up": true} once its file is registered, and its figures when its input ends; `failed`
+counts queries that ended without the file or with ERROR.
 """
 import json
 import os
@@ -14,6 +16,7 @@ import time
 from .wire import Frames, frame
 
 GAP_SECONDS = 0.005
+FILE = {"p": "the honest file.bin", "s": 1, "r": bytes(32)}
 
 
 def main(addr):
@@ -24,25 +27,30 @@ def main(addr):
     frames = Frames()
 
     def wait(*wanted):
+        """Until one of these arrives. Returns it, and whether a HIT came before it."""
+        hit = False
         while True:
             data = sock.recv(1 << 16)
             if not data:
                 raise ConnectionError("the super peer closed the session")
-            for kind, _ in frames.feed(data):
+            for kind, fields in frames.feed(data):
+                hit |= kind == "HIT" and any(found["p"] == FILE["p"] for found in fields["hits"])
                 if kind in wanted:
-                    return kind
+                    return kind, hit
 
     wait("READY")
+    sock.sendall(frame("REGISTER", seq=1, port=4778, files=[FILE]))
+    wait("ACK")
     print(json.dumps({"up": True}), flush=True)
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ)
-    times, errors = [], 0
+    times, failed = [], 0
     while not selector.select(GAP_SECONDS):
         begun = time.perf_counter()
         sock.sendall(frame("QUERY", req=1, find={"q": "the honest file", "k": "words"}, ttl=0))
-        errors += wait("DONE", "ERROR") == "ERROR"
+        failed += wait("DONE", "ERROR") != ("DONE", True)
         times.append(time.perf_counter() - begun)
-    print(json.dumps({"queries": len(times), "errors": errors, "slowest_ms": max(times) * 1e3}), flush=True)
+    print(json.dumps({"queries": len(times), "failed": failed, "slowest_ms": max(times) * 1e3}), flush=True)
 
 
 if __name__ == "__main__":

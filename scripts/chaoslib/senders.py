@@ -2,8 +2,8 @@
 
     python3 -m chaoslib.senders ADDR COUNT KIND
 
-KIND is PING, STATUS or LIST. Answers are read and discarded. It prints {"open": COUNT} and ends when
-its input ends.
+KIND is PING, STATUS or LIST. Answers are read and discarded. It prints {"open": COUNT}, and
+{"sending": N} when its input ends: sessions that neither failed nor were closed.
 """
 import json
 import os
@@ -31,13 +31,16 @@ def send(sock, kind):
 
 def main(addr, count, kind):
     host, _, port = addr.rpartition(":")
+    sessions = []
     for _ in range(int(count)):
         sock = socket.create_connection((host, int(port)))
         sock.sendall(frame("HELLO", v=[1, 0], node=os.urandom(16), boot=7) + frame("LOGIN", mode="open"))
-        threading.Thread(target=discard, args=(sock,), daemon=True).start()
-        threading.Thread(target=send, args=(sock, kind), daemon=True).start()
+        sessions.append([threading.Thread(target=discard, args=(sock,), daemon=True), threading.Thread(target=send, args=(sock, kind), daemon=True)])
+        for thread in sessions[-1]:
+            thread.start()
     print(json.dumps({"open": int(count)}), flush=True)
     sys.stdin.read()
+    print(json.dumps({"sending": sum(all(thread.is_alive() for thread in threads) for threads in sessions)}), flush=True)
     os._exit(0)
 
 

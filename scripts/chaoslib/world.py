@@ -6,6 +6,7 @@ Only processes that a run started are ended, by their ids. Namespaces carry the 
 import importlib.util
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SPRAT = Path(os.environ.get("SPRAT_BIN", ROOT / "target" / "release" / "sprat"))
 PYTHON = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sprat-chaos" / "python"
-TICK = os.sysconf("SC_CLK_TCK")
+# Memory after an attack or a run: this many times what it was, and these bytes.
+RSS_FACTOR, RSS_SPARE = 1.2, 16 << 20
 # In front of a command: it is killed if this program is.
 WITH_PARENT = ["setpriv", "--pdeathsig", "KILL"]
 
@@ -94,12 +96,6 @@ def rss_of(pid):
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def cpu_of(pid):
-    """Processor seconds so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def descriptors_of(pid):
@@ -290,17 +286,29 @@ def heard(tool):
     return json.loads(line)
 
 
+def started(tool, least):
+    """Waits until an attack has started, and prints its figures. Fails if fewer connections or sessions
+    than this are open."""
+    figures = heard(tool)
+    text = ", ".join(f"{count} {what}" for what, count in figures.items())
+    print(f"  the attack: {text}", file=sys.stderr, flush=True)
+    if figures["open"] < least:
+        raise Failed(f"the attack did not start: {text}, at least {least:.0f} must be open")
+
+
 def noise(path, size, seed):
-    """A file of bytes that do not repeat; the same seed gives the same bytes. Returns its BLAKE3."""
-    import random
-    from blake3 import blake3
-    hasher, source = blake3(), random.Random(seed)
+    """A file of bytes that do not repeat; the same seed gives the same bytes, and no other."""
+    source = random.Random(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         for at in range(0, size, 1 << 20):
-            part = source.randbytes(min(1 << 20, size - at))
-            hasher.update(part)
-            file.write(part)
-    return hasher.hexdigest()
+            file.write(source.randbytes(min(1 << 20, size - at)))
+
+
+def content(path, size, seed):
+    """The same. Returns its root."""
+    noise(path, size, seed)
+    return root_of(path)
 
 
 def root_of(path):

@@ -19,7 +19,8 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .nodes import PATIENCE, SPRAT, check, noise, stop, until
+from .nodes import PATIENCE, check, stop, until
+from .world import SPRAT, noise
 
 MIB = 1 << 20
 BIG = 3 * MIB + 154_321
