@@ -327,6 +327,9 @@ pub const BUSY_REDIAL_MAX: Duration = Duration::from_secs(60);
 pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
 /// How long the proof of a download waits for one source before another one is asked in addition.
 pub const PROOF_HEDGE: Duration = Duration::from_secs(1);
+/// A proof of more than one page that takes longer gives way to another source that waits; doubles
+/// each time the source is lost.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of manifests that the sources of one download are asked for at once before one of them is
 /// proven; two of the longest fit.
 pub const PROOF_BYTES_MAX: u64 = 64 << 20;

@@ -352,6 +352,7 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         TREE_ROOT_PATIENCE,
         STALL_AFTER,
         PROOF_HEDGE,
+        PROOF_PATIENCE,
         HOST_DIAL_INTERVAL,
         DOWNLOAD_TIMEOUT,
         CHUNK_IDLE_MAX

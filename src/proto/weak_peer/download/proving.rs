@@ -10,7 +10,10 @@ use super::proof::{Failed, Proof, Received};
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
 use super::verdict::{Verdict, judge};
-use crate::config::{MD5_MISMATCHES_MAX, PIECE_BYTES, PROOF_BYTES_MAX, PROOF_HEDGE, SOURCE_RATE_MIN};
+use crate::config::{
+    MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PIECE_BYTES, PROOF_BYTES_MAX, PROOF_HEDGE, PROOF_PATIENCE,
+    SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN,
+};
 use crate::proto::disk::DiskWork;
 use crate::proto::event::{ClientEvent, SourceState};
 use crate::proto::marks::mark;
@@ -27,6 +30,9 @@ impl Transfer {
 
     /// Asks for a proof, or for one more.
     pub(super) fn prove_more(&mut self, cx: &mut Context) {
+        if let Some(index) = self.slow_prover(cx.now) {
+            self.put_aside(cx, index, "takes long to send its manifest, and others wait");
+        }
         while let Some(index) = self.next_prover(cx.now) {
             let rate_before = self.rate(cx.now);
             let source = &mut self.sources[index];
@@ -40,6 +46,26 @@ impl Transfer {
                 self.ask(cx, index, Wanted::Last(size));
             }
         }
+    }
+
+    /// The source whose proof runs longest, if that is too long and another one waits. A manifest
+    /// of 2^20 values may take half an hour, and its pages put the timeout off. Each time the
+    /// source is given longer, so that a slow one gets through a long manifest; none is dropped
+    /// for it.
+    fn slow_prover(&self, now: Time) -> Option<SourceIndex> {
+        let active = || self.sources.iter().enumerate().filter(|(_, source)| source.state == SourceState::Active);
+        if active().all(|(_, source)| source.proof.is_some()) {
+            return None;
+        }
+        let slow = |source: &Source, proof: &Proof| {
+            let pages = pieces_of(proof.size.unwrap_or(0)).div_ceil(MANIFEST_PAGE_CVS as u64);
+            let patience = PROOF_PATIENCE.saturating_mul(1 << source.fruitless);
+            let waits = pages > 1 && proof.manifest.is_none() && source.fruitless + 1 < SOURCE_FRUITLESS_MAX;
+            waits && now.since(proof.begun_at) >= patience
+        };
+        let provers = active().filter_map(|(index, source)| Some((index, source, source.proof.as_ref()?)));
+        let slow = provers.filter(|(_, source, proof)| slow(source, proof));
+        slow.min_by_key(|(_, _, proof)| proof.begun_at).map(|(index, ..)| index)
     }
 
     /// The source to ask for a proof now. While one runs, another one is asked only after a while,

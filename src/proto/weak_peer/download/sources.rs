@@ -138,7 +138,7 @@ impl Transfer {
         self.pump(cx);
     }
 
-    fn put_aside(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
+    pub(super) fn put_aside(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         let source = &mut self.sources[index];
         if matches!(source.state, SourceState::Active | SourceState::Stalled) {
             source.fruitless += 1;

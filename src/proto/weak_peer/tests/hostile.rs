@@ -13,6 +13,7 @@ use crate::proto::command::Get;
 use crate::proto::event::SourceState;
 use crate::proto::{ClientEvent, Command, Verify};
 use crate::sim::builders;
+use crate::time::Time;
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, SharePath};
 
@@ -96,6 +97,21 @@ fn a_bad_source_that_is_asked_first_delays_by_five_seconds_at_most() {
     // A shorter list of inner nodes exists from three pieces on.
     for seed in 1..6 {
         run(seed, 4 * MIB, &[(Manner::Shorter, RATE), (Manner::Honest, RATE)]);
+    }
+}
+
+#[test]
+fn manifests_that_take_half_an_hour_give_way_to_a_source_that_waits() {
+    for honest in [RATE, CRAWL] {
+        let mut world = World::new(1, 3 * MIB);
+        world.source(Manner::Endless, RATE).source(Manner::Endless, RATE).source(Manner::Honest, honest);
+        world.sources[2].1.alive = false;
+        world.get().run_until(|world| world.sources[..2].iter().all(|(_, source)| source.manifests > 0));
+        world.sources[2].1.alive = true;
+        world.run_until(|world| world.sources[2].1.manifests > 0);
+        assert!(world.now < Time::ZERO + 15 * SEC, "{:?}", world.now);
+        assert!(world.outcome().ok);
+        assert_right(&mut world);
     }
 }
 

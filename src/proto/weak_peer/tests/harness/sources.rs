@@ -9,6 +9,7 @@ use super::{End, Happening, LATENCY, World, addr};
 use crate::config::MANIFEST_PAGE_CVS;
 use crate::proto::{ConnId, Digests, HashPlan, Input, PayloadId, Verify};
 use crate::wire::Message;
+use crate::wire::ids::Cv;
 use crate::wire::message::{Chunk, Cvs, Error, ErrorCode, SourceRecord};
 
 /// How a source misbehaves.
@@ -50,6 +51,8 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Shorter,
     /// States one byte more than there is.
     Longer,
+    /// States 2^40 bytes, and sends one page of their manifest every 2 s, and no piece.
+    Endless,
 }
 
 pub(in crate::proto::weak_peer::tests) struct Source {
@@ -120,6 +123,13 @@ impl World {
                 self.say(LATENCY, conn, Message::Error(busy));
             }
             Message::Hello(_) if source.manner == Manner::Silent => {}
+            Message::Get(get) if source.manner == Manner::Endless => source.gets.push(get.offset),
+            Message::Manifest(page) if source.manner == Manner::Endless => {
+                source.manifests += 1;
+                let cvs = vec![1; MANIFEST_PAGE_CVS * Cv::LEN];
+                let answer = Cvs { req: page.req, size: 1 << 40, first: page.first, cvs };
+                self.say(Duration::from_millis(1950), conn, Message::Cvs(answer));
+            }
             Message::Hello(_) => self.say(LATENCY, conn, Message::Welcome(welcome())),
             Message::Get(get) => {
                 source.gets.push(get.offset);
