@@ -88,7 +88,7 @@ impl Flood {
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cap);
         first.reached = 1;
         first.tree = tree;
-        first.take_step(Box::new(scan), step, found, true, cx);
+        first.take_step(Box::new(scan), step, found, self.has_room(Flow::Sessions), cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(cx.entropy.as_mut()) };
         let shed = !alone && !self.make_room(cx);
         if shed {

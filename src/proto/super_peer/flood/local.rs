@@ -1,7 +1,7 @@
 //! A session's query at a super peer without neighbors: searched and answered at once, with no wave
 //! to remember.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::answer::{Outcome, send_done, send_hits};
 use crate::proto::ConnId;
@@ -14,9 +14,9 @@ use crate::wire::message::SourceRecord;
 pub(super) fn answer(conn: ConnId, req: u32, mut found: Vec<SourceRecord>, capped: bool, cx: &mut Context) {
     if found.len() > 1 {
         // Two sessions may serve at one address.
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         found.retain(|hit| {
-            let new = seen.insert((hit.root, hit.path.clone(), hit.addr.clone()));
+            let new = seen.insert(cx.index.hit_key(hit));
             cx.counters.add_many(Count::HitsDuplicate, u64::from(!new));
             new
         });

@@ -14,7 +14,7 @@ use crate::proto::{Entropy, Input, Output, Role};
 use crate::sim::Random;
 use crate::wire::link::{LinkDone, LinkQuery, Packer};
 use crate::wire::message::{Cancel, ErrorCode, Register, Update};
-use crate::wire::{Cut, LinkMessage, Message, Policy, QueryId, QueryKind, Search};
+use crate::wire::{Cut, FileRecord, LinkMessage, Message, Policy, QueryId, QueryKind, Search};
 
 fn is_query(message: &LinkMessage) -> bool {
     matches!(message, LinkMessage::Query(_))
@@ -418,6 +418,22 @@ fn one_source_in_two_branches_is_sent_once() {
     }
     let (hits, done) = net.ask(0, "a", 7);
     assert_eq!((hits.len(), done.hits, done.complete), (1, 1, true));
+    assert_eq!(net.count(0, Count::HitsDuplicate), 1);
+}
+
+#[test]
+fn without_neighbors_too_a_hit_of_another_size_is_another_hit() {
+    let mut net = Net::line(1);
+    for size in [1, 2, 2] {
+        let conn = net.login(0);
+        let files = vec![FileRecord { size, ..file("a") }];
+        let host = Some("198.51.100.7".to_owned());
+        net.say(0, conn, Message::Register(Register { seq: 1, port: 4778, host, files, more: false }));
+    }
+    let (hits, done) = net.ask(0, "a", 7);
+    let mut sizes: Vec<u64> = hits.iter().map(|hit| hit.size).collect();
+    sizes.sort_unstable();
+    assert_eq!((sizes, done.hits, done.complete), (vec![1, 2], 2, true));
     assert_eq!(net.count(0, Count::HitsDuplicate), 1);
 }
 
