@@ -106,7 +106,8 @@ counts! {
     FloodRepeatsBounded => "flood_repeats_bounded",
     /// Repetitions of a QUERY that went out.
     FloodRepeats => "flood_repeated_out",
-    /// Queries refused because the table of live queries was full.
+    /// Queries of neighbors refused: the link was over its share of the work, the table of live
+    /// queries was full, or memory was short.
     FloodShed => "flood_shed",
     /// Ended queries of neighbors whose hits were dropped because too many were held.
     FloodDropped => "flood_hits_dropped",

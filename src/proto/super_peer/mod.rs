@@ -169,6 +169,7 @@ impl SuperPeer {
                     self.sessions.query_began(conn, req, key);
                 }
             }
+            Request::Cancel(query) => self.flood.abandon(query, &self.neighbors, &mut self.cx),
             Request::Status { req } => {
                 let info = Info { req, agent: self.cx.config.agent.clone(), counts: self.counts() };
                 self.cx.send(conn, Message::Info(info));
@@ -252,8 +253,6 @@ impl SuperPeer {
     fn pass_on(&mut self) {
         let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
         neighbors.note_changes(cx);
-        // Before the ACKs, which may use up the turn: a canceled query ends in the turn of its
-        // CANCEL, because its number may be used again.
         while !cx.work.is_spent()
             && let Some(query) = sessions.next_abandoned()
         {

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::config::{DIGEST_LEASE_WAIT, SESSION_FILES_MAX};
+use crate::config::{DIGEST_LEASE_WAIT, PUT_OFF_WORK_PER_TURN, SESSION_FILES_MAX};
 use crate::proto::Entropy;
 use crate::proto::super_peer::testnet::{Fate, Net, file, register, search, update};
 use crate::sim::Random;
-use crate::wire::message::Register;
+use crate::wire::message::{Cancel, Query, Register};
 use crate::wire::{Cut, Message, Policy, QueryKind, Search};
 
 const MS: Duration = Duration::from_millis(1);
@@ -152,6 +152,35 @@ fn many_pages_cost_one_mark() {
     assert_eq!(net.ask(0, "file 77 page 44", 1).0.len(), 1);
     assert_eq!(net.ask(0, "page 144", 1).1.pruned, 1);
     assert!(net.machine(1).index().records() < SESSION_FILES_MAX);
+}
+
+/// More ACKs than a turn sends become due at once. In the next input a query is canceled, and its
+/// number is used again.
+#[test]
+fn a_canceled_query_ends_before_its_number_is_used_again_whatever_else_is_due() {
+    let mut net = settled(2, &[(0, 1)]);
+    net.policy = Policy::Flood;
+    net.rule(|_, _, message| if is_query(message) { Fate::Lose } else { Fate::Arrive });
+    let (asker, busy) = (net.login(0), net.login(0));
+    let req = net.query(0, asker, search("a"), 7, 1500);
+    net.say(0, busy, register(1, vec![file("a")]));
+    let acks_due = PUT_OFF_WORK_PER_TURN as u64 * 3 / 4;
+    for seq in 2..acks_due {
+        net.say(0, busy, update(seq, &[], &[]));
+    }
+    while !net.machine(0).acks_left {
+        assert!(net.step(), "no turn leaves an ACK");
+    }
+    assert_eq!(net.machine(0).counts()["queries_running"], 1);
+    net.say(0, asker, Message::Cancel(Cancel { req }));
+    assert_eq!(net.machine(0).counts()["queries_running"], 0);
+    assert!(net.machine(0).acks_left);
+    net.run_for(SEC);
+    assert_eq!(net.done(0, req), None);
+    let again = Query { req, find: search("a"), ttl: Some(0), budget: None, policy: Some(Policy::Flood) };
+    net.say(0, asker, Message::Query(again));
+    assert_eq!(net.finish(0, req).hits, 1);
+    assert_eq!(acks(&net, 0, busy).len() as u64, acks_due - 1);
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl Sessions {
         }
     }
 
-    /// The next query whose session has closed or has canceled it.
+    /// The next query whose session has closed.
     pub(super) fn next_abandoned(&mut self) -> Option<Abandoned> {
         self.abandoned.pop_front()
     }

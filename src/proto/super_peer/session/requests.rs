@@ -23,6 +23,8 @@ pub(crate) enum Request {
     None,
     /// A search.
     Query(Query),
+    /// A CANCEL of this query. It is not put off, because its number may be used again at once.
+    Cancel(Abandoned),
     /// The counters.
     Status { req: u32 },
 }
@@ -62,7 +64,7 @@ impl Sessions {
             (_, Message::Cancel(cancel)) => {
                 let session = self.session_mut(conn).expect("the session is open");
                 if let Some(key) = session.take_query(cancel.req) {
-                    self.abandoned.push_front(Abandoned { key, conn, req: cancel.req });
+                    return Ok(Request::Cancel(Abandoned { key, conn, req: cancel.req }));
                 }
             }
             (_, message) => self.on_anytime(conn, message, cx)?,

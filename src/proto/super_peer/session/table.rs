@@ -117,7 +117,7 @@ impl Fault {
 }
 
 /// A query that its session does not need any more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Abandoned {
     pub(crate) key: WaveKey,
     pub(crate) conn: ConnId,
@@ -143,8 +143,7 @@ pub(crate) struct Sessions {
     /// skipped.
     pub(super) half_open: VecDeque<(ConnId, Time)>,
     pub(super) half_open_len: usize,
-    /// Queries whose session has closed or has canceled them; the canceled ones first, because
-    /// their number may be used again.
+    /// Queries whose session has closed.
     pub(super) abandoned: VecDeque<Abandoned>,
     /// A sweep for silent sessions that is under way.
     pub(super) sweep: Option<Sweep>,
