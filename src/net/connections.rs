@@ -223,12 +223,8 @@ impl Connections {
 
     /// Closes the connections with the longest send queues until this many bytes are free.
     pub(super) fn close_unread(&mut self, bytes: usize, ctx: &mut Context) {
-        let mut unread: Vec<(u32, ConnId)> = self
-            .table
-            .entries()
-            .filter(|(_, conn)| conn.is_unread())
-            .map(|(id, conn)| (conn.buffers().send, id))
-            .collect();
+        let mut unread: Vec<(u32, ConnId)> =
+            self.table.ids().filter(|(_, conn)| conn.is_unread()).map(|(id, conn)| (conn.buffers().send, id)).collect();
         unread.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
         let mut freed = 0;
         for (queue, id) in unread {
@@ -413,13 +409,14 @@ impl Connections {
             Phase::Connecting { .. } | Phase::Lingering { .. } | Phase::Dead => return,
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf | Phase::Closing { .. } => {}
         }
+        let was_choked = conn.is_choked();
         let arrivals = &mut ctx.arrivals;
         let sent = |req| arrivals.push_back(Arrival::Input(Input::PayloadSent { conn: id, req }));
         if let Some(why) = conn.flush(self.write_budget, &mut self.buffers, ctx.now, sent) {
             self.finish(id, why, ctx);
             return;
         }
-        let backlogged = conn.note_backlog(ctx.now);
+        let backlogged = conn.note_backlog(was_choked, ctx.now);
         if matches!(conn.phase, Phase::Lingering { .. }) {
             if self.excess() > 0 {
                 return self.finish(id, CloseReason::Asked, ctx);

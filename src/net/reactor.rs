@@ -243,6 +243,16 @@ impl Net {
             datagrams.begin_turn();
         }
         self.dialer.begin_turn(&mut self.conns, &mut self.ctx);
+        self.ask_for_room();
+    }
+
+    /// Asks the machine to close idle connections, if some must go. It is done at the start of a
+    /// turn, because a turn with much input may end before its sockets are all looked at, and again
+    /// at its end.
+    fn ask_for_room(&mut self) {
+        if let Some(excess) = self.conns.take_wanted(&mut self.ctx) {
+            self.ctx.arrivals.push_back(Arrival::Input(Input::Crowded { excess }));
+        }
     }
 
     /// The next thing that happened in this turn. Must be called until there is none.
@@ -266,13 +276,15 @@ impl Net {
                 continue;
             }
             let first = self.first;
-            let arrival = match (first..first + KINDS).find_map(|kind| self.look(kind % KINDS)) {
-                Some(Found::Begun) => continue,
-                Some(Found::Arrival(arrival)) => Some(arrival),
-                None => self.conns.take_wanted(&mut self.ctx).map(|excess| Arrival::Input(Input::Crowded { excess })),
-            };
-            if arrival.is_some() || self.ctx.arrivals.is_empty() {
-                return arrival;
+            match (first..first + KINDS).find_map(|kind| self.look(kind % KINDS)) {
+                Some(Found::Begun) => {}
+                Some(Found::Arrival(arrival)) => return Some(arrival),
+                None => {
+                    self.ask_for_room();
+                    if self.ctx.arrivals.is_empty() {
+                        return None;
+                    }
+                }
             }
         }
     }

@@ -82,13 +82,6 @@ impl<T> Table<T> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().map(|(_, value)| value)
     }
-
-    pub(super) fn entries(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.slots.iter().map(|(slot, value)| {
-            let index = u32::try_from(slot).unwrap_or(u32::MAX);
-            (ConnId { index, generation: self.generations[slot] }, value)
-        })
-    }
 }
 
 #[cfg(test)]

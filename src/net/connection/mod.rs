@@ -185,17 +185,18 @@ impl Connection {
         self.backlogged || self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
     }
 
-    /// Must be called after an attempt to write. Whether it is backlogged now, if that has changed.
-    /// Frames between chunks are no backlog: the machine bounds the chunks.
-    pub(super) fn note_backlog(&mut self, now: Time) -> Option<bool> {
+    /// Must be called after an attempt to write, with whether it was choked before. Whether it is
+    /// backlogged now, if that has changed. Frames between chunks are no backlog: the machine
+    /// bounds the chunks.
+    pub(super) fn note_backlog(&mut self, was_choked: bool, now: Time) -> Option<bool> {
         let limit = if self.backlogged { BACKLOG_BYTES / 2 } else { BACKLOG_BYTES };
         let backlogged = !self.writable && !self.send.has_files() && self.send.frame_bytes() > limit;
         let changed = backlogged != self.backlogged && self.takes_messages();
-        if self.backlogged && !backlogged {
+        self.backlogged = backlogged;
+        if was_choked && !self.is_choked() {
             // The rest of a frame was not read in that time.
             self.frame_since = now;
         }
-        self.backlogged = backlogged;
         changed.then_some(backlogged)
     }
 
@@ -237,13 +238,9 @@ impl Connection {
         if !self.writable {
             return None;
         }
-        let choked = self.is_choked();
         let (end, progress) = self.send.flush(&mut self.transport, budget, buffers, sent);
         if progress {
             self.write_since = now;
-        }
-        if choked && !self.is_choked() {
-            self.frame_since = now;
         }
         match end {
             Flushed::Empty => self.on_all_written(now),
