@@ -44,7 +44,7 @@ pub(super) struct Driver<'a, R> {
     now: Time,
     /// When the last turn ended.
     rested: Time,
-    /// Turns are long apart, and their input is not all read yet.
+    /// The process was paused, and the input of that time is not all read yet.
     catching_up: bool,
     /// Reports or requests are left over from this turn.
     left: bool,
@@ -116,7 +116,8 @@ impl<'a, R: Role> Driver<'a, R> {
 
     /// Waits, feeds every input to the machine, then fires the timers, then writes.
     fn turn(&mut self) -> Result<(), Failure> {
-        self.net.poll(self.patience())?;
+        let patience = self.patience();
+        self.net.poll(patience)?;
         self.now = self.clock.now();
         self.net.begin_turn(self.now);
         while let Some(arrival) = self.net.next() {
@@ -131,7 +132,8 @@ impl<'a, R: Role> Driver<'a, R> {
         self.take_reports_and_requests();
         // After a pause of the process, what is queued in the sockets is read before any peer is
         // found to be silent.
-        self.catching_up |= self.now.since(self.rested) >= TURN_GAP_LONG;
+        let overdue = |patience: Duration| self.now.since(self.rested) >= patience.saturating_add(TURN_GAP_LONG);
+        self.catching_up |= patience.is_some_and(overdue);
         self.catching_up &= self.net.is_resting() || self.net.is_behind();
         let most = if self.catching_up { CATCHING_UP_TURNS_MAX } else { TIMERS_PUT_OFF_TURNS_MAX };
         if (self.net.is_behind() || self.catching_up) && self.put_off < most {
@@ -156,15 +158,20 @@ impl<'a, R: Role> Driver<'a, R> {
     /// Takes what other threads sent, as far as the turn has time.
     fn take_reports_and_requests(&mut self) {
         self.left = false;
+        // First the requests: they are few, and people wait for them.
+        while !self.left
+            && let Ok(request) = self.requests.try_recv()
+        {
+            self.on_request(request);
+            self.left = self.is_late();
+        }
+        // However late it is, a turn takes one report.
         while let Some(report) = self.reports.as_ref().and_then(|reports| reports.try_recv().ok()) {
             self.on_report(report);
-            self.left = self.is_late();
-            if self.left {
-                return;
+            if self.is_late() {
+                self.left = true;
+                break;
             }
-        }
-        while let Ok(request) = self.requests.try_recv() {
-            self.on_request(request);
         }
     }
 
