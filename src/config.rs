@@ -79,7 +79,7 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// that has most of them is closed.
 pub const UNAUTHENTICATED_MAX: usize = 2048;
 /// Sessions that are looked at, one after the other, to find those that are closed while
-/// descriptors are short: some 0.1 ms.
+/// descriptors are short.
 pub const CROWD_LOOKS_MAX: usize = 1024;
 /// Connections that are chosen in one look to be closed one by one as others come.
 pub const CROWD_PLAN_MAX: usize = 32;
@@ -109,7 +109,7 @@ pub const SESSION_QUERIES_MAX: usize = 64;
 pub const UPDATES_IN_FLIGHT_MAX: u64 = 4;
 /// Commands of clients that run at a weak peer or wait for its session; one more is refused.
 pub const COMMANDS_MAX: usize = 1024;
-/// Deadlines that one turn of a weak peer acts on, some 10 µs each.
+/// Deadlines that one turn of a weak peer acts on.
 pub const PEER_TIMERS_PER_TURN: usize = 64;
 /// Changes that a lost session was not sent whose memory is freed per turn.
 pub const STALE_FREED_PER_TURN: usize = 1024;
@@ -170,10 +170,11 @@ pub const SCAN_WORK_PER_STEP: usize = 1024;
 /// name, a hit, a query or a message counts several. Below 1 ms.
 pub const WORK_PER_TURN: usize = 16 * 1024;
 /// Work per turn, beside searches, for what can be put off: deadlines that are due, queries that
-/// are over, sessions that close. In the same unit: some 0.3 ms.
+/// are over, sessions that close. In the same unit.
 pub const PUT_OFF_WORK_PER_TURN: usize = 6 * 1024;
 /// Most work of one call of the machine, beside searches: what is put off, and what a message with
-/// as many records as a frame holds causes. In the same unit: below 3 ms.
+/// as many records as a frame holds causes. In the same unit. It follows from the limits of both;
+/// the tests check it.
 pub const CALL_WORK_MAX: usize = 64 * 1024;
 /// How long entries stay sorted by their root after the last page of a list: longer than any query
 /// runs.
@@ -421,7 +422,7 @@ pub const MEMORY_SHORT_PERCENT: usize = 80;
 pub const MEMORY_CLOSE_PERCENT: usize = 95;
 /// Freed memory is given back to the system once it is this much, in bytes.
 pub const GIVE_BACK_BYTES: usize = 4 << 20;
-/// Shortest time between two such returns: one takes some milliseconds for 100 MiB.
+/// Shortest time between two such returns, which take time for much memory.
 pub const GIVE_BACK_GAP: Duration = Duration::from_secs(5);
 
 const _: () = assert!(MEMORY_RECORDS_PERCENT < MEMORY_SHORT_PERCENT && MEMORY_SHORT_PERCENT < MEMORY_CLOSE_PERCENT);
@@ -448,7 +449,7 @@ pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
 /// Time of a turn after which nothing more is read in it, whatever is left: a turn that is long
 /// makes everybody wait.
 pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
-/// Connections on which a turn writes what was queued: some 3 µs each.
+/// Connections on which a turn writes what was queued.
 pub const FLUSHES_PER_TURN: usize = 256;
 /// Deadlines of sockets that one turn acts on.
 pub const DEADLINES_PER_TURN: usize = 256;
