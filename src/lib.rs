@@ -12,10 +12,11 @@
 //! plays many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit
 //! code in [`error`].
 //!
-//! [`memory`] counts what the binary has allocated.
+//! [`fold`] is the form in which names are compared. [`memory`] counts what the binary has
+//! allocated.
 //!
-//! In `time, config, error → wire → proto → {net, disk, sim, control, bench} → node → cli` an arrow
-//! points from imported modules to those that may import them; a test checks this.
+//! In `time, config, error, fold → wire → proto → {net, disk, sim, control, bench} → node → cli` an
+//! arrow points from imported modules to those that may import them; a test checks this.
 
 pub mod bench;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod config;
 pub mod control;
 pub mod disk;
 pub mod error;
+pub mod fold;
 pub mod memory;
 pub mod net;
 pub mod node;

@@ -3,16 +3,19 @@
 //!
 //! The text holds each vector as JSON and hex. After a change of the wire,
 //! `SPRAT_WRITE_VECTORS=1 cargo test --test protocol` writes the hex of the `frame`, `datagram`,
-//! `digest`, `cv` and `tree` vectors; review the difference before you commit it.
+//! `digest`, `fold`, `cv` and `tree` vectors; review the difference before you commit it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use blake3::hazmat::{self, HasherExt, Mode};
 use serde::Deserialize;
 use serde_json::Value;
 use sprat::config;
+use sprat::fold;
 use sprat::proto::super_peer::digest;
 use sprat::wire::{LinkMessage, Message, Root, frame, link};
 
@@ -80,6 +83,7 @@ impl Vector {
                 sample.add(value["name"].as_str().expect("a name"), &root);
                 Some(sample.bytes().to_vec())
             }
+            "fold" => Some(fold::folded(self.value()["text"].as_str().expect("a text")).into_bytes()),
             "decode" | "refuse" => None,
             other => panic!("PROTOCOL.md:{}: vectors are no {other:?}", self.line),
         }
@@ -233,11 +237,51 @@ fn every_vector_reads_and_writes_as_the_text_says() {
                 let error = frame::decode(&bytes, config::FRAME_BYTES_OPEN).expect_err(&at);
                 assert_eq!(vector.tags, [error.reason()], "{at}: {error}");
             }
+            "fold" => {
+                let value = vector.value();
+                let wanted: Vec<String> = serde_json::from_value(value["words"].clone()).expect("words");
+                assert_eq!(words(value["text"].as_str().expect("a text")), wanted.into_iter().collect(), "{at}");
+            }
             _ => continue,
         }
         read += 1;
     }
     assert!(read >= 40, "only {read} vectors were found");
+}
+
+fn words(text: &str) -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    fold::for_each_word(text, &mut String::new(), |word| {
+        words.insert(word.to_owned());
+    });
+    words
+}
+
+/// Names of which the fold is compared with that of `fold.py`, and the seed of them.
+const NAMES: usize = 100_000;
+const NAMES_SEED: &str = "1";
+
+/// The fold a second time, from PROTOCOL.md alone: over every code point that Python's version of
+/// Unicode assigns, and over generated names.
+#[test]
+fn the_fold_of_the_text_in_python_agrees() {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/protocol/fold.py");
+    let mut python = Command::new("python3");
+    python.arg(script).arg(path()).arg(NAMES_SEED).arg(NAMES.to_string());
+    let Ok(output) = python.output() else {
+        assert!(std::env::var_os("CI").is_none(), "CI needs python3");
+        writeln!(std::io::stderr(), "skipped: there is no python3").ok();
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut compared = 0;
+    for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
+        let (text, folded, theirs): (String, String, BTreeSet<String>) = serde_json::from_str(line).expect("JSON");
+        assert_eq!(fold::folded(&text), folded, "{text:?}");
+        assert_eq!(words(&text), theirs, "{text:?}");
+        compared += 1;
+    }
+    assert!(compared > NAMES + 100_000, "only {compared} texts");
 }
 
 #[test]

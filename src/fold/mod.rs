@@ -1,0 +1,203 @@
+//! `fold 1`: the form in which names are compared, and the words of a name (PROTOCOL.md, "Folding"
+//! and "Words").
+//!
+//! It owns that definition and its tables, which are those of Unicode 17, and nothing else: no I/O,
+//! no state. A change of any result is another fold, which needs another number: the digests of two
+//! super peers agree only if both fold alike.
+//!
+//! - [`fold`]: a text in the form in which it is compared.
+//! - [`for_each_word`]: the words of a text, for an index. [`for_each_asked`]: those that a name
+//!   must have to fit a pattern.
+//! - `table`: what the crates of the tables do not have.
+//!
+//! Text of ASCII, which most names are, takes a path of its own that reads no table of Unicode.
+
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use caseless::Caseless;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+/// The folded text. It is `text` itself if nothing changes and all is ASCII, else it is written to
+/// `scratch`, which is only reused memory.
+pub fn fold<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
+    if !text.is_ascii() {
+        fold_into(text, scratch);
+    } else if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        scratch.clear();
+        scratch.push_str(text);
+        scratch.make_ascii_lowercase();
+    } else {
+        return text;
+    }
+    scratch
+}
+
+/// The folded text, in memory of its own.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    fold(text, &mut String::new()).to_owned()
+}
+
+/// Folds text that is not ASCII.
+#[inline(never)]
+fn fold_into(text: &str, out: &mut String) {
+    out.clear();
+    let kept = text.nfkd().filter(|c| !is_dropped(*c));
+    out.extend(table::with_unicode_17(kept.default_case_fold()).flat_map(table::plain).nfc());
+}
+
+/// Whether the fold leaves this character of decomposed text out: an accent, a vowel sign of Hebrew
+/// or Arabic, or the tatweel, which only makes a word longer.
+fn is_dropped(c: char) -> bool {
+    !c.is_ascii() && (c == '\u{640}' || matches!(canonical_combining_class(c), 10..=35 | 200..))
+}
+
+/// Calls `each` with every word of `text`, one that is there twice twice. `scratch` is only reused
+/// memory.
+pub fn for_each_word(text: &str, scratch: &mut String, each: impl FnMut(&str)) {
+    if text.is_ascii() {
+        return for_each_ascii(text, scratch, each);
+    }
+    fold_into(text, scratch);
+    split(scratch, Singles::All, each);
+}
+
+/// Calls `each` with words that only a name that has all words of `text` has: without those that
+/// others of them imply.
+pub fn for_each_asked(text: &str, scratch: &mut String, each: impl FnMut(&str)) {
+    if text.is_ascii() {
+        return for_each_ascii(text, scratch, each);
+    }
+    fold_into(text, scratch);
+    split(scratch, Singles::Alone, each);
+}
+
+/// The words that a name must have to fit a pattern of words: each once, sorted.
+#[must_use]
+pub fn asked(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for_each_asked(text, &mut String::new(), |word| words.push(word.to_owned()));
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// What of a word a byte of ASCII can be: `WORD`, and `UPPER` where it has a lower case.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        if byte.is_ascii_alphanumeric() {
+            classes[byte as usize] = if byte.is_ascii_uppercase() { WORD | UPPER } else { WORD };
+        }
+        byte += 1;
+    }
+    classes
+};
+const WORD: u8 = 1;
+const UPPER: u8 = 2;
+
+/// The words of text of ASCII: one that is in lower case already is not copied.
+fn for_each_ascii(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while start < bytes.len() {
+        let mut end = start;
+        let mut classes = 0;
+        while let Some(class) = bytes.get(end).map(|byte| CLASSES[usize::from(*byte)]).filter(|class| *class != 0) {
+            classes |= class;
+            end += 1;
+        }
+        if end > start {
+            let word = &text[start..end];
+            if classes & UPPER != 0 {
+                scratch.clear();
+                scratch.push_str(word);
+                scratch.make_ascii_lowercase();
+                each(scratch);
+            } else {
+                each(word);
+            }
+        }
+        start = end + 1;
+    }
+}
+
+/// Which single characters of a script without spaces are words.
+#[derive(Clone, Copy, PartialEq)]
+enum Singles {
+    All,
+    /// Those without a neighbor: the pairs imply the others.
+    Alone,
+}
+
+/// What a character of folded text is to its word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Class {
+    /// No part of any word.
+    Gap,
+    /// A letter or digit of a script with spaces.
+    Spaced,
+    /// One of a script whose words are written without a space in between.
+    Dense,
+    /// Belongs to the character before it; without one, `true` is dense.
+    Mark(bool),
+}
+
+/// Calls `each` with the words of folded text.
+fn split(text: &str, singles: Singles, mut each: impl FnMut(&str)) {
+    // Where the open word of a spaced script begins, and the last two characters of a dense run.
+    let mut spaced = None;
+    let (mut before, mut last) = (None, None);
+    let chars = text.char_indices().map(|(at, c)| (at, class(c)));
+    for (at, class) in chars.chain([(text.len(), Class::Gap)]) {
+        let dense = match class {
+            Class::Mark(_) if spaced.is_some() || last.is_some() => continue,
+            Class::Mark(dense) => dense,
+            Class::Dense => true,
+            Class::Spaced | Class::Gap => false,
+        };
+        if let Some(last) = last {
+            if singles == Singles::All || before.is_none() && !dense {
+                each(&text[last..at]);
+            }
+            if let Some(before) = before {
+                each(&text[before..at]);
+            }
+        }
+        (before, last) = if dense { (last, Some(at)) } else { (None, None) };
+        if (dense || class == Class::Gap)
+            && let Some(start) = spaced.take()
+        {
+            each(&text[start..at]);
+        } else if !dense && class != Class::Gap && spaced.is_none() {
+            spaced = Some(at);
+        }
+    }
+}
+
+fn class(c: char) -> Class {
+    if c.is_ascii() {
+        return if c.is_ascii_alphanumeric() { Class::Spaced } else { Class::Gap };
+    }
+    // Letters without exception, and the most frequent ones of their kind.
+    if matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}') {
+        return Class::Dense;
+    }
+    match c.general_category_group() {
+        GeneralCategoryGroup::Mark => Class::Mark(table::is_dense(c)),
+        GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number if table::is_dense(c) => Class::Dense,
+        GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number => Class::Spaced,
+        GeneralCategoryGroup::Other if table::is_unassigned(c) && table::is_dense(c) => Class::Dense,
+        GeneralCategoryGroup::Other if table::is_unassigned(c) => Class::Spaced,
+        GeneralCategoryGroup::Other
+        | GeneralCategoryGroup::Punctuation
+        | GeneralCategoryGroup::Separator
+        | GeneralCategoryGroup::Symbol => Class::Gap,
+    }
+}
