@@ -27,9 +27,9 @@ pub const CHUNK_BYTES_MAX: u32 = 1 << 20;
 pub const PIECES_MAX: u64 = 1 << 20;
 /// Longest path of a file record, in bytes, so that every record fits in a datagram.
 pub const PATH_BYTES_MAX: usize = 700;
-/// Longest name that is published on disk, in bytes: with `.` and `.part.map` it stays below the
-/// usual limit of 255.
-pub const NAME_BYTES_MAX: usize = 200;
+/// Longest name that is published on disk, in bytes: the limit of the usual file systems
+/// (NAME_MAX).
+pub const NAME_BYTES_MAX: usize = 255;
 /// Longest pattern of a query, in bytes, so that a QUERY fits in a datagram with room for later
 /// fields.
 pub const PATTERN_BYTES_MAX: usize = 256;

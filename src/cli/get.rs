@@ -17,8 +17,8 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let what = query::checked_pattern(args.what)?;
     // Absolute, because a running peer has another current folder.
     let out = match args.out.as_deref() {
-        Some(out) => Some(paths::absolute(out)?),
-        None if target.is_super() => Some(paths::absolute(Path::new("."))?),
+        Some(out) => Some(paths::absolute("-o", out)?),
+        None if target.is_super() => Some(paths::absolute("-o", Path::new("."))?),
         None => None,
     };
     let mut presenter = Presenter::new(Kind::Get { what: what.clone() }, args.json, args.quiet);

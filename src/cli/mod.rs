@@ -30,10 +30,12 @@ mod units;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{env, io};
 
 use args::Command;
 use shim::{Parsed, UsageError};
+use signal_hook::consts::SIGXFSZ;
 
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -43,6 +45,7 @@ use crate::proto::event::Outcome;
 /// The program: reads the arguments and the environment of the process, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    survive_file_size_limit();
     let lookup = |name: &str| env::var_os(name);
     let code = match shim::parse(env::args_os().skip(1).collect(), &lookup) {
         Parsed::Run { command, name, json } => run(*command, &name, json),
@@ -50,6 +53,14 @@ pub fn main() -> ExitCode {
         Parsed::Usage(error) => wrong_usage(&error),
     };
     ExitCode::from(code)
+}
+
+/// Without a handler, a write beyond the limit on file sizes (`ulimit -f`) ends the process. With
+/// one, that write fails, and with it only the download that it belongs to.
+fn survive_file_size_limit() {
+    if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
+        output::note(&format!("sprat: a write beyond ulimit -f will end this process: {error}"));
+    }
 }
 
 fn run(command: Command, name: &str, json: bool) -> u8 {

@@ -38,7 +38,7 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, Failure> {
 /// The state folder of the daemon with this name.
 pub(crate) fn state_folder(name: &str, given: Option<&Path>, env: Env<'_>) -> Result<PathBuf, Failure> {
     if let Some(folder) = given {
-        return absolute(folder);
+        return absolute("--state", folder);
     }
     if let Some(folder) = folder_of(env, "STATE_DIRECTORY") {
         return Ok(folder.join(name));
@@ -61,7 +61,7 @@ pub(crate) fn control_socket(
     env: Env<'_>,
 ) -> Result<PathBuf, Failure> {
     let path = if let Some(path) = given {
-        absolute(path)?
+        absolute("--control", path)?
     } else if let Some(folder) = folder_of(env, "RUNTIME_DIRECTORY") {
         folder.join(format!("{name}.sock"))
     } else if let Some(folder) = folder_of(env, "XDG_RUNTIME_DIR") {
@@ -85,8 +85,14 @@ pub(crate) fn control_socket(
     Ok(path)
 }
 
-/// A path that means the same in another process.
-pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+/// The path that an option names, so that it means the same in another process.
+///
+/// # Errors
+/// Exit 2 if it is empty.
+pub(crate) fn absolute(option: &str, path: &Path) -> Result<PathBuf, Failure> {
+    if path.as_os_str().is_empty() {
+        return Err(Failure::usage(format!("{option} is empty; name a path, such as . for the current folder")));
+    }
     std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} is not a path: {e}", path.display())))
 }
 
@@ -254,6 +260,8 @@ mod tests {
         for (pairs, folder) in cases {
             assert_eq!(state_folder("peer", None, &env(pairs)), Ok(PathBuf::from(folder)));
         }
+        let empty = state_folder("peer", Some(Path::new("")), &env(&[home])).unwrap_err();
+        assert!(empty.exit == Exit::Usage && empty.message.contains("--state"), "{empty}");
         assert_eq!(state_folder("peer", Some(Path::new("/x")), &env(&[])), Ok(PathBuf::from("/x")));
         assert_eq!(state_folder("peer", None, &env(&[])).unwrap_err().exit, Exit::Usage);
     }

@@ -30,7 +30,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let Some(share) = &args.share else {
         return Err(Failure::usage("the folder to share is missing; name it with --share DIR"));
     };
-    let share = paths::absolute(share)?;
+    let share = paths::absolute("--share", share)?;
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::PEER_NAME))?;
     let connect_timeout = settings::connect_timeout(args.connect_timeout)?;
     let listen = settings::listen(args.listen.as_ref(), CHUNK_PORT)?;

@@ -62,7 +62,7 @@ pub(crate) struct ReadyFile(Option<PathBuf>);
 impl ReadyFile {
     /// Removes the file of an earlier process.
     pub(crate) fn prepare(path: Option<&Path>) -> Result<ReadyFile, Failure> {
-        let path = path.map(paths::absolute).transpose()?;
+        let path = path.map(|path| paths::absolute("--ready-file", path)).transpose()?;
         if let Some(path) = &path {
             let _ = fs::remove_file(path);
             let _ = fs::remove_file(paths::beside(path));

@@ -11,6 +11,7 @@ mod catalog;
 mod folder;
 mod hash;
 mod hasher;
+mod holes;
 mod job;
 pub mod md5_lanes;
 mod names;

@@ -13,7 +13,7 @@ use super::share::Share;
 use super::target::Target;
 use crate::config::PIECE_BYTES;
 use crate::proto::DownloadId;
-use crate::proto::disk::{Destination, DiskFailure};
+use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
 
 /// Pieces that one step hashes, so that other jobs do not wait long.
@@ -92,8 +92,11 @@ impl Opening {
     fn examine(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
         let stamp = match self.target.lookup()? {
             None => {
-                let part = Part::open(self.target.clone(), self.root)?;
-                self.stage = Stage::Check(Box::new(part));
+                match (Part::open(self.target.clone(), self.root), self.target.with_next_name()) {
+                    (Ok(part), _) => self.stage = Stage::Check(Box::new(part)),
+                    (Err(failure), Some(next)) if failure.kind == DiskFailureKind::Name => self.target = Arc::new(next),
+                    (Err(failure), _) => return Err(failure),
+                }
                 return Ok(Step::Again);
             }
             Some(Found::File(stamp)) if self.sizes.is_empty() || self.sizes.contains(&stamp.size) => stamp,

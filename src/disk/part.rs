@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat};
@@ -13,6 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Found, Stamp};
 use super::hash::{cv_of, piece_length, read_range, root_of};
+use super::holes;
 use super::part_map::{PartMap, Record};
 use super::target::{Target, shown};
 use crate::config::PIECE_BYTES;
@@ -53,7 +53,13 @@ impl Part {
     /// content.
     pub(super) fn open(target: Arc<Target>, root: Root) -> Result<Part, DiskFailure> {
         let file = lock_part(&target)?;
-        Part::open_map(target.clone(), root, file).map_err(|error| target.io_failure(error))
+        let is_new = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        Part::open_map(target.clone(), root, file).map_err(|error| {
+            if is_new {
+                let _ = retry_on_intr(|| unlinkat(&target.folder, &target.part_name, AtFlags::empty()));
+            }
+            target.io_failure(error)
+        })
     }
 
     fn open_map(target: Arc<Target>, root: Root, file: File) -> io::Result<Part> {
@@ -162,8 +168,7 @@ impl Part {
         if bytes.len() != piece_length(size, u64::from(piece)) {
             return Err(self.target.failed(&format!("piece {piece} does not have {} bytes", bytes.len())));
         }
-        self.file
-            .write_all_at(bytes, u64::from(piece) * PIECE_BYTES)
+        holes::write(&self.file, bytes, u64::from(piece) * PIECE_BYTES)
             .and_then(|()| self.list_manifest())
             .and_then(|()| self.map.append(&Record::Piece(piece)))
             .map_err(|error| self.target.io_failure(error))?;

@@ -1,6 +1,7 @@
 //! The place where a download is published: its folder and its names in there. It finds and
 //! examines; it writes nothing.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -13,12 +14,14 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Found, Stamp};
 use super::names::share_path;
+use crate::config::NAME_BYTES_MAX;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
-use crate::wire::name::{printable, sanitize};
+use crate::wire::name::{candidates, printable};
 
-/// Longest file name of the usual file systems, in bytes.
-const FILE_NAME_BYTES_MAX: usize = 255;
+/// Ends of the names of a part file and of its map. The second one is the longest.
+const PART_SUFFIX: &str = ".part";
+const MAP_SUFFIX: &str = ".part.map";
 
 /// Where a download goes.
 #[derive(Debug)]
@@ -30,38 +33,77 @@ pub(super) struct Target {
     pub(super) map_name: OsString,
     /// The path relative to the share, if the file will be offered there.
     pub(super) share_path: Option<String>,
+    /// The folder relative to the share, if it lies in it.
+    below_share: Option<PathBuf>,
+    /// Other names, for a file system that refuses this one. None if the user chose the name.
+    others: VecDeque<String>,
 }
 
 impl Target {
-    /// Finds the folder and the name. Creates nothing.
+    /// Finds the folder and the name. Creates nothing but the folder, if the path ends in a slash.
     pub(super) fn find(destination: &Destination, root: &Root, share: Option<&Path>) -> Result<Target, DiskFailure> {
-        let (path, name) = match destination {
+        let (path, names) = match destination {
             Destination::Share { name } => {
                 let Some(share) = share else {
                     return Err(failed("there is no share to download to; name a destination".to_owned()));
                 };
-                (share.to_owned(), OsString::from(sanitize(name, root)))
+                (share.to_owned(), Err(name))
             }
-            Destination::Path { path, name } if path.is_dir() => (path.clone(), sanitize(name, root).into()),
+            Destination::Path { path, name } if is_folder(path)? => (path.clone(), Err(name)),
             Destination::Path { path, name: _ } => match (path.parent(), path.file_name()) {
-                (Some(parent), Some(name)) => (parent.to_owned(), name.to_owned()),
+                (Some(parent), Some(name)) => (parent.to_owned(), Ok(name.to_owned())),
                 _ => return Err(failed(format!("{} names no file", shown(path)))),
             },
+        };
+        let (name, others) = match names {
+            Ok(name) => (name, VecDeque::new()),
+            Err(received) => {
+                let mut names = VecDeque::from(candidates(received, root));
+                (names.pop_front().unwrap_or_default().into(), names)
+            }
         };
         let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty()));
         let folder = folder.map_err(|error| io_failure(&path, error.into()))?;
-        let part_name = hidden(&name, ".part");
-        let map_name = hidden(&name, ".part.map");
-        if map_name.len() > FILE_NAME_BYTES_MAX {
-            return Err(failed(format!("{}: the name is too long", shown(&path.join(&name)))));
+        if name.len() > NAME_BYTES_MAX {
+            return Err(failed(format!(
+                "{}: the name is longer than {NAME_BYTES_MAX} bytes",
+                shown(&path.join(&name))
+            )));
         }
-        let share_path = share.and_then(|share| {
-            let below = std::fs::canonicalize(&path).ok()?.strip_prefix(share).ok()?.join(&name);
-            share_path(below.as_os_str().as_bytes()).ok()
-        });
-        Ok(Target { folder, path: path.join(&name), name, part_name, map_name, share_path })
+        let below_share =
+            share.and_then(|share| Some(std::fs::canonicalize(&path).ok()?.strip_prefix(share).ok()?.to_owned()));
+        Ok(Target::new(folder, &path, below_share, name, others))
+    }
+
+    fn new(
+        folder: OwnedFd,
+        path: &Path,
+        below_share: Option<PathBuf>,
+        name: OsString,
+        others: VecDeque<String>,
+    ) -> Target {
+        let below = below_share.as_ref().map(|below| below.join(&name));
+        Target {
+            folder,
+            path: path.join(&name),
+            part_name: hidden(&name, PART_SUFFIX),
+            map_name: hidden(&name, MAP_SUFFIX),
+            share_path: below.and_then(|below| share_path(below.as_os_str().as_bytes()).ok()),
+            name,
+            below_share,
+            others,
+        }
+    }
+
+    /// The same place under the next name, after the file system refused this one. None if there is
+    /// no other name.
+    pub(super) fn with_next_name(&self) -> Option<Target> {
+        let mut others = self.others.clone();
+        let name = others.pop_front()?.into();
+        let folder = self.folder.try_clone().ok()?;
+        Some(Target::new(folder, self.path.parent()?, self.below_share.clone(), name, others))
     }
 
     /// What is at the destination now. Symlinks are not followed.
@@ -100,9 +142,40 @@ impl Target {
     }
 }
 
+/// Whether a destination is a folder: one that exists, or one that its last slash says. That one
+/// is created.
+fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
+    let bytes = path.as_os_str().as_bytes();
+    if path.is_dir() {
+        return Ok(true);
+    }
+    if !(bytes.ends_with(b"/") || bytes.ends_with(b"/.")) {
+        return Ok(false);
+    }
+    // Without a dot at its end, which cannot be created.
+    match std::fs::create_dir_all(path.components().collect::<PathBuf>()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(failed(format!("{} is not a folder; leave out the slash at its end to name a file", shown(path))))
+        }
+        Err(error) => Err(failed(format!("the folder {} cannot be created: {error}", shown(path)))),
+    }
+}
+
+/// The name of a part file or its map. It depends on the name alone, so that two downloads of one
+/// name meet at the lock. If it were too long, a digest is in place of what does not fit.
 fn hidden(name: &OsStr, suffix: &str) -> OsString {
     let mut hidden = OsString::from(".");
-    hidden.push(name);
+    if 1 + name.len() + MAP_SUFFIX.len() <= NAME_BYTES_MAX {
+        hidden.push(name);
+    } else {
+        let digest = blake3::hash(name.as_bytes()).to_hex();
+        let start = name.to_string_lossy();
+        let room = NAME_BYTES_MAX - MAP_SUFFIX.len() - 1 - 1 - 16;
+        hidden.push(&start[..start.floor_char_boundary(room)]);
+        hidden.push("~");
+        hidden.push(&digest[..16]);
+    }
     hidden.push(suffix);
     hidden
 }
@@ -118,9 +191,75 @@ pub(super) fn failed(message: String) -> DiskFailure {
 }
 
 fn io_failure(path: &Path, error: io::Error) -> DiskFailure {
-    let kind = match Errno::from_io_error(&error) {
+    let errno = Errno::from_io_error(&error);
+    let kind = match errno {
         Some(Errno::NOSPC | Errno::DQUOT) => DiskFailureKind::Full,
+        Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => DiskFailureKind::Name,
         _ => DiskFailureKind::Io,
     };
-    DiskFailure { kind, message: format!("{}: {error}", shown(path)) }
+    let remedy = match errno {
+        Some(Errno::FBIG) => "; the limit of this process (ulimit -f) or of the file system is less than the file",
+        Some(Errno::ROFS) => "; choose another place with -o, or make this one writable",
+        Some(Errno::ACCESS | Errno::PERM) => "; this user may not write there: choose another place with -o",
+        Some(Errno::NOTDIR | Errno::NOENT) => "; create the folder, or choose another place with -o",
+        _ => "",
+    };
+    DiskFailure { kind, message: format!("{}: {error}{remedy}", shown(path)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Root = Root([0xab; 32]);
+
+    fn find(path: PathBuf, name: &str) -> Result<Target, DiskFailure> {
+        Target::find(&Destination::Path { path, name: name.to_owned() }, &ROOT, None)
+    }
+
+    #[test]
+    fn a_slash_at_the_end_names_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |end: &str| PathBuf::from(format!("{}/{end}", folder.path().display()));
+        for end in ["new/", "a/b/c/", "dot/."] {
+            let target = find(at(end), "x").unwrap();
+            assert_eq!(target.name, "x");
+            assert!(at(end).is_dir(), "{end}");
+        }
+        assert_eq!(find(at("file"), "x").unwrap().name, "file");
+        std::fs::write(at("taken"), "").unwrap();
+        let failure = find(at("taken/"), "x").unwrap_err();
+        assert!(failure.message.contains("not a folder"), "{}", failure.message);
+        assert!(find(at("missing/file"), "x").is_err() && !at("missing").exists());
+    }
+
+    #[test]
+    fn every_name_that_the_disk_takes_has_room_for_its_part_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = "長".repeat(85);
+        for name in ["x", &"n".repeat(245), &"n".repeat(246), &"n".repeat(255), &long] {
+            let target = find(folder.path().join(name), "other").unwrap();
+            assert_eq!(target.name.as_bytes(), name.as_bytes());
+            for file in [&target.part_name, &target.map_name] {
+                std::fs::write(folder.path().join(file), "").unwrap();
+                assert!(share_path(file.as_bytes()).is_err(), "{file:?} is not shared");
+            }
+            assert_eq!(target.part_name, find(folder.path().join(name), "").unwrap().part_name);
+        }
+        let one = find(folder.path().join("n".repeat(254) + "1"), "").unwrap();
+        let two = find(folder.path().join("n".repeat(254) + "2"), "").unwrap();
+        assert_ne!(one.part_name, two.part_name);
+        assert!(find(folder.path().join("n".repeat(256)), "").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_refused_has_others_unless_the_user_chose_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = find(folder.path().to_owned(), "12:30?.txt").unwrap();
+        let second = first.with_next_name().unwrap();
+        assert_eq!((first.name.to_str(), second.name.to_str()), (Some("12:30?.txt"), Some("12_30_.txt")));
+        assert_eq!(second.path, folder.path().join("12_30_.txt"));
+        assert!(second.with_next_name().is_none());
+        assert!(find(folder.path().join("12:30?.txt"), "x").unwrap().with_next_name().is_none());
+    }
 }

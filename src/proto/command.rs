@@ -64,8 +64,8 @@ pub struct Get {
     /// The only source to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<HostPort>,
-    /// The destination: a file, or a folder that exists. If absent, the share, under the sanitized
-    /// name.
+    /// The destination: a file, or a folder, which exists or has a slash at its end. If absent, the
+    /// share, under the sanitized name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
     /// Which digests are checked.

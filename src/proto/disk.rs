@@ -19,7 +19,8 @@ pub enum Destination {
         /// The name from a source: any text.
         name: String,
     },
-    /// This file; or, if it is a folder that exists, a file in it under the sanitized name.
+    /// This file; or, if it is a folder that exists or ends in a slash, a file in it under the
+    /// sanitized name.
     Path {
         /// The path that the user gave, made absolute.
         path: PathBuf,
@@ -46,6 +47,8 @@ pub enum DiskFailureKind {
     Locked,
     /// The disk or quota is full.
     Full,
+    /// The file system does not take the name.
+    Name,
     /// Anything else: permissions, an I/O error.
     Io,
 }

@@ -6,15 +6,48 @@ use crate::config::NAME_BYTES_MAX;
 
 /// Longest extension, in bytes with its dot, that survives when a name is cut.
 const EXTENSION_BYTES_MAX: usize = 24;
+/// Longest name for file systems that take fewer bytes than usual; eCryptfs takes 143.
+const SHORT_NAME_BYTES_MAX: usize = 120;
 /// Passes until no rule has anything left to change; a name that needs more is not worth keeping.
 const PASSES_MAX: usize = 8;
 
-/// One path component that is safe to create on any file system: never empty, hidden, `.` or `..`,
-/// at most [`NAME_BYTES_MAX`] bytes, no device of Windows, none of our own suffixes. Sanitizing
+/// Names for a received content, the best one first. The others are for file systems that refuse
+/// the one before: first without the characters and names that Windows forbids, then short as well.
+#[must_use]
+pub fn candidates(name: &str, root: &Root) -> Vec<String> {
+    let mut all = vec![sanitize(name, root), portable(name, root, NAME_BYTES_MAX)];
+    all.push(portable(name, root, SHORT_NAME_BYTES_MAX));
+    all.dedup();
+    all
+}
+
+/// One path component that keeps what Linux file systems take and that does no harm: never empty,
+/// hidden, `.` or `..`, at most [`NAME_BYTES_MAX`] bytes, none of our own suffixes, no option of a
+/// command, and nothing that commands a terminal or reverses the order of characters. Sanitizing
 /// twice changes nothing more.
 #[must_use]
 pub fn sanitize(name: &str, root: &Root) -> String {
-    let mut name: String = name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+    settle(name.chars().map(|c| if is_harmful(c) { '_' } else { c }).collect(), root, |name| {
+        cut(ours(name.to_owned()), root, NAME_BYTES_MAX)
+    })
+}
+
+/// As [`sanitize`], for file systems with the rules of Windows: only plainly visible characters
+/// that they take, no name of a device, and no dot or space at its end.
+fn portable(name: &str, root: &Root, bytes_max: usize) -> String {
+    settle(name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect(), root, |name| {
+        // Windows drops trailing dots and spaces, so that two names would become one (libtorrent's
+        // note).
+        let mut name = ours(name.trim_end_matches(['.', ' ']).to_owned());
+        if is_device(&name) {
+            name.insert(0, '_');
+        }
+        cut(name, root, bytes_max)
+    })
+}
+
+/// Repeats a pass until it changes nothing.
+fn settle(mut name: String, root: &Root, pass: impl Fn(&str) -> String) -> String {
     for _ in 0..PASSES_MAX {
         let next = pass(&name);
         if next == name {
@@ -53,18 +86,13 @@ fn shown(text: &str, stays: impl Fn(char) -> bool) -> String {
 }
 
 fn unnamed(root: &Root) -> String {
-    format!("unnamed-{}", &root.to_string()[..8])
+    format!("unnamed-{}", short(root))
 }
 
-fn pass(name: &str) -> String {
-    // Windows drops trailing dots and spaces, so that two names would become one (libtorrent's
-    // note).
-    let mut name = name.trim_end_matches(['.', ' ']).to_owned();
+/// What no name may be, wherever it goes: hidden, an option of a command, or one of our own files.
+fn ours(mut name: String) -> String {
     if name.starts_with(['.', '-']) {
         name.replace_range(..1, "_");
-    }
-    if is_device(&name) {
-        name.insert(0, '_');
     }
     for suffix in [".part", ".part.map"] {
         if ends_with_ignoring_case(&name, suffix) {
@@ -72,22 +100,28 @@ fn pass(name: &str) -> String {
             name.replace_range(dot..=dot, "_");
         }
     }
-    cut(name)
+    name
 }
 
-fn cut(name: String) -> String {
-    if name.len() <= NAME_BYTES_MAX {
+/// Cuts a name that is too long. The start of the root stays in it, so that long names that differ
+/// at their ends remain different.
+fn cut(name: String, root: &Root, bytes_max: usize) -> String {
+    if name.len() <= bytes_max {
         return name;
     }
     let extension = match name.rfind('.') {
         Some(dot) if dot > 0 && name.len() - dot <= EXTENSION_BYTES_MAX => &name[dot..],
         _ => "",
     };
-    let mut end = NAME_BYTES_MAX - extension.len();
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{extension}", &name[..end])
+    let mark = format!(" ({}){extension}", short(root));
+    let end = name.floor_char_boundary(bytes_max - mark.len());
+    // Nothing is joined to what is cut off.
+    format!("{}{mark}", name[..end].trim_end_matches(['.', ' ', '\u{200d}']))
+}
+
+/// The digits of a root that distinguish names.
+fn short(root: &Root) -> String {
+    root.to_string()[..8].to_owned()
 }
 
 fn ends_with_ignoring_case(name: &str, suffix: &str) -> bool {
@@ -108,6 +142,11 @@ fn is_device(name: &str) -> bool {
             None => false,
         },
     }
+}
+
+/// Commands a terminal, ends a line, or reverses the order of what is shown.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '/' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn is_unsafe(c: char) -> bool {
@@ -133,59 +172,98 @@ mod tests {
     const ROOT: Root = Root([0xab; 32]);
 
     fn check_invariants(given: &str) -> String {
-        let name = sanitize(given, &ROOT);
-        assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX, "{given:?} → {name:?}");
-        assert!(!name.starts_with(['.', '-']) && !name.ends_with(['.', ' ']), "{given:?} → {name:?}");
-        assert!(!name.chars().any(is_unsafe), "{given:?} → {name:?}");
-        assert!(!is_device(&name), "{given:?} → {name:?}");
-        assert!(!ends_with_ignoring_case(&name, ".part"), "{given:?} → {name:?}");
-        assert!(!ends_with_ignoring_case(&name, ".part.map"), "{given:?} → {name:?}");
-        assert_eq!(sanitize(&name, &ROOT), name, "twice is not once: {given:?}");
-        name
+        let names = candidates(given, &ROOT);
+        for name in &names {
+            assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX, "{given:?} → {name:?}");
+            assert!(!name.starts_with(['.', '-']), "{given:?} → {name:?}");
+            assert!(!name.chars().any(is_harmful), "{given:?} → {name:?}");
+            assert!(!ends_with_ignoring_case(name, ".part"), "{given:?} → {name:?}");
+            assert!(!ends_with_ignoring_case(name, ".part.map"), "{given:?} → {name:?}");
+        }
+        for bytes_max in [NAME_BYTES_MAX, SHORT_NAME_BYTES_MAX] {
+            let name = portable(given, &ROOT, bytes_max);
+            assert!(names.contains(&name) && name.len() <= bytes_max, "{given:?} → {name:?}");
+            assert!(!name.ends_with(['.', ' ']), "{given:?} → {name:?}");
+            assert!(!name.chars().any(is_unsafe), "{given:?} → {name:?}");
+            assert!(!is_device(&name), "{given:?} → {name:?}");
+            assert_eq!(portable(&name, &ROOT, bytes_max), name, "twice is not once: {given:?}");
+        }
+        assert_eq!(sanitize(&names[0], &ROOT), names[0], "twice is not once: {given:?}");
+        names[0].clone()
     }
 
     #[test]
     fn hostile_names_become_harmless() {
-        for (given, expected) in [
-            ("song.flac", "song.flac"),
-            ("../../etc/passwd", "_._.._etc_passwd"),
-            ("..", "unnamed-abababab"),
-            (".", "unnamed-abababab"),
-            ("", "unnamed-abababab"),
-            ("  . . ", "unnamed-abababab"),
-            (".bashrc", "_bashrc"),
-            ("-rf", "_rf"),
-            ("a\0b\u{1b}[31m", "a_b_[31m"),
-            ("con", "_con"),
-            ("NUL.txt", "_NUL.txt"),
-            ("com1 .tar.gz", "_com1 .tar.gz"),
-            ("COM¹", "_COM¹"),
-            ("combat", "combat"),
-            ("x.part", "x_part"),
-            ("x.PART.map", "x_PART.map"),
-            ("evil\u{202e}gpj.exe", "evil_gpj.exe"),
-            ("dots...", "dots"),
-            ("C:\\temp\\x", "C__temp_x"),
+        for (given, expected, portable) in [
+            ("song.flac", "song.flac", "song.flac"),
+            ("../../etc/passwd", "_._.._etc_passwd", "_._.._etc_passwd"),
+            ("..", "_.", "unnamed-abababab"),
+            (".", "_", "unnamed-abababab"),
+            ("", "unnamed-abababab", "unnamed-abababab"),
+            (".bashrc", "_bashrc", "_bashrc"),
+            ("-rf", "_rf", "_rf"),
+            ("a\0b\u{1b}[31m", "a_b_[31m", "a_b_[31m"),
+            ("con", "con", "_con"),
+            ("NUL.txt", "NUL.txt", "_NUL.txt"),
+            ("com1 .tar.gz", "com1 .tar.gz", "_com1 .tar.gz"),
+            ("COM¹", "COM¹", "_COM¹"),
+            ("combat", "combat", "combat"),
+            ("x.part", "x_part", "x_part"),
+            ("x.PART.map", "x_PART.map", "x_PART.map"),
+            ("evil\u{202e}gpj.exe", "evil_gpj.exe", "evil_gpj.exe"),
+            ("dots...", "dots...", "dots"),
+            ("C:\\temp\\x", "C:\\temp\\x", "C__temp_x"),
         ] {
             assert_eq!(check_invariants(given), expected, "{given:?}");
+            assert_eq!(super::portable(given, &ROOT, NAME_BYTES_MAX), portable, "{given:?}");
         }
     }
 
     #[test]
-    fn a_long_name_keeps_its_extension() {
+    fn what_a_disk_takes_stays() {
+        for name in [
+            "12:30 What? \"Yes\" <1> a|b *.txt",
+            "👩\u{200d}👩\u{200d}👧.jpg",
+            "می\u{200c}خواهم.mp3",
+            "🏴\u{e0067}\u{e0062}\u{e007f}.png",
+            "עברית\u{200f}.txt",
+            "soft\u{ad}hyphen",
+            "back\\slash",
+            "ends with a dot.",
+            " spaces ",
+            "aux.c",
+            &"ä".repeat(127),
+            &"x".repeat(255),
+        ] {
+            assert_eq!(check_invariants(name), name);
+        }
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_extension_and_a_piece_of_its_root() {
+        let long = "長".repeat(90);
+        let other = Root([0xcd; 32]);
+        for (end, extension) in [("-01.mkv", " (abababab).mkv"), ("-02.mkv", " (abababab).mkv"), ("", " (abababab)")] {
+            let name = check_invariants(&format!("{long}{end}"));
+            assert!(name.ends_with(extension) && name.len() > NAME_BYTES_MAX - 4, "{name}");
+            assert_ne!(sanitize(&format!("{long}{end}"), &other), name);
+        }
         let name = check_invariants(&format!("{}.tar.xz", "ä".repeat(300)));
-        assert!(name.ends_with(".xz") && name.len() > NAME_BYTES_MAX - 4);
+        assert!(name.ends_with(" (abababab).xz") && name.len() > NAME_BYTES_MAX - 8);
+        let joined = check_invariants(&"👩\u{200d}".repeat(60));
+        assert!(joined.ends_with("👩 (abababab)"), "{joined}");
         check_invariants(&format!("{}.{}", "x".repeat(150), "y".repeat(150)));
-        check_invariants(&format!("{}.part{}", "x".repeat(195), "y".repeat(150)));
-        check_invariants(&format!("{}{}", "x".repeat(199), " .".repeat(50)));
-        check_invariants(&format!("con.{}", "x".repeat(196)));
+        check_invariants(&format!("{}.part{}", "x".repeat(250), "y".repeat(150)));
+        check_invariants(&format!("{}{}", "x".repeat(254), " .".repeat(50)));
+        check_invariants(&format!("con.{}", "x".repeat(255)));
+        check_invariants(&"\u{200d}".repeat(300));
     }
 
     #[test]
     fn random_names_keep_every_promise() {
         let parts = [
             ".", "..", " ", "-", "/", "\\", "\0", "con", "NUL", "com7", ".part", ".map", "ä", "\u{202e}", "x", "1",
-            "*", "💾",
+            "*", "💾", "\u{200d}",
         ];
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut draw = |n: usize| {

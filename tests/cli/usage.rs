@@ -52,6 +52,8 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     sprat.misused(&["--nope", "query"], "--nope");
     sprat.misused(&["query"], "PATTERN");
     sprat.misused(&["query", "x", "--nope"], "--nope");
+    sprat.misused(&["get", "x", "-o", "", "--super", "127.0.0.1:9"], "-o is empty");
+    sprat.misused(&["peer", "--share", "", "--super", "127.0.0.1:9"], "--share is empty");
     sprat.misused(&["query", "x", "--ttl", "999"], "write one from 0 to 64");
     sprat.misused(&["query", "x", "--ttl", "65"], "write one from 0 to 64");
     sprat.misused(&["query", "x", "--ttl"], "--ttl");

@@ -11,6 +11,7 @@ mod failover;
 mod memory;
 mod names;
 mod node;
+mod places;
 mod python_client;
 mod search;
 mod share;

@@ -57,8 +57,8 @@ pub(crate) struct World {
     dir: TempDir,
     ip: Ipv4Addr,
     count: AtomicU32,
-    /// Descriptors of each process, if they are few.
-    descriptors: Option<u32>,
+    /// What a shell does before each process, such as `ulimit -n 100`.
+    limit: Option<String>,
 }
 
 impl World {
@@ -66,12 +66,7 @@ impl World {
         let mut random = [0; 3];
         getrandom::fill(&mut random).expect("randomness");
         let ip = Ipv4Addr::new(127, random[0] | 1, random[1], random[2].clamp(1, 250));
-        World {
-            dir: TempDir::with_prefix("sprat-e2e-").expect("a folder"),
-            ip,
-            count: AtomicU32::new(0),
-            descriptors: None,
-        }
+        World { dir: TempDir::with_prefix("sprat-e2e-").expect("a folder"), ip, count: AtomicU32::new(0), limit: None }
     }
 
     pub(crate) fn ip(&self) -> Ipv4Addr {
@@ -84,7 +79,12 @@ impl World {
 
     /// Processes that start from now on have this many descriptors.
     pub(crate) fn limit_descriptors(&mut self, descriptors: u32) {
-        self.descriptors = Some(descriptors);
+        self.limit(&format!("ulimit -n {descriptors}"));
+    }
+
+    /// A shell does this before each process that starts from now on; none if it is empty.
+    pub(crate) fn limit(&mut self, limit: &str) {
+        self.limit = (!limit.is_empty()).then(|| limit.to_owned());
     }
 
     /// A new folder.
@@ -106,10 +106,9 @@ impl World {
     /// `sprat` with this world's folders and nothing of the user's.
     pub(crate) fn sprat<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sprat"));
-        if let Some(descriptors) = self.descriptors {
+        if let Some(limit) = &self.limit {
             command = Command::new("sh");
-            let limited = "ulimit -n \"$0\" && exec \"$@\"";
-            command.args(["-c", limited, &descriptors.to_string(), env!("CARGO_BIN_EXE_sprat")]);
+            command.args(["-c", &format!("{limit} && exec \"$@\""), "sh", env!("CARGO_BIN_EXE_sprat")]);
         }
         for (key, _) in std::env::vars_os() {
             if key.to_string_lossy().starts_with("SPRAT_") {
