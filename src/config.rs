@@ -472,11 +472,8 @@ pub const DESCRIPTORS_RESERVED_MIN: usize = 64;
 pub const DESCRIPTORS_RESERVED_MAX: usize = 256;
 /// The descriptors that are kept back of this many.
 #[must_use]
-pub const fn descriptors_reserved(descriptors: usize) -> usize {
-    let part = descriptors / 8;
-    let part = if part < DESCRIPTORS_RESERVED_MIN { DESCRIPTORS_RESERVED_MIN } else { part };
-    let part = if part > DESCRIPTORS_RESERVED_MAX { DESCRIPTORS_RESERVED_MAX } else { part };
-    if part > descriptors / 2 { descriptors / 2 } else { part }
+pub fn descriptors_reserved(descriptors: usize) -> usize {
+    (descriptors / 8).clamp(DESCRIPTORS_RESERVED_MIN, DESCRIPTORS_RESERVED_MAX).min(descriptors / 2)
 }
 /// Connections that are closed at once after the system has no descriptor left.
 pub const CROWD_BATCH: usize = 8;

@@ -11,8 +11,8 @@
 //!   allocator unchanged. A count in safe code, through a library, costs two locked instructions
 //!   for each allocation and each release; this one costs none.
 //! - `malloc_trim` is a function of the C library. It has no arguments that could be wrong. Without
-//!   it glibc returns only what is free at the end of its heap: 500 sessions that each asked 64
-//!   queries and never read took 57 MiB, all of which stayed resident after they had closed.
+//!   it glibc returns only what is free at the end of its heap, and most of what thousands of
+//!   sessions took stays resident after they have closed.
 #![allow(unsafe_code, reason = "see above: without it memory that was freed stays with the process")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -44,8 +44,8 @@ pub fn held() -> usize {
     usize::try_from(sum).unwrap_or(0)
 }
 
-/// Gives freed memory back to the system, as far as complete pages of it are free. It takes some
-/// milliseconds for 100 MiB. With another C library than glibc it does nothing.
+/// Gives freed memory back to the system, as far as complete pages of it are free. The
+/// more was freed, the longer it takes. With another C library than glibc it does nothing.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     {

@@ -9,7 +9,6 @@ use super::config::SuperPeerConfig;
 use super::counters::{Count, Counters};
 use super::ids::{LinkId, WaveKey};
 use super::index::Index;
-use super::upkeep::Upkeep;
 use super::work::Work;
 use crate::config::MEMORY_RECORDS_PERCENT;
 use crate::proto::timers::Timers;
@@ -46,7 +45,6 @@ pub(super) struct Context {
     pub(super) config: SuperPeerConfig,
     pub(super) entropy: Box<dyn Entropy>,
     pub(super) index: Index,
-    pub(super) upkeep: Upkeep,
     pub(super) work: Work,
     pub(super) timers: Timers<Reason>,
     pub(super) counters: Counters,
@@ -63,7 +61,6 @@ impl Context {
             config,
             entropy,
             index,
-            upkeep: Upkeep::default(),
             work: Work::default(),
             timers: Timers::new(),
             counters: Counters::default(),
@@ -107,7 +104,7 @@ impl Context {
 
     /// A page of a list was asked for: keeps the index sorted for the next ones.
     pub(super) fn prepare_pages(&mut self) {
-        self.upkeep.sort(&mut self.index);
+        self.index.order(0);
         self.timers.set(Reason::Order, self.now + crate::config::ORDER_KEPT);
     }
 }

@@ -151,7 +151,7 @@ impl SuperPeer {
         self.flood.check_invariants();
         self.cx.timers.check_invariants();
         let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
-        let busy = left || self.cx.upkeep.has_work() || self.cx.index.has_order();
+        let busy = left || upkeep::has_work(&self.cx.index) || self.cx.index.has_order();
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
     }
@@ -228,7 +228,7 @@ impl SuperPeer {
             Reason::Tree => neighbors.on_tree_timeout(cx),
             Reason::Wave(key) => flood.on_timeout(key, neighbors, cx),
             Reason::Ended => flood.on_ended(cx),
-            Reason::Order => cx.upkeep.stop_sorting(&mut cx.index),
+            Reason::Order => cx.index.forget_order(),
         }
     }
 
@@ -258,15 +258,7 @@ impl SuperPeer {
         {
             flood.abandon(query, neighbors, cx);
         }
-        while !cx.work.is_spent()
-            && let Some((conn, ack)) = neighbors.digests.take_released(cx.now)
-        {
-            cx.work.add(OUTPUT_WORK);
-            if sessions.is_open(conn) {
-                cx.send(conn, Message::Ack(ack));
-            }
-        }
-        self.acks_left = cx.work.is_spent() && neighbors.digests.is_waiting();
+        self.acks_left = neighbors.digests.release(|conn| sessions.is_open(conn), cx);
         for (conn, req) in flood.take_finished() {
             sessions.query_ended(conn, req);
         }
@@ -346,7 +338,7 @@ impl Role for SuperPeer {
             self.pass_on();
             self.cx.work.add(TIMER_WORK + OUTPUT_WORK * self.cx.out.len().saturating_sub(outputs));
         }
-        self.cx.upkeep.run(&mut self.cx.index, &mut self.cx.work);
+        upkeep::run(&mut self.cx.index, &mut self.cx.work);
         self.finish_turn();
     }
 
@@ -357,7 +349,7 @@ impl Role for SuperPeer {
     fn poll_timeout(&self) -> Option<Time> {
         let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
         let left = sessions.has_work() || self.acks_left;
-        if left || cx.upkeep.has_work() || flood.has_work() || neighbors.digests.has_work() {
+        if left || upkeep::has_work(&cx.index) || flood.has_work() || neighbors.digests.has_work() {
             Some(Time::ZERO)
         } else {
             cx.timers.next()

@@ -17,7 +17,7 @@
 //! - getters: `surely_not`, `is_waiting`, `takes`;
 //! - `handle_*`: `on_step`, `on_ack`, `on_lease`, `on_link_up`, `on_link_down`, `on_timeout`;
 //! - mutators: `begin_life`, `note_changes`, `hold`, `lease`, `forget`;
-//! - `poll_*`: `has_work`, `run`, `take_released`; the handlers push outputs.
+//! - `poll_*`: `has_work`, `run`, `release`; the handlers push outputs.
 
 mod filter;
 mod keys;
@@ -38,15 +38,16 @@ use super::counters::Count;
 use super::ids::LinkId;
 use super::index::Index;
 use super::link::Links;
+use super::work::OUTPUT_WORK;
 use crate::config::{
     ACKS_HELD_MAX, DIGEST_BYTES_ALL, DIGEST_COALESCE, DIGEST_COALESCE_MAX, DIGEST_LEASE_WAIT, DIGEST_LOG2_MAX,
     DIGEST_LOG2_MIN, DIGEST_QUIET,
 };
 use crate::proto::ConnId;
 use crate::time::Time;
-use crate::wire::LinkMessage;
 use crate::wire::link::{LinkDigest, LinkDigested};
 use crate::wire::message::Ack;
+use crate::wire::{LinkMessage, Message};
 
 /// Too many ACKs wait.
 #[derive(Debug)]
@@ -240,13 +241,24 @@ impl Digests {
         Ok(None)
     }
 
-    /// The next ACK that waits no longer.
-    pub(super) fn take_released(&mut self, now: Time) -> Option<(ConnId, Ack)> {
-        let (waits_for, ..) = self.held.front()?;
-        if self.oldest_awaited(now).is_some_and(|mark| mark <= *waits_for) {
-            return None;
+    /// Sends the ACKs that need not wait any more to those sessions that are open, as many as fit
+    /// in this turn. Returns whether some are left.
+    pub(super) fn release(&mut self, is_open: impl Fn(ConnId) -> bool, cx: &mut Context) -> bool {
+        if self.held.is_empty() {
+            return false;
         }
-        self.held.pop_front().map(|(_, conn, ack)| (conn, ack))
+        let awaited = self.oldest_awaited(cx.now).unwrap_or(u64::MAX);
+        while self.held.front().is_some_and(|(waits_for, ..)| *waits_for < awaited) {
+            if cx.work.is_spent() {
+                return true;
+            }
+            cx.work.add(OUTPUT_WORK);
+            let Some((_, conn, ack)) = self.held.pop_front() else { break };
+            if is_open(conn) {
+                cx.send(conn, Message::Ack(ack));
+            }
+        }
+        false
     }
 
     /// Some deadline has come.

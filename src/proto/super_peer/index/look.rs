@@ -83,15 +83,14 @@ impl Index {
         Some(LiveEntry { path: self.entries.path(id), size: entry.size(), root: entry.root })
     }
 
-    /// The first holder of an entry that is not below `from`.
+    /// The first holder of an entry that is not below `from`. It may be gone.
     pub(in crate::proto) fn holder_from(&self, id: u32, from: u32) -> Option<HolderId> {
         match self.entries.at(id).holders {
             DEAD | FREE => None,
-            one if one & SHARED == 0 => (one >= from && !self.is_gone(one)).then_some(HolderId(one)),
+            one if one & SHARED == 0 => (one >= from).then_some(HolderId(one)),
             list => {
                 let list = self.shared.at(list ^ SHARED);
-                let rest = &list[list.partition_point(|&holder| holder < from)..];
-                rest.iter().find(|holder| !self.is_gone(**holder)).copied().map(HolderId)
+                list.get(list.partition_point(|&holder| holder < from)).copied().map(HolderId)
             }
         }
     }
@@ -112,7 +111,9 @@ impl Index {
             let mut holder = self.holder_from(id, 0);
             while let Some(one) = holder {
                 holder = self.holder_from(id, one.0 + 1);
-                records.push((entry.path, entry.size, entry.root, self.addr(one)));
+                if !self.is_gone(one.0) {
+                    records.push((entry.path, entry.size, entry.root, self.addr(one)));
+                }
             }
         }
         records

@@ -209,6 +209,11 @@ impl Index {
                 return false;
             }
         }
+        self.is_untidy()
+    }
+
+    /// Whether [`Index::tidy`] has work.
+    pub(in crate::proto) fn is_untidy(&self) -> bool {
         !(self.dead.is_empty() && self.leaving.is_empty())
     }
 
@@ -236,6 +241,11 @@ impl Index {
     #[must_use]
     pub fn has_order(&self) -> bool {
         self.order.is_some()
+    }
+
+    /// Whether entries are left to be sorted.
+    pub(in crate::proto) fn is_sorting(&self) -> bool {
+        self.order.as_ref().is_some_and(|order| order.built().is_some())
     }
 
     /// Lets that order go.
@@ -331,7 +341,7 @@ impl Index {
     }
 
     /// Whether a holder that an entry names is gone.
-    pub(super) fn is_gone(&self, holder: u32) -> bool {
+    pub(in crate::proto) fn is_gone(&self, holder: u32) -> bool {
         self.holders[holder as usize].is_none()
     }
 

@@ -265,7 +265,8 @@ impl Scan {
             match index.seen(id) {
                 Some(seen) if self.fits(seen, list) => {
                     while let Some(holder) = index.holder_from(id, self.holder) {
-                        if self.left == 0 && self.fits_holder(seen, index, holder) {
+                        let fits = !index.is_gone(holder.0) && self.fits_holder(seen, index, holder);
+                        if self.left == 0 && fits {
                             return self.end(true);
                         }
                         if self.has_reached(until) {
@@ -274,7 +275,7 @@ impl Scan {
                         self.looked += 1;
                         self.spent += 1;
                         self.holder = holder.0 + 1;
-                        if self.fits_holder(seen, index, holder) {
+                        if fits {
                             self.left -= 1;
                             self.spent += HIT_WORK;
                             hits.push(hit(seen, index, holder));

@@ -222,6 +222,22 @@ fn a_page_looks_at_its_part_of_an_ordered_index() {
     assert!((32..128).contains(&found.len()) && looked <= 3 * found.len(), "{looked} looks for {}", found.len());
 }
 
+#[test]
+fn holders_that_are_gone_are_passed_over_in_steps() {
+    let mut index = Index::new();
+    let holders: Vec<HolderId> = (1..=3000).map(|n| index.add_holder(addr(n))).collect();
+    holders.iter().for_each(|holder| index.insert(*holder, record("a", 1)));
+    holders[..2999].iter().for_each(|holder| index.remove_holder(*holder));
+    let mut scan = Scan::new(&index, &search(QueryKind::Exact, "a")).unwrap();
+    let (mut hits, mut steps) = (Vec::new(), 1);
+    while scan.step(&index, 100, &mut hits) == Step::More {
+        steps += 1;
+    }
+    let addrs: Vec<u16> = hits.iter().map(|hit| hit.addr.port()).collect();
+    assert_eq!(addrs, [3000]);
+    assert!(steps >= 10 && index.is_untidy(), "{steps} steps");
+}
+
 /// The naive meaning of a search, written a second time.
 fn fits(search: &Search, path: &str, record_root: Root) -> bool {
     let name = path.rsplit('/').next().unwrap();

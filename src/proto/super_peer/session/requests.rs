@@ -146,9 +146,6 @@ impl Sessions {
         }
         if session.state == State::Open {
             let addr = address(session.ip, host.as_deref(), port)?;
-            if session.holder != Place::NONE {
-                cx.upkeep.on_removed();
-            }
             match addr {
                 None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
                 Some(addr) => match session.holder.get() {

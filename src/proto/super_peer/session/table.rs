@@ -187,7 +187,6 @@ impl Sessions {
         let queries = session.queries.take();
         if let Some(holder) = holder {
             cx.index.remove_holder(holder);
-            cx.upkeep.on_removed();
         }
         cx.work.add(SESSION_WORK);
         let abandoned = |(req, key)| Abandoned { key, conn, req };
