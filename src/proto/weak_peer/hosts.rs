@@ -1,18 +1,19 @@
 //! How often this peer dials each host before any of its addresses has welcomed it. Addresses of
-//! sources come from strangers: they may name the ports of a machine that is no peer. It dials
+//! sources come from strangers: they may name the ports of a machine that is no peer. All names
+//! count as one host, because the names of a stranger may all lead to one machine. It dials
 //! nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{HOST_DIAL_INTERVAL, HOST_DIALS_AT_ONCE, HOST_DIALS_BURST, HOSTS_REMEMBERED_MAX};
+use crate::proto::crowd::Host;
 use crate::time::Time;
 use crate::wire::HostPort;
 
 /// The dials of one host.
 #[derive(Clone, Copy, Debug)]
-struct Host {
+struct Dials {
     /// Dials that have neither failed nor been welcomed.
     at_once: u32,
     /// When all allowed dials are free again (the generic cell rate algorithm).
@@ -22,19 +23,30 @@ struct Host {
 /// All hosts that were dialed lately.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    hosts: BTreeMap<Arc<str>, Host>,
+    /// None: all names.
+    hosts: BTreeMap<Option<Host>, Dials>,
 }
 
 impl Hosts {
     /// Whether an address of this host that never welcomed may be dialed now.
     pub(super) fn may_dial(&self, now: Time, addr: &HostPort) -> bool {
-        match self.hosts.get(addr.host()) {
-            Some(host) => {
-                host.at_once < HOST_DIALS_AT_ONCE
-                    && host.idle_at <= now + HOST_DIAL_INTERVAL.saturating_mul(HOST_DIALS_BURST - 1)
+        match self.hosts.get(&host_of(addr)) {
+            Some(dials) => {
+                dials.at_once < HOST_DIALS_AT_ONCE
+                    && dials.idle_at <= now + HOST_DIAL_INTERVAL.saturating_mul(HOST_DIALS_BURST - 1)
             }
             None => self.hosts.len() < HOSTS_REMEMBERED_MAX || self.hosts.values().any(|host| host.is_idle(now)),
         }
+    }
+
+    /// Whether as many such addresses of this host are dialed as may be at once.
+    pub(super) fn is_full(&self, addr: &HostPort) -> bool {
+        self.hosts.get(&host_of(addr)).is_some_and(|dials| dials.at_once >= HOST_DIALS_AT_ONCE)
+    }
+
+    /// Whether two addresses count as one host.
+    pub(super) fn is_same(one: &HostPort, other: &HostPort) -> bool {
+        host_of(one) == host_of(other)
     }
 
     /// An address that never welcomed is dialed.
@@ -42,14 +54,14 @@ impl Hosts {
         if self.hosts.len() >= HOSTS_REMEMBERED_MAX {
             self.hosts.retain(|_, host| !host.is_idle(now));
         }
-        let host = self.hosts.entry(addr.host().into()).or_insert(Host { at_once: 0, idle_at: now });
+        let host = self.hosts.entry(host_of(addr)).or_insert(Dials { at_once: 0, idle_at: now });
         host.at_once += 1;
         host.idle_at = host.idle_at.max(now) + HOST_DIAL_INTERVAL;
     }
 
     /// Such a dial has ended. One that was welcomed does not delay others.
     pub(super) fn end(&mut self, addr: &HostPort, welcomed: bool) {
-        if let Some(host) = self.hosts.get_mut(addr.host()) {
+        if let Some(host) = self.hosts.get_mut(&host_of(addr)) {
             host.at_once = host.at_once.saturating_sub(1);
             host.idle_at = host.idle_at - if welcomed { HOST_DIAL_INTERVAL } else { Duration::ZERO };
         }
@@ -61,7 +73,11 @@ impl Hosts {
     }
 }
 
-impl Host {
+fn host_of(addr: &HostPort) -> Option<Host> {
+    addr.literal().map(|literal| literal.ip().into())
+}
+
+impl Dials {
     fn is_idle(&self, now: Time) -> bool {
         self.at_once == 0 && self.idle_at <= now
     }
@@ -110,10 +126,30 @@ mod tests {
     }
 
     #[test]
+    fn all_forms_of_a_host_share_its_dials() {
+        let mut hosts = Hosts::default();
+        let now = Time::from_micros(5);
+        let forms = [
+            ["192.0.2.1", "::ffff:192.0.2.1", "0xc0000201"],
+            ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:9::"],
+            ["a.example", "b.example", "c.test"],
+        ];
+        for forms in forms {
+            for n in 0..HOST_DIALS_AT_ONCE {
+                let addr = addr(forms[n as usize % 3], 1);
+                assert!(hosts.may_dial(now, &addr), "{addr} {n}");
+                hosts.begin(now, &addr);
+            }
+            assert!(forms.iter().all(|form| !hosts.may_dial(now, &addr(form, 2))), "{forms:?}");
+        }
+        assert!(hosts.may_dial(now, &addr("2001:db8:0:1::1", 1)));
+    }
+
+    #[test]
     fn hosts_beyond_the_limit_wait() {
         let mut hosts = Hosts::default();
         let now = Time::from_micros(5);
-        let nth = |n: usize| addr(&format!("h{n}"), 1);
+        let nth = |n: usize| addr(&format!("10.0.{}.{}", n / 256, n % 256), 1);
         for n in 0..HOSTS_REMEMBERED_MAX {
             hosts.begin(now, &nth(n));
             hosts.end(&nth(n), false);

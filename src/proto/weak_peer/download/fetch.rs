@@ -201,7 +201,7 @@ impl Transfer {
         }
         let source = &mut self.sources[index];
         source.uncount(cx, true);
-        source.welcomed = true;
+        (source.welcomed, source.refused) = (true, false);
         let active = self.sources.iter().filter(|source| source.state == SourceState::Active).count();
         if active >= SOURCES_MAX {
             return self.lose(cx, index, "is not needed at present");

@@ -62,7 +62,7 @@ pub(super) struct Source {
     pub(super) proof: Option<Proof>,
     /// Whether it ever sent WELCOME.
     pub(super) welcomed: bool,
-    /// Whether it refused a connection as a peer does: it is a peer, and busy.
+    /// Whether it refused the last connection that it answered: it is a peer, and busy.
     pub(super) refused: bool,
     /// Whether its dial counts at its host.
     pub(super) counted: bool,
@@ -166,6 +166,16 @@ impl Source {
             SourceState::Lost => !self.welcomed && !self.refused && dialed,
             SourceState::Idle | SourceState::Connecting | SourceState::Active | SourceState::Stalled => false,
         }
+    }
+
+    /// Whether it is a peer for certain.
+    pub(super) fn is_peer(&self) -> bool {
+        self.welcomed || self.refused
+    }
+
+    /// Whether it never welcomed, refused as busy, and is not to be dialed yet.
+    pub(super) fn is_busy(&self, now: Time) -> bool {
+        self.state == SourceState::Lost && !self.welcomed && self.refused && self.retry_at > now
     }
 
     /// It is dialed and has never welcomed.
@@ -325,7 +335,7 @@ impl Source {
 
     /// Sets when it may be dialed again, later each time.
     pub(super) fn back_off(&mut self, now: Time) {
-        let wait = if self.welcomed || self.refused { self.retry_wait } else { SOURCE_REDIAL_MAX };
+        let wait = if self.is_peer() { self.retry_wait } else { SOURCE_REDIAL_MAX };
         self.retry_at = now + wait;
         let longest = if self.welcomed { SOURCE_REDIAL_MAX } else { BUSY_REDIAL_MAX };
         self.retry_wait = (self.retry_wait * 2).min(longest);

@@ -17,6 +17,7 @@ use crate::proto::ConnId;
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Context, Owner, Reason, SourceIndex};
+use crate::proto::weak_peer::hosts::Hosts;
 use crate::time::Time;
 use crate::wire::HostPort;
 
@@ -34,39 +35,72 @@ impl Transfer {
     /// Whether one more source may be dialed. A dial without a WELCOME after [`DIAL_HEDGE`] does
     /// not keep others waiting, but it still counts for the limit of dials.
     fn has_room(&self, now: Time) -> bool {
-        let count = |fits: &dyn Fn(&Source) -> bool| self.sources.iter().filter(|source| fits(source)).count();
-        let dialing = count(&|source| source.state == SourceState::Connecting);
-        let used = count(&|source| match source.state {
+        let used = |source: &&Source| match source.state {
             SourceState::Active => true,
             SourceState::Connecting => now.since(source.dialed_at) < DIAL_HEDGE,
             SourceState::Idle | SourceState::Stalled | SourceState::Lost | SourceState::Dropped => false,
-        });
-        used < SOURCES_MAX && dialing < DIALS_AT_ONCE
+        };
+        self.sources.iter().filter(used).count() < SOURCES_MAX && self.may_dial_more()
     }
 
-    /// Sources that were lost and have sent right pieces, then addresses that were not tried, then
+    fn may_dial_more(&self) -> bool {
+        let dialing = |source: &&Source| source.state == SourceState::Connecting;
+        self.sources.iter().filter(dialing).count() < DIALS_AT_ONCE
+    }
+
+    /// Sources that were lost and have sent right pieces. Then, in turn, an address that was not
+    /// tried and a lost one that is a peer, so that no number of either keeps the other out. Then
     /// all others.
     fn next_to_dial(&mut self, cx: &mut Context) -> Option<SourceIndex> {
         let now = cx.now;
         if let Some(lost) = self.sources.iter().position(|source| source.pieces > 0 && source.is_due(now)) {
             return Some(lost);
         }
-        if !self.order.pool.is_empty()
-            && let Some(place) = self.free_place(now)
-            && let Some(candidate) = self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.addr))
-        {
-            return Some(self.place(now, place, candidate));
+        let lost = self.next_lost(cx);
+        if self.dialed_untried && lost.is_some_and(|lost| self.sources[lost].is_peer()) {
+            self.dialed_untried = false;
+            return lost;
         }
-        let allowed = |source: &Source| source.welcomed || cx.hosts.may_dial(now, &source.addr);
-        self.sources.iter().position(|source| source.is_due(now) && allowed(source))
+        let untried = self.next_untried(cx);
+        self.dialed_untried = untried.is_some();
+        untried.or(lost)
     }
 
-    /// Where a new source can stand: at the end, or in place of one that is not dialed any more.
+    /// The lost source that may be dialed: one that is a peer, if there is one, and of these the
+    /// one that has waited longest.
+    fn next_lost(&self, cx: &Context) -> Option<SourceIndex> {
+        let allowed = |source: &Source| source.welcomed || cx.hosts.may_dial(cx.now, &source.addr);
+        let due = self.sources.iter().enumerate().filter(|(_, source)| source.is_due(cx.now) && allowed(source));
+        due.min_by_key(|(_, source)| (!source.is_peer(), source.retry_at)).map(|(index, _)| index)
+    }
+
+    fn next_untried(&mut self, cx: &mut Context) -> Option<SourceIndex> {
+        let now = cx.now;
+        let place = self.free_place(now).filter(|_| !self.order.pool.is_empty())?;
+        let candidate = self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.addr))?;
+        Some(self.place(now, place, candidate))
+    }
+
+    /// Where a new source can stand: at the end, or in place of one that is not dialed any more, or
+    /// of the busy one that is dialed again last.
     fn free_place(&self, now: Time) -> Option<SourceIndex> {
         if self.sources.len() < SOURCES_KNOWN_MAX {
             return Some(self.sources.len());
         }
-        self.sources.iter().position(|source| source.is_over(now))
+        let busy = || self.sources.iter().enumerate().filter(|(_, source)| source.is_busy(now));
+        let over = self.sources.iter().position(|source| source.is_over(now));
+        over.or_else(|| busy().max_by_key(|(_, source)| source.retry_at).map(|(index, _)| index))
+    }
+
+    /// Whether an address waits that could be dialed sooner if this dial were given up.
+    fn others_wait(&self, cx: &Context, index: SourceIndex) -> bool {
+        let addr = &self.sources[index].addr;
+        let has_room = self.may_dial_more() && (self.free_place(cx.now).is_some() || self.order.pool.is_empty());
+        let full_host = cx.hosts.is_full(addr);
+        let waits =
+            |one: &HostPort| (!has_room && cx.hosts.may_dial(cx.now, one)) || (full_host && Hosts::is_same(one, addr));
+        self.order.pool.iter().any(|one| waits(&one.addr))
+            || (!has_room && self.next_lost(cx).is_some_and(|lost| self.sources[lost].is_peer()))
     }
 
     fn place(&mut self, now: Time, place: SourceIndex, candidate: Candidate) -> SourceIndex {
@@ -82,7 +116,13 @@ impl Transfer {
             let oldest = self.spent.iter().min_by_key(|(_, until)| **until).map(|(addr, _)| addr.clone());
             oldest.and_then(|oldest| self.spent.remove(&oldest));
         }
-        let until = if old.state == SourceState::Dropped { Time::MAX } else { now + DIALS_PERIOD };
+        let until = if old.state == SourceState::Dropped {
+            Time::MAX
+        } else if old.is_busy(now) {
+            old.retry_at
+        } else {
+            now + DIALS_PERIOD
+        };
         self.spent.insert(old.addr, until);
         place
     }
@@ -260,7 +300,11 @@ impl Transfer {
             self.check_source(cx, index);
         }
         self.report_progress(cx);
-        if self.may_hope(cx.now) || !self.writing.is_empty() {
+        // While the disk writes, less is asked for.
+        if !self.writing.is_empty() {
+            (self.hope_at, self.good_at) = (cx.now, cx.now);
+        }
+        if self.may_hope(cx.now) {
             self.hope_at = cx.now;
         }
         if cx.now.since(self.hope_at) >= NO_SOURCE_MAX {
@@ -279,17 +323,14 @@ impl Transfer {
     /// for long.
     fn check_source(&mut self, cx: &mut Context, index: SourceIndex) {
         let source = &self.sources[index];
+        let dialed = cx.now.since(source.dialed_at);
         let quiet = cx.now.since(source.progress_at);
         let owes = source.owes();
         match source.state {
             SourceState::Connecting if source.conn.is_some() && cx.now.since(source.since) >= LOGIN_DEADLINE => {
                 self.lose(cx, index, "does not welcome us");
             }
-            SourceState::Connecting
-                if !source.welcomed
-                    && !self.order.pool.is_empty()
-                    && cx.now.since(source.dialed_at) >= DIAL_PATIENCE =>
-            {
+            SourceState::Connecting if !source.welcomed && dialed >= DIAL_PATIENCE && self.others_wait(cx, index) => {
                 self.lose(cx, index, "does not welcome us soon, and others wait");
             }
             SourceState::Active | SourceState::Stalled if owes && quiet >= ANSWER_DEADLINE => {
@@ -313,12 +354,14 @@ impl Transfer {
         }
     }
 
-    /// Whether a source is connected, or an address is left that may welcome.
+    /// Whether a source is connected, or an address is left that may welcome. One that refused as
+    /// busy may: how long it is tried is up to the timeout.
     fn may_hope(&self, now: Time) -> bool {
+        let may_welcome = |source: &Source| source.refused || !source.welcomed;
         let hope = |source: &Source| match source.state {
             SourceState::Active | SourceState::Stalled => true,
-            SourceState::Connecting => !source.welcomed,
-            SourceState::Lost => !source.welcomed && !source.refused && !source.is_over(now),
+            SourceState::Connecting => may_welcome(source),
+            SourceState::Lost => may_welcome(source) && !source.is_over(now),
             SourceState::Idle | SourceState::Dropped => false,
         };
         !self.order.pool.is_empty() || self.sources.iter().any(hope)
@@ -334,7 +377,7 @@ impl Transfer {
     /// Whether no piece was verified and too little was received for the time that the user gave.
     fn has_timed_out(&self, now: Time) -> bool {
         let timeout = self.order.timeout;
-        !timeout.is_zero() && self.writing.is_empty() && !self.is_complete() && now.since(self.good_at) >= timeout
+        !timeout.is_zero() && !self.is_complete() && now.since(self.good_at) >= timeout
     }
 
     fn fail_slow(&mut self, cx: &mut Context) {

@@ -49,6 +49,8 @@ pub(super) struct Transfer {
     /// Bytes of the content; only what hits claim until it is proven.
     pub(super) size: u64,
     pub(super) is_proven: bool,
+    /// Whether the last dial was of an address that was not tried before.
+    pub(super) dialed_untried: bool,
     /// How often a source was asked for the proof.
     pub(super) proofs_begun: usize,
     /// No piece until the size is proven.
@@ -65,7 +67,7 @@ pub(super) struct Transfer {
     pub(super) started_at: Time,
     /// When a source was last connected, or an address left that may be one.
     pub(super) hope_at: Time,
-    /// When a piece was last verified, or the rate of all sources was high enough.
+    /// When a piece was last verified or being written, or the rate of all sources was high enough.
     pub(super) good_at: Time,
     /// Bytes that came from all sources, those that were discarded too; and at the last few ticks.
     pub(super) received: u64,
@@ -95,6 +97,7 @@ impl Transfer {
             lied_forgotten: false,
             size,
             is_proven: false,
+            dialed_untried: false,
             proofs_begun: 0,
             picker: Picker::new(0),
             manifest: None,

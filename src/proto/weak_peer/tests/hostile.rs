@@ -266,13 +266,17 @@ fn all_spellings_of_an_address_are_one_source() {
 }
 
 #[test]
-fn an_honest_source_after_hundreds_of_silent_ones_is_found() {
+fn an_honest_source_after_hundreds_of_useless_ones_is_found() {
+    let busy = (5..9).map(|seed| (seed, Manner::Busy, 300, 40));
     for (seed, manner, hosts, within) in [
         (1, Manner::Silent, 300, 40),
         (2, Manner::Nowhere, 300, 40),
         (3, Manner::Silent, 1, 120),
         (4, Manner::Nowhere, 1, 120),
-    ] {
+    ]
+    .into_iter()
+    .chain(busy)
+    {
         let mut world = World::seeded(1, 3 * MIB, seed);
         for n in 0..300_u16 {
             world.source(manner, RATE);
@@ -292,6 +296,56 @@ fn an_honest_source_after_hundreds_of_silent_ones_is_found() {
         assert!(took <= within * SEC, "{manner:?} on {hosts}: {took:?}");
         assert_right(&mut world);
     }
+}
+
+#[test]
+fn a_busy_peer_is_dialed_again_while_addresses_are_left_that_were_not_tried() {
+    let mut world = World::new(1, 3 * MIB);
+    for n in 0..200_u16 {
+        world.source(Manner::Silent, RATE);
+        let to = HostPort::new(&format!("198.51.100.{n}"), 9).unwrap();
+        world.sources[usize::from(n)].0 = to.clone();
+        world.supers[0].1.hits[usize::from(n)].addr = to;
+    }
+    world.source(Manner::Busy, RATE);
+    world.get().run_until(|world| world.sources[200].1.dials == 1);
+    let refused = world.now;
+    world.run_until(|world| world.sources[200].1.dials == 2);
+    assert!(world.now.since(refused) <= 3 * SEC, "{:?}", world.now.since(refused));
+}
+
+#[test]
+fn a_source_that_welcomes_late_is_not_given_up_for_others_that_may_not_be_dialed() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Late, RATE);
+    for port in 1000..1200 {
+        let record = record(&world, 3 * MIB, HostPort::new("198.51.100.7", port).unwrap());
+        world.hit(record);
+    }
+    assert!(world.get().outcome().ok);
+    assert_eq!(world.sources[0].1.dials, 1);
+}
+
+#[test]
+fn busy_sources_are_tried_until_the_timeout() {
+    for welcomes in [false, true] {
+        let mut world = World::new(1, 8 * MIB);
+        world.source(if welcomes { Manner::Honest } else { Manner::Busy }, RATE);
+        world.get().run_for(3 * SEC);
+        world.kill_source(0);
+        world.sources[0].1.manner = Manner::Busy;
+        world.sources[0].1.alive = true;
+        world.run_for(3 * NO_SOURCE_MAX);
+        assert_eq!(world.outcomes(), 0);
+        world.sources[0].1.manner = Manner::Honest;
+        assert!(world.outcome().ok);
+    }
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Busy, RATE);
+    let start = world.now;
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 4, "{outcome:?}");
+    assert!(world.now.since(start) >= DOWNLOAD_TIMEOUT);
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     Fails,
     /// Accepts, and never welcomes.
     Silent,
+    /// Welcomes after 3 s.
+    Late,
     /// Its address drops what comes.
     Nowhere,
     /// A manifest of two values that merges to the root: inner nodes of four pieces.
@@ -129,6 +131,9 @@ impl World {
                 let cvs = vec![1; MANIFEST_PAGE_CVS * Cv::LEN];
                 let answer = Cvs { req: page.req, size: 1 << 40, first: page.first, cvs };
                 self.say(Duration::from_millis(1950), conn, Message::Cvs(answer));
+            }
+            Message::Hello(_) if source.manner == Manner::Late => {
+                self.say(Duration::from_secs(3), conn, Message::Welcome(welcome()));
             }
             Message::Hello(_) => self.say(LATENCY, conn, Message::Welcome(welcome())),
             Message::Get(get) => {
