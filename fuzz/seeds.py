@@ -25,6 +25,10 @@ def seeds():
             yield "frame", bytes([2, 7]) + data
             yield "message", data[4:]
             whole += data if how == "frame" else b""
+        elif how in ("collection", "uncollection"):
+            yield "collection", bytes([7]) + data
+        elif how == "uri":
+            yield "uri", data
         elif how == "digest":
             yield "digest", data
         elif how == "datagram":

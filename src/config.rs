@@ -33,6 +33,10 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Longest pattern of a query, in bytes, so that a QUERY fits in a datagram with room for later
 /// fields.
 pub const PATTERN_BYTES_MAX: usize = 256;
+/// Longest URI of a content, in bytes: it fits in a line of the control socket and in a chat.
+pub const URI_BYTES_MAX: usize = 4096;
+/// Most super peers that a URI names.
+pub const URI_SUPERS_MAX: usize = 8;
 /// Longest advertised host, in bytes, so that a HIT fits in a datagram with the longest path.
 pub const HOST_BYTES_MAX: usize = 100;
 

@@ -6,6 +6,7 @@
 
 pub mod addr;
 mod codec;
+pub mod collection;
 mod error;
 pub mod frame;
 pub mod ids;
@@ -16,6 +17,7 @@ mod pack;
 pub mod position;
 pub mod record;
 mod unpack;
+pub mod uri;
 
 pub use addr::HostPort;
 pub use error::WireError;
@@ -23,3 +25,4 @@ pub use ids::{Cv, Md5, NodeId, QueryId, Root};
 pub use link::{LinkMessage, TreeName};
 pub use message::Message;
 pub use record::{Cut, FileRecord, Policy, QueryKind, Search, SharePath};
+pub use uri::Uri;

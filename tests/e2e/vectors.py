@@ -6,6 +6,7 @@ import json
 import re
 import struct
 import sys
+import urllib.parse
 
 import msgpack
 
@@ -40,8 +41,26 @@ def check_chaining_values(document):
     assert text["subtree"](b"", 0, text["ROOT"]).hex().startswith("af1349b9f5f9a1a6")
 
 
+def check_collections_and_uris(document):
+    """The values of a collection, and a URI by the quoting of the standard library."""
+    found = re.findall(r"^```vector (collection|uri)\n(.*?)\n```$", document, re.M | re.S)
+    assert {how for how, _ in found} == {"collection", "uri"}
+    for how, body in found:
+        text, digits = body.split("\n", 1)
+        wanted, data = json.loads(text), bytes.fromhex(digits.replace("\n", " "))
+        if how == "collection":
+            files = [[file["path"], file["size"], file["root"], file["executable"]] for file in wanted["files"]]
+            assert messages(data) == [{"sprat": "collection", "v": 1}, *files], wanted
+        else:
+            pins = [f"{one['key']}@{one['addr']}" if "key" in one else one["addr"] for one in wanted["supers"]]
+            fields = [("super", pin) for pin in pins] + [("name", wanted["name"])]
+            fields = "".join(f",{key}={urllib.parse.quote(value, safe=':@')}" for key, value in fields)
+            assert data.decode() == f"sprat:{wanted['root']},size={wanted['size']}{fields}", wanted
+
+
 document = open(sys.argv[1], encoding="utf-8").read()
 check_chaining_values(document)
+check_collections_and_uris(document)
 agreed = 0
 for how, tags, body in re.findall(r"^```vector (frame|datagram)([^\n]*)\n(.*?)\n```$", document, re.M | re.S):
     text, digits = body.split("\n", 1)

@@ -3,7 +3,8 @@
 //!
 //! The text holds each vector as JSON and hex. After a change of the wire,
 //! `SPRAT_WRITE_VECTORS=1 cargo test --test protocol` writes the hex of the `frame`, `datagram`,
-//! `digest`, `fold`, `cv` and `tree` vectors; review the difference before you commit it.
+//! `digest`, `fold`, `cv`, `tree`, `collection` and `uri` vectors; review the difference before you
+//! commit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -17,7 +18,9 @@ use serde_json::Value;
 use sprat::config;
 use sprat::fold;
 use sprat::proto::super_peer::digest;
-use sprat::wire::{LinkMessage, Message, Root, frame, link};
+use sprat::wire::collection::{CollectionError, Item, Reader, Writer};
+use sprat::wire::uri::SuperPeer;
+use sprat::wire::{LinkMessage, Message, Root, SharePath, Uri, frame, link};
 
 /// One fenced block tagged `vector`: how to read it, the kinds of its messages, its JSON, its
 /// bytes.
@@ -57,6 +60,35 @@ impl Vector {
         (boot, messages)
     }
 
+    fn items(&self) -> Vec<Item> {
+        #[derive(Deserialize)]
+        struct File {
+            path: SharePath,
+            size: u64,
+            root: Root,
+            executable: bool,
+        }
+        let files: Vec<File> = serde_json::from_value(self.value()["files"].clone()).expect("files");
+        let item = |File { path, size, root, executable }| Item { path, size, root, executable };
+        files.into_iter().map(item).collect()
+    }
+
+    fn uri(&self) -> Uri {
+        let value = self.value();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let supers = value["supers"].as_array().expect("a list").iter();
+        let supers = supers.map(|one| SuperPeer {
+            key: text(&one["key"]),
+            addr: one["addr"].as_str().and_then(|addr| addr.parse().ok()).expect("an address"),
+        });
+        Uri {
+            root: Root::from_hex(value["root"].as_str().expect("a root")).expect("64 digits"),
+            size: value["size"].as_u64(),
+            supers: supers.collect(),
+            name: text(&value["name"]),
+        }
+    }
+
     /// The bytes that our encoder writes for the JSON.
     fn written(&self) -> Option<Vec<u8>> {
         match self.how.as_str() {
@@ -84,7 +116,9 @@ impl Vector {
                 Some(sample.bytes().to_vec())
             }
             "fold" => Some(fold::folded(self.value()["text"].as_str().expect("a text")).into_bytes()),
-            "decode" | "refuse" => None,
+            "collection" => Some(collected(&self.items())),
+            "uri" => Some(self.uri().to_string().into_bytes()),
+            "decode" | "refuse" | "uncollection" => None,
             other => panic!("PROTOCOL.md:{}: vectors are no {other:?}", self.line),
         }
     }
@@ -159,6 +193,23 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 fn hex_lines(bytes: &[u8]) -> Vec<String> {
     let line = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
     bytes.chunks(32).map(line).collect()
+}
+
+fn collected(items: &[Item]) -> Vec<u8> {
+    let (mut bytes, mut writer) = (Vec::new(), Writer::default());
+    items.iter().for_each(|item| writer.add(item, &mut bytes).expect("sorted"));
+    writer.begin(&mut bytes);
+    bytes
+}
+
+fn read_collection(bytes: &[u8]) -> Result<Vec<Item>, CollectionError> {
+    let mut reader = Reader::default();
+    let mut items = Vec::new();
+    reader.feed(bytes);
+    while let Some(item) = reader.item()? {
+        items.push(item);
+    }
+    reader.finish().map(|()| items)
 }
 
 fn framed(message: &Message) -> Vec<u8> {
@@ -242,6 +293,12 @@ fn every_vector_reads_and_writes_as_the_text_says() {
                 let wanted: Vec<String> = serde_json::from_value(value["words"].clone()).expect("words");
                 assert_eq!(words(value["text"].as_str().expect("a text")), wanted.into_iter().collect(), "{at}");
             }
+            "collection" => assert_eq!(read_collection(&bytes), Ok(vector.items()), "{at}"),
+            "uncollection" => {
+                let error = read_collection(&bytes).expect_err(&at);
+                assert_eq!(vector.tags, [error.reason()], "{at}: {error}");
+            }
+            "uri" => assert_eq!(String::from_utf8(bytes).expect("ASCII").parse(), Ok(vector.uri()), "{at}"),
             _ => continue,
         }
         read += 1;
@@ -336,6 +393,8 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         PIECES_MAX,
         PATH_BYTES_MAX,
         PATTERN_BYTES_MAX,
+        URI_BYTES_MAX,
+        URI_SUPERS_MAX,
         HOST_BYTES_MAX,
         FRAME_BYTES_HELLO,
         FRAME_BYTES_LOGIN,
