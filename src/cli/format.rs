@@ -11,97 +11,8 @@ use crate::proto::event::{Outcome, SourceReport, SourceState};
 use crate::wire::name::printable;
 use crate::wire::{Cut, HostPort, Root};
 
-/// Sources named in a row of a table of results; the others are counted.
-const SOURCES_IN_ROW: usize = 4;
 /// Widest name in a table, in characters.
-const NAME_CHARS_MAX: usize = 60;
-
-/// One content that was found, and its sources.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) name: String,
-    /// The size that most sources claim; of several such the smallest.
-    pub(crate) size: u64,
-    pub(crate) root: Root,
-    pub(crate) sources: Vec<HostPort>,
-}
-
-/// Hits grouped by content, which is their root, numbered from 1 once they are arranged.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Results {
-    groups: Vec<Found>,
-    /// How many sources of each content claim each size.
-    claims: BTreeMap<Root, BTreeMap<u64, usize>>,
-}
-
-impl Results {
-    /// Adds one hit.
-    pub(crate) fn add(&mut self, name: &str, size: u64, root: Root, source: &HostPort) {
-        let known = self.groups.iter().position(|group| group.root == root);
-        let at = known.unwrap_or_else(|| {
-            self.groups.push(Found { name: name.to_owned(), size, root, sources: Vec::new() });
-            self.groups.len() - 1
-        });
-        let group = &mut self.groups[at];
-        if group.sources.contains(source) {
-            return;
-        }
-        group.sources.push(source.clone());
-        let claims = self.claims.entry(root).or_default();
-        *claims.entry(size).or_default() += 1;
-        let most = claims.iter().min_by_key(|(_, sources)| std::cmp::Reverse(**sources));
-        group.size = most.map_or(size, |(size, _)| *size);
-    }
-
-    /// Sorts: the name that equals the pattern first, then by number of sources. The same hits get
-    /// the same numbers.
-    pub(crate) fn arrange(&mut self, pattern: &str) {
-        for group in &mut self.groups {
-            group.sources.sort();
-        }
-        self.groups.sort_by(|a, b| {
-            (b.name == pattern)
-                .cmp(&(a.name == pattern))
-                .then(b.sources.len().cmp(&a.sources.len()))
-                .then_with(|| (&a.name, a.root).cmp(&(&b.name, b.root)))
-        });
-    }
-
-    /// Result number `n`, counted from 1.
-    pub(crate) fn number(&self, n: usize) -> Option<&Found> {
-        self.groups.get(n.checked_sub(1)?)
-    }
-
-    /// All of them in the order of their numbers.
-    pub(crate) fn all(&self) -> &[Found] {
-        &self.groups
-    }
-
-    /// One row for each content.
-    pub(crate) fn table(&self) -> String {
-        let rows = self.groups.iter().enumerate().map(|(i, found)| {
-            vec![
-                (i + 1).to_string(),
-                short_name(&found.name),
-                Size(found.size).to_string(),
-                format!("{:.8}", found.root.to_string()),
-                sources(&found.sources),
-            ]
-        });
-        table(&["#", "name", "size", "root", "sources"], &[true, false, true, false, false], rows)
-    }
-}
-
-fn sources(sources: &[HostPort]) -> String {
-    let mut text = sources.len().to_string();
-    for (i, source) in sources.iter().take(SOURCES_IN_ROW).enumerate() {
-        let _ = write!(text, "{}{source}", if i == 0 { ": " } else { ", " });
-    }
-    if sources.len() > SOURCES_IN_ROW {
-        text.push_str(", …");
-    }
-    text
-}
+pub(super) const NAME_CHARS_MAX: usize = 60;
 
 /// A name that breaks neither the terminal nor the table.
 pub(crate) fn short_name(name: &str) -> String {
@@ -267,45 +178,6 @@ pub(crate) fn count(n: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(port: u16) -> HostPort {
-        HostPort::new("127.0.0.1", port).unwrap()
-    }
-
-    #[test]
-    fn hits_are_grouped_by_content_and_always_numbered_the_same() {
-        let (a, b) = (Root([1; 32]), Root([2; 32]));
-        let hits = [("x", 5, a, 1), ("x", 5, b, 1), ("y", 5, b, 2), ("x", 5, b, 2)];
-        let arranged = |order: &[usize]| {
-            let mut results = Results::default();
-            for i in order {
-                let (name, size, root, port) = hits[*i];
-                results.add(name, size, root, &at(port));
-            }
-            results.arrange("x");
-            results.all().iter().map(|found| (found.root, found.sources.clone())).collect::<Vec<_>>()
-        };
-        assert_eq!(arranged(&[0, 1, 2, 3]), [(b, vec![at(1), at(2)]), (a, vec![at(1)])]);
-        assert_eq!(arranged(&[0, 1, 2, 3]), arranged(&[0, 3, 1, 2]));
-    }
-
-    #[test]
-    fn one_content_under_several_sizes_is_one_result() {
-        let mut results = Results::default();
-        for (size, port) in [(1 << 60, 1), (7, 2), (7, 3), (7, 3), (8, 3)] {
-            results.add("x", size, Root([1; 32]), &at(port));
-        }
-        assert_eq!((results.all().len(), results.all()[0].size, results.all()[0].sources.len()), (1, 7, 3));
-    }
-
-    #[test]
-    fn a_hostile_name_stays_in_its_cell() {
-        let mut results = Results::default();
-        results.add("a\x1b[2J\nb", 1, Root([1; 32]), &at(1));
-        let table = results.table();
-        assert!(!table.contains('\x1b') && table.lines().count() == 2, "{table}");
-        assert!(short_name(&"x".repeat(300)).chars().count() <= NAME_CHARS_MAX);
-    }
 
     #[test]
     fn a_search_reports_why_it_is_not_complete() {

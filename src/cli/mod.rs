@@ -8,6 +8,7 @@
 mod args;
 mod format;
 mod get;
+mod hints;
 mod list;
 mod logging;
 mod memory;
@@ -21,6 +22,7 @@ mod prompt;
 mod query;
 mod random;
 mod ready;
+mod results;
 mod settings;
 mod shim;
 mod status;

@@ -5,19 +5,21 @@
 use std::io;
 use std::time::SystemTime;
 
-use super::format::{self, Found, Results};
 use super::output;
 use super::progress::Progress;
+use super::results::{Found, Results, Roots};
+use super::{format, hints};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;
+use crate::wire::Search;
 use crate::wire::name::printable;
 
 /// The command.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    Query { pattern: String },
+    Query { search: Search },
     Get { what: String },
     List,
     Network,
@@ -127,14 +129,15 @@ impl Presenter {
     /// Hits as they come, and the results that they form before the last line.
     fn show_to_programs(&mut self, event: &ClientEvent) -> io::Result<()> {
         let line = |event: &ClientEvent| output::line(&control::event_line(event, SystemTime::now()));
-        if let (Kind::Query { .. }, ClientEvent::Hit { name, size, root, source, .. }) = (&self.kind, event) {
-            self.results.add(name, *size, *root, source);
+        if let (Kind::Query { .. }, ClientEvent::Hit { path, size, root, source, .. }) = (&self.kind, event) {
+            self.results.add(path, *size, *root, source);
         }
-        if let (Kind::Query { pattern }, ClientEvent::Done(_)) = (&self.kind, event) {
-            self.results.arrange(pattern);
+        if let (Kind::Query { search }, ClientEvent::Done(_)) = (&self.kind, event) {
+            self.results.arrange(&search.pattern);
             for (rank, found) in (1..).zip(self.results.all()) {
-                let Found { name, size, root, sources } = found.clone();
-                line(&ClientEvent::Result { rank, name, size, root, sources })?;
+                let name = found.name().to_owned();
+                let Found { path, size, root, sources } = found.clone();
+                line(&ClientEvent::Result { rank, name, path, size, root, sources })?;
             }
         }
         line(event)
@@ -142,7 +145,7 @@ impl Presenter {
 
     fn show_to_people(&mut self, event: &ClientEvent) -> io::Result<()> {
         match event {
-            ClientEvent::Hit { name, size, root, source, .. } => self.results.add(name, *size, *root, source),
+            ClientEvent::Hit { path, size, root, source, .. } => self.results.add(path, *size, *root, source),
             // For programs only; this presenter makes them from hits.
             ClientEvent::Result { .. } => {}
             ClientEvent::File { .. } | ClientEvent::Content { .. } => {
@@ -177,12 +180,15 @@ impl Presenter {
     fn end(&mut self, outcome: &Outcome) -> io::Result<()> {
         self.progress.end();
         let pattern = match &self.kind {
-            Kind::Query { pattern } | Kind::Get { what: pattern } => pattern.as_str(),
+            Kind::Query { search } => search.pattern.as_str(),
+            Kind::Get { what } => what.as_str(),
             Kind::List | Kind::Network | Kind::Status => "",
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
-            output::block(&self.results.table())?;
+            // Who must choose names the root.
+            let roots = if outcome.exit == 0 { Roots::Short } else { Roots::Whole };
+            output::block(&self.results.table(roots))?;
         }
         match &self.kind {
             Kind::Query { .. } if outcome.reached.is_some() => {
@@ -208,6 +214,9 @@ impl Presenter {
         let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
         if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {
             output::error(error);
+        }
+        if let (Kind::Query { search }, true) = (&self.kind, outcome.exit == Exit::NotFound.code()) {
+            hints::nothing_found(search, outcome, hints::Place::Shell).iter().for_each(|hint| output::note(hint));
         }
         Ok(())
     }

@@ -72,8 +72,10 @@ pub enum ClientEvent {
     Result {
         /// Place among the results, from 1: exact names first, then by number of sources.
         rank: usize,
-        /// One of its names.
+        /// Last component of the path.
         name: String,
+        /// One of its paths.
+        path: String,
         /// Bytes.
         size: u64,
         /// Identity.

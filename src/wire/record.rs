@@ -43,6 +43,16 @@ pub fn name_of(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
+/// Whether a path is `name`, or ends in it as its last components.
+#[must_use]
+pub fn is_named(path: &str, name: &str) -> bool {
+    match path.strip_suffix(name) {
+        Some("") => true,
+        Some(folder) => folder.ends_with('/'),
+        None => false,
+    }
+}
+
 impl fmt::Debug for SharePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -302,6 +312,16 @@ mod tests {
     fn a_name_is_the_last_component() {
         for (path, name) in [("a/b.txt", "b.txt"), ("b.txt", "b.txt"), ("a/..b", "..b"), ("...", "...")] {
             assert_eq!(SharePath::new(path).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn a_path_is_named_by_its_last_components() {
+        for name in ["c.txt", "b/c.txt", "a/b/c.txt"] {
+            assert!(is_named("a/b/c.txt", name), "{name}");
+        }
+        for name in [".txt", "/c.txt", "a/b", "x/a/b/c.txt", "C.txt"] {
+            assert!(!is_named("a/b/c.txt", name), "{name}");
         }
     }
 

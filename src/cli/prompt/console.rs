@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::grammar::{self, From, Line};
-use crate::cli::format::{self, Found, Results};
+use crate::cli::format;
+use crate::cli::hints;
 use crate::cli::progress::{self, Pace};
+use crate::cli::results::{Found, Results, Roots};
 use crate::cli::units::Size;
 use crate::error::Exit;
 use crate::node::Handle;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ClientId, Command, Scope, Verify, command};
-use crate::wire::HostPort;
 use crate::wire::name::printable;
+use crate::wire::{HostPort, Search};
 
 /// Input of the console.
 pub(crate) enum News {
@@ -64,7 +66,7 @@ impl Commands for Handle {
 
 /// A running command.
 enum Job {
-    Query { pattern: String, results: Results },
+    Query { search: Search, results: Results },
     List { rows: u64 },
     Status,
     Get { what: String, name: String, hits: Results, pace: Pace },
@@ -135,7 +137,7 @@ impl Console {
     }
 
     fn next_line(&mut self) {
-        let names = self.results.all().iter().map(|found| found.name.clone()).collect();
+        let names = self.results.all().iter().map(|found| found.name().to_owned()).collect();
         // If the line reader has ended, the node is about to end too.
         let _ = self.replies.send(Reply { names, exit: false });
     }
@@ -145,7 +147,7 @@ impl Console {
         match line {
             Line::Empty => self.next_line(),
             Line::Query(search) => {
-                let job = Job::Query { pattern: search.pattern.clone(), results: Results::default() };
+                let job = Job::Query { search: search.clone(), results: Results::default() };
                 self.ask(job, Command::Query { search, scope: Scope::default() });
             }
             Line::List => self.ask(Job::List { rows: 0 }, Command::List),
@@ -153,7 +155,7 @@ impl Console {
             Line::Status => self.ask(Job::Status, Command::Status),
             Line::GetResult { number, from } => {
                 match self.chosen(number, from) {
-                    Ok((found, from)) => self.get(found.root.to_string(), found.name, from),
+                    Ok((found, from)) => self.get(found.root.to_string(), found.name().to_owned(), from),
                     Err(sentence) => self.output.note(&format!("error: {sentence}")),
                 }
                 self.next_line();
@@ -238,8 +240,8 @@ impl Console {
             return;
         };
         match event {
-            ClientEvent::Hit { name, size, root, source, .. } => match job {
-                Job::Query { results: hits, .. } | Job::Get { hits, .. } => hits.add(&name, size, root, &source),
+            ClientEvent::Hit { path, size, root, source, .. } => match job {
+                Job::Query { results: hits, .. } | Job::Get { hits, .. } => hits.add(&path, size, root, &source),
                 Job::List { .. } | Job::Status => {}
             },
             ClientEvent::File { .. } | ClientEvent::Content { .. } => {
@@ -285,15 +287,19 @@ impl Console {
     fn on_done(&mut self, client: ClientId, outcome: &Outcome) {
         let error = outcome.error.as_deref().unwrap_or("failed");
         match self.jobs.remove(&client.0) {
-            Some(Job::Query { pattern, mut results }) => {
-                results.arrange(&pattern);
+            Some(Job::Query { search, mut results }) => {
+                results.arrange(&search.pattern);
                 if !results.all().is_empty() {
-                    self.output.print(results.table().trim_end());
+                    self.output.print(results.table(Roots::Short).trim_end());
                 }
                 if outcome.reached.is_some() {
                     self.output.print(&format::search_summary(results.all().len() as u64, "result", outcome));
                 } else {
                     self.output.note(&format!("error: {}", printable(error)));
+                }
+                if outcome.exit == Exit::NotFound.code() {
+                    let found = hints::nothing_found(&search, outcome, hints::Place::Prompt);
+                    found.iter().for_each(|hint| self.output.note(hint));
                 }
                 self.results = results;
             }
@@ -302,9 +308,9 @@ impl Console {
                     self.output.print(&format!("got {}", format::get_summary(outcome)));
                 } else {
                     self.output.note(&format!("error: {}: {}", format::short_name(&name), printable(error)));
-                    if outcome.exit == Exit::Usage.code() && !hits.all().is_empty() {
+                    if !hits.all().is_empty() {
                         hits.arrange(&what);
-                        self.output.print(hits.table().trim_end());
+                        self.output.print(hits.table(Roots::Whole).trim_end());
                         self.results = hits;
                     }
                 }
