@@ -436,6 +436,10 @@ const _: () = assert!(MEMORY_NAMED_MIN <= MEMORY_BUDGET_MIN && MEMORY_CLOSE_PERC
 
 /// A file is hashed once it has not changed for this long.
 pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
+/// The same for a file that is open for writing, or of which that is unknown: its writer may pause.
+pub const SHARE_OPEN_QUIET: Duration = Duration::from_secs(10);
+
+const _: () = assert!(SHARE_QUIET.as_millis() < SHARE_OPEN_QUIET.as_millis());
 
 // ---- the loop -----------------------------------------------------------------------------------
 

@@ -88,6 +88,11 @@ pub(super) fn is_starved(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
 }
 
+/// Whether an error says that a file system does not know a call.
+pub(super) fn is_unsupported(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY)
+}
+
 /// An open folder, below which files are opened by relative path.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -125,6 +130,12 @@ impl Folder {
             Err(error) if is_starved(error) => Found::Unknown,
             Err(_) => Found::Nothing,
         }
+    }
+
+    /// How many names the file at a path has; 0 if there is none.
+    pub(super) fn links(&self, path: &str) -> u64 {
+        #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
+        self.open_below(path, OFlags::PATH).and_then(fstat).map_or(0, |stat| stat.st_nlink as u64)
     }
 
     fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

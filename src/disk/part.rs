@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::folder::{Found, Stamp};
+use super::folder::{Found, Stamp, is_unsupported};
 use super::hash::{cv_of, piece_length, read_range, root_of};
 use super::holes;
 use super::part_map::{PartMap, Record};
@@ -229,6 +229,8 @@ fn lock_part(target: &Target) -> Result<File, DiskFailure> {
         let fd = retry_on_intr(open).map_err(fail)?;
         match retry_on_intr(|| flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => {}
+            // Nothing guards a part file on a file system without locks.
+            Err(error) if is_unsupported(error) || error == Errno::NOLCK => {}
             Err(Errno::WOULDBLOCK) => {
                 return Err(target.failure(DiskFailureKind::Locked, "is being downloaded already"));
             }

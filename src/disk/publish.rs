@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{Advice, AtFlags, RenameFlags, fadvise, fsync, linkat, renameat_with, unlinkat};
+use rustix::fs::{Advice, AtFlags, RenameFlags, fadvise, fsync, linkat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::folder::Stamp;
+use super::folder::{Stamp, is_unsupported};
 use super::hash::{ContentDigest, FileHash};
 use super::part::Part;
 use super::target::{Target, failed, shown};
@@ -77,11 +77,11 @@ impl Publishing {
         if length != self.size {
             return Err(target.failed("another process has changed its part file"));
         }
-        if let Err(error) = self.file.sync_all() {
+        if let Err(error) = retry_on_intr(|| fsync(&*self.file)).or_else(|error| ignored(error, is_unsupported)) {
             // The kernel may now take pages for clean that are not on the disk. This call drops
             // them, so that the next run hashes what the disk has.
             let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
-            return Err(fail(error));
+            return Err(fail(error.into()));
         }
         match rename_noreplace(target) {
             Ok(()) => {}
@@ -93,11 +93,11 @@ impl Publishing {
             }
             Err(error) => return Err(fail(error.into())),
         }
-        // File systems that cannot sync a folder answer EINVAL. After any other error the file is
-        // complete, but a power cut may undo the rename. Then the same download completes from the
-        // part file, so the map stays.
-        match retry_on_intr(|| fsync(&target.folder)) {
-            Ok(()) | Err(Errno::INVAL) => {
+        // After an error the file is complete, but a power cut may undo the rename. Then the same
+        // download completes from the part file, so the map stays. Some file systems cannot sync a
+        // folder.
+        match retry_on_intr(|| fsync(&target.folder)).or_else(|error| ignored(error, is_unsupported)) {
+            Ok(()) => {
                 let _ = retry_on_intr(|| unlinkat(&target.folder, &target.map_name, AtFlags::empty()));
             }
             Err(error) => {
@@ -132,17 +132,92 @@ impl Publishing {
     }
 }
 
-fn rename_noreplace(target: &Target) -> Result<(), Errno> {
-    let (folder, part, name) = (&target.folder, &target.part_name, &target.name);
-    match retry_on_intr(|| renameat_with(folder, part, folder, name, RenameFlags::NOREPLACE)) {
-        // The file system or kernel does not know the flag. A hard link does not replace a file
-        // either.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            retry_on_intr(|| linkat(folder, part, folder, name, AtFlags::empty()))?;
-            // It is published now. If the second name stays, the next run removes it.
-            let _ = retry_on_intr(|| unlinkat(folder, part, AtFlags::empty()));
-            Ok(())
+/// A way to give the part file its final name without replacing another file.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By a rename that refuses to replace. Not every file system and kernel knows it.
+    Flag,
+    /// By a hard link, which does not replace a file either.
+    Link,
+    /// By looking first. FAT and some network file systems have nothing better. A file that another
+    /// process creates between the two calls is lost.
+    Look,
+}
+
+/// The ways, the best one first.
+const WAYS: [Way; 3] = [Way::Flag, Way::Link, Way::Look];
+
+impl Way {
+    fn publish(self, target: &Target) -> Result<(), Errno> {
+        let (folder, part, name) = (&target.folder, &target.part_name, &target.name);
+        match self {
+            Way::Flag => retry_on_intr(|| renameat_with(folder, part, folder, name, RenameFlags::NOREPLACE)),
+            Way::Link => {
+                retry_on_intr(|| linkat(folder, part, folder, name, AtFlags::empty()))?;
+                // It is published now. If the second name stays, the next run removes it.
+                let _ = retry_on_intr(|| unlinkat(folder, part, AtFlags::empty()));
+                Ok(())
+            }
+            Way::Look => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Err(Errno::EXIST),
+                Err(Errno::NOENT) => retry_on_intr(|| renameat(folder, part, folder, name)),
+                Err(error) => Err(error),
+            },
         }
-        other => other,
+    }
+
+    /// Whether the error says that the file system does not know this way.
+    fn is_unknown(self, error: Errno) -> bool {
+        match self {
+            Way::Flag => is_unsupported(error),
+            Way::Link => is_unsupported(error) || matches!(error, Errno::PERM | Errno::MLINK),
+            Way::Look => false,
+        }
+    }
+}
+
+fn rename_noreplace(target: &Target) -> Result<(), Errno> {
+    let mut ways = WAYS.into_iter();
+    loop {
+        // The last way is known everywhere.
+        let way = ways.next().unwrap_or(Way::Look);
+        match way.publish(target) {
+            Err(error) if way.is_unknown(error) => log::debug!("{way:?} is unknown here: {error}"),
+            other => return other,
+        }
+    }
+}
+
+/// Success instead of an error of this kind.
+fn ignored(error: Errno, is_of_kind: impl Fn(Errno) -> bool) -> Result<(), Errno> {
+    if is_of_kind(error) { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::proto::disk::Destination;
+
+    #[test]
+    fn no_way_replaces_a_file() {
+        for way in WAYS {
+            let folder = tempfile::tempdir().unwrap();
+            let destination = Destination::Path { path: folder.path().join("x"), name: String::new() };
+            let target = Target::find(&destination, &Root([1; 32]), None).unwrap();
+            fs::write(folder.path().join(".x.part"), "new").unwrap();
+            fs::write(folder.path().join("x"), "mine").unwrap();
+            assert_eq!(way.publish(&target), Err(Errno::EXIST), "{way:?}");
+            assert!(!way.is_unknown(Errno::EXIST));
+            assert_eq!(fs::read_to_string(folder.path().join("x")).unwrap(), "mine");
+            fs::remove_file(folder.path().join("x")).unwrap();
+            std::os::unix::fs::symlink("nowhere", folder.path().join("x")).unwrap();
+            assert_eq!(way.publish(&target), Err(Errno::EXIST), "{way:?}");
+            fs::remove_file(folder.path().join("x")).unwrap();
+            assert_eq!(way.publish(&target), Ok(()), "{way:?}");
+            assert_eq!(fs::read_to_string(folder.path().join("x")).unwrap(), "new");
+            assert!(!folder.path().join(".x.part").exists(), "{way:?}");
+        }
     }
 }

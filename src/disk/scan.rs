@@ -21,6 +21,8 @@ pub(super) struct Scan {
     begun: bool,
     folders: VecDeque<String>,
     open: Option<(String, Dir)>,
+    /// The open folder is watched.
+    watched: bool,
     pub(super) skipped: SkippedCount,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
@@ -36,6 +38,7 @@ impl Scan {
             begun: false,
             folders: VecDeque::from([top.to_owned()]),
             open: None,
+            watched: true,
             skipped: SkippedCount::default(),
             unreadable: Vec::new(),
             starved: false,
@@ -47,8 +50,9 @@ impl Scan {
         self.top.is_empty()
     }
 
-    /// Walks on; true once the walk is over. `watch` is called with each folder before it is read.
-    pub(super) fn slice(&mut self, share: &Folder, catalog: &mut Catalog, mut watch: impl FnMut(&str)) -> bool {
+    /// Walks on; true once the walk is over. `watch` is called with each folder before it is read,
+    /// and returns whether the folder is watched.
+    pub(super) fn slice(&mut self, share: &Folder, catalog: &mut Catalog, mut watch: impl FnMut(&str) -> bool) -> bool {
         if !self.begun {
             self.begun = true;
             catalog.begin_scan();
@@ -62,7 +66,7 @@ impl Scan {
                     self.remove_missing(share, catalog, now, wall);
                     return true;
                 };
-                watch(&folder);
+                self.watched = watch(&folder);
                 self.open_folder(share, folder);
                 continue;
             };
@@ -97,7 +101,7 @@ impl Scan {
                 | FileType::BlockDevice => Found::Nothing,
             };
             match found {
-                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall)),
+                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall, self.watched)),
                 Found::Folder => self.folders.push_back(path),
                 Found::Nothing | Found::Unknown => {}
             }
@@ -119,7 +123,7 @@ impl Scan {
     fn remove_missing(&self, share: &Folder, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
         for path in catalog.not_found(&self.top) {
             match share.lookup(&path) {
-                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall)),
+                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall, true)),
                 Found::Folder | Found::Nothing => catalog.remove_file(&path, now),
                 Found::Unknown => {}
             }
@@ -129,10 +133,11 @@ impl Scan {
 
 /// The cause for a file that a scan found. Its age is that of its last change of any kind, because
 /// users can set mtime.
-fn found_by_scan(stamp: &Stamp, now: Instant, wall: SystemTime) -> Cause {
+fn found_by_scan(stamp: &Stamp, now: Instant, wall: SystemTime, watched: bool) -> Cause {
     let changed_ns = stamp.mtime_ns.max(stamp.ctime_ns);
     let wall_ns = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-    Cause::Scan { now, age: Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0)) }
+    let age = Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0));
+    Cause::Scan { now, age, watched }
 }
 
 #[cfg(test)]
@@ -155,7 +160,10 @@ mod tests {
         let mut catalog = Catalog::default();
         let mut scan = Scan::new("");
         let mut watched = Vec::new();
-        while !scan.slice(&share, &mut catalog, |folder| watched.push(folder.len())) {}
+        while !scan.slice(&share, &mut catalog, |folder| {
+            watched.push(folder.len());
+            true
+        }) {}
         assert_eq!(scan.skipped, SkippedCount { not_utf8: 2, too_long: 1 });
         assert_eq!(watched, [0, 230, 461, 692]);
         catalog.begin_scan();

@@ -5,7 +5,6 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustix::fs::{Advice, fadvise};
 
@@ -198,7 +197,7 @@ impl Serve {
     fn changed(&mut self, share: &mut Share, path: &Arc<str>) {
         self.open.retain(|(open, _)| open != path);
         self.checked.retain(|(other, _)| other != path);
-        share.touch(path.to_string(), Instant::now(), true);
+        share.changed(path);
     }
 
     /// Closes files that are no longer shared, so that the file system can free their space.

@@ -1,7 +1,8 @@
 //! The share: its folder, watcher and catalog, and the background work that keeps the catalog equal
 //! to the folder.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::hash::ContentDigest;
 use super::hasher::{Hasher, Shared};
 use super::names::SkippedCount;
 use super::scan::Scan;
-use super::watch::{Watch, WatchEvent, Watched};
+use super::watch::{Watch, WatchEvent, Watched, What};
 use crate::error::{Exit, Failure};
 use crate::wire::name::printable;
 
@@ -65,6 +66,29 @@ struct Touch {
     at: Instant,
     /// The content may have been written to.
     written: bool,
+    /// Whether it is open for writing, if a report said so.
+    open: Option<bool>,
+    /// Only that it was created says that it is open.
+    created: bool,
+}
+
+impl Touch {
+    fn new(at: Instant, what: What) -> Touch {
+        let (written, open) = match what {
+            What::Created | What::Written => (true, Some(true)),
+            What::Closed => (false, Some(false)),
+            What::Other => (false, None),
+        };
+        Touch { at, written, open, created: what == What::Created }
+    }
+
+    /// Adds a later report.
+    fn add(&mut self, later: Touch) {
+        self.at = self.at.max(later.at);
+        self.written |= later.written;
+        self.created = later.created || (self.created && later.open.is_none());
+        self.open = later.open.or(self.open);
+    }
 }
 
 impl Share {
@@ -127,20 +151,27 @@ impl Share {
             watch.taken();
         }
         match event {
-            WatchEvent::Touched { path, written, at } => self.touch(path, at, written),
+            WatchEvent::Touched { path, what, at } => self.touch(path, Touch::new(at, what)),
             WatchEvent::Skipped(skipped) => {
                 self.skipped.count(skipped);
                 self.gather_until.get_or_insert(Instant::now() + GATHER);
             }
-            WatchEvent::ShareMoved | WatchEvent::Lost => self.rescan(),
+            WatchEvent::ShareChanged | WatchEvent::Lost => self.rescan(),
         }
     }
 
-    /// Schedules a look-up of this path.
-    pub(super) fn touch(&mut self, path: String, at: Instant, written: bool) {
-        let touch = self.touched.entry(path).or_insert(Touch { at, written });
-        touch.at = touch.at.max(at);
-        touch.written |= written;
+    /// Schedules a look-up of this path, whose content is not what it was.
+    pub(super) fn changed(&mut self, path: &str) {
+        self.touch(path.to_owned(), Touch { at: Instant::now(), written: true, open: None, created: false });
+    }
+
+    fn touch(&mut self, path: String, touch: Touch) {
+        match self.touched.entry(path) {
+            Entry::Occupied(mut before) => before.get_mut().add(touch),
+            Entry::Vacant(place) => {
+                place.insert(touch);
+            }
+        }
         self.gather_until.get_or_insert(Instant::now() + GATHER);
     }
 
@@ -205,8 +236,8 @@ impl Share {
             self.look_up();
         } else if !self.found.is_empty() {
             for _ in 0..LOOKUPS_PER_SLICE {
-                let Some((path, stamp, Touch { at, written })) = self.found.pop_front() else { break };
-                self.catalog.observe(&path, stamp, Cause::Event { at, written });
+                let Some((path, stamp, Touch { at, written, open, .. })) = self.found.pop_front() else { break };
+                self.catalog.observe(&path, stamp, Cause::Event { at, written, open });
             }
         } else if !self.scans.is_empty() {
             self.scan();
@@ -221,10 +252,14 @@ impl Share {
     fn look_up(&mut self) {
         let now = Instant::now();
         for _ in 0..LOOKUPS_PER_SLICE {
-            let Some((path, touch)) = self.lookups.pop_front() else { break };
+            let Some((path, mut touch)) = self.lookups.pop_front() else { break };
             match self.folder.lookup(&path) {
                 Found::File(stamp) => {
                     self.catalog.remove_below(&path, now);
+                    // A new name of a file that was there before is not closed.
+                    if touch.created && self.folder.links(&path) > 1 {
+                        touch.open = Some(false);
+                    }
                     self.found.push_back((path, stamp, touch));
                 }
                 // The scan watches the folder before it reads it.
@@ -245,7 +280,9 @@ impl Share {
         let Some(scan) = self.scans.front_mut() else { return };
         let (watch, mut limit) = (&mut self.watch, false);
         let over = scan.slice(&self.folder, &mut self.catalog, |folder| {
-            limit |= watch.as_mut().is_some_and(|watch| watch.add(folder) == Watched::Limit);
+            let watched = watch.as_mut().map(|watch| watch.add(folder));
+            limit |= watched == Some(Watched::Limit);
+            watched == Some(Watched::Yes)
         });
         if limit {
             self.unwatched("the limit fs.inotify.max_user_watches is reached");

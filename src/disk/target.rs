@@ -201,6 +201,9 @@ fn io_failure(path: &Path, error: io::Error) -> DiskFailure {
         Some(Errno::FBIG) => "; the limit of this process (ulimit -f) or of the file system is less than the file",
         Some(Errno::ROFS) => "; choose another place with -o, or make this one writable",
         Some(Errno::ACCESS | Errno::PERM) => "; this user may not write there: choose another place with -o",
+        Some(Errno::IO | Errno::NODEV | Errno::NXIO | Errno::STALE | Errno::NOTCONN | Errno::SHUTDOWN) => {
+            "; the disk has failed or was removed: connect it again, or choose another place with -o"
+        }
         Some(Errno::NOTDIR | Errno::NOENT) => "; create the folder, or choose another place with -o",
         _ => "",
     };

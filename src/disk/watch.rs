@@ -23,18 +23,26 @@ const EVENTS_MAX: usize = 65_536;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WatchEvent {
     /// Something happened at this path.
-    Touched {
-        path: String,
-        /// The content of a file may have been written to.
-        written: bool,
-        at: Instant,
-    },
+    Touched { path: String, what: What, at: Instant },
     /// Something happened to a file whose name cannot be shared.
     Skipped(Skipped),
-    /// The folder of the share itself was moved or removed.
-    ShareMoved,
+    /// The folder of the share itself was moved or removed, or has a new mode.
+    ShareChanged,
     /// Events were lost.
     Lost,
+}
+
+/// What happened at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// It was created: by a writer that has it open, or as another link to a file.
+    Created,
+    /// The content of a file was written to.
+    Written,
+    /// A file that was open for writing was closed.
+    Closed,
+    /// Anything else: it was renamed or removed, or has a new mode.
+    Other,
 }
 
 /// Whether a folder is watched.
@@ -97,28 +105,30 @@ fn watch_events(event: notify::Result<notify::Event>, share: &Path) -> Vec<Watch
     if event.need_rescan() {
         return vec![WatchEvent::Lost];
     }
-    let written = match event.kind {
+    let what = match event.kind {
         // Reading a file opens it. Our own hashing and serving must not wake the worker.
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => What::Closed,
         EventKind::Access(_) => return Vec::new(),
-        EventKind::Modify(ModifyKind::Metadata(_)) | EventKind::Remove(_) => false,
+        EventKind::Modify(ModifyKind::Metadata(_)) | EventKind::Remove(_) => What::Other,
         // Already reported as From and To.
         EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return Vec::new(),
-        EventKind::Modify(ModifyKind::Name(_)) => false,
-        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => true,
+        EventKind::Modify(ModifyKind::Name(_)) => What::Other,
+        EventKind::Create(_) => What::Created,
+        EventKind::Modify(_) | EventKind::Any | EventKind::Other => What::Written,
     };
     let at = Instant::now();
-    event.paths.iter().filter_map(|path| watch_event(path, share, written, event.kind, at)).collect()
+    event.paths.iter().filter_map(|path| watch_event(path, share, what, event.kind, at)).collect()
 }
 
-fn watch_event(path: &Path, share: &Path, written: bool, kind: EventKind, at: Instant) -> Option<WatchEvent> {
+fn watch_event(path: &Path, share: &Path, what: What, kind: EventKind, at: Instant) -> Option<WatchEvent> {
     let below = path.strip_prefix(share).ok()?;
     if below.as_os_str().is_empty() {
-        let moved = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        return moved.then_some(WatchEvent::ShareMoved);
+        let changed =
+            matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_) | ModifyKind::Metadata(_)));
+        return changed.then_some(WatchEvent::ShareChanged);
     }
     match share_path(below.as_os_str().as_bytes()) {
-        Ok(path) => Some(WatchEvent::Touched { path, written, at }),
+        Ok(path) => Some(WatchEvent::Touched { path, what, at }),
         Err(Skipped::Hidden) => None,
         Err(skipped @ (Skipped::NotUtf8 | Skipped::TooLong)) => {
             matches!(kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)))

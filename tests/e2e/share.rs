@@ -131,3 +131,34 @@ fn a_deleted_folder_is_nothing_to_warn_of() {
     agrees(&daemon, &[("later", b"later")]);
     assert!(!peer.log().contains("warning"), "{}", peer.log());
 }
+
+#[test]
+fn a_file_is_offered_once_its_writer_has_closed_it() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    world.share("p", "first.txt", b"first");
+    let _peer = world.peer("p", &[&daemon]);
+    agrees(&daemon, &[("first.txt", b"first")]);
+    let mut slow = fs::File::create(world.path("p/slow.bin")).expect("created");
+    slow.write_all(b"one half").expect("written");
+    // Files that come later are offered while its writer pauses.
+    for name in ["second.txt", "third.txt"] {
+        world.share("p", name, b"later");
+        eventually("the later file is listed", || listed(&daemon).contains_key(name).then_some(()));
+        assert!(!listed(&daemon).contains_key("slow.bin"), "offered while it was being written");
+    }
+    slow.write_all(b" and the other").expect("written");
+    drop(slow);
+    // Another name of a file is offered without a close.
+    fs::hard_link(world.path("p/first.txt"), world.path("p/again.txt")).expect("linked");
+    agrees(
+        &daemon,
+        &[
+            ("again.txt", b"first"),
+            ("first.txt", b"first"),
+            ("second.txt", b"later"),
+            ("slow.bin", b"one half and the other"),
+            ("third.txt", b"later"),
+        ],
+    );
+}

@@ -1,8 +1,8 @@
 //! The state of each file of the share: settling, ready to be hashed, or offered. No I/O, no clock.
 //!
-//! A file is offered once it is hashed and nothing has changed it for [`SHARE_QUIET`]. A change
-//! withdraws it first. A renamed file keeps its digest. The catalog collects the changes for the
-//! machine, the latest one of each path.
+//! A file is offered once it is hashed and nothing has changed it for [`SHARE_QUIET`], or for
+//! [`SHARE_OPEN_QUIET`] while it is open for writing. A change withdraws it first. A renamed file
+//! keeps its digest. The catalog collects the changes for the machine, the latest one of each path.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::folder::{Identity, Stamp};
-use crate::config::SHARE_QUIET;
+use crate::config::{SHARE_OPEN_QUIET, SHARE_QUIET};
 use crate::wire::ids::Root;
 use crate::wire::{FileRecord, SharePath};
 
@@ -38,12 +38,16 @@ pub(super) enum Cause {
         now: Instant,
         /// How long ago the file was last changed.
         age: Duration,
+        /// The watcher reports what is written to it from now on.
+        watched: bool,
     },
     /// The watcher reported it.
     Event {
         at: Instant,
         /// The content may have been written to, whatever the times of the file say.
         written: bool,
+        /// Whether it is open for writing, if the event says so.
+        open: Option<bool>,
     },
 }
 
@@ -51,6 +55,8 @@ pub(super) enum Cause {
 struct Entry {
     stamp: Stamp,
     state: State,
+    /// It was written to, and was not closed since as far as the watcher knows.
+    open: bool,
     /// The last scan that found it.
     scan: u32,
 }
@@ -66,6 +72,14 @@ enum State {
     Unreadable,
 }
 
+impl Entry {
+    /// How long nothing must have changed it. Of a file that is not watched it is not known whether
+    /// it is open.
+    fn quiet(&self, watched: bool) -> Duration {
+        if self.open || !watched { SHARE_OPEN_QUIET } else { SHARE_QUIET }
+    }
+}
+
 /// The files of the share.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
@@ -74,8 +88,8 @@ pub(super) struct Catalog {
     settling: BTreeSet<(Instant, Arc<str>)>,
     /// Small files and large ones, in the order in which they settled.
     ready: [VecDeque<Arc<str>>; 2],
-    /// Digests of files that were removed lately.
-    removed: HashMap<Identity, (Root, Stamp)>,
+    /// Digests of files that were removed lately; none of a file that was open for writing.
+    removed: HashMap<Identity, Option<(Root, Stamp)>>,
     removed_until: Option<Instant>,
     /// What is new for the machine: a record, or none if the file is no longer offered.
     changes: BTreeMap<Arc<str>, Option<FileRecord>>,
@@ -143,12 +157,16 @@ impl Catalog {
     pub(super) fn observe(&mut self, path: &str, stamp: Stamp, cause: Cause) {
         let scan = self.scan;
         let written = matches!(cause, Cause::Event { written: true, .. });
+        let says = if let Cause::Event { open, .. } = cause { open } else { None };
         let Some(entry) = self.files.get_mut(path) else {
             let path: Arc<str> = path.into();
-            self.files.insert(path.clone(), Entry { stamp, state: State::Unreadable, scan });
+            // A file that is renamed while it is open is still open.
+            let open = says.unwrap_or(self.removed.get(&stamp.identity()) == Some(&None));
+            self.files.insert(path.clone(), Entry { stamp, state: State::Unreadable, open, scan });
             return self.observe_new(&path, stamp, cause, !written);
         };
         entry.scan = scan;
+        entry.open = says.unwrap_or(entry.open);
         if entry.stamp == stamp && !written {
             match (entry.state, cause) {
                 (State::Offered(_) | State::Ready, _) | (State::Settling { .. }, Cause::Scan { .. }) => return,
@@ -175,22 +193,21 @@ impl Catalog {
 
     /// The file is in a new state. With `reuse`, a cached digest of that state is right.
     fn observe_new(&mut self, path: &Arc<str>, stamp: Stamp, cause: Cause, reuse: bool) {
-        let due = match cause {
-            Cause::Scan { now, age } => now + SHARE_QUIET.saturating_sub(age),
-            Cause::Event { at, .. } => at + SHARE_QUIET,
-        };
         if reuse {
-            if let Some((root, before)) = self.removed.get(&stamp.identity()).copied() {
+            if let Some((root, before)) = self.removed.get(&stamp.identity()).copied().flatten() {
                 self.cache.alias(&before, &stamp, root);
             }
             if let Some(root) = self.cache.root(&stamp) {
                 return self.offer(path, stamp, root);
             }
         }
-        if let Some(entry) = self.files.get_mut(path) {
-            entry.state = State::Settling { due };
-            self.settling.insert((due, path.clone()));
-        }
+        let Some(entry) = self.files.get_mut(path) else { return };
+        let due = match cause {
+            Cause::Scan { now, age, watched } => now + entry.quiet(watched).saturating_sub(age),
+            Cause::Event { at, .. } => at + entry.quiet(true),
+        };
+        entry.state = State::Settling { due };
+        self.settling.insert((due, path.clone()));
     }
 
     /// There is neither a file nor a folder at this path.
@@ -208,10 +225,12 @@ impl Catalog {
     /// There is no file at this path.
     pub(super) fn remove_file(&mut self, path: &str, now: Instant) {
         let Some(entry) = self.files.get(path) else { return };
-        if let State::Offered(root) = entry.state
-            && self.removed.len() < REMOVED_MAX
-        {
-            self.removed.insert(entry.stamp.identity(), (root, entry.stamp));
+        let kept = match entry.state {
+            State::Offered(root) => Some(Some((root, entry.stamp))),
+            State::Settling { .. } | State::Ready | State::Unreadable => entry.open.then_some(None),
+        };
+        if let Some(kept) = kept.filter(|_| self.removed.len() < REMOVED_MAX) {
+            self.removed.insert(entry.stamp.identity(), kept);
             self.removed_until = Some(now + REMOVED_KEPT);
         }
         let path = self.withdraw(path);
@@ -265,7 +284,8 @@ impl Catalog {
         }
         let Some(record) = SharePath::new(path).map(|path| FileRecord { path, size: stamp.size, root }) else { return };
         let path = self.withdraw(path);
-        self.files.insert(path.clone(), Entry { stamp, state: State::Offered(root), scan: self.scan });
+        let open = self.files.get(&path).is_some_and(|entry| entry.open);
+        self.files.insert(path.clone(), Entry { stamp, state: State::Offered(root), open, scan: self.scan });
         self.roots.insert((root, path.clone()));
         self.changes.insert(path, Some(record));
     }
@@ -276,9 +296,12 @@ impl Catalog {
             return;
         }
         let path = self.withdraw(path);
-        let due = now + SHARE_QUIET;
-        self.files.insert(path.clone(), Entry { stamp, state: State::Settling { due }, scan: self.scan });
-        self.settling.insert((due, path));
+        let scan = self.scan;
+        if let Some(entry) = self.files.get_mut(&path) {
+            let due = now + entry.quiet(true);
+            *entry = Entry { stamp, state: State::Settling { due }, open: entry.open, scan };
+            self.settling.insert((due, path));
+        }
     }
 
     /// A file cannot be read.

@@ -14,7 +14,7 @@ fn root(n: u8) -> Root {
 /// A catalog that offers root 1 at `a/x`, with its changes taken.
 fn offering(now: Instant) -> Catalog {
     let mut catalog = Catalog::default();
-    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD });
+    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD, watched: true });
     catalog.settle(now);
     let (path, stamp) = catalog.next_ready(false).unwrap();
     catalog.cache.insert(&stamp, &ContentDigest { root: root(1), cvs: Vec::new() });
@@ -32,7 +32,7 @@ fn changes(catalog: &mut Catalog) -> (Vec<String>, Vec<String>) {
 }
 
 fn written(at: Instant) -> Cause {
-    Cause::Event { at, written: true }
+    Cause::Event { at, written: true, open: None }
 }
 
 #[test]
@@ -51,11 +51,58 @@ fn a_file_that_is_written_with_short_pauses_is_never_ready() {
 }
 
 #[test]
+fn a_file_that_is_open_for_writing_waits_until_it_is_closed() {
+    let start = Instant::now();
+    let mut catalog = Catalog::default();
+    let event = |at, written, open| Cause::Event { at, written, open };
+    catalog.observe("x", stamp(1, 1), event(start, true, Some(true)));
+    catalog.settle(start + SHARE_OPEN_QUIET - Duration::from_millis(1));
+    assert!(catalog.next_ready(false).is_none(), "its writer pauses");
+    // A new mode does not say that it was closed.
+    let chmod = Stamp { ctime_ns: 9, ..stamp(1, 1) };
+    let later = start + 5 * SHARE_QUIET;
+    catalog.observe("x", chmod, event(later, false, None));
+    catalog.settle(later + 2 * SHARE_QUIET);
+    assert!(catalog.next_ready(false).is_none());
+    // Neither does another name.
+    catalog.remove("x", later);
+    catalog.observe("y", Stamp { ctime_ns: 10, ..chmod }, event(later, false, None));
+    catalog.settle(later + 2 * SHARE_QUIET);
+    assert!(catalog.next_ready(false).is_none());
+    catalog.observe("y", Stamp { ctime_ns: 10, ..chmod }, event(later, false, Some(false)));
+    catalog.settle(later + SHARE_QUIET);
+    assert_eq!(&*catalog.next_ready(false).unwrap().0, "y");
+}
+
+#[test]
+fn a_file_that_stays_open_is_ready_after_a_long_pause() {
+    let now = Instant::now();
+    let mut catalog = Catalog::default();
+    catalog.observe("x", stamp(1, 1), Cause::Event { at: now, written: true, open: Some(true) });
+    catalog.settle(now + SHARE_OPEN_QUIET);
+    assert_eq!(&*catalog.next_ready(false).unwrap().0, "x");
+    // Its close changes nothing.
+    catalog.observe("x", stamp(1, 1), Cause::Event { at: now, written: false, open: Some(false) });
+    assert!(catalog.is_ready("x", &stamp(1, 1)));
+}
+
+#[test]
+fn a_young_file_that_is_not_watched_may_be_open() {
+    let now = Instant::now();
+    let mut catalog = Catalog::default();
+    catalog.observe("x", stamp(1, 1), Cause::Scan { now, age: 2 * SHARE_QUIET, watched: false });
+    catalog.settle(now);
+    assert!(catalog.next_ready(false).is_none());
+    catalog.settle(now + SHARE_OPEN_QUIET - 2 * SHARE_QUIET);
+    assert!(catalog.next_ready(false).is_some());
+}
+
+#[test]
 fn an_old_file_is_ready_at_once_and_a_young_one_later() {
     let now = Instant::now();
     let mut catalog = Catalog::default();
-    catalog.observe("old", stamp(1, 1), Cause::Scan { now, age: OLD });
-    catalog.observe("young", stamp(2, 1), Cause::Scan { now, age: SHARE_QUIET / 4 });
+    catalog.observe("old", stamp(1, 1), Cause::Scan { now, age: OLD, watched: true });
+    catalog.observe("young", stamp(2, 1), Cause::Scan { now, age: SHARE_QUIET / 4, watched: true });
     catalog.settle(now);
     assert_eq!(&*catalog.next_ready(false).unwrap().0, "old");
     assert_eq!(catalog.deadline(), Some(now + SHARE_QUIET * 3 / 4 + SETTLED_SLACK));
@@ -76,7 +123,7 @@ fn a_write_that_leaves_no_trace_in_the_times_counts() {
     let mut catalog = offering(now);
     catalog.observe("a/x", stamp(1, 1), written(now));
     assert_eq!(changes(&mut catalog).1, ["a/x"]);
-    catalog.observe("a/x", stamp(1, 1), Cause::Event { at: now, written: false });
+    catalog.observe("a/x", stamp(1, 1), Cause::Event { at: now, written: false, open: None });
     assert!(!catalog.has_changes(), "an event without a write does not offer it before it is hashed again");
 }
 
@@ -85,10 +132,10 @@ fn a_new_mode_changes_nothing_but_an_unexplained_ctime_does() {
     let now = Instant::now();
     let mut catalog = offering(now);
     let chmod = Stamp { ctime_ns: 9, ..stamp(1, 1) };
-    catalog.observe("a/x", chmod, Cause::Event { at: now, written: false });
+    catalog.observe("a/x", chmod, Cause::Event { at: now, written: false, open: None });
     assert!(!catalog.has_changes());
     assert_eq!(catalog.holders(root(1))[0].1, chmod);
-    catalog.observe("a/x", Stamp { ctime_ns: 10, ..chmod }, Cause::Scan { now, age: OLD });
+    catalog.observe("a/x", Stamp { ctime_ns: 10, ..chmod }, Cause::Scan { now, age: OLD, watched: true });
     assert_eq!(changes(&mut catalog).1, ["a/x"]);
 }
 
@@ -97,7 +144,7 @@ fn a_renamed_folder_keeps_its_digests() {
     let now = Instant::now();
     let mut catalog = offering(now);
     catalog.remove("a", now);
-    catalog.observe("b/x", Stamp { ctime_ns: 9, ..stamp(1, 1) }, Cause::Scan { now, age: OLD });
+    catalog.observe("b/x", Stamp { ctime_ns: 9, ..stamp(1, 1) }, Cause::Scan { now, age: OLD, watched: true });
     assert_eq!(changes(&mut catalog), (vec!["b/x".to_owned()], vec!["a/x".to_owned()]));
     assert_eq!(&*catalog.holders(root(1))[0].0, "b/x");
 }
@@ -106,11 +153,11 @@ fn a_renamed_folder_keeps_its_digests() {
 fn a_file_that_is_renamed_over_another_replaces_it_at_once() {
     let now = Instant::now();
     let mut catalog = offering(now);
-    catalog.observe("b", stamp(2, 1), Cause::Scan { now, age: OLD });
+    catalog.observe("b", stamp(2, 1), Cause::Scan { now, age: OLD, watched: true });
     catalog.offer("b", stamp(2, 1), root(2));
     changes(&mut catalog);
     catalog.remove("b", now);
-    catalog.observe("a/x", Stamp { ctime_ns: 9, ..stamp(2, 1) }, Cause::Event { at: now, written: false });
+    catalog.observe("a/x", Stamp { ctime_ns: 9, ..stamp(2, 1) }, Cause::Event { at: now, written: false, open: None });
     assert_eq!(changes(&mut catalog), (vec!["a/x".to_owned()], vec!["b".to_owned()]));
     assert_eq!(catalog.offered(), 1);
 }
@@ -133,7 +180,7 @@ fn changes_come_in_pages_with_the_latest_of_each_path() {
 fn removing_a_file_keeps_a_folder_of_that_name_and_the_other_way_round() {
     let now = Instant::now();
     let mut catalog = offering(now);
-    catalog.observe("a", stamp(2, 1), Cause::Scan { now, age: OLD });
+    catalog.observe("a", stamp(2, 1), Cause::Scan { now, age: OLD, watched: true });
     catalog.offer("a", stamp(2, 1), root(2));
     changes(&mut catalog);
     catalog.remove_file("a", now);
@@ -150,6 +197,6 @@ fn files_that_a_scan_does_not_find_are_listed() {
     catalog.begin_scan();
     assert_eq!(catalog.not_found("a"), [Arc::from("a/x")]);
     assert_eq!(catalog.not_found("").len(), 2);
-    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD });
+    catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD, watched: true });
     assert_eq!(catalog.not_found(""), [Arc::from("a-sibling")]);
 }
