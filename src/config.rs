@@ -364,6 +364,7 @@ pub const HOSTS_REMEMBERED_MAX: usize = 4096;
 pub const SOURCES_SPENT_MAX: usize = 4096;
 /// How long a download goes on without a verified piece and below the least rate (`--timeout`).
 pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
+const _: () = assert!(NO_SOURCE_MAX.as_secs() < DOWNLOAD_TIMEOUT.as_secs());
 /// Verified pieces of one download that the disk has not written; while there are as many, nothing
 /// more is requested.
 pub const WRITES_PENDING_MAX: usize = 48;
@@ -391,7 +392,8 @@ pub const UPLOAD_SENDING_MAX: usize = 3;
 /// one of the host that has most, or is refused if none is idle.
 pub const UPLOADS_MAX: usize = 512;
 /// A chunk connection that takes its bytes at this rate, in bytes per second, is never closed to
-/// make room; a slower one is idle to that extent.
+/// make room; a slower one is idle to that extent. Bytes count when all of their chunk were taken,
+/// so that one chunk must not take longer than [`UPLOAD_AHEAD_MAX`] and [`UPLOAD_LAG_MAX`].
 pub const UPLOAD_RATE_MIN: u64 = 16 * 1024;
 /// Bytes after which the rate of a chunk connection is believed: more than the buffers of the two
 /// kernels hold, which take bytes that nobody reads (Linux: `tcp_wmem`, 4 MiB, and what is open of

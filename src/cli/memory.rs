@@ -1,4 +1,5 @@
-//! The memory budget of a super peer: `--memory`, or half of what the machine or its cgroup has.
+//! The memory budget of a super peer: `--memory`, or half of what the machine or its cgroup has. It
+//! leaves room for what the budget does not count.
 
 use std::fs;
 
@@ -13,8 +14,8 @@ type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(crate) fn budget(given: Option<Size>) -> Result<usize, Failure> {
     match given {
         None => {
-            let available = available(&|path| fs::read_to_string(path).ok()).unwrap_or(0);
-            Ok(in_memory(available / 2).max(MEMORY_BUDGET_MIN))
+            let available = available(&|path| fs::read_to_string(path).ok());
+            Ok(available.map_or(MEMORY_BUDGET_MIN, share_of))
         }
         Some(Size(bytes)) if bytes < MEMORY_NAMED_MIN as u64 => {
             let least = Size(MEMORY_NAMED_MIN as u64);
@@ -22,6 +23,12 @@ pub(crate) fn budget(given: Option<Size>) -> Result<usize, Failure> {
         }
         Some(Size(bytes)) => Ok(in_memory(bytes)),
     }
+}
+
+/// What is used of the memory that there is: half of it, or the least budget if that is more, but
+/// at most four fifths.
+fn share_of(available: u64) -> usize {
+    in_memory(available / 2).max(MEMORY_BUDGET_MIN.min(in_memory(available / 5 * 4)))
 }
 
 fn in_memory(bytes: u64) -> usize {
@@ -108,6 +115,12 @@ mod tests {
         assert_eq!(budget(Some(Size(16 << 20))), Ok(16 << 20));
         let failure = budget(Some(Size((16 << 20) - 1))).unwrap_err();
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::Usage, "--memory is a size of at least 16.0 MiB"));
-        assert!(budget(None).is_ok_and(|bytes| bytes >= MEMORY_BUDGET_MIN));
+        assert!(budget(None).is_ok());
+    }
+
+    #[test]
+    fn it_is_half_of_the_memory_and_fits_into_it() {
+        let mib = |mib: u64| share_of(mib << 20) >> 20;
+        assert_eq!([2000, 1000, 400, 320, 100].map(mib), [1000, 500, 256, 256, 80]);
     }
 }

@@ -36,7 +36,7 @@ enum Stage {
     /// The destination has not been examined.
     Examine,
     /// The file at the destination may be the content and is hashed.
-    Compare { file: File, hash: FileHash },
+    Compare { file: File, size: u64, hash: FileHash },
     /// The part file is open; the pieces that its map lists are hashed.
     Check(Box<Part>),
 }
@@ -46,8 +46,8 @@ enum Stage {
 pub(super) enum Step {
     /// Another step is needed.
     Again,
-    /// The destination holds the content.
-    AlreadyThere,
+    /// The destination holds the content, which has this size.
+    AlreadyThere(u64),
     /// The part file is open and checked.
     Open(Box<Part>),
 }
@@ -68,11 +68,12 @@ impl Opening {
     pub(super) fn step(&mut self, share: Option<&Share>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         match &mut self.stage {
             Stage::Examine => self.examine(share),
-            Stage::Compare { file, hash } => {
+            Stage::Compare { file, size, hash } => {
+                let size = *size;
                 for _ in 0..PIECES_PER_STEP {
                     match hash.step(file, buffer, &mut 0) {
                         Ok(None) => {}
-                        Ok(Some(digest)) => return self.occupied_by(digest.root),
+                        Ok(Some(digest)) => return self.occupied_by(digest.root, size),
                         Err(error) => return Err(self.target.io_failure(error)),
                     }
                 }
@@ -106,19 +107,19 @@ impl Opening {
         if let Some((root, offered)) = offered
             && offered == stamp
         {
-            return self.occupied_by(root);
+            return self.occupied_by(root, stamp.size);
         }
         let (file, opened) = self.target.open_existing().map_err(|error| self.target.io_failure(error))?;
         if opened.size != stamp.size {
             return Err(self.target.taken());
         }
-        self.stage = Stage::Compare { file, hash: FileHash::new(stamp.size) };
+        self.stage = Stage::Compare { file, size: stamp.size, hash: FileHash::new(stamp.size) };
         Ok(Step::Again)
     }
 
-    /// A file with this root is at the destination.
-    fn occupied_by(&self, root: Root) -> Result<Step, DiskFailure> {
-        if root == self.root { Ok(Step::AlreadyThere) } else { Err(self.target.taken()) }
+    /// A file with this root and size is at the destination.
+    fn occupied_by(&self, root: Root, size: u64) -> Result<Step, DiskFailure> {
+        if root == self.root { Ok(Step::AlreadyThere(size)) } else { Err(self.target.taken()) }
     }
 
     /// The part file is checked. If a file has appeared at the destination since, that is examined

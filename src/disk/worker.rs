@@ -309,9 +309,9 @@ impl Worker {
         let download = opening.download;
         match opening.step(self.share.as_ref(), &mut self.buffer) {
             Ok(Step::Again) => self.openings.push_back(opening),
-            Ok(Step::AlreadyThere) => {
+            Ok(Step::AlreadyThere(size)) => {
                 remove_leftovers(&opening.target, opening.root);
-                self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.target.path.clone() }));
+                self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.target.path.clone(), size }));
             }
             Ok(Step::Open(part)) => {
                 let path = part.target.path.clone();

@@ -71,6 +71,8 @@ pub enum PartState {
     AlreadyThere {
         /// The destination.
         path: PathBuf,
+        /// The size of the content.
+        size: u64,
     },
     /// The part file is open and locked.
     Open {

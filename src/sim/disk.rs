@@ -344,7 +344,7 @@ impl Disk {
         };
         if let Some(there) = self.file(&path) {
             return if contents.root(there) == root {
-                Ok(PartState::AlreadyThere { path })
+                Ok(PartState::AlreadyThere { path, size: contents.size(there) })
             } else {
                 Err(failure(DiskFailureKind::Taken, &path))
             };

@@ -69,7 +69,7 @@ command! {
         pub(crate) verify: Option<Verify>,
 
         /// fail with exit 4 if within this time no piece arrives and all sources together send less
-        /// than 16 KiB/s; what was fetched is kept, and the same command resumes; 0: never
+        /// than 16 KiB/s; complete pieces are kept, and the same command resumes; 0: never
         /// [default: 5m, or the setting of the peer that downloads]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,

@@ -284,7 +284,8 @@ fn a_destination_is_hashed_if_its_size_is_claimed_or_none_is_known() {
         let root = root_of(&bytes);
         rig.work(DiskWork::OpenPart { download: GET, destination: destination.clone(), root, sizes });
         let DiskDone::PartOpened { result, .. } = rig.next().0 else { panic!() };
-        assert_eq!(result.is_ok_and(|state| state == PartState::AlreadyThere { path: path.clone() }), there);
+        let size = bytes.len() as u64;
+        assert_eq!(result.is_ok_and(|state| state == PartState::AlreadyThere { path: path.clone(), size }), there);
     }
 }
 
@@ -321,7 +322,7 @@ fn what_is_at_the_destination_is_never_touched() {
     fs::write(elsewhere.path().join("longer"), content(18, MIB + 2)).unwrap();
     symlink(elsewhere.path().join("same"), elsewhere.path().join("link")).unwrap();
     fs::create_dir_all(elsewhere.path().join("folder/x")).unwrap();
-    let there = PartState::AlreadyThere { path: elsewhere.path().join("same") };
+    let there = PartState::AlreadyThere { path: elsewhere.path().join("same"), size: bytes.len() as u64 };
     assert_eq!(rig.open(to("same"), &bytes), Ok(there));
     for name in ["other", "longer", "link", "folder"] {
         assert_eq!(rig.open(to(name), &bytes), Err(DiskFailureKind::Taken), "{name}");

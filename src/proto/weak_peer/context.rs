@@ -11,6 +11,7 @@ use crate::proto::timers::Timers;
 use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
 use crate::time::Time;
 use crate::wire::message::{Bye, Error, ErrorCode, Hello};
+use crate::wire::name::is_invisible;
 use crate::wire::{HostPort, Message, NodeId};
 
 /// Longest text of another peer that an error or a log line quotes, in characters.
@@ -209,9 +210,9 @@ impl Context {
     }
 }
 
-/// A text from another peer: shortened, without control characters.
+/// A text from another peer: shortened, without invisible characters.
 pub(super) fn quoted(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(QUOTE_CHARS_MAX).collect()
+    text.chars().filter(|c| !is_invisible(*c)).take(QUOTE_CHARS_MAX).collect()
 }
 
 /// Whole milliseconds, as events report them.

@@ -37,9 +37,9 @@ impl Transfer {
         }
         match result {
             Err(failure) => self.end(cx, Some(Failure::new(Exit::Disk, failure.message)), None),
-            Ok(PartState::AlreadyThere { path }) => {
+            Ok(PartState::AlreadyThere { path, size }) => {
                 mark!(PartThere);
-                self.resumed = self.size;
+                (self.size, self.resumed) = (size, size);
                 self.end(cx, None, Some(path));
             }
             Ok(PartState::Open { path, size, manifest, verified }) => {

@@ -60,10 +60,15 @@ impl Pool {
         Some(self.list.swap_remove(place))
     }
 
+    /// A search begins: it offers again those that were left out.
+    pub(super) fn recount(&mut self) {
+        self.offered = self.list.len();
+    }
+
     /// Drops those whose hits claim another size than the proven one.
     pub(super) fn keep_size(&mut self, size: u64) {
         self.list.retain(|candidate| candidate.size.is_none_or(|claim| claim == size));
-        self.offered = self.list.len();
+        self.recount();
     }
 }
 

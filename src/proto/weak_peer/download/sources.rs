@@ -264,6 +264,7 @@ impl Transfer {
             mark!(SourcesAskedAgain);
             self.searching = true;
             self.short_of_sources = false;
+            self.order.pool.recount();
             self.searched_at = Some(cx.now);
             return true;
         }
@@ -383,8 +384,8 @@ impl Transfer {
     fn fail_slow(&mut self, cx: &mut Context) {
         mark!(TimedOut);
         let why = format!(
-            "no piece came for {:?}, and less than {} KiB/s from all sources; what was fetched is kept, and the same \
-             command resumes it (--timeout sets the time): {}",
+            "no piece came for {:?}, and less than {} KiB/s from all sources; complete pieces are kept, and the \
+             same command resumes it (--timeout sets the time, `--timeout 0` sets none): {}",
             self.order.timeout,
             SOURCE_RATE_MIN / 1024,
             self.faults("sends too little"),

@@ -12,10 +12,12 @@ impl World {
         self.disk.push(work.clone());
         let path = PathBuf::from("/share/file.bin");
         let full = || Err(DiskFailure { kind: DiskFailureKind::Full, message: "the disk is full".into() });
+        let takes = if matches!(work, DiskWork::WritePiece { .. }) { self.write_time } else { LATENCY };
         let done = match work {
-            DiskWork::OpenPart { download, .. } if self.there => {
-                DiskDone::PartOpened { download, result: Ok(PartState::AlreadyThere { path }) }
-            }
+            DiskWork::OpenPart { download, .. } if self.there => DiskDone::PartOpened {
+                download,
+                result: Ok(PartState::AlreadyThere { path, size: self.content.size() }),
+            },
             DiskWork::OpenPart { download, .. } => {
                 let (manifest, verified) = self.part.clone();
                 let size = (manifest.is_some() || !verified.is_empty()).then_some(self.content.size());
@@ -49,6 +51,6 @@ impl World {
             }
             DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } | DiskWork::ForgetConn { .. } => return,
         };
-        self.later(LATENCY, Happening::Input(Input::Disk(done)));
+        self.later(takes, Happening::Input(Input::Disk(done)));
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) part: (Option<Vec<Cv>>, Vec<u32>),
     pub(super) there: bool,
     pub(super) full: bool,
+    /// How long the disk takes to write a piece.
+    pub(super) write_time: Duration,
     pub(super) written: BTreeMap<u32, Vec<u8>>,
     pub(super) abandoned: u32,
     pub(super) published: Option<Vec<u8>>,
@@ -74,6 +76,8 @@ pub(super) struct World {
     pub(super) events: Vec<(Time, Event)>,
     /// How often each address was dialed.
     pub(super) dialed: BTreeMap<HostPort, u32>,
+    /// The source that was asked for something first.
+    pub(super) asked_first: Option<usize>,
     /// Everything said on connections that came from outside, and all other outputs that concern
     /// them.
     pub(super) outputs: Vec<Output>,
@@ -126,6 +130,7 @@ impl World {
             part: (None, vec![]),
             there: false,
             full: false,
+            write_time: LATENCY,
             written: BTreeMap::new(),
             abandoned: 0,
             published: None,
@@ -133,6 +138,7 @@ impl World {
             sized: Vec::new(),
             events: Vec::new(),
             dialed: BTreeMap::new(),
+            asked_first: None,
             outputs: Vec::new(),
             wakes: 0,
             disk: Vec::new(),

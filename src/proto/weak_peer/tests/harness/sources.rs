@@ -118,6 +118,9 @@ impl World {
     }
 
     pub(super) fn source_hears(&mut self, index: usize, conn: ConnId, message: Message) {
+        if matches!(message, Message::Get(_) | Message::Manifest(_)) {
+            self.asked_first.get_or_insert(index);
+        }
         let source = &mut self.sources[index].1;
         match message {
             Message::Hello(_) if source.manner == Manner::Busy => {
