@@ -90,7 +90,10 @@ fn a_bad_source_that_is_asked_first_delays_by_five_seconds_at_most() {
     for size in [5, 2 * MIB + 5] {
         let (alone, _) = run(1, size, &[(Manner::Honest, RATE)]);
         for (bad, rate) in BAD.map(|bad| (bad, RATE)).into_iter().chain([(Manner::Honest, CRAWL)]) {
-            let worst = (1..4).map(|seed| run(seed, size, &[(bad, rate), (Manner::Honest, RATE)]).0).max().unwrap();
+            let runs = (1..20).map(|seed| run(seed, size, &[(bad, rate), (Manner::Honest, RATE)]));
+            let never = matches!(bad, Manner::Silent | Manner::Nowhere | Manner::Busy);
+            let first = runs.filter(|(_, world)| never || world.asked_first == Some(0));
+            let worst = first.take(2).map(|(took, _)| took).max().expect("the bad source is asked first");
             assert!(worst <= alone + 5 * SEC, "{worst:?} with {bad:?} at {rate}, {alone:?} without, {size} bytes");
         }
     }
@@ -141,8 +144,9 @@ fn more_slow_sources_than_are_used_at_once_do_not_keep_an_honest_one_out() {
 
 #[test]
 fn a_slow_source_is_used_to_the_end_if_there_is_no_other() {
-    let (took, _) = run(1, 2 * MIB + 5, &[(Manner::Honest, SOURCE_RATE_MIN / 2)]);
-    assert!(took > 250 * SEC, "{took:?}");
+    let (took, world) = run(1, 2 * MIB + 5, &[(Manner::Honest, SOURCE_RATE_MIN / 2)]);
+    assert!(took < 260 * SEC, "{took:?}: no byte comes twice");
+    assert_eq!(world.sources[0].1.dials, 1);
 }
 
 // ---- sizes --------------------------------------------------------------------------------------
@@ -402,7 +406,6 @@ fn a_timeout_ends_no_download_that_goes_on() {
     world.source(Manner::Honest, 2 * SOURCE_RATE_MIN);
     get_within(&mut world, Some(3 * SEC));
     assert!(world.outcome().ok, "a piece takes 32 s, and bytes come all the time");
-    assert!(NO_SOURCE_MAX < DOWNLOAD_TIMEOUT);
 }
 
 /// With MD5 alone the size is proven all the same.
