@@ -177,6 +177,9 @@ def ext4_images(count, seed):
     except images.Unavailable as why:
         print(f"\nImages of ext4 are skipped: {why}")
         return None
+    except Violation as why:
+        print(f"\nImages of ext4 could not be made: {why}")
+        return False
     finally:
         world.close()
     print("\n## Power cuts, images of ext4\n")

@@ -8,6 +8,7 @@ import ctypes
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -101,6 +102,11 @@ class Downloads(threading.Thread):
             for name in NAMES:
                 (self.folder / name).unlink(missing_ok=True)
 
+    def send(self, number):
+        """Sends a signal to the download under way."""
+        if self.process:
+            self.process.send_signal(number)
+
     def sync(self):
         """What the kernel does by itself every few seconds."""
         folder = os.open(self.folder, os.O_RDONLY)
@@ -113,9 +119,13 @@ def snapshot(mount, image, copy, downloads, draw):
     names of the downloads that had ended before that moment."""
     for _ in range(COPY_TRIES):
         time.sleep(draw.random() * 0.15)
+        # It changes no block that is on the disk now, and the kernel writes less during the copy.
+        downloads.send(signal.SIGSTOP)
         before, finished = mount.writes(), set(downloads.finished)
         shutil.copyfile(image, copy)
-        if before[1] == "0" and mount.writes() == before:
+        still = before[1] == "0" and mount.writes() == before
+        downloads.send(signal.SIGCONT)
+        if still:
             return finished & downloads.finished
     raise Violation("no moment without a write of the kernel was found")
 
