@@ -61,11 +61,11 @@ fn record(n: u64) -> FileRecord {
     for (at, part) in (0_u64..).zip(root.chunks_exact_mut(8)) {
         part.copy_from_slice(&mix(n * 4 + at).to_be_bytes());
     }
-    FileRecord { path: SharePath::new(&name(n)).expect("43 bytes"), size: n, root: Root(root) }
+    FileRecord { path: SharePath::new(&name(n)).expect("43 bytes"), size: n, root: Root(root), collection: false }
 }
 
 fn search(n: u64) -> Search {
-    Search { pattern: name(n), kind: QueryKind::Exact, min: None, max: None, limit: None }
+    Search { pattern: name(n), kind: QueryKind::Exact, min: None, max: None, limit: None, within: None }
 }
 
 fn framed(message: &Message) -> Vec<u8> {
@@ -210,6 +210,7 @@ fn floods(count: u64) -> (u64, f64) {
         whole: false,
         dg: None,
         de: None,
+        fold: Some(sprat::config::FOLD),
     };
     let mut packer = Packer::new(server.boot);
     packer.push(&LinkMessage::Hello(hello));

@@ -18,7 +18,7 @@ use std::time::Instant;
 use sprat::config::SCAN_ENTRIES_PER_TURN;
 use sprat::proto::super_peer::index::{HolderId, Index};
 use sprat::proto::super_peer::search::{Scan, Step};
-use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
+use sprat::wire::{FileRecord, HostPort, NodeId, QueryKind, Root, Search, SharePath};
 
 const FILES_PER_SESSION: u64 = 10_000;
 
@@ -49,11 +49,11 @@ fn record(n: u64, words: u64) -> FileRecord {
         part.copy_from_slice(&mix(n * 4 + at as u64).to_be_bytes());
     }
     let path = SharePath::new(&name(n, words)).expect("43 bytes");
-    FileRecord { path, size: n, root: Root(root) }
+    FileRecord { path, size: n, root: Root(root), collection: false }
 }
 
 fn ask(index: &Index, kind: QueryKind, pattern: String, rounds: u32) {
-    let search = Search { pattern, kind, min: None, max: None, limit: None };
+    let search = Search { pattern, kind, min: None, max: None, limit: None, within: None };
     let mut longest = 0;
     let start = Instant::now();
     let (mut hits, mut steps) = (Vec::new(), 0_u32);
@@ -97,7 +97,7 @@ fn main() {
     let mut longest = 0;
     for n in 0..records {
         if n % FILES_PER_SESSION == 0 {
-            holder = index.add_holder(addr.clone());
+            holder = index.add_holder(addr.clone(), NodeId([1; 16]));
         }
         let record = black_box(record(n, words));
         let start = Instant::now();

@@ -160,7 +160,7 @@ fn greeting(text: &str) -> Vec<u8> {
     frame::encode(&Message::Login(Login { mode: "open".into(), user: None, proof: None }), &mut bytes);
     if files.is_some() {
         let path = SharePath::new("w1299 w0327 w0587 w0783 w0483 00000007.flac").expect("43 bytes");
-        let files = vec![FileRecord { path, size: 7, root: Root([7; 32]) }];
+        let files = vec![FileRecord { path, size: 7, root: Root([7; 32]), collection: false }];
         frame::encode(&Message::Register(Register { seq: 1, port: 9, host: None, files, more: false }), &mut bytes);
     }
     bytes
@@ -168,7 +168,7 @@ fn greeting(text: &str) -> Vec<u8> {
 
 fn request(text: &str) -> Vec<u8> {
     let Some(name) = text.strip_prefix("sprat:") else { return unescaped(text) };
-    let find = Search { pattern: name.into(), kind: QueryKind::Exact, min: None, max: None, limit: None };
+    let find = Search { pattern: name.into(), kind: QueryKind::Exact, min: None, max: None, limit: None, within: None };
     let mut bytes = Vec::new();
     frame::encode(&Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }), &mut bytes);
     bytes

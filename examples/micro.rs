@@ -15,7 +15,9 @@ use sprat::proto::super_peer::search::{Scan, Step};
 use sprat::proto::weak_peer::download::picker::Picker;
 use sprat::wire::link::{self, LinkHit, Packer};
 use sprat::wire::message::{Hit, Query, Register, SourceRecord};
-use sprat::wire::{FileRecord, HostPort, LinkMessage, Message, QueryId, QueryKind, Root, Search, SharePath, frame};
+use sprat::wire::{
+    FileRecord, HostPort, LinkMessage, Message, NodeId, QueryId, QueryKind, Root, Search, SharePath, frame,
+};
 
 /// Records of the index that is searched.
 const RECORDS: u64 = 100_000;
@@ -60,7 +62,7 @@ fn record(n: u64) -> FileRecord {
     let path = format!("w{:04} w{:04} w{:04} w{:04} w{:04} {n:08}.flac", word(0), word(1), word(2), word(3), word(4));
     let mut root = [0; Root::LEN];
     root[..8].copy_from_slice(&n.to_be_bytes());
-    FileRecord { path: SharePath::new(&path).expect("43 bytes"), size: n, root: Root(root) }
+    FileRecord { path: SharePath::new(&path).expect("43 bytes"), size: n, root: Root(root), collection: false }
 }
 
 fn addr() -> HostPort {
@@ -68,13 +70,13 @@ fn addr() -> HostPort {
 }
 
 fn search(kind: QueryKind, pattern: &str) -> Search {
-    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None }
+    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None }
 }
 
 fn messages() -> [(&'static str, Message); 3] {
-    let FileRecord { path, size, root } = record(7);
+    let FileRecord { path, size, root, .. } = record(7);
     let find = search(QueryKind::Exact, path.as_str());
-    let hits = vec![SourceRecord { path, size, root, addr: addr() }];
+    let hits = vec![SourceRecord { path, size, root, addr: addr(), collection: false, node: None }];
     let files = (0..500).map(record).collect();
     [
         ("QUERY", Message::Query(Query { req: 7, find, ttl: None, budget: None, policy: None })),
@@ -100,7 +102,9 @@ fn frames(bench: &Bench) {
 }
 
 fn datagrams(bench: &Bench) {
-    let hit = |n: u32| LinkMessage::Hit(LinkHit { id: QueryId([7; 16]), ttl: 3, n, file: record(7), addr: addr() });
+    let hit = |n: u32| {
+        LinkMessage::Hit(LinkHit { id: QueryId([7; 16]), ttl: 3, n, file: record(7), node: None, addr: addr() })
+    };
     let pack = || {
         let mut packer = Packer::new(7);
         (0..).find_map(|n| packer.push(&hit(n))).expect("it fills up")
@@ -113,7 +117,7 @@ fn datagrams(bench: &Bench) {
 
 fn index(bench: &Bench) {
     let mut index = Index::with_seed(1);
-    let holder = index.add_holder(addr());
+    let holder = index.add_holder(addr(), NodeId([1; 16]));
     for n in 0..RECORDS {
         index.insert(holder, record(n));
     }
@@ -143,7 +147,7 @@ fn index(bench: &Bench) {
     }
     let records: Vec<_> = (RECORDS..RECORDS + 1000).map(record).collect();
     bench.time(group, "1000 records in and out, with their copies", || {
-        let holder = index.add_holder(addr());
+        let holder = index.add_holder(addr(), NodeId([1; 16]));
         records.iter().cloned().for_each(|record| index.insert(holder, record));
         index.remove_holder(holder);
         while index.tidy(1024) {}

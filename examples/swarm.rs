@@ -55,7 +55,7 @@ fn name(peer: usize, file: usize) -> String {
 fn record(peer: usize, file: usize) -> FileRecord {
     let name = name(peer, file);
     let root = Root(*blake3::hash(name.as_bytes()).as_bytes());
-    FileRecord { path: SharePath::new(&name).expect("a short name"), size: 1, root }
+    FileRecord { path: SharePath::new(&name).expect("a short name"), size: 1, root, collection: false }
 }
 
 /// What one peer waits for.
@@ -316,7 +316,7 @@ impl Swarm {
             check.next += 1;
             check.running += 1;
             let pattern = name(req / self.files, req % self.files);
-            let find = Search { pattern, kind: QueryKind::Exact, min: None, max: None, limit: None };
+            let find = Search { pattern, kind: QueryKind::Exact, min: None, max: None, limit: None, within: None };
             let req = u32::try_from(req).expect("fewer than 2^32 files");
             // A query does not return the files of its own session, so the second peer queries for
             // those of the first.

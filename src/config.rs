@@ -37,6 +37,11 @@ pub const PATTERN_BYTES_MAX: usize = 256;
 pub const URI_BYTES_MAX: usize = 4096;
 /// Most super peers that a URI names.
 pub const URI_SUPERS_MAX: usize = 8;
+/// Longest range of positions, in bytes: two of 40 bytes each in hex digits, and the sign between.
+pub const RANGE_BYTES_MAX: usize = 161;
+/// The fold by which names are compared (PROTOCOL.md 4.11), in the HELLO of links. A digest of
+/// another fold is never believed.
+pub const FOLD: u8 = 1;
 /// Longest advertised host, in bytes, so that a HIT fits in a datagram with the longest path.
 pub const HOST_BYTES_MAX: usize = 100;
 

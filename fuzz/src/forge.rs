@@ -36,7 +36,7 @@ pub fn root(dice: &mut Dice<'_>) -> Root {
 }
 
 pub fn file(dice: &mut Dice<'_>) -> FileRecord {
-    FileRecord { path: path(dice), size: dice.pick(&WIDE), root: root(dice) }
+    FileRecord { path: path(dice), size: dice.pick(&WIDE), root: root(dice), collection: dice.one_in(9) }
 }
 
 fn files(dice: &mut Dice<'_>) -> Vec<FileRecord> {
@@ -50,6 +50,8 @@ pub fn search(dice: &mut Dice<'_>) -> Search {
         QueryKind::Glob,
         QueryKind::Root,
         QueryKind::Range,
+        QueryKind::Path,
+        QueryKind::Below,
         QueryKind::Unknown,
     ]);
     let pattern = match kind {
@@ -59,7 +61,15 @@ pub fn search(dice: &mut Dice<'_>) -> Search {
     };
     let some = |dice: &mut Dice<'_>| dice.one_in(5).then(|| dice.pick(&WIDE));
     let (min, max) = (some(dice), some(dice));
-    Search { pattern, kind, min, max, limit: dice.one_in(4).then(|| edge(dice)) }
+    Search { pattern, kind, min, max, limit: dice.one_in(4).then(|| edge(dice)), within: within(dice) }
+}
+
+fn within(dice: &mut Dice<'_>) -> Option<String> {
+    dice.one_in(5).then(|| dice.pick(&["-", "00-01", "01-", "x"]).to_owned())
+}
+
+fn node_id(dice: &mut Dice<'_>) -> NodeId {
+    NodeId([dice.below(3) as u8; 16])
 }
 
 pub fn addr(dice: &mut Dice<'_>) -> HostPort {
@@ -111,6 +121,8 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
                 path: path(dice),
                 size: dice.pick(&WIDE),
                 root: root(dice),
+                collection: dice.one_in(9),
+                node: dice.one_in(2).then(|| node_id(dice)),
                 addr: addr(dice),
             };
             Message::Hit(Hit { req, hits: (0..dice.below(5)).map(|_| record(dice)).collect() })
@@ -225,7 +237,7 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
             let tree = dice.one_in(2).then(|| tree(dice));
             let dg = dice.one_in(2).then(|| dice.pick(&[25, 10, 0, 255]));
             let de = dice.one_in(2).then(|| dice.below(3) as u64);
-            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et, tree, whole: dice.one_in(2), dg, de })
+            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et, tree, whole: dice.one_in(2), dg, de, fold: dice.one_in(2).then(|| dice.pick(&[0, 1, 2])) })
         }
         1..=3 => {
             let have = dice.one_in(3).then(|| (0..dice.below(4)).map(|_| (edge(dice), edge(dice))).collect());
@@ -234,7 +246,7 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
             let (flood, again) = (dice.one_in(4), dice.one_in(4));
             LinkMessage::Query(LinkQuery { id, ttl, hops, budget, find: search(dice), have, flood, tree, again })
         }
-        4 | 5 => LinkMessage::Hit(LinkHit { id, ttl, n: edge(dice), file: file(dice), addr: addr(dice) }),
+        4 | 5 => LinkMessage::Hit(LinkHit { id, ttl, n: edge(dice), file: file(dice), node: dice.one_in(2).then(|| node_id(dice)), addr: addr(dice) }),
         6 | 7 => {
             let (hits, reached, pruned, uncut) = (edge(dice), edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));
             LinkMessage::Done(LinkDone {

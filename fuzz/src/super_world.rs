@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sprat::config::{FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, QUERY_HITS_MAX};
+use sprat::config::{FOLD, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, QUERY_HITS_MAX};
 use sprat::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Entropy, Event, Input, Output, Role};
 use sprat::sim::Random;
@@ -124,7 +124,7 @@ impl SuperWorld {
     fn link_up(&mut self, n: usize) {
         let node = NodeId([n as u8; 16]);
         let (tree, whole, dg, de) = (None, false, Some(25), Some(0));
-        let hello = LinkHello { node, boot: 100 + n as u64, echo: self.boot, t: 0, et: Some(0), tree, whole, dg, de };
+        let hello = LinkHello { node, boot: 100 + n as u64, echo: self.boot, t: 0, et: Some(0), tree, whole, dg, de, fold: Some(FOLD) };
         self.datagram(neighbor(n), &packed(self.boot, &[LinkMessage::Hello(hello)]), 1);
     }
 

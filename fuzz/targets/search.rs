@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use sprat::proto::super_peer::index::Index;
 use sprat::proto::super_peer::search::{Scan, Step};
 use sprat::wire::record::name_of;
-use sprat::wire::{FileRecord, HostPort, QueryKind, Root, Search, SharePath};
+use sprat::wire::{FileRecord, HostPort, NodeId, QueryKind, Root, Search, SharePath};
 use sprat_fuzz::Dice;
 
 fn hits(index: &Index, search: &Search, entries: usize) -> Option<Vec<(String, HostPort)>> {
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     let dice = &mut Dice::new(data);
     let mut index = Index::with_seed(dice.any());
     let addr = |n: usize| HostPort::new("192.0.2.1", n as u16).expect("an address");
-    let mut holders: Vec<_> = (0..3).map(|n| index.add_holder(addr(n))).collect();
+    let mut holders: Vec<_> = (0..3).map(|n| index.add_holder(addr(n), NodeId([1; 16]))).collect();
     let mut held: BTreeSet<(usize, String)> = BTreeSet::new();
     let mut paths: Vec<String> = vec!["a".into()];
     for _ in 0..200 {
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
                     QueryKind::Root,
                     QueryKind::Range,
                 ]);
-                let search = Search { pattern: path, kind, min: None, max: None, limit: None };
+                let search = Search { pattern: path, kind, min: None, max: None, limit: None, within: None };
                 let Some(found) = hits(&index, &search, 1000) else { continue };
                 assert_eq!(Some(&found), hits(&index, &search, dice.below(5) + 1).as_ref(), "the slices change nothing");
                 let unique: BTreeSet<_> = found.iter().cloned().collect();
@@ -61,11 +61,11 @@ fuzz_target!(|data: &[u8]| {
                 match kind {
                     QueryKind::Exact => assert!(all.iter().filter(same).eq(unique.iter())),
                     QueryKind::Words => assert!(all.iter().filter(same).all(|hit| unique.contains(hit))),
-                    QueryKind::Glob | QueryKind::Root | QueryKind::Range | QueryKind::Unknown => {}
+                    QueryKind::Glob | QueryKind::Root | QueryKind::Range | QueryKind::Path | QueryKind::Below | QueryKind::Unknown => {}
                 }
             }
             _ => {
-                index.insert(holders[who], FileRecord { path: share, size: dice.any(), root: Root([dice.any(); 32]) });
+                index.insert(holders[who], FileRecord { path: share, size: dice.any(), root: Root([dice.any(); 32]), collection: false });
                 held.insert((who, path.clone()));
                 paths.push(path);
             }

@@ -36,7 +36,7 @@ pub(in crate::bench) fn record(n: u64) -> FileRecord {
         part.copy_from_slice(&mix(n.wrapping_mul(4).wrapping_add(at)).to_be_bytes());
     }
     let path = SharePath::new(&name(n)).expect("a name has 43 bytes, or a few more");
-    FileRecord { path, size: n, root: Root(root) }
+    FileRecord { path, size: n, root: Root(root), collection: false }
 }
 
 /// Files from `first` up to `end` that fit one page.

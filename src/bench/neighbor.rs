@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::tally::Tally;
-use crate::config::{LINK_KEEPALIVE, QUERY_REPEAT_MIN};
+use crate::config::{FOLD, LINK_KEEPALIVE, QUERY_REPEAT_MIN};
 use crate::proto::Output;
 use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkQuery};
@@ -36,7 +36,18 @@ impl Neighbor {
 
     fn hello(&self, now: Time, et: Option<u64>) -> Output {
         let (boot, echo, t) = (self.boot, self.theirs, now.as_micros());
-        let hello = LinkHello { node: self.node, boot, echo, t, et, tree: None, whole: false, dg: None, de: None };
+        let hello = LinkHello {
+            node: self.node,
+            boot,
+            echo,
+            t,
+            et,
+            tree: None,
+            whole: false,
+            dg: None,
+            de: None,
+            fold: Some(FOLD),
+        };
         Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
     }
 

@@ -61,7 +61,7 @@ fn by_kind(search: &Search, place: Place) -> Option<String> {
                 true => format!("the pattern fits no name{exact}"),
             })
         }
-        QueryKind::Root | QueryKind::Range | QueryKind::Unknown => None,
+        QueryKind::Root | QueryKind::Range | QueryKind::Path | QueryKind::Below | QueryKind::Unknown => None,
     }
 }
 

@@ -14,13 +14,20 @@ use crate::wire::{FileRecord, HostPort, Message, NodeId, QueryKind, Root, Search
 #[must_use]
 pub fn file(path: &str) -> FileRecord {
     let root = Root(*blake3::hash(path.as_bytes()).as_bytes());
-    FileRecord { path: SharePath::new(path).expect("a valid path"), size: path.len() as u64, root }
+    FileRecord { path: SharePath::new(path).expect("a valid path"), size: path.len() as u64, root, collection: false }
 }
 
 /// A search of the kind that the pattern suggests, without limits.
 #[must_use]
 pub fn search(pattern: &str) -> Search {
-    Search { pattern: pattern.to_owned(), kind: QueryKind::of(pattern), min: None, max: None, limit: None }
+    Search {
+        pattern: pattern.to_owned(),
+        kind: QueryKind::of(pattern),
+        min: None,
+        max: None,
+        limit: None,
+        within: None,
+    }
 }
 
 /// A download of what this names, into the share, with both digests.

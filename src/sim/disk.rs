@@ -405,7 +405,7 @@ impl Disk {
 }
 
 pub(super) fn record(path: SharePath, content: ContentId, contents: &Contents) -> FileRecord {
-    FileRecord { path, size: contents.size(content), root: contents.root(content) }
+    FileRecord { path, size: contents.size(content), root: contents.root(content), collection: false }
 }
 
 fn failure(kind: DiskFailureKind, path: &Path) -> DiskFailure {

@@ -63,7 +63,7 @@ pub(super) fn is_match(record: &Match, search: &Search) -> bool {
         }
         QueryKind::Root => hex(&record.root.0) == pattern.to_ascii_lowercase(),
         QueryKind::Range => is_within(record, pattern),
-        QueryKind::Unknown => false,
+        QueryKind::Path | QueryKind::Below | QueryKind::Unknown => false,
     }
 }
 
@@ -133,7 +133,10 @@ mod tests {
     fn finds(kind: QueryKind, pattern: &str, path: &str) -> bool {
         let source = HostPort::new("192.0.2.1", 4778).expect("an address");
         let record = Match { path: path.to_owned(), size: 3, root: Root([0xab; 32]), source };
-        is_match(&record, &Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None })
+        is_match(
+            &record,
+            &Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None },
+        )
     }
 
     #[test]

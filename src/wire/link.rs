@@ -53,7 +53,7 @@ pub enum LinkMessage {
     Unknown(String),
 }
 
-/// HELLO: `{node, boot, echo, t, et, tree, dg, de}`.
+/// HELLO: `{node, boot, echo, t, et, tree, whole, dg, de, fold}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHello {
     /// The sender's name.
@@ -83,6 +83,9 @@ pub struct LinkHello {
     /// holds that epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub de: Option<u64>,
+    /// The fold by which the sender compares names, and of which its digest is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<u8>,
 }
 
 /// A spanning tree: never two of one name.
@@ -126,7 +129,7 @@ pub struct LinkQuery {
     pub again: bool,
 }
 
-/// HIT: `{id, ttl, n, f, a}`.
+/// HIT: `{id, ttl, n, f, node, a}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHit {
     /// The query.
@@ -138,6 +141,9 @@ pub struct LinkHit {
     /// The file.
     #[serde(rename = "f")]
     pub file: FileRecord,
+    /// The source's node; absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// Where the source serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,
@@ -331,8 +337,8 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, addr }) = message {
-            pack::pack_link_hit(id, *ttl, *n, file, addr, &mut self.bytes);
+        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, node, addr }) = message {
+            pack::pack_link_hit(id, *ttl, *n, file, node.as_ref(), addr, &mut self.bytes);
         } else {
             encode_into(&mut self.bytes, message);
         }
@@ -423,7 +429,9 @@ mod tests {
                 path: super::super::record::SharePath::new(&"x".repeat(crate::config::PATH_BYTES_MAX)).unwrap(),
                 size: u64::MAX,
                 root: super::super::ids::Root([255; 32]),
+                collection: true,
             },
+            node: Some(NodeId([255; 16])),
             addr: HostPort::new(&"h".repeat(crate::config::HOST_BYTES_MAX), 65535).unwrap(),
         });
         let mut packer = Packer::new(u64::MAX);

@@ -228,7 +228,7 @@ pub struct Hit {
     pub hits: Vec<SourceRecord>,
 }
 
-/// A file record and who serves it: `{p, s, r, a}`.
+/// A file record and who serves it: `{p, s, r, c, n, a}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// Where the file lies below the source's share.
@@ -240,6 +240,12 @@ pub struct SourceRecord {
     /// BLAKE3-256 of the content.
     #[serde(rename = "r")]
     pub root: Root,
+    /// The content is a collection.
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    pub collection: bool,
+    /// The source's node: one source, whatever its address is. Absent if it is not known.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// Where the source serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,

@@ -9,7 +9,7 @@ use rmp::encode::{write_array_len, write_str_len, write_uint};
 
 use super::addr::HostPort;
 use super::codec::encode_into;
-use super::ids::{QueryId, Root};
+use super::ids::{NodeId, QueryId, Root};
 use super::message::{Done, Hit, Message, SourceRecord};
 use super::record::{Cut, FileRecord};
 
@@ -36,9 +36,13 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     number(out, (*req).into());
     out.extend_from_slice(b"\xa4hits");
     write_array_len(out, length(hits.len())).expect(TAKEN);
-    for SourceRecord { path, size, root, addr } in hits {
-        out.extend_from_slice(b"\x84");
-        content(out, path.as_str(), *size, root);
+    for SourceRecord { path, size, root, collection, node, addr } in hits {
+        out.push(0x84 + u8::from(*collection) + u8::from(node.is_some()));
+        content(out, path.as_str(), *size, root, *collection);
+        if let Some(node) = node {
+            out.extend_from_slice(b"\xa1n\xc4\x10");
+            out.extend_from_slice(&node.0);
+        }
         out.extend_from_slice(b"\xa1a");
         host_port(out, addr);
     }
@@ -63,16 +67,32 @@ fn pack_done(done: &Done, out: &mut Vec<u8>) {
 }
 
 /// Appends a HIT of a link.
-pub(super) fn pack_link_hit(id: &QueryId, ttl: u8, n: u32, file: &FileRecord, addr: &HostPort, out: &mut Vec<u8>) {
-    let FileRecord { path, size, root } = file;
-    out.extend_from_slice(b"\x81\xa3HIT\x85\xa2id\xc4\x10");
+pub(super) fn pack_link_hit(
+    id: &QueryId,
+    ttl: u8,
+    n: u32,
+    file: &FileRecord,
+    node: Option<&NodeId>,
+    addr: &HostPort,
+    out: &mut Vec<u8>,
+) {
+    let FileRecord { path, size, root, collection } = file;
+    out.extend_from_slice(if node.is_some() {
+        b"\x81\xa3HIT\x86\xa2id\xc4\x10"
+    } else {
+        b"\x81\xa3HIT\x85\xa2id\xc4\x10"
+    });
     out.extend_from_slice(&id.0);
     out.extend_from_slice(b"\xa3ttl");
     number(out, ttl.into());
     out.extend_from_slice(b"\xa1n");
     number(out, n.into());
-    out.extend_from_slice(b"\xa1f\x83");
-    content(out, path.as_str(), *size, root);
+    out.extend_from_slice(if *collection { b"\xa1f\x84" } else { b"\xa1f\x83" });
+    content(out, path.as_str(), *size, root, *collection);
+    if let Some(node) = node {
+        out.extend_from_slice(b"\xa4node\xc4\x10");
+        out.extend_from_slice(&node.0);
+    }
     out.extend_from_slice(b"\xa1a");
     host_port(out, addr);
 }
@@ -97,7 +117,7 @@ fn text(out: &mut Vec<u8>, bytes: usize) {
     }
 }
 
-fn content(out: &mut Vec<u8>, path: &str, size: u64, root: &Root) {
+fn content(out: &mut Vec<u8>, path: &str, size: u64, root: &Root, collection: bool) {
     out.extend_from_slice(b"\xa1p");
     text(out, path.len());
     out.extend_from_slice(path.as_bytes());
@@ -105,6 +125,9 @@ fn content(out: &mut Vec<u8>, path: &str, size: u64, root: &Root) {
     number(out, size);
     out.extend_from_slice(b"\xa1r\xc4\x20");
     out.extend_from_slice(&root.0);
+    if collection {
+        out.extend_from_slice(b"\xa1c\xc3");
+    }
 }
 
 fn cuts(out: &mut Vec<u8>, cut: &Cut) {
@@ -170,14 +193,15 @@ mod tests {
         for (n, (addr, length)) in (0_u32..).zip(addrs().zip(lengths)) {
             let (path, size) = (SharePath::new(&"p".repeat(length)).unwrap(), (1 << (n * 2)) - 1);
             let root = Root([u8::try_from(n).unwrap(); 32]);
-            let hit = SourceRecord { path: path.clone(), size, root, addr: addr.clone() };
+            let (collection, node) = (n % 3 == 0, (n % 2 == 0).then_some(NodeId([n as u8; 16])));
+            let hit = SourceRecord { path: path.clone(), size, root, collection, node, addr: addr.clone() };
             let hits = Hit { req: 1 << n, hits: vec![hit; n as usize] };
-            let file = FileRecord { path, size, root };
-            let link = LinkHit { id: QueryId([9; 16]), ttl: u8::MAX, n: u32::MAX >> n, file, addr };
+            let file = FileRecord { path, size, root, collection };
+            let link = LinkHit { id: QueryId([9; 16]), ttl: u8::MAX, n: u32::MAX >> n, file, node, addr };
             check_session(&Message::Hit(hits));
             let message = LinkMessage::Hit(link.clone());
             check_same(&message, |out| {
-                pack_link_hit(&link.id, link.ttl, link.n, &link.file, &link.addr, out);
+                pack_link_hit(&link.id, link.ttl, link.n, &link.file, link.node.as_ref(), &link.addr, out);
                 true
             });
         }

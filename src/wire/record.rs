@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::ids::Root;
-use crate::config::PATH_BYTES_MAX;
+use crate::config::{PATH_BYTES_MAX, RANGE_BYTES_MAX};
 
 /// The path of a file below its share: 1 to 700 bytes of UTF-8 in components separated by `/`, none
 /// of which is empty, `.` or `..` (PROTOCOL.md §3.1).
@@ -94,6 +94,9 @@ pub struct FileRecord {
     /// BLAKE3-256 of the content.
     #[serde(rename = "r")]
     pub root: Root,
+    /// The content is a collection: the list of the files of a folder.
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    pub collection: bool,
 }
 
 /// Why parts of the network were not searched, counted by reason: links, or hits for `cap`. All
@@ -189,16 +192,22 @@ impl<'de> Deserialize<'de> for Cut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueryKind {
-    /// All words of the pattern are words of the name, in any order and case; exact names first.
+    /// All words of the pattern are words of the path, in any order, folded. The path that is the
+    /// pattern or ends in it comes first, then those that have all words in their name.
     Words,
     /// The name, byte for byte.
     Exact,
-    /// The whole name matches the pattern with `*`, `?` and `[…]`, in any case.
+    /// The path that is the pattern or ends in it, folded; then the complete name, or the path if
+    /// the pattern has a `/`, matches the pattern with `*`, `?` and `[…]`, folded.
     Glob,
-    /// The content with this root, written as 64 hex digits.
+    /// The content with this root, written as 64 hex digits; then the name that is equal to it.
     Root,
     /// Everything between two positions, written `LOW-HIGH` in hex digits: a page of all there is.
     Range,
+    /// The path is the pattern, or ends in `/` and the pattern, folded; byte for byte first.
+    Path,
+    /// The path begins with the pattern and `/`, folded: what is below a folder.
+    Below,
     /// A kind that this version does not know; never sent, made by the decoder.
     #[serde(other)]
     Unknown,
@@ -282,6 +291,9 @@ pub struct Search {
     /// Most hits wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Only hits whose position is in this range, written `LOW-HIGH` in hex digits: a page.
+    #[serde(rename = "in", default, skip_serializing_if = "Option::is_none", deserialize_with = "some_range")]
+    pub within: Option<String>,
 }
 
 /// A text of 1 to 256 bytes: what may stand in a [`Search`].
@@ -302,6 +314,15 @@ pub(crate) fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
         }
     }
     deserializer.deserialize_str(Text)
+}
+
+/// A text of at most [`RANGE_BYTES_MAX`] bytes; the machine reads what is in it.
+fn some_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() > RANGE_BYTES_MAX {
+        return Err(de::Error::invalid_length(text.len(), &"a range of two positions"));
+    }
+    Ok(Some(text))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn holder_of_a_frame(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
 fn page(number: u32) -> Vec<FileRecord> {
     let files = (0..80).map(|n| {
         let path = format!("{number:04}{n:04}{}", "x".repeat(PATH_BYTES_MAX - 8));
-        FileRecord { path: SharePath::new(&path).expect("700 bytes"), size: 1, root: Root([7; 32]) }
+        FileRecord { path: SharePath::new(&path).expect("700 bytes"), size: 1, root: Root([7; 32]), collection: false }
     });
     files.collect()
 }
@@ -65,7 +65,8 @@ fn figure(session: &mut Speaker, name: &str) -> u64 {
 }
 
 fn query(session: &mut Speaker, req: u32) -> Option<Message> {
-    let find = Search { pattern: "song".into(), kind: QueryKind::Words, min: None, max: None, limit: None };
+    let find =
+        Search { pattern: "song".into(), kind: QueryKind::Words, min: None, max: None, limit: None, within: None };
     session.send(&Message::Query(Query { req, find, ttl: None, budget: None, policy: None }));
     session.receive()
 }
@@ -127,7 +128,8 @@ fn sessions_that_ask_and_never_read_cost_little() {
     let mut deaf = Vec::new();
     for _ in 0..SESSIONS {
         let mut speaker = Speaker::session(daemon.addr());
-        let find = Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None };
+        let find =
+            Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None, within: None };
         // 64 run at once, and some 30 MiB answer them: more than the sockets take.
         for req in 0..64 {
             let (find, budget) = (find.clone(), Some(60_000));

@@ -87,7 +87,7 @@ fn alone(word: &str, rest: &str, line: Line) -> Result<Line, String> {
 fn query(rest: &str) -> Result<Line, String> {
     let pattern = text(rest, QUERY_FORM)?;
     let kind = QueryKind::of(&pattern);
-    Ok(Line::Query(Search { pattern, kind, min: None, max: None, limit: None }))
+    Ok(Line::Query(Search { pattern, kind, min: None, max: None, limit: None, within: None }))
 }
 
 fn get(rest: &str) -> Result<Line, String> {

@@ -282,7 +282,11 @@ impl Catalog {
             }
             return;
         }
-        let Some(record) = SharePath::new(path).map(|path| FileRecord { path, size: stamp.size, root }) else { return };
+        let Some(record) =
+            SharePath::new(path).map(|path| FileRecord { path, size: stamp.size, root, collection: false })
+        else {
+            return;
+        };
         let path = self.withdraw(path);
         let open = self.files.get(&path).is_some_and(|entry| entry.open);
         self.files.insert(path.clone(), Entry { stamp, state: State::Offered(root), open, scan: self.scan });

@@ -74,7 +74,7 @@ impl Announcements {
             }
         }
         let mut refused = 0;
-        for FileRecord { path, size, root } in added {
+        for FileRecord { path, size, root, .. } in added {
             let file = File { size, root };
             if self.files.len() >= SESSION_FILES_MAX && !self.files.contains_key(&path) {
                 refused += 1;
@@ -183,7 +183,7 @@ impl Announcements {
 }
 
 fn record(path: SharePath, File { size, root }: File) -> FileRecord {
-    FileRecord { path, size, root }
+    FileRecord { path, size, root, collection: false }
 }
 
 #[cfg(test)]
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, size: u64) -> FileRecord {
-        FileRecord { path: SharePath::new(path).unwrap(), size, root: Root([7; 32]) }
+        FileRecord { path: SharePath::new(path).unwrap(), size, root: Root([7; 32]), collection: false }
     }
 
     fn path(path: &str) -> SharePath {

@@ -92,6 +92,7 @@ impl Session {
                     path: SharePath::new(&format!("churn {n}")).expect("a path"),
                     size: 5,
                     root: Root([0xc4; 32]),
+                    collection: false,
                 };
                 let records: Vec<FileRecord> = (0..CHURN_FILES).map(record).collect();
                 for page in pages(&records, CHUNK_PORT, None) {
@@ -112,7 +113,7 @@ impl Session {
     fn ask(&mut self, conn: ConnId, pattern: &str, budget: Option<u32>, policy: Option<Policy>, hands: &mut Hands<'_>) {
         self.req += 1;
         let kind = QueryKind::of(pattern);
-        let find = Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None };
+        let find = Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None };
         hands.send(conn, Message::Query(Query { req: self.req, find, ttl: None, budget, policy }));
     }
 

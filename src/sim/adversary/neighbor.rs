@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::hands::{Adversary, Hands};
 use super::registered::node_id;
-use crate::config::DIGEST_LOG2_MAX;
+use crate::config::{DIGEST_LOG2_MAX, FOLD};
 use crate::proto::{Entropy, Input, Output};
 use crate::sim::matches::Match;
 use crate::sim::random::Random;
@@ -68,6 +68,7 @@ impl Neighbor {
             whole: true,
             dg: Some(DIGEST_LOG2_MAX),
             de: et.map(|_| 7),
+            fold: Some(FOLD),
         };
         self.say(victim, LinkMessage::Hello(hello), hands);
     }
@@ -123,10 +124,14 @@ impl Neighbor {
         let size = self.known.iter().find(|known| Some(known.root) == root).map_or(1, |known| known.size);
         for n in 0..sent {
             let path = SharePath::new("forged").expect("a path");
-            let file = FileRecord { path, size, root: root.unwrap_or(Root([0xcd; 32])) };
+            let file = FileRecord { path, size, root: root.unwrap_or(Root([0xcd; 32])), collection: false };
             let port = 10_000 + u16::try_from(n).unwrap_or(0);
             let addr = HostPort::new(&host, port).expect("an address");
-            self.say(victim, LinkMessage::Hit(LinkHit { id: query.id, ttl: query.ttl, n, file, addr }), hands);
+            self.say(
+                victim,
+                LinkMessage::Hit(LinkHit { id: query.id, ttl: query.ttl, n, file, node: None, addr }),
+                hands,
+            );
         }
         hands.struck("false_holder");
         sent
@@ -139,10 +144,11 @@ impl Neighbor {
         let known: Vec<Match> = self.known.iter().filter(fits).take(5).cloned().collect();
         for (n, known) in (0..).zip(&known) {
             let Some(path) = SharePath::new(&known.path) else { continue };
-            let file = FileRecord { path, size: known.size + 1, root: known.root };
+            let file = FileRecord { path, size: known.size + 1, root: known.root, collection: false };
             let (id, addr) = (query.id, known.source.clone());
-            let hit =
-                |id, n| LinkMessage::Hit(LinkHit { id, ttl: query.ttl, n, file: file.clone(), addr: addr.clone() });
+            let hit = |id, n| {
+                LinkMessage::Hit(LinkHit { id, ttl: query.ttl, n, file: file.clone(), node: None, addr: addr.clone() })
+            };
             self.say(victim, hit(id, n), hands);
             self.say(victim, hit(id, u32::MAX - n), hands);
             self.say(victim, hit(QueryId([0xee; 16]), n), hands);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::hands::{Adversary, Hands, Move};
 use super::registered::node_id;
-use crate::config::DIGEST_LOG2_MAX;
+use crate::config::{DIGEST_LOG2_MAX, FOLD};
 use crate::proto::{Entropy, Input};
 use crate::sim::random::Random;
 use crate::time::Time;
@@ -34,10 +34,12 @@ impl Spoofer {
         let header = if self.random.chance(500) { 0 } else { self.random.next_u64() };
         let mut packer = Packer::new(header);
         let id = QueryId([0xfe; 16]);
-        let find = Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None };
+        let find =
+            Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None, within: None };
         let (echo, boot) = (self.random.next_u64(), self.random.next_u64());
         let (t, tree, dg) = (hands.now.as_micros(), None, Some(DIGEST_LOG2_MAX));
-        let hello = LinkHello { node: self.node, boot, echo, t, et: None, tree, whole: false, dg, de: None };
+        let hello =
+            LinkHello { node: self.node, boot, echo, t, et: None, tree, whole: false, dg, de: None, fold: Some(FOLD) };
         let query =
             LinkQuery { id, ttl: 64, hops: 1, budget: 60_000, find, have: None, flood: true, tree: None, again: false };
         let messages =

@@ -105,13 +105,13 @@ pub(super) fn record(file: u32) -> FileRecord {
         part.copy_from_slice(&crate::proto::Entropy::next_u64(&mut random).to_le_bytes());
     }
     let size = 1_000_000 + random.below(8_000_000);
-    FileRecord { path: SharePath::new(&name(file)).expect("a short path"), size, root: Root(root) }
+    FileRecord { path: SharePath::new(&name(file)).expect("a short path"), size, root: Root(root), collection: false }
 }
 
 /// Asks for a file by its words.
 pub(super) fn search(file: u32, limit: u32) -> Search {
     let pattern = format!("song {file:07}");
-    Search { pattern, kind: QueryKind::Words, min: None, max: None, limit: Some(limit) }
+    Search { pattern, kind: QueryKind::Words, min: None, max: None, limit: Some(limit), within: None }
 }
 
 /// The file of a path, if it is one of ours.

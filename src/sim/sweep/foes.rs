@@ -194,5 +194,5 @@ fn record(world: &World, kind: &str, n: usize, random: &mut Random) -> (FileReco
         _ => {}
     }
     let path = SharePath::new(&path).expect("a path of 1 to 700 bytes");
-    (FileRecord { path, size: claimed, root }, root, Goods { right: content, wrong })
+    (FileRecord { path, size: claimed, root, collection: false }, root, Goods { right: content, wrong })
 }

@@ -163,8 +163,14 @@ impl Run {
             let patterns =
                 [("*", Run::far()), ("red", Run::far()), ("*o*", near), ("*", near), ("nobody has it", None)];
             for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(host)) {
-                let search =
-                    Search { pattern: pattern.into(), kind: QueryKind::of(pattern), min: None, max: None, limit: None };
+                let search = Search {
+                    pattern: pattern.into(),
+                    kind: QueryKind::of(pattern),
+                    min: None,
+                    max: None,
+                    limit: None,
+                    within: None,
+                };
                 let within = self.world.within(host, usize::from(ttl.unwrap_or(7)));
                 let matches = |run: &Run, other: usize| run.world.registered(other, &search);
                 let expected: BTreeMap<usize, BTreeSet<Match>> =
@@ -186,7 +192,8 @@ impl Run {
     /// While one datagram in seven is lost, and all links are up, a query that has time for
     /// repetitions still finds everything. It is over before a link could be taken for down.
     fn find_under_loss(&mut self) {
-        let search = Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None };
+        let search =
+            Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None, within: None };
         let expected: BTreeSet<Match> =
             (0..self.plan.supers).flat_map(|node| self.world.registered(node, &search)).filter(is_possible).collect();
         self.world.set_faults(vec![Box::new(Lose(150))]);

@@ -56,7 +56,12 @@ impl Source {
         let listener = TcpListener::bind((ip, 0)).expect("a port");
         let addr = listener.local_addr().expect("an address");
         let root = Root(*blake3::hash(&content).as_bytes());
-        let record = FileRecord { path: SharePath::new(name).expect("a name"), size: content.len() as u64, root };
+        let record = FileRecord {
+            path: SharePath::new(name).expect("a name"),
+            size: content.len() as u64,
+            root,
+            collection: false,
+        };
         let shared = Arc::new(Shared { content, root, behavior: Box::new(behavior), asked: Mutex::new(Vec::new()) });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {

@@ -51,7 +51,7 @@ impl Liar {
         let listener = TcpListener::bind((ip, 0))?;
         let addr = listener.local_addr()?;
         let path = SharePath::new(name).ok_or(io::ErrorKind::InvalidInput)?;
-        let session = enrol(super_peer, addr, FileRecord { path, size, root })?;
+        let session = enrol(super_peer, addr, FileRecord { path, size, root, collection: false })?;
         thread::spawn(move || keep(session));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {

@@ -92,7 +92,7 @@ impl Probe {
                 }
             }
             QueryKind::Root => keys.extend(Root::from_hex(&search.pattern).map(|root| hash(Class::Root, &root.0))),
-            QueryKind::Range | QueryKind::Unknown => {}
+            QueryKind::Range | QueryKind::Path | QueryKind::Below | QueryKind::Unknown => {}
         }
         keys.sort_unstable();
         keys.dedup();

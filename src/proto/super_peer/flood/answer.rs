@@ -7,8 +7,8 @@ use crate::proto::super_peer::counters::Count;
 use crate::wire::message::{Done, Hit, SourceRecord};
 use crate::wire::{Cut, Message};
 
-/// Keys, lengths, size and root of one record in MessagePack, rounded up.
-const RECORD_BYTES: usize = 80;
+/// Keys, lengths, size, root and node of one hit in MessagePack, rounded up.
+const RECORD_BYTES: usize = 112;
 
 /// Bytes of a hit on the wire, rounded up.
 pub(super) fn weight(hit: &SourceRecord) -> usize {

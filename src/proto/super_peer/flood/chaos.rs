@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::config::FOLD;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::testnet::{Fate, Net, addr_of, file, register, search};
 use crate::proto::{ConnId, Entropy, Input};
@@ -183,6 +184,7 @@ fn link_message(random: &mut Random, boots: [u64; 2]) -> LinkMessage {
             whole: below(random, 2) == 0,
             dg: (below(random, 2) == 0).then(|| below(random, 40) as u8),
             de: (below(random, 2) == 0).then(|| below(random, 3)),
+            fold: (below(random, 4) > 0).then_some(FOLD),
         }),
         1..=3 => {
             let mut find = search(["a", "a*", "zz"][below(random, 3) as usize]);
@@ -206,7 +208,7 @@ fn link_message(random: &mut Random, boots: [u64; 2]) -> LinkMessage {
         }
         4 | 5 => {
             let addr = HostPort::new("198.51.100.1", 1).unwrap();
-            LinkMessage::Hit(LinkHit { id, ttl, n: edge(random), file: file("a"), addr })
+            LinkMessage::Hit(LinkHit { id, ttl, n: edge(random), file: file("a"), node: None, addr })
         }
         6 => {
             let dup = below(random, 4) == 0;

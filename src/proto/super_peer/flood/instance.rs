@@ -362,9 +362,9 @@ impl Instance {
     }
 
     fn send_hit(&self, id: QueryId, link: LinkId, n: usize, links: &Links, cx: &mut Context) {
-        let SourceRecord { path, size, root, addr } = self.hits[n].clone();
-        let file = FileRecord { path, size, root };
+        let SourceRecord { path, size, root, collection, node, addr } = self.hits[n].clone();
+        let file = FileRecord { path, size, root, collection };
         let n = u32::try_from(n).unwrap_or(u32::MAX);
-        links.send(link, LinkMessage::Hit(LinkHit { id, ttl: self.ttl, n, file, addr }), cx);
+        links.send(link, LinkMessage::Hit(LinkHit { id, ttl: self.ttl, n, file, node, addr }), cx);
     }
 }

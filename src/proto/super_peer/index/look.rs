@@ -4,7 +4,7 @@ use super::entries::{Class, DEAD, FREE, Key, SHARED};
 use super::order::Order;
 use super::registry::{Additions, HolderId, Index};
 use crate::wire::message::SourceRecord;
-use crate::wire::{HostPort, Root};
+use crate::wire::{HostPort, NodeId, Root};
 
 /// A live entry as a search sees it.
 #[derive(Clone, Copy)]
@@ -33,17 +33,18 @@ impl Index {
     }
 
     /// A number for a hit, so that 16 bytes are remembered of it instead of all: two different ones
-    /// have the same number with a probability of 2^-128. The size counts: a false size must not
-    /// make a duplicate of the right hit.
+    /// have the same number with a probability of 2^-128. The size and the node
+    /// count: a false one must not make a duplicate of the right hit.
     pub(in crate::proto) fn hit_key(&self, hit: &SourceRecord) -> u128 {
         let half = |class| {
             let key = |bytes: &[u8]| self.entries.key(class, bytes).0;
-            let mut all = [0; 58];
+            let mut all = [0; 74];
             all[..32].copy_from_slice(&hit.root.0);
             all[32..40].copy_from_slice(&key(hit.path.as_str().as_bytes()).to_be_bytes());
             all[40..48].copy_from_slice(&key(hit.addr.host().as_bytes()).to_be_bytes());
             all[48..50].copy_from_slice(&hit.addr.port().to_be_bytes());
-            all[50..].copy_from_slice(&hit.size.to_be_bytes());
+            all[50..58].copy_from_slice(&hit.size.to_be_bytes());
+            all[58..].copy_from_slice(&hit.node.map_or([0; 16], |node| node.0));
             u128::from(key(&all))
         };
         half(Class::Path) << 64 | half(Class::Identity)
@@ -98,6 +99,11 @@ impl Index {
     /// Where a holder serves chunks.
     pub(in crate::proto) fn addr(&self, holder: HolderId) -> &HostPort {
         &self.holder(holder).addr
+    }
+
+    /// The node of a holder.
+    pub(in crate::proto) fn node(&self, holder: HolderId) -> NodeId {
+        self.holder(holder).node
     }
 
     /// Every file once for each of its holders: path, size, root and address. For the simulator,

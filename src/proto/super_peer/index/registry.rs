@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX, LEFT_OVER_MAX, LIST_LOOKS_MAX};
 use crate::wire::message::ListedFile;
-use crate::wire::{FileRecord, HostPort, SharePath};
+use crate::wire::{FileRecord, HostPort, NodeId, SharePath};
 
 use super::entries::{Class, DEAD, Entries, FREE, Key, NAME, ROOT, SHARED};
 use super::order::Order;
@@ -83,6 +83,7 @@ pub(super) struct Leaving {
 #[derive(Debug)]
 pub(super) struct Holder {
     pub(super) addr: HostPort,
+    pub(super) node: NodeId,
     pub(super) files: FileSet,
 }
 
@@ -125,10 +126,10 @@ impl Index {
         }
     }
 
-    /// A new holder without files.
-    pub fn add_holder(&mut self, addr: HostPort) -> HolderId {
+    /// A new holder without files: the address at which it serves chunks, and its node.
+    pub fn add_holder(&mut self, addr: HostPort, node: NodeId) -> HolderId {
         self.changes += 1;
-        let holder = Some(Holder { addr, files: FileSet::default() });
+        let holder = Some(Holder { addr, node, files: FileSet::default() });
         self.holders_used += 1;
         if let Some(slot) = self.holders_free.pop() {
             self.holders[slot as usize] = holder;
@@ -154,8 +155,9 @@ impl Index {
     /// Removes all files of the holder, which from now on has the name that is returned and serves
     /// chunks at this address.
     pub fn renew_holder(&mut self, holder: HolderId, addr: HostPort) -> HolderId {
+        let node = self.holder(holder).node;
         self.remove_holder(holder);
-        self.add_holder(addr)
+        self.add_holder(addr, node)
     }
 
     /// Registers a file, in place of that holder's file with the same path.

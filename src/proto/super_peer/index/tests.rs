@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::wire::message::SourceRecord;
-use crate::wire::{FileRecord, HostPort, Root, SharePath};
+use crate::wire::{FileRecord, HostPort, NodeId, Root, SharePath};
 
 fn addr(n: u32) -> HostPort {
     HostPort::new("192.0.2.1", u16::try_from(n).unwrap()).unwrap()
 }
 
 fn record(path: &str, size: u64, root: u8) -> FileRecord {
-    FileRecord { path: SharePath::new(path).unwrap(), size, root: Root([root; 32]) }
+    FileRecord { path: SharePath::new(path).unwrap(), size, root: Root([root; 32]), collection: false }
 }
 
 fn listed(index: &Index, page_bytes: usize) -> Vec<(String, u64, Root, u32)> {
@@ -29,7 +29,7 @@ fn listed(index: &Index, page_bytes: usize) -> Vec<(String, u64, Root, u32)> {
 #[test]
 fn equal_files_of_two_holders_are_listed_once() {
     let mut index = Index::new();
-    let (a, b) = (index.add_holder(addr(1)), index.add_holder(addr(2)));
+    let (a, b) = (index.add_holder(addr(1), NodeId([1; 16])), index.add_holder(addr(2), NodeId([1; 16])));
     index.insert(a, record("x/f", 1, 1));
     index.insert(b, record("x/f", 1, 1));
     index.insert(b, record("f", 1, 1));
@@ -42,8 +42,8 @@ fn equal_files_of_two_holders_are_listed_once() {
 fn hits_that_differ_in_one_field_have_different_keys() {
     let index = Index::new();
     let hit = |path, size, root, n| {
-        let FileRecord { path, size, root } = record(path, size, root);
-        index.hit_key(&SourceRecord { path, size, root, addr: addr(n) })
+        let FileRecord { path, size, root, .. } = record(path, size, root);
+        index.hit_key(&SourceRecord { path, size, root, addr: addr(n), collection: false, node: None })
     };
     let keys = [hit("a", 1, 1, 1), hit("b", 1, 1, 1), hit("a", 2, 1, 1), hit("a", 1, 2, 1), hit("a", 1, 1, 2)];
     assert_eq!(BTreeSet::from(keys).len(), keys.len());
@@ -53,7 +53,7 @@ fn hits_that_differ_in_one_field_have_different_keys() {
 #[test]
 fn a_path_is_replaced_and_removed() {
     let mut index = Index::new();
-    let a = index.add_holder(addr(1));
+    let a = index.add_holder(addr(1), NodeId([1; 16]));
     index.insert(a, record("f", 1, 1));
     index.insert(a, record("f", 2, 2));
     assert_eq!(listed(&index, 1000), [("f".into(), 2, Root([2; 32]), 1)]);
@@ -66,7 +66,7 @@ fn a_path_is_replaced_and_removed() {
 #[test]
 fn a_removed_holder_leaves_nothing_behind() {
     let mut index = Index::new();
-    let (a, b) = (index.add_holder(addr(1)), index.add_holder(addr(2)));
+    let (a, b) = (index.add_holder(addr(1), NodeId([1; 16])), index.add_holder(addr(2), NodeId([1; 16])));
     for n in 0..1000 {
         index.insert(a, record(&format!("common word {n}"), n, 1));
         index.insert(b, record(&format!("common word {}", n * 2), n * 2, 1));
@@ -92,16 +92,16 @@ fn a_holder_with_many_files_comes_and_goes() {
     let register = |index: &mut Index, holder| {
         for n in 0..FILES {
             let path = SharePath::new(&format!("word {}/name {n}", n % 7)).unwrap();
-            index.insert(holder, FileRecord { path, size: 1, root: root_of(n) });
+            index.insert(holder, FileRecord { path, size: 1, root: root_of(n), collection: false });
         }
     };
     for _ in 0..2 {
-        let holder = index.add_holder(addr(1));
+        let holder = index.add_holder(addr(1), NodeId([1; 16]));
         register(&mut index, holder);
         assert_eq!(index.records(), FILES as usize);
         index.check_invariants();
         // Another holder of the same files makes no new entry.
-        let other = index.add_holder(addr(2));
+        let other = index.add_holder(addr(2), NodeId([1; 16]));
         register(&mut index, other);
         assert_eq!((index.records(), index.entries.len()), (2 * FILES as usize, FILES as usize));
         index.remove_holder(holder);
@@ -115,12 +115,12 @@ fn a_holder_with_many_files_comes_and_goes() {
 #[test]
 fn a_slot_of_a_holder_is_used_again() {
     let mut index = Index::new();
-    let a = index.add_holder(addr(1));
+    let a = index.add_holder(addr(1), NodeId([1; 16]));
     index.insert(a, record("f", 1, 1));
     index.remove_holder(a);
-    assert_ne!(index.add_holder(addr(2)), a, "an entry still names it");
+    assert_ne!(index.add_holder(addr(2), NodeId([1; 16])), a, "an entry still names it");
     while index.tidy(1) {}
-    let b = index.add_holder(addr(3));
+    let b = index.add_holder(addr(3), NodeId([1; 16]));
     assert_eq!(b, a);
     assert_eq!(index.files_of(b), 0);
 }
@@ -150,7 +150,9 @@ fn against_the_model(seed: u64) -> usize {
         match (below(100), holder) {
             (0..5, _) | (_, None) => {
                 if model.len() < 8 {
-                    assert!(model.insert(index.add_holder(addr(round + 1)), BTreeMap::new()).is_none());
+                    assert!(
+                        model.insert(index.add_holder(addr(round + 1), NodeId([1; 16])), BTreeMap::new()).is_none()
+                    );
                 }
             }
             (5..7, Some(holder)) => {

@@ -18,6 +18,7 @@ use super::counters::Count;
 use super::digest::{Digests, Full};
 use super::ids::LinkId;
 use super::tree::Tree;
+use crate::config::FOLD;
 use crate::proto::marks::mark;
 use crate::proto::{ConnId, Event};
 use crate::time::Time;
@@ -119,15 +120,18 @@ impl Neighbors {
         if hello.boot != self.links.boot_of(link) {
             self.digests.forget(link);
         }
+        // Keys of another fold say nothing about names as we fold them: without a lease a digest is
+        // never believed.
+        let folds_alike = hello.fold == Some(FOLD);
         let asks = proven && hello.et.is_none();
         let lease = if asks { self.digests.lease(link, cx.now) } else { None };
         let change = self.links.on_hello(link, hello, lease, cx);
         let lost = self.on_change(link, change, cx);
         if matches!(change, Change::Up | Change::Renewed) {
-            self.digests.on_link_up(link, hello.dg, &self.links, cx);
+            self.digests.on_link_up(link, hello.dg.filter(|_| folds_alike), &self.links, cx);
         }
         let echoes = hello.echo == self.links.boot() && hello.boot == self.links.boot_of(link);
-        if let (true, Some(asked), Some(epoch)) = (echoes, hello.et, hello.de) {
+        if let (true, Some(asked), Some(epoch)) = (echoes && folds_alike, hello.et, hello.de) {
             self.digests.on_lease(link, epoch, Time::from_micros(asked), cx.now);
         }
         // A HELLO whose sender has not seen our boot id, or that comes from another life of the

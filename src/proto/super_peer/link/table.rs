@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::rtt::Rtt;
-use crate::config::{LINK_KEEPALIVE, LINK_RETRY, LINK_SILENCE_MAX, LINKS_MAX};
+use crate::config::{FOLD, LINK_KEEPALIVE, LINK_RETRY, LINK_SILENCE_MAX, LINKS_MAX};
 use crate::proto::Output;
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
@@ -280,7 +280,7 @@ impl Links {
     /// A HELLO that asks for an answer.
     fn hello(&self, echo: u64, now: Time) -> LinkHello {
         let Links { node, boot, tree, whole, takes, .. } = *self;
-        LinkHello { node, boot, echo, t: now.as_micros(), et: None, tree, whole, dg: takes, de: None }
+        LinkHello { node, boot, echo, t: now.as_micros(), et: None, tree, whole, dg: takes, de: None, fold: Some(FOLD) }
     }
 
     fn link(&self, id: LinkId) -> &Link {

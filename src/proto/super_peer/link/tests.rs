@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::QUERY_REPEAT_MIN;
+use crate::config::{FOLD, QUERY_REPEAT_MIN};
 use crate::proto::Event;
 use crate::proto::super_peer::testnet::{Fate, Net, addr_of, search};
 use crate::wire::NodeId;
@@ -17,7 +17,7 @@ fn datagram(boot: u64, message: LinkMessage) -> Vec<u8> {
 
 fn forged_hello(boot: u64, echo: u64) -> LinkMessage {
     let (node, et, tree, dg, de) = (NodeId([66; 16]), None, None, None, None);
-    LinkMessage::Hello(LinkHello { node, boot, echo, t: 0, et, tree, whole: false, dg, de })
+    LinkMessage::Hello(LinkHello { node, boot, echo, t: 0, et, tree, whole: false, dg, de, fold: Some(FOLD) })
 }
 
 fn news(net: &Net, node: usize) -> Vec<bool> {

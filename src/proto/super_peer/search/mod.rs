@@ -184,7 +184,7 @@ impl Scan {
                 };
                 (Test::Range(range), [Some((place, List::Rest)), None])
             }
-            QueryKind::Unknown => {
+            QueryKind::Path | QueryKind::Below | QueryKind::Unknown => {
                 return Err(BadPattern(
                     "this kind of search is not known here; words, exact, glob, root and range are".to_owned(),
                 ));
@@ -393,6 +393,8 @@ fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> SourceRecord {
         path: SharePath::new(seen.path).expect("it was a SharePath when it came in"),
         size: seen.size,
         root: seen.root,
+        collection: false,
+        node: Some(index.node(holder)),
         addr: index.addr(holder).clone(),
     }
 }

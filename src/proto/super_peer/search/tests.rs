@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::wire::{FileRecord, HostPort};
+use crate::wire::{FileRecord, HostPort, NodeId};
 
 fn addr(n: u16) -> HostPort {
     HostPort::new("192.0.2.1", n).unwrap()
@@ -16,17 +16,17 @@ fn root(n: u64) -> Root {
 }
 
 fn record(path: &str, size: u64) -> FileRecord {
-    FileRecord { path: SharePath::new(path).unwrap(), size, root: root(size) }
+    FileRecord { path: SharePath::new(path).unwrap(), size, root: root(size), collection: false }
 }
 
 fn search(kind: QueryKind, pattern: &str) -> Search {
-    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None }
+    Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None }
 }
 
 /// An index whose only holder has these files, each as long as its place in the list.
 fn index_of(paths: &[&str]) -> (Index, HolderId) {
     let mut index = Index::new();
-    let holder = index.add_holder(addr(1));
+    let holder = index.add_holder(addr(1), NodeId([1; 16]));
     for (size, path) in (0..).zip(paths) {
         index.insert(holder, record(path, size));
     }
@@ -96,7 +96,7 @@ fn a_glob_fits_the_whole_name_in_any_case() {
 #[test]
 fn a_root_finds_every_name_of_its_content() {
     let mut index = Index::new();
-    let holder = index.add_holder(addr(1));
+    let holder = index.add_holder(addr(1), NodeId([1; 16]));
     index.insert(holder, record("a", 7));
     index.insert(holder, record("b", 7));
     index.insert(holder, record("c", 8));
@@ -139,7 +139,7 @@ fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
 #[test]
 fn the_smallest_step_comes_to_an_end() {
     let (mut index, _) = index_of(&["a", "b"]);
-    let other = index.add_holder(addr(2));
+    let other = index.add_holder(addr(2), NodeId([1; 16]));
     index.insert(other, record("a", 0));
     let mut scan = Scan::new(&index, &search(QueryKind::Exact, "a")).unwrap();
     let mut hits = Vec::new();
@@ -199,11 +199,11 @@ fn of_two_frequent_words_only_what_has_both_is_compared() {
 #[test]
 fn a_page_looks_at_its_part_of_an_ordered_index() {
     let mut index = Index::new();
-    let holder = index.add_holder(addr(1));
+    let holder = index.add_holder(addr(1), NodeId([1; 16]));
     let content = |n: u32| Root(*blake3::hash(&n.to_be_bytes()).as_bytes());
     for n in 0..4096_u32 {
         let path = SharePath::new(&format!("d/{n}")).unwrap();
-        index.insert(holder, FileRecord { path, size: 1, root: content(n) });
+        index.insert(holder, FileRecord { path, size: 1, root: content(n), collection: false });
     }
     let page = |index: &Index| {
         let mut scan = Scan::new(index, &search(QueryKind::Range, "40-44")).unwrap();
@@ -225,7 +225,7 @@ fn a_page_looks_at_its_part_of_an_ordered_index() {
 #[test]
 fn holders_that_are_gone_are_passed_over_in_steps() {
     let mut index = Index::new();
-    let holders: Vec<HolderId> = (1..=3000).map(|n| index.add_holder(addr(n))).collect();
+    let holders: Vec<HolderId> = (1..=3000).map(|n| index.add_holder(addr(n), NodeId([1; 16]))).collect();
     holders.iter().for_each(|holder| index.insert(*holder, record("a", 1)));
     holders[..2999].iter().for_each(|holder| index.remove_holder(*holder));
     let mut scan = Scan::new(&index, &search(QueryKind::Exact, "a")).unwrap();
@@ -250,7 +250,7 @@ fn fits(search: &Search, path: &str, record_root: Root) -> bool {
         }
         QueryKind::Words => search.pattern.split(' ').all(|word| name.split(' ').any(|other| other == word)),
         QueryKind::Range => format!("{}-{}", &record_root.to_string()[..2], "02") == search.pattern,
-        QueryKind::Unknown => false,
+        QueryKind::Path | QueryKind::Below | QueryKind::Unknown => false,
     }
 }
 
@@ -264,7 +264,7 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
             (state >> 33) % n
         };
         let mut index = Index::with_seed(seed);
-        let holders: Vec<HolderId> = (1..5).map(|n| index.add_holder(addr(n))).collect();
+        let holders: Vec<HolderId> = (1..5).map(|n| index.add_holder(addr(n), NodeId([1; 16]))).collect();
         let mut model: BTreeSet<(u16, String, u64)> = BTreeSet::new();
         let change =
             |index: &mut Index, model: &mut BTreeSet<(u16, String, u64)>, below: &mut dyn FnMut(u64) -> u64| {
@@ -327,7 +327,7 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
 fn ranges_cut_everything_into_pages_without_gap_or_overlap() {
     let (mut index, _) = index_of(&[]);
     for port in 1..5 {
-        let holder = index.add_holder(addr(port));
+        let holder = index.add_holder(addr(port), NodeId([1; 16]));
         (0..40).for_each(|n| index.insert(holder, record(&format!("d/{n}"), n % 20)));
     }
     in_pages(&index);

@@ -24,7 +24,7 @@ use super::work::SESSIONS_PER_WORK;
 use crate::config::{LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
 use crate::proto::{CloseReason, ConnId, Output};
 use crate::wire::message::{Ack, Bye, ErrorCode};
-use crate::wire::{Message, WireError};
+use crate::wire::{Message, NodeId, WireError};
 
 /// Ping intervals after which a silent session is closed.
 const SILENT_PINGS: u32 = 3;
@@ -66,6 +66,7 @@ impl Sessions {
             state: State::Hello,
             ip: from.ip().to_canonical(),
             port: from.port(),
+            node: NodeId([0; 16]),
             heard: cx.now,
             seq: 0,
             active_s: seconds(cx.now),

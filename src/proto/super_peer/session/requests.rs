@@ -111,6 +111,7 @@ impl Sessions {
         }
         let session = self.session_mut(conn).expect("the session is half open");
         session.state = State::Login;
+        session.node = hello.node;
         let addr = SocketAddr::new(session.ip, session.port).into();
         let welcome = Welcome::new(cx.config.node, cx.config.boot, cx.config.ping, addr);
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
@@ -149,7 +150,7 @@ impl Sessions {
             match addr {
                 None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
                 Some(addr) => match session.holder.get() {
-                    None => session.holder = Place::of(cx.index.add_holder(addr)),
+                    None => session.holder = Place::of(cx.index.add_holder(addr, session.node)),
                     Some(holder) => session.holder = Place::of(cx.index.renew_holder(holder, addr)),
                 },
             }

@@ -17,8 +17,8 @@ use crate::proto::super_peer::index::{HolderId, Index};
 use crate::proto::super_peer::work::SESSION_WORK;
 use crate::proto::{ConnId, Output};
 use crate::time::Time;
-use crate::wire::FileRecord;
 use crate::wire::message::{Ack, ErrorCode};
+use crate::wire::{FileRecord, NodeId};
 
 /// Longest text of an ERROR in bytes, so that it fits the frame of a peer that has not said HELLO.
 const ERROR_BYTES_MAX: usize = 160;
@@ -83,6 +83,8 @@ pub(super) struct Session {
     pub(super) state: State,
     pub(super) ip: IpAddr,
     pub(super) port: u16,
+    /// As its HELLO says; zeros before.
+    pub(super) node: NodeId,
     /// When the last message came.
     pub(super) heard: Time,
     /// Number of the last REGISTER or UPDATE.
@@ -97,7 +99,7 @@ pub(super) struct Session {
     pub(super) queries: Option<Box<Vec<(u32, WaveKey)>>>,
 }
 
-const _: () = assert!(size_of::<Option<Session>>() <= 56, "an idle session is cheap");
+const _: () = assert!(size_of::<Option<Session>>() <= 56 + size_of::<NodeId>(), "an idle session is cheap");
 
 /// Why a super peer closes a session: the code and text of the ERROR, and what is counted.
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) String, pub(super) Count);

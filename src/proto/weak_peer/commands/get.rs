@@ -93,7 +93,14 @@ mod tests {
 
     fn hit(path: &str, root: u8, size: u64, port: u16) -> SourceRecord {
         let addr = crate::wire::HostPort::new("192.0.2.1", port).unwrap();
-        SourceRecord { path: SharePath::new(path).unwrap(), size, root: Root([root; 32]), addr }
+        SourceRecord {
+            path: SharePath::new(path).unwrap(),
+            size,
+            root: Root([root; 32]),
+            addr,
+            collection: false,
+            node: None,
+        }
     }
 
     fn one(root: u8, name: &str) -> Choice {

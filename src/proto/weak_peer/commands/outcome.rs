@@ -14,7 +14,7 @@ use crate::wire::message::{ListedFile, SourceRecord};
 use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
-    let SourceRecord { path, size, root, addr } = record;
+    let SourceRecord { path, size, root, addr, .. } = record;
     ClientEvent::Hit { name: path.name().to_owned(), path: path.as_str().to_owned(), size, root, source: addr }
 }
 

@@ -174,5 +174,5 @@ pub(super) fn key(record: &SourceRecord) -> (Root, u64, HostPort, SharePath) {
 }
 
 fn search(kind: QueryKind, pattern: String) -> Search {
-    Search { pattern, kind, min: None, max: None, limit: None }
+    Search { pattern, kind, min: None, max: None, limit: None, within: None }
 }

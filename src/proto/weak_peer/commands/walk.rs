@@ -73,7 +73,14 @@ impl Walk {
 
     /// The query for the current page.
     pub(super) fn search(&self) -> Search {
-        Search { pattern: self.range.to_string(), kind: QueryKind::Range, min: None, max: None, limit: None }
+        Search {
+            pattern: self.range.to_string(),
+            kind: QueryKind::Range,
+            min: None,
+            max: None,
+            limit: None,
+            within: None,
+        }
     }
 
     /// Takes hits of the current page; ignores others.
@@ -164,7 +171,14 @@ mod tests {
 
     fn hit(root: Root, n: u16) -> SourceRecord {
         let path = SharePath::new(&format!("d/name {}", n % 3)).unwrap();
-        SourceRecord { path, size: 5, root, addr: HostPort::new("192.0.2.1", n).unwrap() }
+        SourceRecord {
+            path,
+            size: 5,
+            root,
+            addr: HostPort::new("192.0.2.1", n).unwrap(),
+            collection: false,
+            node: None,
+        }
     }
 
     fn root(n: u64) -> Root {

@@ -70,7 +70,8 @@ fn command(dice: &mut Dice, world: &World) -> Command {
         0 => Command::List,
         1 => Command::Status,
         2 => {
-            let search = Search { pattern: what, kind: QueryKind::Words, min: None, max: None, limit: None };
+            let search =
+                Search { pattern: what, kind: QueryKind::Words, min: None, max: None, limit: None, within: None };
             Command::Query { search, scope: Scope::default() }
         }
         _ => {

@@ -274,7 +274,8 @@ impl Run {
     fn query(&mut self) {
         let node = self.any_weak();
         let pattern = plan::pattern(&mut self.work);
-        let mut search = Search { kind: QueryKind::of(&pattern), pattern, min: None, max: None, limit: None };
+        let mut search =
+            Search { kind: QueryKind::of(&pattern), pattern, min: None, max: None, limit: None, within: None };
         match self.work.below(12) {
             0 => search.min = Some(self.work.below(6000)),
             1 => search.max = Some(self.work.below(6000)),

@@ -21,7 +21,7 @@ use crate::proto::super_peer::link::{Links, Neighbors};
 use crate::time::Time;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
 use crate::wire::message::SourceRecord;
-use crate::wire::{Cut, LinkMessage};
+use crate::wire::{Cut, FileRecord, LinkMessage};
 
 /// What a copy of a known query is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,8 @@ impl Wave {
             HitIs::AboveCap => cx.count(Count::AnswerCapped),
             HitIs::New => {
                 let complete = ask.is_complete();
-                let LinkHit { file, addr, .. } = hit;
-                let record = SourceRecord { path: file.path, size: file.size, root: file.root, addr };
+                let LinkHit { file: FileRecord { path, size, root, collection }, node, addr, .. } = hit;
+                let record = SourceRecord { path, size, root, collection, node, addr };
                 self.instances[i].take_hit(record, room, cx);
                 if complete {
                     self.close_ask(i, a, Cut::NONE);

@@ -148,7 +148,14 @@ impl World {
 
     pub(super) fn record(&self, path: &str, port: u16) -> SourceRecord {
         let path = SharePath::new(path).unwrap();
-        SourceRecord { path, size: self.content.size(), root: self.content.root, addr: addr(port) }
+        SourceRecord {
+            path,
+            size: self.content.size(),
+            root: self.content.root,
+            addr: addr(port),
+            collection: false,
+            node: None,
+        }
     }
 
     pub(super) fn get(&mut self) -> &mut World {
@@ -452,7 +459,7 @@ impl World {
 }
 
 pub(super) fn file(path: &str, size: u64) -> FileRecord {
-    FileRecord { path: SharePath::new(path).unwrap(), size, root: Root([7; 32]) }
+    FileRecord { path: SharePath::new(path).unwrap(), size, root: Root([7; 32]), collection: false }
 }
 
 pub(super) fn report(outcome: &Outcome, index: u16) -> SourceReport {
