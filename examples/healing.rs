@@ -131,7 +131,7 @@ impl Network {
 
 /// Why branches were cut, and how often.
 fn reasons(cut: Cut) -> String {
-    let Cut { ttl, loss, budget, down, cap, shed, stale } = cut;
+    let Cut { ttl, loss, budget, down, cap, shed, stale, starting } = cut;
     let named = [
         ("ttl", ttl),
         ("loss", loss),
@@ -140,6 +140,7 @@ fn reasons(cut: Cut) -> String {
         ("cap", cap),
         ("shed", shed),
         ("stale", stale),
+        ("starting", starting),
     ];
     let cuts: Vec<String> = named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
     cuts.join(", ")

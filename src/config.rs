@@ -133,8 +133,17 @@ pub const REFUSED_FILES_WAIT_MAX: Duration = Duration::from_secs(300);
 /// First wait before super peers are dialed again after all failed. It doubles up to the maximum,
 /// with full jitter.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(500);
-/// Longest wait between two rounds through the list of super peers.
-pub const RECONNECT_MAX: Duration = Duration::from_secs(60);
+/// Longest wait between two rounds through the list of super peers, for the first hour without a
+/// session: a super peer that returns has its peers back within 5 s.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(4);
+/// How long that holds.
+pub const RECONNECT_SOON: Duration = Duration::from_secs(3600);
+/// The same later.
+pub const RECONNECT_MAX_LATER: Duration = Duration::from_secs(60);
+/// How long a super peer that was restarted waits for the peers that shared files before, at most.
+pub const STARTING_MAX: Duration = Duration::from_secs(30);
+/// How long after a change the number of peers that share is reported, for the state.
+pub const SHARING_REPORT_EVERY: Duration = Duration::from_secs(5);
 /// A dial that has not connected within this time has failed.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `sprat peer` tries to get its first session (`--connect-timeout`).

@@ -138,7 +138,7 @@ pub(crate) fn search_summary(results: u64, noun: &str, done: &Outcome) -> String
 }
 
 fn cut_words(cut: &Cut) -> String {
-    let Cut { ttl, loss, budget, down, cap, shed, stale } = *cut;
+    let Cut { ttl, loss, budget, down, cap, shed, stale, starting } = *cut;
     let reasons = [
         (ttl, "beyond the ttl"),
         (loss, "answered in part"),
@@ -147,6 +147,7 @@ fn cut_words(cut: &Cut) -> String {
         (cap, "over a cap"),
         (shed, "refused for load"),
         (stale, "with a stale tree"),
+        (starting, "just restarted, waiting for its peers; ask again in half a minute"),
     ];
     let words: Vec<String> = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
     words.join(", ")

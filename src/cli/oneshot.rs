@@ -125,7 +125,7 @@ impl Host for Asker<'_> {
                 }
             }
             Event::SessionLost { super_peer, why } => log::warn!("lost {super_peer}: {why}"),
-            Event::Link { .. } => {}
+            Event::Link { .. } | Event::Sharing { .. } => {}
             Event::Fatal(failure) => {
                 self.failure = Some(failure);
                 return Flow::Stop(Exit::Internal);

@@ -182,6 +182,21 @@ impl State {
         write_durably(&path, format!("{fresh}\n").as_bytes()).map_err(|e| disk_failure("write", &path, &e))?;
         Ok(fresh)
     }
+
+    /// How many peers had files registered when this super peer last ran; 0 if that is not known.
+    pub(crate) fn sharing(&self) -> usize {
+        let text = fs::read_to_string(self.file("sharing")).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// Keeps that number. Without it the next run takes its first answers for complete, so a
+    /// failure is only reported.
+    pub(crate) fn keep_sharing(&self, peers: usize) {
+        let path = self.file("sharing");
+        if let Err(error) = write_whole(&path, format!("{peers}\n").as_bytes()) {
+            log::warn!("cannot write {}: {error}", path.display());
+        }
+    }
 }
 
 /// Writes a file by rename, so that no reader finds a part of it. A power cut may leave a part.

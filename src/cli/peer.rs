@@ -124,7 +124,7 @@ impl Host for PeerHost {
             Event::SessionLost { super_peer, .. } => {
                 self.ready.super_peer.take_if(|named| *named == super_peer);
             }
-            Event::Link { .. } | Event::Fatal(_) | Event::Log { .. } => {}
+            Event::Link { .. } | Event::Sharing { .. } | Event::Fatal(_) | Event::Log { .. } => {}
         }
         Flow::Continue
     }

@@ -36,6 +36,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         digests: true,
         hits_max: QUERY_HITS_MAX,
         memory,
+        expected: state.sharing(),
         agent: settings::AGENT.into(),
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));
@@ -43,14 +44,19 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
     // From now on the kernel queues connections, so the super peer serves.
     ready.write(&Ready::new("super", bound))?;
-    node.run(role, &mut Journal).map(Exit::code)
+    node.run(role, &mut Journal { state }).map(Exit::code)
 }
 
-/// The host of a super peer only writes the log.
-struct Journal;
+/// The host of a super peer writes the log, and the number of peers that share into the state.
+struct Journal {
+    state: paths::State,
+}
 
 impl Host for Journal {
     fn on_event(&mut self, event: Event) -> Flow {
+        if let Event::Sharing { peers } = event {
+            self.state.keep_sharing(peers);
+        }
         log_event(&event);
         Flow::Continue
     }
@@ -59,7 +65,7 @@ impl Host for Journal {
 /// Logs an event, for both daemons.
 pub(crate) fn log_event(event: &Event) {
     match event {
-        Event::Client { .. } => {}
+        Event::Client { .. } | Event::Sharing { .. } => {}
         Event::Welcomed { super_peer } => log::info!("welcomed by super peer {super_peer}"),
         Event::SessionLost { super_peer, why } => log::warn!("lost super peer {super_peer}: {why}"),
         Event::Link { neighbor, up: true } => log::info!("link to {neighbor} is up"),

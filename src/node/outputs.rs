@@ -104,6 +104,7 @@ impl<R: Role> Driver<'_, R> {
             | Event::Welcomed { .. }
             | Event::SessionLost { .. }
             | Event::Link { .. }
+            | Event::Sharing { .. }
             | Event::Log { .. } => None,
         };
         let flow = self.host.on_event(event);

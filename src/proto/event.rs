@@ -40,6 +40,12 @@ pub enum Event {
         /// Whether it is up now.
         up: bool,
     },
+    /// At a super peer: how many peers have files registered, for its state. It comes some seconds
+    /// after a change.
+    Sharing {
+        /// The number.
+        peers: usize,
+    },
     /// The machine cannot go on: end the process with this.
     Fatal(Failure),
     /// A line for the log.

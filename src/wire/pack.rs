@@ -211,8 +211,7 @@ mod tests {
     fn dones_are_packed_as_serde_packs_them() {
         for n in 0..32 {
             let some = |bit: u32| u32::from(n >> bit & 1 == 1) << n;
-            let cut =
-                Cut { ttl: some(0), loss: some(1), budget: 0, down: some(2), cap: some(3), shed: 0, stale: some(4) };
+            let cut = Cut { ttl: some(0), loss: some(1), down: some(2), cap: some(3), stale: some(4), ..Cut::NONE };
             let complete = cut.is_none();
             let done = Done { req: n, hits: 1 << n, reached: u32::MAX >> n, pruned: some(1), complete, cut, ms: n };
             check_session(&Message::Done(done));

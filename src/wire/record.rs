@@ -125,6 +125,9 @@ pub struct Cut {
     /// Links whose tree was stale (tree mode).
     #[serde(skip_serializing_if = "is_zero")]
     pub stale: u32,
+    /// Super peers that were restarted and still wait for their peers.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub starting: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if hands a reference")]
@@ -134,7 +137,7 @@ pub(super) fn is_zero(count: &u32) -> bool {
 
 impl Cut {
     /// Nothing was cut.
-    pub const NONE: Cut = Cut { ttl: 0, loss: 0, budget: 0, down: 0, cap: 0, shed: 0, stale: 0 };
+    pub const NONE: Cut = Cut { ttl: 0, loss: 0, budget: 0, down: 0, cap: 0, shed: 0, stale: 0, starting: 0 };
 
     /// Whether nothing was cut for any reason.
     #[must_use]
@@ -144,7 +147,7 @@ impl Cut {
 
     /// Adds the other's counts, each saturating.
     pub fn add(&mut self, other: Cut) {
-        let Cut { ttl, loss, budget, down, cap, shed, stale } = other;
+        let Cut { ttl, loss, budget, down, cap, shed, stale, starting } = other;
         for (mine, theirs) in [
             (&mut self.ttl, ttl),
             (&mut self.loss, loss),
@@ -153,6 +156,7 @@ impl Cut {
             (&mut self.cap, cap),
             (&mut self.shed, shed),
             (&mut self.stale, stale),
+            (&mut self.starting, starting),
         ] {
             *mine = mine.saturating_add(theirs);
         }
@@ -177,6 +181,7 @@ impl<'de> Deserialize<'de> for Cut {
                         "cap" => &mut cut.cap,
                         "shed" => &mut cut.shed,
                         "stale" => &mut cut.stale,
+                        "starting" => &mut cut.starting,
                         _ => &mut cut.loss,
                     };
                     *sum = sum.saturating_add(count);

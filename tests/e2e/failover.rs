@@ -3,7 +3,7 @@
 use std::sync::{Mutex, mpsc};
 
 use super::common::source::{Answer, Source};
-use super::common::{PATIENCE, World, noise};
+use super::common::{Daemon, PATIENCE, World, eventually, noise};
 
 #[test]
 fn peers_go_to_the_next_super_peer_and_register_again() {
@@ -68,4 +68,27 @@ fn the_first_super_peer_that_answers_is_used() {
     assert_eq!(peer.ready["super"], daemon.addr());
     let ran = world.run(["query", "x", "--json", "--super", &nobody, "--super", daemon.addr()]);
     assert_eq!(ran.exit, Some(3), "{:?}", ran.done());
+}
+
+#[test]
+fn a_super_peer_that_was_killed_reports_that_its_peers_are_not_back_yet() {
+    let world = World::new();
+    let state = world.path("state-of-s");
+    let start = |port| world.super_peer_at("s", port, &[], &["--state", state.to_str().expect("a path of ours")]);
+    let query = |daemon: &Daemon| world.run(["query", "file.txt", "--json", "--super", daemon.addr()]).done();
+    let port = world.free_port();
+    let mut daemon = start(port);
+    world.share("p", "file.txt", b"content");
+    let mut peer = world.peer("p", &[&daemon]);
+    eventually("the number of peers is in the state", || {
+        (std::fs::read_to_string(state.join("sharing")).ok()? == "1\n").then_some(())
+    });
+    daemon.kill();
+    peer.kill();
+    let daemon = start(port);
+    let done = query(&daemon);
+    assert_eq!((&done["complete"], &done["cut"]["starting"]), (&false.into(), &1.into()));
+    let _peer = world.peer("p", &[&daemon]);
+    world.hits(&daemon, "file.txt", 1);
+    assert_eq!(query(&daemon)["complete"], true);
 }

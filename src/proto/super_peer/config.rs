@@ -29,6 +29,9 @@ pub struct SuperPeerConfig {
     /// Bytes of memory that all that it holds may take. It bounds the index; the driver reports
     /// when all together is too much.
     pub memory: usize,
+    /// How many peers had registered files when it last ran: until as many have, or for
+    /// [`STARTING_MAX`](crate::config::STARTING_MAX), no answer is complete.
+    pub expected: usize,
     /// Program and version, for people.
     pub agent: String,
 }
@@ -47,6 +50,7 @@ impl SuperPeerConfig {
             digests: true,
             hits_max: QUERY_HITS_MAX,
             memory: usize::MAX,
+            expected: 0,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -36,6 +36,10 @@ pub(super) enum Reason {
     Tree,
     /// Nobody has listed the network for a while: the sorted order of the index can go.
     Order,
+    /// The peers that shared before the restart are no longer awaited.
+    Starting,
+    /// The number of peers that share is to be reported.
+    Sharing,
 }
 
 /// The shared state. Parts borrow it for one call.
@@ -51,6 +55,10 @@ pub(super) struct Context {
     pub(super) out: VecDeque<Output>,
     /// The driver reported that memory is short.
     pub(super) memory_short: bool,
+    /// Peers that shared before a restart may not be back yet, so no answer is complete.
+    pub(super) starting: bool,
+    /// How many sessions have registered their complete list of at least one file.
+    pub(super) sharing: usize,
 }
 
 impl Context {
@@ -66,6 +74,8 @@ impl Context {
             counters: Counters::default(),
             out: VecDeque::new(),
             memory_short: false,
+            starting: false,
+            sharing: 0,
         }
     }
 

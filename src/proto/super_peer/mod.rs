@@ -15,6 +15,7 @@ pub mod index;
 mod link;
 pub mod search;
 mod session;
+mod starting;
 #[cfg(test)]
 mod testnet;
 mod tree;
@@ -39,6 +40,7 @@ use ids::LinkId;
 use index::Index;
 use link::{Neighbors, Opened};
 use session::{Request, Sessions};
+use starting::Starting;
 use work::{OUTPUT_WORK, TIMER_WORK};
 
 /// With fewer than this many sessions, queries and records in all, a debug build checks the
@@ -56,6 +58,7 @@ pub struct SuperPeer {
     sessions: Sessions,
     neighbors: Neighbors,
     flood: Flood,
+    starting: Starting,
     /// Shutdown has begun: no new session is accepted.
     closing: bool,
     /// ACKs that need not wait any more may be left from this turn.
@@ -70,6 +73,7 @@ impl SuperPeer {
     #[must_use]
     pub fn new(config: SuperPeerConfig, mut entropy: Box<dyn Entropy>) -> SuperPeer {
         let boot = entropy.next_u64().max(1);
+        let starting = Starting::new(config.expected);
         let mut cx = Context::new(config, entropy);
         let neighbors = Neighbors::new(boot, &mut cx);
         SuperPeer {
@@ -77,6 +81,7 @@ impl SuperPeer {
             sessions: Sessions::default(),
             neighbors,
             flood: Flood::default(),
+            starting,
             closing: false,
             acks_left: false,
             checks: 0,
@@ -146,12 +151,13 @@ impl SuperPeer {
     }
 
     fn check_all_but_index(&self) {
-        self.sessions.check_invariants(&self.cx.index);
+        self.sessions.check_invariants(&self.cx.index, self.cx.sharing);
         self.neighbors.check_invariants(&self.cx);
         self.flood.check_invariants();
         self.cx.timers.check_invariants();
         let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
-        let busy = left || upkeep::has_work(&self.cx.index) || self.cx.index.has_order();
+        let waits = self.cx.index.has_order() || self.starting.is_waiting(&self.cx);
+        let busy = left || waits || upkeep::has_work(&self.cx.index);
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
     }
@@ -215,7 +221,7 @@ impl SuperPeer {
     }
 
     fn on_reason(&mut self, reason: Reason) {
-        let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
+        let SuperPeer { cx, sessions, neighbors, flood, starting, .. } = self;
         match reason {
             Reason::Login => sessions.on_login_deadline(cx),
             Reason::Silence => sessions.on_silence(cx),
@@ -229,6 +235,8 @@ impl SuperPeer {
             Reason::Wave(key) => flood.on_timeout(key, neighbors, cx),
             Reason::Ended => flood.on_ended(cx),
             Reason::Order => cx.index.forget_order(),
+            Reason::Starting => starting.end(cx),
+            Reason::Sharing => starting.on_report_due(cx),
         }
     }
 
@@ -251,7 +259,8 @@ impl SuperPeer {
     /// Passes on the results of one part that concern another. It runs after each input and each
     /// deadline, because their order decides whether a query ended before its session closed.
     fn pass_on(&mut self) {
-        let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
+        let SuperPeer { cx, sessions, neighbors, flood, starting, .. } = self;
+        starting.look(cx);
         neighbors.note_changes(cx);
         while !cx.work.is_spent()
             && let Some(query) = sessions.next_abandoned()
@@ -266,6 +275,7 @@ impl SuperPeer {
 
     fn begin_turn(&mut self, now: Time) {
         self.cx.now = now;
+        self.starting.begin_turn(&mut self.cx);
         self.cx.work.begin(self.cx.index.steps());
         self.neighbors.digests.begin_life(&mut self.cx);
     }
@@ -291,7 +301,7 @@ impl SuperPeer {
 impl Role for SuperPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.begin_turn(now);
-        let SuperPeer { cx, sessions, flood, .. } = self;
+        let SuperPeer { cx, sessions, flood, starting, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
             Input::Accepted { conn, from } => sessions.on_accepted(conn, from, cx),
@@ -311,6 +321,7 @@ impl Role for SuperPeer {
             Input::ClientGone { .. } => {}
             Input::Shutdown => {
                 self.closing = true;
+                starting.stop(cx);
                 sessions.close_all(cx);
             }
             Input::Dialed { .. }

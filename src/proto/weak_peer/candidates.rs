@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::config::{RECONNECT_FIRST, RECONNECT_MAX};
+use crate::config::{RECONNECT_FIRST, RECONNECT_MAX, RECONNECT_MAX_LATER, RECONNECT_SOON};
 use crate::error::{Exit, Failure};
 use crate::wire::{HostPort, NodeId};
 
@@ -75,11 +75,12 @@ impl Candidates {
         self.refusals.drain(..self.refusals.len().saturating_sub(kept));
     }
 
-    /// The longest wait before the next round.
-    pub(super) fn longest_wait(&self) -> Duration {
+    /// The longest wait before the next round, after this time without a session.
+    pub(super) fn longest_wait(&self, without: Duration) -> Duration {
+        let max = if without < RECONNECT_SOON { RECONNECT_MAX } else { RECONNECT_MAX_LATER };
         let rounds = (self.tries / self.round()).saturating_sub(1);
         let doublings = u32::try_from(rounds).unwrap_or(u32::MAX).min(16);
-        RECONNECT_FIRST.saturating_mul(1 << doublings).min(RECONNECT_MAX)
+        RECONNECT_FIRST.saturating_mul(1 << doublings).min(max)
     }
 
     /// How many super peers of the list the session may try.

@@ -69,6 +69,8 @@ pub(super) struct Session {
     /// Whether a session ever opened.
     opened_once: bool,
     up_since: Time,
+    /// Since when there is no session, once that is known.
+    without_since: Option<Time>,
     /// The address under which this super peer lists us as a source.
     pub(super) own_addr: Option<HostPort>,
     ping_interval: Duration,
@@ -97,6 +99,7 @@ impl Session {
             node: None,
             opened_once: false,
             up_since: Time::ZERO,
+            without_since: None,
             own_addr: None,
             ping_interval: PING_INTERVAL,
             sent_at: Time::ZERO,
@@ -165,7 +168,8 @@ impl Session {
     }
 
     fn wait(&mut self, cx: &mut Context) {
-        let wait = cx.jitter(self.candidates.longest_wait());
+        let since = *self.without_since.get_or_insert(cx.now);
+        let wait = cx.jitter(self.candidates.longest_wait(cx.now.since(since)));
         cx.timers.set(Reason::Redial(self.id), cx.now + wait);
     }
 
@@ -324,6 +328,7 @@ impl Session {
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         self.state = State::Up(conn);
         self.up_since = cx.now;
+        self.without_since = None;
         self.opened_once = true;
         self.candidates.on_up();
         self.unanswered.login = None;

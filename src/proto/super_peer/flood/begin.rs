@@ -86,7 +86,7 @@ impl Flood {
         let parent = Parent::Session(Box::new(origin));
         let cap = cx.config.hits_cap(find.limit);
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cap);
-        first.reached = 1;
+        first.reach_us(cx);
         first.tree = tree;
         first.take_step(Box::new(scan), step, found, self.has_room(Flow::Sessions), cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(cx.entropy.as_mut()) };

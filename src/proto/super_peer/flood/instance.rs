@@ -155,6 +155,14 @@ impl Instance {
         }
     }
 
+    /// Our own index is searched.
+    pub(super) fn reach_us(&mut self, cx: &Context) {
+        self.reached = 1;
+        if cx.starting {
+            self.cut.add(Cut { starting: 1, ..Cut::NONE });
+        }
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }

@@ -23,6 +23,6 @@ pub(super) fn answer(conn: ConnId, req: u32, mut found: Vec<SourceRecord>, cappe
     }
     let hits = u32::try_from(found.len()).unwrap_or(u32::MAX);
     send_hits(conn, req, found, cx);
-    let cut = Cut { cap: u32::from(capped), ..Cut::NONE };
+    let cut = Cut { cap: u32::from(capped), starting: u32::from(cx.starting), ..Cut::NONE };
     send_done(conn, req, Outcome { hits, reached: 1, pruned: 0, cut, ms: 0 }, cx);
 }

@@ -141,7 +141,7 @@ impl Flood {
         let (deadline, cap) = (cx.now + budget_of(&query), cx.config.hits_cap(query.find.limit));
         let mut first = Instance::new(cx.now, Parent::Link(link), query.ttl, query.hops, deadline, cap);
         first.scan = Some(Box::new(scan));
-        first.reached = 1;
+        first.reach_us(cx);
         (first.tree, first.again) = (query.tree, query.again);
         let work = if admission == Admission::Now { first.search(self.has_room(flow), cx) } else { 0 };
         self.queue.charge(flow, QUERY_WORK + work);

@@ -124,7 +124,8 @@ impl Neighbors {
         // never believed.
         let folds_alike = hello.fold == Some(FOLD);
         let asks = proven && hello.et.is_none();
-        let lease = if asks { self.digests.lease(link, cx.now) } else { None };
+        // The digest lacks what the peers held before the restart.
+        let lease = if asks && !cx.starting { self.digests.lease(link, cx.now) } else { None };
         let change = self.links.on_hello(link, hello, lease, cx);
         let lost = self.on_change(link, change, cx);
         if matches!(change, Change::Up | Change::Renewed) {

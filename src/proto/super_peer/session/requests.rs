@@ -9,6 +9,7 @@ use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Place, Sessions, State, re
 use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
+use crate::proto::super_peer::index::Index;
 use crate::proto::{ConnId, Output};
 use crate::wire::message::{
     ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, sent_by_sources,
@@ -55,8 +56,12 @@ impl Sessions {
             self.session_mut(conn).expect("the session is open").note_active(cx.now);
         }
         match (state, message) {
-            (_, Message::Register(register)) => self.on_register(conn, register, cx)?,
-            (State::Open, Message::Update(update)) => self.on_update(conn, update, cx)?,
+            (_, Message::Register(register)) => {
+                self.change_files(conn, cx, |sessions, cx| sessions.on_register(conn, register, cx))?;
+            }
+            (State::Open, Message::Update(update)) => {
+                self.change_files(conn, cx, |sessions, cx| sessions.on_update(conn, update, cx))?;
+            }
             (_, Message::List(list)) => on_list(conn, list, cx),
             (_, Message::Ping(ping)) => cx.send(conn, Message::Pong(ping)),
             (_, Message::Query(query)) => return Ok(self.on_query(conn, query, cx)),
@@ -70,6 +75,20 @@ impl Sessions {
             (_, message) => self.on_anytime(conn, message, cx)?,
         }
         Ok(Request::None)
+    }
+
+    /// Changes the files of a session, and notes whether it shares any afterwards.
+    fn change_files(
+        &mut self,
+        conn: ConnId,
+        cx: &mut Context,
+        change: impl FnOnce(&mut Sessions, &mut Context) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let shares = |sessions: &Sessions, index: &Index| sessions.session(conn).is_some_and(|it| it.shares(index));
+        let before = shares(self, &cx.index);
+        let changed = change(self, cx);
+        cx.sharing = cx.sharing + usize::from(shares(self, &cx.index)) - usize::from(before);
+        changed
     }
 
     /// What is allowed in every state. Everything else is out of order.

@@ -184,12 +184,14 @@ impl Sessions {
     pub(super) fn release(&mut self, conn: ConnId, cx: &mut Context) {
         let session = self.session_mut(conn).expect("the caller has looked it up");
         let was_half_open = session.state.is_half_open();
+        let shared = session.shares(&cx.index);
         session.state = State::Closing;
         let holder = session.holder.take();
         let queries = session.queries.take();
         if let Some(holder) = holder {
             cx.index.remove_holder(holder);
         }
+        cx.sharing -= usize::from(shared);
         cx.work.add(SESSION_WORK);
         let abandoned = |(req, key)| Abandoned { key, conn, req };
         self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(abandoned));
@@ -249,8 +251,9 @@ impl Sessions {
     }
 
     /// What must hold between any two inputs.
-    pub(crate) fn check_invariants(&self, index: &Index) {
+    pub(crate) fn check_invariants(&self, index: &Index, sharing: usize) {
         let all = || self.slots.iter().flatten();
+        assert_eq!(all().filter(|session| session.shares(index)).count(), sharing);
         assert_eq!(all().count(), self.len);
         assert_eq!(all().filter(|session| session.state.is_half_open()).count(), self.half_open_len);
         assert!(self.half_open_len <= UNAUTHENTICATED_MAX && self.half_open.len() <= 2 * UNAUTHENTICATED_MAX);
@@ -287,6 +290,11 @@ impl Session {
             None => Rank::Idle,
         };
         Some(Standing { conn, host: self.ip.into(), rank, since })
+    }
+
+    /// Whether its complete list of files is registered, and not empty.
+    pub(super) fn shares(&self, index: &Index) -> bool {
+        self.state == State::Open && self.holder.get().is_some_and(|holder| index.files_of(holder) > 0)
     }
 
     /// REGISTERs and UPDATEs are numbered from 1 without a gap, so that an ACK names one of them.

@@ -341,8 +341,8 @@ fn the_last_session_leaves_no_timer() {
     let conn = net.peer(0, &["a"]);
     net.run_for(Duration::from_secs(10));
     net.close(0, conn);
-    // The index is tidied in the next turn, which the simulated loop begins a moment later.
-    net.run_for(Duration::from_millis(1));
+    // The index is tidied, and the number of peers reported, in the next turns.
+    net.run_for(crate::config::SHARING_REPORT_EVERY);
     assert_eq!(net.machine(0).poll_timeout(), None);
 }
 

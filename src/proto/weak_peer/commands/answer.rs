@@ -49,5 +49,6 @@ pub(super) fn largest(a: Cut, b: Cut) -> Cut {
         cap: a.cap.max(b.cap),
         shed: a.shed.max(b.shed),
         stale: a.stale.max(b.stale),
+        starting: a.starting.max(b.starting),
     }
 }

@@ -148,7 +148,7 @@ impl Wave {
             && let Ok(scan) = Scan::new(&cx.index, &self.find)
         {
             instance.scan = Some(Box::new(scan));
-            instance.reached = 1;
+            instance.reach_us(cx);
             instance.search(room, cx);
         }
         self.go_out(i, neighbors, cx);
@@ -192,7 +192,7 @@ impl Wave {
                 (instance.tree, instance.again, instance.ttl) = (None, lossy, ttl);
                 // The flood reports all cuts again; if it searches again, it also counts `reached`
                 // again.
-                instance.cut = Cut { cap: cut.cap, ..Cut::NONE };
+                instance.cut = Cut { cap: cut.cap, starting: cut.starting, ..Cut::NONE };
                 instance.pruned = 0;
                 if lossy {
                     instance.reached = 1;
