@@ -184,6 +184,9 @@ pub const TIDY_STEPS_PER_TURN: usize = 256;
 pub const LIST_LOOKS_MAX: usize = 16 * 1024;
 /// Work of one step of a query before other queries get their step, in the unit of the next line.
 pub const SCAN_WORK_PER_STEP: usize = 1024;
+/// Bytes of hits after which a session is searched nothing more in a turn, or, if it does not read,
+/// until it does. One step of a search may exceed it by what it finds.
+pub const SESSION_BYTES_PER_TURN: usize = 64 * 1024;
 /// Work per turn for all queries together. Looking at an index entry is 1, some 50 ns; comparing a
 /// name, a hit, a query or a message counts several. Below 1 ms.
 pub const WORK_PER_TURN: usize = 16 * 1024;
@@ -525,7 +528,8 @@ pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
 pub const SEND_QUEUE_BYTES_EARLY: usize = 64 * 1024;
 /// A send queue that is longer than this, in bytes, after an attempt to write it is a backlog: the
 /// other side does not read. Until it is written, its queries wait and nothing is read from it. So
-/// a session that never reads costs this, the answers of one turn, and its queries.
+/// a session that never reads costs this, twice [`SESSION_BYTES_PER_TURN`] and one step of a
+/// search, and its queries.
 pub const BACKLOG_BYTES: usize = 16 * 1024;
 /// Connections that wait in the kernel to be accepted, per listener.
 pub const LISTEN_BACKLOG: i32 = 4096;

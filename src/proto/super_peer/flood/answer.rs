@@ -37,14 +37,15 @@ pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Conte
     cx.send(conn, Message::Done(Done { req, hits, reached, pruned, complete, cut, ms }));
 }
 
-/// Sends hits to a session, in frames of at most a page.
-pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Context) {
+/// Sends hits to a session, in frames of at most a page. Returns their bytes, rounded up.
+pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mut Context) -> usize {
     cx.counters.add_many(Count::HitsTold, hits.len() as u64);
-    if hits.iter().map(weight).sum::<usize>() <= PAGE_BYTES {
+    let all = hits.iter().map(weight).sum();
+    if all <= PAGE_BYTES {
         if !hits.is_empty() {
             cx.send(conn, Message::Hit(Hit { req, hits }));
         }
-        return;
+        return all;
     }
     let mut page = Vec::new();
     let mut bytes = 0;
@@ -61,4 +62,5 @@ pub(super) fn send_hits(conn: ConnId, req: u32, hits: Vec<SourceRecord>, cx: &mu
     if !page.is_empty() {
         cx.send(conn, Message::Hit(Hit { req, hits: page }));
     }
+    all
 }

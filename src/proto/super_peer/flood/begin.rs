@@ -17,7 +17,7 @@ use crate::proto::super_peer::ids::WaveKey;
 use crate::proto::super_peer::link::Neighbors;
 use crate::proto::super_peer::search::{Scan, Step};
 use crate::wire::link::RIDE_TTL;
-use crate::wire::message::{ErrorCode, Query};
+use crate::wire::message::{ErrorCode, Query, SourceRecord};
 use crate::wire::{Cut, Policy, QueryId, QueryKind};
 
 impl Flood {
@@ -64,9 +64,10 @@ impl Flood {
         let alone = links.is_empty();
         self.queue.begin_turn(cx.now, links.len());
         let outputs = cx.out.len();
-        let (step, found) = self.first_step(&mut scan, cx);
+        let (step, found) = self.first_step(conn, &mut scan, cx);
         if alone && let Step::End { capped } = step {
-            local::answer(conn, req, found, capped, cx);
+            let bytes = local::answer(conn, req, found, capped, cx);
+            self.parked.note_sent(cx.now, conn, bytes);
             return None;
         }
         let ttl = ttl.unwrap_or(cx.config.ttl).min(TTL_MAX);
@@ -82,7 +83,7 @@ impl Flood {
             Policy::Tree if tree.is_some() => (Then::Flood(ttl), RIDE_TTL + TTL_MAX),
             Policy::Flood | Policy::Digest | Policy::Ring | Policy::Tree | Policy::Unknown => (Then::End, ttl),
         };
-        let origin = Origin { conn, req, sent: 0, seen: Default::default(), then, deadline };
+        let origin = Origin { conn, req, sent: 0, sent_bytes: 0, seen: Default::default(), then, deadline };
         let parent = Parent::Session(Box::new(origin));
         let cap = cx.config.hits_cap(find.limit);
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cap);
@@ -115,8 +116,12 @@ impl Flood {
 
     /// The first step of the scan. A short one is done at once however much work waits: to put it
     /// off costs more.
-    fn first_step(&mut self, scan: &mut Scan, cx: &Context) -> (Step, Vec<crate::wire::message::SourceRecord>) {
+    fn first_step(&mut self, conn: ConnId, scan: &mut Scan, cx: &Context) -> (Step, Vec<SourceRecord>) {
         let mut found = Vec::new();
+        if self.parked.must_wait(cx.now, conn) {
+            self.queue.charge(Flow::Sessions, QUERY_WORK);
+            return (Step::More, found);
+        }
         let step = match self.queue.admit(Flow::Sessions) {
             Admission::Now => scan.step(&cx.index, SCAN_WORK_PER_STEP, &mut found),
             Admission::Later | Admission::Never if scan.is_short(&cx.index) => {

@@ -35,8 +35,9 @@ const QUERY_BYTES_MIN: usize = 64;
 pub(super) struct Origin {
     pub(super) conn: ConnId,
     pub(super) req: u32,
-    /// Hits sent so far.
+    /// Hits sent so far, and their bytes.
     pub(super) sent: usize,
+    pub(super) sent_bytes: usize,
     /// What was sent or is about to be, by [`Index::hit_key`]: several branches may lead to one
     /// source.
     ///
@@ -247,7 +248,7 @@ impl Instance {
             Parent::Session(origin) => {
                 let hits = std::mem::take(&mut self.hits);
                 origin.sent += hits.len();
-                send_hits(origin.conn, origin.req, hits, cx);
+                origin.sent_bytes += send_hits(origin.conn, origin.req, hits, cx);
                 false
             }
             Parent::Link(link) => {

@@ -10,8 +10,8 @@ use crate::proto::super_peer::counters::Count;
 use crate::wire::Cut;
 use crate::wire::message::SourceRecord;
 
-/// Sends a session everything that was found, and DONE.
-pub(super) fn answer(conn: ConnId, req: u32, mut found: Vec<SourceRecord>, capped: bool, cx: &mut Context) {
+/// Sends a session everything that was found, and DONE. Returns the bytes of the hits.
+pub(super) fn answer(conn: ConnId, req: u32, mut found: Vec<SourceRecord>, capped: bool, cx: &mut Context) -> usize {
     if found.len() > 1 {
         // Two sessions may serve at one address.
         let mut seen = HashSet::new();
@@ -22,7 +22,8 @@ pub(super) fn answer(conn: ConnId, req: u32, mut found: Vec<SourceRecord>, cappe
         });
     }
     let hits = u32::try_from(found.len()).unwrap_or(u32::MAX);
-    send_hits(conn, req, found, cx);
+    let bytes = send_hits(conn, req, found, cx);
     let cut = Cut { cap: u32::from(capped), starting: u32::from(cx.starting), ..Cut::NONE };
     send_done(conn, req, Outcome { hits, reached: 1, pruned: 0, cut, ms: 0 }, cx);
+    bytes
 }

@@ -160,11 +160,12 @@ impl Flood {
 
     /// A neighbor answers with a hit.
     pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, neighbors: &Neighbors, cx: &mut Context) {
-        let [sessions, links] = [Flow::Sessions, Flow::Link(link)].map(|flow| self.has_room(flow));
-        self.on_answer(hit.id, neighbors, cx, |wave, cx| {
-            let room = if wave.session().is_some() { sessions } else { links };
-            wave.on_hit(link, hit, room, &neighbors.links, cx)
-        });
+        let session = self.by_id.get(&hit.id).and_then(|key| self.wave(*key).session());
+        let room = match session {
+            Some((conn, _)) => self.has_room(Flow::Sessions) && self.parked.has_room(conn),
+            None => self.has_room(Flow::Link(link)),
+        };
+        self.on_answer(hit.id, neighbors, cx, |wave, cx| wave.on_hit(link, hit, room, &neighbors.links, cx));
     }
 
     /// A neighbor has closed its branch.
@@ -225,7 +226,12 @@ impl Flood {
 
     /// A session reads again, or is gone: its queries go on.
     pub(super) fn on_drained(&mut self, conn: ConnId) {
-        for key in self.parked.end(conn) {
+        let queries = self.parked.end(conn);
+        self.resume(queries);
+    }
+
+    fn resume(&mut self, queries: impl IntoIterator<Item = WaveKey>) {
+        for key in queries {
             let ticket = self.queue.wait(Flow::Sessions, key);
             self.wave_mut(key).queued = Some(ticket);
         }
@@ -233,13 +239,15 @@ impl Flood {
 
     /// Whether work is left over from the previous turn.
     pub(super) fn has_work(&self) -> bool {
-        self.queue.has_work() || self.unswept > 0 || self.visited.has_work()
+        self.queue.has_work() || self.parked.has_work() || self.unswept > 0 || self.visited.has_work()
     }
 
     /// Does as much of the work that is left over as fits in one turn.
     pub(super) fn run(&mut self, neighbors: &Neighbors, cx: &mut Context) {
         self.sweep(neighbors, cx);
         self.visited.run(cx);
+        let waited = self.parked.begin_leftover(cx.now);
+        self.resume(waited);
         if !self.queue.has_work() {
             return;
         }
@@ -251,7 +259,7 @@ impl Flood {
             let wave = self.wave_mut(key);
             wave.queued = None;
             let session = wave.session();
-            if self.parked.park(session, key) {
+            if self.parked.park(cx.now, session, key) {
                 self.queue.charge(flow, QUERY_WORK);
                 continue;
             }

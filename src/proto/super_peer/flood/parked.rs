@@ -1,46 +1,129 @@
-//! Queries of sessions that do not read. They are searched no further until what was sent is read,
-//! so that a session that never reads costs little more than its queries.
+//! What each session was sent lately, and the queries that wait because that is much. A session is
+//! sent hits of [`SESSION_BYTES_PER_TURN`] per turn. If it does not read, that is all until it has
+//! read what was sent. So a session that never reads costs little more than its queries.
 //!
-//! It holds names only. A query that is here is not in the fair queue.
+//! It holds names only. A query that waits here is not in the fair queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::SESSION_BYTES_PER_TURN;
 use crate::proto::ConnId;
 use crate::proto::super_peer::ids::WaveKey;
+use crate::time::Time;
 
-/// The sessions that do not read, each with its queries that have work left.
+/// The sessions that were sent hits in this turn, and those that do not read.
 #[derive(Debug, Default)]
-pub(super) struct Parked(BTreeMap<ConnId, BTreeSet<WaveKey>>);
+pub(super) struct Parked {
+    now: Time,
+    /// Whether [`Parked::begin_leftover`] was called at that time.
+    ran: bool,
+    reading: BTreeMap<ConnId, Account>,
+    unread: BTreeMap<ConnId, Account>,
+    /// Some query of a session that reads waits for the next turn.
+    waits: bool,
+}
+
+/// One session.
+#[derive(Debug, Default)]
+struct Account {
+    /// Bytes of hits that it was sent: in this turn, or since it does not read.
+    sent: usize,
+    /// Its queries that have work left.
+    queries: BTreeSet<WaveKey>,
+}
+
+impl Account {
+    fn is_full(&self) -> bool {
+        self.sent >= SESSION_BYTES_PER_TURN
+    }
+}
 
 impl Parked {
     /// The session does not read.
     pub(super) fn begin(&mut self, conn: ConnId) {
-        self.0.entry(conn).or_default();
+        let Account { queries, .. } = self.reading.remove(&conn).unwrap_or_default();
+        self.unread.entry(conn).or_default().queries.extend(queries);
     }
 
     /// The session reads again, or is gone. Returns its queries.
     pub(super) fn end(&mut self, conn: ConnId) -> BTreeSet<WaveKey> {
-        self.0.remove(&conn).unwrap_or_default()
+        self.unread.remove(&conn).unwrap_or_default().queries
     }
 
-    /// Takes a query with work left, if it is one of a session that does not read. Returns whether
-    /// it is one.
-    pub(super) fn park(&mut self, session: Option<(ConnId, u32)>, key: WaveKey) -> bool {
-        let queries = session.and_then(|(conn, _)| self.0.get_mut(&conn));
-        queries.map(|queries| queries.insert(key)).is_some()
+    /// Left-over work begins. Returns the queries that waited for a new turn, if it is one: not if
+    /// hits were sent at this time before, except by left-over work.
+    pub(super) fn begin_leftover(&mut self, now: Time) -> impl Iterator<Item = WaveKey> + use<> {
+        let new = now != self.now || self.ran;
+        (self.now, self.ran) = (now, true);
+        self.waits &= !new;
+        let waited = if new { std::mem::take(&mut self.reading) } else { BTreeMap::new() };
+        waited.into_values().flat_map(|account| account.queries)
+    }
+
+    /// Whether queries wait for the next turn.
+    pub(super) fn has_work(&self) -> bool {
+        self.waits
+    }
+
+    /// Hits of this many bytes are sent to the session.
+    pub(super) fn note_sent(&mut self, now: Time, conn: ConnId, bytes: usize) {
+        self.renew(now);
+        match self.unread.get_mut(&conn) {
+            Some(account) => account.sent += bytes,
+            None if bytes > 0 => self.reading.entry(conn).or_default().sent += bytes,
+            None => {}
+        }
+    }
+
+    /// Whether nothing more is searched for the session now.
+    pub(super) fn must_wait(&mut self, now: Time, conn: ConnId) -> bool {
+        self.renew(now);
+        self.unread.contains_key(&conn) || self.reading.get(&conn).is_some_and(Account::is_full)
+    }
+
+    /// Whether a neighbor's hit for the session is taken. A turn reads few datagrams, so only those
+    /// for sessions that do not read are limited.
+    pub(super) fn has_room(&self, conn: ConnId) -> bool {
+        self.unread.get(&conn).is_none_or(|account| !account.is_full())
+    }
+
+    /// Takes a query with work left, if its session must wait. Returns whether it must.
+    pub(super) fn park(&mut self, now: Time, session: Option<(ConnId, u32)>, key: WaveKey) -> bool {
+        let Some((conn, _)) = session.filter(|(conn, _)| self.must_wait(now, *conn)) else { return false };
+        if let Some(account) = self.account(conn) {
+            account.queries.insert(key);
+        }
+        self.waits |= self.reading.contains_key(&conn);
+        true
     }
 
     /// The query is removed, whether it is here or not.
     pub(super) fn forget(&mut self, session: Option<(ConnId, u32)>, key: WaveKey) {
-        if let Some(queries) = session.and_then(|(conn, _)| self.0.get_mut(&conn)) {
-            queries.remove(&key);
+        if let Some(account) = session.and_then(|(conn, _)| self.account(conn)) {
+            account.queries.remove(&key);
         }
     }
 
     /// Each query is one of its session.
     pub(super) fn check_invariants(&self, session_of: impl Fn(WaveKey) -> Option<(ConnId, u32)>) {
-        for (conn, queries) in &self.0 {
-            assert!(queries.iter().all(|key| session_of(*key).is_some_and(|(owner, _)| owner == *conn)));
+        let is_of = |key: &WaveKey, conn: &ConnId| session_of(*key).is_some_and(|(owner, _)| owner == *conn);
+        for (conn, account) in self.reading.iter().chain(&self.unread) {
+            assert!(account.queries.iter().all(|key| is_of(key, conn)));
         }
+        assert!(self.waits || self.reading.values().all(|account| account.queries.is_empty()));
+        assert!(self.unread.keys().all(|conn| !self.reading.contains_key(conn)));
+    }
+
+    /// Forgets what was sent in an earlier turn, unless queries wait for
+    /// [`Parked::begin_leftover`].
+    fn renew(&mut self, now: Time) {
+        if now != self.now && !self.waits {
+            (self.now, self.ran) = (now, false);
+            self.reading.clear();
+        }
+    }
+
+    fn account(&mut self, conn: ConnId) -> Option<&mut Account> {
+        self.unread.get_mut(&conn).or_else(|| self.reading.get_mut(&conn))
     }
 }

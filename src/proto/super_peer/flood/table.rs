@@ -40,7 +40,7 @@ pub(crate) struct Flood {
     hits_held: usize,
     /// Hits that all waves remember for sessions.
     hits_seen: usize,
-    /// Those whose session does not read.
+    /// Those whose session does not read, or has had its share of the turn.
     pub(super) parked: Parked,
     ended: Ended,
     /// Queries of sessions that ended in this call.
@@ -118,8 +118,12 @@ impl Flood {
     pub(super) fn settle(&mut self, key: WaveKey, neighbors: &Neighbors, cx: &mut Context) {
         let room = self.has_room(self.wave(key).flow());
         let wave = &mut self.waves[key.index()];
+        let sent = wave.sent_bytes();
         let left = wave.settle(room, neighbors, cx);
-        if left && wave.queued.is_none() && !self.parked.park(wave.session(), key) {
+        if let Some((conn, _)) = wave.session() {
+            self.parked.note_sent(cx.now, conn, wave.sent_bytes() - sent);
+        }
+        if left && wave.queued.is_none() && !self.parked.park(cx.now, wave.session(), key) {
             wave.queued = Some(self.queue.wait(wave.flow(), key));
         }
         if let Some(link) = wave.instances[0].parent_link()

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::config::{CALL_WORK_MAX, QUERY_HITS_MAX, SESSION_QUERIES_MAX};
-use crate::proto::Input;
+use super::is_hit;
+use crate::config::{
+    CALL_WORK_MAX, PATH_BYTES_MAX, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_BYTES_PER_TURN, SESSION_QUERIES_MAX,
+};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::testnet::{Net, file, register, search};
-use crate::wire::message::{Cancel, Update};
-use crate::wire::{Cut, Message};
+use crate::proto::{ConnId, Input};
+use crate::wire::message::{Cancel, Register, Update};
+use crate::wire::{Cut, Message, frame};
 
 /// A session that does not read what it was sent.
 #[test]
@@ -59,8 +62,65 @@ fn a_session_that_never_reads_gets_its_done_in_time_and_leaves_nothing() {
     assert_eq!(net.machine(0).counts()["queries_running"], 0);
 }
 
+/// Bytes of everything that the session was sent.
+fn bytes_to(net: &Net, conn: ConnId) -> usize {
+    let mut bytes = Vec::new();
+    net.nodes[0].said.iter().filter(|(to, _)| *to == conn).for_each(|(_, message)| frame::encode(message, &mut bytes));
+    bytes.len()
+}
+
+#[test]
+fn a_session_that_never_reads_is_sent_little_however_much_it_asks() {
+    /// What one step finds beyond the bound, and a DONE for each query.
+    const BEYOND: usize = SCAN_WORK_PER_STEP / 16 * 1024 + QUERIES * 100;
+    const QUERIES: usize = 8;
+    let mut net = Net::line(2);
+    (0..2).for_each(|node| long_names(&mut net, node));
+    net.run_for(Duration::from_secs(2));
+    let slow = net.login(0);
+    let asked: Vec<u32> = (0..QUERIES).map(|_| net.query(0, slow, search("*x"), 7, 10_000)).collect();
+    let first = bytes_to(&net, slow);
+    assert!(first <= SESSION_BYTES_PER_TURN + BEYOND, "{first} bytes in one turn");
+    net.input(0, Input::Backlogged { conn: slow });
+    net.run_for(Duration::from_millis(300));
+    let unread = bytes_to(&net, slow) - first;
+    assert!(unread <= SESSION_BYTES_PER_TURN + BEYOND, "{unread} bytes while it does not read");
+    assert!(net.sent(is_hit) > 100, "neighbors answer");
+    net.input(0, Input::Drained { conn: slow });
+    for req in asked {
+        let done = net.finish(0, req);
+        assert!(done.cut.cap > 0 && !done.complete, "what it was not sent is a cut");
+        assert_eq!(net.hits(0, req).len(), done.hits as usize);
+    }
+}
+
+/// A peer with 240 files, whose records have nearly 1 KiB each.
+fn long_names(net: &mut Net, node: usize) {
+    let conn = net.login(node);
+    for page in 0..3_u64 {
+        let files = (0..80).map(|n| file(&format!("{page}-{n:02}{}", "x".repeat(PATH_BYTES_MAX - 4)))).collect();
+        let register = Register { seq: page + 1, port: 4778, host: None, files, more: page < 2 };
+        net.say(node, conn, Message::Register(register));
+    }
+}
+
+/// A session that reads gets everything, some of it in each turn.
+#[test]
+fn a_long_answer_comes_in_several_turns() {
+    let mut net = Net::line(1);
+    long_names(&mut net, 0);
+    let asker = net.login(0);
+    let asked = [(); 4].map(|()| net.query(0, asker, search("*x"), 7, 10_000));
+    let mut turns = 1;
+    while !asked.iter().all(|req| net.done(0, *req).is_some()) {
+        turns += u32::from(net.step());
+        assert!(bytes_to(&net, asker) <= turns as usize * 2 * SESSION_BYTES_PER_TURN, "in {turns} turns");
+    }
+    assert!(asked.iter().all(|req| net.hits(0, *req).len() == 240 && net.done(0, *req).unwrap().complete));
+}
+
 /// Queries of many sessions that all wait for a neighbor that has just died.
-fn waiting(sessions: usize, budget_ms: u32) -> (Net, Vec<crate::proto::ConnId>) {
+fn waiting(sessions: usize, budget_ms: u32) -> (Net, Vec<ConnId>) {
     let mut net = Net::line(2);
     net.kill(1);
     let conns: Vec<_> = (0..sessions).map(|_| net.login(0)).collect();

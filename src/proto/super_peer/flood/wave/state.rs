@@ -101,6 +101,14 @@ impl Wave {
         }
     }
 
+    /// Bytes of hits that its session was sent.
+    pub(crate) fn sent_bytes(&self) -> usize {
+        match &self.instances[0].parent {
+            Parent::Session(origin) => origin.sent_bytes,
+            Parent::Link(_) => 0,
+        }
+    }
+
     /// The flow that its work is counted for: that of its first copy.
     pub(crate) fn flow(&self) -> Flow {
         self.instances[0].parent_link().map_or(Flow::Sessions, Flow::Link)
