@@ -52,6 +52,11 @@ impl Random {
         usize::try_from(self.below(length as u64)).unwrap_or(0)
     }
 
+    /// One of a list, which is not empty.
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.index(list.len())]
+    }
+
     /// True with a probability of this many in a thousand.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         self.below(1000) < u64::from(per_mille)

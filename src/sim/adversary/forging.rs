@@ -26,7 +26,7 @@ pub(in crate::sim) struct Forging(Forgery);
 impl Forging {
     pub(in crate::sim) fn new(random: &mut Random) -> Forging {
         let all = [Forgery::Value, Forgery::Shorter, Forgery::Longer, Forgery::Size, Forgery::Nodes];
-        Forging(all[random.index(all.len())])
+        Forging(*random.pick(&all))
     }
 
     fn forge(&self, page: &mut Cvs) {

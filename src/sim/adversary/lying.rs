@@ -21,7 +21,7 @@ pub(in crate::sim) struct Lying(Lie);
 
 impl Lying {
     pub(in crate::sim) fn new(random: &mut Random) -> Lying {
-        Lying([Lie::Bytes, Lie::Md5, Lie::Both][random.index(3)])
+        Lying(*random.pick(&[Lie::Bytes, Lie::Md5, Lie::Both]))
     }
 }
 

@@ -167,7 +167,7 @@ impl Neighbor {
             TreeStep::Void,
             TreeStep::Keep,
         ];
-        let step = steps[self.random.index(steps.len())];
+        let step = *self.random.pick(&steps);
         let n = if step == TreeStep::Mine { u32::MAX } else { 0 };
         self.say(victim, LinkMessage::Tree(LinkTree { tree: tree.tree, step, n }), hands);
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::{FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION};
 use crate::proto::Entropy;
-use crate::proto::{ConnId, DialId, Input, Output};
+use crate::proto::{ConnId, Input, Output};
+use crate::sim::adversary::caller::{Call, Caller};
 use crate::sim::adversary::hands::Hands;
 use crate::sim::random::Random;
 use crate::time::Time;
@@ -21,17 +22,14 @@ const RECORD_BYTES: usize = 60;
 /// The session.
 #[derive(Debug)]
 pub(in crate::sim) struct Registered {
-    supers: Vec<HostPort>,
+    caller: Caller,
     /// The port that it registers, and a host that is not its own.
     port: u16,
     host: Option<String>,
     records: Vec<FileRecord>,
     node: NodeId,
-    dials: u64,
-    dialing: bool,
-    conn: Option<ConnId>,
     heard_at: Time,
-    next_at: Time,
+    ping_at: Time,
 }
 
 impl Registered {
@@ -42,20 +40,8 @@ impl Registered {
         records: Vec<FileRecord>,
         random: &mut Random,
     ) -> Registered {
-        let node = node_id(random);
-        let (dials, dialing, conn) = (0, false, None);
-        Registered {
-            supers,
-            port,
-            host,
-            records,
-            node,
-            dials,
-            dialing,
-            conn,
-            heard_at: Time::ZERO,
-            next_at: Time::ZERO,
-        }
+        let caller = Caller::new(supers, AGAIN_AFTER, (1, 0));
+        Registered { caller, port, host, records, node: node_id(random), heard_at: Time::ZERO, ping_at: Time::ZERO }
     }
 
     /// The name under which it serves as well.
@@ -65,63 +51,42 @@ impl Registered {
 
     /// Takes an input that is its own. Returns whether it was.
     pub(super) fn on_input(&mut self, input: &Input<'_>, hands: &mut Hands<'_>) -> bool {
-        match input {
-            Input::Dialed { dial, conn } if *dial == DialId(self.dials) => {
-                (self.dialing, self.conn) = (false, Some(*conn));
-                (self.heard_at, self.next_at) = (hands.now, hands.now + PING_EVERY);
-                greet(*conn, self.node, hands);
-                hands.act(Output::FrameCap { conn: *conn, bytes: FRAME_BYTES_OPEN });
-                hands.send(*conn, Message::Login(Login { mode: "open".into(), user: None, proof: None }));
+        match (self.caller.on_input(input, hands), input) {
+            (Call::Open(conn), _) => {
+                (self.heard_at, self.ping_at) = (hands.now, hands.now + PING_EVERY);
+                greet(conn, self.node, hands);
+                hands.act(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+                hands.send(conn, Message::Login(Login { mode: "open".into(), user: None, proof: None }));
                 for page in pages(&self.records, self.port, self.host.as_ref()) {
-                    hands.send(*conn, page);
+                    hands.send(conn, page);
                 }
                 true
             }
-            Input::DialFailed { dial, .. } if *dial == DialId(self.dials) => {
-                self.lose(hands);
-                true
-            }
-            Input::Closed { conn, .. } if self.conn == Some(*conn) => {
-                self.lose(hands);
-                true
-            }
-            Input::Message { conn, .. } | Input::Malformed { conn, .. } if self.conn == Some(*conn) => {
+            (Call::Gone, _) => true,
+            (Call::Other, Input::Message { conn, .. } | Input::Malformed { conn, .. })
+                if self.caller.conn() == Some(*conn) =>
+            {
                 self.heard_at = hands.now;
                 true
             }
-            _ => false,
+            (Call::Other, _) => false,
         }
-    }
-
-    fn lose(&mut self, hands: &mut Hands<'_>) {
-        (self.dialing, self.conn) = (false, None);
-        self.next_at = hands.now + AGAIN_AFTER;
     }
 
     pub(super) fn on_time(&mut self, hands: &mut Hands<'_>) {
-        if hands.now < self.next_at {
-            return;
-        }
-        self.next_at = hands.now + PING_EVERY;
-        match self.conn {
+        self.caller.on_time(hands);
+        let Some(conn) = self.caller.conn().filter(|_| hands.now >= self.ping_at) else { return };
+        if hands.now.since(self.heard_at) > 2 * PING_EVERY {
             // Half-open: nothing comes any more.
-            Some(conn) if hands.now.since(self.heard_at) > 2 * PING_EVERY => {
-                hands.close(conn);
-                self.lose(hands);
-            }
-            Some(conn) => hands.send(conn, Message::Ping(Ping { n: 1 })),
-            None if self.dialing => {}
-            None => {
-                let to = self.supers[usize::try_from(self.dials).unwrap_or(0) % self.supers.len()].clone();
-                self.dials += 1;
-                self.dialing = true;
-                hands.act(Output::Dial { dial: DialId(self.dials), to });
-            }
+            self.caller.hang_up(hands);
+        } else {
+            self.ping_at = hands.now + PING_EVERY;
+            hands.send(conn, Message::Ping(Ping { n: 1 }));
         }
     }
 
-    pub(super) fn wake_at(&self) -> Time {
-        self.next_at
+    pub(super) fn wake_at(&self) -> Option<Time> {
+        self.caller.conn().map(|_| self.ping_at).or(self.caller.wake_at())
     }
 }
 

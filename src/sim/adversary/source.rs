@@ -125,7 +125,6 @@ impl Adversary for Source {
     }
 
     fn wake_at(&self) -> Option<Time> {
-        let session = self.session.wake_at();
-        Some(self.way.wake_at().map_or(session, |at| at.min(session)))
+        [self.session.wake_at(), self.way.wake_at()].into_iter().flatten().min()
     }
 }

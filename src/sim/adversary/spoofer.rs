@@ -59,7 +59,7 @@ impl Adversary for Spoofer {
             return;
         }
         self.next_at = hands.now + SEND_EVERY;
-        let (to, neighbor) = self.pairs[self.random.index(self.pairs.len())];
+        let (to, neighbor) = *self.random.pick(&self.pairs);
         let stranger = SocketAddr::from(([10, 251, 0, 1], neighbor.port()));
         for from in [neighbor, stranger] {
             let bytes = self.forge(hands);

@@ -22,7 +22,7 @@ pub(in crate::sim) struct Stalling(Last);
 
 impl Stalling {
     pub(in crate::sim) fn new(random: &mut Random) -> Stalling {
-        Stalling([Last::Nothing, Last::Welcome, Last::Manifest, Last::Header][random.index(4)])
+        Stalling(*random.pick(&[Last::Nothing, Last::Welcome, Last::Manifest, Last::Header]))
     }
 
     /// Accepts connections and never sends anything.

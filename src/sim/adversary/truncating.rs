@@ -20,7 +20,7 @@ pub(in crate::sim) struct Truncating(At);
 
 impl Truncating {
     pub(in crate::sim) fn new(random: &mut Random) -> Truncating {
-        Truncating([At::Frame, At::Header, At::Payload][random.index(3)])
+        Truncating(*random.pick(&[At::Frame, At::Header, At::Payload]))
     }
 }
 

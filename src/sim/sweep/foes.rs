@@ -8,8 +8,8 @@ use std::ops::Range;
 use super::plan::{self, Plan, library};
 use crate::config::{CHUNK_PORT, SUPER_PORT};
 use crate::sim::adversary::{
-    Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, KINDS, Lying, Neighbor, Registered, Session, Source,
-    Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
+    Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, KINDS, Lying, Neighbor, Registered, Serving,
+    Session, Source, Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
 };
 use crate::sim::matches::Match;
 use crate::sim::node::Machine;
@@ -137,7 +137,7 @@ fn add_client(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
 
 fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'static str, random: &mut Random) {
     let supers: Vec<HostPort> = (0..plan.supers).map(|node| HostPort::from(world.addr(node))).collect();
-    let supers = vec![supers[random.index(supers.len())].clone(), supers[random.index(supers.len())].clone()];
+    let supers = vec![random.pick(&supers).clone(), random.pick(&supers).clone()];
     let honest = weak.start + random.index(weak.len());
     let holder = match kind {
         "false_size" | "false_holder" => Holder::draw(honest, random),
@@ -151,15 +151,20 @@ fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
     let (mut goods, mut records) = (BTreeMap::new(), Vec::new());
     for n in 0..4 + random.index(10) {
         let (record, root, what) = record(world, kind, n, random);
-        goods.insert(root, what);
+        goods.extend(what.map(|what| (root, what)));
         records.push(record);
     }
     let silent = holder == Holder::Silent;
+    // Its own true records under its own address do no harm.
+    let strikes = match kind {
+        "false_size" | "poisoned_name" => Some(kind),
+        "false_holder" => silent.then_some(kind),
+        _ => None,
+    };
     let dice = random.child(kind, world.nodes() as u64);
     world.add(CHUNK_PORT, move |life| {
         let mut dice = dice.child("life", life);
         let session = Registered::new(supers.clone(), (host.clone(), CHUNK_PORT), records.clone(), &mut dice);
-        let strikes = matches!(kind, "false_size" | "false_holder" | "poisoned_name").then_some(kind);
         Machine::adversary(Box::new(Source::new(session, goods.clone(), strikes, way(kind, silent, &mut dice))))
     });
 }
@@ -173,26 +178,29 @@ fn way(kind: &str, silent: bool, random: &mut Random) -> Box<dyn Way> {
         "truncating_source" => Box::new(Truncating::new(random)),
         "equivocating_source" => Box::new(Equivocating::new(random)),
         "forged_manifest" => Box::new(Forging::new(random)),
-        _ => Box::new(Stalling::silent()),
+        _ => Box::new(Serving),
     }
 }
 
 /// A record that it registers, the root that it is asked for, and what it has for it.
-fn record(world: &World, kind: &str, n: usize, random: &mut Random) -> (FileRecord, Root, Goods) {
+fn record(world: &World, kind: &str, n: usize, random: &mut Random) -> (FileRecord, Root, Option<Goods>) {
     let content = plan::content(random);
     let wrong = library().1.iter().find(|(right, _)| *right == content).expect("of the library").1;
     let (right, size) = (world.contents().root(content), world.contents().size(content));
     let mut path = format!("{n}/{}", plan::path(random));
+    let mut goods = Some(Goods { right: content, wrong });
     let (mut root, mut claimed) = (right, size);
     match kind {
         "false_size" => claimed = false_size(size, random),
         "poisoned_name" => {
             path = poisoned_path(&plan::path(random), random);
             // The right name of another content, or of none.
-            root = if random.chance(500) { world.contents().root(wrong) } else { Root([0xab; 32]) };
+            let other = random.chance(500);
+            root = if other { world.contents().root(wrong) } else { Root([0xab; 32]) };
+            goods = other.then_some(Goods { right: wrong, wrong: content });
         }
         _ => {}
     }
     let path = SharePath::new(&path).expect("a path of 1 to 700 bytes");
-    (FileRecord { path, size: claimed, root, collection: false }, root, Goods { right: content, wrong })
+    (FileRecord { path, size: claimed, root, collection: false }, root, goods)
 }
