@@ -3,8 +3,8 @@ peer or a peer, and opens each again when it was closed.
 
     python3 -m chaoslib.idlers super|peer|control ADDR COUNT [RENEW_SECONDS] [ADDRESSES]
 
-It prints {"open": COUNT} once all were opened, and its figures when its input ends. ADDRESSES is how
-many loopback addresses the connections come from.
+It prints {"open": COUNT} once all were opened, less those whose first attempt failed, and its figures
+when its input ends. ADDRESSES is how many loopback addresses the connections come from.
 """
 import asyncio
 import json
@@ -47,6 +47,8 @@ class Idlers:
     def __init__(self, role, addr, renew, addresses):
         self.role, self.addr, self.renew, self.addresses = role, addr, renew, addresses
         self.opened = self.closed = self.failed = 0
+        # Of COUNT, those that opened at the first attempt.
+        self.first = 0
 
     async def dial(self, n):
         if self.role == "control":
@@ -62,6 +64,7 @@ class Idlers:
             try:
                 reader, writer = await asyncio.wait_for(self.dial(n), 30)
                 self.opened += 1
+                self.first += not first.is_set()
                 first.set()
                 writer.write(at_once)
                 dripping = asyncio.ensure_future(self.drip(writer, dripped))
@@ -95,7 +98,7 @@ async def main(role, addr, count, renew=0.5, addresses=0):
         if n % 200 == 199:
             await asyncio.gather(*(event.wait() for event in firsts))
     await asyncio.gather(*(event.wait() for event in firsts))
-    print(json.dumps({"open": idlers.opened, "failed": idlers.failed}), flush=True)
+    print(json.dumps({"open": idlers.first, "failed": idlers.failed}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     print(json.dumps({"opened": idlers.opened, "closed": idlers.closed, "failed": idlers.failed}), flush=True)
     os._exit(0)

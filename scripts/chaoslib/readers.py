@@ -4,8 +4,8 @@ chunks, and opens each again when it was closed.
     python3 -m chaoslib.readers ADDR ROOT SIZE COUNT slow|unread|close
 
 `slow` reads 1 KiB each SLOW_SECONDS, just often enough to count as progress; `unread` reads nothing;
-`close` closes at once and comes again. It prints {"open": COUNT}, and its figures when its input
-ends.
+`close` closes at once and comes again. It prints {"open": COUNT}, less those whose first attempt
+failed, and its figures when its input ends.
 """
 import asyncio
 import json
@@ -24,6 +24,7 @@ async def main(addr, root, size, count, how):
     root, size = bytes.fromhex(root), int(size)
     host, _, port = addr.rpartition(":")
     figures = {"opened": 0, "closed": 0, "failed": 0}
+    opened = set()
 
     def get(req):
         off = req * PIECE % max(1, size - PIECE)
@@ -40,6 +41,8 @@ async def main(addr, root, size, count, how):
             try:
                 await asyncio.wait_for(loop.sock_connect(sock, (host, int(port))), 30)
                 figures["opened"] += 1
+                if not first.is_set():
+                    opened.add(first)
                 first.set()
                 await loop.sock_sendall(sock, begin)
                 req = REQUESTS
@@ -64,7 +67,7 @@ async def main(addr, root, size, count, how):
     firsts = [asyncio.Event() for _ in range(int(count))]
     tasks = [asyncio.ensure_future(one(first)) for first in firsts]
     await asyncio.gather(*(first.wait() for first in firsts))
-    print(json.dumps({"open": figures["opened"], "failed": figures["failed"]}), flush=True)
+    print(json.dumps({"open": len(opened), "failed": figures["failed"]}), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     print(json.dumps(figures), flush=True)
     os._exit(len(tasks) == 0)
