@@ -458,6 +458,15 @@ pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
 /// The same for a file that is open for writing, or of which that is unknown: its writer may pause.
 pub const SHARE_OPEN_QUIET: Duration = Duration::from_secs(10);
 
+/// Most folders that a peer shares: each has a watcher with a thread of its own.
+pub const SHARES_MAX: usize = 64;
+/// Most paths of a share that are not shared and are counted; further ones are not counted.
+pub const LEFT_OUT_MAX: usize = 1_000_000;
+/// Longest `.spratignore`, in bytes. A folder with a longer one is not shared.
+pub const RULES_BYTES_MAX: u64 = 64 * 1024;
+/// Most `.spratignore` files of a share. A folder with a further one is not shared.
+pub const RULES_FILES_MAX: usize = 1000;
+
 const _: () = assert!(SHARE_QUIET.as_millis() < SHARE_OPEN_QUIET.as_millis());
 
 // ---- the loop -----------------------------------------------------------------------------------

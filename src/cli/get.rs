@@ -5,6 +5,7 @@ use std::path::Path;
 use super::args::Get;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
+use super::sink::Sink;
 use super::{paths, query, settings};
 use crate::error::Failure;
 use crate::proto::{Command, command};
@@ -15,13 +16,23 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     settings::dialed("--from", &args.from)?;
     let scope = oneshot::scope(args.search())?;
     let what = query::checked_pattern(args.what)?;
+    let sink = match args.out.as_deref() {
+        Some(out) if out == Path::new("-") && args.json => {
+            let why = "-o - writes the content to standard output, and --json the events; leave out one of them";
+            return Err(Failure::usage(why));
+        }
+        Some(out) if out == Path::new("-") => Some(Sink::new()?),
+        Some(_) | None => None,
+    };
     // Absolute, because a running peer has another current folder.
     let out = match args.out.as_deref() {
+        Some(_) if sink.is_some() => sink.as_ref().map(Sink::destination),
         Some(out) => Some(paths::absolute("-o", out)?),
         None if target.is_super() => Some(paths::absolute("-o", Path::new("."))?),
         None => None,
     };
     let mut presenter = Presenter::new(Kind::Get { what: what.clone() }, args.json, args.quiet);
+    presenter.set_sink(sink);
     let verify = args.verify.unwrap_or_default();
     let timeout = args.timeout.map(settings::timeout_ms);
     let get = command::Get { what, from: args.from, out, verify, timeout, scope };

@@ -25,6 +25,7 @@ mod ready;
 mod results;
 mod settings;
 mod shim;
+mod sink;
 mod status;
 mod super_peer;
 mod tools;

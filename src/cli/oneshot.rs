@@ -142,7 +142,7 @@ fn as_peer(
     command: Command,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
-    let disk = matches!(command, Command::Get(_)).then_some(DiskOptions { share: None, cache: None });
+    let disk = matches!(command, Command::Get(_)).then_some(DiskOptions::default());
     let node = Node::open(Options { disk, ..Options::default() })?;
     let config = WeakPeerConfig {
         node: random::node_id(),

@@ -10,6 +10,7 @@
 //! The digest cache is in the state folder and not below `XDG_CACHE_HOME`: the lock of that folder
 //! protects it, and a service with only a state folder keeps it over a restart.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +18,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::settings::Env;
+use crate::config::SHARES_MAX;
 use crate::error::{Exit, Failure};
+use crate::node::ShareFolder;
 use crate::wire::NodeId;
 
 /// Longest path of a Unix socket, in bytes: `sun_path` without its NUL.
@@ -94,6 +97,27 @@ pub(crate) fn absolute(option: &str, path: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::usage(format!("{option} is empty; name a path, such as . for the current folder")));
     }
     std::path::absolute(path).map_err(|e| Failure::new(Exit::Disk, format!("{} is not a path: {e}", path.display())))
+}
+
+/// The folders of `--share`, as another process would name them. There may be none if there is a
+/// folder for downloads.
+pub(crate) fn shares(given: Vec<ShareFolder>, has_downloads: bool) -> Result<Vec<ShareFolder>, Failure> {
+    if given.is_empty() && !has_downloads {
+        return Err(Failure::usage("the folder to share is missing; name it with --share DIR"));
+    }
+    if given.len() > SHARES_MAX {
+        return Err(Failure::usage(format!("at most {SHARES_MAX} folders can be shared; share a folder above them")));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = given.iter().find(|share| !names.insert(share.name.as_deref())) {
+        let why = match &twice.name {
+            Some(name) => format!("two shares have the name {name:?}; give one of them another name"),
+            None => "two shares have no name; write NAME=DIR for one of them: NAME/ goes before its paths".to_owned(),
+        };
+        return Err(Failure::usage(why));
+    }
+    let shares = given.into_iter();
+    shares.map(|share| Ok(ShareFolder { path: absolute("--share", &share.path)?, ..share })).collect()
 }
 
 /// The folder that a variable names. systemd may list several: the first is ours. XDG requires that
@@ -292,6 +316,16 @@ mod tests {
         assert!(error.message.contains("--control"), "{error}");
         let long = format!("/{}", "x".repeat(SOCKET_PATH_BYTES_MAX));
         assert!(control_socket("a", Some(Path::new(&long)), None, &env(&[])).is_err());
+    }
+
+    #[test]
+    fn one_share_at_most_has_no_name_and_names_differ() {
+        let share = |name: Option<&str>| ShareFolder { name: name.map(str::to_owned), path: "/x".into() };
+        assert!(shares(vec![share(None), share(Some("a")), share(Some("b"))], false).is_ok());
+        assert_eq!(shares(Vec::new(), true), Ok(Vec::new()));
+        for wrong in [vec![], vec![share(None); 2], vec![share(Some("a")), share(None), share(Some("a"))]] {
+            assert_eq!(shares(wrong, false).unwrap_err().exit, Exit::Usage);
+        }
     }
 
     #[test]

@@ -27,10 +27,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
         return Err(Failure::usage(why));
     }
-    let Some(share) = &args.share else {
-        return Err(Failure::usage("the folder to share is missing; name it with --share DIR"));
-    };
-    let share = paths::absolute("--share", share)?;
+    let shares = paths::shares(args.shares, args.downloads.is_some())?;
+    let downloads = args.downloads.as_deref().map(|path| paths::absolute("--downloads", path)).transpose()?;
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::PEER_NAME))?;
     let connect_timeout = settings::connect_timeout(args.connect_timeout)?;
     let listen = settings::listen(args.listen.as_ref(), CHUNK_PORT)?;
@@ -43,7 +41,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         paths::make_private_folder(folder)?;
     }
     let ready_file = ReadyFile::prepare(args.ready_file.as_deref())?;
-    let disk = DiskOptions { share: Some(share), cache: Some(state.file("digests")) };
+    let disk = DiskOptions { shares, downloads, cache: Some(state.file("digests")) };
     let node = Node::open(Options {
         listen: Some(listen),
         datagrams: false,

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::output;
 use super::progress::Progress;
 use super::results::{Found, Results, Roots};
+use super::sink::Sink;
 use super::{format, hints};
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -41,6 +42,8 @@ pub(crate) struct Presenter {
     results: Results,
     rows: u64,
     progress: Progress,
+    /// Where the content of a download goes, if that is standard output.
+    sink: Option<Sink>,
     /// Whether standard output still accepts writes.
     output: Output,
     /// The code of the `done` that was printed.
@@ -64,7 +67,21 @@ impl Presenter {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
             (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status, _) => Progress::Off,
         };
-        Presenter { kind, style, results: Results::default(), rows: 0, progress, output: Output::Open, code: None }
+        Presenter {
+            kind,
+            style,
+            results: Results::default(),
+            rows: 0,
+            progress,
+            sink: None,
+            output: Output::Open,
+            code: None,
+        }
+    }
+
+    /// The content of the download goes to standard output.
+    pub(crate) fn set_sink(&mut self, sink: Option<Sink>) {
+        self.sink = sink;
     }
 
     /// The exit code, once `done` was printed or the reader has closed standard output.
@@ -97,8 +114,10 @@ impl Presenter {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                 self.output = Output::Closed;
                 self.code = match self.kind {
-                    Kind::Get { .. } => code,
-                    Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => Some(Exit::Ok.code()),
+                    Kind::Get { .. } if self.sink.is_none() => code,
+                    Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => {
+                        Some(Exit::Ok.code())
+                    }
                 };
             }
             Err(e) => {
@@ -158,7 +177,11 @@ impl Presenter {
                 }
             }
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
-            ClientEvent::Piece { .. } => {}
+            ClientEvent::Piece { index, bytes, .. } => {
+                if let Some(sink) = &mut self.sink {
+                    sink.piece(*index, *bytes)?;
+                }
+            }
             ClientEvent::Progress { bytes, size, rate, sources } => self.progress.update(*bytes, *size, *rate, sources),
             ClientEvent::Source(report) => {
                 self.progress.source(report);
@@ -188,7 +211,11 @@ impl Presenter {
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
             // Who must choose names the root.
             let roots = if outcome.exit == 0 { Roots::Short } else { Roots::Whole };
-            output::block(&self.results.table(roots))?;
+            let table = self.results.table(roots);
+            match &self.sink {
+                Some(_) => output::note(table.trim_end()),
+                None => output::block(&table)?,
+            }
         }
         match &self.kind {
             Kind::Query { .. } if outcome.reached.is_some() => {
@@ -199,8 +226,11 @@ impl Presenter {
                     output::note(format::source_table(sources).trim_end());
                 }
                 if outcome.ok {
+                    if let Some(sink) = &mut self.sink {
+                        sink.finish(outcome.bytes.unwrap_or(0))?;
+                    }
                     output::note(&format::get_summary(outcome));
-                    if let Some(path) = &outcome.path {
+                    if let Some(path) = outcome.path.as_ref().filter(|_| self.sink.is_none()) {
                         output::path(path)?;
                     }
                 }

@@ -1,8 +1,10 @@
 //! Opens files below a folder. No symlink and no `..` leads out of it, and no open blocks.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
@@ -62,7 +64,9 @@ impl Stamp {
 pub(super) enum Found {
     File(Stamp),
     Folder,
-    /// Nothing, or something that is never shared: a symlink, FIFO, device or socket.
+    Symlink,
+    /// A FIFO, device or socket.
+    Special,
     Nothing,
     /// The lookup failed because descriptors or memory are missing. Retry later.
     Unknown,
@@ -73,12 +77,12 @@ impl Found {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Found::File(Stamp::of(stat)),
             FileType::Directory => Found::Folder,
-            FileType::Symlink
-            | FileType::Fifo
+            FileType::Symlink => Found::Symlink,
+            FileType::Fifo
             | FileType::Socket
             | FileType::CharacterDevice
             | FileType::BlockDevice
-            | FileType::Unknown => Found::Nothing,
+            | FileType::Unknown => Found::Special,
         }
     }
 }
@@ -113,13 +117,18 @@ impl Folder {
         let stat = fstat(&fd)?;
         match Found::of(&stat) {
             Found::File(stamp) => Ok((File::from(fd), stamp)),
-            Found::Folder | Found::Nothing | Found::Unknown => Err(Errno::INVAL),
+            Found::Folder | Found::Symlink | Found::Special | Found::Nothing | Found::Unknown => Err(Errno::INVAL),
         }
     }
 
     /// Opens a folder. The empty path is this folder itself.
     pub(super) fn open_folder(&self, path: &str) -> Result<OwnedFd, Errno> {
         self.open_below(if path.is_empty() { "." } else { path }, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// Whether there is anything at a path that is no text.
+    pub(super) fn exists(&self, path: &[u8]) -> bool {
+        self.open_below(OsStr::from_bytes(path), OFlags::PATH).is_ok()
     }
 
     /// What is at a path. Opens nothing for reading, so that it neither blocks nor wakes the
@@ -138,7 +147,8 @@ impl Folder {
         self.open_below(path, OFlags::PATH).and_then(fstat).map_or(0, |stat| stat.st_nlink as u64)
     }
 
-    fn open_below(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn open_below(&self, path: impl AsRef<OsStr>, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = path.as_ref();
         let mut flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if !flags.contains(OFlags::PATH) {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -159,8 +169,9 @@ impl Folder {
     }
 
     /// For kernels before 5.6: opens one component after the other, none of which may be a symlink.
-    fn open_by_component(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let mut components = path.split('/').filter(|c| !c.is_empty() && *c != ".").peekable();
+    fn open_by_component(&self, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let components = path.as_bytes().split(|byte| *byte == b'/').map(OsStr::from_bytes);
+        let mut components = components.filter(|c| !c.is_empty() && *c != ".").peekable();
         let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut folder = openat(&self.top, ".", step, Mode::empty())?;
         while let Some(component) = components.next() {
@@ -205,7 +216,8 @@ mod tests {
             std::fs::write(path.join("real/file"), "x").unwrap();
             for hostile in ["link", "folder/canary", "../canary", "real/../../canary", "/etc/passwd"] {
                 assert!(folder.open_file(hostile).is_err(), "{hostile}");
-                assert_eq!(folder.lookup(hostile), Found::Nothing, "{hostile}");
+                let found = if hostile == "link" { Found::Symlink } else { Found::Nothing };
+                assert_eq!(folder.lookup(hostile), found, "{hostile}");
             }
             assert!(matches!(folder.lookup("real/file"), Found::File(Stamp { size: 1, .. })));
             assert_eq!(folder.lookup("real"), Found::Folder);
@@ -218,7 +230,7 @@ mod tests {
         both_ways(|folder, path| {
             rustix::fs::mknodat(rustix::fs::CWD, path.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
                 .unwrap();
-            assert_eq!(folder.lookup("fifo"), Found::Nothing);
+            assert_eq!(folder.lookup("fifo"), Found::Special);
             assert_eq!(folder.open_file("fifo").err(), Some(Errno::INVAL));
         });
     }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::Catalog;
-use super::folder::{Folder, Found, Stamp, is_starved};
+use super::folder::{Stamp, is_starved};
 use super::hash::{ContentDigest, FileHash};
+use super::left_out::Reason;
+use super::tree::{Sorted, Trees};
 use crate::wire::name::printable;
 
 /// Bytes and time after which a slice ends, to make room for jobs.
@@ -34,7 +36,7 @@ struct Hashing {
 
 /// What a slice works on.
 pub(super) struct Shared<'s> {
-    pub(super) folder: &'s Folder,
+    pub(super) trees: &'s mut Trees,
     pub(super) catalog: &'s mut Catalog,
 }
 
@@ -87,16 +89,16 @@ impl Hasher {
 impl Shared<'_> {
     fn begin(&mut self, path: Arc<str>, stamp: Stamp) -> Option<Hashing> {
         let now = Instant::now();
-        match self.folder.open_file(&path) {
+        match self.trees.open_file(&path) {
             Ok((file, current)) if current == stamp => {
                 return Some(Hashing { path, stamp, file, hash: FileHash::new(stamp.size) });
             }
             Ok((_, current)) => self.catalog.settle_again(&path, current, now),
-            Err(error) => match self.folder.lookup(&path) {
-                Found::File(current) if is_starved(error) => self.catalog.settle_again(&path, current, now),
-                Found::File(_) => self.unreadable(&path, &error.into()),
-                Found::Unknown => self.catalog.settle_again(&path, stamp, now),
-                Found::Folder | Found::Nothing => self.catalog.remove_file(&path, now),
+            Err(error) => match self.trees.lookup(&path) {
+                Sorted::File(current) if is_starved(error) => self.catalog.settle_again(&path, current, now),
+                Sorted::File(_) => self.unreadable(&path, &error.into()),
+                Sorted::Unknown => self.catalog.settle_again(&path, stamp, now),
+                Sorted::Folder | Sorted::LeftOut(_) | Sorted::Nothing => self.catalog.remove_file(&path, now),
             },
         }
         None
@@ -117,5 +119,8 @@ impl Shared<'_> {
     fn unreadable(&mut self, path: &str, error: &io::Error) {
         log::warn!("{} is not shared: it cannot be read: {error}", printable(path));
         self.catalog.set_unreadable(path);
+        if let Some((tree, below)) = self.trees.find_mut(path) {
+            tree.left_out.insert(below.as_bytes(), Reason::Unreadable);
+        }
     }
 }

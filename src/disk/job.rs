@@ -47,6 +47,8 @@ pub enum Report {
         /// The buffer of a [`DiskDone::PieceWritten`], for reuse.
         spare: Option<Vec<u8>>,
     },
+    /// Gauges of the share for `status`, in place of the earlier ones.
+    Counts(Vec<(&'static str, u64)>),
     /// Answer to [`Job::Digest`].
     Digested {
         /// The connection.

@@ -13,17 +13,21 @@ mod hash;
 mod hasher;
 mod holes;
 mod job;
+mod left_out;
 pub mod md5_lanes;
 mod names;
 mod opening;
+mod options;
 mod part;
 mod part_map;
 mod publish;
 mod queue;
+mod rules;
 mod scan;
 mod serve;
 mod share;
 mod target;
+mod tree;
 mod watch;
 mod worker;
 
@@ -32,24 +36,18 @@ mod worker;
 mod tests;
 
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
 pub use job::{Job, ReceivedChunk, Report};
+pub(crate) use names::is_share_name;
+pub use options::{DiskOptions, ShareFolder};
+use rustix::fs::{Access, access};
 use worker::ToWorker;
 
 use crate::error::{Exit, Failure};
-
-/// The paths that the disk uses.
-#[derive(Clone, Debug, Default)]
-pub struct DiskOptions {
-    /// The folder to share. Without one only downloads to a path work.
-    pub share: Option<PathBuf>,
-    /// The file of the digest cache. Without one, digests are kept in memory only. Its folder is
-    /// created if it is missing.
-    pub cache: Option<PathBuf>,
-}
+use crate::wire::name::printable;
 
 /// The loop's end of the worker. Dropping it ends the worker once its jobs are done, and waits for
 /// that.
@@ -62,26 +60,31 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the share, starts its watcher and starts the worker. `wake` is called after every
+    /// Opens the shares, starts their watchers and starts the worker. `wake` is called after every
     /// batch of reports.
     ///
     /// # Errors
     ///
-    /// [`Exit::Disk`] if the share is missing, is no folder or cannot be read; [`Exit::Internal`]
-    /// if no thread can be started.
+    /// [`Exit::Disk`] if a share is missing, is no folder or cannot be read, or if the folder for
+    /// downloads cannot be created; [`Exit::Internal`] if no thread can be started.
     pub fn start(options: DiskOptions, wake: Box<dyn Fn() + Send>) -> Result<(Disk, mpsc::Receiver<Report>), Failure> {
         let (inbox, messages) = mpsc::channel();
         let (out, reports) = mpsc::channel();
         let events = inbox.clone();
-        let callback: share::MakeCallback = Box::new(move || {
+        let callback: share::MakeCallback = Box::new(move |number| {
             let events = events.clone();
             Box::new(move |event| {
                 // If the worker is gone, its watcher ends too.
-                let _ = events.send(ToWorker::Watch(event));
+                let _ = events.send(ToWorker::Watch(number, event));
             })
         });
-        let share = options.share.as_deref().map(|path| share::Share::open(path, callback)).transpose()?;
-        let worker = worker::Worker::new(share, options.cache, messages, inbox.clone(), out, wake);
+        let downloads = options.downloads.as_deref().map(folder_for_downloads).transpose()?;
+        let share = share::Share::open(&options, callback)?;
+        let downloads = downloads.or_else(|| share.as_ref()?.first_folder());
+        if let Some(share) = &share {
+            share.trees.report_read_only(downloads.as_deref());
+        }
+        let worker = worker::Worker::new(share, (downloads, options.cache), messages, inbox.clone(), out, wake);
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
         Ok((Disk { inbox, jobs: Vec::new(), worker: Some(worker) }, reports))
@@ -100,6 +103,24 @@ impl Disk {
             let _ = self.inbox.send(ToWorker::Jobs(mem::take(&mut self.jobs)));
         }
     }
+}
+
+/// Creates the folder if it is missing, and reports at the start if nothing can be stored in it.
+fn folder_for_downloads(path: &Path) -> Result<PathBuf, Failure> {
+    let shown = printable(&path.to_string_lossy());
+    let fail = |why: std::io::Error| {
+        Failure::new(
+            Exit::Disk,
+            format!("cannot use {shown} for downloads: {why}; name another folder with --downloads"),
+        )
+    };
+    std::fs::create_dir_all(path).map_err(fail)?;
+    let path = std::fs::canonicalize(path).map_err(fail)?;
+    if let Err(why) = access(&path, Access::WRITE_OK) {
+        let why = std::io::Error::from(why);
+        log::warn!("downloads cannot be stored in {shown}: {why}; name another folder with --downloads DIR");
+    }
+    Ok(path)
 }
 
 impl Drop for Disk {

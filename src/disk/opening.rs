@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::mem;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::folder::Found;
@@ -58,9 +59,9 @@ impl Opening {
         destination: &Destination,
         root: Root,
         sizes: Vec<u64>,
-        share: Option<&Share>,
+        downloads: Option<&Path>,
     ) -> Result<Opening, DiskFailure> {
-        let target = Arc::new(Target::find(destination, &root, share.map(|share| share.path.as_path()))?);
+        let target = Arc::new(Target::find(destination, &root, downloads)?);
         Ok(Opening { download, target, root, sizes, stage: Stage::Examine })
     }
 
@@ -101,9 +102,9 @@ impl Opening {
                 return Ok(Step::Again);
             }
             Some(Found::File(stamp)) if self.sizes.is_empty() || self.sizes.contains(&stamp.size) => stamp,
-            Some(Found::File(_) | Found::Folder | Found::Nothing | Found::Unknown) => return Err(self.target.taken()),
+            Some(_) => return Err(self.target.taken()),
         };
-        let offered = self.target.share_path.as_ref().and_then(|path| share?.catalog.offered_at(path));
+        let offered = share.and_then(|share| share.catalog.offered_at(&self.target.share_path(share)?));
         if let Some((root, offered)) = offered
             && offered == stamp
         {

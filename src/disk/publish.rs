@@ -16,6 +16,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::folder::{Stamp, is_unsupported};
 use super::hash::{ContentDigest, FileHash};
 use super::part::Part;
+use super::share::Share;
 use super::target::{Target, failed, shown};
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::DiskFailure;
@@ -31,6 +32,8 @@ pub(super) struct Publishing {
     /// The manifest that every piece was checked against. Without it the file is hashed again
     /// before it is offered.
     manifest: Option<Vec<Cv>>,
+    /// The path of its record, if it will be offered.
+    share_path: Option<String>,
 }
 
 /// The result.
@@ -43,7 +46,7 @@ pub(super) struct Published {
 
 impl Publishing {
     /// Fails if a piece is missing: nothing under the final name is ever incomplete.
-    pub(super) fn new(part: Part) -> Result<Publishing, DiskFailure> {
+    pub(super) fn new(part: Part, share: Option<&Share>) -> Result<Publishing, DiskFailure> {
         if let Some(piece) = part.written.iter().position(|written| !written) {
             return Err(part.target.failed(&format!("piece {piece} is missing")));
         }
@@ -51,7 +54,8 @@ impl Publishing {
             return Err(part.unprepared.unwrap_or_else(|| part.target.failed("its size is not proven")));
         };
         let manifest = part.manifest.filter(|_| part.manifest_is_fresh);
-        Ok(Publishing { target: part.target, root: part.root, size, file: part.file, manifest })
+        let share_path = share.and_then(|share| part.target.share_path(share));
+        Ok(Publishing { target: part.target, root: part.root, size, file: part.file, manifest, share_path })
     }
 
     /// Publishes on a new thread, which calls `done` at its end.
@@ -120,7 +124,7 @@ impl Publishing {
     }
 
     fn offer(&self) -> Option<(String, Stamp, ContentDigest)> {
-        let path = self.target.share_path.clone()?;
+        let path = self.share_path.clone()?;
         let (file, stamp) = self.target.open_existing().ok()?;
         let ours = Stamp::of_file(&self.file).ok()?;
         let is_ours = (ours.dev, ours.ino) == (stamp.dev, stamp.ino);

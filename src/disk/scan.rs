@@ -1,4 +1,4 @@
-//! Walks the share or a folder of it, a bounded number of entries at a time.
+//! Walks a share or a folder of it, a bounded number of entries at a time.
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
@@ -8,14 +8,19 @@ use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
 
 use super::catalog::{Catalog, Cause};
-use super::folder::{Folder, Found, Stamp, is_starved};
-use super::names::{SkippedCount, join, visible};
+use super::folder::{Found, Stamp, is_starved};
+use super::left_out::Reason;
+use super::rules::Loaded;
+use super::tree::{Sorted, Tree};
+use super::watch::Watched;
 
 /// Entries per slice, so that jobs do not wait long.
 const ENTRIES_PER_SLICE: usize = 1000;
 
 /// A walk through one folder and everything below it.
 pub(super) struct Scan {
+    /// The number of the share.
+    pub(super) tree: usize,
     /// Where it begins; empty for the complete share.
     pub(super) top: String,
     begun: bool,
@@ -23,24 +28,29 @@ pub(super) struct Scan {
     open: Option<(String, Dir)>,
     /// The open folder is watched.
     watched: bool,
-    pub(super) skipped: SkippedCount,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
+    /// Folders whose rules could not be read, and why.
+    pub(super) unruled: Vec<(String, String)>,
+    /// The limit of watches was reached.
+    pub(super) limit: bool,
     /// A folder could not be opened because descriptors or memory were missing, so the scan is
     /// incomplete.
     pub(super) starved: bool,
 }
 
 impl Scan {
-    pub(super) fn new(top: &str) -> Scan {
+    pub(super) fn new(tree: usize, top: &str) -> Scan {
         Scan {
+            tree,
             top: top.to_owned(),
             begun: false,
             folders: VecDeque::from([top.to_owned()]),
             open: None,
             watched: true,
-            skipped: SkippedCount::default(),
             unreadable: Vec::new(),
+            unruled: Vec::new(),
+            limit: false,
             starved: false,
         }
     }
@@ -50,12 +60,12 @@ impl Scan {
         self.top.is_empty()
     }
 
-    /// Walks on; true once the walk is over. `watch` is called with each folder before it is read,
-    /// and returns whether the folder is watched.
-    pub(super) fn slice(&mut self, share: &Folder, catalog: &mut Catalog, mut watch: impl FnMut(&str) -> bool) -> bool {
+    /// Walks on; true once the walk is over. Each folder is watched before it is read.
+    pub(super) fn slice(&mut self, tree: &mut Tree, catalog: &mut Catalog) -> bool {
         if !self.begun {
             self.begun = true;
             catalog.begin_scan();
+            tree.left_out.begin_scan();
         }
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut left = ENTRIES_PER_SLICE;
@@ -63,11 +73,10 @@ impl Scan {
             left -= 1;
             let Some((folder, dir)) = &mut self.open else {
                 let Some(folder) = self.folders.pop_front() else {
-                    self.remove_missing(share, catalog, now, wall);
+                    self.end(tree, catalog, now, wall);
                     return true;
                 };
-                self.watched = watch(&folder);
-                self.open_folder(share, folder);
+                self.open_folder(tree, folder);
                 continue;
             };
             let entry = match dir.read() {
@@ -81,10 +90,11 @@ impl Scan {
             if name == b"." || name == b".." {
                 continue;
             }
-            let path = match visible(name).and_then(|name| join(folder, name)) {
+            let path = match tree.names.entry(folder, name) {
                 Ok(path) => path,
-                Err(skipped) => {
-                    self.skipped.count(skipped);
+                Err(reason) => {
+                    let path = if folder.is_empty() { name.to_owned() } else { [folder.as_bytes(), name].join(&b'/') };
+                    tree.left_out.insert(&path, reason);
                     continue;
                 }
             };
@@ -94,38 +104,64 @@ impl Scan {
                     .fd()
                     .and_then(|fd| statat(fd.as_fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW))
                     .map_or(Found::Nothing, |stat| Found::of(&stat)),
-                FileType::Symlink
-                | FileType::Fifo
-                | FileType::Socket
-                | FileType::CharacterDevice
-                | FileType::BlockDevice => Found::Nothing,
+                FileType::Symlink => Found::Symlink,
+                FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => Found::Special,
             };
-            match found {
-                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall, self.watched)),
-                Found::Folder => self.folders.push_back(path),
-                Found::Nothing | Found::Unknown => {}
+            match tree.judge(&path, found) {
+                Sorted::File(stamp) => {
+                    tree.left_out.remove(path.as_bytes());
+                    catalog.observe(&tree.names.full(&path), stamp, found_by_scan(&stamp, now, wall, self.watched));
+                }
+                Sorted::Folder => self.folders.push_back(path),
+                Sorted::LeftOut(reason) => tree.left_out.insert(path.as_bytes(), reason),
+                Sorted::Nothing | Sorted::Unknown => {}
             }
         }
         false
     }
 
-    fn open_folder(&mut self, share: &Folder, folder: String) {
-        match share.open_folder(&folder).and_then(Dir::new) {
+    fn open_folder(&mut self, tree: &mut Tree, folder: String) {
+        let watched = tree.watch.as_mut().map(|watch| watch.add(&folder));
+        self.limit |= watched == Some(Watched::Limit);
+        self.watched = watched == Some(Watched::Yes);
+        match tree.rules.load(&tree.folder, &folder) {
+            Loaded::Done => {}
+            Loaded::Refused(why) => {
+                tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
+                self.unruled.push((tree.names.full(&folder), why));
+                return;
+            }
+            Loaded::Starved => {
+                self.starved = true;
+                return;
+            }
+        }
+        match tree.folder.open_folder(&folder).and_then(Dir::new) {
             Ok(dir) => self.open = Some((folder, dir)),
             Err(error) if is_starved(error) => self.starved = true,
-            Err(Errno::ACCESS) => self.unreadable.push(folder),
+            Err(Errno::ACCESS) => {
+                tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
+                self.unreadable.push(tree.names.full(&folder));
+            }
             Err(_) => {}
         }
     }
 
+    fn end(&self, tree: &mut Tree, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
+        tree.left_out.end_scan(self.top.as_bytes());
+        self.remove_missing(tree, catalog, now, wall);
+    }
+
     /// Removes the files that the walk did not find. Each is looked up first, because a rename can
     /// hide a file from a walk.
-    fn remove_missing(&self, share: &Folder, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
-        for path in catalog.not_found(&self.top) {
-            match share.lookup(&path) {
-                Found::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall, true)),
-                Found::Folder | Found::Nothing => catalog.remove_file(&path, now),
-                Found::Unknown => {}
+    fn remove_missing(&self, tree: &Tree, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
+        for path in catalog.not_found(&tree.names.full(&self.top)) {
+            // Below the share without a name there are the others.
+            let Some(below) = tree.names.below(&path) else { continue };
+            match tree.lookup(below) {
+                Sorted::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall, true)),
+                Sorted::Folder | Sorted::LeftOut(_) | Sorted::Nothing => catalog.remove_file(&path, now),
+                Sorted::Unknown => {}
             }
         }
     }
@@ -145,28 +181,73 @@ mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
+    use super::super::options::ShareFolder;
+    use super::super::tree::Trees;
     use super::*;
 
+    fn scan(trees: &mut Trees, catalog: &mut Catalog, number: usize) {
+        let mut scan = Scan::new(number, "");
+        while !scan.slice(&mut trees.0[number], catalog) {}
+    }
+
     #[test]
-    fn what_cannot_be_shared_is_counted_and_the_rest_watched_and_found() {
+    fn what_is_not_shared_is_counted_by_reason_and_the_rest_found() {
         let folder = tempfile::tempdir().unwrap();
-        for name in [&b"plain"[..], b"latin-\xe9", b"latin-\xe8", b".hidden", b"x.part"] {
+        let at = |path: &str| folder.path().join(path);
+        for name in [&b"plain"[..], b"latin-\xe9", b"latin-\xe8", b".hidden", b"x.part", b"y.tmp"] {
             std::fs::write(folder.path().join(OsStr::from_bytes(name)), "x").unwrap();
         }
+        std::fs::write(at(".spratignore"), "*.tmp\n").unwrap();
+        std::os::unix::fs::symlink("plain", at("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        std::fs::File::create(at("huge")).unwrap().set_len((1 << 40) + 1).unwrap();
         let deep = ["d".repeat(230), "e".repeat(230), "f".repeat(230)].join("/");
-        std::fs::create_dir_all(folder.path().join(&deep)).unwrap();
-        std::fs::write(folder.path().join(&deep).join("0123456789"), "x").unwrap();
-        let share = Folder::open(folder.path()).unwrap();
+        std::fs::create_dir_all(at(&deep)).unwrap();
+        std::fs::write(at(&deep).join("0123456789"), "x").unwrap();
+        let share = ShareFolder { name: None, path: folder.path().to_owned() };
+        let mut trees = Trees::open(&[share]).unwrap();
         let mut catalog = Catalog::default();
-        let mut scan = Scan::new("");
-        let mut watched = Vec::new();
-        while !scan.slice(&share, &mut catalog, |folder| {
-            watched.push(folder.len());
-            true
-        }) {}
-        assert_eq!(scan.skipped, SkippedCount { not_utf8: 2, too_long: 1 });
-        assert_eq!(watched, [0, 230, 461, 692]);
-        catalog.begin_scan();
-        assert_eq!(catalog.not_found("").len(), 1);
+        for _ in 0..2 {
+            scan(&mut trees, &mut catalog, 0);
+            let counts = trees.left_out();
+            for (reason, count) in [
+                (Reason::Hidden, 2),
+                (Reason::Part, 1),
+                (Reason::Ignored, 1),
+                (Reason::Symlink, 1),
+                (Reason::Special, 1),
+                (Reason::Unreadable, 0),
+                (Reason::TooLarge, 1),
+                (Reason::TooLong, 1),
+                (Reason::NotUtf8, 2),
+                (Reason::Covered, 0),
+            ] {
+                assert_eq!(counts.of(reason), count, "{reason:?}");
+            }
+            assert_eq!(catalog.files_below(""), [std::sync::Arc::from("plain")]);
+        }
+    }
+
+    #[test]
+    fn a_share_without_a_name_leaves_the_others_their_names() {
+        let [plain, music] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for (folder, path) in [(&plain, "a"), (&plain, "music/covered"), (&music, "b")] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let share = |name: Option<&str>, folder: &tempfile::TempDir| ShareFolder {
+            name: name.map(str::to_owned),
+            path: folder.path().to_owned(),
+        };
+        let mut trees = Trees::open(&[share(None, &plain), share(Some("music"), &music)]).unwrap();
+        let mut catalog = Catalog::default();
+        // A scan of one of them keeps the files of the other.
+        for number in [0, 1, 0] {
+            scan(&mut trees, &mut catalog, number);
+        }
+        assert_eq!(catalog.files_below("").iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["a", "music/b"]);
+        assert_eq!(trees.left_out().of(Reason::Covered), 1);
+        assert!(trees.open_file("music/b").is_ok() && trees.open_file("music/covered").is_err());
     }
 }

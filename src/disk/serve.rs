@@ -177,7 +177,7 @@ impl Serve {
             }
             self.open.remove(at);
         }
-        match share.folder.open_file(path) {
+        match share.trees.open_file(path) {
             Ok((file, now)) if now == *stamp => {
                 let file = Arc::new(file);
                 if self.open.len() == OPEN_FILES_MAX {

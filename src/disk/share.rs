@@ -1,20 +1,22 @@
-//! The share: its folder, watcher and catalog, and the background work that keeps the catalog equal
-//! to the folder.
+//! The share: its folders, their watchers, the catalog, and the background work that keeps the
+//! catalog equal to the folders.
 
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, Cause};
-use super::folder::{Folder, Found, Stamp};
+use super::folder::{Folder, Stamp};
 use super::hash::ContentDigest;
 use super::hasher::{Hasher, Shared};
-use super::names::SkippedCount;
+use super::left_out::{Counts, Reason};
+use super::options::DiskOptions;
 use super::scan::Scan;
-use super::watch::{Watch, WatchEvent, Watched, What};
-use crate::error::{Exit, Failure};
+use super::tree::{Sorted, Tree, Trees};
+use super::watch::{Watch, WatchEvent, What};
+use crate::config::{SHARE_OPEN_QUIET, SHARE_QUIET};
+use crate::error::Failure;
 use crate::wire::name::printable;
 
 /// Events are collected for this long, so that both halves of a rename are handled together and a
@@ -30,34 +32,29 @@ const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
 /// was missing.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the callback of a watcher. It is kept because a watcher that has lost events is replaced.
-pub(super) type MakeCallback = Box<dyn Fn() -> Box<dyn Fn(WatchEvent) + Send> + Send>;
+/// Makes the callback of the watcher of a share, by its number. It is kept because a watcher that
+/// has lost events is replaced.
+pub(super) type MakeCallback = Box<dyn Fn(usize) -> Box<dyn Fn(WatchEvent) + Send> + Send>;
+
+/// A path below the share with this number.
+type Place = (usize, String);
 
 /// The state of the share.
 pub(super) struct Share {
-    pub(super) path: PathBuf,
-    pub(super) folder: Folder,
+    pub(super) trees: Trees,
     callback: MakeCallback,
-    watch: Option<Watch>,
-    /// Some folder is not watched.
-    unwatched: bool,
     pub(super) catalog: Catalog,
-    /// Paths that the watcher has reported. They are looked up at `gather_until`.
-    touched: BTreeMap<String, Touch>,
+    /// Paths that the watchers have reported. They are looked up at `gather_until`.
+    touched: BTreeMap<Place, Touch>,
     gather_until: Option<Instant>,
+    /// Folders whose rules have changed, and when they are read again.
+    rules: BTreeMap<Place, Instant>,
     /// Paths that are being looked up.
-    lookups: VecDeque<(String, Touch)>,
+    lookups: VecDeque<(Place, Touch)>,
     /// Files that were found there.
     found: VecDeque<(String, Stamp, Touch)>,
     scans: VecDeque<Scan>,
-    rescan_at: Option<Instant>,
-    scanned_at: Option<Instant>,
     pub(super) hasher: Hasher,
-    /// Reported paths that cannot be shared.
-    skipped: SkippedCount,
-    /// Counts of the last full scan, so that a warning is not repeated.
-    warned: SkippedCount,
-    warned_unwatched: bool,
 }
 
 /// A report of the watcher.
@@ -92,81 +89,95 @@ impl Touch {
 }
 
 impl Share {
-    /// Opens the folder, starts the watcher and schedules the first scan.
-    pub(super) fn open(path: &Path, callback: MakeCallback) -> Result<Share, Failure> {
-        let shown = printable(&path.to_string_lossy());
-        let fail = |why: &dyn std::fmt::Display| {
-            Failure::new(Exit::Disk, format!("cannot share {shown}: {why}; give a folder that exists and can be read"))
-        };
-        let path = std::fs::canonicalize(path).map_err(|error| fail(&error))?;
-        let folder = Folder::open(&path).map_err(|error| fail(&io::Error::from(error)))?;
+    /// Opens the folders, starts the watchers and schedules the first scans. None if nothing is
+    /// shared.
+    pub(super) fn open(options: &DiskOptions, callback: MakeCallback) -> Result<Option<Share>, Failure> {
+        let trees = Trees::open(&options.shares)?;
+        if trees.0.is_empty() {
+            return Ok(None);
+        }
         let mut share = Share {
-            path,
-            folder,
+            trees,
             callback,
-            watch: None,
-            unwatched: false,
             catalog: Catalog::default(),
             touched: BTreeMap::new(),
             gather_until: None,
+            rules: BTreeMap::new(),
             lookups: VecDeque::new(),
             found: VecDeque::new(),
             scans: VecDeque::new(),
-            rescan_at: None,
-            scanned_at: None,
             hasher: Hasher::default(),
-            skipped: SkippedCount::default(),
-            warned: SkippedCount::default(),
-            warned_unwatched: false,
         };
-        share.start_watching();
-        Ok(share)
+        (0..share.trees.0.len()).for_each(|number| share.start_watching(number));
+        Ok(Some(share))
+    }
+
+    /// The folder that downloads go to if none is named: that of the first share.
+    pub(super) fn first_folder(&self) -> Option<PathBuf> {
+        self.trees.0.first().map(|tree| tree.path.clone())
     }
 
     /// Starts a new watcher and a full scan. All earlier events count as lost.
-    fn start_watching(&mut self) {
+    fn start_watching(&mut self, number: usize) {
         log::debug!("starting a watcher");
-        self.unwatched = false;
-        self.watch = match Watch::new(&self.path, (self.callback)()) {
+        let tree = &mut self.trees.0[number];
+        tree.unwatched = false;
+        tree.watch = match Watch::new(&tree.path, &tree.names, (self.callback)(number)) {
             Ok(watch) => Some(watch),
             Err(error) => {
-                self.unwatched(&error.to_string());
+                unwatched(tree, &error.to_string());
                 None
             }
         };
-        if let Some(watch) = &mut self.watch {
+        if let Some(watch) = &mut tree.watch {
             // The scan adds the other folders. This one is watched before the peer reports that it
             // is ready.
             watch.add("");
         }
-        self.rescan_at = None;
-        self.scans.clear();
-        self.scans.push_back(Scan::new(""));
+        tree.rescan_at = None;
+        self.scans.retain(|scan| scan.tree != number);
+        self.scans.push_back(Scan::new(number, ""));
     }
 
     // ---- events of the watcher ------------------------------------------------------------------
 
-    pub(super) fn on_watch_event(&mut self, event: WatchEvent) {
-        if let Some(watch) = &self.watch {
+    pub(super) fn on_watch_event(&mut self, number: usize, event: WatchEvent) {
+        let Some(tree) = self.trees.0.get_mut(number) else { return };
+        if let Some(watch) = &tree.watch {
             watch.taken();
         }
         match event {
-            WatchEvent::Touched { path, what, at } => self.touch(path, Touch::new(at, what)),
-            WatchEvent::Skipped(skipped) => {
-                self.skipped.count(skipped);
+            WatchEvent::Touched { path, what, at } => self.touch((number, path), Touch::new(at, what)),
+            WatchEvent::LeftOut { path, reason } => {
+                if tree.folder.exists(&path) {
+                    tree.left_out.insert(&path, reason);
+                } else {
+                    tree.left_out.remove(&path);
+                }
                 self.gather_until.get_or_insert(Instant::now() + GATHER);
             }
-            WatchEvent::ShareChanged | WatchEvent::Lost => self.rescan(),
+            WatchEvent::Rules { folder, what, at } => {
+                // A file that is half written may let pass what it should leave out.
+                let quiet = match what {
+                    What::Created | What::Written => SHARE_OPEN_QUIET,
+                    What::Closed | What::Other => SHARE_QUIET,
+                };
+                self.rules.insert((number, folder), at + quiet);
+            }
+            WatchEvent::ShareChanged | WatchEvent::Lost => self.rescan(number),
         }
     }
 
-    /// Schedules a look-up of this path, whose content is not what it was.
+    /// Schedules a look-up of the path of a record, whose content is not what it was.
     pub(super) fn changed(&mut self, path: &str) {
-        self.touch(path.to_owned(), Touch { at: Instant::now(), written: true, open: None, created: false });
+        let number = self.trees.0.iter().position(|tree| tree.names.below(path).is_some());
+        let Some((number, below)) = number.and_then(|number| Some((number, self.trees.find(path)?.1))) else { return };
+        let touch = Touch { at: Instant::now(), written: true, open: None, created: false };
+        self.touch((number, below.to_owned()), touch);
     }
 
-    fn touch(&mut self, path: String, touch: Touch) {
-        match self.touched.entry(path) {
+    fn touch(&mut self, place: Place, touch: Touch) {
+        match self.touched.entry(place) {
             Entry::Occupied(mut before) => before.get_mut().add(touch),
             Entry::Vacant(place) => {
                 place.insert(touch);
@@ -176,20 +187,19 @@ impl Share {
     }
 
     /// Schedules a full scan, at the earliest [`RESCAN_PAUSE`] after the last one.
-    pub(super) fn rescan(&mut self) {
+    fn rescan(&mut self, number: usize) {
         let now = Instant::now();
-        self.rescan_by(self.scanned_at.map_or(now, |last| now.max(last + RESCAN_PAUSE)));
-    }
-
-    fn rescan_by(&mut self, at: Instant) {
-        self.rescan_at = Some(self.rescan_at.map_or(at, |before| before.min(at)));
+        let tree = &mut self.trees.0[number];
+        rescan_by(tree, tree.scanned_at.map_or(now, |last| now.max(last + RESCAN_PAUSE)));
     }
 
     // ---- background work ------------------------------------------------------------------------
 
     /// When [`Share::on_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.gather_until, self.rescan_at, self.catalog.deadline()].into_iter().flatten().min()
+        let rescan = self.trees.0.iter().filter_map(|tree| tree.rescan_at).min();
+        let rules = self.rules.values().min().copied();
+        [self.gather_until, rescan, rules, self.catalog.deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -204,25 +214,41 @@ impl Share {
     pub(super) fn on_time(&mut self, now: Instant) {
         if self.gather_until.is_some_and(|until| until <= now) && self.lookups.is_empty() && self.found.is_empty() {
             self.gather_until = None;
-            std::mem::take(&mut self.skipped).warn("new ");
+            self.trees.0.iter_mut().for_each(|tree| log_left_out(tree, true));
             self.lookups.extend(std::mem::take(&mut self.touched));
         }
-        if self.rescan_at.is_some_and(|at| at <= now) {
-            match Folder::open(&self.path) {
-                Ok(folder) => {
-                    self.folder = folder;
-                    self.start_watching();
-                }
-                Err(error) => {
-                    if self.catalog.offered() > 0 {
-                        log::warn!("the share {} is gone: {error}", self.path.display());
-                    }
-                    self.catalog.remove("", now);
-                    self.rescan_at = Some(now + RETRY);
-                }
+        while let Some((place, _)) = self.rules.iter().find(|(_, at)| **at <= now) {
+            let place = place.clone();
+            self.rules.remove(&place);
+            self.scans.push_back(Scan::new(place.0, &place.1));
+        }
+        for number in 0..self.trees.0.len() {
+            if self.trees.0[number].rescan_at.is_some_and(|at| at <= now) {
+                self.open_again(number, now);
             }
         }
         self.catalog.settle(now);
+    }
+
+    /// Scans a share again, which may be another folder by now.
+    fn open_again(&mut self, number: usize, now: Instant) {
+        let tree = &mut self.trees.0[number];
+        match Folder::open(&tree.path) {
+            Ok(folder) => {
+                tree.folder = folder;
+                self.start_watching(number);
+            }
+            Err(error) => {
+                let files = self.catalog.files_below(&tree.names.full(""));
+                let files: Vec<_> = files.into_iter().filter(|path| tree.names.below(path).is_some()).collect();
+                if !files.is_empty() {
+                    log::warn!("the share {} is gone: {error}", printable(&tree.path.to_string_lossy()));
+                }
+                files.iter().for_each(|path| self.catalog.remove_file(path, now));
+                tree.left_out.remove_below(b"");
+                tree.rescan_at = Some(now + RETRY);
+            }
+        }
     }
 
     /// Writes the digest cache to disk. Called while there is nothing else to do.
@@ -242,7 +268,7 @@ impl Share {
         } else if !self.scans.is_empty() {
             self.scan();
         } else {
-            let mut shared = Shared { folder: &self.folder, catalog: &mut self.catalog };
+            let mut shared = Shared { trees: &mut self.trees, catalog: &mut self.catalog };
             self.hasher.slice(&mut shared, buffer);
         }
     }
@@ -252,24 +278,43 @@ impl Share {
     fn look_up(&mut self) {
         let now = Instant::now();
         for _ in 0..LOOKUPS_PER_SLICE {
-            let Some((path, mut touch)) = self.lookups.pop_front() else { break };
-            match self.folder.lookup(&path) {
-                Found::File(stamp) => {
-                    self.catalog.remove_below(&path, now);
+            let Some(((number, path), mut touch)) = self.lookups.pop_front() else { break };
+            let tree = &mut self.trees.0[number];
+            let full = tree.names.full(&path);
+            let sorted = tree.lookup(&path);
+            match sorted {
+                Sorted::File(_) | Sorted::LeftOut(_) | Sorted::Nothing => {
+                    tree.rules.forget_below(&path);
+                    tree.left_out.remove_below(path.as_bytes());
+                }
+                Sorted::Folder | Sorted::Unknown => {}
+            }
+            match sorted {
+                Sorted::File(stamp) => {
+                    self.catalog.remove_below(&full, now);
+                    tree.left_out.remove(path.as_bytes());
                     // A new name of a file that was there before is not closed.
-                    if touch.created && self.folder.links(&path) > 1 {
+                    if touch.created && tree.folder.links(&path) > 1 {
                         touch.open = Some(false);
                     }
-                    self.found.push_back((path, stamp, touch));
+                    self.found.push_back((full, stamp, touch));
                 }
                 // The scan watches the folder before it reads it.
-                Found::Folder => {
-                    self.catalog.remove_file(&path, now);
-                    self.scans.push_back(Scan::new(&path));
+                Sorted::Folder => {
+                    self.catalog.remove_file(&full, now);
+                    tree.left_out.remove(path.as_bytes());
+                    self.scans.push_back(Scan::new(number, &path));
                 }
-                Found::Nothing => self.catalog.remove(&path, now),
-                Found::Unknown => {
-                    self.touched.insert(path, touch);
+                Sorted::LeftOut(reason) => {
+                    self.catalog.remove(&full, now);
+                    tree.left_out.insert(path.as_bytes(), reason);
+                }
+                Sorted::Nothing => {
+                    self.catalog.remove(&full, now);
+                    tree.left_out.remove(path.as_bytes());
+                }
+                Sorted::Unknown => {
+                    self.touched.insert((number, path), touch);
                     self.gather_until.get_or_insert(now + RETRY);
                 }
             }
@@ -278,53 +323,54 @@ impl Share {
 
     fn scan(&mut self) {
         let Some(scan) = self.scans.front_mut() else { return };
-        let (watch, mut limit) = (&mut self.watch, false);
-        let over = scan.slice(&self.folder, &mut self.catalog, |folder| {
-            let watched = watch.as_mut().map(|watch| watch.add(folder));
-            limit |= watched == Some(Watched::Limit);
-            watched == Some(Watched::Yes)
-        });
-        if limit {
-            self.unwatched("the limit fs.inotify.max_user_watches is reached");
+        let tree = &mut self.trees.0[scan.tree];
+        let over = scan.slice(tree, &mut self.catalog);
+        if scan.limit {
+            unwatched(tree, "the limit fs.inotify.max_user_watches is reached");
         }
         if let Some(scan) = over.then(|| self.scans.pop_front()).flatten() {
             self.scanned(&scan);
         }
     }
 
-    /// Some folder cannot be watched, so the share is scanned at intervals.
-    fn unwatched(&mut self, why: &str) {
-        self.unwatched = true;
-        if !std::mem::replace(&mut self.warned_unwatched, true) {
-            log::warn!("not all of the share can be watched: {why}; it is scanned every {RESCAN_UNWATCHED:?} instead");
-        }
-    }
-
     fn scanned(&mut self, scan: &Scan) {
         let now = Instant::now();
-        log::debug!("scanned {}: {} files of the share are offered", printable(&scan.top), self.catalog.offered());
+        let tree = &mut self.trees.0[scan.tree];
+        let top = printable(&tree.names.full(&scan.top));
+        log::debug!("scanned {top}: {} files of the share are offered", self.catalog.offered());
         if scan.is_full() {
-            self.scanned_at = Some(now);
-            if self.warned != scan.skipped {
-                scan.skipped.warn("");
-            }
-            self.warned = scan.skipped;
-        } else {
-            scan.skipped.warn("new ");
+            tree.scanned_at = Some(now);
         }
+        log_left_out(tree, !scan.is_full());
         for folder in &scan.unreadable {
             log::warn!("the folder {} of the share cannot be read; its files are not shared", printable(folder));
         }
-        let again = if scan.starved { Some(RETRY) } else { self.unwatched.then_some(RESCAN_UNWATCHED) };
-        if let Some(pause) = again {
-            self.rescan_by(now + pause);
+        for (folder, why) in &scan.unruled {
+            let folder = printable(folder);
+            log::warn!("the folder {folder} of the share is not shared: its .spratignore cannot be read: {why}");
         }
+        let again = if scan.starved { Some(RETRY) } else { tree.unwatched.then_some(RESCAN_UNWATCHED) };
+        if let Some(pause) = again {
+            rescan_by(tree, now + pause);
+        }
+    }
+
+    // ---- for the status ------------------------------------------------------------------------
+
+    /// What is not shared, and how many files are not offered yet.
+    pub(super) fn counts(&self) -> (Counts, u64) {
+        let left_out = self.trees.left_out();
+        let waiting = (self.catalog.not_offered() as u64).saturating_sub(left_out.of(Reason::Unreadable));
+        (left_out, waiting)
     }
 
     // ---- for transfers --------------------------------------------------------------------------
 
     /// Offers a file that was published with a proven content.
     pub(super) fn add_published(&mut self, path: &str, stamp: Stamp, digest: &ContentDigest) {
+        if !matches!(self.trees.lookup(path), Sorted::File(now) if now == stamp) {
+            return;
+        }
         self.catalog.cache.insert(&stamp, digest);
         self.catalog.offer(path, stamp, digest.root);
         self.catalog.cache.flush();
@@ -334,5 +380,33 @@ impl Share {
     pub(super) fn hash_again(&mut self, path: &str, stamp: Stamp) {
         self.catalog.cache.forget(&stamp);
         self.catalog.settle_again(path, stamp, Instant::now());
+    }
+}
+
+fn rescan_by(tree: &mut Tree, at: Instant) {
+    tree.rescan_at = Some(tree.rescan_at.map_or(at, |before| before.min(at)));
+}
+
+/// Some folder cannot be watched, so the share is scanned at intervals.
+fn unwatched(tree: &mut Tree, why: &str) {
+    tree.unwatched = true;
+    if !std::mem::replace(&mut tree.warned_unwatched, true) {
+        let shown = printable(&tree.path.to_string_lossy());
+        log::warn!("not all of {shown} can be watched: {why}; it is scanned every {RESCAN_UNWATCHED:?} instead");
+    }
+}
+
+/// Logs what is not shared, if it is not what was logged last. After the first scan, only what a
+/// user should learn of.
+fn log_left_out(tree: &mut Tree, only_surprising: bool) {
+    let counts = *tree.left_out.counts();
+    let before = std::mem::replace(&mut tree.logged, counts);
+    let [surprising, usual] = counts.words();
+    let shown = printable(&tree.path.to_string_lossy());
+    if !surprising.is_empty() && surprising != before.words()[0] {
+        log::warn!("files or folders of {shown} that are not shared: {surprising}");
+    }
+    if !usual.is_empty() && usual != before.words()[1] && !only_surprising {
+        log::info!("files or folders of {shown} that are not shared: {usual}");
     }
 }

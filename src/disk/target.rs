@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Found, Stamp};
-use super::names::share_path;
+use super::share::Share;
 use crate::config::NAME_BYTES_MAX;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
@@ -31,23 +31,26 @@ pub(super) struct Target {
     pub(super) name: OsString,
     pub(super) part_name: OsString,
     pub(super) map_name: OsString,
-    /// The path relative to the share, if the file will be offered there.
-    pub(super) share_path: Option<String>,
-    /// The folder relative to the share, if it lies in it.
-    below_share: Option<PathBuf>,
+    /// The folder without symlinks, if that could be found.
+    real_folder: Option<PathBuf>,
     /// Other names, for a file system that refuses this one. None if the user chose the name.
     others: VecDeque<String>,
 }
 
 impl Target {
     /// Finds the folder and the name. Creates nothing but the folder, if the path ends in a slash.
-    pub(super) fn find(destination: &Destination, root: &Root, share: Option<&Path>) -> Result<Target, DiskFailure> {
+    /// `downloads` is the folder for those that name none.
+    pub(super) fn find(
+        destination: &Destination,
+        root: &Root,
+        downloads: Option<&Path>,
+    ) -> Result<Target, DiskFailure> {
         let (path, names) = match destination {
             Destination::Share { name } => {
-                let Some(share) = share else {
-                    return Err(failed("there is no share to download to; name a destination".to_owned()));
+                let Some(downloads) = downloads else {
+                    return Err(failed("there is no folder for downloads; name a destination".to_owned()));
                 };
-                (share.to_owned(), Err(name))
+                (downloads.to_owned(), Err(name))
             }
             Destination::Path { path, name } if is_folder(path)? => (path.clone(), Err(name)),
             Destination::Path { path, name: _ } => match (path.parent(), path.file_name()) {
@@ -72,29 +75,31 @@ impl Target {
                 shown(&path.join(&name))
             )));
         }
-        let below_share =
-            share.and_then(|share| Some(std::fs::canonicalize(&path).ok()?.strip_prefix(share).ok()?.to_owned()));
-        Ok(Target::new(folder, &path, below_share, name, others))
+        let real_folder = std::fs::canonicalize(&path).ok();
+        Ok(Target::new(folder, &path, real_folder, name, others))
     }
 
     fn new(
         folder: OwnedFd,
         path: &Path,
-        below_share: Option<PathBuf>,
+        real_folder: Option<PathBuf>,
         name: OsString,
         others: VecDeque<String>,
     ) -> Target {
-        let below = below_share.as_ref().map(|below| below.join(&name));
         Target {
             folder,
             path: path.join(&name),
             part_name: hidden(&name, PART_SUFFIX),
             map_name: hidden(&name, MAP_SUFFIX),
-            share_path: below.and_then(|below| share_path(below.as_os_str().as_bytes()).ok()),
             name,
-            below_share,
+            real_folder,
             others,
         }
+    }
+
+    /// The path of its record, if it will be offered.
+    pub(super) fn share_path(&self, share: &Share) -> Option<String> {
+        share.trees.path_in(self.real_folder.as_ref()?, self.name.as_bytes())
     }
 
     /// The same place under the next name, after the file system refused this one. None if there is
@@ -103,7 +108,7 @@ impl Target {
         let mut others = self.others.clone();
         let name = others.pop_front()?.into();
         let folder = self.folder.try_clone().ok()?;
-        Some(Target::new(folder, self.path.parent()?, self.below_share.clone(), name, others))
+        Some(Target::new(folder, self.path.parent()?, self.real_folder.clone(), name, others))
     }
 
     /// What is at the destination now. Symlinks are not followed.
@@ -212,6 +217,7 @@ fn io_failure(path: &Path, error: io::Error) -> DiskFailure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::Names;
     use super::*;
 
     const ROOT: Root = Root([0xab; 32]);
@@ -245,7 +251,7 @@ mod tests {
             assert_eq!(target.name.as_bytes(), name.as_bytes());
             for file in [&target.part_name, &target.map_name] {
                 std::fs::write(folder.path().join(file), "").unwrap();
-                assert!(share_path(file.as_bytes()).is_err(), "{file:?} is not shared");
+                assert!(Names::default().path(file.as_bytes()).is_err(), "{file:?} is not shared");
             }
             assert_eq!(target.part_name, find(folder.path().join(name), "").unwrap().part_name);
         }

@@ -14,18 +14,21 @@ use std::time::Instant;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::names::{Skipped, share_path};
+use super::left_out::Reason;
+use super::names::{Names, RULES_NAME};
 
 /// Most events that wait for the worker. If there are more, the share is scanned instead.
 const EVENTS_MAX: usize = 65_536;
 
-/// What the watcher reports.
+/// What the watcher reports. Paths are relative to the share.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WatchEvent {
     /// Something happened at this path.
     Touched { path: String, what: What, at: Instant },
-    /// Something happened to a file whose name cannot be shared.
-    Skipped(Skipped),
+    /// Something came or went whose name is not shared.
+    LeftOut { path: Vec<u8>, reason: Reason },
+    /// Something happened to the rules of this folder.
+    Rules { folder: String, what: What, at: Instant },
     /// The folder of the share itself was moved or removed, or has a new mode.
     ShareChanged,
     /// Events were lost.
@@ -65,12 +68,16 @@ pub(super) struct Watch {
 
 impl Watch {
     /// A watcher that watches nothing yet. The callback runs on its thread.
-    pub(super) fn new(share: &Path, callback: impl Fn(WatchEvent) + Send + 'static) -> notify::Result<Watch> {
+    pub(super) fn new(
+        share: &Path,
+        names: &Names,
+        callback: impl Fn(WatchEvent) + Send + 'static,
+    ) -> notify::Result<Watch> {
         let waiting = Arc::new(AtomicUsize::new(0));
-        let (counter, base) = (waiting.clone(), share.to_owned());
+        let (counter, base, names) = (waiting.clone(), share.to_owned(), names.clone());
         let overflown = AtomicBool::new(false);
         let on_event = move |event: notify::Result<notify::Event>| {
-            for event in watch_events(event, &base) {
+            for event in watch_events(event, &base, &names) {
                 if counter.load(Ordering::Relaxed) < EVENTS_MAX {
                     overflown.store(false, Ordering::Relaxed);
                 } else if overflown.swap(true, Ordering::Relaxed) {
@@ -100,7 +107,7 @@ impl Watch {
     }
 }
 
-fn watch_events(event: notify::Result<notify::Event>, share: &Path) -> Vec<WatchEvent> {
+fn watch_events(event: notify::Result<notify::Event>, share: &Path, names: &Names) -> Vec<WatchEvent> {
     let Ok(event) = event else { return vec![WatchEvent::Lost] };
     if event.need_rescan() {
         return vec![WatchEvent::Lost];
@@ -117,22 +124,28 @@ fn watch_events(event: notify::Result<notify::Event>, share: &Path) -> Vec<Watch
         EventKind::Modify(_) | EventKind::Any | EventKind::Other => What::Written,
     };
     let at = Instant::now();
-    event.paths.iter().filter_map(|path| watch_event(path, share, what, event.kind, at)).collect()
+    let paths = event.paths.iter().filter_map(|path| path.strip_prefix(share).ok());
+    paths.filter_map(|below| watch_event(below, names, what, event.kind, at)).collect()
 }
 
-fn watch_event(path: &Path, share: &Path, what: What, kind: EventKind, at: Instant) -> Option<WatchEvent> {
-    let below = path.strip_prefix(share).ok()?;
-    if below.as_os_str().is_empty() {
+fn watch_event(below: &Path, names: &Names, what: What, kind: EventKind, at: Instant) -> Option<WatchEvent> {
+    let bytes = below.as_os_str().as_bytes();
+    if bytes.is_empty() {
         let changed =
             matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_) | ModifyKind::Metadata(_)));
         return changed.then_some(WatchEvent::ShareChanged);
     }
-    match share_path(below.as_os_str().as_bytes()) {
+    if bytes.rsplit(|byte| *byte == b'/').next() == Some(RULES_NAME.as_bytes()) {
+        let folder = below.parent()?.to_str()?.to_owned();
+        return Some(WatchEvent::Rules { folder, what, at });
+    }
+    match names.path(bytes) {
         Ok(path) => Some(WatchEvent::Touched { path, what, at }),
-        Err(Skipped::Hidden) => None,
-        Err(skipped @ (Skipped::NotUtf8 | Skipped::TooLong)) => {
-            matches!(kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)))
-                .then_some(WatchEvent::Skipped(skipped))
+        Err(reason) => {
+            // A write to it changes nothing.
+            let came_or_went =
+                matches!(kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+            came_or_went.then(|| WatchEvent::LeftOut { path: bytes.to_owned(), reason })
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::cache::Cache;
 use super::hash::digests_of;
 use super::job::{Job, ReceivedChunk, Report};
+use super::left_out::Counts;
 use super::opening::{Opening, Step};
 use super::part::{Part, remove_leftovers};
 use super::publish::{Published, Publishing};
@@ -38,7 +39,8 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum ToWorker {
     Jobs(Vec<Job>),
-    Watch(WatchEvent),
+    /// From the watcher of the share with this number.
+    Watch(usize, WatchEvent),
     /// From the thread that published.
     Published {
         download: DownloadId,
@@ -59,6 +61,10 @@ pub(super) struct Worker {
     stopping: bool,
     queue: Queue,
     share: Option<Share>,
+    /// Where downloads go that name no destination.
+    downloads: Option<PathBuf>,
+    /// What was reported last to be not shared, and to wait.
+    counted: Option<(Counts, u64)>,
     /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,
     serve: Serve,
@@ -73,7 +79,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         share: Option<Share>,
-        cache: Option<PathBuf>,
+        (downloads, cache): (Option<PathBuf>, Option<PathBuf>),
         inbox: mpsc::Receiver<ToWorker>,
         to_self: mpsc::Sender<ToWorker>,
         reports: mpsc::Sender<Report>,
@@ -89,6 +95,8 @@ impl Worker {
             stopping: false,
             queue: Queue::new(now),
             share,
+            downloads,
+            counted: None,
             cache,
             serve: Serve::default(),
             openings: VecDeque::new(),
@@ -177,16 +185,17 @@ impl Worker {
 
     fn deadline(&self) -> Option<Instant> {
         let share = self.share.as_ref();
-        let changes = share.filter(|share| share.catalog.has_changes()).map(|_| self.changes_at);
+        let news = |share: &&Share| share.catalog.has_changes() || Some(share.counts()) != self.counted;
+        let changes = share.filter(news).map(|_| self.changes_at);
         [share.and_then(Share::deadline), changes, self.queue.deadline()].into_iter().flatten().min()
     }
 
     fn on_message(&mut self, message: ToWorker) {
         match message {
             ToWorker::Jobs(jobs) => jobs.into_iter().for_each(|job| self.queue.push(job)),
-            ToWorker::Watch(event) => {
+            ToWorker::Watch(number, event) => {
                 if let Some(share) = &mut self.share {
-                    share.on_watch_event(event);
+                    share.on_watch_event(number, event);
                 }
             }
             ToWorker::Published { download, published } => self.on_published(download, *published),
@@ -214,6 +223,7 @@ impl Worker {
     }
 
     fn report_changes(&mut self, now: Instant) {
+        self.report_counts(now);
         let Some(share) = self.share.as_mut().filter(|share| share.catalog.has_changes()) else { return };
         self.changes_at = now + CHANGES_EVERY;
         self.serve.close_unshared(share);
@@ -222,6 +232,15 @@ impl Worker {
             pages.push(DiskDone::Share { added, removed });
         }
         pages.into_iter().for_each(|page| self.done(page));
+    }
+
+    fn report_counts(&mut self, now: Instant) {
+        let counts = self.share.as_ref().map(Share::counts);
+        if let Some((left_out, waiting)) = counts.filter(|_| counts != self.counted) {
+            self.counted = counts;
+            self.changes_at = now + CHANGES_EVERY;
+            self.report(Report::Counts(left_out.named().chain([("files_waiting", waiting)]).collect()));
+        }
     }
 
     // ---- jobs -----------------------------------------------------------------------------------
@@ -248,7 +267,7 @@ impl Worker {
             }
             DiskWork::ForgetConn { conn } => self.queue.forget(conn),
             DiskWork::OpenPart { download, destination, root, sizes } => {
-                match Opening::new(download, &destination, root, sizes, self.share.as_ref()) {
+                match Opening::new(download, &destination, root, sizes, self.downloads.as_deref()) {
                     Ok(opening) => self.step_opening(opening),
                     Err(failure) => self.part_opened(download, Err(failure)),
                 }
@@ -335,7 +354,9 @@ impl Worker {
             let _ = to_self.send(ToWorker::Published { download, published: Box::new(published) });
         };
         let part = self.parts.remove(&download).ok_or_else(|| failed("the download is over".to_owned()));
-        let started = part.and_then(Publishing::new).and_then(|publishing| publishing.start(on_published));
+        let started = part
+            .and_then(|part| Publishing::new(part, self.share.as_ref()))
+            .and_then(|publishing| publishing.start(on_published));
         if let Err(failure) = started {
             self.done(DiskDone::Published { download, result: Err(failure) });
         }

@@ -31,6 +31,8 @@ pub(super) struct Driver<'a, R> {
     pub(super) net: Net,
     pub(super) disk: Option<Disk>,
     reports: Option<Receiver<Report>>,
+    /// Gauges of the share, for `status`.
+    pub(super) disk_counts: Vec<(&'static str, u64)>,
     requests: Receiver<Request>,
     /// The last signal that arrived, or 0.
     signal: Arc<AtomicI32>,
@@ -74,6 +76,7 @@ impl<'a, R: Role> Driver<'a, R> {
             net,
             disk,
             reports,
+            disk_counts: Vec::new(),
             requests,
             signal,
             role,
@@ -269,6 +272,7 @@ impl<'a, R: Role> Driver<'a, R> {
                 }
                 self.feed(Input::Disk(done));
             }
+            Report::Counts(counts) => self.disk_counts = counts,
             Report::Digested { conn, req, bytes, digests } => {
                 let payload = self.chunks.keep(bytes);
                 self.feed(Input::PayloadReceived { conn, req, payload, digests });

@@ -33,7 +33,8 @@ use crate::proto::Role;
 
 pub use self::handle::Handle;
 pub use self::host::{Flow, Host};
-pub use crate::disk::DiskOptions;
+pub(crate) use crate::disk::is_share_name;
+pub use crate::disk::{DiskOptions, ShareFolder};
 
 /// Which sockets and folders a node has.
 #[derive(Clone, Debug, Default)]

@@ -49,6 +49,7 @@ impl<R: Role> Driver<'_, R> {
     fn add_counts(&self, counts: &mut BTreeMap<String, u64>) {
         counts.extend(self.turns.named().chain(self.net.counters().named()));
         counts.extend(self.memory.named(memory::held()).chain(self.net.memory()));
+        counts.extend(self.disk_counts.iter().map(|(name, n)| ((*name).to_owned(), *n)));
     }
 
     fn on_send_payload(&mut self, conn: ConnId, req: u32, offset: u64, length: u32) {

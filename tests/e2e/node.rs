@@ -239,7 +239,7 @@ fn a_megabyte_of_garbage_gets_an_error_and_an_end() {
 
 #[test]
 fn a_received_chunk_is_hashed_and_told() {
-    let disk = Some(DiskOptions { share: None, cache: None });
+    let disk = Some(DiskOptions::default());
     let node = Running::start(Options { disk, ..options() });
     let mut client = node.connect();
     let content = vec![7; 300_000];

@@ -108,3 +108,53 @@ fn a_limit_on_file_sizes_fails_the_download_and_not_the_daemon() {
     second.signal(rustix::process::Signal::TERM);
     assert_eq!(second.wait(), Some(0));
 }
+
+#[test]
+fn a_dash_writes_the_content_to_standard_output() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let big = noise(4, 5 * MIB + 17);
+    for (name, content) in [("big.bin", &big[..]), ("small.txt", b"small"), ("empty", b"")] {
+        world.share("p", name, content);
+    }
+    let peer = world.peer("p", &[&daemon]);
+    let second = world.peer("q", &[&daemon]);
+    world.hits(&daemon, "big.bin", 1);
+    world.hits(&daemon, "empty", 1);
+    let temporary = world.folder("tmp");
+    let get = |args: &[&str]| {
+        let mut command = world.sprat(["get", "-o", "-", "-q"].iter().chain(args));
+        command.env("TMPDIR", &temporary).output().expect("sprat runs")
+    };
+    for (name, content) in [("big.bin", &big[..]), ("small.txt", b"small"), ("empty", b"")] {
+        for target in [["--super", daemon.addr()], ["--control", second.control()]] {
+            let ran = get(&[name, target[0], target[1]]);
+            assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+            assert!(ran.stdout == content, "{name}: {} bytes", ran.stdout.len());
+        }
+    }
+    assert!(!world.path("-").exists() && names(&temporary).is_empty());
+    let ran = get(&["nothing-of-this-name", "--super", daemon.addr()]);
+    assert_eq!((ran.status.code(), ran.stdout.len()), (Some(3), 0));
+    let ran = get(&["small.txt", "--json", "--super", daemon.addr()]);
+    assert_eq!(ran.status.code(), Some(2));
+    drop(peer);
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_download() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(5, 8 * MIB);
+    world.share("p", "big.bin", &content);
+    let _peer = world.peer("p", &[&daemon]);
+    world.hits(&daemon, "big.bin", 1);
+    let mut command = world.sprat(["get", "big.bin", "-o", "-", "-q", "--super", daemon.addr()]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("sprat starts");
+    let mut start = vec![0; 1000];
+    let mut out = child.stdout.take().expect("piped");
+    std::io::Read::read_exact(&mut out, &mut start).expect("the start");
+    assert!(start == content[..1000]);
+    drop(out);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}

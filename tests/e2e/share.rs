@@ -162,3 +162,149 @@ fn a_file_is_offered_once_its_writer_has_closed_it() {
         ],
     );
 }
+
+/// A gauge or counter of the peer itself.
+fn counter(world: &World, peer: &Daemon, name: &str) -> u64 {
+    let ran = world.run(["status", "--json", "--control", peer.control()]);
+    let status = ran.events("status").pop().unwrap_or_default();
+    status["peer"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}"))
+}
+
+#[test]
+fn several_folders_are_shared_each_under_its_name() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let music = world.folder("my=music");
+    fs::write(music.join("blue.flac"), b"blue").expect("written");
+    fs::create_dir_all(world.path("p/music")).expect("a folder");
+    fs::write(world.path("p/music/covered.flac"), b"covered").expect("written");
+    world.share("p", "a/plain.txt", b"plain");
+    let named = format!("music={}", music.display());
+    let inbox = world.path("new/inbox");
+    let more = ["--share", &named, "--downloads", inbox.to_str().expect("UTF-8")];
+    let peer = world.peer_with("p", &[&daemon], &more, std::process::Stdio::null());
+    agrees(&daemon, &[("a/plain.txt", b"plain"), ("music/blue.flac", b"blue")]);
+    assert_eq!(counter(&world, &peer, "left_out_covered"), 1);
+    assert!(peer.log().contains("covered by the name of another share"), "{}", peer.log());
+
+    // All of them are followed and served.
+    fs::create_dir(music.join("new")).expect("a folder");
+    fs::rename(music.join("blue.flac"), music.join("new/green.flac")).expect("renamed");
+    agrees(&daemon, &[("a/plain.txt", b"plain"), ("music/new/green.flac", b"blue")]);
+    let ran = world.run(["get", "green.flac", "-o", "got", "--json", "--super", daemon.addr()]);
+    assert_eq!(ran.exit, Some(0), "{:?}", ran.done());
+
+    // Downloads go to a folder of their own and are not offered.
+    world.share("q", "fresh.bin", b"fresh");
+    let _other = world.peer("q", &[&daemon]);
+    world.hits(&daemon, "fresh.bin", 1);
+    let ran = world.run(["get", "fresh.bin", "--json", "--control", peer.control()]);
+    assert_eq!(ran.exit, Some(0), "{:?}", ran.done());
+    assert_eq!(fs::read(inbox.join("fresh.bin")).expect("in its folder"), b"fresh");
+    world.share("p", "later.txt", b"later");
+    eventually("the later file is listed", || listed(&daemon).contains_key("later.txt").then_some(()));
+    assert_eq!(world.hits(&daemon, "fresh.bin", 1).len(), 1);
+}
+
+#[test]
+fn a_peer_may_only_download() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    world.share("p", "a.txt", b"a");
+    let _peer = world.peer("p", &[&daemon]);
+    world.hits(&daemon, "a.txt", 1);
+    let second = world.peer_of("q", &[&daemon], &["--downloads", "inbox"]);
+    let ran = world.run(["get", "a.txt", "--json", "--control", second.control()]);
+    assert_eq!(ran.exit, Some(0), "{:?}", ran.done());
+    assert_eq!(fs::read(world.path("inbox/a.txt")).expect("downloaded"), b"a");
+}
+
+#[test]
+fn shares_that_cannot_be_told_apart_are_a_usage_error() {
+    let world = World::new();
+    for shares in [&["a", "b"][..], &["x=a", "x=b"], &["=a"], &["x="], &[".x=a"]] {
+        let shares = shares.iter().flat_map(|share| ["--share", share]);
+        let ran = world.run(["peer", "--super", "127.0.0.1:9"].into_iter().chain(shares));
+        assert_eq!(ran.exit, Some(2), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_the_rules_leave_out_is_not_offered() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    for (path, bytes) in [
+        (".spratignore", &b"*.tmp\nbuild/\n"[..]),
+        ("a.txt", b"a"),
+        ("a.tmp", b"temporary"),
+        ("build/out.bin", b"built"),
+        ("sub/.spratignore", b"!keep.tmp\n"),
+        ("sub/keep.tmp", b"kept"),
+    ] {
+        world.share("p", path, bytes);
+    }
+    let peer = world.peer("p", &[&daemon]);
+    agrees(&daemon, &[("a.txt", b"a"), ("sub/keep.tmp", b"kept")]);
+    assert_eq!(counter(&world, &peer, "left_out_ignored"), 2);
+
+    // What is new is judged too.
+    world.share("p", "b.tmp", b"temporary");
+    world.share("p", "sub/build/x", b"built");
+    world.share("p", "b.txt", b"b");
+    agrees(&daemon, &[("a.txt", b"a"), ("b.txt", b"b"), ("sub/keep.tmp", b"kept")]);
+    eventually("all are counted", || (counter(&world, &peer, "left_out_ignored") == 4).then_some(()));
+
+    // New rules take effect on what is there.
+    world.share("p", ".spratignore", b"*.txt\n");
+    agrees(
+        &daemon,
+        &[
+            ("a.tmp", b"temporary"),
+            ("b.tmp", b"temporary"),
+            ("build/out.bin", b"built"),
+            ("sub/build/x", b"built"),
+            ("sub/keep.tmp", b"kept"),
+        ],
+    );
+    fs::remove_file(world.path("p/.spratignore")).expect("removed");
+    eventually("nothing is left out", || listed(&daemon).contains_key("a.txt").then_some(()));
+    // Rules that cannot be read leave out everything.
+    std::os::unix::fs::symlink("/etc/passwd", world.path("p/sub/new")).expect("symlink");
+    fs::rename(world.path("p/sub/new"), world.path("p/sub/.spratignore")).expect("renamed");
+    eventually("the folder is left out", || listed(&daemon).keys().all(|path| !path.starts_with("sub/")).then_some(()));
+    assert!(peer.log().contains("its .spratignore cannot be read"), "{}", peer.log());
+}
+
+#[test]
+fn what_is_left_out_is_counted_by_reason() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    world.share("p", "real.txt", b"real");
+    for hidden in [".hidden", ".git/config", "album.part", ".x.part.map"] {
+        world.share("p", hidden, b"x");
+    }
+    let share = world.path("p");
+    std::os::unix::fs::symlink("real.txt", share.join("link.txt")).expect("symlink");
+    let peer = world.peer("p", &[&daemon]);
+    agrees(&daemon, &[("real.txt", b"real")]);
+    let counts = |expected: [u64; 3]| {
+        eventually(&format!("{expected:?} are left out"), || {
+            let names = ["left_out_hidden", "left_out_parts", "left_out_symlinks"];
+            (names.map(|name| counter(&world, &peer, name)) == expected).then_some(())
+        });
+    };
+    counts([2, 2, 1]);
+    assert!(peer.log().contains("2 hidden, 2 parts of downloads, 1 symbolic links"), "{}", peer.log());
+    // Each change is seen.
+    fs::remove_file(share.join("link.txt")).expect("removed");
+    fs::rename(share.join("album.part"), share.join("album.flac")).expect("renamed");
+    fs::remove_dir_all(share.join(".git")).expect("removed");
+    fs::write(share.join(".new"), "x").expect("written");
+    fs::write(share.join(".newer"), "x").expect("written");
+    counts([3, 1, 0]);
+    agrees(&daemon, &[("album.flac", b"x"), ("real.txt", b"real")]);
+    fs::remove_file(share.join("album.flac")).expect("removed");
+    std::os::unix::fs::symlink("real.txt", share.join("album.flac")).expect("symlink");
+    counts([3, 1, 1]);
+    agrees(&daemon, &[("real.txt", b"real")]);
+}

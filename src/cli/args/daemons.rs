@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{hops, sessions, timeout};
+use super::values::{hops, sessions, share, timeout};
 use crate::cli::units::{Size, Span};
+use crate::node::ShareFolder;
 use crate::wire::HostPort;
 
 command! {
@@ -51,7 +52,7 @@ command! {
 }
 
 command! {
-    /// Run a weak peer: share a folder, serve its files in verified pieces, search and download.
+    /// Run a weak peer: share folders, serve their files in verified pieces, search and download.
     #[argh(
         subcommand,
         name = "peer",
@@ -69,9 +70,16 @@ command! {
         #[argh(option, arg_name = "N", from_str_fn(sessions))]
         pub(crate) sessions: Option<usize>,
 
-        /// folder with the files to share; downloads are stored there too [required]
+        /// folder with the files to share; may be repeated: NAME/ goes before the paths of
+        /// NAME=DIR, and at most one share has no name; ./a=b is a folder with =; not needed with
+        /// --downloads [required]
+        #[argh(option, long = "share", arg_name = "DIR|NAME=DIR", from_str_fn(share))]
+        pub(crate) shares: Vec<ShareFolder>,
+
+        /// folder for downloads that name no destination; it is created if it is missing [default:
+        /// the first --share]
         #[argh(option, arg_name = "DIR")]
-        pub(crate) share: Option<PathBuf>,
+        pub(crate) downloads: Option<PathBuf>,
 
         /// address on which it serves pieces; port 0 takes any free port, [::]:4778 takes IPv6 too
         /// [default: 0.0.0.0:4778]

@@ -54,8 +54,9 @@ command! {
         #[argh(positional, arg_name = "NAME|ROOT")]
         pub(crate) what: String,
 
-        /// destination: a new file; or a folder, which exists or ends in a slash [default: with
-        /// --super the current folder, else the share of the peer that downloads]
+        /// destination: a new file; or a folder, which exists or ends in a slash; or -, standard
+        /// output [default: with --super the current folder, else the folder for downloads of the
+        /// peer that downloads]
         #[argh(option, short = 'o', arg_name = "PATH")]
         pub(crate) out: Option<PathBuf>,
 

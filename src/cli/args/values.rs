@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli::units::Span;
 use crate::config::{SUPER_SESSIONS_MAX, TTL_MAX};
+use crate::node::{ShareFolder, is_share_name};
 use crate::proto::Verify;
 
 pub(super) fn hops(text: &str) -> Result<u8, String> {
@@ -14,6 +15,23 @@ pub(super) fn hops(text: &str) -> Result<u8, String> {
 pub(super) fn sessions(text: &str) -> Result<usize, String> {
     let sessions = text.parse().ok().filter(|sessions| (1..=SUPER_SESSIONS_MAX).contains(sessions));
     sessions.ok_or_else(|| format!("{text:?} is not a number of sessions; write one from 1 to {SUPER_SESSIONS_MAX}"))
+}
+
+/// `DIR`, or `NAME=DIR`. In `./a=b` the slash before the `=` says that there is no name.
+pub(super) fn share(text: &str) -> Result<ShareFolder, String> {
+    let (name, path) = match text.split_once('=') {
+        Some((name, path)) if !name.contains('/') => (Some(name), path),
+        Some(_) | None => (None, text),
+    };
+    if let Some(name) = name.filter(|name| !is_share_name(name)) {
+        return Err(format!(
+            "{name:?} is not a name for a share; write NAME=DIR with a visible name, or ./{text} for a folder with ="
+        ));
+    }
+    if path.is_empty() {
+        return Err("--share is empty; name a folder, such as . for the current one".to_owned());
+    }
+    Ok(ShareFolder { name: name.map(str::to_owned), path: path.into() })
 }
 
 /// A time, or 0 without a unit.
@@ -27,5 +45,30 @@ pub(super) fn verify(text: &str) -> Result<Verify, String> {
         "blake3" => Ok(Verify::Blake3),
         "md5" => Ok(Verify::Md5),
         _ => Err("write both, blake3 or md5".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_a_name_if_no_slash_stands_before_the_sign() {
+        let parsed = |text: &str| share(text).map(|share| (share.name, share.path.to_str().unwrap().to_owned()));
+        for (text, name, path) in [
+            ("music", None, "music"),
+            ("/srv/a=b", None, "/srv/a=b"),
+            ("./a=b", None, "./a=b"),
+            ("a=b", Some("a"), "b"),
+            ("a=b=c", Some("a"), "b=c"),
+            ("my music=/srv/music/", Some("my music"), "/srv/music/"),
+        ] {
+            assert_eq!(parsed(text), Ok((name.map(str::to_owned), path.to_owned())), "{text}");
+        }
+        for (text, part) in
+            [("", "empty"), ("a=", "empty"), ("=b", "./=b"), (".a=b", "visible"), ("x.part=b", "visible")]
+        {
+            assert!(share(text).unwrap_err().contains(part), "{text}");
+        }
     }
 }

@@ -106,6 +106,11 @@ impl Catalog {
         self.roots.len()
     }
 
+    /// Files that are not offered, or not yet.
+    pub(super) fn not_offered(&self) -> usize {
+        self.files.len() - self.roots.len()
+    }
+
     /// Up to 8 files that hold this content.
     pub(super) fn holders(&self, root: Root) -> Vec<(Arc<str>, Stamp)> {
         let first = (root, Arc::from(""));
@@ -218,8 +223,12 @@ impl Catalog {
 
     /// There is no folder at this path.
     pub(super) fn remove_below(&mut self, folder: &str, now: Instant) {
-        let below: Vec<Arc<str>> = self.below(folder).map(|(path, _)| path.clone()).collect();
-        below.iter().for_each(|path| self.remove_file(path, now));
+        self.files_below(folder).iter().for_each(|path| self.remove_file(path, now));
+    }
+
+    /// All files below a folder.
+    pub(super) fn files_below(&self, folder: &str) -> Vec<Arc<str>> {
+        self.below(folder).map(|(path, _)| path.clone()).collect()
     }
 
     /// There is no file at this path.

@@ -46,8 +46,7 @@ impl Rig {
     }
 
     fn over(share: TempDir, state: TempDir) -> Rig {
-        let options =
-            DiskOptions { share: Some(share.path().to_owned()), cache: Some(state.path().join("cache/digests")) };
+        let options = options(share.path(), Some(state.path().join("cache/digests")));
         let (disk, reports) = Disk::start(options, Box::new(|| {})).unwrap();
         Rig { share, state, disk: Some(disk), reports, offered: BTreeMap::new(), ever: Vec::new() }
     }
@@ -88,9 +87,10 @@ impl Rig {
     /// The next report that is no news of the share.
     fn next(&mut self) -> (DiskDone, Option<Arc<File>>) {
         loop {
-            match self.reports.recv_timeout(GUARD).expect("the disk answers") {
+            match report(&self.reports) {
                 Report::Done { done: DiskDone::Share { added, removed }, .. } => self.news(added, removed),
                 Report::Done { done, file, .. } => return (done, file),
+                Report::Counts(_) => unreachable!("it is left out"),
                 Report::Digested { .. } => panic!("nothing was to be digested"),
             }
         }
@@ -110,8 +110,8 @@ impl Rig {
     /// Takes news until what is offered is as it should be.
     fn until(&mut self, fits: impl Fn(&BTreeMap<String, FileRecord>) -> bool) {
         while !fits(&self.offered) {
-            match self.reports.recv_timeout(GUARD) {
-                Ok(Report::Done { done: DiskDone::Share { added, removed }, .. }) => self.news(added, removed),
+            match report(&self.reports) {
+                Report::Done { done: DiskDone::Share { added, removed }, .. } => self.news(added, removed),
                 other => panic!("{other:?} came, and offered is {:?}", self.offered),
             }
         }
@@ -201,6 +201,21 @@ impl Rig {
             state @ PartState::AlreadyThere { .. } => panic!("{state:?}"),
         }
     }
+}
+
+/// The next report that is not about gauges.
+fn report(reports: &Receiver<Report>) -> Report {
+    loop {
+        match reports.recv_timeout(GUARD).expect("the disk answers") {
+            Report::Counts(_) => {}
+            other => return other,
+        }
+    }
+}
+
+/// One share without a name.
+fn options(share: &Path, cache: Option<PathBuf>) -> DiskOptions {
+    DiskOptions { shares: vec![ShareFolder { name: None, path: share.to_owned() }], downloads: None, cache }
 }
 
 fn in_share(name: &str) -> Destination {

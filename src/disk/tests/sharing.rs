@@ -45,8 +45,7 @@ fn a_share_that_is_no_folder_is_refused() {
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
     for path in [folder.path().join("missing"), file] {
-        let options = DiskOptions { share: Some(path.clone()), cache: None };
-        let failure = Disk::start(options, Box::new(|| {})).unwrap_err();
+        let failure = Disk::start(options(&path, None), Box::new(|| {})).unwrap_err();
         assert_eq!(failure.exit, Exit::Disk);
         assert!(failure.message.contains(path.to_str().unwrap()), "{}", failure.message);
     }
@@ -124,10 +123,14 @@ fn a_restart_hashes_nothing_twice() {
 
     rig.disk = None;
     let cache = cache::Cache::open(Some(&rig.state.path().join("cache/digests")));
-    let mut share = share::Share::open(rig.share.path(), Box::new(|| Box::new(|_| {}))).unwrap();
+    let mut share = opened(rig.share.path(), Box::new(|_| Box::new(|_| {})));
     share.catalog.cache = cache;
     settle(&mut share);
     assert_eq!((share.catalog.offered(), share.hasher.bytes), (2, 0));
+}
+
+fn opened(folder: &Path, callback: share::MakeCallback) -> share::Share {
+    share::Share::open(&options(folder, None), callback).unwrap().unwrap()
 }
 
 /// Does all the work that there is.
@@ -145,7 +148,7 @@ fn a_small_file_does_not_wait_for_a_large_one() {
     let folder = tempfile::tempdir().unwrap();
     File::create(folder.path().join("a-large")).unwrap().set_len(64 << 20).unwrap();
     write_old(&folder.path().join("b-small"), b"small");
-    let mut share = share::Share::open(folder.path(), Box::new(|| Box::new(|_| {}))).unwrap();
+    let mut share = opened(folder.path(), Box::new(|_| Box::new(|_| {})));
     let mut buffer = Vec::new();
     while share.catalog.deadline().is_none() {
         share.slice(&mut buffer);
@@ -167,11 +170,11 @@ fn lost_events_lead_to_a_scan_that_finds_everything() {
     }
     // The share receives no event of its watcher.
     let (events, lost) = mpsc::channel();
-    let callback: share::MakeCallback = Box::new(move || {
+    let callback: share::MakeCallback = Box::new(move |_| {
         let events = events.clone();
         Box::new(move |event| events.send(event).unwrap_or(()))
     });
-    let mut share = share::Share::open(folder.path(), callback).unwrap();
+    let mut share = opened(folder.path(), callback);
     let until_quiet = std::time::Instant::now() + crate::config::SHARE_QUIET;
     settle(&mut share);
     share.catalog.settle(until_quiet);
@@ -184,7 +187,7 @@ fn lost_events_lead_to_a_scan_that_finds_everything() {
     for n in 0..3000 {
         write_old(&folder.path().join(format!("many/{n}")), &[n as u8; 3]);
     }
-    share.on_watch_event(watch::WatchEvent::Lost);
+    share.on_watch_event(0, watch::WatchEvent::Lost);
     let later = std::time::Instant::now() + 3 * crate::config::SHARE_QUIET;
     share.on_time(later);
     settle(&mut share);

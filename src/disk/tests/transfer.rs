@@ -88,7 +88,7 @@ fn payloads_of_all_lengths_that_come_together_get_each_its_own_digests() {
     rig.submit(payloads.iter().enumerate().map(|(n, bytes)| digest(n as u32, bytes, verify(n))));
     let mut seen = BTreeMap::new();
     while seen.len() < payloads.len() {
-        match rig.reports.recv_timeout(GUARD).unwrap() {
+        match report(&rig.reports) {
             Report::Digested { req, bytes, digests, .. } => {
                 let n = req as usize;
                 assert_eq!(bytes, payloads[n]);
@@ -143,7 +143,7 @@ fn a_payload_comes_back_with_its_digests() {
     let mut rig = Rig::empty();
     let bytes = content(8, 1000);
     rig.submit([digest(3, &bytes, Verify::Both)]);
-    match rig.reports.recv_timeout(GUARD).unwrap() {
+    match report(&rig.reports) {
         Report::Digested { conn: CONN, req: 3, bytes: back, digests } => {
             assert_eq!(back, bytes);
             assert_eq!(digests.blake3, Some(root_of(&bytes).0));
@@ -363,8 +363,8 @@ fn without_a_share_only_paths_work() {
         Report::Done { done: DiskDone::PartOpened { result, .. }, .. } => result,
         other => panic!("{other:?}"),
     };
-    assert!(result(reports.recv_timeout(GUARD).unwrap()).is_err());
-    assert!(result(reports.recv_timeout(GUARD).unwrap()).is_ok());
+    assert!(result(report(&reports)).is_err());
+    assert!(result(report(&reports)).is_ok());
 }
 
 /// A small disk of its own; none where mounting is not allowed.
@@ -414,4 +414,43 @@ fn a_full_disk_is_reported_and_the_download_continues_when_there_is_room() {
     rig.write(&bytes, 1).unwrap();
     rig.publish().unwrap();
     assert!(fs::read(small.0.path().join("x")).unwrap() == bytes);
+}
+
+#[test]
+fn downloads_go_to_their_own_folder_and_are_offered_only_if_it_is_shared() {
+    for shared in [false, true] {
+        let mut rig = Rig::with(&[]);
+        let folder = if shared { rig.share.path().join("inbox") } else { rig.state.path().join("new/inbox") };
+        let mut options = options(rig.share.path(), None);
+        options.downloads = Some(folder.clone());
+        rig.disk = None;
+        let (disk, reports) = Disk::start(options, Box::new(|| {})).unwrap();
+        (rig.disk, rig.reports) = (Some(disk), reports);
+        let bytes = content(31, 100);
+        rig.open(in_share("x"), &bytes).unwrap();
+        rig.write(&bytes, 0).unwrap();
+        assert_eq!(rig.publish(), Ok(fs::canonicalize(folder).unwrap().join("x")));
+        if shared {
+            rig.until(|offered| offered.keys().eq(["inbox/x"]));
+        }
+        write_old(&rig.path("later"), b"later");
+        rig.until(|offered| offered.contains_key("later"));
+        assert_eq!(rig.offered.len(), 1 + usize::from(shared));
+    }
+}
+
+#[test]
+fn a_download_that_the_rules_leave_out_is_not_offered() {
+    let mut rig = Rig::with(&[("first", b"first")]);
+    fs::write(rig.path(".spratignore"), "*.tmp\n").unwrap();
+    rig.disk = None;
+    rig = rig.restart();
+    rig.until(|offered| offered.contains_key("first"));
+    let bytes = content(32, 100);
+    rig.open(in_share("x.tmp"), &bytes).unwrap();
+    rig.write(&bytes, 0).unwrap();
+    assert_eq!(rig.publish(), Ok(rig.path("x.tmp")));
+    write_old(&rig.path("later"), b"later");
+    rig.until(|offered| offered.contains_key("later"));
+    assert!(rig.ever.iter().all(|(path, _)| path != "x.tmp"));
 }

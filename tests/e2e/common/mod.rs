@@ -187,14 +187,23 @@ impl World {
     }
 
     pub(crate) fn peer_with(&self, name: &str, supers: &[&Daemon], more: &[&str], stdin: Stdio) -> Daemon {
-        let share = self.folder(name);
-        let mut args = vec!["peer".to_owned(), "--share".to_owned(), share.display().to_string()];
-        args.extend(["--listen".to_owned(), format!("{}:0", self.ip)]);
+        let share = self.folder(name).display().to_string();
+        let more: Vec<&str> = ["--share", &share].into_iter().chain(more.iter().copied()).collect();
+        self.daemon(name, &self.peer_args(supers, &more), stdin)
+    }
+
+    /// A weak peer without a share but what these options say.
+    pub(crate) fn peer_of(&self, name: &str, supers: &[&Daemon], more: &[&str]) -> Daemon {
+        self.daemon(name, &self.peer_args(supers, more), Stdio::null())
+    }
+
+    fn peer_args(&self, supers: &[&Daemon], more: &[&str]) -> Vec<String> {
+        let mut args = vec!["peer".to_owned(), "--listen".to_owned(), format!("{}:0", self.ip)];
         for daemon in supers {
             args.extend(["--super".to_owned(), daemon.addr().to_owned()]);
         }
         args.extend(more.iter().map(|&arg| arg.to_owned()));
-        self.daemon(name, &args, stdin)
+        args
     }
 
     /// Puts a file into the share of the peer of this name, whole at once.

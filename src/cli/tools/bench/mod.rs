@@ -61,7 +61,7 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     let churn = mode == Mode::Churn;
     let loopback = target.is_none_or(|target| target.ip().is_loopback() && target.is_ipv4());
     let sources = if loopback { limits::source_addresses(mode, limits.sessions) } else { Vec::new() };
-    let disk = churn.then_some(DiskOptions { share: None, cache: None });
+    let disk = churn.then_some(DiskOptions::default());
     let node = Node::open(Options { listen, datagrams: flood, control: None, disk, sources, memory: None })?;
     let target = match target {
         Some(target) => target,

@@ -1,0 +1,133 @@
+//! `get -o -`: the content on standard output, in order, as its pieces are verified. The download
+//! goes to a temporary folder; a thread reads what is verified there and writes it, so that a slow
+//! reader does not hold the download. Nothing unverified is ever written.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
+
+use crate::error::{Exit, Failure};
+
+/// Name of the content in the temporary folder.
+const NAME: &str = "content";
+/// Bytes that are written at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The way of one content to standard output.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    /// Removed at the end.
+    folder: TempDir,
+    /// Verified pieces above the first one that is missing, and their lengths.
+    ahead: BTreeMap<u32, u32>,
+    /// The first piece that is missing.
+    next: u32,
+    /// Bytes before that.
+    verified: u64,
+    writer: Option<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    /// How many bytes are verified from the start.
+    verified: Sender<u64>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Sink {
+    /// Creates the temporary folder.
+    ///
+    /// # Errors
+    /// Exit 9 if that fails.
+    pub(crate) fn new() -> Result<Sink, Failure> {
+        let folder = tempfile::Builder::new().prefix("sprat-").tempdir();
+        let folder = folder.map_err(|error| {
+            let temporary = std::env::temp_dir();
+            let why = format!("no temporary folder in {}: {error}; set TMPDIR to another one", temporary.display());
+            Failure::new(Exit::Disk, why)
+        })?;
+        Ok(Sink { folder, ahead: BTreeMap::new(), next: 0, verified: 0, writer: None })
+    }
+
+    /// Where the download goes.
+    pub(crate) fn destination(&self) -> PathBuf {
+        self.folder.path().join(NAME)
+    }
+
+    /// A piece is verified and in the part file.
+    ///
+    /// # Errors
+    /// That of the write that failed; `BrokenPipe` if the reader has closed standard output.
+    pub(crate) fn piece(&mut self, index: u32, length: u32) -> io::Result<()> {
+        self.ahead.insert(index, length);
+        let before = self.verified;
+        while let Some(length) = self.ahead.remove(&self.next) {
+            self.next += 1;
+            self.verified += u64::from(length);
+        }
+        if self.verified == before { Ok(()) } else { self.write_up_to(self.verified) }
+    }
+
+    /// The content is complete: writes the rest, and waits until all is written.
+    ///
+    /// # Errors
+    /// As for [`Sink::piece`].
+    pub(crate) fn finish(&mut self, size: u64) -> io::Result<()> {
+        self.write_up_to(size)?;
+        let Some(Writer { verified, thread }) = self.writer.take() else { return Ok(()) };
+        drop(verified);
+        // It has the file open. If a signal ends this process now, nothing is left over.
+        let _ = fs::remove_dir_all(self.folder.path());
+        joined(thread)
+    }
+
+    fn write_up_to(&mut self, verified: u64) -> io::Result<()> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => {
+                let file = open(self.folder.path())?;
+                let (sender, bounds) = mpsc::channel();
+                let thread = thread::Builder::new().name("sprat-stdout".to_owned());
+                let thread = thread.spawn(move || copy(&file, &bounds))?;
+                self.writer.insert(Writer { verified: sender, thread })
+            }
+        };
+        // A thread that has ended takes no more, because a write failed.
+        if writer.verified.send(verified).is_ok() {
+            return Ok(());
+        }
+        self.writer.take().map_or(Ok(()), |writer| joined(writer.thread))
+    }
+}
+
+fn joined(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes has failed")))
+}
+
+/// The part file, or the file that it has become.
+fn open(folder: &Path) -> io::Result<File> {
+    File::open(folder.join(format!(".{NAME}.part"))).or_else(|_| File::open(folder.join(NAME)))
+}
+
+/// Copies up to each bound that comes, until no more can come.
+fn copy(file: &File, bounds: &Receiver<u64>) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut at = 0;
+    let mut out = io::stdout().lock();
+    while let Ok(bound) = bounds.recv() {
+        while at < bound {
+            let length = usize::try_from(bound - at).unwrap_or(usize::MAX).min(buffer.len());
+            file.read_exact_at(&mut buffer[..length], at)?;
+            out.write_all(&buffer[..length])?;
+            at += length as u64;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}

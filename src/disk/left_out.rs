@@ -1,0 +1,200 @@
+//! What lies below a share and is not shared, each path with its reason, so that `status` can say
+//! how much it is. No I/O.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::config::LEFT_OUT_MAX;
+
+/// Why a file or folder is not shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Its name begins with a dot.
+    Hidden,
+    /// A download that is not complete, or its map.
+    Part,
+    /// A rule of `.spratignore`.
+    Ignored,
+    Symlink,
+    /// A FIFO, socket or device.
+    Special,
+    Unreadable,
+    /// Longer than a content may be.
+    TooLarge,
+    /// Its path does not fit in a record.
+    TooLong,
+    NotUtf8,
+    /// A folder of the share without a name, where another share has its name.
+    Covered,
+}
+
+impl Reason {
+    const ALL: [Reason; 10] = [
+        Reason::Hidden,
+        Reason::Part,
+        Reason::Ignored,
+        Reason::Symlink,
+        Reason::Special,
+        Reason::Unreadable,
+        Reason::TooLarge,
+        Reason::TooLong,
+        Reason::NotUtf8,
+        Reason::Covered,
+    ];
+
+    /// The counter of `status`.
+    fn counter(self) -> &'static str {
+        match self {
+            Reason::Hidden => "left_out_hidden",
+            Reason::Part => "left_out_parts",
+            Reason::Ignored => "left_out_ignored",
+            Reason::Symlink => "left_out_symlinks",
+            Reason::Special => "left_out_special",
+            Reason::Unreadable => "left_out_unreadable",
+            Reason::TooLarge => "left_out_too_large",
+            Reason::TooLong => "left_out_long_paths",
+            Reason::NotUtf8 => "left_out_not_utf8",
+            Reason::Covered => "left_out_covered",
+        }
+    }
+
+    /// The same in words.
+    fn words(self) -> &'static str {
+        match self {
+            Reason::Hidden => "hidden",
+            Reason::Part => "parts of downloads",
+            Reason::Ignored => "ignored by .spratignore",
+            Reason::Symlink => "symbolic links",
+            Reason::Special => "FIFOs, sockets and devices",
+            Reason::Unreadable => "that cannot be read",
+            Reason::TooLarge => "larger than 1 TiB",
+            Reason::TooLong => "with paths of more than 700 bytes",
+            Reason::NotUtf8 => "with names that are not UTF-8",
+            Reason::Covered => "covered by the name of another share",
+        }
+    }
+
+    /// Whether a user who does not look for the file should learn of it.
+    fn is_surprising(self) -> bool {
+        matches!(self, Reason::Unreadable | Reason::TooLarge | Reason::TooLong | Reason::NotUtf8 | Reason::Covered)
+    }
+}
+
+/// How many files and folders are not shared, by reason. What is below such a folder is not
+/// counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts([u64; Reason::ALL.len()]);
+
+impl Counts {
+    /// Each counter with its name.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Reason::ALL.into_iter().map(|reason| (reason.counter(), self.of(reason)))
+    }
+
+    pub(super) fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Adds the counts of another share.
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, n)| *sum += n);
+    }
+
+    /// In words: the reasons that a user should learn of, and the others. Empty if there are none.
+    pub(super) fn words(&self) -> [String; 2] {
+        [true, false].map(|surprising| {
+            let here = Reason::ALL.into_iter().filter(|r| r.is_surprising() == surprising && self.of(*r) > 0);
+            here.map(|reason| format!("{} {}", self.of(reason), reason.words())).collect::<Vec<_>>().join(", ")
+        })
+    }
+}
+
+/// The paths below one share that are not shared.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    paths: BTreeMap<Vec<u8>, (Reason, u32)>,
+    counts: Counts,
+    /// Number of the latest scan.
+    scan: u32,
+}
+
+impl LeftOut {
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// This path is not shared. Above [`LEFT_OUT_MAX`] paths it is not counted.
+    pub(super) fn insert(&mut self, path: &[u8], reason: Reason) {
+        self.remove(path);
+        if self.paths.len() < LEFT_OUT_MAX {
+            self.paths.insert(path.to_owned(), (reason, self.scan));
+            self.counts.0[reason as usize] += 1;
+        }
+    }
+
+    /// This path is shared, or is gone.
+    pub(super) fn remove(&mut self, path: &[u8]) {
+        if let Some((reason, _)) = self.paths.remove(path) {
+            self.counts.0[reason as usize] -= 1;
+        }
+    }
+
+    /// There is no folder at this path.
+    pub(super) fn remove_below(&mut self, folder: &[u8]) {
+        self.retain_below(folder, |_| false);
+    }
+
+    /// A scan begins.
+    pub(super) fn begin_scan(&mut self) {
+        self.scan = self.scan.wrapping_add(1);
+    }
+
+    /// Forgets what was not seen below a folder since the scan began.
+    pub(super) fn end_scan(&mut self, folder: &[u8]) {
+        let now = self.scan;
+        self.retain_below(folder, |scan| scan == now);
+    }
+
+    fn retain_below(&mut self, folder: &[u8], keep: impl Fn(u32) -> bool) {
+        let prefix = if folder.is_empty() { Vec::new() } else { [folder, b"/"].concat() };
+        let below = self.paths.range::<[u8], _>((Bound::Included(prefix.as_slice()), Bound::Unbounded));
+        let below = below.take_while(|(path, _)| path.starts_with(&prefix));
+        let gone: Vec<Vec<u8>> = below.filter(|(_, (_, scan))| !keep(*scan)).map(|(path, _)| path.clone()).collect();
+        gone.iter().for_each(|path| self.remove(path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_counts_once_under_its_latest_reason() {
+        let mut left_out = LeftOut::default();
+        left_out.insert(b"a/x", Reason::Symlink);
+        left_out.insert(b"a/x", Reason::Unreadable);
+        left_out.insert(b"a/.y", Reason::Hidden);
+        left_out.insert(b"ab", Reason::Special);
+        assert_eq!(left_out.counts().named().map(|(_, n)| n).sum::<u64>(), 3);
+        assert_eq!(left_out.counts().of(Reason::Symlink), 0);
+        left_out.remove_below(b"a");
+        assert_eq!(left_out.counts().words(), ["", "1 FIFOs, sockets and devices"]);
+        left_out.remove(b"ab");
+        left_out.remove(b"ab");
+        assert_eq!(left_out.counts(), &Counts::default());
+    }
+
+    #[test]
+    fn what_a_scan_does_not_see_is_forgotten() {
+        let mut left_out = LeftOut::default();
+        for path in [&b"a/1"[..], b"a/2", b"b"] {
+            left_out.insert(path, Reason::Hidden);
+        }
+        left_out.begin_scan();
+        left_out.insert(b"a/1", Reason::Hidden);
+        left_out.end_scan(b"a");
+        assert_eq!(left_out.counts().of(Reason::Hidden), 2);
+        left_out.end_scan(b"");
+        assert_eq!(left_out.counts().of(Reason::Hidden), 1);
+    }
+}

@@ -1,0 +1,220 @@
+//! The rules of `.spratignore` files, in the syntax of gitignore. A file rules over its folder and
+//! all below it; the rules of the deepest folder win, and the last one that matches in a file. What
+//! is below a folder that is left out cannot be taken in again.
+//!
+//! If such a file cannot be read, nothing of its folder is shared: a file that should be left out
+//! must never be shared by mistake.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::io::Errno;
+
+use super::folder::{Folder, is_starved};
+use super::names::RULES_NAME;
+use crate::config::{RULES_BYTES_MAX, RULES_FILES_MAX};
+
+/// The rules below one share, by the folder that has them.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    folders: BTreeMap<String, Rule>,
+}
+
+#[derive(Debug)]
+enum Rule {
+    Patterns(Box<Gitignore>),
+    /// They cannot be read.
+    Everything,
+}
+
+/// What reading the rules of a folder found.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    /// Its rules, or that it has none.
+    Done,
+    /// They cannot be read, so that nothing in it is shared.
+    Refused(String),
+    /// Descriptors or memory are missing. The rules are as before.
+    Starved,
+}
+
+impl Rules {
+    /// Reads the rules of a folder, in place of those that it had.
+    pub(super) fn load(&mut self, share: &Folder, folder: &str) -> Loaded {
+        let path = if folder.is_empty() { RULES_NAME.to_owned() } else { format!("{folder}/{RULES_NAME}") };
+        let text = match share.open_file(&path) {
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                self.folders.remove(folder);
+                return Loaded::Done;
+            }
+            Err(error) if is_starved(error) => return Loaded::Starved,
+            Err(error) => Err(io::Error::from(error).to_string()),
+            Ok((_, stamp)) if stamp.size > RULES_BYTES_MAX => Err(format!("it is larger than {RULES_BYTES_MAX} bytes")),
+            Ok(_) if self.folders.len() >= RULES_FILES_MAX && !self.folders.contains_key(folder) => {
+                Err(format!("a share may have {RULES_FILES_MAX} of them"))
+            }
+            Ok((file, _)) => {
+                let mut bytes = Vec::new();
+                // Another process may write to it while it is read.
+                let read = file.take(RULES_BYTES_MAX).read_to_end(&mut bytes);
+                read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| error.to_string())
+            }
+        };
+        match text.and_then(|text| compile(&text, &path)) {
+            Ok(patterns) => {
+                self.folders.insert(folder.to_owned(), Rule::Patterns(Box::new(patterns)));
+                Loaded::Done
+            }
+            Err(why) => {
+                self.folders.insert(folder.to_owned(), Rule::Everything);
+                Loaded::Refused(why)
+            }
+        }
+    }
+
+    /// There is no folder at this path.
+    pub(super) fn forget_below(&mut self, folder: &str) {
+        if !self.folders.is_empty() {
+            let prefix = format!("{folder}/");
+            self.folders.retain(|path, _| path != folder && !path.starts_with(&prefix));
+        }
+    }
+
+    /// Whether the rules leave out this path, or a folder above it.
+    pub(super) fn ignore(&self, path: &str, is_folder: bool) -> bool {
+        if self.folders.is_empty() {
+            return false;
+        }
+        let above = path.match_indices('/').map(|(slash, _)| &path[..slash]);
+        above.into_iter().any(|folder| self.ignore_entry(folder, true)) || self.ignore_entry(path, is_folder)
+    }
+
+    /// Whether the rules leave out this entry of a folder that is shared.
+    pub(super) fn ignore_entry(&self, path: &str, is_folder: bool) -> bool {
+        if self.folders.is_empty() {
+            return false;
+        }
+        let slashes = path.rmatch_indices('/').map(|(slash, _)| (&path[..slash], &path[slash + 1..]));
+        for (folder, below) in slashes.chain([("", path)]) {
+            match self.folders.get(folder) {
+                Some(Rule::Everything) => return true,
+                Some(Rule::Patterns(patterns)) => {
+                    let found = patterns.matched(below, is_folder);
+                    if !found.is_none() {
+                        return found.is_ignore();
+                    }
+                }
+                None => {}
+            }
+        }
+        false
+    }
+}
+
+/// The patterns of a file. One that is not valid is reported and matches nothing, as in git.
+fn compile(text: &str, path: &str) -> Result<Gitignore, String> {
+    let mut builder = GitignoreBuilder::new("");
+    for (number, line) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
+        if let Err(error) = builder.add_line(None, line) {
+            log::warn!("line {number} of {} is left out: {error}", crate::wire::name::printable(path));
+        }
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The rules of these files.
+    fn rules(top: &Path, files: &[(&str, &str)]) -> Rules {
+        let mut rules = Rules::default();
+        for (folder, text) in files {
+            fs::create_dir_all(top.join(folder)).unwrap();
+            fs::write(top.join(folder).join(RULES_NAME), text).unwrap();
+        }
+        let share = Folder::open(top).unwrap();
+        for (folder, _) in files {
+            assert!(matches!(rules.load(&share, folder), Loaded::Done));
+        }
+        rules
+    }
+
+    #[test]
+    fn the_syntax_is_that_of_gitignore() {
+        let top = tempfile::tempdir().unwrap();
+        let text = "# comment\n*.tmp\n!keep.tmp\n/only-top\nbuild/\na/**/z\n\\#hash\ntrailing \nraw?.[ch]\n";
+        let rules = rules(top.path(), &[("", text)]);
+        for (path, is_folder, ignored) in [
+            ("x.tmp", false, true),
+            ("deep/er/x.tmp", false, true),
+            ("keep.tmp", false, false),
+            ("only-top", false, true),
+            ("sub/only-top", false, false),
+            ("build", true, true),
+            ("build", false, false),
+            ("src/build/x", false, true),
+            ("a/b/c/z", false, true),
+            ("#hash", false, true),
+            ("trailing", false, true),
+            ("raw1.c", false, true),
+            ("raw1.x", false, false),
+        ] {
+            assert_eq!(rules.ignore(path, is_folder), ignored, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_deeper_file_wins_but_not_below_a_folder_that_is_left_out() {
+        let top = tempfile::tempdir().unwrap();
+        let files = [("", "*.log\nout/\n"), ("a", "!important.log\n/secret\n"), ("out", "!*\n")];
+        let rules = rules(top.path(), &files);
+        for (path, ignored) in [
+            ("a/important.log", false),
+            ("a/b/important.log", false),
+            ("a/other.log", true),
+            ("important.log", true),
+            ("a/secret", true),
+            ("secret", false),
+            ("out/x", true),
+        ] {
+            assert_eq!(rules.ignore(path, false), ignored, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_whose_rules_cannot_be_read_is_not_shared() {
+        let top = tempfile::tempdir().unwrap();
+        let share = Folder::open(top.path()).unwrap();
+        let mut rules = Rules::default();
+        fs::create_dir_all(top.path().join("a")).unwrap();
+        for case in ["symlink", "folder", "large"] {
+            let path = top.path().join("a").join(RULES_NAME);
+            match case {
+                "symlink" => std::os::unix::fs::symlink("elsewhere", &path).unwrap(),
+                "folder" => fs::create_dir(&path).unwrap(),
+                _ => fs::write(&path, vec![b'\n'; RULES_BYTES_MAX as usize + 1]).unwrap(),
+            }
+            assert!(matches!(rules.load(&share, "a"), Loaded::Refused(_)), "{case}");
+            assert!(rules.ignore("a/b/c", false) && !rules.ignore("b", false), "{case}");
+            if case == "folder" {
+                fs::remove_dir(&path).unwrap()
+            } else {
+                fs::remove_file(&path).unwrap()
+            }
+            assert!(matches!(rules.load(&share, "a"), Loaded::Done));
+            assert!(!rules.ignore("a/b/c", false), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_valid_leaves_the_others() {
+        let top = tempfile::tempdir().unwrap();
+        let rules = rules(top.path(), &[("", "a[\n{x\n*.tmp\n")]);
+        assert!(rules.ignore("x.tmp", false) && !rules.ignore("a", false));
+    }
+}

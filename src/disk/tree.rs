@@ -1,0 +1,180 @@
+//! One shared folder: where it is, what may be shared of it, and its watcher. Paths here are
+//! relative to the folder; [`Tree::names`] makes paths of records of them.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::folder::{Folder, Found, Stamp};
+use super::left_out::{Counts, LeftOut, Reason};
+use super::names::Names;
+use super::options::ShareFolder;
+use super::rules::Rules;
+use super::watch::Watch;
+use crate::config::{PIECE_BYTES, PIECES_MAX};
+use crate::error::{Exit, Failure};
+use crate::wire::name::printable;
+
+/// One shared folder.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) path: PathBuf,
+    pub(super) names: Names,
+    pub(super) folder: Folder,
+    pub(super) rules: Rules,
+    pub(super) left_out: LeftOut,
+    pub(super) watch: Option<Watch>,
+    /// Some folder is not watched.
+    pub(super) unwatched: bool,
+    pub(super) warned_unwatched: bool,
+    /// What the log has last said to be left out.
+    pub(super) logged: Counts,
+    pub(super) rescan_at: Option<Instant>,
+    pub(super) scanned_at: Option<Instant>,
+}
+
+/// What is at a path, and whether it is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sorted {
+    File(Stamp),
+    Folder,
+    LeftOut(Reason),
+    Nothing,
+    /// The lookup failed because descriptors or memory are missing. Retry later.
+    Unknown,
+}
+
+impl Tree {
+    fn open(share: &ShareFolder, names: Names) -> Result<Tree, Failure> {
+        let shown = printable(&share.path.to_string_lossy());
+        let fail = |why: &dyn std::fmt::Display| {
+            Failure::new(Exit::Disk, format!("cannot share {shown}: {why}; give a folder that exists and can be read"))
+        };
+        let path = std::fs::canonicalize(&share.path).map_err(|error| fail(&error))?;
+        let folder = Folder::open(&path).map_err(|error| fail(&io::Error::from(error)))?;
+        Ok(Tree {
+            path,
+            names,
+            folder,
+            rules: Rules::default(),
+            left_out: LeftOut::default(),
+            watch: None,
+            unwatched: false,
+            warned_unwatched: false,
+            logged: Counts::default(),
+            rescan_at: None,
+            scanned_at: None,
+        })
+    }
+
+    /// What is at a path, judged by all rules.
+    pub(super) fn lookup(&self, path: &str) -> Sorted {
+        let found = self.folder.lookup(path);
+        let is_folder = found == Found::Folder;
+        match sort(found) {
+            Sorted::File(_) | Sorted::Folder if self.rules.ignore(path, is_folder) => Sorted::LeftOut(Reason::Ignored),
+            sorted => sorted,
+        }
+    }
+
+    /// As [`Tree::lookup`], for what was found in a folder that is shared.
+    pub(super) fn judge(&self, path: &str, found: Found) -> Sorted {
+        let is_folder = found == Found::Folder;
+        match sort(found) {
+            Sorted::File(_) | Sorted::Folder if self.rules.ignore_entry(path, is_folder) => {
+                Sorted::LeftOut(Reason::Ignored)
+            }
+            sorted => sorted,
+        }
+    }
+
+    /// Why the folder cannot be written to.
+    fn refuses_writes(&self) -> Option<Errno> {
+        access(&self.path, Access::WRITE_OK).err()
+    }
+}
+
+fn sort(found: Found) -> Sorted {
+    match found {
+        Found::File(stamp) if stamp.size > PIECES_MAX * PIECE_BYTES => Sorted::LeftOut(Reason::TooLarge),
+        Found::File(stamp) => Sorted::File(stamp),
+        Found::Folder => Sorted::Folder,
+        Found::Symlink => Sorted::LeftOut(Reason::Symlink),
+        Found::Special => Sorted::LeftOut(Reason::Special),
+        Found::Nothing => Sorted::Nothing,
+        Found::Unknown => Sorted::Unknown,
+    }
+}
+
+/// All shared folders.
+#[derive(Debug, Default)]
+pub(super) struct Trees(pub(super) Vec<Tree>);
+
+impl Trees {
+    /// Opens the folders. The share without a name does not have the names of the others.
+    pub(super) fn open(shares: &[ShareFolder]) -> Result<Trees, Failure> {
+        let named: Vec<String> = shares.iter().filter_map(|share| share.name.clone()).collect();
+        let trees = shares.iter().map(|share| match &share.name {
+            Some(name) => Tree::open(share, Names::new(name.clone(), Vec::new())),
+            None => Tree::open(share, Names::new(String::new(), named.clone())),
+        });
+        Ok(Trees(trees.collect::<Result<_, _>>()?))
+    }
+
+    /// Reports which of them cannot be written to. That matters for the one with the downloads.
+    pub(super) fn report_read_only(&self, downloads: Option<&Path>) {
+        for tree in &self.0 {
+            let Some(why) = tree.refuses_writes() else { continue };
+            let (shown, why) = (printable(&tree.path.to_string_lossy()), io::Error::from(why));
+            if downloads == Some(&*tree.path) {
+                log::warn!(
+                    "the share {shown} is read-only for this process ({why}): it is shared, but downloads cannot be \
+                     stored in it; name another folder with --downloads DIR"
+                );
+            } else {
+                log::info!("the share {shown} is read-only for this process ({why})");
+            }
+        }
+    }
+
+    /// The share that has the path of a record, and the path below it.
+    pub(super) fn find<'p>(&self, full: &'p str) -> Option<(&Tree, &'p str)> {
+        self.0.iter().find_map(|tree| Some((tree, tree.names.below(full)?)))
+    }
+
+    pub(super) fn find_mut<'p>(&mut self, full: &'p str) -> Option<(&mut Tree, &'p str)> {
+        self.0.iter_mut().find_map(|tree| tree.names.below(full).map(|below| (tree, below)))
+    }
+
+    /// Opens the regular file at the path of a record.
+    pub(super) fn open_file(&self, full: &str) -> Result<(File, Stamp), Errno> {
+        let (tree, below) = self.find(full).ok_or(Errno::NOENT)?;
+        tree.folder.open_file(below)
+    }
+
+    /// What is at the path of a record.
+    pub(super) fn lookup(&self, full: &str) -> Sorted {
+        self.find(full).map_or(Sorted::Nothing, |(tree, below)| tree.lookup(below))
+    }
+
+    /// The path of the record of a file that a download puts into a folder, if it is shared there.
+    pub(super) fn path_in(&self, folder: &Path, name: &[u8]) -> Option<String> {
+        self.0.iter().find_map(|tree| {
+            let below = folder.strip_prefix(&tree.path).ok()?.join(std::ffi::OsStr::from_bytes(name));
+            let below = tree.names.path(below.as_os_str().as_bytes()).ok()?;
+            (!tree.rules.ignore(&below, false)).then(|| tree.names.full(&below))
+        })
+    }
+
+    /// What is not shared, of all of them.
+    pub(super) fn left_out(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.0.iter().for_each(|tree| sum.add(tree.left_out.counts()));
+        sum
+    }
+}
