@@ -7,7 +7,8 @@ for a content of one piece), RATE the bytes per second that it sends (0: as fast
 {"addr": ADDR} once the content is registered, and its figures when its input ends:
 
     gets           GETs received
-    outstanding    most bytes that one connection had asked for before it received a right piece
+    outstanding    most bytes that one connection had asked for and not been sent, before it was
+                   sent a right piece
     wrong          pieces sent whose bytes are wrong
     sent           payload bytes sent
     right          pieces sent that are right
@@ -169,24 +170,31 @@ class Line:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def payload(self, data, drip=False):
-        """Raw bytes, at the rate of the liar."""
+    async def payload(self, data, drip=False, right=False):
+        """Raw bytes, at the rate of the liar. What is counted is counted before the last byte goes out:
+        the next request can arrive at once after it."""
         if drip:
             for byte in data:
+                self.count(1)
                 self.writer.write(bytes([byte]))
-                self.liar.figures["sent"] += 1
                 await asyncio.sleep(DRIP_SECONDS)
             return
         step = 16 << 10
         due = time.monotonic()
         for at in range(0, len(data), step):
             part = data[at:at + step]
+            self.count(len(part))
+            # From the end of a right piece on it may be asked for more.
+            self.proven |= right and at + step >= len(data)
             self.writer.write(part)
             await self.writer.drain()
-            self.liar.figures["sent"] += len(part)
             if self.liar.rate:
                 due += len(part) / self.liar.rate
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def count(self, sent):
+        self.liar.figures["sent"] += sent
+        self.open_bytes -= sent
 
     async def on_manifest(self, fields):
         kind, values = self.liar.kind, self.liar.manifest
@@ -230,12 +238,8 @@ class Line:
         if kind == "stall":
             await self.payload(data[:length // 4])
             await asyncio.sleep(3600)
-        await self.payload(data, drip=kind in ("drip", "drip-chunk"))
+        await self.payload(data, drip=kind in ("drip", "drip-chunk"), right=not wrong)
         figures["wrong" if wrong else "right"] += 1
-        self.open_bytes -= length
-        if not wrong:
-            # From now on it may be asked for more.
-            self.proven = True
 
 
 async def register(addr, path, size, root, port, host):
