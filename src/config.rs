@@ -116,6 +116,12 @@ pub const SESSION_QUERIES_MAX: usize = 64;
 /// Pages of REGISTER and UPDATE that a weak peer sends before the first is acknowledged: half of a
 /// send queue.
 pub const UPDATES_IN_FLIGHT_MAX: u64 = 4;
+/// Collections that a peer keeps; when it makes one more, the oldest goes.
+pub const COLLECTIONS_KEPT_MAX: usize = 1024;
+/// Paths that a peer describes at once, for `sprat uri`; one more is refused.
+pub const DESCRIBING_MAX: usize = 64;
+/// How long `sprat uri` waits for files that are written to all the time.
+pub const DESCRIBE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Commands of clients that run at a weak peer or wait for its session; one more is refused.
 pub const COMMANDS_MAX: usize = 1024;
 /// Deadlines that one turn of a weak peer acts on.

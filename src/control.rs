@@ -145,6 +145,7 @@ mod tests {
     fn a_command_comes_back_from_its_line() {
         let get = Get {
             what: "a name".into(),
+            name: Some("b".into()),
             from: Some("127.0.0.1:5".parse().unwrap()),
             out: Some("/tmp/x".into()),
             verify: Verify::Md5,
@@ -153,6 +154,7 @@ mod tests {
         };
         for command in [
             Command::Get(get),
+            Command::Uri { what: "x".into(), path: Some("/a/b".into()), scope: Scope::default() },
             Command::List,
             Command::Network { scope: Scope { ttl: Some(2), ..Scope::default() } },
             Command::Status,

@@ -130,7 +130,7 @@ pub fn run_source(data: &[u8]) {
     let dice = &mut Dice::new(data);
     let mut world = WeakWorld::new(1);
     let (what, verify) = (CONTENT.root.to_string(), dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]));
-    world.command(Command::Get(Get { what, from: None, out: None, verify, timeout: None, scope: Scope::default() }));
+    world.command(Command::Get(Get { verify, ..Get::of(what) }));
     // Welcome, Ready and the hits; then the dial of the source, its Welcome, and the manifest.
     for _ in 0..40 {
         if world.sends.is_empty() && world.conns.iter().any(|conn| conn.answers.iter().any(is_chunk)) {
@@ -272,7 +272,7 @@ impl WeakWorld {
                 let out = dice.one_in(3).then(|| PathBuf::from(dice.pick(&["/t/a", "/t/b"])));
                 let from = dice.one_in(5).then(|| addr(100));
                 let verify = dice.pick(&[Verify::Both, Verify::Blake3, Verify::Md5]);
-                Command::Get(Get { what, from, out, verify, timeout: None, scope })
+                Command::Get(Get { from, out, verify, scope, ..Get::of(what) })
             }
         };
         self.command(command);

@@ -171,6 +171,20 @@ pub(crate) fn get_summary(done: &Outcome) -> String {
     text
 }
 
+/// What a person should know of a URI: what it names, and what is left out.
+pub(crate) fn uri_notes(event: &ClientEvent) -> Vec<String> {
+    let ClientEvent::Uri { name, files, bytes, left_out, .. } = event else { return Vec::new() };
+    let mut notes = Vec::new();
+    if let Some(files) = files {
+        let files = count(*files, "file");
+        notes.push(format!("{}: {files}, {}; changes of the folder need a new URI", short_name(name), Size(*bytes)));
+    }
+    if *left_out > 0 {
+        notes.push(format!("{} cannot be read, and are left out", count(*left_out, "file")));
+    }
+    notes
+}
+
 /// `1 hit`, `2 hits`.
 pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })

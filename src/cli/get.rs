@@ -6,16 +6,23 @@ use super::args::Get;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
 use super::sink::Sink;
-use super::{paths, query, settings};
+use super::{paths, query, settings, uri};
 use crate::error::Failure;
 use crate::proto::{Command, command};
 
 /// Runs the command.
 pub(crate) fn run(args: Get) -> Result<u8, Failure> {
-    let target = Target::new(args.asked())?;
+    let uri = uri::given(&args.what)?;
+    let target = match &uri {
+        Some(uri) => uri::target(args.asked(), uri)?,
+        None => Target::new(args.asked())?,
+    };
     settings::dialed("--from", &args.from)?;
     let scope = oneshot::scope(args.search())?;
-    let what = query::checked_pattern(args.what)?;
+    let (what, name) = match uri {
+        Some(uri) => (uri.root.to_string(), uri.name),
+        None => (query::checked_pattern(args.what)?, None),
+    };
     let sink = match args.out.as_deref() {
         Some(out) if out == Path::new("-") && args.json => {
             let why = "-o - writes the content to standard output, and --json the events; leave out one of them";
@@ -31,10 +38,11 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
         None if target.is_super() => Some(paths::absolute("-o", Path::new("."))?),
         None => None,
     };
-    let mut presenter = Presenter::new(Kind::Get { what: what.clone() }, args.json, args.quiet);
+    let shown = name.clone().unwrap_or_else(|| what.clone());
+    let mut presenter = Presenter::new(Kind::Get { what: shown }, args.json, args.quiet);
     presenter.set_sink(sink);
     let verify = args.verify.unwrap_or_default();
     let timeout = args.timeout.map(settings::timeout_ms);
-    let get = command::Get { what, from: args.from, out, verify, timeout, scope };
+    let get = command::Get { what, name, from: args.from, out, verify, timeout, scope };
     oneshot::run(target, Command::Get(get), &mut presenter)
 }

@@ -30,6 +30,7 @@ mod status;
 mod super_peer;
 mod tools;
 mod units;
+mod uri;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -76,6 +77,7 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
         Command::Peer(args) => peer::run(args),
         Command::Query(args) => query::run(args),
         Command::Get(args) => get::run(args),
+        Command::Uri(args) => uri::run(args),
         Command::List(args) => list::run(args),
         Command::Status(args) => status::run(args),
     };

@@ -206,8 +206,8 @@ fn patience(command: &Command) -> Option<Duration> {
             Some(budget + CONTROL_PATIENCE)
         }
         Command::List | Command::Status => Some(CONTROL_PATIENCE),
-        // Many pages may pass without an event.
-        Command::Network { .. } | Command::Get(_) => None,
+        // Many pages may pass without an event, or many files be hashed.
+        Command::Network { .. } | Command::Get(_) | Command::Uri { .. } => None,
     }
 }
 

@@ -41,7 +41,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         paths::make_private_folder(folder)?;
     }
     let ready_file = ReadyFile::prepare(args.ready_file.as_deref())?;
-    let disk = DiskOptions { shares, downloads, cache: Some(state.file("digests")) };
+    let (cache, collections) = (Some(state.file("digests")), Some(state.file("collections")));
+    let disk = DiskOptions { shares, downloads, cache, collections };
     let node = Node::open(Options {
         listen: Some(listen),
         datagrams: false,

@@ -22,6 +22,7 @@ use crate::wire::name::printable;
 pub(crate) enum Kind {
     Query { search: Search },
     Get { what: String },
+    Uri,
     List,
     Network,
     Status,
@@ -65,7 +66,9 @@ impl Presenter {
         let style = if json { Style::Json } else { Style::Human };
         let progress = match (&kind, style) {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
-            (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status, _) => Progress::Off,
+            (Kind::Get { .. } | Kind::Query { .. } | Kind::Uri | Kind::List | Kind::Network | Kind::Status, _) => {
+                Progress::Off
+            }
         };
         Presenter {
             kind,
@@ -115,7 +118,7 @@ impl Presenter {
                 self.output = Output::Closed;
                 self.code = match self.kind {
                     Kind::Get { .. } if self.sink.is_none() => code,
-                    Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => {
+                    Kind::Get { .. } | Kind::Query { .. } | Kind::Uri | Kind::List | Kind::Network | Kind::Status => {
                         Some(Exit::Ok.code())
                     }
                 };
@@ -176,6 +179,10 @@ impl Presenter {
                     output::line(&row)?;
                 }
             }
+            ClientEvent::Uri { uri, .. } => {
+                output::line(uri)?;
+                format::uri_notes(event).iter().for_each(|line| output::note(line));
+            }
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { index, bytes, .. } => {
                 if let Some(sink) = &mut self.sink {
@@ -205,7 +212,7 @@ impl Presenter {
         let pattern = match &self.kind {
             Kind::Query { search } => search.pattern.as_str(),
             Kind::Get { what } => what.as_str(),
-            Kind::List | Kind::Network | Kind::Status => "",
+            Kind::Uri | Kind::List | Kind::Network | Kind::Status => "",
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
@@ -239,7 +246,7 @@ impl Presenter {
             Kind::Network if outcome.reached.is_some() => {
                 output::note(&format::search_summary(self.rows, "content", outcome))
             }
-            Kind::Query { .. } | Kind::List | Kind::Network | Kind::Status => {}
+            Kind::Query { .. } | Kind::Uri | Kind::List | Kind::Network | Kind::Status => {}
         }
         let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
         if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {

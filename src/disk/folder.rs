@@ -147,6 +147,15 @@ impl Folder {
         self.open_below(path, OFlags::PATH).and_then(fstat).map_or(0, |stat| stat.st_nlink as u64)
     }
 
+    /// The state of a regular file, and whether its owner may execute it.
+    pub(super) fn examine(&self, path: &str) -> Option<(Stamp, bool)> {
+        let stat = self.open_below(path, OFlags::PATH).and_then(fstat).ok()?;
+        match Found::of(&stat) {
+            Found::File(stamp) => Some((stamp, Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR))),
+            Found::Folder | Found::Symlink | Found::Special | Found::Nothing | Found::Unknown => None,
+        }
+    }
+
     fn open_below(&self, path: impl AsRef<OsStr>, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = path.as_ref();
         let mut flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -42,6 +42,22 @@ impl Reason {
         Reason::Covered,
     ];
 
+    /// For a person who asks why.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Reason::Hidden => "its path has a name that begins with a dot",
+            Reason::Part => "it is a download that is not complete",
+            Reason::Ignored => "a rule of .spratignore leaves it out",
+            Reason::Symlink => "it is a symbolic link",
+            Reason::Special => "it is no regular file",
+            Reason::Unreadable => "it cannot be read",
+            Reason::TooLarge => "it is longer than a content may be",
+            Reason::TooLong => "its path is too long",
+            Reason::NotUtf8 => "its path is not UTF-8",
+            Reason::Covered => "another share has its name",
+        }
+    }
+
     /// The counter of `status`.
     fn counter(self) -> &'static str {
         match self {

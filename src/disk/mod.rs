@@ -8,6 +8,8 @@
 
 mod cache;
 mod catalog;
+mod collections;
+mod describing;
 mod folder;
 mod hash;
 mod hasher;
@@ -84,7 +86,14 @@ impl Disk {
         if let Some(share) = &share {
             share.trees.report_read_only(downloads.as_deref());
         }
-        let worker = worker::Worker::new(share, (downloads, options.cache), messages, inbox.clone(), out, wake);
+        let worker = worker::Worker::new(
+            share,
+            (downloads, options.cache, options.collections),
+            messages,
+            inbox.clone(),
+            out,
+            wake,
+        );
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
         Ok((Disk { inbox, jobs: Vec::new(), worker: Some(worker) }, reports))

@@ -22,4 +22,6 @@ pub struct DiskOptions {
     /// The file of the digest cache. Without one, digests are kept in memory only. Its folder is
     /// created if it is missing.
     pub cache: Option<PathBuf>,
+    /// The folder of the collections that the peer makes. Without one, it makes none.
+    pub collections: Option<PathBuf>,
 }

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, Cause};
@@ -37,7 +38,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) type MakeCallback = Box<dyn Fn(usize) -> Box<dyn Fn(WatchEvent) + Send> + Send>;
 
 /// A path below the share with this number.
-type Place = (usize, String);
+pub(super) type Place = (usize, String);
 
 /// The state of the share.
 pub(super) struct Share {
@@ -362,6 +363,51 @@ impl Share {
         let left_out = self.trees.left_out();
         let waiting = (self.catalog.not_offered() as u64).saturating_sub(left_out.of(Reason::Unreadable));
         (left_out, waiting)
+    }
+
+    // ---- for people -----------------------------------------------------------------------------
+
+    /// Where a file or folder is in the shares, or why it is in none.
+    pub(super) fn place_of(&self, path: &Path) -> Result<Place, String> {
+        let real = std::fs::canonicalize(path).map_err(|error| format!("cannot be found: {error}"))?;
+        let trees = self.trees.0.iter().enumerate().filter(|(_, tree)| real.starts_with(&tree.path));
+        let Some((number, tree)) = trees.max_by_key(|(_, tree)| tree.path.as_os_str().len()) else {
+            let shares: Vec<_> = self.trees.0.iter().map(|tree| printable(&tree.path.to_string_lossy())).collect();
+            let shares = shares.join(" or ");
+            return Err(format!(
+                "does not lie in {shares}, which this peer shares; move it there, or share its folder"
+            ));
+        };
+        let below = real.strip_prefix(&tree.path).unwrap_or(&real).as_os_str().as_bytes();
+        if below.is_empty() {
+            return Ok((number, String::new()));
+        }
+        let below = tree.names.path(below).map_err(|reason| format!("is not shared: {}", reason.why()))?;
+        if tree.rules.ignore(&below, real.is_dir()) {
+            return Err(format!("is not shared: {}", Reason::Ignored.why()));
+        }
+        Ok((number, below))
+    }
+
+    /// The name of a shared folder.
+    pub(super) fn name(&self, number: usize) -> String {
+        let path = self.trees.0.get(number).and_then(|tree| tree.path.file_name());
+        path.map_or_else(|| "share".to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Looks at a file or a folder as if the watcher had reported it.
+    pub(super) fn look_again(&mut self, (number, below): &Place, now: Instant) {
+        if below.is_empty() {
+            self.scans.push_back(Scan::new(*number, ""));
+        } else {
+            let touch = Touch { at: now, written: false, open: None, created: false };
+            self.touch((*number, below.clone()), touch);
+        }
+    }
+
+    /// Whether paths are being looked up or folders scanned: the catalog may lack what is there.
+    pub(super) fn is_looking(&self) -> bool {
+        self.gather_until.is_some() || !self.lookups.is_empty() || !self.found.is_empty() || !self.scans.is_empty()
     }
 
     // ---- for transfers --------------------------------------------------------------------------

@@ -5,11 +5,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
+use super::collections::{Collections, record};
+use super::describing::{self, Describing};
 use super::hash::digests_of;
 use super::job::{Job, ReceivedChunk, Report};
 use super::left_out::Counts;
@@ -17,12 +19,13 @@ use super::opening::{Opening, Step};
 use super::part::{Part, remove_leftovers};
 use super::publish::{Published, Publishing};
 use super::queue::{Next, Queue};
-use super::serve::{ChunkRequest, Serve};
+use super::serve::{ChunkRequest, Prepared, Serve};
 use super::share::Share;
 use super::target::failed;
 use super::watch::WatchEvent;
+use crate::config::DESCRIBING_MAX;
 use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
-use crate::proto::{DownloadId, HashPlan};
+use crate::proto::{ClientId, DownloadId, HashPlan};
 
 /// Background work gets a slice at least this often, however many jobs wait.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
@@ -67,6 +70,9 @@ pub(super) struct Worker {
     counted: Option<(Counts, u64)>,
     /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,
+    collections: Collections,
+    /// Paths that are being described, in turn.
+    describing: VecDeque<Describing>,
     serve: Serve,
     openings: VecDeque<Opening>,
     parts: HashMap<DownloadId, Part>,
@@ -79,7 +85,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         share: Option<Share>,
-        (downloads, cache): (Option<PathBuf>, Option<PathBuf>),
+        (downloads, cache, collections): (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
         inbox: mpsc::Receiver<ToWorker>,
         to_self: mpsc::Sender<ToWorker>,
         reports: mpsc::Sender<Report>,
@@ -98,6 +104,8 @@ impl Worker {
             downloads,
             counted: None,
             cache,
+            collections: Collections::closed(collections),
+            describing: VecDeque::new(),
             serve: Serve::default(),
             openings: VecDeque::new(),
             parts: HashMap::new(),
@@ -111,6 +119,12 @@ impl Worker {
     pub(super) fn run(mut self) {
         if let Some(share) = &mut self.share {
             share.catalog.cache = Cache::open(self.cache.take().as_deref());
+            self.collections = Collections::open(self.collections.folder.take());
+            let records = self.collections.records(|_| false);
+            let added: Vec<_> = records.into_iter().map(|(path, of)| record(path, of)).collect();
+            if !added.is_empty() {
+                self.done(DiskDone::Share { added, removed: Vec::new() });
+            }
         }
         loop {
             while let Ok(message) = self.inbox.try_recv() {
@@ -150,6 +164,7 @@ impl Worker {
             self.step_opening(opening);
             worked = true;
         }
+        worked |= self.describe(now);
         match &mut self.share {
             Some(share) if share.has_work() => {
                 share.slice(&mut self.buffer);
@@ -177,6 +192,7 @@ impl Worker {
             Err(RecvTimeoutError::Timeout) if kept.is_some_and(|kept| due.is_none_or(|due| kept <= due)) => {
                 self.buffer = Vec::new();
                 self.serve.close_all();
+                self.collections.close();
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.stopping = true,
@@ -187,7 +203,8 @@ impl Worker {
         let share = self.share.as_ref();
         let news = |share: &&Share| share.catalog.has_changes() || Some(share.counts()) != self.counted;
         let changes = share.filter(news).map(|_| self.changes_at);
-        [share.and_then(Share::deadline), changes, self.queue.deadline()].into_iter().flatten().min()
+        let look = self.describing.iter().map(|describing| describing.look_at).min();
+        [share.and_then(Share::deadline), changes, look, self.queue.deadline()].into_iter().flatten().min()
     }
 
     fn on_message(&mut self, message: ToWorker) {
@@ -260,12 +277,14 @@ impl Worker {
             }
             DiskWork::ReadManifest { conn, req, root, first } => {
                 let result = match &mut self.share {
+                    _ if self.collections.has(root) => self.collections.manifest_page(root, first, &mut self.buffer),
                     Some(share) => self.serve.manifest_page(share, root, first),
                     None => Err(ServeFailure::NotFound),
                 };
                 self.done(DiskDone::ManifestReady { conn, req, first, result });
             }
             DiskWork::ForgetConn { conn } => self.queue.forget(conn),
+            DiskWork::Describe { client, path } => self.begin_to_describe(client, &path),
             DiskWork::OpenPart { download, destination, root, sizes } => {
                 match Opening::new(download, &destination, root, sizes, self.downloads.as_deref()) {
                     Ok(opening) => self.step_opening(opening),
@@ -297,19 +316,71 @@ impl Worker {
         }
     }
 
+    /// Prepares chunks of collections and of files.
     fn prepare_chunks(&mut self, requests: &[ChunkRequest]) {
+        let (kept, files): (Vec<ChunkRequest>, Vec<_>) =
+            requests.iter().partition(|request| self.collections.has(request.root));
+        for request in kept {
+            let prepared = self.collections.prepare(&request, &mut self.buffer);
+            self.prepared(&request, prepared);
+        }
+        self.prepare_files(&files);
+    }
+
+    fn prepare_files(&mut self, requests: &[ChunkRequest]) {
         let prepared = match &mut self.share {
             Some(share) => self.serve.prepare(share, requests, &mut self.buffer),
             None => requests.iter().map(|_| Err(ServeFailure::NotFound)).collect(),
         };
         for (request, prepared) in requests.iter().zip(prepared) {
-            let (result, file) = match prepared {
-                Ok((md5, file)) => (Ok(md5), Some(file)),
-                Err(failure) => (Err(failure), None),
-            };
-            let done = DiskDone::ChunkReady { conn: request.conn, req: request.req, result };
-            self.report(Report::Done { done, file, spare: None });
+            self.prepared(request, prepared);
         }
+    }
+
+    fn prepared(&mut self, request: &ChunkRequest, prepared: Prepared) {
+        let (result, file) = match prepared {
+            Ok((md5, file)) => (Ok(md5), Some(file)),
+            Err(failure) => (Err(failure), None),
+        };
+        let done = DiskDone::ChunkReady { conn: request.conn, req: request.req, result };
+        self.report(Report::Done { done, file, spare: None });
+    }
+
+    // ---- describing -----------------------------------------------------------------------------
+
+    fn begin_to_describe(&mut self, client: ClientId, path: &Path) {
+        let described = if self.describing.len() >= DESCRIBING_MAX {
+            Err(failed(format!("{DESCRIBING_MAX} paths are being described; try again when some are done")))
+        } else {
+            Describing::new(client, path, self.share.as_mut())
+        };
+        match described {
+            Ok(describing) => self.describing.push_back(describing),
+            Err(failure) => self.done(DiskDone::Described { client, result: Err(failure) }),
+        }
+    }
+
+    /// One slice for the first path whose time it is; false if there is none. Only one collection
+    /// is written at a time: the first in line.
+    fn describe(&mut self, now: Instant) -> bool {
+        let Some(share) = &mut self.share else { return false };
+        let Some(describing) = self.describing.front_mut().filter(|describing| describing.look_at <= now) else {
+            return false;
+        };
+        let client = describing.client;
+        let result = match describing.step(share, &mut self.collections, now) {
+            Ok(describing::Step::Again) => return true,
+            Ok(describing::Step::Done(described, (added, removed))) => {
+                if !added.is_empty() || !removed.is_empty() {
+                    self.done(DiskDone::Share { added, removed });
+                }
+                Ok(described)
+            }
+            Err(failure) => Err(failure),
+        };
+        self.describing.pop_front();
+        self.done(DiskDone::Described { client, result });
+        true
     }
 
     fn write_piece(&mut self, download: DownloadId, piece: u32, bytes: Option<Vec<u8>>) {

@@ -79,6 +79,7 @@ impl<R: Role> Driver<'_, R> {
             }
             DiskWork::PrepareChunk { .. }
             | DiskWork::ReadManifest { .. }
+            | DiskWork::Describe { .. }
             | DiskWork::OpenPart { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }

@@ -41,6 +41,18 @@ pub enum Command {
     },
     /// Search and download: `source`, `piece` and `progress` events, then `done`.
     Get(Get),
+    /// Make the URI of a content: a `uri` event, then `done`.
+    Uri {
+        /// A name or a root, as of a `get`.
+        #[serde(deserialize_with = "crate::wire::record::pattern")]
+        what: String,
+        /// In place of the name: a file or folder on the disk, which the peer shares.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<PathBuf>,
+        /// How far the search goes.
+        #[serde(flatten)]
+        scope: Scope,
+    },
     /// List the files that are registered at the super peer: `file` events, then `done`.
     List,
     /// List the contents of the network, page by page: `content` events, then `done`.
@@ -61,6 +73,9 @@ pub struct Get {
     /// whose name is exactly this, or all if none is.
     #[serde(deserialize_with = "crate::wire::record::pattern")]
     pub what: String,
+    /// The name of the result; absent: the name that a source has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The only source to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<HostPort>,
@@ -78,6 +93,15 @@ pub struct Get {
     /// How far the search goes.
     #[serde(flatten)]
     pub scope: Scope,
+}
+
+impl Get {
+    /// A download with nothing but defaults.
+    #[must_use]
+    pub fn of(what: String) -> Get {
+        let (verify, scope) = (Verify::default(), Scope::default());
+        Get { what, name: None, from: None, out: None, verify, timeout: None, scope }
+    }
 }
 
 /// How far, how long and in which way a search goes. An absent field takes the default of the super

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::command::ClientId;
 use super::ids::{ConnId, PayloadId};
 use crate::wire::ids::{Cv, Md5, Root};
 use crate::wire::{FileRecord, SharePath};
@@ -47,6 +48,10 @@ pub enum DiskFailureKind {
     Locked,
     /// The disk or quota is full.
     Full,
+    /// The path does not lie in the share.
+    Outside,
+    /// The folder has no file that is shared.
+    Nothing,
     /// The file system does not take the name.
     Name,
     /// Anything else: permissions, an I/O error.
@@ -87,6 +92,23 @@ pub enum PartState {
     },
 }
 
+/// A file or a folder of the share, for a person who passes it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The content; of a folder, its collection.
+    pub root: Root,
+    /// Bytes of that content.
+    pub size: u64,
+    /// Name of the file or folder.
+    pub name: String,
+    /// Files in the collection; none for a file.
+    pub files: Option<u64>,
+    /// Bytes of these files, or of the file.
+    pub bytes: u64,
+    /// Files below the folder that cannot be read, and are left out.
+    pub left_out: u64,
+}
+
 /// Work that a machine orders from the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskWork {
@@ -121,6 +143,13 @@ pub enum DiskWork {
     ForgetConn {
         /// The connection.
         conn: ConnId,
+    },
+    /// Find the content of a file of the share; of a folder, make a collection and offer it.
+    Describe {
+        /// The client that gets the answer.
+        client: ClientId,
+        /// The path on the disk, absolute.
+        path: PathBuf,
     },
     /// Create or resume the part file of a download. What an earlier run left is not changed before
     /// [`DiskWork::PreparePart`].
@@ -198,6 +227,13 @@ pub enum DiskDone {
         /// Size of the content, and up to 1024 chaining values of 32 bytes; none for a content of
         /// at most one piece.
         result: Result<(u64, Vec<u8>), ServeFailure>,
+    },
+    /// Answer to Describe.
+    Described {
+        /// The client that asked.
+        client: ClientId,
+        /// The file or the collection.
+        result: Result<Described, DiskFailure>,
     },
     /// Answer to OpenPart.
     PartOpened {

@@ -113,6 +113,24 @@ pub enum ClientEvent {
         /// Its names, the most frequent one first; at most [`crate::config::LIST_NAMES_MAX`].
         names: Vec<String>,
     },
+    /// The URI of a content.
+    Uri {
+        /// The line to paste.
+        uri: String,
+        /// Name of the file or folder.
+        name: String,
+        /// Bytes of the content.
+        size: u64,
+        /// Identity.
+        root: Root,
+        /// Of a collection: how many files it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<u64>,
+        /// Bytes of these files, or of the file.
+        bytes: u64,
+        /// Files below the folder that cannot be read, and are left out.
+        left_out: u64,
+    },
     /// A download has begun.
     Start {
         /// Sanitised name.

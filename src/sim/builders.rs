@@ -2,8 +2,8 @@
 //! tests and the fuzz targets.
 
 use crate::config::{CHUNK_PORT, PING_INTERVAL};
-use crate::proto::command::{Get, Scope};
-use crate::proto::{Command, Verify};
+use crate::proto::Command;
+use crate::proto::command::Get;
 use crate::wire::message::{Hello, Login, Register, Update, Welcome};
 use crate::wire::{FileRecord, HostPort, Message, NodeId, QueryKind, Root, Search, SharePath};
 
@@ -39,8 +39,7 @@ pub fn get(what: &str) -> Command {
 /// The same, to be changed.
 #[must_use]
 pub fn get_of(what: &str) -> Get {
-    let (what, verify, scope) = (what.to_owned(), Verify::Both, Scope::default());
-    Get { what, from: None, out: None, verify, timeout: None, scope }
+    Get::of(what.to_owned())
 }
 
 /// The HELLO of a weak peer.

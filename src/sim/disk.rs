@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::content::{ContentId, Contents, Extent};
 use super::random::Random;
 use crate::config::MANIFEST_PAGE_CVS;
-use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, PartState, ServeFailure};
+use crate::proto::disk::{Described, Destination, DiskFailure, DiskFailureKind, PartState, ServeFailure};
 use crate::proto::{ConnId, DiskDone, DiskWork, DownloadId, PayloadId, pieces_of};
 use crate::wire::ids::{Cv, Md5, Root};
 use crate::wire::{FileRecord, SharePath};
@@ -203,7 +203,10 @@ impl Disk {
         let (reads, writes) = match work {
             DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } => (true, false),
             DiskWork::OpenPart { .. } | DiskWork::WritePiece { .. } | DiskWork::Publish { .. } => (false, true),
-            DiskWork::ForgetConn { .. } | DiskWork::PreparePart { .. } | DiskWork::Abandon { .. } => (false, false),
+            DiskWork::ForgetConn { .. }
+            | DiskWork::Describe { .. }
+            | DiskWork::PreparePart { .. }
+            | DiskWork::Abandon { .. } => (false, false),
         };
         if writes && self.trouble.full {
             return Some(("disk_full", DiskFailureKind::Full));
@@ -239,6 +242,14 @@ impl Disk {
             DiskWork::ForgetConn { conn } => {
                 self.prepared.retain(|(other, _), _| *other != conn);
                 Vec::new()
+            }
+            // A simulated disk has no folders, and its shares no collections.
+            DiskWork::Describe { client, path } => {
+                let result = match self.file(&path) {
+                    Some(content) => Ok(described(&path, content, contents)),
+                    None => Err(outside(&path)),
+                };
+                vec![DiskDone::Described { client, result }]
             }
             DiskWork::OpenPart { download, destination, root, sizes: _ } => {
                 let result = match failure {
@@ -406,6 +417,16 @@ impl Disk {
 
 pub(super) fn record(path: SharePath, content: ContentId, contents: &Contents) -> FileRecord {
     FileRecord { path, size: contents.size(content), root: contents.root(content), collection: false }
+}
+
+fn outside(path: &Path) -> DiskFailure {
+    failure(DiskFailureKind::Outside, path)
+}
+
+fn described(path: &Path, content: ContentId, contents: &Contents) -> Described {
+    let size = contents.size(content);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Described { root: contents.root(content), size, name, files: None, bytes: size, left_out: 0 }
 }
 
 fn failure(kind: DiskFailureKind, path: &Path) -> DiskFailure {

@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 9] = ["demo", "bench", "sim", "super", "peer", "query", "get", "list", "status"];
+const COMMANDS: [&str; 10] = ["demo", "bench", "sim", "super", "peer", "query", "get", "uri", "list", "status"];
 
 /// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;
 /// read the difference before you commit it.
@@ -85,7 +85,7 @@ fn defaults_are_the_constants() {
     assert_default("super", "--ttl", &config::TTL_DEFAULT.to_string());
     assert_default("super", "--budget", &seconds(config::QUERY_BUDGET));
     assert_default("super", "--ping", &seconds(config::PING_INTERVAL));
-    for command in ["peer", "query", "get", "list", "status"] {
+    for command in ["peer", "query", "get", "uri", "list", "status"] {
         assert_default(command, "--connect-timeout", &seconds(config::CONNECT_TIMEOUT));
         assert_default(command, "--name", "peer");
     }

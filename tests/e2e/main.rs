@@ -17,3 +17,4 @@ mod search;
 mod share;
 mod terminal;
 mod transfer;
+mod uri;

@@ -49,6 +49,7 @@ impl Echo {
             Command::Status => return self.waiting.push(client),
             Command::List | Command::Network { .. } => ClientEvent::Note { message: "one".into() },
             Command::Get(get) => ClientEvent::Note { message: get.what },
+            Command::Uri { what, .. } => ClientEvent::Note { message: what },
             Command::Query { .. } => {
                 let failure = Failure::new(Exit::Disk, "the test ends here");
                 return self.outputs.push_back(Output::Event(Event::Fatal(failure)));

@@ -15,6 +15,7 @@ const MIB: usize = 1 << 20;
 fn get(what: &str, out: Option<&str>) -> Command {
     let out = out.map(PathBuf::from);
     Command::Get(Get {
+        name: None,
         what: what.into(),
         from: None,
         out,

@@ -14,7 +14,7 @@ use argh::{ArgsInfo, FromArgs};
 pub(crate) use common::{AskedOptions, SearchOptions};
 pub(crate) use daemons::{Peer, Super};
 use log::LevelFilter;
-pub(crate) use oneshot::{Get, List, Query, Status};
+pub(crate) use oneshot::{Get, List, Query, Status, Uri};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
 
 /// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder. A super peer
@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Peer(Peer),
     Query(Query),
     Get(Get),
+    Uri(Uri),
     List(List),
     Status(Status),
 }
@@ -75,6 +76,7 @@ impl Command {
             Command::Peer(args) => args.log_level(),
             Command::Query(args) => args.log_level(),
             Command::Get(args) => args.log_level(),
+            Command::Uri(args) => args.log_level(),
             Command::List(args) => args.log_level(),
             Command::Status(args) => args.log_level(),
         }

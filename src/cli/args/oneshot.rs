@@ -1,5 +1,5 @@
-//! The options of the commands that ask a peer or a super peer and end: `query`, `get`, `list` and
-//! `status`.
+//! The options of the commands that ask a peer or a super peer and end: `query`, `get`, `uri`,
+//! `list` and `status`.
 
 use std::path::PathBuf;
 
@@ -50,8 +50,10 @@ command! {
         example = "{command_name} blue-train.flac -o ~/music/ --super 192.0.2.1:4777"
     )]
     Get {
-        /// a name, or a root (64 hex digits)
-        #[argh(positional, arg_name = "NAME|ROOT")]
+        /// a name, a root (64 hex digits), or a URI as `sprat uri` prints it, which needs no
+        /// --super: it is fetched by the running peer if that has the super peer of the URI, else
+        /// by a short-lived one
+        #[argh(positional, arg_name = "NAME|ROOT|URI")]
         pub(crate) what: String,
 
         /// destination: a new file; or a folder, which exists or ends in a slash; or -, standard
@@ -74,6 +76,24 @@ command! {
         /// [default: 5m, or the setting of the peer that downloads]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
+    } with search, asked, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Print one line that others can paste after `sprat get`. A folder becomes one content, with
+    /// all files in it that are shared; the line names the folder as it is now.
+    #[argh(
+        subcommand,
+        name = "uri",
+        help_triggers("-h", "--help"),
+        example = "{command_name} ~/share/holiday",
+        example = "{command_name} blue-train.flac --super 192.0.2.1:4777"
+    )]
+    Uri {
+        /// a file or folder that the running peer shares; or else a name or a root, which is
+        /// searched for
+        #[argh(positional, arg_name = "FILE|FOLDER|NAME|ROOT")]
+        pub(crate) what: String,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 

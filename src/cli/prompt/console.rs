@@ -14,9 +14,16 @@ use crate::cli::units::Size;
 use crate::error::Exit;
 use crate::node::Handle;
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ClientId, Command, Scope, Verify, command};
+use crate::proto::{ClientEvent, ClientId, Command, Scope, command};
 use crate::wire::name::printable;
-use crate::wire::{HostPort, Search};
+use crate::wire::record::name_of;
+use crate::wire::uri::UriError;
+use crate::wire::{HostPort, Root, Search, Uri};
+
+/// Most roots of a list that are kept for `GET` by their first digits.
+const LISTED_KEPT_MAX: usize = 100_000;
+/// Roots that are shown of those that begin with the same digits.
+const ROOTS_SHOWN: usize = 4;
 
 /// Input of the console.
 pub(crate) enum News {
@@ -67,8 +74,9 @@ impl Commands for Handle {
 /// A running command.
 enum Job {
     Query { search: Search, results: Results },
-    List { rows: u64 },
+    List { rows: u64, roots: Vec<(Root, String)> },
     Status,
+    Uri,
     Get { what: String, name: String, hits: Results, pace: Pace },
 }
 
@@ -78,6 +86,8 @@ pub(super) struct Console {
     output: Box<dyn Output>,
     replies: Sender<Reply>,
     results: Results,
+    /// Roots that were listed last, by the digits of which people may get them, and a name of each.
+    listed: Vec<(Root, String)>,
     jobs: BTreeMap<u64, Job>,
     clients: u64,
     /// The next line is read when this job ends.
@@ -101,6 +111,7 @@ impl Console {
             output,
             replies,
             results: Results::default(),
+            listed: Vec::new(),
             jobs: BTreeMap::new(),
             clients: 0,
             foreground: None,
@@ -150,8 +161,10 @@ impl Console {
                 let job = Job::Query { search: search.clone(), results: Results::default() };
                 self.ask(job, Command::Query { search, scope: Scope::default() });
             }
-            Line::List => self.ask(Job::List { rows: 0 }, Command::List),
-            Line::Network => self.ask(Job::List { rows: 0 }, Command::Network { scope: Scope::default() }),
+            Line::List => self.ask(Job::List { rows: 0, roots: Vec::new() }, Command::List),
+            Line::Network => {
+                self.ask(Job::List { rows: 0, roots: Vec::new() }, Command::Network { scope: Scope::default() });
+            }
             Line::Status => self.ask(Job::Status, Command::Status),
             Line::GetResult { number, from } => {
                 match self.chosen(number, from) {
@@ -161,9 +174,19 @@ impl Console {
                 self.next_line();
             }
             Line::GetWhat { what } => {
-                self.get(what.clone(), what, None);
+                match self.meant(&what) {
+                    Ok((what, name)) => self.get(what, name, None),
+                    Err(sentence) => self.output.note(&format!("error: {sentence}")),
+                }
                 self.next_line();
             }
+            Line::Uri { what } => match self.uri_of(&what) {
+                Ok(command) => self.ask(Job::Uri, command),
+                Err(sentence) => {
+                    self.output.note(&format!("error: {sentence}"));
+                    self.next_line();
+                }
+            },
             Line::Wait => {
                 self.waiting = true;
                 self.wake_waiter();
@@ -216,10 +239,51 @@ impl Console {
         Ok((found, from))
     }
 
+    /// What a name means, and the name to show: a URI, the first digits of a root that was listed
+    /// last, or itself.
+    fn meant(&self, what: &str) -> Result<(String, String), String> {
+        if Uri::is_meant(what) {
+            let uri: Uri = what.parse().map_err(|why: UriError| why.to_string())?;
+            let root = uri.root.to_string();
+            return Ok((root.clone(), uri.name.unwrap_or(root)));
+        }
+        let digits = what.to_ascii_lowercase();
+        let partly = (grammar::ROOT_DIGITS_MIN..2 * Root::LEN).contains(&digits.len());
+        if !partly || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok((what.to_owned(), what.to_owned()));
+        }
+        let found = self.results.all().iter().map(|found| (found.root, found.name()));
+        let listed = self.listed.iter().map(|(root, name)| (*root, name.as_str()));
+        let mut fit: BTreeMap<Root, &str> = found.chain(listed).collect();
+        fit.retain(|root, _| root.to_string().starts_with(&digits));
+        if fit.len() > 1 {
+            let roots: Vec<String> = fit.keys().take(ROOTS_SHOWN).map(ToString::to_string).collect();
+            return Err(format!("{} roots begin with {digits}; name one of them: {}", fit.len(), roots.join(", ")));
+        }
+        let only = fit.pop_first().map(|(root, name)| (root.to_string(), name.to_owned()));
+        Ok(only.unwrap_or_else(|| (what.to_owned(), what.to_owned())))
+    }
+
+    /// The command for `URI n|name|path`.
+    fn uri_of(&self, what: &str) -> Result<Command, String> {
+        let scope = Scope::default();
+        if let Some(number) = what.parse().ok().filter(|_| !self.results.all().is_empty()) {
+            let (found, _) = self.chosen(number, None)?;
+            return Ok(Command::Uri { what: found.root.to_string(), path: None, scope });
+        }
+        if std::fs::metadata(what).is_ok() {
+            let path = std::path::absolute(what).map_err(|error| format!("{what:?} is not a path: {error}"))?;
+            return Ok(Command::Uri { what: "/".to_owned(), path: Some(path), scope });
+        }
+        let (what, _) = self.meant(what)?;
+        Ok(Command::Uri { what, path: None, scope })
+    }
+
     fn get(&mut self, what: String, name: String, from: Option<HostPort>) {
-        let job = Job::Get { what: name.clone(), name, hits: Results::default(), pace: Pace::new() };
-        let (verify, scope) = (Verify::default(), Scope::default());
-        let get = command::Get { what, from, out: None, verify, timeout: None, scope };
+        let job = Job::Get { what: name.clone(), name: name.clone(), hits: Results::default(), pace: Pace::new() };
+        // A content that is named by its root keeps the name that was shown.
+        let named = (Root::from_hex(&what).is_some() && name != what).then(|| name_of(&name).to_owned());
+        let get = command::Get { name: named, from, ..command::Get::of(what) };
         self.begin(job, Command::Get(get));
     }
 
@@ -242,16 +306,21 @@ impl Console {
         match event {
             ClientEvent::Hit { path, size, root, source, .. } => match job {
                 Job::Query { results: hits, .. } | Job::Get { hits, .. } => hits.add(&path, size, root, &source),
-                Job::List { .. } | Job::Status => {}
+                Job::List { .. } | Job::Status | Job::Uri => {}
             },
             ClientEvent::File { .. } | ClientEvent::Content { .. } => {
-                if let (Job::List { rows }, Some((heading, row))) = (job, format::listed(&event)) {
+                if let (Job::List { rows, roots }, Some((heading, row))) = (job, format::listed(&event)) {
+                    roots.extend(listed_root(&event).filter(|_| roots.len() < LISTED_KEPT_MAX));
                     if *rows == 0 {
                         self.output.print(heading);
                     }
                     *rows += 1;
                     self.output.print(&row);
                 }
+            }
+            ClientEvent::Uri { ref uri, .. } => {
+                self.output.print(uri);
+                format::uri_notes(&event).iter().for_each(|line| self.output.note(line));
             }
             ClientEvent::Start { name: chosen, size, sources, .. } => {
                 if let Job::Get { name, .. } = job {
@@ -302,6 +371,7 @@ impl Console {
                     found.iter().for_each(|hint| self.output.note(hint));
                 }
                 self.results = results;
+                self.listed = Vec::new();
             }
             Some(Job::Get { what, name, mut hits, .. }) => {
                 if outcome.ok {
@@ -318,14 +388,18 @@ impl Console {
                     self.output.note(format::source_table(sources).trim_end());
                 }
             }
-            Some(Job::List { rows }) if outcome.ok && outcome.reached.is_some() => {
+            Some(Job::List { rows, roots }) if outcome.ok && outcome.reached.is_some() => {
+                self.listed = roots;
                 self.output.print(&format::search_summary(rows, "content", outcome));
             }
-            Some(Job::List { rows }) if outcome.ok => self.output.print(&format::count(rows, "file")),
-            Some(Job::List { .. } | Job::Status) if !outcome.ok => {
+            Some(Job::List { rows, roots }) if outcome.ok => {
+                self.listed = roots;
+                self.output.print(&format::count(rows, "file"));
+            }
+            Some(Job::List { .. } | Job::Status | Job::Uri) if !outcome.ok => {
                 self.output.note(&format!("error: {}", printable(error)));
             }
-            Some(Job::List { .. } | Job::Status) | None => {}
+            Some(Job::List { .. } | Job::Status | Job::Uri) | None => {}
         }
         if self.foreground == Some(client.0) {
             self.foreground = None;
@@ -335,13 +409,21 @@ impl Console {
     }
 }
 
+/// The root of a listed file, and a name of it.
+fn listed_root(event: &ClientEvent) -> Option<(Root, String)> {
+    match event {
+        ClientEvent::File { root, name, .. } => Some((*root, name.clone())),
+        ClientEvent::Content { root, names, .. } => Some((*root, names.first().cloned().unwrap_or_default())),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::wire::Root;
 
     #[derive(Clone, Default)]
     struct Recorder(Arc<Mutex<Vec<String>>>);
@@ -447,6 +529,37 @@ mod tests {
         assert!(recorder.has("several"));
         type_in(&mut console, "GET 2");
         assert!(recorder.has(&format!("command 2 Get(Get {{ what: \"{}\"", Root([2; 32]))));
+    }
+
+    #[test]
+    fn the_first_digits_of_a_root_that_was_listed_last_are_enough() {
+        let (mut console, recorder, _taken) = console();
+        let digits = "0101010101";
+        type_in(&mut console, &format!("GET {digits}"));
+        assert!(recorder.has(&format!("what: \"{digits}\"")), "nothing was listed: it is a name");
+        type_in(&mut console, "LIST");
+        let file = |name: &str, root| ClientEvent::File {
+            name: name.into(),
+            path: name.into(),
+            size: 1,
+            root: Root(root),
+            holders: 1,
+        };
+        let mut near = [1; 32];
+        near[31] = 2;
+        for event in [file("x", [1; 32]), file("y", [2; 32]), file("z", near), done()] {
+            console.on_event(ClientId(2), event);
+        }
+        type_in(&mut console, "GET 02020202");
+        assert!(recorder.has(&format!("what: \"{}\", name: Some(\"y\")", Root([2; 32]))));
+        type_in(&mut console, "GET 01010101");
+        assert!(recorder.has("2 roots begin with 01010101"));
+        type_in(&mut console, "GET \"0202020\"");
+        assert!(recorder.has("what: \"0202020\""), "seven digits are a name");
+        type_in(&mut console, &format!("GET {},name=a%20b", format_args!("sprat:{}", Root([9; 32]))));
+        assert!(recorder.has(&format!("what: \"{}\", name: Some(\"a b\")", Root([9; 32]))));
+        type_in(&mut console, "URI some name");
+        assert!(recorder.has("Uri { what: \"some name\", path: None"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! form out.
 
 use crate::config::PATTERN_BYTES_MAX;
-use crate::wire::{HostPort, QueryKind, Search};
+use crate::wire::{HostPort, QueryKind, Search, Uri};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(crate) enum Line {
     GetResult { number: usize, from: Option<From> },
     /// `GET NAME|ROOT`
     GetWhat { what: String },
+    /// `URI n|name|path`
+    Uri { what: String },
     /// `LIST`
     List,
     /// `LIST NETWORK`
@@ -39,13 +41,14 @@ pub(crate) enum From {
 }
 
 /// The words a line may begin with, in the order of [`HELP`].
-pub(crate) const COMMANDS: [&str; 7] = ["QUERY", "GET", "LIST", "STATUS", "WAIT", "HELP", "EXIT"];
+pub(crate) const COMMANDS: [&str; 8] = ["QUERY", "GET", "URI", "LIST", "STATUS", "WAIT", "HELP", "EXIT"];
 
 /// What `HELP` prints.
 pub(crate) const HELP: &str = "\
 QUERY name|pattern   search: all words of a name, a pattern with *?[, or a root in 64 hex digits
 GET n [FROM k]       download result n of the last search, from all its sources or from source k only
-GET name|root        search and download in one; \"quotes\" make a number a name
+GET name|root|URI    search and download in one; \"quotes\" make a number a name
+URI n|name|path      one line that others can paste after sprat get, for a result, a name, a file or a folder
 LIST [NETWORK]       all files that are registered at the super peer, or all that the network holds
 STATUS               counters of this peer and of its super peer
 WAIT                 wait until all downloads have ended
@@ -53,6 +56,8 @@ HELP                 print this text
 EXIT                 end the peer; the same GET resumes an unfinished download later";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
+/// Fewest digits of a root that may be written for all of it.
+pub(crate) const ROOT_DIGITS_MIN: usize = 8;
 const GET_FORM: &str = "write GET 1, GET 1 FROM 2, or GET name";
 
 /// Reads a line.
@@ -69,6 +74,7 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "" => Ok(Line::Empty),
         "QUERY" => query(rest),
         "GET" => get(rest),
+        "URI" => Ok(Line::Uri { what: text(rest, "write URI 1, URI name or URI path")? }),
         "LIST" if rest.eq_ignore_ascii_case("network") => Ok(Line::Network),
         "LIST" if !rest.is_empty() => Err("write LIST, or LIST NETWORK".to_owned()),
         "LIST" => Ok(Line::List),
@@ -92,7 +98,9 @@ fn query(rest: &str) -> Result<Line, String> {
 
 fn get(rest: &str) -> Result<Line, String> {
     let mut words = rest.split_whitespace();
-    let Some(number) = words.next().filter(|word| word.bytes().all(|b| b.is_ascii_digit()) && word.len() < 10) else {
+    let Some(number) =
+        words.next().filter(|word| word.bytes().all(|b| b.is_ascii_digit()) && word.len() < ROOT_DIGITS_MIN)
+    else {
         return Ok(Line::GetWhat { what: text(rest, GET_FORM)? });
     };
     let number: usize = number.parse().map_err(|_| GET_FORM)?;
@@ -115,6 +123,9 @@ fn get(rest: &str) -> Result<Line, String> {
 
 /// A name or pattern, with or without quotes around it.
 fn text(rest: &str, form: &str) -> Result<String, String> {
+    if Uri::is_meant(rest) {
+        return Ok(rest.to_owned());
+    }
     let text = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(rest);
     match text.len() {
         0 => Err(format!("a name is missing; {form}")),

@@ -61,6 +61,16 @@ struct Entry {
     scan: u32,
 }
 
+impl Entry {
+    fn standing(&self) -> Standing {
+        match self.state {
+            State::Offered(root) => Standing::Offered(root),
+            State::Settling { .. } | State::Ready => Standing::Unhashed,
+            State::Unreadable => Standing::Unreadable,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Settling {
@@ -78,6 +88,15 @@ impl Entry {
     fn quiet(&self, watched: bool) -> Duration {
         if self.open || !watched { SHARE_OPEN_QUIET } else { SHARE_QUIET }
     }
+}
+
+/// How far a file is from being offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Offered(Root),
+    /// It is being written, or waits to be hashed.
+    Unhashed,
+    Unreadable,
 }
 
 /// The files of the share.
@@ -129,6 +148,29 @@ impl Catalog {
             State::Offered(root) => Some((root, entry.stamp)),
             State::Settling { .. } | State::Ready | State::Unreadable => None,
         }
+    }
+
+    /// Files at a path or below it that are being written, or wait to be hashed.
+    pub(super) fn unhashed_at(&self, path: &str) -> usize {
+        let files = self.files.get(path).into_iter().chain(self.below(path).map(|(_, entry)| entry));
+        files.filter(|entry| entry.standing() == Standing::Unhashed).count()
+    }
+
+    /// The next files below a folder, after this path.
+    pub(super) fn listed_below(
+        &self,
+        folder: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> Vec<(Arc<str>, Stamp, Standing)> {
+        let prefix = below(folder);
+        let from = after.map_or(Bound::Included(prefix.as_str()), Bound::Excluded);
+        self.files
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(path, _)| path.starts_with(&prefix))
+            .take(most)
+            .map(|(path, entry)| (path.clone(), entry.stamp, entry.standing()))
+            .collect()
     }
 
     /// When [`Catalog::settle`] has something to do.
@@ -247,7 +289,7 @@ impl Catalog {
     }
 
     fn below<'s>(&'s self, folder: &str) -> impl Iterator<Item = (&'s Arc<str>, &'s Entry)> + use<'s> {
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let prefix = below(folder);
         self.files
             .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
             .take_while(move |(path, _)| path.starts_with(&prefix))
@@ -374,4 +416,9 @@ impl Catalog {
     pub(super) fn has_changes(&self) -> bool {
         !self.changes.is_empty()
     }
+}
+
+/// What the paths of all files below a folder begin with.
+fn below(folder: &str) -> String {
+    if folder.is_empty() { String::new() } else { format!("{folder}/") }
 }

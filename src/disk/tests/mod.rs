@@ -20,6 +20,7 @@ use crate::proto::{ConnId, DownloadId, HashPlan, PayloadId, Verify};
 use crate::wire::FileRecord;
 use crate::wire::ids::{Cv, Md5, Root};
 
+mod describing;
 mod sharing;
 mod transfer;
 
@@ -46,7 +47,9 @@ impl Rig {
     }
 
     fn over(share: TempDir, state: TempDir) -> Rig {
-        let options = options(share.path(), Some(state.path().join("cache/digests")));
+        let cache = Some(state.path().join("cache/digests"));
+        let collections = Some(state.path().join("collections"));
+        let options = DiskOptions { collections, ..options(share.path(), cache) };
         let (disk, reports) = Disk::start(options, Box::new(|| {})).unwrap();
         Rig { share, state, disk: Some(disk), reports, offered: BTreeMap::new(), ever: Vec::new() }
     }
@@ -215,7 +218,12 @@ fn report(reports: &Receiver<Report>) -> Report {
 
 /// One share without a name.
 fn options(share: &Path, cache: Option<PathBuf>) -> DiskOptions {
-    DiskOptions { shares: vec![ShareFolder { name: None, path: share.to_owned() }], downloads: None, cache }
+    DiskOptions {
+        shares: vec![ShareFolder { name: None, path: share.to_owned() }],
+        downloads: None,
+        cache,
+        collections: None,
+    }
 }
 
 fn in_share(name: &str) -> Destination {

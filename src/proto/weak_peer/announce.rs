@@ -17,6 +17,7 @@ const RECORD_BYTES: usize = 64;
 struct File {
     size: u64,
     root: Root,
+    collection: bool,
 }
 
 /// The files on offer.
@@ -74,8 +75,8 @@ impl Announcements {
             }
         }
         let mut refused = 0;
-        for FileRecord { path, size, root, .. } in added {
-            let file = File { size, root };
+        for FileRecord { path, size, root, collection } in added {
+            let file = File { size, root, collection };
             if self.files.len() >= SESSION_FILES_MAX && !self.files.contains_key(&path) {
                 refused += 1;
                 continue;
@@ -182,8 +183,8 @@ impl Announcements {
     }
 }
 
-fn record(path: SharePath, File { size, root }: File) -> FileRecord {
-    FileRecord { path, size, root, collection: false }
+fn record(path: SharePath, File { size, root, collection }: File) -> FileRecord {
+    FileRecord { path, size, root, collection }
 }
 
 #[cfg(test)]

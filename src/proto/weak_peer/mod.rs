@@ -141,6 +141,7 @@ impl WeakPeer {
             DiskDone::ManifestReady { conn, req, first: _, result } => {
                 self.uploads.on_ready(cx, conn, req, result.map_or_else(Answer::Failed, Answer::Page));
             }
+            DiskDone::Described { client, result } => self.commands.on_described(cx, &self.sessions, client, result),
             DiskDone::PartOpened { download, result } => self.downloads.on_part_opened(cx, download, result),
             DiskDone::PieceWritten { download, piece, result } => {
                 self.downloads.on_written(cx, download, piece, result)

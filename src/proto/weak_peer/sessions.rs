@@ -15,8 +15,8 @@ use crate::wire::HostPort;
 /// All sessions of one weak peer.
 pub(super) struct Sessions {
     sessions: Vec<Session>,
-    /// Whether the list names a super peer.
-    named: bool,
+    /// The first super peer of the list.
+    first: Option<HostPort>,
     connect_timeout: Duration,
     /// Why none will open, until it is reported.
     never: Option<Failure>,
@@ -31,7 +31,7 @@ impl Sessions {
         assert!((1..=SUPER_SESSIONS_MAX).contains(&count), "one session, or two");
         let ids = (0..).map(SessionId).take(count);
         let sessions = ids.map(|id| Session::new(id, supers.to_vec(), offer.cloned())).collect();
-        Sessions { sessions, named: !supers.is_empty(), connect_timeout, never: None }
+        Sessions { sessions, first: supers.first().cloned(), connect_timeout, never: None }
     }
 
     /// How many sessions there should be.
@@ -59,6 +59,13 @@ impl Sessions {
         self.sessions.get(usize::from(session.0))?.super_peer()
     }
 
+    /// The super peers of the sessions that are up; if none is, the first one that is known.
+    pub(super) fn super_peers(&self) -> impl Iterator<Item = &HostPort> {
+        let mut up = self.sessions.iter().filter_map(Session::super_peer).peekable();
+        let known = if up.peek().is_none() { self.first.as_ref() } else { None };
+        up.chain(known)
+    }
+
     /// Whether this is the address, in its canonical form, under which this peer itself serves
     /// chunks.
     pub(super) fn is_own(&self, addr: &HostPort) -> bool {
@@ -79,7 +86,7 @@ impl Sessions {
     }
 
     pub(super) fn start(&mut self, cx: &mut Context) {
-        if !self.named {
+        if self.first.is_none() {
             self.never = Some(Failure::new(Exit::Usage, "no super peer is named; give one with --super HOST:PORT"));
             return;
         }

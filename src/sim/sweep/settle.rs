@@ -10,7 +10,7 @@ use super::tally::VIRTUAL;
 use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX, PING_INTERVAL, SESSION_SILENCE_MAX};
 use crate::proto::command::Get;
 use crate::proto::event::SourceState;
-use crate::proto::{ClientId, Scope, Verify};
+use crate::proto::{ClientId, Scope};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
 use crate::sim::fault::Lose;
@@ -247,14 +247,7 @@ impl Run {
             let root = self.world.contents().root(content);
             let out = Some(PathBuf::from(format!("/out/last {n}")));
             let what = root.to_string();
-            let get = Get {
-                what,
-                from: None,
-                out,
-                verify: Verify::Both,
-                timeout: None,
-                scope: Scope { ttl: Run::far(), ..Scope::default() },
-            };
+            let get = Get { out, scope: Scope { ttl: Run::far(), ..Scope::default() }, ..Get::of(what) };
             let client = self.fetch(asker, get, Some(root)).expect("everybody runs");
             asked.insert(client, root);
         }

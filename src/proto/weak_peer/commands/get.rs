@@ -59,6 +59,7 @@ pub(super) fn order(
 ) -> Option<Order> {
     let Task { job: Job::Get { get, hits, search, .. }, client: Some(client), since, .. } = task else { return None };
     let Content { root, name } = content;
+    let name = get.name.clone().unwrap_or(name);
     let mut sources: Vec<&SourceRecord> = hits.iter().filter(|record| record.root == root).collect();
     // Our own copy is a source only if there is no other.
     if sources.iter().any(|source| !sessions.is_own(&source.addr)) {

@@ -11,9 +11,10 @@ mod answer;
 mod get;
 mod outcome;
 mod task;
+mod uri;
 mod walk;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::context::{Context, Reason, SessionId};
@@ -22,8 +23,10 @@ use super::session::SessionEvent;
 use super::sessions::Sessions;
 use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, REFUSALS_MAX, REFUSED_WAIT_FIRST, SESSION_QUERIES_MAX};
 use crate::error::{Exit, Failure};
+use crate::proto::command::Get;
+use crate::proto::disk::{Described, DiskFailure};
 use crate::proto::event::Outcome;
-use crate::proto::{ClientId, Command, DownloadId, Event, Scope};
+use crate::proto::{ClientId, Command, DiskWork, DownloadId, Event, Scope};
 use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
 use crate::wire::{Cut, HostPort, Message, QueryKind, Root};
 use answer::Answer;
@@ -59,6 +62,8 @@ pub(super) struct Commands {
     requests: BTreeMap<Request, u64>,
     /// Tasks that wait for a session, or until one more request may be sent.
     line: VecDeque<u64>,
+    /// Clients whose paths the disk describes.
+    describing: BTreeSet<ClientId>,
     next_task: u64,
     next_download: u64,
     download_inputs: VecDeque<DownloadInput>,
@@ -74,6 +79,7 @@ impl Commands {
             tasks: BTreeMap::new(),
             requests: BTreeMap::new(),
             line: VecDeque::new(),
+            describing: BTreeSet::new(),
             next_task: 1,
             next_download: 1,
             download_inputs: VecDeque::new(),
@@ -92,7 +98,13 @@ impl Commands {
     // ---- asking ---------------------------------------------------------------------------------
 
     pub(super) fn on_command(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId, command: Command) {
+        let only_uri = matches!(command, Command::Uri { .. });
         let job = match command {
+            Command::Uri { path: Some(path), .. } => {
+                self.describing.insert(client);
+                return cx.disk(DiskWork::Describe { client, path });
+            }
+            Command::Uri { what, scope, .. } => Job::get(Get { scope, ..Get::of(what) }),
             Command::Query { search, scope } => Job::query(search, scope),
             Command::Get(get) => Job::get(get),
             Command::List => Job::List { files: 0, after: None, at: None },
@@ -107,18 +119,38 @@ impl Commands {
             let why = format!("{COMMANDS_MAX} commands are running or waiting; try again when some are over");
             return cx.done(client, Outcome::failed(&Failure::new(Exit::Internal, why)));
         }
-        self.add(cx, sessions, Some(client), job);
+        self.add(cx, sessions, Some(client), job, only_uri);
+    }
+
+    /// The disk has described a path for its URI.
+    pub(super) fn on_described(
+        &mut self,
+        cx: &mut Context,
+        sessions: &Sessions,
+        client: ClientId,
+        result: Result<Described, DiskFailure>,
+    ) {
+        if !self.describing.remove(&client) {
+            return;
+        }
+        match result {
+            Ok(described) => {
+                cx.report(client, uri::event(sessions, described));
+                cx.done(client, outcome::success());
+            }
+            Err(failure) => cx.done(client, Outcome::failed(&uri::failure(failure))),
+        }
     }
 
     /// Searches for more sources of a content, for a download.
     pub(super) fn ask_sources(&mut self, cx: &mut Context, sessions: &mut Sessions, download: DownloadId, root: Root) {
-        self.add(cx, sessions, None, Job::Sources { download, root, scope: Scope::default() });
+        self.add(cx, sessions, None, Job::Sources { download, root, scope: Scope::default() }, false);
     }
 
-    fn add(&mut self, cx: &mut Context, sessions: &mut Sessions, client: Option<ClientId>, job: Job) {
+    fn add(&mut self, cx: &mut Context, sessions: &mut Sessions, client: Option<ClientId>, job: Job, only_uri: bool) {
         let id = self.next_task;
         self.next_task += 1;
-        self.tasks.insert(id, Task::new(client, cx.now, job));
+        self.tasks.insert(id, Task { only_uri, ..Task::new(client, cx.now, job) });
         self.enqueue(cx, id);
         self.pump(cx, sessions);
     }
@@ -222,7 +254,10 @@ impl Commands {
                 hits.extend(hit.hits.into_iter().filter(|hit| wanted(hit) && known.insert(key(hit))).take(room));
                 // A root leaves nothing to choose: the download starts, and more sources may
                 // follow.
-                if search.kind == QueryKind::Root && hits.iter().any(|record| !sessions.is_own(&record.addr)) {
+                if search.kind == QueryKind::Root
+                    && !task.only_uri
+                    && hits.iter().any(|record| !sessions.is_own(&record.addr))
+                {
                     self.start_early(cx, id, sessions);
                 }
             }
@@ -363,6 +398,10 @@ impl Commands {
                 };
                 self.fail(cx, id, Exit::NotFound, &why);
             }
+            Choice::One(Content { root, name }) if task.only_uri => {
+                task.report(cx, uri::event(sessions, uri::described(root, name, hits)));
+                self.end_timed(cx, id, outcome::success());
+            }
             Choice::One(content) => {
                 self.start(cx, id, sessions, content, false);
                 self.forget(cx, id);
@@ -461,6 +500,7 @@ impl Commands {
 
     pub(super) fn on_client_gone(&mut self, cx: &mut Context, sessions: &mut Sessions, client: ClientId) {
         let of_client = |(_, task): &(&u64, &Task)| task.client == Some(client);
+        self.describing.remove(&client);
         let ids: Vec<_> = self.tasks.iter().filter(of_client).map(|(id, _)| *id).collect();
         for id in ids {
             self.cancel(cx, sessions, id);
@@ -471,6 +511,9 @@ impl Commands {
 
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
         self.fail_all(cx, Exit::Internal, "the peer ends");
+        for client in std::mem::take(&mut self.describing) {
+            cx.done(client, Outcome::failed(&Failure::new(Exit::Internal, "the peer ends")));
+        }
     }
 
     fn fail_all(&mut self, cx: &mut Context, exit: Exit, why: &str) {

@@ -147,12 +147,24 @@ pub(super) struct Task {
     pub(super) refusals: u32,
     /// It waits until it is asked again after such a refusal.
     pub(super) rests: bool,
+    /// Of a `get`: only the URI of the content is asked for.
+    pub(super) only_uri: bool,
 }
 
 impl Task {
     pub(super) fn new(client: Option<ClientId>, since: Time, job: Job) -> Task {
         let answer = Answer::none_yet(0);
-        Task { client, since, job, requests: Vec::new(), answer, answered: false, refusals: 0, rests: false }
+        Task {
+            client,
+            since,
+            job,
+            requests: Vec::new(),
+            answer,
+            answered: false,
+            refusals: 0,
+            rests: false,
+            only_uri: false,
+        }
     }
 
     /// Sends an event to its client.

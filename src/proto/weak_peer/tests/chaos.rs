@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::harness::{Manner, World, addr, file};
 use crate::proto::disk::ServeFailure;
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, Digests, DiskDone, DownloadId, Entropy, Event, Input, Scope, Verify,
-    command,
+    ClientEvent, ClientId, CloseReason, Command, Digests, DiskDone, DownloadId, Entropy, Event, Input, Scope, command,
 };
 use crate::sim::Random;
 use crate::wire::ids::{Md5, NodeId};
@@ -77,7 +76,7 @@ fn command(dice: &mut Dice, world: &World) -> Command {
         _ => {
             let out = Some(format!("/tmp/{}", dice.below(3)).into());
             let from = (dice.below(6) == 0).then(|| addr(100));
-            Command::Get(command::Get { what, from, out, verify: Verify::Both, timeout: None, scope: Scope::default() })
+            Command::Get(command::Get { from, out, ..command::Get::of(what) })
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{DOWNLOAD_TIMEOUT, DOWNLOADS_MAX, NO_SOURCE_MAX, PIECE_BYTES,
 use crate::proto::command::Get;
 use crate::proto::disk::DiskWork;
 use crate::proto::event::SourceState;
-use crate::proto::{ClientEvent, ClientId, Command, Event, Input, Scope, Verify};
+use crate::proto::{ClientEvent, ClientId, Command, Event, Input, Verify};
 use crate::wire::HostPort;
 
 const MIB: u64 = PIECE_BYTES;
@@ -520,8 +520,7 @@ fn few_downloads_run_at_once_and_the_others_follow_in_line() {
     let what = world.content.root.to_string();
     for n in 0..12 {
         let out = Some(format!("/out/{n}").into());
-        let get =
-            Get { what: what.clone(), from: None, out, verify: Verify::Both, timeout: None, scope: Scope::default() };
+        let get = Get { out, ..Get::of(what.clone()) };
         world.input(Input::Command { client: ClientId(n), command: Command::Get(get) });
     }
     let opened = |world: &World| {

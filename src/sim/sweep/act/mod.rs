@@ -313,7 +313,7 @@ impl Run {
         let scope = Scope { policy, ..Scope::default() };
         // A download that only bad sources serve is over within the longest wait for a source.
         let timeout = Some(u64::try_from(NO_SOURCE_MAX.as_millis()).unwrap_or(u64::MAX));
-        let get = Get { what, from: None, out, verify: Verify::Both, timeout, scope };
+        let get = Get { out, timeout, scope, ..Get::of(what) };
         let get = match self.work.below(10) {
             0 => Get { verify: Verify::Blake3, ..get },
             _ => get,

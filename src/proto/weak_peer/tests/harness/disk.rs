@@ -49,7 +49,10 @@ impl World {
                 self.abandoned += 1;
                 return;
             }
-            DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } | DiskWork::ForgetConn { .. } => return,
+            DiskWork::Describe { .. }
+            | DiskWork::PrepareChunk { .. }
+            | DiskWork::ReadManifest { .. }
+            | DiskWork::ForgetConn { .. } => return,
         };
         self.later(takes, Happening::Input(Input::Disk(done)));
     }

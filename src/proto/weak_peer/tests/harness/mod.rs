@@ -22,7 +22,7 @@ use crate::proto::event::{Outcome, SourceReport};
 use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output, PayloadId,
-    Role, Scope, Verify,
+    Role, Verify,
 };
 use crate::sim::{Random, builders};
 use crate::time::Time;
@@ -164,7 +164,7 @@ impl World {
 
     pub(super) fn get_with(&mut self, verify: Verify, from: Option<HostPort>) -> &mut World {
         let what = self.content.root.to_string();
-        self.command(Command::Get(Get { what, from, out: None, verify, timeout: None, scope: Scope::default() }))
+        self.command(Command::Get(Get { from, verify, ..Get::of(what) }))
     }
 
     pub(super) fn get_named(&mut self, what: &str) -> &mut World {

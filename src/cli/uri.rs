@@ -1,0 +1,107 @@
+//! `sprat uri`, and the URIs that `sprat get` takes.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::{AskedOptions, Uri};
+use super::oneshot::{self, Target};
+use super::present::{Kind, Presenter};
+use super::{paths, query};
+use crate::config::CONNECT_TIMEOUT;
+use crate::control;
+use crate::error::{Exit, Failure};
+use crate::proto::{ClientEvent, Command};
+use crate::wire::{self, HostPort, Root};
+
+/// How long a running peer may take to say which super peer it has.
+const PEER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs the command.
+pub(crate) fn run(args: Uri) -> Result<u8, Failure> {
+    let target = Target::new(args.asked())?;
+    let scope = oneshot::scope(args.search())?;
+    let (what, path) = meant(args.what, target.is_super())?;
+    let mut presenter = Presenter::new(Kind::Uri, args.json, args.quiet);
+    oneshot::run(target, Command::Uri { what, path, scope }, &mut presenter)
+}
+
+/// What a person means: a file or folder that is there, else a name or a root. A short-lived peer
+/// shares nothing, so that a file is searched for by its root.
+fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::PathBuf>), Failure> {
+    let path = Path::new(&what);
+    let Ok(found) = fs::metadata(path) else { return Ok((query::checked_pattern(what)?, None)) };
+    if !is_super {
+        let path = paths::absolute("the path", path)?;
+        let name = path.file_name().map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
+        return Ok((name, Some(path)));
+    }
+    if found.is_dir() {
+        let why = "is a folder, and only a running peer that shares it can offer it; leave out --super";
+        return Err(Failure::usage(format!("{what:?} {why}")));
+    }
+    let root = root_of(path).map_err(|e| Failure::new(Exit::Disk, format!("cannot read {what:?}: {e}")))?;
+    Ok((root.to_string(), None))
+}
+
+fn root_of(path: &Path) -> io::Result<Root> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok(Root(*hasher.finalize().as_bytes()))
+}
+
+/// Reads the URI that a person gave in place of a name; none if it is a name.
+pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
+    if !wire::Uri::is_meant(what) {
+        return Ok(None);
+    }
+    what.parse().map(Some).map_err(|why: wire::uri::UriError| Failure::usage(why.to_string()))
+}
+
+/// Where a URI is fetched: at the super peers that it names, whatever else is configured; by the
+/// running peer, if that has a session with one of them.
+pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Failure> {
+    let named_super = !asked.supers.is_empty();
+    let open = uri.supers.iter().filter(|one| one.key.is_none()).map(|one| one.addr.clone());
+    let mut supers: Vec<HostPort> = open.collect();
+    match Target::new(asked) {
+        target if uri.supers.is_empty() => target,
+        _ if supers.is_empty() => {
+            let why = "the URI names a super peer by its key, which this version cannot check; ask another one with \
+                       --super HOST:PORT, without the field super";
+            Err(Failure::usage(why))
+        }
+        Err(failure) if named_super => Err(failure),
+        // No place for the socket of a running peer is no reason to fetch nothing.
+        Err(_) => Ok(Target::Supers { supers, connect_timeout: CONNECT_TIMEOUT }),
+        Ok(Target::Supers { supers: others, connect_timeout }) => {
+            supers.extend(others);
+            Ok(Target::Supers { supers, connect_timeout })
+        }
+        Ok(Target::Control { path, name, named }) => {
+            let of_peer = super_of(&path);
+            let is_its = |addr: &HostPort| supers.iter().any(|named| named.canonical() == addr.canonical());
+            if of_peer.as_ref().is_some_and(is_its) {
+                return Ok(Target::Control { path, name, named });
+            }
+            Ok(Target::Supers { supers, connect_timeout: CONNECT_TIMEOUT })
+        }
+    }
+}
+
+/// The super peer of the running peer with this socket, if there is one.
+fn super_of(socket: &Path) -> Option<HostPort> {
+    let stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(PEER_PATIENCE)).ok()?;
+    (&stream).write_all(format!("{}\n", control::command_line(&Command::Status)).as_bytes()).ok()?;
+    for line in BufReader::new(&stream).lines().map_while(Result::ok) {
+        match control::parse_event(&line) {
+            Ok(ClientEvent::Status { super_peer, .. }) => return super_peer,
+            Ok(ClientEvent::Done(_)) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,320 @@
+//! The collections that this peer made: where they are kept, how they are read back, and what of
+//! them is registered and served. It makes none and knows no file of the share.
+//!
+//! Each is a file of the state folder, named by its root; a list names them, the oldest first. A
+//! file that the list does not name is what a crash left, and goes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::hash::{ContentDigest, FileHash};
+use super::md5_lanes::{Source, md5_each};
+use super::serve::{ChunkRequest, Prepared};
+use crate::config::{CHUNK_BYTES_MAX, COLLECTIONS_KEPT_MAX, MANIFEST_PAGE_CVS};
+use crate::proto::disk::ServeFailure;
+use crate::wire::ids::Root;
+use crate::wire::{FileRecord, SharePath};
+
+/// The list, and the file that becomes it.
+const LIST: &str = "list.jsonl";
+const LIST_NEW: &str = "list.jsonl.new";
+/// A collection that is being written.
+pub(super) const UNFINISHED: &str = "unfinished";
+/// Version of the list, in its first line.
+const LIST_VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    v: u32,
+}
+
+/// One collection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) root: Root,
+    /// The folder that it was made of, as a path of the share.
+    pub(super) folder: SharePath,
+    pub(super) size: u64,
+}
+
+/// A collection that is being served.
+#[derive(Debug)]
+struct Opened {
+    root: Root,
+    size: u64,
+    file: Arc<File>,
+    digest: ContentDigest,
+}
+
+/// All collections of a peer.
+#[derive(Debug, Default)]
+pub(super) struct Collections {
+    /// Where they are; none: nothing is kept.
+    pub(super) folder: Option<PathBuf>,
+    kept: Vec<Kept>,
+    /// The one that was served last.
+    opened: Option<Opened>,
+}
+
+/// Records to register, and paths to take back.
+pub(super) type Changes = (Vec<FileRecord>, Vec<SharePath>);
+
+impl Collections {
+    /// Not read yet.
+    pub(super) fn closed(folder: Option<PathBuf>) -> Collections {
+        Collections { folder, ..Collections::default() }
+    }
+
+    /// Reads the list. What cannot be read is left out, with a warning.
+    pub(super) fn open(folder: Option<PathBuf>) -> Collections {
+        let mut collections = Collections::closed(folder);
+        let Some(folder) = collections.folder.clone() else { return collections };
+        match read_list(&folder.join(LIST)) {
+            Ok(kept) => collections.kept = kept,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                // Their files stay: a newer version can read them.
+                log::warn!("the list of collections in {} cannot be read: {error}", folder.display());
+                collections.folder = None;
+                return collections;
+            }
+        }
+        collections.kept.retain(|kept| {
+            let length = fs::metadata(folder.join(kept.root.to_string())).map(|found| found.len());
+            let there = length.is_ok_and(|length| length == kept.size);
+            if !there {
+                log::warn!("the collection of {} is lost; make it again with sprat uri", kept.folder.as_str());
+            }
+            there
+        });
+        collections.remove_unlisted(&folder);
+        collections
+    }
+
+    fn remove_unlisted(&self, folder: &Path) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let listed = self.kept.iter().any(|kept| name == kept.root.to_string().as_str());
+            if !listed && name != LIST {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// What is registered of them: the newest of each folder under the path of the folder, an older
+    /// one with digits of its root. A path of a file is never used.
+    pub(super) fn records(&self, is_file: impl Fn(&str) -> bool) -> BTreeMap<SharePath, (u64, Root)> {
+        let mut records = BTreeMap::new();
+        for Kept { root, folder, size } in self.kept.iter().rev() {
+            let marked = format!("{} ({:.8})", folder.as_str(), root.to_string());
+            let labels = [Some(folder.clone()), SharePath::new(&marked)].into_iter().flatten();
+            let free = labels.into_iter().find(|label| !records.contains_key(label) && !is_file(label.as_str()));
+            if let Some(label) = free {
+                records.insert(label, (*size, *root));
+            }
+        }
+        records
+    }
+
+    /// Where a collection is written, in a folder that exists.
+    pub(super) fn begin(&self) -> io::Result<Option<(PathBuf, File)>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let path = folder.join(UNFINISHED);
+        Ok(Some((path.clone(), File::create(path)?)))
+    }
+
+    /// Keeps a collection that was written there, and returns what that changes for the super
+    /// peers. It lasts once this returns.
+    pub(super) fn keep(&mut self, kept: Kept, file: &File, is_file: impl Fn(&str) -> bool) -> io::Result<Changes> {
+        let Some(folder) = self.folder.clone() else { return Ok(Changes::default()) };
+        let before = self.records(&is_file);
+        file.sync_all()?;
+        fs::rename(folder.join(UNFINISHED), folder.join(kept.root.to_string()))?;
+        let mut list = self.kept.clone();
+        list.retain(|other| other.root != kept.root);
+        list.push(kept);
+        let over = list.len().saturating_sub(COLLECTIONS_KEPT_MAX);
+        let gone: Vec<Kept> = list.drain(..over).collect();
+        write_list(&folder, &list)?;
+        self.kept = list;
+        for old in gone {
+            log::warn!(
+                "the collection {} of {} goes: {COLLECTIONS_KEPT_MAX} newer ones are kept",
+                old.root,
+                old.folder.as_str()
+            );
+            let _ = fs::remove_file(folder.join(old.root.to_string()));
+        }
+        let after = self.records(&is_file);
+        let removed = before.keys().filter(|path| !after.contains_key(*path)).cloned().collect();
+        let added = after.into_iter().filter(|(path, now)| before.get(path) != Some(now));
+        Ok((added.map(|(path, of)| record(path, of)).collect(), removed))
+    }
+
+    // ---- serving --------------------------------------------------------------------------------
+
+    pub(super) fn has(&self, root: Root) -> bool {
+        self.kept.iter().any(|kept| kept.root == root)
+    }
+
+    /// A chunk of a collection.
+    pub(super) fn prepare(&mut self, request: &ChunkRequest, buffer: &mut Vec<u8>) -> Prepared {
+        let opened = self.opened(request.root, buffer).ok_or(ServeFailure::NotFound)?;
+        let end = request.offset.checked_add(u64::from(request.length)).ok_or(ServeFailure::OutOfRange)?;
+        if request.length == 0 || request.length > CHUNK_BYTES_MAX || end > opened.size {
+            return Err(ServeFailure::OutOfRange);
+        }
+        let file = opened.file.clone();
+        if request.bare {
+            return Ok((None, file));
+        }
+        let source = Source::File { file: &file, offset: request.offset, length: request.length as usize };
+        let md5 = md5_each(&[source], buffer).pop().and_then(Result::ok).ok_or(ServeFailure::Changed)?;
+        Ok((Some(md5), file))
+    }
+
+    /// The size of a collection and a page of its chaining values.
+    pub(super) fn manifest_page(
+        &mut self,
+        root: Root,
+        first: u32,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(u64, Vec<u8>), ServeFailure> {
+        let opened = self.opened(root, buffer).ok_or(ServeFailure::NotFound)?;
+        let first = first as usize;
+        if first > 0 && first >= opened.digest.cvs.len() {
+            return Err(ServeFailure::OutOfRange);
+        }
+        let page = opened.digest.cvs.iter().skip(first).take(MANIFEST_PAGE_CVS);
+        Ok((opened.size, page.flat_map(|cv| cv.0).collect()))
+    }
+
+    /// Closes the file that was served last.
+    pub(super) fn close(&mut self) {
+        self.opened = None;
+    }
+
+    /// The collection, open and hashed. One whose file is damaged is kept no longer.
+    fn opened(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<&Opened> {
+        if self.opened.as_ref().is_none_or(|opened| opened.root != root) {
+            let folder = self.folder.as_ref()?;
+            let size = self.kept.iter().find(|kept| kept.root == root)?.size;
+            let file = File::open(folder.join(root.to_string()));
+            let opened = file.and_then(|file| Ok((FileHash::complete(size, &file, buffer)?, file)));
+            match opened {
+                Ok((digest, file)) if digest.root == root => {
+                    self.opened = Some(Opened { root, size, file: Arc::new(file), digest });
+                }
+                Ok(_) | Err(_) => {
+                    log::warn!("the collection {root} cannot be served: its file in {} is damaged", folder.display());
+                    return None;
+                }
+            }
+        }
+        self.opened.as_ref()
+    }
+}
+
+/// The record of a collection.
+pub(super) fn record(path: SharePath, (size, root): (u64, Root)) -> FileRecord {
+    FileRecord { path, size, root, collection: true }
+}
+
+fn read_list(path: &Path) -> io::Result<Vec<Kept>> {
+    let text = fs::read_to_string(path)?;
+    let mut lines = text.lines();
+    let head: Head = serde_json::from_str(lines.next().unwrap_or_default())?;
+    if head.v != LIST_VERSION {
+        return Err(io::Error::other(format!("it has version {}, and this program knows {LIST_VERSION}", head.v)));
+    }
+    lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// Replaces the list: after a power cut it is the old or the new one.
+fn write_list(folder: &Path, kept: &[Kept]) -> io::Result<()> {
+    let mut text = serde_json::to_string(&Head { v: LIST_VERSION })?;
+    for kept in kept {
+        text.push('\n');
+        text.push_str(&serde_json::to_string(kept)?);
+    }
+    text.push('\n');
+    let new = folder.join(LIST_NEW);
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(LIST))?;
+    // Some file systems cannot sync a folder; then a power cut may undo the last change.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(collections: &mut Collections, folder: &str, content: &[u8]) -> (Root, Changes) {
+        let (_, mut file) = collections.begin().unwrap().unwrap();
+        file.write_all(content).unwrap();
+        let root = Root(*blake3::hash(content).as_bytes());
+        let kept = Kept { root, folder: SharePath::new(folder).unwrap(), size: content.len() as u64 };
+        (root, collections.keep(kept, &file, |path| path == "taken").unwrap())
+    }
+
+    fn paths(records: &[FileRecord]) -> Vec<&str> {
+        records.iter().map(|record| record.path.as_str()).collect()
+    }
+
+    #[test]
+    fn collections_last_and_the_newest_of_a_folder_has_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("collections");
+        let mut collections = Collections::open(Some(path.clone()));
+        let (one, (added, removed)) = kept(&mut collections, "a/b", b"one");
+        assert_eq!((paths(&added), removed), (vec!["a/b"], vec![]));
+        let (two, (added, removed)) = kept(&mut collections, "a/b", b"two");
+        let old = format!("a/b ({:.8})", one.to_string());
+        assert_eq!((paths(&added), removed), (vec!["a/b", &old], vec![]));
+        let (_, (added, removed)) = kept(&mut collections, "a/b", b"one");
+        let old = format!("a/b ({:.8})", two.to_string());
+        assert_eq!((paths(&added), removed.len()), (vec!["a/b", &old], 1));
+        let (three, (added, _)) = kept(&mut collections, "taken", b"three");
+        assert_eq!(paths(&added), [format!("taken ({:.8})", three.to_string())]);
+
+        fs::write(path.join(UNFINISHED), "left by a crash").unwrap();
+        fs::write(path.join("stray"), "left too").unwrap();
+        let mut again = Collections::open(Some(path.clone()));
+        assert_eq!(again.records(|_| false), collections.records(|_| false));
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 4, "three collections and their list");
+        let request = |root, length| ChunkRequest {
+            conn: crate::proto::ConnId { index: 1, generation: 1 },
+            req: 1,
+            root,
+            offset: 0,
+            length,
+            bare: false,
+        };
+        let md5 = super::super::md5_lanes::md5_of(b"two");
+        assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().0, Some(md5));
+        assert_eq!(again.manifest_page(two, 0, &mut Vec::new()), Ok((3, Vec::new())));
+        assert_eq!(again.prepare(&request(two, 4), &mut Vec::new()).unwrap_err(), ServeFailure::OutOfRange);
+        fs::write(path.join(one.to_string()), "eno").unwrap();
+        assert_eq!(again.prepare(&request(one, 3), &mut Vec::new()).unwrap_err(), ServeFailure::NotFound);
+    }
+
+    #[test]
+    fn a_list_of_a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(LIST), "{\"v\":2}\n").unwrap();
+        fs::write(folder.path().join("new"), "").unwrap();
+        let collections = Collections::open(Some(folder.path().to_owned()));
+        assert!(collections.begin().unwrap().is_none() && folder.path().join("new").exists());
+    }
+}

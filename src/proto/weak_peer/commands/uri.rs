@@ -1,0 +1,41 @@
+//! The URI of a content that a search found or the disk described. It searches nothing.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Exit, Failure};
+use crate::proto::ClientEvent;
+use crate::proto::disk::{Described, DiskFailure, DiskFailureKind};
+use crate::proto::weak_peer::sessions::Sessions;
+use crate::wire::Root;
+use crate::wire::message::SourceRecord;
+use crate::wire::uri::{SuperPeer, Uri};
+
+/// The event with the URI of a content. It names the super peers of this peer.
+pub(super) fn event(sessions: &Sessions, described: Described) -> ClientEvent {
+    let Described { root, size, name, files, bytes, left_out } = described;
+    let supers = sessions.super_peers().map(|addr| SuperPeer { key: None, addr: addr.clone() }).collect();
+    let uri = Uri { root, size: Some(size), supers, name: Some(name.clone()) }.to_string();
+    ClientEvent::Uri { uri, name, size, root, files, bytes, left_out }
+}
+
+/// What hits say of a content: its size is the one that most of them claim.
+pub(super) fn described(root: Root, name: String, hits: &[SourceRecord]) -> Described {
+    let mut claims: BTreeMap<u64, usize> = BTreeMap::new();
+    hits.iter().filter(|hit| hit.root == root).for_each(|hit| *claims.entry(hit.size).or_default() += 1);
+    let size = claims.into_iter().rev().max_by_key(|(_, sources)| *sources).map_or(0, |(size, _)| size);
+    Described { root, size, name, files: None, bytes: size, left_out: 0 }
+}
+
+/// Why a path has no URI.
+pub(super) fn failure(DiskFailure { kind, message }: DiskFailure) -> Failure {
+    let exit = match kind {
+        DiskFailureKind::Outside => Exit::Usage,
+        DiskFailureKind::Nothing => Exit::NotFound,
+        DiskFailureKind::Taken
+        | DiskFailureKind::Locked
+        | DiskFailureKind::Full
+        | DiskFailureKind::Name
+        | DiskFailureKind::Io => Exit::Disk,
+    };
+    Failure::new(exit, message)
+}
