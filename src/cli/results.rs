@@ -172,7 +172,7 @@ impl Asked<'_> {
             return 1;
         }
         let mut missing: BTreeSet<&str> = self.words.iter().map(String::as_str).collect();
-        fold::for_each_word(name_of(path), &mut String::new(), |word| {
+        fold::for_each_word(&fold::folded(name_of(path)), |word| {
             missing.remove(word);
         });
         if missing.is_empty() { 2 } else { 3 }

@@ -6,11 +6,12 @@
 //! super peers agree only if both fold alike.
 //!
 //! - [`fold`]: a text in the form in which it is compared.
-//! - [`for_each_word`]: the words of a text, for an index. [`for_each_asked`]: those that a name
-//!   must have to fit a pattern.
+//! - [`for_each_word`]: the words of a folded text, for an index. [`asked`]: those that a path must
+//!   have to fit a pattern.
 //! - `table`: what the crates of the tables do not have.
 //!
-//! Text of ASCII, which most names are, takes a path of its own that reads no table of Unicode.
+//! Text of ASCII, which most names are, takes a path of its own that reads no table of Unicode and,
+//! without capitals, copies nothing.
 
 mod table;
 
@@ -22,17 +23,20 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// The folded text. It is `text` itself if nothing changes and all is ASCII, else it is written to
+/// The folded text. It is `text` itself if that is ASCII without capitals, else it is written to
 /// `scratch`, which is only reused memory.
 pub fn fold<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
-    if !text.is_ascii() {
-        fold_into(text, scratch);
-    } else if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    // Without an early end, so that the compiler looks at many bytes at once.
+    let shape = text.bytes().fold(0, |shape, byte| shape | byte & 0x80 | u8::from(byte.is_ascii_uppercase()));
+    if shape == 0 {
+        return text;
+    }
+    if shape < 0x80 {
         scratch.clear();
         scratch.push_str(text);
         scratch.make_ascii_lowercase();
     } else {
-        return text;
+        fold_into(text, scratch);
     }
     scratch
 }
@@ -57,75 +61,63 @@ fn is_dropped(c: char) -> bool {
     !c.is_ascii() && (c == '\u{640}' || matches!(canonical_combining_class(c), 10..=35 | 200..))
 }
 
-/// Calls `each` with every word of `text`, one that is there twice twice. `scratch` is only reused
-/// memory.
-pub fn for_each_word(text: &str, scratch: &mut String, each: impl FnMut(&str)) {
-    if text.is_ascii() {
-        return for_each_ascii(text, scratch, each);
+/// Calls `each` with every word of a folded text, one that is there twice twice.
+pub fn for_each_word(folded: &str, each: impl FnMut(&str)) {
+    if folded.is_ascii() {
+        for_each_ascii(folded, each);
+    } else {
+        split(folded, Singles::All, each);
     }
-    fold_into(text, scratch);
-    split(scratch, Singles::All, each);
 }
 
-/// Calls `each` with words that only a name that has all words of `text` has: without those that
-/// others of them imply.
-pub fn for_each_asked(text: &str, scratch: &mut String, each: impl FnMut(&str)) {
-    if text.is_ascii() {
-        return for_each_ascii(text, scratch, each);
-    }
-    fold_into(text, scratch);
-    split(scratch, Singles::Alone, each);
-}
-
-/// The words that a name must have to fit a pattern of words: each once, sorted.
+/// The words that a path must have to fit a pattern of words: each once, sorted, and without those
+/// that others of them imply.
 #[must_use]
-pub fn asked(text: &str) -> Vec<String> {
+pub fn asked(pattern: &str) -> Vec<String> {
     let mut words = Vec::new();
-    for_each_asked(text, &mut String::new(), |word| words.push(word.to_owned()));
+    let mut scratch = String::new();
+    let folded = fold(pattern, &mut scratch);
+    if folded.is_ascii() {
+        for_each_ascii(folded, |word| words.push(word.to_owned()));
+    } else {
+        split(folded, Singles::Alone, |word| words.push(word.to_owned()));
+    }
     words.sort_unstable();
     words.dedup();
     words
 }
 
-/// What of a word a byte of ASCII can be: `WORD`, and `UPPER` where it has a lower case.
-const CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < 128_u8 {
-        if byte.is_ascii_alphanumeric() {
-            classes[byte as usize] = if byte.is_ascii_uppercase() { WORD | UPPER } else { WORD };
-        }
-        byte += 1;
-    }
-    classes
-};
-const WORD: u8 = 1;
-const UPPER: u8 = 2;
-
-/// The words of text of ASCII: one that is in lower case already is not copied.
-fn for_each_ascii(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
-    let bytes = text.as_bytes();
+/// The words of folded text of ASCII.
+fn for_each_ascii(folded: &str, mut each: impl FnMut(&str)) {
+    let bytes = folded.as_bytes();
     let mut start = 0;
     while start < bytes.len() {
         let mut end = start;
-        let mut classes = 0;
-        while let Some(class) = bytes.get(end).map(|byte| CLASSES[usize::from(*byte)]).filter(|class| *class != 0) {
-            classes |= class;
+        while bytes.get(end).is_some_and(|byte| IN_WORD[usize::from(*byte)]) {
             end += 1;
         }
         if end > start {
-            let word = &text[start..end];
-            if classes & UPPER != 0 {
-                scratch.clear();
-                scratch.push_str(word);
-                scratch.make_ascii_lowercase();
-                each(scratch);
-            } else {
-                each(word);
-            }
+            each(&folded[start..end]);
         }
         start = end + 1;
     }
+}
+
+/// Whether a byte of ASCII is a letter or a digit.
+const IN_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};
+
+/// Whether a character of folded text is in no word.
+#[must_use]
+pub fn separates(c: char) -> bool {
+    class(c) == Class::Gap
 }
 
 /// Which single characters of a script without spaces are words.

@@ -4,7 +4,7 @@ use super::*;
 
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    for_each_word(text, &mut String::new(), |word| words.push(word.to_owned()));
+    for_each_word(&folded(text), |word| words.push(word.to_owned()));
     words
 }
 

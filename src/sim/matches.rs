@@ -1,11 +1,13 @@
 //! Registered files as the oracle and the shadow compare them, and the oracle's own definition of a
 //! match.
 //!
-//! The definition is that of PROTOCOL.md 4.6 and 4.7, as plainly as it can be written. It shares
-//! nothing with `proto::super_peer::search`: what that finds is held against it.
+//! The definition is that of PROTOCOL.md 4.6, 4.7 and 4.11, as plainly as it can be written. It
+//! shares nothing with `proto::super_peer::search` nor with `fold`: what that finds is held against
+//! it.
 
 use std::collections::BTreeSet;
 
+use super::folding::{fold, words};
 use crate::config::{PIECE_BYTES, PIECES_MAX};
 use crate::proto::super_peer::SuperPeer;
 use crate::wire::{HostPort, QueryKind, Root, Search};
@@ -31,12 +33,8 @@ pub(super) fn registered(machine: &SuperPeer, search: &Search) -> BTreeSet<Match
 /// Everything that is registered at a super peer.
 pub(super) fn all(machine: &SuperPeer) -> Vec<Match> {
     let records = machine.index().registered().into_iter();
-    let record = |(path, size, root, source): (&str, u64, Root, &HostPort)| Match {
-        path: path.to_owned(),
-        size,
-        root,
-        source: source.clone(),
-    };
+    let record =
+        |(path, size, root, source): (String, u64, Root, &HostPort)| Match { path, size, root, source: source.clone() };
     records.map(record).collect()
 }
 
@@ -50,67 +48,99 @@ pub(super) fn is_possible(record: &Match) -> bool {
 pub(super) fn is_match(record: &Match, search: &Search) -> bool {
     let name = record.path.rsplit('/').next().unwrap_or_default();
     let fits = search.min.is_none_or(|min| record.size >= min) && search.max.is_none_or(|max| record.size <= max);
+    let fits = fits && search.within.as_deref().is_none_or(|range| is_within(record, range));
     let pattern = search.pattern.as_str();
+    let path = record.path.as_str();
     fits && match search.kind {
         QueryKind::Exact => name == pattern,
         QueryKind::Words => {
-            let (wanted, there) = (words(pattern), words(name));
-            name == pattern || !wanted.is_empty() && wanted.is_subset(&there)
+            let wanted = words(pattern);
+            ends_in(path, pattern) || !wanted.is_empty() && wanted.is_subset(&words(path))
         }
         QueryKind::Glob => {
-            let name: Vec<char> = fold(name).chars().collect();
-            fits_glob(&pattern.chars().collect::<Vec<char>>(), &name)
+            let text = fold(if pattern.contains('/') { path } else { name });
+            let fits = |glob: Vec<Part>| fits_glob(&glob, &text.chars().collect::<Vec<char>>());
+            ends_in(path, pattern) || parse_glob(pattern).is_some_and(fits)
         }
-        QueryKind::Root => hex(&record.root.0) == pattern.to_ascii_lowercase(),
+        QueryKind::Root => hex(&record.root.0) == pattern.to_ascii_lowercase() || ends_in(path, pattern),
         QueryKind::Range => is_within(record, pattern),
-        QueryKind::Path | QueryKind::Below | QueryKind::Unknown => false,
+        QueryKind::Path => ends_in(path, pattern),
+        QueryKind::Below => {
+            let folder: Vec<&str> = pattern.trim_end_matches('/').split('/').collect();
+            let path: Vec<&str> = path.split('/').collect();
+            path.len() > folder.len() && fold(&path[..folder.len()].join("/")) == fold(&folder.join("/"))
+        }
+        QueryKind::Unknown => false,
     }
 }
 
-/// Each character in its Unicode lower case, and ς as σ.
-fn fold(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+/// Whether a path is the pattern or ends in it, component by component.
+fn ends_in(path: &str, pattern: &str) -> bool {
+    let (path, wanted): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), pattern.split('/').collect());
+    let Some(before) = path.len().checked_sub(wanted.len()) else { return false };
+    path[before..].iter().zip(wanted).all(|(component, wanted)| fold(component) == fold(wanted))
 }
 
-/// Maximal runs of letters and numbers, folded.
-fn words(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(fold).collect()
+/// A piece of a glob.
+enum Part {
+    Char(char),
+    Any,
+    Run,
+    /// The characters and ranges, and whether one of them is to fit.
+    Class(Vec<(char, char)>, bool),
 }
 
-/// Tries every way in which the pattern may fit a folded name.
-fn fits_glob(pattern: &[char], name: &[char]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else { return name.is_empty() };
-    match first {
-        '*' => (0..=name.len()).any(|skipped| fits_glob(rest, &name[skipped..])),
-        '?' => !name.is_empty() && fits_glob(rest, &name[1..]),
-        '[' => {
-            // Its end is the first ] that is not the first character inside.
-            let begin = usize::from(rest.first() == Some(&'!'));
-            let end = rest.iter().skip(begin + 1).position(|c| *c == ']').map(|at| at + begin + 1);
-            let end = end.expect("a good pattern");
-            let Some((c, after)) = name.split_first() else { return false };
-            let inside = is_inside(*c, &rest[begin..end]);
-            inside == (begin == 0) && fits_glob(&rest[end + 1..], after)
-        }
-        c => {
-            let folded: Vec<char> = fold(&c.to_string()).chars().collect();
-            name.strip_prefix(folded.as_slice()).is_some_and(|name| fits_glob(rest, name))
-        }
+/// Reads a glob; none if a bracket is open or a range runs backwards.
+fn parse_glob(pattern: &str) -> Option<Vec<Part>> {
+    let Some(at) = pattern.find(['*', '?', '[']) else { return Some(fold(pattern).chars().map(Part::Char).collect()) };
+    let mut parts: Vec<Part> = fold(&pattern[..at]).chars().map(Part::Char).collect();
+    let rest = &pattern[at + 1..];
+    if !pattern[at..].starts_with('[') {
+        parts.push(if pattern[at..].starts_with('*') { Part::Run } else { Part::Any });
+        parts.extend(parse_glob(rest)?);
+        return Some(parts);
     }
-}
-
-/// Whether a character, or one of its capitals, is among those between brackets.
-fn is_inside(c: char, class: &[char]) -> bool {
-    let mut found = false;
+    // The end is the first ] that is not the first character inside.
+    let (inside, rest) = rest.strip_prefix('!').map_or((true, rest), |rest| (false, rest));
+    let first = rest.chars().next()?.len_utf8();
+    let end = first + rest[first..].find(']')?;
+    let class: Vec<char> = rest[..end].chars().collect();
+    let mut ranges = Vec::new();
     let mut at = 0;
     while at < class.len() {
         let is_range = class.get(at + 1) == Some(&'-') && at + 2 < class.len();
-        let (low, high) = (class[at], if is_range { class[at + 2] } else { class[at] });
-        found |= std::iter::once(c).chain(c.to_uppercase()).any(|c| low <= c && c <= high);
+        let last = class[at + if is_range { 2 } else { 0 }];
+        if last < class[at] {
+            return None;
+        }
+        ranges.push((class[at], last));
         at += if is_range { 3 } else { 1 };
     }
-    found
+    parts.push(Part::Class(ranges, inside));
+    parts.extend(parse_glob(&rest[end + 1..])?);
+    Some(parts)
+}
+
+/// Tries every way in which a glob may fit a folded text.
+fn fits_glob(glob: &[Part], text: &[char]) -> bool {
+    let Some((first, rest)) = glob.split_first() else { return text.is_empty() };
+    let one =
+        |fits: &dyn Fn(char) -> bool| text.split_first().is_some_and(|(c, after)| fits(*c) && fits_glob(rest, after));
+    match first {
+        Part::Run => (0..=text.len()).any(|skipped| fits_glob(rest, &text[skipped..])),
+        Part::Any => one(&|_| true),
+        Part::Char(wanted) => one(&|c| c == *wanted),
+        Part::Class(ranges, inside) => one(&|c| ranges.iter().any(|range| is_inside(c, *range)) == *inside),
+    }
+}
+
+/// Whether a character is in a range, as it is written or with both ends folded.
+fn is_inside(c: char, (low, high): (char, char)) -> bool {
+    let folded = |c: char| {
+        let folded: Vec<char> = fold(&c.to_string()).chars().collect();
+        if let [one] = folded[..] { one } else { c }
+    };
+    low <= c && c <= high || folded(low) <= c && c <= folded(high)
 }
 
 /// Whether the position of a hit is in the range `LOW-HIGH`.
@@ -148,8 +178,18 @@ mod tests {
             (QueryKind::Exact, "x y", "a/x y"),
             (QueryKind::Glob, "*.flac", "a/Blue.FLAC"),
             (QueryKind::Glob, "[A-Z]", "q"),
-            (QueryKind::Glob, "[Z-a]", "z"),
-            (QueryKind::Glob, "[S]", "ß"),
+            (QueryKind::Glob, "[É]t*", "été"),
+            (QueryKind::Glob, "Show [1080p].mkv", "a/show [1080P].mkv"),
+            (QueryKind::Glob, "Show [1080p", "Show [1080p"),
+            (QueryKind::Glob, "miles*/*.flac", "Miles Davis/Kind of Blue/01.flac"),
+            (QueryKind::Words, "a", "a/b"),
+            (QueryKind::Words, "miles flac", "Miles Davis/01.flac"),
+            (QueryKind::Words, "senorita", "Sen\u{303}orita.mp3"),
+            (QueryKind::Words, "上海", "上海之夜.mp3"),
+            (QueryKind::Path, "blue/01.FLAC", "Miles/Blue/01.flac"),
+            (QueryKind::Path, "01.flac", "Blue/01.flac"),
+            (QueryKind::Below, "miles/", "Miles/Blue/01.flac"),
+            (QueryKind::Below, "Miles/Blue", "Miles/Blue/01.flac"),
             (QueryKind::Glob, "[]x]", "]"),
             (QueryKind::Glob, "[a-c-e]", "-"),
             (QueryKind::Glob, "[!]x]", "a"),
@@ -161,8 +201,15 @@ mod tests {
         }
         for (kind, pattern, path) in [
             (QueryKind::Words, "trai", "Blue Train"),
-            (QueryKind::Words, "a", "a/b"),
+            (QueryKind::Words, "海之", "上海 之夜.mp3"),
             (QueryKind::Exact, "X", "x"),
+            (QueryKind::Glob, "[Z-a]", "z"),
+            (QueryKind::Glob, "[z-a]", "z"),
+            (QueryKind::Path, "1.flac", "Blue/01.flac"),
+            (QueryKind::Path, "Blue/", "Blue/01.flac"),
+            (QueryKind::Below, "Mile", "Miles/01.flac"),
+            (QueryKind::Below, "Miles", "Miles"),
+            (QueryKind::Below, "Blue", "Miles/Blue/01.flac"),
             (QueryKind::Glob, "a?", "a"),
             (QueryKind::Glob, "[!]x]", "x"),
             (QueryKind::Glob, "[a-c-e]", "d"),

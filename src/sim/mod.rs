@@ -24,6 +24,7 @@ pub mod content;
 mod dials;
 mod disk;
 pub mod fault;
+mod folding;
 mod happening;
 pub mod lab;
 mod matches;

@@ -24,6 +24,15 @@ impl SharePath {
         allowed.then(|| SharePath(path.into()))
     }
 
+    /// The path of a file in a folder of a path, which both come from a `SharePath`; at the top if
+    /// the folder is empty.
+    #[must_use]
+    pub(crate) fn joined(folder: &str, name: &str) -> SharePath {
+        let path: Box<str> = if folder.is_empty() { name.into() } else { [folder, "/", name].concat().into() };
+        debug_assert!(SharePath::new(&path).is_some());
+        SharePath(path)
+    }
+
     /// The whole path.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -51,6 +60,12 @@ pub fn is_named(path: &str, name: &str) -> bool {
         Some(folder) => folder.ends_with('/'),
         None => false,
     }
+}
+
+/// The folder of a path, empty at the top, and its last component.
+#[must_use]
+pub fn split_path(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 impl fmt::Debug for SharePath {
@@ -299,6 +314,14 @@ pub struct Search {
     /// Only hits whose position is in this range, written `LOW-HIGH` in hex digits: a page.
     #[serde(rename = "in", default, skip_serializing_if = "Option::is_none", deserialize_with = "some_range")]
     pub within: Option<String>,
+}
+
+impl Search {
+    /// Whether only a page of all positions is asked for.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        self.kind == QueryKind::Range || self.within.is_some()
+    }
 }
 
 /// A text of 1 to 256 bytes: what may stand in a [`Search`].

@@ -112,7 +112,7 @@ impl Vector {
                 let root = Root::from_hex(value["root"].as_str().expect("a root")).expect("64 digits");
                 let size = value["size"].as_u64().and_then(|size| u8::try_from(size).ok()).expect("a size");
                 let mut sample = digest::Sample::new(size);
-                sample.add(value["name"].as_str().expect("a name"), &root);
+                sample.add(value["path"].as_str().expect("a path"), &root);
                 Some(sample.bytes().to_vec())
             }
             "fold" => Some(fold::folded(self.value()["text"].as_str().expect("a text")).into_bytes()),
@@ -308,7 +308,7 @@ fn every_vector_reads_and_writes_as_the_text_says() {
 
 fn words(text: &str) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
-    fold::for_each_word(text, &mut String::new(), |word| {
+    fold::for_each_word(&fold::folded(text), |word| {
         words.insert(word.to_owned());
     });
     words

@@ -2,19 +2,20 @@
 //! "Digests").
 
 use crate::config::DIGEST_HASHES;
-use crate::proto::super_peer::index::tokens::{self, lower_into};
-use crate::proto::super_peer::search::glob_literals;
+use crate::fold::{self, fold};
+use crate::proto::super_peer::search::{Literal, glob_literals};
+use crate::wire::record::split_path;
 use crate::wire::{QueryKind, Root, Search};
 
 /// The class of a key. It is the first byte that is hashed, so that a name and a word of the same
 /// text differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// The name, byte for byte.
+    /// The folded name.
     Name = 1,
-    /// A word of the name in lower case.
+    /// A word of the path.
     Word = 2,
-    /// Three characters in a row of the name in lower case.
+    /// Three characters in a row of the folded name.
     Gram = 3,
     /// The root.
     Root = 4,
@@ -49,14 +50,16 @@ pub(super) fn bits(hash: u64, log2: u8) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Calls `each` with the hash of every key of a file, once per occurrence.
-pub(super) fn of_file(name: &str, root: &Root, scratch: &mut String, mut each: impl FnMut(u64)) {
+/// Calls `each` with the hash of every key of a file in a folder, once per occurrence.
+pub(super) fn of_file(folder: &str, name: &str, root: &Root, scratch: &mut String, mut each: impl FnMut(u64)) {
     each(hash(Class::Root, &root.0));
-    each(hash(Class::Name, name.as_bytes()));
-    tokens::for_each(name, scratch, |word| each(hash(Class::Word, word.as_bytes())));
-    scratch.clear();
-    name.chars().for_each(|c| lower_into(c, scratch));
-    grams(scratch, each);
+    if !folder.is_empty() {
+        fold::for_each_word(fold(folder, scratch), |word| each(hash(Class::Word, word.as_bytes())));
+    }
+    let folded = fold(name, scratch);
+    each(hash(Class::Name, folded.as_bytes()));
+    fold::for_each_word(folded, |word| each(hash(Class::Word, word.as_bytes())));
+    grams(folded, each);
 }
 
 fn grams(text: &str, mut each: impl FnMut(u64)) {
@@ -68,40 +71,74 @@ fn grams(text: &str, mut each: impl FnMut(u64)) {
 
 /// The keys that every file has which fits a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Probe(Vec<u64>);
+pub(crate) struct Probe {
+    keys: Vec<u64>,
+    /// A file with this key may fit without the others.
+    instead: Option<u64>,
+}
 
 impl Probe {
     /// The keys of a search; none if no digest can rule out a hit.
     pub(crate) fn new(search: &Search) -> Probe {
+        let pattern = search.pattern.as_str();
         let mut keys = Vec::new();
-        let name = |pattern: &str| hash(Class::Name, pattern.as_bytes());
+        let mut instead = None;
         match search.kind {
-            QueryKind::Exact => keys.push(name(&search.pattern)),
+            QueryKind::Exact => keys.push(name_key(pattern)),
             QueryKind::Words => {
-                tokens::for_each(&search.pattern, &mut String::new(), |word| {
-                    keys.push(hash(Class::Word, word.as_bytes()));
-                });
-                // A pattern without a word fits only the name that equals it.
+                words(pattern, &mut keys);
+                // A pattern without a word fits only the path that ends in it.
                 if keys.is_empty() {
-                    keys.push(name(&search.pattern));
+                    ends_in(pattern, &mut keys);
                 }
             }
-            QueryKind::Glob => {
-                for literal in glob_literals(&search.pattern) {
-                    grams(&literal, |key| keys.push(key));
+            QueryKind::Glob => match glob_literals(pattern) {
+                Some(literals) if pattern.contains('/') => {
+                    literals.iter().for_each(|literal| words(complete_words(literal), &mut keys));
                 }
+                Some(literals) => literals.iter().for_each(|literal| grams(&literal.text, |key| keys.push(key))),
+                None => ends_in(pattern, &mut keys),
+            },
+            QueryKind::Root => {
+                keys.extend(Root::from_hex(pattern).map(|root| hash(Class::Root, &root.0)));
+                instead = Some(name_key(pattern));
             }
-            QueryKind::Root => keys.extend(Root::from_hex(&search.pattern).map(|root| hash(Class::Root, &root.0))),
-            QueryKind::Range | QueryKind::Path | QueryKind::Below | QueryKind::Unknown => {}
+            QueryKind::Path => ends_in(pattern, &mut keys),
+            QueryKind::Below => words(pattern, &mut keys),
+            QueryKind::Range | QueryKind::Unknown => {}
         }
         keys.sort_unstable();
         keys.dedup();
-        Probe(keys)
+        Probe { keys, instead }
     }
 
-    pub(super) fn keys(&self) -> &[u64] {
-        &self.0
+    /// Whether a file that fits may be where these keys are.
+    pub(super) fn may_fit(&self, has: impl Fn(u64) -> bool) -> bool {
+        self.keys.iter().all(|key| has(*key)) || self.instead.is_some_and(has)
     }
+}
+
+fn name_key(name: &str) -> u64 {
+    hash(Class::Name, fold::folded(name).as_bytes())
+}
+
+fn words(text: &str, keys: &mut Vec<u64>) {
+    keys.extend(fold::asked(text).iter().map(|word| hash(Class::Word, word.as_bytes())));
+}
+
+/// The keys of every path that is the pattern or ends in it.
+fn ends_in(pattern: &str, keys: &mut Vec<u64>) {
+    keys.push(name_key(split_path(pattern).1));
+    words(pattern, keys);
+}
+
+/// The part of a literal whose words are words of every path that fits, because they neither begin
+/// nor end where the literal does.
+fn complete_words(literal: &Literal) -> &str {
+    let Literal { text, first, last } = literal;
+    let begin = if *first { Some(0) } else { text.find(fold::separates) };
+    let end = if *last { Some(text.len()) } else { text.rfind(fold::separates) };
+    begin.zip(end).filter(|(begin, end)| begin <= end).map_or("", |(begin, end)| &text[begin..end])
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "only the low half is used")]

@@ -16,7 +16,6 @@ use crate::config::{
 };
 use crate::proto::super_peer::index::Index;
 use crate::time::Time;
-use crate::wire::record::name_of;
 
 /// Fewer removed files than this are not worth a rebuild.
 const GONE_MIN: u64 = 1024;
@@ -133,7 +132,7 @@ impl Local {
 
     fn add(&mut self, index: &Index, id: u32) {
         let (Some(filter), Some(seen)) = (&mut self.filter, index.seen(id)) else { return };
-        keys::of_file(name_of(seen.path), &seen.root, &mut self.scratch, |key| {
+        keys::of_file(seen.folder_text, seen.name, &seen.root, &mut self.scratch, |key| {
             if filter.add(key) {
                 self.log.push_back(key);
             }
@@ -153,7 +152,7 @@ impl Local {
             let Some(id) = index.next(None, rebuild.cursor) else { return self.finish(now, index) };
             rebuild.cursor = id + 1;
             if let Some(seen) = index.seen(id) {
-                keys::of_file(name_of(seen.path), &seen.root, &mut self.scratch, |key| {
+                keys::of_file(seen.folder_text, seen.name, &seen.root, &mut self.scratch, |key| {
                     rebuild.filter.add(key);
                 });
             }

@@ -89,7 +89,7 @@ impl Remote {
     /// If the neighbor has nothing that fits for sure: how many links it has besides this one.
     pub(super) fn surely_not(&self, now: Time, probe: &Probe) -> Option<u16> {
         let copy = self.trusted(now)?;
-        let missing = probe.keys().iter().any(|key| !copy.filter.has(*key));
+        let missing = !probe.may_fit(|key| copy.filter.has(key));
         missing.then_some(copy.links)
     }
 

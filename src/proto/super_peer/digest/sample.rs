@@ -3,6 +3,7 @@
 
 use super::filter::Filter;
 use super::keys::{self, Probe};
+use crate::wire::record::split_path;
 use crate::wire::{Root, Search};
 
 /// A digest that is not tied to an index.
@@ -20,8 +21,9 @@ impl Sample {
     }
 
     /// Adds the keys of one file.
-    pub fn add(&mut self, name: &str, root: &Root) {
-        keys::of_file(name, root, &mut String::new(), |key| {
+    pub fn add(&mut self, path: &str, root: &Root) {
+        let (folder, name) = split_path(path);
+        keys::of_file(folder, name, root, &mut String::new(), |key| {
             self.0.add(key);
         });
     }
@@ -35,6 +37,6 @@ impl Sample {
     /// Whether a file that fits may be there.
     #[must_use]
     pub fn may_have(&self, search: &Search) -> bool {
-        Probe::new(search).keys().iter().all(|key| self.0.has(*key))
+        Probe::new(search).may_fit(|key| self.0.has(key))
     }
 }

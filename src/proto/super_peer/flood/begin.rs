@@ -18,7 +18,7 @@ use crate::proto::super_peer::link::Neighbors;
 use crate::proto::super_peer::search::{Scan, Step};
 use crate::wire::link::RIDE_TTL;
 use crate::wire::message::{ErrorCode, Query, SourceRecord};
-use crate::wire::{Cut, Policy, QueryId, QueryKind};
+use crate::wire::{Cut, Policy, QueryId};
 
 impl Flood {
     /// A session's query begins. It may have ended, or be refused, when this returns; then it has
@@ -36,7 +36,7 @@ impl Flood {
             refuse(conn, req, why, cx);
             return None;
         }
-        if query.find.kind == QueryKind::Range {
+        if query.find.is_paged() {
             cx.prepare_pages();
         }
         match Scan::within(&cx.index, query.find.clone(), cx.config.hits_max) {

@@ -52,7 +52,7 @@ use super::work::{OUTPUT_WORK, TIMER_WORK};
 use crate::config::QUERY_BUDGET_MAX;
 use crate::proto::ConnId;
 use crate::wire::link::{LinkDone, LinkHit, LinkQuery, LinkRef};
-use crate::wire::{Cut, LinkMessage, QueryId, QueryKind};
+use crate::wire::{Cut, LinkMessage, QueryId};
 
 /// - getters: `running`, `remembered`, `work_max`;
 /// - `handle_*`: one `on_*` per link message, `on_link_lost`, `on_timeout`, `on_ended`;
@@ -92,7 +92,7 @@ impl Flood {
         let links = &neighbors.links;
         let outputs = cx.out.len();
         self.queue.begin_turn(cx.now, links.len());
-        if query.find.kind == QueryKind::Range {
+        if query.find.is_paged() {
             cx.prepare_pages();
         }
         if let Some(key) = self.by_id.get(&query.id).copied() {

@@ -48,10 +48,12 @@ impl Index {
             }
             assert_eq!(sorted, order.len(), "nothing else is in a bucket");
         }
+        self.entries.check_folders();
         let in_use = self.entries.iter().filter(|(_, entry)| entry.holders != FREE).count();
         assert_eq!(in_use, self.entries.len(), "the count of entries is right");
         if in_use == 0 {
             assert_eq!(self.keys.len(), 0, "without entries there are no keys");
+            assert_eq!(self.entries.folders.len(), 0, "without entries there are no folders");
         }
     }
 }

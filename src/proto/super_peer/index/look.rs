@@ -9,20 +9,35 @@ use crate::wire::{HostPort, NodeId, Root};
 /// A live entry as a search sees it.
 #[derive(Clone, Copy)]
 pub(in crate::proto) struct LiveEntry<'a> {
-    pub(in crate::proto) path: &'a str,
+    /// Its folder, by number and as it is written; empty at the top of a share.
+    pub(in crate::proto) folder: u32,
+    pub(in crate::proto) folder_text: &'a str,
+    pub(in crate::proto) name: &'a str,
     pub(in crate::proto) size: u64,
     pub(in crate::proto) root: Root,
+    pub(in crate::proto) collection: bool,
+}
+
+impl LiveEntry<'_> {
+    /// Appends the path.
+    pub(in crate::proto) fn path_into(&self, out: &mut String) {
+        if !self.folder_text.is_empty() {
+            out.push_str(self.folder_text);
+            out.push('/');
+        }
+        out.push_str(self.name);
+    }
 }
 
 impl Index {
     // ---- for `search` ---------------------------------------------------------------------------
 
-    /// The key under which files of exactly this name are found.
+    /// The key under which files of this folded name are found.
     pub(in crate::proto) fn name_key(&self, name: &str) -> Key {
         self.entries.key(Class::Name, name.as_bytes())
     }
 
-    /// The key of a word in lower case.
+    /// The key of a folded word, in names and in folders.
     pub(in crate::proto) fn word_key(&self, word: &str) -> Key {
         self.entries.key(Class::Word, word.as_bytes())
     }
@@ -33,18 +48,19 @@ impl Index {
     }
 
     /// A number for a hit, so that 16 bytes are remembered of it instead of all: two different ones
-    /// have the same number with a probability of 2^-128. The size and the node
-    /// count: a false one must not make a duplicate of the right hit.
+    /// have the same number with a probability of 2^-128. The size, the
+    /// collection and the node count: a false one must not make a duplicate of the right hit.
     pub(in crate::proto) fn hit_key(&self, hit: &SourceRecord) -> u128 {
         let half = |class| {
             let key = |bytes: &[u8]| self.entries.key(class, bytes).0;
-            let mut all = [0; 74];
+            let mut all = [0; 75];
             all[..32].copy_from_slice(&hit.root.0);
             all[32..40].copy_from_slice(&key(hit.path.as_str().as_bytes()).to_be_bytes());
             all[40..48].copy_from_slice(&key(hit.addr.host().as_bytes()).to_be_bytes());
             all[48..50].copy_from_slice(&hit.addr.port().to_be_bytes());
             all[50..58].copy_from_slice(&hit.size.to_be_bytes());
-            all[58..].copy_from_slice(&hit.node.map_or([0; 16], |node| node.0));
+            all[74] = u8::from(hit.collection);
+            all[58..74].copy_from_slice(&hit.node.map_or([0; 16], |node| node.0));
             u128::from(key(&all))
         };
         half(Class::Path) << 64 | half(Class::Identity)
@@ -81,7 +97,48 @@ impl Index {
             return None;
         }
         let entry = self.entries.at(id);
-        Some(LiveEntry { path: self.entries.path(id), size: entry.size(), root: entry.root })
+        Some(LiveEntry {
+            folder: entry.folder(),
+            folder_text: self.entries.folder(id),
+            name: self.entries.name(id),
+            size: entry.size(),
+            root: entry.root,
+            collection: entry.is_collection(),
+        })
+    }
+
+    /// Whether an entry has the key, or may have it: strays have it too.
+    pub(in crate::proto) fn has(&self, key: Key, id: u32) -> bool {
+        self.keys.find(key.0).next(id) == Some(id)
+    }
+
+    /// How many folders have a word.
+    pub(in crate::proto) fn count_folders(&self, word: Key) -> usize {
+        self.entries.folders.with_word(word.0).len()
+    }
+
+    /// Whether there are folders, and how many entries one has on average.
+    pub(in crate::proto) fn files_per_folder(&self) -> Option<usize> {
+        self.entries.len().checked_div(self.entries.folders.len())
+    }
+
+    /// The first folder not below `cursor` that has the word (strays included), or, without a word,
+    /// that is there.
+    pub(in crate::proto) fn next_folder(&self, word: Option<Key>, cursor: u32) -> Option<u32> {
+        match word {
+            Some(word) => self.entries.folders.with_word(word.0).next(cursor),
+            None => self.entries.folders.next(cursor),
+        }
+    }
+
+    /// A folder as it is written; empty if there is no such folder any more.
+    pub(in crate::proto) fn folder_text(&self, folder: u32) -> &str {
+        self.entries.folders.text(folder)
+    }
+
+    /// The first entry of a folder that is not below `cursor`.
+    pub(in crate::proto) fn next_in(&self, folder: u32, cursor: u32) -> Option<u32> {
+        self.entries.folders.next_file(folder, cursor)
     }
 
     /// The first holder of an entry that is not below `from`. It may be gone.
@@ -108,7 +165,7 @@ impl Index {
 
     /// Every file once for each of its holders: path, size, root and address. For the simulator,
     /// which searches in its own way.
-    pub(crate) fn registered(&self) -> Vec<(&str, u64, Root, &HostPort)> {
+    pub(crate) fn registered(&self) -> Vec<(String, u64, Root, &HostPort)> {
         let mut records = Vec::new();
         let mut next = self.next(None, 0);
         while let Some(id) = next {
@@ -118,7 +175,9 @@ impl Index {
             while let Some(one) = holder {
                 holder = self.holder_from(id, one.0 + 1);
                 if !self.is_gone(one.0) {
-                    records.push((entry.path, entry.size, entry.root, self.addr(one)));
+                    let mut path = String::new();
+                    entry.path_into(&mut path);
+                    records.push((path, entry.size, entry.root, self.addr(one)));
                 }
             }
         }

@@ -8,13 +8,14 @@
 //!
 //! - [`Index`] in `registry`: holders and records come and go. `look`: what searches and digests
 //!   read.
-//! - `entries` (with `texts`, `tokens`): what is registered, and its keys. `table`, `postings`:
-//!   from
-//!   a key to its entries. `slots`: tables that grow in small steps. `order`: entries by root.
+//! - `entries` (with `texts`): what is registered, and its keys. `folders`: the folders of all
+//!   paths, each once, with their words. `table`, `postings`: from a key to its entries. `slots`:
+//!   tables that grow in small steps. `order`: entries by root.
 //! - `check`: all that must hold.
 
 mod check;
 mod entries;
+mod folders;
 mod look;
 pub(super) mod order;
 mod postings;
@@ -22,7 +23,6 @@ mod registry;
 mod slots;
 mod table;
 mod texts;
-pub(crate) mod tokens;
 
 pub(super) use entries::Key;
 pub(super) use look::LiveEntry;

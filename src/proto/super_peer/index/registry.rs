@@ -16,9 +16,10 @@ use std::collections::VecDeque;
 
 use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX, LEFT_OVER_MAX, LIST_LOOKS_MAX};
 use crate::wire::message::ListedFile;
+use crate::wire::record::split_path;
 use crate::wire::{FileRecord, HostPort, NodeId, SharePath};
 
-use super::entries::{Class, DEAD, Entries, FREE, Key, NAME, ROOT, SHARED};
+use super::entries::{DEAD, Entries, FREE, Key, NAME, ROOT, SHARED};
 use super::order::Order;
 use super::postings::Postings;
 use super::slots::Slots;
@@ -163,31 +164,35 @@ impl Index {
     /// Registers a file, in place of that holder's file with the same path.
     pub fn insert(&mut self, holder: HolderId, record: FileRecord) {
         self.begin_change();
-        let path = record.path.as_str();
-        let path_key = self.entries.key(Class::Path, path.as_bytes());
-        self.note_keys(&record);
-        // If no entry has the name, this holder has no such path, and its table, which is seldom in
-        // the cache, is not read.
+        let (folder, name) = split_path(record.path.as_str());
+        let folder = self.entries.find_folder(folder);
+        self.note_keys(name, &record);
+        // If no entry has the name or the folder, this holder has no such path, and its table,
+        // which is seldom in the cache, is not read.
         let named = self.keys.find(self.scratch_keys[NAME].0).len() > 0;
-        if let Some(old) = named.then(|| self.find(holder, path, path_key)).flatten() {
-            let entry = self.entries.at(old);
-            if entry.root == record.root && entry.size() == record.size {
-                return;
+        if let Some(folder) = folder.filter(|_| named) {
+            let path_key = self.entries.path_key(folder, name);
+            if let Some(old) = self.find(holder, folder, name, path_key) {
+                if self.entries.at(old).has_content_of(&record) {
+                    return;
+                }
+                self.take(holder, old, path_key);
             }
-            self.take(holder, old, path_key);
         }
-        let id = self.intern(&record);
+        let id = self.intern(&record, folder);
         self.hold(id, holder);
         let Index { entries, holders, .. } = self;
         let files = &mut holders[holder.0 as usize].as_mut().expect("found above").files;
-        files.insert(path_key.0, id, |id| entries.path_key(id).0);
+        files.insert(entries.path_key_of(id).0, id, |id| entries.path_key_of(id).0);
     }
 
     /// Takes one file of the holder out; says whether it was there.
     pub fn remove(&mut self, holder: HolderId, path: &str) -> bool {
         self.begin_change();
-        let path_key = self.entries.key(Class::Path, path.as_bytes());
-        match self.find(holder, path, path_key) {
+        let (folder, name) = split_path(path);
+        let Some(folder) = self.entries.find_folder(folder) else { return false };
+        let path_key = self.entries.path_key(folder, name);
+        match self.find(holder, folder, name, path_key) {
             Some(id) => {
                 self.take(holder, id, path_key);
                 true
@@ -312,15 +317,15 @@ impl Index {
         let (mut bytes, mut looked) = (0, 0);
         let mut cursor = u32::try_from(after).unwrap_or(u32::MAX);
         while let Some(id) = self.live.next(cursor) {
-            let (entry, path) = (self.entries.at(id), self.entries.path(id));
-            let element = path.len() + ELEMENT_BYTES;
+            let (entry, folder, name) = (self.entries.at(id), self.entries.folder(id), self.entries.name(id));
+            let element = folder.len() + 1 + name.len() + ELEMENT_BYTES;
             if (bytes + element > page_bytes && !page.is_empty()) || looked >= LIST_LOOKS_MAX {
                 return (page, Some(u64::from(id)));
             }
             let holders = self.holders_of(id, &mut looked);
             if holders > 0 {
                 bytes += element;
-                let path = SharePath::new(path).expect("it was a SharePath when it came in");
+                let path = SharePath::joined(folder, name);
                 page.push(ListedFile { path, size: entry.size(), root: entry.root, holders });
             }
             cursor = id + 1;
@@ -351,8 +356,12 @@ impl Index {
         self.holders[holder.0 as usize].as_mut().expect("a holder is used from add_holder to remove_holder")
     }
 
-    fn find(&self, holder: HolderId, path: &str, key: Key) -> Option<u32> {
-        self.holder(holder).files.find(key.0, |id| self.entries.path(id) == path)
+    fn find(&self, holder: HolderId, folder: u32, name: &str, key: Key) -> Option<u32> {
+        self.holder(holder).files.find(key.0, |id| self.is_at(id, folder, name))
+    }
+
+    fn is_at(&self, id: u32, folder: u32, name: &str) -> bool {
+        self.entries.at(id).folder() == folder && self.entries.name(id) == name
     }
 
     fn take(&mut self, holder: HolderId, id: u32, path_key: Key) {
@@ -364,38 +373,47 @@ impl Index {
     }
 
     /// Computes the keys of a record, and fetches their slots.
-    fn note_keys(&mut self, record: &FileRecord) {
+    fn note_keys(&mut self, name: &str, record: &FileRecord) {
         let Index { entries, scratch, scratch_keys, .. } = self;
         scratch_keys.clear();
-        entries.each_key_of(record.path.as_str(), &record.root, scratch, |key| scratch_keys.push(key));
+        entries.each_key_of(name, &record.root, scratch, |key| scratch_keys.push(key));
         self.keys.prefetch(self.scratch_keys.iter().map(|key| key.0));
     }
 
     /// The entry of a record whose keys were noted, dead or alive; made if there is none.
-    fn intern(&mut self, record: &FileRecord) -> u32 {
-        let Index { entries, keys, scratch_keys, .. } = self;
-        let root_key = scratch_keys[ROOT];
-        let found = keys.find(root_key.0);
-        let was_large = found.is_large();
-        let candidates = if was_large { keys.find(entries.identity_key(record).0) } else { found };
-        let mut cursor = 0;
-        while let Some(id) = candidates.next(cursor) {
-            let entry = entries.at(id);
-            if entry.root == record.root && entry.size() == record.size && entries.path(id) == record.path.as_str() {
-                return id;
-            }
-            cursor = id + 1;
+    fn intern(&mut self, record: &FileRecord, folder: Option<u32>) -> u32 {
+        let root_key = self.scratch_keys[ROOT];
+        let was_large = self.keys.find(root_key.0).is_large();
+        if let Some(id) = folder.and_then(|folder| self.equal(record, folder, was_large)) {
+            return id;
         }
-        let id = entries.add(record);
+        let Index { entries, keys, scratch, scratch_keys, .. } = self;
+        let id = entries.add(record, folder, scratch);
         for key in scratch_keys.iter() {
             keys.insert(key.0, id);
         }
         if was_large {
-            self.keys.insert(self.entries.identity_key(record).0, id);
+            self.keys.insert(self.entries.identity_of(id).0, id);
         } else if self.keys.find(root_key.0).is_large() {
             self.identify_all(root_key);
         }
         id
+    }
+
+    /// The entry that is equal to a record, whose keys were noted.
+    fn equal(&self, record: &FileRecord, folder: u32, was_large: bool) -> Option<u32> {
+        let Index { entries, keys, scratch_keys, .. } = self;
+        let key = if was_large { entries.identity_key(record, folder) } else { scratch_keys[ROOT] };
+        let candidates = keys.find(key.0);
+        let name = record.path.name();
+        let mut cursor = 0;
+        while let Some(id) = candidates.next(cursor) {
+            if entries.at(id).has_content_of(record) && self.is_at(id, folder, name) {
+                return Some(id);
+            }
+            cursor = id + 1;
+        }
+        None
     }
 
     /// The list of a root has become large: from now on its entries are found by their identity.
@@ -414,7 +432,7 @@ impl Index {
             keys.remove(key.0, id);
         });
         keys.remove(entries.identity_of(id).0, id);
-        entries.free(id);
+        entries.free(id, scratch);
     }
 
     /// How many holders an entry has; adds what was looked at.

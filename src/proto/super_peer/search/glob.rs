@@ -1,11 +1,11 @@
-//! Globs over whole names: `*` any run of characters, `?` one character, `[abc]` `[a-z]` one of
+//! Globs over folded texts: `*` any run of characters, `?` one character, `[abc]` `[a-z]` one of
 //! these, `[!a]` one that is not.
 //!
-//! Both sides are lower-cased with the full Unicode mapping (the crate `glob` folds ASCII only).
-//! The matcher goes back to the last `*` alone, so a hostile pattern costs at most pattern × name
-//! steps.
+//! What is literal in a pattern is folded run by run, so that a letter and its accents fold
+//! together. The matcher goes back to the last `*` alone, so a hostile pattern costs at most
+//! pattern × text steps.
 
-use crate::proto::super_peer::index::tokens::lower_into;
+use crate::fold::fold;
 
 /// A parsed glob.
 #[derive(Debug)]
@@ -20,38 +20,52 @@ enum Part {
     Class(Vec<(char, char)>, bool),
 }
 
+/// What is written in a folded text as it is here.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::proto::super_peer) struct Literal {
+    pub(in crate::proto::super_peer) text: String,
+    /// Whether the text that fits begins, and ends, with it.
+    pub(in crate::proto::super_peer) first: bool,
+    pub(in crate::proto::super_peer) last: bool,
+}
+
 impl Glob {
-    /// Reads a pattern; if it is wrong, says what is.
+    /// Reads a pattern; if it is no glob, says why.
     pub(super) fn new(pattern: &str) -> Result<Glob, &'static str> {
         let mut parts = Vec::new();
-        let mut rest = pattern.chars();
-        while let Some(c) = rest.next() {
-            match c {
-                '*' => {
-                    if !matches!(parts.last(), Some(Part::Run)) {
-                        parts.push(Part::Run);
-                    }
-                }
-                '?' => parts.push(Part::Any),
-                '[' => parts.push(class(&mut rest)?),
-                c => {
-                    let mut lower = String::new();
-                    lower_into(c, &mut lower);
-                    parts.extend(lower.chars().map(Part::One));
-                }
+        let mut rest = pattern;
+        let mut scratch = String::new();
+        while !rest.is_empty() {
+            let literal = rest.find(['*', '?', '[']).unwrap_or(rest.len());
+            parts.extend(fold(&rest[..literal], &mut scratch).chars().map(Part::One));
+            let mut chars = rest[literal..].chars();
+            match chars.next() {
+                Some('*') if !matches!(parts.last(), Some(Part::Run)) => parts.push(Part::Run),
+                Some('*') | None => {}
+                Some('?') => parts.push(Part::Any),
+                Some(_) => parts.push(class(&mut chars)?),
             }
+            rest = chars.as_str();
         }
         Ok(Glob(parts))
     }
 
-    /// What stands in the lower-cased name as it is written here, run by run.
-    pub(super) fn literals(&self) -> Vec<String> {
-        let runs = self.0.split(|part| !matches!(part, Part::One(_)));
-        let texts = runs.map(|run| run.iter().filter_map(|part| if let Part::One(c) = part { Some(*c) } else { None }));
-        texts.map(String::from_iter).filter(|text| !text.is_empty()).collect()
+    /// The literals, each as long as it can be.
+    pub(super) fn literals(&self) -> Vec<Literal> {
+        let parts = &self.0;
+        let is_one = |part: &Part| matches!(part, Part::One(_));
+        let mut literals = Vec::new();
+        let mut at = 0;
+        while let Some(from) = parts[at..].iter().position(is_one).map(|skipped| at + skipped) {
+            let end = parts[from..].iter().position(|part| !is_one(part)).map_or(parts.len(), |length| from + length);
+            let text = parts[from..end].iter().filter_map(|part| if let Part::One(c) = part { Some(*c) } else { None });
+            literals.push(Literal { text: text.collect(), first: from == 0, last: end == parts.len() });
+            at = end;
+        }
+        literals
     }
 
-    /// Whether the whole name, already in lower case, fits; adds the comparisons that it took to
+    /// Whether the whole text, which is folded, fits; adds the comparisons that it took to
     /// `steps`.
     pub(super) fn fits(&self, name: &str, steps: &mut usize) -> bool {
         let parts = &self.0;
@@ -82,11 +96,11 @@ impl Glob {
 }
 
 impl Part {
-    /// Comparisons that one character takes at most: those of a class are made for its capital too.
+    /// Comparisons that one character takes at most.
     fn steps(&self) -> usize {
         match self {
             Part::One(_) | Part::Any | Part::Run => 1,
-            Part::Class(ranges, _) => 2 + 2 * ranges.len(),
+            Part::Class(ranges, _) => 1 + ranges.len(),
         }
     }
 
@@ -94,19 +108,23 @@ impl Part {
         match self {
             Part::One(wanted) => c == *wanted,
             Part::Any | Part::Run => true,
-            Part::Class(ranges, inside) => {
-                let within = |c: char| ranges.iter().any(|&(first, last)| (first..=last).contains(&c));
-                // A name's capitals are gone, a range's are not: `[A-Z]` and `[a-z]` mean the same.
-                (within(c) || c.to_uppercase().any(within)) == *inside
-            }
+            Part::Class(ranges, inside) => ranges.iter().any(|&(first, last)| (first..=last).contains(&c)) == *inside,
         }
     }
+}
+
+/// A character in the form in which it is in a folded text, if that is one character.
+fn folded(c: char, scratch: &mut String) -> char {
+    let mut text = [0; 4];
+    let mut chars = fold(c.encode_utf8(&mut text), scratch).chars();
+    chars.next().filter(|_| chars.next().is_none()).unwrap_or(c)
 }
 
 /// The rest of a class, its bracket read; a `]` that comes first stands for itself.
 fn class(rest: &mut std::str::Chars<'_>) -> Result<Part, &'static str> {
     const OPEN: &str = "has a [ without its ]";
-    let mut ranges = Vec::new();
+    let mut ranges: Vec<(char, char)> = Vec::new();
+    let mut scratch = String::new();
     let inside = !rest.as_str().starts_with('!');
     if !inside {
         rest.next();
@@ -128,6 +146,11 @@ fn class(rest: &mut std::str::Chars<'_>) -> Result<Part, &'static str> {
             return Err("has a range that runs backwards");
         }
         ranges.push((first, last));
+        // `[A-Z]` and `[a-z]` mean the same.
+        let same = (folded(first, &mut scratch), folded(last, &mut scratch));
+        if same != (first, last) && same.0 <= same.1 {
+            ranges.push(same);
+        }
     }
 }
 
@@ -136,9 +159,7 @@ mod tests {
     use super::*;
 
     fn fits(pattern: &str, name: &str) -> bool {
-        let mut lower = String::new();
-        name.chars().for_each(|c| lower_into(c, &mut lower));
-        Glob::new(pattern).unwrap().fits(&lower, &mut 0)
+        Glob::new(pattern).unwrap().fits(&crate::fold::folded(name), &mut 0)
     }
 
     #[test]
@@ -157,7 +178,12 @@ mod tests {
             ("été*", "ÉTÉ 1"),
             ("*a*b*c", "xxaxbxbxc"),
             ("[*?]", "*"),
-            ("??", "ßß"),
+            ("????", "ßß"),
+            ("stra[s]*e", "Straße"),
+            ("[É]t*", "été"),
+            ("[à-ý]t*", "ET"),
+            ("e\u{301}t?", "Été"),
+            ("*上海*", "夜上海.mp3"),
             ("ΟΔΟΣ*", "οδος"),
         ] {
             assert!(fits(pattern, name), "{pattern} {name}");
@@ -172,6 +198,8 @@ mod tests {
             ("", "a"),
             ("*a*b*c", "xxaxbxb"),
             ("?", ""),
+            ("??", "ßß"),
+            ("[Z-a]", "z"),
         ] {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }

@@ -5,19 +5,21 @@
 //! registered when it began and still is.
 
 mod glob;
+mod matching;
 
 use std::fmt;
 
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
+use crate::fold::fold;
 use crate::proto::super_peer::index::order::{BUCKETS, bucket_of};
-use crate::proto::super_peer::index::tokens::{self, lower_into};
 use crate::proto::super_peer::index::{HolderId, Index, Key, LiveEntry};
 use crate::wire::message::SourceRecord;
-use crate::wire::record::name_of;
 use crate::wire::{QueryKind, Root, Search, SharePath};
 
 use crate::wire::position::{Position, Range};
 use glob::Glob;
+pub(super) use glob::Literal;
+use matching::{Below, Equal, Own, Test, WORDS_MAX, Words};
 
 /// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ impl std::error::Error for BadPattern {}
 const TEXT_WORK: usize = 11;
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
+/// Bytes of a text that is not ASCII whose fold costs as much as a look.
+const FOLDED_BYTES: usize = 2;
 /// Comparisons of a glob that cost as much as a look.
 const GLOB_STEPS: usize = 16;
 /// Entries of a list that is so short that its search costs no more than to put it off.
@@ -61,33 +65,43 @@ pub enum Step {
 pub struct Scan {
     find: Search,
     test: Test,
+    /// The pattern as the end of a path, if an entry has that name and the kind reports it apart.
+    own: Option<Own>,
     sizes: (u64, u64),
+    /// Only hits with a position in it.
+    within: Option<Range>,
     /// Hits still allowed.
     left: usize,
-    /// The lists to walk, the last one first.
-    lists: [Option<(Place, List)>; 2],
-    /// An entry of `List::Rest` fits only if it is also in the list of this key. Entries of
-    /// `List::Exact` are not looked up there.
+    /// The lists to walk, and how many were walked.
+    lists: [Option<(Place, List)>; LISTS],
+    walked: usize,
+    /// The word whose entries `List::Names` are, and one that no folder has: an entry fits only if
+    /// it is in its list too.
+    word: Option<Key>,
     beside: Option<Key>,
+    /// The folder that is walked, and whether it passed its test in this step.
+    folder: u32,
+    entered: bool,
     /// The next entry of the list, and the next holder of that entry.
     cursor: u32,
     holder: u32,
+    /// Entries that have all words, but not in their name: they come last. Ascending.
+    later: Vec<u32>,
+    /// There were more of them than hits are allowed.
+    dropped: bool,
+    /// What the last folder came to in this step, so that its files do not ask again: bits of
+    /// words, or 1.
+    memo: Option<(u32, u128)>,
     /// Postings and holders looked at so far, and what that cost.
     looked: usize,
     spent: usize,
-    /// Reused for names in lower case.
+    /// Reused for folded texts, and for paths.
     scratch: String,
+    path: String,
 }
 
-/// What an entry must pass, whatever list it comes from.
-#[derive(Debug)]
-enum Test {
-    Exact,
-    Words(Vec<String>),
-    Glob(Glob),
-    Root(Root),
-    Range(Range),
-}
+/// Most lists of a search.
+const LISTS: usize = 5;
 
 /// Where entries come from.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +113,10 @@ enum Place {
     /// The buckets from the first number to the second. When the scan began, every live entry was
     /// in its bucket.
     Buckets(u16, u16),
+    /// The files of all folders that have the word, or of all folders.
+    Folders(Option<Key>),
+    /// What was put off.
+    Later,
 }
 
 /// When a step ends: when it has looked at so much and spent so much.
@@ -111,10 +129,34 @@ struct Until {
 /// Why a list is walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
-    /// Its names are the pattern itself.
-    Exact,
-    /// Its names may fit; exact ones are reported from the other list, if that is walked too.
+    /// Paths that are the pattern, or end in it, byte for byte or else folded. No other list
+    /// reports them again.
+    Own(Equal),
+    /// Names that have a word.
+    Names,
+    /// Files of folders that may fit.
+    Folders,
+    /// Those that were put off.
+    Later,
+    /// Entries that may fit.
     Rest,
+}
+
+/// What comes next in a list.
+enum Next {
+    Entry(u32),
+    /// Another folder; no entry yet.
+    Folder,
+    End,
+}
+
+/// Whether an entry is a hit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    No,
+    Yes,
+    /// Yes, but those whose name fits go first.
+    Later,
 }
 
 impl Scan {
@@ -142,58 +184,111 @@ impl Scan {
         if sizes.0 > sizes.1 {
             return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
         }
-        let exact = (Place::Key(index.name_key(pattern)), List::Exact);
-        let mut beside = None;
-        let (test, lists) = match find.kind {
-            QueryKind::Exact => (Test::Exact, [Some(exact), None]),
-            QueryKind::Words => {
-                let words = tokens::of(pattern);
-                // The word that fewest names have: every name that fits is in its list.
-                let keys = words.iter().map(|word| index.word_key(word));
-                let rarest = keys.clone().map(|key| (index.count(key), key)).min_by_key(|(count, _)| *count);
-                if let Some((LONG_LIST.., rarest)) = rarest {
-                    beside = keys.filter(|key| *key != rarest).min_by_key(|key| index.count(*key));
-                }
-                let lists = [rarest.map(|(_, key)| (Place::Key(key), List::Rest)), Some(exact)];
-                (Test::Words(words), lists)
-            }
-            QueryKind::Glob => {
-                let glob = Glob::new(pattern).map_err(|why| {
-                    BadPattern(format!(
-                        "{pattern:?} {why}; write *.flac, track-0?.mp3 or [a-c]*, and [[] for a bracket"
-                    ))
-                })?;
-                (Test::Glob(glob), [Some((Place::All, List::Rest)), None])
-            }
-            QueryKind::Root => {
-                let root = Root::from_hex(pattern).ok_or_else(|| {
-                    BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
-                })?;
-                (Test::Root(root), [Some((Place::Key(index.root_key(&root)), List::Rest)), None])
-            }
-            QueryKind::Range => {
-                let range = Range::parse(pattern).ok_or_else(|| {
-                    BadPattern(format!("{pattern:?} is no range; write LOW-HIGH in hex digits, or - for all"))
-                })?;
-                let place = match index.is_ordered() {
-                    true => {
-                        let last = range.high.map_or(BUCKETS - 1, |high| bucket_of(&high.root()));
-                        Place::Buckets(bucket_of(&range.low.root()), last)
-                    }
-                    false => Place::All,
-                };
-                (Test::Range(range), [Some((place, List::Rest)), None])
-            }
-            QueryKind::Path | QueryKind::Below | QueryKind::Unknown => {
-                return Err(BadPattern(
-                    "this kind of search is not known here; words, exact, glob, root and range are".to_owned(),
-                ));
-            }
-        };
+        let within = find.within.as_deref().map(parse_range).transpose()?;
+        let test = test_of(&find)?;
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let left = limit.min(hits_max);
-        let (cursor, holder, looked, spent, scratch) = (0, 0, 0, 0, String::new());
-        Ok(Scan { find, test, sizes, left, lists, beside, cursor, holder, looked, spent, scratch })
+        let mut scan = Scan {
+            find,
+            test,
+            own: None,
+            sizes,
+            within,
+            left: limit.min(hits_max),
+            lists: [None; LISTS],
+            walked: 0,
+            word: None,
+            beside: None,
+            folder: 0,
+            entered: false,
+            cursor: 0,
+            holder: 0,
+            later: Vec::new(),
+            dropped: false,
+            memo: None,
+            looked: 0,
+            spent: 0,
+            scratch: String::new(),
+            path: String::new(),
+        };
+        scan.plan(index);
+        Ok(scan)
+    }
+
+    /// Chooses the lists.
+    fn plan(&mut self, index: &Index) {
+        let pattern = self.find.pattern.as_str();
+        match &self.test {
+            Test::Exact => {
+                let key = index.name_key(fold(pattern, &mut self.scratch));
+                self.lists[0] = Some((Place::Key(key), List::Rest));
+            }
+            Test::Path => self.plan_own(index, 0),
+            Test::Words(words) => {
+                let keys: Vec<Key> = words.iter().map(|word| index.word_key(word)).collect();
+                self.plan_own(index, 0);
+                self.plan_words(index, &keys);
+            }
+            Test::Glob(..) => {
+                self.plan_own(index, 0);
+                self.lists[2] = Some((Place::All, List::Rest));
+            }
+            Test::Root(root) => {
+                self.lists[0] = Some((Place::Key(index.root_key(root)), List::Rest));
+                self.plan_own(index, 1);
+            }
+            Test::Range(range) => self.lists[0] = Some((everything(index, Some(range)), List::Rest)),
+            Test::Below(below) => {
+                let rarest = below.words.iter().map(|word| index.word_key(word));
+                let rarest = rarest.map(|key| (index.count_folders(key), key)).min_by_key(|(count, _)| *count);
+                let files =
+                    rarest.map_or(usize::MAX, |(count, _)| count).saturating_mul(index.files_per_folder().unwrap_or(0));
+                let page = everything(index, self.within.as_ref());
+                // A page of a large folder looks at its part of the index, not at all files.
+                self.lists[0] = match page {
+                    Place::Buckets(first, last)
+                        if usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS))
+                            < files =>
+                    {
+                        Some((page, List::Rest))
+                    }
+                    _ => Some((Place::Folders(rarest.map(|(_, key)| key)), List::Folders)),
+                };
+            }
+        }
+    }
+
+    /// Puts the paths that are the pattern, or end in it, into two lists.
+    fn plan_own(&mut self, index: &Index, at: usize) {
+        let Some(own) = Own::new(&self.find.pattern) else { return };
+        let key = index.name_key(&own.name);
+        // What comes to the index later need not be found first.
+        if index.count(key) > 0 {
+            self.own = Some(own);
+            self.lists[at] = Some((Place::Key(key), List::Own(Equal::Bytes)));
+            self.lists[at + 1] = Some((Place::Key(key), List::Own(Equal::Folded)));
+        }
+    }
+
+    /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
+    /// its folder.
+    fn plan_words(&mut self, index: &Index, keys: &[Key]) {
+        let per_folder = index.files_per_folder();
+        let folders = |key: Key| if per_folder.is_some() { index.count_folders(key) } else { 0 };
+        let counts = keys.iter().map(|key| (index.count(*key), folders(*key), *key));
+        let estimate = |names: usize, folders: usize| names + folders.saturating_mul(per_folder.unwrap_or(0));
+        let Some((names, in_folders, rarest)) = counts.clone().min_by_key(|count| estimate(count.0, count.1)) else {
+            return;
+        };
+        self.word = Some(rarest);
+        if names + in_folders >= LONG_LIST {
+            let others = counts.filter(|(_, folders, key)| *key != rarest && *folders == 0);
+            self.beside = others.min_by_key(|count| count.0).map(|(_, _, key)| key);
+        }
+        self.lists[2] = Some((Place::Key(rarest), List::Names));
+        if per_folder.is_some() {
+            self.lists[3] = (in_folders > 0).then_some((Place::Folders(Some(rarest)), List::Folders));
+            self.lists[4] = (keys.len() > 1).then_some((Place::Later, List::Later));
+        }
     }
 
     /// What it looks for.
@@ -226,44 +321,54 @@ impl Scan {
     pub fn is_short(&self, index: &Index) -> bool {
         self.lists.iter().flatten().all(|(place, _)| match place {
             Place::Key(key) => index.count(*key) <= SHORT_LIST,
-            Place::All | Place::Buckets(..) => false,
+            Place::Later => true,
+            Place::All | Place::Buckets(..) | Place::Folders(_) => false,
         })
     }
 
     fn walk(&mut self, index: &Index, until: Until, hits: &mut Vec<SourceRecord>) -> Step {
-        while let Some((place, list)) = self.lists[1].or(self.lists[0]) {
-            let Some(id) = self.next(index, place) else {
-                let walked = usize::from(self.lists[1].is_some());
-                self.lists[walked] = None;
-                (self.cursor, self.holder) = (0, 0);
+        // A folder may be another one since the last step.
+        (self.entered, self.memo) = (false, None);
+        while self.walked < LISTS {
+            let Some((place, list)) = self.lists[self.walked] else {
+                self.walked += 1;
+                continue;
+            };
+            let next = self.next(index, place);
+            if let Next::End = next {
+                self.walked += 1;
+                (self.folder, self.entered, self.cursor, self.holder) = (0, false, 0, 0);
                 if matches!(place, Place::Buckets(..)) && !index.is_ordered() {
                     // The index keeps its order for longer than a query can run. If it has lost the
                     // order all the same, the scan reports that there may be more hits.
                     return self.end(true);
                 }
                 continue;
-            };
+            }
             if self.has_reached(until) {
                 // With no hit left to report, this step only checked whether there are more hits.
                 // It ends before it knows, so there may be.
                 return if self.left == 0 { self.end(true) } else { Step::More };
             }
+            let Next::Entry(id) = next else { continue };
             self.looked += 1;
             self.spent += 1;
             if id != self.cursor {
                 (self.cursor, self.holder) = (id, 0);
             }
-            if let Some(beside) = self.beside.filter(|_| list == List::Rest) {
-                self.spent += 1;
-                // Ids are far below the greatest u32.
-                let next = index.next(Some(beside), id).unwrap_or(u32::MAX);
-                if next != id {
-                    (self.cursor, self.holder) = (next, 0);
-                    continue;
-                }
+            if let Some(next) = self.skip(index, id, list) {
+                (self.cursor, self.holder) = (next, 0);
+                continue;
             }
-            match index.seen(id) {
-                Some(seen) if self.fits(seen, list) => {
+            match index.seen(id).map(|seen| (seen, self.fit(seen, list))) {
+                Some((_, Fit::Later)) if self.left > 0 => {
+                    if self.later.len() < self.left {
+                        self.later.push(id);
+                    } else {
+                        self.dropped = true;
+                    }
+                }
+                Some((seen, Fit::Yes | Fit::Later)) => {
                     while let Some(holder) = index.holder_from(id, self.holder) {
                         let fits = !index.is_gone(holder.0) && self.fits_holder(seen, index, holder);
                         if self.left == 0 && fits {
@@ -282,11 +387,30 @@ impl Scan {
                         }
                     }
                 }
-                Some(_) | None => {}
+                Some((_, Fit::No)) | None => {}
             }
             (self.cursor, self.holder) = (id + 1, 0);
         }
-        self.end(false)
+        self.end(self.dropped)
+    }
+
+    /// If an entry cannot fit because it is not in the list of another word, or was looked at
+    /// before: the next one that can.
+    fn skip(&mut self, index: &Index, id: u32, list: List) -> Option<u32> {
+        if list == List::Folders
+            && let Some(word) = self.word
+        {
+            // Those that have the word in their name too were in the list before.
+            self.spent += 1;
+            if index.has(word, id) {
+                return Some(id + 1);
+            }
+        }
+        let beside = self.beside.filter(|_| matches!(list, List::Names | List::Folders))?;
+        self.spent += 1;
+        // Ids are far below the greatest u32.
+        let next = index.next(Some(beside), id).unwrap_or(u32::MAX);
+        (next != id).then_some(next)
     }
 
     /// If a step ends within the holders of an entry, the next step looks at the same entry again.
@@ -296,112 +420,242 @@ impl Scan {
     }
 
     /// The next entry of the list.
-    fn next(&mut self, index: &Index, place: Place) -> Option<u32> {
-        match place {
+    fn next(&mut self, index: &Index, place: Place) -> Next {
+        let entry = match place {
             Place::All => index.next(None, self.cursor),
             Place::Key(key) => index.next(Some(key), self.cursor),
             Place::Buckets(mut bucket, last) => loop {
                 let id = index.next_of(bucket, self.cursor);
                 if id.is_some() || bucket >= last {
-                    return id;
+                    break id;
                 }
                 bucket += 1;
                 (self.cursor, self.holder) = (0, 0);
-                self.lists[0] = Some((Place::Buckets(bucket, last), List::Rest));
+                self.lists[self.walked] = Some((Place::Buckets(bucket, last), List::Rest));
             },
+            Place::Folders(word) => return self.next_in_folders(index, word),
+            Place::Later => self.later.get(self.later.partition_point(|id| *id < self.cursor)).copied(),
+        };
+        entry.map_or(Next::End, Next::Entry)
+    }
+
+    /// The same for the files of folders, of which each is tested once a step.
+    fn next_in_folders(&mut self, index: &Index, word: Option<Key>) -> Next {
+        loop {
+            if !self.entered {
+                let Some(folder) = index.next_folder(word, self.folder) else { return Next::End };
+                if folder != self.folder {
+                    (self.folder, self.cursor, self.holder) = (folder, 0, 0);
+                }
+                if !self.enters(index.folder_text(folder)) {
+                    self.looked += 1;
+                    (self.folder, self.cursor, self.holder) = (folder + 1, 0, 0);
+                    return Next::Folder;
+                }
+                self.entered = true;
+            }
+            if let Some(id) = index.next_in(self.folder, self.cursor) {
+                return Next::Entry(id);
+            }
+            (self.folder, self.entered) = (self.folder + 1, false);
+            (self.cursor, self.holder) = (0, 0);
         }
+    }
+
+    /// Whether files of this folder may fit.
+    fn enters(&mut self, text: &str) -> bool {
+        self.spent += text_work(text);
+        let (found, enters) = match &self.test {
+            Test::Words(words) => {
+                let found = words.in_text(text, &mut self.scratch);
+                (found, found != 0)
+            }
+            Test::Below(below) => {
+                let holds = below.holds(text, &mut self.scratch);
+                (u128::from(holds), holds)
+            }
+            Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => (0, false),
+        };
+        self.memo = Some((self.folder, found));
+        enters
     }
 
     fn end(&mut self, capped: bool) -> Step {
-        self.lists = [None; 2];
+        self.walked = LISTS;
         Step::End { capped }
     }
 
-    fn fits(&mut self, seen: LiveEntry<'_>, list: List) -> bool {
-        if !(self.sizes.0..=self.sizes.1).contains(&seen.size) {
-            return false;
+    fn fit(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
+        if !(self.sizes.0..=self.sizes.1).contains(&seen.size)
+            || self.within.as_ref().is_some_and(|within| !within.may_hold(&seen.root))
+        {
+            return Fit::No;
         }
-        let pattern = self.find.pattern.as_str();
-        let name = || name_of(seen.path);
-        match &self.test {
-            Test::Exact => is_named(seen.path, pattern),
-            Test::Words(words) => match list {
-                List::Exact => is_named(seen.path, pattern),
-                List::Rest => {
-                    self.spent += TEXT_WORK;
-                    name() != pattern && has_all(name(), words, &mut self.scratch)
-                }
-            },
-            Test::Glob(glob) => {
-                self.scratch.clear();
-                name().chars().for_each(|c| lower_into(c, &mut self.scratch));
-                let mut steps = 0;
-                let fits = glob.fits(&self.scratch, &mut steps);
-                self.spent += TEXT_WORK + steps / GLOB_STEPS;
-                fits
-            }
-            Test::Root(root) => seen.root == *root,
-            Test::Range(range) => range.may_hold(&seen.root),
+        if let List::Own(equal) = list {
+            let is_root = matches!(&self.test, Test::Root(root) if *root == seen.root);
+            return yes(self.equals(seen) == Some(equal) && !is_root);
         }
+        let fit = match &self.test {
+            Test::Exact => yes(seen.name == self.find.pattern),
+            Test::Path => Fit::No,
+            Test::Words(_) => self.fit_words(seen, list),
+            Test::Glob(..) => yes(self.fits_glob(seen)),
+            Test::Root(root) => yes(seen.root == *root),
+            Test::Range(range) => yes(range.may_hold(&seen.root)),
+            Test::Below(_) => yes(self.folder_bits(seen) != 0),
+        };
+        // What the first lists reported does not come again.
+        let again = fit != Fit::No && !matches!(self.test, Test::Root(_)) && self.equals(seen).is_some();
+        if again { Fit::No } else { fit }
+    }
+
+    /// How the path is the pattern, or ends in it.
+    fn equals(&mut self, seen: LiveEntry<'_>) -> Option<Equal> {
+        let own = self.own.as_ref()?;
+        own.equals(&self.find.pattern, seen, &mut self.scratch)
+    }
+
+    fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
+        let Test::Words(words) = &self.test else { return Fit::No };
+        self.spent += text_work(seen.name);
+        let in_name = words.in_text(seen.name, &mut self.scratch);
+        if words.are_all(in_name) {
+            return Fit::Yes;
+        }
+        let found = in_name | if seen.folder_text.is_empty() { 0 } else { self.folder_bits(seen) };
+        let Test::Words(words) = &self.test else { return Fit::No };
+        match words.are_all(found) {
+            // In the other lists no name fits.
+            true if list == List::Names => Fit::Later,
+            true => Fit::Yes,
+            false => Fit::No,
+        }
+    }
+
+    /// What the folder of an entry came to: bits of the words in it, or 1 if it is below the one
+    /// that is asked for.
+    fn folder_bits(&mut self, seen: LiveEntry<'_>) -> u128 {
+        if self.memo.is_none_or(|(folder, _)| folder != seen.folder) {
+            self.spent += text_work(seen.folder_text);
+            let bits = match &self.test {
+                Test::Words(words) => words.in_text(seen.folder_text, &mut self.scratch),
+                Test::Below(below) => u128::from(below.holds(seen.folder_text, &mut self.scratch)),
+                Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => 0,
+            };
+            self.memo = Some((seen.folder, bits));
+        }
+        self.memo.map_or(0, |(_, bits)| bits)
+    }
+
+    fn fits_glob(&mut self, seen: LiveEntry<'_>) -> bool {
+        let Test::Glob(glob, over_path) = &self.test else { return false };
+        let text = if *over_path {
+            self.path.clear();
+            seen.path_into(&mut self.path);
+            self.path.as_str()
+        } else {
+            seen.name
+        };
+        let mut steps = 0;
+        let fits = glob.fits(fold(text, &mut self.scratch), &mut steps);
+        self.spent += text_work(text) + steps / GLOB_STEPS;
+        fits
     }
 
     /// Whether this source of an entry that fits is meant too; only a range tells one from another.
     fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
-        match &self.test {
-            Test::Range(range) if range.holds_all_of(&seen.root) => true,
-            Test::Range(range) => {
+        let range = match &self.test {
+            Test::Range(range) => Some(range),
+            Test::Exact | Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) | Test::Below(_) => None,
+        };
+        let mut position = None;
+        for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(&seen.root)) {
+            let position = *position.get_or_insert_with(|| {
                 self.spent += TEXT_WORK;
-                range.holds(&Position::of(&seen.root, seen.path, index.addr(holder)))
+                self.path.clear();
+                seen.path_into(&mut self.path);
+                Position::of(&seen.root, &self.path, index.addr(holder))
+            });
+            if !range.holds(&position) {
+                return false;
             }
-            Test::Exact | Test::Words(_) | Test::Glob(_) | Test::Root(_) => true,
         }
+        true
     }
 }
 
-/// The texts, in lower case, that a name must contain to fit the glob; empty if `pattern` is not a
-/// valid glob.
-pub(super) fn glob_literals(pattern: &str) -> Vec<String> {
-    Glob::new(pattern).map(|glob| glob.literals()).unwrap_or_default()
+fn yes(fits: bool) -> Fit {
+    if fits { Fit::Yes } else { Fit::No }
 }
 
-/// `name_of(path) == name`, which most names are not.
-fn is_named(path: &str, name: &str) -> bool {
-    match path.as_bytes().strip_suffix(name.as_bytes()) {
-        Some([.., b'/'] | []) if !name.as_bytes().contains(&b'/') => true,
-        Some(_) => name_of(path) == name,
-        None => false,
+/// What folding and comparing a text costs.
+fn text_work(text: &str) -> usize {
+    TEXT_WORK + if text.is_ascii() { 0 } else { text.len() / FOLDED_BYTES }
+}
+
+/// Where the entries of a range are, or all.
+fn everything(index: &Index, range: Option<&Range>) -> Place {
+    match range.filter(|_| index.is_ordered()) {
+        Some(range) => {
+            let last = range.high.map_or(BUCKETS - 1, |high| bucket_of(&high.root()));
+            Place::Buckets(bucket_of(&range.low.root()), last)
+        }
+        None => Place::All,
     }
 }
 
-fn has_all(name: &str, words: &[String], scratch: &mut String) -> bool {
-    // Each is ticked off once.
-    let mut ticked = 0_u128;
-    let mut missing = words.len();
-    tokens::for_each(name, scratch, |word| {
-        if let Ok(at) = words.binary_search_by(|other| other.as_str().cmp(word))
-            && ticked >> at & 1 == 0
-        {
-            ticked |= 1 << at;
-            missing -= 1;
+fn parse_range(text: &str) -> Result<Range, BadPattern> {
+    Range::parse(text)
+        .ok_or_else(|| BadPattern(format!("{text:?} is no range; write LOW-HIGH in hex digits, or - for all")))
+}
+
+/// What an entry must pass to fit a search.
+fn test_of(find: &Search) -> Result<Test, BadPattern> {
+    let pattern = find.pattern.as_str();
+    Ok(match find.kind {
+        QueryKind::Exact => Test::Exact,
+        QueryKind::Path => Test::Path,
+        QueryKind::Words => {
+            let words = Words::new(pattern);
+            if words.len() > WORDS_MAX {
+                return Err(BadPattern(format!("a pattern has at most {WORDS_MAX} words, this one {}", words.len())));
+            }
+            Test::Words(words)
         }
-    });
-    missing == 0
+        // A name with a bracket that is never closed finds itself.
+        QueryKind::Glob => Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/'))),
+        QueryKind::Root => {
+            Test::Root(Root::from_hex(pattern).ok_or_else(|| {
+                BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
+            })?)
+        }
+        QueryKind::Range => Test::Range(parse_range(pattern)?),
+        QueryKind::Below => {
+            Test::Below(Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?)
+        }
+        QueryKind::Unknown => {
+            return Err(BadPattern(
+                "this kind of search is not known here; words, exact, glob, root, range, path and below are".to_owned(),
+            ));
+        }
+    })
+}
+
+/// What is literal in a glob; none if `pattern` is no glob.
+pub(super) fn glob_literals(pattern: &str) -> Option<Vec<Literal>> {
+    Glob::new(pattern).map(|glob| glob.literals()).ok()
 }
 
 fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> SourceRecord {
     SourceRecord {
-        path: SharePath::new(seen.path).expect("it was a SharePath when it came in"),
+        path: SharePath::joined(seen.folder_text, seen.name),
         size: seen.size,
         root: seen.root,
-        collection: false,
+        collection: seen.collection,
         node: Some(index.node(holder)),
         addr: index.addr(holder).clone(),
     }
 }
-
-/// `has_all` has one bit for each word. A word takes at least two bytes of the pattern, together
-/// with the separator after it.
-const _: () = assert!(PATTERN_BYTES_MAX <= 2 * u128::BITS as usize);
 
 #[cfg(test)]
 mod tests;

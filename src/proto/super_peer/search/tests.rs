@@ -59,7 +59,7 @@ fn words_come_in_any_order_and_case_and_the_exact_name_first() {
     let (index, _) = index_of(&TRAINS);
     assert_eq!(
         found(&index, QueryKind::Words, "Blue Train"),
-        ["Blue Train", "a/Blue Train.flac", "blue train", "b/train-BLUE 2.mp3"]
+        ["Blue Train", "blue train", "a/Blue Train.flac", "b/train-BLUE 2.mp3", "x/blue/train.mp3"]
     );
     assert_eq!(found(&index, QueryKind::Words, "train blue train 2"), ["b/train-BLUE 2.mp3"]);
     assert!(found(&index, QueryKind::Words, "blue nowhere").is_empty());
@@ -76,15 +76,6 @@ fn exact_is_byte_for_byte() {
     let (index, _) = index_of(&TRAINS);
     assert_eq!(found(&index, QueryKind::Exact, "Blue Train"), ["Blue Train"]);
     assert_eq!(found(&index, QueryKind::Exact, "train.mp3"), ["x/blue/train.mp3"]);
-}
-
-#[test]
-fn a_name_is_compared_from_its_end_as_if_it_were_cut_out() {
-    let texts = ["", "a", "b", "ab", "/", "/a", "a/", "a/b", "b/a", "a/b/", "/a/", "//", "a//", "aa/a"];
-    // A pattern is not empty.
-    for (path, name) in texts.iter().flat_map(|path| texts[1..].iter().map(move |name| (path, name))) {
-        assert_eq!(super::is_named(path, name), name_of(path) == *name, "{path:?} {name:?}");
-    }
 }
 
 #[test]
@@ -125,11 +116,14 @@ fn a_pattern_that_makes_no_sense_is_refused_with_the_right_form() {
     let index = Index::new();
     for (search, form) in [
         (search(QueryKind::Root, "beef"), "64 hex digits"),
-        (search(QueryKind::Glob, "[a"), "*.flac"),
+        (search(QueryKind::Range, "x"), "LOW-HIGH"),
+        (Search { within: Some("8".into()), ..search(QueryKind::Words, "x") }, "LOW-HIGH"),
+        (search(QueryKind::Below, "/"), "no folder"),
+        (search(QueryKind::Words, &('\u{3300}'..='\u{3354}').collect::<String>()), "at most 128 words"),
         (search(QueryKind::Words, ""), "1 to 256 bytes"),
         (search(QueryKind::Words, &"x".repeat(257)), "1 to 256 bytes"),
         (Search { min: Some(2), max: Some(1), ..search(QueryKind::Words, "x") }, "at least 2"),
-        (search(QueryKind::Unknown, "x"), "words, exact, glob, root and range"),
+        (search(QueryKind::Unknown, "x"), "words, exact, glob, root, range, path and below"),
     ] {
         let why = Scan::new(&index, &search).unwrap_err().to_string();
         assert!(why.contains(form), "{why}");
@@ -240,7 +234,7 @@ fn holders_that_are_gone_are_passed_over_in_steps() {
 
 /// The naive meaning of a search, written a second time.
 fn fits(search: &Search, path: &str, record_root: Root) -> bool {
-    let name = path.rsplit('/').next().unwrap();
+    let (folder, name) = path.rsplit_once('/').unwrap();
     match search.kind {
         QueryKind::Exact => name == search.pattern,
         QueryKind::Root => record_root.to_string() == search.pattern,
@@ -248,9 +242,14 @@ fn fits(search: &Search, path: &str, record_root: Root) -> bool {
             let (head, tail) = search.pattern.split_once('*').unwrap();
             name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
         }
-        QueryKind::Words => search.pattern.split(' ').all(|word| name.split(' ').any(|other| other == word)),
+        QueryKind::Words => {
+            let there: Vec<&str> = path.split([' ', '/']).collect();
+            search.pattern.split(' ').all(|word| there.contains(&word))
+        }
         QueryKind::Range => format!("{}-{}", &record_root.to_string()[..2], "02") == search.pattern,
-        QueryKind::Path | QueryKind::Below | QueryKind::Unknown => false,
+        QueryKind::Path => path == search.pattern || name == search.pattern,
+        QueryKind::Below => folder == search.pattern,
+        QueryKind::Unknown => false,
     }
 }
 
@@ -270,7 +269,7 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
             |index: &mut Index, model: &mut BTreeSet<(u16, String, u64)>, below: &mut dyn FnMut(u64) -> u64| {
                 let at = usize::try_from(below(4)).unwrap();
                 let (holder, port) = (holders[at], u16::try_from(at + 1).unwrap());
-                let path = format!("d{}/w{} w{} w{}", below(2), below(4), below(4), below(4));
+                let path = format!("d{} w{}/w{} w{} w{}", below(2), below(4), below(4), below(4), below(4));
                 let old = model.iter().find(|(p, other, _)| (*p, other) == (port, &path)).cloned();
                 if let Some(old) = &old {
                     model.remove(old);
@@ -286,7 +285,10 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
         (0..below(200)).collect::<Vec<_>>().iter().for_each(|_| change(&mut index, &mut model, &mut below));
         let whole = below(2) == 0;
         while index.order(7) && whole {}
-        let search = match below(5) {
+        let search = match below(8) {
+            7 => search(QueryKind::Path, &format!("d0 w{}/w{} w{} w{}", below(4), below(4), below(4), below(4))),
+            6 => search(QueryKind::Below, &format!("d1 w{}", below(4))),
+            5 => search(QueryKind::Words, &format!("d{} w{}", below(2), below(4))),
             4 => search(QueryKind::Range, "01-02"),
             0 => search(QueryKind::Exact, "w1 w2 w3"),
             1 => search(QueryKind::Glob, "w1*w2"),
@@ -356,4 +358,162 @@ fn in_pages(index: &Index) {
         low = high.unwrap_or(low);
     }
     assert_eq!(pages, whole);
+}
+
+#[test]
+fn words_are_found_in_the_whole_path_and_those_of_names_come_first() {
+    let (index, _) = index_of(&["Miles Davis/Kind of Blue/01 So What.flac", "a/miles davis.txt", "davis/x/miles.txt"]);
+    assert_eq!(
+        found(&index, QueryKind::Words, "miles davis"),
+        ["a/miles davis.txt", "Miles Davis/Kind of Blue/01 So What.flac", "davis/x/miles.txt"]
+    );
+    assert_eq!(found(&index, QueryKind::Words, "flac miles"), ["Miles Davis/Kind of Blue/01 So What.flac"]);
+    assert_eq!(found(&index, QueryKind::Words, "Kind of Blue"), ["Miles Davis/Kind of Blue/01 So What.flac"]);
+    assert!(found(&index, QueryKind::Words, "kind txt").is_empty());
+}
+
+#[test]
+fn at_a_cap_names_go_before_folders() {
+    let mut paths: Vec<String> = (0..40).map(|n| format!("blue train {n}/blue song {n}.mp3")).collect();
+    paths.extend((0..5).map(|n| format!("x/blue train {n}.flac")));
+    paths.extend((0..40).map(|n| format!("y train/blue {n}.flac")));
+    let (index, _) = index_of(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+    for limit in [5, 6, 84, 85, 100] {
+        let limited = Search { limit: Some(limit), ..search(QueryKind::Words, "train blue") };
+        let (hits, capped) = run(&index, &limited);
+        assert_eq!((hits.len(), capped), (85.min(limit as usize), limit < 85), "{limit}");
+        assert!(hits[..5].iter().all(|path| path.starts_with("x/")), "{hits:?}");
+        assert_eq!(BTreeSet::from_iter(&hits).len(), hits.len(), "each once");
+    }
+    let (hits, _) = run(&index, &search(QueryKind::Words, "blue train 3"));
+    assert_eq!(hits, ["x/blue train 3.flac", "blue train 3/blue song 3.mp3", "y train/blue 3.flac"]);
+}
+
+#[test]
+fn what_people_type_finds_what_others_named() {
+    let names = [
+        "Señorita.mp3",
+        "Sen\u{303}orita 2.mp3",
+        "Müller.txt",
+        "Straße.txt",
+        "İstanbul.txt",
+        "上海之夜.mp3",
+        "เพลงไทย.mp3",
+        "東京物語第01話.mkv",
+    ];
+    let (index, _) = index_of(&names);
+    for (typed, at) in [
+        ("senorita mp3", &[0, 1][..]),
+        ("se\u{f1}orita", &[0, 1]),
+        ("sen\u{303}orita", &[0, 1]),
+        ("muller", &[2]),
+        ("MÜLLER", &[2]),
+        ("strasse", &[3]),
+        ("ISTANBUL", &[4]),
+        ("上海", &[5]),
+        ("夜", &[5]),
+        ("ไทย", &[6]),
+        ("物語", &[7]),
+        ("第01話", &[7]),
+    ] {
+        let wanted: Vec<&str> = at.iter().map(|at| names[*at]).collect();
+        assert_eq!(found(&index, QueryKind::Words, typed), wanted, "{typed}");
+    }
+    assert!(found(&index, QueryKind::Words, "海夜").is_empty(), "these two are not side by side");
+    assert_eq!(found(&index, QueryKind::Exact, "Sen\u{303}orita 2.mp3"), [names[1]]);
+    assert!(found(&index, QueryKind::Exact, "Se\u{f1}orita 2.mp3").is_empty(), "exact is byte for byte");
+}
+
+#[test]
+fn a_name_with_the_signs_of_a_glob_finds_itself_first() {
+    let names = ["Show [1080p].mkv", "Show 1.mkv", "x/show [1080P].mkv", "what now?", "what now!", "open [bracket"];
+    let (index, _) = index_of(&names);
+    assert_eq!(found(&index, QueryKind::Glob, names[0]), [names[0], names[2], names[1]]);
+    assert_eq!(found(&index, QueryKind::Glob, "x/show [1080P].mkv"), [names[2]]);
+    assert_eq!(found(&index, QueryKind::Glob, "what now?"), ["what now?", "what now!"]);
+    assert_eq!(found(&index, QueryKind::Glob, "open [bracket"), ["open [bracket"]);
+    assert!(found(&index, QueryKind::Glob, "open [").is_empty());
+}
+
+#[test]
+fn a_glob_with_a_slash_is_compared_with_the_path() {
+    let (index, _) = index_of(&["Miles Davis/Kind of Blue/01.flac", "Miles Davis/01.mp3", "01.flac"]);
+    assert_eq!(found(&index, QueryKind::Glob, "miles*/*.flac"), ["Miles Davis/Kind of Blue/01.flac"]);
+    assert_eq!(found(&index, QueryKind::Glob, "*/0?.*"), ["Miles Davis/Kind of Blue/01.flac", "Miles Davis/01.mp3"]);
+    assert_eq!(found(&index, QueryKind::Glob, "*.FLAC"), ["Miles Davis/Kind of Blue/01.flac", "01.flac"]);
+}
+
+#[test]
+fn digits_of_a_root_are_a_name_too() {
+    let digits = root(7).to_string();
+    let mut index = Index::new();
+    let holder = index.add_holder(addr(1), NodeId([1; 16]));
+    for (path, size) in [("a", 7), (digits.as_str(), 3), (&format!("b/{digits}"), 7)] {
+        index.insert(holder, record(path, size));
+    }
+    assert_eq!(found(&index, QueryKind::Root, &digits), ["a".to_owned(), format!("b/{digits}"), digits.clone()]);
+}
+
+#[test]
+fn a_path_is_found_by_its_end() {
+    let paths =
+        ["Miles/Blue/01 Été.flac", "miles/blue/01 e\u{301}te\u{301}.flac", "Blue/02.flac", "xBlue/02.flac", "02.flac"];
+    let (index, _) = index_of(&paths);
+    assert_eq!(found(&index, QueryKind::Path, paths[1]), [paths[1], paths[0]]);
+    assert_eq!(found(&index, QueryKind::Path, "BLUE/01 ete.flac"), [paths[0], paths[1]]);
+    assert_eq!(found(&index, QueryKind::Path, "02.flac"), [paths[2], paths[3], paths[4]]);
+    assert_eq!(found(&index, QueryKind::Path, "blue/02.flac"), [paths[2]]);
+    assert!(found(&index, QueryKind::Path, "Blue/").is_empty() && found(&index, QueryKind::Path, "2.flac").is_empty());
+    assert_eq!(found(&index, QueryKind::Words, "Blue/02.flac"), [paths[2]]);
+}
+
+#[test]
+fn a_folder_is_found_with_all_that_is_below_it() {
+    let paths = ["Müller/a", "mu\u{308}ller/x/y/b", "Müller", "x/Müller/c", "Müller 2/d", "---/e"];
+    let (index, _) = index_of(&paths);
+    for pattern in ["Müller", "Müller/", "MULLER"] {
+        assert_eq!(found(&index, QueryKind::Below, pattern), [paths[0], paths[1]], "{pattern}");
+    }
+    assert_eq!(found(&index, QueryKind::Below, "Müller/x"), [paths[1]]);
+    assert_eq!(found(&index, QueryKind::Below, "---"), [paths[5]]);
+    assert!(found(&index, QueryKind::Below, "x/y").is_empty());
+}
+
+#[test]
+fn any_search_comes_in_pages() {
+    let (mut index, holder) = index_of(&[]);
+    for n in 0..2000_u64 {
+        let content = Root(*blake3::hash(&n.to_be_bytes()).as_bytes());
+        let path = SharePath::new(&format!("{}/word {n}", if n % 2 == 0 { "even" } else { "odd" })).unwrap();
+        index.insert(holder, FileRecord { path, size: 1, root: content, collection: n == 7 });
+    }
+    let page = |index: &Index, range: &str, search: &Search| {
+        let search = Search { within: Some(range.to_owned()), ..search.clone() };
+        let mut scan = Scan::new(index, &search).unwrap();
+        let mut hits = Vec::new();
+        while scan.step(index, 500, &mut hits) == Step::More {}
+        (hits, scan.looked())
+    };
+    for ordered in [false, true] {
+        while ordered && index.order(1000) {}
+        for search in
+            [search(QueryKind::Below, "even"), search(QueryKind::Words, "word odd"), search(QueryKind::Glob, "*")]
+        {
+            let ranges = ["-4", "4-4008", "4008-c0", "c0-"];
+            let found: Vec<String> = ranges
+                .iter()
+                .flat_map(|range| page(&index, range, &search).0)
+                .map(|hit| hit.path.as_str().into())
+                .collect();
+            let wanted = if search.kind == QueryKind::Glob { 2000 } else { 1000 };
+            assert_eq!((found.len(), BTreeSet::from_iter(&found).len()), (wanted, wanted), "{search:?}");
+        }
+        let (hits, looked) = page(&index, "40-42", &search(QueryKind::Below, "even"));
+        assert!(!ordered || looked < 60, "a page of an ordered index looks at its part: {looked} for {}", hits.len());
+    }
+    let all = page(&index, "-", &search(QueryKind::Words, "odd")).0;
+    assert_eq!(
+        all.iter().filter(|hit| hit.collection).map(|hit| hit.path.as_str()).collect::<Vec<_>>(),
+        ["odd/word 7"]
+    );
 }

@@ -1,0 +1,137 @@
+//! The folders of all paths, each once: its text, the files in it, and its words.
+//!
+//! Ten files of a folder share its bytes and the postings of its words, so a record pays for a
+//! tenth of them. A folder is there as long as an entry is in it, dead entries included.
+
+use super::postings::Postings;
+use super::slots::Slots;
+use super::table::{FileSet, Found, KeyTable};
+
+/// Files at the top of a share are in no folder.
+pub(super) const TOP: u32 = (1 << 31) - 1;
+
+#[derive(Debug)]
+pub(super) struct Folders {
+    list: Slots<Folder>,
+    by_text: FileSet,
+    /// Word → folders that have it.
+    words: KeyTable,
+    all: Postings,
+    /// The folder of the last file: most often the next one is in it too.
+    last: u32,
+}
+
+/// 40 bytes, and its text and files.
+#[derive(Debug)]
+struct Folder {
+    /// Never empty; empty in a slot that is free.
+    text: Box<str>,
+    /// The entries in it, not those in folders below it.
+    files: Postings,
+}
+
+impl Folders {
+    pub(super) fn new() -> Folders {
+        let (list, by_text, words) = (Slots::new(), FileSet::default(), KeyTable::new());
+        Folders { list, by_text, words, all: Postings::new(), last: TOP }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Bytes of its tables and texts, without the lists' own.
+    pub(super) fn bytes(&self) -> usize {
+        self.list.len() * size_of::<Folder>() + self.words.bytes()
+    }
+
+    /// The text of a folder; empty for [`TOP`] and for one that is gone.
+    pub(super) fn text(&self, folder: u32) -> &str {
+        self.list.find(folder).map_or("", |folder| &folder.text)
+    }
+
+    /// The folder of this text, with its hash, if it is there.
+    pub(super) fn find(&self, text: &str, hash: impl Fn() -> u64) -> Option<u32> {
+        if text.is_empty() {
+            return Some(TOP);
+        }
+        if self.text(self.last) == text {
+            return Some(self.last);
+        }
+        self.by_text.find(hash(), |folder| &*self.list.at(folder).text == text)
+    }
+
+    /// Adds a folder that is not there. It must get a file at once. `hash_of` hashes a text,
+    /// `words` are the keys of its words.
+    pub(super) fn add(&mut self, text: &str, hash_of: impl Fn(&str) -> u64, words: impl Iterator<Item = u64>) -> u32 {
+        let folder = self.list.insert(Folder { text: text.into(), files: Postings::new() });
+        let Folders { list, by_text, all, .. } = self;
+        all.insert(folder);
+        by_text.insert(hash_of(text), folder, |folder| hash_of(&list.at(folder).text));
+        for word in words {
+            self.words.insert(word, folder);
+        }
+        folder
+    }
+
+    /// An entry is in the folder.
+    pub(super) fn insert(&mut self, folder: u32, id: u32) {
+        if folder != TOP {
+            self.list.at_mut(folder).files.insert(id);
+            self.last = folder;
+        }
+    }
+
+    /// An entry leaves the folder. Returns the text of the folder if it was the last one: then the
+    /// folder is to be removed.
+    pub(super) fn leave(&mut self, folder: u32, id: u32) -> Option<Box<str>> {
+        if folder == TOP {
+            return None;
+        }
+        let Folder { text, files } = self.list.at_mut(folder);
+        files.remove(id);
+        (files.len() == 0).then(|| std::mem::take(text))
+    }
+
+    /// Removes a folder without files, whose text was taken: the hash of that, and the keys of its
+    /// words.
+    pub(super) fn remove(&mut self, folder: u32, hash: u64, words: impl Iterator<Item = u64>) {
+        self.by_text.remove(hash, folder);
+        for word in words {
+            self.words.remove(word, folder);
+        }
+        self.all.remove(folder);
+        self.list.at_mut(folder).files = Postings::new();
+        self.list.free(folder);
+    }
+
+    /// The folders that have a word, and strays.
+    pub(super) fn with_word(&self, key: u64) -> Found<'_> {
+        self.words.find(key)
+    }
+
+    /// The first folder not below `cursor`.
+    pub(super) fn next(&self, cursor: u32) -> Option<u32> {
+        self.all.next(cursor)
+    }
+
+    /// The first file of a folder that is not below `cursor`.
+    pub(super) fn next_file(&self, folder: u32, cursor: u32) -> Option<u32> {
+        self.list.find(folder)?.files.next(cursor)
+    }
+
+    /// How many words are known, and the folders in use with the number of their files, for checks.
+    pub(super) fn check(&self, hash_of: impl Fn(&str) -> u64, mut each: impl FnMut(u32, &str, usize)) {
+        let mut used = 0;
+        for (id, folder) in self.list.iter().filter(|(_, folder)| !folder.text.is_empty()) {
+            used += 1;
+            assert_eq!(self.all.next(id), Some(id), "a folder is among all");
+            assert_eq!(self.by_text.find(hash_of(&folder.text), |other| other == id), Some(id), "a folder is found");
+            assert!(folder.files.len() > 0, "a folder has files");
+            each(id, &folder.text, folder.files.len());
+        }
+        assert_eq!((used, used), (self.list.len(), self.all.len()), "the count of folders is right");
+        assert!(used > 0 || self.words.len() == 0, "without folders there are no words of folders");
+    }
+}

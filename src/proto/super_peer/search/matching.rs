@@ -1,0 +1,168 @@
+//! What a path must be to fit a search. It looks at texts only; which entries are looked at is the
+//! scan's.
+
+use super::glob::Glob;
+use crate::fold::{self, fold};
+use crate::proto::super_peer::index::LiveEntry;
+use crate::wire::Root;
+use crate::wire::position::Range;
+use crate::wire::record::split_path;
+
+/// What an entry must pass, whatever list it comes from.
+#[derive(Debug)]
+pub(super) enum Test {
+    /// The name, byte for byte.
+    Exact,
+    /// The pattern is the path or its end: only [`Own`] finds it.
+    Path,
+    Words(Words),
+    /// The glob, and whether it is compared with the path.
+    Glob(Glob, bool),
+    Root(Root),
+    Range(Range),
+    Below(Below),
+}
+
+/// How a path is the pattern, or ends in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Equal {
+    Bytes,
+    Folded,
+}
+
+/// A pattern as the end of a path: the folded name, and the folded components before it.
+#[derive(Debug)]
+pub(super) struct Own {
+    folder: Vec<String>,
+    pub(super) name: String,
+}
+
+impl Own {
+    /// None if the pattern has no name at its end.
+    pub(super) fn new(pattern: &str) -> Option<Own> {
+        let (folder, name) = split_path(pattern);
+        (!name.is_empty()).then(|| Own { folder: components(folder), name: fold::folded(name) })
+    }
+
+    /// How the path of an entry ends in the pattern, if it does.
+    pub(super) fn equals(&self, pattern: &str, seen: LiveEntry<'_>, scratch: &mut String) -> Option<Equal> {
+        let (folder, name) = split_path(pattern);
+        if seen.name == name && ends_in(seen.folder_text, folder) {
+            return Some(Equal::Bytes);
+        }
+        let end = last_components(seen.folder_text, self.folder.len())?;
+        let folded = fold(seen.name, scratch) == self.name && begins_with(end, &self.folder, scratch);
+        folded.then_some(Equal::Folded)
+    }
+}
+
+/// The folded components of a folder.
+fn components(folder: &str) -> Vec<String> {
+    folder.split('/').filter(|_| !folder.is_empty()).map(fold::folded).collect()
+}
+
+/// Whether the first components of a folder, folded, are these.
+fn begins_with(folder: &str, wanted: &[String], scratch: &mut String) -> bool {
+    let mut components = folder.split('/');
+    wanted.iter().all(|wanted| components.next().is_some_and(|component| fold(component, scratch) == wanted))
+}
+
+/// Whether a folder is another one, or ends in it and a `/` before.
+fn ends_in(folder: &str, end: &str) -> bool {
+    match folder.strip_suffix(end) {
+        Some(rest) => end.is_empty() || rest.is_empty() || rest.ends_with('/'),
+        None => false,
+    }
+}
+
+/// The last `depth` components of a folder, if it has that many.
+fn last_components(folder: &str, depth: usize) -> Option<&str> {
+    match depth {
+        0 => Some(""),
+        _ if folder.is_empty() => None,
+        depth => match folder.rmatch_indices('/').nth(depth - 1) {
+            Some((slash, _)) => Some(&folder[slash + 1..]),
+            None => (folder.split('/').count() == depth).then_some(folder),
+        },
+    }
+}
+
+/// The words that must be in a path: each once, sorted.
+#[derive(Debug)]
+pub(super) struct Words(Vec<String>);
+
+/// Most words of a pattern: one bit each. A word takes at least two bytes of it, with the separator
+/// after it; only characters that fold to several words have more.
+pub(super) const WORDS_MAX: usize = 128;
+
+impl Words {
+    pub(super) fn new(pattern: &str) -> Words {
+        Words(fold::asked(pattern))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        self.0.iter().map(String::as_str)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// One bit for each of these words that a text has.
+    pub(super) fn in_text(&self, text: &str, scratch: &mut String) -> u128 {
+        let mut found = 0;
+        fold::for_each_word(fold(text, scratch), |word| {
+            if let Ok(at) = self.0.binary_search_by(|other| other.as_str().cmp(word)) {
+                found |= 1 << at;
+            }
+        });
+        found
+    }
+
+    /// Whether these bits are all words.
+    pub(super) fn are_all(&self, found: u128) -> bool {
+        found.count_ones() as usize == self.0.len()
+    }
+}
+
+/// A folder in which, or below which, a file must be.
+#[derive(Debug)]
+pub(super) struct Below {
+    folder: Vec<String>,
+    pub(super) words: Words,
+}
+
+impl Below {
+    /// None if the pattern names no folder.
+    pub(super) fn new(pattern: &str) -> Option<Below> {
+        let pattern = pattern.trim_end_matches('/');
+        (!pattern.is_empty()).then(|| Below { folder: components(pattern), words: Words::new(pattern) })
+    }
+
+    /// Whether a folder is this one or below it.
+    pub(super) fn holds(&self, folder: &str, scratch: &mut String) -> bool {
+        begins_with(folder, &self.folder, scratch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_compared_by_components() {
+        for (folder, end) in [("", ""), ("a/b", "b"), ("a/b", "a/b"), ("a", ""), ("x/a/b", "a/b")] {
+            assert!(ends_in(folder, end), "{folder} {end}");
+        }
+        for (folder, end) in [("", "b"), ("a/bb", "b"), ("xa/b", "a/b"), ("b", "a/b")] {
+            assert!(!ends_in(folder, end), "{folder} {end}");
+        }
+        let ends = [("a/b/c", 0), ("a/b/c", 1), ("a/b/c", 2), ("a/b/c", 3), ("a/b/c", 4), ("", 1), ("", 0)];
+        let ends = ends.map(|(folder, depth)| last_components(folder, depth));
+        assert_eq!(ends, [Some(""), Some("c"), Some("b/c"), Some("a/b/c"), None, None, Some("")]);
+        let below = |pattern, folder| Below::new(pattern).unwrap().holds(folder, &mut String::new());
+        assert!(below("A", "a") && below("a/", "A/b") && below("a/É", "a/e\u{301}/c"));
+        assert!(!below("a", "ab") && !below("a/b", "a") && !below("a/b", "a/bc") && !below("b", "a/b"));
+        assert!(Below::new("/").is_none());
+    }
+}
