@@ -25,6 +25,8 @@ pub const CHUNK_BYTES_MAX: u32 = 1 << 20;
 /// Most pieces of a file that is shared or downloaded: 1 TiB, whose manifest takes 32 MiB of
 /// memory.
 pub const PIECES_MAX: u64 = 1 << 20;
+/// Longest name that a `get` takes, in bytes: a path, and a slash after a folder.
+pub const GET_BYTES_MAX: usize = PATH_BYTES_MAX + 1;
 /// Longest path of a file record, in bytes, so that every record fits in a datagram.
 pub const PATH_BYTES_MAX: usize = 700;
 /// Longest name that is published on disk, in bytes: the limit of the usual file systems
@@ -402,6 +404,15 @@ pub const MD5_MISMATCHES_MAX: u32 = 3;
 pub const DOWNLOADS_MAX: usize = 8;
 /// Downloads that wait; one more is refused.
 pub const DOWNLOADS_WAITING_MAX: usize = 1000;
+/// Names of one `get`.
+pub const GET_NAMES_MAX: usize = 100_000;
+/// Files of one `get`: some 300 bytes each. With more, it is refused.
+pub const GET_FILES_MAX: usize = 1_000_000;
+/// Files of one command that the downloads have at once: half of what they run, so that another
+/// command gets its turn.
+pub const BATCH_DOWNLOADS_MAX: usize = DOWNLOADS_MAX / 2;
+/// Failures that the end of a command of many files names; the others are counted.
+pub const BATCH_FAILURES_NAMED: usize = 8;
 /// Chunk requests that are queued for one connection; one more gets an ERROR.
 pub const UPLOAD_REQUESTS_MAX: usize = 64;
 /// Chunks of one connection that are prepared ahead, beside the one that is being sent: together as

@@ -146,6 +146,8 @@ mod tests {
         let get = Get {
             what: "a name".into(),
             name: Some("b".into()),
+            also: vec!["another".into()],
+            known: Vec::new(),
             from: Some("127.0.0.1:5".parse().unwrap()),
             out: Some("/tmp/x".into()),
             verify: Verify::Md5,
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_command_is_refused_with_the_right_form() {
         // A super peer would close the session of a peer that sends it such a name.
-        let long = format!(r#"{{"cmd":"get","what":"{}"}}"#, "x".repeat(257));
+        let long = format!(r#"{{"cmd":"get","what":"{}"}}"#, "x".repeat(702));
         for line in ["", "{}", "[]", r#"{"cmd":"dance"}"#, r#"{"cmd":"get"}"#, r#"{"cmd":"get","what":""}"#, &long] {
             let why = parse_command(line).unwrap_err();
             assert!(why.contains("\"cmd\":\"query\""), "{line}: {why}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::units::{Size, Span};
 use crate::proto::ClientEvent;
-use crate::proto::event::{Outcome, SourceReport, SourceState};
+use crate::proto::event::{ItemReport, Outcome, SourceReport, SourceState};
 use crate::wire::name::printable;
 use crate::wire::{Cut, HostPort, Root};
 
@@ -155,9 +155,10 @@ fn cut_words(cut: &Cut) -> String {
 
 /// The result of a successful download in one line.
 pub(crate) fn get_summary(done: &Outcome) -> String {
-    let mut text = match &done.path {
-        Some(path) => printable(&path.to_string_lossy()),
-        None => "done".to_owned(),
+    let mut text = match (&done.path, done.files) {
+        (Some(path), _) => printable(&path.to_string_lossy()),
+        (None, Some(files)) => count(files, "file"),
+        (None, None) => "done".to_owned(),
     };
     if let Some(bytes) = done.bytes {
         let _ = write!(text, ": {}", Size(bytes));
@@ -183,6 +184,11 @@ pub(crate) fn uri_notes(event: &ClientEvent) -> Vec<String> {
         notes.push(format!("{} cannot be read, and are left out", count(*left_out, "file")));
     }
     notes
+}
+
+/// One of several files that could not be downloaded.
+pub(crate) fn failed_item(item: &ItemReport) -> String {
+    format!("{}: {}", short_name(&item.name), printable(item.error.as_deref().unwrap_or("failed")))
 }
 
 /// `1 hit`, `2 hits`.

@@ -6,7 +6,8 @@ use super::args::Get;
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
 use super::sink::Sink;
-use super::{paths, query, settings, uri};
+use super::{paths, settings, uri};
+use crate::config::{GET_BYTES_MAX, GET_NAMES_MAX};
 use crate::error::Failure;
 use crate::proto::{Command, command};
 
@@ -21,12 +22,19 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let scope = oneshot::scope(args.search())?;
     let (what, name) = match uri {
         Some(uri) => (uri.root.to_string(), uri.name),
-        None => (query::checked_pattern(args.what)?, None),
+        None => (checked(args.what)?, None),
     };
+    let also = args.also.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
+    if also.len() >= GET_NAMES_MAX {
+        return Err(Failure::usage(format!("one command gets at most {GET_NAMES_MAX} names")));
+    }
     let sink = match args.out.as_deref() {
         Some(out) if out == Path::new("-") && args.json => {
             let why = "-o - writes the content to standard output, and --json the events; leave out one of them";
             return Err(Failure::usage(why));
+        }
+        Some(out) if out == Path::new("-") && (!also.is_empty() || what.ends_with('/')) => {
+            return Err(Failure::usage("-o - writes one content to standard output; name one"));
         }
         Some(out) if out == Path::new("-") => Some(Sink::new()?),
         Some(_) | None => None,
@@ -43,6 +51,14 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     presenter.set_sink(sink);
     let verify = args.verify.unwrap_or_default();
     let timeout = args.timeout.map(settings::timeout_ms);
-    let get = command::Get { what, name, from: args.from, out, verify, timeout, scope };
+    let get = command::Get { name, also, from: args.from, out, verify, timeout, scope, ..command::Get::of(what) };
     oneshot::run(target, Command::Get(get), &mut presenter)
+}
+
+fn checked(what: String) -> Result<String, Failure> {
+    if (1..=GET_BYTES_MAX).contains(&what.len()) {
+        Ok(what)
+    } else {
+        Err(Failure::usage(format!("a name or path to get has 1 to {GET_BYTES_MAX} bytes")))
+    }
 }

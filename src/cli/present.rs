@@ -13,7 +13,7 @@ use super::{format, hints};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
-use crate::proto::event::Outcome;
+use crate::proto::event::{ItemReport, Outcome};
 use crate::wire::Search;
 use crate::wire::name::printable;
 
@@ -183,6 +183,9 @@ impl Presenter {
                 output::line(uri)?;
                 format::uri_notes(event).iter().for_each(|line| output::note(line));
             }
+            ClientEvent::Files { files, size } => self.progress.start(&format::count(*files, "file"), *size, 0),
+            ClientEvent::Item(ItemReport { path: Some(path), exit: 0, .. }) => output::path(path)?,
+            ClientEvent::Item(item) => self.progress.note(&format::failed_item(item)),
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { index, bytes, .. } => {
                 if let Some(sink) = &mut self.sink {

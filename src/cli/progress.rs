@@ -52,8 +52,11 @@ pub(crate) fn percent(bytes: u64, size: u64) -> u64 {
 /// A plain line.
 pub(crate) fn line(name: &str, bytes: u64, size: u64, rate: u64, sources: usize) -> String {
     let speed = if rate == 0 { String::new() } else { format!(", {}/s", Size(rate)) };
-    let sources = super::format::count(sources as u64, "source");
-    format!("{}: {} % of {}{speed} from {sources}", short_name(name), percent(bytes, size), Size(size))
+    let sources = match sources {
+        0 => String::new(),
+        n => format!(" from {}", super::format::count(n as u64, "source")),
+    };
+    format!("{}: {} % of {}{speed}{sources}", short_name(name), percent(bytes, size), Size(size))
 }
 
 /// The progress of one download.

@@ -6,6 +6,7 @@
 //! pieces) go before background work (scanning and hashing the share, hashing a part file again),
 //! which is done in slices. Nothing here knows sockets, and no error of a file ends the worker.
 
+mod below;
 mod cache;
 mod catalog;
 mod collections;

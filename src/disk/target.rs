@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::below;
 use super::folder::{Found, Stamp};
 use super::share::Share;
 use crate::config::NAME_BYTES_MAX;
@@ -45,12 +46,21 @@ impl Target {
         root: &Root,
         downloads: Option<&Path>,
     ) -> Result<Target, DiskFailure> {
+        let name_below;
         let (path, names) = match destination {
             Destination::Share { name } => {
                 let Some(downloads) = downloads else {
                     return Err(failed("there is no folder for downloads; name a destination".to_owned()));
                 };
                 (downloads.to_owned(), Err(name))
+            }
+            Destination::Below { folder, path } => {
+                let Some(base) = folder.as_deref().or(downloads) else {
+                    return Err(failed("there is no folder for downloads; name a destination".to_owned()));
+                };
+                let (folder, name) = below::make(base, path, root)?;
+                name_below = name;
+                (folder, Err(&name_below))
             }
             Destination::Path { path, name } if is_folder(path)? => (path.clone(), Err(name)),
             Destination::Path { path, name: _ } => match (path.parent(), path.file_name()) {

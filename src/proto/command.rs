@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::wire::{HostPort, Policy, Search};
+use crate::config::{GET_BYTES_MAX, GET_NAMES_MAX};
+use crate::wire::{HostPort, Policy, Root, Search};
 
 /// One command of one client. The prompt and the control socket use a new id for each command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,11 +72,18 @@ pub enum Command {
 pub struct Get {
     /// A name of 1 to 256 bytes, or a root in 64 hex digits. Of the hits of a name, those count
     /// whose name is exactly this, or all if none is.
-    #[serde(deserialize_with = "crate::wire::record::pattern")]
+    #[serde(deserialize_with = "name")]
     pub what: String,
     /// The name of the result; absent: the name that a source has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// More of these: each file of each one is downloaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "names")]
+    pub also: Vec<String>,
+    /// Contents that an earlier search found. If there are any, these are downloaded, nothing is
+    /// searched for, and `what` only names the command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<KnownContent>,
     /// The only source to use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<HostPort>,
@@ -100,7 +108,49 @@ impl Get {
     #[must_use]
     pub fn of(what: String) -> Get {
         let (verify, scope) = (Verify::default(), Scope::default());
-        Get { what, name: None, from: None, out: None, verify, timeout: None, scope }
+        Get {
+            what,
+            also: Vec::new(),
+            known: Vec::new(),
+            name: None,
+            from: None,
+            out: None,
+            verify,
+            timeout: None,
+            scope,
+        }
+    }
+}
+
+/// A content that a search has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownContent {
+    /// The name under which it is saved.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Identity.
+    pub root: Root,
+    /// Where its sources serve chunks.
+    pub sources: Vec<HostPort>,
+}
+
+/// What a `get` names: 1 to [`GET_BYTES_MAX`] bytes.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if (1..=GET_BYTES_MAX).contains(&name.len()) {
+        Ok(name)
+    } else {
+        Err(de::Error::invalid_length(name.len(), &"a name of 1 to 701 bytes"))
+    }
+}
+
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    if names.len() < GET_NAMES_MAX && names.iter().all(|name| (1..=GET_BYTES_MAX).contains(&name.len())) {
+        Ok(names)
+    } else {
+        Err(de::Error::invalid_length(names.len(), &"fewer names, of 1 to 701 bytes"))
     }
 }
 

@@ -20,6 +20,14 @@ pub enum Destination {
         /// The name from a source: any text.
         name: String,
     },
+    /// A file in a tree below a folder, each of whose components is sanitized. Folders that are
+    /// missing are created.
+    Below {
+        /// The folder, which is created too; none: that of [`Destination::Share`].
+        folder: Option<PathBuf>,
+        /// The path below it, from a source: any text, components separated by `/`.
+        path: String,
+    },
     /// This file; or, if it is a folder that exists or ends in a slash, a file in it under the
     /// sanitized name.
     Path {

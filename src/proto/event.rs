@@ -166,6 +166,15 @@ pub enum ClientEvent {
         /// All sources that are or were in use.
         sources: Vec<SourceReport>,
     },
+    /// A command of many files begins to download.
+    Files {
+        /// How many there are.
+        files: u64,
+        /// Bytes of all, as hits claim them.
+        size: u64,
+    },
+    /// A command of many files: one of them is there, or has failed.
+    Item(ItemReport),
     /// A source changed its state.
     Source(SourceReport),
     /// The counters of the peer and of its super peer.
@@ -215,6 +224,25 @@ pub struct SourceReport {
     pub why: Option<String>,
 }
 
+/// How one of many files ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemReport {
+    /// Its path below the destination, as it was named.
+    pub name: String,
+    /// The final path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Bytes of the content; of a failed file, bytes verified.
+    pub size: u64,
+    /// Identity.
+    pub root: Root,
+    /// The exit code that a command for this file alone would have.
+    pub exit: u8,
+    /// The error, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// States of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -258,7 +286,8 @@ pub struct Outcome {
     /// Query: what was cut, by reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// List: number of files; list of the network: number of contents.
+    /// List: number of files; list of the network: number of contents; get of many files: those
+    /// that are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// Get: the final path.

@@ -352,6 +352,7 @@ impl Disk {
         let path = match destination {
             Destination::Share { name } => Path::new(SHARE).join(name),
             Destination::Path { path, .. } => path.clone(),
+            Destination::Below { folder, path } => folder.as_deref().unwrap_or(Path::new(SHARE)).join(path),
         };
         if let Some(there) = self.file(&path) {
             return if contents.root(there) == root {

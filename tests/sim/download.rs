@@ -16,6 +16,8 @@ fn get(what: &str, out: Option<&str>) -> Command {
     let out = out.map(PathBuf::from);
     Command::Get(Get {
         name: None,
+        also: Vec::new(),
+        known: Vec::new(),
         what: what.into(),
         from: None,
         out,

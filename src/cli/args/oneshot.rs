@@ -50,15 +50,20 @@ command! {
         example = "{command_name} blue-train.flac -o ~/music/ --super 192.0.2.1:4777"
     )]
     Get {
-        /// a name, a root (64 hex digits), or a URI as `sprat uri` prints it, which needs no
-        /// --super: it is fetched by the running peer if that has the super peer of the URI, else
-        /// by a short-lived one
-        #[argh(positional, arg_name = "NAME|ROOT|URI")]
+        /// a name or path; a root (64 hex digits); a pattern with `*?[`; a folder with a slash at
+        /// its end, of which all files are downloaded; or a URI as `sprat uri` prints it, which
+        /// needs no --super: it is fetched by the running peer if that has the super peer of the
+        /// URI, else by a short-lived one
+        #[argh(positional, arg_name = "NAME")]
         pub(crate) what: String,
 
-        /// destination: a new file; or a folder, which exists or ends in a slash; or -, standard
-        /// output [default: with --super the current folder, else the folder for downloads of the
-        /// peer that downloads]
+        /// more of these
+        #[argh(positional, arg_name = "MORE")]
+        pub(crate) also: Vec<String>,
+
+        /// destination: a new file; or a folder, which exists or ends in a slash; for several files
+        /// always a folder; or -, standard output [default: with --super the current folder, else
+        /// the folder for downloads of the peer that downloads]
         #[argh(option, short = 'o', arg_name = "PATH")]
         pub(crate) out: Option<PathBuf>,
 

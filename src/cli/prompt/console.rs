@@ -2,18 +2,21 @@
 //! prints the answers. Owns the numbered results and the running downloads. It has a thread of its
 //! own, so that printing never holds the loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::grammar::{self, From, Line};
 use crate::cli::format;
 use crate::cli::hints;
+use crate::cli::paths;
 use crate::cli::progress::{self, Pace};
 use crate::cli::results::{Found, Results, Roots};
 use crate::cli::units::Size;
 use crate::error::Exit;
 use crate::node::Handle;
-use crate::proto::event::Outcome;
+use crate::proto::command::KnownContent;
+use crate::proto::event::{ItemReport, Outcome};
 use crate::proto::{ClientEvent, ClientId, Command, Scope, command};
 use crate::wire::name::printable;
 use crate::wire::record::name_of;
@@ -78,6 +81,12 @@ enum Job {
     Status,
     Uri,
     Get { what: String, name: String, hits: Results, pace: Pace },
+}
+
+/// A GET to this place, which is relative to the current folder.
+fn wanted(what: String, to: Option<String>) -> Result<command::Get, String> {
+    let out = to.map(|to| paths::absolute("TO", Path::new(&to))).transpose().map_err(|failure| failure.message)?;
+    Ok(command::Get { out, ..command::Get::of(what) })
 }
 
 /// The console: jobs by client, and the results that numbers refer to.
@@ -166,19 +175,28 @@ impl Console {
                 self.ask(Job::List { rows: 0, roots: Vec::new() }, Command::Network { scope: Scope::default() });
             }
             Line::Status => self.ask(Job::Status, Command::Status),
-            Line::GetResult { number, from } => {
-                match self.chosen(number, from) {
-                    Ok((found, from)) => self.get(found.root.to_string(), found.name().to_owned(), from),
-                    Err(sentence) => self.output.note(&format!("error: {sentence}")),
-                }
-                self.next_line();
+            Line::GetResult { number, from, to } => {
+                let got = self.chosen(number, from).and_then(|(found, from)| {
+                    let name = found.name().to_owned();
+                    self.get(command::Get { from, ..wanted(found.root.to_string(), to)? }, name);
+                    Ok(())
+                });
+                self.next_line_after(got);
             }
-            Line::GetWhat { what } => {
-                match self.meant(&what) {
-                    Ok((what, name)) => self.get(what, name, None),
-                    Err(sentence) => self.output.note(&format!("error: {sentence}")),
-                }
-                self.next_line();
+            Line::GetResults { numbers, to } => {
+                let got = self.chosen_all(&numbers).and_then(|known| {
+                    let name = format::count(known.len() as u64, "file");
+                    self.get(command::Get { known, ..wanted(name.clone(), to)? }, name);
+                    Ok(())
+                });
+                self.next_line_after(got);
+            }
+            Line::GetWhat { what, also, to } => {
+                let got = self.meant(&what).and_then(|(what, name)| {
+                    self.get(command::Get { also, ..wanted(what, to)? }, name);
+                    Ok(())
+                });
+                self.next_line_after(got);
             }
             Line::Uri { what } => match self.uri_of(&what) {
                 Ok(command) => self.ask(Job::Uri, command),
@@ -279,11 +297,39 @@ impl Console {
         Ok(Command::Uri { what, path: None, scope })
     }
 
-    fn get(&mut self, what: String, name: String, from: Option<HostPort>) {
+    /// The results with these numbers, each once.
+    fn chosen_all(&self, numbers: &[(usize, usize)]) -> Result<Vec<KnownContent>, String> {
+        let all = self.results.all();
+        let mut chosen = BTreeSet::new();
+        for &(first, last) in numbers {
+            // ALL has no last number of its own.
+            let last = if last == usize::MAX { all.len() } else { last };
+            self.chosen(first, None)?;
+            self.chosen(last, None)?;
+            chosen.extend(first..=last);
+        }
+        let found = chosen.into_iter().filter_map(|number| self.results.number(number));
+        let known = |found: &Found| KnownContent {
+            name: found.name().to_owned(),
+            size: found.size,
+            root: found.root,
+            sources: found.sources.clone(),
+        };
+        Ok(found.map(known).collect())
+    }
+
+    fn next_line_after(&mut self, done: Result<(), String>) {
+        if let Err(sentence) = done {
+            self.output.note(&format!("error: {sentence}"));
+        }
+        self.next_line();
+    }
+
+    fn get(&mut self, get: command::Get, name: String) {
         let job = Job::Get { what: name.clone(), name: name.clone(), hits: Results::default(), pace: Pace::new() };
         // A content that is named by its root keeps the name that was shown.
-        let named = (Root::from_hex(&what).is_some() && name != what).then(|| name_of(&name).to_owned());
-        let get = command::Get { name: named, from, ..command::Get::of(what) };
+        let named = (Root::from_hex(&get.what).is_some() && name != get.what).then(|| name_of(&name).to_owned());
+        let get = command::Get { name: named, ..get };
         self.begin(job, Command::Get(get));
     }
 
@@ -322,6 +368,16 @@ impl Console {
                 self.output.print(uri);
                 format::uri_notes(&event).iter().for_each(|line| self.output.note(line));
             }
+            ClientEvent::Files { files, size } => {
+                if let Job::Get { name, .. } = job {
+                    *name = format::count(files, "file");
+                    self.output.note(&format!("{name}: {}", Size(size)));
+                }
+            }
+            ClientEvent::Item(ItemReport { path: Some(path), exit: 0, .. }) => {
+                self.output.print(&format!("got {}", printable(&path.to_string_lossy())));
+            }
+            ClientEvent::Item(item) => self.output.note(&format!("error: {}", format::failed_item(&item))),
             ClientEvent::Start { name: chosen, size, sources, .. } => {
                 if let Job::Get { name, .. } = job {
                     let count = format::count(sources as u64, "source");

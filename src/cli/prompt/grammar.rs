@@ -1,7 +1,7 @@
 //! What may be typed at the prompt. Pure: a line in, a request or the sentence that shows the right
 //! form out.
 
-use crate::config::PATTERN_BYTES_MAX;
+use crate::config::{GET_BYTES_MAX, PATTERN_BYTES_MAX};
 use crate::wire::{HostPort, QueryKind, Search, Uri};
 
 /// What a line asks for.
@@ -11,10 +11,12 @@ pub(crate) enum Line {
     Empty,
     /// `QUERY PATTERN`
     Query(Search),
-    /// `GET n [FROM k]`
-    GetResult { number: usize, from: Option<From> },
-    /// `GET NAME|ROOT`
-    GetWhat { what: String },
+    /// `GET n [FROM k] [TO PATH]`
+    GetResult { number: usize, from: Option<From>, to: Option<String> },
+    /// `GET n m-k … [TO PATH]`: results from the first number to the second one.
+    GetResults { numbers: Vec<(usize, usize)>, to: Option<String> },
+    /// `GET NAME|ROOT|PATTERN|FOLDER/`, or several of these in quotes.
+    GetWhat { what: String, also: Vec<String>, to: Option<String> },
     /// `URI n|name|path`
     Uri { what: String },
     /// `LIST`
@@ -47,7 +49,11 @@ pub(crate) const COMMANDS: [&str; 8] = ["QUERY", "GET", "URI", "LIST", "STATUS",
 pub(crate) const HELP: &str = "\
 QUERY name|pattern   search: all words of a name, a pattern with *?[, or a root in 64 hex digits
 GET n [FROM k]       download result n of the last search, from all its sources or from source k only
-GET name|root|URI    search and download in one; \"quotes\" make a number a name
+GET n m-k | GET ALL  download several results
+GET name|root|URI    search and download in one; a path, a pattern or a folder/ gets all its files; \"quotes\"
+                     make a number a name, and separate several names; 8 digits of a root that was
+                     listed last are enough
+GET ... TO path      the same to another place: after numbers, ALL or a name in quotes
 URI n|name|path      one line that others can paste after sprat get, for a result, a name, a file or a folder
 LIST [NETWORK]       all files that are registered at the super peer, or all that the network holds
 STATUS               counters of this peer and of its super peer
@@ -56,9 +62,9 @@ HELP                 print this text
 EXIT                 end the peer; the same GET resumes an unfinished download later";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
-/// Fewest digits of a root that may be written for all of it.
+/// Fewest digits of a root that may be written for all of it; a shorter word of digits is a number.
 pub(crate) const ROOT_DIGITS_MIN: usize = 8;
-const GET_FORM: &str = "write GET 1, GET 1 FROM 2, or GET name";
+const GET_FORM: &str = "write GET 1, GET 1 FROM 2, GET 1 3-5, GET ALL, or GET name";
 
 /// Reads a line.
 ///
@@ -97,27 +103,107 @@ fn query(rest: &str) -> Result<Line, String> {
 }
 
 fn get(rest: &str) -> Result<Line, String> {
-    let mut words = rest.split_whitespace();
-    let Some(number) =
-        words.next().filter(|word| word.bytes().all(|b| b.is_ascii_digit()) && word.len() < ROOT_DIGITS_MIN)
-    else {
-        return Ok(Line::GetWhat { what: text(rest, GET_FORM)? });
+    if let Some(names) = quoted(rest) {
+        return several(names);
+    }
+    let (head, to) = match rest.split_once(char::is_whitespace).map(|_| split_to(rest)) {
+        Some((head, to @ Some(_))) if head.split_whitespace().all(is_choice) => (head, to),
+        Some(_) | None => (rest, None),
     };
-    let number: usize = number.parse().map_err(|_| GET_FORM)?;
-    match (words.next(), words.next(), words.next()) {
-        (None, _, _) => Ok(Line::GetResult { number, from: None }),
-        (Some(from), Some(source), None) if from.eq_ignore_ascii_case("from") => {
+    let to = to.map(|to| text(to, GET_FORM)).transpose()?;
+    let words: Vec<&str> = head.split_whitespace().collect();
+    match words.as_slice() {
+        [all] if all.eq_ignore_ascii_case("all") => Ok(Line::GetResults { numbers: vec![(1, usize::MAX)], to }),
+        [word] if number(word).is_some() => {
+            Ok(Line::GetResult { number: number(word).unwrap_or_default(), from: None, to })
+        }
+        [word, from, source] if number(word).is_some() && from.eq_ignore_ascii_case("from") => {
             let from = match source.parse::<usize>() {
                 Ok(k) => From::Number(k),
                 Err(_) => From::Address(source.parse().map_err(|_| format!("no source {source:?}; {GET_FORM}"))?),
             };
-            Ok(Line::GetResult { number, from: Some(from) })
+            Ok(Line::GetResult { number: number(word).unwrap_or_default(), from: Some(from), to })
         }
-        (Some(from), None, None) if from.eq_ignore_ascii_case("from") => {
+        [word, from] if number(word).is_some() && from.eq_ignore_ascii_case("from") => {
             Err(format!("a source is missing; {GET_FORM}"))
         }
-        // A name that begins with a number: `GET 12 angry men.mkv`.
-        (Some(_), _, _) => Ok(Line::GetWhat { what: text(rest, GET_FORM)? }),
+        // A name may begin with a number: `GET 12 angry men.mkv`.
+        [_, ..] if words.iter().all(|word| range(word).is_some()) => {
+            let numbers: Vec<_> = words.iter().filter_map(|word| range(word)).collect();
+            match numbers.iter().find(|(first, last)| first > last) {
+                Some((first, last)) => Err(format!("{first}-{last} runs backwards; {GET_FORM}")),
+                None => Ok(Line::GetResults { numbers, to }),
+            }
+        }
+        _ => Ok(Line::GetWhat { what: named(rest)?, also: Vec::new(), to: None }),
+    }
+}
+
+/// What stands before the last ` TO ` and behind it.
+fn split_to(rest: &str) -> (&str, Option<&str>) {
+    let lower = rest.to_ascii_lowercase();
+    match lower.rfind(" to ") {
+        Some(at) => (rest[..at].trim_end(), Some(rest[at + 4..].trim_start())),
+        None => (rest, None),
+    }
+}
+
+/// A word that chooses results.
+fn is_choice(word: &str) -> bool {
+    range(word).is_some() || ["all", "from"].iter().any(|other| word.eq_ignore_ascii_case(other)) || word.contains(':')
+}
+
+fn number(word: &str) -> Option<usize> {
+    let digits = !word.is_empty() && word.len() < ROOT_DIGITS_MIN && word.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| word.parse().ok()).flatten()
+}
+
+/// `3`, or `3-5`.
+fn range(word: &str) -> Option<(usize, usize)> {
+    match word.split_once('-') {
+        Some((first, last)) => Some((number(first)?, number(last)?)),
+        None => number(word).map(|number| (number, number)),
+    }
+}
+
+/// Several texts in quotes, and what stands behind ` TO ` after them; none if the line has another
+/// form.
+fn quoted(rest: &str) -> Option<(Vec<String>, Option<&str>)> {
+    let mut names = Vec::new();
+    let mut left = rest.trim_start();
+    while let Some(inner) = left.strip_prefix('"') {
+        let (name, behind) = inner.split_once('"')?;
+        names.push(name.to_owned());
+        left = behind.trim_start();
+        if !(left.is_empty() || behind.starts_with(char::is_whitespace)) {
+            return None;
+        }
+    }
+    let to = match left {
+        "" => None,
+        left => {
+            let (word, to) = left.split_once(char::is_whitespace)?;
+            Some(to.trim_start()).filter(|_| word.eq_ignore_ascii_case("to"))
+        }
+    };
+    (!names.is_empty() && (left.is_empty() || to.is_some())).then_some((names, to))
+}
+
+fn several((names, to): (Vec<String>, Option<&str>)) -> Result<Line, String> {
+    let to = to.map(|to| text(to, GET_FORM)).transpose()?;
+    let mut names = names.into_iter().map(|name| named(&name)).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let what = names.next().ok_or(GET_FORM)?;
+    Ok(Line::GetWhat { what, also: names.collect(), to })
+}
+
+/// What a GET names.
+fn named(what: &str) -> Result<String, String> {
+    match what.len() {
+        0 => Err(format!("a name is missing; {GET_FORM}")),
+        length if length > GET_BYTES_MAX => {
+            Err(format!("a name or path has at most {GET_BYTES_MAX} bytes; {GET_FORM}"))
+        }
+        _ => Ok(what.to_owned()),
     }
 }
 
@@ -139,7 +225,7 @@ mod tests {
     use super::*;
 
     fn what(text: &str) -> Result<Line, String> {
-        Ok(Line::GetWhat { what: text.into() })
+        Ok(Line::GetWhat { what: text.into(), also: Vec::new(), to: None })
     }
 
     #[test]
@@ -163,14 +249,41 @@ mod tests {
 
     #[test]
     fn get_takes_a_number_a_name_or_a_root() {
-        assert_eq!(parse("GET 2"), Ok(Line::GetResult { number: 2, from: None }));
-        assert_eq!(parse("get 2 from 3"), Ok(Line::GetResult { number: 2, from: Some(From::Number(3)) }));
+        assert_eq!(parse("GET 2"), Ok(Line::GetResult { number: 2, from: None, to: None }));
+        assert_eq!(parse("get 2 from 3"), Ok(Line::GetResult { number: 2, from: Some(From::Number(3)), to: None }));
         let address = From::Address("h:1".parse().unwrap());
-        assert_eq!(parse("GET 2 FROM h:1"), Ok(Line::GetResult { number: 2, from: Some(address) }));
+        assert_eq!(parse("GET 2 FROM h:1"), Ok(Line::GetResult { number: 2, from: Some(address), to: None }));
         assert_eq!(parse("GET blue train.flac"), what("blue train.flac"));
         assert_eq!(parse("GET 12 angry men.mkv"), what("12 angry men.mkv"));
         assert_eq!(parse("GET \"42\""), what("42"));
         assert_eq!(parse(&format!("GET {}", "0".repeat(64))), what(&"0".repeat(64)));
+    }
+
+    #[test]
+    fn get_takes_several_numbers_and_several_names() {
+        let results = |numbers: &[(usize, usize)], to: Option<&str>| {
+            Ok(Line::GetResults { numbers: numbers.to_vec(), to: to.map(str::to_owned) })
+        };
+        assert_eq!(parse("GET 1 3-5"), results(&[(1, 1), (3, 5)], None));
+        assert_eq!(parse("GET 3-5"), results(&[(3, 5)], None));
+        assert_eq!(parse("get all"), results(&[(1, usize::MAX)], None));
+        assert_eq!(parse("GET ALL TO new music/"), results(&[(1, usize::MAX)], Some("new music/")));
+        assert_eq!(parse("GET 1 2 to x"), results(&[(1, 1), (2, 2)], Some("x")));
+        let to = Some("a b".to_owned());
+        assert_eq!(parse("GET 2 TO a b"), Ok(Line::GetResult { number: 2, from: None, to: to.clone() }));
+        let from = Some(From::Number(1));
+        assert_eq!(parse("GET 2 FROM 1 TO a b"), Ok(Line::GetResult { number: 2, from, to: to.clone() }));
+        let names = |also: &[&str], to| {
+            let also = also.iter().map(|name| (*name).to_owned()).collect();
+            Ok(Line::GetWhat { what: "a 1".into(), also, to })
+        };
+        assert_eq!(parse("GET \"a 1\" \"b\" \"c/\""), names(&["b", "c/"], None));
+        assert_eq!(parse("GET \"a 1\" TO a b"), names(&[], to));
+        assert_eq!(parse("GET back to black.mp3"), what("back to black.mp3"));
+        assert_eq!(parse("GET say \"hi\".mp3"), what("say \"hi\".mp3"));
+        assert_eq!(parse("GET \"x\".mp3"), what("\"x\".mp3"));
+        assert_eq!(parse("GET 12345678"), what("12345678"), "digits of a root");
+        assert!(parse("GET 5-3").unwrap_err().contains("backwards"));
     }
 
     #[test]

@@ -23,6 +23,10 @@ const AGENT_BYTES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SessionId(pub(super) u8);
 
+/// A command of many files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BatchId(pub(super) u64);
+
 /// A source of a download, by its place in the list of that download.
 pub(super) type SourceIndex = usize;
 
@@ -45,6 +49,8 @@ pub(super) enum Reason {
     Upload(ConnId),
     /// A running download checks its sources and reports its progress.
     Download(DownloadId),
+    /// A command of many files reports its progress.
+    Batch(BatchId),
     /// A client's command, by its number, has waited long enough.
     Task(u64),
 }

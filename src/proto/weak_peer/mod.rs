@@ -2,6 +2,7 @@
 //! from one part to another. It decides nothing: the parts do, and none of them knows this module.
 
 mod announce;
+mod batch;
 mod candidates;
 mod commands;
 mod config;
@@ -20,6 +21,7 @@ use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, 
 use crate::time::Time;
 use crate::wire::Message;
 use announce::Announcements;
+use batch::Batches;
 use commands::{Commands, DownloadInput};
 use context::{Context, Owner, Reason};
 use download::Downloads;
@@ -38,6 +40,7 @@ pub struct WeakPeer {
     announcements: Announcements,
     uploads: Uploads,
     downloads: Downloads,
+    batches: Batches,
     commands: Commands,
     serves: bool,
     ended: bool,
@@ -64,6 +67,7 @@ impl WeakPeer {
             announcements: Announcements::new(sessions),
             uploads: Uploads::default(),
             downloads: Downloads::default(),
+            batches: Batches::default(),
             commands: Commands::new(connect_timeout, download_timeout),
             ended: false,
         }
@@ -161,6 +165,7 @@ impl WeakPeer {
             Reason::Files(session) => self.sessions.at(session).on_files_due(cx, &mut self.announcements),
             Reason::Upload(conn) => self.uploads.on_timer(cx, conn),
             Reason::Download(download) => self.downloads.on_tick(cx, download),
+            Reason::Batch(batch) => self.batches.on_tick(cx, batch),
             Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
         }
     }
@@ -174,11 +179,16 @@ impl WeakPeer {
             } else if let Some(input) = self.commands.poll_download_input() {
                 match input {
                     DownloadInput::Start(order) => self.downloads.start(&mut self.cx, order),
+                    DownloadInput::Many(many) => self.batches.start(&mut self.cx, many),
                     DownloadInput::Sources(download, addrs) => {
                         self.downloads.add_sources(&mut self.cx, download, addrs);
                     }
                     DownloadInput::SourcesDone(download) => self.downloads.on_search_done(&mut self.cx, download),
                 }
+            } else if let Some((download, outcome)) = self.downloads.poll_part_done() {
+                self.batches.on_download_done(&mut self.cx, download, &outcome);
+            } else if let Some(order) = self.batches.poll_order(&mut self.cx) {
+                self.downloads.start(&mut self.cx, order);
             } else if let Some((download, root)) = self.downloads.poll_search(&mut self.cx, self.sessions.is_up()) {
                 self.commands.ask_sources(&mut self.cx, &mut self.sessions, download, root);
             } else {
@@ -194,6 +204,7 @@ impl WeakPeer {
     fn shut_down(&mut self) {
         self.ended = true;
         self.commands.shut_down(&mut self.cx);
+        self.batches.shut_down(&mut self.cx);
         self.downloads.shut_down(&mut self.cx);
         self.uploads.shut_down(&mut self.cx);
         self.sessions.end(&mut self.cx, "the peer ends");
@@ -253,6 +264,7 @@ impl Role for WeakPeer {
             Input::Command { client, command } => self.commands.on_command(cx, &mut self.sessions, client, command),
             Input::ClientGone { client } => {
                 self.commands.on_client_gone(cx, &mut self.sessions, client);
+                self.batches.on_client_gone(cx, client);
                 self.downloads.on_client_gone(cx, client);
             }
             Input::Shutdown => return self.shut_down(),

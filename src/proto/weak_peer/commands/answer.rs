@@ -39,6 +39,11 @@ impl From<&Done> for Answer {
     }
 }
 
+/// How far a search went, for a message that says that nothing was found.
+pub(super) fn reservation(complete: bool) -> &'static str {
+    if complete { "" } else { ", as far as the search went" }
+}
+
 /// For each reason the larger count.
 pub(super) fn largest(a: Cut, b: Cut) -> Cut {
     Cut {

@@ -9,30 +9,37 @@
 
 mod answer;
 mod get;
+mod hits;
 mod outcome;
+mod pages;
 mod task;
 mod uri;
 mod walk;
+mod want;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::batch::{Entry, Many};
 use super::context::{Context, Reason, SessionId};
 use super::download::{Order, is_possible};
 use super::session::SessionEvent;
 use super::sessions::Sessions;
-use crate::config::{ANSWER_DEADLINE, COMMANDS_MAX, REFUSALS_MAX, REFUSED_WAIT_FIRST, SESSION_QUERIES_MAX};
+use crate::config::{
+    ANSWER_DEADLINE, COMMANDS_MAX, GET_FILES_MAX, REFUSALS_MAX, REFUSED_WAIT_FIRST, SESSION_QUERIES_MAX,
+};
 use crate::error::{Exit, Failure};
 use crate::proto::command::Get;
 use crate::proto::disk::{Described, DiskFailure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, Command, DiskWork, DownloadId, Event, Scope};
 use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
-use crate::wire::{Cut, HostPort, Message, QueryKind, Root};
+use crate::wire::{Cut, HostPort, Message, Root};
 use answer::Answer;
-use get::{Choice, Content, choose};
-use task::{Job, Request, Task, key};
+use hits::key;
+use task::{Job, Request, Task};
 use walk::Walk;
+use want::{Content, Verdict};
 
 /// A list continues at the super peer where it began.
 const LIST_LOST: &str = "the super peer was lost in the middle of its list; ask again";
@@ -43,6 +50,8 @@ const DONE_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum DownloadInput {
     Start(Order),
+    /// Many files of one command.
+    Many(Many),
     /// More sources of its root, each with the size that it reports.
     Sources(DownloadId, Vec<(HostPort, u64)>),
     /// The search for sources is over.
@@ -106,6 +115,11 @@ impl Commands {
             }
             Command::Uri { what, scope, .. } => Job::get(Get { scope, ..Get::of(what) }),
             Command::Query { search, scope } => Job::query(search, scope),
+            Command::Get(get) if !get.known.is_empty() => {
+                let entries = get::known(&get, sessions);
+                let many = get::many(get, (client, cx.now), entries, Vec::new(), self.download_timeout);
+                return self.download_inputs.push_back(DownloadInput::Many(many));
+            }
             Command::Get(get) => Job::get(get),
             Command::List => Job::List { files: 0, after: None, at: None },
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
@@ -247,18 +261,14 @@ impl Commands {
                     }
                 }
             }
-            Job::Get { get, search, hits, known } => {
-                let from = get.from.as_ref().map(HostPort::canonical);
-                let wanted = |record: &SourceRecord| from.as_ref().is_none_or(|from| *from == record.addr);
-                let room = most.saturating_sub(hits.len());
-                hits.extend(hit.hits.into_iter().filter(|hit| wanted(hit) && known.insert(key(hit))).take(room));
+            Job::Get { want, .. } => {
+                want.on_hits(hit.hits);
                 // A root leaves nothing to choose: the download starts, and more sources may
                 // follow.
-                if search.kind == QueryKind::Root
-                    && !task.only_uri
-                    && hits.iter().any(|record| !sessions.is_own(&record.addr))
+                if !task.only_uri
+                    && let Some(content) = want.named_by_root(|record| !sessions.is_own(&record.addr))
                 {
-                    self.start_early(cx, id, sessions);
+                    self.start_early(cx, id, sessions, content);
                 }
             }
             Job::Network { walk, .. } => walk.on_hits(hit.hits),
@@ -312,13 +322,10 @@ impl Commands {
                 let outcome = outcome::query(search, known.len(), answer);
                 self.end_timed(cx, id, outcome);
             }
-            Job::Get { search, hits, .. } if hits.is_empty() && search.kind == QueryKind::Glob => {
-                // Nothing matches the pattern; it may be a name that contains the characters of a
-                // pattern.
-                search.kind = QueryKind::Exact;
-                self.enqueue(cx, id);
+            Job::Get { want, .. } => {
+                let verdict = want.on_done(answer);
+                self.resolve(cx, sessions, id, verdict);
             }
-            Job::Get { .. } => self.resolve(cx, sessions, id, answer.complete),
             Job::Network { walk, .. } => {
                 let (contents, over) = walk.on_done(answer);
                 let outcome = outcome::network(walk);
@@ -341,6 +348,11 @@ impl Commands {
         }
         if code == ErrorCode::LIMIT && task.refusals < REFUSALS_MAX {
             return self.rest(cx, id, why);
+        }
+        if let (Job::Get { want, .. }, ErrorCode::BAD_REQUEST) = (&mut task.job, code) {
+            let failure = Failure::new(exit_of(code), format!("the super peer refuses: {why}"));
+            let verdict = want.on_refused(failure);
+            return self.resolve(cx, sessions, id, verdict);
         }
         self.fail(cx, id, exit_of(code), &format!("the super peer refuses: {why}"));
     }
@@ -385,41 +397,80 @@ impl Commands {
 
     // ---- downloads ------------------------------------------------------------------------------
 
-    /// All hits of a `get` have come: starts its download, or fails.
-    fn resolve(&mut self, cx: &mut Context, sessions: &Sessions, id: u64, complete: bool) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let Job::Get { get, hits, .. } = &task.job else { return };
-        match choose(&get.what, hits) {
-            Choice::None => {
-                let how = outcome::reservation(complete);
-                let why = match &get.from {
-                    Some(from) => format!("{from} does not offer {:?}{how}", get.what),
-                    None => format!("no peer has {:?}{how}", get.what),
-                };
-                self.fail(cx, id, Exit::NotFound, &why);
+    /// A search of a `get` is over: begins the next one, starts its downloads, or fails.
+    fn resolve(&mut self, cx: &mut Context, sessions: &Sessions, id: u64, verdict: Verdict) {
+        let only_uri = self.tasks.get(&id).is_some_and(|task| task.only_uri);
+        match verdict {
+            Verdict::Again => self.enqueue(cx, id),
+            Verdict::One(Content { root, name }) if only_uri => {
+                if let Some(Task { job: Job::Get { want, .. }, .. }) = self.tasks.get(&id) {
+                    let event = uri::event(sessions, uri::described(root, name, &want.hits));
+                    if let Some(task) = self.tasks.get(&id) {
+                        task.report(cx, event);
+                    }
+                    self.end_timed(cx, id, outcome::success());
+                }
             }
-            Choice::One(Content { root, name }) if task.only_uri => {
-                task.report(cx, uri::event(sessions, uri::described(root, name, hits)));
-                self.end_timed(cx, id, outcome::success());
+            Verdict::Many(..) if only_uri => {
+                let why = "several files fit; name one, or its root".to_owned();
+                self.fail(cx, id, Exit::Usage, &why);
             }
-            Choice::One(content) => {
+            Verdict::One(content) => {
                 self.start(cx, id, sessions, content, false);
                 self.forget(cx, id);
             }
-            Choice::Many(contents) => {
-                hits.iter().for_each(|record| task.report(cx, outcome::hit(record.clone())));
-                let what = &get.what;
-                let why = format!("{contents} different contents fit {what:?}; name the root, or a more exact name");
-                self.fail(cx, id, Exit::Usage, &why);
+            Verdict::Many(entries, failures) => {
+                self.show(cx, id);
+                self.start_many(cx, id, sessions, entries, failures);
+            }
+            Verdict::None(failure) => {
+                self.show(cx, id);
+                self.fail(cx, id, failure.exit, &failure.message);
             }
         }
     }
 
+    /// Sends the client what it has to choose from.
+    fn show(&mut self, cx: &mut Context, id: u64) {
+        let Some(Task { job: Job::Get { want, .. }, client: Some(client), .. }) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        std::mem::take(&mut want.shown).into_iter().for_each(|record| cx.report(*client, outcome::hit(record)));
+    }
+
+    fn start_many(
+        &mut self,
+        cx: &mut Context,
+        id: u64,
+        sessions: &Sessions,
+        mut entries: Vec<Entry>,
+        failures: Vec<Failure>,
+    ) {
+        if entries.len() > GET_FILES_MAX {
+            let why = format!("{} files are more than one command gets; name fewer", entries.len());
+            return self.fail(cx, id, Exit::Usage, &why);
+        }
+        for Entry { sources, .. } in &mut entries {
+            if sources.iter().any(|(addr, _)| !sessions.is_own(addr)) {
+                sources.retain(|(addr, _)| !sessions.is_own(addr));
+            }
+        }
+        let timeout = self.download_timeout;
+        if let Some(Task { job: Job::Get { get, .. }, client: Some(client), since, .. }) = self.forget(cx, id) {
+            self.download_inputs.push_back(DownloadInput::Many(get::many(
+                get,
+                (client, since),
+                entries,
+                failures,
+                timeout,
+            )));
+        }
+    }
+
     /// Starts a `get` by root with the sources known so far; its search continues for the download.
-    fn start_early(&mut self, cx: &mut Context, id: u64, sessions: &Sessions) {
-        let Some(Task { job: Job::Get { get, hits, .. }, .. }) = self.tasks.get(&id) else { return };
+    fn start_early(&mut self, cx: &mut Context, id: u64, sessions: &Sessions, content: Content) {
+        let Some(Task { job: Job::Get { get, .. }, .. }) = self.tasks.get(&id) else { return };
         let scope = get.scope;
-        let Choice::One(content) = choose(&get.what, hits) else { return };
         let root = content.root;
         let download = self.start(cx, id, sessions, content, true);
         if let (Some(download), Some(task)) = (download, self.tasks.get_mut(&id)) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::answer::Answer;
+use super::answer::{Answer, reservation};
 use super::task::{Job, Task};
 use super::walk::Walk;
 use crate::error::{Exit, Failure};
@@ -28,11 +28,6 @@ pub(super) fn status(super_peer: Option<HostPort>, super_counts: BTreeMap<String
     ClientEvent::Status { super_peer, peer: BTreeMap::new(), super_counts }
 }
 
-/// How far a search went, for a message that says that nothing was found.
-pub(super) fn reservation(complete: bool) -> &'static str {
-    if complete { "" } else { ", as far as the search went" }
-}
-
 /// The end of a query that was answered.
 pub(super) fn query(search: &Search, hits: usize, answer: Answer) -> Outcome {
     let base = if hits > 0 {
@@ -56,7 +51,7 @@ pub(super) fn network(walk: &Walk) -> Outcome {
     let Answer { reached, complete, cut, .. } = walk.answer();
     Outcome {
         files: Some(walk.contents),
-        hits: Some(count(walk.hits)),
+        hits: Some(count(walk.hits())),
         reached: Some(reached),
         complete: Some(complete),
         cut: Some(cut),

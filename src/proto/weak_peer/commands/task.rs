@@ -1,23 +1,21 @@
 //! One command of a client, or the search of a download for more sources: what it asks for and what
 //! it has got so far. It sends nothing and knows no session but those that it asked.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::answer::Answer;
+use super::hits::Known;
 use super::walk::Walk;
+use super::want::Want;
 use crate::config::{QUERY_BUDGET, QUERY_HITS_MAX};
 use crate::proto::weak_peer::context::{Context, SessionId};
 use crate::proto::{ClientEvent, ClientId, DownloadId, Scope, command};
 use crate::time::Time;
-use crate::wire::message::{List, Query, SourceRecord, Status};
-use crate::wire::{HostPort, Message, QueryKind, Root, Search, SharePath};
+use crate::wire::message::{List, Query, Status};
+use crate::wire::{Message, QueryKind, Root, Search};
 
 /// One request: its session and its number there.
 pub(super) type Request = (SessionId, u32);
-
-/// Hits that were taken. Two super peers may send the same hit, and so may one that is asked again.
-pub(super) type Known = BTreeSet<(Root, u64, HostPort, SharePath)>;
 
 /// What a task asks for.
 #[derive(Debug)]
@@ -29,9 +27,7 @@ pub(super) enum Job {
     },
     Get {
         get: command::Get,
-        search: Search,
-        hits: Vec<SourceRecord>,
-        known: Known,
+        want: Box<Want>,
     },
     /// The list of one super peer, page by page.
     List {
@@ -62,8 +58,8 @@ impl Job {
     }
 
     pub(super) fn get(get: command::Get) -> Job {
-        let search = search(QueryKind::of(&get.what), get.what.clone());
-        Job::Get { get, search, hits: Vec::new(), known: Known::new() }
+        let want = Box::new(Want::new(&get));
+        Job::Get { get, want }
     }
 
     /// How far its search goes; none if it is no search.
@@ -84,7 +80,8 @@ impl Job {
     /// The message that asks for it, under this number.
     pub(super) fn message(&self, req: u32) -> Message {
         let find = match self {
-            Job::Query { search, .. } | Job::Get { search, .. } => search.clone(),
+            Job::Query { search, .. } => search.clone(),
+            Job::Get { want, .. } => want.search(),
             Job::Sources { root, .. } => search(QueryKind::Root, root.to_string()),
             Job::Network { walk, .. } => walk.search(),
             Job::List { after, .. } => return Message::List(List { req, after: *after }),
@@ -110,7 +107,7 @@ impl Job {
     pub(super) fn has_enough(&self) -> bool {
         match self {
             Job::Query { known, .. } => known.len() >= self.hits_max(),
-            Job::Get { hits, .. } => hits.len() >= self.hits_max(),
+            Job::Get { want, .. } => want.has_enough(),
             Job::List { .. } | Job::Network { .. } | Job::Status | Job::Sources { .. } => false,
         }
     }
@@ -118,10 +115,7 @@ impl Job {
     /// Forgets what it got from a super peer that was lost, before it is asked again.
     pub(super) fn restart(&mut self) {
         match self {
-            Job::Get { hits, known, .. } => {
-                hits.clear();
-                known.clear();
-            }
+            Job::Get { want, .. } => want.restart(),
             Job::Network { walk, .. } => walk.on_lost(),
             Job::List { at, .. } => *at = None,
             // A hit that was reported stays reported.
@@ -178,11 +172,6 @@ impl Task {
     pub(super) fn has_others(&self) -> bool {
         self.answered || self.requests.len() > 1
     }
-}
-
-/// Which hit this is. The size counts: a false one must not hide the right one.
-pub(super) fn key(record: &SourceRecord) -> (Root, u64, HostPort, SharePath) {
-    (record.root, record.size, record.addr.clone(), record.path.clone())
 }
 
 fn search(kind: QueryKind, pattern: String) -> Search {

@@ -1,25 +1,14 @@
-//! The list of the network, page by page: the range of positions to ask for next, and the contents
-//! known by then. It owns the hits of the current page and the cuts so far; it sends nothing.
-//!
-//! A page is a query for everything between two positions. If a cap cut its hits, the page is asked
-//! for again at half its length; if not, the next page begins where this one ends. So each hit lies
-//! in a page that no cap cut, wherever the cap is, and no super peer has to keep an order. A file
-//! that stays registered during the list is listed exactly once.
+//! The list of the network: what its pages bring, added up to contents. It owns the contents that
+//! are not listed yet; it sends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answer::{Answer, largest};
-use crate::config::{LIST_NAMES_MAX, LIST_PAGES_MAX, LIST_SOURCES_MAX, QUERY_HITS_MAX};
+use super::answer::Answer;
+use super::pages::{Page, Pages};
+use crate::config::{LIST_NAMES_MAX, LIST_SOURCES_MAX};
 use crate::proto::ClientEvent;
 use crate::wire::message::SourceRecord;
-use crate::wire::position::{Position, Range};
-use crate::wire::{Cut, HostPort, QueryKind, Root, Search};
-
-/// Hits that a page aims at: well below every cap, so that few pages are asked for twice.
-const PAGE_HITS: u64 = QUERY_HITS_MAX as u64 * 6 / 10;
-/// A page with fewer hits is not halved, whatever its answer says: only a super peer that lies or
-/// is full caps so early.
-const PAGE_HITS_MIN: usize = 16;
+use crate::wire::{HostPort, QueryKind, Root, Search};
 
 /// Sources and names of one content.
 #[derive(Debug, Default)]
@@ -35,92 +24,46 @@ struct Content {
 /// A list of the network under way.
 #[derive(Debug)]
 pub(super) struct Walk {
-    range: Range,
-    pages: u64,
-    /// The hits of the current page.
-    page: BTreeMap<Position, SourceRecord>,
+    pages: Pages,
     /// Contents that the next page may continue.
     open: BTreeMap<Root, Content>,
     /// Contents listed so far.
     pub(super) contents: u64,
-    /// Hits of the pages that are over.
-    pub(super) hits: u64,
-    reached: Option<u32>,
-    complete: bool,
-    cut: Cut,
 }
 
 impl Walk {
     pub(super) fn new() -> Walk {
-        Walk {
-            range: Range { low: Position::FIRST, high: None },
-            pages: 0,
-            page: BTreeMap::new(),
-            open: BTreeMap::new(),
-            contents: 0,
-            hits: 0,
-            reached: None,
-            complete: true,
-            cut: Cut::NONE,
-        }
+        Walk { pages: Pages::new(), open: BTreeMap::new(), contents: 0 }
     }
 
     /// The smallest reach of a page, whether every page was complete, and the largest count of each
     /// cut.
     pub(super) fn answer(&self) -> Answer {
-        Answer { reached: self.reached.unwrap_or(0), pruned: 0, complete: self.complete, cut: self.cut }
+        self.pages.answer()
+    }
+
+    /// Hits of the pages that are over.
+    pub(super) fn hits(&self) -> u64 {
+        self.pages.hits
     }
 
     /// The query for the current page.
     pub(super) fn search(&self) -> Search {
-        Search {
-            pattern: self.range.to_string(),
-            kind: QueryKind::Range,
-            min: None,
-            max: None,
-            limit: None,
-            within: None,
-        }
+        let pattern = self.pages.range().to_string();
+        Search { pattern, kind: QueryKind::Range, min: None, max: None, limit: None, within: None }
     }
 
     /// Takes hits of the current page; ignores others.
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
-        for hit in hits {
-            let position = Position::of(&hit.root, hit.path.as_str(), &hit.addr);
-            if self.range.holds(&position) && self.page.len() < 2 * QUERY_HITS_MAX {
-                self.page.insert(position, hit);
-            }
-        }
+        self.pages.on_hits(hits);
     }
 
     /// The page is answered. Returns the contents that are finished, in the order of roots, and
     /// whether the list is over.
     pub(super) fn on_done(&mut self, answer: Answer) -> (Vec<ClientEvent>, bool) {
-        self.pages += 1;
-        let spent = self.pages >= LIST_PAGES_MAX;
-        if answer.cut.cap > 0 && self.page.len() >= PAGE_HITS_MIN && !spent {
-            self.range.high = self.page.keys().nth(self.page.len() / 2).copied();
-            self.page.clear();
-            return (Vec::new(), false);
-        }
-        self.complete &= answer.complete && answer.cut.is_none();
-        self.reached = Some(self.reached.map_or(answer.reached, |reached| reached.min(answer.reached)));
-        self.cut = largest(self.cut, answer.cut);
-        let Range { low, high } = self.range;
-        let hits = self.page.len() as u64;
-        self.hits += hits;
-        for hit in std::mem::take(&mut self.page).into_values() {
+        let Page::Over(page, next) = self.pages.on_done(answer) else { return (Vec::new(), false) };
+        for hit in page {
             self.open.entry(hit.root).or_default().add(&hit);
-        }
-        let next = high.filter(|_| !spent);
-        if let (Some(_), None) = (high, next) {
-            self.complete = false;
-            self.cut.add(Cut { cap: 1, ..Cut::NONE });
-        }
-        if let Some(next) = next {
-            let length = next.minus(low);
-            let length = if hits == 0 { length.scaled(1 << 32, 1) } else { length.scaled(PAGE_HITS, hits) };
-            self.range = Range { low: next, high: length.and_then(|length| next.plus(length)) };
         }
         let rest = next.map_or_else(BTreeMap::new, |next| self.open.split_off(&next.root()));
         let known = std::mem::replace(&mut self.open, rest);
@@ -131,7 +74,7 @@ impl Walk {
 
     /// The current page has to be asked for again.
     pub(super) fn on_lost(&mut self) {
-        self.page.clear();
+        self.pages.on_lost();
     }
 }
 
@@ -167,7 +110,8 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::SharePath;
+    use crate::wire::position::{Position, Range};
+    use crate::wire::{Cut, SharePath};
 
     fn hit(root: Root, n: u16) -> SourceRecord {
         let path = SharePath::new(&format!("d/name {}", n % 3)).unwrap();
@@ -211,7 +155,7 @@ mod tests {
                 listed.push((root, sources));
             }
             if over {
-                return (listed, walk.answer(), walk.pages);
+                return (listed, walk.answer(), walk.pages.pages);
             }
         }
     }
@@ -267,6 +211,6 @@ mod tests {
         let (known, over) = walk.on_done(Answer { reached: 1, pruned: 0, complete: true, cut: Cut::NONE });
         let names = ["name 0", "name 1", "name 2"].map(str::to_owned).to_vec();
         assert_eq!(known, [ClientEvent::Content { root: root(1), size: 5, sources: 6, names }]);
-        assert!(over && walk.hits == 6);
+        assert!(over && walk.hits() == 6);
     }
 }

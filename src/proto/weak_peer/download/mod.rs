@@ -35,6 +35,8 @@ pub(super) use pool::{Pool, is_possible};
 pub(super) struct Downloads {
     running: BTreeMap<DownloadId, Transfer>,
     line: VecDeque<Order>,
+    /// Ends of downloads that are parts of commands.
+    parts_done: VecDeque<(DownloadId, Outcome)>,
     pub(super) bytes_received: u64,
     pub(super) finished: u64,
 }
@@ -56,7 +58,7 @@ impl Downloads {
                 Exit::Disk,
                 format!("{:?} is already being downloaded to the same destination", order.name),
             );
-            cx.done(order.client, Outcome::failed(&failure));
+            self.finish(cx, &order, Outcome::failed(&failure));
         } else if self.line.len() < DOWNLOADS_WAITING_MAX {
             self.line.push_back(order);
             self.advance(cx);
@@ -65,7 +67,7 @@ impl Downloads {
                 Exit::Internal,
                 format!("{DOWNLOADS_WAITING_MAX} downloads are waiting in line; try again when some are over"),
             );
-            cx.done(order.client, Outcome::failed(&failure));
+            self.finish(cx, &order, Outcome::failed(&failure));
         }
     }
 
@@ -80,6 +82,20 @@ impl Downloads {
             self.running.insert(id, transfer);
             self.sweep(cx, id);
         }
+    }
+
+    /// Reports the end of a download to its client, or to the command that it is a part of.
+    fn finish(&mut self, cx: &mut Context, order: &Order, outcome: Outcome) {
+        if order.is_part {
+            self.parts_done.push_back((order.id, outcome));
+        } else {
+            cx.done(order.client, outcome);
+        }
+    }
+
+    /// The end of a download that is a part of a command.
+    pub(super) fn poll_part_done(&mut self) -> Option<(DownloadId, Outcome)> {
+        self.parts_done.pop_front()
     }
 
     /// Runs an action on a running download, and reports the end of the download if the action
@@ -98,7 +114,7 @@ impl Downloads {
         if let Some(transfer) = self.running.remove(&id) {
             self.bytes_received += transfer.bytes_received();
             self.finished += u64::from(outcome.ok);
-            cx.done(transfer.order.client, outcome);
+            self.finish(cx, &transfer.order, outcome);
         }
     }
 
@@ -214,7 +230,7 @@ impl Downloads {
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
         let why = "the peer ends; repeat the command to resume the download";
         for order in std::mem::take(&mut self.line) {
-            cx.done(order.client, Outcome::failed(&Failure::new(Exit::Internal, why)));
+            self.finish(cx, &order, Outcome::failed(&Failure::new(Exit::Internal, why)));
         }
         let ids: Vec<_> = self.running.keys().copied().collect();
         for id in ids {

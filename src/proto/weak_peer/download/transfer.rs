@@ -155,7 +155,9 @@ impl Transfer {
 
     /// Sends an event to the client.
     pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
-        cx.report(self.order.client, event);
+        if !self.order.is_part {
+            cx.report(self.order.client, event);
+        }
     }
 
     pub(super) fn set_state(&mut self, cx: &mut Context, index: SourceIndex, state: SourceState, why: Option<String>) {

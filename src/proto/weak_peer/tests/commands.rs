@@ -149,12 +149,12 @@ fn a_get_by_name_finds_sources_under_other_names_too() {
             _ => None,
         })
         .collect();
-    assert_eq!(roots, [QueryKind::Words, QueryKind::Root]);
+    assert_eq!(roots, [QueryKind::Path, QueryKind::Root]);
     assert!(world.outcome().ok);
 }
 
 #[test]
-fn a_get_of_a_name_with_pattern_characters_falls_back_to_the_exact_name() {
+fn a_get_of_a_name_with_a_bracket_looks_for_the_name_first() {
     let mut world = World::new(1, 3);
     let outcome = world.get_named("a[1].txt").outcome();
     assert_eq!(outcome.exit, 3);
@@ -166,7 +166,7 @@ fn a_get_of_a_name_with_pattern_characters_falls_back_to_the_exact_name() {
             _ => None,
         })
         .collect();
-    assert_eq!(kinds, [QueryKind::Glob, QueryKind::Exact]);
+    assert_eq!(kinds, [QueryKind::Path, QueryKind::Glob, QueryKind::Words]);
 }
 
 #[test]

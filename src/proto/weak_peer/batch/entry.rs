@@ -1,0 +1,64 @@
+//! What a command of many files asks for: each file with its content and its sources.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Failure;
+use crate::proto::{ClientId, Verify};
+use crate::time::Time;
+use crate::wire::message::SourceRecord;
+use crate::wire::{HostPort, Root, SharePath};
+
+/// A file to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::proto::weak_peer) struct Entry {
+    /// Where it goes below the destination: any text.
+    pub(in crate::proto::weak_peer) path: String,
+    pub(in crate::proto::weak_peer) root: Root,
+    /// Addresses that serve it, each with the size that its hit claims.
+    pub(in crate::proto::weak_peer) sources: Vec<(HostPort, u64)>,
+}
+
+impl Entry {
+    pub(in crate::proto::weak_peer) fn new(path: &str, root: Root) -> Entry {
+        Entry { path: path.to_owned(), root, sources: Vec::new() }
+    }
+
+    /// The size that most hits claim; of several such the smallest.
+    pub(super) fn size(&self) -> u64 {
+        let times = |size: u64| self.sources.iter().filter(|(_, claim)| *claim == size).count();
+        let sizes = self.sources.iter().map(|(_, size)| *size);
+        sizes.min_by_key(|size| (std::cmp::Reverse(times(*size)), *size)).unwrap_or(0)
+    }
+
+    /// The hits that it was made from.
+    pub(in crate::proto::weak_peer) fn into_records(self) -> Vec<SourceRecord> {
+        let Some(path) = SharePath::new(&self.path) else { return Vec::new() };
+        let record = |(addr, size)| SourceRecord {
+            path: path.clone(),
+            size,
+            root: self.root,
+            collection: false,
+            node: None,
+            addr,
+        };
+        self.sources.into_iter().map(record).collect()
+    }
+}
+
+/// A command of many files.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) struct Many {
+    pub(in crate::proto::weak_peer) client: ClientId,
+    pub(in crate::proto::weak_peer) asked_at: Time,
+    pub(in crate::proto::weak_peer) entries: Vec<Entry>,
+    /// What else was asked for and cannot be downloaded.
+    pub(in crate::proto::weak_peer) failures: Vec<Failure>,
+    /// The folder that the files go to; none: that of downloads without a destination.
+    pub(in crate::proto::weak_peer) folder: Option<PathBuf>,
+    pub(in crate::proto::weak_peer) verify: Verify,
+    /// How long a file goes on without a verified piece and at a low rate; zero: for ever.
+    pub(in crate::proto::weak_peer) timeout: Duration,
+    /// Whether no other source may be used.
+    pub(in crate::proto::weak_peer) only: bool,
+}

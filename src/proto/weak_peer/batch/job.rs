@@ -1,0 +1,159 @@
+//! One command of many files: which are waiting, which are under way, and what has become of the
+//! others.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::entry::{Entry, Many};
+use crate::config::{BATCH_DOWNLOADS_MAX, BATCH_FAILURES_NAMED, PROGRESS_INTERVAL};
+use crate::error::Exit;
+use crate::proto::disk::Destination;
+use crate::proto::event::{ClientEvent, ItemReport, Outcome};
+use crate::proto::weak_peer::context::{BatchId, Context, Reason, millis};
+use crate::proto::weak_peer::download::{Order, Pool};
+use crate::proto::{ClientId, DownloadId};
+use crate::time::Time;
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Job {
+    id: BatchId,
+    many: Many,
+    /// Files that are not begun.
+    waiting: VecDeque<Entry>,
+    /// Files that the downloads have.
+    handed: BTreeMap<DownloadId, Entry>,
+    /// Files of the command, those that cannot be downloaded included.
+    files: u64,
+    done: u64,
+    /// Bytes of all files as hits claim them, and of those that are there.
+    size: u64,
+    bytes: u64,
+    /// Bytes that need not be fetched.
+    resumed: u64,
+    failed: u64,
+    /// The first failures: exit codes and sentences.
+    failures: Vec<(u8, String)>,
+    /// Bytes at the last tick.
+    before: (Time, u64),
+}
+
+impl Job {
+    pub(super) fn new(cx: &mut Context, id: BatchId, mut many: Many) -> Job {
+        let waiting: VecDeque<Entry> = std::mem::take(&mut many.entries).into();
+        let failures: Vec<_> = many.failures.drain(..).map(|failure| (failure.exit.code(), failure.message)).collect();
+        let (files, failed) = ((waiting.len() + failures.len()) as u64, failures.len() as u64);
+        let size = waiting.iter().map(Entry::size).sum();
+        cx.timers.set(Reason::Batch(id), cx.now + PROGRESS_INTERVAL);
+        cx.report(many.client, ClientEvent::Files { files: waiting.len() as u64, size });
+        let before = (cx.now, 0);
+        let (handed, done, bytes, resumed) = (BTreeMap::new(), 0, 0, 0);
+        Job { id, many, waiting, handed, files, done, size, bytes, resumed, failed, failures, before }
+    }
+
+    pub(super) fn client(&self) -> ClientId {
+        self.many.client
+    }
+
+    /// Whether every file is there or has failed.
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.handed.is_empty()
+    }
+
+    /// The next file for the downloads, if they have few of them.
+    pub(super) fn next_order(&mut self, cx: &mut Context, id: DownloadId) -> Option<Order> {
+        if self.handed.len() >= BATCH_DOWNLOADS_MAX {
+            return None;
+        }
+        let entry = self.waiting.pop_front()?;
+        let Many { client, verify, timeout, only, .. } = self.many;
+        let mut pool = Pool::default();
+        entry.sources.iter().for_each(|(addr, size)| pool.offer(cx, addr.clone(), *size));
+        let order = Order {
+            id,
+            client,
+            asked_at: cx.now,
+            root: entry.root,
+            name: entry.path.clone(),
+            verify,
+            destination: Destination::Below { folder: self.many.folder.clone(), path: entry.path.clone() },
+            timeout,
+            pool,
+            only,
+            widen: false,
+            searching: false,
+            is_part: true,
+        };
+        self.handed.insert(id, entry);
+        Some(order)
+    }
+
+    /// A download of one of its files has ended.
+    pub(super) fn on_done(&mut self, cx: &mut Context, download: DownloadId, outcome: &Outcome) {
+        let Some(entry) = self.handed.remove(&download) else { return };
+        let bytes = outcome.bytes.unwrap_or(0);
+        if outcome.ok {
+            self.done += 1;
+            self.bytes += bytes;
+            self.resumed += outcome.resumed.unwrap_or(0);
+        } else {
+            let why = outcome.error.clone().unwrap_or_default();
+            self.fail(outcome.exit, format!("{:?}: {why}", entry.path));
+        }
+        let report = ItemReport {
+            name: entry.path,
+            path: outcome.path.clone(),
+            size: bytes,
+            root: entry.root,
+            exit: outcome.exit,
+            error: outcome.error.clone(),
+        };
+        cx.report(self.many.client, ClientEvent::Item(report));
+    }
+
+    fn fail(&mut self, exit: u8, why: String) {
+        self.failed += 1;
+        if self.failures.len() < BATCH_FAILURES_NAMED {
+            self.failures.push((exit, why));
+        }
+    }
+
+    /// Gives up all files that are not there.
+    pub(super) fn abandon(&mut self, why: &str) {
+        let left = self.waiting.len() + self.handed.len();
+        self.waiting.clear();
+        self.handed.clear();
+        (0..left).for_each(|_| self.fail(Exit::Internal.code(), why.to_owned()));
+    }
+
+    pub(super) fn on_tick(&mut self, cx: &mut Context) {
+        let (since, before) = std::mem::replace(&mut self.before, (cx.now, self.bytes));
+        let micros = cx.now.since(since).as_micros().max(1);
+        let rate = u64::try_from(u128::from(self.bytes - before) * 1_000_000 / micros).unwrap_or(u64::MAX);
+        let progress = ClientEvent::Progress { bytes: self.bytes, size: self.size, rate, sources: Vec::new() };
+        cx.report(self.many.client, progress);
+        cx.timers.set(Reason::Batch(self.id), cx.now + PROGRESS_INTERVAL);
+    }
+
+    /// Ends the command.
+    pub(super) fn end(self, cx: &mut Context) {
+        let base = match self.failures.first() {
+            None => Outcome { ok: true, ..Outcome::default() },
+            Some((first, _)) => {
+                let exit = if self.done > 0 { Exit::Partial.code() } else { *first };
+                let named: Vec<_> = self.failures.iter().map(|(_, why)| why.as_str()).collect();
+                let more = self.failed - self.failures.len() as u64;
+                let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+                let why = format!("{} of {} files are there: {}{more}", self.done, self.files, named.join("; "));
+                Outcome { exit, error: Some(why), ..Outcome::default() }
+            }
+        };
+        let outcome = Outcome {
+            files: Some(self.done),
+            bytes: Some(self.bytes),
+            resumed: Some(self.resumed),
+            elapsed_ms: Some(millis(cx.now.since(self.many.asked_at))),
+            ..base
+        };
+        cx.done(self.many.client, outcome);
+    }
+}

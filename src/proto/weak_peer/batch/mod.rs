@@ -1,0 +1,93 @@
+//! Downloads of many files by one command. It owns the files of each such command until all are
+//! there or have failed, and ends the command. It searches for nothing: what to fetch, and from
+//! whom, is known when it begins.
+//!
+//! It hands the files to the downloads, a few at a time, and takes back how each one ended.
+
+mod entry;
+mod job;
+
+use std::collections::BTreeMap;
+
+use super::context::{BatchId, Context};
+use super::download::Order;
+use crate::proto::event::Outcome;
+use crate::proto::{ClientId, DownloadId};
+use job::Job;
+
+pub(super) use entry::{Entry, Many};
+
+/// All commands of many files.
+#[derive(Default)]
+pub(super) struct Batches {
+    jobs: BTreeMap<BatchId, Job>,
+    next: u64,
+    /// The job of each file that is handed to the downloads.
+    handed: BTreeMap<DownloadId, BatchId>,
+    next_file: u64,
+}
+
+/// Numbers of files in a batch are from here on; those of other downloads are below.
+const FILES_FROM: u64 = 1 << 63;
+
+impl Batches {
+    pub(super) fn start(&mut self, cx: &mut Context, many: Many) {
+        let id = BatchId(self.next);
+        self.next += 1;
+        let job = Job::new(cx, id, many);
+        self.jobs.insert(id, job);
+    }
+
+    /// The next file that a download is to be started for.
+    pub(super) fn poll_order(&mut self, cx: &mut Context) -> Option<Order> {
+        for (id, job) in &mut self.jobs {
+            let download = DownloadId(FILES_FROM + self.next_file);
+            if let Some(order) = job.next_order(cx, download) {
+                self.next_file += 1;
+                self.handed.insert(download, *id);
+                return Some(order);
+            }
+        }
+        let over: Vec<_> = self.jobs.iter().filter(|(_, job)| job.is_over()).map(|(id, _)| *id).collect();
+        for id in over {
+            if let Some(job) = self.jobs.remove(&id) {
+                cx.timers.stop(super::context::Reason::Batch(id));
+                job.end(cx);
+            }
+        }
+        None
+    }
+
+    /// A download of one file has ended.
+    pub(super) fn on_download_done(&mut self, cx: &mut Context, download: DownloadId, outcome: &Outcome) {
+        let job = self.handed.remove(&download).and_then(|id| self.jobs.get_mut(&id));
+        if let Some(job) = job {
+            job.on_done(cx, download, outcome);
+        }
+    }
+
+    pub(super) fn on_tick(&mut self, cx: &mut Context, id: BatchId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.on_tick(cx);
+        }
+    }
+
+    /// A client is gone: its commands end without an answer; the downloads end their files
+    /// themselves.
+    pub(super) fn on_client_gone(&mut self, cx: &mut Context, client: ClientId) {
+        let of_client = |(_, job): &(&BatchId, &Job)| job.client() == client;
+        let ids: Vec<_> = self.jobs.iter().filter(of_client).map(|(id, _)| *id).collect();
+        for id in ids {
+            cx.timers.stop(super::context::Reason::Batch(id));
+            self.jobs.remove(&id);
+        }
+    }
+
+    /// The peer shuts down: all commands end.
+    pub(super) fn shut_down(&mut self, cx: &mut Context) {
+        for (_, mut job) in std::mem::take(&mut self.jobs) {
+            job.abandon("the peer ends; repeat the command to get the rest");
+            job.end(cx);
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! What a `get` looks for: one thing after the other, and for each one search after search until
+//! one finds it. It owns the hits of the current search and the files found so far; it sends
+//! nothing and starts no download.
+//!
+//! A file is taken only if it is the one that was named: by its root, by its name or the end of its
+//! path, byte for byte or else folded, by a pattern, or by the folder that it lies in. If nothing
+//! is, one more search finds what is near, to be shown and not to be taken.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::answer::{Answer, reservation};
+use super::hits::{Known, key};
+use super::pages::{Page, Pages};
+use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
+use crate::error::{Exit, Failure};
+use crate::fold::folded;
+use crate::proto::command::Get;
+use crate::proto::weak_peer::batch::Entry;
+use crate::wire::message::SourceRecord;
+use crate::wire::record::{is_named, name_of};
+use crate::wire::{HostPort, QueryKind, Root, Search};
+
+/// Contents near to what was asked for that are shown.
+const NEAR_MAX: usize = 20;
+
+/// A search for the current thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The content with that root.
+    Root,
+    /// Files of that name or path.
+    Path,
+    /// Files that fit the pattern, page by page.
+    Glob,
+    /// Files in the folder, page by page.
+    Below,
+    /// Files that have words of the name.
+    Near,
+}
+
+/// A content to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) root: Root,
+    /// A name from one of its sources.
+    pub(super) name: String,
+}
+
+/// What the search for one thing has come to.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// [`Want::search`] has to be asked for, again or for the first time.
+    Again,
+    /// Everything was looked for, and one content was named.
+    One(Content),
+    /// Everything was looked for, and these files were found; not what the failures name.
+    Many(Vec<Entry>, Vec<Failure>),
+    /// Everything was looked for, and nothing can be downloaded.
+    None(Failure),
+}
+
+/// Files that were found for a command of many.
+#[derive(Debug, Default)]
+struct Found {
+    /// By path below the destination; then by content.
+    files: BTreeMap<String, BTreeMap<Root, Entry>>,
+    failures: Vec<Failure>,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Want {
+    what: String,
+    /// Things to look for after this one.
+    also: VecDeque<String>,
+    stage: Stage,
+    /// The searches for the current thing that may follow.
+    stages: VecDeque<Stage>,
+    pages: Option<Pages>,
+    from: Option<HostPort>,
+    /// The hits of the current search, or of all its pages that count.
+    pub(super) hits: Vec<SourceRecord>,
+    known: Known,
+    /// Whether each search for the current thing was complete.
+    complete: bool,
+    /// Whether the command may name more than one file.
+    many: bool,
+    found: Found,
+    /// Files of the current folder by their paths below it, and the path of the folder itself.
+    folder: Found,
+    top: Option<String>,
+    /// Hits to be shown to the client: of what is near, or of contents among which it must choose.
+    pub(super) shown: Vec<SourceRecord>,
+}
+
+impl Want {
+    pub(super) fn new(get: &Get) -> Want {
+        let mut want = Want {
+            what: String::new(),
+            also: std::iter::once(&get.what).chain(&get.also).cloned().collect(),
+            stage: Stage::Near,
+            stages: VecDeque::new(),
+            pages: None,
+            from: get.from.as_ref().map(HostPort::canonical),
+            hits: Vec::new(),
+            known: Known::new(),
+            complete: true,
+            many: !get.also.is_empty() || is_folder(&get.what),
+            found: Found::default(),
+            folder: Found::default(),
+            top: None,
+            shown: Vec::new(),
+        };
+        want.next_thing();
+        want
+    }
+
+    /// Turns to the next thing; false if there is none.
+    fn next_thing(&mut self) -> bool {
+        let Some(what) = self.also.pop_front() else { return false };
+        let stages: &[Stage] = match QueryKind::of(&what) {
+            _ if is_folder(&what) => &[Stage::Below, Stage::Near],
+            QueryKind::Root => &[Stage::Root, Stage::Near],
+            // Only a bracket keeps a pattern from fitting the name that is equal to it.
+            QueryKind::Glob if what.contains('[') => &[Stage::Path, Stage::Glob, Stage::Near],
+            QueryKind::Glob => &[Stage::Glob, Stage::Near],
+            _ => &[Stage::Path, Stage::Near],
+        };
+        self.what = what;
+        self.complete = true;
+        self.stages = stages.iter().copied().collect();
+        self.next_stage()
+    }
+
+    fn next_stage(&mut self) -> bool {
+        let Some(stage) = self.stages.pop_front() else { return false };
+        self.stage = stage;
+        self.pages = matches!(stage, Stage::Glob | Stage::Below).then(Pages::new);
+        self.hits.clear();
+        self.known.clear();
+        true
+    }
+
+    /// Whether the search is for a root and nothing else, so that a first hit leaves nothing to
+    /// choose.
+    pub(super) fn is_root(&self) -> bool {
+        self.stage == Stage::Root && !self.many
+    }
+
+    /// The content that a `get` by root names, once one of its sources, which `is_other`, is found.
+    pub(super) fn named_by_root(&self, is_other: impl Fn(&SourceRecord) -> bool) -> Option<Content> {
+        let root = Root::from_hex(&self.what).filter(|_| self.is_root())?;
+        let found = self.hits.iter().find(|record| record.root == root && is_other(record))?;
+        Some(Content { root, name: found.path.name().to_owned() })
+    }
+
+    // ---- searching ------------------------------------------------------------------------------
+
+    /// The search that is to be asked for.
+    pub(super) fn search(&self) -> Search {
+        let what = self.what.as_str();
+        let (kind, pattern) = match self.stage {
+            Stage::Root => (QueryKind::Root, what),
+            Stage::Path => (QueryKind::Path, end_of(what)),
+            Stage::Glob => (QueryKind::Glob, what),
+            Stage::Below => (QueryKind::Below, start_of(folder_of(what))),
+            Stage::Near => (QueryKind::Words, start_of(name_of(folder_of(what)))),
+        };
+        let within = self.pages.as_ref().map(|pages| pages.range().to_string());
+        Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within }
+    }
+
+    pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
+        let from = self.from.as_ref();
+        let mut hits: Vec<_> = hits.into_iter().filter(|record| from.is_none_or(|from| *from == record.addr)).collect();
+        match &mut self.pages {
+            Some(pages) => pages.on_hits(hits),
+            None => {
+                hits.retain(|record| self.known.insert(key(record)));
+                hits.truncate(QUERY_HITS_MAX - self.hits.len());
+                self.hits.append(&mut hits);
+            }
+        }
+    }
+
+    /// Whether the search takes no more hits.
+    pub(super) fn has_enough(&self) -> bool {
+        self.pages.is_none() && self.hits.len() >= QUERY_HITS_MAX
+    }
+
+    /// The super peer was lost: the search, or its current page, begins again.
+    pub(super) fn restart(&mut self) {
+        match &mut self.pages {
+            Some(pages) => pages.on_lost(),
+            None => {
+                self.hits.clear();
+                self.known.clear();
+            }
+        }
+    }
+
+    // ---- choosing -------------------------------------------------------------------------------
+
+    /// The search, or its current page, is answered.
+    pub(super) fn on_done(&mut self, answer: Answer) -> Verdict {
+        let mut answer = answer;
+        if let Some(pages) = &mut self.pages {
+            let Page::Over(page, next) = pages.on_done(answer) else { return Verdict::Again };
+            answer = pages.answer();
+            match self.stage {
+                Stage::Below => self.take_folder(page),
+                _ => self.hits.extend(page),
+            }
+            if next.is_some() {
+                return Verdict::Again;
+            }
+        }
+        self.complete &= answer.complete;
+        match self.settle() {
+            Settled::Found => {}
+            Settled::One(content) => return Verdict::One(content),
+            Settled::Not if self.next_stage() => return Verdict::Again,
+            Settled::Not => return self.go_on(None),
+            Settled::Again => return Verdict::Again,
+            Settled::Fails(failure) => return self.go_on(Some(failure)),
+        }
+        self.go_on(None)
+    }
+
+    /// The search could not be made: the pattern is a bad one.
+    pub(super) fn on_refused(&mut self, failure: Failure) -> Verdict {
+        self.stages.clear();
+        self.go_on(Some(failure))
+    }
+
+    /// The current thing is done with; turns to the next one, or ends.
+    fn go_on(&mut self, failure: Option<Failure>) -> Verdict {
+        self.found.failures.extend(failure);
+        if self.next_thing() {
+            return Verdict::Again;
+        }
+        let mut failures = std::mem::take(&mut self.found.failures);
+        let entries = self.found.take(&mut failures, &mut self.shown);
+        if !entries.is_empty() {
+            return Verdict::Many(entries, failures);
+        }
+        let exit = failures.first().map_or(Exit::NotFound, |failure| failure.exit);
+        let text: Vec<_> = failures.into_iter().map(|failure| failure.message).collect();
+        Verdict::None(Failure::new(exit, text.join("; ")))
+    }
+
+    /// What the hits of the current search mean.
+    fn settle(&mut self) -> Settled {
+        match self.stage {
+            Stage::Root | Stage::Path => self.settle_named(),
+            Stage::Glob => self.settle_glob(),
+            Stage::Below => self.settle_folder(),
+            Stage::Near => self.settle_near(),
+        }
+    }
+
+    /// The content of the hits that fit best, if it is one.
+    fn settle_named(&mut self) -> Settled {
+        let fit = Fit::new(&self.what);
+        let best = self.hits.iter().filter_map(|record| fit.rank(record)).min();
+        let Some(best) = best else { return Settled::Not };
+        self.hits.retain(|record| fit.rank(record) == Some(best));
+        let mut contents: BTreeMap<Root, &SourceRecord> = BTreeMap::new();
+        self.hits.iter().for_each(|record| {
+            contents.entry(record.root).or_insert(record);
+        });
+        let many = contents.len();
+        match contents.pop_first() {
+            None => Settled::Not,
+            Some(_) if many > 1 => {
+                let what = &self.what;
+                let why =
+                    format!("{many} different contents fit {what:?}; name the root, or a longer part of the path");
+                self.shown.append(&mut self.hits);
+                Settled::Fails(Failure::new(Exit::Usage, why))
+            }
+            Some((root, record)) => {
+                let name = record.path.name().to_owned();
+                if self.many {
+                    self.hits.iter().for_each(|record| self.found.add(record, &name));
+                    return Settled::Found;
+                }
+                Settled::One(Content { root, name })
+            }
+        }
+    }
+
+    /// Every content whose name, or path, fits the pattern. One of them is as if it were named.
+    fn settle_glob(&mut self) -> Settled {
+        if self.hits.is_empty() {
+            return Settled::Not;
+        }
+        let equal = |record: &SourceRecord| is_named(record.path.as_str(), &self.what);
+        if self.hits.iter().any(equal) {
+            return self.settle_named();
+        }
+        let contents: BTreeSet<Root> = self.hits.iter().map(|record| record.root).collect();
+        if let (1, false, Some(first)) = (contents.len(), self.many, self.hits.first()) {
+            return Settled::One(Content { root: first.root, name: first.path.name().to_owned() });
+        }
+        // A content has one name here, whatever its sources call it.
+        let mut names: BTreeMap<Root, &str> = BTreeMap::new();
+        for record in &self.hits {
+            let name = names.entry(record.root).or_insert(record.path.name());
+            *name = record.path.name().min(name);
+        }
+        for record in &self.hits {
+            self.found.add(record, names.get(&record.root).copied().unwrap_or_default());
+        }
+        Settled::Found
+    }
+
+    /// Takes the files of a page that lie in the folder, folded, under their paths below it.
+    fn take_folder(&mut self, page: Vec<SourceRecord>) {
+        let folder = folder_of(&self.what);
+        let wanted = folded(folder);
+        for record in page {
+            let Some((above, below)) = split_at(record.path.as_str(), folder.split('/').count()) else { continue };
+            if above != folder && folded(above) != wanted {
+                continue;
+            }
+            // The folder gets the name that was typed, if a source has that, else that of a source.
+            if self.top.as_deref().is_none_or(|top| above == folder || top != folder && above < top) {
+                self.top = Some(above.to_owned());
+            }
+            self.folder.add(&record, below);
+        }
+    }
+
+    fn settle_folder(&mut self) -> Settled {
+        let (Some(top), folder) = (self.top.take(), std::mem::take(&mut self.folder)) else { return Settled::Not };
+        for (below, contents) in folder.files {
+            let path = format!("{}/{below}", name_of(&top));
+            for (root, entry) in contents {
+                let known = self.found.files.entry(path.clone()).or_default();
+                let known = known.entry(root).or_insert_with(|| Entry::new(&path, root));
+                known.sources.extend(entry.sources);
+            }
+        }
+        Settled::Found
+    }
+
+    /// Nothing was found that was named: shows what is near. A folder whose path ends in the name,
+    /// folded, is taken if it is the only one.
+    fn settle_near(&mut self) -> Settled {
+        let what = folder_of(&self.what).to_owned();
+        let folders = folders_named(&what, &self.hits);
+        if let (true, [only]) = (is_folder(&self.what), folders.as_slice()) {
+            self.what = format!("{only}/");
+            self.stages = [Stage::Below].into();
+            self.next_stage();
+            return Settled::Again;
+        }
+        let how = reservation(self.complete);
+        let mut why = match &self.from {
+            Some(from) => format!("{from} does not offer {:?}{how}", self.what),
+            None => format!("no peer has {:?}{how}", self.what),
+        };
+        if !folders.is_empty() {
+            let quoted: Vec<_> = folders.iter().take(3).map(|folder| format!("{:?}", format!("{folder}/"))).collect();
+            why +=
+                &format!("; for the files of a folder, name its path with a slash at the end: {}", quoted.join(", "));
+        } else if !self.hits.is_empty() {
+            why += "; what is listed has similar names: name one of these, or its root";
+        }
+        let mut near: BTreeSet<Root> = BTreeSet::new();
+        self.hits.retain(|record| near.contains(&record.root) || near.len() < NEAR_MAX && near.insert(record.root));
+        self.shown.append(&mut self.hits);
+        Settled::Fails(Failure::new(Exit::NotFound, why))
+    }
+}
+
+/// What the hits of one search mean.
+enum Settled {
+    /// They are among the files that were found.
+    Found,
+    /// They are one content, and nothing else was asked for.
+    One(Content),
+    /// They do not fit.
+    Not,
+    /// Another search was begun.
+    Again,
+    Fails(Failure),
+}
+
+impl Found {
+    fn add(&mut self, record: &SourceRecord, path: &str) {
+        let contents = self.files.entry(path.to_owned()).or_default();
+        let entry = contents.entry(record.root).or_insert_with(|| Entry::new(path, record.root));
+        entry.sources.push((record.addr.clone(), record.size));
+    }
+
+    /// All files of one content each. Those of several are shown instead.
+    fn take(&mut self, failures: &mut Vec<Failure>, shown: &mut Vec<SourceRecord>) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (path, contents) in std::mem::take(&mut self.files) {
+            if contents.len() == 1 {
+                entries.extend(contents.into_values());
+                continue;
+            }
+            let why = format!("{} different contents have the path {path:?}; name the root", contents.len());
+            failures.push(Failure::new(Exit::Usage, why));
+            shown.extend(contents.into_values().flat_map(Entry::into_records));
+        }
+        entries
+    }
+}
+
+/// How well a hit fits a name.
+struct Fit<'w> {
+    what: &'w str,
+    root: Option<Root>,
+    folded: String,
+}
+
+impl Fit<'_> {
+    fn new(what: &str) -> Fit<'_> {
+        Fit { what, root: Root::from_hex(what), folded: folded(what) }
+    }
+
+    /// 0 is the best; none: not at all. A complete path goes before the end of another one.
+    fn rank(&self, record: &SourceRecord) -> Option<u8> {
+        let path = record.path.as_str();
+        let complete = |path: &str, what: &str| what.contains('/') && path == what;
+        if self.root == Some(record.root) || complete(path, self.what) {
+            return Some(0);
+        }
+        if is_named(path, self.what) {
+            return Some(1);
+        }
+        let path = folded(path);
+        if complete(&path, &self.folded) {
+            return Some(2);
+        }
+        is_named(&path, &self.folded).then_some(3)
+    }
+}
+
+/// Whether a folder is named.
+fn is_folder(what: &str) -> bool {
+    what.ends_with('/')
+}
+
+/// The first components of a path, as many as this, and the others; none if there are no others.
+fn split_at(path: &str, components: usize) -> Option<(&str, &str)> {
+    let (end, _) = path.match_indices('/').nth(components.checked_sub(1)?)?;
+    Some((&path[..end], &path[end + 1..]))
+}
+
+/// A name without the slashes at its end.
+fn folder_of(what: &str) -> &str {
+    what.trim_end_matches('/')
+}
+
+/// The folders among the paths of these hits that are, or end in, this path, folded.
+fn folders_named(what: &str, hits: &[SourceRecord]) -> Vec<String> {
+    let what = folded(what);
+    let mut folders = BTreeSet::new();
+    for record in hits {
+        let path = record.path.as_str();
+        let ends = path.match_indices('/').map(|(at, _)| &path[..at]);
+        folders.extend(ends.filter(|folder| is_named(&folded(folder), &what)).map(str::to_owned));
+    }
+    folders.into_iter().collect()
+}
+
+/// The end of a path that fits into a pattern: its last components, or the last one as far as it
+/// fits.
+fn end_of(path: &str) -> &str {
+    if path.len() <= PATTERN_BYTES_MAX {
+        return path;
+    }
+    let from = path.len() - PATTERN_BYTES_MAX;
+    match path[path.floor_char_boundary(from.saturating_sub(1))..].split_once('/') {
+        Some((_, end)) if !end.is_empty() => end,
+        Some(_) | None => start_of(name_of(path)),
+    }
+}
+
+/// The start of a path that fits into a pattern: its first components, or the first one as far as
+/// it fits.
+fn start_of(path: &str) -> &str {
+    if path.len() <= PATTERN_BYTES_MAX {
+        return path;
+    }
+    let start = &path[..path.floor_char_boundary(PATTERN_BYTES_MAX)];
+    if path.as_bytes().get(start.len()) == Some(&b'/') {
+        return start;
+    }
+    start.rsplit_once('/').map_or(start, |(folders, _)| folders)
+}
+
+#[cfg(test)]
+mod tests;
