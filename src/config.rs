@@ -475,6 +475,14 @@ pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
 /// The same for a file that is open for writing, or of which that is unknown: its writer may pause.
 pub const SHARE_OPEN_QUIET: Duration = Duration::from_secs(10);
 
+/// Most open files of processes that one scan looks at to find those that are being written. What
+/// is not found is taken for closed.
+pub const WRITERS_LOOKED_AT_MAX: usize = 100_000;
+/// Most files of at most one piece that are published together.
+pub const PUBLISH_BATCH_MAX: usize = 1024;
+/// From this number on, files that are published together are synced by one syncfs, which syncs the
+/// complete file system, and not each by itself.
+pub const SYNCFS_FILES_MIN: usize = 4;
 /// Most folders that a peer shares: each has a watcher with a thread of its own.
 pub const SHARES_MAX: usize = 64;
 /// Most paths of a share that are not shared and are counted; further ones are not counted.

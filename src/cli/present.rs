@@ -239,8 +239,9 @@ impl Presenter {
                     if let Some(sink) = &mut self.sink {
                         sink.finish(outcome.bytes.unwrap_or(0))?;
                     }
-                    output::note(&format::get_summary(outcome));
-                    if let Some(path) = outcome.path.as_ref().filter(|_| self.sink.is_none()) {
+                    let path = outcome.path.as_ref().filter(|_| self.sink.is_none());
+                    output::note(&format::get_summary(&Outcome { path: path.cloned(), ..outcome.clone() }));
+                    if let Some(path) = path {
                         output::path(path)?;
                     }
                 }

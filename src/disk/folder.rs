@@ -141,6 +141,11 @@ impl Folder {
         }
     }
 
+    /// Whether this process may not read the file at a path.
+    pub(super) fn refuses(&self, path: &str) -> bool {
+        matches!(self.open_below(path, OFlags::RDONLY), Err(Errno::ACCESS | Errno::PERM))
+    }
+
     /// How many names the file at a path has; 0 if there is none.
     pub(super) fn links(&self, path: &str) -> u64 {
         #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]

@@ -82,10 +82,10 @@ impl Reason {
             Reason::Ignored => "ignored by .spratignore",
             Reason::Symlink => "symbolic links",
             Reason::Special => "FIFOs, sockets and devices",
-            Reason::Unreadable => "that cannot be read",
+            Reason::Unreadable => "unreadable",
             Reason::TooLarge => "larger than 1 TiB",
-            Reason::TooLong => "with paths of more than 700 bytes",
-            Reason::NotUtf8 => "with names that are not UTF-8",
+            Reason::TooLong => "paths of more than 700 bytes",
+            Reason::NotUtf8 => "names that are not UTF-8",
             Reason::Covered => "covered by the name of another share",
         }
     }
@@ -120,7 +120,7 @@ impl Counts {
     pub(super) fn words(&self) -> [String; 2] {
         [true, false].map(|surprising| {
             let here = Reason::ALL.into_iter().filter(|r| r.is_surprising() == surprising && self.of(*r) > 0);
-            here.map(|reason| format!("{} {}", self.of(reason), reason.words())).collect::<Vec<_>>().join(", ")
+            here.map(|reason| format!("{}: {}", reason.words(), self.of(reason))).collect::<Vec<_>>().join(", ")
         })
     }
 }
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(left_out.counts().named().map(|(_, n)| n).sum::<u64>(), 3);
         assert_eq!(left_out.counts().of(Reason::Symlink), 0);
         left_out.remove_below(b"a");
-        assert_eq!(left_out.counts().words(), ["", "1 FIFOs, sockets and devices"]);
+        assert_eq!(left_out.counts().words(), ["", "FIFOs, sockets and devices: 1"]);
         left_out.remove(b"ab");
         left_out.remove(b"ab");
         assert_eq!(left_out.counts(), &Counts::default());

@@ -33,6 +33,7 @@ mod target;
 mod tree;
 mod watch;
 mod worker;
+mod writers;
 
 #[cfg(test)]
 #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]

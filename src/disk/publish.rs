@@ -1,8 +1,10 @@
-//! Publishing a download: sync, rename without replacing, sync the folder. Once the rename has
+//! Publishing downloads: sync, rename without replacing, sync the folder. Once the rename has
 //! succeeded the download cannot fail: the complete file has its name. It runs on its own thread,
 //! because a sync may take seconds and must not delay the worker. It owns what it needs and answers
-//! once.
+//! once. Small files that are complete at the same time are published together: a journal is then
+//! written once for all of them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{Advice, AtFlags, RenameFlags, fadvise, fsync, linkat, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{
+    Advice, AtFlags, RenameFlags, fadvise, fstatfs, fsync, linkat, renameat, renameat_with, statat, syncfs, unlinkat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Stamp, is_unsupported};
@@ -18,7 +22,8 @@ use super::hash::{ContentDigest, FileHash};
 use super::part::Part;
 use super::share::Share;
 use super::target::{Target, failed, shown};
-use crate::config::PIECE_BYTES;
+use crate::config::{PIECE_BYTES, SYNCFS_FILES_MIN};
+use crate::proto::DownloadId;
 use crate::proto::disk::DiskFailure;
 use crate::wire::ids::{Cv, Root};
 
@@ -58,49 +63,47 @@ impl Publishing {
         Ok(Publishing { target: part.target, root: part.root, size, file: part.file, manifest, share_path })
     }
 
-    /// Publishes on a new thread, which calls `done` at its end.
-    pub(super) fn start(self, done: impl FnOnce(Published) + Send + 'static) -> Result<(), DiskFailure> {
-        let started = thread::Builder::new().name("sprat-publish".to_owned()).spawn(move || done(self.run()));
-        match started {
-            Ok(_) => Ok(()),
-            Err(error) => Err(failed(format!("cannot start a thread to publish: {error}; get the file again"))),
-        }
+    /// Whether it is published together with others: it has at most one piece.
+    pub(super) fn is_small(&self) -> bool {
+        self.size <= PIECE_BYTES
     }
 
-    fn run(self) -> Published {
-        match self.publish() {
-            Ok(()) => Published { offer: self.offer(), result: Ok(self.target.path.clone()) },
-            Err(failure) => Published { result: Err(failure), offer: None },
-        }
+    /// Fails if the part file does not have the length of the content.
+    fn check(&self) -> Result<(), DiskFailure> {
+        let length = self.file.metadata().map_err(|error| self.target.io_failure(error))?.len();
+        if length == self.size { Ok(()) } else { Err(self.target.failed("another process has changed its part file")) }
     }
 
-    fn publish(&self) -> Result<(), DiskFailure> {
-        let target = &*self.target;
-        let fail = |error: io::Error| target.io_failure(error);
-        let length = self.file.metadata().map_err(fail)?.len();
-        if length != self.size {
-            return Err(target.failed("another process has changed its part file"));
-        }
-        if let Err(error) = retry_on_intr(|| fsync(&*self.file)).or_else(|error| ignored(error, is_unsupported)) {
+    fn sync(&self) -> Result<(), DiskFailure> {
+        retry_on_intr(|| fsync(&*self.file)).or_else(|error| ignored(error, is_unsupported)).map_err(|error| {
             // The kernel may now take pages for clean that are not on the disk. This call drops
             // them, so that the next run hashes what the disk has.
             let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
-            return Err(fail(error.into()));
-        }
+            self.target.io_failure(error.into())
+        })
+    }
+
+    fn rename(&self) -> Result<(), DiskFailure> {
+        let target = &*self.target;
         match rename_noreplace(target) {
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
-                if !self.is_there().map_err(fail)? {
+                if !self.is_there().map_err(|error| target.io_failure(error))? {
                     return Err(target.taken());
                 }
                 let _ = retry_on_intr(|| unlinkat(&target.folder, &target.part_name, AtFlags::empty()));
+                Ok(())
             }
-            Err(error) => return Err(fail(error.into())),
+            Err(error) => Err(target.io_failure(error.into())),
         }
-        // After an error the file is complete, but a power cut may undo the rename. Then the same
-        // download completes from the part file, so the map stays. Some file systems cannot sync a
-        // folder.
-        match retry_on_intr(|| fsync(&target.folder)).or_else(|error| ignored(error, is_unsupported)) {
+    }
+
+    /// Its name is on the disk, or the sync of its folder has failed. Then the file is complete,
+    /// but a power cut may undo the rename, and the same download completes from the part file: the
+    /// map stays.
+    fn named(&self, synced: Result<(), Errno>) {
+        let target = &*self.target;
+        match synced {
             Ok(()) => {
                 let _ = retry_on_intr(|| unlinkat(&target.folder, &target.map_name, AtFlags::empty()));
             }
@@ -111,7 +114,6 @@ impl Publishing {
                 );
             }
         }
-        Ok(())
     }
 
     /// Whether the file that has appeared at the destination has the same content.
@@ -134,6 +136,72 @@ impl Publishing {
         };
         (digest.root == self.root && Stamp::of_file(file.as_fd()) == Ok(stamp)).then_some((path, stamp, digest))
     }
+}
+
+/// Publishes files on a new thread, which calls `done` at its end with the result of each.
+pub(super) fn start(
+    files: Vec<(DownloadId, Publishing)>,
+    done: impl FnOnce(Vec<(DownloadId, Published)>) + Send + 'static,
+) -> Result<(), DiskFailure> {
+    let run = move || {
+        let (ids, files): (Vec<DownloadId>, Vec<Publishing>) = files.into_iter().unzip();
+        done(ids.into_iter().zip(publish(&files)).collect());
+    };
+    match thread::Builder::new().name("sprat-publish".to_owned()).spawn(run) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(format!("cannot start a thread to publish: {error}; get the file again"))),
+    }
+}
+
+/// Publishes files. Each step is done for all of them before the next one.
+fn publish(files: &[Publishing]) -> Vec<Published> {
+    let mut results: Vec<Result<(), DiskFailure>> = files.iter().map(Publishing::check).collect();
+    sync_all(files, &mut results);
+    for (file, result) in files.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
+        *result = file.rename();
+    }
+    let mut folders: HashMap<Option<(u64, u64)>, Result<(), Errno>> = HashMap::new();
+    for (file, _) in files.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
+        let folder = &file.target.folder;
+        let sync = || retry_on_intr(|| fsync(folder)).or_else(|error| ignored(error, is_unsupported));
+        let synced = match Stamp::of_file(folder) {
+            Ok(stamp) => *folders.entry(Some((stamp.dev, stamp.ino))).or_insert_with(sync),
+            Err(_) => sync(),
+        };
+        file.named(synced);
+    }
+    let published = files.iter().zip(results).map(|(file, result)| match result {
+        Ok(()) => Published { offer: file.offer(), result: Ok(file.target.path.clone()) },
+        Err(failure) => Published { result: Err(failure), offer: None },
+    });
+    published.collect()
+}
+
+/// Syncs the files: many of one file system by one call.
+fn sync_all(files: &[Publishing], results: &mut [Result<(), DiskFailure>]) {
+    let mut devices: BTreeMap<Option<u64>, Vec<usize>> = BTreeMap::new();
+    for at in (0..files.len()).filter(|at| results[*at].is_ok()) {
+        devices.entry(Stamp::of_file(&files[at].file).ok().map(|stamp| stamp.dev)).or_default().push(at);
+    }
+    for (device, here) in devices {
+        let many = device.is_some() && here.len() >= SYNCFS_FILES_MIN;
+        if many && syncfs_reports_errors(&files[here[0]].file) && syncfs(&*files[here[0]].file).is_ok() {
+            continue;
+        }
+        here.into_iter().for_each(|at| results[at] = files[at].sync());
+    }
+}
+
+/// Whether syncfs of this file system returns the errors of its files: since Linux 5.8 (syncfs(2)).
+/// FUSE file systems are not asked to sync by it.
+fn syncfs_reports_errors(file: &File) -> bool {
+    const FUSE: u64 = 0x6573_5546;
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
+    let is_fuse = fstatfs(file).map_or(true, |stat| stat.f_type as u64 == FUSE);
+    version >= (5, 8) && !is_fuse
 }
 
 /// A way to give the part file its final name without replacing another file.

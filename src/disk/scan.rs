@@ -13,6 +13,8 @@ use super::left_out::Reason;
 use super::rules::Loaded;
 use super::tree::{Sorted, Tree};
 use super::watch::Watched;
+use super::writers::open_for_writing;
+use crate::config::SHARE_OPEN_QUIET;
 
 /// Entries per slice, so that jobs do not wait long.
 const ENTRIES_PER_SLICE: usize = 1000;
@@ -28,6 +30,8 @@ pub(super) struct Scan {
     open: Option<(String, Dir)>,
     /// The open folder is watched.
     watched: bool,
+    /// Files that were written lately, and how long ago: their writers may still have them open.
+    young: Vec<(String, Stamp, Duration)>,
     /// Folders that could not be read.
     pub(super) unreadable: Vec<String>,
     /// Folders whose rules could not be read, and why.
@@ -48,6 +52,7 @@ impl Scan {
             folders: VecDeque::from([top.to_owned()]),
             open: None,
             watched: true,
+            young: Vec::new(),
             unreadable: Vec::new(),
             unruled: Vec::new(),
             limit: false,
@@ -110,7 +115,11 @@ impl Scan {
             match tree.judge(&path, found) {
                 Sorted::File(stamp) => {
                     tree.left_out.remove(path.as_bytes());
-                    catalog.observe(&tree.names.full(&path), stamp, found_by_scan(&stamp, now, wall, self.watched));
+                    let age = age_of(&stamp, wall);
+                    catalog.observe(&tree.names.full(&path), stamp, Cause::Scan { now, age, watched: self.watched });
+                    if age < SHARE_OPEN_QUIET {
+                        self.young.push((path, stamp, age));
+                    }
                 }
                 Sorted::Folder => self.folders.push_back(path),
                 Sorted::LeftOut(reason) => tree.left_out.insert(path.as_bytes(), reason),
@@ -124,32 +133,39 @@ impl Scan {
         let watched = tree.watch.as_mut().map(|watch| watch.add(&folder));
         self.limit |= watched == Some(Watched::Limit);
         self.watched = watched == Some(Watched::Yes);
+        let dir = match tree.folder.open_folder(&folder).and_then(Dir::new) {
+            Ok(dir) => dir,
+            Err(error) => {
+                self.starved |= is_starved(error);
+                if error == Errno::ACCESS {
+                    tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
+                    self.unreadable.push(tree.names.full(&folder));
+                }
+                return;
+            }
+        };
         match tree.rules.load(&tree.folder, &folder) {
-            Loaded::Done => {}
+            Loaded::Done => self.open = Some((folder, dir)),
             Loaded::Refused(why) => {
                 tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
                 self.unruled.push((tree.names.full(&folder), why));
-                return;
             }
-            Loaded::Starved => {
-                self.starved = true;
-                return;
-            }
-        }
-        match tree.folder.open_folder(&folder).and_then(Dir::new) {
-            Ok(dir) => self.open = Some((folder, dir)),
-            Err(error) if is_starved(error) => self.starved = true,
-            Err(Errno::ACCESS) => {
-                tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
-                self.unreadable.push(tree.names.full(&folder));
-            }
-            Err(_) => {}
+            Loaded::Starved => self.starved = true,
         }
     }
 
     fn end(&self, tree: &mut Tree, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
         tree.left_out.end_scan(self.top.as_bytes());
         self.remove_missing(tree, catalog, now, wall);
+        if self.young.is_empty() {
+            return;
+        }
+        let open = open_for_writing(&tree.path);
+        for (path, stamp, age) in self.young.iter().filter(|(path, ..)| open.contains(path.as_bytes())) {
+            let at = now.checked_sub(*age).unwrap_or(now);
+            let cause = Cause::Event { at, written: false, open: Some(true) };
+            catalog.observe(&tree.names.full(path), *stamp, cause);
+        }
     }
 
     /// Removes the files that the walk did not find. Each is looked up first, because a rename can
@@ -159,7 +175,10 @@ impl Scan {
             // Below the share without a name there are the others.
             let Some(below) = tree.names.below(&path) else { continue };
             match tree.lookup(below) {
-                Sorted::File(stamp) => catalog.observe(&path, stamp, found_by_scan(&stamp, now, wall, true)),
+                Sorted::File(stamp) => {
+                    let age = age_of(&stamp, wall);
+                    catalog.observe(&path, stamp, Cause::Scan { now, age, watched: true });
+                }
                 Sorted::Folder | Sorted::LeftOut(_) | Sorted::Nothing => catalog.remove_file(&path, now),
                 Sorted::Unknown => {}
             }
@@ -167,13 +186,11 @@ impl Scan {
     }
 }
 
-/// The cause for a file that a scan found. Its age is that of its last change of any kind, because
-/// users can set mtime.
-fn found_by_scan(stamp: &Stamp, now: Instant, wall: SystemTime, watched: bool) -> Cause {
+/// How long ago a file was last changed in any way, because users can set mtime.
+fn age_of(stamp: &Stamp, wall: SystemTime) -> Duration {
     let changed_ns = stamp.mtime_ns.max(stamp.ctime_ns);
     let wall_ns = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-    let age = Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0));
-    Cause::Scan { now, age, watched }
+    Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(changed_ns)).unwrap_or(0))
 }
 
 #[cfg(test)]

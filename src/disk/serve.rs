@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 
 use super::folder::Stamp;
 use super::hash::piece_length;
@@ -123,14 +124,15 @@ impl Serve {
         if request.length == 0 || request.length > CHUNK_BYTES_MAX || end > size {
             return Err(ServeFailure::OutOfRange);
         }
-        for (path, stamp) in holders {
-            if !unusable.contains(&path)
-                && let Some(file) = self.open_unchanged(share, &path, &stamp)
-            {
-                return Ok((path, stamp, file));
+        let mut failure = if unusable.is_empty() { ServeFailure::NotFound } else { ServeFailure::Changed };
+        for (path, stamp) in holders.into_iter().filter(|(path, _)| !unusable.contains(path)) {
+            match self.open_unchanged(share, &path, &stamp) {
+                Ok(file) => return Ok((path, stamp, file)),
+                Err(ServeFailure::NotFound) => {}
+                Err(other) => failure = other,
             }
         }
-        Err(ServeFailure::Changed)
+        Err(failure)
     }
 
     /// The size of a content and a page of its chaining values.
@@ -145,10 +147,13 @@ impl Serve {
         if first > 0 && u64::from(first) >= pieces_of(size) {
             return Err(ServeFailure::OutOfRange);
         }
+        let mut failure = ServeFailure::NotFound;
         for (path, stamp) in holders {
-            if self.open_unchanged(share, &path, &stamp).is_none() {
+            if let Err(other) = self.open_unchanged(share, &path, &stamp) {
+                failure = if other == ServeFailure::NotFound { failure } else { other };
                 continue;
             }
+            failure = ServeFailure::Changed;
             if size <= PIECE_BYTES {
                 return Ok((size, Vec::new()));
             }
@@ -162,18 +167,18 @@ impl Serve {
                 return Ok((size, page.to_vec()));
             }
         }
-        Err(ServeFailure::Changed)
+        Err(failure)
     }
 
-    /// Opens the file, if it is in the state that was hashed.
-    fn open_unchanged(&mut self, share: &mut Share, path: &Arc<str>, stamp: &Stamp) -> Option<Arc<File>> {
+    /// Opens the file, if it is in the state that was hashed. `NotFound` if it is gone.
+    fn open_unchanged(&mut self, share: &mut Share, path: &Arc<str>, stamp: &Stamp) -> Result<Arc<File>, ServeFailure> {
         if let Some(at) = self.open.iter().position(|(open, _)| open == path) {
             let checked = self.checked.iter().any(|(other, then)| other == path && then == stamp);
             if checked || Stamp::of_file(&self.open[at].1) == Ok(*stamp) {
                 if !checked {
                     self.checked.push((path.clone(), *stamp));
                 }
-                return Some(self.open[at].1.clone());
+                return Ok(self.open[at].1.clone());
             }
             self.open.remove(at);
         }
@@ -184,11 +189,12 @@ impl Serve {
                     self.open.pop_front();
                 }
                 self.open.push_back((path.clone(), file.clone()));
-                Some(file)
+                Ok(file)
             }
-            Ok(_) | Err(_) => {
+            other => {
                 self.changed(share, path);
-                None
+                let is_gone = matches!(other, Err(Errno::NOENT | Errno::NOTDIR));
+                Err(if is_gone { ServeFailure::NotFound } else { ServeFailure::Changed })
             }
         }
     }

@@ -282,7 +282,12 @@ impl Share {
             let Some(((number, path), mut touch)) = self.lookups.pop_front() else { break };
             let tree = &mut self.trees.0[number];
             let full = tree.names.full(&path);
-            let sorted = tree.lookup(&path);
+            let mut sorted = tree.lookup(&path);
+            // A new mode may have made it unreadable.
+            let is_other = !touch.written && touch.open.is_none();
+            if is_other && matches!(sorted, Sorted::File(_)) && tree.folder.refuses(&path) {
+                sorted = Sorted::LeftOut(Reason::Unreadable);
+            }
             match sorted {
                 Sorted::File(_) | Sorted::LeftOut(_) | Sorted::Nothing => {
                     tree.rules.forget_below(&path);
@@ -412,14 +417,13 @@ impl Share {
 
     // ---- for transfers --------------------------------------------------------------------------
 
-    /// Offers a file that was published with a proven content.
+    /// Offers a file that was published with a proven content. The caller flushes the digest cache.
     pub(super) fn add_published(&mut self, path: &str, stamp: Stamp, digest: &ContentDigest) {
         if !matches!(self.trees.lookup(path), Sorted::File(now) if now == stamp) {
             return;
         }
         self.catalog.cache.insert(&stamp, digest);
         self.catalog.offer(path, stamp, digest.root);
-        self.catalog.cache.flush();
     }
 
     /// Hashes again a file whose cached manifest cannot be read.

@@ -17,13 +17,13 @@ use super::job::{Job, ReceivedChunk, Report};
 use super::left_out::Counts;
 use super::opening::{Opening, Step};
 use super::part::{Part, remove_leftovers};
-use super::publish::{Published, Publishing};
+use super::publish::{self, Published, Publishing};
 use super::queue::{Next, Queue};
 use super::serve::{ChunkRequest, Prepared, Serve};
 use super::share::Share;
 use super::target::failed;
 use super::watch::WatchEvent;
-use crate::config::DESCRIBING_MAX;
+use crate::config::{DESCRIBING_MAX, PUBLISH_BATCH_MAX};
 use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
 use crate::proto::{ClientId, DownloadId, HashPlan};
 
@@ -44,11 +44,10 @@ pub(super) enum ToWorker {
     Jobs(Vec<Job>),
     /// From the watcher of the share with this number.
     Watch(usize, WatchEvent),
-    /// From the thread that published.
-    Published {
-        download: DownloadId,
-        published: Box<Published>,
-    },
+    /// From the thread that published these.
+    Published(Vec<(DownloadId, Published)>),
+    /// As `Published`, from the thread that publishes small files.
+    PublishedSmall(Vec<(DownloadId, Published)>),
     /// End once all jobs before this are done.
     Stop,
 }
@@ -76,6 +75,9 @@ pub(super) struct Worker {
     serve: Serve,
     openings: VecDeque<Opening>,
     parts: HashMap<DownloadId, Part>,
+    /// Small files that wait until those before them are published. They are published together.
+    small: Vec<(DownloadId, Publishing)>,
+    publishing_small: bool,
     /// The buffer of everything that reads a file; as long as a piece.
     buffer: Vec<u8>,
     background_at: Instant,
@@ -109,6 +111,8 @@ impl Worker {
             serve: Serve::default(),
             openings: VecDeque::new(),
             parts: HashMap::new(),
+            small: Vec::new(),
+            publishing_small: false,
             buffer: Vec::new(),
             background_at: now,
             changes_at: now,
@@ -215,7 +219,12 @@ impl Worker {
                     share.on_watch_event(number, event);
                 }
             }
-            ToWorker::Published { download, published } => self.on_published(download, *published),
+            ToWorker::Published(published) => self.on_published(published),
+            ToWorker::PublishedSmall(published) => {
+                self.on_published(published);
+                self.publishing_small = false;
+                self.publish_small();
+            }
             ToWorker::Stop => self.stopping = true,
         }
     }
@@ -419,26 +428,61 @@ impl Worker {
     }
 
     fn publish(&mut self, download: DownloadId) {
-        let to_self = self.to_self.clone();
-        let on_published = move |published| {
-            // The worker is gone only when the process ends.
-            let _ = to_self.send(ToWorker::Published { download, published: Box::new(published) });
-        };
         let part = self.parts.remove(&download).ok_or_else(|| failed("the download is over".to_owned()));
-        let started = part
-            .and_then(|part| Publishing::new(part, self.share.as_ref()))
-            .and_then(|publishing| publishing.start(on_published));
-        if let Err(failure) = started {
-            self.done(DiskDone::Published { download, result: Err(failure) });
+        match part.and_then(|part| Publishing::new(part, self.share.as_ref())) {
+            Ok(file) if file.is_small() => {
+                self.small.push((download, file));
+                self.publish_small();
+            }
+            Ok(file) => {
+                self.start_publishing(vec![(download, file)], ToWorker::Published);
+            }
+            Err(failure) => self.done(DiskDone::Published { download, result: Err(failure) }),
         }
     }
 
-    fn on_published(&mut self, download: DownloadId, published: Published) {
-        if let (Some((path, stamp, digest)), Some(share)) = (published.offer, &mut self.share) {
-            share.add_published(&path, stamp, &digest);
+    /// Publishes the small files that wait, if no others are being published.
+    fn publish_small(&mut self) {
+        while !self.publishing_small && !self.small.is_empty() {
+            let files: Vec<_> = self.small.drain(..self.small.len().min(PUBLISH_BATCH_MAX)).collect();
+            self.publishing_small = self.start_publishing(files, ToWorker::PublishedSmall);
         }
-        // The file is offered before the machine learns that the download is over.
+    }
+
+    /// Whether it could be started. If not, the downloads have failed.
+    fn start_publishing(
+        &mut self,
+        files: Vec<(DownloadId, Publishing)>,
+        message: fn(Vec<(DownloadId, Published)>) -> ToWorker,
+    ) -> bool {
+        let ids: Vec<DownloadId> = files.iter().map(|(download, _)| *download).collect();
+        let to_self = self.to_self.clone();
+        let started = publish::start(files, move |published| {
+            // The worker is gone only when the process ends.
+            let _ = to_self.send(message(published));
+        });
+        let Err(failure) = started else { return true };
+        for download in ids {
+            self.done(DiskDone::Published { download, result: Err(failure.clone()) });
+        }
+        false
+    }
+
+    fn on_published(&mut self, published: Vec<(DownloadId, Published)>) {
+        let mut results = Vec::new();
+        for (download, Published { result, offer }) in published {
+            if let (Some((path, stamp, digest)), Some(share)) = (offer, &mut self.share) {
+                share.add_published(&path, stamp, &digest);
+            }
+            results.push((download, result));
+        }
+        if let Some(share) = &mut self.share {
+            share.catalog.cache.flush();
+        }
+        // The files are offered before the machine learns that the downloads are over.
         self.report_changes(Instant::now());
-        self.done(DiskDone::Published { download, result: published.result });
+        for (download, result) in results {
+            self.done(DiskDone::Published { download, result });
+        }
     }
 }

@@ -149,6 +149,20 @@ fn a_file_is_offered_once_its_writer_has_closed_it() {
     }
     slow.write_all(b" and the other").expect("written");
     drop(slow);
+    // Also if the peer starts in the middle of the write.
+    let mut other = fs::File::create(world.path("q-open.bin")).expect("created");
+    other.write_all(b"begun").expect("written");
+    fs::create_dir_all(world.path("q")).expect("a folder");
+    fs::rename(world.path("q-open.bin"), world.path("q/open.bin")).expect("renamed");
+    world.share("q", "closed.bin", b"closed");
+    let second = world.peer("q", &[&daemon]);
+    eventually("the closed file is listed", || listed(&daemon).contains_key("closed.bin").then_some(()));
+    assert!(!listed(&daemon).contains_key("open.bin"), "offered while it was being written");
+    other.write_all(b" and ended").expect("written");
+    drop(other);
+    let root = root_of(b"begun and ended");
+    eventually("the other is listed", || (listed(&daemon).get("open.bin") == Some(&root)).then_some(()));
+    drop(second);
     // Another name of a file is offered without a close.
     fs::hard_link(world.path("p/first.txt"), world.path("p/again.txt")).expect("linked");
     agrees(
@@ -294,7 +308,7 @@ fn what_is_left_out_is_counted_by_reason() {
         });
     };
     counts([2, 2, 1]);
-    assert!(peer.log().contains("2 hidden, 2 parts of downloads, 1 symbolic links"), "{}", peer.log());
+    assert!(peer.log().contains("hidden: 2, parts of downloads: 2, symbolic links: 1"), "{}", peer.log());
     // Each change is seen.
     fs::remove_file(share.join("link.txt")).expect("removed");
     fs::rename(share.join("album.part"), share.join("album.flac")).expect("renamed");

@@ -454,3 +454,53 @@ fn a_download_that_the_rules_leave_out_is_not_offered() {
     rig.until(|offered| offered.contains_key("later"));
     assert!(rig.ever.iter().all(|(path, _)| path != "x.tmp"));
 }
+
+#[test]
+fn small_files_that_are_complete_together_are_published_each_with_its_own_result() {
+    const FILES: u64 = 50;
+    let mut rig = Rig::empty();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let bytes = |n: u64| content(100 + n, 10_000 + n as usize);
+    for n in 0..FILES {
+        let destination = match n % 3 {
+            0 => Destination::Path { path: elsewhere.path().to_owned(), name: format!("f{n}") },
+            _ => in_share(&format!("f{n}")),
+        };
+        let download = DownloadId(100 + n);
+        rig.open_as(download, destination, &bytes(n)).unwrap();
+        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0) }, Some(bytes(n)));
+        assert!(matches!(rig.next().0, DiskDone::PieceWritten { result: Ok(()), .. }));
+    }
+    // Another content, the same content, and a part file that another process has cut.
+    fs::write(rig.path("f1"), "another").unwrap();
+    fs::write(rig.path("f2"), bytes(2)).unwrap();
+    File::options().write(true).open(rig.path(".f4.part")).unwrap().set_len(5).unwrap();
+    rig.submit(
+        (0..FILES).map(|n| Job::Work { work: DiskWork::Publish { download: DownloadId(100 + n) }, bytes: None }),
+    );
+    let mut results = BTreeMap::new();
+    while results.len() < FILES as usize {
+        match rig.next().0 {
+            DiskDone::Published { download, result } => results.insert(download.0 - 100, result),
+            other => panic!("{other:?}"),
+        };
+    }
+    for n in 0..FILES {
+        let folder = if n % 3 == 0 { elsewhere.path() } else { rig.share.path() };
+        let path = fs::canonicalize(folder).unwrap().join(format!("f{n}"));
+        match (n, &results[&n]) {
+            (1, Err(failure)) => assert_eq!(failure.kind, DiskFailureKind::Taken),
+            (4, Err(failure)) => assert_eq!(failure.kind, DiskFailureKind::Io),
+            (_, result) => {
+                assert_eq!(fs::canonicalize(result.as_ref().unwrap()).unwrap(), path);
+                assert!(fs::read(&path).unwrap() == bytes(n), "{n}");
+            }
+        }
+    }
+    assert_eq!(fs::read(rig.path("f1")).unwrap(), b"another");
+    let left: Vec<String> = names(rig.share.path()).into_iter().filter(|name| name.starts_with('.')).collect();
+    assert_eq!(left, [".f1.part", ".f1.part.map", ".f4.part", ".f4.part.map"]);
+    assert!(names(elsewhere.path()).iter().all(|name| !name.starts_with('.')));
+    let shared = (0..FILES).filter(|n| n % 3 != 0 && *n != 4).count();
+    rig.until(|offered| offered.len() == shared);
+}

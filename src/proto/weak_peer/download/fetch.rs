@@ -243,7 +243,7 @@ impl Transfer {
             }
             ErrorCode::CHANGED => {
                 mark!(SourceChanged);
-                self.drop_source(cx, index, "has another content under that name now");
+                self.drop_source(cx, index, "has changed that file, or cannot read it");
             }
             ErrorCode::BAD_REQUEST => self.drop_source(cx, index, &format!("refused a request: {message}")),
             _ => self.lose(cx, index, &message),
