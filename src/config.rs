@@ -413,6 +413,22 @@ pub const GET_FILES_MAX: usize = 1_000_000;
 pub const BATCH_DOWNLOADS_MAX: usize = DOWNLOADS_MAX / 2;
 /// Failures that the end of a command of many files names; the others are counted.
 pub const BATCH_FAILURES_NAMED: usize = 8;
+/// Downloads of the queue that run at once (`--parallel`).
+pub const PARALLEL: usize = 4;
+/// Downloads in the queue that have not ended; one more is refused.
+pub const QUEUE_ENTRIES_MAX: usize = 1000;
+/// Downloads that have ended and are still listed; of more the oldest are forgotten.
+pub const QUEUE_ENDED_MAX: usize = 100;
+/// Clients that wait for one download; one more is refused.
+pub const QUEUE_WATCHERS_MAX: usize = 64;
+/// First wait of a download without a source until it asks again; doubles up to the maximum.
+pub const QUEUE_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest wait of a download without a source until it asks again.
+pub const QUEUE_RETRY_MAX: Duration = Duration::from_secs(300);
+/// Longest wait of a download without a source once a session is up again.
+pub const QUEUE_RETRY_SESSION: Duration = Duration::from_secs(5);
+/// Wait until the queue is saved again after the disk has failed.
+pub const QUEUE_SAVE_RETRY: Duration = Duration::from_secs(30);
 /// Chunk requests that are queued for one connection; one more gets an ERROR.
 pub const UPLOAD_REQUESTS_MAX: usize = 64;
 /// Chunks of one connection that are prepared ahead, beside the one that is being sent: together as
@@ -603,6 +619,7 @@ pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
 pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
 
 const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BYTES <= TURN_BYTES_PER_CONNECTION);
+const _: () = assert!(PARALLEL <= DOWNLOADS_MAX);
 const _: () =
     assert!(CONTROL_ACCEPTS_PER_TURN < CONTROL_CLIENTS_MAX && CONTROL_ACCEPTS_PER_TURN <= CONTROL_LINES_PER_TURN);
 const _: () =

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::units::{Size, Span};
 use crate::proto::ClientEvent;
-use crate::proto::event::{ItemReport, Outcome, SourceReport, SourceState};
+use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome, SourceReport, SourceState};
 use crate::wire::name::printable;
 use crate::wire::{Cut, HostPort, Root};
 
@@ -86,6 +86,8 @@ pub(crate) fn listed(event: &ClientEvent) -> Option<(&'static str, String)> {
         let name = names.first().map(|name| printable(name)).unwrap_or_default();
         let row = list_row(*size, *sources, *root, &format!("{name}{others}"));
         Some(("      size  sources  root      name", row))
+    } else if let ClientEvent::Download(report) = event {
+        Some((" number  state     done        size  name", download_row(report)))
     } else {
         None
     }
@@ -93,6 +95,56 @@ pub(crate) fn listed(event: &ClientEvent) -> Option<(&'static str, String)> {
 
 fn list_row(size: u64, peers: u32, root: Root, name: &str) -> String {
     format!("{:>10}  {peers:>7}  {:.8}  {name}", Size(size).to_string(), root.to_string())
+}
+
+fn download_row(report: &DownloadReport) -> String {
+    let DownloadReport { id, state, what, name, path, size, bytes, rate, retry_ms, error, .. } = report;
+    let done = match (state, size) {
+        (DownloadState::Done, _) => "100 %".to_owned(),
+        (_, Some(size)) => format!("{} %", percent(bytes.unwrap_or(0), *size)),
+        (_, None) => "-".to_owned(),
+    };
+    let size = size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
+    let name = path.as_ref().or(name.as_ref()).unwrap_or(what);
+    let mut row = format!("{id:>7}  {:<8} {done:>5}  {size:>10}  {}", download_word(*state), printable(name));
+    if let Some(rate) = rate.filter(|rate| *rate > 0) {
+        let _ = write!(row, ", {}/s", Size(rate));
+    }
+    if let Some(error) = error {
+        let _ = write!(row, ": {}", printable(error));
+    }
+    if let Some(ms) = retry_ms {
+        let _ = write!(row, "; asks again in {}", Span(Duration::from_secs(ms.div_ceil(1000))));
+    }
+    row
+}
+
+fn download_word(state: DownloadState) -> &'static str {
+    match state {
+        DownloadState::Queued => "queued",
+        DownloadState::Running => "running",
+        DownloadState::Waiting => "waiting",
+        DownloadState::Paused => "paused",
+        DownloadState::Done => "done",
+        DownloadState::Failed => "failed",
+    }
+}
+
+/// What has become of a download that a client has ordered. `cancel` is the form of the command
+/// that ends it.
+pub(crate) fn download_note(report: &DownloadReport, cancel: &str) -> String {
+    let DownloadReport { id, state, what, name, error, .. } = report;
+    let name = short_name(name.as_ref().unwrap_or(what));
+    let end = format!("{cancel} {id} ends it");
+    match state {
+        DownloadState::Queued | DownloadState::Running => format!("{name}: download {id}; {end}"),
+        DownloadState::Waiting => {
+            let why = error.as_ref().map(|error| printable(error)).unwrap_or_default();
+            format!("error: {name}: {why}; it is asked for again; {end}")
+        }
+        DownloadState::Paused => format!("{name}: download {id} is paused; {end}"),
+        DownloadState::Done | DownloadState::Failed => format!("{name}: download {id} is {}", download_word(*state)),
+    }
 }
 
 /// The lines of STATUS.
@@ -189,6 +241,11 @@ pub(crate) fn uri_notes(event: &ClientEvent) -> Vec<String> {
 /// One of several files that could not be downloaded.
 pub(crate) fn failed_item(item: &ItemReport) -> String {
     format!("{}: {}", short_name(&item.name), printable(item.error.as_deref().unwrap_or("failed")))
+}
+
+/// Progress in percent; an empty file is complete.
+pub(crate) fn percent(bytes: u64, size: u64) -> u64 {
+    if size == 0 { 100 } else { u64::try_from(u128::from(bytes) * 100 / u128::from(size)).unwrap_or(100) }
 }
 
 /// `1 hit`, `2 hits`.

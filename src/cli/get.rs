@@ -48,11 +48,13 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     };
     let shown = name.clone().unwrap_or_else(|| what.clone());
     let mut presenter = Presenter::new(Kind::Get { what: shown }, args.json, args.quiet);
+    // What goes to standard output is of no use without this process.
+    let order = if sink.is_some() { Command::Fetch } else { Command::Get };
     presenter.set_sink(sink);
     let verify = args.verify.unwrap_or_default();
     let timeout = args.timeout.map(settings::timeout_ms);
     let get = command::Get { name, also, from: args.from, out, verify, timeout, scope, ..command::Get::of(what) };
-    oneshot::run(target, Command::Get(get), &mut presenter)
+    oneshot::run(target, order(get), &mut presenter)
 }
 
 fn checked(what: String) -> Result<String, Failure> {

@@ -20,6 +20,7 @@ mod present;
 mod progress;
 mod prompt;
 mod query;
+mod queue;
 mod random;
 mod ready;
 mod results;
@@ -78,6 +79,10 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
         Command::Query(args) => query::run(args),
         Command::Get(args) => get::run(args),
         Command::Uri(args) => uri::run(args),
+        Command::Downloads(args) => queue::downloads(&args),
+        Command::Cancel(args) => queue::cancel(&args),
+        Command::Pause(args) => queue::pause(&args),
+        Command::Resume(args) => queue::resume(&args),
         Command::List(args) => list::run(args),
         Command::Status(args) => status::run(args),
     };

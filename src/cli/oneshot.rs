@@ -142,7 +142,7 @@ fn as_peer(
     command: Command,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
-    let disk = matches!(command, Command::Get(_)).then_some(DiskOptions::default());
+    let disk = matches!(command, Command::Get(_) | Command::Fetch(_)).then_some(DiskOptions::default());
     let node = Node::open(Options { disk, ..Options::default() })?;
     let config = WeakPeerConfig {
         node: random::node_id(),
@@ -205,9 +205,14 @@ fn patience(command: &Command) -> Option<Duration> {
             let budget = scope.budget.map_or(QUERY_BUDGET_MAX, |ms| Duration::from_millis(u64::from(ms)));
             Some(budget + CONTROL_PATIENCE)
         }
-        Command::List | Command::Status => Some(CONTROL_PATIENCE),
+        Command::List
+        | Command::Status
+        | Command::Downloads
+        | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. } => Some(CONTROL_PATIENCE),
         // Many pages may pass without an event, or many files be hashed.
-        Command::Network { .. } | Command::Get(_) | Command::Uri { .. } => None,
+        Command::Network { .. } | Command::Get(_) | Command::Queue(_) | Command::Fetch(_) | Command::Uri { .. } => None,
     }
 }
 

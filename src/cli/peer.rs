@@ -7,12 +7,12 @@ use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::Span;
-use super::{paths, settings, super_peer};
-use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT};
+use super::{paths, queue, settings, super_peer};
+use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
-use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Offer, QueueConfig, WeakPeer, WeakPeerConfig};
 use crate::wire::HostPort;
 
 /// Runs the peer until a signal or EXIT ends it.
@@ -42,7 +42,9 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     }
     let ready_file = ReadyFile::prepare(args.ready_file.as_deref())?;
     let (cache, collections) = (Some(state.file("digests")), Some(state.file("collections")));
-    let disk = DiskOptions { shares, downloads, cache, collections };
+    let queue_file = state.file("downloads.jsonl");
+    let saved = queue::load(&queue_file)?;
+    let disk = DiskOptions { shares, downloads, cache, collections, queue: Some(queue_file) };
     let node = Node::open(Options {
         listen: Some(listen),
         datagrams: false,
@@ -63,7 +65,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
         agent: settings::AGENT.into(),
     };
-    let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy));
+    let queue = QueueConfig { parallel: args.parallel.unwrap_or(PARALLEL), kept: true, saved };
+    let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy)).with_queue(queue);
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
     let mut ready = Ready::new("peer", bound);
     ready.control = Some(control);

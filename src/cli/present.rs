@@ -20,12 +20,19 @@ use crate::wire::name::printable;
 /// The command.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    Query { search: Search },
-    Get { what: String },
+    Query {
+        search: Search,
+    },
+    Get {
+        what: String,
+    },
     Uri,
     List,
     Network,
     Status,
+    Downloads,
+    /// A change of the queue of downloads.
+    Order,
 }
 
 /// The form of standard output.
@@ -66,9 +73,8 @@ impl Presenter {
         let style = if json { Style::Json } else { Style::Human };
         let progress = match (&kind, style) {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
-            (Kind::Get { .. } | Kind::Query { .. } | Kind::Uri | Kind::List | Kind::Network | Kind::Status, _) => {
-                Progress::Off
-            }
+            (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network, _)
+            | (Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order, _) => Progress::Off,
         };
         Presenter {
             kind,
@@ -118,9 +124,14 @@ impl Presenter {
                 self.output = Output::Closed;
                 self.code = match self.kind {
                     Kind::Get { .. } if self.sink.is_none() => code,
-                    Kind::Get { .. } | Kind::Query { .. } | Kind::Uri | Kind::List | Kind::Network | Kind::Status => {
-                        Some(Exit::Ok.code())
-                    }
+                    Kind::Get { .. }
+                    | Kind::Query { .. }
+                    | Kind::List
+                    | Kind::Network
+                    | Kind::Status
+                    | Kind::Uri
+                    | Kind::Downloads
+                    | Kind::Order => Some(Exit::Ok.code()),
                 };
             }
             Err(e) => {
@@ -170,7 +181,10 @@ impl Presenter {
             ClientEvent::Hit { path, size, root, source, .. } => self.results.add(path, *size, *root, source),
             // For programs only; this presenter makes them from hits.
             ClientEvent::Result { .. } => {}
-            ClientEvent::File { .. } | ClientEvent::Content { .. } => {
+            ClientEvent::Download(report) if !matches!(self.kind, Kind::Downloads) => {
+                self.progress.note(&format::download_note(report, "`sprat cancel`"));
+            }
+            ClientEvent::File { .. } | ClientEvent::Content { .. } | ClientEvent::Download(_) => {
                 if let Some((heading, row)) = format::listed(event) {
                     if self.rows == 0 {
                         output::line(heading)?;
@@ -215,7 +229,7 @@ impl Presenter {
         let pattern = match &self.kind {
             Kind::Query { search } => search.pattern.as_str(),
             Kind::Get { what } => what.as_str(),
-            Kind::Uri | Kind::List | Kind::Network | Kind::Status => "",
+            Kind::List | Kind::Network | Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order => "",
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
@@ -250,7 +264,14 @@ impl Presenter {
             Kind::Network if outcome.reached.is_some() => {
                 output::note(&format::search_summary(self.rows, "content", outcome))
             }
-            Kind::Query { .. } | Kind::Uri | Kind::List | Kind::Network | Kind::Status => {}
+            Kind::Downloads if outcome.ok && self.rows == 0 => output::note("the queue is empty"),
+            Kind::Query { .. }
+            | Kind::List
+            | Kind::Network
+            | Kind::Uri
+            | Kind::Status
+            | Kind::Downloads
+            | Kind::Order => {}
         }
         let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
         if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {

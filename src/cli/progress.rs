@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::format::{short_name, state_word};
+use super::format::{percent, short_name, state_word};
 use super::output;
 use super::units::Size;
 use crate::proto::event::SourceReport;
@@ -42,11 +42,6 @@ impl Pace {
         }
         due
     }
-}
-
-/// Progress in percent; an empty file is complete.
-pub(crate) fn percent(bytes: u64, size: u64) -> u64 {
-    if size == 0 { 100 } else { u64::try_from(u128::from(bytes) * 100 / u128::from(size)).unwrap_or(100) }
 }
 
 /// A plain line.

@@ -26,6 +26,7 @@ mod part_map;
 mod publish;
 mod queue;
 mod rules;
+mod saving;
 mod scan;
 mod serve;
 mod share;
@@ -90,7 +91,7 @@ impl Disk {
         }
         let worker = worker::Worker::new(
             share,
-            (downloads, options.cache, options.collections),
+            (downloads, options.cache, options.collections, options.queue),
             messages,
             inbox.clone(),
             out,

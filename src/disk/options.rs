@@ -24,4 +24,6 @@ pub struct DiskOptions {
     pub cache: Option<PathBuf>,
     /// The folder of the collections that the peer makes. Without one, it makes none.
     pub collections: Option<PathBuf>,
+    /// The file of the queue of downloads. Its folder exists.
+    pub queue: Option<PathBuf>,
 }

@@ -19,6 +19,7 @@ use super::opening::{Opening, Step};
 use super::part::{Part, remove_leftovers};
 use super::publish::{self, Published, Publishing};
 use super::queue::{Next, Queue};
+use super::saving;
 use super::serve::{ChunkRequest, Prepared, Serve};
 use super::share::Share;
 use super::target::failed;
@@ -48,9 +49,14 @@ pub(super) enum ToWorker {
     Published(Vec<(DownloadId, Published)>),
     /// As `Published`, from the thread that publishes small files.
     PublishedSmall(Vec<(DownloadId, Published)>),
+    /// From the thread that saved the queue of downloads.
+    QueueSaved(Result<(), DiskFailure>),
     /// End once all jobs before this are done.
     Stop,
 }
+
+/// Where downloads go, the digest cache, the collections, and the queue of downloads.
+pub(super) type Paths = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, Option<PathBuf>);
 
 /// The state of the thread.
 pub(super) struct Worker {
@@ -72,6 +78,8 @@ pub(super) struct Worker {
     collections: Collections,
     /// Paths that are being described, in turn.
     describing: VecDeque<Describing>,
+    /// The file of the queue of downloads.
+    queue_file: Option<PathBuf>,
     serve: Serve,
     openings: VecDeque<Opening>,
     parts: HashMap<DownloadId, Part>,
@@ -87,7 +95,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         share: Option<Share>,
-        (downloads, cache, collections): (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
+        (downloads, cache, collections, queue_file): Paths,
         inbox: mpsc::Receiver<ToWorker>,
         to_self: mpsc::Sender<ToWorker>,
         reports: mpsc::Sender<Report>,
@@ -108,6 +116,7 @@ impl Worker {
             cache,
             collections: Collections::closed(collections),
             describing: VecDeque::new(),
+            queue_file,
             serve: Serve::default(),
             openings: VecDeque::new(),
             parts: HashMap::new(),
@@ -225,6 +234,7 @@ impl Worker {
                 self.publishing_small = false;
                 self.publish_small();
             }
+            ToWorker::QueueSaved(result) => self.done(DiskDone::QueueSaved { result }),
             ToWorker::Stop => self.stopping = true,
         }
     }
@@ -313,6 +323,18 @@ impl Worker {
                 }
                 self.openings.retain(|opening| opening.download != download);
             }
+            DiskWork::SaveQueue { lines } => self.save_queue(lines),
+        }
+    }
+
+    fn save_queue(&mut self, lines: String) {
+        let to_self = self.to_self.clone();
+        let on_saved = move |result| {
+            // The worker is gone only when the process ends.
+            let _ = to_self.send(ToWorker::QueueSaved(result));
+        };
+        if let Err(failure) = saving::start(self.queue_file.clone(), lines, on_saved) {
+            self.done(DiskDone::QueueSaved { result: Err(failure) });
         }
     }
 

@@ -83,7 +83,8 @@ impl<R: Role> Driver<'_, R> {
             | DiskWork::OpenPart { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }
-            | DiskWork::Abandon { .. } => None,
+            | DiskWork::Abandon { .. }
+            | DiskWork::SaveQueue { .. } => None,
         };
         match &mut self.disk {
             Some(disk) => disk.submit(Job::Work { work, bytes }),

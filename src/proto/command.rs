@@ -40,7 +40,9 @@ pub enum Command {
         #[serde(flatten)]
         scope: Scope,
     },
-    /// Search and download: `source`, `piece` and `progress` events, then `done`.
+    /// Search and download: `source`, `piece` and `progress` events, then `done`. A peer with a
+    /// queue puts it there first, and answers with a `download` event once it is on the disk. While
+    /// the client is there, it fails as soon as no source is left.
     Get(Get),
     /// Make the URI of a content: a `uri` event, then `done`.
     Uri {
@@ -53,6 +55,27 @@ pub enum Command {
         /// How far the search goes.
         #[serde(flatten)]
         scope: Scope,
+    },
+    /// The same, but without a source it waits in the queue and asks again until it is canceled.
+    Queue(Get),
+    /// The same, but never in the queue: it ends with its client.
+    Fetch(Get),
+    /// List the queue: a `download` event for each entry, then `done`.
+    Downloads,
+    /// Take a download out of the queue: `done`. Its part file stays.
+    Cancel {
+        /// Its number.
+        id: u64,
+    },
+    /// Stop a download and keep it in the queue: `done`.
+    Pause {
+        /// Its number.
+        id: u64,
+    },
+    /// Continue a download that is paused, waits or has failed: `done`.
+    Resume {
+        /// Its number.
+        id: u64,
     },
     /// List the files that are registered at the super peer: `file` events, then `done`.
     List,

@@ -201,6 +201,12 @@ pub enum DiskWork {
         /// The download.
         download: DownloadId,
     },
+    /// Replace the file of the queue of downloads, so that a crash or a power cut leaves the old or
+    /// the new one.
+    SaveQueue {
+        /// All lines of the file.
+        lines: String,
+    },
 }
 
 /// What the disk reports to a machine.
@@ -265,5 +271,10 @@ pub enum DiskDone {
         download: DownloadId,
         /// The final path.
         result: Result<PathBuf, DiskFailure>,
+    },
+    /// Answer to SaveQueue.
+    QueueSaved {
+        /// Whether it is on the disk.
+        result: Result<(), DiskFailure>,
     },
 }

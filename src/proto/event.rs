@@ -143,6 +143,9 @@ pub enum ClientEvent {
         sources: usize,
         /// Bytes that an earlier run fetched and that are right.
         resumed: u64,
+        /// Where the file will be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
     },
     /// A piece was received and verified.
     Piece {
@@ -177,6 +180,9 @@ pub enum ClientEvent {
     Item(ItemReport),
     /// A source changed its state.
     Source(SourceReport),
+    /// A download of the queue: one of `downloads`; or that of this command, once it is in the
+    /// queue and whenever it begins to wait, is paused or resumed.
+    Download(DownloadReport),
     /// The counters of the peer and of its super peer.
     Status {
         /// The super peer, if a session is up.
@@ -259,6 +265,62 @@ pub enum SourceState {
     Lost,
     /// Sent wrong bytes or does not have the content; is not dialed again.
     Dropped,
+}
+
+/// An entry of the queue of downloads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadReport {
+    /// Its number.
+    pub id: u64,
+    /// Its state.
+    pub state: DownloadState,
+    /// What the command named.
+    pub what: String,
+    /// The name of the file, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The content, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
+    /// The destination, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Bytes of the content, once they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Bytes verified when it last ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Running: bytes per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// Waiting: milliseconds until it asks again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
+    /// Waiting or failed: the reason, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Waiting or failed: the exit code of the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<u8>,
+}
+
+/// States of a download in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownloadState {
+    /// Runs when its turn comes.
+    Queued,
+    /// Searches, fetches or publishes.
+    Running,
+    /// No source could be used; it asks again later.
+    Waiting,
+    /// Stopped by a command.
+    Paused,
+    /// The file is there.
+    Done,
+    /// It cannot go on by itself.
+    Failed,
 }
 
 /// How a command ended. The command decides which fields are present.

@@ -51,6 +51,8 @@ pub(super) struct Disk {
     prepared: BTreeMap<(ConnId, u32), ContentId>,
     payloads: BTreeMap<PayloadId, Extent>,
     next_payload: u64,
+    /// The file of the queue of downloads.
+    pub(super) queue: Option<String>,
     /// Pieces written, over all lives.
     pub(super) pieces_written: u64,
 }
@@ -202,7 +204,10 @@ impl Disk {
     fn strike(&self, work: &DiskWork, random: &mut Random) -> Option<(&'static str, DiskFailureKind)> {
         let (reads, writes) = match work {
             DiskWork::PrepareChunk { .. } | DiskWork::ReadManifest { .. } => (true, false),
-            DiskWork::OpenPart { .. } | DiskWork::WritePiece { .. } | DiskWork::Publish { .. } => (false, true),
+            DiskWork::OpenPart { .. }
+            | DiskWork::WritePiece { .. }
+            | DiskWork::Publish { .. }
+            | DiskWork::SaveQueue { .. } => (false, true),
             DiskWork::ForgetConn { .. }
             | DiskWork::Describe { .. }
             | DiskWork::PreparePart { .. }
@@ -295,6 +300,16 @@ impl Disk {
             DiskWork::Abandon { download } => {
                 self.open.remove(&download);
                 Vec::new()
+            }
+            DiskWork::SaveQueue { lines } => {
+                let result = match failure {
+                    Some(failure) => Err(failure),
+                    None => {
+                        self.queue = Some(lines);
+                        Ok(())
+                    }
+                };
+                vec![DiskDone::QueueSaved { result }]
             }
         }
     }

@@ -35,7 +35,22 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 10] = ["demo", "bench", "sim", "super", "peer", "query", "get", "uri", "list", "status"];
+const COMMANDS: [&str; 14] = [
+    "demo",
+    "bench",
+    "sim",
+    "super",
+    "peer",
+    "query",
+    "get",
+    "uri",
+    "downloads",
+    "cancel",
+    "pause",
+    "resume",
+    "list",
+    "status",
+];
 
 /// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;
 /// read the difference before you commit it.
@@ -93,6 +108,10 @@ fn defaults_are_the_constants() {
         assert_default(command, "--ttl", &format!("own setting, {}", config::TTL_DEFAULT));
         assert_default(command, "--budget", &format!("own setting, {}", seconds(config::QUERY_BUDGET)));
     }
+    assert_default("peer", "--parallel", &config::PARALLEL.to_string());
+    for command in ["downloads", "cancel", "pause", "resume"] {
+        assert_default(command, "--name", "peer");
+    }
     assert_default("query", "--limit", &config::QUERY_HITS_MAX.to_string());
     assert_default("super", "--name", "super");
 }
@@ -104,6 +123,7 @@ fn bounds_in_the_help_are_the_constants() {
         assert!(text.contains(&format!("at most {}s", config::QUERY_BUDGET_MAX.as_secs())), "{command}");
     }
     assert!(help(&["super", "--help"]).contains(&format!("at most {}", config::TTL_MAX)));
+    assert!(help(&["peer", "--help"]).contains(&format!("1 to {}", config::DOWNLOADS_MAX)));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod names;
 mod node;
 mod places;
 mod python_client;
+mod queue;
 mod search;
 mod share;
 mod terminal;

@@ -48,8 +48,11 @@ impl Echo {
             // Never ends by itself.
             Command::Status => return self.waiting.push(client),
             Command::List | Command::Network { .. } => ClientEvent::Note { message: "one".into() },
-            Command::Get(get) => ClientEvent::Note { message: get.what },
+            Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => ClientEvent::Note { message: get.what },
             Command::Uri { what, .. } => ClientEvent::Note { message: what },
+            Command::Downloads | Command::Cancel { .. } | Command::Pause { .. } | Command::Resume { .. } => {
+                ClientEvent::Note { message: "one".into() }
+            }
             Command::Query { .. } => {
                 let failure = Failure::new(Exit::Disk, "the test ends here");
                 return self.outputs.push_back(Output::Event(Event::Fatal(failure)));

@@ -2,7 +2,7 @@
 //!
 //! argh cannot include one struct of options in another. So `command!` writes the struct of a
 //! command from its own options and the names of groups: `json`, `log(LEVEL)`, `daemon`, `search`,
-//! `asked`, `figures`. Each group is one arm of the macro.
+//! `asked`, `running`, `figures`. Each group is one arm of the macro.
 
 use std::path::PathBuf;
 
@@ -76,10 +76,22 @@ macro_rules! command {
             pub(crate) connect_timeout: Option<crate::cli::units::Span>,
         } }
     };
+    (@fields [running $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// ask the running peer with this Unix socket [default: the socket of the peer called
+            /// --name]
+            #[argh(option, arg_name = "PATH")]
+            pub(crate) control: Option<std::path::PathBuf>,
+
+            /// ask the running peer with this name [default: peer]
+            #[argh(option, arg_name = "NAME")]
+            pub(crate) name: Option<String>,
+        } }
+    };
     (@fields [daemon $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// state folder: node id, digests of unchanged files, history of the prompt [default:
-            /// $STATE_DIRECTORY/NAME, else $XDG_STATE_HOME/sprat/NAME, else
+            /// state folder: node id, digests of unchanged files, queue of downloads, history of
+            /// the prompt [default: $STATE_DIRECTORY/NAME, else $XDG_STATE_HOME/sprat/NAME, else
             /// ~/.local/state/sprat/NAME]
             #[argh(option, arg_name = "DIR")]
             pub(crate) state: Option<std::path::PathBuf>,
@@ -138,6 +150,14 @@ macro_rules! command {
             pub(crate) fn asked(&self) -> crate::cli::args::common::AskedOptions {
                 let (supers, control, name) = (self.supers.clone(), self.control.clone(), self.name.clone());
                 crate::cli::args::common::AskedOptions { supers, control, name, connect_timeout: self.connect_timeout }
+            }
+        }
+    };
+    (@methods running $name:ident) => {
+        impl $name {
+            pub(crate) fn asked(&self) -> crate::cli::args::common::AskedOptions {
+                let (control, name) = (self.control.clone(), self.name.clone());
+                crate::cli::args::common::AskedOptions { supers: Vec::new(), control, name, connect_timeout: None }
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{hops, sessions, share, timeout};
+use super::values::{hops, parallel, sessions, share, timeout};
 use crate::cli::units::{Size, Span};
 use crate::node::ShareFolder;
 use crate::wire::HostPort;
@@ -103,6 +103,10 @@ command! {
         /// less than 16 KiB/s; a `get` may name another time; 0: never [default: 5m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
+
+        /// downloads at once, 1 to 8; more wait in the queue [default: 4]
+        #[argh(option, arg_name = "N", from_str_fn(parallel))]
+        pub(crate) parallel: Option<usize>,
 
         /// read commands from standard input even if it is not a terminal [default: only on a
         /// terminal]

@@ -7,6 +7,7 @@
 mod common;
 mod daemons;
 mod oneshot;
+mod queue;
 mod tools;
 mod values;
 
@@ -15,6 +16,7 @@ pub(crate) use common::{AskedOptions, SearchOptions};
 pub(crate) use daemons::{Peer, Super};
 use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status, Uri};
+pub(crate) use queue::{Cancel, Downloads, Pause, Resume};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
 
 /// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder. A super peer
@@ -61,6 +63,10 @@ pub(crate) enum Command {
     Query(Query),
     Get(Get),
     Uri(Uri),
+    Downloads(Downloads),
+    Cancel(Cancel),
+    Pause(Pause),
+    Resume(Resume),
     List(List),
     Status(Status),
 }
@@ -77,6 +83,10 @@ impl Command {
             Command::Query(args) => args.log_level(),
             Command::Get(args) => args.log_level(),
             Command::Uri(args) => args.log_level(),
+            Command::Downloads(args) => args.log_level(),
+            Command::Cancel(args) => args.log_level(),
+            Command::Pause(args) => args.log_level(),
+            Command::Resume(args) => args.log_level(),
             Command::List(args) => args.log_level(),
             Command::Status(args) => args.log_level(),
         }

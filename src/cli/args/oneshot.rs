@@ -42,7 +42,8 @@ command! {
 
 command! {
     /// Download a file from all its sources and verify each piece. The same command resumes an
-    /// interrupted download.
+    /// interrupted download. A running peer puts the download in its queue and goes on with it if
+    /// this command is interrupted; `sprat cancel` ends it.
     #[argh(
         subcommand,
         name = "get",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::units::Span;
-use crate::config::{SUPER_SESSIONS_MAX, TTL_MAX};
+use crate::config::{DOWNLOADS_MAX, SUPER_SESSIONS_MAX, TTL_MAX};
 use crate::node::{ShareFolder, is_share_name};
 use crate::proto::Verify;
 
@@ -32,6 +32,11 @@ pub(super) fn share(text: &str) -> Result<ShareFolder, String> {
         return Err("--share is empty; name a folder, such as . for the current one".to_owned());
     }
     Ok(ShareFolder { name: name.map(str::to_owned), path: path.into() })
+}
+
+pub(super) fn parallel(text: &str) -> Result<usize, String> {
+    let parallel = text.parse().ok().filter(|parallel| (1..=DOWNLOADS_MAX).contains(parallel));
+    parallel.ok_or_else(|| format!("{text:?} is not a number of downloads; write one from 1 to {DOWNLOADS_MAX}"))
 }
 
 /// A time, or 0 without a unit.

@@ -3,7 +3,7 @@
 //! own, so that printing never holds the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::grammar::{self, From, Line};
@@ -13,10 +13,10 @@ use crate::cli::paths;
 use crate::cli::progress::{self, Pace};
 use crate::cli::results::{Found, Results, Roots};
 use crate::cli::units::Size;
-use crate::error::Exit;
+use crate::error::{Exit, Failure};
 use crate::node::Handle;
 use crate::proto::command::KnownContent;
-use crate::proto::event::{ItemReport, Outcome};
+use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome};
 use crate::proto::{ClientEvent, ClientId, Command, Scope, command};
 use crate::wire::name::printable;
 use crate::wire::record::name_of;
@@ -76,16 +76,34 @@ impl Commands for Handle {
 
 /// A running command.
 enum Job {
-    Query { search: Search, results: Results },
-    List { rows: u64, roots: Vec<(Root, String)> },
+    Query {
+        search: Search,
+        results: Results,
+    },
+    List {
+        rows: u64,
+        roots: Vec<(Root, String)>,
+    },
     Status,
     Uri,
-    Get { what: String, name: String, hits: Results, pace: Pace },
+    Get {
+        what: String,
+        name: String,
+        hits: Results,
+        pace: Pace,
+        /// It is paused or waits for a source, and why.
+        waits: Option<String>,
+    },
+    Downloads {
+        rows: u64,
+    },
+    /// A change of the queue of downloads.
+    Order,
 }
 
 /// A GET to this place, which is relative to the current folder.
 fn wanted(what: String, to: Option<String>) -> Result<command::Get, String> {
-    let out = to.map(|to| paths::absolute("TO", Path::new(&to))).transpose().map_err(|failure| failure.message)?;
+    let out = to.map(|to| destination(&to)).transpose().map_err(|failure| failure.message)?;
     Ok(command::Get { out, ..command::Get::of(what) })
 }
 
@@ -205,6 +223,10 @@ impl Console {
                     self.next_line();
                 }
             },
+            Line::Downloads => self.ask(Job::Downloads { rows: 0 }, Command::Downloads),
+            Line::Cancel { id } => self.ask(Job::Order, Command::Cancel { id }),
+            Line::Pause { id } => self.ask(Job::Order, Command::Pause { id }),
+            Line::Resume { id } => self.ask(Job::Order, Command::Resume { id }),
             Line::Wait => {
                 self.waiting = true;
                 self.wake_waiter();
@@ -217,7 +239,7 @@ impl Console {
                 let running = self.downloads();
                 if running > 0 {
                     let count = format::count(running, "download");
-                    self.output.note(&format!("{count} not finished; the same GET resumes it"));
+                    self.output.note(&format!("{count} not finished; the next start goes on with it"));
                 }
                 self.commands.shutdown();
                 let _ = self.replies.send(Reply { names: Vec::new(), exit: true });
@@ -326,19 +348,30 @@ impl Console {
     }
 
     fn get(&mut self, get: command::Get, name: String) {
-        let job = Job::Get { what: name.clone(), name: name.clone(), hits: Results::default(), pace: Pace::new() };
+        let job = Job::Get {
+            what: name.clone(),
+            name: name.clone(),
+            hits: Results::default(),
+            pace: Pace::new(),
+            waits: None,
+        };
         // A content that is named by its root keeps the name that was shown.
         let named = (Root::from_hex(&get.what).is_some() && name != get.what).then(|| name_of(&name).to_owned());
         let get = command::Get { name: named, ..get };
-        self.begin(job, Command::Get(get));
+        self.begin(job, Command::Queue(get));
     }
 
     fn downloads(&self) -> u64 {
         self.jobs.values().filter(|job| matches!(job, Job::Get { .. })).count() as u64
     }
 
+    /// Downloads that neither have ended nor wait for something.
+    fn busy(&self) -> bool {
+        self.jobs.values().any(|job| matches!(job, Job::Get { waits: None, .. }))
+    }
+
     fn wake_waiter(&mut self) {
-        if self.waiting && self.downloads() == 0 {
+        if self.waiting && !self.busy() {
             self.waiting = false;
             self.next_line();
         }
@@ -352,8 +385,18 @@ impl Console {
         match event {
             ClientEvent::Hit { path, size, root, source, .. } => match job {
                 Job::Query { results: hits, .. } | Job::Get { hits, .. } => hits.add(&path, size, root, &source),
-                Job::List { .. } | Job::Status | Job::Uri => {}
+                Job::List { .. } | Job::Status | Job::Uri | Job::Downloads { .. } | Job::Order => {}
             },
+            ClientEvent::Download(report) if matches!(job, Job::Get { .. }) => self.on_download(client, &report),
+            ClientEvent::Download(_) => {
+                if let (Job::Downloads { rows }, Some((heading, row))) = (job, format::listed(&event)) {
+                    if *rows == 0 {
+                        self.output.print(heading);
+                    }
+                    *rows += 1;
+                    self.output.print(&row);
+                }
+            }
             ClientEvent::File { .. } | ClientEvent::Content { .. } => {
                 if let (Job::List { rows, roots }, Some((heading, row))) = (job, format::listed(&event)) {
                     roots.extend(listed_root(&event).filter(|_| roots.len() < LISTED_KEPT_MAX));
@@ -379,7 +422,8 @@ impl Console {
             }
             ClientEvent::Item(item) => self.output.note(&format!("error: {}", format::failed_item(&item))),
             ClientEvent::Start { name: chosen, size, sources, .. } => {
-                if let Job::Get { name, .. } = job {
+                if let Job::Get { name, waits, .. } = job {
+                    *waits = None;
                     let count = format::count(sources as u64, "source");
                     self.output.note(&format!("{}: {} from {count}", format::short_name(&chosen), Size(size)));
                     *name = chosen;
@@ -407,6 +451,21 @@ impl Console {
             ClientEvent::Note { message } => self.output.note(&printable(&message)),
             ClientEvent::Done(outcome) => self.on_done(client, &outcome),
         }
+    }
+
+    /// The state of a download that was ordered here. A reason is printed once.
+    fn on_download(&mut self, client: ClientId, report: &DownloadReport) {
+        let Some(Job::Get { waits, .. }) = self.jobs.get_mut(&client.0) else { return };
+        let before = waits.take();
+        *waits = match report.state {
+            DownloadState::Waiting => Some(report.error.clone().unwrap_or_default()),
+            DownloadState::Paused => Some(String::new()),
+            DownloadState::Queued | DownloadState::Running | DownloadState::Done | DownloadState::Failed => None,
+        };
+        if waits.is_none() || *waits != before {
+            self.output.note(&format::download_note(report, "CANCEL"));
+        }
+        self.wake_waiter();
     }
 
     fn on_done(&mut self, client: ClientId, outcome: &Outcome) {
@@ -452,10 +511,11 @@ impl Console {
                 self.listed = roots;
                 self.output.print(&format::count(rows, "file"));
             }
-            Some(Job::List { .. } | Job::Status | Job::Uri) if !outcome.ok => {
+            Some(Job::Downloads { rows: 0 }) if outcome.ok => self.output.note("the queue is empty"),
+            Some(Job::List { .. } | Job::Status | Job::Uri | Job::Downloads { .. } | Job::Order) if !outcome.ok => {
                 self.output.note(&format!("error: {}", printable(error)));
             }
-            Some(Job::List { .. } | Job::Status | Job::Uri) | None => {}
+            Some(Job::List { .. } | Job::Status | Job::Uri | Job::Downloads { .. } | Job::Order) | None => {}
         }
         if self.foreground == Some(client.0) {
             self.foreground = None;
@@ -471,6 +531,16 @@ fn listed_root(event: &ClientEvent) -> Option<(Root, String)> {
         ClientEvent::File { root, name, .. } => Some((*root, name.clone())),
         ClientEvent::Content { root, names, .. } => Some((*root, names.first().cloned().unwrap_or_default())),
         _ => None,
+    }
+}
+
+/// A path that was typed: `~/` is the home folder, and a relative path begins at the folder in
+/// which the peer was started.
+fn destination(typed: &str) -> Result<PathBuf, Failure> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    match (typed.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => paths::absolute("TO", &PathBuf::from(home).join(rest)),
+        _ => paths::absolute("TO", Path::new(typed)),
     }
 }
 
@@ -584,7 +654,7 @@ mod tests {
         console.on_event(ClientId(1), ClientEvent::Done(outcome));
         assert!(recorder.has("several"));
         type_in(&mut console, "GET 2");
-        assert!(recorder.has(&format!("command 2 Get(Get {{ what: \"{}\"", Root([2; 32]))));
+        assert!(recorder.has(&format!("command 2 Queue(Get {{ what: \"{}\"", Root([2; 32]))));
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub(crate) enum Line {
     GetResults { numbers: Vec<(usize, usize)>, to: Option<String> },
     /// `GET NAME|ROOT|PATTERN|FOLDER/`, or several of these in quotes.
     GetWhat { what: String, also: Vec<String>, to: Option<String> },
+    /// `DOWNLOADS`
+    Downloads,
+    /// `CANCEL n`
+    Cancel { id: u64 },
+    /// `PAUSE n`
+    Pause { id: u64 },
+    /// `RESUME n`
+    Resume { id: u64 },
     /// `URI n|name|path`
     Uri { what: String },
     /// `LIST`
@@ -43,7 +51,8 @@ pub(crate) enum From {
 }
 
 /// The words a line may begin with, in the order of [`HELP`].
-pub(crate) const COMMANDS: [&str; 8] = ["QUERY", "GET", "URI", "LIST", "STATUS", "WAIT", "HELP", "EXIT"];
+pub(crate) const COMMANDS: [&str; 12] =
+    ["QUERY", "GET", "URI", "DOWNLOADS", "CANCEL", "PAUSE", "RESUME", "LIST", "STATUS", "WAIT", "HELP", "EXIT"];
 
 /// What `HELP` prints.
 pub(crate) const HELP: &str = "\
@@ -55,11 +64,14 @@ GET name|root|URI    search and download in one; a path, a pattern or a folder/ 
                      listed last are enough
 GET ... TO path      the same to another place: after numbers, ALL or a name in quotes
 URI n|name|path      one line that others can paste after sprat get, for a result, a name, a file or a folder
+DOWNLOADS            the downloads of this peer, with their numbers, states and progress
+CANCEL n             take download n out of the queue; what was fetched is kept
+PAUSE n, RESUME n    stop download n, and continue it
 LIST [NETWORK]       all files that are registered at the super peer, or all that the network holds
 STATUS               counters of this peer and of its super peer
-WAIT                 wait until all downloads have ended
+WAIT                 wait until every download has ended, is paused or waits for a source
 HELP                 print this text
-EXIT                 end the peer; the same GET resumes an unfinished download later";
+EXIT                 end the peer; its downloads go on when it is started again";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
 /// Fewest digits of a root that may be written for all of it; a shorter word of digits is a number.
@@ -81,6 +93,10 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "QUERY" => query(rest),
         "GET" => get(rest),
         "URI" => Ok(Line::Uri { what: text(rest, "write URI 1, URI name or URI path")? }),
+        "DOWNLOADS" => alone(word, rest, Line::Downloads),
+        "CANCEL" => Ok(Line::Cancel { id: id(word, rest)? }),
+        "PAUSE" => Ok(Line::Pause { id: id(word, rest)? }),
+        "RESUME" => Ok(Line::Resume { id: id(word, rest)? }),
         "LIST" if rest.eq_ignore_ascii_case("network") => Ok(Line::Network),
         "LIST" if !rest.is_empty() => Err("write LIST, or LIST NETWORK".to_owned()),
         "LIST" => Ok(Line::List),
@@ -94,6 +110,12 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
 
 fn alone(word: &str, rest: &str, line: Line) -> Result<Line, String> {
     if rest.is_empty() { Ok(line) } else { Err(format!("{0} takes no argument; write {0}", word.to_ascii_uppercase())) }
+}
+
+/// The number of a download.
+fn id(word: &str, rest: &str) -> Result<u64, String> {
+    let word = word.to_ascii_uppercase();
+    rest.parse().map_err(|_| format!("write {word} and the number of a download, such as {word} 1; see DOWNLOADS"))
 }
 
 fn query(rest: &str) -> Result<Line, String> {
@@ -293,6 +315,8 @@ mod tests {
             ("GET", "GET name"),
             ("GET 1 FROM", "FROM 2"),
             ("GET 1 FROM nowhere", "FROM 2"),
+            ("CANCEL", "CANCEL 1"),
+            ("RESUME all", "RESUME 1"),
             ("LIST all", "write LIST"),
             ("FIND x", "QUERY"),
             ("GET \"\"", "GET name"),

@@ -218,11 +218,13 @@ fn report(reports: &Receiver<Report>) -> Report {
 
 /// One share without a name.
 fn options(share: &Path, cache: Option<PathBuf>) -> DiskOptions {
+    let queue = cache.as_ref().map(|cache| cache.with_file_name("downloads.jsonl"));
     DiskOptions {
         shares: vec![ShareFolder { name: None, path: share.to_owned() }],
         downloads: None,
         cache,
         collections: None,
+        queue,
     }
 }
 

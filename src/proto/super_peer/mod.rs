@@ -249,7 +249,17 @@ impl SuperPeer {
                 self.cx.report(Event::Client { client, event });
                 Outcome { ok: true, ..Outcome::default() }
             }
-            Command::Query { .. } | Command::Get(_) | Command::Uri { .. } | Command::List | Command::Network { .. } => {
+            Command::Query { .. }
+            | Command::Get(_)
+            | Command::Queue(_)
+            | Command::Fetch(_)
+            | Command::Uri { .. }
+            | Command::List
+            | Command::Network { .. }
+            | Command::Downloads
+            | Command::Cancel { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. } => {
                 Outcome::failed(&Failure::new(Exit::Usage, "a super peer takes no commands; ask it with --super"))
             }
         };

@@ -14,6 +14,9 @@ use crate::wire::message::{Bye, Error, ErrorCode, Hello};
 use crate::wire::name::is_invisible;
 use crate::wire::{HostPort, Message, NodeId};
 
+/// Set in the id of a client that is the queue itself, for one run of a download. Drivers do not
+/// use this bit.
+const QUEUE_BIT: u64 = 1 << 62;
 /// Longest text of another peer that an error or a log line quotes, in characters.
 const QUOTE_CHARS_MAX: usize = 200;
 /// Longest agent in a HELLO, in bytes: a HELLO must fit into 256 bytes (PROTOCOL.md, "Frames").
@@ -53,6 +56,10 @@ pub(super) enum Reason {
     Batch(BatchId),
     /// A client's command, by its number, has waited long enough.
     Task(u64),
+    /// A download of the queue that waits may ask again.
+    Retry,
+    /// The queue is saved again after the disk has failed.
+    Save,
 }
 
 /// The part that a dial or a connection belongs to.
@@ -78,6 +85,8 @@ pub(super) struct Context {
     agent: String,
     entropy: Box<dyn Entropy>,
     out: VecDeque<Output>,
+    /// Events for the queue; taken in the same turn.
+    queue_events: VecDeque<(ClientId, ClientEvent)>,
     dials: BTreeMap<DialId, Owner>,
     conns: BTreeMap<ConnId, Owner>,
     next_dial: u64,
@@ -95,6 +104,7 @@ impl Context {
             agent,
             entropy,
             out: VecDeque::new(),
+            queue_events: VecDeque::new(),
             dials: BTreeMap::new(),
             conns: BTreeMap::new(),
             next_dial: 1,
@@ -190,7 +200,16 @@ impl Context {
 
     /// Sends an event to a client.
     pub(super) fn report(&mut self, client: ClientId, event: ClientEvent) {
-        self.event(Event::Client { client, event });
+        if client.0 & (QUEUE_BIT | 1 << 63) == QUEUE_BIT {
+            self.queue_events.push_back((client, event));
+        } else {
+            self.event(Event::Client { client, event });
+        }
+    }
+
+    /// The next event of a run of the queue.
+    pub(super) fn poll_queue_event(&mut self) -> Option<(ClientId, ClientEvent)> {
+        self.queue_events.pop_front()
     }
 
     /// Ends a client's command.
@@ -214,6 +233,11 @@ impl Context {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX).max(1);
         Duration::from_micros(self.entropy.next_u64() % micros)
     }
+}
+
+/// The client that stands for this run of a download of the queue.
+pub(super) fn queue_client(run: u64) -> ClientId {
+    ClientId(QUEUE_BIT | run)
 }
 
 /// A text from another peer: shortened, without invisible characters.

@@ -9,6 +9,7 @@ mod config;
 mod context;
 pub mod download;
 mod hosts;
+mod queue;
 mod refused;
 mod session;
 mod sessions;
@@ -16,7 +17,7 @@ mod upload;
 
 use std::collections::BTreeMap;
 
-use super::{ClientEvent, ConnId, DiskDone, Entropy, Event, Input, Output, Role};
+use super::{ClientEvent, ClientId, Command, ConnId, DiskDone, Entropy, Event, Input, Output, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, UPLOADS_MAX};
 use crate::time::Time;
 use crate::wire::Message;
@@ -25,10 +26,13 @@ use batch::Batches;
 use commands::{Commands, DownloadInput};
 use context::{Context, Owner, Reason};
 use download::Downloads;
+use queue::{Queue, Step};
+use session::SessionEvent;
 use sessions::Sessions;
 use upload::{Answer, Uploads};
 
 pub use config::{Offer, WeakPeerConfig};
+pub use queue::{Newer, QueueConfig, Saved};
 
 /// The time of work that is left over: not the time of the start, which drivers may look for.
 const LONG_AGO: Time = Time::from_micros(1);
@@ -42,6 +46,7 @@ pub struct WeakPeer {
     downloads: Downloads,
     batches: Batches,
     commands: Commands,
+    queue: Queue,
     serves: bool,
     ended: bool,
 }
@@ -69,8 +74,15 @@ impl WeakPeer {
             downloads: Downloads::default(),
             batches: Batches::default(),
             commands: Commands::new(connect_timeout, download_timeout),
+            queue: Queue::default(),
             ended: false,
         }
+    }
+
+    /// The same peer with a queue of downloads, which keeps what its clients order.
+    #[must_use]
+    pub fn with_queue(self, config: QueueConfig) -> WeakPeer {
+        WeakPeer { queue: Queue::new(config), ..self }
     }
 
     /// Checks what must hold between two calls.
@@ -82,6 +94,7 @@ impl WeakPeer {
         assert!(self.downloads.waiting() <= DOWNLOADS_WAITING_MAX);
         assert!(self.uploads.len() <= UPLOADS_MAX);
         self.cx.hosts.check_invariants();
+        self.queue.check_invariants();
     }
 
     /// The counters of STATUS; a one-shot command has none.
@@ -106,6 +119,7 @@ impl WeakPeer {
         .into_iter()
         .chain(self.uploads.closed())
         .chain(self.commands.ignored_hits())
+        .chain(self.queue.counts())
         .map(|(name, n)| (name.to_owned(), n))
         .collect()
     }
@@ -151,6 +165,7 @@ impl WeakPeer {
                 self.downloads.on_written(cx, download, piece, result)
             }
             DiskDone::Published { download, result } => self.downloads.on_published(cx, download, result),
+            DiskDone::QueueSaved { result } => self.queue.on_saved(cx, result),
         }
     }
 
@@ -167,6 +182,8 @@ impl WeakPeer {
             Reason::Download(download) => self.downloads.on_tick(cx, download),
             Reason::Batch(batch) => self.batches.on_tick(cx, batch),
             Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
+            Reason::Retry => self.queue.on_retry_due(cx),
+            Reason::Save => self.queue.on_save_due(),
         }
     }
 
@@ -175,6 +192,9 @@ impl WeakPeer {
     fn settle(&mut self) {
         loop {
             if let Some(event) = self.sessions.poll_event(&mut self.cx) {
+                if matches!(event, (_, SessionEvent::Up)) {
+                    self.queue.on_session_up(&mut self.cx);
+                }
                 self.commands.on_session_event(&mut self.cx, &mut self.sessions, event);
             } else if let Some(input) = self.commands.poll_download_input() {
                 match input {
@@ -191,6 +211,15 @@ impl WeakPeer {
                 self.downloads.start(&mut self.cx, order);
             } else if let Some((download, root)) = self.downloads.poll_search(&mut self.cx, self.sessions.is_up()) {
                 self.commands.ask_sources(&mut self.cx, &mut self.sessions, download, root);
+            } else if let Some((run, event)) = self.cx.poll_queue_event() {
+                self.queue.on_event(&mut self.cx, run, event);
+            } else if let Some(step) = self.queue.poll_step(&mut self.cx) {
+                match step {
+                    Step::Start(run, get) => {
+                        self.commands.on_command(&mut self.cx, &mut self.sessions, run, Command::Get(get));
+                    }
+                    Step::Stop(run) => self.forget_client(run),
+                }
             } else {
                 break;
             }
@@ -201,8 +230,16 @@ impl WeakPeer {
         }
     }
 
+    /// Ends the command and the downloads of a client.
+    fn forget_client(&mut self, client: ClientId) {
+        self.commands.on_client_gone(&mut self.cx, &mut self.sessions, client);
+        self.batches.on_client_gone(&mut self.cx, client);
+        self.downloads.on_client_gone(&mut self.cx, client);
+    }
+
     fn shut_down(&mut self) {
         self.ended = true;
+        self.queue.shut_down(&mut self.cx);
         self.commands.shut_down(&mut self.cx);
         self.batches.shut_down(&mut self.cx);
         self.downloads.shut_down(&mut self.cx);
@@ -261,11 +298,14 @@ impl Role for WeakPeer {
             Input::Crowded { excess } => self.uploads.on_crowded(cx, excess),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Disk(done) => self.on_disk(done),
-            Input::Command { client, command } => self.commands.on_command(cx, &mut self.sessions, client, command),
+            Input::Command { client, command } => {
+                if let Some(command) = self.queue.on_command(cx, client, command) {
+                    self.commands.on_command(cx, &mut self.sessions, client, command);
+                }
+            }
             Input::ClientGone { client } => {
-                self.commands.on_client_gone(cx, &mut self.sessions, client);
-                self.batches.on_client_gone(cx, client);
-                self.downloads.on_client_gone(cx, client);
+                self.queue.on_client_gone(client);
+                self.forget_client(client);
             }
             Input::Shutdown => return self.shut_down(),
         }

@@ -115,12 +115,16 @@ impl Commands {
             }
             Command::Uri { what, scope, .. } => Job::get(Get { scope, ..Get::of(what) }),
             Command::Query { search, scope } => Job::query(search, scope),
-            Command::Get(get) if !get.known.is_empty() => {
+            Command::Get(get) | Command::Queue(get) | Command::Fetch(get) if !get.known.is_empty() => {
                 let entries = get::known(&get, sessions);
                 let many = get::many(get, (client, cx.now), entries, Vec::new(), self.download_timeout);
                 return self.download_inputs.push_back(DownloadInput::Many(many));
             }
-            Command::Get(get) => Job::get(get),
+            Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => Job::get(get),
+            Command::Downloads | Command::Cancel { .. } | Command::Pause { .. } | Command::Resume { .. } => {
+                let failure = Failure::usage("only a running peer has a queue of downloads");
+                return cx.done(client, Outcome::failed(&failure));
+            }
             Command::List => Job::List { files: 0, after: None, at: None },
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
             Command::Status if sessions.is_up() => Job::Status,

@@ -43,6 +43,7 @@ impl Transfer {
                 self.end(cx, None, Some(path));
             }
             Ok(PartState::Open { path, size, manifest, verified }) => {
+                self.path = path.to_str().map(str::to_owned);
                 // From here on its name is the one on disk.
                 if let Some(name) = path.file_name() {
                     self.order.name = name.to_string_lossy().into_owned();
@@ -88,7 +89,8 @@ impl Transfer {
         let (root, size, verify) = (self.order.root, self.size, self.order.verify);
         self.restart_clock(cx.now);
         let (name, sources, resumed) = (self.order.name.clone(), self.order.pool.len(), self.resumed);
-        self.report(cx, ClientEvent::Start { name, size, root, sources, resumed });
+        let path = self.path.clone();
+        self.report(cx, ClientEvent::Start { name, size, root, sources, resumed, path });
         if verify == Verify::Md5 {
             let message = "MD5 alone does not prove that the content is the one asked for".into();
             self.report(cx, ClientEvent::Note { message });

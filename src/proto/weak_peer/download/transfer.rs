@@ -82,6 +82,8 @@ pub(super) struct Transfer {
     pub(super) searched_at: Option<Time>,
     /// Bytes verified at the last few readings.
     readings: VecDeque<(Time, u64)>,
+    /// The path under which it will be published, once the part file is open.
+    pub(super) path: Option<String>,
     /// How it ended, from the end until it is taken.
     pub(super) outcome: Option<Outcome>,
 }
@@ -115,6 +117,7 @@ impl Transfer {
             searching: order.searching,
             searched_at: (!order.widen).then_some(now),
             readings: VecDeque::new(),
+            path: None,
             outcome: None,
             order,
         }

@@ -7,5 +7,6 @@ mod commands;
 mod downloads;
 mod harness;
 mod hostile;
+mod queue;
 mod session;
 mod uploads;

@@ -49,6 +49,10 @@ impl World {
                 self.abandoned += 1;
                 return;
             }
+            DiskWork::SaveQueue { lines } => {
+                self.lines = lines;
+                DiskDone::QueueSaved { result: if self.full { full().map(drop) } else { Ok(()) } }
+            }
             DiskWork::Describe { .. }
             | DiskWork::PrepareChunk { .. }
             | DiskWork::ReadManifest { .. }

@@ -19,7 +19,7 @@ use crate::config::DIAL_TIMEOUT;
 use crate::error::Failure;
 use crate::proto::command::Get;
 use crate::proto::event::{Outcome, SourceReport};
-use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Offer, QueueConfig, Saved, WeakPeer, WeakPeerConfig};
 use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output, PayloadId,
     Role, Verify,
@@ -83,6 +83,8 @@ pub(super) struct World {
     pub(super) outputs: Vec<Output>,
     pub(super) wakes: u32,
     pub(super) disk: Vec<DiskWork>,
+    /// The file of the queue of downloads.
+    pub(super) lines: String,
     /// Whether messages come that no source sends, so that its own rules do not hold.
     pub(super) lenient: bool,
 }
@@ -142,8 +144,15 @@ impl World {
             outputs: Vec::new(),
             wakes: 0,
             disk: Vec::new(),
+            lines: String::new(),
             lenient: false,
         }
+    }
+
+    /// The same with a queue, in which these lines of an earlier run are.
+    pub(super) fn queued(self, parallel: usize, lines: &str) -> World {
+        let saved = if lines.is_empty() { Saved::default() } else { Saved::parse(lines).unwrap() };
+        World { peer: self.peer.with_queue(QueueConfig { parallel, kept: true, saved }), ..self }
     }
 
     pub(super) fn record(&self, path: &str, port: u16) -> SourceRecord {

@@ -1,0 +1,43 @@
+//! The options of the commands about the queue of downloads of a running peer: `downloads`,
+//! `cancel`, `pause` and `resume`.
+
+use super::common::command;
+
+command! {
+    /// List the downloads of a running peer: their numbers, states and progress. A download stays
+    /// in this queue until it ends or is canceled, whatever happens to the peer or to the command
+    /// that ordered it. One without a source waits and asks again, at the latest after 5 minutes.
+    #[argh(subcommand, name = "downloads", help_triggers("-h", "--help"), example = "{command_name} --json")]
+    Downloads {} with running, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Take a download out of the queue of a running peer. What was fetched is kept in its part
+    /// file, and the same `get` continues there.
+    #[argh(subcommand, name = "cancel", help_triggers("-h", "--help"), example = "{command_name} 3")]
+    Cancel {
+        /// number of the download, as `downloads` lists it
+        #[argh(positional, arg_name = "N")]
+        pub(crate) number: u64,
+    } with running, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Stop a download of a running peer and keep it in the queue until `resume`.
+    #[argh(subcommand, name = "pause", help_triggers("-h", "--help"), example = "{command_name} 3")]
+    Pause {
+        /// number of the download, as `downloads` lists it
+        #[argh(positional, arg_name = "N")]
+        pub(crate) number: u64,
+    } with running, json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Continue a download of a running peer that is paused, waits for a source or has failed.
+    #[argh(subcommand, name = "resume", help_triggers("-h", "--help"), example = "{command_name} 3")]
+    Resume {
+        /// number of the download, as `downloads` lists it
+        #[argh(positional, arg_name = "N")]
+        pub(crate) number: u64,
+    } with running, json, log(" [default: warn]", Warn)
+}

@@ -1,0 +1,85 @@
+//! The queue of downloads: the file that a peer reads at its start, and the commands `downloads`,
+//! `cancel`, `pause` and `resume`.
+
+use std::io;
+use std::path::Path;
+
+use super::args::{Cancel, Downloads, Pause, Resume};
+use super::oneshot::{self, Target};
+use super::present::{Kind, Presenter};
+use crate::error::{Exit, Failure};
+use crate::proto::Command;
+use crate::proto::weak_peer::Saved;
+
+/// `sprat downloads`.
+pub(crate) fn downloads(args: &Downloads) -> Result<u8, Failure> {
+    let target = Target::new(args.asked())?;
+    oneshot::run(target, Command::Downloads, &mut Presenter::new(Kind::Downloads, args.json, args.quiet))
+}
+
+/// `sprat cancel`.
+pub(crate) fn cancel(args: &Cancel) -> Result<u8, Failure> {
+    let target = Target::new(args.asked())?;
+    let command = Command::Cancel { id: args.number };
+    oneshot::run(target, command, &mut Presenter::new(Kind::Order, args.json, args.quiet))
+}
+
+/// `sprat pause`.
+pub(crate) fn pause(args: &Pause) -> Result<u8, Failure> {
+    let target = Target::new(args.asked())?;
+    let command = Command::Pause { id: args.number };
+    oneshot::run(target, command, &mut Presenter::new(Kind::Order, args.json, args.quiet))
+}
+
+/// `sprat resume`.
+pub(crate) fn resume(args: &Resume) -> Result<u8, Failure> {
+    let target = Target::new(args.asked())?;
+    let command = Command::Resume { id: args.number };
+    oneshot::run(target, command, &mut Presenter::new(Kind::Order, args.json, args.quiet))
+}
+
+/// Reads the file of the queue. One that is damaged is copied before it is written again.
+///
+/// # Errors
+/// Exit 9 if the file cannot be read, or if a newer version of the program has written it.
+pub(crate) fn load(path: &Path) -> Result<Saved, Failure> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Saved::default()),
+        Err(error) => return Err(Failure::new(Exit::Disk, format!("cannot read {}: {error}", path.display()))),
+    };
+    let saved = Saved::parse(&String::from_utf8_lossy(&bytes)).map_err(|newer| {
+        let (path, version, known) = (path.display(), newer.version, newer.known);
+        let message = format!(
+            "{path} has format {version}, of a newer version of sprat, and this one reads format {known}; run the newer \
+             one, or move the file away to start with an empty queue"
+        );
+        Failure::new(Exit::Disk, message)
+    })?;
+    if saved.damaged > 0 {
+        let copy = path.with_extension("damaged");
+        std::fs::copy(path, &copy)
+            .map_err(|error| Failure::new(Exit::Disk, format!("cannot write {}: {error}", copy.display())))?;
+        log::error!("{} is damaged ({} lines); it is kept as {}", path.display(), saved.damaged, copy.display());
+    }
+    Ok(saved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_file_is_refused_by_name_and_a_damaged_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("downloads.jsonl");
+        assert_eq!(load(&path).unwrap().damaged, 0, "there is none at the first start");
+        std::fs::write(&path, "{\"sprat\":\"downloads\",\"v\":2}\n").unwrap();
+        let failure = load(&path).unwrap_err();
+        assert!(failure.exit == Exit::Disk && failure.message.contains("format 2"), "{failure}");
+        assert!(failure.message.contains("downloads.jsonl"), "{failure}");
+        std::fs::write(&path, "{\"sprat\":\"downloads\",\"v\":1}\n?\n").unwrap();
+        assert_eq!(load(&path).unwrap().damaged, 1);
+        assert!(folder.path().join("downloads.damaged").exists());
+    }
+}

@@ -1,0 +1,132 @@
+//! One download of the queue: its command, what is known of its content, its state, and the clients
+//! that wait for it. It starts nothing.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::ClientId;
+use crate::proto::command::Get;
+use crate::proto::event::{DownloadReport, DownloadState};
+use crate::proto::weak_peer::context::millis;
+use crate::time::Time;
+use crate::wire::Root;
+
+/// What is known of the content of an entry, and is kept in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) root: Option<Root>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) size: Option<u64>,
+}
+
+/// Why it waits or has failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Why {
+    pub(super) exit: u8,
+    pub(super) error: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Queued,
+    Running {
+        /// The client of its command.
+        run: ClientId,
+    },
+    Waiting {
+        why: Why,
+        until: Time,
+    },
+    Paused,
+    Done,
+    Failed(Why),
+}
+
+/// A client that waits for the end of a download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watcher {
+    pub(super) client: ClientId,
+    /// Whether it waits while there is no source.
+    pub(super) patient: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) get: Get,
+    pub(super) known: Known,
+    pub(super) state: State,
+    pub(super) watchers: Vec<Watcher>,
+    /// Without a source it waits: its command said so, or a client has left it alone.
+    pub(super) stays: bool,
+    /// Whether its last run began with a destination that an earlier run has chosen.
+    pub(super) placed: bool,
+    /// Whether its command is for many files: they have no place in common.
+    pub(super) many: bool,
+    /// How often in a row it found no source.
+    pub(super) tries: u32,
+    /// Bytes verified, and bytes per second.
+    pub(super) bytes: u64,
+    pub(super) rate: u64,
+}
+
+impl Entry {
+    pub(super) fn new(get: Get, state: State) -> Entry {
+        let known = Known::default();
+        let watchers = Vec::new();
+        Entry { get, known, state, watchers, stays: false, placed: false, many: false, tries: 0, bytes: 0, rate: 0 }
+    }
+
+    /// The command for its next run: once its content and its destination are known, for just
+    /// these.
+    pub(super) fn command(&self) -> Get {
+        let mut get = self.get.clone();
+        if let Known { root: Some(root), path: Some(path), .. } = &self.known {
+            get.what = root.to_string();
+            get.out = Some(PathBuf::from(path));
+        }
+        get
+    }
+
+    /// Whether another command orders the same content to the same place.
+    pub(super) fn is_of(&self, other: &Get) -> bool {
+        let Get { verify, timeout, scope, .. } = *other;
+        Get { verify, timeout, scope, ..self.get.clone() } == *other
+    }
+
+    /// Whether it is over, or cannot go on by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Done | State::Failed(_))
+    }
+
+    pub(super) fn report(&self, id: u64, now: Time) -> DownloadReport {
+        let (state, why, retry) = match &self.state {
+            State::Queued => (DownloadState::Queued, None, None),
+            State::Running { .. } => (DownloadState::Running, None, None),
+            State::Waiting { why, until } => (DownloadState::Waiting, Some(why), Some(millis(until.since(now)))),
+            State::Paused => (DownloadState::Paused, None, None),
+            State::Done => (DownloadState::Done, None, None),
+            State::Failed(why) => (DownloadState::Failed, Some(why), None),
+        };
+        let Known { root, name, path, size } = self.known.clone();
+        DownloadReport {
+            id,
+            state,
+            what: self.get.what.clone(),
+            name,
+            root,
+            path,
+            size,
+            bytes: (self.bytes > 0).then_some(self.bytes),
+            rate: (state == DownloadState::Running).then_some(self.rate),
+            retry_ms: retry,
+            error: why.map(|why| why.error.clone()),
+            exit: why.map(|why| why.exit),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The file of the queue, `downloads.jsonl`: one JSON object per line. It reads and writes text,
+//! and no file.
+//!
+//! ```text
+//! {"sprat":"downloads","v":1,"next":5}
+//! {"id":3,"state":"queued","get":{"what":"a name","verify":"both"},"root":"…","path":"/a name"}
+//! ```
+//!
+//! `v` is the version of the format. A file of a newer version is not read, because writing it
+//! again would lose what only that version knows.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, Known, State, Why};
+use crate::proto::command::Get;
+
+/// The version that is written, and the newest one that is read.
+const VERSION: u64 = 1;
+const KIND: &str = "downloads";
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    sprat: String,
+    v: u64,
+    #[serde(default)]
+    next: u64,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Standing {
+    Queued,
+    Paused,
+    Done,
+    Failed,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    id: u64,
+    state: Standing,
+    get: Get,
+    #[serde(flatten)]
+    known: Known,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<Why>,
+}
+
+/// The queue as the file has it.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    /// The number of the next download.
+    pub(super) next: u64,
+    pub(super) entries: Vec<(u64, Entry)>,
+    /// Lines that could not be read.
+    pub damaged: usize,
+}
+
+/// A version of the format that this program does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newer {
+    /// The version of the file.
+    pub version: u64,
+    /// The newest version that this program reads.
+    pub known: u64,
+}
+
+impl Saved {
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// If a newer version of the program has written it.
+    pub fn parse(text: &str) -> Result<Saved, Newer> {
+        let mut lines = text.lines();
+        let head = lines.next().and_then(|line| serde_json::from_str::<Head>(line).ok());
+        let Some(head) = head.filter(|head| head.sprat == KIND) else {
+            return Ok(Saved { damaged: text.lines().count().max(1), ..Saved::default() });
+        };
+        if head.v > VERSION {
+            return Err(Newer { version: head.v, known: VERSION });
+        }
+        let mut saved = Saved { next: head.next, ..Saved::default() };
+        for line in lines {
+            match serde_json::from_str::<Line>(line) {
+                Ok(line) if saved.entries.iter().all(|(id, _)| *id != line.id) => saved.add(line),
+                Ok(_) | Err(_) => saved.damaged += 1,
+            }
+        }
+        Ok(saved)
+    }
+
+    fn add(&mut self, line: Line) {
+        let Line { id, state, get, known, why } = line;
+        let why = || why.unwrap_or(Why { exit: 1, error: "failed".to_owned() });
+        let state = match state {
+            Standing::Queued => State::Queued,
+            Standing::Paused => State::Paused,
+            Standing::Done => State::Done,
+            Standing::Failed => State::Failed(why()),
+        };
+        // The client that ordered it is gone.
+        self.entries.push((id, Entry { known, stays: true, ..Entry::new(get, state) }));
+        self.next = self.next.max(id.saturating_add(1));
+    }
+}
+
+/// All lines of the file.
+pub(super) fn text<'a>(next: u64, entries: impl Iterator<Item = (&'a u64, &'a Entry)>) -> String {
+    // A path that is not UTF-8 has no JSON form. None comes here: commands are JSON, or read by the
+    // command line, which refuses such a path.
+    let mut text = serde_json::to_string(&Head { sprat: KIND.to_owned(), v: VERSION, next }).unwrap_or_default();
+    for (id, entry) in entries {
+        let (state, why) = match &entry.state {
+            State::Queued | State::Running { .. } | State::Waiting { .. } => (Standing::Queued, None),
+            State::Paused => (Standing::Paused, None),
+            State::Done => (Standing::Done, None),
+            State::Failed(why) => (Standing::Failed, Some(why.clone())),
+        };
+        let line = Line { id: *id, state, get: entry.get.clone(), known: entry.known.clone(), why };
+        if let Ok(line) = serde_json::to_string(&line) {
+            text.push('\n');
+            text.push_str(&line);
+        }
+    }
+    text.push('\n');
+    text
+}
