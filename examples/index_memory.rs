@@ -1,13 +1,16 @@
 //! The cost of a record in the index of a super peer.
 //!
 //! ```text
-//! cargo run --release --features measure --example index_memory [RECORDS [WORDS [SEARCH]]]
+//! cargo run --release --features measure --example index_memory \
+//!     [RECORDS [WORDS [SEARCH]]] [folders FILES]
 //! ```
 //!
 //! Registers RECORDS files (1,000,000 by default) in sessions of 10,000. A name has 43 bytes: words
-//! from a vocabulary of WORDS (2,000 by default) and a number. Prints bytes per record (growth of
-//! the resident set in /proc/self/status), records per second, and the time to remove a session and
-//! to answer searches. SEARCH selects one of the searches, counted from 1; 0 runs none.
+//! from a vocabulary of WORDS (2,000 by default) and a number. With `folders FILES`, each FILES of
+//! them are in a folder of their own, `ARTIST/ALBUM/NAME` of 12, 20 and 43 bytes; ten folders share
+//! an artist. Prints bytes per record (growth of the resident set in /proc/self/status), records
+//! per second, and the time to remove a session and to answer searches. SEARCH selects one of the
+//! searches, counted from 1; 0 runs none.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -43,12 +46,21 @@ fn name(n: u64, words: u64) -> String {
     name
 }
 
-fn record(n: u64, words: u64) -> FileRecord {
+/// `w0123 w0456a/w0789 w1011 00001234/`: 12 and 20 bytes, and two separators.
+fn folder(n: u64, words: u64) -> String {
+    let word = |n: u64| mix(n) % words;
+    let artist = n / 10;
+    let (first, second) = (word(artist * 2 + 1), word(artist * 2 + 2));
+    format!("w{first:04} w{second:04}a/w{:04} w{:04} {n:08}/", word(n * 3 + 5), word(n * 3 + 7))
+}
+
+fn record(n: u64, words: u64, per_folder: Option<u64>) -> FileRecord {
     let mut root = [0; 32];
     for (at, part) in root.chunks_exact_mut(8).enumerate() {
         part.copy_from_slice(&mix(n * 4 + at as u64).to_be_bytes());
     }
-    let path = SharePath::new(&name(n, words)).expect("43 bytes");
+    let folder = per_folder.map(|files| folder(n / files, words)).unwrap_or_default();
+    let path = SharePath::new(&(folder + &name(n, words))).expect("43 to 77 bytes");
     FileRecord { path, size: n, root: Root(root), collection: false }
 }
 
@@ -82,13 +94,19 @@ fn ask(index: &Index, kind: QueryKind, pattern: String, rounds: u32) {
 }
 
 fn main() {
-    let mut args = std::env::args().skip(1).filter_map(|arg| arg.parse::<u64>().ok());
+    let (args, folders): (Vec<String>, Vec<String>) = {
+        let all: Vec<String> = std::env::args().skip(1).collect();
+        let at = all.iter().position(|arg| arg == "folders").unwrap_or(all.len());
+        (all[..at].to_vec(), all[at..].to_vec())
+    };
+    let per_folder = folders.get(1).and_then(|files| files.parse::<u64>().ok()).filter(|files| *files > 0);
+    let mut args = args.iter().filter_map(|arg| arg.parse::<u64>().ok());
     let records = args.next().unwrap_or(1_000_000);
     let words = args.next().unwrap_or(2_000);
     let alone = args.next();
     let addr = HostPort::new("192.0.2.1", 4778).expect("an address");
-    let sample = record(7, words);
-    println!("{records} records, names of {} bytes such as {:?}", sample.path.as_str().len(), sample.path.as_str());
+    let sample = record(7, words, per_folder);
+    println!("{records} records, paths of {} bytes such as {:?}", sample.path.as_str().len(), sample.path.as_str());
 
     let before = resident_bytes();
     let mut index = Index::with_seed(7);
@@ -99,7 +117,7 @@ fn main() {
         if n % FILES_PER_SESSION == 0 {
             holder = index.add_holder(addr.clone(), NodeId([1; 16]));
         }
-        let record = black_box(record(n, words));
+        let record = black_box(record(n, words, per_folder));
         let start = Instant::now();
         index.insert(holder, record);
         let took = start.elapsed();
@@ -118,6 +136,8 @@ fn main() {
         (QueryKind::Words, middle[..12].to_owned(), 100),
         (QueryKind::Words, "flac".into(), 10),
         (QueryKind::Glob, "*5.mp3".into(), 1),
+        (QueryKind::Words, folder(records / 20, words).replace('/', " "), 10_000),
+        (QueryKind::Below, folder(records / 20, words), 10_000),
     ];
     for (at, (kind, pattern, rounds)) in (1..).zip(searches) {
         if alone.is_none_or(|alone| alone == at) {

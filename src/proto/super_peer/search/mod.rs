@@ -658,4 +658,6 @@ fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> SourceRecord {
 }
 
 #[cfg(test)]
+mod languages;
+#[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ fn search(kind: QueryKind, pattern: &str) -> Search {
 }
 
 /// An index whose only holder has these files, each as long as its place in the list.
-fn index_of(paths: &[&str]) -> (Index, HolderId) {
+pub(super) fn index_of(paths: &[&str]) -> (Index, HolderId) {
     let mut index = Index::new();
     let holder = index.add_holder(addr(1), NodeId([1; 16]));
     for (size, path) in (0..).zip(paths) {
@@ -45,7 +45,7 @@ fn run(index: &Index, search: &Search) -> (Vec<String>, bool) {
     }
 }
 
-fn found(index: &Index, kind: QueryKind, pattern: &str) -> Vec<String> {
+pub(super) fn found(index: &Index, kind: QueryKind, pattern: &str) -> Vec<String> {
     let (hits, capped) = run(index, &search(kind, pattern));
     assert!(!capped);
     hits

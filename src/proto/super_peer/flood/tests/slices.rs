@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::is_hit;
 use crate::config::{
     CALL_WORK_MAX, PATH_BYTES_MAX, QUERY_HITS_MAX, SCAN_WORK_PER_STEP, SESSION_BYTES_PER_TURN, SESSION_QUERIES_MAX,
+    SHARING_REPORT_EVERY,
 };
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::testnet::{Net, file, register, search};
@@ -28,7 +29,8 @@ fn the_queries_of_a_session_that_does_not_read_wait_until_it_does() {
     net.input(0, Input::Backlogged { conn: slow });
     let sent = |net: &Net| net.nodes[0].said.iter().filter(|(to, _)| *to == slow).count();
     let before = sent(&net);
-    net.run_for(Duration::from_millis(10));
+    // Until the number of peers that share is reported, too.
+    net.run_for(SHARING_REPORT_EVERY);
     net.forget_traffic();
     net.run_for(Duration::from_secs(5));
     assert_eq!(sent(&net), before, "nothing is searched for it");
