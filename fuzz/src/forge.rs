@@ -237,7 +237,18 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
             let tree = dice.one_in(2).then(|| tree(dice));
             let dg = dice.one_in(2).then(|| dice.pick(&[25, 10, 0, 255]));
             let de = dice.one_in(2).then(|| dice.below(3) as u64);
-            LinkMessage::Hello(LinkHello { node, boot, echo, t: dice.any(), et, tree, whole: dice.one_in(2), dg, de, fold: dice.one_in(2).then(|| dice.pick(&[0, 1, 2])) })
+            LinkMessage::Hello(LinkHello {
+                node,
+                boot,
+                echo,
+                t: dice.any(),
+                et,
+                tree,
+                whole: dice.one_in(2),
+                dg,
+                de,
+                fold: dice.one_in(2).then(|| dice.pick(&[0, 1, 2])),
+            })
         }
         1..=3 => {
             let have = dice.one_in(3).then(|| (0..dice.below(4)).map(|_| (edge(dice), edge(dice))).collect());
@@ -246,7 +257,14 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
             let (flood, again) = (dice.one_in(4), dice.one_in(4));
             LinkMessage::Query(LinkQuery { id, ttl, hops, budget, find: search(dice), have, flood, tree, again })
         }
-        4 | 5 => LinkMessage::Hit(LinkHit { id, ttl, n: edge(dice), file: file(dice), node: dice.one_in(2).then(|| node_id(dice)), addr: addr(dice) }),
+        4 | 5 => LinkMessage::Hit(LinkHit {
+            id,
+            ttl,
+            n: edge(dice),
+            file: file(dice),
+            node: dice.one_in(2).then(|| node_id(dice)),
+            addr: addr(dice),
+        }),
         6 | 7 => {
             let (hits, reached, pruned, uncut) = (edge(dice), edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));
             LinkMessage::Done(LinkDone {

@@ -124,7 +124,18 @@ impl SuperWorld {
     fn link_up(&mut self, n: usize) {
         let node = NodeId([n as u8; 16]);
         let (tree, whole, dg, de) = (None, false, Some(25), Some(0));
-        let hello = LinkHello { node, boot: 100 + n as u64, echo: self.boot, t: 0, et: Some(0), tree, whole, dg, de, fold: Some(FOLD) };
+        let hello = LinkHello {
+            node,
+            boot: 100 + n as u64,
+            echo: self.boot,
+            t: 0,
+            et: Some(0),
+            tree,
+            whole,
+            dg,
+            de,
+            fold: Some(FOLD),
+        };
         self.datagram(neighbor(n), &packed(self.boot, &[LinkMessage::Hello(hello)]), 1);
     }
 

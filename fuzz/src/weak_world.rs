@@ -688,7 +688,14 @@ fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
                 .filter(|(_, root)| fits(root))
                 .flat_map(|(size, root)| {
                     let path = path.clone();
-                    (100..103).map(move |port| SourceRecord { path: path.clone(), size, root, addr: addr(port), collection: false, node: None })
+                    (100..103).map(move |port| SourceRecord {
+                        path: path.clone(),
+                        size,
+                        root,
+                        addr: addr(port),
+                        collection: false,
+                        node: None,
+                    })
                 })
                 .collect();
             let (req, told) = (query.req, hits.len() as u32);

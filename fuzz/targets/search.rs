@@ -49,23 +49,41 @@ fuzz_target!(|data: &[u8]| {
                     QueryKind::Glob,
                     QueryKind::Root,
                     QueryKind::Range,
+                    QueryKind::Path,
+                    QueryKind::Below,
                 ]);
-                let search = Search { pattern: path, kind, min: None, max: None, limit: None, within: None };
+                let within = dice.one_in(4).then(|| dice.pick(&["-", "-80", "80-"]).to_owned());
+                let paged = within.is_some();
+                let search = Search { pattern: path, kind, min: None, max: None, limit: None, within };
                 let Some(found) = hits(&index, &search, 1000) else { continue };
-                assert_eq!(Some(&found), hits(&index, &search, dice.below(5) + 1).as_ref(), "the slices change nothing");
+                assert_eq!(
+                    Some(&found),
+                    hits(&index, &search, dice.below(5) + 1).as_ref(),
+                    "the slices change nothing"
+                );
                 let unique: BTreeSet<_> = found.iter().cloned().collect();
                 assert_eq!(unique.len(), found.len(), "every hit is returned once");
                 let all: BTreeSet<_> = held.iter().map(|(who, path)| (path.clone(), addr(*who))).collect();
                 assert!(unique.is_subset(&all), "only registered records are returned");
                 let same = |(path, _): &&(String, HostPort)| name_of(path) == search.pattern;
+                let itself = |(path, _): &&(String, HostPort)| *path == search.pattern;
+                let below = |(path, _): &&(String, HostPort)| path.starts_with(&format!("{}/", search.pattern));
                 match kind {
+                    _ if paged => {}
                     QueryKind::Exact => assert!(all.iter().filter(same).eq(unique.iter())),
-                    QueryKind::Words => assert!(all.iter().filter(same).all(|hit| unique.contains(hit))),
-                    QueryKind::Glob | QueryKind::Root | QueryKind::Range | QueryKind::Path | QueryKind::Below | QueryKind::Unknown => {}
+                    QueryKind::Words | QueryKind::Glob | QueryKind::Path => {
+                        assert!(all.iter().filter(same).all(|hit| unique.contains(hit)));
+                        assert!(all.iter().filter(itself).all(|hit| unique.contains(hit)), "a path finds itself");
+                    }
+                    QueryKind::Below => assert!(all.iter().filter(below).all(|hit| unique.contains(hit))),
+                    QueryKind::Root | QueryKind::Range | QueryKind::Unknown => {}
                 }
             }
             _ => {
-                index.insert(holders[who], FileRecord { path: share, size: dice.any(), root: Root([dice.any(); 32]), collection: false });
+                index.insert(
+                    holders[who],
+                    FileRecord { path: share, size: dice.any(), root: Root([dice.any(); 32]), collection: false },
+                );
                 held.insert((who, path.clone()));
                 paths.push(path);
             }
