@@ -120,6 +120,20 @@ pub const SESSION_QUERIES_MAX: usize = 64;
 pub const UPDATES_IN_FLIGHT_MAX: u64 = 4;
 /// Collections that a peer keeps; when it makes one more, the oldest goes.
 pub const COLLECTIONS_KEPT_MAX: usize = 1024;
+/// Files of a collection that are listed at once.
+pub const COLLECTION_PAGE_FILES: usize = 256;
+/// Small files of a collection that are published together, with one sync for all.
+pub const COLLECTION_BATCH_FILES: usize = 1024;
+/// A batch of more bytes than this is published at once.
+pub const COLLECTION_BATCH_BYTES: u64 = 32 << 20;
+/// Holders of a collection that are connected at once, for its small files.
+pub const COLLECTION_HOLDERS_MAX: usize = 4;
+/// Small files that are requested from a holder before the first has come.
+pub const COLLECTION_PIPELINE_MAX: usize = 32;
+/// Large files of one collection, and those that no holder serves, that are downloaded at once.
+pub const COLLECTION_LARGE_MAX: usize = 4;
+/// Files that are missing in the end and are named in the error; the others are counted.
+pub const COLLECTION_NAMED_MAX: usize = 10;
 /// Paths that a peer describes at once, for `sprat uri`; one more is refused.
 pub const DESCRIBING_MAX: usize = 64;
 /// How long `sprat uri` waits for files that are written to all the time.

@@ -32,6 +32,7 @@ mod serve;
 mod share;
 mod target;
 mod tree;
+mod unpacking;
 mod watch;
 mod worker;
 mod writers;

@@ -18,8 +18,10 @@ use super::share::Share;
 use crate::config::NAME_BYTES_MAX;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
-use crate::wire::name::{candidates, printable};
+use crate::wire::name::{candidates, printable, sanitize};
 
+/// Name of a collection's content in its hidden folder.
+pub(super) const CONTENT: &str = "collection";
 /// Ends of the names of a part file and of its map. The second one is the longest.
 const PART_SUFFIX: &str = ".part";
 const MAP_SUFFIX: &str = ".part.map";
@@ -61,6 +63,11 @@ impl Target {
                 let (folder, name) = below::make(base, path, root)?;
                 name_below = name;
                 (folder, Err(&name_below))
+            }
+            Destination::Collection(files) => {
+                let hidden = collection_folder(files, root, downloads)?.join(hidden_folder(root));
+                std::fs::create_dir_all(&hidden).map_err(|error| io_failure(&hidden, error))?;
+                (hidden, Ok(CONTENT.into()))
             }
             Destination::Path { path, name } if is_folder(path)? => (path.clone(), Err(name)),
             Destination::Path { path, name: _ } => match (path.parent(), path.file_name()) {
@@ -157,6 +164,32 @@ impl Target {
     }
 }
 
+/// The hidden folder beside the files of a collection.
+pub(super) fn hidden_folder(root: &Root) -> String {
+    format!(".sprat-{:.16}", root.to_string())
+}
+
+/// The folder that the files of a collection go to: one with its name, in the folder that the user
+/// named.
+pub(super) fn collection_folder(
+    destination: &Destination,
+    root: &Root,
+    downloads: Option<&Path>,
+) -> Result<PathBuf, DiskFailure> {
+    match destination {
+        Destination::Share { name } => match downloads {
+            Some(downloads) => Ok(downloads.join(sanitize(name, root))),
+            None => Err(failed("there is no folder for downloads; name a destination".to_owned())),
+        },
+        Destination::Path { path, name } => Ok(path.join(sanitize(name, root))),
+        Destination::Below { folder, path } => match folder.as_deref().or(downloads) {
+            Some(base) => below::make(base, path, root).map(|(folder, name)| folder.join(sanitize(&name, root))),
+            None => Err(failed("there is no folder for downloads; name a destination".to_owned())),
+        },
+        Destination::Collection(files) => collection_folder(files, root, downloads),
+    }
+}
+
 /// Whether a destination is a folder: one that exists, or one that its last slash says. That one
 /// is created.
 fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
@@ -205,7 +238,7 @@ pub(super) fn failed(message: String) -> DiskFailure {
     DiskFailure { kind: DiskFailureKind::Io, message }
 }
 
-fn io_failure(path: &Path, error: io::Error) -> DiskFailure {
+pub(super) fn io_failure(path: &Path, error: io::Error) -> DiskFailure {
     let errno = Errno::from_io_error(&error);
     let kind = match errno {
         Some(Errno::NOSPC | Errno::DQUOT) => DiskFailureKind::Full,

@@ -22,11 +22,15 @@ use super::queue::{Next, Queue};
 use super::saving;
 use super::serve::{ChunkRequest, Prepared, Serve};
 use super::share::Share;
-use super::target::failed;
+use super::target::{Target, failed};
+use super::unpacking::{Batch, Placed, Unpacking};
 use super::watch::WatchEvent;
 use crate::config::{DESCRIBING_MAX, PUBLISH_BATCH_MAX};
-use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
+use crate::proto::disk::{
+    CollectionDone, CollectionStep, Destination, DiskDone, DiskFailure, DiskWork, PartState, ServeFailure,
+};
 use crate::proto::{ClientId, DownloadId, HashPlan};
+use crate::wire::Root;
 
 /// Background work gets a slice at least this often, however many jobs wait.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
@@ -51,6 +55,8 @@ pub(super) enum ToWorker {
     PublishedSmall(Vec<(DownloadId, Published)>),
     /// From the thread that saved the queue of downloads.
     QueueSaved(Result<(), DiskFailure>),
+    /// From the thread that published files of a collection.
+    Placed(Box<Placed>),
     /// End once all jobs before this are done.
     Stop,
 }
@@ -82,6 +88,7 @@ pub(super) struct Worker {
     queue_file: Option<PathBuf>,
     serve: Serve,
     openings: VecDeque<Opening>,
+    unpackings: VecDeque<Unpacking>,
     parts: HashMap<DownloadId, Part>,
     /// Small files that wait until those before them are published. They are published together.
     small: Vec<(DownloadId, Publishing)>,
@@ -119,6 +126,7 @@ impl Worker {
             queue_file,
             serve: Serve::default(),
             openings: VecDeque::new(),
+            unpackings: VecDeque::new(),
             parts: HashMap::new(),
             small: Vec::new(),
             publishing_small: false,
@@ -178,6 +186,7 @@ impl Worker {
             worked = true;
         }
         worked |= self.describe(now);
+        worked |= self.unpack(now);
         match &mut self.share {
             Some(share) if share.has_work() => {
                 share.slice(&mut self.buffer);
@@ -216,7 +225,8 @@ impl Worker {
         let share = self.share.as_ref();
         let news = |share: &&Share| share.catalog.has_changes() || Some(share.counts()) != self.counted;
         let changes = share.filter(news).map(|_| self.changes_at);
-        let look = self.describing.iter().map(|describing| describing.look_at).min();
+        let look = self.describing.iter().map(|describing| describing.look_at);
+        let look = look.chain(self.unpackings.iter().filter_map(Unpacking::deadline)).min();
         [share.and_then(Share::deadline), changes, look, self.queue.deadline()].into_iter().flatten().min()
     }
 
@@ -235,6 +245,7 @@ impl Worker {
                 self.publish_small();
             }
             ToWorker::QueueSaved(result) => self.done(DiskDone::QueueSaved { result }),
+            ToWorker::Placed(placed) => self.on_placed(*placed),
             ToWorker::Stop => self.stopping = true,
         }
     }
@@ -304,7 +315,11 @@ impl Worker {
             }
             DiskWork::ForgetConn { conn } => self.queue.forget(conn),
             DiskWork::Describe { client, path } => self.begin_to_describe(client, &path),
+            DiskWork::Collection { download, step } => self.on_collection_step(download, step, bytes),
             DiskWork::OpenPart { download, destination, root, sizes } => {
+                if matches!(destination, Destination::Collection(_)) {
+                    self.put_own_collection(&destination, root);
+                }
                 match Opening::new(download, &destination, root, sizes, self.downloads.as_deref()) {
                     Ok(opening) => self.step_opening(opening),
                     Err(failure) => self.part_opened(download, Err(failure)),
@@ -506,5 +521,98 @@ impl Worker {
         for (download, result) in results {
             self.done(DiskDone::Published { download, result });
         }
+    }
+
+    // ---- collections ----------------------------------------------------------------------------
+
+    /// A collection that this peer keeps need not be fetched: puts it where its download looks.
+    fn put_own_collection(&self, destination: &Destination, root: Root) {
+        let (true, Some(folder)) = (self.collections.has(root), &self.collections.folder) else { return };
+        if let Ok(target) = Target::find(destination, &root, self.downloads.as_deref())
+            && !target.path.exists()
+        {
+            // If it fails, the collection is fetched.
+            let _ = std::fs::copy(folder.join(root.to_string()), &target.path);
+        }
+    }
+
+    fn collection_done(&mut self, download: DownloadId, done: CollectionDone) {
+        self.done(DiskDone::Collection { download, done });
+    }
+
+    fn on_collection_step(&mut self, download: DownloadId, step: CollectionStep, bytes: Option<Vec<u8>>) {
+        let at = self.unpackings.iter().position(|unpacking| unpacking.download == download);
+        match (step, at) {
+            (CollectionStep::Open { destination, root }, _) => {
+                let opened = Unpacking::open(download, &destination, &root, self.downloads.as_deref());
+                let opened = opened.map(|unpacking| {
+                    let folder = unpacking.folder.clone();
+                    self.unpackings.push_back(unpacking);
+                    folder
+                });
+                self.collection_done(download, CollectionDone::Opened(opened));
+            }
+            (CollectionStep::List, Some(at)) => self.unpackings[at].list(),
+            (CollectionStep::Place { file, payload: _ }, at) => {
+                let result = match (at, &bytes) {
+                    (Some(at), Some(bytes)) => self.unpackings[at].write_item(file, bytes),
+                    (Some(_), None) => Err(failed("a file without bytes".to_owned())),
+                    (None, _) => Err(failed("the download is over".to_owned())),
+                };
+                let done = DiskDone::Collection { download, done: CollectionDone::Written(result) };
+                self.report(Report::Done { done, file: None, spare: bytes });
+            }
+            (CollectionStep::Close { complete }, Some(at)) => {
+                if let Some(unpacking) = self.unpackings.remove(at) {
+                    unpacking.close(complete);
+                }
+            }
+            (CollectionStep::List | CollectionStep::Close { .. }, None) => {}
+        }
+    }
+
+    /// One slice for each collection that has work; publishes what is due. False if there was
+    /// nothing to do.
+    fn unpack(&mut self, now: Instant) -> bool {
+        let mut worked = false;
+        for at in 0..self.unpackings.len() {
+            let unpacking = &mut self.unpackings[at];
+            let download = unpacking.download;
+            if unpacking.has_work() {
+                worked = true;
+                if let Some(listed) = unpacking.slice(self.share.as_ref(), &mut self.buffer) {
+                    self.collection_done(download, CollectionDone::Listed(listed));
+                }
+            }
+            if let Some(batch) = self.unpackings[at].take_batch(Instant::now().max(now)) {
+                self.publish_batch(batch);
+            }
+        }
+        worked
+    }
+
+    fn publish_batch(&mut self, batch: Batch) {
+        let to_self = self.to_self.clone();
+        let publish = move || {
+            // The worker is gone only when the process ends.
+            let _ = to_self.send(ToWorker::Placed(Box::new(batch.publish())));
+        };
+        if let Err(error) = std::thread::Builder::new().name("sprat-publish".to_owned()).spawn(publish) {
+            log::error!("cannot start a thread to publish: {error}");
+        }
+    }
+
+    fn on_placed(&mut self, placed: Placed) {
+        let Placed { download, files, bytes, failed, offers } = placed;
+        if let Some(share) = &mut self.share {
+            for (folder, name, stamp, digest) in offers {
+                let real = std::fs::canonicalize(&folder).ok();
+                if let Some(path) = real.and_then(|real| share.trees.path_in(&real, name.as_encoded_bytes())) {
+                    share.add_published(&path, stamp, &digest);
+                }
+            }
+        }
+        self.report_changes(Instant::now());
+        self.collection_done(download, CollectionDone::Placed { files, bytes, failed });
     }
 }

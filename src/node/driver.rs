@@ -22,6 +22,7 @@ use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
 use crate::memory;
 use crate::net::{Arrival, ControlId, Net};
+use crate::proto::disk::CollectionDone;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, DiskDone, Input, Role};
 use crate::time::Time;
@@ -262,7 +263,10 @@ impl<'a, R: Role> Driver<'a, R> {
     fn on_report(&mut self, report: Report) {
         match report {
             Report::Done { done, file, spare } => {
-                if matches!(done, DiskDone::PieceWritten { .. }) {
+                if matches!(
+                    done,
+                    DiskDone::PieceWritten { .. } | DiskDone::Collection { done: CollectionDone::Written(_), .. }
+                ) {
                     self.net.release(spare);
                 }
                 if let (DiskDone::ChunkReady { conn, req, .. }, Some(file)) = (&done, file)

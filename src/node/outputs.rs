@@ -10,6 +10,7 @@ use super::requests::Requests;
 use crate::control;
 use crate::disk::Job;
 use crate::memory;
+use crate::proto::disk::CollectionStep;
 use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Output, PayloadId, Role};
 use crate::wire::Message;
 
@@ -68,7 +69,8 @@ impl<R: Role> Driver<'_, R> {
 
     fn on_disk(&mut self, work: DiskWork) {
         let bytes = match &work {
-            DiskWork::WritePiece { payload, .. } => {
+            DiskWork::WritePiece { payload, .. }
+            | DiskWork::Collection { step: CollectionStep::Place { payload, .. }, .. } => {
                 let bytes = self.chunks.payloads.remove(payload);
                 debug_assert!(bytes.is_some(), "a payload is written or dropped once");
                 bytes
@@ -80,6 +82,7 @@ impl<R: Role> Driver<'_, R> {
             DiskWork::PrepareChunk { .. }
             | DiskWork::ReadManifest { .. }
             | DiskWork::Describe { .. }
+            | DiskWork::Collection { .. }
             | DiskWork::OpenPart { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }

@@ -36,6 +36,9 @@ pub enum Destination {
         /// The name from a source: any text.
         name: String,
     },
+    /// The content is the collection of a folder, whose files go to a folder with its name there.
+    /// It is kept beside them until they are complete.
+    Collection(Box<Destination>),
 }
 
 /// Why the disk failed.
@@ -60,6 +63,8 @@ pub enum DiskFailureKind {
     Outside,
     /// The folder has no file that is shared.
     Nothing,
+    /// The content is not a collection.
+    Malformed,
     /// The file system does not take the name.
     Name,
     /// Anything else: permissions, an I/O error.
@@ -117,6 +122,90 @@ pub struct Described {
     pub left_out: u64,
 }
 
+/// A file of a collection that is not at the destination, and that the share does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Its number in the collection, from 1.
+    pub number: u64,
+    /// Its path below the folder, as the collection has it.
+    pub path: SharePath,
+    /// Where it goes.
+    pub full: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// Its content.
+    pub root: Root,
+    /// Whether it is to be executable.
+    pub executable: bool,
+}
+
+/// A page of a collection, compared with the destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Files in this page, and their bytes.
+    pub files: u64,
+    /// See `files`.
+    pub bytes: u64,
+    /// Files that are there with the right content.
+    pub there_files: u64,
+    /// Their bytes.
+    pub there_bytes: u64,
+    /// Files that are empty or were copied from the share. They are reported once they are placed.
+    pub copied: u64,
+    /// Files to fetch.
+    pub missing: Vec<Missing>,
+    /// Files that cannot be placed.
+    pub failed: Vec<(String, DiskFailure)>,
+    /// No page follows.
+    pub last: bool,
+}
+
+/// What is to be done for a collection whose list was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectionStep {
+    /// Open its folder.
+    Open {
+        /// Of the files.
+        destination: Destination,
+        /// The collection.
+        root: Root,
+    },
+    /// List the next page.
+    List,
+    /// Write a file of at most one piece, and publish it soon.
+    Place {
+        /// The file.
+        file: Missing,
+        /// Its bytes.
+        payload: PayloadId,
+    },
+    /// The end. If it is complete, its list is not kept at the destination.
+    Close {
+        /// Whether all files are there.
+        complete: bool,
+    },
+}
+
+/// What was done for a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectionDone {
+    /// Its folder is open.
+    Opened(Result<PathBuf, DiskFailure>),
+    /// Answer to List.
+    Listed(Result<Listed, DiskFailure>),
+    /// A file is written; it is not published.
+    Written(Result<(), DiskFailure>),
+    /// Files were published.
+    Placed {
+        /// How many.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Files that could not be published.
+        failed: Vec<(String, DiskFailure)>,
+    },
+}
+
 /// Work that a machine orders from the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskWork {
@@ -158,6 +247,13 @@ pub enum DiskWork {
         client: ClientId,
         /// The path on the disk, absolute.
         path: PathBuf,
+    },
+    /// A step of a collection.
+    Collection {
+        /// The download of the collection.
+        download: DownloadId,
+        /// The step.
+        step: CollectionStep,
     },
     /// Create or resume the part file of a download. What an earlier run left is not changed before
     /// [`DiskWork::PreparePart`].
@@ -248,6 +344,13 @@ pub enum DiskDone {
         client: ClientId,
         /// The file or the collection.
         result: Result<Described, DiskFailure>,
+    },
+    /// Answer to a step of a collection.
+    Collection {
+        /// The download of the collection.
+        download: DownloadId,
+        /// The answer.
+        done: CollectionDone,
     },
     /// Answer to OpenPart.
     PartOpened {

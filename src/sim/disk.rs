@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use super::content::{ContentId, Contents, Extent};
 use super::random::Random;
 use crate::config::MANIFEST_PAGE_CVS;
-use crate::proto::disk::{Described, Destination, DiskFailure, DiskFailureKind, PartState, ServeFailure};
+use crate::proto::disk::{
+    CollectionDone, CollectionStep, Described, Destination, DiskFailure, DiskFailureKind, Listed, PartState,
+    ServeFailure,
+};
 use crate::proto::{ConnId, DiskDone, DiskWork, DownloadId, PayloadId, pieces_of};
 use crate::wire::ids::{Cv, Md5, Root};
 use crate::wire::{FileRecord, SharePath};
@@ -210,6 +213,7 @@ impl Disk {
             | DiskWork::SaveQueue { .. } => (false, true),
             DiskWork::ForgetConn { .. }
             | DiskWork::Describe { .. }
+            | DiskWork::Collection { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Abandon { .. } => (false, false),
         };
@@ -255,6 +259,19 @@ impl Disk {
                     None => Err(outside(&path)),
                 };
                 vec![DiskDone::Described { client, result }]
+            }
+            DiskWork::Collection { download, step } => {
+                let refused = || Err(outside(Path::new(SHARE)));
+                let done = match step {
+                    CollectionStep::Open { .. } => CollectionDone::Opened(refused()),
+                    CollectionStep::List => CollectionDone::Listed(refused().map(|_: PathBuf| Listed::default())),
+                    CollectionStep::Place { payload, .. } => {
+                        self.drop_payload(payload);
+                        CollectionDone::Written(refused().map(|_: PathBuf| ()))
+                    }
+                    CollectionStep::Close { .. } => return Vec::new(),
+                };
+                vec![DiskDone::Collection { download, done }]
             }
             DiskWork::OpenPart { download, destination, root, sizes: _ } => {
                 let result = match failure {
@@ -368,6 +385,7 @@ impl Disk {
             Destination::Share { name } => Path::new(SHARE).join(name),
             Destination::Path { path, .. } => path.clone(),
             Destination::Below { folder, path } => folder.as_deref().unwrap_or(Path::new(SHARE)).join(path),
+            Destination::Collection(_) => Path::new("collections").join(root.to_string()),
         };
         if let Some(there) = self.file(&path) {
             return if contents.root(there) == root {

@@ -1,5 +1,8 @@
 //! URIs: made from names, files and folders, and fetched by nothing but the URI.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::common::{World, noise, root_of};
@@ -116,4 +119,130 @@ fn a_folder_becomes_one_content_that_its_peer_serves() {
     assert!(uri.ends_with(",name=album"), "{uri}");
     world.hits(&daemon, event["root"].as_str().expect("a root"), 1);
     assert_eq!(uri_of(&world, &[folder.to_str().unwrap(), "--name", "a"]), uri, "the same folder is the same line");
+}
+
+/// All regular files below a folder, by their paths.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let content = std::fs::read(&path).expect("a file");
+                files.insert(path.strip_prefix(folder).expect("below").to_owned(), content);
+            }
+        }
+    }
+    files
+}
+
+fn album(world: &World) -> usize {
+    let sizes = [0, 1, 1000, 40_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 5];
+    for n in 0..40 {
+        let size = sizes[usize::try_from(n).expect("small") % sizes.len()];
+        world.share("a", format!("album/cd {}/{n} träck.flac", n % 3), &noise(n, size));
+    }
+    let tool = world.path("a/album/tool.sh");
+    std::fs::write(&tool, "#!/bin/sh\n").expect("a file");
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    41
+}
+
+#[test]
+fn a_folder_is_fetched_by_its_uri_and_again_only_what_is_missing_or_changed() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let count = album(&world);
+    let peer = world.peer("a", &[&daemon]);
+    let uri = uri_of(&world, &[world.path("a/album").to_str().unwrap(), "--control", peer.control()]);
+    world.hits(&daemon, &uri["sprat:".len()..][..64], 1);
+    let out = world.folder("out");
+    let get = || world.run(["get", &uri, "-o", out.to_str().unwrap(), "--json"]);
+    let expected = tree(&world.path("a/album"));
+
+    let first = get();
+    assert_eq!(first.exit, Some(0), "{}", first.stderr);
+    assert_eq!(first.done()["files"], count);
+    assert!(tree(&out.join("album")) == expected, "{:?}", tree(&out.join("album")).keys());
+    let mode = std::fs::metadata(out.join("album/tool.sh")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o100, 0o100, "{mode:o}");
+    let bytes: u64 = expected.values().map(|content| content.len() as u64).sum();
+    assert_eq!((first.done()["bytes"].as_u64(), first.done()["resumed"].as_u64()), (Some(bytes), Some(0)));
+
+    let second = get();
+    assert_eq!(second.exit, Some(0), "{}", second.stderr);
+    assert_eq!(second.done()["resumed"], bytes, "nothing is fetched again");
+
+    let (gone, changed) = (out.join("album/cd 2/2 träck.flac"), out.join("album/cd 0/3 träck.flac"));
+    std::fs::remove_file(&gone).expect("there");
+    std::fs::write(&changed, "mine").expect("a file");
+    let third = get();
+    assert_eq!(third.exit, Some(0), "{}", third.stderr);
+    assert_eq!(third.done()["resumed"], bytes - 41_000, "only these two are fetched");
+    let mut now = tree(&out.join("album"));
+    let aside = format!("cd 0/3 träck ({:.8}).flac", root_of(b"mine"));
+    assert_eq!(now.remove(Path::new(&aside)).as_deref(), Some(&b"mine"[..]), "what was changed is kept");
+    assert!(now == expected);
+}
+
+#[test]
+fn what_the_holder_lacks_comes_from_others_and_what_nobody_has_is_named() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    for n in 0..6 {
+        world.share("a", format!("album/{n}.bin"), &noise(n, 2000));
+    }
+    world.share("b", "elsewhere/zero.bin", &noise(0, 2000));
+    let peer = world.peer("a", &[&daemon]);
+    let _other = world.peer("b", &[&daemon]);
+    let uri = uri_of(&world, &[world.path("a/album").to_str().unwrap(), "--control", peer.control()]);
+    world.hits(&daemon, &uri["sprat:".len()..][..64], 1);
+    for n in [0, 1] {
+        std::fs::remove_file(world.path(format!("a/album/{n}.bin"))).expect("there");
+    }
+    world.hits(&daemon, &root_of(&noise(1, 2000)), 0);
+    world.hits(&daemon, &root_of(&noise(0, 2000)), 1);
+    let ran = world.run(["get", &uri, "--json"]);
+    assert_eq!(ran.exit, Some(8), "{}", ran.stderr);
+    let error = ran.done()["error"].as_str().expect("a text").to_owned();
+    assert!(error.contains("1 of 6 files are missing: 1.bin") && error.contains(&root_of(&noise(1, 2000))), "{error}");
+    let there = tree(&world.path("album"));
+    let files: Vec<_> = (0..6).filter(|n| *n != 1).map(|n| there.get(Path::new(&format!("{n}.bin")))).collect();
+    assert!(files.iter().all(Option::is_some), "{:?}", there.keys());
+}
+
+#[test]
+fn a_renamed_file_is_copied_from_the_share_and_a_peer_fetches_nothing_from_itself() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    for n in 0..5 {
+        world.share("a", format!("photos/{n}.jpg"), &noise(n, 50_000));
+        world.share("b", format!("old/{n} renamed.jpg"), &noise(n, 50_000));
+    }
+    let peer = world.peer("a", &[&daemon]);
+    let other = world.peer("b", &[&daemon]);
+    let uri = uri_of(&world, &[world.path("a/photos").to_str().unwrap(), "--control", peer.control()]);
+    for n in 0..5 {
+        world.hits(&daemon, &root_of(&noise(n, 50_000)), 2);
+    }
+    world.hits(&daemon, &uri["sprat:".len()..][..64], 1);
+    let sent = |peer: &super::common::Daemon| {
+        let status = world.run(["status", "--json", "--control", peer.control()]);
+        status.events("status")[0]["peer"]["bytes_sent"].as_u64().expect("a number")
+    };
+    let ran = world.run(["get", &uri, "--json", "--control", other.control()]);
+    assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+    assert!(tree(&world.path("b/photos")) == tree(&world.path("a/photos")));
+    assert!(sent(&peer) < 10_000, "only the list was fetched: {}", sent(&peer));
+
+    // Its own collection, into another folder of its share.
+    let before = sent(&peer);
+    let out = world.path("a/again");
+    let ran = world.run(["get", &uri, "--json", "--control", peer.control(), "-o", &format!("{}/", out.display())]);
+    assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+    assert!(tree(&out.join("photos")) == tree(&world.path("b/photos")));
+    assert_eq!(sent(&peer), before, "it was not its own source");
 }

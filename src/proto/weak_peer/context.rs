@@ -54,6 +54,8 @@ pub(super) enum Reason {
     Download(DownloadId),
     /// A command of many files reports its progress.
     Batch(BatchId),
+    /// The files of a collection: checks holders and reports progress.
+    Collection(DownloadId),
     /// A client's command, by its number, has waited long enough.
     Task(u64),
     /// A download of the queue that waits may ask again.
@@ -71,6 +73,8 @@ pub(super) enum Owner {
     Upload,
     /// A source of a download.
     Source(DownloadId, SourceIndex),
+    /// A holder of a collection, by its place in the list of that collection.
+    Holder(DownloadId, usize),
 }
 
 /// The shared state of one weak peer; every part gets it with each call.

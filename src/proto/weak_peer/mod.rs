@@ -4,6 +4,7 @@
 mod announce;
 mod batch;
 mod candidates;
+mod collecting;
 mod commands;
 mod config;
 mod context;
@@ -23,9 +24,10 @@ use crate::time::Time;
 use crate::wire::Message;
 use announce::Announcements;
 use batch::Batches;
+use collecting::Collecting;
 use commands::{Commands, DownloadInput};
 use context::{Context, Owner, Reason};
-use download::Downloads;
+use download::{Downloads, Ended};
 use queue::{Queue, Step};
 use session::SessionEvent;
 use sessions::Sessions;
@@ -45,6 +47,7 @@ pub struct WeakPeer {
     uploads: Uploads,
     downloads: Downloads,
     batches: Batches,
+    collecting: Collecting,
     commands: Commands,
     queue: Queue,
     serves: bool,
@@ -73,6 +76,7 @@ impl WeakPeer {
             uploads: Uploads::default(),
             downloads: Downloads::default(),
             batches: Batches::default(),
+            collecting: Collecting::default(),
             commands: Commands::new(connect_timeout, download_timeout),
             queue: Queue::default(),
             ended: false,
@@ -130,6 +134,7 @@ impl WeakPeer {
             Some(Owner::Session(session)) => self.sessions.at(session).on_message(cx, message),
             Some(Owner::Upload) => self.uploads.on_message(cx, conn, message),
             Some(Owner::Source(download, source)) => self.downloads.on_message(cx, download, source, message),
+            Some(Owner::Holder(download, holder)) => self.collecting.on_message(cx, download, holder, message),
             None => {}
         }
     }
@@ -140,6 +145,7 @@ impl WeakPeer {
             Some(Owner::Session(session)) => self.sessions.at(session).on_closed(cx, why),
             Some(Owner::Upload) => self.uploads.on_closed(cx, conn),
             Some(Owner::Source(download, source)) => self.downloads.on_closed(cx, download, source, why),
+            Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, why),
             None => {}
         }
     }
@@ -159,6 +165,7 @@ impl WeakPeer {
             DiskDone::ManifestReady { conn, req, first: _, result } => {
                 self.uploads.on_ready(cx, conn, req, result.map_or_else(Answer::Failed, Answer::Page));
             }
+            DiskDone::Collection { download, done } => self.collecting.on_disk(cx, download, done),
             DiskDone::Described { client, result } => self.commands.on_described(cx, &self.sessions, client, result),
             DiskDone::PartOpened { download, result } => self.downloads.on_part_opened(cx, download, result),
             DiskDone::PieceWritten { download, piece, result } => {
@@ -181,6 +188,10 @@ impl WeakPeer {
             Reason::Upload(conn) => self.uploads.on_timer(cx, conn),
             Reason::Download(download) => self.downloads.on_tick(cx, download),
             Reason::Batch(batch) => self.batches.on_tick(cx, batch),
+            Reason::Collection(download) => {
+                let downloads = &self.downloads;
+                self.collecting.on_tick(cx, download, |file| downloads.bytes_of(file));
+            }
             Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
             Reason::Retry => self.queue.on_retry_due(cx),
             Reason::Save => self.queue.on_save_due(),
@@ -220,6 +231,10 @@ impl WeakPeer {
                     }
                     Step::Stop(run) => self.forget_client(run),
                 }
+            } else if let Some(ended) = self.downloads.poll_ended() {
+                self.on_ended(ended);
+            } else if let Some(order) = self.collecting.poll_order() {
+                self.downloads.start(&mut self.cx, order);
             } else {
                 break;
             }
@@ -233,8 +248,20 @@ impl WeakPeer {
     /// Ends the command and the downloads of a client.
     fn forget_client(&mut self, client: ClientId) {
         self.commands.on_client_gone(&mut self.cx, &mut self.sessions, client);
+        self.collecting.on_client_gone(&mut self.cx, client);
         self.batches.on_client_gone(&mut self.cx, client);
         self.downloads.on_client_gone(&mut self.cx, client);
+    }
+
+    fn on_ended(&mut self, ended: Ended) {
+        let cx = &mut self.cx;
+        match ended {
+            Ended::List { order, mut holders } => {
+                holders.retain(|addr| !self.sessions.is_own(addr));
+                self.collecting.begin(cx, *order, holders);
+            }
+            Ended::File { collection, file, outcome } => self.collecting.on_file_ended(cx, collection, file, &outcome),
+        }
     }
 
     fn shut_down(&mut self) {
@@ -242,6 +269,7 @@ impl WeakPeer {
         self.queue.shut_down(&mut self.cx);
         self.commands.shut_down(&mut self.cx);
         self.batches.shut_down(&mut self.cx);
+        self.collecting.shut_down(&mut self.cx);
         self.downloads.shut_down(&mut self.cx);
         self.uploads.shut_down(&mut self.cx);
         self.sessions.end(&mut self.cx, "the peer ends");
@@ -262,11 +290,13 @@ impl Role for WeakPeer {
             Input::Dialed { dial, conn } => match cx.end_dial(dial) {
                 Some(Owner::Session(session)) => self.sessions.at(session).on_dialed(cx, &mut self.announcements, conn),
                 Some(Owner::Source(download, source)) => self.downloads.on_dialed(cx, download, source, conn),
+                Some(Owner::Holder(download, holder)) => self.collecting.on_dialed(cx, download, holder, conn),
                 Some(Owner::Upload) | None => cx.close(conn),
             },
             Input::DialFailed { dial, why } => match cx.end_dial(dial) {
                 Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(cx, &why),
                 Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(cx, download, source, &why),
+                Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, &why),
                 Some(Owner::Upload) | None => {}
             },
             Input::Message { conn, message } => self.on_message(conn, message),
@@ -277,18 +307,28 @@ impl Role for WeakPeer {
                     cx.error(conn, error.code(), error.to_string(), None);
                     self.downloads.on_fault(cx, download, source, &format!("sent {error}"));
                 }
+                Some(Owner::Holder(download, holder)) => {
+                    cx.error(conn, error.code(), error.to_string(), None);
+                    cx.close(conn);
+                    self.collecting.on_lost(cx, download, holder, &format!("sent {error}"));
+                }
                 None => {}
             },
             // A weak peer opens no port for datagrams.
             Input::Datagram { .. } => {}
-            Input::PayloadProgress { conn, req, received } => {
-                if let Some(Owner::Source(download, source)) = cx.owner(conn) {
+            Input::PayloadProgress { conn, req, received } => match cx.owner(conn) {
+                Some(Owner::Source(download, source)) => {
                     self.downloads.on_progress(cx, download, source, req, received);
                 }
-            }
+                Some(Owner::Holder(download, holder)) => self.collecting.on_progress(cx, download, holder),
+                Some(Owner::Session(_) | Owner::Upload) | None => {}
+            },
             Input::PayloadReceived { conn, req, payload, digests } => match cx.owner(conn) {
                 Some(Owner::Source(download, source)) => {
                     self.downloads.on_payload(cx, (download, source), req, payload, digests);
+                }
+                Some(Owner::Holder(download, holder)) => {
+                    self.collecting.on_payload(cx, (download, holder), req, payload, digests);
                 }
                 Some(Owner::Session(_) | Owner::Upload) | None => cx.drop_payload(payload),
             },

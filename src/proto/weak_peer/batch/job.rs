@@ -82,6 +82,8 @@ impl Job {
             widen: false,
             searching: false,
             is_part: true,
+            parent: None,
+            collection: false,
         };
         self.handed.insert(id, entry);
         Some(order)

@@ -61,15 +61,19 @@ pub(super) fn order(
     if sources.iter().any(|source| !sessions.is_own(&source.addr)) {
         sources.retain(|source| !sessions.is_own(&source.addr));
     }
+    let collection = sources.iter().any(|source| source.collection);
     let mut pool = Pool::default();
     sources.into_iter().for_each(|record| pool.offer(cx, record.addr.clone(), record.size));
     let destination = match &get.out {
         Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
         None => Destination::Share { name: name.clone() },
     };
+    let destination = if collection { Destination::Collection(Box::new(destination)) } else { destination };
     Some(Order {
         id,
         client: *client,
+        parent: None,
+        collection,
         asked_at: *since,
         root,
         name,

@@ -35,6 +35,7 @@ pub(super) fn failure(DiskFailure { kind, message }: DiskFailure) -> Failure {
         | DiskFailureKind::Locked
         | DiskFailureKind::Full
         | DiskFailureKind::Name
+        | DiskFailureKind::Malformed
         | DiskFailureKind::Io => Exit::Disk,
     };
     Failure::new(exit, message)

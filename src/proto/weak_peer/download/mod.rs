@@ -30,6 +30,15 @@ use transfer::Transfer;
 pub(super) use order::Order;
 pub(super) use pool::{Pool, is_possible};
 
+/// A download that was part of a larger one.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The list of a collection, and peers that have it.
+    List { order: Box<Order>, holders: Vec<HostPort> },
+    /// A file of a collection.
+    File { collection: DownloadId, file: DownloadId, outcome: Box<Outcome> },
+}
+
 /// All downloads of a weak peer.
 #[derive(Default)]
 pub(super) struct Downloads {
@@ -37,6 +46,7 @@ pub(super) struct Downloads {
     line: VecDeque<Order>,
     /// Ends of downloads that are parts of commands.
     parts_done: VecDeque<(DownloadId, Outcome)>,
+    ended: VecDeque<Ended>,
     pub(super) bytes_received: u64,
     pub(super) finished: u64,
 }
@@ -84,9 +94,13 @@ impl Downloads {
         }
     }
 
-    /// Reports the end of a download to its client, or to the command that it is a part of.
+    /// Reports the end of a download to its client, or to the command or collection that it is a
+    /// part of.
     fn finish(&mut self, cx: &mut Context, order: &Order, outcome: Outcome) {
-        if order.is_part {
+        if let Some(collection) = order.parent {
+            let (file, outcome) = (order.id, Box::new(outcome));
+            self.ended.push_back(Ended::File { collection, file, outcome });
+        } else if order.is_part {
             self.parts_done.push_back((order.id, outcome));
         } else {
             cx.done(order.client, outcome);
@@ -114,8 +128,22 @@ impl Downloads {
         if let Some(transfer) = self.running.remove(&id) {
             self.bytes_received += transfer.bytes_received();
             self.finished += u64::from(outcome.ok);
-            self.finish(cx, &transfer.order, outcome);
+            if outcome.ok && transfer.order.collection {
+                let holders = transfer.addresses();
+                self.ended.push_back(Ended::List { order: Box::new(transfer.order), holders });
+            } else {
+                self.finish(cx, &transfer.order, outcome);
+            }
         }
+    }
+
+    pub(super) fn poll_ended(&mut self) -> Option<Ended> {
+        self.ended.pop_front()
+    }
+
+    /// Bytes of a download that are verified.
+    pub(super) fn bytes_of(&self, id: DownloadId) -> u64 {
+        self.running.get(&id).map_or(0, |transfer| transfer.bytes)
     }
 
     // ---- sources --------------------------------------------------------------------------------

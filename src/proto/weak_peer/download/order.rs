@@ -13,6 +13,11 @@ use crate::wire::Root;
 pub(in crate::proto::weak_peer) struct Order {
     pub(in crate::proto::weak_peer) id: DownloadId,
     pub(in crate::proto::weak_peer) client: ClientId,
+    /// The collection that it is a file of; none if a command asked for it. Its client gets no
+    /// event of it.
+    pub(in crate::proto::weak_peer) parent: Option<DownloadId>,
+    /// It is a collection: its files follow.
+    pub(in crate::proto::weak_peer) collection: bool,
     /// When the client asked.
     pub(in crate::proto::weak_peer) asked_at: Time,
     pub(in crate::proto::weak_peer) root: Root,

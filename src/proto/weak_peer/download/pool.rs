@@ -51,6 +51,14 @@ impl Pool {
         }
     }
 
+    /// Adds a candidate to a list that is short.
+    pub(in crate::proto::weak_peer) fn add(&mut self, addr: HostPort, size: u64) {
+        if self.list.len() < SOURCES_KNOWN_MAX {
+            self.offered = self.offered.saturating_add(1);
+            self.list.push(Candidate { addr, size: Some(size) });
+        }
+    }
+
     /// Takes a random one of those that fit.
     pub(super) fn take(&mut self, cx: &mut Context, fits: impl Fn(&Context, &Candidate) -> bool) -> Option<Candidate> {
         let first = cx.draw(self.list.len());

@@ -21,6 +21,9 @@ use crate::proto::weak_peer::hosts::Hosts;
 use crate::time::Time;
 use crate::wire::HostPort;
 
+/// Peers that are remembered to have a collection.
+const HOLDERS_MAX: usize = 16;
+
 impl Transfer {
     // ---- dialing --------------------------------------------------------------------------------
 
@@ -167,6 +170,13 @@ impl Transfer {
     pub(super) fn on_closed(&mut self, cx: &mut Context, index: SourceIndex, why: &str) {
         self.sources[index].conn = None;
         self.lose(cx, index, &format!("closed the connection ({why})"));
+    }
+
+    /// The addresses of all sources that were not dropped, and of those that were not dialed.
+    pub(super) fn addresses(&self) -> Vec<HostPort> {
+        let good = self.sources.iter().filter(|source| source.state != SourceState::Dropped);
+        let undialed = self.order.pool.iter().map(|candidate| &candidate.addr);
+        good.map(|source| &source.addr).chain(undialed).take(HOLDERS_MAX).cloned().collect()
     }
 
     // ---- losing ---------------------------------------------------------------------------------

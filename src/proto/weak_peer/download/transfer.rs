@@ -158,7 +158,7 @@ impl Transfer {
 
     /// Sends an event to the client.
     pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
-        if !self.order.is_part {
+        if !self.order.is_part && self.order.parent.is_none() && !self.order.collection {
             cx.report(self.order.client, event);
         }
     }

@@ -54,6 +54,7 @@ impl World {
                 DiskDone::QueueSaved { result: if self.full { full().map(drop) } else { Ok(()) } }
             }
             DiskWork::Describe { .. }
+            | DiskWork::Collection { .. }
             | DiskWork::PrepareChunk { .. }
             | DiskWork::ReadManifest { .. }
             | DiskWork::ForgetConn { .. } => return,

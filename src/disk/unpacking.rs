@@ -1,0 +1,575 @@
+//! The files of a collection on their way to a folder: which are there, which the share has under
+//! another path and are copied, which are missing; and the small ones that arrive, written and
+//! published in batches. It fetches nothing and keeps one page of the list.
+//!
+//! A batch is written into a hidden folder beside the files, synced once, then each file is renamed
+//! to its name. A file that has the name with another content is kept under a name with digits of
+//! its root. No symbolic link below the folder is followed.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, fstat, fsync, ioctl_ficlone, linkat, mkdirat,
+    openat, renameat_with, statat, syncfs, unlinkat,
+};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::folder::{Found, Stamp};
+use super::hash::{ContentDigest, FileHash};
+use super::share::Share;
+use super::target::{CONTENT, collection_folder, failed, hidden_folder, io_failure};
+use crate::config::{COLLECTION_BATCH_BYTES, COLLECTION_BATCH_FILES, COLLECTION_PAGE_FILES, PIECE_BYTES};
+use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, Listed, Missing};
+use crate::proto::{DownloadId, EMPTY_ROOT};
+use crate::wire::collection::{Item, Reader};
+use crate::wire::ids::Root;
+use crate::wire::name::sanitize;
+
+/// Bytes of the list that are read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Files and time after which a slice ends.
+const FILES_PER_SLICE: usize = 256;
+const SLICE_TIME: Duration = Duration::from_millis(5);
+/// A batch that nothing was added to for this long is published.
+const BATCH_QUIET: Duration = Duration::from_millis(20);
+/// Up to this many files are synced one by one, and more with their file system.
+const SYNCED_EACH_MAX: usize = 4;
+
+/// A collection that is being unpacked.
+#[derive(Debug)]
+pub(super) struct Unpacking {
+    pub(super) download: DownloadId,
+    /// Where its files go.
+    pub(super) folder: PathBuf,
+    top: Arc<OwnedFd>,
+    hidden: Arc<OwnedFd>,
+    hidden_name: String,
+    content: File,
+    reader: Reader,
+    ended: bool,
+    files: u64,
+    /// The file at the destination that may be the next item, while it is hashed.
+    comparing: Option<(Item, Place, File, FileHash)>,
+    /// The folder of the last item.
+    parent: Option<(String, Arc<OwnedFd>)>,
+    /// The page that was ordered, as far as it is known.
+    page: Option<Listed>,
+    batch: Vec<Placing>,
+    batch_bytes: u64,
+    added_at: Instant,
+    /// Number of the next file in the hidden folder.
+    next: u64,
+    /// Large files that get the right to be executed at the end.
+    executables: Vec<PathBuf>,
+}
+
+/// Where an item goes.
+#[derive(Debug)]
+struct Place {
+    parent: Arc<OwnedFd>,
+    /// Below the folder of the collection.
+    path: PathBuf,
+    name: OsString,
+}
+
+/// A file that is written and not published.
+#[derive(Debug)]
+struct Placing {
+    temporary: String,
+    place: Place,
+    size: u64,
+    root: Root,
+}
+
+/// Files that are published together, on a thread of their own.
+#[derive(Debug)]
+pub(super) struct Batch {
+    download: DownloadId,
+    folder: PathBuf,
+    hidden: Arc<OwnedFd>,
+    files: Vec<Placing>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) download: DownloadId,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) failed: Vec<(String, DiskFailure)>,
+    /// Files to offer: folder, name, state and content.
+    pub(super) offers: Vec<(PathBuf, OsString, Stamp, ContentDigest)>,
+}
+
+impl Unpacking {
+    /// Opens the folder, and the list that was fetched.
+    pub(super) fn open(
+        download: DownloadId,
+        destination: &Destination,
+        root: &Root,
+        downloads: Option<&Path>,
+    ) -> Result<Unpacking, DiskFailure> {
+        let folder = collection_folder(destination, root, downloads)?;
+        let fail = |error: Errno| io_failure(&folder, error.into());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = retry_on_intr(|| rustix::fs::open(&folder, flags, Mode::empty())).map_err(fail)?;
+        let hidden_name = hidden_folder(root);
+        let hidden = openat(&top, hidden_name.as_str(), flags | OFlags::NOFOLLOW, Mode::empty()).map_err(fail)?;
+        if flock(&hidden, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let message = format!("{}: another process fetches the same collection there", folder.display());
+            return Err(DiskFailure { kind: DiskFailureKind::Locked, message });
+        }
+        let content = openat(&hidden, CONTENT, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        Ok(Unpacking {
+            download,
+            content: content.map_err(fail)?.into(),
+            folder,
+            top: Arc::new(top),
+            hidden: Arc::new(hidden),
+            hidden_name,
+            reader: Reader::default(),
+            ended: false,
+            files: 0,
+            comparing: None,
+            parent: None,
+            page: None,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            added_at: Instant::now(),
+            next: 0,
+            executables: Vec::new(),
+        })
+    }
+
+    /// Orders the next page.
+    pub(super) fn list(&mut self) {
+        self.page.get_or_insert_with(Listed::default);
+    }
+
+    /// Whether [`Unpacking::slice`] has something to do.
+    pub(super) fn has_work(&self) -> bool {
+        self.page.is_some()
+    }
+
+    /// When the batch is published if nothing is added to it.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.batch.is_empty()).then_some(self.added_at + BATCH_QUIET)
+    }
+
+    // ---- listing --------------------------------------------------------------------------------
+
+    /// Does a part of the page; returns it once it is full or the list ends.
+    pub(super) fn slice(&mut self, share: Option<&Share>, buffer: &mut Vec<u8>) -> Option<Result<Listed, DiskFailure>> {
+        let started = Instant::now();
+        for _ in 0..FILES_PER_SLICE {
+            if let Some(comparing) = self.comparing.take() {
+                self.compare(share, comparing, buffer);
+            } else {
+                match self.next_item() {
+                    Ok(Some(item)) => self.judge(share, item),
+                    Ok(None) => self.ended = true,
+                    Err(failure) => {
+                        self.page = None;
+                        return Some(Err(failure));
+                    }
+                }
+            }
+            let page = self.page.as_ref()?;
+            let full = page.missing.len() >= COLLECTION_PAGE_FILES
+                || page.failed.len() >= COLLECTION_PAGE_FILES
+                || self.batch.len() >= COLLECTION_BATCH_FILES;
+            if self.comparing.is_none() && (self.ended || full) {
+                let last = self.ended;
+                return self.page.take().map(|page| Ok(Listed { last, ..page }));
+            }
+            if started.elapsed() >= SLICE_TIME {
+                break;
+            }
+        }
+        None
+    }
+
+    fn next_item(&mut self) -> Result<Option<Item>, DiskFailure> {
+        let wrong = |why: &dyn std::fmt::Display| {
+            let message = format!("the content is a collection only by its record: {why}");
+            DiskFailure { kind: DiskFailureKind::Malformed, message }
+        };
+        loop {
+            if let Some(item) = self.reader.item().map_err(|why| wrong(&why))? {
+                self.files += 1;
+                return Ok(Some(item));
+            }
+            let mut part = [0; READ_BYTES];
+            match self.content.read(&mut part) {
+                Ok(0) => return self.reader.finish().map(|()| None).map_err(|why| wrong(&why)),
+                Ok(read) => self.reader.feed(&part[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(io_failure(&self.folder, error)),
+            }
+        }
+    }
+
+    fn page(&mut self) -> &mut Listed {
+        self.page.get_or_insert_with(Listed::default)
+    }
+
+    fn fail(&mut self, item: &Item, failure: DiskFailure) {
+        self.page().failed.push((item.path.as_str().to_owned(), failure));
+    }
+
+    /// What is to be done for an item.
+    fn judge(&mut self, share: Option<&Share>, item: Item) {
+        let page = self.page();
+        page.files += 1;
+        page.bytes = page.bytes.saturating_add(item.size);
+        if (item.size == 0) != (item.root == EMPTY_ROOT) {
+            return self.fail(&item, failed("its size and its root contradict each other".to_owned()));
+        }
+        let place = match self.place(&item) {
+            Ok(place) => place,
+            Err(failure) => return self.fail(&item, failure),
+        };
+        let found = match statat(&place.parent, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Found::of(&stat),
+            Err(Errno::NOENT) => return self.obtain(share, item, place),
+            Err(error) => return self.fail(&item, io_failure(&self.folder.join(&place.path), error.into())),
+        };
+        let stamp = match found {
+            Found::File(stamp) => stamp,
+            Found::Folder | Found::Symlink | Found::Special | Found::Nothing | Found::Unknown => {
+                let what = "is in the way of a file, and is left untouched; move it";
+                let message = format!("{} {what}", self.folder.join(&place.path).display());
+                return self.fail(&item, DiskFailure { kind: DiskFailureKind::Taken, message });
+            }
+        };
+        if stamp.size != item.size {
+            return self.obtain(share, item, place);
+        }
+        let full = self.folder.join(&place.path);
+        let offered = share.and_then(|share| {
+            let path = share.trees.path_in(full.parent()?, place.name.as_encoded_bytes())?;
+            share.catalog.offered_at(&path)
+        });
+        match offered {
+            Some((root, known)) if known == stamp => self.compared(share, item, place, root),
+            Some(_) | None => match open(&place.parent, &place.name, OFlags::RDONLY) {
+                Ok(file) => self.comparing = Some((item, place, file, FileHash::new(stamp.size))),
+                Err(error) => self.fail(&item, io_failure(&full, error.into())),
+            },
+        }
+    }
+
+    /// Hashes one piece of what is at the destination.
+    fn compare(
+        &mut self,
+        share: Option<&Share>,
+        (item, place, file, mut hash): (Item, Place, File, FileHash),
+        buffer: &mut Vec<u8>,
+    ) {
+        match hash.step(&file, buffer, &mut 0) {
+            Ok(None) => self.comparing = Some((item, place, file, hash)),
+            Ok(Some(digest)) => self.compared(share, item, place, digest.root),
+            Err(error) => self.fail(&item, io_failure(&self.folder.join(&place.path), error)),
+        }
+    }
+
+    fn compared(&mut self, share: Option<&Share>, item: Item, place: Place, root: Root) {
+        if root == item.root {
+            let page = self.page();
+            page.there_files += 1;
+            page.there_bytes = page.there_bytes.saturating_add(item.size);
+        } else {
+            self.obtain(share, item, place);
+        }
+    }
+
+    /// The item is not there: makes it from what is here, or reports that it is missing.
+    fn obtain(&mut self, share: Option<&Share>, item: Item, place: Place) {
+        let full = self.folder.join(&place.path);
+        if item.size == 0 {
+            let written = self.write(&item, |_| Ok(()));
+            return self.add(item, place, written.map_err(|error| io_failure(&full, error)));
+        }
+        if let Some(written) = share.and_then(|share| self.copy(share, &item)) {
+            return self.add(item, place, written.map_err(|error| io_failure(&full, error)));
+        }
+        if item.size > PIECE_BYTES {
+            // A download of its own publishes it, and does so only to a free name.
+            if let Err(failure) = set_aside(&place, &item.root).map_err(|error| io_failure(&full, error)) {
+                return self.fail(&item, failure);
+            }
+            if item.executable {
+                self.executables.push(full.clone());
+            }
+        }
+        let Item { path, size, root, executable } = item;
+        let number = self.files;
+        self.page().missing.push(Missing { number, path, full, size, root, executable });
+    }
+
+    /// Copies an item from a file of the share that has this content; none if no file has.
+    fn copy(&mut self, share: &Share, item: &Item) -> Option<io::Result<String>> {
+        let holders = share.catalog.holders(item.root);
+        for (path, stamp) in holders.into_iter().filter(|(_, stamp)| stamp.size == item.size) {
+            let Ok((mut source, now)) = share.trees.open_file(&path) else { continue };
+            if now != stamp {
+                continue;
+            }
+            let written = self.write(item, |target| {
+                if ioctl_ficlone(&mut *target, &source).is_err() {
+                    io::copy(&mut source, target)?;
+                }
+                Ok(())
+            });
+            match written {
+                Ok(temporary) if Stamp::of_file(&source) == Ok(stamp) => return Some(Ok(temporary)),
+                // The source has changed under the copy.
+                Ok(temporary) => _ = unlinkat(&self.hidden, temporary.as_str(), AtFlags::empty()),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+
+    // ---- writing --------------------------------------------------------------------------------
+
+    /// Writes an item that has arrived.
+    pub(super) fn write_item(&mut self, missing: Missing, bytes: &[u8]) -> Result<(), DiskFailure> {
+        let Missing { path, size, root, executable, full, number: _ } = missing;
+        let item = Item { path, size, root, executable };
+        let place = self.place(&item)?;
+        let temporary = self.write(&item, |file| file.write_all(bytes)).map_err(|error| io_failure(&full, error))?;
+        self.push(Placing { temporary, place, size, root });
+        Ok(())
+    }
+
+    /// Writes a file of the hidden folder; returns its name.
+    fn write(&mut self, item: &Item, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<String> {
+        let name = self.next.to_string();
+        self.next += 1;
+        let mode = Mode::from_raw_mode(if item.executable { 0o777 } else { 0o666 });
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match openat(&self.hidden, name.as_str(), flags, mode) {
+            Err(Errno::EXIST) => {
+                // An earlier run left it.
+                unlinkat(&self.hidden, name.as_str(), AtFlags::empty())?;
+                openat(&self.hidden, name.as_str(), flags, mode)?
+            }
+            other => other?,
+        };
+        let mut file = File::from(file);
+        match fill(&mut file) {
+            Ok(()) => Ok(name),
+            Err(error) => {
+                let _ = unlinkat(&self.hidden, name.as_str(), AtFlags::empty());
+                Err(error)
+            }
+        }
+    }
+
+    fn add(&mut self, item: Item, place: Place, written: Result<String, DiskFailure>) {
+        match written {
+            Ok(temporary) => {
+                self.page().copied += 1;
+                self.push(Placing { temporary, place, size: item.size, root: item.root });
+            }
+            Err(failure) => self.fail(&item, failure),
+        }
+    }
+
+    fn push(&mut self, placing: Placing) {
+        self.batch_bytes = self.batch_bytes.saturating_add(placing.size);
+        self.batch.push(placing);
+        self.added_at = Instant::now();
+    }
+
+    /// The batch, if it is full or was not added to for a while.
+    pub(super) fn take_batch(&mut self, now: Instant) -> Option<Batch> {
+        let full = self.batch.len() >= COLLECTION_BATCH_FILES || self.batch_bytes >= COLLECTION_BATCH_BYTES;
+        if !full && self.deadline().is_none_or(|due| due > now) {
+            return None;
+        }
+        self.batch_bytes = 0;
+        let files = mem::take(&mut self.batch);
+        Some(Batch { download: self.download, folder: self.folder.clone(), hidden: self.hidden.clone(), files })
+    }
+
+    /// Where an item goes; creates its folders.
+    fn place(&mut self, item: &Item) -> Result<Place, DiskFailure> {
+        let path = item.path.as_str();
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let below: PathBuf =
+            folders.split('/').filter(|name| !name.is_empty()).map(|n| sanitize(n, &item.root)).collect();
+        let name = sanitize(name, &item.root);
+        let parent = match &self.parent {
+            Some((known, parent)) if known == folders => parent.clone(),
+            Some(_) | None => {
+                let made =
+                    self.make_folders(&below).map_err(|error| io_failure(&self.folder.join(&below), error.into()));
+                let made = Arc::new(made?);
+                self.parent = Some((folders.to_owned(), made.clone()));
+                made
+            }
+        };
+        Ok(Place { parent, path: below.join(&name), name: name.into() })
+    }
+
+    fn make_folders(&self, below: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder = openat(&*self.top, ".", flags, Mode::empty())?;
+        for name in below {
+            folder = match openat(&folder, name, flags, Mode::empty()) {
+                Err(Errno::NOENT) => {
+                    match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error),
+                    }
+                    openat(&folder, name, flags, Mode::empty())?
+                }
+                other => other?,
+            };
+        }
+        Ok(folder)
+    }
+
+    // ---- the end --------------------------------------------------------------------------------
+
+    /// Ends it. If all files are there, nothing hidden is left.
+    pub(super) fn close(self, complete: bool) {
+        for path in &self.executables {
+            let Ok(file) = File::open(path) else { continue };
+            if let Ok(stat) = fstat(&file) {
+                // A right to execute beside each right to read.
+                let _ = fchmod(&file, Mode::from_raw_mode(stat.st_mode | (stat.st_mode & 0o444) >> 2));
+            }
+        }
+        if complete {
+            let _ = fs::remove_dir_all(self.folder.join(&self.hidden_name));
+        }
+    }
+}
+
+impl Batch {
+    /// Syncs and renames the files.
+    pub(super) fn publish(self) -> Placed {
+        let mut placed = Placed { download: self.download, files: 0, bytes: 0, failed: Vec::new(), offers: Vec::new() };
+        if let Err(error) = self.sync() {
+            for file in &self.files {
+                let path = self.folder.join(&file.place.path);
+                placed.failed.push((file.place.path.display().to_string(), io_failure(&path, error.into())));
+            }
+            return placed;
+        }
+        let mut parents: Vec<&Arc<OwnedFd>> = Vec::new();
+        for file in &self.files {
+            match self.publish_one(file) {
+                Ok(()) => {
+                    placed.files += 1;
+                    placed.bytes += file.size;
+                    placed.offers.extend(self.offer(file));
+                }
+                Err(error) => {
+                    let path = self.folder.join(&file.place.path);
+                    placed.failed.push((file.place.path.display().to_string(), io_failure(&path, error)));
+                }
+            }
+            if parents.last().is_none_or(|last| !Arc::ptr_eq(last, &file.place.parent)) {
+                parents.push(&file.place.parent);
+            }
+        }
+        for parent in parents {
+            // Some file systems cannot sync a folder; then a power cut may lose the names.
+            let _ = retry_on_intr(|| fsync(&**parent));
+        }
+        placed
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        if self.files.len() > SYNCED_EACH_MAX {
+            return retry_on_intr(|| syncfs(&*self.hidden));
+        }
+        for file in &self.files {
+            let file = openat(&*self.hidden, file.temporary.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            retry_on_intr(|| fsync(&file))?;
+        }
+        Ok(())
+    }
+
+    fn publish_one(&self, file: &Placing) -> io::Result<()> {
+        match self.rename(file) {
+            Err(Errno::EXIST) => {
+                if set_aside(&file.place, &file.root)? {
+                    self.rename(file)?;
+                } else {
+                    let _ = unlinkat(&*self.hidden, file.temporary.as_str(), AtFlags::empty());
+                }
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Renames a file and replaces none.
+    fn rename(&self, file: &Placing) -> Result<(), Errno> {
+        let (from, to) = (&*self.hidden, &*file.place.parent);
+        let (old, new) = (file.temporary.as_str(), &file.place.name);
+        match retry_on_intr(|| renameat_with(from, old, to, new, RenameFlags::NOREPLACE)) {
+            // The file system or kernel does not know the flag.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                retry_on_intr(|| linkat(from, old, to, new, AtFlags::empty()))?;
+                let _ = unlinkat(from, old, AtFlags::empty());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn offer(&self, file: &Placing) -> Option<(PathBuf, OsString, Stamp, ContentDigest)> {
+        let stat = statat(&*file.place.parent, &file.place.name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let Found::File(stamp) = Found::of(&stat) else { return None };
+        let known = file.size <= PIECE_BYTES && stamp.size == file.size;
+        let folder = self.folder.join(file.place.path.parent()?);
+        let digest = ContentDigest { root: file.root, cvs: Vec::new() };
+        known.then(|| (folder, file.place.name.clone(), stamp, digest))
+    }
+}
+
+/// Keeps a file of another content under a name with digits of its root. False if the file at the
+/// place has this content; true if the place is free.
+fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
+    let file = match open(&place.parent, &place.name, OFlags::RDONLY) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(true),
+        Err(error) => return Err(error.into()),
+    };
+    let size = match Found::of(&fstat(&file)?) {
+        Found::File(stamp) => stamp.size,
+        _ => return Err(Errno::EXIST.into()),
+    };
+    let found = FileHash::complete(size, &file, &mut Vec::new())?.root;
+    if found == *root {
+        return Ok(false);
+    }
+    let name = Path::new(&place.name);
+    let mut aside = name.file_stem().unwrap_or_default().to_owned();
+    aside.push(format!(" ({:.8})", found.to_string()));
+    if let Some(extension) = name.extension() {
+        aside.push(".");
+        aside.push(extension);
+    }
+    let parent = &*place.parent;
+    retry_on_intr(|| renameat_with(parent, &place.name, parent, &aside, RenameFlags::NOREPLACE))?;
+    Ok(true)
+}
+
+fn open(folder: impl AsFd, name: &std::ffi::OsStr, flags: OFlags) -> Result<File, Errno> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(retry_on_intr(|| openat(&folder, name, flags, Mode::empty()))?))
+}

@@ -1,0 +1,130 @@
+//! The files of collections, once the list of each was fetched. Small files come over a few
+//! connections to peers that hold the collection; large ones, and those that no holder serves, are
+//! downloads of their own. This part passes each input to the `Set` that it belongs to; it fetches
+//! nothing itself.
+
+mod holder;
+mod set;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::context::{Context, Owner};
+use super::download::Order;
+use crate::proto::disk::CollectionDone;
+use crate::proto::event::Outcome;
+use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
+use crate::wire::{HostPort, Message};
+use set::Set;
+
+/// A file's download has a number from here on, so that it differs from those of commands.
+const FIRST_FILE: u64 = 1 << 62;
+
+/// All collections whose files are being fetched.
+#[derive(Default)]
+pub(super) struct Collecting {
+    sets: BTreeMap<DownloadId, Set>,
+    orders: VecDeque<Order>,
+    next_file: u64,
+}
+
+impl Collecting {
+    /// The list of a collection was fetched by this order, and these peers have it.
+    pub(super) fn begin(&mut self, cx: &mut Context, order: Order, holders: Vec<HostPort>) {
+        let id = order.id;
+        let set = Set::begin(cx, order, holders);
+        self.sets.insert(id, set);
+    }
+
+    /// The next file that is a download of its own.
+    pub(super) fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    fn with(&mut self, cx: &mut Context, id: DownloadId, act: impl FnOnce(&mut Set, &mut Context)) {
+        let Some(set) = self.sets.get_mut(&id) else { return };
+        act(set, cx);
+        set.pump(cx);
+        while let Some(order) = set.poll_order(DownloadId(FIRST_FILE + self.next_file)) {
+            self.next_file += 1;
+            self.orders.push_back(order);
+        }
+        if let Some(outcome) = set.outcome.take() {
+            let client = set.client();
+            self.sets.remove(&id);
+            cx.done(client, outcome);
+        }
+    }
+
+    // ---- inputs ---------------------------------------------------------------------------------
+
+    pub(super) fn on_disk(&mut self, cx: &mut Context, id: DownloadId, done: CollectionDone) {
+        self.with(cx, id, |set, cx| set.on_disk(cx, done));
+    }
+
+    /// A file's own download has ended.
+    pub(super) fn on_file_ended(&mut self, cx: &mut Context, id: DownloadId, file: DownloadId, outcome: &Outcome) {
+        self.with(cx, id, |set, cx| set.on_file_ended(cx, file, outcome));
+    }
+
+    pub(super) fn on_dialed(&mut self, cx: &mut Context, id: DownloadId, holder: usize, conn: ConnId) {
+        if !self.sets.contains_key(&id) {
+            return cx.close(conn);
+        }
+        cx.own(conn, Owner::Holder(id, holder));
+        self.with(cx, id, |set, cx| set.on_dialed(cx, holder, conn));
+    }
+
+    pub(super) fn on_lost(&mut self, cx: &mut Context, id: DownloadId, holder: usize, why: &str) {
+        self.with(cx, id, |set, cx| set.on_lost(cx, holder, why));
+    }
+
+    pub(super) fn on_message(&mut self, cx: &mut Context, id: DownloadId, holder: usize, message: Message) {
+        self.with(cx, id, |set, cx| set.on_message(cx, holder, message));
+    }
+
+    pub(super) fn on_progress(&mut self, cx: &Context, id: DownloadId, holder: usize) {
+        if let Some(set) = self.sets.get_mut(&id) {
+            set.on_progress(cx, holder);
+        }
+    }
+
+    pub(super) fn on_payload(
+        &mut self,
+        cx: &mut Context,
+        (id, holder): (DownloadId, usize),
+        req: u32,
+        payload: PayloadId,
+        digests: Digests,
+    ) {
+        if self.sets.contains_key(&id) {
+            self.with(cx, id, |set, cx| set.on_payload(cx, holder, req, payload, digests));
+        } else {
+            cx.drop_payload(payload);
+        }
+    }
+
+    /// `bytes_of` says how much of a file's own download is there.
+    pub(super) fn on_tick(&mut self, cx: &mut Context, id: DownloadId, bytes_of: impl Fn(DownloadId) -> u64) {
+        self.with(cx, id, |set, cx| set.on_tick(cx, bytes_of));
+    }
+
+    // ---- the end --------------------------------------------------------------------------------
+
+    pub(super) fn on_client_gone(&mut self, cx: &mut Context, client: ClientId) {
+        let ids: Vec<_> = self.sets.iter().filter(|(_, set)| set.client() == client).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(mut set) = self.sets.remove(&id) {
+                set.stop(cx);
+            }
+        }
+        self.orders.retain(|order| order.client != client);
+    }
+
+    pub(super) fn shut_down(&mut self, cx: &mut Context) {
+        self.orders.clear();
+        let ids: Vec<_> = self.sets.keys().copied().collect();
+        for id in ids {
+            self.with(cx, id, |set, cx| set.shut_down(cx));
+        }
+    }
+}
