@@ -13,7 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
-use crate::wire::name::{printable, sanitize};
+use crate::wire::name::{candidates, printable};
 
 /// Finds or creates the folder of `path` below `base`. Returns it, and the last component.
 pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(PathBuf, String), DiskFailure> {
@@ -28,13 +28,21 @@ pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(PathBuf, Str
     let mut folder: OwnedFd =
         retry_on_intr(|| rustix::fs::open(base, flags, Mode::empty())).map_err(|error| fail(base, error))?;
     for component in folders.split('/').filter(|component| !component.is_empty()) {
-        let component = sanitize(component, root);
-        at.push(&component);
-        match mkdirat(&folder, component.as_str(), Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(fail(&at, error)),
+        let create = |name: &str| match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // The next name, if the file system does not take this one.
+        let names = candidates(component, root);
+        let (mut name, mut made) = (names[0].as_str(), create(&names[0]));
+        for other in &names[1..] {
+            if matches!(made, Err(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG)) {
+                (name, made) = (other, create(other));
+            }
         }
-        let open = || openat(&folder, component.as_str(), flags | OFlags::NOFOLLOW, Mode::empty());
+        at.push(name);
+        made.map_err(|error| fail(&at, error))?;
+        let open = || openat(&folder, name, flags | OFlags::NOFOLLOW, Mode::empty());
         let next = retry_on_intr(open).map_err(|error| fail(&at, error))?;
         folder = next;
     }

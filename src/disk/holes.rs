@@ -14,22 +14,22 @@ const BLOCK_BYTES: usize = 4096;
 /// Writes at an offset that is a multiple of the block size. Blocks of zeros become holes; the file
 /// is as long as if all had been written.
 pub(super) fn write(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let mut end = 0;
+    // The end of a hole that the file does not reach yet.
+    let mut end = None;
     let runs = Runs { bytes, at: 0 };
     for run in runs {
         let (start, is_hole) = (offset + run.range.start as u64, run.is_hole);
-        end = run.range.end;
+        end = is_hole.then_some(offset + run.range.end as u64);
         if is_hole {
             clear(file, &bytes[run.range], start)?;
         } else {
             file.write_all_at(&bytes[run.range], start)?;
         }
     }
-    let end = offset + end as u64;
-    if file.metadata()?.len() < end {
-        file.set_len(end)?;
+    match end {
+        Some(end) if file.metadata()?.len() < end => file.set_len(end),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
 }
 
 /// Makes a range read as zeros. An earlier run may have left other bytes there.

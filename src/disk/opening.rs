@@ -94,10 +94,16 @@ impl Opening {
     fn examine(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
         let stamp = match self.target.lookup()? {
             None => {
-                match (Part::open(self.target.clone(), self.root), self.target.with_next_name()) {
-                    (Ok(part), _) => self.stage = Stage::Check(Box::new(part)),
-                    (Err(failure), Some(next)) if failure.kind == DiskFailureKind::Name => self.target = Arc::new(next),
-                    (Err(failure), _) => return Err(failure),
+                let is_small = !self.sizes.is_empty() && self.sizes.iter().all(|size| *size <= PIECE_BYTES);
+                let open = if is_small { Part::open_small } else { Part::open };
+                match open(self.target.clone(), self.root) {
+                    // No time has passed in which a file may have appeared.
+                    Ok(part) if !part.has_listed() => return Ok(Step::Open(Box::new(part))),
+                    Ok(part) => self.stage = Stage::Check(Box::new(part)),
+                    Err(failure) if failure.kind == DiskFailureKind::Name => {
+                        self.target = Arc::new(self.target.with_next_name().ok_or(failure)?);
+                    }
+                    Err(failure) => return Err(failure),
                 }
                 return Ok(Step::Again);
             }

@@ -1,6 +1,6 @@
 //! Part files: `.NAME.part`, locked, and beside it the map `.NAME.part.map`. A piece is written
 //! once it is verified, then listed in the map. After a restart a listed piece counts only once it
-//! is hashed again.
+//! is hashed again. A content of one piece has no map: the part file is the content, or it is not.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::folder::{Found, Stamp, is_unsupported};
 use super::hash::{cv_of, piece_length, read_range, root_of};
 use super::holes;
-use super::part_map::{PartMap, Record};
+use super::part_map::{Listed, PartMap, Record};
 use super::target::{Target, shown};
 use crate::config::PIECE_BYTES;
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
@@ -34,7 +34,8 @@ pub(super) struct Part {
     /// Bytes of the content, once they are proven: by an earlier run, or by this one.
     pub(super) size: Option<u64>,
     pub(super) file: Arc<File>,
-    map: PartMap,
+    /// None while the content is believed to have one piece.
+    map: Option<PartMap>,
     pub(super) manifest: Option<Vec<Cv>>,
     /// A manifest that the map does not have yet. Without it a resume believes no piece.
     unlisted: Option<Vec<Cv>>,
@@ -52,9 +53,18 @@ impl Part {
     /// Opens or creates the part file, locks it, and reads its map. Changes nothing of another
     /// content.
     pub(super) fn open(target: Arc<Target>, root: Root) -> Result<Part, DiskFailure> {
+        Part::open_with(target, root, OFlags::CREATE)
+    }
+
+    /// As [`Part::open`], for a content that is said to have one piece: creates no map.
+    pub(super) fn open_small(target: Arc<Target>, root: Root) -> Result<Part, DiskFailure> {
+        Part::open_with(target, root, OFlags::empty())
+    }
+
+    fn open_with(target: Arc<Target>, root: Root, map_flags: OFlags) -> Result<Part, DiskFailure> {
         let file = lock_part(&target)?;
         let is_new = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
-        Part::open_map(target.clone(), root, file).map_err(|error| {
+        Part::open_map(target.clone(), root, file, map_flags).map_err(|error| {
             if is_new {
                 let _ = retry_on_intr(|| unlinkat(&target.folder, &target.part_name, AtFlags::empty()));
             }
@@ -62,10 +72,19 @@ impl Part {
         })
     }
 
-    fn open_map(target: Arc<Target>, root: Root, file: File) -> io::Result<Part> {
-        let flags = FLAGS | OFlags::CREATE;
-        let map = retry_on_intr(|| openat(&target.folder, &target.map_name, flags, Mode::from_raw_mode(0o600)))?;
-        let (map, listed) = PartMap::read(map.into(), root)?;
+    fn open_map(target: Arc<Target>, root: Root, file: File, map_flags: OFlags) -> io::Result<Part> {
+        let (map, listed) = match open_map_file(&target, map_flags) {
+            Ok(map) => {
+                let (map, listed) = PartMap::read(map, root)?;
+                (Some(map), listed)
+            }
+            Err(Errno::NOENT) if !map_flags.contains(OFlags::CREATE) => {
+                let size = file.metadata()?.len();
+                let may_be = (1..=PIECE_BYTES).contains(&size);
+                (None, may_be.then(|| Listed { size, manifest: None, pieces: vec![0] }))
+            }
+            Err(error) => return Err(error.into()),
+        };
         let size = listed.as_ref().map(|listed| listed.size);
         if let Some(size) = size.filter(|size| file.metadata().is_ok_and(|found| found.len() > *size)) {
             file.set_len(size)?;
@@ -103,11 +122,21 @@ impl Part {
             return Ok(());
         }
         self.size = None;
-        self.map.clear(size)?;
+        if self.map.is_none() && size > PIECE_BYTES {
+            self.map = Some(PartMap::read(open_map_file(&self.target, OFlags::CREATE)?, self.root)?.0);
+        }
+        if let Some(map) = &mut self.map {
+            map.clear(size)?;
+        }
         self.file.set_len(0)?;
         (self.size, self.manifest, self.manifest_is_fresh) = (Some(size), None, false);
         self.written = vec![false; pieces_of(size) as usize];
         Ok(())
+    }
+
+    /// Whether an earlier run has listed pieces that are still to be hashed.
+    pub(super) fn has_listed(&self) -> bool {
+        !self.listed.is_empty()
     }
 
     /// Hashes the next listed piece; false once all are hashed.
@@ -148,7 +177,9 @@ impl Part {
 
     fn list_manifest(&mut self) -> io::Result<()> {
         if let Some(cvs) = &self.unlisted {
-            self.map.append(&Record::Manifest(cvs.clone()))?;
+            if let Some(map) = &mut self.map {
+                map.append(&Record::Manifest(cvs.clone()))?;
+            }
             self.unlisted = None;
         }
         Ok(())
@@ -170,10 +201,14 @@ impl Part {
         }
         holes::write(&self.file, bytes, u64::from(piece) * PIECE_BYTES)
             .and_then(|()| self.list_manifest())
-            .and_then(|()| self.map.append(&Record::Piece(piece)))
+            .and_then(|()| self.map.as_mut().map_or(Ok(()), |map| map.append(&Record::Piece(piece))))
             .map_err(|error| self.target.io_failure(error))?;
         self.written[piece as usize] = true;
         Ok(())
+    }
+
+    pub(super) fn has_map(&self) -> bool {
+        self.map.is_some()
     }
 
     /// Removes the part file and its map if no piece is in it, of this content or of another one.
@@ -208,10 +243,25 @@ pub(super) fn remove_leftovers(target: &Target, root: Root) {
         let is_empty = [part.as_fd(), map.as_fd()].into_iter().all(|fd| fstat(fd).is_ok_and(|stat| stat.st_size == 0));
         Ok::<_, io::Error>(is_empty || PartMap::read(map, root)?.1.is_some())
     };
+    // A content of one piece has no map, and is there completely or not at all.
+    let is_content = || {
+        let size = fstat(&part).ok()?.st_size;
+        let length = usize::try_from(size).ok().filter(|length| *length as u64 <= PIECE_BYTES)?;
+        let has_map = statat(&target.folder, &target.map_name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        let bytes = File::from(part.try_clone().ok()?);
+        (!has_map && (length == 0 || root_of(read_range(&bytes, 0, length, &mut Vec::new()).ok()?) == root))
+            .then_some(())
+    };
     // The map goes last: it says what the part file is.
-    if (is_published || is_listed().is_ok_and(|listed| listed)) && unlink(&target.part_name).is_ok() {
+    let is_left = is_published || is_content().is_some() || is_listed().is_ok_and(|listed| listed);
+    if is_left && unlink(&target.part_name).is_ok() {
         let _ = unlink(&target.map_name);
     }
+}
+
+fn open_map_file(target: &Target, flags: OFlags) -> Result<File, Errno> {
+    let open = || openat(&target.folder, &target.map_name, FLAGS | flags, Mode::from_raw_mode(0o600));
+    retry_on_intr(open).map(File::from)
 }
 
 fn lock_existing(target: &Target) -> Result<OwnedFd, Errno> {
@@ -286,7 +336,7 @@ mod tests {
         part.prepare(bytes.len() as u64, Vec::new());
         let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
         let full = PartMap::read(full, root).unwrap().0;
-        let map = std::mem::replace(&mut part.map, full);
+        let map = part.map.replace(full);
         part.prepare(bytes.len() as u64, cvs.clone());
         assert!(part.write_piece(0, &bytes[..MIB]).is_err());
         part.map = map;
@@ -322,6 +372,56 @@ mod tests {
             }
             remove_leftovers(&target, root);
             assert_eq!(names(folder.path()), ["x"], "{case}");
+        }
+    }
+
+    #[test]
+    fn a_content_of_one_piece_has_no_map_and_resumes_without_it() {
+        let (bytes, ..) = content();
+        let small = &bytes[..1000];
+        for (left, verified) in [(small, &[0][..]), (&bytes[..999], &[])] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = target(folder.path(), &root_of(small));
+            let mut part = Part::open_small(target.clone(), root_of(small)).unwrap();
+            part.prepare(1000, Vec::new());
+            part.write_piece(0, small).unwrap();
+            assert_eq!(names(folder.path()), [".x.part"]);
+            drop(part);
+            fs::write(folder.path().join(".x.part"), left).unwrap();
+            let mut part = Part::open_small(target, root_of(small)).unwrap();
+            while part.check_next(&mut Vec::new()) {}
+            assert_eq!(part.verified(), verified);
+            part.prepare(1000, Vec::new());
+            part.write_piece(0, small).unwrap();
+            assert!(fs::read(folder.path().join(".x.part")).unwrap() == small);
+        }
+    }
+
+    #[test]
+    fn a_content_that_is_longer_than_was_said_gets_a_map() {
+        let (bytes, cvs, root) = content();
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path(), &root);
+        let mut part = Part::open_small(target.clone(), root).unwrap();
+        part.prepare(bytes.len() as u64, cvs);
+        part.write_piece(0, &bytes[..MIB]).unwrap();
+        assert_eq!(names(folder.path()), [".x.part", ".x.part.map"]);
+        drop(part);
+        let mut part = Part::open_small(target, root).unwrap();
+        while part.check_next(&mut Vec::new()) {}
+        assert_eq!(part.verified(), [0]);
+    }
+
+    #[test]
+    fn a_part_without_a_map_goes_if_it_is_the_content() {
+        let bytes = [7; 1000];
+        for (part, stays) in [(&bytes[..], false), (b"", false), (b"another", true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = target(folder.path(), &root_of(&bytes));
+            fs::write(folder.path().join("x"), bytes).unwrap();
+            fs::write(folder.path().join(".x.part"), part).unwrap();
+            remove_leftovers(&target, root_of(&bytes));
+            assert_eq!(folder.path().join(".x.part").exists(), stays);
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) struct Publishing {
     root: Root,
     size: u64,
     file: Arc<File>,
+    has_map: bool,
     /// The manifest that every piece was checked against. Without it the file is hashed again
     /// before it is offered.
     manifest: Option<Vec<Cv>>,
@@ -58,9 +59,10 @@ impl Publishing {
         let Some(size) = part.size.filter(|_| part.unprepared.is_none()) else {
             return Err(part.unprepared.unwrap_or_else(|| part.target.failed("its size is not proven")));
         };
+        let has_map = part.has_map();
         let manifest = part.manifest.filter(|_| part.manifest_is_fresh);
         let share_path = share.and_then(|share| part.target.share_path(share));
-        Ok(Publishing { target: part.target, root: part.root, size, file: part.file, manifest, share_path })
+        Ok(Publishing { target: part.target, root: part.root, size, file: part.file, has_map, manifest, share_path })
     }
 
     /// Whether it is published together with others: it has at most one piece.
@@ -104,9 +106,10 @@ impl Publishing {
     fn named(&self, synced: Result<(), Errno>) {
         let target = &*self.target;
         match synced {
-            Ok(()) => {
+            Ok(()) if self.has_map => {
                 let _ = retry_on_intr(|| unlinkat(&target.folder, &target.map_name, AtFlags::empty()));
             }
+            Ok(()) => {}
             Err(error) => {
                 let path = shown(&target.path);
                 log::warn!(

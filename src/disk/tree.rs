@@ -75,22 +75,12 @@ impl Tree {
     /// What is at a path, judged by all rules.
     pub(super) fn lookup(&self, path: &str) -> Sorted {
         let found = self.folder.lookup(path);
-        let is_folder = found == Found::Folder;
-        match sort(found) {
-            Sorted::File(_) | Sorted::Folder if self.rules.ignore(path, is_folder) => Sorted::LeftOut(Reason::Ignored),
-            sorted => sorted,
-        }
+        sort(found, || self.rules.ignore(path, found == Found::Folder))
     }
 
     /// As [`Tree::lookup`], for what was found in a folder that is shared.
     pub(super) fn judge(&self, path: &str, found: Found) -> Sorted {
-        let is_folder = found == Found::Folder;
-        match sort(found) {
-            Sorted::File(_) | Sorted::Folder if self.rules.ignore_entry(path, is_folder) => {
-                Sorted::LeftOut(Reason::Ignored)
-            }
-            sorted => sorted,
-        }
+        sort(found, || self.rules.ignore_entry(path, found == Found::Folder))
     }
 
     /// Why the folder cannot be written to.
@@ -99,9 +89,10 @@ impl Tree {
     }
 }
 
-fn sort(found: Found) -> Sorted {
+fn sort(found: Found, is_ignored: impl Fn() -> bool) -> Sorted {
     match found {
         Found::File(stamp) if stamp.size > PIECES_MAX * PIECE_BYTES => Sorted::LeftOut(Reason::TooLarge),
+        Found::File(_) | Found::Folder if is_ignored() => Sorted::LeftOut(Reason::Ignored),
         Found::File(stamp) => Sorted::File(stamp),
         Found::Folder => Sorted::Folder,
         Found::Symlink => Sorted::LeftOut(Reason::Symlink),
