@@ -445,8 +445,9 @@ pub const QUEUE_RETRY_SESSION: Duration = Duration::from_secs(5);
 pub const QUEUE_SAVE_RETRY: Duration = Duration::from_secs(30);
 /// Chunk requests that are queued for one connection; one more gets an ERROR.
 pub const UPLOAD_REQUESTS_MAX: usize = 64;
-/// Chunks of one connection that are prepared ahead, beside the one that is being sent: together as
-/// many as there are MD5 lanes.
+/// Most chunks of one connection that are prepared ahead, beside the one that is being sent:
+/// together as many as there are MD5 lanes. A connection that has taken little gets fewer: one
+/// chunk, and as many bytes as it has taken.
 pub const UPLOAD_AHEAD: usize = 15;
 /// More are prepared once no more than this many are left, so that several are prepared together.
 pub const UPLOAD_AHEAD_LOW: usize = 4;

@@ -1,6 +1,7 @@
 //! Gathering messages until they fill the lanes.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use super::width::Width;
@@ -59,8 +60,13 @@ impl<T> Gathering<T> {
     }
 }
 
+/// Takes items until there are none, at most as many as are hashed at once.
+pub(in crate::disk) fn fill_batch<T>(next: impl FnMut() -> Option<T>) -> Vec<T> {
+    iter::from_fn(next).take(Width::widest().lanes()).collect()
+}
+
 /// Removes the first items that fit from a queue, at most as many as are hashed at once.
-pub(in crate::disk) fn take_batch<T>(queue: &mut VecDeque<T>, fits: impl Fn(&T) -> bool) -> Vec<T> {
+fn take_batch<T>(queue: &mut VecDeque<T>, fits: impl Fn(&T) -> bool) -> Vec<T> {
     let mut batch = Vec::new();
     let mut at = 0;
     while batch.len() < Width::widest().lanes() && at < queue.len() {

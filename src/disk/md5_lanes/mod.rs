@@ -28,7 +28,7 @@ use std::io;
 
 use md5::Digest as _;
 
-pub(super) use self::gather::{Gathering, take_batch};
+pub(super) use self::gather::{Gathering, fill_batch};
 use self::strips::STRIP_BYTES;
 pub use self::strips::Source;
 use self::width::Width;

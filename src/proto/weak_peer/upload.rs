@@ -58,6 +58,16 @@ struct Request {
     stage: Stage,
 }
 
+impl Request {
+    /// Bytes of content that the disk reads for it. A page is short, and does not count.
+    fn bytes(&self) -> u64 {
+        match self.wanted {
+            Wanted::Chunk { length, .. } => u64::from(length),
+            Wanted::Page { .. } => 0,
+        }
+    }
+}
+
 /// One accepted chunk connection.
 #[derive(Debug)]
 struct Upload {
@@ -94,6 +104,15 @@ impl Upload {
         let asks = !self.requests.is_empty() || self.taken > 0 && now.since(self.active_at) < CROWD_FRESH;
         let rank = if asks && idle < UPLOAD_BUSY_MAX { Rank::Busy } else { Rank::Idle };
         Some(Standing { conn, host: self.from.ip().into(), rank, since: self.idle_since })
+    }
+
+    /// Bytes that may be prepared and not taken: one chunk, and as much as it has taken, so that a
+    /// connection that takes nothing costs little work. The chunk that is being sent counts as
+    /// taken, so that the next one is ready when it ends.
+    fn room(&self) -> u64 {
+        let first = self.requests.front().filter(|request| matches!(request.stage, Stage::Sending));
+        let taken = self.taken.saturating_add(first.map_or(0, Request::bytes));
+        taken.saturating_add(u64::from(CHUNK_BYTES_MAX))
     }
 
     fn find(&mut self, req: u32) -> Option<&mut Request> {
@@ -233,10 +252,17 @@ impl Uploads {
         if upload.requests.iter().filter(begun).count() > UPLOAD_AHEAD_LOW {
             return;
         }
+        let mut room = upload.room();
         for request in upload.requests.iter_mut().take(1 + UPLOAD_AHEAD) {
+            let bytes = request.bytes();
             if !matches!(request.stage, Stage::Queued) {
+                room = room.saturating_sub(bytes);
                 continue;
             }
+            if bytes > room {
+                return;
+            }
+            room -= bytes;
             request.stage = Stage::Preparing;
             let req = request.req;
             cx.disk(match request.wanted {

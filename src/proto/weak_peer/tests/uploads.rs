@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::harness::World;
-use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
+use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, UPLOAD_AHEAD, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
 use crate::proto::disk::ServeFailure;
 use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
 use crate::wire::ids::{Md5, NodeId, Root};
@@ -17,6 +17,15 @@ fn open(world: &mut World) -> ConnId {
     let hello = Hello { version: [1, 3], node: NodeId([8; 16]), boot: 1, features: vec![], agent: String::new() };
     world.input(Input::Message { conn, message: Message::Hello(hello) });
     assert!(matches!(world.outputs.pop(), Some(Output::Send { message: Message::Welcome(_), .. })));
+    conn
+}
+
+/// A connection that has taken so much that the most is prepared ahead for it.
+fn open_reader(world: &mut World) -> ConnId {
+    let conn = open(world);
+    take(world, conn, 1001..=1000 + UPLOAD_AHEAD as u32);
+    world.outputs.clear();
+    world.disk.clear();
     conn
 }
 
@@ -71,7 +80,7 @@ fn a_chunk_is_announced_with_its_md5_and_then_sent() {
 #[test]
 fn answers_keep_the_order_and_few_are_read_ahead() {
     let mut world = World::new(1, 1);
-    let conn = open(&mut world);
+    let conn = open_reader(&mut world);
     (1..=6).for_each(|req| get(&mut world, conn, req));
     assert_eq!(prepared(&world), [1, 2, 3, 4, 5]);
     ready(&mut world, conn, 2, Ok(Md5([0; 16])));
@@ -86,7 +95,7 @@ fn answers_keep_the_order_and_few_are_read_ahead() {
 #[test]
 fn more_is_prepared_only_when_little_is_left_and_then_much() {
     let mut world = World::new(1, 1);
-    let conn = open(&mut world);
+    let conn = open_reader(&mut world);
     (1..=30).for_each(|req| get(&mut world, conn, req));
     assert_eq!(prepared(&world).len(), 5);
     ready(&mut world, conn, 1, Ok(Md5([0; 16])));
@@ -96,9 +105,40 @@ fn more_is_prepared_only_when_little_is_left_and_then_much() {
 }
 
 #[test]
-fn few_chunks_are_sent_at_once_so_that_the_rest_can_be_canceled() {
+fn a_connection_gets_as_much_prepared_as_it_takes() {
     let mut world = World::new(1, 1);
     let conn = open(&mut world);
+    (1..=UPLOAD_REQUESTS_MAX as u32).for_each(|req| get(&mut world, conn, req));
+    assert_eq!(prepared(&world), [1], "it has taken nothing");
+    ready(&mut world, conn, 1, Ok(Md5([0; 16])));
+    assert_eq!((sent(&world), prepared(&world)), (vec![1], vec![1, 2]), "the next one is ready when the first is sent");
+    ready(&mut world, conn, 2, Ok(Md5([0; 16])));
+    world.run_for(Duration::from_secs(60));
+    assert_eq!((sent(&world), prepared(&world)), (vec![1, 2], vec![1, 2]), "it does not read");
+    world.input(Input::PayloadSent { conn, req: 1 });
+    assert_eq!(prepared(&world), [1, 2, 3, 4]);
+}
+
+#[test]
+fn short_chunks_and_pages_are_prepared_ahead_at_once() {
+    let mut world = World::new(1, 1);
+    let conn = open(&mut world);
+    let page = Message::Manifest(Manifest { req: 9, root: ROOT, first: 0 });
+    world.input(Input::Message { conn, message: page });
+    get(&mut world, conn, 1);
+    assert_eq!(prepared(&world), [9, 1], "a proof is a page and a chunk");
+    let conn = open(&mut world);
+    for req in 11..=16 {
+        let message = Message::Get(Get { req, root: ROOT, offset: 0, length: 1000, bare: false });
+        world.input(Input::Message { conn, message });
+    }
+    assert_eq!(prepared(&world)[2..], [11, 12, 13, 14, 15]);
+}
+
+#[test]
+fn few_chunks_are_sent_at_once_so_that_the_rest_can_be_canceled() {
+    let mut world = World::new(1, 1);
+    let conn = open_reader(&mut world);
     (1..=5).for_each(|req| get(&mut world, conn, req));
     (1..=5).for_each(|req| ready(&mut world, conn, req, Ok(Md5([0; 16]))));
     assert_eq!(sent(&world), [1, 2, 3]);
@@ -139,7 +179,7 @@ fn a_manifest_page_is_read_and_sent() {
 #[test]
 fn a_canceled_request_is_forgotten_unless_it_was_begun() {
     let mut world = World::new(1, 1);
-    let conn = open(&mut world);
+    let conn = open_reader(&mut world);
     (1..=7).for_each(|req| get(&mut world, conn, req));
     ready(&mut world, conn, 1, Ok(Md5([0; 16])));
     for req in [1, 4, 6] {
