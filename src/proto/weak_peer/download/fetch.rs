@@ -218,7 +218,7 @@ impl Transfer {
     fn on_error(&mut self, cx: &mut Context, index: SourceIndex, error: &message::Error) {
         let message = quoted(&error.message);
         let Some(req) = error.req else {
-            self.sources[index].refused = true;
+            self.sources[index].refused = error.code == ErrorCode::BUSY;
             return match error.code {
                 ErrorCode::VERSION => self.drop_source(cx, index, &message),
                 _ => self.lose(cx, index, &message),

@@ -113,8 +113,10 @@ impl Transfer {
                 if again {
                     let why = format!("sent damaged bytes twice, last as piece {piece}");
                     self.drop_liar(cx, index, &why);
-                } else if claimed && self.picker.claim(piece, index) {
+                } else if claimed && self.sources[index].may_take() && self.picker.claim(piece, index) {
                     self.ask(cx, index, Wanted::Piece(piece));
+                } else {
+                    self.pump(cx);
                 }
             }
         }

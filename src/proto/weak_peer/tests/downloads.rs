@@ -158,6 +158,20 @@ fn a_damaged_piece_is_asked_of_the_same_source_once_more() {
 }
 
 #[test]
+fn a_damaged_piece_is_not_asked_for_again_beside_another_one() {
+    // The next piece is asked for while the digests of the damaged one are computed. The source
+    // checks that no more than one piece is asked of it until the first right one.
+    let mut world = World::new(1, 4 * MIB);
+    world.hash_time = Duration::from_secs(2);
+    world.source(Manner::Damaged(1), FAST);
+    let outcome = world.get().outcome();
+    assert!(outcome.ok, "{outcome:?}");
+    let source = report(&outcome, 0);
+    assert_eq!((source.bad, source.pieces, source.state), (1, 4, SourceState::Active));
+    assert_published(&mut world);
+}
+
+#[test]
 fn a_source_that_damages_twice_is_dropped() {
     let mut world = World::new(1, 4 * MIB);
     world.source(Manner::Damaged(99), FAST).source(Manner::Honest, FAST);

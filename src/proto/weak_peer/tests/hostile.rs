@@ -353,6 +353,15 @@ fn busy_sources_are_tried_until_the_timeout() {
 }
 
 #[test]
+fn an_address_that_refuses_for_another_reason_is_dialed_twice_at_most() {
+    let mut world = World::new(1, 3 * MIB);
+    world.source(Manner::Refuses, RATE);
+    let outcome = world.get().outcome();
+    assert_eq!(outcome.exit, 5, "{outcome:?}");
+    assert_eq!(world.sources[0].1.dials, 2);
+}
+
+#[test]
 fn the_order_of_dials_is_drawn() {
     let first = |seed| {
         let mut world = World::seeded(1, 3 * MIB, seed);

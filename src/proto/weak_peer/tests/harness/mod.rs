@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) part: (Option<Vec<Cv>>, Vec<u32>),
     pub(super) there: bool,
     pub(super) full: bool,
+    /// How long the disk takes to hash a piece.
+    pub(super) hash_time: Duration,
     /// How long the disk takes to write a piece.
     pub(super) write_time: Duration,
     pub(super) written: BTreeMap<u32, Vec<u8>>,
@@ -132,6 +134,7 @@ impl World {
             part: (None, vec![]),
             there: false,
             full: false,
+            hash_time: Duration::ZERO,
             write_time: LATENCY,
             written: BTreeMap::new(),
             abandoned: 0,
@@ -234,6 +237,7 @@ impl World {
                 Happening::Free(source, conn) => {
                     if self.sources[source].1.conn == Some(conn) {
                         self.sources[source].1.busy = false;
+                        self.sources[source].1.sending = None;
                         self.serve_next(source, conn);
                     }
                 }
@@ -253,12 +257,7 @@ impl World {
                 if let Some(End::Source(index)) = self.conns.get(conn) {
                     let source = &mut self.sources[*index].1;
                     source.sending.take_if(|sent| *sent == *req);
-                    let wrong = match source.manner {
-                        Manner::Lies => true,
-                        Manner::Damaged(first) => source.served.len() <= first as usize,
-                        _ => false,
-                    };
-                    source.right += u32::from(!wrong);
+                    source.right += u32::from(!source.wrong.contains(req));
                 }
                 Some(*conn)
             }

@@ -1,6 +1,6 @@
 //! Sources: weak peers that hold the content, some of which misbehave.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::content::{cv, md5_of};
@@ -35,6 +35,8 @@ pub(in crate::proto::weak_peer::tests) enum Manner {
     OtherRange,
     /// Refuses every connection with BUSY.
     Busy,
+    /// Refuses every connection with another ERROR.
+    Refuses,
     /// Sends one byte of each payload every 1.9 s.
     Drips,
     /// Sends all of a payload but its last eighth.
@@ -70,6 +72,8 @@ pub(in crate::proto::weak_peer::tests) struct Source {
     pub(in crate::proto::weak_peer::tests) gets: Vec<u64>,
     pub(in crate::proto::weak_peer::tests) manifests: u32,
     pub(in crate::proto::weak_peer::tests) dials: u32,
+    /// Requests that were answered with wrong bytes.
+    pub(super) wrong: BTreeSet<u32>,
     /// Right pieces that the peer has received.
     pub(super) right: u32,
     /// The request whose piece is under way, unless the peer has received or canceled it.
@@ -91,6 +95,7 @@ impl World {
             gets: vec![],
             manifests: 0,
             dials: 0,
+            wrong: BTreeSet::new(),
             right: 0,
             sending: None,
         };
@@ -126,6 +131,10 @@ impl World {
             Message::Hello(_) if source.manner == Manner::Busy => {
                 let busy = Error { code: ErrorCode::BUSY, message: "full".into(), req: None };
                 self.say(LATENCY, conn, Message::Error(busy));
+            }
+            Message::Hello(_) if source.manner == Manner::Refuses => {
+                let failed = Error { code: ErrorCode::INTERNAL, message: "failed".into(), req: None };
+                self.say(LATENCY, conn, Message::Error(failed));
             }
             Message::Hello(_) if source.manner == Manner::Silent => {}
             Message::Get(get) if source.manner == Manner::Endless => source.gets.push(get.offset),
@@ -202,6 +211,7 @@ impl World {
         let right = md5_of(&bytes);
         if source.manner == Manner::Lies || matches!(source.manner, Manner::Damaged(n) if served < n) {
             bytes[0] ^= 0x10;
+            source.wrong.insert(req);
         }
         let mut md5 = if source.manner == Manner::Lies { md5_of(&bytes) } else { right };
         if source.manner == Manner::WrongMd5 {
@@ -256,7 +266,10 @@ impl World {
             let payload = PayloadId(self.next_payload);
             self.next_payload += 1;
             self.payloads.insert(payload, bytes);
-            self.later(time, Happening::Input(Input::PayloadReceived { conn, req, payload, digests }));
+            let progress = Input::PayloadProgress { conn, req, received: length };
+            self.later(time, Happening::Input(progress));
+            let received = Input::PayloadReceived { conn, req, payload, digests };
+            self.later(time + self.hash_time, Happening::Input(received));
             self.later(time, Happening::Free(index, conn));
         }
     }
