@@ -89,7 +89,7 @@ impl Flood {
         let mut first = Instance::new(cx.now, parent, ttl, 0, then.deadline(cx.now, deadline), cap);
         first.reach_us(cx);
         first.tree = tree;
-        first.take_step(Box::new(scan), step, found, self.has_room(Flow::Sessions), cx);
+        first.take_step(Box::new(scan), step, found, self.has_room(Flow::Session(conn)), cx);
         let id = if alone { QueryId([0; 16]) } else { self.mint(cx.entropy.as_mut()) };
         let shed = !alone && !self.make_room(cx);
         if shed {
@@ -110,7 +110,7 @@ impl Flood {
         }
         let key = self.insert(wave, named);
         self.settle(key, neighbors, cx);
-        self.charge_outputs(Flow::Sessions, outputs, cx);
+        self.charge_outputs(Flow::Session(conn), outputs, cx);
         self.waves.contains(key.index()).then_some(key)
     }
 
@@ -119,17 +119,17 @@ impl Flood {
     fn first_step(&mut self, conn: ConnId, scan: &mut Scan, cx: &Context) -> (Step, Vec<SourceRecord>) {
         let mut found = Vec::new();
         if self.parked.must_wait(cx.now, conn) {
-            self.queue.charge(Flow::Sessions, QUERY_WORK);
+            self.queue.charge(Flow::Session(conn), QUERY_WORK);
             return (Step::More, found);
         }
-        let step = match self.queue.admit(Flow::Sessions) {
+        let step = match self.queue.admit(Flow::Session(conn)) {
             Admission::Now => scan.step(&cx.index, SCAN_WORK_PER_STEP, &mut found),
             Admission::Later | Admission::Never if scan.is_short(&cx.index) => {
                 scan.step(&cx.index, QUERY_WORK, &mut found)
             }
             Admission::Later | Admission::Never => Step::More,
         };
-        self.queue.charge(Flow::Sessions, QUERY_WORK + scan.spent());
+        self.queue.charge(Flow::Session(conn), QUERY_WORK + scan.spent());
         (step, found)
     }
 }

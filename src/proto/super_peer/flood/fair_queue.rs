@@ -1,5 +1,6 @@
 //! Whose query is worked on next: fair queueing by work. Half of the work is for the sessions here,
-//! the links share the rest equally, and what one flow leaves unused the others take.
+//! the links share the rest equally, and what one flow leaves unused the others take. The sessions
+//! share theirs equally too (`rotation`).
 //!
 //! Work is counted, not timed: index entries that are looked at, names that are compared, hits, and
 //! a base for each query and message. A turn is everything that happens at one `now`, up to the
@@ -7,9 +8,9 @@
 //! flow that has used up its share of a turn waits in a queue of its own, and the loop comes round
 //! again at once. Only a link flow queue is full is refused (`shed`).
 
-use std::collections::BTreeMap;
-
+use super::rotation::{Member, Rotation, Ticket};
 use crate::config::{LINK_QUERIES_WAITING_MAX, WAVES_MAX, WORK_PER_TURN};
+use crate::proto::ConnId;
 use crate::proto::super_peer::ids::{LinkId, WaveKey};
 use crate::time::Time;
 
@@ -19,8 +20,18 @@ pub(super) const QUERY_WORK: usize = 16;
 /// The flow on whose behalf a query is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
-    Sessions,
+    /// That of all sessions, for this one.
+    Session(ConnId),
     Link(LinkId),
+}
+
+impl Flow {
+    fn member(self) -> Member {
+        match self {
+            Flow::Session(conn) => Some(conn),
+            Flow::Link(_) => None,
+        }
+    }
 }
 
 /// What to do with a new query.
@@ -34,15 +45,9 @@ pub(super) enum Admission {
     Never,
 }
 
-/// A place in a queue, by the number of places given before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
-
 #[derive(Debug, Default)]
 struct Queue {
-    /// In the order in which they came, so that one in the middle is removed without a walk: a
-    /// thousand queries may run out of time at once.
-    waiting: BTreeMap<Ticket, WaveKey>,
+    waiting: Rotation,
     /// Virtual time: work done, comparable with other queues. A queue that was empty starts where
     /// the others are.
     served: u64,
@@ -101,7 +106,7 @@ impl FairQueue {
     pub(super) fn admit(&self, flow: Flow) -> Admission {
         let queue = self.queue(flow);
         let share = match flow {
-            Flow::Sessions => WORK_PER_TURN / 2,
+            Flow::Session(_) => WORK_PER_TURN / 2,
             Flow::Link(_) => {
                 if queue.waiting.len() >= LINK_QUERIES_WAITING_MAX || self.is_crowding(queue) {
                     return Admission::Never;
@@ -130,6 +135,7 @@ impl FairQueue {
         }
         queue.spent += work;
         queue.served += work as u64;
+        queue.waiting.charge(flow.member(), work);
         if matches!(flow, Flow::Link(_)) {
             self.links_served += work as u64;
         }
@@ -138,18 +144,17 @@ impl FairQueue {
     /// A query waits for its next step. Returns its place.
     pub(super) fn wait(&mut self, flow: Flow, key: WaveKey) -> Ticket {
         self.waiting += 1;
-        let ticket = self.next_ticket;
-        self.next_ticket.0 += 1;
+        let ticket = self.next_ticket.draw();
         let (level, links_served) = (self.level, self.links_served);
         let all_empty = self.links.iter().all(|queue| queue.waiting.is_empty());
         let sessions_served = self.sessions.served;
         let queue = self.queue_mut(flow);
         let was_empty = queue.waiting.is_empty();
-        queue.waiting.insert(ticket, key);
+        queue.waiting.push(flow.member(), ticket, key);
         if was_empty {
             // A flow that was idle has no claim on the work that the others did in that time.
             match flow {
-                Flow::Sessions => queue.served = queue.served.max(links_served),
+                Flow::Session(_) => queue.served = queue.served.max(links_served),
                 Flow::Link(_) => {
                     queue.served = queue.served.max(level);
                     if all_empty {
@@ -186,13 +191,13 @@ impl FairQueue {
             Some(_) | None => &mut self.sessions,
         };
         self.waiting -= 1;
-        queue.waiting.pop_first().map(|(_, key)| key)
+        queue.waiting.pop()
     }
 
     /// A query that waits is removed.
     pub(super) fn forget(&mut self, flow: Flow, ticket: Ticket) {
-        let gone = self.queue_mut(flow).waiting.remove(&ticket);
-        self.waiting -= usize::from(gone.is_some());
+        let gone = self.queue_mut(flow).waiting.remove(flow.member(), ticket);
+        self.waiting -= usize::from(gone);
     }
 
     /// A link's query runs from now on, or no longer.
@@ -210,6 +215,7 @@ impl FairQueue {
     /// What must hold between any two inputs. `queued` queries say that they wait.
     pub(super) fn check_invariants(&self, queued: usize) {
         let queues = || self.links.iter().chain([&self.sessions]);
+        queues().for_each(|queue| queue.waiting.check_invariants());
         assert_eq!(queues().map(|queue| queue.waiting.len()).sum::<usize>(), self.waiting);
         assert_eq!(self.waiting, queued);
         assert_eq!(queues().map(|queue| queue.running).sum::<usize>(), self.running);
@@ -225,14 +231,14 @@ impl FairQueue {
 
     fn queue(&self, flow: Flow) -> &Queue {
         match flow {
-            Flow::Sessions => &self.sessions,
+            Flow::Session(_) => &self.sessions,
             Flow::Link(link) => &self.links[usize::from(link.0)],
         }
     }
 
     fn queue_mut(&mut self, flow: Flow) -> &mut Queue {
         match flow {
-            Flow::Sessions => &mut self.sessions,
+            Flow::Session(_) => &mut self.sessions,
             Flow::Link(link) => &mut self.links[usize::from(link.0)],
         }
     }
@@ -241,6 +247,8 @@ impl FairQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SESSIONS: Flow = Flow::Session(ConnId { index: 1, generation: 1 });
 
     fn key(n: usize) -> WaveKey {
         WaveKey::at(n)
@@ -253,7 +261,7 @@ mod tests {
         let mut work = vec![0; links + 1];
         queue.begin_turn(Time::ZERO, links);
         let flow = |n: usize| match n {
-            0 => Flow::Sessions,
+            0 => SESSIONS,
             n => Flow::Link(LinkId(u16::try_from(n - 1).unwrap())),
         };
         for (n, flow) in (0..=links).map(|n| (n, flow(n))).filter(|(_, flow)| busy.contains(flow)) {
@@ -282,7 +290,7 @@ mod tests {
 
     #[test]
     fn half_is_for_the_sessions_and_the_links_have_equal_queue() {
-        let work = served(&[Flow::Sessions, link(0), link(1), link(2)], 5, 1000);
+        let work = served(&[SESSIONS, link(0), link(1), link(2)], 5, 1000);
         let all: usize = work.iter().sum();
         assert!((work[0] * 2).abs_diff(all) < all / 50, "{work:?}");
         assert!((1..=3).all(|n| (work[n] * 6).abs_diff(all) < all / 50), "{work:?}");
@@ -292,7 +300,7 @@ mod tests {
     fn what_no_other_flow_needs_is_lent() {
         let work = served(&[link(3)], 256, 100);
         assert!(work[4] >= 100 * WORK_PER_TURN, "{work:?}");
-        let work = served(&[Flow::Sessions], 2, 100);
+        let work = served(&[SESSIONS], 2, 100);
         assert!(work[0] >= 100 * WORK_PER_TURN, "{work:?}");
         // A few turns are too short for 256 links: the next ones go on where they ended.
         let links: Vec<Flow> = (0..256).map(link).collect();
@@ -340,7 +348,7 @@ mod tests {
         });
         assert_eq!((queue.admit(link(0)), queue.admit(link(1))), (Admission::Never, Admission::Now));
         (0..WAVES_MAX / 2).for_each(|_| queue.count_running(LinkId(1), true));
-        assert_eq!((queue.admit(Flow::Sessions), queue.admit(link(1))), (Admission::Now, Admission::Never));
+        assert_eq!((queue.admit(SESSIONS), queue.admit(link(1))), (Admission::Now, Admission::Never));
         queue.count_running(LinkId(1), false);
         assert_eq!(queue.admit(link(1)), Admission::Now);
     }

@@ -32,6 +32,7 @@ mod fair_queue;
 mod instance;
 mod local;
 mod parked;
+mod rotation;
 mod table;
 mod visited;
 mod wave;
@@ -162,7 +163,7 @@ impl Flood {
     pub(super) fn on_hit(&mut self, link: LinkId, hit: LinkHit, neighbors: &Neighbors, cx: &mut Context) {
         let session = self.by_id.get(&hit.id).and_then(|key| self.wave(*key).session());
         let room = match session {
-            Some((conn, _)) => self.has_room(Flow::Sessions) && self.parked.has_room(conn),
+            Some((conn, _)) => self.has_room(Flow::Session(conn)) && self.parked.has_room(conn),
             None => self.has_room(Flow::Link(link)),
         };
         self.on_answer(hit.id, neighbors, cx, |wave, cx| wave.on_hit(link, hit, room, &neighbors.links, cx));
@@ -226,15 +227,12 @@ impl Flood {
 
     /// A session reads again, or is gone: its queries go on.
     pub(super) fn on_drained(&mut self, conn: ConnId) {
-        let queries = self.parked.end(conn);
-        self.resume(queries);
+        self.parked.end(conn).into_iter().for_each(|key| self.resume(key));
     }
 
-    fn resume(&mut self, queries: impl IntoIterator<Item = WaveKey>) {
-        for key in queries {
-            let ticket = self.queue.wait(Flow::Sessions, key);
-            self.wave_mut(key).queued = Some(ticket);
-        }
+    fn resume(&mut self, key: WaveKey) {
+        let wave = &mut self.waves[key.index()];
+        wave.queued = Some(self.queue.wait(wave.flow(), key));
     }
 
     /// Whether work is left over from the previous turn.
@@ -247,7 +245,7 @@ impl Flood {
         self.sweep(neighbors, cx);
         self.visited.run(cx);
         let waited = self.parked.begin_leftover(cx.now);
-        self.resume(waited);
+        waited.for_each(|key| self.resume(key));
         if !self.queue.has_work() {
             return;
         }

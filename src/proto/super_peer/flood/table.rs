@@ -51,7 +51,7 @@ impl Flood {
     /// Whether one more hit may be held for a neighbor, or remembered for a session.
     pub(super) fn has_room(&self, flow: Flow) -> bool {
         match flow {
-            Flow::Sessions => self.hits_seen < HITS_SEEN_MAX,
+            Flow::Session(_) => self.hits_seen < HITS_SEEN_MAX,
             Flow::Link(_) => self.hits_held < HITS_HELD_MAX,
         }
     }
@@ -262,7 +262,7 @@ impl Flood {
     /// The sum that the hits of a flow's queries are part of.
     fn held_of(&mut self, flow: Flow) -> &mut usize {
         match flow {
-            Flow::Sessions => &mut self.hits_seen,
+            Flow::Session(_) => &mut self.hits_seen,
             Flow::Link(_) => &mut self.hits_held,
         }
     }

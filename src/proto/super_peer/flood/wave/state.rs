@@ -7,8 +7,9 @@ use crate::proto::ConnId;
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::digest::Probe;
 use crate::proto::super_peer::flood::ask::{Ask, MARGIN};
-use crate::proto::super_peer::flood::fair_queue::{Flow, Ticket};
+use crate::proto::super_peer::flood::fair_queue::Flow;
 use crate::proto::super_peer::flood::instance::{Instance, Parent};
+use crate::proto::super_peer::flood::rotation::Ticket;
 use crate::proto::super_peer::ids::LinkId;
 use crate::proto::super_peer::link::Links;
 use crate::time::Time;
@@ -111,7 +112,10 @@ impl Wave {
 
     /// The flow that its work is counted for: that of its first copy.
     pub(crate) fn flow(&self) -> Flow {
-        self.instances[0].parent_link().map_or(Flow::Sessions, Flow::Link)
+        match &self.instances[0].parent {
+            Parent::Session(origin) => Flow::Session(origin.conn),
+            Parent::Link(link) => Flow::Link(*link),
+        }
     }
 
     /// Hits that are held for neighbors, or remembered for a session.
