@@ -422,9 +422,14 @@ pub const DOWNLOADS_WAITING_MAX: usize = 1000;
 pub const GET_NAMES_MAX: usize = 100_000;
 /// Files of one `get`: some 300 bytes each. With more, it is refused.
 pub const GET_FILES_MAX: usize = 1_000_000;
-/// Files of one command that the downloads have at once: half of what they run, so that another
-/// command gets its turn.
+/// Larger files of one command that the downloads have at once: half of what they run, so that
+/// another command gets its turn.
 pub const BATCH_DOWNLOADS_MAX: usize = DOWNLOADS_MAX / 2;
+/// Files of at most one piece, of commands of many, that are downloaded at once: enough that the
+/// disk publishes several together, and few enough for a source that serves others too.
+pub const SMALL_DOWNLOADS_MAX: usize = 32;
+/// Connections to sources that are kept for the next small file.
+pub const IDLE_CONNS_MAX: usize = 2 * SMALL_DOWNLOADS_MAX;
 /// Failures that the end of a command of many files names; the others are counted.
 pub const BATCH_FAILURES_NAMED: usize = 8;
 /// Downloads of the queue that run at once (`--parallel`).

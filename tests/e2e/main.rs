@@ -8,6 +8,7 @@ mod common;
 mod crowd;
 mod daemon;
 mod failover;
+mod many;
 mod memory;
 mod names;
 mod node;

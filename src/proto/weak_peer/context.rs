@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::hosts::Hosts;
+use super::idle::IdleConns;
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
 use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
@@ -75,6 +76,8 @@ pub(super) enum Owner {
     Source(DownloadId, SourceIndex),
     /// A holder of a collection, by its place in the list of that collection.
     Holder(DownloadId, usize),
+    /// A source that no download uses at present.
+    Idle,
 }
 
 /// The shared state of one weak peer; every part gets it with each call.
@@ -84,6 +87,8 @@ pub(super) struct Context {
     pub(super) timers: Timers<Reason>,
     /// The pace at which unknown addresses of each host are dialed.
     pub(super) hosts: Hosts,
+    /// Connections to sources that the next small file may use.
+    pub(super) idle: IdleConns,
     pub(super) node: NodeId,
     pub(super) boot: u64,
     agent: String,
@@ -103,6 +108,7 @@ impl Context {
             now: Time::ZERO,
             timers: Timers::new(),
             hosts: Hosts::default(),
+            idle: IdleConns::default(),
             node,
             boot,
             agent,

@@ -10,6 +10,7 @@ mod config;
 mod context;
 pub mod download;
 mod hosts;
+mod idle;
 mod queue;
 mod refused;
 mod session;
@@ -19,7 +20,7 @@ mod upload;
 use std::collections::BTreeMap;
 
 use super::{ClientEvent, ClientId, Command, ConnId, DiskDone, Entropy, Event, Input, Output, Role};
-use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, UPLOADS_MAX};
+use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX};
 use crate::time::Time;
 use crate::wire::Message;
 use announce::Announcements;
@@ -94,7 +95,8 @@ impl WeakPeer {
     /// # Panics
     /// If it does not hold.
     pub fn check_invariants(&self) {
-        assert!(self.downloads.running() <= DOWNLOADS_MAX);
+        assert!(self.downloads.running_large() <= DOWNLOADS_MAX);
+        assert!(self.downloads.running_small() <= SMALL_DOWNLOADS_MAX);
         assert!(self.downloads.waiting() <= DOWNLOADS_WAITING_MAX);
         assert!(self.uploads.len() <= UPLOADS_MAX);
         self.cx.hosts.check_invariants();
@@ -135,6 +137,11 @@ impl WeakPeer {
             Some(Owner::Upload) => self.uploads.on_message(cx, conn, message),
             Some(Owner::Source(download, source)) => self.downloads.on_message(cx, download, source, message),
             Some(Owner::Holder(download, holder)) => self.collecting.on_message(cx, download, holder, message),
+            // Nothing was asked: it says goodbye, or is wrong.
+            Some(Owner::Idle) => {
+                cx.idle.forget(conn);
+                cx.close(conn);
+            }
             None => {}
         }
     }
@@ -146,6 +153,7 @@ impl WeakPeer {
             Some(Owner::Upload) => self.uploads.on_closed(cx, conn),
             Some(Owner::Source(download, source)) => self.downloads.on_closed(cx, download, source, why),
             Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, why),
+            Some(Owner::Idle) => cx.idle.forget(conn),
             None => {}
         }
     }
@@ -291,18 +299,22 @@ impl Role for WeakPeer {
                 Some(Owner::Session(session)) => self.sessions.at(session).on_dialed(cx, &mut self.announcements, conn),
                 Some(Owner::Source(download, source)) => self.downloads.on_dialed(cx, download, source, conn),
                 Some(Owner::Holder(download, holder)) => self.collecting.on_dialed(cx, download, holder, conn),
-                Some(Owner::Upload) | None => cx.close(conn),
+                Some(Owner::Upload | Owner::Idle) | None => cx.close(conn),
             },
             Input::DialFailed { dial, why } => match cx.end_dial(dial) {
                 Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(cx, &why),
                 Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(cx, download, source, &why),
                 Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, &why),
-                Some(Owner::Upload) | None => {}
+                Some(Owner::Upload | Owner::Idle) | None => {}
             },
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, error } => match cx.owner(conn) {
                 Some(Owner::Session(session)) => self.sessions.at(session).on_malformed(cx, &error),
                 Some(Owner::Upload) => self.uploads.on_malformed(cx, conn, &error),
+                Some(Owner::Idle) => {
+                    cx.idle.forget(conn);
+                    cx.close(conn);
+                }
                 Some(Owner::Source(download, source)) => {
                     cx.error(conn, error.code(), error.to_string(), None);
                     self.downloads.on_fault(cx, download, source, &format!("sent {error}"));
@@ -321,7 +333,7 @@ impl Role for WeakPeer {
                     self.downloads.on_progress(cx, download, source, req, received);
                 }
                 Some(Owner::Holder(download, holder)) => self.collecting.on_progress(cx, download, holder),
-                Some(Owner::Session(_) | Owner::Upload) | None => {}
+                Some(Owner::Session(_) | Owner::Upload | Owner::Idle) | None => {}
             },
             Input::PayloadReceived { conn, req, payload, digests } => match cx.owner(conn) {
                 Some(Owner::Source(download, source)) => {
@@ -330,7 +342,7 @@ impl Role for WeakPeer {
                 Some(Owner::Holder(download, holder)) => {
                     self.collecting.on_payload(cx, (download, holder), req, payload, digests);
                 }
-                Some(Owner::Session(_) | Owner::Upload) | None => cx.drop_payload(payload),
+                Some(Owner::Session(_) | Owner::Upload | Owner::Idle) | None => cx.drop_payload(payload),
             },
             // What a weak peer sends is bounded by what it was asked for.
             Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}

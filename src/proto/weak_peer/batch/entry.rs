@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::PIECE_BYTES;
 use crate::error::Failure;
 use crate::proto::{ClientId, Verify};
 use crate::time::Time;
@@ -29,6 +30,11 @@ impl Entry {
         let times = |size: u64| self.sources.iter().filter(|(_, claim)| *claim == size).count();
         let sizes = self.sources.iter().map(|(_, size)| *size);
         sizes.min_by_key(|size| (std::cmp::Reverse(times(*size)), *size)).unwrap_or(0)
+    }
+
+    /// Whether it has at most one piece, as hits claim.
+    pub(super) fn is_small(&self) -> bool {
+        self.size() <= PIECE_BYTES
     }
 
     /// The hits that it was made from.

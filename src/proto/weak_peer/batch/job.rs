@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::{Entry, Many};
-use crate::config::{BATCH_DOWNLOADS_MAX, BATCH_FAILURES_NAMED, PROGRESS_INTERVAL};
+use crate::config::{BATCH_DOWNLOADS_MAX, BATCH_FAILURES_NAMED, PROGRESS_INTERVAL, SMALL_DOWNLOADS_MAX};
 use crate::error::Exit;
 use crate::proto::disk::Destination;
 use crate::proto::event::{ClientEvent, ItemReport, Outcome};
@@ -18,10 +18,13 @@ use crate::time::Time;
 pub(super) struct Job {
     id: BatchId,
     many: Many,
-    /// Files that are not begun.
-    waiting: VecDeque<Entry>,
+    /// Files that are not begun: those of at most one piece, and larger ones.
+    small: VecDeque<Entry>,
+    large: VecDeque<Entry>,
     /// Files that the downloads have.
     handed: BTreeMap<DownloadId, Entry>,
+    /// How many of these are small.
+    handed_small: usize,
     /// Files of the command, those that cannot be downloaded included.
     files: u64,
     done: u64,
@@ -39,15 +42,31 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(cx: &mut Context, id: BatchId, mut many: Many) -> Job {
-        let waiting: VecDeque<Entry> = std::mem::take(&mut many.entries).into();
+        let waiting = std::mem::take(&mut many.entries);
         let failures: Vec<_> = many.failures.drain(..).map(|failure| (failure.exit.code(), failure.message)).collect();
         let (files, failed) = ((waiting.len() + failures.len()) as u64, failures.len() as u64);
         let size = waiting.iter().map(Entry::size).sum();
         cx.timers.set(Reason::Batch(id), cx.now + PROGRESS_INTERVAL);
         cx.report(many.client, ClientEvent::Files { files: waiting.len() as u64, size });
-        let before = (cx.now, 0);
+        let (small, large): (VecDeque<Entry>, VecDeque<Entry>) = waiting.into_iter().partition(Entry::is_small);
+        let (before, handed_small) = ((cx.now, 0), 0);
         let (handed, done, bytes, resumed) = (BTreeMap::new(), 0, 0, 0);
-        Job { id, many, waiting, handed, files, done, size, bytes, resumed, failed, failures, before }
+        Job {
+            id,
+            many,
+            small,
+            large,
+            handed,
+            handed_small,
+            files,
+            done,
+            size,
+            bytes,
+            resumed,
+            failed,
+            failures,
+            before,
+        }
     }
 
     pub(super) fn client(&self) -> ClientId {
@@ -56,15 +75,16 @@ impl Job {
 
     /// Whether every file is there or has failed.
     pub(super) fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.handed.is_empty()
+        self.small.is_empty() && self.large.is_empty() && self.handed.is_empty()
     }
 
     /// The next file for the downloads, if they have few of them.
     pub(super) fn next_order(&mut self, cx: &mut Context, id: DownloadId) -> Option<Order> {
-        if self.handed.len() >= BATCH_DOWNLOADS_MAX {
-            return None;
-        }
-        let entry = self.waiting.pop_front()?;
+        let small = self.small.pop_front_if(|_| self.handed_small < SMALL_DOWNLOADS_MAX);
+        let is_small = small.is_some();
+        let has_room = self.handed.len() - self.handed_small < BATCH_DOWNLOADS_MAX;
+        let entry = small.or_else(|| self.large.pop_front_if(|_| has_room))?;
+        self.handed_small += usize::from(is_small);
         let Many { client, verify, timeout, only, .. } = self.many;
         let mut pool = Pool::default();
         entry.sources.iter().for_each(|(addr, size)| pool.offer(cx, addr.clone(), *size));
@@ -81,6 +101,7 @@ impl Job {
             only,
             widen: false,
             searching: false,
+            is_small,
             is_part: true,
             parent: None,
             collection: false,
@@ -92,6 +113,7 @@ impl Job {
     /// A download of one of its files has ended.
     pub(super) fn on_done(&mut self, cx: &mut Context, download: DownloadId, outcome: &Outcome) {
         let Some(entry) = self.handed.remove(&download) else { return };
+        self.handed_small -= usize::from(entry.is_small());
         let bytes = outcome.bytes.unwrap_or(0);
         if outcome.ok {
             self.done += 1;
@@ -121,8 +143,9 @@ impl Job {
 
     /// Gives up all files that are not there.
     pub(super) fn abandon(&mut self, why: &str) {
-        let left = self.waiting.len() + self.handed.len();
-        self.waiting.clear();
+        let left = self.small.len() + self.large.len() + self.handed.len();
+        self.small.clear();
+        self.large.clear();
         self.handed.clear();
         (0..left).for_each(|_| self.fail(Exit::Internal.code(), why.to_owned()));
     }

@@ -54,6 +54,9 @@ impl Batches {
                 cx.timers.stop(super::context::Reason::Batch(id));
                 job.end(cx);
             }
+            if self.jobs.is_empty() {
+                close_idle(cx);
+            }
         }
         None
     }
@@ -81,6 +84,9 @@ impl Batches {
             cx.timers.stop(super::context::Reason::Batch(id));
             self.jobs.remove(&id);
         }
+        if self.jobs.is_empty() {
+            close_idle(cx);
+        }
     }
 
     /// The peer shuts down: all commands end.
@@ -89,5 +95,12 @@ impl Batches {
             job.abandon("the peer ends; repeat the command to get the rest");
             job.end(cx);
         }
+        close_idle(cx);
     }
+}
+
+/// No command is left that would use these connections.
+fn close_idle(cx: &mut Context) {
+    let conns: Vec<_> = cx.idle.drain().collect();
+    conns.into_iter().for_each(|conn| cx.bye(conn, "done"));
 }

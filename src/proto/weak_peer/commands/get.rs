@@ -84,6 +84,7 @@ pub(super) fn order(
         only: get.from.is_some(),
         widen: get.from.is_none() && !want.is_root(),
         searching,
+        is_small: false,
         is_part: false,
     })
 }

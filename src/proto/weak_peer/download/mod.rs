@@ -19,7 +19,7 @@ mod verdict;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::context::{Context, Owner, SourceIndex};
-use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX};
+use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, SMALL_DOWNLOADS_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, PartState};
 use crate::proto::event::Outcome;
@@ -56,6 +56,14 @@ impl Downloads {
         self.running.len()
     }
 
+    pub(super) fn running_small(&self) -> usize {
+        self.running.values().filter(|transfer| transfer.order.is_small).count()
+    }
+
+    pub(super) fn running_large(&self) -> usize {
+        self.running.len() - self.running_small()
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.line.len()
     }
@@ -83,15 +91,24 @@ impl Downloads {
 
     /// Starts downloads from the queue, up to the limit of running ones.
     fn advance(&mut self, cx: &mut Context) {
-        while self.running.len() < DOWNLOADS_MAX
-            && let Some(order) = self.line.pop_front()
-        {
+        while let Some(order) = self.next_in_line() {
             let id = order.id;
             let mut transfer = Transfer::new(cx.now, order);
             transfer.begin(cx);
             self.running.insert(id, transfer);
             self.sweep(cx, id);
         }
+    }
+
+    /// The first order for which there is room. Small parts have room of their own.
+    fn next_in_line(&mut self) -> Option<Order> {
+        let (small, large) = (self.running_small(), self.running_large());
+        let has_room = |order: &Order| match order.is_small {
+            true => small < SMALL_DOWNLOADS_MAX,
+            false => large < DOWNLOADS_MAX,
+        };
+        let place = self.line.iter().position(has_room)?;
+        self.line.remove(place)
     }
 
     /// Reports the end of a download to its client, or to the command or collection that it is a
@@ -166,7 +183,8 @@ impl Downloads {
     /// The next download that needs a search for more sources of its root. A download runs one
     /// search at a time.
     pub(super) fn poll_search(&mut self, cx: &mut Context, session_up: bool) -> Option<(DownloadId, Root)> {
-        let ids: Vec<_> = self.running.keys().copied().collect();
+        let ids = self.running.iter().filter(|(_, transfer)| transfer.may_need_search());
+        let ids: Vec<_> = ids.map(|(id, _)| *id).collect();
         for id in ids {
             let mut asks = None;
             self.with(cx, id, |transfer, cx| {

@@ -36,6 +36,8 @@ pub(in crate::proto::weak_peer) struct Order {
     pub(in crate::proto::weak_peer) widen: bool,
     /// Whether the search still runs and may bring more sources.
     pub(in crate::proto::weak_peer) searching: bool,
+    /// Whether hits claim that it has at most one piece; only of a part.
+    pub(in crate::proto::weak_peer) is_small: bool,
     /// Whether it is one file of a command of many, which reports it.
     pub(in crate::proto::weak_peer) is_part: bool,
 }

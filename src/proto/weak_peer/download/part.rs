@@ -10,9 +10,9 @@ use super::transfer::{Phase, Transfer};
 use crate::config::{PIECE_BYTES, PROGRESS_INTERVAL};
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, DiskWork, PartState};
-use crate::proto::event::{ClientEvent, Outcome};
+use crate::proto::event::{ClientEvent, Outcome, SourceState};
 use crate::proto::marks::mark;
-use crate::proto::weak_peer::context::{Context, Reason, millis};
+use crate::proto::weak_peer::context::{Context, Owner, Reason, millis};
 use crate::proto::{EMPTY_ROOT, Verify};
 use crate::wire::ids::Cv;
 
@@ -172,7 +172,12 @@ impl Transfer {
     fn leave_sources(&mut self, cx: &mut Context) {
         for source in &mut self.sources {
             if let Some(conn) = source.conn.take() {
-                cx.bye(conn, "done");
+                let is_free = source.state == SourceState::Active && source.requests.is_empty();
+                if self.order.is_part && is_free && cx.idle.put(&source.addr, conn) {
+                    cx.own(conn, Owner::Idle);
+                } else {
+                    cx.bye(conn, "done");
+                }
             }
             cx.give_up(source.dial.take(), None);
             source.uncount(cx, false);

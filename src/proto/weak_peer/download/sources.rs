@@ -43,7 +43,9 @@ impl Transfer {
             SourceState::Connecting => now.since(source.dialed_at) < DIAL_HEDGE,
             SourceState::Idle | SourceState::Stalled | SourceState::Lost | SourceState::Dropped => false,
         };
-        self.sources.iter().filter(used).count() < SOURCES_MAX && self.may_dial_more()
+        // For one piece one source is enough, as long as it sends.
+        let most = if self.order.is_small { 1 } else { SOURCES_MAX };
+        self.sources.iter().filter(used).count() < most && self.may_dial_more()
     }
 
     fn may_dial_more(&self) -> bool {
@@ -80,7 +82,11 @@ impl Transfer {
     fn next_untried(&mut self, cx: &mut Context) -> Option<SourceIndex> {
         let now = cx.now;
         let place = self.free_place(now).filter(|_| !self.order.pool.is_empty())?;
-        let candidate = self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.addr))?;
+        let candidate = match self.order.is_part {
+            true => self.order.pool.take(cx, |cx, one| cx.idle.has(&one.addr)),
+            false => None,
+        };
+        let candidate = candidate.or_else(|| self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.addr)))?;
         Some(self.place(now, place, candidate))
     }
 
@@ -144,6 +150,12 @@ impl Transfer {
 
     fn dial(&mut self, cx: &mut Context, index: SourceIndex) {
         let source = &mut self.sources[index];
+        if let Some(conn) = self.order.is_part.then(|| cx.idle.take(&source.addr)).flatten() {
+            cx.own(conn, Owner::Source(self.order.id, index));
+            (source.conn, source.welcomed, source.progress_at) = (Some(conn), true, cx.now);
+            self.reached = true;
+            return self.set_state(cx, index, SourceState::Active, None);
+        }
         if !source.welcomed {
             source.note_dial(cx.now);
             source.counted = true;
@@ -250,6 +262,14 @@ impl Transfer {
             found.into_iter().for_each(|(addr, size)| self.offer(cx, addr, size));
             self.pump(cx);
         }
+    }
+
+    /// Whether [`Transfer::should_search`] may do anything: cheap, because it is asked after every
+    /// input.
+    pub(super) fn may_need_search(&self) -> bool {
+        let is = |state: SourceState| self.sources.iter().any(|source| source.state == state);
+        matches!(self.phase, Phase::Proving | Phase::Fetching)
+            && (self.short_of_sources || !is(SourceState::Active) || is(SourceState::Lost))
     }
 
     /// Whether to search for more sources now. Fails the download if no source is left and no

@@ -1,0 +1,45 @@
+//! Chunk connections that a small file has done with and the next one may use: connected, greeted,
+//! and without an open request. It owns no file and dials nothing.
+
+use std::collections::BTreeMap;
+
+use crate::config::IDLE_CONNS_MAX;
+use crate::proto::ConnId;
+use crate::wire::HostPort;
+
+/// All connections that are kept.
+#[derive(Debug, Default)]
+pub(super) struct IdleConns(BTreeMap<ConnId, HostPort>);
+
+impl IdleConns {
+    /// Whether one to this address is kept.
+    pub(super) fn has(&self, addr: &HostPort) -> bool {
+        self.0.values().any(|kept| kept == addr)
+    }
+
+    /// Keeps a connection; false if too many are kept.
+    pub(super) fn put(&mut self, addr: &HostPort, conn: ConnId) -> bool {
+        let room = self.0.len() < IDLE_CONNS_MAX;
+        if room {
+            self.0.insert(conn, addr.clone());
+        }
+        room
+    }
+
+    /// Takes one to this address.
+    pub(super) fn take(&mut self, addr: &HostPort) -> Option<ConnId> {
+        let conn = self.0.iter().find(|(_, kept)| *kept == addr).map(|(conn, _)| *conn)?;
+        self.0.remove(&conn);
+        Some(conn)
+    }
+
+    /// A connection is closed.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.0.remove(&conn);
+    }
+
+    /// Takes all.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = ConnId> {
+        std::mem::take(&mut self.0).into_keys()
+    }
+}
