@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use super::args::{AskedOptions, SearchOptions};
@@ -20,6 +21,10 @@ use crate::wire::HostPort;
 
 /// Longest silence of the peer at a control socket, beyond the time that the command may take.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a command waits before it is sent again, each time that the peer closes the connection
+/// without reading the command: a peer with many clients closes idle ones to make room.
+const CONTROL_RETRIES: [Duration; 4] =
+    [Duration::from_millis(5), Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(300)];
 /// The code of a command that a signal ended (128 + SIGINT).
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -170,19 +175,38 @@ fn over_control(
     command: &Command,
     presenter: &mut Presenter,
 ) -> Result<(), Failure> {
-    let stream = UnixStream::connect(path).map_err(|e| no_peer(path, name, named, &e))?;
-    let lost = |e: &io::Error| {
-        if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
-            Failure::new(Exit::TimedOut, format!("the peer at {} does not answer", path.display()))
-        } else {
-            Failure::new(Exit::Unreachable, format!("lost the peer at {}: {e}", path.display()))
+    let mut waits = CONTROL_RETRIES.into_iter();
+    loop {
+        let stream = UnixStream::connect(path).map_err(|e| no_peer(path, name, named, &e))?;
+        let Some(error) = converse(&stream, path, command, presenter)? else { return Ok(()) };
+        match waits.next() {
+            Some(wait) => thread::sleep(wait),
+            None => return Err(lost(path, &error)),
         }
-    };
-    stream.set_read_timeout(patience(command)).map_err(|e| lost(&e))?;
+    }
+}
+
+/// Sends the command and prints its events. Returns the error if the peer closed the connection and
+/// did not read the command.
+fn converse(
+    stream: &UnixStream,
+    path: &Path,
+    command: &Command,
+    presenter: &mut Presenter,
+) -> Result<Option<io::Error>, Failure> {
+    let is_unread = |e: &io::Error| matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+    stream.set_read_timeout(patience(command)).map_err(|e| lost(path, &e))?;
     let line = control::command_line(command);
-    (&stream).write_all(format!("{line}\n").as_bytes()).map_err(|e| lost(&e))?;
-    for line in BufReader::new(&stream).lines() {
-        let line = line.map_err(|e| lost(&e))?;
+    let mut writer = stream;
+    if let Err(error) = writer.write_all(format!("{line}\n").as_bytes()) {
+        return if is_unread(&error) { Ok(Some(error)) } else { Err(lost(path, &error)) };
+    }
+    for (n, line) in BufReader::new(stream).lines().enumerate() {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) if n == 0 && is_unread(&error) => return Ok(Some(error)),
+            Err(error) => return Err(lost(path, &error)),
+        };
         let event = control::parse_event(&line).map_err(|why| {
             Failure::new(
                 Exit::Version,
@@ -191,10 +215,18 @@ fn over_control(
         })?;
         presenter.show(&event)?;
         if presenter.code().is_some() {
-            return Ok(());
+            return Ok(None);
         }
     }
     Err(Failure::new(Exit::TimedOut, format!("the peer at {} ended before it answered", path.display())))
+}
+
+fn lost(path: &Path, error: &io::Error) -> Failure {
+    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+        Failure::new(Exit::TimedOut, format!("the peer at {} does not answer", path.display()))
+    } else {
+        Failure::new(Exit::Unreachable, format!("lost the peer at {}: {error}", path.display()))
+    }
 }
 
 /// Longest silence of the peer; none for commands without a limit, such as a download that waits

@@ -1,8 +1,10 @@
 //! Daemons and the scripts around them: ready files, control sockets, names, signals, the prompt.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
+use std::thread;
 
 use rustix::process::Signal;
 
@@ -133,6 +135,36 @@ fn query_get_list_and_status_without_anybody_there_are_exit_5() {
         let ran = world.run(command.iter().chain(&["--json", "--control", "no-such-socket"]).copied());
         assert_eq!(ran.exit, Some(5), "{command:?}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn a_command_that_the_peer_closed_unread_is_sent_again() {
+    let world = World::new();
+    let path = world.path("full");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let peer = thread::spawn(move || {
+        // A peer that is full closes idle clients, and this one has not written yet, or has.
+        for _ in 0..3 {
+            drop(listener.accept().expect("a client"));
+        }
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut line = String::new();
+        BufReader::new(&client).read_line(&mut line).expect("a command");
+        writeln!(client, r#"{{"v":1,"time":"1970-01-01T00:00:00.000Z","event":"done","ok":true,"exit":0}}"#)
+            .expect("an answer");
+        line
+    });
+    let control = path.to_str().expect("a path");
+    let ran = world.run(["status", "--json", "--control", control]);
+    assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
+    assert!(peer.join().expect("no panic").contains("status"));
+
+    // One that closes every time is given up.
+    let path = world.path("closes");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    thread::spawn(move || listener.incoming().for_each(drop));
+    let ran = world.run(["status", "--json", "--control", path.to_str().expect("a path")]);
+    assert_eq!(ran.exit, Some(5), "{}", ran.stderr);
 }
 
 #[test]
