@@ -3,15 +3,50 @@
 //! It shares the tables of Unicode with the machines, and no code: no path for ASCII, no words left
 //! out because others imply them, and the scripts by name and block.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
+/// How many texts are remembered.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// What was made of a text. A run compares the same names many thousand times.
+type Memo<T> = RefCell<HashMap<String, Rc<T>>>;
+
+thread_local! {
+    static FOLDED: Memo<str> = RefCell::default();
+    static WORDS: Memo<BTreeSet<String>> = RefCell::default();
+}
+
 /// The five steps.
-pub(super) fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> Rc<str> {
+    FOLDED.with(|memo| remembered(memo, text, |text| five_steps(text).into()))
+}
+
+/// The words of a text.
+pub(super) fn words(text: &str) -> Rc<BTreeSet<String>> {
+    WORDS.with(|memo| remembered(memo, text, |text| words_of(&fold(text)).into()))
+}
+
+fn remembered<T: ?Sized>(memo: &Memo<T>, text: &str, make: impl FnOnce(&str) -> Rc<T>) -> Rc<T> {
+    if let Some(known) = memo.borrow().get(text) {
+        return Rc::clone(known);
+    }
+    let made = make(text);
+    let mut memo = memo.borrow_mut();
+    if memo.len() >= REMEMBERED_MAX {
+        memo.clear();
+    }
+    memo.insert(text.to_owned(), Rc::clone(&made));
+    made
+}
+
+fn five_steps(text: &str) -> String {
     let decomposed: String = text.nfkd().collect();
     let dropped = |c: &char| *c == '\u{640}' || matches!(canonical_combining_class(*c), 10..=35 | 200..=255);
     let bare: String = decomposed.chars().filter(|c| !dropped(c)).collect();
@@ -32,9 +67,7 @@ fn lower(c: char) -> String {
     char::from_u32(added).into_iter().collect()
 }
 
-/// The words of a text.
-pub(super) fn words(text: &str) -> BTreeSet<String> {
-    let folded = fold(text);
+fn words_of(folded: &str) -> BTreeSet<String> {
     let runs = folded.split(|c: char| !is_letter(c) && !is_mark(c)).filter(|run| !run.is_empty());
     runs.flat_map(words_of_run).collect()
 }
