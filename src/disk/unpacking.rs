@@ -549,11 +549,8 @@ fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
         Err(Errno::NOENT) => return Ok(true),
         Err(error) => return Err(error.into()),
     };
-    let size = match Found::of(&fstat(&file)?) {
-        Found::File(stamp) => stamp.size,
-        _ => return Err(Errno::EXIST.into()),
-    };
-    let found = FileHash::complete(size, &file, &mut Vec::new())?.root;
+    let Found::File(stamp) = Found::of(&fstat(&file)?) else { return Err(Errno::EXIST.into()) };
+    let found = FileHash::complete(stamp.size, &file, &mut Vec::new())?.root;
     if found == *root {
         return Ok(false);
     }

@@ -527,10 +527,12 @@ impl Console {
 
 /// The root of a listed file, and a name of it.
 fn listed_root(event: &ClientEvent) -> Option<(Root, String)> {
-    match event {
-        ClientEvent::File { root, name, .. } => Some((*root, name.clone())),
-        ClientEvent::Content { root, names, .. } => Some((*root, names.first().cloned().unwrap_or_default())),
-        _ => None,
+    if let ClientEvent::File { root, name, .. } = event {
+        Some((*root, name.clone()))
+    } else if let ClientEvent::Content { root, names, .. } = event {
+        Some((*root, names.first().cloned().unwrap_or_default()))
+    } else {
+        None
     }
 }
 

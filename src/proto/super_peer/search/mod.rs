@@ -244,14 +244,12 @@ impl Scan {
                     rarest.map_or(usize::MAX, |(count, _)| count).saturating_mul(index.files_per_folder().unwrap_or(0));
                 let page = everything(index, self.within.as_ref());
                 // A page of a large folder looks at its part of the index, not at all files.
-                self.lists[0] = match page {
-                    Place::Buckets(first, last)
-                        if usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS))
-                            < files =>
-                    {
-                        Some((page, List::Rest))
-                    }
-                    _ => Some((Place::Folders(rarest.map(|(_, key)| key)), List::Folders)),
+                self.lists[0] = if let Place::Buckets(first, last) = page
+                    && usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS)) < files
+                {
+                    Some((page, List::Rest))
+                } else {
+                    Some((Place::Folders(rarest.map(|(_, key)| key)), List::Folders))
                 };
             }
         }

@@ -55,9 +55,10 @@ pub(super) struct Set {
 impl Set {
     pub(super) fn begin(cx: &mut Context, order: Order, holders: Vec<HostPort>) -> Set {
         let (client, id, root) = (order.client, order.id, order.root);
-        let destination = match &order.destination {
-            Destination::Collection(files) => (**files).clone(),
-            other => other.clone(),
+        let destination = if let Destination::Collection(files) = &order.destination {
+            (**files).clone()
+        } else {
+            order.destination.clone()
         };
         cx.disk(DiskWork::Collection { download: id, step: CollectionStep::Open { destination, root } });
         cx.timers.set(Reason::Collection(id), cx.now + PROGRESS_INTERVAL);

@@ -124,7 +124,12 @@ impl Want {
             // Only a bracket keeps a pattern from fitting the name that is equal to it.
             QueryKind::Glob if what.contains('[') => &[Stage::Path, Stage::Glob, Stage::Near],
             QueryKind::Glob => &[Stage::Glob, Stage::Near],
-            _ => &[Stage::Path, Stage::Near],
+            QueryKind::Words
+            | QueryKind::Exact
+            | QueryKind::Range
+            | QueryKind::Path
+            | QueryKind::Below
+            | QueryKind::Unknown => &[Stage::Path, Stage::Near],
         };
         self.what = what;
         self.complete = true;
@@ -207,9 +212,10 @@ impl Want {
         if let Some(pages) = &mut self.pages {
             let Page::Over(page, next) = pages.on_done(answer) else { return Verdict::Again };
             answer = pages.answer();
-            match self.stage {
-                Stage::Below => self.take_folder(page),
-                _ => self.hits.extend(page),
+            if let Stage::Below = self.stage {
+                self.take_folder(page);
+            } else {
+                self.hits.extend(page);
             }
             if next.is_some() {
                 return Verdict::Again;
@@ -496,4 +502,5 @@ fn start_of(path: &str) -> &str {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 mod tests;
