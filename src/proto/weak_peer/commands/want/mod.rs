@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::answer::{Answer, reservation};
 use super::hits::{Known, key};
 use super::pages::{Page, Pages};
-use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
+use crate::config::{GET_FILES_MAX, PATTERN_BYTES_MAX, QUERY_HITS_MAX, SOURCES_KNOWN_MAX};
 use crate::error::{Exit, Failure};
 use crate::fold::folded;
 use crate::proto::command::Get;
@@ -64,6 +64,8 @@ pub(super) enum Verdict {
 struct Found {
     /// By path below the destination; then by content.
     files: BTreeMap<String, BTreeMap<Root, Entry>>,
+    /// How many there are, contents counted.
+    count: usize,
     failures: Vec<Failure>,
 }
 
@@ -216,6 +218,12 @@ impl Want {
                 self.take_folder(page);
             } else {
                 self.hits.extend(page);
+            }
+            // Each hit beyond is memory that a super peer makes this one use.
+            if self.folder.count.max(self.hits.len()) > GET_FILES_MAX {
+                let why = format!("more than {GET_FILES_MAX} files fit {:?}; name fewer of them", self.what);
+                (self.folder, self.top) = (Found::default(), None);
+                return self.go_on(Some(Failure::new(Exit::Usage, why)));
             }
             if next.is_some() {
                 return Verdict::Again;
@@ -397,8 +405,13 @@ enum Settled {
 impl Found {
     fn add(&mut self, record: &SourceRecord, path: &str) {
         let contents = self.files.entry(path.to_owned()).or_default();
-        let entry = contents.entry(record.root).or_insert_with(|| Entry::new(path, record.root));
-        entry.sources.push((record.addr.clone(), record.size));
+        let entry = contents.entry(record.root).or_insert_with(|| {
+            self.count += 1;
+            Entry::new(path, record.root)
+        });
+        if entry.sources.len() < SOURCES_KNOWN_MAX {
+            entry.sources.push((record.addr.clone(), record.size));
+        }
     }
 
     /// All files of one content each. Those of several are shown instead.
