@@ -228,6 +228,6 @@ mod tests {
             rotation.check_invariants();
         }
         assert_eq!(order(&mut rotation, |_| 1), [1]);
-        assert!(rotation.is_empty() && rotation.len() == 0);
+        assert_eq!((rotation.is_empty(), rotation.len()), (true, 0));
     }
 }
