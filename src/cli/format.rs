@@ -208,7 +208,8 @@ fn cut_words(cut: &Cut) -> String {
 /// The result of a successful download in one line.
 pub(crate) fn get_summary(done: &Outcome) -> String {
     let mut text = match (&done.path, done.files) {
-        (Some(path), _) => printable(&path.to_string_lossy()),
+        (Some(path), Some(files)) => format!("{}: {}", printable(&path.to_string_lossy()), count(files, "file")),
+        (Some(path), None) => printable(&path.to_string_lossy()),
         (None, Some(files)) => count(files, "file"),
         (None, None) => "done".to_owned(),
     };

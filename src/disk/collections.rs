@@ -24,8 +24,8 @@ use crate::wire::{FileRecord, SharePath};
 /// The list, and the file that becomes it.
 const LIST: &str = "list.jsonl";
 const LIST_NEW: &str = "list.jsonl.new";
-/// A collection that is being written.
-pub(super) const UNFINISHED: &str = "unfinished";
+/// What the name of a collection that is being written begins with.
+const UNFINISHED: &str = "unfinished-";
 /// Version of the list, in its first line.
 const LIST_VERSION: u32 = 1;
 
@@ -58,6 +58,8 @@ pub(super) struct Collections {
     /// Where they are; none: nothing is kept.
     pub(super) folder: Option<PathBuf>,
     kept: Vec<Kept>,
+    /// How many were begun.
+    begun: u64,
     /// The one that was served last.
     opened: Option<Opened>,
 }
@@ -123,21 +125,28 @@ impl Collections {
         records
     }
 
-    /// Where a collection is written, in a folder that exists.
-    pub(super) fn begin(&self) -> io::Result<Option<(PathBuf, File)>> {
+    /// Where a collection is written: a name in the folder, and its file. None if none is kept.
+    pub(super) fn begin(&mut self) -> io::Result<Option<(String, File)>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let path = folder.join(UNFINISHED);
-        Ok(Some((path.clone(), File::create(path)?)))
+        self.begun += 1;
+        let name = format!("{UNFINISHED}{}", self.begun);
+        let file = File::create(folder.join(&name))?;
+        Ok(Some((name, file)))
     }
 
     /// Keeps a collection that was written there, and returns what that changes for the super
     /// peers. It lasts once this returns.
-    pub(super) fn keep(&mut self, kept: Kept, file: &File, is_file: impl Fn(&str) -> bool) -> io::Result<Changes> {
+    pub(super) fn keep(
+        &mut self,
+        kept: Kept,
+        (name, file): (&str, &File),
+        is_file: impl Fn(&str) -> bool,
+    ) -> io::Result<Changes> {
         let Some(folder) = self.folder.clone() else { return Ok(Changes::default()) };
         let before = self.records(&is_file);
         file.sync_all()?;
-        fs::rename(folder.join(UNFINISHED), folder.join(kept.root.to_string()))?;
+        fs::rename(folder.join(name), folder.join(kept.root.to_string()))?;
         let mut list = self.kept.clone();
         list.retain(|other| other.root != kept.root);
         list.push(kept);
@@ -261,11 +270,11 @@ mod tests {
     use super::*;
 
     fn kept(collections: &mut Collections, folder: &str, content: &[u8]) -> (Root, Changes) {
-        let (_, mut file) = collections.begin().unwrap().unwrap();
+        let (name, mut file) = collections.begin().unwrap().unwrap();
         file.write_all(content).unwrap();
         let root = Root(*blake3::hash(content).as_bytes());
         let kept = Kept { root, folder: SharePath::new(folder).unwrap(), size: content.len() as u64 };
-        (root, collections.keep(kept, &file, |path| path == "taken").unwrap())
+        (root, collections.keep(kept, (&name, &file), |path| path == "taken").unwrap())
     }
 
     fn paths(records: &[FileRecord]) -> Vec<&str> {
@@ -288,7 +297,7 @@ mod tests {
         let (three, (added, _)) = kept(&mut collections, "taken", b"three");
         assert_eq!(paths(&added), [format!("taken ({:.8})", three.to_string())]);
 
-        fs::write(path.join(UNFINISHED), "left by a crash").unwrap();
+        fs::write(path.join("unfinished-9"), "left by a crash").unwrap();
         fs::write(path.join("stray"), "left too").unwrap();
         let mut again = Collections::open(Some(path.clone()));
         assert_eq!(again.records(|_| false), collections.records(|_| false));
@@ -314,7 +323,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(LIST), "{\"v\":2}\n").unwrap();
         fs::write(folder.path().join("new"), "").unwrap();
-        let collections = Collections::open(Some(folder.path().to_owned()));
+        let mut collections = Collections::open(Some(folder.path().to_owned()));
         assert!(collections.begin().unwrap().is_none() && folder.path().join("new").exists());
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Describing {
 /// A collection that is being written.
 #[derive(Debug)]
 struct Making {
+    /// Its name until it is kept.
+    name: String,
     out: BufWriter<File>,
     hasher: blake3::Hasher,
     writer: Writer,
@@ -118,15 +120,15 @@ impl Describing {
         Ok(Step::Again)
     }
 
-    fn begin(&mut self, share: &Share, kept: &Collections) -> Result<(), DiskFailure> {
+    fn begin(&mut self, share: &Share, kept: &mut Collections) -> Result<(), DiskFailure> {
         let name = if self.path.is_empty() { share.name(self.place.0) } else { name_of(&self.path).to_owned() };
         let begun = kept.begin().map_err(|error| self.unwritten(&error))?;
-        let Some((_, file)) = begun else {
+        let Some((unfinished, file)) = begun else {
             return Err(failed(format!("{}: this peer keeps no state, so it keeps no collection", self.shown)));
         };
         let described = Described { root: Root([0; 32]), size: 0, name, files: Some(0), bytes: 0, left_out: 0 };
         let (out, hasher) = (BufWriter::new(file), blake3::Hasher::new());
-        self.making = Some(Making { out, hasher, writer: Writer::default(), after: None, described });
+        self.making = Some(Making { name: unfinished, out, hasher, writer: Writer::default(), after: None, described });
         Ok(())
     }
 
@@ -189,7 +191,7 @@ impl Describing {
     }
 
     fn finish(&self, making: Making, share: &Share, kept: &mut Collections) -> Result<Step, DiskFailure> {
-        let Making { out, hasher, mut described, .. } = making;
+        let Making { name: unfinished, out, hasher, mut described, .. } = making;
         let file = out.into_inner().map_err(|error| self.unwritten(error.error()))?;
         described.root = Root(*hasher.finalize().as_bytes());
         let folder = if self.path.is_empty() { &described.name } else { &self.path };
@@ -198,7 +200,7 @@ impl Describing {
         };
         let collection = Kept { root: described.root, folder, size: described.size };
         let is_file = |path: &str| share.catalog.offered_at(path).is_some();
-        let changes = kept.keep(collection, &file, is_file).map_err(|error| self.unwritten(&error))?;
+        let changes = kept.keep(collection, (&unfinished, &file), is_file).map_err(|error| self.unwritten(&error))?;
         Ok(Step::Done(described, changes))
     }
 }

@@ -46,6 +46,7 @@ const SYNCED_EACH_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Unpacking {
     pub(super) download: DownloadId,
+    pub(super) root: Root,
     /// Where its files go.
     pub(super) folder: PathBuf,
     top: Arc<OwnedFd>,
@@ -119,7 +120,7 @@ impl Unpacking {
         let folder = collection_folder(destination, root, downloads)?;
         let fail = |error: Errno| io_failure(&folder, error.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let top = retry_on_intr(|| rustix::fs::open(&folder, flags, Mode::empty())).map_err(fail)?;
+        let top = retry_on_intr(|| rustix::fs::open(&folder, flags | OFlags::NOFOLLOW, Mode::empty())).map_err(fail)?;
         let hidden_name = hidden_folder(root);
         let hidden = openat(&top, hidden_name.as_str(), flags | OFlags::NOFOLLOW, Mode::empty()).map_err(fail)?;
         if flock(&hidden, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -129,6 +130,7 @@ impl Unpacking {
         let content = openat(&hidden, CONTENT, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
         Ok(Unpacking {
             download,
+            root: *root,
             content: content.map_err(fail)?.into(),
             folder,
             top: Arc::new(top),
@@ -441,6 +443,35 @@ impl Unpacking {
 
     // ---- the end --------------------------------------------------------------------------------
 
+    /// Whether the content is no collection at all, as one may say of any file.
+    pub(super) fn is_file(&self) -> bool {
+        self.files == 0 && !self.ended
+    }
+
+    /// Makes the content the file that it is, with the name of the folder that was made for it.
+    pub(super) fn into_file(self) -> Result<(PathBuf, u64), DiskFailure> {
+        let folder = self.folder.clone();
+        let fail = |error: io::Error| io_failure(&folder, error);
+        let hidden = self.folder.join(&self.hidden_name);
+        let mut waiting = self.folder.clone().into_os_string();
+        waiting.push(".part");
+        let waiting = PathBuf::from(waiting);
+        publish_file(&hidden.join(CONTENT), &waiting).map_err(fail)?;
+        let size = fs::metadata(&waiting).map_err(fail)?.len();
+        let _ = fs::remove_dir_all(&hidden);
+        let _ = fs::remove_dir(&self.folder);
+        publish_file(&waiting, &self.folder).map_err(fail)?;
+        Ok((self.folder, size))
+    }
+
+    /// The list, and its size.
+    pub(super) fn content(&self) -> io::Result<(File, u64)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(openat(&*self.hidden, CONTENT, flags, Mode::empty())?);
+        let size = file.metadata()?.len();
+        Ok((file, size))
+    }
+
     /// Ends it. If all files are there, nothing hidden is left.
     pub(super) fn close(self, complete: bool) {
         for path in &self.executables {
@@ -541,6 +572,16 @@ impl Batch {
     }
 }
 
+/// Renames a synced file and replaces none.
+fn publish_file(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::CWD;
+    retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE))?;
+    if let Some(folder) = to.parent() {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
 /// Keeps a file of another content under a name with digits of its root. False if the file at the
 /// place has this content; true if the place is free.
 fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
@@ -562,7 +603,18 @@ fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
         aside.push(extension);
     }
     let parent = &*place.parent;
-    retry_on_intr(|| renameat_with(parent, &place.name, parent, &aside, RenameFlags::NOREPLACE))?;
+    match retry_on_intr(|| renameat_with(parent, &place.name, parent, &aside, RenameFlags::NOREPLACE)) {
+        Err(Errno::EXIST) => {
+            // It was set aside before, unless that is another content.
+            let other = open(parent, &aside, OFlags::RDONLY)?;
+            let size = other.metadata()?.len();
+            if FileHash::complete(size, &other, &mut Vec::new())?.root != found {
+                return Err(Errno::EXIST.into());
+            }
+            unlinkat(parent, &place.name, AtFlags::empty())?;
+        }
+        other => other?,
+    }
     Ok(true)
 }
 

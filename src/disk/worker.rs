@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
-use super::collections::{Collections, record};
+use super::collections::{Changes, Collections, Kept, record};
 use super::describing::{self, Describing};
 use super::hash::digests_of;
 use super::job::{Job, ReceivedChunk, Report};
@@ -27,10 +27,11 @@ use super::unpacking::{Batch, Placed, Unpacking};
 use super::watch::WatchEvent;
 use crate::config::{DESCRIBING_MAX, PUBLISH_BATCH_MAX};
 use crate::proto::disk::{
-    CollectionDone, CollectionStep, Destination, DiskDone, DiskFailure, DiskWork, PartState, ServeFailure,
+    CollectionDone, CollectionStep, Destination, DiskDone, DiskFailure, DiskFailureKind, DiskWork, PartState,
+    ServeFailure,
 };
 use crate::proto::{ClientId, DownloadId, HashPlan};
-use crate::wire::Root;
+use crate::wire::{Root, SharePath};
 
 /// Background work gets a slice at least this often, however many jobs wait.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
@@ -536,6 +537,28 @@ impl Worker {
         }
     }
 
+    /// A collection whose files are all in the share is offered from here too.
+    fn keep_fetched(&mut self, unpacking: &Unpacking) {
+        let Some(share) = &self.share else { return };
+        let path = unpacking.folder.parent().zip(unpacking.folder.file_name());
+        let path = path.and_then(|(parent, name)| {
+            let parent = std::fs::canonicalize(parent).ok()?;
+            SharePath::new(&share.trees.path_in(&parent, name.as_encoded_bytes())?)
+        });
+        let (Some(folder), false) = (path, self.collections.has(unpacking.root)) else { return };
+        let is_file = |path: &str| share.catalog.offered_at(path).is_some();
+        let kept = unpacking.content().and_then(|(mut content, size)| {
+            let Some((name, mut file)) = self.collections.begin()? else { return Ok(Changes::default()) };
+            std::io::copy(&mut content, &mut file)?;
+            self.collections.keep(Kept { root: unpacking.root, folder, size }, (&name, &file), is_file)
+        });
+        match kept {
+            Ok((added, removed)) if added.is_empty() && removed.is_empty() => {}
+            Ok((added, removed)) => self.done(DiskDone::Share { added, removed }),
+            Err(error) => log::warn!("the collection {} is not offered from here: {error}", unpacking.root),
+        }
+    }
+
     fn collection_done(&mut self, download: DownloadId, done: CollectionDone) {
         self.done(DiskDone::Collection { download, done });
     }
@@ -564,10 +587,15 @@ impl Worker {
             }
             (CollectionStep::Close { complete }, Some(at)) => {
                 if let Some(unpacking) = self.unpackings.remove(at) {
+                    if complete {
+                        self.keep_fetched(&unpacking);
+                    }
                     unpacking.close(complete);
                 }
+                self.collection_done(download, CollectionDone::Closed);
             }
-            (CollectionStep::List | CollectionStep::Close { .. }, None) => {}
+            (CollectionStep::Close { .. }, None) => self.collection_done(download, CollectionDone::Closed),
+            (CollectionStep::List, None) => {}
         }
     }
 
@@ -580,8 +608,17 @@ impl Worker {
             let download = unpacking.download;
             if unpacking.has_work() {
                 worked = true;
-                if let Some(listed) = unpacking.slice(self.share.as_ref(), &mut self.buffer) {
-                    self.collection_done(download, CollectionDone::Listed(listed));
+                let listed = unpacking.slice(self.share.as_ref(), &mut self.buffer);
+                let malformed = |failure: &DiskFailure| failure.kind == DiskFailureKind::Malformed;
+                match listed {
+                    Some(Err(failure)) if malformed(&failure) && unpacking.is_file() => {
+                        let Some(unpacking) = self.unpackings.remove(at) else { break };
+                        let file = unpacking.into_file();
+                        self.collection_done(download, CollectionDone::IsFile(file));
+                        break;
+                    }
+                    Some(listed) => self.collection_done(download, CollectionDone::Listed(listed)),
+                    None => {}
                 }
             }
             if let Some(batch) = self.unpackings[at].take_batch(Instant::now().max(now)) {

@@ -193,6 +193,10 @@ pub enum CollectionDone {
     Opened(Result<PathBuf, DiskFailure>),
     /// Answer to List.
     Listed(Result<Listed, DiskFailure>),
+    /// The content is no collection, but a file: here it is, with its size.
+    IsFile(Result<(PathBuf, u64), DiskFailure>),
+    /// Answer to Close.
+    Closed,
     /// A file is written; it is not published.
     Written(Result<(), DiskFailure>),
     /// Files were published.

@@ -269,7 +269,7 @@ impl Disk {
                         self.drop_payload(payload);
                         CollectionDone::Written(refused().map(|_: PathBuf| ()))
                     }
-                    CollectionStep::Close { .. } => return Vec::new(),
+                    CollectionStep::Close { .. } => CollectionDone::Closed,
                 };
                 vec![DiskDone::Collection { download, done }]
             }

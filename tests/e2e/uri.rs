@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use sprat::wire::{FileRecord, Root, SharePath};
+
+use super::common::session::Speaker;
 use super::common::{World, noise, root_of};
 
 /// The line that `sprat uri` prints, from its JSON.
@@ -237,6 +240,7 @@ fn a_renamed_file_is_copied_from_the_share_and_a_peer_fetches_nothing_from_itsel
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(tree(&world.path("b/photos")) == tree(&world.path("a/photos")));
     assert!(sent(&peer) < 10_000, "only the list was fetched: {}", sent(&peer));
+    world.hits(&daemon, &uri["sprat:".len()..][..64], 2);
 
     // Its own collection, into another folder of its share.
     let before = sent(&peer);
@@ -245,4 +249,29 @@ fn a_renamed_file_is_copied_from_the_share_and_a_peer_fetches_nothing_from_itsel
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(tree(&out.join("photos")) == tree(&world.path("b/photos")));
     assert_eq!(sent(&peer), before, "it was not its own source");
+}
+
+#[test]
+fn a_file_that_a_stranger_calls_a_collection_is_still_fetched_as_a_file() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(9, (1 << 20) + 9);
+    world.share("a", "x.bin", &content);
+    let peer = world.peer("a", &[&daemon]);
+    let root = root_of(&content);
+    world.hits(&daemon, &root, 1);
+    let mut stranger = Speaker::session(daemon.addr());
+    let path = SharePath::new("y.bin").expect("a path");
+    let (size, root) = (content.len() as u64, Root::from_hex(&root).expect("a root"));
+    let record = FileRecord { path, size, root, collection: true };
+    stranger.register(peer.addr().parse().expect("an address"), vec![record]);
+    let root = root.to_string();
+    world.folder("there");
+    for (out, path) in [("new/", "new/y.bin"), ("there", "there/y.bin")] {
+        let uri = format!("sprat:{root},super={},name=y.bin", daemon.addr());
+        let ran = world.run(["get", &uri, "-o", out, "--json"]);
+        assert_eq!(ran.exit, Some(0), "{out}: {}", ran.stderr);
+        assert!(std::fs::read(world.path(path)).expect(path) == content, "{out}");
+    }
+    assert_eq!(std::fs::read_dir(world.path("new")).expect("a folder").count(), 1, "nothing else is left");
 }

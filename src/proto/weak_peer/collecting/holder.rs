@@ -29,6 +29,8 @@ pub(super) struct Holder {
     pub(super) asked: BTreeMap<u32, Asked>,
     /// When bytes last came, or a request was made while none was open.
     pub(super) heard_at: Time,
+    /// When a file was last complete, or was asked for while none was.
+    pub(super) served_at: Time,
     pub(super) losses: u32,
     pub(super) retry_at: Time,
     /// It is not dialed again.
@@ -47,6 +49,7 @@ impl Holder {
             counted: false,
             asked: BTreeMap::new(),
             heard_at: Time::ZERO,
+            served_at: Time::ZERO,
             losses: 0,
             retry_at: Time::ZERO,
             over: false,

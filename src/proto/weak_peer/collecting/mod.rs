@@ -128,3 +128,6 @@ impl Collecting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use super::holder::{Asked, Holder};
 use crate::config::{
     ANSWER_DEADLINE, COLLECTION_BATCH_FILES, COLLECTION_HOLDERS_MAX, COLLECTION_LARGE_MAX, COLLECTION_NAMED_MAX,
     COLLECTION_PAGE_FILES, COLLECTION_PIPELINE_MAX, FRAME_BYTES_OPEN, PIECE_BYTES, PROGRESS_INTERVAL, PROTOCOL_VERSION,
+    SOURCE_RATE_MIN,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{CollectionDone, CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing};
@@ -16,7 +17,7 @@ use crate::proto::event::{Outcome, SourceReport, SourceState};
 use crate::proto::weak_peer::context::{Context, Owner, Reason, millis, quoted};
 use crate::proto::weak_peer::download::{Order, Pool, is_possible};
 use crate::proto::{ClientEvent, ClientId, ConnId, Digests, DiskWork, DownloadId, HashPlan, Output, PayloadId, Verify};
-use crate::wire::message::{Chunk, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
+use crate::wire::message::{Chunk, ErrorCode, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
 use crate::wire::{HostPort, Message};
 
 /// Losses after which a holder is not dialed again.
@@ -47,7 +48,9 @@ pub(super) struct Set {
     lost: Vec<String>,
     lost_files: u64,
     rates: VecDeque<u64>,
-    /// How it ended, from the end until it is taken.
+    /// How it ended, until the disk has closed it.
+    ending: Option<Outcome>,
+    /// The same, from then on until it is taken.
     pub(super) outcome: Option<Outcome>,
     over: bool,
 }
@@ -85,6 +88,7 @@ impl Set {
             lost: Vec::new(),
             lost_files: 0,
             rates: VecDeque::new(),
+            ending: None,
             outcome: None,
             over: false,
         }
@@ -157,7 +161,7 @@ impl Set {
             let req = self.next_req;
             self.next_req = self.next_req.wrapping_add(1);
             if holder.asked.is_empty() {
-                holder.heard_at = cx.now;
+                (holder.heard_at, holder.served_at) = (cx.now, cx.now);
             }
             let length = u32::try_from(file.size).unwrap_or(u32::MAX);
             let bare = self.order.verify == Verify::Blake3;
@@ -194,6 +198,16 @@ impl Set {
             CollectionDone::Opened(Ok(folder)) => self.folder = Some(folder),
             CollectionDone::Opened(Err(failure)) | CollectionDone::Listed(Err(failure)) => self.fail(cx, &failure),
             CollectionDone::Listed(Ok(listed)) => self.on_listed(cx, listed),
+            // The record said that it is a collection: a stranger can say so of any content.
+            CollectionDone::IsFile(Ok((path, size))) => {
+                (self.folder, self.done_bytes) = (Some(path), size);
+                self.end(cx, Outcome { ok: true, ..Outcome::default() }, false);
+                if let Some(outcome) = &mut self.ending {
+                    outcome.files = None;
+                }
+            }
+            CollectionDone::IsFile(Err(failure)) => self.fail(cx, &failure),
+            CollectionDone::Closed => self.outcome = self.ending.take(),
             CollectionDone::Written(Ok(())) => {}
             CollectionDone::Written(Err(failure)) => {
                 self.placing = self.placing.saturating_sub(1);
@@ -236,7 +250,7 @@ impl Set {
         let holder = &mut self.holders[index];
         holder.dial = None;
         holder.conn = Some(conn);
-        holder.heard_at = cx.now;
+        (holder.heard_at, holder.served_at) = (cx.now, cx.now);
         cx.hello(conn);
     }
 
@@ -291,7 +305,13 @@ impl Set {
             Message::Chunk(chunk) => self.on_chunk(cx, index, chunk),
             Message::Error(error) => match error.req.and_then(|req| self.holders[index].asked.remove(&req)) {
                 // Another peer may have it.
-                Some(asked) => self.large.push_back((asked.file, false)),
+                Some(asked) if matches!(error.code, ErrorCode::NOT_FOUND | ErrorCode::CHANGED) => {
+                    self.large.push_back((asked.file, false));
+                }
+                Some(asked) => {
+                    self.small.push_front(asked.file);
+                    self.put_away(cx, index, false, &quoted(&error.message));
+                }
                 None => self.put_away(cx, index, false, &quoted(&error.message)),
             },
             Message::Bye(bye) => self.put_away(cx, index, false, &format!("said goodbye: {}", quoted(&bye.why))),
@@ -349,6 +369,7 @@ impl Set {
             cx.warn(format!("{} is dropped as a source of {:?}: it {why}", self.holders[index].addr, self.order.name));
             return self.put_away(cx, index, true, why);
         }
+        holder.served_at = cx.now;
         holder.files += 1;
         holder.bytes += file.size;
         holder.losses = 0;
@@ -378,8 +399,12 @@ impl Set {
         for index in 0..self.holders.len() {
             let holder = &self.holders[index];
             let waits = holder.conn.is_some() && (!holder.welcomed || !holder.asked.is_empty());
+            let oldest = holder.asked.first_key_value().map_or(0, |(_, asked)| asked.file.size);
+            let patience = ANSWER_DEADLINE + Duration::from_millis(oldest * 1000 / SOURCE_RATE_MIN);
             if waits && cx.now.since(holder.heard_at) >= ANSWER_DEADLINE {
                 self.put_away(cx, index, false, "sends nothing");
+            } else if waits && cx.now.since(holder.served_at) >= patience {
+                self.put_away(cx, index, false, "sends too little");
             }
         }
         self.running_bytes = self.running.keys().map(|id| bytes_of(*id)).sum();
@@ -439,7 +464,7 @@ impl Set {
             return;
         }
         self.stop_with(cx, complete);
-        self.outcome = Some(Outcome {
+        self.ending = Some(Outcome {
             path: self.folder.clone(),
             root: Some(self.order.root),
             bytes: Some(self.done_bytes),
@@ -454,6 +479,7 @@ impl Set {
     pub(super) fn shut_down(&mut self, cx: &mut Context) {
         let why = "the peer ends; repeat the command to resume the download";
         self.end(cx, Outcome::failed(&Failure::new(Exit::Internal, why)), false);
+        self.outcome = self.ending.take();
     }
 
     /// Ends all connections, without an outcome.

@@ -158,7 +158,9 @@ impl Transfer {
 
     /// Sends an event to the client.
     pub(super) fn report(&self, cx: &mut Context, event: ClientEvent) {
-        if !self.order.is_part && self.order.parent.is_none() && !self.order.collection {
+        // The list of a collection is announced with its files.
+        let quiet = self.order.collection && matches!(event, ClientEvent::Start { .. } | ClientEvent::Piece { .. });
+        if !self.order.is_part && self.order.parent.is_none() && !quiet {
             cx.report(self.order.client, event);
         }
     }

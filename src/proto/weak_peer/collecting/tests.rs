@@ -1,0 +1,214 @@
+//! One collection among scripted holders and a scripted disk.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for the one thing that it is about")]
+
+use std::time::Duration;
+
+use super::*;
+use crate::proto::disk::{CollectionStep, Destination, Listed, Missing};
+use crate::proto::weak_peer::download::Pool;
+use crate::proto::{DialId, DiskWork, Event, Output, Verify};
+use crate::sim::Random;
+use crate::time::Time;
+use crate::wire::message::{Chunk, Error, ErrorCode, Welcome};
+use crate::wire::{Md5, NodeId, Root, SharePath};
+
+const ID: DownloadId = DownloadId(3);
+
+struct Rig {
+    cx: Context,
+    collecting: Collecting,
+    orders: Vec<Order>,
+    outputs: Vec<Output>,
+}
+
+fn conn(n: u32) -> ConnId {
+    ConnId { index: n, generation: 1 }
+}
+
+fn file(number: u64, size: u64) -> Missing {
+    let root = Root(*blake3::hash(&number.to_be_bytes()).as_bytes());
+    let path = SharePath::new(&format!("d/{number}")).unwrap();
+    Missing { number, path, full: format!("/out/x/d/{number}").into(), size, root, executable: false }
+}
+
+impl Rig {
+    /// A collection with these holders, whose folder is open and whose only page is this.
+    fn new(holders: u16, missing: Vec<Missing>) -> Rig {
+        let mut cx = Context::new(NodeId([1; 16]), 1, "test", Box::new(Random::new(1)));
+        cx.now = Time::from_micros(1_000_000);
+        let destination = Destination::Collection(Box::new(Destination::Share { name: "x".into() }));
+        let order = Order {
+            id: ID,
+            client: ClientId(9),
+            parent: None,
+            collection: true,
+            asked_at: cx.now,
+            root: Root([5; 32]),
+            name: "x".into(),
+            verify: Verify::Both,
+            destination,
+            timeout: Duration::ZERO,
+            pool: Pool::default(),
+            only: false,
+            widen: false,
+            searching: false,
+            is_part: false,
+            is_small: false,
+        };
+        let mut rig = Rig { cx, collecting: Collecting::default(), orders: Vec::new(), outputs: Vec::new() };
+        let holders = (1..=holders).map(|n| HostPort::new("192.0.2.1", n).unwrap()).collect();
+        rig.collecting.begin(&mut rig.cx, order, holders);
+        rig.disk(CollectionDone::Opened(Ok("/out/x".into())));
+        let files = missing.len() as u64;
+        rig.disk(CollectionDone::Listed(Ok(Listed { files, bytes: 0, missing, last: true, ..Listed::default() })));
+        rig
+    }
+
+    fn drain(&mut self) {
+        self.outputs.extend(std::iter::from_fn(|| self.cx.poll_output()));
+        self.orders.extend(std::iter::from_fn(|| self.collecting.poll_order()));
+    }
+
+    fn disk(&mut self, done: CollectionDone) {
+        self.collecting.on_disk(&mut self.cx, ID, done);
+        self.drain();
+    }
+
+    /// Dials of the holder at this place succeed.
+    fn welcome(&mut self, holder: usize) {
+        self.collecting.on_dialed(&mut self.cx, ID, holder, conn(holder as u32));
+        let welcome = Welcome::new(NodeId([2; 16]), 1, Duration::from_secs(60), HostPort::new("h", 1).unwrap());
+        self.message(holder, Message::Welcome(welcome));
+    }
+
+    fn message(&mut self, holder: usize, message: Message) {
+        self.collecting.on_message(&mut self.cx, ID, holder, message);
+        self.drain();
+    }
+
+    /// The unanswered requests to a holder, which are forgotten here.
+    fn asked(&mut self, holder: usize) -> Vec<(u32, Root, u32)> {
+        let at = conn(holder as u32);
+        let asked = self
+            .outputs
+            .extract_if(.., |output| matches!(output, Output::Send { conn, message: Message::Get(_) } if *conn == at));
+        let asked = asked.map(|output| match output {
+            Output::Send { message: Message::Get(get), .. } => (get.req, get.root, get.length),
+            _ => unreachable!(),
+        });
+        asked.collect()
+    }
+
+    fn serve(&mut self, holder: usize, (req, root, length): (u32, Root, u32), right: bool) {
+        self.message(holder, Message::Chunk(Chunk { req, offset: 0, length, md5: Some(Md5([0; 16])) }));
+        let blake3 = Some(if right { root.0 } else { [0; 32] });
+        let digests = Digests { md5: Some(Md5([0; 16])), blake3 };
+        let payload = PayloadId(u64::from(req));
+        self.collecting.on_payload(&mut self.cx, (ID, holder), req, payload, digests);
+        self.drain();
+    }
+
+    fn placed(&self) -> usize {
+        let place = |output: &&Output| {
+            matches!(output, Output::Disk(DiskWork::Collection { step: CollectionStep::Place { .. }, .. }))
+        };
+        self.outputs.iter().filter(place).count()
+    }
+
+    fn done(&self) -> Option<&Outcome> {
+        self.outputs.iter().find_map(|output| match output {
+            Output::Event(Event::Client { event: crate::proto::ClientEvent::Done(outcome), .. }) => Some(outcome),
+            _ => None,
+        })
+    }
+
+    fn dials(&self) -> Vec<DialId> {
+        let dial = |output: &Output| if let Output::Dial { dial, .. } = output { Some(*dial) } else { None };
+        self.outputs.iter().filter_map(dial).collect()
+    }
+}
+
+#[test]
+fn many_small_files_come_over_one_connection_and_are_pipelined() {
+    let mut rig = Rig::new(1, (1..=100).map(|n| file(n, 1000)).collect());
+    assert_eq!(rig.dials().len(), 1);
+    rig.welcome(0);
+    let mut served = 0;
+    loop {
+        let asked = rig.asked(0);
+        if asked.is_empty() {
+            break;
+        }
+        assert!(asked.len() <= crate::config::COLLECTION_PIPELINE_MAX);
+        for request in asked {
+            rig.serve(0, request, true);
+            served += 1;
+        }
+    }
+    assert_eq!((served, rig.placed(), rig.dials().len(), rig.orders.len()), (100, 100, 1, 0));
+    assert!(rig.done().is_none(), "nothing is published yet");
+    rig.disk(CollectionDone::Placed { files: 100, bytes: 100_000, failed: Vec::new() });
+    assert!(rig.done().is_none(), "the disk has not closed it");
+    rig.disk(CollectionDone::Closed);
+    let done = rig.done().expect("all is there");
+    assert!(done.ok && done.files == Some(100) && done.bytes == Some(100_000), "{done:?}");
+}
+
+#[test]
+fn a_holder_that_lies_is_dropped_and_its_files_come_from_another() {
+    let mut rig = Rig::new(2, (1..=3).map(|n| file(n, 10)).collect());
+    rig.welcome(0);
+    let asked = rig.asked(0);
+    assert_eq!(asked.len(), 3);
+    rig.serve(0, asked[0], false);
+    assert_eq!(rig.placed(), 0);
+    rig.welcome(1);
+    let again = rig.asked(1);
+    assert_eq!(again.len(), 3, "all three are asked for again");
+    again.into_iter().for_each(|request| rig.serve(1, request, true));
+    assert_eq!(rig.placed(), 3);
+}
+
+#[test]
+fn what_is_large_or_not_served_is_a_download_of_its_own() {
+    let mut rig = Rig::new(1, vec![file(1, 10), file(2, 5 << 20), file(3, 10)]);
+    assert_eq!(rig.orders.len(), 1, "the large one");
+    assert!(rig.orders[0].parent == Some(ID) && rig.orders[0].root == file(2, 0).root);
+    rig.welcome(0);
+    let asked = rig.asked(0);
+    let error = Error { code: ErrorCode::NOT_FOUND, message: "gone".into(), req: Some(asked[0].0) };
+    rig.message(0, Message::Error(error));
+    assert!(rig.orders.len() == 2 && rig.orders[1].root == file(1, 0).root && rig.orders[1].widen);
+    rig.serve(0, asked[1], true);
+    rig.disk(CollectionDone::Placed { files: 1, bytes: 10, failed: Vec::new() });
+    let (large, gone) = (rig.orders[0].id, rig.orders[1].id);
+    let ok = Outcome { ok: true, ..Outcome::default() };
+    rig.collecting.on_file_ended(&mut rig.cx, ID, large, &ok);
+    let failure = crate::error::Failure::new(crate::error::Exit::NotFound, "nobody has it");
+    rig.collecting.on_file_ended(&mut rig.cx, ID, gone, &Outcome::failed(&failure));
+    rig.drain();
+    rig.disk(CollectionDone::Closed);
+    let done = rig.done().expect("the end");
+    assert_eq!((done.exit, done.files), (8, Some(2)));
+    let error = done.error.as_deref().unwrap();
+    assert!(error.contains("1 of 3") && error.contains("d/1") && error.contains(&file(1, 0).root.to_string()));
+}
+
+#[test]
+fn without_a_holder_that_can_be_dialed_each_file_is_searched_for() {
+    let mut rig = Rig::new(1, vec![file(1, 10)]);
+    for _ in 0..3 {
+        rig.collecting.on_lost(&mut rig.cx, ID, 0, "refused");
+        rig.cx.now = rig.cx.now + Duration::from_secs(5);
+        rig.collecting.on_tick(&mut rig.cx, ID, |_| 0);
+        rig.drain();
+    }
+    assert_eq!(rig.orders.len(), 1);
+    rig.collecting.on_client_gone(&mut rig.cx, ClientId(9));
+    rig.drain();
+    let close = |output: &Output| {
+        matches!(output, Output::Disk(DiskWork::Collection { step: CollectionStep::Close { complete: false }, .. }))
+    };
+    assert!(rig.outputs.iter().any(close) && rig.done().is_none());
+}
