@@ -407,7 +407,8 @@ const _: () = assert!(NO_SOURCE_MAX.as_secs() < DOWNLOAD_TIMEOUT.as_secs());
 /// Verified pieces of one download that the disk has not written; while there are as many, nothing
 /// more is requested.
 pub const WRITES_PENDING_MAX: usize = 48;
-/// Shortest time between two queries for sources of a download that lost one.
+/// Shortest time between two queries for sources of a download that lost one, or that takes longer
+/// than this and knows no other source.
 pub const REQUERY_INTERVAL: Duration = Duration::from_secs(5);
 /// A download without a connected source or an address to dial searches for this long before it
 /// fails.

@@ -264,7 +264,7 @@ class Daemon:
 
     def __init__(self, name, before=None, gets=None, state=("digests",)):
         self.name, self.before, self.gets = name, before, gets
-        self.files = {"lock", "node-id", *state}
+        self.files = {"lock", "node-id", *state, *(["downloads.jsonl"] if gets else [])}
         self.exit = 0
 
     def prepare(self, case):
@@ -423,6 +423,67 @@ def garbage(writer, case):
         path.unlink()
 
 
+class Queue(Daemon):
+    """A peer with several downloads, which it keeps in its state."""
+
+    names = ("big.bin", "two.bin", "small.bin")
+
+    def __init__(self, name, before=None):
+        super().__init__(name, before, gets=self.names[0])
+
+    def use(self, case, process, result, fault):
+        """All at once. What fails is ordered once more."""
+        def order(name):
+            for _ in range(2 if fault else 1):
+                asked = self.ask(case, "get", name)
+                judge_text(Result(asked.exit, asked.events, asked.text))
+                result.events += [{**event, "of": name} for event in asked.event("download")]
+                if asked.exit == 0:
+                    return
+            result.asked.append(asked.exit)
+
+        threads = [threading.Thread(target=order, args=(name,)) for name in self.names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def queue(self, case):
+        """What the file of the queue names, in order. It is never damaged."""
+        path = case.state / "downloads.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else [{"v": 1}]
+        check(lines and lines[0]["v"] == 1, f"the queue is damaged: {lines}")
+        return [line["get"]["what"] for line in lines[1:]]
+
+    def at_destination(self, case):
+        for name in self.names:
+            if (case.share / name).exists():
+                truth = (case.world.source_folder / name).read_bytes()
+                check((case.share / name).read_bytes() == truth, f"{name} is wrong")
+
+    def judge_first(self, case, first, before):
+        self.at_destination(case)
+        accepted, kept = {event["of"] for event in first.events}, self.queue(case)
+        check(accepted <= set(kept) and len(set(kept)) == len(kept), f"{accepted} were accepted, and {kept} are in the queue")
+        if first.exit != -signal.SIGKILL:
+            check(not first.ready or first.exit == 0, f"the daemon died after it served: {first.exit}: {first.text[-300:]}")
+            check(set(first.asked) <= {0}, f"the same download failed again: {first.asked}")
+
+    def judge_last(self, case, last, before):
+        self.at_destination(case)
+        check(last.ready and last.exit == 0, f"it does not start again: exit {last.exit}: {last.text[-300:]}")
+        check(set(last.asked) <= {0}, f"asked again: {last.asked}")
+        check(set(self.queue(case)) == set(self.names), f"the queue is {self.queue(case)}")
+        check(listing(case.state) <= self.files, f"left over in the state: {listing(case.state) - self.files}")
+        share = set(self.shared) | set(self.names)
+        check(listing(case.share) == share, f"left over in the share: {listing(case.share) ^ share}")
+
+    def judge_durable(self, case):
+        super().judge_durable(case)
+        self.at_destination(case)
+        check(set(self.queue(case)) == set(self.names), f"a power cut lost what was queued: {self.queue(case)}")
+
+
 class Compact(Daemon):
     """The digest cache is written again."""
 
@@ -535,6 +596,7 @@ WRITERS = [
     Daemon("peer, first start"),
     Daemon("peer, later start", before=settled),
     Daemon("peer, get into the share", before=settled, gets="big.bin"),
+    Queue("peer, three queued downloads", before=settled),
     Compact("peer, digest cache rewritten", before=garbage),
     Prompt("peer, prompt history", state=("digests", "history")),
     SuperPeer("super peer, first start", state=()),

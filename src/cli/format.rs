@@ -119,6 +119,12 @@ fn download_row(report: &DownloadReport) -> String {
     row
 }
 
+/// The end of `downloads --clean`.
+pub(crate) fn cleaned(outcome: &Outcome) -> String {
+    let (files, bytes) = (outcome.files.unwrap_or(0), outcome.bytes.unwrap_or(0));
+    format!("{} removed, {}", count(files, "part file"), Size(bytes))
+}
+
 fn download_word(state: DownloadState) -> &'static str {
     match state {
         DownloadState::Queued => "queued",

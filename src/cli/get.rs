@@ -43,7 +43,7 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let out = match args.out.as_deref() {
         Some(_) if sink.is_some() => sink.as_ref().map(Sink::destination),
         Some(out) => Some(paths::absolute("-o", out)?),
-        None if target.is_super() => Some(paths::absolute("-o", Path::new("."))?),
+        // The folder for downloads: that of the running peer, or the current one.
         None => None,
     };
     let shown = name.clone().unwrap_or_else(|| what.clone());

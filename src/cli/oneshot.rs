@@ -147,7 +147,22 @@ fn as_peer(
     command: Command,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
-    let disk = matches!(command, Command::Get(_) | Command::Fetch(_)).then_some(DiskOptions::default());
+    let disk = match &command {
+        Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => {
+            let downloads = if get.out.is_none() { Some(paths::absolute("-o", Path::new("."))?) } else { None };
+            Some(DiskOptions { downloads, ..DiskOptions::default() })
+        }
+        Command::Query { .. }
+        | Command::Uri { .. }
+        | Command::List
+        | Command::Network { .. }
+        | Command::Status
+        | Command::Downloads
+        | Command::Clean
+        | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. } => None,
+    };
     let node = Node::open(Options { disk, ..Options::default() })?;
     let config = WeakPeerConfig {
         node: random::node_id(),
@@ -240,6 +255,7 @@ fn patience(command: &Command) -> Option<Duration> {
         Command::List
         | Command::Status
         | Command::Downloads
+        | Command::Clean
         | Command::Cancel { .. }
         | Command::Pause { .. }
         | Command::Resume { .. } => Some(CONTROL_PATIENCE),

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Downloads,
     /// A change of the queue of downloads.
     Order,
+    /// Removing part files.
+    Clean,
 }
 
 /// The form of standard output.
@@ -74,7 +76,7 @@ impl Presenter {
         let progress = match (&kind, style) {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
             (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network, _)
-            | (Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order, _) => Progress::Off,
+            | (Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order | Kind::Clean, _) => Progress::Off,
         };
         Presenter {
             kind,
@@ -131,7 +133,8 @@ impl Presenter {
                     | Kind::Status
                     | Kind::Uri
                     | Kind::Downloads
-                    | Kind::Order => Some(Exit::Ok.code()),
+                    | Kind::Order
+                    | Kind::Clean => Some(Exit::Ok.code()),
                 };
             }
             Err(e) => {
@@ -229,7 +232,7 @@ impl Presenter {
         let pattern = match &self.kind {
             Kind::Query { search } => search.pattern.as_str(),
             Kind::Get { what } => what.as_str(),
-            Kind::List | Kind::Network | Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order => "",
+            Kind::List | Kind::Network | Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order | Kind::Clean => "",
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
@@ -264,6 +267,7 @@ impl Presenter {
             Kind::Network if outcome.reached.is_some() => {
                 output::note(&format::search_summary(self.rows, "content", outcome))
             }
+            Kind::Clean if outcome.ok => output::note(&format::cleaned(outcome)),
             Kind::Downloads if outcome.ok && self.rows == 0 => output::note("the queue is empty"),
             Kind::Query { .. }
             | Kind::List
@@ -271,7 +275,8 @@ impl Presenter {
             | Kind::Uri
             | Kind::Status
             | Kind::Downloads
-            | Kind::Order => {}
+            | Kind::Order
+            | Kind::Clean => {}
         }
         let said = matches!(self.kind, Kind::Query { .. }) && outcome.reached.is_some();
         if let Some(error) = outcome.error.as_ref().filter(|_| !outcome.ok && !said) {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::args::{Cancel, Downloads, Pause, Resume};
 use super::oneshot::{self, Target};
+use super::paths;
 use super::present::{Kind, Presenter};
 use crate::error::{Exit, Failure};
 use crate::proto::Command;
@@ -14,6 +15,9 @@ use crate::proto::weak_peer::Saved;
 /// `sprat downloads`.
 pub(crate) fn downloads(args: &Downloads) -> Result<u8, Failure> {
     let target = Target::new(args.asked())?;
+    if args.clean {
+        return oneshot::run(target, Command::Clean, &mut Presenter::new(Kind::Clean, args.json, args.quiet));
+    }
     oneshot::run(target, Command::Downloads, &mut Presenter::new(Kind::Downloads, args.json, args.quiet))
 }
 
@@ -43,6 +47,8 @@ pub(crate) fn resume(args: &Resume) -> Result<u8, Failure> {
 /// # Errors
 /// Exit 9 if the file cannot be read, or if a newer version of the program has written it.
 pub(crate) fn load(path: &Path) -> Result<Saved, Failure> {
+    // Of a process that was killed while it wrote.
+    let _ = std::fs::remove_file(paths::beside(path));
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Saved::default()),

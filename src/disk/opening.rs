@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::folder::Found;
 use super::hash::FileHash;
-use super::part::Part;
+use super::part::{Part, holder};
 use super::share::Share;
 use super::target::Target;
 use crate::config::PIECE_BYTES;
@@ -93,6 +93,9 @@ impl Opening {
 
     fn examine(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
         let stamp = match self.target.lookup()? {
+            None if self.target.may_give_way && holder(&self.target).is_some_and(|root| root != self.root) => {
+                return self.give_way();
+            }
             None => {
                 let is_small = !self.sizes.is_empty() && self.sizes.iter().all(|size| *size <= PIECE_BYTES);
                 let open = if is_small { Part::open_small } else { Part::open };
@@ -103,12 +106,20 @@ impl Opening {
                     Err(failure) if failure.kind == DiskFailureKind::Name => {
                         self.target = Arc::new(self.target.with_next_name().ok_or(failure)?);
                     }
+                    // Another content with this name has just begun.
+                    Err(failure)
+                        if failure.kind == DiskFailureKind::Locked
+                            && self.target.may_give_way
+                            && holder(&self.target).is_none() =>
+                    {
+                        return self.give_way();
+                    }
                     Err(failure) => return Err(failure),
                 }
                 return Ok(Step::Again);
             }
             Some(Found::File(stamp)) if self.sizes.is_empty() || self.sizes.contains(&stamp.size) => stamp,
-            Some(_) => return Err(self.target.taken()),
+            Some(_) => return self.give_way(),
         };
         let offered = share.and_then(|share| share.catalog.offered_at(&self.target.share_path(share)?));
         if let Some((root, offered)) = offered
@@ -118,15 +129,27 @@ impl Opening {
         }
         let (file, opened) = self.target.open_existing().map_err(|error| self.target.io_failure(error))?;
         if opened.size != stamp.size {
-            return Err(self.target.taken());
+            return self.give_way();
         }
         self.stage = Stage::Compare { file, size: stamp.size, hash: FileHash::new(stamp.size) };
         Ok(Step::Again)
     }
 
     /// A file with this root and size is at the destination.
-    fn occupied_by(&self, root: Root, size: u64) -> Result<Step, DiskFailure> {
-        if root == self.root { Ok(Step::AlreadyThere(size)) } else { Err(self.target.taken()) }
+    fn occupied_by(&mut self, root: Root, size: u64) -> Result<Step, DiskFailure> {
+        if root == self.root { Ok(Step::AlreadyThere(size)) } else { self.give_way() }
+    }
+
+    /// Another content has the name: takes the other name, if there is one.
+    fn give_way(&mut self) -> Result<Step, DiskFailure> {
+        let target = self.target.giving_way(&self.root).ok_or_else(|| self.target.taken())?;
+        (self.target, self.stage) = (Arc::new(target), Stage::Examine);
+        Ok(Step::Again)
+    }
+
+    /// The smallest size that a source claims; none if others may follow.
+    pub(super) fn claim(&self) -> Option<u64> {
+        self.sizes.iter().min().copied()
     }
 
     /// The part file is checked. If a file has appeared at the destination since, that is examined

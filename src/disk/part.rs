@@ -222,6 +222,15 @@ impl Part {
     }
 }
 
+/// The content of the part file with the name of this target, as its map names it; none if there is
+/// no part file, or if its size is not proven.
+pub(super) fn holder(target: &Target) -> Option<Root> {
+    statat(&target.folder, &target.part_name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let map = retry_on_intr(|| openat(&target.folder, &target.map_name, flags, Mode::empty())).ok()?;
+    PartMap::root(&map.into())
+}
+
 /// The destination has this content: removes what an earlier run left for it. A part file that is
 /// in use, or of another content, stays.
 pub(super) fn remove_leftovers(target: &Target, root: Root) {

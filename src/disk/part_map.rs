@@ -88,6 +88,16 @@ impl PartMap {
         Ok((map, Some(listed)))
     }
 
+    /// The content that the map in this file is of.
+    pub(super) fn root(file: &File) -> Option<Root> {
+        let mut bytes = [0; HEADER_BYTES];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let (magic, rest) = bytes.split_at(MAGIC.len());
+        let root = Root(*rest.first_chunk()?);
+        let size = u64::from_le_bytes(*rest[Root::LEN..].first_chunk()?);
+        (magic == MAGIC && bytes[..] == header(&root, size)[..]).then_some(root)
+    }
+
     /// The size in the header, if that is one of this content.
     fn size(&self) -> io::Result<Option<u64>> {
         let mut bytes = [0; HEADER_BYTES];

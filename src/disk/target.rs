@@ -18,13 +18,13 @@ use super::share::Share;
 use crate::config::NAME_BYTES_MAX;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
-use crate::wire::name::{candidates, printable, sanitize};
+use crate::wire::name::{apart, candidates, printable, sanitize};
 
 /// Name of a collection's content in its hidden folder.
 pub(super) const CONTENT: &str = "collection";
 /// Ends of the names of a part file and of its map. The second one is the longest.
-const PART_SUFFIX: &str = ".part";
-const MAP_SUFFIX: &str = ".part.map";
+pub(super) const PART_SUFFIX: &str = ".part";
+pub(super) const MAP_SUFFIX: &str = ".part.map";
 
 /// Where a download goes.
 #[derive(Debug)]
@@ -38,6 +38,9 @@ pub(super) struct Target {
     real_folder: Option<PathBuf>,
     /// Other names, for a file system that refuses this one. None if the user chose the name.
     others: VecDeque<String>,
+    /// Whether the user has left the place to us: then a content whose name is taken gets another
+    /// one.
+    pub(super) may_give_way: bool,
 }
 
 impl Target {
@@ -93,7 +96,8 @@ impl Target {
             )));
         }
         let real_folder = std::fs::canonicalize(&path).ok();
-        Ok(Target::new(folder, &path, real_folder, name, others))
+        let may_give_way = matches!(destination, Destination::Share { .. });
+        Ok(Target { may_give_way, ..Target::new(folder, &path, real_folder, name, others) })
     }
 
     fn new(
@@ -111,6 +115,7 @@ impl Target {
             name,
             real_folder,
             others,
+            may_give_way: false,
         }
     }
 
@@ -125,7 +130,18 @@ impl Target {
         let mut others = self.others.clone();
         let name = others.pop_front()?.into();
         let folder = self.folder.try_clone().ok()?;
-        Some(Target::new(folder, self.path.parent()?, self.real_folder.clone(), name, others))
+        let target = Target::new(folder, self.path.parent()?, self.real_folder.clone(), name, others);
+        Some(Target { may_give_way: self.may_give_way, ..target })
+    }
+
+    /// The same place under a name that has the start of the root in it, because another content
+    /// has this name. None if the user chose the place, or if that is the name already.
+    pub(super) fn giving_way(&self, root: &Root) -> Option<Target> {
+        let name = self.name.to_str().filter(|_| self.may_give_way)?;
+        let mut names = VecDeque::from(candidates(&apart(name, root), root));
+        let name = names.pop_front()?.into();
+        let folder = self.folder.try_clone().ok()?;
+        Some(Target::new(folder, self.path.parent()?, self.real_folder.clone(), name, names))
     }
 
     /// What is at the destination now. Symlinks are not followed.
@@ -212,7 +228,7 @@ fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
 
 /// The name of a part file or its map. It depends on the name alone, so that two downloads of one
 /// name meet at the lock. If it were too long, a digest is in place of what does not fit.
-fn hidden(name: &OsStr, suffix: &str) -> OsString {
+pub(super) fn hidden(name: &OsStr, suffix: &str) -> OsString {
     let mut hidden = OsString::from(".");
     if 1 + name.len() + MAP_SUFFIX.len() <= NAME_BYTES_MAX {
         hidden.push(name);

@@ -17,17 +17,19 @@ use super::job::{Job, ReceivedChunk, Report};
 use super::left_out::Counts;
 use super::opening::{Opening, Step};
 use super::part::{Part, remove_leftovers};
+use super::parts;
 use super::publish::{self, Published, Publishing};
 use super::queue::{Next, Queue};
 use super::saving;
 use super::serve::{ChunkRequest, Prepared, Serve};
 use super::share::Share;
+use super::space::{self, Need};
 use super::target::{Target, failed};
 use super::unpacking::{Batch, Placed, Unpacking};
 use super::watch::WatchEvent;
-use crate::config::{DESCRIBING_MAX, PUBLISH_BATCH_MAX};
+use crate::config::{DESCRIBING_MAX, PIECE_BYTES, PUBLISH_BATCH_MAX};
 use crate::proto::disk::{
-    CollectionDone, CollectionStep, Destination, DiskDone, DiskFailure, DiskFailureKind, DiskWork, PartState,
+    CollectionDone, CollectionStep, Destination, DiskDone, DiskFailure, DiskFailureKind, DiskWork, PartState, Parts,
     ServeFailure,
 };
 use crate::proto::{ClientId, DownloadId, HashPlan};
@@ -54,6 +56,12 @@ pub(super) enum ToWorker {
     Published(Vec<(DownloadId, Published)>),
     /// As `Published`, from the thread that publishes small files.
     PublishedSmall(Vec<(DownloadId, Published)>),
+    /// From the thread that looked for part files.
+    PartsFound {
+        client: Option<ClientId>,
+        removed: bool,
+        parts: Parts,
+    },
     /// From the thread that saved the queue of downloads.
     QueueSaved(Result<(), DiskFailure>),
     /// From the thread that published files of a collection.
@@ -245,6 +253,9 @@ impl Worker {
                 self.publishing_small = false;
                 self.publish_small();
             }
+            ToWorker::PartsFound { client, removed, parts } => {
+                self.done(DiskDone::PartsFound { client, removed, result: Ok(parts) });
+            }
             ToWorker::QueueSaved(result) => self.done(DiskDone::QueueSaved { result }),
             ToWorker::Placed(placed) => self.on_placed(*placed),
             ToWorker::Stop => self.stopping = true,
@@ -327,8 +338,12 @@ impl Worker {
                 }
             }
             DiskWork::PreparePart { download, size, cvs } => {
-                if let Some(part) = self.parts.get_mut(&download) {
-                    part.prepare(size, cvs);
+                let part = self.parts.get(&download);
+                let refused = part.and_then(|part| self.check_space(part, size).err());
+                match (self.parts.get_mut(&download), refused) {
+                    (Some(part), Some(failure)) => part.unprepared = Some(failure),
+                    (Some(part), None) => part.prepare(size, cvs),
+                    (None, _) => {}
                 }
             }
             DiskWork::WritePiece { download, piece, payload: _ } => self.write_piece(download, piece, bytes),
@@ -339,7 +354,30 @@ impl Worker {
                 }
                 self.openings.retain(|opening| opening.download != download);
             }
+            DiskWork::LookForParts { client, folders, keep, spare, remove } => {
+                self.look_for_parts(client, (folders, keep, spare), remove);
+            }
             DiskWork::SaveQueue { lines } => self.save_queue(lines),
+        }
+    }
+
+    fn look_for_parts(
+        &mut self,
+        client: Option<ClientId>,
+        (mut folders, keep, spare): (Vec<PathBuf>, Vec<PathBuf>, bool),
+        remove: bool,
+    ) {
+        if !spare {
+            folders.extend(self.downloads.clone());
+            folders.extend(self.share.iter().flat_map(|share| share.trees.0.iter().map(|tree| tree.path.clone())));
+        }
+        let to_self = self.to_self.clone();
+        let on_found = move |parts| {
+            // The worker is gone only when the process ends.
+            let _ = to_self.send(ToWorker::PartsFound { client, removed: remove, parts });
+        };
+        if let Err(failure) = parts::start(folders, keep, remove, on_found) {
+            self.done(DiskDone::PartsFound { client, removed: remove, result: Err(failure) });
         }
     }
 
@@ -451,6 +489,11 @@ impl Worker {
                 self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.target.path.clone(), size }));
             }
             Ok(Step::Open(part)) => {
+                let size = part.size.or(opening.claim());
+                if let Some(failure) = size.and_then(|size| self.check_space(&part, size).err()) {
+                    part.remove_if_empty();
+                    return self.part_opened(download, Err(failure));
+                }
                 let path = part.target.path.clone();
                 let (size, manifest) = (part.size, part.manifest.clone());
                 let state = PartState::Open { path, size, manifest, verified: part.verified() };
@@ -459,6 +502,15 @@ impl Worker {
             }
             Err(failure) => self.part_opened(download, Err(failure)),
         }
+    }
+
+    /// Refuses what does not fit beside the other downloads that run. A content of one piece needs
+    /// no room kept for it.
+    fn check_space(&self, part: &Part, size: u64) -> Result<(), DiskFailure> {
+        let is_other = |other: &&Part| size > PIECE_BYTES && !std::ptr::eq(*other, part);
+        let need = |other: &Part| Need::of(other, other.size?);
+        let others: Vec<Need> = self.parts.values().filter(is_other).filter_map(need).collect();
+        space::check(part, size, &others)
     }
 
     fn part_opened(&mut self, download: DownloadId, result: Result<PartState, DiskFailure>) {

@@ -87,6 +87,7 @@ impl<R: Role> Driver<'_, R> {
             | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }
             | DiskWork::Abandon { .. }
+            | DiskWork::LookForParts { .. }
             | DiskWork::SaveQueue { .. } => None,
         };
         match &mut self.disk {

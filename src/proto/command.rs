@@ -62,6 +62,8 @@ pub enum Command {
     Fetch(Get),
     /// List the queue: a `download` event for each entry, then `done`.
     Downloads,
+    /// Remove the part files that no download of the queue uses: `done`.
+    Clean,
     /// Take a download out of the queue: `done`. Its part file stays.
     Cancel {
         /// Its number.

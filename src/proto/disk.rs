@@ -210,6 +210,15 @@ pub enum CollectionDone {
     },
 }
 
+/// Part files that no download uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// How many there are.
+    pub files: u64,
+    /// What they and their maps take on the disk.
+    pub bytes: u64,
+}
+
 /// Work that a machine orders from the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskWork {
@@ -301,6 +310,21 @@ pub enum DiskWork {
         /// The download.
         download: DownloadId,
     },
+    /// Look for part files that no download uses, in the shares, the folder for downloads and these
+    /// folders.
+    LookForParts {
+        /// The command that waits for the answer; none: only the figures are asked for.
+        client: Option<ClientId>,
+        /// More folders.
+        folders: Vec<PathBuf>,
+        /// Destinations whose part files are in use: files, or folders with all below them.
+        keep: Vec<PathBuf>,
+        /// Whether the shares and the folder for downloads are left out, because a download of many
+        /// files uses them.
+        spare: bool,
+        /// Whether they are removed.
+        remove: bool,
+    },
     /// Replace the file of the queue of downloads, so that a crash or a power cut leaves the old or
     /// the new one.
     SaveQueue {
@@ -378,6 +402,15 @@ pub enum DiskDone {
         download: DownloadId,
         /// The final path.
         result: Result<PathBuf, DiskFailure>,
+    },
+    /// Answer to LookForParts.
+    PartsFound {
+        /// The command that waits for it.
+        client: Option<ClientId>,
+        /// Whether they were removed.
+        removed: bool,
+        /// What was found.
+        result: Result<Parts, DiskFailure>,
     },
     /// Answer to SaveQueue.
     QueueSaved {

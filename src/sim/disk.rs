@@ -8,7 +8,7 @@ use super::content::{ContentId, Contents, Extent};
 use super::random::Random;
 use crate::config::MANIFEST_PAGE_CVS;
 use crate::proto::disk::{
-    CollectionDone, CollectionStep, Described, Destination, DiskFailure, DiskFailureKind, Listed, PartState,
+    CollectionDone, CollectionStep, Described, Destination, DiskFailure, DiskFailureKind, Listed, PartState, Parts,
     ServeFailure,
 };
 use crate::proto::{ConnId, DiskDone, DiskWork, DownloadId, PayloadId, pieces_of};
@@ -215,6 +215,7 @@ impl Disk {
             | DiskWork::Describe { .. }
             | DiskWork::Collection { .. }
             | DiskWork::PreparePart { .. }
+            | DiskWork::LookForParts { .. }
             | DiskWork::Abandon { .. } => (false, false),
         };
         if writes && self.trouble.full {
@@ -317,6 +318,9 @@ impl Disk {
             DiskWork::Abandon { download } => {
                 self.open.remove(&download);
                 Vec::new()
+            }
+            DiskWork::LookForParts { client, remove, .. } => {
+                vec![DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) }]
             }
             DiskWork::SaveQueue { lines } => {
                 let result = match failure {

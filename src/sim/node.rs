@@ -10,7 +10,7 @@ use super::adversary::Adversary;
 use super::disk::Disk;
 use super::happening::Happening;
 use crate::proto::super_peer::SuperPeer;
-use crate::proto::weak_peer::WeakPeer;
+use crate::proto::weak_peer::{QueueConfig, Saved, WeakPeer};
 use crate::proto::{ConnId, Output, Role};
 use crate::time::Time;
 
@@ -85,6 +85,8 @@ pub(super) struct Node {
     /// None: the process is down.
     pub(super) machine: Option<Machine>,
     pub(super) make: Make,
+    /// Downloads at once, of a weak peer that keeps a queue.
+    pub(super) parallel: Option<usize>,
     /// How often it was started.
     pub(super) life: u64,
     pub(super) addr: SocketAddr,
@@ -124,6 +126,7 @@ impl Node {
         Node {
             machine: None,
             make,
+            parallel: None,
             life: 0,
             addr: SocketAddr::from((Ipv4Addr::new(10, b, c, d), port)),
             disk: Disk::default(),
@@ -141,6 +144,18 @@ impl Node {
             asleep: Duration::ZERO,
             busy_for: Duration::ZERO,
             ahead: Duration::ZERO,
+        }
+    }
+
+    /// The machine for its next life, with the queue that its disk has kept.
+    pub(super) fn made(&self) -> Machine {
+        match ((self.make)(self.life), self.parallel) {
+            (Machine::Weak(peer), Some(parallel)) => {
+                let saved = self.disk.queue.as_deref().map_or(Ok(Saved::default()), Saved::parse);
+                let saved = saved.expect("the queue has the version that is written");
+                Machine::Weak(Box::new(peer.with_queue(QueueConfig { parallel, kept: true, saved })))
+            }
+            (machine, _) => machine,
         }
     }
 

@@ -106,15 +106,25 @@ fn ours(mut name: String) -> String {
 /// Cuts a name that is too long. The start of the root stays in it, so that long names that differ
 /// at their ends remain different.
 fn cut(name: String, root: &Root, bytes_max: usize) -> String {
-    if name.len() <= bytes_max {
-        return name;
-    }
+    if name.len() <= bytes_max { name } else { marked(&name, root, bytes_max) }
+}
+
+/// The name of a content when another content has its name: `NAME (first 8 digits of the
+/// root).EXT`.
+#[must_use]
+pub fn apart(name: &str, root: &Root) -> String {
+    marked(name, root, NAME_BYTES_MAX)
+}
+
+/// A name with the start of the root before its extension.
+fn marked(name: &str, root: &Root, bytes_max: usize) -> String {
     let extension = match name.rfind('.') {
         Some(dot) if dot > 0 && name.len() - dot <= EXTENSION_BYTES_MAX => &name[dot..],
         _ => "",
     };
     let mark = format!(" ({}){extension}", short(root));
-    let end = name.floor_char_boundary(bytes_max - mark.len());
+    let stem_bytes = name.len() - extension.len();
+    let end = name.floor_char_boundary(stem_bytes.min(bytes_max - mark.len()));
     // Nothing is joined to what is cut off.
     format!("{}{mark}", name[..end].trim_end_matches(['.', ' ', '\u{200d}']))
 }

@@ -50,9 +50,11 @@ impl Echo {
             Command::List | Command::Network { .. } => ClientEvent::Note { message: "one".into() },
             Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => ClientEvent::Note { message: get.what },
             Command::Uri { what, .. } => ClientEvent::Note { message: what },
-            Command::Downloads | Command::Cancel { .. } | Command::Pause { .. } | Command::Resume { .. } => {
-                ClientEvent::Note { message: "one".into() }
-            }
+            Command::Downloads
+            | Command::Clean
+            | Command::Cancel { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. } => ClientEvent::Note { message: "one".into() },
             Command::Query { .. } => {
                 let failure = Failure::new(Exit::Disk, "the test ends here");
                 return self.outputs.push_back(Output::Event(Event::Fatal(failure)));

@@ -6,5 +6,6 @@
 mod clients;
 mod common;
 mod download;
+mod queue;
 mod search;
 mod sweep;

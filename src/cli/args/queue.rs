@@ -8,7 +8,12 @@ command! {
     /// in this queue until it ends or is canceled, whatever happens to the peer or to the command
     /// that ordered it. One without a source waits and asks again, at the latest after 5 minutes.
     #[argh(subcommand, name = "downloads", help_triggers("-h", "--help"), example = "{command_name} --json")]
-    Downloads {} with running, json, log(" [default: warn]", Warn)
+    Downloads {
+        /// remove the part files that no download of the queue uses, in the shares and in the
+        /// folder for downloads; cancel a download first if its part file is to go [default: off]
+        #[argh(switch)]
+        pub(crate) clean: bool,
+    } with running, json, log(" [default: warn]", Warn)
 }
 
 command! {

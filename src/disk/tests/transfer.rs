@@ -250,7 +250,10 @@ fn the_part_file_of_another_content_is_emptied() {
     let (old, new) = (content(13, 3 * MIB), content(14, 2 * MIB + 1));
     let mut rig = Rig::empty();
     rig.begin(&old, &[0, 1]);
-    assert_eq!(rig.resumed(&new), (None, vec![]));
+    // In a place that the user has chosen.
+    let chosen = Destination::Path { path: rig.path("big"), name: String::new() };
+    let Ok(PartState::Open { manifest, verified, .. }) = rig.open(chosen, &new) else { panic!() };
+    assert_eq!((manifest, verified), (None, vec![]));
     assert_eq!(fs::metadata(rig.path(".big.part")).unwrap().len(), 0);
     (0..3).for_each(|piece| rig.write(&new, piece).unwrap());
     rig.publish().unwrap();
@@ -295,10 +298,81 @@ fn a_part_that_is_in_use_is_locked() {
     let mut rig = Rig::empty();
     rig.resumed(&bytes);
     rig.write(&bytes, 0).unwrap();
-    let refused = rig.open_as(DownloadId(2), in_share("big"), b"another");
-    assert_eq!(refused, Err(DiskFailureKind::Locked));
+    let chosen = Destination::Path { path: rig.path("big"), name: "x".to_owned() };
+    assert_eq!(rig.open_as(DownloadId(2), chosen, b"another"), Err(DiskFailureKind::Locked));
+    let Ok(PartState::Open { path, .. }) = rig.open_as(DownloadId(2), in_share("big"), b"another") else { panic!() };
+    assert!(path.ends_with(apart("big", b"another", "")), "{path:?}");
+    rig.work(DiskWork::Abandon { download: DownloadId(2) });
     rig.write(&bytes, 1).unwrap();
     rig.publish().unwrap();
+}
+
+/// `STEM (first 8 digits of the root)EXTENSION`
+fn apart(stem: &str, bytes: &[u8], extension: &str) -> String {
+    format!("{stem} ({:.8}){extension}", root_of(bytes).to_string())
+}
+
+#[test]
+fn a_name_that_another_content_has_gets_the_start_of_the_root() {
+    let bytes = content(40, 2 * MIB);
+    let mut rig = Rig::empty();
+    for (name, stem, extension) in [("a.flac", "a", ".flac"), ("b", "b", "")] {
+        fs::write(rig.path(name), "another").unwrap();
+        let other = apart(stem, &bytes, extension);
+        let Ok(PartState::Open { path, .. }) = rig.open(in_share(name), &bytes) else { panic!("{name}") };
+        assert!(path.ends_with(&other), "{path:?}");
+        rig.work(DiskWork::PreparePart { download: GET, size: bytes.len() as u64, cvs: cvs_of(&bytes) });
+        rig.write(&bytes, 0).unwrap();
+        rig.write(&bytes, 1).unwrap();
+        rig.publish().unwrap();
+        assert!(fs::read(rig.path(&other)).unwrap() == bytes);
+        assert_eq!(fs::read(rig.path(name)).unwrap(), b"another");
+        let size = bytes.len() as u64;
+        assert_eq!(rig.open(in_share(name), &bytes), Ok(PartState::AlreadyThere { path, size }));
+    }
+}
+
+#[test]
+fn parts_that_no_download_uses_are_counted_and_removed() {
+    let bytes = content(41, 2 * MIB);
+    let mut rig = Rig::empty();
+    fs::create_dir(rig.path("sub")).unwrap();
+    for (download, name) in [(1, "used"), (2, "kept"), (3, "sub/left")] {
+        let download = DownloadId(download);
+        let place = Destination::Path { path: rig.path(name), name: String::new() };
+        rig.open_as(download, place, &bytes).unwrap();
+        let first = bytes[..MIB].to_vec();
+        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0) }, Some(first));
+        rig.next();
+        if download != DownloadId(1) {
+            rig.work(DiskWork::Abandon { download });
+        }
+    }
+    // Of another program.
+    fs::write(rig.path(".foreign.part"), "x").unwrap();
+    fs::write(rig.path(".foreign.part.map"), "y").unwrap();
+    for (remove, expected) in [(false, 1), (true, 1), (true, 0)] {
+        let keep = vec![fs::canonicalize(rig.share.path()).unwrap().join("kept"), rig.path("kept")];
+        let (client, folders, spare) = (None, Vec::new(), false);
+        rig.work(DiskWork::LookForParts { client, folders, keep, spare, remove });
+        let DiskDone::PartsFound { result: Ok(parts), .. } = rig.next().0 else { panic!() };
+        assert_eq!((parts.files, parts.bytes >= MIB as u64), (expected, expected > 0), "{parts:?}");
+    }
+    let left = [".foreign.part", ".foreign.part.map", ".kept.part", ".kept.part.map", ".used.part", ".used.part.map"];
+    assert_eq!(names(rig.share.path()), [&left[..], &["sub"]].concat());
+    assert!(names(&rig.path("sub")).is_empty());
+}
+
+#[test]
+fn what_does_not_fit_on_the_disk_is_refused_with_both_figures() {
+    let mut rig = Rig::empty();
+    let (root, sizes) = (Root([7; 32]), vec![1 << 60, 1 << 61]);
+    rig.work(DiskWork::OpenPart { download: GET, destination: in_share("x"), root, sizes });
+    let DiskDone::PartOpened { result: Err(failure), .. } = rig.next().0 else { panic!() };
+    assert_eq!(failure.kind, DiskFailureKind::Full);
+    assert!(failure.message.contains("1099511627776.0 MiB are needed"), "{}", failure.message);
+    assert!(failure.message.contains("are free"), "{}", failure.message);
+    assert_eq!(names(rig.share.path()), [""; 0]);
 }
 
 #[test]
@@ -407,8 +481,12 @@ fn a_full_disk_is_reported_and_the_download_continues_when_there_is_room() {
     let Some(small) = SmallDisk::of("size=1536k") else { return };
     let bytes = content(21, 2 * MIB);
     let mut rig = Rig::empty();
+    assert_eq!(rig.open(to(small.0.path()), &bytes), Err(DiskFailureKind::Full), "it does not fit");
+    assert!(small.mount("remount,size=3m"));
     rig.open(to(small.0.path()), &bytes).unwrap();
     rig.write(&bytes, 0).unwrap();
+    // Another program takes the room.
+    fs::write(small.0.path().join("other"), content(22, MIB + MIB / 2)).unwrap();
     assert_eq!(rig.write(&bytes, 1), Err(DiskFailureKind::Full));
     assert!(small.mount("remount,size=8m"));
     rig.write(&bytes, 1).unwrap();

@@ -257,6 +257,7 @@ impl SuperPeer {
             | Command::List
             | Command::Network { .. }
             | Command::Downloads
+            | Command::Clean
             | Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Resume { .. } => {

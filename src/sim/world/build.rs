@@ -107,6 +107,11 @@ impl World {
         node
     }
 
+    /// This weak peer has a queue of downloads from its next life on.
+    pub fn keep_queue(&mut self, node: usize, parallel: usize) {
+        self.nodes[node].parallel = Some(parallel);
+    }
+
     /// A content of that many bytes, made from the seed.
     pub fn content(&mut self, size: usize) -> ContentId {
         let mut random = self.root.child("content", self.sequence ^ (size as u64) << 32);

@@ -167,6 +167,12 @@ impl World {
         self.nodes[node].disk.file(path)
     }
 
+    /// The file of the queue of downloads on the disk of a node; empty if there is none.
+    #[must_use]
+    pub fn queue_file(&self, node: usize) -> &str {
+        self.nodes[node].disk.queue.as_deref().unwrap_or_default()
+    }
+
     /// Pieces that the disk of a node was asked to write, over all lives.
     #[must_use]
     pub fn pieces_written(&self, node: usize) -> u64 {

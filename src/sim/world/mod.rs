@@ -202,7 +202,7 @@ impl World {
     pub fn start(&mut self, number: usize) {
         let node = &mut self.nodes[number];
         assert!(node.machine.is_none(), "a node is started once");
-        node.machine = Some((node.make)(node.life));
+        node.machine = Some(node.made());
         node.life += 1;
         node.churn += 1;
         node.wake_at = None;

@@ -121,7 +121,11 @@ impl Commands {
                 return self.download_inputs.push_back(DownloadInput::Many(many));
             }
             Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => Job::get(get),
-            Command::Downloads | Command::Cancel { .. } | Command::Pause { .. } | Command::Resume { .. } => {
+            Command::Downloads
+            | Command::Clean
+            | Command::Cancel { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. } => {
                 let failure = Failure::usage("only a running peer has a queue of downloads");
                 return cx.done(client, Outcome::failed(&failure));
             }

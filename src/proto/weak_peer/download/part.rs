@@ -9,7 +9,7 @@ use super::order::Order;
 use super::transfer::{Phase, Transfer};
 use crate::config::{PIECE_BYTES, PROGRESS_INTERVAL};
 use crate::error::{Exit, Failure};
-use crate::proto::disk::{DiskFailure, DiskWork, PartState};
+use crate::proto::disk::{Destination, DiskFailure, DiskWork, PartState};
 use crate::proto::event::{ClientEvent, Outcome, SourceState};
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Context, Owner, Reason, millis};
@@ -43,7 +43,9 @@ impl Transfer {
                 self.end(cx, None, Some(path));
             }
             Ok(PartState::Open { path, size, manifest, verified }) => {
-                self.path = path.to_str().map(str::to_owned);
+                // The list of a collection is not what the user gets.
+                let is_list = matches!(self.order.destination, Destination::Collection(_));
+                self.path = path.to_str().filter(|_| !is_list).map(str::to_owned);
                 // From here on its name is the one on disk.
                 if let Some(name) = path.file_name() {
                     self.order.name = name.to_string_lossy().into_owned();

@@ -290,7 +290,7 @@ impl Transfer {
         }
         let active = self.sources.iter().any(|source| source.state == SourceState::Active);
         let lost = self.sources.iter().any(|source| source.state == SourceState::Lost);
-        if may_search && missing && (lost || self.short_of_sources || !active) {
+        if may_search && missing && (lost || self.short_of_sources || !active || self.may_grow(cx.now)) {
             mark!(SourcesAskedAgain);
             self.searching = true;
             self.short_of_sources = false;
@@ -299,6 +299,16 @@ impl Transfer {
             return true;
         }
         false
+    }
+
+    /// Whether one more source would shorten a download that goes well: none that is known is left
+    /// to be dialed, and the rest takes long enough.
+    fn may_grow(&self, now: Time) -> bool {
+        let connected = |source: &&Source| matches!(source.state, SourceState::Active | SourceState::Connecting);
+        let rest = self.size.saturating_sub(self.bytes);
+        self.order.pool.is_empty()
+            && self.sources.iter().filter(connected).count() < SOURCES_MAX
+            && u128::from(rest) >= u128::from(self.rate(now)) * REQUERY_INTERVAL.as_secs() as u128
     }
 
     fn fail_without_sources(&mut self, cx: &mut Context) {

@@ -86,9 +86,9 @@ impl Entry {
     /// these.
     pub(super) fn command(&self) -> Get {
         let mut get = self.get.clone();
-        if let Known { root: Some(root), path: Some(path), .. } = &self.known {
+        if let Some(root) = &self.known.root {
             get.what = root.to_string();
-            get.out = Some(PathBuf::from(path));
+            get.out = self.known.path.as_ref().map(PathBuf::from).or(get.out);
         }
         get
     }
@@ -97,6 +97,12 @@ impl Entry {
     pub(super) fn is_of(&self, other: &Get) -> bool {
         let Get { verify, timeout, scope, .. } = *other;
         Get { verify, timeout, scope, ..self.get.clone() } == *other
+    }
+
+    /// Whether it may be for many files.
+    pub(super) fn has_many(&self) -> bool {
+        let Get { what, also, known, .. } = &self.get;
+        self.many || !also.is_empty() || !known.is_empty() || what.contains(['/', '*', '?', '['])
     }
 
     /// Whether it is over, or cannot go on by itself.

@@ -9,7 +9,8 @@
 mod entry;
 mod file;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 
 use super::context::{Context, Reason, queue_client};
 use crate::config::{
@@ -18,7 +19,7 @@ use crate::config::{
 };
 use crate::error::{Exit, Failure};
 use crate::proto::command::Get;
-use crate::proto::disk::{DiskFailure, DiskWork};
+use crate::proto::disk::{DiskFailure, DiskWork, Parts};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, ClientId, Command};
 use entry::{Entry, Known, State, Watcher, Why};
@@ -76,6 +77,12 @@ pub(super) struct Queue {
     /// The disk has failed; it is asked again when the timer expires.
     rests: bool,
     over: bool,
+    /// Part files that no entry uses, when the disk was asked last.
+    parts: Parts,
+    /// Whether the disk looks for them.
+    looking: bool,
+    /// Whether it is to look again.
+    stale: bool,
 }
 
 impl Queue {
@@ -90,6 +97,7 @@ impl Queue {
             next,
             look: true,
             durable: if kept { next } else { u64::MAX },
+            stale: kept,
             ..Queue::default()
         }
     }
@@ -117,7 +125,7 @@ impl Queue {
             };
             counts[place].1 += 1;
         }
-        counts.into_iter()
+        counts.into_iter().chain([("parts_unused", self.parts.files), ("parts_unused_bytes", self.parts.bytes)])
     }
 
     fn pending(&self) -> usize {
@@ -133,10 +141,15 @@ impl Queue {
             Command::Queue(get) if self.on => self.add(cx, Watcher { client, patient: true }, get),
             Command::Queue(get) | Command::Fetch(get) => return Some(Command::Get(get)),
             Command::Downloads if self.on => self.list(cx, client),
+            Command::Clean if self.on => self.look_for_parts(cx, Some(client)),
             Command::Cancel { id } if self.on => self.cancel(cx, client, id),
             Command::Pause { id } if self.on => self.pause(cx, client, id),
             Command::Resume { id } if self.on => self.resume(cx, client, id),
-            Command::Downloads | Command::Cancel { .. } | Command::Pause { .. } | Command::Resume { .. } => {
+            Command::Downloads
+            | Command::Clean
+            | Command::Cancel { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. } => {
                 fail(cx, client, Exit::Usage, "only a running peer has a queue of downloads");
             }
             Command::Get(_)
@@ -201,6 +214,42 @@ impl Queue {
         cx.done(client, Outcome { ok: true, ..Outcome::default() });
     }
 
+    /// Looks for part files that no entry uses; for a client also removes them.
+    fn look_for_parts(&mut self, cx: &mut Context, client: Option<ClientId>) {
+        let (mut folders, mut keep, mut spare) = (BTreeSet::new(), Vec::new(), false);
+        for entry in self.entries.values() {
+            let path = entry.known.path.as_ref().map(PathBuf::from);
+            folders.extend(path.as_ref().and_then(|path| path.parent()).map(PathBuf::from));
+            if !matches!(entry.state, State::Done) {
+                spare |= entry.has_many() && entry.get.out.is_none();
+                keep.extend(path.or_else(|| entry.get.out.clone()));
+            }
+        }
+        self.looking = true;
+        let folders = folders.into_iter().collect();
+        cx.disk(DiskWork::LookForParts { client, folders, keep, spare, remove: client.is_some() });
+    }
+
+    pub(super) fn on_parts(
+        &mut self,
+        cx: &mut Context,
+        (client, removed): (Option<ClientId>, bool),
+        result: Result<Parts, DiskFailure>,
+    ) {
+        self.looking = false;
+        if let Ok(parts) = &result {
+            self.parts = if removed { Parts::default() } else { *parts };
+        }
+        let Some(client) = client else { return };
+        match result {
+            Ok(Parts { files, bytes }) => {
+                let outcome = Outcome { ok: true, files: Some(files), bytes: Some(bytes), ..Outcome::default() };
+                cx.done(client, outcome);
+            }
+            Err(failure) => fail(cx, client, Exit::Disk, &failure.message),
+        }
+    }
+
     /// The entry with this number; without one the command of the client fails.
     fn named(&mut self, cx: &mut Context, client: ClientId, id: u64) -> Option<&mut Entry> {
         if !self.entries.contains_key(&id) {
@@ -215,6 +264,7 @@ impl Queue {
             return;
         }
         self.stop(id);
+        self.stale = self.kept;
         let watchers = self.entries.remove(&id).map(|entry| entry.watchers).unwrap_or_default();
         for watcher in watchers {
             fail(cx, watcher.client, Exit::Internal, &format!("download {id} was canceled; what was fetched is kept"));
@@ -266,6 +316,10 @@ impl Queue {
             return Some(Step::Stop(run));
         }
         self.save(cx);
+        if self.stale && !self.looking && !self.over {
+            self.stale = false;
+            self.look_for_parts(cx, None);
+        }
         if !self.look || self.runs.len() >= self.parallel {
             return None;
         }

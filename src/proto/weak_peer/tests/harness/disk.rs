@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Happening, LATENCY, World};
 use crate::config::PIECE_BYTES;
-use crate::proto::disk::{DiskFailure, DiskFailureKind, PartState};
+use crate::proto::disk::{DiskFailure, DiskFailureKind, PartState, Parts};
 use crate::proto::{DiskDone, DiskWork, Input};
 
 impl World {
@@ -48,6 +48,9 @@ impl World {
             DiskWork::Abandon { .. } => {
                 self.abandoned += 1;
                 return;
+            }
+            DiskWork::LookForParts { client, remove, .. } => {
+                DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) }
             }
             DiskWork::SaveQueue { lines } => {
                 self.lines = lines;

@@ -1,0 +1,97 @@
+//! Part files that no download uses: they are counted, and removed when a user says so. Only files
+//! with a map of ours beside them count, and none that is locked.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use super::part_map::PartMap;
+use super::target::{MAP_SUFFIX, PART_SUFFIX, failed, hidden};
+use crate::proto::disk::{DiskFailure, Parts};
+
+/// Bytes of a block of `stat`, whatever the file system has.
+const STAT_BLOCK_BYTES: u64 = 512;
+
+/// Looks on a new thread, which calls `done` at its end.
+pub(super) fn start(
+    folders: Vec<PathBuf>,
+    keep: Vec<PathBuf>,
+    remove: bool,
+    done: impl FnOnce(Parts) + Send + 'static,
+) -> Result<(), DiskFailure> {
+    let started =
+        thread::Builder::new().name("sprat-parts".to_owned()).spawn(move || done(look(&folders, &keep, remove)));
+    started.map(drop).map_err(|error| failed(format!("cannot start a thread to look for part files: {error}")))
+}
+
+/// The part files in these folders and below them, but for those of the kept destinations: a file,
+/// or all below a folder. No symlink is followed.
+fn look(folders: &[PathBuf], keep: &[PathBuf], remove: bool) -> Parts {
+    let kept: BTreeSet<PathBuf> = keep.iter().filter_map(|path| part_of(path)).collect();
+    let mut parts = Parts::default();
+    let mut seen = BTreeSet::new();
+    let mut left: Vec<PathBuf> = folders.to_vec();
+    while let Some(folder) = left.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        if keep.contains(&folder) || !seen.insert(folder) {
+            continue;
+        }
+        for entry in entries.flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => left.push(path),
+                Ok(kind) if kind.is_file() && is_part(&path) && !kept.contains(&path) => {
+                    parts.count(take(&path, remove));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    parts
+}
+
+fn part_of(path: &Path) -> Option<PathBuf> {
+    Some(path.with_file_name(hidden(path.file_name()?, PART_SUFFIX)))
+}
+
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    name.starts_with(b".") && name.ends_with(PART_SUFFIX.as_bytes())
+}
+
+/// The bytes that a part file and its map take, if no download uses them.
+fn take(part: &Path, remove: bool) -> Option<u64> {
+    let mut map = part.as_os_str().to_owned();
+    map.push(&MAP_SUFFIX[PART_SUFFIX.len()..]);
+    let map = PathBuf::from(map);
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let open = |path: &Path| OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let (part_file, map_file): (File, File) = (open(part).ok()?, open(&map).ok()?);
+    flock(&part_file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    let sizes = [part_file.metadata().ok()?, map_file.metadata().ok()?];
+    // A download that proved nothing leaves both of them empty.
+    let is_empty = sizes.iter().all(|metadata| metadata.len() == 0);
+    if !is_empty && PartMap::root(&map_file).is_none() {
+        return None;
+    }
+    if remove {
+        fs::remove_file(part).ok()?;
+        // The map goes last: it says what the part file is.
+        fs::remove_file(&map).ok()?;
+    }
+    Some(sizes.iter().map(|metadata| metadata.blocks() * STAT_BLOCK_BYTES).sum())
+}
+
+impl Parts {
+    fn count(&mut self, bytes: Option<u64>) {
+        if let Some(bytes) = bytes {
+            self.files += 1;
+            self.bytes += bytes;
+        }
+    }
+}

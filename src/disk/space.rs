@@ -1,0 +1,67 @@
+//! Whether a download fits on its disk. It only reads figures; the worker refuses what does not fit
+//! before a byte of it is written.
+
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::fstatvfs;
+
+use super::part::Part;
+use super::target::shown;
+use crate::proto::disk::{DiskFailure, DiskFailureKind};
+
+/// Bytes of a block of `stat`, whatever the file system has.
+const STAT_BLOCK_BYTES: u64 = 512;
+
+/// What an open part file has, and may need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    device: u64,
+    /// Bytes that are not allocated yet.
+    bytes: u64,
+}
+
+impl Need {
+    /// Of a part file whose content has this size. None if the disk does not say.
+    pub(super) fn of(part: &Part, size: u64) -> Option<Need> {
+        let metadata = part.file.metadata().ok()?;
+        let allocated = metadata.blocks() * STAT_BLOCK_BYTES;
+        Some(Need { device: metadata.dev(), bytes: size.saturating_sub(allocated) })
+    }
+}
+
+/// Refuses a content of this size if the free space, less what others on the same disk still need,
+/// is too small for the rest of it.
+pub(super) fn check(part: &Part, size: u64, others: &[Need]) -> Result<(), DiskFailure> {
+    let (Some(need), Ok(disk)) = (Need::of(part, size), fstatvfs(&part.file)) else { return Ok(()) };
+    // Some file systems have no figures.
+    if disk.f_blocks == 0 {
+        return Ok(());
+    }
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let promised = others.iter().filter(|other| other.device == need.device).map(|other| other.bytes);
+    let promised = promised.fold(0, u64::saturating_add);
+    if need.bytes <= free.saturating_sub(promised) {
+        return Ok(());
+    }
+    let for_others = if promised > 0 {
+        format!(", {} of them for other downloads that run", mebibytes(promised))
+    } else {
+        String::new()
+    };
+    let message = format!(
+        "{} does not fit on the disk: {} are needed and {} are free{for_others}; make room, or choose another place",
+        shown(&part.target.path),
+        mebibytes(need.bytes),
+        mebibytes(free),
+    );
+    Err(DiskFailure { kind: DiskFailureKind::Full, message })
+}
+
+/// Exact below a MiB, so that both figures differ.
+fn mebibytes(bytes: u64) -> String {
+    if bytes < 10 << 20 {
+        return format!("{bytes} bytes");
+    }
+    let tenths = u128::from(bytes) * 10 >> 20;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
