@@ -26,19 +26,26 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// The folded text. It is `text` itself if that is ASCII without capitals, else it is written to
 /// `scratch`, which is only reused memory.
 pub fn fold<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
-    // Without an early end, so that the compiler looks at many bytes at once.
-    let shape = text.bytes().fold(0, |shape, byte| shape | byte & 0x80 | u8::from(byte.is_ascii_uppercase()));
-    if shape == 0 {
-        return text;
-    }
-    if shape < 0x80 {
+    if !text.is_ascii() {
+        fold_into(text, scratch);
+    } else if has_upper(text.as_bytes()) {
         scratch.clear();
         scratch.push_str(text);
         scratch.make_ascii_lowercase();
     } else {
-        fold_into(text, scratch);
+        return text;
     }
     scratch
+}
+
+/// Whether ASCII has a capital: eight bytes at a time.
+fn has_upper(bytes: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let (chunks, rest) = bytes.as_chunks();
+    // The high bit of a sum is set from `A` on, and from the sign after `Z` on.
+    let upper = |eight: u64| (eight + EACH * 0x3f) & !(eight + EACH * 0x25) & (EACH * 0x80);
+    let found = chunks.iter().fold(0, |found, eight| found | upper(u64::from_ne_bytes(*eight)));
+    found != 0 || rest.iter().any(u8::is_ascii_uppercase)
 }
 
 /// The folded text, in memory of its own.

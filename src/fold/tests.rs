@@ -37,6 +37,17 @@ fn what_people_type_folds_to_what_files_are_named() {
 }
 
 #[test]
+fn capitals_of_ascii_are_seen_wherever_they_are() {
+    for byte in 0..128_u8 {
+        for at in 0..20 {
+            let mut bytes = [b'~'; 20];
+            bytes[at] = byte;
+            assert_eq!(has_upper(&bytes), byte.is_ascii_uppercase(), "{byte} at {at}");
+        }
+    }
+}
+
+#[test]
 fn what_is_a_letter_of_its_own_stays() {
     // Vowel signs of India, the voicing of Japan, a tone of Thailand, an unassigned code point.
     for text in ["हिन्दी", "か", "が", "ไม่", "\u{378}", "\u{e0fff}"] {

@@ -35,19 +35,30 @@ pub(super) enum Equal {
 pub(super) struct Own {
     folder: Vec<String>,
     pub(super) name: String,
+    /// Where the name begins in the pattern.
+    begin: usize,
 }
 
 impl Own {
     /// None if the pattern has no name at its end.
     pub(super) fn new(pattern: &str) -> Option<Own> {
         let (folder, name) = split_path(pattern);
-        (!name.is_empty()).then(|| Own { folder: components(folder), name: fold::folded(name) })
+        (!name.is_empty()).then(|| Own {
+            folder: components(folder),
+            name: fold::folded(name),
+            begin: pattern.len() - name.len(),
+        })
+    }
+
+    /// Whether the path of an entry ends in the pattern, byte for byte.
+    pub(super) fn is_same(&self, pattern: &str, seen: LiveEntry<'_>) -> bool {
+        seen.name == &pattern[self.begin..]
+            && (self.begin == 0 || ends_in(seen.folder_text, &pattern[..self.begin - 1]))
     }
 
     /// How the path of an entry ends in the pattern, if it does.
     pub(super) fn equals(&self, pattern: &str, seen: LiveEntry<'_>, scratch: &mut String) -> Option<Equal> {
-        let (folder, name) = split_path(pattern);
-        if seen.name == name && ends_in(seen.folder_text, folder) {
+        if self.is_same(pattern, seen) {
             return Some(Equal::Bytes);
         }
         let end = last_components(seen.folder_text, self.folder.len())?;

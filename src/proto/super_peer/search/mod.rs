@@ -515,6 +515,10 @@ impl Scan {
 
     fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
         let Test::Words(words) = &self.test else { return Fit::No };
+        // Reported already, by the first list; it would pass all that follows.
+        if self.own.as_ref().is_some_and(|own| own.is_same(&self.find.pattern, seen)) {
+            return Fit::No;
+        }
         self.spent += text_work(seen.name);
         let in_name = words.in_text(seen.name, &mut self.scratch);
         if words.are_all(in_name) {
