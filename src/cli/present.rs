@@ -185,7 +185,7 @@ impl Presenter {
             // For programs only; this presenter makes them from hits.
             ClientEvent::Result { .. } => {}
             ClientEvent::Download(report) if !matches!(self.kind, Kind::Downloads) => {
-                self.progress.note(&format::download_note(report, "`sprat cancel`"));
+                self.progress.note(&format::download_note(report, "sprat cancel"));
             }
             ClientEvent::File { .. } | ClientEvent::Content { .. } | ClientEvent::Download(_) => {
                 if let Some((heading, row)) = format::listed(event) {

@@ -62,6 +62,6 @@ fn mebibytes(bytes: u64) -> String {
     if bytes < 10 << 20 {
         return format!("{bytes} bytes");
     }
-    let tenths = u128::from(bytes) * 10 >> 20;
+    let tenths = (u128::from(bytes) * 10) >> 20;
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
