@@ -467,7 +467,8 @@ class Queue(Daemon):
         check(accepted <= set(kept) and len(set(kept)) == len(kept), f"{accepted} were accepted, and {kept} are in the queue")
         if first.exit != -signal.SIGKILL:
             check(not first.ready or first.exit == 0, f"the daemon died after it served: {first.exit}: {first.text[-300:]}")
-            check(set(first.asked) <= {0}, f"the same download failed again: {first.asked}")
+            # strace counts the calls of each thread, and each save has its own: it may fail again.
+            check(set(first.asked) <= set(DISK_EXITS), f"downloads failed with {first.asked}")
 
     def judge_last(self, case, last, before):
         self.at_destination(case)

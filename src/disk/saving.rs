@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rustix::io::Errno;
 
@@ -19,11 +19,11 @@ pub(super) fn start(
     path: Option<PathBuf>,
     lines: String,
     done: impl FnOnce(Result<(), DiskFailure>) + Send + 'static,
-) -> Result<(), DiskFailure> {
+) -> Result<JoinHandle<()>, DiskFailure> {
     let path = path.ok_or_else(|| failed("there is no file for the queue of downloads".to_owned()))?;
     let save = move || done(replace(&path, lines.as_bytes()).map_err(|error| failure(&path, &error)));
     let started = thread::Builder::new().name("sprat-save".to_owned()).spawn(save);
-    started.map(drop).map_err(|error| failed(format!("cannot start a thread to save the queue: {error}")))
+    started.map_err(|error| failed(format!("cannot start a thread to save the queue: {error}")))
 }
 
 /// Replaces the file. After a crash or a power cut it is the old or the new one.

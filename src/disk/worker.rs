@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
@@ -95,6 +96,8 @@ pub(super) struct Worker {
     describing: VecDeque<Describing>,
     /// The file of the queue of downloads.
     queue_file: Option<PathBuf>,
+    /// The thread that saves the queue, or did.
+    saving: Option<JoinHandle<()>>,
     serve: Serve,
     openings: VecDeque<Opening>,
     unpackings: VecDeque<Unpacking>,
@@ -133,6 +136,7 @@ impl Worker {
             collections: Collections::closed(collections),
             describing: VecDeque::new(),
             queue_file,
+            saving: None,
             serve: Serve::default(),
             openings: VecDeque::new(),
             unpackings: VecDeque::new(),
@@ -181,6 +185,10 @@ impl Worker {
         }
         if let Some(share) = &mut self.share {
             share.catalog.cache.flush();
+        }
+        // A save that has begun is not cut off.
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.join();
         }
     }
 
@@ -387,8 +395,9 @@ impl Worker {
             // The worker is gone only when the process ends.
             let _ = to_self.send(ToWorker::QueueSaved(result));
         };
-        if let Err(failure) = saving::start(self.queue_file.clone(), lines, on_saved) {
-            self.done(DiskDone::QueueSaved { result: Err(failure) });
+        match saving::start(self.queue_file.clone(), lines, on_saved) {
+            Ok(saving) => self.saving = Some(saving),
+            Err(failure) => self.done(DiskDone::QueueSaved { result: Err(failure) }),
         }
     }
 

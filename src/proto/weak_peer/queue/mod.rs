@@ -508,7 +508,7 @@ impl Queue {
             }
             Err(failure) => {
                 cx.warn(format!("the queue of downloads is not saved: {}", failure.message));
-                self.refuse(cx, below, &failure.message);
+                self.refuse(cx, &failure.message);
                 (self.changed, self.rests) = (true, true);
                 cx.timers.set(Reason::Save, cx.now + QUEUE_SAVE_RETRY);
             }
@@ -516,8 +516,8 @@ impl Queue {
     }
 
     /// What could not be saved is not in the queue.
-    fn refuse(&mut self, cx: &mut Context, below: u64, why: &str) {
-        let new: Vec<u64> = self.entries.range(self.durable..below).map(|(id, _)| *id).collect();
+    fn refuse(&mut self, cx: &mut Context, why: &str) {
+        let new: Vec<u64> = self.entries.range(self.durable..).map(|(id, _)| *id).collect();
         for entry in new.into_iter().filter_map(|id| self.entries.remove(&id)) {
             for watcher in entry.watchers {
                 fail(cx, watcher.client, Exit::Disk, &format!("the download cannot be put in the queue: {why}"));
