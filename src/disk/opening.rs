@@ -1,6 +1,6 @@
 //! Opening a part file, one step at a time. Before that, the destination is examined: if it has the
 //! content already, nothing is fetched; if it has another one, the download is refused. Then the
-//! pieces that an earlier run left are hashed again.
+//! pieces that an earlier run left are hashed again, and what a file of the share has is copied.
 
 use std::fs::File;
 use std::mem;
@@ -30,6 +30,8 @@ pub(super) struct Opening {
     pub(super) root: Root,
     sizes: Vec<u64>,
     stage: Stage,
+    /// The share was asked for the content.
+    looked: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,8 @@ enum Stage {
     Compare { file: File, size: u64, hash: FileHash },
     /// The part file is open; the pieces that its map lists are hashed.
     Check(Box<Part>),
+    /// The pieces that the part file lacks, from this one on, are copied from a file of the share.
+    Copy { part: Box<Part>, source: File, next: u32 },
 }
 
 /// Where an opening has got to.
@@ -62,13 +66,23 @@ impl Opening {
         downloads: Option<&Path>,
     ) -> Result<Opening, DiskFailure> {
         let target = Arc::new(Target::find(destination, &root, downloads)?);
-        Ok(Opening { download, target, root, sizes, stage: Stage::Examine })
+        Ok(Opening { download, target, root, sizes, stage: Stage::Examine, looked: false })
     }
 
     /// Does a bounded part of the work.
-    pub(super) fn step(&mut self, share: Option<&Share>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
+    pub(super) fn step(&mut self, share: Option<&mut Share>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         match &mut self.stage {
             Stage::Examine => self.examine(share),
+            Stage::Copy { part, source, next } => {
+                for _ in 0..PIECES_PER_STEP {
+                    let is_copied = (*next as usize) < part.written.len() && part.copy_piece(*next, source, buffer)?;
+                    if !is_copied {
+                        return self.checked(None);
+                    }
+                    *next += 1;
+                }
+                Ok(Step::Again)
+            }
             Stage::Compare { file, size, hash } => {
                 let size = *size;
                 for _ in 0..PIECES_PER_STEP {
@@ -83,7 +97,7 @@ impl Opening {
             Stage::Check(part) => {
                 for _ in 0..PIECES_PER_STEP {
                     if !part.check_next(buffer) {
-                        return self.checked();
+                        return self.checked(share);
                     }
                 }
                 Ok(Step::Again)
@@ -91,7 +105,7 @@ impl Opening {
         }
     }
 
-    fn examine(&mut self, share: Option<&Share>) -> Result<Step, DiskFailure> {
+    fn examine(&mut self, share: Option<&mut Share>) -> Result<Step, DiskFailure> {
         let stamp = match self.target.lookup()? {
             None if self.target.may_give_way && holder(&self.target).is_some_and(|root| root != self.root) => {
                 return self.give_way();
@@ -101,7 +115,7 @@ impl Opening {
                 let open = if is_small { Part::open_small } else { Part::open };
                 match open(self.target.clone(), self.root) {
                     // No time has passed in which a file may have appeared.
-                    Ok(part) if !part.has_listed() => return Ok(Step::Open(Box::new(part))),
+                    Ok(part) if !part.has_listed() => return Ok(self.opened(Box::new(part), share)),
                     Ok(part) => self.stage = Stage::Check(Box::new(part)),
                     Err(failure) if failure.kind == DiskFailureKind::Name => {
                         self.target = Arc::new(self.target.with_next_name().ok_or(failure)?);
@@ -121,7 +135,7 @@ impl Opening {
             Some(Found::File(stamp)) if self.sizes.is_empty() || self.sizes.contains(&stamp.size) => stamp,
             Some(_) => return self.give_way(),
         };
-        let offered = share.and_then(|share| share.catalog.offered_at(&self.target.share_path(share)?));
+        let offered = share.as_deref().and_then(|share| share.catalog.offered_at(&self.target.share_path(share)?));
         if let Some((root, offered)) = offered
             && offered == stamp
         {
@@ -154,15 +168,33 @@ impl Opening {
 
     /// The part file is checked. If a file has appeared at the destination since, that is examined
     /// instead.
-    fn checked(&mut self) -> Result<Step, DiskFailure> {
+    fn checked(&mut self, share: Option<&mut Share>) -> Result<Step, DiskFailure> {
         let free = self.target.lookup()?.is_none();
         match mem::replace(&mut self.stage, Stage::Examine) {
-            Stage::Check(part) if free => Ok(Step::Open(part)),
-            Stage::Check(part) => {
+            Stage::Check(part) | Stage::Copy { part, .. } if free => Ok(self.opened(part, share)),
+            Stage::Check(part) | Stage::Copy { part, .. } => {
                 part.remove_if_empty();
                 Ok(Step::Again)
             }
             Stage::Examine | Stage::Compare { .. } => Ok(Step::Again),
         }
+    }
+
+    /// The part file is open. What it lacks is copied if a file of the share has it, so that it need
+    /// not be fetched.
+    fn opened(&mut self, mut part: Box<Part>, share: Option<&mut Share>) -> Step {
+        if part.is_complete() || mem::replace(&mut self.looked, true) {
+            return Step::Open(part);
+        }
+        let Some((source, size, cvs)) = share.and_then(|share| share.source_of(self.root)) else {
+            return Step::Open(part);
+        };
+        part.prepare(size, cvs);
+        if part.unprepared.is_some() {
+            return Step::Open(part);
+        }
+        self.stage =
+            if part.share_blocks(&source) { Stage::Check(part) } else { Stage::Copy { part, source, next: 0 } };
+        Step::Again
     }
 }

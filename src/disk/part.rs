@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, ioctl_ficlone, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Found, Stamp, is_unsupported};
@@ -145,10 +145,7 @@ impl Part {
         let offset = u64::from(piece) * PIECE_BYTES;
         let length = piece_length(self.size.unwrap_or(0), u64::from(piece));
         let Ok(bytes) = read_range(&self.file, offset, length, buffer) else { return true };
-        self.written[piece as usize] = match &self.manifest {
-            None => root_of(bytes) == self.root,
-            Some(cvs) => cvs.get(piece as usize) == Some(&cv_of(bytes, offset)),
-        };
+        self.written[piece as usize] = self.fits(piece, bytes);
         true
     }
 
@@ -205,6 +202,45 @@ impl Part {
             .map_err(|error| self.target.io_failure(error))?;
         self.written[piece as usize] = true;
         Ok(())
+    }
+
+    /// Whether every piece is in the file and right.
+    pub(super) fn is_complete(&self) -> bool {
+        self.size.is_some() && self.written.iter().all(|written| *written)
+    }
+
+    /// Shares the blocks of a file with the part file, which has no piece yet, where the file
+    /// system can do that. The pieces are then still to be hashed.
+    pub(super) fn share_blocks(&mut self, source: &File) -> bool {
+        let is_empty = !self.written.contains(&true);
+        let is_shared = is_empty && ioctl_ficlone(&*self.file, source).is_ok();
+        if is_shared {
+            self.listed = (0..).zip(&self.written).map(|(piece, _)| piece).collect();
+        }
+        is_shared
+    }
+
+    /// Copies a piece from a file that should have this content. False if it has not.
+    ///
+    /// # Errors
+    /// The piece cannot be written.
+    pub(super) fn copy_piece(&mut self, piece: u32, source: &File, buffer: &mut Vec<u8>) -> Result<bool, DiskFailure> {
+        let offset = u64::from(piece) * PIECE_BYTES;
+        let length = piece_length(self.size.unwrap_or(0), u64::from(piece));
+        let Ok(bytes) = read_range(source, offset, length, buffer) else { return Ok(false) };
+        let fits = self.fits(piece, bytes);
+        if fits {
+            self.write_piece(piece, bytes)?;
+        }
+        Ok(fits)
+    }
+
+    /// Whether these are the bytes of a piece.
+    fn fits(&self, piece: u32, bytes: &[u8]) -> bool {
+        match &self.manifest {
+            None => root_of(bytes) == self.root,
+            Some(cvs) => cvs.get(piece as usize) == Some(&cv_of(bytes, u64::from(piece) * PIECE_BYTES)),
+        }
     }
 
     pub(super) fn has_map(&self) -> bool {

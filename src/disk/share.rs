@@ -3,21 +3,23 @@
 
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, Cause};
 use super::folder::{Folder, Stamp};
-use super::hash::ContentDigest;
+use super::hash::{ContentDigest, cvs_of};
 use super::hasher::{Hasher, Shared};
 use super::left_out::{Counts, Reason};
 use super::options::DiskOptions;
 use super::scan::Scan;
 use super::tree::{Sorted, Tree, Trees};
 use super::watch::{Watch, WatchEvent, What};
-use crate::config::{SHARE_OPEN_QUIET, SHARE_QUIET};
+use crate::config::{PIECE_BYTES, SHARE_OPEN_QUIET, SHARE_QUIET};
 use crate::error::Failure;
+use crate::wire::ids::{Cv, Root};
 use crate::wire::name::printable;
 
 /// Events are collected for this long, so that both halves of a rename are handled together and a
@@ -90,6 +92,19 @@ impl Touch {
 }
 
 impl Share {
+    /// A file that has this content, its size, and its manifest if it has more than one piece.
+    pub(super) fn source_of(&mut self, root: Root) -> Option<(File, u64, Vec<Cv>)> {
+        self.catalog.holders(root).into_iter().find_map(|(path, stamp)| {
+            let (file, now) = self.trees.open_file(&path).ok().filter(|(_, now)| *now == stamp)?;
+            let cvs = match now.size {
+                0 => return None,
+                1..=PIECE_BYTES => Vec::new(),
+                _ => cvs_of(&self.catalog.cache.manifest(&stamp, root)?),
+            };
+            Some((file, now.size, cvs))
+        })
+    }
+
     /// Opens the folders, starts the watchers and schedules the first scans. None if nothing is
     /// shared.
     pub(super) fn open(options: &DiskOptions, callback: MakeCallback) -> Result<Option<Share>, Failure> {

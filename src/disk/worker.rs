@@ -491,7 +491,7 @@ impl Worker {
 
     fn step_opening(&mut self, mut opening: Opening) {
         let download = opening.download;
-        match opening.step(self.share.as_ref(), &mut self.buffer) {
+        match opening.step(self.share.as_mut(), &mut self.buffer) {
             Ok(Step::Again) => self.openings.push_back(opening),
             Ok(Step::AlreadyThere(size)) => {
                 remove_leftovers(&opening.target, opening.root);

@@ -333,6 +333,38 @@ fn a_name_that_another_content_has_gets_the_start_of_the_root() {
 }
 
 #[test]
+fn a_content_that_the_share_has_under_another_name_is_copied() {
+    for length in [1, MIB, 5 * MIB + 7] {
+        let bytes = content(42, length);
+        let mut rig = Rig::with(&[("sub/one name", &bytes)]);
+        let Ok(PartState::Open { size, verified, .. }) = rig.open(in_share("another"), &bytes) else { panic!() };
+        let pieces = u32::try_from(length.div_ceil(MIB)).unwrap();
+        assert_eq!((size, verified), (Some(length as u64), (0..pieces).collect()));
+        let path = rig.publish().unwrap();
+        assert!(fs::read(path).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn pieces_that_are_there_stay_when_the_others_are_copied() {
+    let bytes = content(43, 3 * MIB);
+    let mut rig = Rig::empty();
+    rig.begin(&bytes, &[1]);
+    write_old(&rig.path("one name"), &bytes);
+    rig.until(|offered| offered.len() == 1);
+    assert_eq!(rig.resumed(&bytes), (Some(cvs_of(&bytes)), vec![0, 1, 2]));
+}
+
+#[test]
+fn a_file_that_has_changed_since_it_was_hashed_is_not_copied() {
+    let bytes = content(44, 2 * MIB);
+    let mut rig = Rig::with(&[("one name", &bytes)]);
+    fs::write(rig.path("one name"), content(45, 2 * MIB)).unwrap();
+    let Ok(PartState::Open { verified, .. }) = rig.open(in_share("another"), &bytes) else { panic!() };
+    assert!(verified.is_empty());
+}
+
+#[test]
 fn parts_that_no_download_uses_are_counted_and_removed() {
     let bytes = content(41, 2 * MIB);
     let mut rig = Rig::empty();
