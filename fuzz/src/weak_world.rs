@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use sprat::config::{CHUNK_BYTES_MAX, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, PIECE_BYTES};
 use sprat::proto::command::{Get, Scope};
-use sprat::proto::disk::{DiskFailure, DiskFailureKind, PartState, ServeFailure};
+use sprat::proto::disk::{
+    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, PartState, Parts, ServeFailure,
+};
 use sprat::proto::weak_peer::download::manifest::root_of;
 use sprat::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
 use sprat::proto::{
@@ -449,7 +451,7 @@ impl WeakWorld {
                     _ => (None, vec![]),
                 };
                 let result = match (well, how) {
-                    (true, 3) => Ok(PartState::AlreadyThere { path }),
+                    (true, 3) => Ok(PartState::AlreadyThere { path, size: CONTENT.size }),
                     (true, _) => {
                         let written = verified.iter().copied().collect();
                         let size = manifest.is_some().then_some(CONTENT.size);
@@ -487,6 +489,22 @@ impl WeakWorld {
                 }
                 return None;
             }
+            // This disk has no folders.
+            DiskWork::Describe { client, .. } => DiskDone::Described { client, result: Err(failed()) },
+            DiskWork::Collection { download, step } => {
+                let done = match step {
+                    CollectionStep::Open { .. } => CollectionDone::Opened(Err(failed())),
+                    CollectionStep::List => CollectionDone::Listed(Err(failed())),
+                    CollectionStep::Place { .. } => CollectionDone::Written(Err(failed())),
+                    CollectionStep::Close { .. } => CollectionDone::Closed,
+                };
+                DiskDone::Collection { download, done }
+            }
+            DiskWork::LookForParts { client, remove, .. } => {
+                let result = if well { Ok(Parts::default()) } else { Err(failed()) };
+                DiskDone::PartsFound { client, removed: remove, result }
+            }
+            DiskWork::SaveQueue { .. } => DiskDone::QueueSaved { result: if well { Ok(()) } else { Err(failed()) } },
             DiskWork::ForgetConn { .. } => return None,
         })
     }
@@ -637,8 +655,16 @@ impl WeakWorld {
             DiskWork::PrepareChunk { offset, length, .. } => {
                 assert!((1..=CHUNK_BYTES_MAX).contains(length), "{length} bytes from {offset}");
             }
+            DiskWork::Collection { step: CollectionStep::Place { payload, .. }, .. } => {
+                let Payload { right, .. } = self.payloads.remove(payload).expect("a payload is used up once");
+                assert!(right, "only what proved itself is written");
+            }
             DiskWork::ReadManifest { .. }
             | DiskWork::ForgetConn { .. }
+            | DiskWork::Describe { .. }
+            | DiskWork::Collection { .. }
+            | DiskWork::LookForParts { .. }
+            | DiskWork::SaveQueue { .. }
             | DiskWork::OpenPart { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }
