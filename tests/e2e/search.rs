@@ -101,7 +101,8 @@ fn a_pattern_is_a_root_a_glob_or_words() {
     assert_eq!(names(&["query", "--exact", flac]), [flac]);
     assert_eq!(names(&["query", "--exact", "blue"]), [""; 0]);
     assert_eq!(names(&["query", &super::common::root_of(b"two")]), ["blue.txt"]);
-    assert_eq!(names(&["query", "music"]), [""; 0], "folders are not searched");
+    assert_eq!(names(&["query", "MUSIC train"]), [flac], "words of folders count");
+    assert_eq!(names(&["query", "musi"]), [""; 0]);
     assert_eq!(names(&["query", "blue", "--min-size", "4"]), [""; 0]);
 }
 
