@@ -180,8 +180,8 @@ impl Opening {
         }
     }
 
-    /// The part file is open. What it lacks is copied if a file of the share has it, so that it need
-    /// not be fetched.
+    /// The part file is open. What it lacks is copied if a file of the share has it, so that it
+    /// need not be fetched.
     fn opened(&mut self, mut part: Box<Part>, share: Option<&mut Share>) -> Step {
         if part.is_complete() || mem::replace(&mut self.looked, true) {
             return Step::Open(part);

@@ -94,10 +94,11 @@ pub(super) struct Shadow {
 pub(super) struct Excuse {
     /// A liar had the query.
     pub(super) liar: bool,
-    searched: BTreeSet<usize>,
     searched_for_liar: BTreeSet<usize>,
-    /// A liar's copy, or a tree with a liar in it, may have kept the query from some node.
-    kept_away: bool,
+    /// A liar's copy, or a tree with a liar in it, may have kept a query from some node: who
+    /// searched for each of these queries. Clients may ask the same at the same time, so there may
+    /// be several.
+    kept_away: Vec<BTreeSet<usize>>,
     /// The hits that liars sent, for any query.
     pub(super) forged: BTreeSet<Match>,
 }
@@ -107,7 +108,7 @@ impl Excuse {
     /// a liar, or no copy reached it because of one. If it answered a copy that had come over
     /// honest super peers alone, nothing of its answer may be missing.
     pub(super) fn covers(&self, node: usize) -> bool {
-        let unreached = self.kept_away && !self.searched.contains(&node);
+        let unreached = self.kept_away.iter().any(|searched| !searched.contains(&node));
         self.liar && (self.searched_for_liar.contains(&node) || unreached)
     }
 }
@@ -193,8 +194,9 @@ impl Shadow {
                 continue;
             }
             excuse.liar |= trail.liar;
-            excuse.kept_away |= trail.liar && (trail.rode || !trail.reached_by_liar.is_empty());
-            excuse.searched.extend(trail.searched.iter().map(|((node, _), _)| *node));
+            if trail.liar && (trail.rode || !trail.reached_by_liar.is_empty()) {
+                excuse.kept_away.push(trail.searched.iter().map(|((node, _), _)| *node).collect());
+            }
             excuse.searched_for_liar.extend(&trail.searched_for_liar);
         }
         excuse.forged = self.forged.clone();
