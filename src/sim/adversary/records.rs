@@ -39,11 +39,13 @@ pub(in crate::sim) fn false_size(size: u64, random: &mut Random) -> u64 {
 
 /// A path that is a trap for a disk or a terminal, and has this word.
 pub(in crate::sim) fn poisoned_path(word: &str, random: &mut Random) -> String {
-    match random.below(5) {
+    match random.below(10) {
         0 => format!("{word}\u{1b}[2J\u{7f}\u{9b}31m"),
         1 => format!("{word}\u{202e}gpj.exe"),
         2 => format!("CON/{word}/NUL"),
         3 => format!("-{word} ..\\..\\x"),
-        _ => format!(".{word}.part"),
+        4 => format!(".{word}.part"),
+        // The name that is asked for, below such a folder.
+        _ => format!("CON/-\u{202e}gpj.exe/{word}"),
     }
 }
