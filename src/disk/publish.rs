@@ -150,6 +150,11 @@ pub(super) fn start(
         let (ids, files): (Vec<DownloadId>, Vec<Publishing>) = files.into_iter().unzip();
         done(ids.into_iter().zip(publish(&files)).collect());
     };
+    on_thread(run)
+}
+
+/// Publishes on a new thread.
+pub(super) fn on_thread(run: impl FnOnce() + Send + 'static) -> Result<(), DiskFailure> {
     match thread::Builder::new().name("sprat-publish".to_owned()).spawn(run) {
         Ok(_) => Ok(()),
         Err(error) => Err(failed(format!("cannot start a thread to publish: {error}; get the file again"))),

@@ -488,16 +488,26 @@ impl Unpacking {
 }
 
 impl Batch {
+    /// Nothing is published, because no thread could be started.
+    pub(super) fn unpublished(&self, failure: &DiskFailure) -> Placed {
+        self.all_failed(|_| failure.clone())
+    }
+
+    fn nothing(&self) -> Placed {
+        Placed { download: self.download, files: 0, bytes: 0, failed: Vec::new(), offers: Vec::new() }
+    }
+
+    fn all_failed(&self, failure: impl Fn(&Placing) -> DiskFailure) -> Placed {
+        let failed = self.files.iter().map(|file| (file.place.path.display().to_string(), failure(file)));
+        Placed { failed: failed.collect(), ..self.nothing() }
+    }
+
     /// Syncs and renames the files.
-    pub(super) fn publish(self) -> Placed {
-        let mut placed = Placed { download: self.download, files: 0, bytes: 0, failed: Vec::new(), offers: Vec::new() };
+    pub(super) fn publish(&self) -> Placed {
         if let Err(error) = self.sync() {
-            for file in &self.files {
-                let path = self.folder.join(&file.place.path);
-                placed.failed.push((file.place.path.display().to_string(), io_failure(&path, error.into())));
-            }
-            return placed;
+            return self.all_failed(|file| io_failure(&self.folder.join(&file.place.path), error.into()));
         }
+        let mut placed = self.nothing();
         let mut parents: Vec<&Arc<OwnedFd>> = Vec::new();
         for file in &self.files {
             match self.publish_one(file) {

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -690,13 +691,14 @@ impl Worker {
     }
 
     fn publish_batch(&mut self, batch: Batch) {
-        let to_self = self.to_self.clone();
+        let (to_self, batch) = (self.to_self.clone(), Arc::new(batch));
+        let ours = batch.clone();
         let publish = move || {
             // The worker is gone only when the process ends.
-            let _ = to_self.send(ToWorker::Placed(Box::new(batch.publish())));
+            let _ = to_self.send(ToWorker::Placed(Box::new(ours.publish())));
         };
-        if let Err(error) = std::thread::Builder::new().name("sprat-publish".to_owned()).spawn(publish) {
-            log::error!("cannot start a thread to publish: {error}");
+        if let Err(failure) = publish::on_thread(publish) {
+            self.on_placed(batch.unpublished(&failure));
         }
     }
 
