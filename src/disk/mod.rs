@@ -11,6 +11,7 @@ mod cache;
 mod catalog;
 mod collections;
 mod describing;
+mod durable;
 mod folder;
 mod hash;
 mod hasher;

@@ -12,17 +12,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{
-    Advice, AtFlags, RenameFlags, fadvise, fstatfs, fsync, linkat, renameat, renameat_with, statat, syncfs, unlinkat,
-};
+use rustix::fs::{Advice, AtFlags, fadvise, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::folder::{Stamp, is_unsupported};
+use super::durable::{self, At, rename_noreplace};
+use super::folder::Stamp;
 use super::hash::{ContentDigest, FileHash};
 use super::part::Part;
 use super::share::Share;
 use super::target::{Target, failed, shown};
-use crate::config::{PIECE_BYTES, SYNCFS_FILES_MIN};
+use crate::config::PIECE_BYTES;
 use crate::proto::DownloadId;
 use crate::proto::disk::DiskFailure;
 use crate::wire::ids::{Cv, Root};
@@ -77,7 +76,7 @@ impl Publishing {
     }
 
     fn sync(&self) -> Result<(), DiskFailure> {
-        retry_on_intr(|| fsync(&*self.file)).or_else(|error| ignored(error, is_unsupported)).map_err(|error| {
+        durable::sync(&*self.file).map_err(|error| {
             // The kernel may now take pages for clean that are not on the disk. This call drops
             // them, so that the next run hashes what the disk has.
             let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
@@ -87,7 +86,8 @@ impl Publishing {
 
     fn rename(&self) -> Result<(), DiskFailure> {
         let target = &*self.target;
-        match rename_noreplace(target) {
+        let folder = &target.folder;
+        match rename_noreplace(At(folder, &target.part_name), At(folder, &target.name)) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
                 if !self.is_there().map_err(|error| target.io_failure(error))? {
@@ -171,7 +171,7 @@ fn publish(files: &[Publishing]) -> Vec<Published> {
     let mut folders: HashMap<Option<(u64, u64)>, Result<(), Errno>> = HashMap::new();
     for (file, _) in files.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
         let folder = &file.target.folder;
-        let sync = || retry_on_intr(|| fsync(folder)).or_else(|error| ignored(error, is_unsupported));
+        let sync = || durable::sync(folder);
         let synced = match Stamp::of_file(folder) {
             Ok(stamp) => *folders.entry(Some((stamp.dev, stamp.ino))).or_insert_with(sync),
             Err(_) => sync(),
@@ -192,112 +192,9 @@ fn sync_all(files: &[Publishing], results: &mut [Result<(), DiskFailure>]) {
         devices.entry(Stamp::of_file(&files[at].file).ok().map(|stamp| stamp.dev)).or_default().push(at);
     }
     for (device, here) in devices {
-        let many = device.is_some() && here.len() >= SYNCFS_FILES_MIN;
-        if many && syncfs_reports_errors(&files[here[0]].file) && syncfs(&*files[here[0]].file).is_ok() {
+        if device.is_some() && durable::sync_together(&*files[here[0]].file, here.len()) {
             continue;
         }
         here.into_iter().for_each(|at| results[at] = files[at].sync());
-    }
-}
-
-/// Whether syncfs of this file system returns the errors of its files: since Linux 5.8 (syncfs(2)).
-/// FUSE file systems are not asked to sync by it.
-fn syncfs_reports_errors(file: &File) -> bool {
-    const FUSE: u64 = 0x6573_5546;
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    #[allow(clippy::unnecessary_cast, reason = "the type differs between architectures")]
-    let is_fuse = fstatfs(file).map_or(true, |stat| stat.f_type as u64 == FUSE);
-    version >= (5, 8) && !is_fuse
-}
-
-/// A way to give the part file its final name without replacing another file.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    /// By a rename that refuses to replace. Not every file system and kernel knows it.
-    Flag,
-    /// By a hard link, which does not replace a file either.
-    Link,
-    /// By looking first. FAT and some network file systems have nothing better. A file that another
-    /// process creates between the two calls is lost.
-    Look,
-}
-
-/// The ways, the best one first.
-const WAYS: [Way; 3] = [Way::Flag, Way::Link, Way::Look];
-
-impl Way {
-    fn publish(self, target: &Target) -> Result<(), Errno> {
-        let (folder, part, name) = (&target.folder, &target.part_name, &target.name);
-        match self {
-            Way::Flag => retry_on_intr(|| renameat_with(folder, part, folder, name, RenameFlags::NOREPLACE)),
-            Way::Link => {
-                retry_on_intr(|| linkat(folder, part, folder, name, AtFlags::empty()))?;
-                // It is published now. If the second name stays, the next run removes it.
-                let _ = retry_on_intr(|| unlinkat(folder, part, AtFlags::empty()));
-                Ok(())
-            }
-            Way::Look => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => Err(Errno::EXIST),
-                Err(Errno::NOENT) => retry_on_intr(|| renameat(folder, part, folder, name)),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    /// Whether the error says that the file system does not know this way.
-    fn is_unknown(self, error: Errno) -> bool {
-        match self {
-            Way::Flag => is_unsupported(error),
-            Way::Link => is_unsupported(error) || matches!(error, Errno::PERM | Errno::MLINK),
-            Way::Look => false,
-        }
-    }
-}
-
-fn rename_noreplace(target: &Target) -> Result<(), Errno> {
-    let mut ways = WAYS.into_iter();
-    loop {
-        // The last way is known everywhere.
-        let way = ways.next().unwrap_or(Way::Look);
-        match way.publish(target) {
-            Err(error) if way.is_unknown(error) => log::debug!("{way:?} is unknown here: {error}"),
-            other => return other,
-        }
-    }
-}
-
-/// Success instead of an error of this kind.
-fn ignored(error: Errno, is_of_kind: impl Fn(Errno) -> bool) -> Result<(), Errno> {
-    if is_of_kind(error) { Ok(()) } else { Err(error) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::proto::disk::Destination;
-
-    #[test]
-    fn no_way_replaces_a_file() {
-        for way in WAYS {
-            let folder = tempfile::tempdir().unwrap();
-            let destination = Destination::Path { path: folder.path().join("x"), name: String::new() };
-            let target = Target::find(&destination, &Root([1; 32]), None).unwrap();
-            fs::write(folder.path().join(".x.part"), "new").unwrap();
-            fs::write(folder.path().join("x"), "mine").unwrap();
-            assert_eq!(way.publish(&target), Err(Errno::EXIST), "{way:?}");
-            assert!(!way.is_unknown(Errno::EXIST));
-            assert_eq!(fs::read_to_string(folder.path().join("x")).unwrap(), "mine");
-            fs::remove_file(folder.path().join("x")).unwrap();
-            std::os::unix::fs::symlink("nowhere", folder.path().join("x")).unwrap();
-            assert_eq!(way.publish(&target), Err(Errno::EXIST), "{way:?}");
-            fs::remove_file(folder.path().join("x")).unwrap();
-            assert_eq!(way.publish(&target), Ok(()), "{way:?}");
-            assert_eq!(fs::read_to_string(folder.path().join("x")).unwrap(), "new");
-            assert!(!folder.path().join(".x.part").exists(), "{way:?}");
-        }
     }
 }

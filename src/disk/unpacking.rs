@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, fstat, fsync, ioctl_ficlone, linkat, mkdirat,
-    openat, renameat_with, statat, syncfs, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, ioctl_ficlone, mkdirat, openat, statat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 
+use super::durable::{self, At, rename_noreplace};
 use super::folder::{Found, Stamp};
 use super::hash::{ContentDigest, FileHash};
 use super::share::Share;
@@ -39,8 +39,6 @@ const FILES_PER_SLICE: usize = 256;
 const SLICE_TIME: Duration = Duration::from_millis(5);
 /// A batch that nothing was added to for this long is published.
 const BATCH_QUIET: Duration = Duration::from_millis(20);
-/// Up to this many files are synced one by one, and more with their file system.
-const SYNCED_EACH_MAX: usize = 4;
 
 /// A collection that is being unpacked.
 #[derive(Debug)]
@@ -527,18 +525,18 @@ impl Batch {
         }
         for parent in parents {
             // Some file systems cannot sync a folder; then a power cut may lose the names.
-            let _ = retry_on_intr(|| fsync(&**parent));
+            let _ = durable::sync(&**parent);
         }
         placed
     }
 
     fn sync(&self) -> Result<(), Errno> {
-        if self.files.len() > SYNCED_EACH_MAX {
-            return retry_on_intr(|| syncfs(&*self.hidden));
+        if durable::sync_together(&*self.hidden, self.files.len()) {
+            return Ok(());
         }
         for file in &self.files {
             let file = openat(&*self.hidden, file.temporary.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-            retry_on_intr(|| fsync(&file))?;
+            durable::sync(&file)?;
         }
         Ok(())
     }
@@ -557,19 +555,9 @@ impl Batch {
         }
     }
 
-    /// Renames a file and replaces none.
     fn rename(&self, file: &Placing) -> Result<(), Errno> {
-        let (from, to) = (&*self.hidden, &*file.place.parent);
-        let (old, new) = (file.temporary.as_str(), &file.place.name);
-        match retry_on_intr(|| renameat_with(from, old, to, new, RenameFlags::NOREPLACE)) {
-            // The file system or kernel does not know the flag.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                retry_on_intr(|| linkat(from, old, to, new, AtFlags::empty()))?;
-                let _ = unlinkat(from, old, AtFlags::empty());
-                Ok(())
-            }
-            other => other,
-        }
+        let Placing { temporary, place, .. } = file;
+        rename_noreplace(At(&*self.hidden, temporary), At(&*place.parent, &place.name))
     }
 
     fn offer(&self, file: &Placing) -> Option<(PathBuf, OsString, Stamp, ContentDigest)> {
@@ -584,8 +572,7 @@ impl Batch {
 
 /// Renames a synced file and replaces none.
 fn publish_file(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::CWD;
-    retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE))?;
+    rename_noreplace(At(CWD, from), At(CWD, to))?;
     if let Some(folder) = to.parent() {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
@@ -613,7 +600,7 @@ fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
         aside.push(extension);
     }
     let parent = &*place.parent;
-    match retry_on_intr(|| renameat_with(parent, &place.name, parent, &aside, RenameFlags::NOREPLACE)) {
+    match rename_noreplace(At(parent, &place.name), At(parent, &aside)) {
         Err(Errno::EXIST) => {
             // It was set aside before, unless that is another content.
             let other = open(parent, &aside, OFlags::RDONLY)?;

@@ -1,0 +1,131 @@
+//! What publishing is made of: syncs, and renames that replace nothing. File systems that lack one
+//! way get the next best one.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FsWord, RenameFlags, fstatfs, fsync, linkat, renameat, renameat_with, statat, syncfs, unlinkat,
+};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::folder::is_unsupported;
+use crate::config::SYNCFS_FILES_MIN;
+
+/// Syncs a file or a folder. Some file systems cannot sync a folder; that is no error.
+pub(super) fn sync(fd: impl AsFd) -> Result<(), Errno> {
+    match retry_on_intr(|| fsync(&fd)) {
+        Err(error) if is_unsupported(error) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Syncs this number of files by one call, if there are many and their file system can do that. It
+/// is that of `any`. If it is false, each of them is still to be synced.
+pub(super) fn sync_together(any: impl AsFd, count: usize) -> bool {
+    count >= SYNCFS_FILES_MIN && syncfs_reports_errors(&any) && retry_on_intr(|| syncfs(&any)).is_ok()
+}
+
+/// Whether syncfs of this file system returns the errors of its files: since Linux 5.8 (syncfs(2)).
+/// FUSE file systems are not asked to sync by it.
+fn syncfs_reports_errors(any: impl AsFd) -> bool {
+    const FUSE: FsWord = 0x6573_5546;
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let is_fuse = fstatfs(any).map_or(true, |stat| stat.f_type == FUSE);
+    version >= (5, 8) && !is_fuse
+}
+
+/// A file, by its folder and its name there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<F, N>(pub(super) F, pub(super) N);
+
+/// Renames a file; an error, EEXIST, if there is anything under the new name.
+pub(super) fn rename_noreplace(
+    At(from, old): At<impl AsFd, impl AsRef<Path>>,
+    At(to, new): At<impl AsFd, impl AsRef<Path>>,
+) -> Result<(), Errno> {
+    let mut ways = WAYS.into_iter();
+    loop {
+        // The last way is known everywhere.
+        let way = ways.next().unwrap_or(Way::Look);
+        match way.rename(At(&from, old.as_ref()), At(&to, new.as_ref())) {
+            Err(error) if way.is_unknown(error) => log::debug!("{way:?} is unknown here: {error}"),
+            other => return other,
+        }
+    }
+}
+
+/// A way to give a file its name without replacing another file.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By a rename that refuses to replace. Not every file system and kernel knows it.
+    Flag,
+    /// By a hard link, which does not replace a file either.
+    Link,
+    /// By looking first. FAT and some network file systems have nothing better. A file that another
+    /// process creates between the two calls is lost.
+    Look,
+}
+
+/// The ways, the best one first.
+const WAYS: [Way; 3] = [Way::Flag, Way::Link, Way::Look];
+
+impl Way {
+    fn rename(self, At(from, old): At<impl AsFd, &Path>, At(to, new): At<impl AsFd, &Path>) -> Result<(), Errno> {
+        match self {
+            Way::Flag => retry_on_intr(|| renameat_with(&from, old, &to, new, RenameFlags::NOREPLACE)),
+            Way::Link => {
+                retry_on_intr(|| linkat(&from, old, &to, new, AtFlags::empty()))?;
+                // It has its name now. If the second one stays, the next run removes it.
+                let _ = retry_on_intr(|| unlinkat(&from, old, AtFlags::empty()));
+                Ok(())
+            }
+            Way::Look => match statat(&to, new, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Err(Errno::EXIST),
+                Err(Errno::NOENT) => retry_on_intr(|| renameat(&from, old, &to, new)),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Whether the error says that the file system does not know this way.
+    fn is_unknown(self, error: Errno) -> bool {
+        match self {
+            Way::Flag => is_unsupported(error),
+            Way::Link => is_unsupported(error) || matches!(error, Errno::PERM | Errno::MLINK),
+            Way::Look => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::CWD;
+
+    use super::*;
+
+    #[test]
+    fn no_way_replaces_a_file() {
+        for way in WAYS {
+            let folder = tempfile::tempdir().unwrap();
+            let (old, new) = (folder.path().join(".x.part"), folder.path().join("x"));
+            let rename = || way.rename(At(CWD, &*old), At(CWD, &*new));
+            fs::write(&old, "new").unwrap();
+            fs::write(&new, "mine").unwrap();
+            assert_eq!(rename(), Err(Errno::EXIST), "{way:?}");
+            assert!(!way.is_unknown(Errno::EXIST));
+            assert_eq!(fs::read_to_string(&new).unwrap(), "mine");
+            fs::remove_file(&new).unwrap();
+            std::os::unix::fs::symlink("nowhere", &new).unwrap();
+            assert_eq!(rename(), Err(Errno::EXIST), "{way:?}");
+            fs::remove_file(&new).unwrap();
+            assert_eq!(rename(), Ok(()), "{way:?}");
+            assert_eq!(fs::read_to_string(&new).unwrap(), "new");
+            assert!(!old.exists(), "{way:?}");
+        }
+    }
+}
