@@ -10,10 +10,14 @@ use super::{paths, settings, uri};
 use crate::config::{GET_BYTES_MAX, GET_NAMES_MAX};
 use crate::error::Failure;
 use crate::proto::{Command, command};
+use crate::wire::Uri;
 
 /// Runs the command.
 pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let uri = uri::given(&args.what)?;
+    if args.also.iter().any(|what| Uri::is_meant(what)) || (uri.is_some() && !args.also.is_empty()) {
+        return Err(Failure::usage("a URI is fetched by a command of its own; name nothing else with it"));
+    }
     let target = match &uri {
         Some(uri) => uri::target(args.asked(), uri)?,
         None => Target::new(args.asked())?,

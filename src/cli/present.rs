@@ -105,6 +105,12 @@ impl Presenter {
         if self.code.is_some() || self.output == Output::Failed {
             return Ok(());
         }
+        if let (Some(_), Some(files)) = (&self.sink, several(event)) {
+            let files = format::count(files, "file");
+            let why =
+                format!("-o - writes one content to standard output, and this is {files}; name a folder with -o DIR/");
+            return Err(Failure::usage(why));
+        }
         let shown = match self.style {
             Style::Json => {
                 if let ClientEvent::Done(Outcome { ok: false, error: Some(error), .. }) = event {
@@ -286,5 +292,17 @@ impl Presenter {
             hints::nothing_found(search, outcome, hints::Place::Shell).iter().for_each(|hint| output::note(hint));
         }
         Ok(())
+    }
+}
+
+/// How many files a download has, if it is not one content: those of a pattern, which are counted
+/// before they are fetched, or those of a collection, which has ended.
+fn several(event: &ClientEvent) -> Option<u64> {
+    if let ClientEvent::Files { files, .. } = event {
+        Some(*files)
+    } else if let ClientEvent::Done(Outcome { ok: true, files, .. }) = event {
+        *files
+    } else {
+        None
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use super::args::{AskedOptions, Uri};
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use super::{paths, query};
-use crate::config::CONNECT_TIMEOUT;
+use super::{paths, query, settings};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::{ClientEvent, Command};
@@ -64,6 +63,7 @@ pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
 /// running peer, if that has a session with one of them.
 pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Failure> {
     let named_super = !asked.supers.is_empty();
+    let connect_timeout = settings::connect_timeout(asked.connect_timeout)?;
     let open = uri.supers.iter().filter(|one| one.key.is_none()).map(|one| one.addr.clone());
     let mut supers: Vec<HostPort> = open.collect();
     match Target::new(asked) {
@@ -75,8 +75,8 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
         }
         Err(failure) if named_super => Err(failure),
         // No place for the socket of a running peer is no reason to fetch nothing.
-        Err(_) => Ok(Target::Supers { supers, connect_timeout: CONNECT_TIMEOUT }),
-        Ok(Target::Supers { supers: others, connect_timeout }) => {
+        Err(_) => Ok(Target::Supers { supers, connect_timeout }),
+        Ok(Target::Supers { supers: others, .. }) => {
             supers.extend(others);
             Ok(Target::Supers { supers, connect_timeout })
         }
@@ -86,7 +86,7 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
             if of_peer.as_ref().is_some_and(is_its) {
                 return Ok(Target::Control { path, name, named });
             }
-            Ok(Target::Supers { supers, connect_timeout: CONNECT_TIMEOUT })
+            Ok(Target::Supers { supers, connect_timeout })
         }
     }
 }

@@ -71,6 +71,10 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     sprat.misused(&["query", "", "--super", "h:1"], "1 to 256 bytes");
     sprat.misused(&["query", &"x".repeat(257), "--super", "h:1"], "1 to 256 bytes");
     sprat.misused(&["get", "x", "--verify", "sha1"], "blake3");
+    let uri = format!("sprat:{},super=127.0.0.1:9", "0".repeat(64));
+    sprat.misused(&["get", "x", &uri, "--super", "127.0.0.1:9"], "of its own");
+    sprat.misused(&["get", &uri, "x"], "of its own");
+    sprat.misused(&["get", &uri, "--connect-timeout", "0s"], "--connect-timeout");
     sprat.misused(&["list", "extra"], "extra");
     sprat.misused(&["query", "x", "--super", "h:1", "--control", "/s"], "exclude each other");
     sprat.misused(&["peer", "--share", "."], "--super");

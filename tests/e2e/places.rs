@@ -138,6 +138,16 @@ fn a_dash_writes_the_content_to_standard_output() {
     assert_eq!((ran.status.code(), ran.stdout.len()), (Some(3), 0));
     let ran = get(&["small.txt", "--json", "--super", daemon.addr()]);
     assert_eq!(ran.status.code(), Some(2));
+    // A pattern and a folder are several files, which have no order.
+    let folder = world.run(["uri", world.path("p").to_str().expect("UTF-8"), "--control", peer.control()]);
+    world.hits(&daemon, &folder.text["sprat:".len()..][..64], 1);
+    for several in ["*", folder.text.trim_end()] {
+        let ran = get(&[several, "--super", daemon.addr()]);
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!((ran.status.code(), ran.stdout.len()), (Some(2), 0), "{several}: {stderr}");
+        assert!(stderr.contains("-o DIR/"), "{several}: {stderr}");
+    }
+    assert!(names(&temporary).is_empty());
     drop(peer);
 }
 

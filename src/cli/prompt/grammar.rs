@@ -161,7 +161,7 @@ fn get(rest: &str) -> Result<Line, String> {
     }
 }
 
-/// What stands before the last ` TO ` and behind it.
+/// What stands before the last ` TO `, and what after it.
 fn split_to(rest: &str) -> (&str, Option<&str>) {
     let lower = rest.to_ascii_lowercase();
     match lower.rfind(" to ") {
@@ -188,16 +188,16 @@ fn range(word: &str) -> Option<(usize, usize)> {
     }
 }
 
-/// Several texts in quotes, and what stands behind ` TO ` after them; none if the line has another
-/// form.
+/// Several texts in quotes, and what stands after a ` TO ` that follows them; none if the line has
+/// another form.
 fn quoted(rest: &str) -> Option<(Vec<String>, Option<&str>)> {
     let mut names = Vec::new();
     let mut left = rest.trim_start();
     while let Some(inner) = left.strip_prefix('"') {
-        let (name, behind) = inner.split_once('"')?;
+        let (name, after) = inner.split_once('"')?;
         names.push(name.to_owned());
-        left = behind.trim_start();
-        if !(left.is_empty() || behind.starts_with(char::is_whitespace)) {
+        left = after.trim_start();
+        if !(left.is_empty() || after.starts_with(char::is_whitespace)) {
             return None;
         }
     }
@@ -215,7 +215,11 @@ fn several((names, to): (Vec<String>, Option<&str>)) -> Result<Line, String> {
     let to = to.map(|to| text(to, GET_FORM)).transpose()?;
     let mut names = names.into_iter().map(|name| named(&name)).collect::<Result<Vec<_>, _>>()?.into_iter();
     let what = names.next().ok_or(GET_FORM)?;
-    Ok(Line::GetWhat { what, also: names.collect(), to })
+    let also: Vec<String> = names.collect();
+    if !also.is_empty() && also.iter().chain([&what]).any(|name| Uri::is_meant(name)) {
+        return Err("a URI is fetched by a GET of its own; write GET and the URI".to_owned());
+    }
+    Ok(Line::GetWhat { what, also, to })
 }
 
 /// What a GET names.
@@ -320,6 +324,7 @@ mod tests {
             ("LIST all", "write LIST"),
             ("FIND x", "QUERY"),
             ("GET \"\"", "GET name"),
+            ("GET \"x\" \"sprat:0\"", "of its own"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(form), "{line}: {error}");
