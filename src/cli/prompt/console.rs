@@ -1,32 +1,26 @@
 //! The prompt's side of the commands: takes the typed lines and the events of the machine, and
-//! prints the answers. Owns the numbered results and the running downloads. It has a thread of its
-//! own, so that printing never holds the loop.
+//! prints the answers. Owns the running commands and what was shown last. It has a thread of its own,
+//! so that printing never holds the loop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender};
 
-use super::grammar::{self, From, Line};
+use super::choice::{Shown, keep_listed};
+use super::grammar::{self, Line};
 use crate::cli::format;
 use crate::cli::hints;
 use crate::cli::paths;
 use crate::cli::progress::{self, Pace};
-use crate::cli::results::{Found, Results, Roots};
+use crate::cli::results::{Results, Roots};
 use crate::cli::units::Size;
 use crate::error::{Exit, Failure};
 use crate::node::Handle;
-use crate::proto::command::KnownContent;
 use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome};
 use crate::proto::{ClientEvent, ClientId, Command, Scope, command};
 use crate::wire::name::printable;
 use crate::wire::record::name_of;
-use crate::wire::uri::UriError;
-use crate::wire::{HostPort, Root, Search, Uri};
-
-/// Most roots of a list that are kept for `GET` by their first digits.
-const LISTED_KEPT_MAX: usize = 100_000;
-/// Roots that are shown of those that begin with the same digits.
-const ROOTS_SHOWN: usize = 4;
+use crate::wire::{Root, Search};
 
 /// Input of the console.
 pub(crate) enum News {
@@ -107,14 +101,12 @@ fn wanted(what: String, to: Option<String>) -> Result<command::Get, String> {
     Ok(command::Get { out, ..command::Get::of(what) })
 }
 
-/// The console: jobs by client, and the results that numbers refer to.
+/// The console: jobs by client, and what numbers and digits refer to.
 pub(super) struct Console {
     commands: Box<dyn Commands>,
     output: Box<dyn Output>,
     replies: Sender<Reply>,
-    results: Results,
-    /// Roots that were listed last, by the digits of which people may get them, and a name of each.
-    listed: Vec<(Root, String)>,
+    shown: Shown,
     jobs: BTreeMap<u64, Job>,
     clients: u64,
     /// The next line is read when this job ends.
@@ -137,8 +129,7 @@ impl Console {
             commands,
             output,
             replies,
-            results: Results::default(),
-            listed: Vec::new(),
+            shown: Shown::default(),
             jobs: BTreeMap::new(),
             clients: 0,
             foreground: None,
@@ -175,7 +166,7 @@ impl Console {
     }
 
     fn next_line(&mut self) {
-        let names = self.results.all().iter().map(|found| found.name().to_owned()).collect();
+        let names = self.shown.names();
         // If the line reader has ended, the node is about to end too.
         let _ = self.replies.send(Reply { names, exit: false });
     }
@@ -194,7 +185,7 @@ impl Console {
             }
             Line::Status => self.ask(Job::Status, Command::Status),
             Line::GetResult { number, from, to } => {
-                let got = self.chosen(number, from).and_then(|(found, from)| {
+                let got = self.shown.chosen(number, from).and_then(|(found, from)| {
                     let name = found.name().to_owned();
                     self.get(command::Get { from, ..wanted(found.root.to_string(), to)? }, name);
                     Ok(())
@@ -202,7 +193,7 @@ impl Console {
                 self.next_line_after(got);
             }
             Line::GetResults { numbers, to } => {
-                let got = self.chosen_all(&numbers).and_then(|known| {
+                let got = self.shown.chosen_all(&numbers).and_then(|known| {
                     let name = format::count(known.len() as u64, "file");
                     self.get(command::Get { known, ..wanted(name.clone(), to)? }, name);
                     Ok(())
@@ -210,13 +201,13 @@ impl Console {
                 self.next_line_after(got);
             }
             Line::GetWhat { what, also, to } => {
-                let got = self.meant(&what).and_then(|(what, name)| {
+                let got = self.shown.meant(&what).and_then(|(what, name)| {
                     self.get(command::Get { also, ..wanted(what, to)? }, name);
                     Ok(())
                 });
                 self.next_line_after(got);
             }
-            Line::Uri { what } => match self.uri_of(&what) {
+            Line::Uri { what } => match self.shown.uri_of(&what) {
                 Ok(command) => self.ask(Job::Uri, command),
                 Err(sentence) => {
                     self.output.note(&format!("error: {sentence}"));
@@ -259,85 +250,6 @@ impl Console {
         self.jobs.insert(self.clients, job);
         self.commands.command(ClientId(self.clients), command);
         self.clients
-    }
-
-    fn chosen(&self, number: usize, from: Option<From>) -> Result<(Found, Option<HostPort>), String> {
-        let found = self.results.number(number).cloned().ok_or_else(|| match self.results.all().len() {
-            0 => "there are no results yet; write QUERY name first, or GET name".to_owned(),
-            most => format!("there is no result {number}; write GET 1 to GET {most}"),
-        })?;
-        let from = match from {
-            None => None,
-            Some(From::Address(address)) => Some(address),
-            Some(From::Number(k)) => {
-                let source = k.checked_sub(1).and_then(|k| found.sources.get(k)).cloned();
-                let most = found.sources.len();
-                let sentence = format!("result {number} has no source {k}; write GET {number} FROM 1 to FROM {most}");
-                Some(source.ok_or(sentence)?)
-            }
-        };
-        Ok((found, from))
-    }
-
-    /// What a name means, and the name to show: a URI, the first digits of a root that was listed
-    /// last, or itself.
-    fn meant(&self, what: &str) -> Result<(String, String), String> {
-        if Uri::is_meant(what) {
-            let uri: Uri = what.parse().map_err(|why: UriError| why.to_string())?;
-            let root = uri.root.to_string();
-            return Ok((root.clone(), uri.name.unwrap_or(root)));
-        }
-        let digits = what.to_ascii_lowercase();
-        let partly = (grammar::ROOT_DIGITS_MIN..2 * Root::LEN).contains(&digits.len());
-        if !partly || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok((what.to_owned(), what.to_owned()));
-        }
-        let found = self.results.all().iter().map(|found| (found.root, found.name()));
-        let listed = self.listed.iter().map(|(root, name)| (*root, name.as_str()));
-        let mut fit: BTreeMap<Root, &str> = found.chain(listed).collect();
-        fit.retain(|root, _| root.to_string().starts_with(&digits));
-        if fit.len() > 1 {
-            let roots: Vec<String> = fit.keys().take(ROOTS_SHOWN).map(ToString::to_string).collect();
-            return Err(format!("{} roots begin with {digits}; name one of them: {}", fit.len(), roots.join(", ")));
-        }
-        let only = fit.pop_first().map(|(root, name)| (root.to_string(), name.to_owned()));
-        Ok(only.unwrap_or_else(|| (what.to_owned(), what.to_owned())))
-    }
-
-    /// The command for `URI n|name|path`.
-    fn uri_of(&self, what: &str) -> Result<Command, String> {
-        let scope = Scope::default();
-        if let Some(number) = what.parse().ok().filter(|_| !self.results.all().is_empty()) {
-            let (found, _) = self.chosen(number, None)?;
-            return Ok(Command::Uri { what: found.root.to_string(), path: None, scope });
-        }
-        if std::fs::metadata(what).is_ok() {
-            let path = std::path::absolute(what).map_err(|error| format!("{what:?} is not a path: {error}"))?;
-            return Ok(Command::Uri { what: "/".to_owned(), path: Some(path), scope });
-        }
-        let (what, _) = self.meant(what)?;
-        Ok(Command::Uri { what, path: None, scope })
-    }
-
-    /// The results with these numbers, each once.
-    fn chosen_all(&self, numbers: &[(usize, usize)]) -> Result<Vec<KnownContent>, String> {
-        let all = self.results.all();
-        let mut chosen = BTreeSet::new();
-        for &(first, last) in numbers {
-            // ALL has no last number of its own.
-            let last = if last == usize::MAX { all.len() } else { last };
-            self.chosen(first, None)?;
-            self.chosen(last, None)?;
-            chosen.extend(first..=last);
-        }
-        let found = chosen.into_iter().filter_map(|number| self.results.number(number));
-        let known = |found: &Found| KnownContent {
-            name: found.name().to_owned(),
-            size: found.size,
-            root: found.root,
-            sources: found.sources.clone(),
-        };
-        Ok(found.map(known).collect())
     }
 
     fn next_line_after(&mut self, done: Result<(), String>) {
@@ -399,7 +311,7 @@ impl Console {
             }
             ClientEvent::File { .. } | ClientEvent::Content { .. } => {
                 if let (Job::List { rows, roots }, Some((heading, row))) = (job, format::listed(&event)) {
-                    roots.extend(listed_root(&event).filter(|_| roots.len() < LISTED_KEPT_MAX));
+                    keep_listed(roots, &event);
                     if *rows == 0 {
                         self.output.print(heading);
                     }
@@ -485,8 +397,8 @@ impl Console {
                     let found = hints::nothing_found(&search, outcome, hints::Place::Prompt);
                     found.iter().for_each(|hint| self.output.note(hint));
                 }
-                self.results = results;
-                self.listed = Vec::new();
+                self.shown = Shown::default();
+                self.shown.set_results(results);
             }
             Some(Job::Get { what, name, mut hits, .. }) => {
                 if outcome.ok {
@@ -496,7 +408,7 @@ impl Console {
                     if !hits.all().is_empty() {
                         hits.arrange(&what);
                         self.output.print(hits.table(Roots::Whole).trim_end());
-                        self.results = hits;
+                        self.shown.set_results(hits);
                     }
                 }
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
@@ -504,11 +416,11 @@ impl Console {
                 }
             }
             Some(Job::List { rows, roots }) if outcome.ok && outcome.reached.is_some() => {
-                self.listed = roots;
+                self.shown.set_listed(roots);
                 self.output.print(&format::search_summary(rows, "content", outcome));
             }
             Some(Job::List { rows, roots }) if outcome.ok => {
-                self.listed = roots;
+                self.shown.set_listed(roots);
                 self.output.print(&format::count(rows, "file"));
             }
             Some(Job::Downloads { rows: 0 }) if outcome.ok => self.output.note("the queue is empty"),
@@ -522,17 +434,6 @@ impl Console {
             self.next_line();
         }
         self.wake_waiter();
-    }
-}
-
-/// The root of a listed file, and a name of it.
-fn listed_root(event: &ClientEvent) -> Option<(Root, String)> {
-    if let ClientEvent::File { root, name, .. } = event {
-        Some((*root, name.clone()))
-    } else if let ClientEvent::Content { root, names, .. } = event {
-        Some((*root, names.first().cloned().unwrap_or_default()))
-    } else {
-        None
     }
 }
 
@@ -552,6 +453,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::wire::HostPort;
 
     #[derive(Clone, Default)]
     struct Recorder(Arc<Mutex<Vec<String>>>);

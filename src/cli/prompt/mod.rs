@@ -5,6 +5,7 @@
 //! next line, and the console, which prints. They share nothing and speak by channels; neither
 //! touches a socket.
 
+mod choice;
 mod console;
 pub(crate) mod grammar;
 

@@ -1,0 +1,136 @@
+//! What a number or a word that is typed at the prompt means. It owns the results and the roots that
+//! were shown last; it prints and sends nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::grammar::{self, From};
+use crate::cli::results::{Found, Results};
+use crate::proto::command::KnownContent;
+use crate::proto::{ClientEvent, Command, Scope};
+use crate::wire::uri::UriError;
+use crate::wire::{HostPort, Root, Uri};
+
+/// Most roots of a list that are kept for `GET` by their first digits.
+const LISTED_KEPT_MAX: usize = 100_000;
+/// Roots that are shown of those that begin with the same digits.
+const ROOTS_SHOWN: usize = 4;
+
+/// What was shown last.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    results: Results,
+    /// Roots that were listed, by the digits of which people may get them, and a name of each.
+    listed: Vec<(Root, String)>,
+}
+
+impl Shown {
+    /// Names of the results, for completion.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.results.all().iter().map(|found| found.name().to_owned()).collect()
+    }
+
+    /// These results were shown, to be chosen from by number.
+    pub(super) fn set_results(&mut self, results: Results) {
+        self.results = results;
+    }
+
+    /// These roots were listed.
+    pub(super) fn set_listed(&mut self, listed: Vec<(Root, String)>) {
+        self.listed = listed;
+    }
+
+    /// The result with this number, and the source of it that is named.
+    pub(super) fn chosen(&self, number: usize, from: Option<From>) -> Result<(Found, Option<HostPort>), String> {
+        let found = self.results.number(number).cloned().ok_or_else(|| match self.results.all().len() {
+            0 => "there are no results yet; write QUERY name first, or GET name".to_owned(),
+            most => format!("there is no result {number}; write GET 1 to GET {most}"),
+        })?;
+        let from = match from {
+            None => None,
+            Some(From::Address(address)) => Some(address),
+            Some(From::Number(k)) => {
+                let source = k.checked_sub(1).and_then(|k| found.sources.get(k)).cloned();
+                let most = found.sources.len();
+                let sentence = format!("result {number} has no source {k}; write GET {number} FROM 1 to FROM {most}");
+                Some(source.ok_or(sentence)?)
+            }
+        };
+        Ok((found, from))
+    }
+
+    /// What a name means, and the name to show: a URI, the first digits of a root that was listed
+    /// last, or itself.
+    pub(super) fn meant(&self, what: &str) -> Result<(String, String), String> {
+        if Uri::is_meant(what) {
+            let uri: Uri = what.parse().map_err(|why: UriError| why.to_string())?;
+            let root = uri.root.to_string();
+            return Ok((root.clone(), uri.name.unwrap_or(root)));
+        }
+        let digits = what.to_ascii_lowercase();
+        let partly = (grammar::ROOT_DIGITS_MIN..2 * Root::LEN).contains(&digits.len());
+        if !partly || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok((what.to_owned(), what.to_owned()));
+        }
+        let found = self.results.all().iter().map(|found| (found.root, found.name()));
+        let listed = self.listed.iter().map(|(root, name)| (*root, name.as_str()));
+        let mut fit: BTreeMap<Root, &str> = found.chain(listed).collect();
+        fit.retain(|root, _| root.to_string().starts_with(&digits));
+        if fit.len() > 1 {
+            let roots: Vec<String> = fit.keys().take(ROOTS_SHOWN).map(ToString::to_string).collect();
+            return Err(format!("{} roots begin with {digits}; name one of them: {}", fit.len(), roots.join(", ")));
+        }
+        let only = fit.pop_first().map(|(root, name)| (root.to_string(), name.to_owned()));
+        Ok(only.unwrap_or_else(|| (what.to_owned(), what.to_owned())))
+    }
+
+    /// The command for `URI n|name|path`.
+    pub(super) fn uri_of(&self, what: &str) -> Result<Command, String> {
+        let scope = Scope::default();
+        if let Some(number) = what.parse().ok().filter(|_| !self.results.all().is_empty()) {
+            let (found, _) = self.chosen(number, None)?;
+            return Ok(Command::Uri { what: found.root.to_string(), path: None, scope });
+        }
+        if std::fs::metadata(what).is_ok() {
+            let path = std::path::absolute(what).map_err(|error| format!("{what:?} is not a path: {error}"))?;
+            return Ok(Command::Uri { what: "/".to_owned(), path: Some(path), scope });
+        }
+        let (what, _) = self.meant(what)?;
+        Ok(Command::Uri { what, path: None, scope })
+    }
+
+    /// The results with these numbers, each once.
+    pub(super) fn chosen_all(&self, numbers: &[(usize, usize)]) -> Result<Vec<KnownContent>, String> {
+        let all = self.results.all();
+        let mut chosen = BTreeSet::new();
+        for &(first, last) in numbers {
+            // ALL has no last number of its own.
+            let last = if last == usize::MAX { all.len() } else { last };
+            self.chosen(first, None)?;
+            self.chosen(last, None)?;
+            chosen.extend(first..=last);
+        }
+        let found = chosen.into_iter().filter_map(|number| self.results.number(number));
+        let known = |found: &Found| KnownContent {
+            name: found.name().to_owned(),
+            size: found.size,
+            root: found.root,
+            sources: found.sources.clone(),
+        };
+        Ok(found.map(known).collect())
+    }
+}
+
+/// Adds the root of a listed file, and a name of it.
+pub(super) fn keep_listed(roots: &mut Vec<(Root, String)>, event: &ClientEvent) {
+    roots.extend(listed_root(event).filter(|_| roots.len() < LISTED_KEPT_MAX));
+}
+
+fn listed_root(event: &ClientEvent) -> Option<(Root, String)> {
+    if let ClientEvent::File { root, name, .. } = event {
+        Some((*root, name.clone()))
+    } else if let ClientEvent::Content { root, names, .. } = event {
+        Some((*root, names.first().cloned().unwrap_or_default()))
+    } else {
+        None
+    }
+}
