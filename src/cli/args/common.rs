@@ -2,7 +2,7 @@
 //!
 //! argh cannot include one struct of options in another. So `command!` writes the struct of a
 //! command from its own options and the names of groups: `json`, `log(LEVEL)`, `daemon`, `search`,
-//! `asked`, `running`, `figures`. Each group is one arm of the macro.
+//! `asked`, `running`, `download`, `figures`. Each group is one arm of the macro.
 
 use std::path::PathBuf;
 
@@ -55,25 +55,29 @@ macro_rules! command {
             pub(crate) policy: Option<crate::wire::Policy>,
         } }
     };
-    (@fields [asked $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+    (@fields [asked $(, $($more:tt)*)?] $($rest:tt)*) => {
+        command! { @fields [supers, running, connect_timeout $(, $($more)*)?] $($rest)* }
+    };
+    (@fields [supers $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
             /// ask this super peer, as a short-lived peer; may be repeated: the first that answers
             /// is asked [default: ask a running peer]
             #[argh(option, long = "super", arg_name = "HOST:PORT")]
             pub(crate) supers: Vec<crate::wire::HostPort>,
-
-            /// ask the running peer with this Unix socket [default: the socket of the peer called
-            /// --name]
-            #[argh(option, arg_name = "PATH")]
-            pub(crate) control: Option<std::path::PathBuf>,
-
-            /// ask the running peer with this name [default: peer]
-            #[argh(option, arg_name = "NAME")]
-            pub(crate) name: Option<String>,
-
+        } }
+    };
+    (@fields [connect_timeout $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
             /// fail with exit 5 if no --super answers within this time [default: 10s]
             #[argh(option, arg_name = "TIME")]
             pub(crate) connect_timeout: Option<crate::cli::units::Span>,
+        } }
+    };
+    (@fields [download $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// number of the download, as `downloads` lists it
+            #[argh(positional, arg_name = "N")]
+            pub(crate) number: u64,
         } }
     };
     (@fields [running $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {

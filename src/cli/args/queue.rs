@@ -20,29 +20,17 @@ command! {
     /// Take a download out of the queue of a running peer. What was fetched is kept in its part
     /// file, and the same `get` continues there.
     #[argh(subcommand, name = "cancel", help_triggers("-h", "--help"), example = "{command_name} 3")]
-    Cancel {
-        /// number of the download, as `downloads` lists it
-        #[argh(positional, arg_name = "N")]
-        pub(crate) number: u64,
-    } with running, json, log(" [default: warn]", Warn)
+    Cancel {} with download, running, json, log(" [default: warn]", Warn)
 }
 
 command! {
     /// Stop a download of a running peer and keep it in the queue until `resume`.
     #[argh(subcommand, name = "pause", help_triggers("-h", "--help"), example = "{command_name} 3")]
-    Pause {
-        /// number of the download, as `downloads` lists it
-        #[argh(positional, arg_name = "N")]
-        pub(crate) number: u64,
-    } with running, json, log(" [default: warn]", Warn)
+    Pause {} with download, running, json, log(" [default: warn]", Warn)
 }
 
 command! {
     /// Continue a download of a running peer that is paused, waits for a source or has failed.
     #[argh(subcommand, name = "resume", help_triggers("-h", "--help"), example = "{command_name} 3")]
-    Resume {
-        /// number of the download, as `downloads` lists it
-        #[argh(positional, arg_name = "N")]
-        pub(crate) number: u64,
-    } with running, json, log(" [default: warn]", Warn)
+    Resume {} with download, running, json, log(" [default: warn]", Warn)
 }
