@@ -9,13 +9,6 @@ use serde_json::Value;
 
 use super::common::{Daemon, World, eventually, root_of};
 
-/// A counter of a super peer, as `status` prints it.
-fn count(world: &World, daemon: &Daemon, name: &str) -> u64 {
-    let ran = world.run(["status", "--json", "--super", daemon.addr()]);
-    // What never happened is not named.
-    ran.events("status")[0]["super_counts"][name].as_u64().unwrap_or(0)
-}
-
 #[test]
 fn the_whole_network_is_listed_each_content_once() {
     let world = World::new();
@@ -35,7 +28,7 @@ fn the_whole_network_is_listed_each_content_once() {
     }
     assert!(expected.len() > 5000);
     eventually("all are registered", || {
-        supers.iter().all(|daemon| count(&world, daemon, "records") == 1701).then_some(())
+        supers.iter().all(|daemon| world.super_count(daemon, "records") == 1701).then_some(())
     });
     let ran = world.run(["list", "--network", "--json", "--super", supers[0].addr()]);
     let contents = ran.events("content");
@@ -114,12 +107,12 @@ fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
     // cancelled.
     supers[2].signal(Signal::STOP);
     let query = ["query", "nothing", "--budget", "60s", "--json", "--super", supers[0].addr()];
-    let before = ["flood_searched", "link_cancel_in"].map(|name| count(&world, &supers[1], name));
-    let cancels_before = count(&world, &supers[0], "queries_cancelled");
+    let before = ["flood_searched", "link_cancel_in"].map(|name| world.super_count(&supers[1], name));
+    let cancels_before = world.super_count(&supers[0], "queries_cancelled");
     for (cancelled, signal) in [(1, Signal::INT), (2, Signal::KILL)] {
         let running = world.start(query);
         eventually("the query is with the neighbor", || {
-            (count(&world, &supers[1], "flood_searched") == before[0] + cancelled).then_some(())
+            (world.super_count(&supers[1], "flood_searched") == before[0] + cancelled).then_some(())
         });
         running.signal(signal);
         let ran = running.finish();
@@ -127,14 +120,14 @@ fn a_query_whose_asker_is_interrupted_is_cancelled_everywhere() {
             assert_eq!((ran.exit, &ran.done()["exit"]), (Some(130), &130.into()));
         }
         eventually("it is cancelled at the first", || {
-            (count(&world, &supers[0], "queries_cancelled") == cancels_before + cancelled).then_some(())
+            (world.super_count(&supers[0], "queries_cancelled") == cancels_before + cancelled).then_some(())
         });
         eventually("and at its neighbor", || {
-            (count(&world, &supers[1], "link_cancel_in") == before[1] + cancelled).then_some(())
+            (world.super_count(&supers[1], "link_cancel_in") == before[1] + cancelled).then_some(())
         });
     }
     supers[2].signal(Signal::CONT);
-    eventually("and behind it", || (count(&world, &supers[2], "link_cancel_in") > 0).then_some(()));
+    eventually("and behind it", || (world.super_count(&supers[2], "link_cancel_in") > 0).then_some(()));
 }
 
 #[test]

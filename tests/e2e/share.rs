@@ -177,13 +177,6 @@ fn a_file_is_offered_once_its_writer_has_closed_it() {
     );
 }
 
-/// A gauge or counter of the peer itself.
-fn counter(world: &World, peer: &Daemon, name: &str) -> u64 {
-    let ran = world.run(["status", "--json", "--control", peer.control()]);
-    let status = ran.events("status").pop().unwrap_or_default();
-    status["peer"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}"))
-}
-
 #[test]
 fn several_folders_are_shared_each_under_its_name() {
     let world = World::new();
@@ -198,7 +191,7 @@ fn several_folders_are_shared_each_under_its_name() {
     let more = ["--share", &named, "--downloads", inbox.to_str().expect("UTF-8")];
     let peer = world.peer_with("p", &[&daemon], &more, std::process::Stdio::null());
     agrees(&daemon, &[("a/plain.txt", b"plain"), ("music/blue.flac", b"blue")]);
-    assert_eq!(counter(&world, &peer, "left_out_covered"), 1);
+    assert_eq!(world.peer_count(&peer, "left_out_covered"), 1);
     assert!(peer.log().contains("covered by the name of another share"), "{}", peer.log());
 
     // All of them are followed and served.
@@ -259,14 +252,14 @@ fn what_the_rules_leave_out_is_not_offered() {
     }
     let peer = world.peer("p", &[&daemon]);
     agrees(&daemon, &[("a.txt", b"a"), ("sub/keep.tmp", b"kept")]);
-    assert_eq!(counter(&world, &peer, "left_out_ignored"), 2);
+    assert_eq!(world.peer_count(&peer, "left_out_ignored"), 2);
 
     // What is new is judged too.
     world.share("p", "b.tmp", b"temporary");
     world.share("p", "sub/build/x", b"built");
     world.share("p", "b.txt", b"b");
     agrees(&daemon, &[("a.txt", b"a"), ("b.txt", b"b"), ("sub/keep.tmp", b"kept")]);
-    eventually("all are counted", || (counter(&world, &peer, "left_out_ignored") == 4).then_some(()));
+    eventually("all are counted", || (world.peer_count(&peer, "left_out_ignored") == 4).then_some(()));
 
     // New rules take effect on what is there.
     world.share("p", ".spratignore", b"*.txt\n");
@@ -304,7 +297,7 @@ fn what_is_left_out_is_counted_by_reason() {
     let counts = |expected: [u64; 3]| {
         eventually(&format!("{expected:?} are left out"), || {
             let names = ["left_out_hidden", "left_out_parts", "left_out_symlinks"];
-            (names.map(|name| counter(&world, &peer, name)) == expected).then_some(())
+            (names.map(|name| world.peer_count(&peer, name)) == expected).then_some(())
         });
     };
     counts([2, 2, 1]);

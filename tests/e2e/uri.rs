@@ -8,7 +8,7 @@ use std::process::Stdio;
 use sprat::wire::{FileRecord, Root, SharePath};
 
 use super::common::session::Speaker;
-use super::common::{World, noise, root_of};
+use super::common::{Daemon, World, noise, root_of};
 
 /// The line that `sprat uri` prints, from its JSON.
 fn uri_of(world: &World, args: &[&str]) -> String {
@@ -232,10 +232,7 @@ fn a_renamed_file_is_copied_from_the_share_and_a_peer_fetches_nothing_from_itsel
         world.hits(&daemon, &root_of(&noise(n, 50_000)), 2);
     }
     world.hits(&daemon, &uri["sprat:".len()..][..64], 1);
-    let sent = |peer: &super::common::Daemon| {
-        let status = world.run(["status", "--json", "--control", peer.control()]);
-        status.events("status")[0]["peer"]["bytes_sent"].as_u64().expect("a number")
-    };
+    let sent = |peer: &Daemon| world.peer_count(peer, "bytes_sent");
     let ran = world.run(["get", &uri, "--json", "--control", other.control()]);
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
     assert!(tree(&world.path("b/photos")) == tree(&world.path("a/photos")));

@@ -235,6 +235,18 @@ impl World {
         Running { child, stdout, lines: Vec::new(), log, _watched: watched }
     }
 
+    /// A figure of a peer, which `status` names.
+    pub(crate) fn peer_count(&self, peer: &Daemon, name: &str) -> u64 {
+        let status = self.run(["status", "--json", "--control", peer.control()]).events("status");
+        status[0]["peer"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {status:?}"))
+    }
+
+    /// A counter of a super peer. What never happened is not named.
+    pub(crate) fn super_count(&self, daemon: &Daemon, name: &str) -> u64 {
+        let status = self.run(["status", "--json", "--super", daemon.addr()]).events("status");
+        status[0]["super_counts"][name].as_u64().unwrap_or(0)
+    }
+
     /// Waits until a query at this super peer finds this many hits; returns them.
     pub(crate) fn hits(&self, daemon: &Daemon, pattern: &str, count: usize) -> Vec<Value> {
         eventually(&format!("{count} hits for {pattern}"), || {
