@@ -56,14 +56,15 @@ impl Own {
             && (self.begin == 0 || ends_in(seen.folder_text, &pattern[..self.begin - 1]))
     }
 
-    /// How the path of an entry ends in the pattern, if it does.
-    pub(super) fn equals(&self, pattern: &str, seen: LiveEntry<'_>, scratch: &mut String) -> Option<Equal> {
-        if self.is_same(pattern, seen) {
-            return Some(Equal::Bytes);
-        }
-        let end = last_components(seen.folder_text, self.folder.len())?;
-        let folded = fold(seen.name, scratch) == self.name && begins_with(end, &self.folder, scratch);
-        folded.then_some(Equal::Folded)
+    /// Whether the path of an entry ends in the pattern, folded.
+    pub(super) fn is_alike(&self, seen: LiveEntry<'_>, scratch: &mut String) -> bool {
+        last_components(seen.folder_text, self.folder.len())
+            .is_some_and(|end| fold(seen.name, scratch) == self.name && begins_with(end, &self.folder, scratch))
+    }
+
+    /// Whether folders are compared too, and not the name alone.
+    pub(super) fn has_folder(&self) -> bool {
+        !self.folder.is_empty()
     }
 }
 

@@ -510,7 +510,11 @@ impl Scan {
     /// How the path is the pattern, or ends in it.
     fn equals(&mut self, seen: LiveEntry<'_>) -> Option<Equal> {
         let own = self.own.as_ref()?;
-        own.equals(&self.find.pattern, seen, &mut self.scratch)
+        if own.is_same(&self.find.pattern, seen) {
+            return Some(Equal::Bytes);
+        }
+        self.spent += text_work(seen.name) + if own.has_folder() { text_work(seen.folder_text) } else { 0 };
+        own.is_alike(seen, &mut self.scratch).then_some(Equal::Folded)
     }
 
     fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {

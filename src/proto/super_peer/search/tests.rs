@@ -468,6 +468,24 @@ fn a_path_is_found_by_its_end() {
 }
 
 #[test]
+fn a_path_costs_what_folding_it_takes() {
+    let (folder, name) = ("\u{e9}".repeat(200), "\u{e9}".repeat(120));
+    let (index, _) = index_of(&[&format!("{folder}/{name}")]);
+    let bytes = folder.len() + name.len();
+    for (kind, pattern, folds) in [
+        (QueryKind::Path, format!("x/{}", name.to_uppercase()), 2),
+        (QueryKind::Path, name.to_uppercase(), 1),
+        (QueryKind::Glob, format!("{}[", name.to_uppercase()), 0),
+    ] {
+        let mut scan = Scan::new(&index, &search(kind, &pattern)).unwrap();
+        let mut hits = Vec::new();
+        while scan.step(&index, 1024, &mut hits) == Step::More {}
+        let least = folds * if pattern.contains('/') { bytes } else { name.len() } / FOLDED_BYTES;
+        assert!(scan.spent() >= least, "{pattern}: {} for {least}", scan.spent());
+    }
+}
+
+#[test]
 fn a_folder_is_found_with_all_that_is_below_it() {
     let paths = ["Müller/a", "mu\u{308}ller/x/y/b", "Müller", "x/Müller/c", "Müller 2/d", "---/e"];
     let (index, _) = index_of(&paths);
