@@ -43,17 +43,19 @@ impl Own {
     /// None if the pattern has no name at its end.
     pub(super) fn new(pattern: &str) -> Option<Own> {
         let (folder, name) = split_path(pattern);
+        let begin = pattern.len() - name.len();
         (!name.is_empty()).then(|| Own {
-            folder: components(folder),
+            // A slash at the start is after a component without text, which no path has.
+            folder: if begin == 0 { Vec::new() } else { components(folder) },
             name: fold::folded(name),
-            begin: pattern.len() - name.len(),
+            begin,
         })
     }
 
     /// Whether the path of an entry ends in the pattern, byte for byte.
     pub(super) fn is_same(&self, pattern: &str, seen: LiveEntry<'_>) -> bool {
         seen.name == &pattern[self.begin..]
-            && (self.begin == 0 || ends_in(seen.folder_text, &pattern[..self.begin - 1]))
+            && (self.begin == 0 || self.begin > 1 && ends_in(seen.folder_text, &pattern[..self.begin - 1]))
     }
 
     /// Whether the path of an entry ends in the pattern, folded.
@@ -70,7 +72,7 @@ impl Own {
 
 /// The folded components of a folder.
 fn components(folder: &str) -> Vec<String> {
-    folder.split('/').filter(|_| !folder.is_empty()).map(fold::folded).collect()
+    folder.split('/').map(fold::folded).collect()
 }
 
 /// Whether the first components of a folder, folded, are these.
@@ -82,7 +84,7 @@ fn begins_with(folder: &str, wanted: &[String], scratch: &mut String) -> bool {
 /// Whether a folder is another one, or ends in it and a `/` before.
 fn ends_in(folder: &str, end: &str) -> bool {
     match folder.strip_suffix(end) {
-        Some(rest) => end.is_empty() || rest.is_empty() || rest.ends_with('/'),
+        Some(rest) => rest.is_empty() || rest.ends_with('/'),
         None => false,
     }
 }
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_path_is_compared_by_components() {
-        for (folder, end) in [("", ""), ("a/b", "b"), ("a/b", "a/b"), ("a", ""), ("x/a/b", "a/b")] {
+        for (folder, end) in [("a/b", "b"), ("a/b", "a/b"), ("a", ""), ("x/a/b", "a/b")] {
             assert!(ends_in(folder, end), "{folder} {end}");
         }
         for (folder, end) in [("", "b"), ("a/bb", "b"), ("xa/b", "a/b"), ("b", "a/b")] {
