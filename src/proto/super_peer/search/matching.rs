@@ -155,7 +155,8 @@ impl Below {
 
     /// Whether a folder is this one or below it.
     pub(super) fn holds(&self, folder: &str, scratch: &mut String) -> bool {
-        begins_with(folder, &self.folder, scratch)
+        // The top of a share is no folder, though it has the text of one whose fold is empty.
+        !folder.is_empty() && begins_with(folder, &self.folder, scratch)
     }
 }
 
@@ -178,5 +179,7 @@ mod tests {
         assert!(below("A", "a") && below("a/", "A/b") && below("a/É", "a/e\u{301}/c"));
         assert!(!below("a", "ab") && !below("a/b", "a") && !below("a/b", "a/bc") && !below("b", "a/b"));
         assert!(Below::new("/").is_none());
+        // The fold of an accent alone is empty.
+        assert!(below("\u{301}", "\u{302}/a") && !below("\u{301}", "") && !below("\u{301}", "a"));
     }
 }
