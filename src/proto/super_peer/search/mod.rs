@@ -230,7 +230,7 @@ impl Scan {
             }
             Test::Glob(..) => {
                 self.plan_own(index, 0);
-                self.lists[2] = Some((Place::All, List::Rest));
+                self.lists[2] = Some((everything(index, self.within.as_ref()), List::Rest));
             }
             Test::Root(root) => {
                 self.lists[0] = Some((Place::Key(index.root_key(root)), List::Rest));
