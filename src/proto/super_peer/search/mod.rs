@@ -67,6 +67,8 @@ pub struct Scan {
     test: Test,
     /// The pattern as the end of a path, if an entry has that name and the kind reports it apart.
     own: Option<Own>,
+    /// Whether an entry is equal to it only if folded.
+    alike: bool,
     sizes: (u64, u64),
     /// Only hits with a position in it.
     within: Option<Range>,
@@ -191,6 +193,7 @@ impl Scan {
             find,
             test,
             own: None,
+            alike: false,
             sizes,
             within,
             left: limit.min(hits_max),
@@ -328,7 +331,10 @@ impl Scan {
         // A folder may be another one since the last step.
         (self.entered, self.memo) = (false, None);
         while self.walked < LISTS {
-            let Some((place, list)) = self.lists[self.walked] else {
+            // Those that are equal byte for byte come first. If that list had no others, it is not
+            // walked again.
+            let list = self.lists[self.walked].filter(|(_, list)| self.alike || *list != List::Own(Equal::Folded));
+            let Some((place, list)) = list else {
                 self.walked += 1;
                 continue;
             };
@@ -491,7 +497,9 @@ impl Scan {
         }
         if let List::Own(equal) = list {
             let is_root = matches!(&self.test, Test::Root(root) if *root == seen.root);
-            return yes(self.equals(seen) == Some(equal) && !is_root);
+            let equals = self.equals(seen);
+            self.alike |= equals == Some(Equal::Folded);
+            return yes(equals == Some(equal) && !is_root);
         }
         let fit = match &self.test {
             Test::Exact => yes(seen.name == self.find.pattern),

@@ -470,6 +470,21 @@ fn a_path_is_found_by_its_end() {
 }
 
 #[test]
+fn names_that_are_all_equal_are_looked_at_once() {
+    let mut paths: Vec<String> = (0..100).map(|n| format!("{n}/song")).collect();
+    let looked = |paths: &[String]| {
+        let (index, _) = index_of(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut scan = Scan::new(&index, &search(QueryKind::Path, "song")).unwrap();
+        let mut hits = Vec::new();
+        while scan.step(&index, 3, &mut hits) == Step::More {}
+        (hits.len(), scan.looked())
+    };
+    assert_eq!(looked(&paths), (100, 2 * 100));
+    paths.push("Song".to_owned());
+    assert_eq!(looked(&paths), (101, 3 * 101));
+}
+
+#[test]
 fn a_path_costs_what_folding_it_takes() {
     let (folder, name) = ("\u{e9}".repeat(200), "\u{e9}".repeat(120));
     let (index, _) = index_of(&[&format!("{folder}/{name}")]);
