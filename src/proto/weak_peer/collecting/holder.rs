@@ -23,7 +23,10 @@ pub(super) struct Holder {
     pub(super) addr: HostPort,
     pub(super) dial: Option<DialId>,
     pub(super) conn: Option<ConnId>,
+    /// It has sent WELCOME on this connection.
     pub(super) welcomed: bool,
+    /// It has sent WELCOME on any: it is a peer for certain.
+    pub(super) is_peer: bool,
     /// It counts among the dials of its host.
     pub(super) counted: bool,
     pub(super) asked: BTreeMap<u32, Asked>,
@@ -46,6 +49,7 @@ impl Holder {
             dial: None,
             conn: None,
             welcomed: false,
+            is_peer: false,
             counted: false,
             asked: BTreeMap::new(),
             heard_at: Time::ZERO,

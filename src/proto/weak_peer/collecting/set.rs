@@ -137,11 +137,10 @@ impl Set {
         for index in 0..self.holders.len() {
             let holder = &mut self.holders[index];
             let due = !holder.over && !holder.is_used() && holder.retry_at <= cx.now;
-            if !due || used >= COLLECTION_HOLDERS_MAX || (!holder.welcomed && !cx.hosts.may_dial(cx.now, &holder.addr))
-            {
+            if !due || used >= COLLECTION_HOLDERS_MAX || (!holder.is_peer && !cx.hosts.may_dial(cx.now, &holder.addr)) {
                 continue;
             }
-            if !holder.welcomed {
+            if !holder.is_peer {
                 cx.hosts.begin(cx.now, &holder.addr);
                 holder.counted = true;
             }
@@ -265,6 +264,7 @@ impl Set {
     fn put_away(&mut self, cx: &mut Context, index: usize, for_good: bool, why: &str) {
         let holder = &mut self.holders[index];
         cx.give_up(holder.dial.take(), holder.conn.take());
+        holder.welcomed = false;
         if std::mem::take(&mut holder.counted) {
             cx.hosts.end(&holder.addr, false);
         }
@@ -284,7 +284,7 @@ impl Set {
 
     pub(super) fn on_message(&mut self, cx: &mut Context, index: usize, message: Message) {
         match message {
-            Message::Welcome(welcome) if !self.holders[index].welcomed || self.holders[index].asked.is_empty() => {
+            Message::Welcome(welcome) if !self.holders[index].welcomed => {
                 if welcome.version[0] != PROTOCOL_VERSION[0] {
                     return self.put_away(cx, index, true, "speaks another version of the protocol");
                 }
@@ -292,7 +292,7 @@ impl Set {
                     return self.put_away(cx, index, true, "is this peer itself");
                 }
                 let holder = &mut self.holders[index];
-                holder.welcomed = true;
+                (holder.welcomed, holder.is_peer) = (true, true);
                 if std::mem::take(&mut holder.counted) {
                     cx.hosts.end(&holder.addr, true);
                 }

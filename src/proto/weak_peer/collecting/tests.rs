@@ -171,6 +171,26 @@ fn a_holder_that_lies_is_dropped_and_its_files_come_from_another() {
 }
 
 #[test]
+fn a_holder_that_was_lost_is_asked_again_after_its_next_welcome() {
+    let mut rig = Rig::new(1, (1..=3).map(|n| file(n, 10)).collect());
+    rig.welcome(0);
+    assert_eq!(rig.asked(0).len(), 3);
+    rig.collecting.on_lost(&mut rig.cx, ID, 0, "closed");
+    rig.cx.now = rig.cx.now + Duration::from_secs(5);
+    rig.collecting.on_tick(&mut rig.cx, ID, |_| 0);
+    rig.drain();
+    assert_eq!(rig.dials().len(), 2);
+    rig.collecting.on_dialed(&mut rig.cx, ID, 0, conn(0));
+    rig.drain();
+    assert!(rig.asked(0).is_empty(), "it has not sent WELCOME");
+    rig.welcome(0);
+    let again = rig.asked(0);
+    assert_eq!(again.len(), 3);
+    again.into_iter().for_each(|request| rig.serve(0, request, true));
+    assert_eq!((rig.placed(), rig.orders.len()), (3, 0));
+}
+
+#[test]
 fn what_is_large_or_not_served_is_a_download_of_its_own() {
     let mut rig = Rig::new(1, vec![file(1, 10), file(2, 5 << 20), file(3, 10)]);
     assert_eq!(rig.orders.len(), 1, "the large one");
