@@ -18,7 +18,7 @@ use super::md5_lanes::{Source, md5_each};
 use super::serve::{ChunkRequest, Prepared};
 use crate::config::{CHUNK_BYTES_MAX, COLLECTIONS_KEPT_MAX, MANIFEST_PAGE_CVS};
 use crate::proto::disk::ServeFailure;
-use crate::wire::ids::Root;
+use crate::wire::ids::{Cv, Root};
 use crate::wire::{FileRecord, SharePath};
 
 /// The list, and the file that becomes it.
@@ -204,6 +204,13 @@ impl Collections {
         }
         let page = opened.digest.cvs.iter().skip(first).take(MANIFEST_PAGE_CVS);
         Ok((opened.size, page.flat_map(|cv| cv.0).collect()))
+    }
+
+    /// A collection as a content to copy: its file, its size, and its manifest if it has more than
+    /// one piece.
+    pub(super) fn source_of(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<(File, u64, Vec<Cv>)> {
+        let opened = self.opened(root, buffer).filter(|opened| opened.size > 0)?;
+        Some((opened.file.try_clone().ok()?, opened.size, opened.digest.cvs.clone()))
     }
 
     /// Closes the file that was served last.

@@ -1,21 +1,26 @@
 //! Opening a part file, one step at a time. Before that, the destination is examined: if it has the
 //! content already, nothing is fetched; if it has another one, the download is refused. Then the
-//! pieces that an earlier run left are hashed again, and what a file of the share has is copied.
+//! pieces that an earlier run left are hashed again, and what is here under another name is copied:
+//! a file of the share, or a collection that this peer made. What does not fit on the disk is
+//! refused.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::collections::Collections;
 use super::folder::Found;
 use super::hash::FileHash;
 use super::part::{Part, holder};
 use super::share::Share;
+use super::space;
 use super::target::Target;
 use crate::config::PIECE_BYTES;
 use crate::proto::DownloadId;
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind};
-use crate::wire::ids::Root;
+use crate::wire::ids::{Cv, Root};
 
 /// Pieces that one step hashes, so that other jobs do not wait long.
 const PIECES_PER_STEP: usize = 4;
@@ -30,7 +35,7 @@ pub(super) struct Opening {
     pub(super) root: Root,
     sizes: Vec<u64>,
     stage: Stage,
-    /// The share was asked for the content.
+    /// It was looked whether the content is here.
     looked: bool,
 }
 
@@ -42,7 +47,7 @@ enum Stage {
     Compare { file: File, size: u64, hash: FileHash },
     /// The part file is open; the pieces that its map lists are hashed.
     Check(Box<Part>),
-    /// The pieces that the part file lacks, from this one on, are copied from a file of the share.
+    /// The pieces that the part file lacks, from this one on, are copied from a file that has them.
     Copy { part: Box<Part>, source: File, next: u32 },
 }
 
@@ -55,6 +60,21 @@ pub(super) enum Step {
     AlreadyThere(u64),
     /// The part file is open and checked.
     Open(Box<Part>),
+}
+
+/// What this peer has, and what it fetches.
+pub(super) struct Here<'h> {
+    pub(super) share: Option<&'h mut Share>,
+    pub(super) collections: &'h mut Collections,
+    /// The part files that are open.
+    pub(super) parts: &'h HashMap<DownloadId, Part>,
+}
+
+impl Here<'_> {
+    /// A file that has this content, its size, and its manifest if it has more than one piece.
+    fn source_of(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<(File, u64, Vec<Cv>)> {
+        self.collections.source_of(root, buffer).or_else(|| self.share.as_mut()?.source_of(root))
+    }
 }
 
 impl Opening {
@@ -70,14 +90,14 @@ impl Opening {
     }
 
     /// Does a bounded part of the work.
-    pub(super) fn step(&mut self, share: Option<&mut Share>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
+    pub(super) fn step(&mut self, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         match &mut self.stage {
-            Stage::Examine => self.examine(share),
+            Stage::Examine => self.examine(here, buffer),
             Stage::Copy { part, source, next } => {
                 for _ in 0..PIECES_PER_STEP {
                     let is_copied = (*next as usize) < part.written.len() && part.copy_piece(*next, source, buffer)?;
                     if !is_copied {
-                        return self.checked(None);
+                        return self.checked(here, buffer);
                     }
                     *next += 1;
                 }
@@ -97,7 +117,7 @@ impl Opening {
             Stage::Check(part) => {
                 for _ in 0..PIECES_PER_STEP {
                     if !part.check_next(buffer) {
-                        return self.checked(share);
+                        return self.checked(here, buffer);
                     }
                 }
                 Ok(Step::Again)
@@ -105,7 +125,7 @@ impl Opening {
         }
     }
 
-    fn examine(&mut self, share: Option<&mut Share>) -> Result<Step, DiskFailure> {
+    fn examine(&mut self, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         let stamp = match self.target.lookup()? {
             None if self.target.may_give_way && holder(&self.target).is_some_and(|root| root != self.root) => {
                 return self.give_way();
@@ -115,7 +135,7 @@ impl Opening {
                 let open = if is_small { Part::open_small } else { Part::open };
                 match open(self.target.clone(), self.root) {
                     // No time has passed in which a file may have appeared.
-                    Ok(part) if !part.has_listed() => return Ok(self.opened(Box::new(part), share)),
+                    Ok(part) if !part.has_listed() => return self.opened(Box::new(part), here, buffer),
                     Ok(part) => self.stage = Stage::Check(Box::new(part)),
                     Err(failure) if failure.kind == DiskFailureKind::Name => {
                         self.target = Arc::new(self.target.with_next_name().ok_or(failure)?);
@@ -135,7 +155,7 @@ impl Opening {
             Some(Found::File(stamp)) if self.sizes.is_empty() || self.sizes.contains(&stamp.size) => stamp,
             Some(_) => return self.give_way(),
         };
-        let offered = share.as_deref().and_then(|share| share.catalog.offered_at(&self.target.share_path(share)?));
+        let offered = here.share.as_deref().and_then(|share| share.catalog.offered_at(&self.target.share_path(share)?));
         if let Some((root, offered)) = offered
             && offered == stamp
         {
@@ -162,16 +182,16 @@ impl Opening {
     }
 
     /// The smallest size that a source claims; none if others may follow.
-    pub(super) fn claim(&self) -> Option<u64> {
+    fn claim(&self) -> Option<u64> {
         self.sizes.iter().min().copied()
     }
 
     /// The part file is checked. If a file has appeared at the destination since, that is examined
     /// instead.
-    fn checked(&mut self, share: Option<&mut Share>) -> Result<Step, DiskFailure> {
+    fn checked(&mut self, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         let free = self.target.lookup()?.is_none();
         match mem::replace(&mut self.stage, Stage::Examine) {
-            Stage::Check(part) | Stage::Copy { part, .. } if free => Ok(self.opened(part, share)),
+            Stage::Check(part) | Stage::Copy { part, .. } if free => self.opened(part, here, buffer),
             Stage::Check(part) | Stage::Copy { part, .. } => {
                 part.remove_if_empty();
                 Ok(Step::Again)
@@ -180,21 +200,29 @@ impl Opening {
         }
     }
 
-    /// The part file is open. What it lacks is copied if a file of the share has it, so that it
-    /// need not be fetched.
-    fn opened(&mut self, mut part: Box<Part>, share: Option<&mut Share>) -> Step {
-        if part.is_complete() || mem::replace(&mut self.looked, true) {
-            return Step::Open(part);
+    /// The part file is open. What it lacks is copied if it is here, so that it need not be fetched.
+    fn opened(&mut self, mut part: Box<Part>, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
+        if part.is_complete() {
+            return Ok(Step::Open(part));
         }
-        let Some((source, size, cvs)) = share.and_then(|share| share.source_of(self.root)) else {
-            return Step::Open(part);
-        };
-        part.prepare(size, cvs);
-        if part.unprepared.is_some() {
-            return Step::Open(part);
+        let looked = mem::replace(&mut self.looked, true);
+        let mut source = None;
+        if let Some((file, size, cvs)) = (!looked).then(|| here.source_of(self.root, buffer)).flatten() {
+            part.prepare(size, cvs);
+            source = part.unprepared.is_none().then_some(file);
         }
-        self.stage =
-            if part.share_blocks(&source) { Stage::Check(part) } else { Stage::Copy { part, source, next: 0 } };
-        Step::Again
+        // Shared blocks take no space.
+        if source.as_ref().is_some_and(|source| part.share_blocks(source)) {
+            self.stage = Stage::Check(part);
+            return Ok(Step::Again);
+        }
+        let size = part.size.or(self.claim());
+        if let Some(failure) = size.and_then(|size| space::check(&part, size, here.parts.values()).err()) {
+            part.remove_if_empty();
+            return Err(failure);
+        }
+        let Some(source) = source else { return Ok(Step::Open(part)) };
+        self.stage = Stage::Copy { part, source, next: 0 };
+        Ok(Step::Again)
     }
 }

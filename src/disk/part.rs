@@ -220,13 +220,17 @@ impl Part {
         is_shared
     }
 
-    /// Copies a piece from a file that should have this content. False if it has not.
+    /// Copies a piece, if it is not there, from a file that should have this content. False if it
+    /// has not.
     ///
     /// # Errors
     /// The piece cannot be written.
     pub(super) fn copy_piece(&mut self, piece: u32, source: &File, buffer: &mut Vec<u8>) -> Result<bool, DiskFailure> {
         let offset = u64::from(piece) * PIECE_BYTES;
         let length = piece_length(self.size.unwrap_or(0), u64::from(piece));
+        if self.written.get(piece as usize) == Some(&true) {
+            return Ok(true);
+        }
         let Ok(bytes) = read_range(source, offset, length, buffer) else { return Ok(false) };
         let fits = self.fits(piece, bytes);
         if fits {

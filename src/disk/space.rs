@@ -1,5 +1,5 @@
-//! Whether a download fits on its disk. It only reads figures; the worker refuses what does not fit
-//! before a byte of it is written.
+//! Whether a download fits on its disk. It only reads figures; what does not fit is refused before a
+//! byte of it is written.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -7,6 +7,7 @@ use rustix::fs::fstatvfs;
 
 use super::part::Part;
 use super::target::shown;
+use crate::config::PIECE_BYTES;
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
 
 /// Bytes of a block of `stat`, whatever the file system has.
@@ -14,7 +15,7 @@ const STAT_BLOCK_BYTES: u64 = 512;
 
 /// What an open part file has, and may need.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Need {
+struct Need {
     device: u64,
     /// Bytes that are not allocated yet.
     bytes: u64,
@@ -22,23 +23,25 @@ pub(super) struct Need {
 
 impl Need {
     /// Of a part file whose content has this size. None if the disk does not say.
-    pub(super) fn of(part: &Part, size: u64) -> Option<Need> {
+    fn of(part: &Part, size: u64) -> Option<Need> {
         let metadata = part.file.metadata().ok()?;
         let allocated = metadata.blocks() * STAT_BLOCK_BYTES;
         Some(Need { device: metadata.dev(), bytes: size.saturating_sub(allocated) })
     }
 }
 
-/// Refuses a content of this size if the free space, less what others on the same disk still need,
-/// is too small for the rest of it.
-pub(super) fn check(part: &Part, size: u64, others: &[Need]) -> Result<(), DiskFailure> {
+/// Refuses a content of this size if the free space, less what the other downloads on the same disk
+/// still need, is too small for the rest of it. A content of one piece needs no room kept for it.
+pub(super) fn check<'p>(part: &Part, size: u64, parts: impl IntoIterator<Item = &'p Part>) -> Result<(), DiskFailure> {
     let (Some(need), Ok(disk)) = (Need::of(part, size), fstatvfs(&part.file)) else { return Ok(()) };
     // Some file systems have no figures.
     if disk.f_blocks == 0 {
         return Ok(());
     }
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let promised = others.iter().filter(|other| other.device == need.device).map(|other| other.bytes);
+    let others = parts.into_iter().filter(|other| size > PIECE_BYTES && !std::ptr::eq(*other, part));
+    let others = others.filter_map(|other| Need::of(other, other.size?));
+    let promised = others.filter(|other| other.device == need.device).map(|other| other.bytes);
     let promised = promised.fold(0, u64::saturating_add);
     if need.bytes <= free.saturating_sub(promised) {
         return Ok(());

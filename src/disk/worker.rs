@@ -17,7 +17,7 @@ use super::describing::{self, Describing};
 use super::hash::digests_of;
 use super::job::{Job, ReceivedChunk, Report};
 use super::left_out::Counts;
-use super::opening::{Opening, Step};
+use super::opening::{Here, Opening, Step};
 use super::part::{Part, remove_leftovers};
 use super::parts;
 use super::publish::{self, Published, Publishing};
@@ -25,17 +25,16 @@ use super::queue::{Next, Queue};
 use super::saving;
 use super::serve::{ChunkRequest, Prepared, Serve};
 use super::share::Share;
-use super::space::{self, Need};
-use super::target::{Target, failed};
+use super::space;
+use super::target::failed;
 use super::unpacking::{Batch, Placed, Unpacking};
 use super::watch::WatchEvent;
-use crate::config::{DESCRIBING_MAX, PIECE_BYTES, PUBLISH_BATCH_MAX};
+use crate::config::{DESCRIBING_MAX, PUBLISH_BATCH_MAX};
 use crate::proto::disk::{
-    CollectionDone, CollectionStep, Destination, DiskDone, DiskFailure, DiskFailureKind, DiskWork, PartState, Parts,
-    ServeFailure,
+    CollectionDone, CollectionStep, DiskDone, DiskFailure, DiskFailureKind, DiskWork, PartState, Parts, ServeFailure,
 };
 use crate::proto::{ClientId, DownloadId, HashPlan};
-use crate::wire::{Root, SharePath};
+use crate::wire::SharePath;
 
 /// Background work gets a slice at least this often, however many jobs wait.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
@@ -338,9 +337,6 @@ impl Worker {
             DiskWork::Describe { client, path } => self.begin_to_describe(client, &path),
             DiskWork::Collection { download, step } => self.on_collection_step(download, step, bytes),
             DiskWork::OpenPart { download, destination, root, sizes } => {
-                if matches!(destination, Destination::Collection(_)) {
-                    self.put_own_collection(&destination, root);
-                }
                 match Opening::new(download, &destination, root, sizes, self.downloads.as_deref()) {
                     Ok(opening) => self.step_opening(opening),
                     Err(failure) => self.part_opened(download, Err(failure)),
@@ -348,7 +344,7 @@ impl Worker {
             }
             DiskWork::PreparePart { download, size, cvs } => {
                 let part = self.parts.get(&download);
-                let refused = part.and_then(|part| self.check_space(part, size).err());
+                let refused = part.and_then(|part| space::check(part, size, self.parts.values()).err());
                 match (self.parts.get_mut(&download), refused) {
                     (Some(part), Some(failure)) => part.unprepared = Some(failure),
                     (Some(part), None) => part.prepare(size, cvs),
@@ -492,18 +488,14 @@ impl Worker {
 
     fn step_opening(&mut self, mut opening: Opening) {
         let download = opening.download;
-        match opening.step(self.share.as_mut(), &mut self.buffer) {
+        let (share, collections) = (self.share.as_mut(), &mut self.collections);
+        match opening.step(&mut Here { share, collections, parts: &self.parts }, &mut self.buffer) {
             Ok(Step::Again) => self.openings.push_back(opening),
             Ok(Step::AlreadyThere(size)) => {
                 remove_leftovers(&opening.target, opening.root);
                 self.part_opened(download, Ok(PartState::AlreadyThere { path: opening.target.path.clone(), size }));
             }
             Ok(Step::Open(part)) => {
-                let size = part.size.or(opening.claim());
-                if let Some(failure) = size.and_then(|size| self.check_space(&part, size).err()) {
-                    part.remove_if_empty();
-                    return self.part_opened(download, Err(failure));
-                }
                 let path = part.target.path.clone();
                 let (size, manifest) = (part.size, part.manifest.clone());
                 let state = PartState::Open { path, size, manifest, verified: part.verified() };
@@ -512,15 +504,6 @@ impl Worker {
             }
             Err(failure) => self.part_opened(download, Err(failure)),
         }
-    }
-
-    /// Refuses what does not fit beside the other downloads that run. A content of one piece needs
-    /// no room kept for it.
-    fn check_space(&self, part: &Part, size: u64) -> Result<(), DiskFailure> {
-        let is_other = |other: &&Part| size > PIECE_BYTES && !std::ptr::eq(*other, part);
-        let need = |other: &Part| Need::of(other, other.size?);
-        let others: Vec<Need> = self.parts.values().filter(is_other).filter_map(need).collect();
-        space::check(part, size, &others)
     }
 
     fn part_opened(&mut self, download: DownloadId, result: Result<PartState, DiskFailure>) {
@@ -587,17 +570,6 @@ impl Worker {
     }
 
     // ---- collections ----------------------------------------------------------------------------
-
-    /// A collection that this peer keeps need not be fetched: puts it where its download looks.
-    fn put_own_collection(&self, destination: &Destination, root: Root) {
-        let (true, Some(folder)) = (self.collections.has(root), &self.collections.folder) else { return };
-        if let Ok(target) = Target::find(destination, &root, self.downloads.as_deref())
-            && !target.path.exists()
-        {
-            // If it fails, the collection is fetched.
-            let _ = std::fs::copy(folder.join(root.to_string()), &target.path);
-        }
-    }
 
     /// A collection whose files are all in the share is offered from here too.
     fn keep_fetched(&mut self, unpacking: &Unpacking) {

@@ -99,3 +99,16 @@ fn what_is_not_shared_is_refused_with_the_reason() {
         assert!(found == kind && message.contains(part), "{path}: {message}");
     }
 }
+
+#[test]
+fn a_collection_that_this_peer_made_is_copied_and_not_fetched() {
+    let mut rig = Rig::with(&[("a/1", b"one")]);
+    let Described { root, size, .. } = describe(&mut rig, "a").unwrap();
+    let files = Destination::Path { path: rig.path("."), name: "b".to_owned() };
+    let destination = Destination::Collection(Box::new(files));
+    rig.work(DiskWork::OpenPart { download: GET, destination, root, sizes: vec![size] });
+    let DiskDone::PartOpened { result: Ok(PartState::Open { verified, .. }), .. } = rig.next().0 else { panic!() };
+    assert_eq!(verified, [0]);
+    let path = rig.publish().unwrap();
+    assert_eq!(root_of(&fs::read(path).unwrap()), root);
+}
