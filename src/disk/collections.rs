@@ -11,8 +11,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::folder::{Stamp, is_starved};
 use super::hash::{ContentDigest, FileHash};
 use super::md5_lanes::{Source, md5_each};
 use super::serve::{ChunkRequest, Prepared};
@@ -24,8 +26,10 @@ use crate::wire::{FileRecord, SharePath};
 /// The list, and the file that becomes it.
 const LIST: &str = "list.jsonl";
 const LIST_NEW: &str = "list.jsonl.new";
-/// What the name of a collection that is being written begins with.
-const UNFINISHED: &str = "unfinished-";
+/// Names of collections that are being written: of the one that is made, and of a copy of the list
+/// of one that was fetched.
+pub(super) const MADE: &str = "unfinished-made";
+pub(super) const FETCHED: &str = "unfinished-fetched";
 /// Version of the list, in its first line.
 const LIST_VERSION: u32 = 1;
 
@@ -49,7 +53,7 @@ struct Opened {
     root: Root,
     size: u64,
     file: Arc<File>,
-    digest: ContentDigest,
+    digest: Arc<ContentDigest>,
 }
 
 /// All collections of a peer.
@@ -58,8 +62,8 @@ pub(super) struct Collections {
     /// Where they are; none: nothing is kept.
     pub(super) folder: Option<PathBuf>,
     kept: Vec<Kept>,
-    /// How many were begun.
-    begun: u64,
+    /// The digests of those that were served, and the states in which they were hashed.
+    hashed: BTreeMap<Root, (Stamp, Arc<ContentDigest>)>,
     /// The one that was served last.
     opened: Option<Opened>,
 }
@@ -125,14 +129,11 @@ impl Collections {
         records
     }
 
-    /// Where a collection is written: a name in the folder, and its file. None if none is kept.
-    pub(super) fn begin(&mut self) -> io::Result<Option<(String, File)>> {
+    /// Where a collection is written: a file of the folder, with this name. None if none is kept.
+    pub(super) fn begin(&self, name: &str) -> io::Result<Option<File>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        self.begun += 1;
-        let name = format!("{UNFINISHED}{}", self.begun);
-        let file = File::create(folder.join(&name))?;
-        Ok(Some((name, file)))
+        File::create(folder.join(name)).map(Some)
     }
 
     /// Keeps a collection that was written there, and returns what that changes for the super
@@ -160,6 +161,7 @@ impl Collections {
                 old.root,
                 old.folder.as_str()
             );
+            self.hashed.remove(&old.root);
             let _ = fs::remove_file(folder.join(old.root.to_string()));
         }
         let after = self.records(&is_file);
@@ -218,19 +220,33 @@ impl Collections {
         self.opened = None;
     }
 
-    /// The collection, open and hashed. One whose file is damaged is kept no longer.
+    /// The collection, open and hashed. Each is hashed once, so that requests for several in turn
+    /// cost little. One whose file is damaged is kept no longer.
     fn opened(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<&Opened> {
         if self.opened.as_ref().is_none_or(|opened| opened.root != root) {
             let folder = self.folder.as_ref()?;
             let size = self.kept.iter().find(|kept| kept.root == root)?.size;
-            let file = File::open(folder.join(root.to_string()));
-            let opened = file.and_then(|file| Ok((FileHash::complete(size, &file, buffer)?, file)));
+            let hashed = self.hashed.get(&root);
+            let opened = File::open(folder.join(root.to_string())).and_then(|file| {
+                let stamp = Stamp::of_file(&file)?;
+                let digest = match hashed.filter(|(then, _)| *then == stamp) {
+                    Some((_, digest)) => digest.clone(),
+                    None => Arc::new(FileHash::complete(size, &file, buffer)?),
+                };
+                Ok((file, stamp, digest))
+            });
             match opened {
-                Ok((digest, file)) if digest.root == root => {
+                Ok((file, stamp, digest)) if digest.root == root => {
+                    self.hashed.insert(root, (stamp, digest.clone()));
                     self.opened = Some(Opened { root, size, file: Arc::new(file), digest });
                 }
+                Err(error) if Errno::from_io_error(&error).is_some_and(is_starved) => return None,
                 Ok(_) | Err(_) => {
-                    log::warn!("the collection {root} cannot be served: its file in {} is damaged", folder.display());
+                    log::warn!(
+                        "the collection {root} is not served: its file in {} is damaged; make it again with sprat uri",
+                        folder.display()
+                    );
+                    self.kept.retain(|kept| kept.root != root);
                     return None;
                 }
             }
@@ -277,11 +293,11 @@ mod tests {
     use super::*;
 
     fn kept(collections: &mut Collections, folder: &str, content: &[u8]) -> (Root, Changes) {
-        let (name, mut file) = collections.begin().unwrap().unwrap();
+        let mut file = collections.begin(MADE).unwrap().unwrap();
         file.write_all(content).unwrap();
         let root = Root(*blake3::hash(content).as_bytes());
         let kept = Kept { root, folder: SharePath::new(folder).unwrap(), size: content.len() as u64 };
-        (root, collections.keep(kept, (&name, &file), |path| path == "taken").unwrap())
+        (root, collections.keep(kept, (MADE, &file), |path| path == "taken").unwrap())
     }
 
     fn paths(records: &[FileRecord]) -> Vec<&str> {
@@ -323,6 +339,7 @@ mod tests {
         assert_eq!(again.prepare(&request(two, 4), &mut Vec::new()).unwrap_err(), ServeFailure::OutOfRange);
         fs::write(path.join(one.to_string()), "eno").unwrap();
         assert_eq!(again.prepare(&request(one, 3), &mut Vec::new()).unwrap_err(), ServeFailure::NotFound);
+        assert!(!again.has(one) && again.has(two));
     }
 
     #[test]
@@ -330,7 +347,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(LIST), "{\"v\":2}\n").unwrap();
         fs::write(folder.path().join("new"), "").unwrap();
-        let mut collections = Collections::open(Some(folder.path().to_owned()));
-        assert!(collections.begin().unwrap().is_none() && folder.path().join("new").exists());
+        let collections = Collections::open(Some(folder.path().to_owned()));
+        assert!(collections.begin(MADE).unwrap().is_none() && folder.path().join("new").exists());
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::catalog::Standing;
-use super::collections::{Changes, Collections, Kept};
+use super::collections::{Changes, Collections, Kept, MADE};
 use super::share::{Place, Share};
 use super::target::failed;
 use crate::config::DESCRIBE_STALL_MAX;
@@ -23,7 +23,7 @@ use crate::wire::record::name_of;
 
 /// How often it is looked whether the files are hashed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Files that one slice writes: some 5 ms.
+/// Files that one slice writes, so that other jobs do not wait long.
 const FILES_PER_SLICE: usize = 1024;
 /// How often a collection is begun again because a file changed.
 const RESTARTS_MAX: u32 = 10;
@@ -47,8 +47,6 @@ pub(super) struct Describing {
 /// A collection that is being written.
 #[derive(Debug)]
 struct Making {
-    /// Its name until it is kept.
-    name: String,
     out: BufWriter<File>,
     hasher: blake3::Hasher,
     writer: Writer,
@@ -122,13 +120,13 @@ impl Describing {
 
     fn begin(&mut self, share: &Share, kept: &mut Collections) -> Result<(), DiskFailure> {
         let name = if self.path.is_empty() { share.name(self.place.0) } else { name_of(&self.path).to_owned() };
-        let begun = kept.begin().map_err(|error| self.unwritten(&error))?;
-        let Some((unfinished, file)) = begun else {
+        let begun = kept.begin(MADE).map_err(|error| self.unwritten(&error))?;
+        let Some(file) = begun else {
             return Err(failed(format!("{}: this peer keeps no state, so it keeps no collection", self.shown)));
         };
         let described = Described { root: Root([0; 32]), size: 0, name, files: Some(0), bytes: 0, left_out: 0 };
         let (out, hasher) = (BufWriter::new(file), blake3::Hasher::new());
-        self.making = Some(Making { name: unfinished, out, hasher, writer: Writer::default(), after: None, described });
+        self.making = Some(Making { out, hasher, writer: Writer::default(), after: None, described });
         Ok(())
     }
 
@@ -191,7 +189,7 @@ impl Describing {
     }
 
     fn finish(&self, making: Making, share: &Share, kept: &mut Collections) -> Result<Step, DiskFailure> {
-        let Making { name: unfinished, out, hasher, mut described, .. } = making;
+        let Making { out, hasher, mut described, .. } = making;
         let file = out.into_inner().map_err(|error| self.unwritten(error.error()))?;
         described.root = Root(*hasher.finalize().as_bytes());
         let folder = if self.path.is_empty() { &described.name } else { &self.path };
@@ -200,7 +198,7 @@ impl Describing {
         };
         let collection = Kept { root: described.root, folder, size: described.size };
         let is_file = |path: &str| share.catalog.offered_at(path).is_some();
-        let changes = kept.keep(collection, (&unfinished, &file), is_file).map_err(|error| self.unwritten(&error))?;
+        let changes = kept.keep(collection, (MADE, &file), is_file).map_err(|error| self.unwritten(&error))?;
         Ok(Step::Done(described, changes))
     }
 }

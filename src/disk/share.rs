@@ -95,13 +95,13 @@ impl Share {
     /// A file that has this content, its size, and its manifest if it has more than one piece.
     pub(super) fn source_of(&mut self, root: Root) -> Option<(File, u64, Vec<Cv>)> {
         self.catalog.holders(root).into_iter().find_map(|(path, stamp)| {
-            let (file, now) = self.trees.open_file(&path).ok().filter(|(_, now)| *now == stamp)?;
-            let cvs = match now.size {
+            let file = self.trees.open_unchanged(&path, &stamp)?;
+            let cvs = match stamp.size {
                 0 => return None,
                 1..=PIECE_BYTES => Vec::new(),
                 _ => cvs_of(&self.catalog.cache.manifest(&stamp, root)?),
             };
-            Some((file, now.size, cvs))
+            Some((file, stamp.size, cvs))
         })
     }
 
@@ -186,8 +186,8 @@ impl Share {
 
     /// Schedules a look-up of the path of a record, whose content is not what it was.
     pub(super) fn changed(&mut self, path: &str) {
-        let number = self.trees.0.iter().position(|tree| tree.names.below(path).is_some());
-        let Some((number, below)) = number.and_then(|number| Some((number, self.trees.find(path)?.1))) else { return };
+        let mut trees = self.trees.0.iter().enumerate();
+        let Some((number, below)) = trees.find_map(|(n, tree)| Some((n, tree.names.below(path)?))) else { return };
         let touch = Touch { at: Instant::now(), written: true, open: None, created: false };
         self.touch((number, below.to_owned()), touch);
     }

@@ -148,6 +148,11 @@ impl Trees {
         tree.folder.open_file(below)
     }
 
+    /// As [`Trees::open_file`], if the file is in this state.
+    pub(super) fn open_unchanged(&self, full: &str, stamp: &Stamp) -> Option<File> {
+        self.open_file(full).ok().filter(|(_, now)| now == stamp).map(|(file, _)| file)
+    }
+
     /// What is at the path of a record.
     pub(super) fn lookup(&self, full: &str) -> Sorted {
         self.find(full).map_or(Sorted::Nothing, |(tree, below)| tree.lookup(below))

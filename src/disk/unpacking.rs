@@ -1,6 +1,6 @@
-//! The files of a collection on their way to a folder: which are there, which the share has under
-//! another path and are copied, which are missing; and the small ones that arrive, written and
-//! published in batches. It fetches nothing and keeps one page of the list.
+//! The files of a collection on their way to a folder: which are there, which small ones the share
+//! has under another path and are copied, which are missing; and the small ones that arrive, written
+//! and published in batches. It fetches nothing and keeps one page of the list.
 //!
 //! A batch is written into a hidden folder beside the files, synced once, then each file is renamed
 //! to its name. A file that has the name with another content is kept under a name with digits of
@@ -15,14 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, ioctl_ficlone, mkdirat, openat, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::durable::{self, At, rename_noreplace};
 use super::folder::{Found, Stamp};
-use super::hash::{ContentDigest, FileHash};
+use super::hash::{ContentDigest, FileHash, read_range, root_of};
 use super::share::Share;
 use super::target::{CONTENT, collection_folder, failed, hidden_folder, io_failure};
 use crate::config::{COLLECTION_BATCH_BYTES, COLLECTION_BATCH_FILES, COLLECTION_PAGE_FILES, PIECE_BYTES};
@@ -30,7 +28,7 @@ use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, Listed, Miss
 use crate::proto::{DownloadId, EMPTY_ROOT};
 use crate::wire::collection::{Item, Reader};
 use crate::wire::ids::Root;
-use crate::wire::name::sanitize;
+use crate::wire::name::{apart, sanitize};
 
 /// Bytes of the list that are read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -166,14 +164,18 @@ impl Unpacking {
     // ---- listing --------------------------------------------------------------------------------
 
     /// Does a part of the page; returns it once it is full or the list ends.
-    pub(super) fn slice(&mut self, share: Option<&Share>, buffer: &mut Vec<u8>) -> Option<Result<Listed, DiskFailure>> {
+    pub(super) fn slice(
+        &mut self,
+        mut share: Option<&mut Share>,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Result<Listed, DiskFailure>> {
         let started = Instant::now();
         for _ in 0..FILES_PER_SLICE {
             if let Some(comparing) = self.comparing.take() {
-                self.compare(share, comparing, buffer);
+                self.compare(share.as_deref_mut(), comparing, buffer);
             } else {
                 match self.next_item() {
-                    Ok(Some(item)) => self.judge(share, item),
+                    Ok(Some(item)) => self.judge(share.as_deref_mut(), item, buffer),
                     Ok(None) => self.ended = true,
                     Err(failure) => {
                         self.page = None;
@@ -225,7 +227,7 @@ impl Unpacking {
     }
 
     /// What is to be done for an item.
-    fn judge(&mut self, share: Option<&Share>, item: Item) {
+    fn judge(&mut self, share: Option<&mut Share>, item: Item, buffer: &mut Vec<u8>) {
         let page = self.page();
         page.files += 1;
         page.bytes = page.bytes.saturating_add(item.size);
@@ -238,7 +240,7 @@ impl Unpacking {
         };
         let found = match statat(&place.parent, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Found::of(&stat),
-            Err(Errno::NOENT) => return self.obtain(share, item, place),
+            Err(Errno::NOENT) => return self.obtain(share, item, place, None, buffer),
             Err(error) => return self.fail(&item, io_failure(&self.folder.join(&place.path), error.into())),
         };
         let stamp = match found {
@@ -249,16 +251,17 @@ impl Unpacking {
                 return self.fail(&item, DiskFailure { kind: DiskFailureKind::Taken, message });
             }
         };
-        if stamp.size != item.size {
-            return self.obtain(share, item, place);
+        // What a large item replaces is hashed, for its new name.
+        if stamp.size != item.size && item.size <= PIECE_BYTES {
+            return self.obtain(share, item, place, None, buffer);
         }
         let full = self.folder.join(&place.path);
-        let offered = share.and_then(|share| {
+        let offered = share.as_deref().and_then(|share| {
             let path = share.trees.path_in(full.parent()?, place.name.as_encoded_bytes())?;
             share.catalog.offered_at(&path)
         });
         match offered {
-            Some((root, known)) if known == stamp => self.compared(share, item, place, root),
+            Some((root, known)) if known == stamp => self.compared(share, item, place, root, buffer),
             Some(_) | None => match open(&place.parent, &place.name, OFlags::RDONLY) {
                 Ok(file) => self.comparing = Some((item, place, file, FileHash::new(stamp.size))),
                 Err(error) => self.fail(&item, io_failure(&full, error.into())),
@@ -269,41 +272,50 @@ impl Unpacking {
     /// Hashes one piece of what is at the destination.
     fn compare(
         &mut self,
-        share: Option<&Share>,
+        share: Option<&mut Share>,
         (item, place, file, mut hash): (Item, Place, File, FileHash),
         buffer: &mut Vec<u8>,
     ) {
         match hash.step(&file, buffer, &mut 0) {
             Ok(None) => self.comparing = Some((item, place, file, hash)),
-            Ok(Some(digest)) => self.compared(share, item, place, digest.root),
+            Ok(Some(digest)) => self.compared(share, item, place, digest.root, buffer),
             Err(error) => self.fail(&item, io_failure(&self.folder.join(&place.path), error)),
         }
     }
 
-    fn compared(&mut self, share: Option<&Share>, item: Item, place: Place, root: Root) {
+    fn compared(&mut self, share: Option<&mut Share>, item: Item, place: Place, root: Root, buffer: &mut Vec<u8>) {
         if root == item.root {
             let page = self.page();
             page.there_files += 1;
             page.there_bytes = page.there_bytes.saturating_add(item.size);
         } else {
-            self.obtain(share, item, place);
+            self.obtain(share, item, place, Some(root), buffer);
         }
     }
 
-    /// The item is not there: makes it from what is here, or reports that it is missing.
-    fn obtain(&mut self, share: Option<&Share>, item: Item, place: Place) {
+    /// The item is not there, but perhaps another content: makes the item from what is here, or
+    /// reports that it is missing.
+    fn obtain(
+        &mut self,
+        share: Option<&mut Share>,
+        item: Item,
+        place: Place,
+        other: Option<Root>,
+        buffer: &mut Vec<u8>,
+    ) {
         let full = self.folder.join(&place.path);
         if item.size == 0 {
             let written = self.write(&item, |_| Ok(()));
             return self.add(item, place, written.map_err(|error| io_failure(&full, error)));
         }
-        if let Some(written) = share.and_then(|share| self.copy(share, &item)) {
-            return self.add(item, place, written.map_err(|error| io_failure(&full, error)));
-        }
-        if item.size > PIECE_BYTES {
-            // A download of its own publishes it, and does so only to a free name.
-            if let Err(failure) = set_aside(&place, &item.root).map_err(|error| io_failure(&full, error)) {
-                return self.fail(&item, failure);
+        if item.size <= PIECE_BYTES {
+            if let Some(written) = share.and_then(|share| self.copy(share, &item, buffer)) {
+                return self.add(item, place, written.map_err(|error| io_failure(&full, error)));
+            }
+        } else {
+            // A download of its own copies or fetches it, and publishes it only to a free name.
+            if let Some(Err(error)) = other.map(|other| move_aside(&place, &other)) {
+                return self.fail(&item, io_failure(&full, error));
             }
             if item.executable {
                 self.executables.push(full.clone());
@@ -314,28 +326,12 @@ impl Unpacking {
         self.page().missing.push(Missing { number, path, full, size, root, executable });
     }
 
-    /// Copies an item from a file of the share that has this content; none if no file has.
-    fn copy(&mut self, share: &Share, item: &Item) -> Option<io::Result<String>> {
-        let holders = share.catalog.holders(item.root);
-        for (path, stamp) in holders.into_iter().filter(|(_, stamp)| stamp.size == item.size) {
-            let Ok((mut source, now)) = share.trees.open_file(&path) else { continue };
-            if now != stamp {
-                continue;
-            }
-            let written = self.write(item, |target| {
-                if ioctl_ficlone(&mut *target, &source).is_err() {
-                    io::copy(&mut source, target)?;
-                }
-                Ok(())
-            });
-            match written {
-                Ok(temporary) if Stamp::of_file(&source) == Ok(stamp) => return Some(Ok(temporary)),
-                // The source has changed under the copy.
-                Ok(temporary) => _ = unlinkat(&self.hidden, temporary.as_str(), AtFlags::empty()),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        None
+    /// Copies a small item from a file of the share that has this content; none if no file has.
+    fn copy(&mut self, share: &mut Share, item: &Item, buffer: &mut Vec<u8>) -> Option<io::Result<String>> {
+        let (source, size, _) = share.source_of(item.root)?;
+        let length = usize::try_from(size).ok().filter(|_| size == item.size)?;
+        let bytes = read_range(&source, 0, length, buffer).ok()?;
+        (root_of(bytes) == item.root).then(|| self.write(item, |file| file.write_all(bytes)))
     }
 
     // ---- writing --------------------------------------------------------------------------------
@@ -592,27 +588,29 @@ fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
     if found == *root {
         return Ok(false);
     }
-    let name = Path::new(&place.name);
-    let mut aside = name.file_stem().unwrap_or_default().to_owned();
-    aside.push(format!(" ({:.8})", found.to_string()));
-    if let Some(extension) = name.extension() {
-        aside.push(".");
-        aside.push(extension);
-    }
-    let parent = &*place.parent;
-    match rename_noreplace(At(parent, &place.name), At(parent, &aside)) {
-        Err(Errno::EXIST) => {
-            // It was set aside before, unless that is another content.
-            let other = open(parent, &aside, OFlags::RDONLY)?;
-            let size = other.metadata()?.len();
-            if FileHash::complete(size, &other, &mut Vec::new())?.root != found {
-                return Err(Errno::EXIST.into());
-            }
-            unlinkat(parent, &place.name, AtFlags::empty())?;
-        }
-        other => other?,
-    }
+    move_aside(place, &found)?;
     Ok(true)
+}
+
+/// Renames what is at a place, if it is still there, and has this content.
+fn move_aside(place: &Place, found: &Root) -> io::Result<()> {
+    let (parent, name) = (&*place.parent, &place.name);
+    let aside = OsString::from(apart(&name.to_string_lossy(), found));
+    match rename_noreplace(At(parent, name), At(parent, &aside)) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::EXIST) => {
+            // It was set aside before, unless one of them is another content.
+            for name in [&aside, name] {
+                let file = open(parent, name, OFlags::RDONLY)?;
+                let size = file.metadata()?.len();
+                if FileHash::complete(size, &file, &mut Vec::new())?.root != *found {
+                    return Err(Errno::EXIST.into());
+                }
+            }
+            Ok(unlinkat(parent, name, AtFlags::empty())?)
+        }
+        other => Ok(other?),
+    }
 }
 
 fn open(folder: impl AsFd, name: &std::ffi::OsStr, flags: OFlags) -> Result<File, Errno> {

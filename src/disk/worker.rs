@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::cache::Cache;
-use super::collections::{Changes, Collections, Kept, record};
+use super::collections::{Changes, Collections, FETCHED, Kept, record};
 use super::describing::{self, Describing};
 use super::hash::digests_of;
 use super::job::{Job, ReceivedChunk, Report};
@@ -582,9 +582,9 @@ impl Worker {
         let (Some(folder), false) = (path, self.collections.has(unpacking.root)) else { return };
         let is_file = |path: &str| share.catalog.offered_at(path).is_some();
         let kept = unpacking.content().and_then(|(mut content, size)| {
-            let Some((name, mut file)) = self.collections.begin()? else { return Ok(Changes::default()) };
+            let Some(mut file) = self.collections.begin(FETCHED)? else { return Ok(Changes::default()) };
             std::io::copy(&mut content, &mut file)?;
-            self.collections.keep(Kept { root: unpacking.root, folder, size }, (&name, &file), is_file)
+            self.collections.keep(Kept { root: unpacking.root, folder, size }, (FETCHED, &file), is_file)
         });
         match kept {
             Ok((added, removed)) if added.is_empty() && removed.is_empty() => {}
@@ -642,7 +642,7 @@ impl Worker {
             let download = unpacking.download;
             if unpacking.has_work() {
                 worked = true;
-                let listed = unpacking.slice(self.share.as_ref(), &mut self.buffer);
+                let listed = unpacking.slice(self.share.as_mut(), &mut self.buffer);
                 let malformed = |failure: &DiskFailure| failure.kind == DiskFailureKind::Malformed;
                 match listed {
                     Some(Err(failure)) if malformed(&failure) && unpacking.is_file() => {

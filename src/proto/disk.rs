@@ -122,7 +122,8 @@ pub struct Described {
     pub left_out: u64,
 }
 
-/// A file of a collection that is not at the destination, and that the share does not have.
+/// A file of a collection that is not at the destination. If it is small, the share does not have
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// Its number in the collection, from 1.
@@ -150,7 +151,7 @@ pub struct Listed {
     pub there_files: u64,
     /// Their bytes.
     pub there_bytes: u64,
-    /// Files that are empty or were copied from the share. They are reported once they are placed.
+    /// Small files that are empty or were copied from the share. They are reported once they are placed.
     pub copied: u64,
     /// Files to fetch.
     pub missing: Vec<Missing>,
