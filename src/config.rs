@@ -51,7 +51,7 @@ pub const HOST_BYTES_MAX: usize = 100;
 
 /// Longest body of the first frame of a connection (HELLO or WELCOME), in bytes.
 pub const FRAME_BYTES_HELLO: usize = 256;
-/// Longest frame body between HELLO and a welcomed login, in bytes.
+/// Longest frame body between HELLO and READY, in bytes.
 pub const FRAME_BYTES_LOGIN: usize = 1024;
 /// Longest frame body of an open session or chunk connection, in bytes. Longer lists are paged.
 pub const FRAME_BYTES_OPEN: usize = 64 * 1024;
@@ -75,31 +75,32 @@ const _: () = assert!(UPDATES_IN_FLIGHT_MAX as usize * FRAME_BYTES_OPEN < SEND_Q
 
 // ---- sessions -----------------------------------------------------------------------------------
 
-/// Time from accept to WELCOME. Bytes do not extend it (CVE-2024-28854 of tls-listener was such a
-/// fault).
+/// Time from accept to READY on a session, and from accept to HELLO on a chunk connection; a weak
+/// peer waits as long for READY. Received bytes do not extend it (CVE-2024-28854 of tls-listener
+/// was such a fault).
 pub const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Interval at which a weak peer that has nothing else to send sends PING. The super peer chooses
 /// it, in WELCOME.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// A session or chunk connection that is silent for this long is closed: three PINGs were lost.
+/// A session that is silent for this long is closed: three PINGs are missing.
 pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(90);
-/// A weak peer that gets no answer to PING, LOGIN or REGISTER within this time takes the super peer
-/// for dead.
+/// A weak peer that gets no answer to PING, REGISTER or UPDATE within this time regards the super
+/// peer as dead.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Connections that have not logged in; when one more comes, the longest silent one of the host
 /// that has most of them is closed.
 pub const UNAUTHENTICATED_MAX: usize = 2048;
-/// Sessions that are looked at, one after the other, to find those that are closed while
+/// Most sessions that are looked at, each time that sessions are chosen to be closed because
 /// descriptors are short.
 pub const CROWD_LOOKS_MAX: usize = 1024;
-/// Connections that are chosen in one look to be closed one by one as others come.
+/// Connections that are chosen together to be closed; they are closed one by one as others come.
 pub const CROWD_PLAN_MAX: usize = 32;
 /// While a node is full, a connection that got an answer counts as busy for this long, because it
 /// may be about to ask again.
 pub const CROWD_FRESH: Duration = Duration::from_secs(1);
-/// While a node is full, connections that wait for an answer, and sessions with files, go after
-/// idle ones, unless they are more than this share of all, in percent: otherwise a crowd that does
-/// the same would keep everybody else out.
+/// While a node is full, connections that wait for an answer, and sessions with files, are closed
+/// after idle ones, unless they are more than this share of all, in percent: otherwise a crowd that
+/// does the same would keep everybody else out.
 pub const CROWD_PROTECTED_MAX: usize = 50;
 /// Bytes in the send queue of a session or chunk connection; one whose queue is full is closed.
 pub const SEND_QUEUE_BYTES_MAX: usize = 512 * 1024;
@@ -142,13 +143,15 @@ pub const DESCRIBE_STALL_MAX: Duration = Duration::from_secs(30);
 pub const COMMANDS_MAX: usize = 1024;
 /// Deadlines that one turn of a weak peer acts on.
 pub const PEER_TIMERS_PER_TURN: usize = 64;
-/// Changes that a lost session was not sent whose memory is freed per turn.
+/// Memory of changes that were not sent to a session before it was lost is freed at this number of
+/// changes per turn.
 pub const STALE_FREED_PER_TURN: usize = 1024;
-/// First wait before a request is repeated that a super peer refused for lack of room; it doubles.
+/// First wait before the repetition of a request that a super peer refused for lack of room; it
+/// doubles.
 pub const REFUSED_WAIT_FIRST: Duration = Duration::from_millis(500);
-/// Such repetitions of one request, within some 16 s, before it fails.
+/// Such repetitions of one request before it fails; together they take some 16 s.
 pub const REFUSALS_MAX: u32 = 5;
-/// First wait before files are offered again that a super peer had no memory for; it doubles.
+/// First wait before the next offer of files for which a super peer had no memory; it doubles.
 pub const REFUSED_FILES_WAIT_FIRST: Duration = Duration::from_secs(5);
 /// Longest such wait.
 pub const REFUSED_FILES_WAIT_MAX: Duration = Duration::from_secs(300);
@@ -158,9 +161,9 @@ pub const RECONNECT_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait between two rounds through the list of super peers, for the first hour without a
 /// session: a super peer that returns has its peers back within 5 s.
 pub const RECONNECT_MAX: Duration = Duration::from_secs(4);
-/// How long that holds.
+/// Time without a session for which [`RECONNECT_MAX`] applies.
 pub const RECONNECT_SOON: Duration = Duration::from_secs(3600);
-/// The same later.
+/// Longest wait between two rounds through the list after [`RECONNECT_SOON`].
 pub const RECONNECT_MAX_LATER: Duration = Duration::from_secs(60);
 /// How long a super peer that was restarted waits for the peers that shared files before, at most.
 pub const STARTING_MAX: Duration = Duration::from_secs(30);
@@ -188,7 +191,8 @@ pub const QUERY_BUDGET_MAX: Duration = Duration::from_secs(60);
 pub const QUERY_HITS_MAX: usize = 1000;
 /// Pages of a list of the network: some 600 hits each, together more than any index holds.
 pub const LIST_PAGES_MAX: u64 = 1 << 18;
-/// Sources of one content whose addresses a list distinguishes; beyond it only hits are counted.
+/// Sources of one content whose addresses a list distinguishes; for a content with more, only hits
+/// are counted.
 pub const LIST_SOURCES_MAX: usize = 1 << 16;
 /// Names of one content that a list shows, and sizes that it counts.
 pub const LIST_NAMES_MAX: usize = 16;
@@ -196,18 +200,19 @@ pub const LIST_NAMES_MAX: usize = 16;
 pub const SUPER_SESSIONS_MAX: usize = 2;
 /// Index entries that are sorted by their root per turn: a small part of 1 ms.
 pub const SCAN_ENTRIES_PER_TURN: usize = 1024;
-/// Records of sessions that are gone that may wait to leave the index. With more, each record that
-/// comes takes two of them along.
+/// Records of ended sessions that may wait to be removed from the index. If there are more, each
+/// new record causes the removal of two of them.
 pub const LEFT_OVER_MAX: usize = SESSION_FILES_MAX;
-/// Steps per turn by which files that are gone, or whose session is gone, leave the index, up to 1
-/// µs each: two for each file.
+/// Steps per turn that remove files from the index, up to 1 µs each: two for each file that was
+/// removed or whose session has ended.
 pub const TIDY_STEPS_PER_TURN: usize = 256;
 /// Entries and holders that one page of LIST looks at.
 pub const LIST_LOOKS_MAX: usize = 16 * 1024;
-/// Work of one step of a query before other queries get their step, in the unit of the next line.
+/// Work of one step of a query before other queries get their step, in the unit of
+/// [`WORK_PER_TURN`].
 pub const SCAN_WORK_PER_STEP: usize = 1024;
-/// Bytes of hits after which a session is searched nothing more in a turn, or, if it does not read,
-/// until it does. One step of a search may exceed it by what it finds.
+/// After this number of bytes of hits, nothing more is searched for a session in this turn, or, if
+/// it does not read, until it reads. One step of a search may exceed it by what it finds.
 pub const SESSION_BYTES_PER_TURN: usize = 64 * 1024;
 /// Work per turn for all queries together. Looking at an index entry is 1, some 50 ns; comparing a
 /// name, a hit, a query or a message counts several. Below 1 ms.
@@ -215,9 +220,9 @@ pub const WORK_PER_TURN: usize = 16 * 1024;
 /// Work per turn, beside searches, for what can be put off: deadlines that are due, queries that
 /// are over, sessions that close. In the same unit.
 pub const PUT_OFF_WORK_PER_TURN: usize = 6 * 1024;
-/// Most work of one call of the machine, beside searches: what is put off, and what a message with
-/// as many records as a frame holds causes. In the same unit. It follows from the limits of both;
-/// the tests check it.
+/// Most work of one call of the machine, beside searches: what was put off, and the work of one
+/// message with as many records as fit in a frame. In the same unit. It follows from the limits of
+/// both; the tests check it.
 pub const CALL_WORK_MAX: usize = 64 * 1024;
 /// How long entries stay sorted by their root after the last page of a list: longer than any query
 /// runs.
@@ -230,8 +235,8 @@ pub const SCAN_ENTRIES_MAX: usize = 1 << 23;
 pub const REACHED_MAX: u32 = 1_000_000;
 /// Bytes of HITs that are sent again before the asker shows that any arrived: 30 usual ones.
 pub const REPEATED_BYTES_FIRST: usize = 8 * 1024;
-/// Bytes of HITs that are sent again for each byte of those that a repetition newly says it holds:
-/// several, so that half of the datagrams may be lost.
+/// Bytes of HITs that are sent again for each byte of HITs that a repetition reports as held for
+/// the first time: several, so that half of the datagrams may be lost.
 pub const REPEATED_PER_HELD: usize = 4;
 /// Queries of one link that wait for their share of the work; one more is refused (`shed`).
 pub const LINK_QUERIES_WAITING_MAX: usize = 8192;
@@ -247,7 +252,7 @@ pub const WAVES_MAX: usize = 1 << 16;
 /// Query ids per generation of the visited table (there are two), 16 bytes each: more than a second
 /// of the heaviest flood that one core can carry.
 pub const VISITED_MAX: usize = 1 << 18;
-/// Ids of a generation that is over whose memory is freed per turn.
+/// Ids that are freed per turn, of a generation that is over.
 pub const VISITED_FREED_PER_TURN: usize = 1024;
 /// Hits of queries that are over, kept for repetitions: some 200 bytes each. Beyond it those of the
 /// oldest queries are dropped, so that many answers with long budgets do not pile up.
@@ -264,13 +269,14 @@ pub const LINK_RETRY: Duration = Duration::from_secs(1);
 pub const QUERY_REPEAT_MIN: Duration = Duration::from_millis(20);
 /// How long a super peer without a tree listens before it grows one.
 pub const TREE_SETTLE: Duration = Duration::from_millis(500);
-/// Shortest time between two trees of one root; doubles with each tree, as long as none lasts.
+/// Shortest time between two trees of one root; doubles with each tree, until one is held for 30 s.
 pub const TREE_GAP_MIN: Duration = Duration::from_secs(1);
 /// Longest time between two trees, however often the network changes.
 pub const TREE_GAP_MAX: Duration = Duration::from_secs(16);
 /// A tree that is not complete within this time is given up.
 pub const TREE_GROWTH_MAX: Duration = Duration::from_secs(10);
-/// How long a void tree's root is waited for before trees of other roots are accepted.
+/// After a tree has become void: how long a super peer waits for the next tree of its root, before
+/// it accepts one of a higher root or grows one.
 pub const TREE_ROOT_PATIENCE: Duration = Duration::from_secs(4);
 /// Neighbors of one super peer.
 pub const LINKS_MAX: usize = 256;
@@ -291,29 +297,30 @@ pub const DIGEST_BYTES_ALL: usize = 64 << 20;
 /// Bytes of a digest, or of hashes, in one step: with the other fields of the message they fit in a
 /// datagram.
 pub const DIGEST_STEP_BYTES: usize = 1024;
-/// Steps to one neighbor that are not acknowledged.
+/// Most steps to one neighbor that may be unacknowledged.
 pub const DIGEST_WINDOW: usize = 8;
 /// Bytes of digests per second to one neighbor: 2 % of a line of 1 Gbit/s.
 pub const DIGEST_BYTES_PER_SECOND: u64 = 2_500_000;
-/// Changes are collected for this long before they are sent; until then the neighbor is marked
-/// dirty and asks in any case.
+/// Changes are collected for this long before they are sent; until then the neighbor has a mark, so
+/// that it sends all its queries.
 pub const DIGEST_COALESCE: Duration = Duration::from_secs(1);
-/// They are collected longer while files come faster than this, so that a long list is handled
-/// once, after its last page.
+/// They are collected longer while files come at shorter intervals than this, so that a long list
+/// is handled once, after its last page.
 pub const DIGEST_QUIET: Duration = Duration::from_millis(250);
 /// But they are collected no longer than this.
 pub const DIGEST_COALESCE_MAX: Duration = Duration::from_secs(10);
-/// How long a digest is believed after its neighbor was asked whether it is still valid.
+/// How long a digest may be used after its owner was asked whether it is still valid.
 pub const DIGEST_LEASE: Duration = Duration::from_secs(5);
 /// How long a super peer that confirmed its digest waits until the lease is over; longer than the
 /// lease, because no two clocks run alike.
 pub const DIGEST_LEASE_WAIT: Duration = Duration::from_millis(5500);
-/// Shortest time between two large filters that a neighbor's digest asks for. An owner whose digest
-/// changes its size sooner starts again.
+/// Shortest time between two steps of a neighbor's digest that each need a new large filter. After
+/// a second one that comes sooner the copy is dropped, and the owner starts again.
 pub const DIGEST_RESIZE_GAP: Duration = Duration::from_millis(10);
 /// Files whose keys are hashed per turn: below 1 ms.
 pub const DIGEST_FILES_PER_TURN: usize = 256;
-/// Bytes of a digest that is too large that are halved per turn: a small part of 1 ms.
+/// Bytes per turn that are processed when a digest is halved because it is too large: a small part
+/// of 1 ms.
 pub const DIGEST_HALVED_PER_TURN: usize = 32 * 1024;
 /// New files that are remembered until they are hashed, 4 bytes each; beyond it the digest is
 /// rebuilt from the index.
@@ -348,10 +355,10 @@ const _: () = assert!(DIGEST_STEP_BYTES + 128 < DATAGRAM_BYTES_MAX);
 pub const SOURCE_PIPELINE_MAX: usize = 32;
 /// Sources that one download uses at once.
 pub const SOURCES_MAX: usize = 16;
-/// Sources that one download remembers; of more that it could dial, a random sample.
+/// Sources that one download remembers; if it could dial more, it keeps a random sample.
 pub const SOURCES_KNOWN_MAX: usize = 256;
 /// Least rate of a source and of a download, in bytes per second. Below it a source is slow: others
-/// do what it was asked for.
+/// are asked for its pieces.
 pub const SOURCE_RATE_MIN: u64 = 16 * 1024;
 /// A source that owes bytes and sends less than the least rate for this long has stalled.
 pub const STALL_AFTER: Duration = Duration::from_secs(2);
@@ -362,34 +369,34 @@ pub const STEAL_GAIN_MIN: Duration = Duration::from_millis(500);
 pub const SOURCE_AHEAD: Duration = Duration::from_millis(500);
 /// First wait before a lost source is dialed again; doubles up to the maximum.
 pub const SOURCE_REDIAL_FIRST: Duration = Duration::from_millis(500);
-/// A source is dropped after it was lost this many times after its WELCOME without a right piece in
-/// between.
+/// A source is dropped when its connection has ended this many times after WELCOME without a right
+/// piece in between.
 pub const SOURCE_FRUITLESS_MAX: u32 = 5;
-/// Longest wait before a source is dialed again that has always refused as busy.
+/// Longest wait before the next dial of a source that has always refused as busy.
 pub const BUSY_REDIAL_MAX: Duration = Duration::from_secs(60);
 /// Longest wait before a lost source is dialed again.
 pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
 /// How long the proof of a download waits for one source before another one is asked in addition.
 pub const PROOF_HEDGE: Duration = Duration::from_secs(1);
-/// A proof of more than one page that takes longer gives way to another source that waits; doubles
-/// each time the source is lost.
+/// A proof of more than one page that takes longer is stopped if another source waits, which is
+/// asked instead. The time of a source doubles each time the source is lost.
 pub const PROOF_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of manifests that the sources of one download are asked for at once before one of them is
 /// proven; two of the longest fit.
 pub const PROOF_BYTES_MAX: u64 = 64 << 20;
 /// A source is dropped when it damages a second piece before this many right ones.
 pub const PIECES_PER_FAULT: u32 = 64;
-/// Dials of an address that never welcomed, per [`DIALS_PERIOD`] and download.
+/// Dials of an address that never sent WELCOME, per [`DIALS_PERIOD`] and download.
 pub const DIALS_PER_ADDRESS: usize = 2;
 /// See [`DIALS_PER_ADDRESS`].
 pub const DIALS_PERIOD: Duration = Duration::from_secs(600);
 /// After this time without a WELCOME, the next address is dialed in addition.
 pub const DIAL_HEDGE: Duration = Duration::from_secs(1);
-/// An address that never welcomed is given up for now after this time if others wait.
+/// An address that never sent WELCOME is given up for now after this time if others wait.
 pub const DIAL_PATIENCE: Duration = Duration::from_secs(2);
 /// Dials of one download at once.
 pub const DIALS_AT_ONCE: usize = 32;
-/// Dials of one host at once, at addresses that never welcomed; of all downloads.
+/// Dials of one host at once, at addresses that never sent WELCOME; of all downloads.
 pub const HOST_DIALS_AT_ONCE: u32 = 8;
 /// Such dials of one host without a pause.
 pub const HOST_DIALS_BURST: u32 = 8;
@@ -423,11 +430,12 @@ pub const DOWNLOADS_WAITING_MAX: usize = 1000;
 pub const GET_NAMES_MAX: usize = 100_000;
 /// Files of one `get`: some 300 bytes each. With more, it is refused.
 pub const GET_FILES_MAX: usize = 1_000_000;
-/// Larger files of one command that the downloads have at once: half of what they run, so that
-/// another command gets its turn.
+/// Files of more than one piece that one command has as downloads at once: half of all that run, so
+/// that another command gets its turn.
 pub const BATCH_DOWNLOADS_MAX: usize = DOWNLOADS_MAX / 2;
-/// Files of at most one piece, of commands of many, that are downloaded at once: enough that the
-/// disk publishes several together, and few enough for a source that serves others too.
+/// Files of at most one piece that are downloaded at once for commands that fetch several files:
+/// enough that the disk publishes several together, and few enough for a source that serves others
+/// too.
 pub const SMALL_DOWNLOADS_MAX: usize = 32;
 /// Connections to sources that are kept for the next small file.
 pub const IDLE_CONNS_MAX: usize = 2 * SMALL_DOWNLOADS_MAX;
@@ -437,13 +445,13 @@ pub const BATCH_FAILURES_NAMED: usize = 8;
 pub const PARALLEL: usize = 4;
 /// Downloads in the queue that have not ended; one more is refused.
 pub const QUEUE_ENTRIES_MAX: usize = 1000;
-/// Downloads that have ended and are still listed; of more the oldest are forgotten.
+/// Downloads that have ended and are still listed; if there are more, the oldest are forgotten.
 pub const QUEUE_ENDED_MAX: usize = 100;
 /// Clients that wait for one download; one more is refused.
 pub const QUEUE_WATCHERS_MAX: usize = 64;
-/// First wait of a download without a source until it asks again; doubles up to the maximum.
+/// First wait of a download without a source until it searches again; doubles up to the maximum.
 pub const QUEUE_RETRY_FIRST: Duration = Duration::from_secs(5);
-/// Longest wait of a download without a source until it asks again.
+/// Longest wait of a download without a source until it searches again.
 pub const QUEUE_RETRY_MAX: Duration = Duration::from_secs(300);
 /// Longest wait of a download without a source once a session is up again.
 pub const QUEUE_RETRY_SESSION: Duration = Duration::from_secs(5);
@@ -457,22 +465,24 @@ pub const UPLOAD_REQUESTS_MAX: usize = 64;
 pub const UPLOAD_AHEAD: usize = 15;
 /// More are prepared once no more than this many are left, so that several are prepared together.
 pub const UPLOAD_AHEAD_LOW: usize = 4;
-/// Chunks of one connection that are in its send queue at once; later ones can still be cancelled.
+/// Chunks of one connection that are in its send queue at once; later ones can still be canceled.
 pub const UPLOAD_SENDING_MAX: usize = 3;
 /// Connections on which a peer serves chunks at once; one more takes the place of the longest idle
 /// one of the host that has most, or is refused if none is idle.
 pub const UPLOADS_MAX: usize = 512;
 /// A chunk connection that takes its bytes at this rate, in bytes per second, is never closed to
-/// make room; a slower one is idle to that extent. Bytes count when all of their chunk were taken,
-/// so that one chunk must not take longer than [`UPLOAD_AHEAD_MAX`] and [`UPLOAD_LAG_MAX`].
+/// make room; a slower one counts as idle for the time that it is late. The bytes of a chunk count
+/// only when all of them were taken, so one chunk must not take longer than [`UPLOAD_AHEAD_MAX`]
+/// and [`UPLOAD_LAG_MAX`] together.
 pub const UPLOAD_RATE_MIN: u64 = 16 * 1024;
-/// Bytes after which the rate of a chunk connection is believed: more than the buffers of the two
-/// kernels hold, which take bytes that nobody reads (Linux: `tcp_wmem`, 4 MiB, and what is open of
-/// `tcp_rmem`).
+/// Bytes after which the rate of a chunk connection is believed: more than the buffers of the
+/// kernels at both ends hold, which take bytes that no program reads (Linux: `tcp_wmem`, 4 MiB, and
+/// the receive window, a part of `tcp_rmem`).
 pub const UPLOAD_PROVEN_BYTES: u64 = 6 << 20;
-/// How far a chunk connection may be behind [`UPLOAD_RATE_MIN`].
+/// How late a chunk connection may be, compared with [`UPLOAD_RATE_MIN`].
 pub const UPLOAD_LAG_MAX: Duration = Duration::from_secs(3);
-/// How far ahead of it a chunk counts: a slow receiver empties the kernel's buffers in long steps.
+/// How far a chunk connection may be ahead of that rate: a slow receiver empties the kernel's
+/// buffers in long steps.
 pub const UPLOAD_AHEAD_MAX: Duration = Duration::from_secs(10);
 /// A chunk connection whose answer makes no progress for this long counts as idle.
 pub const UPLOAD_BUSY_MAX: Duration = Duration::from_secs(10);
@@ -483,8 +493,8 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 // ---- memory -------------------------------------------------------------------------------------
 
-/// Least memory budget of a super peer that names none, in bytes; more on a machine or in a cgroup
-/// with more than twice as much.
+/// Least memory budget of a super peer without `--memory`, in bytes; the budget is half of the
+/// memory of the machine or cgroup if that is more.
 pub const MEMORY_BUDGET_MIN: usize = 256 << 20;
 /// Smallest memory budget that may be named (`--memory`), in bytes: an idle super peer takes less
 /// than 1 MiB, and some thousand sessions should fit.
@@ -509,11 +519,11 @@ const _: () = assert!(MEMORY_NAMED_MIN <= MEMORY_BUDGET_MIN && MEMORY_CLOSE_PERC
 
 /// A file is hashed once it has not changed for this long.
 pub const SHARE_QUIET: Duration = Duration::from_millis(1000);
-/// The same for a file that is open for writing, or of which that is unknown: its writer may pause.
+/// The same for a file that is open for writing, or may be: its writer may pause.
 pub const SHARE_OPEN_QUIET: Duration = Duration::from_secs(10);
 
-/// Most open files of processes that one scan looks at to find those that are being written. What
-/// is not found is taken for closed.
+/// Most open files of processes that one scan looks at to find those that are being written. A file
+/// that is not found among them counts as closed.
 pub const WRITERS_LOOKED_AT_MAX: usize = 100_000;
 /// Most files of at most one piece that are published together.
 pub const PUBLISH_BATCH_MAX: usize = 1024;
@@ -551,15 +561,15 @@ pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
 pub const FLUSHES_PER_TURN: usize = 256;
 /// Deadlines of sockets that one turn acts on.
 pub const DEADLINES_PER_TURN: usize = 256;
-/// After a gap between two turns of this length, in which the process or the computer was stopped,
+/// After a gap of this length between two turns, in which the process or the computer was stopped,
 /// no timer fires before all input that has come is read.
 pub const TURN_GAP_LONG: Duration = Duration::from_secs(1);
-/// But at most for this many turns.
+/// Most turns for which timers wait after such a gap.
 pub const CATCHING_UP_TURNS_MAX: u32 = 1024;
 /// Connections accepted per listener and turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
-/// Deadlines of sockets beyond two per connection; above that, entries that are not valid any more
-/// are removed.
+/// Deadlines of sockets that are kept in addition to two per connection; if there are more, entries
+/// that are not valid any more are removed.
 pub const DEADLINES_SPARE: usize = 64;
 /// Descriptors that are kept back for files, the watcher, the control socket, and newcomers until
 /// idle connections are closed for them: an eighth of the limit within these bounds, but at most
@@ -568,12 +578,12 @@ pub const DESCRIPTORS_RESERVED_MIN: usize = 64;
 /// Above this the reserve does not grow: a quarter is for newcomers, a quarter for the control
 /// socket, the rest for files.
 pub const DESCRIPTORS_RESERVED_MAX: usize = 256;
-/// The descriptors that are kept back of this many.
+/// How many of `descriptors` are kept back.
 #[must_use]
 pub fn descriptors_reserved(descriptors: usize) -> usize {
     (descriptors / 8).clamp(DESCRIPTORS_RESERVED_MIN, DESCRIPTORS_RESERVED_MAX).min(descriptors / 2)
 }
-/// Connections that are closed at once after the system has no descriptor left.
+/// Connections that are closed together after the system has no descriptor left.
 pub const CROWD_BATCH: usize = 8;
 /// Connections refused per [`ACCEPT_RETRY`] while descriptors are short; the rest waits in the
 /// kernel.
@@ -599,8 +609,8 @@ pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
 pub const SEND_QUEUE_BYTES_EARLY: usize = 64 * 1024;
 /// A send queue that is longer than this, in bytes, after an attempt to write it is a backlog: the
 /// other side does not read. Until it is written, its queries wait and nothing is read from it. So
-/// a session that never reads costs this, twice [`SESSION_BYTES_PER_TURN`] and one step of a
-/// search, and its queries.
+/// a session that never reads costs at most this memory, plus twice [`SESSION_BYTES_PER_TURN`], one
+/// step of a search, and its queries.
 pub const BACKLOG_BYTES: usize = 16 * 1024;
 /// Connections that wait in the kernel to be accepted, per listener.
 pub const LISTEN_BACKLOG: i32 = 4096;
@@ -612,7 +622,7 @@ pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// How many bytes of a closed connection are read at most.
 pub const LINGER_BYTES_MAX: usize = 4 << 20;
 /// Chunk buffers of 1 MiB in use at once, each from the first byte until the piece is written;
-/// while all are, further chunks stay unread in their sockets.
+/// while all are in use, further chunks stay unread in their sockets.
 pub const CHUNK_BUFFERS_MAX: usize = 64;
 /// Empty chunk buffers of 1 MiB that are kept once none is in use; until then all are kept.
 pub const CHUNK_BUFFERS_KEPT: usize = 8;

@@ -8,15 +8,21 @@
 //! only module that uses mio) and [`disk`] (the only one that opens shared files, on a worker
 //! thread). [`sim`] performs the same outputs in virtual time, with faults.
 //!
-//! [`control`] is the JSON form of commands and events. [`bench`](mod@bench) is a machine that
-//! plays many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit
-//! code in [`error`].
+//! [`control`] is the JSON form of commands and events. [`bench`](mod@bench) is a machine that acts
+//! as many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit code
+//! in [`error`].
 //!
 //! [`fold`] is the form in which names are compared. [`memory`] counts what the binary has
 //! allocated.
 //!
-//! In `time, config, error, fold → wire → proto → {net, disk, sim, control, bench} → node → cli` an
-//! arrow points from imported modules to those that may import them; a test checks this.
+//! The modules form layers. A module imports only modules of earlier layers; a test checks this:
+//!
+//! 1. `time`, `config`, `error`, `memory`, `fold`
+//! 2. `wire`
+//! 3. `proto`
+//! 4. `net`, `disk`, `sim`, `control`, `bench`
+//! 5. `node`
+//! 6. `cli`
 
 pub mod bench;
 pub mod cli;

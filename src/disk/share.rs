@@ -35,8 +35,8 @@ const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
 /// was missing.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Makes the callback of the watcher of a share, by its number. It is kept because a watcher that
-/// has lost events is replaced.
+/// Makes the callback for the watcher of the share with this number. It is kept, because a watcher
+/// that has lost events is replaced by a new one.
 pub(super) type MakeCallback = Box<dyn Fn(usize) -> Box<dyn Fn(WatchEvent) + Send> + Send>;
 
 /// A path below the share with this number.
@@ -54,7 +54,7 @@ pub(super) struct Share {
     rules: BTreeMap<Place, Instant>,
     /// Paths that are being looked up.
     lookups: VecDeque<(Place, Touch)>,
-    /// Files that were found there.
+    /// Files that the lookups have found.
     found: VecDeque<(String, Stamp, Touch)>,
     scans: VecDeque<Scan>,
     pub(super) hasher: Hasher,
@@ -66,9 +66,9 @@ struct Touch {
     at: Instant,
     /// The content may have been written to.
     written: bool,
-    /// Whether it is open for writing, if a report said so.
+    /// Whether the file is open for writing; none if no report says.
     open: Option<bool>,
-    /// Only that it was created says that it is open.
+    /// That the file is open is known only from the report that it was created.
     created: bool,
 }
 
@@ -92,7 +92,8 @@ impl Touch {
 }
 
 impl Share {
-    /// A file that has this content, its size, and its manifest if it has more than one piece.
+    /// A file of the share with this content: the open file, its size, and its chaining values if
+    /// it has more than one piece.
     pub(super) fn source_of(&mut self, root: Root) -> Option<(File, u64, Vec<Cv>)> {
         self.catalog.holders(root).into_iter().find_map(|(path, stamp)| {
             let file = self.trees.open_unchanged(&path, &stamp)?;
@@ -173,7 +174,7 @@ impl Share {
                 self.gather_until.get_or_insert(Instant::now() + GATHER);
             }
             WatchEvent::Rules { folder, what, at } => {
-                // A file that is half written may let pass what it should leave out.
+                // While its writer is not done, the file may allow what it will exclude.
                 let quiet = match what {
                     What::Created | What::Written => SHARE_OPEN_QUIET,
                     What::Closed | What::Other => SHARE_QUIET,
@@ -184,7 +185,7 @@ impl Share {
         }
     }
 
-    /// Schedules a look-up of the path of a record, whose content is not what it was.
+    /// Schedules a lookup of the path of a record, because the file has changed.
     pub(super) fn changed(&mut self, path: &str) {
         let mut trees = self.trees.0.iter().enumerate();
         let Some((number, below)) = trees.find_map(|(n, tree)| Some((n, tree.names.below(path)?))) else { return };
@@ -246,7 +247,7 @@ impl Share {
         self.catalog.settle(now);
     }
 
-    /// Scans a share again, which may be another folder by now.
+    /// Scans a share again. Its path may lead to another folder by now.
     fn open_again(&mut self, number: usize, now: Instant) {
         let tree = &mut self.trees.0[number];
         match Folder::open(&tree.path) {
@@ -298,7 +299,7 @@ impl Share {
             let tree = &mut self.trees.0[number];
             let full = tree.names.full(&path);
             let mut sorted = tree.lookup(&path);
-            // A new mode may have made it unreadable.
+            // A change of its mode may have made the file unreadable.
             let is_other = !touch.written && touch.open.is_none();
             if is_other && matches!(sorted, Sorted::File(_)) && tree.folder.refuses(&path) {
                 sorted = Sorted::LeftOut(Reason::Unreadable);
@@ -314,7 +315,7 @@ impl Share {
                 Sorted::File(stamp) => {
                     self.catalog.remove_below(&full, now);
                     tree.left_out.remove(path.as_bytes());
-                    // A new name of a file that was there before is not closed.
+                    // A hard link to an existing file is reported as created, and no close follows.
                     if touch.created && tree.folder.links(&path) > 1 {
                         touch.open = Some(false);
                     }
@@ -461,8 +462,8 @@ fn unwatched(tree: &mut Tree, why: &str) {
     }
 }
 
-/// Logs what is not shared, if it is not what was logged last. After the first scan, only what a
-/// user should learn of.
+/// Logs what is not shared, if it differs from what was logged last. `only_surprising` leaves out
+/// what is usual.
 fn log_left_out(tree: &mut Tree, only_surprising: bool) {
     let counts = *tree.left_out.counts();
     let before = std::mem::replace(&mut tree.logged, counts);

@@ -1,10 +1,11 @@
-//! The files of a collection on their way to a folder: which are there, which small ones the share
-//! has under another path and are copied, which are missing; and the small ones that arrive, written
-//! and published in batches. It fetches nothing and keeps one page of the list.
+//! Unpacks a collection into a folder. It finds out which files are there already, copies small
+//! ones that the share has under another path, and reports which are missing. It writes the small
+//! files that arrive, and publishes them in batches. It fetches nothing, and keeps only one page of
+//! the list in memory.
 //!
 //! A batch is written into a hidden folder beside the files, synced once, then each file is renamed
-//! to its name. A file that has the name with another content is kept under a name with digits of
-//! its root. No symbolic link below the folder is followed.
+//! to its name. If another content has that name, it is kept: it is renamed to a name with digits
+//! of its root. No symbolic link below the folder is followed.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -52,18 +53,18 @@ pub(super) struct Unpacking {
     reader: Reader,
     ended: bool,
     files: u64,
-    /// The file at the destination that may be the next item, while it is hashed.
+    /// The item that is next, its place, and the file that is there, while that is hashed.
     comparing: Option<(Item, Place, File, FileHash)>,
     /// The folder of the last item.
     parent: Option<(String, Arc<OwnedFd>)>,
-    /// The page that was ordered, as far as it is known.
+    /// The page that was ordered, as far as it is filled.
     page: Option<Listed>,
     batch: Vec<Placing>,
     batch_bytes: u64,
     added_at: Instant,
     /// Number of the next file in the hidden folder.
     next: u64,
-    /// Large files that get the right to be executed at the end.
+    /// Large files that are made executable at the end.
     executables: Vec<PathBuf>,
 }
 
@@ -251,7 +252,8 @@ impl Unpacking {
                 return self.fail(&item, DiskFailure { kind: DiskFailureKind::Taken, message });
             }
         };
-        // What a large item replaces is hashed, for its new name.
+        // A file in the place of a large item is hashed even if its size differs: it is renamed to
+        // a name with digits of its root.
         if stamp.size != item.size && item.size <= PIECE_BYTES {
             return self.obtain(share, item, place, None, buffer);
         }
@@ -293,8 +295,8 @@ impl Unpacking {
         }
     }
 
-    /// The item is not there, but perhaps another content: makes the item from what is here, or
-    /// reports that it is missing.
+    /// The item is not in its place. `other` is the root of the file that is there, if it is known.
+    /// Copies the item from the share, or reports that it is missing.
     fn obtain(
         &mut self,
         share: Option<&mut Share>,
@@ -386,7 +388,7 @@ impl Unpacking {
         self.added_at = Instant::now();
     }
 
-    /// The batch, if it is full or was not added to for a while.
+    /// The batch, if it is full or nothing was added to it for a while.
     pub(super) fn take_batch(&mut self, now: Instant) -> Option<Batch> {
         let full = self.batch.len() >= COLLECTION_BATCH_FILES || self.batch_bytes >= COLLECTION_BATCH_BYTES;
         if !full && self.deadline().is_none_or(|due| due > now) {
@@ -437,12 +439,13 @@ impl Unpacking {
 
     // ---- the end --------------------------------------------------------------------------------
 
-    /// Whether the content is no collection at all, as one may say of any file.
+    /// Whether the content is no collection at all: a record can call any file one.
     pub(super) fn is_file(&self) -> bool {
         self.files == 0 && !self.ended
     }
 
-    /// Makes the content the file that it is, with the name of the folder that was made for it.
+    /// Publishes the content as a plain file, with the name of the folder that was made for it,
+    /// which it replaces.
     pub(super) fn into_file(self) -> Result<(PathBuf, u64), DiskFailure> {
         let folder = self.folder.clone();
         let fail = |error: io::Error| io_failure(&folder, error);
@@ -471,7 +474,7 @@ impl Unpacking {
         for path in &self.executables {
             let Ok(file) = File::open(path) else { continue };
             if let Ok(stat) = fstat(&file) {
-                // A right to execute beside each right to read.
+                // Everyone who may read the file may execute it.
                 let _ = fchmod(&file, Mode::from_raw_mode(stat.st_mode | (stat.st_mode & 0o444) >> 2));
             }
         }
@@ -566,7 +569,7 @@ impl Batch {
     }
 }
 
-/// Renames a synced file and replaces none.
+/// Renames a synced file; replaces no other.
 fn publish_file(from: &Path, to: &Path) -> io::Result<()> {
     rename_noreplace(At(CWD, from), At(CWD, to))?;
     if let Some(folder) = to.parent() {
@@ -592,14 +595,15 @@ fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Renames what is at a place, if it is still there, and has this content.
+/// Renames the file at a place to a name with digits of its root, `found`. Does nothing if the file
+/// is gone.
 fn move_aside(place: &Place, found: &Root) -> io::Result<()> {
     let (parent, name) = (&*place.parent, &place.name);
     let aside = OsString::from(apart(&name.to_string_lossy(), found));
     match rename_noreplace(At(parent, name), At(parent, &aside)) {
         Err(Errno::NOENT) => Ok(()),
         Err(Errno::EXIST) => {
-            // It was set aside before, unless one of them is another content.
+            // The new name is taken. If both files have this content, one of them is removed.
             for name in [&aside, name] {
                 let file = open(parent, name, OFlags::RDONLY)?;
                 let size = file.metadata()?.len();

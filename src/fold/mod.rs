@@ -2,13 +2,13 @@
 //! and "Words").
 //!
 //! It owns that definition and its tables, which are those of Unicode 17, and nothing else: no I/O,
-//! no state. A change of any result is another fold, which needs another number: the digests of two
-//! super peers agree only if both fold alike.
+//! no state. A change of the result for any text makes another fold, which needs another number,
+//! because digests of a neighbor are of use only if it folds in the same way.
 //!
 //! - [`fold`]: a text in the form in which it is compared.
 //! - [`for_each_word`]: the words of a folded text, for an index. [`asked`]: those that a path must
 //!   have to fit a pattern.
-//! - `table`: what the crates of the tables do not have.
+//! - `table`: what the crates with the Unicode tables lack.
 //!
 //! Text of ASCII, which most names are, takes a path of its own that reads no table of Unicode and,
 //! without capitals, copies nothing.
@@ -38,11 +38,12 @@ pub fn fold<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
     scratch
 }
 
-/// Whether ASCII has a capital: eight bytes at a time.
+/// Whether ASCII text has a capital. It looks at eight bytes at a time.
 fn has_upper(bytes: &[u8]) -> bool {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let (chunks, rest) = bytes.as_chunks();
-    // The high bit of a sum is set from `A` on, and from the sign after `Z` on.
+    // The high bit of a byte of the first sum is set from `A` on; of the second, from the character
+    // after `Z` on.
     let upper = |eight: u64| (eight + EACH * 0x3f) & !(eight + EACH * 0x25) & (EACH * 0x80);
     let found = chunks.iter().fold(0, |found, eight| found | upper(u64::from_ne_bytes(*eight)));
     found != 0 || rest.iter().any(u8::is_ascii_uppercase)
@@ -68,7 +69,7 @@ fn is_dropped(c: char) -> bool {
     !c.is_ascii() && (c == '\u{640}' || matches!(canonical_combining_class(c), 10..=35 | 200..))
 }
 
-/// Calls `each` with every word of a folded text, one that is there twice twice.
+/// Calls `each` with every word of a folded text, as often as the text has it.
 pub fn for_each_word(folded: &str, each: impl FnMut(&str)) {
     if folded.is_ascii() {
         for_each_ascii(folded, each);
@@ -77,8 +78,8 @@ pub fn for_each_word(folded: &str, each: impl FnMut(&str)) {
     }
 }
 
-/// The words that a path must have to fit a pattern of words: each once, sorted, and without those
-/// that others of them imply.
+/// The words that a path must have to fit a pattern of words: each once, sorted, and without words
+/// that other words of the pattern imply.
 #[must_use]
 pub fn asked(pattern: &str) -> Vec<String> {
     let mut words = Vec::new();
@@ -131,20 +132,21 @@ pub fn separates(c: char) -> bool {
 #[derive(Clone, Copy, PartialEq)]
 enum Singles {
     All,
-    /// Those without a neighbor: the pairs imply the others.
+    /// Those with no dense character beside them: the others are implied by pairs.
     Alone,
 }
 
-/// What a character of folded text is to its word.
+/// The part that a character of folded text has in a word.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Class {
     /// No part of any word.
     Gap,
     /// A letter or digit of a script with spaces.
     Spaced,
-    /// One of a script whose words are written without a space in between.
+    /// A letter or digit of a script without spaces between words.
     Dense,
-    /// Belongs to the character before it; without one, `true` is dense.
+    /// Belongs to the character before it. If there is none in its run, it begins a unit, which is
+    /// dense if this is `true`.
     Mark(bool),
 }
 
@@ -184,7 +186,7 @@ fn class(c: char) -> Class {
     if c.is_ascii() {
         return if c.is_ascii_alphanumeric() { Class::Spaced } else { Class::Gap };
     }
-    // Letters without exception, and the most frequent ones of their kind.
+    // A shortcut: all characters of these two ranges, the most frequent ones, are dense.
     if matches!(c, '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}') {
         return Class::Dense;
     }

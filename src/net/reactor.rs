@@ -124,7 +124,7 @@ impl Net {
         self.acceptor.as_ref().map(Acceptor::addr)
     }
 
-    /// Wakes the loop from another thread.
+    /// A handle that wakes the loop from another thread.
     #[must_use]
     pub fn alarm(&self) -> Alarm {
         self.alarm.clone()
@@ -246,9 +246,9 @@ impl Net {
         self.ask_for_room();
     }
 
-    /// Asks the machine to close idle connections, if some must go. It is done at the start of a
-    /// turn, because a turn with much input may end before its sockets are all looked at, and again
-    /// at its end.
+    /// Asks the machine to close idle connections, if some must be closed. This is done at the
+    /// start of a turn, because a turn with much input may end before its sockets are all looked
+    /// at, and again at its end.
     fn ask_for_room(&mut self) {
         if let Some(excess) = self.conns.take_wanted(&mut self.ctx) {
             self.ctx.arrivals.push_back(Arrival::Input(Input::Crowded { excess }));
@@ -289,7 +289,7 @@ impl Net {
         }
     }
 
-    /// What sockets of one kind have next.
+    /// What the sockets of one kind have to read next.
     fn look(&mut self, kind: usize) -> Option<Found> {
         let Net { ctx, conns, acceptor, dialer, datagrams, control, .. } = self;
         match kind {
@@ -380,7 +380,7 @@ impl Net {
     }
 }
 
-/// How the descriptors are shared out.
+/// How the file descriptors are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reserve {
     pub(super) conns_max: usize,

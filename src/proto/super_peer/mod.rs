@@ -61,7 +61,7 @@ pub struct SuperPeer {
     starting: Starting,
     /// Shutdown has begun: no new session is accepted.
     closing: bool,
-    /// ACKs that need not wait any more may be left from this turn.
+    /// This turn may have left ACKs that need not wait any more and are not sent yet.
     acks_left: bool,
     checks: u64,
     /// The state of the index that was checked last.

@@ -37,7 +37,8 @@ use upload::{Answer, Uploads};
 pub use config::{Offer, WeakPeerConfig};
 pub use queue::{Newer, QueueConfig, Saved};
 
-/// The time of work that is left over: not the time of the start, which drivers may look for.
+/// The deadline of work that is left over. It is past, but not `Time::ZERO`, the deadline of the
+/// start, which drivers may look for.
 const LONG_AGO: Time = Time::from_micros(1);
 
 /// The machine of a weak peer.
@@ -84,7 +85,7 @@ impl WeakPeer {
         }
     }
 
-    /// The same peer with a queue of downloads, which keeps what its clients order.
+    /// The same peer with a queue, which keeps the downloads that clients start.
     #[must_use]
     pub fn with_queue(self, config: QueueConfig) -> WeakPeer {
         WeakPeer { queue: Queue::new(config), ..self }
@@ -137,7 +138,7 @@ impl WeakPeer {
             Some(Owner::Upload) => self.uploads.on_message(cx, conn, message),
             Some(Owner::Source(download, source)) => self.downloads.on_message(cx, download, source, message),
             Some(Owner::Holder(download, holder)) => self.collecting.on_message(cx, download, holder, message),
-            // Nothing was asked: it says goodbye, or is wrong.
+            // Nothing was requested on this connection: this is BYE or a fault.
             Some(Owner::Idle) => {
                 cx.idle.forget(conn);
                 cx.close(conn);
@@ -380,7 +381,7 @@ impl Role for WeakPeer {
 
     fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.cx.poll_output();
-        // The commands know only the counters of the super peer.
+        // `commands` fills in the counters of the super peer only.
         if let Some(Output::Event(Event::Client { event: ClientEvent::Status { peer, .. }, .. })) = &mut output {
             *peer = self.counts();
         }

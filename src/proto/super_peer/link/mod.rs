@@ -50,7 +50,7 @@ impl Neighbors {
     pub(super) fn new(boot: u64, cx: &mut Context) -> Neighbors {
         let SuperPeerConfig { node, neighbors, digests, .. } = &cx.config;
         let mut links = Links::new(*node, boot, neighbors);
-        // Epochs of two lives must differ, as boot ids do.
+        // Epochs of two runs must differ, as boot ids do.
         let digests = Digests::new(*digests, links.len(), boot.rotate_left(32));
         links.take_digests(digests.takes());
         let tree = Tree::new(*node, boot, links.len());
@@ -60,14 +60,14 @@ impl Neighbors {
         Neighbors { links, tree, digests }
     }
 
-    /// A datagram came. Returns what is in it, if it comes from a neighbor and is meant for this
-    /// life of ours.
+    /// A datagram came. Returns what is in it, if it comes from a neighbor and its header does not
+    /// name an earlier run of this super peer.
     pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], cx: &mut Context) -> Option<Opened> {
         let Some(link) = self.links.find(from) else {
             cx.count(Count::DatagramUnlisted);
             return None;
         };
-        // What the header does not address to this life is not decoded.
+        // A datagram whose header names another boot id is not decoded.
         let header = bytes.get(1..link::HEADER_BYTES).and_then(|boot| boot.try_into().ok());
         let boot = header.map(u64::from_be_bytes);
         if boot.is_some_and(|boot| boot != 0 && boot != self.links.boot()) {
@@ -115,16 +115,17 @@ impl Neighbors {
     pub(super) fn on_hello(&mut self, link: LinkId, proven: bool, hello: LinkHello, cx: &mut Context) -> bool {
         // Without our boot id in the header the echo proves nothing.
         let hello = LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
-        // This may be another life than the one whose digest we hold, proven or not: until that is
-        // clear the digest is void.
+        // Proven or not, this HELLO may come from a later run of the neighbor than its digest. The
+        // digest is dropped, because it may be outdated.
         if hello.boot != self.links.boot_of(link) {
             self.digests.forget(link);
         }
-        // Keys of another fold say nothing about names as we fold them: without a lease a digest is
-        // never believed.
+        // Keys of another fold say nothing about names as we fold them. From such a neighbor no
+        // lease is accepted, and without a lease its digest is never used.
         let folds_alike = hello.fold == Some(FOLD);
         let asks = proven && hello.et.is_none();
-        // The digest lacks what the peers held before the restart.
+        // While this super peer is starting, its digest lacks files that were registered before the
+        // restart.
         let lease = if asks && !cx.starting { self.digests.lease(link, cx.now) } else { None };
         let change = self.links.on_hello(link, hello, lease, cx);
         let lost = self.on_change(link, change, cx);
@@ -135,7 +136,7 @@ impl Neighbors {
         if let (true, Some(asked), Some(epoch)) = (echoes && folds_alike, hello.et, hello.de) {
             self.digests.on_lease(link, epoch, Time::from_micros(asked), cx.now);
         }
-        // A HELLO whose sender has not seen our boot id, or that comes from another life of the
+        // A HELLO whose sender has not seen our boot id, or that comes from another run of the
         // neighbor, says nothing about this link.
         if proven && self.links.is_up_with(link, hello.boot) {
             self.tree.on_hello(link, hello, &self.links, cx);
@@ -177,7 +178,7 @@ impl Neighbors {
         Ok(())
     }
 
-    /// Files may have come to the index.
+    /// Files may have been added to the index.
     pub(super) fn note_changes(&mut self, cx: &mut Context) {
         self.digests.note_changes(&self.links, cx);
     }

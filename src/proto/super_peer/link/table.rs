@@ -1,5 +1,5 @@
-//! The table of links: who the neighbors are, whether each link is up, which life of the neighbor
-//! it is up with, and how far away the neighbor is.
+//! The table of links: who the neighbors are, whether each link is up, the boot id of the neighbor,
+//! and the round-trip time.
 //!
 //! It owns the HELLO exchange. It knows no query, no tree and no digest.
 //!
@@ -21,8 +21,8 @@ use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 use crate::wire::{LinkMessage, NodeId, TreeName};
 
-/// A neighbor that uses the boot id of an earlier life of ours gets a HELLO, but not more often
-/// than this.
+/// A neighbor that uses the boot id of an earlier run of ours gets a HELLO, but not more often than
+/// this.
 const CORRECTION_GAP: Duration = Duration::from_millis(200);
 
 /// What a HELLO or a deadline changed.
@@ -32,7 +32,7 @@ pub(super) enum Change {
     None,
     /// The link is up.
     Up,
-    /// The link is up with a new life of the neighbor: what the old one owed is lost.
+    /// The neighbor has restarted, and the link is up again: answers that it owed are lost.
     Renewed,
     /// The link is down.
     Down,
@@ -56,7 +56,8 @@ struct Link {
     state: State,
     /// The neighbor's boot id; 0 while down.
     boot: u64,
-    /// How often what the neighbor owed was lost, because it was silent or has restarted.
+    /// How often the answers that the neighbor owed were lost, because it was silent or had
+    /// restarted.
     life: u32,
     heard: Time,
     greeted: Option<Time>,
@@ -76,7 +77,7 @@ pub(crate) struct Links {
     boot: u64,
     /// The spanning tree that we hold, for our HELLOs.
     tree: Option<TreeName>,
-    /// Whether all our neighbors came to hold it, for our HELLOs.
+    /// Whether there was a moment at which all our neighbors held it, for our HELLOs.
     whole: bool,
     /// Size of the digests that we take, for our HELLOs: at most 2^`takes` bits.
     takes: Option<u8>,
@@ -115,7 +116,8 @@ impl Links {
         self.takes = takes;
     }
 
-    /// From now on HELLOs say that this tree is held, and whether all neighbors came to hold it.
+    /// From now on HELLOs say that this tree is held, and whether there was a moment at which all
+    /// neighbors held it.
     pub(super) fn set_tree(&mut self, tree: Option<TreeName>, whole: bool) {
         (self.tree, self.whole) = (tree, whole);
     }
@@ -150,12 +152,13 @@ impl Links {
         self.link(id).state == State::Up
     }
 
-    /// Whether the link is up with this life of the neighbor.
+    /// Whether the link is up and the neighbor has this boot id.
     pub(super) fn is_up_with(&self, id: LinkId, boot: u64) -> bool {
         self.is_up(id) && self.link(id).boot == boot
     }
 
-    /// Which life of the link this is. What was asked in an earlier one is lost.
+    /// A number that grows each time that open answers of the neighbor are lost. A query that was
+    /// asked under an earlier number has no answer.
     pub(crate) fn life(&self, id: LinkId) -> u32 {
         self.link(id).life
     }
@@ -180,8 +183,8 @@ impl Links {
         self.link(id).rtt.timeout()
     }
 
-    /// How long PENDING may be delayed so that the neighbor, whose round trip is ours, has it
-    /// before it asks again.
+    /// How long PENDING may be delayed so that it reaches the neighbor before the neighbor repeats
+    /// its QUERY; its round-trip time is taken to be ours.
     pub(crate) fn pending_after(&self, id: LinkId) -> Duration {
         self.repeat_after(id).saturating_sub(self.link(id).rtt.smoothed()) / 2
     }
@@ -232,7 +235,7 @@ impl Links {
     }
 
     /// Sends HELLO now unless one was sent just before: the neighbor still uses the boot id of an
-    /// earlier life of ours, or its answer is needed sooner than the next HELLO is due.
+    /// earlier run of ours, or its answer is needed sooner than the next HELLO is due.
     pub(super) fn greet_soon(&mut self, id: LinkId, cx: &mut Context) {
         let link = self.link(id);
         if link.state != State::Ignored && link.greeted.is_none_or(|at| cx.now >= at + CORRECTION_GAP) {

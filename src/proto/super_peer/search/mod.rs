@@ -1,4 +1,4 @@
-//! What a search means, and the walk through the index that finds it, cut into slices.
+//! What a search means, and the walk through the index that finds its hits, in slices.
 //!
 //! A [`Scan`] holds no reference to the index between two steps: files may come and go in between.
 //! It never reports a record that is not registered at that moment, and misses none that was
@@ -38,11 +38,11 @@ impl std::error::Error for BadPattern {}
 const TEXT_WORK: usize = 11;
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
-/// Bytes of a text that is not ASCII whose fold costs as much as a look.
+/// To fold this many bytes of text that is not ASCII costs as much as to look at an entry.
 const FOLDED_BYTES: usize = 2;
-/// Comparisons of a glob that cost as much as a look.
+/// This many comparisons of a glob cost as much as to look at an entry.
 const GLOB_STEPS: usize = 16;
-/// Entries of a list that is so short that its search costs no more than to put it off.
+/// A list of at most this many entries is searched at once: to put it off would cost as much.
 const SHORT_LIST: usize = 4;
 /// If a list has at least this number of entries, each entry is also looked up in the list of
 /// another word. An entry that is not in that list is left out.
@@ -65,9 +65,10 @@ pub enum Step {
 pub struct Scan {
     find: Search,
     test: Test,
-    /// The pattern as the end of a path, if an entry has that name and the kind reports it apart.
+    /// The pattern as the end of a path. None if no entry has its name, or if the kind of search
+    /// does not report such paths first.
     own: Option<Own>,
-    /// Whether an entry is equal to it only if folded.
+    /// Whether an entry was found that equals `own` only when both are folded.
     alike: bool,
     sizes: (u64, u64),
     /// Only hits with a position in it.
@@ -77,8 +78,8 @@ pub struct Scan {
     /// The lists to walk, and how many were walked.
     lists: [Option<(Place, List)>; LISTS],
     walked: usize,
-    /// The word whose entries `List::Names` are, and one that no folder has: an entry fits only if
-    /// it is in its list too.
+    /// `word`: its entries are the list `List::Names`. `beside`: another word of the pattern, which
+    /// no folder has, so that an entry fits only if it is in the list of that word too.
     word: Option<Key>,
     beside: Option<Key>,
     /// The folder that is walked, and whether it passed its test in this step.
@@ -89,12 +90,12 @@ pub struct Scan {
     holder: u32,
     /// Entries that have all words, but not in their name: they come last. Ascending.
     later: Vec<u32>,
-    /// There were more of them than hits are allowed.
+    /// Whether some were not added to `later`, because it had as many as hits are allowed.
     dropped: bool,
-    /// What the last folder came to in this step, so that its files do not ask again: bits of
-    /// words, or 1.
+    /// The last folder that was compared in this step, and the result: bits of words, or 1 for
+    /// `below`. So it is not compared again for each of its files.
     memo: Option<(u32, u128)>,
-    /// Postings and holders looked at so far, and what that cost.
+    /// Postings (entries in the list of a key) and holders looked at so far, and what that cost.
     looked: usize,
     spent: usize,
     /// Reused for folded texts, and for paths.
@@ -117,11 +118,11 @@ enum Place {
     Buckets(u16, u16),
     /// The files of all folders that have the word, or of all folders.
     Folders(Option<Key>),
-    /// What was put off.
+    /// The entries that were put off: `Scan::later`.
     Later,
 }
 
-/// When a step ends: when it has looked at so much and spent so much.
+/// A step ends when it has reached both numbers.
 #[derive(Clone, Copy)]
 struct Until {
     looked: usize,
@@ -165,7 +166,7 @@ impl Scan {
     /// A scan for `search`.
     ///
     /// # Errors
-    /// If the pattern has not got the form of its kind, or no size can fit.
+    /// If the pattern does not have the form that its kind requires, or `min` is above `max`.
     pub fn new(index: &Index, search: &Search) -> Result<Scan, BadPattern> {
         Scan::within(index, search.clone(), QUERY_HITS_MAX)
     }
@@ -262,7 +263,7 @@ impl Scan {
     fn plan_own(&mut self, index: &Index, at: usize) {
         let Some(own) = Own::new(&self.find.pattern) else { return };
         let key = index.name_key(&own.name);
-        // What comes to the index later need not be found first.
+        // Entries that are added later need not be reported before the others.
         if index.count(key) > 0 {
             self.own = Some(own);
             self.lists[at] = Some((Place::Key(key), List::Own(Equal::Bytes)));
@@ -331,8 +332,8 @@ impl Scan {
         // A folder may be another one since the last step.
         (self.entered, self.memo) = (false, None);
         while self.walked < LISTS {
-            // Those that are equal byte for byte come first. If that list had no others, it is not
-            // walked again.
+            // Paths that are equal byte for byte come first. If none was found that is equal only
+            // when folded, the list is not walked a second time.
             let list = self.lists[self.walked].filter(|(_, list)| self.alike || *list != List::Own(Equal::Folded));
             let Some((place, list)) = list else {
                 self.walked += 1;
@@ -398,13 +399,13 @@ impl Scan {
         self.end(self.dropped)
     }
 
-    /// If an entry cannot fit because it is not in the list of another word, or was looked at
-    /// before: the next one that can.
+    /// The next entry that can fit, if this one cannot: because it is not in the list of the other
+    /// word, or because an earlier list had it.
     fn skip(&mut self, index: &Index, id: u32, list: List) -> Option<u32> {
         if list == List::Folders
             && let Some(word) = self.word
         {
-            // Those that have the word in their name too were in the list before.
+            // Entries that have the word in their name too were in `List::Names`.
             self.spent += 1;
             if index.has(word, id) {
                 return Some(id + 1);
@@ -418,7 +419,7 @@ impl Scan {
     }
 
     /// If a step ends within the holders of an entry, the next step looks at the same entry again.
-    /// So a step has at least two looks: with only one, the scan would never go on.
+    /// So a step looks at two things or more: with one only, the scan would make no progress.
     fn has_reached(&self, until: Until) -> bool {
         self.looked >= until.looked && self.spent >= until.spent
     }
@@ -443,7 +444,7 @@ impl Scan {
         entry.map_or(Next::End, Next::Entry)
     }
 
-    /// The same for the files of folders, of which each is tested once a step.
+    /// The next entry among the files of folders. Each folder is tested once in a step.
     fn next_in_folders(&mut self, index: &Index, word: Option<Key>) -> Next {
         loop {
             if !self.entered {
@@ -527,7 +528,7 @@ impl Scan {
 
     fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
         let Test::Words(words) = &self.test else { return Fit::No };
-        // Reported already, by the first list; it would pass all that follows.
+        // The first list has reported it. Without this check it would fit here too.
         if self.own.as_ref().is_some_and(|own| own.is_same(&self.find.pattern, seen)) {
             return Fit::No;
         }
@@ -539,15 +540,15 @@ impl Scan {
         let found = in_name | if seen.folder_text.is_empty() { 0 } else { self.folder_bits(seen) };
         let Test::Words(words) = &self.test else { return Fit::No };
         match words.are_all(found) {
-            // In the other lists no name fits.
+            // In the other lists no entry has all words in its name, so none has to come first.
             true if list == List::Names => Fit::Later,
             true => Fit::Yes,
             false => Fit::No,
         }
     }
 
-    /// What the folder of an entry came to: bits of the words in it, or 1 if it is below the one
-    /// that is asked for.
+    /// The result for the folder of an entry: bits of the words in it; or for `below`, 1 if it is
+    /// the folder that is asked for, or below it.
     fn folder_bits(&mut self, seen: LiveEntry<'_>) -> u128 {
         if self.memo.is_none_or(|(folder, _)| folder != seen.folder) {
             self.spent += text_work(seen.folder_text);
@@ -576,7 +577,8 @@ impl Scan {
         fits
     }
 
-    /// Whether this source of an entry that fits is meant too; only a range tells one from another.
+    /// Whether this holder of an entry that fits is a hit. Only a range distinguishes between
+    /// holders.
     fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
         let range = match &self.test {
             Test::Range(range) => Some(range),
@@ -607,7 +609,7 @@ fn text_work(text: &str) -> usize {
     TEXT_WORK + if text.is_ascii() { 0 } else { text.len() / FOLDED_BYTES }
 }
 
-/// Where the entries of a range are, or all.
+/// The place of the entries of a range, or of all entries if the index is not sorted.
 fn everything(index: &Index, range: Option<&Range>) -> Place {
     match range.filter(|_| index.is_ordered()) {
         Some(range) => {
@@ -636,7 +638,7 @@ fn test_of(find: &Search) -> Result<Test, BadPattern> {
             }
             Test::Words(words)
         }
-        // A name with a bracket that is never closed finds itself.
+        // A pattern with an open bracket is no glob; it finds only paths that end in it.
         QueryKind::Glob => Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/'))),
         QueryKind::Root => {
             Test::Root(Root::from_hex(pattern).ok_or_else(|| {

@@ -29,8 +29,9 @@ pub(super) struct Set {
     folder: Option<PathBuf>,
     holders: Vec<Holder>,
     next_req: u32,
-    /// A page is ordered; the last one has come.
+    /// A page was ordered and has not come.
     listing: bool,
+    /// The last page has come.
     listed: bool,
     small: VecDeque<Missing>,
     /// Files for downloads of their own, and whether holders of the collection may have them.
@@ -40,6 +41,7 @@ pub(super) struct Set {
     placing: u64,
     files: u64,
     bytes: u64,
+    /// Bytes of files that were at the destination already.
     there_bytes: u64,
     done_files: u64,
     done_bytes: u64,
@@ -48,9 +50,9 @@ pub(super) struct Set {
     lost: Vec<String>,
     lost_files: u64,
     rates: VecDeque<u64>,
-    /// How it ended, until the disk has closed it.
+    /// The outcome, while the disk has not closed the collection.
     ending: Option<Outcome>,
-    /// The same, from then on until it is taken.
+    /// The outcome, once the disk has closed the collection, until it is taken.
     pub(super) outcome: Option<Outcome>,
     over: bool,
 }
@@ -150,7 +152,8 @@ impl Set {
         }
     }
 
-    /// Keeps a number of files asked for, so that the next ones are on their way while one arrives.
+    /// Keeps several requests unanswered, so that the next files are on their way while one
+    /// arrives.
     fn ask_more(&mut self, cx: &mut Context, index: usize) {
         let holder = &mut self.holders[index];
         let (Some(conn), true) = (holder.conn, holder.welcomed) else { return };
@@ -169,7 +172,7 @@ impl Set {
         }
     }
 
-    /// The next file that is a download of its own, under this number.
+    /// The order for the next file that is a download of its own, with this id.
     pub(super) fn poll_order(&mut self, id: DownloadId) -> Option<Order> {
         if self.over || self.running.len() >= COLLECTION_LARGE_MAX {
             return None;
@@ -197,7 +200,7 @@ impl Set {
             CollectionDone::Opened(Ok(folder)) => self.folder = Some(folder),
             CollectionDone::Opened(Err(failure)) | CollectionDone::Listed(Err(failure)) => self.fail(cx, &failure),
             CollectionDone::Listed(Ok(listed)) => self.on_listed(cx, listed),
-            // The record said that it is a collection: a stranger can say so of any content.
+            // The record was wrong: anyone can register any content as a collection.
             CollectionDone::IsFile(Ok((path, size))) => {
                 (self.folder, self.done_bytes) = (Some(path), size);
                 self.end(cx, Outcome { ok: true, ..Outcome::default() }, false);
