@@ -48,9 +48,9 @@ macro_rules! command {
             #[argh(option, arg_name = "TIME")]
             pub(crate) budget: Option<crate::cli::units::Span>,
 
-            /// how a search spreads: flood; digest (skips neighbors that cannot have it); ring
-            /// (flood with a growing ttl, until --limit hits are found); tree (over a spanning
-            /// tree, with the fewest messages) [default: digest]
+            /// how a search spreads: flood; digest (skips neighbors that cannot have a match); ring
+            /// (as digest; for a query with --limit, the ttl grows until that many hits are found);
+            /// tree (over a spanning tree, with the fewest messages) [default: digest]
             #[argh(option, arg_name = "POLICY")]
             pub(crate) policy: Option<crate::wire::Policy>,
         } }

@@ -70,14 +70,14 @@ command! {
         #[argh(option, arg_name = "N", from_str_fn(sessions))]
         pub(crate) sessions: Option<usize>,
 
-        /// folder with the files to share; may be repeated: NAME/ goes before the paths of
-        /// NAME=DIR, and at most one share has no name; ./a=b is a folder with =; not needed with
-        /// --downloads [required]
+        /// folder with the files to share; may be repeated; with NAME=DIR their paths begin with
+        /// NAME/; at most one share has no name; write ./a=b for a folder with = in its name; not
+        /// needed with --downloads [required]
         #[argh(option, long = "share", arg_name = "DIR|NAME=DIR", from_str_fn(share))]
         pub(crate) shares: Vec<ShareFolder>,
 
-        /// folder for downloads that name no destination; it is created if it is missing [default:
-        /// the first --share]
+        /// folder for downloads that are started without a destination; it is created if it is
+        /// missing [default: the first --share]
         #[argh(option, arg_name = "DIR")]
         pub(crate) downloads: Option<PathBuf>,
 

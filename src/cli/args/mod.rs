@@ -29,11 +29,11 @@ pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
     note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag wins over it. Commas separate \
             the values of a repeated option; 1 or true turns a switch on.",
     error_code(0, "done"),
-    error_code(1, "internal or I/O error; another instance has that name"),
+    error_code(1, "internal or I/O error; another daemon runs under that name"),
     error_code(2, "usage: wrong flag, address or pattern; a name that fits several contents"),
     error_code(3, "nothing found"),
     error_code(4, "no answer in time"),
-    error_code(5, "cannot reach or was refused; the address to listen on is in use"),
+    error_code(5, "a node cannot be reached or refuses; the address to listen on is in use"),
     error_code(6, "integrity: no source gave valid data"),
     error_code(7, "login rejected"),
     error_code(8, "partial: some of several items were done, not all"),

@@ -52,9 +52,9 @@ command! {
     )]
     Get {
         /// a name or path; a root (64 hex digits); a pattern with `*?[`; a folder with a slash at
-        /// its end, of which all files are downloaded; or a URI as `sprat uri` prints it, which
-        /// needs no --super: it is fetched by the running peer if that has the super peer of the
-        /// URI, else by a short-lived one
+        /// its end, to download all its files; or a URI as `sprat uri` prints it, without --super:
+        /// the running peer fetches it if it has a session with a super peer of the URI, else a
+        /// short-lived peer does
         #[argh(positional, arg_name = "NAME")]
         pub(crate) what: String,
 
@@ -64,7 +64,7 @@ command! {
 
         /// destination: a new file; or a folder, which exists or ends in a slash; for several files
         /// always a folder; or -, standard output [default: with --super the current folder, else
-        /// the folder for downloads of the peer that downloads]
+        /// the running peer's folder for downloads]
         #[argh(option, short = 'o', arg_name = "PATH")]
         pub(crate) out: Option<PathBuf>,
 
@@ -79,15 +79,15 @@ command! {
 
         /// fail with exit 4 if within this time no piece arrives and all sources together send less
         /// than 16 KiB/s; complete pieces are kept, and the same command resumes; 0: never
-        /// [default: 5m, or the setting of the peer that downloads]
+        /// [default: 5m, or the setting of the running peer]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
     } with search, asked, json, log(" [default: warn]", Warn)
 }
 
 command! {
-    /// Print one line that others can paste after `sprat get`. A folder becomes one content, with
-    /// all files in it that are shared; the line names the folder as it is now.
+    /// Print one line that others can paste after `sprat get`. The line for a folder names all
+    /// files in it that are shared, with their present contents. After a change, print a new line.
     #[argh(
         subcommand,
         name = "uri",

@@ -6,11 +6,12 @@ use super::common::command;
 command! {
     /// List the downloads of a running peer: their numbers, states and progress. A download stays
     /// in this queue until it ends or is canceled, whatever happens to the peer or to the command
-    /// that ordered it. One without a source waits and asks again, at the latest after 5 minutes.
+    /// that started it. A download without a source searches again after at most 5 minutes.
     #[argh(subcommand, name = "downloads", help_triggers("-h", "--help"), example = "{command_name} --json")]
     Downloads {
         /// remove the part files that no download of the queue uses, in the shares and in the
-        /// folder for downloads; cancel a download first if its part file is to go [default: off]
+        /// folder for downloads; to remove the part file of a download in the queue, cancel it
+        /// first [default: off]
         #[argh(switch)]
         pub(crate) clean: bool,
     } with running, json, log(" [default: warn]", Warn)

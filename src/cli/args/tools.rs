@@ -43,7 +43,7 @@ command! {
         #[argh(positional, arg_name = "FILE")]
         pub(crate) results: Vec<PathBuf>,
 
-        /// load this super peer [default: none; --self is required]
+        /// load this super peer [default: none, then --self is required]
         #[argh(option, long = "super", arg_name = "HOST:PORT")]
         pub(crate) supers: Vec<HostPort>,
 
@@ -61,8 +61,8 @@ command! {
         pub(crate) depth: Option<usize>,
 
         /// query and flood: send this many queries a second, whether or not answers come; a latency
-        /// then begins at the time at which the query was due [default: each answer sends the next
-        /// query]
+        /// then begins at the time at which the query was due [default: send the next query after
+        /// each answer]
         #[argh(option, arg_name = "PER_SECOND")]
         pub(crate) rate: Option<u32>,
 
@@ -106,8 +106,8 @@ command! {
 }
 
 command! {
-    /// Run searches in a simulated network of any size and shape: the real state machines and the
-    /// real wire, in virtual time, with loss and churn. Prints what was found, in how many messages
+    /// Run searches in a simulated network of any size and shape: the real state machines and
+    /// messages, in virtual time, with loss and churn. Prints what was found, in how many messages
     /// and in what time. The same seed gives the same figures.
     #[argh(
         subcommand,
@@ -117,7 +117,7 @@ command! {
         example = "{command_name} --sweep loss=0,5,10,20,30 --sweep policy=flood,tree --csv --svg loss.svg",
         note = "A file for --topology has one link per line: the numbers of two super peers, such as `0 1`, counted from 0. \
                 `#` begins a comment.",
-        note = "Weak peers that ask are complete state machines. The others are scripts that speak the same wire. A message \
+        note = "Weak peers that ask are complete state machines. The others are scripts that send the same messages. A message \
                 takes 0.1 to 0.6 ms from node to node. Recall is the share of the expected hits that the asker received: one \
                 is expected from each holder that was registered for as long as the query ran. Figures begin when sessions \
                 and links are up, after 12 s of virtual time."
