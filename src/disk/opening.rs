@@ -200,7 +200,8 @@ impl Opening {
         }
     }
 
-    /// The part file is open. What it lacks is copied if it is here, so that it need not be fetched.
+    /// The part file is open. What it lacks is copied if it is here, so that it need not be
+    /// fetched.
     fn opened(&mut self, mut part: Box<Part>, here: &mut Here<'_>, buffer: &mut Vec<u8>) -> Result<Step, DiskFailure> {
         if part.is_complete() {
             return Ok(Step::Open(part));

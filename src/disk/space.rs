@@ -1,5 +1,5 @@
-//! Whether a download fits on its disk. It only reads figures; what does not fit is refused before a
-//! byte of it is written.
+//! Whether a download fits on its disk. It only reads figures; what does not fit is refused before
+//! a byte of it is written.
 
 use std::os::unix::fs::MetadataExt;
 

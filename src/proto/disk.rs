@@ -151,7 +151,8 @@ pub struct Listed {
     pub there_files: u64,
     /// Their bytes.
     pub there_bytes: u64,
-    /// Small files that are empty or were copied from the share. They are reported once they are placed.
+    /// Small files that are empty or were copied from the share. They are reported once they are
+    /// placed.
     pub copied: u64,
     /// Files to fetch.
     pub missing: Vec<Missing>,

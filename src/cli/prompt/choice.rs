@@ -1,5 +1,5 @@
-//! What a number or a word that is typed at the prompt means. It owns the results and the roots that
-//! were shown last; it prints and sends nothing.
+//! What a number or a word that is typed at the prompt means. It owns the results and the roots
+//! that were shown last; it prints and sends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! The prompt's side of the commands: takes the typed lines and the events of the machine, and
-//! prints the answers. Owns the running commands and what was shown last. It has a thread of its own,
-//! so that printing never holds the loop.
+//! prints the answers. It owns the running commands and what was shown last. It has a thread of its
+//! own, so that printing never holds the loop.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
