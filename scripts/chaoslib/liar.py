@@ -7,8 +7,8 @@ for a content of one piece), RATE the bytes per second that it sends (0: as fast
 {"addr": ADDR} once the content is registered, and its figures when its input ends:
 
     gets           GETs received
-    outstanding    most bytes that one connection had asked for and not been sent, before it was
-                   sent a right piece
+    outstanding    most bytes that one connection had asked for, not canceled and not been sent,
+                   before it was sent a right piece
     wrong          pieces sent whose bytes are wrong
     sent           payload bytes sent
     right          pieces sent that are right
@@ -110,6 +110,8 @@ class Line:
         self.liar, self.reader, self.writer = liar, reader, writer
         self.frames, self.asked = Frames(), asyncio.Queue()
         self.open_bytes = 0
+        # By number, the length of each GET whose answer has not begun.
+        self.waiting = {}
         self.proven = False
 
     async def run(self):
@@ -145,9 +147,12 @@ class Line:
         elif kind == "GET":
             self.liar.figures["gets"] += 1
             self.open_bytes += fields["len"]
+            self.waiting[fields["req"]] = fields["len"]
             if not self.proven:
                 self.liar.figures["outstanding"] = max(self.liar.figures["outstanding"], self.open_bytes)
             await self.asked.put((kind, fields))
+        elif kind == "CANCEL":
+            self.open_bytes -= self.waiting.pop(fields["req"], 0)
         elif kind == "MANIFEST":
             await self.asked.put((kind, fields))
 
@@ -157,6 +162,8 @@ class Line:
         try:
             while True:
                 kind, fields = await self.asked.get()
+                if kind == "GET" and self.waiting.pop(fields["req"], None) is None:
+                    continue
                 await (self.on_get if kind == "GET" else self.on_manifest)(fields)
         except (OSError, ConnectionError):
             self.writer.transport.abort()
