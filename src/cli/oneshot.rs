@@ -108,6 +108,10 @@ impl Host for Asker<'_> {
     /// Writes to standard output on the loop's thread: this loop serves one command, so a slow
     /// reader may hold it.
     fn on_event(&mut self, event: Event) -> Flow {
+        // The command has failed; what comes of it while the peer ends is not its result.
+        if self.failure.is_some() {
+            return Flow::Stop(Exit::Internal);
+        }
         match event {
             Event::Client { event, .. } => {
                 let shown = match signal_code(&self.handle) {

@@ -490,7 +490,7 @@ fn a_path_costs_what_folding_it_takes() {
     let (index, _) = index_of(&[&format!("{folder}/{name}")]);
     let bytes = folder.len() + name.len();
     for (kind, pattern, folds) in [
-        (QueryKind::Path, format!("x/{}", name.to_uppercase()), 2),
+        (QueryKind::Path, format!("x/{}", name.to_uppercase()), 1),
         (QueryKind::Path, name.to_uppercase(), 1),
         (QueryKind::Glob, format!("{}[", name.to_uppercase()), 0),
     ] {
