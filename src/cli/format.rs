@@ -5,47 +5,24 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::columns::{columns, cut, cut_middle};
+use super::table::{Cells, fitted};
 use super::units::{Size, Span};
 use crate::proto::ClientEvent;
 use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome, SourceReport, SourceState};
 use crate::wire::name::printable;
 use crate::wire::{Cut, HostPort, Root};
 
-/// Widest name in a table, in characters.
-pub(super) const NAME_CHARS_MAX: usize = 60;
+/// Widest name in a table or a line, in columns, even if the window is wider.
+pub(super) const NAME_COLUMNS_MAX: usize = 60;
 
 /// A name that breaks neither the terminal nor the table.
 pub(crate) fn short_name(name: &str) -> String {
-    let name = printable(name);
-    if name.chars().count() <= NAME_CHARS_MAX {
-        return name;
-    }
-    name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect()
+    cut(&printable(name), NAME_COLUMNS_MAX)
 }
 
-/// Columns padded to their widest cell; `right` names the columns of numbers.
-pub(crate) fn table(head: &[&str], right: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut all: Vec<Vec<String>> = vec![head.iter().map(|cell| (*cell).to_owned()).collect()];
-    all.extend(rows);
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| all.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count())).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in &all {
-        let mut line = String::new();
-        for ((cell, width), right) in row.iter().zip(&widths).zip(right) {
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-            let (before, after) = if *right { (&*padding, "") } else { ("", &*padding) };
-            let _ = write!(line, "{before}{cell}{after}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// One row for each source of a download, in the order of the reports.
-pub(crate) fn source_table(sources: &[SourceReport]) -> String {
+/// One row for each source of a download, in the order of the reports. It fits in the window.
+pub(crate) fn source_table(sources: &[SourceReport], window: Option<usize>) -> String {
     let rows = sources.iter().map(|report| {
         vec![
             report.source.to_string(),
@@ -56,8 +33,15 @@ pub(crate) fn source_table(sources: &[SourceReport]) -> String {
             report.why.as_deref().map(printable).unwrap_or_default(),
         ]
     });
-    let head = ["source", "received", "pieces", "bad", "state", "why"];
-    table(&head, &[false, true, true, true, false, false], rows)
+    let head = [
+        ("source", Cells::Words),
+        ("received", Cells::Numbers),
+        ("pieces", Cells::Numbers),
+        ("bad", Cells::Numbers),
+        ("state", Cells::Words),
+        ("why", Cells::Texts),
+    ];
+    fitted(&head, rows, window)
 }
 
 /// The state of a source in one word.
@@ -72,11 +56,15 @@ pub(crate) fn state_word(state: SourceState) -> &'static str {
     }
 }
 
+/// Fewest columns for a name after the other columns of a list; with less room it goes to a line of
+/// its own.
+const LISTED_NAME_LEAST: usize = 24;
+
 /// The heading and the row of a listed file or content. Rows are printed as they come, so the
-/// widths are fixed.
-pub(crate) fn listed(event: &ClientEvent) -> Option<(&'static str, String)> {
+/// widths are fixed. In a window, long names are cut.
+pub(crate) fn listed(event: &ClientEvent, window: Option<usize>) -> Option<(&'static str, String)> {
     if let ClientEvent::File { path, size, root, holders, .. } = event {
-        let row = list_row(*size, *holders, *root, &printable(path));
+        let row = list_row(*size, *holders, *root, &printable(path), "", window);
         Some(("      size  holders  root      path", row))
     } else if let ClientEvent::Content { root, size, sources, names } = event {
         let others = match names.len() {
@@ -84,20 +72,33 @@ pub(crate) fn listed(event: &ClientEvent) -> Option<(&'static str, String)> {
             n => format!(" (also {})", count(n as u64 - 1, "other name")),
         };
         let name = names.first().map(|name| printable(name)).unwrap_or_default();
-        let row = list_row(*size, *sources, *root, &format!("{name}{others}"));
+        let row = list_row(*size, *sources, *root, &name, &others, window);
         Some(("      size  sources  root      name", row))
     } else if let ClientEvent::Download(report) = event {
-        Some((" number  state     done        size  name", download_row(report)))
+        Some((" number  state     done        size  name", download_row(report, window)))
     } else {
         None
     }
 }
 
-fn list_row(size: u64, peers: u32, root: Root, name: &str) -> String {
-    format!("{:>10}  {peers:>7}  {:.8}  {name}", Size(size).to_string(), root.to_string())
+fn list_row(size: u64, peers: u32, root: Root, name: &str, after: &str, window: Option<usize>) -> String {
+    let figures = format!("{:>10}  {peers:>7}  {:.8}  ", Size(size).to_string(), root.to_string());
+    named_row(&figures, name, after, window)
 }
 
-fn download_row(report: &DownloadReport) -> String {
+/// Figures and the name that they belong to. In a window the name is cut, or goes to a line of its
+/// own.
+fn named_row(figures: &str, name: &str, after: &str, window: Option<usize>) -> String {
+    let Some(window) = window else { return format!("{figures}{name}{after}") };
+    let room = window.saturating_sub(columns(figures) + columns(after));
+    if columns(name) <= room || room >= LISTED_NAME_LEAST {
+        return format!("{figures}{}{after}", cut_middle(name, room));
+    }
+    let name = cut_middle(name, window.saturating_sub(4 + columns(after)));
+    format!("{}\n{}", cut(figures.trim_end(), window), cut(&format!("    {name}{after}"), window))
+}
+
+fn download_row(report: &DownloadReport, window: Option<usize>) -> String {
     let DownloadReport { id, state, what, name, path, size, bytes, rate, retry_ms, error, .. } = report;
     let done = match (state, size) {
         (DownloadState::Done, _) => "100 %".to_owned(),
@@ -106,15 +107,19 @@ fn download_row(report: &DownloadReport) -> String {
     };
     let size = size.map_or_else(|| "-".to_owned(), |size| Size(size).to_string());
     let name = path.as_ref().or(name.as_ref()).unwrap_or(what);
-    let mut row = format!("{id:>7}  {:<8} {done:>5}  {size:>10}  {}", download_word(*state), printable(name));
-    if let Some(rate) = rate.filter(|rate| *rate > 0) {
-        let _ = write!(row, ", {}/s", Size(rate));
-    }
-    if let Some(error) = error {
-        let _ = write!(row, ": {}", printable(error));
-    }
+    let figures = format!("{id:>7}  {:<8} {done:>5}  {size:>10}  ", download_word(*state));
+    let rate = rate.filter(|rate| *rate > 0).map_or(String::new(), |rate| format!(", {}/s", Size(rate)));
+    let mut row = named_row(&figures, &printable(name), &rate, window);
+    let mut state = error.as_ref().map(|error| printable(error)).unwrap_or_default();
     if let Some(ms) = retry_ms {
-        let _ = write!(row, "; asks again in {}", Span(Duration::from_secs(ms.div_ceil(1000))));
+        let _ = write!(state, "; asks again in {}", Span(Duration::from_secs(ms.div_ceil(1000))));
+    }
+    match window {
+        _ if state.is_empty() => {}
+        None if error.is_none() => row.push_str(&state),
+        None => row.push_str(&format!(": {state}")),
+        // A sentence that is longer is continued in the next row of the terminal.
+        Some(_) => row.push_str(&format!("\n    {}", state.trim_start_matches("; "))),
     }
     row
 }

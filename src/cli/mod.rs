@@ -6,6 +6,7 @@
 //! reports failures as text or JSON.
 
 mod args;
+mod columns;
 mod format;
 mod get;
 mod hints;
@@ -29,6 +30,7 @@ mod shim;
 mod sink;
 mod status;
 mod super_peer;
+mod table;
 mod tools;
 mod units;
 mod uri;

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::columns::Window;
 use crate::wire::name::{is_invisible, printable, printable_lines};
 
 /// The text as it is printed: lines of visible characters.
@@ -28,6 +29,16 @@ pub(crate) fn styled(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// The columns of a line on standard output, if that is a terminal.
+pub(crate) fn width() -> Option<usize> {
+    Window::of(io::stdout()).map(|window| window.columns)
+}
+
+/// The columns of a line on standard error, if that is a terminal.
+pub(crate) fn note_width() -> Option<usize> {
+    Window::of(io::stderr()).map(|window| window.columns)
 }
 
 /// Prints a path as a line: byte for byte to a program, which will open it; visible on a terminal.

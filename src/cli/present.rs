@@ -54,6 +54,8 @@ pub(crate) struct Presenter {
     progress: Progress,
     /// Where the content of a download goes, if that is standard output.
     sink: Option<Sink>,
+    /// The number of the download in the queue of a running peer.
+    queued: Option<u64>,
     /// Whether standard output still accepts writes.
     output: Output,
     /// The code of the `done` that was printed.
@@ -85,6 +87,7 @@ impl Presenter {
             rows: 0,
             progress,
             sink: None,
+            queued: None,
             output: Output::Open,
             code: None,
         }
@@ -104,6 +107,9 @@ impl Presenter {
     pub(crate) fn show(&mut self, event: &ClientEvent) -> Result<(), Failure> {
         if self.code.is_some() || self.output == Output::Failed {
             return Ok(());
+        }
+        if let (Kind::Get { .. }, ClientEvent::Download(report)) = (&self.kind, event) {
+            self.queued = Some(report.id);
         }
         if let (Some(_), Some(files)) = (&self.sink, several(event)) {
             let files = format::count(files, "file");
@@ -165,7 +171,14 @@ impl Presenter {
     /// Ends a command that a signal ended, with the code by which shells know it.
     pub(crate) fn interrupted(&mut self, code: u8) -> Result<(), Failure> {
         self.progress.end();
-        self.show(&ClientEvent::Done(Outcome { exit: code, error: Some("interrupted".into()), ..Outcome::default() }))
+        let error = match self.queued {
+            Some(id) => format!("interrupted; the peer goes on with the download, and `sprat cancel {id}` ends it"),
+            None if matches!(self.kind, Kind::Get { .. }) && self.sink.is_none() => {
+                "interrupted; the same command resumes the download".to_owned()
+            }
+            None => "interrupted".to_owned(),
+        };
+        self.show(&ClientEvent::Done(Outcome { exit: code, error: Some(error), ..Outcome::default() }))
     }
 
     /// Hits as they come, and the results that they form before the last line.
@@ -194,7 +207,7 @@ impl Presenter {
                 self.progress.note(&format::download_note(report, "sprat cancel"));
             }
             ClientEvent::File { .. } | ClientEvent::Content { .. } | ClientEvent::Download(_) => {
-                if let Some((heading, row)) = format::listed(event) {
+                if let Some((heading, row)) = format::listed(event, output::width()) {
                     if self.rows == 0 {
                         output::line(heading)?;
                     }
@@ -207,7 +220,9 @@ impl Presenter {
                 format::uri_notes(event).iter().for_each(|line| output::note(line));
             }
             ClientEvent::Files { files, size } => self.progress.start(&format::count(*files, "file"), *size, 0),
-            ClientEvent::Item(ItemReport { path: Some(path), exit: 0, .. }) => output::path(path)?,
+            ClientEvent::Item(ItemReport { path: Some(path), exit: 0, .. }) => {
+                self.progress.aside(|| output::path(path))?;
+            }
             ClientEvent::Item(item) => self.progress.note(&format::failed_item(item)),
             ClientEvent::Start { name, size, resumed, .. } => self.progress.start(name, *size, *resumed),
             ClientEvent::Piece { index, bytes, .. } => {
@@ -215,7 +230,9 @@ impl Presenter {
                     sink.piece(*index, *bytes)?;
                 }
             }
-            ClientEvent::Progress { bytes, size, rate, sources } => self.progress.update(*bytes, *size, *rate, sources),
+            ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms } => {
+                self.progress.update((*bytes, *size), *rate, sources, *gives_up_ms);
+            }
             ClientEvent::Source(report) => {
                 self.progress.source(report);
                 if let Some(line) = format::dropped(report) {
@@ -244,10 +261,9 @@ impl Presenter {
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
             // Who must choose names the root.
             let roots = if outcome.exit == 0 { Roots::Short } else { Roots::Whole };
-            let table = self.results.table(roots);
             match &self.sink {
-                Some(_) => output::note(table.trim_end()),
-                None => output::block(&table)?,
+                Some(_) => output::note(self.results.table(roots, output::note_width()).trim_end()),
+                None => output::block(&self.results.table(roots, output::width()))?,
             }
         }
         match &self.kind {
@@ -256,7 +272,7 @@ impl Presenter {
             }
             Kind::Get { .. } => {
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
-                    output::note(format::source_table(sources).trim_end());
+                    output::note(format::source_table(sources, output::note_width()).trim_end());
                 }
                 if outcome.ok {
                     if let Some(sink) = &mut self.sink {

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::format::{NAME_CHARS_MAX, short_name, table};
+use super::columns::cut_front;
+use super::format::{NAME_COLUMNS_MAX, short_name};
+use super::table::{Cells, fitted};
 use super::units::Size;
 use crate::fold::{self, folded};
 use crate::wire::name::printable;
@@ -104,8 +106,9 @@ impl Results {
         &self.groups
     }
 
-    /// One row for each content, under its name, or its path where names are not different.
-    pub(crate) fn table(&self, roots: Roots) -> String {
+    /// One row for each content, under its name, or its path where names are not different. It fits
+    /// in the window.
+    pub(crate) fn table(&self, roots: Roots, window: Option<usize>) -> String {
         let rows = self.groups.iter().zip(self.labels()).enumerate().map(|(i, (found, label))| {
             vec![
                 (i + 1).to_string(),
@@ -118,7 +121,14 @@ impl Results {
                 sources(&found.sources),
             ]
         });
-        table(&["#", "name", "size", "root", "sources"], &[true, false, true, false, false], rows)
+        let head = [
+            ("#", Cells::Numbers),
+            ("name", Cells::Texts),
+            ("size", Cells::Numbers),
+            ("root", Cells::Words),
+            ("sources", Cells::Texts),
+        ];
+        fitted(&head, rows, window)
     }
 
     /// What names each content: its name if no other one looks the same, else its path, cut or not.
@@ -192,17 +202,13 @@ fn sources(sources: &[HostPort]) -> String {
 
 /// A path that breaks neither the terminal nor the table; of a long one the end.
 fn short_path(path: &str) -> String {
-    let path = printable(path);
-    let excess = path.chars().count().saturating_sub(NAME_CHARS_MAX);
-    if excess == 0 {
-        return path;
-    }
-    ['…'].into_iter().chain(path.chars().skip(excess + 1)).collect()
+    cut_front(&printable(path), NAME_COLUMNS_MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::columns::columns;
 
     fn at(port: u16) -> HostPort {
         HostPort::new("127.0.0.1", port).unwrap()
@@ -238,9 +244,9 @@ mod tests {
     fn a_hostile_name_stays_in_its_cell() {
         let mut results = Results::default();
         results.add("a\x1b[2J\nb", 1, Root([1; 32]), &at(1));
-        let table = results.table(Roots::Short);
+        let table = results.table(Roots::Short, None);
         assert!(!table.contains('\x1b') && table.lines().count() == 2, "{table}");
-        assert!(short_name(&"x".repeat(300)).chars().count() <= NAME_CHARS_MAX);
+        assert!(columns(&short_name(&"短".repeat(300))) <= NAME_COLUMNS_MAX);
     }
 
     #[test]
@@ -260,7 +266,7 @@ mod tests {
         let unique: BTreeSet<_> = labels.iter().collect();
         assert_eq!(unique.len(), labels.len());
         let cut = labels.iter().find(|label| label.ends_with("/1/03")).unwrap();
-        assert!(cut.starts_with('…') && cut.chars().count() == NAME_CHARS_MAX, "{cut}");
+        assert!(cut.starts_with('…') && columns(cut) == NAME_COLUMNS_MAX, "{cut}");
     }
 
     #[test]
@@ -279,6 +285,6 @@ mod tests {
     fn a_whole_root_can_be_copied() {
         let mut results = Results::default();
         results.add("x", 1, Root([7; 32]), &at(1));
-        assert!(results.table(Roots::Whole).contains(&Root([7; 32]).to_string()));
+        assert!(results.table(Roots::Whole, None).contains(&Root([7; 32]).to_string()));
     }
 }

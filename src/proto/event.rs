@@ -168,6 +168,9 @@ pub enum ClientEvent {
         rate: u64,
         /// All sources that are or were in use.
         sources: Vec<SourceReport>,
+        /// No source is left that could be used: milliseconds until the download gives up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gives_up_ms: Option<u64>,
     },
     /// A command of many files begins to download.
     Files {

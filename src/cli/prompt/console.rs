@@ -10,6 +10,7 @@ use super::choice::{Shown, keep_listed};
 use super::grammar::{self, Line};
 use crate::cli::format;
 use crate::cli::hints;
+use crate::cli::output;
 use crate::cli::paths;
 use crate::cli::progress::{self, Pace};
 use crate::cli::results::{Results, Roots};
@@ -301,7 +302,8 @@ impl Console {
             },
             ClientEvent::Download(report) if matches!(job, Job::Get { .. }) => self.on_download(client, &report),
             ClientEvent::Download(_) => {
-                if let (Job::Downloads { rows }, Some((heading, row))) = (job, format::listed(&event)) {
+                if let (Job::Downloads { rows }, Some((heading, row))) = (job, format::listed(&event, output::width()))
+                {
                     if *rows == 0 {
                         self.output.print(heading);
                     }
@@ -310,7 +312,9 @@ impl Console {
                 }
             }
             ClientEvent::File { .. } | ClientEvent::Content { .. } => {
-                if let (Job::List { rows, roots }, Some((heading, row))) = (job, format::listed(&event)) {
+                if let (Job::List { rows, roots }, Some((heading, row))) =
+                    (job, format::listed(&event, output::width()))
+                {
                     keep_listed(roots, &event);
                     if *rows == 0 {
                         self.output.print(heading);
@@ -342,7 +346,7 @@ impl Console {
                 }
             }
             ClientEvent::Piece { .. } | ClientEvent::Result { .. } => {}
-            ClientEvent::Progress { bytes, size, rate, sources } => {
+            ClientEvent::Progress { bytes, size, rate, sources, .. } => {
                 if let Job::Get { name, pace, .. } = job
                     && !quiet
                     && pace.is_due(bytes, size)
@@ -386,7 +390,7 @@ impl Console {
             Some(Job::Query { search, mut results }) => {
                 results.arrange(&search.pattern);
                 if !results.all().is_empty() {
-                    self.output.print(results.table(Roots::Short).trim_end());
+                    self.output.print(results.table(Roots::Short, output::width()).trim_end());
                 }
                 if outcome.reached.is_some() {
                     self.output.print(&format::search_summary(results.all().len() as u64, "result", outcome));
@@ -407,12 +411,12 @@ impl Console {
                     self.output.note(&format!("error: {}: {}", format::short_name(&name), printable(error)));
                     if !hits.all().is_empty() {
                         hits.arrange(&what);
-                        self.output.print(hits.table(Roots::Whole).trim_end());
+                        self.output.print(hits.table(Roots::Whole, output::width()).trim_end());
                         self.shown.set_results(hits);
                     }
                 }
                 if let Some(sources) = outcome.sources.as_ref().filter(|sources| !sources.is_empty()) {
-                    self.output.note(format::source_table(sources).trim_end());
+                    self.output.note(format::source_table(sources, output::width()).trim_end());
                 }
             }
             Some(Job::List { rows, roots }) if outcome.ok && outcome.reached.is_some() => {

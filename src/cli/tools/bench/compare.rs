@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::args::Bench;
-use crate::cli::format::table;
+use crate::cli::table::table;
 use crate::cli::tools::figures::{self, Form};
 use crate::error::{Exit, Failure};
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::curves;
 use crate::bench::{Mode, Tally};
 use crate::cli::args::Bench;
-use crate::cli::format::table;
+use crate::cli::table::table;
 use crate::cli::tools::figures::{self, Form};
 use crate::cli::tools::process::Sample;
 use crate::control;

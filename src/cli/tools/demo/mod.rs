@@ -18,10 +18,11 @@ use super::children::{
 };
 use super::process::Sample;
 use crate::cli::args::Demo;
-use crate::cli::format::{count, source_table, table};
+use crate::cli::format::{count, source_table};
 use crate::cli::oneshot::INTERRUPTED;
 use crate::cli::output;
 use crate::cli::random::OsEntropy;
+use crate::cli::table::table;
 use crate::cli::units::{Size, Span};
 use crate::config::QUERY_BUDGET;
 use crate::error::{Exit, Failure};
@@ -420,7 +421,7 @@ fn watch(event: &Value, network: &Network, seen: &mut Seen, begun: Instant) {
 }
 
 fn named_table(network: &Network, reports: &[SourceReport]) -> String {
-    let plain = source_table(reports);
+    let plain = source_table(reports, None);
     let mut lines = plain.lines();
     let mut text = format!("who    {}\n", lines.next().unwrap_or_default());
     for (line, report) in lines.zip(reports) {

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::settings::Settings;
 use crate::cli::args::Sweep;
-use crate::cli::format::{count, table};
+use crate::cli::format::count;
+use crate::cli::table::table;
 use crate::cli::tools::figures;
 use crate::cli::tools::plot::{Chart, Curve};
 use crate::sim::lab::{Figures, KINDS, KINDS_OF_QUERIES, Quantiles};

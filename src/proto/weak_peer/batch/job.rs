@@ -154,7 +154,8 @@ impl Job {
         let (since, before) = std::mem::replace(&mut self.before, (cx.now, self.bytes));
         let micros = cx.now.since(since).as_micros().max(1);
         let rate = u64::try_from(u128::from(self.bytes - before) * 1_000_000 / micros).unwrap_or(u64::MAX);
-        let progress = ClientEvent::Progress { bytes: self.bytes, size: self.size, rate, sources: Vec::new() };
+        let (bytes, size, sources) = (self.bytes, self.size, Vec::new());
+        let progress = ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None };
         cx.report(self.many.client, progress);
         cx.timers.set(Reason::Batch(self.id), cx.now + PROGRESS_INTERVAL);
     }

@@ -420,7 +420,7 @@ impl Set {
         self.rates.push_back(bytes);
         let rate = bytes.saturating_sub(since) * 1000 / (millis(PROGRESS_INTERVAL) * ticks).max(1);
         let (size, sources) = (self.bytes, self.reports());
-        cx.report(self.order.client, ClientEvent::Progress { bytes, size, rate, sources });
+        cx.report(self.order.client, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None });
         cx.timers.set(Reason::Collection(self.order.id), cx.now + PROGRESS_INTERVAL);
     }
 

@@ -4,6 +4,8 @@
 //! An address is a claim of a stranger until it has sent WELCOME. Which ones are dialed first is
 //! drawn at random; how often and how many at once is limited for each address and each host.
 
+use std::time::Duration;
+
 use super::pool::Candidate;
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
@@ -340,7 +342,6 @@ impl Transfer {
             self.sources[index].on_tick(PROGRESS_INTERVAL);
             self.check_source(cx, index);
         }
-        self.report_progress(cx);
         // While the disk writes, less is asked for.
         if !self.writing.is_empty() {
             (self.hope_at, self.good_at) = (cx.now, cx.now);
@@ -348,6 +349,7 @@ impl Transfer {
         if self.may_hope(cx.now) {
             self.hope_at = cx.now;
         }
+        self.report_progress(cx);
         if cx.now.since(self.hope_at) >= NO_SOURCE_MAX {
             return self.fail_silent(cx);
         }
@@ -406,6 +408,12 @@ impl Transfer {
             SourceState::Idle | SourceState::Dropped => false,
         };
         !self.order.pool.is_empty() || self.sources.iter().any(hope)
+    }
+
+    /// The time until it fails for lack of sources; none while a source may send.
+    pub(super) fn gives_up_in(&self, now: Time) -> Option<Duration> {
+        let needs_none = self.is_complete() || !self.writing.is_empty();
+        (!needs_none && !self.may_hope(now)).then(|| NO_SOURCE_MAX.saturating_sub(now.since(self.hope_at)))
     }
 
     fn fail_silent(&mut self, cx: &mut Context) {

@@ -185,6 +185,7 @@ impl Transfer {
         let rate = u128::from(self.bytes - from) * 1_000_000 / micros;
         let (bytes, size, sources) = (self.bytes, self.size, self.reports());
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-        self.report(cx, ClientEvent::Progress { bytes, size, rate, sources });
+        let gives_up_ms = self.gives_up_in(cx.now).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        self.report(cx, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms });
     }
 }

@@ -348,6 +348,13 @@ fn sources_that_are_not_there_end_in_exit_5() {
     assert!(outcome.error.unwrap().contains("refused"));
     assert!(world.now.since(start) >= NO_SOURCE_MAX);
     assert_eq!(world.sources[0].1.dials, 2, "an address that never welcomed is dialed twice in ten minutes");
+    let left = |event: &ClientEvent| match event {
+        ClientEvent::Progress { gives_up_ms, .. } => *gives_up_ms,
+        _ => None,
+    };
+    let countdown: Vec<u64> = world.client_events().iter().filter_map(left).collect();
+    let whole = u64::try_from(NO_SOURCE_MAX.as_millis()).unwrap();
+    assert!(countdown.len() > 50 && countdown[0] <= whole && countdown.is_sorted_by(|a, b| a > b), "{countdown:?}");
 }
 
 #[test]
@@ -463,7 +470,7 @@ fn progress_comes_twice_a_second_and_once_at_the_end() {
     world.source(Manner::Honest, SLOW);
     world.get().outcome();
     let of = |event: &ClientEvent| match event {
-        ClientEvent::Progress { bytes, size, .. } => Some((*bytes, *size)),
+        ClientEvent::Progress { bytes, size, gives_up_ms: None, .. } => Some((*bytes, *size)),
         _ => None,
     };
     let progress: Vec<_> = world.client_events().iter().filter_map(of).collect();

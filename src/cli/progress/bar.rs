@@ -1,0 +1,290 @@
+//! A download as a terminal shows it: a line with a bar, and a line for each source. Pure text; no
+//! line is wider than the window.
+
+use crate::cli::columns::{columns, cut, cut_middle, padded, padded_front};
+use crate::cli::format::{count, percent, state_word};
+use crate::cli::units::Size;
+use crate::proto::event::{SourceReport, SourceState};
+use crate::wire::name::printable;
+
+/// Most lines for the sources of one download.
+const LANES_MAX: usize = 16;
+/// Columns of the bar itself, without its brackets.
+const BAR_LEAST: usize = 5;
+const BAR_MOST: usize = 40;
+/// A name is not cut to fewer columns as long as something else can be left out.
+const NAME_LEAST: usize = 10;
+/// Columns of the address in a lane, if there is room.
+const SOURCE_USUAL: usize = 21;
+
+/// The state of a download.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bar {
+    name: String,
+    bytes: u64,
+    size: u64,
+    /// Bytes per second, without those of an earlier run.
+    rate: u64,
+    sources: Vec<SourceReport>,
+    gives_up_ms: Option<u64>,
+    /// In place of the figures: why it does not run.
+    waits: Option<String>,
+}
+
+impl Bar {
+    /// A download of which no more than this is known.
+    pub(crate) fn new(name: &str) -> Bar {
+        Bar { name: printable(name), ..Bar::default() }
+    }
+
+    /// The content is chosen; `bytes` of it were fetched by an earlier run.
+    pub(crate) fn start(&mut self, name: &str, size: u64, bytes: u64) {
+        *self = Bar { size, bytes, ..Bar::new(name) };
+    }
+
+    /// Some of it is there.
+    pub(crate) fn advance(&mut self, bytes: u64, size: u64, rate: u64, gives_up_ms: Option<u64>) {
+        (self.bytes, self.size, self.rate, self.gives_up_ms, self.waits) = (bytes, size, rate, gives_up_ms, None);
+    }
+
+    /// The state of a source.
+    pub(crate) fn source(&mut self, report: &SourceReport) {
+        match self.sources.iter_mut().find(|known| known.source == report.source) {
+            Some(known) => known.clone_from(report),
+            None => self.sources.push(report.clone()),
+        }
+    }
+
+    /// It does not run, for this reason; none if it may.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the prompt follows"))]
+    pub(crate) fn wait(&mut self, why: Option<&str>) {
+        self.waits = why.map(printable);
+    }
+
+    /// The line of the file, then as many lines about its sources as fit in `rows` lines.
+    pub(crate) fn lines(&self, window: usize, rows: usize) -> Vec<String> {
+        let mut lines = vec![self.file_line(window)];
+        if let (Some(ms), None) = (self.gives_up_ms, &self.waits) {
+            lines.push(cut(&format!("  {}", giving_up(ms)), window));
+        }
+        let room = rows.saturating_sub(lines.len()).min(LANES_MAX);
+        if self.waits.is_none() && room > 0 {
+            let shown = if self.sources.len() > room { room - 1 } else { self.sources.len() };
+            // Those that send are of more interest than those that are lost.
+            let mut order: Vec<&SourceReport> = self.sources.iter().collect();
+            if shown < order.len() {
+                order.sort_by_key(|report| rank(report.state));
+            }
+            lines.extend(order.iter().take(shown).map(|report| lane(report, window)));
+            if shown < order.len() {
+                let others = count((order.len() - shown) as u64, "other source");
+                lines.push(cut(&format!("  and {others}"), window));
+            }
+        }
+        lines.truncate(rows.max(1));
+        lines
+    }
+
+    /// The name, the bar and the figures; with less room the less important figures are left out.
+    fn file_line(&self, window: usize) -> String {
+        let percent = padded_front(&format!("{} %", percent(self.bytes, self.size)), 5);
+        if let Some(why) = &self.waits {
+            let name = cut_middle(&self.name, NAME_LEAST.max(window / 3));
+            return cut(&format!("{name}  {percent}  {why}"), window);
+        }
+        let sizes = format!("{} of {}", Size(self.bytes), Size(self.size));
+        let rate = padded_front(&format!("{}/s", Size(self.rate)), 12);
+        let eta = format!("eta {}", padded(&self.eta(), 5));
+        let forms = [
+            vec![percent.clone(), padded_front(&sizes, 24), rate.clone(), eta.clone()],
+            vec![percent.clone(), rate, eta.clone()],
+            vec![percent.clone(), eta],
+            vec![percent],
+        ];
+        let least = columns(&self.name).min(NAME_LEAST) + "  []  ".len() + BAR_LEAST;
+        let fits = |figures: &&String| least + columns(figures) <= window;
+        let figures: Vec<String> = forms.iter().map(|form| form.join("  ")).collect();
+        let Some(figures) = figures.iter().find(fits) else { return cut_middle(&self.name, window) };
+        let room = window - columns(figures) - "  []  ".len();
+        let name = cut_middle(&self.name, (room - BAR_LEAST).min(NAME_LEAST.max(room / 2)));
+        let bar = self.bar((room - columns(&name)).min(BAR_MOST));
+        format!("{name}  [{bar}]  {}", figures.trim_end())
+    }
+
+    fn bar(&self, width: usize) -> String {
+        let full = match self.size {
+            0 => width,
+            size => {
+                usize::try_from(u128::from(self.bytes.min(size)) * width as u128 / u128::from(size)).unwrap_or(width)
+            }
+        };
+        let (done, head) = if full < width && full > 0 { (full - 1, ">") } else { (full, "") };
+        padded(&format!("{}{head}", "=".repeat(done)), width)
+    }
+
+    /// The time that is left at the present rate.
+    fn eta(&self) -> String {
+        let left = self.size.saturating_sub(self.bytes);
+        if left == 0 {
+            return "0:00".to_owned();
+        }
+        if self.rate == 0 {
+            return "-:--".to_owned();
+        }
+        let seconds = left.div_ceil(self.rate);
+        match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+            (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+            (hours @ 1..100, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+            (hours, _, _) => format!("{} d", hours / 24),
+        }
+    }
+}
+
+/// The bars of several downloads, in at most `rows` lines. Without room for all lines, those of the
+/// sources are left out first.
+#[cfg_attr(not(test), expect(dead_code, reason = "the prompt follows"))]
+pub(crate) fn all<'a>(bars: impl Iterator<Item = &'a Bar>, window: usize, rows: usize) -> Vec<String> {
+    let bars: Vec<&Bar> = bars.collect();
+    let shown = if bars.len() > rows { rows.saturating_sub(1) } else { bars.len() };
+    let mut spare = rows - shown - usize::from(shown < bars.len()).min(rows - shown);
+    let mut lines = Vec::new();
+    for bar in bars.iter().take(shown) {
+        let of_bar = bar.lines(window, 1 + spare);
+        spare -= of_bar.len() - 1;
+        lines.extend(of_bar);
+    }
+    if shown < bars.len() && rows > 0 {
+        let others = count((bars.len() - shown) as u64, "other download");
+        lines.push(cut(&format!("and {others}"), window));
+    }
+    lines
+}
+
+/// The countdown of a download that has no source.
+pub(crate) fn giving_up(ms: u64) -> String {
+    format!("no source left, giving up in {} s", ms.div_ceil(1000))
+}
+
+/// A source: its address, what came from it, and its state.
+fn lane(report: &SourceReport, window: usize) -> String {
+    let source = report.source.to_string();
+    let bytes = padded_front(&Size(report.bytes).to_string(), 10);
+    let state = state_word(report.state);
+    let bad = if report.bad > 0 { format!("{} bad", report.bad) } else { String::new() };
+    let pieces = padded_front(&count(u64::from(report.pieces), "piece"), 12);
+    let forms = [
+        vec![bytes.clone(), pieces, padded(state, 10), bad.clone()],
+        vec![bytes.clone(), padded(state, 10), bad],
+        vec![bytes, state.to_owned()],
+        vec![state.to_owned()],
+    ];
+    let least = 2 + columns(&source).min(SOURCE_USUAL) + 2;
+    let figures: Vec<String> = forms.iter().map(|form| form.join("  ").trim_end().to_owned()).collect();
+    let Some(figures) = figures.iter().find(|figures| least + columns(figures) <= window) else {
+        return cut(&format!("  {source}"), window);
+    };
+    let source = cut_middle(&source, window - columns(figures) - 4);
+    format!("  {}  {figures}", padded(&source, SOURCE_USUAL.min(window - columns(figures) - 4)))
+}
+
+fn rank(state: SourceState) -> u8 {
+    match state {
+        SourceState::Active => 0,
+        SourceState::Stalled => 1,
+        SourceState::Connecting | SourceState::Idle => 2,
+        SourceState::Lost | SourceState::Dropped => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::HostPort;
+
+    fn report(port: u16, state: SourceState) -> SourceReport {
+        let source = HostPort::new("127.61.195.13", port).unwrap();
+        SourceReport { source, bytes: 27 << 20, pieces: 27, bad: u32::from(port % 2), state, why: None }
+    }
+
+    fn bar(name: &str) -> Bar {
+        let mut bar = Bar::new(name);
+        bar.start(name, 128 << 20, 0);
+        bar.advance(64 << 20, 128 << 20, 1 << 20, None);
+        for port in 45_267..45_270 {
+            bar.source(&report(port, SourceState::Active));
+        }
+        bar
+    }
+
+    #[test]
+    fn no_line_is_wider_than_any_window_and_a_usual_one_has_a_bar_and_a_time() {
+        let names = [
+            "x",
+            "短名.bin",
+            "a name that is quite a bit longer than usual - and goes on.flac",
+            &"長い名前".repeat(30),
+            "e\u{301}\x1b[2J",
+        ];
+        for name in names {
+            for window in 1..220 {
+                let mut bar = bar(name);
+                for (rows, gives_up) in [(1, None), (2, Some(29_400)), (9, None)] {
+                    bar.gives_up_ms = gives_up;
+                    let lines = bar.lines(window, rows);
+                    assert!(
+                        lines.len() <= rows && lines.iter().all(|line| columns(line) <= window),
+                        "{window}: {lines:?}"
+                    );
+                    assert!(!lines.iter().any(|line| line.contains('\x1b')));
+                    assert!(window < 40 || (lines[0].contains("=>") && lines[0].contains("eta 1:04")), "{lines:?}");
+                    assert!(window < 40 || lines[0].contains(" 50 %"), "{lines:?}");
+                    assert!(window < 90 || lines[0].contains("64.0 MiB of 128.0 MiB  "), "{lines:?}");
+                }
+                bar.wait(Some("no peer has it"));
+                assert!(bar.lines(window, 9).len() == 1 && columns(&bar.lines(window, 9)[0]) <= window);
+            }
+        }
+    }
+
+    #[test]
+    fn a_resumed_part_is_no_speed() {
+        let mut bar = Bar::new("x");
+        bar.start("x", 1 << 30, 1 << 29);
+        assert!(bar.lines(80, 1)[0].contains("50 %") && bar.lines(80, 1)[0].contains("eta -:--"));
+        bar.advance(1 << 29, 1 << 30, 1 << 20, None);
+        assert!(bar.lines(80, 1)[0].contains("eta 8:32"));
+    }
+
+    #[test]
+    fn the_end_for_lack_of_sources_is_counted_down() {
+        let mut bar = bar("x");
+        bar.advance(0, 1, 0, Some(29_001));
+        assert_eq!(bar.lines(80, 9)[1], "  no source left, giving up in 30 s");
+        bar.advance(0, 1, 0, None);
+        assert!(!bar.lines(80, 9)[1].contains("giving up"));
+    }
+
+    #[test]
+    fn with_few_rows_the_sources_that_send_are_shown_and_the_others_counted() {
+        let mut bar = bar("x");
+        bar.source(&report(1, SourceState::Lost));
+        bar.source(&report(45_267, SourceState::Lost));
+        let lines = bar.lines(80, 4);
+        assert!(
+            lines[1].contains("45268") && lines[2].contains("45269") && lines[3].contains("2 other sources"),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn several_bars_fit_in_the_rows() {
+        let bars: Vec<Bar> = (0..5).map(|n| bar(&n.to_string())).collect();
+        for rows in 0..30 {
+            let lines = all(bars.iter(), 80, rows);
+            assert!(lines.len() <= rows, "{rows}: {lines:?}");
+            assert!(rows < 5 || (0..5).all(|n| lines.iter().any(|line| line.starts_with(&format!("{n}  [")))));
+        }
+        let lines = all(bars.iter(), 80, 3);
+        assert_eq!(lines[2], "and 3 other downloads");
+    }
+}
