@@ -1,9 +1,12 @@
 //! One command and its answer: as a short-lived peer at a super peer, or through a running peer's
 //! control socket.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use super::{paths, settings};
 use crate::config::{DOWNLOAD_TIMEOUT, QUERY_BUDGET_MAX};
 use crate::control;
 use crate::error::{Exit, Failure};
+use crate::net::ending_signals;
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
 use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
@@ -70,9 +74,7 @@ pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Res
 pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
     let ended = match target {
         Target::Supers { supers, connect_timeout } => as_peer(supers, connect_timeout, command, presenter),
-        Target::Control { path, name, named } => {
-            over_control(&path, &name, named, &command, presenter).map(|()| Exit::Ok.code())
-        }
+        Target::Control { path, name, named } => over_control(&path, &name, named, &command, presenter),
     };
     match (ended, presenter.code()) {
         (_, Some(code)) => Ok(code),
@@ -193,15 +195,54 @@ fn over_control(
     named: bool,
     command: &Command,
     presenter: &mut Presenter,
-) -> Result<(), Failure> {
+) -> Result<u8, Failure> {
     let mut waits = CONTROL_RETRIES.into_iter();
     loop {
         let stream = UnixStream::connect(path).map_err(|e| no_peer(path, name, named, &e))?;
-        let Some(error) = converse(&stream, path, command, presenter)? else { return Ok(()) };
+        let signals = match matches!(command, Command::Get(_)) {
+            true => Some(Signals::end(&stream).map_err(|e| lost(path, &e))?),
+            false => None,
+        };
+        let ended = converse(&stream, path, command, presenter);
+        if let (None, Some(code)) = (presenter.code(), signals.and_then(|signals| signals.code())) {
+            return Ok(code);
+        }
+        let Some(error) = ended? else { return Ok(Exit::Ok.code()) };
         match waits.next() {
             Some(wait) => thread::sleep(wait),
             None => return Err(lost(path, &error)),
         }
+    }
+}
+
+/// The signals that end a conversation and not the process, which has something to say. A second
+/// one ends the process.
+struct Signals(Arc<AtomicUsize>);
+
+impl Signals {
+    /// From now on a signal shuts the stream down.
+    fn end(stream: &UnixStream) -> io::Result<Signals> {
+        let (caught, again) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (mut woken, wake) = UnixStream::pair()?;
+        for signal in ending_signals() {
+            signal_hook::flag::register_conditional_default(*signal, Arc::clone(&again))?;
+            signal_hook::flag::register_usize(*signal, Arc::clone(&caught), usize::try_from(*signal).unwrap_or(0))?;
+            signal_hook::low_level::pipe::register(*signal, wake.try_clone()?)?;
+        }
+        let stream = stream.try_clone()?;
+        thread::spawn(move || {
+            if woken.read_exact(&mut [0]).is_ok() {
+                again.store(true, Ordering::SeqCst);
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        });
+        Ok(Signals(caught))
+    }
+
+    /// The exit code of a signal that came: 128 + its number.
+    fn code(&self) -> Option<u8> {
+        let signal = Some(self.0.load(Ordering::SeqCst)).filter(|signal| *signal != 0)?;
+        u8::try_from(128 + signal).ok()
     }
 }
 

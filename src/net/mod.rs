@@ -52,3 +52,4 @@ pub use alarm::Alarm;
 pub use arrival::{Arrival, ControlId};
 pub use counters::Counters;
 pub use reactor::{Net, NetOptions};
+pub use signals::ending_signals;

@@ -96,8 +96,8 @@ impl Node {
         self.handle.clone()
     }
 
-    /// Runs until the host stops it, the machine cannot go on, or SIGTERM or SIGINT comes. A second
-    /// signal ends it at once.
+    /// Runs until the host stops it, the machine cannot go on, or SIGTERM, SIGINT or SIGHUP comes.
+    /// A second signal ends it at once.
     ///
     /// # Errors
     /// The machine's fatal failure, or a poll that fails.

@@ -81,7 +81,8 @@ impl Drawing {
     fn draw(&mut self, above: &str) {
         let mut out = io::stderr();
         let Some(window) = Window::of(&out) else { return };
-        // The row of the cursor is below the block, and some of what was printed before stays in sight.
+        // The row of the cursor is below the block, and some of what was printed before stays in
+        // sight.
         let rows = window.rows.saturating_sub(2);
         let lines = self.bar.as_ref().map_or(Vec::new(), |bar| bar.lines(window.columns - 1, rows));
         let text = self.block.redrawn(window, above, lines);

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::random::OsEntropy;
 use crate::error::{Exit, Failure};
+use crate::net::ending_signals;
 use crate::proto::Entropy;
 
 /// Interval of a poll.
@@ -325,11 +325,11 @@ impl Subnet {
     }
 }
 
-/// A flag that SIGINT and SIGTERM set.
+/// A flag that SIGINT, SIGTERM and SIGHUP set.
 pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(|e| failed("catch signals", &e))?;
+    for signal in ending_signals() {
+        signal_hook::flag::register(*signal, Arc::clone(&flag)).map_err(|e| failed("catch signals", &e))?;
     }
     Ok(flag)
 }
