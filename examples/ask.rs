@@ -85,7 +85,7 @@ impl Session {
         session.say(&[
             Message::Hello(hello),
             Message::Login(Login { mode: "open".into(), user: None, proof: None }),
-            Message::Register(Register { seq: 1, port: 0, host: None, files: vec![], more: false }),
+            Message::Register(Register { seq: 1, port: 0, host: None, more_addr: None, files: vec![], more: false }),
         ])?;
         while !matches!(session.hear()?, Message::Ack(_)) {}
         Ok(session)

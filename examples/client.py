@@ -95,9 +95,19 @@ def query(session, pattern):
         hits += fields["hits"]
 
 
+def dial_source(hit):
+    """Connects to a source at its first address, or else at its second one."""
+    try:
+        return Connection.dial(hit["a"])
+    except OSError:
+        if "b" not in hit:
+            raise
+        return Connection.dial(hit["b"])
+
+
 def fetch(hit, out):
     """Fetches a content from its source, chunk by chunk (5.3)."""
-    source = Connection.dial(hit["a"])
+    source = dial_source(hit)
     offset = 0
     while offset < hit["s"]:
         length = min(MIB, hit["s"] - offset)
@@ -185,7 +195,8 @@ def main(args):
         sys.exit(3)
     if args[1] == "get":
         with open(args[3], "wb") as out:
-            fetch(hits[0], out)
+            # Sources that their super peer has not reached come last.
+            fetch(min(hits, key=lambda hit: hit.get("u", False)), out)
 
 
 if __name__ == "__main__":

@@ -76,12 +76,24 @@ fn search(kind: QueryKind, pattern: &str) -> Search {
 fn messages() -> [(&'static str, Message); 3] {
     let FileRecord { path, size, root, .. } = record(7);
     let find = search(QueryKind::Exact, path.as_str());
-    let hits = vec![SourceRecord { path, size, root, addr: addr(), collection: false, node: None }];
+    let hits = vec![SourceRecord {
+        path,
+        size,
+        root,
+        addr: addr(),
+        collection: false,
+        node: None,
+        other: None,
+        unreached: false,
+    }];
     let files = (0..500).map(record).collect();
     [
         ("QUERY", Message::Query(Query { req: 7, find, ttl: None, budget: None, policy: None })),
         ("HIT of 1", Message::Hit(Hit { req: 7, hits })),
-        ("REGISTER of 500", Message::Register(Register { seq: 1, port: 4778, host: None, files, more: false })),
+        (
+            "REGISTER of 500",
+            Message::Register(Register { seq: 1, port: 4778, host: None, more_addr: None, files, more: false }),
+        ),
     ]
 }
 
@@ -103,7 +115,16 @@ fn frames(bench: &Bench) {
 
 fn datagrams(bench: &Bench) {
     let hit = |n: u32| {
-        LinkMessage::Hit(LinkHit { id: QueryId([7; 16]), ttl: 3, n, file: record(7), node: None, addr: addr() })
+        LinkMessage::Hit(LinkHit {
+            id: QueryId([7; 16]),
+            ttl: 3,
+            n,
+            file: record(7),
+            node: None,
+            addr: addr(),
+            other: None,
+            unreached: false,
+        })
     };
     let pack = || {
         let mut packer = Packer::new(7);

@@ -261,7 +261,10 @@ impl Swarm {
             Message::Ready(_) => {
                 let files = (0..self.files).map(|file| record(number, file)).collect();
                 let host = None;
-                self.send(number, &Message::Register(Register { seq: 1, port: 1024, host, files, more: false }));
+                self.send(
+                    number,
+                    &Message::Register(Register { seq: 1, port: 1024, host, more_addr: None, files, more: false }),
+                );
             }
             Message::Ack(_) => {
                 self.peers[number].state = State::Registered;

@@ -46,6 +46,8 @@ pub const RANGE_BYTES_MAX: usize = 161;
 pub const FOLD: u8 = 1;
 /// Longest advertised host, in bytes, so that a HIT fits in a datagram with the longest path.
 pub const HOST_BYTES_MAX: usize = 100;
+/// Longest literal address with brackets and port, in bytes: the second address of a source.
+pub const LITERAL_BYTES_MAX: usize = 54;
 
 // ---- frames -------------------------------------------------------------------------------------
 
@@ -69,7 +71,7 @@ pub const DATAGRAM_BYTES_MAX: usize = 1200;
 const _: () = assert!(PAGE_BYTES + 1024 < FRAME_BYTES_OPEN);
 const _: () = assert!(FRAME_BYTES_HELLO < FRAME_BYTES_LOGIN && FRAME_BYTES_LOGIN < FRAME_BYTES_OPEN);
 const _: () = assert!(MANIFEST_PAGE_CVS * 32 < PAGE_BYTES);
-const _: () = assert!(PATH_BYTES_MAX + HOST_BYTES_MAX + 256 < DATAGRAM_BYTES_MAX);
+const _: () = assert!(PATH_BYTES_MAX + HOST_BYTES_MAX + LITERAL_BYTES_MAX + 256 < DATAGRAM_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX as u64 == PIECE_BYTES);
 const _: () = assert!(UPDATES_IN_FLIGHT_MAX as usize * FRAME_BYTES_OPEN < SEND_QUEUE_BYTES_MAX);
 

@@ -721,6 +721,8 @@ fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
                         addr: addr(port),
                         collection: false,
                         node: None,
+                        other: None,
+                        unreached: false,
                     })
                 })
                 .collect();

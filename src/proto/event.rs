@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::ClientId;
 use crate::error::Failure;
-use crate::wire::{Cut, HostPort, Root};
+use crate::wire::{Cut, HostPort, NodeId, Root};
 
 /// A report of a machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +73,15 @@ pub enum ClientEvent {
         root: Root,
         /// Where the source serves chunks.
         source: HostPort,
+        /// The same in the other family, if it serves there too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        other: Option<HostPort>,
+        /// The source, whatever its addresses are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+        /// Its super peer has not reached it there.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unreached: bool,
     },
     /// All hits of one content: `query --json` prints one for each content after the last hit.
     Result {

@@ -92,7 +92,7 @@ impl Watch {
         let (cut, reached) = (outcome.cut.unwrap_or_default(), outcome.reached.unwrap_or(0));
         let mut hits = BTreeSet::new();
         for (_, event) in &asked.events {
-            if let ClientEvent::Hit { name: _, path, size, root, source } = event {
+            if let ClientEvent::Hit { name: _, path, size, root, source, .. } = event {
                 let hit = Match { path: path.clone(), size: *size, root: *root, source: source.clone() };
                 assert!(hits.insert(hit.clone()), "{hit:?} was delivered twice");
             }

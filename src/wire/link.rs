@@ -129,7 +129,7 @@ pub struct LinkQuery {
     pub again: bool,
 }
 
-/// HIT: `{id, ttl, n, f, node, a}`.
+/// HIT: `{id, ttl, n, f, node, a, b, u}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHit {
     /// The query.
@@ -147,6 +147,12 @@ pub struct LinkHit {
     /// Where the source serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,
+    /// The same in the other family, if it serves there too.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<HostPort>,
+    /// Its super peer has not reached the source there.
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreached: bool,
 }
 
 /// DONE: `{id, ttl, hits, reached, pruned, cut, dup, more, uncut}`.
@@ -337,8 +343,8 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, node, addr }) = message {
-            pack::pack_link_hit(id, *ttl, *n, file, node.as_ref(), addr, &mut self.bytes);
+        if let LinkMessage::Hit(hit) = message {
+            pack::pack_link_hit(hit, &mut self.bytes);
         } else {
             encode_into(&mut self.bytes, message);
         }

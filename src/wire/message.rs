@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::addr::HostPort;
 use super::ids::{Md5, NodeId, Root};
+use super::position::Position;
 use super::record::{Cut, FileRecord, Policy, Search, some_policy};
 use crate::config::{FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 
@@ -155,8 +156,8 @@ impl Login {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {}
 
-/// REGISTER: `{seq, port, host, files, more}`. The first page clears what the session had
-/// registered before; port and host are taken from it. A page with `more` is followed by another
+/// REGISTER: `{seq, port, host, more_addr, files, more}`. The first page clears what the session
+/// had registered before; port and addresses are taken from it. A page with `more` is followed by another
 /// REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the peer serves nothing, and
 /// goes with an empty list only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +169,10 @@ pub struct Register {
     /// The host to report to others, if they cannot dial the address that the super peer sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// One more address at which it serves chunks on the same port: a literal one of the other
+    /// family, without brackets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_addr: Option<String>,
     /// A page of the whole list.
     #[serde(deserialize_with = "list")]
     pub files: Vec<FileRecord>,
@@ -228,7 +233,7 @@ pub struct Hit {
     pub hits: Vec<SourceRecord>,
 }
 
-/// A file record and who serves it: `{p, s, r, c, n, a}`.
+/// A file record and who serves it: `{p, s, r, c, n, a, b, u}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// Where the file lies below the source's share.
@@ -249,6 +254,23 @@ pub struct SourceRecord {
     /// Where the source serves chunks.
     #[serde(rename = "a")]
     pub addr: HostPort,
+    /// The same in the other family, if it serves there too.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<HostPort>,
+    /// Its super peer has not reached the source there.
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreached: bool,
+}
+
+impl SourceRecord {
+    /// Its place among all hits.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match &self.node {
+            Some(node) => Position::of(&self.root, self.path.as_str(), node),
+            None => Position::without_node(&self.root, self.path.as_str(), &self.addr),
+        }
+    }
 }
 
 /// DONE: `{req, hits, reached, pruned, complete, cut, ms}`.

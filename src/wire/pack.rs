@@ -9,7 +9,8 @@ use rmp::encode::{write_array_len, write_str_len, write_uint};
 
 use super::addr::HostPort;
 use super::codec::encode_into;
-use super::ids::{NodeId, QueryId, Root};
+use super::ids::Root;
+use super::link::LinkHit;
 use super::message::{Done, Hit, Message, SourceRecord};
 use super::record::{Cut, FileRecord};
 
@@ -36,15 +37,15 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     number(out, (*req).into());
     out.extend_from_slice(b"\xa4hits");
     write_array_len(out, length(hits.len())).expect(TAKEN);
-    for SourceRecord { path, size, root, collection, node, addr } in hits {
-        out.push(0x84 + u8::from(*collection) + u8::from(node.is_some()));
+    for SourceRecord { path, size, root, collection, node, addr, other, unreached } in hits {
+        let present = [*collection, node.is_some(), other.is_some(), *unreached];
+        out.push(0x84 + count(present));
         content(out, path.as_str(), *size, root, *collection);
         if let Some(node) = node {
             out.extend_from_slice(b"\xa1n\xc4\x10");
             out.extend_from_slice(&node.0);
         }
-        out.extend_from_slice(b"\xa1a");
-        host_port(out, addr);
+        addresses(out, addr, other.as_ref(), *unreached);
     }
 }
 
@@ -67,34 +68,42 @@ fn pack_done(done: &Done, out: &mut Vec<u8>) {
 }
 
 /// Appends a HIT of a link.
-pub(super) fn pack_link_hit(
-    id: &QueryId,
-    ttl: u8,
-    n: u32,
-    file: &FileRecord,
-    node: Option<&NodeId>,
-    addr: &HostPort,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn pack_link_hit(hit: &LinkHit, out: &mut Vec<u8>) {
+    let LinkHit { id, ttl, n, file, node, addr, other, unreached } = hit;
     let FileRecord { path, size, root, collection } = file;
-    out.extend_from_slice(if node.is_some() {
-        b"\x81\xa3HIT\x86\xa2id\xc4\x10"
-    } else {
-        b"\x81\xa3HIT\x85\xa2id\xc4\x10"
-    });
+    out.extend_from_slice(b"\x81\xa3HIT");
+    out.push(0x85 + count([node.is_some(), other.is_some(), *unreached]));
+    out.extend_from_slice(b"\xa2id\xc4\x10");
     out.extend_from_slice(&id.0);
     out.extend_from_slice(b"\xa3ttl");
-    number(out, ttl.into());
+    number(out, (*ttl).into());
     out.extend_from_slice(b"\xa1n");
-    number(out, n.into());
+    number(out, (*n).into());
     out.extend_from_slice(if *collection { b"\xa1f\x84" } else { b"\xa1f\x83" });
     content(out, path.as_str(), *size, root, *collection);
     if let Some(node) = node {
         out.extend_from_slice(b"\xa4node\xc4\x10");
         out.extend_from_slice(&node.0);
     }
+    addresses(out, addr, other.as_ref(), *unreached);
+}
+
+/// How many optional fields are there.
+fn count<const N: usize>(present: [bool; N]) -> u8 {
+    present.into_iter().map(u8::from).sum()
+}
+
+/// The fields `a`, `b` and `u` of a hit.
+fn addresses(out: &mut Vec<u8>, addr: &HostPort, other: Option<&HostPort>, unreached: bool) {
     out.extend_from_slice(b"\xa1a");
     host_port(out, addr);
+    if let Some(other) = other {
+        out.extend_from_slice(b"\xa1b");
+        host_port(out, other);
+    }
+    if unreached {
+        out.extend_from_slice(b"\xa1u\xc3");
+    }
 }
 
 fn length(n: usize) -> u32 {
@@ -167,8 +176,8 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::wire::SharePath;
-    use crate::wire::link::{LinkHit, LinkMessage};
+    use crate::wire::link::LinkMessage;
+    use crate::wire::{NodeId, QueryId, SharePath};
 
     fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -194,14 +203,27 @@ mod tests {
             let (path, size) = (SharePath::new(&"p".repeat(length)).unwrap(), (1 << (n * 2)) - 1);
             let root = Root([u8::try_from(n).unwrap(); 32]);
             let (collection, node) = (n % 3 == 0, (n % 2 == 0).then_some(NodeId([n as u8; 16])));
-            let hit = SourceRecord { path: path.clone(), size, root, collection, node, addr: addr.clone() };
+            let other = (n % 5 < 3).then(|| HostPort::new("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 9).unwrap());
+            let unreached = n % 7 < 4;
+            let (path_too, addr_too, other_too) = (path.clone(), addr.clone(), other.clone());
+            let hit = SourceRecord {
+                path: path_too,
+                size,
+                root,
+                collection,
+                node,
+                addr: addr_too,
+                other: other_too,
+                unreached,
+            };
             let hits = Hit { req: 1 << n, hits: vec![hit; n as usize] };
             let file = FileRecord { path, size, root, collection };
-            let link = LinkHit { id: QueryId([9; 16]), ttl: u8::MAX, n: u32::MAX >> n, file, node, addr };
+            let (id, ttl, n) = (QueryId([9; 16]), u8::MAX, u32::MAX >> n);
+            let link = LinkHit { id, ttl, n, file, node, addr, other, unreached };
             check_session(&Message::Hit(hits));
             let message = LinkMessage::Hit(link.clone());
             check_same(&message, |out| {
-                pack_link_hit(&link.id, link.ttl, link.n, &link.file, link.node.as_ref(), &link.addr, out);
+                pack_link_hit(&link, out);
                 true
             });
         }

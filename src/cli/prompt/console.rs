@@ -501,7 +501,8 @@ mod tests {
 
     fn hit(name: &str, root: u8, port: u16) -> ClientEvent {
         let source = HostPort::new("h", port).unwrap();
-        ClientEvent::Hit { name: name.into(), path: name.into(), size: 1, root: Root([root; 32]), source }
+        let (name, path, root) = (name.into(), name.into(), Root([root; 32]));
+        ClientEvent::Hit { name, path, size: 1, root, source, other: None, node: None, unreached: false }
     }
 
     fn done() -> ClientEvent {

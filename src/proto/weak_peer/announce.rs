@@ -210,7 +210,14 @@ mod tests {
         loop {
             let (page, more) = announcements.next_registration(SessionId(0)).unwrap();
             let mut frame = Vec::new();
-            let message = crate::wire::message::Register { seq: 1, port: 1, host: None, files: page.clone(), more };
+            let message = crate::wire::message::Register {
+                seq: 1,
+                port: 1,
+                host: None,
+                more_addr: None,
+                files: page.clone(),
+                more,
+            };
             crate::wire::frame::encode(&crate::wire::Message::Register(message), &mut frame);
             assert!(frame.len() < crate::config::FRAME_BYTES_OPEN);
             registered.extend(page);

@@ -255,7 +255,7 @@ impl Session {
                 if self.refused.on_page(more) {
                     Message::Update(Update { seq, add: files, del: Vec::new() })
                 } else {
-                    Message::Register(Register { seq, port, host: host.clone(), files, more })
+                    Message::Register(Register { seq, port, host: host.clone(), more_addr: None, files, more })
                 }
             } else if let Some(changes) = announcements.next_update(self.id) {
                 Message::Update(Update { seq, add: changes.added, del: changes.removed })

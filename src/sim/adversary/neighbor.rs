@@ -129,7 +129,16 @@ impl Neighbor {
             let addr = HostPort::new(&host, port).expect("an address");
             self.say(
                 victim,
-                LinkMessage::Hit(LinkHit { id: query.id, ttl: query.ttl, n, file, node: None, addr }),
+                LinkMessage::Hit(LinkHit {
+                    id: query.id,
+                    ttl: query.ttl,
+                    n,
+                    file,
+                    node: None,
+                    addr,
+                    other: None,
+                    unreached: false,
+                }),
                 hands,
             );
         }
@@ -147,7 +156,16 @@ impl Neighbor {
             let file = FileRecord { path, size: known.size + 1, root: known.root, collection: false };
             let (id, addr) = (query.id, known.source.clone());
             let hit = |id, n| {
-                LinkMessage::Hit(LinkHit { id, ttl: query.ttl, n, file: file.clone(), node: None, addr: addr.clone() })
+                LinkMessage::Hit(LinkHit {
+                    id,
+                    ttl: query.ttl,
+                    n,
+                    file: file.clone(),
+                    node: None,
+                    addr: addr.clone(),
+                    other: None,
+                    unreached: false,
+                })
             };
             self.say(victim, hit(id, n), hands);
             self.say(victim, hit(id, u32::MAX - n), hands);

@@ -109,12 +109,26 @@ pub(super) fn pages(records: &[FileRecord], port: u16, host: Option<&String>) ->
         if bytes + length > PAGE_BYTES {
             seq += 1;
             let files = std::mem::take(&mut files);
-            pages.push(Message::Register(Register { seq, port, host: host.cloned(), files, more: true }));
+            pages.push(Message::Register(Register {
+                seq,
+                port,
+                host: host.cloned(),
+                more_addr: None,
+                files,
+                more: true,
+            }));
             bytes = 0;
         }
         bytes += length;
         files.push(record.clone());
     }
-    pages.push(Message::Register(Register { seq: seq + 1, port, host: host.cloned(), files, more: false }));
+    pages.push(Message::Register(Register {
+        seq: seq + 1,
+        port,
+        host: host.cloned(),
+        more_addr: None,
+        files,
+        more: false,
+    }));
     pages
 }

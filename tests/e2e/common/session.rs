@@ -64,7 +64,14 @@ impl Speaker {
     pub(crate) fn register(&mut self, addr: SocketAddr, files: Vec<FileRecord>) {
         let count = files.len() as u64;
         let host = Some(addr.ip().to_string());
-        self.send(&Message::Register(Register { seq: 1, port: addr.port(), host, files, more: false }));
+        self.send(&Message::Register(Register {
+            seq: 1,
+            port: addr.port(),
+            host,
+            more_addr: None,
+            files,
+            more: false,
+        }));
         assert_eq!(self.receive(), Some(Message::Ack(Ack { seq: 1, files: count })));
     }
 

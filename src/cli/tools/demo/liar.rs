@@ -134,6 +134,7 @@ fn enrol(super_peer: SocketAddr, serving: SocketAddr, record: FileRecord) -> io:
         seq: 1,
         port: serving.port(),
         host: Some(serving.ip().to_string()),
+        more_addr: None,
         files: vec![record],
         more: false,
     }))?;

@@ -7,12 +7,16 @@ use crate::proto::super_peer::counters::Count;
 use crate::wire::message::{Done, Hit, SourceRecord};
 use crate::wire::{Cut, Message};
 
-/// Keys, lengths, size, root and node of one hit in MessagePack, rounded up.
-const RECORD_BYTES: usize = 112;
+/// Keys, lengths, size, root, node and marks of one hit in MessagePack, rounded up.
+const RECORD_BYTES: usize = 116;
+
+/// The same of its second address.
+const OTHER_BYTES: usize = 12;
 
 /// Bytes of a hit on the wire, rounded up.
 pub(super) fn weight(hit: &SourceRecord) -> usize {
-    hit.path.as_str().len() + hit.addr.host().len() + RECORD_BYTES
+    let other = hit.other.as_ref().map_or(0, |other| other.host().len() + OTHER_BYTES);
+    hit.path.as_str().len() + hit.addr.host().len() + other + RECORD_BYTES
 }
 
 /// What a query of a session came to.

@@ -67,7 +67,7 @@ impl Flood {
     /// About the bytes of the queries that run or are kept.
     pub(crate) fn bytes(&self) -> usize {
         /// A hit that is held for a neighbor, with a path of usual length.
-        const HELD: usize = size_of::<SourceRecord>() + 64;
+        const HELD: usize = size_of::<SourceRecord>() + 96;
         /// A number in a set of the standard library, with its share of the nodes.
         const REMEMBERED: usize = 24;
         /// What a query that runs has outside the table.

@@ -2,7 +2,7 @@
 
 use super::entries::{Class, DEAD, FREE, Key, SHARED};
 use super::order::Order;
-use super::registry::{Additions, HolderId, Index};
+use super::registry::{Additions, HolderId, Index, Serves};
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, NodeId, Root};
 
@@ -48,12 +48,12 @@ impl Index {
     }
 
     /// A number for a hit, so that 16 bytes are remembered of it instead of all: two different ones
-    /// have the same number with a probability of 2^-128. The size, the
-    /// collection and the node count: a false one must not make a duplicate of the right hit.
+    /// have the same number with a probability of 2^-128. All fields count: a false one must not
+    /// make a duplicate of the right hit.
     pub(in crate::proto) fn hit_key(&self, hit: &SourceRecord) -> u128 {
         let half = |class| {
             let key = |bytes: &[u8]| self.entries.key(class, bytes).0;
-            let mut all = [0; 75];
+            let mut all = [0; 86];
             all[..32].copy_from_slice(&hit.root.0);
             all[32..40].copy_from_slice(&key(hit.path.as_str().as_bytes()).to_be_bytes());
             all[40..48].copy_from_slice(&key(hit.addr.host().as_bytes()).to_be_bytes());
@@ -61,6 +61,11 @@ impl Index {
             all[50..58].copy_from_slice(&hit.size.to_be_bytes());
             all[74] = u8::from(hit.collection);
             all[58..74].copy_from_slice(&hit.node.map_or([0; 16], |node| node.0));
+            if let Some(other) = &hit.other {
+                all[75..83].copy_from_slice(&key(other.host().as_bytes()).to_be_bytes());
+                all[83..85].copy_from_slice(&other.port().to_be_bytes());
+            }
+            all[85] = u8::from(hit.unreached);
             u128::from(key(&all))
         };
         half(Class::Path) << 64 | half(Class::Identity)
@@ -154,8 +159,13 @@ impl Index {
     }
 
     /// Where a holder serves chunks.
-    pub(in crate::proto) fn addr(&self, holder: HolderId) -> &HostPort {
-        &self.holder(holder).addr
+    pub(in crate::proto) fn serves(&self, holder: HolderId) -> &Serves {
+        &self.holder(holder).serves
+    }
+
+    /// Whether this super peer has not reached the holder there.
+    pub(in crate::proto) fn is_unreached(&self, holder: HolderId) -> bool {
+        self.holder(holder).unreached
     }
 
     /// The node of a holder.
@@ -163,9 +173,9 @@ impl Index {
         self.holder(holder).node
     }
 
-    /// Every file once for each of its holders: path, size, root and address. For the simulator,
-    /// which searches in its own way.
-    pub(crate) fn registered(&self) -> Vec<(String, u64, Root, &HostPort)> {
+    /// Every file once for each of its holders: path, size, root, address and node. For the
+    /// simulator, which searches in its own way.
+    pub(crate) fn registered(&self) -> Vec<(String, u64, Root, &HostPort, NodeId)> {
         let mut records = Vec::new();
         let mut next = self.next(None, 0);
         while let Some(id) = next {
@@ -177,7 +187,7 @@ impl Index {
                 if !self.is_gone(one.0) {
                     let mut path = String::new();
                     entry.path_into(&mut path);
-                    records.push((path, entry.size, entry.root, self.addr(one)));
+                    records.push((path, entry.size, entry.root, &self.serves(one).addr, self.node(one)));
                 }
             }
         }

@@ -81,9 +81,26 @@ pub(super) struct Leaving {
     ids: Vec<u32>,
 }
 
+/// Where a holder serves chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serves {
+    /// The address that hits name.
+    pub addr: HostPort,
+    /// One of the other family, if it serves there too.
+    pub other: Option<HostPort>,
+}
+
+impl From<HostPort> for Serves {
+    fn from(addr: HostPort) -> Serves {
+        Serves { addr, other: None }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Holder {
-    pub(super) addr: HostPort,
+    pub(super) serves: Serves,
+    /// This super peer has not reached it there.
+    pub(super) unreached: bool,
     pub(super) node: NodeId,
     pub(super) files: FileSet,
 }
@@ -127,10 +144,10 @@ impl Index {
         }
     }
 
-    /// A new holder without files: the address at which it serves chunks, and its node.
-    pub fn add_holder(&mut self, addr: HostPort, node: NodeId) -> HolderId {
+    /// A new holder without files: where it serves chunks, and its node.
+    pub fn add_holder(&mut self, serves: impl Into<Serves>, node: NodeId) -> HolderId {
         self.changes += 1;
-        let holder = Some(Holder { addr, node, files: FileSet::default() });
+        let holder = Some(Holder { serves: serves.into(), unreached: false, node, files: FileSet::default() });
         self.holders_used += 1;
         if let Some(slot) = self.holders_free.pop() {
             self.holders[slot as usize] = holder;
@@ -154,11 +171,11 @@ impl Index {
     }
 
     /// Removes all files of the holder, which from now on has the name that is returned and serves
-    /// chunks at this address.
-    pub fn renew_holder(&mut self, holder: HolderId, addr: HostPort) -> HolderId {
+    /// chunks there.
+    pub fn renew_holder(&mut self, holder: HolderId, serves: impl Into<Serves>) -> HolderId {
         let node = self.holder(holder).node;
         self.remove_holder(holder);
-        self.add_holder(addr, node)
+        self.add_holder(serves, node)
     }
 
     /// Registers a file, in place of that holder's file with the same path.

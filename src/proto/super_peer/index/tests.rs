@@ -43,7 +43,16 @@ fn hits_that_differ_in_one_field_have_different_keys() {
     let index = Index::new();
     let hit = |path, size, root, n| {
         let FileRecord { path, size, root, .. } = record(path, size, root);
-        index.hit_key(&SourceRecord { path, size, root, addr: addr(n), collection: false, node: None })
+        index.hit_key(&SourceRecord {
+            path,
+            size,
+            root,
+            addr: addr(n),
+            collection: false,
+            node: None,
+            other: None,
+            unreached: false,
+        })
     };
     let keys = [hit("a", 1, 1, 1), hit("b", 1, 1, 1), hit("a", 2, 1, 1), hit("a", 1, 2, 1), hit("a", 1, 1, 2)];
     assert_eq!(BTreeSet::from(keys).len(), keys.len());

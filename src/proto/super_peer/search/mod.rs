@@ -590,7 +590,7 @@ impl Scan {
                 self.spent += TEXT_WORK;
                 self.path.clear();
                 seen.path_into(&mut self.path);
-                Position::of(&seen.root, &self.path, index.addr(holder))
+                Position::of(&seen.root, &self.path, &index.node(holder))
             });
             if !range.holds(&position) {
                 return false;
@@ -663,13 +663,16 @@ pub(super) fn glob_literals(pattern: &str) -> Option<Vec<Literal>> {
 }
 
 fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> SourceRecord {
+    let serves = index.serves(holder);
     SourceRecord {
         path: SharePath::joined(seen.folder_text, seen.name),
         size: seen.size,
         root: seen.root,
         collection: seen.collection,
         node: Some(index.node(holder)),
-        addr: index.addr(holder).clone(),
+        addr: serves.addr.clone(),
+        other: serves.other.clone(),
+        unreached: index.is_unreached(holder),
     }
 }
 

@@ -9,7 +9,7 @@ use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Place, Sessions, State, re
 use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
-use crate::proto::super_peer::index::Index;
+use crate::proto::super_peer::index::{Index, Serves};
 use crate::proto::{ConnId, Output};
 use crate::wire::message::{
     ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, sent_by_sources,
@@ -154,7 +154,7 @@ impl Sessions {
     /// A page of the list of all files. The first page replaces the previous list, address and
     /// port.
     fn on_register(&mut self, conn: ConnId, register: Register, cx: &mut Context) -> Result<(), Fault> {
-        let Register { seq, port, host, files, more } = register;
+        let Register { seq, port, host, more_addr, files, more } = register;
         let session = self.session_mut(conn).expect("the session is open");
         session.advance(seq)?;
         if port == 0 && !files.is_empty() {
@@ -165,12 +165,11 @@ impl Sessions {
             return self.refuse_files(conn, cx);
         }
         if session.state == State::Open {
-            let addr = address(session.ip, host.as_deref(), port)?;
-            match addr {
+            match serves(session.ip, host.as_deref(), more_addr.as_deref(), port)? {
                 None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
-                Some(addr) => match session.holder.get() {
-                    None => session.holder = Place::of(cx.index.add_holder(addr, session.node)),
-                    Some(holder) => session.holder = Place::of(cx.index.renew_holder(holder, addr)),
+                Some(serves) => match session.holder.get() {
+                    None => session.holder = Place::of(cx.index.add_holder(serves, session.node)),
+                    Some(holder) => session.holder = Place::of(cx.index.renew_holder(holder, serves)),
                 },
             }
         }
@@ -238,12 +237,22 @@ impl Sessions {
 }
 
 /// Where the peer's chunks are fetched from; nowhere if its port is 0.
-fn address(ip: IpAddr, host: Option<&str>, port: u16) -> Result<Option<HostPort>, Fault> {
-    match (port, host) {
-        (0, _) => Ok(None),
-        (port, None) => Ok(Some(SocketAddr::new(ip, port).into())),
-        (port, Some(host)) => HostPort::new(host, port).map(Some).map_err(|error| Fault::request(error.to_string())),
-    }
+fn serves(ip: IpAddr, host: Option<&str>, more: Option<&str>, port: u16) -> Result<Option<Serves>, Fault> {
+    let addr = match host {
+        None => SocketAddr::new(ip, port).into(),
+        Some(host) => HostPort::new(host, port).map_err(|error| Fault::request(error.to_string()))?,
+    };
+    let more = more.map(|more| more.parse::<IpAddr>()).transpose();
+    let more = more.map_err(|_| Fault::request("more_addr is not an IPv4 or an IPv6 address without brackets"))?;
+    let other = more.map(|ip| HostPort::from(SocketAddr::new(ip, port))).filter(|other| is_other(&addr, other));
+    Ok((port > 0).then_some(Serves { addr, other }))
+}
+
+/// Whether a second address helps: a peer may listen there, and it is not of the family of the
+/// first.
+fn is_other(addr: &HostPort, other: &HostPort) -> bool {
+    let is_ipv4 = |addr: &HostPort| addr.literal().map(|literal| literal.is_ipv4());
+    other.is_dialable() && is_ipv4(addr) != is_ipv4(other)
 }
 
 fn on_list(conn: ConnId, list: List, cx: &mut Context) {

@@ -47,6 +47,8 @@ impl Entry {
             collection: false,
             node: None,
             addr,
+            other: None,
+            unreached: false,
         };
         self.sources.into_iter().map(record).collect()
     }

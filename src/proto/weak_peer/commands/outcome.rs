@@ -14,8 +14,17 @@ use crate::wire::message::{ListedFile, SourceRecord};
 use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
-    let SourceRecord { path, size, root, addr, .. } = record;
-    ClientEvent::Hit { name: path.name().to_owned(), path: path.as_str().to_owned(), size, root, source: addr }
+    let SourceRecord { path, size, root, collection: _, node, addr, other, unreached } = record;
+    ClientEvent::Hit {
+        name: path.name().to_owned(),
+        path: path.as_str().to_owned(),
+        size,
+        root,
+        source: addr,
+        other,
+        node,
+        unreached,
+    }
 }
 
 pub(super) fn file(listed: ListedFile) -> ClientEvent {

@@ -153,7 +153,16 @@ fn a_slow_source_is_used_to_the_end_if_there_is_no_other() {
 
 fn record(world: &World, size: u64, addr: HostPort) -> SourceRecord {
     let path = SharePath::new("dir/file.bin").unwrap();
-    SourceRecord { path, size, root: world.content.root, addr, collection: false, node: None }
+    SourceRecord {
+        path,
+        size,
+        root: world.content.root,
+        addr,
+        collection: false,
+        node: None,
+        other: None,
+        unreached: false,
+    }
 }
 
 #[test]

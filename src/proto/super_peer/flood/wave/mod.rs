@@ -76,8 +76,9 @@ impl Wave {
             HitIs::AboveCap => cx.count(Count::AnswerCapped),
             HitIs::New => {
                 let complete = ask.is_complete();
-                let LinkHit { file: FileRecord { path, size, root, collection }, node, addr, .. } = hit;
-                let record = SourceRecord { path, size, root, collection, node, addr };
+                let LinkHit { file: FileRecord { path, size, root, collection }, node, addr, other, unreached, .. } =
+                    hit;
+                let record = SourceRecord { path, size, root, collection, node, addr, other, unreached };
                 self.instances[i].take_hit(record, room, cx);
                 if complete {
                     self.close_ask(i, a, Cut::NONE);

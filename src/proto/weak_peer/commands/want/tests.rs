@@ -5,7 +5,16 @@ use crate::wire::{Cut, SharePath};
 fn hit(path: &str, root: u8, port: u16) -> SourceRecord {
     let addr = HostPort::new("192.0.2.1", port).unwrap();
     let path = SharePath::new(path).unwrap();
-    SourceRecord { path, size: 5, root: Root([root; 32]), collection: false, node: None, addr }
+    SourceRecord {
+        path,
+        size: 5,
+        root: Root([root; 32]),
+        collection: false,
+        node: None,
+        other: None,
+        unreached: false,
+        addr,
+    }
 }
 
 fn get(what: &str, also: &[&str]) -> command::Get {

@@ -167,6 +167,8 @@ impl World {
             addr: addr(port),
             collection: false,
             node: None,
+            other: None,
+            unreached: false,
         }
     }
 
