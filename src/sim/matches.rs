@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::folding::{fold, words};
 use crate::config::{PIECE_BYTES, PIECES_MAX};
 use crate::proto::super_peer::SuperPeer;
-use crate::wire::{HostPort, NodeId, QueryKind, Root, Search};
+use crate::wire::{HostPort, QueryKind, Root, Search};
 
 /// One registered file of one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,19 +27,15 @@ pub struct Match {
 
 /// What is registered at a super peer and matches.
 pub(super) fn registered(machine: &SuperPeer, search: &Search) -> BTreeSet<Match> {
-    all_with_nodes(machine).filter(|(record, node)| is_match(record, node, search)).map(|(record, _)| record).collect()
+    all(machine).into_iter().filter(|record| is_match(record, search)).collect()
 }
 
 /// Everything that is registered at a super peer.
 pub(super) fn all(machine: &SuperPeer) -> Vec<Match> {
-    all_with_nodes(machine).map(|(record, _)| record).collect()
-}
-
-fn all_with_nodes(machine: &SuperPeer) -> impl Iterator<Item = (Match, NodeId)> {
-    machine.index().registered().into_iter().map(|(path, size, root, source, node)| {
-        let source = source.clone();
-        (Match { path, size, root, source }, node)
-    })
+    let records = machine.index().registered().into_iter();
+    let record =
+        |(path, size, root, source): (String, u64, Root, &HostPort)| Match { path, size, root, source: source.clone() };
+    records.map(record).collect()
 }
 
 /// Whether a content can have this size at all. A weak peer drops hits that cannot be true.
@@ -48,11 +44,11 @@ pub(super) fn is_possible(record: &Match) -> bool {
     (record.size == 0) == is_empty && record.size <= PIECES_MAX * PIECE_BYTES
 }
 
-/// Whether a search finds this file of this node.
-pub(super) fn is_match(record: &Match, node: &NodeId, search: &Search) -> bool {
+/// Whether a search finds this file.
+pub(super) fn is_match(record: &Match, search: &Search) -> bool {
     let name = record.path.rsplit('/').next().unwrap_or_default();
     let fits = search.min.is_none_or(|min| record.size >= min) && search.max.is_none_or(|max| record.size <= max);
-    let fits = fits && search.within.as_deref().is_none_or(|range| is_within(record, node, range));
+    let fits = fits && search.within.as_deref().is_none_or(|range| is_within(record, range));
     let pattern = search.pattern.as_str();
     let path = record.path.as_str();
     fits && match search.kind {
@@ -67,7 +63,7 @@ pub(super) fn is_match(record: &Match, node: &NodeId, search: &Search) -> bool {
             ends_in(path, pattern) || parse_glob(pattern).is_some_and(fits)
         }
         QueryKind::Root => hex(&record.root.0) == pattern.to_ascii_lowercase() || ends_in(path, pattern),
-        QueryKind::Range => is_within(record, node, pattern),
+        QueryKind::Range => is_within(record, pattern),
         QueryKind::Path => ends_in(path, pattern),
         QueryKind::Below => {
             let folder: Vec<&str> = pattern.trim_end_matches('/').split('/').collect();
@@ -148,9 +144,9 @@ fn is_inside(c: char, (low, high): (char, char)) -> bool {
 }
 
 /// Whether the position of a hit is in the range `LOW-HIGH`.
-fn is_within(record: &Match, node: &NodeId, range: &str) -> bool {
+fn is_within(record: &Match, range: &str) -> bool {
     let (low, high) = range.split_once('-').expect("a good pattern");
-    let text = [record.path.as_bytes(), &[0], &node.0].concat();
+    let text = [record.path.as_bytes(), &[0], record.source.to_string().as_bytes()].concat();
     let position = hex(&record.root.0) + &hex(&blake3::hash(&text).as_bytes()[..8]);
     let filled = |digits: &str| format!("{:0<80}", digits.to_ascii_lowercase());
     filled(low) <= position && (high.is_empty() || position < filled(high))
@@ -169,7 +165,6 @@ mod tests {
         let record = Match { path: path.to_owned(), size: 3, root: Root([0xab; 32]), source };
         is_match(
             &record,
-            &NodeId([7; 16]),
             &Search { pattern: pattern.to_owned(), kind, min: None, max: None, limit: None, within: None },
         )
     }

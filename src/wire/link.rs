@@ -343,8 +343,9 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        if let LinkMessage::Hit(hit) = message {
-            pack::pack_link_hit(hit, &mut self.bytes);
+        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, node, addr, other, unreached }) = message {
+            let addrs = (addr, other.as_ref(), *unreached);
+            pack::pack_link_hit((id, *ttl, *n), file, node.as_ref(), addrs, &mut self.bytes);
         } else {
             encode_into(&mut self.bytes, message);
         }
@@ -439,6 +440,9 @@ mod tests {
             },
             node: Some(NodeId([255; 16])),
             addr: HostPort::new(&"h".repeat(crate::config::HOST_BYTES_MAX), 65535).unwrap(),
+            // No neighbor checks that it is a literal one.
+            other: Some(HostPort::new(&"h".repeat(crate::config::HOST_BYTES_MAX), 65535).unwrap()),
+            unreached: true,
         });
         let mut packer = Packer::new(u64::MAX);
         assert_eq!(packer.push(&hit), None);

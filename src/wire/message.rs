@@ -14,7 +14,6 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::addr::HostPort;
 use super::ids::{Md5, NodeId, Root};
-use super::position::Position;
 use super::record::{Cut, FileRecord, Policy, Search, some_policy};
 use crate::config::{FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 
@@ -157,9 +156,9 @@ impl Login {
 pub struct Ready {}
 
 /// REGISTER: `{seq, port, host, more_addr, files, more}`. The first page clears what the session
-/// had registered before; port and addresses are taken from it. A page with `more` is followed by another
-/// REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the peer serves nothing, and
-/// goes with an empty list only.
+/// had registered before; port and addresses are taken from it. A page with `more` is followed by
+/// another REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the peer serves
+/// nothing, and goes with an empty list only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// Numbers the REGISTERs and UPDATEs of a session: 1, 2, 3, …
@@ -260,17 +259,6 @@ pub struct SourceRecord {
     /// Its super peer has not reached the source there.
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub unreached: bool,
-}
-
-impl SourceRecord {
-    /// Its place among all hits.
-    #[must_use]
-    pub fn position(&self) -> Position {
-        match &self.node {
-            Some(node) => Position::of(&self.root, self.path.as_str(), node),
-            None => Position::without_node(&self.root, self.path.as_str(), &self.addr),
-        }
-    }
 }
 
 /// DONE: `{req, hits, reached, pruned, complete, cut, ms}`.

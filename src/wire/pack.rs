@@ -9,8 +9,7 @@ use rmp::encode::{write_array_len, write_str_len, write_uint};
 
 use super::addr::HostPort;
 use super::codec::encode_into;
-use super::ids::Root;
-use super::link::LinkHit;
+use super::ids::{NodeId, QueryId, Root};
 use super::message::{Done, Hit, Message, SourceRecord};
 use super::record::{Cut, FileRecord};
 
@@ -68,24 +67,29 @@ fn pack_done(done: &Done, out: &mut Vec<u8>) {
 }
 
 /// Appends a HIT of a link.
-pub(super) fn pack_link_hit(hit: &LinkHit, out: &mut Vec<u8>) {
-    let LinkHit { id, ttl, n, file, node, addr, other, unreached } = hit;
+pub(super) fn pack_link_hit(
+    (id, ttl, n): (&QueryId, u8, u32),
+    file: &FileRecord,
+    node: Option<&NodeId>,
+    (addr, other, unreached): (&HostPort, Option<&HostPort>, bool),
+    out: &mut Vec<u8>,
+) {
     let FileRecord { path, size, root, collection } = file;
     out.extend_from_slice(b"\x81\xa3HIT");
-    out.push(0x85 + count([node.is_some(), other.is_some(), *unreached]));
+    out.push(0x85 + count([node.is_some(), other.is_some(), unreached]));
     out.extend_from_slice(b"\xa2id\xc4\x10");
     out.extend_from_slice(&id.0);
     out.extend_from_slice(b"\xa3ttl");
-    number(out, (*ttl).into());
+    number(out, ttl.into());
     out.extend_from_slice(b"\xa1n");
-    number(out, (*n).into());
+    number(out, n.into());
     out.extend_from_slice(if *collection { b"\xa1f\x84" } else { b"\xa1f\x83" });
     content(out, path.as_str(), *size, root, *collection);
     if let Some(node) = node {
         out.extend_from_slice(b"\xa4node\xc4\x10");
         out.extend_from_slice(&node.0);
     }
-    addresses(out, addr, other.as_ref(), *unreached);
+    addresses(out, addr, other, unreached);
 }
 
 /// How many optional fields are there.
@@ -176,8 +180,8 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::wire::link::LinkMessage;
-    use crate::wire::{NodeId, QueryId, SharePath};
+    use crate::wire::SharePath;
+    use crate::wire::link::{LinkHit, LinkMessage};
 
     fn check_same(message: &impl Serialize, by_hand: impl FnOnce(&mut Vec<u8>) -> bool) {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -223,7 +227,8 @@ mod tests {
             check_session(&Message::Hit(hits));
             let message = LinkMessage::Hit(link.clone());
             check_same(&message, |out| {
-                pack_link_hit(&link, out);
+                let names = (&link.addr, link.other.as_ref(), link.unreached);
+                pack_link_hit((&link.id, link.ttl, link.n), &link.file, link.node.as_ref(), names, out);
                 true
             });
         }

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use super::addr::HostPort;
-use super::ids::{NodeId, Root};
+use super::ids::Root;
 
 /// Bytes of a position.
 pub const POSITION_BYTES: usize = 40;
@@ -22,22 +22,11 @@ impl Position {
     pub const FIRST: Position = Position([0; POSITION_BYTES / 8]);
 
     /// The position of a hit: its root, then the first 8 bytes of the BLAKE3 of path, a byte 0, and
-    /// the source's node. It is the same wherever the source is reached.
+    /// addr.
     #[must_use]
-    pub fn of(root: &Root, path: &str, node: &NodeId) -> Position {
-        Position::of_source(root, path, &node.0)
-    }
-
-    /// The position of a hit that does not name the source's node: its address stands in place of
-    /// the node.
-    #[must_use]
-    pub fn without_node(root: &Root, path: &str, addr: &HostPort) -> Position {
-        Position::of_source(root, path, addr.to_string().as_bytes())
-    }
-
-    fn of_source(root: &Root, path: &str, source: &[u8]) -> Position {
+    pub fn of(root: &Root, path: &str, addr: &HostPort) -> Position {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(path.as_bytes()).update(&[0]).update(source);
+        hasher.update(path.as_bytes()).update(&[0]).update(addr.to_string().as_bytes());
         let mut position = Position::first_of(root);
         position.0[4] = hasher.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         position
@@ -198,7 +187,8 @@ mod tests {
     #[test]
     fn a_range_is_read_as_it_is_written() {
         let root = Root([0xab; 32]);
-        let position = Position::of(&root, "music/tune.flac", &NodeId([7; 16]));
+        let addr = "192.0.2.7:4778".parse().unwrap();
+        let position = Position::of(&root, "music/tune.flac", &addr);
         assert_eq!(position.root(), root);
         for range in [
             Range { low: Position::FIRST, high: None },
@@ -216,8 +206,8 @@ mod tests {
 
     #[test]
     fn a_content_is_in_wholly_partly_or_not() {
-        let root = Root([0x55; 32]);
-        let position = Position::of(&root, "x", &NodeId([7; 16]));
+        let (root, addr) = (Root([0x55; 32]), "192.0.2.7:4778".parse().unwrap());
+        let position = Position::of(&root, "x", &addr);
         let range = |low: &str, high: &str| Range::parse(&format!("{low}-{high}")).unwrap();
         let hex = root.to_string();
         assert!(range("5", "6").holds_all_of(&root) && range("5", "6").holds(&position));

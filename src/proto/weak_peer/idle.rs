@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::contact::Contact;
 use crate::config::IDLE_CONNS_MAX;
 use crate::proto::ConnId;
 use crate::wire::HostPort;
@@ -12,9 +13,9 @@ use crate::wire::HostPort;
 pub(super) struct IdleConns(BTreeMap<ConnId, HostPort>);
 
 impl IdleConns {
-    /// Whether one to this address is kept.
-    pub(super) fn has(&self, addr: &HostPort) -> bool {
-        self.0.values().any(|kept| kept == addr)
+    /// Whether one to this source is kept.
+    pub(super) fn has(&self, at: &Contact) -> bool {
+        self.0.values().any(|kept| *kept == at.addr || Some(kept) == at.other.as_ref())
     }
 
     /// Keeps a connection; false if too many are kept.

@@ -7,6 +7,7 @@ mod candidates;
 mod collecting;
 mod commands;
 mod config;
+mod contact;
 mod context;
 pub mod download;
 mod hosts;
@@ -73,7 +74,7 @@ impl WeakPeer {
         WeakPeer {
             cx,
             serves: offer.is_some(),
-            sessions: Sessions::new(&supers, offer.as_ref(), connect_timeout, sessions),
+            sessions: Sessions::new(node, (&supers, offer.as_ref()), connect_timeout, sessions),
             announcements: Announcements::new(sessions),
             uploads: Uploads::default(),
             downloads: Downloads::default(),
@@ -267,7 +268,7 @@ impl WeakPeer {
         let cx = &mut self.cx;
         match ended {
             Ended::List { order, mut holders } => {
-                holders.retain(|addr| !self.sessions.is_own(addr));
+                holders.retain(|at| !self.sessions.is_own(at));
                 self.collecting.begin(cx, *order, holders);
             }
             Ended::File { collection, file, outcome } => self.collecting.on_file_ended(cx, collection, file, &outcome),

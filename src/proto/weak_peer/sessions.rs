@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::announce::Announcements;
 use super::config::Offer;
+use super::contact::{Contact, Peer};
 use super::context::{Context, Reason, SessionId};
 use super::session::{Session, SessionEvent};
 use crate::config::SUPER_SESSIONS_MAX;
 use crate::error::{Exit, Failure};
-use crate::wire::HostPort;
+use crate::wire::message::SourceRecord;
+use crate::wire::{HostPort, NodeId};
 
 /// All sessions of one weak peer.
 pub(super) struct Sessions {
@@ -18,6 +20,8 @@ pub(super) struct Sessions {
     /// The first super peer of the list.
     first: Option<HostPort>,
     connect_timeout: Duration,
+    /// What hits call this peer, if it serves.
+    own: Option<Peer>,
     /// Why none will open, until it is reported.
     never: Option<Failure>,
 }
@@ -27,11 +31,17 @@ impl Sessions {
     ///
     /// # Panics
     /// Unless `count` is 1 to [`SUPER_SESSIONS_MAX`].
-    pub(super) fn new(supers: &[HostPort], offer: Option<&Offer>, connect_timeout: Duration, count: usize) -> Sessions {
+    pub(super) fn new(
+        node: NodeId,
+        (supers, offer): (&[HostPort], Option<&Offer>),
+        connect_timeout: Duration,
+        count: usize,
+    ) -> Sessions {
+        let own = offer.map(|offer| (node, offer.port));
         assert!((1..=SUPER_SESSIONS_MAX).contains(&count), "one session, or two");
         let ids = (0..).map(SessionId).take(count);
         let sessions = ids.map(|id| Session::new(id, supers.to_vec(), offer.cloned())).collect();
-        Sessions { sessions, first: supers.first().cloned(), connect_timeout, never: None }
+        Sessions { sessions, first: supers.first().cloned(), connect_timeout, own, never: None }
     }
 
     /// How many sessions there should be.
@@ -66,10 +76,16 @@ impl Sessions {
         up.chain(known)
     }
 
-    /// Whether this is the address, in its canonical form, under which this peer itself serves
-    /// chunks.
-    pub(super) fn is_own(&self, addr: &HostPort) -> bool {
-        self.sessions.iter().any(|session| session.own_addr.as_ref().map(HostPort::canonical).as_ref() == Some(addr))
+    /// Whether a hit, in its canonical form, means this peer itself.
+    pub(super) fn is_own_hit(&self, hit: &SourceRecord) -> bool {
+        self.is_own(&hit.into())
+    }
+
+    /// Whether a source is this peer itself, whatever its address is.
+    pub(super) fn is_own(&self, at: &Contact) -> bool {
+        let is_own_addr =
+            |session: &Session| session.own_addr.as_ref().map(HostPort::canonical).as_ref() == Some(&at.addr);
+        (self.own.is_some() && at.peer() == self.own) || self.sessions.iter().any(is_own_addr)
     }
 
     /// How many sessions were lost.

@@ -173,9 +173,9 @@ impl Index {
         self.holder(holder).node
     }
 
-    /// Every file once for each of its holders: path, size, root, address and node. For the
-    /// simulator, which searches in its own way.
-    pub(crate) fn registered(&self) -> Vec<(String, u64, Root, &HostPort, NodeId)> {
+    /// Every file once for each of its holders: path, size, root and address. For the simulator,
+    /// which searches in its own way.
+    pub(crate) fn registered(&self) -> Vec<(String, u64, Root, &HostPort)> {
         let mut records = Vec::new();
         let mut next = self.next(None, 0);
         while let Some(id) = next {
@@ -187,7 +187,7 @@ impl Index {
                 if !self.is_gone(one.0) {
                     let mut path = String::new();
                     entry.path_into(&mut path);
-                    records.push((path, entry.size, entry.root, &self.serves(one).addr, self.node(one)));
+                    records.push((path, entry.size, entry.root, &self.serves(one).addr));
                 }
             }
         }

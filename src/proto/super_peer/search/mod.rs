@@ -590,7 +590,7 @@ impl Scan {
                 self.spent += TEXT_WORK;
                 self.path.clear();
                 seen.path_into(&mut self.path);
-                Position::of(&seen.root, &self.path, &index.node(holder))
+                Position::of(&seen.root, &self.path, &index.serves(holder).addr)
             });
             if !range.holds(&position) {
                 return false;

@@ -329,7 +329,7 @@ fn a_scan_amid_changes_reports_what_stayed_and_nothing_that_is_gone() {
 fn ranges_cut_everything_into_pages_without_gap_or_overlap() {
     let (mut index, _) = index_of(&[]);
     for port in 1..5 {
-        let holder = index.add_holder(addr(port), NodeId([u8::try_from(port).unwrap(); 16]));
+        let holder = index.add_holder(addr(port), NodeId([1; 16]));
         (0..40).for_each(|n| index.insert(holder, record(&format!("d/{n}"), n % 20)));
     }
     in_pages(&index);
@@ -344,7 +344,7 @@ fn in_pages(index: &Index) {
         let mut scan = Scan::new(index, &search).unwrap();
         let mut hits = Vec::new();
         while scan.step(index, 3, &mut hits) == Step::More {}
-        hits.iter().map(SourceRecord::position).collect::<BTreeSet<_>>()
+        hits.into_iter().map(|hit| Position::of(&hit.root, hit.path.as_str(), &hit.addr)).collect::<BTreeSet<_>>()
     };
     let whole = all(Range { low: Position::FIRST, high: None });
     assert_eq!(whole.len(), 160);

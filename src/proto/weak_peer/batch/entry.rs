@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::config::PIECE_BYTES;
 use crate::error::Failure;
+use crate::proto::weak_peer::contact::Contact;
 use crate::proto::{ClientId, Verify};
 use crate::time::Time;
 use crate::wire::message::SourceRecord;
-use crate::wire::{HostPort, Root, SharePath};
+use crate::wire::{Root, SharePath};
 
 /// A file to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub(in crate::proto::weak_peer) struct Entry {
     /// Where it goes below the destination: any text.
     pub(in crate::proto::weak_peer) path: String,
     pub(in crate::proto::weak_peer) root: Root,
-    /// Addresses that serve it, each with the size that its hit claims.
-    pub(in crate::proto::weak_peer) sources: Vec<(HostPort, u64)>,
+    /// Sources of it, each with the size that its hit claims.
+    pub(in crate::proto::weak_peer) sources: Vec<(Contact, u64)>,
 }
 
 impl Entry {
@@ -40,15 +41,15 @@ impl Entry {
     /// The hits that it was made from.
     pub(in crate::proto::weak_peer) fn into_records(self) -> Vec<SourceRecord> {
         let Some(path) = SharePath::new(&self.path) else { return Vec::new() };
-        let record = |(addr, size)| SourceRecord {
+        let record = |(at, size): (Contact, u64)| SourceRecord {
             path: path.clone(),
             size,
             root: self.root,
             collection: false,
-            node: None,
-            addr,
-            other: None,
-            unreached: false,
+            node: at.node,
+            addr: at.addr,
+            other: at.other,
+            unreached: at.unreached,
         };
         self.sources.into_iter().map(record).collect()
     }

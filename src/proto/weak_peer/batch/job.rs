@@ -87,7 +87,7 @@ impl Job {
         self.handed_small += usize::from(is_small);
         let Many { client, verify, timeout, only, .. } = self.many;
         let mut pool = Pool::default();
-        entry.sources.iter().for_each(|(addr, size)| pool.offer(cx, addr.clone(), *size));
+        entry.sources.iter().for_each(|(at, size)| pool.offer(cx, at.clone(), *size));
         let order = Order {
             id,
             client,

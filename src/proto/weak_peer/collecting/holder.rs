@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::proto::disk::Missing;
+use crate::proto::weak_peer::contact::Contact;
 use crate::proto::{ConnId, DialId};
 use crate::time::Time;
-use crate::wire::HostPort;
 use crate::wire::ids::Md5;
+use crate::wire::{HostPort, NodeId};
 
 /// A file that was asked for.
 #[derive(Debug)]
@@ -20,7 +21,11 @@ pub(super) struct Asked {
 /// A peer that serves files.
 #[derive(Debug)]
 pub(super) struct Holder {
+    /// Where it is dialed now.
     pub(super) addr: HostPort,
+    /// The other address, at which it is dialed in turn, and its peer, as hits say.
+    pub(super) other: Option<HostPort>,
+    pub(super) node: Option<NodeId>,
     pub(super) dial: Option<DialId>,
     pub(super) conn: Option<ConnId>,
     /// It has sent WELCOME on this connection.
@@ -43,9 +48,11 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    pub(super) fn new(addr: HostPort) -> Holder {
+    pub(super) fn new(at: Contact) -> Holder {
         Holder {
-            addr,
+            addr: at.addr,
+            other: at.other,
+            node: at.node,
             dial: None,
             conn: None,
             welcomed: false,
@@ -60,6 +67,18 @@ impl Holder {
             files: 0,
             bytes: 0,
         }
+    }
+
+    /// How downloads reach it.
+    pub(super) fn contact(&self) -> Contact {
+        Contact { addr: self.addr.clone(), other: self.other.clone(), node: self.node, unreached: false }
+    }
+
+    /// Turns to its other address. Returns whether it has one.
+    pub(super) fn turn(&mut self) -> bool {
+        let Some(other) = &mut self.other else { return false };
+        std::mem::swap(&mut self.addr, other);
+        true
     }
 
     /// Whether it is dialed or connected.

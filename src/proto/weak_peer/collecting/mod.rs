@@ -8,12 +8,13 @@ mod set;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::contact::Contact;
 use super::context::{Context, Owner};
 use super::download::Order;
 use crate::proto::disk::CollectionDone;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
-use crate::wire::{HostPort, Message};
+use crate::wire::Message;
 use set::Set;
 
 /// A file's download has a number from here on, so that it differs from those of commands.
@@ -29,7 +30,7 @@ pub(super) struct Collecting {
 
 impl Collecting {
     /// The list of a collection was fetched by this order, and these peers have it.
-    pub(super) fn begin(&mut self, cx: &mut Context, order: Order, holders: Vec<HostPort>) {
+    pub(super) fn begin(&mut self, cx: &mut Context, order: Order, holders: Vec<Contact>) {
         let id = order.id;
         let set = Set::begin(cx, order, holders);
         self.sets.insert(id, set);

@@ -14,11 +14,12 @@ use crate::config::{
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{CollectionDone, CollectionStep, Destination, DiskFailure, DiskFailureKind, Listed, Missing};
 use crate::proto::event::{Outcome, SourceReport, SourceState};
+use crate::proto::weak_peer::contact::Contact;
 use crate::proto::weak_peer::context::{Context, Owner, Reason, millis, quoted};
 use crate::proto::weak_peer::download::{Order, Pool, is_possible};
 use crate::proto::{ClientEvent, ClientId, ConnId, Digests, DiskWork, DownloadId, HashPlan, Output, PayloadId, Verify};
+use crate::wire::Message;
 use crate::wire::message::{Chunk, ErrorCode, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
-use crate::wire::{HostPort, Message};
 
 /// Losses after which a holder is not dialed again.
 const LOSSES_MAX: u32 = 3;
@@ -58,7 +59,7 @@ pub(super) struct Set {
 }
 
 impl Set {
-    pub(super) fn begin(cx: &mut Context, order: Order, holders: Vec<HostPort>) -> Set {
+    pub(super) fn begin(cx: &mut Context, order: Order, holders: Vec<Contact>) -> Set {
         let (client, id, root) = (order.client, order.id, order.root);
         let destination = if let Destination::Collection(files) = &order.destination {
             (**files).clone()
@@ -181,7 +182,7 @@ impl Set {
         let mut pool = Pool::default();
         if at_holders {
             let holders = self.holders.iter().filter(|holder| !holder.over);
-            holders.for_each(|holder| pool.add(holder.addr.clone(), file.size));
+            holders.for_each(|holder| pool.add(holder.contact(), file.size));
         }
         let name = file.path.name().to_owned();
         let destination = Destination::Path { path: file.full.clone(), name: name.clone() };
@@ -267,13 +268,16 @@ impl Set {
     fn put_away(&mut self, cx: &mut Context, index: usize, for_good: bool, why: &str) {
         let holder = &mut self.holders[index];
         cx.give_up(holder.dial.take(), holder.conn.take());
-        holder.welcomed = false;
+        let greeted = std::mem::take(&mut holder.welcomed);
         if std::mem::take(&mut holder.counted) {
             cx.hosts.end(&holder.addr, false);
         }
         holder.losses += 1;
-        holder.over |= for_good || holder.losses >= LOSSES_MAX;
-        holder.retry_at = cx.now + Duration::from_secs(1) * holder.losses;
+        // Its other address is dialed at once.
+        let turned = !greeted && !for_good && holder.turn();
+        let most = if holder.other.is_some() { 2 * LOSSES_MAX } else { LOSSES_MAX };
+        holder.over |= for_good || holder.losses >= most;
+        holder.retry_at = cx.now + if turned { Duration::ZERO } else { Duration::from_secs(1) * holder.losses };
         for asked in std::mem::take(&mut holder.asked).into_values().rev() {
             self.small.push_front(asked.file);
         }

@@ -11,7 +11,7 @@ use crate::proto::{DialId, DiskWork, Event, Output, Verify};
 use crate::sim::Random;
 use crate::time::Time;
 use crate::wire::message::{Chunk, Error, ErrorCode, Welcome};
-use crate::wire::{Md5, NodeId, Root, SharePath};
+use crate::wire::{HostPort, Md5, NodeId, Root, SharePath};
 
 const ID: DownloadId = DownloadId(3);
 
@@ -57,7 +57,7 @@ impl Rig {
             is_small: false,
         };
         let mut rig = Rig { cx, collecting: Collecting::default(), orders: Vec::new(), outputs: Vec::new() };
-        let holders = (1..=holders).map(|n| HostPort::new("192.0.2.1", n).unwrap()).collect();
+        let holders = (1..=holders).map(|n| HostPort::new("192.0.2.1", n).unwrap().into()).collect();
         rig.collecting.begin(&mut rig.cx, order, holders);
         rig.disk(CollectionDone::Opened(Ok("/out/x".into())));
         let files = missing.len() as u64;

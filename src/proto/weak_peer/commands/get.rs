@@ -21,9 +21,9 @@ pub(super) fn known(get: &command::Get, sessions: &Sessions) -> Vec<Entry> {
     let entry = |known: &command::KnownContent| {
         let mut entry = Entry::new(&known.name, known.root);
         let dialable = known.sources.iter().map(|addr| addr.canonical()).filter(|addr| addr.is_dialable());
-        entry.sources.extend(dialable.map(|addr| (addr, known.size)));
-        if entry.sources.iter().any(|(addr, _)| !sessions.is_own(addr)) {
-            entry.sources.retain(|(addr, _)| !sessions.is_own(addr));
+        entry.sources.extend(dialable.map(|addr| (addr.into(), known.size)));
+        if entry.sources.iter().any(|(at, _)| !sessions.is_own(at)) {
+            entry.sources.retain(|(at, _)| !sessions.is_own(at));
         }
         entry
     };
@@ -58,12 +58,12 @@ pub(super) fn order(
     let name = get.name.clone().unwrap_or(name);
     let mut sources: Vec<&SourceRecord> = want.hits.iter().filter(|record| record.root == root).collect();
     // Our own copy is a source only if there is no other.
-    if sources.iter().any(|source| !sessions.is_own(&source.addr)) {
-        sources.retain(|source| !sessions.is_own(&source.addr));
+    if sources.iter().any(|source| !sessions.is_own_hit(source)) {
+        sources.retain(|source| !sessions.is_own_hit(source));
     }
     let collection = sources.iter().any(|source| source.collection);
     let mut pool = Pool::default();
-    sources.into_iter().for_each(|record| pool.offer(cx, record.addr.clone(), record.size));
+    sources.into_iter().for_each(|record| pool.offer(cx, record.into(), record.size));
     let destination = match &get.out {
         Some(path) => Destination::Path { path: path.clone(), name: name.clone() },
         None => Destination::Share { name: name.clone() },

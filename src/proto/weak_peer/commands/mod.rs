@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::batch::{Entry, Many};
+use super::contact::Contact;
 use super::context::{Context, Reason, SessionId};
 use super::download::{Order, is_possible};
 use super::session::SessionEvent;
@@ -34,9 +35,9 @@ use crate::proto::disk::{Described, DiskFailure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, Command, DiskWork, DownloadId, Event, Scope};
 use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
-use crate::wire::{Cut, HostPort, Message, Root};
+use crate::wire::{Cut, Message, Root};
 use answer::Answer;
-use hits::key;
+use hits::{Known, key};
 use task::{Job, Request, Task};
 use walk::Walk;
 use want::{Content, Verdict};
@@ -53,7 +54,7 @@ pub(super) enum DownloadInput {
     /// Many files of one command.
     Many(Many),
     /// More sources of its root, each with the size that it reports.
-    Sources(DownloadId, Vec<(HostPort, u64)>),
+    Sources(DownloadId, Vec<(Contact, u64)>),
     /// The search for sources is over.
     SourcesDone(DownloadId),
 }
@@ -274,7 +275,7 @@ impl Commands {
                 // A root leaves nothing to choose: the download starts, and more sources may
                 // follow.
                 if !task.only_uri
-                    && let Some(content) = want.named_by_root(|record| !sessions.is_own(&record.addr))
+                    && let Some(content) = want.named_by_root(|record| !sessions.is_own_hit(record))
                 {
                     self.start_early(cx, id, sessions, content);
                 }
@@ -282,9 +283,9 @@ impl Commands {
             Job::Network { walk, .. } => walk.on_hits(hit.hits),
             Job::Sources { download, root, .. } => {
                 let (download, root) = (*download, *root);
-                let fits = |record: &SourceRecord| record.root == root && !sessions.is_own(&record.addr);
+                let fits = |record: &SourceRecord| record.root == root && !sessions.is_own_hit(record);
                 let found = hit.hits.into_iter().filter(fits);
-                let found: Vec<_> = found.map(|record| (record.addr, record.size)).collect();
+                let found: Vec<_> = found.map(|record| (Contact::from(&record), record.size)).collect();
                 if !found.is_empty() {
                     self.download_inputs.push_back(DownloadInput::Sources(download, found));
                 }
@@ -297,6 +298,13 @@ impl Commands {
     fn clean(&mut self, hits: &mut Vec<SourceRecord>) {
         hits.retain_mut(|record| {
             record.addr = record.addr.canonical();
+            let other = record.other.take().map(|other| other.canonical());
+            record.other = other.filter(|other| other.is_dialable() && *other != record.addr);
+            if !record.addr.is_dialable()
+                && let Some(other) = record.other.take()
+            {
+                record.addr = other;
+            }
             let (dialable, possible) = (record.addr.is_dialable(), is_possible(record.root, record.size));
             self.undialable_hits += u64::from(!dialable);
             self.impossible_hits += u64::from(dialable && !possible);
@@ -443,7 +451,9 @@ impl Commands {
         let Some(Task { job: Job::Get { want, .. }, client: Some(client), .. }) = self.tasks.get_mut(&id) else {
             return;
         };
-        std::mem::take(&mut want.shown).into_iter().for_each(|record| cx.report(*client, outcome::hit(record)));
+        let mut known = Known::new();
+        let shown = std::mem::take(&mut want.shown).into_iter();
+        shown.filter(|record| known.insert(key(record))).for_each(|record| cx.report(*client, outcome::hit(record)));
     }
 
     fn start_many(
@@ -459,8 +469,8 @@ impl Commands {
             return self.fail(cx, id, Exit::Usage, &why);
         }
         for Entry { sources, .. } in &mut entries {
-            if sources.iter().any(|(addr, _)| !sessions.is_own(addr)) {
-                sources.retain(|(addr, _)| !sessions.is_own(addr));
+            if sources.iter().any(|(at, _)| !sessions.is_own(at)) {
+                sources.retain(|(at, _)| !sessions.is_own(at));
             }
         }
         let timeout = self.download_timeout;

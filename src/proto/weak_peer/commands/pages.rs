@@ -71,7 +71,7 @@ impl Pages {
     /// Takes hits of the current page; ignores others.
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
         for hit in hits {
-            let position = hit.position();
+            let position = Position::of(&hit.root, hit.path.as_str(), &hit.addr);
             if self.range.holds(&position) && self.page.len() < 2 * QUERY_HITS_MAX {
                 self.page.insert(position, hit);
             }

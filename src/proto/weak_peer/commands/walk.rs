@@ -110,7 +110,7 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::position::Range;
+    use crate::wire::position::{Position, Range};
     use crate::wire::{Cut, SharePath};
 
     fn hit(root: Root, n: u16) -> SourceRecord {
@@ -141,7 +141,7 @@ mod tests {
             let mut cut = Cut::NONE;
             let mut delivered = 0;
             for index in supers {
-                let fits = |hit: &&SourceRecord| range.holds(&hit.position());
+                let fits = |hit: &&SourceRecord| range.holds(&Position::of(&hit.root, hit.path.as_str(), &hit.addr));
                 let mut hits: Vec<_> = index.iter().filter(fits).cloned().collect();
                 if hits.len() + delivered > cap {
                     cut.cap += 1;
@@ -195,7 +195,7 @@ mod tests {
         let mut pages = 0;
         loop {
             let range = Range::parse(&walk.search().pattern).unwrap();
-            let fits = |hit: &SourceRecord| range.holds(&hit.position());
+            let fits = |hit: &SourceRecord| range.holds(&Position::of(&hit.root, hit.path.as_str(), &hit.addr));
             walk.on_hits((0..200).map(|n| hit(root(n), 1)).filter(fits).collect());
             let (_, over) = walk.on_done(cap);
             pages += 1;

@@ -201,7 +201,11 @@ impl Transfer {
         }
         let source = &mut self.sources[index];
         source.uncount(cx, true);
-        (source.welcomed, source.refused) = (true, false);
+        (source.welcomed, source.refused, source.node) = (true, false, Some(welcome.node));
+        if let Some(twin) = self.twin_of(index) {
+            let why = format!("is the same peer as {twin}");
+            return self.lose(cx, index, &why);
+        }
         let active = self.sources.iter().filter(|source| source.state == SourceState::Active).count();
         if active >= SOURCES_MAX {
             return self.lose(cx, index, "is not needed at present");

@@ -18,13 +18,14 @@ mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::contact::Contact;
 use super::context::{Context, Owner, SourceIndex};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, SMALL_DOWNLOADS_MAX};
 use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, PartState};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
-use crate::wire::{HostPort, Message, Root};
+use crate::wire::{Message, Root};
 use transfer::Transfer;
 
 pub(super) use order::Order;
@@ -34,7 +35,7 @@ pub(super) use pool::{Pool, is_possible};
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The list of a collection, and peers that have it.
-    List { order: Box<Order>, holders: Vec<HostPort> },
+    List { order: Box<Order>, holders: Vec<Contact> },
     /// A file of a collection.
     File { collection: DownloadId, file: DownloadId, outcome: Box<Outcome> },
 }
@@ -146,7 +147,7 @@ impl Downloads {
             self.bytes_received += transfer.bytes_received();
             self.finished += u64::from(outcome.ok);
             if outcome.ok && transfer.order.collection {
-                let holders = transfer.addresses();
+                let holders = transfer.contacts();
                 self.ended.push_back(Ended::List { order: Box::new(transfer.order), holders });
             } else {
                 self.finish(cx, &transfer.order, outcome);
@@ -165,9 +166,9 @@ impl Downloads {
 
     // ---- sources --------------------------------------------------------------------------------
 
-    pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(HostPort, u64)>) {
+    pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(Contact, u64)>) {
         if let Some(order) = self.line.iter_mut().find(|order| order.id == id) {
-            sources.into_iter().for_each(|(addr, size)| order.pool.offer(cx, addr, size));
+            sources.into_iter().for_each(|(at, size)| order.pool.offer(cx, at, size));
         } else {
             self.with(cx, id, |transfer, cx| transfer.add_sources(cx, sources));
         }

@@ -2,15 +2,16 @@
 //! sample, so that no number of false addresses displaces the others for certain. It dials nothing.
 
 use crate::config::{PIECE_BYTES, PIECES_MAX, SOURCES_KNOWN_MAX};
+use crate::proto::weak_peer::contact::Contact;
 use crate::proto::weak_peer::context::Context;
 use crate::proto::{EMPTY_ROOT, pieces_of};
-use crate::wire::{HostPort, Root};
+use crate::wire::Root;
 
-/// An address that a hit names.
+/// A source that a hit names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::proto::weak_peer) struct Candidate {
-    /// In its canonical form.
-    pub(in crate::proto::weak_peer) addr: HostPort,
+    /// Where it is dialed.
+    pub(in crate::proto::weak_peer) at: Contact,
     /// The size of the content that its hits claim; none if they contradict each other.
     pub(in crate::proto::weak_peer) size: Option<u64>,
 }
@@ -37,12 +38,15 @@ impl Pool {
     }
 
     /// Adds a candidate, or what a hit claims of one that is known.
-    pub(in crate::proto::weak_peer) fn offer(&mut self, cx: &mut Context, addr: HostPort, size: u64) {
-        if let Some(known) = self.list.iter_mut().find(|candidate| candidate.addr == addr) {
+    pub(in crate::proto::weak_peer) fn offer(&mut self, cx: &mut Context, at: Contact, size: u64) {
+        if let Some(known) = self.list.iter_mut().find(|candidate| candidate.at.is_same(&at)) {
             known.size = known.size.filter(|claim| *claim == size);
+            if let Some(more) = known.at.merge(at) {
+                self.offer(cx, more.into(), size);
+            }
             return;
         }
-        let candidate = Candidate { addr, size: Some(size) };
+        let candidate = Candidate { at, size: Some(size) };
         self.offered = self.offered.saturating_add(1);
         if self.list.len() < SOURCES_KNOWN_MAX {
             self.list.push(candidate);
@@ -52,18 +56,21 @@ impl Pool {
     }
 
     /// Adds a candidate to a list that is short.
-    pub(in crate::proto::weak_peer) fn add(&mut self, addr: HostPort, size: u64) {
+    pub(in crate::proto::weak_peer) fn add(&mut self, at: Contact, size: u64) {
         if self.list.len() < SOURCES_KNOWN_MAX {
             self.offered = self.offered.saturating_add(1);
-            self.list.push(Candidate { addr, size: Some(size) });
+            self.list.push(Candidate { at, size: Some(size) });
         }
     }
 
-    /// Takes a random one of those that fit.
+    /// Takes a random one of those that fit; one that its super peer has not reached only if there
+    /// is no other.
     pub(super) fn take(&mut self, cx: &mut Context, fits: impl Fn(&Context, &Candidate) -> bool) -> Option<Candidate> {
         let first = cx.draw(self.list.len());
-        let places = (first..self.list.len()).chain(0..first);
-        let place = places.into_iter().find(|place| fits(cx, &self.list[*place]))?;
+        let places = || (first..self.list.len()).chain(0..first);
+        let mut fitting = places().filter(|place| fits(cx, &self.list[*place]));
+        let place = fitting.find(|place| !self.list[*place].at.unreached);
+        let place = place.or_else(|| places().find(|place| fits(cx, &self.list[*place])))?;
         self.offered = self.offered.saturating_sub(1);
         Some(self.list.swap_remove(place))
     }

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use super::proof::Proof;
 use crate::config::{
-    BUSY_REDIAL_MAX, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL,
+    BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL,
     SOURCE_RATE_MIN, SOURCE_REDIAL_FIRST, SOURCE_REDIAL_MAX, STALL_AFTER,
 };
 use crate::proto::event::{SourceReport, SourceState};
+use crate::proto::weak_peer::contact::{Contact, Peer};
 use crate::proto::weak_peer::context::Context;
 use crate::proto::{ConnId, DialId};
 use crate::time::Time;
-use crate::wire::HostPort;
 use crate::wire::ids::Md5;
+use crate::wire::{HostPort, NodeId};
 
 /// How many canceled requests a source remembers because their bytes may still come; the oldest one
 /// is forgotten first.
@@ -49,11 +50,23 @@ pub(super) struct Request {
     pub(super) canceled: bool,
 }
 
+/// The second address of a source.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub(super) addr: HostPort,
+    /// The last dials of it before its first WELCOME.
+    dials: VecDeque<Time>,
+}
+
 /// One source.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// In its canonical form.
+    /// Where it is dialed now, in its canonical form.
     pub(super) addr: HostPort,
+    /// The address of another family that it is dialed at in turn.
+    pub(super) other: Option<Other>,
+    /// Which peer it is: as hits say, then as its WELCOME says.
+    pub(super) node: Option<NodeId>,
     /// The size of the content that hits claim; none if they contradict each other.
     pub(super) claim: Option<u64>,
     /// The size that the source itself states.
@@ -67,8 +80,12 @@ pub(super) struct Source {
     /// Whether its dial counts at its host.
     pub(super) counted: bool,
     pub(super) dialed_at: Time,
-    /// The last dials before its first WELCOME.
+    /// The last dials of this address before its first WELCOME.
     dials: VecDeque<Time>,
+    /// The other address is dialed because the first one failed.
+    is_second: bool,
+    /// A dial of the first address was given up because the other one may be faster.
+    pub(super) hedged: bool,
     pub(super) state: SourceState,
     pub(super) why: Option<String>,
     pub(super) dial: Option<DialId>,
@@ -105,9 +122,13 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(addr: HostPort, claim: Option<u64>) -> Source {
+    pub(super) fn new(at: Contact, claim: Option<u64>) -> Source {
         Source {
-            addr,
+            addr: at.addr,
+            other: at.other.map(Other::new),
+            node: at.node,
+            is_second: false,
+            hedged: false,
             claim,
             stated: None,
             proof: None,
@@ -184,6 +205,58 @@ impl Source {
             self.dials.pop_front();
         }
         self.dials.push_back(now);
+    }
+
+    /// Whether it is connected and sends, or was dialed a moment ago.
+    pub(super) fn is_used(&self, now: Time) -> bool {
+        match self.state {
+            SourceState::Active => true,
+            SourceState::Connecting => now.since(self.dialed_at) < DIAL_HEDGE,
+            SourceState::Idle | SourceState::Stalled | SourceState::Lost | SourceState::Dropped => false,
+        }
+    }
+
+    /// Takes a connection to it that is kept.
+    pub(super) fn take_idle(&self, cx: &mut Context) -> Option<ConnId> {
+        cx.idle.take(&self.addr).or_else(|| cx.idle.take(&self.other.as_ref()?.addr))
+    }
+
+    /// Which peer it is.
+    pub(super) fn peer(&self) -> Option<Peer> {
+        Some((self.node?, self.addr.port()))
+    }
+
+    /// How others reach it.
+    pub(super) fn contact(&self) -> Contact {
+        let other = self.other.as_ref().map(|other| other.addr.clone());
+        Contact { addr: self.addr.clone(), other, node: self.node, unreached: false }
+    }
+
+    /// Whether hits of these addresses mean this source.
+    pub(super) fn is_at(&self, at: &Contact) -> bool {
+        let other = self.other.as_ref().map(|other| &other.addr);
+        self.addr == at.addr || (other == Some(&at.addr) && at.other.as_ref() == Some(&self.addr))
+    }
+
+    /// Takes the second address of a hit, if it knows none.
+    pub(super) fn learn(&mut self, at: Contact) {
+        if let Some(other) = at.other.filter(|other| *other != self.addr) {
+            self.other.get_or_insert_with(|| Other::new(other));
+        }
+    }
+
+    /// A dial has failed: turns to the other address. Returns whether it is to be dialed at once.
+    pub(super) fn turn(&mut self) -> bool {
+        let Some(other) = &mut self.other else { return false };
+        std::mem::swap(&mut self.addr, &mut other.addr);
+        std::mem::swap(&mut self.dials, &mut other.dials);
+        self.is_second = !self.is_second;
+        self.is_second
+    }
+
+    /// Whether its first address is being dialed for the first time, and it has another one.
+    pub(super) fn may_hedge(&self) -> bool {
+        self.conn.is_none() && self.other.is_some() && !self.is_second && !self.hedged
     }
 
     /// Its dial has ended: it does not count at its host any more.
@@ -345,6 +418,12 @@ impl Source {
     pub(super) fn forgive(&mut self) {
         self.retry_wait = SOURCE_REDIAL_FIRST;
         self.fruitless = 0;
+    }
+}
+
+impl Other {
+    fn new(addr: HostPort) -> Other {
+        Other { addr, dials: VecDeque::new() }
     }
 }
 

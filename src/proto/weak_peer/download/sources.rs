@@ -18,6 +18,7 @@ use crate::error::Exit;
 use crate::proto::ConnId;
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
+use crate::proto::weak_peer::contact::{Contact, Peer};
 use crate::proto::weak_peer::context::{Context, Owner, Reason, SourceIndex};
 use crate::proto::weak_peer::hosts::Hosts;
 use crate::time::Time;
@@ -40,14 +41,9 @@ impl Transfer {
     /// Whether one more source may be dialed. A dial without a WELCOME after [`DIAL_HEDGE`] does
     /// not keep others waiting, but it still counts for the limit of dials.
     fn has_room(&self, now: Time) -> bool {
-        let used = |source: &&Source| match source.state {
-            SourceState::Active => true,
-            SourceState::Connecting => now.since(source.dialed_at) < DIAL_HEDGE,
-            SourceState::Idle | SourceState::Stalled | SourceState::Lost | SourceState::Dropped => false,
-        };
         // For one piece one source is enough, as long as it sends.
         let most = if self.order.is_small { 1 } else { SOURCES_MAX };
-        self.sources.iter().filter(used).count() < most && self.may_dial_more()
+        self.sources.iter().filter(|source| source.is_used(now)).count() < most && self.may_dial_more()
     }
 
     fn may_dial_more(&self) -> bool {
@@ -78,6 +74,7 @@ impl Transfer {
     fn next_lost(&self, cx: &Context) -> Option<SourceIndex> {
         let allowed = |source: &Source| source.welcomed || cx.hosts.may_dial(cx.now, &source.addr);
         let due = self.sources.iter().enumerate().filter(|(_, source)| source.is_due(cx.now) && allowed(source));
+        let due = due.filter(|(index, _)| self.twin_of(*index).is_none());
         due.min_by_key(|(_, source)| (!source.is_peer(), source.retry_at)).map(|(index, _)| index)
     }
 
@@ -85,11 +82,34 @@ impl Transfer {
         let now = cx.now;
         let place = self.free_place(now).filter(|_| !self.order.pool.is_empty())?;
         let candidate = match self.order.is_part {
-            true => self.order.pool.take(cx, |cx, one| cx.idle.has(&one.addr)),
+            true => self.order.pool.take(cx, |cx, one| cx.idle.has(&one.at)),
             false => None,
         };
-        let candidate = candidate.or_else(|| self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.addr)))?;
+        let candidate = candidate.or_else(|| self.take_fresh(cx))?;
         Some(self.place(now, place, candidate))
+    }
+
+    /// A candidate whose host may be dialed, and that is no other address of a source in use.
+    fn take_fresh(&mut self, cx: &mut Context) -> Option<Candidate> {
+        let now = cx.now;
+        let used = self.sources.iter().filter(|source| source.is_used(now));
+        let peers: Vec<Peer> = used.filter_map(Source::peer).collect();
+        let is_new = |one: &Candidate| one.at.peer().is_none_or(|peer| !peers.contains(&peer));
+        self.order.pool.take(cx, |cx, one| cx.hosts.may_dial(now, &one.at.addr) && is_new(one))
+    }
+
+    /// Whether a candidate is another address of a connected source.
+    fn is_connected(&self, one: &Candidate) -> bool {
+        let is_same = |source: &Source| source.state == SourceState::Active && source.peer() == one.at.peer();
+        one.at.peer().is_some() && self.sources.iter().any(is_same)
+    }
+
+    /// The address at which the peer of this source is connected already.
+    pub(super) fn twin_of(&self, index: SourceIndex) -> Option<&HostPort> {
+        let peer = self.sources[index].peer()?;
+        let is_twin = |source: &Source| source.state == SourceState::Active && source.peer() == Some(peer);
+        let mut others = self.sources.iter().enumerate().filter(|(other, _)| *other != index);
+        others.find(|(_, source)| is_twin(source)).map(|(_, source)| &source.addr)
     }
 
     /// Where a new source can stand: at the end, or in place of one that is not dialed any more, or
@@ -110,12 +130,12 @@ impl Transfer {
         let full_host = cx.hosts.is_full(addr);
         let waits =
             |one: &HostPort| (!has_room && cx.hosts.may_dial(cx.now, one)) || (full_host && Hosts::is_same(one, addr));
-        self.order.pool.iter().any(|one| waits(&one.addr))
+        self.order.pool.iter().any(|one| waits(&one.at.addr))
             || (!has_room && self.next_lost(cx).is_some_and(|lost| self.sources[lost].is_peer()))
     }
 
     fn place(&mut self, now: Time, place: SourceIndex, candidate: Candidate) -> SourceIndex {
-        let source = Source::new(candidate.addr, candidate.size);
+        let source = Source::new(candidate.at, candidate.size);
         if place == self.sources.len() {
             self.sources.push(source);
             return place;
@@ -123,10 +143,6 @@ impl Transfer {
         let old = std::mem::replace(&mut self.sources[place], source);
         self.bytes_forgotten += old.bytes;
         self.lied_forgotten |= old.lied;
-        if self.spent.len() >= SOURCES_SPENT_MAX {
-            let oldest = self.spent.iter().min_by_key(|(_, until)| **until).map(|(addr, _)| addr.clone());
-            oldest.and_then(|oldest| self.spent.remove(&oldest));
-        }
         let until = if old.state == SourceState::Dropped {
             Time::MAX
         } else if old.is_busy(now) {
@@ -134,8 +150,20 @@ impl Transfer {
         } else {
             now + DIALS_PERIOD
         };
-        self.spent.insert(old.addr, until);
+        self.spend(old.addr, until);
+        if let Some(other) = old.other {
+            self.spend(other.addr, until);
+        }
         place
+    }
+
+    /// Remembers that an address is not to be dialed before this time.
+    fn spend(&mut self, addr: HostPort, until: Time) {
+        if self.spent.len() >= SOURCES_SPENT_MAX {
+            let oldest = self.spent.iter().min_by_key(|(_, until)| **until).map(|(addr, _)| addr.clone());
+            oldest.and_then(|oldest| self.spent.remove(&oldest));
+        }
+        self.spent.insert(addr, until);
     }
 
     /// Ends the connection of a slow source if there are too many connections for one more.
@@ -152,7 +180,7 @@ impl Transfer {
 
     fn dial(&mut self, cx: &mut Context, index: SourceIndex) {
         let source = &mut self.sources[index];
-        if let Some(conn) = self.order.is_part.then(|| cx.idle.take(&source.addr)).flatten() {
+        if let Some(conn) = self.order.is_part.then(|| source.take_idle(cx)).flatten() {
             cx.own(conn, Owner::Source(self.order.id, index));
             (source.conn, source.welcomed, source.progress_at) = (Some(conn), true, cx.now);
             self.reached = true;
@@ -186,11 +214,11 @@ impl Transfer {
         self.lose(cx, index, &format!("closed the connection ({why})"));
     }
 
-    /// The addresses of all sources that were not dropped, and of those that were not dialed.
-    pub(super) fn addresses(&self) -> Vec<HostPort> {
+    /// All sources that were not dropped, and those that were not dialed.
+    pub(super) fn contacts(&self) -> Vec<Contact> {
         let good = self.sources.iter().filter(|source| source.state != SourceState::Dropped);
-        let undialed = self.order.pool.iter().map(|candidate| &candidate.addr);
-        good.map(|source| &source.addr).chain(undialed).take(HOLDERS_MAX).cloned().collect()
+        let undialed = self.order.pool.iter().map(|candidate| candidate.at.clone());
+        good.map(Source::contact).chain(undialed).take(HOLDERS_MAX).collect()
     }
 
     // ---- losing ---------------------------------------------------------------------------------
@@ -212,7 +240,12 @@ impl Transfer {
             }
         }
         source.back_off(cx.now);
+        let turns = source.state == SourceState::Connecting;
         self.put_away(cx, index, SourceState::Lost, why);
+        let source = &mut self.sources[index];
+        if turns && source.turn() {
+            source.retry_at = cx.now;
+        }
     }
 
     /// Stops using the source for this download.
@@ -246,22 +279,22 @@ impl Transfer {
 
     // ---- more sources ---------------------------------------------------------------------------
 
-    /// An address that a hit names, in its canonical form, with the size that the hit claims.
-    fn offer(&mut self, cx: &mut Context, addr: HostPort, size: u64) {
-        if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
+    /// A source that a hit names, with the size that the hit claims.
+    fn offer(&mut self, cx: &mut Context, at: Contact, size: u64) {
+        if let Some(known) = self.sources.iter_mut().find(|source| source.is_at(&at)) {
             known.claim = known.claim.filter(|claim| *claim == size);
-            return;
+            return known.learn(at);
         }
-        let spent = self.spent.get(&addr).is_some_and(|until| *until > cx.now);
+        let spent = self.spent.get(&at.addr).is_some_and(|until| *until > cx.now);
         let refuted = self.is_proven && size != self.size;
         if !spent && !refuted {
-            self.order.pool.offer(cx, addr, size);
+            self.order.pool.offer(cx, at, size);
         }
     }
 
-    pub(super) fn add_sources(&mut self, cx: &mut Context, found: Vec<(HostPort, u64)>) {
+    pub(super) fn add_sources(&mut self, cx: &mut Context, found: Vec<(Contact, u64)>) {
         if !self.order.only {
-            found.into_iter().for_each(|(addr, size)| self.offer(cx, addr, size));
+            found.into_iter().for_each(|(at, size)| self.offer(cx, at, size));
             self.pump(cx);
         }
     }
@@ -308,7 +341,7 @@ impl Transfer {
     fn may_grow(&self, now: Time) -> bool {
         let connected = |source: &&Source| matches!(source.state, SourceState::Active | SourceState::Connecting);
         let rest = self.size.saturating_sub(self.bytes);
-        self.order.pool.is_empty()
+        self.order.pool.iter().all(|one| self.is_connected(one))
             && self.sources.iter().filter(connected).count() < SOURCES_MAX
             && u128::from(rest) >= u128::from(self.rate(now)) * REQUERY_INTERVAL.as_secs() as u128
     }
@@ -372,6 +405,10 @@ impl Transfer {
         match source.state {
             SourceState::Connecting if source.conn.is_some() && cx.now.since(source.since) >= LOGIN_DEADLINE => {
                 self.lose(cx, index, "does not welcome us");
+            }
+            SourceState::Connecting if source.may_hedge() && dialed >= DIAL_HEDGE => {
+                self.sources[index].hedged = true;
+                self.lose(cx, index, "does not answer soon, and has another address");
             }
             SourceState::Connecting if !source.welcomed && dialed >= DIAL_PATIENCE && self.others_wait(cx, index) => {
                 self.lose(cx, index, "does not welcome us soon, and others wait");

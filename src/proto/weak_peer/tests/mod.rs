@@ -2,6 +2,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for the one thing that it is about")]
 
+mod addresses;
 mod chaos;
 mod commands;
 mod downloads;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::answer::{Answer, reservation};
-use super::hits::{Known, key};
+use super::hits::{KnownSources, is_new};
 use super::pages::{Page, Pages};
 use crate::config::{GET_FILES_MAX, PATTERN_BYTES_MAX, QUERY_HITS_MAX, SOURCES_KNOWN_MAX};
 use crate::error::{Exit, Failure};
@@ -82,7 +82,7 @@ pub(super) struct Want {
     from: Option<HostPort>,
     /// The hits of the current search, or of all its pages that count.
     pub(super) hits: Vec<SourceRecord>,
-    known: Known,
+    known: KnownSources,
     /// Whether each search for the current thing was complete.
     complete: bool,
     /// Whether the command may name more than one file.
@@ -105,7 +105,7 @@ impl Want {
             pages: None,
             from: get.from.as_ref().map(HostPort::canonical),
             hits: Vec::new(),
-            known: Known::new(),
+            known: KnownSources::new(),
             complete: true,
             many: !get.also.is_empty() || is_folder(&get.what),
             found: Found::default(),
@@ -179,11 +179,11 @@ impl Want {
 
     pub(super) fn on_hits(&mut self, hits: Vec<SourceRecord>) {
         let from = self.from.as_ref();
-        let mut hits: Vec<_> = hits.into_iter().filter(|record| from.is_none_or(|from| *from == record.addr)).collect();
+        let mut hits: Vec<_> = hits.into_iter().filter_map(|record| taken_from(record, from)).collect();
         match &mut self.pages {
             Some(pages) => pages.on_hits(hits),
             None => {
-                hits.retain(|record| self.known.insert(key(record)));
+                hits.retain(|record| is_new(&mut self.known, record));
                 hits.truncate(QUERY_HITS_MAX - self.hits.len());
                 self.hits.append(&mut hits);
             }
@@ -410,7 +410,7 @@ impl Found {
             Entry::new(path, record.root)
         });
         if entry.sources.len() < SOURCES_KNOWN_MAX {
-            entry.sources.push((record.addr.clone(), record.size));
+            entry.sources.push((record.into(), record.size));
         }
     }
 
@@ -474,6 +474,17 @@ fn split_at(path: &str, components: usize) -> Option<(&str, &str)> {
 /// A name without the slashes at its end.
 fn folder_of(what: &str) -> &str {
     what.trim_end_matches('/')
+}
+
+/// A hit, if its source is at this address, which may be its second one: then it is dialed first.
+fn taken_from(record: SourceRecord, from: Option<&HostPort>) -> Option<SourceRecord> {
+    match from {
+        Some(from) if record.other.as_ref() == Some(from) => {
+            Some(SourceRecord { addr: from.clone(), other: Some(record.addr), ..record })
+        }
+        Some(from) if record.addr != *from => None,
+        Some(_) | None => Some(record),
+    }
 }
 
 /// The folders among the paths of these hits that are, or end in, this path, folded.
