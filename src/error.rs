@@ -37,6 +37,14 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    /// Whether a download that fails with this code may succeed later, without a change by the user.
+    #[must_use]
+    pub fn may_pass(code: u8) -> bool {
+        [Exit::NotFound, Exit::TimedOut, Exit::Unreachable, Exit::Integrity, Exit::Partial, Exit::Internal]
+            .map(Exit::code)
+            .contains(&code)
+    }
 }
 
 /// Why a command fails: a code for scripts, and a sentence for people that says what to do.

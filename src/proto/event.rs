@@ -309,10 +309,10 @@ pub struct DownloadReport {
     /// Waiting: milliseconds until it asks again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ms: Option<u64>,
-    /// Waiting or failed: the reason, for people.
+    /// Waiting, failed, or paused until the user decides: the reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Waiting or failed: the exit code of the reason.
+    /// The exit code of the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<u8>,
 }
@@ -327,7 +327,7 @@ pub enum DownloadState {
     Running,
     /// No source could be used; it asks again later.
     Waiting,
-    /// Stopped by a command.
+    /// Stopped by a command, or because only the user can say how it goes on.
     Paused,
     /// The file is there.
     Done,
@@ -388,6 +388,10 @@ impl Outcome {
     /// A failure, with no field but its exit code and its error.
     #[must_use]
     pub fn failed(failure: &Failure) -> Outcome {
+    /// Get of many files: each of those that are not there needs something of the user: a choice
+    /// between contents, another place, room on the disk. To ask again is of no use.
+    #[serde(skip)]
+    pub needs_user: bool,
         Outcome { ok: false, exit: failure.exit.code(), error: Some(failure.message.clone()), ..Outcome::default() }
     }
 }

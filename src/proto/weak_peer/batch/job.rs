@@ -34,6 +34,8 @@ pub(super) struct Job {
     /// Bytes that need not be fetched.
     resumed: u64,
     failed: u64,
+    /// How many of these may be there later without a change by the user.
+    may_pass: u64,
     /// The first failures: exit codes and sentences.
     failures: Vec<(u8, String)>,
     /// Bytes at the last tick.
@@ -45,6 +47,7 @@ impl Job {
         let waiting = std::mem::take(&mut many.entries);
         let failures: Vec<_> = many.failures.drain(..).map(|failure| (failure.exit.code(), failure.message)).collect();
         let (files, failed) = ((waiting.len() + failures.len()) as u64, failures.len() as u64);
+        let may_pass = failures.iter().filter(|(exit, _)| Exit::may_pass(*exit)).count() as u64;
         let size = waiting.iter().map(Entry::size).sum();
         cx.timers.set(Reason::Batch(id), cx.now + PROGRESS_INTERVAL);
         cx.report(many.client, ClientEvent::Files { files: waiting.len() as u64, size });
@@ -64,6 +67,7 @@ impl Job {
             bytes,
             resumed,
             failed,
+            may_pass,
             failures,
             before,
         }
@@ -143,6 +147,7 @@ impl Job {
 
     /// Gives up all files that are not there.
     pub(super) fn abandon(&mut self, why: &str) {
+        self.may_pass += u64::from(Exit::may_pass(exit));
         let left = self.small.len() + self.large.len() + self.handed.len();
         self.small.clear();
         self.large.clear();
@@ -170,7 +175,8 @@ impl Job {
                 let more = self.failed - self.failures.len() as u64;
                 let more = if more > 0 { format!("; and {more} more") } else { String::new() };
                 let why = format!("{} of {} files are there: {}{more}", self.done, self.files, named.join("; "));
-                Outcome { exit, error: Some(why), ..Outcome::default() }
+                let needs_user = self.may_pass == 0;
+                Outcome { exit, error: Some(why), needs_user, ..Outcome::default() }
             }
         };
         let outcome = Outcome {

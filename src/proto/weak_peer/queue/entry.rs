@@ -43,7 +43,8 @@ pub(super) enum State {
         why: Why,
         until: Time,
     },
-    Paused,
+    /// By a command; or because only the user can say how it goes on: then there is a reason.
+    Paused(Option<Why>),
     Done,
     Failed(Why),
 }
@@ -115,7 +116,7 @@ impl Entry {
             State::Queued => (DownloadState::Queued, None, None),
             State::Running { .. } => (DownloadState::Running, None, None),
             State::Waiting { why, until } => (DownloadState::Waiting, Some(why), Some(millis(until.since(now)))),
-            State::Paused => (DownloadState::Paused, None, None),
+            State::Paused(why) => (DownloadState::Paused, why.as_ref(), None),
             State::Done => (DownloadState::Done, None, None),
             State::Failed(why) => (DownloadState::Failed, Some(why), None),
         };

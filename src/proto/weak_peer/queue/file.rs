@@ -91,12 +91,11 @@ impl Saved {
 
     fn add(&mut self, line: Line) {
         let Line { id, state, get, known, why } = line;
-        let why = || why.unwrap_or(Why { exit: 1, error: "failed".to_owned() });
         let state = match state {
             Standing::Queued => State::Queued,
-            Standing::Paused => State::Paused,
+            Standing::Paused => State::Paused(why),
             Standing::Done => State::Done,
-            Standing::Failed => State::Failed(why()),
+            Standing::Failed => State::Failed(why.unwrap_or(Why { exit: 1, error: "failed".to_owned() })),
         };
         // The client that ordered it is gone.
         self.entries.push((id, Entry { known, stays: true, ..Entry::new(get, state) }));
@@ -112,7 +111,7 @@ pub(super) fn text<'a>(next: u64, entries: impl Iterator<Item = (&'a u64, &'a En
     for (id, entry) in entries {
         let (state, why) = match &entry.state {
             State::Queued | State::Running { .. } | State::Waiting { .. } => (Standing::Queued, None),
-            State::Paused => (Standing::Paused, None),
+            State::Paused(why) => (Standing::Paused, why.clone()),
             State::Done => (Standing::Done, None),
             State::Failed(why) => (Standing::Failed, Some(why.clone())),
         };

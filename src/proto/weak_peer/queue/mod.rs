@@ -120,7 +120,7 @@ impl Queue {
                 State::Queued => 0,
                 State::Running { .. } => 1,
                 State::Waiting { .. } => 2,
-                State::Paused => 3,
+                State::Paused(_) => 3,
                 State::Done | State::Failed(_) => continue,
             };
             counts[place].1 += 1;
@@ -196,7 +196,7 @@ impl Queue {
         }
         entry.watchers.push(watcher);
         entry.stays |= watcher.patient;
-        if matches!(entry.state, State::Waiting { .. } | State::Paused) {
+        if matches!(entry.state, State::Waiting { .. } | State::Paused(_)) {
             entry.state = State::Queued;
             self.change();
         }
@@ -279,7 +279,7 @@ impl Queue {
             return fail(cx, client, Exit::Usage, &format!("download {id} is over"));
         }
         self.stop(id);
-        self.set_state(cx, id, State::Paused);
+        self.set_state(cx, id, State::Paused(None));
         self.change();
         cx.done(client, Outcome { ok: true, ..Outcome::default() });
     }
@@ -289,7 +289,7 @@ impl Queue {
         match entry.state {
             State::Done => return fail(cx, client, Exit::Usage, &format!("download {id} is done")),
             State::Queued | State::Running { .. } => {}
-            State::Waiting { .. } | State::Paused | State::Failed(_) => {
+            State::Waiting { .. } | State::Paused(_) | State::Failed(_) => {
                 // A user who names it waits for it.
                 entry.stays = true;
                 self.set_state(cx, id, State::Queued);
@@ -395,7 +395,9 @@ impl Queue {
         if outcome.exit == Exit::Disk.code() && entry.get.out.is_none() && entry.placed {
             entry.known.path = None;
             entry.state = State::Queued;
-        } else if may_pass(outcome.exit) && entry.stays {
+        } else if outcome.needs_user && entry.stays {
+            self.end(cx, id, State::Paused(Some(why)), &outcome);
+        } else if Exit::may_pass(outcome.exit) && entry.stays {
             self.wait(cx, id, why, &outcome);
         } else {
             self.end(cx, id, State::Failed(why), &outcome);
@@ -538,13 +540,6 @@ impl Queue {
             }
         }
     }
-}
-
-/// Whether a download that failed in this way may succeed later without a change here.
-fn may_pass(exit: u8) -> bool {
-    [Exit::NotFound, Exit::TimedOut, Exit::Unreachable, Exit::Integrity, Exit::Partial, Exit::Internal]
-        .map(Exit::code)
-        .contains(&exit)
 }
 
 fn fail(cx: &mut Context, client: ClientId, exit: Exit, why: &str) {

@@ -10,7 +10,8 @@ use crate::proto::disk::{Destination, DiskWork};
 use crate::proto::event::{DownloadReport, DownloadState, Outcome};
 use crate::proto::{ClientEvent, ClientId, Command, Event, Input};
 use crate::sim::builders;
-use crate::wire::Message;
+use crate::wire::message::SourceRecord;
+use crate::wire::{Message, Root};
 
 const MIB: u64 = PIECE_BYTES;
 const SLOW: u64 = MIB;
@@ -218,6 +219,33 @@ fn a_paused_download_stops_and_resumes() {
     assert!(world.outcome().ok);
     assert!(outcome_of(&world, 50).unwrap().ok && outcome_of(&world, 51).unwrap().ok);
     world.assert_no_leak();
+}
+
+#[test]
+fn what_only_the_user_can_decide_waits_for_the_user() {
+    let mut world = world(MIB);
+    world.source(Manner::Honest, SLOW);
+    for root in [1, 2] {
+        let record = SourceRecord { root: Root([root; 32]), ..world.record("dir/two", 100) };
+        world.supers[0].1.hits.push(record);
+    }
+    world.run_for(SEC);
+    queue(&mut world, 7, "dir/");
+    assert_eq!(world.outcome().exit, Exit::Partial.code());
+    world.run_for(SEC);
+    let paused = listed(&mut world).remove(0);
+    assert_eq!((paused.state, paused.exit), (DownloadState::Paused, Some(Exit::Partial.code())));
+    assert!(paused.error.unwrap().contains("2 different contents"));
+    let before = asked(&world).len();
+    world.run_for(3 * QUEUE_RETRY_MAX);
+    assert_eq!(asked(&world).len(), before, "to ask again is of no use");
+    // The reason survives a restart, and the user can go on.
+    let mut again = World::new(1, MIB).queued(4, &world.lines);
+    again.run_for(SEC);
+    assert!(listed(&mut again).remove(0).error.unwrap().contains("2 different contents"));
+    give(&mut again, 50, Command::Resume { id: 1 });
+    again.run_for(SEC);
+    assert_eq!(asked(&again).first().map(String::as_str), Some("dir"));
 }
 
 #[test]
