@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from . import trace
 from .nodes import Violation, check
-from .writers import DISK_EXITS, judge_text
+from .writers import judge_text
 
 # A point is tried this often before it counts as not covered: threads may order their calls in
 # another way.
@@ -66,7 +66,7 @@ def attempt(writer, case, point, fault):
     if not met:
         return False
     if fault != "kill":
-        allowed = {writer.exit} if fault == "EINTR" and point.call in INTERRUPTIBLE else {writer.exit, *DISK_EXITS}
+        allowed = {writer.exit} if fault == "EINTR" and point.call in INTERRUPTIBLE else {writer.exit, *writer.disk_exits}
         if writer.exit or (fault != "EINTR" and writer.must_fail(point)):
             allowed -= {0}
         check(first.exit in allowed, f"exit {first.exit}, expected one of {sorted(allowed)}: {first.text[-300:]}")

@@ -158,6 +158,8 @@ class Get:
 
     # A file that it publishes must be on the disk before its name is.
     syncs = True
+    # Exit codes with which it may report an error of the disk.
+    disk_exits = DISK_EXITS
 
     def __init__(self, name, file, before=None, exit=0, always=None, only=None):
         self.name, self.file, self.before, self.exit = name, file, before, exit
@@ -255,11 +257,84 @@ def foreign(writer, case):
     (case.out / f".{writer.file}.part.map").write_bytes(b"sprat part map 1" + bytes(100))
 
 
+# The folder that becomes a collection: fewer files than one sync is for, and one of several pieces.
+ALBUM = {"one": 30_000, "empty": 0, "sub/two": 40_000, "sub/below/three": 1, "sub/big": MIB + 70_001}
+
+
+class GetCollection(Get):
+    """`sprat get` of a collection: its list, small files in a batch, and a file of several pieces."""
+
+    # Files that could not be placed are missing, and named.
+    disk_exits = (*DISK_EXITS, 8)
+
+    def __init__(self, name, before=None):
+        super().__init__(name, "album", before)
+
+    def prepare(self, case):
+        world = case.world
+        if not (world.source_folder / self.file).exists():
+            for seed, (name, size) in enumerate(ALBUM.items()):
+                noise(world.source_folder / self.file / name, size, 30 + seed)
+            paths = {f"{self.file}/{name}" for name in ALBUM}
+            until("the album is registered", lambda: paths <= world.listed())
+            made = subprocess.run([SPRAT, "uri", world.source_folder / self.file, "--name", "source", "--json"], env=world.env,
+                                  capture_output=True, text=True, timeout=PATIENCE, check=False)
+            check(made.returncode == 0, f"no collection: {made.stderr}")
+            until("the collection is registered", lambda: self.file in world.listed())
+        super().prepare(case)
+
+    def truth(self, case):
+        return {name: (case.world.source_folder / self.file / name).read_bytes() for name in ALBUM}
+
+    def at_destination(self, case):
+        folder = case.out / self.file
+        for name in listing(folder):
+            if not any(part.startswith(".") for part in Path(name).parts):
+                check(name in ALBUM, f"{name} is no file of the collection")
+                check((folder / name).read_bytes() == self.truth(case)[name], f"{name} is wrong")
+
+    def must_fail(self, point):
+        return point.call in ("fsync", "fdatasync") and point.path.endswith(".part")
+
+    def judge_durable(self, case):
+        lost = set(ALBUM) - listing(case.out / self.file)
+        check(not lost, f"{sorted(lost)} were downloaded, and a power cut lost them")
+        self.at_destination(case)
+
+    def memory(self, case):
+        """Files that are there: they must not be fetched again."""
+        return {name for name in ALBUM if (case.out / self.file / name).exists()}
+
+    def judge_first(self, case, first, before):
+        self.at_destination(case)
+        now = self.memory(case)
+        check(before <= now, f"files that were there are lost: {before - now}")
+
+    def judge_last(self, case, last, before):
+        self.at_destination(case)
+        check(last.exit == 0, f"exit {last.exit}: {last.text[-300:]}")
+        left = listing(case.out) ^ {f"{self.file}/{name}" for name in ALBUM}
+        check(not left, f"left over or missing: {left}")
+        bytes_before = sum(ALBUM[name] for name in before)
+        check(last.resumed() >= bytes_before, f"resumed {last.resumed()}, and {bytes_before} bytes were there")
+        # An empty folder would not be in the listing.
+        check(not [path for path in case.out.rglob(".sprat-*")], "the hidden folder is left")
+
+
+def half(writer, case):
+    """An earlier run was killed at its second rename."""
+    from . import trace
+    wrap = lambda argv: trace.command(case.folder / "log", argv, "renameat2:signal=SIGKILL:when=2", None, ("renameat2",))
+    result = writer.run(case, wrap)
+    check(result.exit == -9 and len(writer.memory(case)) < len(ALBUM), f"it was not killed: {result.exit}")
+
+
 class Daemon:
     """A daemon: it starts, serves, does what it is asked, and ends by SIGTERM."""
 
     syncs = False
     always = only = None
+    disk_exits = DISK_EXITS
     shared = {"a.bin": (MIB + 5, 11), "b.bin": (40_000, 12), "c.bin": (0, 13)}
 
     def __init__(self, name, before=None, gets=None, state=("digests",)):
@@ -485,6 +560,58 @@ class Queue(Daemon):
         check(set(self.queue(case)) == set(self.names), f"a power cut lost what was queued: {self.queue(case)}")
 
 
+class MakeCollection(Daemon):
+    """A peer that makes a collection of its share, keeps it in its state, and serves it."""
+
+    def use(self, case, process, result, fault):
+        want = len([path for path in case.share.iterdir() if not path.name.startswith(".")])
+        # A later start also offers the collection of the earlier one.
+        if not until("the share is offered", lambda: self.offered(case) >= want, process):
+            return
+        for _ in range(2 if fault else 1):
+            asked = self.ask(case, "uri", str(case.share))
+            judge_text(Result(asked.exit, asked.events, asked.text))
+            result.asked.append(asked.exit)
+            result.events += asked.event("uri")
+        if process.poll() is None and result.event("uri"):
+            self.fetch(case, result.event("uri")[-1]["uri"])
+
+    def fetch(self, case, uri):
+        """Another peer gets it by its URI alone."""
+        there = case.folder / "fetched"
+        ran = subprocess.run([SPRAT, "get", uri, "-o", there, "-q"], env=case.world.env, capture_output=True, text=True,
+                             timeout=PATIENCE, check=False)
+        check(ran.returncode == 0, f"the URI that was printed is of no use: exit {ran.returncode}: {ran.stderr[-300:]}")
+        for name in self.shared:
+            check((there / case.share.name / name).read_bytes() == (case.share / name).read_bytes(), f"{name} is wrong")
+        shutil.rmtree(there)
+
+    def kept(self, case):
+        """The roots in its list whose file has the right size."""
+        path = case.state / "collections" / "list.jsonl"
+        if not path.exists():
+            return set()
+        lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+        size = lambda line: (path.parent / line["root"]).stat().st_size if (path.parent / line["root"]).exists() else -1
+        return {line["root"] for line in lines if size(line) == line["size"]}
+
+    def judge_first(self, case, first, before):
+        super().judge_first(case, first, before)
+        lost = {event["root"] for event in first.event("uri")} - self.kept(case)
+        check(not lost, f"a URI was printed, and its collection is not kept: {lost}")
+
+    def judge_last(self, case, last, before):
+        made = {event["root"] for event in last.event("uri")}
+        check(made and made <= self.kept(case), f"{made} are made, {self.kept(case)} are kept")
+        self.files = {"lock", "node-id", "digests", "collections/list.jsonl", *(f"collections/{root}" for root in made)}
+        # The other peer read all of it.
+        super().judge_last(case, last, before + 4 * MIB)
+
+    def judge_durable(self, case):
+        super().judge_durable(case)
+        check(self.kept(case), "a collection was made, and a power cut lost it")
+
+
 class Compact(Daemon):
     """The digest cache is written again."""
 
@@ -594,10 +721,13 @@ WRITERS = [
     Get("get of what is there", "two.bin", before=complete),
     Get("get to a taken name", "two.bin", before=taken, exit=9),
     Get("get without RENAME_NOREPLACE", "small.bin", always="renameat2:error=EINVAL", only=("linkat", "unlinkat")),
+    GetCollection("get of a collection"),
+    GetCollection("get of a collection that resumes", before=half),
     Daemon("peer, first start"),
     Daemon("peer, later start", before=settled),
     Daemon("peer, get into the share", before=settled, gets="big.bin"),
     Queue("peer, three queued downloads", before=settled),
+    MakeCollection("peer, makes a collection", before=settled),
     Compact("peer, digest cache rewritten", before=garbage),
     Prompt("peer, prompt history", state=("digests", "history")),
     SuperPeer("super peer, first start", state=()),

@@ -4,13 +4,13 @@
 //! The path is text of a stranger. Each component is sanitized, and no symlink below the
 //! destination is followed, so that nothing is written elsewhere.
 
-use std::fs::create_dir_all;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::durable::{make_folder, make_folders};
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
 use crate::wire::name::{candidates, printable};
@@ -22,16 +22,13 @@ pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(PathBuf, Str
         error => failed(format!("the folder {} cannot be created: {error}", shown(at))),
     };
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    create_dir_all(base).map_err(|error| failed(format!("{} is no folder for downloads: {error}", shown(base))))?;
+    make_folders(base, 0o777).map_err(|error| failed(format!("{} is no folder for downloads: {error}", shown(base))))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = base.to_owned();
     let mut folder: OwnedFd =
         retry_on_intr(|| rustix::fs::open(base, flags, Mode::empty())).map_err(|error| fail(base, error))?;
     for component in folders.split('/').filter(|component| !component.is_empty()) {
-        let create = |name: &str| match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(error),
-        };
+        let create = |name: &str| make_folder(&folder, name, 0o777);
         // The next name, if the file system does not take this one.
         let names = candidates(component, root);
         let (mut name, mut made) = (names[0].as_str(), create(&names[0]));

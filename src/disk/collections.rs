@@ -5,15 +5,15 @@
 //! file that the list does not name is what a crash left, and goes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::durable::make_folders;
 use super::folder::{Stamp, is_starved};
 use super::hash::{ContentDigest, FileHash};
 use super::md5_lanes::{Source, md5_each};
@@ -132,7 +132,7 @@ impl Collections {
     /// Where a collection is written: a file of the folder, with this name. None if none is kept.
     pub(super) fn begin(&self, name: &str) -> io::Result<Option<File>> {
         let Some(folder) = &self.folder else { return Ok(None) };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        make_folders(folder, 0o700)?;
         File::create(folder.join(name)).map(Some)
     }
 

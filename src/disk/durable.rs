@@ -1,11 +1,14 @@
-//! What publishing is made of: syncs, and renames that replace nothing. File systems that lack one
-//! way get the next best one.
+//! What publishing is made of: syncs, folders whose names last, and renames that replace nothing.
+//! File systems that lack one way get the next best one.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FsWord, RenameFlags, fstatfs, fsync, linkat, renameat, renameat_with, statat, syncfs, unlinkat,
+    AtFlags, CWD, FsWord, Mode, RenameFlags, fstatfs, fsync, linkat, mkdirat, renameat, renameat_with, statat, syncfs,
+    unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 
@@ -35,6 +38,41 @@ fn syncfs_reports_errors(any: impl AsFd) -> bool {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let is_fuse = fstatfs(any).map_or(true, |stat| stat.f_type == FUSE);
     version >= (5, 8) && !is_fuse
+}
+
+/// Makes a folder, unless there is something of that name. Then its name is on the disk: what is
+/// published in it later could be lost with it. As after a rename, a sync that fails is no error.
+pub(super) fn make_folder(parent: impl AsFd, name: impl AsRef<Path>, mode: u32) -> Result<(), Errno> {
+    match retry_on_intr(|| mkdirat(&parent, name.as_ref(), Mode::from_raw_mode(mode))) {
+        Ok(()) => {
+            if let Err(error) = sync(&parent) {
+                let name = name.as_ref().display();
+                log::warn!("the folder of {name} cannot be synced ({error}): a power cut may lose that name");
+            }
+            Ok(())
+        }
+        Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same for a path, with all folders above it that are missing.
+pub(super) fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
+    for path in missing.into_iter().rev() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let Some(name) = path.file_name() else { continue };
+        match File::open(parent) {
+            Ok(parent) => make_folder(parent, name, mode)?,
+            // One may add to a folder that one may not read.
+            Err(_) => mkdirat(CWD, path, Mode::from_raw_mode(mode)).or_else(|error| match error {
+                Errno::EXIST => Ok(()),
+                error => Err(error),
+            })?,
+        }
+    }
+    if path.as_os_str().is_empty() || path.is_dir() { Ok(()) } else { Err(Errno::EXIST.into()) }
 }
 
 /// A file, by its folder and its name there.
@@ -104,9 +142,20 @@ impl Way {
 mod tests {
     use std::fs;
 
-    use rustix::fs::CWD;
-
     use super::*;
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("a/b/../c");
+        make_folders(&path, 0o700).unwrap();
+        make_folders(&path, 0o700).unwrap();
+        assert!(top.path().join("a/b").is_dir() && top.path().join("a/c").is_dir());
+        fs::write(top.path().join("file"), "").unwrap();
+        let error = make_folders(&top.path().join("file"), 0o700).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(make_folders(&top.path().join("file/x"), 0o700).is_err());
+    }
 
     #[test]
     fn no_way_replaces_a_file() {

@@ -130,7 +130,7 @@ fn folder_for_downloads(path: &Path) -> Result<PathBuf, Failure> {
             format!("cannot use {shown} for downloads: {why}; name another folder with --downloads"),
         )
     };
-    std::fs::create_dir_all(path).map_err(fail)?;
+    durable::make_folders(path, 0o777).map_err(fail)?;
     let path = std::fs::canonicalize(path).map_err(fail)?;
     if let Err(why) = access(&path, Access::WRITE_OK) {
         let why = std::io::Error::from(why);

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::below;
+use super::durable;
 use super::folder::{Found, Stamp};
 use super::share::Share;
 use crate::config::NAME_BYTES_MAX;
@@ -69,7 +70,7 @@ impl Target {
             }
             Destination::Collection(files) => {
                 let hidden = collection_folder(files, root, downloads)?.join(hidden_folder(root));
-                std::fs::create_dir_all(&hidden).map_err(|error| io_failure(&hidden, error))?;
+                durable::make_folders(&hidden, 0o777).map_err(|error| io_failure(&hidden, error))?;
                 (hidden, Ok(CONTENT.into()))
             }
             Destination::Path { path, name } if is_folder(path)? => (path.clone(), Err(name)),
@@ -217,7 +218,7 @@ fn is_folder(path: &Path) -> Result<bool, DiskFailure> {
         return Ok(false);
     }
     // Without a dot at its end, which cannot be created.
-    match std::fs::create_dir_all(path.components().collect::<PathBuf>()) {
+    match durable::make_folders(&path.components().collect::<PathBuf>(), 0o777) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(failed(format!("{} is not a folder; leave out the slash at its end to name a file", shown(path))))

@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, openat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::durable::{self, At, rename_noreplace};
-use super::folder::{Found, Stamp};
+use super::folder::{Found, Stamp, is_unsupported};
 use super::hash::{ContentDigest, FileHash, read_range, root_of};
 use super::share::Share;
 use super::target::{CONTENT, collection_folder, failed, hidden_folder, io_failure};
@@ -119,16 +119,25 @@ impl Unpacking {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = retry_on_intr(|| rustix::fs::open(&folder, flags | OFlags::NOFOLLOW, Mode::empty())).map_err(fail)?;
         let hidden_name = hidden_folder(root);
-        let hidden = openat(&top, hidden_name.as_str(), flags | OFlags::NOFOLLOW, Mode::empty()).map_err(fail)?;
-        if flock(&hidden, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let message = format!("{}: another process fetches the same collection there", folder.display());
-            return Err(DiskFailure { kind: DiskFailureKind::Locked, message });
+        let open = |folder: &OwnedFd, name: &str, flags| {
+            retry_on_intr(|| openat(folder, name, flags | OFlags::NOFOLLOW, Mode::empty())).map_err(fail)
+        };
+        let hidden = open(&top, &hidden_name, flags)?;
+        match retry_on_intr(|| flock(&hidden, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => {}
+            // Nothing guards it on a file system without locks.
+            Err(error) if is_unsupported(error) || error == Errno::NOLCK => {}
+            Err(Errno::WOULDBLOCK) => {
+                let message = format!("{}: another process fetches the same collection there", folder.display());
+                return Err(DiskFailure { kind: DiskFailureKind::Locked, message });
+            }
+            Err(error) => return Err(fail(error)),
         }
-        let content = openat(&hidden, CONTENT, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        let content = open(&hidden, CONTENT, OFlags::RDONLY | OFlags::CLOEXEC)?;
         Ok(Unpacking {
             download,
             root: *root,
-            content: content.map_err(fail)?.into(),
+            content: content.into(),
             folder,
             top: Arc::new(top),
             hidden: Arc::new(hidden),
@@ -354,11 +363,12 @@ impl Unpacking {
         self.next += 1;
         let mode = Mode::from_raw_mode(if item.executable { 0o777 } else { 0o666 });
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match openat(&self.hidden, name.as_str(), flags, mode) {
+        let create = || retry_on_intr(|| openat(&self.hidden, name.as_str(), flags, mode));
+        let file = match create() {
             Err(Errno::EXIST) => {
                 // An earlier run left it.
-                unlinkat(&self.hidden, name.as_str(), AtFlags::empty())?;
-                openat(&self.hidden, name.as_str(), flags, mode)?
+                retry_on_intr(|| unlinkat(&self.hidden, name.as_str(), AtFlags::empty()))?;
+                create()?
             }
             other => other?,
         };
@@ -421,15 +431,15 @@ impl Unpacking {
 
     fn make_folders(&self, below: &Path) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut folder = openat(&*self.top, ".", flags, Mode::empty())?;
+        let open = |folder: &OwnedFd, name: &std::ffi::OsStr| {
+            retry_on_intr(|| openat(folder, name, flags, Mode::empty()))
+        };
+        let mut folder = open(&self.top, ".".as_ref())?;
         for name in below {
-            folder = match openat(&folder, name, flags, Mode::empty()) {
+            folder = match open(&folder, name) {
                 Err(Errno::NOENT) => {
-                    match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(error) => return Err(error),
-                    }
-                    openat(&folder, name, flags, Mode::empty())?
+                    durable::make_folder(&folder, name, 0o777)?;
+                    open(&folder, name)?
                 }
                 other => other?,
             };
@@ -534,7 +544,8 @@ impl Batch {
             return Ok(());
         }
         for file in &self.files {
-            let file = openat(&*self.hidden, file.temporary.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let file = retry_on_intr(|| openat(&*self.hidden, file.temporary.as_str(), flags, Mode::empty()))?;
             durable::sync(&file)?;
         }
         Ok(())
@@ -611,7 +622,7 @@ fn move_aside(place: &Place, found: &Root) -> io::Result<()> {
                     return Err(Errno::EXIST.into());
                 }
             }
-            Ok(unlinkat(parent, name, AtFlags::empty())?)
+            Ok(retry_on_intr(|| unlinkat(parent, name, AtFlags::empty()))?)
         }
         other => Ok(other?),
     }
