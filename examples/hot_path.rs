@@ -1,12 +1,13 @@
 //! The cost of a message above the sockets.
 //!
 //! ```text
-//! cargo run --release --features measure --example hot_path [query|register|flood [COUNT]]
+//! cargo run --release --features measure --example hot_path [query|words|register|flood [COUNT]]
 //! ```
 //!
 //! Decodes a frame or datagram, feeds it to the machine of a super peer, and encodes the answers,
-//! COUNT times (200,000 by default). Prints nanoseconds per message. Under `valgrind
-//! --tool=callgrind` it counts instructions, which do not depend on the load of the machine.
+//! COUNT times (200,000 by default). `query` asks for names, `words` for the seven words of a name.
+//! Prints nanoseconds per message. Under `valgrind --tool=callgrind` it counts instructions, which
+//! do not depend on the load of the machine.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -64,8 +65,8 @@ fn record(n: u64) -> FileRecord {
     FileRecord { path: SharePath::new(&name(n)).expect("43 bytes"), size: n, root: Root(root), collection: false }
 }
 
-fn search(n: u64) -> Search {
-    Search { pattern: name(n), kind: QueryKind::Exact, min: None, max: None, limit: None, within: None }
+fn search(n: u64, kind: QueryKind) -> Search {
+    Search { pattern: name(n), kind, min: None, max: None, limit: None, within: None }
 }
 
 fn framed(message: &Message) -> Vec<u8> {
@@ -148,7 +149,7 @@ fn pages(files: u64) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn queries(count: u64) -> (u64, f64) {
+fn queries(count: u64, kind: QueryKind) -> (u64, f64) {
     let mut server = Server::new(Vec::new());
     let conns: Vec<ConnId> = (0..SESSIONS).map(|index| server.log_in(index)).collect();
     server.register(conns[0], &pages(FILES));
@@ -156,7 +157,7 @@ fn queries(count: u64) -> (u64, f64) {
         .map(|n| {
             let query = Query {
                 req: u32::try_from(n).unwrap_or(0),
-                find: search(n * 7 % FILES),
+                find: search(n * 7 % FILES, kind),
                 ttl: None,
                 budget: None,
                 policy: None,
@@ -221,7 +222,7 @@ fn floods(count: u64) -> (u64, f64) {
             for at in n * PACKED..(n + 1) * PACKED {
                 let mut id = [0; 16];
                 id[..8].copy_from_slice(&mix(at).to_be_bytes());
-                let find = search(at * 7 % FILES);
+                let find = search(at * 7 % FILES, QueryKind::Exact);
                 let query = LinkQuery {
                     id: QueryId(id),
                     ttl: 0,
@@ -263,7 +264,8 @@ fn main() {
     let (sent, seconds) = match what.as_str() {
         "register" => registers(count),
         "flood" => floods(count),
-        _ => queries(count),
+        "words" => queries(count, QueryKind::Words),
+        _ => queries(count, QueryKind::Exact),
     };
     #[expect(clippy::cast_precision_loss, reason = "a printed ratio")]
     let each = seconds * 1e9 / count as f64;

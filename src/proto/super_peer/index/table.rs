@@ -42,6 +42,11 @@ impl Found<'_> {
         }
     }
 
+    /// Whether no entry has the key. A list always has one.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Found::Nothing)
+    }
+
     pub(super) fn is_large(&self) -> bool {
         matches!(self, Found::List(list) if list.is_large())
     }
@@ -85,15 +90,6 @@ impl KeyTable {
             Some(Slot { value, .. }) if value & LIST == 0 => Found::One(*value),
             Some(Slot { value, .. }) => Found::List(self.lists.at(value ^ LIST)),
         }
-    }
-
-    /// Reads the slots of several keys before they are used: the processor fetches them side by
-    /// side, where the inserts that follow would wait for one after the other. Worth a third of the
-    /// time of an insert in an index of 1,000,000 files.
-    pub(super) fn prefetch(&self, keys: impl Iterator<Item = u64>) {
-        let value_of = |found: Found<'_>| if let Found::One(id) = found { id } else { 0 };
-        let values = keys.fold(0, |values, hash| values ^ value_of(self.find(hash)));
-        std::hint::black_box(values);
     }
 
     /// Adds an entry to a key; says whether it was new there.

@@ -228,9 +228,12 @@ impl Scan {
             }
             Test::Path => self.plan_own(index, 0),
             Test::Words(words) => {
-                let keys: Vec<Key> = words.iter().map(|word| index.word_key(word)).collect();
+                let per_folder = index.files_per_folder();
+                let folders = |key: Key| if per_folder.is_some() { index.count_folders(key) } else { 0 };
+                let keys = words.iter().map(|word| index.word_key(word));
+                let counts: Vec<_> = keys.map(|key| (index.count(key), folders(key), key)).collect();
                 self.plan_own(index, 0);
-                self.plan_words(index, &keys);
+                self.plan_words(&counts, per_folder);
             }
             Test::Glob(..) => {
                 self.plan_own(index, 0);
@@ -272,24 +275,20 @@ impl Scan {
     }
 
     /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
-    /// its folder.
-    fn plan_words(&mut self, index: &Index, keys: &[Key]) {
-        let per_folder = index.files_per_folder();
-        let folders = |key: Key| if per_folder.is_some() { index.count_folders(key) } else { 0 };
-        let counts = keys.iter().map(|key| (index.count(*key), folders(*key), *key));
+    /// its folder. `counts`: of each word the names and the folders that have it.
+    fn plan_words(&mut self, counts: &[(usize, usize, Key)], per_folder: Option<usize>) {
         let estimate = |names: usize, folders: usize| names + folders.saturating_mul(per_folder.unwrap_or(0));
-        let Some((names, in_folders, rarest)) = counts.clone().min_by_key(|count| estimate(count.0, count.1)) else {
-            return;
-        };
+        let rarest = counts.iter().min_by_key(|(names, folders, _)| estimate(*names, *folders));
+        let Some(&(names, in_folders, rarest)) = rarest else { return };
         self.word = Some(rarest);
         if names + in_folders >= LONG_LIST {
-            let others = counts.filter(|(_, folders, key)| *key != rarest && *folders == 0);
-            self.beside = others.min_by_key(|count| count.0).map(|(_, _, key)| key);
+            let others = counts.iter().filter(|(_, folders, key)| *key != rarest && *folders == 0);
+            self.beside = others.min_by_key(|count| count.0).map(|(_, _, key)| *key);
         }
         self.lists[2] = Some((Place::Key(rarest), List::Names));
         if per_folder.is_some() {
             self.lists[3] = (in_folders > 0).then_some((Place::Folders(Some(rarest)), List::Folders));
-            self.lists[4] = (keys.len() > 1).then_some((Place::Later, List::Later));
+            self.lists[4] = (counts.len() > 1).then_some((Place::Later, List::Later));
         }
     }
 
