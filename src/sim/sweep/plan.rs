@@ -4,16 +4,37 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::sim::content::{ContentId, Contents};
 use crate::sim::fault::{Damage, Double, Fault, HoldBack, Lose};
 use crate::sim::random::Random;
 use crate::sim::topology;
+use crate::wire::QueryKind;
 
 const MS: Duration = Duration::from_millis(1);
 const MIB: usize = 1 << 20;
 
-/// Words of file names and of patterns.
-const WORDS: [&str; 12] = ["red", "Fox", "sea", "moon", "Live", "mix", "old", "song", "paper", "zug", "näh", "2024"];
+/// Words of file names and of patterns: some composed and some decomposed, some with marks, some of
+/// scripts without spaces.
+const WORDS: [&str; 16] = [
+    "red",
+    "Fox",
+    "sea",
+    "moon",
+    "Live",
+    "mix",
+    "old",
+    "song",
+    "paper",
+    "zug",
+    "2024",
+    "näh",
+    "Sen\u{303}ora",
+    "Straße",
+    "上海之夜",
+    "เพลงไทย",
+];
 /// Sizes of the contents that files have, in bytes; each has a twin that liars serve in its place.
 const SIZES: [usize; 16] =
     [0, 1, 17, 700, 701, 4096, 5000, 5001, 60_000, 65_537, 100_000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5, 4 * MIB + 4321];
@@ -127,7 +148,7 @@ impl Plan {
             1 => (MS, 3 * MS),
             _ => (Duration::from_micros(50), Duration::from_micros(600)),
         };
-        let bandwidth = [200 << 10, 1 << 20, 8 << 20, 100 << 20][net.index(4)];
+        let bandwidth = *net.pick(&[200 << 10, 1 << 20, 8 << 20, 100 << 20]);
         Plan { supers, edges, peers, latency, bandwidth, ..Plan::faults(&mut swarm) }.with_liars(&mut swarm)
     }
 
@@ -198,18 +219,18 @@ impl Peer {
 /// A path for a file.
 pub(super) fn path(random: &mut Random) -> String {
     let mut path = String::new();
-    if random.chance(200) {
-        path.push_str(WORDS[random.index(WORDS.len())]);
+    if random.chance(300) {
+        path.push_str(&folder(random));
         path.push('/');
     }
     for n in 0..=random.index(3) {
         if n > 0 {
-            path.push([' ', '-', '_'][random.index(3)]);
+            path.push(*random.pick(&[' ', '-', '_']));
         }
-        path.push_str(WORDS[random.index(WORDS.len())]);
+        path.push_str(*random.pick::<&str>(&WORDS));
     }
     if random.chance(500) {
-        path.push_str([".txt", ".ogg", ".7z"][random.index(3)]);
+        path.push_str(*random.pick::<&str>(&[".txt", ".ogg", ".7z"]));
     }
     path
 }
@@ -221,18 +242,38 @@ pub(super) fn content(random: &mut Random) -> ContentId {
     library().1[at].0
 }
 
-/// A search: words, a glob, a name, a root, or a pattern without matches.
-pub(super) fn pattern(random: &mut Random) -> String {
-    let word = |random: &mut Random| WORDS[random.index(WORDS.len())];
-    match random.below(10) {
-        0..4 => word(random).to_owned(),
-        4 => format!("{} {}", word(random), word(random)),
-        5 => format!("*{}*", word(random)),
-        6 => format!("{}*", &word(random)[..1]),
+/// A search: words, a glob, a name or a path, a folder, a root, or a pattern without matches.
+pub(super) fn search(random: &mut Random) -> (QueryKind, String) {
+    let pattern = match random.below(12) {
+        0..4 => typed(random),
+        4 => format!("{} {}", typed(random), typed(random)),
+        5 => format!("*{}*", typed(random)),
+        6 => format!("{}*", typed(random).chars().next().unwrap_or('x')),
         7 => path(random),
         8 => library().0.root(content(random)).to_string(),
+        9 => return (QueryKind::Path, path(random)),
+        10 => return (QueryKind::Below, format!("{}{}", folder(random), random.pick(&["", "/"]))),
         _ => "nobody has it".to_owned(),
+    };
+    (QueryKind::of(&pattern), pattern)
+}
+
+/// A word as a person may type it: also in another case, and composed or decomposed.
+fn typed(random: &mut Random) -> String {
+    let word = *random.pick(&WORDS);
+    match random.below(5) {
+        0 => word.to_uppercase(),
+        1 => word.nfc().collect(),
+        2 => word.nfd().collect(),
+        3 => word.chars().take(2).collect(),
+        _ => word.to_owned(),
     }
+}
+
+/// Folders of a path, one or two.
+fn folder(random: &mut Random) -> String {
+    let top = *random.pick(&WORDS[8..]);
+    if random.chance(700) { top.to_owned() } else { format!("{top}/{}", random.pick(&WORDS[..4])) }
 }
 
 /// All contents, each with its wrong twin: the same for every seed, so that each digest is computed

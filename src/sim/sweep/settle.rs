@@ -160,12 +160,20 @@ impl Run {
             let is_here = |run: &Run, node: usize| run.world.supers_of(node) == [host];
             let Some(node) = self.weak.clone().find(|node| is_here(self, *node)) else { continue };
             let near = Some(1 + u8::try_from(host % 3).unwrap_or(0));
-            let patterns =
-                [("*", Run::far()), ("red", Run::far()), ("*o*", near), ("*", near), ("nobody has it", None)];
+            let patterns = [
+                ("*", Run::far()),
+                ("red", Run::far()),
+                ("*o*", near),
+                ("*", near),
+                ("nobody has it", None),
+                ("SEÑORA", Run::far()),
+                ("海之", near),
+                ("strasse/", Run::far()),
+            ];
             for ((pattern, ttl), policy) in patterns.into_iter().zip(POLICIES.into_iter().cycle().skip(host)) {
                 let search = Search {
                     pattern: pattern.into(),
-                    kind: QueryKind::of(pattern),
+                    kind: if pattern.ends_with('/') { QueryKind::Below } else { QueryKind::of(pattern) },
                     min: None,
                     max: None,
                     limit: None,

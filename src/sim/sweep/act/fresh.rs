@@ -32,7 +32,7 @@ impl Run {
 
     pub(super) fn seek(&mut self, node: usize, word: &str, ttl: Option<u8>) {
         let search = word_search(word);
-        let policy = POLICIES[self.work.index(POLICIES.len())];
+        let policy = *self.work.pick(&POLICIES);
         self.ask(node, &search, Scope { ttl, budget: None, policy });
     }
 

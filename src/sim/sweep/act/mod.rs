@@ -224,7 +224,7 @@ impl Run {
                 let here = |node: &usize| self.world.supers_of(*node).contains(&host);
                 let peers: Vec<usize> = self.weak.clone().filter(here).collect();
                 if !peers.is_empty() {
-                    let node = peers[self.work.index(peers.len())];
+                    let node = *self.work.pick(&peers);
                     self.add(node);
                 }
             }
@@ -249,7 +249,7 @@ impl Run {
                 self.later(REVIVE_EVERY, Act::Revive);
             }
             Act::Blow => {
-                let blow = self.plan.blows[self.blows.index(self.plan.blows.len())];
+                let blow = *self.blows.pick(&self.plan.blows);
                 self.strike(blow);
                 self.again(self.plan.blow_every, Act::Blow);
             }
@@ -273,9 +273,8 @@ impl Run {
 
     fn query(&mut self) {
         let node = self.any_weak();
-        let pattern = plan::pattern(&mut self.work);
-        let mut search =
-            Search { kind: QueryKind::of(&pattern), pattern, min: None, max: None, limit: None, within: None };
+        let (kind, pattern) = plan::search(&mut self.work);
+        let mut search = Search { kind, pattern, min: None, max: None, limit: None, within: None };
         match self.work.below(12) {
             0 => search.min = Some(self.work.below(6000)),
             1 => search.max = Some(self.work.below(6000)),
@@ -286,7 +285,7 @@ impl Run {
         let ttl = if self.work.chance(500) { None } else { Some(u8::try_from(self.work.below(9)).unwrap_or(0)) };
         let budget =
             if self.work.chance(500) { None } else { Some(40 + u32::try_from(self.work.below(5000)).unwrap_or(0)) };
-        let policy = POLICIES[self.work.index(POLICIES.len())];
+        let policy = *self.work.pick(&POLICIES);
         self.ask(node, &search, Scope { ttl, budget, policy });
     }
 
@@ -309,7 +308,7 @@ impl Run {
         let what = if by_name { plan::path(&mut self.work) } else { root.to_string() };
         let what = what.rsplit('/').next().unwrap_or(&what).to_owned();
         let out = self.work.chance(500).then(|| PathBuf::from(format!("/out/{}", self.work.below(4))));
-        let policy = POLICIES[self.work.index(POLICIES.len())];
+        let policy = *self.work.pick(&POLICIES);
         let scope = Scope { policy, ..Scope::default() };
         // A download that only bad sources serve is over within the longest wait for a source.
         let timeout = Some(u64::try_from(NO_SOURCE_MAX.as_millis()).unwrap_or(u64::MAX));
@@ -338,7 +337,7 @@ impl Run {
             return;
         }
         if self.work.chance(500) && !shared.is_empty() {
-            let path = shared[self.work.index(shared.len())].path.clone();
+            let path = self.work.pick(&shared).path.clone();
             self.world.unshare(node, path.as_str());
         } else {
             self.add(node);
