@@ -38,7 +38,8 @@ impl Exit {
         self as u8
     }
 
-    /// Whether a download that fails with this code may succeed later, without a change by the user.
+    /// Whether a download that fails with this code may succeed later, without a change by the
+    /// user.
     #[must_use]
     pub fn may_pass(code: u8) -> bool {
         [Exit::NotFound, Exit::TimedOut, Exit::Unreachable, Exit::Integrity, Exit::Partial, Exit::Internal]

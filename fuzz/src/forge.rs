@@ -140,6 +140,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
                 path: path(dice),
                 size: dice.pick(&WIDE),
                 root: root(dice),
+                collection: dice.one_in(4),
                 holders: edge(dice),
             };
             Message::Files(Files { req, files: (0..dice.below(4)).map(|_| listed(dice)).collect(), next: some(dice) })

@@ -63,8 +63,9 @@ const LISTED_NAME_LEAST: usize = 24;
 /// The heading and the row of a listed file or content. Rows are printed as they come, so the
 /// widths are fixed. In a window, long names are cut.
 pub(crate) fn listed(event: &ClientEvent, window: Option<usize>) -> Option<(&'static str, String)> {
-    if let ClientEvent::File { path, size, root, holders, .. } = event {
-        let row = list_row(*size, *holders, *root, &printable(path), "", window);
+    if let ClientEvent::File { path, size, root, collection, holders, .. } = event {
+        let mark = if *collection { " (collection)" } else { "" };
+        let row = list_row(*size, *holders, *root, &printable(path), mark, window);
         Some(("      size  holders  root      path", row))
     } else if let ClientEvent::Content { root, size, sources, names } = event {
         let others = match names.len() {

@@ -39,6 +39,8 @@ pub(crate) struct Results {
     paths: BTreeMap<Root, BTreeSet<String>>,
     /// Where each content is among the groups.
     places: BTreeMap<Root, usize>,
+    /// Contents that are collections, as any of their hits says.
+    collections: BTreeSet<Root>,
 }
 
 impl Found {
@@ -71,6 +73,18 @@ impl Results {
         *claims.entry(size).or_default() += 1;
         let most = claims.iter().min_by_key(|(_, sources)| std::cmp::Reverse(**sources));
         group.size = most.map_or(size, |(size, _)| *size);
+    }
+
+    /// Notes what a hit says of its content: whether it is a collection.
+    pub(crate) fn note(&mut self, root: Root, collection: bool) {
+        if collection {
+            self.collections.insert(root);
+        }
+    }
+
+    /// Whether any hit of a content said that it is a collection.
+    pub(crate) fn is_collection(&self, root: &Root) -> bool {
+        self.collections.contains(root)
     }
 
     /// Sorts: first what is named by the pattern, then what has it in its name, each by number of

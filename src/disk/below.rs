@@ -22,7 +22,8 @@ pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(PathBuf, Str
         error => failed(format!("the folder {} cannot be created: {error}", shown(at))),
     };
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    make_folders(base, 0o777).map_err(|error| failed(format!("{} is no folder for downloads: {error}", shown(base))))?;
+    make_folders(base, 0o777)
+        .map_err(|error| failed(format!("{} is no folder for downloads: {error}", shown(base))))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = base.to_owned();
     let mut folder: OwnedFd =

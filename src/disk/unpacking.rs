@@ -431,9 +431,8 @@ impl Unpacking {
 
     fn make_folders(&self, below: &Path) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |folder: &OwnedFd, name: &std::ffi::OsStr| {
-            retry_on_intr(|| openat(folder, name, flags, Mode::empty()))
-        };
+        let open =
+            |folder: &OwnedFd, name: &std::ffi::OsStr| retry_on_intr(|| openat(folder, name, flags, Mode::empty()));
         let mut folder = open(&self.top, ".".as_ref())?;
         for name in below {
             folder = match open(&folder, name) {

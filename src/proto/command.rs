@@ -156,6 +156,9 @@ pub struct KnownContent {
     pub size: u64,
     /// Identity.
     pub root: Root,
+    /// It is a collection: its files are downloaded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub collection: bool,
     /// Where its sources serve chunks.
     pub sources: Vec<HostPort>,
 }

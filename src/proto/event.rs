@@ -71,6 +71,9 @@ pub enum ClientEvent {
         size: u64,
         /// Identity.
         root: Root,
+        /// The content is a collection: a folder.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        collection: bool,
         /// Where the source serves chunks.
         source: HostPort,
         /// The same in the other family, if it serves there too.
@@ -108,6 +111,9 @@ pub enum ClientEvent {
         size: u64,
         /// Identity.
         root: Root,
+        /// The content is a collection: a folder.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        collection: bool,
         /// How many peers hold it.
         holders: u32,
     },
@@ -382,16 +388,16 @@ pub struct Outcome {
     /// Get: all sources that were in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Vec<SourceReport>>,
+    /// Get of many files: each of those that are not there needs something of the user: a choice
+    /// between contents, another place, room on the disk. To ask again is of no use.
+    #[serde(skip)]
+    pub needs_user: bool,
 }
 
 impl Outcome {
     /// A failure, with no field but its exit code and its error.
     #[must_use]
     pub fn failed(failure: &Failure) -> Outcome {
-    /// Get of many files: each of those that are not there needs something of the user: a choice
-    /// between contents, another place, room on the disk. To ask again is of no use.
-    #[serde(skip)]
-    pub needs_user: bool,
         Outcome { ok: false, exit: failure.exit.code(), error: Some(failure.message.clone()), ..Outcome::default() }
     }
 }

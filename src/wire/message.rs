@@ -305,7 +305,7 @@ pub struct Files {
     pub next: Option<u64>,
 }
 
-/// A file and how many peers hold it: `{p, s, r, h}`.
+/// A file and how many peers hold it: `{p, s, r, c, h}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedFile {
     /// The path in the share of its holders.
@@ -317,6 +317,9 @@ pub struct ListedFile {
     /// BLAKE3-256 of the content.
     #[serde(rename = "r")]
     pub root: Root,
+    /// The content is a collection.
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    pub collection: bool,
     /// Peers that registered this path with this content here.
     #[serde(rename = "h")]
     pub holders: u32,

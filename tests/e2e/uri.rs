@@ -192,6 +192,36 @@ fn a_folder_is_fetched_by_its_uri_and_again_only_what_is_missing_or_changed() {
 }
 
 #[test]
+fn a_collection_among_other_names_comes_with_its_files() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let count = album(&world);
+    world.share("a", "solo.bin", b"solo");
+    let peer = world.peer("a", &[&daemon]);
+    let uri = uri_of(&world, &[world.path("a/album").to_str().unwrap(), "--control", peer.control()]);
+    world.hits(&daemon, &uri["sprat:".len()..][..64], 1);
+    world.hits(&daemon, "solo.bin", 1);
+    let listed = world.run(["list", "--super", daemon.addr(), "--json"]);
+    let collections: Vec<_> = listed
+        .events("file")
+        .into_iter()
+        .filter(|file| file["collection"] == true)
+        .map(|file| file["path"].clone())
+        .collect();
+    assert_eq!(collections, ["album"]);
+    let shown = world.run(["list", "--super", daemon.addr()]);
+    assert!(shown.text.contains("album (collection)"), "{}", shown.text);
+
+    let ran = world.run(["get", "solo.bin", "album", "-o", "out", "--json", "--super", daemon.addr()]);
+    assert_eq!((ran.exit, ran.events("item").len()), (Some(0), 2), "{}", ran.stderr);
+    let expected = tree(&world.path("a/album"));
+    let bytes: usize = expected.values().map(Vec::len).sum();
+    assert_eq!(ran.done()["bytes"], bytes + 4);
+    assert_eq!(std::fs::read(world.path("out/solo.bin")).expect("fetched"), b"solo");
+    assert!(tree(&world.path("out/album")) == expected && expected.len() == count);
+}
+
+#[test]
 fn what_the_holder_lacks_comes_from_others_and_what_nobody_has_is_named() {
     let world = World::new();
     let daemon = world.super_peer("s");

@@ -114,6 +114,7 @@ impl Shown {
             name: found.name().to_owned(),
             size: found.size,
             root: found.root,
+            collection: self.results.is_collection(&found.root),
             sources: found.sources.clone(),
         };
         Ok(found.map(known).collect())

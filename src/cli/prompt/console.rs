@@ -296,8 +296,11 @@ impl Console {
             return;
         };
         match event {
-            ClientEvent::Hit { path, size, root, source, .. } => match job {
-                Job::Query { results: hits, .. } | Job::Get { hits, .. } => hits.add(&path, size, root, &source),
+            ClientEvent::Hit { path, size, root, collection, source, .. } => match job {
+                Job::Query { results: hits, .. } | Job::Get { hits, .. } => {
+                    hits.add(&path, size, root, &source);
+                    hits.note(root, collection);
+                }
                 Job::List { .. } | Job::Status | Job::Uri | Job::Downloads { .. } | Job::Order => {}
             },
             ClientEvent::Download(report) if matches!(job, Job::Get { .. }) => self.on_download(client, &report),
@@ -502,7 +505,8 @@ mod tests {
     fn hit(name: &str, root: u8, port: u16) -> ClientEvent {
         let source = HostPort::new("h", port).unwrap();
         let (name, path, root) = (name.into(), name.into(), Root([root; 32]));
-        ClientEvent::Hit { name, path, size: 1, root, source, other: None, node: None, unreached: false }
+        let (collection, unreached) = (false, false);
+        ClientEvent::Hit { name, path, size: 1, root, collection, source, other: None, node: None, unreached }
     }
 
     fn done() -> ClientEvent {
@@ -578,6 +582,7 @@ mod tests {
             path: name.into(),
             size: 1,
             root: Root(root),
+            collection: false,
             holders: 1,
         };
         let mut near = [1; 32];

@@ -227,7 +227,9 @@ impl WeakPeer {
                     }
                     DownloadInput::SourcesDone(download) => self.downloads.on_search_done(&mut self.cx, download),
                 }
-            } else if let Some((download, outcome)) = self.downloads.poll_part_done() {
+            } else if let Some((download, outcome)) =
+                self.downloads.poll_part_done().or_else(|| self.collecting.poll_part_done())
+            {
                 self.batches.on_download_done(&mut self.cx, download, &outcome);
             } else if let Some(order) = self.batches.poll_order(&mut self.cx) {
                 self.downloads.start(&mut self.cx, order);

@@ -70,7 +70,7 @@ struct Noted {
     /// Entries with its name, and with its root.
     named: bool,
     rooted: bool,
-    /// The latter are so many that they are found by their identity.
+    /// There are many of the latter: they are found by their identity.
     large: bool,
 }
 
@@ -337,7 +337,8 @@ impl Index {
     /// registered throughout is listed once.
     #[must_use]
     pub fn list(&self, after: u64, page_bytes: usize) -> (Vec<ListedFile>, Option<u64>) {
-        /// Bytes of an encoded element without its path: names of fields, size, root, holders.
+        /// Bytes of an encoded element without its path: names of fields, size, root, collection,
+        /// holders.
         const ELEMENT_BYTES: usize = 64;
         let mut page = Vec::new();
         let (mut bytes, mut looked) = (0, 0);
@@ -352,7 +353,8 @@ impl Index {
             if holders > 0 {
                 bytes += element;
                 let path = SharePath::joined(folder, name);
-                page.push(ListedFile { path, size: entry.size(), root: entry.root, holders });
+                let (size, root, collection) = (entry.size(), entry.root, entry.is_collection());
+                page.push(ListedFile { path, size, root, collection, holders });
             }
             cursor = id + 1;
         }

@@ -75,6 +75,7 @@ fn a_register_of_several_pages_is_acknowledged_page_by_page() {
     net.say(0, conn, page(3, "c", false));
     assert_eq!(last(&net), &Message::Ack(Ack { seq: 3, files: 1 }), "a new first page clears what was there");
     assert_eq!(list(&mut net, conn)[0].path.as_str(), "c");
+    assert!(!list(&mut net, conn)[0].collection);
 }
 
 #[test]

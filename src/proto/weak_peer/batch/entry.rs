@@ -17,13 +17,15 @@ pub(in crate::proto::weak_peer) struct Entry {
     /// Where it goes below the destination: any text.
     pub(in crate::proto::weak_peer) path: String,
     pub(in crate::proto::weak_peer) root: Root,
+    /// Whether a hit says that it is a collection: its files are downloaded.
+    pub(in crate::proto::weak_peer) collection: bool,
     /// Sources of it, each with the size that its hit claims.
     pub(in crate::proto::weak_peer) sources: Vec<(Contact, u64)>,
 }
 
 impl Entry {
     pub(in crate::proto::weak_peer) fn new(path: &str, root: Root) -> Entry {
-        Entry { path: path.to_owned(), root, sources: Vec::new() }
+        Entry { path: path.to_owned(), root, collection: false, sources: Vec::new() }
     }
 
     /// The size that most hits claim; of several such the smallest.
@@ -33,9 +35,9 @@ impl Entry {
         sizes.min_by_key(|size| (std::cmp::Reverse(times(*size)), *size)).unwrap_or(0)
     }
 
-    /// Whether it has at most one piece, as hits claim.
+    /// Whether it is a file of at most one piece, as hits claim.
     pub(super) fn is_small(&self) -> bool {
-        self.size() <= PIECE_BYTES
+        !self.collection && self.size() <= PIECE_BYTES
     }
 
     /// The hits that it was made from.
@@ -45,7 +47,7 @@ impl Entry {
             path: path.clone(),
             size,
             root: self.root,
-            collection: false,
+            collection: self.collection,
             node: at.node,
             addr: at.addr,
             other: at.other,

@@ -92,6 +92,8 @@ impl Job {
         let Many { client, verify, timeout, only, .. } = self.many;
         let mut pool = Pool::default();
         entry.sources.iter().for_each(|(at, size)| pool.offer(cx, at.clone(), *size));
+        let destination = Destination::Below { folder: self.many.folder.clone(), path: entry.path.clone() };
+        let destination = if entry.collection { Destination::Collection(Box::new(destination)) } else { destination };
         let order = Order {
             id,
             client,
@@ -99,7 +101,7 @@ impl Job {
             root: entry.root,
             name: entry.path.clone(),
             verify,
-            destination: Destination::Below { folder: self.many.folder.clone(), path: entry.path.clone() },
+            destination,
             timeout,
             pool,
             only,
@@ -108,7 +110,7 @@ impl Job {
             is_small,
             is_part: true,
             parent: None,
-            collection: false,
+            collection: entry.collection,
         };
         self.handed.insert(id, entry);
         Some(order)
@@ -119,6 +121,10 @@ impl Job {
         let Some(entry) = self.handed.remove(&download) else { return };
         self.handed_small -= usize::from(entry.is_small());
         let bytes = outcome.bytes.unwrap_or(0);
+        if entry.collection {
+            // Its hits have the size of its list.
+            self.size = self.size - entry.size() + bytes;
+        }
         if outcome.ok {
             self.done += 1;
             self.bytes += bytes;
@@ -140,6 +146,7 @@ impl Job {
 
     fn fail(&mut self, exit: u8, why: String) {
         self.failed += 1;
+        self.may_pass += u64::from(Exit::may_pass(exit));
         if self.failures.len() < BATCH_FAILURES_NAMED {
             self.failures.push((exit, why));
         }
@@ -147,7 +154,6 @@ impl Job {
 
     /// Gives up all files that are not there.
     pub(super) fn abandon(&mut self, why: &str) {
-        self.may_pass += u64::from(Exit::may_pass(exit));
         let left = self.small.len() + self.large.len() + self.handed.len();
         self.small.clear();
         self.large.clear();

@@ -26,6 +26,8 @@ pub(super) struct Collecting {
     sets: BTreeMap<DownloadId, Set>,
     orders: VecDeque<Order>,
     next_file: u64,
+    /// Ends of collections that are parts of commands.
+    parts_done: VecDeque<(DownloadId, Outcome)>,
 }
 
 impl Collecting {
@@ -50,10 +52,19 @@ impl Collecting {
             self.orders.push_back(order);
         }
         if let Some(outcome) = set.outcome.take() {
-            let client = set.client();
+            let (client, is_part) = (set.client(), set.is_part());
             self.sets.remove(&id);
-            cx.done(client, outcome);
+            if is_part {
+                self.parts_done.push_back((id, outcome));
+            } else {
+                cx.done(client, outcome);
+            }
         }
+    }
+
+    /// The end of a collection that is a part of a command.
+    pub(super) fn poll_part_done(&mut self) -> Option<(DownloadId, Outcome)> {
+        self.parts_done.pop_front()
     }
 
     // ---- inputs ---------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ pub(super) struct Set {
 
 impl Set {
     pub(super) fn begin(cx: &mut Context, order: Order, holders: Vec<Contact>) -> Set {
-        let (client, id, root) = (order.client, order.id, order.root);
+        let (id, root) = (order.id, order.root);
         let destination = if let Destination::Collection(files) = &order.destination {
             (**files).clone()
         } else {
@@ -70,7 +70,7 @@ impl Set {
         cx.timers.set(Reason::Collection(id), cx.now + PROGRESS_INTERVAL);
         let sources = holders.len();
         let name = order.name.clone();
-        cx.report(client, ClientEvent::Start { name, size: 0, root, sources, resumed: 0, path: None });
+        report_of(&order, cx, ClientEvent::Start { name, size: 0, root, sources, resumed: 0, path: None });
         Set {
             order,
             folder: None,
@@ -99,6 +99,11 @@ impl Set {
 
     pub(super) fn client(&self) -> ClientId {
         self.order.client
+    }
+
+    /// Whether a command of many asked for it: that reports it.
+    pub(super) fn is_part(&self) -> bool {
+        self.order.is_part
     }
 
     fn step(&self, cx: &mut Context, step: CollectionStep) {
@@ -282,7 +287,7 @@ impl Set {
             self.small.push_front(asked.file);
         }
         let report = report(&self.holders[index], Some(why.to_owned()));
-        cx.report(self.order.client, ClientEvent::Source(report));
+        report_of(&self.order, cx, ClientEvent::Source(report));
     }
 
     pub(super) fn on_progress(&mut self, cx: &Context, index: usize) {
@@ -307,7 +312,7 @@ impl Set {
                     cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
                 }
                 let report = report(&self.holders[index], None);
-                cx.report(self.order.client, ClientEvent::Source(report));
+                report_of(&self.order, cx, ClientEvent::Source(report));
             }
             Message::Chunk(chunk) => self.on_chunk(cx, index, chunk),
             Message::Error(error) => match error.req.and_then(|req| self.holders[index].asked.remove(&req)) {
@@ -424,7 +429,7 @@ impl Set {
         self.rates.push_back(bytes);
         let rate = bytes.saturating_sub(since) * 1000 / (millis(PROGRESS_INTERVAL) * ticks).max(1);
         let (size, sources) = (self.bytes, self.reports());
-        cx.report(self.order.client, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None });
+        report_of(&self.order, cx, ClientEvent::Progress { bytes, size, rate, sources, gives_up_ms: None });
         cx.timers.set(Reason::Collection(self.order.id), cx.now + PROGRESS_INTERVAL);
     }
 
@@ -508,6 +513,13 @@ impl Set {
         }
         cx.timers.stop(Reason::Collection(self.order.id));
         self.step(cx, CollectionStep::Close { complete });
+    }
+}
+
+/// Sends an event to the client, unless a command of many reports for all of its parts.
+fn report_of(order: &Order, cx: &mut Context, event: ClientEvent) {
+    if !order.is_part {
+        cx.report(order.client, event);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::wire::message::SourceRecord;
 pub(super) fn known(get: &command::Get, sessions: &Sessions) -> Vec<Entry> {
     let possible = get.known.iter().filter(|known| is_possible(known.root, known.size));
     let entry = |known: &command::KnownContent| {
-        let mut entry = Entry::new(&known.name, known.root);
+        let mut entry = Entry { collection: known.collection, ..Entry::new(&known.name, known.root) };
         let dialable = known.sources.iter().map(|addr| addr.canonical()).filter(|addr| addr.is_dialable());
         entry.sources.extend(dialable.map(|addr| (addr.into(), known.size)));
         if entry.sources.iter().any(|(at, _)| !sessions.is_own(at)) {

@@ -14,12 +14,13 @@ use crate::wire::message::{ListedFile, SourceRecord};
 use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
-    let SourceRecord { path, size, root, collection: _, node, addr, other, unreached } = record;
+    let SourceRecord { path, size, root, collection, node, addr, other, unreached } = record;
     ClientEvent::Hit {
         name: path.name().to_owned(),
         path: path.as_str().to_owned(),
         size,
         root,
+        collection,
         source: addr,
         other,
         node,
@@ -28,8 +29,9 @@ pub(super) fn hit(record: SourceRecord) -> ClientEvent {
 }
 
 pub(super) fn file(listed: ListedFile) -> ClientEvent {
-    let ListedFile { path, size, root, holders } = listed;
-    ClientEvent::File { name: path.name().to_owned(), path: path.as_str().to_owned(), size, root, holders }
+    let ListedFile { path, size, root, collection, holders } = listed;
+    let (name, path) = (path.name().to_owned(), path.as_str().to_owned());
+    ClientEvent::File { name, path, size, root, collection, holders }
 }
 
 /// A status. The peer adds its own counters.

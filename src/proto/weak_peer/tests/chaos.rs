@@ -41,7 +41,7 @@ fn message(dice: &mut Dice, world: &World) -> Message {
         5 => Message::Done(Done { req, hits: 1, reached: 1, pruned: 0, complete: true, cut: Cut::NONE, ms: 1 }),
         6 => {
             let path = SharePath::new("a").unwrap();
-            let files = vec![ListedFile { path, size: 1, root, holders: 1 }];
+            let files = vec![ListedFile { path, size: 1, root, collection: false, holders: 1 }];
             Message::Files(Files { req, files, next: (dice.below(2) == 0).then(|| dice.below(4)) })
         }
         7 => Message::Info(Info { req, agent: String::new(), counts: [].into() }),

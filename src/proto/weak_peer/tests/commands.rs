@@ -190,14 +190,17 @@ fn a_list_follows_its_pages() {
         let Some(Message::List(list)) = world.heard(0).last().copied_list() else { panic!("no LIST") };
         assert_eq!(list.after, (page > 0).then_some(page));
         let path = SharePath::new(&format!("d/{page}")).unwrap();
-        let file = ListedFile { path, size: 1, root: Root([1; 32]), holders: 2 };
+        let file = ListedFile { path, size: 1, root: Root([1; 32]), collection: page == 1, holders: 2 };
         let next = (page < 2).then_some(page + 1);
         world.super_says(0, Message::Files(Files { req: list.req, files: vec![file], next }));
     }
     let outcome = world.outcome();
     assert_eq!((outcome.ok, outcome.files), (true, Some(3)));
-    let files = world.client_events().iter().filter(|event| matches!(event, ClientEvent::File { .. })).count();
-    assert_eq!(files, 3);
+    let events = world.client_events().into_iter();
+    let listed: Vec<_> = events
+        .filter_map(|event| if let ClientEvent::File { collection, .. } = event { Some(collection) } else { None })
+        .collect();
+    assert_eq!(listed, [false, true, false]);
 }
 
 trait CopiedList {

@@ -348,11 +348,20 @@ impl Want {
 
     fn settle_folder(&mut self) -> Settled {
         let (Some(top), folder) = (self.top.take(), std::mem::take(&mut self.folder)) else { return Settled::Not };
-        for (below, contents) in folder.files {
+        let collections = folder.files.iter().filter(|(_, contents)| contents.values().any(|entry| entry.collection));
+        let has_files = |path: &&String| {
+            let below = format!("{path}/");
+            folder.files.range(below.clone()..).next().is_some_and(|(path, _)| path.starts_with(&below))
+        };
+        // A collection whose files are found too would come twice.
+        let twice: BTreeSet<String> = collections.map(|(path, _)| path).filter(has_files).cloned().collect();
+        for (below, mut contents) in folder.files {
+            contents.retain(|_, entry| !(entry.collection && twice.contains(&below)));
             let path = format!("{}/{below}", name_of(&top));
             for (root, entry) in contents {
                 let known = self.found.files.entry(path.clone()).or_default();
                 let known = known.entry(root).or_insert_with(|| Entry::new(&path, root));
+                known.collection |= entry.collection;
                 known.sources.extend(entry.sources);
             }
         }
@@ -409,6 +418,7 @@ impl Found {
             self.count += 1;
             Entry::new(path, record.root)
         });
+        entry.collection |= record.collection;
         if entry.sources.len() < SOURCES_KNOWN_MAX {
             entry.sources.push((record.into(), record.size));
         }

@@ -137,6 +137,19 @@ fn a_folder_takes_what_is_below_it_from_all_and_guesses_nothing() {
 }
 
 #[test]
+fn a_collection_is_taken_with_its_files_and_not_beside_them() {
+    let folder = |path, root, port| SourceRecord { collection: true, ..hit(path, root, port) };
+    let hits = [folder("album", 1, 1), hit("album", 1, 2), hit("x", 2, 1)];
+    let Verdict::Many(entries, _) = run(&get("album", &["x"]), &hits).1 else { panic!("two contents") };
+    assert_eq!(entries.iter().map(|entry| entry.collection).collect::<Vec<_>>(), [true, false]);
+    // The files of one are found, those of the other are not.
+    let hits = [folder("m/a", 1, 1), hit("m/a/1", 2, 1), hit("m/a b", 3, 1), folder("m/b", 4, 1)];
+    let (files, failures) = many("m/", &[], &hits);
+    assert_eq!(files, [("m/a b".to_owned(), 3, 1), ("m/a/1".to_owned(), 2, 1), ("m/b".to_owned(), 4, 1)]);
+    assert!(failures.is_empty());
+}
+
+#[test]
 fn of_several_names_those_that_are_there_are_taken() {
     let hits = [hit("a", 1, 1), hit("b", 2, 1), hit("x/b", 3, 1), hit("c", 4, 1)];
     let (files, failures) = many("a", &["b", "none", "c"], &hits);
