@@ -89,6 +89,11 @@ impl FileHash {
         FileHash { size, piece: 0, cvs: Vec::new() }
     }
 
+    /// Bytes that were hashed.
+    pub(super) fn bytes(&self) -> u64 {
+        self.size.min(self.piece * PIECE_BYTES)
+    }
+
     /// Hashes one piece; returns the digest after the last one. Adds the bytes read to `bytes`.
     pub(super) fn step(
         &mut self,

@@ -24,6 +24,30 @@ pub(super) struct Hasher {
     large: Option<Hashing>,
     /// Bytes hashed since the start.
     pub(super) bytes: u64,
+    /// Files, and their bytes, that were hashed since nothing waited to be hashed.
+    done: (u64, u64),
+}
+
+/// How far the hashing of the share is. All zero if nothing waits to be hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Files that were hashed since nothing waited, and those and the ones that wait.
+    files: (u64, u64),
+    /// The same in bytes. Those of a file in work count as far as they are hashed.
+    bytes: (u64, u64),
+}
+
+impl Progress {
+    /// Each gauge with its name.
+    pub(super) fn named(&self) -> [(&'static str, u64); 4] {
+        let Progress { files, bytes } = self;
+        [
+            ("hashing_files", files.0),
+            ("hashing_files_total", files.1),
+            ("hashing_bytes", bytes.0),
+            ("hashing_bytes_total", bytes.1),
+        ]
+    }
 }
 
 #[derive(Debug)]
@@ -41,6 +65,16 @@ pub(super) struct Shared<'s> {
 }
 
 impl Hasher {
+    /// How far it is, with this many files and bytes that are not hashed.
+    pub(super) fn progress(&self, (files, bytes): (u64, u64)) -> Progress {
+        if files == 0 {
+            return Progress::default();
+        }
+        let in_work = self.large.as_ref().map_or(0, |large| large.hash.bytes());
+        let files = (self.done.0, self.done.0 + files);
+        Progress { files, bytes: (self.done.1 + in_work, self.done.1 + bytes) }
+    }
+
     /// Whether a file is in work.
     pub(super) fn is_busy(&self) -> bool {
         self.large.is_some()
@@ -76,7 +110,13 @@ impl Hasher {
         }
         match hashing.hash.step(&hashing.file, buffer, &mut self.bytes) {
             Ok(None) => return Some(hashing),
-            Ok(Some(digest)) => shared.hashed(&hashing, &digest),
+            Ok(Some(digest)) => {
+                self.done = (self.done.0 + 1, self.done.1 + hashing.stamp.size);
+                shared.hashed(&hashing, &digest);
+                if shared.catalog.unhashed().0 == 0 {
+                    self.done = (0, 0);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 shared.catalog.settle_again(&hashing.path, hashing.stamp, Instant::now());
             }

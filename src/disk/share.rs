@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::catalog::{Catalog, Cause};
 use super::folder::{Folder, Stamp};
 use super::hash::{ContentDigest, cvs_of};
-use super::hasher::{Hasher, Shared};
+use super::hasher::{Hasher, Progress, Shared};
 use super::left_out::{Counts, Reason};
 use super::options::DiskOptions;
 use super::scan::Scan;
@@ -381,9 +381,12 @@ impl Share {
 
     /// What is not shared, and how many files are not offered yet.
     pub(super) fn counts(&self) -> (Counts, u64) {
-        let left_out = self.trees.left_out();
-        let waiting = (self.catalog.not_offered() as u64).saturating_sub(left_out.of(Reason::Unreadable));
-        (left_out, waiting)
+        (self.trees.left_out(), self.catalog.unhashed().0)
+    }
+
+    /// How far the hashing is.
+    pub(super) fn progress(&self) -> Progress {
+        self.hasher.progress(self.catalog.unhashed())
     }
 
     // ---- for people -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ use super::collections::{Changes, Collections, FETCHED, Kept, record};
 use super::describing::{self, Describing};
 use super::hash::digests_of;
 use super::job::{Job, ReceivedChunk, Report};
+use super::hasher::Progress;
 use super::left_out::Counts;
 use super::opening::{Here, Opening, Step};
 use super::part::{Part, remove_leftovers};
@@ -41,6 +42,8 @@ const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
 /// Shortest time between two reports of changes of the share, so that many small files make few
 /// reports.
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
+/// Shortest time between two reports of the hashing, while no file is done.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Largest number of records and removals in one report.
 const CHANGES_MAX: usize = 1000;
 /// A worker without jobs frees its read buffer, and closes the files that it served, after this
@@ -89,6 +92,8 @@ pub(super) struct Worker {
     downloads: Option<PathBuf>,
     /// What was reported last to be not shared, and to wait.
     counted: Option<(Counts, u64)>,
+    /// What was reported last of the hashing, and when more of it is reported.
+    progress: (Progress, Instant),
     /// The file of the digest cache, which is read once, before any job is done.
     cache: Option<PathBuf>,
     collections: Collections,
@@ -132,6 +137,7 @@ impl Worker {
             share,
             downloads,
             counted: None,
+            progress: (Progress::default(), now),
             cache,
             collections: Collections::closed(collections),
             describing: VecDeque::new(),
@@ -303,10 +309,15 @@ impl Worker {
 
     fn report_counts(&mut self, now: Instant) {
         let counts = self.share.as_ref().map(Share::counts);
-        if let Some((left_out, waiting)) = counts.filter(|_| counts != self.counted) {
+        let progress = self.share.as_ref().map(Share::progress).unwrap_or_default();
+        let (reported, at) = self.progress;
+        let is_due = counts != self.counted || (progress != reported && (now >= at || progress == Progress::default()));
+        if let Some((left_out, waiting)) = counts.filter(|_| is_due) {
             self.counted = counts;
+            self.progress = (progress, now + PROGRESS_EVERY);
             self.changes_at = now + CHANGES_EVERY;
-            self.report(Report::Counts(left_out.named().chain([("files_waiting", waiting)]).collect()));
+            let counts = left_out.named().chain([("files_waiting", waiting)]).chain(progress.named());
+            self.report(Report::Counts(counts.collect()));
         }
     }
 

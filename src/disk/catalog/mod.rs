@@ -112,6 +112,8 @@ pub(super) struct Catalog {
     removed_until: Option<Instant>,
     /// What is new for the machine: a record, or none if the file is no longer offered.
     changes: BTreeMap<Arc<str>, Option<FileRecord>>,
+    /// Files that are being written or wait to be hashed, and their bytes.
+    unhashed: (u64, u64),
     /// Number of the latest scan.
     scan: u32,
     /// The digests of file states: of those that are offered, and of earlier ones.
@@ -125,9 +127,9 @@ impl Catalog {
         self.roots.len()
     }
 
-    /// Files that are not offered, or not yet.
-    pub(super) fn not_offered(&self) -> usize {
-        self.files.len() - self.roots.len()
+    /// How many files are being written or wait to be hashed, and how many bytes they have.
+    pub(super) fn unhashed(&self) -> (u64, u64) {
+        self.unhashed
     }
 
     /// Up to 8 files that hold this content.
@@ -254,6 +256,8 @@ impl Catalog {
             Cause::Event { at, .. } => at + entry.quiet(true),
         };
         entry.state = State::Settling { due };
+        self.unhashed.0 += 1;
+        self.unhashed.1 += stamp.size;
         self.settling.insert((due, path.clone()));
     }
 
@@ -355,6 +359,8 @@ impl Catalog {
         if let Some(entry) = self.files.get_mut(&path) {
             let due = now + entry.quiet(true);
             *entry = Entry { stamp, state: State::Settling { due }, open: entry.open, scan };
+            self.unhashed.0 += 1;
+            self.unhashed.1 += stamp.size;
             self.settling.insert((due, path));
         }
     }
@@ -371,6 +377,10 @@ impl Catalog {
     fn withdraw(&mut self, path: &str) -> Arc<str> {
         let Some((path, entry)) = self.files.get_key_value(path) else { return path.into() };
         let path = path.clone();
+        if entry.standing() == Standing::Unhashed {
+            self.unhashed.0 -= 1;
+            self.unhashed.1 -= entry.stamp.size;
+        }
         match entry.state {
             State::Settling { due } => {
                 self.settling.remove(&(due, path.clone()));

@@ -163,6 +163,31 @@ fn a_small_file_does_not_wait_for_a_large_one() {
 }
 
 #[test]
+fn hashing_reports_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, length) in [("a", 32 << 20), ("b", 24 << 20), ("small", 100)] {
+        File::create(folder.path().join(name)).unwrap().set_len(length).unwrap();
+    }
+    let mut share = opened(folder.path(), Box::new(|_| Box::new(|_| {})));
+    let mut buffer = Vec::new();
+    while share.catalog.deadline().is_none() {
+        share.slice(&mut buffer);
+    }
+    assert_eq!(share.counts().1, 3);
+    share.catalog.settle(std::time::Instant::now() + 2 * crate::config::SHARE_QUIET);
+    let mut seen = Vec::new();
+    while share.has_work() {
+        share.slice(&mut buffer);
+        seen.push(share.progress().named().map(|(_, n)| n));
+    }
+    assert_eq!(seen.pop(), Some([0; 4]), "nothing waits");
+    let total = (56 << 20) + 100;
+    assert!(seen.iter().all(|[_, files, _, bytes]| (*files, *bytes) == (3, total)), "{seen:?}");
+    assert!(seen.is_sorted_by_key(|[files, _, bytes, _]| (*files, *bytes)), "{seen:?}");
+    assert!(seen.iter().any(|[files, _, bytes, _]| *files == 1 && *bytes > 4 << 20), "a file in work counts: {seen:?}");
+}
+
+#[test]
 fn lost_events_lead_to_a_scan_that_finds_everything() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["stays", "goes", "changes", "moves"] {
