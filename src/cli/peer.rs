@@ -8,7 +8,7 @@ use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::Span;
 use super::{paths, queue, settings, super_peer};
-use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL};
+use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
@@ -44,7 +44,9 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let (cache, collections) = (Some(state.file("digests")), Some(state.file("collections")));
     let queue_file = state.file("downloads.jsonl");
     let saved = queue::load(&queue_file)?;
-    let disk = DiskOptions { shares, downloads, cache, collections, queue: Some(queue_file) };
+    let rescan = args.rescan.map_or(SHARE_RESCAN, |Span(rescan)| rescan);
+    let rescan = (!rescan.is_zero()).then_some(rescan);
+    let disk = DiskOptions { shares, downloads, cache, collections, rescan, queue: Some(queue_file) };
     let node = Node::open(Options {
         listen: Some(listen),
         datagrams: false,

@@ -52,6 +52,8 @@ pub(super) struct Kept {
 struct Opened {
     root: Root,
     size: u64,
+    /// The state in which it was opened and hashed.
+    stamp: Stamp,
     file: Arc<File>,
     digest: Arc<ContentDigest>,
 }
@@ -221,13 +223,16 @@ impl Collections {
     }
 
     /// The collection, open and hashed. Each is hashed once, so that requests for several in turn
-    /// cost little. One whose file is damaged is kept no longer.
+    /// cost little. One whose file is damaged or gone is kept no longer.
     fn opened(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<&Opened> {
-        if self.opened.as_ref().is_none_or(|opened| opened.root != root) {
-            let folder = self.folder.as_ref()?;
+        let folder = self.folder.as_ref()?;
+        let path = folder.join(root.to_string());
+        let is_there = |opened: &Opened| opened.root == root && Stamp::of_path(&path) == Ok(opened.stamp);
+        if !self.opened.as_ref().is_some_and(is_there) {
+            self.opened = None;
             let size = self.kept.iter().find(|kept| kept.root == root)?.size;
             let hashed = self.hashed.get(&root);
-            let opened = File::open(folder.join(root.to_string())).and_then(|file| {
+            let opened = File::open(&path).and_then(|file| {
                 let stamp = Stamp::of_file(&file)?;
                 let digest = match hashed.filter(|(then, _)| *then == stamp) {
                     Some((_, digest)) => digest.clone(),
@@ -238,7 +243,7 @@ impl Collections {
             match opened {
                 Ok((file, stamp, digest)) if digest.root == root => {
                     self.hashed.insert(root, (stamp, digest.clone()));
-                    self.opened = Some(Opened { root, size, file: Arc::new(file), digest });
+                    self.opened = Some(Opened { root, size, stamp, file: Arc::new(file), digest });
                 }
                 Err(error) if Errno::from_io_error(&error).is_some_and(is_starved) => return None,
                 Ok(_) | Err(_) => {
@@ -337,9 +342,15 @@ mod tests {
         assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().0, Some(md5));
         assert_eq!(again.manifest_page(two, 0, &mut Vec::new()), Ok((3, Vec::new())));
         assert_eq!(again.prepare(&request(two, 4), &mut Vec::new()).unwrap_err(), ServeFailure::OutOfRange);
+        // What was moved away is not served, though its file is open.
+        let moved = path.join("moved");
+        fs::rename(path.join(three.to_string()), &moved).unwrap();
+        assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().0, Some(md5));
+        fs::rename(&moved, path.join(two.to_string())).unwrap();
+        assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap_err(), ServeFailure::NotFound);
         fs::write(path.join(one.to_string()), "eno").unwrap();
         assert_eq!(again.prepare(&request(one, 3), &mut Vec::new()).unwrap_err(), ServeFailure::NotFound);
-        assert!(!again.has(one) && again.has(two));
+        assert!(!again.has(one) && !again.has(two) && again.has(three));
     }
 
     #[test]

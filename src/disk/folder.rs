@@ -1,14 +1,17 @@
 //! Opens files below a folder. No symlink and no `..` leads out of it, and no open blocks.
+//!
+//! The folder is what lies at its path. It is held open only during a piece of work, so that a
+//! folder that was replaced is not used any more, and a file system can be unmounted.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
-use rustix::io::Errno;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
+use rustix::io::{Errno, retry_on_intr};
 
 /// How often an openat2 that raced with a rename is retried (EAGAIN in openat2(2)).
 const RACES_MAX: usize = 16;
@@ -23,6 +26,9 @@ pub(super) struct Stamp {
     pub(super) mtime_ns: i64,
     pub(super) ctime_ns: i64,
 }
+
+/// Which folder: its device and inode.
+pub(super) type FolderId = (u64, u64);
 
 /// A stamp without its ctime, which a rename changes: device, inode, size, mtime.
 pub(super) type Identity = (u64, u64, u64, i64);
@@ -42,6 +48,11 @@ impl Stamp {
 
     pub(super) fn of_file(file: impl AsFd) -> Result<Stamp, Errno> {
         fstat(file).map(|stat| Stamp::of(&stat))
+    }
+
+    /// The state of what lies at a path. Symlinks on the way to it are followed.
+    pub(super) fn of_path(path: &Path) -> Result<Stamp, Errno> {
+        stat(path).map(|stat| Stamp::of(&stat))
     }
 
     /// Little-endian, for hashing and storing.
@@ -97,18 +108,47 @@ pub(super) fn is_unsupported(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY)
 }
 
-/// An open folder, below which files are opened by relative path.
+/// Which folder this is.
+#[allow(clippy::unnecessary_cast, reason = "the field types differ between architectures")]
+pub(super) fn id_of(folder: impl AsFd) -> Result<FolderId, Errno> {
+    fstat(folder).map(|stat| (stat.st_dev as u64, stat.st_ino as u64))
+}
+
+/// A folder, below which files are opened by relative path.
 #[derive(Debug)]
 pub(super) struct Folder {
-    top: OwnedFd,
+    path: PathBuf,
+    top: OnceCell<OwnedFd>,
     has_openat2: Cell<bool>,
 }
 
 impl Folder {
-    /// Opens the folder itself. Symlinks on the way to it are the user's own and are followed.
+    /// The folder at this path, if it can be read. Symlinks on the way to it are the user's own and
+    /// are followed.
     pub(super) fn open(path: &Path) -> Result<Folder, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(Folder { top: rustix::fs::open(path, flags, Mode::empty())?, has_openat2: Cell::new(true) })
+        let folder = Folder { path: path.to_owned(), top: OnceCell::new(), has_openat2: Cell::new(true) };
+        folder.open_folder("")?;
+        Ok(folder)
+    }
+
+    /// The next call opens the path again.
+    pub(super) fn close(&mut self) {
+        self.top.take();
+    }
+
+    /// Which folder lies at the path.
+    pub(super) fn identity(&self) -> Result<FolderId, Errno> {
+        id_of(self.top()?)
+    }
+
+    fn top(&self) -> Result<&OwnedFd, Errno> {
+        if let Some(top) = self.top.get() {
+            return Ok(top);
+        }
+        // Not opened for reading: that would be an event of its watcher.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = retry_on_intr(|| rustix::fs::open(&self.path, flags, Mode::empty()))?;
+        Ok(self.top.get_or_init(|| top))
     }
 
     /// Opens a regular file for reading.
@@ -167,12 +207,13 @@ impl Folder {
         if !flags.contains(OFlags::PATH) {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
         }
+        let top = self.top()?;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..RACES_MAX {
             if !self.has_openat2.get() {
-                return self.open_by_component(path, flags);
+                return open_by_component(top, path, flags);
             }
-            match openat2(&self.top, path, flags, Mode::empty(), resolve) {
+            match openat2(top, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 // Container sandboxes that do not know the call answer EPERM.
                 Err(Errno::NOSYS | Errno::PERM) => self.has_openat2.set(false),
@@ -181,26 +222,26 @@ impl Folder {
         }
         Err(Errno::AGAIN)
     }
+}
 
-    /// For kernels before 5.6: opens one component after the other, none of which may be a symlink.
-    fn open_by_component(&self, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let components = path.as_bytes().split(|byte| *byte == b'/').map(OsStr::from_bytes);
-        let mut components = components.filter(|c| !c.is_empty() && *c != ".").peekable();
-        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut folder = openat(&self.top, ".", step, Mode::empty())?;
-        while let Some(component) = components.next() {
-            if component == ".." {
-                return Err(Errno::XDEV);
-            }
-            let last = components.peek().is_none();
-            let next = openat(&folder, component, if last { flags } else { step }, Mode::empty())?;
-            if last {
-                return Ok(next);
-            }
-            folder = next;
+/// For kernels before 5.6: opens one component after the other, none of which may be a symlink.
+fn open_by_component(top: &OwnedFd, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let components = path.as_bytes().split(|byte| *byte == b'/').map(OsStr::from_bytes);
+    let mut components = components.filter(|c| !c.is_empty() && *c != ".").peekable();
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut folder = openat(top, ".", step, Mode::empty())?;
+    while let Some(component) = components.next() {
+        if component == ".." {
+            return Err(Errno::XDEV);
         }
-        openat(&folder, ".", flags, Mode::empty())
+        let last = components.peek().is_none();
+        let next = openat(&folder, component, if last { flags } else { step }, Mode::empty())?;
+        if last {
+            return Ok(next);
+        }
+        folder = next;
     }
+    openat(&folder, ".", flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -237,6 +278,24 @@ mod tests {
             assert_eq!(folder.lookup("real"), Found::Folder);
             assert!(folder.open_file("real/file").is_ok());
         });
+    }
+
+    #[test]
+    fn what_lies_at_the_path_is_used_and_nothing_keeps_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, away) = (dir.path().join("share"), dir.path().join("away"));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("old"), "old").unwrap();
+        let mut folder = Folder::open(&path).unwrap();
+        let before = folder.identity().unwrap();
+        assert!(folder.open_file("old").is_ok());
+        std::fs::rename(&path, &away).unwrap();
+        folder.close();
+        assert_eq!((folder.lookup("old"), folder.identity()), (Found::Nothing, Err(Errno::NOENT)));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("new"), "new").unwrap();
+        assert!(folder.open_file("new").is_ok() && folder.open_file("old").is_err());
+        assert_ne!(folder.identity(), Ok(before));
     }
 
     #[test]

@@ -148,6 +148,18 @@ impl LeftOut {
         }
     }
 
+    /// Why this path is not shared, if it is known not to be.
+    pub(super) fn reason(&self, path: &[u8]) -> Option<Reason> {
+        self.paths.get(path).map(|(reason, _)| *reason)
+    }
+
+    /// A scan has seen this path as it was before, whether or not it is shared.
+    pub(super) fn find_again(&mut self, path: &[u8]) {
+        if let Some((_, scan)) = self.paths.get_mut(path) {
+            *scan = self.scan;
+        }
+    }
+
     /// This path is shared, or is gone.
     pub(super) fn remove(&mut self, path: &[u8]) {
         if let Some((reason, _)) = self.paths.remove(path) {
@@ -160,15 +172,17 @@ impl LeftOut {
         self.retain_below(folder, |_| false);
     }
 
-    /// A scan begins.
-    pub(super) fn begin_scan(&mut self) {
+    /// A scan begins. Returns its number, for [`LeftOut::end_scan`]. Others may run at the same
+    /// time.
+    pub(super) fn begin_scan(&mut self) -> u32 {
         self.scan = self.scan.wrapping_add(1);
+        self.scan
     }
 
-    /// Forgets what was not seen below a folder since the scan began.
-    pub(super) fn end_scan(&mut self, folder: &[u8]) {
+    /// Forgets what was not seen below a folder since the scan with this number began.
+    pub(super) fn end_scan(&mut self, folder: &[u8], number: u32) {
         let now = self.scan;
-        self.retain_below(folder, |scan| scan == now);
+        self.retain_below(folder, |scan| is_since(scan, number, now));
     }
 
     fn retain_below(&mut self, folder: &[u8], keep: impl Fn(u32) -> bool) {
@@ -178,6 +192,12 @@ impl LeftOut {
         let gone: Vec<Vec<u8>> = below.filter(|(_, (_, scan))| !keep(*scan)).map(|(path, _)| path.clone()).collect();
         gone.iter().for_each(|path| self.remove(path));
     }
+}
+
+/// Whether a scan began at the same time as another one or later. `now` is the number of the
+/// latest scan.
+pub(super) fn is_since(scan: u32, other: u32, now: u32) -> bool {
+    now.wrapping_sub(scan) <= now.wrapping_sub(other)
 }
 
 #[cfg(test)]
@@ -206,11 +226,13 @@ mod tests {
         for path in [&b"a/1"[..], b"a/2", b"b"] {
             left_out.insert(path, Reason::Hidden);
         }
-        left_out.begin_scan();
+        let slow = left_out.begin_scan();
         left_out.insert(b"a/1", Reason::Hidden);
-        left_out.end_scan(b"a");
+        let other = left_out.begin_scan();
+        left_out.end_scan(b"c", other);
+        left_out.end_scan(b"a", slow);
         assert_eq!(left_out.counts().of(Reason::Hidden), 2);
-        left_out.end_scan(b"");
+        left_out.end_scan(b"", slow);
         assert_eq!(left_out.counts().of(Reason::Hidden), 1);
     }
 }

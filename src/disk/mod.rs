@@ -6,6 +6,7 @@
 //! pieces) go before background work (scanning and hashing the share, hashing a part file again),
 //! which is done in slices. Nothing here knows sockets, and no error of a file ends the worker.
 
+mod above;
 mod below;
 mod cache;
 mod catalog;
@@ -32,6 +33,7 @@ mod saving;
 mod scan;
 mod serve;
 mod share;
+mod slow;
 mod space;
 mod target;
 mod tree;

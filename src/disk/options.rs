@@ -1,6 +1,7 @@
 //! The paths that the disk uses. Declarations only.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A folder that is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub struct DiskOptions {
     pub cache: Option<PathBuf>,
     /// The folder of the collections that the peer makes. Without one, it makes none.
     pub collections: Option<PathBuf>,
+    /// Pause between two slow scans of the shares, which find what no watcher reports. None: there
+    /// are none.
+    pub rescan: Option<Duration>,
     /// The file of the queue of downloads. Its folder exists.
     pub queue: Option<PathBuf>,
 }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
 
 use super::catalog::{Catalog, Cause};
-use super::folder::{Found, Stamp, is_starved};
+use super::folder::{Found, Stamp, id_of, is_starved};
 use super::left_out::Reason;
 use super::rules::Loaded;
 use super::tree::{Sorted, Tree};
@@ -19,13 +19,21 @@ use crate::config::SHARE_OPEN_QUIET;
 /// Entries per slice, so that jobs do not wait long.
 const ENTRIES_PER_SLICE: usize = 1000;
 
+/// The same for a slow scan, and how often the time is looked at.
+const SLOW_SLICE: Duration = Duration::from_millis(2);
+const LOOK_EVERY: usize = 32;
+
 /// A walk through one folder and everything below it.
 pub(super) struct Scan {
     /// The number of the share.
     pub(super) tree: usize,
     /// Where it begins; empty for the complete share.
     pub(super) top: String,
+    /// It looks for what the watcher has not reported, and repeats nothing that is known.
+    slow: bool,
     begun: bool,
+    /// Its numbers in the catalog and in what is left out.
+    numbers: (u32, u32),
     folders: VecDeque<String>,
     open: Option<(String, Dir)>,
     /// The open folder is watched.
@@ -48,7 +56,9 @@ impl Scan {
         Scan {
             tree,
             top: top.to_owned(),
+            slow: false,
             begun: false,
+            numbers: (0, 0),
             folders: VecDeque::from([top.to_owned()]),
             open: None,
             watched: true,
@@ -60,6 +70,15 @@ impl Scan {
         }
     }
 
+    /// A slow scan of a complete share.
+    pub(super) fn slow(tree: usize) -> Scan {
+        Scan { slow: true, ..Scan::new(tree, "") }
+    }
+
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow
+    }
+
     /// Whether it walks the complete share.
     pub(super) fn is_full(&self) -> bool {
         self.top.is_empty()
@@ -69,13 +88,15 @@ impl Scan {
     pub(super) fn slice(&mut self, tree: &mut Tree, catalog: &mut Catalog) -> bool {
         if !self.begun {
             self.begun = true;
-            catalog.begin_scan();
-            tree.left_out.begin_scan();
+            self.numbers = (catalog.begin_scan(), tree.left_out.begin_scan());
         }
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut left = ENTRIES_PER_SLICE;
         while left > 0 {
             left -= 1;
+            if self.slow && left.is_multiple_of(LOOK_EVERY) && now.elapsed() >= SLOW_SLICE {
+                return false;
+            }
             let Some((folder, dir)) = &mut self.open else {
                 let Some(folder) = self.folders.pop_front() else {
                     self.end(tree, catalog, now, wall);
@@ -114,9 +135,14 @@ impl Scan {
             };
             match tree.judge(&path, found) {
                 Sorted::File(stamp) => {
+                    let full = tree.names.full(&path);
+                    if self.slow && catalog.find_again(&full, &stamp) {
+                        tree.left_out.find_again(path.as_bytes());
+                        continue;
+                    }
                     tree.left_out.remove(path.as_bytes());
                     let age = age_of(&stamp, wall);
-                    catalog.observe(&tree.names.full(&path), stamp, Cause::Scan { now, age, watched: self.watched });
+                    catalog.observe(&full, stamp, Cause::Scan { now, age, watched: self.watched });
                     if age < SHARE_OPEN_QUIET {
                         self.young.push((path, stamp, age));
                     }
@@ -130,32 +156,37 @@ impl Scan {
     }
 
     fn open_folder(&mut self, tree: &mut Tree, folder: String) {
-        let watched = tree.watch.as_mut().map(|watch| watch.add(&folder));
-        self.limit |= watched == Some(Watched::Limit);
-        self.watched = watched == Some(Watched::Yes);
-        let dir = match tree.folder.open_folder(&folder).and_then(Dir::new) {
+        let dir = match tree.folder.open_folder(&folder) {
             Ok(dir) => dir,
             Err(error) => {
                 self.starved |= is_starved(error);
-                if error == Errno::ACCESS {
-                    tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
+                if error == Errno::ACCESS && leave_out(tree, &folder) {
                     self.unreadable.push(tree.names.full(&folder));
                 }
                 return;
             }
         };
+        let watched = id_of(&dir).map(|id| tree.watch.as_mut().map(|watch| watch.add_found(&folder, id, !self.slow)));
+        let watched = watched.ok().flatten();
+        self.limit |= watched == Some(Watched::Limit);
+        self.watched = watched == Some(Watched::Yes);
+        let dir = match Dir::new(dir) {
+            Ok(dir) => dir,
+            Err(error) => return self.starved |= is_starved(error),
+        };
         match tree.rules.load(&tree.folder, &folder) {
             Loaded::Done => self.open = Some((folder, dir)),
             Loaded::Refused(why) => {
-                tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
-                self.unruled.push((tree.names.full(&folder), why));
+                if leave_out(tree, &folder) {
+                    self.unruled.push((tree.names.full(&folder), why));
+                }
             }
             Loaded::Starved => self.starved = true,
         }
     }
 
     fn end(&self, tree: &mut Tree, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
-        tree.left_out.end_scan(self.top.as_bytes());
+        tree.left_out.end_scan(self.top.as_bytes(), self.numbers.1);
         self.remove_missing(tree, catalog, now, wall);
         if self.young.is_empty() {
             return;
@@ -171,7 +202,7 @@ impl Scan {
     /// Removes the files that the walk did not find. Each is looked up first, because a rename can
     /// hide a file from a walk.
     fn remove_missing(&self, tree: &Tree, catalog: &mut Catalog, now: Instant, wall: SystemTime) {
-        for path in catalog.not_found(&tree.names.full(&self.top)) {
+        for path in catalog.not_found(&tree.names.full(&self.top), self.numbers.0) {
             // Below the share without a name there are the others.
             let Some(below) = tree.names.below(&path) else { continue };
             match tree.lookup(below) {
@@ -184,6 +215,13 @@ impl Scan {
             }
         }
     }
+}
+
+/// A folder cannot be read. Returns whether that is new.
+fn leave_out(tree: &mut Tree, folder: &str) -> bool {
+    let before = tree.left_out.reason(folder.as_bytes());
+    tree.left_out.insert(folder.as_bytes(), Reason::Unreadable);
+    before != Some(Reason::Unreadable)
 }
 
 /// How long ago a file was last changed in any way, because users can set mtime.

@@ -1,5 +1,6 @@
-//! Serves chunks and manifests: by root, never by path, and only from files that are in the state
-//! that was hashed.
+//! Serves chunks and manifests: by root, never by path, and only from files that lie at their paths
+//! in the state that was hashed. A file that is still open here, but was deleted, moved, replaced
+//! or unmounted, is not served any more: each batch of chunks looks up the path again.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -28,10 +29,26 @@ const MD5S_MAX: usize = 4096;
 /// Open files and known MD5s.
 #[derive(Debug, Default)]
 pub(super) struct Serve {
-    open: VecDeque<(Arc<str>, Arc<File>)>,
-    /// Open files whose state was checked in this batch.
+    open: VecDeque<Open>,
+    /// Open files whose path was looked up in this batch.
     checked: Vec<(Arc<str>, Stamp)>,
     md5s: [HashMap<(Root, u64), Md5>; 2],
+}
+
+/// A file that is kept open between chunks.
+#[derive(Debug)]
+struct Open {
+    path: Arc<str>,
+    /// Its state when it was opened.
+    stamp: Stamp,
+    file: Arc<File>,
+}
+
+impl Open {
+    /// Whether this is the file of that stamp, in whatever state it is.
+    fn is_of(&self, stamp: &Stamp) -> bool {
+        (self.stamp.dev, self.stamp.ino) == (stamp.dev, stamp.ino)
+    }
 }
 
 /// A chunk that is to be sent.
@@ -66,6 +83,7 @@ impl Serve {
         requests: &[ChunkRequest],
         buffer: &mut Vec<u8>,
     ) -> Vec<Prepared> {
+        share.trees.close();
         let mut prepared: Vec<Option<Prepared>> = requests.iter().map(|_| None).collect();
         // Files that are unreadable or changed, by chunk. Another file with the same content may
         // serve the chunk.
@@ -142,6 +160,8 @@ impl Serve {
         root: Root,
         first: u32,
     ) -> Result<(u64, Vec<u8>), ServeFailure> {
+        share.trees.close();
+        self.checked.clear();
         let holders = share.catalog.holders(root);
         let size = holders.first().ok_or(ServeFailure::NotFound)?.1.size;
         if first > 0 && u64::from(first) >= pieces_of(size) {
@@ -172,13 +192,13 @@ impl Serve {
 
     /// Opens the file, if it is in the state that was hashed. `NotFound` if it is gone.
     fn open_unchanged(&mut self, share: &mut Share, path: &Arc<str>, stamp: &Stamp) -> Result<Arc<File>, ServeFailure> {
-        if let Some(at) = self.open.iter().position(|(open, _)| open == path) {
+        if let Some(at) = self.open.iter().position(|open| open.path == *path) {
             let checked = self.checked.iter().any(|(other, then)| other == path && then == stamp);
-            if checked || Stamp::of_file(&self.open[at].1) == Ok(*stamp) {
+            if checked || (self.open[at].is_of(stamp) && share.trees.leads_to(path, stamp)) {
                 if !checked {
                     self.checked.push((path.clone(), *stamp));
                 }
-                return Ok(self.open[at].1.clone());
+                return Ok(self.open[at].file.clone());
             }
             self.open.remove(at);
         }
@@ -188,7 +208,7 @@ impl Serve {
                 if self.open.len() == OPEN_FILES_MAX {
                     self.open.pop_front();
                 }
-                self.open.push_back((path.clone(), file.clone()));
+                self.open.push_back(Open { path: path.clone(), stamp: now, file: file.clone() });
                 Ok(file)
             }
             other => {
@@ -201,14 +221,14 @@ impl Serve {
 
     /// Reports to the share that a file has changed.
     fn changed(&mut self, share: &mut Share, path: &Arc<str>) {
-        self.open.retain(|(open, _)| open != path);
+        self.open.retain(|open| open.path != *path);
         self.checked.retain(|(other, _)| other != path);
         share.changed(path);
     }
 
     /// Closes files that are no longer shared, so that the file system can free their space.
     pub(super) fn close_unshared(&mut self, share: &Share) {
-        self.open.retain(|(path, _)| share.catalog.offered_at(path).is_some());
+        self.open.retain(|open| share.catalog.offered_at(&open.path).is_some());
     }
 
     pub(super) fn has_open(&self) -> bool {

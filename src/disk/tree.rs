@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::folder::{Folder, Found, Stamp};
+use super::folder::{Folder, FolderId, Found, Stamp};
 use super::left_out::{Counts, LeftOut, Reason};
 use super::names::Names;
 use super::options::ShareFolder;
@@ -23,9 +23,16 @@ use crate::wire::name::printable;
 /// One shared folder.
 #[derive(Debug)]
 pub(super) struct Tree {
+    /// As the user named it, with any symlinks. What it leads to may change.
+    pub(super) given: PathBuf,
+    /// Where that led when it was looked at last, without symlinks.
     pub(super) path: PathBuf,
     pub(super) names: Names,
     pub(super) folder: Folder,
+    /// Which folder that was.
+    pub(super) identity: FolderId,
+    /// There was none, or it could not be read.
+    pub(super) missing: bool,
     pub(super) rules: Rules,
     pub(super) left_out: LeftOut,
     pub(super) watch: Option<Watch>,
@@ -36,6 +43,25 @@ pub(super) struct Tree {
     pub(super) logged: Counts,
     pub(super) rescan_at: Option<Instant>,
     pub(super) scanned_at: Option<Instant>,
+}
+
+/// What lies at the path of a share.
+#[derive(Debug)]
+pub(super) struct At {
+    /// The path without symlinks.
+    pub(super) path: PathBuf,
+    pub(super) folder: Folder,
+    pub(super) identity: FolderId,
+}
+
+impl At {
+    /// An error if it is no folder or cannot be read.
+    pub(super) fn find(given: &Path) -> Result<At, Errno> {
+        let folder = Folder::open(given)?;
+        let identity = folder.identity()?;
+        let path = std::fs::canonicalize(given).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(At { path, folder, identity })
+    }
 }
 
 /// What is at a path, and whether it is shared.
@@ -55,12 +81,14 @@ impl Tree {
         let fail = |why: &dyn std::fmt::Display| {
             Failure::new(Exit::Disk, format!("cannot share {shown}: {why}; give a folder that exists and can be read"))
         };
-        let path = std::fs::canonicalize(&share.path).map_err(|error| fail(&error))?;
-        let folder = Folder::open(&path).map_err(|error| fail(&io::Error::from(error)))?;
+        let At { path, folder, identity } = At::find(&share.path).map_err(|error| fail(&io::Error::from(error)))?;
         Ok(Tree {
+            given: share.path.clone(),
             path,
             names,
             folder,
+            identity,
+            missing: false,
             rules: Rules::default(),
             left_out: LeftOut::default(),
             watch: None,
@@ -133,6 +161,12 @@ impl Trees {
         }
     }
 
+    /// The next lookup sees what lies at the paths of the shares then, and no file system is kept
+    /// from being unmounted until then.
+    pub(super) fn close(&mut self) {
+        self.0.iter_mut().for_each(|tree| tree.folder.close());
+    }
+
     /// The share that has the path of a record, and the path below it.
     pub(super) fn find<'p>(&self, full: &'p str) -> Option<(&Tree, &'p str)> {
         self.0.iter().find_map(|tree| Some((tree, tree.names.below(full)?)))
@@ -146,6 +180,11 @@ impl Trees {
     pub(super) fn open_file(&self, full: &str) -> Result<(File, Stamp), Errno> {
         let (tree, below) = self.find(full).ok_or(Errno::NOENT)?;
         tree.folder.open_file(below)
+    }
+
+    /// Whether the path of a record leads to a file in this state. Opens nothing for reading.
+    pub(super) fn leads_to(&self, full: &str, stamp: &Stamp) -> bool {
+        self.find(full).is_some_and(|(tree, below)| tree.folder.lookup(below) == Found::File(*stamp))
     }
 
     /// As [`Trees::open_file`], if the file is in this state.

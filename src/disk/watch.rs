@@ -5,6 +5,8 @@
 //! is lost between reading the folder and its first event. A recursive watch would add the watch of
 //! a new folder only after it has reported the folder. Symlinks are not followed.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use std::time::Instant;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::above::AboveEvent;
+use super::folder::FolderId;
 use super::left_out::Reason;
 use super::names::{Names, RULES_NAME};
 
@@ -33,6 +37,8 @@ pub(super) enum WatchEvent {
     ShareChanged,
     /// Events were lost.
     Lost,
+    /// From the watcher of what lies above the share.
+    Above(AboveEvent),
 }
 
 /// What happened at a path.
@@ -64,6 +70,8 @@ pub(super) struct Watch {
     watcher: RecommendedWatcher,
     share: PathBuf,
     waiting: Arc<AtomicUsize>,
+    /// Hashes of the folders that are watched: of their paths and of which folders they are.
+    watched: HashSet<u64>,
 }
 
 impl Watch {
@@ -88,7 +96,12 @@ impl Watch {
             }
         };
         let config = Config::default().with_follow_symlinks(false);
-        Ok(Watch { watcher: RecommendedWatcher::new(on_event, config)?, share: share.to_owned(), waiting })
+        Ok(Watch {
+            watcher: RecommendedWatcher::new(on_event, config)?,
+            share: share.to_owned(),
+            waiting,
+            watched: HashSet::new(),
+        })
     }
 
     /// Watches one folder of the share; returns once the watch exists.
@@ -100,11 +113,31 @@ impl Watch {
         }
     }
 
+    /// As [`Watch::add`], for the folder that was found at the path. With `again`, also if it was
+    /// watched at that path before: its watch may have another path by now.
+    pub(super) fn add_found(&mut self, folder: &str, id: FolderId, again: bool) -> Watched {
+        let hash = hash_of(folder, id);
+        if !again && self.watched.contains(&hash) {
+            return Watched::Yes;
+        }
+        let watched = self.add(folder);
+        if watched == Watched::Yes {
+            self.watched.insert(hash);
+        }
+        watched
+    }
+
     /// The worker has received an event.
     pub(super) fn taken(&self) {
         // Events of an earlier watcher may still arrive, so this stops at zero.
         let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| waiting.checked_sub(1));
     }
+}
+
+fn hash_of(folder: &str, id: FolderId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (folder, id).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn watch_events(event: notify::Result<notify::Event>, share: &Path, names: &Names) -> Vec<WatchEvent> {

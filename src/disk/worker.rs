@@ -15,8 +15,8 @@ use super::cache::Cache;
 use super::collections::{Changes, Collections, FETCHED, Kept, record};
 use super::describing::{self, Describing};
 use super::hash::digests_of;
-use super::job::{Job, ReceivedChunk, Report};
 use super::hasher::Progress;
+use super::job::{Job, ReceivedChunk, Report};
 use super::left_out::Counts;
 use super::opening::{Here, Opening, Step};
 use super::part::{Part, remove_leftovers};
@@ -220,6 +220,9 @@ impl Worker {
         }
         if now >= self.changes_at {
             self.report_changes(now);
+        }
+        if let Some(share) = &mut self.share {
+            share.trees.close();
         }
         worked
     }

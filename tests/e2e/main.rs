@@ -10,6 +10,7 @@ mod daemon;
 mod failover;
 mod many;
 mod memory;
+mod mounts;
 mod names;
 mod node;
 mod places;

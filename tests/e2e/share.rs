@@ -133,6 +133,42 @@ fn a_deleted_folder_is_nothing_to_warn_of() {
 }
 
 #[test]
+fn a_share_that_is_deleted_and_made_again_is_followed_with_one_warning() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    world.share("p", "old.txt", b"old");
+    let peer = world.peer("p", &[&daemon]);
+    agrees(&daemon, &[("old.txt", b"old")]);
+    let lines = |word: &str| peer.log().lines().filter(|line| line.contains(word)).count();
+    for round in 1..=2 {
+        fs::remove_dir_all(world.path("p")).expect("removed");
+        agrees(&daemon, &[]);
+        world.share("p", "new.txt", b"new");
+        agrees(&daemon, &[("new.txt", b"new")]);
+        assert_eq!((lines("is gone"), lines("is back; it")), (round, round), "{}", peer.log());
+    }
+    // Another folder at the path is another share.
+    world.share("q", "other.txt", b"other");
+    fs::rename(world.path("p"), world.path("away")).expect("renamed");
+    fs::rename(world.path("q"), world.path("p")).expect("renamed");
+    agrees(&daemon, &[("other.txt", b"other")]);
+}
+
+#[test]
+fn a_write_through_a_name_outside_the_share_is_found_by_the_scan() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    world.share("p", "file.txt", b"before");
+    fs::hard_link(world.path("p/file.txt"), world.path("other-name")).expect("linked");
+    let _peer = world.peer_with("p", &[&daemon], &["--rescan", "200ms"], std::process::Stdio::null());
+    agrees(&daemon, &[("file.txt", b"before")]);
+    let mut other = fs::OpenOptions::new().append(true).open(world.path("other-name")).expect("open");
+    other.write_all(b" and after").expect("written");
+    drop(other);
+    agrees(&daemon, &[("file.txt", b"before and after")]);
+}
+
+#[test]
 fn a_file_is_offered_once_its_writer_has_closed_it() {
     let world = World::new();
     let daemon = world.super_peer("s");

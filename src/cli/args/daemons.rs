@@ -81,6 +81,11 @@ command! {
         #[argh(option, arg_name = "DIR")]
         pub(crate) downloads: Option<PathBuf>,
 
+        /// pause between two scans of the shares for what the system does not report, such as changes
+        /// on a network mount by another machine; 0: no scans [default: 10m]
+        #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
+        pub(crate) rescan: Option<Span>,
+
         /// address on which it serves pieces; port 0 takes any free port, [::]:4778 takes IPv6 too
         /// [default: 0.0.0.0:4778]
         #[argh(option, arg_name = "HOST:PORT")]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::folder::{Identity, Stamp};
+use super::left_out::is_since;
 use crate::config::{SHARE_OPEN_QUIET, SHARE_QUIET};
 use crate::wire::ids::Root;
 use crate::wire::{FileRecord, SharePath};
@@ -192,14 +193,25 @@ impl Catalog {
 
     // ---- what was observed ----------------------------------------------------------------------
 
-    /// A scan begins. [`Catalog::not_found`] lists what it did not find.
-    pub(super) fn begin_scan(&mut self) {
+    /// A scan begins. Returns its number, for [`Catalog::not_found`]. Others may run at the same
+    /// time.
+    pub(super) fn begin_scan(&mut self) -> u32 {
         self.scan = self.scan.wrapping_add(1);
+        self.scan
     }
 
-    /// Files below a folder that were not observed since the scan began.
-    pub(super) fn not_found(&self, folder: &str) -> Vec<Arc<str>> {
-        self.below(folder).filter(|(_, e)| e.scan != self.scan).map(|(path, _)| path.clone()).collect()
+    /// Files below a folder that were not observed since the scan with this number began.
+    pub(super) fn not_found(&self, folder: &str, number: u32) -> Vec<Arc<str>> {
+        let missing = |entry: &Entry| !is_since(entry.scan, number, self.scan);
+        self.below(folder).filter(|(_, entry)| missing(entry)).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// A scan has found this file. False if it is not known in this state: then it is to be
+    /// observed.
+    pub(super) fn find_again(&mut self, path: &str, stamp: &Stamp) -> bool {
+        let Some(entry) = self.files.get_mut(path).filter(|entry| entry.stamp == *stamp) else { return false };
+        entry.scan = self.scan;
+        true
     }
 
     /// A regular file is there.

@@ -21,6 +21,7 @@ use crate::wire::FileRecord;
 use crate::wire::ids::{Cv, Md5, Root};
 
 mod describing;
+mod places;
 mod sharing;
 mod transfer;
 
@@ -224,6 +225,7 @@ fn options(share: &Path, cache: Option<PathBuf>) -> DiskOptions {
         downloads: None,
         cache,
         collections: None,
+        rescan: None,
         queue,
     }
 }

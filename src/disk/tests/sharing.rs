@@ -129,7 +129,7 @@ fn a_restart_hashes_nothing_twice() {
     assert_eq!((share.catalog.offered(), share.hasher.bytes), (2, 0));
 }
 
-fn opened(folder: &Path, callback: share::MakeCallback) -> share::Share {
+pub(super) fn opened(folder: &Path, callback: share::MakeCallback) -> share::Share {
     share::Share::open(&options(folder, None), callback).unwrap().unwrap()
 }
 
@@ -141,6 +141,13 @@ fn settle(share: &mut share::Share) {
         share.slice(&mut buffer);
         share.on_time(std::time::Instant::now());
     }
+}
+
+/// Does all the work that there is, and offers the files as if they had been quiet for long enough.
+pub(super) fn settle_files(share: &mut share::Share) {
+    settle(share);
+    share.catalog.settle(std::time::Instant::now() + crate::config::SHARE_OPEN_QUIET);
+    settle(share);
 }
 
 #[test]

@@ -278,6 +278,10 @@ impl Daemon {
         self.ready["control"].as_str().expect("a peer's ready file names `control`")
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// All that it has written to stderr.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -1,5 +1,7 @@
 //! The share: its folders, their watchers, the catalog, and the background work that keeps the
-//! catalog equal to the folders.
+//! catalog equal to the folders. `place` follows what lies at the path of each folder.
+
+mod place;
 
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -8,15 +10,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::above::Above;
 use super::catalog::{Catalog, Cause};
-use super::folder::{Folder, Stamp};
+use super::folder::Stamp;
 use super::hash::{ContentDigest, cvs_of};
 use super::hasher::{Hasher, Progress, Shared};
 use super::left_out::{Counts, Reason};
 use super::options::DiskOptions;
 use super::scan::Scan;
-use super::tree::{Sorted, Tree, Trees};
-use super::watch::{Watch, WatchEvent, What};
+use super::slow::Slow;
+use super::tree::{At, Sorted, Tree, Trees};
+use super::watch::{WatchEvent, What};
 use crate::config::{PIECE_BYTES, SHARE_OPEN_QUIET, SHARE_QUIET};
 use crate::error::Failure;
 use crate::wire::ids::{Cv, Root};
@@ -27,8 +31,6 @@ use crate::wire::name::printable;
 const GATHER: Duration = Duration::from_millis(40);
 /// Paths looked up per slice.
 const LOOKUPS_PER_SLICE: usize = 512;
-/// Shortest time between two full scans.
-const RESCAN_PAUSE: Duration = Duration::from_secs(1);
 /// Interval of the scans of a share that cannot be watched.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(10);
 /// Delay before a step is retried that failed because descriptors or memory ran out or the folder
@@ -57,6 +59,9 @@ pub(super) struct Share {
     /// Files that the lookups have found.
     found: VecDeque<(String, Stamp, Touch)>,
     scans: VecDeque<Scan>,
+    slow: Slow,
+    /// None if the ways to the shares cannot be watched.
+    above: Option<Above>,
     pub(super) hasher: Hasher,
 }
 
@@ -95,6 +100,7 @@ impl Share {
     /// A file of the share with this content: the open file, its size, and its chaining values if
     /// it has more than one piece.
     pub(super) fn source_of(&mut self, root: Root) -> Option<(File, u64, Vec<Cv>)> {
+        self.trees.close();
         self.catalog.holders(root).into_iter().find_map(|(path, stamp)| {
             let file = self.trees.open_unchanged(&path, &stamp)?;
             let cvs = match stamp.size {
@@ -123,8 +129,11 @@ impl Share {
             lookups: VecDeque::new(),
             found: VecDeque::new(),
             scans: VecDeque::new(),
+            slow: Slow::new(options.rescan, Instant::now()),
+            above: None,
             hasher: Hasher::default(),
         };
+        share.watch_above();
         (0..share.trees.0.len()).for_each(|number| share.start_watching(number));
         Ok(Some(share))
     }
@@ -134,33 +143,11 @@ impl Share {
         self.trees.0.first().map(|tree| tree.path.clone())
     }
 
-    /// Starts a new watcher and a full scan. All earlier events count as lost.
-    fn start_watching(&mut self, number: usize) {
-        log::debug!("starting a watcher");
-        let tree = &mut self.trees.0[number];
-        tree.unwatched = false;
-        tree.watch = match Watch::new(&tree.path, &tree.names, (self.callback)(number)) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                unwatched(tree, &error.to_string());
-                None
-            }
-        };
-        if let Some(watch) = &mut tree.watch {
-            // The scan adds the other folders. This one is watched before the peer reports that it
-            // is ready.
-            watch.add("");
-        }
-        tree.rescan_at = None;
-        self.scans.retain(|scan| scan.tree != number);
-        self.scans.push_back(Scan::new(number, ""));
-    }
-
     // ---- events of the watcher ------------------------------------------------------------------
 
     pub(super) fn on_watch_event(&mut self, number: usize, event: WatchEvent) {
         let Some(tree) = self.trees.0.get_mut(number) else { return };
-        if let Some(watch) = &tree.watch {
+        if let Some(watch) = tree.watch.as_ref().filter(|_| !matches!(event, WatchEvent::Above(_))) {
             watch.taken();
         }
         match event {
@@ -182,6 +169,7 @@ impl Share {
                 self.rules.insert((number, folder), at + quiet);
             }
             WatchEvent::ShareChanged | WatchEvent::Lost => self.rescan(number),
+            WatchEvent::Above(event) => self.on_above(number, event),
         }
     }
 
@@ -203,32 +191,28 @@ impl Share {
         self.gather_until.get_or_insert(Instant::now() + GATHER);
     }
 
-    /// Schedules a full scan, at the earliest [`RESCAN_PAUSE`] after the last one.
-    fn rescan(&mut self, number: usize) {
-        let now = Instant::now();
-        let tree = &mut self.trees.0[number];
-        rescan_by(tree, tree.scanned_at.map_or(now, |last| now.max(last + RESCAN_PAUSE)));
-    }
-
     // ---- background work ------------------------------------------------------------------------
 
     /// When [`Share::on_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let rescan = self.trees.0.iter().filter_map(|tree| tree.rescan_at).min();
         let rules = self.rules.values().min().copied();
-        [self.gather_until, rescan, rules, self.catalog.deadline()].into_iter().flatten().min()
+        let others = [self.gather_until, rescan, rules, self.catalog.deadline(), self.slow.deadline()];
+        others.into_iter().flatten().min()
     }
 
     pub(super) fn has_work(&self) -> bool {
         !self.lookups.is_empty()
             || !self.found.is_empty()
             || !self.scans.is_empty()
+            || self.slow.is_due()
             || self.hasher.is_busy()
             || self.catalog.has_ready()
     }
 
     /// Starts the work that is due.
     pub(super) fn on_time(&mut self, now: Instant) {
+        self.trees.close();
         if self.gather_until.is_some_and(|until| until <= now) && self.lookups.is_empty() && self.found.is_empty() {
             self.gather_until = None;
             self.trees.0.iter_mut().for_each(|tree| log_left_out(tree, true));
@@ -245,27 +229,7 @@ impl Share {
             }
         }
         self.catalog.settle(now);
-    }
-
-    /// Scans a share again. Its path may lead to another folder by now.
-    fn open_again(&mut self, number: usize, now: Instant) {
-        let tree = &mut self.trees.0[number];
-        match Folder::open(&tree.path) {
-            Ok(folder) => {
-                tree.folder = folder;
-                self.start_watching(number);
-            }
-            Err(error) => {
-                let files = self.catalog.files_below(&tree.names.full(""));
-                let files: Vec<_> = files.into_iter().filter(|path| tree.names.below(path).is_some()).collect();
-                if !files.is_empty() {
-                    log::warn!("the share {} is gone: {error}", printable(&tree.path.to_string_lossy()));
-                }
-                files.iter().for_each(|path| self.catalog.remove_file(path, now));
-                tree.left_out.remove_below(b"");
-                tree.rescan_at = Some(now + RETRY);
-            }
-        }
+        self.slow.on_time(now);
     }
 
     /// Writes the digest cache to disk. Called while there is nothing else to do.
@@ -275,6 +239,7 @@ impl Share {
 
     /// Does one slice of background work.
     pub(super) fn slice(&mut self, buffer: &mut Vec<u8>) {
+        self.trees.close();
         if !self.lookups.is_empty() {
             self.look_up();
         } else if !self.found.is_empty() {
@@ -284,6 +249,8 @@ impl Share {
             }
         } else if !self.scans.is_empty() {
             self.scan();
+        } else if self.slow.is_due() {
+            self.slow_slice();
         } else {
             let mut shared = Shared { trees: &mut self.trees, catalog: &mut self.catalog };
             self.hasher.slice(&mut shared, buffer);
@@ -355,6 +322,35 @@ impl Share {
         }
     }
 
+    /// One slice of the slow scan.
+    pub(super) fn slow_slice(&mut self) {
+        let start = Instant::now();
+        if self.slow.scan.is_none() {
+            self.begin_slow_scan();
+        }
+        if let Some(mut scan) = self.slow.scan.take() {
+            if scan.slice(&mut self.trees.0[scan.tree], &mut self.catalog) {
+                self.scanned(&scan);
+            } else {
+                self.slow.scan = Some(scan);
+            }
+        }
+        self.slow.pause(start.elapsed());
+    }
+
+    fn begin_slow_scan(&mut self) {
+        if self.slow.rest.is_empty() {
+            self.slow.rest.extend(0..self.trees.0.len());
+        }
+        let Some(number) = self.slow.rest.pop_front() else { return };
+        let tree = &self.trees.0[number];
+        if !tree.missing && At::find(&tree.given).is_ok_and(|at| at.identity == tree.identity) {
+            self.slow.scan = Some(Scan::slow(number));
+        } else {
+            self.rescan(number);
+        }
+    }
+
     fn scanned(&mut self, scan: &Scan) {
         let now = Instant::now();
         let tree = &mut self.trees.0[scan.tree];
@@ -363,7 +359,7 @@ impl Share {
         if scan.is_full() {
             tree.scanned_at = Some(now);
         }
-        log_left_out(tree, !scan.is_full());
+        log_left_out(tree, !scan.is_full() || scan.is_slow());
         for folder in &scan.unreadable {
             log::warn!("the folder {} of the share cannot be read; its files are not shared", printable(folder));
         }
