@@ -9,6 +9,7 @@ mod args;
 mod columns;
 mod format;
 mod get;
+mod hash;
 mod hints;
 mod list;
 mod logging;
@@ -34,6 +35,7 @@ mod table;
 mod tools;
 mod units;
 mod uri;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -87,6 +89,8 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
         Command::Resume(args) => queue::resume(&args),
         Command::List(args) => list::run(args),
         Command::Status(args) => status::run(args),
+        Command::Hash(args) => hash::run(&args),
+        Command::Verify(args) => verify::run(&args),
     };
     match ended {
         Ok(code) => code,

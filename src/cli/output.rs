@@ -43,11 +43,20 @@ pub(crate) fn note_width() -> Option<usize> {
 
 /// Prints a path as a line: byte for byte to a program, which will open it; visible on a terminal.
 pub(crate) fn path(path: &Path) -> io::Result<()> {
+    exact_bytes(path.as_os_str().as_bytes())
+}
+
+/// Prints a line that names a file: byte for byte to a program; visible on a terminal.
+pub(crate) fn exact(text: &str) -> io::Result<()> {
+    exact_bytes(text.as_bytes())
+}
+
+fn exact_bytes(text: &[u8]) -> io::Result<()> {
     if io::stdout().is_terminal() {
-        return line(&printable(&path.to_string_lossy()));
+        return line(&printable(&String::from_utf8_lossy(text)));
     }
     let mut out = io::stdout().lock();
-    out.write_all(path.as_os_str().as_bytes())?;
+    out.write_all(text)?;
     out.write_all(b"\n")?;
     out.flush()
 }

@@ -170,13 +170,21 @@ fn complete(
     env: Env<'_>,
 ) -> Result<Completed, String> {
     let mut args = Vec::new();
+    let mut operands = Vec::new();
     let mut seen: Vec<String> = Vec::new();
     let mut feed = hoisted.into_iter();
+    let mut literal = false;
     while let Some(arg) = feed.next().or_else(|| given.next()) {
         if arg == "--" {
-            args.push(arg);
-            args.extend(given);
+            literal = true;
+            operands.extend(given);
             break;
+        }
+        // argh takes `-` for an option.
+        literal |= arg == "-";
+        if arg == "-" || !arg.starts_with('-') {
+            operands.push(arg);
+            continue;
         }
         if let Some(count) = arg.strip_prefix("-v").filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b == b'v')) {
             args.extend((0..=count.len()).map(|_| "-v".to_owned()));
@@ -203,6 +211,8 @@ fn complete(
         }
     }
     let from_env = add_env(info, &seen, &mut args, env)?;
+    args.extend(literal.then(|| "--".to_owned()));
+    args.extend(operands);
     Ok((args, from_env))
 }
 

@@ -1,7 +1,7 @@
 //! `sprat uri`, and the URIs that `sprat get` takes.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::args::{AskedOptions, Uri};
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use super::{paths, query, settings};
+use super::{hash, paths, query, settings};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::{ClientEvent, Command};
-use crate::wire::{self, HostPort, Root};
+use crate::wire::{self, HostPort};
 
 /// How long a running peer may take to say which super peer it has.
 const PEER_PATIENCE: Duration = Duration::from_secs(2);
@@ -41,14 +41,8 @@ fn meant(what: String, is_super: bool) -> Result<(String, Option<std::path::Path
         let why = "is a folder, and only a running peer that shares it can offer it; leave out --super";
         return Err(Failure::usage(format!("{what:?} {why}")));
     }
-    let root = root_of(path).map_err(|e| Failure::new(Exit::Disk, format!("cannot read {what:?}: {e}")))?;
+    let root = hash::root_of(&what).map_err(|e| Failure::new(Exit::Disk, format!("cannot read {what:?}: {e}")))?;
     Ok((root.to_string(), None))
-}
-
-fn root_of(path: &Path) -> io::Result<Root> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(Root(*hasher.finalize().as_bytes()))
 }
 
 /// Reads the URI that a person gave in place of a name; none if it is a name.

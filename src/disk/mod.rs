@@ -14,6 +14,7 @@ mod collections;
 mod describing;
 mod durable;
 mod folder;
+mod folder_root;
 mod hash;
 mod hasher;
 mod holes;
@@ -51,6 +52,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
+pub use folder_root::{FolderContent, collection_of};
 pub use job::{Job, ReceivedChunk, Report};
 pub(crate) use names::is_share_name;
 pub use options::{DiskOptions, ShareFolder};

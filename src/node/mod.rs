@@ -34,7 +34,7 @@ use crate::proto::Role;
 pub use self::handle::Handle;
 pub use self::host::{Flow, Host};
 pub(crate) use crate::disk::is_share_name;
-pub use crate::disk::{DiskOptions, ShareFolder};
+pub use crate::disk::{DiskOptions, FolderContent, ShareFolder, collection_of};
 
 /// Which sockets and folders a node has.
 #[derive(Clone, Debug, Default)]

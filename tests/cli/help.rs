@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "demo",
     "bench",
     "sim",
@@ -50,6 +50,8 @@ const COMMANDS: [&str; 14] = [
     "resume",
     "list",
     "status",
+    "hash",
+    "verify",
 ];
 
 /// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;
@@ -109,6 +111,7 @@ fn defaults_are_the_constants() {
         assert_default(command, "--budget", &format!("own setting, {}", seconds(config::QUERY_BUDGET)));
     }
     assert_default("peer", "--parallel", &config::PARALLEL.to_string());
+    assert_default("peer", "--rescan", &format!("{}m", config::SHARE_RESCAN.as_secs() / 60));
     for command in ["downloads", "cancel", "pause", "resume"] {
         assert_default(command, "--name", "peer");
     }

@@ -2,6 +2,7 @@
 //! together.
 
 mod commands;
+mod hash;
 mod help;
 mod sim;
 mod usage;

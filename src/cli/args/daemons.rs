@@ -81,8 +81,8 @@ command! {
         #[argh(option, arg_name = "DIR")]
         pub(crate) downloads: Option<PathBuf>,
 
-        /// pause between two scans of the shares for what the system does not report, such as changes
-        /// on a network mount by another machine; 0: no scans [default: 10m]
+        /// pause between two scans of the shares for what the system does not report, such as
+        /// changes on a network mount by another machine; 0: no scans [default: 10m]
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) rescan: Option<Span>,
 

@@ -4,6 +4,7 @@
 //! An option with a default is an `Option` (or a list), so that the command knows whether it was
 //! given. The help text names the default, and `tests/cli/help.rs` compares it with the constant.
 
+mod checks;
 mod common;
 mod daemons;
 mod oneshot;
@@ -12,6 +13,7 @@ mod tools;
 mod values;
 
 use argh::{ArgsInfo, FromArgs};
+pub(crate) use checks::{Hash, Verify};
 pub(crate) use common::{AskedOptions, SearchOptions};
 pub(crate) use daemons::{Peer, Super};
 use log::LevelFilter;
@@ -34,7 +36,7 @@ pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
     error_code(3, "nothing found"),
     error_code(4, "no answer in time"),
     error_code(5, "a node cannot be reached or refuses; the address to listen on is in use"),
-    error_code(6, "integrity: no source gave valid data"),
+    error_code(6, "integrity: no source gave valid data; a file is another content"),
     error_code(7, "login rejected"),
     error_code(8, "partial: some of several items were done, not all"),
     error_code(9, "local disk or permission"),
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     Resume(Resume),
     List(List),
     Status(Status),
+    Hash(Hash),
+    Verify(Verify),
 }
 
 impl Command {
@@ -89,6 +93,8 @@ impl Command {
             Command::Resume(args) => args.log_level(),
             Command::List(args) => args.log_level(),
             Command::Status(args) => args.log_level(),
+            Command::Hash(args) => args.log_level(),
+            Command::Verify(args) => args.log_level(),
         }
     }
 }

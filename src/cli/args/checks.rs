@@ -1,0 +1,45 @@
+//! The options of the commands that hash files of this machine and ask nobody: `hash` and `verify`.
+
+use super::common::command;
+
+command! {
+    /// Print the roots of files as `b3sum` prints them: a root is the BLAKE3 hash of the content.
+    /// With --check, check the files of such lists.
+    #[argh(
+        subcommand,
+        name = "hash",
+        help_triggers("-h", "--help"),
+        example = "{command_name} *.flac > roots",
+        example = "{command_name} --check roots"
+    )]
+    Hash {
+        /// files; - is standard input, which is also hashed if none is named
+        #[argh(positional, arg_name = "FILE")]
+        pub(crate) files: Vec<String>,
+
+        /// the FILEs are lists that `sprat hash` or `b3sum` has printed: read each file that they
+        /// name and print whether it has its root, with -q only those that have not [default: off]
+        #[argh(switch, short = 'c')]
+        pub(crate) check: bool,
+    } with log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Check that a file or a folder is the content of a URI or of a root: exit 0 if it is, 6 if it
+    /// is another content. A folder is compared with all files in it that `sprat uri` would name.
+    #[argh(
+        subcommand,
+        name = "verify",
+        help_triggers("-h", "--help"),
+        example = "{command_name} ~/music/holiday sprat:4b1c…,size=210,name=holiday"
+    )]
+    Verify {
+        /// the file or folder; - is standard input
+        #[argh(positional, arg_name = "PATH")]
+        pub(crate) path: String,
+
+        /// what it should be: a URI as `sprat uri` prints it, or a root (64 hex digits)
+        #[argh(positional, arg_name = "URI|ROOT")]
+        pub(crate) what: String,
+    } with log(" [default: warn]", Warn)
+}
