@@ -171,6 +171,17 @@ pub const RECONNECT_MAX_LATER: Duration = Duration::from_secs(60);
 pub const STARTING_MAX: Duration = Duration::from_secs(30);
 /// How long after a change the number of peers that share is reported, for the state.
 pub const SHARING_REPORT_EVERY: Duration = Duration::from_secs(5);
+/// The time over which `status` measures queries and uploads: short enough for a person who
+/// watches, and long enough for a source of 1 MiB chunks at 100 KiB/s.
+pub const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// Files of the share that `status` looks at for the names of those that are sent: 1 ms.
+pub const UPLOAD_NAMES_LOOKED_AT_MAX: usize = 65_536;
+/// Peers of which a super peer reports in one second one by one that they came or left: enough for
+/// a person who watches, and 10,000 peers cost a line a second.
+pub const PEERS_REPORTED_PER_SECOND: usize = 10;
+/// Changes of the share are reported for the log no more often than this, so that many of them are
+/// one line.
+pub const SHARE_REPORT_EVERY: Duration = Duration::from_secs(2);
 /// A dial that has not connected within this time has failed.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `sprat peer` tries to get its first session (`--connect-timeout`).

@@ -231,7 +231,13 @@ mod tests {
             let counts = std::collections::BTreeMap::from([(text.clone(), 1)]);
             for event in [
                 ClientEvent::Note { message: text.clone() },
-                ClientEvent::Status { super_peer: None, peer: counts.clone(), super_counts: counts },
+                ClientEvent::Status {
+                    super_peer: None,
+                    peer: counts.clone(),
+                    super_counts: counts,
+                    status: None,
+                    super_agent: Some(text.clone()),
+                },
                 ClientEvent::Done(Outcome { error: Some(text.clone()), path: Some(text.into()), ..Outcome::default() }),
             ] {
                 let line = event_line(&event, SystemTime::UNIX_EPOCH);

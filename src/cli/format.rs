@@ -1,7 +1,6 @@
 //! Output for people: tables and summaries. Pure text; every name from the network passes through
 //! `printable`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::units::{Size, Span};
 use crate::proto::ClientEvent;
 use crate::proto::event::{DownloadReport, DownloadState, ItemReport, Outcome, SourceReport, SourceState};
 use crate::wire::name::printable;
-use crate::wire::{Cut, HostPort, Root};
+use crate::wire::{Cut, Root};
 
 /// Widest name in a table or a line, in columns, even if the window is wider.
 pub(super) const NAME_COLUMNS_MAX: usize = 60;
@@ -131,7 +130,8 @@ pub(crate) fn cleaned(outcome: &Outcome) -> String {
     format!("{} removed, {}", count(files, "part file"), Size(bytes))
 }
 
-fn download_word(state: DownloadState) -> &'static str {
+/// The state of a download in one word.
+pub(crate) fn download_word(state: DownloadState) -> &'static str {
     match state {
         DownloadState::Queued => "queued",
         DownloadState::Running => "running",
@@ -157,19 +157,6 @@ pub(crate) fn download_note(report: &DownloadReport, cancel: &str) -> String {
         DownloadState::Paused => format!("{name}: download {id} is paused; {end}"),
         DownloadState::Done | DownloadState::Failed => format!("{name}: download {id} is {}", download_word(*state)),
     }
-}
-
-/// The lines of STATUS.
-pub(crate) fn status(
-    super_peer: Option<&HostPort>,
-    peer: &BTreeMap<String, u64>,
-    super_counts: &BTreeMap<String, u64>,
-) -> Vec<String> {
-    let session = super_peer.map_or("none".to_owned(), ToString::to_string);
-    let line =
-        |side: &'static str| move |(name, value): (&String, &u64)| format!("{side}.{}  {value}", printable(name));
-    let head = std::iter::once(format!("super peer  {session}"));
-    head.chain(peer.iter().map(line("peer"))).chain(super_counts.iter().map(line("super"))).collect()
 }
 
 /// The note about a source that was dropped; none in every other state.
@@ -201,7 +188,8 @@ pub(crate) fn search_summary(results: u64, noun: &str, done: &Outcome) -> String
     text
 }
 
-fn cut_words(cut: &Cut) -> String {
+/// What was cut, with the reasons.
+pub(crate) fn cut_words(cut: &Cut) -> String {
     let Cut { ttl, loss, budget, down, cap, shed, stale, starting } = *cut;
     let reasons = [
         (ttl, "beyond the ttl"),

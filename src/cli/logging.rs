@@ -1,16 +1,22 @@
-//! The log on standard error: levels, journal prefixes, and the detour through a prompt that owns
-//! the terminal.
+//! The log on standard error: levels, times, journal prefixes, JSON, and the detour through a
+//! prompt that owns the terminal.
 //!
-//! A line is `LEVEL: text`. If standard error is the journal, it is `<N>text` instead: the prefix
-//! of sd-daemon(3), from which the journal takes the level.
+//! A daemon writes `TIME LEVEL: text`, with the time in UTC. If its standard error is the journal,
+//! which has times of its own, it writes `<N>text` instead: the prefix of sd-daemon(3), from which
+//! the journal takes the level. A command that people wait for writes `LEVEL: text`.
 
 use std::env;
 use std::io::{self, Write};
+use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use env_logger::{Builder, Target, WriteStyle};
-use log::{Level, LevelFilter};
+use log::kv::{Error, Key, Value, VisitSource, VisitValue};
+use log::{Level, LevelFilter, Record};
+use serde_json::Map;
 
+use crate::control::{json, rfc3339};
 use crate::wire::name::printable;
 
 /// Takes the lines while a prompt owns the terminal.
@@ -18,6 +24,64 @@ static ASIDE: Mutex<Option<Detour>> = Mutex::new(None);
 
 /// Takes a line; returns false if it cannot.
 pub(crate) type Detour = Box<dyn Fn(String) -> bool + Send>;
+
+/// `--log-format` of a daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people, and for the journal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LogFormat, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("write text or json".into()),
+        }
+    }
+}
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// `LEVEL: text`.
+    Plain,
+    /// `TIME LEVEL: text`.
+    Timed,
+    /// `<N>text`.
+    Journal,
+    Json,
+}
+
+impl Form {
+    /// `format` is that of a daemon; none for a command that people wait for.
+    fn of(format: Option<LogFormat>, journal: bool) -> Form {
+        match (format, journal) {
+            (Some(LogFormat::Json), _) => Form::Json,
+            (Some(LogFormat::Text) | None, true) => Form::Journal,
+            (Some(LogFormat::Text), false) => Form::Timed,
+            (None, false) => Form::Plain,
+        }
+    }
+
+    /// A line without its end. What strangers send can neither command a terminal nor forge a line.
+    fn line(self, record: &Record, now: SystemTime) -> String {
+        let text = || printable(&record.args().to_string());
+        let level = record.level();
+        match self {
+            Form::Plain => format!("{}: {}", word(level), text()),
+            Form::Timed => format!("{} {}: {}", rfc3339(now), word(level), text()),
+            Form::Journal => format!("<{}>{}", syslog_priority(level), text()),
+            Form::Json => json_line(record, now),
+        }
+    }
+}
 
 /// The level that the options ask for: `--log-level` wins over `-q`, and `-q` over `-v`.
 pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, default: LevelFilter) -> LevelFilter {
@@ -30,9 +94,10 @@ pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, def
     }
 }
 
-/// Starts logging. Only the first call counts.
-pub(crate) fn start(level: LevelFilter) {
-    let journal = stderr_is_journal();
+/// Starts logging. Only the first call counts. `format` is that of a daemon; none for a command
+/// that people wait for.
+pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
+    let form = Form::of(format, stderr_is_journal());
     let _ = Builder::new()
         .filter_level(level.min(LevelFilter::Warn))
         // It warns for every watched folder that is deleted.
@@ -40,16 +105,59 @@ pub(crate) fn start(level: LevelFilter) {
         .filter_module("sprat", level)
         .write_style(WriteStyle::Never)
         .target(Target::Pipe(Box::new(Stderr)))
-        .format(move |out, record| {
-            // One line each: what strangers send can neither command a terminal nor forge a line.
-            let text = printable(&record.args().to_string());
-            if journal {
-                writeln!(out, "<{}>{text}", syslog_priority(record.level()))
-            } else {
-                writeln!(out, "{}: {text}", word(record.level()))
-            }
-        })
+        .format(move |out, record| writeln!(out, "{}", form.line(record, SystemTime::now())))
         .try_init();
+}
+
+/// `time`, `level`, `message`, and the fields of the record.
+fn json_line(record: &Record, now: SystemTime) -> String {
+    let mut fields = Fields(Map::new());
+    // It fails only if a field cannot be read; the others stand.
+    let _ = record.key_values().visit(&mut fields);
+    let Fields(mut line) = fields;
+    line.insert("time".into(), rfc3339(now).into());
+    line.insert("level".into(), record.level().as_str().to_ascii_lowercase().into());
+    line.insert("message".into(), record.args().to_string().into());
+    json(&line).unwrap_or_default()
+}
+
+/// The fields of one record.
+struct Fields(Map<String, serde_json::Value>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        let mut field = Field(None);
+        value.visit(&mut field)?;
+        let Field(value) = field;
+        // A field without a value is left out.
+        value.into_iter().for_each(|value| drop(self.0.insert(key.to_string(), value)));
+        Ok(())
+    }
+}
+
+/// The value of one field.
+struct Field(Option<serde_json::Value>);
+
+impl<'v> VisitValue<'v> for Field {
+    fn visit_any(&mut self, value: Value<'_>) -> Result<(), Error> {
+        self.0 = Some(value.to_string().into());
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), Error> {
+        self.0 = None;
+        Ok(())
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), Error> {
+        self.0 = Some(value.into());
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), Error> {
+        self.0 = Some(value.into());
+        Ok(())
+    }
 }
 
 /// Sends lines to `to` from now on, or to standard error again.
@@ -111,7 +219,42 @@ impl Write for Stderr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn line(form: Form, level: Level, text: &str) -> String {
+        let fields: &[(&str, Value)] = &[("peer", Value::from("a\u{1b}b")), ("files", Value::from(3_u64))];
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_798_761_599_007);
+        form.line(&Record::builder().level(level).args(format_args!("{text}")).key_values(&fields).build(), now)
+    }
+
+    #[test]
+    fn a_daemon_writes_times_and_the_journal_gets_priorities() {
+        let timed = line(Form::of(Some(LogFormat::Text), false), Level::Warn, "a\n<3>b");
+        assert_eq!(timed, "2026-12-31T23:59:59.007Z warning: a\\n<3>b");
+        for format in [Some(LogFormat::Text), None] {
+            assert_eq!(line(Form::of(format, true), Level::Warn, "a\nb"), "<4>a\\nb");
+        }
+        assert_eq!(line(Form::of(None, false), Level::Info, "a"), "info: a");
+    }
+
+    #[test]
+    fn a_line_of_json_has_time_level_message_and_fields() {
+        for journal in [false, true] {
+            let line = line(Form::of(Some(LogFormat::Json), journal), Level::Warn, "a\nb\u{202e}");
+            assert!(line.chars().all(|c| !crate::wire::name::is_invisible(c)), "{line}");
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let right = serde_json::json!({
+                "time": "2026-12-31T23:59:59.007Z",
+                "level": "warn",
+                "message": "a\nb\u{202e}",
+                "peer": "a\u{1b}b",
+                "files": 3,
+            });
+            assert_eq!(value, right);
+        }
+    }
 
     #[test]
     fn the_explicit_level_wins_and_quiet_beats_verbose() {

@@ -25,7 +25,9 @@ mod query;
 mod queue;
 mod random;
 mod ready;
+mod report;
 mod results;
+mod screen;
 mod settings;
 mod shim;
 mod sink;
@@ -73,7 +75,8 @@ fn survive_file_size_limit() {
 }
 
 fn run(command: Command, name: &str, json: bool) -> u8 {
-    logging::start(command.log_level());
+    let format = command.log_format();
+    logging::start(command.log_level(), format);
     let ended = match command {
         Command::Demo(args) => tools::demo::run(&args),
         Command::Bench(args) => tools::bench::run(&args),
@@ -96,6 +99,14 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
         Ok(code) => code,
         Err(failure) if failure.exit == Exit::Usage => {
             wrong_usage(&UsageError { sentence: failure.message, usage: shim::usage(name), json })
+        }
+        // The last line of a daemon's log.
+        Err(failure) if format.is_some() => {
+            if json {
+                print_done(&failure);
+            }
+            log::error!(exit = failure.exit.code(); "{failure}");
+            failure.exit.code()
         }
         Err(failure) => {
             if json {

@@ -136,7 +136,15 @@ impl Host for Asker<'_> {
                 }
             }
             Event::SessionLost { super_peer, why } => log::warn!("lost {super_peer}: {why}"),
-            Event::Link { .. } | Event::Sharing { .. } => {}
+            Event::Link { .. }
+            | Event::Sharing { .. }
+            | Event::Peer(_)
+            | Event::MorePeers { .. }
+            | Event::Asked { .. }
+            | Event::Answered { .. }
+            | Event::Share { .. }
+            | Event::Download(_)
+            | Event::Source { .. } => {}
             Event::Fatal(failure) => {
                 self.failure = Some(failure);
                 return Flow::Stop(Exit::Internal);

@@ -7,7 +7,7 @@ use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::Span;
-use super::{paths, queue, settings, super_peer};
+use super::{paths, queue, report, settings};
 use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
@@ -75,7 +75,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let prompted = args.prompt || prompt::owns_terminal();
     let prompt = prompted.then(|| prompt::start(node.handle(), state.file("history"), args.quiet));
     let news = prompt.as_ref().map(prompt::Prompt::news);
-    let mut host = PeerHost { ready, ready_file, is_ready: false, news, failure: None };
+    let mut host = PeerHost { name: name.to_owned(), ready, ready_file, is_ready: false, news, failure: None };
     let ended = node.run(role, &mut host);
     let failure = host.failure.take();
     drop(host);
@@ -89,6 +89,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
 }
 
 struct PeerHost {
+    name: String,
     ready: Ready,
     ready_file: ReadyFile,
     /// The ready file was written once.
@@ -100,7 +101,7 @@ struct PeerHost {
 
 impl Host for PeerHost {
     fn on_event(&mut self, event: Event) -> Flow {
-        super_peer::log_event(&event);
+        report::event(&event);
         match event {
             Event::Client { client, event } => {
                 if let Some(news) = &self.news {
@@ -128,9 +129,23 @@ impl Host for PeerHost {
             Event::SessionLost { super_peer, .. } => {
                 self.ready.super_peer.take_if(|named| *named == super_peer);
             }
-            Event::Link { .. } | Event::Sharing { .. } | Event::Fatal(_) | Event::Log { .. } => {}
+            Event::Link { .. }
+            | Event::Sharing { .. }
+            | Event::Peer(_)
+            | Event::MorePeers { .. }
+            | Event::Asked { .. }
+            | Event::Answered { .. }
+            | Event::Share { .. }
+            | Event::Download(_)
+            | Event::Source { .. }
+            | Event::Fatal(_)
+            | Event::Log { .. } => {}
         }
         Flow::Continue
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -145,7 +160,7 @@ mod tests {
         let listen = "127.0.0.1:7".parse().unwrap();
         let ready_file = ReadyFile::prepare(Some(&path)).unwrap();
         let ready = Ready::new("peer", listen);
-        let mut host = PeerHost { ready, ready_file, is_ready: false, news: None, failure: None };
+        let mut host = PeerHost { name: "p".into(), ready, ready_file, is_ready: false, news: None, failure: None };
         let welcomed = || Event::Welcomed { super_peer: listen.into() };
         std::fs::remove_dir(folder.path()).unwrap();
         assert!(matches!(host.on_event(welcomed()), Flow::Stop(Exit::Disk)), "a script waits for it");

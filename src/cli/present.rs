@@ -9,7 +9,7 @@ use super::output;
 use super::progress::Progress;
 use super::results::{Found, Results, Roots};
 use super::sink::Sink;
-use super::{format, hints};
+use super::{format, hints, screen};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
@@ -29,7 +29,10 @@ pub(crate) enum Kind {
     Uri,
     List,
     Network,
-    Status,
+    Status {
+        /// All counters in place of the screen.
+        counters: bool,
+    },
     Downloads,
     /// A change of the queue of downloads.
     Order,
@@ -78,7 +81,7 @@ impl Presenter {
         let progress = match (&kind, style) {
             (Kind::Get { .. }, Style::Human) => Progress::new(quiet),
             (Kind::Get { .. } | Kind::Query { .. } | Kind::List | Kind::Network, _)
-            | (Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order | Kind::Clean, _) => Progress::Off,
+            | (Kind::Uri | Kind::Status { .. } | Kind::Downloads | Kind::Order | Kind::Clean, _) => Progress::Off,
         };
         Presenter {
             kind,
@@ -142,7 +145,7 @@ impl Presenter {
                     | Kind::Query { .. }
                     | Kind::List
                     | Kind::Network
-                    | Kind::Status
+                    | Kind::Status { .. }
                     | Kind::Uri
                     | Kind::Downloads
                     | Kind::Order
@@ -239,10 +242,10 @@ impl Presenter {
                     self.progress.note(&line);
                 }
             }
-            ClientEvent::Status { super_peer, peer, super_counts } => {
-                for line in format::status(super_peer.as_ref(), peer, super_counts) {
-                    output::line(&line)?;
-                }
+            ClientEvent::Status { .. } => {
+                let counters = matches!(self.kind, Kind::Status { counters: true });
+                let lines = if counters { screen::counters(event) } else { screen::screen(event) };
+                output::block(&(lines.join("\n") + "\n"))?;
             }
             ClientEvent::Note { message } => self.progress.note(&printable(message)),
             ClientEvent::Done(outcome) => return self.end(outcome),
@@ -255,7 +258,13 @@ impl Presenter {
         let pattern = match &self.kind {
             Kind::Query { search } => search.pattern.as_str(),
             Kind::Get { what } => what.as_str(),
-            Kind::List | Kind::Network | Kind::Uri | Kind::Status | Kind::Downloads | Kind::Order | Kind::Clean => "",
+            Kind::List
+            | Kind::Network
+            | Kind::Uri
+            | Kind::Status { .. }
+            | Kind::Downloads
+            | Kind::Order
+            | Kind::Clean => "",
         };
         self.results.arrange(pattern);
         if !self.results.all().is_empty() && (outcome.exit != 0 || matches!(self.kind, Kind::Query { .. })) {
@@ -295,7 +304,7 @@ impl Presenter {
             | Kind::List
             | Kind::Network
             | Kind::Uri
-            | Kind::Status
+            | Kind::Status { .. }
             | Kind::Downloads
             | Kind::Order
             | Kind::Clean => {}

@@ -9,6 +9,6 @@ use crate::proto::Command;
 /// Runs the command.
 pub(crate) fn run(args: Status) -> Result<u8, Failure> {
     let target = Target::new(args.asked())?;
-    let mut presenter = Presenter::new(Kind::Status, args.json, args.quiet);
+    let mut presenter = Presenter::new(Kind::Status { counters: args.counters }, args.json, args.quiet);
     oneshot::run(target, Command::Status, &mut presenter)
 }

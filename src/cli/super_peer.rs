@@ -3,7 +3,7 @@
 use super::args::Super;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
-use super::{memory, paths, settings};
+use super::{memory, paths, report, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
@@ -38,6 +38,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         memory,
         expected: state.sharing(),
         agent: settings::AGENT.into(),
+        reports_queries: log::log_enabled!(log::Level::Debug),
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     let bound = node.listen_addr().unwrap_or(listen);
@@ -57,21 +58,7 @@ impl Host for Journal {
         if let Event::Sharing { peers } = event {
             self.state.keep_sharing(peers);
         }
-        log_event(&event);
+        report::event(&event);
         Flow::Continue
-    }
-}
-
-/// Logs an event, for both daemons.
-pub(crate) fn log_event(event: &Event) {
-    match event {
-        Event::Client { .. } | Event::Sharing { .. } => {}
-        Event::Welcomed { super_peer } => log::info!("welcomed by super peer {super_peer}"),
-        Event::SessionLost { super_peer, why } => log::warn!("lost super peer {super_peer}: {why}"),
-        Event::Link { neighbor, up: true } => log::info!("link to {neighbor} is up"),
-        Event::Link { neighbor, up: false } => log::warn!("link to {neighbor} is down"),
-        // The node ends with this failure, and the end of the process reports it.
-        Event::Fatal(_) => {}
-        Event::Log { level, text } => log::log!(*level, "{text}"),
     }
 }

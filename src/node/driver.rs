@@ -44,7 +44,7 @@ pub(super) struct Driver<'a, R> {
     clock: Clock,
     pub(super) turns: Turns,
     pub(super) memory: Memory,
-    now: Time,
+    pub(super) now: Time,
     /// When the last turn ended.
     rested: Time,
     /// The process was paused, and the input of that time is not all read yet.

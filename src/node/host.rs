@@ -16,4 +16,9 @@ pub enum Flow {
 pub trait Host {
     /// Something happened. Called on the loop's thread: it must not block.
     fn on_event(&mut self, event: Event) -> Flow;
+
+    /// The name of the node, for `status`.
+    fn name(&self) -> &str {
+        ""
+    }
 }

@@ -48,6 +48,7 @@ impl<R: Role> Driver<'_, R> {
 
     /// Adds what only the loop can count to the counts of the machine.
     fn add_counts(&self, counts: &mut BTreeMap<String, u64>) {
+        counts.insert("uptime_s".to_owned(), self.now.as_micros() / 1_000_000);
         counts.extend(self.turns.named().chain(self.net.counters().named()));
         counts.extend(self.memory.named(memory::held()).chain(self.net.memory()));
         counts.extend(self.disk_counts.iter().map(|(name, n)| ((*name).to_owned(), *n)));
@@ -98,6 +99,9 @@ impl<R: Role> Driver<'_, R> {
 
     fn on_event(&mut self, mut event: Event) {
         if let Event::Client { client, event } = &mut event {
+            if let Some(status) = event.own_status() {
+                self.host.name().clone_into(&mut status.name);
+            }
             if let Some(counts) = event.own_counts() {
                 self.add_counts(counts);
             }
@@ -112,6 +116,13 @@ impl<R: Role> Driver<'_, R> {
             | Event::SessionLost { .. }
             | Event::Link { .. }
             | Event::Sharing { .. }
+            | Event::Peer(_)
+            | Event::MorePeers { .. }
+            | Event::Asked { .. }
+            | Event::Answered { .. }
+            | Event::Share { .. }
+            | Event::Download(_)
+            | Event::Source { .. }
             | Event::Log { .. } => None,
         };
         let flow = self.host.on_event(event);

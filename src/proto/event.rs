@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::ConnId;
 use super::command::ClientId;
 use crate::error::Failure;
-use crate::wire::{Cut, HostPort, NodeId, Root};
+use crate::wire::{Cut, HostPort, NodeId, Root, Search};
 
 /// A report of a machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +47,61 @@ pub enum Event {
         /// The number.
         peers: usize,
     },
+    /// At a super peer: a peer that serves files came or left. At most
+    /// [`crate::config::PEERS_REPORTED_PER_SECOND`] come in a second.
+    Peer(PeerReport),
+    /// At a super peer: in the last second more came and left than were reported one by one.
+    MorePeers {
+        /// How many more came.
+        came: u64,
+        /// How many more left.
+        left: u64,
+    },
+    /// At a super peer that reports queries: a session asks.
+    Asked {
+        /// The session.
+        session: ConnId,
+        /// The number of the query in its session.
+        req: u32,
+        /// What it looks for.
+        search: Search,
+    },
+    /// At a super peer that reports queries: the query of a session has its answer.
+    Answered {
+        /// The session.
+        session: ConnId,
+        /// The number of the query in its session.
+        req: u32,
+        /// Hits that were sent.
+        hits: u32,
+        /// Super peers that searched.
+        reached: u32,
+        /// What was cut.
+        cut: Cut,
+        /// How long it took, in milliseconds.
+        ms: u32,
+    },
+    /// At a weak peer: files came to its share, changed or left it. Changes that follow soon after
+    /// are reported together.
+    Share {
+        /// Files on offer now.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Files that are new or changed.
+        added: u64,
+        /// Files that are gone.
+        removed: u64,
+    },
+    /// A download of the queue begins to fetch, ends, or waits for a source.
+    Download(DownloadReport),
+    /// A source of a download of the queue is lost, has stalled or is dropped.
+    Source {
+        /// The number of the download.
+        download: u64,
+        /// The source.
+        report: SourceReport,
+    },
     /// The machine cannot go on: end the process with this.
     Fatal(Failure),
     /// A line for the log.
@@ -55,6 +111,19 @@ pub enum Event {
         /// The line, for people.
         text: String,
     },
+}
+
+/// A peer that serves files, at its super peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerReport {
+    /// Where it serves them.
+    pub addr: HostPort,
+    /// Its node id.
+    pub node: NodeId,
+    /// How many are registered; none while its list is not complete.
+    pub files: Option<u64>,
+    /// Why it left; none if it came.
+    pub left: Option<String>,
 }
 
 /// One line for a client.
@@ -210,6 +279,12 @@ pub enum ClientEvent {
         peer: BTreeMap<String, u64>,
         /// The counters of the super peer.
         super_counts: BTreeMap<String, u64>,
+        /// What a running peer reports of itself; none from a one-shot command or a super peer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<Box<PeerStatus>>,
+        /// Program and version of the super peer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        super_agent: Option<String>,
     },
     /// A notice for people.
     Note {
@@ -224,9 +299,14 @@ impl ClientEvent {
     /// In a status, the counters of the node that answers; its driver adds its own ones. None for a
     /// one-shot command.
     pub fn own_counts(&mut self) -> Option<&mut BTreeMap<String, u64>> {
-        let ClientEvent::Status { super_peer, peer, super_counts } = self else { return None };
+        let ClientEvent::Status { super_peer, peer, super_counts, .. } = self else { return None };
         let own = if peer.is_empty() && super_peer.is_none() { super_counts } else { peer };
         (!own.is_empty()).then_some(own)
+    }
+
+    /// In a status, what a running peer reports of itself.
+    pub fn own_status(&mut self) -> Option<&mut PeerStatus> {
+        if let ClientEvent::Status { status: Some(status), .. } = self { Some(status) } else { None }
     }
 }
 
@@ -241,6 +321,9 @@ pub struct SourceReport {
     pub pieces: u32,
     /// Pieces from it that were wrong.
     pub bad: u32,
+    /// Bytes per second that it has sent lately, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
     /// Its state.
     pub state: SourceState,
     /// The reason for the state, if there is one.
@@ -285,6 +368,17 @@ pub enum SourceState {
     Dropped,
 }
 
+impl SourceState {
+    /// Whether it sends nothing now, and not because nothing was asked of it.
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
+        match self {
+            SourceState::Idle | SourceState::Connecting | SourceState::Active => false,
+            SourceState::Stalled | SourceState::Lost | SourceState::Dropped => true,
+        }
+    }
+}
+
 /// An entry of the queue of downloads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadReport {
@@ -321,6 +415,9 @@ pub struct DownloadReport {
     /// The exit code of the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<u8>,
+    /// The sources that it uses, or used when it last ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceReport>,
 }
 
 /// States of a download in the queue.
@@ -339,6 +436,86 @@ pub enum DownloadState {
     Done,
     /// It cannot go on by itself.
     Failed,
+}
+
+/// What a running peer reports of itself in a status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its `--name`; its driver knows it.
+    #[serde(default)]
+    pub name: String,
+    /// Program and version.
+    pub agent: String,
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// The addresses under which its super peers offer it to others, each once.
+    pub addresses: Vec<HostPort>,
+    /// Its super peers: those of its sessions, then the others of its list.
+    pub supers: Vec<SuperStatus>,
+    /// The downloads of the queue that have not ended.
+    pub downloads: Vec<DownloadReport>,
+    /// What it sends to others.
+    pub uploads: Vec<UploadReport>,
+}
+
+/// A super peer of a weak peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuperStatus {
+    /// As it was given.
+    pub addr: HostPort,
+    /// How far the session with it is.
+    pub state: SuperState,
+    /// Milliseconds since the session came up, or since there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// Waiting: milliseconds until it is dialed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
+    /// Not up: why the last try failed, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// States of a super peer, from the view of a weak peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SuperState {
+    /// A session is up.
+    Up,
+    /// It is dialed, or greeted.
+    Connecting,
+    /// It is dialed after a wait.
+    Waiting,
+    /// Another one is used; it is dialed if that one is lost.
+    Spare,
+}
+
+/// A content that is sent to others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadReport {
+    /// The content.
+    pub root: Root,
+    /// One of its paths in the share, if one was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Bytes of the content, if a path was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Bytes per second, to all peers.
+    pub rate: u64,
+    /// The peers that fetch it.
+    pub peers: Vec<UploadPeer>,
+}
+
+/// A connection that fetches a content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadPeer {
+    /// Where it comes from.
+    pub peer: HostPort,
+    /// Bytes that it has taken, of all contents.
+    pub bytes: u64,
+    /// Bytes per second.
+    pub rate: u64,
 }
 
 /// How a command ended. The command decides which fields are present.

@@ -78,6 +78,7 @@ pub mod event;
 pub mod ids;
 pub mod input;
 pub mod marks;
+mod meter;
 pub mod output;
 pub mod role;
 pub mod super_peer;

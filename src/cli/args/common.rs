@@ -104,6 +104,11 @@ macro_rules! command {
             /// the end [default: none]
             #[argh(option, arg_name = "PATH")]
             pub(crate) ready_file: Option<std::path::PathBuf>,
+
+            /// form of the log on standard error: text; json (one object a line: time, level,
+            /// message, and fields of the event) [default: text]
+            #[argh(option, arg_name = "FORMAT")]
+            pub(crate) log_format: Option<crate::cli::logging::LogFormat>,
         } }
     };
     (@fields [json $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {

@@ -21,6 +21,8 @@ pub(crate) use oneshot::{Get, List, Query, Status, Uri};
 pub(crate) use queue::{Cancel, Downloads, Pause, Resume};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
 
+use crate::cli::logging::LogFormat;
+
 /// A peer-to-peer file-sharing network in one binary. A weak peer shares a folder. A super peer
 /// indexes the files of its weak peers and forwards queries to its neighbors. A download takes
 /// verified pieces from several sources at once.
@@ -95,6 +97,28 @@ impl Command {
             Command::Status(args) => args.log_level(),
             Command::Hash(args) => args.log_level(),
             Command::Verify(args) => args.log_level(),
+        }
+    }
+
+    /// The form of the log of a daemon; none for a command that people wait for.
+    pub(crate) fn log_format(&self) -> Option<LogFormat> {
+        match self {
+            Command::Super(args) => Some(args.log_format.unwrap_or_default()),
+            Command::Peer(args) => Some(args.log_format.unwrap_or_default()),
+            Command::Demo(_)
+            | Command::Bench(_)
+            | Command::Sim(_)
+            | Command::Query(_)
+            | Command::Get(_)
+            | Command::Uri(_)
+            | Command::Downloads(_)
+            | Command::Cancel(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::List(_)
+            | Command::Status(_)
+            | Command::Hash(_)
+            | Command::Verify(_) => None,
         }
     }
 }

@@ -121,8 +121,12 @@ command! {
 }
 
 command! {
-    /// Print the state of a peer and of its super peer: sessions, files, queries, and what was
-    /// dropped for which reason.
+    /// Print the state of a running peer: its address for others, its super peer, its share, and
+    /// what it downloads and sends. With --super, the state of that super peer.
     #[argh(subcommand, name = "status", help_triggers("-h", "--help"), example = "{command_name} --super 192.0.2.1:4777")]
-    Status {} with asked, json, log(" [default: warn]", Warn)
+    Status {
+        /// print all counters of the peer and of its super peer, each with its unit [default: off]
+        #[argh(switch)]
+        pub(crate) counters: bool,
+    } with asked, json, log(" [default: warn]", Warn)
 }

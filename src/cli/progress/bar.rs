@@ -203,7 +203,7 @@ mod tests {
 
     fn report(port: u16, state: SourceState) -> SourceReport {
         let source = HostPort::new("127.61.195.13", port).unwrap();
-        SourceReport { source, bytes: 27 << 20, pieces: 27, bad: u32::from(port % 2), state, why: None }
+        SourceReport { source, bytes: 27 << 20, pieces: 27, bad: u32::from(port % 2), rate: None, state, why: None }
     }
 
     fn bar(name: &str) -> Bar {

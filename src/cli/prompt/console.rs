@@ -14,6 +14,7 @@ use crate::cli::output;
 use crate::cli::paths;
 use crate::cli::progress::{self, Pace};
 use crate::cli::results::{Results, Roots};
+use crate::cli::screen;
 use crate::cli::units::Size;
 use crate::error::{Exit, Failure};
 use crate::node::Handle;
@@ -362,10 +363,8 @@ impl Console {
                     self.output.note(&line);
                 }
             }
-            ClientEvent::Status { super_peer, peer, super_counts } => {
-                for line in format::status(super_peer.as_ref(), &peer, &super_counts) {
-                    self.output.print(&line);
-                }
+            event @ ClientEvent::Status { .. } => {
+                screen::screen(&event).iter().for_each(|line| self.output.print(line))
             }
             ClientEvent::Note { message } => self.output.note(&printable(&message)),
             ClientEvent::Done(outcome) => self.on_done(client, &outcome),

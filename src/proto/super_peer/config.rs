@@ -34,6 +34,8 @@ pub struct SuperPeerConfig {
     pub expected: usize,
     /// Program and version, for people.
     pub agent: String,
+    /// Whether it reports each query of a session, for the log.
+    pub reports_queries: bool,
 }
 
 impl SuperPeerConfig {
@@ -52,6 +54,7 @@ impl SuperPeerConfig {
             memory: usize::MAX,
             expected: 0,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
+            reports_queries: false,
         }
     }
 

@@ -8,14 +8,20 @@ use std::collections::VecDeque;
 use super::config::SuperPeerConfig;
 use super::counters::{Count, Counters};
 use super::ids::{LinkId, WaveKey};
-use super::index::Index;
+use super::index::{HolderId, Index};
+use super::presence::Presence;
 use super::work::Work;
-use crate::config::MEMORY_RECORDS_PERCENT;
+use crate::config::{MEMORY_RECORDS_PERCENT, RATE_WINDOW};
+use crate::proto::event::PeerReport;
+use crate::proto::meter::Meter;
 use crate::proto::timers::Timers;
 use crate::proto::{ConnId, Entropy, Event, Output};
 use crate::time::Time;
-use crate::wire::Message;
 use crate::wire::message::{Error, ErrorCode};
+use crate::wire::{Message, NodeId};
+
+/// Longest reason for which a peer left, in bytes: some are what the peer sent.
+const WHY_BYTES_MAX: usize = 160;
 
 /// Why a deadline is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +46,8 @@ pub(super) enum Reason {
     Starting,
     /// The number of peers that share is to be reported.
     Sharing,
+    /// More peers came or left in the last second than were reported.
+    Presence,
 }
 
 /// The shared state. Parts borrow it for one call.
@@ -59,6 +67,10 @@ pub(super) struct Context {
     pub(super) starting: bool,
     /// How many sessions have registered their complete list of at least one file.
     pub(super) sharing: usize,
+    /// Queries of sessions.
+    pub(super) queries: Meter,
+    /// Which peers that came and left are to be reported.
+    pub(super) presence: Presence,
 }
 
 impl Context {
@@ -76,6 +88,8 @@ impl Context {
             memory_short: false,
             starting: false,
             sharing: 0,
+            queries: Meter::new(RATE_WINDOW),
+            presence: Presence::default(),
         }
     }
 
@@ -102,6 +116,31 @@ impl Context {
     /// Queues an event.
     pub(super) fn report(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
+    }
+
+    /// A peer with this place in the index came: reports it, or sets the deadline at which it is.
+    /// `files`: how many it has, if its list is complete.
+    pub(super) fn note_came(&mut self, holder: HolderId, node: NodeId, files: Option<usize>) {
+        match self.presence.note(true, self.now) {
+            Ok(()) => self.report_peer(holder, node, files, None),
+            Err(due) => self.timers.set_earlier(Reason::Presence, due),
+        }
+    }
+
+    /// The same for one that is about to leave, or serves no files any more.
+    pub(super) fn note_left(&mut self, holder: HolderId, node: NodeId, why: &str) {
+        match self.presence.note(false, self.now) {
+            Ok(()) => {
+                let why = why[..why.floor_char_boundary(WHY_BYTES_MAX)].to_owned();
+                self.report_peer(holder, node, Some(self.index.files_of(holder)), Some(why));
+            }
+            Err(due) => self.timers.set_earlier(Reason::Presence, due),
+        }
+    }
+
+    fn report_peer(&mut self, holder: HolderId, node: NodeId, files: Option<usize>, left: Option<String>) {
+        let addr = self.index.addr_of(holder).clone();
+        self.report(Event::Peer(PeerReport { addr, node, files: files.map(|n| n as u64), left }));
     }
 
     /// Sets the deadline of this reason, or stops it.

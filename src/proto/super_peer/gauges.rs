@@ -11,7 +11,7 @@ pub(super) fn gauges(
     sessions: &Sessions,
     neighbors: &Neighbors,
     flood: &Flood,
-) -> [(&'static str, usize); 13] {
+) -> [(&'static str, usize); 14] {
     let Neighbors { links, tree, .. } = neighbors;
     [
         ("sessions", sessions.len()),
@@ -23,6 +23,7 @@ pub(super) fn gauges(
         ("links_up", links.up().count()),
         ("tree_size", tree.size() as usize),
         ("tree_whole", usize::from(tree.rides(links).is_some())),
+        ("queries_last_10s", usize::try_from(cx.queries.recent(cx.now)).unwrap_or(usize::MAX)),
         ("queries_running", flood.running()),
         ("queries_remembered", flood.remembered()),
         ("turn_work_max", flood.work_max()),

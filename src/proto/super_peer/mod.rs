@@ -13,6 +13,7 @@ mod gauges;
 mod ids;
 pub mod index;
 mod link;
+mod presence;
 pub mod search;
 mod session;
 mod starting;
@@ -156,7 +157,7 @@ impl SuperPeer {
         self.flood.check_invariants();
         self.cx.timers.check_invariants();
         let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
-        let waits = self.cx.index.has_order() || self.starting.is_waiting(&self.cx);
+        let waits = self.cx.index.has_order() || self.starting.is_waiting(&self.cx) || self.cx.presence.is_waiting();
         let busy = left || waits || upkeep::has_work(&self.cx.index);
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
@@ -171,6 +172,9 @@ impl SuperPeer {
             Request::None => {}
             Request::Query(query) => {
                 let req = query.req;
+                if self.cx.config.reports_queries {
+                    self.cx.report(Event::Asked { session: conn, req, search: query.find.clone() });
+                }
                 if let Some(key) = self.flood.begin(conn, query, &self.neighbors, &mut self.cx) {
                     self.sessions.query_began(conn, req, key);
                 }
@@ -237,6 +241,10 @@ impl SuperPeer {
             Reason::Order => cx.index.forget_order(),
             Reason::Starting => starting.end(cx),
             Reason::Sharing => starting.on_report_due(cx),
+            Reason::Presence => {
+                let more = cx.presence.rest(cx.now);
+                cx.report(more);
+            }
         }
     }
 
@@ -245,7 +253,8 @@ impl SuperPeer {
         let outcome = match command {
             Command::Status => {
                 let (peer, super_counts) = (Default::default(), self.counts());
-                let event = ClientEvent::Status { super_peer: None, peer, super_counts };
+                let super_agent = Some(self.cx.config.agent.clone());
+                let event = ClientEvent::Status { super_peer: None, peer, super_counts, status: None, super_agent };
                 self.cx.report(Event::Client { client, event });
                 Outcome { ok: true, ..Outcome::default() }
             }
@@ -333,6 +342,8 @@ impl Role for SuperPeer {
             Input::Shutdown => {
                 self.closing = true;
                 starting.stop(cx);
+                cx.presence = Default::default();
+                cx.timers.stop(Reason::Presence);
                 sessions.close_all(cx);
             }
             Input::Dialed { .. }

@@ -5,8 +5,13 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::context::SessionId;
-use crate::config::{PAGE_BYTES, SESSION_FILES_MAX, STALE_FREED_PER_TURN};
+use super::context::{Context, Reason, SessionId};
+use crate::config::{
+    PAGE_BYTES, SESSION_FILES_MAX, SHARE_REPORT_EVERY, STALE_FREED_PER_TURN, UPLOAD_NAMES_LOOKED_AT_MAX,
+};
+use crate::proto::Event;
+use crate::proto::event::UploadReport;
+use crate::time::Time;
 use crate::wire::{FileRecord, Root, SharePath};
 
 /// Bytes of a record on the wire beside its path, at most: map, keys, size, root and the length of
@@ -26,6 +31,10 @@ pub(super) struct Announcements {
     files: BTreeMap<SharePath, File>,
     /// Bytes of all files on offer.
     pub(super) bytes: u64,
+    /// Files that came or changed, and that went, since the last report.
+    added: u64,
+    removed: u64,
+    reported: Option<Time>,
     /// By session.
     outboxes: Vec<Outbox>,
     /// What sessions that are lost had not been sent, until its memory is freed.
@@ -57,7 +66,28 @@ impl Announcements {
     /// Nothing on offer yet, for this number of sessions.
     pub(super) fn new(sessions: usize) -> Announcements {
         let outboxes = std::iter::repeat_with(Outbox::default).take(sessions).collect();
-        Announcements { files: BTreeMap::new(), bytes: 0, outboxes, stale: Vec::new() }
+        Announcements {
+            files: BTreeMap::new(),
+            bytes: 0,
+            added: 0,
+            removed: 0,
+            reported: None,
+            outboxes,
+            stale: Vec::new(),
+        }
+    }
+
+    /// Reports what has changed since the last report: at once, or a while after that.
+    pub(super) fn report(&mut self, cx: &mut Context) {
+        if self.added + self.removed == 0 {
+            return;
+        }
+        if let Some(due) = self.reported.map(|at| at + SHARE_REPORT_EVERY).filter(|due| *due > cx.now) {
+            return cx.timers.set(Reason::Share, due);
+        }
+        self.reported = Some(cx.now);
+        let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
+        cx.event(Event::Share { files: self.files.len() as u64, bytes: self.bytes, added, removed });
     }
 
     /// How many files are on offer.
@@ -71,6 +101,7 @@ impl Announcements {
         for path in removed {
             if let Some(before) = self.files.remove(&path) {
                 self.bytes = self.bytes.saturating_sub(before.size);
+                self.removed += 1;
                 self.note(&path, None);
             }
         }
@@ -87,9 +118,24 @@ impl Announcements {
                 None => {}
             }
             self.bytes = self.bytes.saturating_add(size);
+            self.added += 1;
             self.note(&path, Some(file));
         }
         refused
+    }
+
+    /// Names the contents of these reports, as far as a bounded look at the share finds them.
+    pub(super) fn name(&self, uploads: &mut [UploadReport]) {
+        let mut unnamed: BTreeMap<Root, &mut UploadReport> =
+            uploads.iter_mut().map(|upload| (upload.root, upload)).collect();
+        for (path, file) in self.files.iter().take(UPLOAD_NAMES_LOOKED_AT_MAX) {
+            if unnamed.is_empty() {
+                return;
+            }
+            if let Some(upload) = unnamed.remove(&file.root) {
+                (upload.path, upload.size) = (Some(path.as_str().to_owned()), Some(file.size));
+            }
+        }
     }
 
     /// Notes for each session that the state of this path is unsent.

@@ -47,6 +47,16 @@ impl Candidates {
         &self.supers[self.current]
     }
 
+    /// All super peers of the list.
+    pub(super) fn all(&self) -> &[HostPort] {
+        &self.supers
+    }
+
+    /// Why the last try failed, with the super peer.
+    pub(super) fn last_failure(&self) -> Option<&str> {
+        self.last_failure.as_deref()
+    }
+
     /// The super peer to dial now: the current one, or the next that the other session leaves free.
     pub(super) fn choose(&mut self) -> Option<&HostPort> {
         let all = self.supers.len();

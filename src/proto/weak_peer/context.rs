@@ -63,6 +63,8 @@ pub(super) enum Reason {
     Retry,
     /// The queue is saved again after the disk has failed.
     Save,
+    /// Changes of the share are to be reported.
+    Share,
 }
 
 /// The part that a dial or a connection belongs to.
@@ -91,7 +93,7 @@ pub(super) struct Context {
     pub(super) idle: IdleConns,
     pub(super) node: NodeId,
     pub(super) boot: u64,
-    agent: String,
+    pub(super) agent: String,
     entropy: Box<dyn Entropy>,
     out: VecDeque<Output>,
     /// Events for the queue; taken in the same turn.

@@ -20,6 +20,7 @@ mod upload;
 
 use std::collections::BTreeMap;
 
+use super::event::PeerStatus;
 use super::{ClientEvent, ClientId, Command, ConnId, DiskDone, Entropy, Event, Input, Output, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX};
 use crate::time::Time;
@@ -28,7 +29,7 @@ use announce::Announcements;
 use batch::Batches;
 use collecting::Collecting;
 use commands::{Commands, DownloadInput};
-use context::{Context, Owner, Reason};
+use context::{Context, Owner, Reason, millis};
 use download::{Downloads, Ended};
 use queue::{Queue, Step};
 use session::SessionEvent;
@@ -132,6 +133,25 @@ impl WeakPeer {
         .collect()
     }
 
+    /// The rest of STATUS; a one-shot command has none.
+    fn status(&self) -> Option<Box<PeerStatus>> {
+        if !self.serves {
+            return None;
+        }
+        let now = self.cx.now;
+        let mut uploads = self.uploads.reports(now);
+        self.announcements.name(&mut uploads);
+        Some(Box::new(PeerStatus {
+            name: String::new(),
+            agent: self.cx.agent.clone(),
+            uptime_ms: millis(now.since(Time::ZERO)),
+            addresses: self.sessions.own_addresses(),
+            supers: self.sessions.status(now),
+            downloads: self.queue.reports(now),
+            uploads,
+        }))
+    }
+
     fn on_message(&mut self, conn: ConnId, message: Message) {
         let cx = &mut self.cx;
         match cx.owner(conn) {
@@ -165,6 +185,7 @@ impl WeakPeer {
         match done {
             DiskDone::Share { added, removed } => {
                 let refused = self.announcements.change(added, removed);
+                self.announcements.report(cx);
                 if refused > 0 {
                     cx.warn(format!("{refused} files are not offered: a session holds no more"));
                 }
@@ -206,6 +227,7 @@ impl WeakPeer {
             Reason::Task(task) => self.commands.on_timer(cx, &mut self.sessions, task),
             Reason::Retry => self.queue.on_retry_due(cx),
             Reason::Save => self.queue.on_save_due(),
+            Reason::Share => self.announcements.report(cx),
         }
     }
 
@@ -384,9 +406,10 @@ impl Role for WeakPeer {
 
     fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.cx.poll_output();
-        // `commands` fills in the counters of the super peer only.
-        if let Some(Output::Event(Event::Client { event: ClientEvent::Status { peer, .. }, .. })) = &mut output {
-            *peer = self.counts();
+        // `commands` fills in what the super peer reports only.
+        if let Some(Output::Event(Event::Client { event: ClientEvent::Status { peer, status, .. }, .. })) = &mut output
+        {
+            (*peer, *status) = (self.counts(), self.status());
         }
         output
     }

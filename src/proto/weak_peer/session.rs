@@ -9,13 +9,14 @@ use std::time::Duration;
 use super::announce::Announcements;
 use super::candidates::{Candidates, Target};
 use super::config::Offer;
-use super::context::{Context, Owner, Reason, SessionId, quoted};
+use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
 use super::refused::Refused;
 use crate::config::{
     ANSWER_DEADLINE, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PING_INTERVAL, PROTOCOL_VERSION,
     UPDATES_IN_FLIGHT_MAX,
 };
 use crate::error::{Exit, Failure};
+use crate::proto::event::{SuperState, SuperStatus};
 use crate::proto::marks::mark;
 use crate::proto::{ConnId, DialId, Event, Output};
 use crate::time::Time;
@@ -71,6 +72,8 @@ pub(super) struct Session {
     up_since: Time,
     /// Since when there is no session, once that is known.
     without_since: Option<Time>,
+    /// When the next round of dials begins, while it waits for that.
+    redial_at: Time,
     /// The address under which this super peer lists us as a source.
     pub(super) own_addr: Option<HostPort>,
     ping_interval: Duration,
@@ -100,6 +103,7 @@ impl Session {
             opened_once: false,
             up_since: Time::ZERO,
             without_since: None,
+            redial_at: Time::ZERO,
             own_addr: None,
             ping_interval: PING_INTERVAL,
             sent_at: Time::ZERO,
@@ -119,6 +123,11 @@ impl Session {
         !self.opened_once
     }
 
+    /// Whether it registers files.
+    pub(super) fn serves(&self) -> bool {
+        self.offer.is_some()
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
     }
@@ -135,6 +144,28 @@ impl Session {
             State::Dialing(_) | State::Greeting(_) | State::Up(_) => {
                 Target { place: Some(self.candidates.current), node: self.node }
             }
+        }
+    }
+
+    /// The session for STATUS.
+    pub(super) fn status(&self, now: Time) -> SuperStatus {
+        let (state, since) = match self.state {
+            State::Up(_) => (SuperState::Up, Some(self.up_since)),
+            State::Dialing(_) | State::Greeting(_) => (SuperState::Connecting, self.without_since),
+            State::Idle => (SuperState::Waiting, self.without_since),
+        };
+        let retry = (state == SuperState::Waiting).then(|| millis(self.redial_at.since(now)));
+        let addr = self.candidates.addr().clone();
+        let why = self.candidates.last_failure().filter(|_| state != SuperState::Up);
+        // It may be that of another super peer of the list.
+        let prefix = format!("{addr}: ");
+        let why = why.map(|why| why.strip_prefix(&prefix).unwrap_or(why));
+        SuperStatus {
+            addr,
+            state,
+            since_ms: since.map(|since| millis(now.since(since))),
+            retry_ms: retry,
+            why: why.map(str::to_owned),
         }
     }
 
@@ -170,7 +201,8 @@ impl Session {
     fn wait(&mut self, cx: &mut Context) {
         let since = *self.without_since.get_or_insert(cx.now);
         let wait = cx.jitter(self.candidates.longest_wait(cx.now.since(since)));
-        cx.timers.set(Reason::Redial(self.id), cx.now + wait);
+        self.redial_at = cx.now + wait;
+        cx.timers.set(Reason::Redial(self.id), self.redial_at);
     }
 
     pub(super) fn on_redial_due(&mut self, cx: &mut Context) {
@@ -466,6 +498,7 @@ impl Session {
                 self.candidates.on_held();
             }
             self.lost += 1;
+            self.without_since = Some(cx.now);
             self.events.push_back(SessionEvent::Down);
             let super_peer = self.candidates.addr().clone();
             cx.event(Event::SessionLost { super_peer, why: why.to_owned() });

@@ -11,6 +11,8 @@ use super::context::{Context, Reason, SessionId};
 use super::session::{Session, SessionEvent};
 use crate::config::SUPER_SESSIONS_MAX;
 use crate::error::{Exit, Failure};
+use crate::proto::event::{SuperState, SuperStatus};
+use crate::time::Time;
 use crate::wire::message::SourceRecord;
 use crate::wire::{HostPort, NodeId};
 
@@ -59,6 +61,11 @@ impl Sessions {
         self.up().next().is_some()
     }
 
+    /// Whether this peer serves files: it is no one-shot command.
+    pub(super) fn serves(&self) -> bool {
+        self.sessions.iter().any(Session::serves)
+    }
+
     /// Whether no session has opened yet; then [`SessionEvent::Never`] ends the wait for one.
     pub(super) fn is_new(&self) -> bool {
         self.sessions.iter().all(Session::is_new)
@@ -86,6 +93,30 @@ impl Sessions {
         let is_own_addr =
             |session: &Session| session.own_addr.as_ref().map(HostPort::canonical).as_ref() == Some(&at.addr);
         (self.own.is_some() && at.peer() == self.own) || self.sessions.iter().any(is_own_addr)
+    }
+
+    /// The super peers for STATUS: those of the sessions, then the others of the list.
+    pub(super) fn status(&self, now: Time) -> Vec<SuperStatus> {
+        if self.first.is_none() {
+            return Vec::new();
+        }
+        let mut supers: Vec<_> = self.sessions.iter().map(|session| session.status(now)).collect();
+        let all = self.sessions.first().map_or(&[][..], |session| session.candidates.all());
+        for addr in all {
+            if !supers.iter().any(|used| used.addr == *addr) {
+                let (addr, state) = (addr.clone(), SuperState::Spare);
+                supers.push(SuperStatus { addr, state, since_ms: None, retry_ms: None, why: None });
+            }
+        }
+        supers
+    }
+
+    /// The addresses under which the super peers of the sessions that are up offer this peer.
+    pub(super) fn own_addresses(&self) -> Vec<HostPort> {
+        let up = self.sessions.iter().filter(|session| session.is_up());
+        let mut all: Vec<_> = up.filter_map(|session| session.own_addr.clone()).collect();
+        all.dedup();
+        all
     }
 
     /// How many sessions were lost.

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use super::context::{Context, Owner, Reason};
 use crate::config::{
-    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, UPLOAD_AHEAD,
-    UPLOAD_AHEAD_LOW, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX, UPLOAD_PROVEN_BYTES, UPLOAD_RATE_MIN,
-    UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
+    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, RATE_WINDOW,
+    UPLOAD_AHEAD, UPLOAD_AHEAD_LOW, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX, UPLOAD_PROVEN_BYTES,
+    UPLOAD_RATE_MIN, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
 };
 use crate::proto::crowd::{Plan, Rank, Standing};
 use crate::proto::disk::ServeFailure;
+use crate::proto::event::{UploadPeer, UploadReport};
 use crate::proto::marks::mark;
+use crate::proto::meter::Meter;
 use crate::proto::{ConnId, DiskWork, Output};
 use crate::time::Time;
 use crate::wire::ids::{Md5, Root};
@@ -26,6 +28,14 @@ use crate::wire::{HostPort, Message, WireError};
 enum Wanted {
     Chunk { root: Root, offset: u64, length: u32, bare: bool },
     Page { root: Root, first: u32 },
+}
+
+impl Wanted {
+    fn root(&self) -> Root {
+        match self {
+            Wanted::Chunk { root, .. } | Wanted::Page { root, .. } => *root,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -83,12 +93,17 @@ struct Upload {
     idle_since: Time,
     /// Bytes of content that it has taken.
     taken: u64,
+    /// The same lately.
+    rate: Meter,
+    /// The content that it asked for last.
+    root: Option<Root>,
 }
 
 impl Upload {
     /// The other side has taken bytes of content.
     fn on_taken(&mut self, now: Time, bytes: u64) {
         self.taken = self.taken.saturating_add(bytes);
+        self.rate.add(now, bytes);
         let ahead = if self.taken >= UPLOAD_PROVEN_BYTES { UPLOAD_AHEAD_MAX } else { Duration::ZERO };
         let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / UPLOAD_RATE_MIN);
         self.idle_since = (self.idle_since + worth).min(now + ahead);
@@ -142,6 +157,22 @@ impl Uploads {
         self.closed.iter().map(|(reason, n)| (*reason, *n))
     }
 
+    /// What is sent to whom, for STATUS: the connections that ask for something, or did lately. The
+    /// paths are not known here.
+    pub(super) fn reports(&self, now: Time) -> Vec<UploadReport> {
+        let mut all: BTreeMap<Root, UploadReport> = BTreeMap::new();
+        for upload in self.conns.values() {
+            let busy = !upload.requests.is_empty() || now.since(upload.active_at) < RATE_WINDOW;
+            let Some(root) = upload.root.filter(|_| busy) else { continue };
+            let (peer, bytes, rate) = (upload.from.into(), upload.taken, upload.rate.per_second(now));
+            let none = UploadReport { root, path: None, size: None, rate: 0, peers: Vec::new() };
+            let report = all.entry(root).or_insert(none);
+            report.rate += rate;
+            report.peers.push(UploadPeer { peer, bytes, rate });
+        }
+        all.into_values().collect()
+    }
+
     pub(super) fn on_accepted(&mut self, cx: &mut Context, conn: ConnId, from: SocketAddr) {
         if self.conns.len() >= UPLOADS_MAX && !self.make_room(cx) {
             *self.closed.entry("closed_crowded").or_default() += 1;
@@ -151,8 +182,16 @@ impl Uploads {
         }
         cx.own(conn, Owner::Upload);
         cx.timers.set(Reason::Upload(conn), cx.now + LOGIN_DEADLINE);
-        let upload =
-            Upload { from, greeted: false, requests: VecDeque::new(), active_at: cx.now, idle_since: cx.now, taken: 0 };
+        let upload = Upload {
+            from,
+            greeted: false,
+            requests: VecDeque::new(),
+            active_at: cx.now,
+            idle_since: cx.now,
+            taken: 0,
+            rate: Meter::new(RATE_WINDOW),
+            root: None,
+        };
         self.conns.insert(conn, upload);
     }
 
@@ -239,6 +278,7 @@ impl Uploads {
             return;
         }
         upload.active_at = cx.now;
+        upload.root = Some(wanted.root());
         upload.requests.push_back(Request { req, wanted, stage: Stage::Queued });
         self.pump(cx, conn);
     }

@@ -1,9 +1,9 @@
 //! How a session gets the answer to its query: HITs in pages, then DONE.
 
 use crate::config::PAGE_BYTES;
-use crate::proto::ConnId;
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
+use crate::proto::{ConnId, Event};
 use crate::wire::message::{Done, Hit, SourceRecord};
 use crate::wire::{Cut, Message};
 
@@ -37,6 +37,9 @@ pub(super) struct Outcome {
 pub(super) fn send_done(conn: ConnId, req: u32, outcome: Outcome, cx: &mut Context) {
     let Outcome { hits, reached, pruned, cut, ms } = outcome;
     let complete = cut.is_none();
+    if cx.config.reports_queries {
+        cx.report(Event::Answered { session: conn, req, hits, reached, cut, ms });
+    }
     cx.count(if complete { Count::QueriesComplete } else { Count::QueriesCut });
     cx.send(conn, Message::Done(Done { req, hits, reached, pruned, complete, cut, ms }));
 }

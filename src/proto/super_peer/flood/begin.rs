@@ -42,6 +42,7 @@ impl Flood {
         match Scan::within(&cx.index, query.find.clone(), cx.config.hits_max) {
             Ok(scan) => {
                 cx.count(Count::Queries);
+                cx.queries.add(cx.now, 1);
                 self.run_query(conn, query, scan, neighbors, cx)
             }
             Err(wrong) => {

@@ -169,6 +169,12 @@ impl Index {
         HolderId(slot)
     }
 
+    /// Where the holder serves chunks.
+    #[must_use]
+    pub fn addr_of(&self, holder: HolderId) -> &HostPort {
+        &self.holder(holder).serves.addr
+    }
+
     /// Removes the holder, with all of its files.
     pub fn remove_holder(&mut self, holder: HolderId) {
         self.changes += 1;

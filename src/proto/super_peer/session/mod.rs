@@ -123,14 +123,15 @@ impl Sessions {
         if self.session(conn).is_none() {
             return cx.count(Count::StaleConnection);
         }
-        match why {
-            CloseReason::Remote => cx.count(Count::GoneRemote),
-            CloseReason::Failed => cx.count(Count::GoneFailed),
-            CloseReason::SlowConsumer => cx.count(Count::GoneSlowConsumer),
-            CloseReason::SlowFrame => cx.count(Count::GoneSlowFrame),
-            CloseReason::Asked => {}
-        }
-        self.release(conn, cx);
+        let (count, why) = match why {
+            CloseReason::Remote => (Some(Count::GoneRemote), "it closed the connection"),
+            CloseReason::Failed => (Some(Count::GoneFailed), "the connection failed"),
+            CloseReason::SlowConsumer => (Some(Count::GoneSlowConsumer), "it did not read what was sent to it"),
+            CloseReason::SlowFrame => (Some(Count::GoneSlowFrame), "it did not end a message in time"),
+            CloseReason::Asked => (None, "it was closed"),
+        };
+        count.into_iter().for_each(|count| cx.count(count));
+        self.release(conn, Some(why), cx);
         self.slots[conn.index as usize] = None;
         self.len -= 1;
         if self.len == 0 {
@@ -242,7 +243,7 @@ impl Sessions {
                 let conn = ConnId { index: index as u32, generation: session.generation };
                 cx.send(conn, Message::Bye(Bye { why: "the super peer ends".to_owned() }));
                 cx.out.push_back(Output::Close { conn });
-                self.release(conn, cx);
+                self.release(conn, None, cx);
             }
         }
     }

@@ -94,10 +94,10 @@ impl Sessions {
     /// What is allowed in every state. Everything else is out of order.
     fn on_anytime(&mut self, conn: ConnId, message: Message, cx: &mut Context) -> Result<(), Fault> {
         match message {
-            Message::Bye(_) => {
+            Message::Bye(bye) => {
                 cx.count(Count::ClosedBye);
                 cx.out.push_back(Output::Close { conn });
-                self.release(conn, cx);
+                self.release(conn, Some(&format!("it said goodbye: {}", bye.why)), cx);
                 Ok(())
             }
             Message::Unknown(kind) => {
@@ -166,9 +166,18 @@ impl Sessions {
         }
         if session.state == State::Open {
             match serves(session.ip, host.as_deref(), more_addr.as_deref(), port)? {
-                None => session.holder.take().into_iter().for_each(|holder| cx.index.remove_holder(holder)),
+                None => {
+                    if let Some(holder) = session.holder.take() {
+                        cx.note_left(holder, session.node, "it serves no files any more");
+                        cx.index.remove_holder(holder);
+                    }
+                }
                 Some(serves) => match session.holder.get() {
-                    None => session.holder = Place::of(cx.index.add_holder(serves, session.node)),
+                    None => {
+                        let holder = cx.index.add_holder(serves, session.node);
+                        session.holder = Place::of(holder);
+                        cx.note_came(holder, session.node, (!more).then_some(files.len()));
+                    }
                     Some(holder) => session.holder = Place::of(cx.index.renew_holder(holder, serves)),
                 },
             }

@@ -174,21 +174,25 @@ impl Sessions {
         let Fault(code, why, count) = fault;
         if self.session(conn).is_some_and(|session| session.state != State::Closing) {
             cx.count(count);
-            refuse(conn, code, why, None, cx);
+            refuse(conn, code, why.clone(), None, cx);
             cx.out.push_back(Output::Close { conn });
-            self.release(conn, cx);
+            self.release(conn, Some(&why), cx);
         }
     }
 
-    /// Frees everything that the session has here but its slot, which Closed frees.
-    pub(super) fn release(&mut self, conn: ConnId, cx: &mut Context) {
+    /// Frees everything that the session has here but its slot, which Closed frees. A peer that
+    /// leaves is reported with the reason, if there is one.
+    pub(super) fn release(&mut self, conn: ConnId, why: Option<&str>, cx: &mut Context) {
         let session = self.session_mut(conn).expect("the caller has looked it up");
         let was_half_open = session.state.is_half_open();
         let shared = session.shares(&cx.index);
         session.state = State::Closing;
-        let holder = session.holder.take();
+        let (holder, node) = (session.holder.take(), session.node);
         let queries = session.queries.take();
         if let Some(holder) = holder {
+            if let Some(why) = why {
+                cx.note_left(holder, node, why);
+            }
             cx.index.remove_holder(holder);
         }
         cx.sharing -= usize::from(shared);

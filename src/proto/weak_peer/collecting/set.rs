@@ -531,5 +531,13 @@ fn report(holder: &Holder, why: Option<String>) -> SourceReport {
         (false, None, None) if holder.losses > 0 => SourceState::Lost,
         (false, None, None) => SourceState::Idle,
     };
-    SourceReport { source: holder.addr.clone(), bytes: holder.bytes, pieces: holder.files, bad: 0, state, why }
+    SourceReport {
+        source: holder.addr.clone(),
+        bytes: holder.bytes,
+        pieces: holder.files,
+        bad: 0,
+        rate: None,
+        state,
+        why,
+    }
 }

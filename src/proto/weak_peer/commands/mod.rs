@@ -44,6 +44,8 @@ use want::{Content, Verdict};
 
 /// A list continues at the super peer where it began.
 const LIST_LOST: &str = "the super peer was lost in the middle of its list; ask again";
+/// How long the super peer may take for its part of a status.
+const STATUS_PATIENCE: Duration = Duration::from_secs(3);
 /// How much longer than its budget a query may take until its DONE arrives.
 const DONE_GRACE: Duration = Duration::from_secs(2);
 
@@ -134,7 +136,7 @@ impl Commands {
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
             Command::Status if sessions.is_up() => Job::Status,
             Command::Status => {
-                cx.report(client, outcome::status(None, BTreeMap::new()));
+                cx.report(client, outcome::status(None, None));
                 return cx.done(client, outcome::success());
             }
         };
@@ -217,7 +219,8 @@ impl Commands {
             // Only a list can have lost its session while another one is up.
             return self.fail(cx, id, Exit::Unreachable, LIST_LOST);
         }
-        let deadline = budget.map_or(ANSWER_DEADLINE, |budget| budget + DONE_GRACE);
+        let patience = if matches!(task.job, Job::Status) { STATUS_PATIENCE } else { ANSWER_DEADLINE };
+        let deadline = budget.map_or(patience, |budget| budget + DONE_GRACE);
         cx.timers.set(Reason::Task(id), cx.now + deadline);
     }
 
@@ -407,7 +410,7 @@ impl Commands {
     fn on_info(&mut self, cx: &mut Context, sessions: &Sessions, session: SessionId, info: Info) {
         let Some((id, task)) = self.task_of((session, info.req)) else { return };
         let super_peer = sessions.super_peer(session).cloned();
-        task.report(cx, outcome::status(super_peer, info.counts));
+        task.report(cx, outcome::status(super_peer, Some(info)));
         self.end(cx, id, outcome::success());
     }
 
@@ -526,6 +529,7 @@ impl Commands {
             }
             match &mut task.job {
                 Job::Sources { .. } => self.end(cx, id, Outcome::default()),
+                Job::Status if sessions.serves() => self.report_alone(cx, id),
                 Job::List { files, .. } if *files > 0 => self.fail(cx, id, Exit::Unreachable, LIST_LOST),
                 job @ (Job::Query { .. } | Job::Get { .. } | Job::List { .. } | Job::Network { .. } | Job::Status) => {
                     job.restart();
@@ -535,9 +539,19 @@ impl Commands {
         }
     }
 
+    /// The super peer does not answer: a running peer reports its own state at least.
+    fn report_alone(&mut self, cx: &mut Context, id: u64) {
+        if let Some(task) = self.tasks.get(&id) {
+            task.report(cx, outcome::status(None, None));
+        }
+        self.end(cx, id, outcome::success());
+    }
+
     pub(super) fn on_timer(&mut self, cx: &mut Context, sessions: &mut Sessions, id: u64) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        if std::mem::take(&mut task.rests) {
+        if matches!(task.job, Job::Status) && sessions.serves() {
+            self.report_alone(cx, id);
+        } else if std::mem::take(&mut task.rests) {
             self.enqueue(cx, id);
         } else if !task.requests.is_empty() {
             let answered = task.answered;

@@ -8,9 +8,9 @@ use super::walk::Walk;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;
-use crate::proto::weak_peer::context::millis;
+use crate::proto::weak_peer::context::{millis, quoted};
 use crate::time::Time;
-use crate::wire::message::{ListedFile, SourceRecord};
+use crate::wire::message::{Info, ListedFile, SourceRecord};
 use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
@@ -34,9 +34,11 @@ pub(super) fn file(listed: ListedFile) -> ClientEvent {
     ClientEvent::File { name, path, size, root, collection, holders }
 }
 
-/// A status. The peer adds its own counters.
-pub(super) fn status(super_peer: Option<HostPort>, super_counts: BTreeMap<String, u64>) -> ClientEvent {
-    ClientEvent::Status { super_peer, peer: BTreeMap::new(), super_counts }
+/// A status, with the answer of the super peer if there is one. The peer adds what it knows itself.
+pub(super) fn status(super_peer: Option<HostPort>, info: Option<Info>) -> ClientEvent {
+    let super_agent = info.as_ref().map(|info| quoted(&info.agent));
+    let super_counts = info.map(|info| info.counts).unwrap_or_default();
+    ClientEvent::Status { super_peer, peer: BTreeMap::new(), super_counts, status: None, super_agent }
 }
 
 /// The end of a query that was answered.

@@ -162,12 +162,13 @@ impl Source {
     }
 
     pub(super) fn report(&self) -> SourceReport {
-        let Source { addr, bytes, pieces, bad, state, why, .. } = self;
+        let Source { addr, bytes, pieces, bad, rate, state, why, .. } = self;
         SourceReport {
             source: addr.clone(),
             bytes: *bytes,
             pieces: *pieces,
             bad: *bad,
+            rate: *rate,
             state: *state,
             why: why.clone(),
         }

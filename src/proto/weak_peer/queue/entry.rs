@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::proto::ClientId;
 use crate::proto::command::Get;
-use crate::proto::event::{DownloadReport, DownloadState};
+use crate::proto::event::{DownloadReport, DownloadState, SourceReport};
 use crate::proto::weak_peer::context::millis;
 use crate::time::Time;
 use crate::wire::Root;
@@ -74,13 +74,16 @@ pub(super) struct Entry {
     /// Bytes verified, and bytes per second.
     pub(super) bytes: u64,
     pub(super) rate: u64,
+    /// The sources of its last run.
+    pub(super) sources: Vec<SourceReport>,
 }
 
 impl Entry {
     pub(super) fn new(get: Get, state: State) -> Entry {
         let known = Known::default();
         let watchers = Vec::new();
-        Entry { get, known, state, watchers, stays: false, placed: false, many: false, tries: 0, bytes: 0, rate: 0 }
+        let (stays, placed, many, sources) = (false, false, false, Vec::new());
+        Entry { get, known, state, watchers, stays, placed, many, tries: 0, bytes: 0, rate: 0, sources }
     }
 
     /// The command for its next run: once its content and its destination are known, for just
@@ -134,6 +137,7 @@ impl Entry {
             retry_ms: retry,
             error: why.map(|why| why.error.clone()),
             exit: why.map(|why| why.exit),
+            sources: self.sources.clone(),
         }
     }
 }

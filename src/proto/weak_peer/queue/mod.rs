@@ -20,8 +20,9 @@ use crate::config::{
 use crate::error::{Exit, Failure};
 use crate::proto::command::Get;
 use crate::proto::disk::{DiskFailure, DiskWork, Parts};
-use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, ClientId, Command};
+use crate::proto::event::{DownloadReport, Outcome};
+use crate::proto::{ClientEvent, ClientId, Command, Event};
+use crate::time::Time;
 use entry::{Entry, Known, State, Watcher, Why};
 
 pub use file::{Newer, Saved};
@@ -126,6 +127,12 @@ impl Queue {
             counts[place].1 += 1;
         }
         counts.into_iter().chain([("parts_unused", self.parts.files), ("parts_unused_bytes", self.parts.bytes)])
+    }
+
+    /// The entries that have not ended, for STATUS.
+    pub(super) fn reports(&self, now: Time) -> Vec<DownloadReport> {
+        let pending = self.entries.iter().filter(|(_, entry)| !entry.has_ended());
+        pending.map(|(id, entry)| entry.report(*id, now)).collect()
     }
 
     fn pending(&self) -> usize {
@@ -334,6 +341,7 @@ impl Queue {
         entry.rate = 0;
         entry.placed = entry.known.path.is_some();
         entry.many = false;
+        entry.sources = Vec::new();
         self.runs.insert(run, *id);
         Some(Step::Start(run, entry.command()))
     }
@@ -350,16 +358,24 @@ impl Queue {
                     entry.known = known;
                     self.changed = true;
                 }
+                cx.event(Event::Download(entry.report(id, cx.now)));
             }
-            ClientEvent::Files { size, .. } => (entry.many, entry.known.size) = (true, Some(*size)),
-            ClientEvent::Progress { bytes, size, rate, .. } => {
+            ClientEvent::Files { size, .. } => {
+                (entry.many, entry.known.size) = (true, Some(*size));
+                cx.event(Event::Download(entry.report(id, cx.now)));
+            }
+            ClientEvent::Progress { bytes, size, rate, sources, .. } => {
                 (entry.bytes, entry.rate, entry.known.size) = (*bytes, *rate, Some(*size));
+                entry.sources.clone_from(sources);
             }
             ClientEvent::Done(outcome) => {
                 let outcome = outcome.clone();
                 self.runs.remove(&run);
                 self.change();
                 return self.on_done(cx, id, outcome);
+            }
+            ClientEvent::Source(report) if report.state.is_trouble() => {
+                cx.event(Event::Source { download: id, report: report.clone() });
             }
             ClientEvent::Start { .. }
             | ClientEvent::Hit { .. }
@@ -414,12 +430,16 @@ impl Queue {
             cx.done(watcher.client, outcome.clone());
         }
         self.set_state(cx, id, State::Waiting { why, until });
+        if let Some(entry) = self.entries.get(&id) {
+            cx.event(Event::Download(entry.report(id, cx.now)));
+        }
         cx.timers.set_earlier(Reason::Retry, until);
     }
 
     fn end(&mut self, cx: &mut Context, id: u64, state: State, outcome: &Outcome) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.state = state;
+        cx.event(Event::Download(entry.report(id, cx.now)));
         for watcher in entry.watchers.drain(..) {
             cx.done(watcher.client, outcome.clone());
         }
@@ -465,7 +485,7 @@ impl Queue {
                     entry.state = State::Queued;
                     self.look = true;
                 } else {
-                    next = Some(next.map_or(until, |next: crate::time::Time| next.min(until)));
+                    next = Some(next.map_or(until, |next: Time| next.min(until)));
                 }
             }
         }

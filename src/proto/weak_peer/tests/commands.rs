@@ -222,7 +222,7 @@ fn a_status_reports_both_peers_or_the_one_there_is() {
     world.run_until(|world| world.welcomed() == 1);
     assert!(world.command(Command::Status).outcome().ok);
     let status = world.client_events().into_iter().find_map(|event| match event {
-        ClientEvent::Status { super_peer, peer, super_counts } => Some((super_peer, peer, super_counts)),
+        ClientEvent::Status { super_peer, peer, super_counts, .. } => Some((super_peer, peer, super_counts)),
         _ => None,
     });
     let (super_peer, peer, super_counts) = status.unwrap();

@@ -1,0 +1,109 @@
+//! The events of a daemon as lines of its log, with the fields that `--log-format json` has. It
+//! formats and decides the level; it keeps nothing.
+
+use super::format::{self, count, cut_words};
+use super::units::{Size, Span};
+use crate::proto::Event;
+use crate::proto::event::{DownloadReport, DownloadState, PeerReport, SourceReport, SourceState};
+use crate::wire::Search;
+use std::time::Duration;
+
+/// Logs an event, for both daemons.
+pub(crate) fn event(event: &Event) {
+    match event {
+        // The clients get these; the number of peers goes into the state. A fatal failure ends the
+        // process, whose end reports it.
+        Event::Client { .. } | Event::Sharing { .. } | Event::Fatal(_) => {}
+        Event::Welcomed { super_peer } => {
+            log::info!(super_peer:% = super_peer; "welcomed by super peer {super_peer}");
+        }
+        Event::SessionLost { super_peer, why } => {
+            log::warn!(super_peer:%, why:%; "lost super peer {super_peer}: {why}");
+        }
+        Event::Link { neighbor, up: true } => log::info!(neighbor:%; "link to {neighbor} is up"),
+        Event::Link { neighbor, up: false } => log::warn!(neighbor:%; "link to {neighbor} is down"),
+        Event::Peer(report) => peer(report),
+        Event::MorePeers { came, left } => more_peers(*came, *left),
+        Event::Asked { session, req, search } => {
+            let Search { pattern, kind, .. } = search;
+            let session = session.index;
+            log::debug!(session, req, pattern:%; "session {session} asks, query {req}: {kind:?} {pattern:?}");
+        }
+        Event::Answered { session, req, hits, reached, cut, ms } => {
+            let (session, complete) = (session.index, cut.is_none());
+            let cut = if complete { "complete".to_owned() } else { format!("cut: {}", cut_words(cut)) };
+            log::debug!(
+                session, req, hits, reached, complete, ms;
+                "session {session} has its answer, query {req}: {hits} hits, {reached} searched, {cut}, {ms} ms"
+            );
+        }
+        Event::Share { files, bytes, added, removed } => {
+            let (all, size) = (count(*files, "file"), Size(*bytes));
+            log::info!(
+                files, bytes, added, removed;
+                "the share has {all}, {size}: {added} added or changed, {removed} removed"
+            );
+        }
+        Event::Download(report) => download(report),
+        Event::Source { download, report } => source(*download, report),
+        Event::Log { level, text } => log::log!(*level, "{text}"),
+    }
+}
+
+fn peer(PeerReport { addr, node, files, left }: &PeerReport) {
+    let having = files.map(|files| format!(" with {}", count(files, "file"))).unwrap_or_default();
+    match left {
+        None => log::info!(peer:% = addr, node:%, files; "peer {addr} came{having}"),
+        Some(why) => log::info!(peer:% = addr, node:%, files, why:%; "peer {addr} left{having}: {why}"),
+    }
+}
+
+fn more_peers(came: u64, left: u64) {
+    let words = [(came, "came"), (left, "left")];
+    let words: Vec<_> = words.into_iter().filter(|(n, _)| *n > 0).collect();
+    let words: Vec<_> = words.into_iter().map(|(n, did)| format!("{} {did}", count(n, "more peer"))).collect();
+    log::info!(came, left; "{} in the last second", words.join(" and "));
+}
+
+fn download(report: &DownloadReport) {
+    let DownloadReport { id, state, what, name, path, size, bytes, retry_ms, error, .. } = report;
+    let shown = name.as_ref().unwrap_or(what);
+    let why = error.as_deref().unwrap_or("failed");
+    let bytes = bytes.unwrap_or(0);
+    match state {
+        DownloadState::Running => {
+            let of = size.map(|size| format!(", {}", Size(size))).unwrap_or_default();
+            log::info!(download = id, name:% = shown, size, bytes; "download {id} begins: {shown}{of}");
+        }
+        DownloadState::Done => {
+            let path = path.as_ref().unwrap_or(shown);
+            log::info!(download = id, name:% = shown, path:%, size; "download {id} is done: {path}");
+        }
+        DownloadState::Waiting => {
+            let wait = Span(Duration::from_secs(retry_ms.unwrap_or(0).div_ceil(1000)));
+            log::warn!(
+                download = id, name:% = shown, bytes, retry_ms, why:%;
+                "download {id} waits: {shown}: {why}; it asks again in {wait}"
+            );
+        }
+        DownloadState::Failed => {
+            log::warn!(download = id, name:% = shown, bytes, why:%; "download {id} has failed: {shown}: {why}");
+        }
+        DownloadState::Queued | DownloadState::Paused => {}
+    }
+}
+
+/// A source that sent wrong bytes has a warning of the download; one that is slow or gone is usual.
+fn source(download: u64, SourceReport { source, bytes, pieces, bad, state, why, .. }: &SourceReport) {
+    let level = match state {
+        SourceState::Lost => log::Level::Debug,
+        SourceState::Dropped if *bad > 0 => log::Level::Debug,
+        SourceState::Dropped | SourceState::Stalled => log::Level::Info,
+        SourceState::Idle | SourceState::Connecting | SourceState::Active => return,
+    };
+    let (word, why) = (format::state_word(*state), why.as_deref().unwrap_or("no reason is known"));
+    log::log!(
+        level, download, source:%, bytes, pieces, bad, state = word, why:%;
+        "download {download}: source {source} {word}: {why}"
+    );
+}
