@@ -154,7 +154,7 @@ impl SuperWorld {
         self.next_conn += 1;
         self.conns.push(Conn { id, cap: FRAME_BYTES_HELLO, seq: 0, deaf: false, closing: false });
         let from = SocketAddr::from(([198, 51, 100, 1], 5000));
-        self.input(Input::Accepted { conn: id, from }, 1);
+        self.input(Input::Accepted { conn: id, from, to: [192, 0, 2, 1].into() }, 1);
         self.conns.iter().position(|conn| conn.id == id).unwrap_or(0)
     }
 

@@ -18,11 +18,8 @@ use sprat::proto::disk::{
     CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, PartState, Parts, ServeFailure,
 };
 use sprat::proto::weak_peer::download::manifest::root_of;
-use sprat::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
-use sprat::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, DownloadId, EMPTY_ROOT,
-    Event, HashPlan, Input, Output, PayloadId, Role, Verify, pieces_of,
-};
+use sprat::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
+use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, DownloadId, EMPTY_ROOT, Event, HashPlan, Input, Output, OwnAddrs, PayloadId, Role, Verify, pieces_of};
 use sprat::sim::{Random, builders};
 use sprat::time::Time;
 use sprat::wire::ids::{Cv, Md5};
@@ -182,7 +179,7 @@ impl WeakWorld {
             node: NodeId([1; 16]),
             boot: 5,
             supers: (0..=supers.min(2)).map(|n| addr(1 + n as u16)).collect(),
-            offer: (supers != 3).then_some(Offer { port: 4778, host: None }),
+            offer: (supers != 3).then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere }),
             connect_timeout: Duration::from_secs(10),
             download_timeout: sprat::config::DOWNLOAD_TIMEOUT,
             agent: "sprat fuzz".into(),
@@ -289,7 +286,7 @@ impl WeakWorld {
         if !self.dials.is_empty() && self.conns.len() < CONNS {
             let dial = self.dials.remove(0);
             let conn = self.conn();
-            self.input(Input::Dialed { dial, conn });
+            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default() });
         }
     }
 
@@ -302,13 +299,13 @@ impl WeakWorld {
             self.input(Input::DialFailed { dial, why: "connection refused".into() });
         } else {
             let conn = self.conn();
-            self.input(Input::Dialed { dial, conn });
+            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default() });
         }
     }
 
     fn accepted(&mut self) {
         let conn = self.conn();
-        self.input(Input::Accepted { conn, from: SocketAddr::from(([192, 0, 2, 77], 5000)) });
+        self.input(Input::Accepted { conn, from: SocketAddr::from(([192, 0, 2, 77], 5000)), to: [192, 0, 2, 1].into() });
         // Somebody who fetches says HELLO first.
         let hello = Hello { version: [1, 0], node: NodeId([8; 16]), boot: 1, features: vec![], agent: String::new() };
         if let Some(conn) = self.conns.iter_mut().find(|other| other.id == conn) {
@@ -680,7 +677,7 @@ impl WeakWorld {
         assert_eq!(left, None, "every command ends, unless who gave it has gone");
         while let Some(dial) = self.dials.pop() {
             let conn = self.conn();
-            self.input(Input::Dialed { dial, conn });
+            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default() });
         }
         while let Some(at) = self.conns.iter().position(|conn| conn.awaited.is_some()) {
             let awaited = self.conns[at].awaited.expect("just seen");

@@ -55,14 +55,11 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         ..Options::default()
     })?;
     let bound = node.listen_addr().unwrap_or(listen);
-    // A peer that listens on one address is reached at that one, whatever address the super peer
-    // sees.
-    let own_host = (!bound.ip().is_unspecified()).then(|| bound.ip().to_canonical().to_string());
     let config = WeakPeerConfig {
         node: state.node_id(random::node_id())?,
         boot: random::boot_id(),
         supers: args.supers,
-        offer: Some(Offer { port: bound.port(), host: args.advertise.or(own_host) }),
+        offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into() }),
         connect_timeout,
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
         agent: settings::AGENT.into(),

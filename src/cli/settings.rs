@@ -1,7 +1,7 @@
 //! The values of options: defaults, bounds, resolved addresses. The same for every command.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 use super::units::Span;
@@ -54,12 +54,19 @@ pub(crate) fn ping(given: Option<Span>) -> Result<Duration, Failure> {
     }
 }
 
-/// `--listen`, by default all IPv4 addresses: a host without IPv6 cannot bind [::].
+/// `--listen`, by default all addresses of both families; all of IPv4 on a host without IPv6, which
+/// cannot bind [::].
 pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, Failure> {
     match given {
+        None if has_ipv6() => Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)),
         None => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)),
         Some(given) => resolve("--listen", given),
     }
+}
+
+/// Whether this host has IPv6, if only on its loopback interface.
+fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
 /// `--neighbor`: the first address of the host that a socket bound to `listen` can send to.
@@ -133,7 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn the_default_address_takes_all_of_ipv4() {
-        assert_eq!(listen(None, 4777).unwrap().to_string(), "0.0.0.0:4777");
+    fn the_default_address_takes_both_families_where_there_are_both() {
+        let expected = if has_ipv6() { "[::]:4777" } else { "0.0.0.0:4777" };
+        assert_eq!(listen(None, 4777).unwrap().to_string(), expected);
     }
 }

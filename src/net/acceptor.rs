@@ -6,9 +6,9 @@
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
 use socket2::{Protocol, Type};
 
@@ -20,7 +20,7 @@ use super::socket::{cannot_listen, canonical, is_exhaustion, open};
 use super::token;
 use crate::config::{ACCEPT_RETRY, ACCEPTS_PER_TURN, CROWD_BATCH, LISTEN_BACKLOG, REFUSALS_PER_RETRY};
 use crate::error::Failure;
-use crate::proto::Input;
+use crate::proto::{ConnId, Input};
 
 /// A listening socket and its latched readiness.
 #[derive(Debug)]
@@ -97,11 +97,11 @@ impl Acceptor {
             self.accepts_left -= 1;
             match self.socket.accept() {
                 Ok(_) if conns.is_full() => self.on_refused(conns, ctx),
-                Ok((stream, from)) => match conns.enter(stream, Phase::Open, ctx) {
-                    Ok(conn) => {
+                Ok((stream, from)) => match self.enter(stream, conns, ctx) {
+                    Ok((conn, to)) => {
                         self.asked = false;
                         ctx.counters.accepted += 1;
-                        return Some(Input::Accepted { conn, from: canonical(from) });
+                        return Some(Input::Accepted { conn, from: canonical(from), to });
                     }
                     Err(error) => log::warn!("a connection cannot be watched and is dropped: {error}"),
                 },
@@ -124,6 +124,13 @@ impl Acceptor {
             }
         }
         None
+    }
+
+    /// The new connection, and our address on it.
+    fn enter(&self, stream: TcpStream, conns: &mut Connections, ctx: &mut Context) -> io::Result<(ConnId, IpAddr)> {
+        let everywhere = self.addr.ip().is_unspecified();
+        let to = if everywhere { stream.local_addr()?.ip() } else { self.addr.ip() };
+        Ok((conns.enter(stream, Phase::Open, ctx)?, to.to_canonical()))
     }
 
     /// Counts a refusal, and stalls after several. A peer that is refused can dial another super

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -179,6 +180,11 @@ impl Connections {
     /// Whether a dial has connected.
     pub(super) fn is_connected(&self, id: ConnId) -> io::Result<bool> {
         self.table.get(id).map_or(Ok(false), |conn| conn.transport.connected())
+    }
+
+    /// Our own address on this connection.
+    pub(super) fn local_ip(&self, id: ConnId) -> Option<IpAddr> {
+        Some(self.table.get(id)?.transport.local_addr().ok()?.ip().to_canonical())
     }
 
     /// A dial has connected: its connection is read in the same turn.

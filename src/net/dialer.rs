@@ -14,10 +14,11 @@ use super::connection::Phase;
 use super::connections::Connections;
 use super::context::Context;
 use super::deadlines::Due;
+use super::interfaces::Interfaces;
 use super::resolver::Resolver;
 use super::socket::open;
 use crate::config::{CROWD_BATCH, DIAL_TIMEOUT};
-use crate::proto::{ConnId, DialId, Input};
+use crate::proto::{ConnId, DialId, Input, OwnAddrs};
 use crate::time::Time;
 use crate::wire::HostPort;
 
@@ -32,6 +33,7 @@ pub(super) struct Dialer {
     /// Addresses that dials come from, in turn; the system chooses if there is none.
     sources: Vec<IpAddr>,
     sources_used: usize,
+    interfaces: Interfaces,
 }
 
 /// A dial, the address that is tried, and the addresses that are left.
@@ -52,6 +54,7 @@ impl Dialer {
             connecting: BTreeMap::new(),
             sources,
             sources_used: 0,
+            interfaces: Interfaces::default(),
         }
     }
 
@@ -103,7 +106,9 @@ impl Dialer {
             Ok(true) => {
                 if let Some(dialing) = self.connecting.remove(&id) {
                     ctx.counters.dialed += 1;
-                    ctx.push(Input::Dialed { dial: dialing.dial, conn: id });
+                    let here = conns.local_ip(id);
+                    let own = here.map_or(OwnAddrs::default(), |here| self.interfaces.of(ctx.now, here));
+                    ctx.push(Input::Dialed { dial: dialing.dial, conn: id, own });
                     conns.open(id);
                 }
             }

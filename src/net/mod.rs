@@ -34,6 +34,7 @@ mod control;
 mod counters;
 mod deadlines;
 mod dialer;
+mod interfaces;
 mod outputs;
 mod reactor;
 mod resolver;

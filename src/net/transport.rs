@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 
 use mio::event::Source;
@@ -71,6 +71,13 @@ impl Transport {
                     Err(error) => Err(error),
                 }
             }
+        }
+    }
+
+    /// Our own address.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Transport::Plain(stream) => stream.local_addr(),
         }
     }
 

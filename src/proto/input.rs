@@ -1,6 +1,6 @@
 //! What a driver feeds to a machine.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::command::{ClientId, Command};
 use super::disk::DiskDone;
@@ -18,6 +18,8 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The address of the other side; an IPv4 address is never in its mapped form.
         from: SocketAddr,
+        /// Our address, at which the other side has reached us; written likewise.
+        to: IpAddr,
     },
     /// A dial succeeded.
     Dialed {
@@ -25,6 +27,8 @@ pub enum Input<'a> {
         dial: DialId,
         /// The new connection.
         conn: ConnId,
+        /// Our own addresses.
+        own: OwnAddrs,
     },
     /// A dial failed: the name was not resolved, or no address accepted within
     /// [`crate::config::DIAL_TIMEOUT`].
@@ -160,6 +164,15 @@ impl Input<'_> {
             | Input::Shutdown => None,
         }
     }
+}
+
+/// Addresses of this host, as they concern one connection that it has dialed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnAddrs {
+    /// The one that the connection comes from, never mapped; none if it is not known.
+    pub here: Option<IpAddr>,
+    /// One of the other family that other hosts may dial, if there is one.
+    pub other: Option<IpAddr>,
 }
 
 /// The digests of a received payload.

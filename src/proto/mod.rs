@@ -14,7 +14,8 @@
 //!
 //! use sprat::proto::super_peer::{SuperPeer, SuperPeerConfig};
 //! use sprat::proto::weak_peer::{WeakPeer, WeakPeerConfig};
-//! use sprat::proto::{ClientEvent, ClientId, Command, ConnId, Entropy, Event, Input, Output, Role};
+//! use sprat::proto::{ClientEvent, ClientId, Command, ConnId, Entropy, Event, Input, Output};
+//! use sprat::proto::{OwnAddrs, Role};
 //! use sprat::time::Time;
 //! use sprat::wire::NodeId;
 //!
@@ -53,8 +54,10 @@
 //!             match output {
 //!                 Output::Dial { dial, .. } => {
 //!                     let from = "192.0.2.2:50000".parse().unwrap();
-//!                     inputs.push_back((1 - me, Input::Accepted { conn, from }));
-//!                     inputs.push_back((me, Input::Dialed { dial, conn }));
+//!                     let to = "192.0.2.1".parse().unwrap();
+//!                     let own = OwnAddrs::default();
+//!                     inputs.push_back((1 - me, Input::Accepted { conn, from, to }));
+//!                     inputs.push_back((me, Input::Dialed { dial, conn, own }));
 //!                 }
 //!                 Output::Send { conn, message } => {
 //!                     inputs.push_back((1 - me, Input::Message { conn, message }));
@@ -91,7 +94,7 @@ pub use command::{ClientId, Command, Scope, Verify};
 pub use disk::{DiskDone, DiskWork, DownloadId};
 pub use event::{ClientEvent, Event};
 pub use ids::{ConnId, DialId, PayloadId};
-pub use input::{CloseReason, Digests, Input};
+pub use input::{CloseReason, Digests, Input, OwnAddrs};
 pub use output::{HashPlan, Output};
 pub use role::{Entropy, Role};
 

@@ -97,8 +97,8 @@ fn assert_default(command: &str, flag: &str, default: &str) {
 #[test]
 fn defaults_are_the_constants() {
     let seconds = |duration: std::time::Duration| format!("{}s", duration.as_secs());
-    assert_default("super", "--listen", &format!("0.0.0.0:{}", config::SUPER_PORT));
-    assert_default("peer", "--listen", &format!("0.0.0.0:{}", config::CHUNK_PORT));
+    assert_default("super", "--listen", &format!("[::]:{}", config::SUPER_PORT));
+    assert_default("peer", "--listen", &format!("[::]:{}", config::CHUNK_PORT));
     assert_default("super", "--ttl", &config::TTL_DEFAULT.to_string());
     assert_default("super", "--budget", &seconds(config::QUERY_BUDGET));
     assert_default("super", "--ping", &seconds(config::PING_INTERVAL));

@@ -465,7 +465,7 @@ impl Role for Load {
             return;
         }
         match input {
-            Input::Dialed { dial, conn } => self.on_dialed(dial, conn),
+            Input::Dialed { dial, conn, .. } => self.on_dialed(dial, conn),
             Input::DialFailed { dial, why } => {
                 log::debug!("{why}");
                 self.on_dial_failed(dial);

@@ -18,8 +18,8 @@ command! {
         example = "{command_name} --listen 192.0.2.1:4777 --neighbor 192.0.2.2:4777"
     )]
     Super {
-        /// address of the TCP listener and of the UDP socket; port 0 takes any free port, [::]:4777
-        /// takes IPv6 too [default: 0.0.0.0:4777]
+        /// address of the TCP listener and of the UDP socket; port 0 takes any free port, 0.0.0.0
+        /// takes IPv4 only, [::] takes both [default: [::]:4777]
         #[argh(option, arg_name = "HOST:PORT")]
         pub(crate) listen: Option<HostPort>,
 
@@ -86,13 +86,14 @@ command! {
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) rescan: Option<Span>,
 
-        /// address on which it serves pieces; port 0 takes any free port, [::]:4778 takes IPv6 too
-        /// [default: 0.0.0.0:4778]
+        /// address on which it serves pieces, and the only one that it offers; port 0 takes any
+        /// free port, 0.0.0.0 takes IPv4 only, [::] takes both [default: [::]:4778]
         #[argh(option, arg_name = "HOST:PORT")]
         pub(crate) listen: Option<HostPort>,
 
         /// host name or address under which other peers connect to it [default: the address of
-        /// --listen; if that is 0.0.0.0 or [::], the address that the super peer sees]
+        /// --listen; if that is 0.0.0.0 or [::], the address that the super peer sees, and with
+        /// [::] one of the other family]
         #[argh(option, arg_name = "HOST")]
         pub(crate) advertise: Option<String>,
 

@@ -115,7 +115,8 @@ fn a_dial_is_reported_before_anything_else_of_its_connection() {
         rig.net.dial(DialId(4), HostPort::new(host, port).unwrap());
         let mut dialed = None;
         let message = rig.until(|_, arrival| match arrival {
-            Arrival::Input(Input::Dialed { dial: DialId(4), conn }) => {
+            Arrival::Input(Input::Dialed { dial: DialId(4), conn, own }) => {
+                assert!(own.here.is_some_and(|here| here.is_loopback()), "{own:?}");
                 dialed = Some(conn);
                 None
             }

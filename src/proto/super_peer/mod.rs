@@ -175,7 +175,8 @@ impl SuperPeer {
                 if self.cx.config.reports_queries {
                     self.cx.report(Event::Asked { session: conn, req, search: query.find.clone() });
                 }
-                if let Some(key) = self.flood.begin(conn, query, &self.neighbors, &mut self.cx) {
+                let asker = (conn, self.sessions.reached_at(conn));
+                if let Some(key) = self.flood.begin(asker, query, &self.neighbors, &mut self.cx) {
                     self.sessions.query_began(conn, req, key);
                 }
             }
@@ -324,7 +325,7 @@ impl Role for SuperPeer {
         let SuperPeer { cx, sessions, flood, starting, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
-            Input::Accepted { conn, from } => sessions.on_accepted(conn, from, cx),
+            Input::Accepted { conn, from, to } => sessions.on_accepted(conn, from, to, cx),
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
             Input::Datagram { from, bytes } => self.on_datagram(from, bytes),

@@ -252,7 +252,8 @@ impl Net {
         let index = self.nodes[node].next_conn;
         self.nodes[node].next_conn += 1;
         let conn = ConnId { index, generation: 7 };
-        self.input(node, Input::Accepted { conn, from });
+        let to = if from.ip().is_loopback() { [127, 0, 0, 1] } else { [192, 0, 2, 1] };
+        self.input(node, Input::Accepted { conn, from, to: to.into() });
         conn
     }
 

@@ -1,7 +1,9 @@
 //! What a weak peer is started with. The limits and intervals are in [`crate::config`].
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::proto::OwnAddrs;
 use crate::wire::{HostPort, NodeId};
 
 /// Where a weak peer serves chunks.
@@ -9,9 +11,77 @@ use crate::wire::{HostPort, NodeId};
 pub struct Offer {
     /// The TCP port on which chunks are served.
     pub port: u16,
-    /// The host that REGISTER advertises, if others cannot dial the address that the super peer
-    /// sees.
+    /// The host that REGISTER advertises, whatever address the super peer sees.
     pub host: Option<String>,
+    /// Where the port is open.
+    pub listens: Listens,
+}
+
+/// At which addresses of this host a port is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listens {
+    /// All.
+    Everywhere,
+    /// All of IPv4, and none of IPv6.
+    Ipv4,
+    /// This one.
+    At(IpAddr),
+}
+
+impl From<SocketAddr> for Listens {
+    /// What a listener that is bound to this address accepts; one at `[::]` takes IPv4 too.
+    fn from(bound: SocketAddr) -> Listens {
+        match bound.ip() {
+            ip if !ip.is_unspecified() => Listens::At(ip.to_canonical()),
+            IpAddr::V4(_) => Listens::Ipv4,
+            IpAddr::V6(_) => Listens::Everywhere,
+        }
+    }
+}
+
+/// What REGISTER says of where the peer serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Registered {
+    pub(super) host: Option<String>,
+    pub(super) more_addr: Option<String>,
+    /// Why other hosts may not be able to dial it, with the remedy.
+    pub(super) doubt: Option<String>,
+}
+
+impl Offer {
+    /// The addresses to register over a connection of ours: only such at which the port is open.
+    pub(super) fn registered(&self, own: OwnAddrs) -> Registered {
+        if let Some(host) = &self.host {
+            return Registered { host: Some(host.clone()), ..Registered::default() };
+        }
+        let port = self.port;
+        match (self.listens, own.here) {
+            (Listens::At(ip), here) => {
+                let is_far = here.is_some_and(|here| !here.is_loopback());
+                let doubt = (ip.is_loopback() && is_far).then(|| {
+                    format!(
+                        "this peer listens at {ip} only, where other hosts cannot dial it; start it with --listen [::]:{port}"
+                    )
+                });
+                Registered { host: Some(ip.to_string()), more_addr: None, doubt }
+            }
+            (Listens::Everywhere, _) => {
+                Registered { more_addr: own.other.map(|ip| ip.to_string()), ..Registered::default() }
+            }
+            (Listens::Ipv4, None | Some(IpAddr::V4(_))) => Registered::default(),
+            // The super peer sees an address at which nothing listens.
+            (Listens::Ipv4, Some(IpAddr::V6(here))) => {
+                let doubt = (own.other.is_none() && !here.is_loopback()).then(|| {
+                    format!(
+                        "this peer listens at IPv4 addresses only, and this host has none that others can dial; start \
+                         it with --listen [::]:{port}"
+                    )
+                });
+                let host = own.other.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                Registered { host: Some(host.to_string()), more_addr: None, doubt }
+            }
+        }
+    }
 }
 
 /// The identity of a weak peer and the super peers that it may use.
@@ -32,4 +102,45 @@ pub struct WeakPeerConfig {
     pub download_timeout: Duration,
     /// Program and version, as HELLO names them.
     pub agent: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registered(listen: &str, here: &str, other: Option<&str>) -> Registered {
+        let bound: SocketAddr = listen.parse().unwrap();
+        let offer = Offer { port: bound.port(), host: None, listens: bound.into() };
+        let own = OwnAddrs { here: here.parse().ok(), other: other.map(|ip| ip.parse().unwrap()) };
+        offer.registered(own)
+    }
+
+    #[test]
+    fn only_addresses_with_a_listener_are_registered() {
+        let hosts = |registered: Registered| (registered.host, registered.more_addr, registered.doubt.is_some());
+        let (v4, v6) = (|| Some("192.0.2.1".to_owned()), || Some("2001:db8::1".to_owned()));
+        for (listen, here, other, expected) in [
+            ("[::]:4778", "192.0.2.1", v6(), (None, v6(), false)),
+            ("[::]:4778", "2001:db8::1", v4(), (None, v4(), false)),
+            ("[::]:4778", "192.0.2.1", None, (None, None, false)),
+            ("0.0.0.0:4778", "192.0.2.1", v6(), (None, None, false)),
+            ("0.0.0.0:4778", "2001:db8::1", v4(), (v4(), None, false)),
+            ("0.0.0.0:4778", "::1", None, (Some("127.0.0.1".into()), None, false)),
+            ("0.0.0.0:4778", "2001:db8::1", None, (Some("127.0.0.1".into()), None, true)),
+            ("192.0.2.1:4778", "2001:db8::1", v4(), (v4(), None, false)),
+            ("[2001:db8::1]:4778", "192.0.2.1", v6(), (v6(), None, false)),
+            ("127.0.0.1:4778", "127.0.0.1", v6(), (Some("127.0.0.1".into()), None, false)),
+            ("127.0.0.1:4778", "192.0.2.1", v6(), (Some("127.0.0.1".into()), None, true)),
+        ] {
+            assert_eq!(hosts(registered(listen, here, other.as_deref())), expected, "{listen} from {here}");
+        }
+    }
+
+    #[test]
+    fn an_advertised_host_is_registered_alone() {
+        let host = Some("peer.example".to_owned());
+        let offer = Offer { port: 1, host: host.clone(), listens: Listens::Everywhere };
+        let own = OwnAddrs { here: "192.0.2.1".parse().ok(), other: "2001:db8::1".parse().ok() };
+        assert_eq!(offer.registered(own), Registered { host, ..Registered::default() });
+    }
 }

@@ -36,7 +36,7 @@ use session::SessionEvent;
 use sessions::Sessions;
 use upload::{Answer, Uploads};
 
-pub use config::{Offer, WeakPeerConfig};
+pub use config::{Listens, Offer, WeakPeerConfig};
 pub use queue::{Newer, QueueConfig, Saved};
 
 /// The deadline of work that is left over. It is past, but not `Time::ZERO`, the deadline of the
@@ -320,10 +320,12 @@ impl Role for WeakPeer {
         }
         let cx = &mut self.cx;
         match input {
-            Input::Accepted { conn, from } if self.serves => self.uploads.on_accepted(cx, conn, from),
+            Input::Accepted { conn, from, .. } if self.serves => self.uploads.on_accepted(cx, conn, from),
             Input::Accepted { conn, .. } => cx.close(conn),
-            Input::Dialed { dial, conn } => match cx.end_dial(dial) {
-                Some(Owner::Session(session)) => self.sessions.at(session).on_dialed(cx, &mut self.announcements, conn),
+            Input::Dialed { dial, conn, own } => match cx.end_dial(dial) {
+                Some(Owner::Session(session)) => {
+                    self.sessions.at(session).on_dialed(cx, &mut self.announcements, conn, own);
+                }
                 Some(Owner::Source(download, source)) => self.downloads.on_dialed(cx, download, source, conn),
                 Some(Owner::Holder(download, holder)) => self.collecting.on_dialed(cx, download, holder, conn),
                 Some(Owner::Upload | Owner::Idle) | None => cx.close(conn),

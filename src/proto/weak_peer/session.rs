@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::announce::Announcements;
 use super::candidates::{Candidates, Target};
-use super::config::Offer;
+use super::config::{Offer, Registered};
 use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
 use super::refused::Refused;
 use crate::config::{
@@ -18,7 +18,7 @@ use crate::config::{
 use crate::error::{Exit, Failure};
 use crate::proto::event::{SuperState, SuperStatus};
 use crate::proto::marks::mark;
-use crate::proto::{ConnId, DialId, Event, Output};
+use crate::proto::{ConnId, DialId, Event, Output, OwnAddrs};
 use crate::time::Time;
 use crate::wire::message::{self, ErrorCode, Login, Ping, Register, Update, Welcome};
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
@@ -64,6 +64,10 @@ pub(super) struct Session {
     id: SessionId,
     pub(super) candidates: Candidates,
     offer: Option<Offer>,
+    /// The addresses that are registered over the present connection.
+    registered: Registered,
+    /// What was last logged of them.
+    doubted: Option<String>,
     state: State,
     /// The super peer, once it has sent WELCOME.
     node: Option<NodeId>,
@@ -98,6 +102,8 @@ impl Session {
             id,
             candidates: Candidates::new(supers, usize::from(id.0)),
             offer,
+            registered: Registered::default(),
+            doubted: None,
             state: State::Idle,
             node: None,
             opened_once: false,
@@ -218,8 +224,21 @@ impl Session {
         self.candidates.failure()
     }
 
-    pub(super) fn on_dialed(&mut self, cx: &mut Context, announcements: &mut Announcements, conn: ConnId) {
+    pub(super) fn on_dialed(
+        &mut self,
+        cx: &mut Context,
+        announcements: &mut Announcements,
+        conn: ConnId,
+        own: OwnAddrs,
+    ) {
         cx.own(conn, Owner::Session(self.id));
+        self.registered = self.offer.as_ref().map(|offer| offer.registered(own)).unwrap_or_default();
+        if let Some(doubt) = self.registered.doubt.take()
+            && self.doubted.as_ref() != Some(&doubt)
+        {
+            cx.warn(doubt.clone());
+            self.doubted = Some(doubt);
+        }
         self.state = State::Greeting(conn);
         self.unanswered = Unanswered { login: Some(cx.now), ..Unanswered::default() };
         (self.seq, self.acked, self.next_req) = (0, 0, 1);
@@ -277,7 +296,7 @@ impl Session {
         if self.conn().is_none() {
             return announcements.rest(self.id);
         }
-        let Some(Offer { port, host }) = self.offer.clone() else { return };
+        let Some(Offer { port, .. }) = self.offer else { return };
         if self.refused.take_stop() {
             announcements.put_off(self.id);
         }
@@ -287,7 +306,8 @@ impl Session {
                 if self.refused.on_page(more) {
                     Message::Update(Update { seq, add: files, del: Vec::new() })
                 } else {
-                    Message::Register(Register { seq, port, host: host.clone(), more_addr: None, files, more })
+                    let Registered { host, more_addr, .. } = self.registered.clone();
+                    Message::Register(Register { seq, port, host, more_addr, files, more })
                 }
             } else if let Some(changes) = announcements.next_update(self.id) {
                 Message::Update(Update { seq, add: changes.added, del: changes.removed })
@@ -346,10 +366,8 @@ impl Session {
         self.node = Some(welcome.node);
         let asked = Duration::from_millis(u64::from(welcome.ping));
         self.ping_interval = asked.clamp(Duration::from_secs(1), PING_INTERVAL * 10);
-        self.own_addr = self
-            .offer
-            .as_ref()
-            .and_then(|offer| HostPort::new(offer.host.as_deref().unwrap_or(welcome.addr.host()), offer.port).ok());
+        let host = self.registered.host.as_deref().unwrap_or(welcome.addr.host());
+        self.own_addr = self.offer.as_ref().and_then(|offer| HostPort::new(host, offer.port).ok());
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
     }
 

@@ -47,7 +47,7 @@ impl Caller {
 
     pub(super) fn on_input(&mut self, input: &Input<'_>, hands: &Hands<'_>) -> Call {
         match input {
-            Input::Dialed { dial, conn } if self.busy && *dial == self.dial() => {
+            Input::Dialed { dial, conn, .. } if self.busy && *dial == self.dial() => {
                 self.conn = Some(*conn);
                 Call::Open(*conn)
             }

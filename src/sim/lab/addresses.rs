@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use crate::config::SUPER_PORT;
 use crate::wire::NodeId;
 
+/// Where sessions reach their super peer. No peer is on its machine, so it does not matter.
+pub(super) const SUPER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 16, 0, 1));
+
 pub(super) fn super_addr(number: usize) -> SocketAddr {
     let ip = Ipv4Addr::from_bits(0xac10_0001 + u32::try_from(number).expect("at most 2^20 super peers"));
     SocketAddr::new(IpAddr::V4(ip), SUPER_PORT)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Tap, World};
 use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SHARE_QUIET, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{DiskDone, Entropy};
 use crate::sim::content::{ContentId, Contents};
 use crate::sim::disk::{self, Trouble};
@@ -96,7 +96,7 @@ impl World {
                 node: node_id(number),
                 boot: random.next_u64(),
                 supers: supers.clone(),
-                offer: Some(Offer { port: CHUNK_PORT, host: None }),
+                offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
                 connect_timeout: CONNECT_TIMEOUT,
                 download_timeout: crate::config::DOWNLOAD_TIMEOUT,
                 agent: "sim".into(),

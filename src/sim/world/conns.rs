@@ -7,7 +7,7 @@ use super::World;
 use crate::config::{
     BACKLOG_BYTES, CHUNK_BYTES_MAX, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, SEND_QUEUE_BYTES_MAX, WRITE_STALL_MAX,
 };
-use crate::proto::{CloseReason, ConnId, DialId, Input};
+use crate::proto::{CloseReason, ConnId, DialId, Input, OwnAddrs};
 use crate::sim::content::Extent;
 use crate::sim::happening::Happening;
 use crate::sim::roads::Way;
@@ -164,7 +164,8 @@ impl World {
             let life = self.nodes[target].life;
             self.nodes[target].waiting.push_back(Happening::Came { node: target, life, conn: accepted, from });
         } else {
-            self.turn(target, Input::Accepted { conn: accepted, from });
+            let to = self.nodes[target].addr.ip();
+            self.turn(target, Input::Accepted { conn: accepted, from, to });
         }
     }
 
@@ -173,7 +174,8 @@ impl World {
         if let Some(end) = self.end(link, 0).filter(|end| end.open) {
             end.known = true;
             let conn = end.conn;
-            self.turn_of(dialer, life, Input::Dialed { dial, conn });
+            let own = OwnAddrs { here: Some(self.nodes[dialer].addr.ip()), other: None };
+            self.turn_of(dialer, life, Input::Dialed { dial, conn, own });
             self.pump(link, 0);
         }
     }

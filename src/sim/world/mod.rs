@@ -286,7 +286,8 @@ impl World {
             Happening::Closed { node, life, conn, why } => self.turn_of(node, life, Input::Closed { conn, why }),
             Happening::Came { node, life, conn, from } => {
                 if self.nodes[node].conns.contains_key(&conn) {
-                    self.turn_of(node, life, Input::Accepted { conn, from });
+                    let to = self.nodes[node].addr.ip();
+                    self.turn_of(node, life, Input::Accepted { conn, from, to });
                 }
             }
             Happening::Command { node, life, client, command } => {

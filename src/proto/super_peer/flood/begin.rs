@@ -1,6 +1,7 @@
 //! How a session's query begins: what it does not say is filled in, our index is searched at once,
 //! then the neighbors are asked.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::fair_queue::{Admission, Flow, QUERY_WORK};
@@ -21,11 +22,11 @@ use crate::wire::message::{ErrorCode, Query, SourceRecord};
 use crate::wire::{Cut, Policy, QueryId};
 
 impl Flood {
-    /// A session's query begins. It may have ended, or be refused, when this returns; then it has
-    /// no key.
+    /// The query of a session begins, which reaches this super peer at `at`. It may have ended, or
+    /// be refused, when this returns; then it has no key.
     pub(crate) fn begin(
         &mut self,
-        conn: ConnId,
+        (conn, at): (ConnId, Option<IpAddr>),
         query: Query,
         neighbors: &Neighbors,
         cx: &mut Context,
@@ -43,7 +44,7 @@ impl Flood {
             Ok(scan) => {
                 cx.count(Count::Queries);
                 cx.queries.add(cx.now, 1);
-                self.run_query(conn, query, scan, neighbors, cx)
+                self.run_query(conn, query, scan.asked_at(at), neighbors, cx)
             }
             Err(wrong) => {
                 refuse(conn, req, wrong.to_string(), cx);

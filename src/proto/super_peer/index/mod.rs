@@ -26,7 +26,7 @@ mod texts;
 
 pub(super) use entries::Key;
 pub(super) use look::LiveEntry;
-pub use registry::{HolderId, Index, Serves};
+pub use registry::{Found, HolderId, Index, Serves};
 
 #[cfg(test)]
 mod tests;

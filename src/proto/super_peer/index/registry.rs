@@ -13,6 +13,7 @@
 //! holders is never reported, and its id is not used again before the postings have forgotten it.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{DIGEST_FRESH_MAX, INDEX_ENTRIES_MAX, LEFT_OVER_MAX, LIST_LOOKS_MAX};
 use crate::wire::message::ListedFile;
@@ -98,11 +99,59 @@ pub struct Serves {
     pub addr: HostPort,
     /// One of the other family, if it serves there too.
     pub other: Option<HostPort>,
+    /// The first one is where the super peer sees it, not one that it named.
+    pub seen: bool,
 }
 
 impl From<HostPort> for Serves {
     fn from(addr: HostPort) -> Serves {
-        Serves { addr, other: None }
+        Serves { addr, other: None, seen: false }
+    }
+}
+
+/// Where one asker finds a holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The address that its hits name.
+    pub addr: HostPort,
+    /// The other one.
+    pub other: Option<HostPort>,
+    /// The asker cannot reach it there.
+    pub out_of_reach: bool,
+}
+
+impl Serves {
+    /// The addresses for an asker that reaches this super peer at `at`; none: that is not known. A
+    /// holder on the machine of this super peer is seen under a loopback address. Others find it
+    /// where they find the super peer, if it listens at addresses of that family.
+    #[must_use]
+    pub fn found_from(&self, at: Option<IpAddr>) -> Found {
+        let (addr, other) = (self.addr.clone(), self.other.clone());
+        let literal = addr.literal().map(|literal| literal.ip());
+        let Some(loopback) = literal.filter(IpAddr::is_loopback) else {
+            return Found { addr, other, out_of_reach: false };
+        };
+        if at.is_some_and(|at| at.is_loopback()) {
+            return Found { addr, other, out_of_reach: false };
+        }
+        let is_v4 = |ip: &IpAddr| ip.is_ipv4() == loopback.is_ipv4();
+        let at = at.filter(|at| self.seen && !is_link_local(*at) && (is_v4(at) || other.is_some()));
+        match (at, other) {
+            (Some(at), other) => {
+                let other = other.filter(|_| is_v4(&at));
+                Found { addr: SocketAddr::new(at, addr.port()).into(), other, out_of_reach: false }
+            }
+            (None, Some(other)) => Found { addr: other, other: None, out_of_reach: false },
+            (None, None) => Found { addr, other: None, out_of_reach: true },
+        }
+    }
+}
+
+/// Whether an address means nothing without the interface of the asker.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }
 

@@ -206,3 +206,29 @@ fn against_the_model(seed: u64) -> usize {
     }
     changes
 }
+
+#[test]
+fn a_peer_of_this_machine_is_found_where_the_super_peer_is() {
+    let parse = |addr: &str| addr.parse::<HostPort>().unwrap();
+    let serves = |addr, other: Option<&str>, seen| Serves { addr: parse(addr), other: other.map(parse), seen };
+    let found = |serves: &Serves, at: Option<&str>| {
+        let Found { addr, other, out_of_reach } = serves.found_from(at.map(|at| at.parse().unwrap()));
+        (addr.to_string(), other.map(|other| other.to_string()), out_of_reach)
+    };
+    let as_is = |addr: &str| (addr.to_owned(), None, false);
+    let v6 = "[2001:db8::1]:5";
+    let far = serves("192.0.2.7:5", None, true);
+    assert_eq!(found(&far, Some("192.0.2.1")), as_is("192.0.2.7:5"));
+    let near = serves("127.0.0.1:5", None, true);
+    assert_eq!(found(&near, Some("127.0.0.1")), as_is("127.0.0.1:5"));
+    assert_eq!(found(&near, Some("192.0.2.1")), as_is("192.0.2.1:5"));
+    assert_eq!(found(&near, Some("2001:db8::1")), ("127.0.0.1:5".into(), None, true), "it listens at IPv4 only");
+    assert_eq!(found(&near, None), ("127.0.0.1:5".into(), None, true));
+    let both = serves("127.0.0.1:5", Some(v6), true);
+    assert_eq!(found(&both, Some("192.0.2.1")), ("192.0.2.1:5".into(), Some(v6.into()), false));
+    assert_eq!(found(&both, Some("2001:db8::2")), as_is("[2001:db8::2]:5"));
+    assert_eq!(found(&both, Some("fe80::2")), as_is(v6), "a link-local address says nothing to others");
+    assert_eq!(found(&both, None), as_is(v6));
+    let named = serves("127.0.0.1:5", None, false);
+    assert_eq!(found(&named, Some("192.0.2.1")), ("127.0.0.1:5".into(), None, true), "it listens nowhere else");
+}

@@ -8,11 +8,12 @@ mod glob;
 mod matching;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
 use crate::fold::fold;
 use crate::proto::super_peer::index::order::{BUCKETS, bucket_of};
-use crate::proto::super_peer::index::{HolderId, Index, Key, LiveEntry};
+use crate::proto::super_peer::index::{Found, HolderId, Index, Key, LiveEntry};
 use crate::wire::message::SourceRecord;
 use crate::wire::{QueryKind, Root, Search, SharePath};
 
@@ -71,6 +72,8 @@ pub struct Scan {
     /// Whether an entry was found that equals `own` only when both are folded.
     alike: bool,
     sizes: (u64, u64),
+    /// Where the asker, or its link, reaches this super peer.
+    at: Option<IpAddr>,
     /// Only hits with a position in it.
     within: Option<Range>,
     /// Hits still allowed.
@@ -196,6 +199,7 @@ impl Scan {
             own: None,
             alike: false,
             sizes,
+            at: None,
             within,
             left: limit.min(hits_max),
             lists: [None; LISTS],
@@ -216,6 +220,12 @@ impl Scan {
         };
         scan.plan(index);
         Ok(scan)
+    }
+
+    /// The same for an asker that reaches this super peer at this address, if it is known.
+    #[must_use]
+    pub fn asked_at(self, at: Option<IpAddr>) -> Scan {
+        Scan { at, ..self }
     }
 
     /// Chooses the lists.
@@ -387,7 +397,7 @@ impl Scan {
                         if fits {
                             self.left -= 1;
                             self.spent += HIT_WORK;
-                            hits.push(hit(seen, index, holder));
+                            hits.push(hit(seen, index, holder, self.at));
                         }
                     }
                 }
@@ -589,7 +599,7 @@ impl Scan {
                 self.spent += TEXT_WORK;
                 self.path.clear();
                 seen.path_into(&mut self.path);
-                Position::of(&seen.root, &self.path, &index.serves(holder).addr)
+                Position::of(&seen.root, &self.path, &index.serves(holder).found_from(self.at).addr)
             });
             if !range.holds(&position) {
                 return false;
@@ -661,17 +671,17 @@ pub(super) fn glob_literals(pattern: &str) -> Option<Vec<Literal>> {
     Glob::new(pattern).map(|glob| glob.literals()).ok()
 }
 
-fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> SourceRecord {
-    let serves = index.serves(holder);
+fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>) -> SourceRecord {
+    let Found { addr, other, out_of_reach } = index.serves(holder).found_from(at);
     SourceRecord {
         path: SharePath::joined(seen.folder_text, seen.name),
         size: seen.size,
         root: seen.root,
         collection: seen.collection,
         node: Some(index.node(holder)),
-        addr: serves.addr.clone(),
-        other: serves.other.clone(),
-        unreached: index.is_unreached(holder),
+        addr,
+        other,
+        unreached: out_of_reach || index.is_unreached(holder),
     }
 }
 

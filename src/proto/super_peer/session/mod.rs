@@ -9,7 +9,7 @@
 mod requests;
 mod table;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub(super) use self::requests::Request;
@@ -48,8 +48,13 @@ impl Sessions {
         self.session(conn).is_some_and(|session| session.state.is_open())
     }
 
+    /// The address at which the session reaches this super peer, if it is known.
+    pub(super) fn reached_at(&self, conn: ConnId) -> Option<IpAddr> {
+        self.own_addrs.addr(self.session(conn)?.at)
+    }
+
     /// A peer connected.
-    pub(super) fn on_accepted(&mut self, conn: ConnId, from: SocketAddr, cx: &mut Context) {
+    pub(super) fn on_accepted(&mut self, conn: ConnId, from: SocketAddr, to: IpAddr, cx: &mut Context) {
         cx.count(Count::Accepted);
         while self.half_open_len >= UNAUTHENTICATED_MAX {
             let idlest = self.idlest_half_open(cx.now).expect("half-open sessions are in the queue");
@@ -66,6 +71,7 @@ impl Sessions {
             state: State::Hello,
             ip: from.ip().to_canonical(),
             port: from.port(),
+            at: self.own_addrs.number(to),
             node: NodeId([0; 16]),
             heard: cx.now,
             seq: 0,

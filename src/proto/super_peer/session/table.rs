@@ -83,6 +83,8 @@ pub(super) struct Session {
     pub(super) state: State,
     pub(super) ip: IpAddr,
     pub(super) port: u16,
+    /// Where it reaches us: a number of [`OwnAddrs`].
+    pub(super) at: u8,
     /// As its HELLO says; zeros before.
     pub(super) node: NodeId,
     /// When the last message came.
@@ -99,7 +101,7 @@ pub(super) struct Session {
     pub(super) queries: Option<Box<Vec<(u32, WaveKey)>>>,
 }
 
-const _: () = assert!(size_of::<Option<Session>>() <= 56 + size_of::<NodeId>(), "an idle session is cheap");
+const _: () = assert!(size_of::<Option<Session>>() <= 64 + size_of::<NodeId>(), "an idle session is cheap");
 
 /// Why a super peer closes a session: the code and text of the ERROR, and what is counted.
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) String, pub(super) Count);
@@ -135,12 +137,38 @@ pub(super) struct Sweep {
     pub(super) next: Time,
 }
 
+/// Addresses of this super peer at which sessions have reached it, numbered so that each session
+/// keeps one byte. Of the few that a host has, those beyond the 255th are not known.
+#[derive(Debug, Default)]
+pub(super) struct OwnAddrs(Vec<IpAddr>);
+
+impl OwnAddrs {
+    const UNKNOWN: u8 = u8::MAX;
+
+    pub(super) fn number(&mut self, ip: IpAddr) -> u8 {
+        let known = self.0.iter().position(|known| *known == ip);
+        let place = known.or_else(|| {
+            let room = self.0.len() < usize::from(OwnAddrs::UNKNOWN);
+            room.then(|| {
+                self.0.push(ip);
+                self.0.len() - 1
+            })
+        });
+        place.and_then(|place| u8::try_from(place).ok()).unwrap_or(OwnAddrs::UNKNOWN)
+    }
+
+    pub(super) fn addr(&self, number: u8) -> Option<IpAddr> {
+        self.0.get(usize::from(number)).copied()
+    }
+}
+
 /// All sessions of a super peer.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     /// By the driver's slot.
     pub(super) slots: Vec<Option<Session>>,
     pub(super) len: usize,
+    pub(super) own_addrs: OwnAddrs,
     /// In order of arrival, each with its login deadline. Those that are no longer half open are
     /// skipped.
     pub(super) half_open: VecDeque<(ConnId, Time)>,

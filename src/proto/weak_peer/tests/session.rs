@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::harness::{Manner, Super, World, file};
 use crate::config::{ANSWER_DEADLINE, PAGE_BYTES};
 use crate::error::Exit;
-use crate::proto::{Event, Input};
+use crate::proto::{Event, Input, OwnAddrs};
 use crate::wire::Message;
-use crate::wire::message::ErrorCode;
+use crate::wire::message::{ErrorCode, Register};
 
 #[test]
 fn hello_login_and_register_go_out_in_one() {
@@ -214,4 +214,14 @@ fn files_that_are_refused_for_lack_of_memory_are_sent_again_as_updates() {
     world.run_for(Duration::from_secs(600));
     assert_eq!(world.updates(0).len(), sent, "once all is taken nothing is sent again");
     assert_eq!((world.registers(0).len(), world.peer.counts()["sessions_lost"]), (1, 0));
+}
+
+#[test]
+fn it_registers_only_addresses_at_which_it_listens() {
+    let own = |here: &str, other: &str| OwnAddrs { here: here.parse().ok(), other: other.parse().ok() };
+    let mut world = World::new(1, 1);
+    world.own = own("192.0.2.9", "2001:db8::9");
+    world.run_until(|world| !world.registers(0).is_empty());
+    let Register { host, more_addr, .. } = world.registers(0)[0].clone();
+    assert_eq!((host, more_addr.as_deref()), (None, Some("2001:db8::9")));
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::Shard;
 use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, PAGE_BYTES};
 use crate::proto::command::Scope;
-use crate::proto::weak_peer::{Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, Entropy, Event, Input, Output, Role,
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, Entropy, Event, Input, Output, OwnAddrs,
+    Role,
 };
-use crate::sim::lab::addresses::{node_id, peer_ip, peer_of, super_addr};
+use crate::sim::lab::addresses::{SUPER_IP, node_id, peer_ip, peer_of, super_addr};
 use crate::sim::lab::catalog;
 use crate::sim::lab::happening::Happening;
 use crate::sim::lab::peers::{Asked, Asker, Call, Connection, State};
@@ -37,7 +38,7 @@ impl Shard {
             node: node_id(0x77, peer),
             boot: random.next_u64(),
             supers: vec![HostPort::from(super_addr(self.hosts[host].number))],
-            offer: Some(Offer { port: CHUNK_PORT, host: None }),
+            offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
             connect_timeout: CONNECT_TIMEOUT,
             download_timeout: crate::config::DOWNLOAD_TIMEOUT,
             agent: "sim".into(),
@@ -164,13 +165,13 @@ impl Shard {
         self.schedule(host, back, Happening::Dialed { call, dial });
         let conn = self.conn(host, slot);
         let from = SocketAddr::new(IpAddr::V4(peer_ip(peer)), 40_000);
-        self.turn(host, Input::Accepted { conn, from });
+        self.turn(host, Input::Accepted { conn, from, to: SUPER_IP });
     }
 
     pub(super) fn on_dialed(&mut self, call: Call, dial: DialId) {
         if let Some(connection) = self.connection(call) {
             connection.known = true;
-            self.turn_asker(call.asker, Input::Dialed { dial, conn: call.conn() });
+            self.turn_asker(call.asker, Input::Dialed { dial, conn: call.conn(), own: OwnAddrs::default() });
         } else {
             self.on_undialed(call.asker, dial);
         }

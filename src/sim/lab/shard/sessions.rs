@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{AWAY, Shard};
 use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PING_INTERVAL};
 use crate::proto::{CloseReason, ConnId, Input, Role};
-use crate::sim::lab::addresses::{node_id, peer_ip};
+use crate::sim::lab::addresses::{SUPER_IP, node_id, peer_ip};
 use crate::sim::lab::catalog;
 use crate::sim::lab::happening::Happening;
 use crate::sim::lab::peers::{Slot, State};
@@ -90,7 +90,7 @@ impl Shard {
         let conn = self.conn(host, slot);
         let from = SocketAddr::new(IpAddr::V4(peer_ip(peer)), 40_000);
         if let Some(machine) = &mut self.hosts[host as usize].machine {
-            machine.handle_input(now, Input::Accepted { conn, from });
+            machine.handle_input(now, Input::Accepted { conn, from, to: SUPER_IP });
         }
         let boot = u64::from(conn.generation);
         let hello = Message::Hello(Hello::new(node_id(0x77, peer), boot, String::new()));

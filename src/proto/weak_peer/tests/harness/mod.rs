@@ -8,7 +8,7 @@ mod sources;
 mod super_peers;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use content::Content;
@@ -19,10 +19,10 @@ use crate::config::DIAL_TIMEOUT;
 use crate::error::Failure;
 use crate::proto::command::Get;
 use crate::proto::event::{Outcome, SourceReport};
-use crate::proto::weak_peer::{Offer, QueueConfig, Saved, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Listens, Offer, QueueConfig, Saved, WeakPeer, WeakPeerConfig};
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output, PayloadId,
-    Role, Verify,
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output, OwnAddrs,
+    PayloadId, Role, Verify,
 };
 use crate::sim::{Random, builders};
 use crate::time::Time;
@@ -87,6 +87,8 @@ pub(super) struct World {
     pub(super) disk: Vec<DiskWork>,
     /// The file of the queue of downloads.
     pub(super) lines: String,
+    /// The peer's own addresses.
+    pub(super) own: OwnAddrs,
     /// Whether messages come that no source sends, so that its own rules do not hold.
     pub(super) lenient: bool,
 }
@@ -100,7 +102,7 @@ pub(super) fn config(supers: &[u16], offer: bool) -> WeakPeerConfig {
         node: NodeId([1; 16]),
         boot: 5,
         supers: supers.iter().map(|port| addr(*port)).collect(),
-        offer: offer.then_some(Offer { port: 4778, host: None }),
+        offer: offer.then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere }),
         connect_timeout: Duration::from_secs(10),
         download_timeout: crate::config::DOWNLOAD_TIMEOUT,
         agent: "sprat test".into(),
@@ -148,6 +150,7 @@ impl World {
             wakes: 0,
             disk: Vec::new(),
             lines: String::new(),
+            own: OwnAddrs::default(),
             lenient: false,
         }
     }
@@ -389,7 +392,7 @@ impl World {
 
     pub(super) fn accept_from(&mut self, from: SocketAddr) -> ConnId {
         let conn = self.mint(End::Outside);
-        self.input(Input::Accepted { conn, from });
+        self.input(Input::Accepted { conn, from, to: IpAddr::from([192, 0, 2, 1]) });
         conn
     }
 
@@ -456,7 +459,7 @@ impl World {
             }
             End::Outside => {}
         }
-        self.later(LATENCY, Happening::Input(Input::Dialed { dial, conn }));
+        self.later(LATENCY, Happening::Input(Input::Dialed { dial, conn, own: self.own }));
     }
 
     /// Nothing is left over once all is over.
