@@ -3,12 +3,12 @@
 //!
 //! A daemon writes `TIME LEVEL: text`, with the time in UTC. If its standard error is the journal,
 //! which has times of its own, it writes `<N>text` instead: the prefix of sd-daemon(3), from which
-//! the journal takes the level. A command that people wait for writes `LEVEL: text`.
+//! the journal takes the level. A command that people wait for, and a prompt, show `LEVEL: text`.
 
 use std::env;
 use std::io::{self, Write};
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
 use env_logger::{Builder, Target, WriteStyle};
@@ -21,6 +21,8 @@ use crate::wire::name::printable;
 
 /// Takes the lines while a prompt owns the terminal.
 static ASIDE: Mutex<Option<Detour>> = Mutex::new(None);
+/// The form of the lines, once logging has started.
+static FORM: OnceLock<Form> = OnceLock::new();
 
 /// Takes a line; returns false if it cannot.
 pub(crate) type Detour = Box<dyn Fn(String) -> bool + Send>;
@@ -97,7 +99,7 @@ pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, def
 /// Starts logging. Only the first call counts. `format` is that of a daemon; none for a command
 /// that people wait for.
 pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
-    let form = Form::of(format, stderr_is_journal());
+    let form = *FORM.get_or_init(|| Form::of(format, stderr_is_journal()));
     let _ = Builder::new()
         .filter_level(level.min(LevelFilter::Warn))
         // It warns for every watched folder that is deleted.
@@ -105,7 +107,11 @@ pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
         .filter_module("sprat", level)
         .write_style(WriteStyle::Never)
         .target(Target::Pipe(Box::new(Stderr)))
-        .format(move |out, record| writeln!(out, "{}", form.line(record, SystemTime::now())))
+        .format(move |out, record| {
+            // People who type at a prompt see when it happens.
+            let form = if form == Form::Timed && is_diverted() { Form::Plain } else { form };
+            writeln!(out, "{}", form.line(record, SystemTime::now()))
+        })
         .try_init();
 }
 
@@ -158,6 +164,16 @@ impl<'v> VisitValue<'v> for Field {
         self.0 = Some(value.into());
         Ok(())
     }
+}
+
+/// Whether programs read the log, so that every line must have its form.
+pub(crate) fn is_for_programs() -> bool {
+    matches!(FORM.get(), Some(Form::Json | Form::Journal))
+}
+
+/// Whether a prompt shows the lines.
+pub(crate) fn is_diverted() -> bool {
+    ASIDE.lock().is_ok_and(|aside| aside.is_some())
 }
 
 /// Sends lines to `to` from now on, or to standard error again.

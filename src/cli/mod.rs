@@ -101,7 +101,7 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
             wrong_usage(&UsageError { sentence: failure.message, usage: shim::usage(name), json })
         }
         // The last line of a daemon's log.
-        Err(failure) if format.is_some() => {
+        Err(failure) if format.is_some() && logging::is_for_programs() => {
             if json {
                 print_done(&failure);
             }

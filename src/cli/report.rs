@@ -2,6 +2,7 @@
 //! formats and decides the level; it keeps nothing.
 
 use super::format::{self, count, cut_words};
+use super::logging;
 use super::units::{Size, Span};
 use crate::proto::Event;
 use crate::proto::event::{DownloadReport, DownloadState, PeerReport, SourceReport, SourceState};
@@ -11,6 +12,8 @@ use std::time::Duration;
 /// Logs an event, for both daemons.
 pub(crate) fn event(event: &Event) {
     match event {
+        // A prompt shows the downloads itself, and what they add to the share.
+        Event::Share { .. } | Event::Download(_) | Event::Source { .. } if logging::is_diverted() => {}
         // The clients get these; the number of peers goes into the state. A fatal failure ends the
         // process, whose end reports it.
         Event::Client { .. } | Event::Sharing { .. } | Event::Fatal(_) => {}

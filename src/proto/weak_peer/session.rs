@@ -163,9 +163,10 @@ impl Session {
         let retry = (state == SuperState::Waiting).then(|| millis(self.redial_at.since(now)));
         let addr = self.candidates.addr().clone();
         let why = self.candidates.last_failure().filter(|_| state != SuperState::Up);
-        // It may be that of another super peer of the list.
-        let prefix = format!("{addr}: ");
-        let why = why.map(|why| why.strip_prefix(&prefix).unwrap_or(why));
+        // It may be that of another super peer of the list; else the address is said already.
+        let prefixes = [format!("{addr}: "), format!("cannot reach {addr}: ")];
+        let short = |why, prefix: &String| str::strip_prefix(why, prefix.as_str()).unwrap_or(why);
+        let why = why.map(|why| prefixes.iter().fold(why, short));
         SuperStatus {
             addr,
             state,
