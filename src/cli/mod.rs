@@ -14,6 +14,7 @@ mod hints;
 mod list;
 mod logging;
 mod memory;
+mod nearest;
 mod oneshot;
 mod output;
 mod paths;

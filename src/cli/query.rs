@@ -12,7 +12,9 @@ use crate::wire::{QueryKind, Search};
 pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     let target = Target::new(args.asked())?;
     let scope = oneshot::scope(args.search())?;
-    let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&args.pattern) };
+    // Words without quotes are one pattern, as they are at the prompt.
+    let pattern = [&[args.pattern][..], &args.also].concat().join(" ");
+    let kind = if args.exact { QueryKind::Exact } else { QueryKind::of(&pattern) };
     let (min, max) = (args.min_size.map(|size| size.0), args.max_size.map(|size| size.0));
     if let (Some(min), Some(max)) = (min, max)
         && min > max
@@ -22,7 +24,7 @@ pub(crate) fn run(args: Query) -> Result<u8, Failure> {
     if args.limit.is_some_and(|limit| limit == 0 || limit as usize > QUERY_HITS_MAX) {
         return Err(Failure::usage(format!("--limit is a number from 1 to {QUERY_HITS_MAX}")));
     }
-    let pattern = checked_pattern(args.pattern)?;
+    let pattern = checked_pattern(pattern)?;
     let search = Search { pattern, kind, min, max, limit: args.limit, within: None };
     let mut presenter = Presenter::new(Kind::Query { search: search.clone() }, args.json, args.quiet);
     oneshot::run(target, Command::Query { search, scope }, &mut presenter)

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs, Optionality};
 
 use super::args::{Command, Top};
+use super::nearest::nearest;
 use super::settings::Env;
 
 /// The meaning of the command line.
@@ -20,12 +21,12 @@ pub(crate) enum Parsed {
     Usage(UsageError),
 }
 
-/// A usage error: what is wrong in one sentence, and the usage of the command.
+/// A usage error: what is wrong in one sentence, and where to read more.
 #[derive(Debug)]
 pub(crate) struct UsageError {
     /// Lower-case, without a full stop.
     pub(crate) sentence: String,
-    /// Begins with `Usage:`.
+    /// One line that begins with `Usage:`.
     pub(crate) usage: String,
     /// Whether standard output was promised to be JSON.
     pub(crate) json: bool,
@@ -61,7 +62,7 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
     let mut rest = args.into_iter().peekable();
     let name = loop {
         let Some(arg) = rest.next() else {
-            return Parsed::Usage(UsageError { sentence: "a command is missing".into(), usage: help(&[]), json });
+            return error("a command is missing".into(), "");
         };
         match arg.as_str() {
             "-h" | "--help" => return Parsed::Print(help(&[])),
@@ -73,12 +74,8 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
             },
             switch if HOISTED.contains(&switch) => hoisted.push(arg),
             option if option.starts_with('-') => {
-                return error(
-                    format!(
-                        "{option:?} is not an option of sprat itself; write the options of a command after its name"
-                    ),
-                    "",
-                );
+                let why = "is not an option of sprat itself; write the options of a command after its name";
+                return error(format!("{option:?} {why}"), "");
             }
             _ => break arg,
         }
@@ -95,10 +92,22 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
     }
 }
 
-/// The first lines of a command's help, or of the program's.
+/// The form of a command, or of the program, and how to read more about it: one line, so that the
+/// error before it is seen.
 pub(crate) fn usage(command: &str) -> String {
-    let text = if command.is_empty() { help(&[]) } else { help(&[command]) };
-    text.split("\n\n").next().unwrap_or_default().to_owned()
+    let Some(info) = command_info(command) else {
+        return "Usage: sprat COMMAND [OPTIONS]; `sprat --help` lists the commands".to_owned();
+    };
+    let mut form = format!("Usage: sprat {command}");
+    for positional in info.positionals {
+        let (before, after) = match positional.optionality {
+            Optionality::Required => ("", ""),
+            Optionality::Optional => ("[", "]"),
+            Optionality::Repeating | Optionality::Greedy => ("[", "...]"),
+        };
+        form.push_str(&format!(" {before}{}{after}", positional.name));
+    }
+    format!("{form} [OPTIONS]; `sprat {command} --help` lists them")
 }
 
 fn help(command: &[&str]) -> String {
@@ -138,7 +147,18 @@ fn command_info(name: &str) -> Option<CommandInfoWithArgs> {
 
 fn no_command(name: &str) -> String {
     let known: Vec<&str> = Top::get_args_info().commands.iter().map(|sub| sub.name).collect();
-    format!("there is no command {name:?}; the commands are {}", known.join(", "))
+    match nearest(name, known.iter().copied()) {
+        Some(meant) => format!("there is no command {name:?}; did you mean {meant}?"),
+        None => format!("there is no command {name:?}; the commands are {}", known.join(", ")),
+    }
+}
+
+fn no_flag(info: &CommandInfoWithArgs, key: &str) -> String {
+    let known = info.flags.iter().map(|flag| flag.long);
+    match nearest(key, known) {
+        Some(meant) => format!("unrecognized argument: {key}; did you mean {meant}?"),
+        None => format!("unrecognized argument: {key}"),
+    }
 }
 
 fn json_promised(args: &[String], env: Env<'_>) -> bool {
@@ -197,8 +217,10 @@ fn complete(
         };
         let flag =
             info.flags.iter().find(|flag| flag.long == key || flag.short.is_some_and(|s| key == format!("-{s}")));
-        if let Some(flag) = flag {
-            seen.push(flag.long.to_owned());
+        match flag {
+            Some(flag) => seen.push(flag.long.to_owned()),
+            None if key.len() > 1 && key.starts_with('-') && key != "-h" => return Err(no_flag(info, &key)),
+            None => {}
         }
         let takes_value = flag.is_some_and(|flag| matches!(flag.kind, FlagInfoKind::Option { .. }));
         args.push(key.clone());
@@ -329,6 +351,7 @@ mod tests {
         match parse_with(args, env) {
             Parsed::Usage(error) => {
                 assert!(error.usage.starts_with("Usage: sprat"), "{}", error.usage);
+                assert!(!error.usage.contains('\n') && error.usage.contains("--help"), "{}", error.usage);
                 error.sentence
             }
             other @ (Parsed::Run { .. } | Parsed::Print(_)) => panic!("{args:?}: {other:?}"),
@@ -340,6 +363,12 @@ mod tests {
         assert_eq!(query(&["query", "--ttl=3", "a=b"], &[]).ttl, Some(3));
         assert_eq!(query(&["query", "--ttl", "3", "--", "--ttl=4"], &[]).pattern, "--ttl=4");
         assert_eq!(sentence(&["query", "x", "--json=1"], &[]), "--json takes no value");
+    }
+
+    #[test]
+    fn words_that_are_not_quoted_are_one_pattern() {
+        let words = query(&["query", "blue", "train", "--exact"], &[]);
+        assert_eq!((words.pattern.as_str(), &words.also[..]), ("blue", &["train".to_owned()][..]));
     }
 
     #[test]
@@ -374,7 +403,14 @@ mod tests {
         assert_eq!(sentence(&[], &[]), "a command is missing");
         assert_eq!(sentence(&["query"], &[]), "required positional arguments not provided: PATTERN");
         assert_eq!(sentence(&["query", "x", "--nope"], &[]), "unrecognized argument: --nope");
-        assert!(sentence(&["nope"], &[]).starts_with("there is no command \"nope\""));
+        assert_eq!(sentence(&["query", "x", "--jsno"], &[]), "unrecognized argument: --jsno; did you mean --json?");
+        assert_eq!(
+            sentence(&["query", "x", "--max_size=1"], &[]),
+            "unrecognized argument: --max_size; did you mean --max-size?"
+        );
+        assert!(sentence(&["nope"], &[]).starts_with("there is no command \"nope\"; the commands are demo, "));
+        assert_eq!(sentence(&["qeury", "x"], &[]), "there is no command \"qeury\"; did you mean query?");
+        assert_eq!(sentence(&["help", "search"], &[]), "there is no command \"search\"; did you mean query?");
         assert!(sentence(&["query", "x", "--super", "::1:5"], &[]).contains("HOST:PORT"));
         assert!(sentence(&["sim", "--supers", "ten"], &[]).ends_with("'ten': write a whole number"));
         assert!(sentence(&["sim", "--supers", "-1"], &[]).ends_with("'-1': write a whole number"));
@@ -386,7 +422,7 @@ mod tests {
     fn json_is_promised_even_if_nothing_else_is_right() {
         assert!(matches!(parse_with(&["query", "--json"], &[]), Parsed::Usage(UsageError { json: true, .. })));
         assert!(matches!(
-            parse_with(&["query", "--", "--json", "x"], &[]),
+            parse_with(&["status", "--", "--json", "x"], &[]),
             Parsed::Usage(UsageError { json: false, .. })
         ));
         assert!(matches!(parse_with(&["query"], &[("SPRAT_JSON", "1")]), Parsed::Usage(UsageError { json: true, .. })));

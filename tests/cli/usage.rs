@@ -41,6 +41,7 @@ impl Sprat {
         let first = stderr.lines().next().unwrap_or_default();
         assert!(first.contains(part), "{args:?}: {first}");
         assert!(stderr.contains("\nUsage: sprat"), "{args:?}: {stderr}");
+        assert!(stderr.contains("--help") && stderr.lines().count() == 2, "{args:?}: {stderr}");
     }
 }
 
@@ -49,6 +50,8 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     let sprat = Sprat::new();
     sprat.misused(&[], "a command is missing");
     sprat.misused(&["fetch"], "there is no command");
+    sprat.misused(&["qeury", "x"], "did you mean query?");
+    sprat.misused(&["query", "x", "--jsno"], "did you mean --json?");
     sprat.misused(&["--nope", "query"], "--nope");
     sprat.misused(&["query"], "PATTERN");
     sprat.misused(&["query", "x", "--nope"], "--nope");

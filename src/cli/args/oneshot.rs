@@ -15,12 +15,17 @@ command! {
         subcommand,
         name = "query",
         help_triggers("-h", "--help"),
+        example = "{command_name} blue train --super 192.0.2.1:4777",
         example = "{command_name} '*.flac' --min-size 10M --super 192.0.2.1:4777"
     )]
     Query {
         /// words, pattern or root; write `--` before a pattern that begins with a dash
         #[argh(positional, arg_name = "PATTERN")]
         pub(crate) pattern: String,
+
+        /// more words of the pattern, with a space before each
+        #[argh(positional, arg_name = "WORD")]
+        pub(crate) also: Vec<String>,
 
         /// match only files whose name is exactly PATTERN [default: off]
         #[argh(switch)]
