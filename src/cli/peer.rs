@@ -2,6 +2,8 @@
 
 use std::sync::mpsc::Sender;
 
+use signal_hook::consts::SIGINT;
+
 use super::args::Peer;
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
@@ -72,7 +74,9 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let prompted = args.prompt || prompt::owns_terminal();
     let prompt = prompted.then(|| prompt::start(node.handle(), state.file("history"), args.quiet));
     let news = prompt.as_ref().map(prompt::Prompt::news);
-    let mut host = PeerHost { name: name.to_owned(), ready, ready_file, is_ready: false, news, failure: None };
+    let takes_interrupts = prompt.as_ref().is_some_and(prompt::Prompt::takes_interrupts);
+    let name = name.to_owned();
+    let mut host = PeerHost { name, ready, ready_file, is_ready: false, news, takes_interrupts, failure: None };
     let ended = node.run(role, &mut host);
     let failure = host.failure.take();
     drop(host);
@@ -93,6 +97,8 @@ struct PeerHost {
     is_ready: bool,
     /// To the prompt, if there is one.
     news: Option<Sender<News>>,
+    /// Ctrl-C is for the prompt.
+    takes_interrupts: bool,
     failure: Option<Failure>,
 }
 
@@ -108,7 +114,7 @@ impl Host for PeerHost {
             }
             Event::Welcomed { super_peer } => {
                 // With two of them the file names the one that was there first.
-                self.ready.super_peer.get_or_insert(super_peer);
+                self.ready.super_peer.get_or_insert(super_peer.clone());
                 match self.ready_file.write(&self.ready) {
                     Ok(()) => self.is_ready = true,
                     // A script waits for the file. Later it only names another super peer.
@@ -120,11 +126,14 @@ impl Host for PeerHost {
                     Err(failure) => log::warn!("{failure}"),
                 }
                 if let Some(news) = &self.news {
-                    let _ = news.send(News::Welcomed);
+                    let _ = news.send(News::Welcomed { super_peer });
                 }
             }
-            Event::SessionLost { super_peer, .. } => {
+            Event::SessionLost { super_peer, why } => {
                 self.ready.super_peer.take_if(|named| *named == super_peer);
+                if let Some(news) = &self.news {
+                    let _ = news.send(News::Lost { super_peer, why });
+                }
             }
             Event::Link { .. }
             | Event::Sharing { .. }
@@ -144,6 +153,11 @@ impl Host for PeerHost {
     fn name(&self) -> &str {
         &self.name
     }
+
+    fn on_signal(&mut self, signal: i32) -> bool {
+        let news = self.news.as_ref().filter(|_| self.takes_interrupts && signal == SIGINT);
+        news.is_some_and(|news| news.send(News::Interrupted).is_ok())
+    }
 }
 
 #[cfg(test)]
@@ -157,7 +171,8 @@ mod tests {
         let listen = "127.0.0.1:7".parse().unwrap();
         let ready_file = ReadyFile::prepare(Some(&path)).unwrap();
         let ready = Ready::new("peer", listen);
-        let mut host = PeerHost { name: "p".into(), ready, ready_file, is_ready: false, news: None, failure: None };
+        let (name, is_ready, takes_interrupts) = ("p".to_owned(), false, false);
+        let mut host = PeerHost { name, ready, ready_file, is_ready, news: None, takes_interrupts, failure: None };
         let welcomed = || Event::Welcomed { super_peer: listen.into() };
         std::fs::remove_dir(folder.path()).unwrap();
         assert!(matches!(host.on_event(welcomed()), Flow::Stop(Exit::Disk)), "a script waits for it");

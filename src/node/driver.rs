@@ -314,6 +314,9 @@ impl<'a, R: Role> Driver<'a, R> {
     }
 
     fn on_signal(&mut self, signal: i32) {
+        if self.host.on_signal(signal) {
+            return;
+        }
         let again = self.signal.swap(signal, Ordering::Relaxed) != 0;
         if again {
             self.end = Some(Ok(self.ending.map_or(Exit::Ok, |(exit, _)| exit)));

@@ -21,4 +21,9 @@ pub trait Host {
     fn name(&self) -> &str {
         ""
     }
+
+    /// A signal arrived. Returns whether the host takes it for itself; if not, it ends the node.
+    fn on_signal(&mut self, _signal: i32) -> bool {
+        false
+    }
 }

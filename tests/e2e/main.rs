@@ -23,3 +23,4 @@ mod status;
 mod terminal;
 mod transfer;
 mod uri;
+mod window;

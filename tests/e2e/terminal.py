@@ -4,11 +4,15 @@
 terminal.py [TEXT LINE]... -- COMMAND [ARG]...: each LINE is typed after its TEXT has appeared.
 """
 
+import fcntl
 import os
 import pty
 import signal
+import struct
 import sys
+import termios
 
+COLUMNS = 200  # so that a table shows what it would show in a file
 SECONDS = 60  # only so that a test that fails ends
 
 
@@ -18,6 +22,7 @@ def main():
     child, terminal = pty.fork()
     if child == 0:
         os.execvp(command[0], command)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.alarm(SECONDS)
     received, seen = b"", 0

@@ -56,7 +56,6 @@ impl Bar {
     }
 
     /// It does not run, for this reason; none if it may.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the prompt follows"))]
     pub(crate) fn wait(&mut self, why: Option<&str>) {
         self.waits = why.map(printable);
     }
@@ -95,17 +94,17 @@ impl Bar {
         let sizes = format!("{} of {}", Size(self.bytes), Size(self.size));
         let rate = padded_front(&format!("{}/s", Size(self.rate)), 12);
         let eta = format!("eta {}", padded(&self.eta(), 5));
+        // With the columns that the name and the bar have at least beside these figures.
         let forms = [
-            vec![percent.clone(), padded_front(&sizes, 24), rate.clone(), eta.clone()],
-            vec![percent.clone(), rate, eta.clone()],
-            vec![percent.clone(), eta],
-            vec![percent],
+            (vec![percent.clone(), padded_front(&sizes, 24), rate.clone(), eta.clone()], 3 * NAME_LEAST),
+            (vec![percent.clone(), rate, eta.clone()], 2 * NAME_LEAST),
+            (vec![percent.clone(), eta], NAME_LEAST + BAR_LEAST),
+            (vec![percent], NAME_LEAST + BAR_LEAST),
         ];
-        let least = columns(&self.name).min(NAME_LEAST) + "  []  ".len() + BAR_LEAST;
-        let fits = |figures: &&String| least + columns(figures) <= window;
-        let figures: Vec<String> = forms.iter().map(|form| form.join("  ")).collect();
-        let Some(figures) = figures.iter().find(fits) else { return cut_middle(&self.name, window) };
-        let room = window - columns(figures) - "  []  ".len();
+        let figures = forms.iter().map(|(form, least)| (form.join("  "), least + "  []  ".len()));
+        let fitting = figures.into_iter().find(|(figures, least)| least + columns(figures) <= window);
+        let Some((figures, _)) = fitting else { return cut_middle(&self.name, window) };
+        let room = window - columns(&figures) - "  []  ".len();
         let name = cut_middle(&self.name, (room - BAR_LEAST).min(NAME_LEAST.max(room / 2)));
         let bar = self.bar((room - columns(&name)).min(BAR_MOST));
         format!("{name}  [{bar}]  {}", figures.trim_end())
@@ -142,7 +141,6 @@ impl Bar {
 
 /// The bars of several downloads, in at most `rows` lines. Without room for all lines, those of the
 /// sources are left out first.
-#[cfg_attr(not(test), expect(dead_code, reason = "the prompt follows"))]
 pub(crate) fn all<'a>(bars: impl Iterator<Item = &'a Bar>, window: usize, rows: usize) -> Vec<String> {
     let bars: Vec<&Bar> = bars.collect();
     let shown = if bars.len() > rows { rows.saturating_sub(1) } else { bars.len() };
@@ -238,7 +236,7 @@ mod tests {
                     assert!(!lines.iter().any(|line| line.contains('\x1b')));
                     assert!(window < 40 || (lines[0].contains("=>") && lines[0].contains("eta 1:04")), "{lines:?}");
                     assert!(window < 40 || lines[0].contains(" 50 %"), "{lines:?}");
-                    assert!(window < 90 || lines[0].contains("64.0 MiB of 128.0 MiB  "), "{lines:?}");
+                    assert!(window < 100 || lines[0].contains("64.0 MiB of 128.0 MiB  "), "{lines:?}");
                 }
                 bar.wait(Some("no peer has it"));
                 assert!(bar.lines(window, 9).len() == 1 && columns(&bar.lines(window, 9)[0]) <= window);

@@ -5,6 +5,10 @@ use std::fmt::Write as _;
 
 use crate::cli::columns::{self, Window};
 
+/// Clears this row and all below. Not in one: tmux keeps what is cleared from the first row on as
+/// scrolled away.
+const CLEAR: &str = "\x1b[K\n\x1b[J\x1b[A";
+
 /// What is drawn now. The cursor is in the first column of the row below.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
@@ -14,13 +18,13 @@ pub(crate) struct Block {
 impl Block {
     /// The text that replaces the block: first `above`, complete lines that stay, then these lines.
     pub(crate) fn redrawn(&mut self, window: Window, above: &str, lines: Vec<String>) -> String {
-        if above.is_empty() && lines.is_empty() && self.drawn.is_empty() {
-            return String::new();
-        }
-        let mut text = self.erased(window);
-        text.push_str(above);
+        let mut text = if above.is_empty() { self.back(window) } else { self.erased(window) + above };
         for line in &lines {
-            let _ = writeln!(text, "{line}");
+            // Over what was drawn there, so that nothing flickers.
+            let _ = writeln!(text, "{line}\x1b[K");
+        }
+        if !self.drawn.is_empty() {
+            text.push_str(if lines.is_empty() { CLEAR } else { "\x1b[J" });
         }
         self.drawn = lines;
         text
@@ -28,9 +32,16 @@ impl Block {
 
     /// The text that removes the block, after which nothing is drawn.
     pub(crate) fn erased(&mut self, window: Window) -> String {
+        let back = self.back(window);
+        self.drawn.clear();
+        if back.is_empty() { back } else { back + CLEAR }
+    }
+
+    /// The text that goes to the first row of the block.
+    fn back(&self, window: Window) -> String {
         // A window that was made narrower since has wrapped the lines.
-        let rows: usize = self.drawn.drain(..).map(|line| columns::rows(&line, window.columns)).sum();
-        if rows > 0 { format!("\r\x1b[{rows}A\x1b[J") } else { String::new() }
+        let rows: usize = self.drawn.iter().map(|line| columns::rows(line, window.columns)).sum();
+        if rows > 0 { format!("\r\x1b[{rows}A") } else { String::new() }
     }
 }
 
@@ -44,10 +55,15 @@ mod tests {
         let mut block = Block::default();
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         assert_eq!(block.redrawn(window(80), "", Vec::new()), "");
-        assert_eq!(block.redrawn(window(80), "a\n", lines(&["12345678", "短"])), "a\n12345678\n短\n");
-        assert_eq!(block.redrawn(window(80), "b\n", lines(&["1"])), "\r\x1b[2A\x1b[Jb\n1\n");
-        assert_eq!(block.redrawn(window(80), "", lines(&["12345678", "短"])), "\r\x1b[1A\x1b[J12345678\n短\n");
-        assert_eq!(block.erased(window(4)), "\r\x1b[3A\x1b[J");
+        assert_eq!(block.redrawn(window(80), "a\n", lines(&["12345678", "短"])), "a\n12345678\x1b[K\n短\x1b[K\n");
+        assert_eq!(block.redrawn(window(80), "", lines(&["1"])), "\r\x1b[2A1\x1b[K\n\x1b[J");
+        assert_eq!(
+            block.redrawn(window(80), "b\n", lines(&["12345678", "短"])),
+            format!("\r\x1b[1A{CLEAR}b\n12345678\x1b[K\n短\x1b[K\n")
+        );
+        assert_eq!(block.erased(window(4)), format!("\r\x1b[3A{CLEAR}"));
         assert_eq!(block.erased(window(4)), "");
+        block.redrawn(window(80), "", lines(&["1"]));
+        assert_eq!(block.redrawn(window(80), "", Vec::new()), format!("\r\x1b[1A{CLEAR}"));
     }
 }

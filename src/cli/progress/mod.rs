@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use bar::{Bar, giving_up};
+pub(crate) use bar::{Bar, all, giving_up};
 pub(crate) use block::Block;
 
 use super::columns::Window;

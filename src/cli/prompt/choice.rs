@@ -2,6 +2,7 @@
 //! that were shown last; it prints and sends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::grammar::{self, From};
 use crate::cli::results::{Found, Results};
@@ -21,22 +22,31 @@ pub(super) struct Shown {
     results: Results,
     /// Roots that were listed, by the digits of which people may get them, and a name of each.
     listed: Vec<(Root, String)>,
+    /// The names of both, for completion.
+    names: Arc<Vec<String>>,
 }
 
 impl Shown {
-    /// Names of the results, for completion.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.results.all().iter().map(|found| found.name().to_owned()).collect()
+    /// Names that were shown, for completion.
+    pub(super) fn names(&self) -> Arc<Vec<String>> {
+        Arc::clone(&self.names)
+    }
+
+    fn collect_names(&mut self) {
+        let found = self.results.all().iter().map(|found| found.name().to_owned());
+        self.names = Arc::new(found.chain(self.listed.iter().map(|(_, name)| name.clone())).collect());
     }
 
     /// These results were shown, to be chosen from by number.
     pub(super) fn set_results(&mut self, results: Results) {
         self.results = results;
+        self.collect_names();
     }
 
     /// These roots were listed.
     pub(super) fn set_listed(&mut self, listed: Vec<(Root, String)>) {
         self.listed = listed;
+        self.collect_names();
     }
 
     /// The result with this number, and the source of it that is named.

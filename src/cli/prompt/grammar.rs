@@ -1,6 +1,7 @@
 //! What may be typed at the prompt. Pure: a line in, a request or the sentence that shows the right
 //! form out.
 
+use crate::cli::nearest::nearest;
 use crate::config::{GET_BYTES_MAX, PATTERN_BYTES_MAX};
 use crate::wire::{HostPort, QueryKind, Search, Uri};
 
@@ -56,22 +57,31 @@ pub(crate) const COMMANDS: [&str; 12] =
 
 /// What `HELP` prints.
 pub(crate) const HELP: &str = "\
-QUERY name|pattern   search: all words of a name, a pattern with *?[, or a root in 64 hex digits
-GET n [FROM k]       download result n of the last search, from all its sources or from source k only
-GET n m-k | GET ALL  download several results
-GET name|root|URI    search and download in one; a path, a pattern or a folder/ gets all its files; \"quotes\"
-                     make a number a name, and separate several names; 8 digits of a root that was
-                     listed last are enough
-GET ... TO path      the same to another place: after numbers, ALL or a name in quotes
-URI n|name|path      one line that others can paste after sprat get, for a result, a name, a file or a folder
-DOWNLOADS            the downloads of this peer, with their numbers, states and progress
-CANCEL n             take download n out of the queue; what was fetched is kept
-PAUSE n, RESUME n    stop download n, and continue it
-LIST [NETWORK]       all files that are registered at the super peer, or all that the network holds
-STATUS               counters of this peer and of its super peer
-WAIT                 wait until every download has ended, is paused or waits for a source
-HELP                 print this text
-EXIT                 end the peer; its downloads go on when it is started again";
+QUERY name|pattern    search: all words of a name, a pattern with *?[, or a root
+                      in 64 hex digits
+GET n [FROM k]        download result n of the last search, from all its sources
+                      or from source k only
+GET n m-k | GET ALL   download several results
+GET name|root|URI     search and download in one; a path, a pattern or a folder/
+                      gets all its files; \"quotes\" make a number a name, and
+                      separate several names; 8 digits of a root that was listed
+                      last are enough
+GET ... TO path       the same to another place: after numbers, ALL or a name in
+                      quotes
+URI n|name|path       one line that others can paste after sprat get, for a
+                      result, a name, a file or a folder
+DOWNLOADS             the downloads of this peer, with their numbers, states and
+                      progress
+CANCEL n              take download n out of the queue; what was fetched is kept
+PAUSE n, RESUME n     stop download n, and continue it
+LIST [NETWORK]        all files that are registered at the super peer, or all
+                      that the network holds
+STATUS                the state of this peer and of its super peer
+WAIT                  wait until every download has ended, is paused or waits
+                      for a source; Ctrl-C ends the wait
+HELP                  print this text
+EXIT                  end the peer; its downloads go on when it is started again
+On a terminal Tab completes commands, names that were shown and paths.";
 
 const QUERY_FORM: &str = "write QUERY name or QUERY *.pattern";
 /// Fewest digits of a root that may be written for all of it; a shorter word of digits is a number.
@@ -104,7 +114,12 @@ pub(crate) fn parse(line: &str) -> Result<Line, String> {
         "WAIT" => alone(word, rest, Line::Wait),
         "HELP" | "?" => alone(word, rest, Line::Help),
         "EXIT" | "QUIT" => alone(word, rest, Line::Exit),
-        _ => Err(format!("there is no command {word:?}; the commands are {}; HELP explains them", COMMANDS.join(", "))),
+        _ => Err(match nearest(word, COMMANDS) {
+            Some(meant) => format!("there is no command {word:?}; did you mean {meant}?"),
+            None => {
+                format!("there is no command {word:?}; the commands are {}; HELP explains them", COMMANDS.join(", "))
+            }
+        }),
     }
 }
 
@@ -263,6 +278,7 @@ mod tests {
         for command in COMMANDS {
             assert!(HELP.contains(command));
         }
+        assert!(HELP.lines().all(|line| line.chars().count() <= 80));
     }
 
     #[test]
@@ -323,6 +339,8 @@ mod tests {
             ("RESUME all", "RESUME 1"),
             ("LIST all", "write LIST"),
             ("FIND x", "QUERY"),
+            ("QEURY x", "did you mean QUERY?"),
+            ("xyzzy", "HELP explains them"),
             ("GET \"\"", "GET name"),
             ("GET \"x\" \"sprat:0\"", "of its own"),
         ] {

@@ -4,6 +4,7 @@
 //! Nothing here sleeps for luck: [`eventually`] and the ready files are polled, with a deadline
 //! that only guards against a failure, and everything else waits on a pipe or a socket.
 
+pub(crate) mod pane;
 pub(crate) mod session;
 pub(crate) mod source;
 

@@ -1,0 +1,206 @@
+//! What the prompt shows on a terminal: lines that stay, below them the bars of the downloads,
+//! below these the line that is being typed.
+//!
+//! Two threads draw. While a line is typed, only the line reader does: rustyline calls
+//! [`Screen::above_prompt`] each time that it draws the line, and what this returns goes before the
+//! prompt. Between two lines only the console draws. So the bars are always where they are
+//! expected.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustyline::ExternalPrinter;
+
+use super::output::{Bars, Output};
+use crate::cli::columns::{self, Window};
+use crate::cli::output;
+use crate::cli::progress::Block;
+
+/// Makes the line reader draw the line again, without effect on the screen by itself: rustyline
+/// adds a line end to a text that has none.
+const DRAW_AGAIN: &str = "\x1b[A\n";
+/// Rows that the bars leave to the line that is being typed and to the last lines above.
+const ROWS_LEFT: usize = 6;
+
+/// Who may draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Console,
+    /// A line is typed.
+    Reader,
+    /// The line was ended: it stays as it was typed, with nothing above it.
+    Ended,
+}
+
+struct State {
+    turn: Turn,
+    block: Block,
+    bars: Bars,
+    /// Lines that stay and are not drawn yet.
+    above: String,
+    /// The line reader was asked to draw, and has not drawn since.
+    is_asked: bool,
+    /// The prompt and the line as they were drawn last.
+    prompt: String,
+    line: String,
+}
+
+/// The terminal of a prompt. Its clones are one.
+#[derive(Clone)]
+pub(super) struct Screen {
+    state: Arc<Mutex<State>>,
+}
+
+impl Screen {
+    pub(super) fn new() -> Screen {
+        let state = State {
+            turn: Turn::Console,
+            block: Block::default(),
+            bars: Box::new(|_, _| Vec::new()),
+            above: String::new(),
+            is_asked: false,
+            prompt: String::new(),
+            line: String::new(),
+        };
+        Screen { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- the line reader ------------------------------------------------------------------------
+
+    /// What goes before the prompt, which is about to be drawn in the row of the cursor.
+    pub(super) fn above_prompt(&self, prompt: &str) -> String {
+        let mut state = self.state();
+        state.is_asked = false;
+        prompt.clone_into(&mut state.prompt);
+        state.drawn()
+    }
+
+    /// The line after the prompt that is about to be drawn.
+    pub(super) fn typed(&self, line: &str) {
+        line.clone_into(&mut self.state().line);
+    }
+
+    /// The line is ended: the next drawing is its last.
+    pub(super) fn line_ended(&self) {
+        self.state().turn = Turn::Ended;
+    }
+
+    /// The line was given up: the cursor is in the row after it. Removes it, with all above it that
+    /// does not stay. Returns whether it was empty.
+    pub(super) fn line_dropped(&self) -> bool {
+        let mut state = self.state();
+        let was_empty = state.line.is_empty();
+        if let (Some(window), Turn::Reader) = (Window::of(io::stdout()), state.turn) {
+            // The cursor had a place after the last character.
+            let typed = format!("{}{} ", state.prompt, state.line);
+            let rows = columns::rows(&typed, window.columns);
+            let text = format!("\x1b[{rows}A\x1b[J{}", state.block.erased(window));
+            write(&text);
+        }
+        was_empty
+    }
+
+    /// Prints lines above the line that is being typed, at the next drawing.
+    pub(super) fn add(&self, lines: &str) {
+        self.state().add(lines);
+    }
+
+    // ---- the console ----------------------------------------------------------------------------
+
+    /// From now on a line is typed.
+    pub(super) fn to_reader(&self) {
+        self.state().turn = Turn::Reader;
+    }
+
+    /// A line was typed: the console draws again.
+    pub(super) fn to_console(&self) {
+        let mut state = self.state();
+        state.turn = Turn::Console;
+        let text = state.drawn();
+        write(&text);
+    }
+}
+
+impl State {
+    fn add(&mut self, lines: &str) {
+        self.above.push_str(&output::visible(lines));
+        self.above.push('\n');
+    }
+
+    /// The text that draws what is due.
+    fn drawn(&mut self) -> String {
+        let above = std::mem::take(&mut self.above);
+        let Some(window) = Window::of(io::stdout()) else { return above };
+        let lines = match self.turn {
+            Turn::Ended => Vec::new(),
+            Turn::Console | Turn::Reader => {
+                (self.bars)(window.columns.saturating_sub(1), window.rows.saturating_sub(ROWS_LEFT))
+            }
+        };
+        self.block.redrawn(window, &above, lines)
+    }
+}
+
+/// The terminal as the console's output.
+pub(super) struct Terminal {
+    screen: Screen,
+    printer: Box<dyn ExternalPrinter + Send>,
+}
+
+impl Terminal {
+    pub(super) fn new(screen: Screen, printer: Box<dyn ExternalPrinter + Send>) -> Terminal {
+        Terminal { screen, printer }
+    }
+
+    /// Draws, or asks the line reader to do so.
+    fn draw(&mut self) {
+        let mut state = self.screen.state();
+        match state.turn {
+            Turn::Console => {
+                let text = state.drawn();
+                write(&text);
+            }
+            Turn::Reader | Turn::Ended if state.is_asked => {}
+            Turn::Reader | Turn::Ended => {
+                state.is_asked = true;
+                drop(state);
+                let _ = self.printer.print(DRAW_AGAIN.to_owned());
+            }
+        }
+    }
+}
+
+impl Output for Terminal {
+    fn print(&mut self, text: &str) {
+        self.screen.add(text);
+        self.draw();
+    }
+
+    fn note(&mut self, text: &str) {
+        self.print(text);
+    }
+
+    fn show(&mut self, bars: Bars) -> bool {
+        self.screen.state().bars = bars;
+        self.draw();
+        true
+    }
+
+    fn to_reader(&mut self) {
+        self.screen.to_reader();
+    }
+
+    fn to_console(&mut self) {
+        self.screen.to_console();
+    }
+}
+
+/// If the terminal is closed, nobody looks.
+fn write(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
