@@ -293,6 +293,11 @@ pub const TREE_GROWTH_MAX: Duration = Duration::from_secs(10);
 pub const TREE_ROOT_PATIENCE: Duration = Duration::from_secs(4);
 /// Neighbors of one super peer.
 pub const LINKS_MAX: usize = 256;
+/// Links that INFO lists, those that are not up first: with long names and all addresses they fit a
+/// frame.
+pub const INFO_LINKS_MAX: usize = 40;
+/// Longest sentence about a link in INFO, in bytes.
+pub const INFO_LINK_WHY_BYTES_MAX: usize = 400;
 /// Datagrams read per turn, so that a flood cannot starve the sessions.
 pub const DATAGRAMS_PER_TURN: usize = 256;
 

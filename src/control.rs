@@ -236,6 +236,7 @@ mod tests {
                     peer: counts.clone(),
                     super_counts: counts,
                     status: None,
+                    links: Vec::new(),
                     super_agent: Some(text.clone()),
                 },
                 ClientEvent::Done(Outcome { error: Some(text.clone()), path: Some(text.into()), ..Outcome::default() }),

@@ -146,7 +146,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             Message::Files(Files { req, files: (0..dice.below(4)).map(|_| listed(dice)).collect(), next: some(dice) })
         }
         13 => Message::Status(Status { req }),
-        14 => Message::Info(Info { req, agent: text(dice), counts: [("sessions".into(), dice.any())].into() }),
+        14 => Message::Info(Info { req, agent: text(dice), counts: [("sessions".into(), dice.any())].into(), ..Info::default() }),
         15 => Message::Ping(Ping { n: req }),
         16 => Message::Pong(Ping { n: req }),
         17 => Message::Bye(Bye { why: text(dice) }),

@@ -732,7 +732,7 @@ fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
         }
         Message::Ping(Ping { n }) => answers.push_back(Message::Pong(Ping { n: *n })),
         Message::Status(status) => {
-            answers.push_back(Message::Info(Info { req: status.req, agent: "f".into(), counts: BTreeMap::new() }));
+            answers.push_back(Message::Info(Info { req: status.req, agent: "f".into(), ..Info::default() }));
         }
         Message::Get(get) => {
             let (req, offset, length) = (get.req, get.offset, get.length);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ConnId;
 use super::command::ClientId;
 use crate::error::Failure;
+use crate::wire::message::LinkRow;
 use crate::wire::{Cut, HostPort, NodeId, Root, Search};
 
 /// A report of a machine.
@@ -285,6 +286,9 @@ pub enum ClientEvent {
         /// Program and version of the super peer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         super_agent: Option<String>,
+        /// The links of the super peer, those that are not up first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        links: Vec<LinkRow>,
     },
     /// A notice for people.
     Note {

@@ -332,8 +332,8 @@ pub struct Status {
     pub req: u32,
 }
 
-/// INFO: `{req, agent, counts}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// INFO: `{req, agent, counts, links}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
     /// The STATUS.
     pub req: u32,
@@ -341,6 +341,50 @@ pub struct Info {
     pub agent: String,
     /// Named counters and gauges; the names may grow, none changes its meaning.
     pub counts: BTreeMap<String, u64>,
+    /// The links of the super peer, those that are not up first; at most
+    /// [`crate::config::INFO_LINKS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub links: Vec<LinkRow>,
+}
+
+/// A link in INFO: `{name, at, node, state, since, rtt, why}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkRow {
+    /// The neighbor, as it is configured: `HOST:PORT`.
+    pub name: String,
+    /// Its addresses, as far as they are known; of a link that is up, the one in use comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub at: Vec<String>,
+    /// The neighbor's node, if it was ever heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// The state.
+    pub state: LinkState,
+    /// Milliseconds in this state.
+    pub since: u64,
+    /// The round trip in microseconds, once it is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt: Option<u64>,
+    /// Why it is not up, as far as that is known, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// States of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Nothing is heard from the neighbor.
+    Down,
+    /// The neighbor is heard, and does not hear this super peer.
+    HalfOpen,
+    /// Both ends hear each other.
+    Up,
+    /// The neighbor is this super peer itself; the link is not used.
+    Itself,
+    /// A state that this version does not know; never sent, made by the decoder.
+    #[serde(other)]
+    Unknown,
 }
 
 /// PING and PONG: `{n}`; the answer repeats the number.

@@ -208,7 +208,7 @@ fn requests_of_a_client_that_reads_late_wait_and_are_all_answered() {
                 assert_eq!(n, answered);
                 answered += 1;
                 let counts = BTreeMap::new();
-                net.send(conn, &Message::Info(Info { req: n, agent: "x".repeat(2000), counts }));
+                net.send(conn, &Message::Info(Info { req: n, agent: "x".repeat(2000), counts, links: Vec::new() }));
             }
             Arrival::Input(Input::Backlogged { .. } | Input::Drained { .. }) => {}
             other => panic!("unexpected: {other:?}"),

@@ -29,9 +29,10 @@ use std::net::SocketAddr;
 use super::command::{ClientId, Command};
 use super::event::{ClientEvent, Event, Outcome};
 use super::{ConnId, Entropy, Input, Output, Role};
+use crate::config::INFO_LINKS_MAX;
 use crate::error::{Exit, Failure};
 use crate::time::Time;
-use crate::wire::message::{Ack, Info};
+use crate::wire::message::{Ack, Info, LinkRow, LinkState};
 use crate::wire::{LinkMessage, Message};
 pub use config::SuperPeerConfig;
 use context::{Context, Reason};
@@ -145,6 +146,15 @@ impl SuperPeer {
         counts
     }
 
+    /// The links, as in INFO: those that are not up first, and at most [`INFO_LINKS_MAX`].
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkRow> {
+        let mut rows = self.neighbors.links.rows(self.cx.now);
+        rows.sort_by_key(|row| row.state == LinkState::Up);
+        rows.truncate(INFO_LINKS_MAX);
+        rows
+    }
+
     /// What must hold between any two inputs.
     pub fn check_invariants(&self) {
         self.cx.index.check_invariants();
@@ -182,7 +192,8 @@ impl SuperPeer {
             }
             Request::Cancel(query) => self.flood.abandon(query, &self.neighbors, &mut self.cx),
             Request::Status { req } => {
-                let info = Info { req, agent: self.cx.config.agent.clone(), counts: self.counts() };
+                let (agent, links) = (self.cx.config.agent.clone(), self.links());
+                let info = Info { req, agent, counts: self.counts(), links };
                 self.cx.send(conn, Message::Info(info));
             }
         }
@@ -253,9 +264,9 @@ impl SuperPeer {
     fn on_command(&mut self, client: ClientId, command: &Command) {
         let outcome = match command {
             Command::Status => {
-                let (peer, super_counts) = (Default::default(), self.counts());
+                let (peer, super_counts, links) = (Default::default(), self.counts(), self.links());
                 let super_agent = Some(self.cx.config.agent.clone());
-                let event = ClientEvent::Status { super_peer: None, peer, super_counts, status: None, super_agent };
+                let event = ClientEvent::Status { super_peer: None, peer, super_counts, status: None, super_agent, links };
                 self.cx.report(Event::Client { client, event });
                 Outcome { ok: true, ..Outcome::default() }
             }

@@ -32,6 +32,11 @@ impl Rtt {
         }
     }
 
+    /// The round trip, once it is measured.
+    pub(super) fn measured(self) -> Option<Duration> {
+        self.0.map(|(smoothed, _)| smoothed)
+    }
+
     /// The round trip; a guess while none is measured.
     pub(super) fn smoothed(self) -> Duration {
         self.0.map_or(RTO_FIRST / 2, |(smoothed, _)| smoothed)

@@ -19,6 +19,7 @@ use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::LinkId;
 use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkTree, TreeStep};
+use crate::wire::message::{LinkRow, LinkState};
 use crate::wire::{LinkMessage, NodeId, TreeName};
 
 /// A neighbor that uses the boot id of an earlier run of ours gets a HELLO, but not more often than
@@ -59,6 +60,10 @@ struct Link {
     /// How often the answers that the neighbor owed were lost, because it was silent or had
     /// restarted.
     life: u32,
+    /// Since when it is in this state.
+    since: Time,
+    /// The neighbor's node, once it was heard.
+    node: Option<NodeId>,
     heard: Time,
     greeted: Option<Time>,
     /// Whether it was logged that another node uses our node id.
@@ -101,6 +106,8 @@ impl Links {
                     state: State::Down,
                     boot: 0,
                     life: 0,
+                    since: Time::ZERO,
+                    node: None,
                     heard: Time::ZERO,
                     greeted: None,
                     name_taken: false,
@@ -217,6 +224,7 @@ impl Links {
         }
         let echoes = hello.echo == boot;
         let change = link.meet(now, hello.boot, echoes);
+        link.node = Some(hello.node);
         if let Some(sent) = hello.et.filter(|_| echoes && link.boot == hello.boot) {
             link.rtt.add(now.since(Time::from_micros(sent)));
         }
@@ -249,6 +257,7 @@ impl Links {
         let mut change = Change::None;
         if link.state == State::Up && cx.now >= link.heard + LINK_SILENCE_MAX {
             link.state = State::Down;
+            link.since = cx.now;
             link.boot = 0;
             link.life = link.life.wrapping_add(1);
             change = Change::Down;
@@ -264,6 +273,11 @@ impl Links {
         let link = self.link(id);
         let silence = (link.state == State::Up).then(|| link.heard + LINK_SILENCE_MAX);
         link.next_greeting().into_iter().chain(silence).min()
+    }
+
+    /// All links as INFO lists them.
+    pub(crate) fn rows(&self, now: Time) -> Vec<LinkRow> {
+        self.links.iter().map(|link| link.row(now)).collect()
     }
 
     /// What must hold between any two inputs.
@@ -310,10 +324,29 @@ impl Link {
             self.rtt = Rtt::default();
         }
         self.life = self.life.wrapping_add(u32::from(change == Change::Renewed));
+        if change != Change::None {
+            self.since = now;
+        }
         self.state = State::Up;
         self.boot = boot;
         self.heard = now;
         change
+    }
+
+    fn row(&self, now: Time) -> LinkRow {
+        LinkRow {
+            name: self.addr.to_string(),
+            at: vec![self.addr.to_string()],
+            node: self.node,
+            state: match self.state {
+                State::Down => LinkState::Down,
+                State::Up => LinkState::Up,
+                State::Ignored => LinkState::Itself,
+            },
+            since: u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX),
+            rtt: self.rtt.measured().map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            why: None,
+        }
     }
 
     fn meet_own_name(&mut self, own_boot: bool) -> Change {

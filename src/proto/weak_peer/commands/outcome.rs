@@ -37,8 +37,8 @@ pub(super) fn file(listed: ListedFile) -> ClientEvent {
 /// A status, with the answer of the super peer if there is one. The peer adds what it knows itself.
 pub(super) fn status(super_peer: Option<HostPort>, info: Option<Info>) -> ClientEvent {
     let super_agent = info.as_ref().map(|info| quoted(&info.agent));
-    let super_counts = info.map(|info| info.counts).unwrap_or_default();
-    ClientEvent::Status { super_peer, peer: BTreeMap::new(), super_counts, status: None, super_agent }
+    let Info { counts: super_counts, links, .. } = info.unwrap_or_default();
+    ClientEvent::Status { super_peer, peer: BTreeMap::new(), super_counts, status: None, super_agent, links }
 }
 
 /// The end of a query that was answered.

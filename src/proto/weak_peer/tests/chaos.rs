@@ -44,7 +44,7 @@ fn message(dice: &mut Dice, world: &World) -> Message {
             let files = vec![ListedFile { path, size: 1, root, collection: false, holders: 1 }];
             Message::Files(Files { req, files, next: (dice.below(2) == 0).then(|| dice.below(4)) })
         }
-        7 => Message::Info(Info { req, agent: String::new(), counts: [].into() }),
+        7 => Message::Info(Info { req, ..Info::default() }),
         8 => Message::Bye(Bye { why: "\u{1b}[2J".into() }),
         9 | 10 => {
             let code = ErrorCode(u16::try_from(dice.below(15)).unwrap());

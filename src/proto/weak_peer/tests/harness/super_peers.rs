@@ -61,7 +61,7 @@ impl World {
             (Super::Serves, Message::Ping(Ping { n })) => vec![Message::Pong(Ping { n })],
             (Super::Serves, Message::Status(status)) => {
                 let counts = [("sessions".to_owned(), 1)].into();
-                vec![Message::Info(Info { req: status.req, agent: "x".into(), counts })]
+                vec![Message::Info(Info { req: status.req, agent: "x".into(), counts, links: Vec::new() })]
             }
             (Super::Serves, _) => vec![],
         };
