@@ -34,9 +34,6 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::PEER_NAME))?;
     let connect_timeout = settings::connect_timeout(args.connect_timeout)?;
     let listen = settings::listen(args.listen.as_ref(), CHUNK_PORT)?;
-    if let Some(host) = &args.advertise {
-        HostPort::new(host, 0).map_err(|e| Failure::usage(format!("--advertise: {e}")))?;
-    }
     let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
     let state = paths::State::open(paths::state_folder(name, args.state.as_deref(), &env)?, name)?;
     if let (None, Some(folder)) = (&args.control, control.parent()) {

@@ -52,7 +52,7 @@ pub(crate) fn dialable(listen: SocketAddr) -> HostPort {
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
-    HostPort::from(SocketAddr::new(ip, listen.port()))
+    if ip == listen.ip() { HostPort::local(listen) } else { SocketAddr::new(ip, listen.port()).into() }
 }
 
 /// The ready file of --ready-file, or none.

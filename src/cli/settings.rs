@@ -60,7 +60,10 @@ pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, 
     match given {
         None if has_ipv6() => Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)),
         None => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)),
-        Some(given) => resolve("--listen", given),
+        Some(given) => {
+            scoped("--listen", [given])?;
+            resolve("--listen", given)
+        }
     }
 }
 
@@ -87,12 +90,25 @@ fn reaches(listen: SocketAddr, to: SocketAddr) -> bool {
     both || listen.is_ipv4() == to.is_ipv4()
 }
 
-/// Addresses to dial must have a port.
-pub(crate) fn dialed<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort>) -> Result<(), Failure> {
-    match hosts.into_iter().find(|host| host.port() == 0) {
+/// Addresses to dial must have a port, and link-local ones their interface.
+pub(crate) fn dialed<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort> + Clone) -> Result<(), Failure> {
+    match hosts.clone().into_iter().find(|host| host.port() == 0) {
         Some(host) => {
             Err(Failure::usage(format!("{flag} {host} has port 0, at which nothing can answer; write HOST:PORT")))
         }
+        None => scoped(flag, hosts),
+    }
+}
+
+/// A link-local address is one of an interface.
+fn scoped<'a>(flag: &str, hosts: impl IntoIterator<Item = &'a HostPort>) -> Result<(), Failure> {
+    match hosts.into_iter().find(|host| host.lacks_scope()) {
+        Some(host) => Err(Failure::usage(format!(
+            "{flag} {host} is a link-local address, which needs its interface; write [{}%eth0]:{}, with the \
+             interface of this machine in place of eth0",
+            host.host(),
+            host.port()
+        ))),
         None => Ok(()),
     }
 }
@@ -109,8 +125,16 @@ fn addresses(flag: &str, host: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
     }
     let failed = |why: String| Failure::new(Exit::Unreachable, format!("{flag} {host} cannot be resolved: {why}"));
     let found = (host.host(), host.port()).to_socket_addrs().map_err(|e| failed(e.to_string()))?;
-    let found: Vec<_> = found.map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port())).collect();
+    let found: Vec<_> = found.map(canonical).collect();
     if found.is_empty() { Err(failed("the name has no address".into())) } else { Ok(found) }
+}
+
+/// The address with an IPv4 address never in its mapped form.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
+        IpAddr::V6(_) => addr,
+    }
 }
 
 #[cfg(test)]

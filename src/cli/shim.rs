@@ -411,7 +411,7 @@ mod tests {
         assert!(sentence(&["nope"], &[]).starts_with("there is no command \"nope\"; the commands are demo, "));
         assert_eq!(sentence(&["qeury", "x"], &[]), "there is no command \"qeury\"; did you mean query?");
         assert_eq!(sentence(&["help", "search"], &[]), "there is no command \"search\"; did you mean query?");
-        assert!(sentence(&["query", "x", "--super", "::1:5"], &[]).contains("HOST:PORT"));
+        assert!(sentence(&["query", "x", "--super", "::1:4777"], &[]).contains("HOST:PORT"));
         assert!(sentence(&["sim", "--supers", "ten"], &[]).ends_with("'ten': write a whole number"));
         assert!(sentence(&["sim", "--supers", "-1"], &[]).ends_with("'-1': write a whole number"));
         assert!(sentence(&["sim", "--loss", "much"], &[]).ends_with("'much': write a number such as 0.5"));

@@ -69,7 +69,10 @@ impl Resolver {
 }
 
 fn resolve(name: &HostPort) -> Result<Vec<SocketAddr>, String> {
-    let found = (name.host(), name.port()).to_socket_addrs().map_err(|error| error.to_string())?;
+    let found = (name.host(), name.port()).to_socket_addrs().map_err(|error| match name.scope() {
+        Some(scope) => format!("this machine has no interface {scope:?}"),
+        None => error.to_string(),
+    })?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
         if !addresses.contains(&address) && addresses.len() < DIAL_ADDRESSES_MAX {

@@ -20,7 +20,11 @@ pub(super) fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Resu
 
 /// The address with an IPv4 address never in its mapped form.
 pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
+        // A link-local address keeps its interface.
+        IpAddr::V6(_) => addr,
+    }
 }
 
 /// Whether the error means that descriptors or memory ran out.

@@ -1,14 +1,18 @@
 //! `HOST:PORT`: how an address is written in flags, in hits and in ready files. A host name, an
-//! IPv4 or a bracketed IPv6.
+//! IPv4 or a bracketed IPv6. In flags the port may be left out, and a link-local address has its
+//! interface (RFC 4007 §11).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::config::HOST_BYTES_MAX;
+use crate::config::{CHUNK_PORT, HOST_BYTES_MAX, SUPER_PORT};
+
+/// Longest name of an interface, in bytes: IFNAMSIZ without its zero byte.
+const INTERFACE_BYTES_MAX: usize = 15;
 
 /// A host (name or literal address, without brackets) and a port. Nothing is resolved here; cheap
 /// to clone.
@@ -37,12 +41,53 @@ impl HostPort {
     /// If the host is neither a literal address nor a host name (letters, digits, `-`, `_`, `.`) of
     /// 1 to 100 bytes.
     pub fn new(host: &str, port: u16) -> Result<HostPort, AddrError> {
+        match HostPort::build(host, port) {
+            Ok(addr) if addr.scope().is_some() => {
+                Err(AddrError(format!("{host:?} names an interface, which no other host knows")))
+            }
+            built => built,
+        }
+    }
+
+    /// What people write: `HOST:PORT`, or `HOST` for this port. An IPv6 address needs brackets only
+    /// before a port. A link-local one may have its interface, by name or number:
+    /// `[fe80::1%eth0]:4777`.
+    ///
+    /// # Errors
+    /// If it is no address; the sentence shows the right form.
+    pub fn parse_or(text: &str, port: u16) -> Result<HostPort, AddrError> {
+        let form = format!("write HOST or HOST:PORT, 192.0.2.1:{port}, [2001:db8::1]:{port} or [fe80::1%eth0]:{port}");
+        read(text, Some(port)).map_err(|why| AddrError(format!("{text:?} {why}; {form}")))
+    }
+
+    /// A host of this machine's view: a name, an address, or an address with its interface.
+    fn build(host: &str, port: u16) -> Result<HostPort, AddrError> {
         let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
         let fits = !host.is_empty() && host.len() <= HOST_BYTES_MAX;
-        if !fits || !(named || host.parse::<IpAddr>().is_ok()) {
+        let (ip, scope) = split_scope(host);
+        let is_address = match scope {
+            None => host.parse::<IpAddr>().is_ok(),
+            Some(scope) => {
+                let interface = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'%' | b'[' | b']');
+                let is_interface = (1..=INTERFACE_BYTES_MAX).contains(&scope.len()) && scope.bytes().all(interface);
+                ip.parse::<Ipv6Addr>().is_ok() && is_interface
+            }
+        };
+        if !fits || !(named || is_address) {
             return Err(AddrError(format!("{host:?} is not a host name, an IPv4 or an IPv6 address")));
         }
         Ok(HostPort { host: host.into(), port })
+    }
+
+    /// An address of this machine's view: with its interface, if it has one.
+    #[must_use]
+    pub fn local(addr: SocketAddr) -> HostPort {
+        match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                HostPort { host: format!("{}%{}", v6.ip(), v6.scope_id()).into(), port: addr.port() }
+            }
+            SocketAddr::V4(_) | SocketAddr::V6(_) => addr.into(),
+        }
     }
 
     /// The host, an IPv6 address without its brackets.
@@ -57,10 +102,27 @@ impl HostPort {
         self.port
     }
 
+    /// The interface of a link-local address, by name or number.
+    #[must_use]
+    pub fn scope(&self) -> Option<&str> {
+        split_scope(&self.host).1
+    }
+
+    /// Whether it is a link-local IPv6 address that lacks its interface: without one nothing is
+    /// sent to it.
+    #[must_use]
+    pub fn lacks_scope(&self) -> bool {
+        self.host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unicast_link_local())
+    }
+
     /// The socket address, if the host is a literal address and needs no resolver. It may have any
     /// of the forms that resolvers take for an IPv4 address: `127.1`, `0x7f000001`.
     #[must_use]
     pub fn literal(&self) -> Option<SocketAddr> {
+        if let (ip, Some(scope)) = split_scope(&self.host) {
+            // The name of an interface needs the system.
+            return Some(SocketAddrV6::new(ip.parse().ok()?, self.port, 0, scope.parse().ok()?).into());
+        }
         let ip = self.host.parse().ok().or_else(|| spelled_ipv4(&self.host).map(IpAddr::V4))?;
         Some(SocketAddr::new(ip.to_canonical(), self.port))
     }
@@ -71,7 +133,7 @@ impl HostPort {
     #[must_use]
     pub fn canonical(&self) -> HostPort {
         if let Some(literal) = self.literal() {
-            return literal.into();
+            return HostPort::local(literal);
         }
         let name = self.host.strip_suffix('.').unwrap_or(&self.host).to_ascii_lowercase();
         if name == "localhost" || name.ends_with(".localhost") {
@@ -114,7 +176,8 @@ fn spelled_ipv4(host: &str) -> Option<Ipv4Addr> {
 }
 
 impl From<SocketAddr> for HostPort {
-    /// An IPv4 address mapped into IPv6 is written as the IPv4 address that it is.
+    /// An IPv4 address mapped into IPv6 is written as the IPv4 address that it is. The interface of
+    /// a link-local address is left out, as for other hosts.
     fn from(addr: SocketAddr) -> HostPort {
         HostPort { host: addr.ip().to_canonical().to_string().into(), port: addr.port() }
     }
@@ -123,29 +186,63 @@ impl From<SocketAddr> for HostPort {
 impl FromStr for HostPort {
     type Err = AddrError;
 
+    /// Reads `HOST:PORT`; [`HostPort::parse_or`] reads what people write.
     fn from_str(text: &str) -> Result<HostPort, AddrError> {
-        let wrong =
-            |why: &str| AddrError(format!("{text:?} {why}; write HOST:PORT, 192.0.2.1:4777 or [2001:db8::1]:4777"));
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once("]:").ok_or_else(|| wrong("has no port after its bracket"))?;
-                host.parse::<std::net::Ipv6Addr>().map_err(|_| wrong("has no IPv6 address in its brackets"))?;
-                (host, port)
-            }
-            None => {
-                let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("has no port"))?;
-                if host.contains(':') {
-                    return Err(wrong("has an IPv6 address without brackets"));
-                }
-                (host, port)
-            }
-        };
-        if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(wrong("has no number as its port"));
-        }
-        let port = port.parse().map_err(|_| wrong("has a port above 65535"))?;
-        HostPort::new(host, port).map_err(|e| wrong(&format!("names no host ({e})")))
+        let form = "write HOST:PORT, 192.0.2.1:4777 or [2001:db8::1]:4777";
+        read(text, None).map_err(|why| AddrError(format!("{text:?} {why}; {form}")))
     }
+}
+
+/// Reads an address; `default` is the port of one that names none.
+fn read(text: &str, default: Option<u16>) -> Result<HostPort, String> {
+    let (host, port) = split(text, default.is_some())?;
+    let port = match (port, default) {
+        (Some(port), _) => number(port)?,
+        (None, Some(default)) => default,
+        (None, None) => return Err("has no port".to_owned()),
+    };
+    HostPort::build(host, port).map_err(|error| format!("names no host ({error})"))
+}
+
+/// The host without brackets, and the port if there is one.
+fn split(text: &str, may_lack_port: bool) -> Result<(&str, Option<&str>), String> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("has no closing bracket")?;
+        let (ip, _) = split_scope(host);
+        ip.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address in its brackets")?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if rest.is_empty() && may_lack_port => Ok((host, None)),
+            None => Err("has no port after its bracket".to_owned()),
+        };
+    }
+    let (ip, scope) = split_scope(text);
+    if ip.parse::<Ipv6Addr>().is_ok() {
+        // Four digits at the end are read as a port by people.
+        let looks_like_a_port = [SUPER_PORT, CHUNK_PORT].iter().any(|port| ip.ends_with(&format!(":{port}")));
+        return if may_lack_port && (scope.is_some() || !looks_like_a_port) {
+            Ok((text, None))
+        } else {
+            Err("has an IPv6 address without brackets".to_owned())
+        };
+    }
+    match text.rsplit_once(':') {
+        Some((host, _)) if host.contains(':') => Err("has an IPv6 address without brackets".to_owned()),
+        Some((host, port)) => Ok((host, Some(port))),
+        None => Ok((text, None)),
+    }
+}
+
+/// The two sides of the `%` in `fe80::1%eth0`.
+fn split_scope(host: &str) -> (&str, Option<&str>) {
+    host.split_once('%').map_or((host, None), |(ip, scope)| (ip, Some(scope)))
+}
+
+fn number(port: &str) -> Result<u16, String> {
+    if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("has no number as its port".to_owned());
+    }
+    port.parse().map_err(|_| "has a port above 65535".to_owned())
 }
 
 impl fmt::Display for HostPort {
@@ -176,7 +273,12 @@ impl<'de> Deserialize<'de> for HostPort {
                 text.parse().map_err(E::custom)
             }
         }
-        deserializer.deserialize_str(Text)
+        // The wire is binary: there an interface is that of another host.
+        let is_wire = !deserializer.is_human_readable();
+        match deserializer.deserialize_str(Text) {
+            Ok(addr) if is_wire && addr.scope().is_some() => Err(de::Error::custom("an address names an interface")),
+            read => read,
+        }
     }
 }
 
@@ -197,6 +299,50 @@ mod tests {
             let error = text.parse::<HostPort>().unwrap_err().to_string();
             assert!(error.contains("HOST:PORT"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_host_alone_has_the_default_port() {
+        for (text, read) in [
+            ("host", "host:4777"),
+            ("host:5", "host:5"),
+            ("192.0.2.1", "192.0.2.1:4777"),
+            ("2001:db8::1", "[2001:db8::1]:4777"),
+            ("::1", "[::1]:4777"),
+            ("[::1]", "[::1]:4777"),
+            ("[::1]:9", "[::1]:9"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:4777"),
+            ("[fe80::1%eth0.100]:9", "[fe80::1%eth0.100]:9"),
+            ("[fe80::1%3]", "[fe80::1%3]:4777"),
+        ] {
+            assert_eq!(HostPort::parse_or(text, 4777).unwrap().to_string(), read, "{text}");
+        }
+        for text in ["", ":1", "h:", "h:70000", "a b", "::1:4777", "[::1", "[::1]9", "[h]:1", "fe80::1%", "h%eth0"] {
+            let error = HostPort::parse_or(text, 4777).unwrap_err().to_string();
+            assert!(error.contains("HOST:PORT") && error.contains(text), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_interface_belongs_to_one_host() {
+        let scoped: HostPort = "[fe80::1%7]:5".parse().unwrap();
+        assert_eq!(scoped.scope(), Some("7"));
+        assert_eq!(scoped.canonical(), scoped);
+        let literal = scoped.literal().unwrap();
+        assert_eq!(literal.to_string(), "[fe80::1%7]:5");
+        assert_eq!(HostPort::local(literal), scoped);
+        assert_eq!(HostPort::from(literal).to_string(), "[fe80::1]:5");
+        assert_eq!("[fe80::1%eth0]:5".parse::<HostPort>().unwrap().literal(), None);
+        assert!(HostPort::new("fe80::1%eth0", 5).is_err());
+        assert!(HostPort::new("fe80::1", 5).unwrap().lacks_scope() && !scoped.lacks_scope());
+        let json = serde_json::to_string(&scoped).unwrap();
+        assert_eq!(serde_json::from_str::<HostPort>(&json).unwrap(), scoped);
+        let read = |addr: &HostPort| {
+            let bytes = rmp_serde::to_vec(addr).unwrap();
+            HostPort::deserialize(&mut crate::wire::unpack::Unpack::new(&bytes)).ok()
+        };
+        assert_eq!(read(&scoped), None, "the wire has no interface");
+        assert_eq!(read(&HostPort::from(literal)), Some(HostPort::from(literal)));
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn figures_are_asked_for_in_one_form_and_of_what_is_there() {
 #[test]
 fn wrong_addresses_are_shown_the_right_form() {
     let sprat = Sprat::new();
-    for wrong in ["nowhere", "::1:4777", "h:70000", "[::1]", "h:", ":1", "a b:1"] {
+    for wrong in ["no where", "::1:4777", "h:70000", "[::1", "h:", ":1", "a b:1", "fe80::1%", "h%eth0"] {
         sprat.misused(&["list", "--super", wrong], "HOST:PORT");
         sprat.misused(&["super", "--listen", wrong], "HOST:PORT");
         sprat.misused(&["super", "--neighbor", wrong], "HOST:PORT");

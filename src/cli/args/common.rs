@@ -62,7 +62,12 @@ macro_rules! command {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
             /// ask this super peer, as a short-lived peer; may be repeated: the first that answers
             /// is asked [default: ask a running peer]
-            #[argh(option, long = "super", arg_name = "HOST:PORT")]
+            #[argh(
+                option,
+                long = "super",
+                arg_name = "HOST[:PORT]",
+                from_str_fn(crate::cli::args::values::super_addr)
+            )]
             pub(crate) supers: Vec<crate::wire::HostPort>,
         } }
     };

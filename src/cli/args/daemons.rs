@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{hops, parallel, sessions, share, timeout};
+use super::values::{chunk_addr, hops, host, parallel, sessions, share, super_addr, timeout};
 use crate::cli::units::{Size, Span};
 use crate::node::ShareFolder;
 use crate::wire::HostPort;
@@ -20,11 +20,12 @@ command! {
     Super {
         /// address of the TCP listener and of the UDP socket; port 0 takes any free port, 0.0.0.0
         /// takes IPv4 only, [::] takes both [default: [::]:4777]
-        #[argh(option, arg_name = "HOST:PORT")]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) listen: Option<HostPort>,
 
-        /// a neighboring super peer; it must name this one as well; may be repeated [default: none]
-        #[argh(option, arg_name = "HOST:PORT")]
+        /// a neighboring super peer; it must name this one as well; may be repeated; a name is all
+        /// of its addresses, and is resolved again while the link is down [default: none]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) neighbor: Vec<HostPort>,
 
         /// hops of a query that gives no ttl, at most 64 [default: 7]
@@ -62,7 +63,7 @@ command! {
     Peer {
         /// a super peer; may be repeated: the first that answers is used; the others replace it if
         /// it fails, or are used for --sessions 2 [required]
-        #[argh(option, long = "super", arg_name = "HOST:PORT")]
+        #[argh(option, long = "super", arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) supers: Vec<HostPort>,
 
         /// number of super peers to have a session with at once, 1 or 2: files are registered at
@@ -88,13 +89,13 @@ command! {
 
         /// address on which it serves pieces, and the only one that it offers; port 0 takes any
         /// free port, 0.0.0.0 takes IPv4 only, [::] takes both [default: [::]:4778]
-        #[argh(option, arg_name = "HOST:PORT")]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(chunk_addr))]
         pub(crate) listen: Option<HostPort>,
 
         /// host name or address under which other peers connect to it [default: the address of
         /// --listen; if that is 0.0.0.0 or [::], the address that the super peer sees, and with
         /// [::] one of the other family]
-        #[argh(option, arg_name = "HOST")]
+        #[argh(option, arg_name = "HOST", from_str_fn(host))]
         pub(crate) advertise: Option<String>,
 
         /// name of this daemon: its state folder, lock and socket [default: peer]

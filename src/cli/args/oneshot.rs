@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{timeout, verify};
+use super::values::{chunk_addr, timeout, verify};
 use crate::cli::units::{Size, Span};
 use crate::proto::Verify;
 use crate::wire::HostPort;
@@ -74,7 +74,7 @@ command! {
         pub(crate) out: Option<PathBuf>,
 
         /// download from this peer only [default: from all sources]
-        #[argh(option, arg_name = "HOST:PORT")]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(chunk_addr))]
         pub(crate) from: Option<HostPort>,
 
         /// digests to check for each piece: both, blake3 or md5; md5 alone does not prove the

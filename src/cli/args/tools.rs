@@ -6,7 +6,7 @@ use std::str::FromStr;
 use argh::{ArgsInfo, FromArgs};
 
 use super::common::command;
-use super::values::verify;
+use super::values::{super_addr, verify};
 use crate::bench::Mode;
 use crate::cli::units::{Size, Span};
 use crate::proto::Verify;
@@ -44,7 +44,7 @@ command! {
         pub(crate) results: Vec<PathBuf>,
 
         /// load this super peer [default: none, then --self is required]
-        #[argh(option, long = "super", arg_name = "HOST:PORT")]
+        #[argh(option, long = "super", arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) supers: Vec<HostPort>,
 
         /// start a super peer, and peers if the mode uses them, and load them [default: off]
@@ -91,7 +91,7 @@ command! {
 
         /// flood with --super: address for datagrams; the super peer must name it as --neighbor
         /// [default: none]
-        #[argh(option, arg_name = "HOST:PORT")]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) listen: Option<HostPort>,
 
         /// process of the super peer given by --super, to report its memory and CPU time [default:

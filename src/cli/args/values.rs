@@ -3,9 +3,29 @@
 use std::time::Duration;
 
 use crate::cli::units::Span;
-use crate::config::{DOWNLOADS_MAX, SUPER_SESSIONS_MAX, TTL_MAX};
+use crate::config::{CHUNK_PORT, DOWNLOADS_MAX, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX};
 use crate::node::{ShareFolder, is_share_name};
 use crate::proto::Verify;
+use crate::wire::HostPort;
+
+/// The address of a super peer.
+pub(super) fn super_addr(text: &str) -> Result<HostPort, String> {
+    HostPort::parse_or(text, SUPER_PORT).map_err(|error| error.to_string())
+}
+
+/// The address at which a peer serves chunks.
+pub(super) fn chunk_addr(text: &str) -> Result<HostPort, String> {
+    HostPort::parse_or(text, CHUNK_PORT).map_err(|error| error.to_string())
+}
+
+/// A host without a port; an IPv6 address may have its brackets.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    match HostPort::new(bare, 0) {
+        Ok(host) => Ok(host.host().to_owned()),
+        Err(error) => Err(format!("{error}; write a HOST without a port, such as 192.0.2.1 or 2001:db8::1")),
+    }
+}
 
 pub(super) fn hops(text: &str) -> Result<u8, String> {
     let hops = text.parse().ok().filter(|hops| *hops <= TTL_MAX);

@@ -2,7 +2,7 @@
 //! form out.
 
 use crate::cli::nearest::nearest;
-use crate::config::{GET_BYTES_MAX, PATTERN_BYTES_MAX};
+use crate::config::{CHUNK_PORT, GET_BYTES_MAX, PATTERN_BYTES_MAX};
 use crate::wire::{HostPort, QueryKind, Search, Uri};
 
 /// What a line asks for.
@@ -157,7 +157,10 @@ fn get(rest: &str) -> Result<Line, String> {
         [word, from, source] if number(word).is_some() && from.eq_ignore_ascii_case("from") => {
             let from = match source.parse::<usize>() {
                 Ok(k) => From::Number(k),
-                Err(_) => From::Address(source.parse().map_err(|_| format!("no source {source:?}; {GET_FORM}"))?),
+                Err(_) => {
+                    let address = HostPort::parse_or(source, CHUNK_PORT);
+                    From::Address(address.map_err(|_| format!("no source {source:?}; {GET_FORM}"))?)
+                }
             };
             Ok(Line::GetResult { number: number(word).unwrap_or_default(), from: Some(from), to })
         }
@@ -334,7 +337,7 @@ mod tests {
             ("QUERY", "QUERY name"),
             ("GET", "GET name"),
             ("GET 1 FROM", "FROM 2"),
-            ("GET 1 FROM nowhere", "FROM 2"),
+            ("GET 1 FROM no:where", "FROM 2"),
             ("CANCEL", "CANCEL 1"),
             ("RESUME all", "RESUME 1"),
             ("LIST all", "write LIST"),
