@@ -87,7 +87,10 @@ struct Server {
 
 impl Server {
     fn new(neighbors: Vec<SocketAddr>) -> Server {
-        let config = SuperPeerConfig { neighbors, ..SuperPeerConfig::new(NodeId([1; 16]), 1) };
+        let config = SuperPeerConfig {
+            neighbors: neighbors.into_iter().map(Into::into).collect(),
+            ..SuperPeerConfig::new(NodeId([1; 16]), 1)
+        };
         let machine = SuperPeer::new(config, Box::new(Counting(3)));
         let now = Time::from_micros(1_000_000);
         Server { machine, now, out: Vec::new(), packer: Packer::new(7), boot: 0, sent: 0 }
@@ -100,7 +103,7 @@ impl Server {
     }
 
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
-        self.machine.handle_input(self.now, Input::Datagram { from, bytes });
+        self.machine.handle_input(self.now, Input::Datagram { from, to: None, bytes });
         self.drain();
     }
 

@@ -45,8 +45,11 @@ class Link:
         self.sock.bind(listen)
         self.to = neighbor
         self.node, self.boot = os.urandom(16), int.from_bytes(os.urandom(8), "big") or 1
-        self.their_boot = 0  # 0: the link is down
+        self.their_boot = 0  # 0: nothing is heard
+        self.is_up = False  # both ends hear each other
         self.heard = self.greeted = 0.0
+        self.since = 0  # when the link was last down
+        self.unanswered = None  # when the first HELLO without an answer was sent
         self.smoothed = self.variation = None
 
     @property
@@ -62,13 +65,18 @@ class Link:
         self.send("HELLO", to, node=self.node, boot=self.boot, echo=to, t=time.monotonic_ns(), **answer)
 
     def tick(self):
-        """Sends HELLO every 2 s while the link is up, every second while it is down."""
+        """Sends HELLO every 2 s while the link is up, every second while it is not; finds that it is down."""
         now = time.monotonic()
-        if self.their_boot and now - self.heard > 6.5:
-            self.their_boot = 0
-            print("link down", flush=True)
-        if now - self.greeted >= (2 if self.their_boot else 1):
+        late = now - self.unanswered / 1e9 > 4.5 if self.unanswered else False
+        if late if self.is_up else self.their_boot and now - self.heard > 6.5:
+            if self.is_up:
+                print("link down", flush=True)
+            self.their_boot, self.is_up, self.unanswered, self.since = 0, False, None, time.monotonic_ns()
+        wait = 1 if not self.is_up else max(0.25, self.rto) if self.unanswered else 2
+        if now - self.greeted >= wait:
             self.greeted = now
+            if self.is_up and self.unanswered is None:
+                self.unanswered = time.monotonic_ns()
             self.hello(self.their_boot)
 
     def receive(self):
@@ -82,24 +90,28 @@ class Link:
         unpacker = msgpack.Unpacker()
         unpacker.feed(data[9:])
         messages = [item for message in unpacker for item in message.items()]
-        if boot == self.boot:
-            self.heard = time.monotonic()
         for kind, fields in messages:
             if kind == "HELLO":
                 self.on_hello(fields, fields["echo"] == boot == self.boot)
-            elif boot == self.boot and self.their_boot:
+            elif boot == self.boot and self.is_up:
                 yield kind, fields
 
     def on_hello(self, hello, echoes):
         theirs = hello["boot"]
         if theirs == 0 or hello["node"] == self.node:
             return
-        learned = theirs != self.their_boot and (self.their_boot == 0 or echoes)
-        if learned:
-            self.their_boot, self.heard, self.smoothed = theirs, time.monotonic(), None
+        answered = hello.get("et") if echoes else None
+        proven = answered is not None and answered >= self.since
+        learned = echoes and theirs != self.their_boot if self.is_up else proven or not self.their_boot
+        if learned or not self.is_up:
+            self.their_boot, self.heard = theirs, time.monotonic()
+        if learned and (proven or self.is_up):
+            self.is_up, self.unanswered, self.smoothed = True, None, None
             print("link up", flush=True)
-        if echoes and theirs == self.their_boot and hello.get("et") is not None:
-            trip = (time.monotonic_ns() - hello["et"]) / 1e9
+        if self.is_up and answered is not None and theirs == self.their_boot:
+            if self.unanswered and answered >= self.unanswered:
+                self.unanswered = None
+            trip = (time.monotonic_ns() - answered) / 1e9
             if self.smoothed is None:
                 self.smoothed, self.variation = trip, trip / 2
             self.variation += (abs(self.smoothed - trip) - self.variation) / 4
@@ -224,7 +236,7 @@ def main(args):
         link.tick()
         if ask and ask.is_over():
             ask = None
-        if b"\n" in lines and link.their_boot and ask is None:
+        if b"\n" in lines and link.is_up and ask is None:
             pattern, _, lines = lines.partition(b"\n")
             ask = Ask(link, pattern.decode())
         ready, _, _ = select.select([link.sock, 0], [], [], 0.01 if ask else 0.2)

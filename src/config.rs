@@ -274,10 +274,29 @@ pub const HITS_KEPT_MAX: usize = 1 << 17;
 pub const VISITED_GENERATION: Duration = Duration::from_secs(60);
 /// Interval at which a link that is up sends HELLO.
 pub const LINK_KEEPALIVE: Duration = Duration::from_secs(2);
-/// A link that is silent for this long is down.
+/// A neighbor that is heard, and does not hear us, counts as silent after this.
 pub const LINK_SILENCE_MAX: Duration = Duration::from_millis(6500);
-/// Interval at which HELLO is sent on a link that is down.
+/// Interval at which HELLO is sent on a link that is not up.
 pub const LINK_RETRY: Duration = Duration::from_secs(1);
+/// A HELLO without an answer is repeated after this, or after the retransmission time if that is
+/// longer: so often that a link which loses three of ten datagrams in each direction stays up.
+pub const LINK_REPEAT: Duration = Duration::from_millis(250);
+/// A link whose HELLOs have had no answer for this long is down: the neighbor does not hear us.
+/// With the keepalive it is found within [`LINK_SILENCE_MAX`].
+pub const LINK_ANSWER_MAX: Duration = Duration::from_millis(4500);
+/// A link that has not come up within this is reported, with the likely cause.
+pub const LINK_TROUBLE_AFTER: Duration = Duration::from_secs(5);
+/// Addresses that are no neighbors and whose HELLOs are remembered, for the log; more are counted
+/// only.
+pub const STRANGERS_MAX: usize = 64;
+/// Time after which such an address is reported again, and the window of [`STRANGER_REPORTS_MAX`].
+pub const STRANGER_REPORT_EVERY: Duration = Duration::from_secs(600);
+/// Lines about such addresses in one window.
+pub const STRANGER_REPORTS_MAX: u32 = 16;
+/// First wait before the name of a neighbor is resolved again while its link is not up; it doubles.
+pub const LINK_RESOLVE_FIRST: Duration = Duration::from_secs(1);
+/// The longest of these waits: a neighbor whose address has changed is found again within this.
+pub const LINK_RESOLVE_MAX: Duration = Duration::from_secs(15);
 /// Shortest wait before a QUERY without an answer is repeated.
 pub const QUERY_REPEAT_MIN: Duration = Duration::from_millis(20);
 /// How long a super peer without a tree listens before it grows one.
@@ -362,6 +381,8 @@ const _: () = assert!(PUT_OFF_WORK_PER_TURN * 4 <= CALL_WORK_MAX);
 const _: () = assert!(ORDER_KEPT.as_secs() > QUERY_BUDGET_MAX.as_secs());
 const _: () = assert!(SCAN_WORK_PER_STEP * 4 <= WORK_PER_TURN && HITS_KEPT_MAX < HITS_HELD_MAX);
 const _: () = assert!(DIGEST_LEASE.as_millis() < DIGEST_LEASE_WAIT.as_millis());
+const _: () = assert!(LINK_KEEPALIVE.as_millis() + LINK_ANSWER_MAX.as_millis() <= LINK_SILENCE_MAX.as_millis());
+const _: () = assert!(LINK_REPEAT.as_millis() * 4 < LINK_ANSWER_MAX.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < LINK_SILENCE_MAX.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(LINK_KEEPALIVE.as_millis() * 2 < DIGEST_LEASE.as_millis());
@@ -650,9 +671,12 @@ pub const CHUNK_BUFFERS_KEPT: usize = 8;
 pub const FRAME_BUFFERS_KEPT: usize = 64;
 /// Longest frame buffer that is kept, in bytes.
 pub const FRAME_BUFFER_BYTES_KEPT: usize = 16 * 1024;
-/// Host names that wait for the resolver; the dial of one more fails.
-pub const RESOLVES_WAITING_MAX: usize = 64;
-/// Addresses of one host name that are dialed, one after the other.
+/// Host names that wait for the resolver; one more counts as one that does not resolve. All
+/// neighbors of a super peer may wait.
+pub const RESOLVES_WAITING_MAX: usize = LINKS_MAX;
+/// Threads that resolve host names, so that a name whose servers do not answer holds up few others.
+pub const RESOLVER_THREADS: usize = 4;
+/// Addresses of one host name that are used: dialed one after the other, or greeted.
 pub const DIAL_ADDRESSES_MAX: usize = 8;
 /// Connections to the control socket at once; one more takes the place of the longest idle one, or
 /// is closed if all of them wait for answers.
@@ -666,6 +690,8 @@ pub const CONTROL_COMMANDS_MAX: usize = 64;
 pub const CONTROL_LINES_PER_TURN: usize = 64;
 /// Bytes in the send queue of a control connection; one whose queue is full is closed.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Errors of sent datagrams read per turn; more wait for the next one.
+pub const DATAGRAM_ERRORS_PER_TURN: usize = 16;
 /// Receive buffer requested for the UDP socket, in bytes: a burst of a turn's datagrams fits in it.
 pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
 

@@ -103,7 +103,7 @@ pub fn run_digests(data: &[u8]) {
 impl SuperWorld {
     fn new() -> SuperWorld {
         let config = SuperPeerConfig {
-            neighbors: (0..usize::from(NEIGHBORS)).map(neighbor).collect(),
+            neighbors: (0..usize::from(NEIGHBORS)).map(|n| neighbor(n).into()).collect(),
             ..SuperPeerConfig::new(NodeId([9; 16]), 77)
         };
         let mut world = SuperWorld {
@@ -129,7 +129,7 @@ impl SuperWorld {
             boot: 100 + n as u64,
             echo: self.boot,
             t: 0,
-            et: Some(0),
+            et: Some(self.now.as_micros()),
             tree,
             whole,
             dg,
@@ -256,7 +256,7 @@ impl SuperWorld {
     }
 
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8], messages: usize) {
-        self.input(Input::Datagram { from, bytes }, messages);
+        self.input(Input::Datagram { from, to: None, bytes }, messages);
     }
 
     /// Time goes by, and what is due happens when it is due.
@@ -330,6 +330,7 @@ impl SuperWorld {
             Output::Event(Event::Client { event: ClientEvent::Done(_), .. }) => self.clients_done += 1,
             Output::Event(_) => {}
             Output::Dial { .. }
+            | Output::Resolve { .. }
             | Output::SendPayload { .. }
             | Output::ReceivePayload { .. }
             | Output::DropPayload { .. }

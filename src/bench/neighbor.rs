@@ -48,7 +48,7 @@ impl Neighbor {
             de: None,
             fold: Some(FOLD),
         };
-        Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
+        Output::SendTo { from: None, to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
     }
 
     /// Returns a HELLO if it is due.
@@ -66,8 +66,10 @@ impl Neighbor {
             tally.error("link_renewed");
         }
         self.theirs = hello.boot;
-        self.up |= hello.echo == self.boot;
-        hello.et.is_none().then(|| self.hello(now, Some(hello.t)))
+        let comes_up = !self.up && hello.echo == self.boot;
+        self.up |= comes_up;
+        // The super peer's link is up once it has the answer to its own.
+        (hello.et.is_none() || comes_up).then(|| self.hello(now, Some(hello.t)))
     }
 
     /// A query that the super peer answers from its own index.
@@ -83,6 +85,6 @@ impl Neighbor {
             tree: None,
             again: false,
         };
-        Output::SendTo { to: self.to, boot: self.theirs, message: LinkMessage::Query(query) }
+        Output::SendTo { from: None, to: self.to, boot: self.theirs, message: LinkMessage::Query(query) }
     }
 }

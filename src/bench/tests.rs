@@ -93,7 +93,7 @@ impl Run {
         let neighbors: Vec<SocketAddr> = plan.link.map(|_| address(LOAD)).into_iter().collect();
         world.add(SUPER_PORT, move |_| {
             let mut config = SuperPeerConfig::new(NodeId([1; 16]), 1);
-            config.neighbors.clone_from(&neighbors);
+            config.neighbors = neighbors.iter().map(|addr| (*addr).into()).collect();
             Machine::Super(Box::new(SuperPeer::new(config, Box::new(Random::new(1)))))
         });
         let load = Load::new(plan, &mut Random::new(2));

@@ -15,7 +15,6 @@ use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
 use crate::proto::weak_peer::{Offer, QueueConfig, WeakPeer, WeakPeerConfig};
-use crate::wire::HostPort;
 
 /// Runs the peer until a signal or EXIT ends it.
 pub(crate) fn run(args: Peer) -> Result<u8, Failure> {

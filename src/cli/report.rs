@@ -23,8 +23,15 @@ pub(crate) fn event(event: &Event) {
         Event::SessionLost { super_peer, why } => {
             log::warn!(super_peer:%, why:%; "lost super peer {super_peer}: {why}");
         }
-        Event::Link { neighbor, up: true } => log::info!(neighbor:%; "link to {neighbor} is up"),
-        Event::Link { neighbor, up: false } => log::warn!(neighbor:%; "link to {neighbor} is down"),
+        Event::Link { neighbor, at, up } => {
+            // A host name is named with the address that is used.
+            let at = at.filter(|at| neighbor.literal() != Some(*at)).map(|at| format!(" ({at})")).unwrap_or_default();
+            if *up {
+                log::info!(neighbor:%; "link to {neighbor}{at} is up");
+            } else {
+                log::warn!(neighbor:%; "link to {neighbor}{at} is down");
+            }
+        }
         Event::Peer(report) => peer(report),
         Event::MorePeers { came, left } => more_peers(*came, *left),
         Event::Asked { session, req, search } => {

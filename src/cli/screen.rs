@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::columns::{cut, cut_middle};
+use super::columns::{columns, cut, cut_middle};
 use super::format::{count, download_word, percent, state_word};
 use super::units::{Size, Span};
 use crate::proto::ClientEvent;
@@ -12,6 +12,7 @@ use crate::proto::event::{
     DownloadReport, DownloadState, PeerStatus, SourceReport, SourceState, SuperState, SuperStatus, UploadReport,
 };
 use crate::wire::HostPort;
+use crate::wire::message::{LinkRow, LinkState};
 use crate::wire::name::printable;
 
 const COLUMNS: usize = 80;
@@ -30,7 +31,9 @@ type Counts = BTreeMap<String, u64>;
 
 /// The lines of a status.
 pub(crate) fn screen(event: &ClientEvent) -> Vec<String> {
-    let ClientEvent::Status { super_peer, peer, super_counts, status, super_agent } = event else { return Vec::new() };
+    let ClientEvent::Status { super_peer, peer, super_counts, status, super_agent, links } = event else {
+        return Vec::new();
+    };
     let mut lines = Lines(Vec::new());
     match status {
         Some(status) => {
@@ -39,7 +42,10 @@ pub(crate) fn screen(event: &ClientEvent) -> Vec<String> {
             lines.downloads(&status.downloads);
             lines.uploads(&status.uploads);
         }
-        None => lines.super_peer(super_peer.as_ref(), super_agent.as_deref(), super_counts),
+        None => {
+            lines.super_peer(super_peer.as_ref(), super_agent.as_deref(), super_counts);
+            lines.links(links);
+        }
     }
     lines.0
 }
@@ -221,6 +227,41 @@ impl Lines {
             all => self.labeled("neighbors", &format!("{} of {all} up", of("links_up"))),
         }
     }
+
+    /// A row for each neighbor, and the reason below one that is not up.
+    fn links(&mut self, links: &[LinkRow]) {
+        self.rows(links, ROWS_MAX, 2, |lines, link| {
+            let known = link.at.first().filter(|at| **at != link.name).map(|at| format!(" ({})", printable(at)));
+            lines.add(&format!("  {}{} {}", printable(&link.name), known.unwrap_or_default(), link_words(link)));
+            let why = link.why.as_deref().map(printable).unwrap_or_default();
+            wrapped(&why, COLUMNS - 6).iter().for_each(|line| lines.add(&format!("      {line}")));
+        });
+    }
+}
+
+/// The words of a text in lines of at most this many columns, but for longer words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(word) <= width => *line += &format!(" {word}"),
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+fn link_words(link: &LinkRow) -> String {
+    let state = match link.state {
+        LinkState::Up => "up",
+        LinkState::Down => "down",
+        LinkState::HalfOpen => "half open",
+        LinkState::Itself => "ignored",
+        LinkState::Twin => "same as another",
+        LinkState::Unknown => "in an unknown state",
+    };
+    let trip = link.rtt.map(|us| format!(", round trip {}.{} ms", us / 1000, us / 100 % 10)).unwrap_or_default();
+    format!("{state} for {}{}", age(link.since), if link.state == LinkState::Up { trip } else { String::new() })
 }
 
 /// The super peer of a peer.
@@ -268,7 +309,6 @@ fn age(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::columns::columns;
     use crate::proto::event::UploadPeer;
     use crate::wire::Root;
 
@@ -355,6 +395,7 @@ mod tests {
             super_counts: counts(&[("links", 3), ("links_up", 2)]),
             status: Some(Box::new(status)),
             super_agent: Some("sprat/0.1.0".into()),
+            links: Vec::new(),
         }
     }
 
@@ -415,13 +456,37 @@ uploads      1 file to 4 peers, 1.0 MiB/s
             ]),
             status: None,
             super_agent: Some("sprat/0.1.0".into()),
+            links: vec![
+                LinkRow {
+                    name: "far.example:4777".into(),
+                    at: vec!["192.0.2.9:4777".into()],
+                    node: None,
+                    state: LinkState::HalfOpen,
+                    since: 8000,
+                    rtt: None,
+                    why: Some(format!("{} and the end", "a firewall ".repeat(7))),
+                },
+                LinkRow {
+                    name: "192.0.2.2:4777".into(),
+                    at: vec!["192.0.2.2:4777".into()],
+                    node: None,
+                    state: LinkState::Up,
+                    since: 90_000,
+                    rtt: Some(412),
+                    why: None,
+                },
+            ],
         };
         let right = "\
 super peer 192.0.2.1:4777, sprat/0.1.0, up for 59 s
 sessions     12; 4567 files of 1 peer
 queries      12.3 a second, 0 running; 99 % of 100 answers complete
 memory       3.0 MiB of 1.0 GiB
-neighbors    1 of 2 up";
+neighbors    1 of 2 up
+  far.example:4777 (192.0.2.9:4777) half open for 8 s
+      a firewall a firewall a firewall a firewall a firewall a firewall
+      a firewall and the end
+  192.0.2.2:4777 up for 1 min 30 s, round trip 0.4 ms";
         assert_eq!(screen(&event).join("\n"), right);
     }
 
@@ -439,6 +504,7 @@ neighbors    1 of 2 up";
             super_counts: Counts::new(),
             status: None,
             super_agent: None,
+            links: Vec::new(),
         };
         let right = [
             "super peer  none",

@@ -72,16 +72,20 @@ fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// `--neighbor`: the first address of the host that a socket bound to `listen` can send to.
-pub(crate) fn neighbor(given: &HostPort, listen: SocketAddr) -> Result<SocketAddr, Failure> {
-    dialed("--neighbor", [given])?;
-    let addrs = addresses("--neighbor", given)?;
-    addrs.iter().copied().find(|addr| reaches(listen, *addr)).ok_or_else(|| {
-        let (theirs, ours) = if listen.is_ipv4() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
-        Failure::usage(format!(
-            "--neighbor {given} is {theirs} only and --listen {listen} {ours} only; listen on [::] for both"
-        ))
-    })
+/// `--neighbor`: names are resolved by the running super peer, and again while a link is down. An
+/// address must be one to which a socket that is bound to `listen` can send.
+pub(crate) fn neighbors(given: &[HostPort], listen: SocketAddr) -> Result<Vec<HostPort>, Failure> {
+    dialed("--neighbor", given)?;
+    let unreachable = |given: &&HostPort| given.literal().is_some_and(|addr| !reaches(listen, addr));
+    match given.iter().find(unreachable) {
+        Some(given) => {
+            let (theirs, ours) = if listen.is_ipv4() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
+            Err(Failure::usage(format!(
+                "--neighbor {given} is {theirs} only and --listen {listen} {ours} only; listen on [::] for both"
+            )))
+        }
+        None => Ok(given.to_vec()),
+    }
 }
 
 /// Whether datagrams go from a socket bound here to there.
@@ -152,10 +156,11 @@ mod tests {
 
     #[test]
     fn a_neighbor_must_be_of_a_family_that_the_socket_speaks() {
-        let neighbor = |given: &str, listen: &str| neighbor(&given.parse().unwrap(), listen.parse().unwrap());
+        let neighbor = |given: &str, listen: &str| neighbors(&[given.parse().unwrap()], listen.parse().unwrap());
         assert!(neighbor("127.0.0.1:1", "0.0.0.0:4777").is_ok());
         assert!(neighbor("127.0.0.1:1", "[::]:4777").is_ok());
         assert!(neighbor("[::1]:1", "[::1]:4777").is_ok());
+        assert!(neighbor("a-name.invalid:1", "127.0.0.1:4777").is_ok(), "it is resolved later");
         for (given, listen) in [("[::1]:1", "127.0.0.1:4777"), ("127.0.0.1:1", "[::1]:4777")] {
             let failure = neighbor(given, listen).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("a super peer has at most {LINKS_MAX} neighbors")));
     }
     let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
-    let neighbors = args.neighbor.iter().map(|host| settings::neighbor(host, listen)).collect::<Result<_, _>>()?;
+    let neighbors = settings::neighbors(&args.neighbor, listen)?;
     let memory = memory::budget(args.memory)?;
     let folder = paths::state_folder(name, args.state.as_deref(), &|key| std::env::var_os(key))?;
     let state = paths::State::open(folder, name)?;

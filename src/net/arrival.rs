@@ -1,6 +1,6 @@
 //! What the sockets report to the loop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::proto::{ConnId, HashPlan, Input, Verify};
 
@@ -17,6 +17,8 @@ pub enum Arrival {
     Datagram {
         /// The sender; an IPv4 address is never in its mapped form.
         from: SocketAddr,
+        /// The address of this host that it was sent to, if the socket takes those of several.
+        to: Option<IpAddr>,
         /// Number of bytes.
         length: usize,
     },

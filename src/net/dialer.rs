@@ -15,10 +15,10 @@ use super::connections::Connections;
 use super::context::Context;
 use super::deadlines::Due;
 use super::interfaces::Interfaces;
-use super::resolver::Resolver;
+use super::resolver::{Purpose, Resolver};
 use super::socket::open;
 use crate::config::{CROWD_BATCH, DIAL_TIMEOUT};
-use crate::proto::{ConnId, DialId, Input, OwnAddrs};
+use crate::proto::{ConnId, DialId, Input, OwnAddrs, ResolveId};
 use crate::time::Time;
 use crate::wire::HostPort;
 
@@ -70,7 +70,7 @@ impl Dialer {
             self.connect(Dialing { dial, to, rest: VecDeque::from([address]), until }, conns, ctx);
             return;
         }
-        match self.resolver.ask(dial, to.clone()) {
+        match self.resolver.ask(Purpose::Dial(dial), to.clone()) {
             Ok(()) => {
                 self.resolving.insert(dial, (to, until));
                 ctx.deadlines.push(until, Due::Resolve(dial));
@@ -79,9 +79,23 @@ impl Dialer {
         }
     }
 
+    /// Resolves a name for the machine; Resolved arrives.
+    pub(super) fn resolve(&mut self, id: ResolveId, name: HostPort, ctx: &mut Context) {
+        if let Err(why) = self.resolver.ask(Purpose::Machine(id), name) {
+            ctx.push(Input::Resolved { id, result: Err(why) });
+        }
+    }
+
     /// Continues the dials whose names are resolved by now.
     pub(super) fn begin_turn(&mut self, conns: &mut Connections, ctx: &mut Context) {
-        while let Some((dial, result)) = self.resolver.answer() {
+        while let Some((purpose, result)) = self.resolver.answer() {
+            let dial = match purpose {
+                Purpose::Dial(dial) => dial,
+                Purpose::Machine(id) => {
+                    ctx.push(Input::Resolved { id, result });
+                    continue;
+                }
+            };
             let Some((to, until)) = self.resolving.remove(&dial) else {
                 continue;
             };

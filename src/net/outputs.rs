@@ -2,7 +2,7 @@
 //! for a connection that is gone is counted and has no effect.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::arrival::ControlId;
@@ -11,7 +11,7 @@ use super::context::Context;
 use super::reactor::Net;
 use super::table::Table;
 use crate::config::{CHUNK_BYTES_MAX, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
-use crate::proto::{CloseReason, ConnId, DialId, HashPlan, Verify};
+use crate::proto::{CloseReason, ConnId, DialId, HashPlan, ResolveId, Verify};
 use crate::wire::{HostPort, LinkMessage, Message, frame};
 
 impl Net {
@@ -49,10 +49,15 @@ impl Net {
         }
     }
 
-    /// Packs a message for a neighbor.
-    pub fn send_to(&mut self, to: SocketAddr, boot: u64, message: &LinkMessage) {
+    /// Looks up a name; Resolved arrives.
+    pub fn resolve(&mut self, id: ResolveId, name: HostPort) {
+        self.dialer.resolve(id, name, &mut self.ctx);
+    }
+
+    /// Packs a message for a neighbor. The datagram leaves from this address of ours, if it is one.
+    pub fn send_to(&mut self, from: Option<IpAddr>, to: SocketAddr, boot: u64, message: &LinkMessage) {
         match &mut self.datagrams {
-            Some(datagrams) => datagrams.push(to, boot, message, &mut self.ctx.counters),
+            Some(datagrams) => datagrams.push((from, to), boot, message, &mut self.ctx.counters),
             None => self.ctx.counters.datagrams_dropped += 1,
         }
     }

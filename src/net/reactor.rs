@@ -22,7 +22,7 @@ use super::dialer::Dialer;
 use super::signals::Caught;
 use super::socket::{cannot_listen, raise_descriptors};
 use super::token;
-use super::udp::Datagrams;
+use super::udp::{Datagrams, Received};
 use crate::config::{
     ACCEPTS_PER_TURN, CONTROL_CLIENTS_MAX, DEADLINES_PER_TURN, DEADLINES_SPARE, DESCRIPTORS_RESERVED_MAX,
     EVENTS_PER_TURN, PORT_PAIR_TRIES, descriptors_reserved,
@@ -165,7 +165,7 @@ impl Net {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.acceptor.as_ref().is_some_and(Acceptor::is_busy)
-            || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.ready)
+            || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.is_ready())
             || self.control.is_busy()
             || self.conns.is_busy()
             || !self.ctx.arrivals.is_empty()
@@ -176,7 +176,7 @@ impl Net {
     /// read.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.batch_full || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.ready)
+        self.batch_full || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.is_ready())
     }
 
     // ---- the turn -------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ impl Net {
             }
             token::DATAGRAMS => {
                 if let Some(datagrams) = &mut self.datagrams {
-                    datagrams.ready |= event.is_readable() || event.is_error();
+                    datagrams.latch(event.is_readable(), event.is_error());
                 }
             }
             token::SIGNALS => {
@@ -301,8 +301,11 @@ impl Net {
                 Some(Found::Begun)
             }
             1 => {
-                let (from, length) = datagrams.as_mut()?.receive(&mut ctx.counters)?;
-                Some(Found::Arrival(Arrival::Datagram { from, length }))
+                let found = datagrams.as_mut()?.receive(&mut ctx.counters)?;
+                Some(Found::Arrival(match found {
+                    Received::Datagram { from, to, length } => Arrival::Datagram { from, to, length },
+                    Received::Undelivered { to, why } => Arrival::Input(Input::Undelivered { to, why }),
+                }))
             }
             2 => Some(Found::Arrival(Arrival::Input(acceptor.as_mut()?.next(conns, ctx)?))),
             _ => control.next(ctx).map(Found::Arrival),

@@ -1,21 +1,39 @@
-//! Resolves host names on a thread of its own, which starts with the first name. The loop never
-//! waits for it.
+//! Resolves host names on threads of its own, which start as names come. The loop never waits for
+//! them.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
 
 use super::alarm::Alarm;
-use crate::config::{DIAL_ADDRESSES_MAX, RESOLVES_WAITING_MAX};
-use crate::proto::DialId;
+use super::socket::canonical;
+use crate::config::{DIAL_ADDRESSES_MAX, RESOLVER_THREADS, RESOLVES_WAITING_MAX};
+use crate::proto::{DialId, ResolveId};
 use crate::wire::HostPort;
 
-/// The result for a name: its addresses, in the order in which to try them, or why there are none.
-pub(super) type Resolved = (DialId, Result<Vec<SocketAddr>, String>);
+/// What a name is resolved for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A dial, which then tries the addresses.
+    Dial(DialId),
+    /// The machine, which gets the addresses.
+    Machine(ResolveId),
+}
 
-/// The channels to the thread and back.
+/// The result for a name: its addresses, in the order in which to try them, or why there are none.
+pub(super) type Resolved = (Purpose, Result<Vec<SocketAddr>, String>);
+
+/// A name and its purpose, as the threads take them.
+type Names = Arc<Mutex<Receiver<(Purpose, HostPort)>>>;
+
+/// The channels to the threads and back.
 #[derive(Debug)]
 pub(super) struct Resolver {
-    names: Option<SyncSender<(DialId, HostPort)>>,
+    names: SyncSender<(Purpose, HostPort)>,
+    waiting: Names,
+    /// Names whose answers were not taken yet: with as many threads none waits for another.
+    asked: usize,
+    threads: usize,
     answers: Receiver<Resolved>,
     answer: Sender<Resolved>,
     alarm: Alarm,
@@ -24,48 +42,59 @@ pub(super) struct Resolver {
 impl Resolver {
     pub(super) fn new(alarm: Alarm) -> Resolver {
         let (answer, answers) = mpsc::channel();
-        Resolver { names: None, answers, answer, alarm }
+        let (names, waiting) = mpsc::sync_channel(RESOLVES_WAITING_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        Resolver { names, waiting, asked: 0, threads: 0, answers, answer, alarm }
     }
 
     /// Asks for the addresses of a name.
     ///
     /// # Errors
     /// If too many names wait already, or no thread can be started.
-    pub(super) fn ask(&mut self, dial: DialId, name: HostPort) -> Result<(), String> {
-        let names = match self.names.take() {
-            Some(names) => names,
-            None => self.start()?,
-        };
-        let result = names.try_send((dial, name)).map_err(|error| match error {
+    pub(super) fn ask(&mut self, purpose: Purpose, name: HostPort) -> Result<(), String> {
+        // A name that takes long must not hold up the others.
+        if self.asked >= self.threads && self.threads < RESOLVER_THREADS {
+            match self.start() {
+                Ok(()) => self.threads += 1,
+                Err(why) if self.threads == 0 => return Err(why),
+                Err(why) => log::debug!("{why}"),
+            }
+        }
+        self.names.try_send((purpose, name)).map_err(|error| match error {
             TrySendError::Full(_) => format!("{RESOLVES_WAITING_MAX} host names wait for the resolver already"),
             TrySendError::Disconnected(_) => "the resolver is gone".to_owned(),
-        });
-        self.names = Some(names);
-        result
+        })?;
+        self.asked += 1;
+        Ok(())
     }
 
     /// The next answer, if there is one.
-    pub(super) fn answer(&self) -> Option<Resolved> {
-        self.answers.try_recv().ok()
+    pub(super) fn answer(&mut self) -> Option<Resolved> {
+        let answer = self.answers.try_recv().ok()?;
+        self.asked = self.asked.saturating_sub(1);
+        Some(answer)
     }
 
-    fn start(&self) -> Result<SyncSender<(DialId, HostPort)>, String> {
-        let (names, waiting) = mpsc::sync_channel::<(DialId, HostPort)>(RESOLVES_WAITING_MAX);
-        let answer = self.answer.clone();
-        let alarm = self.alarm.clone();
+    fn start(&self) -> Result<(), String> {
+        let (waiting, answer, alarm) = (Arc::clone(&self.waiting), self.answer.clone(), self.alarm.clone());
         std::thread::Builder::new()
             .name("resolver".into())
             .spawn(move || {
-                for (dial, name) in waiting {
-                    if answer.send((dial, resolve(&name))).is_err() {
+                while let Some((purpose, name)) = next(&waiting) {
+                    if answer.send((purpose, resolve(&name))).is_err() {
                         return;
                     }
                     alarm.ring();
                 }
             })
             .map_err(|error| format!("no thread for the resolver: {error}"))?;
-        Ok(names)
+        Ok(())
     }
+}
+
+/// The next name; none once the loop is gone.
+fn next(waiting: &Mutex<Receiver<(Purpose, HostPort)>>) -> Option<(Purpose, HostPort)> {
+    waiting.lock().ok()?.recv().ok()
 }
 
 fn resolve(name: &HostPort) -> Result<Vec<SocketAddr>, String> {
@@ -74,7 +103,7 @@ fn resolve(name: &HostPort) -> Result<Vec<SocketAddr>, String> {
         None => error.to_string(),
     })?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found {
+    for address in found.map(canonical) {
         if !addresses.contains(&address) && addresses.len() < DIAL_ADDRESSES_MAX {
             addresses.push(address);
         }

@@ -1,37 +1,69 @@
 //! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the
 //! end of the turn.
+//!
+//! A socket that is bound to all addresses reports to which of them each datagram came, and sends
+//! from the one that it is given: a neighbor knows us by the address that it named. It also reports
+//! what the system says about datagrams that did not arrive.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsRawFd;
 
 use mio::net::UdpSocket;
-use socket2::{Protocol, Type};
+use nix::errno::Errno;
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+};
+use socket2::{Protocol, Socket, Type};
 
 use super::context::Context;
 use super::counters::Counters;
 use super::socket::{canonical, open};
 use super::token;
-use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_BYTES_MAX, DATAGRAMS_PER_TURN};
+use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_BYTES_MAX, DATAGRAM_ERRORS_PER_TURN, DATAGRAMS_PER_TURN};
 use crate::error::Failure;
+use crate::proto::Undelivered;
 use crate::wire::LinkMessage;
 use crate::wire::link::Packer;
 
 /// Room for a bit more than one datagram, so that one that is too long is detected.
 const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 64;
+/// Room for the control messages of a datagram or an error.
+const CONTROL_BYTES: usize = 256;
+
+/// What the socket has received.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A datagram, its sender, the address of ours that it came to, and its length in
+    /// [`Datagrams::bytes`].
+    Datagram { from: SocketAddr, to: Option<IpAddr>, length: usize },
+    /// A datagram of ours did not arrive.
+    Undelivered { to: SocketAddr, why: Undelivered },
+}
 
 /// The socket, its latched readiness, and the messages that wait for the end of the turn.
 #[derive(Debug)]
 pub(super) struct Datagrams {
     socket: UdpSocket,
     /// Latched: datagrams may be waiting. Cleared on `WouldBlock` only.
-    pub(super) ready: bool,
+    ready: bool,
+    /// Latched: errors may be waiting. Cleared when there is none.
+    failed: bool,
     /// Datagrams that may still be read in this turn.
     budget: usize,
+    /// Errors that may still be read in this turn.
+    errors_budget: usize,
     buffer: Vec<u8>,
+    control: Vec<u8>,
     is_v6: bool,
-    /// One packer per destination of this turn: at most as many as the machine has links.
-    packers: BTreeMap<SocketAddr, Packer>,
+    /// It takes datagrams to any address of this host.
+    is_wildcard: bool,
+    /// The last error of a send, until it is reported.
+    refused: Option<(SocketAddr, String)>,
+    /// One packer per path of this turn: at most as many as the machine has addresses of neighbors.
+    packers: BTreeMap<(Option<IpAddr>, SocketAddr), Packer>,
 }
 
 impl Datagrams {
@@ -44,13 +76,25 @@ impl Datagrams {
         if let Err(error) = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES) {
             log::debug!("the receive buffer of the UDP socket stays as it is: {error}");
         }
+        let is_wildcard = addr.ip().is_unspecified();
+        if is_wildcard {
+            report_addresses(&socket, addr.is_ipv6())?;
+        }
+        if let Err(error) = report_errors(&socket, addr.is_ipv6()) {
+            log::debug!("errors of datagrams are not reported: {error}");
+        }
         socket.bind(&addr.into())?;
         Ok(Datagrams {
             socket: UdpSocket::from_std(socket.into()),
             ready: true,
+            failed: false,
             budget: 0,
+            errors_budget: 0,
             buffer: vec![0; BUFFER_BYTES],
+            control: vec![0; CONTROL_BYTES],
             is_v6: addr.is_ipv6(),
+            is_wildcard,
+            refused: None,
             packers: BTreeMap::new(),
         })
     }
@@ -59,24 +103,76 @@ impl Datagrams {
         ctx.watch_reads(&mut self.socket, token::DATAGRAMS, "the UDP socket")
     }
 
-    pub(super) fn begin_turn(&mut self) {
-        self.budget = DATAGRAMS_PER_TURN;
+    /// The poll says that datagrams or errors may be waiting.
+    pub(super) fn latch(&mut self, readable: bool, error: bool) {
+        self.ready |= readable || error;
+        self.failed |= error;
     }
 
-    /// The next datagram: its sender, and its length in [`Datagrams::bytes`].
-    pub(super) fn receive(&mut self, counters: &mut Counters) -> Option<(SocketAddr, usize)> {
+    /// Whether there may be something to receive.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready || self.failed
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        (self.budget, self.errors_budget) = (DATAGRAMS_PER_TURN, DATAGRAM_ERRORS_PER_TURN);
+    }
+
+    /// What came next.
+    pub(super) fn receive(&mut self, counters: &mut Counters) -> Option<Received> {
+        if let Some(undelivered) = self.next_error() {
+            return Some(undelivered);
+        }
         while self.ready && self.budget > 0 {
             self.budget -= 1;
-            match self.socket.recv_from(&mut self.buffer) {
-                Ok((length, from)) => {
+            match self.receive_one() {
+                Ok((from, to, length)) => {
                     counters.datagrams_in += 1;
-                    return Some((canonical(from), length));
+                    return Some(Received::Datagram { from: canonical(from), to, length });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) => {
+                    // It may be that of a datagram that was sent.
+                    self.failed = true;
                     counters.datagram_errors += 1;
                     log::debug!("receiving a datagram: {error}");
                 }
+            }
+        }
+        None
+    }
+
+    fn receive_one(&mut self) -> io::Result<(SocketAddr, Option<IpAddr>, usize)> {
+        if !self.is_wildcard {
+            return self.socket.recv_from(&mut self.buffer).map(|(length, from)| (from, None, length));
+        }
+        let mut slices = [IoSliceMut::new(&mut self.buffer)];
+        let fd = self.socket.as_raw_fd();
+        let received = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut self.control), MsgFlags::MSG_DONTWAIT)?;
+        let from = received.address.as_ref().and_then(socket_addr).ok_or(io::ErrorKind::InvalidData)?;
+        let to = received.cmsgs()?.find_map(|message| local_address(&message));
+        Ok((from, to, received.bytes))
+    }
+
+    /// The next datagram that did not arrive.
+    fn next_error(&mut self) -> Option<Received> {
+        if let Some((to, why)) = self.refused.take() {
+            return Some(Received::Undelivered { to, why: Undelivered::Failed(why) });
+        }
+        while self.failed && self.errors_budget > 0 {
+            self.errors_budget -= 1;
+            let mut first = [0; 1];
+            let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+            let fd = self.socket.as_raw_fd();
+            let mut slices = [IoSliceMut::new(&mut first)];
+            let Ok(read) = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut self.control), flags) else {
+                self.failed = false;
+                return None;
+            };
+            let to = read.address.as_ref().and_then(socket_addr).map(canonical);
+            let why = read.cmsgs().ok().and_then(|mut messages| messages.find_map(|message| reason(&message)));
+            if let (Some(to), Some(why)) = (to, why) {
+                return Some(Received::Undelivered { to, why });
             }
         }
         None
@@ -87,41 +183,152 @@ impl Datagrams {
         &self.buffer[..length]
     }
 
-    /// Packs a message for its destination; a datagram that is full is sent at once.
-    pub(super) fn push(&mut self, to: SocketAddr, boot: u64, message: &LinkMessage, counters: &mut Counters) {
-        let packer = self.packers.entry(to).or_insert_with(|| Packer::new(boot));
+    /// Packs a message for its destination, from an address of ours; a datagram that is full is
+    /// sent at once.
+    pub(super) fn push(
+        &mut self,
+        path: (Option<IpAddr>, SocketAddr),
+        boot: u64,
+        message: &LinkMessage,
+        counters: &mut Counters,
+    ) {
+        let packer = self.packers.entry(path).or_insert_with(|| Packer::new(boot));
         let earlier = if packer.boot() == boot { None } else { std::mem::replace(packer, Packer::new(boot)).finish() };
         let full = packer.push(message);
         for datagram in [earlier, full].into_iter().flatten() {
-            self.send(to, &datagram, counters);
+            self.send(path, &datagram, counters);
         }
     }
 
     /// Sends what was packed in this turn.
     pub(super) fn flush(&mut self, counters: &mut Counters) {
-        for (to, mut packer) in std::mem::take(&mut self.packers) {
+        for (path, mut packer) in std::mem::take(&mut self.packers) {
             if let Some(datagram) = packer.finish() {
-                self.send(to, &datagram, counters);
+                self.send(path, &datagram, counters);
             }
         }
     }
 
     /// Sends a datagram, or drops it if the socket does not accept it now: links repeat what must
     /// arrive.
-    fn send(&self, to: SocketAddr, datagram: &[u8], counters: &mut Counters) {
-        match self.socket.send_to(datagram, self.native(to)) {
+    fn send(&mut self, (from, to): (Option<IpAddr>, SocketAddr), datagram: &[u8], counters: &mut Counters) {
+        let mut sent = self.send_from(from, to, datagram);
+        match &sent {
+            Ok(_) => {}
+            // The address is not ours any more.
+            Err(error) if from.is_some() && is_not_ours(error) => sent = self.send_from(None, to, datagram),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // It may be the error of an earlier datagram, which is over with this.
+            Err(_) => sent = self.send_from(from, to, datagram),
+        }
+        match sent {
             Ok(_) => counters.datagrams_out += 1,
             Err(error) => {
                 counters.datagrams_dropped += 1;
                 log::debug!("a datagram to {to} is dropped: {error}");
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.refused = Some((to, error.to_string()));
+                    self.failed = true;
+                }
             }
         }
     }
 
+    fn send_from(&self, from: Option<IpAddr>, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
+        let native = self.native(to);
+        let same_family = |from: &IpAddr| self.is_wildcard && from.is_ipv4() == to.is_ipv4();
+        let Some(from) = from.filter(same_family) else {
+            return self.socket.send_to(datagram, native);
+        };
+        let (slices, flags) = ([IoSlice::new(datagram)], MsgFlags::MSG_DONTWAIT);
+        let (fd, native) = (self.socket.as_raw_fd(), SockaddrStorage::from(native));
+        let sent = match from {
+            IpAddr::V4(ip) if !self.is_v6 => {
+                let [unset, source] = [Ipv4Addr::UNSPECIFIED, ip].map(|ip| in_addr { s_addr: u32::from(ip).to_be() });
+                let info = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: unset };
+                sendmsg(fd, &slices, &[ControlMessage::Ipv4PacketInfo(&info)], flags, Some(&native))
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => {
+                let interface = if let SocketAddr::V6(to) = to { to.scope_id() } else { 0 };
+                let source = in6_addr { s6_addr: mapped(from).octets() };
+                let info = in6_pktinfo { ipi6_addr: source, ipi6_ifindex: interface };
+                sendmsg(fd, &slices, &[ControlMessage::Ipv6PacketInfo(&info)], flags, Some(&native))
+            }
+        };
+        Ok(sent?)
+    }
+
     fn native(&self, to: SocketAddr) -> SocketAddr {
-        match to.ip() {
-            IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
-            IpAddr::V4(_) | IpAddr::V6(_) => to,
+        match to {
+            SocketAddr::V4(v4) if self.is_v6 => SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into(),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => to,
         }
     }
+}
+
+/// Asks the system to which address each datagram came.
+fn report_addresses(socket: &Socket, is_v6: bool) -> io::Result<()> {
+    if is_v6 {
+        setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    } else {
+        setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    }
+    Ok(())
+}
+
+/// Asks the system for the ICMP errors of datagrams. An IPv6 socket may also carry IPv4.
+fn report_errors(socket: &Socket, is_v6: bool) -> io::Result<()> {
+    setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+    if is_v6 {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+    }
+    Ok(())
+}
+
+/// The address of ours that a datagram came to, if the control message has it. A broadcast came to
+/// the address of its interface.
+fn local_address(message: &ControlMessageOwned) -> Option<IpAddr> {
+    if let ControlMessageOwned::Ipv4PacketInfo(info) = message {
+        Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into())
+    } else if let ControlMessageOwned::Ipv6PacketInfo(info) = message {
+        Some(IpAddr::from(Ipv6Addr::from(info.ipi6_addr.s6_addr)).to_canonical())
+    } else {
+        None
+    }
+}
+
+fn reason(message: &ControlMessageOwned) -> Option<Undelivered> {
+    let error = if let ControlMessageOwned::Ipv4RecvErr(error, _) = message {
+        error
+    } else if let ControlMessageOwned::Ipv6RecvErr(error, _) = message {
+        error
+    } else {
+        return None;
+    };
+    let errno = i32::try_from(error.ee_errno).ok()?;
+    Some(match Errno::from_raw(errno) {
+        Errno::ECONNREFUSED => Undelivered::Refused,
+        _ => Undelivered::Failed(io::Error::from_raw_os_error(errno).to_string()),
+    })
+}
+
+fn is_not_ours(error: &io::Error) -> bool {
+    let ours = [Errno::EINVAL, Errno::EADDRNOTAVAIL, Errno::ENODEV].map(|errno| Some(errno as i32));
+    ours.contains(&error.raw_os_error())
+}
+
+fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
+}
+
+fn socket_addr(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = storage.as_sockaddr_in().map(|addr| SocketAddr::from((addr.ip(), addr.port())));
+    let v6 = || {
+        let addr = storage.as_sockaddr_in6()?;
+        Some(SocketAddrV6::new(addr.ip(), addr.port(), 0, addr.scope_id()).into())
+    };
+    v4.or_else(v6)
 }

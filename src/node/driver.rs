@@ -233,9 +233,9 @@ impl<'a, R: Role> Driver<'a, R> {
                 }
             }
             Arrival::Input(input) => self.feed(input),
-            Arrival::Datagram { from, length } => {
+            Arrival::Datagram { from, to, length } => {
                 // Not `feed`: the machine reads the bytes in the net's own buffer.
-                self.role.handle_input(self.now, Input::Datagram { from, bytes: self.net.datagram(length) });
+                self.role.handle_input(self.now, Input::Datagram { from, to, bytes: self.net.datagram(length) });
                 self.drain();
             }
             Arrival::Payload { conn, req, bytes, plan, verify } => match &mut self.disk {

@@ -21,7 +21,8 @@ impl<R: Role> Driver<'_, R> {
             match output {
                 Output::Dial { dial, to } => self.net.dial(dial, to),
                 Output::Send { conn, message } => self.on_send(conn, message),
-                Output::SendTo { to, boot, message } => self.net.send_to(to, boot, &message),
+                Output::SendTo { from, to, boot, message } => self.net.send_to(from, to, boot, &message),
+                Output::Resolve { id, name } => self.net.resolve(id, name),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
                 Output::ReceivePayload { conn, req, length, plan, verify } => {
                     self.net.receive(conn, req, length, plan, verify);

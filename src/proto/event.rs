@@ -37,8 +37,10 @@ pub enum Event {
     },
     /// A link to a neighbor came up or went down.
     Link {
-        /// The address of the neighbor.
-        neighbor: std::net::SocketAddr,
+        /// The neighbor, as it is configured.
+        neighbor: HostPort,
+        /// The address at which it is, or was.
+        at: Option<std::net::SocketAddr>,
         /// Whether it is up now.
         up: bool,
     },

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::command::{ClientId, Command};
 use super::disk::DiskDone;
-use super::ids::{ConnId, DialId, PayloadId};
+use super::ids::{ConnId, DialId, PayloadId, ResolveId};
 use super::output::Output;
 use crate::wire::ids::Md5;
 use crate::wire::{Message, WireError};
@@ -57,8 +57,26 @@ pub enum Input<'a> {
     Datagram {
         /// The sender; an IPv4 address is never in its mapped form.
         from: SocketAddr,
+        /// The address of this host that it was sent to, if the socket takes those of several.
+        to: Option<IpAddr>,
         /// The datagram.
         bytes: &'a [u8],
+    },
+    /// The system says that a datagram did not reach its destination. It is a hint: the network can
+    /// forge it, and most losses are silent.
+    Undelivered {
+        /// The destination of [`Output::SendTo`].
+        to: SocketAddr,
+        /// The reason.
+        why: Undelivered,
+    },
+    /// The answer to [`Output::Resolve`].
+    Resolved {
+        /// The number that the machine gave.
+        id: ResolveId,
+        /// At most [`crate::config::DIAL_ADDRESSES_MAX`] addresses and at least one, in the order
+        /// of the resolver, an IPv4 address never in its mapped form; or the reason, for people.
+        result: Result<Vec<SocketAddr>, String>,
     },
     /// More bytes of a payload arrived. Comes at most once per connection and turn, and once more
     /// for each payload that is complete, before it is hashed.
@@ -151,6 +169,8 @@ impl Input<'_> {
             | Input::Message { .. }
             | Input::Malformed { .. }
             | Input::Datagram { .. }
+            | Input::Undelivered { .. }
+            | Input::Resolved { .. }
             | Input::PayloadProgress { .. }
             | Input::PayloadSent { .. }
             | Input::Backlogged { .. }
@@ -183,6 +203,15 @@ pub struct Digests {
     /// Root or chaining value, as the [`super::HashPlan`] said; none if [`super::Verify`] did not
     /// ask for it.
     pub blake3: Option<[u8; 32]>,
+}
+
+/// Why a datagram did not reach its destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// The host is there, and nothing listens at the port (ICMP port unreachable).
+    Refused,
+    /// Any other error of the system, in its words: no route, another family, not permitted.
+    Failed(String),
 }
 
 /// Why a connection is gone.

@@ -93,8 +93,8 @@ use crate::wire::ids::Root;
 pub use command::{ClientId, Command, Scope, Verify};
 pub use disk::{DiskDone, DiskWork, DownloadId};
 pub use event::{ClientEvent, Event};
-pub use ids::{ConnId, DialId, PayloadId};
-pub use input::{CloseReason, Digests, Input, OwnAddrs};
+pub use ids::{ConnId, DialId, PayloadId, ResolveId};
+pub use input::{CloseReason, Digests, Input, OwnAddrs, Undelivered};
 pub use output::{HashPlan, Output};
 pub use role::{Entropy, Role};
 

@@ -1,11 +1,11 @@
 //! What a machine asks its driver to do.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::command::Verify;
 use super::disk::DiskWork;
 use super::event::Event;
-use super::ids::{ConnId, DialId, PayloadId};
+use super::ids::{ConnId, DialId, PayloadId, ResolveId};
 use crate::wire::{HostPort, LinkMessage, Message};
 
 /// One thing to do. Every output names its own target.
@@ -28,12 +28,21 @@ pub enum Output {
     /// Queue a message for a neighbor. At the end of the turn the driver packs those for one
     /// address into as few datagrams as possible.
     SendTo {
+        /// The address of this host that the datagram leaves from; none: the system chooses.
+        from: Option<IpAddr>,
         /// The neighbor's address.
         to: SocketAddr,
         /// The neighbor's boot id, 0 if unknown.
         boot: u64,
         /// The message.
         message: LinkMessage,
+    },
+    /// Look up the addresses of a host name. Answered by [`super::Input::Resolved`].
+    Resolve {
+        /// The machine's number for it.
+        id: ResolveId,
+        /// The name.
+        name: HostPort,
     },
     /// Queue bytes of a shared file right after the CHUNK that announced them; answered by
     /// [`super::Input::PayloadSent`]. The file is the one that [`super::DiskDone::ChunkReady`]

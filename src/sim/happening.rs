@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::content::Extent;
 use super::tcp::Segment;
-use crate::proto::{ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork};
+use crate::proto::{ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, ResolveId};
 use crate::time::Time;
 use crate::wire::{HostPort, SharePath};
 
@@ -16,8 +16,9 @@ pub(super) enum Happening {
     Wake { node: usize },
     Resume { node: usize },
     Datagram { to: usize, from: SocketAddr, bytes: Vec<u8> },
-    // A dial, an attempt that timed out, and a connection at its dialer.
+    // A dial, the answer for a host name, an attempt that timed out, a connection at its dialer.
     Dial { node: usize, life: u64, dial: DialId, to: HostPort },
+    Resolve { node: usize, life: u64, id: ResolveId, name: HostPort },
     DialFailed { node: usize, life: u64, dial: DialId, why: &'static str },
     Accepted { dialer: usize, life: u64, dial: DialId, link: usize, serial: u64 },
     // An end of a connection: something arrives, more may be ready to read, a payload that could

@@ -293,6 +293,14 @@ impl LinkMessage {
     }
 }
 
+/// Whether the first message of a datagram is a HELLO, by its first bytes.
+#[must_use]
+pub fn begins_with_hello(datagram: &[u8]) -> bool {
+    datagram.len() <= DATAGRAM_BYTES_MAX
+        && datagram.first() == Some(&VERSION_BYTE)
+        && datagram.get(HEADER_BYTES..).is_some_and(|rest| rest.starts_with(b"\x81\xa5HELLO"))
+}
+
 /// Reads one datagram: the receiver's boot id that it names, then its messages.
 ///
 /// # Errors

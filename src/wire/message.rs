@@ -382,6 +382,8 @@ pub enum LinkState {
     Up,
     /// The neighbor is this super peer itself; the link is not used.
     Itself,
+    /// The neighbor is the same node as another one; the link of that one is used for both.
+    Twin,
     /// A state that this version does not know; never sent, made by the decoder.
     #[serde(other)]
     Unknown,

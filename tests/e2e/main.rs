@@ -8,6 +8,7 @@ mod common;
 mod crowd;
 mod daemon;
 mod failover;
+mod links;
 mod log;
 mod many;
 mod memory;

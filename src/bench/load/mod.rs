@@ -475,7 +475,7 @@ impl Role for Load {
                 self.tally.error(error.reason());
                 self.out.push_back(Output::Close { conn });
             }
-            Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
+            Input::Datagram { from, bytes, .. } => self.on_datagram(from, bytes),
             Input::PayloadReceived { conn, payload, digests, .. } => self.on_payload(conn, payload, &digests),
             Input::Closed { conn, why } => self.on_closed(conn, why.word()),
             Input::Accepted { conn, .. } => self.out.push_back(Output::Close { conn }),
@@ -485,6 +485,8 @@ impl Role for Load {
             | Input::Drained { .. }
             | Input::Crowded { .. }
             | Input::Memory { .. }
+            | Input::Undelivered { .. }
+            | Input::Resolved { .. }
             | Input::Disk(_)
             | Input::Command { .. }
             | Input::ClientGone { .. } => {}

@@ -28,8 +28,8 @@ fn messages_of_one_turn_and_destination_share_a_datagram() {
     let mut rig = Rig::new();
     let (one, two) = (local("127.0.0.1:0"), local("127.0.0.1:0"));
     for n in 0..3 {
-        rig.net.send_to(one.local_addr().unwrap(), 7, &note(n));
-        rig.net.send_to(two.local_addr().unwrap(), 8, &note(n + 10));
+        rig.net.send_to(None, one.local_addr().unwrap(), 7, &note(n));
+        rig.net.send_to(None, two.local_addr().unwrap(), 8, &note(n + 10));
     }
     rig.net.flush();
     for (socket, boot, first) in [(one, 7, 0), (two, 8, 10)] {
@@ -46,8 +46,8 @@ fn messages_of_one_turn_and_destination_share_a_datagram() {
 fn another_boot_id_needs_another_datagram() {
     let mut rig = Rig::new();
     let peer = local("127.0.0.1:0");
-    rig.net.send_to(peer.local_addr().unwrap(), 1, &note(1));
-    rig.net.send_to(peer.local_addr().unwrap(), 2, &note(2));
+    rig.net.send_to(None, peer.local_addr().unwrap(), 1, &note(1));
+    rig.net.send_to(None, peer.local_addr().unwrap(), 2, &note(2));
     rig.net.flush();
     for boot in [1, 2] {
         let mut bytes = [0; 2000];
@@ -67,7 +67,7 @@ fn a_datagram_arrives_whole_with_its_sender() {
     let mut got = Vec::new();
     while got.len() < sent.len() {
         rig.turn(|net, arrival| match arrival {
-            Arrival::Datagram { from, length } => {
+            Arrival::Datagram { from, length, .. } => {
                 assert_eq!(from, peer.local_addr().unwrap());
                 got.push(net.datagram(length).to_vec());
             }
@@ -94,7 +94,7 @@ fn both_families_reach_a_listener_on_all_addresses_under_their_own_names() {
     }
     assert_eq!(stream_from, Some(stream.local_addr().unwrap()));
     assert_eq!(datagram_from, Some(peer.local_addr().unwrap()));
-    rig.net.send_to(peer.local_addr().unwrap(), 3, &note(1));
+    rig.net.send_to(None, peer.local_addr().unwrap(), 3, &note(1));
     rig.net.flush();
     let mut bytes = [0; 2000];
     let length = peer.recv(&mut bytes).unwrap();

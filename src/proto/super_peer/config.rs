@@ -1,10 +1,9 @@
 //! How one super peer is set up. The limits that all of them share are in [`crate::config`].
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_HITS_MAX, TTL_DEFAULT};
-use crate::wire::NodeId;
+use crate::wire::{HostPort, NodeId};
 
 /// How a super peer is set up.
 #[derive(Clone, Debug)]
@@ -13,8 +12,9 @@ pub struct SuperPeerConfig {
     pub node: NodeId,
     /// Drawn at random at the start and sent to sessions. Links use another one.
     pub boot: u64,
-    /// The neighbors' addresses. Datagrams from any other address are dropped.
-    pub neighbors: Vec<SocketAddr>,
+    /// The neighbors: each is all addresses of its host. Datagrams from any other address are
+    /// dropped.
+    pub neighbors: Vec<HostPort>,
     /// Hops of a query that names no ttl.
     pub ttl: u8,
     /// Time of a query that names no budget.

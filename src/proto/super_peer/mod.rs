@@ -24,7 +24,7 @@ mod upkeep;
 mod work;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::command::{ClientId, Command};
 use super::event::{ClientEvent, Event, Outcome};
@@ -38,7 +38,6 @@ pub use config::SuperPeerConfig;
 use context::{Context, Reason};
 use counters::{Count, Counters};
 use flood::Flood;
-use ids::LinkId;
 use index::Index;
 use link::{Neighbors, Opened};
 use session::{Request, Sessions};
@@ -134,7 +133,7 @@ impl SuperPeer {
     pub fn tree_edges(&self) -> Vec<SocketAddr> {
         let Neighbors { links, tree, .. } = &self.neighbors;
         let edges = tree.holds().and_then(|name| tree.edges(name));
-        edges.into_iter().flatten().map(|(link, _)| links.addr(link)).collect()
+        edges.into_iter().flatten().filter_map(|(link, _)| links.addr(link)).collect()
     }
 
     /// Counters and gauges by name, as in INFO.
@@ -149,7 +148,7 @@ impl SuperPeer {
     /// The links, as in INFO: those that are not up first, and at most [`INFO_LINKS_MAX`].
     #[must_use]
     pub fn links(&self) -> Vec<LinkRow> {
-        let mut rows = self.neighbors.links.rows(self.cx.now);
+        let mut rows = self.neighbors.rows(&self.cx);
         rows.sort_by_key(|row| row.state == LinkState::Up);
         rows.truncate(INFO_LINKS_MAX);
         rows
@@ -205,22 +204,23 @@ impl SuperPeer {
         }
     }
 
-    fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
-        let Some(Opened { link, proven, messages }) = self.neighbors.on_datagram(from, bytes, &mut self.cx) else {
+    fn on_datagram(&mut self, from: SocketAddr, to: Option<IpAddr>, bytes: &[u8]) {
+        let Some(mut opened) = self.neighbors.on_datagram(from, to, bytes, &mut self.cx) else {
             return;
         };
-        for message in messages {
-            if self.neighbors.admit(link, proven, &message, &mut self.cx) {
-                self.on_link_message(link, proven, message);
+        for message in std::mem::take(&mut opened.messages) {
+            if self.neighbors.admit(&opened, &message, &mut self.cx) {
+                self.on_link_message(&opened, message);
             }
         }
     }
 
-    fn on_link_message(&mut self, link: LinkId, proven: bool, message: LinkMessage) {
+    fn on_link_message(&mut self, opened: &Opened, message: LinkMessage) {
         let SuperPeer { cx, neighbors, flood, .. } = self;
+        let link = opened.link;
         match message {
             LinkMessage::Hello(hello) => {
-                if neighbors.on_hello(link, proven, hello, cx) {
+                if neighbors.on_hello(opened, hello, cx) {
                     flood.on_link_lost(neighbors, cx);
                 }
             }
@@ -266,7 +266,8 @@ impl SuperPeer {
             Command::Status => {
                 let (peer, super_counts, links) = (Default::default(), self.counts(), self.links());
                 let super_agent = Some(self.cx.config.agent.clone());
-                let event = ClientEvent::Status { super_peer: None, peer, super_counts, status: None, super_agent, links };
+                let event =
+                    ClientEvent::Status { super_peer: None, peer, super_counts, status: None, super_agent, links };
                 self.cx.report(Event::Client { client, event });
                 Outcome { ok: true, ..Outcome::default() }
             }
@@ -339,7 +340,9 @@ impl Role for SuperPeer {
             Input::Accepted { conn, from, to } => sessions.on_accepted(conn, from, to, cx),
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
-            Input::Datagram { from, bytes } => self.on_datagram(from, bytes),
+            Input::Datagram { from, to, bytes } => self.on_datagram(from, to, bytes),
+            Input::Undelivered { to, why } => self.neighbors.on_undelivered(to, why, cx),
+            Input::Resolved { id, result } => self.neighbors.on_resolved(id, result, cx),
             Input::Crowded { excess } => sessions.on_crowded(excess, cx),
             Input::Backlogged { conn } if sessions.is_open(conn) => flood.on_backlogged(conn),
             Input::Backlogged { .. } => {}

@@ -17,7 +17,7 @@ use crate::sim::{Machine, Random, World};
 use crate::time::Time;
 use crate::wire::link;
 use crate::wire::message::{Done, Hit, Query, SourceRecord};
-use crate::wire::{LinkMessage, Message, NodeId, Policy, Search, frame};
+use crate::wire::{HostPort, LinkMessage, Message, NodeId, Policy, Search, frame};
 
 /// What happens to one message between two super peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Net {
                 _ if *b == node => Some(addr_of(*a)),
                 _ => None,
             });
-            let neighbors: Vec<SocketAddr> = neighbors.collect();
+            let neighbors: Vec<HostPort> = neighbors.map(HostPort::from).collect();
             world.add(SUPER_PORT, move |life| {
                 let mut config = SuperPeerConfig::new(NodeId([node as u8; 16]), node as u64 + 1);
                 config.neighbors.clone_from(&neighbors);
@@ -208,6 +208,11 @@ impl Net {
         );
     }
 
+    /// From now on this name has these addresses.
+    pub(super) fn set_name(&mut self, name: &str, addrs: &[SocketAddr]) {
+        self.world.set_name(name.parse().expect("a name and a port"), addrs.to_vec());
+    }
+
     pub(super) fn set_latency(&mut self, latency: Duration) {
         self.world.set_latency(latency, latency);
     }
@@ -237,7 +242,7 @@ impl Net {
     }
 
     pub(super) fn datagram(&mut self, node: usize, from: SocketAddr, bytes: &[u8]) {
-        self.input(node, Input::Datagram { from, bytes });
+        self.input(node, Input::Datagram { from, to: None, bytes });
     }
 
     /// A connection on which nothing was sent.
@@ -383,7 +388,7 @@ impl Net {
                 self.world.input(node, Input::Closed { conn, why: CloseReason::Asked });
             }
             Output::FrameCap { conn, bytes } => this.caps.push((conn, bytes)),
-            Output::SendTo { to, boot, message } => {
+            Output::SendTo { to, boot, message, .. } => {
                 let hello = matches!(message, LinkMessage::Hello(_));
                 assert!(boot != 0 || hello, "only a HELLO is sent to a neighbor that is not known yet");
                 if let Some(to) = (0..self.nodes.len()).find(|other| addr_of(*other) == to) {
@@ -391,6 +396,7 @@ impl Net {
                 }
             }
             Output::Event(event) => this.events.push(event),
+            Output::Resolve { .. } => {}
             other @ (Output::Dial { .. }
             | Output::SendPayload { .. }
             | Output::ReceivePayload { .. }

@@ -54,7 +54,7 @@ impl Neighbor {
 
     fn say(&self, victim: usize, message: LinkMessage, hands: &mut Hands<'_>) {
         let Victim { addr, boot } = self.victims[victim];
-        hands.act(Output::SendTo { to: addr, boot, message });
+        hands.act(Output::SendTo { from: None, to: addr, boot, message });
     }
 
     fn hello(&self, victim: usize, et: Option<u64>, hands: &mut Hands<'_>) {
@@ -230,7 +230,7 @@ impl Neighbor {
 
 impl Adversary for Neighbor {
     fn on_input(&mut self, input: Input<'_>, hands: &mut Hands<'_>) {
-        let Input::Datagram { from, bytes } = input else { return };
+        let Input::Datagram { from, bytes, .. } = input else { return };
         let Some(victim) = self.victims.iter().position(|victim| victim.addr == from) else { return };
         let Ok((_, messages)) = link::decode(bytes) else { return };
         for message in messages {

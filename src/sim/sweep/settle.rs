@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::act::{POLICIES, Run};
 use super::tally::VIRTUAL;
-use crate::config::{CHUNK_IDLE_MAX, NO_SOURCE_MAX, PING_INTERVAL, SESSION_SILENCE_MAX};
+use crate::config::{CHUNK_IDLE_MAX, LINK_SILENCE_MAX, NO_SOURCE_MAX, PING_INTERVAL, SESSION_SILENCE_MAX};
 use crate::proto::command::Get;
 use crate::proto::event::SourceState;
 use crate::proto::{ClientId, Scope};
@@ -27,6 +27,8 @@ const CALM: Duration = Duration::from_secs(4);
 /// Whatever was asked before the end of the faults is over within this: the longest wait for a
 /// source, and some more.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2 * NO_SOURCE_MAX.as_secs());
+/// A query beside a link that is down is over within this, far below its budget.
+const ANSWERED_BESIDE_DOWN: Duration = Duration::from_secs(3);
 /// Every download with an honest source is done within this.
 const FETCHED_WITHIN: Duration = Duration::from_secs(120);
 
@@ -48,6 +50,7 @@ impl Run {
         self.world.check();
         self.find_everything();
         self.find_under_loss();
+        self.find_beside_a_deaf_link();
         self.fetch_everything();
         self.rest();
     }
@@ -212,6 +215,28 @@ impl Run {
         assert!(lied || complete && hits == expected, "{} of {} hits under loss: {cut}", hits.len(), expected.len());
         self.world.set_faults(Vec::new());
         self.run_for(5 * SEC);
+    }
+
+    /// A link that loses everything in one direction is down at both ends before long, and costs no
+    /// query any time from then on.
+    fn find_beside_a_deaf_link(&mut self) {
+        let Some(&(a, b)) = self.plan.edges.first() else { return };
+        self.world.set_cut(BTreeSet::from([(a, b)]));
+        self.run_for(LINK_SILENCE_MAX + SEC);
+        let search =
+            Search { pattern: "*".into(), kind: QueryKind::Glob, min: None, max: None, limit: None, within: None };
+        for (one, other) in [(a, b), (b, a)] {
+            let machine = self.world.super_peer(one).expect("it runs");
+            assert!(!machine.is_link_up(self.world.addr(other)), "{one} takes the link to {other} for up");
+            let Some(node) = self.weak.clone().find(|node| self.world.supers_of(*node) == [one]) else { continue };
+            let begun = self.world.now();
+            let (_, complete, cut) = self.answer(node, &search, Run::far(), None);
+            let took = self.world.now().since(begun);
+            let lied = self.world.excuse(&search, begun).liar;
+            assert!(lied || !complete && took < ANSWERED_BESIDE_DOWN, "{took:?}, complete {complete}: {cut}");
+        }
+        self.world.set_cut(BTreeSet::new());
+        self.until_calm("the link is up again");
     }
 
     /// Asks and waits: the hits, whether they are all, and what was cut.

@@ -27,6 +27,15 @@ impl World {
         number
     }
 
+    /// From now on this name has these addresses, or none.
+    pub fn set_name(&mut self, name: HostPort, addrs: Vec<SocketAddr>) {
+        if addrs.is_empty() {
+            self.names.remove(&name);
+        } else {
+            self.names.insert(name, addrs);
+        }
+    }
+
     /// Adds super peers with these links and starts them. Numbers in `edges` count from the first
     /// new node.
     pub fn add_supers(&mut self, n: usize, edges: &[(usize, usize)]) -> std::ops::Range<usize> {
@@ -52,7 +61,8 @@ impl World {
         for (at, neighbors) in neighbors.into_iter().enumerate() {
             let neighbor_numbers = neighbors.iter().map(|at| first + at).collect();
             let lying = liars.iter().filter(|(victim, _)| *victim == at).map(|(_, addr)| *addr);
-            let neighbors: Vec<SocketAddr> = neighbors.into_iter().map(addr_of).chain(lying).collect();
+            let neighbors: Vec<HostPort> =
+                neighbors.into_iter().map(addr_of).chain(lying).map(HostPort::from).collect();
             let number = first + at;
             let root = self.root.clone();
             let peers = neighbor_numbers;

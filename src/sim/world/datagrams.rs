@@ -12,7 +12,7 @@ use crate::sim::roads::Way;
 impl World {
     pub(super) fn on_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
         let Some(mut shadow) = self.shadow.take() else {
-            return self.turn(to, Input::Datagram { from, bytes });
+            return self.turn(to, Input::Datagram { from, to: None, bytes });
         };
         let life = self.nodes[to].life;
         let before = self.super_peer(to).map(|machine| {
@@ -20,7 +20,7 @@ impl World {
             shadow.before_datagram((to, life), sender, bytes, machine)
         });
         self.shadow = Some(shadow);
-        self.turn(to, Input::Datagram { from, bytes });
+        self.turn(to, Input::Datagram { from, to: None, bytes });
         let Some(mut shadow) = self.shadow.take() else { return };
         if let (Some(before), Some(machine)) = (before, self.super_peer(to)) {
             shadow.after_datagram(self.now, (to, life), &before, machine);

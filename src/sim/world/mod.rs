@@ -37,7 +37,7 @@ use super::tcp::{Link, Segment};
 use crate::proto::{ClientEvent, ClientId, DiskDone, Event, Input, Output};
 use crate::time::Time;
 use crate::wire::link::Packer;
-use crate::wire::{FileRecord, SharePath};
+use crate::wire::{FileRecord, HostPort, SharePath};
 
 /// Shortest time from a machine's request for more work to its next turn.
 const TURN: Duration = Duration::from_micros(5);
@@ -72,6 +72,8 @@ pub struct World {
     queue: Queue<Happening>,
     pub(super) nodes: Vec<Node>,
     by_ip: BTreeMap<IpAddr, usize>,
+    /// What host names resolve to.
+    names: BTreeMap<HostPort, Vec<SocketAddr>>,
     pub(super) links: Vec<Option<Link>>,
     pub(super) links_free: Vec<usize>,
     contents: Contents,
@@ -130,6 +132,7 @@ impl World {
             queue: Queue::new(),
             nodes: Vec::new(),
             by_ip: BTreeMap::new(),
+            names: BTreeMap::new(),
             links: Vec::new(),
             links_free: Vec::new(),
             contents: Contents::default(),
@@ -259,6 +262,10 @@ impl World {
             }
             Happening::Datagram { to, from, bytes } => self.on_datagram(to, from, &bytes),
             Happening::Dial { node, life, dial, to } => self.on_dial(node, life, dial, &to),
+            Happening::Resolve { node, life, id, name } => {
+                let result = self.names.get(&name).cloned().ok_or_else(|| "no such name".to_owned());
+                self.turn_of(node, life, Input::Resolved { id, result });
+            }
             Happening::DialFailed { node, life, dial, why } => {
                 self.turn_of(node, life, Input::DialFailed { dial, why: why.to_owned() });
             }
@@ -420,8 +427,12 @@ impl World {
                 let (life, after) = (self.nodes[node].life, self.delay());
                 self.schedule(self.now + after, Happening::Dial { node, life, dial, to });
             }
+            Output::Resolve { id, name } => {
+                let (life, after) = (self.nodes[node].life, self.delay());
+                self.schedule(self.now + after, Happening::Resolve { node, life, id, name });
+            }
             Output::Send { conn, message } => self.send(node, conn, &message),
-            Output::SendTo { to, boot, message } => {
+            Output::SendTo { to, boot, message, .. } => {
                 if let (Some(shadow), Some(other)) = (&mut self.shadow, self.by_ip.get(&to.ip())) {
                     shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);
                 }

@@ -146,6 +146,7 @@ impl World {
         match what {
             Happening::Wake { node }
             | Happening::DialFailed { node, .. }
+            | Happening::Resolve { node, .. }
             | Happening::Came { node, .. }
             | Happening::Sent { node, .. }
             | Happening::Closed { node, .. }

@@ -69,6 +69,7 @@ impl Happening {
                 (2, *to, from)
             }
             Happening::Dial { node, life, dial, .. } => (3, *node, life << 32 ^ dial.0),
+            Happening::Resolve { node, life, id, .. } => (22, *node, life << 32 ^ id.0),
             Happening::DialFailed { node, life, dial, .. } => (4, *node, life << 32 ^ dial.0),
             Happening::Accepted { dialer, life, dial, .. } => (5, *dialer, life << 32 ^ dial.0),
             Happening::Segment { link, serial, end, segment } => {

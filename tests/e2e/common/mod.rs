@@ -128,7 +128,8 @@ impl World {
         self.count.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn daemon(&self, name: &str, args: &[String], stdin: Stdio) -> Daemon {
+    /// A daemon with these arguments; it is ready when this returns.
+    pub(crate) fn daemon(&self, name: &str, args: &[String], stdin: Stdio) -> Daemon {
         let number = self.number();
         let ready_file = self.path(format!("{name}.{number}.ready"));
         let log = self.path(format!("{name}.{number}.log"));

@@ -5,12 +5,17 @@
 //! for the tree and the digests. It knows no query: a handler returns whether answers were lost,
 //! and the dispatcher passes that on to the flood.
 
+mod cause;
+mod lookup;
+mod neighbor;
 mod rtt;
+mod strangers;
 mod table;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use self::table::Change;
+use self::neighbor::{Change, Path};
+use self::strangers::Strangers;
 pub(super) use self::table::Links;
 use super::config::SuperPeerConfig;
 use super::context::{Context, Reason};
@@ -20,15 +25,16 @@ use super::ids::LinkId;
 use super::tree::Tree;
 use crate::config::FOLD;
 use crate::proto::marks::mark;
-use crate::proto::{ConnId, Event};
+use crate::proto::{ConnId, Event, ResolveId, Undelivered};
 use crate::time::Time;
 use crate::wire::link::{self, LinkDigest, LinkDigested, LinkHello, LinkTree};
-use crate::wire::message::Ack;
+use crate::wire::message::{Ack, LinkRow};
 use crate::wire::{LinkMessage, Message};
 
 /// The messages of one datagram from a neighbor.
 pub(super) struct Opened {
     pub(super) link: LinkId,
+    path: Path,
     /// Whether the header names our boot id, so that the sender has seen our HELLO.
     pub(super) proven: bool,
     pub(super) messages: Vec<LinkMessage>,
@@ -36,11 +42,12 @@ pub(super) struct Opened {
 
 /// The neighbors.
 ///
-/// - getters: `links`, `tree`, `digests`, each with getters of its own;
-/// - `handle_*`: `on_datagram`, `on_hello`, `on_tree`, `on_digest`, `on_digested`, and one `on_*`
-///   per timer.
+/// - getters: `links`, `tree`, `digests`, each with getters of its own; `rows`;
+/// - `handle_*`: `on_datagram`, `on_hello`, `on_tree`, `on_digest`, `on_digested`, `on_resolved`,
+///   `on_undelivered`, and one `on_*` per timer.
 pub(super) struct Neighbors {
     pub(super) links: Links,
+    strangers: Strangers,
     pub(super) tree: Tree,
     pub(super) digests: Digests,
 }
@@ -57,14 +64,26 @@ impl Neighbors {
         for link in links.ids() {
             cx.timers.set(Reason::Link(link), Time::ZERO);
         }
-        Neighbors { links, tree, digests }
+        Neighbors { links, strangers: Strangers::default(), tree, digests }
     }
 
-    /// A datagram came. Returns what is in it, if it comes from a neighbor and its header does not
-    /// name an earlier run of this super peer.
-    pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], cx: &mut Context) -> Option<Opened> {
+    /// A datagram came, to this address of ours. Returns what is in it, if it comes from a neighbor
+    /// and its header does not name an earlier run of this super peer.
+    pub(super) fn on_datagram(
+        &mut self,
+        from: SocketAddr,
+        to: Option<IpAddr>,
+        bytes: &[u8],
+        cx: &mut Context,
+    ) -> Option<Opened> {
         let Some(link) = self.links.find(from) else {
             cx.count(Count::DatagramUnlisted);
+            if self.strangers.on_datagram(from, bytes, cx.now) {
+                cx.report(warning(format!(
+                    "{from} greets this super peer, but no --neighbor names it, so it gets no answer; to link the \
+                     two, add --neighbor {from}"
+                )));
+            }
             return None;
         };
         // A datagram whose header names another boot id is not decoded.
@@ -80,18 +99,21 @@ impl Neighbors {
             return None;
         };
         let proven = boot == self.links.boot();
-        if proven {
-            self.links.on_heard(link, cx.now);
-        }
-        Some(Opened { link, proven, messages })
+        Some(Opened { link, path: Path { from, to }, proven, messages })
     }
 
     /// Counts a message. Returns whether it may be taken: HELLO always, all others only on a link
     /// that is up and under our boot id.
-    pub(super) fn admit(&self, link: LinkId, proven: bool, message: &LinkMessage, cx: &mut Context) -> bool {
+    pub(super) fn admit(&mut self, opened: &Opened, message: &LinkMessage, cx: &mut Context) -> bool {
+        let Opened { link, proven, .. } = *opened;
         let may_speak = proven && self.links.is_up(link);
         if !may_speak && !matches!(message, LinkMessage::Hello(_)) {
             cx.count(Count::DatagramUnproven);
+            // For the neighbor the link is up: only its answer is missing here.
+            if proven && self.links.is_half_open(link) {
+                self.links.greet_soon(link, cx);
+                self.arm_link(link, cx);
+            }
             return false;
         }
         cx.count(match message {
@@ -112,7 +134,8 @@ impl Neighbors {
     /// A HELLO came. Returns whether the answers that the neighbor owed are lost, because it has
     /// restarted.
     #[must_use]
-    pub(super) fn on_hello(&mut self, link: LinkId, proven: bool, hello: LinkHello, cx: &mut Context) -> bool {
+    pub(super) fn on_hello(&mut self, opened: &Opened, hello: LinkHello, cx: &mut Context) -> bool {
+        let Opened { link, path, proven, .. } = *opened;
         // Without our boot id in the header the echo proves nothing.
         let hello = LinkHello { echo: if proven { hello.echo } else { 0 }, ..hello };
         // Proven or not, this HELLO may come from a later run of the neighbor than its digest. The
@@ -127,7 +150,7 @@ impl Neighbors {
         // While this super peer is starting, its digest lacks files that were registered before the
         // restart.
         let lease = if asks && !cx.starting { self.digests.lease(link, cx.now) } else { None };
-        let change = self.links.on_hello(link, hello, lease, cx);
+        let change = self.links.on_hello(link, path, hello, lease, cx);
         let lost = self.on_change(link, change, cx);
         if matches!(change, Change::Up | Change::Renewed) {
             self.digests.on_link_up(link, hello.dg.filter(|_| folds_alike), &self.links, cx);
@@ -193,11 +216,37 @@ impl Neighbors {
         self.digests.on_timeout(&self.links, cx);
     }
 
+    /// The name of a neighbor was resolved, or could not be.
+    pub(super) fn on_resolved(&mut self, id: ResolveId, result: Result<Vec<SocketAddr>, String>, cx: &mut Context) {
+        for addr in result.iter().flatten() {
+            self.strangers.forget(*addr);
+        }
+        if let Some((link, text)) = self.links.on_resolved(id, result, cx.now) {
+            cx.report(warning(format!("neighbor {} {text}", self.links.name(link))));
+        }
+        if let Some(link) = usize::try_from(id.0).ok().filter(|index| *index < self.links.len()) {
+            self.arm_link(LinkId::at(link), cx);
+        }
+    }
+
+    /// A datagram did not arrive.
+    pub(super) fn on_undelivered(&mut self, to: SocketAddr, why: Undelivered, cx: &Context) {
+        self.links.on_undelivered(to, why, cx.now);
+    }
+
+    /// All links as INFO lists them.
+    pub(super) fn rows(&self, cx: &Context) -> Vec<LinkRow> {
+        self.links.rows(&self.strangers, cx.now)
+    }
+
     /// The deadline of a link has come. Returns whether the answers that the neighbor owed are
     /// lost, because the link is down.
     #[must_use]
     pub(super) fn on_link_timeout(&mut self, link: LinkId, cx: &mut Context) -> bool {
         let change = self.links.on_timeout(link, cx);
+        if let Some(why) = self.links.take_report(link, &self.strangers, cx.now) {
+            cx.report(warning(format!("no link to neighbor {}: {why}", self.links.name(link))));
+        }
         self.on_change(link, change, cx)
     }
 
@@ -215,32 +264,45 @@ impl Neighbors {
     }
 
     fn on_change(&mut self, link: LinkId, change: Change, cx: &mut Context) -> bool {
-        let neighbor = self.links.addr(link);
-        let warn = |text: String| Event::Log { level: log::Level::Warn, text };
         let lost = matches!(change, Change::Renewed | Change::Down);
         if lost {
             cx.count(Count::LinksDown);
-            cx.report(Event::Link { neighbor, up: false });
+            self.report_link(link, false, cx);
             self.tree.on_link_lost(link, &self.links, cx);
             self.after_tree(cx);
             self.digests.on_link_down(link, &self.links, cx);
         }
+        let neighbor = self.links.name(link);
         match change {
-            Change::None | Change::Down => {}
-            Change::Up => report_up(neighbor, cx),
+            Change::None | Change::Half | Change::Down => {}
+            Change::Up => self.report_link(link, true, cx),
             Change::Renewed => {
                 mark!(LinkRenewed);
-                report_up(neighbor, cx);
+                self.report_link(link, true, cx);
             }
-            Change::NameTaken => {
-                cx.report(warn(format!("neighbor {neighbor} has this super peer's own node id; the link stays down")))
-            }
+            Change::NameTaken => cx
+                .report(warning(format!("neighbor {neighbor} has this super peer's own node id; the link stays down"))),
             Change::Myself => {
-                cx.report(warn(format!("neighbor {neighbor} is this super peer itself; it is ignored")));
+                cx.report(warning(format!("neighbor {neighbor} is this super peer itself; it is ignored")));
             }
+            Change::Twin => cx.report(Event::Log {
+                level: log::Level::Info,
+                text: format!("neighbor {neighbor} is the same super peer as another neighbor; one link is used"),
+            }),
+        }
+        if lost {
+            // Its twins are down now, and are greeted.
+            self.links.ids().for_each(|link| self.arm_link(link, cx));
         }
         self.arm_link(link, cx);
         lost
+    }
+
+    fn report_link(&self, link: LinkId, up: bool, cx: &mut Context) {
+        if up {
+            cx.count(Count::LinksUp);
+        }
+        cx.report(Event::Link { neighbor: self.links.name(link).clone(), at: self.links.addr(link), up });
     }
 
     /// Puts the tree that is held into our HELLOs, and arms the deadline of the tree.
@@ -254,9 +316,8 @@ impl Neighbors {
     }
 }
 
-fn report_up(neighbor: SocketAddr, cx: &mut Context) {
-    cx.count(Count::LinksUp);
-    cx.report(Event::Link { neighbor, up: true });
+fn warning(text: String) -> Event {
+    Event::Log { level: log::Level::Warn, text }
 }
 
 #[cfg(test)]

@@ -3,78 +3,39 @@
 //!
 //! It owns the HELLO exchange. It knows no query, no tree and no digest.
 //!
+//! A neighbor is all addresses of its name. While a link is not up, each of them is greeted; the
+//! one that answers is used. A link is up once both ends hear each other, and down once HELLOs stay
+//! without an answer.
+//!
 //! A link's boot id proves that a datagram comes from a node that saw our HELLO. It is drawn for
 //! links alone and differs from the one that sessions see, so that a weak peer cannot forge a
 //! neighbor's datagram.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::rtt::Rtt;
-use crate::config::{FOLD, LINK_KEEPALIVE, LINK_RETRY, LINK_SILENCE_MAX, LINKS_MAX};
-use crate::proto::Output;
+use super::cause::cause;
+use super::neighbor::{Change, Failure, Link, Path, State};
+use super::strangers::Strangers;
+use crate::config::{DIAL_ADDRESSES_MAX, FOLD, LINKS_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::LinkId;
+use crate::proto::{Output, ResolveId, Undelivered};
 use crate::time::Time;
 use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 use crate::wire::message::{LinkRow, LinkState};
-use crate::wire::{LinkMessage, NodeId, TreeName};
+use crate::wire::{HostPort, LinkMessage, NodeId, TreeName};
 
 /// A neighbor that uses the boot id of an earlier run of ours gets a HELLO, but not more often than
 /// this.
 const CORRECTION_GAP: Duration = Duration::from_millis(200);
 
-/// What a HELLO or a deadline changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Nothing that other parts need to know.
-    None,
-    /// The link is up.
-    Up,
-    /// The neighbor has restarted, and the link is up again: answers that it owed are lost.
-    Renewed,
-    /// The link is down.
-    Down,
-    /// Another node uses our node id; the link stays down.
-    NameTaken,
-    /// The neighbor is this very node; the link is ignored from now on.
-    Myself,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Down,
-    Up,
-    /// It leads to ourselves: neither asked nor counted.
-    Ignored,
-}
-
-#[derive(Debug)]
-struct Link {
-    addr: SocketAddr,
-    state: State,
-    /// The neighbor's boot id; 0 while down.
-    boot: u64,
-    /// How often the answers that the neighbor owed were lost, because it was silent or had
-    /// restarted.
-    life: u32,
-    /// Since when it is in this state.
-    since: Time,
-    /// The neighbor's node, once it was heard.
-    node: Option<NodeId>,
-    heard: Time,
-    greeted: Option<Time>,
-    /// Whether it was logged that another node uses our node id.
-    name_taken: bool,
-    rtt: Rtt,
-}
-
 /// All links of a super peer.
 ///
 /// - getters: `find`, `is_up`, `boot`, `repeat_after`, `next`, …;
-/// - `handle_*`: `on_hello`, `on_heard`, `on_timeout`;
+/// - `handle_*`: `on_hello`, `on_resolved`, `on_undelivered`, `on_timeout`;
 /// - mutators: `send`, `greet_soon`, `set_tree`.
 #[derive(Debug)]
 pub(crate) struct Links {
@@ -87,32 +48,24 @@ pub(crate) struct Links {
     /// Size of the digests that we take, for our HELLOs: at most 2^`takes` bits.
     takes: Option<u8>,
     links: Vec<Link>,
+    /// The link to a neighbor at this address. Those of a twin lead to the link that is used.
     by_addr: BTreeMap<SocketAddr, LinkId>,
 }
 
 impl Links {
     /// Links to these neighbors, all down. An address that is given twice is one neighbor; those
     /// above the cap are left out.
-    pub(crate) fn new(node: NodeId, boot: u64, neighbors: &[SocketAddr]) -> Links {
+    pub(crate) fn new(node: NodeId, boot: u64, neighbors: &[HostPort]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
         let (links, by_addr) = (Vec::new(), BTreeMap::new());
         let mut all = Links { node, boot, tree: None, whole: false, takes: None, links, by_addr };
-        for addr in neighbors {
-            let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-            if all.links.len() < LINKS_MAX && !all.by_addr.contains_key(&addr) {
-                all.by_addr.insert(addr, LinkId::at(all.links.len()));
-                all.links.push(Link {
-                    addr,
-                    state: State::Down,
-                    boot: 0,
-                    life: 0,
-                    since: Time::ZERO,
-                    node: None,
-                    heard: Time::ZERO,
-                    greeted: None,
-                    name_taken: false,
-                    rtt: Rtt::default(),
-                });
+        for name in neighbors {
+            let known = |link: &Link| link.name.canonical() == name.canonical();
+            if all.links.len() < LINKS_MAX && !all.links.iter().any(known) {
+                let link = Link::new(name.clone());
+                let id = LinkId::at(all.links.len());
+                all.by_addr.extend(link.addrs.iter().map(|addr| (*addr, id)));
+                all.links.push(link);
             }
         }
         all
@@ -134,9 +87,9 @@ impl Links {
         self.by_addr.get(&from).copied()
     }
 
-    /// Every link but those that lead to ourselves.
+    /// Every link but those that lead to ourselves or to a node that another link leads to.
     pub(crate) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
-        (0u16..).map(LinkId).zip(&self.links).filter(|(_, link)| link.state != State::Ignored).map(|(id, _)| id)
+        (0u16..).map(LinkId).zip(&self.links).filter(|(_, link)| link.counts()).map(|(id, _)| id)
     }
 
     /// Every link that is up.
@@ -164,20 +117,30 @@ impl Links {
         self.is_up(id) && self.link(id).boot == boot
     }
 
+    /// Whether the neighbor is heard, and does not hear us.
+    pub(super) fn is_half_open(&self, id: LinkId) -> bool {
+        self.link(id).state == State::Half
+    }
+
     /// A number that grows each time that open answers of the neighbor are lost. A query that was
     /// asked under an earlier number has no answer.
     pub(crate) fn life(&self, id: LinkId) -> u32 {
         self.link(id).life
     }
 
-    /// The neighbor's address.
-    pub(crate) fn addr(&self, id: LinkId) -> SocketAddr {
-        self.link(id).addr
+    /// The neighbor as it is configured.
+    pub(super) fn name(&self, id: LinkId) -> &HostPort {
+        &self.link(id).name
     }
 
-    /// The neighbor's boot id; 0 while the link is down.
+    /// The address of the neighbor that is used, or was used last.
+    pub(crate) fn addr(&self, id: LinkId) -> Option<SocketAddr> {
+        self.link(id).at
+    }
+
+    /// The neighbor's boot id; 0 while the link is not up.
     pub(super) fn boot_of(&self, id: LinkId) -> u64 {
-        self.link(id).boot
+        if self.is_up(id) { self.link(id).boot } else { 0 }
     }
 
     /// Our boot id towards neighbors.
@@ -200,8 +163,8 @@ impl Links {
     /// would not take it.
     pub(crate) fn send(&self, id: LinkId, message: LinkMessage, cx: &mut Context) {
         let link = self.link(id);
-        if link.state == State::Up {
-            transmit(link.addr, link.boot, message, cx);
+        if let (State::Up, Some(to)) = (link.state, link.at) {
+            transmit(link.via, to, link.boot, message, cx);
         }
     }
 
@@ -212,86 +175,213 @@ impl Links {
 
     /// A HELLO came. Its `echo` must be 0 unless the header of its datagram named our boot id.
     /// `lease` goes into the answer.
-    pub(super) fn on_hello(&mut self, id: LinkId, hello: LinkHello, lease: Option<u64>, cx: &mut Context) -> Change {
+    pub(super) fn on_hello(
+        &mut self,
+        id: LinkId,
+        path: Path,
+        hello: LinkHello,
+        lease: Option<u64>,
+        cx: &mut Context,
+    ) -> Change {
         let (node, boot, now) = (self.node, self.boot, cx.now);
-        let link = self.link_mut(id);
-        if link.state == State::Ignored || hello.boot == 0 {
+        if hello.boot == 0 || !self.link(id).counts() {
             return Change::None;
         }
         if hello.node == node {
             cx.count(Count::LinkSelf);
-            return link.meet_own_name(hello.boot == boot);
+            return self.link_mut(id).meet_own_name(hello.boot == boot);
         }
         let echoes = hello.echo == boot;
-        let change = link.meet(now, hello.boot, echoes);
-        link.node = Some(hello.node);
-        if let Some(sent) = hello.et.filter(|_| echoes && link.boot == hello.boot) {
-            link.rtt.add(now.since(Time::from_micros(sent)));
+        if self.is_up(id) && self.link(id).boot != hello.boot && self.link(id).at != Some(path.from) {
+            // Another host of the name: it is not this neighbor.
+            return Change::None;
         }
-        // A HELLO that brings the link up is answered even if it is an answer: the neighbor needs
+        let mut change = self.link_mut(id).meet(now, path, &hello, echoes);
+        // A HELLO that changes something is answered even if it is an answer: the neighbor needs
         // the proof that we saw it.
-        if hello.et.is_none() || matches!(change, Change::Up | Change::Renewed) {
+        if hello.et.is_none() || matches!(change, Change::Half | Change::Up | Change::Renewed) {
             let answer = LinkHello { et: Some(hello.t), de: lease, ..self.hello(hello.boot, now) };
-            transmit(self.link(id).addr, hello.boot, LinkMessage::Hello(answer), cx);
+            transmit(path.to, path.from, hello.boot, LinkMessage::Hello(answer), cx);
+        }
+        if change == Change::Renewed {
+            self.part_twins(id, now);
+        }
+        if change == Change::Up && self.join_twin(id, &hello, now) {
+            change = Change::Twin;
+        }
+        // It has heard us some time, and an answer would show that it still does.
+        if echoes && hello.et.is_none() && self.is_half_open(id) {
+            self.greet_soon(id, cx);
         }
         change
     }
 
-    /// A datagram that named our boot id came.
-    pub(super) fn on_heard(&mut self, id: LinkId, now: Time) {
-        self.link_mut(id).heard = now;
+    /// If the link to the node that has just come up is up already, at another address: uses that
+    /// one for both, so that the node gets no query twice.
+    fn join_twin(&mut self, id: LinkId, hello: &LinkHello, now: Time) -> bool {
+        let same = |other: &LinkId| {
+            let link = self.link(*other);
+            *other != id && link.state == State::Up && (link.node, link.boot) == (Some(hello.node), hello.boot)
+        };
+        let Some(used) = (0..self.links.len()).map(LinkId::at).find(same) else { return false };
+        self.link_mut(id).become_twin(used, now);
+        self.lead(id, used);
+        true
+    }
+
+    /// From now on the addresses of the first link lead to the second one.
+    fn lead(&mut self, from: LinkId, to: LinkId) {
+        for addr in self.links[from.index()].addrs.clone() {
+            self.by_addr.insert(addr, to);
+        }
+    }
+
+    /// The link is down, or that to another run of its node: its twins may come up by themselves.
+    fn part_twins(&mut self, id: LinkId, now: Time) {
+        for twin in (0..self.links.len()).map(LinkId::at) {
+            if self.link(twin).state == State::Twin(id) {
+                self.link_mut(twin).fall(now);
+                self.lead(twin, twin);
+            }
+        }
+    }
+
+    /// The name of a neighbor was resolved, or could not be. Returns what to log.
+    pub(super) fn on_resolved(
+        &mut self,
+        id: ResolveId,
+        result: Result<Vec<SocketAddr>, String>,
+        now: Time,
+    ) -> Option<(LinkId, String)> {
+        let id = usize::try_from(id.0).ok().filter(|index| *index < self.links.len()).map(LinkId::at)?;
+        let (addrs, failed) = match result {
+            Ok(addrs) => (addrs, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let text = failed.as_ref().map(|why| format!("does not resolve: {why}; it is resolved again until it does"));
+        let is_new = self.link_mut(id).lookup.on_answer(now, failed);
+        if !addrs.is_empty() && self.link(id).counts() {
+            self.set_addrs(id, addrs, now);
+        }
+        // What was known of the neighbor stays in use.
+        let tells = is_new && self.link(id).addrs.is_empty();
+        if tells {
+            self.link_mut(id).set_reported();
+        }
+        text.filter(|_| tells).map(|text| (id, text))
+    }
+
+    /// The name has these addresses now. Those in use stay.
+    fn set_addrs(&mut self, id: LinkId, addrs: Vec<SocketAddr>, now: Time) {
+        let used = self.link(id).at.filter(|_| self.is_up(id));
+        let mut new: Vec<SocketAddr> = used.into_iter().collect();
+        for addr in addrs {
+            let other = self.by_addr.get(&addr).is_some_and(|owner| *owner != id);
+            if !other && !new.contains(&addr) && new.len() < DIAL_ADDRESSES_MAX {
+                new.push(addr);
+            }
+        }
+        let link = &mut self.links[id.index()];
+        link.is_shadowed = new.is_empty();
+        if link.addrs == new {
+            return;
+        }
+        for addr in std::mem::replace(&mut link.addrs, new) {
+            self.by_addr.remove(&addr);
+        }
+        if link.addrs.iter().any(|addr| Some(*addr) != link.at) && link.state != State::Up {
+            link.hasten();
+        }
+        link.expect(now);
+        if link.state == State::Half && link.at.is_none_or(|at| !link.addrs.contains(&at)) {
+            link.fall(now);
+        }
+        self.lead(id, id);
+    }
+
+    /// A datagram was not delivered.
+    pub(super) fn on_undelivered(&mut self, to: SocketAddr, why: Undelivered, now: Time) {
+        if let Some(id) = self.find(to) {
+            self.link_mut(id).failure = Some(Failure { at: now, to, why });
+        }
     }
 
     /// Sends HELLO now unless one was sent just before: the neighbor still uses the boot id of an
     /// earlier run of ours, or its answer is needed sooner than the next HELLO is due.
     pub(super) fn greet_soon(&mut self, id: LinkId, cx: &mut Context) {
         let link = self.link(id);
-        if link.state != State::Ignored && link.greeted.is_none_or(|at| cx.now >= at + CORRECTION_GAP) {
+        if link.counts() && link.is_silent_for(CORRECTION_GAP, cx.now) {
             self.greet(id, cx);
         }
     }
 
-    /// The deadline of [`Links::next`] has come: sends HELLO, or finds that the neighbor is gone.
+    /// The deadline of [`Links::next`] has come: sends HELLO, has the name resolved, or finds that
+    /// the neighbor is gone.
     pub(super) fn on_timeout(&mut self, id: LinkId, cx: &mut Context) -> Change {
-        let link = self.link_mut(id);
         let mut change = Change::None;
-        if link.state == State::Up && cx.now >= link.heard + LINK_SILENCE_MAX {
-            link.state = State::Down;
-            link.since = cx.now;
-            link.boot = 0;
-            link.life = link.life.wrapping_add(1);
-            change = Change::Down;
+        if self.link(id).gone_at().is_some_and(|at| cx.now >= at) {
+            let was_up = self.is_up(id);
+            self.link_mut(id).fall(cx.now);
+            if was_up {
+                change = Change::Down;
+                self.part_twins(id, cx.now);
+            }
         }
+        let link = self.link_mut(id);
         if link.next_greeting().is_some_and(|at| cx.now >= at) {
             self.greet(id, cx);
+        }
+        let link = self.link_mut(id);
+        if link.next_lookup().is_some() && link.lookup.take_due(cx.now) {
+            let (id, name) = (ResolveId(u64::from(id.0)), link.name.clone());
+            cx.out.push_back(Output::Resolve { id, name });
         }
         change
     }
 
+    /// If the log should get the reason why this link is not up: that reason.
+    pub(super) fn take_report(&mut self, id: LinkId, strangers: &Strangers, now: Time) -> Option<String> {
+        if !self.link_mut(id).takes_report(now) {
+            return None;
+        }
+        let link = self.link(id);
+        cause(link, strangers.like(&link.addrs, now), now)
+    }
+
     /// When [`Links::on_timeout`] is due.
     pub(super) fn next(&self, id: LinkId) -> Option<Time> {
-        let link = self.link(id);
-        let silence = (link.state == State::Up).then(|| link.heard + LINK_SILENCE_MAX);
-        link.next_greeting().into_iter().chain(silence).min()
+        self.link(id).next()
     }
 
     /// All links as INFO lists them.
-    pub(crate) fn rows(&self, now: Time) -> Vec<LinkRow> {
-        self.links.iter().map(|link| link.row(now)).collect()
+    pub(super) fn rows(&self, strangers: &Strangers, now: Time) -> Vec<LinkRow> {
+        self.links.iter().map(|link| row(link, strangers, now)).collect()
     }
 
     /// What must hold between any two inputs.
     pub(super) fn check_invariants(&self) {
         assert!(self.links.len() <= LINKS_MAX);
-        assert_eq!(self.links.len(), self.by_addr.len());
-        assert!(self.links.iter().all(|link| (link.state == State::Up) == (link.boot != 0)));
+        assert!(self.by_addr.len() <= self.links.iter().map(|link| link.addrs.len()).sum());
+        for link in &self.links {
+            let known = matches!(link.state, State::Half | State::Up);
+            assert_eq!(known, link.boot != 0, "a boot id is known while the neighbor is heard");
+            assert!(!known || link.at.is_some_and(|at| link.addrs.contains(&at)));
+        }
     }
 
+    /// Sends a HELLO that asks for an answer: to the address that is used, or to all.
     fn greet(&mut self, id: LinkId, cx: &mut Context) {
-        let link = self.link_mut(id);
-        link.greeted = Some(cx.now);
-        let (addr, boot) = (link.addr, link.boot);
-        transmit(addr, boot, LinkMessage::Hello(self.hello(boot, cx.now)), cx);
+        self.link_mut(id).note_greeting(cx.now);
+        let Link { at, via, boot, state, .. } = *self.link(id);
+        let addrs = match state {
+            State::Up => at.into_iter().collect(),
+            State::Down | State::Half | State::Itself | State::Twin(_) => self.link(id).addrs.clone(),
+        };
+        for addr in addrs {
+            // The boot id is that of the node that was heard there.
+            let (via, boot) = if Some(addr) == at { (via, boot) } else { (None, 0) };
+            transmit(via, addr, boot, LinkMessage::Hello(self.hello(boot, cx.now)), cx);
+        }
     }
 
     /// A HELLO that asks for an answer.
@@ -309,69 +399,27 @@ impl Links {
     }
 }
 
-impl Link {
-    /// A HELLO of this boot id came. On a link that is up, a new boot id counts only if the HELLO
-    /// echoes ours: a forger has never seen our boot id, and must not be able to reset the link.
-    fn meet(&mut self, now: Time, boot: u64, echoes: bool) -> Change {
-        let change = match self.state {
-            State::Ignored => return Change::None,
-            State::Down => Change::Up,
-            State::Up if self.boot == boot => Change::None,
-            State::Up if echoes => Change::Renewed,
-            State::Up => return Change::None,
-        };
-        if self.boot != boot {
-            self.rtt = Rtt::default();
-        }
-        self.life = self.life.wrapping_add(u32::from(change == Change::Renewed));
-        if change != Change::None {
-            self.since = now;
-        }
-        self.state = State::Up;
-        self.boot = boot;
-        self.heard = now;
-        change
-    }
-
-    fn row(&self, now: Time) -> LinkRow {
-        LinkRow {
-            name: self.addr.to_string(),
-            at: vec![self.addr.to_string()],
-            node: self.node,
-            state: match self.state {
-                State::Down => LinkState::Down,
-                State::Up => LinkState::Up,
-                State::Ignored => LinkState::Itself,
-            },
-            since: u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX),
-            rtt: self.rtt.measured().map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-            why: None,
-        }
-    }
-
-    fn meet_own_name(&mut self, own_boot: bool) -> Change {
-        if own_boot && self.state == State::Down {
-            self.state = State::Ignored;
-            return Change::Myself;
-        }
-        if self.name_taken {
-            return Change::None;
-        }
-        self.name_taken = true;
-        Change::NameTaken
-    }
-
-    fn next_greeting(&self) -> Option<Time> {
-        let wait = match self.state {
-            State::Ignored => return None,
-            State::Down => LINK_RETRY,
-            State::Up => LINK_KEEPALIVE,
-        };
-        Some(self.greeted.map_or(Time::ZERO, |at| at + wait))
+fn row(link: &Link, strangers: &Strangers, now: Time) -> LinkRow {
+    let used = link.at.filter(|_| link.state == State::Up);
+    let others = link.addrs.iter().filter(|addr| Some(**addr) != used);
+    LinkRow {
+        name: link.name.to_string(),
+        at: used.iter().chain(others).map(ToString::to_string).collect(),
+        node: link.node,
+        state: match link.state {
+            State::Down => LinkState::Down,
+            State::Half => LinkState::HalfOpen,
+            State::Up => LinkState::Up,
+            State::Itself => LinkState::Itself,
+            State::Twin(_) => LinkState::Twin,
+        },
+        since: u64::try_from(now.since(link.since).as_millis()).unwrap_or(u64::MAX),
+        rtt: link.rtt.measured().map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        why: cause(link, strangers.like(&link.addrs, now), now),
     }
 }
 
-fn transmit(to: SocketAddr, boot: u64, message: LinkMessage, cx: &mut Context) {
+fn transmit(from: Option<IpAddr>, to: SocketAddr, boot: u64, message: LinkMessage, cx: &mut Context) {
     cx.count(Count::LinkOut);
     cx.count(match &message {
         LinkMessage::Query(_) => Count::LinkQueryOut,
@@ -384,5 +432,5 @@ fn transmit(to: SocketAddr, boot: u64, message: LinkMessage, cx: &mut Context) {
         LinkMessage::Digested(_) => Count::LinkDigestedOut,
         LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
     });
-    cx.out.push_back(Output::SendTo { to, boot, message });
+    cx.out.push_back(Output::SendTo { from, to, boot, message });
 }

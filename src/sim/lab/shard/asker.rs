@@ -125,6 +125,7 @@ impl Shard {
                 Output::Event(Event::Client { client, event }) => self.on_answer(client, event),
                 Output::Event(_) | Output::Disk(_) => {}
                 Output::SendTo { .. }
+                | Output::Resolve { .. }
                 | Output::SendPayload { .. }
                 | Output::ReceivePayload { .. }
                 | Output::DropPayload { .. }

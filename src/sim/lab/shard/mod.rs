@@ -248,7 +248,7 @@ impl Shard {
         let one = &mut self.hosts[host as usize];
         let mut random = self.shared.root.child("super", one.number as u64 ^ (u64::from(one.life) << 32));
         let mut config = SuperPeerConfig::new(node_id(0x5b, one.number), random.next_u64());
-        config.neighbors = self.shared.neighbors[one.number].iter().map(|other| super_addr(*other)).collect();
+        config.neighbors = self.shared.neighbors[one.number].iter().map(|other| super_addr(*other).into()).collect();
         config.hits_max = usize::MAX;
         one.machine = Some(Box::new(SuperPeer::new(config, Box::new(random))));
         one.life += 1;
@@ -304,18 +304,19 @@ impl Shard {
     fn drain(&mut self, host: u32) {
         while let Some(output) = self.hosts[host as usize].machine.as_mut().and_then(|machine| machine.poll_output()) {
             match output {
-                Output::SendTo { to, boot, message } => self.pack(host, to, boot, &message),
+                Output::SendTo { to, boot, message, .. } => self.pack(host, to, boot, &message),
                 Output::Send { conn, message } => self.say(host, conn, &message),
                 Output::Close { conn } => self.close(host, conn),
                 Output::FrameCap { conn, bytes } => self.set_cap(host, conn, bytes),
                 Output::Event(_) => {}
                 Output::Dial { .. }
+                | Output::Resolve { .. }
                 | Output::SendPayload { .. }
                 | Output::ReceivePayload { .. }
                 | Output::DropPayload { .. }
                 | Output::DropChunk { .. }
                 | Output::Disk(_) => {
-                    unreachable!("a super peer dials nobody and has no files")
+                    unreachable!("a super peer dials nobody, has no files, and knows its neighbors by address")
                 }
             }
         }

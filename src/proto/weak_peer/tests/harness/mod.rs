@@ -429,7 +429,7 @@ impl World {
             Output::Disk(work) => self.disk(work),
             Output::Event(event) => self.events.push((self.now, event)),
             output @ (Output::SendPayload { .. } | Output::DropChunk { .. }) => self.outputs.push(output),
-            Output::FrameCap { .. } | Output::SendTo { .. } => {}
+            Output::FrameCap { .. } | Output::SendTo { .. } | Output::Resolve { .. } => {}
         }
     }
 

@@ -1,0 +1,298 @@
+//! One link: its state, by the table of PROTOCOL.md 6.4, and its deadlines. It sends nothing.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::lookup::Lookup;
+use super::rtt::Rtt;
+use crate::config::{LINK_ANSWER_MAX, LINK_KEEPALIVE, LINK_REPEAT, LINK_RETRY, LINK_SILENCE_MAX, LINK_TROUBLE_AFTER};
+use crate::proto::Undelivered;
+use crate::proto::super_peer::ids::LinkId;
+use crate::time::Time;
+use crate::wire::link::LinkHello;
+use crate::wire::{HostPort, NodeId};
+
+/// Where a datagram came from, and to which address of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) from: SocketAddr,
+    pub(super) to: Option<IpAddr>,
+}
+
+/// What a HELLO or a deadline changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing that other parts need to know.
+    None,
+    /// The neighbor is heard; it does not hear us yet.
+    Half,
+    /// The link is up.
+    Up,
+    /// The neighbor has restarted, and the link is up again: answers that it owed are lost.
+    Renewed,
+    /// The link is down.
+    Down,
+    /// Another node uses our node id; the link stays down.
+    NameTaken,
+    /// The neighbor is this very node; the link is ignored from now on.
+    Myself,
+    /// The neighbor is the same node as another one; that link is used.
+    Twin,
+}
+
+/// When and why a datagram to the neighbor was not delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) at: Time,
+    pub(super) to: SocketAddr,
+    pub(super) why: Undelivered,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Down,
+    /// The neighbor is heard, and has not proven that it hears us.
+    Half,
+    Up,
+    /// It leads to ourselves: neither asked nor counted.
+    Itself,
+    /// It leads to the same node as that link, which is used for both: neither asked nor counted.
+    Twin(LinkId),
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The neighbor as it is configured.
+    pub(super) name: HostPort,
+    pub(super) addrs: Vec<SocketAddr>,
+    /// Other links have all of the addresses that the name resolved to.
+    pub(super) is_shadowed: bool,
+    /// The address that is used, or was used last.
+    pub(super) at: Option<SocketAddr>,
+    /// The address of ours that the neighbor uses: what it gets leaves from there.
+    pub(super) via: Option<IpAddr>,
+    pub(super) state: State,
+    /// Since when; [`Time::ZERO`] from the start on.
+    pub(super) since: Time,
+    /// When the link went down last: answers to earlier HELLOs prove nothing.
+    fell: Time,
+    /// The neighbor's boot id; 0 while down.
+    pub(super) boot: u64,
+    /// How often the answers that the neighbor owed were lost, because it was silent or had
+    /// restarted.
+    pub(super) life: u32,
+    /// The neighbor's node, once it was heard.
+    pub(super) node: Option<NodeId>,
+    /// When the last HELLO came.
+    heard: Time,
+    /// When the last HELLO that asks for an answer was sent.
+    greeted: Option<Time>,
+    /// When the first of those without an answer was sent, while up.
+    unanswered: Option<Time>,
+    /// Another node uses our node id. It was logged.
+    pub(super) name_taken: bool,
+    pub(super) rtt: Rtt,
+    pub(super) lookup: Lookup,
+    /// The last datagram that was not delivered.
+    pub(super) failure: Option<Failure>,
+    report: Report,
+}
+
+/// When the log gets the reason why the link is not up.
+#[derive(Clone, Copy, Debug)]
+enum Report {
+    /// No time has passed yet.
+    New,
+    At(Time),
+    /// It has it, or needs none.
+    Done,
+}
+
+impl Link {
+    pub(super) fn new(name: HostPort) -> Link {
+        let literal = name.literal();
+        Link {
+            lookup: Lookup::new(literal.is_some()),
+            name,
+            addrs: literal.into_iter().collect(),
+            is_shadowed: false,
+            at: None,
+            via: None,
+            state: State::Down,
+            since: Time::ZERO,
+            fell: Time::ZERO,
+            boot: 0,
+            life: 0,
+            node: None,
+            heard: Time::ZERO,
+            greeted: None,
+            unanswered: None,
+            name_taken: false,
+            rtt: Rtt::default(),
+            failure: None,
+            report: Report::New,
+        }
+    }
+
+    /// Whether it is used, or would be if it were up.
+    pub(super) fn counts(&self) -> bool {
+        match self.state {
+            State::Down | State::Half | State::Up => true,
+            State::Itself | State::Twin(_) => false,
+        }
+    }
+
+    /// A HELLO came that is not our own. `echoes`: its echo and the header of its datagram name our
+    /// boot id, so that its sender has heard a HELLO of this run.
+    pub(super) fn meet(&mut self, now: Time, path: Path, hello: &LinkHello, echoes: bool) -> Change {
+        let answers = echoes.then_some(hello.et).flatten().map(Time::from_micros);
+        let change = match self.state {
+            State::Itself | State::Twin(_) => return Change::None,
+            // An echo alone may be of old: that the neighbor hears us now shows in an answer to a
+            // HELLO that was sent since the link went down.
+            State::Down | State::Half => match answers.is_some_and(|sent| sent >= self.fell && sent <= now) {
+                true => Change::Up,
+                false if self.state == State::Half => Change::None,
+                false => Change::Half,
+            },
+            State::Up if self.boot == hello.boot => Change::None,
+            // A forger has never seen our boot id, and must not be able to reset the link.
+            State::Up if echoes => Change::Renewed,
+            State::Up => return Change::None,
+        };
+        let was_up = self.state == State::Up;
+        if self.boot != hello.boot {
+            self.rtt = Rtt::default();
+        }
+        if !was_up || self.at == Some(path.from) && echoes {
+            (self.at, self.via) = (Some(path.from), path.to);
+        }
+        (self.boot, self.node, self.heard) = (hello.boot, Some(hello.node), now);
+        match change {
+            Change::Up | Change::Renewed => {
+                self.life = self.life.wrapping_add(u32::from(change == Change::Renewed));
+                self.enter(State::Up, now);
+                (self.unanswered, self.failure, self.report) = (None, None, Report::Done);
+            }
+            Change::Half => self.enter(State::Half, now),
+            Change::None | Change::Down | Change::NameTaken | Change::Myself | Change::Twin => {}
+        }
+        if let Some(sent) = answers.filter(|sent| self.state == State::Up && *sent <= now) {
+            self.rtt.add(now.since(sent));
+            if self.unanswered.is_some_and(|since| sent >= since) {
+                self.unanswered = None;
+            }
+        }
+        change
+    }
+
+    pub(super) fn meet_own_name(&mut self, own_boot: bool) -> Change {
+        if own_boot && matches!(self.state, State::Down | State::Half) {
+            (self.state, self.boot, self.report) = (State::Itself, 0, Report::Done);
+            return Change::Myself;
+        }
+        if self.name_taken {
+            return Change::None;
+        }
+        self.name_taken = true;
+        self.report = Report::Done;
+        Change::NameTaken
+    }
+
+    /// It leads to the same node as that link from now on.
+    pub(super) fn become_twin(&mut self, of: LinkId, now: Time) {
+        self.boot = 0;
+        self.report = Report::Done;
+        self.enter(State::Twin(of), now);
+    }
+
+    /// Nothing is known of the neighbor from now on. What it owes is lost.
+    pub(super) fn fall(&mut self, now: Time) {
+        self.life = self.life.wrapping_add(u32::from(self.state == State::Up));
+        (self.boot, self.unanswered, self.fell) = (0, None, now);
+        self.enter(State::Down, now);
+        self.lookup.begin(now);
+        self.expect(now);
+    }
+
+    /// A HELLO that asks for an answer is sent now.
+    pub(super) fn note_greeting(&mut self, now: Time) {
+        self.greeted = Some(now);
+        if self.state == State::Up {
+            self.unanswered.get_or_insert(now);
+        }
+    }
+
+    /// The next HELLO is due at once.
+    pub(super) fn hasten(&mut self) {
+        self.greeted = None;
+    }
+
+    /// The link should come up within some seconds from now on, or the log gets the reason.
+    pub(super) fn expect(&mut self, now: Time) {
+        self.report = Report::At(now + LINK_TROUBLE_AFTER);
+    }
+
+    /// The log has the reason why it is not up.
+    pub(super) fn set_reported(&mut self) {
+        self.report = Report::Done;
+    }
+
+    /// Whether the log should get the reason now.
+    pub(super) fn takes_report(&mut self, now: Time) -> bool {
+        match self.report {
+            Report::New => {
+                self.expect(now);
+                false
+            }
+            Report::At(at) if at <= now => {
+                self.report = Report::Done;
+                self.state != State::Up
+            }
+            Report::At(_) | Report::Done => false,
+        }
+    }
+
+    /// Whether HELLO was not sent within this time.
+    pub(super) fn is_silent_for(&self, gap: std::time::Duration, now: Time) -> bool {
+        self.greeted.is_none_or(|at| now >= at + gap)
+    }
+
+    pub(super) fn next_greeting(&self) -> Option<Time> {
+        let wait = match self.state {
+            State::Itself | State::Twin(_) => return None,
+            State::Down | State::Half if self.addrs.is_empty() => return None,
+            State::Down | State::Half => LINK_RETRY,
+            State::Up if self.unanswered.is_some() => LINK_REPEAT.max(self.rtt.timeout()),
+            State::Up => LINK_KEEPALIVE,
+        };
+        Some(self.greeted.map_or(Time::ZERO, |at| at + wait))
+    }
+
+    /// When the neighbor counts as gone, unless it is heard.
+    pub(super) fn gone_at(&self) -> Option<Time> {
+        match self.state {
+            State::Up => self.unanswered.map(|since| since + LINK_ANSWER_MAX),
+            State::Half => Some(self.heard + LINK_SILENCE_MAX),
+            State::Down | State::Itself | State::Twin(_) => None,
+        }
+    }
+
+    /// When the name is to be resolved.
+    pub(super) fn next_lookup(&self) -> Option<Time> {
+        self.lookup.next().filter(|_| matches!(self.state, State::Down | State::Half))
+    }
+
+    /// When something is to be done.
+    pub(super) fn next(&self) -> Option<Time> {
+        let report = match self.report {
+            Report::New => Some(Time::ZERO),
+            Report::At(at) => Some(at),
+            Report::Done => None,
+        };
+        [self.next_greeting(), self.gone_at(), self.next_lookup(), report].into_iter().flatten().min()
+    }
+
+    fn enter(&mut self, state: State, now: Time) {
+        (self.state, self.since) = (state, now);
+    }
+}

@@ -1,0 +1,202 @@
+//! Links between super peers as operators meet them: several addresses, names, interfaces,
+//! firewalls, and neighbors that are named on one side only.
+
+use std::process::{Command, Stdio};
+
+use super::common::{Daemon, World, eventually};
+
+/// Waits until a query at this super peer reaches this many, and is complete.
+fn reach(world: &World, addr: &str, count: u64) {
+    eventually(&format!("{count} super peers are reached"), || {
+        let done = world.run(["query", "nobody-has-this", "--json", "--super", addr]).done();
+        (done["complete"] == true && done["reached"] == count).then_some(())
+    });
+}
+
+/// Waits until the log has a line with all of these.
+fn wait_for_log(daemon: &Daemon, parts: &[&str]) {
+    eventually(&format!("a line of the log with {parts:?}, in {:?}", daemon.log()), || {
+        daemon.log().lines().any(|line| parts.iter().all(|part| line.contains(part))).then_some(())
+    });
+}
+
+fn starts(world: &World, name: &str, args: &[&str]) -> Daemon {
+    let args: Vec<String> = ["super"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+    world.daemon(name, &args, Stdio::null())
+}
+
+#[test]
+fn a_super_peer_on_all_addresses_answers_from_the_one_that_was_asked() {
+    let world = World::new();
+    for (all, v6) in [("0.0.0.0", false), ("[::]", true)] {
+        let (port, theirs) = (world.free_port(), world.free_port());
+        // The other end knows it by an address that it would not choose by itself.
+        let ip = world.ip();
+        let here = starts(
+            &world,
+            &format!("here{v6}"),
+            &["--listen", &format!("{all}:{port}"), "--neighbor", &format!("127.0.0.1:{theirs}")],
+        );
+        let there = starts(
+            &world,
+            &format!("there{v6}"),
+            &["--listen", &format!("0.0.0.0:{theirs}"), "--neighbor", &format!("{ip}:{port}")],
+        );
+        reach(&world, there.addr(), 2);
+        let port_of_here = format!("127.0.0.1:{port}");
+        reach(&world, &port_of_here, 2);
+        drop((here, there));
+    }
+}
+
+#[test]
+fn a_neighbor_whose_name_does_not_resolve_is_no_reason_not_to_serve() {
+    let world = World::new();
+    let daemon = starts(
+        &world,
+        "s",
+        &["--listen", &format!("{}:0", world.ip()), "--neighbor", "no-such-host.invalid", "--neighbor", "localhost:1"],
+    );
+    wait_for_log(&daemon, &["no-such-host.invalid:4777", "does not resolve"]);
+    let done = world.run(["query", "x", "--json", "--super", daemon.addr()]).done();
+    assert_eq!((&done["complete"], &done["cut"]["down"]), (&false.into(), &2.into()), "{done}");
+    wait_for_log(&daemon, &["no link to neighbor localhost:1", "nothing listens at 127.0.0.1:1"]);
+    let status = world.run(["status", "--json", "--super", daemon.addr()]).events("status");
+    let links = status[0]["links"].as_array().expect("links");
+    assert_eq!(links[0]["name"], "no-such-host.invalid:4777");
+    assert!(links.iter().all(|link| link["state"] == "down" && link["why"].is_string()), "{links:?}");
+    assert_eq!(daemon.log().matches("does not resolve").count(), 1, "{}", daemon.log());
+}
+
+#[test]
+fn a_neighbor_that_is_named_on_one_side_only_is_in_both_logs() {
+    let world = World::new();
+    let named = world.super_peer("a");
+    let port = world.free_port();
+    let listen = format!("{}:{port}", world.ip());
+    let naming = starts(&world, "b", &["--listen", &listen, "--neighbor", named.addr()]);
+    wait_for_log(&named, &[&listen, "greets this super peer", "--neighbor"]);
+    wait_for_log(&naming, &["no link to neighbor", named.addr(), "no answer"]);
+}
+
+#[test]
+fn an_address_may_lack_its_port_and_have_an_interface() {
+    let world = World::new();
+    for (given, shown) in [
+        ("[fe80::1%lo]:9", "[fe80::1%lo]:9"),
+        ("fe80::1%lo", "[fe80::1%lo]:4777"),
+        ("[fe80::1%no-such-if]", "no interface \"no-such-if\""),
+        ("127.0.0.1:1", "127.0.0.1:1"),
+    ] {
+        let ran = world.run(["list", "--super", given, "--connect-timeout", "1s"]);
+        assert_eq!(ran.exit, Some(5), "{given}: {}", ran.stderr);
+        assert!(ran.stderr.contains(shown), "{given}: {}", ran.stderr);
+    }
+    let ran = world.run(["list", "--super", "fe80::1"]);
+    assert!(ran.exit == Some(2) && ran.stderr.contains("[fe80::1%eth0]:4777"), "{}", ran.stderr);
+}
+
+// ---- two hosts ----------------------------------------------------------------------------------
+
+/// Two network namespaces with a cable between them, `eth0` at both ends: 10.77.0.1 and fe80::a,
+/// 10.77.0.2 and fe80::b.
+struct Hosts([String; 2]);
+
+impl Hosts {
+    /// None without the right to make namespaces.
+    fn new() -> Option<Hosts> {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).expect("randomness");
+        let tag = u32::from_le_bytes(random);
+        let hosts = Hosts(["a", "b"].map(|side| format!("links-{tag:08x}-{side}")));
+        let [a, b] = &hosts.0;
+        if !run(&["ip", "netns", "add", a]) || !run(&["ip", "netns", "add", b]) {
+            eprintln!("skipped: no right to make network namespaces");
+            return None;
+        }
+        let cable = ["ip", "-n", a, "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns", b];
+        if !run(&cable) {
+            eprintln!("skipped: no virtual cables");
+            return None;
+        }
+        for (host, v4, v6) in [(a, "10.77.0.1/24", "fe80::a/64"), (b, "10.77.0.2/24", "fe80::b/64")] {
+            for dev in ["lo", "eth0"] {
+                assert!(run(&["ip", "-n", host, "link", "set", dev, "up"]));
+            }
+            assert!(run(&["ip", "-n", host, "addr", "add", v4, "dev", "eth0"]));
+            assert!(run(&["ip", "-n", host, "addr", "add", v6, "dev", "eth0", "nodad"]));
+        }
+        Some(hosts)
+    }
+
+    /// What starts from now on in this world runs on this host.
+    fn enter(&self, world: &mut World, host: usize) {
+        world.limit(&format!("exec ip netns exec {} \"$@\"; :", self.0[host]));
+    }
+
+    fn run_at(&self, host: usize, command: &[&str]) -> bool {
+        run(&[&["ip", "netns", "exec", &self.0[host]], command].concat())
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            let _ = run(&["ip", "netns", "del", name]);
+        }
+    }
+}
+
+fn run(command: &[&str]) -> bool {
+    let mut process = Command::new(command[0]);
+    process.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    process.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn two_hosts_on_one_cable_need_no_other_addresses() {
+    let mut world = World::new();
+    let Some(hosts) = Hosts::new() else { return };
+    hosts.enter(&mut world, 0);
+    let a = starts(&world, "a", &["--listen", "[::]", "--neighbor", "fe80::b%eth0"]);
+    hosts.enter(&mut world, 1);
+    let b = starts(&world, "b", &["--listen", "[fe80::b%eth0]", "--neighbor", "[fe80::a%eth0]:4777"]);
+    reach(&world, "[fe80::b%eth0]", 2);
+    reach(&world, "fe80::a%eth0", 2);
+    drop((a, b));
+}
+
+#[test]
+fn a_firewall_that_lets_one_direction_through_costs_no_query_its_budget() {
+    let mut world = World::new();
+    let Some(hosts) = Hosts::new() else { return };
+    let table = ["nft", "add", "table", "inet", "links"];
+    let chain = ["nft", "add", "chain", "inet", "links", "in", "{ type filter hook input priority 0 ; }"];
+    let rule = ["nft", "add", "rule", "inet", "links", "in", "udp", "dport", "4777", "drop"];
+    if !hosts.run_at(1, &table) {
+        eprintln!("skipped: no nft");
+        return;
+    }
+    assert!(hosts.run_at(1, &chain) && hosts.run_at(1, &rule));
+    hosts.enter(&mut world, 0);
+    let a = starts(&world, "a", &["--listen", "0.0.0.0", "--neighbor", "10.77.0.2"]);
+    hosts.enter(&mut world, 1);
+    let b = starts(&world, "b", &["--listen", "0.0.0.0", "--neighbor", "10.77.0.1"]);
+    wait_for_log(&a, &["no link to neighbor 10.77.0.2:4777", "does not hear this super peer"]);
+    wait_for_log(&b, &["no link to neighbor 10.77.0.1:4777", "no answer"]);
+    for addr in ["10.77.0.1", "10.77.0.2"] {
+        let done = world.run(["query", "x", "--json", "--super", addr]).done();
+        assert_eq!(done["cut"], serde_json::json!({"down": 1}), "{done}");
+    }
+    assert!(hosts.run_at(1, &["nft", "flush", "table", "inet", "links"]));
+    reach(&world, "10.77.0.1", 2);
+    reach(&world, "10.77.0.2", 2);
+    // The direction dies while the link is up.
+    assert!(hosts.run_at(1, &rule));
+    for addr in ["10.77.0.1", "10.77.0.2"] {
+        eventually("the link is down at both ends", || {
+            let done = world.run(["query", "x", "--budget", "300ms", "--json", "--super", addr]).done();
+            (done["cut"] == serde_json::json!({"down": 1})).then_some(())
+        });
+    }
+}
