@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
@@ -42,6 +43,7 @@ struct Open {
     /// Its state when it was opened.
     stamp: Stamp,
     file: Arc<File>,
+    used_at: Instant,
 }
 
 impl Open {
@@ -198,6 +200,7 @@ impl Serve {
                 if !checked {
                     self.checked.push((path.clone(), *stamp));
                 }
+                self.open[at].used_at = Instant::now();
                 return Ok(self.open[at].file.clone());
             }
             self.open.remove(at);
@@ -208,7 +211,8 @@ impl Serve {
                 if self.open.len() == OPEN_FILES_MAX {
                     self.open.pop_front();
                 }
-                self.open.push_back(Open { path: path.clone(), stamp: now, file: file.clone() });
+                let (path, used_at) = (path.clone(), Instant::now());
+                self.open.push_back(Open { path, stamp: now, file: file.clone(), used_at });
                 Ok(file)
             }
             other => {
@@ -229,6 +233,12 @@ impl Serve {
     /// Closes files that are no longer shared, so that the file system can free their space.
     pub(super) fn close_unshared(&mut self, share: &Share) {
         self.open.retain(|open| share.catalog.offered_at(&open.path).is_some());
+    }
+
+    /// Closes files of which nothing was served for this time, so that their file systems can be
+    /// unmounted while other files are served.
+    pub(super) fn close_unused(&mut self, now: Instant, after: Duration) {
+        self.open.retain(|open| now.saturating_duration_since(open.used_at) < after);
     }
 
     pub(super) fn has_open(&self) -> bool {

@@ -224,6 +224,7 @@ impl Worker {
         if let Some(share) = &mut self.share {
             share.trees.close();
         }
+        self.serve.close_unused(now, IDLE_AFTER);
         worked
     }
 

@@ -207,9 +207,19 @@ impl Catalog {
     }
 
     /// A scan has found this file. False if it is not known in this state: then it is to be
-    /// observed.
+    /// observed. A file that differs in its inode only has not changed: some file systems (FAT,
+    /// FUSE) forget the number of an inode that is not in use.
     pub(super) fn find_again(&mut self, path: &str, stamp: &Stamp) -> bool {
-        let Some(entry) = self.files.get_mut(path).filter(|entry| entry.stamp == *stamp) else { return false };
+        let Some(entry) = self.files.get_mut(path) else { return false };
+        if entry.stamp != *stamp {
+            let is_same = Stamp { ino: stamp.ino, ..entry.stamp } == *stamp;
+            let Standing::Offered(root) = entry.standing() else { return false };
+            if !is_same {
+                return false;
+            }
+            self.cache.alias(&entry.stamp, stamp, root);
+            entry.stamp = *stamp;
+        }
         entry.scan = self.scan;
         true
     }

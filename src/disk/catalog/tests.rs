@@ -200,3 +200,18 @@ fn files_that_a_scan_does_not_find_are_listed() {
     catalog.observe("a/x", stamp(1, 1), Cause::Scan { now, age: OLD, watched: true });
     assert_eq!(catalog.not_found("", scan), [Arc::from("a-sibling")]);
 }
+
+#[test]
+fn a_slow_scan_takes_another_inode_with_the_same_times_for_the_same_file() {
+    let mut catalog = offering(Instant::now());
+    let scan = catalog.begin_scan();
+    assert!(catalog.find_again("a/x", &stamp(9, 1)));
+    assert_eq!(catalog.not_found("", scan), Vec::<Arc<str>>::new());
+    assert_eq!(catalog.offered_at("a/x"), Some((root(1), stamp(9, 1))));
+    assert_eq!(catalog.cache.root(&stamp(9, 1)), Some(root(1)), "it is not hashed again");
+    assert_eq!(changes(&mut catalog), (vec![], vec![]));
+    for other in [Stamp { size: 8, ..stamp(9, 1) }, Stamp { ctime_ns: 2, ..stamp(9, 1) }, stamp(9, 2)] {
+        assert!(!catalog.find_again("a/x", &other), "{other:?}");
+    }
+    assert!(!catalog.find_again("b", &stamp(9, 1)));
+}
