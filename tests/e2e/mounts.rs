@@ -2,6 +2,7 @@
 //! namespace of its own, so that nothing is mounted for other processes.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -21,7 +22,8 @@ fn may_mount(world: &mut World) -> bool {
     }
     let why = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(!(is_root && std::env::var_os("CI").is_some()), "root of a CI cannot mount: {why}");
-    eprintln!("skipped: this user cannot mount: {why}");
+    let skipped = format!("skipped: this user cannot mount: {why}\n");
+    std::io::stderr().write_all(skipped.as_bytes()).expect("stderr");
     false
 }
 
@@ -48,7 +50,7 @@ fn lists(daemon: &Daemon, wanted: &[&str]) {
 }
 
 fn warnings(daemon: &Daemon) -> usize {
-    daemon.log().lines().filter(|line| line.contains("warn")).count()
+    daemon.log().lines().filter(|line| line.to_lowercase().contains("warn")).count()
 }
 
 fn mount(daemon: &Daemon, at: &Path, file: &str) {
