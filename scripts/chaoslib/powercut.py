@@ -265,9 +265,12 @@ class Disk:
                     picked[inode] = File(len(picked), inode.pick(block, length))
                 inode = picked[inode]
             out[path] = inode
-        # A file whose folder was lost is lost with it.
-        return {path: content for path, content in out.items()
-                if path in map(str, self.folders) or out.get(os.path.dirname(path)) == FOLDER}
+        # What is in a folder that was lost is lost with it. A folder sorts before what is in it.
+        kept, tops = {}, set(map(str, self.folders))
+        for path, content in sorted(out.items()):
+            if path in tops or kept.get(os.path.dirname(path)) == FOLDER:
+                kept[path] = content
+        return kept
 
     def states(self, draw, rounds):
         """States that a power cut may leave now: the extremes, and random ones."""

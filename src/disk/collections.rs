@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
 use super::durable::make_folders;
@@ -149,7 +149,7 @@ impl Collections {
         let Some(folder) = self.folder.clone() else { return Ok(Changes::default()) };
         let before = self.records(&is_file);
         file.sync_all()?;
-        fs::rename(folder.join(name), folder.join(kept.root.to_string()))?;
+        rename(&folder.join(name), &folder.join(kept.root.to_string()))?;
         let mut list = self.kept.clone();
         list.retain(|other| other.root != kept.root);
         list.push(kept);
@@ -265,6 +265,11 @@ pub(super) fn record(path: SharePath, (size, root): (u64, Root)) -> FileRecord {
     FileRecord { path, size, root, collection: true }
 }
 
+/// A rename that a signal does not fail.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(retry_on_intr(|| rustix::fs::rename(from, to))?)
+}
+
 fn read_list(path: &Path) -> io::Result<Vec<Kept>> {
     let text = fs::read_to_string(path)?;
     let mut lines = text.lines();
@@ -287,7 +292,7 @@ fn write_list(folder: &Path, kept: &[Kept]) -> io::Result<()> {
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&new, folder.join(LIST))?;
+    rename(&new, &folder.join(LIST))?;
     // Some file systems cannot sync a folder; then a power cut may undo the last change.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())

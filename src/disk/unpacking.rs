@@ -23,7 +23,7 @@ use super::durable::{self, At, rename_noreplace};
 use super::folder::{Found, Stamp, is_unsupported};
 use super::hash::{ContentDigest, FileHash, read_range, root_of};
 use super::share::Share;
-use super::target::{CONTENT, collection_folder, failed, hidden_folder, io_failure};
+use super::target::{CONTENT, MAP_SUFFIX, PART_SUFFIX, collection_folder, failed, hidden, hidden_folder, io_failure};
 use crate::config::{COLLECTION_BATCH_BYTES, COLLECTION_BATCH_FILES, COLLECTION_PAGE_FILES, PIECE_BYTES};
 use crate::proto::disk::{Destination, DiskFailure, DiskFailureKind, Listed, Missing};
 use crate::proto::{DownloadId, EMPTY_ROOT};
@@ -296,6 +296,9 @@ impl Unpacking {
 
     fn compared(&mut self, share: Option<&mut Share>, item: Item, place: Place, root: Root, buffer: &mut Vec<u8>) {
         if root == item.root {
+            if item.size > PIECE_BYTES {
+                remove_map(&place);
+            }
             let page = self.page();
             page.there_files += 1;
             page.there_bytes = page.there_bytes.saturating_add(item.size);
@@ -603,6 +606,15 @@ fn set_aside(place: &Place, root: &Root) -> io::Result<bool> {
     }
     move_aside(place, &found)?;
     Ok(true)
+}
+
+/// Removes the map that a download of its own leaves if the sync of its folder fails.
+fn remove_map(place: &Place) {
+    let part = statat(&*place.parent, hidden(&place.name, PART_SUFFIX), AtFlags::SYMLINK_NOFOLLOW);
+    if part.is_err_and(|error| error == Errno::NOENT) {
+        let map = hidden(&place.name, MAP_SUFFIX);
+        let _ = retry_on_intr(|| unlinkat(&*place.parent, &map, AtFlags::empty()));
+    }
 }
 
 /// Renames the file at a place to a name with digits of its root, `found`. Does nothing if the file
