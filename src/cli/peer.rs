@@ -150,6 +150,14 @@ impl Host for PeerHost {
         &self.name
     }
 
+    fn on_gauges(&mut self, gauges: &[(&'static str, u64)]) {
+        let of = |name: &str| gauges.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value);
+        if let Some(news) = &self.news {
+            let files = of("hashing_files_total").saturating_sub(of("hashing_files"));
+            let _ = news.send(News::Hashing { files, bytes: of("hashing_bytes"), size: of("hashing_bytes_total") });
+        }
+    }
+
     fn on_signal(&mut self, signal: i32) -> bool {
         let news = self.news.as_ref().filter(|_| self.takes_interrupts && signal == SIGINT);
         news.is_some_and(|news| news.send(News::Interrupted).is_ok())

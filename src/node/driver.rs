@@ -276,7 +276,10 @@ impl<'a, R: Role> Driver<'a, R> {
                 }
                 self.feed(Input::Disk(done));
             }
-            Report::Counts(counts) => self.disk_counts = counts,
+            Report::Counts(counts) => {
+                self.host.on_gauges(&counts);
+                self.disk_counts = counts;
+            }
             Report::Digested { conn, req, bytes, digests } => {
                 let payload = self.chunks.keep(bytes);
                 self.feed(Input::PayloadReceived { conn, req, payload, digests });

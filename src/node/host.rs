@@ -22,6 +22,9 @@ pub trait Host {
         ""
     }
 
+    /// Gauges of the share changed: how much of it is hashed, and what is left out.
+    fn on_gauges(&mut self, _gauges: &[(&'static str, u64)]) {}
+
     /// A signal arrived. Returns whether the host takes it for itself; if not, it ends the node.
     fn on_signal(&mut self, _signal: i32) -> bool {
         false

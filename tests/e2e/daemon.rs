@@ -25,8 +25,21 @@ fn a_ready_file_tells_all_that_a_script_needs() {
 }
 
 #[test]
-fn sigterm_and_sigint_end_a_daemon_cleanly() {
-    for signal in [Signal::TERM, Signal::INT] {
+fn a_sighup_that_is_ignored_at_the_start_stays_ignored() {
+    let mut world = World::new();
+    // As nohup does.
+    world.limit("trap '' HUP");
+    let daemon = world.super_peer("s");
+    world.limit("");
+    daemon.signal(Signal::HUP);
+    let done = world.run(["query", "x", "--json", "--super", daemon.addr()]).done();
+    assert_eq!((done["exit"].as_i64(), done["reached"].as_i64()), (Some(3), Some(1)));
+    assert!(daemon.ready_file.exists());
+}
+
+#[test]
+fn sigterm_sigint_and_sighup_end_a_daemon_cleanly() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let world = World::new();
         let mut daemon = world.super_peer("s");
         world.share("p", "file.txt", b"content");

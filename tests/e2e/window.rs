@@ -84,6 +84,21 @@ fn without_a_source_the_end_of_a_download_is_counted_down() {
 }
 
 #[test]
+fn an_interrupted_get_says_that_the_running_peer_goes_on() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let _source = stalled(&world, daemon.addr());
+    let _peer = world.peer("p", &[&daemon]);
+    let Some(pane) = Pane::start(&world, "get", (80, ROWS), &["get", NAME, "--name", "p"]) else { return };
+    pane.until("a bar", has_bar);
+    pane.press("C-c");
+    eventually("what goes on", || {
+        let text = pane.history();
+        text.contains("the peer goes on with the download, and `sprat cancel 1` ends it").then_some(())
+    });
+}
+
+#[test]
 fn the_prompt_keeps_its_bars_and_its_line_in_every_window() {
     for width in WIDTHS {
         let world = World::new();
@@ -91,7 +106,19 @@ fn the_prompt_keeps_its_bars_and_its_line_in_every_window() {
         let _source = stalled(&world, daemon.addr());
         let share = world.folder("downloads").display().to_string();
         let listen = format!("{}:0", world.ip());
-        let args = ["peer", "--name", "p", "--downloads", &share, "--listen", &listen, "--super", daemon.addr()];
+        let args = [
+            "peer",
+            "--name",
+            "p",
+            "--log-level",
+            "warn",
+            "--downloads",
+            &share,
+            "--listen",
+            &listen,
+            "--super",
+            daemon.addr(),
+        ];
         let Some(pane) = Pane::start(&world, "prompt", (width, ROWS), &args) else { return };
         let is_ready = |text: &str| text.lines().last().is_some_and(|line| line.trim_end() == "sprat>");
         pane.until("the prompt", is_ready);

@@ -2,7 +2,9 @@
 
 use super::output::Bars;
 use crate::cli::columns::cut;
+use crate::cli::format::{count, percent};
 use crate::cli::progress::{self, Bar};
+use crate::cli::units::Size;
 use crate::wire::HostPort;
 use crate::wire::name::printable;
 
@@ -45,6 +47,12 @@ impl Supers {
     }
 }
 
+/// The line about the hashing of the share; none if no file is left.
+pub(super) fn hashing(files: u64, bytes: u64, size: u64) -> Option<String> {
+    let done = percent(bytes, size);
+    (files > 0).then(|| format!("hashing the share: {} left, {done} % of {}", count(files, "file"), Size(size)))
+}
+
 /// All lines, for a window that is known when they are drawn.
 pub(super) fn lines(supers: &Supers, hashing: Option<String>, bars: Vec<Bar>) -> Bars {
     let notes: Vec<String> = supers.line().into_iter().chain(hashing).collect();
@@ -75,5 +83,15 @@ mod tests {
         assert!(supers.absence().is_none() && supers.line().unwrap().starts_with("1 of 2 super peers"));
         supers.welcomed(at(2));
         assert_eq!(supers.line(), None);
+    }
+
+    #[test]
+    fn the_hashing_of_the_share_is_shown_while_files_are_left() {
+        let line = hashing(12, 1 << 30, 4 << 30);
+        assert_eq!(line.as_deref(), Some("hashing the share: 12 files left, 25 % of 4.0 GiB"));
+        assert_eq!(hashing(0, 0, 0), None);
+        let supers = Supers::default();
+        assert_eq!(lines(&supers, line, vec![Bar::new("x")])(80, 5).len(), 2);
+        assert_eq!(lines(&supers, hashing(1, 0, 1), vec![Bar::new("x")])(80, 1).len(), 1);
     }
 }

@@ -82,6 +82,8 @@ pub(super) struct Console {
     pub(super) jobs: BTreeMap<u64, Job>,
     clients: u64,
     supers: Supers,
+    /// How far the hashing of the share is, while it runs.
+    hashing: Option<String>,
     /// The next line is read when this job ends.
     pub(super) foreground: Option<u64>,
     /// The next line is read when no download runs.
@@ -108,6 +110,7 @@ impl Console {
             jobs: BTreeMap::new(),
             clients: 0,
             supers: Supers::default(),
+            hashing: None,
             foreground: None,
             waiting: false,
             asking: false,
@@ -139,6 +142,13 @@ impl Console {
             News::Lost { super_peer, why } => {
                 self.supers.lost(super_peer, why);
                 self.draw();
+            }
+            News::Hashing { files, bytes, size } => {
+                let hashing = bars::hashing(files, bytes, size);
+                if hashing != self.hashing {
+                    self.hashing = hashing;
+                    self.draw();
+                }
             }
             News::Line(line) => {
                 self.output.to_console();
@@ -354,7 +364,7 @@ impl Console {
     pub(super) fn draw(&mut self) -> bool {
         let of = |job: &Job| if let Job::Get { bar, .. } = job { Some(Bar::clone(bar)) } else { None };
         let bars = if self.quiet { Vec::new() } else { self.jobs.values().filter_map(of).collect() };
-        self.output.show(bars::lines(&self.supers, None, bars))
+        self.output.show(bars::lines(&self.supers, self.hashing.clone(), bars))
     }
 }
 

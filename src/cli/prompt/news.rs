@@ -12,6 +12,9 @@ pub(crate) enum News {
     Welcomed { super_peer: HostPort },
     /// A session is lost.
     Lost { super_peer: HostPort, why: String },
+    /// How far the hashing of the share is: files that are left, bytes that are hashed, bytes of
+    /// all. All are 0 if nothing is left.
+    Hashing { files: u64, bytes: u64, size: u64 },
     /// A line that was read, or why it cannot be.
     Line(Result<String, String>),
     /// The line that was being typed was given up with Ctrl-C.
