@@ -184,6 +184,22 @@ pub const PEERS_REPORTED_PER_SECOND: usize = 10;
 pub const SHARE_REPORT_EVERY: Duration = Duration::from_secs(2);
 /// A dial that has not connected within this time has failed.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that does not answer HELLO within this time when it is dialed back was not reached.
+pub const DIAL_BACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Shortest time between two dials back of one peer; doubles while it is not reached.
+pub const DIAL_BACK_EVERY: Duration = Duration::from_secs(30);
+/// The same at most, so that a peer whose firewall was opened is found reachable.
+pub const DIAL_BACK_EVERY_MAX: Duration = Duration::from_secs(600);
+/// Dials back of one host, or of all names, without a pause; more wait.
+pub const DIAL_BACK_HOST_BURST: u32 = 4;
+/// Time between two of them after that: 4 a minute.
+pub const DIAL_BACK_HOST_EVERY: Duration = Duration::from_secs(15);
+/// Hosts whose dials back are remembered; those of one more wait.
+pub const DIAL_BACK_HOSTS_MAX: usize = 4096;
+/// Dials back at once; more wait.
+pub const DIAL_BACKS_AT_ONCE: usize = 256;
+/// Peers of which one turn begins dials back; the others are dialed in the next turn.
+pub const DIAL_BACKS_PER_TURN: usize = 16;
 /// How long `sprat peer` tries to get its first session (`--connect-timeout`).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

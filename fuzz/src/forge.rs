@@ -5,7 +5,7 @@ use sprat::wire::link::{
 };
 use sprat::wire::message::{
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
-    Manifest, Ping, Query, Ready, Register, SourceRecord, Status, Update, Welcome,
+    Manifest, Ping, Query, Reach, Ready, Register, SourceRecord, Status, Update, Welcome,
 };
 use sprat::wire::{
     Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, Policy, QueryId, QueryKind, Root, Search, SharePath,
@@ -148,7 +148,10 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
         13 => Message::Status(Status { req }),
         14 => Message::Info(Info { req, agent: text(dice), counts: [("sessions".into(), dice.any())].into(), ..Info::default() }),
         15 => Message::Ping(Ping { n: req }),
-        16 => Message::Pong(Ping { n: req }),
+        16 => match dice.one_in(2) {
+            true => Message::Pong(Ping { n: req }),
+            false => Message::Reach(Reach { ok: dice.one_in(2), addr: addr(dice), why: dice.one_in(2).then(|| "why".to_owned()) }),
+        },
         17 => Message::Bye(Bye { why: text(dice) }),
         18 => {
             let code = ErrorCode(dice.below(16) as u16);

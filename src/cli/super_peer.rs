@@ -3,6 +3,7 @@
 use super::args::Super;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
+use super::units::OnOff;
 use super::{memory, paths, report, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         ttl: args.ttl.unwrap_or(TTL_DEFAULT),
         budget,
         ping,
+        dial_back: args.dial_back.unwrap_or(OnOff::ON).0,
         digests: true,
         hits_max: QUERY_HITS_MAX,
         memory,

@@ -92,6 +92,26 @@ impl fmt::Display for Span {
     }
 }
 
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OnOff(pub(crate) bool);
+
+impl OnOff {
+    pub(crate) const ON: OnOff = OnOff(true);
+}
+
+impl FromStr for OnOff {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OnOff, String> {
+        match text {
+            "on" => Ok(OnOff(true)),
+            "off" => Ok(OnOff(false)),
+            _ => Err(format!("{text:?} is neither on nor off")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,6 +38,11 @@ impl Dials {
         assert!(recent.len() <= most, "{node} dials {} {} times in {WINDOW:?}", to.host(), recent.len());
     }
 
+    /// The nodes that were welcomed there.
+    pub(super) fn welcomed_at<'a>(&'a self, at: &'a HostPort) -> impl Iterator<Item = usize> + 'a {
+        self.welcomed.iter().filter(move |(_, addr)| addr == at).map(|(node, _)| *node)
+    }
+
     /// A peer was welcomed there.
     pub(super) fn on_welcome(&mut self, node: usize, at: HostPort) {
         self.welcomed.insert((node, at));

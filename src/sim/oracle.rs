@@ -90,11 +90,12 @@ impl Watch {
         let pruned = outcome.pruned.unwrap_or(0);
         let sure = pruned == 0 || world.clocks_ran_alike_since(asked.at - DIGEST_LEASE_WAIT);
         let (cut, reached) = (outcome.cut.unwrap_or_default(), outcome.reached.unwrap_or(0));
-        let mut hits = BTreeSet::new();
+        let (mut hits, mut promised) = (BTreeSet::new(), Vec::new());
         for (_, event) in &asked.events {
-            if let ClientEvent::Hit { name: _, path, size, root, source, .. } = event {
+            if let ClientEvent::Hit { path, size, root, source, unreached, .. } = event {
                 let hit = Match { path: path.clone(), size: *size, root: *root, source: source.clone() };
                 assert!(hits.insert(hit.clone()), "{hit:?} was delivered twice");
+                promised.extend((!unreached).then_some(hit));
             }
         }
         assert_eq!(outcome.hits, Some(u32::try_from(hits.len()).unwrap_or(u32::MAX)), "hits are counted as delivered");
@@ -126,6 +127,14 @@ impl Watch {
         if calm {
             let strange: Vec<&Match> = hits.difference(&ever).filter(|hit| !excuse.forged.contains(hit)).collect();
             assert!(strange.is_empty(), "{strange:?} are registered nowhere");
+        }
+        if !excuse.liar {
+            let kept = |hit: &&Match| excuse.forged.contains(hit) || world.was_reached(&hit.source);
+            let broken: Vec<&Match> = promised.iter().filter(|hit| !kept(hit)).collect();
+            assert!(
+                broken.is_empty(),
+                "no super peer has reached the sources of {broken:?}, and their hits do not say so"
+            );
         }
         // A neighbor that lies can claim anything of its own branch.
         if calm && !excuse.liar {

@@ -53,6 +53,8 @@ pub enum Message {
     Ping(Ping),
     /// Session: the answer to PING.
     Pong(Ping),
+    /// Session: whether the super peer could dial the peer.
+    Reach(Reach),
     /// The sender is about to close the connection.
     Bye(Bye),
     /// Something failed: the request `req`, or without it the connection.
@@ -260,6 +262,21 @@ pub struct SourceRecord {
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub unreached: bool,
 }
+
+/// REACH: `{ok, addr, why}`. Only to a peer whose HELLO has the feature [`FEATURE_REACH`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// Whether the super peer has reached the peer at that address.
+    pub ok: bool,
+    /// The address that hits name.
+    pub addr: HostPort,
+    /// Why not, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The feature of a HELLO whose sender takes REACH.
+pub const FEATURE_REACH: &str = "reach";
 
 /// DONE: `{req, hits, reached, pruned, complete, cut, ms}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -537,6 +554,7 @@ macro_rules! sent_by_super_peers {
             | $crate::wire::Message::Files(_)
             | $crate::wire::Message::Info(_)
             | $crate::wire::Message::Pong(_)
+            | $crate::wire::Message::Reach(_)
     };
 }
 macro_rules! sent_to_sources {
@@ -572,6 +590,7 @@ impl Message {
             Message::Info(_) => "INFO",
             Message::Ping(_) => "PING",
             Message::Pong(_) => "PONG",
+            Message::Reach(_) => "REACH",
             Message::Bye(_) => "BYE",
             Message::Error(_) => "ERROR",
             Message::Get(_) => "GET",

@@ -428,6 +428,7 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         SOURCES_KNOWN_MAX,
         DIALS_PER_ADDRESS,
         DIALS_AT_ONCE,
+        DIAL_BACKS_AT_ONCE,
         HOST_DIALS_AT_ONCE,
         UPLOAD_REQUESTS_MAX,
         UPLOADS_MAX,
@@ -462,6 +463,10 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         PROOF_HEDGE,
         PROOF_PATIENCE,
         HOST_DIAL_INTERVAL,
+        DIAL_BACK_TIMEOUT,
+        DIAL_BACK_EVERY,
+        DIAL_BACK_EVERY_MAX,
+        DIAL_BACK_HOST_EVERY,
         DOWNLOAD_TIMEOUT,
         CHUNK_IDLE_MAX
     ]);

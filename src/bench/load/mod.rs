@@ -333,6 +333,7 @@ impl Load {
             Message::Bye(_) => self.tally.error("bye"),
             Message::Hello(_)
             | Message::Info(_)
+            | Message::Reach(_)
             | Message::Ping(_)
             | Message::Cancel(_)
             | Message::Unknown(_)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::common::command;
 use super::values::{chunk_addr, hops, host, parallel, sessions, share, super_addr, timeout};
-use crate::cli::units::{Size, Span};
+use crate::cli::units::{OnOff, Size, Span};
 use crate::node::ShareFolder;
 use crate::wire::HostPort;
 
@@ -45,6 +45,11 @@ command! {
         /// at least 256M]
         #[argh(option, arg_name = "SIZE")]
         pub(crate) memory: Option<Size>,
+
+        /// whether it dials each peer back where the peer serves, and reports peers that it does
+        /// not reach as unreached: on or off [default: on]
+        #[argh(option, arg_name = "ON|OFF")]
+        pub(crate) dial_back: Option<OnOff>,
 
         /// name of this daemon: its state folder and its lock [default: super]
         #[argh(option, arg_name = "NAME")]

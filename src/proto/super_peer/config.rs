@@ -21,6 +21,8 @@ pub struct SuperPeerConfig {
     pub budget: Duration,
     /// How often a session must send something.
     pub ping: Duration,
+    /// Whether peers are dialed back; if not, all of them count as reached.
+    pub dial_back: bool,
     /// Whether digests are exchanged with neighbors.
     pub digests: bool,
     /// Hits kept per query at its origin, and per link and query elsewhere. [`QUERY_HITS_MAX`] but
@@ -49,6 +51,7 @@ impl SuperPeerConfig {
             ttl: TTL_DEFAULT,
             budget: QUERY_BUDGET,
             ping: PING_INTERVAL,
+            dial_back: false,
             digests: true,
             hits_max: QUERY_HITS_MAX,
             memory: usize::MAX,

@@ -40,6 +40,8 @@ pub(super) enum Reason {
     Ended,
     /// A spanning tree is to be grown; or what grows is to be repeated or given up.
     Tree,
+    /// A peer is to be dialed back, or a dial has taken too long.
+    Reach,
     /// Nobody has listed the network for a while: the sorted order of the index can go.
     Order,
     /// The peers that shared before the restart are no longer awaited.

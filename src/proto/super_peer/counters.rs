@@ -55,6 +55,10 @@ counts! {
     ClosedSilent => "closed_silent",
     /// Sessions that said BYE.
     ClosedBye => "closed_bye",
+    /// Peers dialed back.
+    DialBacks => "dial_backs",
+    /// Peers reached by that.
+    DialBacksReached => "dial_backs_reached",
     /// Connections that the other side closed.
     GoneRemote => "gone_remote",
     /// Connections whose socket failed.

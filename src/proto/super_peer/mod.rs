@@ -13,7 +13,9 @@ mod gauges;
 mod ids;
 pub mod index;
 mod link;
+mod peer;
 mod presence;
+mod reach;
 pub mod search;
 mod session;
 mod starting;
@@ -40,6 +42,7 @@ use counters::{Count, Counters};
 use flood::Flood;
 use index::Index;
 use link::{Neighbors, Opened};
+use reach::Reach;
 use session::{Request, Sessions};
 use starting::Starting;
 use work::{OUTPUT_WORK, TIMER_WORK};
@@ -60,6 +63,7 @@ pub struct SuperPeer {
     neighbors: Neighbors,
     flood: Flood,
     starting: Starting,
+    reach: Reach,
     /// Shutdown has begun: no new session is accepted.
     closing: bool,
     /// This turn may have left ACKs that need not wait any more and are not sent yet.
@@ -83,6 +87,7 @@ impl SuperPeer {
             neighbors,
             flood: Flood::default(),
             starting,
+            reach: Reach::default(),
             closing: false,
             acks_left: false,
             checks: 0,
@@ -164,16 +169,24 @@ impl SuperPeer {
         self.sessions.check_invariants(&self.cx.index, self.cx.sharing);
         self.neighbors.check_invariants(&self.cx);
         self.flood.check_invariants();
+        self.reach.check_invariants();
         self.cx.timers.check_invariants();
         let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
         let waits = self.cx.index.has_order() || self.starting.is_waiting(&self.cx) || self.cx.presence.is_waiting();
+        let waits = waits || self.reach.is_busy();
         let busy = left || waits || upkeep::has_work(&self.cx.index);
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
     }
 
     fn on_message(&mut self, conn: ConnId, message: Message) {
+        if self.reach.owns(conn) {
+            return self.reach.on_message(conn, &message, &mut self.cx);
+        }
         let request = self.sessions.on_message(conn, message, &mut self.cx);
+        if let Some(served) = self.sessions.take_served() {
+            self.reach.on_served(served, &mut self.cx);
+        }
         if let Some((conn, ack)) = self.sessions.take_ack() {
             self.acknowledge(conn, ack);
         }
@@ -237,7 +250,7 @@ impl SuperPeer {
     }
 
     fn on_reason(&mut self, reason: Reason) {
-        let SuperPeer { cx, sessions, neighbors, flood, starting, .. } = self;
+        let SuperPeer { cx, sessions, neighbors, flood, starting, reach, .. } = self;
         match reason {
             Reason::Login => sessions.on_login_deadline(cx),
             Reason::Silence => sessions.on_silence(cx),
@@ -250,6 +263,7 @@ impl SuperPeer {
             Reason::Tree => neighbors.on_tree_timeout(cx),
             Reason::Wave(key) => flood.on_timeout(key, neighbors, cx),
             Reason::Ended => flood.on_ended(cx),
+            Reason::Reach => reach.on_timeout(sessions, cx),
             Reason::Order => cx.index.forget_order(),
             Reason::Starting => starting.end(cx),
             Reason::Sharing => starting.on_report_due(cx),
@@ -334,11 +348,12 @@ impl SuperPeer {
 impl Role for SuperPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.begin_turn(now);
-        let SuperPeer { cx, sessions, flood, starting, .. } = self;
+        let SuperPeer { cx, sessions, flood, starting, reach, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
             Input::Accepted { conn, from, to } => sessions.on_accepted(conn, from, to, cx),
             Input::Message { conn, message } => self.on_message(conn, message),
+            Input::Malformed { conn, .. } if reach.owns(conn) => reach.on_malformed(conn, cx),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
             Input::Datagram { from, to, bytes } => self.on_datagram(from, to, bytes),
             Input::Undelivered { to, why } => self.neighbors.on_undelivered(to, why, cx),
@@ -348,7 +363,9 @@ impl Role for SuperPeer {
             Input::Backlogged { .. } => {}
             Input::Drained { conn } => flood.on_drained(conn),
             Input::Memory { short } => cx.memory_short = short,
+            Input::Closed { conn, .. } if reach.owns(conn) => reach.on_closed(conn, cx),
             Input::Closed { conn, why } => {
+                reach.on_session_closed(conn, cx);
                 sessions.on_closed(conn, why, cx);
                 flood.on_drained(conn);
             }
@@ -357,13 +374,14 @@ impl Role for SuperPeer {
             Input::Shutdown => {
                 self.closing = true;
                 starting.stop(cx);
+                reach.stop(cx);
                 cx.presence = Default::default();
                 cx.timers.stop(Reason::Presence);
                 sessions.close_all(cx);
             }
-            Input::Dialed { .. }
-            | Input::DialFailed { .. }
-            | Input::PayloadProgress { .. }
+            Input::Dialed { dial, conn, .. } => reach.on_dialed(dial, conn, cx),
+            Input::DialFailed { dial, why } => reach.on_dial_failed(dial, why, cx),
+            Input::PayloadProgress { .. }
             | Input::PayloadReceived { .. }
             | Input::PayloadSent { .. }
             | Input::Disk(_) => cx.count(Count::UnexpectedInput),

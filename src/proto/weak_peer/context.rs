@@ -11,7 +11,7 @@ use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
 use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
 use crate::time::Time;
-use crate::wire::message::{Bye, Error, ErrorCode, Hello};
+use crate::wire::message::{Bye, Error, ErrorCode, FEATURE_REACH, Hello};
 use crate::wire::name::is_invisible;
 use crate::wire::{HostPort, Message, NodeId};
 
@@ -182,6 +182,12 @@ impl Context {
         self.send(conn, Message::Hello(Hello::new(self.node, self.boot, self.agent.clone())));
     }
 
+    /// The HELLO of a session.
+    pub(super) fn hello_super_peer(&mut self, conn: ConnId) {
+        let hello = Hello::new(self.node, self.boot, self.agent.clone());
+        self.send(conn, Message::Hello(Hello { features: vec![FEATURE_REACH.to_owned()], ..hello }));
+    }
+
     pub(super) fn bye(&mut self, conn: ConnId, why: &str) {
         self.send(conn, Message::Bye(Bye { why: why.to_owned() }));
         self.close(conn);
@@ -227,6 +233,10 @@ impl Context {
     /// Ends a client's command.
     pub(super) fn done(&mut self, client: ClientId, outcome: Outcome) {
         self.report(client, ClientEvent::Done(outcome));
+    }
+
+    pub(super) fn info(&mut self, text: String) {
+        self.event(Event::Log { level: log::Level::Info, text });
     }
 
     pub(super) fn warn(&mut self, text: String) {

@@ -20,7 +20,7 @@ use crate::proto::event::{SuperState, SuperStatus};
 use crate::proto::marks::mark;
 use crate::proto::{ConnId, DialId, Event, Output, OwnAddrs};
 use crate::time::Time;
-use crate::wire::message::{self, ErrorCode, Login, Ping, Register, Update, Welcome};
+use crate::wire::message::{self, ErrorCode, Login, Ping, Reach, Register, Update, Welcome};
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
 use crate::wire::{HostPort, Message, NodeId, WireError};
 
@@ -64,6 +64,8 @@ pub(super) struct Session {
     id: SessionId,
     pub(super) candidates: Candidates,
     offer: Option<Offer>,
+    /// The super peer reported last that it cannot dial us.
+    unreached: bool,
     /// The addresses that are registered over the present connection.
     registered: Registered,
     /// What was last logged of them.
@@ -102,6 +104,7 @@ impl Session {
             id,
             candidates: Candidates::new(supers, usize::from(id.0)),
             offer,
+            unreached: false,
             registered: Registered::default(),
             doubted: None,
             state: State::Idle,
@@ -245,7 +248,7 @@ impl Session {
         (self.seq, self.acked, self.next_req) = (0, 0, 1);
         self.last_error = None;
         self.refused = Refused::default();
-        cx.hello(conn);
+        cx.hello_super_peer(conn);
         self.send(cx, Message::Login(Login::open()));
         announcements.restart(self.id);
         self.flush(cx, announcements);
@@ -338,6 +341,7 @@ impl Session {
             Message::Done(done) => self.events.push_back(SessionEvent::Done(done)),
             Message::Files(files) => self.events.push_back(SessionEvent::Files(files)),
             Message::Info(info) => self.events.push_back(SessionEvent::Info(info)),
+            Message::Reach(reach) => self.on_reach(cx, reach),
             Message::Bye(bye) => self.lose(cx, &format!("it said goodbye: {}", quoted(&bye.why))),
             Message::Error(error) => self.on_error(cx, error),
             Message::Unknown(kind) => {
@@ -370,6 +374,23 @@ impl Session {
         let host = self.registered.host.as_deref().unwrap_or(welcome.addr.host());
         self.own_addr = self.offer.as_ref().and_then(|offer| HostPort::new(host, offer.port).ok());
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
+    }
+
+    /// The super peer has dialed us back, or tried to.
+    fn on_reach(&mut self, cx: &mut Context, reach: Reach) {
+        let Reach { ok, addr, why } = reach;
+        if !self.is_up() || self.unreached == !ok {
+            return;
+        }
+        self.unreached = !ok;
+        if ok {
+            return cx.info(format!("the super peer has reached this peer at {addr}"));
+        }
+        let (port, why) = (addr.port(), quoted(why.as_deref().unwrap_or("no reason is given")));
+        cx.warn(format!(
+            "others may not reach this peer: the super peer dialed {addr} and failed ({why}); open TCP port {port} in \
+             the firewall, or start the peer with --advertise HOST, at which others reach it"
+        ));
     }
 
     fn on_ready(&mut self, cx: &mut Context) {

@@ -70,6 +70,7 @@ impl World {
                 let mut random = root.child("super", number as u64 ^ (life << 32));
                 let mut config = SuperPeerConfig::new(node_id(number), random.next_u64());
                 config.neighbors = neighbors.clone();
+                config.dial_back = true;
                 Machine::Super(Box::new(SuperPeer::new(config, Box::new(random))))
             });
             self.nodes[node].neighbors = peers;

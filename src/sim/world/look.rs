@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{Counts, World};
+use crate::config::SUPER_PORT;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::weak_peer::WeakPeer;
 use crate::proto::{ConnId, Event};
@@ -12,9 +13,14 @@ use crate::sim::content::{ContentId, Contents};
 use crate::sim::node::Machine;
 use crate::sim::tcp::Link;
 use crate::time::Time;
-use crate::wire::FileRecord;
+use crate::wire::{FileRecord, HostPort};
 
 impl World {
+    /// Whether some super peer has reached a peer at this address.
+    pub(in crate::sim) fn was_reached(&self, at: &HostPort) -> bool {
+        self.dials.welcomed_at(at).any(|node| self.nodes[node].addr.port() == SUPER_PORT)
+    }
+
     /// Virtual time.
     #[must_use]
     pub fn now(&self) -> Time {

@@ -46,7 +46,8 @@ impl Rig {
     /// Starts a super peer, with this process as its neighbor if that has an address.
     pub(super) fn start_super(&mut self, subnet: Subnet, neighbor: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
         let listen = SocketAddr::new(subnet.host(1), 0).to_string();
-        let mut args: Vec<String> = ["super", "--quiet", "--listen", &listen].map(str::to_owned).into();
+        let mut args: Vec<String> =
+            ["super", "--quiet", "--dial-back", "off", "--listen", &listen].map(str::to_owned).into();
         if let Some(neighbor) = neighbor {
             args.extend(["--neighbor".to_owned(), neighbor.to_string()]);
         }

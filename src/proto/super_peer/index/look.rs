@@ -163,6 +163,12 @@ impl Index {
         &self.holder(holder).serves
     }
 
+    /// Whether the holder is this node and serves at this address.
+    pub(in crate::proto) fn is_served_at(&self, holder: HolderId, node: NodeId, addr: &HostPort) -> bool {
+        let held = self.holders.get(holder.0 as usize).and_then(Option::as_ref);
+        held.is_some_and(|held| held.node == node && held.serves.addr == *addr)
+    }
+
     /// Whether this super peer has not reached the holder there.
     pub(in crate::proto) fn is_unreached(&self, holder: HolderId) -> bool {
         self.holder(holder).unreached

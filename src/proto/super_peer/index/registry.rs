@@ -224,6 +224,12 @@ impl Index {
         &self.holder(holder).serves.addr
     }
 
+    /// Notes whether this super peer has reached the holder where it serves.
+    pub fn set_unreached(&mut self, holder: HolderId, unreached: bool) {
+        self.changes += 1;
+        self.holder_mut(holder).unreached = unreached;
+    }
+
     /// Removes the holder, with all of its files.
     pub fn remove_holder(&mut self, holder: HolderId) {
         self.changes += 1;

@@ -20,6 +20,7 @@ use super::config::SuperPeerConfig;
 use super::context::{Context, Reason};
 use super::counters::Count;
 use super::ids::WaveKey;
+use super::peer::Peer;
 use super::work::SESSIONS_PER_WORK;
 use crate::config::{LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
 use crate::proto::{CloseReason, ConnId, Output};
@@ -73,6 +74,8 @@ impl Sessions {
             port: from.port(),
             at: self.own_addrs.number(to),
             node: NodeId([0; 16]),
+            boot: 0,
+            takes_reach: false,
             heard: cx.now,
             seq: 0,
             active_s: seconds(cx.now),
@@ -223,6 +226,18 @@ impl Sessions {
     /// The ACK of the last message, if it is due.
     pub(super) fn take_ack(&mut self) -> Option<(ConnId, Ack)> {
         self.ack.take()
+    }
+
+    /// The session that has registered an address with the last message, at which it was not
+    /// reached.
+    pub(super) fn take_served(&mut self) -> Option<ConnId> {
+        self.served.take()
+    }
+
+    /// The peer of a session that serves.
+    pub(super) fn peer(&self, conn: ConnId) -> Option<Peer> {
+        let Session { ip, node, boot, takes_reach, holder, .. } = self.session(conn)?;
+        Some(Peer { ip: *ip, node: *node, boot: *boot, holder: holder.get()?, reports: *takes_reach })
     }
 
     /// No more ACKs can wait for neighbors: closes the session whose ACK is one too many.

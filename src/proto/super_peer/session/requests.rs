@@ -5,14 +5,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Place, Sessions, State, refuse};
+use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Sessions, State, refuse};
 use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::index::{Index, Serves};
 use crate::proto::{ConnId, Output};
 use crate::wire::message::{
-    ErrorCode, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, sent_by_sources,
+    ErrorCode, FEATURE_REACH, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, sent_by_sources,
     sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
 use crate::wire::{HostPort, Message};
@@ -130,7 +130,8 @@ impl Sessions {
         }
         let session = self.session_mut(conn).expect("the session is half open");
         session.state = State::Login;
-        session.node = hello.node;
+        (session.node, session.boot) = (hello.node, hello.boot);
+        session.takes_reach = hello.features.iter().any(|feature| feature == FEATURE_REACH);
         let addr = SocketAddr::new(session.ip, session.port).into();
         let welcome = Welcome::new(cx.config.node, cx.config.boot, cx.config.ping, addr);
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
@@ -164,29 +165,17 @@ impl Sessions {
             session.state = if more { State::Registering } else { State::Open };
             return self.refuse_files(conn, cx);
         }
+        let mut served = false;
         if session.state == State::Open {
-            match serves(session.ip, host.as_deref(), more_addr.as_deref(), port)? {
-                None => {
-                    if let Some(holder) = session.holder.take() {
-                        cx.note_left(holder, session.node, "it serves no files any more");
-                        cx.index.remove_holder(holder);
-                    }
-                }
-                Some(serves) => match session.holder.get() {
-                    None => {
-                        let holder = cx.index.add_holder(serves, session.node);
-                        session.holder = Place::of(holder);
-                        cx.note_came(holder, session.node, (!more).then_some(files.len()));
-                    }
-                    Some(holder) => session.holder = Place::of(cx.index.renew_holder(holder, serves)),
-                },
-            }
+            let serves = serves(session.ip, host.as_deref(), more_addr.as_deref(), port)?;
+            served = session.serve(serves, (!more).then_some(files.len()), cx);
         }
         cx.count(Count::Registers);
         session.state = if more { State::Registering } else { State::Open };
         session.insert(files, cx)?;
         let ack = session.acknowledgement(&cx.index);
         self.ack = Some((conn, ack));
+        self.served = served.then_some(conn);
         Ok(())
     }
 

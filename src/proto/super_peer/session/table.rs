@@ -13,7 +13,7 @@ use crate::proto::crowd::{Plan, Rank, Standing, leaving};
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
-use crate::proto::super_peer::index::{HolderId, Index};
+use crate::proto::super_peer::index::{HolderId, Index, Serves};
 use crate::proto::super_peer::work::SESSION_WORK;
 use crate::proto::{ConnId, Output};
 use crate::time::Time;
@@ -87,6 +87,9 @@ pub(super) struct Session {
     pub(super) at: u8,
     /// As its HELLO says; zeros before.
     pub(super) node: NodeId,
+    pub(super) boot: u64,
+    /// It takes REACH.
+    pub(super) takes_reach: bool,
     /// When the last message came.
     pub(super) heard: Time,
     /// Number of the last REGISTER or UPDATE.
@@ -101,7 +104,7 @@ pub(super) struct Session {
     pub(super) queries: Option<Box<Vec<(u32, WaveKey)>>>,
 }
 
-const _: () = assert!(size_of::<Option<Session>>() <= 64 + size_of::<NodeId>(), "an idle session is cheap");
+const _: () = assert!(size_of::<Option<Session>>() <= 72 + size_of::<NodeId>(), "an idle session is cheap");
 
 /// Why a super peer closes a session: the code and text of the ERROR, and what is counted.
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) String, pub(super) Count);
@@ -181,6 +184,8 @@ pub(crate) struct Sessions {
     pub(super) ending: Option<usize>,
     /// The ACK of the last message.
     pub(super) ack: Option<(ConnId, Ack)>,
+    /// The last message has registered an address at which the peer was not reached.
+    pub(super) served: Option<ConnId>,
     /// Which half-open sessions go next while there are too many.
     pub(super) plan: Plan,
     /// The slot at which the last look for idle sessions ended.
@@ -336,6 +341,33 @@ impl Session {
         }
         self.seq = seq;
         Ok(())
+    }
+
+    /// It serves there from now on, without files; `listed`: how many its only page has. Returns
+    /// whether it is to be dialed back: it was not reached there.
+    pub(super) fn serve(&mut self, serves: Option<Serves>, listed: Option<usize>, cx: &mut Context) -> bool {
+        let Some(serves) = serves else {
+            if let Some(holder) = self.holder.take() {
+                cx.note_left(holder, self.node, "it serves no files any more");
+                cx.index.remove_holder(holder);
+            }
+            return false;
+        };
+        let (holder, reached) = match self.holder.get() {
+            None => {
+                let holder = cx.index.add_holder(serves, self.node);
+                cx.note_came(holder, self.node, listed);
+                (holder, false)
+            }
+            Some(holder) => {
+                let reached = *cx.index.serves(holder) == serves && !cx.index.is_unreached(holder);
+                (cx.index.renew_holder(holder, serves), reached)
+            }
+        };
+        self.holder = Place::of(holder);
+        let unreached = cx.config.dial_back && !reached;
+        cx.index.set_unreached(holder, unreached);
+        unreached
     }
 
     /// Adds files to the index.
