@@ -38,8 +38,8 @@ class Host:
         self.names = Path("/etc/netns") / self.space
         run("ip", "netns", "add", self.space)
         net.spaces.append(self)
-        run("ip", "-n", net.hub, "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", self.space)
-        run("ip", "-n", net.hub, "link", "set", name, "master", "switch", "up")
+        run("ip", "-n", net.hub, "link", "add", "name", f"v-{name}", "type", "veth", "peer", "name", "eth0", "netns", self.space)
+        run("ip", "-n", net.hub, "link", "set", "dev", f"v-{name}", "master", "switch", "up")
         # Without the search for duplicates an IPv6 address can be used at once.
         for key in ("all", "default", "eth0"):
             self.run("sysctl", "-q", "-w", f"net.ipv6.conf.{key}.accept_dad=0")

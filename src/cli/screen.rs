@@ -20,8 +20,12 @@ const COLUMNS: usize = 80;
 const ROWS_MAX: usize = 6;
 /// Sources of one download that have rows.
 const SOURCES_MAX: usize = 3;
+/// Neighbors of the super peer of a peer that have rows.
+const LOST_MAX: usize = 3;
 /// Peers that an upload names.
 const PEERS_MAX: usize = 2;
+/// Lines of one reason.
+const REASON_LINES_MAX: usize = 3;
 /// Columns of the name of a download.
 const NAME: usize = 31;
 /// Width of the first column.
@@ -38,6 +42,11 @@ pub(crate) fn screen(event: &ClientEvent) -> Vec<String> {
     match status {
         Some(status) => {
             lines.peer(status, super_peer.as_ref(), super_counts);
+            // Why its searches are not complete.
+            let lost: Vec<&LinkRow> = links.iter().filter(|link| link.state.is_trouble()).collect();
+            lines.rows(&lost, LOST_MAX, LABEL, |lines, link| {
+                lines.labeled("", &format!("its neighbor {} {}", printable(&link.name), link_words(link)));
+            });
             lines.share(peer);
             lines.downloads(&status.downloads);
             lines.uploads(&status.uploads);
@@ -86,6 +95,12 @@ impl Lines {
         self.add(&format!("{label:<LABEL$}{text}"));
     }
 
+    /// What is wrong with the line above, in a few lines at most.
+    fn reason(&mut self, text: &str) {
+        let lines = wrapped(&printable(text), COLUMNS - 6);
+        lines.iter().take(REASON_LINES_MAX).for_each(|line| self.add(&format!("      {line}")));
+    }
+
     /// Rows, and how many more there are.
     fn rows<T>(&mut self, all: &[T], most: usize, indent: usize, mut row: impl FnMut(&mut Lines, &T)) {
         all.iter().take(most).for_each(|each| row(self, each));
@@ -112,7 +127,7 @@ impl Lines {
             let up = super_counts.get("links_up").unwrap_or(&0);
             let neighbors = of.map(|links| format!("; {up} of its {} up", count(*links, "neighbor")));
             lines.labeled(std::mem::take(&mut label), &(super_words(each) + &neighbors.unwrap_or_default()));
-            each.why.iter().for_each(|why| lines.add(&format!("      {why}")));
+            each.why.iter().for_each(|why| lines.reason(why));
         });
     }
 
@@ -162,7 +177,7 @@ impl Lines {
         self.add(&format!("{id:>4}  {word:<7}  {done:>5}  {size:>10}  {rate:>12}  {name}"));
         if let Some(error) = error {
             let again = retry_ms.map(|ms| format!("asks again in {}: ", age(ms))).unwrap_or_default();
-            self.add(&format!("      {again}{error}"));
+            self.reason(&format!("{again}{error}"));
         }
         let mut sources: Vec<&SourceReport> = sources.iter().collect();
         // What is wrong comes first.
@@ -175,8 +190,9 @@ impl Lines {
         let sends = matches!(state, SourceState::Active | SourceState::Stalled);
         let rate = rate.filter(|_| sends).map(|rate| format!(", {}/s", Size(rate))).unwrap_or_default();
         let bad = if *bad > 0 { format!(", {}", count(u64::from(*bad), "wrong piece")) } else { String::new() };
-        let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        self.add(&format!("      {source} {}{rate}{bad}{why}", state_word(*state)));
+        let why = why.as_ref().map(|why| why.strip_prefix(&format!("cannot reach {source}: ")).unwrap_or(why));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        self.reason(&format!("{source} {}{rate}{bad}{why}", state_word(*state)));
     }
 
     fn uploads(&mut self, uploads: &[UploadReport]) {
@@ -233,8 +249,7 @@ impl Lines {
         self.rows(links, ROWS_MAX, 2, |lines, link| {
             let known = link.at.first().filter(|at| **at != link.name).map(|at| format!(" ({})", printable(at)));
             lines.add(&format!("  {}{} {}", printable(&link.name), known.unwrap_or_default(), link_words(link)));
-            let why = link.why.as_deref().map(printable).unwrap_or_default();
-            wrapped(&why, COLUMNS - 6).iter().for_each(|line| lines.add(&format!("      {line}")));
+            link.why.iter().for_each(|why| lines.reason(why));
         });
     }
 }
@@ -395,7 +410,15 @@ mod tests {
             super_counts: counts(&[("links", 3), ("links_up", 2)]),
             status: Some(Box::new(status)),
             super_agent: Some("sprat/0.1.0".into()),
-            links: Vec::new(),
+            links: vec![LinkRow {
+                name: "192.0.2.2:4777".into(),
+                at: Vec::new(),
+                node: None,
+                state: LinkState::Down,
+                since: 8000,
+                rtt: None,
+                why: Some("no answer".into()),
+            }],
         }
     }
 
@@ -407,6 +430,7 @@ address      192.0.2.7:4778
 super peer   192.0.2.1:4777 up for 2 h 3 min; 2 of its 3 neighbors up
              192.0.2.9:4777 down for 2 h 3 min, tried again in 3 s
       refused
+             its neighbor 192.0.2.2:4777 down for 8 s
 share        1234 files, 5.0 GiB
              12 files not hashed yet: 25 % hashed, 1.0 GiB of 4.0 GiB
              not shared: 3 hidden, 1 symbolic links
@@ -484,8 +508,8 @@ queries      12.3 a second, 0 running; 99 % of 100 answers complete
 memory       3.0 MiB of 1.0 GiB
 neighbors    1 of 2 up
   far.example:4777 (192.0.2.9:4777) half open for 8 s
-      a firewall a firewall a firewall a firewall a firewall a firewall
-      a firewall and the end
+      a firewall a firewall a firewall a firewall a firewall a firewall a
+      firewall and the end
   192.0.2.2:4777 up for 1 min 30 s, round trip 0.4 ms";
         assert_eq!(screen(&event).join("\n"), right);
     }

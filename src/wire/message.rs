@@ -406,6 +406,17 @@ pub enum LinkState {
     Unknown,
 }
 
+impl LinkState {
+    /// Whether searches are not complete because of it.
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
+        match self {
+            LinkState::Down | LinkState::HalfOpen => true,
+            LinkState::Up | LinkState::Itself | LinkState::Twin | LinkState::Unknown => false,
+        }
+    }
+}
+
 /// PING and PONG: `{n}`; the answer repeats the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {

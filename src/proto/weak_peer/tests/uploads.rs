@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::harness::World;
-use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, UPLOAD_AHEAD, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
+use super::harness::{Super, World};
+use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, RATE_WINDOW, UPLOAD_AHEAD, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
 use crate::proto::disk::ServeFailure;
 use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
 use crate::wire::ids::{Md5, NodeId, Root};
 use crate::wire::message::{Cancel, Error, ErrorCode, Get, Hello, Manifest, Ping};
-use crate::wire::{Message, WireError};
+use crate::wire::{FileRecord, Message, SharePath, WireError};
 
 const ROOT: Root = Root([3; 32]);
 
@@ -429,4 +429,41 @@ fn a_closed_connection_is_forgotten_by_the_disk() {
     assert_eq!(world.disk.last(), Some(&DiskWork::ForgetConn { conn }));
     ready(&mut world, conn, 1, Ok(Md5([0; 16])));
     assert!(world.outputs.is_empty());
+}
+
+#[test]
+fn a_status_reports_what_is_sent_by_name_and_peer() {
+    let mut world = World::new(1, 1);
+    let path = SharePath::new("a/song.ogg").unwrap();
+    let file = FileRecord { path, size: 5 << 20, root: ROOT, collection: false };
+    world.input(Input::Disk(DiskDone::Share { added: vec![file], removed: Vec::new() }));
+    let uploads = |world: &mut World| {
+        world.events.clear();
+        world.command(Command::Status).run_for(Duration::from_millis(100));
+        let status = world.client_events().into_iter().find_map(|event| match event {
+            ClientEvent::Status { status, .. } => status,
+            _ => None,
+        });
+        status.expect("a peer that serves").uploads
+    };
+    let (conn, idle) = (open(&mut world), open(&mut world));
+    assert_eq!(uploads(&mut world), [], "{idle:?} asks for nothing");
+    take(&mut world, conn, 0..=2);
+    let [upload] = &uploads(&mut world)[..] else { panic!("one content is sent") };
+    assert_eq!((upload.path.as_deref(), upload.size), (Some("a/song.ogg"), Some(5 << 20)));
+    assert_eq!((upload.peers.len(), upload.peers[0].bytes), (1, 3 << 20));
+    assert!(upload.rate > 0 && upload.rate == upload.peers[0].rate);
+    world.run_for(2 * RATE_WINDOW);
+    assert_eq!(uploads(&mut world), [], "it has asked for nothing lately");
+}
+
+#[test]
+fn a_running_peer_reports_its_own_state_if_the_super_peer_does_not_answer() {
+    let mut world = World::new(1, 1);
+    world.run_until(|world| world.welcomed() == 1);
+    world.supers[0].1.manner = Super::NoAnswers;
+    world.command(Command::Status).run_for(Duration::from_secs(4));
+    assert!(world.outcome().ok);
+    let alone = |event: &ClientEvent| matches!(event, ClientEvent::Status { super_peer: None, status: Some(_), .. });
+    assert!(world.client_events().iter().any(alone));
 }
