@@ -67,7 +67,11 @@ impl Dialer {
     pub(super) fn dial(&mut self, dial: DialId, to: HostPort, conns: &mut Connections, ctx: &mut Context) {
         let until = ctx.now + DIAL_TIMEOUT;
         if let Some(address) = to.literal() {
-            self.connect(Dialing { dial, to, rest: VecDeque::from([address]), until }, conns, ctx);
+            let rest = match address.ip() {
+                IpAddr::V6(ip) if to.lacks_scope() => self.interfaces.on_each(ctx.now, ip, to.port()).into(),
+                IpAddr::V4(_) | IpAddr::V6(_) => VecDeque::from([address]),
+            };
+            self.connect(Dialing { dial, to, rest, until }, conns, ctx);
             return;
         }
         match self.resolver.ask(Purpose::Dial(dial), to.clone()) {
@@ -149,7 +153,7 @@ impl Dialer {
             conns.make_room(CROWD_BATCH, ctx);
             fail(dialing.dial, &dialing.to, "no descriptor is left for it", ctx);
         } else {
-            self.try_addresses(dialing, None, "its name has no address".into(), conns, ctx);
+            self.try_addresses(dialing, None, "there is no address to try".into(), conns, ctx);
         }
     }
 

@@ -2,12 +2,13 @@
 //! a moment, because dials come in bursts. It opens no socket.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 
+use crate::config::DIAL_ADDRESSES_MAX;
 use crate::proto::OwnAddrs;
 use crate::time::Time;
 
@@ -25,11 +26,26 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    /// The addresses of this host for a connection that comes from this one.
-    pub(super) fn of(&mut self, now: Time, here: IpAddr) -> OwnAddrs {
+    /// A link-local address of another host, on each interface of this host that has one too: the
+    /// other host cannot know which of them leads to it.
+    pub(super) fn on_each(&mut self, now: Time, ip: Ipv6Addr, port: u16) -> Vec<SocketAddr> {
+        let is_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let names: BTreeSet<&str> =
+            self.found(now).iter().filter(|(_, ip)| is_local(ip)).map(|(name, _)| name.as_str()).collect();
+        let on = |name: &str| Some(SocketAddrV6::new(ip, port, 0, if_nametoindex(name).ok()?).into());
+        names.into_iter().filter_map(on).take(DIAL_ADDRESSES_MAX).collect()
+    }
+
+    fn found(&mut self, now: Time) -> &[(String, IpAddr)] {
         if self.read_at.is_none_or(|at| now.since(at) > KEPT) {
             (self.read_at, self.found) = (Some(now), read());
         }
+        &self.found
+    }
+
+    /// The addresses of this host for a connection that comes from this one.
+    pub(super) fn of(&mut self, now: Time, here: IpAddr) -> OwnAddrs {
+        self.found(now);
         let here = here.to_canonical();
         OwnAddrs { here: Some(here), other: other(&self.found, here) }
     }

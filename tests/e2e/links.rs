@@ -1,6 +1,7 @@
 //! Links between super peers as operators meet them: several addresses, names, interfaces,
 //! firewalls, and neighbors that are named on one side only.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::common::{Daemon, World, eventually};
@@ -111,12 +112,12 @@ impl Hosts {
         let hosts = Hosts(["a", "b"].map(|side| format!("links-{tag:08x}-{side}")));
         let [a, b] = &hosts.0;
         if !run(&["ip", "netns", "add", a]) || !run(&["ip", "netns", "add", b]) {
-            eprintln!("skipped: no right to make network namespaces");
+            skipped("no right to make network namespaces");
             return None;
         }
         let cable = ["ip", "-n", a, "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns", b];
         if !run(&cable) {
-            eprintln!("skipped: no virtual cables");
+            skipped("no virtual cables");
             return None;
         }
         for (host, v4, v6) in [(a, "10.77.0.1/24", "fe80::a/64"), (b, "10.77.0.2/24", "fe80::b/64")] {
@@ -147,6 +148,10 @@ impl Drop for Hosts {
     }
 }
 
+fn skipped(why: &str) {
+    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).expect("stderr");
+}
+
 fn run(command: &[&str]) -> bool {
     let mut process = Command::new(command[0]);
     process.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -167,6 +172,28 @@ fn two_hosts_on_one_cable_need_no_other_addresses() {
 }
 
 #[test]
+fn files_pass_between_hosts_that_have_link_local_addresses_only() {
+    let mut world = World::new();
+    let Some(hosts) = Hosts::new() else { return };
+    for host in [0, 1] {
+        assert!(hosts.run_at(host, &["ip", "-4", "addr", "flush", "dev", "eth0"]));
+    }
+    world.share("p", "tune.bin", b"a tune");
+    let share = world.folder("p").display().to_string();
+    hosts.enter(&mut world, 0);
+    let a = starts(&world, "a", &[]);
+    let args = ["peer", "--super", "fe80::a%eth0", "--share", &share].map(str::to_owned);
+    let peer = world.daemon("p", &args, Stdio::null());
+    hosts.enter(&mut world, 1);
+    eventually("the file is fetched", || {
+        let ran = world.run(["get", "tune.bin", "--super", "fe80::a%eth0", "-o", "got.bin"]);
+        (ran.exit == Some(0)).then_some(())
+    });
+    assert_eq!(std::fs::read(world.path("got.bin")).expect("it is there"), b"a tune");
+    drop((a, peer));
+}
+
+#[test]
 fn a_firewall_that_lets_one_direction_through_costs_no_query_its_budget() {
     let mut world = World::new();
     let Some(hosts) = Hosts::new() else { return };
@@ -174,7 +201,7 @@ fn a_firewall_that_lets_one_direction_through_costs_no_query_its_budget() {
     let chain = ["nft", "add", "chain", "inet", "links", "in", "{ type filter hook input priority 0 ; }"];
     let rule = ["nft", "add", "rule", "inet", "links", "in", "udp", "dport", "4777", "drop"];
     if !hosts.run_at(1, &table) {
-        eprintln!("skipped: no nft");
+        skipped("no nft");
         return;
     }
     assert!(hosts.run_at(1, &chain) && hosts.run_at(1, &rule));
