@@ -27,6 +27,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
     let options = Options { listen: Some(listen), datagrams: true, memory: Some(memory), ..Options::default() };
     let node = Node::open(options)?;
+    let bound = node.listen_addr().unwrap_or(listen);
     let config = SuperPeerConfig {
         node: state.node_id(random::node_id())?,
         boot: random::boot_id(),
@@ -34,6 +35,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         ttl: args.ttl.unwrap_or(TTL_DEFAULT),
         budget,
         ping,
+        here: Some(bound.ip().to_canonical()).filter(|ip| !ip.is_unspecified()),
         dial_back: args.dial_back.unwrap_or(OnOff::ON).0,
         digests: true,
         hits_max: QUERY_HITS_MAX,
@@ -43,7 +45,6 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         reports_queries: log::log_enabled!(log::Level::Debug),
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));
-    let bound = node.listen_addr().unwrap_or(listen);
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
     // From now on the kernel queues connections, so the super peer serves.
     ready.write(&Ready::new("super", bound))?;

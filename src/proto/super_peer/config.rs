@@ -1,5 +1,6 @@
 //! How one super peer is set up. The limits that all of them share are in [`crate::config`].
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_HITS_MAX, TTL_DEFAULT};
@@ -21,6 +22,8 @@ pub struct SuperPeerConfig {
     pub budget: Duration,
     /// How often a session must send something.
     pub ping: Duration,
+    /// The only address at which neighbors reach it; none if it listens at several.
+    pub here: Option<IpAddr>,
     /// Whether peers are dialed back; if not, all of them count as reached.
     pub dial_back: bool,
     /// Whether digests are exchanged with neighbors.
@@ -51,6 +54,7 @@ impl SuperPeerConfig {
             ttl: TTL_DEFAULT,
             budget: QUERY_BUDGET,
             ping: PING_INTERVAL,
+            here: None,
             dial_back: false,
             digests: true,
             hits_max: QUERY_HITS_MAX,

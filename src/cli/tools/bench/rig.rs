@@ -51,6 +51,9 @@ impl Rig {
         if let Some(neighbor) = neighbor {
             args.extend(["--neighbor".to_owned(), neighbor.to_string()]);
         }
+        if self.talks {
+            say("the super peer runs with --dial-back off");
+        }
         self.children.start("super", &args)?;
         let daemon = self.children.ready("super")?;
         let listen = daemon.listen;

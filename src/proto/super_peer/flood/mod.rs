@@ -138,6 +138,7 @@ impl Flood {
             cx.count(Count::FloodBadPattern);
             return Err(Cut { shed: 1, ..Cut::NONE });
         };
+        let scan = scan.asked_at(neighbors.links.reached_at(link).or(cx.config.here));
         cx.count(Count::FloodSearched);
         let (deadline, cap) = (cx.now + budget_of(&query), cx.config.hits_cap(query.find.limit));
         let mut first = Instance::new(cx.now, Parent::Link(link), query.ttl, query.hops, deadline, cap);

@@ -138,6 +138,11 @@ impl Links {
         self.link(id).at
     }
 
+    /// The address of ours at which the neighbor reaches us, if the socket takes several.
+    pub(crate) fn reached_at(&self, id: LinkId) -> Option<IpAddr> {
+        self.link(id).via
+    }
+
     /// The neighbor's boot id; 0 while the link is not up.
     pub(super) fn boot_of(&self, id: LinkId) -> u64 {
         if self.is_up(id) { self.link(id).boot } else { 0 }
