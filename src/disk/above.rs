@@ -111,13 +111,12 @@ impl Watcher {
                 return;
             }
             let touched = if moved { self.touched() } else { BTreeSet::new() };
-            if !touched.is_empty() || mounted {
-                // Watched before the worker looks, so that what happens later is reported.
-                if let Err(error) = self.place_watches() {
-                    log::warn!("not all of the way to the shares is watched: {error}");
-                }
-            }
             let changes = if mounted { self.look_at_mounts() } else { Vec::new() };
+            // Watched before the worker looks, so that what happens later is reported.
+            let is_new = !touched.is_empty() || !changes.is_empty();
+            if let Err(error) = if is_new { self.place_watches() } else { Ok(()) } {
+                log::warn!("not all of the way to the shares is watched: {error}");
+            }
             touched.into_iter().for_each(|number| callback(number, AboveEvent::Way));
             changes.into_iter().for_each(|(number, event)| callback(number, event));
         }
