@@ -128,6 +128,7 @@ impl Lines {
             let neighbors = of.map(|links| format!("; {up} of its {} up", count(*links, "neighbor")));
             lines.labeled(std::mem::take(&mut label), &(super_words(each) + &neighbors.unwrap_or_default()));
             each.why.iter().for_each(|why| lines.reason(why));
+            each.unreached.iter().for_each(|why| lines.reason(&format!("it cannot reach this peer at {why}")));
         });
     }
 
@@ -365,6 +366,7 @@ mod tests {
             since_ms: Some(7_384_000),
             retry_ms: (state == SuperState::Waiting).then_some(3000),
             why: why.map(str::to_owned),
+            unreached: (state == SuperState::Up).then(|| "192.0.2.7:4778: no answer".into()),
         };
         let peers = (1..=4).map(|n| UploadPeer { peer: format!("192.0.2.{n}:5").parse().unwrap(), bytes: 1, rate: 7 });
         let upload = UploadReport {
@@ -428,6 +430,7 @@ mod tests {
 peer \"peer\", sprat/0.1.0, up for 3 d 3 h
 address      192.0.2.7:4778
 super peer   192.0.2.1:4777 up for 2 h 3 min; 2 of its 3 neighbors up
+      it cannot reach this peer at 192.0.2.7:4778: no answer
              192.0.2.9:4777 down for 2 h 3 min, tried again in 3 s
       refused
              its neighbor 192.0.2.2:4777 down for 8 s

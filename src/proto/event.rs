@@ -480,6 +480,9 @@ pub struct SuperStatus {
     /// Not up: why the last try failed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Up: the address of this peer that it dialed and could not reach, and why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreached: Option<String>,
 }
 
 /// States of a super peer, from the view of a weak peer.

@@ -66,6 +66,8 @@ pub(super) struct Session {
     offer: Option<Offer>,
     /// The super peer reported last that it cannot dial us.
     unreached: bool,
+    /// With the address that it dialed, and why that failed.
+    unreached_why: Option<String>,
     /// The addresses that are registered over the present connection.
     registered: Registered,
     /// What was last logged of them.
@@ -105,6 +107,7 @@ impl Session {
             candidates: Candidates::new(supers, usize::from(id.0)),
             offer,
             unreached: false,
+            unreached_why: None,
             registered: Registered::default(),
             doubted: None,
             state: State::Idle,
@@ -176,6 +179,7 @@ impl Session {
             since_ms: since.map(|since| millis(now.since(since))),
             retry_ms: retry,
             why: why.map(str::to_owned),
+            unreached: self.unreached_why.clone().filter(|_| state == SuperState::Up),
         }
     }
 
@@ -383,10 +387,12 @@ impl Session {
             return;
         }
         self.unreached = !ok;
+        self.unreached_why = None;
         if ok {
             return cx.info(format!("the super peer has reached this peer at {addr}"));
         }
         let (port, why) = (addr.port(), quoted(why.as_deref().unwrap_or("no reason is given")));
+        self.unreached_why = Some(format!("{addr}: {why}"));
         cx.warn(format!(
             "others may not reach this peer: the super peer dialed {addr} and failed ({why}); open TCP port {port} in \
              the firewall, or start the peer with --advertise HOST, at which others reach it"

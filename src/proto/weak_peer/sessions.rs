@@ -105,7 +105,7 @@ impl Sessions {
         for addr in all {
             if !supers.iter().any(|used| used.addr == *addr) {
                 let (addr, state) = (addr.clone(), SuperState::Spare);
-                supers.push(SuperStatus { addr, state, since_ms: None, retry_ms: None, why: None });
+                supers.push(SuperStatus { addr, state, since_ms: None, retry_ms: None, why: None, unreached: None });
             }
         }
         supers
