@@ -566,6 +566,11 @@ pub const MEMORY_CLOSE_PERCENT: usize = 95;
 pub const GIVE_BACK_BYTES: usize = 4 << 20;
 /// Shortest time between two such returns, which take time for much memory.
 pub const GIVE_BACK_GAP: Duration = Duration::from_secs(5);
+/// But this much is given back at once, in bytes: what one turn gives back takes some 20 ms at
+/// most, however much a session held that leaves.
+pub const GIVE_BACK_STEP: usize = 16 << 20;
+
+const _: () = assert!(GIVE_BACK_BYTES < GIVE_BACK_STEP);
 
 const _: () = assert!(MEMORY_RECORDS_PERCENT < MEMORY_SHORT_PERCENT && MEMORY_SHORT_PERCENT < MEMORY_CLOSE_PERCENT);
 const _: () = assert!(MEMORY_NAMED_MIN <= MEMORY_BUDGET_MIN && MEMORY_CLOSE_PERCENT < 100);

@@ -10,9 +10,9 @@
 //! - An allocator is an unsafe trait. It is sound because every call is passed on to the system's
 //!   allocator unchanged. A count in safe code, through a library, costs two locked instructions
 //!   for each allocation and each release; this one costs none.
-//! - `malloc_trim` is a function of the C library. It has no arguments that could be wrong. Without
-//!   it glibc returns only what is free at the end of its heap, and most of what thousands of
-//!   sessions took stays resident after they have closed.
+//! - `malloc_trim` and `mallopt` are functions of the C library. They have no arguments that could
+//!   be wrong. Without the first one glibc returns only what is free at the end of its heap, and
+//!   most of what thousands of sessions took stays resident after they have closed.
 #![allow(unsafe_code, reason = "see above: without it memory that was freed stays with the process")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -42,6 +42,21 @@ pub struct Counted;
 pub fn held() -> usize {
     let sum = REPORTED.load(Ordering::Relaxed) + UNREPORTED.get();
     usize::try_from(sum).unwrap_or(0)
+}
+
+/// To be called once, before much is allocated: small pieces of memory that are freed join their
+/// free neighbors at once. glibc would else put that off for many of them, up to the next
+/// [`give_back`]: after 5,000,000 it took 650 ms, and takes 140 ms now. With another C library it
+/// does nothing.
+pub fn prepare() {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            safe fn mallopt(param: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
+        }
+        const M_MXFAST: std::ffi::c_int = 1;
+        mallopt(M_MXFAST, 0);
+    }
 }
 
 /// Gives freed memory back to the system, as far as complete pages of it are free. The

@@ -99,6 +99,7 @@ impl<'a, R: Role> Driver<'a, R> {
     }
 
     pub(super) fn run(mut self) -> Result<Exit, Failure> {
+        memory::prepare();
         // A machine may have outputs before its first input.
         self.drain();
         let result = loop {

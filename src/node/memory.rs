@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::config::{GIVE_BACK_BYTES, GIVE_BACK_GAP, MEMORY_CLOSE_PERCENT, MEMORY_SHORT_PERCENT};
+use crate::config::{GIVE_BACK_BYTES, GIVE_BACK_GAP, GIVE_BACK_STEP, MEMORY_CLOSE_PERCENT, MEMORY_SHORT_PERCENT};
 use crate::time::Time;
 
 /// Shortest time between two lines of the log that say that memory is short.
@@ -74,7 +74,8 @@ impl Memory {
     pub(super) fn end_turn(&mut self, held: usize, now: Time) -> bool {
         self.looked = false;
         self.peak = self.peak.max(held);
-        let due = self.has_freed(held) && now >= self.rests_until;
+        let freed = self.peak.saturating_sub(held);
+        let due = freed >= GIVE_BACK_STEP || freed >= GIVE_BACK_BYTES && now >= self.rests_until;
         if due {
             self.peak = held;
             self.rests_until = now + GIVE_BACK_GAP;
@@ -119,6 +120,21 @@ mod tests {
     fn without_a_budget_memory_is_never_short() {
         let mut memory = Memory::new(None);
         assert_eq!((memory.change(usize::MAX - 1), memory.excess(usize::MAX)), (None, 0));
+    }
+
+    #[test]
+    fn much_memory_is_given_back_step_by_step() {
+        let mut memory = Memory::new(None);
+        let start = Time::ZERO + GIVE_BACK_GAP;
+        let mut held = 10 * GIVE_BACK_STEP;
+        assert!(!memory.end_turn(held, start));
+        let mut steps = 0;
+        while held > 0 {
+            held -= GIVE_BACK_BYTES / 2;
+            steps += usize::from(memory.end_turn(held, start));
+        }
+        // The first one needs only the smaller amount.
+        assert_eq!(steps, 10, "each turn gives back a step, whenever the last one was");
     }
 
     #[test]
