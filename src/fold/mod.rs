@@ -6,7 +6,7 @@
 //! because digests of a neighbor are of use only if it folds in the same way.
 //!
 //! - [`fold`]: a text in the form in which it is compared.
-//! - [`for_each_word`]: the words of a folded text, for an index. [`asked`]: those that a path must
+//! - [`for_each_word`]: the words of a folded text, for an index. [`Asked`]: those that a path must
 //!   have to fit a pattern.
 //! - `table`: what the crates with the Unicode tables lack.
 //!
@@ -80,19 +80,65 @@ pub fn for_each_word(folded: &str, each: impl FnMut(&str)) {
 
 /// The words that a path must have to fit a pattern of words: each once, sorted, and without words
 /// that other words of the pattern imply.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The folded pattern.
+    text: String,
+    /// Where each word begins and ends in it.
+    words: Vec<(usize, usize)>,
+}
+
+impl Asked {
+    /// The words of a pattern.
+    #[must_use]
+    pub fn new(pattern: &str) -> Asked {
+        let mut scratch = String::new();
+        let folded = fold(pattern, &mut scratch);
+        let mut words = Vec::with_capacity(8);
+        let start = folded.as_ptr().addr();
+        let add = |word: &str| {
+            let begin = word.as_ptr().addr() - start;
+            words.push((begin, begin + word.len()));
+        };
+        if folded.is_ascii() {
+            for_each_ascii(folded, add);
+        } else {
+            split(folded, Singles::Alone, add);
+        }
+        let word = |&(begin, end): &(usize, usize)| &folded[begin..end];
+        words.sort_unstable_by(|one, other| word(one).cmp(word(other)));
+        words.dedup_by(|one, other| word(one) == word(other));
+        Asked { text: folded.to_owned(), words }
+    }
+
+    /// The words.
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        self.words.iter().map(|&(begin, end)| &self.text[begin..end])
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The place of a word among them.
+    #[must_use]
+    pub fn place_of(&self, word: &str) -> Option<usize> {
+        self.words.binary_search_by(|&(begin, end)| self.text[begin..end].cmp(word)).ok()
+    }
+}
+
+/// The same as texts of their own.
 #[must_use]
 pub fn asked(pattern: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut scratch = String::new();
-    let folded = fold(pattern, &mut scratch);
-    if folded.is_ascii() {
-        for_each_ascii(folded, |word| words.push(word.to_owned()));
-    } else {
-        split(folded, Singles::Alone, |word| words.push(word.to_owned()));
-    }
-    words.sort_unstable();
-    words.dedup();
-    words
+    Asked::new(pattern).iter().map(str::to_owned).collect()
 }
 
 /// The words of folded text of ASCII.

@@ -2,7 +2,7 @@
 //! scan's.
 
 use super::glob::Glob;
-use crate::fold::{self, fold};
+use crate::fold::{self, Asked, fold};
 use crate::proto::super_peer::index::LiveEntry;
 use crate::wire::Root;
 use crate::wire::position::Range;
@@ -34,7 +34,8 @@ pub(super) enum Equal {
 #[derive(Debug)]
 pub(super) struct Own {
     folder: Vec<String>,
-    pub(super) name: String,
+    /// The folded name; none if it is as in the pattern.
+    name: Option<String>,
     /// Where the name begins in the pattern.
     begin: usize,
 }
@@ -44,12 +45,19 @@ impl Own {
     pub(super) fn new(pattern: &str) -> Option<Own> {
         let (folder, name) = split_path(pattern);
         let begin = pattern.len() - name.len();
+        let mut folded = String::new();
+        let same = fold(name, &mut folded) == name;
         (!name.is_empty()).then(|| Own {
             // A slash at the start is after a component without text, which no path has.
             folder: if begin == 0 { Vec::new() } else { components(folder) },
-            name: fold::folded(name),
+            name: (!same).then_some(folded),
             begin,
         })
+    }
+
+    /// The folded name.
+    pub(super) fn name<'a>(&'a self, pattern: &'a str) -> &'a str {
+        self.name.as_deref().unwrap_or(&pattern[self.begin..])
     }
 
     /// Whether the path of an entry ends in the pattern, byte for byte.
@@ -59,9 +67,10 @@ impl Own {
     }
 
     /// Whether the path of an entry ends in the pattern, folded.
-    pub(super) fn is_alike(&self, seen: LiveEntry<'_>, scratch: &mut String) -> bool {
-        last_components(seen.folder_text, self.folder.len())
-            .is_some_and(|end| fold(seen.name, scratch) == self.name && begins_with(end, &self.folder, scratch))
+    pub(super) fn is_alike(&self, pattern: &str, seen: LiveEntry<'_>, scratch: &mut String) -> bool {
+        last_components(seen.folder_text, self.folder.len()).is_some_and(|end| {
+            fold(seen.name, scratch) == self.name(pattern) && begins_with(end, &self.folder, scratch)
+        })
     }
 
     /// Whether folders are compared too, and not the name alone.
@@ -103,7 +112,7 @@ fn last_components(folder: &str, depth: usize) -> Option<&str> {
 
 /// The words that must be in a path: each once, sorted.
 #[derive(Debug)]
-pub(super) struct Words(Vec<String>);
+pub(super) struct Words(Asked);
 
 /// Most words of a pattern: one bit each. A word takes at least two bytes of it, with the separator
 /// after it; only characters that fold to several words have more.
@@ -111,11 +120,11 @@ pub(super) const WORDS_MAX: usize = 128;
 
 impl Words {
     pub(super) fn new(pattern: &str) -> Words {
-        Words(fold::asked(pattern))
+        Words(Asked::new(pattern))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
-        self.0.iter().map(String::as_str)
+        self.0.iter()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -126,7 +135,7 @@ impl Words {
     pub(super) fn in_text(&self, text: &str, scratch: &mut String) -> u128 {
         let mut found = 0;
         fold::for_each_word(fold(text, scratch), |word| {
-            if let Ok(at) = self.0.binary_search_by(|other| other.as_str().cmp(word)) {
+            if let Some(at) = self.0.place_of(word) {
                 found |= 1 << at;
             }
         });

@@ -239,11 +239,9 @@ impl Scan {
             Test::Path => self.plan_own(index, 0),
             Test::Words(words) => {
                 let per_folder = index.files_per_folder();
-                let folders = |key: Key| if per_folder.is_some() { index.count_folders(key) } else { 0 };
-                let keys = words.iter().map(|word| index.word_key(word));
-                let counts: Vec<_> = keys.map(|key| (index.count(key), folders(key), key)).collect();
+                let (rarest, several) = (rarest(index, words, per_folder), words.len() > 1);
                 self.plan_own(index, 0);
-                self.plan_words(&counts, per_folder);
+                self.plan_words(rarest, per_folder.is_some(), several);
             }
             Test::Glob(..) => {
                 self.plan_own(index, 0);
@@ -275,7 +273,7 @@ impl Scan {
     /// Puts the paths that are the pattern, or end in it, into two lists.
     fn plan_own(&mut self, index: &Index, at: usize) {
         let Some(own) = Own::new(&self.find.pattern) else { return };
-        let key = index.name_key(&own.name);
+        let key = index.name_key(own.name(&self.find.pattern));
         // Entries that are added later need not be reported before the others.
         if index.count(key) > 0 {
             self.own = Some(own);
@@ -285,20 +283,15 @@ impl Scan {
     }
 
     /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
-    /// its folder. `counts`: of each word the names and the folders that have it.
-    fn plan_words(&mut self, counts: &[(usize, usize, Key)], per_folder: Option<usize>) {
-        let estimate = |names: usize, folders: usize| names + folders.saturating_mul(per_folder.unwrap_or(0));
-        let rarest = counts.iter().min_by_key(|(names, folders, _)| estimate(*names, *folders));
-        let Some(&(names, in_folders, rarest)) = rarest else { return };
-        self.word = Some(rarest);
-        if names + in_folders >= LONG_LIST {
-            let others = counts.iter().filter(|(_, folders, key)| *key != rarest && *folders == 0);
-            self.beside = others.min_by_key(|count| count.0).map(|(_, _, key)| *key);
-        }
-        self.lists[2] = Some((Place::Key(rarest), List::Names));
-        if per_folder.is_some() {
-            self.lists[3] = (in_folders > 0).then_some((Place::Folders(Some(rarest)), List::Folders));
-            self.lists[4] = (counts.len() > 1).then_some((Place::Later, List::Later));
+    /// its folder.
+    fn plan_words(&mut self, rarest: Option<Rarest>, folders: bool, several: bool) {
+        let Some(Rarest { word, beside }) = rarest else { return };
+        self.word = Some(word.key);
+        self.beside = beside.filter(|_| word.names + word.folders >= LONG_LIST).map(|other| other.key);
+        self.lists[2] = Some((Place::Key(word.key), List::Names));
+        if folders {
+            self.lists[3] = (word.folders > 0).then_some((Place::Folders(Some(word.key)), List::Folders));
+            self.lists[4] = several.then_some((Place::Later, List::Later));
         }
     }
 
@@ -532,7 +525,7 @@ impl Scan {
             return Some(Equal::Bytes);
         }
         self.spent += text_work(seen.name) + if own.has_folder() { text_work(seen.folder_text) } else { 0 };
-        own.is_alike(seen, &mut self.scratch).then_some(Equal::Folded)
+        own.is_alike(&self.find.pattern, seen, &mut self.scratch).then_some(Equal::Folded)
     }
 
     fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
@@ -607,6 +600,49 @@ impl Scan {
         }
         true
     }
+}
+
+/// How many names and folders have a word.
+#[derive(Clone, Copy)]
+struct Count {
+    key: Key,
+    names: usize,
+    folders: usize,
+}
+
+/// The word that the fewest paths have; and of the others that no folder has, the one that the
+/// fewest names have.
+struct Rarest {
+    word: Count,
+    beside: Option<Count>,
+}
+
+/// None without words. `per_folder`: how many files a folder has on average.
+fn rarest(index: &Index, words: &Words, per_folder: Option<usize>) -> Option<Rarest> {
+    let estimate = |count: &Count| count.names + count.folders.saturating_mul(per_folder.unwrap_or(0));
+    let mut rarest: Option<Count> = None;
+    // The two that the fewest names have.
+    let mut fewest: [Option<Count>; 2] = [None, None];
+    for word in words.iter() {
+        let key = index.word_key(word);
+        let folders = if per_folder.is_some() { index.count_folders(key) } else { 0 };
+        let count = Count { key, names: index.count(key), folders };
+        if rarest.as_ref().is_none_or(|least| estimate(&count) < estimate(least)) {
+            rarest = Some(count);
+        }
+        let is_fewer = |other: Option<Count>| other.is_none_or(|other| count.names < other.names);
+        if folders > 0 {
+            continue;
+        }
+        if is_fewer(fewest[0]) {
+            fewest = [Some(count), fewest[0]];
+        } else if is_fewer(fewest[1]) {
+            fewest[1] = Some(count);
+        }
+    }
+    let word = rarest?;
+    let beside = fewest.into_iter().flatten().find(|count| count.key != word.key);
+    Some(Rarest { word, beside })
 }
 
 fn yes(fits: bool) -> Fit {
