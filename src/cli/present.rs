@@ -175,7 +175,10 @@ impl Presenter {
     pub(crate) fn interrupted(&mut self, code: u8) -> Result<(), Failure> {
         self.progress.end();
         let error = match self.queued {
-            Some(id) => format!("interrupted; the peer goes on with the download, and `sprat cancel {id}` ends it"),
+            Some(id) => {
+                let ends = format!("`sprat cancel {id}` ends it");
+                format!("interrupted; the peer goes on with the download: the same command joins it, {ends}")
+            }
             None if matches!(self.kind, Kind::Get { .. }) && self.sink.is_none() => {
                 "interrupted; the same command resumes the download".to_owned()
             }
