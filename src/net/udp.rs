@@ -306,9 +306,11 @@ fn reason(message: &ControlMessageOwned) -> Option<Undelivered> {
         return None;
     };
     let errno = i32::try_from(error.ee_errno).ok()?;
-    Some(match Errno::from_raw(errno) {
-        Errno::ECONNREFUSED => Undelivered::Refused,
-        _ => Undelivered::Failed(io::Error::from_raw_os_error(errno).to_string()),
+    let error = io::Error::from_raw_os_error(errno);
+    Some(if error.kind() == io::ErrorKind::ConnectionRefused {
+        Undelivered::Refused
+    } else {
+        Undelivered::Failed(error.to_string())
     })
 }
 
