@@ -383,7 +383,7 @@ impl Session {
     /// The super peer has dialed us back, or tried to.
     fn on_reach(&mut self, cx: &mut Context, reach: Reach) {
         let Reach { ok, addr, why } = reach;
-        if !self.is_up() || self.unreached == !ok {
+        if !self.is_up() || self.unreached != ok {
             return;
         }
         self.unreached = !ok;

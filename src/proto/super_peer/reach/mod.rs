@@ -178,10 +178,11 @@ impl Reach {
     pub(super) fn on_message(&mut self, conn: ConnId, message: &Message, cx: &mut Context) {
         let Some(dial) = self.conns.get(&conn).copied() else { return };
         let Some(Running { peer, .. }) = self.running.get(&dial) else { return };
-        let result = match message {
-            Message::Welcome(welcome) if (welcome.node, welcome.boot) == (peer.node, peer.boot) => Ok(()),
-            Message::Welcome(_) => Err("another peer answers there".to_owned()),
-            other => Err(format!("it answers with {}", other.kind())),
+        let result = if let Message::Welcome(welcome) = message {
+            let proven = (welcome.node, welcome.boot) == (peer.node, peer.boot);
+            if proven { Ok(()) } else { Err("another peer answers there".to_owned()) }
+        } else {
+            Err(format!("it answers with {}", message.kind()))
         };
         self.end(dial, result, cx);
     }

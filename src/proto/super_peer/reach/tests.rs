@@ -1,3 +1,5 @@
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for the one thing that it is about")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
