@@ -227,10 +227,10 @@ pub(super) fn path(random: &mut Random) -> String {
         if n > 0 {
             path.push(*random.pick(&[' ', '-', '_']));
         }
-        path.push_str(*random.pick::<&str>(&WORDS));
+        path.push_str(random.pick::<&str>(&WORDS));
     }
     if random.chance(500) {
-        path.push_str(*random.pick::<&str>(&[".txt", ".ogg", ".7z"]));
+        path.push_str(random.pick::<&str>(&[".txt", ".ogg", ".7z"]));
     }
     path
 }
