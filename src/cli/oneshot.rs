@@ -53,7 +53,11 @@ impl Target {
             return Ok(Target::Supers { supers, connect_timeout: settings::connect_timeout(connect_timeout)? });
         }
         let name = paths::checked_name(name.as_deref().unwrap_or(settings::PEER_NAME))?.to_owned();
-        let path = paths::control_socket(&name, control.as_deref(), None, &|key| std::env::var_os(key))?;
+        let env = |key: &str| std::env::var_os(key);
+        let path = match &control {
+            Some(given) => paths::control_socket(&name, Some(given), None, &env)?,
+            None => paths::running_socket(&name, &env)?,
+        };
         Ok(Target::Control { path, name, named: control.is_some() })
     }
 

@@ -5,7 +5,8 @@
 //! - state: `$STATE_DIRECTORY/NAME`, else `$XDG_STATE_HOME/sprat/NAME`, else
 //!   `~/.local/state/sprat/NAME`;
 //! - socket: `$RUNTIME_DIRECTORY/NAME.sock`, else `$XDG_RUNTIME_DIR/sprat/NAME.sock`, else
-//!   `NAME.sock` in the state folder.
+//!   `NAME.sock` in the state folder. If the socket is elsewhere, `NAME.sock` in the state folder is a
+//!   symbolic link to it: jobs of cron, su and ssh have no `XDG_RUNTIME_DIR`.
 //!
 //! The digest cache is in the state folder and not below `XDG_CACHE_HOME`: the lock of that folder
 //! protects it, and a service with only a state folder keeps it over a restart.
@@ -88,6 +89,21 @@ pub(crate) fn control_socket(
     Ok(path)
 }
 
+/// The control socket of the peer with this name that runs, as far as its files show: where the
+/// environment says, or else where the state folder says.
+pub(crate) fn running_socket(name: &str, env: Env<'_>) -> Result<PathBuf, Failure> {
+    let path = control_socket(name, None, None, env)?;
+    let named = state_folder(name, None, env).ok().map(|folder| folder.join(format!("{name}.sock")));
+    for place in [Some(&path), named.as_ref()].into_iter().flatten() {
+        // The path that a link leads to may be short enough for a socket where its own is not.
+        let socket = fs::read_link(place).unwrap_or_else(|_| place.clone());
+        if socket.exists() {
+            return Ok(socket);
+        }
+    }
+    Ok(path)
+}
+
 /// The path that an option names, so that it means the same in another process.
 ///
 /// # Errors
@@ -149,6 +165,18 @@ pub(crate) struct State {
     _lock: File,
 }
 
+/// The link in the state folder to the control socket, if there is one; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct SocketName(Option<PathBuf>);
+
+impl Drop for SocketName {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 impl State {
     /// Makes the folder and locks it.
     ///
@@ -194,6 +222,21 @@ impl State {
     /// A file in the folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Names the control socket in the folder, unless it is there itself. A failure is logged: the
+    /// peer can be found by its environment.
+    pub(crate) fn name_socket(&self, name: &str, socket: &Path) -> SocketName {
+        let path = self.file(&format!("{name}.sock"));
+        if path == socket {
+            return SocketName(None);
+        }
+        let _ = fs::remove_file(&path);
+        if let Err(error) = std::os::unix::fs::symlink(socket, &path) {
+            log::warn!("cannot make the link {}: {error}", path.display());
+            return SocketName(None);
+        }
+        SocketName(Some(path))
     }
 
     /// The node's id, kept for as long as the folder lives; `fresh` if there is none yet, or none
@@ -316,6 +359,27 @@ mod tests {
         assert!(error.message.contains("--control"), "{error}");
         let long = format!("/{}", "x".repeat(SOCKET_PATH_BYTES_MAX));
         assert!(control_socket("a", Some(Path::new(&long)), None, &env(&[])).is_err());
+    }
+
+    #[test]
+    fn a_socket_elsewhere_is_found_by_the_state_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = ("XDG_STATE_HOME", folder.path().to_str().unwrap());
+        let runtime = ("XDG_RUNTIME_DIR", "/nothing/here");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "").unwrap();
+        let state = State::open(folder.path().join("sprat/a"), "a").unwrap();
+        let own = state.file("a.sock");
+        let running = |pairs: &[(&str, &str)]| running_socket("a", &env(pairs)).unwrap();
+        let name = state.name_socket("a", &elsewhere);
+        assert_eq!(running(&[home]), elsewhere);
+        assert_eq!(running(&[home, runtime]), elsewhere);
+        drop(name);
+        assert_eq!(running(&[home]), own);
+        assert_eq!(running(&[home, runtime]), PathBuf::from("/nothing/here/sprat/a.sock"));
+        fs::write(&own, "").unwrap();
+        drop(state.name_socket("a", &own));
+        assert_eq!(running(&[home, runtime]), own);
     }
 
     #[test]

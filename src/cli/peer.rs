@@ -52,6 +52,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         disk: Some(disk),
         ..Options::default()
     })?;
+    let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
     let config = WeakPeerConfig {
         node: state.node_id(random::node_id())?,
