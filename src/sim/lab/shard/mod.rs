@@ -184,6 +184,8 @@ impl Shard {
 
     /// From now on it counts, and its askers ask.
     pub(super) fn begin(&mut self, now: Time) {
+        // What is planned from here on must not depend on what happened last in this shard.
+        self.now = now;
         self.tally = Tally::new();
         self.measuring = true;
         let shared = Arc::clone(&self.shared);
