@@ -597,6 +597,7 @@ impl WeakWorld {
                 check_link_message(&message);
                 panic!("a weak peer sends no datagram");
             }
+            Output::Resolve { name, .. } => panic!("a weak peer dials names, and looks up none: {name}"),
             Output::SendPayload { conn, req, offset: _, length } => {
                 assert!(length <= CHUNK_BYTES_MAX);
                 assert!(self.conns.iter().any(|other| other.id == conn && !other.closing), "bytes for nobody");
