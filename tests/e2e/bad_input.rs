@@ -127,7 +127,7 @@ fn a_wrong_flag_is_exit_2_with_a_sentence_and_the_usage() {
     let cases: [&[&str]; 8] = [
         &["nonsense"],
         &["query"],
-        &["query", "x", "--super", "no-port"],
+        &["query", "x", "--super", "host:"],
         &["query", "x", "--super", "host:99999"],
         &["query", "x", "--ttl", "many"],
         &["super", "--listen", "::1:4777"],
