@@ -2,7 +2,9 @@
 //! firewalls, and neighbors that are named on one side only.
 
 use std::io::Write;
+use std::net::{Ipv6Addr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::common::{Daemon, World, eventually};
 
@@ -26,11 +28,25 @@ fn starts(world: &World, name: &str, args: &[&str]) -> Daemon {
     world.daemon(name, &args, Stdio::null())
 }
 
+/// A port that is free at every address. It is below those that the system gives to connections, so
+/// that no other test takes it before it is used.
+fn free_everywhere() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).expect("less than 10,000");
+    loop {
+        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let at = (Ipv6Addr::UNSPECIFIED, port);
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            return port;
+        }
+    }
+}
+
 #[test]
 fn a_super_peer_on_all_addresses_answers_from_the_one_that_was_asked() {
     let world = World::new();
     for (all, v6) in [("0.0.0.0", false), ("[::]", true)] {
-        let (port, theirs) = (world.free_port(), world.free_port());
+        let (port, theirs) = (free_everywhere(), free_everywhere());
         // The other end knows it by an address that it would not choose by itself.
         let ip = world.ip();
         let here = starts(
