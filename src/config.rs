@@ -203,6 +203,13 @@ pub const DIAL_BACKS_PER_TURN: usize = 16;
 /// How long `sprat peer` tries to get its first session (`--connect-timeout`).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a one-shot command without a peer looks for a super peer on the local network.
+pub const DISCOVERY_MAX: Duration = Duration::from_secs(2);
+/// How long a peer that has found a super peer on the local network waits for others.
+pub const DISCOVERY_GRACE: Duration = Duration::from_millis(300);
+/// Addresses of super peers of the local network that a peer uses; the others are ignored.
+pub const DISCOVERED_MAX: usize = 16;
+
 // ---- search -------------------------------------------------------------------------------------
 
 /// Hops of a query that does not say how many (`--ttl`).

@@ -20,7 +20,7 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     }
     let target = match &uri {
         Some(uri) => uri::target(args.asked(), uri)?,
-        None => Target::new(args.asked())?,
+        None => Target::here_or_near(args.asked())?,
     };
     settings::dialed("--from", &args.from)?;
     let scope = oneshot::scope(args.search())?;

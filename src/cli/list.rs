@@ -8,7 +8,7 @@ use crate::proto::Command;
 
 /// Runs the command.
 pub(crate) fn run(args: List) -> Result<u8, Failure> {
-    let target = Target::new(args.asked())?;
+    let target = Target::here_or_near(args.asked())?;
     let (kind, command) = if args.network {
         let scope = oneshot::scope(args.search())?;
         (Kind::Network, Command::Network { scope })

@@ -7,6 +7,7 @@
 
 mod args;
 mod columns;
+mod discovery;
 mod format;
 mod get;
 mod hash;

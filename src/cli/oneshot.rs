@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::args::{AskedOptions, SearchOptions};
 use super::present::Presenter;
 use super::random::{self, OsEntropy};
-use super::{paths, settings};
-use crate::config::{DOWNLOAD_TIMEOUT, QUERY_BUDGET_MAX};
+use super::{discovery, paths, settings};
+use crate::config::{DISCOVERY_MAX, DOWNLOAD_TIMEOUT, QUERY_BUDGET_MAX};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::net::ending_signals;
@@ -59,6 +59,22 @@ impl Target {
             None => paths::running_socket(&name, &env)?,
         };
         Ok(Target::Control { path, name, named: control.is_some() })
+    }
+
+    /// What the options say; without any, and without a running peer, the super peers that announce
+    /// themselves on the local network, if there are some.
+    pub(crate) fn here_or_near(asked: AskedOptions) -> Result<Target, Failure> {
+        let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();
+        let connect_timeout = settings::connect_timeout(asked.connect_timeout)?;
+        let target = Target::new(asked)?;
+        if let Target::Control { path, .. } = &target
+            && is_open
+            && !path.exists()
+            && let Ok(supers) = discovery::find(DISCOVERY_MAX)
+        {
+            return Ok(Target::Supers { supers, connect_timeout });
+        }
+        Ok(target)
     }
 
     /// Whether a short-lived peer does the work.

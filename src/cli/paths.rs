@@ -5,8 +5,8 @@
 //! - state: `$STATE_DIRECTORY/NAME`, else `$XDG_STATE_HOME/sprat/NAME`, else
 //!   `~/.local/state/sprat/NAME`;
 //! - socket: `$RUNTIME_DIRECTORY/NAME.sock`, else `$XDG_RUNTIME_DIR/sprat/NAME.sock`, else
-//!   `NAME.sock` in the state folder. If the socket is elsewhere, `NAME.sock` in the state folder is
-//!   a symbolic link to it: jobs of cron, su and ssh have no `XDG_RUNTIME_DIR`.
+//!   `NAME.sock` in the state folder. If the socket is elsewhere, `NAME.sock` in the state folder
+//!   is a symbolic link to it: jobs of cron, su and ssh have no `XDG_RUNTIME_DIR`.
 //!
 //! The digest cache is in the state folder and not below `XDG_CACHE_HOME`: the lock of that folder
 //! protects it, and a service with only a state folder keeps it over a restart.

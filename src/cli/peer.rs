@@ -9,22 +9,20 @@ use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::Span;
-use super::{paths, queue, report, settings};
+use super::{discovery, paths, queue, report, settings};
 use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
 use crate::proto::weak_peer::{Offer, QueueConfig, WeakPeer, WeakPeerConfig};
+use crate::wire::HostPort;
 
 /// Runs the peer until a signal or EXIT ends it.
 pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let env = |key: &str| std::env::var_os(key);
-    if args.supers.is_empty() {
-        return Err(Failure::usage("a super peer is missing; name one with --super HOST:PORT"));
-    }
     settings::dialed("--super", &args.supers)?;
     let sessions = args.sessions.unwrap_or(1);
-    if args.supers.len() < sessions {
+    if args.supers.len() < sessions && !args.supers.is_empty() {
         let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
         return Err(Failure::usage(why));
     }
@@ -39,6 +37,15 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         paths::make_private_folder(folder)?;
     }
     let ready_file = ReadyFile::prepare(args.ready_file.as_deref())?;
+    let supers = if args.supers.is_empty() {
+        log::info!("looking for a super peer on the local network");
+        let found = discovery::find(connect_timeout)?;
+        log::info!("found {}", found.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", "));
+        found
+    } else {
+        args.supers
+    };
+    let sessions = sessions.min(supers.len());
     let (cache, collections) = (Some(state.file("digests")), Some(state.file("collections")));
     let queue_file = state.file("downloads.jsonl");
     let saved = queue::load(&queue_file)?;
@@ -57,7 +64,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let config = WeakPeerConfig {
         node: state.node_id(random::node_id())?,
         boot: random::boot_id(),
-        supers: args.supers,
+        supers,
         offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into() }),
         connect_timeout,
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),

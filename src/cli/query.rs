@@ -10,7 +10,7 @@ use crate::wire::{QueryKind, Search};
 
 /// Runs the command.
 pub(crate) fn run(args: Query) -> Result<u8, Failure> {
-    let target = Target::new(args.asked())?;
+    let target = Target::here_or_near(args.asked())?;
     let scope = oneshot::scope(args.search())?;
     // Words without quotes are one pattern, as they are at the prompt.
     let pattern = [&[args.pattern][..], &args.also].concat().join(" ");

@@ -8,7 +8,7 @@ use crate::proto::Command;
 
 /// Runs the command.
 pub(crate) fn run(args: Status) -> Result<u8, Failure> {
-    let target = Target::new(args.asked())?;
+    let target = Target::here_or_near(args.asked())?;
     let mut presenter = Presenter::new(Kind::Status { counters: args.counters }, args.json, args.quiet);
     oneshot::run(target, Command::Status, &mut presenter)
 }

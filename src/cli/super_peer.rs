@@ -1,6 +1,7 @@
 //! `sprat super`.
 
 use super::args::Super;
+use super::discovery::Announced;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::OnOff;
@@ -28,8 +29,10 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let options = Options { listen: Some(listen), datagrams: true, memory: Some(memory), ..Options::default() };
     let node = Node::open(options)?;
     let bound = node.listen_addr().unwrap_or(listen);
+    let id = state.node_id(random::node_id())?;
+    let _announced = args.announce.then(|| Announced::new(id, bound)).transpose()?;
     let config = SuperPeerConfig {
-        node: state.node_id(random::node_id())?,
+        node: id,
         boot: random::boot_id(),
         neighbors,
         ttl: args.ttl.unwrap_or(TTL_DEFAULT),

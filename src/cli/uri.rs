@@ -20,7 +20,9 @@ const PEER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn run(args: Uri) -> Result<u8, Failure> {
-    let target = Target::new(args.asked())?;
+    // Only a running peer offers a folder.
+    let is_folder = Path::new(&args.what).is_dir();
+    let target = if is_folder { Target::new(args.asked()) } else { Target::here_or_near(args.asked()) }?;
     let scope = oneshot::scope(args.search())?;
     let (what, path) = meant(args.what, target.is_super())?;
     let mut presenter = Presenter::new(Kind::Uri, args.json, args.quiet);

@@ -80,7 +80,7 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     sprat.misused(&["get", &uri, "--connect-timeout", "0s"], "--connect-timeout");
     sprat.misused(&["list", "extra"], "extra");
     sprat.misused(&["query", "x", "--super", "h:1", "--control", "/s"], "exclude each other");
-    sprat.misused(&["peer", "--share", "."], "--super");
+    sprat.misused(&["peer", "--super", "host"], "--share");
     sprat.misused(&["peer", "--super", "h:1"], "--share");
     sprat.misused(&["peer", "--super", "h:1", "--share", ".", "--name", "a/b"], "--name");
     sprat.misused(&["peer", "--super", "h:1", "--share", ".", "--advertise", "a b"], "--advertise");

@@ -131,7 +131,7 @@ fn a_wrong_flag_is_exit_2_with_a_sentence_and_the_usage() {
         &["query", "x", "--super", "host:99999"],
         &["query", "x", "--ttl", "many"],
         &["super", "--listen", "::1:4777"],
-        &["peer", "--share", "."],
+        &["peer", "--super", "host"],
         &["get", "x", "--nonsense"],
     ];
     for args in cases {

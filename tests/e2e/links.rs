@@ -188,6 +188,33 @@ fn two_hosts_on_one_cable_need_no_other_addresses() {
 }
 
 #[test]
+fn a_super_peer_that_announces_itself_is_found_without_an_address() {
+    let mut world = World::new();
+    let Some(hosts) = Hosts::new() else { return };
+    world.share("p", "tune.bin", b"a tune");
+    let share = world.folder("p").display().to_string();
+    hosts.enter(&mut world, 0);
+    let silent = starts(&world, "silent", &["--listen", "0.0.0.0:4790"]);
+    hosts.enter(&mut world, 1);
+    let args = ["peer", "--share", &share].map(str::to_owned);
+    let ran = world.run(["peer", "--share", &share, "--connect-timeout", "1s"]);
+    assert_eq!(ran.exit, Some(5), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--announce") && ran.stderr.contains("--super"), "{}", ran.stderr);
+    hosts.enter(&mut world, 0);
+    let a = starts(&world, "a", &["--announce"]);
+    hosts.enter(&mut world, 1);
+    // A one-shot command, without a peer on its host.
+    eventually("a super peer is found", || (world.run(["query", "x"]).exit == Some(3)).then_some(()));
+    let peer = world.daemon("p", &args, Stdio::null());
+    wait_for_log(&peer, &["welcomed by super peer 10.77.0.1:4777"]);
+    eventually("the file is fetched", || {
+        let ran = world.run(["get", "tune.bin", "--super", "10.77.0.1", "-o", "got.bin"]);
+        (ran.exit == Some(0)).then_some(())
+    });
+    drop((silent, a, peer));
+}
+
+#[test]
 fn files_pass_between_hosts_that_have_link_local_addresses_only() {
     let mut world = World::new();
     let Some(hosts) = Hosts::new() else { return };

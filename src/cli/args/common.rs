@@ -61,7 +61,8 @@ macro_rules! command {
     (@fields [supers $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
             /// ask this super peer, as a short-lived peer; may be repeated: the first that answers
-            /// is asked [default: ask a running peer]
+            /// is asked [default: ask a running peer, else a super peer that announces itself on
+            /// the local network]
             #[argh(
                 option,
                 long = "super",

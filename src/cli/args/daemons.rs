@@ -51,6 +51,11 @@ command! {
         #[argh(option, arg_name = "ON|OFF")]
         pub(crate) dial_back: Option<OnOff>,
 
+        /// announce this super peer on the local network (multicast DNS), so that peers find it
+        /// without --super [default: off]
+        #[argh(switch)]
+        pub(crate) announce: bool,
+
         /// name of this daemon: its state folder and its lock [default: super]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
@@ -67,7 +72,8 @@ command! {
     )]
     Peer {
         /// a super peer; may be repeated: the first that answers is used; the others replace it if
-        /// it fails, or are used for --sessions 2 [required]
+        /// it fails, or are used for --sessions 2 [default: those that announce themselves on the
+        /// local network]
         #[argh(option, long = "super", arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) supers: Vec<HostPort>,
 
