@@ -40,7 +40,9 @@ fn a_sighup_that_is_ignored_at_the_start_stays_ignored() {
 #[test]
 fn sigterm_sigint_and_sighup_end_a_daemon_cleanly() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let world = World::new();
+        let mut world = World::new();
+        // A daemon leaves SIGHUP ignored if it was so at its start, as it is below nohup.
+        world.limit("exec env --default-signal=HUP \"$@\"; :");
         let mut daemon = world.super_peer("s");
         world.share("p", "file.txt", b"content");
         let mut peer = world.peer("p", &[&daemon]);
