@@ -121,6 +121,27 @@ fn imported(line: &str) -> Vec<String> {
     rooms
 }
 
+/// A file that no module declares is not compiled, and nothing else would say so.
+#[test]
+fn every_file_is_a_module() {
+    let mut lost = Vec::new();
+    for Source { path, .. } in sources() {
+        let is_mod = path.ends_with("mod.rs");
+        let module = if is_mod { path.parent().expect("a folder").to_owned() } else { path.with_extension("") };
+        let (name, parent) = (module.file_name().expect("a name"), module.parent().expect("a folder"));
+        let line = format!("mod {};", name.to_str().expect("UTF-8"));
+        let declares = |file: PathBuf| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            text.lines().any(|other| other.ends_with(&line))
+        };
+        let is_root = parent == folder() && ["lib", "main"].iter().any(|root| *name == **root);
+        if !is_root && !["mod.rs", "lib.rs", "main.rs"].iter().any(|file| declares(parent.join(file))) {
+            lost.push(path);
+        }
+    }
+    assert!(lost.is_empty(), "no module declares them: {lost:#?}");
+}
+
 #[test]
 fn imports_run_one_way() {
     let mut wrong = Vec::new();
