@@ -109,9 +109,9 @@ pub(super) fn is_unsupported(error: Errno) -> bool {
 }
 
 /// Which folder this is.
-#[allow(clippy::unnecessary_cast, reason = "the field types differ between architectures")]
 pub(super) fn id_of(folder: impl AsFd) -> Result<FolderId, Errno> {
-    fstat(folder).map(|stat| (stat.st_dev as u64, stat.st_ino as u64))
+    let stamp = Stamp::of(&fstat(folder)?);
+    Ok((stamp.dev, stamp.ino))
 }
 
 /// A folder, below which files are opened by relative path.

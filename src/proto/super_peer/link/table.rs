@@ -269,11 +269,11 @@ impl Links {
             self.set_addrs(id, addrs, now);
         }
         // What was known of the neighbor stays in use.
-        let tells = is_new && self.link(id).addrs.is_empty();
-        if tells {
+        let is_news = is_new && self.link(id).addrs.is_empty();
+        if is_news {
             self.link_mut(id).set_reported();
         }
-        text.filter(|_| tells).map(|text| (id, text))
+        text.filter(|_| is_news).map(|text| (id, text))
     }
 
     /// The name has these addresses now. Those in use stay.
