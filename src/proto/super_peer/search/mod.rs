@@ -4,23 +4,25 @@
 //! It never reports a record that is not registered at that moment, and misses none that was
 //! registered when it began and still is.
 
+mod fit;
 mod glob;
 mod matching;
+mod plan;
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
-use crate::fold::fold;
-use crate::proto::super_peer::index::order::{BUCKETS, bucket_of};
 use crate::proto::super_peer::index::{Found, HolderId, Index, Key, LiveEntry};
 use crate::wire::message::SourceRecord;
-use crate::wire::{QueryKind, Root, Search, SharePath};
+use crate::wire::position::Range;
+use crate::wire::{Search, SharePath};
 
-use crate::wire::position::{Position, Range};
+use fit::{Fit, parse_range, test_of};
 use glob::Glob;
 pub(super) use glob::Literal;
-use matching::{Below, Equal, Own, Test, WORDS_MAX, Words};
+use matching::{Equal, Own, Test};
+use plan::{LISTS, List, Place};
 
 /// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,21 +36,10 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
-/// The cost of comparing the name of an entry or computing its position, in addition to the cost of
-/// looking at the entry (in the unit of `WORK_PER_TURN`).
-const TEXT_WORK: usize = 11;
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
-/// To fold this many bytes of text that is not ASCII costs as much as to look at an entry.
-const FOLDED_BYTES: usize = 2;
-/// This many comparisons of a glob cost as much as to look at an entry.
-const GLOB_STEPS: usize = 16;
 /// A list of at most this many entries is searched at once: to put it off would cost as much.
 const SHORT_LIST: usize = 4;
-/// If a list has at least this number of entries, each entry is also looked up in the list of
-/// another word. An entry that is not in that list is left out.
-const LONG_LIST: usize = 16;
-
 /// How far a scan is after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -106,46 +97,11 @@ pub struct Scan {
     path: String,
 }
 
-/// Most lists of a search.
-const LISTS: usize = 5;
-
-/// Where entries come from.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// All there are.
-    All,
-    /// The postings of a key.
-    Key(Key),
-    /// The buckets from the first number to the second. When the scan began, every live entry was
-    /// in its bucket.
-    Buckets(u16, u16),
-    /// The files of all folders that have the word, or of all folders.
-    Folders(Option<Key>),
-    /// The entries that were put off: `Scan::later`.
-    Later,
-}
-
 /// A step ends when it has reached both numbers.
 #[derive(Clone, Copy)]
 struct Until {
     looked: usize,
     spent: usize,
-}
-
-/// Why a list is walked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum List {
-    /// Paths that are the pattern, or end in it, byte for byte or else folded. No other list
-    /// reports them again.
-    Own(Equal),
-    /// Names that have a word.
-    Names,
-    /// Files of folders that may fit.
-    Folders,
-    /// Those that were put off.
-    Later,
-    /// Entries that may fit.
-    Rest,
 }
 
 /// What comes next in a list.
@@ -154,15 +110,6 @@ enum Next {
     /// Another folder; no entry yet.
     Folder,
     End,
-}
-
-/// Whether an entry is a hit.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fit {
-    No,
-    Yes,
-    /// Yes, but those whose name fits go first.
-    Later,
 }
 
 impl Scan {
@@ -226,73 +173,6 @@ impl Scan {
     #[must_use]
     pub fn asked_at(self, at: Option<IpAddr>) -> Scan {
         Scan { at, ..self }
-    }
-
-    /// Chooses the lists.
-    fn plan(&mut self, index: &Index) {
-        let pattern = self.find.pattern.as_str();
-        match &self.test {
-            Test::Exact => {
-                let key = index.name_key(fold(pattern, &mut self.scratch));
-                self.lists[0] = Some((Place::Key(key), List::Rest));
-            }
-            Test::Path => self.plan_own(index, 0),
-            Test::Words(words) => {
-                let per_folder = index.files_per_folder();
-                let (rarest, several) = (rarest(index, words, per_folder), words.len() > 1);
-                self.plan_own(index, 0);
-                self.plan_words(rarest, per_folder.is_some(), several);
-            }
-            Test::Glob(..) => {
-                self.plan_own(index, 0);
-                self.lists[2] = Some((everything(index, self.within.as_ref()), List::Rest));
-            }
-            Test::Root(root) => {
-                self.lists[0] = Some((Place::Key(index.root_key(root)), List::Rest));
-                self.plan_own(index, 1);
-            }
-            Test::Range(range) => self.lists[0] = Some((everything(index, Some(range)), List::Rest)),
-            Test::Below(below) => {
-                let rarest = below.words.iter().map(|word| index.word_key(word));
-                let rarest = rarest.map(|key| (index.count_folders(key), key)).min_by_key(|(count, _)| *count);
-                let files =
-                    rarest.map_or(usize::MAX, |(count, _)| count).saturating_mul(index.files_per_folder().unwrap_or(0));
-                let page = everything(index, self.within.as_ref());
-                // A page of a large folder looks at its part of the index, not at all files.
-                self.lists[0] = if let Place::Buckets(first, last) = page
-                    && usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS)) < files
-                {
-                    Some((page, List::Rest))
-                } else {
-                    Some((Place::Folders(rarest.map(|(_, key)| key)), List::Folders))
-                };
-            }
-        }
-    }
-
-    /// Puts the paths that are the pattern, or end in it, into two lists.
-    fn plan_own(&mut self, index: &Index, at: usize) {
-        let Some(own) = Own::new(&self.find.pattern) else { return };
-        let key = index.name_key(own.name(&self.find.pattern));
-        // Entries that are added later need not be reported before the others.
-        if index.count(key) > 0 {
-            self.own = Some(own);
-            self.lists[at] = Some((Place::Key(key), List::Own(Equal::Bytes)));
-            self.lists[at + 1] = Some((Place::Key(key), List::Own(Equal::Folded)));
-        }
-    }
-
-    /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
-    /// its folder.
-    fn plan_words(&mut self, rarest: Option<Rarest>, folders: bool, several: bool) {
-        let Some(Rarest { word, beside }) = rarest else { return };
-        self.word = Some(word.key);
-        self.beside = beside.filter(|_| word.names + word.folders >= LONG_LIST).map(|other| other.key);
-        self.lists[2] = Some((Place::Key(word.key), List::Names));
-        if folders {
-            self.lists[3] = (word.folders > 0).then_some((Place::Folders(Some(word.key)), List::Folders));
-            self.lists[4] = several.then_some((Place::Later, List::Later));
-        }
     }
 
     /// What it looks for.
@@ -469,237 +349,10 @@ impl Scan {
         }
     }
 
-    /// Whether files of this folder may fit.
-    fn enters(&mut self, text: &str) -> bool {
-        self.spent += text_work(text);
-        let (found, enters) = match &self.test {
-            Test::Words(words) => {
-                let found = words.in_text(text, &mut self.scratch);
-                (found, found != 0)
-            }
-            Test::Below(below) => {
-                let holds = below.holds(text, &mut self.scratch);
-                (u128::from(holds), holds)
-            }
-            Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => (0, false),
-        };
-        self.memo = Some((self.folder, found));
-        enters
-    }
-
     fn end(&mut self, capped: bool) -> Step {
         self.walked = LISTS;
         Step::End { capped }
     }
-
-    fn fit(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
-        if !(self.sizes.0..=self.sizes.1).contains(&seen.size)
-            || self.within.as_ref().is_some_and(|within| !within.may_hold(&seen.root))
-        {
-            return Fit::No;
-        }
-        if let List::Own(equal) = list {
-            let is_root = matches!(&self.test, Test::Root(root) if *root == seen.root);
-            let equals = self.equals(seen);
-            self.alike |= equals == Some(Equal::Folded);
-            return yes(equals == Some(equal) && !is_root);
-        }
-        let fit = match &self.test {
-            Test::Exact => yes(seen.name == self.find.pattern),
-            Test::Path => Fit::No,
-            Test::Words(_) => self.fit_words(seen, list),
-            Test::Glob(..) => yes(self.fits_glob(seen)),
-            Test::Root(root) => yes(seen.root == *root),
-            Test::Range(range) => yes(range.may_hold(&seen.root)),
-            Test::Below(_) => yes(self.folder_bits(seen) != 0),
-        };
-        // What the first lists reported does not come again.
-        let again = fit != Fit::No && !matches!(self.test, Test::Root(_)) && self.equals(seen).is_some();
-        if again { Fit::No } else { fit }
-    }
-
-    /// How the path is the pattern, or ends in it.
-    fn equals(&mut self, seen: LiveEntry<'_>) -> Option<Equal> {
-        let own = self.own.as_ref()?;
-        if own.is_same(&self.find.pattern, seen) {
-            return Some(Equal::Bytes);
-        }
-        self.spent += text_work(seen.name) + if own.has_folder() { text_work(seen.folder_text) } else { 0 };
-        own.is_alike(&self.find.pattern, seen, &mut self.scratch).then_some(Equal::Folded)
-    }
-
-    fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
-        let Test::Words(words) = &self.test else { return Fit::No };
-        // The first list has reported it. Without this check it would fit here too.
-        if self.own.as_ref().is_some_and(|own| own.is_same(&self.find.pattern, seen)) {
-            return Fit::No;
-        }
-        self.spent += text_work(seen.name);
-        let in_name = words.in_text(seen.name, &mut self.scratch);
-        if words.are_all(in_name) {
-            return Fit::Yes;
-        }
-        let found = in_name | if seen.folder_text.is_empty() { 0 } else { self.folder_bits(seen) };
-        let Test::Words(words) = &self.test else { return Fit::No };
-        match words.are_all(found) {
-            // In the other lists no entry has all words in its name, so none has to come first.
-            true if list == List::Names => Fit::Later,
-            true => Fit::Yes,
-            false => Fit::No,
-        }
-    }
-
-    /// The result for the folder of an entry: bits of the words in it; or for `below`, 1 if it is
-    /// the folder that is asked for, or below it.
-    fn folder_bits(&mut self, seen: LiveEntry<'_>) -> u128 {
-        if self.memo.is_none_or(|(folder, _)| folder != seen.folder) {
-            self.spent += text_work(seen.folder_text);
-            let bits = match &self.test {
-                Test::Words(words) => words.in_text(seen.folder_text, &mut self.scratch),
-                Test::Below(below) => u128::from(below.holds(seen.folder_text, &mut self.scratch)),
-                Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => 0,
-            };
-            self.memo = Some((seen.folder, bits));
-        }
-        self.memo.map_or(0, |(_, bits)| bits)
-    }
-
-    fn fits_glob(&mut self, seen: LiveEntry<'_>) -> bool {
-        let Test::Glob(glob, over_path) = &self.test else { return false };
-        let text = if *over_path {
-            self.path.clear();
-            seen.path_into(&mut self.path);
-            self.path.as_str()
-        } else {
-            seen.name
-        };
-        let mut steps = 0;
-        let fits = glob.fits(fold(text, &mut self.scratch), &mut steps);
-        self.spent += text_work(text) + steps / GLOB_STEPS;
-        fits
-    }
-
-    /// Whether this holder of an entry that fits is a hit. Only a range distinguishes between
-    /// holders.
-    fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
-        let range = match &self.test {
-            Test::Range(range) => Some(range),
-            Test::Exact | Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) | Test::Below(_) => None,
-        };
-        let mut position = None;
-        for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(&seen.root)) {
-            let position = *position.get_or_insert_with(|| {
-                self.spent += TEXT_WORK;
-                self.path.clear();
-                seen.path_into(&mut self.path);
-                Position::of(&seen.root, &self.path, &index.serves(holder).found_from(self.at).addr)
-            });
-            if !range.holds(&position) {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// How many names and folders have a word.
-#[derive(Clone, Copy)]
-struct Count {
-    key: Key,
-    names: usize,
-    folders: usize,
-}
-
-/// The word that the fewest paths have; and of the others that no folder has, the one that the
-/// fewest names have.
-struct Rarest {
-    word: Count,
-    beside: Option<Count>,
-}
-
-/// None without words. `per_folder`: how many files a folder has on average.
-fn rarest(index: &Index, words: &Words, per_folder: Option<usize>) -> Option<Rarest> {
-    let estimate = |count: &Count| count.names + count.folders.saturating_mul(per_folder.unwrap_or(0));
-    let mut rarest: Option<Count> = None;
-    // The two that the fewest names have.
-    let mut fewest: [Option<Count>; 2] = [None, None];
-    for word in words.iter() {
-        let key = index.word_key(word);
-        let folders = if per_folder.is_some() { index.count_folders(key) } else { 0 };
-        let count = Count { key, names: index.count(key), folders };
-        if rarest.as_ref().is_none_or(|least| estimate(&count) < estimate(least)) {
-            rarest = Some(count);
-        }
-        let is_fewer = |other: Option<Count>| other.is_none_or(|other| count.names < other.names);
-        if folders > 0 {
-            continue;
-        }
-        if is_fewer(fewest[0]) {
-            fewest = [Some(count), fewest[0]];
-        } else if is_fewer(fewest[1]) {
-            fewest[1] = Some(count);
-        }
-    }
-    let word = rarest?;
-    let beside = fewest.into_iter().flatten().find(|count| count.key != word.key);
-    Some(Rarest { word, beside })
-}
-
-fn yes(fits: bool) -> Fit {
-    if fits { Fit::Yes } else { Fit::No }
-}
-
-/// What folding and comparing a text costs.
-fn text_work(text: &str) -> usize {
-    TEXT_WORK + if text.is_ascii() { 0 } else { text.len() / FOLDED_BYTES }
-}
-
-/// The place of the entries of a range, or of all entries if the index is not sorted.
-fn everything(index: &Index, range: Option<&Range>) -> Place {
-    match range.filter(|_| index.is_ordered()) {
-        Some(range) => {
-            let last = range.high.map_or(BUCKETS - 1, |high| bucket_of(&high.root()));
-            Place::Buckets(bucket_of(&range.low.root()), last)
-        }
-        None => Place::All,
-    }
-}
-
-fn parse_range(text: &str) -> Result<Range, BadPattern> {
-    Range::parse(text)
-        .ok_or_else(|| BadPattern(format!("{text:?} is no range; write LOW-HIGH in hex digits, or - for all")))
-}
-
-/// What an entry must pass to fit a search.
-fn test_of(find: &Search) -> Result<Test, BadPattern> {
-    let pattern = find.pattern.as_str();
-    Ok(match find.kind {
-        QueryKind::Exact => Test::Exact,
-        QueryKind::Path => Test::Path,
-        QueryKind::Words => {
-            let words = Words::new(pattern);
-            if words.len() > WORDS_MAX {
-                return Err(BadPattern(format!("a pattern has at most {WORDS_MAX} words, this one {}", words.len())));
-            }
-            Test::Words(words)
-        }
-        // A pattern with an open bracket is no glob; it finds only paths that end in it.
-        QueryKind::Glob => Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/'))),
-        QueryKind::Root => {
-            Test::Root(Root::from_hex(pattern).ok_or_else(|| {
-                BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
-            })?)
-        }
-        QueryKind::Range => Test::Range(parse_range(pattern)?),
-        QueryKind::Below => {
-            Test::Below(Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?)
-        }
-        QueryKind::Unknown => {
-            return Err(BadPattern(
-                "this kind of search is not known here; words, exact, glob, root, range, path and below are".to_owned(),
-            ));
-        }
-    })
 }
 
 /// What is literal in a glob; none if `pattern` is no glob.

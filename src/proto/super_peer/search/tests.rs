@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::fit::{FOLDED_BYTES, TEXT_WORK};
 use super::*;
 use crate::wire::{FileRecord, HostPort, NodeId};
+use crate::wire::{QueryKind, Root};
 
 fn addr(n: u16) -> HostPort {
     HostPort::new("192.0.2.1", n).unwrap()

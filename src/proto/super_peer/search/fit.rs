@@ -1,0 +1,202 @@
+//! Whether an entry is a hit. It looks at one entry at a time, and at no list.
+
+use super::glob::Glob;
+use super::matching::{Below, Equal, Test, WORDS_MAX, Words};
+use super::plan::List;
+use super::{BadPattern, Scan};
+use crate::fold::fold;
+use crate::proto::super_peer::index::{HolderId, Index, LiveEntry};
+use crate::wire::position::{Position, Range};
+use crate::wire::{QueryKind, Root, Search};
+
+/// The cost of comparing the name of an entry or computing its position, in addition to the cost of
+/// looking at the entry (in the unit of `WORK_PER_TURN`).
+pub(super) const TEXT_WORK: usize = 11;
+/// To fold this many bytes of text that is not ASCII costs as much as to look at an entry.
+pub(super) const FOLDED_BYTES: usize = 2;
+/// This many comparisons of a glob cost as much as to look at an entry.
+const GLOB_STEPS: usize = 16;
+
+/// Whether an entry is a hit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    No,
+    Yes,
+    /// Yes, but those whose name fits go first.
+    Later,
+}
+
+impl Scan {
+    /// Whether files of this folder may fit.
+    pub(super) fn enters(&mut self, text: &str) -> bool {
+        self.spent += text_work(text);
+        let (found, enters) = match &self.test {
+            Test::Words(words) => {
+                let found = words.in_text(text, &mut self.scratch);
+                (found, found != 0)
+            }
+            Test::Below(below) => {
+                let holds = below.holds(text, &mut self.scratch);
+                (u128::from(holds), holds)
+            }
+            Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => (0, false),
+        };
+        self.memo = Some((self.folder, found));
+        enters
+    }
+
+    pub(super) fn fit(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
+        if !(self.sizes.0..=self.sizes.1).contains(&seen.size)
+            || self.within.as_ref().is_some_and(|within| !within.may_hold(&seen.root))
+        {
+            return Fit::No;
+        }
+        if let List::Own(equal) = list {
+            let is_root = matches!(&self.test, Test::Root(root) if *root == seen.root);
+            let equals = self.equals(seen);
+            self.alike |= equals == Some(Equal::Folded);
+            return yes(equals == Some(equal) && !is_root);
+        }
+        let fit = match &self.test {
+            Test::Exact => yes(seen.name == self.find.pattern),
+            Test::Path => Fit::No,
+            Test::Words(_) => self.fit_words(seen, list),
+            Test::Glob(..) => yes(self.fits_glob(seen)),
+            Test::Root(root) => yes(seen.root == *root),
+            Test::Range(range) => yes(range.may_hold(&seen.root)),
+            Test::Below(_) => yes(self.folder_bits(seen) != 0),
+        };
+        // What the first lists reported does not come again.
+        let again = fit != Fit::No && !matches!(self.test, Test::Root(_)) && self.equals(seen).is_some();
+        if again { Fit::No } else { fit }
+    }
+
+    /// How the path is the pattern, or ends in it.
+    fn equals(&mut self, seen: LiveEntry<'_>) -> Option<Equal> {
+        let own = self.own.as_ref()?;
+        if own.is_same(&self.find.pattern, seen) {
+            return Some(Equal::Bytes);
+        }
+        self.spent += text_work(seen.name) + if own.has_folder() { text_work(seen.folder_text) } else { 0 };
+        own.is_alike(&self.find.pattern, seen, &mut self.scratch).then_some(Equal::Folded)
+    }
+
+    fn fit_words(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
+        let Test::Words(words) = &self.test else { return Fit::No };
+        // The first list has reported it. Without this check it would fit here too.
+        if self.own.as_ref().is_some_and(|own| own.is_same(&self.find.pattern, seen)) {
+            return Fit::No;
+        }
+        self.spent += text_work(seen.name);
+        let in_name = words.in_text(seen.name, &mut self.scratch);
+        if words.are_all(in_name) {
+            return Fit::Yes;
+        }
+        let found = in_name | if seen.folder_text.is_empty() { 0 } else { self.folder_bits(seen) };
+        let Test::Words(words) = &self.test else { return Fit::No };
+        match words.are_all(found) {
+            // In the other lists no entry has all words in its name, so none has to come first.
+            true if list == List::Names => Fit::Later,
+            true => Fit::Yes,
+            false => Fit::No,
+        }
+    }
+
+    /// The result for the folder of an entry: bits of the words in it; or for `below`, 1 if it is
+    /// the folder that is asked for, or below it.
+    fn folder_bits(&mut self, seen: LiveEntry<'_>) -> u128 {
+        if self.memo.is_none_or(|(folder, _)| folder != seen.folder) {
+            self.spent += text_work(seen.folder_text);
+            let bits = match &self.test {
+                Test::Words(words) => words.in_text(seen.folder_text, &mut self.scratch),
+                Test::Below(below) => u128::from(below.holds(seen.folder_text, &mut self.scratch)),
+                Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => 0,
+            };
+            self.memo = Some((seen.folder, bits));
+        }
+        self.memo.map_or(0, |(_, bits)| bits)
+    }
+
+    fn fits_glob(&mut self, seen: LiveEntry<'_>) -> bool {
+        let Test::Glob(glob, over_path) = &self.test else { return false };
+        let text = if *over_path {
+            self.path.clear();
+            seen.path_into(&mut self.path);
+            self.path.as_str()
+        } else {
+            seen.name
+        };
+        let mut steps = 0;
+        let fits = glob.fits(fold(text, &mut self.scratch), &mut steps);
+        self.spent += text_work(text) + steps / GLOB_STEPS;
+        fits
+    }
+
+    /// Whether this holder of an entry that fits is a hit. Only a range distinguishes between
+    /// holders.
+    pub(super) fn fits_holder(&mut self, seen: LiveEntry<'_>, index: &Index, holder: HolderId) -> bool {
+        let range = match &self.test {
+            Test::Range(range) => Some(range),
+            Test::Exact | Test::Path | Test::Words(_) | Test::Glob(..) | Test::Root(_) | Test::Below(_) => None,
+        };
+        let mut position = None;
+        for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(&seen.root)) {
+            let position = *position.get_or_insert_with(|| {
+                self.spent += TEXT_WORK;
+                self.path.clear();
+                seen.path_into(&mut self.path);
+                Position::of(&seen.root, &self.path, &index.serves(holder).found_from(self.at).addr)
+            });
+            if !range.holds(&position) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn yes(fits: bool) -> Fit {
+    if fits { Fit::Yes } else { Fit::No }
+}
+
+/// What folding and comparing a text costs.
+fn text_work(text: &str) -> usize {
+    TEXT_WORK + if text.is_ascii() { 0 } else { text.len() / FOLDED_BYTES }
+}
+
+pub(super) fn parse_range(text: &str) -> Result<Range, BadPattern> {
+    Range::parse(text)
+        .ok_or_else(|| BadPattern(format!("{text:?} is no range; write LOW-HIGH in hex digits, or - for all")))
+}
+
+/// What an entry must pass to fit a search.
+pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
+    let pattern = find.pattern.as_str();
+    Ok(match find.kind {
+        QueryKind::Exact => Test::Exact,
+        QueryKind::Path => Test::Path,
+        QueryKind::Words => {
+            let words = Words::new(pattern);
+            if words.len() > WORDS_MAX {
+                return Err(BadPattern(format!("a pattern has at most {WORDS_MAX} words, this one {}", words.len())));
+            }
+            Test::Words(words)
+        }
+        // A pattern with an open bracket is no glob; it finds only paths that end in it.
+        QueryKind::Glob => Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/'))),
+        QueryKind::Root => {
+            Test::Root(Root::from_hex(pattern).ok_or_else(|| {
+                BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
+            })?)
+        }
+        QueryKind::Range => Test::Range(parse_range(pattern)?),
+        QueryKind::Below => {
+            Test::Below(Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?)
+        }
+        QueryKind::Unknown => {
+            return Err(BadPattern(
+                "this kind of search is not known here; words, exact, glob, root, range, path and below are".to_owned(),
+            ));
+        }
+    })
+}

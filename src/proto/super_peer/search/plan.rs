@@ -1,0 +1,171 @@
+//! Which lists of the index a search walks, and in which order. It looks at counts only, not at
+//! entries.
+
+use super::Scan;
+use super::matching::{Equal, Own, Test, Words};
+use crate::fold::fold;
+use crate::proto::super_peer::index::order::{BUCKETS, bucket_of};
+use crate::proto::super_peer::index::{Index, Key};
+use crate::wire::position::Range;
+
+/// If a list has at least this number of entries, each entry is also looked up in the list of
+/// another word. An entry that is not in that list is left out.
+const LONG_LIST: usize = 16;
+
+/// Most lists of a search.
+pub(super) const LISTS: usize = 5;
+
+/// Where entries come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// All there are.
+    All,
+    /// The postings of a key.
+    Key(Key),
+    /// The buckets from the first number to the second. When the scan began, every live entry was
+    /// in its bucket.
+    Buckets(u16, u16),
+    /// The files of all folders that have the word, or of all folders.
+    Folders(Option<Key>),
+    /// The entries that were put off: `Scan::later`.
+    Later,
+}
+
+/// Why a list is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// Paths that are the pattern, or end in it, byte for byte or else folded. No other list
+    /// reports them again.
+    Own(Equal),
+    /// Names that have a word.
+    Names,
+    /// Files of folders that may fit.
+    Folders,
+    /// Those that were put off.
+    Later,
+    /// Entries that may fit.
+    Rest,
+}
+
+impl Scan {
+    /// Chooses the lists.
+    pub(super) fn plan(&mut self, index: &Index) {
+        let pattern = self.find.pattern.as_str();
+        match &self.test {
+            Test::Exact => {
+                let key = index.name_key(fold(pattern, &mut self.scratch));
+                self.lists[0] = Some((Place::Key(key), List::Rest));
+            }
+            Test::Path => self.plan_own(index, 0),
+            Test::Words(words) => {
+                let per_folder = index.files_per_folder();
+                let (rarest, several) = (rarest(index, words, per_folder), words.len() > 1);
+                self.plan_own(index, 0);
+                self.plan_words(rarest, per_folder.is_some(), several);
+            }
+            Test::Glob(..) => {
+                self.plan_own(index, 0);
+                self.lists[2] = Some((everything(index, self.within.as_ref()), List::Rest));
+            }
+            Test::Root(root) => {
+                self.lists[0] = Some((Place::Key(index.root_key(root)), List::Rest));
+                self.plan_own(index, 1);
+            }
+            Test::Range(range) => self.lists[0] = Some((everything(index, Some(range)), List::Rest)),
+            Test::Below(below) => {
+                let rarest = below.words.iter().map(|word| index.word_key(word));
+                let rarest = rarest.map(|key| (index.count_folders(key), key)).min_by_key(|(count, _)| *count);
+                let files =
+                    rarest.map_or(usize::MAX, |(count, _)| count).saturating_mul(index.files_per_folder().unwrap_or(0));
+                let page = everything(index, self.within.as_ref());
+                // A page of a large folder looks at its part of the index, not at all files.
+                self.lists[0] = if let Place::Buckets(first, last) = page
+                    && usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS)) < files
+                {
+                    Some((page, List::Rest))
+                } else {
+                    Some((Place::Folders(rarest.map(|(_, key)| key)), List::Folders))
+                };
+            }
+        }
+    }
+
+    /// Puts the paths that are the pattern, or end in it, into two lists.
+    fn plan_own(&mut self, index: &Index, at: usize) {
+        let Some(own) = Own::new(&self.find.pattern) else { return };
+        let key = index.name_key(own.name(&self.find.pattern));
+        // Entries that are added later need not be reported before the others.
+        if index.count(key) > 0 {
+            self.own = Some(own);
+            self.lists[at] = Some((Place::Key(key), List::Own(Equal::Bytes)));
+            self.lists[at + 1] = Some((Place::Key(key), List::Own(Equal::Folded)));
+        }
+    }
+
+    /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
+    /// its folder.
+    fn plan_words(&mut self, rarest: Option<Rarest>, folders: bool, several: bool) {
+        let Some(Rarest { word, beside }) = rarest else { return };
+        self.word = Some(word.key);
+        self.beside = beside.filter(|_| word.names + word.folders >= LONG_LIST).map(|other| other.key);
+        self.lists[2] = Some((Place::Key(word.key), List::Names));
+        if folders {
+            self.lists[3] = (word.folders > 0).then_some((Place::Folders(Some(word.key)), List::Folders));
+            self.lists[4] = several.then_some((Place::Later, List::Later));
+        }
+    }
+}
+
+/// How many names and folders have a word.
+#[derive(Clone, Copy)]
+struct Count {
+    key: Key,
+    names: usize,
+    folders: usize,
+}
+
+/// The word that the fewest paths have; and of the others that no folder has, the one that the
+/// fewest names have.
+struct Rarest {
+    word: Count,
+    beside: Option<Count>,
+}
+
+/// None without words. `per_folder`: how many files a folder has on average.
+fn rarest(index: &Index, words: &Words, per_folder: Option<usize>) -> Option<Rarest> {
+    let estimate = |count: &Count| count.names + count.folders.saturating_mul(per_folder.unwrap_or(0));
+    let mut rarest: Option<Count> = None;
+    // The two that the fewest names have.
+    let mut fewest: [Option<Count>; 2] = [None, None];
+    for word in words.iter() {
+        let key = index.word_key(word);
+        let folders = if per_folder.is_some() { index.count_folders(key) } else { 0 };
+        let count = Count { key, names: index.count(key), folders };
+        if rarest.as_ref().is_none_or(|least| estimate(&count) < estimate(least)) {
+            rarest = Some(count);
+        }
+        let is_fewer = |other: Option<Count>| other.is_none_or(|other| count.names < other.names);
+        if folders > 0 {
+            continue;
+        }
+        if is_fewer(fewest[0]) {
+            fewest = [Some(count), fewest[0]];
+        } else if is_fewer(fewest[1]) {
+            fewest[1] = Some(count);
+        }
+    }
+    let word = rarest?;
+    let beside = fewest.into_iter().flatten().find(|count| count.key != word.key);
+    Some(Rarest { word, beside })
+}
+
+/// The place of the entries of a range, or of all entries if the index is not sorted.
+fn everything(index: &Index, range: Option<&Range>) -> Place {
+    match range.filter(|_| index.is_ordered()) {
+        Some(range) => {
+            let last = range.high.map_or(BUCKETS - 1, |high| bucket_of(&high.root()));
+            Place::Buckets(bucket_of(&range.low.root()), last)
+        }
+        None => Place::All,
+    }
+}
