@@ -1,0 +1,323 @@
+//! The worker: one thread that does the loop's jobs, and background work in slices between them.
+//!
+//! It blocks while there is nothing to do, until a message arrives or a deadline passes. It only
+//! dispatches: what a job means is in the modules that it calls. `jobs` has the work that the
+//! worker does itself, `threads` the work of other threads and their answers, `unpack` the
+//! collections.
+
+mod jobs;
+mod threads;
+mod unpack;
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::disk::cache::Cache;
+use crate::disk::collections::{Collections, record};
+use crate::disk::describing::Describing;
+use crate::disk::hasher::Progress;
+use crate::disk::job::{Job, Report};
+use crate::disk::left_out::Counts;
+use crate::disk::opening::Opening;
+use crate::disk::part::Part;
+use crate::disk::publish::{Published, Publishing};
+use crate::disk::queue::Queue;
+use crate::disk::serve::Serve;
+use crate::disk::share::Share;
+use crate::disk::unpacking::{Placed, Unpacking};
+use crate::disk::watch::WatchEvent;
+use crate::proto::disk::{DiskDone, DiskFailure, Parts};
+use crate::proto::{ClientId, DownloadId};
+
+/// Background work gets a slice at least this often, however many jobs wait.
+const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
+/// Shortest time between two reports of changes of the share, so that many small files make few
+/// reports.
+const CHANGES_EVERY: Duration = Duration::from_millis(50);
+/// Shortest time between two reports of the hashing, while no file is done.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// Largest number of records and removals in one report.
+const CHANGES_MAX: usize = 1000;
+/// A worker without jobs frees its read buffer, and closes the files that it served, after this
+/// time.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
+/// A message to the worker.
+#[derive(Debug)]
+pub(super) enum ToWorker {
+    Jobs(Vec<Job>),
+    /// From the watcher of the share with this number.
+    Watch(usize, WatchEvent),
+    /// From the thread that published these.
+    Published(Vec<(DownloadId, Published)>),
+    /// As `Published`, from the thread that publishes small files.
+    PublishedSmall(Vec<(DownloadId, Published)>),
+    /// From the thread that looked for part files.
+    PartsFound {
+        client: Option<ClientId>,
+        removed: bool,
+        parts: Parts,
+    },
+    /// From the thread that saved the queue of downloads.
+    QueueSaved(Result<(), DiskFailure>),
+    /// From the thread that published files of a collection.
+    Placed(Box<Placed>),
+    /// End once all jobs before this are done.
+    Stop,
+}
+
+/// Where downloads go, the digest cache, the collections, and the queue of downloads.
+pub(super) type Paths = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, Option<PathBuf>);
+
+/// The state of the thread.
+pub(super) struct Worker {
+    inbox: mpsc::Receiver<ToWorker>,
+    to_self: mpsc::Sender<ToWorker>,
+    reports: mpsc::Sender<Report>,
+    wake: Box<dyn Fn() + Send>,
+    /// Something was reported and the loop has not been woken since.
+    reported: bool,
+    stopping: bool,
+    queue: Queue,
+    share: Option<Share>,
+    /// Where downloads go that name no destination.
+    downloads: Option<PathBuf>,
+    /// What was reported last to be not shared, and to wait.
+    counted: Option<(Counts, u64)>,
+    /// What was reported last of the hashing, and when more of it is reported.
+    progress: (Progress, Instant),
+    /// The file of the digest cache, which is read once, before any job is done.
+    cache: Option<PathBuf>,
+    collections: Collections,
+    /// Paths that are being described, in turn.
+    describing: VecDeque<Describing>,
+    /// The file of the queue of downloads.
+    queue_file: Option<PathBuf>,
+    /// The thread that saves the queue, or did.
+    saving: Option<JoinHandle<()>>,
+    serve: Serve,
+    openings: VecDeque<Opening>,
+    unpackings: VecDeque<Unpacking>,
+    parts: HashMap<DownloadId, Part>,
+    /// Small files that wait until those before them are published. They are published together.
+    small: Vec<(DownloadId, Publishing)>,
+    publishing_small: bool,
+    /// The buffer of everything that reads a file; as long as a piece.
+    buffer: Vec<u8>,
+    background_at: Instant,
+    changes_at: Instant,
+}
+
+impl Worker {
+    pub(super) fn new(
+        share: Option<Share>,
+        (downloads, cache, collections, queue_file): Paths,
+        inbox: mpsc::Receiver<ToWorker>,
+        to_self: mpsc::Sender<ToWorker>,
+        reports: mpsc::Sender<Report>,
+        wake: Box<dyn Fn() + Send>,
+    ) -> Worker {
+        let now = Instant::now();
+        Worker {
+            inbox,
+            to_self,
+            reports,
+            wake,
+            reported: false,
+            stopping: false,
+            queue: Queue::new(now),
+            share,
+            downloads,
+            counted: None,
+            progress: (Progress::default(), now),
+            cache,
+            collections: Collections::closed(collections),
+            describing: VecDeque::new(),
+            queue_file,
+            saving: None,
+            serve: Serve::default(),
+            openings: VecDeque::new(),
+            unpackings: VecDeque::new(),
+            parts: HashMap::new(),
+            small: Vec::new(),
+            publishing_small: false,
+            buffer: Vec::new(),
+            background_at: now,
+            changes_at: now,
+        }
+    }
+
+    /// Runs until [`ToWorker::Stop`].
+    pub(super) fn run(mut self) {
+        if let Some(share) = &mut self.share {
+            share.catalog.cache = Cache::open(self.cache.take().as_deref());
+            self.collections = Collections::open(self.collections.folder.take());
+            let records = self.collections.records(|_| false);
+            let added: Vec<_> = records.into_iter().map(|(path, of)| record(path, of)).collect();
+            if !added.is_empty() {
+                self.done(DiskDone::Share { added, removed: Vec::new() });
+            }
+        }
+        loop {
+            while let Ok(message) = self.inbox.try_recv() {
+                self.on_message(message);
+            }
+            let next = self.queue.next(Instant::now(), self.stopping);
+            let had_job = next.is_some();
+            match next {
+                Some(next) => self.on_next(next),
+                None if self.stopping => break,
+                None => {}
+            }
+            self.wake_loop();
+            let now = Instant::now();
+            if had_job && now < self.background_at {
+                continue;
+            }
+            self.background_at = now + BACKGROUND_EVERY;
+            let worked = self.background(now);
+            self.wake_loop();
+            if !worked && !had_job {
+                self.sleep();
+            }
+        }
+        if let Some(share) = &mut self.share {
+            share.catalog.cache.flush();
+        }
+        // A save that has begun is not cut off.
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.join();
+        }
+    }
+
+    /// Does what is due and one slice of the background work; false if there was none.
+    fn background(&mut self, now: Instant) -> bool {
+        if let Some(share) = &mut self.share {
+            share.on_time(now);
+        }
+        let mut worked = false;
+        if let Some(opening) = self.openings.pop_front() {
+            self.step_opening(opening);
+            worked = true;
+        }
+        worked |= self.describe(now);
+        worked |= self.unpack(now);
+        match &mut self.share {
+            Some(share) if share.has_work() => {
+                share.slice(&mut self.buffer);
+                worked = true;
+            }
+            Some(share) => share.save(),
+            None => {}
+        }
+        if now >= self.changes_at {
+            self.report_changes(now);
+        }
+        if let Some(share) = &mut self.share {
+            share.trees.close();
+        }
+        self.serve.close_unused(now, IDLE_AFTER);
+        worked
+    }
+
+    fn sleep(&mut self) {
+        let now = Instant::now();
+        let due = self.deadline().map(|due| due.saturating_duration_since(now));
+        let kept = (self.buffer.capacity() > 0 || self.serve.has_open()).then_some(IDLE_AFTER);
+        let message = match [due, kept].into_iter().flatten().min() {
+            Some(wait) => self.inbox.recv_timeout(wait),
+            None => self.inbox.recv().map_err(RecvTimeoutError::from),
+        };
+        match message {
+            Ok(message) => self.on_message(message),
+            Err(RecvTimeoutError::Timeout) if kept.is_some_and(|kept| due.is_none_or(|due| kept <= due)) => {
+                self.buffer = Vec::new();
+                self.serve.close_all();
+                self.collections.close();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let share = self.share.as_ref();
+        let news = |share: &&Share| share.catalog.has_changes() || Some(share.counts()) != self.counted;
+        let changes = share.filter(news).map(|_| self.changes_at);
+        let look = self.describing.iter().map(|describing| describing.look_at);
+        let look = look.chain(self.unpackings.iter().filter_map(Unpacking::deadline)).min();
+        [share.and_then(Share::deadline), changes, look, self.queue.deadline()].into_iter().flatten().min()
+    }
+
+    fn on_message(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Jobs(jobs) => jobs.into_iter().for_each(|job| self.queue.push(job)),
+            ToWorker::Watch(number, event) => {
+                if let Some(share) = &mut self.share {
+                    share.on_watch_event(number, event);
+                }
+            }
+            ToWorker::Published(published) => self.on_published(published),
+            ToWorker::PublishedSmall(published) => {
+                self.on_published(published);
+                self.publishing_small = false;
+                self.publish_small();
+            }
+            ToWorker::PartsFound { client, removed, parts } => {
+                self.done(DiskDone::PartsFound { client, removed, result: Ok(parts) });
+            }
+            ToWorker::QueueSaved(result) => self.done(DiskDone::QueueSaved { result }),
+            ToWorker::Placed(placed) => self.on_placed(*placed),
+            ToWorker::Stop => self.stopping = true,
+        }
+    }
+
+    // ---- reports --------------------------------------------------------------------------------
+
+    fn report(&mut self, report: Report) {
+        // If the loop is gone, `Stop` follows.
+        let _ = self.reports.send(report);
+        self.reported = true;
+    }
+
+    /// Wakes the loop once for everything that was reported together.
+    fn wake_loop(&mut self) {
+        if mem::take(&mut self.reported) {
+            (self.wake)();
+        }
+    }
+
+    fn done(&mut self, done: DiskDone) {
+        self.report(Report::Done { done, file: None, spare: None });
+    }
+
+    fn report_changes(&mut self, now: Instant) {
+        self.report_counts(now);
+        let Some(share) = self.share.as_mut().filter(|share| share.catalog.has_changes()) else { return };
+        self.changes_at = now + CHANGES_EVERY;
+        self.serve.close_unshared(share);
+        let mut pages = Vec::new();
+        while let Some((added, removed)) = share.catalog.take_changes(CHANGES_MAX) {
+            pages.push(DiskDone::Share { added, removed });
+        }
+        pages.into_iter().for_each(|page| self.done(page));
+    }
+
+    fn report_counts(&mut self, now: Instant) {
+        let counts = self.share.as_ref().map(Share::counts);
+        let progress = self.share.as_ref().map(Share::progress).unwrap_or_default();
+        let (reported, at) = self.progress;
+        let is_due = counts != self.counted || (progress != reported && (now >= at || progress == Progress::default()));
+        if let Some((left_out, waiting)) = counts.filter(|_| is_due) {
+            self.counted = counts;
+            self.progress = (progress, now + PROGRESS_EVERY);
+            self.changes_at = now + CHANGES_EVERY;
+            let counts = left_out.named().chain([("files_waiting", waiting)]).chain(progress.named());
+            self.report(Report::Counts(counts.collect()));
+        }
+    }
+}
