@@ -1,13 +1,14 @@
 //! Whether an entry is a hit. It looks at one entry at a time, and at no list.
 
-use super::glob::Glob;
-use super::matching::{Below, Equal, Test, WORDS_MAX, Words};
+use std::net::IpAddr;
+
+use super::matching::{BadPattern, Equal, Own, Test, parse_range, test_of};
 use super::plan::List;
-use super::{BadPattern, Scan};
+use crate::config::PATTERN_BYTES_MAX;
 use crate::fold::fold;
 use crate::proto::super_peer::index::{HolderId, Index, LiveEntry};
+use crate::wire::Search;
 use crate::wire::position::{Position, Range};
-use crate::wire::{QueryKind, Root, Search};
 
 /// The cost of comparing the name of an entry or computing its position, in addition to the cost of
 /// looking at the entry (in the unit of `WORK_PER_TURN`).
@@ -26,9 +27,68 @@ pub(super) enum Fit {
     Later,
 }
 
-impl Scan {
+/// Compares entries with one search.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) find: Search,
+    pub(super) test: Test,
+    /// The pattern as the end of a path. None if no entry has its name, or if the kind of search
+    /// does not report such paths first.
+    pub(super) own: Option<Own>,
+    /// Whether an entry was found that equals `own` only when both are folded.
+    pub(super) alike: bool,
+    sizes: (u64, u64),
+    /// Where the asker, or its link, reaches this super peer.
+    pub(super) at: Option<IpAddr>,
+    /// Only hits with a position in it.
+    pub(super) within: Option<Range>,
+    /// The last folder that was compared in this step, and the result: bits of words, or 1 for
+    /// `below`. So it is not compared again for each of its files.
+    memo: Option<(u32, u128)>,
+    /// What the search cost so far, in the unit of `WORK_PER_TURN`.
+    pub(super) spent: usize,
+    /// Reused for folded texts, and for paths.
+    scratch: String,
+    path: String,
+}
+
+impl Judge {
+    pub(super) fn new(find: Search) -> Result<Judge, BadPattern> {
+        let pattern = &find.pattern;
+        if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
+            return Err(BadPattern(format!(
+                "a pattern has 1 to {PATTERN_BYTES_MAX} bytes, this one {}",
+                pattern.len()
+            )));
+        }
+        let sizes = (find.min.unwrap_or(0), find.max.unwrap_or(u64::MAX));
+        if sizes.0 > sizes.1 {
+            return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
+        }
+        let within = find.within.as_deref().map(parse_range).transpose()?;
+        let test = test_of(&find)?;
+        Ok(Judge {
+            find,
+            test,
+            own: None,
+            alike: false,
+            sizes,
+            at: None,
+            within,
+            memo: None,
+            spent: 0,
+            scratch: String::new(),
+            path: String::new(),
+        })
+    }
+
+    /// A step begins: a folder may be another one since the last step.
+    pub(super) fn begin_step(&mut self) {
+        self.memo = None;
+    }
+
     /// Whether files of this folder may fit.
-    pub(super) fn enters(&mut self, text: &str) -> bool {
+    pub(super) fn enters(&mut self, folder: u32, text: &str) -> bool {
         self.spent += text_work(text);
         let (found, enters) = match &self.test {
             Test::Words(words) => {
@@ -41,7 +101,7 @@ impl Scan {
             }
             Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => (0, false),
         };
-        self.memo = Some((self.folder, found));
+        self.memo = Some((folder, found));
         enters
     }
 
@@ -162,41 +222,4 @@ fn yes(fits: bool) -> Fit {
 /// What folding and comparing a text costs.
 fn text_work(text: &str) -> usize {
     TEXT_WORK + if text.is_ascii() { 0 } else { text.len() / FOLDED_BYTES }
-}
-
-pub(super) fn parse_range(text: &str) -> Result<Range, BadPattern> {
-    Range::parse(text)
-        .ok_or_else(|| BadPattern(format!("{text:?} is no range; write LOW-HIGH in hex digits, or - for all")))
-}
-
-/// What an entry must pass to fit a search.
-pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
-    let pattern = find.pattern.as_str();
-    Ok(match find.kind {
-        QueryKind::Exact => Test::Exact,
-        QueryKind::Path => Test::Path,
-        QueryKind::Words => {
-            let words = Words::new(pattern);
-            if words.len() > WORDS_MAX {
-                return Err(BadPattern(format!("a pattern has at most {WORDS_MAX} words, this one {}", words.len())));
-            }
-            Test::Words(words)
-        }
-        // A pattern with an open bracket is no glob; it finds only paths that end in it.
-        QueryKind::Glob => Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/'))),
-        QueryKind::Root => {
-            Test::Root(Root::from_hex(pattern).ok_or_else(|| {
-                BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
-            })?)
-        }
-        QueryKind::Range => Test::Range(parse_range(pattern)?),
-        QueryKind::Below => {
-            Test::Below(Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?)
-        }
-        QueryKind::Unknown => {
-            return Err(BadPattern(
-                "this kind of search is not known here; words, exact, glob, root, range, path and below are".to_owned(),
-            ));
-        }
-    })
 }

@@ -1,12 +1,26 @@
 //! What a path must be to fit a search. It looks at texts only; which entries are looked at is the
 //! scan's.
 
+use std::fmt;
+
 use super::glob::Glob;
 use crate::fold::{self, Asked, fold};
 use crate::proto::super_peer::index::LiveEntry;
-use crate::wire::Root;
 use crate::wire::position::Range;
 use crate::wire::record::split_path;
+use crate::wire::{QueryKind, Root, Search};
+
+/// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPattern(pub(super) String);
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadPattern {}
 
 /// What an entry must pass, whatever list it comes from.
 #[derive(Debug)]
@@ -21,6 +35,43 @@ pub(super) enum Test {
     Root(Root),
     Range(Range),
     Below(Below),
+}
+
+pub(super) fn parse_range(text: &str) -> Result<Range, BadPattern> {
+    Range::parse(text)
+        .ok_or_else(|| BadPattern(format!("{text:?} is no range; write LOW-HIGH in hex digits, or - for all")))
+}
+
+/// What an entry must pass to fit a search.
+pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
+    let pattern = find.pattern.as_str();
+    Ok(match find.kind {
+        QueryKind::Exact => Test::Exact,
+        QueryKind::Path => Test::Path,
+        QueryKind::Words => {
+            let words = Words::new(pattern);
+            if words.len() > WORDS_MAX {
+                return Err(BadPattern(format!("a pattern has at most {WORDS_MAX} words, this one {}", words.len())));
+            }
+            Test::Words(words)
+        }
+        // A pattern with an open bracket is no glob; it finds only paths that end in it.
+        QueryKind::Glob => Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/'))),
+        QueryKind::Root => {
+            Test::Root(Root::from_hex(pattern).ok_or_else(|| {
+                BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
+            })?)
+        }
+        QueryKind::Range => Test::Range(parse_range(pattern)?),
+        QueryKind::Below => {
+            Test::Below(Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?)
+        }
+        QueryKind::Unknown => {
+            return Err(BadPattern(
+                "this kind of search is not known here; words, exact, glob, root, range, path and below are".to_owned(),
+            ));
+        }
+    })
 }
 
 /// How a path is the pattern, or ends in it.

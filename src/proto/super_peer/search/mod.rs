@@ -9,32 +9,19 @@ mod glob;
 mod matching;
 mod plan;
 
-use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::{PATTERN_BYTES_MAX, QUERY_HITS_MAX};
+use crate::config::QUERY_HITS_MAX;
 use crate::proto::super_peer::index::{Found, HolderId, Index, Key, LiveEntry};
 use crate::wire::message::SourceRecord;
-use crate::wire::position::Range;
 use crate::wire::{Search, SharePath};
 
-use fit::{Fit, parse_range, test_of};
+use fit::{Fit, Judge};
 use glob::Glob;
 pub(super) use glob::Literal;
-use matching::{Equal, Own, Test};
-use plan::{LISTS, List, Place};
-
-/// A pattern that makes no sense; the sentence says what is wrong and shows the right form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadPattern(String);
-
-impl fmt::Display for BadPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadPattern {}
+pub use matching::BadPattern;
+use matching::Equal;
+use plan::{LISTS, List, Place, Plan};
 
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
@@ -55,27 +42,12 @@ pub enum Step {
 /// A search under way in one index.
 #[derive(Debug)]
 pub struct Scan {
-    find: Search,
-    test: Test,
-    /// The pattern as the end of a path. None if no entry has its name, or if the kind of search
-    /// does not report such paths first.
-    own: Option<Own>,
-    /// Whether an entry was found that equals `own` only when both are folded.
-    alike: bool,
-    sizes: (u64, u64),
-    /// Where the asker, or its link, reaches this super peer.
-    at: Option<IpAddr>,
-    /// Only hits with a position in it.
-    within: Option<Range>,
+    judge: Judge,
     /// Hits still allowed.
     left: usize,
-    /// The lists to walk, and how many were walked.
-    lists: [Option<(Place, List)>; LISTS],
+    plan: Plan,
+    /// How many of its lists were walked.
     walked: usize,
-    /// `word`: its entries are the list `List::Names`. `beside`: another word of the pattern, which
-    /// no folder has, so that an entry fits only if it is in the list of that word too.
-    word: Option<Key>,
-    beside: Option<Key>,
     /// The folder that is walked, and whether it passed its test in this step.
     folder: u32,
     entered: bool,
@@ -86,15 +58,8 @@ pub struct Scan {
     later: Vec<u32>,
     /// Whether some were not added to `later`, because it had as many as hits are allowed.
     dropped: bool,
-    /// The last folder that was compared in this step, and the result: bits of words, or 1 for
-    /// `below`. So it is not compared again for each of its files.
-    memo: Option<(u32, u128)>,
-    /// Postings (entries in the list of a key) and holders looked at so far, and what that cost.
+    /// Postings (entries in the list of a key) and holders looked at so far.
     looked: usize,
-    spent: usize,
-    /// Reused for folded texts, and for paths.
-    scratch: String,
-    path: String,
 }
 
 /// A step ends when it has reached both numbers.
@@ -126,65 +91,42 @@ impl Scan {
     /// # Errors
     /// As [`Scan::new`].
     pub fn within(index: &Index, find: Search, hits_max: usize) -> Result<Scan, BadPattern> {
-        let pattern = &find.pattern;
-        if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
-            return Err(BadPattern(format!(
-                "a pattern has 1 to {PATTERN_BYTES_MAX} bytes, this one {}",
-                pattern.len()
-            )));
-        }
-        let sizes = (find.min.unwrap_or(0), find.max.unwrap_or(u64::MAX));
-        if sizes.0 > sizes.1 {
-            return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
-        }
-        let within = find.within.as_deref().map(parse_range).transpose()?;
-        let test = test_of(&find)?;
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let mut scan = Scan {
-            find,
-            test,
-            own: None,
-            alike: false,
-            sizes,
-            at: None,
-            within,
+        let mut judge = Judge::new(find)?;
+        let (plan, own) = Plan::of(&judge.find, &judge.test, judge.within.as_ref(), index);
+        judge.own = own;
+        Ok(Scan {
+            judge,
             left: limit.min(hits_max),
-            lists: [None; LISTS],
+            plan,
             walked: 0,
-            word: None,
-            beside: None,
             folder: 0,
             entered: false,
             cursor: 0,
             holder: 0,
             later: Vec::new(),
             dropped: false,
-            memo: None,
             looked: 0,
-            spent: 0,
-            scratch: String::new(),
-            path: String::new(),
-        };
-        scan.plan(index);
-        Ok(scan)
+        })
     }
 
     /// The same for an asker that reaches this super peer at this address, if it is known.
     #[must_use]
-    pub fn asked_at(self, at: Option<IpAddr>) -> Scan {
-        Scan { at, ..self }
+    pub fn asked_at(mut self, at: Option<IpAddr>) -> Scan {
+        self.judge.at = at;
+        self
     }
 
     /// What it looks for.
     #[must_use]
     pub fn find(&self) -> &Search {
-        &self.find
+        &self.judge.find
     }
 
     /// Looks at postings and holders, at least two, until that has cost `work`, and appends the
     /// hits. `index` is the one that the scan was made for.
     pub fn step(&mut self, index: &Index, work: usize, hits: &mut Vec<SourceRecord>) -> Step {
-        let until = Until { looked: self.looked + 2, spent: self.spent + work };
+        let until = Until { looked: self.looked + 2, spent: self.judge.spent + work };
         self.walk(index, until, hits)
     }
 
@@ -197,13 +139,13 @@ impl Scan {
     /// What that cost: 1 for each, more for a name that was compared and for a hit.
     #[must_use]
     pub fn spent(&self) -> usize {
-        self.spent
+        self.judge.spent
     }
 
     /// Whether only a few entries have what is looked for.
     #[must_use]
     pub fn is_short(&self, index: &Index) -> bool {
-        self.lists.iter().flatten().all(|(place, _)| match place {
+        self.plan.lists.iter().flatten().all(|(place, _)| match place {
             Place::Key(key) => index.count(*key) <= SHORT_LIST,
             Place::Later => true,
             Place::All | Place::Buckets(..) | Place::Folders(_) => false,
@@ -212,11 +154,13 @@ impl Scan {
 
     fn walk(&mut self, index: &Index, until: Until, hits: &mut Vec<SourceRecord>) -> Step {
         // A folder may be another one since the last step.
-        (self.entered, self.memo) = (false, None);
+        self.entered = false;
+        self.judge.begin_step();
         while self.walked < LISTS {
             // Paths that are equal byte for byte come first. If none was found that is equal only
             // when folded, the list is not walked a second time.
-            let list = self.lists[self.walked].filter(|(_, list)| self.alike || *list != List::Own(Equal::Folded));
+            let list =
+                self.plan.lists[self.walked].filter(|(_, list)| self.judge.alike || *list != List::Own(Equal::Folded));
             let Some((place, list)) = list else {
                 self.walked += 1;
                 continue;
@@ -239,7 +183,7 @@ impl Scan {
             }
             let Next::Entry(id) = next else { continue };
             self.looked += 1;
-            self.spent += 1;
+            self.judge.spent += 1;
             if id != self.cursor {
                 (self.cursor, self.holder) = (id, 0);
             }
@@ -247,7 +191,7 @@ impl Scan {
                 (self.cursor, self.holder) = (next, 0);
                 continue;
             }
-            match index.seen(id).map(|seen| (seen, self.fit(seen, list))) {
+            match index.seen(id).map(|seen| (seen, self.judge.fit(seen, list))) {
                 Some((_, Fit::Later)) if self.left > 0 => {
                     if self.later.len() < self.left {
                         self.later.push(id);
@@ -257,7 +201,7 @@ impl Scan {
                 }
                 Some((seen, Fit::Yes | Fit::Later)) => {
                     while let Some(holder) = index.holder_from(id, self.holder) {
-                        let fits = !index.is_gone(holder.0) && self.fits_holder(seen, index, holder);
+                        let fits = !index.is_gone(holder.0) && self.judge.fits_holder(seen, index, holder);
                         if self.left == 0 && fits {
                             return self.end(true);
                         }
@@ -265,12 +209,12 @@ impl Scan {
                             return Step::More;
                         }
                         self.looked += 1;
-                        self.spent += 1;
+                        self.judge.spent += 1;
                         self.holder = holder.0 + 1;
                         if fits {
                             self.left -= 1;
-                            self.spent += HIT_WORK;
-                            hits.push(hit(seen, index, holder, self.at));
+                            self.judge.spent += HIT_WORK;
+                            hits.push(hit(seen, index, holder, self.judge.at));
                         }
                     }
                 }
@@ -285,16 +229,16 @@ impl Scan {
     /// word, or because an earlier list had it.
     fn skip(&mut self, index: &Index, id: u32, list: List) -> Option<u32> {
         if list == List::Folders
-            && let Some(word) = self.word
+            && let Some(word) = self.plan.word
         {
             // Entries that have the word in their name too were in `List::Names`.
-            self.spent += 1;
+            self.judge.spent += 1;
             if index.has(word, id) {
                 return Some(id + 1);
             }
         }
-        let beside = self.beside.filter(|_| matches!(list, List::Names | List::Folders))?;
-        self.spent += 1;
+        let beside = self.plan.beside.filter(|_| matches!(list, List::Names | List::Folders))?;
+        self.judge.spent += 1;
         // Ids are far below the greatest u32.
         let next = index.next(Some(beside), id).unwrap_or(u32::MAX);
         (next != id).then_some(next)
@@ -303,7 +247,7 @@ impl Scan {
     /// If a step ends within the holders of an entry, the next step looks at the same entry again.
     /// So a step looks at two things or more: with one only, the scan would make no progress.
     fn has_reached(&self, until: Until) -> bool {
-        self.looked >= until.looked && self.spent >= until.spent
+        self.looked >= until.looked && self.judge.spent >= until.spent
     }
 
     /// The next entry of the list.
@@ -318,7 +262,7 @@ impl Scan {
                 }
                 bucket += 1;
                 (self.cursor, self.holder) = (0, 0);
-                self.lists[self.walked] = Some((Place::Buckets(bucket, last), List::Rest));
+                self.plan.lists[self.walked] = Some((Place::Buckets(bucket, last), List::Rest));
             },
             Place::Folders(word) => return self.next_in_folders(index, word),
             Place::Later => self.later.get(self.later.partition_point(|id| *id < self.cursor)).copied(),
@@ -334,7 +278,7 @@ impl Scan {
                 if folder != self.folder {
                     (self.folder, self.cursor, self.holder) = (folder, 0, 0);
                 }
-                if !self.enters(index.folder_text(folder)) {
+                if !self.judge.enters(folder, index.folder_text(folder)) {
                     self.looked += 1;
                     (self.folder, self.cursor, self.holder) = (folder + 1, 0, 0);
                     return Next::Folder;

@@ -1,11 +1,11 @@
 //! Which lists of the index a search walks, and in which order. It looks at counts only, not at
 //! entries.
 
-use super::Scan;
 use super::matching::{Equal, Own, Test, Words};
 use crate::fold::fold;
 use crate::proto::super_peer::index::order::{BUCKETS, bucket_of};
 use crate::proto::super_peer::index::{Index, Key};
+use crate::wire::Search;
 use crate::wire::position::Range;
 
 /// If a list has at least this number of entries, each entry is also looked up in the list of
@@ -47,39 +47,51 @@ pub(super) enum List {
     Rest,
 }
 
-impl Scan {
-    /// Chooses the lists.
-    pub(super) fn plan(&mut self, index: &Index) {
-        let pattern = self.find.pattern.as_str();
-        match &self.test {
+/// The lists of a search.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) lists: [Option<(Place, List)>; LISTS],
+    /// `word`: its entries are the list `List::Names`. `beside`: another word of the pattern, which
+    /// no folder has, so that an entry fits only if it is in the list of that word too.
+    pub(super) word: Option<Key>,
+    pub(super) beside: Option<Key>,
+}
+
+impl Plan {
+    /// Chooses the lists. The pattern as the end of a path is returned too, if an entry has its
+    /// name and the kind of search reports such paths first.
+    pub(super) fn of(find: &Search, test: &Test, within: Option<&Range>, index: &Index) -> (Plan, Option<Own>) {
+        let (mut plan, mut own) = (Plan::default(), None);
+        let pattern = find.pattern.as_str();
+        match test {
             Test::Exact => {
-                let key = index.name_key(fold(pattern, &mut self.scratch));
-                self.lists[0] = Some((Place::Key(key), List::Rest));
+                let key = index.name_key(fold(pattern, &mut String::new()));
+                plan.lists[0] = Some((Place::Key(key), List::Rest));
             }
-            Test::Path => self.plan_own(index, 0),
+            Test::Path => own = plan.own(pattern, index, 0),
             Test::Words(words) => {
                 let per_folder = index.files_per_folder();
                 let (rarest, several) = (rarest(index, words, per_folder), words.len() > 1);
-                self.plan_own(index, 0);
-                self.plan_words(rarest, per_folder.is_some(), several);
+                own = plan.own(pattern, index, 0);
+                plan.words(rarest, per_folder.is_some(), several);
             }
             Test::Glob(..) => {
-                self.plan_own(index, 0);
-                self.lists[2] = Some((everything(index, self.within.as_ref()), List::Rest));
+                own = plan.own(pattern, index, 0);
+                plan.lists[2] = Some((everything(index, within), List::Rest));
             }
             Test::Root(root) => {
-                self.lists[0] = Some((Place::Key(index.root_key(root)), List::Rest));
-                self.plan_own(index, 1);
+                plan.lists[0] = Some((Place::Key(index.root_key(root)), List::Rest));
+                own = plan.own(pattern, index, 1);
             }
-            Test::Range(range) => self.lists[0] = Some((everything(index, Some(range)), List::Rest)),
+            Test::Range(range) => plan.lists[0] = Some((everything(index, Some(range)), List::Rest)),
             Test::Below(below) => {
                 let rarest = below.words.iter().map(|word| index.word_key(word));
                 let rarest = rarest.map(|key| (index.count_folders(key), key)).min_by_key(|(count, _)| *count);
                 let files =
                     rarest.map_or(usize::MAX, |(count, _)| count).saturating_mul(index.files_per_folder().unwrap_or(0));
-                let page = everything(index, self.within.as_ref());
+                let page = everything(index, within);
                 // A page of a large folder looks at its part of the index, not at all files.
-                self.lists[0] = if let Place::Buckets(first, last) = page
+                plan.lists[0] = if let Place::Buckets(first, last) = page
                     && usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS)) < files
                 {
                     Some((page, List::Rest))
@@ -88,23 +100,25 @@ impl Scan {
                 };
             }
         }
+        (plan, own)
     }
 
     /// Puts the paths that are the pattern, or end in it, into two lists.
-    fn plan_own(&mut self, index: &Index, at: usize) {
-        let Some(own) = Own::new(&self.find.pattern) else { return };
-        let key = index.name_key(own.name(&self.find.pattern));
+    fn own(&mut self, pattern: &str, index: &Index, at: usize) -> Option<Own> {
+        let own = Own::new(pattern)?;
+        let key = index.name_key(own.name(pattern));
         // Entries that are added later need not be reported before the others.
-        if index.count(key) > 0 {
-            self.own = Some(own);
-            self.lists[at] = Some((Place::Key(key), List::Own(Equal::Bytes)));
-            self.lists[at + 1] = Some((Place::Key(key), List::Own(Equal::Folded)));
+        if index.count(key) == 0 {
+            return None;
         }
+        self.lists[at] = Some((Place::Key(key), List::Own(Equal::Bytes)));
+        self.lists[at + 1] = Some((Place::Key(key), List::Own(Equal::Folded)));
+        Some(own)
     }
 
     /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
     /// its folder.
-    fn plan_words(&mut self, rarest: Option<Rarest>, folders: bool, several: bool) {
+    fn words(&mut self, rarest: Option<Rarest>, folders: bool, several: bool) {
         let Some(Rarest { word, beside }) = rarest else { return };
         self.word = Some(word.key);
         self.beside = beside.filter(|_| word.names + word.folders >= LONG_LIST).map(|other| other.key);
