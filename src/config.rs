@@ -49,6 +49,30 @@ pub const HOST_BYTES_MAX: usize = 100;
 /// Longest literal address with brackets and port, in bytes: the second address of a source.
 pub const LITERAL_BYTES_MAX: usize = 54;
 
+// ---- trust --------------------------------------------------------------------------------------
+
+/// Longest name of an account or a class, in bytes, so that a credential fits in a frame before
+/// login.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+/// Longest credential, in bytes: a version, two keys, three times, two names and a signature.
+pub const CREDENTIAL_BYTES_MAX: usize = 1 + 2 * 32 + 3 * 8 + 2 * (1 + ACCOUNT_NAME_BYTES_MAX) + 64;
+/// Longest text of a credential with its super peers, in bytes: it fits in a mail.
+pub const GRANT_BYTES_MAX: usize = 4096;
+/// Longest invitation, in bytes: a key, an escaped host, a name and a token.
+pub const INVITATION_BYTES_MAX: usize = 1024;
+/// Changes of key that a pin follows. With one change a year it holds for the life of a machine.
+pub const ROTATIONS_MAX: usize = 8;
+/// Users of one super peer. Its account file is written as a whole: 20 MB with this many.
+pub const ACCOUNTS_MAX: usize = 100_000;
+/// Nodes of one user.
+pub const ACCOUNT_KEYS_MAX: usize = 64;
+/// Classes of one super peer.
+pub const CLASSES_MAX: usize = 64;
+/// Keys that one super peer denies.
+pub const DENIED_MAX: usize = 100_000;
+
+const _: () = assert!(CREDENTIAL_BYTES_MAX < 512 && CREDENTIAL_BYTES_MAX < FRAME_BYTES_LOGIN);
+
 // ---- frames -------------------------------------------------------------------------------------
 
 /// Longest body of the first frame of a connection (HELLO or WELCOME), in bytes.

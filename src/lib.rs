@@ -12,6 +12,8 @@
 //! as many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit code
 //! in [`error`].
 //!
+//! [`trust`] has keys, credentials and invitations: who a node is, and who may take part.
+//!
 //! [`fold`] is the form in which names are compared. [`memory`] counts what the binary has
 //! allocated.
 //!
@@ -19,10 +21,11 @@
 //!
 //! 1. `time`, `config`, `error`, `memory`, `fold`
 //! 2. `wire`
-//! 3. `proto`
-//! 4. `net`, `disk`, `sim`, `control`, `bench`
-//! 5. `node`
-//! 6. `cli`
+//! 3. `trust`
+//! 4. `proto`
+//! 5. `net`, `disk`, `sim`, `control`, `bench`
+//! 6. `node`
+//! 7. `cli`
 
 pub mod bench;
 pub mod cli;
@@ -37,4 +40,5 @@ pub mod node;
 pub mod proto;
 pub mod sim;
 pub mod time;
+pub mod trust;
 pub mod wire;

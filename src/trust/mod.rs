@@ -1,0 +1,24 @@
+//! Who a node is and who may take part: keys, pins, credentials, invitations, accounts, and the one
+//! check of a credential.
+//!
+//! Everything here is a pure value. It does no I/O, reads no clock and draws no randomness: seeds,
+//! tokens and times are given. Secrets appear in no `Debug` output. PROTOCOL.md 10 describes the
+//! encodings for people.
+
+pub mod accounts;
+pub mod credential;
+pub mod invitation;
+pub mod key;
+mod mode;
+pub mod network;
+pub mod pin;
+pub mod rotation;
+
+pub use accounts::{Accounts, Limits};
+pub use credential::{Credential, Grant};
+pub use invitation::{Invitation, Token, TokenHash};
+pub use key::{PublicKey, SecretKey};
+pub use mode::Mode;
+pub use network::{Account, Network, Refusal};
+pub use pin::Pin;
+pub use rotation::Rotation;
