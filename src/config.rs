@@ -70,6 +70,11 @@ pub const ACCOUNT_KEYS_MAX: usize = 64;
 pub const CLASSES_MAX: usize = 64;
 /// Keys that one super peer denies.
 pub const DENIED_MAX: usize = 100_000;
+/// Difference between the clocks of two hosts, in seconds, at which the dates of a credential still
+/// make sense. A clock that is earlier than a signature by more is wrong.
+pub const CLOCK_SKEW_S_MAX: u64 = 300;
+/// Longest file with keys or accounts that is read, in bytes.
+pub const PRIVATE_FILE_BYTES_MAX: usize = 64 << 20;
 
 const _: () = assert!(CREDENTIAL_BYTES_MAX < 512 && CREDENTIAL_BYTES_MAX < FRAME_BYTES_LOGIN);
 

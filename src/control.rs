@@ -42,22 +42,29 @@ pub fn command_line(command: &Command) -> String {
 /// Writes an event, without a line end: the version, the time and the fields of the event.
 #[must_use]
 pub fn event_line(event: &ClientEvent, wall: SystemTime) -> String {
+    let line = value_line(event, wall);
+    if !line.is_empty() {
+        return line;
+    }
+    // Only a path that is not UTF-8 has no JSON form. The reader must get a `done` in that case
+    // too.
+    let message = "an event has no JSON form: it has a path that is not UTF-8";
+    let failure = crate::error::Failure::new(crate::error::Exit::Internal, message);
+    value_line(&ClientEvent::Done(crate::proto::event::Outcome::failed(&failure)), wall)
+}
+
+/// Writes a value with named fields as an event: the version, the time and its fields. Empty if it
+/// has no JSON form.
+#[must_use]
+pub fn value_line(value: &impl Serialize, wall: SystemTime) -> String {
     #[derive(Serialize)]
-    struct Line<'a> {
+    struct Line<'a, T> {
         v: u8,
         time: String,
         #[serde(flatten)]
-        event: &'a ClientEvent,
+        value: &'a T,
     }
-    let line = Line { v: LINES_VERSION, time: rfc3339(wall), event };
-    json(&line).unwrap_or_else(|error| {
-        // Only a path that is not UTF-8 has no JSON form. The reader must get a `done` in that case
-        // too.
-        let message = format!("an event has no JSON form: {error}");
-        let failure = crate::error::Failure::new(crate::error::Exit::Internal, message);
-        let event = ClientEvent::Done(crate::proto::event::Outcome::failed(&failure));
-        json(&Line { v: LINES_VERSION, time: rfc3339(wall), event: &event }).unwrap_or_default()
-    })
+    json(&Line { v: LINES_VERSION, time: rfc3339(wall), value }).unwrap_or_default()
 }
 
 /// Writes a value as JSON in one line, in which every character is plainly visible.

@@ -341,7 +341,7 @@ class Daemon:
 
     def __init__(self, name, before=None, gets=None, state=("digests",)):
         self.name, self.before, self.gets = name, before, gets
-        self.files = {"lock", "node-id", *state, *(["downloads.jsonl"] if gets else [])}
+        self.files = {"lock", "identity", *state, *(["downloads.jsonl"] if gets else [])}
         self.exit = 0
 
     def prepare(self, case):
@@ -422,7 +422,7 @@ class Daemon:
 
     def judge_durable(self, case):
         """The node keeps its id, and what was downloaded is on the disk."""
-        check((case.state / "node-id").exists(), "a power cut lost the node id")
+        check((case.state / "identity").exists(), "a power cut lost the key")
         if self.gets:
             check((case.share / self.gets).exists(), f"{self.gets} was downloaded, and a power cut lost it")
 
@@ -451,8 +451,11 @@ class Daemon:
         check(last.ready and last.exit == 0, f"it does not start again: exit {last.exit}: {last.text[-300:]}")
         check(set(last.asked) <= {0}, f"asked again: {last.asked}: {last.events[-1:]}")
         check(listing(case.state) <= self.files, f"left over in the state: {listing(case.state) - self.files}")
-        check({"lock", "node-id"} <= listing(case.state), f"missing in the state: {listing(case.state)}")
-        check(re.fullmatch(r"[0-9a-f]{32}\n", (case.state / "node-id").read_text()), "the node id is damaged")
+        check({"lock", "identity"} <= listing(case.state), f"missing in the state: {listing(case.state)}")
+        check(
+            re.fullmatch(r"sprat identity 1\nsecret [a-z2-7]{52}\n", (case.state / "identity").read_text()),
+            "the key is damaged",
+        )
         check(not listing(case.run), f"left over: {listing(case.run)}")
         share = set(self.shared) | ({self.gets} if self.gets else set())
         check(listing(case.share) == share, f"left over in the share: {listing(case.share) ^ share}")
@@ -605,7 +608,7 @@ class MakeCollection(Daemon):
     def judge_last(self, case, last, before):
         made = {event["root"] for event in last.event("uri")}
         check(made and made <= self.kept(case), f"{made} are made, {self.kept(case)} are kept")
-        self.files = {"lock", "node-id", "digests", "collections/list.jsonl", *(f"collections/{root}" for root in made)}
+        self.files = {"lock", "identity", "digests", "collections/list.jsonl", *(f"collections/{root}" for root in made)}
         # The other peer read all of it.
         super().judge_last(case, last, before + 4 * MIB)
 

@@ -12,6 +12,8 @@ mod format;
 mod get;
 mod hash;
 mod hints;
+mod id;
+mod identity;
 mod list;
 mod logging;
 mod memory;
@@ -21,6 +23,7 @@ mod output;
 mod paths;
 mod peer;
 mod present;
+mod private;
 mod progress;
 mod prompt;
 mod query;
@@ -96,6 +99,7 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
         Command::Status(args) => status::run(args),
         Command::Hash(args) => hash::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Id(args) => id::run(&args),
     };
     match ended {
         Ok(code) => code,

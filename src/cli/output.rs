@@ -5,8 +5,15 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::SystemTime;
+
+use serde::Serialize;
 
 use super::columns::Window;
+use crate::control;
+use crate::error::{Exit, Failure};
+use crate::proto::ClientEvent;
+use crate::proto::event::Outcome;
 use crate::wire::name::{is_invisible, printable, printable_lines};
 
 /// The text as it is printed: lines of visible characters.
@@ -17,6 +24,36 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 /// Prints one line on standard output and flushes it, because its reader may wait for it.
 pub(crate) fn line(text: &str) -> io::Result<()> {
     block(&format!("{text}\n"))
+}
+
+/// Prints a result of a command: a line of text, or with `json` its object as an event.
+///
+/// # Errors
+/// Exit 1 if it cannot be written.
+pub(crate) fn result<T: Serialize>(json: bool, event: &'static str, fields: &T, text: &str) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Event<'a, T> {
+        event: &'static str,
+        #[serde(flatten)]
+        fields: &'a T,
+    }
+    let printed = match json {
+        true => line(&control::value_line(&Event { event, fields }, SystemTime::now())),
+        false => line(text),
+    };
+    printed.map_err(|error| Failure::new(Exit::Internal, format!("cannot write the output: {error}")))
+}
+
+/// Prints the end of a command that has done everything, if it prints JSON.
+///
+/// # Errors
+/// Exit 1 if it cannot be written.
+pub(crate) fn done(json: bool) -> Result<u8, Failure> {
+    let outcome = Outcome { ok: true, ..Outcome::default() };
+    let done = control::event_line(&ClientEvent::Done(outcome), SystemTime::now());
+    let printed = if json { line(&done) } else { Ok(()) };
+    printed.map_err(|error| Failure::new(Exit::Internal, format!("cannot write the output: {error}")))?;
+    Ok(Exit::Ok.code())
 }
 
 /// Prints complete lines on standard output.

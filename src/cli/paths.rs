@@ -22,7 +22,6 @@ use super::settings::Env;
 use crate::config::SHARES_MAX;
 use crate::error::{Exit, Failure};
 use crate::node::ShareFolder;
-use crate::wire::NodeId;
 
 /// Longest path of a Unix socket, in bytes: `sun_path` without its NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -239,15 +238,9 @@ impl State {
         SocketName(Some(path))
     }
 
-    /// The node's id, kept for as long as the folder lives; `fresh` if there is none yet, or none
-    /// that can be read.
-    pub(crate) fn node_id(&self, fresh: NodeId) -> Result<NodeId, Failure> {
-        let path = self.file("node-id");
-        if let Some(id) = fs::read_to_string(&path).ok().and_then(|text| NodeId::from_hex(text.trim())) {
-            return Ok(id);
-        }
-        write_durably(&path, format!("{fresh}\n").as_bytes()).map_err(|e| disk_failure("write", &path, &e))?;
-        Ok(fresh)
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// How many peers had files registered when this super peer last ran; 0 if that is not known.
@@ -268,17 +261,8 @@ impl State {
 
 /// Writes a file by rename, so that no reader finds a part of it. A power cut may leave a part.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_beside(path, bytes, |new| uninterrupted(|| fs::rename(new, path)))
-}
-
-/// As [`write_whole`], and after a power cut the file is the old or the new one.
-pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_beside(path, bytes, |new| move_over(new, path))
-}
-
-fn write_beside(path: &Path, bytes: &[u8], finish: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let new = beside(path);
-    let written = fs::write(&new, bytes).and_then(|()| finish(&new));
+    let written = fs::write(&new, bytes).and_then(|()| uninterrupted(|| fs::rename(&new, path)));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
@@ -407,27 +391,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         fs::write(beside(&path), "half of an earlier one").unwrap();
-        for (write, text) in [(write_whole as fn(&Path, &[u8]) -> io::Result<()>, "one"), (write_durably, "two")] {
-            write(&path, text.as_bytes()).unwrap();
+        for text in ["one", "two"] {
+            write_whole(&path, text.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         }
         fs::remove_dir_all(folder.path()).unwrap();
-        assert!(write_durably(&path, b"three").is_err());
+        assert!(write_whole(&path, b"three").is_err());
     }
 
     #[test]
-    fn a_state_folder_is_private_locked_and_remembers_its_node() {
+    fn a_state_folder_is_private_and_locked() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().join("a/b");
-        let state = State::open(folder.clone(), "b").unwrap();
+        let _state = State::open(folder.clone(), "b").unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         let second = State::open(folder.clone(), "b").unwrap_err();
         assert_eq!(second.exit, Exit::Internal);
         assert!(second.message.contains(&std::process::id().to_string()), "{second}");
-        let id = state.node_id(NodeId([7; 16])).unwrap();
-        drop(state);
-        let state = State::open(folder, "b").unwrap();
-        assert_eq!(state.node_id(NodeId([8; 16])), Ok(id));
     }
 }

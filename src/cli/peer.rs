@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 use signal_hook::consts::SIGINT;
 
 use super::args::Peer;
+use super::identity::Identity;
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
@@ -62,7 +63,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
     let config = WeakPeerConfig {
-        node: state.node_id(random::node_id())?,
+        node: Identity::open(state.folder())?.public().node(),
         boot: random::boot_id(),
         supers,
         offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into() }),

@@ -1,4 +1,5 @@
-//! Randomness from the operating system, for the ids of a process and for its machines.
+//! Randomness from the operating system, for the keys, tokens and ids of a process and for its
+//! machines.
 
 use crate::proto::Entropy;
 use crate::wire::NodeId;
@@ -13,12 +14,16 @@ impl Entropy for OsEntropy {
     }
 }
 
-/// A new node id.
+/// Random bytes, for a key or a token.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("an operating system without random numbers cannot run this program");
+    bytes
+}
+
+/// A new node id, for a node of the open mode without a state.
 pub(crate) fn node_id() -> NodeId {
-    let mut id = [0; NodeId::LEN];
-    id[..8].copy_from_slice(&OsEntropy.next_u64().to_be_bytes());
-    id[8..].copy_from_slice(&OsEntropy.next_u64().to_be_bytes());
-    NodeId(id)
+    NodeId(bytes())
 }
 
 /// A new boot id; never 0, which means "unknown" on links.

@@ -2,6 +2,7 @@
 
 use super::args::Super;
 use super::discovery::Announced;
+use super::identity::Identity;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::OnOff;
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let options = Options { listen: Some(listen), datagrams: true, memory: Some(memory), ..Options::default() };
     let node = Node::open(options)?;
     let bound = node.listen_addr().unwrap_or(listen);
-    let id = state.node_id(random::node_id())?;
+    let id = Identity::open(state.folder())?.public().node();
     let _announced = args.announce.then(|| Announced::new(id, bound)).transpose()?;
     let config = SuperPeerConfig {
         node: id,

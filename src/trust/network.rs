@@ -7,6 +7,7 @@ use std::fmt;
 use super::credential::Credential;
 use super::key::PublicKey;
 use super::rotation::Rotation;
+use crate::config::CLOCK_SKEW_S_MAX;
 
 /// Whose signatures count, and which keys are denied in spite of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub struct Account {
     pub key: PublicKey,
     /// When it ends.
     pub not_after: Option<u64>,
-    /// The clock is before the time at which the credential was signed, so it is wrong, and the
-    /// dates were not checked: the node warns.
+    /// The clock is long before the time at which the credential was signed, so it is wrong, and
+    /// the dates were not checked: the node warns.
     pub dates_ignored: bool,
 }
 
@@ -146,8 +147,8 @@ impl Network {
         if self.is_denied(&credential) {
             return Err(Refusal::Revoked);
         }
-        let dates_ignored = unix < credential.issued;
-        if !dates_ignored && unix < credential.not_before {
+        let dates_ignored = unix.saturating_add(CLOCK_SKEW_S_MAX) < credential.issued;
+        if !dates_ignored && unix.saturating_add(CLOCK_SKEW_S_MAX) < credential.not_before {
             return Err(Refusal::NotYetValid);
         }
         if !dates_ignored && credential.not_after.is_some_and(|not_after| unix > not_after) {
@@ -174,7 +175,7 @@ mod tests {
 
     fn terms() -> Terms {
         let (name, class, key) = ("ann".to_owned(), "default".to_owned(), secret(1).public());
-        Terms { name, class, key, issued: 1_000, not_before: Some(1_100), not_after: Some(2_000) }
+        Terms { name, class, key, issued: 1_000, not_before: Some(1_400), not_after: Some(2_000) }
     }
 
     fn network() -> Network {
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn a_credential_is_good_for_its_key_in_its_time() {
         let bytes = Credential::sign(terms(), &secret(9)).encode();
-        for unix in [1_100, 1_500, 2_000] {
+        for unix in [1_100, 1_400, 2_000] {
             let account = network().check(&bytes, secret(1).public(), unix).unwrap();
             assert_eq!((account.name.as_str(), account.class.as_str()), ("ann", "default"));
             assert!(!account.dates_ignored);
@@ -218,9 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_before_the_signature_is_wrong_and_dates_are_ignored() {
+    fn a_clock_long_before_the_signature_is_wrong_and_dates_are_ignored() {
         let bytes = Credential::sign(terms(), &secret(9)).encode();
-        assert!(network().check(&bytes, secret(1).public(), 999).unwrap().dates_ignored);
+        assert!(network().check(&bytes, secret(1).public(), 699).unwrap().dates_ignored);
+        assert_eq!(network().check(&bytes, secret(1).public(), 700), Err(Refusal::NotYetValid));
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "demo",
     "bench",
     "sim",
@@ -52,6 +52,7 @@ const COMMANDS: [&str; 16] = [
     "status",
     "hash",
     "verify",
+    "id",
 ];
 
 /// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;

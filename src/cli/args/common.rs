@@ -100,7 +100,7 @@ macro_rules! command {
     };
     (@fields [daemon $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
-            /// state folder: node id, digests of unchanged files, queue of downloads, history of
+            /// state folder: the key, digests of unchanged files, queue of downloads, history of
             /// the prompt [default: $STATE_DIRECTORY/NAME, else $XDG_STATE_HOME/sprat/NAME, else
             /// ~/.local/state/sprat/NAME]
             #[argh(option, arg_name = "DIR")]

@@ -10,6 +10,7 @@ mod daemons;
 mod oneshot;
 mod queue;
 mod tools;
+mod trust;
 mod values;
 
 use argh::{ArgsInfo, FromArgs};
@@ -20,6 +21,7 @@ use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status, Uri};
 pub(crate) use queue::{Cancel, Downloads, Pause, Resume};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
+pub(crate) use trust::Id;
 
 use crate::cli::logging::LogFormat;
 
@@ -75,6 +77,7 @@ pub(crate) enum Command {
     Status(Status),
     Hash(Hash),
     Verify(Verify),
+    Id(Id),
 }
 
 impl Command {
@@ -97,6 +100,7 @@ impl Command {
             Command::Status(args) => args.log_level(),
             Command::Hash(args) => args.log_level(),
             Command::Verify(args) => args.log_level(),
+            Command::Id(args) => args.log_level(),
         }
     }
 
@@ -118,7 +122,8 @@ impl Command {
             | Command::List(_)
             | Command::Status(_)
             | Command::Hash(_)
-            | Command::Verify(_) => None,
+            | Command::Verify(_)
+            | Command::Id(_) => None,
         }
     }
 }

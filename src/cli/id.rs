@@ -1,0 +1,46 @@
+//! `sprat id`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::args::Id;
+use super::identity::Identity;
+use super::{output, paths, settings};
+use crate::error::Failure;
+
+/// Prints the key, or replaces it.
+pub(crate) fn run(args: &Id) -> Result<u8, Failure> {
+    let folder = folder(args)?;
+    paths::make_private_folder(&folder)?;
+    let identity = match args.action.as_deref() {
+        None => Identity::open(&folder)?,
+        Some("rotate") => rotate(folder)?,
+        Some(other) => return Err(Failure::usage(format!("{other:?} is no action of id; write rotate, or nothing"))),
+    };
+    let (key, node) = (identity.public().to_string(), identity.public().node().to_string());
+    let fields = BTreeMap::from([("key", &key), ("node", &node)]);
+    output::result(args.json, "id", &fields, &key)?;
+    output::done(args.json)
+}
+
+fn rotate(folder: PathBuf) -> Result<Identity, Failure> {
+    let nothing = || Failure::usage(format!("{} has no key to replace; name its daemon with --name", folder.display()));
+    let mut identity = Identity::read(&folder)?.ok_or_else(nothing)?;
+    identity.rotate(&folder)?;
+    output::note("the node uses the new key from its next start on; keep a backup of its state folder");
+    Ok(identity)
+}
+
+/// The state folder of the node that is meant.
+fn folder(args: &Id) -> Result<PathBuf, Failure> {
+    let env = |key: &str| std::env::var_os(key);
+    let of = |name: &str| paths::state_folder(paths::checked_name(name)?, args.state.as_deref(), &env);
+    match args.name.as_deref() {
+        Some(name) => of(name),
+        None => {
+            let (peer, super_peer) = (of(settings::PEER_NAME)?, of(settings::SUPER_NAME)?);
+            let has_key = |folder: &PathBuf| folder.join(super::identity::FILE).exists();
+            Ok(if has_key(&super_peer) && !has_key(&peer) { super_peer } else { peer })
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The identity of a node: its key pair and the keys that came before it, in the file `identity` of
+//! the state folder.
+//!
+//! ```text
+//! sprat identity 1
+//! secret <the seed in base32>
+//! rotation <the chain in base32>
+//! ```
+//!
+//! The line `rotation` is there once the key was changed. All is in one file, so that a crash
+//! leaves the old key or the new one with its chain.
+
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE32_NOPAD;
+use zeroize::Zeroizing;
+
+use super::{private, random};
+use crate::error::{Exit, Failure};
+use crate::trust::key::KEY_BYTES;
+use crate::trust::{PublicKey, Rotation, SecretKey};
+
+/// The name of the file in a state folder.
+pub(crate) const FILE: &str = "identity";
+const FIRST_LINE: &str = "sprat identity 1";
+
+/// A key pair, and how it follows from earlier ones.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) secret: SecretKey,
+    pub(crate) rotation: Rotation,
+}
+
+impl Identity {
+    /// The identity in this state folder; a new one is made and kept if there is none.
+    ///
+    /// # Errors
+    /// Exit 9 if the file cannot be read or written, can be read by others, or is damaged.
+    pub(crate) fn open(folder: &Path) -> Result<Identity, Failure> {
+        match Identity::read(folder)? {
+            Some(identity) => Ok(identity),
+            None => {
+                let identity = Identity { secret: fresh(), rotation: Rotation::default() };
+                identity.write(folder)?;
+                Ok(identity)
+            }
+        }
+    }
+
+    /// The identity in this folder, if there is one.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Identity>, Failure> {
+        let path = folder.join(FILE);
+        let Some(text) = private::read(&path)? else { return Ok(None) };
+        parse(&text).map(Some).ok_or_else(|| damaged(&path))
+    }
+
+    pub(crate) fn public(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    /// Replaces the key by a new one, which the old one signs.
+    pub(crate) fn rotate(&mut self, folder: &Path) -> Result<(), Failure> {
+        let secret = fresh();
+        let mut rotation = self.rotation.clone();
+        rotation.add(&self.secret, secret.public());
+        let next = Identity { secret, rotation };
+        next.write(folder)?;
+        *self = next;
+        Ok(())
+    }
+
+    fn write(&self, folder: &Path) -> Result<(), Failure> {
+        let encode = |bytes: &[u8]| Zeroizing::new(BASE32_NOPAD.encode(bytes).to_ascii_lowercase());
+        let mut text = Zeroizing::new(format!("{FIRST_LINE}\nsecret {}\n", *encode(&*self.secret.seed())));
+        if !self.rotation.is_empty() {
+            text.push_str(&format!("rotation {}\n", *encode(&self.rotation.encode())));
+        }
+        private::write(&folder.join(FILE), &text)
+    }
+}
+
+fn fresh() -> SecretKey {
+    SecretKey::from_seed(random::bytes())
+}
+
+fn parse(text: &str) -> Option<Identity> {
+    let mut lines = text.lines();
+    if lines.next()? != FIRST_LINE {
+        return None;
+    }
+    let seed = Zeroizing::new(decode(lines.next()?.strip_prefix("secret ")?)?);
+    let secret = SecretKey::from_seed(<[u8; KEY_BYTES]>::try_from(seed.as_slice()).ok()?);
+    let rotation = match lines.next() {
+        Some(line) => Rotation::decode(&decode(line.strip_prefix("rotation ")?)?).ok()?,
+        None => Rotation::default(),
+    };
+    let is_last = rotation.old_keys().next().is_none_or(|oldest| rotation.follow(oldest) == secret.public());
+    (is_last && lines.next().is_none()).then_some(Identity { secret, rotation })
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let upper = Zeroizing::new(text.to_ascii_uppercase());
+    BASE32_NOPAD.decode(upper.as_bytes()).ok()
+}
+
+fn damaged(path: &PathBuf) -> Failure {
+    let path = path.display();
+    Failure::new(
+        Exit::Disk,
+        format!("the identity in {path} is damaged; restore it from a backup, or remove it to begin with a new key"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_key_is_made_once_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Identity::open(folder.path()).unwrap().public();
+        assert_eq!(Identity::open(folder.path()).unwrap().public(), key);
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(Identity::open(other.path()).unwrap().public(), key);
+    }
+
+    #[test]
+    fn an_old_key_signs_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut identity = Identity::open(folder.path()).unwrap();
+        let first = identity.public();
+        identity.rotate(folder.path()).unwrap();
+        identity.rotate(folder.path()).unwrap();
+        let read = Identity::open(folder.path()).unwrap();
+        assert_eq!(read.public(), identity.public());
+        assert_eq!(read.rotation.follow(first), read.public());
+        assert_eq!(read.rotation.old_keys().count(), 2);
+    }
+
+    #[test]
+    fn a_damaged_file_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut identity = Identity::open(folder.path()).unwrap();
+        identity.rotate(folder.path()).unwrap();
+        let path = folder.path().join(FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        Identity::open(other.path()).unwrap();
+        let foreign = fs::read_to_string(other.path().join(FILE)).unwrap();
+        let swapped = format!("{foreign}{}\n", text.lines().last().unwrap());
+        for wrong in ["", "x", &text[..text.len() / 2], &format!("{text}more\n"), &swapped] {
+            private::write(&path, wrong).unwrap();
+            let failure = Identity::open(folder.path()).unwrap_err();
+            assert!(failure.exit == Exit::Disk && failure.message.contains("damaged"), "{failure}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), wrong);
+        }
+    }
+}
