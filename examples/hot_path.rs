@@ -127,7 +127,10 @@ impl Server {
     fn log_in(&mut self, index: u32) -> ConnId {
         let conn = ConnId { index, generation: 0 };
         let from = SocketAddr::from(([192, 0, 2, 7], 40_000));
-        self.machine.handle_input(self.now, Input::Accepted { conn, from, to: [192, 0, 2, 1].into() });
+        self.machine.handle_input(
+            self.now,
+            Input::Accepted { conn, from, to: [192, 0, 2, 1].into(), since: self.now, key: None, unix: 0 },
+        );
         let (node, agent) = (NodeId([2; 16]), String::new());
         let hello = Hello { version: [1, 0], node, boot: 2, features: Vec::new(), agent };
         self.frame(conn, &framed(&Message::Hello(hello)));

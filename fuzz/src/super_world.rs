@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sprat::config::{FOLD, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, QUERY_HITS_MAX};
 use sprat::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Entropy, Event, Input, Output, Role};
+use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, Entropy, Event, Input, Output, Role};
 use sprat::sim::Random;
 use sprat::time::Time;
 use sprat::wire::link::{LinkHello, Packer};
@@ -154,7 +154,7 @@ impl SuperWorld {
         self.next_conn += 1;
         self.conns.push(Conn { id, cap: FRAME_BYTES_HELLO, seq: 0, deaf: false, closing: false });
         let from = SocketAddr::from(([198, 51, 100, 1], 5000));
-        self.input(Input::Accepted { conn: id, from, to: [192, 0, 2, 1].into() }, 1);
+        self.input(Input::Accepted { conn: id, from, to: [192, 0, 2, 1].into(), since: self.now, key: None, unix: 0 }, 1);
         self.conns.iter().position(|conn| conn.id == id).unwrap_or(0)
     }
 
@@ -236,7 +236,7 @@ impl SuperWorld {
                 let message = forge::message(dice, 1, 1);
                 self.input(Input::Message { conn, message }, 1);
             }
-            4 => self.input(Input::DialFailed { dial: DialId(1), why: String::new() }, 1),
+            4 => self.input(Input::DialFailed { dial: DialId(1), why: String::new(), cause: DialCause::Unreachable }, 1),
             5 => self.input(Input::Crowded { excess: 1 }, 1),
             _ => self.input(Input::PayloadSent { conn, req: 1 }, 1),
         }

@@ -19,7 +19,7 @@ use sprat::proto::disk::{
 };
 use sprat::proto::weak_peer::download::manifest::root_of;
 use sprat::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
-use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, DownloadId, EMPTY_ROOT, Event, HashPlan, Input, Output, OwnAddrs, PayloadId, Role, Verify, pieces_of};
+use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, Digests, DiskDone, DiskWork, DownloadId, EMPTY_ROOT, Event, HashPlan, Input, Output, OwnAddrs, PayloadId, Role, Verify, pieces_of};
 use sprat::sim::{Random, builders};
 use sprat::time::Time;
 use sprat::wire::ids::{Cv, Md5};
@@ -286,7 +286,7 @@ impl WeakWorld {
         if !self.dials.is_empty() && self.conns.len() < CONNS {
             let dial = self.dials.remove(0);
             let conn = self.conn();
-            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default() });
+            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default(), key: None, unix: 0 });
         }
     }
 
@@ -296,16 +296,16 @@ impl WeakWorld {
         }
         let dial = self.dials.remove(dice.below(self.dials.len()));
         if dice.one_in(2) || self.conns.len() >= CONNS {
-            self.input(Input::DialFailed { dial, why: "connection refused".into() });
+            self.input(Input::DialFailed { dial, why: "connection refused".into(), cause: DialCause::Unreachable });
         } else {
             let conn = self.conn();
-            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default() });
+            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default(), key: None, unix: 0 });
         }
     }
 
     fn accepted(&mut self) {
         let conn = self.conn();
-        self.input(Input::Accepted { conn, from: SocketAddr::from(([192, 0, 2, 77], 5000)), to: [192, 0, 2, 1].into() });
+        self.input(Input::Accepted { conn, from: SocketAddr::from(([192, 0, 2, 77], 5000)), to: [192, 0, 2, 1].into(), since: self.now, key: None, unix: 0 });
         // Somebody who fetches says HELLO first.
         let hello = Hello { version: [1, 0], node: NodeId([8; 16]), boot: 1, features: vec![], agent: String::new() };
         if let Some(conn) = self.conns.iter_mut().find(|other| other.id == conn) {
@@ -517,7 +517,7 @@ impl WeakWorld {
                 let message = forge::message(dice, 1, 1);
                 self.input(Input::Message { conn, message });
             }
-            2 => self.input(Input::DialFailed { dial: DialId(1000), why: String::new() }),
+            2 => self.input(Input::DialFailed { dial: DialId(1000), why: String::new(), cause: DialCause::Unreachable }),
             3 if !known => self.input(Input::PayloadSent { conn, req }),
             4 if !known => {
                 // The connection went while its payload was hashed.
@@ -577,7 +577,7 @@ impl WeakWorld {
     fn perform(&mut self, output: Output) {
         crate::trace(|| format!("    {output:?}"));
         match output {
-            Output::Dial { dial, to: _ } => self.dials.push(dial),
+            Output::Dial { dial, .. } => self.dials.push(dial),
             Output::Send { conn, message } => {
                 assert!(check_message(&message).len() <= frame::LENGTH_BYTES + FRAME_BYTES_OPEN);
                 let Some(to) = self.conns.iter_mut().find(|other| other.id == conn && !other.closing) else {
@@ -678,7 +678,7 @@ impl WeakWorld {
         assert_eq!(left, None, "every command ends, unless who gave it has gone");
         while let Some(dial) = self.dials.pop() {
             let conn = self.conn();
-            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default() });
+            self.input(Input::Dialed { dial, conn, own: OwnAddrs::default(), key: None, unix: 0 });
         }
         while let Some(at) = self.conns.iter().position(|conn| conn.awaited.is_some()) {
             let awaited = self.conns[at].awaited.expect("just seen");

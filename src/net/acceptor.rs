@@ -101,7 +101,8 @@ impl Acceptor {
                     Ok((conn, to)) => {
                         self.asked = false;
                         ctx.counters.accepted += 1;
-                        return Some(Input::Accepted { conn, from: canonical(from), to });
+                        let (from, since, unix) = (canonical(from), ctx.now, ctx.unix);
+                        return Some(Input::Accepted { conn, from, to, since, key: None, unix });
                     }
                     Err(error) => log::warn!("a connection cannot be watched and is dropped: {error}"),
                 },

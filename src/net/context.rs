@@ -25,6 +25,8 @@ pub(super) struct Context {
     pub(super) counters: Counters,
     /// The time of this turn.
     pub(super) now: Time,
+    /// The wall clock, in seconds since the start of 1970.
+    pub(super) unix: u64,
 }
 
 impl Context {
@@ -35,6 +37,7 @@ impl Context {
             arrivals: VecDeque::new(),
             counters: Counters::default(),
             now: Time::ZERO,
+            unix: 0,
         })
     }
 

@@ -18,7 +18,7 @@ use super::interfaces::Interfaces;
 use super::resolver::{Purpose, Resolver};
 use super::socket::open;
 use crate::config::{CROWD_BATCH, DIAL_TIMEOUT};
-use crate::proto::{ConnId, DialId, Input, OwnAddrs, ResolveId};
+use crate::proto::{ConnId, DialCause, DialId, Input, OwnAddrs, ResolveId};
 use crate::time::Time;
 use crate::wire::HostPort;
 
@@ -79,7 +79,7 @@ impl Dialer {
                 self.resolving.insert(dial, (to, until));
                 ctx.deadlines.push(until, Due::Resolve(dial));
             }
-            Err(why) => fail(dial, &to, &why, ctx),
+            Err(why) => fail(dial, &to, &why, DialCause::NoRoom, ctx),
         }
     }
 
@@ -105,7 +105,7 @@ impl Dialer {
             };
             match result {
                 Ok(addresses) => self.connect(Dialing { dial, to, rest: addresses.into(), until }, conns, ctx),
-                Err(why) => fail(dial, &to, &why, ctx),
+                Err(why) => fail(dial, &to, &why, DialCause::Unreachable, ctx),
             }
         }
     }
@@ -113,7 +113,7 @@ impl Dialer {
     /// The time to resolve a name is over.
     pub(super) fn on_resolve_overdue(&mut self, dial: DialId, ctx: &mut Context) {
         if let Some((to, _)) = self.resolving.remove(&dial) {
-            fail(dial, &to, "its name was not resolved in time", ctx);
+            fail(dial, &to, "its name was not resolved in time", DialCause::Unreachable, ctx);
         }
     }
 
@@ -126,7 +126,7 @@ impl Dialer {
                     ctx.counters.dialed += 1;
                     let here = conns.local_ip(id);
                     let own = here.map_or(OwnAddrs::default(), |here| self.interfaces.of(ctx.now, here));
-                    ctx.push(Input::Dialed { dial: dialing.dial, conn: id, own });
+                    ctx.push(Input::Dialed { dial: dialing.dial, conn: id, own, key: None, unix: ctx.unix });
                     conns.open(id);
                 }
             }
@@ -151,7 +151,7 @@ impl Dialer {
     fn connect(&mut self, dialing: Dialing, conns: &mut Connections, ctx: &mut Context) {
         if conns.is_full() {
             conns.make_room(CROWD_BATCH, ctx);
-            fail(dialing.dial, &dialing.to, "no descriptor is left for it", ctx);
+            fail(dialing.dial, &dialing.to, "no descriptor is left for it", DialCause::NoRoom, ctx);
         } else {
             self.try_addresses(dialing, None, "there is no address to try".into(), conns, ctx);
         }
@@ -185,7 +185,7 @@ impl Dialer {
         if let Some(id) = slot {
             conns.bury(id);
         }
-        fail(dialing.dial, &dialing.to, &why, ctx);
+        fail(dialing.dial, &dialing.to, &why, DialCause::Unreachable, ctx);
     }
 
     /// A stream that connects to the address, from the next of our own addresses if that is of the
@@ -208,9 +208,9 @@ impl Dialer {
     }
 }
 
-fn fail(dial: DialId, to: &HostPort, why: &str, ctx: &mut Context) {
+fn fail(dial: DialId, to: &HostPort, why: &str, cause: DialCause, ctx: &mut Context) {
     ctx.counters.dials_failed += 1;
-    ctx.push(Input::DialFailed { dial, why: format!("cannot reach {to}: {why}") });
+    ctx.push(Input::DialFailed { dial, why: format!("cannot reach {to}: {why}"), cause });
 }
 
 /// The end of the time for one address: an address that drops packets must leave some time to the

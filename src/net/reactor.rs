@@ -229,9 +229,10 @@ impl Net {
         }
     }
 
-    /// Begins a turn. Everything until the next turn happens at this time.
-    pub fn begin_turn(&mut self, now: Time) {
-        self.ctx.now = now;
+    /// Begins a turn. Everything until the next turn happens at this time; `unix` is the wall clock
+    /// in seconds since the start of 1970.
+    pub fn begin_turn(&mut self, now: Time, unix: u64) {
+        (self.ctx.now, self.ctx.unix) = (now, unix);
         self.resting = false;
         self.first = (self.first + 1) % KINDS;
         self.conns.begin_turn();

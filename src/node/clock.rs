@@ -27,6 +27,12 @@ impl Clock {
     }
 }
 
+/// The wall clock, in seconds since the start of 1970: for the dates of credentials only. It may
+/// jump.
+pub(super) fn unix() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
+}
+
 fn micros() -> u64 {
     let now = clock_gettime(CLOCK);
     let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));

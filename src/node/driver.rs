@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
 use super::chunks::Chunks;
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::handle::Request;
 use super::host::Host;
 use super::memory::Memory;
@@ -124,7 +124,7 @@ impl<'a, R: Role> Driver<'a, R> {
         let patience = self.patience();
         self.net.poll(patience)?;
         self.now = self.clock.now();
-        self.net.begin_turn(self.now);
+        self.net.begin_turn(self.now, clock::unix());
         while let Some(arrival) = self.net.next() {
             self.on_arrival(arrival);
             if self.end.is_some() {

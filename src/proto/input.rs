@@ -6,6 +6,8 @@ use super::command::{ClientId, Command};
 use super::disk::DiskDone;
 use super::ids::{ConnId, DialId, PayloadId, ResolveId};
 use super::output::Output;
+use crate::time::Time;
+use crate::trust::PublicKey;
 use crate::wire::ids::Md5;
 use crate::wire::{Message, WireError};
 
@@ -20,8 +22,15 @@ pub enum Input<'a> {
         from: SocketAddr,
         /// Our address, at which the other side has reached us; written likewise.
         to: IpAddr,
+        /// When it was accepted. In login mode its handshake comes between that and this input, and
+        /// the deadline of the login counts from here.
+        since: Time,
+        /// The key that the other side has proved; none in open mode.
+        key: Option<PublicKey>,
+        /// The wall clock, for the dates of credentials: seconds since the start of 1970.
+        unix: u64,
     },
-    /// A dial succeeded.
+    /// A dial succeeded; in login mode its handshake too.
     Dialed {
         /// The dial.
         dial: DialId,
@@ -29,14 +38,20 @@ pub enum Input<'a> {
         conn: ConnId,
         /// Our own addresses.
         own: OwnAddrs,
+        /// The key that the other side has proved; none in open mode.
+        key: Option<PublicKey>,
+        /// The wall clock, as in Accepted.
+        unix: u64,
     },
-    /// A dial failed: the name was not resolved, or no address accepted within
-    /// [`crate::config::DIAL_TIMEOUT`].
+    /// A dial failed: the name was not resolved, no address accepted within
+    /// [`crate::config::DIAL_TIMEOUT`], or the handshake failed.
     DialFailed {
         /// The dial.
         dial: DialId,
         /// The reason, for people.
         why: String,
+        /// The reason, for the machine.
+        cause: DialCause,
     },
     /// A complete, well-formed message.
     Message {
@@ -193,6 +208,26 @@ pub struct OwnAddrs {
     pub here: Option<IpAddr>,
     /// One of the other family that other hosts may dial, if there is one.
     pub other: Option<IpAddr>,
+}
+
+/// Why a dial failed, as far as a machine acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialCause {
+    /// The name has no address, or no address accepted a connection in time.
+    Unreachable,
+    /// This node has no descriptor or no room for one more dial; the other side may well be there.
+    NoRoom,
+    /// The other side proved another key than the one that was expected.
+    WrongKey {
+        /// The key that [`Output::Dial`] named.
+        expected: PublicKey,
+        /// The key that the other side has.
+        found: PublicKey,
+    },
+    /// We speak TLS, and the other side does not: it is a node of the open mode, or no node.
+    OtherMode,
+    /// The TLS handshake failed in another way, or took too long.
+    Handshake,
 }
 
 /// The digests of a received payload.

@@ -56,8 +56,10 @@
 //!                     let from = "192.0.2.2:50000".parse().unwrap();
 //!                     let to = "192.0.2.1".parse().unwrap();
 //!                     let own = OwnAddrs::default();
-//!                     inputs.push_back((1 - me, Input::Accepted { conn, from, to }));
-//!                     inputs.push_back((me, Input::Dialed { dial, conn, own }));
+//!                     let (since, key, unix) = (now, None, 0);
+//!                     let accepted = Input::Accepted { conn, from, to, since, key, unix };
+//!                     inputs.push_back((1 - me, accepted));
+//!                     inputs.push_back((me, Input::Dialed { dial, conn, own, key, unix }));
 //!                 }
 //!                 Output::Send { conn, message } => {
 //!                     inputs.push_back((1 - me, Input::Message { conn, message }));
@@ -94,7 +96,7 @@ pub use command::{ClientId, Command, Scope, Verify};
 pub use disk::{DiskDone, DiskWork, DownloadId};
 pub use event::{ClientEvent, Event};
 pub use ids::{ConnId, DialId, PayloadId, ResolveId};
-pub use input::{CloseReason, Digests, Input, OwnAddrs, Undelivered};
+pub use input::{CloseReason, DialCause, Digests, Input, OwnAddrs, Undelivered};
 pub use output::{HashPlan, Output};
 pub use role::{Entropy, Role};
 

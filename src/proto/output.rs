@@ -6,6 +6,7 @@ use super::command::Verify;
 use super::disk::DiskWork;
 use super::event::Event;
 use super::ids::{ConnId, DialId, PayloadId, ResolveId};
+use crate::trust::PublicKey;
 use crate::wire::{HostPort, LinkMessage, Message};
 
 /// One thing to do. Every output names its own target.
@@ -17,6 +18,8 @@ pub enum Output {
         dial: DialId,
         /// The address or name to connect to.
         to: HostPort,
+        /// The key that the other side must prove; any if there is none. Not used in open mode.
+        key: Option<PublicKey>,
     },
     /// Queue a message on a connection.
     Send {

@@ -109,7 +109,7 @@ impl Role for Echo {
                     self.outputs.push_back(Output::Close { conn: *conn });
                 }
             }
-            Input::DialFailed { dial: DialId(_), why } => self.tell(why),
+            Input::DialFailed { dial: DialId(_), why, .. } => self.tell(why),
             Input::Datagram { bytes, .. } => self.tell(format!("datagram of {}", bytes.len())),
             Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Crowded { .. } | Input::Disk(_) => {}
             Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}

@@ -467,7 +467,7 @@ impl Role for Load {
         }
         match input {
             Input::Dialed { dial, conn, .. } => self.on_dialed(dial, conn),
-            Input::DialFailed { dial, why } => {
+            Input::DialFailed { dial, why, .. } => {
                 log::debug!("{why}");
                 self.on_dial_failed(dial);
             }

@@ -33,7 +33,7 @@ impl Load {
         let session = &mut self.sessions[which];
         session.state = State::Dialing;
         session.begun = self.now;
-        self.out.push_back(Output::Dial { dial: DialId(which as u64 * 2), to: self.plan.target.clone() });
+        self.out.push_back(Output::Dial { dial: DialId(which as u64 * 2), to: self.plan.target.clone(), key: None });
     }
 
     pub(super) fn on_dialed(&mut self, dial: DialId, conn: ConnId) {

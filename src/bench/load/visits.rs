@@ -24,7 +24,7 @@ impl Load {
         match &self.sessions[which].wanted {
             Some(wanted) => {
                 let to = wanted.from.clone();
-                self.out.push_back(Output::Dial { dial: DialId(which as u64 * 2 + 1), to });
+                self.out.push_back(Output::Dial { dial: DialId(which as u64 * 2 + 1), to, key: None });
             }
             None => self.leave(which),
         }

@@ -68,7 +68,7 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed() {
         rig.net.poll(Some(Duration::from_millis(200))).unwrap();
         assert!(rig.started.elapsed() < GUARD, "the socket did not become writable");
     }
-    rig.net.begin_turn(rig.now);
+    rig.net.begin_turn(rig.now, 0);
     assert!(rig.net.next().is_none());
     while rig.net.conns.get(conn).unwrap().writable {
         rig.net.send(conn, &message);

@@ -46,7 +46,7 @@ impl Rig {
         assert!(self.started.elapsed() < GUARD, "what was waited for did not happen");
         let patience = if self.net.is_busy() { Duration::ZERO } else { Duration::from_millis(200) };
         self.net.poll(Some(patience)).unwrap();
-        self.net.begin_turn(self.now);
+        self.net.begin_turn(self.now, 0);
         while let Some(arrival) = self.net.next() {
             act(&mut self.net, arrival);
         }

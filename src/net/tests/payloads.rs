@@ -95,7 +95,7 @@ fn serve_all(count: usize) -> usize {
     while waiting(&rig.net, &conns).iter().any(|left| *left > 0) {
         assert!(rig.started.elapsed() < GUARD, "{:?} bytes are never written", waiting(&rig.net, &conns));
         rig.net.poll(Some(if rig.net.is_busy() { Duration::ZERO } else { Duration::from_millis(200) })).unwrap();
-        rig.net.begin_turn(rig.now);
+        rig.net.begin_turn(rig.now, 0);
         let before = waiting(&rig.net, &conns);
         while let Some(arrival) = rig.net.next() {
             assert!(matches!(arrival, Arrival::Input(Input::PayloadSent { .. })), "unexpected: {arrival:?}");

@@ -115,7 +115,7 @@ fn a_dial_is_reported_before_anything_else_of_its_connection() {
         rig.net.dial(DialId(4), HostPort::new(host, port).unwrap());
         let mut dialed = None;
         let message = rig.until(|_, arrival| match arrival {
-            Arrival::Input(Input::Dialed { dial: DialId(4), conn, own }) => {
+            Arrival::Input(Input::Dialed { dial: DialId(4), conn, own, .. }) => {
                 assert!(own.here.is_some_and(|here| here.is_loopback()), "{own:?}");
                 dialed = Some(conn);
                 None
@@ -138,7 +138,7 @@ fn a_refused_dial_fails_with_the_address_and_the_reason() {
         let to = HostPort::new(host, dead_port()).unwrap();
         rig.net.dial(DialId(5), to.clone());
         let why = rig.until(|_, arrival| match arrival {
-            Arrival::Input(Input::DialFailed { dial: DialId(5), why }) => Some(why),
+            Arrival::Input(Input::DialFailed { dial: DialId(5), why, .. }) => Some(why),
             other => panic!("unexpected: {other:?}"),
         });
         assert!(why.contains(&to.to_string()) && why.contains("refused"), "{why}");
@@ -152,7 +152,7 @@ fn a_name_that_does_not_exist_fails_its_dial() {
     let mut rig = Rig::new();
     rig.net.dial(DialId(6), HostPort::new("no-such-host.invalid", 1).unwrap());
     let why = rig.until(|_, arrival| match arrival {
-        Arrival::Input(Input::DialFailed { dial: DialId(6), why }) => Some(why),
+        Arrival::Input(Input::DialFailed { dial: DialId(6), why, .. }) => Some(why),
         other => panic!("unexpected: {other:?}"),
     });
     assert!(why.contains("no-such-host.invalid:1"), "{why}");

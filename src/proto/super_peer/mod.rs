@@ -351,7 +351,7 @@ impl Role for SuperPeer {
         let SuperPeer { cx, sessions, flood, starting, reach, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
-            Input::Accepted { conn, from, to } => sessions.on_accepted(conn, from, to, cx),
+            Input::Accepted { conn, from, to, .. } => sessions.on_accepted(conn, from, to, cx),
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, .. } if reach.owns(conn) => reach.on_malformed(conn, cx),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
@@ -380,7 +380,7 @@ impl Role for SuperPeer {
                 sessions.close_all(cx);
             }
             Input::Dialed { dial, conn, .. } => reach.on_dialed(dial, conn, cx),
-            Input::DialFailed { dial, why } => reach.on_dial_failed(dial, why, cx),
+            Input::DialFailed { dial, why, .. } => reach.on_dial_failed(dial, why, cx),
             Input::PayloadProgress { .. }
             | Input::PayloadReceived { .. }
             | Input::PayloadSent { .. }

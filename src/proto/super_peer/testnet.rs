@@ -258,7 +258,7 @@ impl Net {
         self.nodes[node].next_conn += 1;
         let conn = ConnId { index, generation: 7 };
         let to = if from.ip().is_loopback() { [127, 0, 0, 1] } else { [192, 0, 2, 1] };
-        self.input(node, Input::Accepted { conn, from, to: to.into() });
+        self.input(node, Input::Accepted { conn, from, to: to.into(), since: self.now(), key: None, unix: 0 });
         conn
     }
 

@@ -137,7 +137,7 @@ impl Context {
         let dial = DialId(self.next_dial);
         self.next_dial += 1;
         self.dials.insert(dial, owner);
-        self.push(Output::Dial { dial, to: to.clone() });
+        self.push(Output::Dial { dial, to: to.clone(), key: None });
         dial
     }
 

@@ -322,7 +322,7 @@ impl Role for WeakPeer {
         match input {
             Input::Accepted { conn, from, .. } if self.serves => self.uploads.on_accepted(cx, conn, from),
             Input::Accepted { conn, .. } => cx.close(conn),
-            Input::Dialed { dial, conn, own } => match cx.end_dial(dial) {
+            Input::Dialed { dial, conn, own, .. } => match cx.end_dial(dial) {
                 Some(Owner::Session(session)) => {
                     self.sessions.at(session).on_dialed(cx, &mut self.announcements, conn, own);
                 }
@@ -330,7 +330,7 @@ impl Role for WeakPeer {
                 Some(Owner::Holder(download, holder)) => self.collecting.on_dialed(cx, download, holder, conn),
                 Some(Owner::Upload | Owner::Idle) | None => cx.close(conn),
             },
-            Input::DialFailed { dial, why } => match cx.end_dial(dial) {
+            Input::DialFailed { dial, why, .. } => match cx.end_dial(dial) {
                 Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(cx, &why),
                 Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(cx, download, source, &why),
                 Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, &why),

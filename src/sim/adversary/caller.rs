@@ -76,7 +76,7 @@ impl Caller {
             self.dials += 1;
             self.busy = true;
             let to = self.targets[usize::try_from(self.dials).unwrap_or(0) % self.targets.len()].clone();
-            hands.act(Output::Dial { dial: self.dial(), to });
+            hands.act(Output::Dial { dial: self.dial(), to, key: None });
         }
     }
 

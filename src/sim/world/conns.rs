@@ -165,7 +165,7 @@ impl World {
             self.nodes[target].waiting.push_back(Happening::Came { node: target, life, conn: accepted, from });
         } else {
             let to = self.nodes[target].addr.ip();
-            self.turn(target, Input::Accepted { conn: accepted, from, to });
+            self.turn(target, Input::Accepted { conn: accepted, from, to, since: self.now, key: None, unix: 0 });
         }
     }
 
@@ -175,7 +175,7 @@ impl World {
             end.known = true;
             let conn = end.conn;
             let own = OwnAddrs { here: Some(self.nodes[dialer].addr.ip()), other: None };
-            self.turn_of(dialer, life, Input::Dialed { dial, conn, own });
+            self.turn_of(dialer, life, Input::Dialed { dial, conn, own, key: None, unix: 0 });
             self.pump(link, 0);
         }
     }

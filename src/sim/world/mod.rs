@@ -34,7 +34,7 @@ use super::random::Random;
 use super::roads::Roads;
 use super::shadow::Shadow;
 use super::tcp::{Link, Segment};
-use crate::proto::{ClientEvent, ClientId, DiskDone, Event, Input, Output};
+use crate::proto::{ClientEvent, ClientId, DialCause, DiskDone, Event, Input, Output};
 use crate::time::Time;
 use crate::wire::link::Packer;
 use crate::wire::{FileRecord, HostPort, SharePath};
@@ -267,14 +267,15 @@ impl World {
                 self.turn_of(node, life, Input::Resolved { id, result });
             }
             Happening::DialFailed { node, life, dial, why } => {
-                self.turn_of(node, life, Input::DialFailed { dial, why: why.to_owned() });
+                let (why, cause) = (why.to_owned(), DialCause::Unreachable);
+                self.turn_of(node, life, Input::DialFailed { dial, why, cause });
             }
             Happening::Accepted { dialer, life, dial, link, serial } => {
                 if self.is_link(link, serial) && self.end(link, 0).is_some_and(|end| end.open) {
                     self.on_accepted(dialer, life, dial, link);
                 } else {
-                    let why = "connection reset".to_owned();
-                    self.turn_of(dialer, life, Input::DialFailed { dial, why });
+                    let (why, cause) = ("connection reset".to_owned(), DialCause::Unreachable);
+                    self.turn_of(dialer, life, Input::DialFailed { dial, why, cause });
                 }
             }
             Happening::Segment { link, serial, end, segment } => {
@@ -293,8 +294,8 @@ impl World {
             Happening::Closed { node, life, conn, why } => self.turn_of(node, life, Input::Closed { conn, why }),
             Happening::Came { node, life, conn, from } => {
                 if self.nodes[node].conns.contains_key(&conn) {
-                    let to = self.nodes[node].addr.ip();
-                    self.turn_of(node, life, Input::Accepted { conn, from, to });
+                    let (to, since) = (self.nodes[node].addr.ip(), self.now);
+                    self.turn_of(node, life, Input::Accepted { conn, from, to, since, key: None, unix: 0 });
                 }
             }
             Happening::Command { node, life, client, command } => {
@@ -423,7 +424,7 @@ impl World {
 
     fn on_output(&mut self, node: usize, output: Output, packers: &mut Vec<(SocketAddr, Packer)>) {
         match output {
-            Output::Dial { dial, to } => {
+            Output::Dial { dial, to, .. } => {
                 let (life, after) = (self.nodes[node].life, self.delay());
                 self.schedule(self.now + after, Happening::Dial { node, life, dial, to });
             }

@@ -134,7 +134,7 @@ impl Reach {
         let dial = DialId(self.next_dial);
         self.next_dial += 1;
         cx.count(Count::DialBacks);
-        cx.out.push_back(Output::Dial { dial, to: to.clone() });
+        cx.out.push_back(Output::Dial { dial, to: to.clone(), key: None });
         self.ends.push_back((cx.now + DIAL_BACK_TIMEOUT, dial));
         self.running.insert(dial, Running { session, peer, to, conn: None, over: false });
     }

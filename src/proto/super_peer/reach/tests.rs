@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{CHUNK_PORT, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::{CloseReason, Input, OwnAddrs, Role};
+use crate::proto::{CloseReason, DialCause, Input, OwnAddrs, Role};
 use crate::sim::{Random, builders};
 use crate::wire::NodeId;
 use crate::wire::message::{FEATURE_REACH, Hello, Hit, Query, Welcome};
@@ -53,7 +53,14 @@ impl Rig {
     /// A session from this host that serves a file; `features` of its HELLO.
     fn session(&mut self, host: [u8; 4], features: &[&str]) -> ConnId {
         let conn = self.conn();
-        self.input(Input::Accepted { conn, from: SocketAddr::from((host, 40_000)), to: [192, 0, 2, 1].into() });
+        self.input(Input::Accepted {
+            conn,
+            from: SocketAddr::from((host, 40_000)),
+            to: [192, 0, 2, 1].into(),
+            since: self.now,
+            key: None,
+            unix: 0,
+        });
         let features = features.iter().map(|feature| (*feature).to_owned()).collect();
         let hello = Hello { features, ..Hello::new(NodeId([9; 16]), 1, "test".into()) };
         for message in [Message::Hello(hello), builders::login(), builders::register(1, vec![builders::file("a")])] {
@@ -65,7 +72,7 @@ impl Rig {
     /// The dials since the last call.
     fn dials(&mut self) -> Vec<(DialId, HostPort)> {
         let dial =
-            |output: &Output| if let Output::Dial { dial, to } = output { Some((*dial, to.clone())) } else { None };
+            |output: &Output| if let Output::Dial { dial, to, .. } = output { Some((*dial, to.clone())) } else { None };
         let dials = self.out.iter().filter_map(dial).collect();
         self.out.retain(|output| dial(output).is_none());
         dials
@@ -74,7 +81,7 @@ impl Rig {
     /// What answers a dial; returns its connection.
     fn answer(&mut self, dial: DialId, node: NodeId, boot: u64) -> ConnId {
         let conn = self.conn();
-        self.input(Input::Dialed { dial, conn, own: OwnAddrs::default() });
+        self.input(Input::Dialed { dial, conn, own: OwnAddrs::default(), key: None, unix: 0 });
         let welcome = Welcome::new(node, boot, Duration::from_secs(30), "192.0.2.1:9".parse().unwrap());
         self.input(Input::Message { conn, message: Message::Welcome(welcome) });
         self.input(Input::Closed { conn, why: CloseReason::Asked });
@@ -92,7 +99,14 @@ impl Rig {
     /// Whether a hit says that its source was not reached.
     fn is_unreached(&mut self) -> bool {
         let conn = self.conn();
-        self.input(Input::Accepted { conn, from: SocketAddr::from(([192, 0, 2, 99], 1)), to: [192, 0, 2, 1].into() });
+        self.input(Input::Accepted {
+            conn,
+            from: SocketAddr::from(([192, 0, 2, 99], 1)),
+            to: [192, 0, 2, 1].into(),
+            since: self.now,
+            key: None,
+            unix: 0,
+        });
         let query = Query { req: 1, find: builders::search("a"), ttl: None, budget: None, policy: None };
         for message in [builders::hello(), builders::login(), Message::Query(query)] {
             self.input(Input::Message { conn, message });
@@ -149,7 +163,7 @@ fn a_peer_that_does_not_answer_is_dialed_again_later_and_seldom() {
     assert_eq!(rig.reports().len(), 1, "the peer hears of it at once");
     let dial = rig.dials()[0].0;
     rig.run_for(Duration::from_secs(3));
-    rig.input(Input::DialFailed { dial, why: "no answer".into() });
+    rig.input(Input::DialFailed { dial, why: "no answer".into(), cause: DialCause::Unreachable });
     rig.run_for(DIAL_BACK_EVERY - Duration::from_secs(4));
     assert!(rig.dials().is_empty(), "not twice in 30 s");
     rig.run_for(Duration::from_secs(2));
@@ -183,7 +197,7 @@ fn a_session_that_ends_is_forgotten_and_an_idle_super_peer_sleeps() {
     let dial = rig.dials()[0].0;
     rig.input(Input::Closed { conn: session, why: CloseReason::Remote });
     let late = rig.conn();
-    rig.input(Input::Dialed { dial, conn: late, own: OwnAddrs::default() });
+    rig.input(Input::Dialed { dial, conn: late, own: OwnAddrs::default(), key: None, unix: 0 });
     assert!(rig.out.contains(&Output::Close { conn: late }));
     rig.input(Input::Closed { conn: late, why: CloseReason::Asked });
     rig.run_for(Duration::from_secs(100));

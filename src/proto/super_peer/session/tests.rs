@@ -366,7 +366,17 @@ fn a_stale_id_is_counted_and_nothing_else() {
     let old = net.peer(0, &["a"]);
     net.close(0, old);
     let new = ConnId { generation: old.generation + 1, ..old };
-    net.input(0, Input::Accepted { conn: new, from: "127.0.0.1:5".parse().unwrap(), to: [127, 0, 0, 1].into() });
+    net.input(
+        0,
+        Input::Accepted {
+            conn: new,
+            from: "127.0.0.1:5".parse().unwrap(),
+            to: [127, 0, 0, 1].into(),
+            since: net.now(),
+            key: None,
+            unix: 0,
+        },
+    );
     net.say(0, old, register(1, vec![file("b")]));
     net.close(0, old);
     assert_eq!(net.count(0, Count::StaleConnection), 2);

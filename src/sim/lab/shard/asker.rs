@@ -10,8 +10,8 @@ use crate::config::{CHUNK_PORT, FRAME_BYTES_HELLO, PAGE_BYTES};
 use crate::proto::command::Scope;
 use crate::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, Entropy, Event, Input, Output, OwnAddrs,
-    Role,
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, DiskDone, Entropy, Event, Input, Output,
+    OwnAddrs, Role,
 };
 use crate::sim::lab::addresses::{SUPER_IP, node_id, peer_ip, peer_of, super_addr};
 use crate::sim::lab::catalog;
@@ -166,20 +166,23 @@ impl Shard {
         self.schedule(host, back, Happening::Dialed { call, dial });
         let conn = self.conn(host, slot);
         let from = SocketAddr::new(IpAddr::V4(peer_ip(peer)), 40_000);
-        self.turn(host, Input::Accepted { conn, from, to: SUPER_IP });
+        let since = self.now;
+        self.turn(host, Input::Accepted { conn, from, to: SUPER_IP, since, key: None, unix: 0 });
     }
 
     pub(super) fn on_dialed(&mut self, call: Call, dial: DialId) {
         if let Some(connection) = self.connection(call) {
             connection.known = true;
-            self.turn_asker(call.asker, Input::Dialed { dial, conn: call.conn(), own: OwnAddrs::default() });
+            let (conn, own) = (call.conn(), OwnAddrs::default());
+            self.turn_asker(call.asker, Input::Dialed { dial, conn, own, key: None, unix: 0 });
         } else {
             self.on_undialed(call.asker, dial);
         }
     }
 
     pub(super) fn on_undialed(&mut self, asker: u32, dial: DialId) {
-        self.turn_asker(asker, Input::DialFailed { dial, why: "connection refused".to_owned() });
+        let (why, cause) = ("connection refused".to_owned(), DialCause::Unreachable);
+        self.turn_asker(asker, Input::DialFailed { dial, why, cause });
     }
 
     fn send_up(&mut self, call: Call, message: &Message) {

@@ -90,7 +90,7 @@ impl Shard {
         let conn = self.conn(host, slot);
         let from = SocketAddr::new(IpAddr::V4(peer_ip(peer)), 40_000);
         if let Some(machine) = &mut self.hosts[host as usize].machine {
-            machine.handle_input(now, Input::Accepted { conn, from, to: SUPER_IP });
+            machine.handle_input(now, Input::Accepted { conn, from, to: SUPER_IP, since: now, key: None, unix: 0 });
         }
         let boot = u64::from(conn.generation);
         let hello = Message::Hello(Hello::new(node_id(0x77, peer), boot, String::new()));

@@ -21,8 +21,8 @@ use crate::proto::command::Get;
 use crate::proto::event::{Outcome, SourceReport};
 use crate::proto::weak_peer::{Listens, Offer, QueueConfig, Saved, WeakPeer, WeakPeerConfig};
 use crate::proto::{
-    ClientEvent, ClientId, CloseReason, Command, ConnId, DialId, DiskDone, DiskWork, Event, Input, Output, OwnAddrs,
-    PayloadId, Role, Verify,
+    ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, DiskDone, DiskWork, Event, Input, Output,
+    OwnAddrs, PayloadId, Role, Verify,
 };
 use crate::sim::{Random, builders};
 use crate::time::Time;
@@ -392,7 +392,14 @@ impl World {
 
     pub(super) fn accept_from(&mut self, from: SocketAddr) -> ConnId {
         let conn = self.mint(End::Outside);
-        self.input(Input::Accepted { conn, from, to: IpAddr::from([192, 0, 2, 1]) });
+        self.input(Input::Accepted {
+            conn,
+            from,
+            to: IpAddr::from([192, 0, 2, 1]),
+            since: self.now,
+            key: None,
+            unix: 0,
+        });
         conn
     }
 
@@ -405,7 +412,7 @@ impl World {
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::Dial { dial, to } => self.dial(dial, &to),
+            Output::Dial { dial, to, .. } => self.dial(dial, &to),
             Output::Send { conn, message } => match self.conns.get(&conn).copied() {
                 Some(End::Super(index)) => self.super_hears(index, conn, message),
                 Some(End::Source(index)) => self.source_hears(index, conn, message),
@@ -442,12 +449,14 @@ impl World {
         }
         if source.is_some_and(|index| self.sources[index].1.manner == Manner::Nowhere) {
             let why = "no answer in time".to_owned();
-            return self.later(DIAL_TIMEOUT, Happening::Input(Input::DialFailed { dial, why }));
+            return self
+                .later(DIAL_TIMEOUT, Happening::Input(Input::DialFailed { dial, why, cause: DialCause::Unreachable }));
         }
         let source = source.filter(|index| self.sources[*index].1.alive).map(End::Source);
         let Some(end) = super_peer.or(source) else {
             let why = "connection refused".to_owned();
-            return self.later(LATENCY, Happening::Input(Input::DialFailed { dial, why }));
+            return self
+                .later(LATENCY, Happening::Input(Input::DialFailed { dial, why, cause: DialCause::Unreachable }));
         };
         let conn = self.mint(end);
         match end {
@@ -459,7 +468,7 @@ impl World {
             }
             End::Outside => {}
         }
-        self.later(LATENCY, Happening::Input(Input::Dialed { dial, conn, own: self.own }));
+        self.later(LATENCY, Happening::Input(Input::Dialed { dial, conn, own: self.own, key: None, unix: 0 }));
     }
 
     /// Nothing is left over once all is over.
