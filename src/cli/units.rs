@@ -9,6 +9,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+/// Bytes per second, written as a [`Size`], or in bits as `100Mbit`, `1Gbit` or `500kbit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) u64);
+
 /// A span of time, written `500ms`, `2s`, `1.5m` or `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -35,6 +39,17 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Size, String> {
         scaled(text, size_unit).map(Size).ok_or_else(|| "write a size such as 10M, 4GiB, 500kB or 123".into())
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let bits = |unit: &str| ["bit", "kbit", "mbit", "gbit"].iter().position(|known| *known == unit);
+        let bits = scaled(text, |unit| Some(1000_u64.pow(bits(unit)? as u32))).map(|bits| bits / 8);
+        let bytes = || text.parse().ok().map(|Size(bytes)| bytes);
+        bits.or_else(bytes).map(Rate).ok_or_else(|| "write a rate such as 10M (bytes a second) or 100Mbit".into())
     }
 }
 
@@ -132,6 +147,14 @@ mod tests {
         for text in ["", "M", "-1", "1..5", "1.", "99999999T", "1e3", "10Q", "1.5.2"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_are_read_in_bytes_and_in_bits() {
+        for (text, bytes) in [("100Mbit", 12_500_000), ("1gbit", 125_000_000), ("10M", 10 << 20), ("0", 0)] {
+            assert_eq!(text.parse(), Ok(Rate(bytes)), "{text}");
+        }
+        assert!("10Mbits".parse::<Rate>().is_err());
     }
 
     #[test]

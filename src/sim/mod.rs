@@ -14,7 +14,8 @@
 //! - [`oracle`]: what must hold of every query under any fault;
 //! - [`topology`]: graphs of neighbors;
 //! - [`sweep`]: hundreds of small networks under faults drawn from seeds;
-//! - [`lab`]: very many nodes, for the figures of `sprat sim`.
+//! - [`lab`]: very many nodes, for the figures of `sprat sim`;
+//! - [`swarm`]: many peers that fetch one file over lines, for those of `sprat sim --swarm`.
 //!
 //! It does not simulate windows and backlogs of connections, or short reads and writes of files.
 
@@ -34,6 +35,7 @@ mod queue;
 mod random;
 mod roads;
 mod shadow;
+pub mod swarm;
 pub mod sweep;
 mod tcp;
 pub mod topology;

@@ -181,3 +181,29 @@ fn what_makes_no_sense_is_refused() {
     refused(&["--sweep", "degree=2,200"], &["--degree 200"]);
     refused(&["--sweep", "loss=1", "--sweep", "loss=2"], &["twice"]);
 }
+
+#[test]
+fn a_swarm_prints_its_figures_and_the_same_seed_gives_the_same_ones() {
+    let done = || {
+        let mut lines = lines(&["--swarm", "6", "--pieces", "8", "--zones", "2", "--seed", "5", "--json"]);
+        let mut done = lines.pop().expect("two lines");
+        without_wall(&mut done);
+        done
+    };
+    let figures = done();
+    assert_eq!(figures["event"], "done");
+    for name in ["bound_s", "first_over_bound", "p50_over_bound", "last_over_bound", "seed_egress", "cross_zone"] {
+        assert!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {figures}");
+    }
+    for name in ["duplicates", "control", "joins", "messages_super"] {
+        assert!(figures[name].is_number(), "{name}: {figures}");
+    }
+    assert_eq!(done(), figures);
+}
+
+#[test]
+fn options_of_a_swarm_and_of_searches_exclude_each_other() {
+    for args in [&["--pieces", "8"][..], &["--swarm", "8", "--ttl", "3"], &["--swarm", "0"]] {
+        assert_eq!(sim(args).status.code(), Some(2), "{args:?}");
+    }
+}

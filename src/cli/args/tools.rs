@@ -8,7 +8,7 @@ use argh::{ArgsInfo, FromArgs};
 use super::common::command;
 use super::values::{super_addr, verify};
 use crate::bench::Mode;
-use crate::cli::units::{Size, Span};
+use crate::cli::units::{Rate, Size, Span};
 use crate::proto::Verify;
 use crate::wire::{HostPort, Policy};
 
@@ -108,19 +108,27 @@ command! {
 command! {
     /// Run searches in a simulated network of any size and shape: the real state machines and
     /// messages, in virtual time, with loss and churn. Prints what was found, in how many messages
-    /// and in what time. The same seed gives the same figures.
+    /// and in what time. With --swarm, run a download by many peers at once instead, and print its
+    /// time over the least possible time. The same seed gives the same figures.
     #[argh(
         subcommand,
         name = "sim",
         help_triggers("-h", "--help"),
         example = "{command_name} --supers 1000 --degree 6 --policy tree --ttl 20",
         example = "{command_name} --sweep loss=0,5,10,20,30 --sweep policy=flood,tree --csv --svg loss.svg",
+        example = "{command_name} --swarm 100 --pieces 256 --up 100Mbit --down 100Mbit",
         note = "A file for --topology has one link per line: the numbers of two super peers, such as `0 1`, counted from 0. \
                 `#` begins a comment.",
         note = "Weak peers that ask are complete state machines. The others are scripts that send the same messages. A message \
                 takes 0.1 to 0.6 ms from node to node. Recall is the share of the expected hits that the asker received: one \
                 is expected from each holder that was registered for as long as the query ran. Figures begin when sessions \
-                and links are up, after 12 s of virtual time."
+                and links are up, after 12 s of virtual time.",
+        note = "In a swarm, all peers and the seed are complete state machines. A line that carries n pieces gives each an \
+                n-th of its rate, and a piece goes as fast as the slowest of its lines allows: this is computed again \
+                when a piece starts or ends on one of them. It is not max-min fair. Messages take no part of a line; \
+                their bytes are counted. The least possible time is the greatest of: the file over the seed's line and \
+                then a piece time for each doubling of its holders; the file over a peer's line; all copies over all \
+                lines that send; the file over a zone's line."
     )]
     Sim {
         /// number of super peers [default: 100, or those that the file of --topology names]
@@ -201,8 +209,49 @@ command! {
         #[argh(option, arg_name = "N")]
         pub(crate) threads: Option<usize>,
 
-        /// draw the swept values as curves, or without --sweep the network, into this SVG file
-        /// [default: none]
+        /// number of peers that fetch one file from one seed and from each other, at one super peer
+        /// [default: none: run searches]
+        #[argh(option, arg_name = "N")]
+        pub(crate) swarm: Option<usize>,
+
+        /// swarm: pieces of the file, of 1 MiB each [default: 256]
+        #[argh(option, arg_name = "K")]
+        pub(crate) pieces: Option<u32>,
+
+        /// swarm: what a peer can send, in bytes a second such as 12M, or in bits such as 100Mbit
+        /// [default: 100Mbit]
+        #[argh(option, arg_name = "RATE")]
+        pub(crate) up: Option<Rate>,
+
+        /// swarm: what a peer can receive [default: as --up]
+        #[argh(option, arg_name = "RATE")]
+        pub(crate) down: Option<Rate>,
+
+        /// swarm: what the seed can send [default: as --up]
+        #[argh(option, arg_name = "RATE")]
+        pub(crate) seed_up: Option<Rate>,
+
+        /// swarm: zones over which the peers are spread; the seed is in the first [default: 1]
+        #[argh(option, arg_name = "Z")]
+        pub(crate) zones: Option<usize>,
+
+        /// swarm: what a zone can send to all others, and receive from them [default: no limit]
+        #[argh(option, arg_name = "RATE")]
+        pub(crate) cross: Option<Rate>,
+
+        /// swarm: time from the start of one peer to the next; the times of peers then count from
+        /// their own start [default: all start within 100 ms]
+        #[argh(option, arg_name = "TIME")]
+        pub(crate) arrive: Option<Span>,
+
+        /// swarm: who leaves: done (each peer once it has the file), seed (the seed once it has
+        /// sent each piece), or a percentage of the peers, such as 25%, each once it has half of
+        /// the file [default: none]
+        #[argh(option, arg_name = "WHO")]
+        pub(crate) leave: Option<String>,
+
+        /// draw the swept values as curves, or without --sweep the network or the times at which
+        /// the peers of the swarm finish, into this SVG file [default: none]
         #[argh(option, arg_name = "FILE")]
         pub(crate) svg: Option<PathBuf>,
     } with figures, log(" [default: warn]", Warn)

@@ -1,14 +1,15 @@
 //! `sprat sim`: runs the production state machines in a simulated network of any size and shape, in
 //! virtual time, and prints what searches find, in how many messages and in what time.
 
+mod bar;
 mod report;
 mod settings;
+mod swarm;
 mod threads;
 
-use std::io::{self, IsTerminal};
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use bar::Bar;
 use report::Row;
 use serde_json::json;
 use settings::Settings;
@@ -31,6 +32,10 @@ const EXPERIMENTS_MAX: usize = 10_000;
 
 /// Runs one experiment, or one for each combination of the swept values.
 pub(crate) fn run(args: &Sim) -> Result<u8, Failure> {
+    if let Some(peers) = args.swarm {
+        return swarm::run(args, peers);
+    }
+    swarm::refuse(args)?;
     let base = Settings::of(args)?;
     let threads = match args.threads {
         None => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
@@ -136,29 +141,4 @@ fn combinations(base: &Settings, sweeps: &[Sweep]) -> Result<Vec<(Vec<String>, S
         settings.plan()?;
     }
     Ok(all)
-}
-
-/// The progress on a terminal.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new(args: &Sim, at: usize, all: usize, values: &[String]) -> Bar {
-        if args.quiet || !io::stderr().is_terminal() {
-            return Bar(ProgressBar::hidden());
-        }
-        let style = ProgressStyle::with_template("{prefix} {msg:<10} [{wide_bar}] {percent:>3} % {elapsed} {eta}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        let prefix = if all > 1 { format!("{}/{all} {}", at + 1, values.join(" ")) } else { "sim".to_owned() };
-        Bar(ProgressBar::new(1000).with_style(style).with_prefix(prefix).with_message("building"))
-    }
-
-    fn show(&self, what: &'static str, part: u64) {
-        self.0.set_message(what);
-        self.0.set_position(part);
-    }
-
-    fn end(&self) {
-        self.0.finish_and_clear();
-    }
 }

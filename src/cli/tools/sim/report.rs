@@ -332,7 +332,8 @@ pub(super) fn charts(sweeps: &[Sweep], rows: &[Row]) -> Vec<Chart> {
     ]
 }
 
-fn object(value: Value) -> Map<String, Value> {
+/// The entries of an object.
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),

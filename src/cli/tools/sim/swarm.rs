@@ -1,0 +1,298 @@
+//! `sprat sim --swarm`: one download by many peers at once, and its figures.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::bar::Bar;
+use super::report::object;
+use crate::cli::args::Sim;
+use crate::cli::output;
+use crate::cli::table::table;
+use crate::cli::tools::figures::{self, Form};
+use crate::cli::tools::plot::{self, Chart, Curve};
+use crate::cli::units::{Rate, Span};
+use crate::error::{Exit, Failure};
+use crate::sim::swarm::{Figures, Leave, Plan, Swarm};
+
+/// Most peers: their state is some 100 KB each.
+const PEERS_MAX: usize = 100_000;
+/// Most pieces: 64 GiB.
+const PIECES_MAX: u32 = 1 << 16;
+/// What a peer can send, unless it is given: 100 Mbit/s.
+const UP: Rate = Rate(12_500_000);
+/// Time of a message on its way: lowest and highest.
+const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::from_micros(600));
+/// A swarm is given up after this many times its least time, and this time more for each peer.
+const PATIENCE: u32 = 20;
+const PATIENCE_PER_PEER: Duration = Duration::from_secs(1);
+
+/// Runs a swarm and prints its figures.
+pub(super) fn run(args: &Sim, peers: usize) -> Result<u8, Failure> {
+    let plan = plan(args, peers)?;
+    let form = Form::of(args.json, args.csv, args.md)?;
+    let bar = Bar::new(args, 0, 1, &[]);
+    let began = Instant::now();
+    let seed_alone = Duration::from_secs_f64(plan.file_bytes() as f64 * peers as f64 / plan.seed_up as f64);
+    let most = (plan.bound() * PATIENCE).max(seed_alone * 2) + PATIENCE_PER_PEER * peers as u32;
+    let figures = Swarm::new(plan.clone()).run(most + plan.arrive * peers as u32, |part| bar.show("fetching", part));
+    bar.end();
+    let run = Run { plan, figures, wall: began.elapsed() };
+    if let Some(path) = &args.svg {
+        figures::draw(path, &plot::charts(&run.title(), &[run.curve()]))?;
+    }
+    let right = run.figures.is_right();
+    let exit = if right { Exit::Ok } else { Exit::Internal };
+    figures::print(&match form {
+        Form::Json => {
+            figures::print(&run.result().to_string())?;
+            let mut done = json!({"v": 1, "event": "done", "ok": right, "exit": exit.code()});
+            if let Some(done) = done.as_object_mut() {
+                done.extend(run.promised());
+            }
+            done.to_string()
+        }
+        Form::Csv => {
+            let (names, values): (Vec<_>, Vec<_>) = run.cells().into_iter().unzip();
+            format!("{}\n{}", names.join(","), values.join(","))
+        }
+        Form::Markdown => figures::markdown(&["figure", ""], &[false, true], run.rows()),
+        Form::Text => {
+            format!("{}\n\n{}", run.title(), table(&["figure", "value"], &[false, true], run.rows()))
+        }
+    })?;
+    if !right {
+        let why = run.figures.why.as_ref().map_or(String::new(), |why| format!("; the first one: {why}"));
+        let Figures { failed, unfinished, .. } = run.figures;
+        output::error(&format!("{failed} peers failed and {unfinished} did not finish{why}"));
+    }
+    Ok(exit.code())
+}
+
+/// Options of a swarm need --swarm.
+pub(super) fn refuse(args: &Sim) -> Result<(), Failure> {
+    let given = [
+        ("pieces", args.pieces.is_some()),
+        ("up", args.up.is_some()),
+        ("down", args.down.is_some()),
+        ("seed-up", args.seed_up.is_some()),
+        ("zones", args.zones.is_some()),
+        ("cross", args.cross.is_some()),
+        ("arrive", args.arrive.is_some()),
+        ("leave", args.leave.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(Failure::usage(format!("--{name} is an option of a swarm; add --swarm N"))),
+        None => Ok(()),
+    }
+}
+
+fn plan(args: &Sim, peers: usize) -> Result<Plan, Failure> {
+    let searches = [
+        ("supers", args.supers.is_some()),
+        ("degree", args.degree.is_some()),
+        ("topology", args.topology.is_some()),
+        ("peers", args.peers.is_some()),
+        ("files", args.files.is_some()),
+        ("files-per-peer", args.files_per_peer.is_some()),
+        ("zipf", args.zipf.is_some()),
+        ("queries", args.queries.is_some()),
+        ("interval", args.interval.is_some()),
+        ("ttl", args.ttl.is_some()),
+        ("policy", args.policy.is_some()),
+        ("loss", args.loss.is_some()),
+        ("churn", args.churn.is_some()),
+        ("budget", args.budget.is_some()),
+        ("limit", args.limit.is_some()),
+        ("sweep", !args.sweep.is_empty()),
+        ("threads", args.threads.is_some()),
+    ];
+    if let Some((name, _)) = searches.iter().find(|(_, is_given)| *is_given) {
+        return Err(Failure::usage(format!("--{name} is an option of searches, and has no meaning with --swarm")));
+    }
+    let (pieces, zones) = (args.pieces.unwrap_or(256), args.zones.unwrap_or(1));
+    let Rate(up) = args.up.unwrap_or(UP);
+    let rate = |given: Option<Rate>| given.map_or(up, |Rate(rate)| rate);
+    let (down, seed_up, cross) = (rate(args.down), rate(args.seed_up), args.cross.map(|Rate(rate)| rate));
+    let bounds = [
+        ((1..=PEERS_MAX).contains(&peers), format!("--swarm is a number from 1 to {PEERS_MAX}")),
+        ((1..=PIECES_MAX).contains(&pieces), format!("--pieces is a number from 1 to {PIECES_MAX}")),
+        ((1..=peers).contains(&zones), "--zones is a number from 1 to that of --swarm".to_owned()),
+        (
+            up.min(down).min(seed_up).min(cross.unwrap_or(up)) >= 1000,
+            "a rate of a swarm is at least 1000 bytes a second".to_owned(),
+        ),
+        (
+            args.arrive.is_none_or(|Span(gap)| gap <= Duration::from_secs(3600)),
+            "--arrive is a time up to 1h".to_owned(),
+        ),
+    ];
+    if let Some((_, why)) = bounds.into_iter().find(|(holds, _)| !holds) {
+        return Err(Failure::usage(why));
+    }
+    Ok(Plan {
+        seed: args.seed.unwrap_or(1),
+        peers,
+        pieces,
+        up,
+        down,
+        seed_up,
+        zones,
+        cross,
+        arrive: args.arrive.map_or(Duration::ZERO, |Span(gap)| gap),
+        leave: args.leave.as_deref().map_or(Ok(Leave::Never), leave)?,
+        latency: LATENCY,
+    })
+}
+
+fn leave(text: &str) -> Result<Leave, Failure> {
+    let percent = || text.strip_suffix('%')?.parse().ok().filter(|percent| *percent <= 100);
+    match text {
+        "done" => Ok(Leave::Done),
+        "seed" => Ok(Leave::Seed),
+        _ => percent()
+            .map(Leave::Half)
+            .ok_or_else(|| Failure::usage(format!("--leave is done, seed or a percentage such as 25%, not {text:?}"))),
+    }
+}
+
+/// A swarm that was run.
+struct Run {
+    plan: Plan,
+    figures: Figures,
+    wall: Duration,
+}
+
+impl Run {
+    fn title(&self) -> String {
+        let Plan { peers, pieces, .. } = &self.plan;
+        format!("{peers} peers fetch {pieces} MiB from one seed and each other")
+    }
+
+    /// The documented figures, by name.
+    fn promised(&self) -> Map<String, Value> {
+        let figures = &self.figures;
+        let over = |share: f64| figures.over_bound(share).map(rounded);
+        object(json!({
+            "peers": self.plan.peers,
+            "pieces": self.plan.pieces,
+            "seed": self.plan.seed,
+            "finished": figures.finished.len(),
+            "left": figures.left,
+            "failed": figures.failed,
+            "unfinished": figures.unfinished,
+            "bound_s": rounded(figures.bound.as_secs_f64()),
+            "first_over_bound": over(0.0),
+            "p50_over_bound": over(0.5),
+            "last_over_bound": over(1.0),
+            "seed_egress": rounded(figures.seed_egress),
+            "copy_out_s": figures.copy_out.map(|time| rounded(time.as_secs_f64())),
+            "duplicates": precise(figures.duplicates),
+            "control": precise(figures.control),
+            "cross_zone": rounded(figures.cross_zone),
+            "joins": figures.joins,
+            "messages_super": figures.messages_super,
+            "wall_s": rounded(self.wall.as_secs_f64()),
+        }))
+    }
+
+    /// What else was counted, for the event `result`.
+    fn result(&self) -> Value {
+        let figures = &self.figures;
+        let kinds: Map<String, Value> = figures
+            .kinds
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), json!({"messages": kind.messages, "bytes": kind.bytes})))
+            .collect();
+        let mut all = object(json!({"v": 1, "event": "result"}));
+        all.extend(self.promised());
+        all.extend(object(json!({
+            "up": self.plan.up,
+            "down": self.plan.down,
+            "seed_up": self.plan.seed_up,
+            "zones": self.plan.zones,
+            "cross": self.plan.cross,
+            "kinds": kinds,
+            "egress_max": rounded(figures.egress.0),
+            "egress_min": rounded(figures.egress.1),
+            "finished_s": figures.finished.iter().map(|time| rounded(time.as_secs_f64())).collect::<Vec<_>>(),
+            "events": figures.happened,
+        })));
+        Value::Object(all)
+    }
+
+    fn cells(&self) -> Vec<(String, String)> {
+        let promised = self.promised();
+        promised.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Vec<String>> {
+        let figures = &self.figures;
+        let over = |share: f64| {
+            let time = figures
+                .over_bound(share)
+                .map(|over| format!("{over:.3} ({:.1} s)", over * figures.bound.as_secs_f64()));
+            time.unwrap_or_else(|| "-".to_owned())
+        };
+        let percent = |share: f64| format!("{:.3} %", share * 100.0);
+        let mut rows = vec![
+            ("least possible time", format!("{:.1} s", figures.bound.as_secs_f64())),
+            ("first peer, over it", over(0.0)),
+            ("half of the peers", over(0.5)),
+            ("last peer", over(1.0)),
+            ("sent by the seed, over the file", format!("{:.3}", figures.seed_egress)),
+            (
+                "each piece sent by the seed",
+                figures.copy_out.map_or("-".to_owned(), |at| format!("{:.1} s", at.as_secs_f64())),
+            ),
+            ("sent by a peer, over the file: most, least", format!("{:.2}, {:.2}", figures.egress.0, figures.egress.1)),
+            ("duplicates", percent(figures.duplicates)),
+            ("messages, of the bytes of pieces", percent(figures.control)),
+            ("JOINs at the super peer", figures.joins.to_string()),
+            ("messages at the super peer", figures.messages_super.to_string()),
+        ];
+        if self.plan.zones > 1 {
+            rows.push(("between zones, over the file", format!("{:.3}", figures.cross_zone)));
+        }
+        for (what, n) in [("left", figures.left), ("failed", figures.failed), ("unfinished", figures.unfinished)] {
+            if n > 0 {
+                rows.push((what, n.to_string()));
+            }
+        }
+        let mut rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+        for (name, kind) in &figures.kinds {
+            rows.push(vec![(*name).to_owned(), format!("{} ({} B)", kind.messages, kind.bytes)]);
+        }
+        rows.into_iter()
+    }
+
+    /// How many peers have the file, over time.
+    fn curve(&self) -> Chart {
+        let peers = self.plan.peers as f64;
+        let steps = self.figures.finished.len().max(1);
+        // At most some hundred points.
+        let every = steps.div_ceil(200);
+        let points = self.figures.finished.iter().enumerate().filter(|(at, _)| at % every == 0 || at + 1 == steps);
+        let points = points.map(|(at, time)| (time.as_secs_f64(), (at + 1) as f64 / peers * 100.0)).collect();
+        let bound = self.figures.bound.as_secs_f64();
+        Chart {
+            title: "peers that have the file, in percent".to_owned(),
+            x: "seconds".to_owned(),
+            names: Vec::new(),
+            from_zero: true,
+            logarithmic: false,
+            curves: vec![
+                Curve { name: "peers".to_owned(), points },
+                Curve { name: "least possible time".to_owned(), points: vec![(bound, 0.0), (bound, 100.0)] },
+            ],
+        }
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+fn precise(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}

@@ -1,0 +1,59 @@
+//! The file of a swarm: its manifest and its root. There are no bytes but those of the last piece:
+//! digests of payloads come from here, as they come from the worker of a driver.
+
+use blake3::hazmat::HasherExt;
+
+use crate::config::PIECE_BYTES;
+use crate::proto::weak_peer::download::manifest::root_of;
+use crate::proto::{Digests, Entropy, HashPlan, Verify};
+use crate::sim::random::Random;
+use crate::wire::ids::{Cv, Md5, Root};
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) root: Root,
+    pub(super) size: u64,
+    /// None for a file of one piece.
+    pub(super) cvs: Vec<Cv>,
+}
+
+impl Content {
+    pub(super) fn new(pieces: u32, random: &mut Random) -> Content {
+        let mut value = || {
+            let mut bytes = [0; 32];
+            bytes.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&random.next_u64().to_le_bytes()));
+            bytes
+        };
+        let last: Vec<u8> = (0..PIECE_BYTES / 32).flat_map(|_| value()).collect();
+        let size = u64::from(pieces) * PIECE_BYTES;
+        if pieces == 1 {
+            return Content { root: Root(*blake3::hash(&last).as_bytes()), size, cvs: Vec::new() };
+        }
+        let mut cvs: Vec<Cv> = (1..pieces).map(|_| Cv(value())).collect();
+        let offset = u64::from(pieces - 1) * PIECE_BYTES;
+        cvs.push(Cv(blake3::Hasher::new().set_input_offset(offset).update(&last).finalize_non_root()));
+        let root = root_of(&cvs, size).expect("there is a value for each piece");
+        Content { root, size, cvs }
+    }
+
+    /// The MD5 of any right chunk; nothing compares it with bytes.
+    pub(super) const MD5: Md5 = Md5([0x5d; 16]);
+
+    /// What the worker finds for a payload that is right, or wrong.
+    pub(super) fn digests(&self, plan: HashPlan, verify: Verify, right: bool) -> Digests {
+        let mut blake3 = match plan {
+            HashPlan::Content => self.root.0,
+            HashPlan::Piece { offset } => self.cvs[(offset / PIECE_BYTES) as usize].0,
+        };
+        if !right {
+            blake3[0] ^= 1;
+        }
+        let (md5, blake3) = match verify {
+            Verify::Both => (Some(Content::MD5), Some(blake3)),
+            Verify::Blake3 => (None, Some(blake3)),
+            Verify::Md5 => (Some(Content::MD5), None),
+        };
+        Digests { md5, blake3 }
+    }
+}

@@ -1,0 +1,114 @@
+//! The disks of a swarm, and their workers: they serve what is written, and nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::node::Received;
+use super::{FILE, Swarm};
+use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
+use crate::proto::disk::{
+    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, PartState, Parts, ServeFailure,
+};
+use crate::proto::{DiskDone, DiskWork};
+use crate::wire::ids::Root;
+
+/// Reading the page cache.
+const READING: Duration = Duration::from_micros(100);
+/// Writing a piece.
+const WRITING: Duration = Duration::from_micros(500);
+/// Syncing and renaming.
+const PUBLISHING: Duration = Duration::from_millis(5);
+
+impl Swarm {
+    pub(super) fn on_disk(&mut self, node: u32, work: DiskWork) {
+        match work {
+            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
+                let result = self.prepare(node, root, offset, length);
+                let result = result.map(|()| (!bare).then_some(super::content::Content::MD5));
+                self.answer(node, READING, DiskDone::ChunkReady { conn, req, result });
+            }
+            DiskWork::ReadManifest { conn, req, root, first } => {
+                let result = self.manifest(node, root, first);
+                self.answer(node, READING, DiskDone::ManifestReady { conn, req, first, result });
+            }
+            DiskWork::OpenPart { download, .. } => {
+                let disk = &mut self.nodes[node as usize].disk;
+                disk.download = Some(download);
+                let (size, manifest) =
+                    (disk.mapped.then_some(self.content.size), disk.mapped.then(|| self.content.cvs.clone()));
+                let verified = disk.verified();
+                let result = Ok(PartState::Open { path: PathBuf::from(FILE), size, manifest, verified });
+                self.answer(node, READING, DiskDone::PartOpened { download, result });
+            }
+            DiskWork::PreparePart { cvs, .. } => {
+                assert_eq!(cvs, self.content.cvs, "only a proven manifest is stored");
+                self.nodes[node as usize].disk.mapped = true;
+            }
+            DiskWork::WritePiece { download, piece, payload } => {
+                let Received { piece: is, length: _, right } =
+                    self.nodes[node as usize].payloads.remove(payload.0 as usize);
+                assert!(right && is == piece, "only verified pieces are written");
+                assert!(self.nodes[node as usize].disk.write(piece), "a verified piece is never written again");
+                self.answer(node, WRITING, DiskDone::PieceWritten { download, piece, result: Ok(()) });
+                self.on_written(node);
+            }
+            DiskWork::Publish { download } => {
+                let pieces = self.plan.pieces;
+                let disk = &mut self.nodes[node as usize].disk;
+                assert_eq!(disk.pieces, pieces, "nothing is published with a piece missing");
+                (disk.shared, disk.download) = (true, None);
+                let result = Ok(PathBuf::from(FILE));
+                self.answer(node, PUBLISHING, DiskDone::Published { download, result });
+                let added = vec![self.record()];
+                self.answer(node, PUBLISHING, DiskDone::Share { added, removed: Vec::new() });
+            }
+            DiskWork::Abandon { .. } => self.nodes[node as usize].disk.download = None,
+            DiskWork::ForgetConn { .. } => {}
+            DiskWork::LookForParts { client, remove, .. } => {
+                let done = DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) };
+                self.answer(node, READING, done);
+            }
+            DiskWork::SaveQueue { .. } => self.answer(node, WRITING, DiskDone::QueueSaved { result: Ok(()) }),
+            DiskWork::Describe { client, .. } => {
+                self.answer(node, READING, DiskDone::Described { client, result: Err(no_folders()) });
+            }
+            DiskWork::Collection { download, step } => {
+                let done = match step {
+                    CollectionStep::Open { .. } => CollectionDone::Opened(Err(no_folders())),
+                    CollectionStep::List => CollectionDone::Listed(Err(no_folders())),
+                    CollectionStep::Place { payload, .. } => {
+                        self.nodes[node as usize].payloads.remove(payload.0 as usize);
+                        CollectionDone::Written(Err(no_folders()))
+                    }
+                    CollectionStep::Close { .. } => CollectionDone::Closed,
+                };
+                self.answer(node, READING, DiskDone::Collection { download, done });
+            }
+        }
+    }
+
+    fn prepare(&self, node: u32, root: Root, offset: u64, length: u32) -> Result<(), ServeFailure> {
+        if root != self.content.root {
+            return Err(ServeFailure::NotFound);
+        }
+        let end = offset.checked_add(u64::from(length)).filter(|end| *end <= self.content.size);
+        let end = end.ok_or(ServeFailure::OutOfRange)?;
+        let disk = &self.nodes[node as usize].disk;
+        let pieces = offset / PIECE_BYTES..end.div_ceil(PIECE_BYTES);
+        let all = pieces.into_iter().all(|piece| disk.has(piece as u32));
+        if all { Ok(()) } else { Err(ServeFailure::NotFound) }
+    }
+
+    fn manifest(&self, node: u32, root: Root, first: u32) -> Result<(u64, Vec<u8>), ServeFailure> {
+        let disk = &self.nodes[node as usize].disk;
+        if root != self.content.root || !(disk.shared || disk.mapped) {
+            return Err(ServeFailure::NotFound);
+        }
+        let page = self.content.cvs.iter().skip(first as usize).take(MANIFEST_PAGE_CVS);
+        Ok((self.content.size, page.flat_map(|cv| cv.0).collect()))
+    }
+}
+
+fn no_folders() -> DiskFailure {
+    DiskFailure { kind: DiskFailureKind::Outside, message: "there are no folders here".to_owned() }
+}
