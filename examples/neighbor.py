@@ -46,6 +46,7 @@ class Link:
         self.to = neighbor
         self.node, self.boot = os.urandom(16), int.from_bytes(os.urandom(8), "big") or 1
         self.their_boot = 0  # 0: nothing is heard
+        self.number = 0  # of the last datagram that was sent
         self.is_up = False  # both ends hear each other
         self.heard = self.greeted = 0.0
         self.since = 0  # when the link was last down
@@ -58,7 +59,8 @@ class Link:
         return 0.1 if self.smoothed is None else min(1.0, max(0.02, self.smoothed + 4 * self.variation))
 
     def send(self, kind, to=None, **fields):
-        header = b"\x01" + (to or self.their_boot).to_bytes(8, "big")
+        self.number += 1
+        header = b"\x01" + self.number.to_bytes(8, "big") + (to or self.their_boot).to_bytes(8, "big")
         self.sock.sendto(header + msgpack.packb({kind: fields}), self.to)
 
     def hello(self, to, **answer):
@@ -82,13 +84,13 @@ class Link:
     def receive(self):
         """Yields the messages of one datagram, except HELLO, as (kind, fields)."""
         data, sender = self.sock.recvfrom(2048)
-        boot = int.from_bytes(data[1:9], "big")
-        if sender[:2] != self.to or not 9 <= len(data) <= 1200 or data[0] != 1:
+        boot = int.from_bytes(data[9:17], "big")
+        if sender[:2] != self.to or not 17 <= len(data) <= 1200 or data[0] != 1:
             return
         if boot not in (0, self.boot):
             return self.hello(self.their_boot)
         unpacker = msgpack.Unpacker()
-        unpacker.feed(data[9:])
+        unpacker.feed(data[17:])
         messages = [item for message in unpacker for item in message.items()]
         for kind, fields in messages:
             if kind == "HELLO":

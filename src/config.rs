@@ -96,11 +96,14 @@ pub const MANIFEST_PAGE_CVS: usize = 1024;
 /// Longest datagram, in bytes: below the path MTU of common tunnels (GUESS §4.2 advises 1 KiB, at
 /// most 1400).
 pub const DATAGRAM_BYTES_MAX: usize = 1200;
+/// Bytes of the longest envelope of a datagram, that of login mode (PROTOCOL.md 6.5).
+pub const DATAGRAM_ENVELOPE_BYTES: usize = 29;
 
 const _: () = assert!(PAGE_BYTES + 1024 < FRAME_BYTES_OPEN);
 const _: () = assert!(FRAME_BYTES_HELLO < FRAME_BYTES_LOGIN && FRAME_BYTES_LOGIN < FRAME_BYTES_OPEN);
 const _: () = assert!(MANIFEST_PAGE_CVS * 32 < PAGE_BYTES);
-const _: () = assert!(PATH_BYTES_MAX + HOST_BYTES_MAX + LITERAL_BYTES_MAX + 256 < DATAGRAM_BYTES_MAX);
+const _: () =
+    assert!(PATH_BYTES_MAX + HOST_BYTES_MAX + LITERAL_BYTES_MAX + 256 + DATAGRAM_ENVELOPE_BYTES < DATAGRAM_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX as u64 == PIECE_BYTES);
 const _: () = assert!(UPDATES_IN_FLIGHT_MAX as usize * FRAME_BYTES_OPEN < SEND_QUEUE_BYTES_MAX);
 
@@ -438,7 +441,7 @@ const _: () = assert!(LINK_REPEAT.as_millis() * 4 < LINK_ANSWER_MAX.as_millis())
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < LINK_SILENCE_MAX.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(LINK_KEEPALIVE.as_millis() * 2 < DIGEST_LEASE.as_millis());
-const _: () = assert!(DIGEST_STEP_BYTES + 128 < DATAGRAM_BYTES_MAX);
+const _: () = assert!(DIGEST_STEP_BYTES + 128 + DATAGRAM_ENVELOPE_BYTES < DATAGRAM_BYTES_MAX);
 
 // ---- transfer -----------------------------------------------------------------------------------
 

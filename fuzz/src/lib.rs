@@ -8,8 +8,8 @@ pub mod weak_world;
 use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
-use sprat::config::{DATAGRAM_BYTES_MAX, FRAME_BYTES_OPEN};
-use sprat::wire::link::{self, HEADER_BYTES, Packer};
+use sprat::config::FRAME_BYTES_OPEN;
+use sprat::wire::link::{self, HEADER_BYTES, PACKED_BYTES_MAX, Packer};
 use sprat::wire::{LinkMessage, Message, frame};
 
 /// Choices, taken from the bytes of the input one after the other. After their end every choice is
@@ -83,7 +83,7 @@ pub fn check_link_message(message: &LinkMessage) {
     let mut packer = Packer::new(7);
     assert_eq!(packer.push(message), None, "it fits an empty datagram");
     let datagram = packer.finish().expect("it holds a message");
-    assert!(datagram.len() <= DATAGRAM_BYTES_MAX, "{} of {} bytes", message.kind(), datagram.len());
+    assert!(datagram.len() <= PACKED_BYTES_MAX, "{} of {} bytes", message.kind(), datagram.len());
     let others = rmp_serde::to_vec_named(message).expect("it has a form");
     assert_eq!(datagram[HEADER_BYTES..], others, "rmp-serde encodes the same bytes");
     let (boot, again) = link::decode(&datagram).expect("what was encoded can be decoded");
@@ -98,7 +98,7 @@ pub fn fits_a_frame(message: &Message) -> bool {
 
 /// The same for a message of a datagram.
 pub fn fits_a_datagram(message: &LinkMessage) -> bool {
-    !matches!(message, LinkMessage::Unknown(_)) && written(message) + HEADER_BYTES <= DATAGRAM_BYTES_MAX
+    !matches!(message, LinkMessage::Unknown(_)) && written(message) + HEADER_BYTES <= PACKED_BYTES_MAX
 }
 
 fn written<T: serde::Serialize>(message: &T) -> usize {

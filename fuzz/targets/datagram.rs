@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sprat::config::DATAGRAM_BYTES_MAX;
-use sprat::wire::link::{self, Packer};
+use sprat::wire::link::{self, PACKED_BYTES_MAX, Packer};
 use sprat_fuzz::{check_link_message, fits_a_datagram};
 
 fuzz_target!(|data: &[u8]| {
@@ -15,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     datagrams.extend(packer.finish());
     let mut again = Vec::new();
     for datagram in datagrams {
-        assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
+        assert!(datagram.len() <= PACKED_BYTES_MAX);
         let (same, some) = link::decode(&datagram).expect("what was encoded can be decoded");
         assert_eq!(same, boot);
         again.extend(some);

@@ -1,8 +1,11 @@
 """What the bytes mean, written from PROTOCOL.md and independent of the program: frames on TCP,
 datagrams on UDP, and the part of the BLAKE3 tree that a manifest needs. No I/O.
 """
+import itertools
+
 import msgpack
 
+NUMBERS = itertools.count()
 PIECE = 1 << 20
 FRAME_BYTES_MAX = 65_536
 
@@ -47,14 +50,14 @@ class Frames:
 
 def datagram(boot, *messages):
     """A datagram for the receiver with this boot id (6.1). Each message is (kind, fields)."""
-    return b"\x01" + boot.to_bytes(8, "big") + b"".join(msgpack.packb({kind: fields}) for kind, fields in messages)
+    return b"\x01" + next(NUMBERS).to_bytes(8, "big") + boot.to_bytes(8, "big") + b"".join(msgpack.packb({kind: fields}) for kind, fields in messages)
 
 
 def messages_of(data):
     """The boot id in the header, and the messages."""
     unpacker = msgpack.Unpacker(raw=False)
-    unpacker.feed(data[9:])
-    return int.from_bytes(data[1:9], "big"), [next(iter(message.items())) for message in unpacker]
+    unpacker.feed(data[17:])
+    return int.from_bytes(data[9:17], "big"), [next(iter(message.items())) for message in unpacker]
 
 
 def pieces_of(size):

@@ -1,15 +1,18 @@
 //! The datagrams between neighboring super peers.
 //!
-//! A datagram is one version byte (0x01), the receiver's boot id (8 bytes, big-endian, 0 while it
-//! is not known) and then messages one after the other, each a one-entry MessagePack map `{KIND:
-//! {fields}}`, 1200 bytes in all at most. A datagram with another boot id is dropped before it is
-//! decoded: it was sent to an earlier run of the receiver, or forged by a host that never received
-//! its HELLO.
+//! A datagram is its envelope and a body. The body is the receiver's boot id (8 bytes, big-endian, 0
+//! while it is not known) and then messages one after the other, each a one-entry MessagePack map
+//! `{KIND: {fields}}`. A datagram with another boot id is dropped before it is decoded: it was sent
+//! to an earlier run of the receiver, or forged by a host that never received its HELLO.
+//!
+//! The machines see datagrams in the envelope of open mode: 0x01 and a number before the body. In
+//! login mode the driver puts the body into another envelope.
 
 use serde::{Deserialize, Serialize};
 
 use super::addr::HostPort;
 use super::codec::{decode_one, encode_into};
+use super::envelope::{self, BODY_BYTES_MAX, OPEN_BYTES};
 use super::error::WireError;
 use super::ids::{NodeId, QueryId};
 use super::message::some_list;
@@ -17,13 +20,14 @@ use super::pack;
 use super::record::{Cut, FileRecord, Search, is_zero};
 use crate::config::DATAGRAM_BYTES_MAX;
 
-/// First byte of every datagram: the protocol's major version.
-pub const VERSION_BYTE: u8 = 1;
 /// Added on the wire to the ttl of a QUERY over a tree and of every answer to it. It distinguishes
 /// that QUERY from the flood that may follow it over the same link.
 pub const RIDE_TTL: u8 = 128;
-/// Bytes before the first message.
-pub const HEADER_BYTES: usize = 9;
+/// Bytes before the first message: the envelope and the boot id.
+pub const HEADER_BYTES: usize = OPEN_BYTES + 8;
+/// Longest datagram that is sent in open mode, in bytes. Its body fits the envelope of login mode
+/// too.
+pub const PACKED_BYTES_MAX: usize = OPEN_BYTES + BODY_BYTES_MAX;
 
 /// Every message between super peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,8 +301,15 @@ impl LinkMessage {
 #[must_use]
 pub fn begins_with_hello(datagram: &[u8]) -> bool {
     datagram.len() <= DATAGRAM_BYTES_MAX
-        && datagram.first() == Some(&VERSION_BYTE)
+        && datagram.first() == Some(&envelope::OPEN)
         && datagram.get(HEADER_BYTES..).is_some_and(|rest| rest.starts_with(b"\x81\xa5HELLO"))
+}
+
+/// The receiver's boot id that a datagram names; none if it is too short.
+#[must_use]
+pub fn boot_of(datagram: &[u8]) -> Option<u64> {
+    let boot = datagram.get(OPEN_BYTES..HEADER_BYTES)?;
+    Some(boot.iter().fold(0, |boot, byte| boot << 8 | u64::from(*byte)))
 }
 
 /// Reads one datagram: the receiver's boot id that it names, then its messages.
@@ -309,11 +320,11 @@ pub fn decode(datagram: &[u8]) -> Result<(u64, Vec<LinkMessage>), WireError> {
     if datagram.len() > DATAGRAM_BYTES_MAX {
         return Err(WireError::TooLong { announced: datagram.len(), cap: DATAGRAM_BYTES_MAX });
     }
-    let (header, mut rest) = datagram.split_at_checked(HEADER_BYTES).ok_or(WireError::Truncated)?;
-    if header[0] != VERSION_BYTE {
+    let boot = boot_of(datagram).ok_or(WireError::Truncated)?;
+    if datagram[0] != envelope::OPEN {
         return Err(WireError::Version);
     }
-    let boot = header[1..].iter().fold(0, |boot, byte| boot << 8 | u64::from(*byte));
+    let mut rest = &datagram[HEADER_BYTES..];
     let mut messages = Vec::new();
     while !rest.is_empty() {
         let (message, used) = decode_one(rest, LinkMessage::Unknown)?;
@@ -323,7 +334,8 @@ pub fn decode(datagram: &[u8]) -> Result<(u64, Vec<LinkMessage>), WireError> {
     Ok((boot, messages))
 }
 
-/// Packs messages for one link into as few datagrams as they need, in order.
+/// Packs messages for one link into as few datagrams as they need, in order. The number of each is
+/// 0: [`envelope::set_number`] gives it its own.
 #[derive(Debug, Default)]
 pub struct Packer {
     boot: u64,
@@ -357,8 +369,8 @@ impl Packer {
         } else {
             encode_into(&mut self.bytes, message);
         }
-        debug_assert!(self.bytes.len() - start + HEADER_BYTES <= DATAGRAM_BYTES_MAX, "every message fits a datagram");
-        if self.bytes.len() <= DATAGRAM_BYTES_MAX || mark == 0 {
+        debug_assert!(self.bytes.len() - start + HEADER_BYTES <= PACKED_BYTES_MAX, "every message fits a datagram");
+        if self.bytes.len() <= PACKED_BYTES_MAX || mark == 0 {
             return None;
         }
         let tail = self.bytes.split_off(start);
@@ -387,7 +399,7 @@ impl Packer {
 
     fn open(&mut self) {
         self.bytes.reserve_exact(DATAGRAM_BYTES_MAX);
-        self.bytes.push(VERSION_BYTE);
+        self.bytes.extend_from_slice(&envelope::open_head(0));
         self.bytes.extend_from_slice(&self.boot.to_be_bytes());
     }
 }
@@ -418,7 +430,7 @@ mod tests {
         assert!(datagrams.len() > 1);
         let mut read = Vec::new();
         for datagram in &datagrams {
-            assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
+            assert!(datagram.len() <= PACKED_BYTES_MAX);
             let (boot, messages) = decode(datagram).unwrap();
             assert_eq!(boot, 9);
             read.extend(messages);
@@ -454,6 +466,6 @@ mod tests {
         });
         let mut packer = Packer::new(u64::MAX);
         assert_eq!(packer.push(&hit), None);
-        assert!(packer.finish().unwrap().len() <= DATAGRAM_BYTES_MAX);
+        assert!(packer.finish().unwrap().len() <= PACKED_BYTES_MAX);
     }
 }

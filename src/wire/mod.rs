@@ -7,6 +7,7 @@
 pub mod addr;
 mod codec;
 pub mod collection;
+pub mod envelope;
 mod error;
 pub mod frame;
 pub mod ids;

@@ -70,8 +70,9 @@ for how, tags, body in re.findall(r"^```vector (frame|datagram)([^\n]*)\n(.*?)\n
         found = messages(data[4:])
         assert found == [wanted], f"{tags}: {found} is not {wanted}"
     else:
-        assert data[0] == 1 and int.from_bytes(data[1:9], "big") == wanted["boot"], tags
-        found = messages(data[9:])
+        number, boot = struct.unpack(">QQ", data[1:17])
+        assert (data[0], number, boot) == (1, wanted["number"], wanted["boot"]), tags
+        found = messages(data[17:])
         assert found == wanted["messages"], f"{tags}: {found} is not {wanted}"
     agreed += 1
 print(agreed)

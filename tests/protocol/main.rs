@@ -20,7 +20,7 @@ use sprat::fold;
 use sprat::proto::super_peer::digest;
 use sprat::wire::collection::{CollectionError, Item, Reader, Writer};
 use sprat::wire::uri::SuperPeer;
-use sprat::wire::{LinkMessage, Message, Root, SharePath, Uri, frame, link};
+use sprat::wire::{LinkMessage, Message, Root, SharePath, Uri, envelope, frame, link};
 
 /// One fenced block tagged `vector`: how to read it, the kinds of its messages, its JSON, its
 /// bytes.
@@ -99,7 +99,9 @@ impl Vector {
                 for message in &messages {
                     assert_eq!(packer.push(message), None, "PROTOCOL.md:{}: more than one datagram", self.line);
                 }
-                packer.finish()
+                let mut bytes = packer.finish().expect("a datagram has a message");
+                envelope::set_number(&mut bytes, self.value()["number"].as_u64().expect("a number"));
+                Some(bytes)
             }
             "cv" => {
                 let value = self.value();

@@ -87,8 +87,7 @@ impl Neighbors {
             return None;
         };
         // A datagram whose header names another boot id is not decoded.
-        let header = bytes.get(1..link::HEADER_BYTES).and_then(|boot| boot.try_into().ok());
-        let boot = header.map(u64::from_be_bytes);
+        let boot = link::boot_of(bytes);
         if boot.is_some_and(|boot| boot != 0 && boot != self.links.boot()) {
             cx.count(Count::DatagramStale);
             self.links.greet_soon(link, cx);
