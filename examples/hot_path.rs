@@ -103,7 +103,7 @@ impl Server {
     }
 
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
-        self.machine.handle_input(self.now, Input::Datagram { from, to: None, bytes });
+        self.machine.handle_input(self.now, Input::Datagram { from, to: None, key: None, bytes });
         self.drain();
     }
 

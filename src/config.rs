@@ -339,6 +339,30 @@ pub const LINK_REPEAT: Duration = Duration::from_millis(250);
 /// A link whose HELLOs have had no answer for this long is down: the neighbor does not hear us.
 /// With the keepalive it is found within [`LINK_SILENCE_MAX`].
 pub const LINK_ANSWER_MAX: Duration = Duration::from_millis(4500);
+/// How far the number of a sealed datagram may be behind the greatest one (RFC 6479). Fewer would
+/// lose datagrams that a path reorders; they are what the bits of half a page hold.
+pub const LINK_REPLAY_WINDOW: u64 = 1984;
+/// Age at which the side that began the handshake makes new keys for a link.
+pub const LINK_REKEY_AFTER: Duration = Duration::from_secs(120);
+/// How much later the other side does, if the first did not.
+pub const LINK_REKEY_GRACE: Duration = Duration::from_secs(10);
+/// Datagrams under the same keys after which new ones are made.
+pub const LINK_REKEY_DATAGRAMS: u64 = 1 << 24;
+/// Age at which keys are forgotten: what was recorded before cannot be decrypted any more.
+pub const LINK_KEYS_MAX: Duration = Duration::from_secs(180);
+/// Wait before another handshake begins because the last one had no answer: a bit shorter than
+/// [`LINK_RETRY`], whose HELLO asks for it.
+pub const LINK_HANDSHAKE_RETRY: Duration = Duration::from_millis(900);
+/// If a neighbor was not heard for this long, its keys may be lost: a handshake begins with what is
+/// sent next.
+pub const LINK_UNHEARD_MAX: Duration = Duration::from_millis(3500);
+/// Initiations that are read per second from hosts of neighbors; one costs some 0.2 ms. Others are
+/// dropped.
+pub const HANDSHAKES_KNOWN_PER_SECOND: u32 = 256;
+/// The same for all other hosts together.
+pub const HANDSHAKES_STRANGE_PER_SECOND: u32 = 32;
+/// Addresses whose numbers of datagrams are remembered in open mode.
+pub const LINK_ADDRESSES_MAX: usize = LINKS_MAX * DIAL_ADDRESSES_MAX;
 /// A link that has not come up within this is reported, with the likely cause.
 pub const LINK_TROUBLE_AFTER: Duration = Duration::from_secs(5);
 /// Addresses that are no neighbors and whose HELLOs are remembered, for the log; more are counted
@@ -438,6 +462,9 @@ const _: () = assert!(SCAN_WORK_PER_STEP * 4 <= WORK_PER_TURN && HITS_KEPT_MAX <
 const _: () = assert!(DIGEST_LEASE.as_millis() < DIGEST_LEASE_WAIT.as_millis());
 const _: () = assert!(LINK_KEEPALIVE.as_millis() + LINK_ANSWER_MAX.as_millis() <= LINK_SILENCE_MAX.as_millis());
 const _: () = assert!(LINK_REPEAT.as_millis() * 4 < LINK_ANSWER_MAX.as_millis());
+const _: () = assert!(LINK_HANDSHAKE_RETRY.as_millis() < LINK_RETRY.as_millis());
+const _: () = assert!(LINK_KEEPALIVE.as_millis() < LINK_UNHEARD_MAX.as_millis());
+const _: () = assert!(LINK_REKEY_AFTER.as_secs() + LINK_REKEY_GRACE.as_secs() < LINK_KEYS_MAX.as_secs());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < LINK_SILENCE_MAX.as_millis());
 const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis());
 const _: () = assert!(LINK_KEEPALIVE.as_millis() * 2 < DIGEST_LEASE.as_millis());

@@ -256,7 +256,7 @@ impl SuperWorld {
     }
 
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8], messages: usize) {
-        self.input(Input::Datagram { from, to: None, bytes }, messages);
+        self.input(Input::Datagram { from, to: None, key: None, bytes }, messages);
     }
 
     /// Time goes by, and what is due happens when it is due.

@@ -529,7 +529,7 @@ impl WeakWorld {
             5 if !known => self.input(Input::PayloadProgress { conn, req, received: 5 }),
             _ => {
                 let from = SocketAddr::from(([192, 0, 2, 1], 4777));
-                self.input(Input::Datagram { from, to: None, bytes: dice.bytes(40) });
+                self.input(Input::Datagram { from, to: None, key: None, bytes: dice.bytes(40) });
             }
         }
     }

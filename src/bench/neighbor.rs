@@ -48,7 +48,7 @@ impl Neighbor {
             de: None,
             fold: Some(FOLD),
         };
-        Output::SendTo { from: None, to: self.to, boot: self.theirs, message: LinkMessage::Hello(hello) }
+        Output::SendTo { from: None, to: self.to, key: None, boot: self.theirs, message: LinkMessage::Hello(hello) }
     }
 
     /// Returns a HELLO if it is due.
@@ -85,6 +85,6 @@ impl Neighbor {
             tree: None,
             again: false,
         };
-        Output::SendTo { from: None, to: self.to, boot: self.theirs, message: LinkMessage::Query(query) }
+        Output::SendTo { from: None, to: self.to, key: None, boot: self.theirs, message: LinkMessage::Query(query) }
     }
 }

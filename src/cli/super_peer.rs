@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let config = SuperPeerConfig {
         node: id,
         boot: random::boot_id(),
-        neighbors,
+        neighbors: neighbors.into_iter().map(Into::into).collect(),
         ttl: args.ttl.unwrap_or(TTL_DEFAULT),
         budget,
         ping,

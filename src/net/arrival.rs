@@ -1,7 +1,6 @@
 //! What the sockets report to the loop.
 
-use std::net::{IpAddr, SocketAddr};
-
+use crate::proto::envelope::Taken;
 use crate::proto::{ConnId, HashPlan, Input, Verify};
 
 /// A client of the control socket.
@@ -13,15 +12,9 @@ pub struct ControlId(pub(super) ConnId);
 pub enum Arrival {
     /// An input that the machine gets as it is.
     Input(Input<'static>),
-    /// A datagram. Its bytes are [`super::Net::datagram`] until the next arrival is taken.
-    Datagram {
-        /// The sender; an IPv4 address is never in its mapped form.
-        from: SocketAddr,
-        /// The address of this host that it was sent to, if the socket takes those of several.
-        to: Option<IpAddr>,
-        /// Number of bytes.
-        length: usize,
-    },
+    /// A datagram that passed the checks of its envelope. Its bytes are [`super::Net::datagram`]
+    /// until the next arrival is taken.
+    Datagram(Taken),
     /// A chunk is complete and not hashed yet. Once it is written or dropped,
     /// [`super::Net::release`] must be called.
     Payload {

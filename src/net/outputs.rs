@@ -11,7 +11,9 @@ use super::context::Context;
 use super::reactor::Net;
 use super::table::Table;
 use crate::config::{CHUNK_BYTES_MAX, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
+use crate::proto::envelope::Taken;
 use crate::proto::{CloseReason, ConnId, DialId, HashPlan, ResolveId, Verify};
+use crate::trust::PublicKey;
 use crate::wire::{HostPort, LinkMessage, Message, frame};
 
 impl Net {
@@ -55,17 +57,24 @@ impl Net {
     }
 
     /// Packs a message for a neighbor. The datagram leaves from this address of ours, if it is one.
-    pub fn send_to(&mut self, from: Option<IpAddr>, to: SocketAddr, boot: u64, message: &LinkMessage) {
-        match &mut self.datagrams {
-            Some(datagrams) => datagrams.push((from, to), boot, message, &mut self.ctx.counters),
+    pub fn send_to(
+        &mut self,
+        (from, to): (Option<IpAddr>, SocketAddr),
+        key: Option<PublicKey>,
+        boot: u64,
+        message: &LinkMessage,
+    ) {
+        let Net { ctx, datagrams, .. } = self;
+        match datagrams {
+            Some(datagrams) => datagrams.push(ctx.now, ((from, to), key), boot, message, &mut ctx.counters),
             None => self.ctx.counters.datagrams_dropped += 1,
         }
     }
 
     /// The bytes of the datagram that arrived last.
     #[must_use]
-    pub fn datagram(&self, length: usize) -> &[u8] {
-        self.datagrams.as_ref().map_or(&[], |datagrams| datagrams.bytes(length))
+    pub fn datagram(&self, taken: &Taken) -> &[u8] {
+        self.datagrams.as_ref().map_or(&[], |datagrams| datagrams.bytes(taken))
     }
 
     /// Receives the raw bytes that follow the CHUNK just delivered. [`super::Arrival::Payload`]

@@ -1,6 +1,7 @@
 //! The poll and the turn: events set latches and fill a run queue; the run queue yields arrivals,
 //! one at a time.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -28,8 +29,10 @@ use crate::config::{
     EVENTS_PER_TURN, PORT_PAIR_TRIES, descriptors_reserved,
 };
 use crate::error::Failure;
+use crate::proto::envelope::{Envelopes, Notice};
 use crate::proto::{ConnId, Input};
 use crate::time::Time;
+use crate::trust::PublicKey;
 
 /// Which sockets to open.
 #[derive(Clone, Debug, Default)]
@@ -141,6 +144,24 @@ impl Net {
         let Connections { send_bytes, read_bytes, .. } = self.conns;
         let named = [("memory_send_queues", send_bytes), ("memory_read_buffers", read_bytes)];
         named.into_iter().map(|(name, bytes)| (name.to_owned(), bytes as u64))
+    }
+
+    /// Puts every datagram into one of these envelopes from now on; without a call, into those of
+    /// open mode.
+    pub fn set_envelopes(&mut self, envelopes: Envelopes) {
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.set_envelopes(envelopes);
+        }
+    }
+
+    /// What the envelopes of datagrams count, by name.
+    pub fn envelope_counts(&self) -> impl Iterator<Item = (String, u64)> + use<> {
+        self.datagrams.as_ref().map(|datagrams| datagrams.envelopes().counters().named()).into_iter().flatten()
+    }
+
+    /// The greatest counters of handshakes of the neighbors, if one rose since the last call.
+    pub fn take_risen(&mut self) -> Option<BTreeMap<PublicKey, u64>> {
+        self.datagrams.as_mut()?.envelopes_mut().take_risen()
     }
 
     /// Number of connections, including dials and lingering ones.
@@ -302,9 +323,10 @@ impl Net {
                 Some(Found::Begun)
             }
             1 => {
-                let found = datagrams.as_mut()?.receive(&mut ctx.counters)?;
+                let found = datagrams.as_mut()?.receive(ctx.now, &mut ctx.counters)?;
                 Some(Found::Arrival(match found {
-                    Received::Datagram { from, to, length } => Arrival::Datagram { from, to, length },
+                    Received::Datagram(taken) => Arrival::Datagram(taken),
+                    Received::Unanswered(Notice { from, why }) => Arrival::Input(Input::Unanswered { from, why }),
                     Received::Undelivered { to, why } => Arrival::Input(Input::Undelivered { to, why }),
                 }))
             }
@@ -351,7 +373,7 @@ impl Net {
     /// Writes everything that was queued in this turn.
     pub fn flush(&mut self) {
         if let Some(datagrams) = &mut self.datagrams {
-            datagrams.flush(&mut self.ctx.counters);
+            datagrams.flush(self.ctx.now, &mut self.ctx.counters);
         }
         self.conns.flush(&mut self.ctx);
         self.control.flush(&mut self.ctx);

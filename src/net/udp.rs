@@ -1,5 +1,6 @@
 //! The UDP socket: datagrams in, bounded per turn; messages out, packed per destination until the
-//! end of the turn.
+//! end of the turn. Between them and the socket are the envelopes of [`crate::proto::envelope`]:
+//! what does not pass their checks goes no further.
 //!
 //! A socket that is bound to all addresses reports to which of them each datagram came, and sends
 //! from the one that it is given: a neighbor knows us by the address that it named. It also reports
@@ -25,6 +26,9 @@ use super::token;
 use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_BYTES_MAX, DATAGRAM_ERRORS_PER_TURN, DATAGRAMS_PER_TURN};
 use crate::error::Failure;
 use crate::proto::Undelivered;
+use crate::proto::envelope::{Envelopes, Notice, Taken, Transmit};
+use crate::time::Time;
+use crate::trust::PublicKey;
 use crate::wire::LinkMessage;
 use crate::wire::link::Packer;
 
@@ -33,12 +37,17 @@ const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 64;
 /// Room for the control messages of a datagram or an error.
 const CONTROL_BYTES: usize = 256;
 
+/// The address of this host that a datagram leaves from, if it must be a certain one, and its
+/// destination.
+pub(super) type Destination = (Option<IpAddr>, SocketAddr);
+
 /// What the socket has received.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// A datagram, its sender, the address of ours that it came to, and its length in
-    /// [`Datagrams::bytes`].
-    Datagram { from: SocketAddr, to: Option<IpAddr>, length: usize },
+    /// A datagram that passed the checks of its envelope.
+    Datagram(Taken),
+    /// Somebody greets this node and gets no answer.
+    Unanswered(Notice),
     /// A datagram of ours did not arrive.
     Undelivered { to: SocketAddr, why: Undelivered },
 }
@@ -56,6 +65,9 @@ pub(super) struct Datagrams {
     /// Errors that may still be read in this turn.
     errors_budget: usize,
     buffer: Vec<u8>,
+    /// Length of the last datagram in the buffer.
+    length: usize,
+    envelopes: Envelopes,
     control: Vec<u8>,
     is_v6: bool,
     /// It takes datagrams to any address of this host.
@@ -63,7 +75,7 @@ pub(super) struct Datagrams {
     /// The last error of a send, until it is reported.
     refused: Option<(SocketAddr, String)>,
     /// One packer per path of this turn: at most as many as the machine has addresses of neighbors.
-    packers: BTreeMap<(Option<IpAddr>, SocketAddr), Packer>,
+    packers: BTreeMap<(Destination, Option<PublicKey>), Packer>,
 }
 
 impl Datagrams {
@@ -91,12 +103,27 @@ impl Datagrams {
             budget: 0,
             errors_budget: 0,
             buffer: vec![0; BUFFER_BYTES],
+            length: 0,
+            envelopes: Envelopes::open(),
             control: vec![0; CONTROL_BYTES],
             is_v6: addr.is_ipv6(),
             is_wildcard,
             refused: None,
             packers: BTreeMap::new(),
         })
+    }
+
+    /// Every datagram has one of these envelopes from now on.
+    pub(super) fn set_envelopes(&mut self, envelopes: Envelopes) {
+        self.envelopes = envelopes;
+    }
+
+    pub(super) fn envelopes(&self) -> &Envelopes {
+        &self.envelopes
+    }
+
+    pub(super) fn envelopes_mut(&mut self) -> &mut Envelopes {
+        &mut self.envelopes
     }
 
     pub(super) fn watch(&mut self, ctx: &Context) -> Result<(), Failure> {
@@ -119,7 +146,7 @@ impl Datagrams {
     }
 
     /// What came next.
-    pub(super) fn receive(&mut self, counters: &mut Counters) -> Option<Received> {
+    pub(super) fn receive(&mut self, now: Time, counters: &mut Counters) -> Option<Received> {
         if let Some(undelivered) = self.next_error() {
             return Some(undelivered);
         }
@@ -128,7 +155,14 @@ impl Datagrams {
             match self.receive_one() {
                 Ok((from, to, length)) => {
                     counters.datagrams_in += 1;
-                    return Some(Received::Datagram { from: canonical(from), to, length });
+                    self.length = length;
+                    let taken = self.envelopes.handle_datagram(now, canonical(from), to, &self.buffer[..length]);
+                    if let Some(taken) = taken {
+                        return Some(Received::Datagram(taken));
+                    }
+                    if let Some(notice) = self.envelopes.poll_notice() {
+                        return Some(Received::Unanswered(notice));
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) => {
@@ -178,40 +212,53 @@ impl Datagrams {
         None
     }
 
-    /// The bytes of the last datagram.
-    pub(super) fn bytes(&self, length: usize) -> &[u8] {
-        &self.buffer[..length]
+    /// The bytes of the last datagram that passed, in the envelope of open mode.
+    pub(super) fn bytes(&self, taken: &Taken) -> &[u8] {
+        match taken.opened {
+            Some(length) => self.envelopes.opened(length),
+            None => &self.buffer[..self.length],
+        }
     }
 
     /// Packs a message for its destination, from an address of ours; a datagram that is full is
     /// sent at once.
     pub(super) fn push(
         &mut self,
-        path: (Option<IpAddr>, SocketAddr),
+        now: Time,
+        (path, key): (Destination, Option<PublicKey>),
         boot: u64,
         message: &LinkMessage,
         counters: &mut Counters,
     ) {
-        let packer = self.packers.entry(path).or_insert_with(|| Packer::new(boot));
+        let packer = self.packers.entry((path, key)).or_insert_with(|| Packer::new(boot));
         let earlier = if packer.boot() == boot { None } else { std::mem::replace(packer, Packer::new(boot)).finish() };
         let full = packer.push(message);
         for datagram in [earlier, full].into_iter().flatten() {
-            self.send(path, &datagram, counters);
+            self.envelopes.send(now, path, key, datagram);
+            self.transmit(counters);
         }
     }
 
     /// Sends what was packed in this turn.
-    pub(super) fn flush(&mut self, counters: &mut Counters) {
-        for (path, mut packer) in std::mem::take(&mut self.packers) {
+    pub(super) fn flush(&mut self, now: Time, counters: &mut Counters) {
+        for ((path, key), mut packer) in std::mem::take(&mut self.packers) {
             if let Some(datagram) = packer.finish() {
-                self.send(path, &datagram, counters);
+                self.envelopes.send(now, path, key, datagram);
             }
+        }
+        self.transmit(counters);
+    }
+
+    /// Sends what the envelopes have ready.
+    fn transmit(&mut self, counters: &mut Counters) {
+        while let Some(Transmit { from, to, bytes }) = self.envelopes.poll_transmit() {
+            self.send((from, to), &bytes, counters);
         }
     }
 
     /// Sends a datagram, or drops it if the socket does not accept it now: links repeat what must
     /// arrive.
-    fn send(&mut self, (from, to): (Option<IpAddr>, SocketAddr), datagram: &[u8], counters: &mut Counters) {
+    fn send(&mut self, (from, to): Destination, datagram: &[u8], counters: &mut Counters) {
         let mut sent = self.send_from(from, to, datagram);
         match &sent {
             Ok(_) => {}

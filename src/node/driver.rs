@@ -23,6 +23,7 @@ use crate::error::{Exit, Failure};
 use crate::memory;
 use crate::net::{Arrival, ControlId, Net};
 use crate::proto::disk::CollectionDone;
+use crate::proto::envelope::Taken;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientEvent, DiskDone, Input, Role};
 use crate::time::Time;
@@ -150,6 +151,10 @@ impl<'a, R: Role> Driver<'a, R> {
         if let Some(exit) = self.stop.take() {
             self.begin_end(exit, DRAIN_DONE_MAX);
         }
+        // Before the answers to them leave.
+        if let Some(risen) = self.net.take_risen() {
+            self.host.on_counters(&risen);
+        }
         self.net.flush();
         self.net.end_turn();
         if self.memory.end_turn(memory::held(), self.now) {
@@ -234,9 +239,10 @@ impl<'a, R: Role> Driver<'a, R> {
                 }
             }
             Arrival::Input(input) => self.feed(input),
-            Arrival::Datagram { from, to, length } => {
+            Arrival::Datagram(taken) => {
+                let Taken { key, from, to, .. } = taken;
                 // Not `feed`: the machine reads the bytes in the net's own buffer.
-                self.role.handle_input(self.now, Input::Datagram { from, to, bytes: self.net.datagram(length) });
+                self.role.handle_input(self.now, Input::Datagram { from, to, key, bytes: self.net.datagram(&taken) });
                 self.drain();
             }
             Arrival::Payload { conn, req, bytes, plan, verify } => match &mut self.disk {

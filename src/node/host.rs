@@ -1,7 +1,10 @@
 //! Who runs a node and takes its events.
 
+use std::collections::BTreeMap;
+
 use crate::error::Exit;
 use crate::proto::Event;
+use crate::trust::PublicKey;
 
 /// Whether the loop continues after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub trait Host {
 
     /// Gauges of the share changed: how much of it is hashed, and what is left out.
     fn on_gauges(&mut self, _gauges: &[(&'static str, u64)]) {}
+
+    /// The greatest counters of the handshakes of neighbors, after one of them rose: to be kept, so
+    /// that a later run takes none of them again.
+    fn on_counters(&mut self, _counters: &BTreeMap<PublicKey, u64>) {}
 
     /// A signal arrived. Returns whether the host takes it for itself; if not, it ends the node.
     fn on_signal(&mut self, _signal: i32) -> bool {

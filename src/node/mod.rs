@@ -30,6 +30,7 @@ use crate::disk::{Disk, Report};
 use crate::error::{Exit, Failure};
 use crate::net::{Net, NetOptions};
 use crate::proto::Role;
+use crate::proto::envelope::Envelopes;
 
 pub use self::handle::Handle;
 pub use self::host::{Flow, Host};
@@ -88,6 +89,11 @@ impl Node {
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
         self.net.listen_addr()
+    }
+
+    /// Puts every datagram into one of these envelopes; without a call, into those of open mode.
+    pub fn set_envelopes(&mut self, envelopes: Envelopes) {
+        self.net.set_envelopes(envelopes);
     }
 
     /// The way into the loop from other threads.

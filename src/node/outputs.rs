@@ -21,7 +21,7 @@ impl<R: Role> Driver<'_, R> {
             match output {
                 Output::Dial { dial, to, .. } => self.net.dial(dial, to),
                 Output::Send { conn, message } => self.on_send(conn, message),
-                Output::SendTo { from, to, boot, message } => self.net.send_to(from, to, boot, &message),
+                Output::SendTo { from, to, key, boot, message } => self.net.send_to((from, to), key, boot, &message),
                 Output::Resolve { id, name } => self.net.resolve(id, name),
                 Output::SendPayload { conn, req, offset, length } => self.on_send_payload(conn, req, offset, length),
                 Output::ReceivePayload { conn, req, length, plan, verify } => {
@@ -50,7 +50,7 @@ impl<R: Role> Driver<'_, R> {
     /// Adds what only the loop can count to the counts of the machine.
     fn add_counts(&self, counts: &mut BTreeMap<String, u64>) {
         counts.insert("uptime_s".to_owned(), self.now.as_micros() / 1_000_000);
-        counts.extend(self.turns.named().chain(self.net.counters().named()));
+        counts.extend(self.turns.named().chain(self.net.counters().named()).chain(self.net.envelope_counts()));
         counts.extend(self.memory.named(memory::held()).chain(self.net.memory()));
         counts.extend(self.disk_counts.iter().map(|(name, n)| ((*name).to_owned(), *n)));
     }

@@ -70,12 +70,23 @@ pub enum Input<'a> {
     },
     /// A datagram that is not decoded yet: check the sender first.
     Datagram {
-        /// The sender; an IPv4 address is never in its mapped form.
+        /// The sender; an IPv4 address is never in its mapped form. In login mode: where its newest
+        /// datagram came from.
         from: SocketAddr,
         /// The address of this host that it was sent to, if the socket takes those of several.
         to: Option<IpAddr>,
-        /// The datagram.
+        /// The key that the sender has proven; none in open mode.
+        key: Option<PublicKey>,
+        /// The datagram, in the envelope of open mode.
         bytes: &'a [u8],
+    },
+    /// A super peer greets this one and gets no answer, for a reason that shows in the envelope of
+    /// its datagram. It is a hint: the address may be forged.
+    Unanswered {
+        /// The address.
+        from: SocketAddr,
+        /// The reason.
+        why: Unanswered,
     },
     /// The system says that a datagram did not reach its destination. It is a hint: the network can
     /// forge it, and most losses are silent.
@@ -184,6 +195,7 @@ impl Input<'_> {
             | Input::Message { .. }
             | Input::Malformed { .. }
             | Input::Datagram { .. }
+            | Input::Unanswered { .. }
             | Input::Undelivered { .. }
             | Input::Resolved { .. }
             | Input::PayloadProgress { .. }
@@ -238,6 +250,22 @@ pub struct Digests {
     /// Root or chaining value, as the [`super::HashPlan`] said; none if [`super::Verify`] did not
     /// ask for it.
     pub blake3: Option<[u8; 32]>,
+}
+
+/// Why a super peer that greets this one gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It is open, and this super peer is in login mode.
+    Open,
+    /// It is in login mode, and this super peer is open.
+    Login,
+    /// What it sends is for another key than that of this super peer.
+    OtherKey,
+    /// It has this key, which no neighbor has.
+    Stranger(PublicKey),
+    /// It is a neighbor, and its counter is not above the last one: its state is an old copy, or
+    /// somebody repeats what it once sent.
+    Counter(PublicKey),
 }
 
 /// Why a datagram did not reach its destination.

@@ -79,6 +79,7 @@
 pub mod command;
 mod crowd;
 pub mod disk;
+pub mod envelope;
 pub mod event;
 pub mod ids;
 pub mod input;
@@ -96,7 +97,7 @@ pub use command::{ClientId, Command, Scope, Verify};
 pub use disk::{DiskDone, DiskWork, DownloadId};
 pub use event::{ClientEvent, Event};
 pub use ids::{ConnId, DialId, PayloadId, ResolveId};
-pub use input::{CloseReason, DialCause, Digests, Input, OwnAddrs, Undelivered};
+pub use input::{CloseReason, DialCause, Digests, Input, OwnAddrs, Unanswered, Undelivered};
 pub use output::{HashPlan, Output};
 pub use role::{Entropy, Role};
 

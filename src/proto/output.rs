@@ -35,6 +35,8 @@ pub enum Output {
         from: Option<IpAddr>,
         /// The neighbor's address.
         to: SocketAddr,
+        /// The neighbor's key, in login mode.
+        key: Option<PublicKey>,
         /// The neighbor's boot id, 0 if unknown.
         boot: u64,
         /// The message.

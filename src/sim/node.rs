@@ -9,10 +9,12 @@ use std::time::Duration;
 use super::adversary::Adversary;
 use super::disk::Disk;
 use super::happening::Happening;
+use crate::proto::envelope::Envelopes;
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::weak_peer::{QueueConfig, Saved, WeakPeer};
 use crate::proto::{ConnId, Output, Role};
 use crate::time::Time;
+use crate::trust::PublicKey;
 
 /// What a node runs.
 pub enum Machine {
@@ -117,6 +119,13 @@ pub(super) struct Node {
     pub(super) busy_for: Duration,
     /// How far its clock is ahead of the world's.
     pub(super) ahead: Duration,
+    /// The envelopes of its datagrams in this life.
+    pub(super) envelopes: Envelopes,
+    /// The keys of its neighbors, if links are sealed.
+    pub(super) pins: Option<Vec<PublicKey>>,
+    /// What its state keeps for them: its own counter of handshakes, and those of its neighbors.
+    pub(super) counters_kept: Option<u64>,
+    pub(super) counters_seen: BTreeMap<PublicKey, u64>,
 }
 
 impl Node {
@@ -144,6 +153,10 @@ impl Node {
             asleep: Duration::ZERO,
             busy_for: Duration::ZERO,
             ahead: Duration::ZERO,
+            envelopes: Envelopes::open(),
+            pins: None,
+            counters_kept: None,
+            counters_seen: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A pin: where a super peer is, and the key that it must prove.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -56,6 +57,12 @@ impl Pin {
 impl From<HostPort> for Pin {
     fn from(at: HostPort) -> Pin {
         Pin { key: None, at }
+    }
+}
+
+impl From<SocketAddr> for Pin {
+    fn from(at: SocketAddr) -> Pin {
+        HostPort::from(at).into()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The datagrams between neighboring super peers.
 //!
-//! A datagram is its envelope and a body. The body is the receiver's boot id (8 bytes, big-endian, 0
-//! while it is not known) and then messages one after the other, each a one-entry MessagePack map
+//! A datagram is its envelope and a body. The body is the receiver's boot id (8 bytes, big-endian,
+//! 0 while it is not known) and then messages one after the other, each a one-entry MessagePack map
 //! `{KIND: {fields}}`. A datagram with another boot id is dropped before it is decoded: it was sent
 //! to an earlier run of the receiver, or forged by a host that never received its HELLO.
 //!

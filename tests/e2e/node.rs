@@ -113,7 +113,7 @@ impl Role for Echo {
             Input::Datagram { bytes, .. } => self.tell(format!("datagram of {}", bytes.len())),
             Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Crowded { .. } | Input::Disk(_) => {}
             Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}
-            Input::Undelivered { .. } | Input::Resolved { .. } => {}
+            Input::Unanswered { .. } | Input::Undelivered { .. } | Input::Resolved { .. } => {}
         }
     }
 

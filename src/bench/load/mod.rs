@@ -486,6 +486,7 @@ impl Role for Load {
             | Input::Drained { .. }
             | Input::Crowded { .. }
             | Input::Memory { .. }
+            | Input::Unanswered { .. }
             | Input::Undelivered { .. }
             | Input::Resolved { .. }
             | Input::Disk(_)

@@ -28,8 +28,8 @@ fn messages_of_one_turn_and_destination_share_a_datagram() {
     let mut rig = Rig::new();
     let (one, two) = (local("127.0.0.1:0"), local("127.0.0.1:0"));
     for n in 0..3 {
-        rig.net.send_to(None, one.local_addr().unwrap(), 7, &note(n));
-        rig.net.send_to(None, two.local_addr().unwrap(), 8, &note(n + 10));
+        rig.net.send_to((None, one.local_addr().unwrap()), None, 7, &note(n));
+        rig.net.send_to((None, two.local_addr().unwrap()), None, 8, &note(n + 10));
     }
     rig.net.flush();
     for (socket, boot, first) in [(one, 7, 0), (two, 8, 10)] {
@@ -46,8 +46,8 @@ fn messages_of_one_turn_and_destination_share_a_datagram() {
 fn another_boot_id_needs_another_datagram() {
     let mut rig = Rig::new();
     let peer = local("127.0.0.1:0");
-    rig.net.send_to(None, peer.local_addr().unwrap(), 1, &note(1));
-    rig.net.send_to(None, peer.local_addr().unwrap(), 2, &note(2));
+    rig.net.send_to((None, peer.local_addr().unwrap()), None, 1, &note(1));
+    rig.net.send_to((None, peer.local_addr().unwrap()), None, 2, &note(2));
     rig.net.flush();
     for boot in [1, 2] {
         let mut bytes = [0; 2000];
@@ -67,9 +67,9 @@ fn a_datagram_arrives_whole_with_its_sender() {
     let mut got = Vec::new();
     while got.len() < sent.len() {
         rig.turn(|net, arrival| match arrival {
-            Arrival::Datagram { from, length, .. } => {
-                assert_eq!(from, peer.local_addr().unwrap());
-                got.push(net.datagram(length).to_vec());
+            Arrival::Datagram(taken) => {
+                assert_eq!(taken.from, peer.local_addr().unwrap());
+                got.push(net.datagram(&taken).to_vec());
             }
             other => panic!("unexpected: {other:?}"),
         });
@@ -88,13 +88,13 @@ fn both_families_reach_a_listener_on_all_addresses_under_their_own_names() {
     while stream_from.is_none() || datagram_from.is_none() {
         rig.turn(|_, arrival| match arrival {
             Arrival::Input(Input::Accepted { from, .. }) => stream_from = Some(from),
-            Arrival::Datagram { from, .. } => datagram_from = Some(from),
+            Arrival::Datagram(taken) => datagram_from = Some(taken.from),
             other => panic!("unexpected: {other:?}"),
         });
     }
     assert_eq!(stream_from, Some(stream.local_addr().unwrap()));
     assert_eq!(datagram_from, Some(peer.local_addr().unwrap()));
-    rig.net.send_to(None, peer.local_addr().unwrap(), 3, &note(1));
+    rig.net.send_to((None, peer.local_addr().unwrap()), None, 3, &note(1));
     rig.net.flush();
     let mut bytes = [0; 2000];
     let length = peer.recv(&mut bytes).unwrap();

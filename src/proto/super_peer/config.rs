@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_HITS_MAX, TTL_DEFAULT};
-use crate::wire::{HostPort, NodeId};
+use crate::trust::Pin;
+use crate::wire::NodeId;
 
 /// How a super peer is set up.
 #[derive(Clone, Debug)]
@@ -13,9 +14,9 @@ pub struct SuperPeerConfig {
     pub node: NodeId,
     /// Drawn at random at the start and sent to sessions. Links use another one.
     pub boot: u64,
-    /// The neighbors: each is all addresses of its host. Datagrams from any other address are
-    /// dropped.
-    pub neighbors: Vec<HostPort>,
+    /// The neighbors. One with a key is whatever has that key, and is sought at all addresses of
+    /// its host; one without is all addresses of its host. Datagrams of any other are dropped.
+    pub neighbors: Vec<Pin>,
     /// Hops of a query that names no ttl.
     pub ttl: u8,
     /// Time of a query that names no budget.

@@ -26,7 +26,7 @@ mod upkeep;
 mod work;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::command::{ClientId, Command};
 use super::event::{ClientEvent, Event, Outcome};
@@ -34,6 +34,7 @@ use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::INFO_LINKS_MAX;
 use crate::error::{Exit, Failure};
 use crate::time::Time;
+use crate::trust::PublicKey;
 use crate::wire::message::{Ack, Info, LinkRow, LinkState};
 use crate::wire::{LinkMessage, Message};
 pub use config::SuperPeerConfig;
@@ -41,7 +42,7 @@ use context::{Context, Reason};
 use counters::{Count, Counters};
 use flood::Flood;
 use index::Index;
-use link::{Neighbors, Opened};
+use link::{Neighbors, Opened, Path};
 use reach::Reach;
 use session::{Request, Sessions};
 use starting::Starting;
@@ -217,8 +218,8 @@ impl SuperPeer {
         }
     }
 
-    fn on_datagram(&mut self, from: SocketAddr, to: Option<IpAddr>, bytes: &[u8]) {
-        let Some(mut opened) = self.neighbors.on_datagram(from, to, bytes, &mut self.cx) else {
+    fn on_datagram(&mut self, path: Path, key: Option<PublicKey>, bytes: &[u8]) {
+        let Some(mut opened) = self.neighbors.on_datagram(path, key, bytes, &mut self.cx) else {
             return;
         };
         for message in std::mem::take(&mut opened.messages) {
@@ -355,7 +356,8 @@ impl Role for SuperPeer {
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, .. } if reach.owns(conn) => reach.on_malformed(conn, cx),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
-            Input::Datagram { from, to, bytes } => self.on_datagram(from, to, bytes),
+            Input::Datagram { from, to, key, bytes } => self.on_datagram(Path { from, to }, key, bytes),
+            Input::Unanswered { from, why } => self.neighbors.on_unanswered(from, why, cx),
             Input::Undelivered { to, why } => self.neighbors.on_undelivered(to, why, cx),
             Input::Resolved { id, result } => self.neighbors.on_resolved(id, result, cx),
             Input::Crowded { excess } => sessions.on_crowded(excess, cx),

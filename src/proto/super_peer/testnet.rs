@@ -15,9 +15,10 @@ pub(super) use crate::sim::builders::{file, hello, login, register, search, upda
 use crate::sim::fault::{Fault, Flight};
 use crate::sim::{Machine, Random, World};
 use crate::time::Time;
+use crate::trust::Pin;
 use crate::wire::link;
 use crate::wire::message::{Done, Hit, Query, SourceRecord};
-use crate::wire::{HostPort, LinkMessage, Message, NodeId, Policy, Search, frame};
+use crate::wire::{LinkMessage, Message, NodeId, Policy, Search, frame};
 
 /// What happens to one message between two super peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl Net {
                 _ if *b == node => Some(addr_of(*a)),
                 _ => None,
             });
-            let neighbors: Vec<HostPort> = neighbors.map(HostPort::from).collect();
+            let neighbors: Vec<Pin> = neighbors.map(Pin::from).collect();
             world.add(SUPER_PORT, move |life| {
                 let mut config = SuperPeerConfig::new(NodeId([node as u8; 16]), node as u64 + 1);
                 config.neighbors.clone_from(&neighbors);
@@ -242,7 +243,7 @@ impl Net {
     }
 
     pub(super) fn datagram(&mut self, node: usize, from: SocketAddr, bytes: &[u8]) {
-        self.input(node, Input::Datagram { from, to: None, bytes });
+        self.input(node, Input::Datagram { from, to: None, key: None, bytes });
     }
 
     /// A connection on which nothing was sent.

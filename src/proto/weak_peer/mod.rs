@@ -356,7 +356,7 @@ impl Role for WeakPeer {
                 None => {}
             },
             // A weak peer opens no port for datagrams.
-            Input::Datagram { .. } | Input::Undelivered { .. } | Input::Resolved { .. } => {}
+            Input::Datagram { .. } | Input::Unanswered { .. } | Input::Undelivered { .. } | Input::Resolved { .. } => {}
             Input::PayloadProgress { conn, req, received } => match cx.owner(conn) {
                 Some(Owner::Source(download, source)) => {
                     self.downloads.on_progress(cx, download, source, req, received);

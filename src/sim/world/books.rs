@@ -68,7 +68,8 @@ impl World {
             |world: &World| world.super_peer(to).map_or(0, |machine| machine.counters().count(Count::DatagramStale));
         let before: (u64, u64) = (refused(self), stale(self));
         let from = self.addr(strangers[random.index(strangers.len())]);
-        self.turn(to, Input::Datagram { from, to: None, bytes: &answers.bytes });
+        let key = self.pin(from).key;
+        self.turn(to, Input::Datagram { from, to: None, key, bytes: &answers.bytes });
         let refused = refused(self) - before.0;
         let stale = stale(self) > before.1;
         assert!(

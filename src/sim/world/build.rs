@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::seals::key_of;
 use super::{Tap, World};
 use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SHARE_QUIET, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
@@ -14,6 +15,7 @@ use crate::sim::disk::{self, Trouble};
 use crate::sim::fault::Fault;
 use crate::sim::happening::Happening;
 use crate::sim::node::{Machine, Node};
+use crate::trust::{Pin, PublicKey};
 use crate::wire::{HostPort, NodeId, SharePath};
 
 impl World {
@@ -61,19 +63,22 @@ impl World {
         for (at, neighbors) in neighbors.into_iter().enumerate() {
             let neighbor_numbers = neighbors.iter().map(|at| first + at).collect();
             let lying = liars.iter().filter(|(victim, _)| *victim == at).map(|(_, addr)| *addr);
-            let neighbors: Vec<HostPort> =
-                neighbors.into_iter().map(addr_of).chain(lying).map(HostPort::from).collect();
+            let neighbors: Vec<Pin> =
+                neighbors.into_iter().map(addr_of).chain(lying).map(|addr| self.pin(addr)).collect();
             let number = first + at;
+            let pins: Vec<PublicKey> = neighbors.iter().filter_map(|pin| pin.key).collect();
+            let id = if self.sealed { key_of(number).public().node() } else { node_id(number) };
             let root = self.root.clone();
             let peers = neighbor_numbers;
             let node = self.add(SUPER_PORT, move |life| {
                 let mut random = root.child("super", number as u64 ^ (life << 32));
-                let mut config = SuperPeerConfig::new(node_id(number), random.next_u64());
+                let mut config = SuperPeerConfig::new(id, random.next_u64());
                 config.neighbors = neighbors.clone();
                 config.dial_back = true;
                 Machine::Super(Box::new(SuperPeer::new(config, Box::new(random))))
             });
             self.nodes[node].neighbors = peers;
+            self.nodes[node].pins = Some(pins);
         }
         (first..first + n).for_each(|node| self.start(node));
         first..first + n

@@ -10,9 +10,14 @@ use crate::sim::happening::Happening;
 use crate::sim::roads::Way;
 
 impl World {
-    pub(super) fn on_datagram(&mut self, to: usize, from: SocketAddr, bytes: &[u8]) {
+    pub(super) fn on_datagram(&mut self, to: usize, from: SocketAddr, bytes: Vec<u8>) {
+        if self.nodes[to].machine.is_none() {
+            return;
+        }
+        let Some((key, from, bytes)) = self.unpack(to, from, bytes) else { return };
+        let bytes = bytes.as_slice();
         let Some(mut shadow) = self.shadow.take() else {
-            return self.turn(to, Input::Datagram { from, to: None, bytes });
+            return self.turn(to, Input::Datagram { from, to: None, key, bytes });
         };
         let life = self.nodes[to].life;
         let before = self.super_peer(to).map(|machine| {
@@ -20,7 +25,7 @@ impl World {
             shadow.before_datagram((to, life), sender, bytes, machine)
         });
         self.shadow = Some(shadow);
-        self.turn(to, Input::Datagram { from, to: None, bytes });
+        self.turn(to, Input::Datagram { from, to: None, key, bytes });
         let Some(mut shadow) = self.shadow.take() else { return };
         if let (Some(before), Some(machine)) = (before, self.super_peer(to)) {
             shadow.after_datagram(self.now, (to, life), &before, machine);

@@ -25,7 +25,7 @@ impl World {
         }
         for (to, mut packer) in packers {
             if let Some(bytes) = packer.finish() {
-                self.send_datagram(number, to, bytes);
+                self.post(number, to, bytes);
             }
         }
         self.wake(number);

@@ -15,6 +15,7 @@ mod datagrams;
 mod disks;
 mod harm;
 mod look;
+mod seals;
 mod stall;
 mod trace;
 
@@ -104,6 +105,8 @@ pub struct World {
     /// byte by byte.
     split: (u32, u32),
     pub(super) shadow: Option<Box<Shadow>>,
+    /// Links are sealed.
+    sealed: bool,
     /// When the clock of a super peer last jumped, or resumed after a suspension.
     pub(super) clocks_broke: Option<Time>,
     events: Vec<(Time, usize, Event)>,
@@ -153,6 +156,7 @@ impl World {
             hindered: 0,
             split: (300, 20),
             shadow: None,
+            sealed: false,
             clocks_broke: None,
             events: Vec::new(),
             counts: Counts::default(),
@@ -209,7 +213,8 @@ impl World {
         node.life += 1;
         node.churn += 1;
         node.wake_at = None;
-        let added = node.disk.share(&self.contents);
+        self.renew_envelopes(number);
+        let added = self.nodes[number].disk.share(&self.contents);
         self.wake(number);
         if !added.is_empty() {
             self.disk_says(number, DiskDone::Share { added, removed: Vec::new() });
@@ -260,7 +265,7 @@ impl World {
                     self.drain(node);
                 }
             }
-            Happening::Datagram { to, from, bytes } => self.on_datagram(to, from, &bytes),
+            Happening::Datagram { to, from, bytes } => self.on_datagram(to, from, bytes),
             Happening::Dial { node, life, dial, to } => self.on_dial(node, life, dial, &to),
             Happening::Resolve { node, life, id, name } => {
                 let result = self.names.get(&name).cloned().ok_or_else(|| "no such name".to_owned());
@@ -400,7 +405,7 @@ impl World {
         }
         for (to, mut packer) in packers {
             if let Some(bytes) = packer.finish() {
-                self.send_datagram(node, to, bytes);
+                self.post(node, to, bytes);
             }
         }
         self.wake(node);
@@ -446,7 +451,7 @@ impl World {
                     packers.len() - 1
                 });
                 if let Some(full) = packers[at].1.push(&message) {
-                    self.send_datagram(node, to, full);
+                    self.post(node, to, full);
                 }
             }
             Output::SendPayload { conn, req, offset, length } => self.send_payload(node, conn, req, (offset, length)),

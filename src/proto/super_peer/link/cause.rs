@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::neighbor::{Failure, Link, State};
-use crate::config::{INFO_LINK_WHY_BYTES_MAX, LINK_RETRY};
-use crate::proto::Undelivered;
+use super::neighbor::{Failure, Hint, Link, State};
+use crate::config::{INFO_LINK_WHY_BYTES_MAX, LINK_RETRY, LINK_TROUBLE_AFTER};
+use crate::proto::{Unanswered, Undelivered};
 use crate::time::Time;
 
 /// The likely cause, without the name of the neighbor; none for a link that is up. `alike` is an
@@ -43,7 +43,35 @@ fn unresolved(link: &Link) -> String {
     }
 }
 
+/// What a greeting without an answer says about a super peer.
+pub(super) fn unanswered(from: SocketAddr, why: Unanswered) -> String {
+    match why {
+        Unanswered::Open => {
+            format!("{from} greets in open mode, and this super peer is in login mode; both must be in one mode")
+        }
+        Unanswered::Login => {
+            format!("{from} greets in login mode, and this super peer is open; both must be in one mode")
+        }
+        Unanswered::OtherKey => format!(
+            "{from} greets another key than that of this super peer; its --neighbor must name the key that `sprat id` \
+             prints here"
+        ),
+        Unanswered::Stranger(key) => format!("{from} has the key {key}, which no --neighbor names"),
+        Unanswered::Counter(key) => format!(
+            "{from} greets with a counter that the key {key} has used before: two super peers run with that key, or \
+             somebody repeats its datagrams"
+        ),
+    }
+}
+
 fn silent(link: &Link, alike: Option<SocketAddr>, now: Time) -> String {
+    if let Some(Hint { from, why, .. }) = link.hint.filter(|hint| hint.at + LINK_TROUBLE_AFTER > now) {
+        let rest = match why {
+            Unanswered::Stranger(key) => format!("; if it is this neighbor, name --neighbor {key}@{}", link.name),
+            Unanswered::Open | Unanswered::Login | Unanswered::OtherKey | Unanswered::Counter(_) => String::new(),
+        };
+        return unanswered(from, why) + &rest;
+    }
     if let Some(Failure { to, why, .. }) = link.failure.as_ref().filter(|failure| failure.at + LINK_RETRY * 3 > now) {
         return match why {
             Undelivered::Refused => format!("nothing listens at {to} (UDP): it does not run, or has another port"),
@@ -55,6 +83,10 @@ fn silent(link: &Link, alike: Option<SocketAddr>, now: Time) -> String {
     match alike {
         Some(alike) => format!(
             "no answer from {list}, but {alike} greets this super peer; if that is the same one, add --neighbor {alike}"
+        ),
+        None if link.key.is_some() => format!(
+            "no answer from {list}: it does not run, a firewall drops UDP, it has another key than --neighbor names, \
+             or no --neighbor there names the key of this super peer"
         ),
         None => format!(
             "no answer from {list}: it does not run, a firewall drops UDP, or no --neighbor there names this super peer"

@@ -12,9 +12,10 @@ mod rtt;
 mod strangers;
 mod table;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use self::neighbor::{Change, Path};
+use self::neighbor::Change;
+pub(super) use self::neighbor::Path;
 use self::strangers::Strangers;
 pub(super) use self::table::Links;
 use super::config::SuperPeerConfig;
@@ -25,8 +26,9 @@ use super::ids::LinkId;
 use super::tree::Tree;
 use crate::config::FOLD;
 use crate::proto::marks::mark;
-use crate::proto::{ConnId, Event, ResolveId, Undelivered};
+use crate::proto::{ConnId, Event, ResolveId, Unanswered, Undelivered};
 use crate::time::Time;
+use crate::trust::PublicKey;
 use crate::wire::link::{self, LinkDigest, LinkDigested, LinkHello, LinkTree};
 use crate::wire::message::{Ack, LinkRow};
 use crate::wire::{LinkMessage, Message};
@@ -44,7 +46,7 @@ pub(super) struct Opened {
 ///
 /// - getters: `links`, `tree`, `digests`, each with getters of its own; `rows`;
 /// - `handle_*`: `on_datagram`, `on_hello`, `on_tree`, `on_digest`, `on_digested`, `on_resolved`,
-///   `on_undelivered`, and one `on_*` per timer.
+///   `on_undelivered`, `on_unanswered`, and one `on_*` per timer.
 pub(super) struct Neighbors {
     pub(super) links: Links,
     strangers: Strangers,
@@ -71,12 +73,13 @@ impl Neighbors {
     /// and its header does not name an earlier run of this super peer.
     pub(super) fn on_datagram(
         &mut self,
-        from: SocketAddr,
-        to: Option<IpAddr>,
+        path: Path,
+        key: Option<PublicKey>,
         bytes: &[u8],
         cx: &mut Context,
     ) -> Option<Opened> {
-        let Some(link) = self.links.find(from) else {
+        let from = path.from;
+        let Some(link) = self.links.find_sender(from, key) else {
             cx.count(Count::DatagramUnlisted);
             if self.strangers.on_datagram(from, bytes, cx.now) {
                 cx.report(warning(format!(
@@ -86,6 +89,9 @@ impl Neighbors {
             }
             return None;
         };
+        if key.is_some() {
+            self.links.roam(link, path);
+        }
         // A datagram whose header names another boot id is not decoded.
         let boot = link::boot_of(bytes);
         if boot.is_some_and(|boot| boot != 0 && boot != self.links.boot()) {
@@ -98,7 +104,7 @@ impl Neighbors {
             return None;
         };
         let proven = boot == self.links.boot();
-        Some(Opened { link, path: Path { from, to }, proven, messages })
+        Some(Opened { link, path, proven, messages })
     }
 
     /// Counts a message. Returns whether it may be taken: HELLO always, all others only on a link
@@ -231,6 +237,17 @@ impl Neighbors {
     /// A datagram did not arrive.
     pub(super) fn on_undelivered(&mut self, to: SocketAddr, why: Undelivered, cx: &Context) {
         self.links.on_undelivered(to, why, cx.now);
+    }
+
+    /// Somebody greets this super peer and gets no answer.
+    pub(super) fn on_unanswered(&mut self, from: SocketAddr, why: Unanswered, cx: &mut Context) {
+        if self.links.on_unanswered(from, why, cx.now).is_none() && self.strangers.on_greeting(from, cx.now) {
+            let rest = match why {
+                Unanswered::Stranger(key) => format!("; to link the two, add --neighbor {key}@{from}"),
+                Unanswered::Open | Unanswered::Login | Unanswered::OtherKey | Unanswered::Counter(_) => String::new(),
+            };
+            cx.report(warning(format!("{}, so it gets no answer{rest}", cause::unanswered(from, why))));
+        }
     }
 
     /// All links as INFO lists them.

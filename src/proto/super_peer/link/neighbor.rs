@@ -5,17 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use super::lookup::Lookup;
 use super::rtt::Rtt;
 use crate::config::{LINK_ANSWER_MAX, LINK_KEEPALIVE, LINK_REPEAT, LINK_RETRY, LINK_SILENCE_MAX, LINK_TROUBLE_AFTER};
-use crate::proto::Undelivered;
 use crate::proto::super_peer::ids::LinkId;
+use crate::proto::{Unanswered, Undelivered};
 use crate::time::Time;
+use crate::trust::{Pin, PublicKey};
 use crate::wire::link::LinkHello;
 use crate::wire::{HostPort, NodeId};
 
 /// Where a datagram came from, and to which address of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Path {
-    pub(super) from: SocketAddr,
-    pub(super) to: Option<IpAddr>,
+pub(in crate::proto::super_peer) struct Path {
+    pub(in crate::proto::super_peer) from: SocketAddr,
+    pub(in crate::proto::super_peer) to: Option<IpAddr>,
 }
 
 /// What a HELLO or a deadline changed.
@@ -47,6 +48,14 @@ pub(super) struct Failure {
     pub(super) why: Undelivered,
 }
 
+/// When the neighbor, as it seems, greeted without an answer, and why it got none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hint {
+    pub(super) at: Time,
+    pub(super) from: SocketAddr,
+    pub(super) why: Unanswered,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Down,
@@ -63,6 +72,8 @@ pub(super) enum State {
 pub(super) struct Link {
     /// The neighbor as it is configured.
     pub(super) name: HostPort,
+    /// Its key, in login mode, and the node id that follows from it.
+    pub(super) key: Option<(PublicKey, NodeId)>,
     pub(super) addrs: Vec<SocketAddr>,
     /// Other links have all of the addresses that the name resolved to.
     pub(super) is_shadowed: bool,
@@ -94,6 +105,8 @@ pub(super) struct Link {
     pub(super) lookup: Lookup,
     /// The last datagram that was not delivered.
     pub(super) failure: Option<Failure>,
+    /// The last greeting of it that got no answer.
+    pub(super) hint: Option<Hint>,
     report: Report,
 }
 
@@ -108,11 +121,13 @@ enum Report {
 }
 
 impl Link {
-    pub(super) fn new(name: HostPort) -> Link {
+    pub(super) fn new(pin: Pin) -> Link {
+        let Pin { key, at: name } = pin;
         let literal = name.literal();
         Link {
             lookup: Lookup::new(literal.is_some()),
             name,
+            key: key.map(|key| (key, key.node())),
             addrs: literal.into_iter().collect(),
             is_shadowed: false,
             at: None,
@@ -129,6 +144,7 @@ impl Link {
             name_taken: false,
             rtt: Rtt::default(),
             failure: None,
+            hint: None,
             report: Report::New,
         }
     }
@@ -138,6 +154,13 @@ impl Link {
         match self.state {
             State::Down | State::Half | State::Up => true,
             State::Itself | State::Twin(_) => false,
+        }
+    }
+
+    /// A datagram under the key of the neighbor came: the neighbor is there now.
+    pub(super) fn roam(&mut self, path: Path) {
+        if matches!(self.state, State::Half | State::Up) {
+            (self.at, self.via) = (Some(path.from), path.to);
         }
     }
 
@@ -172,6 +195,7 @@ impl Link {
                 self.life = self.life.wrapping_add(u32::from(change == Change::Renewed));
                 self.enter(State::Up, now);
                 (self.unanswered, self.failure, self.report) = (None, None, Report::Done);
+                self.hint = None;
             }
             Change::Half => self.enter(State::Half, now),
             Change::None | Change::Down | Change::NameTaken | Change::Myself | Change::Twin => {}

@@ -31,9 +31,16 @@ impl Strangers {
     /// A datagram came from an address that is no neighbor. Returns whether to report it: it is a
     /// HELLO, and the address has been greeting for as long as a link may take to come up.
     pub(super) fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Time) -> bool {
-        if !link::begins_with_hello(bytes) {
-            return false;
-        }
+        link::begins_with_hello(bytes) && self.note(from, now, || link::decode(bytes).is_ok())
+    }
+
+    /// The same for a greeting that shows in the envelope of its datagram.
+    pub(super) fn on_greeting(&mut self, from: SocketAddr, now: Time) -> bool {
+        self.note(from, now, || true)
+    }
+
+    /// `is_greeting`: whether it is one in full, and not only its beginning.
+    fn note(&mut self, from: SocketAddr, now: Time, is_greeting: impl Fn() -> bool) -> bool {
         if !self.seen.contains_key(&from) && self.seen.len() >= STRANGERS_MAX {
             self.seen.retain(|_, stranger| stranger.is_here(now) || stranger.is_quiet(now));
             if self.seen.len() >= STRANGERS_MAX {
@@ -47,7 +54,7 @@ impl Strangers {
         }
         stranger.last = now;
         let due = now >= stranger.first + LINK_TROUBLE_AFTER && !stranger.is_quiet(now);
-        if !due || !is_greeting(bytes) || !take_report(&mut self.window, &mut self.reports, now) {
+        if !due || !is_greeting() || !take_report(&mut self.window, &mut self.reports, now) {
             return false;
         }
         stranger.reported = Some(now);
@@ -88,11 +95,6 @@ fn take_report(window: &mut Option<Time>, reports: &mut u32, now: Time) -> bool 
     }
     *reports += 1;
     *reports <= STRANGER_REPORTS_MAX
-}
-
-/// Whether it is a HELLO in full, and not only its beginning.
-fn is_greeting(bytes: &[u8]) -> bool {
-    link::decode(bytes).is_ok()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //!
 //! It owns the HELLO exchange. It knows no query, no tree and no digest.
 //!
-//! A neighbor is all addresses of its name. While a link is not up, each of them is greeted; the
-//! one that answers is used. A link is up once both ends hear each other, and down once HELLOs stay
-//! without an answer.
+//! A neighbor is all addresses of its name, or in login mode its key. While a link is not up, each
+//! address is greeted; the one that answers is used. A link is up once both ends hear each other,
+//! and down once HELLOs stay without an answer.
 //!
 //! A link's boot id proves that a datagram comes from a node that saw our HELLO. It is drawn for
 //! links alone and differs from the one that sessions see, so that a weak peer cannot forge a
@@ -16,14 +16,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::cause::cause;
-use super::neighbor::{Change, Failure, Link, Path, State};
+use super::neighbor::{Change, Failure, Hint, Link, Path, State};
 use super::strangers::Strangers;
 use crate::config::{DIAL_ADDRESSES_MAX, FOLD, LINKS_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::LinkId;
-use crate::proto::{Output, ResolveId, Undelivered};
+use crate::proto::{Output, ResolveId, Unanswered, Undelivered};
 use crate::time::Time;
+use crate::trust::{Pin, PublicKey};
 use crate::wire::link::{LinkHello, LinkTree, TreeStep};
 use crate::wire::message::{LinkRow, LinkState};
 use crate::wire::{HostPort, LinkMessage, NodeId, TreeName};
@@ -50,21 +51,25 @@ pub(crate) struct Links {
     links: Vec<Link>,
     /// The link to a neighbor at this address. Those of a twin lead to the link that is used.
     by_addr: BTreeMap<SocketAddr, LinkId>,
+    /// The link to the neighbor with this key.
+    by_key: BTreeMap<PublicKey, LinkId>,
 }
 
 impl Links {
     /// Links to these neighbors, all down. An address that is given twice is one neighbor; those
     /// above the cap are left out.
-    pub(crate) fn new(node: NodeId, boot: u64, neighbors: &[HostPort]) -> Links {
+    pub(crate) fn new(node: NodeId, boot: u64, neighbors: &[Pin]) -> Links {
         assert_ne!(boot, 0, "0 means that a boot id is not known");
-        let (links, by_addr) = (Vec::new(), BTreeMap::new());
-        let mut all = Links { node, boot, tree: None, whole: false, takes: None, links, by_addr };
-        for name in neighbors {
-            let known = |link: &Link| link.name.canonical() == name.canonical();
-            if all.links.len() < LINKS_MAX && !all.links.iter().any(known) {
-                let link = Link::new(name.clone());
+        let (links, by_addr, by_key) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let mut all = Links { node, boot, tree: None, whole: false, takes: None, links, by_addr, by_key };
+        for pin in neighbors {
+            let known = |link: &Link| link.name.canonical() == pin.at.canonical();
+            let is_known = pin.key.is_some_and(|key| all.by_key.contains_key(&key)) || all.links.iter().any(known);
+            if all.links.len() < LINKS_MAX && !is_known {
+                let link = Link::new(pin.clone());
                 let id = LinkId::at(all.links.len());
                 all.by_addr.extend(link.addrs.iter().map(|addr| (*addr, id)));
+                all.by_key.extend(pin.key.map(|key| (key, id)));
                 all.links.push(link);
             }
         }
@@ -85,6 +90,20 @@ impl Links {
     /// The link to a neighbor at this address.
     pub(crate) fn find(&self, from: SocketAddr) -> Option<LinkId> {
         self.by_addr.get(&from).copied()
+    }
+
+    /// The link to the neighbor that sent a datagram: the one with this key, or in open mode the
+    /// one with this address.
+    pub(super) fn find_sender(&self, from: SocketAddr, key: Option<PublicKey>) -> Option<LinkId> {
+        match key {
+            Some(key) => self.by_key.get(&key).copied(),
+            None => self.find(from).filter(|link| self.link(*link).key.is_none()),
+        }
+    }
+
+    /// A datagram under the key of this neighbor came: everything for it goes there from now on.
+    pub(super) fn roam(&mut self, id: LinkId, path: Path) {
+        self.link_mut(id).roam(path);
     }
 
     /// Every link but those that lead to ourselves or to a node that another link leads to.
@@ -169,7 +188,7 @@ impl Links {
     pub(crate) fn send(&self, id: LinkId, message: LinkMessage, cx: &mut Context) {
         let link = self.link(id);
         if let (State::Up, Some(to)) = (link.state, link.at) {
-            transmit(link.via, to, link.boot, message, cx);
+            transmit(link, (link.via, to), link.boot, message, cx);
         }
     }
 
@@ -192,6 +211,10 @@ impl Links {
         if hello.boot == 0 || !self.link(id).counts() {
             return Change::None;
         }
+        if self.link(id).key.is_some_and(|(_, node)| node != hello.node) {
+            cx.count(Count::DatagramMalformed);
+            return Change::None;
+        }
         if hello.node == node {
             cx.count(Count::LinkSelf);
             return self.link_mut(id).meet_own_name(hello.boot == boot);
@@ -206,7 +229,7 @@ impl Links {
         // the proof that we saw it.
         if hello.et.is_none() || matches!(change, Change::Half | Change::Up | Change::Renewed) {
             let answer = LinkHello { et: Some(hello.t), de: lease, ..self.hello(hello.boot, now) };
-            transmit(path.to, path.from, hello.boot, LinkMessage::Hello(answer), cx);
+            transmit(self.link(id), (path.to, path.from), hello.boot, LinkMessage::Hello(answer), cx);
         }
         if change == Change::Renewed {
             self.part_twins(id, now);
@@ -298,7 +321,8 @@ impl Links {
             link.hasten();
         }
         link.expect(now);
-        if link.state == State::Half && link.at.is_none_or(|at| !link.addrs.contains(&at)) {
+        let is_elsewhere = link.key.is_none() && link.at.is_none_or(|at| !link.addrs.contains(&at));
+        if link.state == State::Half && is_elsewhere {
             link.fall(now);
         }
         self.lead(id, id);
@@ -309,6 +333,18 @@ impl Links {
         if let Some(id) = self.find(to) {
             self.link_mut(id).failure = Some(Failure { at: now, to, why });
         }
+    }
+
+    /// Somebody greeted without an answer. Returns the link that seems to be meant, if there is
+    /// one.
+    pub(super) fn on_unanswered(&mut self, from: SocketAddr, why: Unanswered, now: Time) -> Option<LinkId> {
+        let by_key = match why {
+            Unanswered::Counter(key) => self.by_key.get(&key).copied(),
+            Unanswered::Open | Unanswered::Login | Unanswered::OtherKey | Unanswered::Stranger(_) => None,
+        };
+        let id = by_key.or_else(|| self.find(from))?;
+        self.link_mut(id).hint = Some(Hint { at: now, from, why });
+        Some(id)
     }
 
     /// Sends HELLO now unless one was sent just before: the neighbor still uses the boot id of an
@@ -370,7 +406,7 @@ impl Links {
         for link in &self.links {
             let known = matches!(link.state, State::Half | State::Up);
             assert_eq!(known, link.boot != 0, "a boot id is known while the neighbor is heard");
-            assert!(!known || link.at.is_some_and(|at| link.addrs.contains(&at)));
+            assert!(!known || link.at.is_some_and(|at| link.key.is_some() || link.addrs.contains(&at)));
         }
     }
 
@@ -380,13 +416,20 @@ impl Links {
         let Link { at, via, boot, state, .. } = *self.link(id);
         let addrs = match state {
             State::Up => at.into_iter().collect(),
-            State::Down | State::Half | State::Itself | State::Twin(_) => self.link(id).addrs.clone(),
+            State::Down | State::Half | State::Itself | State::Twin(_) => self.addrs_to_greet(id),
         };
         for addr in addrs {
             // The boot id is that of the node that was heard there.
             let (via, boot) = if Some(addr) == at { (via, boot) } else { (None, 0) };
-            transmit(via, addr, boot, LinkMessage::Hello(self.hello(boot, cx.now)), cx);
+            transmit(self.link(id), (via, addr), boot, LinkMessage::Hello(self.hello(boot, cx.now)), cx);
         }
+    }
+
+    /// All addresses of the neighbor; of one with a key also the address at which it was last.
+    fn addrs_to_greet(&self, id: LinkId) -> Vec<SocketAddr> {
+        let link = self.link(id);
+        let last = link.at.filter(|at| link.key.is_some() && !link.addrs.contains(at));
+        link.addrs.iter().copied().chain(last).collect()
     }
 
     /// A HELLO that asks for an answer.
@@ -424,7 +467,7 @@ fn row(link: &Link, strangers: &Strangers, now: Time) -> LinkRow {
     }
 }
 
-fn transmit(from: Option<IpAddr>, to: SocketAddr, boot: u64, message: LinkMessage, cx: &mut Context) {
+fn transmit(link: &Link, (from, to): (Option<IpAddr>, SocketAddr), boot: u64, message: LinkMessage, cx: &mut Context) {
     cx.count(Count::LinkOut);
     cx.count(match &message {
         LinkMessage::Query(_) => Count::LinkQueryOut,
@@ -437,5 +480,6 @@ fn transmit(from: Option<IpAddr>, to: SocketAddr, boot: u64, message: LinkMessag
         LinkMessage::Digested(_) => Count::LinkDigestedOut,
         LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
     });
-    cx.out.push_back(Output::SendTo { from, to, boot, message });
+    let key = link.key.map(|(key, _)| key);
+    cx.out.push_back(Output::SendTo { from, to, key, boot, message });
 }

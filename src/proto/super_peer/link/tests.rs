@@ -1,5 +1,6 @@
 //! Greetings: how links come up, stay up, notice a restart, and do not believe strangers.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::table::Links;
@@ -9,9 +10,10 @@ use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::testnet::{Fate, Net, addr_of, search};
 use crate::proto::{Event, Input, Output, Role};
 use crate::sim::Random;
+use crate::trust::Pin;
+use crate::wire::NodeId;
 use crate::wire::link::Packer;
 use crate::wire::message::LinkState;
-use crate::wire::{HostPort, NodeId};
 
 fn datagram(boot: u64, message: LinkMessage) -> Vec<u8> {
     let mut packer = Packer::new(boot);
@@ -164,7 +166,7 @@ fn another_node_with_our_id_is_kept_down_and_logged_once() {
 fn an_address_given_twice_is_one_neighbor() {
     let one: SocketAddr = "10.0.0.1:4777".parse().unwrap();
     let mapped: SocketAddr = "[::ffff:10.0.0.1]:4777".parse().unwrap();
-    let links = Links::new(NodeId([0; 16]), 1, &[one, mapped, one].map(HostPort::from));
+    let links = Links::new(NodeId([0; 16]), 1, &[one, mapped, one].map(Pin::from));
     assert_eq!(links.len(), 1);
     assert!(links.find(one).is_some());
 }
@@ -269,7 +271,7 @@ fn what_comes_before_the_proof_is_soon_admitted() {
 
 // ---- names and addresses ------------------------------------------------------------------------
 
-fn name(text: &str) -> HostPort {
+fn name(text: &str) -> Pin {
     text.parse().unwrap()
 }
 
@@ -376,10 +378,10 @@ fn what_a_neighbor_gets_leaves_from_the_address_that_it_asked() {
     };
     drain(machine);
     let bytes = datagram(0, forged_hello(7, 0));
-    machine.handle_input(now, Input::Datagram { from: addr_of(5), to: Some(asked), bytes: &bytes });
+    machine.handle_input(now, Input::Datagram { from: addr_of(5), to: Some(asked), key: None, bytes: &bytes });
     drain(machine);
     let bytes = answer(66, 7, boot, now);
-    machine.handle_input(now, Input::Datagram { from: addr_of(5), to: Some(asked), bytes: &bytes });
+    machine.handle_input(now, Input::Datagram { from: addr_of(5), to: Some(asked), key: None, bytes: &bytes });
     drain(machine);
     machine.handle_timeout(now + Duration::from_secs(3));
     drain(machine);

@@ -23,7 +23,7 @@ impl Shard {
         let Some(machine) = &mut one.machine else { return };
         let searched = machine.counters().count(Count::FloodSearched);
         let from = super_addr(datagram.from as usize);
-        machine.handle_input(now, Input::Datagram { from, to: None, bytes: &datagram.bytes });
+        machine.handle_input(now, Input::Datagram { from, to: None, key: None, bytes: &datagram.bytes });
         self.tally.handled += 1;
         if self.measuring {
             one.load += u64::from(datagram.work);

@@ -46,7 +46,8 @@ fn pour(net: &mut Net, from: usize, queries: u64) {
         assert!(packer.push(&LinkMessage::Query(query)).is_none());
         let bytes = packer.finish().unwrap();
         let now = net.now();
-        net.machine_mut(0).handle_input(now, Input::Datagram { from: addr_of(from), to: None, bytes: &bytes });
+        net.machine_mut(0)
+            .handle_input(now, Input::Datagram { from: addr_of(from), to: None, key: None, bytes: &bytes });
     }
 }
 

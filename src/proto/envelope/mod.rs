@@ -1,0 +1,176 @@
+//! The envelopes of the datagrams between super peers, from the packed messages to the bytes on
+//! UDP and back: the number in open mode; handshakes and encryption in login mode (PROTOCOL.md 6.5
+//! and 6.6).
+//!
+//! It owns keys, numbers and replay windows. It has no clock, does no IO, and draws its randomness
+//! from the driver. It knows no message: what it takes out of an envelope is decoded elsewhere, and
+//! what it does not take out is decoded nowhere.
+
+mod bucket;
+mod counter;
+mod counters;
+mod datagram;
+mod keys;
+mod neighbor;
+mod noise;
+mod outbox;
+mod sealed;
+mod window;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+pub use self::counter::{Reserved, reserve_counters};
+pub use self::counters::{Dropped, EnvelopeCounters};
+pub use self::datagram::{Notice, Taken, Transmit};
+use self::outbox::Outbox;
+pub use self::sealed::Seal;
+use self::sealed::Sealed;
+use super::{Entropy, Unanswered};
+use crate::config::LINK_ADDRESSES_MAX;
+use crate::time::Time;
+use crate::trust::PublicKey;
+use crate::wire::envelope::{self, HANDSHAKE, SEALED};
+
+/// All envelopes of a node.
+///
+/// - getters: [`Envelopes::opened`], [`Envelopes::counters`];
+/// - `handle_*`: [`Envelopes::handle_datagram`];
+/// - mutators: [`Envelopes::send`], [`Envelopes::take_risen`];
+/// - `poll_*`: [`Envelopes::poll_transmit`], [`Envelopes::poll_notice`]. There is no
+///   `poll_timeout`: whatever it does, it does when something is sent or comes.
+#[derive(Debug)]
+pub struct Envelopes {
+    mode: Mode,
+    out: Outbox,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Open(Numbers),
+    Sealed(Box<Sealed>),
+}
+
+/// The numbers of datagrams in open mode.
+#[derive(Debug, Default)]
+struct Numbers {
+    next: BTreeMap<SocketAddr, u64>,
+    /// The first number to an address that is not in the table.
+    first: u64,
+}
+
+impl Numbers {
+    fn draw(&mut self, to: SocketAddr) -> u64 {
+        if self.next.len() >= LINK_ADDRESSES_MAX && !self.next.contains_key(&to) {
+            self.first = self.next.values().copied().max().unwrap_or(self.first);
+            self.next.clear();
+        }
+        let next = self.next.entry(to).or_insert(self.first);
+        *next += 1;
+        *next - 1
+    }
+}
+
+impl Default for Envelopes {
+    fn default() -> Envelopes {
+        Envelopes::open()
+    }
+}
+
+impl Envelopes {
+    /// Those of open mode.
+    #[must_use]
+    pub fn open() -> Envelopes {
+        Envelopes { mode: Mode::Open(Numbers::default()), out: Outbox::default() }
+    }
+
+    /// Those of login mode.
+    #[must_use]
+    pub fn sealed(seal: Seal, entropy: Box<dyn Entropy>) -> Envelopes {
+        Envelopes { mode: Mode::Sealed(Box::new(Sealed::new(seal, entropy))), out: Outbox::default() }
+    }
+
+    /// A datagram came, to this address of ours. Returns it if it passes every check; then it is
+    /// for the machine.
+    pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, to: Option<IpAddr>, bytes: &[u8]) -> Option<Taken> {
+        let Envelopes { mode, out } = self;
+        match mode {
+            Mode::Open(_) if matches!(bytes.first(), Some(&(HANDSHAKE | SEALED))) => {
+                if bytes[0] == HANDSHAKE {
+                    out.notice(from, Unanswered::Login);
+                }
+                out.counters.drop_one(Dropped::Mode);
+                None
+            }
+            // The machine counts what it cannot decode.
+            Mode::Open(_) => Some(Taken { key: None, from, to, opened: None }),
+            Mode::Sealed(sealed) => sealed.take(now, (from, to), bytes, out),
+        }
+    }
+
+    /// The datagram that was taken last, in the envelope of open mode.
+    #[must_use]
+    pub fn opened(&self, length: usize) -> &[u8] {
+        match &self.mode {
+            Mode::Open(_) => &[],
+            Mode::Sealed(sealed) => sealed.opened(length),
+        }
+    }
+
+    /// Puts a packed datagram into its envelope; [`Envelopes::poll_transmit`] returns it, once it
+    /// can be sent. `key`: the neighbor, in login mode.
+    pub fn send(
+        &mut self,
+        now: Time,
+        (from, to): (Option<IpAddr>, SocketAddr),
+        key: Option<PublicKey>,
+        mut datagram: Vec<u8>,
+    ) {
+        let Envelopes { mode, out } = self;
+        match (mode, key) {
+            (Mode::Open(numbers), _) => {
+                envelope::set_number(&mut datagram, numbers.draw(to));
+                out.transmits.push_back(Transmit { from, to, bytes: datagram });
+            }
+            (Mode::Sealed(sealed), Some(key)) => sealed.seal(now, key, (from, to), datagram, out),
+            // Nothing leaves a node in login mode that is for no key.
+            (Mode::Sealed(_), None) => debug_assert!(false, "a neighbor in login mode has a key"),
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.out.transmits.pop_front()
+    }
+
+    /// Somebody who greets this super peer and gets no answer.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.out.notices.pop_front()
+    }
+
+    /// The greatest counters of the neighbors, if one rose since the last call. They should be kept
+    /// before anything is sent: then no initiation is answered twice, even by a later run.
+    pub fn take_risen(&mut self) -> Option<BTreeMap<PublicKey, u64>> {
+        match &mut self.mode {
+            Mode::Open(_) => None,
+            Mode::Sealed(sealed) => sealed.take_risen(),
+        }
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn counters(&self) -> &EnvelopeCounters {
+        &self.out.counters
+    }
+
+    /// What must hold between any two calls.
+    pub fn check_invariants(&self) {
+        match &self.mode {
+            Mode::Open(numbers) => assert!(numbers.next.len() <= LINK_ADDRESSES_MAX),
+            Mode::Sealed(sealed) => sealed.check_invariants(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What the envelopes know of one neighbor: its key, the keys of the last handshakes, the handshake
+//! that is under way, and where its newest datagram came from.
+
+use std::net::{IpAddr, SocketAddr};
+
+use snow::HandshakeState;
+
+use super::keys::Keys;
+use super::noise::Remote;
+use crate::config::{DIAL_ADDRESSES_MAX, LINK_HANDSHAKE_RETRY, LINK_UNHEARD_MAX};
+use crate::time::Time;
+
+/// Where a datagram came from, and to which address of ours.
+pub(super) type Path = (SocketAddr, Option<IpAddr>);
+
+/// A handshake that this side has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) local: u32,
+    pub(super) state: HandshakeState,
+    at: Time,
+    pub(super) bytes: Vec<u8>,
+    /// The addresses that it was sent to.
+    sent_to: Vec<SocketAddr>,
+}
+
+impl Begun {
+    pub(super) fn new(local: u32, state: HandshakeState, bytes: Vec<u8>, at: Time) -> Begun {
+        Begun { local, state, at, bytes, sent_to: Vec::new() }
+    }
+
+    /// Whether there was no answer for so long that another handshake may begin.
+    pub(super) fn is_late(&self, now: Time) -> bool {
+        now >= self.at + LINK_HANDSHAKE_RETRY
+    }
+
+    /// It goes to this address now. Returns whether it did not before.
+    pub(super) fn goes_to(&mut self, to: SocketAddr) -> bool {
+        let is_new = !self.sent_to.contains(&to) && self.sent_to.len() < DIAL_ADDRESSES_MAX;
+        if is_new {
+            self.sent_to.push(to);
+        }
+        is_new
+    }
+}
+
+/// One neighbor.
+#[derive(Debug)]
+pub(super) struct Neighbor {
+    pub(super) remote: Remote,
+    /// The greatest counter of its initiations.
+    pub(super) seen: u64,
+    pub(super) begun: Option<Begun>,
+    /// Keys that it made and has not used yet: it may not have got the response.
+    pub(super) next: Option<Keys>,
+    /// The keys that are used for sending.
+    pub(super) current: Option<Keys>,
+    /// Those before: datagrams under them may still be on their way.
+    pub(super) previous: Option<Keys>,
+    /// The last datagram that could not be sealed, for lack of keys.
+    pub(super) held: Option<Vec<u8>>,
+    /// Where its newest datagram came from.
+    pub(super) at: Option<Path>,
+    /// When its last datagram came.
+    heard: Time,
+    /// The host that it was last greeted at.
+    greeted: Option<IpAddr>,
+}
+
+impl Neighbor {
+    pub(super) fn new(remote: Remote, seen: u64) -> Neighbor {
+        Neighbor {
+            remote,
+            seen,
+            begun: None,
+            next: None,
+            current: None,
+            previous: None,
+            held: None,
+            at: None,
+            heard: Time::ZERO,
+            greeted: None,
+        }
+    }
+
+    /// The indices of everything here.
+    pub(super) fn locals(&self) -> impl Iterator<Item = u32> + '_ {
+        let keys = [&self.next, &self.current, &self.previous].into_iter().flatten();
+        keys.map(|keys| keys.local).chain(self.begun.as_ref().map(|begun| begun.local))
+    }
+
+    /// The keys that this side calls so.
+    pub(super) fn keys_mut(&mut self, local: u32) -> Option<&mut Keys> {
+        let Neighbor { next, current, previous, .. } = self;
+        [current, next, previous].into_iter().flatten().find(|keys| keys.local == local)
+    }
+
+    /// Drops keys that are too old. Returns their indices.
+    pub(super) fn forget_old(&mut self, now: Time) -> Vec<u32> {
+        let Neighbor { next, current, previous, .. } = self;
+        let slots = [next, current, previous].into_iter();
+        slots.filter_map(|slot| slot.take_if(|keys| keys.are_over(now))).map(|keys| keys.local).collect()
+    }
+
+    /// Whether a handshake should begin before something is sent.
+    pub(super) fn lacks_keys(&self, now: Time) -> bool {
+        self.current.as_ref().is_none_or(|keys| keys.are_worn(now)) || now >= self.heard + LINK_UNHEARD_MAX
+    }
+
+    /// This side's handshake is over: its keys are used from now on. Returns what is left out.
+    pub(super) fn use_new(&mut self, keys: Keys) -> Option<Keys> {
+        let unused = self.next.take();
+        let before = self.current.replace(keys);
+        match unused {
+            Some(unused) => {
+                self.previous = Some(unused);
+                before
+            }
+            None => std::mem::replace(&mut self.previous, before),
+        }
+    }
+
+    /// The neighbor has used the keys of its handshake: so does this side. Returns what is left
+    /// out.
+    pub(super) fn use_next(&mut self, local: u32) -> Option<Keys> {
+        let next = self.next.take_if(|keys| keys.local == local)?;
+        let before = self.current.replace(next);
+        std::mem::replace(&mut self.previous, before)
+    }
+
+    pub(super) fn note_heard(&mut self, now: Time) {
+        self.heard = now;
+    }
+
+    pub(super) fn note_greeted(&mut self, to: IpAddr) {
+        self.greeted = Some(to);
+    }
+
+    /// Whether something is expected from this host.
+    pub(super) fn may_be_at(&self, ip: IpAddr) -> bool {
+        let sent = self.begun.iter().flat_map(|begun| &begun.sent_to).map(SocketAddr::ip);
+        let known = self.at.map(|(from, _)| from.ip()).into_iter().chain(self.greeted);
+        known.chain(sent).any(|known| known == ip)
+    }
+}

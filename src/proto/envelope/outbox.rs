@@ -1,0 +1,33 @@
+//! What a call of the envelopes leaves to be done.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::counters::EnvelopeCounters;
+use super::datagram::{Notice, Transmit};
+use super::neighbor::Path;
+use crate::proto::Unanswered;
+use crate::wire::envelope;
+
+/// What a call leaves to be done.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) transmits: VecDeque<Transmit>,
+    pub(super) notices: VecDeque<Notice>,
+    pub(super) counters: EnvelopeCounters,
+}
+
+impl Outbox {
+    pub(super) fn send(&mut self, (to, from): Path, bytes: Vec<u8>) {
+        if bytes.first() == Some(&envelope::SEALED) {
+            self.counters.sealed += 1;
+        }
+        self.transmits.push_back(Transmit { from, to, bytes });
+    }
+
+    pub(super) fn notice(&mut self, from: SocketAddr, why: Unanswered) {
+        if self.notices.is_empty() {
+            self.notices.push_back(Notice { from, why });
+        }
+    }
+}
