@@ -7,7 +7,7 @@ use super::happening::Happening;
 use super::{FIRST, SUPER, Swarm, addr, node_at};
 use crate::config::PIECE_BYTES;
 use crate::proto::command::Get;
-use crate::proto::{ClientEvent, ClientId, Command, DiskDone, Event, Input, Output, OwnAddrs};
+use crate::proto::{ClientEvent, ClientId, Command, DialCause, DiskDone, Event, Input, Output, OwnAddrs};
 use crate::time::Time;
 use crate::wire::HostPort;
 
@@ -30,7 +30,8 @@ impl Swarm {
             Happening::Dial { node, dial, to } => self.on_dial(node, dial, to),
             Happening::Dialed { end, serial, dial } => self.on_dialed(end, serial, dial),
             Happening::DialFailed { node, dial } => {
-                self.turn(node, Input::DialFailed { dial, why: "connection refused".to_owned() });
+                let (why, cause) = ("connection refused".to_owned(), DialCause::Unreachable);
+                self.turn(node, Input::DialFailed { dial, why, cause });
             }
             Happening::Message { end, serial, message } => {
                 if let Some((node, conn)) = self.end_of(end, serial) {
@@ -105,7 +106,7 @@ impl Swarm {
 
     fn perform(&mut self, node: u32, output: Output) {
         match output {
-            Output::Dial { dial, to } => {
+            Output::Dial { dial, to, .. } => {
                 let to = node_at(&to).filter(|node| HostPort::from(addr(*node)) == to);
                 let at = self.now + self.delay();
                 self.schedule(at, Happening::Dial { node, dial, to });

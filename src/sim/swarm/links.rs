@@ -48,13 +48,13 @@ impl Swarm {
         self.links.insert(Link { ends, serial });
         self.schedule(back, Happening::Dialed { end: dialer, serial, dial });
         let from = SocketAddr::new(addr(node).ip(), DIALS_FROM);
-        self.turn(to, Input::Accepted { conn: conns[1], from, to: addr(to).ip() });
+        self.turn(to, Input::Accepted { conn: conns[1], from, to: addr(to).ip(), since: now, key: None, unix: 0 });
     }
 
     pub(super) fn on_dialed(&mut self, end: EndId, serial: u64, dial: DialId) {
         if let Some((node, conn)) = self.end_of(end, serial) {
             let own = self.own(node);
-            self.turn(node, Input::Dialed { dial, conn, own });
+            self.turn(node, Input::Dialed { dial, conn, own, key: None, unix: 0 });
         }
     }
 
