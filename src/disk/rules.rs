@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use gix_glob::pattern::Case;
+use gix_glob::{Pattern, wildmatch};
 use rustix::io::Errno;
 
 use super::folder::{Folder, is_starved};
@@ -23,7 +24,8 @@ pub(super) struct Rules {
 
 #[derive(Debug)]
 enum Rule {
-    Patterns(Box<Gitignore>),
+    /// In the order of the file: the last one that matches wins.
+    Patterns(Vec<Pattern>),
     /// They cannot be read.
     Everything,
 }
@@ -61,9 +63,9 @@ impl Rules {
                 read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| error.to_string())
             }
         };
-        match text.and_then(|text| compile(&text, &path)) {
-            Ok(patterns) => {
-                self.folders.insert(folder.to_owned(), Rule::Patterns(Box::new(patterns)));
+        match text {
+            Ok(text) => {
+                self.folders.insert(folder.to_owned(), Rule::Patterns(compile(&text, &path)));
                 Loaded::Done
             }
             Err(why) => {
@@ -100,9 +102,8 @@ impl Rules {
             match self.folders.get(folder) {
                 Some(Rule::Everything) => return true,
                 Some(Rule::Patterns(patterns)) => {
-                    let found = patterns.matched(below, is_folder);
-                    if !found.is_none() {
-                        return found.is_ignore();
+                    if let Some(found) = patterns.iter().rfind(|pattern| fits(pattern, below, is_folder)) {
+                        return !found.is_negative();
                     }
                 }
                 None => {}
@@ -113,14 +114,62 @@ impl Rules {
 }
 
 /// The patterns of a file. One that is not valid is reported and matches nothing, as in git.
-fn compile(text: &str, path: &str) -> Result<Gitignore, String> {
-    let mut builder = GitignoreBuilder::new("");
+fn compile(text: &str, path: &str) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
     for (number, line) in (1..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
-        if let Err(error) = builder.add_line(None, line) {
-            log::warn!("line {number} of {} is left out: {error}", crate::wire::name::printable(path));
+        if line.starts_with('#') {
+            continue;
+        }
+        let line = if line.ends_with("\\ ") { line } else { line.trim_end() };
+        if ends_within(line.as_bytes()) {
+            let path = crate::wire::name::printable(path);
+            log::warn!("line {number} of {path} is left out: it ends within brackets or after a backslash");
+        } else {
+            patterns.extend(Pattern::from_bytes(line.as_bytes()));
         }
     }
-    builder.build().map_err(|error| error.to_string())
+    patterns
+}
+
+/// Whether a pattern ends within brackets or after a backslash.
+fn ends_within(pattern: &[u8]) -> bool {
+    let mut rest = pattern;
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'\\', []) => return true,
+            (b'\\', [_, after @ ..]) => after,
+            (b'[', [b'!' | b'^', set @ ..] | set) => match end_of_set(set) {
+                Some(after) => after,
+                None => return true,
+            },
+            _ => after,
+        };
+    }
+    false
+}
+
+/// What is after the bracket that closes a set. A bracket at its beginning is a member of it.
+fn end_of_set(set: &[u8]) -> Option<&[u8]> {
+    let (mut rest, mut is_first) = (set, true);
+    loop {
+        rest = match rest {
+            [] | [b'\\'] => return None,
+            [b'\\', _, after @ ..] => after,
+            [b']', after @ ..] if !is_first => return Some(after),
+            [b'[', b':', after @ ..] => match after.windows(2).position(|end| end == b":]") {
+                Some(end) => &after[end + 2..],
+                None => after,
+            },
+            [_, after @ ..] => after,
+        };
+        is_first = false;
+    }
+}
+
+fn fits(pattern: &Pattern, path: &str, is_folder: bool) -> bool {
+    let name = path.rfind('/').map(|slash| slash + 1);
+    let mode = wildmatch::Mode::NO_MATCH_SLASH_LITERAL;
+    pattern.matches_repo_relative_path(path.into(), name, Some(is_folder), Case::Sensitive, mode)
 }
 
 #[cfg(test)]
@@ -147,7 +196,8 @@ mod tests {
     #[test]
     fn the_syntax_is_that_of_gitignore() {
         let top = tempfile::tempdir().unwrap();
-        let text = "# comment\n*.tmp\n!keep.tmp\n/only-top\nbuild/\na/**/z\n\\#hash\ntrailing \nraw?.[ch]\n";
+        let text = "# comment\n*.tmp\n!keep.tmp\n/only-top\nbuild/\na/**/z\n\\#hash\ntrailing \nraw?.[ch]\r\n\\!bang\n\
+                    **/deep\nall/**\nd/*.o\n[[:digit:]x-z]].[!ch]\n\n   \nspace\\ \nS*p\n*\\*\n";
         let rules = rules(top.path(), &[("", text)]);
         for (path, is_folder, ignored) in [
             ("x.tmp", false, true),
@@ -163,6 +213,26 @@ mod tests {
             ("trailing", false, true),
             ("raw1.c", false, true),
             ("raw1.x", false, false),
+            ("!bang", false, true),
+            ("bang", false, false),
+            ("deep", false, true),
+            ("very/very/deep", false, true),
+            ("all", true, false),
+            ("all/of/it", false, true),
+            ("d/x.o", false, true),
+            ("d/e/x.o", false, false),
+            ("e/d/x.o", false, false),
+            ("7].o", false, true),
+            ("y].o", false, true),
+            ("7].c", false, false),
+            ("w].o", false, false),
+            ("space ", false, true),
+            ("space", false, false),
+            ("a/Stop", false, true),
+            ("stop", false, false),
+            ("star*", false, true),
+            ("star", false, false),
+            ("{x,y}", false, false),
         ] {
             assert_eq!(rules.ignore(path, is_folder), ignored, "{path}");
         }
@@ -214,7 +284,13 @@ mod tests {
     #[test]
     fn a_line_that_is_not_valid_leaves_the_others() {
         let top = tempfile::tempdir().unwrap();
-        let rules = rules(top.path(), &[("", "a[\n{x\n*.tmp\n")]);
-        assert!(rules.ignore("x.tmp", false) && !rules.ignore("a", false));
+        let rules = rules(top.path(), &[("", "a[\n{x\n*.tmp\nb\\\n")]);
+        assert!(rules.ignore("x.tmp", false) && rules.ignore("{x", false));
+        assert!(!rules.ignore("a", false) && !rules.ignore("a[", false) && !rules.ignore("b", false));
+        for (pattern, is_valid) in
+            [("[]]", true), ("[!]]x", true), ("[]", false), ("[[:alpha:]", false), ("[[:alpha:]]", true), ("\\[", true)]
+        {
+            assert_eq!(!ends_within(pattern.as_bytes()), is_valid, "{pattern}");
+        }
     }
 }
