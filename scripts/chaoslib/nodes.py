@@ -43,7 +43,7 @@ class World:
         self.ip = f"127.{random.SystemRandom().randrange(2, 255)}.{random.SystemRandom().randrange(256)}.1"
         self.children = []
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_")}
-        self.env |= {"HOME": str(self.folder), "TERM": "xterm"}
+        self.env |= {"HOME": str(self.folder), "TERM": "xterm", "SPRAT_OPEN": "1"}
         for key in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"):
             self.env.pop(key, None)
         self.source_folder = self.folder / "source"

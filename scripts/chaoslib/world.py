@@ -160,7 +160,7 @@ class World:
         self.keep = keep
         self.children = []
         self.mounts = []
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_")}
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_")} | {"SPRAT_OPEN": "1"}
         for kind in ("STATE", "RUNTIME", "CACHE", "CONFIG"):
             folder = self.dir / kind.lower()
             folder.mkdir(mode=0o700)

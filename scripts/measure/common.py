@@ -245,7 +245,7 @@ class World:
                    "--state", str(self.dir / name), "--ready-file", str(ready)]
         for other in neighbors:
             command += ["--neighbor", f"{self.host(other)}:{PORT}"]
-        env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_")}
+        env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_")} | {"SPRAT_OPEN": "1"}
         with open(self.dir / f"{name}.log", "ab") as log:
             self.children[n] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
         wait_for("the ready file", lambda: ready.exists() or self.is_gone(n))

@@ -73,7 +73,7 @@ class Host:
 
     def env(self):
         env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_") and key != "JOURNAL_STREAM"}
-        return env | {"HOME": str(self.dir), "XDG_STATE_HOME": str(self.dir / "state"), "XDG_RUNTIME_DIR": str(self.dir / "run")}
+        return env | {"SPRAT_OPEN": "1", "HOME": str(self.dir), "XDG_STATE_HOME": str(self.dir / "state"), "XDG_RUNTIME_DIR": str(self.dir / "run")}
 
     def daemon(self, role, *args, name=None, ready=True):
         name = name or role

@@ -17,6 +17,7 @@ mod identity;
 mod list;
 mod logging;
 mod memory;
+mod modes;
 mod nearest;
 mod oneshot;
 mod output;

@@ -26,7 +26,7 @@ pub(crate) struct Ready {
     /// Peer: the super peer that welcomed it.
     #[serde(rename = "super", skip_serializing_if = "Option::is_none")]
     pub(crate) super_peer: Option<HostPort>,
-    /// Peer: its control socket.
+    /// Its control socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) control: Option<PathBuf>,
 }

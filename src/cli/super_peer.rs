@@ -6,7 +6,7 @@ use super::identity::Identity;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::OnOff;
-use super::{memory, paths, report, settings};
+use super::{memory, modes, paths, report, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
@@ -24,11 +24,23 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
     let neighbors = settings::neighbors(&args.neighbor, listen)?;
     let memory = memory::budget(args.memory)?;
-    let folder = paths::state_folder(name, args.state.as_deref(), &|key| std::env::var_os(key))?;
+    let env = |key: &str| std::env::var_os(key);
+    let folder = paths::state_folder(name, args.state.as_deref(), &env)?;
+    let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
     let state = paths::State::open(folder, name)?;
+    modes::of_super_peer(args.open, false, listen)?;
+    if let (None, Some(folder)) = (&args.control, control.parent()) {
+        paths::make_private_folder(folder)?;
+    }
     let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
-    let options = Options { listen: Some(listen), datagrams: true, memory: Some(memory), ..Options::default() };
-    let node = Node::open(options)?;
+    let node = Node::open(Options {
+        listen: Some(listen),
+        datagrams: true,
+        control: Some(control.clone()),
+        memory: Some(memory),
+        ..Options::default()
+    })?;
+    let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
     let id = Identity::open(state.folder())?.public().node();
     let _announced = args.announce.then(|| Announced::new(id, bound)).transpose()?;
@@ -51,7 +63,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
     // From now on the kernel queues connections, so the super peer serves.
-    ready.write(&Ready::new("super", bound))?;
+    ready.write(&Ready { control: Some(control), ..Ready::new("super", bound) })?;
     node.run(role, &mut Journal { state }).map(Exit::code)
 }
 

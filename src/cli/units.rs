@@ -13,7 +13,7 @@ pub(crate) struct Size(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate(pub(crate) u64);
 
-/// A span of time, written `500ms`, `2s`, `1.5m` or `1h`.
+/// A span of time, written `500ms`, `2s`, `1.5m`, `1h` or `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -29,8 +29,14 @@ fn size_unit(unit: &str) -> Option<u64> {
 /// The factor of a unit of [`Span`], in nanoseconds. A time without a unit is ambiguous, and
 /// refused.
 fn span_unit(unit: &str) -> Option<u64> {
-    let units =
-        [("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+    let units = [
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("d", 86_400_000_000_000),
+    ];
     units.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos)
 }
 

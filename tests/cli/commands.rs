@@ -134,6 +134,36 @@ fn is_socket(path: &Path) -> bool {
 }
 
 #[test]
+fn a_super_peer_answers_status_on_its_control_socket() {
+    let home = Home::new();
+    let super_peer = home.super_peer();
+    let socket = super_peer.ready_file()["control"].as_str().expect("a control socket").to_owned();
+    assert!(is_socket(Path::new(&socket)));
+    for args in [&["status"][..], &["status", "--name", "super"], &["status", "--control", &socket]] {
+        let (code, events) = home.ask(args);
+        assert_eq!((code, &events[0]["event"]), (0, &"status".into()), "{args:?}");
+        assert!(events[0]["super_counts"]["memory_index"].is_u64(), "{args:?}: {}", events[0]);
+    }
+    let (code, _) = home.ask(&["list", "--name", "super"]);
+    assert_eq!(code, 2, "it takes no commands of peers");
+    super_peer.terminate();
+    assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn a_super_peer_that_others_reach_says_what_to_type_before_it_is_open() {
+    let home = Home::new();
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let refused = home.run(&["super", "--listen", listen]);
+        assert_eq!(refused.status.code(), Some(2));
+        let text = String::from_utf8(refused.stderr).expect("UTF-8");
+        assert!(text.contains("--open") && text.contains("sprat user add"), "{text}");
+    }
+    let open = home.start("super", &["super", "--open", "--listen", "0.0.0.0:0"], "nothing is encrypted");
+    drop(open);
+}
+
+#[test]
 fn a_file_is_found_listed_and_fetched() {
     let home = Home::new();
     let super_peer = home.super_peer();

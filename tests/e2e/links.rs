@@ -24,7 +24,7 @@ fn wait_for_log(daemon: &Daemon, parts: &[&str]) {
 }
 
 fn starts(world: &World, name: &str, args: &[&str]) -> Daemon {
-    let args: Vec<String> = ["super"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+    let args: Vec<String> = ["super", "--open"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
     world.daemon(name, &args, Stdio::null())
 }
 

@@ -56,9 +56,21 @@ command! {
         #[argh(switch)]
         pub(crate) announce: bool,
 
-        /// name of this daemon: its state folder and its lock [default: super]
+        /// let everybody take part who can reach it, without a login and without encryption
+        /// [default: off; on if it listens on a loopback address only and has neither users nor
+        /// operators]
+        #[argh(switch)]
+        pub(crate) open: bool,
+
+        /// name of this daemon: its state folder, lock and socket [default: super]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
+
+        /// path of the Unix socket for `sprat status` and `sprat user` [default:
+        /// $RUNTIME_DIRECTORY/NAME.sock, else $XDG_RUNTIME_DIR/sprat/NAME.sock, else NAME.sock in
+        /// the state folder]
+        #[argh(option, arg_name = "PATH")]
+        pub(crate) control: Option<PathBuf>,
     } with daemon, log(" [default: info]", Info)
 }
 
