@@ -84,7 +84,7 @@ impl Session {
             Hello { version: PROTOCOL_VERSION, node: NodeId(node), boot: 1, features: vec![], agent: "ask".into() };
         session.say(&[
             Message::Hello(hello),
-            Message::Login(Login { mode: "open".into(), user: None, proof: None }),
+            Message::Login(Login::open()),
             Message::Register(Register { seq: 1, port: 0, host: None, more_addr: None, files: vec![], more: false }),
         ])?;
         while !matches!(session.hear()?, Message::Ack(_)) {}

@@ -134,7 +134,7 @@ impl Server {
         let (node, agent) = (NodeId([2; 16]), String::new());
         let hello = Hello { version: [1, 0], node, boot: 2, features: Vec::new(), agent };
         self.frame(conn, &framed(&Message::Hello(hello)));
-        let login = Login { mode: "open".into(), user: None, proof: None };
+        let login = Login::open();
         self.frame(conn, &framed(&Message::Login(login)));
         conn
     }

@@ -157,7 +157,7 @@ fn greeting(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (node, agent) = (NodeId([7; 16]), "limit_load".to_owned());
     frame::encode(&Message::Hello(Hello { version: [1, 0], node, boot: 1, features: Vec::new(), agent }), &mut bytes);
-    frame::encode(&Message::Login(Login { mode: "open".into(), user: None, proof: None }), &mut bytes);
+    frame::encode(&Message::Login(Login::open()), &mut bytes);
     if files.is_some() {
         let path = SharePath::new("w1299 w0327 w0587 w0783 w0483 00000007.flac").expect("43 bytes");
         let files = vec![FileRecord { path, size: 7, root: Root([7; 32]), collection: false }];

@@ -256,7 +256,7 @@ impl Swarm {
         match message {
             Message::Welcome(welcome) => {
                 self.ping = Duration::from_millis(welcome.ping.into());
-                self.send(number, &Message::Login(Login { mode: "open".into(), user: None, proof: None }));
+                self.send(number, &Message::Login(Login::open()));
             }
             Message::Ready(_) => {
                 let files = (0..self.files).map(|file| record(number, file)).collect();

@@ -68,14 +68,16 @@ pub const ACCOUNTS_MAX: usize = 100_000;
 pub const ACCOUNT_KEYS_MAX: usize = 64;
 /// Classes of one super peer.
 pub const CLASSES_MAX: usize = 64;
-/// Keys that one super peer denies.
-pub const DENIED_MAX: usize = 100_000;
+/// Keys that one super peer denies. Each session gets the complete list when it opens, and it must
+/// fit in its send queue.
+pub const DENIED_MAX: usize = 4096;
 /// Difference between the clocks of two hosts, in seconds, at which the dates of a credential still
 /// make sense. A clock that is earlier than a signature by more is wrong.
 pub const CLOCK_SKEW_S_MAX: u64 = 300;
 /// Longest file with keys or accounts that is read, in bytes.
 pub const PRIVATE_FILE_BYTES_MAX: usize = 64 << 20;
 
+const _: () = assert!(ROTATIONS_MAX * 128 + FRAME_BYTES_HELLO < FRAME_BYTES_WELCOME);
 const _: () = assert!(CREDENTIAL_BYTES_MAX < 512 && CREDENTIAL_BYTES_MAX < FRAME_BYTES_LOGIN);
 
 // ---- frames -------------------------------------------------------------------------------------
@@ -84,6 +86,9 @@ const _: () = assert!(CREDENTIAL_BYTES_MAX < 512 && CREDENTIAL_BYTES_MAX < FRAME
 pub const FRAME_BYTES_HELLO: usize = 256;
 /// Longest frame body between HELLO and READY, in bytes.
 pub const FRAME_BYTES_LOGIN: usize = 1024;
+/// Longest body of a WELCOME in login mode: it may carry [`ROTATIONS_MAX`] changes of key of 128
+/// bytes each.
+pub const FRAME_BYTES_WELCOME: usize = 2048;
 /// Longest frame body of an open session or chunk connection, in bytes. Longer lists are paged.
 pub const FRAME_BYTES_OPEN: usize = 64 * 1024;
 /// A sender ends a page of file records at this many bytes of records, which leaves room for the

@@ -3,11 +3,11 @@
 use sprat::wire::link::{
     LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, TreeName, TreeStep,
 };
-use sprat::wire::message::{
+use sprat::wire::message::{Enroll, Enrolled, Mode, Revoked, RevokedKey, 
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
     Manifest, Ping, Query, Reach, Ready, Register, SourceRecord, Status, Update, Welcome,
 };
-use sprat::wire::{
+use sprat::wire::{KeyBytes, 
     Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, Policy, QueryId, QueryKind, Root, Search, SharePath,
     WireError, frame,
 };
@@ -90,18 +90,28 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
     let version = if dice.one_in(20) { [2, 0] } else { [1, 0] };
     let node = NodeId([dice.below(3) as u8; 16]);
     let some = |dice: &mut Dice<'_>| dice.one_in(3).then(|| u64::from(edge(dice)));
-    match dice.below(24) {
+    match dice.below(27) {
         0 => Message::Hello(Hello { version, node, boot: dice.any(), features: vec![], agent: text(dice) }),
         1 => {
             let (ping, frame) = (dice.pick(&[30_000, 0, 1, 1000, u32::MAX]), edge(dice));
             let addr = addr(dice);
-            Message::Welcome(Welcome { version, node, boot: dice.any(), features: vec![], ping, frame, addr })
+            let mode = dice.pick(&[Mode::Open, Mode::Open, Mode::Login, Mode::Unknown]);
+            let rotation = dice.one_in(4).then(|| dice.bytes(100).to_vec());
+            Message::Welcome(Welcome {
+                version, node, boot: dice.any(), features: vec![], ping, frame, addr, mode, rotation
+            })
         }
         2 => {
-            let mode = dice.pick(&["open", "open", "open", "shut"]).to_owned();
-            Message::Login(Login { mode, user: None, proof: dice.one_in(9).then(|| dice.bytes(9).to_vec()) })
+            let mode = dice.pick(&[Mode::Open, Mode::Open, Mode::Login, Mode::Unknown]);
+            Message::Login(Login { mode, credential: dice.one_in(9).then(|| dice.bytes(9).to_vec()) })
         }
-        3 => Message::Ready(Ready {}),
+        3 => Message::Ready(Ready { operators: (0..dice.below(3)).map(|_| KeyBytes(root(dice).0)).collect() }),
+        23 => Message::Enroll(Enroll { user: text(dice), token: dice.bytes(20).to_vec() }),
+        24 => Message::Enrolled(Enrolled { credential: dice.bytes(100).to_vec() }),
+        25 => {
+            let list = (0..dice.below(4)).map(|_| RevokedKey { key: KeyBytes(root(dice).0), at: dice.pick(&WIDE) }).collect();
+            Message::Revoked(Revoked { list })
+        }
         4 => {
             let port = dice.pick(&[4778, 1, 0]);
             let host = dice.one_in(6).then(|| dice.pick(&["peer.example", "-", "", "::1"]).to_owned());
@@ -155,7 +165,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
         17 => Message::Bye(Bye { why: text(dice) }),
         18 => {
             let code = ErrorCode(dice.below(16) as u16);
-            Message::Error(Error { code, message: text(dice), req: (!dice.one_in(4)).then_some(req) })
+            Message::Error(Error::new(code, text(dice), (!dice.one_in(4)).then_some(req)))
         }
         19 => Message::Get(Get {
             req,

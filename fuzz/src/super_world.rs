@@ -144,7 +144,7 @@ impl SuperWorld {
         let at = self.accept();
         let hello = Hello { version: [1, 0], node: NodeId([5; 16]), boot: 1, features: vec![], agent: "f".into() };
         self.say(at, Message::Hello(hello));
-        self.say(at, Message::Login(Login { mode: "open".into(), user: None, proof: None }));
+        self.say(at, Message::Login(Login::open()));
     }
 
     fn accept(&mut self) -> usize {

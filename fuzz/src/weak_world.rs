@@ -699,7 +699,7 @@ impl WeakWorld {
 fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
     match message {
         Message::Hello(_) => answers.push_back(Message::Welcome(builders::welcome(addr(50_000)))),
-        Message::Login(_) => answers.push_back(Message::Ready(Ready {})),
+        Message::Login(_) => answers.push_back(Message::Ready(Ready::default())),
         Message::Register(Register { seq, .. }) | Message::Update(Update { seq, .. }) => {
             answers.push_back(Message::Ack(Ack { seq: *seq, files: 0 }));
         }

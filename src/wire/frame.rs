@@ -74,7 +74,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&Message::Ping(Ping { n: 7 }), &mut bytes);
         let whole = bytes.len();
-        encode(&Message::Ready(Ready {}), &mut bytes);
+        encode(&Message::Ready(Ready::default()), &mut bytes);
         for cut in 0..whole {
             assert_eq!(decode(&bytes[..cut], 256), Ok(None));
         }
@@ -151,7 +151,7 @@ mod tests {
         assert!(malformed(&[&[0x81, 0xa4], &b"PING"[..], &[0x81, 0, 7]].concat()), "a field by its number");
         assert!(malformed(&[&[0xa5][..], b"READY"].concat()), "a kind without its map");
         assert!(malformed(&[&[0x81, 0xa5][..], b"READY", &[0x90]].concat()), "no fields in an array");
-        let login = [&[0x81, 0xa5][..], b"LOGIN", &[0x82, 0xa4], b"mode", &[0xa1, b'x', 0xa5], b"proof"].concat();
+        let login = [&[0x81, 0xa5][..], b"LOGIN", &[0x82, 0xa4], b"mode", &[0xa1, b'x', 0xa4], b"cred"].concat();
         assert!(malformed(&[&login[..], &[0x91, 1]].concat()), "bytes as a list of numbers");
         assert!(malformed(&[&login[..], &[0xa1, b'x']].concat()), "bytes as a text");
         assert!(!malformed(&[&login[..], &[0xc4, 1, b'x']].concat()));

@@ -100,6 +100,11 @@ fixed_bytes!(
     16
 );
 fixed_bytes!(
+    /// An Ed25519 public key as it travels: 32 bytes that may be no key.
+    KeyBytes,
+    32
+);
+fixed_bytes!(
     /// Names one query in the whole network; minted at random by the super peer that the asker is
     /// connected to.
     QueryId,

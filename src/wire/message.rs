@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::addr::HostPort;
-use super::ids::{Md5, NodeId, Root};
+use super::ids::{KeyBytes, Md5, NodeId, Root};
 use super::record::{Cut, FileRecord, Policy, Search, some_policy};
 use crate::config::{FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 
@@ -25,10 +25,16 @@ pub enum Message {
     Hello(Hello),
     /// The answer to HELLO.
     Welcome(Welcome),
-    /// Session: who the peer is; `open` mode asks for nothing.
+    /// Session, and in login mode a chunk connection too: who the peer is.
     Login(Login),
-    /// Session: the login was accepted.
+    /// The login was accepted.
     Ready(Ready),
+    /// Session: asks for a credential with the token of an invitation.
+    Enroll(Enroll),
+    /// Session: that credential.
+    Enrolled(Enrolled),
+    /// Session: accounts that are no longer valid.
+    Revoked(Revoked),
     /// Session: a page of the whole file list, and where chunks are served.
     Register(Register),
     /// Session: files that were added and removed.
@@ -92,7 +98,7 @@ pub struct Hello {
     pub agent: String,
 }
 
-/// WELCOME: `{v, node, boot, feat, ping, frame, addr}`.
+/// WELCOME: `{v, node, boot, feat, ping, frame, addr, mode, rot}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// Protocol version, major and minor.
@@ -111,6 +117,12 @@ pub struct Welcome {
     pub frame: u32,
     /// The address of the receiver as the sender sees it.
     pub addr: HostPort,
+    /// Whether the sender takes a login.
+    #[serde(default, skip_serializing_if = "Mode::is_open")]
+    pub mode: Mode,
+    /// How the key of the sender follows from earlier ones; not decoded here.
+    #[serde(rename = "rot", default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub rotation: Option<Vec<u8>>,
 }
 
 impl Hello {
@@ -128,34 +140,116 @@ impl Welcome {
     pub fn new(node: NodeId, boot: u64, ping: Duration, addr: HostPort) -> Welcome {
         let ping = u32::try_from(ping.as_millis()).unwrap_or(u32::MAX);
         let frame = u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX);
-        Welcome { version: PROTOCOL_VERSION, node, boot, features: Vec::new(), ping, frame, addr }
+        let features = Vec::new();
+        let (mode, rotation) = (Mode::Open, None);
+        Welcome { version: PROTOCOL_VERSION, node, boot, features, ping, frame, addr, mode, rotation }
     }
 }
 
-/// LOGIN: `{mode, user, proof}`.
+/// Whether a network takes a login: the mode of WELCOME and LOGIN. A node is in one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Anyone may connect, and a node's name is a claim.
+    #[default]
+    Open,
+    /// TLS, and a credential for the key of each peer.
+    Login,
+    /// A mode that this version does not know; never sent, made by the decoder.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Mode {
+    /// As it is written on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Open => "open",
+            Mode::Login => "login",
+            Mode::Unknown => "unknown",
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        *self == Mode::Open
+    }
+}
+
+/// LOGIN: `{mode, cred}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
-    /// `open`, the only mode of version 1.0.
-    pub mode: String,
-    /// For modes to come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// For modes to come.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
-    pub proof: Option<Vec<u8>>,
+    /// The mode of the sender.
+    pub mode: Mode,
+    /// In the mode `login`: the credential for the sender's key; not decoded here.
+    #[serde(rename = "cred", default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub credential: Option<Vec<u8>>,
 }
 
 impl Login {
     /// The LOGIN of the mode `open`.
     #[must_use]
     pub fn open() -> Login {
-        Login { mode: "open".to_owned(), user: None, proof: None }
+        Login { mode: Mode::Open, credential: None }
+    }
+
+    /// The LOGIN of the mode `login`, with this credential.
+    #[must_use]
+    pub fn with_credential(credential: Vec<u8>) -> Login {
+        Login { mode: Mode::Login, credential: Some(credential) }
     }
 }
 
-/// READY: `{}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ready {}
+/// READY: `{ops}`; without fields in the mode `open` and on chunk connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The keys whose signature makes a credential valid in this network.
+    #[serde(rename = "ops", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
+    pub operators: Vec<KeyBytes>,
+}
+
+/// ENROLL: `{user, token}`, instead of LOGIN. The connection stays in its state.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enroll {
+    /// The name of the account.
+    pub user: String,
+    /// The secret of the invitation.
+    #[serde(with = "serde_bytes")]
+    pub token: Vec<u8>,
+}
+
+/// The token is a secret, and is left out.
+impl fmt::Debug for Enroll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enroll").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// ENROLLED: `{cred}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The credential for the key with which the asker has connected; not decoded here.
+    #[serde(rename = "cred", with = "serde_bytes")]
+    pub credential: Vec<u8>,
+}
+
+/// REVOKED: `{list}`. To each session when it opens, and when accounts are revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Whose credentials are no longer valid.
+    #[serde(deserialize_with = "list")]
+    pub list: Vec<RevokedKey>,
+}
+
+/// A key whose credentials are no longer valid: `{k, at}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RevokedKey {
+    /// The key of the node.
+    #[serde(rename = "k")]
+    pub key: KeyBytes,
+    /// Those that were issued at this time or before, in seconds since 1970.
+    pub at: u64,
+}
 
 /// REGISTER: `{seq, port, host, more_addr, files, more}`. The first page clears what the session
 /// had registered before; port and addresses are taken from it. A page with `more` is followed by
@@ -431,7 +525,7 @@ pub struct Bye {
     pub why: String,
 }
 
-/// ERROR: `{code, message, req}`.
+/// ERROR: `{code, message, req, retry}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     /// For programs.
@@ -441,6 +535,17 @@ pub struct Error {
     /// The request that failed; absent if it is about the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub req: Option<u32>,
+    /// With [`ErrorCode::BUSY`]: the least time in milliseconds before the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<u32>,
+}
+
+impl Error {
+    /// An ERROR about the request of this number, or about the connection.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>, req: Option<u32>) -> Error {
+        Error { code, message: message.into(), req, retry: None }
+    }
 }
 
 /// The code of an ERROR: a number on the wire, whose unknown values are kept.
@@ -461,7 +566,7 @@ impl ErrorCode {
     pub const BUSY: ErrorCode = ErrorCode(5);
     /// The file changed or cannot be read any more.
     pub const CHANGED: ErrorCode = ErrorCode(6);
-    /// The login was rejected.
+    /// The login was rejected: no credential, or one that is not valid here.
     pub const LOGIN: ErrorCode = ErrorCode(7);
     /// The message is known but not allowed in this state.
     pub const ORDER: ErrorCode = ErrorCode(8);
@@ -475,6 +580,22 @@ impl ErrorCode {
     pub const LIMIT: ErrorCode = ErrorCode(12);
     /// The pattern or range of a request makes no sense.
     pub const BAD_REQUEST: ErrorCode = ErrorCode(13);
+    /// The other mode is spoken here.
+    pub const MODE: ErrorCode = ErrorCode(14);
+    /// The account was revoked.
+    pub const REVOKED: ErrorCode = ErrorCode(15);
+    /// The credential is not valid any more.
+    pub const EXPIRED: ErrorCode = ErrorCode(16);
+    /// The invitation is unknown, used or expired.
+    pub const INVITATION: ErrorCode = ErrorCode(17);
+
+    /// Whether it rejects a login for good: another attempt needs another mode, key, credential or
+    /// invitation.
+    #[must_use]
+    pub fn is_login(self) -> bool {
+        let codes = [ErrorCode::LOGIN, ErrorCode::MODE, ErrorCode::REVOKED, ErrorCode::EXPIRED, ErrorCode::INVITATION];
+        codes.contains(&self)
+    }
 }
 
 /// GET: `{req, root, off, len, bare}`.
@@ -544,11 +665,11 @@ pub struct Cancel {
 }
 
 /// Patterns for the kinds by sender and receiver. A machine names the kinds that it never receives
-/// in one word, and a new kind still has to be handled by every match. HELLO, PING, BYE, ERROR,
-/// CANCEL and unknown kinds have several directions.
+/// in one word, and a new kind still has to be handled by every match. HELLO, WELCOME, LOGIN,
+/// READY, PING, BYE, ERROR, CANCEL and unknown kinds have several directions.
 macro_rules! sent_to_super_peers {
     () => {
-        $crate::wire::Message::Login(_)
+        $crate::wire::Message::Enroll(_)
             | $crate::wire::Message::Register(_)
             | $crate::wire::Message::Update(_)
             | $crate::wire::Message::Query(_)
@@ -558,7 +679,8 @@ macro_rules! sent_to_super_peers {
 }
 macro_rules! sent_by_super_peers {
     () => {
-        $crate::wire::Message::Ready(_)
+        $crate::wire::Message::Enrolled(_)
+            | $crate::wire::Message::Revoked(_)
             | $crate::wire::Message::Ack(_)
             | $crate::wire::Message::Hit(_)
             | $crate::wire::Message::Done(_)
@@ -589,6 +711,9 @@ impl Message {
             Message::Welcome(_) => "WELCOME",
             Message::Login(_) => "LOGIN",
             Message::Ready(_) => "READY",
+            Message::Enroll(_) => "ENROLL",
+            Message::Enrolled(_) => "ENROLLED",
+            Message::Revoked(_) => "REVOKED",
             Message::Register(_) => "REGISTER",
             Message::Update(_) => "UPDATE",
             Message::Ack(_) => "ACK",

@@ -22,7 +22,7 @@ pub mod uri;
 
 pub use addr::HostPort;
 pub use error::WireError;
-pub use ids::{Cv, Md5, NodeId, QueryId, Root};
+pub use ids::{Cv, KeyBytes, Md5, NodeId, QueryId, Root};
 pub use link::{LinkMessage, TreeName};
 pub use message::Message;
 pub use record::{Cut, FileRecord, Policy, QueryKind, Search, SharePath};

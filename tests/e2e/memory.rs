@@ -15,7 +15,7 @@ use super::common::{Daemon, World, eventually};
 fn holder_of_a_frame(daemon: &Daemon) -> Result<Speaker, ErrorCode> {
     let mut speaker = Speaker::over(TcpStream::connect(daemon.addr()).expect("the port answers"));
     speaker.send(&hello());
-    speaker.send(&Message::Login(Login { mode: "open".into(), user: None, proof: None }));
+    speaker.send(&Message::Login(Login::open()));
     for _ in 0..2 {
         if let Some(Message::Error(error)) = speaker.receive() {
             return Err(error.code);

@@ -84,7 +84,7 @@ impl Role for Echo {
             }
             Input::Message { message, .. } => self.tell(message.kind()),
             Input::Malformed { conn, error } => {
-                let error = Error { code: error.code(), message: error.to_string(), req: None };
+                let error = Error::new(error.code(), error.to_string(), None);
                 self.outputs.push_back(Output::Send { conn, message: Message::Error(error) });
                 self.outputs.push_back(Output::Close { conn });
             }

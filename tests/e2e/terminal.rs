@@ -103,7 +103,7 @@ fn a_hostile_error_is_shown_in_visible_characters() {
         for stream in listener.incoming().flatten() {
             let mut speaker = Speaker::over(stream);
             speaker.receive();
-            speaker.send(&Message::Error(Error { code: ErrorCode::LOGIN, message: HOSTILE.into(), req: None }));
+            speaker.send(&Message::Error(Error::new(ErrorCode::LOGIN, HOSTILE, None)));
         }
     });
     for args in [&["list", "--super", &at][..], &["list", "-vv", "--super", &at], &["list", "--json", "--super", &at]] {

@@ -170,7 +170,7 @@ fn plain_bytes(value: Value) -> Value {
         Value::Object(map) => map
             .into_iter()
             .map(|(key, value)| match (key.as_str(), &value) {
-                ("cvs" | "proof" | "bits" | "keys", Value::String(digits)) => {
+                ("cvs" | "cred" | "token" | "rot" | "bits" | "keys", Value::String(digits)) => {
                     let bytes = unhex(digits).expect("hex");
                     (key, bytes.into())
                 }
@@ -400,6 +400,7 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         HOST_BYTES_MAX,
         FRAME_BYTES_HELLO,
         FRAME_BYTES_LOGIN,
+        FRAME_BYTES_WELCOME,
         FRAME_BYTES_OPEN,
         DECODE_DEPTH_MAX,
         MANIFEST_PAGE_CVS,

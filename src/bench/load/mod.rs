@@ -332,6 +332,9 @@ impl Load {
             Message::Error(error) => self.on_error(which, &error),
             Message::Bye(_) => self.tally.error("bye"),
             Message::Hello(_)
+            | Message::Login(_)
+            | Message::Enrolled(_)
+            | Message::Revoked(_)
             | Message::Info(_)
             | Message::Reach(_)
             | Message::Ping(_)

@@ -57,6 +57,8 @@ impl Load {
             Message::Welcome(_) => {}
             Message::Bye(_) => self.tally.error("source_bye"),
             Message::Hello(_)
+            | Message::Login(_)
+            | Message::Ready(_)
             | Message::Ping(_)
             | Message::Cancel(_)
             | Message::Unknown(_)

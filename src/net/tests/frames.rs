@@ -77,7 +77,7 @@ fn garbage_is_answered_and_the_answer_is_not_lost_to_a_reset() {
     let (mut client, conn) = rig.client();
     write(&mut client, b"GET / HTTP/1.1\r\n\r\n");
     write(&mut client, &vec![b'x'; 100_000]);
-    let answer = Message::Error(Error { code: ErrorCode::MALFORMED, message: "no".into(), req: None });
+    let answer = Message::Error(Error::new(ErrorCode::MALFORMED, "no", None));
     let text = rig.until(|net, arrival| match arrival {
         Arrival::Input(Input::Malformed { error, .. }) => {
             net.send(conn, &answer);

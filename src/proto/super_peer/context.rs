@@ -112,7 +112,7 @@ impl Context {
 
     /// Queues an ERROR for a session.
     pub(super) fn refuse(&mut self, conn: ConnId, code: ErrorCode, message: String, req: Option<u32>) {
-        self.send(conn, Message::Error(Error { code, message, req }));
+        self.send(conn, Message::Error(Error::new(code, message, req)));
     }
 
     /// Queues an event.

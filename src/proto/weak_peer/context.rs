@@ -194,7 +194,7 @@ impl Context {
     }
 
     pub(super) fn error(&mut self, conn: ConnId, code: ErrorCode, message: impl Into<String>, req: Option<u32>) {
-        self.send(conn, Message::Error(Error { code, message: message.into(), req }));
+        self.send(conn, Message::Error(Error::new(code, message, req)));
     }
 
     /// Answers a message of an unknown kind; the connection goes on.

@@ -354,6 +354,9 @@ impl Session {
                 }
             }
             Message::Hello(_)
+            | Message::Login(_)
+            | Message::Enrolled(_)
+            | Message::Revoked(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
             | sent_to_sources!()

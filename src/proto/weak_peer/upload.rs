@@ -243,6 +243,8 @@ impl Uploads {
             }
             Message::Hello(_)
             | Message::Welcome(_)
+            | Message::Login(_)
+            | Message::Ready(_)
             | Message::Ping(_)
             | sent_to_super_peers!()
             | sent_by_super_peers!()

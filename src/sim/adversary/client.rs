@@ -129,7 +129,7 @@ impl Session {
                 let (complete, cut) = (true, Cut::NONE);
                 framed(&Message::Done(Done { req: 1, hits: 9, reached: 9, pruned: 0, complete, cut, ms: 1 }))
             }
-            6 => framed(&Message::Ready(Ready {})),
+            6 => framed(&Message::Ready(Ready::default())),
             _ => {
                 greet(conn, self.node, hands);
                 let random = (0..60).map(|_| u8::try_from(self.random.next_u64() & 0xff).unwrap_or(0));
@@ -147,7 +147,7 @@ impl Session {
 }
 
 fn login() -> Message {
-    Message::Login(Login { mode: "open".into(), user: None, proof: None })
+    Message::Login(Login::open())
 }
 
 impl Adversary for Session {

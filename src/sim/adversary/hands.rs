@@ -102,7 +102,7 @@ impl<'a> Hands<'a> {
 
     pub(super) fn refuse(&mut self, conn: ConnId, req: u32) {
         let (code, message) = (ErrorCode::BAD_REQUEST, "not within the content".to_owned());
-        self.send(conn, Message::Error(Error { code, message, req: Some(req) }));
+        self.send(conn, Message::Error(Error::new(code, message, Some(req))));
     }
 }
 

@@ -56,7 +56,7 @@ impl Registered {
                 (self.heard_at, self.ping_at) = (hands.now, hands.now + PING_EVERY);
                 greet(conn, self.node, hands);
                 hands.act(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-                hands.send(conn, Message::Login(Login { mode: "open".into(), user: None, proof: None }));
+                hands.send(conn, Message::Login(Login::open()));
                 for page in pages(&self.records, self.port, self.host.as_ref()) {
                     hands.send(conn, page);
                 }

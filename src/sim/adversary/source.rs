@@ -9,7 +9,7 @@ use crate::config::{CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 use crate::proto::{ConnId, Input, Output};
 use crate::sim::content::ContentId;
 use crate::time::Time;
-use crate::wire::message::{Get, Manifest, Welcome};
+use crate::wire::message::{Get, Manifest, Mode, Welcome};
 use crate::wire::{HostPort, Message, Root};
 
 /// A content that it claims to have, and what a liar has in its place.
@@ -97,6 +97,8 @@ impl Source {
             ping: u32::try_from(CHUNK_IDLE_MAX.as_millis()).unwrap_or(u32::MAX),
             frame: u32::try_from(FRAME_BYTES_OPEN).unwrap_or(u32::MAX),
             addr: HostPort::new("10.0.0.1", 1).expect("an address"),
+            mode: Mode::Open,
+            rotation: None,
         }
     }
 }

@@ -32,7 +32,7 @@ impl Speaker {
     /// Connects and logs in.
     pub(crate) fn session(addr: &str) -> Speaker {
         let mut speaker = Speaker::dial(addr);
-        speaker.send(&Message::Login(Login { mode: "open".into(), user: None, proof: None }));
+        speaker.send(&Message::Login(Login::open()));
         let Message::Ready(_) = speaker.receive().expect("a READY") else { panic!("no READY") };
         speaker
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use blake3::hazmat::HasherExt;
 use md5::{Digest, Md5 as Hasher};
 use sprat::config::{FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES};
-use sprat::wire::message::{Chunk, Cvs, Get, Welcome};
+use sprat::wire::message::{Chunk, Cvs, Get, Mode, Welcome};
 use sprat::wire::{FileRecord, HostPort, Md5, Message, NodeId, Root, SharePath};
 
 use super::session::Speaker;
@@ -98,6 +98,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
         ping: 30_000,
         frame: u32::try_from(FRAME_BYTES_OPEN).ok()?,
         addr: from,
+        mode: Mode::Open,
+        rotation: None,
     }));
     while let Some(message) = speaker.receive() {
         if let Message::Get(get) = message {

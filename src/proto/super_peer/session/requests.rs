@@ -12,8 +12,8 @@ use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::index::{Index, Serves};
 use crate::proto::{ConnId, Output};
 use crate::wire::message::{
-    ErrorCode, FEATURE_REACH, Files, Hello, List, Login, Query, Ready, Register, Update, Welcome, sent_by_sources,
-    sent_by_super_peers, sent_to_sources, sent_to_super_peers,
+    ErrorCode, FEATURE_REACH, Files, Hello, List, Login, Mode, Query, Ready, Register, Update, Welcome,
+    sent_by_sources, sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
 use crate::wire::{HostPort, Message};
 
@@ -111,6 +111,8 @@ impl Sessions {
             Message::Error(_) => Ok(()),
             other @ (Message::Hello(_)
             | Message::Welcome(_)
+            | Message::Login(_)
+            | Message::Ready(_)
             | Message::Ping(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
@@ -140,7 +142,7 @@ impl Sessions {
     }
 
     fn on_login(&mut self, conn: ConnId, login: &Login, cx: &mut Context) -> Result<(), Fault> {
-        if login.mode != "open" {
+        if login.mode != Mode::Open {
             let why = "this super peer knows the login mode open only".to_owned();
             return Err(Fault(ErrorCode::LOGIN, why, Count::ClosedLogin));
         }
@@ -148,7 +150,7 @@ impl Sessions {
         self.session_mut(conn).expect("the session is half open").state = State::Open;
         self.leave_half_open(cx);
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-        cx.send(conn, Message::Ready(Ready {}));
+        cx.send(conn, Message::Ready(Ready::default()));
         Ok(())
     }
 

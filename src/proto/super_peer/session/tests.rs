@@ -9,7 +9,7 @@ use crate::config::{
 use crate::proto::super_peer::testnet::{Net, file, hello, login, register, search, update};
 use crate::proto::{Input, Role};
 use crate::wire::message::{
-    Ack, Error, Files, Get, Hello, List, ListedFile, Login, Ping, Ready, Register, Status, Update,
+    Ack, Error, Files, Get, Hello, List, ListedFile, Login, Mode, Ping, Ready, Register, Status, Update,
 };
 use crate::wire::{NodeId, Root};
 
@@ -47,7 +47,7 @@ fn a_session_opens_step_by_step_and_its_frames_may_grow() {
     let Message::Welcome(welcome) = last(&net) else { panic!("no WELCOME") };
     assert_eq!((welcome.addr.to_string(), welcome.ping), ("127.0.0.0:40000".into(), 30_000));
     net.say(0, conn, login());
-    assert_eq!(last(&net), &Message::Ready(Ready {}));
+    assert_eq!(last(&net), &Message::Ready(Ready::default()));
     assert_eq!(net.nodes[0].caps, [(conn, FRAME_BYTES_LOGIN), (conn, FRAME_BYTES_OPEN)]);
 }
 
@@ -116,7 +116,7 @@ fn what_comes_too_early_closes() {
 #[test]
 fn a_message_for_another_role_closes() {
     let get = Get { req: 1, root: Root([0; 32]), offset: 0, length: 1, bare: false };
-    for message in [hello(), login(), Message::Get(get), Message::Ready(Ready {})] {
+    for message in [hello(), login(), Message::Get(get), Message::Ready(Ready::default())] {
         let mut net = alone();
         let conn = net.peer(0, &["a"]);
         net.say(0, conn, message);
@@ -152,7 +152,7 @@ fn an_unknown_login_mode_closes() {
     let mut net = alone();
     let conn = net.connect(0);
     net.say(0, conn, hello());
-    net.say(0, conn, Message::Login(Login { mode: "secret".into(), user: None, proof: None }));
+    net.say(0, conn, Message::Login(Login { mode: Mode::Unknown, credential: None }));
     assert_closed_for(&net, conn, ErrorCode::LOGIN);
 }
 

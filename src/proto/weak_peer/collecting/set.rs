@@ -334,6 +334,8 @@ impl Set {
             }
             Message::Welcome(_)
             | Message::Hello(_)
+            | Message::Login(_)
+            | Message::Ready(_)
             | Message::Ping(_)
             | Message::Cvs(_)
             | Message::Cancel(_)

@@ -197,7 +197,7 @@ fn what_is_large_or_not_served_is_a_download_of_its_own() {
     assert!(rig.orders[0].parent == Some(ID) && rig.orders[0].root == file(2, 0).root);
     rig.welcome(0);
     let asked = rig.asked(0);
-    let error = Error { code: ErrorCode::NOT_FOUND, message: "gone".into(), req: Some(asked[0].0) };
+    let error = Error::new(ErrorCode::NOT_FOUND, "gone", Some(asked[0].0));
     rig.message(0, Message::Error(error));
     assert!(rig.orders.len() == 2 && rig.orders[1].root == file(1, 0).root && rig.orders[1].widen);
     rig.serve(0, asked[1], true);

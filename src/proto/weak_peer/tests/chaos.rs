@@ -33,7 +33,7 @@ fn message(dice: &mut Dice, world: &World) -> Message {
     let root = world.content.root;
     let offset = dice.below(6) << 20;
     match dice.below(20) {
-        0 => Message::Ready(Ready {}),
+        0 => Message::Ready(Ready::default()),
         1 => Message::Ack(Ack { seq: dice.below(5), files: 1 }),
         2 => Message::Pong(Ping { n: req }),
         3 => Message::Ping(Ping { n: req }),
@@ -48,7 +48,7 @@ fn message(dice: &mut Dice, world: &World) -> Message {
         8 => Message::Bye(Bye { why: "\u{1b}[2J".into() }),
         9 | 10 => {
             let code = ErrorCode(u16::try_from(dice.below(15)).unwrap());
-            Message::Error(Error { code, message: "x".into(), req: (dice.below(3) > 0).then_some(req) })
+            Message::Error(Error::new(code, "x", (dice.below(3) > 0).then_some(req)))
         }
         11 | 12 => Message::Get(Get { req, root, offset, length: 1 << 20, bare: offset == 0 }),
         13 => Message::Manifest(Manifest { req, root, first: dice.small() }),

@@ -52,7 +52,7 @@ fn a_malformed_query_exits_2_with_the_reason() {
     world.supers[0].1.manner = Super::NoAnswers;
     world.command(query("[")).run_for(Duration::from_millis(1));
     let Some(Message::Query(query)) = world.heard(0).last().cloned() else { panic!("no query") };
-    let error = Error { code: ErrorCode::BAD_REQUEST, message: "unclosed [".into(), req: Some(query.req) };
+    let error = Error::new(ErrorCode::BAD_REQUEST, "unclosed [", Some(query.req));
     world.super_says(0, Message::Error(error));
     let outcome = world.outcome();
     assert_eq!(outcome.exit, 2);
@@ -239,7 +239,7 @@ fn a_query_that_is_refused_for_lack_of_room_is_asked_again() {
     let asked = |world: &World| world.heard(0).iter().filter(|message| matches!(message, Message::Query(_))).count();
     let refuse = |world: &mut World| {
         let Some(Message::Query(query)) = world.heard(0).last().cloned() else { panic!("no query") };
-        let error = Error { code: ErrorCode::LIMIT, message: "short of memory".into(), req: Some(query.req) };
+        let error = Error::new(ErrorCode::LIMIT, "short of memory", Some(query.req));
         world.super_says(0, Message::Error(error));
     };
     for tries in 1..=3 {

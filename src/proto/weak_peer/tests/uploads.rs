@@ -381,7 +381,7 @@ fn an_unknown_kind_before_hello_is_answered_and_the_connection_goes_on() {
     world.input(Input::Message { conn, message: Message::Unknown("NOPE".into()) });
     assert_eq!(world.outputs.len(), 1);
     assert_eq!(error_of(world.outputs.last()), Some((ErrorCode::UNKNOWN_KIND, None)));
-    let error = Error { code: ErrorCode::INTERNAL, message: String::new(), req: None };
+    let error = Error::new(ErrorCode::INTERNAL, String::new(), None);
     world.input(Input::Message { conn, message: Message::Error(error) });
     assert_eq!(world.outputs.len(), 1, "an ERROR is never answered");
     // It gives no more time: without a HELLO the connection is closed at its deadline.

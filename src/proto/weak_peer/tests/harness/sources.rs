@@ -129,11 +129,11 @@ impl World {
         let source = &mut self.sources[index].1;
         match message {
             Message::Hello(_) if source.manner == Manner::Busy => {
-                let busy = Error { code: ErrorCode::BUSY, message: "full".into(), req: None };
+                let busy = Error::new(ErrorCode::BUSY, "full", None);
                 self.say(LATENCY, conn, Message::Error(busy));
             }
             Message::Hello(_) if source.manner == Manner::Refuses => {
-                let failed = Error { code: ErrorCode::INTERNAL, message: "failed".into(), req: None };
+                let failed = Error::new(ErrorCode::INTERNAL, "failed", None);
                 self.say(LATENCY, conn, Message::Error(failed));
             }
             Message::Hello(_) if source.manner == Manner::Silent => {}
@@ -154,7 +154,7 @@ impl World {
                 assert!(open == 0 || source.right > 0 || self.lenient, "two pieces of a source that proved nothing");
                 if source.manner == Manner::Fails || get.offset + u64::from(get.length) > self.content.size() + 1 {
                     let code = if source.manner == Manner::Fails { ErrorCode::BUSY } else { ErrorCode::BAD_REQUEST };
-                    let error = Error { code, message: "no".into(), req: Some(get.req) };
+                    let error = Error::new(code, "no", Some(get.req));
                     return self.say(LATENCY, conn, Message::Error(error));
                 }
                 source.queue.push_back((get.req, get.offset, get.length));
@@ -200,7 +200,7 @@ impl World {
             return;
         }
         if source.manner == Manner::NotFound {
-            let error = Error { code: ErrorCode::NOT_FOUND, message: "gone".into(), req: Some(req) };
+            let error = Error::new(ErrorCode::NOT_FOUND, "gone", Some(req));
             return self.say(LATENCY, conn, Message::Error(error));
         }
         source.busy = true;

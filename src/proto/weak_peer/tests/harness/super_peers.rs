@@ -38,11 +38,11 @@ impl World {
         let answers = match (manner, message) {
             (Super::Silent, _) => vec![],
             (Super::Refuses(code), Message::Hello(_)) => {
-                vec![Message::Error(Error { code, message: "no".into(), req: None })]
+                vec![Message::Error(Error::new(code, "no", None))]
             }
             (Super::Refuses(_), _) => vec![],
             (_, Message::Hello(_)) => vec![Message::Welcome(welcome())],
-            (_, Message::Login(_)) => vec![Message::Ready(Ready {})],
+            (_, Message::Login(_)) => vec![Message::Ready(Ready::default())],
             (Super::NoRoom, Message::Update(Update { seq, .. })) => {
                 vec![no_room(None), Message::Ack(Ack { seq, files: 1 })]
             }
@@ -84,7 +84,7 @@ impl World {
 }
 
 fn no_room(req: Option<u32>) -> Message {
-    Message::Error(Error { code: ErrorCode::LIMIT, message: "short of memory".into(), req })
+    Message::Error(Error::new(ErrorCode::LIMIT, "short of memory", req))
 }
 
 pub(super) fn welcome() -> Welcome {
