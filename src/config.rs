@@ -60,6 +60,22 @@ pub const CREDENTIAL_BYTES_MAX: usize = 1 + 2 * 32 + 3 * 8 + 2 * (1 + ACCOUNT_NA
 pub const GRANT_BYTES_MAX: usize = 4096;
 /// Longest invitation, in bytes: a key, an escaped host, a name and a token.
 pub const INVITATION_BYTES_MAX: usize = 1024;
+/// Operators and denied keys that a peer remembers, as its super peers name them. More are ignored.
+pub const OPERATORS_KNOWN_MAX: usize = 4 * OPERATORS_MAX;
+/// See [`OPERATORS_KNOWN_MAX`].
+pub const DENIED_KNOWN_MAX: usize = 4 * DENIED_MAX;
+/// Operators that a super peer names to its sessions, so that READY fits in a frame before login.
+pub const OPERATORS_MAX: usize = 16;
+/// Changes of the accounts of a super peer that wait to be saved.
+pub const ACCOUNT_CHANGES_MAX: usize = 256;
+/// Queries that an account may ask at once, whatever its rate is.
+pub const ACCOUNT_QUERIES_BURST: u64 = 8;
+/// Keys in one REVOKED.
+pub const REVOKED_PAGE_KEYS: usize = 1024;
+/// Least and longest time that BUSY asks a peer to wait, when many log in at once.
+pub const BUSY_RETRY_MIN: Duration = Duration::from_millis(500);
+/// See [`BUSY_RETRY_MIN`].
+pub const BUSY_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Changes of key that a pin follows. With one change a year it holds for the life of a machine.
 pub const ROTATIONS_MAX: usize = 8;
 /// Users of one super peer. Its account file is written as a whole: 20 MB with this many.
@@ -78,6 +94,9 @@ pub const CLOCK_SKEW_S_MAX: u64 = 300;
 pub const PRIVATE_FILE_BYTES_MAX: usize = 64 << 20;
 
 const _: () = assert!(ROTATIONS_MAX * 128 + FRAME_BYTES_HELLO < FRAME_BYTES_WELCOME);
+const _: () = assert!((OPERATORS_MAX + ROTATIONS_MAX + 1) * 34 + 64 < FRAME_BYTES_LOGIN);
+const _: () = assert!(REVOKED_PAGE_KEYS * 50 < FRAME_BYTES_OPEN);
+const _: () = assert!(DENIED_MAX * 50 < SEND_QUEUE_BYTES_MAX);
 const _: () = assert!(CREDENTIAL_BYTES_MAX < 512 && CREDENTIAL_BYTES_MAX < FRAME_BYTES_LOGIN);
 
 // ---- frames -------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             let mode = dice.pick(&[Mode::Open, Mode::Open, Mode::Login, Mode::Unknown]);
             Message::Login(Login { mode, credential: dice.one_in(9).then(|| dice.bytes(9).to_vec()) })
         }
-        3 => Message::Ready(Ready { operators: (0..dice.below(3)).map(|_| KeyBytes(root(dice).0)).collect() }),
+        3 => Message::Ready(Ready { operators: (0..dice.below(3)).map(|_| KeyBytes(root(dice).0)).collect(), credential: dice.one_in(4).then(|| dice.bytes(60).to_vec()) }),
         23 => Message::Enroll(Enroll { user: text(dice), token: dice.bytes(20).to_vec() }),
         24 => Message::Enrolled(Enrolled { credential: dice.bytes(100).to_vec() }),
         25 => {

@@ -335,6 +335,7 @@ impl SuperWorld {
             | Output::ReceivePayload { .. }
             | Output::DropPayload { .. }
             | Output::DropChunk { .. }
+            | Output::SaveAccounts { .. }
             | Output::Disk(_) => {
                 panic!("a super peer does no such thing: {output:?}")
             }

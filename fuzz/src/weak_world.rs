@@ -178,7 +178,8 @@ impl WeakWorld {
         let config = WeakPeerConfig {
             node: NodeId([1; 16]),
             boot: 5,
-            supers: (0..=supers.min(2)).map(|n| addr(1 + n as u16)).collect(),
+            supers: (0..=supers.min(2)).map(|n| addr(1 + n as u16).into()).collect(),
+            login: None,
             offer: (supers != 3).then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere }),
             connect_timeout: Duration::from_secs(10),
             download_timeout: sprat::config::DOWNLOAD_TIMEOUT,
@@ -626,6 +627,7 @@ impl WeakWorld {
                 assert!(self.payloads.remove(&payload).is_some(), "a payload is used up once");
             }
             Output::DropChunk { .. } => {}
+            Output::SaveAccounts { .. } => panic!("a weak peer keeps no accounts"),
             Output::Disk(work) => self.ordered(work),
             Output::Event(Event::Client { client, event: ClientEvent::Done(_) }) => {
                 assert!(self.ended.insert(client.0), "a command ends once");

@@ -21,6 +21,7 @@ use crate::net::ending_signals;
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
 use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
+use crate::trust::Pin;
 use crate::wire::HostPort;
 
 /// Longest silence of the peer at a control socket, beyond the time that the command may take.
@@ -158,6 +159,8 @@ impl Host for Asker<'_> {
             Event::SessionLost { super_peer, why } => log::warn!("lost {super_peer}: {why}"),
             Event::Link { .. }
             | Event::Sharing { .. }
+            | Event::Enrolled { .. }
+            | Event::SuperKey { .. }
             | Event::Peer(_)
             | Event::MorePeers { .. }
             | Event::Asked { .. }
@@ -191,6 +194,7 @@ fn as_peer(
         | Command::List
         | Command::Network { .. }
         | Command::Status
+        | Command::User(_)
         | Command::Downloads
         | Command::Clean
         | Command::Cancel { .. }
@@ -201,7 +205,8 @@ fn as_peer(
     let config = WeakPeerConfig {
         node: random::node_id(),
         boot: random::boot_id(),
-        supers,
+        supers: supers.into_iter().map(Pin::from).collect(),
+        login: None,
         offer: None,
         connect_timeout,
         download_timeout: DOWNLOAD_TIMEOUT,
@@ -327,6 +332,7 @@ fn patience(command: &Command) -> Option<Duration> {
         }
         Command::List
         | Command::Status
+        | Command::User(_)
         | Command::Downloads
         | Command::Clean
         | Command::Cancel { .. }

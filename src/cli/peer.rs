@@ -16,6 +16,7 @@ use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
 use crate::proto::Event;
 use crate::proto::weak_peer::{Offer, QueueConfig, WeakPeer, WeakPeerConfig};
+use crate::trust::Pin;
 use crate::wire::HostPort;
 
 /// Runs the peer until a signal or EXIT ends it.
@@ -65,7 +66,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let config = WeakPeerConfig {
         node: Identity::open(state.folder())?.public().node(),
         boot: random::boot_id(),
-        supers,
+        supers: supers.into_iter().map(Pin::from).collect(),
+        login: None,
         offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into() }),
         connect_timeout,
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
@@ -142,6 +144,8 @@ impl Host for PeerHost {
             }
             Event::Link { .. }
             | Event::Sharing { .. }
+            | Event::Enrolled { .. }
+            | Event::SuperKey { .. }
             | Event::Peer(_)
             | Event::MorePeers { .. }
             | Event::Asked { .. }

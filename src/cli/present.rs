@@ -250,6 +250,7 @@ impl Presenter {
                 let lines = if counters { screen::counters(event) } else { screen::screen(event) };
                 output::block(&(lines.join("\n") + "\n"))?;
             }
+            ClientEvent::User(_) => {}
             ClientEvent::Note { message } => self.progress.note(&printable(message)),
             ClientEvent::Done(outcome) => return self.end(outcome),
         }

@@ -20,6 +20,16 @@ pub(crate) fn event(event: &Event) {
         Event::Welcomed { super_peer } => {
             log::info!(super_peer:% = super_peer; "welcomed by super peer {super_peer}");
         }
+        Event::Enrolled { super_peer, credential } => {
+            let (user, at) = (&credential.name, &super_peer.at);
+            log::info!(super_peer:% = at, user; "this node has joined the super peer {at} as {user}");
+        }
+        Event::SuperKey { super_peer, before: None } => {
+            log::warn!(super_peer:%; "the key of this super peer is remembered from now on: {super_peer}");
+        }
+        Event::SuperKey { super_peer, before: Some(before) } => {
+            log::warn!(super_peer:%, before:%; "the super peer has changed its key, and signed it: {super_peer}");
+        }
         Event::SessionLost { super_peer, why } => {
             log::warn!(super_peer:%, why:%; "lost super peer {super_peer}: {why}");
         }

@@ -59,6 +59,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         expected: state.sharing(),
         agent: settings::AGENT.into(),
         reports_queries: log::log_enabled!(log::Level::Debug),
+        login: None,
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Exit;
 use crate::proto::Event;
-use crate::trust::PublicKey;
+use crate::trust::{Accounts, PublicKey};
 
 /// Whether the loop continues after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,14 @@ pub trait Host {
     /// The greatest counters of the handshakes of neighbors, after one of them rose: to be kept, so
     /// that a later run takes none of them again.
     fn on_counters(&mut self, _counters: &BTreeMap<PublicKey, u64>) {}
+
+    /// Saves the accounts of a super peer so that they survive a failure of the host.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    fn save_accounts(&mut self, _accounts: &Accounts) -> Result<(), String> {
+        Err("this node keeps no accounts".to_owned())
+    }
 
     /// A signal arrived. Returns whether the host takes it for itself; if not, it ends the node.
     fn on_signal(&mut self, _signal: i32) -> bool {

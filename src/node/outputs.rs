@@ -11,7 +11,8 @@ use crate::control;
 use crate::disk::Job;
 use crate::memory;
 use crate::proto::disk::CollectionStep;
-use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Output, PayloadId, Role};
+use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Event, Input, Output, PayloadId, Role};
+use crate::trust::Accounts;
 use crate::wire::Message;
 
 impl<R: Role> Driver<'_, R> {
@@ -32,6 +33,7 @@ impl<R: Role> Driver<'_, R> {
                 Output::FrameCap { conn, bytes } => self.net.set_frame_cap(conn, bytes),
                 Output::Close { conn } => self.net.close(conn),
                 Output::Disk(work) => self.on_disk(work),
+                Output::SaveAccounts { accounts } => self.on_save_accounts(&accounts),
                 Output::Event(event) => self.on_event(event),
             }
         }
@@ -98,6 +100,13 @@ impl<R: Role> Driver<'_, R> {
         }
     }
 
+    /// The host writes them at once: it happens when an operator does something, and the answer
+    /// must not leave before.
+    fn on_save_accounts(&mut self, accounts: &Accounts) {
+        let result = self.host.save_accounts(accounts);
+        self.role.handle_input(self.now, Input::AccountsSaved { result });
+    }
+
     fn on_event(&mut self, mut event: Event) {
         if let Event::Client { client, event } = &mut event {
             if let Some(status) = event.own_status() {
@@ -117,6 +126,8 @@ impl<R: Role> Driver<'_, R> {
             | Event::SessionLost { .. }
             | Event::Link { .. }
             | Event::Sharing { .. }
+            | Event::Enrolled { .. }
+            | Event::SuperKey { .. }
             | Event::Peer(_)
             | Event::MorePeers { .. }
             | Event::Asked { .. }

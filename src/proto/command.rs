@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::config::{GET_BYTES_MAX, GET_NAMES_MAX};
+use crate::trust::{Limits, PublicKey, TokenHash};
 use crate::wire::{HostPort, Policy, Root, Search};
 
 /// One command of one client. The prompt and the control socket use a new id for each command.
@@ -90,6 +91,62 @@ pub enum Command {
     },
     /// Report the counters of the peer and its super peer: a `status` event, then `done`.
     Status,
+    /// At a super peer in login mode: show or change its accounts; `done` once a change is saved.
+    User(UserCommand),
+}
+
+/// A command of the operator of a super peer. Times are in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum UserCommand {
+    /// Invite a user, who is added if the name is new.
+    Add {
+        /// The name of the account.
+        name: String,
+        /// The class; if absent, that of the user, or the default one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
+        /// The hash of the token of the invitation.
+        token: TokenHash,
+        /// The invitation is not good after.
+        until: u64,
+        /// Seconds for which the credential is good; if absent, for ever.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        valid_s: Option<u64>,
+        /// The present time.
+        unix: u64,
+    },
+    /// List the users: a `user` event for each, then `done`.
+    List,
+    /// Revoke the credentials and the invitation of a user.
+    Revoke {
+        /// The user.
+        name: String,
+        /// The present time.
+        unix: u64,
+    },
+    /// Deny the credentials of a key, of any operator.
+    Deny {
+        /// The key.
+        key: PublicKey,
+        /// Those that were issued at this time or before.
+        until: u64,
+    },
+    /// Give a user another class.
+    Class {
+        /// The user.
+        name: String,
+        /// The class.
+        class: String,
+    },
+    /// Set limits of a class.
+    Limits {
+        /// The class.
+        class: String,
+        /// Those that are present are set.
+        #[serde(flatten)]
+        limits: Limits,
+    },
 }
 
 /// A download: its content and its destination.

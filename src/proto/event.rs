@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ConnId;
 use super::command::ClientId;
 use crate::error::Failure;
+use crate::trust::{Credential, Pin, PublicKey};
 use crate::wire::message::LinkRow;
 use crate::wire::{Cut, HostPort, NodeId, Root, Search};
 
@@ -34,6 +35,20 @@ pub enum Event {
         super_peer: HostPort,
         /// The reason, for people.
         why: String,
+    },
+    /// At a weak peer: a super peer gave this node a credential, which is to be kept.
+    Enrolled {
+        /// The super peer.
+        super_peer: Pin,
+        /// The credential.
+        credential: Credential,
+    },
+    /// At a weak peer: from now on a super peer is expected to prove this key, which is to be kept.
+    SuperKey {
+        /// The super peer, with the key.
+        super_peer: Pin,
+        /// The key that it had to prove before, if one was known.
+        before: Option<PublicKey>,
     },
     /// A link to a neighbor came up or went down.
     Link {
@@ -292,6 +307,8 @@ pub enum ClientEvent {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         links: Vec<LinkRow>,
     },
+    /// A user of a super peer.
+    User(UserRow),
     /// A notice for people.
     Note {
         /// Its text.
@@ -314,6 +331,31 @@ impl ClientEvent {
     pub fn own_status(&mut self) -> Option<&mut PeerStatus> {
         if let ClientEvent::Status { status: Some(status), .. } = self { Some(status) } else { None }
     }
+}
+
+/// An account of a super peer. Times are in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRow {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// When it was added.
+    pub added: u64,
+    /// Until when its invitation is good, if it has one that is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invited_until: Option<u64>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<u64>,
+    /// The keys of its nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<PublicKey>,
+    /// When the last of its credentials ends, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<u64>,
+    /// Its sessions that are open.
+    pub sessions: u64,
 }
 
 /// One source of one download.

@@ -166,6 +166,11 @@ pub enum Input<'a> {
     },
     /// The disk reports a result or a change of the share.
     Disk(DiskDone),
+    /// The answer to [`Output::SaveAccounts`]: whether they are saved, or the reason, for people.
+    AccountsSaved {
+        /// The result.
+        result: Result<(), String>,
+    },
     /// A client (prompt, one-shot command, control socket) sent a command.
     Command {
         /// The command's number. Every answer is an [`super::Event::Client`] with it, the last one
@@ -206,6 +211,7 @@ impl Input<'_> {
             | Input::Memory { .. }
             | Input::Closed { .. }
             | Input::Disk(_)
+            | Input::AccountsSaved { .. }
             | Input::Command { .. }
             | Input::ClientGone { .. }
             | Input::Shutdown => None,

@@ -28,12 +28,14 @@
 //! }
 //!
 //! let (node, supers) = (NodeId([1; 16]), vec!["192.0.2.1:4777".parse().unwrap()]);
+//! let login = None;
 //! let connect_timeout = Duration::from_secs(10);
 //! let agent = "example".to_owned();
 //! let download_timeout = Duration::from_secs(300);
 //! let (boot, offer) = (1, None);
-//! let config =
-//!     WeakPeerConfig { node, boot, supers, offer, connect_timeout, download_timeout, agent };
+//! let config = WeakPeerConfig {
+//!     node, boot, supers, login, offer, connect_timeout, download_timeout, agent,
+//! };
 //! let weak_peer = WeakPeer::new(config, Box::new(Counter(1)));
 //! let super_peer = SuperPeer::new(SuperPeerConfig::new(NodeId([2; 16]), 2), Box::new(Counter(2)));
 //!
@@ -86,6 +88,7 @@ pub mod input;
 pub mod marks;
 mod meter;
 pub mod output;
+mod rate;
 pub mod role;
 pub mod super_peer;
 pub mod timers;

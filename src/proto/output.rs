@@ -6,7 +6,7 @@ use super::command::Verify;
 use super::disk::DiskWork;
 use super::event::Event;
 use super::ids::{ConnId, DialId, PayloadId, ResolveId};
-use crate::trust::PublicKey;
+use crate::trust::{Accounts, PublicKey};
 use crate::wire::{HostPort, LinkMessage, Message};
 
 /// One thing to do. Every output names its own target.
@@ -105,6 +105,12 @@ pub enum Output {
     },
     /// Work for the disk.
     Disk(DiskWork),
+    /// Save the accounts of a super peer, so that they survive a failure of the host. Answered by
+    /// [`super::Input::AccountsSaved`]; no other one follows before that.
+    SaveAccounts {
+        /// All of them.
+        accounts: Box<Accounts>,
+    },
     /// News for a client or for the log.
     Event(Event),
 }

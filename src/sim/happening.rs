@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::content::Extent;
 use super::tcp::Segment;
-use crate::proto::{ClientId, CloseReason, Command, ConnId, DialId, Digests, DiskDone, DiskWork, ResolveId};
+use crate::proto::{ClientId, CloseReason, Command, ConnId, DialCause, DialId, Digests, DiskDone, DiskWork, ResolveId};
 use crate::time::Time;
+use crate::trust::PublicKey;
 use crate::wire::{HostPort, SharePath};
 
 /// What will happen. `life` is the run of the node for which it was scheduled, `serial` the
@@ -19,7 +20,7 @@ pub(super) enum Happening {
     // A dial, the answer for a host name, an attempt that timed out, a connection at its dialer.
     Dial { node: usize, life: u64, dial: DialId, to: HostPort },
     Resolve { node: usize, life: u64, id: ResolveId, name: HostPort },
-    DialFailed { node: usize, life: u64, dial: DialId, why: &'static str },
+    DialFailed { node: usize, life: u64, dial: DialId, why: &'static str, cause: DialCause },
     Accepted { dialer: usize, life: u64, dial: DialId, link: usize, serial: u64 },
     // An end of a connection: something arrives, more may be ready to read, a payload that could
     // not be sent timed out.
@@ -33,7 +34,7 @@ pub(super) enum Happening {
     Sent { node: usize, life: u64, conn: ConnId, req: u32 },
     Closed { node: usize, life: u64, conn: ConnId, why: CloseReason },
     // A connection and a command that reached a node that was busy.
-    Came { node: usize, life: u64, conn: ConnId, from: SocketAddr },
+    Came { node: usize, life: u64, conn: ConnId, from: SocketAddr, key: Option<PublicKey> },
     Command { node: usize, life: u64, client: ClientId, command: Command },
     // The watcher of a share reports a file that changed; the disk starts on a piece of work, has
     // hashed a payload, answers.

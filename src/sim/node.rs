@@ -14,7 +14,7 @@ use crate::proto::super_peer::SuperPeer;
 use crate::proto::weak_peer::{QueueConfig, Saved, WeakPeer};
 use crate::proto::{ConnId, Output, Role};
 use crate::time::Time;
-use crate::trust::PublicKey;
+use crate::trust::{Accounts, PublicKey};
 
 /// What a node runs.
 pub enum Machine {
@@ -87,6 +87,10 @@ pub(super) struct Node {
     /// None: the process is down.
     pub(super) machine: Option<Machine>,
     pub(super) make: Make,
+    /// In login mode: the key that its connections prove.
+    pub(super) key: Option<PublicKey>,
+    /// The accounts that its disk has kept.
+    pub(super) accounts: Option<Accounts>,
     /// Downloads at once, of a weak peer that keeps a queue.
     pub(super) parallel: Option<usize>,
     /// How often it was started.
@@ -135,6 +139,8 @@ impl Node {
         Node {
             machine: None,
             make,
+            key: None,
+            accounts: None,
             parallel: None,
             life: 0,
             addr: SocketAddr::from((Ipv4Addr::new(10, b, c, d), port)),

@@ -233,7 +233,7 @@ impl Accounts {
         &mut self,
         name: &str,
         class: Option<&str>,
-        token: &Token,
+        token: impl Into<TokenHash>,
         until: u64,
         valid_s: Option<u64>,
         unix: u64,
@@ -259,7 +259,7 @@ impl Accounts {
         if let Some(class) = class {
             class.clone_into(&mut user.class);
         }
-        user.invitation = Some(Invited { hash: token.hash(), until, valid_s, used_by: None });
+        user.invitation = Some(Invited { hash: token.into(), until, valid_s, used_by: None });
         user.revoked = None;
         Ok(())
     }

@@ -99,6 +99,12 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+impl From<&Token> for TokenHash {
+    fn from(token: &Token) -> TokenHash {
+        token.hash()
+    }
+}
+
 impl Serialize for TokenHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&base32().encode(&self.0))

@@ -26,6 +26,8 @@ pub struct Account {
     pub class: String,
     /// The key that was proven.
     pub key: PublicKey,
+    /// When it was signed.
+    pub issued: u64,
     /// When it ends.
     pub not_after: Option<u64>,
     /// The clock is long before the time at which the credential was signed, so it is wrong, and
@@ -110,6 +112,11 @@ impl Network {
         self.operators.iter().copied()
     }
 
+    /// Adds an operator.
+    pub fn admit(&mut self, operator: PublicKey) {
+        self.operators.insert(operator);
+    }
+
     /// Adds the keys of a super peer or operator that has changed its key, if one of them is an
     /// operator. What the old key signed stays valid.
     pub fn follow(&mut self, rotation: &Rotation) {
@@ -144,7 +151,7 @@ impl Network {
         if !credential.is_signed() {
             return Err(Refusal::Signature);
         }
-        if self.is_denied(&credential) {
+        if self.denies(&credential.key, credential.issued) {
             return Err(Refusal::Revoked);
         }
         let dates_ignored = unix.saturating_add(CLOCK_SKEW_S_MAX) < credential.issued;
@@ -154,12 +161,14 @@ impl Network {
         if !dates_ignored && credential.not_after.is_some_and(|not_after| unix > not_after) {
             return Err(Refusal::Expired);
         }
-        let Credential { name, class, not_after, .. } = credential;
-        Ok(Account { name, class, key, not_after, dates_ignored })
+        let Credential { name, class, issued, not_after, .. } = credential;
+        Ok(Account { name, class, key, issued, not_after, dates_ignored })
     }
 
-    fn is_denied(&self, credential: &Credential) -> bool {
-        self.denied.get(&credential.key).is_some_and(|until| credential.issued <= *until)
+    /// Whether the credentials of a key that were signed at this time are denied.
+    #[must_use]
+    pub fn denies(&self, key: &PublicKey, issued: u64) -> bool {
+        self.denied.get(key).is_some_and(|until| issued <= *until)
     }
 }
 

@@ -200,12 +200,15 @@ impl Login {
     }
 }
 
-/// READY: `{ops}`; without fields in the mode `open` and on chunk connections.
+/// READY: `{ops, cred}`; without fields in the mode `open`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// The keys whose signature makes a credential valid in this network.
     #[serde(rename = "ops", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub operators: Vec<KeyBytes>,
+    /// On a chunk connection in the mode `login`: the credential of the sender; not decoded here.
+    #[serde(rename = "cred", default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub credential: Option<Vec<u8>>,
 }
 
 /// ENROLL: `{user, token}`, instead of LOGIN. The connection stays in its state.

@@ -52,6 +52,7 @@ impl Echo {
             Command::Uri { what, .. } => ClientEvent::Note { message: what },
             Command::Downloads
             | Command::Clean
+            | Command::User(_)
             | Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Resume { .. } => ClientEvent::Note { message: "one".into() },
@@ -112,6 +113,7 @@ impl Role for Echo {
             Input::DialFailed { dial: DialId(_), why, .. } => self.tell(why),
             Input::Datagram { bytes, .. } => self.tell(format!("datagram of {}", bytes.len())),
             Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Crowded { .. } | Input::Disk(_) => {}
+            Input::AccountsSaved { .. } => {}
             Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}
             Input::Unanswered { .. } | Input::Undelivered { .. } | Input::Resolved { .. } => {}
         }

@@ -493,6 +493,7 @@ impl Role for Load {
             | Input::Undelivered { .. }
             | Input::Resolved { .. }
             | Input::Disk(_)
+            | Input::AccountsSaved { .. }
             | Input::Command { .. }
             | Input::ClientGone { .. } => {}
             Input::Shutdown => self.shut_down(),

@@ -40,7 +40,7 @@ impl Console {
                 self.output.print(&format!("got {}", printable(&path.to_string_lossy())));
             }
             ClientEvent::Item(item) => self.output.note(&format!("error: {}", format::failed_item(&item))),
-            ClientEvent::Piece { .. } | ClientEvent::Result { .. } => {}
+            ClientEvent::Piece { .. } | ClientEvent::Result { .. } | ClientEvent::User(_) => {}
             event @ ClientEvent::Status { .. } => {
                 screen::screen(&event).iter().for_each(|line| self.output.print(line));
             }

@@ -1,8 +1,10 @@
 //! How one super peer is set up. The limits that all of them share are in [`crate::config`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::accounts::LoginConfig;
 use crate::config::{PING_INTERVAL, QUERY_BUDGET, QUERY_HITS_MAX, TTL_DEFAULT};
 use crate::trust::Pin;
 use crate::wire::NodeId;
@@ -42,6 +44,8 @@ pub struct SuperPeerConfig {
     pub agent: String,
     /// Whether it reports each query of a session, for the log.
     pub reports_queries: bool,
+    /// Login mode: its key and its accounts; none in the open mode.
+    pub login: Option<Arc<LoginConfig>>,
 }
 
 impl SuperPeerConfig {
@@ -63,6 +67,7 @@ impl SuperPeerConfig {
             expected: 0,
             agent: concat!("sprat/", env!("CARGO_PKG_VERSION")).to_owned(),
             reports_queries: false,
+            login: None,
         }
     }
 

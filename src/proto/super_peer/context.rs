@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::accounts::Logins;
 use super::config::SuperPeerConfig;
 use super::counters::{Count, Counters};
 use super::ids::{LinkId, WaveKey};
@@ -40,6 +41,8 @@ pub(super) enum Reason {
     Ended,
     /// A spanning tree is to be grown; or what grows is to be repeated or given up.
     Tree,
+    /// The credential of a session ends.
+    Expiry,
     /// A peer is to be dialed back, or a dial has taken too long.
     Reach,
     /// Nobody has listed the network for a while: the sorted order of the index can go.
@@ -73,11 +76,14 @@ pub(super) struct Context {
     pub(super) queries: Meter,
     /// Which peers that came and left are to be reported.
     pub(super) presence: Presence,
+    /// Who has logged in.
+    pub(super) logins: Logins,
 }
 
 impl Context {
     pub(super) fn new(config: SuperPeerConfig, mut entropy: Box<dyn Entropy>) -> Context {
         let index = Index::with_seed(entropy.next_u64());
+        let logins = Logins::new(config.login.as_deref());
         Context {
             now: Time::ZERO,
             config,
@@ -92,6 +98,7 @@ impl Context {
             sharing: 0,
             queries: Meter::new(RATE_WINDOW),
             presence: Presence::default(),
+            logins,
         }
     }
 

@@ -45,6 +45,36 @@ counts! {
     ClosedMemory => "closed_memory",
     /// Sessions closed because the login was rejected.
     ClosedLogin => "closed_login",
+    /// Logins of the other mode.
+    LoginOtherMode => "login_refused_mode",
+    /// Logins without a credential, or with bytes that are none.
+    LoginMalformed => "login_refused_malformed",
+    /// Logins with a credential of an operator that is not known here.
+    LoginUnknownOperator => "login_refused_unknown_operator",
+    /// Logins with a credential that its operator did not sign.
+    LoginSignature => "login_refused_signature",
+    /// Logins with the credential of another key.
+    LoginOtherKey => "login_refused_other_key",
+    /// HELLOs with the node of another key.
+    LoginOtherNode => "login_refused_other_node",
+    /// Logins with a credential that is not valid yet.
+    LoginNotYetValid => "login_refused_not_yet_valid",
+    /// Logins with a revoked credential, and sessions closed because theirs was revoked.
+    LoginRevoked => "login_refused_revoked",
+    /// Logins with a credential that has expired, and sessions closed because theirs did.
+    LoginExpired => "login_refused_expired",
+    /// Logins of accounts that have as many sessions as they may.
+    LoginLimit => "login_refused_sessions",
+    /// Invitations that were refused.
+    InvitationRefused => "invitations_refused",
+    /// Credentials that were given for an invitation.
+    Enrolled => "invitations_used",
+    /// Pages of files refused because the account may not register more.
+    AccountFiles => "account_files_refused",
+    /// Queries refused because the account may not ask more often.
+    AccountQueries => "account_queries_refused",
+    /// Changes of the accounts that could not be saved.
+    AccountsUnsaved => "accounts_unsaved",
     /// Sessions closed because the login took too long.
     ClosedDeadline => "closed_login_deadline",
     /// Half-open sessions closed to make room for newer ones.

@@ -11,10 +11,11 @@ pub(super) fn gauges(
     sessions: &Sessions,
     neighbors: &Neighbors,
     flood: &Flood,
-) -> [(&'static str, usize); 14] {
+) -> [(&'static str, usize); 15] {
     let Neighbors { links, tree, .. } = neighbors;
     [
         ("sessions", sessions.len()),
+        ("accounts", cx.logins.accounts_used()),
         ("holders", cx.index.holders()),
         ("records", cx.index.records()),
         ("memory_index", cx.index.bytes()),

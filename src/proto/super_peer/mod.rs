@@ -4,6 +4,7 @@
 //! the results that concern another part. What all parts share is the
 //! `Context`; a part that needs another part gets it as a parameter.
 
+mod accounts;
 mod config;
 mod context;
 pub mod counters;
@@ -28,7 +29,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::command::{ClientId, Command};
+use super::command::{ClientId, Command, UserCommand};
 use super::event::{ClientEvent, Event, Outcome};
 use super::{ConnId, Entropy, Input, Output, Role};
 use crate::config::INFO_LINKS_MAX;
@@ -37,6 +38,8 @@ use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::message::{Ack, Info, LinkRow, LinkState};
 use crate::wire::{LinkMessage, Message};
+use accounts::Effect;
+pub use accounts::LoginConfig;
 pub use config::SuperPeerConfig;
 use context::{Context, Reason};
 use counters::{Count, Counters};
@@ -168,6 +171,7 @@ impl SuperPeer {
 
     fn check_all_but_index(&self) {
         self.sessions.check_invariants(&self.cx.index, self.cx.sharing);
+        self.cx.logins.check_invariants();
         self.neighbors.check_invariants(&self.cx);
         self.flood.check_invariants();
         self.reach.check_invariants();
@@ -264,6 +268,7 @@ impl SuperPeer {
             Reason::Tree => neighbors.on_tree_timeout(cx),
             Reason::Wave(key) => flood.on_timeout(key, neighbors, cx),
             Reason::Ended => flood.on_ended(cx),
+            Reason::Expiry => sessions.on_expiry(cx),
             Reason::Reach => reach.on_timeout(sessions, cx),
             Reason::Order => cx.index.forget_order(),
             Reason::Starting => starting.end(cx),
@@ -275,9 +280,11 @@ impl SuperPeer {
         }
     }
 
-    /// A super peer serves sessions, not commands; a client can only ask for its state.
+    /// A super peer serves sessions, not commands; a client can ask for its state and change its
+    /// accounts.
     fn on_command(&mut self, client: ClientId, command: &Command) {
         let outcome = match command {
+            Command::User(command) => return self.on_user_command(client, command),
             Command::Status => {
                 let (peer, super_counts, links) = (Default::default(), self.counts(), self.links());
                 let super_agent = Some(self.cx.config.agent.clone());
@@ -304,11 +311,21 @@ impl SuperPeer {
         self.cx.report(Event::Client { client, event: ClientEvent::Done(outcome) });
     }
 
+    fn on_user_command(&mut self, client: ClientId, command: &UserCommand) {
+        let SuperPeer { cx, sessions, .. } = self;
+        let Effect { events, close, revoked } = cx.logins.on_command(client, command);
+        events.into_iter().for_each(|event| cx.report(Event::Client { client, event }));
+        sessions.on_revoked(&close, revoked, cx);
+    }
+
     /// Passes on the results of one part that concern another. It runs after each input and each
     /// deadline, because their order decides whether a query ended before its session closed.
     fn pass_on(&mut self) {
         let SuperPeer { cx, sessions, neighbors, flood, starting, .. } = self;
         starting.look(cx);
+        if let Some(accounts) = cx.logins.poll_save() {
+            cx.out.push_back(Output::SaveAccounts { accounts });
+        }
         neighbors.note_changes(cx);
         while !cx.work.is_spent()
             && let Some(query) = sessions.next_abandoned()
@@ -352,7 +369,10 @@ impl Role for SuperPeer {
         let SuperPeer { cx, sessions, flood, starting, reach, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
-            Input::Accepted { conn, from, to, .. } => sessions.on_accepted(conn, from, to, cx),
+            Input::Accepted { conn, from, to, since, key, unix } => {
+                cx.logins.on_accepted(conn, key, now, unix);
+                sessions.on_accepted((conn, since), from, to, cx);
+            }
             Input::Message { conn, message } => self.on_message(conn, message),
             Input::Malformed { conn, .. } if reach.owns(conn) => reach.on_malformed(conn, cx),
             Input::Malformed { conn, error } => sessions.on_malformed(conn, &error, cx),
@@ -371,6 +391,7 @@ impl Role for SuperPeer {
                 sessions.on_closed(conn, why, cx);
                 flood.on_drained(conn);
             }
+            Input::AccountsSaved { result } => sessions.on_saved(&result, cx),
             Input::Command { client, command } => self.on_command(client, &command),
             Input::ClientGone { .. } => {}
             Input::Shutdown => {
@@ -381,7 +402,7 @@ impl Role for SuperPeer {
                 cx.timers.stop(Reason::Presence);
                 sessions.close_all(cx);
             }
-            Input::Dialed { dial, conn, .. } => reach.on_dialed(dial, conn, cx),
+            Input::Dialed { dial, conn, key, .. } => reach.on_dialed(dial, conn, key, cx),
             Input::DialFailed { dial, why, .. } => reach.on_dial_failed(dial, why, cx),
             Input::PayloadProgress { .. }
             | Input::PayloadReceived { .. }

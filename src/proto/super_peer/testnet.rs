@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::counters::Count;
 use crate::config::{FRAME_BYTES_OPEN, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::{CloseReason, ConnId, Event, Input, Output};
+use crate::proto::{ClientEvent, CloseReason, Command, ConnId, Event, Input, Output};
 pub(super) use crate::sim::builders::{file, hello, login, register, search, update};
 use crate::sim::fault::{Fault, Flight};
 use crate::sim::{Machine, Random, World};
@@ -283,6 +283,13 @@ impl Net {
         self.input(node, Input::Closed { conn, why: CloseReason::Remote });
     }
 
+    /// What a command is answered at once.
+    pub(super) fn command(&mut self, node: usize, command: Command) -> Vec<ClientEvent> {
+        let client = self.world.ask(node, command);
+        self.sort_outputs();
+        self.world.asked(client).events.iter().map(|(_, event)| event.clone()).collect()
+    }
+
     // ---- queries --------------------------------------------------------------------------------
 
     pub(super) fn query(&mut self, node: usize, conn: ConnId, find: Search, ttl: u8, budget_ms: u32) -> u32 {
@@ -397,7 +404,7 @@ impl Net {
                 }
             }
             Output::Event(event) => this.events.push(event),
-            Output::Resolve { .. } => {}
+            Output::Resolve { .. } | Output::SaveAccounts { .. } => {}
             other @ (Output::Dial { .. }
             | Output::SendPayload { .. }
             | Output::ReceivePayload { .. }

@@ -1,10 +1,13 @@
 //! What a weak peer is started with. The limits and intervals are in [`crate::config`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::membership::PeerLogin;
 use crate::proto::OwnAddrs;
-use crate::wire::{HostPort, NodeId};
+use crate::trust::Pin;
+use crate::wire::NodeId;
 
 /// Where a weak peer serves chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +94,10 @@ pub struct WeakPeerConfig {
     pub node: NodeId,
     /// Its boot id, drawn at random for this run.
     pub boot: u64,
-    /// Super peers, the preferred one first.
-    pub supers: Vec<HostPort>,
+    /// Super peers, the preferred one first; in login mode each with its key, if that is known.
+    pub supers: Vec<Pin>,
+    /// Login mode: its key and its credential; none in the open mode.
+    pub login: Option<Arc<PeerLogin>>,
     /// Where it serves chunks; none for a one-shot command, which registers and serves nothing.
     pub offer: Option<Offer>,
     /// How long the first session may take to open, and how long a command waits for a session.

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use super::hosts::Hosts;
 use super::idle::IdleConns;
+use super::membership::Membership;
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
 use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
 use crate::time::Time;
-use crate::wire::message::{Bye, Error, ErrorCode, FEATURE_REACH, Hello};
+use crate::trust::PublicKey;
+use crate::wire::message::{Bye, Error, ErrorCode, FEATURE_REACH, Hello, Login, Mode};
 use crate::wire::name::is_invisible;
 use crate::wire::{HostPort, Message, NodeId};
 
@@ -94,12 +96,16 @@ pub(super) struct Context {
     pub(super) node: NodeId,
     pub(super) boot: u64,
     pub(super) agent: String,
+    /// In login mode.
+    pub(super) membership: Option<Box<Membership>>,
     entropy: Box<dyn Entropy>,
     out: VecDeque<Output>,
     /// Events for the queue; taken in the same turn.
     queue_events: VecDeque<(ClientId, ClientEvent)>,
     dials: BTreeMap<DialId, Owner>,
     conns: BTreeMap<ConnId, Owner>,
+    /// In login mode: the keys that the other sides of dialed connections have proved.
+    keys: BTreeMap<ConnId, PublicKey>,
     next_dial: u64,
 }
 
@@ -114,11 +120,13 @@ impl Context {
             node,
             boot,
             agent,
+            membership: None,
             entropy,
             out: VecDeque::new(),
             queue_events: VecDeque::new(),
             dials: BTreeMap::new(),
             conns: BTreeMap::new(),
+            keys: BTreeMap::new(),
             next_dial: 1,
         }
     }
@@ -156,13 +164,14 @@ impl Context {
     }
 
     pub(super) fn disown(&mut self, conn: ConnId) -> Option<Owner> {
+        self.keys.remove(&conn);
         self.conns.remove(&conn)
     }
 
     /// Closes a connection once its queue is written. Later input of this connection has no owner
     /// and is ignored.
     pub(super) fn close(&mut self, conn: ConnId) {
-        self.conns.remove(&conn);
+        self.disown(conn);
         self.push(Output::Close { conn });
     }
 
@@ -172,14 +181,48 @@ impl Context {
         conn.into_iter().for_each(|conn| self.close(conn));
     }
 
+    // ---- login ----------------------------------------------------------------------------------
+
+    pub(super) fn set_clock(&mut self, unix: u64) {
+        let now = self.now;
+        if let Some(membership) = &mut self.membership {
+            membership.set_clock(now, unix);
+        }
+    }
+
+    /// The mode of this peer.
+    pub(super) fn mode(&self) -> Mode {
+        if self.membership.is_some() { Mode::Login } else { Mode::Open }
+    }
+
+    /// The other side of a dialed connection has proved this key.
+    pub(super) fn set_key(&mut self, conn: ConnId, key: Option<PublicKey>) {
+        if let Some(key) = key {
+            self.keys.insert(conn, key);
+        }
+    }
+
+    pub(super) fn key(&self, conn: ConnId) -> Option<PublicKey> {
+        self.keys.get(&conn).copied()
+    }
+
+    /// The dialed connections whose other side has proved one of these keys.
+    pub(super) fn with_keys(&self, keys: &[PublicKey]) -> Vec<ConnId> {
+        self.keys.iter().filter(|(_, key)| keys.contains(key)).map(|(conn, _)| *conn).collect()
+    }
+
     // ---- messages -------------------------------------------------------------------------------
 
     pub(super) fn send(&mut self, conn: ConnId, message: Message) {
         self.push(Output::Send { conn, message });
     }
 
+    /// HELLO on a chunk connection; in login mode LOGIN too, whose answer is not waited for.
     pub(super) fn hello(&mut self, conn: ConnId) {
         self.send(conn, Message::Hello(Hello::new(self.node, self.boot, self.agent.clone())));
+        if let Some(credential) = self.membership.as_ref().and_then(|membership| membership.credential()) {
+            self.send(conn, Message::Login(Login::with_credential(credential)));
+        }
     }
 
     /// The HELLO of a session.

@@ -12,6 +12,7 @@ mod context;
 pub mod download;
 mod hosts;
 mod idle;
+mod membership;
 mod queue;
 mod refused;
 mod session;
@@ -21,10 +22,12 @@ mod upload;
 use std::collections::BTreeMap;
 
 use super::event::PeerStatus;
-use super::{ClientEvent, ClientId, Command, ConnId, DiskDone, Entropy, Event, Input, Output, Role};
+use super::{ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, Entropy, Event, Input, Output, OwnAddrs, Role};
 use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX};
 use crate::time::Time;
-use crate::wire::Message;
+use crate::trust::PublicKey;
+use crate::wire::message::{Ready, RevokedKey};
+use crate::wire::{HostPort, Message};
 use announce::Announcements;
 use batch::Batches;
 use collecting::Collecting;
@@ -37,6 +40,8 @@ use sessions::Sessions;
 use upload::{Answer, Uploads};
 
 pub use config::{Listens, Offer, WeakPeerConfig};
+pub use membership::PeerLogin;
+use membership::{Membership, is_node};
 pub use queue::{Newer, QueueConfig, Saved};
 
 /// The deadline of work that is left over. It is past, but not `Time::ZERO`, the deadline of the
@@ -69,8 +74,10 @@ impl WeakPeer {
     /// [`crate::config::SUPER_SESSIONS_MAX`].
     #[must_use]
     pub fn with_sessions(config: WeakPeerConfig, sessions: usize, entropy: Box<dyn Entropy>) -> WeakPeer {
-        let WeakPeerConfig { node, boot, supers, offer, connect_timeout, download_timeout, agent } = config;
+        let WeakPeerConfig { node, boot, supers, login, offer, connect_timeout, download_timeout, agent } = config;
         let mut cx = Context::new(node, boot, &agent, entropy);
+        cx.membership = login.map(|login| Box::new(Membership::new(&login, &supers)));
+        let supers: Vec<HostPort> = supers.into_iter().map(|pin| pin.at).collect();
         cx.timers.set(Reason::Start, Time::ZERO);
         WeakPeer {
             cx,
@@ -154,6 +161,15 @@ impl WeakPeer {
 
     fn on_message(&mut self, conn: ConnId, message: Message) {
         let cx = &mut self.cx;
+        if cx.membership.is_some() {
+            match (cx.owner(conn), &message) {
+                (Some(Owner::Session(_)), Message::Revoked(revoked)) => return self.on_revoked(&revoked.list),
+                (Some(Owner::Source(..) | Owner::Holder(..) | Owner::Idle), Message::Ready(ready)) => {
+                    return self.on_source_ready(conn, ready);
+                }
+                _ => {}
+            }
+        }
         match cx.owner(conn) {
             Some(Owner::Session(session)) => self.sessions.at(session).on_message(cx, message),
             Some(Owner::Upload) => self.uploads.on_message(cx, conn, message),
@@ -165,6 +181,63 @@ impl WeakPeer {
                 cx.close(conn);
             }
             None => {}
+        }
+    }
+
+    /// A source shows its credential.
+    fn on_source_ready(&mut self, conn: ConnId, ready: &Ready) {
+        let cx = &mut self.cx;
+        let Some((membership, key)) = cx.membership.as_ref().zip(cx.key(conn)) else { return };
+        if let Err(refusal) = membership.check(ready.credential.as_deref(), key, cx.now) {
+            self.on_refused(conn, &format!("shows no valid credential: {refusal}"));
+        }
+    }
+
+    /// Credentials were revoked: ends the chunk connections with their owners, in both directions.
+    fn on_revoked(&mut self, list: &[RevokedKey]) {
+        let cx = &mut self.cx;
+        let Some(membership) = &mut cx.membership else { return };
+        let keys = membership.on_revoked(list);
+        self.uploads.on_revoked(cx);
+        for conn in cx.with_keys(&keys) {
+            self.on_refused(conn, "has lost its account");
+        }
+    }
+
+    /// A connection that this peer has dialed ends because of who is at the other side.
+    fn on_refused(&mut self, conn: ConnId, why: &str) {
+        let owner = self.cx.owner(conn);
+        self.cx.close(conn);
+        let cx = &mut self.cx;
+        match owner {
+            Some(Owner::Source(download, source)) => self.downloads.on_closed(cx, download, source, why),
+            Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, why),
+            Some(Owner::Idle) => cx.idle.forget(conn),
+            Some(Owner::Session(_) | Owner::Upload) | None => {}
+        }
+    }
+
+    fn on_dialed(&mut self, dial: DialId, conn: ConnId, own: OwnAddrs, key: Option<PublicKey>) {
+        let cx = &mut self.cx;
+        let owner = cx.end_dial(dial);
+        cx.set_key(conn, key);
+        let node = match owner {
+            Some(Owner::Source(download, source)) => self.downloads.node_of(download, source),
+            Some(Owner::Holder(download, holder)) => self.collecting.node_of(download, holder),
+            Some(Owner::Session(_) | Owner::Upload | Owner::Idle) | None => None,
+        };
+        // Hits may contradict each other; then the credential alone decides.
+        if node.is_some_and(|node| !is_node(key, node)) {
+            cx.own(conn, owner.expect("it has a node"));
+            return self.on_refused(conn, "is another peer than the one that hits name");
+        }
+        match owner {
+            Some(Owner::Session(session)) => {
+                self.sessions.at(session).on_dialed(cx, &mut self.announcements, (conn, key), own);
+            }
+            Some(Owner::Source(download, source)) => self.downloads.on_dialed(cx, download, source, conn),
+            Some(Owner::Holder(download, holder)) => self.collecting.on_dialed(cx, download, holder, conn),
+            Some(Owner::Upload | Owner::Idle) | None => cx.close(conn),
         }
     }
 
@@ -320,18 +393,17 @@ impl Role for WeakPeer {
         }
         let cx = &mut self.cx;
         match input {
-            Input::Accepted { conn, from, .. } if self.serves => self.uploads.on_accepted(cx, conn, from),
+            Input::Accepted { conn, from, since, key, unix, .. } if self.serves => {
+                cx.set_clock(unix);
+                self.uploads.on_accepted(cx, (conn, since), from, key);
+            }
             Input::Accepted { conn, .. } => cx.close(conn),
-            Input::Dialed { dial, conn, own, .. } => match cx.end_dial(dial) {
-                Some(Owner::Session(session)) => {
-                    self.sessions.at(session).on_dialed(cx, &mut self.announcements, conn, own);
-                }
-                Some(Owner::Source(download, source)) => self.downloads.on_dialed(cx, download, source, conn),
-                Some(Owner::Holder(download, holder)) => self.collecting.on_dialed(cx, download, holder, conn),
-                Some(Owner::Upload | Owner::Idle) | None => cx.close(conn),
-            },
-            Input::DialFailed { dial, why, .. } => match cx.end_dial(dial) {
-                Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(cx, &why),
+            Input::Dialed { dial, conn, own, key, unix } => {
+                cx.set_clock(unix);
+                self.on_dialed(dial, conn, own, key);
+            }
+            Input::DialFailed { dial, why, cause } => match cx.end_dial(dial) {
+                Some(Owner::Session(session)) => self.sessions.at(session).on_dial_failed(cx, &why, cause),
                 Some(Owner::Source(download, source)) => self.downloads.on_dial_failed(cx, download, source, &why),
                 Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, &why),
                 Some(Owner::Upload | Owner::Idle) | None => {}
@@ -357,6 +429,8 @@ impl Role for WeakPeer {
             },
             // A weak peer opens no port for datagrams.
             Input::Datagram { .. } | Input::Unanswered { .. } | Input::Undelivered { .. } | Input::Resolved { .. } => {}
+            // Nor does it keep accounts.
+            Input::AccountsSaved { .. } => {}
             Input::PayloadProgress { conn, req, received } => match cx.owner(conn) {
                 Some(Owner::Source(download, source)) => {
                     self.downloads.on_progress(cx, download, source, req, received);

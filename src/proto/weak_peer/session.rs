@@ -4,23 +4,26 @@
 //! what concerns others.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::announce::Announcements;
 use super::candidates::{Candidates, Target};
 use super::config::{Offer, Registered};
 use super::context::{Context, Owner, Reason, SessionId, millis, quoted};
+use super::membership::{Membership, Proof};
 use super::refused::Refused;
 use crate::config::{
-    ANSWER_DEADLINE, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PING_INTERVAL, PROTOCOL_VERSION,
-    UPDATES_IN_FLIGHT_MAX,
+    ANSWER_DEADLINE, BUSY_RETRY_MAX, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, FRAME_BYTES_WELCOME, LOGIN_DEADLINE,
+    PING_INTERVAL, PROTOCOL_VERSION, UPDATES_IN_FLIGHT_MAX,
 };
 use crate::error::{Exit, Failure};
 use crate::proto::event::{SuperState, SuperStatus};
 use crate::proto::marks::mark;
-use crate::proto::{ConnId, DialId, Event, Output, OwnAddrs};
+use crate::proto::{ConnId, DialCause, DialId, Event, Output, OwnAddrs};
 use crate::time::Time;
-use crate::wire::message::{self, ErrorCode, Login, Ping, Reach, Register, Update, Welcome};
+use crate::trust::{Pin, PublicKey};
+use crate::wire::message::{self, Enrolled, ErrorCode, Login, Mode, Ping, Reach, Ready, Register, Update, Welcome};
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
 use crate::wire::{HostPort, Message, NodeId, WireError};
 
@@ -64,6 +67,13 @@ pub(super) struct Session {
     id: SessionId,
     pub(super) candidates: Candidates,
     offer: Option<Offer>,
+    /// In login mode: the key that the super peer has proved, and whether it is the one that it had
+    /// to prove.
+    proof: Option<(PublicKey, Proof)>,
+    /// It asked to be left alone for at least this long.
+    retry: Option<Duration>,
+    /// Our address on the connection, if it is known.
+    pub(super) here: Option<IpAddr>,
     /// The super peer reported last that it cannot dial us.
     unreached: bool,
     /// With the address that it dialed, and why that failed.
@@ -106,6 +116,9 @@ impl Session {
             id,
             candidates: Candidates::new(supers, usize::from(id.0)),
             offer,
+            proof: None,
+            retry: None,
+            here: None,
             unreached: false,
             unreached_why: None,
             registered: Registered::default(),
@@ -215,6 +228,9 @@ impl Session {
     fn wait(&mut self, cx: &mut Context) {
         let since = *self.without_since.get_or_insert(cx.now);
         let wait = cx.jitter(self.candidates.longest_wait(cx.now.since(since)));
+        // What it asked for, and up to as long again, so that not all return at once.
+        let asked = self.retry.take().map(|asked| asked + cx.jitter(asked));
+        let wait = asked.map_or(wait, |asked| asked.max(wait));
         self.redial_at = cx.now + wait;
         cx.timers.set(Reason::Redial(self.id), self.redial_at);
     }
@@ -236,10 +252,11 @@ impl Session {
         &mut self,
         cx: &mut Context,
         announcements: &mut Announcements,
-        conn: ConnId,
+        (conn, key): (ConnId, Option<PublicKey>),
         own: OwnAddrs,
     ) {
         cx.own(conn, Owner::Session(self.id));
+        self.here = own.here;
         self.registered = self.offer.as_ref().map(|offer| offer.registered(own)).unwrap_or_default();
         if let Some(doubt) = self.registered.doubt.take()
             && self.doubted.as_ref() != Some(&doubt)
@@ -253,13 +270,49 @@ impl Session {
         self.last_error = None;
         self.refused = Refused::default();
         cx.hello_super_peer(conn);
-        self.send(cx, Message::Login(Login::open()));
         announcements.restart(self.id);
+        let addr = self.candidates.addr();
+        self.proof = cx.membership.as_ref().zip(key).map(|(membership, key)| (key, membership.proof(addr, key)));
+        if cx.mode() == Mode::Login {
+            cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_WELCOME });
+        }
+        if !matches!(self.proof, Some((_, Proof::Other(_)))) {
+            self.introduce(cx);
+        }
         self.flush(cx, announcements);
         self.set_deadline(cx);
     }
 
-    pub(super) fn on_dial_failed(&mut self, cx: &mut Context, why: &str) {
+    /// Sends LOGIN; or ENROLL, and LOGIN once that has its answer.
+    fn introduce(&mut self, cx: &mut Context) {
+        let message = match &cx.membership {
+            None => Some(Message::Login(Login::open())),
+            Some(membership) => membership.introduction(),
+        };
+        match message {
+            Some(message) => self.send(cx, message),
+            None => {
+                let why = "it takes a login; join with sprat join, with an invitation";
+                self.refuse(cx, Exit::LoginRejected, why);
+            }
+        }
+    }
+
+    /// Whether files may be sent: LOGIN is, and it is not in doubt who gets them.
+    fn is_introduced(&self, cx: &Context) -> bool {
+        let doubted = matches!(self.proof, Some((_, Proof::Other(_))));
+        !doubted && cx.membership.as_ref().is_none_or(|membership| membership.has_joined())
+    }
+
+    pub(super) fn on_dial_failed(&mut self, cx: &mut Context, why: &str, cause: DialCause) {
+        match cause {
+            DialCause::OtherMode => {
+                let why = "it is open, and this node uses a login; leave out its key, or use another --state";
+                self.candidates.on_refused(Exit::LoginRejected, why);
+            }
+            DialCause::WrongKey { .. } => self.candidates.on_refused(Exit::LoginRejected, why),
+            DialCause::Unreachable | DialCause::NoRoom | DialCause::Handshake => {}
+        }
         self.candidates.on_failed(why);
         self.dial_next(cx);
     }
@@ -305,6 +358,9 @@ impl Session {
             return announcements.rest(self.id);
         }
         let Some(Offer { port, .. }) = self.offer else { return };
+        if !self.is_introduced(cx) {
+            return;
+        }
         if self.refused.take_stop() {
             announcements.put_off(self.id);
         }
@@ -334,7 +390,8 @@ impl Session {
     pub(super) fn on_message(&mut self, cx: &mut Context, message: Message) {
         match message {
             Message::Welcome(welcome) => self.on_welcome(cx, &welcome),
-            Message::Ready(_) => self.on_ready(cx),
+            Message::Ready(ready) => self.on_ready(cx, &ready),
+            Message::Enrolled(enrolled) => self.on_enrolled(cx, &enrolled),
             Message::Ack(ack) => self.on_ack(cx, ack.seq),
             Message::Pong(_) => {
                 self.unanswered.ping = None;
@@ -355,7 +412,6 @@ impl Session {
             }
             Message::Hello(_)
             | Message::Login(_)
-            | Message::Enrolled(_)
             | Message::Revoked(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
@@ -372,6 +428,17 @@ impl Session {
             let theirs = welcome.version[0];
             return self.refuse(cx, Exit::Version, &format!("it speaks version {theirs} of the protocol"));
         }
+        if welcome.mode != cx.mode() {
+            let why = match welcome.mode {
+                Mode::Open => "it is open, and this node uses a login; leave out its key, or use another --state",
+                Mode::Login => "it takes a login; join with sprat join, with an invitation",
+                Mode::Unknown => "it takes a login that this version does not know",
+            };
+            return self.refuse(cx, Exit::LoginRejected, why);
+        }
+        if self.proof.is_some_and(|(key, _)| key.node() != welcome.node) {
+            return self.lose(cx, "its WELCOME names another node than its key");
+        }
         if self.candidates.other.is_some_and(|other| other.node == Some(welcome.node)) {
             return self.lose(cx, "the other session is with the same super peer");
         }
@@ -381,6 +448,41 @@ impl Session {
         let host = self.registered.host.as_deref().unwrap_or(welcome.addr.host());
         self.own_addr = self.offer.as_ref().and_then(|offer| HostPort::new(host, offer.port).ok());
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
+        if let Some((key, Proof::Other(pinned))) = self.proof {
+            self.follow(cx, welcome, pinned, key);
+        }
+    }
+
+    /// It proves another key than expected: goes on if the owner of that key has signed the new
+    /// one.
+    fn follow(&mut self, cx: &mut Context, welcome: &Welcome, pinned: PublicKey, key: PublicKey) {
+        let at = self.candidates.addr().clone();
+        if !Membership::follows(welcome.rotation.as_deref(), pinned, key) {
+            let why = format!(
+                "its key has changed: it proves {key}, and {pinned} was expected; somebody may be in its place. If its \
+                 operator confirms the new key, use --super {key}@{at}"
+            );
+            return self.refuse(cx, Exit::LoginRejected, &why);
+        }
+        if let Some(membership) = &mut cx.membership {
+            membership.pin(&at, key);
+        }
+        self.proof = Some((key, Proof::Right));
+        cx.event(Event::SuperKey { super_peer: Pin { key: Some(key), at }, before: Some(pinned) });
+        self.introduce(cx);
+    }
+
+    /// The super peer gave a credential: it is kept, and shown at once.
+    fn on_enrolled(&mut self, cx: &mut Context, enrolled: &Enrolled) {
+        let is_new = matches!(self.state, State::Greeting(_));
+        let membership = cx.membership.as_mut().filter(|membership| is_new && !membership.has_joined());
+        let credential = membership.and_then(|membership| membership.enrolled(&enrolled.credential).cloned());
+        let (Some(credential), Some((key, _))) = (credential, self.proof) else {
+            return self.lose(cx, "it sent a credential that is not for the key of this node");
+        };
+        let super_peer = Pin { key: Some(key), at: self.candidates.addr().clone() };
+        cx.event(Event::Enrolled { super_peer, credential });
+        self.introduce(cx);
     }
 
     /// The super peer has dialed us back, or tried to.
@@ -402,10 +504,20 @@ impl Session {
         ));
     }
 
-    fn on_ready(&mut self, cx: &mut Context) {
+    fn on_ready(&mut self, cx: &mut Context, ready: &Ready) {
         let State::Greeting(conn) = self.state else {
             return self.lose(cx, "it sent a second READY");
         };
+        if let Some(membership) = &mut cx.membership {
+            membership.on_ready(&ready.operators);
+        }
+        if let Some((key, Proof::First)) = self.proof {
+            let at = self.candidates.addr().clone();
+            if let Some(membership) = &mut cx.membership {
+                membership.pin(&at, key);
+            }
+            cx.event(Event::SuperKey { super_peer: Pin { key: Some(key), at }, before: None });
+        }
         cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         self.state = State::Up(conn);
         self.up_since = cx.now;
@@ -439,8 +551,13 @@ impl Session {
             (None, ErrorCode::VERSION) => {
                 self.refuse(cx, Exit::Version, &format!("it refuses our version of the protocol: {message}"));
             }
-            (None, ErrorCode::LOGIN) => {
+            (None, code) if code.is_login() => {
                 self.refuse(cx, Exit::LoginRejected, &format!("it rejects the login: {message}"));
+            }
+            (None, ErrorCode::BUSY) => {
+                let retry = error.retry.map(|ms| Duration::from_millis(ms.into()).min(BUSY_RETRY_MAX));
+                self.retry = retry.or(self.retry);
+                self.last_error = Some(message);
             }
             (None, ErrorCode::UNKNOWN_KIND) => {
                 cx.warn(format!("the super peer does not know a message of ours: {message}"));

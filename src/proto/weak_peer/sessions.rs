@@ -2,6 +2,7 @@
 //! keeps them with different super peers. It decides nothing within a session: [`super::session`]
 //! does.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::announce::Announcements;
@@ -74,6 +75,11 @@ impl Sessions {
     /// The super peer of a session that is up.
     pub(super) fn super_peer(&self, session: SessionId) -> Option<&HostPort> {
         self.sessions.get(usize::from(session.0))?.super_peer()
+    }
+
+    /// Our address on the connection of a session, if it is known.
+    pub(super) fn here(&self, session: SessionId) -> Option<IpAddr> {
+        self.sessions.get(usize::from(session.0))?.here
     }
 
     /// The super peers of the sessions that are up; if none is, the first one that is known.

@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::context::{Context, Owner, Reason};
+use super::membership::{code_of, is_node};
 use crate::config::{
-    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PROTOCOL_VERSION, RATE_WINDOW,
-    UPLOAD_AHEAD, UPLOAD_AHEAD_LOW, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX, UPLOAD_PROVEN_BYTES,
-    UPLOAD_RATE_MIN, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
+    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE,
+    PROTOCOL_VERSION, RATE_WINDOW, UPLOAD_AHEAD, UPLOAD_AHEAD_LOW, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX,
+    UPLOAD_PROVEN_BYTES, UPLOAD_RATE_MIN, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
 };
 use crate::proto::crowd::{Plan, Rank, Standing};
 use crate::proto::disk::ServeFailure;
@@ -19,8 +20,9 @@ use crate::proto::marks::mark;
 use crate::proto::meter::Meter;
 use crate::proto::{ConnId, DiskWork, Output};
 use crate::time::Time;
+use crate::trust::{Account, PublicKey, Refusal};
 use crate::wire::ids::{Md5, Root};
-use crate::wire::message::{Chunk, Cvs, ErrorCode, Hello, Welcome};
+use crate::wire::message::{Chunk, Cvs, ErrorCode, Hello, Login, Mode, Ready, Welcome};
 use crate::wire::message::{sent_by_sources, sent_by_super_peers, sent_to_super_peers};
 use crate::wire::{HostPort, Message, WireError};
 
@@ -78,11 +80,27 @@ impl Request {
     }
 }
 
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeting {
+    /// No HELLO yet.
+    Hello,
+    /// In login mode: HELLO, and no LOGIN yet.
+    Login,
+    /// Requests are served.
+    Open,
+}
+
 /// One accepted chunk connection.
 #[derive(Debug)]
 struct Upload {
     from: SocketAddr,
-    greeted: bool,
+    greeting: Greeting,
+    /// In login mode: the key that the other side has proved, and its account once it is logged in.
+    key: Option<PublicKey>,
+    account: Option<Account>,
+    /// Until when the connection must be open.
+    open_by: Time,
     /// In order of arrival; answers go out in this order.
     requests: VecDeque<Request>,
     /// When the last request arrived or ended.
@@ -130,6 +148,21 @@ impl Upload {
         taken.saturating_add(u64::from(CHUNK_BYTES_MAX))
     }
 
+    /// Whether the credential with which it was opened has ended.
+    fn is_expired(&self, cx: &Context) -> bool {
+        let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
+        ends.zip(cx.membership.as_ref()).is_some_and(|(ends, membership)| ends < membership.unix(cx.now))
+    }
+
+    /// When to look at it again: it may be idle then, or its credential has ended.
+    fn look_at(&self, cx: &Context, idle_at: Time) -> Time {
+        let idle = idle_at + CHUNK_IDLE_MAX;
+        let ends = self.account.as_ref().filter(|account| !account.dates_ignored).and_then(|account| account.not_after);
+        let left = ends.zip(cx.membership.as_ref());
+        let left = left.map(|(ends, membership)| ends.saturating_add(1).saturating_sub(membership.unix(cx.now)));
+        left.map_or(idle, |left| idle.min(cx.now + Duration::from_secs(left.max(1))))
+    }
+
     fn find(&mut self, req: u32) -> Option<&mut Request> {
         self.requests.iter_mut().find(|request| request.req == req)
     }
@@ -173,7 +206,13 @@ impl Uploads {
         all.into_values().collect()
     }
 
-    pub(super) fn on_accepted(&mut self, cx: &mut Context, conn: ConnId, from: SocketAddr) {
+    pub(super) fn on_accepted(
+        &mut self,
+        cx: &mut Context,
+        (conn, since): (ConnId, Time),
+        from: SocketAddr,
+        key: Option<PublicKey>,
+    ) {
         if self.conns.len() >= UPLOADS_MAX && !self.make_room(cx) {
             *self.closed.entry("closed_crowded").or_default() += 1;
             cx.error(conn, ErrorCode::BUSY, "all upload slots are taken; try again later", None);
@@ -181,10 +220,14 @@ impl Uploads {
             return;
         }
         cx.own(conn, Owner::Upload);
-        cx.timers.set(Reason::Upload(conn), cx.now + LOGIN_DEADLINE);
+        let open_by = since + LOGIN_DEADLINE;
+        cx.timers.set(Reason::Upload(conn), open_by.max(cx.now));
         let upload = Upload {
             from,
-            greeted: false,
+            greeting: Greeting::Hello,
+            key,
+            account: None,
+            open_by,
             requests: VecDeque::new(),
             active_at: cx.now,
             idle_since: cx.now,
@@ -221,11 +264,13 @@ impl Uploads {
     pub(super) fn on_message(&mut self, cx: &mut Context, conn: ConnId, message: Message) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         match message {
-            Message::Hello(hello) if !upload.greeted => self.on_hello(cx, conn, &hello),
+            Message::Hello(hello) if upload.greeting == Greeting::Hello => self.on_hello(cx, conn, &hello),
+            Message::Login(login) if upload.greeting == Greeting::Login => self.on_login(cx, conn, &login),
             Message::Bye(_) => self.end(cx, conn),
             Message::Error(_) => {}
             Message::Unknown(kind) => cx.unknown_kind(conn, &kind),
-            _ if !upload.greeted => self.fail(cx, conn, ErrorCode::ORDER, "HELLO comes first"),
+            _ if upload.greeting == Greeting::Hello => self.fail(cx, conn, ErrorCode::ORDER, "HELLO comes first"),
+            _ if upload.greeting == Greeting::Login => self.fail(cx, conn, ErrorCode::ORDER, "LOGIN comes first"),
             Message::Get(get) if (1..=CHUNK_BYTES_MAX).contains(&get.length) => {
                 let wanted = Wanted::Chunk { root: get.root, offset: get.offset, length: get.length, bare: get.bare };
                 self.queue(cx, conn, get.req, wanted);
@@ -261,12 +306,44 @@ impl Uploads {
             let why = format!("this peer speaks version {}", PROTOCOL_VERSION[0]);
             return self.fail(cx, conn, ErrorCode::VERSION, &why);
         }
-        upload.greeted = true;
-        upload.active_at = cx.now;
-        let welcome = Welcome::new(cx.node, cx.boot, CHUNK_IDLE_MAX, HostPort::from(upload.from));
-        cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+        if !is_node(upload.key, hello.node) {
+            return self.fail(cx, conn, ErrorCode::LOGIN, "the node of the HELLO is not that of the key");
+        }
+        let (mode, welcome) = (cx.mode(), HostPort::from(upload.from));
+        let welcome = Welcome { mode, ..Welcome::new(cx.node, cx.boot, CHUNK_IDLE_MAX, welcome) };
         cx.send(conn, Message::Welcome(welcome));
-        cx.timers.set(Reason::Upload(conn), cx.now + CHUNK_IDLE_MAX);
+        if mode == Mode::Login {
+            upload.greeting = Greeting::Login;
+            cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
+        } else {
+            open(cx, conn, upload);
+        }
+    }
+
+    /// In login mode: nothing was served before this.
+    fn on_login(&mut self, cx: &mut Context, conn: ConnId, login: &Login) {
+        let Some(upload) = self.conns.get_mut(&conn) else { return };
+        let Some((membership, key)) = cx.membership.as_ref().zip(upload.key) else { return };
+        match membership.check(login.credential.as_deref(), key, cx.now) {
+            Ok(account) => {
+                let ready = Ready { operators: Vec::new(), credential: membership.credential() };
+                upload.account = Some(account);
+                cx.send(conn, Message::Ready(ready));
+                open(cx, conn, upload);
+            }
+            Err(refusal) => self.fail(cx, conn, code_of(refusal), &refusal.to_string()),
+        }
+    }
+
+    /// Credentials were revoked: ends the connections that used them.
+    pub(super) fn on_revoked(&mut self, cx: &mut Context) {
+        let Some(membership) = &cx.membership else { return };
+        let denied = |upload: &Upload| upload.account.as_ref().is_some_and(|account| membership.denies(account));
+        let ended: Vec<ConnId> =
+            self.conns.iter().filter(|(_, upload)| denied(upload)).map(|(conn, _)| *conn).collect();
+        for conn in ended {
+            self.fail(cx, conn, ErrorCode::REVOKED, &Refusal::Revoked.to_string());
+        }
     }
 
     fn queue(&mut self, cx: &mut Context, conn: ConnId, req: u32, wanted: Wanted) {
@@ -348,15 +425,19 @@ impl Uploads {
 
     pub(super) fn on_timer(&mut self, cx: &mut Context, conn: ConnId) {
         let Some(upload) = self.conns.get(&conn) else { return };
-        if !upload.greeted {
-            return self.fail(cx, conn, ErrorCode::DEADLINE, "no HELLO in time");
+        if upload.greeting != Greeting::Open {
+            debug_assert!(upload.open_by <= cx.now, "the timer is that of the login");
+            return self.fail(cx, conn, ErrorCode::DEADLINE, "no HELLO or LOGIN in time");
+        }
+        if upload.is_expired(cx) {
+            return self.fail(cx, conn, ErrorCode::EXPIRED, &Refusal::Expired.to_string());
         }
         let idle_at = if upload.requests.is_empty() { upload.active_at } else { cx.now };
         if idle_at + CHUNK_IDLE_MAX <= cx.now {
             mark!(UploadIdle);
             return self.fail(cx, conn, ErrorCode::DEADLINE, "no request for too long");
         }
-        cx.timers.set(Reason::Upload(conn), idle_at + CHUNK_IDLE_MAX);
+        cx.timers.set(Reason::Upload(conn), upload.look_at(cx, idle_at));
     }
 
     fn fail(&mut self, cx: &mut Context, conn: ConnId, code: ErrorCode, why: &str) {
@@ -383,6 +464,15 @@ impl Uploads {
             self.on_closed(cx, conn);
         }
     }
+}
+
+/// Requests are served from now on.
+fn open(cx: &mut Context, conn: ConnId, upload: &mut Upload) {
+    upload.greeting = Greeting::Open;
+    upload.active_at = cx.now;
+    cx.push(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+    let at = upload.look_at(cx, cx.now);
+    cx.timers.set(Reason::Upload(conn), at);
 }
 
 /// Forgets a request, unless its bytes are being sent.
@@ -462,6 +552,7 @@ fn counter(code: ErrorCode) -> &'static str {
         ErrorCode::ORDER => "closed_order",
         ErrorCode::VERSION => "closed_version",
         ErrorCode::DEADLINE => "closed_silent",
+        code if code.is_login() => "closed_login",
         _ => "closed_bad_request",
     }
 }

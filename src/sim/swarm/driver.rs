@@ -140,7 +140,7 @@ impl Swarm {
             }
             Output::Event(Event::Fatal(failure)) => panic!("node {node} ends: {}", failure.message),
             Output::Event(_) | Output::FrameCap { .. } | Output::DropChunk { .. } => {}
-            Output::SendTo { .. } | Output::Resolve { .. } => {
+            Output::SendTo { .. } | Output::Resolve { .. } | Output::SaveAccounts { .. } => {
                 unreachable!("there is one super peer, and all addresses are known")
             }
         }

@@ -148,7 +148,8 @@ impl Swarm {
         let config = WeakPeerConfig {
             node: node_id(number),
             boot: random.next_u64(),
-            supers: vec![HostPort::from(addr(SUPER))],
+            supers: vec![HostPort::from(addr(SUPER)).into()],
+            login: None,
             offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
             connect_timeout: Duration::from_secs(60),
             download_timeout: Duration::ZERO,

@@ -9,14 +9,17 @@ use super::{Tap, World};
 use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SHARE_QUIET, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use crate::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
-use crate::proto::{DiskDone, Entropy};
+use crate::proto::{DiskDone, Entropy, Input};
 use crate::sim::content::{ContentId, Contents};
 use crate::sim::disk::{self, Trouble};
 use crate::sim::fault::Fault;
 use crate::sim::happening::Happening;
 use crate::sim::node::{Machine, Node};
-use crate::trust::{Pin, PublicKey};
+use crate::trust::{Accounts, Pin, PublicKey};
 use crate::wire::{HostPort, NodeId, SharePath};
+
+/// The wall clock when a world begins.
+const UNIX_AT_START: u64 = 1_700_000_000;
 
 impl World {
     /// Adds a node that runs the machine which `make` returns for each of its lives. Does not start
@@ -111,7 +114,8 @@ impl World {
             let config = WeakPeerConfig {
                 node: node_id(number),
                 boot: random.next_u64(),
-                supers: supers.clone(),
+                supers: supers.iter().cloned().map(Pin::from).collect(),
+                login: None,
                 offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
                 connect_timeout: CONNECT_TIMEOUT,
                 download_timeout: crate::config::DOWNLOAD_TIMEOUT,
@@ -195,6 +199,28 @@ impl World {
     /// Replaces the contents of the world, by ones that were made before.
     pub fn set_contents(&mut self, contents: Contents) {
         self.contents = contents;
+    }
+
+    /// From now on the connections of a node prove this key: it is in login mode.
+    pub fn set_key(&mut self, node: usize, key: PublicKey) {
+        self.nodes[node].key = Some(key);
+    }
+
+    /// The accounts that a super peer has saved, if it has.
+    #[must_use]
+    pub fn accounts(&self, node: usize) -> Option<&Accounts> {
+        self.nodes[node].accounts.as_ref()
+    }
+
+    pub(super) fn save_accounts(&mut self, node: usize, accounts: Accounts) {
+        self.nodes[node].accounts = Some(accounts);
+        self.turn(node, Input::AccountsSaved { result: Ok(()) });
+    }
+
+    /// The wall clock of all nodes, in seconds since 1970.
+    #[must_use]
+    pub fn unix(&self) -> u64 {
+        UNIX_AT_START + self.now.as_micros() / 1_000_000
     }
 
     /// Sets how far the clock of a node is ahead of the world's.

@@ -7,7 +7,7 @@ use super::World;
 use crate::config::{
     BACKLOG_BYTES, CHUNK_BYTES_MAX, DIAL_TIMEOUT, FRAME_PROGRESS_MAX, SEND_QUEUE_BYTES_MAX, WRITE_STALL_MAX,
 };
-use crate::proto::{CloseReason, ConnId, DialId, Input, OwnAddrs};
+use crate::proto::{CloseReason, ConnId, DialCause, DialId, Input, OwnAddrs};
 use crate::sim::content::Extent;
 use crate::sim::happening::Happening;
 use crate::sim::roads::Way;
@@ -130,19 +130,33 @@ impl World {
         let Some(target) = target else {
             self.count_fault("dial_nobody");
             let why = "nobody has this address";
-            return self.schedule(self.now + DIAL_TIMEOUT, Happening::DialFailed { node, life, dial, why });
+            return self.schedule(
+                self.now + DIAL_TIMEOUT,
+                Happening::DialFailed { node, life, dial, why, cause: DialCause::Unreachable },
+            );
         };
         if self.roads.is_cut(node, target) || self.roads.is_cut(target, node) {
             *self.counts.faults.entry("partition_dial").or_default() += 1;
             let why = "nobody answers";
-            return self.schedule(self.now + DIAL_TIMEOUT, Happening::DialFailed { node, life, dial, why });
+            return self.schedule(
+                self.now + DIAL_TIMEOUT,
+                Happening::DialFailed { node, life, dial, why, cause: DialCause::Unreachable },
+            );
         }
         if self.nodes[target].machine.is_none() {
             let why = "connection refused";
-            return self.schedule(self.now + back, Happening::DialFailed { node, life, dial, why });
+            return self.schedule(
+                self.now + back,
+                Happening::DialFailed { node, life, dial, why, cause: DialCause::Unreachable },
+            );
         }
         if self.nodes[node].life != life || self.nodes[node].machine.is_none() {
             return;
+        }
+        if self.nodes[node].key.is_some() != self.nodes[target].key.is_some() {
+            self.count_fault("dial_other_mode");
+            let (why, cause) = ("the other side is in the other mode", DialCause::OtherMode);
+            return self.schedule(self.now + back, Happening::DialFailed { node, life, dial, why, cause });
         }
         self.counts.connections += 1;
         let mut ends = [node, target].map(|number| End::new(number, self.nodes[number].mint()));
@@ -161,11 +175,11 @@ impl World {
         self.schedule(self.now + back, Happening::Accepted { dialer: node, life, dial, link: slot, serial });
         let from = std::net::SocketAddr::new(self.nodes[node].addr.ip(), 40_000);
         if self.is_stalled(target) {
-            let life = self.nodes[target].life;
-            self.nodes[target].waiting.push_back(Happening::Came { node: target, life, conn: accepted, from });
+            let (life, key) = (self.nodes[target].life, self.nodes[node].key);
+            self.nodes[target].waiting.push_back(Happening::Came { node: target, life, conn: accepted, from, key });
         } else {
-            let to = self.nodes[target].addr.ip();
-            self.turn(target, Input::Accepted { conn: accepted, from, to, since: self.now, key: None, unix: 0 });
+            let (to, since, key, unix) = (self.nodes[target].addr.ip(), self.now, self.nodes[node].key, self.unix());
+            self.turn(target, Input::Accepted { conn: accepted, from, to, since, key, unix });
         }
     }
 
@@ -174,8 +188,11 @@ impl World {
         if let Some(end) = self.end(link, 0).filter(|end| end.open) {
             end.known = true;
             let conn = end.conn;
+            let listener = self.end(link, 1).map(|end| end.node);
+            let key = listener.and_then(|listener| self.nodes[listener].key);
             let own = OwnAddrs { here: Some(self.nodes[dialer].addr.ip()), other: None };
-            self.turn_of(dialer, life, Input::Dialed { dial, conn, own, key: None, unix: 0 });
+            let unix = self.unix();
+            self.turn_of(dialer, life, Input::Dialed { dial, conn, own, key, unix });
             self.pump(link, 0);
         }
     }

@@ -271,8 +271,8 @@ impl World {
                 let result = self.names.get(&name).cloned().ok_or_else(|| "no such name".to_owned());
                 self.turn_of(node, life, Input::Resolved { id, result });
             }
-            Happening::DialFailed { node, life, dial, why } => {
-                let (why, cause) = (why.to_owned(), DialCause::Unreachable);
+            Happening::DialFailed { node, life, dial, why, cause } => {
+                let why = why.to_owned();
                 self.turn_of(node, life, Input::DialFailed { dial, why, cause });
             }
             Happening::Accepted { dialer, life, dial, link, serial } => {
@@ -297,10 +297,10 @@ impl World {
                 self.turn_of(node, life, Input::PayloadSent { conn, req });
             }
             Happening::Closed { node, life, conn, why } => self.turn_of(node, life, Input::Closed { conn, why }),
-            Happening::Came { node, life, conn, from } => {
+            Happening::Came { node, life, conn, from, key } => {
                 if self.nodes[node].conns.contains_key(&conn) {
-                    let (to, since) = (self.nodes[node].addr.ip(), self.now);
-                    self.turn_of(node, life, Input::Accepted { conn, from, to, since, key: None, unix: 0 });
+                    let (to, since, unix) = (self.nodes[node].addr.ip(), self.now, self.unix());
+                    self.turn_of(node, life, Input::Accepted { conn, from, to, since, key, unix });
                 }
             }
             Happening::Command { node, life, client, command } => {
@@ -463,6 +463,7 @@ impl World {
             Output::DropPayload { payload } => self.nodes[node].disk.drop_payload(payload),
             Output::DropChunk { conn, req } => self.nodes[node].disk.drop_chunk(conn, req),
             Output::Disk(work) => self.on_disk(node, work),
+            Output::SaveAccounts { accounts } => self.save_accounts(node, *accounts),
             Output::Event(Event::Client { client, event }) => {
                 let now = self.now;
                 let Some(asked) = self.clients.get_mut(&client) else {

@@ -20,6 +20,7 @@ use crate::config::{
 use crate::proto::crowd::Host;
 use crate::proto::{ConnId, DialId, Output};
 use crate::time::Time;
+use crate::trust::PublicKey;
 use crate::wire::message::{Bye, Hello, Reach as Report};
 use crate::wire::{HostPort, Message};
 
@@ -158,12 +159,16 @@ impl Reach {
         now
     }
 
-    pub(super) fn on_dialed(&mut self, dial: DialId, conn: ConnId, cx: &mut Context) {
+    /// A dial succeeded; in login mode the other side has proved this key.
+    pub(super) fn on_dialed(&mut self, dial: DialId, conn: ConnId, key: Option<PublicKey>, cx: &mut Context) {
         self.conns.insert(conn, dial);
         let Some(running) = self.running.get_mut(&dial).filter(|running| !running.over) else {
             return cx.out.push_back(Output::Close { conn });
         };
         running.conn = Some(conn);
+        if key.is_some_and(|key| key.node() != running.peer.node) {
+            return self.end(dial, Err("another peer answers there".to_owned()), cx);
+        }
         let hello = Hello::new(cx.config.node, cx.config.boot, cx.config.agent.clone());
         cx.send(conn, Message::Hello(hello));
     }

@@ -7,6 +7,7 @@
 //! session has its own timer.
 
 mod requests;
+mod storm;
 mod table;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,16 +16,21 @@ use std::time::Duration;
 pub(super) use self::requests::Request;
 pub(super) use self::table::Abandoned;
 pub(super) use self::table::Sessions;
-use self::table::{Fault, Place, Session, State, Sweep, seconds};
+use self::table::{Fault, News, Place, Session, State, Sweep, seconds};
+use super::accounts::{Refused, Saved};
 use super::config::SuperPeerConfig;
 use super::context::{Context, Reason};
 use super::counters::Count;
 use super::ids::WaveKey;
 use super::peer::Peer;
-use super::work::SESSIONS_PER_WORK;
+use super::work::{OUTPUT_WORK, SESSIONS_PER_WORK};
 use crate::config::{LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
-use crate::proto::{CloseReason, ConnId, Output};
-use crate::wire::message::{Ack, Bye, ErrorCode};
+use crate::error::{Exit, Failure};
+use crate::proto::event::Outcome;
+use crate::proto::{ClientEvent, CloseReason, ConnId, Event, Output};
+use crate::time::Time;
+use crate::trust::Refusal;
+use crate::wire::message::{Ack, Bye, ErrorCode, Revoked, RevokedKey};
 use crate::wire::{Message, NodeId, WireError};
 
 /// Ping intervals after which a silent session is closed.
@@ -35,7 +41,7 @@ const SWEEP_GAP: Duration = Duration::from_secs(1);
 
 /// - getters: `len`, `is_open`;
 /// - `handle_*`: `on_accepted`, `on_message`, `on_malformed`, `on_crowded`, `on_closed`,
-///   `on_login_deadline`, `on_silence`;
+///   `on_login_deadline`, `on_silence`, `on_expiry`, `on_revoked`, `on_saved`;
 /// - mutators: `query_began`, `query_ended`, `close_all`;
 /// - `poll_*`: `next_abandoned`, `take_ack`, `has_work`, `run`; the handlers push outputs.
 impl Sessions {
@@ -54,8 +60,14 @@ impl Sessions {
         self.own_addrs.addr(self.session(conn)?.at)
     }
 
-    /// A peer connected.
-    pub(super) fn on_accepted(&mut self, conn: ConnId, from: SocketAddr, to: IpAddr, cx: &mut Context) {
+    /// A peer connected, and was accepted at this time.
+    pub(super) fn on_accepted(
+        &mut self,
+        (conn, since): (ConnId, Time),
+        from: SocketAddr,
+        to: IpAddr,
+        cx: &mut Context,
+    ) {
         cx.count(Count::Accepted);
         while self.half_open_len >= UNAUTHENTICATED_MAX {
             let idlest = self.idlest_half_open(cx.now).expect("half-open sessions are in the queue");
@@ -86,9 +98,12 @@ impl Sessions {
             self.len += 1;
         }
         self.half_open_len += 1;
-        self.half_open.push_back((conn, cx.now + LOGIN_DEADLINE));
+        let deadline = since + LOGIN_DEADLINE;
+        // In order of the deadlines: handshakes do not end in the order of their accepts.
+        let place = self.half_open.partition_point(|(_, other)| *other <= deadline);
+        self.half_open.insert(place, (conn, deadline));
         self.bound_half_open();
-        cx.timers.set_earlier(Reason::Login, cx.now + LOGIN_DEADLINE);
+        cx.timers.set_earlier(Reason::Login, deadline.max(cx.now));
         cx.timers.set_earlier(Reason::Silence, cx.now + silence(&cx.config));
     }
 
@@ -169,6 +184,56 @@ impl Sessions {
         }
     }
 
+    /// Some credential may have ended.
+    pub(super) fn on_expiry(&mut self, cx: &mut Context) {
+        while !cx.work.is_spent()
+            && let Some(ended) = cx.logins.next_ended(cx.now)
+        {
+            self.close(ended, Refused::from(Refusal::Expired).into(), cx);
+        }
+        let next = cx.logins.next_end();
+        cx.arm(Reason::Expiry, next);
+    }
+
+    /// Credentials were revoked: closes the sessions that used them. All others hear of it as work
+    /// allows.
+    pub(super) fn on_revoked(&mut self, closed: &[ConnId], list: Vec<RevokedKey>, cx: &mut Context) {
+        for conn in closed {
+            self.close(*conn, Refused::from(Refusal::Revoked).into(), cx);
+        }
+        if !list.is_empty() {
+            self.news.push_back(News { slot: 0, revoked: Revoked { list } });
+        }
+    }
+
+    /// The accounts were saved, or could not be: answers those who waited for it.
+    pub(super) fn on_saved(&mut self, result: &Result<(), String>, cx: &mut Context) {
+        for saved in cx.logins.on_saved() {
+            match (saved, result) {
+                (Saved::Enrolled(conn, enrolled), Ok(())) => {
+                    if self.session(conn).is_some_and(|session| session.state == State::Login) {
+                        cx.count(Count::Enrolled);
+                        cx.send(conn, Message::Enrolled(enrolled));
+                    }
+                }
+                (Saved::Enrolled(conn, _), Err(_)) => {
+                    let why = "the super peer cannot save its accounts; try again later".to_owned();
+                    self.close(conn, Fault(ErrorCode::INTERNAL, why, Count::AccountsUnsaved), cx);
+                }
+                (Saved::Command(client), result) => {
+                    let outcome = match result {
+                        Ok(()) => Outcome { ok: true, ..Outcome::default() },
+                        Err(why) => {
+                            let why = format!("the change holds until the super peer ends; it cannot be saved: {why}");
+                            Outcome::failed(&Failure::new(Exit::Disk, why))
+                        }
+                    };
+                    cx.report(Event::Client { client, event: ClientEvent::Done(outcome) });
+                }
+            }
+        }
+    }
+
     /// Some session may have been silent for too long. Looks at as many as fit in one turn, and
     /// goes on in the next.
     pub(super) fn on_silence(&mut self, cx: &mut Context) {
@@ -220,7 +285,7 @@ impl Sessions {
 
     /// Whether work is left over from the previous turn.
     pub(super) fn has_work(&self) -> bool {
-        !self.abandoned.is_empty() || self.ending.is_some()
+        !self.abandoned.is_empty() || self.ending.is_some() || !self.news.is_empty()
     }
 
     /// The ACK of the last message, if it is due.
@@ -253,8 +318,9 @@ impl Sessions {
         self.run(cx);
     }
 
-    /// Continues [`Sessions::close_all`], as far as fits in this turn.
+    /// Continues [`Sessions::on_revoked`] and [`Sessions::close_all`], as far as fits in this turn.
     pub(super) fn run(&mut self, cx: &mut Context) {
+        self.spread_news(cx);
         while let Some(index) = self.ending
             && !cx.work.is_spent()
         {
@@ -266,6 +332,26 @@ impl Sessions {
                 cx.out.push_back(Output::Close { conn });
                 self.release(conn, None, cx);
             }
+        }
+    }
+}
+
+impl Sessions {
+    fn spread_news(&mut self, cx: &mut Context) {
+        while let Some(News { slot, revoked }) = self.news.front_mut()
+            && !cx.work.is_spent()
+        {
+            let index = *slot;
+            *slot += 1;
+            let Some(place) = self.slots.get(index) else {
+                self.news.pop_front();
+                continue;
+            };
+            cx.work.add(usize::from(index.is_multiple_of(SESSIONS_PER_WORK)));
+            let Some(session) = place.as_ref().filter(|session| session.state.is_open()) else { continue };
+            let conn = ConnId { index: index as u32, generation: session.generation };
+            cx.work.add(OUTPUT_WORK);
+            cx.send(conn, Message::Revoked(revoked.clone()));
         }
     }
 }

@@ -6,16 +6,19 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Sessions, State, refuse};
-use crate::config::{FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, SESSION_QUERIES_MAX};
-use crate::proto::super_peer::context::Context;
+use crate::config::{
+    FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, REVOKED_PAGE_KEYS, SESSION_QUERIES_MAX,
+};
+use crate::proto::super_peer::accounts::LoggedIn;
+use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::index::{Index, Serves};
-use crate::proto::{ConnId, Output};
+use crate::proto::{ConnId, Event, Output};
 use crate::wire::message::{
-    ErrorCode, FEATURE_REACH, Files, Hello, List, Login, Mode, Query, Ready, Register, Update, Welcome,
-    sent_by_sources, sent_by_super_peers, sent_to_sources, sent_to_super_peers,
+    ErrorCode, FEATURE_REACH, Files, Hello, List, Login, Query, Register, Revoked, Update, Welcome, sent_by_sources,
+    sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
-use crate::wire::{HostPort, Message};
+use crate::wire::{FileRecord, HostPort, Message};
 
 /// A request that needs more than its session.
 #[derive(Debug, PartialEq)]
@@ -41,6 +44,7 @@ impl Sessions {
         match (state, message) {
             (State::Hello, Message::Hello(hello)) => self.on_hello(conn, &hello, cx),
             (State::Login, Message::Login(login)) => self.on_login(conn, &login, cx),
+            (State::Login, Message::Enroll(enroll)) => Ok(cx.logins.on_enroll(conn, &enroll, cx.now)?),
             (_, message) => self.on_anytime(conn, message, cx),
         }
     }
@@ -130,27 +134,36 @@ impl Sessions {
         if cx.memory_short {
             return Err(Fault::memory());
         }
+        cx.logins.on_hello(conn, hello.node)?;
         let session = self.session_mut(conn).expect("the session is half open");
         session.state = State::Login;
         (session.node, session.boot) = (hello.node, hello.boot);
         session.takes_reach = hello.features.iter().any(|feature| feature == FEATURE_REACH);
         let addr = SocketAddr::new(session.ip, session.port).into();
         let welcome = Welcome::new(cx.config.node, cx.config.boot, cx.config.ping, addr);
+        let welcome = Welcome { mode: cx.logins.mode(), rotation: cx.logins.rotation(), ..welcome };
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
         cx.send(conn, Message::Welcome(welcome));
         Ok(())
     }
 
     fn on_login(&mut self, conn: ConnId, login: &Login, cx: &mut Context) -> Result<(), Fault> {
-        if login.mode != Mode::Open {
-            let why = "this super peer knows the login mode open only".to_owned();
-            return Err(Fault(ErrorCode::LOGIN, why, Count::ClosedLogin));
+        let LoggedIn { ready, warning } = cx.logins.on_login(conn, login, cx.now)?;
+        if let Some(text) = warning {
+            cx.report(Event::Log { level: log::Level::Warn, text });
         }
         cx.count(Count::Welcomed);
+        self.storm.on_login(cx.now);
         self.session_mut(conn).expect("the session is half open").state = State::Open;
         self.leave_half_open(cx);
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-        cx.send(conn, Message::Ready(Ready::default()));
+        cx.send(conn, Message::Ready(ready));
+        let denied = cx.logins.denied();
+        for list in denied.chunks(REVOKED_PAGE_KEYS) {
+            cx.send(conn, Message::Revoked(Revoked { list: list.to_vec() }));
+        }
+        let next = cx.logins.next_end();
+        cx.arm(Reason::Expiry, next);
         Ok(())
     }
 
@@ -169,12 +182,15 @@ impl Sessions {
         }
         let mut served = false;
         if session.state == State::Open {
+            cx.logins.forget_files(conn);
             let serves = serves(session.ip, host.as_deref(), more_addr.as_deref(), port)?;
             served = session.serve(serves, (!more).then_some(files.len()), cx);
         }
         cx.count(Count::Registers);
         session.state = if more { State::Registering } else { State::Open };
-        session.insert(files, cx)?;
+        let files = allowed(conn, files, cx);
+        let session = self.session_mut(conn).expect("the session is open");
+        session.insert(conn, files, cx)?;
         let ack = session.acknowledgement(&cx.index);
         self.ack = Some((conn, ack));
         self.served = served.then_some(conn);
@@ -191,13 +207,17 @@ impl Sessions {
         cx.count(Count::Updates);
         if let Some(holder) = session.holder.get() {
             for path in del {
-                cx.index.remove(holder, path.as_str());
+                if cx.index.remove(holder, path.as_str()) {
+                    cx.logins.on_file(conn, path.as_str().len(), false);
+                }
             }
         }
         if !add.is_empty() && cx.is_index_full() {
             return self.refuse_files(conn, cx);
         }
-        session.insert(add, cx)?;
+        let add = allowed(conn, add, cx);
+        let session = self.session_mut(conn).expect("the session is open");
+        session.insert(conn, add, cx)?;
         let ack = session.acknowledgement(&cx.index);
         self.ack = Some((conn, ack));
         Ok(())
@@ -227,6 +247,9 @@ impl Sessions {
         } else if cx.memory_short {
             cx.count(Count::QueriesRefusedMemory);
             (ErrorCode::LIMIT, MEMORY_IS_SHORT.to_owned())
+        } else if let Err(why) = cx.logins.take_query(conn, cx.now) {
+            cx.count(Count::AccountQueries);
+            (ErrorCode::LIMIT, why)
         } else {
             return Request::Query(query);
         };
@@ -234,6 +257,17 @@ impl Sessions {
         refuse(conn, code, why, Some(query.req), cx);
         Request::None
     }
+}
+
+/// The files of a page that the account of the session may register; of the others it hears.
+fn allowed(conn: ConnId, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<FileRecord> {
+    let lengths = files.iter().map(|file| file.path.as_str().len() as u64);
+    if let Err((room, why)) = cx.logins.room(conn, lengths) {
+        cx.count(Count::AccountFiles);
+        refuse(conn, ErrorCode::LIMIT, why, None, cx);
+        files.truncate(room);
+    }
+    files
 }
 
 /// Where the peer's chunks are fetched from; nowhere if its port is 0.

@@ -6,10 +6,12 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::storm::Storm;
 use crate::config::{
     CROWD_FRESH, CROWD_LOOKS_MAX, FRAME_BYTES_HELLO, SESSION_FILES_MAX, SESSION_QUERIES_MAX, UNAUTHENTICATED_MAX,
 };
 use crate::proto::crowd::{Plan, Rank, Standing, leaving};
+use crate::proto::super_peer::accounts::Refused;
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::WaveKey;
@@ -17,8 +19,8 @@ use crate::proto::super_peer::index::{HolderId, Index, Serves};
 use crate::proto::super_peer::work::SESSION_WORK;
 use crate::proto::{ConnId, Output};
 use crate::time::Time;
-use crate::wire::message::{Ack, ErrorCode};
-use crate::wire::{FileRecord, NodeId};
+use crate::wire::message::{Ack, Error, ErrorCode, Revoked};
+use crate::wire::{FileRecord, Message, NodeId};
 
 /// Longest text of an ERROR in bytes, so that it fits the frame of a peer that has not said HELLO.
 const ERROR_BYTES_MAX: usize = 160;
@@ -123,6 +125,19 @@ impl Fault {
     }
 }
 
+impl From<Refused> for Fault {
+    fn from(Refused(code, why, count): Refused) -> Fault {
+        Fault(code, why, count)
+    }
+}
+
+/// What every session is to hear, and the slot of the next one.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) slot: usize,
+    pub(super) revoked: Revoked,
+}
+
 /// A query that its session does not need any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Abandoned {
@@ -190,6 +205,9 @@ pub(crate) struct Sessions {
     pub(super) plan: Plan,
     /// The slot at which the last look for idle sessions ended.
     pub(super) hand: usize,
+    /// REVOKEDs that not every session has got.
+    pub(super) news: VecDeque<News>,
+    pub(super) storm: Storm,
 }
 
 impl Sessions {
@@ -207,7 +225,12 @@ impl Sessions {
         let Fault(code, why, count) = fault;
         if self.session(conn).is_some_and(|session| session.state != State::Closing) {
             cx.count(count);
-            refuse(conn, code, why.clone(), None, cx);
+            if code.is_login() {
+                cx.count(Count::ClosedLogin);
+            }
+            let retry = (code == ErrorCode::BUSY).then(|| self.storm.on_refused(cx.now, self.half_open_len));
+            let message = shortened(why.clone());
+            cx.send(conn, Message::Error(Error { code, message, req: None, retry }));
             cx.out.push_back(Output::Close { conn });
             self.release(conn, Some(&why), cx);
         }
@@ -229,6 +252,7 @@ impl Sessions {
             cx.index.remove_holder(holder);
         }
         cx.sharing -= usize::from(shared);
+        cx.logins.on_closed(conn);
         cx.work.add(SESSION_WORK);
         let abandoned = |(req, key)| Abandoned { key, conn, req };
         self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(abandoned));
@@ -371,7 +395,7 @@ impl Session {
     }
 
     /// Adds files to the index.
-    pub(super) fn insert(&mut self, files: Vec<FileRecord>, cx: &mut Context) -> Result<(), Fault> {
+    pub(super) fn insert(&mut self, conn: ConnId, files: Vec<FileRecord>, cx: &mut Context) -> Result<(), Fault> {
         if files.is_empty() {
             return Ok(());
         }
@@ -386,7 +410,11 @@ impl Session {
             return Err(Fault(ErrorCode::LIMIT, "this super peer's index is full".to_owned(), Count::ClosedLimit));
         }
         for file in files {
+            let (before, length) = (cx.index.files_of(holder), file.path.as_str().len());
             cx.index.insert(holder, file);
+            if cx.index.files_of(holder) > before {
+                cx.logins.on_file(conn, length, true);
+            }
         }
         Ok(())
     }
@@ -408,9 +436,13 @@ impl Session {
 }
 
 /// Queues an ERROR, short enough for a peer that has not said HELLO.
-pub(super) fn refuse(conn: ConnId, code: ErrorCode, mut message: String, req: Option<u32>, cx: &mut Context) {
+pub(super) fn refuse(conn: ConnId, code: ErrorCode, message: String, req: Option<u32>, cx: &mut Context) {
+    cx.refuse(conn, code, shortened(message), req);
+}
+
+fn shortened(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(ERROR_BYTES_MAX));
-    cx.refuse(conn, code, message, req);
+    message
 }
 
 /// Seconds since the start: enough for 136 years.

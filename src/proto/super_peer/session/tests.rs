@@ -153,7 +153,7 @@ fn an_unknown_login_mode_closes() {
     let conn = net.connect(0);
     net.say(0, conn, hello());
     net.say(0, conn, Message::Login(Login { mode: Mode::Unknown, credential: None }));
-    assert_closed_for(&net, conn, ErrorCode::LOGIN);
+    assert_closed_for(&net, conn, ErrorCode::MODE);
 }
 
 #[test]

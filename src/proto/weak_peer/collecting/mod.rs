@@ -14,7 +14,7 @@ use super::download::Order;
 use crate::proto::disk::CollectionDone;
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
-use crate::wire::Message;
+use crate::wire::{Message, NodeId};
 use set::Set;
 
 /// A file's download has a number from here on, so that it differs from those of commands.
@@ -76,6 +76,11 @@ impl Collecting {
     /// A file's own download has ended.
     pub(super) fn on_file_ended(&mut self, cx: &mut Context, id: DownloadId, file: DownloadId, outcome: &Outcome) {
         self.with(cx, id, |set, cx| set.on_file_ended(cx, file, outcome));
+    }
+
+    /// Which node a holder is, as hits say.
+    pub(super) fn node_of(&self, id: DownloadId, holder: usize) -> Option<NodeId> {
+        self.sets.get(&id)?.node_of(holder)
     }
 
     pub(super) fn on_dialed(&mut self, cx: &mut Context, id: DownloadId, holder: usize, conn: ConnId) {

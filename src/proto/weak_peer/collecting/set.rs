@@ -18,8 +18,8 @@ use crate::proto::weak_peer::contact::Contact;
 use crate::proto::weak_peer::context::{Context, Owner, Reason, millis, quoted};
 use crate::proto::weak_peer::download::{Order, Pool, is_possible};
 use crate::proto::{ClientEvent, ClientId, ConnId, Digests, DiskWork, DownloadId, HashPlan, Output, PayloadId, Verify};
-use crate::wire::Message;
 use crate::wire::message::{Chunk, ErrorCode, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
+use crate::wire::{Message, NodeId};
 
 /// Losses after which a holder is not dialed again.
 const LOSSES_MAX: u32 = 3;
@@ -250,6 +250,11 @@ impl Set {
                 self.small.push_back(file);
             }
         }
+    }
+
+    /// Which node a holder is, as hits say.
+    pub(super) fn node_of(&self, index: usize) -> Option<NodeId> {
+        self.holders.get(index)?.node
     }
 
     // ---- holders --------------------------------------------------------------------------------

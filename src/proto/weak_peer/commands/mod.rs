@@ -18,6 +18,7 @@ mod walk;
 mod want;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::batch::{Entry, Many};
@@ -35,7 +36,7 @@ use crate::proto::disk::{Described, DiskFailure};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, Command, DiskWork, DownloadId, Event, Scope};
 use crate::wire::message::{Cancel, ErrorCode, Files, Hit, Info, SourceRecord};
-use crate::wire::{Cut, Message, Root};
+use crate::wire::{Cut, HostPort, Message, Root};
 use answer::Answer;
 use hits::{Known, key};
 use task::{Job, Request, Task};
@@ -134,6 +135,10 @@ impl Commands {
             }
             Command::List => Job::List { files: 0, after: None, at: None },
             Command::Network { scope } => Job::Network { walk: Box::new(Walk::new()), scope },
+            Command::User(_) => {
+                let failure = Failure::usage("only a super peer has accounts; use the control socket of one");
+                return cx.done(client, Outcome::failed(&failure));
+            }
             Command::Status if sessions.is_up() => Job::Status,
             Command::Status => {
                 cx.report(client, outcome::status(None, None));
@@ -257,7 +262,7 @@ impl Commands {
     fn on_hit(&mut self, cx: &mut Context, sessions: &Sessions, session: SessionId, mut hit: Hit) {
         let Some((id, task)) = self.task_of((session, hit.req)) else { return };
         if !matches!(task.job, Job::Network { .. }) {
-            self.clean(&mut hit.hits);
+            self.clean(&mut hit.hits, sessions.here(session));
         }
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let most = task.job.hits_max();
@@ -298,17 +303,19 @@ impl Commands {
     }
 
     /// Writes each address in its canonical form, and removes hits that no source can serve.
-    fn clean(&mut self, hits: &mut Vec<SourceRecord>) {
+    /// `here`: our address on the session that brought them.
+    fn clean(&mut self, hits: &mut Vec<SourceRecord>, here: Option<IpAddr>) {
+        let may_dial = |addr: &HostPort| addr.is_dialable() && is_near_enough(addr, here);
         hits.retain_mut(|record| {
             record.addr = record.addr.canonical();
             let other = record.other.take().map(|other| other.canonical());
-            record.other = other.filter(|other| other.is_dialable() && *other != record.addr);
-            if !record.addr.is_dialable()
+            record.other = other.filter(|other| may_dial(other) && *other != record.addr);
+            if !may_dial(&record.addr)
                 && let Some(other) = record.other.take()
             {
                 record.addr = other;
             }
-            let (dialable, possible) = (record.addr.is_dialable(), is_possible(record.root, record.size));
+            let (dialable, possible) = (may_dial(&record.addr), is_possible(record.root, record.size));
             self.undialable_hits += u64::from(!dialable);
             self.impossible_hits += u64::from(dialable && !possible);
             dialable && possible
@@ -652,5 +659,21 @@ fn exit_of(code: ErrorCode) -> Exit {
         ErrorCode::NOT_FOUND => Exit::NotFound,
         ErrorCode::INTERNAL => Exit::Internal,
         _ => Exit::Unreachable,
+    }
+}
+
+/// Whether a super peer that this peer reaches from `here` can know that something listens there
+/// for others: a loopback address only if it is on this machine itself, a link-local one only if it
+/// is on the same link. Names may lead anywhere.
+fn is_near_enough(addr: &HostPort, here: Option<IpAddr>) -> bool {
+    let (Some(target), Some(here)) = (addr.literal().map(|addr| addr.ip()), here) else { return true };
+    (!target.is_loopback() || here.is_loopback())
+        && (!is_link_local(target) || is_link_local(here) || here.is_loopback())
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }

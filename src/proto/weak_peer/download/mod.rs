@@ -25,7 +25,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, PartState};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
-use crate::wire::{Message, Root};
+use crate::wire::{Message, NodeId, Root};
 use transfer::Transfer;
 
 pub(super) use order::Order;
@@ -196,6 +196,11 @@ impl Downloads {
             }
         }
         None
+    }
+
+    /// Which node a source is, as hits say.
+    pub(super) fn node_of(&self, id: DownloadId, source: SourceIndex) -> Option<NodeId> {
+        self.running.get(&id)?.sources.get(source)?.node
     }
 
     // ---- inputs ---------------------------------------------------------------------------------

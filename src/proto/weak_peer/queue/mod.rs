@@ -164,6 +164,7 @@ impl Queue {
             | Command::Query { .. }
             | Command::List
             | Command::Network { .. }
+            | Command::User(_)
             | Command::Status => {
                 return Some(command);
             }
@@ -388,6 +389,7 @@ impl Queue {
             | ClientEvent::Uri { .. }
             | ClientEvent::Download(_)
             | ClientEvent::Status { .. }
+            | ClientEvent::User(_)
             | ClientEvent::Note { .. } => {}
         }
         for watcher in &entry.watchers {

@@ -37,7 +37,8 @@ impl Shard {
         let config = WeakPeerConfig {
             node: node_id(0x77, peer),
             boot: random.next_u64(),
-            supers: vec![HostPort::from(super_addr(self.hosts[host].number))],
+            supers: vec![HostPort::from(super_addr(self.hosts[host].number)).into()],
+            login: None,
             offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
             connect_timeout: CONNECT_TIMEOUT,
             download_timeout: crate::config::DOWNLOAD_TIMEOUT,
@@ -129,6 +130,7 @@ impl Shard {
                 | Output::SendPayload { .. }
                 | Output::ReceivePayload { .. }
                 | Output::DropPayload { .. }
+                | Output::SaveAccounts { .. }
                 | Output::DropChunk { .. } => {
                     unreachable!("an asker neither serves nor fetches")
                 }

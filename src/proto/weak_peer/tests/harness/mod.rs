@@ -101,7 +101,8 @@ pub(super) fn config(supers: &[u16], offer: bool) -> WeakPeerConfig {
     WeakPeerConfig {
         node: NodeId([1; 16]),
         boot: 5,
-        supers: supers.iter().map(|port| addr(*port)).collect(),
+        supers: supers.iter().map(|port| addr(*port).into()).collect(),
+        login: None,
         offer: offer.then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere }),
         connect_timeout: Duration::from_secs(10),
         download_timeout: crate::config::DOWNLOAD_TIMEOUT,
@@ -437,6 +438,7 @@ impl World {
             Output::Event(event) => self.events.push((self.now, event)),
             output @ (Output::SendPayload { .. } | Output::DropChunk { .. }) => self.outputs.push(output),
             Output::FrameCap { .. } | Output::SendTo { .. } | Output::Resolve { .. } => {}
+            Output::SaveAccounts { .. } => unreachable!("a weak peer keeps no accounts"),
         }
     }
 

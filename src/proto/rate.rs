@@ -1,0 +1,52 @@
+//! How often an account may ask: one number and no timer.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// A bucket of one second's worth, as the generic cell rate algorithm keeps it: full at the start,
+/// and filled again at the rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rate {
+    /// When it is full again.
+    full_at: Time,
+}
+
+impl Rate {
+    /// Takes one, if there is one at this rate. A rate of less than `burst` still lets that many
+    /// come at once.
+    pub(crate) fn take(&mut self, now: Time, per_second: u64, burst: u64) -> bool {
+        let Some(each) = cost(per_second) else { return false };
+        let room = each.saturating_mul(u32::try_from(burst.max(per_second)).unwrap_or(u32::MAX));
+        let used = self.full_at.since(now);
+        if used.saturating_add(each) > room {
+            return false;
+        }
+        self.full_at = self.full_at.max(now) + each;
+        true
+    }
+}
+
+/// The time in which one comes at this rate; none if the rate is zero.
+fn cost(per_second: u64) -> Option<Duration> {
+    1_000_000_u64.checked_div(per_second).map(Duration::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time::from_micros(ms * 1000)
+    }
+
+    #[test]
+    fn a_rate_holds_on_average_and_lets_a_burst_through() {
+        let mut rate = Rate::default();
+        let taken = (0..10_000).filter(|ms| rate.take(at(*ms), 5, 8)).count();
+        assert!((50..=58).contains(&taken), "{taken} in 10 s at 5 a second");
+        assert!(!Rate::default().take(at(1), 0, 8), "a rate of zero lets none through");
+        assert!((0..8).all(|_| rate.take(at(60_000), 5, 8)), "a burst after a rest");
+        assert!(!rate.take(at(60_000), 5, 8));
+    }
+}

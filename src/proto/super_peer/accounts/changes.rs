@@ -1,0 +1,144 @@
+//! Changes of the accounts: invitations that are used, and the commands of the operator. Each is
+//! saved by the driver before its answer leaves.
+//!
+//! One save runs at a time. What changes meanwhile is saved by the next one, together.
+
+use super::table::{Changes, Logins, Refused, Saved, Setup};
+use crate::error::{Exit, Failure};
+use crate::proto::command::UserCommand;
+use crate::proto::event::{ClientEvent, Outcome, UserRow};
+use crate::proto::super_peer::counters::Count;
+use crate::proto::{ClientId, ConnId};
+use crate::time::Time;
+use crate::trust::accounts::AccountsError;
+use crate::trust::{Accounts, Credential, PublicKey, Token};
+use crate::wire::KeyBytes;
+use crate::wire::message::{Enroll, Enrolled, ErrorCode, RevokedKey};
+
+/// What a command does to sessions and to its client.
+#[derive(Debug, Default)]
+pub(in crate::proto::super_peer) struct Effect {
+    /// Events for the client; without a `done` it follows once the change is saved.
+    pub(in crate::proto::super_peer) events: Vec<ClientEvent>,
+    /// Sessions to close, because their credential is revoked.
+    pub(in crate::proto::super_peer) close: Vec<ConnId>,
+    /// What every session is to hear.
+    pub(in crate::proto::super_peer) revoked: Vec<RevokedKey>,
+}
+
+impl Logins {
+    /// The accounts to save now, if a change waits and no save runs.
+    pub(in crate::proto::super_peer) fn poll_save(&mut self) -> Option<Box<Accounts>> {
+        let setup = self.setup.as_mut()?;
+        let Changes { running, next } = &mut setup.changes;
+        if running.is_some() || next.is_empty() {
+            return None;
+        }
+        *running = Some(std::mem::take(next));
+        Some(Box::new(setup.accounts.clone()))
+    }
+
+    /// The save that ran has ended. Returns what waited for it.
+    pub(in crate::proto::super_peer) fn on_saved(&mut self) -> Vec<Saved> {
+        self.setup.as_mut().and_then(|setup| setup.changes.running.take()).unwrap_or_default()
+    }
+
+    /// A command of the operator.
+    pub(in crate::proto::super_peer) fn on_command(&mut self, client: ClientId, command: &UserCommand) -> Effect {
+        let Some(setup) = &mut self.setup else {
+            let why = "this super peer is open and has no users; start it without --open";
+            return Effect::failed(&Failure::new(Exit::Usage, why));
+        };
+        if let UserCommand::List = command {
+            return Effect { events: setup.list(), ..Effect::default() };
+        }
+        if setup.changes.is_full() {
+            return Effect::failed(&Failure::new(Exit::TimedOut, "too many changes wait to be saved; try again"));
+        }
+        match setup.change(command) {
+            Ok(done) => {
+                setup.changes.next.push(Saved::Command(client));
+                done
+            }
+            Err(error) => Effect::failed(&Failure::new(Exit::Usage, error.to_string())),
+        }
+    }
+}
+
+impl Effect {
+    fn failed(failure: &Failure) -> Effect {
+        Effect { events: vec![ClientEvent::Done(Outcome::failed(failure))], ..Effect::default() }
+    }
+}
+
+impl Setup {
+    /// The connection shows an invitation. Its answer follows once the accounts are saved.
+    pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<(), Refused> {
+        let (key, unix) = (self.key(conn)?, self.unix(now));
+        if self.changes.is_full() {
+            let why = "too many invitations are being used; try again".to_owned();
+            return Err(Refused(ErrorCode::BUSY, why, Count::ClosedLimit));
+        }
+        let member = self.members.get_mut(&conn).expect("it has a key");
+        if std::mem::replace(&mut member.enrolls, true) {
+            return Err(Refused(ErrorCode::ORDER, "ENROLL is allowed once".to_owned(), Count::ClosedOrder));
+        }
+        let refused = |why: String| Refused(ErrorCode::INVITATION, why, Count::InvitationRefused);
+        // A token of another length is no token; it gets the same answer.
+        let token = Token::from_slice(&enroll.token).unwrap_or_else(|| Token::new(Default::default()));
+        let terms = self.accounts.enroll(&enroll.user, &token, key, unix);
+        let terms = terms.map_err(|not_invited| refused(not_invited.to_string()))?;
+        let credential = Credential::sign(terms, &self.secret).encode();
+        self.changes.next.push(Saved::Enrolled(conn, Enrolled { credential }));
+        Ok(())
+    }
+
+    fn change(&mut self, command: &UserCommand) -> Result<Effect, AccountsError> {
+        let mut done = Effect::default();
+        match command {
+            UserCommand::List => {}
+            UserCommand::Add { name, class, token, until, valid_s, unix } => {
+                self.accounts.invite(name, class.as_deref(), token.clone(), *until, *valid_s, *unix)?;
+            }
+            UserCommand::Revoke { name, unix } => {
+                let keys = self.accounts.revoke(name, *unix)?;
+                self.deny(&keys, &mut done);
+            }
+            UserCommand::Deny { key, until } => {
+                self.accounts.deny(*key, *until)?;
+                self.deny(&[*key], &mut done);
+            }
+            UserCommand::Class { name, class } => self.accounts.set_class(name, class)?,
+            UserCommand::Limits { class, limits } => self.accounts.set_limits(class, *limits)?,
+        }
+        Ok(done)
+    }
+
+    /// These keys are denied in the accounts: their sessions close, and all others hear of it.
+    fn deny(&mut self, keys: &[PublicKey], done: &mut Effect) {
+        self.accounts.deny_in(&mut self.network);
+        done.revoked = self.network.denied().filter(|(key, _)| keys.contains(key)).map(revoked).collect();
+        done.close = self.with_denied(&done.revoked);
+    }
+
+    fn list(&self) -> Vec<ClientEvent> {
+        let row = |(name, user): (&str, &crate::trust::accounts::User)| {
+            ClientEvent::User(UserRow {
+                name: name.to_owned(),
+                class: user.class.clone(),
+                added: user.added,
+                invited_until: user.invitation.as_ref().filter(|open| open.used_by.is_none()).map(|open| open.until),
+                revoked: user.revoked,
+                keys: user.nodes.iter().map(|node| node.key).collect(),
+                not_after: user.nodes.iter().filter_map(|node| node.not_after).max(),
+                sessions: self.used.get(name).map_or(0, |used| used.sessions),
+            })
+        };
+        let done = ClientEvent::Done(Outcome { ok: true, ..Outcome::default() });
+        self.accounts.users().map(row).chain([done]).collect()
+    }
+}
+
+fn revoked((key, at): (PublicKey, u64)) -> RevokedKey {
+    RevokedKey { key: KeyBytes(*key.as_bytes()), at }
+}

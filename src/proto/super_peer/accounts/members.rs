@@ -1,0 +1,113 @@
+//! The connections of a super peer in login mode, and what each account uses.
+
+use super::table::{Logins, Member, Setup, Usage};
+use crate::config::ACCOUNT_QUERIES_BURST;
+use crate::proto::ConnId;
+use crate::time::Time;
+use crate::trust::{Account, Limits};
+use crate::wire::message::RevokedKey;
+
+impl Logins {
+    /// Whether the account of a session may register files with paths of these lengths. If not, how
+    /// many of them, and why no more.
+    pub(in crate::proto::super_peer) fn room(
+        &self,
+        conn: ConnId,
+        lengths: impl Iterator<Item = u64>,
+    ) -> Result<(), (usize, String)> {
+        let Some((setup, name, limits)) = self.limits(conn) else { return Ok(()) };
+        let Usage { mut files, mut name_bytes, .. } = setup.used.get(name).copied().unwrap_or_default();
+        for (place, length) in lengths.enumerate() {
+            (files, name_bytes) = (files + 1, name_bytes.saturating_add(length));
+            if let Some(most) = limits.files.filter(|most| files > *most) {
+                return Err((place, format!("the account {name} may register {most} files, and no more are found")));
+            }
+            if let Some(most) = limits.name_bytes.filter(|most| name_bytes > *most) {
+                let why =
+                    format!("the account {name} may register paths of {most} bytes in all, and no more are found");
+                return Err((place, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// The session has one file more, or less, with a path of this length.
+    pub(in crate::proto::super_peer) fn on_file(&mut self, conn: ConnId, length: usize, more: bool) {
+        let length = i64::try_from(length).expect("a path is short");
+        if more { self.note_files(conn, 1, length) } else { self.note_files(conn, -1, -length) }
+    }
+
+    /// The session has registered files, or removed them: how many more, and bytes of their paths.
+    fn note_files(&mut self, conn: ConnId, files: i64, bytes: i64) {
+        let Some(setup) = &mut self.setup else { return };
+        let Some(member) = setup.members.get_mut(&conn) else { return };
+        let Some(used) = member.account.as_ref().and_then(|account| setup.used.get_mut(&account.name)) else { return };
+        let counts = [&mut member.files, &mut used.files].map(|count| (count, files));
+        let lengths = [&mut member.name_bytes, &mut used.name_bytes].map(|count| (count, bytes));
+        for (count, by) in counts.into_iter().chain(lengths) {
+            *count = count.checked_add_signed(by).expect("what is removed was registered");
+        }
+    }
+
+    /// The session's files are all gone from the index.
+    pub(in crate::proto::super_peer) fn forget_files(&mut self, conn: ConnId) {
+        let member = self.setup.as_ref().and_then(|setup| setup.members.get(&conn));
+        let of = |count: u64| i64::try_from(count).expect("a session has fewer files");
+        if let Some((files, bytes)) = member.map(|member| (of(member.files), of(member.name_bytes))) {
+            self.note_files(conn, -files, -bytes);
+        }
+    }
+
+    /// Whether the account of a session may ask now; if not, why.
+    pub(in crate::proto::super_peer) fn take_query(&mut self, conn: ConnId, now: Time) -> Result<(), String> {
+        let Some((_, name, Limits { queries_per_second: Some(most), .. })) = self.limits(conn) else { return Ok(()) };
+        let why = format!("the account {name} may ask {most} times in a second");
+        let name = name.to_owned();
+        let used = self.setup.as_mut().and_then(|setup| setup.used.get_mut(&name));
+        let may = used.is_none_or(|used| used.queries.take(now, most, ACCOUNT_QUERIES_BURST));
+        may.then_some(()).ok_or(why)
+    }
+
+    /// The account of a session and what it may use.
+    fn limits(&self, conn: ConnId) -> Option<(&Setup, &str, Limits)> {
+        let setup = self.setup.as_deref()?;
+        let account = setup.members.get(&conn)?.account.as_ref()?;
+        Some((setup, &account.name, setup.accounts.limits(&account.name, &account.class)))
+    }
+}
+
+impl Setup {
+    /// The connection is logged in.
+    pub(super) fn enter(&mut self, conn: ConnId, account: Account) {
+        let member = self.members.get_mut(&conn).expect("it was looked up");
+        self.used.entry(account.name.clone()).or_default().add(member);
+        member.account = Some(account);
+    }
+
+    /// The connection is gone.
+    pub(super) fn leave(&mut self, conn: ConnId) {
+        let Some(member) = self.members.remove(&conn) else { return };
+        let Some(account) = member.account else { return };
+        if let Some(last) = account.not_after {
+            self.ends.remove(&(last, conn));
+        }
+        let used = self.used.get_mut(&account.name).expect("an account with a session is used");
+        used.sessions -= 1;
+        used.files -= member.files;
+        used.name_bytes -= member.name_bytes;
+        if used.sessions == 0 {
+            self.used.remove(&account.name);
+        }
+    }
+
+    /// The sessions with a credential that is revoked now.
+    pub(super) fn with_denied(&self, list: &[RevokedKey]) -> Vec<ConnId> {
+        let is_denied = |member: &Member| {
+            let account = member.account.as_ref();
+            account.is_some_and(|account| {
+                list.iter().any(|one| one.key.0 == *account.key.as_bytes() && account.issued <= one.at)
+            })
+        };
+        self.members.iter().filter(|(_, member)| is_denied(member)).map(|(conn, _)| *conn).collect()
+    }
+}

@@ -1,0 +1,322 @@
+//! Logins by hand: what each connection proves and shows, and what it gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::proto::command::UserCommand;
+use crate::proto::super_peer::testnet::{Net, file, register, search};
+use crate::proto::{ClientEvent, Command, Event, Input};
+use crate::trust::accounts::CLASS_DEFAULT;
+use crate::trust::credential::Terms;
+use crate::trust::{Credential, Limits, Token};
+use crate::wire::Message;
+use crate::wire::message::{Enroll, Hello, Query, Update};
+
+const UNIX: u64 = 1_700_000_000;
+
+fn secret(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32])
+}
+
+/// The super peer has the key 100 and knows the operator 101.
+fn config(accounts: Accounts) -> LoginConfig {
+    let (secret, operators) = (secret(100), vec![secret(101).public()]);
+    LoginConfig { secret, rotation: Rotation::default(), operators, accounts, unix: UNIX }
+}
+
+fn net() -> Net {
+    let mut net = Net::cold_with(1, &[], |_, super_peer| {
+        let mut accounts = Accounts::default();
+        accounts.invite("zoe", None, &Token::new([7; 20]), UNIX + 100, None, UNIX).unwrap();
+        super_peer.login = Some(Arc::new(config(accounts)));
+    });
+    net.run_for(Duration::from_millis(1));
+    net
+}
+
+fn credential(name: &str, key: u8, not_after: Option<u64>, operator: u8) -> Vec<u8> {
+    let (name, class, key) = (name.to_owned(), CLASS_DEFAULT.to_owned(), secret(key).public());
+    let terms = Terms { name, class, key, issued: UNIX, not_before: None, not_after };
+    Credential::sign(terms, &secret(operator)).encode()
+}
+
+/// A connection that has proved the key, and has sent HELLO.
+fn connect(net: &mut Net, key: u8) -> ConnId {
+    let conn = silent(net, key);
+    net.say(0, conn, Message::Hello(Hello::new(secret(key).public().node(), 1, "test".into())));
+    conn
+}
+
+fn silent(net: &mut Net, key: u8) -> ConnId {
+    let index = u32::try_from(net.nodes[0].said.len()).unwrap() + 1000;
+    let conn = ConnId { index, generation: 1 };
+    let from = ([192, 0, 2, key], 40_000).into();
+    let (to, since) = ([192, 0, 2, 200].into(), net.now());
+    let unix = UNIX + since.as_micros() / 1_000_000;
+    net.input(0, Input::Accepted { conn, from, to, since, key: Some(secret(key).public()), unix });
+    conn
+}
+
+fn login(net: &mut Net, key: u8, credential: Vec<u8>) -> ConnId {
+    let conn = connect(net, key);
+    net.say(0, conn, Message::Login(Login::with_credential(credential)));
+    conn
+}
+
+fn said(net: &Net, conn: ConnId) -> Vec<&Message> {
+    net.nodes[0].said.iter().filter(|(to, _)| *to == conn).map(|(_, message)| message).collect()
+}
+
+fn is_open(net: &Net, conn: ConnId) -> bool {
+    said(net, conn).iter().any(|message| matches!(message, Message::Ready(_))) && !net.nodes[0].closed.contains(&conn)
+}
+
+/// The code of the ERROR with which a connection was closed.
+fn refused(net: &Net, conn: ConnId) -> ErrorCode {
+    assert!(net.nodes[0].closed.contains(&conn), "it is closed: {:?}", said(net, conn));
+    match said(net, conn)[..] {
+        [.., Message::Error(error)] => error.code,
+        ref other => panic!("no ERROR last: {other:?}"),
+    }
+}
+
+fn command(net: &mut Net, command: UserCommand) -> Vec<ClientEvent> {
+    net.command(0, Command::User(command))
+}
+
+fn is_done(events: &[ClientEvent]) -> bool {
+    matches!(events, [.., ClientEvent::Done(outcome)] if outcome.ok)
+}
+
+#[test]
+fn a_credential_of_an_operator_opens_a_session() {
+    let mut net = net();
+    for operator in [100, 101] {
+        let conn = login(&mut net, 1, credential("ann", 1, None, operator));
+        assert!(is_open(&net, conn), "{:?}", said(&net, conn));
+        let Message::Welcome(welcome) = said(&net, conn)[0] else { panic!() };
+        assert_eq!(welcome.mode, Mode::Login);
+        let Message::Ready(ready) = said(&net, conn)[1] else { panic!() };
+        assert_eq!(ready.operators.len(), 2);
+    }
+}
+
+#[test]
+fn every_other_login_is_refused_with_its_reason() {
+    let mut net = net();
+    let damaged = [&credential("ann", 1, None, 101)[1..], &[0]].concat();
+    for (key, credential, code, count) in [
+        (2, credential("ann", 1, None, 101), ErrorCode::LOGIN, Count::LoginOtherKey),
+        (1, credential("ann", 1, None, 102), ErrorCode::LOGIN, Count::LoginUnknownOperator),
+        (1, credential("ann", 1, Some(UNIX - 1), 101), ErrorCode::EXPIRED, Count::LoginExpired),
+        (1, damaged, ErrorCode::LOGIN, Count::LoginMalformed),
+    ] {
+        let conn = login(&mut net, key, credential);
+        assert_eq!(refused(&net, conn), code);
+        assert_eq!(net.count(0, count), 1);
+    }
+    let conn = connect(&mut net, 1);
+    net.say(0, conn, Message::Login(Login { mode: Mode::Login, credential: None }));
+    assert_eq!(refused(&net, conn), ErrorCode::LOGIN);
+    let conn = connect(&mut net, 1);
+    net.say(0, conn, Message::Login(Login::open()));
+    assert_eq!(refused(&net, conn), ErrorCode::MODE);
+}
+
+#[test]
+fn the_node_of_a_hello_is_that_of_the_key() {
+    let mut net = net();
+    let conn = silent(&mut net, 1);
+    net.say(0, conn, Message::Hello(Hello::new(secret(2).public().node(), 1, "test".into())));
+    assert_eq!(refused(&net, conn), ErrorCode::LOGIN);
+    assert!(said(&net, conn).iter().all(|message| !matches!(message, Message::Welcome(_))));
+}
+
+#[test]
+fn nothing_is_answered_before_the_login() {
+    let mut net = net();
+    for message in [
+        register(1, vec![file("a")]),
+        Message::Query(Query { req: 1, find: search("a"), ttl: None, budget: None, policy: None }),
+        Message::Update(Update { seq: 1, add: vec![file("a")], del: vec![] }),
+    ] {
+        let conn = connect(&mut net, 1);
+        net.say(0, conn, message);
+        assert_eq!(refused(&net, conn), ErrorCode::ORDER);
+        assert_eq!(net.machine(0).index().records(), 0);
+    }
+}
+
+#[test]
+fn the_deadline_counts_from_the_accept() {
+    let mut net = net();
+    net.run_for(Duration::from_secs(10));
+    let slow = ConnId { index: 1, generation: 1 };
+    let fast = ConnId { index: 2, generation: 1 };
+    let (from, to, unix) = (([192, 0, 2, 1], 1).into(), [192, 0, 2, 200].into(), UNIX);
+    let key = Some(secret(1).public());
+    let handshake = Duration::from_secs(4);
+    net.input(0, Input::Accepted { conn: fast, from, to, since: net.now(), key, unix });
+    net.input(0, Input::Accepted { conn: slow, from, to, since: net.now() - handshake, key, unix });
+    net.run_for(Duration::from_millis(1_100));
+    assert_eq!(net.nodes[0].closed, [slow]);
+    net.run_for(Duration::from_secs(4));
+    assert_eq!(net.nodes[0].closed, [slow, fast]);
+}
+
+#[test]
+fn an_invitation_gets_one_key_a_credential_once_it_is_saved() {
+    let mut net = net();
+    let enroll = |token: u8| Message::Enroll(Enroll { user: "zoe".into(), token: vec![token; 20] });
+    let conn = connect(&mut net, 1);
+    net.say(0, conn, enroll(8));
+    assert_eq!(refused(&net, conn), ErrorCode::INVITATION);
+    let conn = connect(&mut net, 1);
+    net.say(0, conn, enroll(7));
+    let Message::Enrolled(enrolled) = said(&net, conn)[1].clone() else { panic!("{:?}", said(&net, conn)) };
+    net.say(0, conn, Message::Login(Login::with_credential(enrolled.credential.clone())));
+    assert!(is_open(&net, conn));
+    // Its answer was lost.
+    let again = connect(&mut net, 1);
+    net.say(0, again, enroll(7));
+    assert!(matches!(said(&net, again)[..], [_, Message::Enrolled(_)]));
+    // Another key.
+    let other = connect(&mut net, 2);
+    net.say(0, other, enroll(7));
+    assert_eq!(refused(&net, other), ErrorCode::INVITATION);
+    let stolen = login(&mut net, 2, enrolled.credential);
+    assert_eq!(refused(&net, stolen), ErrorCode::LOGIN);
+}
+
+#[test]
+fn what_is_revoked_is_out_at_once_and_all_others_hear_of_it() {
+    let mut net = net();
+    let conn = connect(&mut net, 1);
+    net.say(0, conn, Message::Enroll(Enroll { user: "zoe".into(), token: vec![7; 20] }));
+    let Message::Enrolled(enrolled) = said(&net, conn)[1].clone() else { panic!() };
+    net.say(0, conn, Message::Login(Login::with_credential(enrolled.credential.clone())));
+    net.say(0, conn, register(1, vec![file("a"), file("b")]));
+    let other = login(&mut net, 2, credential("bob", 2, None, 101));
+    assert_eq!(net.machine(0).index().records(), 2);
+    assert!(is_done(&command(&mut net, UserCommand::Revoke { name: "zoe".into(), unix: UNIX + 5 })));
+    assert_eq!(refused(&net, conn), ErrorCode::REVOKED);
+    assert_eq!(net.machine(0).index().records(), 0);
+    net.run_for(Duration::from_millis(10));
+    let heard = |conn| {
+        said(&net, conn)
+            .iter()
+            .find_map(|message| if let Message::Revoked(it) = message { Some(it.clone()) } else { None })
+    };
+    let list = heard(other).expect("the other session hears of it").list;
+    assert_eq!(list, [RevokedKey { key: KeyBytes(*secret(1).public().as_bytes()), at: UNIX + 5 }]);
+    let again = login(&mut net, 1, enrolled.credential);
+    assert_eq!(refused(&net, again), ErrorCode::REVOKED);
+    // One that opens later hears of it too.
+    let late = login(&mut net, 3, credential("cid", 3, None, 101));
+    assert!(said(&net, late).iter().any(|message| matches!(message, Message::Revoked(_))));
+    // A key of an operator's account is denied by itself.
+    let key = secret(3).public();
+    assert!(is_done(&command(&mut net, UserCommand::Deny { key, until: UNIX - 1 })));
+    assert!(is_open(&net, late), "its credential is younger");
+    assert!(is_done(&command(&mut net, UserCommand::Deny { key, until: UNIX })));
+    assert_eq!(refused(&net, late), ErrorCode::REVOKED);
+}
+
+#[test]
+fn a_session_ends_with_its_credential() {
+    let mut net = net();
+    let conn = login(&mut net, 1, credential("ann", 1, Some(UNIX + 60), 101));
+    assert!(is_open(&net, conn));
+    net.run_for(Duration::from_secs(55));
+    net.say(0, conn, Message::Ping(crate::wire::message::Ping { n: 1 }));
+    assert!(is_open(&net, conn));
+    net.run_for(Duration::from_secs(10));
+    assert_eq!(refused(&net, conn), ErrorCode::EXPIRED);
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_reported_once() {
+    let mut net = net();
+    let terms = |issued| {
+        let (name, class, key) = ("ann".to_owned(), CLASS_DEFAULT.to_owned(), secret(1).public());
+        let terms = Terms { name, class, key, issued, not_before: None, not_after: Some(issued + 1) };
+        Credential::sign(terms, &secret(101)).encode()
+    };
+    for _ in 0..2 {
+        let conn = login(&mut net, 1, terms(UNIX + 1_000_000));
+        assert!(is_open(&net, conn));
+    }
+    let warnings = net.nodes[0].events.iter().filter(|event| matches!(event, Event::Log { .. })).count();
+    assert_eq!(warnings, 1);
+}
+
+#[test]
+fn a_class_limits_what_its_accounts_use() {
+    let mut net = net();
+    let limits = Limits {
+        files: Some(3),
+        name_bytes: Some(10),
+        queries_per_second: Some(1),
+        sessions: Some(2),
+        upload_bytes_per_second: None,
+    };
+    let class = CLASS_DEFAULT.to_owned();
+    assert!(is_done(&command(&mut net, UserCommand::Limits { class, limits })));
+    let conn = login(&mut net, 1, credential("ann", 1, None, 101));
+    net.say(0, conn, register(1, ["a", "b", "c", "d"].map(file).to_vec()));
+    assert_eq!(net.machine(0).index().records(), 3, "those that fit");
+    assert!(matches!(said(&net, conn)[..], [.., Message::Error(_), Message::Ack(_)]), "{:?}", said(&net, conn));
+    // One may take the place of another.
+    net.say(0, conn, Message::Update(Update { seq: 2, add: vec![file("e")], del: vec![file("a").path] }));
+    assert_eq!(net.machine(0).index().records(), 3);
+    // The first page replaces the list; long paths count.
+    net.say(0, conn, register(3, ["f", "a-long-path"].map(file).to_vec()));
+    assert_eq!(net.machine(0).index().records(), 1);
+    // The limits are those of the account, not of the session.
+    let second = login(&mut net, 2, credential("ann", 2, None, 101));
+    net.say(0, second, register(1, ["g", "h", "i"].map(file).to_vec()));
+    assert_eq!(net.machine(0).index().records(), 3);
+    let third = login(&mut net, 3, credential("ann", 3, None, 101));
+    assert_eq!(refused(&net, third), ErrorCode::LIMIT);
+    net.close(0, second);
+    assert_eq!(net.machine(0).index().records(), 1);
+    net.say(0, conn, register(4, ["j", "k", "l"].map(file).to_vec()));
+    assert_eq!(net.machine(0).index().records(), 3, "what the other session had is free again");
+    for req in 0..20 {
+        let query = Query { req, find: search("a"), ttl: None, budget: None, policy: None };
+        net.say(0, conn, Message::Query(query));
+    }
+    assert_eq!(net.count(0, Count::AccountQueries), 12, "a burst of 8, then one a second");
+}
+
+#[test]
+fn an_operator_adds_lists_and_sets_users() {
+    let mut net = net();
+    let token = Token::new([9; 20]).hash();
+    let add =
+        UserCommand::Add { name: "ann".into(), class: None, token, until: UNIX + 100, valid_s: Some(60), unix: UNIX };
+    assert!(is_done(&command(&mut net, add)));
+    let rows = command(&mut net, UserCommand::List);
+    let names: Vec<_> =
+        rows.iter().filter_map(|row| if let ClientEvent::User(row) = row { Some(&*row.name) } else { None }).collect();
+    assert_eq!(names, ["ann", "zoe"]);
+    assert!(is_done(&rows));
+    let unknown = command(&mut net, UserCommand::Class { name: "ann".into(), class: "big".into() });
+    assert!(!is_done(&unknown));
+    let conn = connect(&mut net, 5);
+    net.say(0, conn, Message::Enroll(Enroll { user: "ann".into(), token: vec![9; 20] }));
+    assert!(matches!(said(&net, conn)[..], [_, Message::Enrolled(_)]));
+    net.say(0, conn, Message::Enroll(Enroll { user: "ann".into(), token: vec![9; 20] }));
+    assert_eq!(refused(&net, conn), ErrorCode::ORDER, "ENROLL is allowed once");
+}
+
+#[test]
+fn an_open_super_peer_refuses_a_login_by_name() {
+    let mut net = Net::new(1, &[]);
+    let conn = net.connect(0);
+    net.say(0, conn, crate::proto::super_peer::testnet::hello());
+    net.say(0, conn, Message::Login(Login::with_credential(vec![1])));
+    assert_eq!(refused(&net, conn), ErrorCode::MODE);
+    assert!(!is_done(&command(&mut net, UserCommand::List)));
+}

@@ -1,0 +1,171 @@
+//! Login mode at a weak peer: its credential, the keys of its super peers, and whose credentials it
+//! accepts on chunk connections. It decides, and sends nothing.
+
+use std::collections::BTreeMap;
+
+use crate::config::{DENIED_KNOWN_MAX, OPERATORS_KNOWN_MAX};
+use crate::time::Time;
+use crate::trust::{Account, Credential, Network, Pin, PublicKey, Refusal, Rotation, Token};
+use crate::wire::message::{Enroll, ErrorCode, Login, RevokedKey};
+use crate::wire::{HostPort, KeyBytes, Message, NodeId};
+
+/// What a weak peer in login mode is started with.
+#[derive(Debug)]
+pub struct PeerLogin {
+    /// Its own key, which the connections of its driver prove.
+    pub key: PublicKey,
+    /// Its credential, if it has joined.
+    pub credential: Option<Credential>,
+    /// Otherwise the account and the token of an invitation.
+    pub invitation: Option<(String, Token)>,
+}
+
+/// What a super peer proved, compared with what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The key that it has to prove.
+    Right,
+    /// A key, and none is known of it.
+    First,
+    /// Another key than this one.
+    Other(PublicKey),
+}
+
+/// The login of a weak peer.
+#[derive(Debug)]
+pub(super) struct Membership {
+    credential: Option<Credential>,
+    invitation: Option<(String, Token)>,
+    key: PublicKey,
+    /// Whose credentials are accepted here.
+    network: Network,
+    /// The keys of super peers, as far as they are known.
+    pins: BTreeMap<HostPort, PublicKey>,
+    /// The wall clock at a time of the machine, once it is known.
+    wall: (Time, u64),
+}
+
+impl Membership {
+    pub(super) fn new(login: &PeerLogin, supers: &[Pin]) -> Membership {
+        let PeerLogin { key, credential, invitation } = login;
+        let pins = supers.iter().filter_map(|pin| Some((pin.at.clone(), pin.key?))).collect();
+        Membership {
+            network: Network::new(credential.iter().map(|credential| credential.operator)),
+            credential: credential.clone(),
+            invitation: invitation.clone(),
+            key: *key,
+            pins,
+            wall: (Time::ZERO, 0),
+        }
+    }
+
+    /// The driver reports the wall clock.
+    pub(super) fn set_clock(&mut self, now: Time, unix: u64) {
+        self.wall = (now, unix);
+    }
+
+    pub(super) fn unix(&self, now: Time) -> u64 {
+        let (at, unix) = self.wall;
+        unix.saturating_add(now.since(at).as_secs())
+    }
+
+    // ---- super peers ----------------------------------------------------------------------------
+
+    pub(super) fn proof(&self, at: &HostPort, key: PublicKey) -> Proof {
+        match self.pins.get(at) {
+            None => Proof::First,
+            Some(pinned) if *pinned == key => Proof::Right,
+            Some(pinned) => Proof::Other(*pinned),
+        }
+    }
+
+    /// A super peer is expected to prove this key from now on.
+    pub(super) fn pin(&mut self, at: &HostPort, key: PublicKey) {
+        self.pins.insert(at.clone(), key);
+    }
+
+    /// Whether the field `rot` of a WELCOME leads from one key to another.
+    pub(super) fn follows(rotation: Option<&[u8]>, from: PublicKey, to: PublicKey) -> bool {
+        rotation.and_then(|bytes| Rotation::decode(bytes).ok()).is_some_and(|rotation| rotation.follow(from) == to)
+    }
+
+    /// What is sent to a super peer after HELLO; none if this peer has nothing to show.
+    pub(super) fn introduction(&self) -> Option<Message> {
+        match (&self.credential, &self.invitation) {
+            (Some(credential), _) => Some(Message::Login(Login::with_credential(credential.encode()))),
+            (None, Some((user, token))) => {
+                Some(Message::Enroll(Enroll { user: user.clone(), token: token.as_bytes().to_vec() }))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Whether it has a credential.
+    pub(super) fn has_joined(&self) -> bool {
+        self.credential.is_some()
+    }
+
+    /// A super peer gave a credential. Returns it, if it is one for the key of this peer.
+    pub(super) fn enrolled(&mut self, bytes: &[u8]) -> Option<&Credential> {
+        let credential = Credential::decode(bytes).ok().filter(|it| it.key == self.key && it.is_signed())?;
+        self.network.admit(credential.operator);
+        Some(self.credential.insert(credential))
+    }
+
+    /// A super peer names the operators of its network.
+    pub(super) fn on_ready(&mut self, operators: &[KeyBytes]) {
+        for operator in operators.iter().filter_map(|key| PublicKey::from_bytes(key.0).ok()) {
+            if self.network.operators().count() < OPERATORS_KNOWN_MAX {
+                self.network.admit(operator);
+            }
+        }
+    }
+
+    /// A super peer has revoked these. Returns the keys.
+    pub(super) fn on_revoked(&mut self, list: &[RevokedKey]) -> Vec<PublicKey> {
+        let mut keys = Vec::new();
+        for RevokedKey { key, at } in list {
+            let Ok(key) = PublicKey::from_bytes(key.0) else { continue };
+            if self.network.denied().count() < DENIED_KNOWN_MAX {
+                self.network.deny(key, *at);
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    // ---- chunk connections ----------------------------------------------------------------------
+
+    /// The credential that both sides of a chunk connection show.
+    pub(super) fn credential(&self) -> Option<Vec<u8>> {
+        self.credential.as_ref().map(Credential::encode)
+    }
+
+    /// The other side of a chunk connection shows this credential.
+    pub(super) fn check(&self, credential: Option<&[u8]>, key: PublicKey, now: Time) -> Result<Account, Refusal> {
+        self.network.check(credential.unwrap_or_default(), key, self.unix(now))
+    }
+
+    /// Whether the credential of an account is revoked by now.
+    pub(super) fn denies(&self, account: &Account) -> bool {
+        self.network.denies(&account.key, account.issued)
+    }
+}
+
+/// The code of the ERROR with which a login is refused.
+pub(super) fn code_of(refusal: Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::Malformed
+        | Refusal::UnknownOperator
+        | Refusal::Signature
+        | Refusal::OtherKey
+        | Refusal::NotYetValid => ErrorCode::LOGIN,
+        Refusal::Revoked => ErrorCode::REVOKED,
+        Refusal::Expired => ErrorCode::EXPIRED,
+    }
+}
+
+/// Whether a peer may be this node: its key says so, or there is no login.
+pub(super) fn is_node(key: Option<PublicKey>, node: NodeId) -> bool {
+    key.is_none_or(|key| key.node() == node)
+}
