@@ -1,6 +1,7 @@
 //! Shared by the fuzz targets: how bytes become choices, round trips of messages, and the two
 //! worlds in which a complete node receives what the bytes choose.
 
+pub mod envelope_world;
 pub mod forge;
 pub mod super_world;
 pub mod weak_world;

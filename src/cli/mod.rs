@@ -14,6 +14,7 @@ mod hash;
 mod hints;
 mod id;
 mod identity;
+mod links;
 mod list;
 mod logging;
 mod memory;

@@ -56,6 +56,15 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
+/// The same without waiting for the disk: after a power cut it may be the old one.
+///
+/// # Errors
+/// As the system says; then the old one is there still.
+pub(crate) fn write_soon(path: &Path, text: &str) -> io::Result<()> {
+    let new = beside(path);
+    write_new(&new, text).and_then(|()| fs::rename(&new, path))
+}
+
 fn write_new(new: &Path, text: &str) -> io::Result<()> {
     match fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

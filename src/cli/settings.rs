@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::units::Span;
 use crate::config::{CONNECT_TIMEOUT, PING_INTERVAL, QUERY_BUDGET_MAX, SESSION_SILENCE_MAX};
 use crate::error::{Exit, Failure};
+use crate::trust::Pin;
 use crate::wire::HostPort;
 
 /// The name of this program in HELLO.
@@ -74,9 +75,9 @@ fn has_ipv6() -> bool {
 
 /// `--neighbor`: names are resolved by the running super peer, and again while a link is down. An
 /// address must be one to which a socket that is bound to `listen` can send.
-pub(crate) fn neighbors(given: &[HostPort], listen: SocketAddr) -> Result<Vec<HostPort>, Failure> {
-    dialed("--neighbor", given)?;
-    let unreachable = |given: &&HostPort| given.literal().is_some_and(|addr| !reaches(listen, addr));
+pub(crate) fn neighbors(given: &[Pin], listen: SocketAddr) -> Result<Vec<Pin>, Failure> {
+    dialed("--neighbor", given.iter().map(|pin| &pin.at))?;
+    let unreachable = |given: &&Pin| given.at.literal().is_some_and(|addr| !reaches(listen, addr));
     match given.iter().find(unreachable) {
         Some(given) => {
             let (theirs, ours) = if listen.is_ipv4() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };

@@ -1,17 +1,21 @@
 //! `sprat super`.
 
+use std::collections::BTreeMap;
+
 use super::args::Super;
 use super::discovery::Announced;
 use super::identity::Identity;
+use super::links::Handshakes;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::OnOff;
-use super::{memory, modes, paths, report, settings};
+use super::{links, memory, modes, paths, report, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::node::{Flow, Host, Node, Options};
 use crate::proto::Event;
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
+use crate::trust::PublicKey;
 
 /// Runs the super peer until a signal ends it.
 pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
@@ -28,12 +32,14 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let folder = paths::state_folder(name, args.state.as_deref(), &env)?;
     let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
     let state = paths::State::open(folder, name)?;
-    modes::of_super_peer(args.open, false, listen)?;
+    // Who names the keys of its neighbors means to prove its own.
+    let knows = neighbors.iter().any(|pin| pin.key.is_some());
+    let mode = modes::of_super_peer(args.open, knows, listen)?;
     if let (None, Some(folder)) = (&args.control, control.parent()) {
         paths::make_private_folder(folder)?;
     }
     let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
-    let node = Node::open(Options {
+    let mut node = Node::open(Options {
         listen: Some(listen),
         datagrams: true,
         control: Some(control.clone()),
@@ -42,12 +48,18 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     })?;
     let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
-    let id = Identity::open(state.folder())?.public().node();
+    let identity = Identity::open(state.folder())?;
+    let id = identity.public().node();
+    let sealed = links::sealed(mode, state.folder(), &identity.secret, &neighbors)?;
+    let handshakes = sealed.map(|(envelopes, handshakes)| {
+        node.set_envelopes(envelopes);
+        handshakes
+    });
     let _announced = args.announce.then(|| Announced::new(id, bound)).transpose()?;
     let config = SuperPeerConfig {
         node: id,
         boot: random::boot_id(),
-        neighbors: neighbors.into_iter().map(Into::into).collect(),
+        neighbors,
         ttl: args.ttl.unwrap_or(TTL_DEFAULT),
         budget,
         ping,
@@ -65,15 +77,23 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
     // From now on the kernel queues connections, so the super peer serves.
     ready.write(&Ready { control: Some(control), ..Ready::new("super", bound) })?;
-    node.run(role, &mut Journal { state }).map(Exit::code)
+    node.run(role, &mut Journal { state, handshakes }).map(Exit::code)
 }
 
 /// The host of a super peer writes the log, and the number of peers that share into the state.
 struct Journal {
     state: paths::State,
+    /// In login mode.
+    handshakes: Option<Handshakes>,
 }
 
 impl Host for Journal {
+    fn on_counters(&mut self, counters: &BTreeMap<PublicKey, u64>) {
+        if let Some(handshakes) = &mut self.handshakes {
+            handshakes.keep(counters);
+        }
+    }
+
     fn on_event(&mut self, event: Event) -> Flow {
         if let Event::Sharing { peers } = event {
             self.state.keep_sharing(peers);

@@ -35,6 +35,7 @@ mod counters;
 mod deadlines;
 mod dialer;
 mod interfaces;
+mod lanes;
 mod outputs;
 mod reactor;
 mod resolver;

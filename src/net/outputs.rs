@@ -66,7 +66,7 @@ impl Net {
     ) {
         let Net { ctx, datagrams, .. } = self;
         match datagrams {
-            Some(datagrams) => datagrams.push(ctx.now, ((from, to), key), boot, message, &mut ctx.counters),
+            Some(datagrams) => datagrams.push(((from, to), key), boot, message, ctx),
             None => self.ctx.counters.datagrams_dropped += 1,
         }
     }

@@ -239,6 +239,11 @@ impl Net {
                 self.ctx.arrivals.extend(caught.into_iter().map(Arrival::Signal));
             }
             token::CONTROL_LISTENER => self.control.latch(),
+            other if token::lane_of(other).is_some() => {
+                if let (Some(datagrams), Some(at)) = (&mut self.datagrams, token::lane_of(other)) {
+                    datagrams.latch_lane(at);
+                }
+            }
             other => {
                 let slot = token::slot(other);
                 if slot.control {
@@ -373,7 +378,7 @@ impl Net {
     /// Writes everything that was queued in this turn.
     pub fn flush(&mut self) {
         if let Some(datagrams) = &mut self.datagrams {
-            datagrams.flush(self.ctx.now, &mut self.ctx.counters);
+            datagrams.flush(&mut self.ctx);
         }
         self.conns.flush(&mut self.ctx);
         self.control.flush(&mut self.ctx);

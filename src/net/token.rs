@@ -2,6 +2,7 @@
 
 use mio::Token;
 
+use crate::config::LINK_SOCKETS_MAX;
 use crate::proto::ConnId;
 
 /// Half of a token is the slot; the other half is the table's bit and the generation, cut to 15
@@ -19,7 +20,20 @@ pub(super) const DATAGRAMS: Token = Token(INDEX_MASK - 2);
 pub(super) const SIGNALS: Token = Token(INDEX_MASK - 3);
 pub(super) const CONTROL_LISTENER: Token = Token(INDEX_MASK - 4);
 /// Most slots of a table, so that no slot has the token of a fixed socket.
-pub(super) const SLOTS_MAX: usize = INDEX_MASK - 16;
+pub(super) const SLOTS_MAX: usize = LANES;
+/// The token of the first lane; the others follow.
+const LANES: usize = INDEX_MASK - 16 - LINK_SOCKETS_MAX;
+
+/// The token of a lane.
+pub(super) fn lane(at: usize) -> Token {
+    debug_assert!(at < LINK_SOCKETS_MAX);
+    Token(LANES + at)
+}
+
+/// Which lane a token is of.
+pub(super) fn lane_of(token: Token) -> Option<usize> {
+    token.0.checked_sub(LANES).filter(|at| *at < LINK_SOCKETS_MAX)
+}
 
 /// A slot of one of the two tables (connections, clients of the control socket), with the
 /// generation bits of a token.

@@ -21,6 +21,7 @@ use socket2::{Protocol, Socket, Type};
 
 use super::context::Context;
 use super::counters::Counters;
+use super::lanes::Lanes;
 use super::socket::{canonical, open};
 use super::token;
 use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_BYTES_MAX, DATAGRAM_ERRORS_PER_TURN, DATAGRAMS_PER_TURN};
@@ -72,6 +73,11 @@ pub(super) struct Datagrams {
     is_v6: bool,
     /// It takes datagrams to any address of this host.
     is_wildcard: bool,
+    /// The address that it is bound to.
+    bound: SocketAddr,
+    lanes: Lanes,
+    /// Datagrams of lanes that may still be read in this turn.
+    lanes_budget: usize,
     /// The last error of a send, until it is reported.
     refused: Option<(SocketAddr, String)>,
     /// One packer per path of this turn: at most as many as the machine has addresses of neighbors.
@@ -96,6 +102,11 @@ impl Datagrams {
             log::debug!("errors of datagrams are not reported: {error}");
         }
         socket.bind(&addr.into())?;
+        // Only now, so that another program at this port is found.
+        if let Err(error) = socket.set_reuse_port(true) {
+            log::debug!("neighbors have no sockets of their own: {error}");
+        }
+        let bound = socket.local_addr()?.as_socket().unwrap_or(addr);
         Ok(Datagrams {
             socket: UdpSocket::from_std(socket.into()),
             ready: true,
@@ -108,6 +119,9 @@ impl Datagrams {
             control: vec![0; CONTROL_BYTES],
             is_v6: addr.is_ipv6(),
             is_wildcard,
+            bound,
+            lanes: Lanes::default(),
+            lanes_budget: 0,
             refused: None,
             packers: BTreeMap::new(),
         })
@@ -136,13 +150,19 @@ impl Datagrams {
         self.failed |= error;
     }
 
+    /// The poll says that datagrams of a neighbor may be waiting.
+    pub(super) fn latch_lane(&mut self, at: usize) {
+        self.lanes.latch(at);
+    }
+
     /// Whether there may be something to receive.
     pub(super) fn is_ready(&self) -> bool {
-        self.ready || self.failed
+        self.ready || self.failed || self.lanes.is_ready()
     }
 
     pub(super) fn begin_turn(&mut self) {
         (self.budget, self.errors_budget) = (DATAGRAMS_PER_TURN, DATAGRAM_ERRORS_PER_TURN);
+        self.lanes_budget = DATAGRAMS_PER_TURN;
     }
 
     /// What came next.
@@ -150,18 +170,26 @@ impl Datagrams {
         if let Some(undelivered) = self.next_error() {
             return Some(undelivered);
         }
+        while self.lanes_budget > 0
+            && let Some(received) = self.lanes.receive(&mut self.buffer)
+        {
+            self.lanes_budget -= 1;
+            match received {
+                Ok((from, to, length)) => {
+                    let to = Some(to).filter(|_| self.is_wildcard);
+                    if let Some(found) = self.look_at(now, (from, to), length, counters) {
+                        return Some(found);
+                    }
+                }
+                Err((to, error)) => return Some(Received::Undelivered { to, why: undelivered(&error) }),
+            }
+        }
         while self.ready && self.budget > 0 {
             self.budget -= 1;
             match self.receive_one() {
                 Ok((from, to, length)) => {
-                    counters.datagrams_in += 1;
-                    self.length = length;
-                    let taken = self.envelopes.handle_datagram(now, canonical(from), to, &self.buffer[..length]);
-                    if let Some(taken) = taken {
-                        return Some(Received::Datagram(taken));
-                    }
-                    if let Some(notice) = self.envelopes.poll_notice() {
-                        return Some(Received::Unanswered(notice));
+                    if let Some(found) = self.look_at(now, (canonical(from), to), length, counters) {
+                        return Some(found);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
@@ -174,6 +202,21 @@ impl Datagrams {
             }
         }
         None
+    }
+
+    /// What the datagram in the buffer is, if it goes further.
+    fn look_at(
+        &mut self,
+        now: Time,
+        (from, to): (SocketAddr, Option<IpAddr>),
+        length: usize,
+        counters: &mut Counters,
+    ) -> Option<Received> {
+        counters.datagrams_in += 1;
+        self.length = length;
+        let taken = self.envelopes.handle_datagram(now, from, to, &self.buffer[..length]);
+        let notice = || self.envelopes.poll_notice().map(Received::Unanswered);
+        taken.map(Received::Datagram).or_else(notice)
     }
 
     fn receive_one(&mut self) -> io::Result<(SocketAddr, Option<IpAddr>, usize)> {
@@ -224,35 +267,38 @@ impl Datagrams {
     /// sent at once.
     pub(super) fn push(
         &mut self,
-        now: Time,
         (path, key): (Destination, Option<PublicKey>),
         boot: u64,
         message: &LinkMessage,
-        counters: &mut Counters,
+        ctx: &mut Context,
     ) {
         let packer = self.packers.entry((path, key)).or_insert_with(|| Packer::new(boot));
         let earlier = if packer.boot() == boot { None } else { std::mem::replace(packer, Packer::new(boot)).finish() };
         let full = packer.push(message);
         for datagram in [earlier, full].into_iter().flatten() {
-            self.envelopes.send(now, path, key, datagram);
-            self.transmit(counters);
+            self.envelopes.send(ctx.now, path, key, datagram);
+            self.transmit(ctx);
         }
     }
 
     /// Sends what was packed in this turn.
-    pub(super) fn flush(&mut self, now: Time, counters: &mut Counters) {
+    pub(super) fn flush(&mut self, ctx: &mut Context) {
         for ((path, key), mut packer) in std::mem::take(&mut self.packers) {
             if let Some(datagram) = packer.finish() {
-                self.envelopes.send(now, path, key, datagram);
+                self.envelopes.send(ctx.now, path, key, datagram);
             }
         }
-        self.transmit(counters);
+        self.transmit(ctx);
     }
 
     /// Sends what the envelopes have ready.
-    fn transmit(&mut self, counters: &mut Counters) {
+    fn transmit(&mut self, ctx: &mut Context) {
         while let Some(Transmit { from, to, bytes }) = self.envelopes.poll_transmit() {
-            self.send((from, to), &bytes, counters);
+            // Only a neighbor is sent anything.
+            if let Some(here) = from.or(Some(self.bound.ip()).filter(|_| !self.is_wildcard)) {
+                self.lanes.note_sent((here, to), self.bound.port(), ctx);
+            }
+            self.send((from, to), &bytes, &mut ctx.counters);
         }
     }
 
@@ -353,12 +399,15 @@ fn reason(message: &ControlMessageOwned) -> Option<Undelivered> {
         return None;
     };
     let errno = i32::try_from(error.ee_errno).ok()?;
-    let error = io::Error::from_raw_os_error(errno);
-    Some(if error.kind() == io::ErrorKind::ConnectionRefused {
+    Some(undelivered(&io::Error::from_raw_os_error(errno)))
+}
+
+fn undelivered(error: &io::Error) -> Undelivered {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
         Undelivered::Refused
     } else {
         Undelivered::Failed(error.to_string())
-    })
+    }
 }
 
 fn is_not_ours(error: &io::Error) -> bool {

@@ -9,6 +9,7 @@ import sys
 import urllib.parse
 
 import msgpack
+import noise
 
 
 def plain(value):
@@ -58,9 +59,23 @@ def check_collections_and_uris(document):
             assert data.decode() == f"sprat:{wanted['root']},size={wanted['size']}{fields}", wanted
 
 
+def check_handshake(document):
+    """The handshake of a link and the first datagrams under its keys, by another implementation of Noise."""
+    (body,) = re.findall(r"^```vector handshake\n(.*?)\n```$", document, re.M | re.S)
+    text, digits = body.split("\n", 1)
+    wanted, data = json.loads(text), bytes.fromhex(digits.replace("\n", " "))
+    sides = [{name: value if name == "index" else bytes.fromhex(value) for name, value in wanted[side].items()} for side in ("initiator", "responder")]
+    first, second, *keys = noise.handshake(*sides, wanted["counter"])
+    bodies = map(bytes.fromhex, wanted["bodies"])
+    sealed = [noise.sealed(key, to["index"], 0, body) for key, to, body in zip(keys, reversed(sides), bodies)]
+    assert (len(first), len(second)) == (158, 74)
+    assert data == first + second + b"".join(sealed), "the handshake of the text"
+
+
 document = open(sys.argv[1], encoding="utf-8").read()
 check_chaining_values(document)
 check_collections_and_uris(document)
+check_handshake(document)
 agreed = 0
 for how, tags, body in re.findall(r"^```vector (frame|datagram)([^\n]*)\n(.*?)\n```$", document, re.M | re.S):
     text, digits = body.split("\n", 1)

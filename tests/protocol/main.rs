@@ -1,10 +1,12 @@
 //! Conformance: every vector and every limit in PROTOCOL.md is what the code reads, writes and
 //! keeps.
 //!
-//! The text holds each vector as JSON and hex. After a change of the wire,
-//! `SPRAT_WRITE_VECTORS=1 cargo test --test protocol` writes the hex of the `frame`, `datagram`,
-//! `digest`, `fold`, `cv`, `tree`, `collection` and `uri` vectors; review the difference before you
-//! commit it.
+//! The text holds each vector as JSON and hex. After a change of the wire, `SPRAT_WRITE_VECTORS=1
+//! cargo test --test protocol` writes the hex of the `frame`, `datagram`, `handshake`, `digest`,
+//! `fold`, `cv`, `tree`, `collection` and `uri` vectors; review the difference before you commit
+//! it.
+
+mod handshake;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -103,6 +105,7 @@ impl Vector {
                 envelope::set_number(&mut bytes, self.value()["number"].as_u64().expect("a number"));
                 Some(bytes)
             }
+            "handshake" => Some(handshake::datagrams(self.value())),
             "cv" => {
                 let value = self.value();
                 let piece = unhex(value["bytes"].as_str().expect("hex")).expect("hex");
@@ -301,6 +304,8 @@ fn every_vector_reads_and_writes_as_the_text_says() {
                 assert_eq!(vector.tags, [error.reason()], "{at}: {error}");
             }
             "uri" => assert_eq!(String::from_utf8(bytes).expect("ASCII").parse(), Ok(vector.uri()), "{at}"),
+            // Written above, by both sides.
+            "handshake" => {}
             _ => continue,
         }
         read += 1;
@@ -405,6 +410,10 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         DECODE_DEPTH_MAX,
         MANIFEST_PAGE_CVS,
         DATAGRAM_BYTES_MAX,
+        LINK_REPLAY_WINDOW,
+        LINK_REKEY_DATAGRAMS,
+        HANDSHAKES_KNOWN_PER_SECOND,
+        HANDSHAKES_STRANGE_PER_SECOND,
         UNAUTHENTICATED_MAX,
         SEND_QUEUE_BYTES_MAX,
         SESSION_FILES_MAX,
@@ -452,6 +461,11 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         LINK_ANSWER_MAX,
         LINK_REPEAT,
         LINK_SILENCE_MAX,
+        LINK_REKEY_AFTER,
+        LINK_REKEY_GRACE,
+        LINK_KEYS_MAX,
+        LINK_HANDSHAKE_RETRY,
+        LINK_UNHEARD_MAX,
         LINK_RETRY,
         LINK_RESOLVE_MAX,
         QUERY_REPEAT_MIN,

@@ -6,6 +6,7 @@
 mod clients;
 mod common;
 mod download;
+mod links;
 mod queue;
 mod search;
 mod sweep;

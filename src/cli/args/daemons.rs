@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{chunk_addr, hops, host, parallel, sessions, share, super_addr, timeout};
+use super::values::{chunk_addr, hops, host, parallel, pin, sessions, share, super_addr, timeout};
 use crate::cli::units::{OnOff, Size, Span};
 use crate::node::ShareFolder;
+use crate::trust::Pin;
 use crate::wire::HostPort;
 
 command! {
@@ -23,10 +24,11 @@ command! {
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
         pub(crate) listen: Option<HostPort>,
 
-        /// a neighboring super peer; it must name this one as well; may be repeated; a name is all
-        /// of its addresses, and is resolved again while the link is down [default: none]
-        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
-        pub(crate) neighbor: Vec<HostPort>,
+        /// a neighboring super peer, with its key unless this one is open; it must name this one as
+        /// well; may be repeated; a name is all of its addresses, and is resolved again while the
+        /// link is down [default: none]
+        #[argh(option, arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
+        pub(crate) neighbor: Vec<Pin>,
 
         /// hops of a query that gives no ttl, at most 64 [default: 7]
         #[argh(option, arg_name = "N", from_str_fn(hops))]

@@ -6,11 +6,17 @@ use crate::cli::units::Span;
 use crate::config::{CHUNK_PORT, DOWNLOADS_MAX, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX};
 use crate::node::{ShareFolder, is_share_name};
 use crate::proto::Verify;
+use crate::trust::Pin;
 use crate::wire::HostPort;
 
 /// The address of a super peer.
 pub(super) fn super_addr(text: &str) -> Result<HostPort, String> {
     HostPort::parse_or(text, SUPER_PORT).map_err(|error| error.to_string())
+}
+
+/// A super peer, with its key or without.
+pub(super) fn pin(text: &str) -> Result<Pin, String> {
+    Pin::parse_or(text, SUPER_PORT)
 }
 
 /// The address at which a peer serves chunks.

@@ -23,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 pub use self::counter::{Reserved, reserve_counters};
 pub use self::counters::{Dropped, EnvelopeCounters};
 pub use self::datagram::{Notice, Taken, Transmit};
+use self::noise::Remote;
 use self::outbox::Outbox;
 pub use self::sealed::Seal;
 use self::sealed::Sealed;
@@ -170,6 +171,13 @@ impl Envelopes {
             Mode::Sealed(sealed) => sealed.check_invariants(),
         }
     }
+}
+
+/// A message of a handshake with the check that fits its receiver. Everybody who knows the
+/// receiver's key can make it: it proves nothing.
+#[must_use]
+pub fn with_check(message: Vec<u8>, receiver: PublicKey) -> Vec<u8> {
+    Remote::new(receiver).check(message)
 }
 
 #[cfg(test)]

@@ -108,15 +108,12 @@ impl Neighbor {
     }
 
     /// This side's handshake is over: its keys are used from now on. Returns what is left out.
-    pub(super) fn use_new(&mut self, keys: Keys) -> Option<Keys> {
-        let unused = self.next.take();
+    pub(super) fn use_new(&mut self, keys: Keys) -> [Option<Keys>; 2] {
         let before = self.current.replace(keys);
-        match unused {
-            Some(unused) => {
-                self.previous = Some(unused);
-                before
-            }
-            None => std::mem::replace(&mut self.previous, before),
+        match self.next.take() {
+            // The neighbor may use them already.
+            Some(unused) => [self.previous.replace(unused), before],
+            None => [std::mem::replace(&mut self.previous, before), None],
         }
     }
 

@@ -71,7 +71,6 @@ impl Remote {
     }
 
     /// A message with the check that fits it.
-    #[cfg(test)]
     pub(super) fn check(&self, message: Vec<u8>) -> Vec<u8> {
         self.check.add_to(message)
     }

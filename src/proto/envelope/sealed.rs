@@ -281,7 +281,7 @@ impl Sealed {
         neighbor.note_heard(now);
         neighbor.at = Some(path);
         out.counters.keys += 1;
-        self.forget(left_out);
+        left_out.into_iter().for_each(|keys| self.forget(keys));
         self.confirm(at, path, true, out);
         Ok(())
     }

@@ -1,0 +1,125 @@
+//! A socket of its own for each neighbor that is in touch, connected to its address: the kernel
+//! puts what comes from there into a queue of its own. However much others send to this port, they
+//! displace nothing that a neighbor sends.
+//!
+//! They only receive. A lane that cannot be opened is left out, and the common socket takes its
+//! datagrams.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+use mio::net::UdpSocket;
+use socket2::{Protocol, Type};
+
+use super::context::Context;
+use super::socket::{canonical, open};
+use super::token;
+use crate::config::{DATAGRAM_BUFFER_BYTES, LINK_SOCKETS_MAX};
+use crate::time::Time;
+
+/// A lane that nothing was sent to for this long is given up; after a failure none is opened for as
+/// long.
+const UNUSED_MAX: Duration = Duration::from_secs(60);
+
+/// This host's address, and the neighbor's.
+type Ends = (IpAddr, SocketAddr);
+
+#[derive(Debug)]
+struct Lane {
+    socket: UdpSocket,
+    ends: Ends,
+    /// Latched: datagrams may be waiting.
+    ready: bool,
+    used: Time,
+}
+
+/// The lanes of a node.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    lanes: [Option<Lane>; LINK_SOCKETS_MAX],
+    by_ends: BTreeMap<Ends, usize>,
+    /// Where to look for the next datagram.
+    next: usize,
+    /// When the last one could not be opened.
+    failed: Option<Time>,
+}
+
+impl Lanes {
+    /// Something is sent from this address to that one: opens a lane if there is none.
+    pub(super) fn note_sent(&mut self, ends: Ends, port: u16, ctx: &Context) {
+        if let Some(lane) = self.by_ends.get(&ends).and_then(|at| self.lanes[*at].as_mut()) {
+            lane.used = ctx.now;
+            return;
+        }
+        if self.failed.is_some_and(|at| ctx.now < at + UNUSED_MAX) {
+            return;
+        }
+        if let Err(error) = self.open(ends, port, ctx) {
+            log::debug!("no socket for the neighbor at {}: {error}", ends.1);
+            self.failed = Some(ctx.now);
+        }
+    }
+
+    fn open(&mut self, ends: Ends, port: u16, ctx: &Context) -> io::Result<()> {
+        let Some(at) = self.place(ctx.now) else { return Ok(()) };
+        let (here, there) = ends;
+        let local = match (here, there) {
+            (IpAddr::V6(ip), SocketAddr::V6(there)) => SocketAddrV6::new(ip, port, 0, there.scope_id()).into(),
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => SocketAddr::new(here, port),
+        };
+        let socket = open(local, Type::DGRAM, Protocol::UDP)?;
+        socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&local.into())?;
+        socket.connect(&there.into())?;
+        let mut socket = UdpSocket::from_std(socket.into());
+        ctx.poll.registry().register(&mut socket, token::lane(at), mio::Interest::READABLE)?;
+        self.by_ends.insert(ends, at);
+        self.lanes[at] = Some(Lane { socket, ends, ready: true, used: ctx.now });
+        Ok(())
+    }
+
+    /// A free place, if need be that of a lane that is not used any more.
+    fn place(&mut self, now: Time) -> Option<usize> {
+        let at = (0..LINK_SOCKETS_MAX).min_by_key(|at| self.lanes[*at].as_ref().map(|lane| lane.used))?;
+        if let Some(lane) = self.lanes[at].take_if(|lane| now >= lane.used + UNUSED_MAX) {
+            self.by_ends.remove(&lane.ends);
+        }
+        self.lanes[at].is_none().then_some(at)
+    }
+
+    /// The poll says that something waits.
+    pub(super) fn latch(&mut self, at: usize) {
+        if let Some(lane) = self.lanes.get_mut(at).and_then(Option::as_mut) {
+            lane.ready = true;
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.lanes.iter().flatten().any(|lane| lane.ready)
+    }
+
+    /// Receives one datagram: its sender, the address that it came to, and its length; or an error
+    /// and the neighbor that it is about. None if nothing waits.
+    pub(super) fn receive(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> Option<Result<(SocketAddr, IpAddr, usize), (SocketAddr, io::Error)>> {
+        for step in 0..LINK_SOCKETS_MAX {
+            let at = (self.next + step) % LINK_SOCKETS_MAX;
+            let Some(lane) = self.lanes[at].as_mut().filter(|lane| lane.ready) else { continue };
+            match lane.socket.recv_from(buffer) {
+                Ok((length, from)) => {
+                    // The next one has its turn.
+                    self.next = at + 1;
+                    return Some(Ok((canonical(from), lane.ends.0, length)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => lane.ready = false,
+                Err(error) => return Some(Err((lane.ends.1, error))),
+            }
+        }
+        None
+    }
+}
