@@ -3,15 +3,19 @@
 //! 1. Writes of verified pieces, so that a crash loses as few of them as possible.
 //! 2. Received chunks, once enough of them are gathered to be hashed together.
 //! 3. In turn: a job of our own; a page of a manifest; chunks to be prepared, which are taken out
-//!    together. Pages and chunks are served in rotation, one of each connection, so that a
-//!    connection that asks for much delays the others by little.
+//!    together. Hosts are served in rotation, and so are the connections of a host, one request
+//!    each, so that those that ask for much delay the others by little. Every second request of a
+//!    host is that of the connection that came last: a burst of connections does not delay one that
+//!    comes after it, though they may have the same address.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::job::{Job, ReceivedChunk};
 use super::md5_lanes::{Gathering, fill_batch};
 use super::serve::ChunkRequest;
+use crate::proto::crowd::Host;
 use crate::proto::disk::DiskWork;
 use crate::proto::{ConnId, Verify};
 
@@ -22,8 +26,8 @@ pub(super) struct Queue {
     writes: VecDeque<Next>,
     received: Gathering<ReceivedChunk>,
     ours: VecDeque<Next>,
-    pages: Rotation<DiskWork>,
-    chunks: Rotation<ChunkRequest>,
+    pages: Hosts<DiskWork>,
+    chunks: Hosts<ChunkRequest>,
     turn: Turn,
 }
 
@@ -35,12 +39,34 @@ enum Turn {
     Chunks,
 }
 
-/// Requests of connections, in rotation: one of each connection, then the next one of each.
+/// Requests of hosts, in rotation: one of each host, then the next one of each.
+#[derive(Debug)]
+struct Hosts<T> {
+    /// Hosts whose requests wait, in the order in which they are served.
+    order: VecDeque<Host>,
+    hosts: HashMap<Host, Rotation<T>>,
+    /// The host of each connection whose requests wait.
+    of: HashMap<ConnId, Host>,
+}
+
+/// Requests of the connections of a host.
 #[derive(Debug)]
 struct Rotation<T> {
     /// Connections whose requests wait, in the order in which they are served.
     order: VecDeque<ConnId>,
-    requests: HashMap<ConnId, VecDeque<T>>,
+    requests: HashMap<ConnId, Waiting<T>>,
+    /// Those of which no request was served since they wait, in the order in which they came.
+    /// Some are served already.
+    fresh: Vec<ConnId>,
+    /// The next one served is the one that came last.
+    latest: bool,
+}
+
+/// What waits of one connection.
+#[derive(Debug)]
+struct Waiting<T> {
+    requests: VecDeque<T>,
+    is_fresh: bool,
 }
 
 /// What is to be done next.
@@ -67,8 +93,8 @@ impl Queue {
             writes: VecDeque::new(),
             received: Gathering::new(now),
             ours: VecDeque::new(),
-            pages: Rotation::new(),
-            chunks: Rotation::new(),
+            pages: Hosts::new(),
+            chunks: Hosts::new(),
             turn: Turn::Ours,
         }
     }
@@ -82,10 +108,12 @@ impl Queue {
         match job {
             Job::Digest(chunk) if chunk.verify == Verify::Blake3 => self.ours.push_back(Next::Digest(vec![chunk])),
             Job::Digest(chunk) => self.received.add(Instant::now(), chunk),
-            Job::Work { work: DiskWork::PrepareChunk { conn, req, root, offset, length, bare }, bytes: _ } => {
-                self.chunks.push(conn, ChunkRequest { conn, req, root, offset, length, bare });
+            Job::Work { work: DiskWork::PrepareChunk { conn, from, req, root, offset, length, bare }, bytes: _ } => {
+                self.chunks.push(from, conn, ChunkRequest { conn, req, root, offset, length, bare });
             }
-            Job::Work { work: work @ DiskWork::ReadManifest { conn, .. }, bytes: _ } => self.pages.push(conn, work),
+            Job::Work { work: work @ DiskWork::ReadManifest { conn, from, .. }, bytes: _ } => {
+                self.pages.push(from, conn, work);
+            }
             // What waits is dropped at once: nothing more is done for a connection that is gone.
             Job::Work { work: DiskWork::ForgetConn { conn }, bytes: _ } => self.forget(conn),
             // A write may overtake other jobs: a part file is open before its first write is
@@ -133,36 +161,98 @@ impl Queue {
     }
 }
 
+impl<T> Hosts<T> {
+    fn new() -> Hosts<T> {
+        Hosts { order: VecDeque::new(), hosts: HashMap::new(), of: HashMap::new() }
+    }
+
+    fn push(&mut self, from: IpAddr, conn: ConnId, request: T) {
+        let host = *self.of.entry(conn).or_insert_with(|| from.into());
+        let rotation = self.hosts.entry(host).or_insert_with(Rotation::new);
+        if rotation.order.is_empty() {
+            self.order.push_back(host);
+        }
+        rotation.push(conn, request);
+    }
+
+    /// The next request of the host whose turn it is.
+    fn pop(&mut self) -> Option<T> {
+        let host = self.order.pop_front()?;
+        let rotation = self.hosts.get_mut(&host)?;
+        let (request, over) = rotation.pop()?;
+        if let Some(conn) = over {
+            self.of.remove(&conn);
+        }
+        if rotation.order.is_empty() {
+            self.hosts.remove(&host);
+        } else {
+            self.order.push_back(host);
+        }
+        Some(request)
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        let Some(host) = self.of.remove(&conn) else { return };
+        let Some(rotation) = self.hosts.get_mut(&host) else { return };
+        rotation.requests.remove(&conn);
+        rotation.order.retain(|other| *other != conn);
+        if rotation.order.is_empty() {
+            self.hosts.remove(&host);
+            self.order.retain(|other| *other != host);
+        }
+    }
+}
+
 impl<T> Rotation<T> {
     fn new() -> Rotation<T> {
-        Rotation { order: VecDeque::new(), requests: HashMap::new() }
+        Rotation { order: VecDeque::new(), requests: HashMap::new(), fresh: Vec::new(), latest: false }
     }
 
     fn push(&mut self, conn: ConnId, request: T) {
-        let requests = self.requests.entry(conn).or_default();
-        if requests.is_empty() {
+        let new = || Waiting { requests: VecDeque::new(), is_fresh: true };
+        let waiting = self.requests.entry(conn).or_insert_with(new);
+        if waiting.requests.is_empty() {
             self.order.push_back(conn);
+            // Most of them are of connections that are served.
+            if self.fresh.len() > 2 * self.order.len() {
+                let requests = &self.requests;
+                self.fresh.retain(|conn| requests.get(conn).is_some_and(|waiting| waiting.is_fresh));
+            }
+            self.fresh.push(conn);
         }
-        requests.push_back(request);
+        if let Some(waiting) = self.requests.get_mut(&conn) {
+            waiting.requests.push_back(request);
+        }
     }
 
-    /// The next request: the oldest one of the connection whose turn it is.
-    fn pop(&mut self) -> Option<T> {
-        let conn = self.order.pop_front()?;
-        let requests = self.requests.get_mut(&conn)?;
-        let request = requests.pop_front();
-        if requests.is_empty() {
+    /// The next request, and its connection if that was its last one: the oldest request of the
+    /// connection that waits longest, or of the one that came last.
+    fn pop(&mut self) -> Option<(T, Option<ConnId>)> {
+        self.latest = !self.latest;
+        let latest = if self.latest { None } else { self.pop_latest() };
+        let conn = latest.or_else(|| self.order.pop_front())?;
+        let waiting = self.requests.get_mut(&conn)?;
+        waiting.is_fresh = false;
+        let request = waiting.requests.pop_front()?;
+        let is_over = waiting.requests.is_empty();
+        if is_over {
             self.requests.remove(&conn);
         } else {
             self.order.push_back(conn);
         }
-        request
+        Some((request, is_over.then_some(conn)))
     }
 
-    fn forget(&mut self, conn: ConnId) {
-        if self.requests.remove(&conn).is_some() {
-            self.order.retain(|other| *other != conn);
+    /// Takes the connection that came last out of the order, if it was not served since.
+    fn pop_latest(&mut self) -> Option<ConnId> {
+        while let Some(conn) = self.fresh.pop() {
+            if self.requests.get(&conn).is_some_and(|waiting| waiting.is_fresh) {
+                // It is near the end, behind those that were served after it came.
+                let at = self.order.iter().rposition(|other| *other == conn)?;
+                return self.order.remove(at);
+            }
         }
+        None
     }
 }
 
@@ -178,9 +268,22 @@ mod tests {
         ConnId { index, generation: 1 }
     }
 
+    /// Connections below 1000 are of one host, each other thousand of another one.
+    fn host(index: u32) -> IpAddr {
+        [10, 0, 0, (index / 1000) as u8].into()
+    }
+
     fn get(queue: &mut Queue, index: u32, reqs: std::ops::Range<u32>) {
         for req in reqs {
-            let work = DiskWork::PrepareChunk { conn: conn(index), req, root: ROOT, offset: 0, length: 1, bare: false };
+            let work = DiskWork::PrepareChunk {
+                conn: conn(index),
+                from: host(index),
+                req,
+                root: ROOT,
+                offset: 0,
+                length: 1,
+                bare: false,
+            };
             queue.push(Job::Work { work, bytes: None });
         }
     }
@@ -203,7 +306,48 @@ mod tests {
         let order = chunks(&mut queue);
         assert_eq!(order.len(), 1602);
         let place = |wanted| order.iter().position(|chunk| *chunk == wanted);
-        assert_eq!((place((100, 0)), place((100, 1))), (Some(100), Some(201)));
+        // It is the second one served, and then it is in the rotation.
+        assert_eq!(place((100, 0)), Some(1));
+        assert!(place((100, 1)).is_some_and(|at| at <= 201), "{:?}", place((100, 1)));
+    }
+
+    #[test]
+    fn a_host_that_asks_for_one_chunk_does_not_wait_for_all_connections_of_another() {
+        let mut queue = Queue::new(Instant::now());
+        (0..700).for_each(|index| get(&mut queue, index, 0..2));
+        get(&mut queue, 1000, 0..3);
+        let order = chunks(&mut queue);
+        let places: Vec<usize> = (0..order.len()).filter(|at| order[*at].0 == 1000).collect();
+        assert_eq!((order.len(), places), (1403, vec![1, 3, 5]));
+    }
+
+    #[test]
+    fn a_connection_after_a_burst_of_its_own_host_is_served_next_and_the_first_ones_too() {
+        let mut queue = Queue::new(Instant::now());
+        (0..700).for_each(|index| get(&mut queue, index, 0..1));
+        for late in 700..800 {
+            get(&mut queue, late, 0..1);
+            let two = [queue.chunks.pop(), queue.chunks.pop()].map(|request| request.unwrap().conn.index);
+            assert_eq!(two, [late - 700, late], "the one that waits longest, and the one that came last");
+        }
+    }
+
+    #[test]
+    fn every_request_is_served_once_and_each_connection_in_its_turn() {
+        let mut queue = Queue::new(Instant::now());
+        for round in 0..50 {
+            (0..20).for_each(|index| get(&mut queue, index * 137, round..round + 1));
+        }
+        let order = chunks(&mut queue);
+        assert_eq!(order.len(), 1000);
+        for index in (0..20).map(|index| index * 137) {
+            let reqs: Vec<u32> = order.iter().filter(|chunk| chunk.0 == index).map(|chunk| chunk.1).collect();
+            assert_eq!(reqs, (0..50).collect::<Vec<_>>());
+            // Three hosts, of seven connections each at most.
+            let places: Vec<usize> = (0..1000).filter(|at| order[*at].0 == index).collect();
+            assert!(places.windows(2).all(|pair| pair[1] - pair[0] <= 3 * 8), "{index}: {places:?}");
+        }
+        assert!(queue.chunks.hosts.is_empty() && queue.chunks.of.is_empty());
     }
 
     #[test]
@@ -219,7 +363,7 @@ mod tests {
         let mut queue = Queue::new(Instant::now());
         get(&mut queue, 1, 0..16);
         get(&mut queue, 2, 0..2);
-        let page = DiskWork::ReadManifest { conn: conn(1), req: 99, root: ROOT, first: 0 };
+        let page = DiskWork::ReadManifest { conn: conn(1), from: host(1), req: 99, root: ROOT, first: 0 };
         queue.push(Job::Work { work: page, bytes: None });
         queue.push(Job::Work { work: DiskWork::ForgetConn { conn: conn(1) }, bytes: None });
         assert_eq!(chunks(&mut queue), [(2, 0), (2, 1)]);
@@ -233,7 +377,7 @@ mod tests {
         for req in 0..3 {
             let work = DiskWork::Abandon { download: DownloadId(1) };
             queue.push(Job::Work { work, bytes: None });
-            let page = DiskWork::ReadManifest { conn: conn(2), req, root: ROOT, first: 0 };
+            let page = DiskWork::ReadManifest { conn: conn(2), from: host(2), req, root: ROOT, first: 0 };
             queue.push(Job::Work { work: page, bytes: None });
         }
         let next = || queue.next(Instant::now(), false);

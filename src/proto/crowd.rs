@@ -20,7 +20,7 @@ const PLAN_AGE_MAX: Duration = Duration::from_millis(100);
 /// The part of an address that identifies one owner of connections: an IPv4 address, mapped or not,
 /// or the first 64 bits of an IPv6 address, because one subscriber has at least that many (RFC
 /// 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Host {
     V4([u8; 4]),
     V6([u8; 8]),

@@ -1,6 +1,7 @@
 //! The work that a machine orders from the disk, and the answers. Payload bytes stay with the
 //! driver, and paths of the share with the disk.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::command::ClientId;
@@ -229,6 +230,8 @@ pub enum DiskWork {
     PrepareChunk {
         /// The connection that asked.
         conn: ConnId,
+        /// Where it comes from: hosts are served in turn.
+        from: IpAddr,
         /// The request of this connection.
         req: u32,
         /// The content.
@@ -244,6 +247,8 @@ pub enum DiskWork {
     ReadManifest {
         /// The connection that asked.
         conn: ConnId,
+        /// See `PrepareChunk`.
+        from: IpAddr,
         /// The request of this connection.
         req: u32,
         /// The content.

@@ -79,7 +79,7 @@
 //! ```
 
 pub mod command;
-mod crowd;
+pub(crate) mod crowd;
 pub mod disk;
 pub mod envelope;
 pub mod event;

@@ -234,7 +234,7 @@ impl Disk {
     ) -> Vec<DiskDone> {
         let failure = failed.map(|(what, kind)| DiskFailure { kind, message: what.to_owned() });
         match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
+            DiskWork::PrepareChunk { conn, from: _, req, root, offset, length, bare } => {
                 let result = match failed {
                     Some(_) => Err(ServeFailure::Changed),
                     None => self.prepare(conn, req, (root, offset, length), contents),
@@ -242,7 +242,7 @@ impl Disk {
                 let result = result.map(|md5| (!bare).then_some(md5));
                 vec![DiskDone::ChunkReady { conn, req, result }]
             }
-            DiskWork::ReadManifest { conn, req, root, first } => {
+            DiskWork::ReadManifest { conn, from: _, req, root, first } => {
                 let result = match failed {
                     Some(_) => Err(ServeFailure::Changed),
                     None => self.manifest(root, first, contents),

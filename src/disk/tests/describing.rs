@@ -21,7 +21,7 @@ fn describe(rig: &mut Rig, path: &str) -> Result<Described, (DiskFailureKind, St
 /// The content with this root, as it is served.
 fn served(rig: &mut Rig, root: Root, size: u64) -> Option<Vec<u8>> {
     let length = u32::try_from(size).unwrap();
-    rig.work(DiskWork::PrepareChunk { conn: CONN, req: 1, root, offset: 0, length, bare: false });
+    rig.work(DiskWork::PrepareChunk { conn: CONN, from: FROM, req: 1, root, offset: 0, length, bare: false });
     let (done, file) = rig.next();
     let DiskDone::ChunkReady { result: Ok(Some(_)), .. } = done else { return None };
     let mut bytes = vec![0; length as usize];

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ mod transfer;
 const MIB: usize = 1 << 20;
 const GUARD: Duration = Duration::from_secs(30);
 const CONN: ConnId = ConnId { index: 1, generation: 1 };
+const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const GET: DownloadId = DownloadId(1);
 
 struct Rig {
@@ -126,7 +128,7 @@ impl Rig {
     }
 
     fn chunk(&mut self, root: Root, offset: u64, length: u32) -> Result<(Md5, Arc<File>), ServeFailure> {
-        self.work(DiskWork::PrepareChunk { conn: CONN, req: 7, root, offset, length, bare: false });
+        self.work(DiskWork::PrepareChunk { conn: CONN, from: FROM, req: 7, root, offset, length, bare: false });
         match self.next() {
             (DiskDone::ChunkReady { conn: CONN, req: 7, result: Ok(Some(md5)) }, Some(file)) => Ok((md5, file)),
             (DiskDone::ChunkReady { conn: CONN, req: 7, result: Err(failure) }, None) => Err(failure),
@@ -135,7 +137,7 @@ impl Rig {
     }
 
     fn manifest(&mut self, root: Root, first: u32) -> Result<(u64, Vec<u8>), ServeFailure> {
-        self.work(DiskWork::ReadManifest { conn: CONN, req: 8, root, first });
+        self.work(DiskWork::ReadManifest { conn: CONN, from: FROM, req: 8, root, first });
         match self.next().0 {
             DiskDone::ManifestReady { conn: CONN, req: 8, result, .. } => result,
             other => panic!("{other:?}"),

@@ -105,7 +105,7 @@ fn a_file_that_is_being_written_is_never_offered_in_between() {
     for round in 0..300 {
         file.write_all(&[round as u8; 100]).unwrap();
         whole.extend_from_slice(&[round as u8; 100]);
-        rig.work(DiskWork::ReadManifest { conn: CONN, req: 8, root: Root([0; 32]), first: 0 });
+        rig.work(DiskWork::ReadManifest { conn: CONN, from: FROM, req: 8, root: Root([0; 32]), first: 0 });
         rig.next();
     }
     drop(file);

@@ -118,7 +118,7 @@ fn chunks_that_are_asked_for_together_are_prepared_each_with_its_md5() {
     let root = root_of(&bytes);
     let job = |(req, &(offset, length)): (usize, &(u64, u32))| {
         let req = req as u32;
-        let work = DiskWork::PrepareChunk { conn: CONN, req, root, offset, length, bare: req == 7 };
+        let work = DiskWork::PrepareChunk { conn: CONN, from: FROM, req, root, offset, length, bare: req == 7 };
         Job::Work { work, bytes: None }
     };
     for _ in 0..2 {
@@ -412,7 +412,7 @@ fn an_abandoned_part_without_a_piece_leaves_nothing() {
     let mut rig = Rig::empty();
     rig.resumed(&content(16, 2 * MIB));
     rig.work(DiskWork::Abandon { download: GET });
-    rig.work(DiskWork::ReadManifest { conn: CONN, req: 8, root: Root([0; 32]), first: 0 });
+    rig.work(DiskWork::ReadManifest { conn: CONN, from: FROM, req: 8, root: Root([0; 32]), first: 0 });
     rig.next();
     assert_eq!(names(rig.share.path()), [""; 0]);
 }

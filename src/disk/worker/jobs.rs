@@ -28,10 +28,10 @@ impl Worker {
 
     fn on_work(&mut self, work: DiskWork, bytes: Option<Vec<u8>>) {
         match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
+            DiskWork::PrepareChunk { conn, from: _, req, root, offset, length, bare } => {
                 self.prepare_chunks(&[ChunkRequest { conn, req, root, offset, length, bare }]);
             }
-            DiskWork::ReadManifest { conn, req, root, first } => {
+            DiskWork::ReadManifest { conn, from: _, req, root, first } => {
                 let result = match &mut self.share {
                     _ if self.collections.has(root) => self.collections.manifest_page(root, first, &mut self.buffer),
                     Some(share) => self.serve.manifest_page(share, root, first),

@@ -383,12 +383,12 @@ impl Uploads {
             }
             room -= bytes;
             request.stage = Stage::Preparing;
-            let req = request.req;
+            let (req, from) = (request.req, upload.from.ip());
             cx.disk(match request.wanted {
                 Wanted::Chunk { root, offset, length, bare } => {
-                    DiskWork::PrepareChunk { conn, req, root, offset, length, bare }
+                    DiskWork::PrepareChunk { conn, from, req, root, offset, length, bare }
                 }
-                Wanted::Page { root, first } => DiskWork::ReadManifest { conn, req, root, first },
+                Wanted::Page { root, first } => DiskWork::ReadManifest { conn, from, req, root, first },
             });
         }
     }

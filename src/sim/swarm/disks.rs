@@ -22,12 +22,12 @@ const PUBLISHING: Duration = Duration::from_millis(5);
 impl Swarm {
     pub(super) fn on_disk(&mut self, node: u32, work: DiskWork) {
         match work {
-            DiskWork::PrepareChunk { conn, req, root, offset, length, bare } => {
+            DiskWork::PrepareChunk { conn, from: _, req, root, offset, length, bare } => {
                 let result = self.prepare(node, root, offset, length);
                 let result = result.map(|()| (!bare).then_some(super::content::Content::MD5));
                 self.answer(node, READING, DiskDone::ChunkReady { conn, req, result });
             }
-            DiskWork::ReadManifest { conn, req, root, first } => {
+            DiskWork::ReadManifest { conn, from: _, req, root, first } => {
                 let result = self.manifest(node, root, first);
                 self.answer(node, READING, DiskDone::ManifestReady { conn, req, first, result });
             }
