@@ -46,6 +46,8 @@ pub const RANGE_BYTES_MAX: usize = 161;
 pub const FOLD: u8 = 1;
 /// Longest advertised host, in bytes, so that a HIT fits in a datagram with the longest path.
 pub const HOST_BYTES_MAX: usize = 100;
+/// Longest name of a zone, in bytes: it is kept for each member of a swarm.
+pub const ZONE_BYTES_MAX: usize = 32;
 /// Longest literal address with brackets and port, in bytes: the second address of a source.
 pub const LITERAL_BYTES_MAX: usize = 54;
 

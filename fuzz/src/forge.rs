@@ -187,7 +187,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
         22 => {
             let (size, first) = (dice.pick(&WIDE), edge(dice));
             let cvs = vec![dice.any(); dice.pick(&[0, 31, 32, 96, 128, 32 * 1024])];
-            Message::Cvs(Cvs { req, size, first, cvs })
+            Message::Cvs(Cvs { req, size, first, cvs, ..Cvs::default() })
         }
         _ if dice.one_in(4) => Message::Unknown("NEW".into()),
         _ => Message::Cancel(Cancel { req }),

@@ -743,7 +743,7 @@ fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
         }
         Message::Manifest(page) => {
             let cvs = CONTENT.cvs.iter().flat_map(|cv| cv.0).collect();
-            answers.push_back(Message::Cvs(Cvs { req: page.req, size: CONTENT.size, first: page.first, cvs }));
+            answers.push_back(Message::Cvs(Cvs { req: page.req, size: CONTENT.size, first: page.first, cvs, ..Cvs::default() }));
         }
         _ => {}
     }

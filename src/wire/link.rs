@@ -15,7 +15,7 @@ use super::codec::{decode_one, encode_into};
 use super::envelope::{self, BODY_BYTES_MAX, OPEN_BYTES};
 use super::error::WireError;
 use super::ids::{NodeId, QueryId};
-use super::message::some_list;
+use super::lists::some_list;
 use super::pack;
 use super::record::{Cut, FileRecord, Search, is_zero};
 use crate::config::DATAGRAM_BYTES_MAX;

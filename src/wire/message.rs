@@ -6,15 +6,15 @@
 //! vectors of bytes.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 use super::addr::HostPort;
 use super::ids::{KeyBytes, Md5, NodeId, Root};
+use super::lists::list;
 use super::record::{Cut, FileRecord, Policy, Search, some_policy};
+use super::swarm::{Follow, Has, Join, Leave, Peers, Turn, Want};
 use crate::config::{FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 
 /// Every message that may travel on TCP.
@@ -75,6 +75,20 @@ pub enum Message {
     Cvs(Cvs),
     /// The asker no longer needs the request.
     Cancel(Cancel),
+    /// Session: the peer wants or has a content, and asks who else does.
+    Join(Join),
+    /// Session: some of these.
+    Peers(Peers),
+    /// Session: ends a JOIN.
+    Leave(Leave),
+    /// Chunk connection: asks which pieces of a content the source has, from now on.
+    Follow(Follow),
+    /// Chunk connection: these pieces.
+    Has(Has),
+    /// Chunk connection: how many pieces the asker could ask for now.
+    Want(Want),
+    /// Chunk connection: it may ask for one.
+    Turn(Turn),
     /// A kind that this version does not know; never sent, made by the decoder.
     #[serde(skip)]
     Unknown(String),
@@ -646,8 +660,9 @@ pub struct Manifest {
     pub first: u32,
 }
 
-/// CVS: `{req, size, first, cvs}`: up to 1024 chaining values of 32 bytes, one after the other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// CVS: `{req, size, first, cvs, tail, left}`: up to 1024 chaining values of 32 bytes, one after
+/// the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cvs {
     /// The MANIFEST.
     pub req: u32,
@@ -658,6 +673,14 @@ pub struct Cvs {
     /// The values; empty for a content of one piece or none, whose root needs no manifest.
     #[serde(with = "serde_bytes")]
     pub cvs: Vec<u8>,
+    /// On the last page: the last 1 to 1024 bytes of the content, its last leaf. Empty if the
+    /// source does not prove the size this way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub tail: Vec<u8>,
+    /// The chaining values to the left of that leaf within the last piece, the nearest first, 32
+    /// bytes each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub left: Vec<u8>,
 }
 
 /// CANCEL: `{req}`. A request whose answer has begun still ends; a CANCEL is not answered.
@@ -678,6 +701,8 @@ macro_rules! sent_to_super_peers {
             | $crate::wire::Message::Query(_)
             | $crate::wire::Message::List(_)
             | $crate::wire::Message::Status(_)
+            | $crate::wire::Message::Join(_)
+            | $crate::wire::Message::Leave(_)
     };
 }
 macro_rules! sent_by_super_peers {
@@ -691,16 +716,23 @@ macro_rules! sent_by_super_peers {
             | $crate::wire::Message::Info(_)
             | $crate::wire::Message::Pong(_)
             | $crate::wire::Message::Reach(_)
+            | $crate::wire::Message::Peers(_)
     };
 }
 macro_rules! sent_to_sources {
     () => {
-        $crate::wire::Message::Get(_) | $crate::wire::Message::Manifest(_)
+        $crate::wire::Message::Get(_)
+            | $crate::wire::Message::Manifest(_)
+            | $crate::wire::Message::Follow(_)
+            | $crate::wire::Message::Want(_)
     };
 }
 macro_rules! sent_by_sources {
     () => {
-        $crate::wire::Message::Chunk(_) | $crate::wire::Message::Cvs(_)
+        $crate::wire::Message::Chunk(_)
+            | $crate::wire::Message::Cvs(_)
+            | $crate::wire::Message::Has(_)
+            | $crate::wire::Message::Turn(_)
     };
 }
 pub(crate) use {sent_by_sources, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
@@ -737,34 +769,14 @@ impl Message {
             Message::Manifest(_) => "MANIFEST",
             Message::Cvs(_) => "CVS",
             Message::Cancel(_) => "CANCEL",
+            Message::Join(_) => "JOIN",
+            Message::Peers(_) => "PEERS",
+            Message::Leave(_) => "LEAVE",
+            Message::Follow(_) => "FOLLOW",
+            Message::Has(_) => "HAS",
+            Message::Want(_) => "WANT",
+            Message::Turn(_) => "TURN",
             Message::Unknown(_) => "unknown",
         }
     }
-}
-
-/// Reads a list without a reservation for its announced length: serde would reserve up to 1 MiB for
-/// five hostile bytes.
-pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct Elements<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Elements<T> {
-        type Value = Vec<T>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-            let mut elements = Vec::new();
-            while let Some(element) = seq.next_element()? {
-                elements.push(element);
-            }
-            Ok(elements)
-        }
-    }
-    deserializer.deserialize_seq(Elements(PhantomData))
-}
-
-/// The same for a list that may be absent.
-pub(super) fn some_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<T>>, D::Error> {
-    list(deserializer).map(Some)
 }

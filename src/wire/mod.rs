@@ -12,11 +12,13 @@ mod error;
 pub mod frame;
 pub mod ids;
 pub mod link;
+mod lists;
 pub mod message;
 pub mod name;
 mod pack;
 pub mod position;
 pub mod record;
+pub mod swarm;
 mod unpack;
 pub mod uri;
 

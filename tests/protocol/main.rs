@@ -173,7 +173,7 @@ fn plain_bytes(value: Value) -> Value {
         Value::Object(map) => map
             .into_iter()
             .map(|(key, value)| match (key.as_str(), &value) {
-                ("cvs" | "cred" | "token" | "rot" | "bits" | "keys", Value::String(digits)) => {
+                ("cvs" | "cred" | "token" | "rot" | "bits" | "keys" | "tail" | "left", Value::String(digits)) => {
                     let bytes = unhex(digits).expect("hex");
                     (key, bytes.into())
                 }
@@ -403,6 +403,7 @@ fn the_table_of_limits_is_the_one_of_the_code() {
         URI_BYTES_MAX,
         URI_SUPERS_MAX,
         HOST_BYTES_MAX,
+        ZONE_BYTES_MAX,
         FRAME_BYTES_HELLO,
         FRAME_BYTES_LOGIN,
         FRAME_BYTES_WELCOME,

@@ -337,6 +337,7 @@ impl Load {
             | Message::Revoked(_)
             | Message::Info(_)
             | Message::Reach(_)
+            | Message::Peers(_)
             | Message::Ping(_)
             | Message::Cancel(_)
             | Message::Unknown(_)

@@ -65,7 +65,9 @@ impl Load {
             | sent_to_super_peers!()
             | sent_by_super_peers!()
             | sent_to_sources!()
-            | Message::Cvs(_) => self.tally.error("unasked"),
+            | Message::Cvs(_)
+            | Message::Has(_)
+            | Message::Turn(_) => self.tally.error("unasked"),
         }
     }
 

@@ -413,6 +413,7 @@ impl Session {
             Message::Hello(_)
             | Message::Login(_)
             | Message::Revoked(_)
+            | Message::Peers(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
             | sent_to_sources!()

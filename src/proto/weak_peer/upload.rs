@@ -293,6 +293,8 @@ impl Uploads {
             | Message::Ping(_)
             | sent_to_super_peers!()
             | sent_by_super_peers!()
+            | Message::Follow(_)
+            | Message::Want(_)
             | sent_by_sources!() => {
                 let why = format!("{} does not belong on a chunk connection", message.kind());
                 self.fail(cx, conn, ErrorCode::ORDER, &why);
@@ -526,7 +528,7 @@ fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &
             (Stage::Ready(Answer::Page((size, cvs))), &Wanted::Page { first, .. }) => {
                 let cvs = std::mem::take(cvs);
                 paged += cvs.len() as u64;
-                cx.send(conn, Message::Cvs(Cvs { req, size: *size, first, cvs }));
+                cx.send(conn, Message::Cvs(Cvs { req, size: *size, first, cvs, ..Cvs::default() }));
             }
             (Stage::Ready(Answer::Failed(failure)), _) => {
                 let (code, why) = refusal(*failure);

@@ -97,7 +97,7 @@ impl<'a> Hands<'a> {
         let cvs = self.contents.manifest(content);
         let page = cvs.iter().skip(ask.first as usize).take(MANIFEST_PAGE_CVS);
         let size = self.contents.size(content);
-        Cvs { req: ask.req, size, first: ask.first, cvs: page.flat_map(|cv| cv.0).collect() }
+        Cvs { req: ask.req, size, first: ask.first, cvs: page.flat_map(|cv| cv.0).collect(), ..Cvs::default() }
     }
 
     pub(super) fn refuse(&mut self, conn: ConnId, req: u32) {

@@ -111,6 +111,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
                 size: shared.content.len() as u64,
                 first: manifest.first,
                 cvs: page(&shared.content, manifest.first),
+                ..Cvs::default()
             }));
         }
     }

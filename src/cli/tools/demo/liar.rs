@@ -187,7 +187,13 @@ fn serve(stream: TcpStream, loot: &Loot) -> io::Result<()> {
                 let first = manifest.first as usize * 32;
                 let page = loot.cvs.get(first..).unwrap_or_default();
                 let cvs = page[..page.len().min(MANIFEST_PAGE_CVS * 32)].to_vec();
-                wire.send(&Message::Cvs(Cvs { req: manifest.req, size: loot.size, first: manifest.first, cvs }))?;
+                wire.send(&Message::Cvs(Cvs {
+                    req: manifest.req,
+                    size: loot.size,
+                    first: manifest.first,
+                    cvs,
+                    ..Cvs::default()
+                }))?;
             }
             Message::Ping(ping) => wire.send(&Message::Pong(ping))?,
             _ => {}

@@ -343,6 +343,8 @@ impl Set {
             | Message::Ready(_)
             | Message::Ping(_)
             | Message::Cvs(_)
+            | Message::Has(_)
+            | Message::Turn(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
             | sent_by_super_peers!()

@@ -178,6 +178,8 @@ impl Transfer {
             Message::Hello(_)
             | Message::Login(_)
             | Message::Ready(_)
+            | Message::Has(_)
+            | Message::Turn(_)
             | Message::Ping(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()

@@ -54,7 +54,7 @@ fn message(dice: &mut Dice, world: &World) -> Message {
         13 => Message::Manifest(Manifest { req, root, first: dice.small() }),
         14 => Message::Cancel(Cancel { req }),
         15 | 16 => Message::Chunk(Chunk { req, offset, length: 1 << 20, md5: (offset == 0).then_some(Md5([0; 16])) }),
-        17 => Message::Cvs(Cvs { req, size: world.content.size(), first: 0, cvs: vec![0; 32 * 4] }),
+        17 => Message::Cvs(Cvs { req, size: world.content.size(), first: 0, cvs: vec![0; 32 * 4], ..Cvs::default() }),
         18 => Message::Unknown("NOPE".into()),
         _ => {
             let (version, node) = ([u8::try_from(dice.below(3)).unwrap(), 0], NodeId([9; 16]));

@@ -141,7 +141,7 @@ impl World {
             Message::Manifest(page) if source.manner == Manner::Endless => {
                 source.manifests += 1;
                 let cvs = vec![1; MANIFEST_PAGE_CVS * Cv::LEN];
-                let answer = Cvs { req: page.req, size: 1 << 40, first: page.first, cvs };
+                let answer = Cvs { req: page.req, size: 1 << 40, first: page.first, cvs, ..Cvs::default() };
                 self.say(Duration::from_millis(1950), conn, Message::Cvs(answer));
             }
             Message::Hello(_) if source.manner == Manner::Late => {
@@ -179,7 +179,7 @@ impl World {
                     _ => {}
                 }
                 if !matches!(source.manner, Manner::StallsAfter(0) | Manner::NoManifest) {
-                    let answer = Cvs { req: page.req, size, first: page.first, cvs };
+                    let answer = Cvs { req: page.req, size, first: page.first, cvs, ..Cvs::default() };
                     self.say(LATENCY, conn, Message::Cvs(answer));
                 }
             }
