@@ -636,6 +636,49 @@ pub const UPLOAD_LAG_MAX: Duration = Duration::from_secs(3);
 pub const UPLOAD_AHEAD_MAX: Duration = Duration::from_secs(10);
 /// A chunk connection whose answer makes no progress for this long counts as idle.
 pub const UPLOAD_BUSY_MAX: Duration = Duration::from_secs(10);
+/// How long a download waits for the members that its super peer names, before it dials the sources
+/// that a search has found.
+pub const JOIN_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a peer that has completed a download stays in its swarm at most (`--linger`).
+pub const LINGER: Duration = Duration::from_secs(10);
+/// A peer leaves a swarm earlier if nobody has asked it for anything for this long.
+pub const LINGER_QUIET: Duration = Duration::from_secs(2);
+/// How often a peer looks whether anybody still needs it.
+pub const LINGER_LOOK: Duration = Duration::from_millis(200);
+/// A download in a swarm that follows fewer members than this asks its super peers for others.
+pub const FOLLOWS_MIN: usize = 4;
+/// Shortest time between two such requests.
+pub const REFOLLOW_INTERVAL: Duration = Duration::from_secs(2);
+/// Pieces that a download in a swarm is asking for before it waits for more turns.
+pub const SWARM_FETCHES_MAX: usize = 8;
+/// How often a download in a swarm looks for stalls.
+pub const SWARM_TICK: Duration = Duration::from_millis(100);
+/// A followed source that has begun a piece and sends nothing for this long, and for eight piece
+/// times, has stalled.
+pub const SILENT_MIN: Duration = Duration::from_millis(200);
+/// In a swarm a piece is taken from a slow source if that saves this much time, and two piece
+/// times.
+pub const STEAL_GAIN_SWARM: Duration = Duration::from_millis(50);
+/// A followed source is dropped when this many announced pieces were not there.
+pub const ABSENT_MAX: u32 = 3;
+/// Followers of one content at one peer; one more gets ERROR 5, and follows others.
+pub const FOLLOWERS_MAX: usize = 24;
+/// Chunks that are sent at once to followers, over all connections (`--uploads`): few, so that a
+/// follower has a complete piece soon and can pass it on.
+pub const TURNS: usize = 4;
+/// The same, with those that make little progress.
+pub const TURNS_OPEN_MAX: usize = 16;
+/// A turn that is not used for this long is void.
+pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
+/// A chunk that takes longer than this, and four times as long as others, takes no place among the
+/// [`TURNS`].
+pub const TURN_SLOW: Duration = Duration::from_millis(200);
+/// Contents whose least-sent pieces are remembered for followers; the others are advised nothing.
+pub const SEEDS_MAX: usize = 64;
+/// Bytes of the bits in one HAS: a content of up to 256 GiB in one message.
+pub const HAS_BITS_MAX: usize = 32 * 1024;
+/// Pieces in the list of one HAS.
+pub const HAS_LIST_MAX: usize = 8192;
 /// A chunk connection without a request for this long is closed.
 pub const CHUNK_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Shortest time between two progress events of one download.

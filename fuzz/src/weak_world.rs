@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use sprat::config::{CHUNK_BYTES_MAX, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, PIECE_BYTES};
 use sprat::proto::command::{Get, Scope};
-use sprat::proto::disk::{
+use sprat::proto::disk::{Page, 
     CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, PartState, Parts, ServeFailure,
 };
 use sprat::proto::weak_peer::download::manifest::root_of;
@@ -439,7 +439,7 @@ impl WeakWorld {
             }
             DiskWork::ReadManifest { conn, req, first, .. } => {
                 let cvs = CONTENT.cvs.iter().flat_map(|cv| cv.0).collect();
-                let result = if well { Ok((CONTENT.size, cvs)) } else { Err(serve) };
+                let result = if well { Ok(Page { size: CONTENT.size, cvs, edge: None }) } else { Err(serve) };
                 DiskDone::ManifestReady { conn, req, first, result }
             }
             DiskWork::OpenPart { download, root, .. } => {
@@ -639,7 +639,7 @@ impl WeakWorld {
 
     fn ordered(&mut self, work: DiskWork) {
         match &work {
-            DiskWork::WritePiece { download, piece, payload } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
                 let Payload { right, plan } = self.payloads.remove(payload).expect("a payload is used up once");
                 assert!(right, "only what proved itself is written");
                 let part = &self.parts[download];

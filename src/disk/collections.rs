@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::make_folders;
 use super::folder::{Stamp, is_starved};
-use super::hash::{ContentDigest, FileHash};
+use super::hash::{ContentDigest, FileHash, piece_length, read_range};
 use super::md5_lanes::{Source, md5_each};
 use super::serve::{ChunkRequest, Prepared};
-use crate::config::{CHUNK_BYTES_MAX, COLLECTIONS_KEPT_MAX, MANIFEST_PAGE_CVS};
-use crate::proto::disk::ServeFailure;
+use crate::config::{CHUNK_BYTES_MAX, COLLECTIONS_KEPT_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
+use crate::proto::disk::{Page, ServeFailure};
+use crate::proto::weak_peer::download::manifest::edge_of;
 use crate::wire::ids::{Cv, Root};
 use crate::wire::{FileRecord, SharePath};
 
@@ -195,19 +196,21 @@ impl Collections {
     }
 
     /// The size of a collection and a page of its chaining values.
-    pub(super) fn manifest_page(
-        &mut self,
-        root: Root,
-        first: u32,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(u64, Vec<u8>), ServeFailure> {
+    pub(super) fn manifest_page(&mut self, root: Root, first: u32, buffer: &mut Vec<u8>) -> Result<Page, ServeFailure> {
         let opened = self.opened(root, buffer).ok_or(ServeFailure::NotFound)?;
         let first = first as usize;
         if first > 0 && first >= opened.digest.cvs.len() {
             return Err(ServeFailure::OutOfRange);
         }
+        let (size, pieces) = (opened.size, opened.digest.cvs.len());
         let page = opened.digest.cvs.iter().skip(first).take(MANIFEST_PAGE_CVS);
-        Ok((opened.size, page.flat_map(|cv| cv.0).collect()))
+        let cvs = page.flat_map(|cv| cv.0).collect();
+        let last = u64::try_from(pieces.saturating_sub(1)).unwrap_or(u64::MAX);
+        let edge = (pieces > 1 && pieces - first <= MANIFEST_PAGE_CVS).then(|| {
+            let bytes = read_range(&opened.file, last * PIECE_BYTES, piece_length(size, last), buffer).ok()?;
+            edge_of(bytes, size)
+        });
+        Ok(Page { size, cvs, edge: edge.flatten() })
     }
 
     /// A collection as a content to copy: its file, its size, and its manifest if it has more than
@@ -345,7 +348,7 @@ mod tests {
         };
         let md5 = super::super::md5_lanes::md5_of(b"two");
         assert_eq!(again.prepare(&request(two, 3), &mut Vec::new()).unwrap().0, Some(md5));
-        assert_eq!(again.manifest_page(two, 0, &mut Vec::new()), Ok((3, Vec::new())));
+        assert_eq!(again.manifest_page(two, 0, &mut Vec::new()), Ok(Page { size: 3, ..Page::default() }));
         assert_eq!(again.prepare(&request(two, 4), &mut Vec::new()).unwrap_err(), ServeFailure::OutOfRange);
         // What was moved away is not served, though its file is open.
         let moved = path.join("moved");

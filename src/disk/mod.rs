@@ -17,6 +17,7 @@ mod folder;
 mod folder_root;
 mod hash;
 mod hasher;
+mod held;
 mod holes;
 mod job;
 mod left_out;

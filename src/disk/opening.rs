@@ -209,7 +209,7 @@ impl Opening {
         let looked = mem::replace(&mut self.looked, true);
         let mut source = None;
         if let Some((file, size, cvs)) = (!looked).then(|| here.source_of(self.root, buffer)).flatten() {
-            part.prepare(size, cvs);
+            part.prepare(size, cvs, None);
             source = part.unprepared.is_none().then_some(file);
         }
         // Shared blocks take no space.

@@ -12,11 +12,12 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::folder::{Found, Stamp, is_unsupported};
 use super::hash::{cv_of, piece_length, read_range, root_of};
+use super::held::Held;
 use super::holes;
 use super::part_map::{Listed, PartMap, Record};
 use super::target::{Target, shown};
 use crate::config::PIECE_BYTES;
-use crate::proto::disk::{DiskFailure, DiskFailureKind};
+use crate::proto::disk::{DiskFailure, DiskFailureKind, Edge};
 use crate::proto::pieces_of;
 use crate::proto::weak_peer::download::manifest;
 use crate::wire::ids::{Cv, Root};
@@ -37,6 +38,8 @@ pub(super) struct Part {
     /// None while the content is believed to have one piece.
     map: Option<PartMap>,
     pub(super) manifest: Option<Vec<Cv>>,
+    /// The right edge of the tree, once it is known.
+    edge: Option<Edge>,
     /// A manifest that the map does not have yet. Without it a resume believes no piece.
     unlisted: Option<Vec<Cv>>,
     /// Whether this run stored the manifest; then it has checked every piece against it.
@@ -97,6 +100,7 @@ impl Part {
             file: Arc::new(file),
             map,
             manifest: listed.manifest,
+            edge: None,
             unlisted: None,
             manifest_is_fresh: false,
             written: vec![false; pieces_of(size.unwrap_or(0)) as usize],
@@ -107,7 +111,7 @@ impl Part {
 
     /// The size and the manifest are proven. What an earlier run left under another size, or of
     /// another content, is dropped.
-    pub(super) fn prepare(&mut self, size: u64, cvs: Vec<Cv>) {
+    pub(super) fn prepare(&mut self, size: u64, cvs: Vec<Cv>, edge: Option<Edge>) {
         if let Err(error) = self.fit(size) {
             self.unprepared = Some(self.target.io_failure(error));
             return;
@@ -115,6 +119,7 @@ impl Part {
         if !cvs.is_empty() {
             self.store_manifest(size, cvs);
         }
+        self.edge = edge.or(self.edge.take());
     }
 
     fn fit(&mut self, size: u64) -> io::Result<()> {
@@ -130,6 +135,7 @@ impl Part {
         }
         self.file.set_len(0)?;
         (self.size, self.manifest, self.manifest_is_fresh) = (Some(size), None, false);
+        self.edge = None;
         self.written = vec![false; pieces_of(size) as usize];
         Ok(())
     }
@@ -202,6 +208,13 @@ impl Part {
             .map_err(|error| self.target.io_failure(error))?;
         self.written[piece as usize] = true;
         Ok(())
+    }
+
+    /// What it serves: the pieces that are in the file and right.
+    pub(super) fn held(&self) -> Option<Held<'_>> {
+        let size = self.size?;
+        let (file, manifest) = (&self.file, self.manifest.as_deref()?);
+        Some(Held { root: self.root, size, file, manifest, edge: self.edge.as_ref(), written: Some(&self.written) })
     }
 
     /// Whether every piece is in the file and right.
@@ -382,11 +395,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (bytes, cvs, root) = content();
         let mut part = Part::open(target(folder.path(), &root), root).unwrap();
-        part.prepare(bytes.len() as u64, Vec::new());
+        part.prepare(bytes.len() as u64, Vec::new(), None);
         let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
         let full = PartMap::read(full, root).unwrap().0;
         let map = part.map.replace(full);
-        part.prepare(bytes.len() as u64, cvs.clone());
+        part.prepare(bytes.len() as u64, cvs.clone(), None);
         assert!(part.write_piece(0, &bytes[..MIB]).is_err());
         part.map = map;
         part.write_piece(1, &bytes[MIB..]).unwrap();
@@ -406,7 +419,7 @@ mod tests {
         for case in ["linked", "part", "map"] {
             let folder = tempfile::tempdir().unwrap();
             let target = target(folder.path(), &root);
-            Part::open(target.clone(), root).unwrap().prepare(size, Vec::new());
+            Part::open(target.clone(), root).unwrap().prepare(size, Vec::new(), None);
             let part = folder.path().join(".x.part");
             match case {
                 "linked" => {
@@ -432,7 +445,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let target = target(folder.path(), &root_of(small));
             let mut part = Part::open_small(target.clone(), root_of(small)).unwrap();
-            part.prepare(1000, Vec::new());
+            part.prepare(1000, Vec::new(), None);
             part.write_piece(0, small).unwrap();
             assert_eq!(names(folder.path()), [".x.part"]);
             drop(part);
@@ -440,7 +453,7 @@ mod tests {
             let mut part = Part::open_small(target, root_of(small)).unwrap();
             while part.check_next(&mut Vec::new()) {}
             assert_eq!(part.verified(), verified);
-            part.prepare(1000, Vec::new());
+            part.prepare(1000, Vec::new(), None);
             part.write_piece(0, small).unwrap();
             assert!(fs::read(folder.path().join(".x.part")).unwrap() == small);
         }
@@ -452,7 +465,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = target(folder.path(), &root);
         let mut part = Part::open_small(target.clone(), root).unwrap();
-        part.prepare(bytes.len() as u64, cvs);
+        part.prepare(bytes.len() as u64, cvs, None);
         part.write_piece(0, &bytes[..MIB]).unwrap();
         assert_eq!(names(folder.path()), [".x.part", ".x.part.map"]);
         drop(part);
@@ -480,7 +493,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = target(folder.path(), &root);
         let mut other = Part::open(target.clone(), Root([9; 32])).unwrap();
-        other.prepare(5, Vec::new());
+        other.prepare(5, Vec::new(), None);
         fs::write(folder.path().join("x"), &bytes).unwrap();
         remove_leftovers(&target, Root([9; 32]));
         drop(other);

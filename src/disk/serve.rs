@@ -12,11 +12,13 @@ use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use super::folder::Stamp;
-use super::hash::piece_length;
+use super::hash::{piece_length, read_range};
+use super::held::Held;
 use super::md5_lanes::{Source, md5_each};
 use super::share::Share;
 use crate::config::{CHUNK_BYTES_MAX, MANIFEST_PAGE_CVS, PIECE_BYTES};
-use crate::proto::disk::ServeFailure;
+use crate::proto::disk::{Edge, Page, ServeFailure};
+use crate::proto::weak_peer::download::manifest::edge_of;
 use crate::proto::{ConnId, pieces_of};
 use crate::wire::ids::{Md5, Root};
 use crate::wire::name::printable;
@@ -27,6 +29,9 @@ const OPEN_FILES_MAX: usize = 32;
 /// full, the older one is freed.
 const MD5S_MAX: usize = 4096;
 
+/// Right edges that are kept, each of at most 1.4 KB; the oldest is forgotten first.
+const EDGES_MAX: usize = 64;
+
 /// Open files and known MD5s.
 #[derive(Debug, Default)]
 pub(super) struct Serve {
@@ -34,6 +39,8 @@ pub(super) struct Serve {
     /// Open files whose path was looked up in this batch.
     checked: Vec<(Arc<str>, Stamp)>,
     md5s: [HashMap<(Root, u64), Md5>; 2],
+    /// Right edges that were computed, the oldest first.
+    edges: VecDeque<(Root, Edge)>,
 }
 
 /// A file that is kept open between chunks.
@@ -161,7 +168,8 @@ impl Serve {
         share: &mut Share,
         root: Root,
         first: u32,
-    ) -> Result<(u64, Vec<u8>), ServeFailure> {
+        buffer: &mut Vec<u8>,
+    ) -> Result<Page, ServeFailure> {
         share.trees.close();
         self.checked.clear();
         let holders = share.catalog.holders(root);
@@ -171,13 +179,16 @@ impl Serve {
         }
         let mut failure = ServeFailure::NotFound;
         for (path, stamp) in holders {
-            if let Err(other) = self.open_unchanged(share, &path, &stamp) {
-                failure = if other == ServeFailure::NotFound { failure } else { other };
-                continue;
-            }
+            let file = match self.open_unchanged(share, &path, &stamp) {
+                Ok(file) => file,
+                Err(other) => {
+                    failure = if other == ServeFailure::NotFound { failure } else { other };
+                    continue;
+                }
+            };
             failure = ServeFailure::Changed;
             if size <= PIECE_BYTES {
-                return Ok((size, Vec::new()));
+                return Ok(Page { size, ..Page::default() });
             }
             let Some(manifest) = share.catalog.cache.manifest(&stamp, root) else {
                 share.hash_again(&path, stamp);
@@ -186,10 +197,45 @@ impl Serve {
             let start = first as usize * 32;
             let end = manifest.len().min(start + MANIFEST_PAGE_CVS * 32);
             if let Some(page) = manifest.get(start..end) {
-                return Ok((size, page.to_vec()));
+                let cvs = page.to_vec();
+                let edge = if end == manifest.len() { self.edge(root, size, &file, buffer) } else { None };
+                return Ok(Page { size, cvs, edge });
             }
         }
         Err(failure)
+    }
+
+    /// The right edge of a content, read from its file unless it is known.
+    fn edge(&mut self, root: Root, size: u64, file: &File, buffer: &mut Vec<u8>) -> Option<Edge> {
+        if let Some((_, edge)) = self.edges.iter().find(|(known, _)| *known == root) {
+            return Some(edge.clone());
+        }
+        let last = pieces_of(size) - 1;
+        let bytes = read_range(file, last * PIECE_BYTES, piece_length(size, last), buffer).ok()?;
+        let edge = edge_of(bytes, size)?;
+        if self.edges.len() >= EDGES_MAX {
+            self.edges.pop_front();
+        }
+        self.edges.push_back((root, edge.clone()));
+        Some(edge)
+    }
+
+    /// Prepares a chunk of a content that is downloaded here.
+    pub(super) fn prepare_held(&mut self, held: &Held<'_>, request: &ChunkRequest, buffer: &mut Vec<u8>) -> Prepared {
+        let file = held.locate(request.offset, request.length)?;
+        if let Some(md5) = self.known(request, held.size) {
+            return Ok((md5, file));
+        }
+        let ChunkRequest { offset, length, .. } = *request;
+        let mut md5 = md5_each(&[Source::File { file: &file, offset, length: length as usize }], buffer).into_iter();
+        let md5 = md5.next().and_then(Result::ok).ok_or(ServeFailure::Changed)?;
+        self.remember(request, held.size, md5);
+        Ok((Some(md5), file))
+    }
+
+    /// Keeps the MD5 of a piece that was received.
+    pub(super) fn note_md5(&mut self, root: Root, piece: u32, md5: Md5) {
+        self.insert((root, u64::from(piece)), md5);
     }
 
     /// Opens the file, if it is in the state that was hashed. `NotFound` if it is gone.
@@ -265,12 +311,17 @@ impl Serve {
     }
 
     fn remember(&mut self, request: &ChunkRequest, size: u64, md5: Md5) {
-        let Some(piece) = request.piece(size) else { return };
+        if let Some(piece) = request.piece(size) {
+            self.insert((request.root, piece), md5);
+        }
+    }
+
+    fn insert(&mut self, key: (Root, u64), md5: Md5) {
         if self.md5s[0].len() >= MD5S_MAX {
             self.md5s.swap(0, 1);
             self.md5s[0] = HashMap::new();
         }
-        self.md5s[0].insert((request.root, piece), md5);
+        self.md5s[0].insert(key, md5);
     }
 }
 

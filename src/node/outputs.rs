@@ -90,6 +90,7 @@ impl<R: Role> Driver<'_, R> {
             | DiskWork::OpenPart { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }
+            | DiskWork::Release { .. }
             | DiskWork::Abandon { .. }
             | DiskWork::LookForParts { .. }
             | DiskWork::SaveQueue { .. } => None,

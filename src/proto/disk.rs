@@ -83,6 +83,28 @@ pub enum ServeFailure {
     Changed,
 }
 
+/// The right edge of the tree of a content of at least two pieces. With the manifest it proves the
+/// size (PROTOCOL.md, "The manifest").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edge {
+    /// The last leaf: 1 to 1024 bytes.
+    pub tail: Vec<u8>,
+    /// The chaining values to the left of it within the last piece, the nearest first, 32 bytes
+    /// each.
+    pub left: Vec<u8>,
+}
+
+/// A page of a manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The size of the content.
+    pub size: u64,
+    /// Up to 1024 chaining values of 32 bytes; none for a content of at most one piece.
+    pub cvs: Vec<u8>,
+    /// On the last page, if it is known here.
+    pub edge: Option<Edge>,
+}
+
 /// The part file of a download, as it was found or created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartState {
@@ -226,7 +248,7 @@ pub struct Parts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskWork {
     /// Open the shared file with this root, check that it has not changed, and compute the MD5 of
-    /// the range.
+    /// the range. Of a content that is being downloaded, written pieces are served too.
     PrepareChunk {
         /// The connection that asked.
         conn: ConnId,
@@ -297,6 +319,8 @@ pub enum DiskWork {
         size: u64,
         /// One value per piece; none for a content of at most one piece.
         cvs: Vec<Cv>,
+        /// The right edge, if a source sent it.
+        edge: Option<Edge>,
     },
     /// Write a verified piece, and note it in the map.
     WritePiece {
@@ -306,9 +330,17 @@ pub enum DiskWork {
         piece: u32,
         /// Its bytes.
         payload: PayloadId,
+        /// Its MD5, if it was computed. It is sent with the piece, and not computed again.
+        md5: Option<Md5>,
     },
     /// All pieces are written: sync the file, rename it without replacing another, sync the folder.
+    /// It is served until [`DiskWork::Release`].
     Publish {
+        /// The download.
+        download: DownloadId,
+    },
+    /// Serve the file of this download, which is published, no more; the share may go on.
+    Release {
         /// The download.
         download: DownloadId,
     },
@@ -369,9 +401,8 @@ pub enum DiskDone {
         req: u32,
         /// First piece of the page.
         first: u32,
-        /// Size of the content, and up to 1024 chaining values of 32 bytes; none for a content of
-        /// at most one piece.
-        result: Result<(u64, Vec<u8>), ServeFailure>,
+        /// The page.
+        result: Result<Page, ServeFailure>,
     },
     /// Answer to Describe.
     Described {

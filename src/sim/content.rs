@@ -9,6 +9,8 @@ use md5::{Digest, Md5 as Md5Hasher};
 
 use super::random::Random;
 use crate::config::PIECE_BYTES;
+use crate::proto::disk::Edge;
+use crate::proto::weak_peer::download::manifest::edge_of;
 use crate::proto::{Digests, Entropy, HashPlan, Verify, pieces_of};
 use crate::wire::ids::{Cv, Md5, Root};
 
@@ -150,6 +152,15 @@ impl Contents {
         }
         let extents: Vec<Extent> = (0..pieces).map(|piece| self.piece(content, piece)).collect();
         extents.into_iter().map(|extent| Cv(self.blake3(extent, Some(extent.offset)))).collect()
+    }
+}
+
+impl Contents {
+    /// The right edge of a content of at least two pieces.
+    pub(super) fn edge(&self, content: ContentId) -> Option<Edge> {
+        let pieces = u32::try_from(pieces_of(self.size(content))).expect("few pieces");
+        let last = self.piece(content, pieces.checked_sub(1)?);
+        edge_of(self.bytes(last), self.size(content))
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::content::{ContentId, Contents, Extent};
 use super::random::Random;
-use crate::config::MANIFEST_PAGE_CVS;
+use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{
-    CollectionDone, CollectionStep, Described, Destination, DiskFailure, DiskFailureKind, Listed, PartState, Parts,
-    ServeFailure,
+    CollectionDone, CollectionStep, Described, Destination, DiskFailure, DiskFailureKind, Listed, Page, PartState,
+    Parts, ServeFailure,
 };
 use crate::proto::{ConnId, DiskDone, DiskWork, DownloadId, PayloadId, pieces_of};
 use crate::wire::ids::{Cv, Md5, Root};
@@ -215,6 +215,7 @@ impl Disk {
             | DiskWork::Describe { .. }
             | DiskWork::Collection { .. }
             | DiskWork::PreparePart { .. }
+            | DiskWork::Release { .. }
             | DiskWork::LookForParts { .. }
             | DiskWork::Abandon { .. } => (false, false),
         };
@@ -281,7 +282,7 @@ impl Disk {
                 };
                 vec![DiskDone::PartOpened { download, result }]
             }
-            DiskWork::PreparePart { download, size, cvs } => {
+            DiskWork::PreparePart { download, size, cvs, edge: _ } => {
                 // A full disk loses the manifest without an error.
                 let full = self.trouble.full;
                 if let Some(part) = self.part(download) {
@@ -295,7 +296,7 @@ impl Disk {
                 }
                 Vec::new()
             }
-            DiskWork::WritePiece { download, piece, payload } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
                 let extent = self.payloads.remove(&payload).expect("a payload is written or dropped once");
                 let result = match (failure, self.part(download)) {
                     (Some(failure), _) => Err(failure),
@@ -319,6 +320,8 @@ impl Disk {
                 self.open.remove(&download);
                 Vec::new()
             }
+            // A simulated disk serves whatever lies on it.
+            DiskWork::Release { .. } => Vec::new(),
             DiskWork::LookForParts { client, remove, .. } => {
                 vec![DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) }]
             }
@@ -355,6 +358,10 @@ impl Disk {
         (root, offset, length): (Root, u64, u32),
         contents: &mut Contents,
     ) -> Result<Md5, ServeFailure> {
+        if let Some(content) = self.held_part(root, offset, length) {
+            self.prepared.insert((conn, req), content);
+            return Ok(contents.md5(Extent { content, offset, length }));
+        }
         let content = self.served(root, contents).ok_or(self.why_not(root))?;
         let end = offset.checked_add(u64::from(length)).ok_or(ServeFailure::OutOfRange)?;
         if end > contents.size(content) {
@@ -364,10 +371,31 @@ impl Disk {
         Ok(contents.md5(Extent { content, offset, length }))
     }
 
+    /// What an open part file has in this range, if it has all of it.
+    fn held_part(&self, root: Root, offset: u64, length: u32) -> Option<ContentId> {
+        let last = (offset.checked_add(u64::from(length))?.checked_sub(1)?) / PIECE_BYTES;
+        let pieces = u32::try_from(offset / PIECE_BYTES).ok()?..=u32::try_from(last).ok()?;
+        let content = |part: &Part| {
+            let mut extents = pieces.clone().map(|piece| part.pieces.get(&piece).copied().flatten());
+            let first = extents.next()??;
+            let end = offset + u64::from(length);
+            let is_same = |extent: Option<Extent>| extent.is_some_and(|extent| extent.content == first.content);
+            (extents.all(is_same) && Some(end) <= part.size).then_some(first.content)
+        };
+        self.open_parts(root).find_map(content)
+    }
+
+    fn open_parts(&self, root: Root) -> impl Iterator<Item = &Part> {
+        let parts = self.open.values().filter_map(|path| self.parts.get(path));
+        parts.filter(move |part| part.root == root && part.manifest.is_some())
+    }
+
     /// A liar lies about the pieces, not about the manifest: it would be dropped before it sent
     /// any.
-    fn manifest(&self, root: Root, first: u32, contents: &mut Contents) -> Result<(u64, Vec<u8>), ServeFailure> {
-        self.served(root, contents).ok_or(self.why_not(root))?;
+    fn manifest(&self, root: Root, first: u32, contents: &mut Contents) -> Result<Page, ServeFailure> {
+        if self.open_parts(root).next().is_none() {
+            self.served(root, contents).ok_or(self.why_not(root))?;
+        }
         let content = contents.find(root).ok_or(ServeFailure::NotFound)?;
         let size = contents.size(content);
         if u64::from(first) > pieces_of(size) {
@@ -375,7 +403,10 @@ impl Disk {
         }
         let cvs = contents.manifest(content);
         let page = cvs.iter().skip(first as usize).take(MANIFEST_PAGE_CVS);
-        Ok((size, page.flat_map(|cv| cv.0).collect()))
+        let page = page.flat_map(|cv| cv.0).collect();
+        let is_last = cvs.len() - (first as usize).min(cvs.len()) <= MANIFEST_PAGE_CVS;
+        let edge = if is_last { contents.edge(content) } else { None };
+        Ok(Page { size, cvs: page, edge })
     }
 
     fn open_part(

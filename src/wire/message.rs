@@ -6,6 +6,7 @@
 //! vectors of bytes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -16,12 +16,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::proto::disk::{Destination, DiskDone, DiskFailureKind, DiskWork, PartState, ServeFailure};
+use crate::proto::disk::{Destination, DiskDone, DiskFailureKind, DiskWork, Page, PartState, ServeFailure};
 use crate::proto::{ConnId, DownloadId, HashPlan, PayloadId, Verify};
 use crate::wire::FileRecord;
 use crate::wire::ids::{Cv, Md5, Root};
 
 mod describing;
+mod held;
 mod places;
 mod sharing;
 mod transfer;
@@ -137,6 +138,10 @@ impl Rig {
     }
 
     fn manifest(&mut self, root: Root, first: u32) -> Result<(u64, Vec<u8>), ServeFailure> {
+        self.page(root, first).map(|page| (page.size, page.cvs))
+    }
+
+    fn page(&mut self, root: Root, first: u32) -> Result<Page, ServeFailure> {
         self.work(DiskWork::ReadManifest { conn: CONN, from: FROM, req: 8, root, first });
         match self.next().0 {
             DiskDone::ManifestReady { conn: CONN, req: 8, result, .. } => result,
@@ -167,7 +172,7 @@ impl Rig {
     }
 
     fn prepare(&mut self, download: DownloadId, size: u64, cvs: Vec<Cv>) {
-        self.work(DiskWork::PreparePart { download, size, cvs });
+        self.work(DiskWork::PreparePart { download, size, cvs, edge: None });
         // The worker does all work in order, so that its next answer follows this.
         assert!(self.manifest(Root([0; 32]), 0).is_err());
     }
@@ -175,7 +180,7 @@ impl Rig {
     fn write(&mut self, bytes: &[u8], piece: u32) -> Result<(), DiskFailureKind> {
         let start = piece as usize * MIB;
         let bytes = bytes[start..bytes.len().min(start + MIB)].to_vec();
-        self.work_with(DiskWork::WritePiece { download: GET, piece, payload: PayloadId(0) }, Some(bytes));
+        self.work_with(DiskWork::WritePiece { download: GET, piece, payload: PayloadId(0), md5: None }, Some(bytes));
         match self.next().0 {
             DiskDone::PieceWritten { result, .. } => result.map_err(|failure| failure.kind),
             other => panic!("{other:?}"),

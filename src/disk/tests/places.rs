@@ -33,7 +33,7 @@ impl Quiet {
         let (root, length) = (root_of(bytes), bytes.len() as u32);
         let request = ChunkRequest { conn: CONN, req: 1, root, offset: 0, length, bare: true };
         let mut prepared = self.serve.prepare(&mut self.share, &[request], &mut Vec::new());
-        let page = self.serve.manifest_page(&mut self.share, root, 0);
+        let page = self.serve.manifest_page(&mut self.share, root, 0, &mut Vec::new());
         let chunk = prepared.pop().unwrap();
         assert_eq!(chunk.is_ok(), page.is_ok(), "chunks and manifests are served alike");
         let (_, file) = chunk?;

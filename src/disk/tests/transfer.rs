@@ -321,7 +321,7 @@ fn a_name_that_another_content_has_gets_the_start_of_the_root() {
         let other = apart(stem, &bytes, extension);
         let Ok(PartState::Open { path, .. }) = rig.open(in_share(name), &bytes) else { panic!("{name}") };
         assert!(path.ends_with(&other), "{path:?}");
-        rig.work(DiskWork::PreparePart { download: GET, size: bytes.len() as u64, cvs: cvs_of(&bytes) });
+        rig.work(DiskWork::PreparePart { download: GET, size: bytes.len() as u64, cvs: cvs_of(&bytes), edge: None });
         rig.write(&bytes, 0).unwrap();
         rig.write(&bytes, 1).unwrap();
         rig.publish().unwrap();
@@ -374,7 +374,7 @@ fn parts_that_no_download_uses_are_counted_and_removed() {
         let place = Destination::Path { path: rig.path(name), name: String::new() };
         rig.open_as(download, place, &bytes).unwrap();
         let first = bytes[..MIB].to_vec();
-        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0) }, Some(first));
+        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0), md5: None }, Some(first));
         rig.next();
         if download != DownloadId(1) {
             rig.work(DiskWork::Abandon { download });
@@ -578,7 +578,7 @@ fn small_files_that_are_complete_together_are_published_each_with_its_own_result
         };
         let download = DownloadId(100 + n);
         rig.open_as(download, destination, &bytes(n)).unwrap();
-        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0) }, Some(bytes(n)));
+        rig.work_with(DiskWork::WritePiece { download, piece: 0, payload: PayloadId(0), md5: None }, Some(bytes(n)));
         assert!(matches!(rig.next().0, DiskDone::PieceWritten { result: Ok(()), .. }));
     }
     // Another content, the same content, and a part file that another process has cut.

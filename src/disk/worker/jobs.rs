@@ -1,5 +1,6 @@
 //! The jobs of the loop: which module does each, and how its result is reported.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -7,15 +8,28 @@ use super::Worker;
 use crate::config::DESCRIBING_MAX;
 use crate::disk::describing::{self, Describing};
 use crate::disk::hash::digests_of;
+use crate::disk::held::{Finished, Held};
 use crate::disk::job::{ReceivedChunk, Report};
 use crate::disk::opening::{Here, Opening, Step};
-use crate::disk::part::remove_leftovers;
+use crate::disk::part::{Part, remove_leftovers};
 use crate::disk::queue::Next;
 use crate::disk::serve::{ChunkRequest, Prepared};
 use crate::disk::space;
 use crate::disk::target::failed;
-use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, PartState, ServeFailure};
+use crate::proto::disk::{DiskDone, DiskFailure, DiskWork, Page, PartState, ServeFailure};
 use crate::proto::{ClientId, DownloadId, HashPlan};
+use crate::wire::{Md5, Root};
+
+/// What is here of a content that was or is being downloaded: by running downloads, then by
+/// published files.
+fn held_in<'a>(
+    parts: &'a HashMap<DownloadId, Part>,
+    kept: &'a HashMap<DownloadId, Finished>,
+    root: Root,
+) -> impl Iterator<Item = Held<'a>> {
+    let running = parts.values().filter(move |part| part.root == root).filter_map(Part::held);
+    running.chain(kept.values().filter_map(Finished::held)).filter(move |held| held.root == root)
+}
 
 impl Worker {
     pub(super) fn on_next(&mut self, next: Next) {
@@ -32,11 +46,7 @@ impl Worker {
                 self.prepare_chunks(&[ChunkRequest { conn, req, root, offset, length, bare }]);
             }
             DiskWork::ReadManifest { conn, from: _, req, root, first } => {
-                let result = match &mut self.share {
-                    _ if self.collections.has(root) => self.collections.manifest_page(root, first, &mut self.buffer),
-                    Some(share) => self.serve.manifest_page(share, root, first),
-                    None => Err(ServeFailure::NotFound),
-                };
+                let result = self.manifest_page(root, first);
                 self.done(DiskDone::ManifestReady { conn, req, first, result });
             }
             DiskWork::ForgetConn { conn } => self.queue.forget(conn),
@@ -48,17 +58,20 @@ impl Worker {
                     Err(failure) => self.part_opened(download, Err(failure)),
                 }
             }
-            DiskWork::PreparePart { download, size, cvs } => {
+            DiskWork::PreparePart { download, size, cvs, edge } => {
                 let part = self.parts.get(&download);
                 let refused = part.and_then(|part| space::check(part, size, self.parts.values()).err());
                 match (self.parts.get_mut(&download), refused) {
                     (Some(part), Some(failure)) => part.unprepared = Some(failure),
-                    (Some(part), None) => part.prepare(size, cvs),
+                    (Some(part), None) => part.prepare(size, cvs, edge),
                     (None, _) => {}
                 }
             }
-            DiskWork::WritePiece { download, piece, payload: _ } => self.write_piece(download, piece, bytes),
+            DiskWork::WritePiece { download, piece, payload: _, md5 } => {
+                self.write_piece(download, piece, bytes, md5);
+            }
             DiskWork::Publish { download } => self.publish(download),
+            DiskWork::Release { download } => drop(self.kept.remove(&download)),
             DiskWork::Abandon { download } => {
                 if let Some(part) = self.parts.remove(&download) {
                     part.remove_if_empty();
@@ -69,6 +82,20 @@ impl Worker {
                 self.look_for_parts(client, (folders, keep, spare), remove);
             }
             DiskWork::SaveQueue { lines } => self.save_queue(lines),
+        }
+    }
+
+    fn manifest_page(&mut self, root: Root, first: u32) -> Result<Page, ServeFailure> {
+        let Worker { parts, kept, buffer, .. } = self;
+        if self.collections.has(root) {
+            return self.collections.manifest_page(root, first, buffer);
+        }
+        if let Some(held) = held_in(parts, kept, root).next() {
+            return held.page(first, buffer);
+        }
+        match &mut self.share {
+            Some(share) => self.serve.manifest_page(share, root, first, buffer),
+            None => Err(ServeFailure::NotFound),
         }
     }
 
@@ -89,7 +116,23 @@ impl Worker {
             let prepared = self.collections.prepare(&request, &mut self.buffer);
             self.prepared(&request, prepared);
         }
+        let (held, files): (Vec<ChunkRequest>, Vec<_>) = files.into_iter().partition(|request| self.is_held(request));
+        for request in held {
+            let Worker { parts, kept, buffer, serve, .. } = self;
+            let prepared = match held_in(parts, kept, request.root)
+                .find(|held| held.locate(request.offset, request.length).is_ok())
+            {
+                Some(held) => serve.prepare_held(&held, &request, buffer),
+                None => Err(ServeFailure::NotFound),
+            };
+            self.prepared(&request, prepared);
+        }
         self.prepare_files(&files);
+    }
+
+    /// Whether a part file, or one that was published from it, has this chunk.
+    fn is_held(&self, request: &ChunkRequest) -> bool {
+        held_in(&self.parts, &self.kept, request.root).any(|held| held.locate(request.offset, request.length).is_ok())
     }
 
     fn prepare_files(&mut self, requests: &[ChunkRequest]) {
@@ -146,9 +189,14 @@ impl Worker {
         true
     }
 
-    fn write_piece(&mut self, download: DownloadId, piece: u32, bytes: Option<Vec<u8>>) {
+    fn write_piece(&mut self, download: DownloadId, piece: u32, bytes: Option<Vec<u8>>, md5: Option<Md5>) {
         let result = match (self.parts.get_mut(&download), &bytes) {
-            (Some(part), Some(bytes)) => part.write_piece(piece, bytes),
+            (Some(part), Some(bytes)) => {
+                if let Some(md5) = md5.filter(|_| part.manifest.is_some()) {
+                    self.serve.note_md5(part.root, piece, md5);
+                }
+                part.write_piece(piece, bytes)
+            }
             (Some(_), None) => Err(failed("a piece without bytes".to_owned())),
             (None, _) => Err(failed("the download is over".to_owned())),
         };

@@ -20,6 +20,7 @@ use crate::disk::cache::Cache;
 use crate::disk::collections::{Collections, record};
 use crate::disk::describing::Describing;
 use crate::disk::hasher::Progress;
+use crate::disk::held::Finished;
 use crate::disk::job::{Job, Report};
 use crate::disk::left_out::Counts;
 use crate::disk::opening::Opening;
@@ -103,6 +104,8 @@ pub(super) struct Worker {
     openings: VecDeque<Opening>,
     unpackings: VecDeque<Unpacking>,
     parts: HashMap<DownloadId, Part>,
+    /// Files that were published from part files, and are served a while longer.
+    kept: HashMap<DownloadId, Finished>,
     /// Small files that wait until those before them are published. They are published together.
     small: Vec<(DownloadId, Publishing)>,
     publishing_small: bool,
@@ -143,6 +146,7 @@ impl Worker {
             openings: VecDeque::new(),
             unpackings: VecDeque::new(),
             parts: HashMap::new(),
+            kept: HashMap::new(),
             small: Vec::new(),
             publishing_small: false,
             buffer: Vec::new(),

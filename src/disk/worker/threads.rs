@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use super::{ToWorker, Worker};
 use crate::config::PUBLISH_BATCH_MAX;
+use crate::disk::held::Finished;
+use crate::disk::part::Part;
 use crate::disk::parts;
 use crate::disk::publish::{self, Published, Publishing};
 use crate::disk::saving;
@@ -50,6 +52,9 @@ impl Worker {
 
     pub(super) fn publish(&mut self, download: DownloadId) {
         let part = self.parts.remove(&download).ok_or_else(|| failed("the download is over".to_owned()));
+        if let Some(kept) = part.as_ref().ok().and_then(Part::held).map(Finished::of) {
+            self.kept.insert(download, kept);
+        }
         match part.and_then(|part| Publishing::new(part, self.share.as_ref())) {
             Ok(file) if file.is_small() => {
                 self.small.push((download, file));
@@ -94,6 +99,11 @@ impl Worker {
         for (download, Published { result, offer }) in published {
             if let (Some((path, stamp, digest)), Some(share)) = (offer, &mut self.share) {
                 share.add_published(&path, stamp, &digest);
+            }
+            match (&result, self.kept.get_mut(&download)) {
+                (Ok(_), Some(kept)) => kept.publish(),
+                (Err(_), _) => drop(self.kept.remove(&download)),
+                (Ok(_), None) => {}
             }
             results.push((download, result));
         }

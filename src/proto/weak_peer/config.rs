@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::membership::PeerLogin;
+use crate::config::{LINGER, TURNS};
 use crate::proto::OwnAddrs;
 use crate::trust::Pin;
 use crate::wire::NodeId;
@@ -107,6 +108,23 @@ pub struct WeakPeerConfig {
     pub download_timeout: Duration,
     /// Program and version, as HELLO names them.
     pub agent: String,
+}
+
+/// How a weak peer takes part in swarms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwarmConfig {
+    /// Chunks that are sent to followers at once, over all connections.
+    pub uploads: usize,
+    /// The place of the peer: members in one zone are near each other.
+    pub zone: Option<String>,
+    /// How long it stays in a swarm after it has completed the download, at most.
+    pub linger: Duration,
+}
+
+impl Default for SwarmConfig {
+    fn default() -> SwarmConfig {
+        SwarmConfig { uploads: TURNS, zone: None, linger: LINGER }
+    }
 }
 
 #[cfg(test)]

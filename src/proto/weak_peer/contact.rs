@@ -2,6 +2,7 @@
 //! strangers. It dials nothing.
 
 use crate::wire::message::SourceRecord;
+use crate::wire::swarm::Member;
 use crate::wire::{HostPort, NodeId};
 
 /// One peer, however its addresses are written: its node, and the port at which it serves. The node
@@ -32,6 +33,13 @@ impl From<&SourceRecord> for Contact {
         let SourceRecord { node, addr, other, unreached, .. } = record;
         Contact { addr: addr.clone(), other: other.clone(), node: *node, unreached: *unreached }
     }
+}
+
+/// A member of a swarm, as a super peer names it.
+pub(super) fn of_member(member: &Member) -> Contact {
+    let Member { node, addr, other, unreached, .. } = member;
+    let other = other.as_ref().map(HostPort::canonical).filter(HostPort::is_dialable);
+    Contact { addr: addr.canonical(), other, node: *node, unreached: *unreached }
 }
 
 impl Contact {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::hosts::Hosts;
 use super::idle::IdleConns;
 use super::membership::Membership;
+use super::swarm::holdings::Holdings;
+use super::swarm::step::Step;
 use crate::proto::event::Outcome;
 use crate::proto::timers::Timers;
 use crate::proto::{ClientEvent, ClientId, ConnId, DialId, DiskWork, DownloadId, Entropy, Event, Output, PayloadId};
@@ -15,6 +17,7 @@ use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::message::{Bye, Error, ErrorCode, FEATURE_REACH, Hello, Login, Mode};
 use crate::wire::name::is_invisible;
+use crate::wire::swarm::FEATURE_SWARM;
 use crate::wire::{HostPort, Message, NodeId};
 
 /// Set in the id of a client that is the queue itself, for one run of a download. Drivers do not
@@ -53,6 +56,12 @@ pub(super) enum Reason {
     Files(SessionId),
     /// A chunk connection to us may be idle, or its HELLO late.
     Upload(ConnId),
+    /// Turns of followers may be void or slow.
+    Turns,
+    /// A complete download may leave its swarm.
+    Linger,
+    /// A running download looks for stalls and for pieces that nobody sends, in piece times.
+    Swarm(DownloadId),
     /// A running download checks its sources and reports its progress.
     Download(DownloadId),
     /// A command of many files reports its progress.
@@ -93,6 +102,12 @@ pub(super) struct Context {
     pub(super) hosts: Hosts,
     /// Connections to sources that the next small file may use.
     pub(super) idle: IdleConns,
+    /// What is served of contents that are being downloaded.
+    pub(super) holdings: Holdings,
+    /// What downloads report of their swarms; taken in the same turn.
+    pub(super) swarm_steps: VecDeque<Step>,
+    /// The place of this peer, as its user calls it.
+    pub(super) zone: Option<String>,
     pub(super) node: NodeId,
     pub(super) boot: u64,
     pub(super) agent: String,
@@ -117,6 +132,9 @@ impl Context {
             timers: Timers::new(),
             hosts: Hosts::default(),
             idle: IdleConns::default(),
+            holdings: Holdings::default(),
+            swarm_steps: VecDeque::new(),
+            zone: None,
             node,
             boot,
             agent,
@@ -219,7 +237,8 @@ impl Context {
 
     /// HELLO on a chunk connection; in login mode LOGIN too, whose answer is not waited for.
     pub(super) fn hello(&mut self, conn: ConnId) {
-        self.send(conn, Message::Hello(Hello::new(self.node, self.boot, self.agent.clone())));
+        let hello = Hello::new(self.node, self.boot, self.agent.clone());
+        self.send(conn, Message::Hello(Hello { features: vec![FEATURE_SWARM.to_owned()], ..hello }));
         if let Some(credential) = self.membership.as_ref().and_then(|membership| membership.credential()) {
             self.send(conn, Message::Login(Login::with_credential(credential)));
         }
@@ -228,7 +247,10 @@ impl Context {
     /// The HELLO of a session.
     pub(super) fn hello_super_peer(&mut self, conn: ConnId) {
         let hello = Hello::new(self.node, self.boot, self.agent.clone());
-        self.send(conn, Message::Hello(Hello { features: vec![FEATURE_REACH.to_owned()], ..hello }));
+        self.send(
+            conn,
+            Message::Hello(Hello { features: [FEATURE_REACH, FEATURE_SWARM].map(str::to_owned).into(), ..hello }),
+        );
     }
 
     pub(super) fn bye(&mut self, conn: ConnId, why: &str) {
@@ -284,6 +306,11 @@ impl Context {
 
     pub(super) fn warn(&mut self, text: String) {
         self.event(Event::Log { level: log::Level::Warn, text });
+    }
+
+    /// Any number.
+    pub(super) fn draw_u64(&mut self) -> u64 {
+        self.entropy.next_u64()
     }
 
     /// A number drawn evenly from those below this one; 0 if there is none.

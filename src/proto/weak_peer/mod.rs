@@ -17,29 +17,38 @@ mod queue;
 mod refused;
 mod session;
 mod sessions;
+mod swarm;
 mod upload;
 
 use std::collections::BTreeMap;
 
 use super::event::PeerStatus;
-use super::{ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, Entropy, Event, Input, Output, OwnAddrs, Role};
-use crate::config::{DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX};
+use super::{
+    ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Input, Output,
+    OwnAddrs, Role,
+};
+use crate::config::{
+    DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, LINGER_LOOK, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX,
+};
 use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::message::{Ready, RevokedKey};
-use crate::wire::{HostPort, Message};
+use crate::wire::swarm::Member;
+use crate::wire::{HostPort, Message, Root};
 use announce::Announcements;
 use batch::Batches;
 use collecting::Collecting;
 use commands::{Commands, DownloadInput};
-use context::{Context, Owner, Reason, millis};
+use context::{Context, Owner, Reason, SessionId, millis};
 use download::{Downloads, Ended};
 use queue::{Queue, Step};
 use session::SessionEvent;
 use sessions::Sessions;
+use swarm::joins::Joins;
+use swarm::step::Step as SwarmStep;
 use upload::{Answer, Uploads};
 
-pub use config::{Listens, Offer, WeakPeerConfig};
+pub use config::{Listens, Offer, SwarmConfig, WeakPeerConfig};
 pub use membership::PeerLogin;
 use membership::{Membership, is_node};
 pub use queue::{Newer, QueueConfig, Saved};
@@ -59,6 +68,7 @@ pub struct WeakPeer {
     collecting: Collecting,
     commands: Commands,
     queue: Queue,
+    joins: Joins,
     serves: bool,
     ended: bool,
 }
@@ -90,6 +100,7 @@ impl WeakPeer {
             collecting: Collecting::default(),
             commands: Commands::new(connect_timeout, download_timeout),
             queue: Queue::default(),
+            joins: Joins::default(),
             ended: false,
         }
     }
@@ -98,6 +109,16 @@ impl WeakPeer {
     #[must_use]
     pub fn with_queue(self, config: QueueConfig) -> WeakPeer {
         WeakPeer { queue: Queue::new(config), ..self }
+    }
+
+    /// The same peer with settings for swarms.
+    #[must_use]
+    pub fn with_swarms(mut self, config: SwarmConfig) -> WeakPeer {
+        let SwarmConfig { uploads, zone, linger } = config;
+        self.uploads.set_turns(uploads);
+        self.cx.zone = zone;
+        self.joins.linger = linger;
+        self
     }
 
     /// Checks what must hold between two calls.
@@ -291,6 +312,9 @@ impl WeakPeer {
             Reason::Answer(session) => self.sessions.at(session).on_answer_due(cx),
             Reason::Files(session) => self.sessions.at(session).on_files_due(cx, &mut self.announcements),
             Reason::Upload(conn) => self.uploads.on_timer(cx, conn),
+            Reason::Turns => self.uploads.on_turns_due(cx),
+            Reason::Swarm(download) => self.downloads.on_swarm_tick(cx, download),
+            Reason::Linger => self.end_lingering(),
             Reason::Download(download) => self.downloads.on_tick(cx, download),
             Reason::Batch(batch) => self.batches.on_tick(cx, batch),
             Reason::Collection(download) => {
@@ -312,6 +336,7 @@ impl WeakPeer {
                 if matches!(event, (_, SessionEvent::Up)) {
                     self.queue.on_session_up(&mut self.cx);
                 }
+                let Some(event) = self.on_swarm_event(event) else { continue };
                 self.commands.on_session_event(&mut self.cx, &mut self.sessions, event);
             } else if let Some(input) = self.commands.poll_download_input() {
                 match input {
@@ -322,6 +347,8 @@ impl WeakPeer {
                     }
                     DownloadInput::SourcesDone(download) => self.downloads.on_search_done(&mut self.cx, download),
                 }
+            } else if let Some(step) = self.cx.swarm_steps.pop_front() {
+                self.on_swarm_step(step);
             } else if let Some((download, outcome)) =
                 self.downloads.poll_part_done().or_else(|| self.collecting.poll_part_done())
             {
@@ -347,9 +374,94 @@ impl WeakPeer {
                 break;
             }
         }
+        let mut holdings = std::mem::take(&mut self.cx.holdings);
+        self.uploads.announce(&mut self.cx, &mut holdings);
+        self.cx.holdings = holdings;
         self.sessions.flush(&mut self.cx, &mut self.announcements);
         if cfg!(debug_assertions) {
             self.check_invariants();
+        }
+    }
+
+    // ---- swarms ---------------------------------------------------------------------------------
+
+    /// Takes what concerns swarms from an event of a session; returns what does not.
+    fn on_swarm_event(&mut self, (session, event): (SessionId, SessionEvent)) -> Option<(SessionId, SessionEvent)> {
+        let cx = &mut self.cx;
+        match event {
+            SessionEvent::Peers(mut peers) => {
+                let download = self.joins.download_of(session, &peers)?;
+                let is_other = |member: &Member| {
+                    member.addr.canonical().is_dialable() && !self.sessions.is_own(&contact::of_member(member))
+                };
+                peers.peers.retain(is_other);
+                self.downloads.on_peers(cx, download, peers);
+                None
+            }
+            SessionEvent::Up => {
+                self.joins.on_up(cx, &mut self.sessions, session);
+                Some((session, event))
+            }
+            SessionEvent::Down => {
+                self.joins.on_down(session);
+                Some((session, event))
+            }
+            SessionEvent::Error(req, ..) => match self.joins.on_error(session, req) {
+                Some(download) => {
+                    self.downloads.on_join_refused(cx, download);
+                    None
+                }
+                None => Some((session, event)),
+            },
+            SessionEvent::Hit(_)
+            | SessionEvent::Done(_)
+            | SessionEvent::Files(_)
+            | SessionEvent::Info(_)
+            | SessionEvent::Never(_) => Some((session, event)),
+        }
+    }
+
+    fn on_swarm_step(&mut self, step: SwarmStep) {
+        let cx = &mut self.cx;
+        match step {
+            SwarmStep::Join { download, root, size, name } => {
+                self.joins.join(cx, &mut self.sessions, download, (root, size, &name));
+                if self.joins.is_joined(download) {
+                    self.downloads.on_joined(cx, download);
+                }
+            }
+            SwarmStep::Short { download } => self.joins.ask_for_more(cx, &mut self.sessions, download),
+            SwarmStep::Finished { download, root } => {
+                self.joins.on_finished(cx, &mut self.sessions, download);
+                if self.joins.finished().any(|(finished, ..)| finished == download) {
+                    self.end_lingering();
+                } else {
+                    self.end_swarm(download, root);
+                }
+            }
+            SwarmStep::Failed { download, root } => self.end_swarm(download, root),
+        }
+    }
+
+    /// Ends the stay of complete downloads that nobody needs any more.
+    fn end_lingering(&mut self) {
+        let now = self.cx.now;
+        let is_over = |root: Root, until: Time| until <= now || !self.uploads.is_needed(root, now);
+        let over = self.joins.finished().filter(|(_, root, until)| is_over(*root, *until));
+        let over: Vec<_> = over.map(|(download, root, _)| (download, root)).collect();
+        over.into_iter().for_each(|(download, root)| self.end_swarm(download, root));
+        if self.joins.finished().next().is_some() {
+            self.cx.timers.set(Reason::Linger, now + LINGER_LOOK);
+        }
+    }
+
+    /// The download serves no more.
+    fn end_swarm(&mut self, download: DownloadId, root: Root) {
+        let cx = &mut self.cx;
+        self.joins.leave(cx, &mut self.sessions, download);
+        cx.disk(DiskWork::Release { download });
+        if cx.holdings.end(root, download) {
+            self.uploads.on_holding_ended(root);
         }
     }
 

@@ -25,6 +25,7 @@ use crate::time::Time;
 use crate::trust::{Pin, PublicKey};
 use crate::wire::message::{self, Enrolled, ErrorCode, Login, Mode, Ping, Reach, Ready, Register, Update, Welcome};
 use crate::wire::message::{sent_by_sources, sent_to_sources, sent_to_super_peers};
+use crate::wire::swarm::{FEATURE_SWARM, Peers};
 use crate::wire::{HostPort, Message, NodeId, WireError};
 
 /// What a session reports to the rest of the peer.
@@ -38,6 +39,7 @@ pub(super) enum SessionEvent {
     Done(message::Done),
     Files(message::Files),
     Info(message::Info),
+    Peers(Peers),
     /// No session will open; the process ends with this.
     Never(Failure),
     /// The request of this number failed.
@@ -85,6 +87,8 @@ pub(super) struct Session {
     state: State,
     /// The super peer, once it has sent WELCOME.
     node: Option<NodeId>,
+    /// It knows JOIN.
+    swarms: bool,
     /// Whether a session ever opened.
     opened_once: bool,
     up_since: Time,
@@ -125,6 +129,7 @@ impl Session {
             doubted: None,
             state: State::Idle,
             node: None,
+            swarms: false,
             opened_once: false,
             up_since: Time::ZERO,
             without_since: None,
@@ -151,6 +156,11 @@ impl Session {
     /// Whether it registers files.
     pub(super) fn serves(&self) -> bool {
         self.offer.is_some()
+    }
+
+    /// Whether the super peer names the members of swarms.
+    pub(super) fn swarms(&self) -> bool {
+        self.is_up() && self.swarms
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -402,6 +412,7 @@ impl Session {
             Message::Done(done) => self.events.push_back(SessionEvent::Done(done)),
             Message::Files(files) => self.events.push_back(SessionEvent::Files(files)),
             Message::Info(info) => self.events.push_back(SessionEvent::Info(info)),
+            Message::Peers(peers) => self.events.push_back(SessionEvent::Peers(peers)),
             Message::Reach(reach) => self.on_reach(cx, reach),
             Message::Bye(bye) => self.lose(cx, &format!("it said goodbye: {}", quoted(&bye.why))),
             Message::Error(error) => self.on_error(cx, error),
@@ -413,7 +424,6 @@ impl Session {
             Message::Hello(_)
             | Message::Login(_)
             | Message::Revoked(_)
-            | Message::Peers(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
             | sent_to_sources!()
@@ -444,6 +454,7 @@ impl Session {
             return self.lose(cx, "the other session is with the same super peer");
         }
         self.node = Some(welcome.node);
+        self.swarms = welcome.features.iter().any(|feature| feature == FEATURE_SWARM);
         let asked = Duration::from_millis(u64::from(welcome.ping));
         self.ping_interval = asked.clamp(Duration::from_secs(1), PING_INTERVAL * 10);
         let host = self.registered.host.as_deref().unwrap_or(welcome.addr.host());

@@ -4,7 +4,8 @@
 use blake3::hazmat::HasherExt;
 
 use crate::config::PIECE_BYTES;
-use crate::proto::weak_peer::download::manifest::root_of;
+use crate::proto::disk::Edge;
+use crate::proto::weak_peer::download::manifest::{edge_of, root_of};
 use crate::proto::{Digests, Entropy, HashPlan, Verify};
 use crate::sim::random::Random;
 use crate::wire::ids::{Cv, Md5, Root};
@@ -16,6 +17,8 @@ pub(super) struct Content {
     pub(super) size: u64,
     /// None for a file of one piece.
     pub(super) cvs: Vec<Cv>,
+    /// The right edge of its tree.
+    pub(super) edge: Option<Edge>,
 }
 
 impl Content {
@@ -28,13 +31,13 @@ impl Content {
         let last: Vec<u8> = (0..PIECE_BYTES / 32).flat_map(|_| value()).collect();
         let size = u64::from(pieces) * PIECE_BYTES;
         if pieces == 1 {
-            return Content { root: Root(*blake3::hash(&last).as_bytes()), size, cvs: Vec::new() };
+            return Content { root: Root(*blake3::hash(&last).as_bytes()), size, cvs: Vec::new(), edge: None };
         }
         let mut cvs: Vec<Cv> = (1..pieces).map(|_| Cv(value())).collect();
         let offset = u64::from(pieces - 1) * PIECE_BYTES;
         cvs.push(Cv(blake3::Hasher::new().set_input_offset(offset).update(&last).finalize_non_root()));
         let root = root_of(&cvs, size).expect("there is a value for each piece");
-        Content { root, size, cvs }
+        Content { root, size, cvs, edge: edge_of(&last, size) }
     }
 
     /// The MD5 of any right chunk; nothing compares it with bytes.

@@ -7,7 +7,7 @@ use super::node::Received;
 use super::{FILE, Swarm};
 use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{
-    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, PartState, Parts, ServeFailure,
+    CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, Page, PartState, Parts, ServeFailure,
 };
 use crate::proto::{DiskDone, DiskWork};
 use crate::wire::ids::Root;
@@ -44,7 +44,7 @@ impl Swarm {
                 assert_eq!(cvs, self.content.cvs, "only a proven manifest is stored");
                 self.nodes[node as usize].disk.mapped = true;
             }
-            DiskWork::WritePiece { download, piece, payload } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
                 let Received { piece: is, length: _, right } =
                     self.nodes[node as usize].payloads.remove(payload.0 as usize);
                 assert!(right && is == piece, "only verified pieces are written");
@@ -63,7 +63,7 @@ impl Swarm {
                 self.answer(node, PUBLISHING, DiskDone::Share { added, removed: Vec::new() });
             }
             DiskWork::Abandon { .. } => self.nodes[node as usize].disk.download = None,
-            DiskWork::ForgetConn { .. } => {}
+            DiskWork::ForgetConn { .. } | DiskWork::Release { .. } => {}
             DiskWork::LookForParts { client, remove, .. } => {
                 let done = DiskDone::PartsFound { client, removed: remove, result: Ok(Parts::default()) };
                 self.answer(node, READING, done);
@@ -99,13 +99,15 @@ impl Swarm {
         if all { Ok(()) } else { Err(ServeFailure::NotFound) }
     }
 
-    fn manifest(&self, node: u32, root: Root, first: u32) -> Result<(u64, Vec<u8>), ServeFailure> {
+    fn manifest(&self, node: u32, root: Root, first: u32) -> Result<Page, ServeFailure> {
         let disk = &self.nodes[node as usize].disk;
         if root != self.content.root || !(disk.shared || disk.mapped) {
             return Err(ServeFailure::NotFound);
         }
         let page = self.content.cvs.iter().skip(first as usize).take(MANIFEST_PAGE_CVS);
-        Ok((self.content.size, page.flat_map(|cv| cv.0).collect()))
+        let is_last = first as usize + MANIFEST_PAGE_CVS >= self.content.cvs.len();
+        let edge = self.content.edge.clone().filter(|_| is_last);
+        Ok(Page { size: self.content.size, cvs: page.flat_map(|cv| cv.0).collect(), edge })
     }
 }
 

@@ -238,7 +238,8 @@ impl Commands {
         (session, event): (SessionId, SessionEvent),
     ) {
         match event {
-            SessionEvent::Up => {}
+            // The swarms take what members are named.
+            SessionEvent::Up | SessionEvent::Peers(_) => {}
             SessionEvent::Down => self.on_down(cx, sessions, session),
             SessionEvent::Never(failure) => {
                 self.fail_all(cx, failure.exit, &failure.message);

@@ -7,16 +7,19 @@ use super::proving::last_piece;
 use super::source::{Request, Source, Wanted, time_for};
 use super::transfer::{Phase, Transfer};
 use crate::config::{
-    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER, WRITES_PENDING_MAX,
+    FRAME_BYTES_OPEN, MANIFEST_PAGE_CVS, PIECE_BYTES, PROTOCOL_VERSION, SOURCES_MAX, STALL_AFTER, STEAL_GAIN_MIN,
+    WRITES_PENDING_MAX,
 };
 use crate::proto::event::SourceState;
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Context, SourceIndex, quoted};
 use crate::proto::{Output, Verify};
+use crate::time::Time;
 use crate::wire::Message;
 use crate::wire::ids::Cv;
 use crate::wire::message::{self, Cancel, ErrorCode, Get, Manifest, Welcome};
 use crate::wire::message::{sent_by_super_peers, sent_to_sources, sent_to_super_peers};
+use crate::wire::swarm::FEATURE_SWARM;
 
 impl Transfer {
     // ---- asking ---------------------------------------------------------------------------------
@@ -44,10 +47,14 @@ impl Transfer {
         for proven in [true, false] {
             for index in 0..self.sources.len() {
                 let source = &self.sources[index];
-                if source.state == wanted && (source.pieces > 0) == proven && (active || !source.owes()) {
+                let waits = source.followed.as_ref().is_some_and(|followed| !followed.heard || self.swarm.on);
+                if source.state == wanted && (source.pieces > 0) == proven && (active || !source.owes()) && !waits {
                     self.fill(cx, index);
                 }
             }
+        }
+        if self.swarm.on {
+            self.want_more(cx);
         }
     }
 
@@ -79,7 +86,7 @@ impl Transfer {
     }
 
     /// Payloads that are received completely and not yet judged.
-    fn in_hand(&self) -> usize {
+    pub(super) fn in_hand(&self) -> usize {
         let complete = |request: &&Request| request.is_in_hand();
         self.sources.iter().map(|source| source.requests.values().filter(complete).count()).sum()
     }
@@ -87,14 +94,8 @@ impl Transfer {
     /// Takes a piece for an idle source from one that is much slower. A piece that the slow source
     /// has not begun is taken away from it. A piece that it has begun is asked for twice, and the
     /// request that loses is canceled.
-    fn steal(&mut self, cx: &mut Context, index: SourceIndex) -> Option<u32> {
-        let rates: Vec<u64> = self.sources.iter().filter_map(|source| source.rate).collect();
-        let mean = (!rates.is_empty()).then(|| rates.iter().sum::<u64>() / rates.len() as u64);
-        let rate = self.sources[index].rate;
-        // A source of unknown rate is assumed to be fast enough to take from a slow one.
-        let mine = |piece| rate.map_or(STALL_AFTER, |rate| time_for(u64::from(self.picker.length(piece)), rate));
-        let left = |holder: SourceIndex, piece| self.sources[holder].time_until(piece, mean);
-        let (piece, holder) = self.picker.theft(index, mine, left)?;
+    pub(super) fn steal(&mut self, cx: &mut Context, index: SourceIndex) -> Option<u32> {
+        let (piece, holder) = self.find_theft(index, cx.now)?;
         mark!(PieceStolen);
         self.picker.make_room(piece, holder);
         let victim = &self.sources[holder];
@@ -108,6 +109,22 @@ impl Transfer {
             self.picker.release(piece, holder);
         }
         self.picker.claim(piece, index).then_some(piece)
+    }
+
+    /// The piece that an idle source could take over, and its slowest holder.
+    pub(super) fn find_theft(&self, index: SourceIndex, now: Time) -> Option<(u32, SourceIndex)> {
+        let rates: Vec<u64> = self.sources.iter().filter_map(|source| source.rate).collect();
+        let mean = (!rates.is_empty()).then(|| rates.iter().sum::<u64>() / rates.len() as u64);
+        let rate = self.sources[index].rate;
+        // A source of unknown rate is assumed to be fast enough to take from a slow one.
+        let mine = |piece| rate.map_or(STALL_AFTER, |rate| time_for(u64::from(self.picker.length(piece)), rate));
+        let left = |holder: SourceIndex, piece| match self.is_silent(holder, now) {
+            true => None,
+            false => self.sources[holder].time_until(piece, mean),
+        };
+        let gain = if self.swarm.on { self.theft_gain(now) } else { STEAL_GAIN_MIN };
+        let thief = &self.sources[index];
+        self.picker.theft_of(index, (|piece| thief.has(piece), gain), mine, left)
     }
 
     /// Takes from a stalled source what it has not begun, if another source is active.
@@ -169,6 +186,8 @@ impl Transfer {
             Message::Chunk(chunk) => self.on_chunk(cx, index, chunk),
             Message::Cvs(page) => self.on_page(cx, index, &page),
             Message::Error(error) => self.on_error(cx, index, &error),
+            Message::Has(has) => self.on_has(cx, index, has),
+            Message::Turn(turn) => self.on_turn(cx, index, &turn),
             Message::Bye(bye) => self.lose(cx, index, &format!("said goodbye: {}", quoted(&bye.why))),
             Message::Unknown(kind) => {
                 if let Some(conn) = self.sources[index].conn {
@@ -178,8 +197,6 @@ impl Transfer {
             Message::Hello(_)
             | Message::Login(_)
             | Message::Ready(_)
-            | Message::Has(_)
-            | Message::Turn(_)
             | Message::Ping(_)
             | Message::Cancel(_)
             | sent_to_super_peers!()
@@ -205,6 +222,7 @@ impl Transfer {
         }
         let source = &mut self.sources[index];
         source.uncount(cx, true);
+        source.swarms = welcome.features.iter().any(|feature| feature == FEATURE_SWARM);
         (source.welcomed, source.refused, source.node) = (true, false, Some(welcome.node));
         if let Some(twin) = self.twin_of(index) {
             let why = format!("is the same peer as {twin}");
@@ -220,6 +238,7 @@ impl Transfer {
         self.reached = true;
         self.sources[index].progress_at = cx.now;
         self.set_state(cx, index, SourceState::Active, None);
+        self.follow(cx, index);
         self.pump(cx);
     }
 
@@ -232,6 +251,9 @@ impl Transfer {
                 _ => self.lose(cx, index, &message),
             };
         };
+        if self.sources[index].followed.as_ref().is_some_and(|followed| followed.is_of(req)) {
+            return self.on_follow_refused(cx, index, error.code, &message);
+        }
         let Some(request) = self.sources[index].requests.remove(&req) else { return };
         if request.canceled {
             return;
@@ -245,6 +267,7 @@ impl Transfer {
             Wanted::Last(_) | Wanted::Page(_) => {}
         }
         match error.code {
+            ErrorCode::NOT_FOUND if self.on_absent(cx, index, request.wanted) => self.pump(cx),
             ErrorCode::NOT_FOUND => {
                 mark!(SourceHasNot);
                 self.drop_source(cx, index, "does not have it any more");

@@ -2,12 +2,13 @@
 //! its pages add up. It hashes no content: pieces are hashed elsewhere.
 //!
 //! A list of chaining values does not prove the size of the content: an inner node of the tree can
-//! be passed off as a leaf. The last piece, hashed at its offset, does prove it; it is therefore
-//! fetched first (PROTOCOL.md, "The manifest").
+//! be passed off as a leaf. The last piece, hashed at its offset, does prove it, and so does the
+//! right edge of its tree (PROTOCOL.md, "The manifest").
 
-use blake3::hazmat::{self, Mode};
+use blake3::hazmat::{self, HasherExt, Mode};
 
 use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
+use crate::proto::disk::Edge;
 use crate::proto::pieces_of;
 use crate::wire::ids::{Cv, Root};
 
@@ -37,6 +38,62 @@ fn subtree(cvs: &[Cv], size: u64) -> [u8; 32] {
     }
     let (left, right) = halves(cvs, size);
     hazmat::merge_subtrees_non_root(&left, &right, Mode::Hash)
+}
+
+/// Bytes of a leaf of the tree (BLAKE3, "chunk").
+const LEAF_BYTES: u64 = 1024;
+
+/// Where the last leaf of a content begins, which is not empty.
+fn last_leaf(size: u64) -> u64 {
+    (size - 1) / LEAF_BYTES * LEAF_BYTES
+}
+
+/// Where the last piece of a content begins, which is not empty.
+fn last_piece(size: u64) -> u64 {
+    (size - 1) / PIECE_BYTES * PIECE_BYTES
+}
+
+fn subtree_of(bytes: &[u8], offset: u64) -> [u8; 32] {
+    blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root()
+}
+
+/// The right edge of a content of this size and at least two pieces, from the bytes of its last
+/// piece.
+#[must_use]
+pub fn edge_of(piece: &[u8], size: u64) -> Option<Edge> {
+    if size <= PIECE_BYTES || piece.len() as u64 != size - last_piece(size) {
+        return None;
+    }
+    let start = last_piece(size);
+    let mut left = Vec::new();
+    // Each bit of the number of the last leaf within the piece is one complete subtree before it.
+    let mut end = last_leaf(size) - start;
+    let tail = piece.get(usize::try_from(end).ok()?..)?.to_vec();
+    while end > 0 {
+        let bytes = 1 << end.trailing_zeros();
+        end -= bytes;
+        let subtree = piece.get(usize::try_from(end).ok()?..)?.get(..usize::try_from(bytes).ok()?)?;
+        left.extend(subtree_of(subtree, start + end));
+    }
+    Some(Edge { tail, left })
+}
+
+/// Whether this is the right edge of a content of this size whose last piece has this value. With
+/// values that merge to the root, that proves the size: a leaf is hashed with its number and its
+/// length, and an inner node with another flag.
+#[must_use]
+pub fn proves(edge: &Edge, size: u64, last: &Cv) -> bool {
+    if size <= PIECE_BYTES {
+        return false;
+    }
+    let at = last_leaf(size);
+    let subtrees = ((at - last_piece(size)) / LEAF_BYTES).count_ones() as usize;
+    if edge.tail.len() as u64 != size - at || edge.left.len() != subtrees * Cv::LEN {
+        return false;
+    }
+    let (left, _) = edge.left.as_chunks::<{ Cv::LEN }>();
+    let merge = |right, left: &[u8; Cv::LEN]| hazmat::merge_subtrees_non_root(left, &right, Mode::Hash);
+    left.iter().fold(subtree_of(&edge.tail, at), merge) == last.0
 }
 
 /// A manifest that arrives page by page.
@@ -96,7 +153,6 @@ mod tests {
     }
 
     fn cvs_of(bytes: &[u8]) -> Vec<Cv> {
-        use blake3::hazmat::HasherExt;
         let pieces = bytes.chunks(PIECE_BYTES as usize).enumerate();
         pieces
             .map(|(index, piece)| {
@@ -124,6 +180,51 @@ mod tests {
         assert_eq!(root_of(&cvs[..1], PIECE_BYTES), None);
         cvs[1].0[0] ^= 1;
         assert_ne!(root_of(&cvs, 3 * PIECE_BYTES), Some(root));
+    }
+
+    #[test]
+    fn the_right_edge_proves_the_size_and_no_other() {
+        for extra in [1, 1023, 1024, 1025, 4096, 5 * 1024 + 9, PIECE_BYTES - 1024, PIECE_BYTES - 1, PIECE_BYTES] {
+            let size = PIECE_BYTES + extra;
+            let bytes = content(size);
+            let cvs = cvs_of(&bytes);
+            let edge = edge_of(&bytes[PIECE_BYTES as usize..], size).unwrap();
+            assert!(proves(&edge, size, &cvs[1]), "{extra}");
+            assert!(edge.tail.len() <= 1024 && edge.left.len() <= 10 * Cv::LEN);
+            for other in [size - 1, size + 1, size + 1024, size + PIECE_BYTES, PIECE_BYTES, 0] {
+                assert!(!proves(&edge, other, &cvs[1]), "{extra}: {other}");
+            }
+            assert!(!proves(&edge, size, &cvs[0]), "of another piece");
+            let mut wrong = edge.clone();
+            wrong.tail[0] ^= 1;
+            assert!(!proves(&wrong, size, &cvs[1]), "{extra}: another tail");
+            if !edge.left.is_empty() {
+                let mut wrong = edge.clone();
+                wrong.left[31] ^= 1;
+                assert!(!proves(&wrong, size, &cvs[1]), "{extra}: another value");
+                wrong.left.truncate(edge.left.len() - Cv::LEN);
+                assert!(!proves(&wrong, size, &cvs[1]), "{extra}: a value fewer");
+            }
+        }
+    }
+
+    #[test]
+    fn an_inner_node_is_no_piece() {
+        // Two values that merge to the root of a content of four pieces, passed off as two pieces.
+        let size = 4 * PIECE_BYTES;
+        let bytes = content(size);
+        let cvs = cvs_of(&bytes);
+        let merged = [subtree(&cvs[..2], size / 2), subtree(&cvs[2..], size / 2)].map(Cv);
+        let forged = 2 * PIECE_BYTES;
+        assert_eq!(root_of(&merged, forged), Some(Root(*blake3::hash(&bytes).as_bytes())));
+        let last = &bytes[3 * PIECE_BYTES as usize..];
+        for size in [forged, size] {
+            assert!(edge_of(last, size).is_none_or(|edge| !proves(&edge, forged, &merged[1])));
+        }
+        // A parent whose two children are sent as 64 bytes of content.
+        let parts = [&cvs[2].0[..], &cvs[3].0[..]].concat();
+        let edge = Edge { tail: parts, left: Vec::new() };
+        assert!(!proves(&edge, PIECE_BYTES + 64, &merged[1]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! nothing itself.
 
 mod fetch;
+mod followed;
 pub mod manifest;
 mod order;
 mod part;
@@ -13,6 +14,7 @@ mod proof;
 mod proving;
 mod source;
 mod sources;
+mod swarming;
 mod transfer;
 mod verdict;
 
@@ -25,6 +27,7 @@ use crate::error::{Exit, Failure};
 use crate::proto::disk::{DiskFailure, PartState};
 use crate::proto::event::Outcome;
 use crate::proto::{ClientId, ConnId, Digests, DownloadId, PayloadId};
+use crate::wire::swarm::Peers;
 use crate::wire::{Message, NodeId, Root};
 use transfer::Transfer;
 
@@ -260,6 +263,22 @@ impl Downloads {
         result: Result<std::path::PathBuf, DiskFailure>,
     ) {
         self.with(cx, id, |transfer, cx| transfer.on_published(cx, result));
+    }
+
+    pub(super) fn on_joined(&mut self, cx: &mut Context, id: DownloadId) {
+        self.with(cx, id, |transfer, cx| transfer.on_joined(cx));
+    }
+
+    pub(super) fn on_join_refused(&mut self, cx: &mut Context, id: DownloadId) {
+        self.with(cx, id, |transfer, cx| transfer.on_join_refused(cx));
+    }
+
+    pub(super) fn on_peers(&mut self, cx: &mut Context, id: DownloadId, peers: Peers) {
+        self.with(cx, id, |transfer, cx| transfer.on_peers(cx, peers));
+    }
+
+    pub(super) fn on_swarm_tick(&mut self, cx: &mut Context, id: DownloadId) {
+        self.with(cx, id, |transfer, cx| transfer.on_swarm_tick(cx));
     }
 
     pub(super) fn on_tick(&mut self, cx: &mut Context, id: DownloadId) {

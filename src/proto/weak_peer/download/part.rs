@@ -28,6 +28,7 @@ impl Transfer {
             sizes.sort_unstable();
             sizes.dedup();
         }
+        self.join(cx);
         cx.disk(DiskWork::OpenPart { download: id, destination: self.order.destination.clone(), root, sizes });
     }
 
@@ -52,9 +53,10 @@ impl Transfer {
                 }
                 if self.order.root == EMPTY_ROOT {
                     self.fix_size(0);
-                    cx.disk(DiskWork::PreparePart { download: self.order.id, size: 0, cvs: Vec::new() });
+                    cx.disk(DiskWork::PreparePart { download: self.order.id, size: 0, cvs: Vec::new(), edge: None });
                 } else if let Some(size) = size {
                     self.resume(size, manifest, &verified);
+                    self.offer_resumed(cx, &verified);
                 }
                 self.open(cx);
             }
@@ -110,8 +112,13 @@ impl Transfer {
             mark!(WriteFailed);
             return self.fail(cx, Exit::Disk, &failure.message);
         }
-        if let Some(event) = self.writing.remove(&piece) {
+        if let Some((event, from)) = self.writing.remove(&piece) {
             self.report(cx, event);
+            // Only now others may ask for it.
+            cx.holdings.add(self.order.root, self.order.id, (piece, from));
+            if piece + 1 == u32::try_from(self.picker.len()).unwrap_or(0) {
+                cx.holdings.prove(self.order.root, self.order.id);
+            }
         }
         self.publish_if_complete(cx);
         self.pump(cx);
@@ -129,6 +136,7 @@ impl Transfer {
             cx.timers.stop(Reason::Download(self.order.id));
             self.leave_sources(cx);
             self.report_progress(cx);
+            cx.holdings.fill(self.order.root, self.order.id);
             cx.disk(DiskWork::Publish { download: self.order.id });
         }
     }
@@ -156,8 +164,11 @@ impl Transfer {
 
     fn end(&mut self, cx: &mut Context, failure: Option<Failure>, path: Option<PathBuf>) {
         self.leave_sources(cx);
+        let is_published = matches!(self.phase, Phase::Publishing) && failure.is_none();
         self.phase = Phase::Over;
         cx.timers.stop(Reason::Download(self.order.id));
+        cx.timers.stop(Reason::Swarm(self.order.id));
+        self.end_swarm(cx, is_published);
         let base = failure.as_ref().map_or(Outcome { ok: true, ..Outcome::default() }, Outcome::failed);
         self.outcome = Some(Outcome {
             path,
@@ -174,7 +185,8 @@ impl Transfer {
     fn leave_sources(&mut self, cx: &mut Context) {
         for source in &mut self.sources {
             if let Some(conn) = source.conn.take() {
-                let is_free = source.state == SourceState::Active && source.requests.is_empty();
+                let is_free =
+                    source.state == SourceState::Active && source.requests.is_empty() && source.followed.is_none();
                 if self.order.is_part && is_free && cx.idle.put(&source.addr, conn) {
                     cx.own(conn, Owner::Idle);
                 } else {

@@ -31,6 +31,54 @@ pub struct Picker<S> {
     free: usize,
     have: usize,
     claims: BTreeMap<u32, Vec<S>>,
+    /// In a swarm: the free pieces in random order, and who has them.
+    loose: Option<Loose>,
+}
+
+/// The free pieces of a download in a swarm.
+#[derive(Debug)]
+struct Loose {
+    /// In random order.
+    list: Vec<u32>,
+    /// Where each piece is in the list; [`NOWHERE`] if it is not free.
+    at: Vec<u32>,
+    /// How many sources that have a part of the content have each piece.
+    counts: Vec<u16>,
+    /// Free pieces that no such source has.
+    orphans: usize,
+    /// Pieces that became free (`true`), or are free no more.
+    changes: Vec<(u32, bool)>,
+}
+
+const NOWHERE: u32 = u32::MAX;
+/// Pieces among which the rarest is chosen.
+const CANDIDATES_MAX: usize = 256;
+/// Pieces that are looked at for these.
+const LOOKED_AT_MAX: usize = 4096;
+
+impl Loose {
+    fn set(&mut self, piece: u32, is_free: bool) {
+        let place = piece as usize;
+        let orphan = usize::from(self.counts[place] == 0);
+        let at = self.at[place];
+        match (is_free, at) {
+            (true, NOWHERE) => {
+                self.at[place] = u32::try_from(self.list.len()).unwrap_or(NOWHERE);
+                self.list.push(piece);
+                self.orphans += orphan;
+            }
+            (false, at) if at != NOWHERE => {
+                self.list.swap_remove(at as usize);
+                if let Some(moved) = self.list.get(at as usize) {
+                    self.at[*moved as usize] = at;
+                }
+                self.at[place] = NOWHERE;
+                self.orphans -= orphan;
+            }
+            (true | false, _) => return,
+        }
+        self.changes.push((piece, is_free));
+    }
 }
 
 impl<S: Copy + Eq> Picker<S> {
@@ -38,7 +86,8 @@ impl<S: Copy + Eq> Picker<S> {
     #[must_use]
     pub fn new(size: u64) -> Picker<S> {
         let pieces = usize::try_from(pieces_of(size)).unwrap_or(usize::MAX);
-        Picker { size, states: vec![State::Free; pieces], low: 0, free: pieces, have: 0, claims: BTreeMap::new() }
+        let states = vec![State::Free; pieces];
+        Picker { size, states, low: 0, free: pieces, have: 0, claims: BTreeMap::new(), loose: None }
     }
 
     /// Number of pieces.
@@ -109,6 +158,72 @@ impl<S: Copy + Eq> Picker<S> {
         Some(piece)
     }
 
+    /// Whether this piece is missing and asked of no source.
+    #[must_use]
+    pub fn is_free(&self, piece: u32) -> bool {
+        self.states.get(piece as usize) == Some(&State::Free)
+    }
+
+    // ---- in a swarm -----------------------------------------------------------------------------
+
+    /// Brings the free pieces into random order, and forgets who has them. `draw` returns a number
+    /// below its argument.
+    pub fn loosen(&mut self, draw: &mut impl FnMut(usize) -> usize) {
+        let pieces = self.states.len();
+        let mut list: Vec<u32> = (0..).zip(&self.states).filter(|(_, s)| **s == State::Free).map(|(p, _)| p).collect();
+        for last in (1..list.len()).rev() {
+            list.swap(last, draw(last + 1));
+        }
+        let mut at = vec![NOWHERE; pieces];
+        (0..).zip(&list).for_each(|(place, piece)| at[*piece as usize] = place);
+        let (orphans, counts) = (list.len(), vec![0; pieces]);
+        self.loose = Some(Loose { list, at, counts, orphans, changes: Vec::new() });
+    }
+
+    /// One more source that has a part of the content has this piece, or one fewer.
+    pub fn count(&mut self, piece: u32, more: bool) {
+        let is_free = self.is_free(piece);
+        let Some(loose) = &mut self.loose else { return };
+        let Some(count) = loose.counts.get_mut(piece as usize) else { return };
+        let was = *count;
+        *count = if more { was.saturating_add(1) } else { was.saturating_sub(1) };
+        if is_free {
+            loose.orphans = loose.orphans + usize::from(*count == 0) - usize::from(was == 0);
+        }
+    }
+
+    /// Free pieces that no source with a part of the content has.
+    #[must_use]
+    pub fn orphans(&self) -> usize {
+        self.loose.as_ref().map_or(0, |loose| loose.orphans)
+    }
+
+    /// How many free pieces fit.
+    #[must_use]
+    pub fn free_of(&self, fits: impl Fn(u32) -> bool) -> usize {
+        self.loose.as_ref().map_or(0, |loose| loose.list.iter().filter(|piece| fits(**piece)).count())
+    }
+
+    /// Pieces that became free (`true`) or are free no more since the last call, in order.
+    pub fn take_changes(&mut self) -> Vec<(u32, bool)> {
+        self.loose.as_mut().map_or(Vec::new(), |loose| std::mem::take(&mut loose.changes))
+    }
+
+    /// Assigns the rarest free piece that fits; among equals a random one.
+    pub fn take_rarest(&mut self, source: S, fits: impl Fn(u32) -> bool) -> Option<u32> {
+        let loose = self.loose.as_ref()?;
+        let fitting = loose.list.iter().take(LOOKED_AT_MAX).filter(|piece| fits(**piece)).take(CANDIDATES_MAX);
+        let piece = *fitting.min_by_key(|piece| loose.counts[**piece as usize])?;
+        self.claim(piece, source);
+        Some(piece)
+    }
+
+    fn note(&mut self, piece: u32, is_free: bool) {
+        if let Some(loose) = &mut self.loose {
+            loose.set(piece, is_free);
+        }
+    }
+
     /// Assigns this piece, in addition to a source that is already asked for it. Returns whether
     /// that is possible.
     pub fn claim(&mut self, piece: u32, source: S) -> bool {
@@ -117,6 +232,7 @@ impl<S: Copy + Eq> Picker<S> {
             Some(state @ State::Free) => {
                 *state = State::Asked;
                 self.free -= 1;
+                self.note(piece, false);
             }
             Some(State::Asked) => {}
         }
@@ -138,6 +254,7 @@ impl<S: Copy + Eq> Picker<S> {
             self.states[piece as usize] = State::Free;
             self.free += 1;
             self.low = self.low.min(piece as usize);
+            self.note(piece, true);
         }
     }
 
@@ -151,6 +268,7 @@ impl<S: Copy + Eq> Picker<S> {
         }
         *state = State::Have;
         self.have += 1;
+        self.note(piece, false);
         self.claims.remove(&piece).unwrap_or_default()
     }
 
@@ -163,9 +281,20 @@ impl<S: Copy + Eq> Picker<S> {
         mine: impl Fn(u32) -> Duration,
         left: impl Fn(S, u32) -> Option<Duration>,
     ) -> Option<(u32, S)> {
+        self.theft_of(thief, (|_| true, STEAL_GAIN_MIN), mine, left)
+    }
+
+    /// The same, among the pieces that fit, if that saves at least this time.
+    pub fn theft_of(
+        &self,
+        thief: S,
+        (fits, gain): (impl Fn(u32) -> bool, Duration),
+        mine: impl Fn(u32) -> Duration,
+        left: impl Fn(S, u32) -> Option<Duration>,
+    ) -> Option<(u32, S)> {
         let mut best: Option<(u32, S, Option<Duration>)> = None;
         for (&piece, claimants) in &self.claims {
-            if claimants.contains(&thief) {
+            if claimants.contains(&thief) || !fits(piece) {
                 continue;
             }
             let mut soonest: Option<(S, Option<Duration>)> = None;
@@ -180,7 +309,7 @@ impl<S: Copy + Eq> Picker<S> {
                 }
             }
             let (Some((_, left)), Some((holder, _))) = (soonest, latest) else { continue };
-            if pays(mine(piece), left) && best.is_none_or(|(_, _, most)| later(left, most)) {
+            if pays_by(gain, mine(piece), left) && best.is_none_or(|(_, _, most)| later(left, most)) {
                 best = Some((piece, holder, left));
             }
         }
@@ -202,7 +331,12 @@ fn later(first: Option<Duration>, second: Option<Duration>) -> bool {
 /// justify bytes that may be fetched twice.
 #[must_use]
 pub fn pays(mine: Duration, left: Option<Duration>) -> bool {
-    left.is_none_or(|left| left > mine.saturating_mul(2) && left - mine >= STEAL_GAIN_MIN)
+    pays_by(STEAL_GAIN_MIN, mine, left)
+}
+
+/// The same, if it saves at least `gain`.
+fn pays_by(gain: Duration, mine: Duration, left: Option<Duration>) -> bool {
+    left.is_none_or(|left| left > mine.saturating_mul(2) && left - mine >= gain)
 }
 
 /// How many pieces to ask of a source at once: what it sends in half a second, but no more than an
@@ -298,6 +432,28 @@ mod tests {
         picker.make_room(0, 'a');
         assert!(picker.claim(0, 'c'));
         assert_eq!(picker.claimants(0), ['b', 'c']);
+    }
+
+    #[test]
+    fn the_rarest_piece_is_taken_and_counts_follow_what_is_free() {
+        let mut picker = Picker::new(4 * PIECE_BYTES);
+        picker.verified(3);
+        picker.loosen(&mut |below| below - 1);
+        assert_eq!(picker.orphans(), 3);
+        for piece in [0, 0, 1, 2, 2, 2] {
+            picker.count(piece, true);
+        }
+        assert_eq!((picker.orphans(), picker.free_of(|piece| piece != 1)), (0, 2));
+        assert_eq!(picker.take_rarest('a', |_| true), Some(1));
+        assert_eq!(picker.take_rarest('a', |piece| piece != 0), Some(2));
+        assert_eq!(picker.take_changes(), [(1, false), (2, false)]);
+        picker.release(1, 'a');
+        picker.count(1, false);
+        assert_eq!((picker.orphans(), picker.take_changes()), (1, vec![(1, true)]));
+        assert_eq!(picker.take_rarest('b', |_| true), Some(1));
+        assert_eq!(picker.take_rarest('b', |_| true), Some(0));
+        assert_eq!(picker.take_rarest('b', |_| true), None);
+        assert_eq!(picker.orphans(), 0);
     }
 
     /// Random sources that take, fail, deliver and steal: no piece has two holders unless it was

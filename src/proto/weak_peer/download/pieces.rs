@@ -94,9 +94,9 @@ impl Transfer {
         let verdict = judge(self.order.verify, &digests, expected, announced);
         let source = &mut self.sources[index];
         match verdict {
-            Verdict::Right => self.accept(cx, index, piece, payload),
+            Verdict::Right => self.accept(cx, index, piece, (payload, digests.md5)),
             Verdict::WrongMd5 => {
-                self.accept(cx, index, piece, payload);
+                self.accept(cx, index, piece, (payload, digests.md5));
                 self.note_wrong_md5(cx, index);
             }
             Verdict::Lie => {
@@ -130,13 +130,22 @@ impl Transfer {
         claimed
     }
 
-    pub(super) fn accept(&mut self, cx: &mut Context, index: SourceIndex, piece: u32, payload: PayloadId) {
+    pub(super) fn accept(
+        &mut self,
+        cx: &mut Context,
+        index: SourceIndex,
+        piece: u32,
+        (payload, md5): (PayloadId, Option<Md5>),
+    ) {
         let download = self.order.id;
         self.good_at = cx.now;
         let source = &mut self.sources[index];
         source.pieces += 1;
         source.forgive();
-        let addr = source.addr.clone();
+        let (addr, node) = (source.addr.clone(), source.node);
+        if source.pieces == 1 {
+            self.believe(index);
+        }
         self.revive(cx, index);
         self.picker.verified(piece);
         for other in 0..self.sources.len() {
@@ -148,8 +157,9 @@ impl Transfer {
         self.bytes += u64::from(bytes);
         let elapsed_ms = millis(cx.now.since(self.started_at));
         // Reported once it is written: a piece that was reported is there after a kill.
-        self.writing.insert(piece, ClientEvent::Piece { index: piece, source: addr, bytes, elapsed_ms });
-        cx.disk(DiskWork::WritePiece { download, piece, payload });
+        let event = ClientEvent::Piece { index: piece, source: addr, bytes, elapsed_ms };
+        self.writing.insert(piece, (event, node));
+        cx.disk(DiskWork::WritePiece { download, piece, payload, md5 });
         self.pump(cx);
     }
 }

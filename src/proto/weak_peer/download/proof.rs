@@ -2,6 +2,7 @@
 
 use super::manifest::Pages;
 use super::verdict::Verdict;
+use crate::proto::disk::Edge;
 use crate::proto::{Digests, PayloadId};
 use crate::time::Time;
 use crate::wire::ids::{Cv, Md5};
@@ -35,6 +36,8 @@ pub(super) struct Proof {
     pub(super) pages: Pages,
     /// All of them, once they merge to the root.
     pub(super) manifest: Option<Vec<Cv>>,
+    /// The right edge, once its last page has brought one.
+    pub(super) edge: Option<Edge>,
     /// The last piece, if it came before the manifest was complete.
     pub(super) held: Option<Received>,
     /// Whether the last piece failed before the source stated the size.
@@ -44,12 +47,12 @@ pub(super) struct Proof {
 impl Proof {
     pub(super) fn new(begun_at: Time, rate_before: u64, size: Option<u64>) -> Proof {
         let pages = Pages::new(size.unwrap_or(0));
-        Proof { begun_at, rate_before, size, pages, manifest: None, held: None, failed: None }
+        Proof { begun_at, rate_before, size, pages, manifest: None, edge: None, held: None, failed: None }
     }
 
     /// Begins again with the size that the source states.
     pub(super) fn restate(&mut self, size: u64) {
         (self.size, self.pages) = (Some(size), Pages::new(size));
-        (self.manifest, self.failed) = (None, None);
+        (self.manifest, self.edge, self.failed) = (None, None, None);
     }
 }

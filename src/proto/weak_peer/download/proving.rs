@@ -6,6 +6,7 @@
 //! One source is asked first. Another one is asked in addition when that takes long, so that a slow
 //! source delays no download; the first proof that is complete decides.
 
+use super::manifest::proves;
 use super::proof::{Failed, Proof, Received};
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
@@ -14,7 +15,7 @@ use crate::config::{
     MANIFEST_PAGE_CVS, MD5_MISMATCHES_MAX, PIECE_BYTES, PROOF_BYTES_MAX, PROOF_HEDGE, PROOF_PATIENCE,
     SOURCE_FRUITLESS_MAX, SOURCE_RATE_MIN,
 };
-use crate::proto::disk::DiskWork;
+use crate::proto::disk::{DiskWork, Edge};
 use crate::proto::event::{ClientEvent, SourceState};
 use crate::proto::marks::mark;
 use crate::proto::weak_peer::context::{Context, SourceIndex};
@@ -22,7 +23,7 @@ use crate::proto::weak_peer::download::picker::Picker;
 use crate::proto::weak_peer::download::pool::is_possible;
 use crate::proto::{PayloadId, Verify, pieces_of};
 use crate::time::Time;
-use crate::wire::ids::Cv;
+use crate::wire::ids::{Cv, Md5};
 use crate::wire::message::Cvs;
 
 impl Transfer {
@@ -42,7 +43,8 @@ impl Transfer {
             if size.is_none_or(|size| size > PIECE_BYTES) {
                 self.ask(cx, index, Wanted::Page(0));
             }
-            if let Some(size) = size {
+            // A source of swarms proves the size with the manifest.
+            if let Some(size) = size.filter(|size| *size <= PIECE_BYTES || !self.sources[index].swarms) {
                 self.ask(cx, index, Wanted::Last(size));
             }
         }
@@ -89,7 +91,8 @@ impl Transfer {
             }
         }
         // One that was asked before, and lost, is asked last.
-        let free = self.sources.iter().enumerate().filter(|(_, s)| s.state == SourceState::Active && s.proof.is_none());
+        let may = |s: &Source| s.state == SourceState::Active && s.proof.is_none() && s.may_prove();
+        let free = self.sources.iter().enumerate().filter(|(_, source)| may(source));
         let next = free.min_by_key(|(_, source)| source.fruitless).map(|(index, _)| index);
         if next.is_some() && !running.is_empty() {
             mark!(ProofHedged);
@@ -119,6 +122,9 @@ impl Transfer {
             self.on_size(cx, index, page.size);
         }
         let Some(proof) = &mut self.sources[index].proof else { return };
+        if !page.tail.is_empty() {
+            proof.edge = Some(Edge { tail: page.tail.clone(), left: page.left.clone() });
+        }
         if pieces_of(page.size) > 1 || proof.size != Some(page.size) {
             match proof.pages.add(page.size, page.first, &page.cvs) {
                 Err(why) => self.drop_liar(cx, index, why),
@@ -147,7 +153,9 @@ impl Transfer {
             cx.drop_payload(held.payload);
         }
         self.cancel_last(cx, index);
-        self.ask(cx, index, Wanted::Last(size));
+        if size <= PIECE_BYTES || !self.sources[index].swarms {
+            self.ask(cx, index, Wanted::Last(size));
+        }
     }
 
     fn cancel_last(&mut self, cx: &mut Context, index: SourceIndex) {
@@ -166,9 +174,22 @@ impl Transfer {
         let Some(cvs) = proof.pages.proven(self.order.root) else {
             return self.drop_liar(cx, index, "sent a manifest that does not merge to the root");
         };
-        proof.manifest = Some(cvs.to_vec());
-        if let (Some(held), Some(size)) = (proof.held.take(), proof.size) {
+        let manifest = cvs.to_vec();
+        let Some(size) = proof.size else { return };
+        if let (Some(edge), Some(last)) = (proof.edge.take(), manifest.last()) {
+            if !proves(&edge, size, last) {
+                mark!(EdgeLie);
+                return self.drop_liar(cx, index, "sent a right edge that does not prove the size");
+            }
+            mark!(EdgeProven);
+            proof.manifest = Some(manifest);
+            return self.on_proven(cx, index, size, Some(edge));
+        }
+        proof.manifest = Some(manifest);
+        if let Some(held) = proof.held.take() {
             self.on_last(cx, index, size, held);
+        } else if self.sources[index].swarms {
+            self.ask(cx, index, Wanted::Last(size));
         }
     }
 
@@ -188,9 +209,9 @@ impl Transfer {
         };
         let Received { payload, digests, announced } = received;
         match judge(proof_verify(self.order.verify), &digests, expected, announced) {
-            Verdict::Right => self.on_proven(cx, index, size, payload),
+            Verdict::Right => self.on_proven_by_last(cx, index, size, (payload, digests.md5)),
             Verdict::WrongMd5 => {
-                self.on_proven(cx, index, size, payload);
+                self.on_proven_by_last(cx, index, size, (payload, digests.md5));
                 self.note_wrong_md5(cx, index);
             }
             verdict @ (Verdict::Lie | Verdict::LineFault) => {
@@ -232,8 +253,24 @@ impl Transfer {
 
     // ---- the end --------------------------------------------------------------------------------
 
+    /// Size and manifest are proven by the last piece, which is not asked for again.
+    fn on_proven_by_last(&mut self, cx: &mut Context, index: SourceIndex, size: u64, piece: (PayloadId, Option<Md5>)) {
+        let last = last_piece(size);
+        self.fix_proven(cx, index, size, None);
+        self.picker.claim(last, index);
+        self.accept(cx, index, last, piece);
+    }
+
+    /// Size and manifest are proven by the right edge.
+    fn on_proven(&mut self, cx: &mut Context, index: SourceIndex, size: u64, edge: Option<Edge>) {
+        if matches!(self.phase, Phase::Proving) {
+            self.fix_proven(cx, index, size, edge);
+            self.pump(cx);
+        }
+    }
+
     /// Size and manifest are proven, by this source.
-    fn on_proven(&mut self, cx: &mut Context, index: SourceIndex, size: u64, payload: PayloadId) {
+    fn fix_proven(&mut self, cx: &mut Context, index: SourceIndex, size: u64, edge: Option<Edge>) {
         mark!(ManifestProven);
         let proof = self.sources[index].proof.take();
         let cvs = proof.and_then(|proof| proof.manifest).unwrap_or_default();
@@ -244,11 +281,12 @@ impl Transfer {
         self.fix_size(size);
         self.manifest = Some(cvs.clone());
         self.phase = Phase::Fetching;
-        cx.disk(DiskWork::PreparePart { download: self.order.id, size, cvs });
+        if edge.is_some() {
+            cx.holdings.prove(self.order.root, self.order.id);
+        }
+        cx.disk(DiskWork::PreparePart { download: self.order.id, size, cvs, edge });
+        self.check_announced(cx);
         (0..self.sources.len()).for_each(|other| self.end_proof(cx, other, size));
-        let last = last_piece(size);
-        self.picker.claim(last, index);
-        self.accept(cx, index, last, payload);
     }
 
     /// The size is certain.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::followed::Followed;
 use super::proof::Proof;
 use crate::config::{
     BUSY_REDIAL_MAX, DIAL_HEDGE, DIALS_PER_ADDRESS, DIALS_PERIOD, PIECE_BYTES, PIECES_PER_FAULT, PROGRESS_INTERVAL,
@@ -75,6 +76,10 @@ pub(super) struct Source {
     pub(super) proof: Option<Proof>,
     /// Whether it ever sent WELCOME.
     pub(super) welcomed: bool,
+    /// Its WELCOME has the feature of swarms.
+    pub(super) swarms: bool,
+    /// What it announces, if it is followed.
+    pub(super) followed: Option<Followed>,
     /// Whether it refused the last connection that it answered: it is a peer, and busy.
     pub(super) refused: bool,
     /// Whether its dial counts at its host.
@@ -133,6 +138,8 @@ impl Source {
             stated: None,
             proof: None,
             welcomed: false,
+            swarms: false,
+            followed: None,
             refused: false,
             counted: false,
             dialed_at: Time::ZERO,

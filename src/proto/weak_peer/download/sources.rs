@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::followed::Followed;
 use super::pool::Candidate;
 use super::source::{Source, Wanted};
 use super::transfer::{Phase, Transfer};
@@ -31,6 +32,9 @@ impl Transfer {
     // ---- dialing --------------------------------------------------------------------------------
 
     pub(super) fn dial_more(&mut self, cx: &mut Context) {
+        if self.waits_for_members(cx.now) {
+            return;
+        }
         while self.has_room(cx.now) {
             let Some(index) = self.next_to_dial(cx) else { return };
             self.make_room(cx);
@@ -265,6 +269,7 @@ impl Transfer {
     /// Ends its connection and frees the pieces that it was asked for. Asks nobody for them.
     pub(super) fn put_away(&mut self, cx: &mut Context, index: SourceIndex, state: SourceState, why: &str) {
         self.forget_proof(cx, index);
+        self.unfollow(index);
         let source = &mut self.sources[index];
         source.uncount(cx, false);
         cx.give_up(source.dial.take(), source.conn.take());
@@ -305,6 +310,7 @@ impl Transfer {
         let is = |state: SourceState| self.sources.iter().any(|source| source.state == state);
         matches!(self.phase, Phase::Proving | Phase::Fetching)
             && (self.short_of_sources || !is(SourceState::Active) || is(SourceState::Lost))
+            && !(self.swarm.on && is(SourceState::Active))
     }
 
     /// Whether to search for more sources now. Fails the download if no source is left and no
@@ -439,7 +445,10 @@ impl Transfer {
     fn may_hope(&self, now: Time) -> bool {
         let may_welcome = |source: &Source| source.refused || !source.welcomed;
         let hope = |source: &Source| match source.state {
-            SourceState::Active | SourceState::Stalled => true,
+            // From one that has nothing of use nothing comes.
+            SourceState::Active | SourceState::Stalled => {
+                source.owes() || source.followed.as_ref().is_none_or(Followed::is_useful)
+            }
             SourceState::Connecting => may_welcome(source),
             SourceState::Lost => may_welcome(source) && !source.is_over(now),
             SourceState::Idle | SourceState::Dropped => false,

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::followed::Swarm;
 use super::order::Order;
 use super::picker::Picker;
 use super::source::Source;
@@ -11,8 +12,8 @@ use crate::config::{PROGRESS_INTERVAL, SOURCE_RATE_MIN, STALL_AFTER};
 use crate::proto::event::{ClientEvent, Outcome, SourceReport, SourceState};
 use crate::proto::weak_peer::context::{Context, SourceIndex};
 use crate::time::Time;
-use crate::wire::HostPort;
 use crate::wire::ids::Cv;
+use crate::wire::{HostPort, NodeId};
 
 /// How many progress readings the rate is taken over: those of the last 4 seconds.
 const RATE_WINDOW: usize = 8;
@@ -58,8 +59,11 @@ pub(super) struct Transfer {
     /// One value per piece, once they are proven.
     pub(super) manifest: Option<Vec<Cv>>,
     pub(super) next_req: u32,
-    /// Verified pieces that are not written yet, each with the event that reports it once it is.
-    pub(super) writing: BTreeMap<u32, ClientEvent>,
+    /// Verified pieces that are not written yet, each with the event that reports it once it is,
+    /// and the node that sent it.
+    pub(super) writing: BTreeMap<u32, (ClientEvent, Option<NodeId>)>,
+    /// Others that fetch the same.
+    pub(super) swarm: Swarm,
     /// Bytes verified, in earlier runs too.
     pub(super) bytes: u64,
     /// Bytes verified in earlier runs.
@@ -105,6 +109,7 @@ impl Transfer {
             manifest: None,
             next_req: 1,
             writing: BTreeMap::new(),
+            swarm: Swarm::default(),
             bytes: 0,
             resumed: 0,
             started_at: now,

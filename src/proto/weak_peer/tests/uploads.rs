@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::harness::{Super, World};
 use crate::config::{CHUNK_IDLE_MAX, LOGIN_DEADLINE, RATE_WINDOW, UPLOAD_AHEAD, UPLOAD_REQUESTS_MAX, UPLOADS_MAX};
-use crate::proto::disk::ServeFailure;
+use crate::proto::disk::{Page, ServeFailure};
 use crate::proto::{ClientEvent, Command, ConnId, DiskDone, DiskWork, Input, Output};
 use crate::wire::ids::{Md5, NodeId, Root};
 use crate::wire::message::{Cancel, Error, ErrorCode, Get, Hello, Manifest, Ping};
@@ -170,7 +170,7 @@ fn a_manifest_page_is_read_and_sent() {
     let message = Message::Manifest(Manifest { req: 2, root: ROOT, first: 1024 });
     world.input(Input::Message { conn, message });
     assert_eq!(prepared(&world), [2]);
-    let result = Ok((77, vec![1; 64]));
+    let result = Ok(Page { size: 77, cvs: vec![1; 64], edge: None });
     world.input(Input::Disk(DiskDone::ManifestReady { conn, req: 2, first: 1024, result }));
     let Some(Output::Send { message: Message::Cvs(page), .. }) = world.outputs.last() else { panic!() };
     assert_eq!((page.req, page.size, page.first, page.cvs.len()), (2, 77, 1024, 64));

@@ -28,7 +28,7 @@ impl World {
                 }
                 DiskDone::PartOpened { download, result: Ok(PartState::Open { path, size, manifest, verified }) }
             }
-            DiskWork::WritePiece { download, piece, payload } => {
+            DiskWork::WritePiece { download, piece, payload, md5: _ } => {
                 let bytes = self.payloads.remove(&payload).expect("a payload is used up once");
                 let result = if self.full { full() } else { Ok(()) };
                 let before = self.written.insert(piece, bytes);
@@ -45,6 +45,7 @@ impl World {
                 self.stored = Some(cvs);
                 return;
             }
+            DiskWork::Release { .. } => return,
             DiskWork::Abandon { .. } => {
                 self.abandoned += 1;
                 return;

@@ -2,19 +2,22 @@
 //! order, the answers that the disk prepares in advance, and their deadlines. It opens no file and
 //! sees no content: the disk prepares the bytes, the driver sends them.
 
+mod following;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::context::{Context, Owner, Reason};
 use super::membership::{code_of, is_node};
+use super::swarm::turns::{Asker, Turns};
 use crate::config::{
-    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE,
+    CHUNK_BYTES_MAX, CHUNK_IDLE_MAX, CROWD_FRESH, FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, LOGIN_DEADLINE, PIECE_BYTES,
     PROTOCOL_VERSION, RATE_WINDOW, UPLOAD_AHEAD, UPLOAD_AHEAD_LOW, UPLOAD_AHEAD_MAX, UPLOAD_BUSY_MAX, UPLOAD_LAG_MAX,
     UPLOAD_PROVEN_BYTES, UPLOAD_RATE_MIN, UPLOAD_REQUESTS_MAX, UPLOAD_SENDING_MAX, UPLOADS_MAX,
 };
 use crate::proto::crowd::{Plan, Rank, Standing};
-use crate::proto::disk::ServeFailure;
+use crate::proto::disk::{Edge, Page, ServeFailure};
 use crate::proto::event::{UploadPeer, UploadReport};
 use crate::proto::marks::mark;
 use crate::proto::meter::Meter;
@@ -22,20 +25,33 @@ use crate::proto::{ConnId, DiskWork, Output};
 use crate::time::Time;
 use crate::trust::{Account, PublicKey, Refusal};
 use crate::wire::ids::{Md5, Root};
-use crate::wire::message::{Chunk, Cvs, ErrorCode, Hello, Login, Mode, Ready, Welcome};
+use crate::wire::message::{Chunk, Cvs, ErrorCode, Get, Hello, Login, Mode, Ready, Welcome};
 use crate::wire::message::{sent_by_sources, sent_by_super_peers, sent_to_super_peers};
-use crate::wire::{HostPort, Message, WireError};
+use crate::wire::swarm::FEATURE_SWARM;
+use crate::wire::{HostPort, Message, NodeId, WireError};
 
 #[derive(Debug)]
 enum Wanted {
-    Chunk { root: Root, offset: u64, length: u32, bare: bool },
-    Page { root: Root, first: u32 },
+    Chunk {
+        root: Root,
+        offset: u64,
+        length: u32,
+        bare: bool,
+    },
+    Page {
+        root: Root,
+        first: u32,
+    },
+    /// Whether the content is there, for a follower.
+    Follow {
+        root: Root,
+    },
 }
 
 impl Wanted {
     fn root(&self) -> Root {
         match self {
-            Wanted::Chunk { root, .. } | Wanted::Page { root, .. } => *root,
+            Wanted::Chunk { root, .. } | Wanted::Page { root, .. } | Wanted::Follow { root } => *root,
         }
     }
 }
@@ -58,8 +74,8 @@ enum Stage {
 pub(super) enum Answer {
     /// A chunk can be sent: its MD5, if it was asked for.
     Chunk(Option<Md5>),
-    /// The size of the content and a page of its chaining values.
-    Page((u64, Vec<u8>)),
+    /// A page of the manifest.
+    Page(Page),
     Failed(ServeFailure),
 }
 
@@ -75,7 +91,7 @@ impl Request {
     fn bytes(&self) -> u64 {
         match self.wanted {
             Wanted::Chunk { length, .. } => u64::from(length),
-            Wanted::Page { .. } => 0,
+            Wanted::Page { .. } | Wanted::Follow { .. } => 0,
         }
     }
 }
@@ -115,6 +131,14 @@ struct Upload {
     rate: Meter,
     /// The content that it asked for last.
     root: Option<Root>,
+    /// Which peer it is, as it says.
+    node: Option<NodeId>,
+    /// Its HELLO has the feature of swarms.
+    swarms: bool,
+    /// What it follows.
+    asker: Option<Asker>,
+    /// Bytes of chunks that it has asked for and not got.
+    asked: u64,
 }
 
 impl Upload {
@@ -178,6 +202,10 @@ pub(super) struct Uploads {
     closed: BTreeMap<&'static str, u64>,
     /// Which connections are closed next while all places are taken.
     plan: Plan,
+    /// The turns of followers.
+    turns: Turns,
+    /// Followers that wait for their first HAS.
+    untold: Vec<ConnId>,
 }
 
 impl Uploads {
@@ -234,6 +262,10 @@ impl Uploads {
             taken: 0,
             rate: Meter::new(RATE_WINDOW),
             root: None,
+            node: None,
+            swarms: false,
+            asker: None,
+            asked: 0,
         };
         self.conns.insert(conn, upload);
     }
@@ -272,6 +304,7 @@ impl Uploads {
             _ if upload.greeting == Greeting::Hello => self.fail(cx, conn, ErrorCode::ORDER, "HELLO comes first"),
             _ if upload.greeting == Greeting::Login => self.fail(cx, conn, ErrorCode::ORDER, "LOGIN comes first"),
             Message::Get(get) if (1..=CHUNK_BYTES_MAX).contains(&get.length) => {
+                self.on_get(cx, conn, &get);
                 let wanted = Wanted::Chunk { root: get.root, offset: get.offset, length: get.length, bare: get.bare };
                 self.queue(cx, conn, get.req, wanted);
             }
@@ -282,10 +315,18 @@ impl Uploads {
             Message::Manifest(page) => {
                 self.queue(cx, conn, page.req, Wanted::Page { root: page.root, first: page.first });
             }
+            Message::Cancel(cancel) if upload.asker.as_ref().is_some_and(|asker| asker.req == cancel.req) => {
+                self.end_follow(conn);
+                self.give_turns(cx);
+            }
             Message::Cancel(cancel) => {
-                cancel_request(cx, conn, upload, cancel.req);
+                if cancel_request(cx, conn, upload, cancel.req) {
+                    self.end_turn(cx, conn, cancel.req, false);
+                }
                 self.pump(cx, conn);
             }
+            Message::Follow(follow) => self.on_follow(cx, conn, follow),
+            Message::Want(want) => self.on_want(cx, conn, want),
             Message::Hello(_)
             | Message::Welcome(_)
             | Message::Login(_)
@@ -293,8 +334,6 @@ impl Uploads {
             | Message::Ping(_)
             | sent_to_super_peers!()
             | sent_by_super_peers!()
-            | Message::Follow(_)
-            | Message::Want(_)
             | sent_by_sources!() => {
                 let why = format!("{} does not belong on a chunk connection", message.kind());
                 self.fail(cx, conn, ErrorCode::ORDER, &why);
@@ -311,8 +350,11 @@ impl Uploads {
         if !is_node(upload.key, hello.node) {
             return self.fail(cx, conn, ErrorCode::LOGIN, "the node of the HELLO is not that of the key");
         }
+        upload.node = Some(hello.node);
+        upload.swarms = hello.features.iter().any(|feature| feature == FEATURE_SWARM);
         let (mode, welcome) = (cx.mode(), HostPort::from(upload.from));
-        let welcome = Welcome { mode, ..Welcome::new(cx.node, cx.boot, CHUNK_IDLE_MAX, welcome) };
+        let mut welcome = Welcome { mode, ..Welcome::new(cx.node, cx.boot, CHUNK_IDLE_MAX, welcome) };
+        welcome.features.push(FEATURE_SWARM.to_owned());
         cx.send(conn, Message::Welcome(welcome));
         if mode == Mode::Login {
             upload.greeting = Greeting::Login;
@@ -348,6 +390,12 @@ impl Uploads {
         }
     }
 
+    /// A chunk is asked for: with a turn, if there is one.
+    fn on_get(&mut self, cx: &mut Context, conn: ConnId, get: &Get) {
+        let piece = u32::try_from(get.offset / PIECE_BYTES).ok();
+        self.turns.take(cx.now, (conn, get.req), get.root, piece);
+    }
+
     fn queue(&mut self, cx: &mut Context, conn: ConnId, req: u32, wanted: Wanted) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
         if upload.find(req).is_some() {
@@ -360,14 +408,20 @@ impl Uploads {
         }
         upload.active_at = cx.now;
         upload.root = Some(wanted.root());
-        upload.requests.push_back(Request { req, wanted, stage: Stage::Queued });
+        let request = Request { req, wanted, stage: Stage::Queued };
+        upload.asked += request.bytes();
+        upload.requests.push_back(request);
         self.pump(cx, conn);
     }
 
     /// Sends the answers that are ready and in order, and requests the next ones from the disk.
     fn pump(&mut self, cx: &mut Context, conn: ConnId) {
         let Some(upload) = self.conns.get_mut(&conn) else { return };
-        self.chunks_sent += send_ready(cx, conn, upload, &mut self.bytes_sent);
+        let mut answered = Answered::default();
+        self.chunks_sent += send_ready(cx, conn, upload, &mut self.bytes_sent, &mut answered);
+        upload.asked = upload.requests.iter().map(Request::bytes).sum();
+        self.on_answered(cx, conn, answered);
+        let Some(upload) = self.conns.get_mut(&conn) else { return };
         // Several are requested at once, because the disk computes their MD5s together.
         let begun = |request: &&Request| !matches!(request.stage, Stage::Queued);
         if upload.requests.iter().filter(begun).count() > UPLOAD_AHEAD_LOW {
@@ -391,7 +445,17 @@ impl Uploads {
                     DiskWork::PrepareChunk { conn, from, req, root, offset, length, bare }
                 }
                 Wanted::Page { root, first } => DiskWork::ReadManifest { conn, from, req, root, first },
+                Wanted::Follow { root } => DiskWork::ReadManifest { conn, from, req, root, first: 0 },
             });
+        }
+    }
+
+    fn on_answered(&mut self, cx: &mut Context, conn: ConnId, answered: Answered) {
+        answered.failed.into_iter().for_each(|req| self.end_turn(cx, conn, req, false));
+        match answered.followed {
+            Some(Ok(size)) => self.on_followed(cx, conn, size),
+            Some(Err(())) => self.end_follow(conn),
+            None => {}
         }
     }
 
@@ -403,6 +467,7 @@ impl Uploads {
             Stage::Canceled => {
                 upload.requests.retain(|request| request.req != req);
                 cx.push(Output::DropChunk { conn, req });
+                self.end_turn(cx, conn, req, false);
             }
             Stage::Queued | Stage::Ready(_) | Stage::Sending => return,
         }
@@ -418,6 +483,7 @@ impl Uploads {
         };
         upload.on_taken(cx.now, length);
         upload.requests.retain(|request| request.req != req || !matches!(request.stage, Stage::Sending));
+        self.end_turn(cx, conn, req, true);
         self.pump(cx, conn);
     }
 
@@ -434,7 +500,8 @@ impl Uploads {
         if upload.is_expired(cx) {
             return self.fail(cx, conn, ErrorCode::EXPIRED, &Refusal::Expired.to_string());
         }
-        let idle_at = if upload.requests.is_empty() { upload.active_at } else { cx.now };
+        let waits = upload.asker.as_ref().is_some_and(|asker| asker.wants > 0);
+        let idle_at = if upload.requests.is_empty() && !waits { upload.active_at } else { cx.now };
         if idle_at + CHUNK_IDLE_MAX <= cx.now {
             mark!(UploadIdle);
             return self.fail(cx, conn, ErrorCode::DEADLINE, "no request for too long");
@@ -454,7 +521,10 @@ impl Uploads {
     }
 
     pub(super) fn on_closed(&mut self, cx: &mut Context, conn: ConnId) {
+        self.end_follow(conn);
         if self.conns.remove(&conn).is_some() {
+            self.turns.forget(conn);
+            self.give_turns(cx);
             cx.timers.stop(Reason::Upload(conn));
             cx.disk(DiskWork::ForgetConn { conn });
         }
@@ -477,9 +547,9 @@ fn open(cx: &mut Context, conn: ConnId, upload: &mut Upload) {
     cx.timers.set(Reason::Upload(conn), at);
 }
 
-/// Forgets a request, unless its bytes are being sent.
-fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32) {
-    let Some(request) = upload.find(req) else { return };
+/// Forgets a request, unless its bytes are being sent. Returns whether it is forgotten.
+fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32) -> bool {
+    let Some(request) = upload.find(req) else { return false };
     mark!(UploadCanceled);
     match request.stage {
         Stage::Queued => {}
@@ -487,16 +557,32 @@ fn cancel_request(cx: &mut Context, conn: ConnId, upload: &mut Upload, req: u32)
             // The number stays in use until the disk answers, so that its answer is not mistaken
             // for the answer to a later request.
             request.stage = Stage::Canceled;
-            return;
+            return false;
         }
         Stage::Ready(_) => cx.push(Output::DropChunk { conn, req }),
-        Stage::Sending | Stage::Canceled => return,
+        Stage::Sending | Stage::Canceled => return false,
     }
     upload.requests.retain(|request| request.req != req);
+    true
+}
+
+/// What was answered beside chunks and pages.
+#[derive(Debug, Default)]
+struct Answered {
+    /// Requests that failed.
+    failed: Vec<u32>,
+    /// The content that is followed is there, with this size; or it is not.
+    followed: Option<Result<u64, ()>>,
 }
 
 /// Answers requests from the front of the queue while they are ready. Returns the number of chunks.
-fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &mut u64) -> u64 {
+fn send_ready(
+    cx: &mut Context,
+    conn: ConnId,
+    upload: &mut Upload,
+    bytes_sent: &mut u64,
+    answered: &mut Answered,
+) -> u64 {
     let mut chunks = 0;
     let mut paged = 0;
     let mut sending = 0;
@@ -525,16 +611,22 @@ fn send_ready(cx: &mut Context, conn: ConnId, upload: &mut Upload, bytes_sent: &
                 at += 1;
                 continue;
             }
-            (Stage::Ready(Answer::Page((size, cvs))), &Wanted::Page { first, .. }) => {
-                let cvs = std::mem::take(cvs);
+            (Stage::Ready(Answer::Page(page)), &Wanted::Page { first, .. }) => {
+                let Page { size, cvs, edge } = std::mem::take(page);
                 paged += cvs.len() as u64;
-                cx.send(conn, Message::Cvs(Cvs { req, size: *size, first, cvs, ..Cvs::default() }));
+                let Edge { tail, left } = edge.unwrap_or_default();
+                cx.send(conn, Message::Cvs(Cvs { req, size, first, cvs, tail, left }));
             }
-            (Stage::Ready(Answer::Failed(failure)), _) => {
+            (Stage::Ready(Answer::Page(page)), Wanted::Follow { .. }) => answered.followed = Some(Ok(page.size)),
+            (Stage::Ready(Answer::Failed(failure)), wanted) => {
+                match wanted {
+                    Wanted::Follow { .. } => answered.followed = Some(Err(())),
+                    Wanted::Chunk { .. } | Wanted::Page { .. } => answered.failed.push(req),
+                }
                 let (code, why) = refusal(*failure);
                 cx.error(conn, code, why, Some(req));
             }
-            (Stage::Ready(Answer::Chunk(_)), Wanted::Page { .. })
+            (Stage::Ready(Answer::Chunk(_)), Wanted::Page { .. } | Wanted::Follow { .. })
             | (Stage::Ready(Answer::Page(..)), Wanted::Chunk { .. }) => {
                 debug_assert!(false, "the disk answered a request of another kind");
             }

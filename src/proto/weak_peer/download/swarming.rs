@@ -1,0 +1,481 @@
+//! A download among others that fetch the same content: it follows sources that have a part of it,
+//! asks for a turn, and chooses the piece when the turn comes. Of the pieces that a source has it
+//! takes those that the source advises, and then the rarest among the sources that have sent right
+//! ones.
+
+use std::time::Duration;
+
+use super::followed::Followed;
+use super::source::{Source, Wanted};
+use super::transfer::{Phase, Transfer};
+use crate::config::{
+    ABSENT_MAX, FOLLOWS_MIN, JOIN_PATIENCE, PIECE_BYTES, REFOLLOW_INTERVAL, SILENT_MIN, STEAL_GAIN_SWARM,
+    SWARM_FETCHES_MAX, SWARM_TICK, WRITES_PENDING_MAX,
+};
+use crate::proto::event::SourceState;
+use crate::proto::marks::mark;
+use crate::proto::weak_peer::contact::of_member;
+use crate::proto::weak_peer::context::{Context, Reason, SourceIndex};
+use crate::proto::weak_peer::download::source::time_for;
+use crate::proto::weak_peer::swarm::pieces::Pieces;
+use crate::proto::weak_peer::swarm::step::Step;
+use crate::time::Time;
+use crate::wire::Message;
+use crate::wire::message::ErrorCode;
+use crate::wire::swarm::{Follow, Has, Peers, Turn, Want};
+
+impl Source {
+    /// Whether it has this piece, as far as it says. One that is not followed has all.
+    pub(super) fn has(&self, piece: u32) -> bool {
+        self.followed.as_ref().is_none_or(|followed| followed.pieces.has(piece))
+    }
+
+    /// Whether it can be asked for the proof.
+    pub(super) fn may_prove(&self) -> bool {
+        self.followed.as_ref().is_none_or(|followed| !followed.heard || followed.manifest)
+    }
+
+    fn partial(&self) -> Option<&Followed> {
+        self.followed.as_ref().filter(|followed| followed.heard && !followed.pieces.is_full())
+    }
+}
+
+impl Transfer {
+    // ---- members --------------------------------------------------------------------------------
+
+    /// Whether it may have more than one piece, and may use more than one source.
+    fn may_swarm(&self) -> bool {
+        let is_small = self.order.is_small || (self.size > 0 && self.size <= PIECE_BYTES);
+        !is_small && !self.order.only
+    }
+
+    /// Asks the super peers who else fetches this.
+    pub(super) fn join(&mut self, cx: &mut Context) {
+        if !self.may_swarm() {
+            return;
+        }
+        cx.holdings.begin(self.order.root, self.order.id);
+        let Transfer { order, size, .. } = self;
+        let (download, root, name) = (order.id, order.root, order.name.clone());
+        cx.swarm_steps.push_back(Step::Join { download, root, size: *size, name });
+    }
+
+    /// A super peer was asked. Until it answers, nobody is dialed for a moment.
+    pub(super) fn on_joined(&mut self, cx: &mut Context) {
+        if self.swarm.members == 0 {
+            self.swarm.asked_at = Some(cx.now);
+            cx.timers.set(Reason::Swarm(self.order.id), cx.now + JOIN_PATIENCE);
+        }
+    }
+
+    /// Others may ask for the pieces of an earlier run, which the disk has hashed again.
+    pub(super) fn offer_resumed(&mut self, cx: &mut Context, verified: &[u32]) {
+        let (root, download) = (self.order.root, self.order.id);
+        for &piece in verified.iter().filter(|piece| self.picker.has(**piece)) {
+            cx.holdings.add(root, download, (piece, None));
+            if piece + 1 == self.pieces() {
+                cx.holdings.prove(root, download);
+            }
+        }
+    }
+
+    /// The end: others are served for a while if it is complete.
+    pub(super) fn end_swarm(&mut self, cx: &mut Context, is_published: bool) {
+        if self.size > 0 && self.size <= PIECE_BYTES && !cx.holdings.is_of(self.order.root, self.order.id) {
+            return;
+        }
+        let (download, root) = (self.order.id, self.order.root);
+        cx.swarm_steps.push_back(match is_published {
+            true => Step::Finished { download, root },
+            false => Step::Failed { download, root },
+        });
+    }
+
+    /// Whether dials wait for the answer of a super peer.
+    pub(super) fn waits_for_members(&self, now: Time) -> bool {
+        self.swarm.asked_at.is_some_and(|asked| now.since(asked) < JOIN_PATIENCE)
+    }
+
+    /// No super peer names members.
+    pub(super) fn on_join_refused(&mut self, cx: &mut Context) {
+        self.swarm.asked_at = None;
+        self.pump(cx);
+    }
+
+    pub(super) fn on_peers(&mut self, cx: &mut Context, peers: Peers) {
+        self.swarm.asked_at = None;
+        (self.swarm.members, self.swarm.full) = (peers.n, peers.full);
+        let is_first = self.swarm.named_at.is_none() && !peers.peers.is_empty();
+        if is_first && !self.sources.iter().any(|source| source.state == SourceState::Active) {
+            // The members share the load; all would dial the sources of the search.
+            self.swarm.reserve = std::mem::take(&mut self.order.pool);
+            self.swarm.named_at = Some(cx.now);
+        }
+        let (size, others) = (self.size, peers.n.saturating_sub(peers.full));
+        let found = peers.peers.iter().map(|member| (of_member(member), size)).collect();
+        if others > 1 {
+            self.begin_swarm(cx);
+        }
+        self.add_sources(cx, found);
+    }
+
+    /// Others fetch the same: turns are asked for from now on.
+    fn begin_swarm(&mut self, cx: &mut Context) {
+        if self.swarm.on || !self.may_swarm() {
+            return;
+        }
+        mark!(SwarmBegan);
+        self.swarm.on = true;
+        self.loosen(cx);
+        // What was asked ahead is free for others again.
+        for index in 0..self.sources.len() {
+            if self.sources[index].followed.is_some() {
+                self.take_back(cx, index);
+            }
+        }
+        cx.timers.set(Reason::Swarm(self.order.id), cx.now + SWARM_TICK);
+    }
+
+    /// Cancels the requests of a source that it has not begun, but for the first one.
+    fn take_back(&mut self, cx: &mut Context, index: SourceIndex) {
+        let outstanding = self.sources[index].requests.iter().filter(|(_, request)| request.is_outstanding());
+        let waiting: Vec<_> = outstanding.skip(1).map(|(req, request)| (*req, request.wanted)).collect();
+        for (req, wanted) in waiting {
+            if let Wanted::Piece(piece) = wanted {
+                self.cancel(cx, index, req);
+                self.picker.release(piece, index);
+            }
+        }
+    }
+
+    /// The pieces get a random order, and counts of who has them.
+    pub(super) fn loosen(&mut self, cx: &mut Context) {
+        if !self.swarm.on || !self.is_proven {
+            return;
+        }
+        let mut draw = |below: usize| cx.draw(below);
+        self.picker.loosen(&mut draw);
+        for source in &mut self.sources {
+            let proven = source.pieces > 0;
+            let Some(followed) = &mut source.followed else { continue };
+            followed.useful = self.picker.free_of(|piece| followed.pieces.has(piece));
+            if proven && !followed.pieces.is_full() {
+                followed.pieces.iter().for_each(|piece| self.picker.count(piece, true));
+            }
+        }
+    }
+
+    // ---- following ------------------------------------------------------------------------------
+
+    pub(super) fn follow(&mut self, cx: &mut Context, index: SourceIndex) {
+        let many = !self.order.is_small && (self.size == 0 || self.size > PIECE_BYTES);
+        let source = &mut self.sources[index];
+        let (Some(conn), true) = (source.conn, source.swarms && many) else { return };
+        let (req, root) = (self.next_req, self.order.root);
+        self.next_req = self.next_req.wrapping_add(1);
+        let (pieces, useful, wanted) = (Pieces::default(), 0, 0);
+        let (heard, manifest, needed, absent) = (false, false, false, 0);
+        source.followed = Some(Followed { req, heard, pieces, manifest, useful, wanted, needed, absent });
+        source.progress_at = cx.now;
+        cx.send(conn, Message::Follow(Follow { req, root, zone: cx.zone.clone() }));
+    }
+
+    /// The source does not let itself be followed, or not any more.
+    pub(super) fn on_follow_refused(&mut self, cx: &mut Context, index: SourceIndex, code: ErrorCode, why: &str) {
+        match code {
+            ErrorCode::NOT_FOUND => {
+                mark!(SourceHasNot);
+                self.drop_source(cx, index, "does not have it any more");
+            }
+            _ => self.lose(cx, index, why),
+        }
+    }
+
+    pub(super) fn on_has(&mut self, cx: &mut Context, index: SourceIndex, has: Has) {
+        let Some(followed) = &mut self.sources[index].followed else {
+            return self.drop_source(cx, index, "sent HAS unasked");
+        };
+        if followed.req != has.req {
+            return;
+        }
+        self.note_changes();
+        let (proven, pieces) = (self.sources[index].pieces > 0, self.pieces());
+        let Some(followed) = &mut self.sources[index].followed else { return };
+        let was_full = followed.pieces.is_full();
+        followed.heard = true;
+        followed.manifest |= has.manifest;
+        let picker = &mut self.picker;
+        let mut added = |pieces: &mut Pieces, piece: u32| {
+            if pieces.insert(piece) {
+                followed.useful += usize::from(picker.is_free(piece));
+                if proven {
+                    picker.count(piece, true);
+                }
+            }
+        };
+        let bits = has.bits.iter().zip((u64::from(has.from)..).step_by(8)).filter(|(byte, _)| **byte != 0);
+        for (byte, first) in bits {
+            for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
+                added(&mut followed.pieces, u32::try_from(first + bit).unwrap_or(u32::MAX));
+            }
+        }
+        has.add.iter().for_each(|piece| added(&mut followed.pieces, *piece));
+        for &piece in &has.gone {
+            if followed.pieces.remove(piece) {
+                followed.useful -= usize::from(self.picker.is_free(piece));
+                if proven {
+                    self.picker.count(piece, false);
+                }
+            }
+        }
+        if has.full && !was_full {
+            if proven {
+                followed.pieces.iter().for_each(|piece| self.picker.count(piece, false));
+            }
+            followed.pieces.fill();
+            (followed.manifest, followed.useful) = (true, self.picker.free());
+        }
+        let beyond = self.is_proven && !followed.pieces.is_full() && !followed.pieces.is_below(pieces);
+        let is_partial = !followed.pieces.is_full();
+        if beyond {
+            return self.drop_liar(cx, index, "announces a piece that the content does not have");
+        }
+        if is_partial {
+            self.begin_swarm(cx);
+        }
+        self.pump(cx);
+    }
+
+    fn pieces(&self) -> u32 {
+        u32::try_from(self.picker.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The size is proven: drops those that have announced more.
+    pub(super) fn check_announced(&mut self, cx: &mut Context) {
+        let pieces = self.pieces();
+        for index in 0..self.sources.len() {
+            let followed = self.sources[index].followed.as_ref();
+            if followed.is_some_and(|followed| !followed.pieces.is_full() && !followed.pieces.is_below(pieces)) {
+                self.drop_liar(cx, index, "announces a piece that the content does not have");
+            }
+        }
+        self.loosen(cx);
+    }
+
+    /// A followed source says that it does not have what it was asked for. Returns whether it may
+    /// stay.
+    pub(super) fn on_absent(&mut self, cx: &mut Context, index: SourceIndex, wanted: Wanted) -> bool {
+        self.note_changes();
+        let proven = self.sources[index].pieces > 0;
+        let Some(followed) = self.sources[index].followed.as_mut() else { return false };
+        if followed.pieces.is_full() {
+            return false;
+        }
+        followed.absent += 1;
+        if followed.absent >= ABSENT_MAX {
+            return false;
+        }
+        match wanted {
+            Wanted::Piece(piece) => {
+                if followed.pieces.remove(piece) {
+                    followed.useful -= usize::from(self.picker.is_free(piece));
+                    if proven {
+                        self.picker.count(piece, false);
+                    }
+                }
+            }
+            Wanted::Page(_) | Wanted::Last(_) => {
+                followed.manifest = false;
+                self.forget_proof(cx, index);
+            }
+        }
+        true
+    }
+
+    /// The source has sent its first right piece: what it announces is believed.
+    pub(super) fn believe(&mut self, index: SourceIndex) {
+        if let Some(followed) = self.sources[index].partial() {
+            followed.pieces.iter().for_each(|piece| self.picker.count(piece, true));
+        }
+    }
+
+    /// The connection of a source ends.
+    pub(super) fn unfollow(&mut self, index: SourceIndex) {
+        if self.sources[index].pieces > 0
+            && let Some(followed) = self.sources[index].partial()
+        {
+            followed.pieces.iter().for_each(|piece| self.picker.count(piece, false));
+        }
+        self.sources[index].followed = None;
+    }
+
+    /// Counts the free pieces of each source after those of this download have changed.
+    fn note_changes(&mut self) {
+        for (piece, is_free) in self.picker.take_changes() {
+            for followed in self.sources.iter_mut().filter_map(|source| source.followed.as_mut()) {
+                if followed.pieces.has(piece) {
+                    followed.useful = followed.useful.saturating_add_signed(if is_free { 1 } else { -1 });
+                }
+            }
+        }
+    }
+
+    // ---- turns ----------------------------------------------------------------------------------
+
+    /// Asks the followed sources for turns.
+    pub(super) fn want_more(&mut self, cx: &mut Context) {
+        self.note_changes();
+        let fetches = self.fetches();
+        let few = self.sources.iter().filter(|source| source.followed.is_some()).count() < 4;
+        let has_room = self.writing.len() + self.in_hand() < WRITES_PENDING_MAX;
+        let orphans = self.picker.orphans() > 0;
+        let starves = self.starves(cx.now);
+        for index in 0..self.sources.len() {
+            let source = &self.sources[index];
+            let Some(followed) = source.followed.as_ref().filter(|followed| followed.heard) else { continue };
+            let (Some(conn), true) = (source.conn, source.state == SourceState::Active) else { continue };
+            let own = source.outstanding();
+            let most = if few { 3 } else { 2 };
+            let is_useful = followed.useful > 0;
+            let may = is_useful && source.may_take() && own < most && fetches < SWARM_FETCHES_MAX && has_room;
+            let n = match (may, is_useful) {
+                (true, _) if few => 2_u8.min(u8::try_from(most - own).unwrap_or(1)),
+                (true, _) => 1,
+                (false, true) => followed.wanted,
+                (false, false) => 0,
+            };
+            let need = followed.pieces.is_full() && (orphans || starves);
+            let raises = n > followed.wanted || (n > 0 && need && !followed.needed);
+            if raises || (n == 0 && followed.wanted > 0) {
+                self.send_want(cx, index, (conn, n, need));
+            }
+        }
+        self.swarm.idle_since = if fetches > 0 { None } else { self.swarm.idle_since.or(Some(cx.now)) };
+    }
+
+    fn send_want(&mut self, cx: &mut Context, index: SourceIndex, (conn, n, need): (crate::proto::ConnId, u8, bool)) {
+        let Some(followed) = self.sources[index].followed.as_mut() else { return };
+        (followed.wanted, followed.needed) = (n, need);
+        cx.send(conn, Message::Want(Want { req: followed.req, n, need }));
+    }
+
+    /// Pieces that are asked for and have not come.
+    fn fetches(&self) -> usize {
+        self.sources.iter().map(Source::outstanding).sum()
+    }
+
+    /// Whether it gets nothing, or much less than it could.
+    fn starves(&self, now: Time) -> bool {
+        let piece = self.piece_time(now);
+        let idle = self.swarm.idle_since.is_some_and(|since| now.since(since) >= SILENT_MIN.max(piece * 4));
+        idle || self.swarm.poor_since.is_some_and(|since| now.since(since) >= Duration::from_secs(5))
+    }
+
+    /// How long a piece takes at the rate of all sources.
+    fn piece_time(&self, now: Time) -> Duration {
+        let rate = self.rate(now);
+        if rate == 0 { Duration::ZERO } else { time_for(PIECE_BYTES, rate) }
+    }
+
+    pub(super) fn on_turn(&mut self, cx: &mut Context, index: SourceIndex, turn: &Turn) {
+        let Some(followed) = &mut self.sources[index].followed else {
+            return self.drop_source(cx, index, "sent TURN unasked");
+        };
+        if followed.req != turn.req {
+            return;
+        }
+        followed.wanted = followed.wanted.saturating_sub(1);
+        match self.choose(cx, index, &turn.next) {
+            Some(piece) => self.ask(cx, index, Wanted::Piece(piece)),
+            None => {
+                if let Some(conn) = self.sources[index].conn {
+                    self.send_want(cx, index, (conn, 0, false));
+                }
+            }
+        }
+        self.want_more(cx);
+    }
+
+    /// The piece for a turn.
+    fn choose(&mut self, cx: &mut Context, index: SourceIndex, advice: &[u32]) -> Option<u32> {
+        let source = &self.sources[index];
+        let has_room = self.writing.len() + self.in_hand() < WRITES_PENDING_MAX;
+        let is_ready = matches!(self.phase, Phase::Fetching) && source.state == SourceState::Active;
+        if !is_ready || !has_room || !source.may_take() || self.fetches() >= 2 * SWARM_FETCHES_MAX {
+            return None;
+        }
+        let advised = advice.iter().find(|piece| self.picker.is_free(**piece) && source.has(**piece));
+        if let Some(&piece) = advised {
+            self.picker.claim(piece, index);
+            return Some(piece);
+        }
+        self.picker.take_rarest(index, |piece| source.has(piece)).or_else(|| self.steal(cx, index))
+    }
+
+    /// The least time that a theft must save.
+    pub(super) fn theft_gain(&self, now: Time) -> Duration {
+        STEAL_GAIN_SWARM.max(self.piece_time(now) * 2)
+    }
+
+    /// Whether a source that has begun a piece sends nothing for many piece times.
+    pub(super) fn is_silent(&self, index: SourceIndex, now: Time) -> bool {
+        let silence = SILENT_MIN.max(self.piece_time(now) * 8);
+        self.swarm.on && self.sources[index].followed.is_some() && now.since(self.sources[index].progress_at) >= silence
+    }
+
+    pub(super) fn on_swarm_tick(&mut self, cx: &mut Context) {
+        let now = cx.now;
+        if self.swarm.asked_at.is_some() && !self.waits_for_members(now) {
+            self.swarm.asked_at = None;
+        }
+        let since = self.swarm.named_at.filter(|named| now.since(*named) >= JOIN_PATIENCE);
+        if since.is_some() && (self.good_at <= self.started_at || self.fetches() == 0) {
+            let reserve = std::mem::take(&mut self.swarm.reserve);
+            let found = reserve.iter().map(|one| (one.at.clone(), one.size.unwrap_or(self.size))).collect();
+            self.add_sources(cx, found);
+        }
+        self.ask_for_more(cx);
+        let rate = self.rate(now);
+        self.swarm.best_rate = self.swarm.best_rate.max(rate);
+        let is_poor = rate < self.swarm.best_rate / 2;
+        self.swarm.poor_since = if is_poor { self.swarm.poor_since.or(Some(now)) } else { None };
+        if matches!(self.phase, Phase::Fetching) && self.swarm.on {
+            self.want_thefts(cx);
+        }
+        self.pump(cx);
+        if matches!(self.phase, Phase::Opening | Phase::Proving | Phase::Fetching)
+            && (self.swarm.on || self.swarm.named_at.is_some())
+        {
+            cx.timers.set(Reason::Swarm(self.order.id), now + SWARM_TICK);
+        }
+    }
+
+    /// Asks the super peers for other members if it follows too few.
+    fn ask_for_more(&mut self, cx: &mut Context) {
+        let is_followed = |source: &&Source| source.state == SourceState::Active && source.followed.is_some();
+        let followed = self.sources.iter().filter(is_followed).count();
+        let others = self.swarm.members.saturating_sub(1) as usize;
+        let waited = self.swarm.short_at.is_none_or(|at| cx.now.since(at) >= REFOLLOW_INTERVAL);
+        if self.swarm.on && followed < FOLLOWS_MIN.min(others) && self.order.pool.is_empty() && waited {
+            self.swarm.short_at = Some(cx.now);
+            cx.swarm_steps.push_back(Step::Short { download: self.order.id });
+        }
+    }
+
+    /// Asks for turns for pieces that others send too slowly, if nothing else is left.
+    fn want_thefts(&mut self, cx: &mut Context) {
+        self.note_changes();
+        for index in 0..self.sources.len() {
+            let source = &self.sources[index];
+            let Some(followed) = source.followed.as_ref().filter(|followed| followed.heard) else { continue };
+            let is_free = source.state == SourceState::Active && followed.useful == 0 && followed.wanted == 0;
+            if is_free
+                && source.outstanding() == 0
+                && self.find_theft(index, cx.now).is_some()
+                && let Some(conn) = source.conn
+            {
+                self.send_want(cx, index, (conn, 1, true));
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What this peer serves of the contents that it downloads: pieces that are verified and written,
+//! and never one before. What has changed in a turn is announced at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::pieces::Pieces;
+use crate::proto::DownloadId;
+use crate::wire::{NodeId, Root};
+
+/// One content that is being downloaded, or was a moment ago.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) struct Holding {
+    pub(in crate::proto::weak_peer) download: DownloadId,
+    pub(in crate::proto::weak_peer) pieces: Pieces,
+    /// The disk serves the manifest with its proof.
+    pub(in crate::proto::weak_peer) manifest: bool,
+    /// Pieces that were written in this turn, and the node that sent each.
+    news: Vec<(u32, Option<NodeId>)>,
+}
+
+/// What has changed of one content in a turn.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) struct News {
+    pub(in crate::proto::weak_peer) root: Root,
+    pub(in crate::proto::weak_peer) full: bool,
+    pub(in crate::proto::weak_peer) manifest: bool,
+    pub(in crate::proto::weak_peer) added: Vec<(u32, Option<NodeId>)>,
+}
+
+/// All such contents.
+#[derive(Debug, Default)]
+pub(in crate::proto::weak_peer) struct Holdings {
+    by_root: BTreeMap<Root, Holding>,
+    changed: BTreeSet<Root>,
+}
+
+impl Holdings {
+    pub(in crate::proto::weak_peer) fn of(&self, root: Root) -> Option<&Holding> {
+        self.by_root.get(&root)
+    }
+
+    /// Whether this download serves this content.
+    pub(in crate::proto::weak_peer) fn is_of(&self, root: Root, download: DownloadId) -> bool {
+        self.by_root.get(&root).is_some_and(|holding| holding.download == download)
+    }
+
+    fn of_download(&mut self, root: Root, download: DownloadId) -> Option<&mut Holding> {
+        let holding = self.by_root.get_mut(&root).filter(|holding| holding.download == download)?;
+        self.changed.insert(root);
+        Some(holding)
+    }
+
+    /// A download begins. Of two downloads of one content, the first one serves.
+    pub(in crate::proto::weak_peer) fn begin(&mut self, root: Root, download: DownloadId) {
+        let empty = Holding { download, pieces: Pieces::default(), manifest: false, news: Vec::new() };
+        self.by_root.entry(root).or_insert(empty);
+    }
+
+    /// The disk can prove the size to others.
+    pub(in crate::proto::weak_peer) fn prove(&mut self, root: Root, download: DownloadId) {
+        if let Some(holding) = self.of_download(root, download) {
+            holding.manifest = true;
+        }
+    }
+
+    /// A piece is written.
+    pub(in crate::proto::weak_peer) fn add(
+        &mut self,
+        root: Root,
+        download: DownloadId,
+        (piece, from): (u32, Option<NodeId>),
+    ) {
+        if let Some(holding) = self.of_download(root, download)
+            && holding.pieces.insert(piece)
+        {
+            holding.news.push((piece, from));
+        }
+    }
+
+    /// All pieces are written.
+    pub(in crate::proto::weak_peer) fn fill(&mut self, root: Root, download: DownloadId) {
+        if let Some(holding) = self.of_download(root, download) {
+            holding.pieces.fill();
+            (holding.manifest, holding.news) = (true, Vec::new());
+        }
+    }
+
+    /// The download serves no more. Returns whether it did.
+    pub(in crate::proto::weak_peer) fn end(&mut self, root: Root, download: DownloadId) -> bool {
+        let ends = self.by_root.get(&root).is_some_and(|holding| holding.download == download);
+        if ends {
+            self.by_root.remove(&root);
+            self.changed.remove(&root);
+        }
+        ends
+    }
+
+    /// What has changed since the last call, one content at a time.
+    pub(in crate::proto::weak_peer) fn poll_news(&mut self) -> Option<News> {
+        let root = self.changed.pop_first()?;
+        let holding = self.by_root.get_mut(&root)?;
+        let added = std::mem::take(&mut holding.news);
+        Some(News { root, full: holding.pieces.is_full(), manifest: holding.manifest, added })
+    }
+}

@@ -1,0 +1,232 @@
+//! The turns that a peer gives to its followers: few chunks are sent at a time over all
+//! connections, and a follower chooses its piece when its turn comes. It sends nothing: uploads do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::seed::Seed;
+use crate::config::{SEEDS_MAX, TURN_SLOW, TURN_UNUSED_MAX, TURNS, TURNS_OPEN_MAX};
+use crate::proto::ConnId;
+use crate::time::Time;
+use crate::wire::Root;
+
+/// A connection that follows a content.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) struct Asker {
+    /// The number of its FOLLOW.
+    pub(in crate::proto::weak_peer) req: u32,
+    pub(in crate::proto::weak_peer) root: Root,
+    /// Its zone.
+    pub(in crate::proto::weak_peer) zone: Option<String>,
+    /// The first HAS is sent.
+    pub(in crate::proto::weak_peer) is_told: bool,
+    /// Turns that it waits for.
+    pub(in crate::proto::weak_peer) wants: u8,
+    /// It cannot get what it lacks from others.
+    pub(in crate::proto::weak_peer) needs: bool,
+    /// Since when it waits.
+    pub(in crate::proto::weak_peer) since: Time,
+}
+
+/// A turn that was given and not used.
+#[derive(Debug)]
+struct Given {
+    conn: ConnId,
+    root: Root,
+    at: Time,
+    /// The piece that was advised first.
+    advised: Option<u32>,
+}
+
+/// All turns of one peer.
+#[derive(Debug)]
+pub(in crate::proto::weak_peer) struct Turns {
+    /// Chunks that are sent at once.
+    slots: usize,
+    given: Vec<Given>,
+    /// The chunks of turns that were used, until they are sent, and since when.
+    used: BTreeMap<(ConnId, u32), Time>,
+    /// How long a chunk takes.
+    mean: Option<Duration>,
+    /// Contents of the share that are followed.
+    seeds: BTreeMap<Root, Seed>,
+}
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns { slots: TURNS, given: Vec::new(), used: BTreeMap::new(), mean: None, seeds: BTreeMap::new() }
+    }
+}
+
+impl Turns {
+    /// How many chunks are sent at once from now on, at least 1.
+    pub(in crate::proto::weak_peer) fn set_slots(&mut self, slots: usize) {
+        self.slots = slots.clamp(1, TURNS_OPEN_MAX);
+    }
+
+    /// Whether one more turn can be given.
+    pub(in crate::proto::weak_peer) fn has_room(&self, now: Time) -> bool {
+        let slow = self.mean.map_or(TURN_SLOW, |mean| TURN_SLOW.max(mean * 4));
+        let fast = self.used.values().filter(|since| now.since(**since) <= slow).count();
+        let open = self.given.len() + self.used.len();
+        self.given.len() + fast < self.slots && open < TURNS_OPEN_MAX
+    }
+
+    /// Whether a chunk is sent, or a turn can be used.
+    pub(in crate::proto::weak_peer) fn is_busy(&self) -> bool {
+        !self.given.is_empty() || !self.used.is_empty()
+    }
+
+    /// Turns of a connection that are not used.
+    pub(in crate::proto::weak_peer) fn given_to(&self, conn: ConnId) -> usize {
+        self.given.iter().filter(|given| given.conn == conn).count()
+    }
+
+    /// Gives a turn. Returns the advice.
+    pub(in crate::proto::weak_peer) fn give(&mut self, now: Time, conn: ConnId, root: Root) -> Vec<u32> {
+        let advice = self.seeds.get_mut(&root).map(Seed::advise).unwrap_or_default();
+        self.given.push(Given { conn, root, at: now, advised: advice.first().copied() });
+        advice
+    }
+
+    /// A piece is asked for. Returns whether a turn was used for it.
+    pub(in crate::proto::weak_peer) fn take(
+        &mut self,
+        now: Time,
+        (conn, req): (ConnId, u32),
+        root: Root,
+        piece: Option<u32>,
+    ) -> bool {
+        let given = self.given.iter().position(|given| given.conn == conn && given.root == root);
+        let given = given.map(|at| self.given.remove(at));
+        if let Some(seed) = self.seeds.get_mut(&root) {
+            let advised = given.as_ref().and_then(|given| given.advised);
+            if advised != piece {
+                advised.into_iter().for_each(|advised| seed.give_back(advised));
+                piece.into_iter().for_each(|piece| seed.note(piece));
+            }
+        }
+        if given.is_some() {
+            self.used.insert((conn, req), now);
+        }
+        given.is_some()
+    }
+
+    /// The chunk is sent, or will not be. Returns whether it had a turn.
+    pub(in crate::proto::weak_peer) fn end(&mut self, now: Time, chunk: (ConnId, u32), sent: bool) -> bool {
+        let Some(since) = self.used.remove(&chunk) else { return false };
+        if sent {
+            let took = now.since(since);
+            self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
+        }
+        true
+    }
+
+    /// Takes the turns of a connection that were not used.
+    pub(in crate::proto::weak_peer) fn give_back(&mut self, conn: ConnId) {
+        let Turns { given, seeds, .. } = self;
+        given.retain(|given| {
+            if let (true, Some(piece)) = (given.conn == conn, given.advised)
+                && let Some(seed) = seeds.get_mut(&given.root)
+            {
+                seed.give_back(piece);
+            }
+            given.conn != conn
+        });
+    }
+
+    /// The connection is gone.
+    pub(in crate::proto::weak_peer) fn forget(&mut self, conn: ConnId) {
+        self.give_back(conn);
+        self.used.extract_if((conn, 0)..=(conn, u32::MAX), |_, _| true).for_each(drop);
+    }
+
+    /// The connections whose turns were not used in time.
+    pub(in crate::proto::weak_peer) fn late(&self, now: Time) -> Vec<ConnId> {
+        let late = self.given.iter().filter(|given| now.since(given.at) >= TURN_UNUSED_MAX);
+        late.map(|given| given.conn).collect()
+    }
+
+    // ---- complete holders -----------------------------------------------------------------------
+
+    /// A content of the share is followed: its least-sent pieces are advised from now on.
+    pub(in crate::proto::weak_peer) fn begin_seed(&mut self, root: Root, pieces: u32, order: u64) {
+        if self.seeds.len() < SEEDS_MAX {
+            self.seeds.entry(root).or_insert_with(|| Seed::new(pieces, order));
+        }
+    }
+
+    /// Nobody follows it any more.
+    pub(in crate::proto::weak_peer) fn end_seed(&mut self, root: Root) {
+        self.seeds.remove(&root);
+    }
+
+    /// Whether this is such a content.
+    pub(in crate::proto::weak_peer) fn is_seed(&self, root: Root) -> bool {
+        self.seeds.contains_key(&root)
+    }
+
+    /// Whether each piece of this content of the share was sent once: then only those get turns who
+    /// cannot get them from others.
+    pub(in crate::proto::weak_peer) fn is_thrifty(&self, root: Root) -> bool {
+        self.seeds.get(&root).is_some_and(Seed::is_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Root = Root([7; 32]);
+
+    fn conn(index: u32) -> ConnId {
+        ConnId { index, generation: 1 }
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::from_micros(ms * 1000)
+    }
+
+    #[test]
+    fn few_turns_are_open_at_once_and_a_slow_one_takes_no_place() {
+        let mut turns = Turns::default();
+        for n in 0..4 {
+            assert!(turns.has_room(at(0)));
+            turns.give(at(0), conn(n), ROOT);
+        }
+        assert!(!turns.has_room(at(0)));
+        for n in 0..4 {
+            assert!(turns.take(at(1), (conn(n), 9), ROOT, Some(n)));
+        }
+        assert!(!turns.take(at(1), (conn(0), 10), ROOT, Some(5)), "a turn is for one chunk");
+        assert!(!turns.has_room(at(100)));
+        assert!(turns.end(at(101), (conn(0), 9), true) && turns.has_room(at(101)));
+        turns.give(at(101), conn(0), ROOT);
+        assert!(!turns.has_room(at(300)), "the others are not slow yet");
+        assert!(turns.has_room(at(500)), "they are");
+    }
+
+    #[test]
+    fn an_unused_turn_is_given_back_with_its_advice() {
+        let mut turns = Turns::default();
+        turns.begin_seed(ROOT, 100, 5);
+        let advice = turns.give(at(0), conn(1), ROOT);
+        assert_eq!(turns.late(at(1999)), []);
+        assert_eq!(turns.late(at(2000)), [conn(1)]);
+        turns.forget(conn(1));
+        assert_eq!(turns.give(at(0), conn(2), ROOT)[0], advice[0]);
+    }
+
+    #[test]
+    fn a_seed_is_thrifty_once_each_piece_was_asked_for() {
+        let mut turns = Turns::default();
+        turns.begin_seed(ROOT, 3, 5);
+        for n in 0..3 {
+            assert!(!turns.is_thrifty(ROOT));
+            let advice = turns.give(at(0), conn(1), ROOT);
+            turns.take(at(0), (conn(1), n), ROOT, advice.first().copied());
+            turns.end(at(1), (conn(1), n), true);
+        }
+        assert!(turns.is_thrifty(ROOT));
+    }
+}

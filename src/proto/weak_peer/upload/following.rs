@@ -1,0 +1,219 @@
+//! Followers of contents that this peer has or downloads: what they are told, and whose turn it is.
+
+use std::collections::BTreeMap;
+
+use super::{Upload, Uploads, Wanted};
+use crate::config::{FOLLOWERS_MAX, HAS_LIST_MAX, LINGER_QUIET, PIECE_BYTES, TURN_SLOW};
+use crate::proto::ConnId;
+use crate::proto::pieces_of;
+use crate::proto::weak_peer::context::{Context, Reason};
+use crate::proto::weak_peer::swarm::holdings::Holdings;
+use crate::proto::weak_peer::swarm::turns::Asker;
+use crate::time::Time;
+use crate::wire::message::ErrorCode;
+use crate::wire::swarm::{Follow, Has, Turn, Want};
+use crate::wire::{Message, NodeId, Root};
+
+impl Uploads {
+    // ---- FOLLOW and HAS -------------------------------------------------------------------------
+
+    pub(super) fn on_follow(&mut self, cx: &mut Context, conn: ConnId, follow: Follow) {
+        let Follow { req, root, zone } = follow;
+        let followers = self.followers(root).count();
+        let Some(upload) = self.conns.get_mut(&conn) else { return };
+        if !upload.swarms {
+            return self.fail(cx, conn, ErrorCode::ORDER, "FOLLOW needs the feature swarm in HELLO");
+        }
+        if upload.asker.is_some() {
+            return cx.error(conn, ErrorCode::LIMIT, "a connection follows one content", Some(req));
+        }
+        if followers >= FOLLOWERS_MAX {
+            return cx.error(conn, ErrorCode::BUSY, "too many follow this content here", Some(req));
+        }
+        upload.active_at = cx.now;
+        upload.root = Some(root);
+        let (wants, needs) = (0, false);
+        upload.asker = Some(Asker { req, root, zone, is_told: false, wants, needs, since: cx.now });
+        self.untold.push(conn);
+    }
+
+    pub(super) fn followers(&self, root: Root) -> impl Iterator<Item = (ConnId, &Upload)> {
+        let follows = move |upload: &Upload| upload.asker.as_ref().is_some_and(|asker| asker.root == root);
+        self.conns.iter().filter(move |(_, upload)| follows(upload)).map(|(conn, upload)| (*conn, upload))
+    }
+
+    /// Answers new followers, and tells all what has changed in this turn.
+    pub(in crate::proto::weak_peer) fn announce(&mut self, cx: &mut Context, holdings: &mut Holdings) {
+        while let Some(news) = holdings.poll_news() {
+            for (&conn, upload) in &self.conns {
+                let Some(asker) = upload.asker.as_ref().filter(|a| a.root == news.root && a.is_told) else { continue };
+                let (req, manifest) = (asker.req, news.manifest);
+                if news.full {
+                    cx.send(conn, Message::Has(Has { req, full: true, manifest, ..Has::default() }));
+                    continue;
+                }
+                // A piece need not be announced to the node that sent it.
+                let is_new = |from: Option<NodeId>| from.is_none() || from != upload.node;
+                let added = news.added.iter().filter(|(_, from)| is_new(*from)).map(|(piece, _)| *piece);
+                let added: Vec<u32> = added.collect();
+                if added.is_empty() && !manifest {
+                    continue;
+                }
+                for add in added.chunks(HAS_LIST_MAX) {
+                    cx.send(conn, Message::Has(Has { req, add: add.to_vec(), manifest, ..Has::default() }));
+                }
+                if added.is_empty() && news.added.is_empty() {
+                    cx.send(conn, Message::Has(Has { req, manifest, ..Has::default() }));
+                }
+            }
+        }
+        for conn in std::mem::take(&mut self.untold) {
+            self.tell_all(cx, conn, holdings);
+        }
+        self.give_turns(cx);
+    }
+
+    /// The first answer to FOLLOW. Of a content that is not being downloaded, the disk knows
+    /// whether it is there.
+    fn tell_all(&mut self, cx: &mut Context, conn: ConnId, holdings: &Holdings) {
+        let Some(upload) = self.conns.get_mut(&conn) else { return };
+        let Some(asker) = &mut upload.asker else { return };
+        let (req, root) = (asker.req, asker.root);
+        let Some(holding) = holdings.of(root) else {
+            return self.queue(cx, conn, req, Wanted::Follow { root });
+        };
+        asker.is_told = true;
+        let manifest = holding.manifest;
+        if holding.pieces.is_full() {
+            return cx.send(conn, Message::Has(Has { req, full: true, manifest, ..Has::default() }));
+        }
+        let mut pages = holding.pieces.pages().peekable();
+        if pages.peek().is_none() {
+            cx.send(conn, Message::Has(Has { req, manifest, ..Has::default() }));
+        }
+        for (from, bits) in pages {
+            cx.send(conn, Message::Has(Has { req, from, bits, manifest, ..Has::default() }));
+        }
+    }
+
+    /// The disk has it all: the follower is told so.
+    pub(super) fn on_followed(&mut self, cx: &mut Context, conn: ConnId, size: u64) {
+        let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) else { return };
+        asker.is_told = true;
+        let (req, root) = (asker.req, asker.root);
+        cx.send(conn, Message::Has(Has { req, full: true, manifest: true, ..Has::default() }));
+        let order = cx.draw_u64();
+        self.turns.begin_seed(root, u32::try_from(pieces_of(size)).unwrap_or(u32::MAX), order);
+    }
+
+    /// A download serves no more. Whether the share does, the disk knows.
+    pub(in crate::proto::weak_peer) fn on_holding_ended(&mut self, root: Root) {
+        let followers: Vec<ConnId> = self.followers(root).map(|(conn, _)| conn).collect();
+        for &conn in &followers {
+            if let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) {
+                asker.is_told = false;
+            }
+        }
+        self.untold.extend(followers);
+    }
+
+    /// The connection follows no more.
+    pub(super) fn end_follow(&mut self, conn: ConnId) {
+        let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.take()) else { return };
+        self.turns.give_back(conn);
+        if self.followers(asker.root).next().is_none() {
+            self.turns.end_seed(asker.root);
+        }
+    }
+
+    // ---- WANT and TURN --------------------------------------------------------------------------
+
+    pub(super) fn on_want(&mut self, cx: &mut Context, conn: ConnId, want: Want) {
+        let Some(upload) = self.conns.get_mut(&conn) else { return };
+        let Some(asker) = upload.asker.as_mut().filter(|asker| asker.req == want.req) else { return };
+        upload.active_at = cx.now;
+        if asker.wants == 0 {
+            asker.since = cx.now;
+        }
+        (asker.wants, asker.needs) = (want.n, want.need);
+        if want.n == 0 {
+            self.turns.give_back(conn);
+        }
+        self.give_turns(cx);
+    }
+
+    /// Gives turns while there is room: a complete holder to the zone that has got least lately,
+    /// and there, as all others, to the follower that has got least.
+    pub(super) fn give_turns(&mut self, cx: &mut Context) {
+        while self.turns.has_room(cx.now) {
+            let Some(conn) = self.next_follower(cx) else { break };
+            let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) else { break };
+            asker.wants -= 1;
+            asker.since = cx.now;
+            let (req, root) = (asker.req, asker.root);
+            let next = self.turns.give(cx.now, conn, root);
+            cx.send(conn, Message::Turn(Turn { req, next }));
+        }
+        // Turns may be void, or slow, before anything else happens.
+        if self.turns.is_busy() {
+            cx.timers.set(Reason::Turns, cx.now + TURN_SLOW);
+        } else {
+            cx.timers.stop(Reason::Turns);
+        }
+    }
+
+    fn next_follower(&self, cx: &Context) -> Option<ConnId> {
+        // What one was given and has not taken counts too.
+        let got = |conn: ConnId, upload: &Upload| {
+            upload.rate.recent(cx.now) + upload.asked + self.turns.given_to(conn) as u64 * PIECE_BYTES
+        };
+        let mut zones: BTreeMap<(Root, Option<&str>), u64> = BTreeMap::new();
+        for (conn, upload) in &self.conns {
+            if let Some(asker) = upload.asker.as_ref().filter(|asker| self.turns.is_seed(asker.root)) {
+                *zones.entry((asker.root, asker.zone.as_deref())).or_default() += got(*conn, upload);
+            }
+        }
+        let waits = |conn: ConnId, upload: &Upload| {
+            let asker = upload.asker.as_ref().filter(|asker| asker.is_told && asker.wants > 0)?;
+            if self.turns.is_thrifty(asker.root) && !asker.needs {
+                return None;
+            }
+            let zone = zones.get(&(asker.root, asker.zone.as_deref())).copied().unwrap_or(0);
+            Some((zone, got(conn, upload), asker.since, conn))
+        };
+        let waiting = self.conns.iter().filter_map(|(conn, upload)| waits(*conn, upload));
+        waiting.min().map(|(.., conn)| conn)
+    }
+
+    /// How many chunks are sent to followers at once.
+    pub(in crate::proto::weak_peer) fn set_turns(&mut self, turns: usize) {
+        self.turns.set_slots(turns);
+    }
+
+    pub(in crate::proto::weak_peer) fn on_turns_due(&mut self, cx: &mut Context) {
+        for conn in self.turns.late(cx.now) {
+            self.turns.give_back(conn);
+            if let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) {
+                asker.wants = 0;
+            }
+        }
+        self.give_turns(cx);
+    }
+
+    /// A chunk is sent, or will not be: its turn is over.
+    pub(super) fn end_turn(&mut self, cx: &mut Context, conn: ConnId, req: u32, sent: bool) {
+        if self.turns.end(cx.now, (conn, req), sent) {
+            self.give_turns(cx);
+        }
+    }
+
+    /// Whether a follower of this content waits for something, gets it, or did a moment ago.
+    pub(in crate::proto::weak_peer) fn is_needed(&self, root: Root, now: Time) -> bool {
+        let is_busy = |conn: ConnId, upload: &Upload| {
+            let waits = upload.asker.as_ref().is_some_and(|asker| asker.wants > 0);
+            let is_served = !upload.requests.is_empty() || self.turns.given_to(conn) > 0;
+            waits || is_served || now.since(upload.active_at) < LINGER_QUIET
+        };
+        self.followers(root).any(|(conn, upload)| is_busy(conn, upload))
+    }
+}
