@@ -150,6 +150,23 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Connections that have not logged in; when one more comes, the longest silent one of the host
 /// that has most of them is closed.
 pub const UNAUTHENTICATED_MAX: usize = 2048;
+/// Bytes that are read from a connection in login mode before it has logged in, TLS included: a
+/// handshake takes some 1.5 KiB. rustls by itself would hold a message of 64 KiB. What is sent
+/// beyond this waits in the kernel.
+pub const EARLY_BYTES_MAX: usize = 8 * 1024;
+/// Connections whose handshake has something to compute, before no more are accepted for now: those
+/// wait in the kernel, and none has to be dropped because a crowd comes back at once.
+pub const HANDSHAKES_READY_MAX: usize = 256;
+/// Connections in a handshake that one turn looks at. It ends with the first that computes with
+/// keys, which takes some 100 us: so handshakes never take more than about a quarter of a busy
+/// loop.
+pub const HANDSHAKES_PER_TURN: usize = 64;
+/// Handshakes that one address may begin at once: a site behind one address comes back together.
+pub const ADDRESS_HANDSHAKES_BURST: u64 = 1024;
+/// Handshakes that one address may begin per second after that: some 5 % of a processor.
+pub const ADDRESS_HANDSHAKES_PER_SECOND: u64 = 256;
+/// Addresses whose handshakes are counted one by one; all others count together.
+pub const ADDRESSES_MAX: usize = 4096;
 /// Most sessions that are looked at, each time that sessions are chosen to be closed because
 /// descriptors are short.
 pub const CROWD_LOOKS_MAX: usize = 1024;
@@ -163,7 +180,7 @@ pub const CROWD_FRESH: Duration = Duration::from_secs(1);
 /// does the same would keep everybody else out.
 pub const CROWD_PROTECTED_MAX: usize = 50;
 /// Bytes in the send queue of a session or chunk connection; one whose queue is full is closed.
-pub const SEND_QUEUE_BYTES_MAX: usize = 512 * 1024;
+pub const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// A connection whose send queue makes no progress for this long is closed.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 /// A frame that was begun must be complete within this time; a long one has its length at 16 KiB/s
@@ -176,9 +193,9 @@ pub const SESSION_FILES_MAX: usize = 1_000_000;
 pub const INDEX_ENTRIES_MAX: usize = (1 << 28) - 1;
 /// Queries of one session that run at once.
 pub const SESSION_QUERIES_MAX: usize = 64;
-/// Pages of REGISTER and UPDATE that a weak peer sends before the first is acknowledged: half of a
-/// send queue.
-pub const UPDATES_IN_FLIGHT_MAX: u64 = 4;
+/// Pages of REGISTER and UPDATE that a weak peer sends before the first is acknowledged: they leave
+/// a quarter of its send queue to everything else.
+pub const UPDATES_IN_FLIGHT_MAX: u64 = 3;
 /// Collections that a peer keeps; when it makes one more, the oldest goes.
 pub const COLLECTIONS_KEPT_MAX: usize = 1024;
 /// Files of a collection that are listed at once.

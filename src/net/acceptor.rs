@@ -6,13 +6,13 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
 use socket2::{Protocol, Type};
 
-use super::connection::Phase;
+use super::connection::{Accepted, Phase};
 use super::connections::Connections;
 use super::context::Context;
 use super::deadlines::Due;
@@ -93,16 +93,17 @@ impl Acceptor {
 
     /// Accepts the next connection, within the bounds of the turn.
     pub(super) fn next(&mut self, conns: &mut Connections, ctx: &mut Context) -> Option<Input<'static>> {
-        while self.is_busy() && self.accepts_left > 0 {
+        while self.is_busy() && self.accepts_left > 0 && conns.may_accept() {
             self.accepts_left -= 1;
             match self.socket.accept() {
                 Ok(_) if conns.is_full() => self.on_refused(conns, ctx),
-                Ok((stream, from)) => match self.enter(stream, conns, ctx) {
-                    Ok((conn, to)) => {
+                Ok((stream, from)) => match self.enter(stream, canonical(from), conns, ctx) {
+                    Ok(entered) => {
                         self.asked = false;
                         ctx.counters.accepted += 1;
-                        let (from, since, unix) = (canonical(from), ctx.now, ctx.unix);
-                        return Some(Input::Accepted { conn, from, to, since, key: None, unix });
+                        if let Some((conn, Accepted { from, to, since })) = entered {
+                            return Some(Input::Accepted { conn, from, to, since, key: None, unix: ctx.unix });
+                        }
                     }
                     Err(error) => log::warn!("a connection cannot be watched and is dropped: {error}"),
                 },
@@ -127,11 +128,22 @@ impl Acceptor {
         None
     }
 
-    /// The new connection, and our address on it.
-    fn enter(&self, stream: TcpStream, conns: &mut Connections, ctx: &mut Context) -> io::Result<(ConnId, IpAddr)> {
+    /// The new connection, if the machine gets it now; with TLS it gets it after the handshake.
+    fn enter(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        conns: &mut Connections,
+        ctx: &mut Context,
+    ) -> io::Result<Option<(ConnId, Accepted)>> {
         let everywhere = self.addr.ip().is_unspecified();
         let to = if everywhere { stream.local_addr()?.ip() } else { self.addr.ip() };
-        Ok((conns.enter(stream, Phase::Open, ctx)?, to.to_canonical()))
+        let accepted = Accepted { from, to: to.to_canonical(), since: ctx.now };
+        if ctx.tls.is_some() {
+            conns.enter_handshake(stream, accepted, ctx)?;
+            return Ok(None);
+        }
+        Ok(Some((conns.enter(stream, Phase::Open, ctx)?, accepted)))
     }
 
     /// Counts a refusal, and stalls after several. A peer that is refused can dial another super

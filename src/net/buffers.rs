@@ -3,14 +3,18 @@
 
 use crate::config::{CHUNK_BUFFERS_KEPT, CHUNK_BYTES_MAX, FRAME_BUFFER_BYTES_KEPT, FRAME_BUFFERS_KEPT};
 
-/// Two pools: frame buffers, which are empty, and chunk buffers, which keep their length so that
-/// they need not be zeroed.
+/// Two pools, and two buffers that every write uses: frame buffers, which are empty, and chunk
+/// buffers, which keep their length so that they need not be zeroed.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     frames: Vec<Vec<u8>>,
     chunks: Vec<Vec<u8>>,
     /// Chunk buffers in use, in connections and in the loop above.
     pub(super) chunks_out: usize,
+    /// For one step of a write with TLS: its records, and the bytes of a file before they are
+    /// sealed. Empty until there is one.
+    pub(super) sealed: Vec<u8>,
+    pub(super) plain: Vec<u8>,
 }
 
 impl Buffers {

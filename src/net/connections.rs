@@ -9,18 +9,26 @@ use std::net::IpAddr;
 use mio::event::Event;
 use mio::net::TcpStream;
 
+use super::admission::Admission;
 use super::arrival::Arrival;
 use super::buffers::Buffers;
+use super::connection::handshake::Greeted;
 use super::connection::reading::{Scratch, Step};
-use super::connection::{Connection, Held, Incoming, Phase};
+use super::connection::{Accepted, Connection, Handshake, Held, Incoming, Phase};
 use super::context::Context;
 use super::deadlines::Due;
 use super::table::Table;
+use super::tls::{Tls, TlsIdentity};
 use super::token::{self, Slot};
 use super::transport::Transport;
-use crate::config::{CHUNK_BUFFERS_MAX, FLUSHES_PER_TURN, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
+use crate::config::{
+    CHUNK_BUFFERS_MAX, EARLY_BYTES_MAX, FLUSHES_PER_TURN, HANDSHAKES_PER_TURN, HANDSHAKES_READY_MAX, LOGIN_DEADLINE,
+    TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, UNAUTHENTICATED_MAX,
+};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
+use crate::wire::frame;
+use crate::wire::message::{Error, ErrorCode, Message};
 
 /// The connections of a loop. An output for a connection that is gone is counted and has no effect.
 #[derive(Debug)]
@@ -39,6 +47,14 @@ pub(super) struct Connections {
     pub(super) wanted: usize,
     /// Connections with something to read; each at most once.
     run: VecDeque<ConnId>,
+    /// Connections whose handshake may go on; each at most once.
+    handshakes: VecDeque<ConnId>,
+    /// Connections that have not logged in, in the order in which they came; the list can also name
+    /// some that have or that are gone.
+    half_open: VecDeque<ConnId>,
+    /// Their number.
+    half_open_count: usize,
+    pub(super) admission: Admission,
     /// How many of them are due in this turn; those that are added during the turn wait for the
     /// next.
     run_left: usize,
@@ -70,6 +86,10 @@ impl Connections {
             lingering: VecDeque::new(),
             wanted: 0,
             run: VecDeque::new(),
+            handshakes: VecDeque::new(),
+            half_open: VecDeque::new(),
+            half_open_count: 0,
+            admission: Admission::default(),
             run_left: 0,
             current: None,
             scratch: Scratch::new(),
@@ -132,15 +152,15 @@ impl Connections {
 
     /// Work is left over from this turn.
     pub(super) fn is_busy(&self) -> bool {
-        !(self.run.is_empty() && self.dirty.is_empty())
+        !(self.run.is_empty() && self.dirty.is_empty() && self.handshakes.is_empty())
     }
 
     // ---- slots ----------------------------------------------------------------------------------
 
     /// Gives a connected or connecting stream its slot.
     pub(super) fn enter(&mut self, stream: TcpStream, phase: Phase, ctx: &mut Context) -> io::Result<ConnId> {
-        let connected = matches!(phase, Phase::Open);
-        let id = self.table.insert(Connection::new(Transport::Plain(stream), phase));
+        let connected = !matches!(phase, Phase::Connecting { .. });
+        let id = self.table.insert(Connection::new(Transport::new(stream), phase));
         let conn = self.table.get_mut(id).expect("just inserted");
         if let Err(error) = ctx.watch(conn.transport.source(), token::of(id, false)) {
             self.table.remove(id);
@@ -154,9 +174,8 @@ impl Connections {
         let conn = self.table.get_mut(id).expect("just inserted");
         if connected {
             conn.set_nodelay();
-        } else {
-            self.arm(id, ctx);
         }
+        self.arm(id, ctx);
         Ok(id)
     }
 
@@ -168,7 +187,7 @@ impl Connections {
         until: Time,
         ctx: &mut Context,
     ) -> io::Result<ConnId> {
-        let mut transport = Transport::Plain(stream);
+        let mut transport = Transport::new(stream);
         ctx.watch(transport.source(), token::of(id, false))?;
         if let Some(conn) = self.table.get_mut(id) {
             conn.reconnect(transport, until);
@@ -188,11 +207,11 @@ impl Connections {
     }
 
     /// A dial has connected: its connection is read in the same turn.
-    pub(super) fn open(&mut self, id: ConnId) {
+    pub(super) fn open(&mut self, id: ConnId, now: Time) {
         if let Some(conn) = self.table.get_mut(id) {
             conn.phase = Phase::Open;
             conn.set_nodelay();
-            conn.begin_reading(&mut self.scratch);
+            conn.begin_reading(&mut self.scratch, now);
             self.current = Some(id);
         }
     }
@@ -202,7 +221,10 @@ impl Connections {
         if let Some(conn) = self.table.get_mut(id) {
             self.live -= usize::from(!matches!(conn.phase, Phase::Dead));
             conn.phase = Phase::Dead;
+            conn.free_buffers();
             self.graves.push(id);
+            self.count_buffers(id);
+            self.note_login(id);
         }
     }
 
@@ -217,12 +239,19 @@ impl Connections {
         }
         self.live -= 1;
         conn.free_buffers();
+        let (known, broken) = (conn.known, conn.transport.tls().is_some_and(Tls::has_failed));
         self.count_buffers(id);
+        self.note_login(id);
         self.release_of(ended);
+        if !known {
+            self.graves.push(id);
+            return;
+        }
+        ctx.counters.tls_broken += u64::from(broken);
         match why {
             CloseReason::SlowConsumer => ctx.counters.slow_consumers += 1,
             CloseReason::SlowFrame => ctx.counters.slow_frames += 1,
-            CloseReason::Remote | CloseReason::Failed | CloseReason::Asked => {}
+            CloseReason::Remote | CloseReason::Failed | CloseReason::Crowded | CloseReason::Asked => {}
         }
         ctx.push(Input::Closed { conn: id, why });
     }
@@ -253,6 +282,188 @@ impl Connections {
         }
     }
 
+    // ---- handshakes -----------------------------------------------------------------------------
+
+    /// Gives an accepted stream its slot. The machine gets it after the handshake.
+    pub(super) fn enter_handshake(
+        &mut self,
+        stream: TcpStream,
+        accepted: Accepted,
+        ctx: &mut Context,
+    ) -> io::Result<()> {
+        let until = accepted.since + LOGIN_DEADLINE;
+        let handshake = Handshake { until, accepted: Some(accepted) };
+        let id = self.enter(stream, Phase::Handshaking(Box::new(handshake)), ctx)?;
+        let conn = self.table.get_mut(id).expect("just inserted");
+        (conn.known, conn.half_open) = (false, true);
+        conn.set_early_max(EARLY_BYTES_MAX);
+        self.half_open.push_back(id);
+        self.half_open_count += 1;
+        self.evict_half_open(ctx);
+        Ok(())
+    }
+
+    /// Closes the oldest connections that have not logged in, if there are too many.
+    fn evict_half_open(&mut self, ctx: &mut Context) {
+        let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
+        while self.half_open_count > most
+            && let Some(id) = self.half_open.pop_front()
+        {
+            if self.get(id).is_some_and(|conn| conn.half_open) {
+                ctx.counters.half_open_evicted += 1;
+                self.finish(id, CloseReason::Crowded, ctx);
+            }
+        }
+        if self.half_open.len() > 2 * self.half_open_count + HANDSHAKES_PER_TURN {
+            let table = &self.table;
+            self.half_open.retain(|id| table.get(*id).is_some_and(|conn| conn.half_open));
+        }
+    }
+
+    /// A connection has logged in, or is gone: it is not half-open any more.
+    pub(super) fn note_login(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id)
+            && std::mem::take(&mut conn.half_open)
+        {
+            conn.set_early_max(usize::MAX);
+            self.half_open_count -= 1;
+            self.requeue(id);
+        }
+    }
+
+    /// Whether one more connection may be accepted. While many handshakes wait to be computed, the
+    /// others wait in the kernel.
+    pub(super) fn may_accept(&self) -> bool {
+        self.handshakes.len() < HANDSHAKES_READY_MAX
+    }
+
+    /// A dial has connected, and its handshake begins.
+    pub(super) fn begin_handshake(&mut self, id: ConnId, tls: Tls, until: Time, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.phase = Phase::Handshaking(Box::new(Handshake { until, accepted: None }));
+            conn.known = false;
+            conn.set_nodelay();
+            conn.transport.begin_tls(tls);
+            self.requeue(id);
+            self.arm(id, ctx);
+        }
+    }
+
+    /// Goes on with handshakes, once in a turn: with many that only wait, or with one that
+    /// computes. `left` is how many may still be looked at. Returns the first of a dial, which is
+    /// for the dialer; none once the turn has had its share.
+    pub(super) fn greet(&mut self, left: &mut usize, ctx: &mut Context) -> Option<(ConnId, Greeted)> {
+        while *left > 0 {
+            *left -= 1;
+            let id = self.handshakes.pop_front()?;
+            let Some(conn) = self.table.get_mut(id) else { continue };
+            conn.queued = false;
+            if !matches!(conn.phase, Phase::Handshaking(_)) {
+                self.requeue(id);
+                continue;
+            }
+            let (mut greeted, mut worked) = conn.greet(&mut self.scratch);
+            if matches!(greeted, Greeted::Tls) && self.admit(id, ctx) {
+                let conn = self.table.get_mut(id).expect("it is not gone");
+                (greeted, worked) = conn.greet(&mut self.scratch);
+            }
+            if worked {
+                *left = 0;
+            }
+            match self.get(id).map(|conn| &conn.phase) {
+                Some(Phase::Handshaking(handshake)) => match handshake.accepted {
+                    Some(accepted) => self.on_greeted(id, greeted, accepted, ctx),
+                    None => return Some((id, greeted)),
+                },
+                Some(_) | None => {}
+            }
+        }
+        None
+    }
+
+    /// Begins TLS on an accepted connection, if its address may have one more handshake.
+    fn admit(&mut self, id: ConnId, ctx: &mut Context) -> bool {
+        let Some(Phase::Handshaking(handshake)) = self.get(id).map(|conn| &conn.phase) else { return false };
+        let from = handshake.accepted.map(|accepted| accepted.from.ip());
+        if from.is_some_and(|from| !self.admission.admit(from, ctx.now)) {
+            ctx.counters.address_limited += 1;
+            self.finish(id, CloseReason::Crowded, ctx);
+            return false;
+        }
+        let tls = ctx.tls.as_ref().map(TlsIdentity::accept);
+        match (tls, self.table.get_mut(id)) {
+            (Some(Ok(tls)), Some(conn)) => conn.transport.begin_tls(tls),
+            (Some(Err(error)), _) => {
+                log::error!("TLS cannot begin: {error}");
+                self.finish(id, CloseReason::Failed, ctx);
+                return false;
+            }
+            (None, _) | (_, None) => return false,
+        }
+        true
+    }
+
+    fn on_greeted(&mut self, id: ConnId, greeted: Greeted, accepted: Accepted, ctx: &mut Context) {
+        let Accepted { from, to, since } = accepted;
+        match greeted {
+            Greeted::Waiting => self.go_on(id),
+            Greeted::Done(key) => {
+                ctx.counters.handshakes += 1;
+                ctx.push(Input::Accepted { conn: id, from, to, since, key: Some(key), unix: ctx.unix });
+                self.end_handshake(id, ctx);
+            }
+            Greeted::Foreign(first) => self.refuse(id, first, ctx),
+            Greeted::Tls | Greeted::Gone | Greeted::WrongKey(_) | Greeted::Failed(_) => {
+                if let Greeted::Failed(why) = greeted {
+                    log::debug!("a handshake with {from} failed: {why}");
+                }
+                ctx.counters.handshakes_failed += 1;
+                self.finish(id, CloseReason::Failed, ctx);
+            }
+        }
+    }
+
+    /// A handshake waits for the other side.
+    pub(super) fn go_on(&mut self, id: ConnId) {
+        self.count_buffers(id);
+        self.requeue(id);
+    }
+
+    /// The machine knows it from now on.
+    pub(super) fn end_handshake(&mut self, id: ConnId, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.end_handshake();
+            conn.known = true;
+            self.count_buffers(id);
+            self.requeue(id);
+            self.arm(id, ctx);
+        }
+    }
+
+    /// Answers a connection that does not begin with TLS: it is of an open node, or of no node.
+    fn refuse(&mut self, id: ConnId, first: u8, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else { return };
+        let why = if first == 0 {
+            ctx.counters.other_mode += 1;
+            "this node is in login mode and speaks only TLS; join its network with an invitation (sprat join)"
+        } else {
+            ctx.counters.malformed += 1;
+            "this node is in login mode and speaks only TLS"
+        };
+        let error = Error { code: ErrorCode::MODE, message: why.to_owned(), req: None, retry: None };
+        conn.note_queued(ctx.now);
+        frame::encode(&Message::Error(error), conn.send.tail(&mut self.buffers));
+        self.close(id, ctx);
+    }
+
+    /// Ends every handshake of an accepted connection: the node ends.
+    pub(super) fn end_handshakes(&mut self) {
+        let is_accepted =
+            |conn: &Connection| matches!(&conn.phase, Phase::Handshaking(handshake) if handshake.accepted.is_some());
+        let ids: Vec<ConnId> = self.table.ids().filter(|(_, conn)| is_accepted(conn)).map(|(id, _)| id).collect();
+        ids.into_iter().for_each(|id| self.bury(id));
+    }
+
     // ---- the turn -------------------------------------------------------------------------------
 
     /// An event came for a slot.
@@ -265,7 +476,7 @@ impl Connections {
         conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         conn.hung_up |= event.is_read_closed() || event.is_error();
         conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
-        if !conn.send.is_empty() {
+        if !conn.is_written() {
             self.mark_dirty(id);
         }
         self.requeue(id);
@@ -282,7 +493,7 @@ impl Connections {
     }
 
     /// Begins to read a connection. `true`: it is a dial, and the dialer looks at it instead.
-    pub(super) fn begin(&mut self, id: ConnId) -> bool {
+    pub(super) fn begin(&mut self, id: ConnId, ctx: &Context) -> bool {
         let Some(conn) = self.table.get_mut(id) else {
             return false;
         };
@@ -291,7 +502,7 @@ impl Connections {
             return true;
         }
         if conn.wants_read() {
-            conn.begin_reading(&mut self.scratch);
+            conn.begin_reading(&mut self.scratch, ctx.now);
             self.current = Some(id);
         }
         false
@@ -316,6 +527,7 @@ impl Connections {
             }
             Step::Malformed(error) => {
                 ctx.counters.malformed += 1;
+                ctx.counters.other_mode += u64::from(conn.is_other_mode());
                 Some(Arrival::Input(Input::Malformed { conn: id, error }))
             }
             Step::Progress { req, received } => {
@@ -377,6 +589,12 @@ impl Connections {
                 if matches!(conn.phase, Phase::Connecting { .. }) {
                     return true;
                 }
+                if let Phase::Handshaking(handshake) = &conn.phase {
+                    ctx.counters.handshakes_overdue += u64::from(handshake.accepted.is_some());
+                    if handshake.accepted.is_none() {
+                        return true;
+                    }
+                }
                 let why = conn.overdue();
                 self.finish(id, why, ctx);
             }
@@ -412,7 +630,7 @@ impl Connections {
             return;
         };
         match conn.phase {
-            Phase::Connecting { .. } | Phase::Lingering { .. } | Phase::Dead => return,
+            Phase::Connecting { .. } | Phase::Handshaking(_) | Phase::Lingering { .. } | Phase::Dead => return,
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf | Phase::Closing { .. } => {}
         }
         let was_choked = conn.is_choked();
@@ -428,7 +646,7 @@ impl Connections {
                 return self.finish(id, CloseReason::Asked, ctx);
             }
             self.note_lingering(id);
-        } else if conn.writable && !conn.send.is_empty() {
+        } else if conn.writable && !conn.is_written() {
             self.mark_dirty(id);
         }
         match backlogged {
@@ -488,7 +706,9 @@ impl Connections {
             && conn.wants_read()
         {
             conn.queued = true;
-            self.run.push_back(id);
+            let is_handshake = matches!(conn.phase, Phase::Handshaking(_));
+            let queue = if is_handshake { &mut self.handshakes } else { &mut self.run };
+            queue.push_back(id);
         }
     }
 

@@ -10,6 +10,7 @@ use mio::{Interest, Poll, Token};
 use super::arrival::Arrival;
 use super::counters::Counters;
 use super::deadlines::Deadlines;
+use super::tls::TlsIdentity;
 use crate::error::{Exit, Failure};
 use crate::proto::Input;
 use crate::time::Time;
@@ -25,12 +26,14 @@ pub(super) struct Context {
     pub(super) counters: Counters,
     /// The time of this turn.
     pub(super) now: Time,
+    /// What this node shows in a handshake; none in open mode.
+    pub(super) tls: Option<TlsIdentity>,
     /// The wall clock, in seconds since the start of 1970.
     pub(super) unix: u64,
 }
 
 impl Context {
-    pub(super) fn new() -> Result<Context, Failure> {
+    pub(super) fn new(tls: Option<TlsIdentity>) -> Result<Context, Failure> {
         Ok(Context {
             poll: Poll::new().map_err(|error| internal("the poll", &error))?,
             deadlines: Deadlines::default(),
@@ -38,6 +41,7 @@ impl Context {
             counters: Counters::default(),
             now: Time::ZERO,
             unix: 0,
+            tls,
         })
     }
 

@@ -37,6 +37,20 @@ counters! {
     dialed,
     /// Dials that failed.
     dials_failed,
+    /// TLS handshakes that were completed, of both directions.
+    handshakes,
+    /// TLS handshakes that failed.
+    handshakes_failed,
+    /// Accepted connections whose TLS handshake was not complete in time.
+    handshakes_overdue,
+    /// Accepted connections that had not logged in and made room for newer ones.
+    half_open_evicted,
+    /// Accepted connections that were closed because their address had begun too many handshakes.
+    address_limited,
+    /// Accepted connections of the other mode: without TLS in login mode, with TLS in open mode.
+    other_mode,
+    /// Connections on which a TLS record after the handshake was wrong.
+    tls_broken,
     /// Messages received.
     messages_in,
     /// Messages queued.

@@ -11,6 +11,7 @@ use socket2::{Protocol, Type};
 
 use super::alarm::Alarm;
 use super::connection::Phase;
+use super::connection::handshake::Greeted;
 use super::connections::Connections;
 use super::context::Context;
 use super::deadlines::Due;
@@ -20,6 +21,7 @@ use super::socket::open;
 use crate::config::{CROWD_BATCH, DIAL_TIMEOUT};
 use crate::proto::{ConnId, DialCause, DialId, Input, OwnAddrs, ResolveId};
 use crate::time::Time;
+use crate::trust::PublicKey;
 use crate::wire::HostPort;
 
 /// The dials in progress. The machine bounds their number.
@@ -27,7 +29,7 @@ use crate::wire::HostPort;
 pub(super) struct Dialer {
     resolver: Resolver,
     /// Dials whose host name is being resolved, and the time at which they count as failed.
-    resolving: BTreeMap<DialId, (HostPort, Time)>,
+    resolving: BTreeMap<DialId, Resolving>,
     /// Dials whose connection is being made, by its slot.
     connecting: BTreeMap<ConnId, Dialing>,
     /// Addresses that dials come from, in turn; the system chooses if there is none.
@@ -36,11 +38,25 @@ pub(super) struct Dialer {
     interfaces: Interfaces,
 }
 
+/// A dial whose host name is being resolved.
+#[derive(Debug)]
+struct Resolving {
+    to: HostPort,
+    expected: Option<PublicKey>,
+    /// The time at which the dial counts as failed.
+    until: Time,
+}
+
 /// A dial, the address that is tried, and the addresses that are left.
 #[derive(Debug)]
 struct Dialing {
     dial: DialId,
     to: HostPort,
+    /// The key that the other side must prove, if it is not any.
+    expected: Option<PublicKey>,
+    /// Why an address that connected is not the right one: it says more than that another one does
+    /// not connect.
+    refused: Option<(String, DialCause)>,
     rest: VecDeque<SocketAddr>,
     /// The time at which the dial counts as failed.
     until: Time,
@@ -64,19 +80,26 @@ impl Dialer {
     }
 
     /// Begins a dial; Dialed or DialFailed arrives.
-    pub(super) fn dial(&mut self, dial: DialId, to: HostPort, conns: &mut Connections, ctx: &mut Context) {
+    pub(super) fn dial(
+        &mut self,
+        dial: DialId,
+        to: HostPort,
+        expected: Option<PublicKey>,
+        conns: &mut Connections,
+        ctx: &mut Context,
+    ) {
         let until = ctx.now + DIAL_TIMEOUT;
         if let Some(address) = to.literal() {
             let rest = match address.ip() {
                 IpAddr::V6(ip) if to.lacks_scope() => self.interfaces.on_each(ctx.now, ip, to.port()).into(),
                 IpAddr::V4(_) | IpAddr::V6(_) => VecDeque::from([address]),
             };
-            self.connect(Dialing { dial, to, rest, until }, conns, ctx);
+            self.connect(Dialing { dial, to, expected, refused: None, rest, until }, conns, ctx);
             return;
         }
         match self.resolver.ask(Purpose::Dial(dial), to.clone()) {
             Ok(()) => {
-                self.resolving.insert(dial, (to, until));
+                self.resolving.insert(dial, Resolving { to, expected, until });
                 ctx.deadlines.push(until, Due::Resolve(dial));
             }
             Err(why) => fail(dial, &to, &why, DialCause::NoRoom, ctx),
@@ -100,11 +123,14 @@ impl Dialer {
                     continue;
                 }
             };
-            let Some((to, until)) = self.resolving.remove(&dial) else {
+            let Some(Resolving { to, expected, until }) = self.resolving.remove(&dial) else {
                 continue;
             };
             match result {
-                Ok(addresses) => self.connect(Dialing { dial, to, rest: addresses.into(), until }, conns, ctx),
+                Ok(addresses) => {
+                    let rest = addresses.into();
+                    self.connect(Dialing { dial, to, expected, refused: None, rest, until }, conns, ctx);
+                }
                 Err(why) => fail(dial, &to, &why, DialCause::Unreachable, ctx),
             }
         }
@@ -112,7 +138,7 @@ impl Dialer {
 
     /// The time to resolve a name is over.
     pub(super) fn on_resolve_overdue(&mut self, dial: DialId, ctx: &mut Context) {
-        if let Some((to, _)) = self.resolving.remove(&dial) {
+        if let Some(Resolving { to, .. }) = self.resolving.remove(&dial) {
             fail(dial, &to, "its name was not resolved in time", DialCause::Unreachable, ctx);
         }
     }
@@ -121,31 +147,87 @@ impl Dialer {
     pub(super) fn on_event(&mut self, id: ConnId, conns: &mut Connections, ctx: &mut Context) {
         match conns.is_connected(id) {
             Ok(false) => {}
+            Ok(true) if ctx.tls.is_some() => self.begin_handshake(id, conns, ctx),
             Ok(true) => {
                 if let Some(dialing) = self.connecting.remove(&id) {
-                    ctx.counters.dialed += 1;
-                    let here = conns.local_ip(id);
-                    let own = here.map_or(OwnAddrs::default(), |here| self.interfaces.of(ctx.now, here));
-                    ctx.push(Input::Dialed { dial: dialing.dial, conn: id, own, key: None, unix: ctx.unix });
-                    conns.open(id);
+                    self.on_done(id, &dialing, None, conns, ctx);
+                    conns.open(id, ctx.now);
                 }
             }
-            Err(error) => self.on_address_failed(id, &error, conns, ctx),
+            Err(error) => self.on_address_failed(id, words(&error), conns, ctx),
         }
     }
 
-    /// The address that was tried does not connect: the next one is tried in the same slot.
-    pub(super) fn on_address_failed(
+    fn on_done(
         &mut self,
         id: ConnId,
-        error: &io::Error,
-        conns: &mut Connections,
+        dialing: &Dialing,
+        key: Option<PublicKey>,
+        conns: &Connections,
         ctx: &mut Context,
     ) {
+        ctx.counters.dialed += 1;
+        let here = conns.local_ip(id);
+        let own = here.map_or(OwnAddrs::default(), |here| self.interfaces.of(ctx.now, here));
+        ctx.push(Input::Dialed { dial: dialing.dial, conn: id, own, key, unix: ctx.unix });
+    }
+
+    /// The address that was tried does not connect: the next one is tried in the same slot.
+    fn on_address_failed(&mut self, id: ConnId, why: String, conns: &mut Connections, ctx: &mut Context) {
         if let Some(dialing) = self.connecting.remove(&id) {
-            log::debug!("dialing {}: {error}", dialing.to);
-            self.try_addresses(dialing, Some(id), words(error), conns, ctx);
+            log::debug!("dialing {}: {why}", dialing.to);
+            self.try_addresses(dialing, Some(id), why, conns, ctx);
         }
+    }
+
+    /// The address that was tried has had its time.
+    pub(super) fn on_overdue(&mut self, id: ConnId, conns: &mut Connections, ctx: &mut Context) {
+        self.on_address_failed(id, words(&io::ErrorKind::TimedOut.into()), conns, ctx);
+    }
+
+    // ---- the handshake --------------------------------------------------------------------------
+
+    fn begin_handshake(&mut self, id: ConnId, conns: &mut Connections, ctx: &mut Context) {
+        let (Some(dialing), Some(tls)) = (self.connecting.get(&id), &ctx.tls) else { return };
+        match tls.dial(dialing.dial.0, dialing.expected) {
+            Ok(tls) => {
+                let until = share_of(ctx.now, dialing.until, dialing.rest.len());
+                conns.begin_handshake(id, tls, until, ctx);
+            }
+            Err(error) => self.on_address_failed(id, error.to_string(), conns, ctx),
+        }
+    }
+
+    /// The handshake of a dial went on.
+    pub(super) fn on_greeted(&mut self, id: ConnId, greeted: Greeted, conns: &mut Connections, ctx: &mut Context) {
+        let (why, cause) = match greeted {
+            Greeted::Waiting => return conns.go_on(id),
+            Greeted::Done(key) => {
+                ctx.counters.handshakes += 1;
+                if let Some(dialing) = self.connecting.remove(&id) {
+                    self.on_done(id, &dialing, Some(key), conns, ctx);
+                    conns.end_handshake(id, ctx);
+                }
+                return;
+            }
+            Greeted::WrongKey(wrong) => {
+                let cause = DialCause::WrongKey { expected: wrong.expected, found: wrong.found };
+                (wrong.to_string(), cause)
+            }
+            Greeted::Foreign(_) => {
+                ("it does not speak TLS, so it is in open mode, or no node of sprat".to_owned(), DialCause::OtherMode)
+            }
+            Greeted::Gone => ("it closed the connection during the handshake".to_owned(), DialCause::Handshake),
+            Greeted::Failed(why) => (format!("the handshake failed: {why}"), DialCause::Handshake),
+            Greeted::Tls => unreachable!("a dial has its TLS state from the start"),
+        };
+        ctx.counters.handshakes_failed += 1;
+        if let Some(dialing) = self.connecting.get_mut(&id)
+            && dialing.refused.as_ref().is_none_or(|(_, earlier)| *earlier == DialCause::Handshake)
+        {
+            dialing.refused = Some((why.clone(), cause));
+        }
+        self.on_address_failed(id, why, conns, ctx);
     }
 
     fn connect(&mut self, dialing: Dialing, conns: &mut Connections, ctx: &mut Context) {
@@ -185,7 +267,8 @@ impl Dialer {
         if let Some(id) = slot {
             conns.bury(id);
         }
-        fail(dialing.dial, &dialing.to, &why, DialCause::Unreachable, ctx);
+        let (why, cause) = dialing.refused.unwrap_or((why, DialCause::Unreachable));
+        fail(dialing.dial, &dialing.to, &why, cause, ctx);
     }
 
     /// A stream that connects to the address, from the next of our own addresses if that is of the

@@ -21,9 +21,13 @@
 //!
 //! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`,
 //! `ControlSocket`, `Datagrams`. What they share is the `Context`. A further listener is a struct
-//! like `Acceptor`, a further transport a variant of `Transport`.
+//! like `Acceptor`. `Transport` is plain TCP or TLS.
+//!
+//! In login mode every connection begins with a handshake. The machine gets it once that is
+//! complete, with the key that the other side has proved, and never hears of one that fails.
 
 mod acceptor;
+mod admission;
 mod alarm;
 mod arrival;
 mod buffers;
@@ -46,6 +50,7 @@ mod socket;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod transport;
 mod udp;
@@ -55,3 +60,4 @@ pub use arrival::{Arrival, ControlId};
 pub use counters::Counters;
 pub use reactor::{Net, NetOptions};
 pub use signals::ending_signals;
+pub use tls::TlsIdentity;

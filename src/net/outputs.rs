@@ -10,16 +10,17 @@ use super::connection::{Connection, Incoming, Phase};
 use super::context::Context;
 use super::reactor::Net;
 use super::table::Table;
-use crate::config::{CHUNK_BYTES_MAX, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
+use crate::config::{CHUNK_BYTES_MAX, FRAME_BYTES_OPEN, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
 use crate::proto::envelope::Taken;
 use crate::proto::{CloseReason, ConnId, DialId, HashPlan, ResolveId, Verify};
 use crate::trust::PublicKey;
 use crate::wire::{HostPort, LinkMessage, Message, frame};
 
 impl Net {
-    /// Begins a dial; Dialed or DialFailed arrives.
-    pub fn dial(&mut self, dial: DialId, to: HostPort) {
-        self.dialer.dial(dial, to, &mut self.conns, &mut self.ctx);
+    /// Begins a dial; Dialed or DialFailed arrives. In login mode the other side must prove the
+    /// expected key, or any if there is none.
+    pub fn dial(&mut self, dial: DialId, to: HostPort, expected: Option<PublicKey>) {
+        self.dialer.dial(dial, to, expected, &mut self.conns, &mut self.ctx);
     }
 
     /// Queues a message on a connection. One whose queue is full is closed.
@@ -102,6 +103,9 @@ impl Net {
     pub fn set_frame_cap(&mut self, id: ConnId, bytes: usize) {
         if let Some(conn) = live(&mut self.conns.table, id, &mut self.ctx) {
             conn.set_frame_bytes_max(bytes);
+            if bytes >= FRAME_BYTES_OPEN {
+                self.conns.note_login(id);
+            }
         }
     }
 

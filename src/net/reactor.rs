@@ -22,11 +22,12 @@ use super::deadlines::Due;
 use super::dialer::Dialer;
 use super::signals::Caught;
 use super::socket::{cannot_listen, raise_descriptors};
+use super::tls::TlsIdentity;
 use super::token;
 use super::udp::{Datagrams, Received};
 use crate::config::{
     ACCEPTS_PER_TURN, CONTROL_CLIENTS_MAX, DEADLINES_PER_TURN, DEADLINES_SPARE, DESCRIPTORS_RESERVED_MAX,
-    EVENTS_PER_TURN, PORT_PAIR_TRIES, descriptors_reserved,
+    EVENTS_PER_TURN, HANDSHAKES_PER_TURN, PORT_PAIR_TRIES, descriptors_reserved,
 };
 use crate::error::Failure;
 use crate::proto::envelope::{Envelopes, Notice};
@@ -45,6 +46,11 @@ pub struct NetOptions {
     pub control: Option<PathBuf>,
     /// Local addresses for dials, used in turn; if there are none, the system chooses.
     pub sources: Vec<IpAddr>,
+    /// What the node shows in login mode, in which every TCP connection is TLS; none in open mode.
+    pub tls: Option<TlsIdentity>,
+    /// Whether hosts at loopback addresses may begin handshakes without a limit: for tests, in
+    /// which all peers are at such addresses.
+    pub exempt_loopback: bool,
 }
 
 /// Kinds of sockets that a turn reads: connections, datagrams, the listener, the control socket.
@@ -97,7 +103,7 @@ impl Net {
     pub fn open(options: &NetOptions) -> Result<Net, Failure> {
         let descriptors = raise_descriptors();
         let reserve = Reserve::of(descriptors);
-        let ctx = Context::new()?;
+        let ctx = Context::new(options.tls.clone())?;
         let waker = Waker::new(ctx.poll.registry(), token::WAKER);
         let alarm = Alarm(Arc::new(waker.map_err(|error| internal("the poll's waker", &error))?));
         let mut signals = Caught::open().map_err(|error| internal("the signals", &error))?;
@@ -105,6 +111,8 @@ impl Net {
         let (mut acceptor, mut datagrams) = bind(options)?;
         acceptor.as_mut().map_or(Ok(()), |acceptor| acceptor.watch(&ctx))?;
         datagrams.as_mut().map_or(Ok(()), |datagrams| datagrams.watch(&ctx))?;
+        let mut conns = Connections::new(reserve.conns_max, reserve.newcomers_max);
+        conns.admission.exempts_loopback = options.exempt_loopback;
         Ok(Net {
             control: ControlSocket::bind(options.control.as_deref(), reserve.clients_max, &ctx)?,
             ctx,
@@ -115,7 +123,7 @@ impl Net {
             dialer: Dialer::new(alarm.clone(), options.sources.clone()),
             alarm,
             signals,
-            conns: Connections::new(reserve.conns_max, reserve.newcomers_max),
+            conns,
             acceptor,
             datagrams,
         })
@@ -185,7 +193,7 @@ impl Net {
     /// Whether work is left over from this turn, so that the poll must not wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.acceptor.as_ref().is_some_and(Acceptor::is_busy)
+        self.acceptor.as_ref().is_some_and(Acceptor::is_busy) && self.conns.may_accept()
             || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.is_ready())
             || self.control.is_busy()
             || self.conns.is_busy()
@@ -270,6 +278,10 @@ impl Net {
             datagrams.begin_turn();
         }
         self.dialer.begin_turn(&mut self.conns, &mut self.ctx);
+        let mut left = HANDSHAKES_PER_TURN;
+        while let Some((id, greeted)) = self.conns.greet(&mut left, &mut self.ctx) {
+            self.dialer.on_greeted(id, greeted, &mut self.conns, &mut self.ctx);
+        }
         self.ask_for_room();
     }
 
@@ -322,7 +334,7 @@ impl Net {
         match kind {
             0 => {
                 let id = conns.next_due()?;
-                if conns.begin(id) {
+                if conns.begin(id, ctx) {
                     dialer.on_event(id, conns, ctx);
                 }
                 Some(Found::Begun)
@@ -361,7 +373,7 @@ impl Net {
             match due {
                 Due::Connection(id) => {
                     if conns.expire(id, at, ctx) {
-                        dialer.on_address_failed(id, &io::ErrorKind::TimedOut.into(), conns, ctx);
+                        dialer.on_overdue(id, conns, ctx);
                     }
                 }
                 Due::Resolve(dial) => dialer.on_resolve_overdue(dial, ctx),
@@ -407,6 +419,7 @@ impl Net {
     /// file of that socket.
     pub fn stop_listening(&mut self) {
         self.acceptor = None;
+        self.conns.end_handshakes();
         self.control.stop_listening();
     }
 }

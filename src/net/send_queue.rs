@@ -108,15 +108,19 @@ impl SendQueue {
             if self.is_empty() {
                 buffers.put_frame(std::mem::take(&mut self.bytes));
                 self.head = 0;
-                break Flushed::Empty;
+                break match transport.push() {
+                    Ok(()) => Flushed::Empty,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Flushed::Blocked,
+                    Err(error) => Flushed::Failed(error),
+                };
             }
             let due = self.frames_due();
             let result = if due > 0 {
-                self.write_frames(transport, due).map(|_| 0)
+                self.write_frames(transport, due, buffers).map(|_| 0)
             } else if left == 0 || left < budget && self.extent_left() > left {
                 break Flushed::Budget;
             } else {
-                self.write_file(transport, left, &mut sent)
+                self.write_file(transport, left, buffers, &mut sent)
             };
             match result {
                 Ok(count) => {
@@ -145,8 +149,8 @@ impl SendQueue {
         self.files.as_ref().and_then(|files| files.front()).map_or(0, |extent| extent.left as usize)
     }
 
-    fn write_frames(&mut self, transport: &mut Transport, count: usize) -> io::Result<usize> {
-        let count = transport.write(&self.bytes[self.head..self.head + count], self.files.is_some())?;
+    fn write_frames(&mut self, transport: &mut Transport, count: usize, buffers: &mut Buffers) -> io::Result<usize> {
+        let count = transport.write(&self.bytes[self.head..self.head + count], self.files.is_some(), buffers)?;
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -155,12 +159,18 @@ impl SendQueue {
         Ok(count)
     }
 
-    fn write_file(&mut self, transport: &mut Transport, most: usize, sent: &mut dyn FnMut(u32)) -> io::Result<usize> {
+    fn write_file(
+        &mut self,
+        transport: &mut Transport,
+        most: usize,
+        buffers: &mut Buffers,
+        sent: &mut dyn FnMut(u32),
+    ) -> io::Result<usize> {
         let files = self.files.as_mut().expect("a queue without frame bytes that is not empty has an extent");
         let extent = files.front_mut().expect("an extent list is dropped with its last extent");
         let mut count = 0;
         if extent.left > 0 {
-            count = transport.send_file(&extent.file, extent.offset, most.min(extent.left as usize))?;
+            count = transport.send_file(&extent.file, extent.offset, most.min(extent.left as usize), buffers)?;
             if count == 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"));
             }

@@ -1,95 +1,230 @@
-//! How the bytes of a connection travel. Plain TCP is the only variant; another one (TLS) needs no
-//! change above this file.
+//! How the bytes of a connection travel: plain TCP, or TLS on top of it. Nothing above this file
+//! knows which it is, except where a connection begins.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 use rustix::net::SendFlags;
 
+use super::buffers::Buffers;
 use super::sendfile;
+use super::tls::{SEALED_STEP_BYTES, Tls, TlsError};
+use crate::config::READ_SCRATCH_BYTES;
 
 /// The stream of one connection. No call blocks: each returns `WouldBlock` instead.
 #[derive(Debug)]
-pub(super) enum Transport {
-    Plain(TcpStream),
+pub(super) struct Transport {
+    stream: TcpStream,
+    tls: Option<Box<Tls>>,
+}
+
+/// What a read has given.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Taken {
+    /// The other side sends no more.
+    End,
+    /// Something was read.
+    Some {
+        /// Bytes for the caller; with TLS there may be none although something was read.
+        count: usize,
+        /// Bytes from the socket.
+        taken: usize,
+        /// It has taken all there are, from the kernel and from here.
+        emptied: bool,
+        /// It has computed with keys of a handshake.
+        worked: bool,
+    },
 }
 
 impl Transport {
+    pub(super) fn new(stream: TcpStream) -> Transport {
+        Transport { stream, tls: None }
+    }
+
     pub(super) fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Transport::Plain(stream) => stream,
-        }
+        &mut self.stream
     }
 
-    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Transport::Plain(stream) => stream.read(into),
-        }
+    /// From now on its bytes are TLS.
+    pub(super) fn begin_tls(&mut self, tls: Tls) {
+        self.tls = Some(Box::new(tls));
     }
 
-    /// Whether a read that returns fewer bytes than it has room for has taken all there are, from
-    /// the kernel and from here.
-    pub(super) fn short_read_empties(&self) -> bool {
-        match self {
-            // mio's other back ends (Windows, poll) make edges of another kind.
-            Transport::Plain(_) => cfg!(any(target_os = "linux", target_os = "android")),
-        }
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
     }
 
-    /// `more`: bytes of a file follow at once, so the kernel should not send a short segment.
-    pub(super) fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        match self {
-            Transport::Plain(stream) => {
-                let mut flags = SendFlags::NOSIGNAL;
-                flags.set(SendFlags::MORE, more);
-                Ok(rustix::net::send(stream.as_fd(), bytes, flags)?)
+    /// The first byte that waits, without taking it. `None`: the other side sends no more.
+    pub(super) fn peek(&self) -> io::Result<Option<u8>> {
+        let mut first = [0];
+        let count = self.stream.peek(&mut first)?;
+        Ok((count > 0).then_some(first[0]))
+    }
+
+    /// Reads at most `most` bytes from the socket into `into`; `sealed` is the buffer that records
+    /// are opened in.
+    pub(super) fn read(&mut self, into: &mut [u8], most: usize, sealed: &mut Vec<u8>) -> io::Result<Taken> {
+        let Some(tls) = &mut self.tls else {
+            let most = most.min(into.len());
+            let count = self.stream.read(&mut into[..most])?;
+            return Ok(match count {
+                0 => Taken::End,
+                _ => Taken::Some { count, taken: count, emptied: count < most && SHORT_READ_EMPTIES, worked: false },
+            });
+        };
+        if tls.has_ended() {
+            return Ok(Taken::End);
+        }
+        sealed.resize(READ_SCRATCH_BYTES, 0);
+        let held = tls.held_bytes();
+        let end = into.len().min(sealed.len()).min(held.saturating_add(most));
+        let taken = self.stream.read(&mut sealed[held..end])?;
+        if taken == 0 {
+            return Ok(Taken::End);
+        }
+        match tls.open(sealed, held + taken, into) {
+            Ok(opened) if opened.count == 0 && tls.has_ended() => Ok(Taken::End),
+            Ok(opened) => {
+                let emptied = held + taken < end && SHORT_READ_EMPTIES;
+                Ok(Taken::Some { count: opened.count, taken, emptied, worked: opened.worked })
+            }
+            Err(error) => {
+                // The alert, as far as the socket takes it.
+                let _ = self.push();
+                Err(broken(&error))
             }
         }
     }
 
-    /// Sends bytes of a file, without copying them into the process if the kernel can.
-    pub(super) fn send_file(&mut self, file: &File, offset: u64, length: usize) -> io::Result<usize> {
-        match self {
-            Transport::Plain(stream) => sendfile::send(stream, file, offset, length),
+    /// `more`: bytes of a file follow at once, so the kernel should not send a short segment. Bytes
+    /// that it has taken may be sealed and not be sent yet: see [`Transport::push`].
+    pub(super) fn write(&mut self, bytes: &[u8], more: bool, buffers: &mut Buffers) -> io::Result<usize> {
+        let flags = if more { SendFlags::MORE } else { SendFlags::empty() };
+        if self.tls.is_none() {
+            return send(&self.stream, bytes, flags);
+        }
+        self.push()?;
+        self.write_sealed(bytes, flags, &mut buffers.sealed)
+    }
+
+    /// Sends bytes of a file: without copying them into the process if the kernel can, and through
+    /// a buffer with TLS. `Ok(0)` means that the file ends there.
+    pub(super) fn send_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        length: usize,
+        buffers: &mut Buffers,
+    ) -> io::Result<usize> {
+        if self.tls.is_none() {
+            return sendfile::send(&self.stream, file, offset, length);
+        }
+        self.push()?;
+        let Buffers { sealed, plain, .. } = buffers;
+        plain.resize(SEALED_STEP_BYTES, 0);
+        let wanted = length.min(plain.len());
+        let count = file.read_at(&mut plain[..wanted], offset)?;
+        if count == 0 {
+            return Ok(0);
+        }
+        self.write_sealed(&plain[..count], SendFlags::empty(), sealed)
+    }
+
+    fn write_sealed(&mut self, bytes: &[u8], flags: SendFlags, sealed: &mut Vec<u8>) -> io::Result<usize> {
+        let tls = self.tls.as_mut().expect("looked at by the caller");
+        let count = bytes.len().min(SEALED_STEP_BYTES);
+        let length = tls.seal(&bytes[..count], sealed).map_err(|error| broken(&error))?;
+        // Something of TLS itself may have to go before.
+        let is_first = tls.unsent().is_empty();
+        let sent = if is_first { send(&self.stream, &sealed[..length], flags) } else { Ok(0) };
+        match sent {
+            Ok(sent) => tls.keep(&sealed[sent..length]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                tls.keep(&sealed[..length]);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(count)
+    }
+
+    /// Sends what is sealed and not sent.
+    pub(super) fn push(&mut self) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while !tls.unsent().is_empty() {
+            match send(&self.stream, tls.unsent(), SendFlags::empty()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => tls.on_sent(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Something is sealed and not sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.unsent().is_empty())
+    }
+
+    /// A record has begun and is not complete.
+    pub(super) fn is_within_record(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_within_record())
+    }
+
+    /// Bytes of its buffers: of what is to be written, and of what was read.
+    pub(super) fn buffer_bytes(&self) -> [usize; 2] {
+        self.tls.as_ref().map_or([0; 2], |tls| tls.buffer_bytes())
+    }
+
+    pub(super) fn free_buffers(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.free_buffers();
         }
     }
 
     /// Whether a dial has connected; an error if it has failed.
     pub(super) fn connected(&self) -> io::Result<bool> {
-        match self {
-            Transport::Plain(stream) => {
-                if let Some(error) = stream.take_error()? {
-                    return Err(error);
-                }
-                match stream.peer_addr() {
-                    Ok(_) => Ok(true),
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-                    Err(error) => Err(error),
-                }
-            }
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     /// Our own address.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Transport::Plain(stream) => stream.local_addr(),
-        }
+        self.stream.local_addr()
     }
 
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        match self {
-            Transport::Plain(stream) => stream.set_nodelay(true),
-        }
+        self.stream.set_nodelay(true)
     }
 
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Transport::Plain(stream) => stream.shutdown(Shutdown::Write),
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.seal_end();
+            let _ = self.push();
         }
+        self.stream.shutdown(Shutdown::Write)
     }
+}
+
+/// A read that returns fewer bytes than it has room for has emptied the socket. mio's other back
+/// ends (Windows, poll) make edges of another kind.
+const SHORT_READ_EMPTIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+fn send(stream: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
+    Ok(rustix::net::send(stream.as_fd(), bytes, flags | SendFlags::NOSIGNAL)?)
+}
+
+fn broken(error: &TlsError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.clone())
 }

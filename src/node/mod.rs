@@ -28,7 +28,7 @@ use self::handle::Request;
 use self::memory::Memory;
 use crate::disk::{Disk, Report};
 use crate::error::{Exit, Failure};
-use crate::net::{Net, NetOptions};
+use crate::net::{Net, NetOptions, TlsIdentity};
 use crate::proto::Role;
 use crate::proto::envelope::Envelopes;
 
@@ -50,6 +50,10 @@ pub struct Options {
     pub disk: Option<DiskOptions>,
     /// Addresses of this host that dials come from, in turn; the system chooses if there is none.
     pub sources: Vec<IpAddr>,
+    /// What the node shows in login mode; none in open mode.
+    pub tls: Option<TlsIdentity>,
+    /// Whether hosts at loopback addresses may begin handshakes without a limit, for tests.
+    pub exempt_loopback: bool,
     /// Bytes of memory that it may use for all that it holds; none for no bound.
     pub memory: Option<usize>,
 }
@@ -71,8 +75,8 @@ impl Node {
     /// Exit 5 if an address or the control socket is in use, 9 if the share is missing or cannot be
     /// read.
     pub fn open(options: Options) -> Result<Node, Failure> {
-        let Options { listen, datagrams, control, disk, sources, memory } = options;
-        let net = Net::open(&NetOptions { listen, datagrams, control, sources })?;
+        let Options { listen, datagrams, control, disk, sources, tls, exempt_loopback, memory } = options;
+        let net = Net::open(&NetOptions { listen, datagrams, control, sources, tls, exempt_loopback })?;
         let alarm = net.alarm();
         let disk = disk
             .map(|options| {

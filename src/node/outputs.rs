@@ -20,7 +20,7 @@ impl<R: Role> Driver<'_, R> {
     pub(super) fn drain(&mut self) {
         while let Some(output) = self.role.poll_output() {
             match output {
-                Output::Dial { dial, to, .. } => self.net.dial(dial, to),
+                Output::Dial { dial, to, key } => self.net.dial(dial, to, key),
                 Output::Send { conn, message } => self.on_send(conn, message),
                 Output::SendTo { from, to, key, boot, message } => self.net.send_to((from, to), key, boot, &message),
                 Output::Resolve { id, name } => self.net.resolve(id, name),

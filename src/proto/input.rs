@@ -294,6 +294,8 @@ pub enum CloseReason {
     SlowConsumer,
     /// The other side began a frame and did not finish it in time.
     SlowFrame,
+    /// It had not logged in, and others needed its place.
+    Crowded,
     /// The machine asked for it with [`Output::Close`].
     Asked,
 }
@@ -307,6 +309,7 @@ impl CloseReason {
             CloseReason::Failed => "failed",
             CloseReason::SlowConsumer => "slow_consumer",
             CloseReason::SlowFrame => "slow_frame",
+            CloseReason::Crowded => "crowded",
             CloseReason::Asked => "asked",
         }
     }

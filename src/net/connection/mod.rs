@@ -5,8 +5,10 @@
 //! complete, for bytes that are not written and for a chunk that is being received. It never
 //! decides anything about the protocol.
 
+pub(super) mod handshake;
 pub(super) mod reading;
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::buffers::Buffers;
@@ -32,6 +34,8 @@ pub(super) enum Phase {
         /// When this address counts as unreachable.
         until: Time,
     },
+    /// It is connected, and its handshake is not complete: the machine does not know it yet.
+    Handshaking(Box<Handshake>),
     /// Frames are read.
     Open,
     /// A CHUNK was delivered: nothing is read until the machine says how to receive the bytes that
@@ -56,6 +60,23 @@ pub(super) enum Phase {
     },
     /// Gone; the slot is freed at the end of the turn.
     Dead,
+}
+
+/// A handshake in progress.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    /// When it has failed.
+    pub(super) until: Time,
+    /// What the machine gets once it is complete; none for a dial, whose dialer knows it.
+    pub(super) accepted: Option<Accepted>,
+}
+
+/// A connection that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepted {
+    pub(super) from: SocketAddr,
+    pub(super) to: IpAddr,
+    pub(super) since: Time,
 }
 
 /// Bytes of buffers: of the send queue, and of what was read and is not a complete frame.
@@ -91,7 +112,13 @@ pub(super) struct Connection {
     pub(super) hung_up: bool,
     /// Latched: the socket may accept bytes. Cleared on `WouldBlock` only.
     pub(super) writable: bool,
-    /// It is in the run queue.
+    /// The machine knows it, and gets its end.
+    pub(super) known: bool,
+    /// It was accepted in login mode and has not logged in.
+    pub(super) half_open: bool,
+    /// Bytes that may be read before it has logged in; `u32::MAX` without a limit.
+    early_left: u32,
+    /// It is in a run queue.
     pub(super) queued: bool,
     /// It is in the list of connections to be flushed.
     pub(super) dirty: bool,
@@ -106,6 +133,8 @@ pub(super) struct Connection {
     /// Reading was put off, and `held` may contain complete frames; otherwise it contains the
     /// beginning of one.
     held_complete: bool,
+    /// The first byte was one of the other mode.
+    other_mode: bool,
     frame_bytes_max: u32,
     held: Vec<u8>,
     /// When the first byte of the frame in `held` came.
@@ -125,6 +154,9 @@ impl Connection {
             readable: false,
             hung_up: false,
             writable: true,
+            known: true,
+            half_open: false,
+            early_left: u32::MAX,
             queued: false,
             dirty: false,
             counted: Held::default(),
@@ -132,6 +164,7 @@ impl Connection {
             sniffed: false,
             eof: false,
             held_complete: false,
+            other_mode: false,
             frame_bytes_max: FRAME_BYTES_HELLO as u32,
             held: Vec::new(),
             frame_since: Time::ZERO,
@@ -144,6 +177,8 @@ impl Connection {
     pub(super) fn reconnect(&mut self, transport: Transport, until: Time) {
         self.transport = transport;
         self.phase = Phase::Connecting { until };
+        (self.early_left, self.sniffed) = (u32::MAX, false);
+        (self.held, self.held_complete) = (Vec::new(), false);
         (self.readable, self.hung_up, self.writable) = (false, false, true);
     }
 
@@ -162,7 +197,11 @@ impl Connection {
     pub(super) fn takes_messages(&self) -> bool {
         match self.phase {
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf => true,
-            Phase::Connecting { .. } | Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Dead => false,
+            Phase::Connecting { .. }
+            | Phase::Handshaking(_)
+            | Phase::Closing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Dead => false,
         }
     }
 
@@ -170,7 +209,8 @@ impl Connection {
     pub(super) fn wants_read(&self) -> bool {
         match self.phase {
             Phase::Connecting { .. } => true,
-            Phase::Open => !self.is_choked() && (self.readable || self.held_complete),
+            Phase::Handshaking(_) => self.readable || self.writable && self.transport.has_unsent(),
+            Phase::Open => !self.is_choked() && (self.readable && self.early_left > 0 || self.held_complete),
             Phase::Receiving(ref incoming) => {
                 let some = self.readable || self.held_complete || incoming.filled == incoming.length;
                 some && incoming.bytes.is_some()
@@ -183,6 +223,11 @@ impl Connection {
     /// The other side does not read its answers: its next requests stay unread.
     pub(super) fn is_choked(&self) -> bool {
         self.backlogged || self.send.frame_bytes() > SEND_QUEUE_BYTES_EARLY
+    }
+
+    /// It began with TLS, which a node in open mode does not speak.
+    pub(super) fn is_other_mode(&self) -> bool {
+        self.other_mode
     }
 
     /// Must be called after an attempt to write, with whether it was choked before. Whether it is
@@ -202,12 +247,14 @@ impl Connection {
 
     /// Something waits in its send queue because the other side does not read.
     pub(super) fn is_unread(&self) -> bool {
-        !self.writable && self.send.frame_bytes() > 0 && !matches!(self.phase, Phase::Dead)
+        let is_over = matches!(self.phase, Phase::Dead | Phase::Handshaking(_));
+        !self.writable && self.send.frame_bytes() > 0 && !is_over
     }
 
     /// Bytes of its buffers.
     pub(super) fn buffers(&self) -> Held {
-        let [send, read] = [self.send.buffer_bytes(), self.held.capacity()];
+        let [sealed_send, sealed_read] = self.transport.buffer_bytes();
+        let [send, read] = [self.send.buffer_bytes() + sealed_send, self.held.capacity() + sealed_read];
         Held { send: u32::try_from(send).unwrap_or(u32::MAX), read: u32::try_from(read).unwrap_or(u32::MAX) }
     }
 
@@ -215,13 +262,37 @@ impl Connection {
     pub(super) fn free_buffers(&mut self) {
         self.send = SendQueue::default();
         self.held = Vec::new();
+        self.transport.free_buffers();
+    }
+
+    // ---- before it has logged in ----------------------------------------------------------------
+
+    /// No more than this is read before it has logged in.
+    pub(super) fn set_early_max(&mut self, bytes: usize) {
+        self.early_left = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
+    /// This many bytes came from the socket.
+    fn note_taken(&mut self, taken: usize, emptied: bool) {
+        if self.early_left != u32::MAX {
+            self.early_left = self.early_left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+        }
+        // An end that was latched already makes no further edge, and must be read.
+        if emptied && !self.hung_up {
+            self.readable = false;
+        }
     }
 
     // ---- writing --------------------------------------------------------------------------------
 
+    /// The socket has taken all that was queued.
+    pub(super) fn is_written(&self) -> bool {
+        self.send.is_empty() && !self.transport.has_unsent()
+    }
+
     /// Must be called before something is queued: the stall of a queue begins when it was empty.
     pub(super) fn note_queued(&mut self, now: Time) {
-        if self.send.is_empty() {
+        if self.is_written() {
             self.write_since = now;
         }
     }
@@ -282,16 +353,18 @@ impl Connection {
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.phase {
             Phase::Connecting { until } | Phase::Lingering { until, .. } => Some(*until),
+            Phase::Handshaking(handshake) => Some(handshake.until),
             Phase::Dead => None,
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf | Phase::Closing { .. } => {
-                let write = (!self.send.is_empty()).then(|| self.write_since + WRITE_STALL_MAX);
+                let write = (!self.is_written()).then(|| self.write_since + WRITE_STALL_MAX);
                 [write, self.frame_deadline()].into_iter().flatten().min()
             }
         }
     }
 
     fn frame_deadline(&self) -> Option<Time> {
-        let begun = matches!(self.phase, Phase::Open) && !self.held.is_empty() && !self.held_complete;
+        let begun = !self.held.is_empty() && !self.held_complete || self.transport.is_within_record();
+        let begun = begun && matches!(self.phase, Phase::Open);
         if !begun || self.is_choked() {
             return None;
         }
@@ -306,9 +379,7 @@ impl Connection {
             return CloseReason::Asked;
         }
         match self.frame_deadline() {
-            Some(frame) if self.send.is_empty() || frame <= self.write_since + WRITE_STALL_MAX => {
-                CloseReason::SlowFrame
-            }
+            Some(frame) if self.is_written() || frame <= self.write_since + WRITE_STALL_MAX => CloseReason::SlowFrame,
             _ => CloseReason::SlowConsumer,
         }
     }

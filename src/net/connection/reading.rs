@@ -6,6 +6,7 @@ use std::io;
 use super::{Connection, Incoming, Phase};
 use crate::config::{READ_SCRATCH_BYTES, TURN_BYTES_PER_CONNECTION};
 use crate::net::buffers::Buffers;
+use crate::net::transport::Taken;
 use crate::proto::CloseReason;
 use crate::time::Time;
 use crate::wire::{Message, WireError, frame};
@@ -13,16 +14,19 @@ use crate::wire::{Message, WireError, frame};
 /// The loop's one read buffer, and the connection's budget for this turn.
 #[derive(Debug)]
 pub(in crate::net) struct Scratch {
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
+    /// Where the records of TLS are opened; empty until there are some.
+    pub(super) sealed: Vec<u8>,
     start: usize,
     end: usize,
+    now: Time,
     /// Bytes that the connection may still read in this turn.
     budget: usize,
 }
 
 impl Scratch {
     pub(in crate::net) fn new() -> Scratch {
-        Scratch { bytes: vec![0; READ_SCRATCH_BYTES], start: 0, end: 0, budget: 0 }
+        Scratch { bytes: vec![0; READ_SCRATCH_BYTES], sealed: Vec::new(), start: 0, end: 0, now: Time::ZERO, budget: 0 }
     }
 
     fn unread(&self) -> &[u8] {
@@ -53,8 +57,9 @@ pub(in crate::net) enum Step {
 
 impl Connection {
     /// Begins this connection's share of the turn.
-    pub(in crate::net) fn begin_reading(&mut self, scratch: &mut Scratch) {
+    pub(in crate::net) fn begin_reading(&mut self, scratch: &mut Scratch, now: Time) {
         scratch.clear();
+        scratch.now = now;
         scratch.budget = TURN_BYTES_PER_CONNECTION;
         if self.held_complete && matches!(self.phase, Phase::Open | Phase::Receiving(_)) {
             scratch.bytes[..self.held.len()].copy_from_slice(&self.held);
@@ -73,7 +78,7 @@ impl Connection {
             Phase::Receiving(ref incoming) if incoming.bytes.is_none() => self.put_off(scratch),
             Phase::Receiving(_) => self.read_chunk(scratch),
             Phase::Closing { .. } | Phase::Lingering { .. } => self.read_away(scratch),
-            Phase::Connecting { .. } | Phase::Deaf | Phase::Dead => {
+            Phase::Connecting { .. } | Phase::Handshaking(_) | Phase::Deaf | Phase::Dead => {
                 scratch.clear();
                 Step::Rest
             }
@@ -85,6 +90,7 @@ impl Connection {
         loop {
             if !self.sniffed && !scratch.unread().is_empty() {
                 self.sniffed = true;
+                self.other_mode = scratch.unread()[0] == TLS;
                 if let Some(error) = sniff(scratch.unread()[0]) {
                     return self.go_deaf(scratch, error);
                 }
@@ -166,9 +172,12 @@ impl Connection {
     pub(in crate::net) fn pause(&mut self, scratch: &mut Scratch) {
         match self.phase {
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) => drop(self.put_off(scratch)),
-            Phase::Connecting { .. } | Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Deaf | Phase::Dead => {
-                scratch.clear()
-            }
+            Phase::Connecting { .. }
+            | Phase::Handshaking(_)
+            | Phase::Closing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Deaf
+            | Phase::Dead => scratch.clear(),
         }
     }
 
@@ -180,39 +189,53 @@ impl Connection {
     }
 
     fn read_chunk(&mut self, scratch: &mut Scratch) -> Step {
-        let Phase::Receiving(incoming) = &mut self.phase else {
+        let Phase::Receiving(mut incoming) = std::mem::replace(&mut self.phase, Phase::Open) else {
             unreachable!("called in this phase only");
         };
-        let bytes = incoming.bytes.as_mut().expect("looked at by the caller");
         let before = incoming.filled;
-        let length = incoming.length;
-        let count = scratch.unread().len().min(length - before);
-        bytes[before..before + count].copy_from_slice(&scratch.unread()[..count]);
-        incoming.filled += count;
-        scratch.start += count;
-        while incoming.filled < length && self.readable && scratch.budget > 0 {
-            let end = length.min(incoming.filled + scratch.budget);
-            match self.transport.read(&mut bytes[incoming.filled..end]) {
-                Ok(0) => return Step::Closed(CloseReason::Remote),
-                Ok(count) => {
-                    incoming.filled += count;
-                    scratch.budget -= count;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Step::Closed(CloseReason::Failed),
-            }
+        if let Err(why) = self.fill_chunk(&mut incoming, scratch) {
+            self.phase = Phase::Receiving(incoming);
+            return Step::Closed(why);
         }
-        if incoming.filled == length {
-            let Phase::Receiving(incoming) = std::mem::replace(&mut self.phase, Phase::Open) else {
-                unreachable!("looked at above");
-            };
+        if incoming.filled == incoming.length {
             return Step::Chunk(incoming);
         }
-        if incoming.filled == before {
-            return Step::Rest;
+        let (req, received) = (incoming.req, incoming.filled);
+        self.phase = Phase::Receiving(incoming);
+        if received == before { Step::Rest } else { Step::Progress { req, received } }
+    }
+
+    /// Reads into the buffer of a chunk: straight, or through the scratch buffer where what is read
+    /// may be more than what belongs to the chunk.
+    fn fill_chunk(&mut self, incoming: &mut Incoming, scratch: &mut Scratch) -> Result<(), CloseReason> {
+        let Incoming { length, ref mut filled, ref mut bytes, .. } = *incoming;
+        let bytes = bytes.as_mut().expect("looked at by the caller");
+        loop {
+            let count = scratch.unread().len().min(length - *filled);
+            bytes[*filled..*filled + count].copy_from_slice(&scratch.unread()[..count]);
+            *filled += count;
+            scratch.start += count;
+            if *filled == length {
+                return Ok(());
+            }
+            let straight = self.transport.tls().is_none() || length - *filled >= READ_SCRATCH_BYTES;
+            if !straight {
+                if !self.fill(scratch)? {
+                    return Ok(());
+                }
+                continue;
+            }
+            if !self.readable || scratch.budget == 0 {
+                return Ok(());
+            }
+            match self.read_some(&mut bytes[*filled..], scratch.budget, &mut scratch.sealed)? {
+                Some((count, taken)) => {
+                    *filled += count;
+                    scratch.budget -= taken.min(scratch.budget);
+                }
+                None => return Ok(()),
+            }
         }
-        Step::Progress { req: incoming.req, received: incoming.filled }
     }
 
     /// Reads and discards, within bounds.
@@ -237,45 +260,69 @@ impl Connection {
         }
     }
 
-    /// A read that returns fewer bytes than it has room for has emptied the socket, and what
-    /// arrives later is a new edge (epoll(7)). So no second read is needed to see `WouldBlock`: one
-    /// system call less for every message. But an end that was latched already makes no further
-    /// edge, and must be read.
-    fn note_read(&mut self, count: usize, room: usize) {
-        if count < room && !self.hung_up && self.transport.short_read_empties() {
-            self.readable = false;
-        }
-    }
-
     /// Reads once into the empty scratch buffer. `Ok(false)`: there is nothing, or the budget of
     /// this turn is used up.
     fn fill(&mut self, scratch: &mut Scratch) -> Result<bool, CloseReason> {
         scratch.clear();
-        while self.readable && scratch.budget > 0 {
-            let most = scratch.bytes.len().min(scratch.budget);
-            match self.transport.read(&mut scratch.bytes[..most]) {
-                Ok(0) => return Err(CloseReason::Remote),
-                Ok(count) => {
-                    self.note_read(count, most);
-                    scratch.end = count;
-                    scratch.budget -= count;
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(CloseReason::Failed),
+        while self.readable && scratch.budget > 0 && self.early_left > 0 {
+            let most = scratch.budget.min(self.early_left as usize);
+            let Some((count, taken)) = self.read_some(&mut scratch.bytes, most, &mut scratch.sealed)? else {
+                return Ok(false);
+            };
+            scratch.end = count;
+            scratch.budget -= taken.min(scratch.budget);
+            if self.held.is_empty() && self.transport.is_within_record() {
+                self.frame_since = scratch.now;
+            }
+            if count > 0 {
+                return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// Reads once. Returns how many bytes there are and how many came from the socket; none if
+    /// there is nothing.
+    ///
+    /// A plain read that returns fewer bytes than it has room for has emptied the socket, and what
+    /// arrives later is a new edge (epoll(7)). So no second read is needed to see `WouldBlock`: one
+    /// system call less for every message.
+    fn read_some(
+        &mut self,
+        into: &mut [u8],
+        most: usize,
+        sealed: &mut Vec<u8>,
+    ) -> Result<Option<(usize, usize)>, CloseReason> {
+        loop {
+            match self.transport.read(into, most, sealed) {
+                Ok(Taken::End) => return Err(CloseReason::Remote),
+                Ok(Taken::Some { count, taken, emptied, .. }) => {
+                    self.note_taken(taken, emptied);
+                    return Ok(Some((count, taken)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::debug!("a connection failed while it was read: {error}");
+                    return Err(CloseReason::Failed);
+                }
+            }
+        }
+    }
 }
+
+/// The first byte of TLS (RFC 8446 §5.1).
+const TLS: u8 = 0x16;
 
 /// The first byte of a connection shows its protocol. A frame begins with 0, because none is 16 MiB
 /// long.
 fn sniff(first: u8) -> Option<WireError> {
     let who = match first {
         0 => return None,
-        0x16 => "this looks like TLS, which this port does not serve",
+        TLS => "this node is in open mode and speaks no TLS; name it without a key",
         b'A'..=b'Z' => "this looks like HTTP, which this port does not serve",
         _ => "a frame begins with a zero byte",
     };

@@ -130,7 +130,7 @@ fn names_that_were_resolved_leave_no_deadlines_behind_either() {
     let to = HostPort::new("localhost", listener.local_addr().unwrap().port()).unwrap();
     let mut rig = Rig::new();
     for n in 0..3 * DEADLINES_SPARE as u64 {
-        rig.net.dial(DialId(n), to.clone());
+        rig.net.dial(DialId(n), to.clone(), None);
         let conn = rig.until(|_, arrival| match arrival {
             Arrival::Input(Input::Dialed { conn, .. }) => Some(conn),
             other => panic!("unexpected: {other:?}"),
@@ -153,7 +153,7 @@ fn a_dial_that_nobody_answers_fails_in_time() {
     let to = deaf.local_addr().unwrap().as_socket().unwrap();
     let mut rig = Rig::new();
     for n in 0..DIALS {
-        rig.net.dial(DialId(n), to.into());
+        rig.net.dial(DialId(n), to.into(), None);
     }
     let mut dialed = 0;
     while dialed == 0 || rig.net.is_busy() {

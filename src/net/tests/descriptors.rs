@@ -123,7 +123,7 @@ fn a_dial_finds_room_as_a_newcomer_does() {
     let (_first, idle) = rig.client();
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = server.local_addr().unwrap().into();
-    rig.net.dial(crate::proto::DialId(1), to);
+    rig.net.dial(crate::proto::DialId(1), to, None);
     let mut dialed = false;
     let mut closed = false;
     while !(dialed && closed) {

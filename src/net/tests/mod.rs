@@ -6,6 +6,7 @@ mod descriptors;
 mod frames;
 mod payloads;
 mod peers;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -60,7 +60,7 @@ fn another_boot_id_needs_another_datagram() {
 fn a_datagram_arrives_whole_with_its_sender() {
     let mut rig = Rig::new();
     let peer = local("127.0.0.1:0");
-    let sent = [vec![1; 20], Vec::new(), vec![2; 1250]];
+    let sent = [vec![1; 20], Vec::new(), [vec![1], vec![2; 1249]].concat()];
     for datagram in &sent {
         peer.send_to(datagram, rig.addr()).unwrap();
     }
@@ -112,7 +112,7 @@ fn a_dial_is_reported_before_anything_else_of_its_connection() {
             write(&mut stream, &bytes_of(&[ping(1)]));
             stream
         });
-        rig.net.dial(DialId(4), HostPort::new(host, port).unwrap());
+        rig.net.dial(DialId(4), HostPort::new(host, port).unwrap(), None);
         let mut dialed = None;
         let message = rig.until(|_, arrival| match arrival {
             Arrival::Input(Input::Dialed { dial: DialId(4), conn, own, .. }) => {
@@ -136,7 +136,7 @@ fn a_refused_dial_fails_with_the_address_and_the_reason() {
     for host in ["127.0.0.1", "localhost"] {
         let mut rig = Rig::new();
         let to = HostPort::new(host, dead_port()).unwrap();
-        rig.net.dial(DialId(5), to.clone());
+        rig.net.dial(DialId(5), to.clone(), None);
         let why = rig.until(|_, arrival| match arrival {
             Arrival::Input(Input::DialFailed { dial: DialId(5), why, .. }) => Some(why),
             other => panic!("unexpected: {other:?}"),
@@ -150,7 +150,7 @@ fn a_refused_dial_fails_with_the_address_and_the_reason() {
 #[test]
 fn a_name_that_does_not_exist_fails_its_dial() {
     let mut rig = Rig::new();
-    rig.net.dial(DialId(6), HostPort::new("no-such-host.invalid", 1).unwrap());
+    rig.net.dial(DialId(6), HostPort::new("no-such-host.invalid", 1).unwrap(), None);
     let why = rig.until(|_, arrival| match arrival {
         Arrival::Input(Input::DialFailed { dial: DialId(6), why, .. }) => Some(why),
         other => panic!("unexpected: {other:?}"),

@@ -62,7 +62,7 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     let loopback = target.is_none_or(|target| target.ip().is_loopback() && target.is_ipv4());
     let sources = if loopback { limits::source_addresses(mode, limits.sessions) } else { Vec::new() };
     let disk = churn.then_some(DiskOptions::default());
-    let node = Node::open(Options { listen, datagrams: flood, control: None, disk, sources, memory: None })?;
+    let node = Node::open(Options { listen, datagrams: flood, control: None, disk, sources, ..Options::default() })?;
     let target = match target {
         Some(target) => target,
         None => rig.start_super(subnet, node.listen_addr())?,

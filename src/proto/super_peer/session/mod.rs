@@ -152,6 +152,7 @@ impl Sessions {
             CloseReason::Failed => (Some(Count::GoneFailed), "the connection failed"),
             CloseReason::SlowConsumer => (Some(Count::GoneSlowConsumer), "it did not read what was sent to it"),
             CloseReason::SlowFrame => (Some(Count::GoneSlowFrame), "it did not end a message in time"),
+            CloseReason::Crowded => (None, "it had not logged in, and others needed its place"),
             CloseReason::Asked => (None, "it was closed"),
         };
         count.into_iter().for_each(|count| cx.count(count));

@@ -1,0 +1,127 @@
+//! How often one address may begin a handshake: a bucket of tokens for each address that has begun
+//! one lately.
+//!
+//! A handshake costs both sides about as much as thousands of messages, and it comes before anybody
+//! is known. One address gets a small share of that, however many connections it opens. Addresses
+//! of IPv6 count by their network of 64 bits, because one host has all of it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::config::{ADDRESS_HANDSHAKES_BURST, ADDRESS_HANDSHAKES_PER_SECOND, ADDRESSES_MAX};
+use crate::time::Time;
+
+/// The buckets. One that is full is not kept.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    buckets: BTreeMap<IpAddr, Bucket>,
+    /// Used by all addresses for which there is no room.
+    shared: Option<Bucket>,
+    /// Whether loopback addresses have no limit.
+    pub(super) exempts_loopback: bool,
+}
+
+/// Handshakes that are left, and when that was computed.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: u64,
+    at: Time,
+}
+
+impl Bucket {
+    fn refill(&mut self, now: Time) {
+        let earned = now.since(self.at).as_micros() * u128::from(ADDRESS_HANDSHAKES_PER_SECOND) / 1_000_000;
+        let earned = u64::try_from(earned).unwrap_or(u64::MAX);
+        if earned > 0 {
+            *self = Bucket { left: self.left.saturating_add(earned).min(ADDRESS_HANDSHAKES_BURST), at: now };
+        }
+    }
+}
+
+impl Admission {
+    /// Whether this address may begin a handshake now; if so, it is counted.
+    pub(super) fn admit(&mut self, from: IpAddr, now: Time) -> bool {
+        if self.exempts_loopback && from.is_loopback() {
+            return true;
+        }
+        let full = Bucket { left: ADDRESS_HANDSHAKES_BURST, at: now };
+        let key = network_of(from);
+        if !self.buckets.contains_key(&key) && self.buckets.len() >= ADDRESSES_MAX {
+            self.buckets.retain(|_, bucket| {
+                bucket.refill(now);
+                bucket.left < ADDRESS_HANDSHAKES_BURST
+            });
+        }
+        let bucket = if self.buckets.contains_key(&key) || self.buckets.len() < ADDRESSES_MAX {
+            self.buckets.entry(key).or_insert(full)
+        } else {
+            self.shared.get_or_insert(full)
+        };
+        bucket.refill(now);
+        let admitted = bucket.left > 0;
+        bucket.left = bucket.left.saturating_sub(1);
+        admitted
+    }
+}
+
+fn network_of(addr: IpAddr) -> IpAddr {
+    match addr {
+        IpAddr::V4(_) => addr,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn admitted(admission: &mut Admission, from: &str, count: u64, now: Time) -> u64 {
+        (0..count).filter(|_| admission.admit(from.parse().unwrap(), now)).count() as u64
+    }
+
+    #[test]
+    fn an_address_has_a_burst_and_a_rate_and_others_are_not_concerned() {
+        let mut admission = Admission::default();
+        let burst = ADDRESS_HANDSHAKES_BURST;
+        assert_eq!(admitted(&mut admission, "192.0.2.1", 2 * burst, Time::ZERO), burst);
+        assert_eq!(admitted(&mut admission, "192.0.2.2", 1, Time::ZERO), 1);
+        let later = Time::ZERO + Duration::from_secs(2);
+        assert_eq!(admitted(&mut admission, "192.0.2.1", 2 * burst, later), 2 * ADDRESS_HANDSHAKES_PER_SECOND);
+        let much_later = later + Duration::from_secs(3600);
+        assert_eq!(admitted(&mut admission, "192.0.2.1", 2 * burst, much_later), burst);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one() {
+        let mut admission = Admission::default();
+        let burst = ADDRESS_HANDSHAKES_BURST;
+        assert_eq!(admitted(&mut admission, "2001:db8::1", burst, Time::ZERO), burst);
+        assert_eq!(admitted(&mut admission, "2001:db8::ffff:1", 1, Time::ZERO), 0);
+        assert_eq!(admitted(&mut admission, "2001:db8:0:1::1", 1, Time::ZERO), 1);
+    }
+
+    #[test]
+    fn the_number_of_buckets_is_bounded_and_full_ones_make_room() {
+        let mut admission = Admission::default();
+        for address in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 10 {
+            let from = IpAddr::from((0x0a00_0000 + address).to_be_bytes());
+            assert!(admission.admit(from, Time::ZERO));
+        }
+        assert_eq!(admission.buckets.len(), ADDRESSES_MAX);
+        assert!(admission.shared.is_some());
+        assert!(admission.admit("192.0.2.1".parse().unwrap(), Time::ZERO + Duration::from_secs(1)));
+        assert_eq!(admission.buckets.len(), 1);
+    }
+
+    #[test]
+    fn loopback_is_exempt_only_if_that_is_asked_for() {
+        let most = ADDRESS_HANDSHAKES_BURST;
+        let mut admission = Admission::default();
+        assert_eq!(admitted(&mut admission, "127.0.0.1", 2 * most, Time::ZERO), most);
+        admission.exempts_loopback = true;
+        assert_eq!(admitted(&mut admission, "127.0.0.1", 2 * most, Time::ZERO), 2 * most);
+        assert_eq!(admitted(&mut admission, "192.0.2.1", 2 * most, Time::ZERO), most);
+    }
+}

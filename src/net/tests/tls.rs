@@ -1,0 +1,412 @@
+//! Login mode: handshakes, who is refused, and what a connection may cost before it has logged in.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{EARLY_BYTES_MAX, FRAME_BYTES_OPEN, FRAME_PROGRESS_MAX, LOGIN_DEADLINE};
+use crate::net::tls::Tls;
+use crate::net::{Counters, TlsIdentity};
+use crate::proto::{DialCause, DialId, HashPlan, Verify};
+use crate::trust::{PublicKey, SecretKey};
+use crate::wire::message::{Bye, Chunk, ErrorCode};
+use crate::wire::{HostPort, Md5};
+
+fn secret(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32])
+}
+
+fn key(seed: u8) -> PublicKey {
+    secret(seed).public()
+}
+
+fn identity(seed: u8) -> TlsIdentity {
+    TlsIdentity::new(&secret(seed)).unwrap()
+}
+
+/// A node in login mode, whose key has this seed.
+fn node(seed: u8) -> Rig {
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let options = NetOptions { listen, tls: Some(identity(seed)), ..NetOptions::default() };
+    Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
+}
+
+/// A client of the test's own, which can do everything wrong.
+struct Client {
+    socket: TcpStream,
+    tls: Tls,
+    plain: Vec<u8>,
+    ended: bool,
+}
+
+impl Client {
+    fn new(rig: &Rig, seed: u8) -> Client {
+        let socket = connect(rig.addr());
+        socket.set_nonblocking(true).unwrap();
+        Client { socket, tls: identity(seed).dial(0, None).unwrap(), plain: Vec::new(), ended: false }
+    }
+
+    /// Sends what is sealed, and opens what has come.
+    fn go_on(&mut self) {
+        let unsent = self.tls.unsent().to_vec();
+        if !unsent.is_empty() {
+            self.socket.write_all(&unsent).unwrap();
+            self.tls.on_sent(unsent.len());
+        }
+        let (mut sealed, mut plain) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        let held = self.tls.held_bytes();
+        match self.socket.read(&mut sealed[held..]) {
+            Ok(0) => self.ended = true,
+            Ok(count) => match self.tls.open(&mut sealed, held + count, &mut plain) {
+                Ok(opened) => self.plain.extend_from_slice(&plain[..opened.count]),
+                Err(_) => self.ended = true,
+            },
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.ended = true,
+        }
+    }
+
+    fn sealed(&mut self, plain: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        let length = self.tls.seal(plain, &mut sealed).unwrap();
+        sealed.truncate(length);
+        sealed
+    }
+
+    /// Logs in as far as the net is concerned.
+    fn greet(&mut self, rig: &mut Rig) -> (ConnId, Option<PublicKey>) {
+        loop {
+            self.go_on();
+            let mut accepted = None;
+            rig.turn(|_, arrival| match arrival {
+                Arrival::Input(Input::Accepted { conn, key, .. }) => accepted = Some((conn, key)),
+                other => panic!("unexpected: {other:?}"),
+            });
+            if let Some(accepted) = accepted {
+                return accepted;
+            }
+        }
+    }
+}
+
+/// Turns of a node, until its counters are as wished. The machine hears of nothing.
+fn until_counted(rig: &mut Rig, is_so: impl Fn(&Counters) -> bool) {
+    while !is_so(&rig.net.counters()) {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+}
+
+/// Dials a node, which has a turn whenever the dialer has one. Returns what the dialer gets, and
+/// the connection and the key that the node gets, if it gets any.
+fn dial(dialer: &mut Rig, target: &mut Rig, expected: Option<PublicKey>) -> (Arrival, Option<(ConnId, PublicKey)>) {
+    dialer.net.dial(DialId(7), HostPort::from(target.addr()), expected);
+    let (mut result, mut accepted) = (None, None);
+    while result.is_none() || matches!(&result, Some(Arrival::Input(Input::Dialed { .. }))) && accepted.is_none() {
+        dialer.net.poll(Some(Duration::from_millis(1))).unwrap();
+        dialer.turn(|_, arrival| result = Some(arrival));
+        target.net.poll(Some(Duration::from_millis(1))).unwrap();
+        target.turn(|_, arrival| {
+            if let Arrival::Input(Input::Accepted { conn, key: Some(key), since, unix: 0, .. }) = arrival {
+                assert_eq!(since, Time::ZERO);
+                accepted = Some((conn, key));
+            }
+        });
+    }
+    (result.unwrap(), accepted)
+}
+
+#[test]
+fn both_sides_learn_the_key_of_the_other_and_messages_travel() {
+    let (mut a, mut b) = (node(1), node(2));
+    let (result, accepted) = dial(&mut a, &mut b, Some(key(2)));
+    let Arrival::Input(Input::Dialed { dial: DialId(7), conn: there, key: found, .. }) = result else {
+        panic!("unexpected: {result:?}")
+    };
+    let (here, from) = accepted.unwrap();
+    assert_eq!((found, from), (Some(key(2)), key(1)));
+    assert_eq!((a.net.counters().handshakes, b.net.counters().handshakes), (1, 1));
+    a.net.send(there, &ping(1));
+    a.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(b.until_message(here), ping(1));
+    let long = Message::Bye(Bye { why: "x".repeat(50_000) });
+    a.net.set_frame_cap(there, FRAME_BYTES_OPEN);
+    b.net.send(here, &long);
+    b.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert_eq!(a.until_message(there), long);
+    // Idle connections own no buffer.
+    let buffers = |rig: &Rig| [rig.net.conns.send_bytes, rig.net.conns.read_bytes];
+    assert_eq!((buffers(&a), buffers(&b)), ([0, 0], [0, 0]));
+    a.net.close(there);
+    a.turn(|_, _| {});
+    assert_eq!(b.until_closed(here), CloseReason::Remote);
+}
+
+#[test]
+fn a_wrong_key_fails_the_dial_and_both_keys_are_named() {
+    let (mut a, mut b) = (node(1), node(2));
+    let (result, accepted) = dial(&mut a, &mut b, Some(key(3)));
+    let Arrival::Input(Input::DialFailed { why, cause, .. }) = result else { panic!("unexpected: {result:?}") };
+    assert_eq!(cause, DialCause::WrongKey { expected: key(3), found: key(2) });
+    assert!(why.contains(&key(2).to_string()) && why.contains(&key(3).to_string()), "{why}");
+    assert_eq!(accepted, None);
+    until_counted(&mut b, |counters| counters.handshakes_failed == 1);
+}
+
+#[test]
+fn a_node_of_the_other_mode_is_named_in_both_directions() {
+    // TLS to an open node.
+    let (mut login, mut open) = (node(1), Rig::new());
+    login.net.dial(DialId(7), HostPort::from(open.addr()), None);
+    let mut conn = None;
+    let result = loop {
+        let mut result = None;
+        login.turn(|_, arrival| result = Some(arrival));
+        if let Some(result) = result {
+            break result;
+        }
+        open.net.poll(Some(Duration::from_millis(1))).unwrap();
+        open.turn(|net, arrival| match arrival {
+            Arrival::Input(Input::Accepted { conn: accepted, key: None, .. }) => conn = Some(accepted),
+            Arrival::Input(Input::Malformed { conn, error }) => {
+                assert!(error.to_string().contains("open mode"), "{error}");
+                net.send(conn, &ping(1));
+                net.close(conn);
+            }
+            other => panic!("unexpected: {other:?}"),
+        });
+    };
+    let Arrival::Input(Input::DialFailed { why, cause, .. }) = result else { panic!("unexpected: {result:?}") };
+    assert_eq!((cause, open.net.counters().other_mode), (DialCause::OtherMode, 1));
+    assert!(why.contains("open mode") && conn.is_some(), "{why}");
+    // A frame to a node in login mode.
+    let mut plain = connect(login.addr());
+    write(&mut plain, &bytes_of(&[ping(1)]));
+    until_counted(&mut login, |counters| counters.other_mode == 1);
+    let Message::Error(error) = read_message(&mut plain) else { panic!("an ERROR is expected") };
+    assert_eq!(error.code, ErrorCode::MODE);
+    assert!(error.message.contains("login mode"), "{}", error.message);
+    let mut web = connect(login.addr());
+    write(&mut web, b"GET / HTTP/1.1\r\n\r\n");
+    until_counted(&mut login, |counters| counters.malformed == 1);
+}
+
+#[test]
+fn no_record_with_one_bit_flipped_is_taken() {
+    let mut rig = node(1);
+    let (mut bit, mut bits) = (0, usize::MAX);
+    while bit < bits {
+        rig.started = Instant::now();
+        let (mut client, mut record) = Client::new(&rig, 2).greet_and_seal(&mut rig);
+        bits = record.len() * 8;
+        record[bit / 8] ^= 1 << (bit % 8);
+        bit += 1;
+        client.socket.write_all(&record).unwrap();
+        client.socket.shutdown(Shutdown::Write).unwrap();
+        let mut closed = false;
+        while !closed {
+            rig.turn(|_, arrival| match arrival {
+                Arrival::Input(Input::Closed { .. }) => closed = true,
+                other => panic!("bit {bit}: {other:?}"),
+            });
+        }
+    }
+    // Only a longer length is no error by itself.
+    assert!(rig.net.counters().tls_broken > bits as u64 - 16);
+}
+
+impl Client {
+    fn greet_and_seal(mut self, rig: &mut Rig) -> (Client, Vec<u8>) {
+        let (_, found) = self.greet(rig);
+        assert_eq!(found, Some(key(2)));
+        let record = self.sealed(&bytes_of(&[ping(1)]));
+        (self, record)
+    }
+}
+
+#[test]
+fn a_handshake_of_bytes_that_dribble_ends_in_time() {
+    let mut rig = node(1);
+    let client = Client::new(&rig, 2);
+    let mut socket = client.socket.try_clone().unwrap();
+    let hello = client.tls.unsent().to_vec();
+    let silent = connect(rig.addr());
+    for (at, byte) in hello[..50].iter().enumerate() {
+        socket.write_all(&[*byte]).unwrap();
+        rig.now = Time::ZERO + LOGIN_DEADLINE / 51 * u32::try_from(at).unwrap();
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    assert_eq!(rig.net.counters().handshakes_overdue, 0);
+    rig.now = Time::ZERO + LOGIN_DEADLINE + Duration::from_millis(1);
+    until_counted(&mut rig, |counters| counters.handshakes_overdue == 2);
+    assert_eq!(rig.net.connections(), 0);
+    drop(silent);
+}
+
+#[test]
+fn a_handshake_that_is_too_long_or_no_handshake_is_refused() {
+    let mut rig = node(1);
+    // A message of the handshake that claims 60,000 bytes, in records as long as they may be.
+    let mut long = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xea, 0x60];
+    long.resize(2 * EARLY_BYTES_MAX, 0);
+    // TLS 1.2: no version but that one is offered.
+    let mut old = vec![0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
+    old.extend([7; 32]);
+    old.extend([0, 0, 2, 0xc0, 0x2b, 1, 0]);
+    let random: Vec<u8> = std::iter::once(0x16).chain((1..200_u8).map(|n| n.wrapping_mul(73))).collect();
+    for (number, bytes) in [long, old, random].into_iter().enumerate() {
+        let mut socket = connect(rig.addr());
+        socket.write_all(&bytes).unwrap();
+        until_counted(&mut rig, |counters| counters.handshakes_failed == number as u64 + 1);
+    }
+    // One that ends in each of its states.
+    let mut half = Client::new(&rig, 2);
+    half.go_on();
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    drop(half);
+    drop(connect(rig.addr()));
+    until_counted(&mut rig, |counters| counters.handshakes_failed == 5);
+    rig.settle();
+    assert_eq!((rig.net.connections(), rig.net.counters().handshakes), (0, 0));
+}
+
+#[test]
+fn a_certificate_without_its_key_does_not_log_in() {
+    let mut rig = node(1);
+    let stolen = TlsIdentity::with_stolen_certificate(&secret(9), &secret(2));
+    let mut client = Client::new(&rig, 2);
+    client.tls = stolen.dial(0, None).unwrap();
+    while rig.net.counters().handshakes_failed == 0 {
+        client.go_on();
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+}
+
+#[test]
+fn what_comes_before_the_login_is_bounded_and_waits_until_then() {
+    let mut rig = node(1);
+    let mut client = Client::new(&rig, 2);
+    let (conn, _) = client.greet(&mut rig);
+    let record = client.sealed(&bytes_of(&vec![ping(1); 4000]));
+    assert!(record.len() > 4 * EARLY_BYTES_MAX);
+    client.socket.write_all(&record).unwrap();
+    let mut messages = 0;
+    for _ in 0..20 {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Input(Input::Message { .. }) => messages += 1,
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert!(messages * bytes_of(&[ping(1)]).len() <= EARLY_BYTES_MAX, "{messages} messages");
+    rig.net.set_frame_cap(conn, FRAME_BYTES_OPEN);
+    while messages < 4000 {
+        rig.turn(|_, _| messages += 1);
+    }
+}
+
+#[test]
+fn a_record_that_was_begun_must_end_in_time() {
+    let mut rig = node(1);
+    let mut client = Client::new(&rig, 2);
+    let (conn, _) = client.greet(&mut rig);
+    let record = client.sealed(&bytes_of(&[ping(1)]));
+    client.socket.write_all(&record[..10]).unwrap();
+    while !rig.net.conns.get(conn).unwrap().transport.is_within_record() {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    rig.now = Time::ZERO + FRAME_PROGRESS_MAX + Duration::from_secs(1);
+    assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
+}
+
+#[test]
+fn the_oldest_connection_that_has_not_logged_in_makes_room() {
+    let mut rig = node(1);
+    rig.net.conns.conns_max = 4;
+    let mut first = Client::new(&rig, 2);
+    let (accepted, _) = first.greet(&mut rig);
+    let mut second = Client::new(&rig, 3);
+    let (logged_in, _) = second.greet(&mut rig);
+    rig.net.set_frame_cap(logged_in, FRAME_BYTES_OPEN);
+    let third = connect(rig.addr());
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    let fourth = connect(rig.addr());
+    assert_eq!(rig.until_closed(accepted), CloseReason::Crowded);
+    assert_eq!(rig.net.counters().half_open_evicted, 1);
+    assert!(rig.net.is_open(logged_in));
+    drop((third, fourth));
+}
+
+#[test]
+fn one_turn_computes_one_handshake_however_many_wait() {
+    let mut rig = node(1);
+    let mut served = Client::new(&rig, 2);
+    let (conn, _) = served.greet(&mut rig);
+    let mut crowd: Vec<Client> = (0..20).map(|_| Client::new(&rig, 3)).collect();
+    let mut done = rig.net.counters().handshakes;
+    let mut messages = 0;
+    while rig.net.counters().handshakes < 21 {
+        crowd.iter_mut().for_each(Client::go_on);
+        let record = served.sealed(&bytes_of(&[ping(1)]));
+        served.socket.write_all(&record).unwrap();
+        let mut heard = 0;
+        rig.turn(|_, arrival| {
+            heard += usize::from(matches!(arrival, Arrival::Input(Input::Message { conn: from, .. }) if from == conn));
+        });
+        assert!(rig.net.counters().handshakes <= done + 1, "two handshakes in one turn");
+        done = rig.net.counters().handshakes;
+        messages += heard;
+        rig.net.set_frame_cap(conn, FRAME_BYTES_OPEN);
+    }
+    assert!(messages > 20, "{messages} messages of a session beside 20 handshakes");
+}
+
+#[test]
+fn an_address_with_too_many_handshakes_is_refused_at_the_door() {
+    let mut rig = node(1);
+    let from = "127.0.0.1".parse().unwrap();
+    while rig.net.conns.admission.admit(from, Time::ZERO) {}
+    let mut client = Client::new(&rig, 2);
+    client.go_on();
+    until_counted(&mut rig, |counters| counters.address_limited == 1);
+    rig.net.conns.admission.exempts_loopback = true;
+    Client::new(&rig, 2).greet(&mut rig);
+}
+
+#[test]
+fn chunks_travel_between_frames() {
+    let content: Vec<u8> = (0..1_000_003_u32).map(|n| (n * 31 + n / 251) as u8).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&content).unwrap();
+    let file: Arc<File> = Arc::new(file);
+    let (mut a, mut b) = (node(1), node(2));
+    let (result, accepted) = dial(&mut a, &mut b, None);
+    let Arrival::Input(Input::Dialed { conn: there, .. }) = result else { panic!("unexpected: {result:?}") };
+    let here = accepted.unwrap().0;
+    let length = u32::try_from(content.len()).unwrap();
+    for req in 0..3 {
+        b.net.send(here, &Message::Chunk(Chunk { req, offset: 0, length, md5: Some(Md5([0; 16])) }));
+        b.net.send_file(here, req, file.clone(), 0, length);
+    }
+    b.net.send(here, &ping(9));
+    let (mut chunks, mut last) = (0, false);
+    while !last {
+        b.net.poll(Some(Duration::ZERO)).unwrap();
+        b.turn(|_, arrival| assert!(matches!(arrival, Arrival::Input(Input::PayloadSent { .. })), "{arrival:?}"));
+        a.net.poll(Some(Duration::ZERO)).unwrap();
+        a.turn(|net, arrival| match arrival {
+            Arrival::Input(Input::Message { conn, message: Message::Chunk(chunk) }) => {
+                net.receive(conn, chunk.req, length, HashPlan::Content, Verify::Both);
+            }
+            Arrival::Input(Input::PayloadProgress { .. }) => {}
+            Arrival::Payload { bytes, .. } => {
+                assert!(bytes == content, "chunk {chunks}");
+                chunks += 1;
+                net.release(Some(bytes));
+            }
+            Arrival::Input(Input::Message { conn, message }) if conn == there => last = message == ping(9),
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    assert_eq!(chunks, 3);
+}

@@ -1,0 +1,197 @@
+//! The self-signed certificate of a node: making one, and reading the key out of one (RFC 5280,
+//! RFC 8410).
+
+use std::fmt;
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, PKCS_ED25519, PublicKeyData, SerialNumber};
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{Signer, SigningKey};
+use rustls::{CertificateError, Error, SignatureAlgorithm, SignatureScheme};
+use webpki::EndEntityCert;
+
+use crate::trust::{PublicKey, SecretKey};
+
+/// What stands before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410 §4).
+const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// The AlgorithmIdentifier of an Ed25519 signature (RFC 8410 §3).
+const ED25519_SIGNED: [u8; 7] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
+
+const TAG_SEQUENCE: u8 = 0x30;
+const TAG_BIT_STRING: u8 = 0x03;
+
+/// The key of a node, as rustls and rcgen sign with it.
+pub(super) struct NodeKey {
+    secret: SecretKey,
+    public: PublicKey,
+}
+
+impl NodeKey {
+    pub(super) fn new(secret: &SecretKey) -> NodeKey {
+        NodeKey { secret: secret.duplicate(), public: secret.public() }
+    }
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeKey(of {})", self.public)
+    }
+}
+
+impl PublicKeyData for NodeKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.public.as_bytes()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &PKCS_ED25519
+    }
+}
+
+impl rcgen::SigningKey for NodeKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(self.secret.sign(message).to_vec())
+    }
+}
+
+impl SigningKey for NodeKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let speaks = offered.contains(&SignatureScheme::ED25519);
+        speaks.then(|| Box::new(NodeKey::new(&self.secret)) as Box<dyn Signer>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ED25519
+    }
+}
+
+impl Signer for NodeKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(self.secret.sign(message).to_vec())
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ED25519
+    }
+}
+
+/// The certificate of the key. It is the same each time: its dates are fixed and nobody reads them,
+/// because a credential has dates of its own.
+pub(super) fn make(key: &NodeKey) -> Result<CertificateDer<'static>, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "sprat");
+    params.serial_number = Some(SerialNumber::from(1));
+    Ok(params.self_signed(key)?.der().clone())
+}
+
+/// The key of a certificate. Whether its owner holds the secret half is proved by the handshake,
+/// not here.
+///
+/// # Errors
+/// If it is no certificate of an Ed25519 key.
+pub(super) fn key_of(certificate: &CertificateDer<'_>) -> Result<PublicKey, Error> {
+    let parsed = EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let info = parsed.subject_public_key_info();
+    let bytes = info.as_ref().strip_prefix(&ED25519_INFO).and_then(|bytes| bytes.try_into().ok());
+    let key = bytes.and_then(|bytes| PublicKey::from_bytes(bytes).ok());
+    key.ok_or_else(|| CertificateError::BadEncoding.into())
+}
+
+/// The key of a certificate that is signed with that key.
+///
+/// # Errors
+/// If it is no such certificate.
+pub(super) fn self_signed_key_of(certificate: &CertificateDer<'_>) -> Result<PublicKey, Error> {
+    let key = key_of(certificate)?;
+    let (signed, signature) = parts(certificate).ok_or(CertificateError::BadEncoding)?;
+    if key.verifies(signed, &signature) { Ok(key) } else { Err(CertificateError::BadSignature.into()) }
+}
+
+/// What is signed, and its Ed25519 signature (RFC 5280 §4.1).
+fn parts(certificate: &[u8]) -> Option<(&[u8], [u8; 64])> {
+    let (body, rest) = element(certificate, TAG_SEQUENCE)?;
+    let (_, after_signed) = element(body.content, TAG_SEQUENCE)?;
+    let signed = &body.content[..body.content.len() - after_signed.len()];
+    let after_algorithm = after_signed.strip_prefix(&ED25519_SIGNED)?;
+    let (signature, end) = element(after_algorithm, TAG_BIT_STRING)?;
+    let signature = signature.content.strip_prefix(&[0])?.try_into().ok()?;
+    (rest.is_empty() && end.is_empty()).then_some((signed, signature))
+}
+
+/// An element of DER.
+struct Element<'a> {
+    content: &'a [u8],
+}
+
+/// The first element, if it has this tag and a length in its shortest form below 64 KiB; and what
+/// follows it.
+fn element(bytes: &[u8], tag: u8) -> Option<(Element<'_>, &[u8])> {
+    let (length, rest) = match *bytes.strip_prefix(&[tag])? {
+        [length @ ..=0x7f, ref rest @ ..] => (usize::from(length), rest),
+        [0x81, length @ 0x80..=0xff, ref rest @ ..] => (usize::from(length), rest),
+        [0x82, high @ 1..=0xff, low, ref rest @ ..] => (usize::from(high) << 8 | usize::from(low), rest),
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((Element { content }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> NodeKey {
+        NodeKey::new(&SecretKey::from_seed([seed; 32]))
+    }
+
+    #[test]
+    fn a_certificate_gives_its_key_back_and_is_the_same_each_time() {
+        let certificate = make(&key(1)).unwrap();
+        assert_eq!(self_signed_key_of(&certificate).unwrap(), key(1).public);
+        assert_eq!(certificate, make(&key(1)).unwrap());
+        assert!(certificate.len() < 400, "{} bytes", certificate.len());
+    }
+
+    #[test]
+    fn no_certificate_with_one_bit_flipped_is_taken() {
+        let certificate = make(&key(1)).unwrap();
+        for bit in 0..certificate.len() * 8 {
+            let mut bytes = certificate.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(self_signed_key_of(&CertificateDer::from(bytes)).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_is_shorter_or_longer_is_no_certificate() {
+        let certificate = make(&key(1)).unwrap();
+        for length in 0..certificate.len() {
+            assert!(self_signed_key_of(&CertificateDer::from(&certificate[..length])).is_err(), "{length} bytes");
+        }
+        let longer = [&certificate[..], &[0]].concat();
+        assert!(self_signed_key_of(&CertificateDer::from(longer)).is_err());
+    }
+
+    #[test]
+    fn a_certificate_that_another_key_signed_is_refused() {
+        struct Forger(NodeKey, NodeKey);
+        impl PublicKeyData for Forger {
+            fn der_bytes(&self) -> &[u8] {
+                self.0.der_bytes()
+            }
+            fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+                &PKCS_ED25519
+            }
+        }
+        impl rcgen::SigningKey for Forger {
+            fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+                rcgen::SigningKey::sign(&self.1, message)
+            }
+        }
+        let params = CertificateParams::default();
+        let forged = params.self_signed(&Forger(key(1), key(2))).unwrap();
+        assert_eq!(key_of(forged.der()).unwrap(), key(1).public);
+        let error = self_signed_key_of(forged.der()).unwrap_err();
+        assert_eq!(error, Error::InvalidCertificate(CertificateError::BadSignature));
+    }
+}

@@ -1,0 +1,71 @@
+//! The headers of received records (RFC 8446 §5.2). Once records are sealed, each has the type of
+//! application data and the version of TLS 1.2. rustls does not look at either then, so a changed
+//! bit in them would not be seen.
+
+const LENGTH: usize = 5;
+const APPLICATION_DATA: u8 = 23;
+const VERSION: [u8; 2] = [3, 3];
+
+/// Follows the records in a stream of bytes.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    /// The header that is being read, and how much of it there is.
+    header: [u8; LENGTH],
+    have: u8,
+    /// Bytes that are left of the record.
+    left: u16,
+    /// A sealed record was there: all later ones are sealed.
+    sealed: bool,
+}
+
+impl Headers {
+    /// Takes the next bytes. `false`: they contain a header that is wrong.
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> bool {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let skipped = bytes.len().min(usize::from(self.left));
+                self.left -= u16::try_from(skipped).unwrap_or(self.left);
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            self.header[usize::from(self.have)] = *first;
+            self.have += 1;
+            bytes = rest;
+            if usize::from(self.have) == LENGTH {
+                self.have = 0;
+                let [kind, version @ .., high, low] = self.header;
+                self.left = u16::from_be_bytes([high, low]);
+                self.sealed |= kind == APPLICATION_DATA;
+                if self.sealed && (kind != APPLICATION_DATA || version != VERSION) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &[u8] = &[22, 3, 1, 0, 2, 9, 9, 20, 3, 3, 0, 1, 1, 23, 3, 3, 0, 3, 0, 0, 0, 23, 3, 3, 0, 0, 23, 3];
+
+    #[test]
+    fn records_are_followed_however_they_are_cut() {
+        for cut in 0..STREAM.len() {
+            let mut headers = Headers::default();
+            assert!(headers.take(&STREAM[..cut]) && headers.take(&STREAM[cut..]), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn after_a_sealed_record_all_are_sealed() {
+        for (at, byte) in [(13, 22), (14, 2), (15, 1), (21, 22), (22, 1)] {
+            let mut stream = STREAM.to_vec();
+            stream[at] = byte;
+            // The first one may still be a plain one of another type.
+            assert_eq!(Headers::default().take(&stream), at == 13, "byte {at}");
+        }
+    }
+}
