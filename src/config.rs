@@ -92,6 +92,10 @@ pub const DENIED_MAX: usize = 4096;
 /// Difference between the clocks of two hosts, in seconds, at which the dates of a credential still
 /// make sense. A clock that is earlier than a signature by more is wrong.
 pub const CLOCK_SKEW_S_MAX: u64 = 300;
+/// How long an invitation is good.
+pub const INVITATION_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Super peers outside the network that was joined whose keys a node remembers; the oldest goes.
+pub const KNOWN_SUPERS_MAX: usize = 1024;
 /// Longest file with keys or accounts that is read, in bytes.
 pub const PRIVATE_FILE_BYTES_MAX: usize = 64 << 20;
 

@@ -5,6 +5,7 @@
 //! the command runs it and returns an exit code or a [`Failure`]. This module dispatches, and
 //! reports failures as text or JSON.
 
+mod accounts;
 mod args;
 mod columns;
 mod discovery;
@@ -14,13 +15,16 @@ mod hash;
 mod hints;
 mod id;
 mod identity;
+mod join;
 mod links;
 mod list;
 mod logging;
+mod member;
 mod memory;
 mod modes;
 mod nearest;
 mod oneshot;
+mod operator;
 mod output;
 mod paths;
 mod peer;
@@ -44,6 +48,7 @@ mod table;
 mod tools;
 mod units;
 mod uri;
+mod user;
 mod verify;
 
 use std::io::Write;
@@ -102,6 +107,9 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
         Command::Hash(args) => hash::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Id(args) => id::run(&args),
+        Command::Join(args) => join::run(&args),
+        Command::User(args) => user::run(&args),
+        Command::Operator(args) => operator::run(&args),
     };
     match ended {
         Ok(code) => code,

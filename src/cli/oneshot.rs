@@ -11,9 +11,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::args::{AskedOptions, SearchOptions};
+use super::member::{self, Keys, Part};
 use super::present::Presenter;
 use super::random::{self, OsEntropy};
-use super::{discovery, paths, settings};
+use super::units::Span;
+use super::{discovery, paths, report, settings};
 use crate::config::{DISCOVERY_MAX, DOWNLOAD_TIMEOUT, QUERY_BUDGET_MAX};
 use crate::control;
 use crate::error::{Exit, Failure};
@@ -22,7 +24,6 @@ use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
 use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
 use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
 use crate::trust::Pin;
-use crate::wire::HostPort;
 
 /// Longest silence of the peer at a control socket, beyond the time that the command may take.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(15);
@@ -37,7 +38,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 #[derive(Debug)]
 pub(crate) enum Target {
     /// A short-lived peer, at the first of these super peers that answers.
-    Supers { supers: Vec<HostPort>, connect_timeout: Duration },
+    Supers { part: Part, connect_timeout: Duration, keys: Option<Keys> },
     /// The running peer with this socket.
     Control { path: PathBuf, name: String, named: bool },
 }
@@ -45,37 +46,59 @@ pub(crate) enum Target {
 impl Target {
     /// What the options say.
     pub(crate) fn new(asked: AskedOptions) -> Result<Target, Failure> {
-        let AskedOptions { supers, control, name, connect_timeout } = asked;
-        settings::dialed("--super", &supers)?;
+        let AskedOptions { supers, open, state, control, name, connect_timeout } = asked;
+        settings::dialed("--super", supers.iter().map(|pin| &pin.at))?;
+        let env = |key: &str| std::env::var_os(key);
+        let asked_name = paths::checked_name(name.as_deref().unwrap_or(settings::PEER_NAME))?.to_owned();
         if !supers.is_empty() {
             if control.is_some() {
                 return Err(Failure::usage("--super and --control exclude each other; give one of them"));
             }
-            return Ok(Target::Supers { supers, connect_timeout: settings::connect_timeout(connect_timeout)? });
+            // Without a place for a state there is no credential, which an open network needs not.
+            let folder = paths::state_folder(&asked_name, state.as_deref(), &env).ok();
+            return Target::supers(folder, supers, open, connect_timeout);
         }
-        let name = paths::checked_name(name.as_deref().unwrap_or(settings::PEER_NAME))?.to_owned();
-        let env = |key: &str| std::env::var_os(key);
         let path = match &control {
-            Some(given) => paths::control_socket(&name, Some(given), None, &env)?,
-            None => paths::running_socket(&name, &env)?,
+            Some(given) => paths::control_socket(&asked_name, Some(given), None, &env)?,
+            None => paths::running_socket(&asked_name, &env)?,
         };
-        Ok(Target::Control { path, name, named: control.is_some() })
+        Ok(Target::Control { path, name: asked_name, named: control.is_some() })
     }
 
-    /// What the options say; without any, and without a running peer, the super peers that announce
-    /// themselves on the local network, if there are some.
+    /// A short-lived peer at these super peers, or at those of the network that was joined.
+    pub(crate) fn supers(
+        folder: Option<PathBuf>,
+        supers: Vec<Pin>,
+        open: bool,
+        connect_timeout: Option<Span>,
+    ) -> Result<Target, Failure> {
+        let connect_timeout = settings::connect_timeout(connect_timeout)?;
+        let part = member::part(folder.as_deref(), supers, open)?;
+        let keys = part.login.as_ref().and(folder.as_deref()).map(Keys::new);
+        Ok(Target::Supers { part, connect_timeout, keys })
+    }
+
+    /// What the options say; without any, and without a running peer, the super peers of the
+    /// network that was joined, or else those that announce themselves on the local network, if
+    /// there are some.
     pub(crate) fn here_or_near(asked: AskedOptions) -> Result<Target, Failure> {
         let is_open = asked.supers.is_empty() && asked.control.is_none() && asked.name.is_none();
-        let connect_timeout = settings::connect_timeout(asked.connect_timeout)?;
+        let (open, state, connect_timeout) = (asked.open, asked.state.clone(), asked.connect_timeout);
+        settings::connect_timeout(connect_timeout)?;
         let target = Target::new(asked)?;
-        if let Target::Control { path, .. } = &target
-            && is_open
-            && !path.exists()
-            && let Ok(supers) = discovery::find(DISCOVERY_MAX)
-        {
-            return Ok(Target::Supers { supers, connect_timeout });
+        let Target::Control { path, .. } = &target else { return Ok(target) };
+        if !is_open || path.exists() {
+            return Ok(target);
         }
-        Ok(target)
+        let folder = paths::state_folder(settings::PEER_NAME, state.as_deref(), &|key| std::env::var_os(key)).ok();
+        let joined = folder.as_deref().filter(|_| !open).map(member::joined).transpose()?.flatten();
+        if joined.is_some() {
+            return Target::supers(folder, Vec::new(), open, connect_timeout);
+        }
+        match discovery::find(DISCOVERY_MAX) {
+            Ok(found) => Target::supers(folder, found.into_iter().map(Pin::from).collect(), open, connect_timeout),
+            Err(_) => Ok(target),
+        }
     }
 
     /// Whether a short-lived peer does the work.
@@ -94,7 +117,7 @@ pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Res
 /// Runs the command and prints its events; returns the exit code.
 pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
     let ended = match target {
-        Target::Supers { supers, connect_timeout } => as_peer(supers, connect_timeout, command, presenter),
+        Target::Supers { part, connect_timeout, keys } => as_peer(part, connect_timeout, keys, command, presenter),
         Target::Control { path, name, named } => over_control(&path, &name, named, &command, presenter),
     };
     match (ended, presenter.code()) {
@@ -123,6 +146,8 @@ struct Asker<'a> {
     handle: Handle,
     /// Taken when the session is welcomed.
     command: Option<Command>,
+    /// Where the keys of super peers are remembered.
+    keys: Option<Keys>,
     presenter: &'a mut Presenter,
     failure: Option<Failure>,
 }
@@ -157,10 +182,13 @@ impl Host for Asker<'_> {
                 }
             }
             Event::SessionLost { super_peer, why } => log::warn!("lost {super_peer}: {why}"),
+            Event::SuperKey { .. } => {
+                report::event(&event);
+                member::on_event(self.keys.as_ref(), &event);
+            }
             Event::Link { .. }
             | Event::Sharing { .. }
             | Event::Enrolled { .. }
-            | Event::SuperKey { .. }
             | Event::Peer(_)
             | Event::MorePeers { .. }
             | Event::Asked { .. }
@@ -179,8 +207,9 @@ impl Host for Asker<'_> {
 }
 
 fn as_peer(
-    supers: Vec<HostPort>,
+    part: Part,
     connect_timeout: Duration,
+    keys: Option<Keys>,
     command: Command,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
@@ -201,19 +230,21 @@ fn as_peer(
         | Command::Pause { .. }
         | Command::Resume { .. } => None,
     };
-    let node = Node::open(Options { disk, ..Options::default() })?;
+    let Part { supers, login, tls, node: id } = part;
+    let node = Node::open(Options { disk, tls, ..Options::default() })?;
     let config = WeakPeerConfig {
-        node: random::node_id(),
+        // The running peer with this state is a source as any other.
+        node: id.unwrap_or_else(random::node_id),
         boot: random::boot_id(),
-        supers: supers.into_iter().map(Pin::from).collect(),
-        login: None,
+        supers,
+        login,
         offer: None,
         connect_timeout,
         download_timeout: DOWNLOAD_TIMEOUT,
         agent: settings::AGENT.into(),
     };
     let role = WeakPeer::new(config, Box::new(OsEntropy));
-    let mut asker = Asker { handle: node.handle(), command: Some(command), presenter, failure: None };
+    let mut asker = Asker { handle: node.handle(), command: Some(command), keys, presenter, failure: None };
     let ended = node.run(role, &mut asker);
     match (asker.failure, ended) {
         (Some(failure), _) | (None, Err(failure)) => Err(failure),

@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ use crate::node::ShareFolder;
 
 /// Longest path of a Unix socket, in bytes: `sun_path` without its NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// The file with the address at which a super peer listened last.
+const LISTEN: &str = "listen";
 /// Longest daemon name, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -241,6 +244,20 @@ impl State {
     /// The folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Keeps the address at which this super peer listens, for the invitations that `sprat user`
+    /// prints. Without it they name an address of the host, so a failure is only reported.
+    pub(crate) fn keep_listen(&self, listen: SocketAddr) {
+        let path = self.file(LISTEN);
+        if let Err(error) = write_whole(&path, format!("{listen}\n").as_bytes()) {
+            log::warn!("cannot write {}: {error}", path.display());
+        }
+    }
+
+    /// The address at which it listened last.
+    pub(crate) fn listened(folder: &Path) -> Option<SocketAddr> {
+        fs::read_to_string(folder.join(LISTEN)).ok()?.trim().parse().ok()
     }
 
     /// How many peers had files registered when this super peer last ran; 0 if that is not known.

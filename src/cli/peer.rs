@@ -6,11 +6,12 @@ use signal_hook::consts::SIGINT;
 
 use super::args::Peer;
 use super::identity::Identity;
+use super::member::{Keys, Part};
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::Span;
-use super::{discovery, paths, queue, report, settings};
+use super::{discovery, member, paths, queue, report, settings};
 use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, Node, Options};
@@ -22,7 +23,7 @@ use crate::wire::HostPort;
 /// Runs the peer until a signal or EXIT ends it.
 pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let env = |key: &str| std::env::var_os(key);
-    settings::dialed("--super", &args.supers)?;
+    settings::dialed("--super", args.supers.iter().map(|pin| &pin.at))?;
     let sessions = args.sessions.unwrap_or(1);
     if args.supers.len() < sessions && !args.supers.is_empty() {
         let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
@@ -39,14 +40,16 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         paths::make_private_folder(folder)?;
     }
     let ready_file = ReadyFile::prepare(args.ready_file.as_deref())?;
-    let supers = if args.supers.is_empty() {
+    let key = Identity::open(state.folder())?.public();
+    let mut part = member::part(Some(state.folder()), args.supers, args.open)?;
+    if part.supers.is_empty() {
         log::info!("looking for a super peer on the local network");
         let found = discovery::find(connect_timeout)?;
         log::info!("found {}", found.iter().map(HostPort::to_string).collect::<Vec<_>>().join(", "));
-        found
-    } else {
-        args.supers
-    };
+        part.supers = found.into_iter().map(Pin::from).collect();
+    }
+    let Part { supers, login, tls, node: _ } = part;
+    let keys = login.as_ref().map(|_| Keys::new(state.folder()));
     let sessions = sessions.min(supers.len());
     let (cache, collections) = (Some(state.file("digests")), Some(state.file("collections")));
     let queue_file = state.file("downloads.jsonl");
@@ -59,15 +62,16 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         datagrams: false,
         control: Some(control.clone()),
         disk: Some(disk),
+        tls,
         ..Options::default()
     })?;
     let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
     let config = WeakPeerConfig {
-        node: Identity::open(state.folder())?.public().node(),
+        node: key.node(),
         boot: random::boot_id(),
-        supers: supers.into_iter().map(Pin::from).collect(),
-        login: None,
+        supers,
+        login,
         offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into() }),
         connect_timeout,
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
@@ -83,7 +87,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let news = prompt.as_ref().map(prompt::Prompt::news);
     let takes_interrupts = prompt.as_ref().is_some_and(prompt::Prompt::takes_interrupts);
     let name = name.to_owned();
-    let mut host = PeerHost { name, ready, ready_file, is_ready: false, news, takes_interrupts, failure: None };
+    let is_ready = false;
+    let mut host = PeerHost { name, keys, ready, ready_file, is_ready, news, takes_interrupts, failure: None };
     let ended = node.run(role, &mut host);
     let failure = host.failure.take();
     drop(host);
@@ -98,6 +103,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
 
 struct PeerHost {
     name: String,
+    /// Where the keys of super peers are remembered, in login mode.
+    keys: Option<Keys>,
     ready: Ready,
     ready_file: ReadyFile,
     /// The ready file was written once.
@@ -112,6 +119,7 @@ struct PeerHost {
 impl Host for PeerHost {
     fn on_event(&mut self, event: Event) -> Flow {
         report::event(&event);
+        member::on_event(self.keys.as_ref(), &event);
         match event {
             Event::Client { client, event } => {
                 if let Some(news) = &self.news {
@@ -189,7 +197,8 @@ mod tests {
         let ready_file = ReadyFile::prepare(Some(&path)).unwrap();
         let ready = Ready::new("peer", listen);
         let (name, is_ready, takes_interrupts) = ("p".to_owned(), false, false);
-        let mut host = PeerHost { name, ready, ready_file, is_ready, news: None, takes_interrupts, failure: None };
+        let (keys, news, failure) = (None, None, None);
+        let mut host = PeerHost { name, keys, ready, ready_file, is_ready, news, takes_interrupts, failure };
         let welcomed = || Event::Welcomed { super_peer: listen.into() };
         std::fs::remove_dir(folder.path()).unwrap();
         assert!(matches!(host.on_event(welcomed()), Flow::Stop(Exit::Disk)), "a script waits for it");

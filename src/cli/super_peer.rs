@@ -1,6 +1,7 @@
 //! `sprat super`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::args::Super;
 use super::discovery::Announced;
@@ -9,13 +10,14 @@ use super::links::Handshakes;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile};
 use super::units::OnOff;
-use super::{links, memory, modes, paths, report, settings};
+use super::{accounts, links, memory, modes, paths, report, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
+use crate::net::TlsIdentity;
 use crate::node::{Flow, Host, Node, Options};
 use crate::proto::Event;
-use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::trust::PublicKey;
+use crate::proto::super_peer::{LoginConfig, SuperPeer, SuperPeerConfig};
+use crate::trust::{Accounts, Mode, PublicKey};
 
 /// Runs the super peer until a signal ends it.
 pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
@@ -32,9 +34,22 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let folder = paths::state_folder(name, args.state.as_deref(), &env)?;
     let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
     let state = paths::State::open(folder, name)?;
+    let (identity, accounts) = (Identity::open(state.folder())?, accounts::load(state.folder())?);
     // Who names the keys of its neighbors means to prove its own.
-    let knows = neighbors.iter().any(|pin| pin.key.is_some());
+    let names_keys = neighbors.iter().any(|pin| pin.key.is_some());
+    let knows = names_keys || !accounts.is_empty() || !args.operator.is_empty();
+    let key = identity.public();
     let mode = modes::of_super_peer(args.open, knows, listen)?;
+    let sealed = links::sealed(mode, state.folder(), &identity.secret, &neighbors)?;
+    let (login, tls) = match mode {
+        Mode::Open => (None, None),
+        Mode::Login => {
+            let tls = TlsIdentity::new(&identity.secret)?;
+            let Identity { secret, rotation } = identity;
+            let (operators, unix) = (args.operator.clone(), accounts::unix());
+            (Some(Arc::new(LoginConfig { secret, rotation, operators, accounts, unix })), Some(tls))
+        }
+    };
     if let (None, Some(folder)) = (&args.control, control.parent()) {
         paths::make_private_folder(folder)?;
     }
@@ -44,20 +59,19 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         datagrams: true,
         control: Some(control.clone()),
         memory: Some(memory),
+        tls,
         ..Options::default()
     })?;
     let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
-    let identity = Identity::open(state.folder())?;
-    let id = identity.public().node();
-    let sealed = links::sealed(mode, state.folder(), &identity.secret, &neighbors)?;
     let handshakes = sealed.map(|(envelopes, handshakes)| {
         node.set_envelopes(envelopes);
         handshakes
     });
-    let _announced = args.announce.then(|| Announced::new(id, bound)).transpose()?;
+    state.keep_listen(bound);
+    let _announced = args.announce.then(|| Announced::new(key.node(), bound)).transpose()?;
     let config = SuperPeerConfig {
-        node: id,
+        node: key.node(),
         boot: random::boot_id(),
         neighbors,
         ttl: args.ttl.unwrap_or(TTL_DEFAULT),
@@ -71,7 +85,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         expected: state.sharing(),
         agent: settings::AGENT.into(),
         reports_queries: log::log_enabled!(log::Level::Debug),
-        login: None,
+        login,
     };
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
@@ -80,7 +94,8 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     node.run(role, &mut Journal { state, handshakes }).map(Exit::code)
 }
 
-/// The host of a super peer writes the log, and the number of peers that share into the state.
+/// The host of a super peer writes the log; and into the state, its accounts and the number of
+/// peers that share.
 struct Journal {
     state: paths::State,
     /// In login mode.
@@ -100,5 +115,9 @@ impl Host for Journal {
         }
         report::event(&event);
         Flow::Continue
+    }
+
+    fn save_accounts(&mut self, accounts: &Accounts) -> Result<(), String> {
+        accounts::save(self.state.folder(), accounts).map_err(|failure| failure.message)
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::args::{AskedOptions, Uri};
 use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
-use super::{hash, paths, query, settings};
+use super::{hash, member, paths, query, settings};
 use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::{ClientEvent, Command};
+use crate::trust::{Pin, PublicKey};
 use crate::wire::{self, HostPort};
 
 /// How long a running peer may take to say which super peer it has.
@@ -58,33 +59,42 @@ pub(crate) fn given(what: &str) -> Result<Option<wire::Uri>, Failure> {
 /// Where a URI is fetched: at the super peers that it names, whatever else is configured; by the
 /// running peer, if that has a session with one of them.
 pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Failure> {
-    let named_super = !asked.supers.is_empty();
-    let connect_timeout = settings::connect_timeout(asked.connect_timeout)?;
-    let open = uri.supers.iter().filter(|one| one.key.is_none()).map(|one| one.addr.clone());
-    let mut supers: Vec<HostPort> = open.collect();
+    if uri.supers.is_empty() {
+        return Target::here_or_near(asked);
+    }
+    let supers = uri.supers.iter().map(pin).collect::<Result<Vec<Pin>, Failure>>()?;
+    let (named, connect_timeout) = (asked.supers.clone(), asked.connect_timeout);
+    let name = asked.name.as_deref().unwrap_or(settings::PEER_NAME);
+    let folder = paths::state_folder(name, asked.state.as_deref(), &|key| std::env::var_os(key)).ok();
+    // A URI of an open network names no keys.
+    let joined = folder.as_deref().map(member::joined).transpose()?.flatten();
+    let is_of = |pin: &Pin| joined.iter().flat_map(|grant| &grant.supers).any(|one| one.at == pin.at);
+    let open = asked.open || supers.iter().all(|pin| pin.key.is_none() && !is_of(pin));
+    let short_lived = |more: Vec<Pin>| {
+        let all = supers.iter().cloned().chain(more).collect();
+        Target::supers(folder.clone(), all, open, connect_timeout)
+    };
     match Target::new(asked) {
-        target if uri.supers.is_empty() => target,
-        _ if supers.is_empty() => {
-            let why = "the URI names a super peer by its key, which this version cannot check; ask another one with \
-                       --super HOST:PORT, without the field super";
-            Err(Failure::usage(why))
-        }
-        Err(failure) if named_super => Err(failure),
+        Err(failure) if !named.is_empty() => Err(failure),
         // No place for the socket of a running peer is no reason to fetch nothing.
-        Err(_) => Ok(Target::Supers { supers, connect_timeout }),
-        Ok(Target::Supers { supers: others, .. }) => {
-            supers.extend(others);
-            Ok(Target::Supers { supers, connect_timeout })
-        }
+        Err(_) => short_lived(Vec::new()),
+        Ok(Target::Supers { .. }) => short_lived(named),
         Ok(Target::Control { path, name, named }) => {
             let of_peer = super_of(&path);
-            let is_its = |addr: &HostPort| supers.iter().any(|named| named.canonical() == addr.canonical());
+            let is_its = |addr: &HostPort| supers.iter().any(|named| named.at.canonical() == addr.canonical());
             if of_peer.as_ref().is_some_and(is_its) {
                 return Ok(Target::Control { path, name, named });
             }
-            Ok(Target::Supers { supers, connect_timeout })
+            short_lived(Vec::new())
         }
     }
+}
+
+/// A super peer of a URI.
+fn pin(named: &wire::uri::SuperPeer) -> Result<Pin, Failure> {
+    let wrong = |error| Failure::usage(format!("the field super of the URI: {error}"));
+    let key = named.key.as_deref().map(|key| key.parse::<PublicKey>().map_err(wrong)).transpose()?;
+    Ok(Pin { key, at: named.addr.clone() })
 }
 
 /// The super peer of the running peer with this socket, if there is one.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ConnId;
 use super::command::ClientId;
 use crate::error::Failure;
+use crate::trust::accounts::User;
 use crate::trust::{Credential, Pin, PublicKey};
 use crate::wire::message::LinkRow;
 use crate::wire::{Cut, HostPort, NodeId, Root, Search};
@@ -356,6 +357,23 @@ pub struct UserRow {
     pub not_after: Option<u64>,
     /// Its sessions that are open.
     pub sessions: u64,
+}
+
+impl UserRow {
+    /// The row of a user with this many sessions.
+    #[must_use]
+    pub fn of(name: &str, user: &User, sessions: u64) -> UserRow {
+        UserRow {
+            name: name.to_owned(),
+            class: user.class.clone(),
+            added: user.added,
+            invited_until: user.invitation.as_ref().filter(|open| open.used_by.is_none()).map(|open| open.until),
+            revoked: user.revoked,
+            keys: user.nodes.iter().map(|node| node.key).collect(),
+            not_after: user.nodes.iter().filter_map(|node| node.not_after).max(),
+            sessions,
+        }
+    }
 }
 
 /// One source of one download.

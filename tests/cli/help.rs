@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "demo",
     "bench",
     "sim",
@@ -53,6 +53,9 @@ const COMMANDS: [&str; 17] = [
     "hash",
     "verify",
     "id",
+    "join",
+    "user",
+    "operator",
 ];
 
 /// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;

@@ -10,6 +10,7 @@ mod daemon;
 mod failover;
 mod links;
 mod log;
+mod login;
 mod many;
 mod memory;
 mod mounts;

@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 
 use crate::cli::units::Span;
-use crate::wire::{HostPort, Policy};
+use crate::trust::Pin;
+use crate::wire::Policy;
 
 /// The group `search`: how far a search may go.
 #[derive(Debug)]
@@ -20,7 +21,9 @@ pub(crate) struct SearchOptions {
 /// The group `asked`: which peer or super peer does the work.
 #[derive(Debug)]
 pub(crate) struct AskedOptions {
-    pub(crate) supers: Vec<HostPort>,
+    pub(crate) supers: Vec<Pin>,
+    pub(crate) open: bool,
+    pub(crate) state: Option<PathBuf>,
     pub(crate) control: Option<PathBuf>,
     pub(crate) name: Option<String>,
     pub(crate) connect_timeout: Option<Span>,
@@ -61,15 +64,24 @@ macro_rules! command {
     (@fields [supers $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
         command! { @fields [$($($more)*)?] $meta $name { $($fields)*
             /// ask this super peer, as a short-lived peer; may be repeated: the first that answers
-            /// is asked [default: ask a running peer, else a super peer that announces itself on
-            /// the local network]
+            /// is asked [default: ask a running peer, else a super peer of the network that was
+            /// joined, else one that announces itself on the local network]
             #[argh(
                 option,
                 long = "super",
-                arg_name = "HOST[:PORT]",
-                from_str_fn(crate::cli::args::values::super_addr)
+                arg_name = "[KEY@]HOST[:PORT]",
+                from_str_fn(crate::cli::args::values::pin)
             )]
-            pub(crate) supers: Vec<crate::wire::HostPort>,
+            pub(crate) supers: Vec<crate::trust::Pin>,
+
+            /// ask in an open network, although one with a login was joined [default: off]
+            #[argh(switch)]
+            pub(crate) open: bool,
+
+            /// state folder with the key and the credential of a short-lived peer [default: as of
+            /// `sprat peer`]
+            #[argh(option, arg_name = "DIR")]
+            pub(crate) state: Option<std::path::PathBuf>,
         } }
     };
     (@fields [connect_timeout $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
@@ -164,7 +176,8 @@ macro_rules! command {
         impl $name {
             pub(crate) fn asked(&self) -> crate::cli::args::common::AskedOptions {
                 let (supers, control, name) = (self.supers.clone(), self.control.clone(), self.name.clone());
-                crate::cli::args::common::AskedOptions { supers, control, name, connect_timeout: self.connect_timeout }
+                let (open, state, connect_timeout) = (self.open, self.state.clone(), self.connect_timeout);
+                crate::cli::args::common::AskedOptions { supers, open, state, control, name, connect_timeout }
             }
         }
     };
@@ -172,7 +185,8 @@ macro_rules! command {
         impl $name {
             pub(crate) fn asked(&self) -> crate::cli::args::common::AskedOptions {
                 let (control, name) = (self.control.clone(), self.name.clone());
-                crate::cli::args::common::AskedOptions { supers: Vec::new(), control, name, connect_timeout: None }
+                let (supers, open, state, connect_timeout) = (Vec::new(), false, None, None);
+                crate::cli::args::common::AskedOptions { supers, open, state, control, name, connect_timeout }
             }
         }
     };

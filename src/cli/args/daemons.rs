@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{chunk_addr, hops, host, parallel, pin, sessions, share, super_addr, timeout};
+use super::values::{chunk_addr, hops, host, key, parallel, pin, sessions, share, super_addr, timeout};
 use crate::cli::units::{OnOff, Size, Span};
 use crate::node::ShareFolder;
-use crate::trust::Pin;
+use crate::trust::{Pin, PublicKey};
 use crate::wire::HostPort;
 
 command! {
@@ -58,6 +58,11 @@ command! {
         #[argh(switch)]
         pub(crate) announce: bool,
 
+        /// accept the credentials that this operator signs; may be repeated [default: those of this
+        /// super peer itself]
+        #[argh(option, arg_name = "KEY", from_str_fn(key))]
+        pub(crate) operator: Vec<PublicKey>,
+
         /// let everybody take part who can reach it, without a login and without encryption
         /// [default: off; on if it listens on a loopback address only and has neither users nor
         /// operators]
@@ -86,10 +91,15 @@ command! {
     )]
     Peer {
         /// a super peer; may be repeated: the first that answers is used; the others replace it if
-        /// it fails, or are used for --sessions 2 [default: those that announce themselves on the
-        /// local network]
-        #[argh(option, long = "super", arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
-        pub(crate) supers: Vec<HostPort>,
+        /// it fails, or are used for --sessions 2 [default: those of the network that this peer has
+        /// joined, else those that announce themselves on the local network]
+        #[argh(option, long = "super", arg_name = "[KEY@]HOST[:PORT]", from_str_fn(pin))]
+        pub(crate) supers: Vec<Pin>,
+
+        /// take part in an open network, although this peer has joined one with a login [default:
+        /// off]
+        #[argh(switch)]
+        pub(crate) open: bool,
 
         /// number of super peers to have a session with at once, 1 or 2: files are registered at
         /// each, searches ask each, and a lost one is replaced by the next of the list [default: 1]

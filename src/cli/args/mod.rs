@@ -21,7 +21,7 @@ use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status, Uri};
 pub(crate) use queue::{Cancel, Downloads, Pause, Resume};
 pub(crate) use tools::{Bench, BenchTask, Demo, Sim, Sweep};
-pub(crate) use trust::Id;
+pub(crate) use trust::{Id, Join, Operator, User};
 
 use crate::cli::logging::LogFormat;
 
@@ -78,6 +78,9 @@ pub(crate) enum Command {
     Hash(Hash),
     Verify(Verify),
     Id(Id),
+    Join(Join),
+    User(User),
+    Operator(Operator),
 }
 
 impl Command {
@@ -101,6 +104,9 @@ impl Command {
             Command::Hash(args) => args.log_level(),
             Command::Verify(args) => args.log_level(),
             Command::Id(args) => args.log_level(),
+            Command::Join(args) => args.log_level(),
+            Command::User(args) => args.log_level(),
+            Command::Operator(args) => args.log_level(),
         }
     }
 
@@ -123,7 +129,10 @@ impl Command {
             | Command::Status(_)
             | Command::Hash(_)
             | Command::Verify(_)
-            | Command::Id(_) => None,
+            | Command::Id(_)
+            | Command::Join(_)
+            | Command::User(_)
+            | Command::Operator(_) => None,
         }
     }
 }

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use super::common::command;
+use super::values::{pin, super_addr};
+use crate::cli::units::{Size, Span};
+use crate::trust::Pin;
+use crate::wire::HostPort;
 
 command! {
     /// Print the public key of a node of this host: the name by which others know it. The first
@@ -12,15 +16,179 @@ command! {
         name = "id",
         help_triggers("-h", "--help"),
         example = "{command_name}",
-        example = "{command_name} rotate --name super"
+        example = "{command_name} rotate --name super",
+        example = "{command_name} accept KEY@super.example"
     )]
     Id {
-        /// replace the key by a new one, which the old one signs, so that pins of the old one
-        /// follow; restart the node afterwards
-        #[argh(positional, arg_name = "rotate")]
-        pub(crate) action: Option<String>,
+        /// rotate: replace the key by a new one, which the old one signs, so that pins of the old
+        /// one follow; restart the node afterwards. accept: expect another key of a super peer
+        #[argh(positional, arg_name = "rotate|accept KEY@HOST[:PORT]")]
+        pub(crate) action: Vec<String>,
 
         /// name of the daemon whose key it is [default: peer; super if only that one has a key]
+        #[argh(option, arg_name = "NAME")]
+        pub(crate) name: Option<String>,
+
+        /// its state folder [default: as of `sprat peer`]
+        #[argh(option, arg_name = "DIR")]
+        pub(crate) state: Option<PathBuf>,
+    } with json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Read an invitation, or what `sprat operator sign` printed, from a file or standard input.
+    /// Join the network: remember the super peer with its key, and get a credential for the key of
+    /// this node. Afterwards no command needs --super.
+    #[argh(
+        subcommand,
+        name = "join",
+        help_triggers("-h", "--help"),
+        example = "{command_name} invitation.txt",
+        example = "{command_name} < invitation.txt"
+    )]
+    Join {
+        /// file with the text [default: standard input]
+        #[argh(positional, arg_name = "FILE")]
+        pub(crate) file: Option<PathBuf>,
+
+        /// a super peer, with its key; needed only with a credential that names none; may be
+        /// repeated [default: those that the text names]
+        #[argh(option, long = "super", arg_name = "KEY@HOST[:PORT]", from_str_fn(pin))]
+        pub(crate) supers: Vec<Pin>,
+
+        /// name of the peer that joins [default: peer]
+        #[argh(option, arg_name = "NAME")]
+        pub(crate) name: Option<String>,
+
+        /// its state folder [default: as of `sprat peer`]
+        #[argh(option, arg_name = "DIR")]
+        pub(crate) state: Option<PathBuf>,
+
+        /// fail with exit 5 if the super peer does not answer within this time [default: 10s]
+        #[argh(option, arg_name = "TIME")]
+        pub(crate) connect_timeout: Option<Span>,
+    } with json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Show and change the users of a super peer: through its control socket while it runs, else in
+    /// its state folder. `add` prints an invitation: send it to the user, who gives it to `sprat
+    /// join`. `revoke` takes effect at once.
+    #[argh(
+        subcommand,
+        name = "user",
+        help_triggers("-h", "--help"),
+        example = "{command_name} add ann",
+        example = "{command_name} list",
+        example = "{command_name} revoke ann",
+        example = "{command_name} set ann --class family",
+        example = "{command_name} set --class family --files 50000 --upload 10M"
+    )]
+    User {
+        /// add: invite a user, or another node of a user; list: all users; revoke: users by name,
+        /// or keys; set: the class of a user, or the limits of a class
+        #[argh(positional, arg_name = "add|list|revoke|set")]
+        pub(crate) action: String,
+
+        /// the user; for revoke also a key, as `sprat id` prints it
+        #[argh(positional, arg_name = "USER")]
+        pub(crate) who: Vec<String>,
+
+        /// class of the user, or with set and no USER the class whose limits are set [default:
+        /// default]
+        #[argh(option, arg_name = "CLASS")]
+        pub(crate) class: Option<String>,
+
+        /// add: how long the invitation is good [default: 7d]
+        #[argh(option, arg_name = "TIME")]
+        pub(crate) expires: Option<Span>,
+
+        /// add: how long the credential is valid after the user has joined [default: for ever]
+        #[argh(option, arg_name = "TIME")]
+        pub(crate) valid: Option<Span>,
+
+        /// add: address of this super peer for the user [default: that of its --listen, or an
+        /// address of this host]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(super_addr))]
+        pub(crate) at: Option<HostPort>,
+
+        /// revoke: read more names and keys, one a line, from this file, or - for standard input
+        /// [default: none]
+        #[argh(option, arg_name = "FILE")]
+        pub(crate) from: Option<PathBuf>,
+
+        /// set: files that an account of the class may register [default: unchanged]
+        #[argh(option, arg_name = "N")]
+        pub(crate) files: Option<u64>,
+
+        /// set: bytes of the paths of these files [default: unchanged]
+        #[argh(option, arg_name = "SIZE")]
+        pub(crate) names: Option<Size>,
+
+        /// set: queries in a second [default: unchanged]
+        #[argh(option, arg_name = "N")]
+        pub(crate) queries: Option<u64>,
+
+        /// set: sessions at once [default: unchanged]
+        #[argh(option, arg_name = "N")]
+        pub(crate) sessions: Option<u64>,
+
+        /// set: bytes in a second that a peer sends to an account of the class [default: unchanged]
+        #[argh(option, arg_name = "SIZE")]
+        pub(crate) upload: Option<Size>,
+
+        /// name of the super peer [default: super]
+        #[argh(option, arg_name = "NAME")]
+        pub(crate) name: Option<String>,
+
+        /// its state folder [default: as of `sprat super`]
+        #[argh(option, arg_name = "DIR")]
+        pub(crate) state: Option<PathBuf>,
+
+        /// its control socket [default: the socket of the super peer called --name]
+        #[argh(option, arg_name = "PATH")]
+        pub(crate) control: Option<PathBuf>,
+    } with json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Sign credentials that several super peers accept, which need not know each other's users.
+    /// `init` makes the key and prints it: start each super peer with --operator KEY. `sign` prints
+    /// the credential of a user for the key that `sprat id` prints on the user's host; it is no
+    /// secret, and `sprat join` takes it.
+    #[argh(
+        subcommand,
+        name = "operator",
+        help_triggers("-h", "--help"),
+        example = "{command_name} init",
+        example = "{command_name} sign ann KEY --super KEY@super.example --valid 365d"
+    )]
+    Operator {
+        /// init: make the key, or print it; sign: print a credential
+        #[argh(positional, arg_name = "init|sign")]
+        pub(crate) action: String,
+
+        /// sign: name of the account, and key of the user's node
+        #[argh(positional, arg_name = "USER KEY")]
+        pub(crate) whom: Vec<String>,
+
+        /// sign: class of the account [default: default]
+        #[argh(option, arg_name = "CLASS")]
+        pub(crate) class: Option<String>,
+
+        /// sign: how long it is valid [default: for ever]
+        #[argh(option, arg_name = "TIME")]
+        pub(crate) valid: Option<Span>,
+
+        /// sign: begin to be valid after this time [default: at once]
+        #[argh(option, arg_name = "TIME")]
+        pub(crate) starts: Option<Span>,
+
+        /// sign: a super peer for the user, with its key; may be repeated [default: none]
+        #[argh(option, long = "super", arg_name = "KEY@HOST[:PORT]", from_str_fn(pin))]
+        pub(crate) supers: Vec<Pin>,
+
+        /// name of the operator: its state folder [default: operator]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
 

@@ -6,7 +6,7 @@ use crate::cli::units::Span;
 use crate::config::{CHUNK_PORT, DOWNLOADS_MAX, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX};
 use crate::node::{ShareFolder, is_share_name};
 use crate::proto::Verify;
-use crate::trust::Pin;
+use crate::trust::{Pin, PublicKey};
 use crate::wire::HostPort;
 
 /// The address of a super peer.
@@ -17,6 +17,11 @@ pub(super) fn super_addr(text: &str) -> Result<HostPort, String> {
 /// A super peer, with its key or without.
 pub(super) fn pin(text: &str) -> Result<Pin, String> {
     Pin::parse_or(text, SUPER_PORT)
+}
+
+/// The key of an operator.
+pub(super) fn key(text: &str) -> Result<PublicKey, String> {
+    text.parse().map_err(|error: crate::trust::key::KeyError| error.to_string())
 }
 
 /// The address at which a peer serves chunks.

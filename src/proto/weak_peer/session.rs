@@ -471,8 +471,8 @@ impl Session {
         let at = self.candidates.addr().clone();
         if !Membership::follows(welcome.rotation.as_deref(), pinned, key) {
             let why = format!(
-                "its key has changed: it proves {key}, and {pinned} was expected; somebody may be in its place. If its \
-                 operator confirms the new key, use --super {key}@{at}"
+                "its key has changed: it proves {key}, and {pinned} was expected; another node may be in its place. \
+                 If its operator confirms the new key, type: sprat id accept {key}@{at}"
             );
             return self.refuse(cx, Exit::LoginRejected, &why);
         }

@@ -46,7 +46,7 @@ impl Logins {
     /// A command of the operator.
     pub(in crate::proto::super_peer) fn on_command(&mut self, client: ClientId, command: &UserCommand) -> Effect {
         let Some(setup) = &mut self.setup else {
-            let why = "this super peer is open and has no users; start it without --open";
+            let why = "this super peer runs in the open mode; stop it, add users, and start it without --open";
             return Effect::failed(&Failure::new(Exit::Usage, why));
         };
         if let UserCommand::List = command {
@@ -123,16 +123,8 @@ impl Setup {
 
     fn list(&self) -> Vec<ClientEvent> {
         let row = |(name, user): (&str, &crate::trust::accounts::User)| {
-            ClientEvent::User(UserRow {
-                name: name.to_owned(),
-                class: user.class.clone(),
-                added: user.added,
-                invited_until: user.invitation.as_ref().filter(|open| open.used_by.is_none()).map(|open| open.until),
-                revoked: user.revoked,
-                keys: user.nodes.iter().map(|node| node.key).collect(),
-                not_after: user.nodes.iter().filter_map(|node| node.not_after).max(),
-                sessions: self.used.get(name).map_or(0, |used| used.sessions),
-            })
+            let sessions = self.used.get(name).map_or(0, |used| used.sessions);
+            ClientEvent::User(UserRow::of(name, user, sessions))
         };
         let done = ClientEvent::Done(Outcome { ok: true, ..Outcome::default() });
         self.accounts.users().map(row).chain([done]).collect()

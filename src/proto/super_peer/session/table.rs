@@ -253,6 +253,8 @@ impl Sessions {
         }
         cx.sharing -= usize::from(shared);
         cx.logins.on_closed(conn);
+        let next = cx.logins.next_end();
+        cx.arm(Reason::Expiry, next);
         cx.work.add(SESSION_WORK);
         let abandoned = |(req, key)| Abandoned { key, conn, req };
         self.abandoned.extend(queries.into_iter().flat_map(|queries| *queries).map(abandoned));

@@ -1,0 +1,67 @@
+//! `sprat operator`.
+
+use std::collections::BTreeMap;
+
+use super::accounts::unix;
+use super::args::Operator;
+use super::identity::Identity;
+use super::units::Span;
+use super::{output, paths};
+use crate::config::URI_SUPERS_MAX;
+use crate::error::Failure;
+use crate::trust::accounts::CLASS_DEFAULT;
+use crate::trust::credential::{Terms, is_account_name};
+use crate::trust::{Credential, Grant, PublicKey};
+
+/// `--name` of an operator.
+const NAME: &str = "operator";
+
+/// Makes the key, or signs a credential.
+pub(crate) fn run(args: &Operator) -> Result<u8, Failure> {
+    match args.action.as_str() {
+        "init" => init(args),
+        "sign" => sign(args),
+        other => Err(Failure::usage(format!("{other:?} is no action of operator; write init or sign"))),
+    }
+}
+
+fn init(args: &Operator) -> Result<u8, Failure> {
+    let folder = folder(args)?;
+    paths::make_private_folder(&folder)?;
+    let key = Identity::open(&folder)?.public().to_string();
+    output::result(args.json, "operator", &BTreeMap::from([("key", &key)]), &key)?;
+    output::done(args.json)
+}
+
+fn sign(args: &Operator) -> Result<u8, Failure> {
+    let [user, key] = &args.whom[..] else {
+        return Err(Failure::usage("write sprat operator sign USER KEY, with the key that `sprat id` prints there"));
+    };
+    let key: PublicKey = key.parse().map_err(|error| Failure::usage(format!("{key:?}: {error}")))?;
+    let class = args.class.as_deref().unwrap_or(CLASS_DEFAULT);
+    if let Some(wrong) = [user.as_str(), class].into_iter().find(|name| !is_account_name(name)) {
+        let why = "is not a name; use up to 64 of a-z, 0-9, '.', '_' and '-', with a letter or digit first";
+        return Err(Failure::usage(format!("{wrong:?} {why}")));
+    }
+    if args.supers.len() > URI_SUPERS_MAX || args.supers.iter().any(|pin| pin.key.is_none()) {
+        let why = format!("name at most {URI_SUPERS_MAX} super peers, each with its key: --super KEY@HOST:PORT");
+        return Err(Failure::usage(why));
+    }
+    let folder = folder(args)?;
+    let missing = || Failure::usage(format!("{} has no key; make it with sprat operator init", folder.display()));
+    let operator = Identity::read(&folder)?.ok_or_else(missing)?;
+    let issued = unix();
+    let after = |span: Option<Span>| span.map(|Span(span)| issued.saturating_add(span.as_secs()));
+    let not_before = after(args.starts);
+    let not_after = args.valid.map(|Span(valid)| not_before.unwrap_or(issued).saturating_add(valid.as_secs()));
+    let terms = Terms { name: user.clone(), class: class.to_owned(), key, issued, not_before, not_after };
+    let credential = Credential::sign(terms, &operator.secret);
+    let text = Grant { credential, supers: args.supers.clone() }.to_string();
+    output::result(args.json, "credential", &BTreeMap::from([("credential", &text)]), &text)?;
+    output::done(args.json)
+}
+
+fn folder(args: &Operator) -> Result<std::path::PathBuf, Failure> {
+    let name = paths::checked_name(args.name.as_deref().unwrap_or(NAME))?;
+    paths::state_folder(name, args.state.as_deref(), &|key| std::env::var_os(key))
+}
