@@ -30,6 +30,9 @@ def check(condition, text):
 class Host:
     """A namespace with its own folders and its own file of names."""
 
+    # Whether its super peers are open, and its peers without a login.
+    open = True
+
     def __init__(self, net, name, *addresses):
         self.net, self.name, self.space = net, name, f"{PREFIX}-{name}"
         self.dir = net.dir / name
@@ -73,7 +76,8 @@ class Host:
 
     def env(self):
         env = {key: value for key, value in os.environ.items() if not key.startswith("SPRAT_") and key != "JOURNAL_STREAM"}
-        return env | {"SPRAT_OPEN": "1", "HOME": str(self.dir), "XDG_STATE_HOME": str(self.dir / "state"), "XDG_RUNTIME_DIR": str(self.dir / "run")}
+        env |= {"SPRAT_OPEN": "1"} if self.open else {}
+        return env | {"HOME": str(self.dir), "XDG_STATE_HOME": str(self.dir / "state"), "XDG_RUNTIME_DIR": str(self.dir / "run")}
 
     def daemon(self, role, *args, name=None, ready=True):
         name = name or role
@@ -103,9 +107,9 @@ class Host:
         path = self.dir / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def sprat(self, *args, limit=60):
+    def sprat(self, *args, limit=60, given=None):
         return subprocess.run(["ip", "netns", "exec", self.space, str(SPRAT), *map(str, args)], env=self.env(), cwd=self.dir / "got",
-                              capture_output=True, text=True, timeout=limit, check=False)
+                              input=given, capture_output=True, text=True, timeout=limit, check=False)
 
     def start(self, command, *args):
         """Starts a command whose output goes to a log of its name."""
