@@ -1,6 +1,6 @@
 //! Faults of datagrams: decorators that a run puts before the network, in any number.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::random::Random;
@@ -42,6 +42,25 @@ pub struct HoldBack(pub u32, pub Duration);
 /// because of the checksum of UDP.
 #[derive(Clone, Copy, Debug)]
 pub struct Damage(pub u32);
+
+/// After this many of a thousand, delivers one of the last datagrams once more, as somebody does
+/// who has recorded it.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    chance: u32,
+    recorded: VecDeque<Flight>,
+}
+
+impl Repeat {
+    /// Datagrams that are recorded.
+    const RECORDED_MAX: usize = 256;
+
+    /// After this many of a thousand.
+    #[must_use]
+    pub fn new(chance: u32) -> Repeat {
+        Repeat { chance, recorded: VecDeque::new() }
+    }
+}
 
 /// Loses everything between these nodes, in this direction.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +135,25 @@ impl Fault for Damage {
             }
         }
         out.push(flight);
+        fires
+    }
+}
+
+impl Fault for Repeat {
+    fn name(&self) -> &'static str {
+        "repeat"
+    }
+
+    fn pass(&mut self, flight: Flight, random: &mut Random, out: &mut Vec<Flight>) -> bool {
+        self.recorded.push_back(flight.clone());
+        if self.recorded.len() > Repeat::RECORDED_MAX {
+            self.recorded.pop_front();
+        }
+        out.push(flight);
+        let fires = random.chance(self.chance);
+        if fires {
+            out.push(random.pick(self.recorded.make_contiguous()).clone());
+        }
         fires
     }
 }

@@ -19,6 +19,7 @@ mod node;
 mod places;
 mod python_client;
 mod queue;
+mod sealed;
 mod search;
 mod share;
 mod status;

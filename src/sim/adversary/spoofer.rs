@@ -1,15 +1,20 @@
 //! Sends datagrams to super peers from the addresses of their neighbors and from anywhere. It sees
-//! no traffic, so it does not know a boot id.
+//! no traffic, so it does not know a boot id; where links are sealed it knows the public keys, and
+//! has one of its own.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::hands::{Adversary, Hands, Move};
 use super::registered::node_id;
 use crate::config::{DIGEST_LOG2_MAX, FOLD};
+use crate::proto::envelope::{Envelopes, Seal, with_check};
 use crate::proto::{Entropy, Input};
 use crate::sim::random::Random;
 use crate::time::Time;
+use crate::trust::{Pin, PublicKey, SecretKey};
+use crate::wire::envelope::{CHECK_BYTES, HANDSHAKE, INITIATION_BYTES, RESPONSE_BYTES, SEALED};
 use crate::wire::link::{LinkHello, LinkQuery, LinkRef, Packer};
 use crate::wire::{LinkMessage, NodeId, QueryId, QueryKind, Search};
 
@@ -20,13 +25,13 @@ const SEND_EVERY: Duration = Duration::from_secs(3);
 pub(in crate::sim) struct Spoofer {
     node: NodeId,
     /// Pairs of neighbors: who is attacked, and who seems to send.
-    pairs: Vec<(SocketAddr, SocketAddr)>,
+    pairs: Vec<(Pin, SocketAddr)>,
     next_at: Time,
     random: Random,
 }
 
 impl Spoofer {
-    pub(in crate::sim) fn new(pairs: Vec<(SocketAddr, SocketAddr)>, mut random: Random) -> Spoofer {
+    pub(in crate::sim) fn new(pairs: Vec<(Pin, SocketAddr)>, mut random: Random) -> Spoofer {
         Spoofer { node: node_id(&mut random), pairs, next_at: Time::ZERO, random }
     }
 
@@ -51,6 +56,30 @@ impl Spoofer {
     }
 }
 
+impl Spoofer {
+    /// A greeting of a stranger, with a check that fits; or noise in the envelope of a handshake or
+    /// of a sealed datagram.
+    fn forge_sealed(&mut self, hands: &Hands<'_>, victim: PublicKey) -> Vec<u8> {
+        let mut noise = |first: &[u8], length: usize| {
+            let rest = std::iter::from_fn(|| Some(self.random.below(256) as u8));
+            first.iter().copied().chain(rest).take(length).collect::<Vec<u8>>()
+        };
+        match hands.now.as_micros() % 4 {
+            0 => noise(&[SEALED], 200),
+            1 => with_check(noise(&[HANDSHAKE, 1], INITIATION_BYTES - CHECK_BYTES), victim),
+            2 => with_check(noise(&[HANDSHAKE, 2], RESPONSE_BYTES - CHECK_BYTES), victim),
+            _ => {
+                let (secret, seen) = (SecretKey::from_seed([0xbd; 32]), BTreeMap::new());
+                let seal = Seal { secret, neighbors: vec![victim], counter: self.random.next_u64() | 1, seen };
+                let mut stranger = Envelopes::sealed(seal, Box::new(self.random.child("stranger", 0)));
+                let to = SocketAddr::from(([10, 251, 0, 1], 1));
+                stranger.send(hands.now, (None, to), Some(victim), self.forge(hands));
+                stranger.poll_transmit().map(|transmit| transmit.bytes).unwrap_or_default()
+            }
+        }
+    }
+}
+
 impl Adversary for Spoofer {
     fn on_input(&mut self, _: Input<'_>, _: &mut Hands<'_>) {}
 
@@ -59,10 +88,14 @@ impl Adversary for Spoofer {
             return;
         }
         self.next_at = hands.now + SEND_EVERY;
-        let (to, neighbor) = *self.random.pick(&self.pairs);
+        let (pin, neighbor) = self.random.pick(&self.pairs).clone();
+        let to = pin.at.literal().expect("an address");
         let stranger = SocketAddr::from(([10, 251, 0, 1], neighbor.port()));
         for from in [neighbor, stranger] {
-            let bytes = self.forge(hands);
+            let bytes = match pin.key {
+                Some(key) if self.random.chance(700) => self.forge_sealed(hands, key),
+                Some(_) | None => self.forge(hands),
+            };
             hands.moves.push(Move::Datagram { from, to, bytes });
         }
         hands.struck("spoofer");

@@ -15,6 +15,7 @@ use crate::sim::matches::Match;
 use crate::sim::node::Machine;
 use crate::sim::random::Random;
 use crate::sim::world::World;
+use crate::trust::Pin;
 use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 /// Hosts of this network exist nowhere.
@@ -109,7 +110,8 @@ fn add_liars(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Lia
 
 fn add_spoofer(world: &mut World, plan: &Plan, random: &mut Random) {
     let both = plan.edges.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
-    let pairs: Vec<(SocketAddr, SocketAddr)> = both.map(|(a, b)| (world.addr(a), world.addr(b))).collect();
+    let pair = |(a, b)| (world.pin(world.addr(a)), world.addr(b));
+    let pairs: Vec<(Pin, SocketAddr)> = both.map(pair).collect();
     let dice = random.child("life", 0);
     world.add(SUPER_PORT, move |life| {
         Machine::adversary(Box::new(Spoofer::new(pairs.clone(), dice.child("life", life))))

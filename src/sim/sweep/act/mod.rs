@@ -17,6 +17,7 @@ use crate::proto::event::Outcome;
 use crate::proto::{ClientId, Command, Event, Scope, Verify};
 use crate::sim::content::ContentId;
 use crate::sim::disk::Trouble;
+use crate::sim::fault::Repeat;
 use crate::sim::oracle::Watch;
 use crate::sim::random::Random;
 use crate::sim::world::World;
@@ -28,6 +29,8 @@ const SEC: Duration = Duration::from_secs(1);
 /// What a query may say of its policy.
 pub(super) const POLICIES: [Option<Policy>; 5] =
     [None, Some(Policy::Flood), Some(Policy::Digest), Some(Policy::Ring), Some(Policy::Tree)];
+/// After how many of a thousand datagrams one of the last is sent again, where links are sealed.
+const REPEATED: u32 = 20;
 /// Mean times between two of a kind.
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
@@ -164,7 +167,11 @@ impl Run {
 
     /// Works under faults.
     pub(super) fn act(&mut self) {
-        self.world.set_faults(self.plan.weather());
+        let mut weather = self.plan.weather();
+        if self.world.is_sealed() {
+            weather.push(Box::new(Repeat::new(REPEATED)));
+        }
+        self.world.set_faults(weather);
         let end = self.begun + FAULTS_UNTIL;
         while let Some(((at, _), act)) = self.agenda.pop_first() {
             if at >= end {
