@@ -251,9 +251,27 @@ impl Connections {
         match why {
             CloseReason::SlowConsumer => ctx.counters.slow_consumers += 1,
             CloseReason::SlowFrame => ctx.counters.slow_frames += 1,
-            CloseReason::Remote | CloseReason::Failed | CloseReason::Crowded | CloseReason::Asked => {}
+            CloseReason::Remote
+            | CloseReason::Failed
+            | CloseReason::Crowded
+            | CloseReason::AddressGone
+            | CloseReason::Asked => {}
         }
         ctx.push(Input::Closed { conn: id, why });
+    }
+
+    /// Ends the connections that use one of these addresses of this host, which are gone. Returns
+    /// how many those are.
+    pub(super) fn lose(&mut self, gone: &[IpAddr], ctx: &mut Context) -> usize {
+        let uses = |(_, conn): &(ConnId, &Connection)| {
+            let here = conn.transport.local_addr().ok().map(|addr| addr.ip().to_canonical());
+            // A dial tries the next address by itself, and a handshake has a deadline.
+            !matches!(conn.phase, Phase::Connecting { .. } | Phase::Handshaking(_) | Phase::Dead)
+                && here.is_some_and(|here| gone.contains(&here))
+        };
+        let ids: Vec<ConnId> = self.table.ids().filter(uses).map(|(id, _)| id).collect();
+        ids.iter().for_each(|id| self.finish(*id, CloseReason::AddressGone, ctx));
+        ids.len()
     }
 
     /// Closes the connections with the longest send queues until this many bytes are free.

@@ -90,6 +90,15 @@ impl Lanes {
         self.lanes[at].is_none().then_some(at)
     }
 
+    /// These addresses of this host are gone, and the lanes from them with them.
+    pub(super) fn lose(&mut self, gone: &[IpAddr]) {
+        for slot in &mut self.lanes {
+            if let Some(lane) = slot.take_if(|lane| gone.contains(&lane.ends.0)) {
+                self.by_ends.remove(&lane.ends);
+            }
+        }
+    }
+
     /// The poll says that something waits.
     pub(super) fn latch(&mut self, at: usize) {
         if let Some(lane) = self.lanes.get_mut(at).and_then(Option::as_mut) {

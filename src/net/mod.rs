@@ -41,6 +41,7 @@ mod dialer;
 mod interfaces;
 mod lanes;
 mod outputs;
+mod own_addrs;
 mod reactor;
 mod resolver;
 mod send_queue;

@@ -20,6 +20,7 @@ use super::control::ControlSocket;
 use super::counters::Counters;
 use super::deadlines::Due;
 use super::dialer::Dialer;
+use super::own_addrs::OwnAddrs;
 use super::signals::Caught;
 use super::socket::{cannot_listen, raise_descriptors};
 use super::tls::TlsIdentity;
@@ -81,6 +82,8 @@ pub struct Net {
     first: usize,
     alarm: Alarm,
     signals: Caught,
+    /// None if the system does not announce changes.
+    own_addrs: Option<OwnAddrs>,
     pub(super) conns: Connections,
     pub(super) acceptor: Option<Acceptor>,
     pub(super) dialer: Dialer,
@@ -113,6 +116,10 @@ impl Net {
         datagrams.as_mut().map_or(Ok(()), |datagrams| datagrams.watch(&ctx))?;
         let mut conns = Connections::new(reserve.conns_max, reserve.newcomers_max);
         conns.admission.exempts_loopback = options.exempt_loopback;
+        let own_addrs = OwnAddrs::open(&ctx).inspect_err(|error| {
+            log::debug!("changes of the addresses of this host are not noticed: {error}");
+        });
+        let own_addrs = own_addrs.ok();
         Ok(Net {
             control: ControlSocket::bind(options.control.as_deref(), reserve.clients_max, &ctx)?,
             ctx,
@@ -124,6 +131,7 @@ impl Net {
             alarm,
             signals,
             conns,
+            own_addrs,
             acceptor,
             datagrams,
         })
@@ -196,6 +204,7 @@ impl Net {
         self.acceptor.as_ref().is_some_and(Acceptor::is_busy) && self.conns.may_accept()
             || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.is_ready())
             || self.control.is_busy()
+            || self.own_addrs.as_ref().is_some_and(OwnAddrs::is_ready)
             || self.conns.is_busy()
             || !self.ctx.arrivals.is_empty()
     }
@@ -247,6 +256,11 @@ impl Net {
                 self.ctx.arrivals.extend(caught.into_iter().map(Arrival::Signal));
             }
             token::CONTROL_LISTENER => self.control.latch(),
+            token::OWN_ADDRS => {
+                if let Some(own_addrs) = &mut self.own_addrs {
+                    own_addrs.latch();
+                }
+            }
             other if token::lane_of(other).is_some() => {
                 if let (Some(datagrams), Some(at)) = (&mut self.datagrams, token::lane_of(other)) {
                     datagrams.latch_lane(at);
@@ -282,7 +296,27 @@ impl Net {
         while let Some((id, greeted)) = self.conns.greet(&mut left, &mut self.ctx) {
             self.dialer.on_greeted(id, greeted, &mut self.conns, &mut self.ctx);
         }
+        let gone = self.own_addrs.as_mut().map(OwnAddrs::take_gone).unwrap_or_default();
+        if !gone.is_empty() {
+            self.lose(&gone);
+        }
         self.ask_for_room();
+    }
+
+    /// This host has lost these addresses: what uses them reaches nothing any more.
+    fn lose(&mut self, gone: &[IpAddr]) {
+        let Net { ctx, conns, datagrams, .. } = self;
+        let closed = conns.lose(gone, ctx);
+        if let Some(datagrams) = datagrams {
+            datagrams.lose(gone);
+        }
+        let gone: Vec<String> = gone.iter().map(ToString::to_string).collect();
+        let gone = gone.join(" and ");
+        if closed > 0 {
+            log::warn!("this host has lost its address {gone}: {closed} connections from there are closed");
+        } else {
+            log::debug!("this host has lost its address {gone}");
+        }
     }
 
     /// Asks the machine to close idle connections, if some must be closed. This is done at the

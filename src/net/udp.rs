@@ -155,6 +155,11 @@ impl Datagrams {
         self.lanes.latch(at);
     }
 
+    /// These addresses of this host are gone.
+    pub(super) fn lose(&mut self, gone: &[IpAddr]) {
+        self.lanes.lose(gone);
+    }
+
     /// Whether there may be something to receive.
     pub(super) fn is_ready(&self) -> bool {
         self.ready || self.failed || self.lanes.is_ready()

@@ -296,6 +296,8 @@ pub enum CloseReason {
     SlowFrame,
     /// It had not logged in, and others needed its place.
     Crowded,
+    /// This host has lost the address that it used.
+    AddressGone,
     /// The machine asked for it with [`Output::Close`].
     Asked,
 }
@@ -310,6 +312,7 @@ impl CloseReason {
             CloseReason::SlowConsumer => "slow_consumer",
             CloseReason::SlowFrame => "slow_frame",
             CloseReason::Crowded => "crowded",
+            CloseReason::AddressGone => "address_gone",
             CloseReason::Asked => "asked",
         }
     }

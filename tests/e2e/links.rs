@@ -237,6 +237,31 @@ fn files_pass_between_hosts_that_have_link_local_addresses_only() {
 }
 
 #[test]
+fn a_peer_whose_address_changes_dials_again_at_once() {
+    let mut world = World::new();
+    let Some(hosts) = Hosts::new() else { return };
+    world.share("p", "tune.bin", b"a tune");
+    let share = world.folder("p").display().to_string();
+    hosts.enter(&mut world, 0);
+    let a = starts(&world, "a", &["--listen", "0.0.0.0"]);
+    hosts.enter(&mut world, 1);
+    let args = ["peer", "--super", "10.77.0.1", "--share", &share].map(str::to_owned);
+    let peer = world.daemon("p", &args, Stdio::null());
+    wait_for_log(&peer, &["welcomed by super peer 10.77.0.1:4777"]);
+    for (old, new) in [("10.77.0.2", "10.77.0.3"), ("10.77.0.3", "10.77.0.4")] {
+        let welcomed = peer.log().matches("welcomed by").count();
+        for (what, addr) in [("del", old), ("add", new)] {
+            assert!(hosts.run_at(1, &["ip", "addr", what, &format!("{addr}/24"), "dev", "eth0"]));
+        }
+        // Without the announcement of the system only an unanswered PING would end the session, 40
+        // s later.
+        wait_for_log(&peer, &["this host has lost its address", old]);
+        eventually("it is welcomed again", || (peer.log().matches("welcomed by").count() > welcomed).then_some(()));
+    }
+    drop((a, peer));
+}
+
+#[test]
 fn a_firewall_that_lets_one_direction_through_costs_no_query_its_budget() {
     let mut world = World::new();
     let Some(hosts) = Hosts::new() else { return };

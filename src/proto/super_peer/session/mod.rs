@@ -153,6 +153,7 @@ impl Sessions {
             CloseReason::SlowConsumer => (Some(Count::GoneSlowConsumer), "it did not read what was sent to it"),
             CloseReason::SlowFrame => (Some(Count::GoneSlowFrame), "it did not end a message in time"),
             CloseReason::Crowded => (None, "it had not logged in, and others needed its place"),
+            CloseReason::AddressGone => (Some(Count::GoneFailed), "this host has lost the address that it used"),
             CloseReason::Asked => (None, "it was closed"),
         };
         count.into_iter().for_each(|count| cx.count(count));
