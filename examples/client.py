@@ -5,23 +5,126 @@
     client.py SUPER get PATTERN FILE      fetch the first match into FILE, and check the MD5 of each chunk
     client.py SUPER share FILE ROOT       share a file of at most 1 MiB until stdin ends; ROOT is what `b3sum FILE` prints
 
-SUPER is HOST:PORT of a super peer. The exit codes are those of sprat: 0 success, 3 no file matches, 5 refused, 6 wrong bytes.
+SUPER is HOST:PORT of a super peer. In a network that takes a login (PROTOCOL.md 15):
+
+    client.py --login DIR join                  read an invitation from stdin, make a key, and keep its credential in DIR
+    client.py --login DIR SUPER query PATTERN   the same as above, with SUPER as KEY@HOST:PORT
+    client.py --login DIR SUPER get PATTERN FILE
+
+`openssl` makes the key. The ssl module of Python takes no certificate that it does not know, so it cannot share there.
+
+The exit codes are those of sprat: 0 success, 3 no file matches, 5 refused, 6 wrong bytes, 7 no login.
 """
+import base64
 import hashlib
 import os
 import socket
+import ssl
 import struct
+import subprocess
 import sys
 import threading
+import urllib.parse
 
 import msgpack
 
 MIB = 1 << 20
 NODE, BOOT = os.urandom(16), int.from_bytes(os.urandom(8), "big")
+# In login mode: the folder with the key and the credential.
+LOGIN = None
 
 
 class Refused(Exception):
     """The other side answered ERROR, or closed the connection."""
+
+
+class WrongKey(Exception):
+    """The other side proves another key than the expected one."""
+
+
+def compressed(chain, block, flags):
+    """The first 32 bytes that BLAKE3 makes of one block of at most 64 bytes, the first and last of its chunk."""
+    words = list(struct.unpack("<16I", block.ljust(64, b"\0")))
+    state = list(chain) + IV[:4] + [0, 0, len(block), flags | 1 | 2 | 8]
+
+    def mix(a, b, c, d, x, y):
+        for word, turn, other in ((x, 16, 12), (y, 8, 7)):
+            state[a] = (state[a] + state[b] + word) & 0xFFFFFFFF
+            state[d] = turned(state[d] ^ state[a], turn)
+            state[c] = (state[c] + state[d]) & 0xFFFFFFFF
+            state[b] = turned(state[b] ^ state[c], other)
+
+    for _ in range(7):
+        for n, (a, b, c, d) in enumerate(MIXED):
+            mix(a, b, c, d, words[2 * n], words[2 * n + 1])
+        words = [words[n] for n in ORDER]
+    return [state[n] ^ state[n + 8] for n in range(8)]
+
+
+def turned(word, by):
+    return (word >> by | word << 32 - by) & 0xFFFFFFFF
+
+
+IV = [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19]
+ORDER = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8]
+MIXED = [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15), (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)]
+
+
+def derived(context, material):
+    """BLAKE3-derive-key of short inputs."""
+    return struct.pack("<8I", *compressed(compressed(IV, context.encode(), 32), material, 64))
+
+
+def node_of(key):
+    return derived("sprat 1 node id of a public key", key)[:16]
+
+
+def key_in(certificate):
+    """The Ed25519 key in a certificate (15.7)."""
+    _, found, rest = certificate.partition(bytes.fromhex("302a300506032b6570032100"))
+    if not found:
+        raise Refused("its certificate has no Ed25519 key")
+    return rest[:32]
+
+
+def key_of(text):
+    """The key in its text (15.6)."""
+    key = base64.b32decode(text[:52].upper() + "====")
+    check = base64.b32encode(derived("sprat 1 check digits of a public key", key)).decode().lower()[:4]
+    if text[52:].lower() != check:
+        raise Refused("the key is damaged; copy it again")
+    return key
+
+
+class Login:
+    """The key of this client, and its credential."""
+
+    def __init__(self, folder):
+        self.key_file, self.certificate, self.file = (os.path.join(folder, name) for name in ("key.pem", "cert.pem", "credential"))
+        if not os.path.exists(self.certificate):
+            os.makedirs(folder, 0o700, exist_ok=True)
+            openssl = lambda *args: subprocess.run(["openssl", *args], check=True, capture_output=True)
+            openssl("genpkey", "-algorithm", "ed25519", "-out", self.key_file)
+            openssl("req", "-x509", "-new", "-key", self.key_file, "-subj", "/CN=sprat", "-days", "36500", "-out", self.certificate)
+        with open(self.certificate) as file:
+            self.node = node_of(key_in(ssl.PEM_cert_to_DER_cert(file.read())))
+
+    @property
+    def credential(self):
+        with open(self.file, "rb") as file:
+            return file.read()
+
+    def keep(self, credential):
+        with open(self.file, "wb") as file:
+            file.write(credential)
+
+    def wrap(self, sock):
+        """TLS 1.3 with the own certificate. The key of the other side is its identity, so no name or authority is checked."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(self.certificate, self.key_file)
+        return context.wrap_socket(sock)
 
 
 class Connection:
@@ -31,13 +134,25 @@ class Connection:
         self.sock = sock
 
     @classmethod
-    def dial(cls, address):
-        """Connects, sends HELLO and reads WELCOME, as every connection begins (3.5)."""
+    def dial(cls, address, node=None):
+        """Connects, sends HELLO and reads WELCOME, as every connection begins (3.5). `node`: who must answer."""
         host, _, port = address.rpartition(":")
         conn = cls(socket.create_connection((host.strip("[]"), int(port)), timeout=10))
-        conn.send("HELLO", v=[1, 0], node=NODE, boot=BOOT, agent="client.py/1")
+        if LOGIN:
+            conn.sock = LOGIN.wrap(conn.sock)
+            if node not in (None, node_of(key_in(conn.sock.getpeercert(binary_form=True)))):
+                raise WrongKey(f"{address} proves another key than the expected one")
+        conn.send("HELLO", v=[1, 0], node=LOGIN.node if LOGIN else NODE, boot=BOOT, agent="client.py/1")
         conn.welcome = conn.expect("WELCOME")
         return conn
+
+    def login(self):
+        """A session; in login mode a chunk connection too (15.2)."""
+        if LOGIN:
+            self.send("LOGIN", mode="login", cred=LOGIN.credential)
+        else:
+            self.send("LOGIN", mode="open")
+        self.expect("READY")
 
     def read(self, length):
         data = bytearray()
@@ -70,11 +185,31 @@ class Connection:
                 return fields if len(wanted) == 1 else (kind, fields)
 
 
-def open_session(address):
-    conn = Connection.dial(address)
-    conn.send("LOGIN", mode="open")
-    conn.expect("READY")
+def dial_super(pin):
+    """Connects to KEY@HOST:PORT, or HOST:PORT."""
+    key, _, address = pin.rpartition("@")
+    return Connection.dial(address, node_of(key_of(key)) if key else None)
+
+
+def open_session(pin):
+    conn = dial_super(pin)
+    conn.login()
     return conn
+
+
+def join(invitation):
+    """Shows an invitation (15.9) and keeps the credential (15.3). Returns the pin of the super peer."""
+    scheme, _, rest = invitation.strip().partition(":")
+    pin, *fields = rest.split(",")
+    fields = dict(field.split("=", 1) for field in fields)
+    if scheme != "sprat-invite":
+        sys.exit("this is no invitation")
+    pin = urllib.parse.unquote(pin)
+    conn = dial_super(pin)
+    conn.send("ENROLL", user=fields["user"], token=base64.b32decode(fields["token"][:32].upper()))
+    LOGIN.keep(conn.expect("ENROLLED")["cred"])
+    conn.login()
+    return pin
 
 
 def kind_of(pattern):
@@ -98,11 +233,14 @@ def query(session, pattern):
 def dial_source(hit):
     """Connects to a source at its first address, or else at its second one."""
     try:
-        return Connection.dial(hit["a"])
+        source = Connection.dial(hit["a"], hit.get("n"))
     except OSError:
         if "b" not in hit:
             raise
-        return Connection.dial(hit["b"])
+        source = Connection.dial(hit["b"], hit.get("n"))
+    if LOGIN:
+        source.login()
+    return source
 
 
 def fetch(hit, out):
@@ -182,6 +320,13 @@ def share(address, path, root):
 
 
 def main(args):
+    global LOGIN
+    if args[:1] == ["--login"] and len(args) > 2:
+        LOGIN, args = Login(args[1]), args[2:]
+    if LOGIN and args == ["join"]:
+        return print(join(sys.stdin.readline()))
+    if LOGIN and "share" in args[1:2]:
+        sys.exit("this client cannot share in login mode")
     if len(args) == 4 and args[1] == "share":
         return share(args[0], args[2], bytes.fromhex(args[3]))
     if not (len(args) == 3 and args[1] == "query" or len(args) == 4 and args[1] == "get"):
@@ -202,6 +347,10 @@ def main(args):
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
+    except WrongKey as error:
+        print(error, file=sys.stderr)
+        sys.exit(7)
     except (Refused, OSError) as error:
         print(error, file=sys.stderr)
-        sys.exit(5)
+        # ERROR 7 and 14 to 17 refuse the login (3.4).
+        sys.exit(7 if any(f"'code': {code}," in str(error) for code in (7, 14, 15, 16, 17)) else 5)

@@ -1,9 +1,11 @@
 //! One simulated node: a machine, its disk, its connections, and how to make the machine for its
 //! next life.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::adversary::Adversary;
@@ -89,8 +91,10 @@ pub(super) struct Node {
     pub(super) make: Make,
     /// In login mode: the key that its connections prove.
     pub(super) key: Option<PublicKey>,
+    /// The credential of an adversary that has an account.
+    pub(super) credential: Option<Vec<u8>>,
     /// The accounts that its disk has kept.
-    pub(super) accounts: Option<Accounts>,
+    pub(super) accounts: Rc<RefCell<Accounts>>,
     /// Downloads at once, of a weak peer that keeps a queue.
     pub(super) parallel: Option<usize>,
     /// How often it was started.
@@ -140,7 +144,8 @@ impl Node {
             machine: None,
             make,
             key: None,
-            accounts: None,
+            credential: None,
+            accounts: Rc::default(),
             parallel: None,
             life: 0,
             addr: SocketAddr::from((Ipv4Addr::new(10, b, c, d), port)),

@@ -20,6 +20,8 @@ use serde_json::Value;
 use sprat::config;
 use sprat::fold;
 use sprat::proto::super_peer::digest;
+use sprat::trust::credential::Terms;
+use sprat::trust::{Credential, Invitation, Network, SecretKey, Token};
 use sprat::wire::collection::{CollectionError, Item, Reader, Writer};
 use sprat::wire::uri::SuperPeer;
 use sprat::wire::{LinkMessage, Message, Root, SharePath, Uri, envelope, frame, link};
@@ -91,6 +93,38 @@ impl Vector {
         }
     }
 
+    /// The secret key whose seed is in this field.
+    fn secret(&self, field: &str) -> SecretKey {
+        let seed = unhex(self.value()[field].as_str().expect("a seed")).expect("hex");
+        SecretKey::from_seed(seed.try_into().expect("32 bytes"))
+    }
+
+    fn credential(&self) -> Credential {
+        let value = self.value();
+        let text = |field: &str| value[field].as_str().expect("a text").to_owned();
+        let terms = Terms {
+            name: text("name"),
+            class: text("class"),
+            key: self.secret("key").public(),
+            issued: value["issued"].as_u64().expect("a time"),
+            not_before: None,
+            not_after: value["not_after"].as_u64(),
+        };
+        Credential::sign(terms, &self.secret("operator"))
+    }
+
+    fn invitation(&self) -> Invitation {
+        // `token` was read as the bytes of a field.
+        let value: Value = serde_json::from_str(self.json.as_deref().expect("JSON")).expect("JSON");
+        let text = |field: &str| value[field].as_str().expect("a text").to_owned();
+        Invitation {
+            key: self.secret("key").public(),
+            at: text("at").parse().expect("an address"),
+            user: text("user"),
+            token: Token::from_slice(&unhex(&text("token")).expect("hex")).expect("20 bytes"),
+        }
+    }
+
     /// The bytes that our encoder writes for the JSON.
     fn written(&self) -> Option<Vec<u8>> {
         match self.how.as_str() {
@@ -122,6 +156,13 @@ impl Vector {
             }
             "fold" => Some(fold::folded(self.value()["text"].as_str().expect("a text")).into_bytes()),
             "collection" => Some(collected(&self.items())),
+            "key" => {
+                let key = self.secret("seed").public();
+                assert_eq!(self.value()["text"], key.to_string(), "PROTOCOL.md:{}", self.line);
+                Some([&key.as_bytes()[..], &key.node().0].concat())
+            }
+            "credential" => Some(self.credential().encode()),
+            "invitation" => Some(self.invitation().text().into_bytes()),
             "uri" => Some(self.uri().to_string().into_bytes()),
             "decode" | "refuse" | "uncollection" => None,
             other => panic!("PROTOCOL.md:{}: vectors are no {other:?}", self.line),
@@ -302,6 +343,16 @@ fn every_vector_reads_and_writes_as_the_text_says() {
             "uncollection" => {
                 let error = read_collection(&bytes).expect_err(&at);
                 assert_eq!(vector.tags, [error.reason()], "{at}: {error}");
+            }
+            "key" => {}
+            "credential" => {
+                let credential = vector.credential();
+                assert_eq!(Credential::decode(&bytes), Ok(credential.clone()), "{at}");
+                let network = Network::new([credential.operator]);
+                assert!(network.check(&bytes, credential.key, credential.issued).is_ok(), "{at}");
+            }
+            "invitation" => {
+                assert_eq!(String::from_utf8(bytes).expect("ASCII").parse(), Ok(vector.invitation()), "{at}");
             }
             "uri" => assert_eq!(String::from_utf8(bytes).expect("ASCII").parse(), Ok(vector.uri()), "{at}"),
             // Written above, by both sides.

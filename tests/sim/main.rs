@@ -7,6 +7,7 @@ mod clients;
 mod common;
 mod download;
 mod links;
+mod logins;
 mod queue;
 mod search;
 mod sweep;

@@ -210,7 +210,7 @@ impl WeakPeer {
         let cx = &mut self.cx;
         let Some((membership, key)) = cx.membership.as_ref().zip(cx.key(conn)) else { return };
         if let Err(refusal) = membership.check(ready.credential.as_deref(), key, cx.now) {
-            self.on_refused(conn, &format!("shows no valid credential: {refusal}"));
+            self.on_unwanted(conn, &format!("shows no valid credential: {refusal}"));
         }
     }
 
@@ -221,18 +221,18 @@ impl WeakPeer {
         let keys = membership.on_revoked(list);
         self.uploads.on_revoked(cx);
         for conn in cx.with_keys(&keys) {
-            self.on_refused(conn, "has lost its account");
+            self.on_unwanted(conn, "has lost its account");
         }
     }
 
     /// A connection that this peer has dialed ends because of who is at the other side.
-    fn on_refused(&mut self, conn: ConnId, why: &str) {
+    fn on_unwanted(&mut self, conn: ConnId, why: &str) {
         let owner = self.cx.owner(conn);
         self.cx.close(conn);
         let cx = &mut self.cx;
         match owner {
-            Some(Owner::Source(download, source)) => self.downloads.on_closed(cx, download, source, why),
-            Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, why),
+            Some(Owner::Source(download, source)) => self.downloads.on_unwanted(cx, download, source, why),
+            Some(Owner::Holder(download, holder)) => self.collecting.on_unwanted(cx, download, holder, why),
             Some(Owner::Idle) => cx.idle.forget(conn),
             Some(Owner::Session(_) | Owner::Upload) | None => {}
         }
@@ -249,8 +249,13 @@ impl WeakPeer {
         };
         // Hits may contradict each other; then the credential alone decides.
         if node.is_some_and(|node| !is_node(key, node)) {
-            cx.own(conn, owner.expect("it has a node"));
-            return self.on_refused(conn, "is another peer than the one that hits name");
+            let why = "is another peer than the one that hits name";
+            cx.close(conn);
+            return match owner {
+                Some(Owner::Source(download, source)) => self.downloads.on_closed(cx, download, source, why),
+                Some(Owner::Holder(download, holder)) => self.collecting.on_lost(cx, download, holder, why),
+                Some(Owner::Session(_) | Owner::Upload | Owner::Idle) | None => {}
+            };
         }
         match owner {
             Some(Owner::Session(session)) => {

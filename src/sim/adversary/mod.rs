@@ -9,7 +9,7 @@
 //! - sources, which register files and serve them badly: [`source`] and the [`source::Way`]s beside
 //!   it;
 //! - records that are false: [`records`];
-//! - clients of a super peer: [`client`], [`idler`];
+//! - clients of a super peer: [`client`], [`idler`], [`intruder`];
 //! - a neighbor of a super peer, and a sender of datagrams that is none: [`neighbor`],
 //!   [`spoofer`].
 
@@ -22,6 +22,7 @@ mod equivocating;
 mod forging;
 mod hands;
 mod idler;
+mod intruder;
 mod lying;
 mod neighbor;
 mod records;
@@ -38,6 +39,7 @@ pub(super) use equivocating::Equivocating;
 pub(super) use forging::Forging;
 pub(super) use hands::{Adversary, Hands, Move};
 pub(super) use idler::Idler;
+pub(super) use intruder::{Intruder, Loot};
 pub(super) use lying::Lying;
 pub(super) use neighbor::Neighbor;
 pub(super) use records::{Holder, false_size, poisoned_path};
@@ -66,4 +68,5 @@ pub const KINDS: &[&str] = &[
     "idler",
     "churner",
     "garbler",
+    "intruder",
 ];

@@ -9,7 +9,7 @@ use crate::config::{CHUNK_IDLE_MAX, FRAME_BYTES_OPEN, PROTOCOL_VERSION};
 use crate::proto::{ConnId, Input, Output};
 use crate::sim::content::ContentId;
 use crate::time::Time;
-use crate::wire::message::{Get, Manifest, Mode, Welcome};
+use crate::wire::message::{Get, Manifest, Mode, Ready, Welcome};
 use crate::wire::{HostPort, Message, Root};
 
 /// A content that it claims to have, and what a liar has in its place.
@@ -76,6 +76,7 @@ impl Source {
                 hands.act(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
                 hands.send(conn, Message::Welcome(self.welcome()));
             }
+            Message::Login(_) => hands.send(conn, Message::Ready(Ready::default())),
             Message::Manifest(ask) => match self.goods.get(&ask.root) {
                 Some(goods) => self.way.on_manifest(conn, ask, *goods, hands),
                 None => hands.refuse(conn, ask.req),

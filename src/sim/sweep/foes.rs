@@ -8,14 +8,15 @@ use std::ops::Range;
 use super::plan::{self, Plan, library};
 use crate::config::{CHUNK_PORT, SUPER_PORT};
 use crate::sim::adversary::{
-    Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, KINDS, Lying, Neighbor, Registered, Serving,
-    Session, Source, Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
+    Client, Dripping, Equivocating, Forging, Goods, Holder, Idler, Intruder, KINDS, Loot, Lying, Neighbor, Registered,
+    Serving, Session, Source, Spoofer, Stalling, Truncating, Way, false_size, poisoned_path,
 };
 use crate::sim::matches::Match;
 use crate::sim::node::Machine;
 use crate::sim::random::Random;
 use crate::sim::world::World;
-use crate::trust::Pin;
+use crate::trust::credential::Terms;
+use crate::trust::{Credential, Pin};
 use crate::wire::{FileRecord, HostPort, Root, SharePath};
 
 /// Hosts of this network exist nowhere.
@@ -64,16 +65,25 @@ pub(super) fn links(plan: &Plan, liars: &[Liar]) -> Vec<(usize, SocketAddr)> {
 /// Draws all other adversaries of a seed, and adds all to its world, not started.
 pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Liar>, root: &Random) -> Foes {
     let (first, mut clients) = (world.nodes(), Vec::new());
+    let mut intruders = Vec::new();
     add_liars(world, plan, weak, liars);
     for kind in KINDS {
         // A stream for each kind: a new kind changes no other.
         let mut random = root.child(kind, 0);
-        if !random.chance(each(root)) {
+        // Every other network with a login has somebody who tries to get in.
+        let probability = if *kind == "intruder" { 500 } else { each(root) };
+        if !random.chance(probability) {
             continue;
         }
         match *kind {
             "lying_neighbor" => {}
             "spoofer" => add_spoofer(world, plan, &mut random),
+            // An open network lets everybody in.
+            "intruder" if world.uses_login() => {
+                intruders.push(add_intruder(world, plan, weak, &mut random));
+                clients.extend(intruders.last());
+            }
+            "intruder" => {}
             "slow_reader" | "flooder" | "idler" | "churner" | "garbler" => {
                 clients.push(add_client(world, plan, weak, kind, &mut random));
             }
@@ -84,7 +94,10 @@ pub(super) fn add(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Ve
             }
         }
     }
-    Foes { nodes: first..world.nodes(), clients }
+    // All others have an account, as members of a network may mean harm.
+    let all = first..world.nodes();
+    all.clone().filter(|node| !intruders.contains(node)).for_each(|node| world.admit(node));
+    Foes { nodes: all, clients }
 }
 
 fn add_liars(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Liar>) {
@@ -135,6 +148,32 @@ fn add_client(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'stati
             _ => session(Client::Garbler, &all, dice),
         })
     })
+}
+
+/// It knows the credential of a peer, and has one of its own that it never shows under its own
+/// name.
+fn add_intruder(world: &mut World, plan: &Plan, weak: &Range<usize>, random: &mut Random) -> usize {
+    let all: Vec<HostPort> =
+        (0..plan.supers).chain(weak.clone()).map(|node| HostPort::from(world.addr(node))).collect();
+    let (number, victim) = (world.nodes(), weak.start + random.index(weak.len()));
+    let stolen = world.credential(victim, None);
+    let (own, own_key) = (world.credential(number, None), World::key_of(number));
+    let mut altered = stolen.encode();
+    // The key is after the version and the operator.
+    altered[33..65].copy_from_slice(own_key.public().as_bytes());
+    let (name, class) = (own.name.clone(), own.class.clone());
+    let terms = Terms { name, class, key: own.key, issued: own.issued, not_before: None, not_after: None };
+    let loot = Loot {
+        own: own.key.node(),
+        good: own.encode(),
+        expired: world.credential(number, Some(own.issued)).encode(),
+        forged: Credential::sign(terms, &own_key).encode(),
+        other: stolen.key.node(),
+        stolen: stolen.encode(),
+        altered,
+        root: world.contents().root(plan::content(random)),
+    };
+    world.add(CHUNK_PORT, move |_| Machine::adversary(Box::new(Intruder::new(all.clone(), loot.clone()))))
 }
 
 fn add_source(world: &mut World, plan: &Plan, weak: &Range<usize>, kind: &'static str, random: &mut Random) {

@@ -2,31 +2,32 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::logins::SuperLogin;
 use super::seals::key_of;
 use super::{Tap, World};
 use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SHARE_QUIET, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
-use crate::proto::{DiskDone, Entropy, Input};
+use crate::proto::weak_peer::{Listens, Offer, PeerLogin, WeakPeer, WeakPeerConfig};
+use crate::proto::{DiskDone, Entropy};
 use crate::sim::content::{ContentId, Contents};
 use crate::sim::disk::{self, Trouble};
 use crate::sim::fault::Fault;
 use crate::sim::happening::Happening;
 use crate::sim::node::{Machine, Node};
-use crate::trust::{Accounts, Pin, PublicKey};
+use crate::trust::{Pin, PublicKey, Token};
 use crate::wire::{HostPort, NodeId, SharePath};
-
-/// The wall clock when a world begins.
-const UNIX_AT_START: u64 = 1_700_000_000;
 
 impl World {
     /// Adds a node that runs the machine which `make` returns for each of its lives. Does not start
     /// it.
     pub fn add(&mut self, port: u16, make: impl Fn(u64) -> Machine + 'static) -> usize {
         let number = self.nodes.len();
-        let node = Node::new(number, port, Box::new(make));
+        let mut node = Node::new(number, port, Box::new(make));
+        node.key = self.login.then(|| key_of(number).public());
         self.by_ip.insert(node.addr.ip(), number);
         self.nodes.push(node);
         number
@@ -73,15 +74,19 @@ impl World {
             let id = if self.sealed { key_of(number).public().node() } else { node_id(number) };
             let root = self.root.clone();
             let peers = neighbor_numbers;
+            let kept = Rc::default();
+            let login = self.super_login(number, &kept);
             let node = self.add(SUPER_PORT, move |life| {
                 let mut random = root.child("super", number as u64 ^ (life << 32));
                 let mut config = SuperPeerConfig::new(id, random.next_u64());
                 config.neighbors = neighbors.clone();
                 config.dial_back = true;
+                config.login = login.as_ref().map(SuperLogin::config);
                 Machine::Super(Box::new(SuperPeer::new(config, Box::new(random))))
             });
             self.nodes[node].neighbors = peers;
             self.nodes[node].pins = Some(pins);
+            self.nodes[node].accounts = kept;
         }
         (first..first + n).for_each(|node| self.start(node));
         first..first + n
@@ -106,16 +111,29 @@ impl World {
 
     /// The same with this many sessions at once.
     pub fn add_weak_with(&mut self, supers: &[usize], sessions: usize) -> usize {
+        let login = self.peer_login(self.nodes.len());
+        self.add_weak_as(supers, sessions, login)
+    }
+
+    /// Adds a weak peer that has an invitation to the first of these super peers.
+    pub fn add_invited(&mut self, supers: &[usize], user: &str, token: Token) -> usize {
+        let login = self.peer_invited(self.nodes.len(), user, token);
+        self.add_weak_as(supers, 1, login)
+    }
+
+    fn add_weak_as(&mut self, supers: &[usize], sessions: usize, login: Option<Arc<PeerLogin>>) -> usize {
         let neighbors = supers.to_vec();
-        let supers: Vec<HostPort> = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr)).collect();
         let (number, root) = (self.nodes.len(), self.root.clone());
+        let addrs = supers.iter().map(|&node| HostPort::from(self.nodes[node].addr));
+        let supers: Vec<Pin> = addrs.map(|at| self.super_pin(number, &at)).collect();
+        let id = login.as_ref().map_or_else(|| node_id(number), |login| login.key.node());
         let node = self.add(CHUNK_PORT, move |life| {
             let mut random = root.child("weak", number as u64 ^ (life << 32));
             let config = WeakPeerConfig {
-                node: node_id(number),
+                node: id,
                 boot: random.next_u64(),
-                supers: supers.iter().cloned().map(Pin::from).collect(),
-                login: None,
+                supers: supers.clone(),
+                login: login.clone(),
                 offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
                 connect_timeout: CONNECT_TIMEOUT,
                 download_timeout: crate::config::DOWNLOAD_TIMEOUT,
@@ -199,28 +217,6 @@ impl World {
     /// Replaces the contents of the world, by ones that were made before.
     pub fn set_contents(&mut self, contents: Contents) {
         self.contents = contents;
-    }
-
-    /// From now on the connections of a node prove this key: it is in login mode.
-    pub fn set_key(&mut self, node: usize, key: PublicKey) {
-        self.nodes[node].key = Some(key);
-    }
-
-    /// The accounts that a super peer has saved, if it has.
-    #[must_use]
-    pub fn accounts(&self, node: usize) -> Option<&Accounts> {
-        self.nodes[node].accounts.as_ref()
-    }
-
-    pub(super) fn save_accounts(&mut self, node: usize, accounts: Accounts) {
-        self.nodes[node].accounts = Some(accounts);
-        self.turn(node, Input::AccountsSaved { result: Ok(()) });
-    }
-
-    /// The wall clock of all nodes, in seconds since 1970.
-    #[must_use]
-    pub fn unix(&self) -> u64 {
-        UNIX_AT_START + self.now.as_micros() / 1_000_000
     }
 
     /// Sets how far the clock of a node is ahead of the world's.

@@ -178,7 +178,8 @@ impl World {
             let (life, key) = (self.nodes[target].life, self.nodes[node].key);
             self.nodes[target].waiting.push_back(Happening::Came { node: target, life, conn: accepted, from, key });
         } else {
-            let (to, since, key, unix) = (self.nodes[target].addr.ip(), self.now, self.nodes[node].key, self.unix());
+            let (to, key, unix) = (self.nodes[target].addr.ip(), self.nodes[node].key, self.unix());
+            let since = self.clock(target);
             self.turn(target, Input::Accepted { conn: accepted, from, to, since, key, unix });
         }
     }

@@ -14,6 +14,7 @@ mod conns;
 mod datagrams;
 mod disks;
 mod harm;
+mod logins;
 mod look;
 mod seals;
 mod stall;
@@ -107,6 +108,8 @@ pub struct World {
     pub(super) shadow: Option<Box<Shadow>>,
     /// Links are sealed.
     sealed: bool,
+    /// Nodes are in login mode.
+    login: bool,
     /// When the clock of a super peer last jumped, or resumed after a suspension.
     pub(super) clocks_broke: Option<Time>,
     events: Vec<(Time, usize, Event)>,
@@ -157,6 +160,7 @@ impl World {
             split: (300, 20),
             shadow: None,
             sealed: false,
+            login: false,
             clocks_broke: None,
             events: Vec::new(),
             counts: Counts::default(),
@@ -299,7 +303,7 @@ impl World {
             Happening::Closed { node, life, conn, why } => self.turn_of(node, life, Input::Closed { conn, why }),
             Happening::Came { node, life, conn, from, key } => {
                 if self.nodes[node].conns.contains_key(&conn) {
-                    let (to, since, unix) = (self.nodes[node].addr.ip(), self.now, self.unix());
+                    let (to, since, unix) = (self.nodes[node].addr.ip(), self.clock(node), self.unix());
                     self.turn_of(node, life, Input::Accepted { conn, from, to, since, key, unix });
                 }
             }
@@ -437,7 +441,7 @@ impl World {
                 let (life, after) = (self.nodes[node].life, self.delay());
                 self.schedule(self.now + after, Happening::Resolve { node, life, id, name });
             }
-            Output::Send { conn, message } => self.send(node, conn, &message),
+            Output::Send { conn, message } => self.send(node, conn, &self.dressed(node, message)),
             Output::SendTo { to, boot, message, .. } => {
                 if let (Some(shadow), Some(other)) = (&mut self.shadow, self.by_ip.get(&to.ip())) {
                     shadow.on_link_out(self.now, (node, self.nodes[node].life), *other, &message);

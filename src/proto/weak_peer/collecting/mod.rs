@@ -91,6 +91,11 @@ impl Collecting {
         self.with(cx, id, |set, cx| set.on_dialed(cx, holder, conn));
     }
 
+    /// The connection is closed, because of who the holder is: it is not dialed again.
+    pub(super) fn on_unwanted(&mut self, cx: &mut Context, id: DownloadId, holder: usize, why: &str) {
+        self.with(cx, id, |set, cx| set.on_unwanted(cx, holder, why));
+    }
+
     pub(super) fn on_lost(&mut self, cx: &mut Context, id: DownloadId, holder: usize, why: &str) {
         self.with(cx, id, |set, cx| set.on_lost(cx, holder, why));
     }

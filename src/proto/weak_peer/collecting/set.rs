@@ -274,6 +274,12 @@ impl Set {
         self.put_away(cx, index, false, why);
     }
 
+    /// The connection is closed, because of who the holder is.
+    pub(super) fn on_unwanted(&mut self, cx: &mut Context, index: usize, why: &str) {
+        self.holders[index].conn = None;
+        self.put_away(cx, index, true, why);
+    }
+
     /// Ends the connection; what the holder was asked for is asked for again.
     fn put_away(&mut self, cx: &mut Context, index: usize, for_good: bool, why: &str) {
         let holder = &mut self.holders[index];

@@ -225,6 +225,14 @@ impl Downloads {
         self.with(cx, id, |transfer, cx| transfer.drop_liar(cx, source, why));
     }
 
+    /// The connection is closed, because of who the source is: it is not dialed again.
+    pub(super) fn on_unwanted(&mut self, cx: &mut Context, id: DownloadId, source: SourceIndex, why: &str) {
+        self.with(cx, id, |transfer, cx| {
+            transfer.sources[source].conn = None;
+            transfer.drop_source(cx, source, why);
+        });
+    }
+
     pub(super) fn on_closed(&mut self, cx: &mut Context, id: DownloadId, source: SourceIndex, why: &str) {
         self.with(cx, id, |transfer, cx| transfer.on_closed(cx, source, why));
     }

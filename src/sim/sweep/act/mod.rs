@@ -31,6 +31,8 @@ pub(super) const POLICIES: [Option<Policy>; 5] =
     [None, Some(Policy::Flood), Some(Policy::Digest), Some(Policy::Ring), Some(Policy::Tree)];
 /// After how many of a thousand datagrams one of the last is sent again, where links are sealed.
 const REPEATED: u32 = 20;
+/// Of a thousand networks, how many take a login. It costs two signatures for each connection.
+const LOGIN_OF_1000: u32 = 400;
 /// Mean times between two of a kind.
 const QUERY_EVERY: Duration = Duration::from_millis(1600);
 const GET_EVERY: Duration = Duration::from_secs(9);
@@ -107,6 +109,10 @@ impl Run {
         let mut world = World::new(seed);
         if keep_trace {
             world.keep_trace();
+        }
+        // Each seed draws the mode of its network.
+        if root.child("mode", 0).chance(LOGIN_OF_1000) {
+            world.use_login();
         }
         world.watch_all();
         world.set_contents(library().0.clone());

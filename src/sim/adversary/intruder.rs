@@ -1,0 +1,122 @@
+//! Somebody who tries every way in, at super peers and at peers: without a login, as another node,
+//! with the credential of another, with one that is forged or has expired, in the other mode. It
+//! must get nothing but WELCOME and the ERROR that ends the connection.
+
+use std::time::Duration;
+
+use super::caller::{Call, Caller};
+use super::hands::{Adversary, Hands};
+use super::registered::{greet, pages};
+use crate::config::{CHUNK_PORT, FRAME_BYTES_OPEN};
+use crate::proto::{ConnId, Input, Output};
+use crate::time::Time;
+use crate::wire::message::{Cancel, Enroll, Get, List, Login, Manifest, Query};
+use crate::wire::{FileRecord, HostPort, Message, NodeId, QueryKind, Root, Search, SharePath};
+
+const PAUSE: Duration = Duration::from_secs(2);
+/// The ways in.
+const WAYS: usize = 8;
+
+/// What it knows and has.
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct Loot {
+    /// Its own node, as its key says.
+    pub(in crate::sim) own: NodeId,
+    /// A credential of its own that is good.
+    pub(in crate::sim) good: Vec<u8>,
+    /// One of its own that has ended.
+    pub(in crate::sim) expired: Vec<u8>,
+    /// One that it has signed itself.
+    pub(in crate::sim) forged: Vec<u8>,
+    /// Another node, and the credential of that node.
+    pub(in crate::sim) other: NodeId,
+    pub(in crate::sim) stolen: Vec<u8>,
+    /// Some of the credential of the other node, under its own key.
+    pub(in crate::sim) altered: Vec<u8>,
+    /// A content that somebody has.
+    pub(in crate::sim) root: Root,
+}
+
+/// The intruder.
+#[derive(Debug)]
+pub(in crate::sim) struct Intruder {
+    caller: Caller,
+    loot: Loot,
+    way: usize,
+}
+
+impl Intruder {
+    pub(in crate::sim) fn new(targets: Vec<HostPort>, loot: Loot) -> Intruder {
+        Intruder { caller: Caller::new(targets, PAUSE, (1, 0)), loot, way: 0 }
+    }
+
+    fn open(&mut self, conn: ConnId, hands: &mut Hands<'_>) {
+        self.way = (self.way + 1) % WAYS;
+        hands.act(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
+        let Loot { own, good, expired, forged, other, stolen, altered, root: _ } = self.loot.clone();
+        let with = |credential: Vec<u8>| Some(Login::with_credential(credential));
+        let (node, login) = match self.way {
+            0 => (own, None),
+            1 => (other, with(good)),
+            2 => (other, with(stolen)),
+            3 => (own, with(stolen)),
+            4 => (own, with(forged)),
+            5 => (own, with(expired)),
+            6 => (own, with(altered)),
+            _ => (own, Some(Login::open())),
+        };
+        greet(conn, node, hands);
+        if self.way == 0 {
+            hands.send(conn, Message::Enroll(Enroll { user: "peer1".into(), token: vec![0; 20] }));
+        }
+        if let Some(login) = login {
+            hands.send(conn, Message::Login(login));
+        }
+        self.ask(conn, hands);
+    }
+
+    /// Asks for everything at once, as if it were in.
+    fn ask(&self, conn: ConnId, hands: &mut Hands<'_>) {
+        let root = self.loot.root;
+        let path = SharePath::new("intruder").expect("a path");
+        let record = FileRecord { path, size: 5, root: Root([0xee; 32]), collection: false };
+        let pattern = "*".to_owned();
+        let find = Search { kind: QueryKind::of(&pattern), pattern, min: None, max: None, limit: None, within: None };
+        let mut wanted = pages(&[record], CHUNK_PORT, None);
+        wanted.push(Message::Query(Query { req: 1, find, ttl: None, budget: None, policy: None }));
+        wanted.push(Message::List(List { req: 2, after: None }));
+        wanted.push(Message::Manifest(Manifest { req: 3, root, first: 0 }));
+        wanted.push(Message::Get(Get { req: 4, root, offset: 0, length: 1, bare: false }));
+        wanted.push(Message::Cancel(Cancel { req: 4 }));
+        // What is not allowed closes the connection: another message comes first each time.
+        let first = self.way % wanted.len();
+        wanted.rotate_left(first);
+        wanted.into_iter().for_each(|message| hands.send(conn, message));
+    }
+}
+
+impl Adversary for Intruder {
+    fn on_input(&mut self, input: Input<'_>, hands: &mut Hands<'_>) {
+        match self.caller.on_input(&input, hands) {
+            Call::Open(conn) => self.open(conn, hands),
+            Call::Gone => {}
+            Call::Other => match &input {
+                Input::Message { message: Message::Welcome(_) | Message::Bye(_), .. } => {}
+                Input::Message { message: Message::Error(error), .. } => {
+                    assert_eq!(error.req, None, "an intruder was answered, by way {}: {error:?}", self.way);
+                    hands.struck("intruder");
+                }
+                Input::Message { message, .. } => panic!("an intruder was let in, by way {}: {message:?}", self.way),
+                _ => {}
+            },
+        }
+    }
+
+    fn on_time(&mut self, hands: &mut Hands<'_>) {
+        self.caller.on_time(hands);
+    }
+
+    fn wake_at(&self) -> Option<Time> {
+        self.caller.wake_at()
+    }
+}

@@ -1,0 +1,159 @@
+//! Login mode in the world: every node proves a key that follows from its number, and an operator
+//! that all super peers know has signed a credential for each node that belongs to the network. The
+//! accounts that a super peer saves outlive it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::World;
+use super::seals::key_of;
+use crate::proto::Input;
+use crate::proto::super_peer::LoginConfig;
+use crate::proto::weak_peer::PeerLogin;
+use crate::trust::accounts::CLASS_DEFAULT;
+use crate::trust::credential::Terms;
+use crate::trust::{Accounts, Credential, Pin, PublicKey, Rotation, SecretKey, Token};
+use crate::wire::message::{Login, Mode};
+use crate::wire::{HostPort, Message};
+
+/// The number whose key is that of the operator.
+const OPERATOR: usize = 1 << 40;
+/// The wall clock when a world begins.
+const UNIX_AT_START: u64 = 1_700_000_000;
+
+impl World {
+    /// From now on the nodes that are added are in login mode, and their links are sealed.
+    pub fn use_login(&mut self) {
+        self.seal_links();
+        self.login = true;
+    }
+
+    /// Whether its nodes are in login mode.
+    #[must_use]
+    pub fn uses_login(&self) -> bool {
+        self.login
+    }
+
+    /// The wall clock of all nodes, in seconds since 1970.
+    #[must_use]
+    pub fn unix(&self) -> u64 {
+        UNIX_AT_START + self.now.as_micros() / 1_000_000
+    }
+
+    /// The key of a node, in login mode.
+    #[must_use]
+    pub fn key(&self, node: usize) -> Option<PublicKey> {
+        self.nodes[node].key
+    }
+
+    /// The secret key of the node with this number.
+    pub(in crate::sim) fn key_of(number: usize) -> SecretKey {
+        key_of(number)
+    }
+
+    /// The accounts of a super peer, as it has saved them last. Changes count from its next life
+    /// on.
+    #[must_use]
+    pub fn accounts(&self, node: usize) -> Rc<RefCell<Accounts>> {
+        Rc::clone(&self.nodes[node].accounts)
+    }
+
+    /// A credential of the operator for the key of a node, that ends then.
+    #[must_use]
+    pub fn credential(&self, node: usize, not_after: Option<u64>) -> Credential {
+        signed(node, OPERATOR, not_after)
+    }
+
+    /// This node proves no key: it is not in login mode.
+    pub fn lose_key(&mut self, node: usize) {
+        self.nodes[node].key = None;
+    }
+
+    /// Open connections between two nodes.
+    #[must_use]
+    pub fn connections_between(&self, one: usize, other: usize) -> usize {
+        let is_other = |(link, end): &&(usize, usize)| {
+            self.links[*link].as_ref().is_some_and(|link| link.ends[1 - *end].node == other && link.ends[1 - *end].open)
+        };
+        self.nodes[one].conns.values().filter(is_other).count()
+    }
+
+    /// This adversary has an account, and its messages are those of a peer in login mode.
+    pub fn admit(&mut self, node: usize) {
+        if self.login {
+            self.nodes[node].credential = Some(signed(node, OPERATOR, None).encode());
+        }
+    }
+
+    /// What an adversary with an account sends, as login mode requires it.
+    pub(super) fn dressed(&self, node: usize, mut message: Message) -> Message {
+        let (Some(credential), Some(key)) = (&self.nodes[node].credential, self.nodes[node].key) else {
+            return message;
+        };
+        match &mut message {
+            Message::Hello(hello) => hello.node = key.node(),
+            Message::Welcome(welcome) => (welcome.node, welcome.mode) = (key.node(), Mode::Login),
+            Message::Login(login) => *login = Login::with_credential(credential.clone()),
+            Message::Ready(ready) => ready.credential = Some(credential.clone()),
+            _ => {}
+        }
+        message
+    }
+
+    /// The login of a super peer with this number, for each of its lives.
+    pub(super) fn super_login(&self, number: usize, kept: &Rc<RefCell<Accounts>>) -> Option<SuperLogin> {
+        self.login.then(|| SuperLogin { number, kept: Rc::clone(kept) })
+    }
+
+    /// The login of a weak peer with this number.
+    pub(super) fn peer_login(&self, number: usize) -> Option<Arc<PeerLogin>> {
+        self.login.then(|| {
+            let credential = Some(signed(number, OPERATOR, None));
+            Arc::new(PeerLogin { key: key_of(number).public(), credential, invitation: None })
+        })
+    }
+
+    /// A weak peer with this number that has an invitation only.
+    pub(super) fn peer_invited(&self, number: usize, user: &str, token: Token) -> Option<Arc<PeerLogin>> {
+        let invitation = Some((user.to_owned(), token));
+        self.login.then(|| Arc::new(PeerLogin { key: key_of(number).public(), credential: None, invitation }))
+    }
+
+    /// A super peer as a weak peer knows it: every third one remembers the key that it sees first.
+    pub(super) fn super_pin(&self, number: usize, at: &HostPort) -> Pin {
+        let addr = at.literal().filter(|_| number % 3 != 0);
+        addr.map_or_else(|| at.clone().into(), |addr| self.pin(addr))
+    }
+
+    pub(super) fn save_accounts(&mut self, node: usize, accounts: Accounts) {
+        self.nodes[node].accounts.replace(accounts);
+        self.turn(node, Input::AccountsSaved { result: Ok(()) });
+    }
+}
+
+/// What a super peer in login mode starts with.
+#[derive(Debug)]
+pub(super) struct SuperLogin {
+    number: usize,
+    kept: Rc<RefCell<Accounts>>,
+}
+
+impl SuperLogin {
+    pub(super) fn config(&self) -> Arc<LoginConfig> {
+        Arc::new(LoginConfig {
+            secret: key_of(self.number),
+            rotation: Rotation::default(),
+            operators: vec![key_of(OPERATOR).public()],
+            accounts: self.kept.borrow().clone(),
+            unix: UNIX_AT_START,
+        })
+    }
+}
+
+fn signed(node: usize, operator: usize, not_after: Option<u64>) -> Credential {
+    let operator: SecretKey = key_of(operator);
+    let (name, class) = (format!("peer{node}"), CLASS_DEFAULT.to_owned());
+    let terms = Terms { name, class, key: key_of(node).public(), issued: UNIX_AT_START, not_before: None, not_after };
+    Credential::sign(terms, &operator)
+}
