@@ -6,17 +6,71 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::durable::{make_folder, make_folders};
+use super::folder::Stamp;
 use crate::proto::disk::{DiskFailure, DiskFailureKind};
 use crate::wire::ids::Root;
 use crate::wire::name::{candidates, printable};
 
-/// Finds or creates the folder of `path` below `base`. Returns it, and the last component.
-pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(PathBuf, String), DiskFailure> {
+/// A folder below a destination, open.
+#[derive(Clone, Debug)]
+pub(super) struct Below {
+    pub(super) folder: Arc<OwnedFd>,
+    pub(super) path: PathBuf,
+    /// The same without symlinks, if that could be found.
+    pub(super) real: Option<PathBuf>,
+}
+
+/// The folder of the last file, which is most often that of the next one. It is closed when the
+/// worker is idle.
+#[derive(Debug, Default)]
+pub(super) struct Last(Option<(PathBuf, String, (u64, u64), Below)>);
+
+impl Last {
+    /// The folder of `path` below `base`, and the last component. The folder is found or created.
+    pub(super) fn find(&mut self, base: &Path, path: &str, root: &Root) -> Result<(Below, String), DiskFailure> {
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if let Some((kept_base, kept, id, below)) = &self.0
+            && (kept_base.as_path(), kept.as_str()) == (base, folders)
+            && id_of(&below.path) == Some(*id)
+        {
+            return Ok((below.clone(), name.to_owned()));
+        }
+        self.0 = None;
+        let (folder, at, name) = make(base, path, root)?;
+        let real = std::fs::canonicalize(&at).ok();
+        let id = Stamp::of_file(&folder).ok().map(|stamp| (stamp.dev, stamp.ino));
+        let below = Below { folder: Arc::new(folder), path: at, real };
+        // The names of other folders may depend on the content.
+        if let Some(id) = id.filter(|_| below.path == base.join(folders)) {
+            self.0 = Some((base.to_owned(), folders.to_owned(), id, below.clone()));
+        }
+        Ok((below, name))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// What tells the folder at a path from others.
+fn id_of(path: &Path) -> Option<(u64, u64)> {
+    let stamp = Stamp::of(&statat(CWD, path, AtFlags::empty()).ok()?);
+    Some((stamp.dev, stamp.ino))
+}
+
+/// Finds or creates the folder of `path` below `base`. Returns it and its path, and the last
+/// component.
+pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(OwnedFd, PathBuf, String), DiskFailure> {
     let fail = |at: &Path, error: Errno| match error {
         Errno::NOTDIR | Errno::LOOP => failed(format!("{} is not a folder; move it away", shown(at))),
         error => failed(format!("the folder {} cannot be created: {error}", shown(at))),
@@ -44,7 +98,7 @@ pub(super) fn make(base: &Path, path: &str, root: &Root) -> Result<(PathBuf, Str
         let next = retry_on_intr(open).map_err(|error| fail(&at, error))?;
         folder = next;
     }
-    Ok((at, name.to_owned()))
+    Ok((folder, at, name.to_owned()))
 }
 
 fn shown(path: &Path) -> String {
@@ -64,11 +118,33 @@ mod tests {
     #[test]
     fn a_tree_is_kept_and_made_safe() {
         let base = tempfile::tempdir().unwrap();
-        let (folder, name) = make(&base.path().join("new"), "Miles Davis/.hidden/../x/01.flac", &ROOT).unwrap();
+        let (_, folder, name) = make(&base.path().join("new"), "Miles Davis/.hidden/../x/01.flac", &ROOT).unwrap();
         assert!(folder.is_dir() && folder.starts_with(base.path().join("new/Miles Davis")), "{folder:?}");
         assert!(!folder.components().any(|part| part.as_os_str() == ".." || part.as_os_str() == ".hidden"));
         assert_eq!(name, "01.flac");
-        assert_eq!(make(base.path(), "only", &ROOT).unwrap(), (base.path().to_owned(), "only".to_owned()));
+        let (_, folder, name) = make(base.path(), "only", &ROOT).unwrap();
+        assert_eq!((folder.as_path(), name.as_str()), (base.path(), "only"));
+    }
+
+    #[test]
+    fn the_folder_of_the_last_file_stays_open_while_it_is_at_its_path() {
+        let base = tempfile::tempdir().unwrap();
+        let mut last = Last::default();
+        let mut find = |path: &str| last.find(base.path(), path, &ROOT).unwrap();
+        let (first, _) = find("a/b/1");
+        let (same, name) = find("a/b/2");
+        assert!(Arc::ptr_eq(&first.folder, &same.folder) && name == "2");
+        assert!(!Arc::ptr_eq(&first.folder, &find("a/3").0.folder));
+        let (again, _) = find("a/b/4");
+        std::fs::rename(base.path().join("a"), base.path().join("away")).unwrap();
+        let (new, _) = find("a/b/5");
+        assert!(!Arc::ptr_eq(&again.folder, &new.folder) && base.path().join("a/b").is_dir());
+        // In place of a folder of the path there is now a symlink to another one.
+        std::fs::remove_dir_all(base.path().join("a")).unwrap();
+        std::os::unix::fs::symlink("away", base.path().join("a")).unwrap();
+        assert!(last.find(base.path(), "a/b/6", &ROOT).is_err());
+        last.close();
+        assert!(!last.is_open());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::below::Last;
 use super::collections::Collections;
 use super::folder::Found;
 use super::hash::FileHash;
@@ -84,8 +85,9 @@ impl Opening {
         root: Root,
         sizes: Vec<u64>,
         downloads: Option<&Path>,
+        last: &mut Last,
     ) -> Result<Opening, DiskFailure> {
-        let target = Arc::new(Target::find(destination, &root, downloads)?);
+        let target = Arc::new(Target::find(destination, &root, downloads, last)?);
         Ok(Opening { download, target, root, sizes, stage: Stage::Examine, looked: false })
     }
 
@@ -222,6 +224,7 @@ impl Opening {
             part.remove_if_empty();
             return Err(failure);
         }
+        part.fitting = size.filter(|size| *size <= PIECE_BYTES);
         let Some(source) = source else { return Ok(Step::Open(part)) };
         self.stage = Stage::Copy { part, source, next: 0 };
         Ok(Step::Again)

@@ -48,6 +48,10 @@ pub(super) struct Part {
     pub(super) written: Vec<bool>,
     /// Pieces that the map lists and that are still to be hashed.
     listed: Vec<u32>,
+    /// The part file is empty: nothing of an earlier run is in it, and nothing of this one.
+    pub(super) is_new: bool,
+    /// The size of a content of one piece that was found to fit on the disk.
+    pub(super) fitting: Option<u64>,
     /// Why the part file could not be prepared, until a piece is to be written.
     pub(super) unprepared: Option<DiskFailure>,
 }
@@ -65,31 +69,29 @@ impl Part {
     }
 
     fn open_with(target: Arc<Target>, root: Root, map_flags: OFlags) -> Result<Part, DiskFailure> {
-        let file = lock_part(&target)?;
-        let is_new = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
-        Part::open_map(target.clone(), root, file, map_flags).map_err(|error| {
-            if is_new {
+        let (file, length) = lock_part(&target)?;
+        Part::open_map(target.clone(), root, (file, length), map_flags).map_err(|error| {
+            if length == 0 {
                 let _ = retry_on_intr(|| unlinkat(&target.folder, &target.part_name, AtFlags::empty()));
             }
             target.io_failure(error)
         })
     }
 
-    fn open_map(target: Arc<Target>, root: Root, file: File, map_flags: OFlags) -> io::Result<Part> {
+    fn open_map(target: Arc<Target>, root: Root, (file, length): (File, u64), map_flags: OFlags) -> io::Result<Part> {
         let (map, listed) = match open_map_file(&target, map_flags) {
             Ok(map) => {
                 let (map, listed) = PartMap::read(map, root)?;
                 (Some(map), listed)
             }
             Err(Errno::NOENT) if !map_flags.contains(OFlags::CREATE) => {
-                let size = file.metadata()?.len();
-                let may_be = (1..=PIECE_BYTES).contains(&size);
-                (None, may_be.then(|| Listed { size, manifest: None, pieces: vec![0] }))
+                let may_be = (1..=PIECE_BYTES).contains(&length);
+                (None, may_be.then(|| Listed { size: length, manifest: None, pieces: vec![0] }))
             }
             Err(error) => return Err(error.into()),
         };
         let size = listed.as_ref().map(|listed| listed.size);
-        if let Some(size) = size.filter(|size| file.metadata().is_ok_and(|found| found.len() > *size)) {
+        if let Some(size) = size.filter(|size| length > *size) {
             file.set_len(size)?;
         }
         let listed = listed.unwrap_or_default();
@@ -105,6 +107,8 @@ impl Part {
             manifest_is_fresh: false,
             written: vec![false; pieces_of(size.unwrap_or(0)) as usize],
             listed: listed.pieces,
+            is_new: length == 0,
+            fitting: None,
             unprepared: None,
         })
     }
@@ -133,7 +137,9 @@ impl Part {
         if let Some(map) = &mut self.map {
             map.clear(size)?;
         }
-        self.file.set_len(0)?;
+        if !self.is_new {
+            self.file.set_len(0)?;
+        }
         (self.size, self.manifest, self.manifest_is_fresh) = (Some(size), None, false);
         self.edge = None;
         self.written = vec![false; pieces_of(size) as usize];
@@ -202,6 +208,7 @@ impl Part {
         if bytes.len() != piece_length(size, u64::from(piece)) {
             return Err(self.target.failed(&format!("piece {piece} does not have {} bytes", bytes.len())));
         }
+        self.is_new = false;
         holes::write(&self.file, bytes, u64::from(piece) * PIECE_BYTES)
             .and_then(|()| self.list_manifest())
             .and_then(|()| self.map.as_mut().map_or(Ok(()), |map| map.append(&Record::Piece(piece))))
@@ -226,6 +233,7 @@ impl Part {
     /// system can do that. The pieces are then still to be hashed.
     pub(super) fn share_blocks(&mut self, source: &File) -> bool {
         let is_empty = !self.written.contains(&true);
+        self.is_new = false;
         let is_shared = is_empty && ioctl_ficlone(&*self.file, source).is_ok();
         if is_shared {
             self.listed = (0..).zip(&self.written).map(|(piece, _)| piece).collect();
@@ -333,7 +341,7 @@ fn lock_existing(target: &Target) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens the part file and locks it. The file that is locked must still be the one with that name.
-fn lock_part(target: &Target) -> Result<File, DiskFailure> {
+fn lock_part(target: &Target) -> Result<(File, u64), DiskFailure> {
     let fail = |error: Errno| target.io_failure(error.into());
     let flags = FLAGS | OFlags::CREATE;
     for _ in 0..LOCK_TRIES_MAX {
@@ -354,7 +362,7 @@ fn lock_part(target: &Target) -> Result<File, DiskFailure> {
             return Err(target.failed("its part file is not a regular file"));
         }
         if named.is_ok_and(|named| (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino)) {
-            return Ok(File::from(fd));
+            return Ok((File::from(fd), Stamp::of(&locked).size));
         }
     }
     Err(target.failed("another process keeps renaming its part file"))
@@ -365,6 +373,7 @@ mod tests {
     use std::fs::{self, OpenOptions};
     use std::path::Path;
 
+    use super::super::below::Last;
     use super::*;
     use crate::proto::disk::Destination;
 
@@ -372,7 +381,7 @@ mod tests {
 
     fn target(folder: &Path, root: &Root) -> Arc<Target> {
         let destination = Destination::Path { path: folder.to_owned(), name: "x".to_owned() };
-        Arc::new(Target::find(&destination, root, None).unwrap())
+        Arc::new(Target::find(&destination, root, None, &mut Last::default()).unwrap())
     }
 
     fn names(folder: &Path) -> Vec<String> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -70,9 +70,14 @@ impl Publishing {
     }
 
     /// Fails if the part file does not have the length of the content.
-    fn check(&self) -> Result<(), DiskFailure> {
-        let length = self.file.metadata().map_err(|error| self.target.io_failure(error))?.len();
-        if length == self.size { Ok(()) } else { Err(self.target.failed("another process has changed its part file")) }
+    /// Returns its device.
+    fn check(&self) -> Result<u64, DiskFailure> {
+        let stamp = Stamp::of_file(&self.file).map_err(|error| self.target.io_failure(error.into()))?;
+        if stamp.size == self.size {
+            Ok(stamp.dev)
+        } else {
+            Err(self.target.failed("another process has changed its part file"))
+        }
     }
 
     fn sync(&self) -> Result<(), DiskFailure> {
@@ -163,19 +168,25 @@ pub(super) fn on_thread(run: impl FnOnce() + Send + 'static) -> Result<(), DiskF
 
 /// Publishes files. Each step is done for all of them before the next one.
 fn publish(files: &[Publishing]) -> Vec<Published> {
-    let mut results: Vec<Result<(), DiskFailure>> = files.iter().map(Publishing::check).collect();
-    sync_all(files, &mut results);
+    let checked: Vec<Result<u64, DiskFailure>> = files.iter().map(Publishing::check).collect();
+    let mut results = sync_all(files, checked);
     for (file, result) in files.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
         *result = file.rename();
     }
-    let mut folders: HashMap<Option<(u64, u64)>, Result<(), Errno>> = HashMap::new();
+    let mut folders: HashMap<(u64, u64), Result<(), Errno>> = HashMap::new();
+    // Files of one folder most often follow each other, and then they share its descriptor.
+    let mut last: Option<(&Arc<OwnedFd>, Result<(), Errno>)> = None;
     for (file, _) in files.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
         let folder = &file.target.folder;
         let sync = || durable::sync(folder);
-        let synced = match Stamp::of_file(folder) {
-            Ok(stamp) => *folders.entry(Some((stamp.dev, stamp.ino))).or_insert_with(sync),
-            Err(_) => sync(),
+        let synced = match last {
+            Some((last, synced)) if Arc::ptr_eq(last, folder) => synced,
+            _ => match Stamp::of_file(folder) {
+                Ok(stamp) => *folders.entry((stamp.dev, stamp.ino)).or_insert_with(sync),
+                Err(_) => sync(),
+            },
         };
+        last = Some((folder, synced));
         file.named(synced);
     }
     let published = files.iter().zip(results).map(|(file, result)| match result {
@@ -185,16 +196,17 @@ fn publish(files: &[Publishing]) -> Vec<Published> {
     published.collect()
 }
 
-/// Syncs the files: many of one file system by one call.
-fn sync_all(files: &[Publishing], results: &mut [Result<(), DiskFailure>]) {
-    let mut devices: BTreeMap<Option<u64>, Vec<usize>> = BTreeMap::new();
-    for at in (0..files.len()).filter(|at| results[*at].is_ok()) {
-        devices.entry(Stamp::of_file(&files[at].file).ok().map(|stamp| stamp.dev)).or_default().push(at);
+/// Syncs the files that are checked, whose devices these are: many of one file system by one call.
+fn sync_all(files: &[Publishing], checked: Vec<Result<u64, DiskFailure>>) -> Vec<Result<(), DiskFailure>> {
+    let mut devices: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (at, device) in checked.iter().enumerate().filter_map(|(at, checked)| Some((at, *checked.as_ref().ok()?))) {
+        devices.entry(device).or_default().push(at);
     }
-    for (device, here) in devices {
-        if device.is_some() && durable::sync_together(&*files[here[0]].file, here.len()) {
-            continue;
+    let mut results: Vec<Result<(), DiskFailure>> = checked.into_iter().map(|checked| checked.map(|_| ())).collect();
+    for here in devices.into_values() {
+        if !durable::sync_together(&*files[here[0]].file, here.len()) {
+            here.into_iter().for_each(|at| results[at] = files[at].sync());
         }
-        here.into_iter().for_each(|at| results[at] = files[at].sync());
     }
+    results
 }

@@ -16,6 +16,7 @@ const STAT_BLOCK_BYTES: u64 = 512;
 /// What an open part file has, and may need.
 #[derive(Clone, Copy, Debug)]
 struct Need {
+    /// 0 if it is of one piece: then no other need is compared.
     device: u64,
     /// Bytes that are not allocated yet.
     bytes: u64,
@@ -24,6 +25,9 @@ struct Need {
 impl Need {
     /// Of a part file whose content has this size. None if the disk does not say.
     fn of(part: &Part, size: u64) -> Option<Need> {
+        if part.is_new && size <= PIECE_BYTES {
+            return Some(Need { device: 0, bytes: size });
+        }
         let metadata = part.file.metadata().ok()?;
         let allocated = metadata.blocks() * STAT_BLOCK_BYTES;
         Some(Need { device: metadata.dev(), bytes: size.saturating_sub(allocated) })
@@ -33,6 +37,10 @@ impl Need {
 /// Refuses a content of this size if the free space, less what the other downloads on the same disk
 /// still need, is too small for the rest of it. A content of one piece needs no room kept for it.
 pub(super) fn check<'p>(part: &Part, size: u64, parts: impl IntoIterator<Item = &'p Part>) -> Result<(), DiskFailure> {
+    // Small files come by the thousands, and are checked twice: once by the size that is claimed.
+    if part.is_new && part.fitting == Some(size) {
+        return Ok(());
+    }
     let (Some(need), Ok(disk)) = (Need::of(part, size), fstatvfs(&part.file)) else { return Ok(()) };
     // Some file systems have no figures.
     if disk.f_blocks == 0 {

@@ -8,11 +8,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::below;
+use super::below::{self, Below, Last};
 use super::durable;
 use super::folder::{Found, Stamp};
 use super::share::Share;
@@ -30,7 +31,7 @@ pub(super) const MAP_SUFFIX: &str = ".part.map";
 /// Where a download goes.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) folder: OwnedFd,
+    pub(super) folder: Arc<OwnedFd>,
     pub(super) path: PathBuf,
     pub(super) name: OsString,
     pub(super) part_name: OsString,
@@ -51,8 +52,8 @@ impl Target {
         destination: &Destination,
         root: &Root,
         downloads: Option<&Path>,
+        last: &mut Last,
     ) -> Result<Target, DiskFailure> {
-        let name_below;
         let (path, names) = match destination {
             Destination::Share { name } => {
                 let Some(downloads) = downloads else {
@@ -64,9 +65,9 @@ impl Target {
                 let Some(base) = folder.as_deref().or(downloads) else {
                     return Err(failed("there is no folder for downloads; name a destination".to_owned()));
                 };
-                let (folder, name) = below::make(base, path, root)?;
-                name_below = name;
-                (folder, Err(&name_below))
+                let (Below { folder, path, real }, name) = last.find(base, path, root)?;
+                let (name, others) = names_of(&name, root);
+                return Ok(Target::new(folder, &path, real, check_length(&path, name)?, others));
             }
             Destination::Collection(files) => {
                 let hidden = collection_folder(files, root, downloads)?.join(hidden_folder(root));
@@ -81,28 +82,20 @@ impl Target {
         };
         let (name, others) = match names {
             Ok(name) => (name, VecDeque::new()),
-            Err(received) => {
-                let mut names = VecDeque::from(candidates(received, root));
-                (names.pop_front().unwrap_or_default().into(), names)
-            }
+            Err(received) => names_of(received, root),
         };
         let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty()));
         let folder = folder.map_err(|error| io_failure(&path, error.into()))?;
-        if name.len() > NAME_BYTES_MAX {
-            return Err(failed(format!(
-                "{}: the name is longer than {NAME_BYTES_MAX} bytes",
-                shown(&path.join(&name))
-            )));
-        }
+        let name = check_length(&path, name)?;
         let real_folder = std::fs::canonicalize(&path).ok();
         let may_give_way = matches!(destination, Destination::Share { .. });
-        Ok(Target { may_give_way, ..Target::new(folder, &path, real_folder, name, others) })
+        Ok(Target { may_give_way, ..Target::new(Arc::new(folder), &path, real_folder, name, others) })
     }
 
     fn new(
-        folder: OwnedFd,
+        folder: Arc<OwnedFd>,
         path: &Path,
         real_folder: Option<PathBuf>,
         name: OsString,
@@ -130,7 +123,7 @@ impl Target {
     pub(super) fn with_next_name(&self) -> Option<Target> {
         let mut others = self.others.clone();
         let name = others.pop_front()?.into();
-        let folder = self.folder.try_clone().ok()?;
+        let folder = self.folder.clone();
         let target = Target::new(folder, self.path.parent()?, self.real_folder.clone(), name, others);
         Some(Target { may_give_way: self.may_give_way, ..target })
     }
@@ -141,7 +134,7 @@ impl Target {
         let name = self.name.to_str().filter(|_| self.may_give_way)?;
         let mut names = VecDeque::from(candidates(&apart(name, root), root));
         let name = names.pop_front()?.into();
-        let folder = self.folder.try_clone().ok()?;
+        let folder = self.folder.clone();
         Some(Target::new(folder, self.path.parent()?, self.real_folder.clone(), name, names))
     }
 
@@ -181,6 +174,20 @@ impl Target {
     }
 }
 
+/// The name of a file on this disk, and others for a file system that refuses it.
+fn names_of(received: &str, root: &Root) -> (OsString, VecDeque<String>) {
+    let mut names = VecDeque::from(candidates(received, root));
+    (names.pop_front().unwrap_or_default().into(), names)
+}
+
+fn check_length(folder: &Path, name: OsString) -> Result<OsString, DiskFailure> {
+    if name.len() > NAME_BYTES_MAX {
+        let path = shown(&folder.join(&name));
+        return Err(failed(format!("{path}: the name is longer than {NAME_BYTES_MAX} bytes")));
+    }
+    Ok(name)
+}
+
 /// The hidden folder beside the files of a collection.
 pub(super) fn hidden_folder(root: &Root) -> String {
     format!(".sprat-{:.16}", root.to_string())
@@ -200,7 +207,7 @@ pub(super) fn collection_folder(
         },
         Destination::Path { path, name } => Ok(path.join(sanitize(name, root))),
         Destination::Below { folder, path } => match folder.as_deref().or(downloads) {
-            Some(base) => below::make(base, path, root).map(|(folder, name)| folder.join(sanitize(&name, root))),
+            Some(base) => below::make(base, path, root).map(|(_, folder, name)| folder.join(sanitize(&name, root))),
             None => Err(failed("there is no folder for downloads; name a destination".to_owned())),
         },
         Destination::Collection(files) => collection_folder(files, root, downloads),
@@ -283,7 +290,7 @@ mod tests {
     const ROOT: Root = Root([0xab; 32]);
 
     fn find(path: PathBuf, name: &str) -> Result<Target, DiskFailure> {
-        Target::find(&Destination::Path { path, name: name.to_owned() }, &ROOT, None)
+        Target::find(&Destination::Path { path, name: name.to_owned() }, &ROOT, None, &mut Last::default())
     }
 
     #[test]

@@ -506,7 +506,9 @@ fn a_full_disk_is_reported_and_the_download_continues_when_there_is_room() {
     let error = file.write_all_at(b"x", 0).unwrap_err();
     let folder = tempfile::tempdir().unwrap();
     let to = |folder: &Path| Destination::Path { path: folder.join("x"), name: String::new() };
-    let failure = target::Target::find(&to(folder.path()), &root_of(b"x"), None).unwrap().io_failure(error);
+    let failure = target::Target::find(&to(folder.path()), &root_of(b"x"), None, &mut below::Last::default())
+        .unwrap()
+        .io_failure(error);
     assert_eq!(failure.kind, DiskFailureKind::Full);
     assert!(failure.message.contains("/x: "), "{}", failure.message);
 

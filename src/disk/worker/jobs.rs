@@ -53,7 +53,14 @@ impl Worker {
             DiskWork::Describe { client, path } => self.begin_to_describe(client, &path),
             DiskWork::Collection { download, step } => self.on_collection_step(download, step, bytes),
             DiskWork::OpenPart { download, destination, root, sizes } => {
-                match Opening::new(download, &destination, root, sizes, self.downloads.as_deref()) {
+                match Opening::new(
+                    download,
+                    &destination,
+                    root,
+                    sizes,
+                    self.downloads.as_deref(),
+                    &mut self.last_folder,
+                ) {
                     Ok(opening) => self.step_opening(opening),
                     Err(failure) => self.part_opened(download, Err(failure)),
                 }

@@ -16,6 +16,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::disk::below::Last;
 use crate::disk::cache::Cache;
 use crate::disk::collections::{Collections, record};
 use crate::disk::describing::Describing;
@@ -43,8 +44,8 @@ const CHANGES_EVERY: Duration = Duration::from_millis(50);
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// Largest number of records and removals in one report.
 const CHANGES_MAX: usize = 1000;
-/// A worker without jobs frees its read buffer, and closes the files that it served, after this
-/// time.
+/// A worker without jobs frees its read buffer, and closes the files that it served and the folder
+/// that it wrote to, after this time.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// A message to the worker.
@@ -101,6 +102,8 @@ pub(super) struct Worker {
     /// The thread that saves the queue, or did.
     saving: Option<JoinHandle<()>>,
     serve: Serve,
+    /// The folder of the last download that keeps the tree of its source.
+    last_folder: Last,
     openings: VecDeque<Opening>,
     unpackings: VecDeque<Unpacking>,
     parts: HashMap<DownloadId, Part>,
@@ -143,6 +146,7 @@ impl Worker {
             queue_file,
             saving: None,
             serve: Serve::default(),
+            last_folder: Last::default(),
             openings: VecDeque::new(),
             unpackings: VecDeque::new(),
             parts: HashMap::new(),
@@ -231,7 +235,8 @@ impl Worker {
     fn sleep(&mut self) {
         let now = Instant::now();
         let due = self.deadline().map(|due| due.saturating_duration_since(now));
-        let kept = (self.buffer.capacity() > 0 || self.serve.has_open()).then_some(IDLE_AFTER);
+        let is_kept = self.buffer.capacity() > 0 || self.serve.has_open() || self.last_folder.is_open();
+        let kept = is_kept.then_some(IDLE_AFTER);
         let message = match [due, kept].into_iter().flatten().min() {
             Some(wait) => self.inbox.recv_timeout(wait),
             None => self.inbox.recv().map_err(RecvTimeoutError::from),
@@ -241,6 +246,7 @@ impl Worker {
             Err(RecvTimeoutError::Timeout) if kept.is_some_and(|kept| due.is_none_or(|due| kept <= due)) => {
                 self.buffer = Vec::new();
                 self.serve.close_all();
+                self.last_folder.close();
                 self.collections.close();
             }
             Err(RecvTimeoutError::Timeout) => {}
