@@ -45,6 +45,8 @@ pub(super) enum Reason {
     Expiry,
     /// A peer is to be dialed back, or a dial has taken too long.
     Reach,
+    /// Members of swarms lack others to follow, and may find some.
+    Swarm,
     /// Nobody has listed the network for a while: the sorted order of the index can go.
     Order,
     /// The peers that shared before the restart are no longer awaited.

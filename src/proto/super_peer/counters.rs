@@ -112,6 +112,12 @@ counts! {
     PagesRefused => "pages_refused",
     /// LIST pages answered.
     Lists => "lists",
+    /// JOINs, repeated ones included.
+    Joins => "joins",
+    /// JOINs that were refused.
+    JoinsRefused => "joins_refused",
+    /// Members named in PEERS.
+    MembersNamed => "members_named",
     /// Queries of sessions.
     Queries => "queries",
     /// Queries of sessions that were refused.

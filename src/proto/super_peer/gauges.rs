@@ -4,6 +4,7 @@ use super::context::Context;
 use super::flood::Flood;
 use super::link::Neighbors;
 use super::session::Sessions;
+use super::swarm::Swarms;
 
 /// The gauges, by name.
 pub(super) fn gauges(
@@ -11,7 +12,8 @@ pub(super) fn gauges(
     sessions: &Sessions,
     neighbors: &Neighbors,
     flood: &Flood,
-) -> [(&'static str, usize); 15] {
+    swarms: &Swarms,
+) -> [(&'static str, usize); 18] {
     let Neighbors { links, tree, .. } = neighbors;
     [
         ("sessions", sessions.len()),
@@ -27,6 +29,9 @@ pub(super) fn gauges(
         ("queries_last_10s", usize::try_from(cx.queries.recent(cx.now)).unwrap_or(usize::MAX)),
         ("queries_running", flood.running()),
         ("queries_remembered", flood.remembered()),
+        ("swarms", swarms.len()),
+        ("swarm_members", swarms.members()),
+        ("memory_swarms", swarms.bytes()),
         ("turn_work_max", flood.work_max()),
         ("call_work_max", cx.work.most()),
     ]

@@ -20,6 +20,7 @@ mod reach;
 pub mod search;
 mod session;
 mod starting;
+mod swarm;
 #[cfg(test)]
 mod testnet;
 mod tree;
@@ -49,6 +50,7 @@ use link::{Neighbors, Opened, Path};
 use reach::Reach;
 use session::{Request, Sessions};
 use starting::Starting;
+use swarm::Swarms;
 use work::{OUTPUT_WORK, TIMER_WORK};
 
 /// With fewer than this many sessions, queries and records in all, a debug build checks the
@@ -68,6 +70,7 @@ pub struct SuperPeer {
     flood: Flood,
     starting: Starting,
     reach: Reach,
+    swarms: Swarms,
     /// Shutdown has begun: no new session is accepted.
     closing: bool,
     /// This turn may have left ACKs that need not wait any more and are not sent yet.
@@ -92,6 +95,7 @@ impl SuperPeer {
             flood: Flood::default(),
             starting,
             reach: Reach::default(),
+            swarms: Swarms::default(),
             closing: false,
             acks_left: false,
             checks: 0,
@@ -148,7 +152,7 @@ impl SuperPeer {
     /// Counters and gauges by name, as in INFO.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        let gauges = gauges::gauges(&self.cx, &self.sessions, &self.neighbors, &self.flood);
+        let gauges = gauges::gauges(&self.cx, &self.sessions, &self.neighbors, &self.flood, &self.swarms);
         let mut counts = self.cx.counters.named();
         counts.extend(gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)));
         counts
@@ -175,10 +179,11 @@ impl SuperPeer {
         self.neighbors.check_invariants(&self.cx);
         self.flood.check_invariants();
         self.reach.check_invariants();
+        self.swarms.check_invariants(&self.sessions);
         self.cx.timers.check_invariants();
         let left = self.sessions.has_work() || self.flood.has_work() || self.acks_left;
         let waits = self.cx.index.has_order() || self.starting.is_waiting(&self.cx) || self.cx.presence.is_waiting();
-        let waits = waits || self.reach.is_busy();
+        let waits = waits || self.reach.is_busy() || self.swarms.members() > 0;
         let busy = left || waits || upkeep::has_work(&self.cx.index);
         let idle = self.sessions.len() == 0 && self.neighbors.links.is_empty() && self.flood.running() == 0 && !busy;
         assert!(!idle || self.poll_timeout().is_none(), "an idle super peer sleeps");
@@ -207,6 +212,8 @@ impl SuperPeer {
                     self.sessions.query_began(conn, req, key);
                 }
             }
+            Request::Join(join) => self.swarms.on_join(conn, &join, &self.sessions, &mut self.cx),
+            Request::Leave { req } => self.swarms.on_leave(conn, req, &mut self.cx),
             Request::Cancel(query) => self.flood.abandon(query, &self.neighbors, &mut self.cx),
             Request::Status { req } => {
                 let (agent, links) = (self.cx.config.agent.clone(), self.links());
@@ -255,7 +262,7 @@ impl SuperPeer {
     }
 
     fn on_reason(&mut self, reason: Reason) {
-        let SuperPeer { cx, sessions, neighbors, flood, starting, reach, .. } = self;
+        let SuperPeer { cx, sessions, neighbors, flood, starting, reach, swarms, .. } = self;
         match reason {
             Reason::Login => sessions.on_login_deadline(cx),
             Reason::Silence => sessions.on_silence(cx),
@@ -270,6 +277,7 @@ impl SuperPeer {
             Reason::Ended => flood.on_ended(cx),
             Reason::Expiry => sessions.on_expiry(cx),
             Reason::Reach => reach.on_timeout(sessions, cx),
+            Reason::Swarm => swarms.on_timeout(sessions, cx),
             Reason::Order => cx.index.forget_order(),
             Reason::Starting => starting.end(cx),
             Reason::Sharing => starting.on_report_due(cx),
@@ -366,7 +374,7 @@ impl SuperPeer {
 impl Role for SuperPeer {
     fn handle_input(&mut self, now: Time, input: Input<'_>) {
         self.begin_turn(now);
-        let SuperPeer { cx, sessions, flood, starting, reach, .. } = self;
+        let SuperPeer { cx, sessions, flood, starting, reach, swarms, .. } = self;
         match input {
             Input::Accepted { conn, .. } if self.closing => cx.out.push_back(Output::Close { conn }),
             Input::Accepted { conn, from, to, since, key, unix } => {
@@ -388,6 +396,7 @@ impl Role for SuperPeer {
             Input::Closed { conn, .. } if reach.owns(conn) => reach.on_closed(conn, cx),
             Input::Closed { conn, why } => {
                 reach.on_session_closed(conn, cx);
+                swarms.on_session_closed(conn, cx);
                 sessions.on_closed(conn, why, cx);
                 flood.on_drained(conn);
             }

@@ -55,6 +55,12 @@ impl Sessions {
         self.session(conn).is_some_and(|session| session.state.is_open())
     }
 
+    /// The session in this slot of the driver.
+    pub(super) fn conn_at(&self, index: u32) -> Option<ConnId> {
+        let session = self.slots.get(index as usize)?.as_ref()?;
+        Some(ConnId { index, generation: session.generation })
+    }
+
     /// The address at which the session reaches this super peer, if it is known.
     pub(super) fn reached_at(&self, conn: ConnId) -> Option<IpAddr> {
         self.own_addrs.addr(self.session(conn)?.at)

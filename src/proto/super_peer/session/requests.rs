@@ -18,6 +18,7 @@ use crate::wire::message::{
     ErrorCode, FEATURE_REACH, Files, Hello, List, Login, Query, Register, Revoked, Update, Welcome, sent_by_sources,
     sent_by_super_peers, sent_to_sources, sent_to_super_peers,
 };
+use crate::wire::swarm::{FEATURE_SWARM, Join};
 use crate::wire::{FileRecord, HostPort, Message};
 
 /// A request that needs more than its session.
@@ -29,6 +30,10 @@ pub(crate) enum Request {
     Query(Query),
     /// A CANCEL of this query. It is not put off, because its number may be used again at once.
     Cancel(Abandoned),
+    /// The session wants or has a content, and asks who else does.
+    Join(Join),
+    /// The end of that.
+    Leave { req: u32 },
     /// The counters.
     Status { req: u32 },
 }
@@ -69,6 +74,8 @@ impl Sessions {
             (_, Message::List(list)) => on_list(conn, list, cx),
             (_, Message::Ping(ping)) => cx.send(conn, Message::Pong(ping)),
             (_, Message::Query(query)) => return Ok(self.on_query(conn, query, cx)),
+            (State::Open, Message::Join(join)) => return Ok(Request::Join(join)),
+            (State::Open, Message::Leave(leave)) => return Ok(Request::Leave { req: leave.req }),
             (_, Message::Status(status)) => return Ok(Request::Status { req: status.req }),
             (_, Message::Cancel(cancel)) => {
                 let session = self.session_mut(conn).expect("the session is open");
@@ -140,7 +147,10 @@ impl Sessions {
         (session.node, session.boot) = (hello.node, hello.boot);
         session.takes_reach = hello.features.iter().any(|feature| feature == FEATURE_REACH);
         let addr = SocketAddr::new(session.ip, session.port).into();
-        let welcome = Welcome::new(cx.config.node, cx.config.boot, cx.config.ping, addr);
+        let mut welcome = Welcome::new(cx.config.node, cx.config.boot, cx.config.ping, addr);
+        if hello.features.iter().any(|feature| feature == FEATURE_SWARM) {
+            welcome.features.push(FEATURE_SWARM.to_owned());
+        }
         let welcome = Welcome { mode: cx.logins.mode(), rotation: cx.logins.rotation(), ..welcome };
         cx.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_LOGIN });
         cx.send(conn, Message::Welcome(welcome));

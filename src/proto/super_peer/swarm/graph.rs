@@ -1,0 +1,539 @@
+//! The graph of one swarm: its members, and who was named to whom as a peer to follow.
+//!
+//! It is nearly regular, because of a few members that are drawn the one that was named least is
+//! named (a graph that only grows by arrival crowds its first members). And it leads both ways: a
+//! member follows some that came before it, and keeps places for some that come later. If it took
+//! all of those that it follows from the earlier ones, nothing could flow from a late member to an
+//! early one, and half of the lines that send would be idle.
+//!
+//! It never names a member to itself, and none twice to one member while both stay and the member
+//! does not ask for others. It sends nothing and knows no address.
+
+use std::collections::VecDeque;
+
+use crate::config::{
+    SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_GATES_BELOW, SWARM_MEMBERS_MAX,
+    SWARM_NEWER, SWARM_OUTSIDE, SWARM_SMALL, SWARM_ZONES_MAX,
+};
+
+/// The place of a member in its swarm. It is used again for a later member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(pub(super) u16);
+
+impl Slot {
+    pub(super) const NONE: Slot = Slot(u16::MAX);
+
+    fn at(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+const _: () = assert!(SWARM_MEMBERS_MAX <= Slot::NONE.0 as usize);
+const _: () = assert!(SWARM_ZONES_MAX <= 1 << 8);
+const _: () = assert!(SWARM_FOLLOWERS_MAX < 1 << 8 && SWARM_DEGREE_SMALL <= SWARM_DEGREE);
+
+/// Of this many members that fit, drawn at random, the one that was named least is named.
+const CHOICES: usize = 4;
+/// Below this many members all are looked at to find these; else this many are drawn.
+const LOOKS: usize = 32;
+/// A member that was named fewer than these is named others although they have enough followers.
+const NAMED_LEAST: usize = 4;
+/// How many of those that were named first are forgotten when a member asks for others.
+const FORGOTTEN: usize = 4;
+
+const LIVE: u8 = 1;
+/// It has the complete content, and follows none.
+const FULL: u8 = 2;
+/// It can be dialed.
+const SERVES: u8 = 4;
+/// It is in the queue of those that lack others to follow.
+const QUEUED: u8 = 8;
+/// Members of other zones may be named to it, because it has asked for others.
+const ASKED: u8 = 16;
+
+/// A member: a JOIN that stands. There may be very many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    /// The slot of its session.
+    pub(super) session: u32,
+    /// The number of its JOIN.
+    pub(super) req: u32,
+    /// The next JOIN of its session: the swarm and the place in it.
+    pub(super) next_swarm: u32,
+    pub(super) next_slot: Slot,
+    /// Who was named to it, the first one first.
+    named: [Slot; SWARM_DEGREE],
+    /// Which of the swarm's seeds were named to it.
+    pub(super) seeds: u16,
+    zone: u8,
+    /// To how many it was named.
+    pub(super) followers: u8,
+    flags: u8,
+}
+
+const _: () = assert!(size_of::<Member>() <= 48, "a member is small");
+
+impl Member {
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn named_len(&self) -> usize {
+        self.named.iter().take_while(|slot| **slot != Slot::NONE).count()
+    }
+
+    fn unname(&mut self, slot: Slot) -> bool {
+        let Some(at) = self.named.iter().position(|named| *named == slot) else { return false };
+        self.named.copy_within(at + 1.., at);
+        self.named[SWARM_DEGREE - 1] = Slot::NONE;
+        true
+    }
+}
+
+/// What a JOIN says of its member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) is_full: bool,
+    pub(super) serves: bool,
+}
+
+#[derive(Debug, Default)]
+struct Zone {
+    name: Option<Box<str>>,
+    /// The members, those that came first first.
+    slots: Vec<Slot>,
+    /// Those that import: they follow members of other zones.
+    gates: Vec<Slot>,
+}
+
+/// All members of a swarm.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    members: Vec<Member>,
+    free: Vec<Slot>,
+    zones: Vec<Zone>,
+    live: usize,
+    full: usize,
+    /// Members that lack others to follow.
+    lacking: VecDeque<Slot>,
+    /// Members that were named to none so far.
+    newcomers: VecDeque<Slot>,
+}
+
+/// The swarm has no room for one more member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoRoom;
+
+/// - getters: `len`, `full`, `member`, `is_gate`, `is_outside`, `all`;
+/// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `name`, `introduce`, `next_lacking`,
+///   `still_lacks`, `next_newcomer`.
+impl Graph {
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Members that have the complete content.
+    pub(super) fn full(&self) -> usize {
+        self.full
+    }
+
+    pub(super) fn member(&self, slot: Slot) -> &Member {
+        &self.members[slot.at()]
+    }
+
+    pub(super) fn member_mut(&mut self, slot: Slot) -> &mut Member {
+        &mut self.members[slot.at()]
+    }
+
+    pub(super) fn is_full(&self, slot: Slot) -> bool {
+        self.member(slot).has(FULL)
+    }
+
+    /// Whether it imports for its zone.
+    pub(super) fn is_gate(&self, slot: Slot) -> bool {
+        self.zones.len() > 1 && self.zones[usize::from(self.member(slot).zone)].gates.contains(&slot)
+    }
+
+    /// Whether it may follow members of other zones.
+    pub(super) fn imports(&self, slot: Slot) -> bool {
+        let zone = &self.zones[usize::from(self.member(slot).zone)];
+        self.zones.len() == 1
+            || zone.slots.len() < SWARM_GATES_BELOW
+            || zone.gates.contains(&slot)
+            || self.member(slot).has(ASKED)
+    }
+
+    /// A seed joined: those to whom it was named by this bit follow this member.
+    pub(super) fn adopt(&mut self, slot: Slot, seed: u16) {
+        for at in 0..self.members.len() {
+            let member = &mut self.members[at];
+            if !member.has(LIVE) || member.seeds & seed == 0 {
+                continue;
+            }
+            member.seeds &= !seed;
+            let place = member.named_len();
+            if place < SWARM_DEGREE && !member.has(FULL) {
+                member.named[place] = slot;
+                self.members[slot.at()].followers += 1;
+            }
+        }
+    }
+
+    /// Whether one is in another zone than the other.
+    pub(super) fn is_outside(&self, one: Slot, other: Slot) -> bool {
+        self.member(one).zone != self.member(other).zone
+    }
+
+    /// Who was named to it.
+    #[cfg(test)]
+    pub(super) fn named(&self, slot: Slot) -> &[Slot] {
+        let member = self.member(slot);
+        &member.named[..member.named_len()]
+    }
+
+    /// All members.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &Member)> {
+        let slots = (0..).map(Slot);
+        slots.zip(&self.members).filter(|(_, member)| member.has(LIVE))
+    }
+
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let zones = self.zones.iter().map(|zone| size_of::<Zone>() + zone.slots.capacity() * size_of::<Slot>());
+        self.members.capacity() * size_of::<Member>()
+            + (self.free.capacity() + self.lacking.capacity() + self.newcomers.capacity()) * size_of::<Slot>()
+            + zones.sum::<usize>()
+    }
+
+    /// A new member. A zone beyond [`SWARM_ZONES_MAX`] counts as the first one.
+    pub(super) fn join(
+        &mut self,
+        (session, req): (u32, u32),
+        zone: Option<&str>,
+        standing: Standing,
+    ) -> Result<Slot, NoRoom> {
+        if self.live >= SWARM_MEMBERS_MAX {
+            return Err(NoRoom);
+        }
+        let zones = self.zones.len();
+        let zone = self.zone(zone);
+        if zones == 1 && self.zones.len() == 2 {
+            // Now there are others to import from.
+            self.zones[0].gates.clone().into_iter().for_each(|gate| self.queue(gate));
+        }
+        let member = Member {
+            session,
+            req,
+            next_swarm: 0,
+            next_slot: Slot::NONE,
+            named: [Slot::NONE; SWARM_DEGREE],
+            seeds: 0,
+            zone: zone as u8,
+            followers: 0,
+            flags: LIVE,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.members[slot.at()] = member;
+                slot
+            }
+            None => {
+                grow(&mut self.members);
+                self.members.push(member);
+                Slot(self.members.len() as u16 - 1)
+            }
+        };
+        self.live += 1;
+        let slots = &mut self.zones[zone].slots;
+        grow(slots);
+        slots.push(slot);
+        self.change(slot, standing);
+        self.newcomers.push_back(slot);
+        if self.live == SWARM_SMALL {
+            // From now on each follows more.
+            (0..self.members.len()).for_each(|at| self.queue(Slot(at as u16)));
+        }
+        Ok(slot)
+    }
+
+    fn zone(&mut self, name: Option<&str>) -> usize {
+        if let Some(known) = self.zones.iter().position(|zone| zone.name.as_deref() == name) {
+            return known;
+        }
+        // A zone that all members have left takes the name of the next one.
+        let free = self.zones.iter().position(|zone| zone.slots.is_empty());
+        match free {
+            Some(free) => self.zones[free].name = name.map(Into::into),
+            None if self.zones.len() < SWARM_ZONES_MAX => {
+                self.zones.push(Zone { name: name.map(Into::into), ..Zone::default() });
+                return self.zones.len() - 1;
+            }
+            None => {}
+        }
+        free.unwrap_or(0)
+    }
+
+    /// The JOIN of a member was replaced.
+    pub(super) fn change(&mut self, slot: Slot, standing: Standing) {
+        let member = &mut self.members[slot.at()];
+        let was_full = member.has(FULL);
+        for (flag, on) in [(FULL, standing.is_full), (SERVES, standing.serves)] {
+            member.flags = if on { member.flags | flag } else { member.flags & !flag };
+        }
+        self.full = self.full + usize::from(standing.is_full) - usize::from(was_full);
+        if standing.is_full && !was_full {
+            self.forget_named(slot, SWARM_DEGREE);
+        }
+        self.choose_gates(usize::from(self.members[slot.at()].zone));
+        self.queue(slot);
+    }
+
+    /// A member asks for others: some of those that were named to it may be named again.
+    pub(super) fn ask(&mut self, slot: Slot) {
+        let members = self.members[slot.at()].named_len();
+        let most = self.enough();
+        self.forget_named(slot, FORGOTTEN.min((members + FORGOTTEN).saturating_sub(most)));
+        self.members[slot.at()].flags |= ASKED;
+        self.queue(slot);
+    }
+
+    fn forget_named(&mut self, slot: Slot, n: usize) {
+        for _ in 0..n {
+            let first = self.members[slot.at()].named[0];
+            if first == Slot::NONE {
+                return;
+            }
+            self.members[slot.at()].unname(first);
+            self.members[first.at()].followers -= 1;
+        }
+    }
+
+    /// A member leaves. Those to whom it was named lack one more.
+    pub(super) fn leave(&mut self, slot: Slot) {
+        self.forget_named(slot, SWARM_DEGREE);
+        let member = &mut self.members[slot.at()];
+        let (zone, was_full) = (usize::from(member.zone), member.has(FULL));
+        let mut followers = std::mem::take(&mut member.followers);
+        member.flags = 0;
+        self.live -= 1;
+        self.full -= usize::from(was_full);
+        self.zones[zone].slots.retain(|other| *other != slot);
+        self.zones[zone].gates.retain(|other| *other != slot);
+        self.lacking.retain(|other| *other != slot);
+        self.newcomers.retain(|other| *other != slot);
+        for at in 0..self.members.len() {
+            if followers == 0 {
+                break;
+            }
+            if self.members[at].unname(slot) {
+                followers -= 1;
+                self.queue(Slot(at as u16));
+            }
+        }
+        debug_assert_eq!(followers, 0, "as many follow a member as it was named to");
+        self.free.push(slot);
+        self.choose_gates(zone);
+    }
+
+    /// The members of a zone that import: those that have been there for longest and do not have
+    /// the complete content.
+    fn choose_gates(&mut self, zone: usize) {
+        let Zone { slots, gates, .. } = &mut self.zones[zone];
+        gates.retain(|gate| !self.members[gate.at()].has(FULL));
+        if gates.len() >= SWARM_GATES {
+            return;
+        }
+        let others = slots.iter().filter(|slot| !self.members[slot.at()].has(FULL));
+        let new: Vec<Slot> =
+            others.filter(|slot| !gates.contains(slot)).take(SWARM_GATES - gates.len()).copied().collect();
+        gates.extend(&new);
+        // They may be named members of other zones now.
+        new.into_iter().for_each(|slot| self.queue(slot));
+    }
+
+    fn queue(&mut self, slot: Slot) {
+        let member = &mut self.members[slot.at()];
+        if member.has(LIVE) && !member.has(FULL) && !member.has(QUEUED) {
+            member.flags |= QUEUED;
+            self.lacking.push_back(slot);
+        }
+    }
+
+    /// How many a member follows at most.
+    fn degree(&self) -> usize {
+        if self.live < SWARM_SMALL { SWARM_DEGREE_SMALL } else { SWARM_DEGREE }
+    }
+
+    /// How many it follows without newcomers, if there are enough.
+    fn enough(&self) -> usize {
+        self.degree() - SWARM_NEWER
+    }
+
+    /// Members that were named to none so far.
+    pub(super) fn newcomers(&self) -> usize {
+        self.newcomers.len()
+    }
+
+    /// Takes one of these.
+    pub(super) fn next_newcomer(&mut self) -> Option<Slot> {
+        self.newcomers.pop_front()
+    }
+
+    /// Names a newcomer to some members of its zone that have kept a place for it. Returns these.
+    pub(super) fn introduce(&mut self, newcomer: Slot, mut draw: impl FnMut(usize) -> usize) -> Vec<Slot> {
+        let mut targets = Vec::new();
+        let member = *self.member(newcomer);
+        if !member.has(SERVES) {
+            return targets;
+        }
+        let zone = usize::from(member.zone);
+        let all = self.zones[zone].slots.len();
+        let first = draw(all);
+        // If many come together, some of them have followed it already. Few may have a place.
+        for step in 0..all.min(2 * LOOKS) {
+            if usize::from(self.member(newcomer).followers) >= SWARM_NEWER {
+                break;
+            }
+            let at = if all <= 2 * LOOKS { (first + step) % all } else { draw(all) };
+            let target = self.zones[zone].slots[at];
+            let other = self.member(target);
+            let place = other.named_len();
+            let fits = target != newcomer
+                && !other.has(FULL)
+                && place + self.kept(target) < self.degree()
+                && other.session != member.session
+                && !other.named.contains(&newcomer);
+            if fits {
+                self.members[target.at()].named[place] = newcomer;
+                self.members[newcomer.at()].followers += 1;
+                targets.push(target);
+            }
+        }
+        targets
+    }
+
+    /// Members that lack others to follow, as far as is known.
+    pub(super) fn lacking(&self) -> usize {
+        self.lacking.len()
+    }
+
+    /// Takes a member that may lack others out of the queue.
+    pub(super) fn next_lacking(&mut self) -> Option<Slot> {
+        let slot = self.lacking.pop_front()?;
+        self.members[slot.at()].flags &= !QUEUED;
+        Some(slot)
+    }
+
+    /// A member was named what there is: puts it back into the queue if it is not enough.
+    pub(super) fn still_lacks(&mut self, slot: Slot) {
+        self.members[slot.at()].flags &= !ASKED;
+        let (named, kept) = (self.member(slot).named_len(), self.kept(slot));
+        if named < self.enough() || kept > 0 && named < self.degree() {
+            self.queue(slot);
+        } else if let Some(at) = self.lacking.iter().position(|other| *other == slot) {
+            self.lacking.remove(at);
+            self.members[slot.at()].flags &= !QUEUED;
+        }
+    }
+
+    /// How many places a member keeps for members of other zones.
+    fn kept(&self, slot: Slot) -> usize {
+        if self.zones.len() == 1 || !self.imports(slot) {
+            return 0;
+        }
+        let member = self.member(slot);
+        let named = &member.named[..member.named_len()];
+        SWARM_OUTSIDE.saturating_sub(named.iter().filter(|other| self.is_outside(slot, **other)).count())
+    }
+
+    /// Names others to a member, as many as it lacks. `draw(n)` returns a random number below n.
+    pub(super) fn name(&mut self, slot: Slot, mut draw: impl FnMut(usize) -> usize) -> Vec<Slot> {
+        let mut named = Vec::new();
+        if self.member(slot).has(FULL) {
+            return named;
+        }
+        let zone = usize::from(self.member(slot).zone);
+        let few = self.zones[zone].slots.len() < SWARM_GATES_BELOW;
+        let enough = self.enough();
+        while self.member(slot).named_len() + self.kept(slot) < enough
+            && let Some(other) = self.least_named(slot, Some(zone), &mut draw)
+        {
+            named.push(other);
+        }
+        while (self.kept(slot) > 0 || few && self.zones.len() > 1 && self.member(slot).named_len() < enough)
+            && self.member(slot).named_len() < self.degree()
+            && let Some(other) = self.least_named(slot, None, &mut draw)
+        {
+            named.push(other);
+        }
+        named
+    }
+
+    /// Names a member that was named little, of a zone, or of all zones but that of the asker.
+    fn least_named(&mut self, slot: Slot, zone: Option<usize>, draw: &mut impl FnMut(usize) -> usize) -> Option<Slot> {
+        let me = self.member(slot);
+        let most = if me.named_len() < NAMED_LEAST { u8::MAX as usize } else { SWARM_FOLLOWERS_MAX };
+        let fits = |other: Slot| {
+            let member = self.member(other);
+            let fits = other != slot
+                && member.has(LIVE)
+                && member.has(SERVES)
+                && usize::from(member.followers) < most
+                && member.session != me.session
+                && (zone.is_some() || member.zone != me.zone)
+                && !me.named.contains(&other);
+            fits.then_some((member.followers, other))
+        };
+        let at = |at: usize| match zone {
+            Some(zone) => self.zones[zone].slots[at],
+            None => Slot(at as u16),
+        };
+        let all = zone.map_or(self.members.len(), |zone| self.zones[zone].slots.len());
+        if all == 0 {
+            return None;
+        }
+        let first = draw(all);
+        let looks = (0..all.min(LOOKS)).map(|step| at(if all <= LOOKS { (first + step) % all } else { draw(all) }));
+        let least = looks.filter_map(fits).take(CHOICES).min_by_key(|(followers, _)| *followers);
+        let (_, other) = least?;
+        let place = self.member(slot).named_len();
+        self.members[slot.at()].named[place] = other;
+        self.members[other.at()].followers += 1;
+        Some(other)
+    }
+
+    /// What must hold between any two calls.
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.all().count(), self.live);
+        assert_eq!(self.all().filter(|(_, member)| member.has(FULL)).count(), self.full);
+        assert_eq!(self.live + self.free.len(), self.members.len());
+        assert_eq!(self.zones.iter().map(|zone| zone.slots.len()).sum::<usize>(), self.live);
+        let mut followers = vec![0; self.members.len()];
+        for (slot, member) in self.all() {
+            let named = &member.named[..member.named_len()];
+            assert!(member.named[named.len()..].iter().all(|other| *other == Slot::NONE), "those named have no gap");
+            for (at, other) in named.iter().enumerate() {
+                assert_ne!(*other, slot, "none is named to itself");
+                assert!(self.member(*other).has(LIVE), "only members are named");
+                assert!(!named[..at].contains(other), "none is named twice");
+                followers[other.at()] += 1;
+            }
+            assert!(!member.has(FULL) || named.is_empty(), "who has all follows none");
+            assert_eq!(member.has(QUEUED), self.lacking.contains(&slot));
+            assert!(self.zones[usize::from(member.zone)].slots.contains(&slot));
+        }
+        for (slot, member) in self.all() {
+            assert_eq!(usize::from(member.followers), followers[slot.at()]);
+        }
+        for zone in &self.zones {
+            assert!(zone.gates.len() <= SWARM_GATES && zone.gates.iter().all(|gate| zone.slots.contains(gate)));
+        }
+    }
+}
+
+/// Makes room for one more, with little to spare.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 32 + 4);
+    }
+}

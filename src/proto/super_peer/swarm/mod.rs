@@ -1,0 +1,468 @@
+//! The swarms of a super peer: which sessions want or have a content at present, and who of them
+//! was named to whom (PROTOCOL.md 15.1).
+//!
+//! It owns the JOINs that stand. It makes the graph, never the schedule: who sends which piece to
+//! whom is decided by the peers. It is small and goes with its sessions: a JOIN takes at most 64
+//! bytes, nothing is kept on a disk, and searches do not see it.
+
+mod graph;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use self::graph::{Graph, Slot, Standing};
+use super::context::{Context, Reason};
+use super::counters::Count;
+use super::index::{Found, HolderId};
+use super::session::Sessions;
+use crate::config::{SESSION_JOINS_MAX, SWARM_FOLLOWERS_MAX, SWARM_PUSH_AFTER, SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED};
+use crate::proto::{ConnId, Entropy};
+use crate::time::Time;
+use crate::wire::message::ErrorCode;
+use crate::wire::swarm::{Join, Member as Named, Peers};
+use crate::wire::{Message, NodeId, Root};
+
+/// What naming members to one costs, in the unit of [`super::work`].
+const NAMING_WORK: usize = 64;
+/// What a member that leaves costs for each of the others in its swarm, which may follow it.
+const LEAVING_PER_WORK: usize = 64;
+/// Entries of the index that are looked at to find complete holders.
+const LOOKS_MAX: usize = 64;
+/// The index is asked again for complete holders no sooner than this, while none is known.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The first JOIN of a session: the swarm and the place in it.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    swarm: u32,
+    slot: Slot,
+}
+
+const NO_JOIN: Head = Head { swarm: 0, slot: Slot::NONE };
+
+/// A peer that has registered the content, and has not joined.
+#[derive(Clone, Copy, Debug)]
+struct Seed {
+    holder: HolderId,
+    node: NodeId,
+    /// To how many it was named.
+    followers: u8,
+}
+
+#[derive(Debug)]
+struct Swarm {
+    root: Root,
+    graph: Graph,
+    /// A bit of each member says whether this one was named to it; so a seed that goes leaves its
+    /// place empty.
+    seeds: Vec<Option<Seed>>,
+    looked_at: Time,
+    /// It is in the queue of swarms that have newcomers, or members that lack others.
+    is_due: bool,
+    /// Members that lack others and were not looked at since the last change.
+    left: usize,
+}
+
+/// See the module's words.
+#[derive(Debug, Default)]
+pub(super) struct Swarms {
+    by_root: BTreeMap<Root, u32>,
+    list: Vec<Option<Swarm>>,
+    free: Vec<u32>,
+    /// By the slot of the session.
+    heads: Vec<Head>,
+    due: VecDeque<u32>,
+    members: usize,
+}
+
+const _: () = assert!(SWARM_SEEDS_MAX <= 16);
+
+/// - getters: `len`, `members`, `bytes`;
+/// - `handle_*`: `on_join`, `on_leave`, `on_session_closed`, `on_timeout`.
+impl Swarms {
+    /// Contents that at least one session has joined.
+    pub(super) fn len(&self) -> usize {
+        self.by_root.len()
+    }
+
+    /// JOINs that stand.
+    pub(super) fn members(&self) -> usize {
+        self.members
+    }
+
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let swarms = self.list.iter().flatten().map(|swarm| {
+            size_of::<Root>() * 2 + swarm.seeds.capacity() * size_of::<Option<Seed>>() + swarm.graph.bytes()
+        });
+        swarms.sum::<usize>()
+            + self.heads.capacity() * size_of::<Head>()
+            + self.list.capacity() * size_of::<Option<Swarm>>()
+    }
+
+    /// A session wants or has a content, or what it said of it before has changed.
+    pub(super) fn on_join(&mut self, conn: ConnId, join: &Join, sessions: &Sessions, cx: &mut Context) {
+        cx.count(Count::Joins);
+        let standing = Standing { is_full: join.full, serves: sessions.peer(conn).is_some() };
+        let head = match self.find(conn, join.req) {
+            Some(head) if self.swarm(head.swarm).root != join.root => {
+                let why = "a JOIN of this number stands for another content";
+                return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
+            }
+            Some(head) => {
+                let graph = &mut self.swarm_mut(head.swarm).graph;
+                graph.change(head.slot, standing);
+                if join.short {
+                    graph.ask(head.slot);
+                }
+                head
+            }
+            None if cx.memory_short => {
+                let why = "this super peer is short of memory; try again later or elsewhere";
+                return refuse(conn, join.req, ErrorCode::LIMIT, why, cx);
+            }
+            None if self.joins_of(conn).count() >= SESSION_JOINS_MAX => {
+                return refuse(conn, join.req, ErrorCode::LIMIT, "too many JOINs of this session stand", cx);
+            }
+            None => match self.join(conn, join, standing, sessions, cx) {
+                Some(head) => head,
+                None => return refuse(conn, join.req, ErrorCode::LIMIT, "this swarm has no room", cx),
+            },
+        };
+        self.answer(head, sessions, cx);
+        self.note_change(head.swarm, cx);
+    }
+
+    /// A session no longer wants the content of a JOIN.
+    pub(super) fn on_leave(&mut self, conn: ConnId, req: u32, cx: &mut Context) {
+        if let Some(head) = self.find(conn, req) {
+            self.unlink(conn, head);
+            self.remove(head, cx);
+        }
+    }
+
+    /// A session is gone, and its JOINs with it.
+    pub(super) fn on_session_closed(&mut self, conn: ConnId, cx: &mut Context) {
+        let Some(head) = self.heads.get_mut(conn.index as usize) else { return };
+        let mut head = std::mem::replace(head, NO_JOIN);
+        while head.slot != Slot::NONE {
+            let next = self.after(head);
+            self.remove(head, cx);
+            head = next;
+        }
+    }
+
+    /// Newcomers are to be named to others; members lack others to follow, and something has
+    /// changed since they were last named some.
+    pub(super) fn on_timeout(&mut self, sessions: &Sessions, cx: &mut Context) {
+        while let Some(&number) = self.due.front() {
+            let is_over = self.push(number, sessions, cx);
+            if !is_over {
+                return cx.timers.set(Reason::Swarm, cx.now);
+            }
+            self.due.pop_front();
+            self.swarm_mut(number).is_due = false;
+        }
+    }
+
+    /// Does that for one swarm, as far as fits in this turn. Returns whether nothing is left.
+    fn push(&mut self, number: u32, sessions: &Sessions, cx: &mut Context) -> bool {
+        let swarm = self.list[number as usize].as_mut().expect("a swarm that is gone is not due");
+        // Each member gets one message, however many come.
+        let mut named: BTreeMap<Slot, Vec<Slot>> = BTreeMap::new();
+        let entropy = &mut cx.entropy;
+        while !cx.work.is_spent()
+            && let Some(newcomer) = swarm.graph.next_newcomer()
+        {
+            cx.work.add(NAMING_WORK);
+            for target in swarm.graph.introduce(newcomer, |n| draw(entropy.as_mut(), n)) {
+                named.entry(target).or_default().push(newcomer);
+            }
+        }
+        let mut lacking = Vec::new();
+        while !cx.work.is_spent() && swarm.left > 0 {
+            cx.work.add(NAMING_WORK);
+            swarm.left -= 1;
+            let Some(slot) = swarm.graph.next_lacking() else { break };
+            named.entry(slot).or_default().extend(swarm.graph.name(slot, |n| draw(entropy.as_mut(), n)));
+            lacking.push(slot);
+        }
+        let is_over = swarm.graph.newcomers() == 0 && (swarm.left == 0 || swarm.graph.lacking() == 0);
+        for (slot, named) in named {
+            let may_lack = lacking.contains(&slot);
+            self.send_peers(Head { swarm: number, slot }, (named, may_lack), false, sessions, cx);
+        }
+        is_over
+    }
+
+    fn swarm(&self, number: u32) -> &Swarm {
+        self.list[number as usize].as_ref().expect("a swarm is there as long as it has a member")
+    }
+
+    fn swarm_mut(&mut self, number: u32) -> &mut Swarm {
+        self.list[number as usize].as_mut().expect("a swarm is there as long as it has a member")
+    }
+
+    fn after(&self, head: Head) -> Head {
+        let member = self.swarm(head.swarm).graph.member(head.slot);
+        Head { swarm: member.next_swarm, slot: member.next_slot }
+    }
+
+    fn joins_of(&self, conn: ConnId) -> impl Iterator<Item = Head> {
+        let first = self.heads.get(conn.index as usize).copied().unwrap_or(NO_JOIN);
+        let some = |head: Head| (head.slot != Slot::NONE).then_some(head);
+        std::iter::successors(some(first), move |head| some(self.after(*head)))
+    }
+
+    fn find(&self, conn: ConnId, req: u32) -> Option<Head> {
+        self.joins_of(conn).find(|head| self.swarm(head.swarm).graph.member(head.slot).req == req)
+    }
+
+    fn join(
+        &mut self,
+        conn: ConnId,
+        join: &Join,
+        standing: Standing,
+        sessions: &Sessions,
+        cx: &mut Context,
+    ) -> Option<Head> {
+        let number = self.number_of(join.root, cx);
+        let swarm = self.swarm_mut(number);
+        let slot = match swarm.graph.join((conn.index, join.req), join.zone.as_deref(), standing) {
+            Ok(slot) => slot,
+            Err(graph::NoRoom) => return None,
+        };
+        // From now on it is a member.
+        let own = sessions.peer(conn).map(|peer| peer.holder);
+        let seed = swarm.seeds.iter().position(|seed| seed.is_some_and(|seed| Some(seed.holder) == own));
+        if let Some(seed) = seed {
+            swarm.seeds[seed] = None;
+            swarm.graph.adopt(slot, 1 << seed);
+        }
+        self.members += 1;
+        let index = conn.index as usize;
+        if index >= self.heads.len() {
+            self.heads.reserve_exact((index + 1).saturating_sub(self.heads.capacity()).max(self.heads.len() / 32));
+            self.heads.resize(index + 1, NO_JOIN);
+        }
+        let next = std::mem::replace(&mut self.heads[index], Head { swarm: number, slot });
+        let member = self.swarm_mut(number).graph.member_mut(slot);
+        (member.next_swarm, member.next_slot) = (next.swarm, next.slot);
+        Some(Head { swarm: number, slot })
+    }
+
+    fn number_of(&mut self, root: Root, cx: &Context) -> u32 {
+        if let Some(number) = self.by_root.get(&root) {
+            return *number;
+        }
+        let mut swarm =
+            Swarm { root, graph: Graph::default(), seeds: Vec::new(), looked_at: cx.now, is_due: false, left: 0 };
+        swarm.find_seeds(cx);
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.list.push(None);
+            self.list.len() as u32 - 1
+        });
+        self.list[number as usize] = Some(swarm);
+        self.by_root.insert(root, number);
+        number
+    }
+
+    fn unlink(&mut self, conn: ConnId, head: Head) {
+        let next = self.after(head);
+        let before =
+            self.joins_of(conn).take_while(|other| (other.swarm, other.slot) != (head.swarm, head.slot)).last();
+        match before {
+            None => self.heads[conn.index as usize] = next,
+            Some(before) => {
+                let member = self.swarm_mut(before.swarm).graph.member_mut(before.slot);
+                (member.next_swarm, member.next_slot) = (next.swarm, next.slot);
+            }
+        }
+    }
+
+    fn remove(&mut self, head: Head, cx: &mut Context) {
+        self.members -= 1;
+        let swarm = self.swarm_mut(head.swarm);
+        let seeds = swarm.graph.member(head.slot).seeds;
+        for (at, seed) in swarm.seeds.iter_mut().enumerate() {
+            if let Some(seed) = seed.as_mut().filter(|_| seeds >> at & 1 == 1) {
+                seed.followers -= 1;
+            }
+        }
+        cx.work.add(1 + swarm.graph.len() / LEAVING_PER_WORK);
+        swarm.graph.leave(head.slot);
+        if swarm.graph.len() == 0 {
+            let root = swarm.root;
+            self.by_root.remove(&root);
+            self.list[head.swarm as usize] = None;
+            self.due.retain(|due| *due != head.swarm);
+            self.free.push(head.swarm);
+        } else {
+            self.note_change(head.swarm, cx);
+        }
+    }
+
+    /// Members that lack others may find some now.
+    fn note_change(&mut self, number: u32, cx: &mut Context) {
+        let swarm = self.swarm_mut(number);
+        swarm.left = swarm.graph.lacking();
+        if swarm.left + swarm.graph.newcomers() > 0 {
+            cx.timers.set_earlier(Reason::Swarm, cx.now + SWARM_PUSH_AFTER);
+            if !std::mem::replace(&mut swarm.is_due, true) {
+                self.due.push_back(number);
+            }
+        }
+    }
+
+    /// Answers a JOIN.
+    fn answer(&mut self, head: Head, sessions: &Sessions, cx: &mut Context) {
+        cx.work.add(NAMING_WORK);
+        let (entropy, graph) =
+            (&mut cx.entropy, &mut self.list[head.swarm as usize].as_mut().expect("it joined").graph);
+        let named = graph.name(head.slot, |n| draw(entropy.as_mut(), n));
+        self.send_peers(head, (named, true), true, sessions, cx);
+    }
+
+    /// Sends PEERS with those that were named to a member, if there are any, or if it is an
+    /// `answer`; and with seeds, if the member may lack others to follow.
+    fn send_peers(
+        &mut self,
+        head: Head,
+        (named, may_lack): (Vec<Slot>, bool),
+        answer: bool,
+        sessions: &Sessions,
+        cx: &mut Context,
+    ) {
+        let swarm = self.swarm_mut(head.swarm);
+        let Some(conn) = sessions.conn_at(swarm.graph.member(head.slot).session) else { return };
+        let at = sessions.reached_at(conn);
+        let mut peers: Vec<Named> = Vec::with_capacity(named.len());
+        for slot in named {
+            let other = sessions.conn_at(swarm.graph.member(slot).session);
+            let Some(peer) = other.and_then(|conn| sessions.peer(conn)) else { continue };
+            let Found { addr, other, out_of_reach } = cx.index.serves(peer.holder).found_from(at);
+            peers.push(Named {
+                node: Some(peer.node),
+                addr,
+                other,
+                full: swarm.graph.is_full(slot),
+                out: swarm.graph.is_outside(head.slot, slot),
+                unreached: out_of_reach || cx.index.is_unreached(peer.holder),
+            });
+        }
+        if may_lack {
+            let own = sessions.peer(conn).map(|peer| peer.holder);
+            swarm.name_seeds(head.slot, own, at, &mut peers, cx);
+            swarm.graph.still_lacks(head.slot);
+        }
+        if peers.is_empty() && !answer {
+            return;
+        }
+        cx.counters.add_many(Count::MembersNamed, peers.len() as u64);
+        let seeds = swarm.seeds.iter().flatten().count();
+        let (n, full) = ((swarm.graph.len() + seeds) as u32, (swarm.graph.full() + seeds) as u32);
+        let (req, gate) = (swarm.graph.member(head.slot).req, swarm.graph.is_gate(head.slot));
+        cx.send(conn, Message::Peers(Peers { req, peers, n, full, gate }));
+    }
+
+    /// What must hold between any two inputs.
+    pub(super) fn check_invariants(&self, sessions: &Sessions) {
+        let all: usize = self.list.iter().flatten().map(|swarm| swarm.graph.len()).sum();
+        assert_eq!(all, self.members);
+        assert_eq!(self.by_root.len() + self.free.len(), self.list.len());
+        for (root, number) in &self.by_root {
+            let swarm = self.swarm(*number);
+            assert!(swarm.root == *root && swarm.graph.len() > 0, "a swarm has a member");
+            swarm.graph.check_invariants();
+            assert_eq!(swarm.is_due, self.due.contains(number));
+            for (slot, member) in swarm.graph.all() {
+                let conn = sessions.conn_at(member.session).expect("a member has a session");
+                let mut joins = self.joins_of(conn);
+                assert!(joins.any(|head| head.swarm == *number && head.slot == slot), "a session knows its JOINs");
+            }
+        }
+    }
+}
+
+impl Swarm {
+    /// Looks in the index for peers that have registered the content.
+    fn find_seeds(&mut self, cx: &Context) {
+        let (index, mut cursor) = (&cx.index, 0);
+        self.looked_at = cx.now;
+        let key = index.root_key(&self.root);
+        for _ in 0..LOOKS_MAX {
+            let Some(id) = index.next(Some(key), cursor) else { return };
+            cursor = id + 1;
+            if index.seen(id).is_none_or(|entry| entry.root != self.root) {
+                continue;
+            }
+            let mut from = 0;
+            while let Some(holder) = index.holder_from(id, from) {
+                from = holder.0 + 1;
+                if self.seeds.len() >= SWARM_SEEDS_MAX {
+                    return;
+                }
+                let is_known = self.seeds.iter().flatten().any(|seed| seed.holder == holder);
+                if !is_known && !index.is_gone(holder.0) {
+                    self.seeds.push(Some(Seed { holder, node: index.node(holder), followers: 0 }));
+                }
+            }
+        }
+    }
+
+    /// Names complete holders that have not joined to a member that may follow them.
+    fn name_seeds(
+        &mut self,
+        slot: Slot,
+        own: Option<HolderId>,
+        at: Option<std::net::IpAddr>,
+        peers: &mut Vec<Named>,
+        cx: &Context,
+    ) {
+        let index = &cx.index;
+        for seed in &mut self.seeds {
+            let is_gone = |seed: &Seed| index.is_gone(seed.holder.0) || index.node(seed.holder) != seed.node;
+            if seed.as_ref().is_some_and(is_gone) {
+                *seed = None;
+            }
+        }
+        if self.graph.full() == 0
+            && self.seeds.iter().all(Option::is_none)
+            && cx.now.since(self.looked_at) >= LOOK_AGAIN
+        {
+            self.find_seeds(cx);
+        }
+        if self.graph.is_full(slot) || !self.graph.imports(slot) {
+            return;
+        }
+        while (self.graph.member(slot).seeds.count_ones() as usize) < SWARM_SEEDS_NAMED {
+            let seeds = self.graph.member(slot).seeds;
+            let is_alone = peers.is_empty() && seeds == 0;
+            let most = if is_alone { usize::from(u8::MAX) } else { SWARM_FOLLOWERS_MAX };
+            let fits = self.seeds.iter_mut().enumerate().filter_map(|(at, seed)| Some((at, seed.as_mut()?)));
+            let fits = fits.filter(|(at, seed)| {
+                seeds >> at & 1 == 0 && Some(seed.holder) != own && usize::from(seed.followers) < most
+            });
+            let Some((place, seed)) = fits.min_by_key(|(_, seed)| seed.followers) else { return };
+            seed.followers += 1;
+            let holder = seed.holder;
+            self.graph.member_mut(slot).seeds |= 1 << place;
+            let Found { addr, other, out_of_reach } = index.serves(holder).found_from(at);
+            let unreached = out_of_reach || index.is_unreached(holder);
+            peers.push(Named { node: Some(index.node(holder)), addr, other, full: true, out: false, unreached });
+        }
+    }
+}
+
+fn refuse(conn: ConnId, req: u32, code: ErrorCode, why: &str, cx: &mut Context) {
+    cx.count(Count::JoinsRefused);
+    cx.refuse(conn, code, why.to_owned(), Some(req));
+}
+
+/// A random number below `n`, which is not 0.
+fn draw(entropy: &mut dyn Entropy, n: usize) -> usize {
+    let product = u128::from(entropy.next_u64()) * n as u128;
+    usize::try_from(product >> 64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::graph::{Graph, Slot, Standing};
+use crate::config::{
+    SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_NEWER, SWARM_OUTSIDE,
+    SWARM_SEEDS_NAMED,
+};
+use crate::proto::ConnId;
+use crate::proto::super_peer::testnet::{Net, file, hello, login, register};
+use crate::sim::Random;
+use crate::wire::message::ErrorCode;
+use crate::wire::swarm::{Join, Leave, Peers};
+use crate::wire::{Message, Root};
+
+const SERVES: Standing = Standing { is_full: false, serves: true };
+const FULL: Standing = Standing { is_full: true, serves: true };
+
+/// Introduces newcomers, and names others to all members that lack some.
+fn settle(graph: &mut Graph, random: &mut Random) -> Vec<(Slot, Slot)> {
+    let mut edges = Vec::new();
+    while let Some(newcomer) = graph.next_newcomer() {
+        edges.extend(graph.introduce(newcomer, |n| random.index(n)).into_iter().map(|slot| (slot, newcomer)));
+    }
+    for _ in 0..graph.lacking() {
+        let Some(slot) = graph.next_lacking() else { break };
+        edges.extend(graph.name(slot, |n| random.index(n)).into_iter().map(|other| (slot, other)));
+        graph.still_lacks(slot);
+    }
+    edges
+}
+
+fn join(graph: &mut Graph, session: u32, zone: Option<&str>, standing: Standing, random: &mut Random) -> Slot {
+    let slot = graph.join((session, 1), zone, standing).unwrap();
+    graph.name(slot, |n| random.index(n));
+    graph.still_lacks(slot);
+    slot
+}
+
+/// In how many steps what one member has comes to all others, along those who follow.
+fn steps_from(graph: &Graph, from: Slot) -> usize {
+    let mut reached = BTreeSet::from([from]);
+    for steps in 0.. {
+        let next: Vec<Slot> = graph.all().map(|(slot, _)| slot).filter(|slot| !reached.contains(slot)).collect();
+        let next: Vec<Slot> =
+            next.into_iter().filter(|slot| graph.named(*slot).iter().any(|other| reached.contains(other))).collect();
+        if next.is_empty() {
+            return if reached.len() == graph.len() { steps } else { usize::MAX };
+        }
+        reached.extend(next);
+    }
+    unreachable!("it ends when nothing is reached")
+}
+
+#[test]
+fn a_graph_that_grows_by_arrival_is_nearly_regular_and_leads_both_ways() {
+    // Together, in groups, and one by one.
+    for (members, together) in [(9, 9), (40, 40), (40, 1), (1000, 1000), (1000, 50), (1000, 1)] {
+        let (mut graph, mut random) = (Graph::default(), Random::new(members));
+        let mut slots = Vec::new();
+        for session in 0..members as u32 {
+            slots.push(join(&mut graph, session, None, SERVES, &mut random));
+            if (session + 1) % together == 0 {
+                settle(&mut graph, &mut random);
+            }
+        }
+        settle(&mut graph, &mut random);
+        graph.check_invariants();
+        let degree = if members < 50 { SWARM_DEGREE_SMALL } else { SWARM_DEGREE };
+        let case = format!("{members} members, {together} together");
+        for (slot, member) in graph.all() {
+            let (follows, followers) = (graph.named(slot).len(), usize::from(member.followers));
+            assert!((degree - SWARM_NEWER..=degree).contains(&follows), "{case}: follows {follows}");
+            assert!((1..=SWARM_FOLLOWERS_MAX).contains(&followers), "{case}: {followers} followers");
+        }
+        for from in [slots[0], slots[slots.len() / 2], slots[slots.len() - 1]] {
+            let steps = steps_from(&graph, from);
+            // One that comes alone finds places at those that came shortly before it.
+            let most = if together == 1 { 14 } else { 7 };
+            assert!(steps <= most, "{case}: {steps} steps from {from:?} to the last member");
+        }
+    }
+}
+
+#[test]
+fn members_come_and_go_and_the_graph_heals() {
+    for seed in 0..30 {
+        let (mut graph, mut random) = (Graph::default(), Random::new(seed));
+        let mut members = Vec::new();
+        let zones = [None, Some("a"), Some("b"), Some("c")];
+        let zones = &zones[..1 + random.index(4)];
+        let mut named: BTreeMap<Slot, BTreeSet<Slot>> = BTreeMap::new();
+        for session in 0..400 {
+            match random.below(10) {
+                0..=5 => {
+                    let standing = Standing { is_full: random.chance(200), serves: random.chance(900) };
+                    members.push(graph.join((session, 1), *random.pick(zones), standing).unwrap());
+                }
+                6 | 7 if !members.is_empty() => {
+                    let gone = members.swap_remove(random.index(members.len()));
+                    graph.leave(gone);
+                    named.remove(&gone);
+                    for others in named.values_mut() {
+                        others.remove(&gone);
+                    }
+                }
+                8 if !members.is_empty() => {
+                    let slot = *random.pick(&members);
+                    graph.change(slot, FULL);
+                    named.remove(&slot);
+                }
+                9 if !members.is_empty() => {
+                    let slot = *random.pick(&members);
+                    graph.ask(slot);
+                    // Some may be named again.
+                    named.remove(&slot);
+                }
+                _ => {}
+            }
+            graph.check_invariants();
+            if random.chance(300) {
+                for (slot, other) in settle(&mut graph, &mut random) {
+                    assert!(named.entry(slot).or_default().insert(other), "{other:?} is named twice to {slot:?}");
+                }
+                graph.check_invariants();
+            }
+        }
+        members.drain(..).for_each(|slot| graph.leave(slot));
+        graph.check_invariants();
+        assert_eq!((graph.len(), graph.full()), (0, 0));
+    }
+}
+
+#[test]
+fn few_members_of_a_zone_follow_members_of_others() {
+    let (mut graph, mut random) = (Graph::default(), Random::new(1));
+    for session in 0..100 {
+        join(&mut graph, session, Some(["a", "b"][session as usize % 2]), SERVES, &mut random);
+    }
+    // As many rounds as there are changes to hear of.
+    for _ in 0..3 {
+        settle(&mut graph, &mut random);
+    }
+    let all: Vec<Slot> = graph.all().map(|(slot, _)| slot).collect();
+    let outside = |slot: &Slot| graph.named(*slot).iter().filter(|other| graph.is_outside(*slot, **other)).count();
+    let gates: Vec<&Slot> = all.iter().filter(|slot| graph.is_gate(**slot)).collect();
+    assert_eq!(gates.len(), 2 * SWARM_GATES);
+    for slot in all.iter().filter(|slot| !graph.is_gate(**slot)) {
+        assert!(outside(slot) <= SWARM_DEGREE_SMALL, "those that came when the zone was small");
+    }
+    assert!(gates.iter().all(|slot| outside(slot) >= SWARM_OUTSIDE));
+    let late = join(&mut graph, 1000, Some("a"), SERVES, &mut random);
+    assert_eq!(outside_of(&graph, late), 0, "one that comes to a large zone follows members inside");
+}
+
+fn outside_of(graph: &Graph, slot: Slot) -> usize {
+    graph.named(slot).iter().filter(|other| graph.is_outside(slot, **other)).count()
+}
+
+// ---- the super peer -----------------------------------------------------------------------------
+
+/// The content that the swarms of these tests want.
+fn root() -> Root {
+    file("wanted").root
+}
+
+fn joins(req: u32) -> Join {
+    Join { req, root: root(), size: 6, path: None, full: false, zone: None, short: false }
+}
+
+/// A session that serves, without files.
+fn member(net: &mut Net) -> ConnId {
+    let conn = net.login(0);
+    net.say(0, conn, register(1, Vec::new()));
+    conn
+}
+
+fn peers(net: &mut Net, conn: ConnId) -> Vec<Peers> {
+    let said = std::mem::take(&mut net.nodes[0].said);
+    let of = |(to, message): (ConnId, Message)| match message {
+        Message::Peers(peers) if to == conn => Some(peers),
+        _ => None,
+    };
+    said.into_iter().filter_map(of).collect()
+}
+
+fn refusal(net: &mut Net) -> Option<ErrorCode> {
+    let said = std::mem::take(&mut net.nodes[0].said);
+    said.into_iter().find_map(|(_, message)| if let Message::Error(error) = message { Some(error.code) } else { None })
+}
+
+#[test]
+fn a_join_is_answered_at_once_and_again_when_others_come() {
+    let mut net = Net::new(1, &[]);
+    let first = member(&mut net);
+    net.say(0, first, Message::Join(joins(4)));
+    let answer = peers(&mut net, first);
+    assert_eq!(answer, [Peers { req: 4, peers: Vec::new(), n: 1, full: 0, gate: false }]);
+    for n in 2..5 {
+        let conn = member(&mut net);
+        net.say(0, conn, Message::Join(joins(1)));
+        let answer = peers(&mut net, conn);
+        assert_eq!((answer[0].peers.len(), answer[0].n), (n - 1, n as u32));
+    }
+    net.run_for(Duration::from_secs(1));
+    let pushed = peers(&mut net, first);
+    assert_eq!(pushed.len(), 1, "the three that came together are named in one message: {pushed:?}");
+    assert_eq!((pushed[0].req, pushed[0].peers.len(), pushed[0].n), (4, 3, 4));
+}
+
+#[test]
+fn peers_that_have_registered_the_content_are_named_as_complete() {
+    let mut net = Net::new(1, &[]);
+    for _ in 0..3 {
+        net.peer(0, &["wanted", "other"]);
+    }
+    net.peer(0, &["other"]);
+    let conn = member(&mut net);
+    net.say(0, conn, Message::Join(joins(1)));
+    let answer = peers(&mut net, conn).remove(0);
+    assert_eq!((answer.peers.len(), answer.n, answer.full), (SWARM_SEEDS_NAMED, 4, 3));
+    assert!(answer.peers.iter().all(|peer| peer.full));
+    net.machine(0).check_invariants();
+}
+
+#[test]
+fn a_seed_that_joins_is_not_named_twice() {
+    let mut net = Net::new(1, &[]);
+    let seed = net.peer(0, &["wanted"]);
+    let conn = member(&mut net);
+    net.say(0, conn, Message::Join(joins(1)));
+    assert_eq!(peers(&mut net, conn)[0].peers.len(), 1);
+    net.say(0, seed, Message::Join(Join { full: true, ..joins(9) }));
+    let answer = peers(&mut net, seed).remove(0);
+    assert_eq!((answer.peers.len(), answer.n, answer.full), (0, 2, 1), "who has all follows none");
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(peers(&mut net, conn), []);
+    net.machine(0).check_invariants();
+}
+
+#[test]
+fn joins_end_with_leave_and_with_the_session() {
+    let mut net = Net::new(1, &[]);
+    let (one, two) = (member(&mut net), member(&mut net));
+    for (conn, req) in [(one, 1), (two, 1), (two, 2)] {
+        let root = Root([req as u8; 32]);
+        net.say(0, conn, Message::Join(Join { root, ..joins(req) }));
+    }
+    let count = |net: &Net, name: &str| net.machine(0).counts()[name];
+    assert_eq!((count(&net, "swarms"), count(&net, "swarm_members")), (2, 3));
+    net.say(0, one, Message::Leave(Leave { req: 7 }));
+    net.say(0, one, Message::Leave(Leave { req: 1 }));
+    assert_eq!((count(&net, "swarms"), count(&net, "swarm_members")), (2, 2));
+    net.close(0, two);
+    assert_eq!((count(&net, "swarms"), count(&net, "swarm_members")), (0, 0));
+}
+
+#[test]
+fn joins_that_cannot_stand_are_refused_by_name() {
+    let mut net = Net::new(1, &[]);
+    let conn = member(&mut net);
+    net.say(0, conn, Message::Join(joins(1)));
+    net.say(0, conn, Message::Join(Join { root: Root([1; 32]), ..joins(1) }));
+    assert_eq!(refusal(&mut net), Some(ErrorCode::BAD_REQUEST));
+    for req in 2..=SESSION_JOINS_MAX as u32 {
+        net.say(0, conn, Message::Join(Join { root: Root([req as u8; 32]), ..joins(req) }));
+    }
+    assert_eq!(refusal(&mut net), None);
+    net.say(0, conn, Message::Join(Join { root: Root([255; 32]), ..joins(1000) }));
+    assert_eq!(refusal(&mut net), Some(ErrorCode::LIMIT));
+    net.machine(0).check_invariants();
+}
+
+#[test]
+fn a_member_that_cannot_be_dialed_is_not_named() {
+    let mut net = Net::new(1, &[]);
+    let silent = net.login(0);
+    net.say(0, silent, Message::Join(joins(1)));
+    let conn = member(&mut net);
+    net.say(0, conn, Message::Join(joins(1)));
+    let answer = peers(&mut net, conn).remove(0);
+    assert_eq!((answer.peers.len(), answer.n), (0, 2));
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(peers(&mut net, silent).len(), 1, "it follows others nevertheless");
+}
+
+#[test]
+fn no_member_is_crowded_and_a_join_stays_small() {
+    let mut net = Net::new(1, &[]);
+    net.peer(0, &["wanted"]);
+    let members: Vec<ConnId> = (0..300).map(|_| member(&mut net)).collect();
+    for conn in &members {
+        net.say(0, *conn, Message::Join(joins(1)));
+    }
+    net.run_for(Duration::from_secs(1));
+    let mut followers: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, message) in std::mem::take(&mut net.nodes[0].said) {
+        if let Message::Peers(peers) = message {
+            peers.peers.iter().for_each(|peer| *followers.entry(peer.addr.to_string()).or_default() += 1);
+        }
+    }
+    let most = *followers.values().max().unwrap();
+    // Each session of the test has an address of 250.
+    assert!(most <= 2 * SWARM_FOLLOWERS_MAX, "{most} follow one");
+    let bytes = net.machine(0).counts()["memory_swarms"];
+    assert!(bytes <= 64 * 300, "{bytes} bytes for 300 JOINs");
+}
+
+#[test]
+fn a_feature_is_named_to_those_who_know_it() {
+    let mut net = Net::new(1, &[]);
+    let welcome = |net: &mut Net, message: Message| {
+        let conn = net.connect(0);
+        net.say(0, conn, message);
+        net.say(0, conn, login());
+        let said = std::mem::take(&mut net.nodes[0].said);
+        said.into_iter()
+            .find_map(|(_, said)| if let Message::Welcome(said) = said { Some(said.features) } else { None })
+    };
+    assert_eq!(welcome(&mut net, hello()), Some(Vec::new()));
+    let Message::Hello(mut named) = hello() else { unreachable!("a HELLO") };
+    named.features = vec!["swarm".to_owned()];
+    assert_eq!(welcome(&mut net, Message::Hello(named)), Some(vec!["swarm".to_owned()]));
+}
