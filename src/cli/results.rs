@@ -92,7 +92,7 @@ impl Results {
     pub(crate) fn arrange(&mut self, pattern: &str) {
         let asked = Asked::new(pattern);
         for group in &mut self.groups {
-            group.sources.sort();
+            group.sources.sort_unstable();
             let paths = self.paths.get(&group.root).into_iter().flatten();
             if let Some(best) = paths.min_by_key(|path| (asked.rank(path), name_of(path), path.as_str())) {
                 group.path.clone_from(best);

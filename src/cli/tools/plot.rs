@@ -216,7 +216,7 @@ fn rings(neighbors: &[Vec<usize>]) -> Rings {
     let n = neighbors.len();
     let (mut ring, mut parent, mut order) = (vec![usize::MAX; n], vec![None; n], Vec::with_capacity(n));
     let mut roots: Vec<usize> = (0..n).collect();
-    roots.sort_by_key(|node| (usize::MAX - neighbors[*node].len(), *node));
+    roots.sort_unstable_by_key(|node| (usize::MAX - neighbors[*node].len(), *node));
     let mut first = true;
     for root in roots {
         if ring[root] != usize::MAX {

@@ -47,7 +47,7 @@ pub fn md5_each(messages: &[Source<'_>], buffer: &mut Vec<u8>) -> Vec<io::Result
 
 fn md5_each_at(width: Width, messages: &[Source<'_>], buffer: &mut Vec<u8>) -> Vec<io::Result<Md5>> {
     let mut order: Vec<(usize, Source<'_>)> = messages.iter().copied().enumerate().collect();
-    order.sort_by_key(|(_, message)| message.length());
+    order.sort_unstable_by_key(|(_, message)| message.length());
     let mut digests: Vec<(usize, io::Result<Md5>)> = Vec::with_capacity(messages.len());
     for alike in order.chunk_by(|(_, a), (_, b)| a.length() == b.length()) {
         for batch in alike.chunks(width.lanes()) {
@@ -59,7 +59,7 @@ fn md5_each_at(width: Width, messages: &[Source<'_>], buffer: &mut Vec<u8>) -> V
             digests.extend(batch.iter().map(|(n, _)| *n).zip(hashed));
         }
     }
-    digests.sort_by_key(|(n, _)| *n);
+    digests.sort_unstable_by_key(|(n, _)| *n);
     digests.into_iter().map(|(_, digest)| digest).collect()
 }
 

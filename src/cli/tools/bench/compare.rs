@@ -122,7 +122,7 @@ fn rows(sides: &[Vec<Value>; 2]) -> Vec<Row> {
     let row = |(name, place): (&'static str, &str)| {
         let [a, b] = sides.each_ref().map(|runs| {
             let mut values: Vec<f64> = runs.iter().filter_map(|run| figure(run, place)).collect();
-            values.sort_by(f64::total_cmp);
+            values.sort_unstable_by(f64::total_cmp);
             values
         });
         let (Some((a_mid, a_ends)), Some((b_mid, b_ends))) = (middle(&a), middle(&b)) else { return None };

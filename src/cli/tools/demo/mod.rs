@@ -276,7 +276,7 @@ fn try_raise_supers(stage: &mut Stage, subnet: Subnet) -> Result<Vec<Daemon>, Fa
 fn sources(answer: &Answer) -> Vec<String> {
     let mut sources: Vec<String> =
         answer.of("hit").filter_map(|hit| hit["source"].as_str()).map(str::to_owned).collect();
-    sources.sort();
+    sources.sort_unstable();
     sources.dedup();
     sources
 }

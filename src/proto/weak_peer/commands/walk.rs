@@ -102,7 +102,7 @@ impl Content {
         let size = most.map_or(0, |(size, _)| *size);
         let sources = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).saturating_add(self.beyond);
         let mut names: Vec<(String, u32)> = self.names.into_iter().collect();
-        names.sort_by(|(a, often), (b, more)| more.cmp(often).then_with(|| a.cmp(b)));
+        names.sort_unstable_by(|(a, often), (b, more)| more.cmp(often).then_with(|| a.cmp(b)));
         ClientEvent::Content { root, size, sources, names: names.into_iter().map(|(name, _)| name).collect() }
     }
 }
