@@ -19,5 +19,7 @@ mod tally;
 mod tests;
 
 pub use load::Load;
-pub use plan::{BACKLOG_MAX, CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Mode, NAMES_MAX, Phase, Plan, SETUPS_MAX, STALL_MAX};
+pub use plan::{
+    BACKLOG_MAX, CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Identity, Mode, NAMES_MAX, Phase, Plan, SETUPS_MAX, STALL_MAX,
+};
 pub use tally::Tally;

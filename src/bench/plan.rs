@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::ClientId;
-use crate::wire::HostPort;
+use crate::wire::{HostPort, NodeId};
 
 /// The client that receives the events of the machine: [`Phase`]s as notes, and `done`.
 pub const CLIENT: ClientId = ClientId(0);
@@ -123,4 +123,35 @@ pub struct Plan {
     pub fill: bool,
     /// Program and version, for people.
     pub agent: String,
+    /// Who the sessions log in as, one after the other; none in open mode.
+    pub logins: Vec<Identity>,
+}
+
+/// Who one session logs in as. Its dials have the number of the session, so that the driver shows
+/// the right key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The node id of its key.
+    pub node: NodeId,
+    /// The credential for its key.
+    pub credential: Vec<u8>,
+}
+
+impl Plan {
+    /// Sessions in all: those that make the load, and before them those that hold the files that
+    /// others ask for.
+    #[must_use]
+    pub fn sessions_all(&self) -> usize {
+        self.holders() + self.sessions
+    }
+
+    /// Sessions that hold the files that others ask for.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        match self.mode {
+            Mode::Query | Mode::Flood => usize::try_from(self.files.div_ceil(FILES_PER_HOLDER)).unwrap_or(1).max(1),
+            Mode::Churn => 1,
+            Mode::Idle | Mode::Connect | Mode::Register | Mode::Get => 0,
+        }
+    }
 }

@@ -36,6 +36,7 @@ fn plan(mode: Mode) -> Plan {
         files: 20,
         fill: false,
         agent: "bench".into(),
+        logins: Vec::new(),
     }
 }
 

@@ -60,8 +60,12 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         control: Some(control.clone()),
         memory: Some(memory),
         tls,
+        exempt_loopback: args.exempt_loopback,
         ..Options::default()
     })?;
+    if args.exempt_loopback {
+        log::warn!("hosts at loopback addresses may begin handshakes without a limit (--exempt-loopback)");
+    }
     let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
     let handshakes = sealed.map(|(envelopes, handshakes)| {

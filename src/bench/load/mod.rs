@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::neighbor::Neighbor;
 use super::pace::Pace;
-use super::plan::{CLIENT, DRAIN_MAX, FILES_PER_HOLDER, Mode, Phase, Plan, STALL_MAX};
+use super::plan::{CLIENT, DRAIN_MAX, Mode, Phase, Plan, STALL_MAX};
 use super::session::{Session, State};
 use super::tally::Tally;
 use crate::error::{Exit, Failure};
@@ -89,7 +89,7 @@ impl Load {
         let mut node = [0; NodeId::LEN];
         node[..8].copy_from_slice(&entropy.next_u64().to_be_bytes());
         let boot = entropy.next_u64().max(1);
-        let holders = holders(&plan);
+        let holders = plan.holders();
         let mut sessions: Vec<Session> = (0..holders + plan.sessions).map(|_| Session::default()).collect();
         for (n, session) in (0_u64..).zip(&mut sessions[holders..]) {
             session.files = match plan.mode {
@@ -447,15 +447,6 @@ impl Load {
                 self.out.push_back(Output::Close { conn });
             }
         }
-    }
-}
-
-/// Sessions that hold the files which others ask for.
-fn holders(plan: &Plan) -> usize {
-    match plan.mode {
-        Mode::Query | Mode::Flood => usize::try_from(plan.files.div_ceil(FILES_PER_HOLDER)).unwrap_or(1).max(1),
-        Mode::Churn => 1,
-        Mode::Idle | Mode::Connect | Mode::Register | Mode::Get => 0,
     }
 }
 

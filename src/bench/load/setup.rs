@@ -33,31 +33,45 @@ impl Load {
         let session = &mut self.sessions[which];
         session.state = State::Dialing;
         session.begun = self.now;
-        self.out.push_back(Output::Dial { dial: DialId(which as u64 * 2), to: self.plan.target.clone(), key: None });
+        self.out.push_back(Output::Dial { dial: DialId(which as u64), to: self.plan.target.clone(), key: None });
     }
 
     pub(super) fn on_dialed(&mut self, dial: DialId, conn: ConnId) {
-        let which = usize::try_from(dial.0 / 2).expect("a number of ours");
+        let (which, is_source) = self.dialed(dial);
         self.out.push_back(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
-        if dial.0 % 2 == 1 {
+        if is_source {
             return self.on_source_dialed(which, conn);
         }
         self.own(conn, Owner::Session(which));
         let session = &mut self.sessions[which];
         session.state = State::Greeting;
         session.conn = Some(conn);
-        self.say_hello(conn);
-        self.send(conn, Message::Login(Login::open()));
+        self.say_hello(which, conn);
+        let login = self.plan.logins.get(which);
+        let login = login.map_or(Login::open(), |login| Login::with_credential(login.credential.clone()));
+        self.send(conn, Message::Login(login));
         self.send_pages(which);
     }
 
-    pub(super) fn say_hello(&mut self, conn: ConnId) {
-        self.send(conn, Message::Hello(Hello::new(self.node, self.boot, self.plan.agent.clone())));
+    pub(super) fn say_hello(&mut self, which: usize, conn: ConnId) {
+        let node = self.plan.logins.get(which).map_or(self.node, |login| login.node);
+        self.send(conn, Message::Hello(Hello::new(node, self.boot, self.plan.agent.clone())));
+    }
+
+    /// The number of the dial of a session to its source.
+    pub(super) fn source_dial(&self, which: usize) -> DialId {
+        DialId((self.sessions.len() + which) as u64)
+    }
+
+    /// The session of a dial, and whether it is the dial to its source.
+    fn dialed(&self, dial: DialId) -> (usize, bool) {
+        let number = usize::try_from(dial.0).expect("a number of ours");
+        (number % self.sessions.len(), number >= self.sessions.len())
     }
 
     pub(super) fn on_dial_failed(&mut self, dial: DialId) {
-        let which = usize::try_from(dial.0 / 2).expect("a number of ours");
-        if dial.0 % 2 == 1 {
+        let (which, is_source) = self.dialed(dial);
+        if is_source {
             self.tally.error("source_dial");
             return self.leave(which);
         }

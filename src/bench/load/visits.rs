@@ -4,7 +4,7 @@ use super::{Load, Owner};
 use crate::bench::plan::Phase;
 use crate::bench::session::{Session, State};
 use crate::config::CHUNK_BYTES_MAX;
-use crate::proto::{ConnId, DialId, Digests, HashPlan, Output, PayloadId, Verify};
+use crate::proto::{ConnId, Digests, HashPlan, Output, PayloadId, Verify};
 use crate::wire::Message;
 use crate::wire::message::{Bye, Chunk, Get, sent_by_super_peers, sent_to_sources, sent_to_super_peers};
 
@@ -24,7 +24,8 @@ impl Load {
         match &self.sessions[which].wanted {
             Some(wanted) => {
                 let to = wanted.from.clone();
-                self.out.push_back(Output::Dial { dial: DialId(which as u64 * 2 + 1), to, key: None });
+                let dial = self.source_dial(which);
+                self.out.push_back(Output::Dial { dial, to, key: None });
             }
             None => self.leave(which),
         }
@@ -39,7 +40,7 @@ impl Load {
         let get = Get { req: 1, root: wanted.root, offset: 0, length, bare: false };
         session.source = Some(conn);
         self.own(conn, Owner::Source(which));
-        self.say_hello(conn);
+        self.say_hello(which, conn);
         self.send(conn, Message::Get(get));
     }
 

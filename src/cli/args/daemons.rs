@@ -63,6 +63,11 @@ command! {
         #[argh(option, arg_name = "KEY", from_str_fn(key))]
         pub(crate) operator: Vec<PublicKey>,
 
+        /// in login mode, let hosts at loopback addresses begin handshakes without a limit, for
+        /// tests in which all peers are on one host [default: off]
+        #[argh(switch)]
+        pub(crate) exempt_loopback: bool,
+
         /// let everybody take part who can reach it, without a login and without encryption
         /// [default: off; on if it listens on a loopback address only and has neither users nor
         /// operators]

@@ -51,6 +51,11 @@ command! {
         #[argh(switch, long = "self")]
         pub(crate) own: bool,
 
+        /// with --self: log in, each session with a key and a credential of its own, over TLS
+        /// [default: off]
+        #[argh(switch)]
+        pub(crate) login: bool,
+
         /// number of sessions [default: idle 1000, connect 2000, register 10, query 50, churn 20]
         #[argh(option, arg_name = "N")]
         pub(crate) sessions: Option<usize>,

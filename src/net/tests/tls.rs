@@ -410,3 +410,72 @@ fn chunks_travel_between_frames() {
     }
     assert_eq!(chunks, 3);
 }
+
+/// What a client in another language does: a certificate of its own, a HELLO, and the answer to it.
+const PYTHON: &str = r#"
+import socket, ssl, sys
+port, certificate, key, ping = int(sys.argv[1]), sys.argv[2], sys.argv[3], bytes.fromhex(sys.argv[4])
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+context.load_cert_chain(certificate, key)
+with context.wrap_socket(socket.create_connection(("127.0.0.1", port))) as conn:
+    assert conn.version() == "TLSv1.3"
+    conn.sendall(ping)
+    answer = conn.recv(len(ping))
+    assert answer == ping, answer
+    assert conn.recv(1) == b""
+print("done")
+"#;
+
+/// Runs a program, and the turns of the node until it ends. Returns what it prints, and the keys
+/// that the node has seen.
+fn run(rig: &mut Rig, program: &str, args: &[&str]) -> Option<(String, Vec<Option<PublicKey>>)> {
+    use std::process::{Command, Stdio};
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().ok()?;
+    let mut keys = Vec::new();
+    rig.started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        rig.turn(|net, arrival| match arrival {
+            Arrival::Input(Input::Accepted { key, .. }) => keys.push(key),
+            Arrival::Input(Input::Message { conn, message }) => {
+                net.send(conn, &message);
+                net.close(conn);
+            }
+            _ => {}
+        });
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    Some((String::from_utf8_lossy(&text).into_owned(), keys))
+}
+
+#[test]
+fn openssl_and_python_get_through_the_handshake() {
+    let mut rig = node(1);
+    let folder = tempfile::tempdir().unwrap();
+    let [key, certificate] = ["key.pem", "cert.pem"].map(|name| folder.path().join(name).display().to_string());
+    let made = run(&mut rig, "openssl", &["genpkey", "-algorithm", "ed25519", "-out", &key]);
+    if made.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI needs openssl");
+        return;
+    }
+    let request = ["req", "-x509", "-key", &key, "-out", &certificate, "-subj", "/CN=x", "-days", "1"];
+    run(&mut rig, "openssl", &request).unwrap();
+    let addr = rig.addr().to_string();
+    let client = ["s_client", "-connect", &addr, "-cert", &certificate, "-key", &key];
+    let (text, keys) = run(&mut rig, "openssl", &client).unwrap();
+    assert!(text.contains("TLSv1.3") && keys.len() == 1 && keys[0].is_some(), "{keys:?}: {text}");
+    let old = [&client[..], &["-tls1_2"]].concat();
+    let (text, keys) = run(&mut rig, "openssl", &old).unwrap();
+    assert!(text.contains("alert") && keys.is_empty(), "{keys:?}: {text}");
+    // Without a certificate of its own nobody gets in.
+    let (text, keys) = run(&mut rig, "openssl", &client[..3]).unwrap();
+    assert!(keys.is_empty(), "{keys:?}: {text}");
+    let hex: String = bytes_of(&[ping(1)]).iter().map(|byte| format!("{byte:02x}")).collect();
+    let port = rig.addr().port().to_string();
+    let python = run(&mut rig, "python3", &["-c", PYTHON, &port, &certificate, &key, &hex]);
+    let Some((text, keys)) = python else { return };
+    assert!(text.contains("done") && keys.len() == 1, "{keys:?}: {text}");
+}

@@ -23,7 +23,7 @@ const NAME: &str = "bench.bin";
 pub(super) fn run(args: &Bench, limits: &Limits, nofile: u64, mut rig: Rig, form: Form) -> Result<u8, Failure> {
     let (super_peer, what, size) = if args.own {
         let subnet = Subnet::draw(OsEntropy.next_u64());
-        let super_peer = rig.start_super(subnet, None)?.to_string();
+        let super_peer = rig.start_super(subnet, None, None)?.to_string();
         rig.start_sources(subnet, limits.sources, limits.size, NAME)?;
         (super_peer, NAME.to_owned(), limits.size)
     } else {

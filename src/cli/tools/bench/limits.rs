@@ -62,6 +62,7 @@ impl Limits {
         let pid = args.pid.unwrap_or_default();
         let wrongs = [
             (args.own != args.supers.is_empty(), "give either --super HOST:PORT or --self".to_owned()),
+            (args.login && !args.own, "--login needs --self".to_owned()),
             (sessions == 0 && !alone, "--sessions is a number above 0".to_owned()),
             (depth == 0 || depth > deepest, format!("--depth is a number from 1 to {deepest}")),
             (args.rate == Some(0), "--rate is a number above 0".to_owned()),
@@ -112,6 +113,7 @@ pub(super) fn unused(args: &Bench, mode: Mode) -> Vec<&'static str> {
         ("--verify", args.verify.is_some() && mode != Mode::Get),
         ("--listen", args.listen.is_some() && (args.own || mode != Mode::Flood)),
         ("--pid", args.pid.is_some() && args.own),
+        ("--login", args.login && !matches!(mode, Mode::Idle | Mode::Connect | Mode::Register | Mode::Query)),
     ]
     .into_iter()
     .filter_map(|(option, unused)| unused.then_some(option))

@@ -5,6 +5,7 @@ mod compare;
 mod curves;
 mod get;
 mod limits;
+mod logins;
 mod owner;
 mod report;
 mod rig;
@@ -12,6 +13,7 @@ mod rig;
 use std::net::SocketAddr;
 
 use limits::Limits;
+use logins::Logins;
 use report::{Env, Report, Watched};
 use rig::{Rig, say};
 
@@ -62,18 +64,10 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
     let loopback = target.is_none_or(|target| target.ip().is_loopback() && target.is_ipv4());
     let sources = if loopback { limits::source_addresses(mode, limits.sessions) } else { Vec::new() };
     let disk = churn.then_some(DiskOptions::default());
-    let node = Node::open(Options { listen, datagrams: flood, control: None, disk, sources, ..Options::default() })?;
-    let target = match target {
-        Some(target) => target,
-        None => rig.start_super(subnet, node.listen_addr())?,
-    };
-    if churn && args.own {
-        rig.start_sources(subnet, limits.sources, limits.size, "visit.bin")?;
-    }
-    let plan = Plan {
+    let mut plan = Plan {
         mode,
-        target: HostPort::from(target),
-        link: flood.then_some(target),
+        target: HostPort::from(SocketAddr::new(subnet.host(1), 0)),
+        link: None,
         sessions: limits.sessions,
         depth: limits.depth,
         rate: limits.rate,
@@ -81,7 +75,20 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
         files: limits.files,
         fill: args.own || args.files.is_some(),
         agent: AGENT.into(),
+        logins: Vec::new(),
     };
+    let logins = args.login.then(|| Logins::new(plan.sessions_all())).transpose()?;
+    let (operator, tls) = logins.as_ref().map(|logins| (logins.operator, logins.tls.clone())).unzip();
+    plan.logins = logins.map_or_else(Vec::new, |logins| logins.identities);
+    let node = Node::open(Options { listen, datagrams: flood, disk, sources, tls, ..Options::default() })?;
+    let target = match target {
+        Some(target) => target,
+        None => rig.start_super(subnet, node.listen_addr(), operator)?,
+    };
+    (plan.target, plan.link) = (HostPort::from(target), flood.then_some(target));
+    if churn && args.own {
+        rig.start_sources(subnet, limits.sources, limits.size, "visit.bin")?;
+    }
     let open = plan.rate.is_some();
     let mut load = Load::new(plan, &mut OsEntropy);
     let server = rig.server_pid.or(args.pid).or_else(|| owner::listening_at(target)).map(Watched::new);

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::cli::output;
 use crate::cli::tools::children::{Children, Daemon, Subnet, interrupt_flag, write_random};
 use crate::error::{Exit, Failure};
+use crate::trust::PublicKey;
 
 /// Names of the sources of a run.
 pub(super) const SOURCES: [&str; 16] = [
@@ -43,16 +44,26 @@ impl Rig {
         self.folder.path()
     }
 
-    /// Starts a super peer, with this process as its neighbor if that has an address.
-    pub(super) fn start_super(&mut self, subnet: Subnet, neighbor: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
+    /// Starts a super peer, with this process as its neighbor if that has an address; in login mode
+    /// if it has an operator.
+    pub(super) fn start_super(
+        &mut self,
+        subnet: Subnet,
+        neighbor: Option<SocketAddr>,
+        operator: Option<PublicKey>,
+    ) -> Result<SocketAddr, Failure> {
         let listen = SocketAddr::new(subnet.host(1), 0).to_string();
         let mut args: Vec<String> =
             ["super", "--quiet", "--dial-back", "off", "--listen", &listen].map(str::to_owned).into();
         if let Some(neighbor) = neighbor {
             args.extend(["--neighbor".to_owned(), neighbor.to_string()]);
         }
+        if let Some(operator) = operator {
+            args.extend(["--operator".to_owned(), operator.to_string(), "--exempt-loopback".to_owned()]);
+        }
         if self.talks {
-            say("the super peer runs with --dial-back off");
+            let limit = if operator.is_some() { " --exempt-loopback" } else { "" };
+            say(&format!("the super peer runs with --dial-back off{limit}"));
         }
         self.children.start("super", &args)?;
         let daemon = self.children.ready("super")?;
