@@ -85,7 +85,15 @@ impl Session {
         session.say(&[
             Message::Hello(hello),
             Message::Login(Login::open()),
-            Message::Register(Register { seq: 1, port: 0, host: None, more_addr: None, files: vec![], more: false }),
+            Message::Register(Register {
+                seq: 1,
+                port: 0,
+                host: None,
+                more_addr: None,
+                http: false,
+                files: vec![],
+                more: false,
+            }),
         ])?;
         while !matches!(session.hear()?, Message::Ack(_)) {}
         Ok(session)

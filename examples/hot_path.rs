@@ -150,7 +150,15 @@ fn pages(files: u64) -> Vec<Vec<u8>> {
     (0..files / PAGE)
         .map(|n| {
             let files = (n * PAGE..(n + 1) * PAGE).map(record).collect();
-            framed(&Message::Register(Register { seq: n + 1, port: 9, host: None, more_addr: None, files, more: true }))
+            framed(&Message::Register(Register {
+                seq: n + 1,
+                port: 9,
+                host: None,
+                more_addr: None,
+                http: false,
+                files,
+                more: true,
+            }))
         })
         .collect()
 }

@@ -162,7 +162,15 @@ fn greeting(text: &str) -> Vec<u8> {
         let path = SharePath::new("w1299 w0327 w0587 w0783 w0483 00000007.flac").expect("43 bytes");
         let files = vec![FileRecord { path, size: 7, root: Root([7; 32]), collection: false }];
         frame::encode(
-            &Message::Register(Register { seq: 1, port: 9, host: None, more_addr: None, files, more: false }),
+            &Message::Register(Register {
+                seq: 1,
+                port: 9,
+                host: None,
+                more_addr: None,
+                http: false,
+                files,
+                more: false,
+            }),
             &mut bytes,
         );
     }

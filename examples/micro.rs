@@ -92,7 +92,15 @@ fn messages() -> [(&'static str, Message); 3] {
         ("HIT of 1", Message::Hit(Hit { req: 7, hits })),
         (
             "REGISTER of 500",
-            Message::Register(Register { seq: 1, port: 4778, host: None, more_addr: None, files, more: false }),
+            Message::Register(Register {
+                seq: 1,
+                port: 4778,
+                host: None,
+                more_addr: None,
+                http: false,
+                files,
+                more: false,
+            }),
         ),
     ]
 }

@@ -263,7 +263,15 @@ impl Swarm {
                 let host = None;
                 self.send(
                     number,
-                    &Message::Register(Register { seq: 1, port: 1024, host, more_addr: None, files, more: false }),
+                    &Message::Register(Register {
+                        seq: 1,
+                        port: 1024,
+                        host,
+                        more_addr: None,
+                        http: false,
+                        files,
+                        more: false,
+                    }),
                 );
             }
             Message::Ack(_) => {

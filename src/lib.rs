@@ -12,7 +12,8 @@
 //! as many peers. [`cli`] has one file per command. Every limit is in [`config`], every exit code
 //! in [`error`].
 //!
-//! [`trust`] has keys, credentials and invitations: who a node is, and who may take part.
+//! [`trust`] has keys, credentials and invitations: who a node is, and who may take part. [`http`]
+//! has the rules of HTTP: heads, ranges, conditions, pages.
 //!
 //! [`fold`] is the form in which names are compared. [`memory`] counts what the binary has
 //! allocated.
@@ -20,7 +21,7 @@
 //! The modules form layers. A module imports only modules of earlier layers; a test checks this:
 //!
 //! 1. `time`, `config`, `error`, `memory`, `fold`
-//! 2. `wire`
+//! 2. `wire`, then `http`
 //! 3. `trust`
 //! 4. `proto`
 //! 5. `net`, `disk`, `sim`, `control`, `bench`
@@ -34,6 +35,7 @@ pub mod control;
 pub mod disk;
 pub mod error;
 pub mod fold;
+pub mod http;
 pub mod memory;
 pub mod net;
 pub mod node;

@@ -116,7 +116,8 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             let port = dice.pick(&[4778, 1, 0]);
             let host = dice.one_in(6).then(|| dice.pick(&["peer.example", "-", "", "::1"]).to_owned());
             let more_addr = dice.one_in(6).then(|| dice.pick(&["2001:db8::9", "192.0.2.9", "::", "x"]).to_owned());
-            Message::Register(Register { seq, port, host, more_addr, files: files(dice), more: dice.one_in(4) })
+            let http = dice.one_in(2);
+            Message::Register(Register { seq, port, host, more_addr, http, files: files(dice), more: dice.one_in(4) })
         }
         5 => Message::Update(Update { seq, add: files(dice), del: (0..dice.below(4)).map(|_| path(dice)).collect() }),
         6 => Message::Ack(Ack { seq, files: dice.any() }),
@@ -137,6 +138,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
                 addr: addr(dice),
                 other: dice.one_in(3).then(|| addr(dice)),
                 unreached: dice.one_in(3),
+                http: dice.one_in(3),
             };
             Message::Hit(Hit { req, hits: (0..dice.below(5)).map(|_| record(dice)).collect() })
         }
@@ -205,7 +207,7 @@ pub fn raw_frame(dice: &mut Dice<'_>, cap: usize) -> Result<Option<Message>, Wir
 pub fn update(dice: &mut Dice<'_>, seq: u64) -> Message {
     let add = files(dice);
     match seq {
-        1 => Message::Register(Register { seq, port: 4778, host: None, more_addr: None, files: add, more: false }),
+        1 => Message::Register(Register { seq, port: 4778, host: None, more_addr: None, http: false, files: add, more: false }),
         _ => Message::Update(Update { seq, add, del: (0..dice.below(3)).map(|_| path(dice)).collect() }),
     }
 }
@@ -283,6 +285,7 @@ pub fn link_message(dice: &mut Dice<'_>, ours: u64, theirs: u64, ids: &[QueryId]
             addr: addr(dice),
             other: dice.one_in(3).then(|| addr(dice)),
             unreached: dice.one_in(3),
+            http: dice.one_in(3),
         }),
         6 | 7 => {
             let (hits, reached, pruned, uncut) = (edge(dice), edge(dice), edge(dice), dice.pick(&[0, 0, 1, u32::MAX]));

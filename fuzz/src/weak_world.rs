@@ -180,7 +180,7 @@ impl WeakWorld {
             boot: 5,
             supers: (0..=supers.min(2)).map(|n| addr(1 + n as u16).into()).collect(),
             login: None,
-            offer: (supers != 3).then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere }),
+            offer: (supers != 3).then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere, http: false }),
             connect_timeout: Duration::from_secs(10),
             download_timeout: sprat::config::DOWNLOAD_TIMEOUT,
             agent: "sprat fuzz".into(),

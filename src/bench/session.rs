@@ -73,7 +73,8 @@ impl Session {
         self.pages.push_back((count, now));
         self.seq += 1;
         let more = !self.files.is_empty();
-        let register = Register { seq: self.seq, port: names::PORT, host: None, more_addr: None, files, more };
+        let register =
+            Register { seq: self.seq, port: names::PORT, host: None, more_addr: None, http: false, files, more };
         Some(Message::Register(register))
     }
 

@@ -246,6 +246,18 @@ impl State {
         &self.folder
     }
 
+    /// The token with which the page of this run may be used from elsewhere, in a file that only
+    /// this user reads. Without the file it is known to the page only.
+    pub(crate) fn http_token(&self, fresh: crate::wire::NodeId) -> String {
+        let (path, token) = (self.file("http-token"), fresh.to_string());
+        let _ = fs::remove_file(&path);
+        let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        if let Err(error) = written.and_then(|mut file| file.write_all(token.as_bytes())) {
+            log::warn!("cannot write {}: {error}", path.display());
+        }
+        token
+    }
+
     /// Keeps the address at which this super peer listens, for the invitations that `sprat user`
     /// prints. Without it they name an address of the host, so a failure is only reported.
     pub(crate) fn keep_listen(&self, listen: SocketAddr) {

@@ -9,12 +9,12 @@ use super::identity::Identity;
 use super::member::{Keys, Part};
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
-use super::ready::{Ready, ReadyFile};
+use super::ready::{Ready, ReadyFile, dialable};
 use super::units::Span;
 use super::{discovery, member, paths, queue, report, settings};
 use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN};
 use crate::error::{Exit, Failure};
-use crate::node::{DiskOptions, Flow, Host, Node, Options};
+use crate::node::{DiskOptions, Flow, Host, HttpOptions, Node, Options, Token};
 use crate::proto::Event;
 use crate::proto::weak_peer::{Offer, QueueConfig, WeakPeer, WeakPeerConfig};
 use crate::trust::Pin;
@@ -57,7 +57,17 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let rescan = args.rescan.map_or(SHARE_RESCAN, |Span(rescan)| rescan);
     let rescan = (!rescan.is_zero()).then_some(rescan);
     let disk = DiskOptions { shares, downloads, cache, collections, rescan, queue: Some(queue_file) };
+    if args.http_files && tls.is_some() {
+        let why = "--http-files serves everybody who can connect, and this peer is in login mode; leave it out";
+        return Err(Failure::usage(why));
+    }
+    let id = key.node();
+    let (page, names) = settings::page(args.http.as_ref(), tls.is_some())?;
+    let token = page.map(|_| state.http_token(random::node_id())).unwrap_or_default();
+    let http =
+        HttpOptions { files: args.http_files, listen: page, role: "peer", node: Some(id), names, token: Token(token) };
     let node = Node::open(Options {
+        http,
         listen: Some(listen),
         datagrams: false,
         control: Some(control.clone()),
@@ -68,11 +78,11 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
     let config = WeakPeerConfig {
-        node: key.node(),
+        node: id,
         boot: random::boot_id(),
         supers,
         login,
-        offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into() }),
+        offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into(), http: args.http_files }),
         connect_timeout,
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
         agent: settings::AGENT.into(),
@@ -80,7 +90,15 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let queue = QueueConfig { parallel: args.parallel.unwrap_or(PARALLEL), kept: true, saved };
     let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy)).with_queue(queue);
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
+    if args.http_files {
+        log::info!("the share is at http://{}/files/", dialable(bound));
+    }
+    let page = node.page_addr().map(dialable);
+    if let Some(page) = &page {
+        log::info!("the page about this peer is http://{page}/");
+    }
     let mut ready = Ready::new("peer", bound);
+    ready.http = page;
     ready.control = Some(control);
     let prompted = args.prompt || prompt::owns_terminal();
     let prompt = prompted.then(|| prompt::start(node.handle(), state.file("history"), args.quiet));

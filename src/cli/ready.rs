@@ -29,6 +29,9 @@ pub(crate) struct Ready {
     /// Its control socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) control: Option<PathBuf>,
+    /// Its page, as a program on this host can dial it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<HostPort>,
 }
 
 impl Ready {
@@ -41,6 +44,7 @@ impl Ready {
             listen: dialable(listen),
             super_peer: None,
             control: None,
+            http: None,
         }
     }
 }

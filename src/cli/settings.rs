@@ -68,6 +68,26 @@ pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, 
     }
 }
 
+/// `--http`: the address of the page, and the names under which it may be reached. In login mode it
+/// is for this host only.
+pub(crate) fn page(given: Option<&HostPort>, login: bool) -> Result<(Option<SocketAddr>, Vec<String>), Failure> {
+    let Some(given) = given else { return Ok((None, Vec::new())) };
+    scoped("--http", [given])?;
+    let addr = resolve("--http", given)?;
+    if !addr.ip().is_loopback() && login {
+        let why =
+            format!("the page at {addr} would show others this node, which is in login mode; write --http 127.0.0.1");
+        return Err(Failure::usage(why));
+    }
+    if !addr.ip().is_loopback() {
+        log::warn!(
+            "the page at {addr} is open to everyone who can connect to it; --http 127.0.0.1 keeps it to this host"
+        );
+    }
+    let names = if given.literal().is_none() { vec![given.host().to_owned()] } else { Vec::new() };
+    Ok((Some(addr), names))
+}
+
 /// Whether this host has IPv6, if only on its loopback interface.
 fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()

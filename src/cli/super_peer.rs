@@ -8,13 +8,13 @@ use super::discovery::Announced;
 use super::identity::Identity;
 use super::links::Handshakes;
 use super::random::{self, OsEntropy};
-use super::ready::{Ready, ReadyFile};
+use super::ready::{Ready, ReadyFile, dialable};
 use super::units::OnOff;
 use super::{accounts, links, memory, modes, paths, report, settings};
 use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::net::TlsIdentity;
-use crate::node::{Flow, Host, Node, Options};
+use crate::node::{Flow, Host, HttpOptions, Node, Options};
 use crate::proto::Event;
 use crate::proto::super_peer::{LoginConfig, SuperPeer, SuperPeerConfig};
 use crate::trust::{Accounts, Mode, PublicKey};
@@ -54,7 +54,11 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         paths::make_private_folder(folder)?;
     }
     let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
+    let (page, names) = settings::page(args.http.as_ref(), tls.is_some())?;
+    let node = Some(key.node());
+    let http = HttpOptions { listen: page, role: "super", node, names, ..HttpOptions::default() };
     let mut node = Node::open(Options {
+        http,
         listen: Some(listen),
         datagrams: true,
         control: Some(control.clone()),
@@ -68,6 +72,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     }
     let _socket_name = state.name_socket(name, &control);
     let bound = node.listen_addr().unwrap_or(listen);
+    let page = node.page_addr();
     let handshakes = sealed.map(|(envelopes, handshakes)| {
         node.set_envelopes(envelopes);
         handshakes
@@ -94,7 +99,11 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
     // From now on the kernel queues connections, so the super peer serves.
-    ready.write(&Ready { control: Some(control), ..Ready::new("super", bound) })?;
+    if let Some(page) = page {
+        log::info!("the page about this super peer is http://{}/", dialable(page));
+    }
+    let http = page.map(dialable);
+    ready.write(&Ready { control: Some(control), http, ..Ready::new("super", bound) })?;
     node.run(role, &mut Journal { state, handshakes }).map(Exit::code)
 }
 

@@ -220,6 +220,11 @@ impl Collections {
         Some((opened.file.try_clone().ok()?, opened.size, opened.digest.cvs.clone()))
     }
 
+    /// A collection, open, and its size.
+    pub(super) fn file_of(&mut self, root: Root, buffer: &mut Vec<u8>) -> Option<(u64, Arc<File>)> {
+        self.opened(root, buffer).map(|opened| (opened.size, opened.file.clone()))
+    }
+
     /// Closes the file that was served last.
     pub(super) fn close(&mut self) {
         self.opened = None;

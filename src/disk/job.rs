@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use super::http::{HttpDone, HttpWork};
 use crate::proto::disk::{DiskDone, DiskWork};
 use crate::proto::{ConnId, Digests, HashPlan, Verify};
 
@@ -18,6 +19,8 @@ pub enum Job {
     },
     /// Hash a chunk that has arrived.
     Digest(ReceivedChunk),
+    /// A question of HTTP.
+    Http(HttpWork),
 }
 
 /// A chunk that has arrived and is to be hashed.
@@ -47,6 +50,8 @@ pub enum Report {
         /// The buffer of a [`DiskDone::PieceWritten`], for reuse.
         spare: Option<Vec<u8>>,
     },
+    /// Answer to [`Job::Http`].
+    Http(HttpDone),
     /// Gauges of the share for `status`, in place of the earlier ones.
     Counts(Vec<(&'static str, u64)>),
     /// Answer to [`Job::Digest`].

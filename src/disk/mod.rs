@@ -19,6 +19,7 @@ mod hash;
 mod hasher;
 mod held;
 mod holes;
+mod http;
 mod job;
 mod left_out;
 pub mod md5_lanes;
@@ -53,6 +54,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
+pub use self::http::{AtPath, HttpDone, HttpWork};
 pub use folder_root::{FolderContent, collection_of};
 pub use job::{Job, ReceivedChunk, Report};
 pub(crate) use names::is_share_name;

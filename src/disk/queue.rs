@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::http::HttpWork;
 use super::job::{Job, ReceivedChunk};
 use super::md5_lanes::{Gathering, fill_batch};
 use super::serve::ChunkRequest;
@@ -75,6 +76,7 @@ pub(super) enum Next {
     Work { work: DiskWork, bytes: Option<Vec<u8>> },
     Prepare(Vec<ChunkRequest>),
     Digest(Vec<ReceivedChunk>),
+    Http(HttpWork),
 }
 
 impl Turn {
@@ -121,6 +123,7 @@ impl Queue {
             Job::Work { work: work @ (DiskWork::WritePiece { .. } | DiskWork::PreparePart { .. }), bytes } => {
                 self.writes.push_back(Next::Work { work, bytes });
             }
+            Job::Http(work) => self.ours.push_back(Next::Http(work)),
             Job::Work { work, bytes } => self.ours.push_back(Next::Work { work, bytes }),
         }
     }
@@ -293,7 +296,7 @@ mod tests {
         let next = || queue.next(Instant::now(), true);
         let requests = std::iter::from_fn(next).flat_map(|next| match next {
             Next::Prepare(requests) => requests,
-            Next::Work { .. } | Next::Digest(_) => Vec::new(),
+            Next::Work { .. } | Next::Digest(_) | Next::Http(_) => Vec::new(),
         });
         requests.map(|request| (request.conn.index, request.req)).collect()
     }

@@ -269,6 +269,12 @@ impl Serve {
         }
     }
 
+    /// As [`Serve::open_unchanged`], of a path that was looked at in no batch.
+    pub(super) fn open_at(&mut self, share: &mut Share, path: &str, stamp: &Stamp) -> Result<Arc<File>, ServeFailure> {
+        self.checked.clear();
+        self.open_unchanged(share, &Arc::from(path), stamp)
+    }
+
     /// Reports to the share that a file has changed.
     fn changed(&mut self, share: &mut Share, path: &Arc<str>) {
         self.open.retain(|open| open.path != *path);

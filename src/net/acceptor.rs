@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 
+use mio::Token;
 use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
 use socket2::{Protocol, Type};
@@ -17,7 +18,6 @@ use super::connections::Connections;
 use super::context::Context;
 use super::deadlines::Due;
 use super::socket::{cannot_listen, canonical, is_exhaustion, open};
-use super::token;
 use crate::config::{ACCEPT_RETRY, ACCEPTS_PER_TURN, CROWD_BATCH, LISTEN_BACKLOG, REFUSALS_PER_RETRY};
 use crate::error::Failure;
 use crate::proto::{ConnId, Input};
@@ -31,6 +31,8 @@ pub(super) struct Acceptor {
     ready: bool,
     /// Descriptors ran out: nothing is accepted until one is freed or the timer fires.
     stalled: bool,
+    /// The timer.
+    due: Due,
     /// The system had no descriptor, and the machine was asked to free some since the last accept.
     asked: bool,
     /// Connections that may be accepted in this turn.
@@ -43,11 +45,11 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Binds TCP to the address; `[::]` takes IPv4 as well.
+    /// Binds TCP to the address, which this option names; `[::]` takes IPv4 as well.
     ///
     /// # Errors
     /// Exit 5 with a sentence that names the address.
-    pub(super) fn bind(addr: SocketAddr) -> Result<Acceptor, Failure> {
+    pub(super) fn bind(addr: SocketAddr, option: &'static str) -> Result<Acceptor, Failure> {
         let bound = || -> io::Result<Acceptor> {
             let socket = open(addr, Type::STREAM, Protocol::TCP)?;
             socket.set_reuse_address(true)?;
@@ -59,17 +61,23 @@ impl Acceptor {
                 socket,
                 ready: true,
                 stalled: false,
+                due: Due::Accept,
                 asked: false,
                 accepts_left: 0,
                 refusals_left: REFUSALS_PER_RETRY,
                 spare: spare(),
             })
         };
-        bound().map_err(|error| cannot_listen(addr, "", &error))
+        bound().map_err(|error| cannot_listen(addr, "", option, &error))
     }
 
-    pub(super) fn watch(&mut self, ctx: &Context) -> Result<(), Failure> {
-        ctx.watch_reads(&mut self.socket, token::LISTENER, "the listener")
+    pub(super) fn watch(&mut self, token: Token, ctx: &Context) -> Result<(), Failure> {
+        ctx.watch_reads(&mut self.socket, token, "the listener")
+    }
+
+    /// It is the listener of the page.
+    pub(super) fn set_page(&mut self) {
+        self.due = Due::Page;
     }
 
     /// The address that it listens on, with its real port.
@@ -93,17 +101,36 @@ impl Acceptor {
 
     /// Accepts the next connection, within the bounds of the turn.
     pub(super) fn next(&mut self, conns: &mut Connections, ctx: &mut Context) -> Option<Input<'static>> {
+        loop {
+            let enter = |acceptor: &Acceptor, stream, from, conns: &mut Connections, ctx: &mut Context| {
+                acceptor.enter(stream, from, conns, ctx)
+            };
+            if let Some((conn, Accepted { from, to, since })) = self.accept(conns, ctx, enter)? {
+                return Some(Input::Accepted { conn, from, to, since, key: None, unix: ctx.unix });
+            }
+        }
+    }
+
+    /// Accepts the next connection of the page.
+    pub(super) fn next_page(&mut self, conns: &mut Connections, ctx: &mut Context) -> Option<()> {
+        self.accept(conns, ctx, |_, stream, _, conns, ctx| conns.enter_page(stream, ctx))
+    }
+
+    fn accept<T>(
+        &mut self,
+        conns: &mut Connections,
+        ctx: &mut Context,
+        enter: impl Fn(&Acceptor, TcpStream, SocketAddr, &mut Connections, &mut Context) -> io::Result<T>,
+    ) -> Option<T> {
         while self.is_busy() && self.accepts_left > 0 && conns.may_accept() {
             self.accepts_left -= 1;
             match self.socket.accept() {
                 Ok(_) if conns.is_full() => self.on_refused(conns, ctx),
-                Ok((stream, from)) => match self.enter(stream, canonical(from), conns, ctx) {
+                Ok((stream, from)) => match enter(self, stream, canonical(from), conns, ctx) {
                     Ok(entered) => {
                         self.asked = false;
                         ctx.counters.accepted += 1;
-                        if let Some((conn, Accepted { from, to, since })) = entered {
-                            return Some(Input::Accepted { conn, from, to, since, key: None, unix: ctx.unix });
-                        }
+                        return Some(entered);
                     }
                     Err(error) => log::warn!("a connection cannot be watched and is dropped: {error}"),
                 },
@@ -167,7 +194,7 @@ impl Acceptor {
         if !self.stalled {
             self.stalled = true;
             ctx.counters.accept_stalls += 1;
-            ctx.deadlines.push(ctx.now + ACCEPT_RETRY, Due::Accept);
+            ctx.deadlines.push(ctx.now + ACCEPT_RETRY, self.due);
         }
     }
 
@@ -219,9 +246,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_named_with_what_to_do() {
-        let first = Acceptor::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let first = Acceptor::bind("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
         let addr = first.addr();
-        let failure = Acceptor::bind(addr).unwrap_err();
+        let failure = Acceptor::bind(addr, "--listen").unwrap_err();
         assert_eq!(failure.exit, Exit::Unreachable);
         let expected = format!("{addr} is in use; choose another port with --listen or stop the other program");
         assert_eq!(failure.message, expected);
@@ -229,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_named() {
-        let failure = Acceptor::bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
+        let failure = Acceptor::bind("192.0.2.1:0".parse().unwrap(), "--listen").unwrap_err();
         assert_eq!(failure.exit, Exit::Unreachable);
         assert!(failure.message.starts_with("192.0.2.1:0 is not an address of this machine"), "{}", failure.message);
     }

@@ -1,5 +1,8 @@
 //! What the sockets report to the loop.
 
+use std::net::IpAddr;
+
+use crate::http::{Request, Surface};
 use crate::proto::envelope::Taken;
 use crate::proto::{ConnId, HashPlan, Input, Verify};
 
@@ -41,6 +44,34 @@ pub enum Arrival {
     ControlGone {
         /// The client.
         client: ControlId,
+    },
+    /// A connection of the listener speaks HTTP: for the machine it is gone.
+    HttpBegun {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A request of HTTP. It must be answered before the next one of its connection comes.
+    Http {
+        /// The connection.
+        conn: ConnId,
+        /// Where it was asked.
+        surface: Surface,
+        /// Where it comes from; an IPv4 address is never in its mapped form.
+        from: IpAddr,
+        /// The request.
+        request: Box<Request>,
+    },
+    /// The kernel has taken the bytes of a file that an answer of HTTP has.
+    HttpSent {
+        /// The connection.
+        conn: ConnId,
+        /// The number of the bytes.
+        req: u32,
+    },
+    /// A connection that speaks HTTP is gone.
+    HttpGone {
+        /// The connection.
+        conn: ConnId,
     },
     /// The process received a signal.
     Signal(i32),

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -13,6 +13,7 @@ use super::admission::Admission;
 use super::arrival::Arrival;
 use super::buffers::Buffers;
 use super::connection::handshake::Greeted;
+use super::connection::http::Http;
 use super::connection::reading::{Scratch, Step};
 use super::connection::{Accepted, Connection, Handshake, Held, Incoming, Phase};
 use super::context::Context;
@@ -22,9 +23,10 @@ use super::tls::{Tls, TlsIdentity};
 use super::token::{self, Slot};
 use super::transport::Transport;
 use crate::config::{
-    CHUNK_BUFFERS_MAX, EARLY_BYTES_MAX, FLUSHES_PER_TURN, HANDSHAKES_PER_TURN, HANDSHAKES_READY_MAX, LOGIN_DEADLINE,
-    TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, UNAUTHENTICATED_MAX,
+    CHUNK_BUFFERS_MAX, EARLY_BYTES_MAX, FLUSHES_PER_TURN, HANDSHAKES_PER_TURN, HANDSHAKES_READY_MAX, HTTP_CONNS_MAX,
+    LOGIN_DEADLINE, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN, UNAUTHENTICATED_MAX,
 };
+use crate::http::{self, Refusal, Surface};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 use crate::wire::frame;
@@ -68,6 +70,10 @@ pub(super) struct Connections {
     dirty: VecDeque<ConnId>,
     /// Bytes of files that each of them may write in this turn.
     pub(super) write_budget: usize,
+    /// Connections that are served as HTTP.
+    http: Vec<ConnId>,
+    /// Whether connections of the listener are, if they begin with a letter.
+    pub(super) serves_files: bool,
     /// Slots to be freed at the end of the turn.
     graves: Vec<ConnId>,
     /// Bytes of all send queues, and of all frames that are not complete, as they were counted
@@ -97,6 +103,8 @@ impl Connections {
             starved: VecDeque::new(),
             dirty: VecDeque::new(),
             write_budget: TURN_BYTES_WRITTEN,
+            http: Vec::new(),
+            serves_files: false,
             graves: Vec::new(),
             send_bytes: 0,
             read_bytes: 0,
@@ -129,6 +137,9 @@ impl Connections {
                 count -= 1;
             }
         }
+        while count > 0 && self.end_idle_http(ctx) {
+            count -= 1;
+        }
         self.wanted = self.wanted.max(count);
     }
 
@@ -160,8 +171,10 @@ impl Connections {
     /// Gives a connected or connecting stream its slot.
     pub(super) fn enter(&mut self, stream: TcpStream, phase: Phase, ctx: &mut Context) -> io::Result<ConnId> {
         let connected = !matches!(phase, Phase::Connecting { .. });
+        let speaks_http = self.serves_files && matches!(phase, Phase::Open);
         let id = self.table.insert(Connection::new(Transport::new(stream), phase));
         let conn = self.table.get_mut(id).expect("just inserted");
+        conn.speaks_http = speaks_http;
         if let Err(error) = ctx.watch(conn.transport.source(), token::of(id, false)) {
             self.table.remove(id);
             return Err(error);
@@ -237,6 +250,7 @@ impl Connections {
         if matches!(ended, Phase::Dead) {
             return;
         }
+        let is_http = conn.is_http;
         self.live -= 1;
         conn.free_buffers();
         let (known, broken) = (conn.known, conn.transport.tls().is_some_and(Tls::has_failed));
@@ -249,6 +263,7 @@ impl Connections {
         }
         ctx.counters.tls_broken += u64::from(broken);
         match why {
+            CloseReason::SlowConsumer if is_http => ctx.counters.http_slow_readers += 1,
             CloseReason::SlowConsumer => ctx.counters.slow_consumers += 1,
             CloseReason::SlowFrame => ctx.counters.slow_frames += 1,
             CloseReason::Remote
@@ -257,7 +272,12 @@ impl Connections {
             | CloseReason::AddressGone
             | CloseReason::Asked => {}
         }
-        ctx.push(Input::Closed { conn: id, why });
+        if is_http {
+            self.http.retain(|each| *each != id);
+            ctx.arrivals.push_back(Arrival::HttpGone { conn: id });
+        } else {
+            ctx.push(Input::Closed { conn: id, why });
+        }
     }
 
     /// Ends the connections that use one of these addresses of this host, which are gone. Returns
@@ -557,6 +577,24 @@ impl Connections {
                 let bytes = bytes.expect("a chunk is received into its buffer");
                 Some(Arrival::Payload { conn: id, req, bytes, plan, verify })
             }
+            Step::Http => {
+                self.begin_http(id, ctx);
+                Some(Arrival::HttpBegun { conn: id })
+            }
+            Step::Request(request) => {
+                ctx.counters.http_requests += 1;
+                let conn = self.table.get(id)?;
+                let Phase::Http(http) = &conn.phase else { return None };
+                // It fails only once the connection is gone.
+                let from =
+                    conn.transport.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |addr| addr.ip().to_canonical());
+                Some(Arrival::Http { conn: id, surface: http.surface, from, request })
+            }
+            Step::Refused(refusal) => {
+                self.current = None;
+                self.refuse_http(id, refusal, ctx);
+                None
+            }
             Step::Rest => {
                 self.leave(id, ctx);
                 None
@@ -614,7 +652,11 @@ impl Connections {
                     }
                 }
                 let why = conn.overdue();
-                self.finish(id, why, ctx);
+                if matches!(conn.phase, Phase::Http(_)) && why == CloseReason::SlowFrame {
+                    self.refuse_http(id, Refusal::Slow, ctx);
+                } else {
+                    self.finish(id, why, ctx);
+                }
             }
             Some(_) | None => self.arm(id, ctx),
         }
@@ -649,11 +691,22 @@ impl Connections {
         };
         match conn.phase {
             Phase::Connecting { .. } | Phase::Handshaking(_) | Phase::Lingering { .. } | Phase::Dead => return,
-            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf | Phase::Closing { .. } => {}
+            Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Http(_)
+            | Phase::Deaf
+            | Phase::Closing { .. } => {}
         }
-        let was_choked = conn.is_choked();
+        let (was_choked, is_http) = (conn.is_choked(), conn.is_http);
         let arrivals = &mut ctx.arrivals;
-        let sent = |req| arrivals.push_back(Arrival::Input(Input::PayloadSent { conn: id, req }));
+        let sent = |req| {
+            arrivals.push_back(if is_http {
+                Arrival::HttpSent { conn: id, req }
+            } else {
+                Arrival::Input(Input::PayloadSent { conn: id, req })
+            });
+        };
         if let Some(why) = conn.flush(self.write_budget, &mut self.buffers, ctx.now, sent) {
             self.finish(id, why, ctx);
             return;
@@ -667,7 +720,7 @@ impl Connections {
         } else if conn.writable && !conn.is_written() {
             self.mark_dirty(id);
         }
-        match backlogged {
+        match backlogged.filter(|_| !is_http) {
             Some(true) => {
                 ctx.counters.backlogs += 1;
                 ctx.push(Input::Backlogged { conn: id });
@@ -747,6 +800,116 @@ impl Connections {
         {
             conn.armed = Some(deadline);
             ctx.deadlines.push(deadline, Due::Connection(id));
+        }
+    }
+
+    // ---- HTTP -----------------------------------------------------------------------------------
+
+    /// A connection of the page has come.
+    pub(super) fn enter_page(&mut self, stream: TcpStream, ctx: &mut Context) -> io::Result<()> {
+        let id = self.enter(stream, Phase::Http(Box::new(Http::new(Surface::Page, ctx.now))), ctx)?;
+        self.begin_http(id, ctx);
+        self.arm(id, ctx);
+        Ok(())
+    }
+
+    /// A connection is served as HTTP from now on, in the place of another one if all are taken.
+    fn begin_http(&mut self, id: ConnId, ctx: &mut Context) {
+        ctx.counters.http_connections += 1;
+        let most = HTTP_CONNS_MAX.min(self.conns_max / 2).max(1);
+        let has_place = self.http.len() < most || self.end_idle_http(ctx) || self.end_slow_http(ctx);
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.is_http = true;
+            self.http.push(id);
+        }
+        if !has_place {
+            self.refuse_http(id, Refusal::Busy, ctx);
+        }
+    }
+
+    /// Closes the longest idle one. `false`: all of them are being answered.
+    fn end_idle_http(&mut self, ctx: &mut Context) -> bool {
+        let idle = self.http_states().filter_map(|(id, http)| Some((http.idle_since()?, id)));
+        let Some((_, id)) = idle.min() else { return false };
+        ctx.counters.http_evicted += 1;
+        self.finish(id, CloseReason::Asked, ctx);
+        true
+    }
+
+    /// Closes one that takes its answer slowly. `false`: none does.
+    fn end_slow_http(&mut self, ctx: &mut Context) -> bool {
+        let slow = self.http_states().find(|(_, http)| http.is_slow(ctx.now));
+        let Some((id, _)) = slow else { return false };
+        self.finish(id, CloseReason::SlowConsumer, ctx);
+        true
+    }
+
+    fn http_states(&self) -> impl Iterator<Item = (ConnId, &Http)> {
+        self.http.iter().filter_map(|id| match &self.table.get(*id)?.phase {
+            Phase::Http(http) => Some((*id, &**http)),
+            Phase::Connecting { .. }
+            | Phase::Handshaking(_)
+            | Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Deaf
+            | Phase::Closing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Dead => None,
+        })
+    }
+
+    /// Bytes of answers that wait to be written, without those of files.
+    pub(super) fn http_bytes(&self) -> usize {
+        self.http.iter().filter_map(|id| self.table.get(*id)).map(|conn| conn.send.frame_bytes()).sum()
+    }
+
+    /// Answers what is no request, and closes.
+    pub(super) fn refuse_http(&mut self, id: ConnId, refusal: Refusal, ctx: &mut Context) {
+        let counters = &mut ctx.counters;
+        *match refusal {
+            Refusal::Malformed(_) | Refusal::Version => &mut counters.http_malformed,
+            Refusal::TooLarge => &mut counters.http_too_large,
+            Refusal::Body => &mut counters.http_bodies,
+            Refusal::Method => &mut counters.http_methods,
+            Refusal::Slow => &mut counters.http_slow_heads,
+            Refusal::Busy => &mut counters.http_busy,
+            Refusal::Host => &mut counters.http_hosts,
+        } += 1;
+        self.write_http(id, &http::refusal(refusal), ctx);
+        self.close(id, ctx);
+    }
+
+    /// Queues bytes of an answer.
+    pub(super) fn write_http(&mut self, id: ConnId, bytes: &[u8], ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.note_queued(ctx.now);
+            conn.send.tail(&mut self.buffers).extend_from_slice(bytes);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// The answer is queued: the next request is read, or the connection is closed.
+    pub(super) fn end_answer(&mut self, id: ConnId, last: bool, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else { return };
+        let Phase::Http(http) = &mut conn.phase else { return };
+        if http.end_answer(last, ctx.now) {
+            self.requeue(id);
+            self.arm(id, ctx);
+        } else {
+            self.close(id, ctx);
+        }
+    }
+
+    /// The node ends: connections without a request are closed, the others after their answers.
+    pub(super) fn drain_http(&mut self, ctx: &mut Context) {
+        for id in self.http.clone() {
+            let state = self.table.get_mut(id).map(|conn| &mut conn.phase);
+            if let Some(Phase::Http(http)) = state
+                && !http.drain()
+            {
+                self.close(id, ctx);
+            }
         }
     }
 

@@ -67,6 +67,29 @@ counters! {
     unread_closed,
     /// Connections closed because a frame was not complete in time.
     slow_frames,
+    /// Connections that spoke HTTP.
+    http_connections,
+    /// Requests of HTTP.
+    http_requests,
+    /// Requests refused because they are not HTTP, or could be read in two ways (400, 505).
+    http_malformed,
+    /// Requests refused because their head is too long or has too many fields (431).
+    http_too_large,
+    /// Requests refused because of their body (413).
+    http_bodies,
+    /// Requests refused because of their method (405).
+    http_methods,
+    /// Requests refused because of their Host (421).
+    http_hosts,
+    /// Requests that were not complete in time (408).
+    http_slow_heads,
+    /// HTTP connections closed because the other side did not read, or read slowly while others
+    /// waited.
+    http_slow_readers,
+    /// HTTP connections refused because there were too many (503).
+    http_busy,
+    /// Idle HTTP connections closed for others.
+    http_evicted,
     /// Datagrams received.
     datagrams_in,
     /// Datagrams sent.

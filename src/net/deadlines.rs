@@ -20,6 +20,8 @@ pub(super) enum Due {
     Resolve(DialId),
     /// Accepting failed because descriptors ran out: try again.
     Accept,
+    /// The same on the listener of the page.
+    Page,
     /// The same on the control socket.
     Control,
 }

@@ -21,7 +21,8 @@
 //!
 //! Parts with their own state: `Connections` (table, run queue, budgets), `Acceptor`, `Dialer`,
 //! `ControlSocket`, `Datagrams`. What they share is the `Context`. A further listener is a struct
-//! like `Acceptor`. `Transport` is plain TCP or TLS.
+//! like `Acceptor`. `Transport` is plain TCP or TLS. HTTP is a phase of a connection: on the
+//! listener by the first byte, or on a listener of its own.
 //!
 //! In login mode every connection begins with a handshake. The machine gets it once that is
 //! complete, with the key that the other side has proved, and never hears of one that fails.

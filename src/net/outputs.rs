@@ -11,6 +11,7 @@ use super::context::Context;
 use super::reactor::Net;
 use super::table::Table;
 use crate::config::{CHUNK_BYTES_MAX, FRAME_BYTES_OPEN, SEND_QUEUE_BYTES_EARLY, SEND_QUEUE_BYTES_MAX};
+use crate::http::Refusal;
 use crate::proto::envelope::Taken;
 use crate::proto::{CloseReason, ConnId, DialId, HashPlan, ResolveId, Verify};
 use crate::trust::PublicKey;
@@ -127,6 +128,42 @@ impl Net {
     /// many bytes are free.
     pub fn close_unread(&mut self, bytes: usize) {
         self.conns.close_unread(bytes, &mut self.ctx);
+    }
+
+    /// Queues bytes of an answer of HTTP. For a connection that is gone it has no effect.
+    pub fn write_http(&mut self, id: ConnId, bytes: &[u8]) {
+        if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
+            self.conns.write_http(id, bytes, &mut self.ctx);
+        }
+    }
+
+    /// The answer to a request of HTTP is queued. `last`: the connection is closed after it.
+    pub fn end_answer(&mut self, id: ConnId, last: bool) {
+        if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
+            self.conns.end_answer(id, last, &mut self.ctx);
+        }
+    }
+
+    /// The answer to a request of HTTP goes on until the client leaves. Returns how many of its
+    /// bytes wait to be written.
+    pub fn stream_http(&mut self, id: ConnId) -> Option<usize> {
+        let conn = live(&mut self.conns.table, id, &mut self.ctx)?;
+        let Phase::Http(http) = &mut conn.phase else { return None };
+        http.begin_stream();
+        Some(conn.send.frame_bytes())
+    }
+
+    /// Refuses a request of HTTP, and closes its connection.
+    pub fn refuse_http(&mut self, id: ConnId, refusal: Refusal) {
+        if live(&mut self.conns.table, id, &mut self.ctx).is_some() {
+            self.conns.refuse_http(id, refusal, &mut self.ctx);
+        }
+    }
+
+    /// Bytes of answers of HTTP that wait to be written, without those of files.
+    #[must_use]
+    pub fn http_bytes(&self) -> usize {
+        self.conns.http_bytes()
     }
 
     /// Queues a line for a client of the control socket; `last` marks the last one that answers a

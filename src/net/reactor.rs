@@ -45,6 +45,10 @@ pub struct NetOptions {
     pub datagrams: bool,
     /// Path of the Unix socket for clients on this machine.
     pub control: Option<PathBuf>,
+    /// Whether connections of the listener that begin with a letter are served as HTTP.
+    pub http_files: bool,
+    /// Address of the listener of the page about the node.
+    pub http: Option<SocketAddr>,
     /// Local addresses for dials, used in turn; if there are none, the system chooses.
     pub sources: Vec<IpAddr>,
     /// What the node shows in login mode, in which every TCP connection is TLS; none in open mode.
@@ -54,8 +58,9 @@ pub struct NetOptions {
     pub exempt_loopback: bool,
 }
 
-/// Kinds of sockets that a turn reads: connections, datagrams, the listener, the control socket.
-const KINDS: usize = 4;
+/// Kinds of sockets that a turn reads: connections, datagrams, the listener, the listener of the
+/// page, the control socket.
+const KINDS: usize = 5;
 
 /// What there is to read next.
 enum Found {
@@ -86,6 +91,7 @@ pub struct Net {
     own_addrs: Option<OwnAddrs>,
     pub(super) conns: Connections,
     pub(super) acceptor: Option<Acceptor>,
+    pub(super) page: Option<Acceptor>,
     pub(super) dialer: Dialer,
     pub(super) datagrams: Option<Datagrams>,
     pub(super) control: ControlSocket,
@@ -112,7 +118,14 @@ impl Net {
         let mut signals = Caught::open().map_err(|error| internal("the signals", &error))?;
         ctx.watch_reads(&mut signals.0, token::SIGNALS, "the signals")?;
         let (mut acceptor, mut datagrams) = bind(options)?;
-        acceptor.as_mut().map_or(Ok(()), |acceptor| acceptor.watch(&ctx))?;
+        acceptor.as_mut().map_or(Ok(()), |acceptor| acceptor.watch(token::LISTENER, &ctx))?;
+        let mut page = options.http.map(|addr| Acceptor::bind(addr, "--http")).transpose()?;
+        if let Some(page) = &mut page {
+            page.set_page();
+            page.watch(token::PAGE_LISTENER, &ctx)?;
+        }
+        let mut conns = Connections::new(reserve.conns_max, reserve.newcomers_max);
+        conns.serves_files = options.http_files;
         datagrams.as_mut().map_or(Ok(()), |datagrams| datagrams.watch(&ctx))?;
         let mut conns = Connections::new(reserve.conns_max, reserve.newcomers_max);
         conns.admission.exempts_loopback = options.exempt_loopback;
@@ -133,6 +146,7 @@ impl Net {
             conns,
             own_addrs,
             acceptor,
+            page,
             datagrams,
         })
     }
@@ -141,6 +155,12 @@ impl Net {
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
         self.acceptor.as_ref().map(Acceptor::addr)
+    }
+
+    /// The address of the page, with its real port.
+    #[must_use]
+    pub fn page_addr(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(Acceptor::addr)
     }
 
     /// A handle that wakes the loop from another thread.
@@ -201,7 +221,7 @@ impl Net {
     /// Whether work is left over from this turn, so that the poll must not wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.acceptor.as_ref().is_some_and(Acceptor::is_busy) && self.conns.may_accept()
+        [&self.acceptor, &self.page].into_iter().flatten().any(Acceptor::is_busy) && self.conns.may_accept()
             || self.datagrams.as_ref().is_some_and(|datagrams| datagrams.is_ready())
             || self.control.is_busy()
             || self.own_addrs.as_ref().is_some_and(OwnAddrs::is_ready)
@@ -246,6 +266,11 @@ impl Net {
                     acceptor.latch();
                 }
             }
+            token::PAGE_LISTENER => {
+                if let Some(page) = &mut self.page {
+                    page.latch();
+                }
+            }
             token::DATAGRAMS => {
                 if let Some(datagrams) = &mut self.datagrams {
                     datagrams.latch(event.is_readable(), event.is_error());
@@ -285,7 +310,7 @@ impl Net {
         self.first = (self.first + 1) % KINDS;
         self.conns.begin_turn();
         self.control.begin_turn();
-        if let Some(acceptor) = &mut self.acceptor {
+        for acceptor in [&mut self.acceptor, &mut self.page].into_iter().flatten() {
             acceptor.begin_turn();
         }
         if let Some(datagrams) = &mut self.datagrams {
@@ -336,7 +361,7 @@ impl Net {
         }
         loop {
             if let Some(arrival) = self.ctx.arrivals.pop_front() {
-                if let Arrival::Input(Input::Closed { conn, .. }) = arrival {
+                if let Arrival::Input(Input::Closed { conn, .. }) | Arrival::HttpGone { conn } = arrival {
                     self.conns.bury(conn);
                 }
                 return Some(arrival);
@@ -364,7 +389,7 @@ impl Net {
 
     /// What the sockets of one kind have to read next.
     fn look(&mut self, kind: usize) -> Option<Found> {
-        let Net { ctx, conns, acceptor, dialer, datagrams, control, .. } = self;
+        let Net { ctx, conns, acceptor, page, dialer, datagrams, control, .. } = self;
         match kind {
             0 => {
                 let id = conns.next_due()?;
@@ -382,6 +407,7 @@ impl Net {
                 }))
             }
             2 => Some(Found::Arrival(Arrival::Input(acceptor.as_mut()?.next(conns, ctx)?))),
+            3 => page.as_mut()?.next_page(conns, ctx).map(|()| Found::Begun),
             _ => control.next(ctx).map(Found::Arrival),
         }
     }
@@ -416,6 +442,11 @@ impl Net {
                         acceptor.resume();
                     }
                 }
+                Due::Page => {
+                    if let Some(page) = &mut self.page {
+                        page.resume();
+                    }
+                }
                 Due::Control => self.control.latch(),
             }
         }
@@ -432,10 +463,8 @@ impl Net {
 
     /// Frees the slots of connections and clients that are gone.
     pub fn end_turn(&mut self) {
-        if self.conns.end_turn()
-            && let Some(acceptor) = &mut self.acceptor
-        {
-            acceptor.resume();
+        if self.conns.end_turn() {
+            [&mut self.acceptor, &mut self.page].into_iter().flatten().for_each(Acceptor::resume);
         }
         self.control.end_turn();
         // Connections that come and go leave entries in the list of deadlines.
@@ -444,7 +473,7 @@ impl Net {
             ctx.deadlines.sweep(|at, due| match due {
                 Due::Connection(id) => conns.is_armed(id, at),
                 Due::Resolve(dial) => dialer.is_resolving(dial),
-                Due::Accept | Due::Control => true,
+                Due::Accept | Due::Page | Due::Control => true,
             });
         }
     }
@@ -454,6 +483,8 @@ impl Net {
     pub fn stop_listening(&mut self) {
         self.acceptor = None;
         self.conns.end_handshakes();
+        self.page = None;
+        self.conns.drain_http(&mut self.ctx);
         self.control.stop_listening();
     }
 }
@@ -484,7 +515,7 @@ fn bind(options: &NetOptions) -> Result<(Option<Acceptor>, Option<Datagrams>), F
     };
     let mut tries = 0;
     loop {
-        let acceptor = Acceptor::bind(wanted)?;
+        let acceptor = Acceptor::bind(wanted, "--listen")?;
         if !options.datagrams {
             return Ok((Some(acceptor), None));
         }
@@ -495,7 +526,7 @@ fn bind(options: &NetOptions) -> Result<(Option<Acceptor>, Option<Datagrams>), F
             // Any port is acceptable, so another one is tried.
             Err(error) if wanted.port() == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < PORT_PAIR_TRIES => {
             }
-            Err(error) => return Err(cannot_listen(addr, " (UDP)", &error)),
+            Err(error) => return Err(cannot_listen(addr, " (UDP)", "--listen", &error)),
         }
     }
 }

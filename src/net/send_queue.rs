@@ -93,17 +93,17 @@ impl SendQueue {
 
     /// Writes frames, which the cap of the queue bounds, and up to `budget` bytes of files. A chunk
     /// that the budget would cut waits for the next turn, unless it is the first. Calls `sent` with
-    /// each request whose file bytes are all written. Returns how it ended, and whether anything
-    /// was written.
+    /// each request whose file bytes are all written. Returns how it ended, and how many
+    /// bytes were written.
     pub(super) fn flush(
         &mut self,
         transport: &mut Transport,
         budget: usize,
         buffers: &mut Buffers,
         mut sent: impl FnMut(u32),
-    ) -> (Flushed, bool) {
+    ) -> (Flushed, usize) {
         let mut left = budget;
-        let mut progress = false;
+        let mut written = 0;
         let end = loop {
             if self.is_empty() {
                 buffers.put_frame(std::mem::take(&mut self.bytes));
@@ -116,16 +116,16 @@ impl SendQueue {
             }
             let due = self.frames_due();
             let result = if due > 0 {
-                self.write_frames(transport, due, buffers).map(|_| 0)
+                self.write_frames(transport, due, buffers).map(|count| (count, 0))
             } else if left == 0 || left < budget && self.extent_left() > left {
                 break Flushed::Budget;
             } else {
-                self.write_file(transport, left, buffers, &mut sent)
+                self.write_file(transport, left, buffers, &mut sent).map(|count| (count, count))
             };
             match result {
-                Ok(count) => {
-                    progress = true;
-                    left = left.saturating_sub(count);
+                Ok((count, of_file)) => {
+                    written += count;
+                    left = left.saturating_sub(of_file);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Flushed::Blocked,
@@ -133,7 +133,7 @@ impl SendQueue {
             }
         };
         self.compact();
-        (end, progress)
+        (end, written)
     }
 
     /// Frame bytes before the next extent.

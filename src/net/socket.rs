@@ -33,17 +33,17 @@ pub(super) fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 /// The failure of a bind: exit 5 with a sentence that names the address. `what` follows the
-/// address.
-pub(super) fn cannot_listen(addr: SocketAddr, what: &str, error: &io::Error) -> Failure {
+/// address, and `option` is the one that chooses it.
+pub(super) fn cannot_listen(addr: SocketAddr, what: &str, option: &str, error: &io::Error) -> Failure {
     let kind = error.kind();
     let message = if kind == io::ErrorKind::AddrInUse {
-        format!("{addr}{what} is in use; choose another port with --listen or stop the other program")
+        format!("{addr}{what} is in use; choose another port with {option} or stop the other program")
     } else if kind == io::ErrorKind::AddrNotAvailable {
-        format!("{addr}{what} is not an address of this machine; choose one that is with --listen")
+        format!("{addr}{what} is not an address of this machine; choose one that is with {option}")
     } else if kind == io::ErrorKind::PermissionDenied {
-        format!("this user may not listen on {addr}{what}; choose a port above 1023 with --listen")
+        format!("this user may not listen on {addr}{what}; choose a port above 1023 with {option}")
     } else {
-        format!("cannot listen on {addr}{what}: {error}; choose another address with --listen")
+        format!("cannot listen on {addr}{what}: {error}; choose another address with {option}")
     };
     Failure::new(Exit::Unreachable, message)
 }

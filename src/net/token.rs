@@ -20,6 +20,7 @@ pub(super) const DATAGRAMS: Token = Token(INDEX_MASK - 2);
 pub(super) const SIGNALS: Token = Token(INDEX_MASK - 3);
 pub(super) const CONTROL_LISTENER: Token = Token(INDEX_MASK - 4);
 pub(super) const OWN_ADDRS: Token = Token(INDEX_MASK - 5);
+pub(super) const PAGE_LISTENER: Token = Token(INDEX_MASK - 6);
 /// Most slots of a table, so that no slot has the token of a fixed socket.
 pub(super) const SLOTS_MAX: usize = LANES;
 /// The token of the first lane; the others follow.

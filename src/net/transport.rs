@@ -204,6 +204,11 @@ impl Transport {
         self.stream.local_addr()
     }
 
+    /// The address of the other side.
+    pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         self.stream.set_nodelay(true)
     }

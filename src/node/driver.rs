@@ -10,6 +10,7 @@ use super::chunks::Chunks;
 use super::clock::{self, Clock};
 use super::handle::Request;
 use super::host::Host;
+use super::http::{Http, HttpOptions};
 use super::memory::Memory;
 use super::requests::Requests;
 use super::turns::Turns;
@@ -25,7 +26,7 @@ use crate::net::{Arrival, ControlId, Net};
 use crate::proto::disk::CollectionDone;
 use crate::proto::envelope::Taken;
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, DiskDone, Input, Role};
+use crate::proto::{ClientEvent, CloseReason, DiskDone, Input, Role};
 use crate::time::Time;
 
 /// A running node.
@@ -45,6 +46,7 @@ pub(super) struct Driver<'a, R> {
     clock: Clock,
     pub(super) turns: Turns,
     pub(super) memory: Memory,
+    pub(super) http: Http,
     pub(super) now: Time,
     /// When the last turn ended.
     rested: Time,
@@ -71,7 +73,7 @@ impl<'a, R: Role> Driver<'a, R> {
         signal: Arc<AtomicI32>,
         role: R,
         host: &'a mut dyn Host,
-        memory: Memory,
+        (memory, http): (Memory, HttpOptions),
     ) -> Driver<'a, R> {
         let (disk, reports) = disk.unzip();
         Driver {
@@ -88,6 +90,7 @@ impl<'a, R: Role> Driver<'a, R> {
             clock: Clock::start(),
             turns: Turns::new(),
             memory,
+            http: Http::new(http),
             now: Time::ZERO,
             rested: Time::ZERO,
             catching_up: false,
@@ -136,6 +139,7 @@ impl<'a, R: Role> Driver<'a, R> {
             }
         }
         self.take_reports_and_requests();
+        self.perform_orders();
         // After a pause of the process, what is queued in the sockets is read before any peer is
         // found to be silent.
         let overdue = |patience: Duration| self.now.since(self.rested) >= patience.saturating_add(TURN_GAP_LONG);
@@ -192,6 +196,7 @@ impl<'a, R: Role> Driver<'a, R> {
 
     fn fire_timers(&mut self) {
         self.net.expire();
+        self.fire_http();
         if self.role.poll_timeout().is_some_and(|at| at <= self.now) {
             self.role.handle_timeout(self.now);
             self.drain();
@@ -205,12 +210,15 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         let ending = self.ending.map(|(_, until)| until);
         let give_back = self.memory.timeout(memory::held());
-        let next = [self.role.poll_timeout(), self.net.timeout(), ending, give_back].into_iter().flatten().min();
+        let next = [self.role.poll_timeout(), self.net.timeout(), self.http.timeout(), ending, give_back]
+            .into_iter()
+            .flatten()
+            .min();
         next.map(|at| at.since(self.now))
     }
 
     /// One input, then all outputs that it causes.
-    fn feed(&mut self, input: Input<'_>) {
+    pub(super) fn feed(&mut self, input: Input<'_>) {
         self.role.handle_input(self.now, input);
         self.drain();
     }
@@ -263,12 +271,20 @@ impl<'a, R: Role> Driver<'a, R> {
                     self.feed(Input::ClientGone { client });
                 }
             }
+            Arrival::HttpBegun { conn } => self.feed(Input::Closed { conn, why: CloseReason::Asked }),
+            Arrival::Http { conn, surface, from, request } => self.on_http(conn, surface, from, request),
+            Arrival::HttpSent { conn, req: _ } => self.on_http_sent(conn),
+            Arrival::HttpGone { conn } => self.on_http_gone(conn),
             Arrival::Signal(signal) => self.on_signal(signal),
         }
     }
 
     fn on_report(&mut self, report: Report) {
         match report {
+            Report::Http(done) => self.on_http_done(done),
+            Report::Done { done: DiskDone::ChunkReady { conn, req, result }, file, .. } if self.takes_chunk(conn) => {
+                self.on_http_chunk(conn, req, result, file);
+            }
             Report::Done { done, file, spare } => {
                 if matches!(
                     done,

@@ -13,9 +13,11 @@ mod clock;
 mod driver;
 mod handle;
 mod host;
+mod http;
 mod memory;
 mod outputs;
 mod requests;
+mod resources;
 mod turns;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +36,7 @@ use crate::proto::envelope::Envelopes;
 
 pub use self::handle::Handle;
 pub use self::host::{Flow, Host};
+pub use self::http::{HttpOptions, Token};
 pub(crate) use crate::disk::is_share_name;
 pub use crate::disk::{DiskOptions, FolderContent, ShareFolder, collection_of};
 
@@ -56,6 +59,8 @@ pub struct Options {
     pub exempt_loopback: bool,
     /// Bytes of memory that it may use for all that it holds; none for no bound.
     pub memory: Option<usize>,
+    /// What it serves over HTTP.
+    pub http: HttpOptions,
 }
 
 /// A node whose sockets are bound and whose worker runs, before its loop.
@@ -66,6 +71,7 @@ pub struct Node {
     requests: Receiver<Request>,
     handle: Handle,
     memory: Memory,
+    http: HttpOptions,
 }
 
 impl Node {
@@ -75,8 +81,18 @@ impl Node {
     /// Exit 5 if an address or the control socket is in use, 9 if the share is missing or cannot be
     /// read.
     pub fn open(options: Options) -> Result<Node, Failure> {
-        let Options { listen, datagrams, control, disk, sources, tls, exempt_loopback, memory } = options;
-        let net = Net::open(&NetOptions { listen, datagrams, control, sources, tls, exempt_loopback })?;
+        let Options { listen, datagrams, control, disk, sources, tls, exempt_loopback, memory, http } = options;
+        let (http_files, page) = (http.files, http.listen);
+        let net = Net::open(&NetOptions {
+            listen,
+            datagrams,
+            control,
+            sources,
+            tls,
+            exempt_loopback,
+            http_files,
+            http: page,
+        })?;
         let alarm = net.alarm();
         let disk = disk
             .map(|options| {
@@ -86,13 +102,19 @@ impl Node {
             .transpose()?;
         let (sender, requests) = mpsc::channel();
         let handle = Handle { requests: sender, alarm, signal: Arc::default() };
-        Ok(Node { net, disk, requests, handle, memory: Memory::new(memory) })
+        Ok(Node { net, disk, requests, handle, memory: Memory::new(memory), http })
     }
 
     /// The address that is listened on, with its real port.
     #[must_use]
     pub fn listen_addr(&self) -> Option<SocketAddr> {
         self.net.listen_addr()
+    }
+
+    /// The address of the page, with its real port.
+    #[must_use]
+    pub fn page_addr(&self) -> Option<SocketAddr> {
+        self.net.page_addr()
     }
 
     /// Puts every datagram into one of these envelopes; without a call, into those of open mode.
@@ -112,7 +134,7 @@ impl Node {
     /// # Errors
     /// The machine's fatal failure, or a poll that fails.
     pub fn run(self, role: impl Role, host: &mut dyn Host) -> Result<Exit, Failure> {
-        let Node { net, disk, requests, handle, memory } = self;
-        Driver::new(net, disk, requests, handle.signal, role, host, memory).run()
+        let Node { net, disk, requests, handle, memory, http } = self;
+        Driver::new(net, disk, requests, handle.signal, role, host, (memory, http)).run()
     }
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::driver::Driver;
 use super::host::Flow;
+use super::http::Http;
 use super::requests::Requests;
 use crate::control;
 use crate::disk::Job;
@@ -116,6 +117,9 @@ impl<R: Role> Driver<'_, R> {
             if let Some(counts) = event.own_counts() {
                 self.add_counts(counts);
             }
+            if Http::owns(*client) {
+                return self.on_http_event(*client, event);
+            }
             if Requests::is_control(*client) {
                 return self.on_control_event(*client, event);
             }
@@ -138,6 +142,7 @@ impl<R: Role> Driver<'_, R> {
             | Event::Source { .. }
             | Event::Log { .. } => None,
         };
+        self.http.note(&event);
         let flow = self.host.on_event(event);
         match (fatal, flow) {
             (Some(failure), _) => self.end = Some(Err(failure)),

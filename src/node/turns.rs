@@ -5,27 +5,39 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::config::TURN_MICROS_MAX;
+use crate::http::metrics;
 
 /// Significant digits of a figure: a value is right to a sixteenth, and the histogram takes 3 KiB.
 const DIGITS: u8 = 1;
+
+/// Bounds of the buckets of the metrics, in microseconds.
+const BOUNDS_US: [u64; 10] = [50, 100, 250, 500, 1000, 2500, 5000, 10_000, 100_000, 1_000_000];
 
 /// A histogram of the time from the end of the poll to the end of the turn, in microseconds.
 #[derive(Debug)]
 pub(super) struct Turns {
     micros: Histogram<u64>,
     micros_max: u64,
+    micros_sum: u64,
 }
 
 impl Turns {
     pub(super) fn new() -> Turns {
         let micros = Histogram::new_with_max(TURN_MICROS_MAX, DIGITS).expect("the bounds are constants");
-        Turns { micros, micros_max: 0 }
+        Turns { micros, micros_max: 0, micros_sum: 0 }
     }
 
     pub(super) fn add(&mut self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.micros.saturating_record(micros);
         self.micros_max = self.micros_max.max(micros);
+        self.micros_sum = self.micros_sum.saturating_add(micros);
+    }
+
+    /// The histogram for the metrics.
+    pub(super) fn buckets(&self) -> metrics::Turns {
+        let at_most = BOUNDS_US.map(|bound| (bound, self.micros.count_between(0, bound)));
+        metrics::Turns { at_most: at_most.into(), count: self.micros.len(), sum_us: self.micros_sum }
     }
 
     /// The figures, by the names that STATUS shows.

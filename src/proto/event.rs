@@ -173,6 +173,9 @@ pub enum ClientEvent {
         /// Its super peer has not reached it there.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unreached: bool,
+        /// It serves its share over HTTP there too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        http: bool,
     },
     /// All hits of one content: `query --json` prints one for each content after the last hit.
     Result {

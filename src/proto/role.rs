@@ -1,5 +1,6 @@
 //! The four methods that a driver calls on a machine, and the source of its random numbers.
 
+use super::glance::Glance;
 use super::input::Input;
 use super::output::Output;
 use crate::time::Time;
@@ -20,6 +21,10 @@ pub trait Role {
     /// When to call [`Role::handle_timeout`]. A time that is not after `now` means that work is
     /// left over from this turn.
     fn poll_timeout(&self) -> Option<Time>;
+    /// What it shows of itself; nothing by default.
+    fn glance(&self) -> Glance {
+        Glance::default()
+    }
 }
 
 /// A machine that is lent to the loop, so that its owner can look at it afterwards.
@@ -38,6 +43,10 @@ impl<R: Role + ?Sized> Role for &mut R {
 
     fn poll_timeout(&self) -> Option<Time> {
         (**self).poll_timeout()
+    }
+
+    fn glance(&self) -> Glance {
+        (**self).glance()
     }
 }
 

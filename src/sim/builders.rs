@@ -57,7 +57,7 @@ pub fn login() -> Message {
 /// A complete REGISTER of these files.
 #[must_use]
 pub fn register(seq: u64, files: Vec<FileRecord>) -> Message {
-    Message::Register(Register { seq, port: CHUNK_PORT, host: None, more_addr: None, files, more: false })
+    Message::Register(Register { seq, port: CHUNK_PORT, host: None, more_addr: None, http: false, files, more: false })
 }
 
 /// An UPDATE that adds and removes these paths.

@@ -133,7 +133,7 @@ pub struct LinkQuery {
     pub again: bool,
 }
 
-/// HIT: `{id, ttl, n, f, node, a, b, u}`.
+/// HIT: `{id, ttl, n, f, node, a, b, u, http}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkHit {
     /// The query.
@@ -157,6 +157,9 @@ pub struct LinkHit {
     /// Its super peer has not reached the source there.
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub unreached: bool,
+    /// The source also serves its share over HTTP there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http: bool,
 }
 
 /// DONE: `{id, ttl, hits, reached, pruned, cut, dup, more, uncut}`.
@@ -363,8 +366,8 @@ impl Packer {
             self.open();
         }
         let start = self.bytes.len();
-        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, node, addr, other, unreached }) = message {
-            let addrs = (addr, other.as_ref(), *unreached);
+        if let LinkMessage::Hit(LinkHit { id, ttl, n, file, node, addr, other, unreached, http }) = message {
+            let addrs = (addr, other.as_ref(), *unreached, *http);
             pack::pack_link_hit((id, *ttl, *n), file, node.as_ref(), addrs, &mut self.bytes);
         } else {
             encode_into(&mut self.bytes, message);
@@ -463,6 +466,7 @@ mod tests {
             // No neighbor checks that it is a literal one.
             other: Some(HostPort::new(&"h".repeat(crate::config::HOST_BYTES_MAX), 65535).unwrap()),
             unreached: true,
+            http: true,
         });
         let mut packer = Packer::new(u64::MAX);
         assert_eq!(packer.push(&hit), None);

@@ -269,10 +269,10 @@ pub struct RevokedKey {
     pub at: u64,
 }
 
-/// REGISTER: `{seq, port, host, more_addr, files, more}`. The first page clears what the session
-/// had registered before; port and addresses are taken from it. A page with `more` is followed by
-/// another REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the peer serves
-/// nothing, and goes with an empty list only.
+/// REGISTER: `{seq, port, host, more_addr, http, files, more}`. The first page clears what the
+/// session had registered before; port and addresses are taken from it. A page with `more` is
+/// followed by another REGISTER, with the next `seq`, before any UPDATE. Port 0 means that the
+/// peer serves nothing, and goes with an empty list only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// Numbers the REGISTERs and UPDATEs of a session: 1, 2, 3, …
@@ -286,6 +286,9 @@ pub struct Register {
     /// family, without brackets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_addr: Option<String>,
+    /// Whether it also serves its share over HTTP on that port.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http: bool,
     /// A page of the whole list.
     #[serde(deserialize_with = "list")]
     pub files: Vec<FileRecord>,
@@ -346,7 +349,7 @@ pub struct Hit {
     pub hits: Vec<SourceRecord>,
 }
 
-/// A file record and who serves it: `{p, s, r, c, n, a, b, u}`.
+/// A file record and who serves it: `{p, s, r, c, n, a, b, u, http}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// Where the file lies below the source's share.
@@ -373,6 +376,9 @@ pub struct SourceRecord {
     /// Its super peer has not reached the source there.
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub unreached: bool,
+    /// The source also serves its share over HTTP there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http: bool,
 }
 
 /// REACH: `{ok, addr, why}`. Only to a peer whose HELLO has the feature [`FEATURE_REACH`].

@@ -36,15 +36,15 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     number(out, (*req).into());
     out.extend_from_slice(b"\xa4hits");
     write_array_len(out, length(hits.len())).expect(TAKEN);
-    for SourceRecord { path, size, root, collection, node, addr, other, unreached } in hits {
-        let present = [*collection, node.is_some(), other.is_some(), *unreached];
+    for SourceRecord { path, size, root, collection, node, addr, other, unreached, http } in hits {
+        let present = [*collection, node.is_some(), other.is_some(), *unreached, *http];
         out.push(0x84 + count(present));
         content(out, path.as_str(), *size, root, *collection);
         if let Some(node) = node {
             out.extend_from_slice(b"\xa1n\xc4\x10");
             out.extend_from_slice(&node.0);
         }
-        addresses(out, addr, other.as_ref(), *unreached);
+        addresses(out, addr, other.as_ref(), (*unreached, *http));
     }
 }
 
@@ -71,12 +71,12 @@ pub(super) fn pack_link_hit(
     (id, ttl, n): (&QueryId, u8, u32),
     file: &FileRecord,
     node: Option<&NodeId>,
-    (addr, other, unreached): (&HostPort, Option<&HostPort>, bool),
+    (addr, other, unreached, http): (&HostPort, Option<&HostPort>, bool, bool),
     out: &mut Vec<u8>,
 ) {
     let FileRecord { path, size, root, collection } = file;
     out.extend_from_slice(b"\x81\xa3HIT");
-    out.push(0x85 + count([node.is_some(), other.is_some(), unreached]));
+    out.push(0x85 + count([node.is_some(), other.is_some(), unreached, http]));
     out.extend_from_slice(b"\xa2id\xc4\x10");
     out.extend_from_slice(&id.0);
     out.extend_from_slice(b"\xa3ttl");
@@ -89,7 +89,7 @@ pub(super) fn pack_link_hit(
         out.extend_from_slice(b"\xa4node\xc4\x10");
         out.extend_from_slice(&node.0);
     }
-    addresses(out, addr, other, unreached);
+    addresses(out, addr, other, (unreached, http));
 }
 
 /// How many optional fields are there.
@@ -97,8 +97,8 @@ fn count<const N: usize>(present: [bool; N]) -> u8 {
     present.into_iter().map(u8::from).sum()
 }
 
-/// The fields `a`, `b` and `u` of a hit.
-fn addresses(out: &mut Vec<u8>, addr: &HostPort, other: Option<&HostPort>, unreached: bool) {
+/// The fields `a`, `b`, `u` and `http` of a hit.
+fn addresses(out: &mut Vec<u8>, addr: &HostPort, other: Option<&HostPort>, (unreached, http): (bool, bool)) {
     out.extend_from_slice(b"\xa1a");
     host_port(out, addr);
     if let Some(other) = other {
@@ -107,6 +107,9 @@ fn addresses(out: &mut Vec<u8>, addr: &HostPort, other: Option<&HostPort>, unrea
     }
     if unreached {
         out.extend_from_slice(b"\xa1u\xc3");
+    }
+    if http {
+        out.extend_from_slice(b"\xa4http\xc3");
     }
 }
 
@@ -208,7 +211,7 @@ mod tests {
             let root = Root([u8::try_from(n).unwrap(); 32]);
             let (collection, node) = (n % 3 == 0, (n % 2 == 0).then_some(NodeId([n as u8; 16])));
             let other = (n % 5 < 3).then(|| HostPort::new("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 9).unwrap());
-            let unreached = n % 7 < 4;
+            let (unreached, http) = (n % 7 < 4, n % 11 < 5);
             let (path_too, addr_too, other_too) = (path.clone(), addr.clone(), other.clone());
             let hit = SourceRecord {
                 path: path_too,
@@ -219,15 +222,16 @@ mod tests {
                 addr: addr_too,
                 other: other_too,
                 unreached,
+                http,
             };
             let hits = Hit { req: 1 << n, hits: vec![hit; n as usize] };
             let file = FileRecord { path, size, root, collection };
             let (id, ttl, n) = (QueryId([9; 16]), u8::MAX, u32::MAX >> n);
-            let link = LinkHit { id, ttl, n, file, node, addr, other, unreached };
+            let link = LinkHit { id, ttl, n, file, node, addr, other, unreached, http };
             check_session(&Message::Hit(hits));
             let message = LinkMessage::Hit(link.clone());
             check_same(&message, |out| {
-                let names = (&link.addr, link.other.as_ref(), link.unreached);
+                let names = (&link.addr, link.other.as_ref(), link.unreached, link.http);
                 pack_link_hit((&link.id, link.ttl, link.n), &link.file, link.node.as_ref(), names, out);
                 true
             });

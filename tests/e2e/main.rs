@@ -8,6 +8,7 @@ mod common;
 mod crowd;
 mod daemon;
 mod failover;
+mod http;
 mod links;
 mod log;
 mod login;

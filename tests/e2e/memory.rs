@@ -41,7 +41,15 @@ fn fill(session: &mut Speaker) -> u64 {
     for seq in 1.. {
         let page = page(seq as u32);
         session.send(&match seq {
-            1 => Message::Register(Register { seq, port: 4778, host: None, more_addr: None, files: page, more: false }),
+            1 => Message::Register(Register {
+                seq,
+                port: 4778,
+                host: None,
+                more_addr: None,
+                http: false,
+                files: page,
+                more: false,
+            }),
             seq => Message::Update(Update { seq, add: page, del: Vec::new() }),
         });
         match session.receive() {

@@ -11,22 +11,23 @@ use std::path::{Path, PathBuf};
 use imports::Graph;
 
 /// The rooms, and for each the rooms that it may import. Anything else under `crate::` is refused.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("config", &[]),
     ("time", &[]),
     ("error", &[]),
     ("memory", &[]),
     ("fold", &[]),
     ("wire", &["config", "error", "time", "fold"]),
+    ("http", &["config", "error", "time", "wire"]),
     ("trust", &["config", "error", "wire"]),
     ("proto", &["config", "error", "time", "fold", "wire", "trust"]),
-    ("net", &["config", "error", "time", "wire", "trust", "proto"]),
-    ("disk", &["config", "error", "time", "wire", "proto"]),
+    ("net", &["config", "error", "time", "wire", "http", "trust", "proto"]),
+    ("disk", &["config", "error", "time", "wire", "http", "proto"]),
     // Without `fold`: what the oracle of the simulator takes for a match must not depend on it.
     ("sim", &["config", "error", "time", "wire", "trust", "proto"]),
     ("control", &["config", "error", "time", "wire", "trust", "proto"]),
     ("bench", &["config", "error", "time", "wire", "trust", "proto"]),
-    ("node", &["config", "error", "memory", "time", "wire", "trust", "proto", "net", "disk", "control"]),
+    ("node", &["config", "error", "memory", "time", "wire", "http", "trust", "proto", "net", "disk", "control"]),
     (
         "cli",
         &[

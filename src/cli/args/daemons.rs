@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{chunk_addr, hops, host, key, parallel, pin, sessions, share, super_addr, timeout};
+use super::values::{chunk_addr, hops, host, key, page_addr, parallel, pin, sessions, share, super_addr, timeout};
 use crate::cli::units::{OnOff, Size, Span};
 use crate::node::ShareFolder;
 use crate::trust::{Pin, PublicKey};
@@ -57,6 +57,11 @@ command! {
         /// without --super [default: off]
         #[argh(switch)]
         pub(crate) announce: bool,
+
+        /// address of a page about this node, with its metrics at /metrics; port 0 takes any free
+        /// port [default: no page; port 4779]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]
+        pub(crate) http: Option<HostPort>,
 
         /// accept the credentials that this operator signs; may be repeated [default: those of this
         /// super peer itself]
@@ -137,6 +142,16 @@ command! {
         /// [::] one of the other family]
         #[argh(option, arg_name = "HOST", from_str_fn(host))]
         pub(crate) advertise: Option<String>,
+
+        /// serve the share over HTTP too, on the port of --listen: curl, wget, aria2 and browsers
+        /// can then list it and fetch from it [default: off]
+        #[argh(switch)]
+        pub(crate) http_files: bool,
+
+        /// address of a page about this peer, with its metrics at /metrics; port 0 takes any free
+        /// port [default: no page; port 4779]
+        #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]
+        pub(crate) http: Option<HostPort>,
 
         /// name of this daemon: its state folder, lock and socket [default: peer]
         #[argh(option, arg_name = "NAME")]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::units::Span;
-use crate::config::{CHUNK_PORT, DOWNLOADS_MAX, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX};
+use crate::config::{CHUNK_PORT, DOWNLOADS_MAX, HTTP_PORT, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX};
 use crate::node::{ShareFolder, is_share_name};
 use crate::proto::Verify;
 use crate::trust::{Pin, PublicKey};
@@ -27,6 +27,11 @@ pub(super) fn key(text: &str) -> Result<PublicKey, String> {
 /// The address at which a peer serves chunks.
 pub(super) fn chunk_addr(text: &str) -> Result<HostPort, String> {
     HostPort::parse_or(text, CHUNK_PORT).map_err(|error| error.to_string())
+}
+
+/// The address of the page about a node.
+pub(super) fn page_addr(text: &str) -> Result<HostPort, String> {
+    HostPort::parse_or(text, HTTP_PORT).map_err(|error| error.to_string())
 }
 
 /// A host without a port; an IPv6 address may have its brackets.

@@ -59,8 +59,8 @@ fn type_in(console: &mut Console, line: &str) -> bool {
 fn hit(name: &str, root: u8, port: u16) -> ClientEvent {
     let source = HostPort::new("h", port).unwrap();
     let (name, path, root) = (name.into(), name.into(), Root([root; 32]));
-    let (collection, unreached) = (false, false);
-    ClientEvent::Hit { name, path, size: 1, root, collection, source, other: None, node: None, unreached }
+    let (collection, unreached, http) = (false, false, false);
+    ClientEvent::Hit { name, path, size: 1, root, collection, source, other: None, node: None, unreached, http }
 }
 
 fn done() -> ClientEvent {

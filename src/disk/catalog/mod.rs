@@ -16,6 +16,7 @@ use super::cache::Cache;
 use super::folder::{Identity, Stamp};
 use super::left_out::is_since;
 use crate::config::{SHARE_OPEN_QUIET, SHARE_QUIET};
+use crate::http::listing::Entry as Listed;
 use crate::wire::ids::Root;
 use crate::wire::{FileRecord, SharePath};
 
@@ -174,6 +175,49 @@ impl Catalog {
             .take(most)
             .map(|(path, entry)| (path.clone(), entry.stamp, entry.standing()))
             .collect()
+    }
+
+    /// Whether a file is at this path, in whatever state.
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// The next entries of a folder, after this name (of a folder, with a slash at its end): files
+    /// that are offered or wait to be hashed, and folders that have some.
+    pub(super) fn children(&self, folder: &str, after: Option<&str>, most: usize) -> Vec<Listed> {
+        let prefix = below(folder);
+        let mut entries = Vec::new();
+        // The slash after the name of a folder sorts before this.
+        let past = |name: &str| format!("{prefix}{name}0");
+        let mut from = match after.map(|after| (after, after.strip_suffix('/'))) {
+            None => Bound::Included(prefix.clone()),
+            Some((_, Some(folder))) => Bound::Included(past(folder)),
+            Some((file, None)) => Bound::Excluded(format!("{prefix}{file}")),
+        };
+        while entries.len() < most
+            && let Some((path, entry)) =
+                self.files.range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded)).next()
+            && let Some(rest) = path.strip_prefix(&prefix)
+        {
+            match rest.split_once('/') {
+                Some((name, _)) => {
+                    entries.push(Listed { name: name.to_owned(), file: None });
+                    from = Bound::Included(past(name));
+                }
+                None => {
+                    let file = match entry.standing() {
+                        Standing::Offered(root) => Some(Some(root)),
+                        Standing::Unhashed => Some(None),
+                        Standing::Unreadable => None,
+                    };
+                    if let Some(root) = file {
+                        entries.push(Listed { name: rest.to_owned(), file: Some((entry.stamp.size, root)) });
+                    }
+                    from = Bound::Excluded(path.to_string());
+                }
+            }
+        }
+        entries
     }
 
     /// When [`Catalog::settle`] has something to do.

@@ -99,6 +99,7 @@ impl Rig {
                 Report::Done { done, file, .. } => return (done, file),
                 Report::Counts(_) => unreachable!("it is left out"),
                 Report::Digested { .. } => panic!("nothing was to be digested"),
+                Report::Http(done) => panic!("HTTP asked for nothing: {done:?}"),
             }
         }
     }

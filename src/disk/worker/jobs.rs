@@ -37,6 +37,7 @@ impl Worker {
             Next::Work { work, bytes } => self.on_work(work, bytes),
             Next::Prepare(requests) => self.prepare_chunks(&requests),
             Next::Digest(chunks) => self.digest(chunks),
+            Next::Http(work) => self.on_http(work),
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! It blocks while there is nothing to do, until a message arrives or a deadline passes. It only
 //! dispatches: what a job means is in the modules that it calls. `jobs` has the work that the
-//! worker does itself, `threads` the work of other threads and their answers, `unpack` the
-//! collections.
+//! worker does itself, `http` what HTTP asks for, `threads` the work of other threads and their
+//! answers, `unpack` the collections.
 
+mod http;
 mod jobs;
 mod threads;
 mod unpack;
@@ -22,6 +23,7 @@ use crate::disk::collections::{Collections, record};
 use crate::disk::describing::Describing;
 use crate::disk::hasher::Progress;
 use crate::disk::held::Finished;
+use crate::disk::http::Http;
 use crate::disk::job::{Job, Report};
 use crate::disk::left_out::Counts;
 use crate::disk::opening::Opening;
@@ -104,6 +106,7 @@ pub(super) struct Worker {
     serve: Serve,
     /// The folder of the last download that keeps the tree of its source.
     last_folder: Last,
+    http: Http,
     openings: VecDeque<Opening>,
     unpackings: VecDeque<Unpacking>,
     parts: HashMap<DownloadId, Part>,
@@ -147,6 +150,7 @@ impl Worker {
             saving: None,
             serve: Serve::default(),
             last_folder: Last::default(),
+            http: Http::default(),
             openings: VecDeque::new(),
             unpackings: VecDeque::new(),
             parts: HashMap::new(),
@@ -212,6 +216,7 @@ impl Worker {
             self.step_opening(opening);
             worked = true;
         }
+        worked |= self.sum();
         worked |= self.describe(now);
         worked |= self.unpack(now);
         match &mut self.share {

@@ -6,11 +6,13 @@
 //! decides anything about the protocol.
 
 pub(super) mod handshake;
+pub(super) mod http;
 pub(super) mod reading;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use self::http::Http;
 use super::buffers::Buffers;
 use super::send_queue::{Flushed, SendQueue};
 use super::transport::Transport;
@@ -43,6 +45,8 @@ pub(super) enum Phase {
     ChunkAnnounced,
     /// Raw bytes are read.
     Receiving(Box<Incoming>),
+    /// Requests of HTTP are read.
+    Http(Box<Http>),
     /// Bytes arrived that are not a message: nothing is read until the machine closes.
     Deaf,
     /// The machine closed it: what is queued is written, what arrives is discarded.
@@ -128,6 +132,10 @@ pub(super) struct Connection {
     backlogged: bool,
     /// The first byte was looked at.
     sniffed: bool,
+    /// A connection that begins with a letter is served as HTTP.
+    pub(super) speaks_http: bool,
+    /// It is served as HTTP, and the machine does not know it.
+    pub(super) is_http: bool,
     /// The other side sends no more.
     eof: bool,
     /// Reading was put off, and `held` may contain complete frames; otherwise it contains the
@@ -162,6 +170,8 @@ impl Connection {
             counted: Held::default(),
             backlogged: false,
             sniffed: false,
+            speaks_http: false,
+            is_http: false,
             eof: false,
             held_complete: false,
             other_mode: false,
@@ -196,7 +206,7 @@ impl Connection {
     /// The machine may still send: it has not closed the connection, and the socket has not failed.
     pub(super) fn takes_messages(&self) -> bool {
         match self.phase {
-            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf => true,
+            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Http(_) | Phase::Deaf => true,
             Phase::Connecting { .. }
             | Phase::Handshaking(_)
             | Phase::Closing { .. }
@@ -215,6 +225,7 @@ impl Connection {
                 let some = self.readable || self.held_complete || incoming.filled == incoming.length;
                 some && incoming.bytes.is_some()
             }
+            Phase::Http(ref http) => !self.is_choked() && http.wants_read(self.readable),
             Phase::Closing { left } | Phase::Lingering { left, .. } => self.readable && !self.eof && left > 0,
             Phase::ChunkAnnounced | Phase::Deaf | Phase::Dead => false,
         }
@@ -253,8 +264,9 @@ impl Connection {
 
     /// Bytes of its buffers.
     pub(super) fn buffers(&self) -> Held {
+        let http = if let Phase::Http(http) = &self.phase { http.buffer_bytes() } else { 0 };
         let [sealed_send, sealed_read] = self.transport.buffer_bytes();
-        let [send, read] = [self.send.buffer_bytes() + sealed_send, self.held.capacity() + sealed_read];
+        let [send, read] = [self.send.buffer_bytes() + sealed_send, self.held.capacity() + sealed_read + http];
         Held { send: u32::try_from(send).unwrap_or(u32::MAX), read: u32::try_from(read).unwrap_or(u32::MAX) }
     }
 
@@ -309,9 +321,12 @@ impl Connection {
         if !self.writable {
             return None;
         }
-        let (end, progress) = self.send.flush(&mut self.transport, budget, buffers, sent);
-        if progress {
+        let (end, count) = self.send.flush(&mut self.transport, budget, buffers, sent);
+        if count > 0 {
             self.write_since = now;
+        }
+        if let Phase::Http(http) = &mut self.phase {
+            http.on_written(count);
         }
         match end {
             Flushed::Empty => self.on_all_written(now),
@@ -355,9 +370,15 @@ impl Connection {
             Phase::Connecting { until } | Phase::Lingering { until, .. } => Some(*until),
             Phase::Handshaking(handshake) => Some(handshake.until),
             Phase::Dead => None,
-            Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) | Phase::Deaf | Phase::Closing { .. } => {
+            Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Http(_)
+            | Phase::Deaf
+            | Phase::Closing { .. } => {
                 let write = (!self.is_written()).then(|| self.write_since + WRITE_STALL_MAX);
-                [write, self.frame_deadline()].into_iter().flatten().min()
+                let head = if let Phase::Http(http) = &self.phase { http.deadline() } else { self.frame_deadline() };
+                [write, head].into_iter().flatten().min()
             }
         }
     }
@@ -375,8 +396,18 @@ impl Connection {
 
     /// The reason to end it after its deadline has passed.
     pub(super) fn overdue(&self) -> CloseReason {
-        if matches!(self.phase, Phase::Lingering { .. }) {
-            return CloseReason::Asked;
+        match &self.phase {
+            Phase::Lingering { .. } => return CloseReason::Asked,
+            Phase::Http(http) if self.is_written() => return http.overdue(),
+            Phase::Connecting { .. }
+            | Phase::Handshaking(_)
+            | Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Http(_)
+            | Phase::Deaf
+            | Phase::Closing { .. }
+            | Phase::Dead => {}
         }
         match self.frame_deadline() {
             Some(frame) if self.is_written() || frame <= self.write_since + WRITE_STALL_MAX => CloseReason::SlowFrame,

@@ -3,8 +3,10 @@
 
 use std::io;
 
+use super::http::Http;
 use super::{Connection, Incoming, Phase};
 use crate::config::{READ_SCRATCH_BYTES, TURN_BYTES_PER_CONNECTION};
+use crate::http::{Refusal, Request, Surface};
 use crate::net::buffers::Buffers;
 use crate::net::transport::Taken;
 use crate::proto::CloseReason;
@@ -49,6 +51,12 @@ pub(in crate::net) enum Step {
     Progress { req: u32, received: usize },
     /// A complete chunk; there may be more.
     Chunk(Box<Incoming>),
+    /// The other side speaks HTTP; what it says is read next.
+    Http,
+    /// A request of HTTP; there may be more once it is answered.
+    Request(Box<Request>),
+    /// Bytes that are no request, and the reason.
+    Refused(Refusal),
     /// Nothing more in this turn.
     Rest,
     /// The connection is over.
@@ -77,6 +85,7 @@ impl Connection {
             Phase::ChunkAnnounced => self.put_off(scratch),
             Phase::Receiving(ref incoming) if incoming.bytes.is_none() => self.put_off(scratch),
             Phase::Receiving(_) => self.read_chunk(scratch),
+            Phase::Http(_) => self.read_request(scratch, now),
             Phase::Closing { .. } | Phase::Lingering { .. } => self.read_away(scratch),
             Phase::Connecting { .. } | Phase::Handshaking(_) | Phase::Deaf | Phase::Dead => {
                 scratch.clear();
@@ -90,6 +99,10 @@ impl Connection {
         loop {
             if !self.sniffed && !scratch.unread().is_empty() {
                 self.sniffed = true;
+                if self.speaks_http && scratch.unread()[0].is_ascii_uppercase() {
+                    self.phase = Phase::Http(Box::new(Http::new(Surface::Files, now)));
+                    return Step::Http;
+                }
                 self.other_mode = scratch.unread()[0] == TLS;
                 if let Some(error) = sniff(scratch.unread()[0]) {
                     return self.go_deaf(scratch, error);
@@ -172,6 +185,10 @@ impl Connection {
     pub(in crate::net) fn pause(&mut self, scratch: &mut Scratch) {
         match self.phase {
             Phase::Open | Phase::ChunkAnnounced | Phase::Receiving(_) => drop(self.put_off(scratch)),
+            Phase::Http(ref mut http) => {
+                http.hold(scratch.unread());
+                scratch.clear();
+            }
             Phase::Connecting { .. }
             | Phase::Handshaking(_)
             | Phase::Closing { .. }
@@ -260,6 +277,32 @@ impl Connection {
         }
     }
 
+    /// Takes the next request out of the bytes that arrived.
+    fn read_request(&mut self, scratch: &mut Scratch, now: Time) -> Step {
+        let choked = self.is_choked();
+        loop {
+            let Phase::Http(http) = &mut self.phase else {
+                unreachable!("called in this phase only");
+            };
+            http.take(scratch.unread(), now);
+            scratch.clear();
+            if choked {
+                return Step::Rest;
+            }
+            match http.next(now) {
+                Ok(Some(request)) => return Step::Request(Box::new(request)),
+                Ok(None) if http.is_answering() && !http.is_stream() => return Step::Rest,
+                Ok(None) => {}
+                Err(refusal) => return Step::Refused(refusal),
+            }
+            match self.fill(scratch) {
+                Ok(true) => {}
+                Ok(false) => return Step::Rest,
+                Err(why) => return Step::Closed(why),
+            }
+        }
+    }
+
     /// Reads once into the empty scratch buffer. `Ok(false)`: there is nothing, or the budget of
     /// this turn is used up.
     fn fill(&mut self, scratch: &mut Scratch) -> Result<bool, CloseReason> {
@@ -323,7 +366,7 @@ fn sniff(first: u8) -> Option<WireError> {
     let who = match first {
         0 => return None,
         TLS => "this node is in open mode and speaks no TLS; name it without a key",
-        b'A'..=b'Z' => "this looks like HTTP, which this port does not serve",
+        b'A'..=b'Z' => "this looks like HTTP, which this port does not serve; a peer does with --http-files",
         _ => "a frame begins with a zero byte",
     };
     Some(WireError::Malformed(who.into()))

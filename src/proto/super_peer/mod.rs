@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 
 use super::command::{ClientId, Command, UserCommand};
 use super::event::{ClientEvent, Event, Outcome};
-use super::{ConnId, Entropy, Input, Output, Role};
+use super::{ConnId, Entropy, Glance, Input, Output, Role};
 use crate::config::INFO_LINKS_MAX;
 use crate::error::{Exit, Failure};
 use crate::time::Time;
@@ -442,6 +442,17 @@ impl Role for SuperPeer {
 
     fn poll_output(&mut self) -> Option<Output> {
         self.cx.out.pop_front()
+    }
+
+    fn glance(&self) -> Glance {
+        let gauges = gauges::gauges(&self.cx, &self.sessions, &self.neighbors, &self.flood, &self.swarms);
+        Glance {
+            counters: self.cx.counters.named(),
+            levels: gauges.map(|(name, gauge)| (name.to_owned(), gauge as u64)).into(),
+            peer: None,
+            links: self.links(),
+            sessions: self.sessions.rows(&self.cx),
+        }
     }
 
     fn poll_timeout(&self) -> Option<Time> {

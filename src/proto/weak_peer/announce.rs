@@ -261,6 +261,7 @@ mod tests {
                 port: 1,
                 host: None,
                 more_addr: None,
+                http: false,
                 files: page.clone(),
                 more,
             };

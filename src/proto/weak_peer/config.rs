@@ -19,6 +19,8 @@ pub struct Offer {
     pub host: Option<String>,
     /// Where the port is open.
     pub listens: Listens,
+    /// Whether HTTP is served there too.
+    pub http: bool,
 }
 
 /// At which addresses of this host a port is open.
@@ -133,7 +135,7 @@ mod tests {
 
     fn registered(listen: &str, here: &str, other: Option<&str>) -> Registered {
         let bound: SocketAddr = listen.parse().unwrap();
-        let offer = Offer { port: bound.port(), host: None, listens: bound.into() };
+        let offer = Offer { port: bound.port(), host: None, listens: bound.into(), http: false };
         let own = OwnAddrs { here: here.parse().ok(), other: other.map(|ip| ip.parse().unwrap()) };
         offer.registered(own)
     }
@@ -162,7 +164,7 @@ mod tests {
     #[test]
     fn an_advertised_host_is_registered_alone() {
         let host = Some("peer.example".to_owned());
-        let offer = Offer { port: 1, host: host.clone(), listens: Listens::Everywhere };
+        let offer = Offer { port: 1, host: host.clone(), listens: Listens::Everywhere, http: false };
         let own = OwnAddrs { here: "192.0.2.1".parse().ok(), other: "2001:db8::1".parse().ok() };
         assert_eq!(offer.registered(own), Registered { host, ..Registered::default() });
     }

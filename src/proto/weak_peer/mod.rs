@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 
 use super::event::PeerStatus;
 use super::{
-    ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Input, Output,
-    OwnAddrs, Role,
+    ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Glance, Input,
+    Output, OwnAddrs, Role,
 };
 use crate::config::{
     DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, LINGER_LOOK, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX,
@@ -159,6 +159,13 @@ impl WeakPeer {
         .chain(self.queue.counts())
         .map(|(name, n)| (name.to_owned(), n))
         .collect()
+    }
+
+    /// Which of the counters say how much there is now.
+    fn is_level(name: &str) -> bool {
+        matches!(name, "files" | "share_bytes" | "uploads" | "downloads_running" | "downloads_waiting" | "sessions_up")
+            || name.starts_with("queue_")
+            || name.starts_with("part_files")
     }
 
     /// The rest of STATUS; a one-shot command has none.
@@ -605,6 +612,11 @@ impl Role for WeakPeer {
             (*peer, *status) = (self.counts(), self.status());
         }
         output
+    }
+
+    fn glance(&self) -> Glance {
+        let (levels, counters) = self.counts().into_iter().partition(|(name, _)| WeakPeer::is_level(name));
+        Glance { counters, levels, peer: self.status(), ..Glance::default() }
     }
 
     fn poll_timeout(&self) -> Option<Time> {

@@ -367,7 +367,7 @@ impl Session {
         if self.conn().is_none() {
             return announcements.rest(self.id);
         }
-        let Some(Offer { port, .. }) = self.offer else { return };
+        let Some(Offer { port, http, .. }) = self.offer else { return };
         if !self.is_introduced(cx) {
             return;
         }
@@ -381,7 +381,7 @@ impl Session {
                     Message::Update(Update { seq, add: files, del: Vec::new() })
                 } else {
                     let Registered { host, more_addr, .. } = self.registered.clone();
-                    Message::Register(Register { seq, port, host, more_addr, files, more })
+                    Message::Register(Register { seq, port, host, more_addr, http, files, more })
                 }
             } else if let Some(changes) = announcements.next_update(self.id) {
                 Message::Update(Update { seq, add: changes.added, del: changes.removed })

@@ -138,6 +138,7 @@ impl Neighbor {
                     addr,
                     other: None,
                     unreached: false,
+                    http: false,
                 }),
                 hands,
             );
@@ -165,6 +166,7 @@ impl Neighbor {
                     addr: addr.clone(),
                     other: None,
                     unreached: false,
+                    http: false,
                 })
             };
             self.say(victim, hit(id, n), hands);

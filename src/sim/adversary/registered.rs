@@ -114,6 +114,7 @@ pub(super) fn pages(records: &[FileRecord], port: u16, host: Option<&String>) ->
                 port,
                 host: host.cloned(),
                 more_addr: None,
+                http: false,
                 files,
                 more: true,
             }));
@@ -127,6 +128,7 @@ pub(super) fn pages(records: &[FileRecord], port: u16, host: Option<&String>) ->
         port,
         host: host.cloned(),
         more_addr: None,
+        http: false,
         files,
         more: false,
     }));

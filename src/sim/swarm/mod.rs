@@ -150,7 +150,7 @@ impl Swarm {
             boot: random.next_u64(),
             supers: vec![HostPort::from(addr(SUPER)).into()],
             login: None,
-            offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
+            offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere, http: false }),
             connect_timeout: Duration::from_secs(60),
             download_timeout: Duration::ZERO,
             agent: "sim".into(),

@@ -134,7 +134,7 @@ impl World {
                 boot: random.next_u64(),
                 supers: supers.clone(),
                 login: login.clone(),
-                offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
+                offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere, http: false }),
                 connect_timeout: CONNECT_TIMEOUT,
                 download_timeout: crate::config::DOWNLOAD_TIMEOUT,
                 agent: "sim".into(),

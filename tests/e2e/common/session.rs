@@ -69,6 +69,7 @@ impl Speaker {
             port: addr.port(),
             host,
             more_addr: None,
+            http: false,
             files,
             more: false,
         }));

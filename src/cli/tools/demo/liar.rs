@@ -135,6 +135,7 @@ fn enrol(super_peer: SocketAddr, serving: SocketAddr, record: FileRecord) -> io:
         port: serving.port(),
         host: Some(serving.ip().to_string()),
         more_addr: None,
+        http: false,
         files: vec![record],
         more: false,
     }))?;

@@ -141,7 +141,8 @@ fn many_pages_cost_one_mark() {
     let conn = net.login(1);
     for page in 0..50 {
         let files = (0..100).map(|n| file(&format!("page {page} file {n}"))).collect();
-        let page = Register { seq: page + 1, port: 4778, host: None, more_addr: None, files, more: page < 49 };
+        let page =
+            Register { seq: page + 1, port: 4778, host: None, more_addr: None, http: false, files, more: page < 49 };
         net.say(1, conn, Message::Register(page));
     }
     net.run_for(2 * MS);

@@ -209,7 +209,17 @@ fn link_message(random: &mut Random, boots: [u64; 2]) -> LinkMessage {
         4 | 5 => {
             let addr = HostPort::new("198.51.100.1", 1).unwrap();
             let (other, unreached) = (random.next_u64().is_multiple_of(2).then(|| addr.clone()), ttl % 2 == 0);
-            LinkMessage::Hit(LinkHit { id, ttl, n: edge(random), file: file("a"), node: None, addr, other, unreached })
+            LinkMessage::Hit(LinkHit {
+                id,
+                ttl,
+                n: edge(random),
+                file: file("a"),
+                node: None,
+                addr,
+                other,
+                unreached,
+                http: false,
+            })
         }
         6 => {
             let dup = below(random, 4) == 0;

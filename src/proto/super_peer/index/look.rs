@@ -53,7 +53,7 @@ impl Index {
     pub(in crate::proto) fn hit_key(&self, hit: &SourceRecord) -> u128 {
         let half = |class| {
             let key = |bytes: &[u8]| self.entries.key(class, bytes).0;
-            let mut all = [0; 86];
+            let mut all = [0; 87];
             all[..32].copy_from_slice(&hit.root.0);
             all[32..40].copy_from_slice(&key(hit.path.as_str().as_bytes()).to_be_bytes());
             all[40..48].copy_from_slice(&key(hit.addr.host().as_bytes()).to_be_bytes());
@@ -66,6 +66,7 @@ impl Index {
                 all[83..85].copy_from_slice(&other.port().to_be_bytes());
             }
             all[85] = u8::from(hit.unreached);
+            all[86] = u8::from(hit.http);
             u128::from(key(&all))
         };
         half(Class::Path) << 64 | half(Class::Identity)

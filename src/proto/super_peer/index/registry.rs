@@ -101,11 +101,13 @@ pub struct Serves {
     pub other: Option<HostPort>,
     /// The first one is where the super peer sees it, not one that it named.
     pub seen: bool,
+    /// It serves HTTP there too.
+    pub http: bool,
 }
 
 impl From<HostPort> for Serves {
     fn from(addr: HostPort) -> Serves {
-        Serves { addr, other: None, seen: false }
+        Serves { addr, other: None, seen: false, http: false }
     }
 }
 

@@ -315,6 +315,7 @@ fn hit(seen: LiveEntry<'_>, index: &Index, holder: HolderId, at: Option<IpAddr>)
         addr,
         other,
         unreached: out_of_reach || index.is_unreached(holder),
+        http: index.serves(holder).http,
     }
 }
 

@@ -180,7 +180,7 @@ impl Sessions {
     /// A page of the list of all files. The first page replaces the previous list, address and
     /// port.
     fn on_register(&mut self, conn: ConnId, register: Register, cx: &mut Context) -> Result<(), Fault> {
-        let Register { seq, port, host, more_addr, files, more } = register;
+        let Register { seq, port, host, more_addr, http, files, more } = register;
         let session = self.session_mut(conn).expect("the session is open");
         session.advance(seq)?;
         if port == 0 && !files.is_empty() {
@@ -193,7 +193,7 @@ impl Sessions {
         let mut served = false;
         if session.state == State::Open {
             cx.logins.forget_files(conn);
-            let serves = serves(session.ip, host.as_deref(), more_addr.as_deref(), port)?;
+            let serves = serves((session.ip, port), host.as_deref(), more_addr.as_deref(), http)?;
             served = session.serve(serves, (!more).then_some(files.len()), cx);
         }
         cx.count(Count::Registers);
@@ -281,7 +281,12 @@ fn allowed(conn: ConnId, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<Fi
 }
 
 /// Where the peer's chunks are fetched from; nowhere if its port is 0.
-fn serves(ip: IpAddr, host: Option<&str>, more: Option<&str>, port: u16) -> Result<Option<Serves>, Fault> {
+fn serves(
+    (ip, port): (IpAddr, u16),
+    host: Option<&str>,
+    more: Option<&str>,
+    http: bool,
+) -> Result<Option<Serves>, Fault> {
     let addr = match host {
         None => SocketAddr::new(ip, port).into(),
         Some(host) => HostPort::new(host, port).map_err(|error| Fault::request(error.to_string()))?,
@@ -289,7 +294,7 @@ fn serves(ip: IpAddr, host: Option<&str>, more: Option<&str>, port: u16) -> Resu
     let more = more.map(|more| more.parse::<IpAddr>()).transpose();
     let more = more.map_err(|_| Fault::request("more_addr is not an IPv4 or an IPv6 address without brackets"))?;
     let other = more.map(|ip| HostPort::from(SocketAddr::new(ip, port))).filter(|other| is_other(&addr, other));
-    Ok((port > 0).then_some(Serves { addr, other, seen: host.is_none() }))
+    Ok((port > 0).then_some(Serves { addr, other, seen: host.is_none(), http }))
 }
 
 /// Whether a second address helps: a peer may listen there, and it is not of the family of the

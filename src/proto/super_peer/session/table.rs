@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::storm::Storm;
 use crate::config::{
-    CROWD_FRESH, CROWD_LOOKS_MAX, FRAME_BYTES_HELLO, SESSION_FILES_MAX, SESSION_QUERIES_MAX, UNAUTHENTICATED_MAX,
+    CROWD_FRESH, CROWD_LOOKS_MAX, FRAME_BYTES_HELLO, HTTP_SESSIONS_MAX, SESSION_FILES_MAX, SESSION_QUERIES_MAX,
+    UNAUTHENTICATED_MAX,
 };
 use crate::proto::crowd::{Plan, Rank, Standing, leaving};
+use crate::proto::glance::SessionRow;
 use crate::proto::super_peer::accounts::Refused;
 use crate::proto::super_peer::context::{Context, Reason};
 use crate::proto::super_peer::counters::Count;
@@ -211,6 +213,23 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
+    /// Some of the open sessions, for the page.
+    pub(crate) fn rows(&self, cx: &Context) -> Vec<SessionRow> {
+        let open = self.slots.iter().flatten().filter(|session| session.state.is_open());
+        let row = |session: &Session| {
+            let holder = session.holder.get();
+            let from = std::net::SocketAddr::new(session.ip, session.port).into();
+            SessionRow {
+                peer: holder.map_or(from, |holder| cx.index.addr_of(holder).clone()),
+                node: session.node,
+                files: holder.map(|holder| cx.index.files_of(holder)),
+                queries: session.queries.as_ref().map_or(0, |queries| queries.len()),
+                quiet_ms: u64::try_from(cx.now.since(session.heard).as_millis()).unwrap_or(u64::MAX),
+            }
+        };
+        open.take(HTTP_SESSIONS_MAX).map(row).collect()
+    }
+
     pub(super) fn session(&self, conn: ConnId) -> Option<&Session> {
         lookup(&self.slots, conn)
     }

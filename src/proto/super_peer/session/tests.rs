@@ -66,7 +66,15 @@ fn a_register_of_several_pages_is_acknowledged_page_by_page() {
     let mut net = alone();
     let conn = net.login(0);
     let page = |seq, path: &str, more| {
-        Message::Register(Register { seq, port: 4778, host: None, more_addr: None, files: vec![file(path)], more })
+        Message::Register(Register {
+            seq,
+            port: 4778,
+            host: None,
+            more_addr: None,
+            http: false,
+            files: vec![file(path)],
+            more,
+        })
     };
     net.say(0, conn, page(1, "a", true));
     assert_eq!(last(&net), &Message::Ack(Ack { seq: 1, files: 1 }));
@@ -131,7 +139,15 @@ fn an_update_between_the_pages_of_a_register_closes() {
     net.say(
         0,
         conn,
-        Message::Register(Register { seq: 1, port: 1, host: None, more_addr: None, files: vec![], more: true }),
+        Message::Register(Register {
+            seq: 1,
+            port: 1,
+            host: None,
+            more_addr: None,
+            http: false,
+            files: vec![],
+            more: true,
+        }),
     );
     net.say(0, conn, update(2, &["a"], &[]));
     assert_closed_for(&net, conn, ErrorCode::ORDER);
@@ -192,8 +208,9 @@ fn garbage_is_answered_closed_and_counted_by_its_reason() {
 
 #[test]
 fn without_a_port_nothing_can_be_registered() {
-    let nowhere =
-        |files| Message::Register(Register { seq: 1, port: 0, host: None, more_addr: None, files, more: false });
+    let nowhere = |files| {
+        Message::Register(Register { seq: 1, port: 0, host: None, more_addr: None, http: false, files, more: false })
+    };
     let mut net = alone();
     let conn = net.login(0);
     net.say(0, conn, nowhere(vec![]));
@@ -213,7 +230,15 @@ fn an_advertised_host_replaces_the_observed_one() {
     net.say(
         0,
         conn,
-        Message::Register(Register { seq: 1, port: 5, host, more_addr: None, files: vec![file("a")], more: false }),
+        Message::Register(Register {
+            seq: 1,
+            port: 5,
+            host,
+            more_addr: None,
+            http: false,
+            files: vec![file("a")],
+            more: false,
+        }),
     );
     let (hits, _) = net.ask(0, "a", 0);
     assert_eq!(hits[0].addr.to_string(), "peer.example:5");
@@ -222,7 +247,7 @@ fn an_advertised_host_replaces_the_observed_one() {
     net.say(
         0,
         conn,
-        Message::Register(Register { seq: 1, port: 5, host, more_addr: None, files: vec![], more: false }),
+        Message::Register(Register { seq: 1, port: 5, host, more_addr: None, http: false, files: vec![], more: false }),
     );
     assert_eq!(net.nodes[0].closed, [conn]);
 }

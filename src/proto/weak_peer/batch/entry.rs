@@ -52,6 +52,7 @@ impl Entry {
             addr: at.addr,
             other: at.other,
             unreached: at.unreached,
+            http: false,
         };
         self.sources.into_iter().map(record).collect()
     }

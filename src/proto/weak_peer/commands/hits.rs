@@ -14,9 +14,10 @@ pub(super) fn key(record: &SourceRecord) -> (Root, u64, HostPort, SharePath) {
 }
 
 /// The same, with all that hits say of the source: what one says must not hide what another says.
-pub(super) type KnownSources = BTreeSet<((Root, u64, HostPort, SharePath), Option<NodeId>, Option<HostPort>, bool)>;
+pub(super) type KnownSources =
+    BTreeSet<((Root, u64, HostPort, SharePath), Option<NodeId>, Option<HostPort>, bool, bool)>;
 
 /// Notes a hit; says whether it is new.
 pub(super) fn is_new(known: &mut KnownSources, record: &SourceRecord) -> bool {
-    known.insert((key(record), record.node, record.other.clone(), record.unreached))
+    known.insert((key(record), record.node, record.other.clone(), record.unreached, record.http))
 }

@@ -14,7 +14,7 @@ use crate::wire::message::{Info, ListedFile, SourceRecord};
 use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
-    let SourceRecord { path, size, root, collection, node, addr, other, unreached } = record;
+    let SourceRecord { path, size, root, collection, node, addr, other, unreached, http } = record;
     ClientEvent::Hit {
         name: path.name().to_owned(),
         path: path.as_str().to_owned(),
@@ -25,6 +25,7 @@ pub(super) fn hit(record: SourceRecord) -> ClientEvent {
         other,
         node,
         unreached,
+        http,
     }
 }
 

@@ -124,6 +124,7 @@ mod tests {
             node: None,
             other: None,
             unreached: false,
+            http: false,
         }
     }
 

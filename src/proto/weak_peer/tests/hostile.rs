@@ -162,6 +162,7 @@ fn record(world: &World, size: u64, addr: HostPort) -> SourceRecord {
         node: None,
         other: None,
         unreached: false,
+        http: false,
     }
 }
 

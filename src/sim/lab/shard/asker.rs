@@ -39,7 +39,7 @@ impl Shard {
             boot: random.next_u64(),
             supers: vec![HostPort::from(super_addr(self.hosts[host].number)).into()],
             login: None,
-            offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere }),
+            offer: Some(Offer { port: CHUNK_PORT, host: None, listens: Listens::Everywhere, http: false }),
             connect_timeout: CONNECT_TIMEOUT,
             download_timeout: crate::config::DOWNLOAD_TIMEOUT,
             agent: "sim".into(),

@@ -129,8 +129,15 @@ impl Shard {
         let files = rest.iter().take(PAGE_FILES).map(|file| catalog::record(*file)).collect();
         let more = rest.len() > PAGE_FILES;
         self.slot(host, slot).state = State::Registering(page + 1);
-        let register =
-            Register { seq: u64::from(page) + 1, port: CHUNK_PORT, host: None, more_addr: None, files, more };
+        let register = Register {
+            seq: u64::from(page) + 1,
+            port: CHUNK_PORT,
+            host: None,
+            more_addr: None,
+            http: false,
+            files,
+            more,
+        };
         self.utter(host, slot, &Message::Register(register), FRAME_BYTES_OPEN);
     }
 

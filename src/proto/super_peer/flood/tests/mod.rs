@@ -363,6 +363,7 @@ fn one_source_in_two_branches_is_sent_once() {
                 port: 4778,
                 host,
                 more_addr: None,
+                http: false,
                 files: vec![file("a")],
                 more: false,
             }),
@@ -380,7 +381,11 @@ fn without_neighbors_too_a_hit_of_another_size_is_another_hit() {
         let conn = net.login(0);
         let files = vec![FileRecord { size, ..file("a") }];
         let host = Some("198.51.100.7".to_owned());
-        net.say(0, conn, Message::Register(Register { seq: 1, port: 4778, host, more_addr: None, files, more: false }));
+        net.say(
+            0,
+            conn,
+            Message::Register(Register { seq: 1, port: 4778, host, more_addr: None, http: false, files, more: false }),
+        );
     }
     let (hits, done) = net.ask(0, "a", 7);
     let mut sizes: Vec<u64> = hits.iter().map(|hit| hit.size).collect();

@@ -17,7 +17,8 @@ fn busy_middle() -> (Net, crate::proto::ConnId) {
     let conn = net.login(0);
     for page in 0..4 {
         let files = (0..1000).map(|n| file(&format!("{page} of {n}"))).collect();
-        let register = Register { seq: page + 1, port: 4778, host: None, more_addr: None, files, more: page < 3 };
+        let register =
+            Register { seq: page + 1, port: 4778, host: None, more_addr: None, http: false, files, more: page < 3 };
         net.say(0, conn, Message::Register(register));
     }
     net.run_for(Duration::from_secs(2));

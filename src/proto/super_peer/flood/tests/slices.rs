@@ -101,7 +101,8 @@ fn long_names(net: &mut Net, node: usize) {
     let conn = net.login(node);
     for page in 0..3_u64 {
         let files = (0..80).map(|n| file(&format!("{page}-{n:02}{}", "x".repeat(PATH_BYTES_MAX - 4)))).collect();
-        let register = Register { seq: page + 1, port: 4778, host: None, more_addr: None, files, more: page < 2 };
+        let register =
+            Register { seq: page + 1, port: 4778, host: None, more_addr: None, http: false, files, more: page < 2 };
         net.say(node, conn, Message::Register(register));
     }
 }

@@ -76,9 +76,16 @@ impl Wave {
             HitIs::AboveCap => cx.count(Count::AnswerCapped),
             HitIs::New => {
                 let complete = ask.is_complete();
-                let LinkHit { file: FileRecord { path, size, root, collection }, node, addr, other, unreached, .. } =
-                    hit;
-                let record = SourceRecord { path, size, root, collection, node, addr, other, unreached };
+                let LinkHit {
+                    file: FileRecord { path, size, root, collection },
+                    node,
+                    addr,
+                    other,
+                    unreached,
+                    http,
+                    ..
+                } = hit;
+                let record = SourceRecord { path, size, root, collection, node, addr, other, unreached, http };
                 self.instances[i].take_hit(record, room, cx);
                 if complete {
                     self.close_ask(i, a, Cut::NONE);

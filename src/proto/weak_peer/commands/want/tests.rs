@@ -13,6 +13,7 @@ fn hit(path: &str, root: u8, port: u16) -> SourceRecord {
         node: None,
         other: None,
         unreached: false,
+        http: false,
         addr,
     }
 }

@@ -103,7 +103,7 @@ pub(super) fn config(supers: &[u16], offer: bool) -> WeakPeerConfig {
         boot: 5,
         supers: supers.iter().map(|port| addr(*port).into()).collect(),
         login: None,
-        offer: offer.then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere }),
+        offer: offer.then_some(Offer { port: 4778, host: None, listens: Listens::Everywhere, http: false }),
         connect_timeout: Duration::from_secs(10),
         download_timeout: crate::config::DOWNLOAD_TIMEOUT,
         agent: "sprat test".into(),
@@ -173,6 +173,7 @@ impl World {
             node: None,
             other: None,
             unreached: false,
+            http: false,
         }
     }
 

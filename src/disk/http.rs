@@ -1,0 +1,304 @@
+//! What HTTP asks of the share: what lies at a path, what a folder has, and the MD5s of a content.
+//! The bytes themselves go the way of chunks. It serves only what is offered, from files that lie
+//! at their paths in the state that was hashed, and computes MD5s in slices, one content at a time.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use md5::Digest as _;
+
+use super::collections::Collections;
+use super::md5_lanes::{Source, md5_each};
+use super::serve::Serve;
+use super::share::Share;
+use crate::config::{
+    HTTP_HASHING_MAX, HTTP_LISTING_MAX, HTTP_MD5S_MAX, HTTP_PIECES_MAX, HTTP_WHOLE_MD5_BYTES_MAX, PIECE_BYTES,
+};
+use crate::http::Content;
+use crate::http::listing::Entry;
+use crate::http::metalink::Digests;
+use crate::proto::ConnId;
+use crate::wire::ids::{Md5, Root};
+use crate::wire::record::name_of;
+
+/// Pieces whose MD5s one slice computes.
+const PIECES_PER_SLICE: u64 = 4;
+
+/// What HTTP asks of the worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpWork {
+    /// What is at this path: a file, or a folder.
+    Path {
+        /// Who gets the answer.
+        conn: ConnId,
+        /// Its path; empty for all shares.
+        path: String,
+        /// Of a folder: the entry after which the page begins.
+        after: Option<String>,
+    },
+    /// A content.
+    Root {
+        /// Who gets the answer.
+        conn: ConnId,
+        /// The content.
+        root: Root,
+    },
+    /// The MD5s of a content.
+    Sum {
+        /// The content.
+        root: Root,
+    },
+}
+
+/// The answers.
+#[derive(Clone, Debug)]
+pub enum HttpDone {
+    /// What was found.
+    Found {
+        /// Who gets it.
+        conn: ConnId,
+        /// What.
+        what: AtPath,
+    },
+    /// The MD5s of a content; none if it is not here any more, or too many wait.
+    Summed {
+        /// The content.
+        root: Root,
+        /// The MD5s.
+        digests: Option<Arc<Digests>>,
+    },
+}
+
+/// What lies at a path.
+#[derive(Clone, Debug)]
+pub enum AtPath {
+    /// Nothing that is shared.
+    Nothing,
+    /// A file that is being written or waits to be hashed.
+    Unhashed,
+    /// A content.
+    File {
+        /// What it is.
+        content: Content,
+        /// Last component of its path.
+        name: String,
+        /// Its MD5, if that is known.
+        md5: Option<Md5>,
+        /// The open file.
+        file: Arc<File>,
+    },
+    /// A folder.
+    Folder {
+        /// Some of its entries.
+        entries: Vec<Entry>,
+        /// Whether others follow.
+        more: bool,
+    },
+}
+
+/// The MD5s that are known, and those that are being computed.
+#[derive(Debug, Default)]
+pub(super) struct Http {
+    /// Those asked for last are at the back.
+    known: VecDeque<(Root, Arc<Digests>)>,
+    /// MD5s in `known`.
+    md5s: usize,
+    waiting: VecDeque<Root>,
+    summing: Option<Summing>,
+}
+
+/// A content whose MD5s are being computed.
+#[derive(Debug)]
+struct Summing {
+    root: Root,
+    size: u64,
+    at: u64,
+    digests: Digests,
+    piece: md5::Md5,
+    all: Option<md5::Md5>,
+}
+
+impl Http {
+    /// What lies at a path. A folder may have the name of a collection.
+    pub(super) fn at_path(
+        &mut self,
+        (share, serve): (&mut Share, &mut Serve),
+        path: &str,
+        after: Option<&str>,
+        buffer: &mut Vec<u8>,
+    ) -> AtPath {
+        share.trees.close();
+        if let Some((root, stamp)) = share.catalog.offered_at(path) {
+            let Ok(file) = serve.open_at(share, path, &stamp) else { return AtPath::Nothing };
+            let modified_s = u64::try_from(stamp.mtime_ns / 1_000_000_000).ok();
+            let name = name_of(path).to_owned();
+            let md5 = self.md5_of(root, stamp.size, &file, buffer);
+            return AtPath::File { content: Content { root, size: stamp.size, modified_s }, name, md5, file };
+        }
+        if share.catalog.unhashed_at(path) > 0 && share.catalog.is_file(path) {
+            return AtPath::Unhashed;
+        }
+        let mut entries = share.catalog.children(path, after, HTTP_LISTING_MAX + 1);
+        if entries.is_empty() && after.is_none() && !path.is_empty() {
+            return AtPath::Nothing;
+        }
+        let more = entries.len() > HTTP_LISTING_MAX;
+        entries.truncate(HTTP_LISTING_MAX);
+        AtPath::Folder { entries, more }
+    }
+
+    /// A content, by its root.
+    pub(super) fn content(
+        &mut self,
+        share: Option<(&mut Share, &mut Serve)>,
+        collections: &mut Collections,
+        root: Root,
+        buffer: &mut Vec<u8>,
+    ) -> AtPath {
+        if collections.has(root) {
+            let Some((size, file)) = collections.file_of(root, buffer) else { return AtPath::Nothing };
+            let content = Content { root, size, modified_s: None };
+            return AtPath::File { content, name: root.to_string(), md5: None, file };
+        }
+        let Some((share, serve)) = share else { return AtPath::Nothing };
+        share.trees.close();
+        for (path, stamp) in share.catalog.holders(root) {
+            if let Ok(file) = serve.open_at(share, &path, &stamp) {
+                let md5 = self.md5_of(root, stamp.size, &file, buffer);
+                let content = Content { root, size: stamp.size, modified_s: None };
+                return AtPath::File { content, name: name_of(&path).to_owned(), md5, file };
+            }
+        }
+        AtPath::Nothing
+    }
+
+    /// The MD5 of a content: of at most one piece, or known.
+    fn md5_of(&mut self, root: Root, size: u64, file: &File, buffer: &mut Vec<u8>) -> Option<Md5> {
+        if let Some(digests) = self.find(root) {
+            return digests.all;
+        }
+        if size > PIECE_BYTES {
+            return None;
+        }
+        let source = Source::File { file, offset: 0, length: usize::try_from(size).ok()? };
+        let md5 = md5_each(&[source], buffer).pop()?.ok()?;
+        self.keep(root, Digests { piece_bytes: PIECE_BYTES, pieces: vec![md5], all: Some(md5) });
+        Some(md5)
+    }
+
+    fn find(&self, root: Root) -> Option<Arc<Digests>> {
+        self.known.iter().rev().find(|(known, _)| *known == root).map(|(_, digests)| digests.clone())
+    }
+
+    fn keep(&mut self, root: Root, digests: Digests) -> Arc<Digests> {
+        let digests = Arc::new(digests);
+        self.md5s += digests.pieces.len();
+        self.known.push_back((root, digests.clone()));
+        while self.md5s > HTTP_MD5S_MAX
+            && let Some((_, oldest)) = self.known.pop_front()
+        {
+            self.md5s -= oldest.pieces.len();
+        }
+        digests
+    }
+
+    /// Orders the MD5s of a content. An answer if they are known, or too many wait.
+    pub(super) fn sum(&mut self, root: Root) -> Option<HttpDone> {
+        if let Some(digests) = self.find(root) {
+            return Some(HttpDone::Summed { root, digests: Some(digests) });
+        }
+        if self.summing.as_ref().is_some_and(|summing| summing.root == root) || self.waiting.contains(&root) {
+            return None;
+        }
+        if self.waiting.len() >= HTTP_HASHING_MAX {
+            return Some(HttpDone::Summed { root, digests: None });
+        }
+        self.waiting.push_back(root);
+        None
+    }
+
+    /// Computes some MD5s. `None`: there is nothing to do; an answer comes with the last of them.
+    pub(super) fn slice(
+        &mut self,
+        share: &mut Share,
+        serve: &mut Serve,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Option<HttpDone>> {
+        let root = match &self.summing {
+            Some(summing) => summing.root,
+            None => self.waiting.pop_front()?,
+        };
+        share.trees.close();
+        let holders = share.catalog.holders(root);
+        let opened =
+            holders.iter().find_map(|(path, stamp)| Some((serve.open_at(share, path, stamp).ok()?, stamp.size)));
+        let Some((file, size)) = opened else { return Some(Some(self.give_up(root))) };
+        let summing = self.summing.get_or_insert_with(|| Summing::new(root, size));
+        match summing.step(&file, buffer) {
+            Ok(false) => Some(None),
+            Ok(true) => {
+                let summing = self.summing.take()?;
+                let digests = self.keep(root, summing.end());
+                Some(Some(HttpDone::Summed { root, digests: Some(digests) }))
+            }
+            Err(error) => {
+                log::debug!("the MD5s of {root} are not computed: {error}");
+                Some(Some(self.give_up(root)))
+            }
+        }
+    }
+
+    fn give_up(&mut self, root: Root) -> HttpDone {
+        self.summing = None;
+        HttpDone::Summed { root, digests: None }
+    }
+}
+
+impl Summing {
+    fn new(root: Root, size: u64) -> Summing {
+        let mut piece_bytes = PIECE_BYTES;
+        while size.div_ceil(piece_bytes) > HTTP_PIECES_MAX {
+            piece_bytes *= 2;
+        }
+        let all = (size <= HTTP_WHOLE_MD5_BYTES_MAX).then(md5::Md5::new);
+        let digests = Digests { piece_bytes, pieces: Vec::new(), all: None };
+        Summing { root, size, at: 0, digests, piece: md5::Md5::new(), all }
+    }
+
+    /// Whether all are computed.
+    fn step(&mut self, file: &File, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+        let end = self.size.min(self.at + PIECES_PER_SLICE * PIECE_BYTES);
+        if self.digests.piece_bytes == PIECE_BYTES {
+            let starts = (self.at..end).step_by(PIECE_BYTES as usize);
+            let length = |offset: u64| usize::try_from(PIECE_BYTES.min(self.size - offset)).unwrap_or(0);
+            let sources: Vec<Source<'_>> =
+                starts.map(|offset| Source::File { file, offset, length: length(offset) }).collect();
+            for md5 in md5_each(&sources, buffer) {
+                self.digests.pieces.push(md5?);
+            }
+        }
+        while self.at < end && (self.all.is_some() || self.digests.piece_bytes != PIECE_BYTES) {
+            let length = usize::try_from(PIECE_BYTES.min(self.size - self.at)).unwrap_or(0);
+            buffer.resize(length, 0);
+            file.read_exact_at(&mut buffer[..length], self.at)?;
+            self.at += length as u64;
+            if let Some(all) = &mut self.all {
+                all.update(&buffer[..length]);
+            }
+            if self.digests.piece_bytes != PIECE_BYTES {
+                self.piece.update(&buffer[..length]);
+                if self.at.is_multiple_of(self.digests.piece_bytes) || self.at == self.size {
+                    self.digests.pieces.push(Md5(self.piece.finalize_reset().into()));
+                }
+            }
+        }
+        self.at = end;
+        Ok(self.at == self.size)
+    }
+
+    fn end(self) -> Digests {
+        Digests { all: self.all.map(|all| Md5(all.finalize().into())), ..self.digests }
+    }
+}

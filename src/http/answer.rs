@@ -1,0 +1,141 @@
+//! Heads of answers.
+
+use std::fmt::Write;
+
+use super::head::{Method, Refusal, Request};
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// This many bytes.
+    Bytes(u64),
+    /// Nothing, and no length is said: 304.
+    None,
+    /// Bytes until the connection ends.
+    UntilClose,
+}
+
+/// An answer that is being built: its status and its fields.
+#[derive(Debug)]
+pub struct Answer {
+    head: String,
+    keep_alive: bool,
+}
+
+impl Answer {
+    /// Begins an answer with this status.
+    #[must_use]
+    pub fn new(status: u16, keep_alive: bool) -> Answer {
+        let mut head = String::with_capacity(512);
+        let _ = write!(head, "HTTP/1.1 {status} {}\r\nServer: sprat\r\n", reason(status));
+        Answer { head, keep_alive }
+    }
+
+    /// Adds a field. Control characters of the value, which may be a file name, are left out.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: &str) -> Answer {
+        self.head.push_str(name);
+        self.head.push_str(": ");
+        self.head.extend(value.chars().filter(|c| !c.is_control()));
+        self.head.push_str("\r\n");
+        self
+    }
+
+    /// Adds a field if there is a value.
+    #[must_use]
+    pub fn maybe(self, name: &str, value: Option<String>) -> Answer {
+        match value {
+            Some(value) => self.field(name, &value),
+            None => self,
+        }
+    }
+
+    /// Fields of every text that a browser shows: it stays what it says it is, and loads nothing
+    /// from elsewhere.
+    #[must_use]
+    pub fn shown(self, content_type: &str, policy: &str) -> Answer {
+        self.field("Content-Type", content_type)
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Content-Security-Policy", policy)
+            .field("Referrer-Policy", "no-referrer")
+            .field("Cross-Origin-Resource-Policy", "same-origin")
+    }
+
+    /// Ends the head.
+    #[must_use]
+    pub fn end(mut self, body: Body) -> Vec<u8> {
+        let keep_alive = match body {
+            Body::Bytes(bytes) => {
+                let _ = write!(self.head, "Content-Length: {bytes}\r\n");
+                self.keep_alive
+            }
+            Body::None => self.keep_alive,
+            Body::UntilClose => false,
+        };
+        self.head.push_str(if keep_alive { "Connection: keep-alive\r\n\r\n" } else { "Connection: close\r\n\r\n" });
+        self.head.into_bytes()
+    }
+
+    /// Ends the head and adds the body, unless the request was HEAD.
+    #[must_use]
+    pub fn with(self, body: &[u8], request: &Request) -> Vec<u8> {
+        let mut bytes = self.end(Body::Bytes(body.len() as u64));
+        if request.method != Method::Head {
+            bytes.extend_from_slice(body);
+        }
+        bytes
+    }
+
+    /// Ends the answer with a sentence as its body.
+    #[must_use]
+    pub fn sentence(self, why: &str, request: &Request) -> Vec<u8> {
+        let body = format!("{why}\n");
+        self.shown("text/plain; charset=utf-8", "default-src 'none'").with(body.as_bytes(), request)
+    }
+}
+
+/// The complete answer to a head that is refused.
+#[must_use]
+pub fn refusal(refusal: Refusal) -> Vec<u8> {
+    let mut answer = Answer::new(refusal.status(), false);
+    match refusal {
+        Refusal::Method => answer = answer.field("Allow", "GET, HEAD"),
+        Refusal::Busy => answer = answer.field("Retry-After", "5"),
+        Refusal::Malformed(_)
+        | Refusal::TooLarge
+        | Refusal::Body
+        | Refusal::Version
+        | Refusal::Slow
+        | Refusal::Host => {}
+    }
+    let body = format!("{}\n", refusal.why());
+    let mut bytes = answer.field("Content-Type", "text/plain; charset=utf-8").end(Body::Bytes(body.len() as u64));
+    bytes.extend_from_slice(body.as_bytes());
+    bytes
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        202 => "Accepted",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        416 => "Range Not Satisfiable",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

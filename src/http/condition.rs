@@ -1,0 +1,95 @@
+//! What a request for a content gets: its conditions (RFC 9110, 13) and its range.
+
+use std::time::{Duration, SystemTime};
+
+use super::head::Request;
+use super::range::{Span, span};
+use crate::wire::Root;
+
+/// A content that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Identity; its hex digits are the strong ETag.
+    pub root: Root,
+    /// Bytes.
+    pub size: u64,
+    /// When the file was changed last, in seconds since 1970; none for a content without a file.
+    pub modified_s: Option<u64>,
+}
+
+impl Content {
+    /// The entity tag.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("\"{}\"", self.root)
+    }
+
+    /// Last-Modified.
+    #[must_use]
+    pub fn last_modified(&self) -> Option<String> {
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.modified_s?))?;
+        // The form has four digits for the year.
+        (self.modified_s? < 253_402_300_800).then(|| httpdate::fmt_http_date(at))
+    }
+
+    /// Whether the file is newer than this date; none if it is no date.
+    fn is_newer(&self, date: &str) -> Option<bool> {
+        let date = httpdate::parse_http_date(date).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(self.modified_s? > date.as_secs())
+    }
+}
+
+/// The status and the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// 304.
+    NotModified,
+    /// 412.
+    Failed,
+    /// 416.
+    Beyond,
+    /// 200: all.
+    All,
+    /// 206: these.
+    Part {
+        /// First byte.
+        first: u64,
+        /// How many.
+        length: u64,
+    },
+}
+
+/// Decides in the order of RFC 9110, 13.2.2.
+#[must_use]
+pub fn serve(request: &Request, content: &Content) -> Served {
+    let etag = content.etag();
+    match (&request.if_match, &request.if_unmodified_since) {
+        (Some(tags), _) if !lists(tags, &etag, false) => return Served::Failed,
+        (None, Some(date)) if content.is_newer(date) == Some(true) => return Served::Failed,
+        _ => {}
+    }
+    match (&request.if_none_match, &request.if_modified_since) {
+        (Some(tags), _) if lists(tags, &etag, true) => return Served::NotModified,
+        (None, Some(date)) if content.is_newer(date) == Some(false) => return Served::NotModified,
+        _ => {}
+    }
+    let holds = match request.if_range.as_deref().map(str::trim) {
+        None => true,
+        Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => tag == etag,
+        // A date is a weak validator here: a file can change twice in one second.
+        Some(date) => content.last_modified().as_deref() == Some(date),
+    };
+    match request.range.as_deref().filter(|_| holds).map_or(Span::All, |range| span(range, content.size)) {
+        Span::All => Served::All,
+        Span::Part { first, length } => Served::Part { first, length },
+        Span::Beyond => Served::Beyond,
+    }
+}
+
+/// Whether a list of tags has this one; weakly, a `W/` before it does not count.
+fn lists(tags: &str, etag: &str, weakly: bool) -> bool {
+    tags.split(',').map(str::trim).any(|tag| {
+        let tag = if weakly { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
+        tag == "*" || tag == etag
+    })
+}

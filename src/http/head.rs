@@ -1,0 +1,291 @@
+//! The head of a request: bytes to a type, or the reason for which it is refused.
+//!
+//! It is strict where two programs could read one head in two ways (RFC 9112, 11.2): one Host, no
+//! Transfer-Encoding, one Content-Length of digits, lines that end in CR LF.
+
+use percent_encoding::percent_decode_str;
+
+use crate::config::{HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
+
+/// The methods that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD: the head of the answer to GET.
+    Head,
+    /// POST: a change, on the page only.
+    Post,
+}
+
+/// Why a head is refused. The connection is closed after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not HTTP, or could be read in two ways.
+    Malformed(&'static str),
+    /// It is too long, or has too many fields.
+    TooLarge,
+    /// It announces a body where none is taken, or a longer one than is taken.
+    Body,
+    /// The method is not served.
+    Method,
+    /// Another major version.
+    Version,
+    /// It was not complete in time.
+    Slow,
+    /// All connections are in use.
+    Busy,
+    /// The host is not one of this node.
+    Host,
+}
+
+impl Refusal {
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Refusal::Malformed(_) => 400,
+            Refusal::TooLarge => 431,
+            Refusal::Body => 413,
+            Refusal::Method => 405,
+            Refusal::Version => 505,
+            Refusal::Slow => 408,
+            Refusal::Busy => 503,
+            Refusal::Host => 421,
+        }
+    }
+
+    /// The reason, for people.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Refusal::Malformed(why) => why,
+            Refusal::TooLarge => "the head of the request is too long or has too many fields",
+            Refusal::Body => "a body is not taken here",
+            Refusal::Method => "this method is not served; GET and HEAD are",
+            Refusal::Version => "this version of HTTP is not served; 1.0 and 1.1 are",
+            Refusal::Slow => "the request was not complete in time",
+            Refusal::Busy => "too many connections; try again",
+            Refusal::Host => "this host name is not served here; use the address of the listener",
+        }
+    }
+}
+
+/// A request, with the fields that matter here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path as it was sent, without the query; begins with a slash.
+    pub path: String,
+    /// The query, without its question mark.
+    pub query: String,
+    /// The host and port that the client used, as it wrote them; empty in HTTP/1.0 without Host.
+    pub host: String,
+    /// Whether the connection may be used for another request.
+    pub keep_alive: bool,
+    /// Bytes of the body that follows the head.
+    pub body_bytes: usize,
+    /// Range.
+    pub range: Option<String>,
+    /// If-Range.
+    pub if_range: Option<String>,
+    /// If-None-Match.
+    pub if_none_match: Option<String>,
+    /// If-Match.
+    pub if_match: Option<String>,
+    /// If-Modified-Since.
+    pub if_modified_since: Option<String>,
+    /// If-Unmodified-Since.
+    pub if_unmodified_since: Option<String>,
+    /// Accept.
+    pub accept: String,
+    /// Want-Digest (RFC 3230) or Want-Repr-Digest (RFC 9530).
+    pub want_digest: String,
+    /// The token: of `Authorization: Bearer`, or X-Sprat-Token.
+    pub token: Option<String>,
+    /// Origin: which site a browser was on.
+    pub origin: Option<String>,
+    /// Last-Event-ID.
+    pub last_event: Option<u64>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The value of a parameter of the query, decoded.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<String> {
+        let pair = self.query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
+        let plain = pair.1.replace('+', " ");
+        percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
+    }
+}
+
+/// Reads the head at the front of these bytes, and the body that follows it. Returns it with the
+/// number of bytes that it takes; `None` if it is not complete.
+///
+/// # Errors
+/// The head is refused; nothing after it can be read.
+pub fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
+    let Some(end) = head_end(bytes) else {
+        return if bytes.len() >= HTTP_HEAD_BYTES_MAX { Err(Refusal::TooLarge) } else { strict(bytes).map(|()| None) };
+    };
+    if end > HTTP_HEAD_BYTES_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    strict(&bytes[..end])?;
+    let mut fields = [httparse::EMPTY_HEADER; HTTP_HEADERS_MAX];
+    let mut head = httparse::Request::new(&mut fields);
+    let used = match head.parse(&bytes[..end]) {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) => return Err(Refusal::Malformed("the head is not complete")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
+        Err(httparse::Error::Version) => return Err(Refusal::Version),
+        Err(_) => return Err(Refusal::Malformed("this is not a head of HTTP/1.1")),
+    };
+    let mut request = request_of(&head)?;
+    let all = used + request.body_bytes;
+    let Some(body) = bytes.get(used..all) else { return Ok(None) };
+    request.body = body.to_vec();
+    Ok(Some((request, all)))
+}
+
+/// The length of the head with the empty line at its end.
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Control characters other than CR LF pairs and tabs are refused before anything is parsed: NUL,
+/// and line ends that other programs do not take for some.
+fn strict(bytes: &[u8]) -> Result<(), Refusal> {
+    for (at, byte) in bytes.iter().enumerate() {
+        let wrong = match byte {
+            b'\n' => at == 0 || bytes[at - 1] != b'\r',
+            b'\r' => bytes.get(at + 1).is_some_and(|next| *next != b'\n'),
+            b'\t' => false,
+            0x7f | 0..0x20 => true,
+            _ => false,
+        };
+        if wrong {
+            return Err(Refusal::Malformed("the head has a control character or a line end that is not CR LF"));
+        }
+    }
+    Ok(())
+}
+
+fn request_of(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
+    let is_new = head.version == Some(1);
+    let fields = Fields(head.headers);
+    let (host, target) = target_of(head.path.unwrap_or_default(), &fields, is_new)?;
+    let method = match head.method {
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        Some("POST") => Method::Post,
+        _ => return Err(Refusal::Method),
+    };
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let path = path.split_once('#').map_or(path, |(path, _)| path);
+    let connection = fields.all("connection")?.to_ascii_lowercase();
+    let has = |word: &str| connection.split(',').any(|each| each.trim() == word);
+    let token = fields.one("authorization")?.and_then(|value| value.strip_prefix("Bearer ").map(str::to_owned));
+    Ok(Request {
+        method,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        host,
+        keep_alive: !has("close") && (is_new || has("keep-alive")),
+        body_bytes: body_bytes(&fields, method)?,
+        range: fields.one("range")?,
+        if_range: fields.one("if-range")?,
+        if_none_match: fields.some("if-none-match")?,
+        if_match: fields.some("if-match")?,
+        if_modified_since: fields.one("if-modified-since")?,
+        if_unmodified_since: fields.one("if-unmodified-since")?,
+        accept: fields.all("accept")?,
+        want_digest: format!("{},{}", fields.all("want-digest")?, fields.all("want-repr-digest")?).to_ascii_lowercase(),
+        token: token.or(fields.one("x-sprat-token")?),
+        origin: fields.one("origin")?,
+        last_event: fields.one("last-event-id")?.and_then(|id| id.parse().ok()),
+        body: Vec::new(),
+    })
+}
+
+/// The host and the path with its query. An absolute target replaces Host (RFC 9112, 3.2.2).
+fn target_of(target: &str, fields: &Fields<'_>, is_new: bool) -> Result<(String, String), Refusal> {
+    let host = fields.one("host")?;
+    if is_new && host.is_none() {
+        return Err(Refusal::Malformed("a request needs exactly one Host"));
+    }
+    let host = host.unwrap_or_default();
+    let (host, target) = match target.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+            let slash = rest.find(['/', '?']).unwrap_or(rest.len());
+            let path =
+                if rest[slash..].starts_with('/') { rest[slash..].to_owned() } else { format!("/{}", &rest[slash..]) };
+            (rest[..slash].to_owned(), path)
+        }
+        _ => (host, target.to_owned()),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    if !host.chars().all(plain) || host.len() > 300 {
+        return Err(Refusal::Malformed("Host is no host"));
+    }
+    if !target.starts_with('/') {
+        return Err(Refusal::Malformed("the target of the request is no path"));
+    }
+    Ok((host, target))
+}
+
+/// Bytes of the body. Only POST has one, with a length that is said once.
+fn body_bytes(fields: &Fields<'_>, method: Method) -> Result<usize, Refusal> {
+    if fields.count("transfer-encoding") > 0 {
+        return Err(Refusal::Malformed("Transfer-Encoding is not served; say Content-Length"));
+    }
+    let Some(length) = fields.one("content-length")? else { return Ok(0) };
+    if length.is_empty() || !length.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(Refusal::Malformed("Content-Length is no number"));
+    }
+    match length.parse::<usize>() {
+        Ok(0) => Ok(0),
+        Ok(bytes) if method == Method::Post && bytes <= HTTP_BODY_BYTES_MAX => Ok(bytes),
+        Ok(_) | Err(_) => Err(Refusal::Body),
+    }
+}
+
+/// The fields of a head.
+struct Fields<'h>(&'h [httparse::Header<'h>]);
+
+impl Fields<'_> {
+    fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count()
+    }
+
+    /// All values of a field, as one list; empty if there is none.
+    fn all(&self, name: &str) -> Result<String, Refusal> {
+        let mut list = String::new();
+        for field in self.0.iter().filter(|field| field.name.eq_ignore_ascii_case(name)) {
+            let value = std::str::from_utf8(field.value);
+            let value = value.map_err(|_| Refusal::Malformed("a field of the head is not UTF-8"))?;
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(value.trim());
+        }
+        Ok(list)
+    }
+
+    /// The values of a field, if it is there.
+    fn some(&self, name: &str) -> Result<Option<String>, Refusal> {
+        if self.count(name) == 0 { Ok(None) } else { self.all(name).map(Some) }
+    }
+
+    /// The value of a field that may be there once.
+    fn one(&self, name: &str) -> Result<Option<String>, Refusal> {
+        match self.count(name) {
+            0 => Ok(None),
+            1 => self.all(name).map(Some),
+            _ => Err(Refusal::Malformed("a field is there twice that may be there once")),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Which hosts name this node in a request for its page.
+//!
+//! A page of a stranger can give its own name the address of this node (DNS rebinding), and would
+//! then read the page as its own. So a name counts only if the user gave it; addresses cannot be
+//! bound to another site.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Whether the value of Host is an address, `localhost`, or one of these names.
+#[must_use]
+pub fn is_own(host: &str, names: &[String]) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((inner, port)) => return inner.parse::<Ipv6Addr>().is_ok() && is_port(port),
+        None => match host.rsplit_once(':') {
+            Some((name, port)) if is_port(&format!(":{port}")) => name,
+            Some(_) => return false,
+            None => host,
+        },
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.parse::<Ipv4Addr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || names.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+fn is_port(text: &str) -> bool {
+    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_names_of_the_user_are_own() {
+        let names = vec!["nas.example".to_owned()];
+        for own in ["127.0.0.1", "127.0.0.1:4779", "[::1]:4779", "[::1]", "LOCALHOST:1", "192.0.2.1", "NAS.example:80"]
+        {
+            assert!(is_own(own, &names), "{own}");
+        }
+        for other in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[::1",
+            "[x]",
+            "127.0.0.1:x",
+            "a:b:c",
+            "127.0.0.1:99999",
+        ] {
+            assert!(!is_own(other, &names), "{other}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The Metalink of a content (RFC 5854): its size, the MD5 of each piece, and where it can be
+//! fetched by HTTP.
+//!
+//! Its digests are MD5, which `aria2` and `wget2` know; they skip BLAKE3. With it they verify each
+//! piece and drop a source that sends wrong ones.
+
+use std::fmt::Write;
+
+use super::listing::escaped;
+use crate::wire::Root;
+use crate::wire::ids::Md5;
+
+/// The media type.
+pub const CONTENT_TYPE: &str = "application/metalink4+xml";
+/// The media type of Metalink 3, which clients name beside the newer one.
+pub const CONTENT_TYPE_OLD: &str = "application/metalink+xml";
+
+/// The MD5s of a content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// Bytes of a piece; the last may be shorter.
+    pub piece_bytes: u64,
+    /// The MD5 of each piece.
+    pub pieces: Vec<Md5>,
+    /// The MD5 of all.
+    pub all: Option<Md5>,
+}
+
+/// Whether a client asks for a Metalink in place of the file.
+#[must_use]
+pub fn is_accepted(accept: &str) -> bool {
+    accept.split(',').map(|each| each.split(';').next().unwrap_or_default().trim()).any(|each| each == CONTENT_TYPE)
+}
+
+/// The document. The first URL is the preferred one.
+#[must_use]
+pub fn document(name: &str, size: u64, root: &Root, digests: &Digests, urls: &[String]) -> String {
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">\n\
+         <generator>sprat</generator>\n<file name=\"{}\">\n<size>{size}</size>\n<identity>{root}</identity>\n",
+        escaped(name)
+    );
+    if let Some(all) = &digests.all {
+        let _ = writeln!(xml, "<hash type=\"md5\">{all}</hash>");
+    }
+    if !digests.pieces.is_empty() {
+        let _ = writeln!(xml, "<pieces length=\"{}\" type=\"md5\">", digests.piece_bytes);
+        for piece in &digests.pieces {
+            let _ = writeln!(xml, "<hash>{piece}</hash>");
+        }
+        xml.push_str("</pieces>\n");
+    }
+    for (n, url) in urls.iter().enumerate() {
+        let _ = writeln!(xml, "<url priority=\"{}\">{}</url>", n + 1, escaped(url));
+    }
+    xml.push_str("</file>\n</metalink>\n");
+    xml
+}

@@ -1,0 +1,47 @@
+//! Which bytes a Range means (RFC 9110, 14).
+
+/// The bytes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// All: there is no range, or one that is ignored.
+    All,
+    /// These: first, and how many; at least one.
+    Part {
+        /// Offset of the first.
+        first: u64,
+        /// How many.
+        length: u64,
+    },
+    /// None of them exists: 416.
+    Beyond,
+}
+
+/// The bytes that a Range of a content of `size` bytes means. Another unit, several ranges and what
+/// cannot be read mean all, as RFC 9110 allows.
+#[must_use]
+pub fn span(range: &str, size: u64) -> Span {
+    let Some(set) = range.trim().strip_prefix("bytes=") else { return Span::All };
+    let Some((first, last)) = set.trim().split_once('-') else { return Span::All };
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+        // More than fits is more than any content has.
+        digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
+    };
+    match (first.trim(), last.trim()) {
+        ("", last) => match number(last) {
+            Some(0) => Span::Beyond,
+            Some(_) if size == 0 => Span::Beyond,
+            Some(count) => Span::Part { first: size.saturating_sub(count), length: count.min(size) },
+            None => Span::All,
+        },
+        (first, last) => {
+            let end = if last.is_empty() { Some(u64::MAX) } else { number(last) };
+            match (number(first), end) {
+                (Some(first), Some(end)) if first > end => Span::All,
+                (Some(first), Some(_)) if first >= size => Span::Beyond,
+                (Some(first), Some(end)) => Span::Part { first, length: end.min(size - 1) - first + 1 },
+                _ => Span::All,
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A connection that speaks HTTP: the bytes of its next request, whether one is being answered, and
+//! when it is too slow. It reads no socket and knows no content.
+
+use std::time::Duration;
+
+use crate::config::{HTTP_HEAD_MAX, HTTP_IDLE_MAX, HTTP_RATE_AFTER, HTTP_RATE_MIN};
+use crate::http::{self, Refusal, Request, Surface};
+use crate::proto::CloseReason;
+use crate::time::Time;
+
+/// The state of such a connection.
+#[derive(Debug)]
+pub(in crate::net) struct Http {
+    pub(in crate::net) surface: Surface,
+    /// What arrived and was not read as a request yet.
+    held: Vec<u8>,
+    answering: Answering,
+    /// The answer that is being sent is the last one.
+    last: bool,
+    /// When the first byte of the head came, or the last answer ended, or the connection began.
+    since: Time,
+    /// The first request has not come, or a head has begun.
+    expects: bool,
+    /// There may be a request in `held` that was not looked for.
+    fresh: bool,
+    /// Bytes written since `since`, while a request is answered.
+    written: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answering {
+    No,
+    /// The next request waits until the answer to this one is queued.
+    Yes,
+    /// The answer has no end; what arrives is discarded.
+    Stream,
+}
+
+impl Http {
+    pub(in crate::net) fn new(surface: Surface, now: Time) -> Http {
+        Http {
+            surface,
+            held: Vec::new(),
+            answering: Answering::No,
+            last: false,
+            since: now,
+            expects: true,
+            fresh: false,
+            written: 0,
+        }
+    }
+
+    pub(super) fn wants_read(&self, readable: bool) -> bool {
+        match self.answering {
+            Answering::No => readable || self.fresh,
+            Answering::Yes => false,
+            Answering::Stream => readable,
+        }
+    }
+
+    pub(in crate::net) fn is_answering(&self) -> bool {
+        self.answering != Answering::No
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.answering == Answering::Stream
+    }
+
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
+    /// Keeps bytes that arrived. Those after the end of a stream's request are discarded.
+    pub(super) fn hold(&mut self, bytes: &[u8]) {
+        if self.answering != Answering::Stream {
+            self.held.extend_from_slice(bytes);
+            self.fresh |= !bytes.is_empty();
+        }
+    }
+
+    /// Keeps bytes that arrived; notes when a head begins.
+    pub(super) fn take(&mut self, bytes: &[u8], now: Time) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.answering == Answering::No && !self.expects {
+            (self.since, self.expects) = (now, true);
+        }
+        self.hold(bytes);
+    }
+
+    /// The next request, if it is complete and no other is being answered.
+    pub(super) fn next(&mut self, now: Time) -> Result<Option<Request>, Refusal> {
+        if self.answering != Answering::No || self.held.is_empty() {
+            return Ok(None);
+        }
+        self.fresh = false;
+        if !self.expects {
+            (self.since, self.expects) = (now, true);
+        }
+        let Some((request, used)) = http::parse(&self.held)? else { return Ok(None) };
+        self.held.drain(..used);
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+        self.answering = Answering::Yes;
+        self.last = !request.keep_alive;
+        (self.since, self.expects, self.written) = (now, false, 0);
+        Ok(Some(request))
+    }
+
+    /// The answer has no end: it is over when the client leaves.
+    pub(in crate::net) fn begin_stream(&mut self) {
+        self.answering = Answering::Stream;
+    }
+
+    /// The answer is queued. `false`: it was the last one, and the connection is to be closed.
+    pub(in crate::net) fn end_answer(&mut self, last: bool, now: Time) -> bool {
+        self.answering = Answering::No;
+        (self.since, self.expects, self.fresh) = (now, false, !self.held.is_empty());
+        !(self.last || last)
+    }
+
+    /// The answer that is being sent is the last one. `false`: none is, or it has no end.
+    pub(in crate::net) fn drain(&mut self) -> bool {
+        self.last = true;
+        self.answering == Answering::Yes
+    }
+
+    pub(super) fn on_written(&mut self, count: usize) {
+        self.written += count as u64;
+    }
+
+    /// Since when it has had no request.
+    pub(in crate::net) fn idle_since(&self) -> Option<Time> {
+        (self.answering == Answering::No).then_some(self.since)
+    }
+
+    /// Whether it takes its answer so slowly that another one may have its place.
+    pub(in crate::net) fn is_slow(&self, now: Time) -> bool {
+        let took = now.since(self.since);
+        let least = u64::try_from(took.as_millis()).unwrap_or(u64::MAX) / 1000 * HTTP_RATE_MIN;
+        self.answering == Answering::Yes && took >= HTTP_RATE_AFTER && self.written < least
+    }
+
+    /// When it is too slow, if no complete request comes until then.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let most: Duration = if self.expects { HTTP_HEAD_MAX } else { HTTP_IDLE_MAX };
+        (self.answering == Answering::No).then(|| self.since + most)
+    }
+
+    /// The reason to end it after its deadline has passed.
+    pub(super) fn overdue(&self) -> CloseReason {
+        if self.expects && !self.held.is_empty() { CloseReason::SlowFrame } else { CloseReason::Asked }
+    }
+}

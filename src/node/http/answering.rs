@@ -1,0 +1,118 @@
+//! What happens to a request: from the net, the disk and the machine to the part that it concerns.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::state::{Exchange, Order, Purpose};
+use crate::config::{HTTP_TEXT_BYTES_MAX, HTTP_TICK};
+use crate::disk::{HttpDone, Job};
+use crate::http::{Answer, Request, Surface};
+use crate::node::driver::Driver;
+use crate::proto::disk::ServeFailure;
+use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Input, Role};
+use crate::wire::ids::Md5;
+
+impl<R: Role> Driver<'_, R> {
+    pub(in crate::node) fn on_http(&mut self, conn: ConnId, surface: Surface, from: IpAddr, request: Box<Request>) {
+        match surface {
+            Surface::Files => self.on_file_request(conn, from, request),
+            Surface::Page => self.on_page_request(conn, from.is_loopback(), &request),
+        }
+        self.perform_orders();
+    }
+
+    /// The connection is gone, and with it all that was asked on it.
+    pub(in crate::node) fn on_http_gone(&mut self, conn: ConnId) {
+        match self.http.exchanges.remove(&conn) {
+            Some(Exchange::Sending(_)) => {
+                if let Some(disk) = &mut self.disk {
+                    disk.submit(Job::Work { work: DiskWork::ForgetConn { conn }, bytes: None });
+                }
+            }
+            Some(Exchange::Asking { client, .. }) => {
+                self.http.commands.remove(&client);
+                self.http.orders.push(Order::Gone(client));
+            }
+            Some(Exchange::Looking { .. } | Exchange::Sources { .. } | Exchange::Meta { .. } | Exchange::Viewing)
+            | None => {}
+        }
+        self.perform_orders();
+    }
+
+    /// The disk has an answer.
+    pub(in crate::node) fn on_http_done(&mut self, done: HttpDone) {
+        match done {
+            HttpDone::Found { conn, what } => self.on_found(conn, what),
+            HttpDone::Summed { root, digests } => self.on_summed(root, digests.as_ref()),
+        }
+        self.perform_orders();
+    }
+
+    /// The machine has an answer.
+    pub(in crate::node) fn on_http_event(&mut self, client: ClientId, event: &ClientEvent) {
+        match self.http.commands.get(&client).copied() {
+            Some(Purpose::Sources(root)) => self.on_source_event(client, root, event),
+            Some(Purpose::Page(conn)) => self.on_asked_event(conn, client, event),
+            None => {}
+        }
+    }
+
+    /// Whether a chunk that is ready is for an answer.
+    pub(in crate::node) fn takes_chunk(&self, conn: ConnId) -> bool {
+        matches!(self.http.exchanges.get(&conn), Some(Exchange::Sending(_)))
+    }
+
+    /// A chunk for an answer is ready, or cannot be served.
+    pub(in crate::node) fn on_http_chunk(
+        &mut self,
+        conn: ConnId,
+        req: u32,
+        result: Result<Option<Md5>, ServeFailure>,
+        file: Option<Arc<File>>,
+    ) {
+        self.on_chunk_ready(conn, req, file.filter(|_| result.is_ok()));
+    }
+
+    /// Acts on what is due.
+    pub(in crate::node) fn fire_http(&mut self) {
+        if self.http.timeout().is_none_or(|at| at > self.now) {
+            return;
+        }
+        if self.http.tick.is_some_and(|at| at <= self.now) {
+            self.http.tick = Some(self.now + HTTP_TICK);
+            self.send_snapshots();
+        }
+        self.on_sources_late();
+        self.perform_orders();
+    }
+
+    /// Gives the machine the commands that requests have caused.
+    pub(in crate::node) fn perform_orders(&mut self) {
+        while let Some(order) = self.http.orders.pop() {
+            match order {
+                Order::Command(client, command) => self.feed(Input::Command { client, command }),
+                Order::Gone(client) => self.feed(Input::ClientGone { client }),
+            }
+        }
+    }
+
+    /// Answers a request with these bytes.
+    pub(super) fn answer(&mut self, conn: ConnId, keep_alive: bool, bytes: &[u8]) {
+        self.http.exchanges.remove(&conn);
+        self.net.write_http(conn, bytes);
+        self.net.end_answer(conn, !keep_alive);
+    }
+
+    /// Answers a request with a status and a sentence.
+    pub(super) fn say(&mut self, conn: ConnId, request: &Request, status: u16, why: &str) {
+        let answer = Answer::new(status, request.keep_alive);
+        let answer = if status == 503 { answer.field("Retry-After", "1") } else { answer };
+        self.answer(conn, request.keep_alive, &answer.sentence(why, request));
+    }
+
+    /// Whether there is room for one more answer that is text in memory.
+    pub(super) fn has_room(&self) -> bool {
+        self.net.http_bytes() < HTTP_TEXT_BYTES_MAX
+    }
+}

@@ -1,0 +1,372 @@
+//! The share over HTTP: folders, files with ranges, contents by root, Metalinks.
+//!
+//! A small body leaves with the file that the lookup has opened. A longer one goes the way of
+//! chunks: each is prepared by the worker, which looks up its path again, so that a file which was
+//! deleted or has changed ends the answer.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::sources::Sources;
+use super::state::{Exchange, Found, Purpose, Sending, found_of, has_body};
+use crate::config::{CHUNK_BYTES_MAX, HTTP_CHUNKS_AHEAD, HTTP_SEARCH_MAX, PIECE_BYTES};
+use crate::disk::{AtPath, HttpWork, Job};
+use crate::http::metalink::{self, Digests};
+use crate::http::{Answer, Body, FileTarget, Method, Request, Served, file_target, listing, serve};
+use crate::node::driver::Driver;
+use crate::proto::{ClientEvent, ClientId, Command, ConnId, DiskWork, Role, Scope};
+use crate::time::Time;
+use crate::wire::{QueryKind, Root, Search};
+
+impl<R: Role> Driver<'_, R> {
+    pub(super) fn on_file_request(&mut self, conn: ConnId, from: IpAddr, request: Box<Request>) {
+        if request.method == Method::Post {
+            return self.net.refuse_http(conn, crate::http::Refusal::Method);
+        }
+        let target = match file_target(&request.path) {
+            Ok(Some(target)) => target,
+            Ok(None) => return self.say(conn, &request, 404, "there is nothing here; the files are below /files/"),
+            Err(why) => return self.say(conn, &request, 400, why),
+        };
+        let work = match &target {
+            FileTarget::Top => {
+                let answer = Answer::new(302, request.keep_alive).field("Location", "/files/");
+                let bytes = answer.sentence("the files are below /files/", &request);
+                return self.answer(conn, request.keep_alive, &bytes);
+            }
+            FileTarget::Folder(path) => HttpWork::Path { conn, path: path.clone(), after: request.param("after") },
+            FileTarget::File(path) | FileTarget::Meta(path) => {
+                HttpWork::Path { conn, path: path.as_str().to_owned(), after: None }
+            }
+            FileTarget::Root(root) | FileTarget::MetaOf(root) => HttpWork::Root { conn, root: *root },
+        };
+        let Some(disk) = &mut self.disk else {
+            return self.say(conn, &request, 404, "this node shares no files");
+        };
+        disk.submit(Job::Http(work));
+        disk.hand_over();
+        self.http.exchanges.insert(conn, Exchange::Looking { request, target, from });
+    }
+
+    pub(super) fn on_found(&mut self, conn: ConnId, what: AtPath) {
+        let Some(Exchange::Looking { request, target, from }) = self.http.exchanges.remove(&conn) else { return };
+        let found = match found_of(what, from) {
+            Ok(found) => found,
+            Err(AtPath::Folder { entries, more }) => return self.on_folder(conn, &request, &target, &entries, more),
+            Err(AtPath::Unhashed) => {
+                return self.say(conn, &request, 503, "the file is being hashed; try again in a moment");
+            }
+            Err(AtPath::Nothing | AtPath::File { .. }) => {
+                return self.say(conn, &request, 404, "no shared file has this name");
+            }
+        };
+        let negotiated = request.range.is_none() && metalink::is_accepted(&request.accept);
+        match target {
+            FileTarget::Meta(_) | FileTarget::MetaOf(_) => self.begin_meta(conn, request, found),
+            FileTarget::File(_) if negotiated && found.content.size > 0 => self.begin_meta(conn, request, found),
+            FileTarget::File(_) if request.range.is_none() && found.content.size >= PIECE_BYTES => {
+                self.begin_sources(conn, request, found);
+            }
+            FileTarget::File(_) | FileTarget::Root(_) => self.send(conn, &request, found),
+            FileTarget::Top | FileTarget::Folder(_) => {
+                self.say(conn, &request, 404, "this is a file; ask for it without the slash at the end");
+            }
+        }
+    }
+
+    fn on_folder(
+        &mut self,
+        conn: ConnId,
+        request: &Request,
+        target: &FileTarget,
+        entries: &[listing::Entry],
+        more: bool,
+    ) {
+        match target {
+            FileTarget::Folder(_) if !self.has_room() => self.say(conn, request, 503, "too much is being sent"),
+            FileTarget::Folder(path) => {
+                let name = |entry: &listing::Entry| match entry.file {
+                    Some(_) => entry.name.clone(),
+                    None => format!("{}/", entry.name),
+                };
+                let next = entries.last().filter(|_| more).map(name);
+                let page = listing::page(path, entries, next.as_deref());
+                let answer = Answer::new(200, request.keep_alive).field("Cache-Control", "no-cache");
+                let bytes = answer.shown("text/html; charset=utf-8", listing::POLICY).with(page.as_bytes(), request);
+                self.answer(conn, request.keep_alive, &bytes);
+            }
+            FileTarget::File(path) => {
+                let to = format!("/files/{}/", listing::encoded_path(path.as_str()));
+                let answer = Answer::new(301, request.keep_alive).field("Location", &to);
+                let bytes = answer.sentence("this is a folder", request);
+                self.answer(conn, request.keep_alive, &bytes);
+            }
+            FileTarget::Top | FileTarget::Root(_) | FileTarget::Meta(_) | FileTarget::MetaOf(_) => {
+                self.say(conn, request, 404, "a folder has no Metalink");
+            }
+        }
+    }
+
+    // ---- sending --------------------------------------------------------------------------------
+
+    fn send(&mut self, conn: ConnId, request: &Request, found: Found) {
+        let content = found.content;
+        let served = serve(request, &content);
+        let (status, first, length) = match served {
+            Served::NotModified => {
+                let bytes = self.described(Answer::new(304, request.keep_alive), request, &found).end(Body::None);
+                return self.answer(conn, request.keep_alive, &bytes);
+            }
+            Served::Failed => return self.say(conn, request, 412, "the file is another one"),
+            Served::Beyond => {
+                let range = format!("bytes */{}", content.size);
+                let answer = Answer::new(416, request.keep_alive).field("Content-Range", &range);
+                let bytes = answer.sentence("the file has no such bytes", request);
+                return self.answer(conn, request.keep_alive, &bytes);
+            }
+            Served::All => (200, 0, content.size),
+            Served::Part { first, length } => (206, first, length),
+        };
+        let mut answer = self.described(Answer::new(status, request.keep_alive), request, &found);
+        if status == 206 {
+            let range = format!("bytes {first}-{}/{}", first + length - 1, content.size);
+            answer = answer.field("Content-Range", &range);
+        }
+        let head = answer.end(Body::Bytes(length));
+        if !has_body(request) || length == 0 {
+            return self.answer(conn, request.keep_alive, &head);
+        }
+        self.net.write_http(conn, &head);
+        let now = length.min(u64::from(CHUNK_BYTES_MAX));
+        let mut sending = Box::new(Sending {
+            request_keeps: request.keep_alive,
+            root: content.root,
+            from: found.from,
+            next: first + now,
+            end: first + length,
+            asked: 1,
+            queued: 1,
+            sent: 0,
+            waiting: VecDeque::new(),
+        });
+        self.net.send_file(conn, 0, found.file, first, u32::try_from(now).unwrap_or(CHUNK_BYTES_MAX));
+        self.ask_ahead(conn, &mut sending);
+        self.http.exchanges.insert(conn, Exchange::Sending(sending));
+    }
+
+    /// The fields that describe a file.
+    fn described(&self, answer: Answer, request: &Request, found: &Found) -> Answer {
+        let Found { content, md5, .. } = found;
+        let mut answer = answer
+            .field("Content-Type", "application/octet-stream")
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Accept-Ranges", "bytes")
+            .field("ETag", &content.etag())
+            .maybe("Last-Modified", content.last_modified())
+            .field("Cache-Control", "no-cache")
+            .field("Vary", "Accept");
+        if let Some(md5) = md5 {
+            let base64 = data_encoding::BASE64.encode(&md5.0);
+            answer = answer.field("Digest", &format!("MD5={base64}")).field("Repr-Digest", &format!("md5=:{base64}:"));
+        }
+        if request.path.starts_with("/files/") {
+            let meta = request.path.replacen("/files/", "/meta/", 1);
+            let link = format!("<{meta}.meta4>; rel=describedby; type=\"{}\"", metalink::CONTENT_TYPE);
+            answer = answer.field("Link", &link);
+            for (n, url) in self.http.sources.so_far(content.root).iter().enumerate() {
+                answer = answer.field("Link", &format!("<{url}>; rel=duplicate; pri={}", n + 1));
+            }
+        }
+        answer
+    }
+
+    /// Asks the disk for the next chunks.
+    fn ask_ahead(&mut self, conn: ConnId, sending: &mut Sending) {
+        let ahead = u32::try_from(HTTP_CHUNKS_AHEAD).unwrap_or(1);
+        let Some(disk) = &mut self.disk else { return };
+        while sending.next < sending.end && sending.asked - sending.sent < ahead {
+            let length = (sending.end - sending.next).min(u64::from(CHUNK_BYTES_MAX));
+            let (offset, length) = (sending.next, u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX));
+            let work = DiskWork::PrepareChunk {
+                conn,
+                from: sending.from,
+                req: sending.asked,
+                root: sending.root,
+                offset,
+                length,
+                bare: true,
+            };
+            disk.submit(Job::Work { work, bytes: None });
+            sending.waiting.push_back((offset, length, None));
+            sending.asked += 1;
+            sending.next += u64::from(length);
+        }
+        disk.hand_over();
+    }
+
+    pub(super) fn on_chunk_ready(&mut self, conn: ConnId, req: u32, file: Option<Arc<File>>) {
+        let Some(Exchange::Sending(sending)) = self.http.exchanges.get_mut(&conn) else { return };
+        let Some(file) = file else {
+            // The head is sent, so closing is the only way to signal the failure.
+            return self.net.abort(conn);
+        };
+        let place = usize::try_from(req.wrapping_sub(sending.queued)).ok();
+        if let Some(chunk) = place.and_then(|place| sending.waiting.get_mut(place)) {
+            chunk.2 = Some(file);
+        }
+        while let Some((offset, length, Some(file))) = sending.waiting.pop_front_if(|chunk| chunk.2.is_some()) {
+            self.net.send_file(conn, sending.queued, file, offset, length);
+            sending.queued += 1;
+        }
+    }
+
+    /// The kernel has taken a chunk.
+    pub(in crate::node) fn on_http_sent(&mut self, conn: ConnId) {
+        let Some(Exchange::Sending(mut sending)) = self.http.exchanges.remove(&conn) else { return };
+        sending.sent += 1;
+        if sending.next == sending.end && sending.sent == sending.asked {
+            return self.net.end_answer(conn, !sending.request_keeps);
+        }
+        self.ask_ahead(conn, &mut sending);
+        self.http.exchanges.insert(conn, Exchange::Sending(sending));
+    }
+
+    // ---- sources and Metalinks ------------------------------------------------------------------
+
+    /// Sends a file once its sources are known, for the fields `Link`.
+    fn begin_sources(&mut self, conn: ConnId, request: Box<Request>, found: Found) {
+        if self.look_for_sources(found.content.root) {
+            return self.send(conn, &request, found);
+        }
+        let since = self.now;
+        self.http.exchanges.insert(conn, Exchange::Sources { request, found: Box::new(found), since });
+    }
+
+    fn begin_meta(&mut self, conn: ConnId, request: Box<Request>, found: Found) {
+        let root = found.content.root;
+        if let Some(disk) = &mut self.disk {
+            disk.submit(Job::Http(HttpWork::Sum { root }));
+            disk.hand_over();
+        }
+        self.look_for_sources(root);
+        let since = self.now;
+        self.http.exchanges.insert(conn, Exchange::Meta { request, found: Box::new(found), digests: None, since });
+    }
+
+    /// Whether the sources of a content are known; searches for them if not.
+    fn look_for_sources(&mut self, root: Root) -> bool {
+        if self.http.sources.find(root, self.now).is_some() {
+            return true;
+        }
+        if self.http.sources.begin(root, self.now) {
+            let (pattern, kind) = (root.to_string(), QueryKind::Root);
+            let search = Search { pattern, kind, min: None, max: None, limit: None, within: None };
+            let budget = u32::try_from(HTTP_SEARCH_MAX.as_millis()).ok().map(|budget| budget / 4 * 3);
+            let scope = Scope { ttl: None, budget, policy: None };
+            self.http.order(Purpose::Sources(root), Command::Query { search, scope });
+        }
+        false
+    }
+
+    pub(super) fn on_source_event(&mut self, client: ClientId, root: Root, event: &ClientEvent) {
+        if let ClientEvent::Hit { root: hit, source, node, http: true, unreached: false, .. } = event
+            && *hit == root
+            && (node.is_none() || *node != self.http.options.node)
+        {
+            self.http.sources.add(root, source);
+        }
+        if matches!(event, ClientEvent::Done(_)) {
+            self.http.commands.remove(&client);
+            self.http.sources.end(root);
+            self.pass_on_sources(|_, found, _| found.content.root == root);
+        }
+    }
+
+    /// Requests that have waited long enough go on with what was found.
+    pub(super) fn on_sources_late(&mut self) {
+        let now = self.now;
+        self.pass_on_sources(|sources, _, since| sources.deadline(since).is_some_and(|at| at <= now));
+    }
+
+    /// Goes on with the requests that wait for sources and fulfill this.
+    fn pass_on_sources(&mut self, is_due: impl Fn(&Sources, &Found, Time) -> bool) {
+        let sources = &self.http.sources;
+        let due = |exchange: &Exchange| match exchange {
+            Exchange::Sources { found, since, .. } | Exchange::Meta { found, since, .. } => {
+                is_due(sources, found, *since)
+            }
+            Exchange::Looking { .. } | Exchange::Sending(_) | Exchange::Asking { .. } | Exchange::Viewing => false,
+        };
+        let conns: Vec<ConnId> =
+            self.http.exchanges.iter().filter(|(_, exchange)| due(exchange)).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            match self.http.exchanges.remove(&conn) {
+                Some(Exchange::Sources { request, found, .. }) => self.send(conn, &request, *found),
+                Some(Exchange::Meta { request, found, digests: Some(digests), .. }) => {
+                    self.send_meta(conn, &request, &found, digests.as_deref());
+                }
+                // It still waits for the MD5s, and no longer for sources.
+                Some(Exchange::Meta { request, found, digests: None, .. }) => {
+                    let since = Time::MAX;
+                    self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests: None, since });
+                }
+                Some(other) => drop(self.http.exchanges.insert(conn, other)),
+                None => {}
+            }
+        }
+    }
+
+    /// The MD5s of a content are known, or cannot be.
+    pub(super) fn on_summed(&mut self, root: Root, digests: Option<&Arc<Digests>>) {
+        let waits = |exchange: &Exchange| matches!(exchange, Exchange::Meta { found, digests: None, .. } if found.content.root == root);
+        let conns: Vec<ConnId> =
+            self.http.exchanges.iter().filter(|(_, exchange)| waits(exchange)).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            let Some(Exchange::Meta { request, found, since, .. }) = self.http.exchanges.remove(&conn) else {
+                continue;
+            };
+            let late = since == Time::MAX || self.http.sources.find(root, self.now).is_some();
+            if late {
+                self.send_meta(conn, &request, &found, digests.map(|digests| &**digests));
+            } else {
+                let digests = Some(digests.cloned());
+                self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests, since });
+            }
+        }
+    }
+
+    fn send_meta(&mut self, conn: ConnId, request: &Request, found: &Found, digests: Option<&Digests>) {
+        let Some(digests) = digests else {
+            return self.say(conn, request, 503, "the MD5s of the file are not available now; try again");
+        };
+        if !self.has_room() {
+            return self.say(conn, request, 503, "too much is being sent");
+        }
+        let root = found.content.root;
+        let own = format!("http://{}/root/{root}", request.host);
+        let others = self.http.sources.so_far(root);
+        let mut urls: Vec<String> = Vec::new();
+        if !request.host.is_empty() && !others.contains(&own) {
+            urls.push(own);
+        }
+        urls.extend(others);
+        let xml = metalink::document(&found.name, found.content.size, &root, digests, &urls);
+        // Else a client that follows it at once would save it under the name of the file.
+        let plain: String =
+            found.name.chars().filter(|c| c.is_ascii() && !c.is_control() && *c != '"' && *c != '\\').collect();
+        let disposition = format!(
+            "attachment; filename=\"{}.meta4\"; filename*=UTF-8''{}.meta4",
+            if plain.is_empty() { "file" } else { &plain },
+            listing::encoded(&found.name)
+        );
+        let answer = Answer::new(200, request.keep_alive)
+            .field("Content-Type", metalink::CONTENT_TYPE)
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Content-Disposition", &disposition)
+            .field("Vary", "Accept")
+            .field("Cache-Control", "no-store");
+        self.answer(conn, request.keep_alive, &answer.with(xml.as_bytes(), request));
+    }
+}

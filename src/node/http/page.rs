@@ -1,0 +1,260 @@
+//! The page about the node, and what it reads: snapshots, events, metrics. It shows figures; only a
+//! POST with the token makes the node do something.
+
+use std::time::SystemTime;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::state::{Exchange, Order, Purpose};
+use crate::config::{HTTP_HITS_MAX, HTTP_TICK, HTTP_VIEWER_BYTES_MAX, HTTP_VIEWERS_MAX};
+use crate::control::{self, rfc3339};
+use crate::http::{Answer, Body, Method, Refusal, Request, hosts, metrics, page};
+use crate::node::driver::Driver;
+use crate::node::resources;
+use crate::proto::command::Get;
+use crate::proto::event::DownloadState;
+use crate::proto::{ClientEvent, ClientId, Command, ConnId, Role, Scope};
+use crate::wire::{QueryKind, Root, Search};
+
+impl<R: Role> Driver<'_, R> {
+    pub(super) fn on_page_request(&mut self, conn: ConnId, local: bool, request: &Request) {
+        if !hosts::is_own(&request.host, &self.http.options.names) {
+            return self.net.refuse_http(conn, Refusal::Host);
+        }
+        match (request.method, request.path.as_str()) {
+            (Method::Post, path @ ("/api/search" | "/api/get")) => self.on_change(conn, request, path == "/api/get"),
+            (Method::Post, _) => self.net.refuse_http(conn, Refusal::Method),
+            (Method::Get | Method::Head, path) => self.on_look(conn, local, request, path),
+        }
+    }
+
+    fn on_look(&mut self, conn: ConnId, local: bool, request: &Request, path: &str) {
+        let answer = || Answer::new(200, request.keep_alive).field("Cache-Control", "no-store");
+        let bytes = match path {
+            "/" => {
+                // A page that another site shows or reads never has the token: no policy lets it.
+                let token = (local && self.http.options.role == "peer").then_some(self.http.options.token.0.as_str());
+                let html = page::html(self.http.options.role, token);
+                answer().shown("text/html; charset=utf-8", page::POLICY).with(html.as_bytes(), request)
+            }
+            "/app.js" => {
+                answer().shown("text/javascript; charset=utf-8", page::POLICY).with(page::SCRIPT.as_bytes(), request)
+            }
+            "/style.css" => {
+                answer().shown("text/css; charset=utf-8", page::POLICY).with(page::STYLE.as_bytes(), request)
+            }
+            "/healthz" => answer().sentence("ok", request),
+            "/metrics" => {
+                let text = self.metrics();
+                answer().field("Content-Type", metrics::CONTENT_TYPE).with(text.as_bytes(), request)
+            }
+            "/api/snapshot" => {
+                let text = control::json(&self.snapshot()).unwrap_or_default();
+                answer().shown("application/json", page::POLICY).with(text.as_bytes(), request)
+            }
+            "/events" if request.method == Method::Get => return self.begin_viewing(conn, request),
+            _ => return self.say(conn, request, 404, "there is nothing here"),
+        };
+        if self.has_room() {
+            self.answer(conn, request.keep_alive, &bytes);
+        } else {
+            self.say(conn, request, 503, "too much is being sent");
+        }
+    }
+
+    // ---- figures --------------------------------------------------------------------------------
+
+    fn metrics(&self) -> String {
+        let glance = self.role.glance();
+        let net = self.net.counters();
+        let counters = glance.counters.into_iter().chain(net.named());
+        let levels = glance.levels.into_iter().chain(self.levels());
+        metrics::text(self.http.options.role, counters, levels, &self.turns.buckets(), self.now.as_micros())
+    }
+
+    /// How much there is of what only the loop can count.
+    fn levels(&self) -> impl Iterator<Item = (String, u64)> {
+        let disk = self.disk_counts.iter().map(|(name, n)| ((*name).to_owned(), *n));
+        let own = [
+            ("memory_resident", resources::resident_bytes()),
+            ("descriptors_open", resources::descriptors_open()),
+            ("descriptors_max", resources::descriptors_max()),
+            ("http_viewers", self.viewers().len() as u64),
+        ];
+        let own = own.into_iter().map(|(name, n)| (name.to_owned(), n));
+        disk.chain(self.memory.named(crate::memory::held())).chain(self.net.memory()).chain(own)
+    }
+
+    fn snapshot(&self) -> Value {
+        let mut glance = self.role.glance();
+        glance.counters.extend(self.net.counters().named());
+        glance.levels.extend(self.levels());
+        glance.levels.extend(self.turns.named().filter(|(name, _)| name != "turns"));
+        glance.counters.extend(self.turns.named().filter(|(name, _)| name == "turns"));
+        if let Some(peer) = &mut glance.peer {
+            self.host.name().clone_into(&mut peer.name);
+        }
+        json!({
+            "v": 1,
+            "seq": self.http.events.last,
+            "time": rfc3339(SystemTime::now()),
+            "role": self.http.options.role,
+            "name": self.host.name(),
+            "node": self.http.options.node,
+            "version": env!("CARGO_PKG_VERSION"),
+            "listen": self.net.listen_addr(),
+            "uptime_ms": self.now.as_micros() / 1000,
+            "counters": glance.counters,
+            "levels": glance.levels,
+            "peer": glance.peer,
+            "links": glance.links,
+            "sessions": glance.sessions,
+        })
+    }
+
+    // ---- viewers --------------------------------------------------------------------------------
+
+    fn viewers(&self) -> Vec<ConnId> {
+        let viewers = self.http.exchanges.iter().filter(|(_, exchange)| matches!(exchange, Exchange::Viewing));
+        viewers.map(|(conn, _)| *conn).collect()
+    }
+
+    fn begin_viewing(&mut self, conn: ConnId, request: &Request) {
+        if self.viewers().len() >= HTTP_VIEWERS_MAX {
+            return self.say(conn, request, 503, "too many viewers; ask for /api/snapshot");
+        }
+        let seen = request.last_event.or_else(|| request.param("since")?.parse().ok()).unwrap_or(0);
+        let answer = Answer::new(200, request.keep_alive)
+            .field("Content-Type", "text/event-stream")
+            .field("Cache-Control", "no-store")
+            .field("X-Content-Type-Options", "nosniff");
+        let mut text = String::from_utf8(answer.end(Body::UntilClose)).unwrap_or_default();
+        text.push_str("retry: 1000\n\n");
+        let since = self.http.events.since(seen);
+        if let Some((first, last)) = since.gap {
+            text.push_str(&format!("event: gap\ndata: {{\"first\":{first},\"last\":{last}}}\n\n"));
+        }
+        for (number, line) in since.events {
+            text.push_str(&log_event(number, &line));
+        }
+        text.push_str(&self.snapshot_event());
+        self.net.write_http(conn, text.as_bytes());
+        if self.net.stream_http(conn).is_some() {
+            self.http.exchanges.insert(conn, Exchange::Viewing);
+            self.http.events.sent = self.http.events.sent.max(self.http.events.last);
+            self.http.tick.get_or_insert(self.now + HTTP_TICK);
+        }
+    }
+
+    fn snapshot_event(&self) -> String {
+        format!("event: snapshot\ndata: {}\n\n", control::json(&self.snapshot()).unwrap_or_default())
+    }
+
+    /// Sends what is new to all viewers; one that does not read gets no snapshot, only events.
+    pub(super) fn send_snapshots(&mut self) {
+        let viewers = self.viewers();
+        if viewers.is_empty() {
+            self.http.tick = None;
+            return;
+        }
+        let snapshot = self.snapshot_event();
+        let since = self.http.events.since(self.http.events.sent);
+        self.http.events.sent = self.http.events.last;
+        let log: String = since.events.iter().map(|(number, line)| log_event(*number, line)).collect();
+        for conn in viewers {
+            let Some(waiting) = self.net.stream_http(conn) else { continue };
+            if waiting < HTTP_VIEWER_BYTES_MAX {
+                self.net.write_http(conn, log.as_bytes());
+                self.net.write_http(conn, snapshot.as_bytes());
+            }
+        }
+    }
+
+    // ---- changes --------------------------------------------------------------------------------
+
+    /// A search or a download. It needs the token: a page of another site can send a POST, but
+    /// neither read the token nor set a field of its own.
+    fn on_change(&mut self, conn: ConnId, request: &Request, is_get: bool) {
+        use subtle::ConstantTimeEq;
+        let token = &self.http.options.token.0;
+        let given = request.token.as_deref().unwrap_or_default();
+        if token.is_empty() || !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+            return self.say(conn, request, 403, "the token is missing or wrong; open the page on this machine");
+        }
+        let command = match command_of(&request.body, is_get) {
+            Ok(command) => command,
+            Err(why) => return self.say(conn, request, 400, why),
+        };
+        let client = self.http.order(Purpose::Page(conn), command);
+        let exchange = Exchange::Asking { keep_alive: request.keep_alive, client, lines: Vec::new() };
+        self.http.exchanges.insert(conn, exchange);
+    }
+
+    pub(super) fn on_asked_event(&mut self, conn: ConnId, client: ClientId, event: &ClientEvent) {
+        let Some(Exchange::Asking { keep_alive, lines, .. }) = self.http.exchanges.get_mut(&conn) else { return };
+        let keep_alive = *keep_alive;
+        let done = match event {
+            ClientEvent::Hit { .. } if lines.len() < HTTP_HITS_MAX => {
+                lines.extend(serde_json::to_value(event).ok());
+                None
+            }
+            // It is in the queue, where it goes on by itself.
+            ClientEvent::Download(report) if report.state != DownloadState::Failed => {
+                self.http.orders.push(Order::Gone(client));
+                Some(json!({ "ok": true, "id": report.id }))
+            }
+            ClientEvent::Done(outcome) => {
+                let hits = std::mem::take(lines);
+                Some(json!({ "ok": outcome.ok, "hits": hits, "complete": outcome.complete, "error": outcome.error }))
+            }
+            ClientEvent::Hit { .. }
+            | ClientEvent::Result { .. }
+            | ClientEvent::File { .. }
+            | ClientEvent::Content { .. }
+            | ClientEvent::Uri { .. }
+            | ClientEvent::Start { .. }
+            | ClientEvent::Piece { .. }
+            | ClientEvent::Progress { .. }
+            | ClientEvent::Files { .. }
+            | ClientEvent::Item(_)
+            | ClientEvent::Source(_)
+            | ClientEvent::Download(_)
+            | ClientEvent::Status { .. }
+            | ClientEvent::User(_)
+            | ClientEvent::Note { .. } => None,
+        };
+        let Some(done) = done else { return };
+        self.http.commands.remove(&client);
+        let text = control::json(&done).unwrap_or_default();
+        let answer = Answer::new(200, keep_alive).field("Cache-Control", "no-store");
+        let mut bytes = answer.shown("application/json", page::POLICY).end(Body::Bytes(text.len() as u64));
+        bytes.extend_from_slice(text.as_bytes());
+        self.answer(conn, keep_alive, &bytes);
+    }
+}
+
+fn log_event(number: u64, line: &str) -> String {
+    format!("id: {number}\nevent: log\ndata: {line}\n\n")
+}
+
+/// Reads the body of a POST: `q=PATTERN` for a search, `root=HEX` and `name=NAME` for a download.
+fn command_of(body: &[u8], is_get: bool) -> Result<Command, &'static str> {
+    let body = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
+    let field = |name: &str| {
+        let pair = body.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
+        let plain = pair.1.replace('+', " ");
+        percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
+    };
+    if is_get {
+        let root = field("root").and_then(|hex| Root::from_hex(&hex)).ok_or("root is not 64 hex digits")?;
+        let mut get = Get::of(root.to_string());
+        get.name = field("name").filter(|name| !name.is_empty() && name.len() <= 255);
+        return Ok(Command::Queue(get));
+    }
+    let pattern = field("q").filter(|q| (1..=crate::config::PATTERN_BYTES_MAX).contains(&q.len()));
+    let pattern = pattern.ok_or("q is empty or longer than 256 bytes")?;
+    let (kind, limit) = (QueryKind::of(&pattern), u32::try_from(HTTP_HITS_MAX).ok());
+    let search = Search { pattern, kind, min: None, max: None, limit, within: None };
+    Ok(Command::Query { search, scope: Scope::default() })
+}

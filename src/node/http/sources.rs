@@ -1,0 +1,67 @@
+//! Where the contents of recent requests can be fetched by HTTP, from searches of the network.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{HTTP_SEARCH_MAX, HTTP_SOURCES_KEPT, HTTP_SOURCES_KNOWN_MAX, HTTP_SOURCES_MAX};
+use crate::time::Time;
+use crate::wire::{HostPort, Root};
+
+/// What is known, and what is being searched for.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    known: BTreeMap<Root, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    since: Time,
+    done: bool,
+    urls: BTreeSet<String>,
+}
+
+impl Sources {
+    /// The sources of a content; none if a search runs or must begin.
+    pub(super) fn find(&self, root: Root, now: Time) -> Option<Vec<String>> {
+        let known = self.known.get(&root).filter(|known| known.done && now.since(known.since) < HTTP_SOURCES_KEPT)?;
+        Some(known.urls.iter().cloned().collect())
+    }
+
+    /// Those that were found so far.
+    pub(super) fn so_far(&self, root: Root) -> Vec<String> {
+        self.known.get(&root).map(|known| known.urls.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether a search must begin; notes that it has.
+    pub(super) fn begin(&mut self, root: Root, now: Time) -> bool {
+        if self.known.get(&root).is_some_and(|known| now.since(known.since) < HTTP_SEARCH_MAX && !known.done) {
+            return false;
+        }
+        if self.known.len() >= HTTP_SOURCES_KNOWN_MAX
+            && let Some(oldest) = self.known.iter().min_by_key(|(_, known)| known.since).map(|(root, _)| *root)
+        {
+            self.known.remove(&oldest);
+        }
+        self.known.insert(root, Known { since: now, done: false, urls: BTreeSet::new() });
+        true
+    }
+
+    /// A source serves the content over HTTP there.
+    pub(super) fn add(&mut self, root: Root, at: &HostPort) {
+        if let Some(known) = self.known.get_mut(&root).filter(|known| known.urls.len() < HTTP_SOURCES_MAX) {
+            known.urls.insert(format!("http://{at}/root/{root}"));
+        }
+    }
+
+    /// The search is over.
+    pub(super) fn end(&mut self, root: Root) {
+        if let Some(known) = self.known.get_mut(&root) {
+            known.done = true;
+        }
+    }
+
+    /// Until when a request waits that has waited since then.
+    #[expect(clippy::unused_self, reason = "the rule belongs to the searches")]
+    pub(super) fn deadline(&self, since: Time) -> Option<Time> {
+        Some(since + HTTP_SEARCH_MAX)
+    }
+}

@@ -1,0 +1,185 @@
+//! The requests that wait, and what was found for earlier ones. It answers none.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::events::Events;
+use super::sources::Sources;
+use crate::disk::AtPath;
+use crate::http::metalink::Digests;
+use crate::http::{Content, FileTarget, Method, Request};
+use crate::proto::{ClientId, Command, ConnId, Event};
+use crate::time::Time;
+use crate::wire::ids::Md5;
+use crate::wire::{NodeId, Root};
+
+/// Set in the ids of commands that came over HTTP: the bit of the control socket, so that a machine
+/// takes them for commands of its clients, and one that no id of the control socket reaches.
+const HTTP_BITS: u64 = 1 << 63 | 1 << 62;
+
+/// What a node serves over HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct HttpOptions {
+    /// Whether the share is served on the port of chunks.
+    pub files: bool,
+    /// Address of the page; none: there is no page.
+    pub listen: Option<std::net::SocketAddr>,
+    /// `super` or `peer`.
+    pub role: &'static str,
+    /// The node id, if it has one.
+    pub node: Option<NodeId>,
+    /// Names under which the page may be reached, beside `localhost` and addresses.
+    pub names: Vec<String>,
+    /// What a request that changes something must carry.
+    pub token: Token,
+}
+
+/// A secret that the page needs for changes.
+#[derive(Clone, Default)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// All requests that wait, and what was found for earlier ones.
+#[derive(Debug)]
+pub(in crate::node) struct Http {
+    pub(super) options: HttpOptions,
+    pub(super) exchanges: BTreeMap<ConnId, Exchange>,
+    /// Commands that run for requests.
+    pub(super) commands: BTreeMap<ClientId, Purpose>,
+    minted: u64,
+    pub(super) sources: Sources,
+    /// Commands for the machine, once it has no output left.
+    pub(super) orders: Vec<Order>,
+    pub(super) events: Events,
+    /// When the viewers get the next snapshot; none while there are none.
+    pub(super) tick: Option<Time>,
+}
+
+/// For the machine.
+#[derive(Debug)]
+pub(super) enum Order {
+    Command(ClientId, Command),
+    Gone(ClientId),
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// The disk looks up what it names.
+    Looking { request: Box<Request>, target: FileTarget, from: IpAddr },
+    /// Its answer waits for what is known of the sources.
+    Sources { request: Box<Request>, found: Box<Found>, since: Time },
+    /// A Metalink waits for MD5s and sources.
+    Meta { request: Box<Request>, found: Box<Found>, digests: Option<Option<Arc<Digests>>>, since: Time },
+    /// Its bytes are sent.
+    Sending(Box<Sending>),
+    /// A command of the page runs.
+    Asking { keep_alive: bool, client: ClientId, lines: Vec<serde_json::Value> },
+    /// A viewer of the page.
+    Viewing,
+}
+
+/// A content that was found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) content: Content,
+    pub(super) name: String,
+    pub(super) md5: Option<Md5>,
+    pub(super) file: Arc<File>,
+    /// Who asked.
+    pub(super) from: IpAddr,
+}
+
+/// Why a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To find the sources of a content.
+    Sources(Root),
+    /// For the page.
+    Page(ConnId),
+}
+
+impl Http {
+    pub(in crate::node) fn new(options: HttpOptions) -> Http {
+        Http {
+            options,
+            exchanges: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            minted: 0,
+            sources: Sources::default(),
+            orders: Vec::new(),
+            events: Events::default(),
+            tick: None,
+        }
+    }
+
+    /// Whether the answers to this command are for HTTP.
+    pub(in crate::node) fn owns(client: ClientId) -> bool {
+        client.0 & HTTP_BITS == HTTP_BITS
+    }
+
+    /// When [`Driver::fire_http`] has something to do.
+    pub(in crate::node) fn timeout(&self) -> Option<Time> {
+        let due = |exchange: &Exchange| match exchange {
+            Exchange::Sources { since, .. } | Exchange::Meta { since, .. } => {
+                self.sources.deadline(*since).filter(|_| *since != Time::MAX)
+            }
+            Exchange::Looking { .. } | Exchange::Sending(_) | Exchange::Asking { .. } | Exchange::Viewing => None,
+        };
+        self.exchanges.values().filter_map(due).chain(self.tick).min()
+    }
+
+    /// A command for the machine, under a new id.
+    pub(super) fn order(&mut self, purpose: Purpose, command: Command) -> ClientId {
+        self.minted += 1;
+        let client = ClientId(HTTP_BITS | self.minted);
+        self.commands.insert(client, purpose);
+        self.orders.push(Order::Command(client, command));
+        client
+    }
+
+    /// Notes an event for the viewers of the page.
+    pub(in crate::node) fn note(&mut self, event: &Event) {
+        if self.options.listen.is_some() {
+            self.events.note(event);
+        }
+    }
+}
+
+/// Whether the answer has a body.
+pub(super) fn has_body(request: &Request) -> bool {
+    request.method != Method::Head
+}
+
+/// What the disk found, as the rest here needs it.
+pub(super) fn found_of(what: AtPath, from: IpAddr) -> Result<Found, AtPath> {
+    match what {
+        AtPath::File { content, name, md5, file } => Ok(Found { content, name, md5, file, from }),
+        other @ (AtPath::Nothing | AtPath::Unhashed | AtPath::Folder { .. }) => Err(other),
+    }
+}
+
+/// A body that is being sent.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) request_keeps: bool,
+    pub(super) root: Root,
+    pub(super) from: IpAddr,
+    /// The next byte to ask the disk for, and the end.
+    pub(super) next: u64,
+    pub(super) end: u64,
+    /// The number of the next chunk that is asked for, and of the next one that is queued.
+    pub(super) asked: u32,
+    pub(super) queued: u32,
+    /// Chunks that the kernel has taken.
+    pub(super) sent: u32,
+    /// Ranges of the chunks that are asked for and not queued, oldest first.
+    pub(super) waiting: VecDeque<(u64, u32, Option<Arc<File>>)>,
+}

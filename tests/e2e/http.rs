@@ -1,0 +1,237 @@
+//! The share and the page over HTTP, as a client sees them that knows nothing else.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::common::{Daemon, PATIENCE, World, eventually, noise, root_of};
+
+/// One answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> Option<&str> {
+        let line =
+            self.head.lines().find(|line| line.to_lowercase().starts_with(&format!("{}: ", name.to_lowercase())))?;
+        Some(line.split_once(": ")?.1)
+    }
+}
+
+fn connect(addr: &str) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(addr).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    BufReader::new(stream)
+}
+
+/// Reads the next answer; the body of one to HEAD does not come.
+fn read(from: &mut BufReader<TcpStream>, is_head: bool) -> Answer {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(from.read_line(&mut head).expect("an answer") > 0, "it closed after {head:?}");
+    }
+    let status = head[9..12].parse().expect("a status");
+    let mut answer = Answer { status, head, body: Vec::new() };
+    let length = answer.field("content-length").map_or(0, |length| length.parse().expect("a length"));
+    answer.body = vec![0; if is_head || status == 304 { 0 } else { length }];
+    from.read_exact(&mut answer.body).expect("the body");
+    answer
+}
+
+fn ask(addr: &str, method: &str, path: &str, fields: &[&str]) -> Answer {
+    let mut stream = connect(addr);
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    write!(stream.get_mut(), "{method} {path} HTTP/1.1\r\nHost: {addr}\r\n{fields}\r\n").expect("it reads");
+    read(&mut stream, method == "HEAD")
+}
+
+fn get(addr: &str, path: &str, fields: &[&str]) -> Answer {
+    ask(addr, "GET", path, fields)
+}
+
+/// The address of the page, from the ready file.
+fn page(daemon: &Daemon) -> String {
+    let line = eventually("the page is named", || {
+        let log = daemon.log();
+        let at = log.find("is http://")? + "is http://".len();
+        Some(log[at..].split('/').next()?.to_owned())
+    });
+    line
+}
+
+/// A peer that serves its share over HTTP, with these files.
+fn serving(world: &World, daemon: &Daemon, name: &str, files: &[(&str, &[u8])]) -> Daemon {
+    files.iter().for_each(|(path, content)| world.share(name, path, content));
+    let peer =
+        world.peer_with(name, &[daemon], &["--http-files", "--http", "127.0.0.1:0"], std::process::Stdio::null());
+    for (path, content) in files {
+        eventually("the file is served", || {
+            (get(peer.addr(), &format!("/root/{}", root_of(content)), &[]).status == 200).then_some(path)
+        });
+    }
+    peer
+}
+
+#[test]
+fn a_file_is_served_with_its_ranges_and_conditions() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(1, (5 << 20) + 7);
+    let peer = serving(&world, &daemon, "p", &[("music/a b.bin", &content), ("empty", b"")]);
+    let (addr, path) = (peer.addr(), "/files/music/a%20b.bin");
+    let all = get(addr, path, &[]);
+    assert_eq!((all.status, all.body == content), (200, true));
+    let etag = format!("\"{}\"", root_of(&content));
+    assert_eq!(all.field("etag"), Some(etag.as_str()));
+    assert_eq!(all.field("accept-ranges"), Some("bytes"));
+    let date = all.field("last-modified").expect("a date").to_owned();
+
+    for (range, expected) in
+        [("0-0", 0..1), ("1048570-3145730", 1_048_570..3_145_731), ("5242880-", 5_242_880..5_242_887)]
+    {
+        let part = get(addr, path, &[&format!("Range: bytes={range}")]);
+        assert_eq!((part.status, &part.body[..] == &content[expected]), (206, true), "{range}");
+    }
+    let tail = get(addr, path, &["Range: bytes=-3"]);
+    assert_eq!((tail.status, &tail.body[..]), (206, &content[content.len() - 3..]));
+    assert_eq!(tail.field("content-range"), Some("bytes 5242884-5242886/5242887"));
+    let beyond = get(addr, path, &["Range: bytes=5242887-"]);
+    assert_eq!((beyond.status, beyond.field("content-range")), (416, Some("bytes */5242887")));
+    assert_eq!(get(addr, path, &["Range: bytes=0-1,4-5"]).body.len(), content.len(), "several ranges: all");
+    assert_eq!(get(addr, path, &["Range: bytes=0-1", &format!("If-Range: {etag}")]).status, 206);
+    assert_eq!(get(addr, path, &["Range: bytes=0-1", "If-Range: \"x\""]).status, 200);
+    assert_eq!(get(addr, path, &[&format!("If-None-Match: {etag}")]).status, 304);
+    assert_eq!(get(addr, path, &[&format!("If-Modified-Since: {date}")]).status, 304);
+    let head = ask(addr, "HEAD", path, &[]);
+    assert_eq!((head.status, head.field("content-length")), (200, Some("5242887")));
+    assert_eq!(get(addr, "/files/empty", &[]).body, b"");
+
+    let listing = String::from_utf8(get(addr, "/files/", &[]).body).expect("text");
+    assert!(listing.contains("href=\"./music/\"") && listing.contains(&root_of(b"")), "{listing}");
+    assert_eq!(get(addr, "/files/music", &[]).field("location"), Some("/files/music/"));
+    for (missing, status) in [("/files/no", 404), ("/etc/passwd", 404), ("/files/..%2fa", 400), ("/files/%00", 400)] {
+        assert_eq!(get(addr, missing, &[]).status, status, "{missing}");
+    }
+}
+
+#[test]
+fn requests_of_one_connection_are_answered_in_order() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let large = noise(2, 3 << 20);
+    let peer = serving(&world, &daemon, "p", &[("large", &large), ("small", b"12345")]);
+    let mut stream = connect(peer.addr());
+    let mut requests = String::new();
+    for path in ["small", "large", "no", "small"] {
+        requests.push_str(&format!("GET /files/{path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+    }
+    stream.get_mut().write_all(requests.as_bytes()).expect("it reads");
+    let answers: Vec<Answer> = (0..4).map(|_| read(&mut stream, false)).collect();
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 200, 404, 200]);
+    assert!(answers[0].body == b"12345" && answers[1].body == large && answers[3].body == b"12345");
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_counted() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let peer = serving(&world, &daemon, "p", &[("a", b"1")]);
+    let refused = |text: &str| {
+        let mut stream = connect(peer.addr());
+        stream.get_mut().write_all(text.as_bytes()).expect("it reads");
+        read(&mut stream, false).status
+    };
+    assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), 400);
+    assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"), 400);
+    assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /"), 413);
+    assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(10_000))), 431);
+    assert_eq!(refused("PUT / HTTP/1.1\r\nHost: a\r\n\r\n"), 405);
+    for (name, count) in
+        [("net_http_malformed", 2), ("net_http_bodies", 1), ("net_http_too_large", 1), ("net_http_methods", 1)]
+    {
+        assert_eq!(world.peer_count(&peer, name), count, "{name}");
+    }
+}
+
+#[test]
+fn a_metalink_names_the_pieces_and_all_sources_that_serve_http() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(3, (2 << 20) + 1);
+    let first = serving(&world, &daemon, "p", &[("x.bin", &content)]);
+    let second = serving(&world, &daemon, "q", &[("y.bin", &content)]);
+    world.share("r", "z.bin", &content);
+    let _silent = world.peer("r", &[&daemon]);
+    world.hits(&daemon, &root_of(&content), 3);
+    let accepts = ["Accept: */*,application/metalink4+xml"];
+    let meta = get(first.addr(), "/files/x.bin", &accepts);
+    assert_eq!(meta.field("content-type"), Some("application/metalink4+xml"));
+    assert!(meta.field("content-disposition").is_some_and(|name| name.contains("\"x.bin.meta4\"")), "{meta:?}");
+    let xml = String::from_utf8(meta.body).expect("text");
+    assert_eq!(xml.matches("<url ").count(), 2, "{xml}");
+    assert_eq!(xml.matches("<hash>").count(), 3, "{xml}");
+    for part in [first.addr(), second.addr(), "<size>2097153</size>", "length=\"1048576\"", "name=\"x.bin\""] {
+        assert!(xml.contains(part), "{part}: {xml}");
+    }
+    let url = format!("/root/{}", root_of(&content));
+    assert!(get(second.addr(), &url, &[]).body == content);
+    assert_eq!(get(first.addr(), "/files/x.bin", &[]).field("content-type"), Some("application/octet-stream"));
+}
+
+#[test]
+fn the_page_shows_figures_and_changes_nothing_without_its_token() {
+    let world = World::new();
+    let daemon = world.super_peer_at("s", 0, &[], &["--http", "127.0.0.1:0"]);
+    let content = noise(4, 100_000);
+    world.share("q", "wanted.bin", &content);
+    let _source = world.peer("q", &[&daemon]);
+    world.hits(&daemon, "wanted.bin", 1);
+    let peer = serving(&world, &daemon, "p", &[("a", b"1")]);
+    for at in [page(&daemon), page(&peer)] {
+        let shot: Value = serde_json::from_slice(&get(&at, "/api/snapshot", &[]).body).expect("JSON");
+        assert!(shot["counters"]["turns"].as_u64() > Some(0), "{shot}");
+        let metrics = String::from_utf8(get(&at, "/metrics", &[]).body).expect("text");
+        assert!(metrics.contains("sprat_turn_duration_seconds_count "), "{metrics}");
+        assert_eq!(get(&at, "/healthz", &[]).body, b"ok\n");
+        let html = get(&at, "/", &[]);
+        assert!(html.field("content-security-policy").is_some_and(|policy| policy.contains("default-src 'none'")));
+        assert_eq!(get(&at, "/app.js", &[]).status, 200);
+        let mut stream = connect(&at);
+        write!(stream.get_mut(), "GET / HTTP/1.1\r\nHost: rebound.example\r\n\r\n").expect("it reads");
+        assert_eq!(read(&mut stream, false).status, 421);
+        let mut stream = connect(&at);
+        write!(stream.get_mut(), "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let mut line = String::new();
+        while !line.starts_with("data: {\"counters\"") {
+            line.clear();
+            assert!(stream.read_line(&mut line).expect("events") > 0);
+        }
+    }
+    let at = page(&peer);
+    let post = |path: &str, token: &str, body: &str| {
+        let mut stream = connect(&at);
+        let length = body.len();
+        write!(
+            stream.get_mut(),
+            "POST {path} HTTP/1.1\r\nHost: {at}\r\nX-Sprat-Token: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("it reads");
+        read(&mut stream, false)
+    };
+    assert_eq!(post("/api/search", "wrong", "q=wanted").status, 403);
+    let html = String::from_utf8(get(&at, "/", &[]).body).expect("text");
+    let token = html.split("name=\"sprat-token\" content=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let token = token.expect("the page has its token");
+    let found: Value = serde_json::from_slice(&post("/api/search", token, "q=wanted").body).expect("JSON");
+    assert_eq!(found["hits"][0]["root"], root_of(&content), "{found}");
+    let got: Value =
+        serde_json::from_slice(&post("/api/get", token, &format!("root={}", root_of(&content))).body).expect("JSON");
+    assert_eq!(got["ok"], true, "{got}");
+    eventually("the file is there", || (std::fs::read(world.path("p/wanted.bin")).ok()? == content).then_some(()));
+}
