@@ -19,19 +19,19 @@ use super::token;
 use crate::config::{DATAGRAM_BUFFER_BYTES, LINK_SOCKETS_MAX};
 use crate::time::Time;
 
-/// A lane that nothing was sent to for this long is given up; after a failure none is opened for as
-/// long.
+/// A lane that nothing was sent to for this long is given up.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
 
+/// A datagram, or an error of the neighbor at this address.
+type Received = Result<(SocketAddr, IpAddr, usize), (SocketAddr, io::Error)>;
 /// This host's address, and the neighbor's.
 type Ends = (IpAddr, SocketAddr);
 
 #[derive(Debug)]
 struct Lane {
-    socket: UdpSocket,
+    /// None if it could not be opened.
+    socket: Option<UdpSocket>,
     ends: Ends,
-    /// Latched: datagrams may be waiting.
-    ready: bool,
     used: Time,
 }
 
@@ -40,11 +40,13 @@ struct Lane {
 pub(super) struct Lanes {
     lanes: [Option<Lane>; LINK_SOCKETS_MAX],
     by_ends: BTreeMap<Ends, usize>,
+    /// Latched, one bit for each lane: datagrams may be waiting.
+    ready: u32,
     /// Where to look for the next datagram.
-    next: usize,
-    /// When the last one could not be opened.
-    failed: Option<Time>,
+    next: u32,
 }
+
+const _: () = assert!(LINK_SOCKETS_MAX == u32::BITS as usize);
 
 impl Lanes {
     /// Something is sent from this address to that one: opens a lane if there is none.
@@ -53,32 +55,13 @@ impl Lanes {
             lane.used = ctx.now;
             return;
         }
-        if self.failed.is_some_and(|at| ctx.now < at + UNUSED_MAX) {
-            return;
-        }
-        if let Err(error) = self.open(ends, port, ctx) {
+        let Some(at) = self.place(ctx.now) else { return };
+        let opened = open_lane(at, ends, port, ctx).inspect_err(|error| {
             log::debug!("no socket for the neighbor at {}: {error}", ends.1);
-            self.failed = Some(ctx.now);
-        }
-    }
-
-    fn open(&mut self, ends: Ends, port: u16, ctx: &Context) -> io::Result<()> {
-        let Some(at) = self.place(ctx.now) else { return Ok(()) };
-        let (here, there) = ends;
-        let local = match (here, there) {
-            (IpAddr::V6(ip), SocketAddr::V6(there)) => SocketAddrV6::new(ip, port, 0, there.scope_id()).into(),
-            (IpAddr::V4(_) | IpAddr::V6(_), _) => SocketAddr::new(here, port),
-        };
-        let socket = open(local, Type::DGRAM, Protocol::UDP)?;
-        socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&local.into())?;
-        socket.connect(&there.into())?;
-        let mut socket = UdpSocket::from_std(socket.into());
-        ctx.poll.registry().register(&mut socket, token::lane(at), mio::Interest::READABLE)?;
+        });
         self.by_ends.insert(ends, at);
-        self.lanes[at] = Some(Lane { socket, ends, ready: true, used: ctx.now });
-        Ok(())
+        self.lanes[at] = Some(Lane { socket: opened.ok(), ends, used: ctx.now });
+        self.latch(at);
     }
 
     /// A free place, if need be that of a lane that is not used any more.
@@ -101,34 +84,48 @@ impl Lanes {
 
     /// The poll says that something waits.
     pub(super) fn latch(&mut self, at: usize) {
-        if let Some(lane) = self.lanes.get_mut(at).and_then(Option::as_mut) {
-            lane.ready = true;
-        }
+        self.ready |= 1 << at;
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.lanes.iter().flatten().any(|lane| lane.ready)
+        self.ready != 0
     }
 
     /// Receives one datagram: its sender, the address that it came to, and its length; or an error
     /// and the neighbor that it is about. None if nothing waits.
-    pub(super) fn receive(
-        &mut self,
-        buffer: &mut [u8],
-    ) -> Option<Result<(SocketAddr, IpAddr, usize), (SocketAddr, io::Error)>> {
-        for step in 0..LINK_SOCKETS_MAX {
-            let at = (self.next + step) % LINK_SOCKETS_MAX;
-            let Some(lane) = self.lanes[at].as_mut().filter(|lane| lane.ready) else { continue };
-            match lane.socket.recv_from(buffer) {
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Option<Received> {
+        while self.ready != 0 {
+            let at = (self.ready.rotate_right(self.next).trailing_zeros() + self.next) % u32::BITS;
+            let lane = self.lanes[at as usize].as_ref();
+            let Some((socket, ends)) = lane.and_then(|lane| Some((lane.socket.as_ref()?, lane.ends))) else {
+                self.ready &= !(1 << at);
+                continue;
+            };
+            match socket.recv_from(buffer) {
                 Ok((length, from)) => {
                     // The next one has its turn.
-                    self.next = at + 1;
-                    return Some(Ok((canonical(from), lane.ends.0, length)));
+                    self.next = (at + 1) % u32::BITS;
+                    return Some(Ok((canonical(from), ends.0, length)));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => lane.ready = false,
-                Err(error) => return Some(Err((lane.ends.1, error))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready &= !(1 << at),
+                Err(error) => return Some(Err((ends.1, error))),
             }
         }
         None
     }
+}
+
+fn open_lane(at: usize, (here, there): Ends, port: u16, ctx: &Context) -> io::Result<UdpSocket> {
+    let local = match (here, there) {
+        (IpAddr::V6(ip), SocketAddr::V6(there)) => SocketAddrV6::new(ip, port, 0, there.scope_id()).into(),
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => SocketAddr::new(here, port),
+    };
+    let socket = open(local, Type::DGRAM, Protocol::UDP)?;
+    socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&local.into())?;
+    socket.connect(&there.into())?;
+    let mut socket = UdpSocket::from_std(socket.into());
+    ctx.poll.registry().register(&mut socket, token::lane(at), mio::Interest::READABLE)?;
+    Ok(socket)
 }

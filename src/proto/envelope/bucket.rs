@@ -1,4 +1,4 @@
-//! How many initiations are read: a token bucket of one second.
+//! How many initiations are read, and how many notices given: a token bucket of one second.
 
 use crate::time::Time;
 

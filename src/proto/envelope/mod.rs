@@ -98,7 +98,7 @@ impl Envelopes {
         match mode {
             Mode::Open(_) if matches!(bytes.first(), Some(&(HANDSHAKE | SEALED))) => {
                 if bytes[0] == HANDSHAKE {
-                    out.notice(from, Unanswered::Login);
+                    out.notice(now, from, Unanswered::Login);
                 }
                 out.counters.drop_one(Dropped::Mode);
                 None

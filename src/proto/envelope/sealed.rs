@@ -172,7 +172,7 @@ impl Sealed {
             }
             Some(Envelope::Open { .. }) => {
                 if link::begins_with_hello(bytes) {
-                    out.notice(path.0, Unanswered::Open);
+                    out.notice(now, path.0, Unanswered::Open);
                 }
                 Err(Dropped::Mode)
             }
@@ -227,7 +227,7 @@ impl Sealed {
         out: &mut Outbox,
     ) -> Result<(), Dropped> {
         if !self.me.check.fits(bytes) {
-            out.notice(path.0, Unanswered::OtherKey);
+            out.notice(now, path.0, Unanswered::OtherKey);
             return Err(Dropped::Check);
         }
         let is_known = self.neighbors.iter().any(|neighbor| neighbor.may_be_at(path.0.ip()));
@@ -238,11 +238,11 @@ impl Sealed {
         let seed = self.draw_seed();
         let heard = self.me.read(noise, seed).ok_or(Dropped::Handshake)?;
         let Some(&at) = self.by_key.get(&heard.key) else {
-            out.notice(path.0, Unanswered::Stranger(heard.key));
+            out.notice(now, path.0, Unanswered::Stranger(heard.key));
             return Err(Dropped::Stranger);
         };
         if heard.counter <= self.neighbors[at].seen {
-            out.notice(path.0, Unanswered::Counter(heard.key));
+            out.notice(now, path.0, Unanswered::Counter(heard.key));
             return Err(Dropped::Counter);
         }
         self.forget_old(at, now);
