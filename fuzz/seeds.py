@@ -29,6 +29,8 @@ def seeds():
             yield "collection", bytes([7]) + data
         elif how == "uri":
             yield "uri", data
+        elif how in ("credential", "invitation"):
+            yield how, data
         elif how == "digest":
             yield "digest", data
         elif how == "datagram":

@@ -263,3 +263,35 @@ fn a_node_of_one_mode_refuses_the_other_by_name() {
     let users = net.world.run(["user", "list", "--name", "open"]);
     assert!(users.exit == Some(2) && users.stderr.contains("open mode"), "{}", users.stderr);
 }
+
+/// A client in another language joins, searches and fetches with its own TLS, until it is revoked.
+#[test]
+fn the_python_client_speaks_login_mode() {
+    let net = Net::new();
+    let Some(_) = crate::python_client::script("examples/client.py") else { return };
+    let (ann, invitation) = (net.invite("ann"), net.invite("bob"));
+    let home = net.start();
+    net.does(&["join", &ann, "--name", "ann"]);
+    let _ann = net.peer("ann", &[("a-file", b"what ann has")]);
+    net.finds("ann", 1);
+    let client = |args: &[&str]| {
+        let mut client = crate::python_client::script("examples/client.py").expect("as before");
+        let invitation = std::fs::File::open(&invitation).expect("the invitation");
+        let login = ["--login", "python"];
+        let output = client.current_dir(net.world.path("")).args(login).args(args).stdin(invitation).output();
+        let output = output.expect("python3 runs");
+        let text = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        (output.status.code(), text)
+    };
+    let (code, text) = client(&["join"]);
+    assert_eq!(code, Some(0), "{text}");
+    let pin = text.trim().to_owned();
+    let (code, text) = client(&[&pin, "get", "*file*", "got"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(std::fs::read(net.world.path("got")).expect("fetched"), b"what ann has");
+    net.does(&["user", "revoke", "bob", "--name", "home"]);
+    let (code, text) = client(&[&pin, "query", "file"]);
+    assert_eq!(code, Some(7), "{text}");
+    assert!(text.contains("revoked"), "{text}");
+    drop(home);
+}

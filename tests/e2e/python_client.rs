@@ -9,7 +9,7 @@ use super::common::{World, noise, root_of};
 
 /// A script as a command; `None`, with a line on stderr, without python3 and msgpack. CI must have
 /// both.
-fn script(path: &str) -> Option<Command> {
+pub(crate) fn script(path: &str) -> Option<Command> {
     let probe = Command::new("python3").args(["-c", "import msgpack"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
         assert!(std::env::var_os("CI").is_none(), "CI needs python3 with msgpack");
