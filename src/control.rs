@@ -245,6 +245,7 @@ mod tests {
                     status: None,
                     links: Vec::new(),
                     super_agent: Some(text.clone()),
+                    mode: crate::wire::message::Mode::Login,
                 },
                 ClientEvent::Done(Outcome { error: Some(text.clone()), path: Some(text.into()), ..Outcome::default() }),
             ] {

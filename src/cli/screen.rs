@@ -12,7 +12,7 @@ use crate::proto::event::{
     DownloadReport, DownloadState, PeerStatus, SourceReport, SourceState, SuperState, SuperStatus, UploadReport,
 };
 use crate::wire::HostPort;
-use crate::wire::message::{LinkRow, LinkState};
+use crate::wire::message::{LinkRow, LinkState, Mode};
 use crate::wire::name::printable;
 
 const COLUMNS: usize = 80;
@@ -35,13 +35,13 @@ type Counts = BTreeMap<String, u64>;
 
 /// The lines of a status.
 pub(crate) fn screen(event: &ClientEvent) -> Vec<String> {
-    let ClientEvent::Status { super_peer, peer, super_counts, status, super_agent, links } = event else {
+    let ClientEvent::Status { super_peer, peer, super_counts, status, super_agent, links, mode } = event else {
         return Vec::new();
     };
     let mut lines = Lines(Vec::new());
     match status {
         Some(status) => {
-            lines.peer(status, super_peer.as_ref(), super_counts);
+            lines.peer(status, *mode, super_peer.as_ref(), super_counts);
             // Why its searches are not complete.
             let lost: Vec<&LinkRow> = links.iter().filter(|link| link.state.is_trouble()).collect();
             lines.rows(&lost, LOST_MAX, LABEL, |lines, link| {
@@ -52,7 +52,7 @@ pub(crate) fn screen(event: &ClientEvent) -> Vec<String> {
             lines.uploads(&status.uploads);
         }
         None => {
-            lines.super_peer(super_peer.as_ref(), super_agent.as_deref(), super_counts);
+            lines.super_peer(*mode, super_peer.as_ref(), super_agent.as_deref(), super_counts);
             lines.links(links);
         }
     }
@@ -111,9 +111,10 @@ impl Lines {
 
     // ---- a peer ---------------------------------------------------------------------------------
 
-    fn peer(&mut self, status: &PeerStatus, with: Option<&HostPort>, super_counts: &Counts) {
+    fn peer(&mut self, status: &PeerStatus, mode: Mode, with: Option<&HostPort>, super_counts: &Counts) {
         let PeerStatus { name, agent, uptime_ms, addresses, supers, .. } = status;
         self.add(&format!("peer {name:?}, {agent}, up for {}", age(*uptime_ms)));
+        self.labeled("mode", mode.name());
         match &addresses[..] {
             [] => self.labeled("address", "none: no super peer offers this peer to others now"),
             addresses => {
@@ -221,11 +222,12 @@ impl Lines {
 
     // ---- a super peer ---------------------------------------------------------------------------
 
-    fn super_peer(&mut self, addr: Option<&HostPort>, agent: Option<&str>, counts: &Counts) {
+    fn super_peer(&mut self, mode: Mode, addr: Option<&HostPort>, agent: Option<&str>, counts: &Counts) {
         let of = |name: &str| counts.get(name).copied().unwrap_or(0);
         let addr = addr.map(|addr| format!(" {addr}")).unwrap_or_default();
         let agent = agent.map(|agent| format!(", {agent}")).unwrap_or_default();
         self.add(&format!("super peer{addr}{agent}, up for {}", age(of("uptime_s") * 1000)));
+        self.labeled("mode", mode.name());
         let (sharing, files) = (count(of("holders"), "peer"), count(of("records"), "file"));
         self.labeled("sessions", &format!("{}; {files} of {sharing}", of("sessions")));
         let tenths = of("queries_last_10s");
@@ -421,6 +423,7 @@ mod tests {
                 rtt: None,
                 why: Some("no answer".into()),
             }],
+            mode: Mode::Open,
         }
     }
 
@@ -428,6 +431,7 @@ mod tests {
     fn a_busy_peer_fits_one_screen() {
         let right = "\
 peer \"peer\", sprat/0.1.0, up for 3 d 3 h
+mode         open
 address      192.0.2.7:4778
 super peer   192.0.2.1:4777 up for 2 h 3 min; 2 of its 3 neighbors up
       it cannot reach this peer at 192.0.2.7:4778: no answer
@@ -503,9 +507,11 @@ uploads      1 file to 4 peers, 1.0 MiB/s
                     why: None,
                 },
             ],
+            mode: Mode::Open,
         };
         let right = "\
 super peer 192.0.2.1:4777, sprat/0.1.0, up for 59 s
+mode         open
 sessions     12; 4567 files of 1 peer
 queries      12.3 a second, 0 running; 99 % of 100 answers complete
 memory       3.0 MiB of 1.0 GiB
@@ -532,6 +538,7 @@ neighbors    1 of 2 up
             status: None,
             super_agent: None,
             links: Vec::new(),
+            mode: Mode::Open,
         };
         let right = [
             "super peer  none",

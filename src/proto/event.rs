@@ -12,7 +12,7 @@ use super::command::ClientId;
 use crate::error::Failure;
 use crate::trust::accounts::User;
 use crate::trust::{Credential, Pin, PublicKey};
-use crate::wire::message::LinkRow;
+use crate::wire::message::{LinkRow, Mode};
 use crate::wire::{Cut, HostPort, NodeId, Root, Search};
 
 /// A report of a machine.
@@ -310,6 +310,9 @@ pub enum ClientEvent {
         /// The links of the super peer, those that are not up first.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         links: Vec<LinkRow>,
+        /// The mode of the node that answers.
+        #[serde(default)]
+        mode: Mode,
     },
     /// A user of a super peer.
     User(UserRow),

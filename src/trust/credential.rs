@@ -2,7 +2,7 @@
 //! without the key.
 //!
 //! The encoding is canonical: every field has one form, nothing follows the signature, and each
-//! byte is either signed or part of the signature (PROTOCOL.md 10.3).
+//! byte is either signed or part of the signature (PROTOCOL.md 15.8).
 
 use std::fmt;
 use std::str::FromStr;

@@ -295,9 +295,16 @@ impl SuperPeer {
             Command::User(command) => return self.on_user_command(client, command),
             Command::Status => {
                 let (peer, super_counts, links) = (Default::default(), self.counts(), self.links());
-                let super_agent = Some(self.cx.config.agent.clone());
-                let event =
-                    ClientEvent::Status { super_peer: None, peer, super_counts, status: None, super_agent, links };
+                let (super_agent, mode) = (Some(self.cx.config.agent.clone()), self.cx.logins.mode());
+                let event = ClientEvent::Status {
+                    super_peer: None,
+                    peer,
+                    super_counts,
+                    status: None,
+                    super_agent,
+                    links,
+                    mode,
+                };
                 self.cx.report(Event::Client { client, event });
                 Outcome { ok: true, ..Outcome::default() }
             }

@@ -79,6 +79,11 @@ impl Membership {
         }
     }
 
+    /// The key that a super peer must prove, if it is known.
+    pub(super) fn key_of(&self, at: &HostPort) -> Option<PublicKey> {
+        self.pins.get(at).copied()
+    }
+
     /// A super peer is expected to prove this key from now on.
     pub(super) fn pin(&mut self, at: &HostPort, key: PublicKey) {
         self.pins.insert(at.clone(), key);

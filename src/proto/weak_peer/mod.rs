@@ -607,9 +607,10 @@ impl Role for WeakPeer {
     fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.cx.poll_output();
         // `commands` fills in what the super peer reports only.
-        if let Some(Output::Event(Event::Client { event: ClientEvent::Status { peer, status, .. }, .. })) = &mut output
+        if let Some(Output::Event(Event::Client { event: ClientEvent::Status { peer, status, mode, .. }, .. })) =
+            &mut output
         {
-            (*peer, *status) = (self.counts(), self.status());
+            (*peer, *status, *mode) = (self.counts(), self.status(), self.cx.mode());
         }
         output
     }

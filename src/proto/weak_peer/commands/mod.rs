@@ -165,7 +165,8 @@ impl Commands {
         }
         match result {
             Ok(described) => {
-                cx.report(client, uri::event(sessions, described));
+                let event = uri::event(sessions, cx, described);
+                cx.report(client, event);
                 cx.done(client, outcome::success());
             }
             Err(failure) => cx.done(client, Outcome::failed(&uri::failure(failure))),
@@ -431,7 +432,7 @@ impl Commands {
             Verdict::Again => self.enqueue(cx, id),
             Verdict::One(Content { root, name }) if only_uri => {
                 if let Some(Task { job: Job::Get { want, .. }, .. }) = self.tasks.get(&id) {
-                    let event = uri::event(sessions, uri::described(root, name, &want.hits));
+                    let event = uri::event(sessions, cx, uri::described(root, name, &want.hits));
                     if let Some(task) = self.tasks.get(&id) {
                         task.report(cx, event);
                     }

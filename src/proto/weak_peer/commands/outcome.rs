@@ -10,7 +10,7 @@ use crate::proto::ClientEvent;
 use crate::proto::event::Outcome;
 use crate::proto::weak_peer::context::{millis, quoted};
 use crate::time::Time;
-use crate::wire::message::{Info, ListedFile, SourceRecord};
+use crate::wire::message::{Info, ListedFile, Mode, SourceRecord};
 use crate::wire::{HostPort, Search};
 
 pub(super) fn hit(record: SourceRecord) -> ClientEvent {
@@ -39,7 +39,8 @@ pub(super) fn file(listed: ListedFile) -> ClientEvent {
 pub(super) fn status(super_peer: Option<HostPort>, info: Option<Info>) -> ClientEvent {
     let super_agent = info.as_ref().map(|info| quoted(&info.agent));
     let Info { counts: super_counts, links, .. } = info.unwrap_or_default();
-    ClientEvent::Status { super_peer, peer: BTreeMap::new(), super_counts, status: None, super_agent, links }
+    let (peer, mode) = (BTreeMap::new(), Mode::default());
+    ClientEvent::Status { super_peer, peer, super_counts, status: None, super_agent, links, mode }
 }
 
 /// The end of a query that was answered.

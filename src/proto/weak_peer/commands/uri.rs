@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use crate::error::{Exit, Failure};
 use crate::proto::ClientEvent;
 use crate::proto::disk::{Described, DiskFailure, DiskFailureKind};
+use crate::proto::weak_peer::context::Context;
 use crate::proto::weak_peer::sessions::Sessions;
-use crate::wire::Root;
 use crate::wire::message::SourceRecord;
 use crate::wire::uri::{SuperPeer, Uri};
+use crate::wire::{HostPort, Root};
 
-/// The event with the URI of a content. It names the super peers of this peer.
-pub(super) fn event(sessions: &Sessions, described: Described) -> ClientEvent {
+/// The event with the URI of a content. It names the super peers of this peer, in login mode by
+/// their keys.
+pub(super) fn event(sessions: &Sessions, cx: &Context, described: Described) -> ClientEvent {
     let Described { root, size, name, files, bytes, left_out } = described;
-    let supers = sessions.super_peers().map(|addr| SuperPeer { key: None, addr: addr.clone() }).collect();
+    let key = |addr: &HostPort| cx.membership.as_ref().and_then(|membership| membership.key_of(addr));
+    let named = |addr: &HostPort| SuperPeer { key: key(addr).map(|key| key.to_string()), addr: addr.clone() };
+    let supers = sessions.super_peers().map(named).collect();
     let uri = Uri { root, size: Some(size), supers, name: Some(name.clone()) }.to_string();
     ClientEvent::Uri { uri, name, size, root, files, bytes, left_out }
 }
