@@ -6,6 +6,7 @@
 //! is.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
 use super::bucket::Bucket;
@@ -304,8 +305,8 @@ impl Sealed {
     fn draw_index(&mut self, at: usize) -> u32 {
         loop {
             let drawn = self.entropy.next_u64() as u32;
-            if !self.by_index.contains_key(&drawn) {
-                self.by_index.insert(drawn, at);
+            if let Entry::Vacant(place) = self.by_index.entry(drawn) {
+                place.insert(at);
                 return drawn;
             }
         }
