@@ -296,6 +296,9 @@ impl Swarms {
             self.list[head.swarm as usize] = None;
             self.due.retain(|due| *due != head.swarm);
             self.free.push(head.swarm);
+            if self.due.is_empty() {
+                cx.timers.stop(Reason::Swarm);
+            }
         } else {
             self.note_change(head.swarm, cx);
         }

@@ -253,6 +253,12 @@ fn joins_end_with_leave_and_with_the_session() {
     assert_eq!((count(&net, "swarms"), count(&net, "swarm_members")), (2, 2));
     net.close(0, two);
     assert_eq!((count(&net, "swarms"), count(&net, "swarm_members")), (0, 0));
+    // Without a session nothing is left to wait for.
+    net.close(0, one);
+    let last = member(&mut net);
+    net.say(0, last, Message::Join(joins(1)));
+    net.close(0, last);
+    net.machine(0).check_invariants();
 }
 
 #[test]
