@@ -10,7 +10,7 @@
 //! The line `rotation` is there once the key was changed. All is in one file, so that a crash
 //! leaves the old key or the new one with its chain.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use data_encoding::BASE32_NOPAD;
 use zeroize::Zeroizing;
@@ -103,7 +103,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     BASE32_NOPAD.decode(upper.as_bytes()).ok()
 }
 
-fn damaged(path: &PathBuf) -> Failure {
+fn damaged(path: &Path) -> Failure {
     let path = path.display();
     Failure::new(
         Exit::Disk,

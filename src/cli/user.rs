@@ -283,11 +283,10 @@ fn over_control(socket: &Path, order: UserCommand) -> Result<Vec<UserRow>, Failu
     let mut rows = Vec::new();
     for line in BufReader::new(&stream).lines() {
         let event = control::parse_event(&line.map_err(failed)?).map_err(|why| Failure::new(Exit::Version, why))?;
-        match event {
-            ClientEvent::User(row) => rows.push(row),
-            ClientEvent::Done(Outcome { ok: true, .. }) => return Ok(rows),
-            ClientEvent::Done(Outcome { exit, error, .. }) => return Err(refused(exit, error)),
-            _ => {}
+        if let ClientEvent::User(row) = event {
+            rows.push(row);
+        } else if let ClientEvent::Done(Outcome { ok, exit, error, .. }) = event {
+            return if ok { Ok(rows) } else { Err(refused(exit, error)) };
         }
     }
     Err(Failure::new(Exit::Unreachable, format!("the super peer at {} ended before it answered", socket.display())))

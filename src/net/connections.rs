@@ -408,12 +408,11 @@ impl Connections {
             if worked {
                 *left = 0;
             }
-            match self.get(id).map(|conn| &conn.phase) {
-                Some(Phase::Handshaking(handshake)) => match handshake.accepted {
+            if let Some(Phase::Handshaking(handshake)) = self.get(id).map(|conn| &conn.phase) {
+                match handshake.accepted {
                     Some(accepted) => self.on_greeted(id, greeted, accepted, ctx),
                     None => return Some((id, greeted)),
-                },
-                Some(_) | None => {}
+                }
             }
         }
         None

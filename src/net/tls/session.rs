@@ -350,7 +350,7 @@ fn step<Data>(
         ConnectionState::WriteTraffic(_) => Ok(Found::Ready),
         ConnectionState::PeerClosed | ConnectionState::Closed => Ok(Found::Ended),
         // Early data is never offered.
-        _ => Err(Error::General("a state of TLS that is not used".to_owned())),
+        ConnectionState::ReadEarlyData(_) | _ => Err(Error::General("a state of TLS that is not used".to_owned())),
     });
     (discard, found)
 }

@@ -91,12 +91,14 @@ impl World {
         let (Some(credential), Some(key)) = (&self.nodes[node].credential, self.nodes[node].key) else {
             return message;
         };
-        match &mut message {
-            Message::Hello(hello) => hello.node = key.node(),
-            Message::Welcome(welcome) => (welcome.node, welcome.mode) = (key.node(), Mode::Login),
-            Message::Login(login) => *login = Login::with_credential(credential.clone()),
-            Message::Ready(ready) => ready.credential = Some(credential.clone()),
-            _ => {}
+        if let Message::Hello(hello) = &mut message {
+            hello.node = key.node();
+        } else if let Message::Welcome(welcome) = &mut message {
+            (welcome.node, welcome.mode) = (key.node(), Mode::Login);
+        } else if let Message::Login(login) = &mut message {
+            *login = Login::with_credential(credential.clone());
+        } else if let Message::Ready(ready) = &mut message {
+            ready.credential = Some(credential.clone());
         }
         message
     }
@@ -122,7 +124,7 @@ impl World {
 
     /// A super peer as a weak peer knows it: every third one remembers the key that it sees first.
     pub(super) fn super_pin(&self, number: usize, at: &HostPort) -> Pin {
-        let addr = at.literal().filter(|_| number % 3 != 0);
+        let addr = at.literal().filter(|_| !number.is_multiple_of(3));
         addr.map_or_else(|| at.clone().into(), |addr| self.pin(addr))
     }
 

@@ -177,9 +177,9 @@ fn member(net: &mut Net) -> ConnId {
 
 fn peers(net: &mut Net, conn: ConnId) -> Vec<Peers> {
     let said = std::mem::take(&mut net.nodes[0].said);
-    let of = |(to, message): (ConnId, Message)| match message {
-        Message::Peers(peers) if to == conn => Some(peers),
-        _ => None,
+    let of = |(to, message): (ConnId, Message)| {
+        let Message::Peers(peers) = message else { return None };
+        (to == conn).then_some(peers)
     };
     said.into_iter().filter_map(of).collect()
 }
