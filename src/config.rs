@@ -559,6 +559,9 @@ const _: () = assert!(DIGEST_STEP_BYTES + 128 + DATAGRAM_ENVELOPE_BYTES < DATAGR
 
 // ---- transfer -----------------------------------------------------------------------------------
 
+/// Bytes that the kernel holds for a connection and has not sent once: without a bound it takes
+/// megabytes (Linux: `tcp_wmem`), and each of them is a chunk that cannot be taken back.
+pub const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// Pieces that are requested from one source and not received.
 pub const SOURCE_PIPELINE_MAX: usize = 32;
 /// Sources that one download uses at once.

@@ -7,8 +7,10 @@ use super::oneshot::{self, Target};
 use super::present::{Kind, Presenter};
 use super::sink::Sink;
 use super::{paths, settings, uri};
-use crate::config::{GET_BYTES_MAX, GET_NAMES_MAX};
+use crate::cli::units::Span;
+use crate::config::{GET_BYTES_MAX, GET_NAMES_MAX, LINGER};
 use crate::error::Failure;
+use crate::proto::weak_peer::SwarmConfig;
 use crate::proto::{Command, command};
 use crate::wire::Uri;
 
@@ -58,7 +60,9 @@ pub(crate) fn run(args: Get) -> Result<u8, Failure> {
     let verify = args.verify.unwrap_or_default();
     let timeout = args.timeout.map(settings::timeout_ms);
     let get = command::Get { name, also, from: args.from, out, verify, timeout, scope, ..command::Get::of(what) };
-    oneshot::run(target, order(get), &mut presenter)
+    let linger = args.linger.map_or(LINGER, |Span(linger)| linger);
+    let swarms = SwarmConfig { linger, zone: args.zone, ..SwarmConfig::default() };
+    oneshot::run_in_swarms(target, order(get), swarms, &mut presenter)
 }
 
 fn checked(what: String) -> Result<String, Failure> {

@@ -142,6 +142,7 @@ impl Host for Joiner<'_> {
             }
             Event::Welcomed { .. }
             | Event::SessionLost { .. }
+            | Event::Lingers(_)
             | Event::SuperKey { .. }
             | Event::Client { .. }
             | Event::Link { .. }

@@ -21,7 +21,7 @@ use crate::control;
 use crate::error::{Exit, Failure};
 use crate::net::ending_signals;
 use crate::node::{DiskOptions, Flow, Handle, Host, Node, Options};
-use crate::proto::weak_peer::{WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Offer, SwarmConfig, WeakPeer, WeakPeerConfig};
 use crate::proto::{ClientEvent, ClientId, Command, Event, Scope};
 use crate::trust::Pin;
 
@@ -116,8 +116,20 @@ pub(crate) fn scope(SearchOptions { ttl, budget, policy }: SearchOptions) -> Res
 
 /// Runs the command and prints its events; returns the exit code.
 pub(crate) fn run(target: Target, command: Command, presenter: &mut Presenter) -> Result<u8, Failure> {
+    run_in_swarms(target, command, SwarmConfig::default(), presenter)
+}
+
+/// The same; a short-lived peer takes part in swarms in this way.
+pub(crate) fn run_in_swarms(
+    target: Target,
+    command: Command,
+    swarms: SwarmConfig,
+    presenter: &mut Presenter,
+) -> Result<u8, Failure> {
     let ended = match target {
-        Target::Supers { part, connect_timeout, keys } => as_peer(part, connect_timeout, keys, command, presenter),
+        Target::Supers { part, connect_timeout, keys } => {
+            as_peer(part, connect_timeout, keys, command, swarms, presenter)
+        }
         Target::Control { path, name, named } => over_control(&path, &name, named, &command, presenter),
     };
     match (ended, presenter.code()) {
@@ -149,6 +161,8 @@ struct Asker<'a> {
     /// Where the keys of super peers are remembered.
     keys: Option<Keys>,
     presenter: &'a mut Presenter,
+    /// Others still fetch what was downloaded.
+    lingers: bool,
     failure: Option<Failure>,
 }
 
@@ -171,7 +185,13 @@ impl Host for Asker<'_> {
                     self.failure = Some(failure);
                     return Flow::Stop(Exit::Internal);
                 }
-                if self.presenter.code().is_some() {
+                if self.presenter.code().is_some() && !self.lingers {
+                    return Flow::Stop(Exit::Ok);
+                }
+            }
+            Event::Lingers(lingers) => {
+                self.lingers = lingers;
+                if self.presenter.code().is_some() && !lingers {
                     return Flow::Stop(Exit::Ok);
                 }
             }
@@ -211,6 +231,7 @@ fn as_peer(
     connect_timeout: Duration,
     keys: Option<Keys>,
     command: Command,
+    swarms: SwarmConfig,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
     let disk = match &command {
@@ -230,21 +251,29 @@ fn as_peer(
         | Command::Pause { .. }
         | Command::Resume { .. } => None,
     };
+    // Others fetch from it what it downloads.
+    let listen = match &disk {
+        Some(_) if !swarms.linger.is_zero() => Some(settings::listen(None, 0)?),
+        Some(_) | None => None,
+    };
     let Part { supers, login, tls, node: id } = part;
-    let node = Node::open(Options { disk, tls, ..Options::default() })?;
+    let node = Node::open(Options { disk, tls, listen, ..Options::default() })?;
+    let offer =
+        node.listen_addr().map(|bound| Offer { port: bound.port(), host: None, listens: bound.into(), http: false });
     let config = WeakPeerConfig {
         // The running peer with this state is a source as any other.
         node: id.unwrap_or_else(random::node_id),
         boot: random::boot_id(),
         supers,
         login,
-        offer: None,
+        offer,
         connect_timeout,
         download_timeout: DOWNLOAD_TIMEOUT,
         agent: settings::AGENT.into(),
     };
-    let role = WeakPeer::new(config, Box::new(OsEntropy));
-    let mut asker = Asker { handle: node.handle(), command: Some(command), keys, presenter, failure: None };
+    let role = WeakPeer::new(config, Box::new(OsEntropy)).with_swarms(swarms).as_one_shot();
+    let (handle, command) = (node.handle(), Some(command));
+    let mut asker = Asker { handle, command, keys, presenter, lingers: false, failure: None };
     let ended = node.run(role, &mut asker);
     match (asker.failure, ended) {
         (Some(failure), _) | (None, Err(failure)) => Err(failure),

@@ -12,11 +12,11 @@ use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::Span;
 use super::{discovery, member, paths, queue, report, settings};
-use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN};
+use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN, TURNS};
 use crate::error::{Exit, Failure};
 use crate::node::{DiskOptions, Flow, Host, HttpOptions, Node, Options, Token};
 use crate::proto::Event;
-use crate::proto::weak_peer::{Offer, QueueConfig, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Offer, QueueConfig, SwarmConfig, WeakPeer, WeakPeerConfig};
 use crate::trust::Pin;
 use crate::wire::HostPort;
 
@@ -87,8 +87,10 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
         agent: settings::AGENT.into(),
     };
+    let uploads = args.uploads.unwrap_or(TURNS);
+    let swarms = SwarmConfig { uploads, zone: args.zone, ..SwarmConfig::default() };
     let queue = QueueConfig { parallel: args.parallel.unwrap_or(PARALLEL), kept: true, saved };
-    let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy)).with_queue(queue);
+    let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy)).with_queue(queue).with_swarms(swarms);
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
     if args.http_files {
         log::info!("the share is at http://{}/files/", dialable(bound));
@@ -170,6 +172,7 @@ impl Host for PeerHost {
             }
             Event::Link { .. }
             | Event::Sharing { .. }
+            | Event::Lingers(_)
             | Event::Enrolled { .. }
             | Event::SuperKey { .. }
             | Event::Peer(_)

@@ -10,11 +10,12 @@ use std::os::unix::fs::FileExt;
 use mio::event::Source;
 use mio::net::TcpStream;
 use rustix::net::SendFlags;
+use socket2::SockRef;
 
 use super::buffers::Buffers;
 use super::sendfile;
 use super::tls::{SEALED_STEP_BYTES, Tls, TlsError};
-use crate::config::READ_SCRATCH_BYTES;
+use crate::config::{READ_SCRATCH_BYTES, UNSENT_BYTES_MAX};
 
 /// The stream of one connection. No call blocks: each returns `WouldBlock` instead.
 #[derive(Debug)]
@@ -211,6 +212,12 @@ impl Transport {
 
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         self.stream.set_nodelay(true)
+    }
+
+    /// Bounds what the kernel takes and does not send yet, so that the place of a chunk in the send
+    /// queue is its place on the line, and a cancel helps.
+    pub(super) fn bound_unsent(&self) -> io::Result<()> {
+        SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
     }
 
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {

@@ -131,6 +131,7 @@ impl<R: Role> Driver<'_, R> {
             | Event::SessionLost { .. }
             | Event::Link { .. }
             | Event::Sharing { .. }
+            | Event::Lingers(_)
             | Event::Enrolled { .. }
             | Event::SuperKey { .. }
             | Event::Peer(_)

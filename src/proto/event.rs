@@ -37,6 +37,9 @@ pub enum Event {
         /// The reason, for people.
         why: String,
     },
+    /// At a weak peer: whether it stays in the swarm of a content that it has completed. It comes
+    /// before the end of the command.
+    Lingers(bool),
     /// At a weak peer: a super peer gave this node a credential, which is to be kept.
     Enrolled {
         /// The super peer.

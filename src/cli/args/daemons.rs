@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::common::command;
-use super::values::{chunk_addr, hops, host, key, page_addr, parallel, pin, sessions, share, super_addr, timeout};
+use super::values::{
+    chunk_addr, hops, host, key, page_addr, parallel, pin, sessions, share, super_addr, timeout, uploads, zone,
+};
 use crate::cli::units::{OnOff, Size, Span};
 use crate::node::ShareFolder;
 use crate::trust::{Pin, PublicKey};
@@ -169,6 +171,16 @@ command! {
         /// downloads at once, 1 to 8; more wait in the queue [default: 4]
         #[argh(option, arg_name = "N", from_str_fn(parallel))]
         pub(crate) parallel: Option<usize>,
+
+        /// pieces that it sends at once to peers that fetch the same file from each other, 1 to 16
+        /// [default: 4]
+        #[argh(option, arg_name = "N", from_str_fn(uploads))]
+        pub(crate) uploads: Option<usize>,
+
+        /// the place of this machine, such as a rack; of the peers that fetch the same file, those
+        /// in one zone fetch from each other [default: none]
+        #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
+        pub(crate) zone: Option<String>,
 
         /// read commands from standard input even if it is not a terminal [default: only on a
         /// terminal]

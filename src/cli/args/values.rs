@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use crate::cli::units::Span;
-use crate::config::{CHUNK_PORT, DOWNLOADS_MAX, HTTP_PORT, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX};
+use crate::config::{
+    CHUNK_PORT, DOWNLOADS_MAX, HTTP_PORT, SUPER_PORT, SUPER_SESSIONS_MAX, TTL_MAX, TURNS_OPEN_MAX, ZONE_BYTES_MAX,
+};
 use crate::node::{ShareFolder, is_share_name};
 use crate::proto::Verify;
 use crate::trust::{Pin, PublicKey};
 use crate::wire::HostPort;
+use crate::wire::swarm::is_zone;
 
 /// The address of a super peer.
 pub(super) fn super_addr(text: &str) -> Result<HostPort, String> {
@@ -73,6 +76,22 @@ pub(super) fn share(text: &str) -> Result<ShareFolder, String> {
 pub(super) fn parallel(text: &str) -> Result<usize, String> {
     let parallel = text.parse().ok().filter(|parallel| (1..=DOWNLOADS_MAX).contains(parallel));
     parallel.ok_or_else(|| format!("{text:?} is not a number of downloads; write one from 1 to {DOWNLOADS_MAX}"))
+}
+
+pub(super) fn uploads(text: &str) -> Result<usize, String> {
+    let uploads = text.parse().ok().filter(|uploads| (1..=TURNS_OPEN_MAX).contains(uploads));
+    uploads.ok_or_else(|| format!("{text:?} is not a number of pieces; write one from 1 to {TURNS_OPEN_MAX}"))
+}
+
+/// How long to stay in a swarm.
+pub(super) fn linger(text: &str) -> Result<Span, String> {
+    timeout(text)
+}
+
+/// The name of a zone.
+pub(super) fn zone(text: &str) -> Result<String, String> {
+    let why = || format!("the name of a zone has 1 to {ZONE_BYTES_MAX} bytes and no control characters");
+    is_zone(text).then(|| text.to_owned()).ok_or_else(why)
 }
 
 /// A time, or 0 without a unit.

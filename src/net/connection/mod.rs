@@ -196,6 +196,9 @@ impl Connection {
         if let Err(error) = self.transport.set_nodelay() {
             log::debug!("setting TCP_NODELAY: {error}");
         }
+        if let Err(error) = self.transport.bound_unsent() {
+            log::debug!("setting TCP_NOTSENT_LOWAT: {error}");
+        }
     }
 
     /// Frames up to this length are accepted from now on.

@@ -84,6 +84,7 @@ fn shown(event: &Event) -> Option<Value> {
         | Event::Asked { .. }
         | Event::Answered { .. }
         | Event::Fatal(_)
+        | Event::Lingers(_)
         | Event::Log { .. } => return None,
     })
 }

@@ -108,6 +108,10 @@ pub(super) struct Context {
     pub(super) swarm_steps: VecDeque<Step>,
     /// The place of this peer, as its user calls it.
     pub(super) zone: Option<String>,
+    /// The peer ends with its command.
+    pub(super) one_shot: bool,
+    /// What was reported last of complete downloads that others still fetch.
+    lingers: bool,
     pub(super) node: NodeId,
     pub(super) boot: u64,
     pub(super) agent: String,
@@ -135,6 +139,8 @@ impl Context {
             holdings: Holdings::default(),
             swarm_steps: VecDeque::new(),
             zone: None,
+            one_shot: false,
+            lingers: false,
             node,
             boot,
             agent,
@@ -281,6 +287,14 @@ impl Context {
         self.push(Output::Event(event));
     }
 
+    /// Reports whether it stays in the swarm of a complete download.
+    pub(super) fn set_lingers(&mut self, lingers: bool) {
+        if self.lingers != lingers {
+            self.lingers = lingers;
+            self.event(Event::Lingers(lingers));
+        }
+    }
+
     /// Sends an event to a client.
     pub(super) fn report(&mut self, client: ClientId, event: ClientEvent) {
         if client.0 & (QUEUE_BIT | 1 << 63) == QUEUE_BIT {
@@ -302,6 +316,11 @@ impl Context {
 
     pub(super) fn info(&mut self, text: String) {
         self.event(Event::Log { level: log::Level::Info, text });
+    }
+
+    /// Warns of what keeps others from this peer. Who runs one command need not know.
+    pub(super) fn warn_host(&mut self, text: String) {
+        if self.one_shot { self.info(text) } else { self.warn(text) }
     }
 
     pub(super) fn warn(&mut self, text: String) {

@@ -121,6 +121,13 @@ impl WeakPeer {
         self
     }
 
+    /// The same peer for one command: it reports no counters of its own.
+    #[must_use]
+    pub fn as_one_shot(mut self) -> WeakPeer {
+        self.cx.one_shot = true;
+        self
+    }
+
     /// Checks what must hold between two calls.
     ///
     /// # Panics
@@ -136,7 +143,7 @@ impl WeakPeer {
 
     /// The counters of STATUS; a one-shot command has none.
     fn counts(&self) -> BTreeMap<String, u64> {
-        if !self.serves {
+        if !self.serves || self.cx.one_shot {
             return BTreeMap::new();
         }
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
@@ -170,7 +177,7 @@ impl WeakPeer {
 
     /// The rest of STATUS; a one-shot command has none.
     fn status(&self) -> Option<Box<PeerStatus>> {
-        if !self.serves {
+        if !self.serves || self.cx.one_shot {
             return None;
         }
         let now = self.cx.now;
@@ -450,6 +457,7 @@ impl WeakPeer {
                 } else {
                     self.end_swarm(download, root);
                 }
+                self.report_lingering();
             }
             SwarmStep::Failed { download, root } => self.end_swarm(download, root),
         }
@@ -462,8 +470,15 @@ impl WeakPeer {
         let over = self.joins.finished().filter(|(_, root, until)| is_over(*root, *until));
         let over: Vec<_> = over.map(|(download, root, _)| (download, root)).collect();
         over.into_iter().for_each(|(download, root)| self.end_swarm(download, root));
+        self.report_lingering();
         if self.joins.finished().next().is_some() {
             self.cx.timers.set(Reason::Linger, now + LINGER_LOOK);
+        }
+    }
+
+    fn report_lingering(&mut self) {
+        if self.joins.finished().next().is_none() {
+            self.cx.set_lingers(false);
         }
     }
 

@@ -271,7 +271,7 @@ impl Session {
         if let Some(doubt) = self.registered.doubt.take()
             && self.doubted.as_ref() != Some(&doubt)
         {
-            cx.warn(doubt.clone());
+            cx.warn_host(doubt.clone());
             self.doubted = Some(doubt);
         }
         self.state = State::Greeting(conn);
@@ -510,7 +510,7 @@ impl Session {
         }
         let (port, why) = (addr.port(), quoted(why.as_deref().unwrap_or("no reason is given")));
         self.unreached_why = Some(format!("{addr}: {why}"));
-        cx.warn(format!(
+        cx.warn_host(format!(
             "others may not reach this peer: the super peer dialed {addr} and failed ({why}); open TCP port {port} in \
              the firewall, or start the peer with --advertise HOST, at which others reach it"
         ));

@@ -85,6 +85,9 @@ impl Transfer {
             return;
         }
         let (download, root) = (self.order.id, self.order.root);
+        if is_published && cx.holdings.is_of(root, download) {
+            cx.set_lingers(true);
+        }
         cx.swarm_steps.push_back(match is_published {
             true => Step::Finished { download, root },
             false => Step::Failed { download, root },
