@@ -362,6 +362,8 @@ impl Connection {
     pub(super) fn begin_closing(&mut self) -> Phase {
         self.held = Vec::new();
         self.held_complete = false;
+        // What comes is discarded, and has a limit of its own.
+        self.early_left = u32::MAX;
         std::mem::replace(&mut self.phase, Phase::Closing { left: LINGER_BYTES_MAX })
     }
 

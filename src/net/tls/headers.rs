@@ -1,10 +1,11 @@
-//! The headers of received records (RFC 8446 §5.2). Once records are sealed, each has the type of
-//! application data and the version of TLS 1.2. rustls does not look at either then, so a changed
-//! bit in them would not be seen.
+//! The headers of received records (RFC 8446 §5). Each has the version of TLS 1.2, and once records
+//! are sealed, the type of application data. rustls does not look at them then, so a changed bit in
+//! them would not be seen.
 
 const LENGTH: usize = 5;
 const APPLICATION_DATA: u8 = 23;
 const VERSION: [u8; 2] = [3, 3];
+const FIRST: [u8; 2] = [3, 1];
 
 /// Follows the records in a stream of bytes.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(super) struct Headers {
     have: u8,
     /// Bytes that are left of the record.
     left: u16,
+    /// A record was there. The first one may have an older version (RFC 8446 §5.1).
+    begun: bool,
     /// A sealed record was there: all later ones are sealed.
     sealed: bool,
 }
@@ -36,7 +39,8 @@ impl Headers {
                 let [kind, version @ .., high, low] = self.header;
                 self.left = u16::from_be_bytes([high, low]);
                 self.sealed |= kind == APPLICATION_DATA;
-                if self.sealed && (kind != APPLICATION_DATA || version != VERSION) {
+                let is_first = !std::mem::replace(&mut self.begun, true);
+                if self.sealed && kind != APPLICATION_DATA || version != VERSION && !(is_first && version == FIRST) {
                     return false;
                 }
             }
