@@ -50,7 +50,7 @@ impl Swarm {
                 assert!(right && is == piece, "only verified pieces are written");
                 assert!(self.nodes[node as usize].disk.write(piece), "a verified piece is never written again");
                 self.answer(node, WRITING, DiskDone::PieceWritten { download, piece, result: Ok(()) });
-                self.on_written(node);
+                self.on_written(node, piece);
             }
             DiskWork::Publish { download } => {
                 let pieces = self.plan.pieces;

@@ -165,8 +165,12 @@ impl Swarm {
     }
 
     /// A piece is on the disk of a peer.
-    pub(super) fn on_written(&mut self, node: u32) {
+    pub(super) fn on_written(&mut self, node: u32, piece: u32) {
         self.tally.written += 1;
+        let is_out = self.spread.write(piece) && self.spread.pieces == self.plan.pieces;
+        if is_out && self.plan.leave == super::Leave::Seed {
+            self.kill(super::SEED);
+        }
         let one = &self.nodes[node as usize];
         if node >= FIRST && one.leaves_at.is_some_and(|pieces| one.disk.pieces >= pieces) && one.done_at.is_none() {
             self.tally.left += 1;

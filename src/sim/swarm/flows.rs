@@ -116,6 +116,7 @@ impl Swarm {
 
     fn finish(&mut self, flow: u32, from: EndId, payload: Payload) {
         self.lines.end(self.now, flow);
+        self.end(from).flow = None;
         self.moved(from, f64::from(payload.length));
         let at = self.now + self.delay();
         let link = &mut self.links[from.link as usize];
@@ -126,14 +127,9 @@ impl Swarm {
         self.schedule(at, Happening::Payload { end: from.other(), serial, payload });
         if sender == SEED && self.seed_sent.write(payload.piece) && self.seed_sent.pieces == self.plan.pieces {
             self.copy_out_at = Some(self.now);
-            if self.plan.leave == super::Leave::Seed {
-                return self.kill(SEED);
-            }
         }
         // What waited for it follows, up to the next payload.
-        let end = self.end(from);
-        end.flow = None;
-        let mut waiting = std::mem::take(&mut end.waiting);
+        let mut waiting = std::mem::take(&mut self.end(from).waiting);
         while self.end(from).flow.is_none()
             && let Some(item) = waiting.pop_front()
         {

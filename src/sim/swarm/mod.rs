@@ -41,7 +41,7 @@ use super::queue::Queue;
 use super::random::Random;
 use crate::config::{CHUNK_PORT, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
-use crate::proto::weak_peer::{Listens, Offer, WeakPeer, WeakPeerConfig};
+use crate::proto::weak_peer::{Listens, Offer, SwarmConfig, WeakPeer, WeakPeerConfig};
 use crate::proto::{Entropy, Role};
 use crate::time::Time;
 use crate::wire::{FileRecord, HostPort, NodeId, SharePath};
@@ -89,6 +89,8 @@ pub struct Swarm {
     over: usize,
     /// Pieces that the seed has sent completely, each counted once.
     seed_sent: Disk,
+    /// Pieces that at least one peer has written.
+    spread: Disk,
     copy_out_at: Option<Time>,
 }
 
@@ -120,6 +122,7 @@ impl Swarm {
             began: BEGINNING + connecting + SETTLING,
             over: 0,
             seed_sent: Disk::default(),
+            spread: Disk::default(),
             copy_out_at: None,
             plan,
         };
@@ -160,7 +163,9 @@ impl Swarm {
         let lines = (self.lines.add(up), self.lines.add(self.plan.down));
         let zone = if is_seed { 0 } else { self.plan.zone((number - FIRST) as usize) };
         let disk = Disk { shared: is_seed, ..Disk::default() };
-        let mut peer = Box::new(WeakPeer::new(config, Box::new(random)));
+        let place = (self.plan.zones > 1).then(|| format!("zone-{zone}"));
+        let swarm = SwarmConfig { zone: place, ..SwarmConfig::default() };
+        let mut peer = Box::new(WeakPeer::new(config, Box::new(random)).with_swarms(swarm));
         let added = if is_seed { vec![self.record()] } else { Vec::new() };
         let share = crate::proto::DiskDone::Share { added, removed: Vec::new() };
         peer.handle_input(BEGINNING, crate::proto::Input::Disk(share));

@@ -57,3 +57,9 @@ fn a_zone_receives_over_its_line() {
     assert_eq!(bound, Duration::from_secs(8));
     assert!(figures.is_right() && figures.cross_zone >= 1.0, "{figures:?}");
 }
+
+#[test]
+fn a_seed_that_leaves_after_one_copy_stops_nobody() {
+    let figures = run(Plan { leave: Leave::Seed, ..plan(8, 16) });
+    assert!(figures.is_right() && figures.finished.len() == 8, "{figures:?}");
+}
