@@ -306,7 +306,7 @@ impl SuperWorld {
                 let to = self.conns.iter().find(|other| other.id == conn);
                 assert!(to.is_some_and(|to| !to.closing), "{} for nobody", message.kind());
             }
-            Output::SendTo { to, from: _, boot: _, message } => {
+            Output::SendTo { to, from: _, boot: _, message, key: _ } => {
                 check_link_message(&message);
                 assert!((0..usize::from(NEIGHBORS)).any(|n| neighbor(n) == to), "a datagram to a stranger");
                 if let LinkMessage::Query(query) = message

@@ -474,6 +474,8 @@ impl WeakWorld {
                 assert_eq!(part.written.len() as u64, pieces_of(size), "only what is whole is published");
                 DiskDone::Published { download, result: if well { Ok(path) } else { Err(failed()) } }
             }
+            // It is served until then, and this world looks at what is served elsewhere.
+            DiskWork::Release { .. } => return None,
             DiskWork::Abandon { download } => {
                 if let Some(part) = self.parts.get_mut(&download) {
                     part.open = false;
@@ -668,6 +670,7 @@ impl WeakWorld {
             | DiskWork::OpenPart { .. }
             | DiskWork::PreparePart { .. }
             | DiskWork::Publish { .. }
+            | DiskWork::Release { .. }
             | DiskWork::Abandon { .. } => {}
         }
         assert!(self.disk.len() < 4 * OUTPUTS, "the disk has work without end");
@@ -723,6 +726,7 @@ fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
                         node: None,
                         other: None,
                         unreached: false,
+                        http: false,
                     })
                 })
                 .collect();
