@@ -7,6 +7,8 @@ use super::listing::escaped;
 pub const SCRIPT: &str = include_str!("app.js");
 /// The style.
 pub const STYLE: &str = include_str!("style.css");
+/// The icon.
+pub const ICON: &str = include_str!("icon.svg");
 /// What a browser may do with the page.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -44,6 +44,9 @@ impl<R: Role> Driver<'_, R> {
             "/style.css" => {
                 answer().shown("text/css; charset=utf-8", page::POLICY).with(page::STYLE.as_bytes(), request)
             }
+            "/icon.svg" | "/favicon.ico" => {
+                answer().shown("image/svg+xml", page::POLICY).with(page::ICON.as_bytes(), request)
+            }
             "/healthz" => answer().sentence("ok", request),
             "/metrics" => {
                 let text = self.metrics();
