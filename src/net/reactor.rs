@@ -124,11 +124,10 @@ impl Net {
             page.set_page();
             page.watch(token::PAGE_LISTENER, &ctx)?;
         }
-        let mut conns = Connections::new(reserve.conns_max, reserve.newcomers_max);
-        conns.serves_files = options.http_files;
         datagrams.as_mut().map_or(Ok(()), |datagrams| datagrams.watch(&ctx))?;
         let mut conns = Connections::new(reserve.conns_max, reserve.newcomers_max);
         conns.admission.exempts_loopback = options.exempt_loopback;
+        conns.serves_files = options.http_files;
         let own_addrs = OwnAddrs::open(&ctx).inspect_err(|error| {
             log::debug!("changes of the addresses of this host are not noticed: {error}");
         });
