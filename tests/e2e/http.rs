@@ -56,12 +56,11 @@ fn get(addr: &str, path: &str, fields: &[&str]) -> Answer {
 
 /// The address of the page, from the ready file.
 fn page(daemon: &Daemon) -> String {
-    let line = eventually("the page is named", || {
+    eventually("the page is named", || {
         let log = daemon.log();
         let at = log.find("is http://")? + "is http://".len();
         Some(log[at..].split('/').next()?.to_owned())
-    });
-    line
+    })
 }
 
 /// A peer that serves its share over HTTP, with these files.
@@ -95,7 +94,7 @@ fn a_file_is_served_with_its_ranges_and_conditions() {
         [("0-0", 0..1), ("1048570-3145730", 1_048_570..3_145_731), ("5242880-", 5_242_880..5_242_887)]
     {
         let part = get(addr, path, &[&format!("Range: bytes={range}")]);
-        assert_eq!((part.status, &part.body[..] == &content[expected]), (206, true), "{range}");
+        assert_eq!((part.status, part.body[..] == content[expected]), (206, true), "{range}");
     }
     let tail = get(addr, path, &["Range: bytes=-3"]);
     assert_eq!((tail.status, &tail.body[..]), (206, &content[content.len() - 3..]));
