@@ -46,9 +46,16 @@ pub(in crate::sim) struct Neighbor {
 }
 
 impl Neighbor {
-    pub(in crate::sim) fn new(victims: &[SocketAddr], known: Vec<Match>, mut random: Random) -> Neighbor {
+    /// `node`: the node id of its key, where links are sealed; it says another in an open network.
+    pub(in crate::sim) fn new(
+        node: Option<NodeId>,
+        victims: &[SocketAddr],
+        known: Vec<Match>,
+        mut random: Random,
+    ) -> Neighbor {
         let victims = victims.iter().map(|addr| Victim { addr: *addr, boot: 0 }).collect();
-        let (node, boot, restless) = (node_id(&mut random), random.next_u64() | 1, random.chance(200));
+        let (drawn, boot, restless) = (node_id(&mut random), random.next_u64() | 1, random.chance(200));
+        let node = node.unwrap_or(drawn);
         Neighbor { node, boot, restless, victims, known, tree: None, next_at: Time::ZERO, random }
     }
 

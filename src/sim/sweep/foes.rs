@@ -114,8 +114,10 @@ fn add_liars(world: &mut World, plan: &Plan, weak: &Range<usize>, liars: Vec<Lia
     for Liar { victims, random } in liars {
         let victims: Vec<SocketAddr> = victims.iter().map(|victim| world.addr(*victim)).collect();
         let known = known.clone();
+        // Sealed links let nobody in under another name than that of its key.
+        let node = world.pin(World::addr_of(world.nodes(), SUPER_PORT)).key.map(|key| key.node());
         world.add(SUPER_PORT, move |life| {
-            Machine::adversary(Box::new(Neighbor::new(&victims, known.clone(), random.child("life", life))))
+            Machine::adversary(Box::new(Neighbor::new(node, &victims, known.clone(), random.child("life", life))))
         });
     }
     world.set_liars(&(first..world.nodes()).collect::<Vec<usize>>());
