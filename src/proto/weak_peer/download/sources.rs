@@ -325,6 +325,10 @@ impl Transfer {
         let hopeless = self.order.pool.is_empty() && self.sources.iter().all(dropped);
         // Verified pieces need no source, even if they are not written yet.
         let missing = !self.is_complete();
+        if hopeless && missing && !self.swarm.reserve.is_empty() {
+            self.use_reserve(cx);
+            return false;
+        }
         if hopeless && missing && !may_search {
             self.fail_without_sources(cx);
             return false;

@@ -122,6 +122,13 @@ impl Transfer {
         self.add_sources(cx, found);
     }
 
+    /// Takes the sources that the search has found, which the members were to spare.
+    pub(super) fn use_reserve(&mut self, cx: &mut Context) {
+        let reserve = std::mem::take(&mut self.swarm.reserve);
+        let found = reserve.iter().map(|one| (one.at.clone(), one.size.unwrap_or(self.size))).collect();
+        self.add_sources(cx, found);
+    }
+
     /// Others fetch the same: turns are asked for from now on.
     fn begin_swarm(&mut self, cx: &mut Context) {
         if self.swarm.on || !self.may_swarm() {
@@ -433,9 +440,7 @@ impl Transfer {
         }
         let since = self.swarm.named_at.filter(|named| now.since(*named) >= JOIN_PATIENCE);
         if since.is_some() && (self.good_at <= self.started_at || self.fetches() == 0) {
-            let reserve = std::mem::take(&mut self.swarm.reserve);
-            let found = reserve.iter().map(|one| (one.at.clone(), one.size.unwrap_or(self.size))).collect();
-            self.add_sources(cx, found);
+            self.use_reserve(cx);
         }
         self.ask_for_more(cx);
         let rate = self.rate(now);
