@@ -85,6 +85,7 @@ fn messages() -> [(&'static str, Message); 3] {
         node: None,
         other: None,
         unreached: false,
+        http: false,
     }];
     let files = (0..500).map(record).collect();
     [
@@ -132,6 +133,7 @@ fn datagrams(bench: &Bench) {
             addr: addr(),
             other: None,
             unreached: false,
+            http: false,
         })
     };
     let pack = || {
