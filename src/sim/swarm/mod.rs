@@ -4,7 +4,7 @@
 //! - Messages take a short random time, in order, and no part of a line: their bytes are counted.
 //! - Payloads flow over the lines as `lines` describes. There are no bytes of pieces: extents and
 //!   digests travel.
-//! - A socket holds [`UNSENT`] bytes: a sender learns that a payload is sent when no more than
+//! - A socket holds `UNSENT` bytes: a sender learns that a payload is sent when no more than
 //!   these are left of it.
 //! - Disks and workers take a fixed time, and never fail.
 //!
