@@ -11,7 +11,7 @@ PORTS = 1000
 WATCH_S = 30
 SILENT = 300
 SILENT_LIMIT_S = 300
-# Connects to one host in WATCH_S: a burst of 8, then one each 250 ms (src/config.rs).
+# Connects to one host in WATCH_S: a burst of 8, then one each 250 ms (src/config/downloads.rs).
 CONNECTS_MAX = 128
 SIZE = (4 << 20) + 99
 PATH = "the named content.bin"

@@ -1,0 +1,19 @@
+//! Limits of the control socket.
+
+/// Longest line on a control socket, in bytes.
+pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
+/// Connections to the control socket at once; one more takes the place of the longest idle one, or
+/// is closed if all of them wait for answers.
+pub const CONTROL_CLIENTS_MAX: usize = 64;
+/// Clients of the control socket that are accepted per turn; their first lines are read in the same
+/// turn, so that a crowd cannot displace a client that has asked.
+pub const CONTROL_ACCEPTS_PER_TURN: usize = 32;
+/// Commands that run at once on one control connection; one more ends at once with exit 2.
+pub const CONTROL_COMMANDS_MAX: usize = 64;
+/// Lines taken from all control connections together per turn.
+pub const CONTROL_LINES_PER_TURN: usize = 64;
+/// Bytes in the send queue of a control connection; one whose queue is full is closed.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
+
+const _: () =
+    assert!(CONTROL_ACCEPTS_PER_TURN < CONTROL_CLIENTS_MAX && CONTROL_ACCEPTS_PER_TURN <= CONTROL_LINES_PER_TURN);

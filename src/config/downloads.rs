@@ -1,0 +1,130 @@
+//! Limits of downloads: sources, dials, the queue, files of one command, collections.
+
+use std::time::Duration;
+
+/// Collections that a peer keeps; when it makes one more, the oldest goes.
+pub const COLLECTIONS_KEPT_MAX: usize = 1024;
+/// Files of a collection that are listed at once.
+pub const COLLECTION_PAGE_FILES: usize = 256;
+/// Small files of a collection that are published together, with one sync for all.
+pub const COLLECTION_BATCH_FILES: usize = 1024;
+/// A batch of more bytes than this is published at once.
+pub const COLLECTION_BATCH_BYTES: u64 = 32 << 20;
+/// Holders of a collection that are connected at once, for its small files.
+pub const COLLECTION_HOLDERS_MAX: usize = 4;
+/// Small files that are requested from a holder before the first has come.
+pub const COLLECTION_PIPELINE_MAX: usize = 32;
+/// Large files of one collection, and those that no holder serves, that are downloaded at once.
+pub const COLLECTION_LARGE_MAX: usize = 4;
+/// Files that are missing in the end and are named in the error; the others are counted.
+pub const COLLECTION_NAMED_MAX: usize = 10;
+/// Pieces that are requested from one source and not received.
+pub const SOURCE_PIPELINE_MAX: usize = 32;
+/// Sources that one download uses at once.
+pub const SOURCES_MAX: usize = 16;
+/// Sources that one download remembers; if it could dial more, it keeps a random sample.
+pub const SOURCES_KNOWN_MAX: usize = 256;
+/// Least rate of a source and of a download, in bytes per second. Below it a source is slow: others
+/// are asked for its pieces.
+pub const SOURCE_RATE_MIN: u64 = 16 * 1024;
+/// A source that owes bytes and sends less than the least rate for this long has stalled.
+pub const STALL_AFTER: Duration = Duration::from_secs(2);
+/// A piece is taken from a slow source only if that saves at least this much time, so that equal
+/// sources never duplicate a piece.
+pub const STEAL_GAIN_MIN: Duration = Duration::from_millis(500);
+/// How far ahead a source is asked, as time at its own rate.
+pub const SOURCE_AHEAD: Duration = Duration::from_millis(500);
+/// First wait before a lost source is dialed again; doubles up to the maximum.
+pub const SOURCE_REDIAL_FIRST: Duration = Duration::from_millis(500);
+/// A source is dropped when its connection has ended this many times after WELCOME without a right
+/// piece in between.
+pub const SOURCE_FRUITLESS_MAX: u32 = 5;
+/// Longest wait before the next dial of a source that has always refused as busy.
+pub const BUSY_REDIAL_MAX: Duration = Duration::from_secs(60);
+/// Longest wait before a lost source is dialed again.
+pub const SOURCE_REDIAL_MAX: Duration = Duration::from_secs(5);
+/// How long the proof of a download waits for one source before another one is asked in addition.
+pub const PROOF_HEDGE: Duration = Duration::from_secs(1);
+/// A proof of more than one page that takes longer is stopped if another source waits, which is
+/// asked instead. The time of a source doubles each time the source is lost.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of manifests that the sources of one download are asked for at once before one of them is
+/// proven; two of the longest fit.
+pub const PROOF_BYTES_MAX: u64 = 64 << 20;
+/// A source is dropped when it damages a second piece before this many right ones.
+pub const PIECES_PER_FAULT: u32 = 64;
+/// Dials of an address that never sent WELCOME, per [`DIALS_PERIOD`] and download.
+pub const DIALS_PER_ADDRESS: usize = 2;
+/// See [`DIALS_PER_ADDRESS`].
+pub const DIALS_PERIOD: Duration = Duration::from_secs(600);
+/// After this time without a WELCOME, the next address is dialed in addition.
+pub const DIAL_HEDGE: Duration = Duration::from_secs(1);
+/// An address that never sent WELCOME is given up for now after this time if others wait.
+pub const DIAL_PATIENCE: Duration = Duration::from_secs(2);
+/// Dials of one download at once.
+pub const DIALS_AT_ONCE: usize = 32;
+/// Dials of one host at once, at addresses that never sent WELCOME; of all downloads.
+pub const HOST_DIALS_AT_ONCE: u32 = 8;
+/// Such dials of one host without a pause.
+pub const HOST_DIALS_BURST: u32 = 8;
+/// Time between two such dials of one host after the burst: a download with 1,000 addresses of one
+/// machine makes at most 128 connects in 30 s.
+pub const HOST_DIAL_INTERVAL: Duration = Duration::from_millis(250);
+/// Hosts whose dials are remembered; addresses of one more wait.
+pub const HOSTS_REMEMBERED_MAX: usize = 4096;
+/// Addresses of one download that are remembered because they are not dialed again for now; the
+/// oldest is forgotten first.
+pub const SOURCES_SPENT_MAX: usize = 4096;
+/// How long a download goes on without a verified piece and below the least rate (`--timeout`).
+pub const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// Verified pieces of one download that the disk has not written; while there are as many, nothing
+/// more is requested.
+pub const WRITES_PENDING_MAX: usize = 48;
+/// Shortest time between two queries for sources of a download that lost one, or that takes longer
+/// than this and knows no other source.
+pub const REQUERY_INTERVAL: Duration = Duration::from_secs(5);
+/// A download without a connected source or an address to dial searches for this long before it
+/// fails.
+pub const NO_SOURCE_MAX: Duration = Duration::from_secs(30);
+/// A source is dropped at this many MD5 mismatches over right bytes.
+pub const MD5_MISMATCHES_MAX: u32 = 3;
+/// Downloads of one peer that run at once; more wait.
+pub const DOWNLOADS_MAX: usize = 8;
+/// Downloads that wait; one more is refused.
+pub const DOWNLOADS_WAITING_MAX: usize = 1000;
+/// Names of one `get`.
+pub const GET_NAMES_MAX: usize = 100_000;
+/// Files of one `get`: some 300 bytes each. With more, it is refused.
+pub const GET_FILES_MAX: usize = 1_000_000;
+/// Files of more than one piece that one command has as downloads at once: half of all that run, so
+/// that another command gets its turn.
+pub const BATCH_DOWNLOADS_MAX: usize = DOWNLOADS_MAX / 2;
+/// Files of at most one piece that are downloaded at once for commands that fetch several files:
+/// enough that the disk publishes several together, and few enough for a source that serves others
+/// too.
+pub const SMALL_DOWNLOADS_MAX: usize = 32;
+/// Connections to sources that are kept for the next small file.
+pub const IDLE_CONNS_MAX: usize = 2 * SMALL_DOWNLOADS_MAX;
+/// Failures that the end of a command of many files names; the others are counted.
+pub const BATCH_FAILURES_NAMED: usize = 8;
+/// Downloads of the queue that run at once (`--parallel`).
+pub const PARALLEL: usize = 4;
+/// Downloads in the queue that have not ended; one more is refused.
+pub const QUEUE_ENTRIES_MAX: usize = 1000;
+/// Downloads that have ended and are still listed; if there are more, the oldest are forgotten.
+pub const QUEUE_ENDED_MAX: usize = 100;
+/// Clients that wait for one download; one more is refused.
+pub const QUEUE_WATCHERS_MAX: usize = 64;
+/// First wait of a download without a source until it searches again; doubles up to the maximum.
+pub const QUEUE_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Longest wait of a download without a source until it searches again.
+pub const QUEUE_RETRY_MAX: Duration = Duration::from_secs(300);
+/// Longest wait of a download without a source once a session is up again.
+pub const QUEUE_RETRY_SESSION: Duration = Duration::from_secs(5);
+/// Wait until the queue is saved again after the disk has failed.
+pub const QUEUE_SAVE_RETRY: Duration = Duration::from_secs(30);
+/// Shortest time between two progress events of one download.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+const _: () = assert!(NO_SOURCE_MAX.as_secs() < DOWNLOAD_TIMEOUT.as_secs());
+const _: () = assert!(PARALLEL <= DOWNLOADS_MAX);

@@ -1,0 +1,63 @@
+//! Limits of HTTP: requests, connections, listings, Metalinks, the page.
+
+use std::time::Duration;
+
+/// Longest head of a request, in bytes; a longer one is refused with 431. Browsers send 1 KiB.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Fields of a head; with one more it is refused with 431. Browsers send some 20.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Longest body of a POST, in bytes; a longer one is refused with 413.
+pub const HTTP_BODY_BYTES_MAX: usize = 4 * 1024;
+/// A head, and its body, must be complete this long after its first byte, or after the connection
+/// was accepted, whatever arrives; else it is refused with 408.
+pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
+/// A connection without a request for this long is closed.
+pub const HTTP_IDLE_MAX: Duration = Duration::from_secs(60);
+/// HTTP connections at once. One more takes the place of the longest idle one, or of one that
+/// takes less than [`HTTP_RATE_MIN`]; if there is neither, it gets 503.
+pub const HTTP_CONNS_MAX: usize = 512;
+/// A connection that has taken less than this, in bytes per second, over the time of its answer may
+/// be closed for another one.
+pub const HTTP_RATE_MIN: u64 = 16 * 1024;
+/// But not in this time from the start of its answer.
+pub const HTTP_RATE_AFTER: Duration = Duration::from_secs(5);
+/// Chunks of one answer that are prepared or in the send queue at once.
+pub const HTTP_CHUNKS_AHEAD: usize = 4;
+/// Entries on one page of a folder; the others are on the next.
+pub const HTTP_LISTING_MAX: usize = 1000;
+/// Sources of one content that a Metalink names.
+pub const HTTP_SOURCES_MAX: usize = 64;
+/// How long the search for the sources of a content may take; after it, those that were found are
+/// named.
+pub const HTTP_SEARCH_MAX: Duration = Duration::from_secs(2);
+/// How long the sources of a content are remembered.
+pub const HTTP_SOURCES_KEPT: Duration = Duration::from_secs(30);
+/// Contents whose sources are remembered; the oldest is forgotten first.
+pub const HTTP_SOURCES_KNOWN_MAX: usize = 256;
+/// Contents whose MD5s are being computed or wait for it; a request for one more gets 503.
+pub const HTTP_HASHING_MAX: usize = 64;
+/// MD5s of pieces that are remembered, 16 bytes each; the contents that were asked for first go
+/// first.
+pub const HTTP_MD5S_MAX: usize = 1 << 16;
+/// Pieces that a Metalink lists: with more, its pieces are longer.
+pub const HTTP_PIECES_MAX: u64 = 2048;
+/// Bytes of pages, Metalinks and snapshots that wait to be written, of all connections; a request
+/// that would add to more gets 503.
+pub const HTTP_TEXT_BYTES_MAX: usize = 16 << 20;
+/// How often a viewer of the page gets a snapshot.
+pub const HTTP_TICK: Duration = Duration::from_secs(1);
+/// Viewers of the page at once; one more gets 503, and the page asks for snapshots instead.
+pub const HTTP_VIEWERS_MAX: usize = 16;
+/// A viewer with more bytes than this in its send queue gets no snapshot until they are written.
+pub const HTTP_VIEWER_BYTES_MAX: usize = 64 * 1024;
+/// Events that are kept for viewers that come back.
+pub const HTTP_EVENTS_KEPT: usize = 256;
+/// Hits of a search of the page.
+pub const HTTP_HITS_MAX: usize = 200;
+/// Sessions that a snapshot lists.
+pub const HTTP_SESSIONS_MAX: usize = 200;
+/// Longest content whose Metalink also has the MD5 of all of it, in bytes. That MD5 cannot be
+/// computed in lanes, and takes some 2 s for each GiB.
+pub const HTTP_WHOLE_MD5_BYTES_MAX: u64 = 256 << 20;
+
+const _: () = assert!(HTTP_PIECES_MAX as usize <= HTTP_MD5S_MAX);

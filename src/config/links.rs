@@ -1,0 +1,90 @@
+//! Limits of links: HELLOs, keys, names of neighbors, trees, datagrams.
+
+use std::time::Duration;
+
+use super::sessions::DIAL_ADDRESSES_MAX;
+
+/// Interval at which a link that is up sends HELLO.
+pub const LINK_KEEPALIVE: Duration = Duration::from_secs(2);
+/// A neighbor that is heard, and does not hear us, counts as silent after this.
+pub const LINK_SILENCE_MAX: Duration = Duration::from_millis(6500);
+/// Interval at which HELLO is sent on a link that is not up.
+pub const LINK_RETRY: Duration = Duration::from_secs(1);
+/// A HELLO without an answer is repeated after this, or after the retransmission time if that is
+/// longer: so often that a link which loses three of ten datagrams in each direction stays up.
+pub const LINK_REPEAT: Duration = Duration::from_millis(250);
+/// A link whose HELLOs have had no answer for this long is down: the neighbor does not hear us.
+/// With the keepalive it is found within [`LINK_SILENCE_MAX`].
+pub const LINK_ANSWER_MAX: Duration = Duration::from_millis(4500);
+/// How far the number of a sealed datagram may be behind the greatest one (RFC 6479). Fewer would
+/// lose datagrams that a path reorders; they are what the bits of half a page hold.
+pub const LINK_REPLAY_WINDOW: u64 = 1984;
+/// Age at which the side that began the handshake makes new keys for a link.
+pub const LINK_REKEY_AFTER: Duration = Duration::from_secs(120);
+/// How much later the other side does, if the first did not.
+pub const LINK_REKEY_GRACE: Duration = Duration::from_secs(10);
+/// Datagrams under the same keys after which new ones are made.
+pub const LINK_REKEY_DATAGRAMS: u64 = 1 << 24;
+/// Age at which keys are forgotten: what was recorded before cannot be decrypted any more.
+pub const LINK_KEYS_MAX: Duration = Duration::from_secs(180);
+/// Wait before another handshake begins because the last one had no answer: a bit shorter than
+/// [`LINK_RETRY`], whose HELLO asks for it.
+pub const LINK_HANDSHAKE_RETRY: Duration = Duration::from_millis(900);
+/// If a neighbor was not heard for this long, its keys may be lost: a handshake begins with what is
+/// sent next.
+pub const LINK_UNHEARD_MAX: Duration = Duration::from_millis(3500);
+/// Initiations that are read per second from hosts of neighbors; one costs some 0.2 ms. Others are
+/// dropped.
+pub const HANDSHAKES_KNOWN_PER_SECOND: u32 = 256;
+/// The same for all other hosts together.
+pub const HANDSHAKES_STRANGE_PER_SECOND: u32 = 32;
+/// Sockets for single neighbors, so that what strangers send does not displace what they send. With
+/// more neighbors some share the common socket.
+pub const LINK_SOCKETS_MAX: usize = 32;
+/// Greetings without an answer that are passed on for the log, in a second.
+pub const DATAGRAM_NOTICES_PER_SECOND: u32 = 64;
+/// Addresses whose numbers of datagrams are remembered in open mode.
+pub const LINK_ADDRESSES_MAX: usize = LINKS_MAX * DIAL_ADDRESSES_MAX;
+/// A link that has not come up within this is reported, with the likely cause.
+pub const LINK_TROUBLE_AFTER: Duration = Duration::from_secs(5);
+/// Addresses that are no neighbors and whose HELLOs are remembered, for the log; more are counted
+/// only.
+pub const STRANGERS_MAX: usize = 64;
+/// Time after which such an address is reported again, and the window of [`STRANGER_REPORTS_MAX`].
+pub const STRANGER_REPORT_EVERY: Duration = Duration::from_secs(600);
+/// Lines about such addresses in one window.
+pub const STRANGER_REPORTS_MAX: u32 = 16;
+/// First wait before the name of a neighbor is resolved again while its link is not up; it doubles.
+pub const LINK_RESOLVE_FIRST: Duration = Duration::from_secs(1);
+/// The longest of these waits: a neighbor whose address has changed is found again within this.
+pub const LINK_RESOLVE_MAX: Duration = Duration::from_secs(15);
+/// How long a super peer without a tree listens before it grows one.
+pub const TREE_SETTLE: Duration = Duration::from_millis(500);
+/// Shortest time between two trees of one root; doubles with each tree, until one is held for 30 s.
+pub const TREE_GAP_MIN: Duration = Duration::from_secs(1);
+/// Longest time between two trees, however often the network changes.
+pub const TREE_GAP_MAX: Duration = Duration::from_secs(16);
+/// A tree that is not complete within this time is given up.
+pub const TREE_GROWTH_MAX: Duration = Duration::from_secs(10);
+/// After a tree has become void: how long a super peer waits for the next tree of its root, before
+/// it accepts one of a higher root or grows one.
+pub const TREE_ROOT_PATIENCE: Duration = Duration::from_secs(4);
+/// Neighbors of one super peer.
+pub const LINKS_MAX: usize = 256;
+/// Links that INFO lists, those that are not up first: with long names and all addresses they fit a
+/// frame.
+pub const INFO_LINKS_MAX: usize = 40;
+/// Longest sentence about a link in INFO, in bytes.
+pub const INFO_LINK_WHY_BYTES_MAX: usize = 400;
+/// Datagrams read per turn, so that a flood cannot starve the sessions.
+pub const DATAGRAMS_PER_TURN: usize = 256;
+/// Errors of sent datagrams read per turn; more wait for the next one.
+pub const DATAGRAM_ERRORS_PER_TURN: usize = 16;
+/// Receive buffer requested for the UDP socket, in bytes: a burst of a turn's datagrams fits in it.
+pub const DATAGRAM_BUFFER_BYTES: usize = 1 << 20;
+
+const _: () = assert!(LINK_KEEPALIVE.as_millis() + LINK_ANSWER_MAX.as_millis() <= LINK_SILENCE_MAX.as_millis());
+const _: () = assert!(LINK_REPEAT.as_millis() * 4 < LINK_ANSWER_MAX.as_millis());
+const _: () = assert!(LINK_HANDSHAKE_RETRY.as_millis() < LINK_RETRY.as_millis());
+const _: () = assert!(LINK_KEEPALIVE.as_millis() < LINK_UNHEARD_MAX.as_millis());
+const _: () = assert!(LINK_REKEY_AFTER.as_secs() + LINK_REKEY_GRACE.as_secs() < LINK_KEYS_MAX.as_secs());

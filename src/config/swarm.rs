@@ -1,0 +1,77 @@
+//! Limits of swarms: who follows which members, and turns of sending.
+
+use std::time::Duration;
+
+/// Most members of a swarm at one super peer: a place in it takes two bytes. One more is refused.
+pub const SWARM_MEMBERS_MAX: usize = 65_535;
+/// Most zones of a swarm: a zone takes one byte of a member. Members of one more zone count as
+/// members of the first one.
+pub const SWARM_ZONES_MAX: usize = 256;
+/// How many members are named to each one at most. With random graphs of 8 to 12 the last peer of a
+/// swarm finishes within 3 % of the time that it has when all follow all.
+pub const SWARM_DEGREE: usize = 12;
+/// The same in a swarm of fewer than [`SWARM_SMALL`] members.
+pub const SWARM_DEGREE_SMALL: usize = 8;
+/// See [`SWARM_DEGREE_SMALL`].
+pub const SWARM_SMALL: usize = 50;
+/// How many of these come after it: their places are kept for newcomers.
+pub const SWARM_NEWER: usize = 3;
+/// To how many a member is named, unless others would have almost none.
+pub const SWARM_FOLLOWERS_MAX: usize = 24;
+/// How many members of a zone import from other zones.
+pub const SWARM_GATES: usize = 4;
+/// How many members of other zones are named to these.
+pub const SWARM_OUTSIDE: usize = 3;
+/// In a zone with fewer members all import.
+pub const SWARM_GATES_BELOW: usize = 8;
+/// Most complete holders that a super peer names beside the members: peers that have registered the
+/// content and have not joined.
+pub const SWARM_SEEDS_MAX: usize = 16;
+/// How many of these are named to a member.
+pub const SWARM_SEEDS_NAMED: usize = 2;
+/// Members that lack others to follow are named new ones this long after the first change, so that
+/// many that come together cost one message.
+pub const SWARM_PUSH_AFTER: Duration = Duration::from_millis(100);
+/// How long a download waits for the members that its super peer names, before it dials the sources
+/// that a search has found.
+pub const JOIN_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a peer that has completed a download stays in its swarm at most (`--linger`).
+pub const LINGER: Duration = Duration::from_secs(10);
+/// A peer leaves a swarm earlier if nobody has asked it for anything for this long.
+pub const LINGER_QUIET: Duration = Duration::from_secs(2);
+/// How often a peer looks whether anybody still needs it.
+pub const LINGER_LOOK: Duration = Duration::from_millis(200);
+/// A download in a swarm that follows fewer members than this asks its super peers for others.
+pub const FOLLOWS_MIN: usize = 4;
+/// Shortest time between two such requests.
+pub const REFOLLOW_INTERVAL: Duration = Duration::from_secs(2);
+/// Pieces that a download in a swarm is asking for before it waits for more turns.
+pub const SWARM_FETCHES_MAX: usize = 8;
+/// How often a download in a swarm looks for stalls.
+pub const SWARM_TICK: Duration = Duration::from_millis(100);
+/// A followed source that has begun a piece and sends nothing for this long, and for eight piece
+/// times, has stalled.
+pub const SILENT_MIN: Duration = Duration::from_millis(200);
+/// In a swarm a piece is taken from a slow source if that saves this much time, and two piece
+/// times.
+pub const STEAL_GAIN_SWARM: Duration = Duration::from_millis(50);
+/// A followed source is dropped when this many announced pieces were not there.
+pub const ABSENT_MAX: u32 = 3;
+/// Followers of one content at one peer; one more gets ERROR 5, and follows others.
+pub const FOLLOWERS_MAX: usize = 24;
+/// Chunks that are sent at once to followers, over all connections (`--uploads`): few, so that a
+/// follower has a complete piece soon and can pass it on.
+pub const TURNS: usize = 4;
+/// The same, with those that make little progress.
+pub const TURNS_OPEN_MAX: usize = 16;
+/// A turn that is not used for this long is void.
+pub const TURN_UNUSED_MAX: Duration = Duration::from_secs(2);
+/// A chunk that takes longer than this, and four times as long as others, takes no place among the
+/// [`TURNS`].
+pub const TURN_SLOW: Duration = Duration::from_millis(200);
+/// Contents whose least-sent pieces are remembered for followers; the others are advised nothing.
+pub const SEEDS_MAX: usize = 64;
+/// Bytes of the bits in one HAS: a content of up to 256 GiB in one message.
+pub const HAS_BITS_MAX: usize = 32 * 1024;
+/// Pieces in the list of one HAS.
+pub const HAS_LIST_MAX: usize = 8192;

@@ -1,0 +1,98 @@
+//! Limits of the loop: what one turn does, buffers, descriptors, the end of connections.
+
+use std::time::Duration;
+
+use super::links::LINKS_MAX;
+
+/// Longest turn that the histogram of turns distinguishes from longer ones, in microseconds: 60 s.
+pub const TURN_MICROS_MAX: u64 = 60_000_000;
+/// Bytes read per connection and turn; a connection with more to read goes to the back of the run
+/// queue.
+pub const TURN_BYTES_PER_CONNECTION: usize = 256 * 1024;
+/// Bytes of files written per turn, shared equally by the connections that have some to write: two
+/// chunks. More than is read, because these bytes are not copied.
+pub const TURN_BYTES_WRITTEN: usize = 2 * 1024 * 1024;
+/// Bytes of files that a connection may write per turn in any case: what one system call usually
+/// sends.
+pub const TURN_BYTES_WRITTEN_MIN: usize = 64 * 1024;
+/// Time of a turn after which nothing more is read in it, whatever is left: a turn that is long
+/// makes everybody wait.
+pub const TURN_READ_MAX: Duration = Duration::from_micros(500);
+/// Connections on which a turn writes what was queued.
+pub const FLUSHES_PER_TURN: usize = 256;
+/// Deadlines of sockets that one turn acts on.
+pub const DEADLINES_PER_TURN: usize = 256;
+/// After a gap of this length between two turns, in which the process or the computer was stopped,
+/// no timer fires before all input that has come is read.
+pub const TURN_GAP_LONG: Duration = Duration::from_secs(1);
+/// Most turns for which timers wait after such a gap.
+pub const CATCHING_UP_TURNS_MAX: u32 = 1024;
+/// Connections accepted per listener and turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Deadlines of sockets that are kept in addition to two per connection; if there are more, entries
+/// that are not valid any more are removed.
+pub const DEADLINES_SPARE: usize = 64;
+/// Descriptors that are kept back for files, the watcher, the control socket, and newcomers until
+/// idle connections are closed for them: an eighth of the limit within these bounds, but at most
+/// half of it.
+pub const DESCRIPTORS_RESERVED_MIN: usize = 64;
+/// Above this the reserve does not grow: a quarter is for newcomers, a quarter for the control
+/// socket, the rest for files.
+pub const DESCRIPTORS_RESERVED_MAX: usize = 256;
+/// How many of `descriptors` are kept back.
+#[must_use]
+pub fn descriptors_reserved(descriptors: usize) -> usize {
+    (descriptors / 8).clamp(DESCRIPTORS_RESERVED_MIN, DESCRIPTORS_RESERVED_MAX).min(descriptors / 2)
+}
+/// Connections that are closed together after the system has no descriptor left.
+pub const CROWD_BATCH: usize = 8;
+/// Connections refused per [`ACCEPT_RETRY`] while descriptors are short; the rest waits in the
+/// kernel.
+pub const REFUSALS_PER_RETRY: usize = 64;
+/// After descriptors ran out, when to accept again if none was freed here.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long a daemon that was asked to end waits until its BYEs are written.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// How long a node whose work is done (a one-shot command) waits until its BYEs are written.
+pub const DRAIN_DONE_MAX: Duration = Duration::from_millis(500);
+/// Events taken from the poll at once; after a full batch the timers wait, so that queued input is
+/// read first.
+pub const EVENTS_PER_TURN: usize = 1024;
+/// Consecutive turns after which due timers fire in any case.
+pub const TIMERS_PUT_OFF_TURNS_MAX: u32 = 32;
+/// The one buffer that all connections of a loop are read into, in bytes.
+pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
+/// A send queue longer than this, in bytes, is written before the turn ends. While that is not
+/// possible, nothing more is read from that connection, so that pipelined requests wait at their
+/// sender.
+pub const SEND_QUEUE_BYTES_EARLY: usize = 64 * 1024;
+/// A send queue that is longer than this, in bytes, after an attempt to write it is a backlog: the
+/// other side does not read. Until it is written, its queries wait and nothing is read from it. So
+/// a session that never reads costs at most this memory, plus twice
+/// [`super::SESSION_BYTES_PER_TURN`], one step of a search, and its queries.
+pub const BACKLOG_BYTES: usize = 16 * 1024;
+/// Connections that wait in the kernel to be accepted, per listener.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Tries to find a port number that is free for both TCP and UDP, if any port will do.
+pub const PORT_PAIR_TRIES: usize = 16;
+/// How long a closed connection is still read, and its bytes discarded, so that a reset does not
+/// overtake the last frames.
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
+/// How many bytes of a closed connection are read at most.
+pub const LINGER_BYTES_MAX: usize = 4 << 20;
+/// Chunk buffers of 1 MiB in use at once, each from the first byte until the piece is written;
+/// while all are in use, further chunks stay unread in their sockets.
+pub const CHUNK_BUFFERS_MAX: usize = 64;
+/// Empty chunk buffers of 1 MiB that are kept once none is in use; until then all are kept.
+pub const CHUNK_BUFFERS_KEPT: usize = 8;
+/// Empty frame buffers that are kept.
+pub const FRAME_BUFFERS_KEPT: usize = 64;
+/// Longest frame buffer that is kept, in bytes.
+pub const FRAME_BUFFER_BYTES_KEPT: usize = 16 * 1024;
+/// Host names that wait for the resolver; one more counts as one that does not resolve. All
+/// neighbors of a super peer may wait.
+pub const RESOLVES_WAITING_MAX: usize = LINKS_MAX;
+/// Threads that resolve host names, so that a name whose servers do not answer holds up few others.
+pub const RESOLVER_THREADS: usize = 4;
+
+const _: () = assert!(CHUNK_BUFFERS_KEPT <= CHUNK_BUFFERS_MAX);
