@@ -62,7 +62,7 @@ impl Last {
     }
 }
 
-/// What tells the folder at a path from others.
+/// What distinguishes the folder at a path from others.
 fn id_of(path: &Path) -> Option<(u64, u64)> {
     let stamp = Stamp::of(&statat(CWD, path, AtFlags::empty()).ok()?);
     Some((stamp.dev, stamp.ino))

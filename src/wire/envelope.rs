@@ -1,8 +1,8 @@
 //! The envelopes of the datagrams between super peers (PROTOCOL.md 6.1 and 6.5): what stands before
 //! and after the messages, and the parts of a handshake. It encrypts nothing and decides nothing.
 //!
-//! The first byte tells the envelope. Each that carries messages has a number, which rises from
-//! datagram to datagram of one sender to one receiver.
+//! The first byte is the kind of the envelope. Each one that carries messages has a number, which
+//! rises from datagram to datagram of one sender to one receiver.
 
 use crate::config::{DATAGRAM_BYTES_MAX, DATAGRAM_ENVELOPE_BYTES};
 

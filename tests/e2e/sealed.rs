@@ -109,7 +109,7 @@ impl Entropy for Os {
     }
 }
 
-/// A neighbor that says HELLO as often as it is told to, and the datagrams that it has sent.
+/// A neighbor that sends HELLO when the test asks for one, and the datagrams that it has sent.
 struct Neighbor {
     socket: UdpSocket,
     envelopes: Envelopes,

@@ -1,5 +1,5 @@
 //! The events of the machine, numbered once, for the viewers of the page. The oldest are forgotten;
-//! a viewer that comes back later is told which it has missed.
+//! a viewer that comes back later learns the numbers of those that it has missed.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;

@@ -1,4 +1,5 @@
-//! Followers of contents that this peer has or downloads: what they are told, and whose turn it is.
+//! Followers of contents that this peer has or downloads: what is announced to them, and whose turn
+//! it is.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ impl Uploads {
         self.conns.iter().filter(move |(_, upload)| follows(upload)).map(|(conn, upload)| (*conn, upload))
     }
 
-    /// Answers new followers, and tells all what has changed in this turn.
+    /// Answers new followers, and announces to all what has changed in this turn.
     pub(in crate::proto::weak_peer) fn announce(&mut self, cx: &mut Context, holdings: &mut Holdings) {
         while let Some(news) = holdings.poll_news() {
             for (&conn, upload) in &self.conns {
@@ -96,7 +97,7 @@ impl Uploads {
         }
     }
 
-    /// The disk has it all: the follower is told so.
+    /// The disk has the complete content: announces that to the follower.
     pub(super) fn on_followed(&mut self, cx: &mut Context, conn: ConnId, size: u64) {
         let Some(asker) = self.conns.get_mut(&conn).and_then(|upload| upload.asker.as_mut()) else { return };
         asker.is_told = true;
