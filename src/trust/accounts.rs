@@ -83,7 +83,7 @@ pub struct Invited {
     /// Seconds for which its credential is valid; `None` is for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_s: Option<u64>,
-    /// Who used it. Only this key may use it again, because the answer may have been lost.
+    /// Who used it. Only this key gets an answer again, the same one, because it may have been lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<PublicKey>,
 }
@@ -142,14 +142,17 @@ impl fmt::Display for AccountsError {
             AccountsError::UnknownClass(class) => {
                 write!(f, "there is no class {class:?}; make it with sprat user set --class {class} and its limits")
             }
-            AccountsError::Full(what, most) => write!(f, "there are {most} {what}, which is the most; remove some"),
+            AccountsError::Full(what, most) => write!(
+                f,
+                "there are {most} {what}, which is the most; stop the super peer and remove some from the file accounts in its state folder"
+            ),
         }
     }
 }
 
 impl std::error::Error for AccountsError {}
 
-/// An invitation is not good. It has one text, so that nobody learns which part was wrong.
+/// An invitation is not good. It has one text, so that a stranger does not learn which part was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotInvited;
 
@@ -186,7 +189,7 @@ impl Accounts {
         serde_json::to_string_pretty(&versioned).expect("accounts have text keys") + "\n"
     }
 
-    /// Whether there is nobody who could log in or enroll.
+    /// Whether there are no users.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
@@ -265,60 +268,66 @@ impl Accounts {
     }
 
     /// Uses an invitation for a key that its owner has proven. The terms are for the operator to
-    /// sign.
+    /// sign. The key that has used it gets the same terms again while they are good: no longer ones
+    /// than the operator has given, and none that were denied.
     ///
     /// # Errors
     /// If the invitation is not good; nothing has changed.
     pub fn enroll(&mut self, name: &str, token: &Token, key: PublicKey, unix: u64) -> Result<Terms, NotInvited> {
         let denied = self.denied.get(&key).copied();
         // An unknown user costs the same comparison.
-        let nobody = Token::new([0; super::invitation::TOKEN_BYTES]).hash();
+        let unknown = Token::new([0; super::invitation::TOKEN_BYTES]).hash();
         let user = self.users.get_mut(name);
-        let expected = user.as_ref().and_then(|user| user.invitation.as_ref()).map_or(nobody, |open| open.hash.clone());
+        let expected =
+            user.as_ref().and_then(|user| user.invitation.as_ref()).map_or(unknown, |open| open.hash.clone());
         let is_token = expected == token.hash();
         let user = user.filter(|_| is_token).ok_or(NotInvited)?;
-        let open = user.invitation.as_mut().ok_or(NotInvited)?;
-        let is_first = open.used_by.is_none() && unix <= open.until;
-        if user.revoked.is_some() || !(is_first || open.used_by == Some(key)) {
-            return Err(NotInvited);
-        }
-        open.used_by = Some(key);
-        // Later than what was denied of this key before.
-        let issued = denied.map_or(unix, |until| unix.max(until.saturating_add(1)));
-        let not_after = open.valid_s.map(|valid| issued.saturating_add(valid));
-        user.nodes.retain(|node| node.key != key);
-        user.nodes.push(Enrolled { key, issued, not_after });
+        let open = user.invitation.as_mut().filter(|_| user.revoked.is_none()).ok_or(NotInvited)?;
+        let node = match open.used_by {
+            Some(used_by) => {
+                let same = user.nodes.iter().find(|node| node.key == key && used_by == key);
+                same.filter(|node| node.not_after.is_none_or(|last| unix <= last)).cloned().ok_or(NotInvited)?
+            }
+            None if unix <= open.until => {
+                // Later than what was denied of this key before.
+                let issued = denied.map_or(unix, |until| unix.max(until.saturating_add(1)));
+                let not_after = open.valid_s.map(|valid| issued.saturating_add(valid));
+                open.used_by = Some(key);
+                let node = Enrolled { key, issued, not_after };
+                user.nodes.retain(|node| node.key != key);
+                user.nodes.push(node.clone());
+                node
+            }
+            None => return Err(NotInvited),
+        };
         let (name, class) = (name.to_owned(), user.class.clone());
+        let Enrolled { key, issued, not_after } = node;
         Ok(Terms { name, class, key, issued, not_before: None, not_after })
     }
 
     /// Revokes a user: its invitation is void and its keys are denied. Returns the keys.
     ///
     /// # Errors
-    /// If there is no such user, or too many keys are denied.
+    /// If there is no such user, or too many keys are denied; nothing has changed.
     pub fn revoke(&mut self, name: &str, unix: u64) -> Result<Vec<PublicKey>, AccountsError> {
-        let user = self.users.get(name).ok_or_else(|| AccountsError::Unknown(name.to_owned()))?;
-        let nodes = user.nodes.clone();
-        for node in &nodes {
-            self.deny(node.key, unix.max(node.issued))?;
-        }
-        if let Some(user) = self.users.get_mut(name) {
-            (user.invitation, user.revoked) = (None, Some(unix));
-            user.nodes.clear();
-        }
-        Ok(nodes.into_iter().map(|node| node.key).collect())
+        let user = self.users.get_mut(name).ok_or_else(|| AccountsError::Unknown(name.to_owned()))?;
+        let until = user.nodes.iter().map(|node| (node.key, unix.max(node.issued))).collect();
+        deny_all(&mut self.denied, &until)?;
+        (user.invitation, user.revoked) = (None, Some(unix));
+        user.nodes.clear();
+        Ok(until.into_keys().collect())
     }
 
-    /// Denies a key, as of an account that another super peer or an operator gave.
+    /// Denies a key, also of an account that another super peer or an operator gave. A user with
+    /// this key keeps its other nodes.
     ///
     /// # Errors
     /// If too many keys are denied.
     pub fn deny(&mut self, key: PublicKey, until: u64) -> Result<(), AccountsError> {
-        if !self.denied.contains_key(&key) && self.denied.len() >= DENIED_MAX {
-            return Err(AccountsError::Full("denied keys", DENIED_MAX));
+        deny_all(&mut self.denied, &BTreeMap::from([(key, until)]))?;
+        for user in self.users.values_mut() {
+            user.nodes.retain(|node| node.key != key || node.issued > until);
         }
-        let known = self.denied.entry(key).or_default();
-        *known = (*known).max(until);
         Ok(())
     }
 
@@ -353,6 +362,19 @@ impl Accounts {
         let is_known = class == CLASS_DEFAULT || self.classes.contains_key(class);
         if is_known { Ok(()) } else { Err(AccountsError::UnknownClass(class.to_owned())) }
     }
+}
+
+/// Denies these keys, all or none.
+fn deny_all(denied: &mut BTreeMap<PublicKey, u64>, until: &BTreeMap<PublicKey, u64>) -> Result<(), AccountsError> {
+    let fresh = until.keys().filter(|key| !denied.contains_key(key)).count();
+    if fresh > 0 && denied.len() + fresh > DENIED_MAX {
+        return Err(AccountsError::Full("denied keys", DENIED_MAX));
+    }
+    for (key, until) in until {
+        let known = denied.entry(*key).or_default();
+        *known = (*known).max(*until);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -400,8 +422,22 @@ mod tests {
         let terms = accounts.enroll("ann", &token(1), key(1), 20).unwrap();
         assert_eq!((terms.issued, terms.not_after, terms.class.as_str()), (20, Some(70), CLASS_DEFAULT));
         assert_eq!(accounts.enroll("ann", &token(1), key(2), 21), Err(NotInvited), "it was used");
-        assert!(accounts.enroll("ann", &token(1), key(1), 500).is_ok(), "its answer was lost");
+        assert_eq!(accounts.enroll("ann", &token(1), key(1), 70), Ok(terms), "its answer was lost");
+        assert_eq!(accounts.enroll("ann", &token(1), key(1), 71), Err(NotInvited), "nothing makes it longer");
         assert_eq!(accounts.user("ann").unwrap().nodes.len(), 1);
+    }
+
+    #[test]
+    fn an_invitation_that_was_used_lets_no_key_in_that_was_denied() {
+        let mut accounts = invited();
+        let terms = accounts.enroll("ann", &token(1), key(1), 20).unwrap();
+        accounts.deny(key(1), 19).unwrap();
+        assert_eq!(accounts.enroll("ann", &token(1), key(1), 21), Ok(terms), "an earlier one was denied");
+        accounts.deny(key(1), 30).unwrap();
+        assert_eq!(accounts.enroll("ann", &token(1), key(1), 31), Err(NotInvited));
+        assert_eq!(accounts.user("ann").unwrap().nodes, []);
+        accounts.invite("ann", None, &token(2), 100, None, 40).unwrap();
+        assert_eq!(accounts.enroll("ann", &token(2), key(1), 40).unwrap().issued, 40);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Account {
 pub enum Refusal {
     /// The bytes are no credential.
     Malformed,
-    /// Nobody whose signature counts signed it.
+    /// No operator of the network signed it.
     UnknownOperator,
     /// The signature is wrong.
     Signature,

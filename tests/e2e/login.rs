@@ -185,6 +185,12 @@ fn who_is_not_let_in_learns_what_to_do_and_nothing_else() {
     net.does(&["user", "revoke", &right, "--name", "home"]);
     net.refused("right", &[], "revoked");
     net.finds("ann", 0);
+    // The key of a user is revoked, and the invitation that it has used lets it in no more.
+    let key = net.does(&["id", "--name", "ann"]);
+    net.does(&["user", "revoke", &key, "--name", "home"]);
+    net.refused("ann", &[], "revoked");
+    assert_eq!(net.world.run(["join", &ann, "--name", "ann"]).exit, Some(7));
+    net.refused("ann", &[], "revoked");
 }
 
 #[test]

@@ -180,7 +180,8 @@ fn an_invitation_gets_one_key_a_credential_once_it_is_saved() {
     // Its answer was lost.
     let again = connect(&mut net, 1);
     net.say(0, again, enroll(7));
-    assert!(matches!(said(&net, again)[..], [_, Message::Enrolled(_)]));
+    let [_, Message::Enrolled(same)] = said(&net, again)[..] else { panic!("{:?}", said(&net, again)) };
+    assert_eq!(*same, enrolled);
     // Another key.
     let other = connect(&mut net, 2);
     net.say(0, other, enroll(7));
@@ -221,6 +222,20 @@ fn what_is_revoked_is_out_at_once_and_all_others_hear_of_it() {
     assert!(is_open(&net, late), "its credential is younger");
     assert!(is_done(&command(&mut net, UserCommand::Deny { key, until: UNIX })));
     assert_eq!(refused(&net, late), ErrorCode::REVOKED);
+}
+
+#[test]
+fn a_key_that_is_denied_does_not_come_back_with_its_old_invitation() {
+    let mut net = net();
+    let enroll = || Message::Enroll(Enroll { user: "zoe".into(), token: vec![7; 20] });
+    let conn = connect(&mut net, 1);
+    net.say(0, conn, enroll());
+    assert!(matches!(said(&net, conn)[..], [_, Message::Enrolled(_)]));
+    let key = secret(1).public();
+    assert!(is_done(&command(&mut net, UserCommand::Deny { key, until: UNIX + 5 })));
+    let again = connect(&mut net, 1);
+    net.say(0, again, enroll());
+    assert_eq!(refused(&net, again), ErrorCode::INVITATION);
 }
 
 #[test]
