@@ -72,7 +72,10 @@ fn add(args: &User) -> Result<u8, Failure> {
     }
     let text = Invitation { key, at: at.clone(), user: user.clone(), token }.text();
     if args.at.is_none() && !args.json {
-        output::note(&format!("the invitation names {at}; name another address of this super peer with --at HOST"));
+        let port = at.port();
+        output::note(&format!(
+            "the invitation names {at}; name another address of this super peer with --at HOST:{port}"
+        ));
     }
     let invited = Invited { user: user.clone(), until, invitation: text.clone() };
     output::result(args.json, "invitation", &invited, &text)?;
@@ -130,14 +133,23 @@ fn revoke(args: &User) -> Result<u8, Failure> {
         return Err(Failure::usage("write sprat user revoke USER or KEY, or --from FILE with one a line"));
     }
     let book = Book::open(args)?;
+    let mut refused = Vec::new();
     for one in &who {
-        book.order(match one.parse::<PublicKey>() {
+        let ended = book.order(match one.parse::<PublicKey>() {
             Ok(key) => UserCommand::Deny { key, until: unix() },
             Err(_) => UserCommand::Revoke { name: one.clone(), unix: unix() },
-        })?;
-        output::result(args.json, "revoked", &BTreeMap::from([("user", one)]), &format!("revoked {one}"))?;
+        });
+        match ended {
+            Ok(_) => output::result(args.json, "revoked", &BTreeMap::from([("user", one)]), &format!("revoked {one}"))?,
+            // The others of the list are revoked all the same.
+            Err(failure) if failure.exit == Exit::Usage => refused.push(failure),
+            Err(failure) => return Err(failure),
+        }
     }
-    output::done(args.json)
+    let Some(last) = refused.pop() else { return output::done(args.json) };
+    refused.iter().for_each(|failure| output::error(&failure.message));
+    let exit = if refused.len() + 1 == who.len() { last.exit } else { Exit::Partial };
+    Err(Failure::new(exit, last.message))
 }
 
 /// The names and keys of a list: one a line, `#` begins a comment.
