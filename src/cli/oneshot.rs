@@ -289,23 +289,45 @@ fn over_control(
     command: &Command,
     presenter: &mut Presenter,
 ) -> Result<u8, Failure> {
-    let mut waits = CONTROL_RETRIES.into_iter();
-    loop {
+    let mut signal = None;
+    while_unread(path, || {
         let stream = UnixStream::connect(path).map_err(|e| no_peer(path, name, named, &e))?;
         let signals = match matches!(command, Command::Get(_)) {
             true => Some(Signals::end(&stream).map_err(|e| lost(path, &e))?),
             false => None,
         };
-        let ended = converse(&stream, path, command, presenter);
-        if let (None, Some(code)) = (presenter.code(), signals.and_then(|signals| signals.code())) {
-            return Ok(code);
-        }
-        let Some(error) = ended? else { return Ok(Exit::Ok.code()) };
+        let ended = converse(&stream, path, command, &mut |event| {
+            presenter.show(&event)?;
+            Ok(presenter.code().is_some())
+        });
+        signal = signals.filter(|_| presenter.code().is_none()).and_then(|signals| signals.code());
+        if signal.is_some() { Ok(None) } else { ended }
+    })?;
+    Ok(signal.unwrap_or(Exit::Ok.code()))
+}
+
+/// Asks the daemon that serves this control socket. `show` gets its events, and returns whether one
+/// was the last.
+pub(crate) fn ask(path: &Path, command: &Command, show: Show<'_>) -> Result<(), Failure> {
+    while_unread(path, || {
+        let stream = UnixStream::connect(path).map_err(|e| lost(path, &e))?;
+        converse(&stream, path, command, show)
+    })
+}
+
+/// Takes an event; returns whether it was the last.
+type Show<'a> = &'a mut dyn FnMut(ClientEvent) -> Result<bool, Failure>;
+
+/// Repeats a conversation, after a wait, while the peer does not read the command.
+fn while_unread(path: &Path, mut talk: impl FnMut() -> Result<Option<io::Error>, Failure>) -> Result<(), Failure> {
+    let mut waits = CONTROL_RETRIES.into_iter();
+    while let Some(error) = talk()? {
         match waits.next() {
             Some(wait) => thread::sleep(wait),
             None => return Err(lost(path, &error)),
         }
     }
+    Ok(())
 }
 
 /// The signals that end a conversation and not the process, which has something to say. A second
@@ -339,14 +361,9 @@ impl Signals {
     }
 }
 
-/// Sends the command and prints its events. Returns the error if the peer closed the connection and
+/// Sends the command and shows its events. Returns the error if the peer closed the connection and
 /// did not read the command.
-fn converse(
-    stream: &UnixStream,
-    path: &Path,
-    command: &Command,
-    presenter: &mut Presenter,
-) -> Result<Option<io::Error>, Failure> {
+fn converse(stream: &UnixStream, path: &Path, command: &Command, show: Show<'_>) -> Result<Option<io::Error>, Failure> {
     let is_unread = |e: &io::Error| matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
     stream.set_read_timeout(patience(command)).map_err(|e| lost(path, &e))?;
     let line = control::command_line(command);
@@ -366,8 +383,7 @@ fn converse(
                 format!("the peer at {} sent a line that is not an event: {why}", path.display()),
             )
         })?;
-        presenter.show(&event)?;
-        if presenter.code().is_some() {
+        if show(event)? {
             return Ok(None);
         }
     }

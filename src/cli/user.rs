@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,9 +13,8 @@ use super::accounts::{self, unix};
 use super::args::User;
 use super::identity::Identity;
 use super::units::{Size, Span};
-use super::{output, paths, random, settings};
+use super::{oneshot, output, paths, random, settings};
 use crate::config::{INVITATION_VALID, SUPER_PORT};
-use crate::control;
 use crate::error::{Exit, Failure};
 use crate::proto::command::UserCommand;
 use crate::proto::event::{Outcome, UserRow};
@@ -25,8 +23,6 @@ use crate::trust::accounts::{AccountsError, CLASS_DEFAULT};
 use crate::trust::{Accounts, Invitation, Limits, PublicKey, Token};
 use crate::wire::HostPort;
 
-/// Longest silence of the super peer at its control socket.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Longest list of names and keys, in bytes.
 const LIST_BYTES_MAX: u64 = 16 << 20;
 
@@ -285,23 +281,17 @@ fn apply(accounts: &mut Accounts, order: UserCommand) -> Result<(), AccountsErro
 }
 
 fn over_control(socket: &Path, order: UserCommand) -> Result<Vec<UserRow>, Failure> {
-    let failed = |error: io::Error| {
-        Failure::new(Exit::Unreachable, format!("the super peer at {} does not answer: {error}", socket.display()))
-    };
-    let stream = UnixStream::connect(socket).map_err(failed)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    let line = control::command_line(&Command::User(order));
-    (&stream).write_all(format!("{line}\n").as_bytes()).map_err(failed)?;
-    let mut rows = Vec::new();
-    for line in BufReader::new(&stream).lines() {
-        let event = control::parse_event(&line.map_err(failed)?).map_err(|why| Failure::new(Exit::Version, why))?;
+    let (mut rows, mut ended) = (Vec::new(), Ok(()));
+    oneshot::ask(socket, &Command::User(order), &mut |event| {
         if let ClientEvent::User(row) = event {
             rows.push(row);
         } else if let ClientEvent::Done(Outcome { ok, exit, error, .. }) = event {
-            return if ok { Ok(rows) } else { Err(refused(exit, error)) };
+            ended = if ok { Ok(()) } else { Err(refused(exit, error)) };
+            return Ok(true);
         }
-    }
-    Err(Failure::new(Exit::Unreachable, format!("the super peer at {} ended before it answered", socket.display())))
+        Ok(false)
+    })?;
+    ended.map(|()| rows)
 }
 
 fn refused(exit: u8, error: Option<String>) -> Failure {
