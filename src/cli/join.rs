@@ -24,9 +24,7 @@ use crate::trust::{Grant, Invitation, Pin, invitation};
 /// Joins a network, and remembers it in the state folder.
 pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     let connect_timeout = settings::connect_timeout(args.connect_timeout)?;
-    if args.supers.iter().any(|pin| pin.key.is_none()) {
-        return Err(Failure::usage("--super names a super peer without its key; write KEY@HOST:PORT"));
-    }
+    member::named(&args.supers)?;
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::PEER_NAME))?;
     let folder = paths::state_folder(name, args.state.as_deref(), &|key| std::env::var_os(key))?;
     let text = text(args.file.as_deref())?;
@@ -74,6 +72,7 @@ fn accept(identity: &Identity, text: &str, supers: &[Pin], folder: &Path) -> Res
         return Err(Failure::new(Exit::LoginRejected, "the signature of the credential is wrong; ask for another one"));
     }
     grant.supers.extend(supers.iter().cloned());
+    member::named(&grant.supers)?;
     if grant.supers.is_empty() {
         return Err(Failure::usage("the credential names no super peer; add one with --super KEY@HOST:PORT"));
     }
@@ -90,6 +89,7 @@ fn enroll(
     folder: &Path,
 ) -> Result<Grant, Failure> {
     let (pin, key) = (invitation.pin(), identity.public());
+    member::named(&std::iter::once(&pin).chain(supers).cloned().collect::<Vec<_>>())?;
     let login = PeerLogin { key, credential: None, invitation: Some((invitation.user, invitation.token)) };
     let node = Node::open(Options { tls: Some(TlsIdentity::new(&identity.secret)?), ..Options::default() })?;
     let config = WeakPeerConfig {
@@ -176,4 +176,27 @@ fn report(json: bool, grant: &Grant) -> Result<u8, Failure> {
     let joined = Joined { user, class, operator, not_after: credential.not_after, supers };
     output::result(json, "joined", &joined, &text)?;
     output::done(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::credential::Terms;
+    use crate::trust::{Credential, SecretKey};
+
+    #[test]
+    fn a_credential_with_more_super_peers_than_its_text_may_have_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::open(folder.path()).unwrap();
+        let operator = SecretKey::from_seed([9; 32]);
+        let (name, class, key) = ("ann".to_owned(), "default".to_owned(), identity.public());
+        let terms = Terms { name, class, key, issued: 1, not_before: None, not_after: None };
+        let pin = |n: u8| Pin { key: Some(operator.public()), at: format!("192.0.2.{n}:1").parse().unwrap() };
+        let grant = Grant { credential: Credential::sign(terms, &operator), supers: (1..9).map(pin).collect() };
+        let accepted = |more: &[Pin]| accept(&identity, &grant.to_string(), more, folder.path());
+        assert_eq!(accepted(&[pin(9)]).unwrap_err().exit, Exit::Usage);
+        assert_eq!(member::joined(folder.path()), Ok(None));
+        accepted(&[]).unwrap();
+        assert_eq!(member::joined(folder.path()), Ok(Some(grant.clone())));
+    }
 }

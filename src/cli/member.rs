@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::identity::Identity;
 use super::{private, random};
-use crate::config::KNOWN_SUPERS_MAX;
+use crate::config::{KNOWN_SUPERS_MAX, URI_SUPERS_MAX};
 use crate::error::{Exit, Failure};
 use crate::net::TlsIdentity;
 use crate::proto::Event;
@@ -82,8 +82,21 @@ fn with_key(pin: Pin, grant: Option<&Grant>, keys: Option<&Keys>) -> Result<Pin,
     Ok(Pin { key, ..pin })
 }
 
-fn is_at(pin: &Pin, at: &HostPort) -> bool {
+/// Whether a super peer is at this address, however it is written.
+pub(crate) fn is_at(pin: &Pin, at: &HostPort) -> bool {
     pin.at.canonical() == at.canonical()
+}
+
+/// Checks that a credential can name these super peers.
+///
+/// # Errors
+/// Exit 2 if they are too many, or one is without its key.
+pub(crate) fn named(supers: &[Pin]) -> Result<(), Failure> {
+    if supers.len() > URI_SUPERS_MAX || supers.iter().any(|pin| pin.key.is_none()) {
+        let why = format!("name at most {URI_SUPERS_MAX} super peers, each with its key: --super KEY@HOST:PORT");
+        return Err(Failure::usage(why));
+    }
+    Ok(())
 }
 
 /// The network that the node with this folder has joined.

@@ -6,10 +6,9 @@ use super::accounts::unix;
 use super::args::Operator;
 use super::identity::Identity;
 use super::units::Span;
-use super::{output, paths};
-use crate::config::URI_SUPERS_MAX;
+use super::{member, output, paths};
 use crate::error::Failure;
-use crate::trust::accounts::CLASS_DEFAULT;
+use crate::trust::accounts::{AccountsError, CLASS_DEFAULT};
 use crate::trust::credential::{Terms, is_account_name};
 use crate::trust::{Credential, Grant, PublicKey};
 
@@ -40,13 +39,9 @@ fn sign(args: &Operator) -> Result<u8, Failure> {
     let key: PublicKey = key.parse().map_err(|error| Failure::usage(format!("{key:?}: {error}")))?;
     let class = args.class.as_deref().unwrap_or(CLASS_DEFAULT);
     if let Some(wrong) = [user.as_str(), class].into_iter().find(|name| !is_account_name(name)) {
-        let why = "is not a name; use up to 64 of a-z, 0-9, '.', '_' and '-', with a letter or digit first";
-        return Err(Failure::usage(format!("{wrong:?} {why}")));
+        return Err(Failure::usage(AccountsError::Name(wrong.to_owned()).to_string()));
     }
-    if args.supers.len() > URI_SUPERS_MAX || args.supers.iter().any(|pin| pin.key.is_none()) {
-        let why = format!("name at most {URI_SUPERS_MAX} super peers, each with its key: --super KEY@HOST:PORT");
-        return Err(Failure::usage(why));
-    }
+    member::named(&args.supers)?;
     let folder = folder(args)?;
     let missing = || Failure::usage(format!("{} has no key; make it with sprat operator init", folder.display()));
     let operator = Identity::read(&folder)?.ok_or_else(missing)?;

@@ -68,7 +68,7 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
     let folder = paths::state_folder(name, asked.state.as_deref(), &|key| std::env::var_os(key)).ok();
     // A URI of an open network names no keys.
     let joined = folder.as_deref().map(member::joined).transpose()?.flatten();
-    let is_of = |pin: &Pin| joined.iter().flat_map(|grant| &grant.supers).any(|one| one.at == pin.at);
+    let is_of = |pin: &Pin| joined.iter().flat_map(|grant| &grant.supers).any(|one| member::is_at(one, &pin.at));
     let open = asked.open || supers.iter().all(|pin| pin.key.is_none() && !is_of(pin));
     let short_lived = |more: Vec<Pin>| {
         let all = supers.iter().cloned().chain(more).collect();
@@ -81,7 +81,7 @@ pub(crate) fn target(asked: AskedOptions, uri: &wire::Uri) -> Result<Target, Fai
         Ok(Target::Supers { .. }) => short_lived(named),
         Ok(Target::Control { path, name, named }) => {
             let of_peer = super_of(&path);
-            let is_its = |addr: &HostPort| supers.iter().any(|named| named.at.canonical() == addr.canonical());
+            let is_its = |addr: &HostPort| supers.iter().any(|named| member::is_at(named, addr));
             if of_peer.as_ref().is_some_and(is_its) {
                 return Ok(Target::Control { path, name, named });
             }
