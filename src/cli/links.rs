@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::modes::Mode;
 use super::private;
 use super::random::OsEntropy;
 use crate::error::{Exit, Failure};
 use crate::proto::envelope::{Envelopes, Reserved, Seal, reserve_counters};
-use crate::trust::{Mode, Pin, PublicKey, SecretKey};
+use crate::trust::{Pin, PublicKey, SecretKey};
 
 /// The name of the file in a state folder.
 const FILE: &str = "links";
@@ -90,7 +91,8 @@ impl Handshakes {
         Ok(first)
     }
 
-    /// The counters of neighbors rose.
+    /// The counters of neighbors rose. If that cannot be written, the links stay up: after a restart
+    /// a handshake of this run could be answered once more.
     pub(crate) fn keep(&mut self, seen: &BTreeMap<PublicKey, u64>) {
         self.kept.seen.clone_from(seen);
         if let Err(error) = private::write_soon(&self.path, &self.kept.text()) {

@@ -3,7 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::error::Failure;
-use crate::trust::Mode;
+
+/// How nodes of a network prove who they are. A node is in one mode, and refuses nodes of the
+/// other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Plain TCP and unsealed datagrams; the id of a node is a claim.
+    Open,
+    /// TLS 1.3 on every connection, sealed links; keys are proven, and credentials are checked.
+    Login,
+}
 
 /// The mode of a super peer. `open` is its option, `knows` whether it has users or operators.
 ///

@@ -7,6 +7,7 @@ use super::args::Super;
 use super::discovery::Announced;
 use super::identity::Identity;
 use super::links::Handshakes;
+use super::modes::Mode;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::OnOff;
@@ -17,7 +18,7 @@ use crate::net::TlsIdentity;
 use crate::node::{Flow, Host, HttpOptions, Node, Options};
 use crate::proto::Event;
 use crate::proto::super_peer::{LoginConfig, SuperPeer, SuperPeerConfig};
-use crate::trust::{Accounts, Mode, PublicKey};
+use crate::trust::{Accounts, PublicKey};
 
 /// Runs the super peer until a signal ends it.
 pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
