@@ -12,7 +12,7 @@ use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::OnOff;
 use super::{accounts, links, memory, modes, paths, report, settings};
-use crate::config::{LINKS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
+use crate::config::{LINKS_MAX, OPERATORS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::net::TlsIdentity;
 use crate::node::{Flow, Host, HttpOptions, Node, Options};
@@ -27,6 +27,11 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     let budget = args.budget.map(settings::budget).transpose()?.unwrap_or(QUERY_BUDGET);
     if args.neighbor.len() > LINKS_MAX {
         return Err(Failure::usage(format!("a super peer has at most {LINKS_MAX} neighbors")));
+    }
+    if args.operator.len() > OPERATORS_MAX {
+        return Err(Failure::usage(format!(
+            "a super peer accepts the credentials of at most {OPERATORS_MAX} operators"
+        )));
     }
     let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
     let neighbors = settings::neighbors(&args.neighbor, listen)?;

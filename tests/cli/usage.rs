@@ -86,6 +86,9 @@ fn wrong_flags_end_with_a_sentence_and_the_usage() {
     sprat.misused(&["peer", "--super", "h:1", "--share", ".", "--advertise", "a b"], "--advertise");
     sprat.misused(&["super", "--ping", "1h"], "--ping");
     sprat.misused(&["super", "--log-level", "loud"], "error, warn, info, debug or trace");
+    let operator = sprat::trust::SecretKey::from_seed([1; 32]).public().to_string();
+    let operators = ["--operator", &operator].repeat(17);
+    sprat.misused(&[&["super", "--listen", "127.0.0.1:0"][..], &operators[..]].concat(), "at most 16 operators");
 }
 
 #[test]
