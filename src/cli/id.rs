@@ -29,8 +29,7 @@ pub(crate) fn run(args: &Id) -> Result<u8, Failure> {
 
 fn rotate(folder: PathBuf) -> Result<Identity, Failure> {
     let nothing = || Failure::usage(format!("{} has no key to replace; name its daemon with --name", folder.display()));
-    let mut identity = Identity::read(&folder)?.ok_or_else(nothing)?;
-    identity.rotate(&folder)?;
+    let identity = Identity::rotate(&folder)?.ok_or_else(nothing)?;
     output::note("the node uses the new key from its next start on; keep a backup of its state folder");
     Ok(identity)
 }

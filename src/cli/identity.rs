@@ -12,12 +12,11 @@
 
 use std::path::Path;
 
-use data_encoding::BASE32_NOPAD;
 use zeroize::Zeroizing;
 
 use super::{private, random};
 use crate::error::{Exit, Failure};
-use crate::trust::key::KEY_BYTES;
+use crate::trust::key::{KEY_BYTES, base32};
 use crate::trust::{PublicKey, Rotation, SecretKey};
 
 /// The name of the file in a state folder.
@@ -32,11 +31,16 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The identity in this state folder; a new one is made and kept if there is none.
+    /// The identity in this state folder; a new one is made and kept if there is none. Of several
+    /// processes that ask at the same time one makes it, and all get the same.
     ///
     /// # Errors
     /// Exit 9 if the file cannot be read or written, can be read by others, or is damaged.
     pub(crate) fn open(folder: &Path) -> Result<Identity, Failure> {
+        if let Some(identity) = Identity::read(folder)? {
+            return Ok(identity);
+        }
+        let _turn = private::turn(folder)?;
         match Identity::read(folder)? {
             Some(identity) => Ok(identity),
             None => {
@@ -58,19 +62,19 @@ impl Identity {
         self.secret.public()
     }
 
-    /// Replaces the key by a new one, which the old one signs.
-    pub(crate) fn rotate(&mut self, folder: &Path) -> Result<(), Failure> {
+    /// Replaces the key in this folder by a new one, which the old one signs. None if there is none.
+    pub(crate) fn rotate(folder: &Path) -> Result<Option<Identity>, Failure> {
+        let _turn = private::turn(folder)?;
+        let Some(Identity { secret: old, mut rotation }) = Identity::read(folder)? else { return Ok(None) };
         let secret = fresh();
-        let mut rotation = self.rotation.clone();
-        rotation.add(&self.secret, secret.public());
+        rotation.add(&old, secret.public());
         let next = Identity { secret, rotation };
         next.write(folder)?;
-        *self = next;
-        Ok(())
+        Ok(Some(next))
     }
 
     fn write(&self, folder: &Path) -> Result<(), Failure> {
-        let encode = |bytes: &[u8]| Zeroizing::new(BASE32_NOPAD.encode(bytes).to_ascii_lowercase());
+        let encode = |bytes: &[u8]| Zeroizing::new(base32().encode(bytes));
         let mut text = Zeroizing::new(format!("{FIRST_LINE}\nsecret {}\n", *encode(&*self.secret.seed())));
         if !self.rotation.is_empty() {
             text.push_str(&format!("rotation {}\n", *encode(&self.rotation.encode())));
@@ -88,6 +92,7 @@ fn parse(text: &str) -> Option<Identity> {
     if lines.next()? != FIRST_LINE {
         return None;
     }
+    let decode = |text: &str| base32().decode(text.as_bytes()).ok();
     let seed = Zeroizing::new(decode(lines.next()?.strip_prefix("secret ")?)?);
     let secret = SecretKey::from_seed(<[u8; KEY_BYTES]>::try_from(seed.as_slice()).ok()?);
     let rotation = match lines.next() {
@@ -96,11 +101,6 @@ fn parse(text: &str) -> Option<Identity> {
     };
     let is_last = rotation.old_keys().next().is_none_or(|oldest| rotation.follow(oldest) == secret.public());
     (is_last && lines.next().is_none()).then_some(Identity { secret, rotation })
-}
-
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let upper = Zeroizing::new(text.to_ascii_uppercase());
-    BASE32_NOPAD.decode(upper.as_bytes()).ok()
 }
 
 fn damaged(path: &Path) -> Failure {
@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn an_old_key_signs_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
-        let mut identity = Identity::open(folder.path()).unwrap();
-        let first = identity.public();
-        identity.rotate(folder.path()).unwrap();
-        identity.rotate(folder.path()).unwrap();
+        assert!(Identity::rotate(folder.path()).unwrap().is_none(), "there is no key to replace");
+        let first = Identity::open(folder.path()).unwrap().public();
+        Identity::rotate(folder.path()).unwrap();
+        let identity = Identity::rotate(folder.path()).unwrap().expect("a key");
         let read = Identity::open(folder.path()).unwrap();
         assert_eq!(read.public(), identity.public());
         assert_eq!(read.rotation.follow(first), read.public());
@@ -139,10 +139,26 @@ mod tests {
     }
 
     #[test]
+    fn of_many_that_ask_at_once_one_makes_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(8);
+        let open = || {
+            start.wait();
+            Identity::open(folder.path()).unwrap().public()
+        };
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let kept = Identity::read(folder.path()).unwrap().expect("a key").public();
+        assert_eq!(keys, [kept; 8]);
+    }
+
+    #[test]
     fn a_damaged_file_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let mut identity = Identity::open(folder.path()).unwrap();
-        identity.rotate(folder.path()).unwrap();
+        Identity::open(folder.path()).unwrap();
+        Identity::rotate(folder.path()).unwrap();
         let path = folder.path().join(FILE);
         let text = fs::read_to_string(&path).unwrap();
         let other = tempfile::tempdir().unwrap();

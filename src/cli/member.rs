@@ -118,6 +118,11 @@ pub(crate) fn joined(folder: &Path) -> Result<Option<Grant>, Failure> {
 /// # Errors
 /// Exit 9 if it cannot be written.
 pub(crate) fn keep(folder: &Path, grant: &Grant) -> Result<(), Failure> {
+    let _turn = private::turn(folder)?;
+    write(folder, grant)
+}
+
+fn write(folder: &Path, grant: &Grant) -> Result<(), Failure> {
     private::write(&folder.join(JOINED), &format!("{grant}\n"))
 }
 
@@ -142,11 +147,12 @@ impl Keys {
     /// # Errors
     /// Exit 9 if it cannot be written.
     pub(crate) fn remember(&self, pin: &Pin) -> Result<(), Failure> {
+        let _turn = private::turn(&self.folder)?;
         if let Some(mut grant) = joined(&self.folder)? {
             let of_network = grant.supers.iter_mut().filter(|one| is_at(one, &pin.at));
             let changed = of_network.map(|one| one.key = pin.key).count();
             if changed > 0 {
-                return keep(&self.folder, &grant);
+                return write(&self.folder, &grant);
             }
         }
         let mut known = self.known()?;
@@ -226,6 +232,25 @@ mod tests {
         assert_eq!(part_of(&["192.0.2.2:1"]).supers, [pin(3, "192.0.2.2:1")]);
         assert_eq!(part_of(&[]).supers, [pin(4, "192.0.2.1:1")]);
         assert!(part(Some(folder.path()), Vec::new(), true).unwrap().login.is_none());
+    }
+
+    #[test]
+    fn what_many_commands_learn_at_once_is_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = &Keys::new(folder.path());
+        let pins: Vec<Pin> = (1..9).map(|seed| pin(seed, &format!("192.0.2.{seed}:1"))).collect();
+        let start = &std::sync::Barrier::new(pins.len());
+        std::thread::scope(|scope| {
+            for pin in &pins {
+                scope.spawn(move || {
+                    start.wait();
+                    keys.remember(pin).unwrap();
+                });
+            }
+        });
+        let mut known = keys.known().unwrap();
+        known.sort_by_key(|pin| pin.at.to_string());
+        assert_eq!(known, pins);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A file that other users can read, or that is no regular file of this user, is refused, with what
 //! to type. A file is changed by a rename of a complete and synced one, so that after a power cut
-//! it is the old or the new one.
+//! it is the old or the new one. Where several processes may change the files of a folder, each
+//! reads and writes them within its [`turn`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,20 +13,21 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::paths::{beside, move_over};
+use super::paths::{beside, move_over, uninterrupted};
 use crate::config::PRIVATE_FILE_BYTES_MAX;
 use crate::error::{Exit, Failure};
 
 /// Only its user reads and writes it.
 const MODE: u32 = 0o600;
+/// The file in a folder whose lock is the turn to change others there.
+const TURN: &str = "turn";
 
 /// The text of a file; `None` if it is not there.
 ///
 /// # Errors
 /// Exit 9 if others can read it, if it is no regular file of this user, or if it cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
-    let no_follow = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).expect("flags of open(2) are small");
-    let file = match OpenOptions::new().read(true).custom_flags(no_follow).open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
@@ -41,6 +43,21 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
         return Err(refused(path, &format!("has more than {limit} bytes")));
     }
     Ok(Some(text))
+}
+
+/// Waits for the turn to change the private files of a folder, which lasts until this is dropped.
+/// It is not the lock of a daemon's state: commands change files of a folder in which a daemon
+/// runs.
+///
+/// # Errors
+/// Exit 9 if the folder is not there, or its files cannot be locked.
+pub(crate) fn turn(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join(TURN);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(MODE).custom_flags(no_follow());
+    let file = options.open(&path).map_err(|error| failed("open", &path, &error))?;
+    uninterrupted(|| file.lock()).map_err(|error| failed("lock", &path, &error))?;
+    Ok(file)
 }
 
 /// Writes a file for this user alone.
@@ -66,11 +83,20 @@ pub(crate) fn write_soon(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn write_new(new: &Path, text: &str) -> io::Result<()> {
+    // It could not be read again.
+    if text.len() > PRIVATE_FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it would have more than {PRIVATE_FILE_BYTES_MAX} bytes")));
+    }
     match fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(new)?.write_all(text.as_bytes())
+}
+
+/// Flags of open(2): no link is followed, and no pipe waited for.
+fn no_follow() -> i32 {
+    i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).expect("flags of open(2) are small")
 }
 
 /// Whether the open file is a regular one of this user that others cannot use.
@@ -130,6 +156,16 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         assert!(read(&path).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_written_that_could_not_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts");
+        write(&path, "old").unwrap();
+        let failure = write(&path, &"x".repeat(PRIVATE_FILE_BYTES_MAX + 1)).unwrap_err();
+        assert!(failure.message.contains("more than"), "{failure}");
+        assert_eq!(read(&path).unwrap().unwrap().as_str(), "old");
     }
 
     #[test]

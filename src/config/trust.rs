@@ -29,7 +29,8 @@ pub const BUSY_RETRY_MIN: Duration = Duration::from_millis(500);
 pub const BUSY_RETRY_MAX: Duration = Duration::from_secs(30);
 /// Changes of key that a pin follows. With one change a year it holds for the life of a machine.
 pub const ROTATIONS_MAX: usize = 8;
-/// Users of one super peer. Its account file is written as a whole: 20 MB with this many.
+/// Users of one super peer. Its account file is written as a whole, and has at most
+/// [`PRIVATE_FILE_BYTES_MAX`].
 pub const ACCOUNTS_MAX: usize = 100_000;
 /// Nodes of one user.
 pub const ACCOUNT_KEYS_MAX: usize = 64;
@@ -45,5 +46,5 @@ pub const CLOCK_SKEW_S_MAX: u64 = 300;
 pub const INVITATION_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Super peers outside the network that was joined whose keys a node remembers; the oldest goes.
 pub const KNOWN_SUPERS_MAX: usize = 1024;
-/// Longest file with keys or accounts that is read, in bytes.
+/// Longest file with keys or accounts that is read or written, in bytes.
 pub const PRIVATE_FILE_BYTES_MAX: usize = 64 << 20;

@@ -29,7 +29,7 @@ const CHECK_CONTEXT: &str = "sprat 1 check digits of a public key";
 
 /// Base32 of RFC 4648 in lower case, without padding. The last digit must have no stray bits, so
 /// that every value has one text.
-pub(super) fn base32() -> Encoding {
+pub(crate) fn base32() -> Encoding {
     let mut specification = BASE32_NOPAD.specification();
     specification.symbols.make_ascii_lowercase();
     specification.encoding().expect("base32 has 32 symbols")
