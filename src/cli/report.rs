@@ -21,7 +21,7 @@ pub(crate) fn event(event: &Event) {
             log::info!(super_peer:% = super_peer; "welcomed by super peer {super_peer}");
         }
         Event::Lingers(true) => log::debug!("others still fetch what was downloaded"),
-        Event::Lingers(false) => log::debug!("nobody needs what was downloaded"),
+        Event::Lingers(false) => log::debug!("no peer needs what was downloaded"),
         Event::Enrolled { super_peer, credential } => {
             let (user, at) = (&credential.name, &super_peer.at);
             log::info!(super_peer:% = at, user; "this node has joined the super peer {at} as {user}");

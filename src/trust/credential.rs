@@ -187,7 +187,7 @@ impl std::error::Error for CredentialError {}
 /// prints and `sprat join` reads. It has no secret.
 ///
 /// ```text
-/// sprat-credential:BASE32,super=KEY@HOST:PORT,check=XXXXXXXX
+/// sprat-credential:BASE32,super=KEY@HOST:PORT,check=CHECK
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
