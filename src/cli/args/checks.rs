@@ -6,9 +6,7 @@ command! {
     /// Print the roots of files as `b3sum` prints them: a root is the BLAKE3 hash of the content.
     /// With --check, check the files of such lists.
     #[argh(
-        subcommand,
         name = "hash",
-        help_triggers("-h", "--help"),
         example = "{command_name} *.flac > roots",
         example = "{command_name} --check roots"
     )]
@@ -28,9 +26,7 @@ command! {
     /// Check that a file or a folder is the content of a URI or of a root: exit 0 if it is, 6 if it
     /// is another content. A folder is compared with all files in it that `sprat uri` would name.
     #[argh(
-        subcommand,
         name = "verify",
-        help_triggers("-h", "--help"),
         example = "{command_name} ~/music/holiday sprat:4b1c…,size=210,name=holiday"
     )]
     Verify {

@@ -1,8 +1,9 @@
 //! Options that several commands share, each declared once.
 //!
 //! argh cannot include one struct of options in another. So `command!` writes the struct of a
-//! command from its own options and the names of groups: `json`, `log(LEVEL)`, `daemon`, `search`,
-//! `asked`, `running`, `download`, `figures`. Each group is one arm of the macro.
+//! command from its own options and the names of groups: `json`, `log(LEVEL)`, `state(DEFAULT)`,
+//! `daemon`, `search`, `asked`, `running`, `download`, `figures`. Each group is one arm of the
+//! macro.
 
 use std::path::PathBuf;
 
@@ -37,6 +38,7 @@ macro_rules! command {
 
     (@fields [] [$($meta:tt)*] $name:ident { $($fields:tt)* }) => {
         #[derive(argh::FromArgs, argh::ArgsInfo, Debug)]
+        #[argh(subcommand, help_triggers("-h", "--help"))]
         $($meta)*
         pub(crate) struct $name { $($fields)* }
     };
@@ -108,6 +110,14 @@ macro_rules! command {
             /// ask the running peer with this name [default: peer]
             #[argh(option, arg_name = "NAME")]
             pub(crate) name: Option<String>,
+        } }
+    };
+    (@fields [state($default:tt) $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
+        command! { @fields [$($($more)*)?] $meta $name { $($fields)*
+            /// its state folder
+            #[doc = $default]
+            #[argh(option, arg_name = "DIR")]
+            pub(crate) state: Option<std::path::PathBuf>,
         } }
     };
     (@fields [daemon $(, $($more:tt)*)?] $meta:tt $name:ident { $($fields:tt)* }) => {
@@ -197,7 +207,7 @@ macro_rules! command {
             }
         }
     };
-    (@methods $group:ident $name:ident) => {};
+    (@methods $group:ident $(($($param:tt)*))? $name:ident) => {};
 }
 
 pub(super) use command;

@@ -15,9 +15,7 @@ command! {
     /// Run a super peer: index the files of its weak peers, answer queries, forward queries to its
     /// neighbors.
     #[argh(
-        subcommand,
         name = "super",
-        help_triggers("-h", "--help"),
         example = "{command_name} --listen 192.0.2.1:4777 --neighbor 192.0.2.2:4777"
     )]
     Super {
@@ -96,9 +94,7 @@ command! {
 command! {
     /// Run a weak peer: share folders, serve their files in verified pieces, search and download.
     #[argh(
-        subcommand,
         name = "peer",
-        help_triggers("-h", "--help"),
         example = "{command_name} --super 192.0.2.1:4777 --share ~/music"
     )]
     Peer {

@@ -12,9 +12,7 @@ use crate::wire::HostPort;
 command! {
     /// Search the network: by words, by a pattern with `*?[`, or by a root (64 hex digits).
     #[argh(
-        subcommand,
         name = "query",
-        help_triggers("-h", "--help"),
         example = "{command_name} blue train --super 192.0.2.1:4777",
         example = "{command_name} '*.flac' --min-size 10M --super 192.0.2.1:4777"
     )]
@@ -50,9 +48,7 @@ command! {
     /// interrupted download. A running peer puts the download in its queue and goes on with it if
     /// this command is interrupted; `sprat cancel` ends it.
     #[argh(
-        subcommand,
         name = "get",
-        help_triggers("-h", "--help"),
         example = "{command_name} blue-train.flac -o ~/music/ --super 192.0.2.1:4777"
     )]
     Get {
@@ -105,9 +101,7 @@ command! {
     /// Print one line that others can paste after `sprat get`. The line for a folder names all
     /// files in it that are shared, with their present contents. After a change, print a new line.
     #[argh(
-        subcommand,
         name = "uri",
-        help_triggers("-h", "--help"),
         example = "{command_name} ~/share/holiday",
         example = "{command_name} blue-train.flac --super 192.0.2.1:4777"
     )]
@@ -123,9 +117,7 @@ command! {
     /// List all files that are registered at the super peer, with their sizes and the number of
     /// peers that hold them. With --network, list all files of the network, each content once.
     #[argh(
-        subcommand,
         name = "list",
-        help_triggers("-h", "--help"),
         example = "{command_name} --super 192.0.2.1:4777 --json"
     )]
     List {
@@ -139,7 +131,7 @@ command! {
 command! {
     /// Print the state of a running peer: its address for others, its super peer, its share, and
     /// what it downloads and sends. With --super, the state of that super peer.
-    #[argh(subcommand, name = "status", help_triggers("-h", "--help"), example = "{command_name} --super 192.0.2.1:4777")]
+    #[argh(name = "status", example = "{command_name} --super 192.0.2.1:4777")]
     Status {
         /// print all counters of the peer and of its super peer, each with its unit [default: off]
         #[argh(switch)]

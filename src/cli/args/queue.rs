@@ -7,7 +7,7 @@ command! {
     /// List the downloads of a running peer: their numbers, states and progress. A download stays
     /// in this queue until it ends or is canceled, whatever happens to the peer or to the command
     /// that started it. A download without a source searches again after at most 5 minutes.
-    #[argh(subcommand, name = "downloads", help_triggers("-h", "--help"), example = "{command_name} --json")]
+    #[argh(name = "downloads", example = "{command_name} --json")]
     Downloads {
         /// remove the part files that no download of the queue uses, in the shares and in the
         /// folder for downloads; to remove the part file of a download in the queue, cancel it
@@ -20,18 +20,18 @@ command! {
 command! {
     /// Take a download out of the queue of a running peer. What was fetched is kept in its part
     /// file, and the same `get` continues there.
-    #[argh(subcommand, name = "cancel", help_triggers("-h", "--help"), example = "{command_name} 3")]
+    #[argh(name = "cancel", example = "{command_name} 3")]
     Cancel {} with download, running, json, log(" [default: warn]", Warn)
 }
 
 command! {
     /// Stop a download of a running peer and keep it in the queue until `resume`.
-    #[argh(subcommand, name = "pause", help_triggers("-h", "--help"), example = "{command_name} 3")]
+    #[argh(name = "pause", example = "{command_name} 3")]
     Pause {} with download, running, json, log(" [default: warn]", Warn)
 }
 
 command! {
     /// Continue a download of a running peer that is paused, waits for a source or has failed.
-    #[argh(subcommand, name = "resume", help_triggers("-h", "--help"), example = "{command_name} 3")]
+    #[argh(name = "resume", example = "{command_name} 3")]
     Resume {} with download, running, json, log(" [default: warn]", Warn)
 }

@@ -16,7 +16,7 @@ use crate::wire::{HostPort, Policy};
 /// across two hops, and a download from four sources, one of which is killed and one of which sends
 /// wrong bytes. It uses loopback only, any free ports, and no root rights.
 #[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
+#[argh(name = "demo", example = "{command_name} --stay")]
 pub(crate) struct Demo {
     /// share a copy of this file [default: 128 MiB of random bytes]
     #[argh(option, arg_name = "PATH")]
@@ -31,7 +31,7 @@ command! {
     /// Load a super peer and measure it: connection set-ups, registrations, queries, floods,
     /// downloads. MODE is idle, connect, register, query, churn, get or flood; or compare, with two
     /// files of results.
-    #[argh(subcommand, name = "bench", help_triggers("-h", "--help"), example = "{command_name} query --self --depth 16")]
+    #[argh(name = "bench", example = "{command_name} query --self --depth 16")]
     Bench {
         /// idle: silent sessions; connect: set-ups; register: files; query: queries over sessions;
         /// churn: sessions that log in, share, ask, download and leave; get: downloads; flood:
@@ -116,9 +116,7 @@ command! {
     /// and in what time. With --swarm, run a download by many peers at once instead, and print its
     /// time over the least possible time. The same seed gives the same figures.
     #[argh(
-        subcommand,
         name = "sim",
-        help_triggers("-h", "--help"),
         example = "{command_name} --supers 1000 --degree 6 --policy tree --ttl 20",
         example = "{command_name} --sweep loss=0,5,10,20,30 --sweep policy=flood,tree --csv --svg loss.svg",
         example = "{command_name} --swarm 100 --pieces 256 --up 100Mbit --down 100Mbit",

@@ -12,9 +12,7 @@ command! {
     /// Print the public key of a node of this host: the name by which others know it. The first
     /// start of a node makes its key, and so does this command.
     #[argh(
-        subcommand,
         name = "id",
-        help_triggers("-h", "--help"),
         example = "{command_name}",
         example = "{command_name} rotate --name super",
         example = "{command_name} accept KEY@super.example"
@@ -28,11 +26,7 @@ command! {
         /// name of the daemon whose key it is [default: peer; super if only that one has a key]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
-
-        /// its state folder [default: as of `sprat peer`]
-        #[argh(option, arg_name = "DIR")]
-        pub(crate) state: Option<PathBuf>,
-    } with json, log(" [default: warn]", Warn)
+    } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
 }
 
 command! {
@@ -40,9 +34,7 @@ command! {
     /// Join the network: remember the super peer with its key, and get a credential for the key of
     /// this node. Afterwards no command needs --super.
     #[argh(
-        subcommand,
         name = "join",
-        help_triggers("-h", "--help"),
         example = "{command_name} invitation.txt",
         example = "{command_name} < invitation.txt"
     )]
@@ -56,18 +48,14 @@ command! {
         #[argh(option, long = "super", arg_name = "KEY@HOST[:PORT]", from_str_fn(pin))]
         pub(crate) supers: Vec<Pin>,
 
-        /// name of the peer that joins [default: peer]
-        #[argh(option, arg_name = "NAME")]
-        pub(crate) name: Option<String>,
-
-        /// its state folder [default: as of `sprat peer`]
-        #[argh(option, arg_name = "DIR")]
-        pub(crate) state: Option<PathBuf>,
-
         /// fail with exit 5 if the super peer does not answer within this time [default: 10s]
         #[argh(option, arg_name = "TIME")]
         pub(crate) connect_timeout: Option<Span>,
-    } with json, log(" [default: warn]", Warn)
+
+        /// name of the peer that joins [default: peer]
+        #[argh(option, arg_name = "NAME")]
+        pub(crate) name: Option<String>,
+    } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
 }
 
 command! {
@@ -75,9 +63,7 @@ command! {
     /// its state folder. `add` prints an invitation: send it to the user, who gives it to `sprat
     /// join`. `revoke` takes effect at once.
     #[argh(
-        subcommand,
         name = "user",
-        help_triggers("-h", "--help"),
         example = "{command_name} add ann",
         example = "{command_name} list",
         example = "{command_name} revoke ann",
@@ -137,18 +123,14 @@ command! {
         #[argh(option, arg_name = "SIZE")]
         pub(crate) upload: Option<Size>,
 
-        /// name of the super peer [default: super]
-        #[argh(option, arg_name = "NAME")]
-        pub(crate) name: Option<String>,
-
-        /// its state folder [default: as of `sprat super`]
-        #[argh(option, arg_name = "DIR")]
-        pub(crate) state: Option<PathBuf>,
-
         /// its control socket [default: the socket of the super peer called --name]
         #[argh(option, arg_name = "PATH")]
         pub(crate) control: Option<PathBuf>,
-    } with json, log(" [default: warn]", Warn)
+
+        /// name of the super peer [default: super]
+        #[argh(option, arg_name = "NAME")]
+        pub(crate) name: Option<String>,
+    } with state(" [default: as of `sprat super`]"), json, log(" [default: warn]", Warn)
 }
 
 command! {
@@ -157,9 +139,7 @@ command! {
     /// the credential of a user for the key that `sprat id` prints on the user's host; it is no
     /// secret, and `sprat join` takes it.
     #[argh(
-        subcommand,
         name = "operator",
-        help_triggers("-h", "--help"),
         example = "{command_name} init",
         example = "{command_name} sign ann KEY --super KEY@super.example --valid 365d"
     )]
@@ -191,9 +171,5 @@ command! {
         /// name of the operator: its state folder [default: operator]
         #[argh(option, arg_name = "NAME")]
         pub(crate) name: Option<String>,
-
-        /// its state folder [default: as of `sprat peer`]
-        #[argh(option, arg_name = "DIR")]
-        pub(crate) state: Option<PathBuf>,
-    } with json, log(" [default: warn]", Warn)
+    } with state(" [default: as of `sprat peer`]"), json, log(" [default: warn]", Warn)
 }
