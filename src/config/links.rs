@@ -35,14 +35,14 @@ pub const LINK_HANDSHAKE_RETRY: Duration = Duration::from_millis(900);
 pub const LINK_UNHEARD_MAX: Duration = Duration::from_millis(3500);
 /// Initiations that are read per second from hosts of neighbors; one costs some 0.2 ms. Others are
 /// dropped.
-pub const HANDSHAKES_KNOWN_PER_SECOND: u32 = 256;
+pub const HANDSHAKES_KNOWN_PER_SECOND: u64 = 256;
 /// The same for all other hosts together.
-pub const HANDSHAKES_STRANGE_PER_SECOND: u32 = 32;
+pub const HANDSHAKES_STRANGE_PER_SECOND: u64 = 32;
 /// Sockets for single neighbors, so that what strangers send does not displace what they send. With
 /// more neighbors some share the common socket.
 pub const LINK_SOCKETS_MAX: usize = 32;
 /// Greetings without an answer that are passed on for the log, in a second.
-pub const DATAGRAM_NOTICES_PER_SECOND: u32 = 64;
+pub const DATAGRAM_NOTICES_PER_SECOND: u64 = 64;
 /// Addresses whose numbers of datagrams are remembered in open mode.
 pub const LINK_ADDRESSES_MAX: usize = LINKS_MAX * DIAL_ADDRESSES_MAX;
 /// A link that has not come up within this is reported, with the likely cause.

@@ -1,4 +1,4 @@
-//! How often an account may ask: one number and no timer.
+//! How often something may happen: one number and no timer.
 
 use std::time::Duration;
 

@@ -6,7 +6,6 @@
 //! from the driver. It knows no message: what it takes out of an envelope is decoded elsewhere, and
 //! what it does not take out is decoded nowhere.
 
-mod bucket;
 mod counter;
 mod counters;
 mod datagram;

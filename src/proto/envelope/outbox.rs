@@ -3,34 +3,23 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::bucket::Bucket;
 use super::counters::EnvelopeCounters;
 use super::datagram::{Notice, Transmit};
 use super::neighbor::Path;
 use crate::config::DATAGRAM_NOTICES_PER_SECOND;
 use crate::proto::Unanswered;
+use crate::proto::rate::Rate;
 use crate::time::Time;
 use crate::wire::envelope;
 
 /// What a call leaves to be done.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) transmits: VecDeque<Transmit>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) counters: EnvelopeCounters,
     /// Notices are for the log: a flood needs no more of them than a few neighbors.
-    patience: Bucket,
-}
-
-impl Default for Outbox {
-    fn default() -> Outbox {
-        Outbox {
-            transmits: VecDeque::new(),
-            notices: VecDeque::new(),
-            counters: EnvelopeCounters::default(),
-            patience: Bucket::new(DATAGRAM_NOTICES_PER_SECOND),
-        }
-    }
+    patience: Rate,
 }
 
 impl Outbox {
@@ -42,7 +31,7 @@ impl Outbox {
     }
 
     pub(super) fn notice(&mut self, now: Time, from: SocketAddr, why: Unanswered) {
-        if self.notices.is_empty() && self.patience.take(now) {
+        if self.notices.is_empty() && self.patience.take(now, DATAGRAM_NOTICES_PER_SECOND, 0) {
             self.notices.push_back(Notice { from, why });
         }
     }

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
-use super::bucket::Bucket;
 use super::counters::Dropped;
 use super::datagram::Taken;
 use super::keys::Keys;
@@ -17,6 +16,7 @@ use super::neighbor::{Begun, Neighbor, Path};
 use super::noise::{self, Identity, Remote, Seed};
 use super::outbox::Outbox;
 use crate::config::{DATAGRAM_BYTES_MAX, HANDSHAKES_KNOWN_PER_SECOND, HANDSHAKES_STRANGE_PER_SECOND};
+use crate::proto::rate::Rate;
 use crate::proto::{Entropy, Unanswered};
 use crate::time::Time;
 use crate::trust::{PublicKey, SecretKey};
@@ -48,8 +48,9 @@ pub(super) struct Sealed {
     /// The counter of the next initiation.
     counter: u64,
     entropy: Box<dyn Entropy>,
-    known: Bucket,
-    strange: Bucket,
+    /// Initiations of hosts of neighbors that are read, and of all others.
+    known: Rate,
+    strange: Rate,
     /// The datagram that was opened last, in the envelope of open mode.
     opened: Vec<u8>,
     /// A counter of a neighbor rose.
@@ -72,8 +73,8 @@ impl Sealed {
             by_index: BTreeMap::new(),
             counter,
             entropy,
-            known: Bucket::new(HANDSHAKES_KNOWN_PER_SECOND),
-            strange: Bucket::new(HANDSHAKES_STRANGE_PER_SECOND),
+            known: Rate::default(),
+            strange: Rate::default(),
             opened: vec![0; DATAGRAM_BYTES_MAX],
             has_risen: false,
         };
@@ -232,8 +233,11 @@ impl Sealed {
             return Err(Dropped::Check);
         }
         let is_known = self.neighbors.iter().any(|neighbor| neighbor.may_be_at(path.0.ip()));
-        let bucket = if is_known { &mut self.known } else { &mut self.strange };
-        if !bucket.take(now) {
+        let (rate, per_second) = match is_known {
+            true => (&mut self.known, HANDSHAKES_KNOWN_PER_SECOND),
+            false => (&mut self.strange, HANDSHAKES_STRANGE_PER_SECOND),
+        };
+        if !rate.take(now, per_second, 0) {
             return Err(Dropped::Shed);
         }
         let seed = self.draw_seed();

@@ -416,8 +416,8 @@ fn initiations_of_strangers_are_bounded_and_neighbors_come_through() {
         let greeting = stranger.sends().remove(0);
         b.hear(now, stranger.at, &greeting);
     }
-    assert_eq!(b.dropped(Dropped::Stranger), u64::from(HANDSHAKES_STRANGE_PER_SECOND));
-    assert_eq!(b.dropped(Dropped::Shed), 1000 - u64::from(HANDSHAKES_STRANGE_PER_SECOND));
+    assert_eq!(b.dropped(Dropped::Stranger), HANDSHAKES_STRANGE_PER_SECOND);
+    assert_eq!(b.dropped(Dropped::Shed), 1000 - HANDSHAKES_STRANGE_PER_SECOND);
     a.say(now, &b, b"1");
     pass(now, &mut a, &mut b);
     assert_eq!(b.bodies, [b"1"]);
