@@ -40,11 +40,13 @@ impl Flood {
         if query.find.is_paged() {
             cx.prepare_pages();
         }
-        match Scan::within(&cx.index, query.find.clone(), cx.config.hits_max) {
-            Ok(scan) => {
+        let Query { find, ttl, budget, policy, .. } = query;
+        match Scan::within(&cx.index, find, cx.config.hits_max) {
+            Ok(mut scan) => {
+                scan.set_asked_at(at);
                 cx.count(Count::Queries);
                 cx.queries.add(cx.now, 1);
-                self.run_query(conn, query, scan.asked_at(at), neighbors, cx)
+                self.run_query((conn, req), (ttl, budget, policy), scan, neighbors, cx)
             }
             Err(wrong) => {
                 refuse(conn, req, wrong.to_string(), cx);
@@ -55,13 +57,12 @@ impl Flood {
 
     fn run_query(
         &mut self,
-        conn: ConnId,
-        query: Query,
+        (conn, req): (ConnId, u32),
+        (ttl, budget, policy): (Option<u8>, Option<u32>, Option<Policy>),
         mut scan: Scan,
         neighbors: &Neighbors,
         cx: &mut Context,
     ) -> Option<WaveKey> {
-        let Query { req, find, ttl, budget, policy } = query;
         let links = &neighbors.links;
         let alone = links.is_empty();
         self.queue.begin_turn(cx.now, links.len());
@@ -72,6 +73,7 @@ impl Flood {
             self.parked.note_sent(cx.now, conn, bytes);
             return None;
         }
+        let find = scan.find().clone();
         let ttl = ttl.unwrap_or(cx.config.ttl).min(TTL_MAX);
         let policy = policy.unwrap_or(Policy::Digest);
         let budget = budget.map_or(cx.config.budget, |ms| Duration::from_millis(ms.into())).min(QUERY_BUDGET_MAX);

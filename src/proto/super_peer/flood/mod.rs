@@ -134,11 +134,11 @@ impl Flood {
             cx.count(Count::FloodShed);
             return Err(Cut { shed: 1, ..Cut::NONE });
         }
-        let Ok(scan) = Scan::within(&cx.index, query.find.clone(), cx.config.hits_max) else {
+        let Ok(mut scan) = Scan::within(&cx.index, query.find.clone(), cx.config.hits_max) else {
             cx.count(Count::FloodBadPattern);
             return Err(Cut { shed: 1, ..Cut::NONE });
         };
-        let scan = scan.asked_at(neighbors.links.reached_at(link).or(cx.config.here));
+        scan.set_asked_at(neighbors.links.reached_at(link).or(cx.config.here));
         cx.count(Count::FloodSearched);
         let (deadline, cap) = (cx.now + budget_of(&query), cx.config.hits_cap(query.find.limit));
         let mut first = Instance::new(cx.now, Parent::Link(link), query.ttl, query.hops, deadline, cap);

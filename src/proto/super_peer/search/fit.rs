@@ -41,7 +41,7 @@ pub(super) struct Judge {
     /// Where the asker, or its link, reaches this super peer.
     pub(super) at: Option<IpAddr>,
     /// Only hits with a position in it.
-    pub(super) within: Option<Range>,
+    pub(super) within: Option<Box<Range>>,
     /// The last folder that was compared in this step, and the result: bits of words, or 1 for
     /// `below`. So it is not compared again for each of its files.
     memo: Option<(u32, u128)>,
@@ -65,7 +65,7 @@ impl Judge {
         if sizes.0 > sizes.1 {
             return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
         }
-        let within = find.within.as_deref().map(parse_range).transpose()?;
+        let within = find.within.as_deref().map(parse_range).transpose()?.map(Box::new);
         let test = test_of(&find)?;
         Ok(Judge {
             find,

@@ -33,7 +33,7 @@ pub(super) enum Test {
     /// The glob, and whether it is compared with the path.
     Glob(Glob, bool),
     Root(Root),
-    Range(Range),
+    Range(Box<Range>),
     Below(Below),
 }
 
@@ -62,7 +62,7 @@ pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
                 BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
             })?)
         }
-        QueryKind::Range => Test::Range(parse_range(pattern)?),
+        QueryKind::Range => Test::Range(Box::new(parse_range(pattern)?)),
         QueryKind::Below => {
             Test::Below(Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?)
         }

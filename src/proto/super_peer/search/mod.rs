@@ -93,7 +93,7 @@ impl Scan {
     pub fn within(index: &Index, find: Search, hits_max: usize) -> Result<Scan, BadPattern> {
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut judge = Judge::new(find)?;
-        let (plan, own) = Plan::of(&judge.find, &judge.test, judge.within.as_ref(), index);
+        let (plan, own) = Plan::of(&judge.find, &judge.test, judge.within.as_deref(), index);
         judge.own = own;
         Ok(Scan {
             judge,
@@ -110,11 +110,9 @@ impl Scan {
         })
     }
 
-    /// The same for an asker that reaches this super peer at this address, if it is known.
-    #[must_use]
-    pub fn asked_at(mut self, at: Option<IpAddr>) -> Scan {
+    /// The asker reaches this super peer at this address, if it is known.
+    pub fn set_asked_at(&mut self, at: Option<IpAddr>) {
         self.judge.at = at;
-        self
     }
 
     /// What it looks for.
