@@ -7,28 +7,36 @@ use crate::time::Time;
 use crate::trust::{Account, Limits};
 use crate::wire::message::RevokedKey;
 
-impl Logins {
-    /// Whether the account of a session may register files with paths of these lengths. If not, how
-    /// many of them, and why no more.
-    pub(in crate::proto::super_peer) fn room(
-        &self,
-        conn: ConnId,
-        lengths: impl Iterator<Item = u64>,
-    ) -> Result<(), (usize, String)> {
-        let Some((setup, name, limits)) = self.limits(conn) else { return Ok(()) };
-        let Usage { mut files, mut name_bytes, .. } = setup.used.get(name).copied().unwrap_or_default();
-        for (place, length) in lengths.enumerate() {
-            (files, name_bytes) = (files + 1, name_bytes.saturating_add(length));
-            if let Some(most) = limits.files.filter(|most| files > *most) {
-                return Err((place, format!("the account {name} may register {most} files, and no more are found")));
-            }
-            if let Some(most) = limits.name_bytes.filter(|most| name_bytes > *most) {
-                let why =
-                    format!("the account {name} may register paths of {most} bytes in all, and no more are found");
-                return Err((place, why));
-            }
+/// What an account may still register.
+#[derive(Debug)]
+pub(in crate::proto::super_peer) struct Room<'a> {
+    account: &'a str,
+    limits: Limits,
+    used: Usage,
+}
+
+impl Room<'_> {
+    /// Takes the place of one more file, with a path of this length; if there is none, why.
+    pub(in crate::proto::super_peer) fn take(&mut self, length: usize) -> Result<(), String> {
+        let Room { account, limits, used } = self;
+        let (files, name_bytes) = (used.files + 1, used.name_bytes.saturating_add(length as u64));
+        if let Some(most) = limits.files.filter(|most| files > *most) {
+            return Err(format!("the account {account} may register {most} files, and no more are found"));
         }
+        if let Some(most) = limits.name_bytes.filter(|most| name_bytes > *most) {
+            return Err(format!("the account {account} may register paths of {most} bytes in all, and no more are found"));
+        }
+        (used.files, used.name_bytes) = (files, name_bytes);
         Ok(())
+    }
+}
+
+impl Logins {
+    /// What the account of a session may still register; none if that has no limit.
+    pub(in crate::proto::super_peer) fn room(&self, conn: ConnId) -> Option<Room<'_>> {
+        let (setup, account, limits) = self.limits(conn)?;
+        limits.files.or(limits.name_bytes)?;
+        Some(Room { account, limits, used: setup.used.get(account).copied().unwrap_or_default() })
     }
 
     /// The session has one file more, or less, with a path of this length.

@@ -285,8 +285,16 @@ fn a_class_limits_what_its_accounts_use() {
     // One may take the place of another.
     net.say(0, conn, Message::Update(Update { seq: 2, add: vec![file("e")], del: vec![file("a").path] }));
     assert_eq!(net.machine(0).index().records(), 3);
+    // A file that has changed is no other one.
+    let changed = crate::wire::FileRecord { size: 77, ..file("b") };
+    net.say(0, conn, Message::Update(Update { seq: 3, add: vec![changed], del: vec![] }));
+    assert!(matches!(said(&net, conn)[..], [.., Message::Ack(_), Message::Ack(_)]), "{:?}", said(&net, conn));
+    let again = search("b");
+    net.say(0, conn, Message::Query(Query { req: 99, find: again, ttl: None, budget: None, policy: None }));
+    assert!(matches!(said(&net, conn)[..], [.., Message::Hit(hit), Message::Done(_)] if hit.hits[0].size == 77));
+    net.run_for(Duration::from_secs(1));
     // The first page replaces the list; long paths count.
-    net.say(0, conn, register(3, ["f", "a-long-path"].map(file).to_vec()));
+    net.say(0, conn, register(4, ["f", "a-long-path"].map(file).to_vec()));
     assert_eq!(net.machine(0).index().records(), 1);
     // The limits are those of the account, not of the session.
     let second = login(&mut net, 2, credential("ann", 2, None, 101));
@@ -296,7 +304,7 @@ fn a_class_limits_what_its_accounts_use() {
     assert_eq!(refused(&net, third), ErrorCode::LIMIT);
     net.close(0, second);
     assert_eq!(net.machine(0).index().records(), 1);
-    net.say(0, conn, register(4, ["j", "k", "l"].map(file).to_vec()));
+    net.say(0, conn, register(5, ["j", "k", "l"].map(file).to_vec()));
     assert_eq!(net.machine(0).index().records(), 3, "what the other session had is free again");
     for req in 0..20 {
         let query = Query { req, find: search("a"), ttl: None, budget: None, policy: None };

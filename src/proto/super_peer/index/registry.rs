@@ -1,6 +1,6 @@
 //! Holders and records: what changes the index.
 //!
-//! - getters: `files_of`, `records`, `holders`, `list`;
+//! - getters: `files_of`, `holds`, `records`, `holders`, `list`;
 //! - mutators: `add_holder`, `renew_holder`, `remove_holder`, `insert`, `remove`, `tidy`, `order`,
 //!   `forget_order`;
 //! - `check_invariants`: all that must hold; slow, for tests and debug builds.
@@ -288,6 +288,13 @@ impl Index {
             }
             None => false,
         }
+    }
+
+    /// Whether the holder has a file with this path.
+    pub(in crate::proto) fn holds(&self, holder: HolderId, path: &str) -> bool {
+        let (folder, name) = split_path(path);
+        let folder = self.entries.find_folder(folder);
+        folder.is_some_and(|folder| self.find(holder, folder, name, self.entries.path_key(folder, name)).is_some())
     }
 
     /// Does up to this many steps of what is put off: forgets an entry without a holder, or takes a

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Sessions, State, refuse};
+use super::table::{Abandoned, Fault, MEMORY_IS_SHORT, Place, Sessions, State, refuse};
 use crate::config::{
     FRAME_BYTES_LOGIN, FRAME_BYTES_OPEN, PAGE_BYTES, PROTOCOL_VERSION, REVOKED_PAGE_KEYS, SESSION_QUERIES_MAX,
 };
@@ -198,7 +198,8 @@ impl Sessions {
         }
         cx.count(Count::Registers);
         session.state = if more { State::Registering } else { State::Open };
-        let files = allowed(conn, files, cx);
+        let holder = self.session(conn).map_or(Place::NONE, |session| session.holder);
+        let files = allowed(conn, holder, files, cx);
         let session = self.session_mut(conn).expect("the session is open");
         session.insert(conn, files, cx)?;
         let ack = session.acknowledgement(&cx.index);
@@ -225,7 +226,8 @@ impl Sessions {
         if !add.is_empty() && cx.is_index_full() {
             return self.refuse_files(conn, cx);
         }
-        let add = allowed(conn, add, cx);
+        let holder = self.session(conn).map_or(Place::NONE, |session| session.holder);
+        let add = allowed(conn, holder, add, cx);
         let session = self.session_mut(conn).expect("the session is open");
         session.insert(conn, add, cx)?;
         let ack = session.acknowledgement(&cx.index);
@@ -269,13 +271,22 @@ impl Sessions {
     }
 }
 
-/// The files of a page that the account of the session may register; of the others it hears.
-fn allowed(conn: ConnId, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<FileRecord> {
-    let lengths = files.iter().map(|file| file.path.as_str().len() as u64);
-    if let Err((room, why)) = cx.logins.room(conn, lengths) {
+/// The files of a page that the account of the session may register; of the others it hears. One
+/// that takes the place of a file of the same path needs no room.
+fn allowed(conn: ConnId, holder: Place, mut files: Vec<FileRecord>, cx: &mut Context) -> Vec<FileRecord> {
+    let Some(mut room) = cx.logins.room(conn) else { return files };
+    let mut refused = None;
+    files.retain(|file| {
+        let path = file.path.as_str();
+        let is_held = holder.get().is_some_and(|holder| cx.index.holds(holder, path));
+        let taken = if is_held { Ok(()) } else { room.take(path.len()) };
+        let fits = taken.is_ok();
+        refused = refused.take().or(taken.err());
+        fits
+    });
+    if let Some(why) = refused {
         cx.count(Count::AccountFiles);
         refuse(conn, ErrorCode::LIMIT, why, None, cx);
-        files.truncate(room);
     }
     files
 }
