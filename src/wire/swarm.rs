@@ -1,6 +1,6 @@
 //! The messages of the swarm: how those who want or have one content meet at a super peer (JOIN,
 //! PEERS, LEAVE), and how pieces are announced and turns are given on a chunk connection (FOLLOW,
-//! HAS, WANT, TURN). PROTOCOL.md, "The swarm", has the tables and vectors of bytes.
+//! HAS, WANT, TURN). PROTOCOL.md, "Swarms", has the tables and vectors of bytes.
 //!
 //! Both sides of a connection must have named [`FEATURE_SWARM`] in HELLO and WELCOME before one of
 //! these messages is sent on it.
@@ -28,7 +28,7 @@ pub struct Join {
     /// Its size in bytes, as far as the sender knows.
     #[serde(rename = "s")]
     pub size: u64,
-    /// A path of the content, for hits and lists; the super peer uses the first that it got.
+    /// A path of the content, for people.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub path: Option<SharePath>,
     /// The sender has all of it.

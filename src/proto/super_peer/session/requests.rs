@@ -74,8 +74,8 @@ impl Sessions {
             (_, Message::List(list)) => on_list(conn, list, cx),
             (_, Message::Ping(ping)) => cx.send(conn, Message::Pong(ping)),
             (_, Message::Query(query)) => return Ok(self.on_query(conn, query, cx)),
-            (State::Open, Message::Join(join)) => return Ok(Request::Join(join)),
-            (State::Open, Message::Leave(leave)) => return Ok(Request::Leave { req: leave.req }),
+            (_, Message::Join(join)) => return Ok(Request::Join(join)),
+            (_, Message::Leave(leave)) => return Ok(Request::Leave { req: leave.req }),
             (_, Message::Status(status)) => return Ok(Request::Status { req: status.req }),
             (_, Message::Cancel(cancel)) => {
                 let session = self.session_mut(conn).expect("the session is open");

@@ -125,8 +125,8 @@ pub(super) struct Graph {
 pub(super) struct NoRoom;
 
 /// - getters: `len`, `full`, `member`, `is_gate`, `is_outside`, `all`;
-/// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `name`, `introduce`, `next_lacking`,
-///   `still_lacks`, `next_newcomer`.
+/// - mutators: `join`, `change`, `leave`, `ask`, `adopt`, `forget_seed`, `name`, `introduce`,
+///   `next_lacking`, `still_lacks`, `next_newcomer`.
 impl Graph {
     pub(super) fn len(&self) -> usize {
         self.live
@@ -179,6 +179,11 @@ impl Graph {
         }
     }
 
+    /// The seed of this bit is gone: it counts no more for those to whom it was named.
+    pub(super) fn forget_seed(&mut self, seed: u16) {
+        self.members.iter_mut().for_each(|member| member.seeds &= !seed);
+    }
+
     /// Whether one is in another zone than the other.
     pub(super) fn is_outside(&self, one: Slot, other: Slot) -> bool {
         self.member(one).zone != self.member(other).zone
@@ -193,15 +198,16 @@ impl Graph {
 
     /// All members.
     pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &Member)> {
-        let slots = (0..).map(Slot);
+        let slots = (0..=u16::MAX).map(Slot);
         slots.zip(&self.members).filter(|(_, member)| member.has(LIVE))
     }
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let zones = self.zones.iter().map(|zone| size_of::<Zone>() + zone.slots.capacity() * size_of::<Slot>());
+        let zones = self.zones.iter().map(|zone| (zone.slots.capacity() + zone.gates.capacity()) * size_of::<Slot>());
         self.members.capacity() * size_of::<Member>()
             + (self.free.capacity() + self.lacking.capacity() + self.newcomers.capacity()) * size_of::<Slot>()
+            + self.zones.capacity() * size_of::<Zone>()
             + zones.sum::<usize>()
     }
 
@@ -265,6 +271,7 @@ impl Graph {
         match free {
             Some(free) => self.zones[free].name = name.map(Into::into),
             None if self.zones.len() < SWARM_ZONES_MAX => {
+                grow(&mut self.zones);
                 self.zones.push(Zone { name: name.map(Into::into), ..Zone::default() });
                 return self.zones.len() - 1;
             }
@@ -534,6 +541,6 @@ impl Graph {
 /// Makes room for one more, with little to spare.
 fn grow<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
-        list.reserve_exact(list.len() / 32 + 4);
+        list.reserve_exact(list.len() / 32 + 1);
     }
 }

@@ -1,9 +1,10 @@
 //! The swarms of a super peer: which sessions want or have a content at present, and who of them
-//! was named to whom (PROTOCOL.md 15.1).
+//! was named to whom (PROTOCOL.md 16.1).
 //!
 //! It owns the JOINs that stand. It makes the graph, never the schedule: who sends which piece to
 //! whom is decided by the peers. It is small and goes with its sessions: a JOIN takes at most 64
-//! bytes, nothing is kept on a disk, and searches do not see it.
+//! bytes in a large swarm and 768 bytes in one of its own, nothing is kept on a disk, and searches
+//! do not see it.
 
 mod graph;
 
@@ -52,8 +53,7 @@ struct Seed {
 struct Swarm {
     root: Root,
     graph: Graph,
-    /// A bit of each member says whether this one was named to it; so a seed that goes leaves its
-    /// place empty.
+    /// A bit of each member says whether the seed in this place was named to it.
     seeds: Vec<Option<Seed>>,
     looked_at: Time,
     /// It is in the queue of swarms that have newcomers, or members that lack others.
@@ -377,6 +377,10 @@ impl Swarms {
             assert!(swarm.root == *root && swarm.graph.len() > 0, "a swarm has a member");
             swarm.graph.check_invariants();
             assert_eq!(swarm.is_due, self.due.contains(number));
+            for (place, seed) in swarm.seeds.iter().enumerate() {
+                let named = swarm.graph.all().filter(|(_, member)| member.seeds >> place & 1 == 1).count();
+                assert_eq!(named, seed.map_or(0, |seed| usize::from(seed.followers)), "a seed knows its followers");
+            }
             for (slot, member) in swarm.graph.all() {
                 let conn = sessions.conn_at(member.session).expect("a member has a session");
                 let mut joins = self.joins_of(conn);
@@ -401,12 +405,17 @@ impl Swarm {
             let mut from = 0;
             while let Some(holder) = index.holder_from(id, from) {
                 from = holder.0 + 1;
-                if self.seeds.len() >= SWARM_SEEDS_MAX {
+                if self.seeds.iter().flatten().count() >= SWARM_SEEDS_MAX {
                     return;
                 }
                 let is_known = self.seeds.iter().flatten().any(|seed| seed.holder == holder);
-                if !is_known && !index.is_gone(holder.0) {
-                    self.seeds.push(Some(Seed { holder, node: index.node(holder), followers: 0 }));
+                if is_known || index.is_gone(holder.0) {
+                    continue;
+                }
+                let seed = Some(Seed { holder, node: index.node(holder), followers: 0 });
+                match self.seeds.iter_mut().find(|place| place.is_none()) {
+                    Some(place) => *place = seed,
+                    None => self.seeds.push(seed),
                 }
             }
         }
@@ -422,10 +431,11 @@ impl Swarm {
         cx: &Context,
     ) {
         let index = &cx.index;
-        for seed in &mut self.seeds {
-            let is_gone = |seed: &Seed| index.is_gone(seed.holder.0) || index.node(seed.holder) != seed.node;
+        let is_gone = |seed: &Seed| index.is_gone(seed.holder.0) || index.node(seed.holder) != seed.node;
+        for (place, seed) in self.seeds.iter_mut().enumerate() {
             if seed.as_ref().is_some_and(is_gone) {
                 *seed = None;
+                self.graph.forget_seed(1 << place);
             }
         }
         if self.graph.full() == 0

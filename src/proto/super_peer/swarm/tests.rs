@@ -4,14 +4,14 @@ use std::time::Duration;
 use super::graph::{Graph, Slot, Standing};
 use crate::config::{
     SESSION_JOINS_MAX, SWARM_DEGREE, SWARM_DEGREE_SMALL, SWARM_FOLLOWERS_MAX, SWARM_GATES, SWARM_NEWER, SWARM_OUTSIDE,
-    SWARM_SEEDS_NAMED,
+    SWARM_SEEDS_MAX, SWARM_SEEDS_NAMED,
 };
 use crate::proto::ConnId;
 use crate::proto::super_peer::testnet::{Net, file, hello, login, register};
 use crate::sim::Random;
-use crate::wire::message::ErrorCode;
+use crate::wire::message::{ErrorCode, Hello, Register};
 use crate::wire::swarm::{Join, Leave, Peers};
-use crate::wire::{Message, Root};
+use crate::wire::{Message, NodeId, Root};
 
 const SERVES: Standing = Standing { is_full: false, serves: true };
 const FULL: Standing = Standing { is_full: true, serves: true };
@@ -209,6 +209,39 @@ fn a_join_is_answered_at_once_and_again_when_others_come() {
 }
 
 #[test]
+fn a_join_may_come_between_the_pages_of_a_list() {
+    let mut net = Net::new(1, &[]);
+    let conn = net.login(0);
+    let Message::Register(page) = register(1, vec![file("one")]) else { unreachable!("a REGISTER") };
+    net.say(0, conn, Message::Register(Register { more: true, ..page }));
+    net.say(0, conn, Message::Join(joins(4)));
+    assert_eq!(peers(&mut net, conn).len(), 1);
+    net.say(0, conn, Message::Leave(Leave { req: 4 }));
+    net.say(0, conn, register(2, vec![file("two")]));
+    assert_eq!((net.machine(0).index().records(), net.nodes[0].closed.len()), (2, 0));
+}
+
+#[test]
+fn seeds_that_come_and_go_are_named_each_time() {
+    let mut net = Net::new(1, &[]);
+    let conn = member(&mut net);
+    net.say(0, conn, Message::Join(joins(1)));
+    assert_eq!(peers(&mut net, conn)[0].peers.len(), 0);
+    for round in 0..2 * SWARM_SEEDS_MAX {
+        let seed = net.connect(0);
+        let Message::Hello(hello) = hello() else { unreachable!("a HELLO") };
+        let node = NodeId([round as u8 + 1; 16]);
+        for message in [Message::Hello(Hello { node, ..hello }), login(), register(1, vec![file("wanted")])] {
+            net.say(0, seed, message);
+        }
+        net.run_for(Duration::from_secs(3));
+        net.say(0, conn, Message::Join(Join { short: true, ..joins(1) }));
+        assert_eq!(peers(&mut net, conn)[0].peers.len(), 1, "round {round}");
+        net.close(0, seed);
+    }
+}
+
+#[test]
 fn peers_that_have_registered_the_content_are_named_as_complete() {
     let mut net = Net::new(1, &[]);
     for _ in 0..3 {
@@ -310,6 +343,17 @@ fn no_member_is_crowded_and_a_join_stays_small() {
     assert!(most <= 2 * SWARM_FOLLOWERS_MAX, "{most} follow one");
     let bytes = net.machine(0).counts()["memory_swarms"];
     assert!(bytes <= 64 * 300, "{bytes} bytes for 300 JOINs");
+}
+
+#[test]
+fn a_swarm_of_one_is_small_too() {
+    let mut net = Net::new(1, &[]);
+    let conn = member(&mut net);
+    for req in 0..SESSION_JOINS_MAX as u32 {
+        net.say(0, conn, Message::Join(Join { root: Root([req as u8; 32]), ..joins(req) }));
+    }
+    let bytes = net.machine(0).counts()["memory_swarms"];
+    assert!(bytes <= 768 * SESSION_JOINS_MAX as u64, "{bytes} bytes for {SESSION_JOINS_MAX} swarms");
 }
 
 #[test]
