@@ -5,6 +5,7 @@
 //! PROTOCOL.md describes the same for people.
 
 pub mod addr;
+mod chunks;
 mod codec;
 pub mod collection;
 pub mod envelope;
@@ -13,11 +14,13 @@ pub mod frame;
 pub mod ids;
 pub mod link;
 mod lists;
+mod login;
 pub mod message;
 pub mod name;
 mod pack;
 pub mod position;
 pub mod record;
+mod session;
 pub mod swarm;
 mod unpack;
 pub mod uri;
