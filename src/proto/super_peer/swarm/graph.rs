@@ -408,7 +408,6 @@ impl Graph {
             let fits = target != newcomer
                 && !other.has(FULL)
                 && place + self.kept(target) < self.degree()
-                && other.session != member.session
                 && !other.named.contains(&newcomer);
             if fits {
                 self.members[target.at()].named[place] = newcomer;
@@ -486,7 +485,6 @@ impl Graph {
                 && member.has(LIVE)
                 && member.has(SERVES)
                 && usize::from(member.followers) < most
-                && member.session != me.session
                 && (zone.is_some() || member.zone != me.zone)
                 && !me.named.contains(&other);
             fits.then_some((member.followers, other))

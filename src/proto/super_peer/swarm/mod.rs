@@ -116,6 +116,11 @@ impl Swarms {
                 }
                 head
             }
+            // One session is one member: it would be named as many times as it has joined.
+            None if self.joins_of(conn).any(|head| self.swarm(head.swarm).root == join.root) => {
+                let why = "another JOIN of this session stands for this content";
+                return refuse(conn, join.req, ErrorCode::BAD_REQUEST, why, cx);
+            }
             None if cx.memory_short => {
                 let why = "this super peer is short of memory; try again later or elsewhere";
                 return refuse(conn, join.req, ErrorCode::LIMIT, why, cx);

@@ -301,6 +301,8 @@ fn joins_that_cannot_stand_are_refused_by_name() {
     net.say(0, conn, Message::Join(joins(1)));
     net.say(0, conn, Message::Join(Join { root: Root([1; 32]), ..joins(1) }));
     assert_eq!(refusal(&mut net), Some(ErrorCode::BAD_REQUEST));
+    net.say(0, conn, Message::Join(joins(2)));
+    assert_eq!(refusal(&mut net), Some(ErrorCode::BAD_REQUEST), "a session is one member of a swarm");
     for req in 2..=SESSION_JOINS_MAX as u32 {
         net.say(0, conn, Message::Join(Join { root: Root([req as u8; 32]), ..joins(req) }));
     }
