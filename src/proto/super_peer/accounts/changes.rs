@@ -30,7 +30,7 @@ impl Logins {
     /// The accounts to save now, if a change waits and no save runs.
     pub(in crate::proto::super_peer) fn poll_save(&mut self) -> Option<Box<Accounts>> {
         let setup = self.setup.as_mut()?;
-        let Changes { running, next } = &mut setup.changes;
+        let Changes { running, next, .. } = &mut setup.changes;
         if running.is_some() || next.is_empty() {
             return None;
         }
@@ -38,9 +38,11 @@ impl Logins {
         Some(Box::new(setup.accounts.clone()))
     }
 
-    /// The save that ran has ended. Returns what waited for it.
-    pub(in crate::proto::super_peer) fn on_saved(&mut self) -> Vec<Saved> {
-        self.setup.as_mut().and_then(|setup| setup.changes.running.take()).unwrap_or_default()
+    /// The save that ran has ended, well or not. Returns what waited for it.
+    pub(in crate::proto::super_peer) fn on_saved(&mut self, is_saved: bool) -> Vec<Saved> {
+        let Some(setup) = &mut self.setup else { return Vec::new() };
+        setup.changes.failed = !is_saved;
+        setup.changes.running.take().unwrap_or_default()
     }
 
     /// A command of the operator.
@@ -72,8 +74,9 @@ impl Effect {
 }
 
 impl Setup {
-    /// The connection shows an invitation. Its answer follows once the accounts are saved.
-    pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<(), Refused> {
+    /// The connection shows an invitation. Its answer follows once the accounts are saved; if they
+    /// are as they were saved, it is this.
+    pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<Option<Enrolled>, Refused> {
         let (key, unix) = (self.key(conn)?, self.unix(now));
         if self.changes.is_full() {
             let why = "too many invitations are being used; try again".to_owned();
@@ -86,11 +89,16 @@ impl Setup {
         let refused = |why: String| Refused(ErrorCode::INVITATION, why, Count::InvitationRefused);
         // A token of another length is no token; it gets the same answer.
         let token = Token::from_slice(&enroll.token).unwrap_or_else(|| Token::new(Default::default()));
+        let before = self.accounts.user(&enroll.user).cloned();
         let terms = self.accounts.enroll(&enroll.user, &token, key, unix);
         let terms = terms.map_err(|not_invited| refused(not_invited.to_string()))?;
-        let credential = Credential::sign(terms, &self.secret).encode();
-        self.changes.next.push(Saved::Enrolled(conn, Enrolled { credential }));
-        Ok(())
+        let enrolled = Enrolled { credential: Credential::sign(terms, &self.secret).encode() };
+        // The same invitation may be shown as often as its owner connects; a save is slow.
+        if self.changes.are_saved() && self.accounts.user(&enroll.user) == before.as_ref() {
+            return Ok(Some(enrolled));
+        }
+        self.changes.next.push(Saved::Enrolled(conn, enrolled));
+        Ok(None)
     }
 
     fn change(&mut self, command: &UserCommand) -> Result<Effect, AccountsError> {

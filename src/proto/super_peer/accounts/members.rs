@@ -24,7 +24,9 @@ impl Room<'_> {
             return Err(format!("the account {account} may register {most} files, and no more are found"));
         }
         if let Some(most) = limits.name_bytes.filter(|most| name_bytes > *most) {
-            return Err(format!("the account {account} may register paths of {most} bytes in all, and no more are found"));
+            return Err(format!(
+                "the account {account} may register paths of {most} bytes in all, and no more are found"
+            ));
         }
         (used.files, used.name_bytes) = (files, name_bytes);
         Ok(())

@@ -16,7 +16,7 @@ use super::counters::Count;
 use crate::proto::ConnId;
 use crate::time::Time;
 use crate::trust::{Accounts, Network, PublicKey, Rotation, SecretKey};
-use crate::wire::message::{Enroll, ErrorCode, Login, Mode, Ready, RevokedKey};
+use crate::wire::message::{Enroll, Enrolled, ErrorCode, Login, Mode, Ready, RevokedKey};
 use crate::wire::{KeyBytes, NodeId};
 pub(super) use changes::Effect;
 pub(super) use table::{Logins, Refused, Saved};
@@ -125,8 +125,8 @@ impl Logins {
         }
     }
 
-    /// The connection asks for a credential.
-    pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<(), Refused> {
+    /// The connection asks for a credential. Returns it, if nothing has to be saved before.
+    pub(super) fn on_enroll(&mut self, conn: ConnId, enroll: &Enroll, now: Time) -> Result<Option<Enrolled>, Refused> {
         match &mut self.setup {
             Some(setup) => setup.on_enroll(conn, enroll, now),
             None => Err(other_mode("no login: it is open; leave out its key")),

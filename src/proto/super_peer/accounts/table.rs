@@ -130,11 +130,18 @@ pub(super) struct Changes {
     pub(super) running: Option<Vec<Saved>>,
     /// What waits for the next one.
     pub(super) next: Vec<Saved>,
+    /// The last save failed: what it had to save is in memory only.
+    pub(super) failed: bool,
 }
 
 impl Changes {
     pub(super) fn is_full(&self) -> bool {
         self.next.len() >= ACCOUNT_CHANGES_MAX
+    }
+
+    /// Whether the accounts are on the disk as they are here.
+    pub(super) fn are_saved(&self) -> bool {
+        self.running.is_none() && self.next.is_empty() && !self.failed
     }
 }
 

@@ -191,6 +191,29 @@ fn an_invitation_gets_one_key_a_credential_once_it_is_saved() {
 }
 
 #[test]
+fn an_invitation_that_is_shown_again_is_not_saved_again() {
+    let mut accounts = Accounts::default();
+    accounts.invite("zoe", None, &Token::new([7; 20]), UNIX + 100, None, UNIX).unwrap();
+    let mut logins = Logins::new(Some(&config(accounts)));
+    let enroll = Enroll { user: "zoe".into(), token: vec![7; 20] };
+    let show = |logins: &mut Logins, index: u32| {
+        let conn = ConnId { index, generation: 1 };
+        logins.on_accepted(conn, Some(secret(1).public()), Time::ZERO, UNIX);
+        logins.on_enroll(conn, &enroll, Time::ZERO).unwrap()
+    };
+    // The first save fails, so it is not on the disk.
+    for (index, is_saved) in [(1, false), (2, true)] {
+        assert_eq!(show(&mut logins, index), None);
+        assert!(logins.poll_save().is_some());
+        assert_eq!(logins.on_saved(is_saved).len(), 1);
+    }
+    for index in 3..6 {
+        assert!(show(&mut logins, index).is_some());
+        assert!(logins.poll_save().is_none());
+    }
+}
+
+#[test]
 fn what_is_revoked_is_out_at_once_and_all_others_hear_of_it() {
     let mut net = net();
     let conn = connect(&mut net, 1);

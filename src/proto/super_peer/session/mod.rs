@@ -216,7 +216,7 @@ impl Sessions {
 
     /// The accounts were saved, or could not be: answers those who waited for it.
     pub(super) fn on_saved(&mut self, result: &Result<(), String>, cx: &mut Context) {
-        for saved in cx.logins.on_saved() {
+        for saved in cx.logins.on_saved(result.is_ok()) {
             match (saved, result) {
                 (Saved::Enrolled(conn, enrolled), Ok(())) => {
                     if self.session(conn).is_some_and(|session| session.state == State::Login) {

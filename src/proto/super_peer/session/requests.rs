@@ -49,7 +49,13 @@ impl Sessions {
         match (state, message) {
             (State::Hello, Message::Hello(hello)) => self.on_hello(conn, &hello, cx),
             (State::Login, Message::Login(login)) => self.on_login(conn, &login, cx),
-            (State::Login, Message::Enroll(enroll)) => Ok(cx.logins.on_enroll(conn, &enroll, cx.now)?),
+            (State::Login, Message::Enroll(enroll)) => {
+                if let Some(enrolled) = cx.logins.on_enroll(conn, &enroll, cx.now)? {
+                    cx.count(Count::Enrolled);
+                    cx.send(conn, Message::Enrolled(enrolled));
+                }
+                Ok(())
+            }
             (_, message) => self.on_anytime(conn, message, cx),
         }
     }
