@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logins::SuperLogin;
-use super::seals::key_of;
+use super::seals::public_key_of;
 use super::{Tap, World};
 use crate::config::{CHUNK_PORT, CONNECT_TIMEOUT, SHARE_QUIET, SUPER_PORT};
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
@@ -27,7 +27,7 @@ impl World {
     pub fn add(&mut self, port: u16, make: impl Fn(u64) -> Machine + 'static) -> usize {
         let number = self.nodes.len();
         let mut node = Node::new(number, port, Box::new(make));
-        node.key = self.login.then(|| key_of(number).public());
+        node.key = self.login.then(|| public_key_of(number));
         self.by_ip.insert(node.addr.ip(), number);
         self.nodes.push(node);
         number
@@ -71,7 +71,7 @@ impl World {
                 neighbors.into_iter().map(addr_of).chain(lying).map(|addr| self.pin(addr)).collect();
             let number = first + at;
             let pins: Vec<PublicKey> = neighbors.iter().filter_map(|pin| pin.key).collect();
-            let id = if self.sealed { key_of(number).public().node() } else { node_id(number) };
+            let id = if self.sealed { public_key_of(number).node() } else { node_id(number) };
             let root = self.root.clone();
             let peers = neighbor_numbers;
             let kept = Rc::default();

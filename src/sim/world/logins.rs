@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::World;
-use super::seals::key_of;
+use super::seals::{key_of, public_key_of};
 use crate::proto::Input;
 use crate::proto::super_peer::LoginConfig;
 use crate::proto::weak_peer::PeerLogin;
@@ -112,14 +112,14 @@ impl World {
     pub(super) fn peer_login(&self, number: usize) -> Option<Arc<PeerLogin>> {
         self.login.then(|| {
             let credential = Some(signed(number, OPERATOR, None));
-            Arc::new(PeerLogin { key: key_of(number).public(), credential, invitation: None })
+            Arc::new(PeerLogin { key: public_key_of(number), credential, invitation: None })
         })
     }
 
     /// A weak peer with this number that has an invitation only.
     pub(super) fn peer_invited(&self, number: usize, user: &str, token: Token) -> Option<Arc<PeerLogin>> {
         let invitation = Some((user.to_owned(), token));
-        self.login.then(|| Arc::new(PeerLogin { key: key_of(number).public(), credential: None, invitation }))
+        self.login.then(|| Arc::new(PeerLogin { key: public_key_of(number), credential: None, invitation }))
     }
 
     /// A super peer as a weak peer knows it: every third one remembers the key that it sees first.
@@ -146,7 +146,7 @@ impl SuperLogin {
         Arc::new(LoginConfig {
             secret: key_of(self.number),
             rotation: Rotation::default(),
-            operators: vec![key_of(OPERATOR).public()],
+            operators: vec![public_key_of(OPERATOR)],
             accounts: self.kept.borrow().clone(),
             unix: UNIX_AT_START,
         })
@@ -156,6 +156,6 @@ impl SuperLogin {
 fn signed(node: usize, operator: usize, not_after: Option<u64>) -> Credential {
     let operator: SecretKey = key_of(operator);
     let (name, class) = (format!("peer{node}"), CLASS_DEFAULT.to_owned());
-    let terms = Terms { name, class, key: key_of(node).public(), issued: UNIX_AT_START, not_before: None, not_after };
+    let terms = Terms { name, class, key: public_key_of(node), issued: UNIX_AT_START, not_before: None, not_after };
     Credential::sign(terms, &operator)
 }

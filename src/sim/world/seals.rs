@@ -1,6 +1,8 @@
 //! The envelopes of datagrams in the world: open, or sealed as in login mode. The key of a node
 //! follows from its number, and what its envelopes must keep over a restart is kept.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::World;
@@ -25,7 +27,7 @@ impl World {
 
     /// What a super peer names as its neighbor.
     pub(in crate::sim) fn pin(&self, at: SocketAddr) -> Pin {
-        let key = self.sealed.then(|| number_at(at.ip())).flatten().map(|number| key_of(number).public());
+        let key = self.sealed.then(|| number_at(at.ip())).flatten().map(public_key_of);
         Pin { key, at: at.into() }
     }
 
@@ -38,7 +40,7 @@ impl World {
         let pins = match &self.nodes[number].pins {
             Some(pins) => pins.clone(),
             // It may seal for everybody, and nobody need take it.
-            None => (0..self.nodes.len()).map(|other| key_of(other).public()).collect(),
+            None => (0..self.nodes.len()).map(public_key_of).collect(),
         };
         let node = &mut self.nodes[number];
         let Reserved { first, keep } = reserve_counters(node.counters_kept, self.now.as_micros() / 1_000_000);
@@ -93,6 +95,14 @@ pub(in crate::sim) fn key_of(number: usize) -> SecretKey {
     let mut seed = [0x5b; 32];
     seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
     SecretKey::from_seed(seed)
+}
+
+/// Its public key. Every datagram asks for one, and each thread computes it once.
+pub(in crate::sim) fn public_key_of(number: usize) -> PublicKey {
+    thread_local! {
+        static KNOWN: RefCell<BTreeMap<usize, PublicKey>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    KNOWN.with_borrow_mut(|known| *known.entry(number).or_insert_with(|| key_of(number).public()))
 }
 
 /// The number of the node at an address of the world.
