@@ -52,6 +52,8 @@ pub(super) struct End {
     pub(super) reading: Reading,
     /// When the last segment sent to this end arrives: none may overtake it.
     pub(super) arrival: Time,
+    /// Of an acceptor in login mode: it has answered a login with READY.
+    pub(super) let_in: bool,
     /// The machine reads nothing, and its socket buffer fills up.
     pub(super) deaf: bool,
     /// Bytes that were sent to this end since it is deaf.
@@ -71,6 +73,9 @@ pub(super) struct Held {
     /// Of a payload: the request, whose sender receives PayloadSent once it is on its way.
     pub(super) req: Option<u32>,
 }
+
+/// The end of a connection that was dialed.
+pub(super) const ACCEPTOR: usize = 1;
 
 /// A connection: the dialer's end and the acceptor's.
 #[derive(Debug)]
@@ -115,6 +120,7 @@ impl End {
             cap: FRAME_BYTES_HELLO,
             reading: Reading::Frames,
             arrival: Time::ZERO,
+            let_in: false,
             deaf: false,
             unread: 0,
             frame_since: None,

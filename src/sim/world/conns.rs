@@ -11,7 +11,7 @@ use crate::proto::{CloseReason, ConnId, DialCause, DialId, Input, OwnAddrs};
 use crate::sim::content::Extent;
 use crate::sim::happening::Happening;
 use crate::sim::roads::Way;
-use crate::sim::tcp::{Arrived, End, Held, Link, Reading, Segment};
+use crate::sim::tcp::{ACCEPTOR, Arrived, End, Held, Link, Reading, Segment};
 use crate::time::Time;
 use crate::wire::{HostPort, Message, frame};
 
@@ -258,6 +258,7 @@ impl World {
         // A super peer ends the queries of a session that closed in slices. Until then it may send
         // answers on the closed connection. They reach no one, so the shadow does not count them.
         let Some((link, end)) = self.find(node, conn) else { return };
+        self.watch_login(link, end, Some(message));
         if let Some(shadow) = &mut self.shadow {
             shadow.on_message_out(node, conn, message);
         }
@@ -278,6 +279,7 @@ impl World {
 
     pub(super) fn send_payload(&mut self, node: usize, conn: ConnId, req: u32, (offset, length): (u64, u32)) {
         let Some((link, end)) = self.find(node, conn) else { return };
+        self.watch_login(link, end, None);
         let content = self.nodes[node].disk.prepared(conn, req).expect("only what was prepared is sent");
         assert!(length <= CHUNK_BYTES_MAX, "a chunk is a piece at most");
         if offset + u64::from(length) > self.contents.size(content) {
@@ -407,11 +409,13 @@ impl World {
     pub(super) fn pump(&mut self, link: usize, end: usize) {
         let Some(serial) = self.links[link].as_ref().map(|link| link.serial) else { return };
         while self.is_link(link, serial) {
+            let asks_for_login = self.login && end == ACCEPTOR;
             let Some(this) = self.end(link, end) else { return };
             let (node, conn) = (this.node, this.conn);
-            let arrived = this.next();
-            if let (Some(Arrived::Message(message)), Some(shadow), Some(link)) =
-                (&arrived, &mut self.shadow, &self.links[link])
+            let (arrived, is_stranger) = (this.next(), asks_for_login && !this.let_in);
+            // What a stranger registers or asks is as if it had never been said.
+            if let (Some(Arrived::Message(message)), Some(shadow), Some(link), false) =
+                (&arrived, &mut self.shadow, &self.links[link], is_stranger)
             {
                 shadow.on_message_in((node, conn), link.ends[1 - end].node, message);
             }

@@ -11,6 +11,8 @@ use super::seals::{key_of, public_key_of};
 use crate::proto::Input;
 use crate::proto::super_peer::LoginConfig;
 use crate::proto::weak_peer::PeerLogin;
+use crate::sim::node::Machine;
+use crate::sim::tcp::ACCEPTOR;
 use crate::trust::accounts::CLASS_DEFAULT;
 use crate::trust::credential::Terms;
 use crate::trust::{Accounts, Credential, Pin, PublicKey, Rotation, SecretKey, Token};
@@ -126,6 +128,30 @@ impl World {
     pub(super) fn super_pin(&self, number: usize, at: &HostPort) -> Pin {
         let addr = at.literal().filter(|_| !number.is_multiple_of(3));
         addr.map_or_else(|| at.clone().into(), |addr| self.pin(addr))
+    }
+
+    /// In login mode a node sends nothing but WELCOME, a credential for an invitation, BYE and an
+    /// ERROR about the connection to whoever has dialed it and is not logged in. `None` is a
+    /// payload.
+    ///
+    /// # Panics
+    /// If it sends anything else.
+    pub(super) fn watch_login(&mut self, link: usize, end: usize, message: Option<&Message>) {
+        if !self.login || end != ACCEPTOR {
+            return;
+        }
+        let Some(this) = self.links[link].as_mut().map(|link| &mut link.ends[end]) else { return };
+        // An adversary answers as it likes.
+        if matches!(self.nodes[this.node].machine, Some(Machine::Adversary(_))) {
+            return;
+        }
+        this.let_in |= matches!(message, Some(Message::Ready(_)));
+        let is_for_strangers = match message {
+            Some(Message::Welcome(_) | Message::Enrolled(_) | Message::Bye(_)) => true,
+            Some(Message::Error(error)) => error.req.is_none(),
+            Some(_) | None => false,
+        };
+        assert!(this.let_in || is_for_strangers, "{} sends to a stranger: {message:?}", this.node);
     }
 
     pub(super) fn save_accounts(&mut self, node: usize, accounts: Accounts) {
