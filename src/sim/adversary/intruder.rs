@@ -1,6 +1,6 @@
-//! Somebody who tries every way in, at super peers and at peers: without a login, as another node,
-//! with the credential of another, with one that is forged or has expired, in the other mode. It
-//! must get nothing but WELCOME and the ERROR that ends the connection.
+//! Somebody who tries every way in, at super peers and at peers: without a greeting or a login, as
+//! another node, with the credential of another, with one that is forged or has expired, in the
+//! other mode. It must get nothing but WELCOME and the ERROR that ends the connection.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::wire::{FileRecord, HostPort, Message, NodeId, QueryKind, Root, Search
 
 const PAUSE: Duration = Duration::from_secs(2);
 /// The ways in.
-const WAYS: usize = 8;
+const WAYS: usize = 10;
 
 /// What it knows and has.
 #[derive(Clone, Debug)]
@@ -42,35 +42,42 @@ pub(in crate::sim) struct Loot {
 pub(in crate::sim) struct Intruder {
     caller: Caller,
     loot: Loot,
-    way: usize,
+    /// Connections that it has opened.
+    opened: usize,
 }
 
 impl Intruder {
     pub(in crate::sim) fn new(targets: Vec<HostPort>, loot: Loot) -> Intruder {
-        Intruder { caller: Caller::new(targets, PAUSE, (1, 0)), loot, way: 0 }
+        Intruder { caller: Caller::new(targets, PAUSE, (1, 0)), loot, opened: 0 }
+    }
+
+    fn way(&self) -> usize {
+        self.opened % WAYS
     }
 
     fn open(&mut self, conn: ConnId, hands: &mut Hands<'_>) {
-        self.way = (self.way + 1) % WAYS;
+        self.opened += 1;
         hands.act(Output::FrameCap { conn, bytes: FRAME_BYTES_OPEN });
         let Loot { own, good, expired, forged, other, stolen, altered, root: _ } = self.loot.clone();
-        let with = |credential: Vec<u8>| Some(Login::with_credential(credential));
-        let (node, login) = match self.way {
-            0 => (own, None),
-            1 => (other, with(good)),
-            2 => (other, with(stolen)),
-            3 => (own, with(stolen)),
-            4 => (own, with(forged)),
-            5 => (own, with(expired)),
-            6 => (own, with(altered)),
-            _ => (own, Some(Login::open())),
+        let with = |credential: Vec<u8>| Some(Message::Login(Login::with_credential(credential)));
+        let enroll = Message::Enroll(Enroll { user: "peer1".into(), token: vec![0; 20] });
+        let (node, login) = match self.way() {
+            0 => (None, None),
+            1 => (Some(own), None),
+            2 => (Some(own), Some(enroll)),
+            3 => (Some(other), with(good)),
+            4 => (Some(other), with(stolen)),
+            5 => (Some(own), with(stolen)),
+            6 => (Some(own), with(forged)),
+            7 => (Some(own), with(expired)),
+            8 => (Some(own), with(altered)),
+            _ => (Some(own), Some(Message::Login(Login::open()))),
         };
-        greet(conn, node, hands);
-        if self.way == 0 {
-            hands.send(conn, Message::Enroll(Enroll { user: "peer1".into(), token: vec![0; 20] }));
+        if let Some(node) = node {
+            greet(conn, node, hands);
         }
         if let Some(login) = login {
-            hands.send(conn, Message::Login(login));
+            hands.send(conn, login);
         }
         self.ask(conn, hands);
     }
@@ -89,7 +96,7 @@ impl Intruder {
         wanted.push(Message::Get(Get { req: 4, root, offset: 0, length: 1, bare: false }));
         wanted.push(Message::Cancel(Cancel { req: 4 }));
         // What is not allowed closes the connection: another message comes first each time.
-        let first = self.way % wanted.len();
+        let first = self.opened / WAYS % wanted.len();
         wanted.rotate_left(first);
         wanted.into_iter().for_each(|message| hands.send(conn, message));
     }
@@ -103,10 +110,10 @@ impl Adversary for Intruder {
             Call::Other => match &input {
                 Input::Message { message: Message::Welcome(_) | Message::Bye(_), .. } => {}
                 Input::Message { message: Message::Error(error), .. } => {
-                    assert_eq!(error.req, None, "an intruder was answered, by way {}: {error:?}", self.way);
+                    assert_eq!(error.req, None, "an intruder was answered, by way {}: {error:?}", self.way());
                     hands.struck("intruder");
                 }
-                Input::Message { message, .. } => panic!("an intruder was let in, by way {}: {message:?}", self.way),
+                Input::Message { message, .. } => panic!("an intruder was let in, by way {}: {message:?}", self.way()),
                 _ => {}
             },
         }
