@@ -60,11 +60,12 @@ impl Spoofer {
     /// A greeting of a stranger, with a check that fits; or noise in the envelope of a handshake or
     /// of a sealed datagram.
     fn forge_sealed(&mut self, hands: &Hands<'_>, victim: PublicKey) -> Vec<u8> {
+        let kind = self.random.below(4);
         let mut noise = |first: &[u8], length: usize| {
             let rest = std::iter::from_fn(|| Some(self.random.below(256) as u8));
             first.iter().copied().chain(rest).take(length).collect::<Vec<u8>>()
         };
-        match hands.now.as_micros() % 4 {
+        match kind {
             0 => noise(&[SEALED], 200),
             1 => with_check(noise(&[HANDSHAKE, 1], INITIATION_BYTES - CHECK_BYTES), victim),
             2 => with_check(noise(&[HANDSHAKE, 2], RESPONSE_BYTES - CHECK_BYTES), victim),

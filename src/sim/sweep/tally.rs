@@ -21,6 +21,7 @@ pub const FAULTS: &[&str] = &[
     "double",
     "hold_back",
     "damage",
+    "repeat",
     "partition",
     "partition_tcp",
     "partition_dial",
@@ -92,6 +93,13 @@ pub const COUNTERS: &[&str] = &[
     "digest_steps_out",
     "digest_marks",
     "acks_held",
+    "invitations_refused",
+    "login_refused_expired",
+    "login_refused_mode",
+    "login_refused_other_key",
+    "login_refused_other_node",
+    "login_refused_signature",
+    "login_refused_unknown_operator",
 ];
 
 /// Faults and marks that are required of many thousands of seeds only.

@@ -92,6 +92,7 @@ impl World {
             }
             let Some(machine) = self.super_peer(node) else { continue };
             machine.check_invariants();
+            self.nodes[node].envelopes.check_invariants();
             let sessions = self.registered_by_peer(node);
             let holders = sessions.len();
             let expected: BTreeSet<Match> = sessions.into_iter().flat_map(|(_, records)| records).collect();
