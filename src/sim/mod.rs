@@ -20,6 +20,7 @@
 //! It does not simulate windows and backlogs of connections, or short reads and writes of files.
 
 mod adversary;
+mod alarm;
 pub mod builders;
 pub mod content;
 mod dials;

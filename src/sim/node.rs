@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::adversary::Adversary;
+use super::alarm::Alarm;
 use super::disk::Disk;
 use super::happening::Happening;
 use crate::proto::envelope::Envelopes;
@@ -101,8 +102,7 @@ pub(super) struct Node {
     pub(super) life: u64,
     pub(super) addr: SocketAddr,
     pub(super) disk: Disk,
-    /// The earliest wake-up in the queue.
-    pub(super) wake_at: Option<Time>,
+    pub(super) alarm: Alarm,
     /// Open connections: the link and which end of it.
     pub(super) conns: BTreeMap<ConnId, (usize, usize)>,
     /// Connections that are gone and whose Closed the machine has not handled yet.
@@ -150,7 +150,7 @@ impl Node {
             life: 0,
             addr: SocketAddr::from((Ipv4Addr::new(10, b, c, d), port)),
             disk: Disk::default(),
-            wake_at: None,
+            alarm: Alarm::default(),
             conns: BTreeMap::new(),
             closing: BTreeSet::new(),
             free: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::proto::ConnId;
 use crate::proto::event::Outcome;
 use crate::proto::weak_peer::WeakPeer;
+use crate::sim::alarm::Alarm;
 use crate::time::Time;
 
 /// Where the session of a weak peer stands.
@@ -33,7 +34,7 @@ pub(super) struct Asker {
     pub(super) host: u32,
     pub(super) slot: u32,
     pub(super) machine: Box<WeakPeer>,
-    pub(super) wake_at: Option<Time>,
+    pub(super) alarm: Alarm,
     pub(super) connection: Option<Connection>,
     /// When the last bytes of each direction arrive: none may overtake them.
     pub(super) up_at: Time,

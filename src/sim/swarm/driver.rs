@@ -52,9 +52,7 @@ impl Swarm {
     }
 
     pub(super) fn wake_at(&mut self, node: u32, at: Time) {
-        let one = &mut self.nodes[node as usize];
-        if one.wake_at.is_none_or(|earliest| at < earliest) {
-            one.wake_at = Some(at);
+        if self.nodes[node as usize].alarm.set(at) {
             self.schedule(at, Happening::Wake { node });
         }
     }
@@ -62,11 +60,9 @@ impl Swarm {
     fn on_wake(&mut self, node: u32) {
         let now = self.now;
         let one = &mut self.nodes[node as usize];
-        // An earlier wake-up may have been scheduled since; this one is then void.
-        if one.wake_at.is_none_or(|at| at > now) {
+        if !one.alarm.rings(now) {
             return;
         }
-        one.wake_at = None;
         let Some(machine) = &mut one.machine else { return };
         if machine.poll_timeout().is_some_and(|at| at <= now) {
             machine.handle_timeout(now);

@@ -3,6 +3,7 @@
 use slab::Slab;
 
 use crate::proto::{ConnId, DownloadId, Role};
+use crate::sim::alarm::Alarm;
 use crate::time::Time;
 
 /// An end of a connection: the connection, and which of its two ends.
@@ -29,7 +30,7 @@ pub(super) struct Received {
 pub(super) struct Node {
     /// None: the process is gone.
     pub(super) machine: Option<Box<dyn Role>>,
-    pub(super) wake_at: Option<Time>,
+    pub(super) alarm: Alarm,
     /// The connection in each slot, and the generation of the slot.
     slots: Vec<(Option<EndId>, u32)>,
     free: Vec<u32>,
@@ -56,7 +57,7 @@ impl Node {
     pub(super) fn new(machine: Box<dyn Role>, (up, down): (u32, u32), zone: usize, disk: Disk) -> Node {
         Node {
             machine: Some(machine),
-            wake_at: None,
+            alarm: Alarm::default(),
             slots: Vec::new(),
             free: Vec::new(),
             payloads: Slab::new(),

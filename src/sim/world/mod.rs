@@ -216,7 +216,7 @@ impl World {
         node.machine = Some(node.made());
         node.life += 1;
         node.churn += 1;
-        node.wake_at = None;
+        node.alarm.clear();
         self.renew_envelopes(number);
         let added = self.nodes[number].disk.share(&self.contents);
         self.wake(number);
@@ -254,9 +254,7 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Wake { node } => {
-                // This wake-up is void if an earlier one was scheduled after it.
-                if self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
-                    self.nodes[node].wake_at = None;
+                if self.nodes[node].alarm.rings(self.now) {
                     let now = self.clock(node);
                     let Some(machine) = &mut self.nodes[node].machine else { return };
                     let due = machine.timeout().is_some_and(|at| at <= now);
@@ -420,8 +418,7 @@ impl World {
         let node = &mut self.nodes[number];
         let Some(at) = node.machine.as_ref().and_then(Machine::timeout) else { return };
         let at = (at - node.ahead).max(self.now + TURN);
-        if node.wake_at.is_none_or(|earliest| at < earliest) {
-            node.wake_at = Some(at);
+        if node.alarm.set(at) {
             self.schedule(at, Happening::Wake { node: number });
         }
     }

@@ -44,7 +44,7 @@ impl World {
         if let Some(shadow) = &mut self.shadow {
             shadow.forget(node);
         }
-        self.nodes[node].wake_at = None;
+        self.nodes[node].alarm.clear();
         self.wake(node);
     }
 
@@ -123,7 +123,7 @@ impl World {
             self.happen(what);
         }
         // The clock may have stood still: what was to wake it may come too early now.
-        self.nodes[number].wake_at = Some(self.now);
+        self.nodes[number].alarm.set(self.now);
         self.happen(Happening::Wake { node: number });
         if !busy_for.is_zero() && self.nodes[number].machine.is_some() {
             self.stall(number, self.now + busy_for);

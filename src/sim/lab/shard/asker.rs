@@ -13,6 +13,7 @@ use crate::proto::{
     ClientEvent, ClientId, CloseReason, Command, ConnId, DialCause, DialId, DiskDone, Entropy, Event, Input, Output,
     OwnAddrs, Role,
 };
+use crate::sim::alarm::Alarm;
 use crate::sim::lab::addresses::{SUPER_IP, node_id, peer_ip, peer_of, super_addr};
 use crate::sim::lab::catalog;
 use crate::sim::lab::happening::Happening;
@@ -55,13 +56,13 @@ impl Shard {
             host,
             slot,
             machine,
-            wake_at: None,
+            alarm: Alarm::default(),
             connection: None,
             up_at: Time::ZERO,
             down_at: Time::ZERO,
         });
         self.hosts[host as usize].slots[slot as usize].state = State::Asker(asker);
-        self.askers[asker as usize].wake_at = Some(start);
+        self.askers[asker as usize].alarm.set(start);
         self.schedule(host, start, Happening::WakeAsker { asker });
     }
 
@@ -83,10 +84,9 @@ impl Shard {
     pub(super) fn on_wake_asker(&mut self, asker: u32) {
         let now = self.now;
         let one = self.asker(asker);
-        if one.wake_at.is_none_or(|at| at > now) {
+        if !one.alarm.rings(now) {
             return;
         }
-        one.wake_at = None;
         if one.machine.poll_timeout().is_some_and(|at| at <= now) {
             let starts = one.machine.poll_timeout() == Some(Time::ZERO);
             if starts {
@@ -139,8 +139,7 @@ impl Shard {
         let now = self.now;
         let one = self.asker(asker);
         let Some(at) = one.machine.poll_timeout().map(|at| at.max(now + Duration::from_micros(5))) else { return };
-        if one.wake_at.is_none_or(|earliest| at < earliest) {
-            one.wake_at = Some(at);
+        if one.alarm.set(at) {
             self.schedule(host, at, Happening::WakeAsker { asker });
         }
     }

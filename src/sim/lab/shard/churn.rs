@@ -28,7 +28,7 @@ impl Shard {
         let after = {
             let one = &mut self.hosts[host as usize];
             one.machine = None;
-            one.wake_at = None;
+            one.alarm.clear();
             one.random.until_next(1.0, AWAY)
         };
         for slot in 0..self.hosts[host as usize].slots.len() as u32 {

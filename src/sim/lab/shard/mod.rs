@@ -22,6 +22,7 @@ use super::traffic::{Mail, Parcel};
 use crate::config::PING_INTERVAL;
 use crate::proto::super_peer::{SuperPeer, SuperPeerConfig};
 use crate::proto::{Entropy, Input, Output, Role};
+use crate::sim::alarm::Alarm;
 use crate::sim::fault::Flight;
 use crate::sim::queue::Queue;
 use crate::sim::random::Random;
@@ -47,7 +48,7 @@ pub(super) struct Host {
     pub(super) number: usize,
     pub(super) machine: Option<Box<SuperPeer>>,
     life: u32,
-    wake_at: Option<Time>,
+    alarm: Alarm,
     random: Random,
     sequence: u64,
     /// Messages of queries sent and received while it was measured.
@@ -127,7 +128,7 @@ impl Shard {
             number,
             machine: None,
             life: 0,
-            wake_at: None,
+            alarm: Alarm::default(),
             random,
             sequence: 0,
             load: 0,
@@ -254,7 +255,7 @@ impl Shard {
         config.hits_max = usize::MAX;
         one.machine = Some(Box::new(SuperPeer::new(config, Box::new(random))));
         one.life += 1;
-        one.wake_at = None;
+        one.alarm.clear();
         let (life, slots) = (one.life, u32::try_from(one.slots.len()).expect("fewer than 2^24"));
         self.wake(host);
         if slots > 0 {
@@ -271,11 +272,9 @@ impl Shard {
     fn on_wake(&mut self, host: u32) {
         let now = self.now;
         let one = &mut self.hosts[host as usize];
-        // An earlier wake-up may have been scheduled since; this one is then void.
-        if one.wake_at.is_none_or(|at| at > now) {
+        if !one.alarm.rings(now) {
             return;
         }
-        one.wake_at = None;
         let Some(machine) = &mut one.machine else { return };
         if machine.poll_timeout().is_some_and(|at| at <= now) {
             machine.handle_timeout(now);
@@ -331,8 +330,7 @@ impl Shard {
         let one = &mut self.hosts[host as usize];
         let Some(at) = one.machine.as_ref().and_then(|machine| machine.poll_timeout()) else { return };
         let at = at.max(self.now + TURN);
-        if one.wake_at.is_none_or(|earliest| at < earliest) {
-            one.wake_at = Some(at);
+        if one.alarm.set(at) {
             self.schedule(host, at, Happening::Wake { host });
         }
     }
