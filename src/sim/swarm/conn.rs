@@ -21,7 +21,6 @@ pub(super) struct Payload {
     pub(super) req: u32,
     pub(super) piece: u32,
     pub(super) length: u32,
-    pub(super) right: bool,
 }
 
 /// A payload that flows.

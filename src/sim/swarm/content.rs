@@ -43,15 +43,12 @@ impl Content {
     /// The MD5 of any right chunk; nothing compares it with bytes.
     pub(super) const MD5: Md5 = Md5([0x5d; 16]);
 
-    /// What the worker finds for a payload that is right, or wrong.
-    pub(super) fn digests(&self, plan: HashPlan, verify: Verify, right: bool) -> Digests {
-        let mut blake3 = match plan {
+    /// What the worker finds for a payload.
+    pub(super) fn digests(&self, plan: HashPlan, verify: Verify) -> Digests {
+        let blake3 = match plan {
             HashPlan::Content => self.root.0,
             HashPlan::Piece { offset } => self.cvs[(offset / PIECE_BYTES) as usize].0,
         };
-        if !right {
-            blake3[0] ^= 1;
-        }
         let (md5, blake3) = match verify {
             Verify::Both => (Some(Content::MD5), Some(blake3)),
             Verify::Blake3 => (None, Some(blake3)),

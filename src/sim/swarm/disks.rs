@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::node::Received;
 use super::{FILE, Swarm};
 use crate::config::{MANIFEST_PAGE_CVS, PIECE_BYTES};
 use crate::proto::disk::{
@@ -45,9 +44,8 @@ impl Swarm {
                 self.nodes[node as usize].disk.mapped = true;
             }
             DiskWork::WritePiece { download, piece, payload, md5: _ } => {
-                let Received { piece: is, length: _, right } =
-                    self.nodes[node as usize].payloads.remove(payload.0 as usize);
-                assert!(right && is == piece, "only verified pieces are written");
+                let received = self.nodes[node as usize].payloads.remove(payload.0 as usize);
+                assert_eq!(received, piece, "a payload is written where it belongs");
                 assert!(self.nodes[node as usize].disk.write(piece), "a verified piece is never written again");
                 self.answer(node, WRITING, DiskDone::PieceWritten { download, piece, result: Ok(()) });
                 self.on_written(node, piece);

@@ -117,7 +117,7 @@ impl Swarm {
                 if let Some(end) = self.nodes[node as usize].find(conn) {
                     let piece = (offset / PIECE_BYTES) as u32;
                     assert!(self.nodes[node as usize].disk.has(piece), "only what is written is served");
-                    self.transmit(end, Item::Payload(Payload { req, piece, length, right: true }));
+                    self.transmit(end, Item::Payload(Payload { req, piece, length }));
                 }
             }
             Output::ReceivePayload { conn, req, plan, verify, length: _ } => {
@@ -126,8 +126,7 @@ impl Swarm {
                 }
             }
             Output::DropPayload { payload } => {
-                let dropped = self.nodes[node as usize].payloads.remove(payload.0 as usize);
-                self.tally.dropped += u64::from(dropped.length);
+                self.nodes[node as usize].payloads.remove(payload.0 as usize);
             }
             Output::Close { conn } => self.close(node, conn),
             Output::Disk(work) => self.on_disk(node, work),

@@ -23,10 +23,6 @@ pub(super) struct Tally {
     pub(super) joins: u64,
     /// Pieces written.
     pub(super) written: u64,
-    /// Bytes of payloads that were dropped.
-    pub(super) dropped: u64,
-    /// Bytes of payloads whose connection was closed before they were complete.
-    pub(super) broken_off: f64,
     /// Bytes of payloads that went from one zone to another.
     pub(super) crossed: f64,
     pub(super) left: usize,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::conn::{Payload, Transfer};
 use super::happening::Happening;
-use super::node::{EndId, Received};
+use super::node::EndId;
 use super::{SEED, Swarm, UNSENT};
 use crate::proto::{ConnId, Input, PayloadId};
 use crate::time::Time;
@@ -41,7 +41,14 @@ impl Swarm {
         if let Some(flow) = end.flow.take() {
             let (_, moved) = self.lines.end(self.now, flow);
             self.moved(from, moved);
-            self.tally.broken_off += moved;
+        }
+    }
+
+    /// No payload flows any more.
+    pub(super) fn stop_flows(&mut self) {
+        let links: Vec<u32> = self.links.iter().map(|(link, _)| link as u32).collect();
+        for link in links {
+            [0, 1].into_iter().for_each(|side| self.stop_flow(EndId { link, side }));
         }
     }
 
@@ -143,7 +150,7 @@ impl Swarm {
         let Some((node, conn)) = self.end_of(id, serial) else { return };
         let expected = self.end(id).expected.take().expect("a payload is received after its CHUNK");
         assert_eq!(expected.req, payload.req, "payloads come in the order of their CHUNKs");
-        let digests = self.content.digests(expected.plan, expected.verify, payload.right);
+        let digests = self.content.digests(expected.plan, expected.verify);
         self.schedule(self.now + HASHING, Happening::Hashed { node, conn, payload, digests });
         let (req, received) = (payload.req, payload.length);
         self.turn(node, Input::PayloadProgress { conn, req, received });
@@ -153,13 +160,12 @@ impl Swarm {
         &mut self,
         node: u32,
         conn: ConnId,
-        payload: Payload,
+        Payload { req, piece, length: _ }: Payload,
         digests: crate::proto::input::Digests,
     ) {
-        let Payload { req, piece, length, right } = payload;
         let one = &mut self.nodes[node as usize];
         if one.machine.is_some() {
-            let payload = PayloadId(one.payloads.insert(Received { piece, length, right }) as u64);
+            let payload = PayloadId(one.payloads.insert(piece) as u64);
             self.turn(node, Input::PayloadReceived { conn, req, payload, digests });
         }
     }

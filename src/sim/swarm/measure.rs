@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::figures::Figures;
 use super::node::Node;
 use super::{FIRST, SEED, Swarm};
+use crate::config::PIECE_BYTES;
 
 impl Swarm {
     pub(super) fn figures(&self) -> Figures {
@@ -17,6 +18,7 @@ impl Swarm {
         finished.sort_unstable();
         let failed: Vec<&String> = peers.iter().filter_map(|node| node.failed.as_ref()).collect();
         let received: f64 = peers.iter().map(|node| node.received).sum();
+        let kept = (tally.written * PIECE_BYTES) as f64;
         let control: u64 = tally.kinds.values().map(|kind| kind.bytes).sum();
         let sent = peers.iter().map(|node| node.sent / file);
         let unfinished = peers.len() - finished.len() - failed.len() - tally.left;
@@ -29,7 +31,7 @@ impl Swarm {
             finished,
             seed_egress: nodes[SEED as usize].sent / file,
             copy_out: self.copy_out_at.map(|at| at.since(*began)),
-            duplicates: (tally.dropped as f64 + tally.broken_off) / received.max(1.0),
+            duplicates: (received - kept) / received.max(1.0),
             control: control as f64 / received.max(1.0),
             cross_zone: tally.crossed / file,
             joins: tally.joins,

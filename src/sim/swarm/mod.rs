@@ -216,6 +216,8 @@ impl Swarm {
             let pieces = self.plan.peers as u64 * u64::from(self.plan.pieces);
             show(self.tally.written * 1000 / pieces.max(1));
         }
+        // What is still on its way was sent and received in vain.
+        self.stop_flows();
         self.figures()
     }
 }

@@ -19,14 +19,6 @@ impl EndId {
     }
 }
 
-/// A piece in a buffer of a node.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Received {
-    pub(super) piece: u32,
-    pub(super) length: u32,
-    pub(super) right: bool,
-}
-
 pub(super) struct Node {
     /// None: the process is gone.
     pub(super) machine: Option<Box<dyn Role>>,
@@ -34,7 +26,8 @@ pub(super) struct Node {
     /// The connection in each slot, and the generation of the slot.
     slots: Vec<(Option<EndId>, u32)>,
     free: Vec<u32>,
-    pub(super) payloads: Slab<Received>,
+    /// The piece in each of its buffers.
+    pub(super) payloads: Slab<u32>,
     pub(super) disk: Disk,
     pub(super) up: u32,
     pub(super) down: u32,
