@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use sprat::sim::World;
 use sprat::sim::oracle::Verdict;
+use sprat::sim::{ContentId, World, topology};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SEC: Duration = Duration::from_secs(1);
@@ -119,6 +119,42 @@ impl Drop for Replay<'_> {
         let Replay { module, test, seed } = self;
         eprintln!("seed {seed} failed; replay it with\n  SPRAT_SIM_SEED={seed} cargo test --test sim {module}::{test}");
     }
+}
+
+/// Adds super peers with these links, each with one weak peer that shares `common N` and `fileN`, N
+/// being its super peer's number. All sessions are up and every file is registered.
+pub(crate) fn populate(world: &mut World, n: usize, edges: &[(usize, usize)]) {
+    if replaying() {
+        world.keep_trace();
+    }
+    world.add_supers(n, edges);
+    for node in 0..n {
+        let weak = world.add_weak(&[node]);
+        let content = world.content(10 + node);
+        world.share(weak, &format!("common {node}"), content);
+        world.share(weak, &format!("file{node}"), content);
+        world.start(weak);
+    }
+    let all = |world: &World| (0..n).all(|node| world.super_peer(node).is_some_and(|peer| peer.index().records() >= 2));
+    assert!(world.run_until(5 * SEC, all), "every peer registers");
+    world.run_for(SEC);
+}
+
+/// Adds two linked super peers, and sources of one content of this size, `film`, spread over them.
+pub(crate) fn two_supers(world: &mut World, size: usize, sources: usize) -> (ContentId, Vec<usize>) {
+    world.add_supers(2, &topology::line(2));
+    let content = world.content(size);
+    let sources: Vec<usize> = (0..sources).map(|n| world.add_weak(&[n % 2, 1 - n % 2])).collect();
+    for &source in &sources {
+        world.share(source, "film", content);
+        world.start(source);
+    }
+    (content, sources)
+}
+
+/// The weak peer of a super peer of [`populate`].
+pub(crate) fn peer(world: &World, super_peer: usize) -> usize {
+    world.nodes() / 2 + super_peer
 }
 
 /// Prints the last events of a run if one seed is replayed.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::common::{MS, Report, SEC, campaign, explain, replaying};
+use crate::common::{MS, Report, SEC, campaign, explain, replaying, two_supers};
 use sprat::proto::command::Get;
 use sprat::proto::event::{Outcome, SourceReport, SourceState};
 use sprat::proto::{ClientEvent, ClientId, Command, Scope, Verify};
@@ -40,13 +40,7 @@ fn scene(seed: u64, size: usize, sources: usize) -> Scene {
     if replaying() {
         world.keep_trace();
     }
-    world.add_supers(2, &topology::line(2));
-    let content = world.content(size);
-    let sources: Vec<usize> = (0..sources).map(|n| world.add_weak(&[n % 2, 1 - n % 2])).collect();
-    for &source in &sources {
-        world.share(source, "film", content);
-        world.start(source);
-    }
+    let (content, sources) = two_supers(&mut world, size, sources);
     let downloader = world.add_weak(&[0, 1]);
     world.start(downloader);
     let registered = |world: &World| {

@@ -3,37 +3,25 @@
 
 use std::time::Duration;
 
-use crate::common::{SEC, replaying};
+use crate::common::{SEC, peer, populate};
 use sprat::proto::Scope;
 use sprat::sim::builders::search;
-use sprat::sim::fault::{Damage, Double, HoldBack, Lose};
+use sprat::sim::fault::{Damage, Double, HoldBack, Lose, Repeat};
 use sprat::sim::oracle::{Verdict, Watch};
 use sprat::sim::{World, topology};
 
-/// Super peers with sealed links, each with one weak peer that shares one file.
+/// A world with sealed links and what [`populate`] adds.
 fn network(seed: u64, n: usize, edges: &[(usize, usize)]) -> World {
     let mut world = World::new(seed);
     world.seal_links();
     world.check_invariants();
     world.watch_all();
-    if replaying() {
-        world.keep_trace();
-    }
-    world.add_supers(n, edges);
-    for node in 0..n {
-        let weak = world.add_weak(&[node]);
-        let content = world.content(10 + node);
-        world.share(weak, &format!("common {node}"), content);
-        world.start(weak);
-    }
-    let all = |world: &World| (0..n).all(|node| world.super_peer(node).is_some_and(|peer| peer.index().records() >= 1));
-    assert!(world.run_until(5 * SEC, all), "every peer registers");
-    world.run_for(SEC);
+    populate(&mut world, n, edges);
     world
 }
 
 fn ask(world: &mut World, node: usize) -> Verdict {
-    let weak = world.nodes() / 2 + node;
+    let weak = peer(world, node);
     let watch = Watch::ask(world, weak, &search("common"), Scope { ttl: Some(7), budget: None, policy: None });
     assert!(world.finish(watch.client, 3 * SEC), "a query ends within its budget");
     watch.judge(world).expect("the session lasted")
@@ -70,7 +58,7 @@ fn they_stay_up_for_hours_and_each_side_may_restart() {
 }
 
 #[test]
-fn they_work_while_datagrams_are_lost_doubled_reordered_and_damaged() {
+fn they_work_while_datagrams_are_lost_doubled_reordered_damaged_and_repeated() {
     for seed in 0..4 {
         let edges = topology::ring(4);
         let mut world = network(10 + seed, 4, &edges);
@@ -80,6 +68,7 @@ fn they_work_while_datagrams_are_lost_doubled_reordered_and_damaged() {
             Box::new(Double(100)),
             Box::new(HoldBack(200, late)),
             Box::new(Damage(50)),
+            Box::new(Repeat::new(50)),
         ]);
         for round in 0..20 {
             if round % 5 == 4 {

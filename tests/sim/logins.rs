@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::common::{MS, SEC, replaying};
+use crate::common::{MS, SEC, replaying, two_supers};
 use sprat::proto::command::{Get, UserCommand};
 use sprat::proto::event::Outcome;
 use sprat::proto::{ClientId, Command};
@@ -26,13 +26,7 @@ fn scene(seed: u64, size: usize, sources: usize) -> Scene {
     world.use_login();
     world.check_invariants();
     world.watch_all();
-    world.add_supers(2, &topology::line(2));
-    let content = world.content(size);
-    let sources: Vec<usize> = (0..sources).map(|n| world.add_weak(&[n % 2, 1 - n % 2])).collect();
-    for &source in &sources {
-        world.share(source, "film", content);
-        world.start(source);
-    }
+    let (content, sources) = two_supers(&mut world, size, sources);
     let all = sources.len();
     assert!(world.run_until(5 * SEC, |world| records(world) == all), "all log in and register");
     world.run_for(100 * MS);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::common::{MS, Report, SEC, campaign, explain, replaying};
+use crate::common::{MS, Report, SEC, campaign, explain, peer, populate, replaying};
 use sprat::proto::{Command, Entropy, Scope};
 use sprat::sim::builders::search;
 use sprat::sim::fault::{Damage, Double, Fault, HoldBack, Lose, Sever};
@@ -14,30 +14,11 @@ use sprat::wire::{Policy, Search};
 
 const POLICIES: [Policy; 4] = [Policy::Flood, Policy::Digest, Policy::Ring, Policy::Tree];
 
-/// Super peers with these links, each with one weak peer that shares `common N` and `file N`, N
-/// being its super peer's number. All sessions are up and every file is registered.
+/// An open world with super peers and what [`populate`] adds.
 fn network(seed: u64, n: usize, edges: &[(usize, usize)]) -> World {
     let mut world = World::new(seed);
-    if replaying() {
-        world.keep_trace();
-    }
-    world.add_supers(n, edges);
-    for node in 0..n {
-        let weak = world.add_weak(&[node]);
-        let content = world.content(10 + node);
-        world.share(weak, &format!("common {node}"), content);
-        world.share(weak, &format!("file{node}"), content);
-        world.start(weak);
-    }
-    let all = |world: &World| (0..n).all(|node| world.super_peer(node).is_some_and(|peer| peer.index().records() >= 2));
-    assert!(world.run_until(5 * SEC, all), "every peer registers");
-    world.run_for(SEC);
+    populate(&mut world, n, edges);
     world
-}
-
-/// The weak peer of a super peer of [`network`].
-fn peer(world: &World, super_peer: usize) -> usize {
-    world.nodes() / 2 + super_peer
 }
 
 fn ask(world: &mut World, super_peer: usize, pattern: &str, ttl: u8) -> Verdict {
