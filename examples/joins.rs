@@ -1,12 +1,13 @@
 //! What a swarm costs its super peer.
 //!
 //! ```text
-//! cargo run --release --example joins [MEMBERS [ZONES]]
+//! cargo run --release --features measure --example joins [MEMBERS [ZONES]]
 //! ```
 //!
 //! Opens MEMBERS sessions (10,000 by default), each of which JOINs the same root, in ZONES zones (1
-//! by default); then all leave. Prints the CPU time of the JOINs with their answers as frames and
-//! of all that was pushed later, the bytes for each member, and how evenly members were named.
+//! by default); then all leave. Prints the time that the JOINs took with their answers as frames
+//! and all that was pushed later, the bytes of these for each member, and how evenly members were
+//! named.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -80,6 +81,7 @@ fn main() {
             driver.input(Input::Message { conn: conn(index), message });
         }
     }
+    driver.bytes = 0;
     let began = Instant::now();
     for index in 0..members {
         let zone = (zones > 1).then(|| format!("zone-{}", index % zones));
@@ -100,9 +102,11 @@ fn main() {
         driver.input(Input::Closed { conn: conn(index), why: CloseReason::Remote });
     }
     let left = began.elapsed();
-    let (least, most) = (driver.named.values().min(), driver.named.values().max());
+    let named = &driver.named;
+    let least = if named.len() < members as usize { 0 } else { named.values().min().copied().unwrap_or(0) };
+    let most = named.values().max().copied().unwrap_or(0);
     println!("{members} JOINs of one root in {} ms", joined.as_millis());
-    println!("{} members named, {:?} to {:?} times each", of("members_named"), least.unwrap_or(&0), most.unwrap_or(&0));
+    println!("{} members named, each {least} to {most} times", of("members_named"));
     println!("{} bytes sent for each member", driver.bytes / members as usize);
     println!("{:.1} bytes of memory for each member", of("memory_swarms") as f64 / f64::from(members));
     println!("all left in {} ms", left.as_millis());
