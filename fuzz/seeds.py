@@ -9,6 +9,9 @@ NAMES = ["song.flac", "../../etc/passwd", ".bashrc", "NUL.txt", "x.PART.map", "e
 
 PATHS = ["a/b", "a/", "/a", "/", "a//b", ".", "..", "./a", "../a", "a/../b", "a/..", "...", "a/..b"]
 
+TARGETS = ["/", "/metrics", "/files/", "/files/a%20b", "/files/../a", "/files/%2e%2e/a", "/meta/a.meta4", "/root/" + "ab" * 32, "/meta/" + "ab" * 32 + ".meta4"]
+SPANS = ["bytes=0-", "bytes=5-9", "bytes=-7", "bytes=2000-", "bytes=9-5", "bytes=-0", "bytes=1-2,5-6"]
+
 
 def vectors():
     text = (HERE.parent / "PROTOCOL.md").read_text()
@@ -36,9 +39,14 @@ def seeds():
         elif how == "datagram":
             yield "datagram", data
         # Complete nodes take any bytes as choices.
-        for target in ("super_peer", "weak_peer", "chunk", "manifest"):
+        for target in ("super_peer", "weak_peer", "chunk", "manifest", "login", "envelope"):
             yield target, data
     yield "frame", bytes([2, 200]) + whole
+    for target in TARGETS:
+        # A size first, then a head of HTTP or a range.
+        yield "http", (1000).to_bytes(8, "little") + f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:4778\r\nRange: bytes=1-\r\n\r\n".encode()
+    for span in SPANS:
+        yield "http", (1000).to_bytes(8, "little") + span.encode()
     for name in NAMES:
         yield "name", name.encode()
         yield "search", name.encode() * 4

@@ -82,10 +82,9 @@ impl World {
             assert!(sent.bytes.len() <= DATAGRAM_BYTES_MAX);
             assert!(sent.to != addr(2) || n == 2, "not one byte to a stranger");
             let to = (0..3).find(|to| addr(*to) == sent.to).expect("an address of the world");
-            for queue in [&mut self.under_way[to]] {
-                queue.push_back((addr(n), sent.bytes.clone()));
-                queue.truncate(KEPT_MAX);
-            }
+            let queue = &mut self.under_way[to];
+            queue.push_back((addr(n), sent.bytes.clone()));
+            queue.truncate(KEPT_MAX);
             self.recorded.push_back(sent.bytes);
             if self.recorded.len() > KEPT_MAX {
                 self.recorded.pop_front();

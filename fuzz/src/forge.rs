@@ -3,11 +3,14 @@
 use sprat::wire::link::{
     LinkDigest, LinkDigested, LinkDone, LinkHello, LinkHit, LinkQuery, LinkRef, LinkTree, TreeName, TreeStep,
 };
-use sprat::wire::message::{Enroll, Enrolled, Mode, Revoked, RevokedKey, 
+use sprat::wire::message::{
+    Enroll, Enrolled, Mode, Revoked, RevokedKey,
     Ack, Bye, Cancel, Chunk, Cvs, Done, Error, ErrorCode, Files, Get, Hello, Hit, Info, List, ListedFile, Login,
     Manifest, Ping, Query, Reach, Ready, Register, SourceRecord, Status, Update, Welcome,
 };
-use sprat::wire::{KeyBytes, 
+use sprat::wire::swarm::{FEATURE_SWARM, Follow, Has, Join, Leave, Member, Peers, Turn, Want};
+use sprat::wire::{
+    KeyBytes,
     Cut, FileRecord, HostPort, LinkMessage, Md5, Message, NodeId, Policy, QueryId, QueryKind, Root, Search, SharePath,
     WireError, frame,
 };
@@ -90,15 +93,15 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
     let version = if dice.one_in(20) { [2, 0] } else { [1, 0] };
     let node = NodeId([dice.below(3) as u8; 16]);
     let some = |dice: &mut Dice<'_>| dice.one_in(3).then(|| u64::from(edge(dice)));
-    match dice.below(27) {
-        0 => Message::Hello(Hello { version, node, boot: dice.any(), features: vec![], agent: text(dice) }),
+    match dice.below(35) {
+        0 => Message::Hello(Hello { version, node, boot: dice.any(), features: features(dice), agent: text(dice) }),
         1 => {
             let (ping, frame) = (dice.pick(&[30_000, 0, 1, 1000, u32::MAX]), edge(dice));
             let addr = addr(dice);
             let mode = dice.pick(&[Mode::Open, Mode::Open, Mode::Login, Mode::Unknown]);
             let rotation = dice.one_in(4).then(|| dice.bytes(100).to_vec());
             Message::Welcome(Welcome {
-                version, node, boot: dice.any(), features: vec![], ping, frame, addr, mode, rotation
+                version, node, boot: dice.any(), features: features(dice), ping, frame, addr, mode, rotation
             })
         }
         2 => {
@@ -112,6 +115,7 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
             let list = (0..dice.below(4)).map(|_| RevokedKey { key: KeyBytes(root(dice).0), at: dice.pick(&WIDE) }).collect();
             Message::Revoked(Revoked { list })
         }
+        26..=32 => swarm_message(dice, req),
         4 => {
             let port = dice.pick(&[4778, 1, 0]);
             let host = dice.one_in(6).then(|| dice.pick(&["peer.example", "-", "", "::1"]).to_owned());
@@ -194,6 +198,45 @@ pub fn message(dice: &mut Dice<'_>, req: u32, seq: u64) -> Message {
         _ if dice.one_in(4) => Message::Unknown("NEW".into()),
         _ => Message::Cancel(Cancel { req }),
     }
+}
+
+/// Any message of a swarm.
+fn swarm_message(dice: &mut Dice<'_>, req: u32) -> Message {
+    let root = root(dice);
+    let zone = dice.one_in(3).then(|| dice.pick(&["a", "b"]).to_owned());
+    let some = |dice: &mut Dice<'_>| -> Vec<u32> { (0..dice.below(4)).map(|_| edge(dice)).collect() };
+    match dice.below(7) {
+        0 => {
+            let (size, path) = (dice.pick(&WIDE), dice.one_in(3).then(|| path(dice)));
+            Message::Join(Join { req, root, size, path, full: dice.one_in(3), zone, short: dice.one_in(3) })
+        }
+        1 => Message::Leave(Leave { req }),
+        2 => {
+            let member = |dice: &mut Dice<'_>| Member {
+                node: dice.one_in(2).then(|| node_id(dice)),
+                addr: addr(dice),
+                other: dice.one_in(3).then(|| addr(dice)),
+                full: dice.one_in(2),
+                out: dice.one_in(3),
+                unreached: dice.one_in(3),
+            };
+            let peers = (0..dice.below(4)).map(|_| member(dice)).collect();
+            Message::Peers(Peers { req, peers, n: edge(dice), full: edge(dice), gate: dice.one_in(3) })
+        }
+        3 => Message::Follow(Follow { req, root, zone }),
+        4 => {
+            let (from, bits) = (dice.pick(&[0, 8, 3, 800, u32::MAX]), vec![dice.any(); dice.below(9)]);
+            let (add, gone) = (some(dice), some(dice));
+            Message::Has(Has { req, full: dice.one_in(3), from, bits, add, gone, manifest: dice.one_in(2) })
+        }
+        5 => Message::Want(Want { req, n: dice.pick(&[0, 1, 4, 255]), need: dice.one_in(3) }),
+        _ => Message::Turn(Turn { req, next: some(dice) }),
+    }
+}
+
+/// The features of a HELLO or WELCOME.
+pub fn features(dice: &mut Dice<'_>) -> Vec<String> {
+    dice.one_in(2).then(|| FEATURE_SWARM.to_owned()).into_iter().collect()
 }
 
 /// A frame with any body that the decoder accepts under this cap.

@@ -57,7 +57,7 @@ pub fn run(data: &[u8]) {
         world.link_up(n);
     }
     for _ in 0..dice.below(3) {
-        world.login();
+        world.login(dice);
     }
     for _ in 0..EVENTS {
         if dice.is_spent() {
@@ -74,7 +74,7 @@ pub fn run_digests(data: &[u8]) {
     let dice = &mut Dice::new(data);
     let mut world = SuperWorld::new();
     (0..usize::from(NEIGHBORS)).for_each(|n| world.link_up(n));
-    world.login();
+    world.login(dice);
     for _ in 0..EVENTS {
         if dice.is_spent() {
             break;
@@ -139,10 +139,10 @@ impl SuperWorld {
         self.datagram(neighbor(n), &packed(self.boot, &[LinkMessage::Hello(hello)]), 1);
     }
 
-    fn login(&mut self) {
+    fn login(&mut self, dice: &mut Dice<'_>) {
         use sprat::wire::message::{Hello, Login};
         let at = self.accept();
-        let hello = Hello { version: [1, 0], node: NodeId([5; 16]), boot: 1, features: vec![], agent: "f".into() };
+        let hello = Hello { version: [1, 0], node: NodeId([5; 16]), boot: 1, features: forge::features(dice), agent: "f".into() };
         self.say(at, Message::Hello(hello));
         self.say(at, Message::Login(Login::open()));
     }
@@ -160,7 +160,7 @@ impl SuperWorld {
 
     fn event(&mut self, dice: &mut Dice<'_>) {
         match dice.below(16) {
-            0 if self.conns.len() < CONNS => self.login(),
+            0 if self.conns.len() < CONNS => self.login(dice),
             1 if self.conns.len() < CONNS => drop(self.accept()),
             2 => self.pass(Duration::from_micros(dice.below(3_000_000) as u64)),
             3 => self.pass(Duration::from_secs(dice.below(100) as u64)),

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use sprat::config::{CHUNK_BYTES_MAX, FRAME_BYTES_HELLO, FRAME_BYTES_OPEN, PIECE_BYTES};
 use sprat::proto::command::{Get, Scope};
-use sprat::proto::disk::{Page, 
+use sprat::proto::disk::{
+    Page,
     CollectionDone, CollectionStep, DiskFailure, DiskFailureKind, PartState, Parts, ServeFailure,
 };
 use sprat::proto::weak_peer::download::manifest::root_of;
@@ -23,7 +24,10 @@ use sprat::proto::{ClientEvent, ClientId, CloseReason, Command, ConnId, DialCaus
 use sprat::sim::{Random, builders};
 use sprat::time::Time;
 use sprat::wire::ids::{Cv, Md5};
-use sprat::wire::message::{Ack, Chunk, Cvs, Done, Hello, Hit, Info, Ping, Ready, Register, SourceRecord, Update};
+use sprat::wire::message::{
+    Ack, Chunk, Cvs, Done, Hello, Hit, Info, Ping, Ready, Register, SourceRecord, Update, Welcome,
+};
+use sprat::wire::swarm::{FEATURE_SWARM, Follow, Has, Join, Peers, Turn, Want};
 use sprat::wire::{Cut, HostPort, Message, NodeId, Policy, Root, SharePath, frame};
 
 use crate::{Dice, check_link_message, check_message, forge};
@@ -308,7 +312,8 @@ impl WeakWorld {
         let conn = self.conn();
         self.input(Input::Accepted { conn, from: SocketAddr::from(([192, 0, 2, 77], 5000)), to: [192, 0, 2, 1].into(), since: self.now, key: None, unix: 0 });
         // Somebody who fetches says HELLO first.
-        let hello = Hello { version: [1, 0], node: NodeId([8; 16]), boot: 1, features: vec![], agent: String::new() };
+        let (node, features) = (NodeId([8; 16]), features(conn));
+        let hello = Hello { version: [1, 0], node, boot: 1, features, agent: String::new() };
         if let Some(conn) = self.conns.iter_mut().find(|other| other.id == conn) {
             conn.answers.push_back(Message::Hello(hello));
         }
@@ -586,7 +591,7 @@ impl WeakWorld {
                 let Some(to) = self.conns.iter_mut().find(|other| other.id == conn && !other.closing) else {
                     panic!("{} for nobody", message.kind());
                 };
-                honest_answers(&message, &mut to.answers);
+                honest_answers(&message, features(conn), &mut to.answers);
                 if let Some(req) = req_of(&message)
                     && !self.reqs.contains(&req)
                 {
@@ -700,10 +705,26 @@ impl WeakWorld {
     }
 }
 
-/// What an honest other side says to that.
-fn honest_answers(message: &Message, answers: &mut VecDeque<Message>) {
+/// Every other one takes part in swarms.
+fn features(conn: ConnId) -> Vec<String> {
+    conn.index.is_multiple_of(2).then(|| FEATURE_SWARM.to_owned()).into_iter().collect()
+}
+
+/// What an honest other side with these features says to that.
+fn honest_answers(message: &Message, features: Vec<String>, answers: &mut VecDeque<Message>) {
     match message {
-        Message::Hello(_) => answers.push_back(Message::Welcome(builders::welcome(addr(50_000)))),
+        Message::Hello(_) => {
+            answers.push_back(Message::Welcome(Welcome { features, ..builders::welcome(addr(50_000)) }));
+        }
+        Message::Join(Join { req, .. }) => {
+            answers.push_back(Message::Peers(Peers { req: *req, peers: Vec::new(), n: 1, full: 0, gate: false }));
+        }
+        Message::Follow(Follow { req, .. }) => {
+            answers.push_back(Message::Has(Has { req: *req, full: true, manifest: true, ..Has::default() }));
+        }
+        Message::Want(Want { req, n, .. }) => {
+            answers.extend((0..*n).map(|_| Message::Turn(Turn { req: *req, next: Vec::new() })));
+        }
         Message::Login(_) => answers.push_back(Message::Ready(Ready::default())),
         Message::Register(Register { seq, .. }) | Message::Update(Update { seq, .. }) => {
             answers.push_back(Message::Ack(Ack { seq: *seq, files: 0 }));
@@ -763,6 +784,8 @@ fn req_of(message: &Message) -> Option<u32> {
         Message::Get(get) => Some(get.req),
         Message::Manifest(manifest) => Some(manifest.req),
         Message::Ping(ping) => Some(ping.n),
+        Message::Join(join) => Some(join.req),
+        Message::Follow(follow) => Some(follow.req),
         Message::Register(register) => u32::try_from(register.seq).ok(),
         Message::Update(update) => u32::try_from(update.seq).ok(),
         _ => None,

@@ -33,11 +33,12 @@ fn good() -> Vec<u8> {
     Credential::sign(terms, &secret(100)).encode()
 }
 
-/// A connection: its key, whether it has shown the credential of the account, and whether it got
-/// in.
+/// A connection: its key, the node of its first HELLO, whether it has shown the credential of the
+/// account, and whether it got in.
 #[derive(Default)]
 struct Conn {
     key: u8,
+    node: Option<NodeId>,
     showed: bool,
     is_open: bool,
 }
@@ -91,13 +92,17 @@ fuzz_target!(|data: &[u8]| {
             (_, Some(conn)) => Some((conn, forge::message(dice, 1, 1))),
         };
         if let Some((conn, message)) = message {
+            if let Message::Hello(hello) = &message {
+                conns.get_mut(&conn).expect("it is there").node.get_or_insert(hello.node);
+            }
             machine.handle_input(now, Input::Message { conn, message });
         }
         while let Some(output) = machine.poll_output() {
             match output {
                 Output::Send { conn, message: Message::Ready(_) } => {
                     let conn = conns.get_mut(&conn).expect("it is there");
-                    assert!(conn.key == 0 && conn.showed, "only the account gets in");
+                    let is_own = conn.key == 0 && conn.node == Some(secret(0).public().node());
+                    assert!(is_own && conn.showed, "only the account gets in");
                     conn.is_open = true;
                 }
                 Output::Send { message: Message::Welcome(_) | Message::Error(_) | Message::Bye(_), .. } => {}
