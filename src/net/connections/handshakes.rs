@@ -1,0 +1,198 @@
+//! Connections that have not logged in: their handshakes, how many a turn computes, and which of
+//! them go when there are too many.
+
+use std::io;
+
+use mio::net::TcpStream;
+
+use super::Connections;
+use crate::config::{EARLY_BYTES_MAX, HANDSHAKES_PER_TURN, HANDSHAKES_READY_MAX, LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
+use crate::net::connection::handshake::Greeted;
+use crate::net::connection::{Accepted, Connection, Handshake, Phase};
+use crate::net::context::Context;
+use crate::net::tls::{Tls, TlsIdentity};
+use crate::proto::{CloseReason, ConnId, Input};
+use crate::time::Time;
+use crate::wire::frame;
+use crate::wire::message::{Error, ErrorCode, Message};
+
+impl Connections {
+    /// Gives an accepted stream its slot. The machine gets it after the handshake.
+    pub(in crate::net) fn enter_handshake(
+        &mut self,
+        stream: TcpStream,
+        accepted: Accepted,
+        ctx: &mut Context,
+    ) -> io::Result<()> {
+        let until = accepted.since + LOGIN_DEADLINE;
+        let handshake = Handshake { until, accepted: Some(accepted) };
+        let id = self.enter(stream, Phase::Handshaking(Box::new(handshake)), ctx)?;
+        let conn = self.table.get_mut(id).expect("just inserted");
+        (conn.known, conn.half_open) = (false, true);
+        conn.set_early_max(EARLY_BYTES_MAX);
+        self.half_open.push_back(id);
+        self.half_open_count += 1;
+        self.evict_half_open(ctx);
+        Ok(())
+    }
+
+    /// Closes the oldest connections that have not logged in, if there are too many.
+    fn evict_half_open(&mut self, ctx: &mut Context) {
+        let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
+        while self.half_open_count > most
+            && let Some(id) = self.half_open.pop_front()
+        {
+            if self.get(id).is_some_and(|conn| conn.half_open) {
+                ctx.counters.half_open_evicted += 1;
+                self.finish(id, CloseReason::Crowded, ctx);
+            }
+        }
+        if self.half_open.len() > 2 * self.half_open_count + HANDSHAKES_PER_TURN {
+            let table = &self.table;
+            self.half_open.retain(|id| table.get(*id).is_some_and(|conn| conn.half_open));
+        }
+    }
+
+    /// A connection has logged in, or is gone: it is not half-open any more.
+    pub(in crate::net) fn note_login(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id)
+            && std::mem::take(&mut conn.half_open)
+        {
+            conn.set_early_max(usize::MAX);
+            self.half_open_count -= 1;
+            self.requeue(id);
+        }
+    }
+
+    /// Whether one more connection may be accepted. While many handshakes wait to be computed, the
+    /// others wait in the kernel.
+    pub(in crate::net) fn may_accept(&self) -> bool {
+        self.handshakes.len() < HANDSHAKES_READY_MAX
+    }
+
+    /// A dial has connected, and its handshake begins.
+    pub(in crate::net) fn begin_handshake(&mut self, id: ConnId, tls: Tls, until: Time, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.phase = Phase::Handshaking(Box::new(Handshake { until, accepted: None }));
+            conn.known = false;
+            conn.set_nodelay();
+            conn.transport.begin_tls(tls);
+            self.requeue(id);
+            self.arm(id, ctx);
+        }
+    }
+
+    /// Goes on with handshakes, once in a turn: with many that only wait, or with one that
+    /// computes. `left` is how many may still be looked at. Returns the first of a dial, which is
+    /// for the dialer; none once the turn has had its share.
+    pub(in crate::net) fn greet(&mut self, left: &mut usize, ctx: &mut Context) -> Option<(ConnId, Greeted)> {
+        while *left > 0 {
+            *left -= 1;
+            let id = self.handshakes.pop_front()?;
+            let Some(conn) = self.table.get_mut(id) else { continue };
+            conn.queued = false;
+            if !matches!(conn.phase, Phase::Handshaking(_)) {
+                self.requeue(id);
+                continue;
+            }
+            let (mut greeted, mut worked) = conn.greet(&mut self.scratch);
+            if matches!(greeted, Greeted::Tls) && self.admit(id, ctx) {
+                let conn = self.table.get_mut(id).expect("it is not gone");
+                (greeted, worked) = conn.greet(&mut self.scratch);
+            }
+            if worked {
+                *left = 0;
+            }
+            if let Some(Phase::Handshaking(handshake)) = self.get(id).map(|conn| &conn.phase) {
+                match handshake.accepted {
+                    Some(accepted) => self.on_greeted(id, greeted, accepted, ctx),
+                    None => return Some((id, greeted)),
+                }
+            }
+        }
+        None
+    }
+
+    /// Begins TLS on an accepted connection, if its address may have one more handshake.
+    fn admit(&mut self, id: ConnId, ctx: &mut Context) -> bool {
+        let Some(Phase::Handshaking(handshake)) = self.get(id).map(|conn| &conn.phase) else { return false };
+        let from = handshake.accepted.map(|accepted| accepted.from.ip());
+        if from.is_some_and(|from| !self.admission.admit(from, ctx.now)) {
+            ctx.counters.address_limited += 1;
+            self.finish(id, CloseReason::Crowded, ctx);
+            return false;
+        }
+        let tls = ctx.tls.as_ref().map(TlsIdentity::accept);
+        match (tls, self.table.get_mut(id)) {
+            (Some(Ok(tls)), Some(conn)) => conn.transport.begin_tls(tls),
+            (Some(Err(error)), _) => {
+                log::error!("TLS cannot begin: {error}");
+                self.finish(id, CloseReason::Failed, ctx);
+                return false;
+            }
+            (None, _) | (_, None) => return false,
+        }
+        true
+    }
+
+    fn on_greeted(&mut self, id: ConnId, greeted: Greeted, accepted: Accepted, ctx: &mut Context) {
+        let Accepted { from, to, since } = accepted;
+        match greeted {
+            Greeted::Waiting => self.go_on(id),
+            Greeted::Done(key) => {
+                ctx.counters.handshakes += 1;
+                ctx.push(Input::Accepted { conn: id, from, to, since, key: Some(key), unix: ctx.unix });
+                self.end_handshake(id, ctx);
+            }
+            Greeted::Foreign(first) => self.refuse(id, first, ctx),
+            Greeted::Tls | Greeted::Gone | Greeted::WrongKey(_) | Greeted::Failed(_) => {
+                if let Greeted::Failed(why) = greeted {
+                    log::debug!("a handshake with {from} failed: {why}");
+                }
+                ctx.counters.handshakes_failed += 1;
+                self.finish(id, CloseReason::Failed, ctx);
+            }
+        }
+    }
+
+    /// A handshake waits for the other side.
+    pub(in crate::net) fn go_on(&mut self, id: ConnId) {
+        self.count_buffers(id);
+        self.requeue(id);
+    }
+
+    /// The machine knows it from now on.
+    pub(in crate::net) fn end_handshake(&mut self, id: ConnId, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.end_handshake();
+            conn.known = true;
+            self.count_buffers(id);
+            self.requeue(id);
+            self.arm(id, ctx);
+        }
+    }
+
+    /// Answers a connection that does not begin with TLS: it is of an open node, or of no node.
+    fn refuse(&mut self, id: ConnId, first: u8, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else { return };
+        let why = if first == 0 {
+            ctx.counters.other_mode += 1;
+            "this node is in login mode and speaks only TLS; join its network with an invitation (sprat join)"
+        } else {
+            ctx.counters.malformed += 1;
+            "this node is in login mode and speaks only TLS"
+        };
+        let error = Error { code: ErrorCode::MODE, message: why.to_owned(), req: None, retry: None };
+        conn.note_queued(ctx.now);
+        frame::encode(&Message::Error(error), conn.send.tail(&mut self.buffers));
+        self.close(id, ctx);
+    }
+
+    /// Ends every handshake of an accepted connection: the node ends.
+    pub(in crate::net) fn end_handshakes(&mut self) {
+        let is_accepted =
+            |conn: &Connection| matches!(&conn.phase, Phase::Handshaking(handshake) if handshake.accepted.is_some());
+        let ids: Vec<ConnId> = self.table.ids().filter(|(_, conn)| is_accepted(conn)).map(|(id, _)| id).collect();
+        ids.into_iter().for_each(|id| self.bury(id));
+    }
+}

@@ -1,0 +1,123 @@
+//! Connections that speak HTTP: how many there are, which of them go for others, and their answers.
+
+use std::io;
+
+use mio::net::TcpStream;
+
+use super::Connections;
+use crate::config::HTTP_CONNS_MAX;
+use crate::http::{self, Refusal, Surface};
+use crate::net::connection::Phase;
+use crate::net::connection::http::Http;
+use crate::net::context::Context;
+use crate::proto::{CloseReason, ConnId};
+
+impl Connections {
+    /// A connection of the page has come.
+    pub(in crate::net) fn enter_page(&mut self, stream: TcpStream, ctx: &mut Context) -> io::Result<()> {
+        let id = self.enter(stream, Phase::Http(Box::new(Http::new(Surface::Page, ctx.now))), ctx)?;
+        self.begin_http(id, ctx);
+        self.arm(id, ctx);
+        Ok(())
+    }
+
+    /// A connection is served as HTTP from now on, in the place of another one if all are taken.
+    pub(super) fn begin_http(&mut self, id: ConnId, ctx: &mut Context) {
+        ctx.counters.http_connections += 1;
+        let most = HTTP_CONNS_MAX.min(self.conns_max / 2).max(1);
+        let has_place = self.http.len() < most || self.end_idle_http(ctx) || self.end_slow_http(ctx);
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.is_http = true;
+            self.http.push(id);
+        }
+        if !has_place {
+            self.refuse_http(id, Refusal::Busy, ctx);
+        }
+    }
+
+    /// Closes the longest idle one. `false`: all of them are being answered.
+    pub(super) fn end_idle_http(&mut self, ctx: &mut Context) -> bool {
+        let idle = self.http_states().filter_map(|(id, http)| Some((http.idle_since()?, id)));
+        let Some((_, id)) = idle.min() else { return false };
+        ctx.counters.http_evicted += 1;
+        self.finish(id, CloseReason::Asked, ctx);
+        true
+    }
+
+    /// Closes one that takes its answer slowly. `false`: none does.
+    fn end_slow_http(&mut self, ctx: &mut Context) -> bool {
+        let slow = self.http_states().find(|(_, http)| http.is_slow(ctx.now));
+        let Some((id, _)) = slow else { return false };
+        self.finish(id, CloseReason::SlowConsumer, ctx);
+        true
+    }
+
+    fn http_states(&self) -> impl Iterator<Item = (ConnId, &Http)> {
+        self.http.iter().filter_map(|id| match &self.table.get(*id)?.phase {
+            Phase::Http(http) => Some((*id, &**http)),
+            Phase::Connecting { .. }
+            | Phase::Handshaking(_)
+            | Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Deaf
+            | Phase::Closing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Dead => None,
+        })
+    }
+
+    /// Bytes of answers that wait to be written, without those of files.
+    pub(in crate::net) fn http_bytes(&self) -> usize {
+        self.http.iter().filter_map(|id| self.table.get(*id)).map(|conn| conn.send.frame_bytes()).sum()
+    }
+
+    /// Answers what is no request, and closes.
+    pub(in crate::net) fn refuse_http(&mut self, id: ConnId, refusal: Refusal, ctx: &mut Context) {
+        let counters = &mut ctx.counters;
+        *match refusal {
+            Refusal::Malformed(_) | Refusal::Version => &mut counters.http_malformed,
+            Refusal::TooLarge => &mut counters.http_too_large,
+            Refusal::Body => &mut counters.http_bodies,
+            Refusal::Method => &mut counters.http_methods,
+            Refusal::Slow => &mut counters.http_slow_heads,
+            Refusal::Busy => &mut counters.http_busy,
+            Refusal::Host => &mut counters.http_hosts,
+        } += 1;
+        self.write_http(id, &http::refusal(refusal), ctx);
+        self.close(id, ctx);
+    }
+
+    /// Queues bytes of an answer.
+    pub(in crate::net) fn write_http(&mut self, id: ConnId, bytes: &[u8], ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.note_queued(ctx.now);
+            conn.send.tail(&mut self.buffers).extend_from_slice(bytes);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// The answer is queued: the next request is read, or the connection is closed.
+    pub(in crate::net) fn end_answer(&mut self, id: ConnId, last: bool, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else { return };
+        let Phase::Http(http) = &mut conn.phase else { return };
+        if http.end_answer(last, ctx.now) {
+            self.requeue(id);
+            self.arm(id, ctx);
+        } else {
+            self.close(id, ctx);
+        }
+    }
+
+    /// The node ends: connections without a request are closed, the others after their answers.
+    pub(in crate::net) fn drain_http(&mut self, ctx: &mut Context) {
+        for id in self.http.clone() {
+            let state = self.table.get_mut(id).map(|conn| &mut conn.phase);
+            if let Some(Phase::Http(http)) = state
+                && !http.drain()
+            {
+                self.close(id, ctx);
+            }
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Every TCP connection of a loop: the table and its slots, and the buffers that connections share.
+//! The other files of this folder have the same table: `turn` reads, writes and times out,
+//! `handshakes` has the connections that have not logged in, `http` those that speak HTTP.
+
+mod handshakes;
+mod http;
+mod turn;
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+
+use mio::net::TcpStream;
+
+use super::admission::Admission;
+use super::arrival::Arrival;
+use super::buffers::Buffers;
+use super::connection::reading::Scratch;
+use super::connection::{Connection, Phase};
+use super::context::Context;
+use super::table::Table;
+use super::tls::Tls;
+use super::token;
+use super::transport::Transport;
+use crate::config::{CHUNK_BUFFERS_MAX, TURN_BYTES_WRITTEN};
+use crate::proto::{CloseReason, ConnId, Input};
+use crate::time::Time;
+
+/// The connections of a loop. An output for a connection that is gone is counted and has no effect.
+#[derive(Debug)]
+pub(super) struct Connections {
+    pub(super) table: Table<Connection>,
+    /// Number of connections that the descriptors allow.
+    pub(super) conns_max: usize,
+    /// How many more may be open for a short time, until the machine has closed idle ones.
+    pub(super) newcomers_max: usize,
+    /// Connections that are not dead.
+    live: usize,
+    /// Connections that linger, in the order in which they began to; the list can also name some
+    /// that are gone.
+    lingering: VecDeque<ConnId>,
+    /// Number of connections that the machine must close; 0 once it was asked to.
+    pub(super) wanted: usize,
+    /// Connections with something to read; each at most once.
+    run: VecDeque<ConnId>,
+    /// Connections whose handshake may go on; each at most once.
+    handshakes: VecDeque<ConnId>,
+    /// Connections that have not logged in, in the order in which they came; the list can also name
+    /// some that have or that are gone.
+    half_open: VecDeque<ConnId>,
+    /// Their number.
+    half_open_count: usize,
+    pub(super) admission: Admission,
+    /// How many of them are due in this turn; those that are added during the turn wait for the
+    /// next.
+    run_left: usize,
+    /// The connection whose bytes are in the scratch buffer.
+    current: Option<ConnId>,
+    scratch: Scratch,
+    pub(super) buffers: Buffers,
+    /// Connections whose chunk waits for a buffer.
+    starved: VecDeque<ConnId>,
+    /// Connections with something to write; each at most once.
+    dirty: VecDeque<ConnId>,
+    /// Bytes of files that each of them may write in this turn.
+    pub(super) write_budget: usize,
+    /// Connections that are served as HTTP.
+    http: Vec<ConnId>,
+    /// Whether connections of the listener are, if they begin with a letter.
+    pub(super) serves_files: bool,
+    /// Slots to be freed at the end of the turn.
+    graves: Vec<ConnId>,
+    /// Bytes of all send queues, and of all frames that are not complete, as they were counted
+    /// last.
+    pub(super) send_bytes: usize,
+    pub(super) read_bytes: usize,
+}
+
+impl Connections {
+    pub(super) fn new(conns_max: usize, newcomers_max: usize) -> Connections {
+        Connections {
+            table: Table::new(),
+            conns_max,
+            newcomers_max,
+            live: 0,
+            lingering: VecDeque::new(),
+            wanted: 0,
+            run: VecDeque::new(),
+            handshakes: VecDeque::new(),
+            half_open: VecDeque::new(),
+            half_open_count: 0,
+            admission: Admission::default(),
+            run_left: 0,
+            current: None,
+            scratch: Scratch::new(),
+            buffers: Buffers::default(),
+            starved: VecDeque::new(),
+            dirty: VecDeque::new(),
+            write_budget: TURN_BYTES_WRITTEN,
+            http: Vec::new(),
+            serves_files: false,
+            graves: Vec::new(),
+            send_bytes: 0,
+            read_bytes: 0,
+        }
+    }
+
+    /// Connections that are not gone, dials and lingering ones among them.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// No descriptor is left for one more connection, not even for a moment.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.conns_max + self.newcomers_max
+    }
+
+    /// Number of open connections above `conns_max`.
+    pub(super) fn excess(&self) -> usize {
+        self.live.saturating_sub(self.conns_max)
+    }
+
+    /// Frees descriptors for `count` connections: those that linger first, then idle ones, which
+    /// the machine chooses.
+    pub(super) fn make_room(&mut self, mut count: usize, ctx: &mut Context) {
+        while count > 0
+            && let Some(id) = self.lingering.pop_front()
+        {
+            if self.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Lingering { .. })) {
+                self.finish(id, CloseReason::Asked, ctx);
+                count -= 1;
+            }
+        }
+        while count > 0 && self.end_idle_http(ctx) {
+            count -= 1;
+        }
+        self.wanted = self.wanted.max(count);
+    }
+
+    /// How many connections the machine must close, if any. Each request is returned once.
+    pub(super) fn take_wanted(&mut self, ctx: &mut Context) -> Option<usize> {
+        let wanted = std::mem::take(&mut self.wanted);
+        if wanted == 0 {
+            return None;
+        }
+        if ctx.counters.crowded == 0 {
+            let open = self.live;
+            log::warn!("descriptors are short: {open} connections are open, idle ones are closed; raise `ulimit -n`");
+        }
+        ctx.counters.crowded += 1;
+        Some(wanted)
+    }
+
+    pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.table.get(id)
+    }
+
+    /// Work is left over from this turn.
+    pub(super) fn is_busy(&self) -> bool {
+        !(self.run.is_empty() && self.dirty.is_empty() && self.handshakes.is_empty())
+    }
+
+    // ---- slots ----------------------------------------------------------------------------------
+
+    /// Gives a connected or connecting stream its slot.
+    pub(super) fn enter(&mut self, stream: TcpStream, phase: Phase, ctx: &mut Context) -> io::Result<ConnId> {
+        let connected = !matches!(phase, Phase::Connecting { .. });
+        let speaks_http = self.serves_files && matches!(phase, Phase::Open);
+        let id = self.table.insert(Connection::new(Transport::new(stream), phase));
+        let conn = self.table.get_mut(id).expect("just inserted");
+        conn.speaks_http = speaks_http;
+        if let Err(error) = ctx.watch(conn.transport.source(), token::of(id, false)) {
+            self.table.remove(id);
+            return Err(error);
+        }
+        self.live += 1;
+        let excess = self.excess();
+        if excess > 0 {
+            self.make_room(excess, ctx);
+        }
+        let conn = self.table.get_mut(id).expect("just inserted");
+        if connected {
+            conn.set_nodelay();
+        }
+        self.arm(id, ctx);
+        Ok(id)
+    }
+
+    /// Replaces the stream in the slot of a dial by one to the next address.
+    pub(super) fn replace(
+        &mut self,
+        id: ConnId,
+        stream: TcpStream,
+        until: Time,
+        ctx: &mut Context,
+    ) -> io::Result<ConnId> {
+        let mut transport = Transport::new(stream);
+        ctx.watch(transport.source(), token::of(id, false))?;
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.reconnect(transport, until);
+        }
+        self.arm(id, ctx);
+        Ok(id)
+    }
+
+    /// Whether a dial has connected.
+    pub(super) fn is_connected(&self, id: ConnId) -> io::Result<bool> {
+        self.table.get(id).map_or(Ok(false), |conn| conn.transport.connected())
+    }
+
+    /// Our own address on this connection.
+    pub(super) fn local_ip(&self, id: ConnId) -> Option<IpAddr> {
+        Some(self.table.get(id)?.transport.local_addr().ok()?.ip().to_canonical())
+    }
+
+    /// A dial has connected: its connection is read in the same turn.
+    pub(super) fn open(&mut self, id: ConnId, now: Time) {
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.phase = Phase::Open;
+            conn.set_nodelay();
+            conn.begin_reading(&mut self.scratch, now);
+            self.current = Some(id);
+        }
+    }
+
+    /// Frees the slot at the end of the turn. Nothing is reported.
+    pub(super) fn bury(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id) {
+            self.live -= usize::from(!matches!(conn.phase, Phase::Dead));
+            conn.phase = Phase::Dead;
+            conn.free_buffers();
+            self.graves.push(id);
+            self.count_buffers(id);
+            self.note_login(id);
+        }
+    }
+
+    /// Ends a connection and reports it; the slot is freed once the report is taken.
+    pub(super) fn finish(&mut self, id: ConnId, why: CloseReason, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else {
+            return;
+        };
+        let ended = std::mem::replace(&mut conn.phase, Phase::Dead);
+        if matches!(ended, Phase::Dead) {
+            return;
+        }
+        let is_http = conn.is_http;
+        self.live -= 1;
+        conn.free_buffers();
+        let (known, broken) = (conn.known, conn.transport.tls().is_some_and(Tls::has_failed));
+        self.count_buffers(id);
+        self.note_login(id);
+        self.release_of(ended);
+        if !known {
+            self.graves.push(id);
+            return;
+        }
+        ctx.counters.tls_broken += u64::from(broken);
+        match why {
+            CloseReason::SlowConsumer if is_http => ctx.counters.http_slow_readers += 1,
+            CloseReason::SlowConsumer => ctx.counters.slow_consumers += 1,
+            CloseReason::SlowFrame => ctx.counters.slow_frames += 1,
+            CloseReason::Remote
+            | CloseReason::Failed
+            | CloseReason::Crowded
+            | CloseReason::AddressGone
+            | CloseReason::Asked => {}
+        }
+        if is_http {
+            self.http.retain(|each| *each != id);
+            ctx.arrivals.push_back(Arrival::HttpGone { conn: id });
+        } else {
+            ctx.push(Input::Closed { conn: id, why });
+        }
+    }
+
+    /// Ends the connections that use one of these addresses of this host, which are gone. Returns
+    /// how many those are.
+    pub(super) fn lose(&mut self, gone: &[IpAddr], ctx: &mut Context) -> usize {
+        let uses = |(_, conn): &(ConnId, &Connection)| {
+            let here = conn.transport.local_addr().ok().map(|addr| addr.ip().to_canonical());
+            // A dial tries the next address by itself, and a handshake has a deadline.
+            !matches!(conn.phase, Phase::Connecting { .. } | Phase::Handshaking(_) | Phase::Dead)
+                && here.is_some_and(|here| gone.contains(&here))
+        };
+        let ids: Vec<ConnId> = self.table.ids().filter(uses).map(|(id, _)| id).collect();
+        ids.iter().for_each(|id| self.finish(*id, CloseReason::AddressGone, ctx));
+        ids.len()
+    }
+
+    /// Closes the connections with the longest send queues until this many bytes are free.
+    pub(super) fn close_unread(&mut self, bytes: usize, ctx: &mut Context) {
+        let mut unread: Vec<(u32, ConnId)> =
+            self.table.ids().filter(|(_, conn)| conn.is_unread()).map(|(id, conn)| (conn.buffers().send, id)).collect();
+        unread.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let mut freed = 0;
+        for (queue, id) in unread {
+            if freed >= bytes {
+                return;
+            }
+            freed += queue as usize;
+            ctx.counters.unread_closed += 1;
+            self.finish(id, CloseReason::SlowConsumer, ctx);
+        }
+    }
+
+    /// Must be called after something that changes the buffers of a connection.
+    fn count_buffers(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id) {
+            let now = conn.buffers();
+            let before = std::mem::replace(&mut conn.counted, now);
+            self.send_bytes = self.send_bytes - before.send as usize + now.send as usize;
+            self.read_bytes = self.read_bytes - before.read as usize + now.read as usize;
+        }
+    }
+
+    // ---- chunk buffers --------------------------------------------------------------------------
+
+    /// Takes back the buffer of a chunk, if it still exists.
+    pub(super) fn release(&mut self, buffer: Option<Vec<u8>>) {
+        self.buffers.put_chunk(buffer);
+        self.feed_starved();
+    }
+
+    /// Takes back the buffer of a chunk that will not be complete.
+    pub(super) fn release_of(&mut self, ended: Phase) {
+        if let Phase::Receiving(incoming) = ended
+            && incoming.bytes.is_some()
+        {
+            self.release(incoming.bytes);
+        }
+    }
+
+    /// The chunk of this connection needs a buffer.
+    pub(super) fn starve(&mut self, id: ConnId) {
+        self.starved.push_back(id);
+        self.feed_starved();
+    }
+
+    /// Gives buffers to connections that wait for one, in the order in which they came.
+    fn feed_starved(&mut self) {
+        while self.buffers.chunks_out < CHUNK_BUFFERS_MAX
+            && let Some(id) = self.starved.pop_front()
+        {
+            if let Some(Phase::Receiving(incoming)) = self.table.get_mut(id).map(|conn| &mut conn.phase)
+                && incoming.bytes.is_none()
+            {
+                incoming.bytes = Some(self.buffers.chunk(incoming.length));
+                self.requeue(id);
+            }
+        }
+    }
+}

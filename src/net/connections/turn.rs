@@ -1,0 +1,319 @@
+//! The turn of the connections: events set latches and fill the run queue; those that are due are
+//! read, written within the budgets, and closed after their deadlines.
+
+use std::net::Ipv4Addr;
+
+use mio::event::Event;
+
+use super::Connections;
+use crate::config::{FLUSHES_PER_TURN, TURN_BYTES_WRITTEN, TURN_BYTES_WRITTEN_MIN};
+use crate::http::Refusal;
+use crate::net::arrival::Arrival;
+use crate::net::connection::reading::Step;
+use crate::net::connection::{Held, Incoming, Phase};
+use crate::net::context::Context;
+use crate::net::deadlines::Due;
+use crate::net::token::{self, Slot};
+use crate::proto::{CloseReason, ConnId, Input};
+use crate::time::Time;
+
+impl Connections {
+    /// An event came for a slot.
+    pub(in crate::net) fn latch(&mut self, slot: Slot, event: &Event, ctx: &mut Context) {
+        let Some(id) = self.table.id_at(slot.index, slot.generation_bits, token::GENERATION_MASK) else {
+            ctx.counters.stale_ids += 1;
+            return;
+        };
+        let conn = self.table.get_mut(id).expect("the id was just made from the slot");
+        conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        conn.hung_up |= event.is_read_closed() || event.is_error();
+        conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        if !conn.is_written() {
+            self.mark_dirty(id);
+        }
+        self.requeue(id);
+    }
+
+    pub(in crate::net) fn begin_turn(&mut self) {
+        self.run_left = self.run.len();
+    }
+
+    /// Takes the next connection that is due in this turn.
+    pub(in crate::net) fn next_due(&mut self) -> Option<ConnId> {
+        self.run_left = self.run_left.checked_sub(1)?;
+        self.run.pop_front()
+    }
+
+    /// Begins to read a connection. `true`: it is a dial, and the dialer looks at it instead.
+    pub(in crate::net) fn begin(&mut self, id: ConnId, ctx: &Context) -> bool {
+        let Some(conn) = self.table.get_mut(id) else {
+            return false;
+        };
+        conn.queued = false;
+        if matches!(conn.phase, Phase::Connecting { .. }) {
+            return true;
+        }
+        if conn.wants_read() {
+            conn.begin_reading(&mut self.scratch, ctx.now);
+            self.current = Some(id);
+        }
+        false
+    }
+
+    /// A connection is being read.
+    pub(in crate::net) fn is_reading(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// The next arrival on the connection that is being read; none when it waits for the next turn.
+    pub(in crate::net) fn read(&mut self, ctx: &mut Context) -> Option<Arrival> {
+        let id = self.current?;
+        let Some(conn) = self.table.get_mut(id) else {
+            self.current = None;
+            return None;
+        };
+        match conn.read_step(&mut self.scratch, &mut self.buffers, ctx.now) {
+            Step::Message(message) => {
+                ctx.counters.messages_in += 1;
+                Some(Arrival::Input(Input::Message { conn: id, message }))
+            }
+            Step::Malformed(error) => {
+                ctx.counters.malformed += 1;
+                ctx.counters.other_mode += u64::from(conn.is_other_mode());
+                Some(Arrival::Input(Input::Malformed { conn: id, error }))
+            }
+            Step::Progress { req, received } => {
+                let received = u32::try_from(received).unwrap_or(u32::MAX);
+                Some(Arrival::Input(Input::PayloadProgress { conn: id, req, received }))
+            }
+            Step::Chunk(incoming) => {
+                let Incoming { req, plan, verify, bytes, .. } = *incoming;
+                let bytes = bytes.expect("a chunk is received into its buffer");
+                Some(Arrival::Payload { conn: id, req, bytes, plan, verify })
+            }
+            Step::Http => {
+                self.begin_http(id, ctx);
+                Some(Arrival::HttpBegun { conn: id })
+            }
+            Step::Request(request) => {
+                ctx.counters.http_requests += 1;
+                let conn = self.table.get(id)?;
+                let Phase::Http(http) = &conn.phase else { return None };
+                // It fails only once the connection is gone.
+                let from =
+                    conn.transport.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |addr| addr.ip().to_canonical());
+                Some(Arrival::Http { conn: id, surface: http.surface, from, request })
+            }
+            Step::Refused(refusal) => {
+                self.current = None;
+                self.refuse_http(id, refusal, ctx);
+                None
+            }
+            Step::Rest => {
+                self.leave(id, ctx);
+                None
+            }
+            Step::Closed(why) => {
+                self.current = None;
+                // The other side may still read the answers to what it sent before the end.
+                self.flush_one(id, ctx);
+                self.finish(id, why, ctx);
+                None
+            }
+        }
+    }
+
+    /// Nothing more is read in this turn. The connection that is being read goes to the back of the
+    /// run queue.
+    pub(in crate::net) fn rest(&mut self, ctx: &mut Context) {
+        self.run_left = 0;
+        if let Some(id) = self.current {
+            if let Some(conn) = self.table.get_mut(id) {
+                conn.pause(&mut self.scratch);
+            }
+            self.leave(id, ctx);
+        }
+    }
+
+    /// The connection that is being read has had its share of the turn.
+    fn leave(&mut self, id: ConnId, ctx: &mut Context) {
+        self.current = None;
+        // A connection with something to write is armed after the attempt to write it.
+        let to_be_written = self.table.get(id).is_some_and(|conn| conn.dirty);
+        self.count_buffers(id);
+        self.requeue(id);
+        if !to_be_written {
+            self.arm(id, ctx);
+        }
+    }
+
+    /// The deadline of a connection has passed. `true`: it is a dial whose address has had its
+    /// time, and the dialer tries the next one.
+    pub(in crate::net) fn expire(&mut self, id: ConnId, at: Time, ctx: &mut Context) -> bool {
+        let Some(conn) = self.table.get_mut(id).filter(|conn| conn.armed == Some(at)) else {
+            return false;
+        };
+        conn.armed = None;
+        match conn.deadline() {
+            Some(deadline) if deadline <= ctx.now => {
+                if matches!(conn.phase, Phase::Connecting { .. }) {
+                    return true;
+                }
+                if let Phase::Handshaking(handshake) = &conn.phase {
+                    ctx.counters.handshakes_overdue += u64::from(handshake.accepted.is_some());
+                    if handshake.accepted.is_none() {
+                        return true;
+                    }
+                }
+                let why = conn.overdue();
+                if matches!(conn.phase, Phase::Http(_)) && why == CloseReason::SlowFrame {
+                    self.refuse_http(id, Refusal::Slow, ctx);
+                } else {
+                    self.finish(id, why, ctx);
+                }
+            }
+            Some(_) | None => self.arm(id, ctx),
+        }
+        false
+    }
+
+    /// Whether the deadline is the one that the connection waits for.
+    pub(in crate::net) fn is_armed(&self, id: ConnId, at: Time) -> bool {
+        self.table.get(id).is_some_and(|conn| conn.armed == Some(at))
+    }
+
+    /// Writes what was queued, on as many connections as one turn has time for.
+    pub(in crate::net) fn flush(&mut self, ctx: &mut Context) {
+        let mut uploads = 0;
+        // Connections that stop on their budget, and those beyond the bound, wait for the next
+        // turn.
+        for _ in 0..self.dirty.len().min(FLUSHES_PER_TURN) {
+            let Some(id) = self.dirty.pop_front() else { break };
+            if let Some(conn) = self.table.get_mut(id) {
+                conn.dirty = false;
+                uploads += usize::from(conn.send.has_files());
+            }
+            self.flush_one(id, ctx);
+        }
+        // The next turn most likely has as many uploads as this one.
+        self.write_budget = (TURN_BYTES_WRITTEN / uploads.max(1)).max(TURN_BYTES_WRITTEN_MIN);
+    }
+
+    pub(in crate::net) fn flush_one(&mut self, id: ConnId, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else {
+            return;
+        };
+        match conn.phase {
+            Phase::Connecting { .. } | Phase::Handshaking(_) | Phase::Lingering { .. } | Phase::Dead => return,
+            Phase::Open
+            | Phase::ChunkAnnounced
+            | Phase::Receiving(_)
+            | Phase::Http(_)
+            | Phase::Deaf
+            | Phase::Closing { .. } => {}
+        }
+        let (was_choked, is_http) = (conn.is_choked(), conn.is_http);
+        let arrivals = &mut ctx.arrivals;
+        let sent = |req| {
+            arrivals.push_back(if is_http {
+                Arrival::HttpSent { conn: id, req }
+            } else {
+                Arrival::Input(Input::PayloadSent { conn: id, req })
+            });
+        };
+        if let Some(why) = conn.flush(self.write_budget, &mut self.buffers, ctx.now, sent) {
+            self.finish(id, why, ctx);
+            return;
+        }
+        let backlogged = conn.note_backlog(was_choked, ctx.now);
+        if matches!(conn.phase, Phase::Lingering { .. }) {
+            if self.excess() > 0 {
+                return self.finish(id, CloseReason::Asked, ctx);
+            }
+            self.note_lingering(id);
+        } else if conn.writable && !conn.is_written() {
+            self.mark_dirty(id);
+        }
+        match backlogged.filter(|_| !is_http) {
+            Some(true) => {
+                ctx.counters.backlogs += 1;
+                ctx.push(Input::Backlogged { conn: id });
+            }
+            Some(false) => ctx.push(Input::Drained { conn: id }),
+            None => {}
+        }
+        self.count_buffers(id);
+        self.requeue(id);
+        self.arm(id, ctx);
+    }
+
+    /// It lingers from now on, for at most [`crate::config::LINGER_MAX`].
+    fn note_lingering(&mut self, id: ConnId) {
+        let Connections { table, lingering, .. } = self;
+        if lingering.len() > 2 * table.len() {
+            lingering.retain(|id| table.get(*id).is_some_and(|conn| matches!(conn.phase, Phase::Lingering { .. })));
+        }
+        lingering.push_back(id);
+    }
+
+    /// The machine has closed it. While descriptors are short, only what the socket takes at once
+    /// is written.
+    pub(in crate::net) fn close(&mut self, id: ConnId, ctx: &mut Context) {
+        let Some(conn) = self.table.get_mut(id) else {
+            return;
+        };
+        let ended = conn.begin_closing();
+        self.mark_dirty(id);
+        self.release_of(ended);
+        if self.excess() > 0 {
+            self.flush_one(id, ctx);
+            self.finish(id, CloseReason::Asked, ctx);
+        }
+    }
+
+    /// Frees the slots of connections that are gone: nothing of this turn can name them any more.
+    /// Returns whether there were any.
+    pub(in crate::net) fn end_turn(&mut self) -> bool {
+        debug_assert!(self.current.is_none() && self.run_left == 0, "every due connection was read");
+        let any = !self.graves.is_empty();
+        for id in self.graves.drain(..) {
+            let gone = self.table.remove(id);
+            debug_assert!(gone.is_none_or(|conn| conn.counted == Held::default()), "its buffers were freed before");
+        }
+        any
+    }
+
+    /// Puts a connection with something to read into the run queue.
+    pub(super) fn requeue(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id)
+            && !conn.queued
+            && self.current != Some(id)
+            && conn.wants_read()
+        {
+            conn.queued = true;
+            let is_handshake = matches!(conn.phase, Phase::Handshaking(_));
+            let queue = if is_handshake { &mut self.handshakes } else { &mut self.run };
+            queue.push_back(id);
+        }
+    }
+
+    pub(in crate::net) fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.table.get_mut(id)
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// Makes sure that the connection is looked at by its deadline.
+    pub(super) fn arm(&mut self, id: ConnId, ctx: &mut Context) {
+        if let Some(conn) = self.table.get_mut(id)
+            && let Some(deadline) = conn.deadline()
+            && conn.armed.is_none_or(|armed| deadline < armed)
+        {
+            conn.armed = Some(deadline);
+            ctx.deadlines.push(deadline, Due::Connection(id));
+        }
+    }
+}
