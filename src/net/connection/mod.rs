@@ -118,8 +118,6 @@ pub(super) struct Connection {
     pub(super) writable: bool,
     /// The machine knows it, and gets its end.
     pub(super) known: bool,
-    /// It was accepted in login mode and has not logged in.
-    pub(super) half_open: bool,
     /// Bytes that may be read before it has logged in; `u32::MAX` without a limit.
     early_left: u32,
     /// It is in a run queue.
@@ -163,7 +161,6 @@ impl Connection {
             hung_up: false,
             writable: true,
             known: true,
-            half_open: false,
             early_left: u32::MAX,
             queued: false,
             dirty: false,

@@ -6,11 +6,12 @@ use std::io;
 use mio::net::TcpStream;
 
 use super::Connections;
-use crate::config::{EARLY_BYTES_MAX, HANDSHAKES_PER_TURN, HANDSHAKES_READY_MAX, LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
+use crate::config::{EARLY_BYTES_MAX, HANDSHAKES_READY_MAX, LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
 use crate::net::connection::handshake::Greeted;
 use crate::net::connection::{Accepted, Connection, Handshake, Phase};
 use crate::net::context::Context;
 use crate::net::tls::{Tls, TlsIdentity};
+use crate::proto::crowd::{Host, Rank, Standing};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 use crate::wire::frame;
@@ -28,38 +29,33 @@ impl Connections {
         let handshake = Handshake { until, accepted: Some(accepted) };
         let id = self.enter(stream, Phase::Handshaking(Box::new(handshake)), ctx)?;
         let conn = self.table.get_mut(id).expect("just inserted");
-        (conn.known, conn.half_open) = (false, true);
+        conn.known = false;
         conn.set_early_max(EARLY_BYTES_MAX);
-        self.half_open.push_back(id);
-        self.half_open_count += 1;
+        let Accepted { from, since, .. } = accepted;
+        self.half_open.insert(id, Standing { conn: id, host: Host::from(from.ip()), rank: Rank::Idle, since });
         self.evict_half_open(ctx);
         Ok(())
     }
 
-    /// Closes the oldest connections that have not logged in, if there are too many.
+    /// Closes connections that have not logged in, if there are too many: by the rule for crowds, so
+    /// that one host does not displace the logins of others.
     fn evict_half_open(&mut self, ctx: &mut Context) {
         let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
-        while self.half_open_count > most
-            && let Some(id) = self.half_open.pop_front()
-        {
-            if self.get(id).is_some_and(|conn| conn.half_open) {
-                ctx.counters.half_open_evicted += 1;
-                self.finish(id, CloseReason::Crowded, ctx);
-            }
-        }
-        if self.half_open.len() > 2 * self.half_open_count + HANDSHAKES_PER_TURN {
-            let table = &self.table;
-            self.half_open.retain(|id| table.get(*id).is_some_and(|conn| conn.half_open));
+        while self.half_open.len() > most {
+            let Connections { half_open, plan, .. } = self;
+            let standing = |id: ConnId| half_open.get(&id).copied();
+            let Some(id) = plan.next(ctx.now, standing, || half_open.values().copied().collect()) else { return };
+            ctx.counters.half_open_evicted += 1;
+            self.finish(id, CloseReason::Crowded, ctx);
         }
     }
 
     /// A connection has logged in, or is gone: it is not half-open any more.
     pub(in crate::net) fn note_login(&mut self, id: ConnId) {
-        if let Some(conn) = self.table.get_mut(id)
-            && std::mem::take(&mut conn.half_open)
+        if self.half_open.remove(&id).is_some()
+            && let Some(conn) = self.table.get_mut(id)
         {
             conn.set_early_max(usize::MAX);
-            self.half_open_count -= 1;
             self.requeue(id);
         }
     }

@@ -7,7 +7,7 @@ mod http;
 mod turn;
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 
@@ -24,6 +24,7 @@ use super::tls::Tls;
 use super::token;
 use super::transport::Transport;
 use crate::config::{CHUNK_BUFFERS_MAX, TURN_BYTES_WRITTEN};
+use crate::proto::crowd::{Plan, Standing};
 use crate::proto::{CloseReason, ConnId, Input};
 use crate::time::Time;
 
@@ -46,11 +47,10 @@ pub(super) struct Connections {
     run: VecDeque<ConnId>,
     /// Connections whose handshake may go on; each at most once.
     handshakes: VecDeque<ConnId>,
-    /// Connections that have not logged in, in the order in which they came; the list can also name
-    /// some that have or that are gone.
-    half_open: VecDeque<ConnId>,
-    /// Their number.
-    half_open_count: usize,
+    /// Connections that were accepted in login mode and have not logged in.
+    half_open: BTreeMap<ConnId, Standing>,
+    /// Which of them go next while there are too many.
+    plan: Plan,
     pub(super) admission: Admission,
     /// How many of them are due in this turn; those that are added during the turn wait for the
     /// next.
@@ -88,8 +88,8 @@ impl Connections {
             wanted: 0,
             run: VecDeque::new(),
             handshakes: VecDeque::new(),
-            half_open: VecDeque::new(),
-            half_open_count: 0,
+            half_open: BTreeMap::new(),
+            plan: Plan::default(),
             admission: Admission::default(),
             run_left: 0,
             current: None,

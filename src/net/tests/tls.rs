@@ -43,7 +43,10 @@ struct Client {
 
 impl Client {
     fn new(rig: &Rig, seed: u8) -> Client {
-        let socket = connect(rig.addr());
+        Client::on(connect(rig.addr()), seed)
+    }
+
+    fn on(socket: TcpStream, seed: u8) -> Client {
         socket.set_nonblocking(true).unwrap();
         Client { socket, tls: identity(seed).dial(0, None).unwrap(), plain: Vec::new(), ended: false }
     }
@@ -338,6 +341,21 @@ fn the_oldest_connection_that_has_not_logged_in_makes_room() {
     assert_eq!(rig.net.counters().half_open_evicted, 1);
     assert!(rig.net.is_open(logged_in));
     drop((third, fourth));
+}
+
+#[test]
+fn a_crowd_without_a_login_does_not_displace_another_host() {
+    let mut rig = node(1);
+    rig.net.conns.conns_max = 8;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&rig.addr().into()).unwrap();
+    let mut other = Client::on(socket.into(), 2);
+    let (conn, _) = other.greet(&mut rig);
+    let crowd: Vec<TcpStream> = (0..6).map(|_| connect(rig.addr())).collect();
+    until_counted(&mut rig, |counters| counters.half_open_evicted == 3);
+    assert!(rig.net.is_open(conn), "it came first, but is the only one of its host");
+    drop((other, crowd));
 }
 
 #[test]
