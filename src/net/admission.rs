@@ -1,21 +1,21 @@
-//! How often one address may begin a handshake: a bucket of tokens for each address that has begun
-//! one lately.
+//! How often one host may begin a handshake: a bucket of tokens for each host that has begun one
+//! lately.
 //!
-//! A handshake costs both sides about as much as thousands of messages, and it comes before anybody
-//! is known. One address gets a small share of that, however many connections it opens. Addresses
-//! of IPv6 count by their network of 64 bits, because one host has all of it.
+//! A handshake costs both sides more than any message, and it comes before anybody is known. One
+//! host gets a small share of that, however many connections it opens.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::config::{ADDRESS_HANDSHAKES_BURST, ADDRESS_HANDSHAKES_PER_SECOND, ADDRESSES_MAX};
+use crate::proto::crowd::Host;
 use crate::time::Time;
 
 /// The buckets. One that is full is not kept.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
-    buckets: BTreeMap<IpAddr, Bucket>,
-    /// Used by all addresses for which there is no room.
+    buckets: BTreeMap<Host, Bucket>,
+    /// Used by all hosts for which there is no room.
     shared: Option<Bucket>,
     /// Whether loopback addresses have no limit.
     pub(super) exempts_loopback: bool,
@@ -45,7 +45,7 @@ impl Admission {
             return true;
         }
         let full = Bucket { left: ADDRESS_HANDSHAKES_BURST, at: now };
-        let key = network_of(from);
+        let key = Host::from(from);
         if !self.buckets.contains_key(&key) && self.buckets.len() >= ADDRESSES_MAX {
             self.buckets.retain(|_, bucket| {
                 bucket.refill(now);
@@ -61,13 +61,6 @@ impl Admission {
         let admitted = bucket.left > 0;
         bucket.left = bucket.left.saturating_sub(1);
         admitted
-    }
-}
-
-fn network_of(addr: IpAddr) -> IpAddr {
-    match addr {
-        IpAddr::V4(_) => addr,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 
