@@ -89,9 +89,9 @@ impl Transport {
             return Ok(Taken::End);
         }
         match tls.open(sealed, held + taken, into) {
-            Ok(opened) if opened.count == 0 && tls.has_ended() => Ok(Taken::End),
             Ok(opened) => {
-                let emptied = held + taken < end && SHORT_READ_EMPTIES;
+                // An end that came with it is found by the next read, which nothing else causes.
+                let emptied = held + taken < end && SHORT_READ_EMPTIES && !tls.has_ended();
                 Ok(Taken::Some { count: opened.count, taken, emptied, worked: opened.worked })
             }
             Err(error) => {

@@ -326,6 +326,38 @@ fn a_record_that_was_begun_must_end_in_time() {
 }
 
 #[test]
+fn an_end_that_comes_with_other_records_is_noticed() {
+    let mut rig = node(1);
+    let two = |rig: &mut Rig| {
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            rig.turn(|_, arrival| seen.push(arrival));
+        }
+        seen
+    };
+    // With a message; the socket stays open.
+    let mut client = Client::new(&rig, 2);
+    let (conn, _) = client.greet(&mut rig);
+    let message = client.sealed(&bytes_of(&[ping(1)]));
+    client.tls.seal_end();
+    client.socket.write_all(&[&message, client.tls.unsent()].concat()).unwrap();
+    let seen = two(&mut rig);
+    assert!(matches!(seen[0], Arrival::Input(Input::Message { .. })), "{seen:?}");
+    assert!(matches!(seen[1], Arrival::Input(Input::Closed { conn: of, why: CloseReason::Remote }) if of == conn));
+    // With the last message of the handshake.
+    let mut client = Client::new(&rig, 3);
+    while !client.tls.is_ready() {
+        client.go_on();
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    client.tls.seal_end();
+    client.go_on();
+    let seen = two(&mut rig);
+    assert!(matches!(seen[0], Arrival::Input(Input::Accepted { .. })), "{seen:?}");
+    assert!(matches!(seen[1], Arrival::Input(Input::Closed { why: CloseReason::Remote, .. })), "{seen:?}");
+}
+
+#[test]
 fn the_oldest_connection_that_has_not_logged_in_makes_room() {
     let mut rig = node(1);
     rig.net.conns.conns_max = 4;

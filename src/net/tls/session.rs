@@ -200,7 +200,7 @@ impl Tls {
     fn open_all(&mut self, sealed: &mut [u8], plain: &mut [u8]) -> Result<Opened, TlsError> {
         let mut opened = Opened::default();
         let mut used = 0;
-        while !self.ended {
+        loop {
             let rest = &mut sealed[used..];
             let (discard, found) = match &mut self.side {
                 Side::Server(conn) => step(conn.process_tls_records(rest), &mut plain[opened.count..], &mut self.out),
@@ -211,8 +211,9 @@ impl Tls {
                 Found::Plain(count) => opened.count += count,
                 Found::Encoded => opened.worked |= !self.ready,
                 Found::Transmitted => {}
-                Found::Ended => self.ended = true,
-                Found::Waiting => break,
+                // rustls says this once, and then whether the handshake is complete.
+                Found::Ended if !self.ended => self.ended = true,
+                Found::Ended | Found::Waiting => break,
                 Found::Ready => {
                     opened.worked |= !std::mem::replace(&mut self.ready, true);
                     break;
