@@ -9,6 +9,7 @@ use super::reading::Scratch;
 use super::{Connection, Phase};
 use crate::net::tls::{TlsError, WrongKey};
 use crate::net::transport::Taken;
+use crate::time::Time;
 use crate::trust::PublicKey;
 
 /// The first byte of a TLS record of the handshake (RFC 8446 §5.1).
@@ -115,9 +116,11 @@ impl Connection {
         }
     }
 
-    /// It is complete: frames are read from now on.
-    pub(in crate::net) fn end_handshake(&mut self) {
+    /// It is complete: frames are read from now on. The first one may have begun, and the last
+    /// message of the handshake may not be sent yet.
+    pub(in crate::net) fn end_handshake(&mut self, now: Time) {
         self.phase = Phase::Open;
+        (self.frame_since, self.write_since) = (now, now);
     }
 
     fn tls_error(&self, error: &io::Error) -> Option<WrongKey> {

@@ -149,6 +149,8 @@ impl Connection {
             if missing == 0 {
                 let decoded = frame::decode(&self.held, cap)?.map(|(message, _)| message);
                 buffers.put_frame(std::mem::take(&mut self.held));
+                // A record of the next one may have begun.
+                self.frame_since = scratch.now;
                 return Ok(decoded);
             }
             if scratch.unread().is_empty() {
@@ -215,6 +217,7 @@ impl Connection {
             return Step::Closed(why);
         }
         if incoming.filled == incoming.length {
+            self.frame_since = scratch.now;
             return Step::Chunk(incoming);
         }
         let (req, received) = (incoming.req, incoming.filled);
@@ -309,12 +312,14 @@ impl Connection {
         scratch.clear();
         while self.readable && scratch.budget > 0 && self.early_left > 0 {
             let most = scratch.budget.min(self.early_left as usize);
+            let was_within = self.transport.is_within_record();
             let Some((count, taken)) = self.read_some(&mut scratch.bytes, most, &mut scratch.sealed)? else {
                 return Ok(false);
             };
             scratch.end = count;
             scratch.budget -= taken.min(scratch.budget);
-            if self.held.is_empty() && self.transport.is_within_record() {
+            // More bytes of the same record do not put it off.
+            if self.held.is_empty() && (count > 0 || !was_within) {
                 self.frame_since = scratch.now;
             }
             if count > 0 {

@@ -160,7 +160,7 @@ impl Connections {
     /// The machine knows it from now on.
     pub(in crate::net) fn end_handshake(&mut self, id: ConnId, ctx: &mut Context) {
         if let Some(conn) = self.table.get_mut(id) {
-            conn.end_handshake();
+            conn.end_handshake(ctx.now);
             conn.known = true;
             self.count_buffers(id);
             self.requeue(id);

@@ -318,11 +318,54 @@ fn a_record_that_was_begun_must_end_in_time() {
     let (conn, _) = client.greet(&mut rig);
     let record = client.sealed(&bytes_of(&[ping(1)]));
     client.socket.write_all(&record[..10]).unwrap();
-    while !rig.net.conns.get(conn).unwrap().transport.is_within_record() {
-        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
-    }
+    until_held(&mut rig, conn, 10);
+    // More bytes of the same record do not put it off.
+    rig.now = Time::ZERO + FRAME_PROGRESS_MAX - Duration::from_secs(1);
+    client.socket.write_all(&record[10..12]).unwrap();
+    until_held(&mut rig, conn, 12);
     rig.now = Time::ZERO + FRAME_PROGRESS_MAX + Duration::from_secs(1);
     assert_eq!(rig.until_closed(conn), CloseReason::SlowFrame);
+}
+
+/// Turns until this many bytes are held of a record. The machine hears of nothing.
+fn until_held(rig: &mut Rig, conn: ConnId, bytes: usize) {
+    while rig.net.conns.get(conn).unwrap().transport.tls().unwrap().held_bytes() != bytes {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+}
+
+#[test]
+fn a_record_that_begins_with_the_end_of_another_has_its_own_time() {
+    let mut rig = node(1);
+    rig.now = Time::ZERO + FRAME_PROGRESS_MAX * 3;
+    // After the last message of a handshake.
+    let mut client = Client::new(&rig, 2);
+    while !client.tls.is_ready() {
+        client.go_on();
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    let [one, two] = [1, 2].map(|n| bytes_of(&[ping(n)]));
+    let record = client.sealed(&one[..3]);
+    let last = client.tls.unsent().to_vec();
+    client.tls.on_sent(last.len());
+    client.socket.write_all(&[&last, &record[..10]].concat()).unwrap();
+    let conn = rig.until(|_, arrival| match arrival {
+        Arrival::Input(Input::Accepted { conn, .. }) => Some(conn),
+        other => panic!("unexpected: {other:?}"),
+    });
+    until_held(&mut rig, conn, 10);
+    // After the rest of a frame that took long.
+    client.socket.write_all(&record[10..]).unwrap();
+    until_held(&mut rig, conn, 0);
+    rig.now = rig.now + FRAME_PROGRESS_MAX - Duration::from_secs(1);
+    let [rest, next] = [&one[3..], &two[..]].map(|bytes| client.sealed(bytes));
+    client.socket.write_all(&[&rest, &next[..10]].concat()).unwrap();
+    assert_eq!(rig.until_message(conn), ping(1));
+    until_held(&mut rig, conn, 10);
+    rig.now = rig.now + FRAME_PROGRESS_MAX - Duration::from_secs(1);
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    client.socket.write_all(&next[10..]).unwrap();
+    assert_eq!(rig.until_message(conn), ping(2));
 }
 
 #[test]
