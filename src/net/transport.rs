@@ -167,9 +167,14 @@ impl Transport {
         Ok(())
     }
 
-    /// Something is sealed and not sent.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !tls.unsent().is_empty())
+    /// Bytes that are sealed and not sent.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.unsent().len())
+    }
+
+    #[cfg(test)]
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// A record has begun and is not complete.

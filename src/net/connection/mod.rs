@@ -219,7 +219,7 @@ impl Connection {
     pub(super) fn wants_read(&self) -> bool {
         match self.phase {
             Phase::Connecting { .. } => true,
-            Phase::Handshaking(_) => self.readable || self.writable && self.transport.has_unsent(),
+            Phase::Handshaking(_) => self.readable || self.writable && self.transport.unsent_bytes() > 0,
             Phase::Open => !self.is_choked() && (self.readable && self.early_left > 0 || self.held_complete),
             Phase::Receiving(ref incoming) => {
                 let some = self.readable || self.held_complete || incoming.filled == incoming.length;
@@ -256,10 +256,12 @@ impl Connection {
         changed.then_some(backlogged)
     }
 
-    /// Something waits in its send queue because the other side does not read.
+    /// Something waits in its buffers because the other side does not read. Sealed bytes of files
+    /// do not count: the machine bounds the chunks.
     pub(super) fn is_unread(&self) -> bool {
         let is_over = matches!(self.phase, Phase::Dead | Phase::Handshaking(_));
-        !self.writable && self.send.frame_bytes() > 0 && !is_over
+        let waits = self.send.frame_bytes() > 0 || self.transport.unsent_bytes() > 0 && !self.send.has_files();
+        !self.writable && waits && !is_over
     }
 
     /// Bytes of its buffers.
@@ -299,7 +301,7 @@ impl Connection {
 
     /// The socket has taken all that was queued.
     pub(super) fn is_written(&self) -> bool {
-        self.send.is_empty() && !self.transport.has_unsent()
+        self.send.is_empty() && self.transport.unsent_bytes() == 0
     }
 
     /// Must be called before something is queued: the stall of a queue begins when it was empty.
@@ -321,8 +323,10 @@ impl Connection {
         if !self.writable {
             return None;
         }
+        let unsent = self.transport.unsent_bytes();
         let (end, count) = self.send.flush(&mut self.transport, budget, buffers, sent);
-        if count > 0 {
+        // That the socket takes a part of what was sealed earlier is progress too.
+        if count > 0 || self.transport.unsent_bytes() < unsent {
             self.write_since = now;
         }
         if let Phase::Http(http) = &mut self.phase {

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{EARLY_BYTES_MAX, FRAME_BYTES_OPEN, FRAME_PROGRESS_MAX, LOGIN_DEADLINE};
+use crate::config::{EARLY_BYTES_MAX, FRAME_BYTES_OPEN, FRAME_PROGRESS_MAX, LOGIN_DEADLINE, WRITE_STALL_MAX};
 use crate::net::tls::Tls;
 use crate::net::{Counters, TlsIdentity};
 use crate::proto::{DialCause, DialId, HashPlan, Verify};
@@ -431,6 +431,48 @@ fn a_crowd_without_a_login_does_not_displace_another_host() {
     until_counted(&mut rig, |counters| counters.half_open_evicted == 3);
     assert!(rig.net.is_open(conn), "it came first, but is the only one of its host");
     drop((other, crowd));
+}
+
+/// A node, and a client that has not read what the node has sealed for it.
+fn unread() -> (Rig, Client, ConnId) {
+    let mut rig = node(1);
+    // With small buffers of the kernel the rest stays here.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.connect(&rig.addr().into()).unwrap();
+    let mut client = Client::on(socket.into(), 2);
+    let (conn, _) = client.greet(&mut rig);
+    socket2::SockRef::from(rig.net.conns.get(conn).unwrap().transport.stream()).set_send_buffer_size(1).unwrap();
+    rig.net.send(conn, &Message::Bye(Bye { why: "x".repeat(30_000) }));
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    assert!(unsent(&rig, conn) > 0 && rig.net.conns.get(conn).unwrap().send.is_empty());
+    (rig, client, conn)
+}
+
+fn unsent(rig: &Rig, conn: ConnId) -> usize {
+    rig.net.conns.get(conn).unwrap().transport.unsent_bytes()
+}
+
+#[test]
+fn what_is_sealed_and_not_read_goes_when_memory_is_short() {
+    let (mut rig, _client, conn) = unread();
+    rig.net.close_unread(1);
+    assert_eq!(rig.until_closed(conn), CloseReason::SlowConsumer);
+    assert_eq!(rig.net.counters().unread_closed, 1);
+}
+
+#[test]
+fn a_client_that_reads_a_long_record_slowly_makes_progress() {
+    let (mut rig, mut client, conn) = unread();
+    for _ in 0..3 {
+        let before = unsent(&rig, conn);
+        rig.now = rig.now + WRITE_STALL_MAX - Duration::from_secs(1);
+        while unsent(&rig, conn) == before {
+            client.go_on();
+            rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+        }
+        assert!(unsent(&rig, conn) > 0, "the socket has taken all at once, so nothing was tested");
+    }
 }
 
 #[test]
