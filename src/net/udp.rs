@@ -78,6 +78,8 @@ pub(super) struct Datagrams {
     lanes: Lanes,
     /// Datagrams of lanes that may still be read in this turn.
     lanes_budget: usize,
+    /// The common socket is looked at before the lanes.
+    common_first: bool,
     /// The last error of a send, until it is reported.
     refused: Option<(SocketAddr, String)>,
     /// One packer per path of this turn: at most as many as the machine has addresses of neighbors.
@@ -122,6 +124,7 @@ impl Datagrams {
             bound,
             lanes: Lanes::default(),
             lanes_budget: 0,
+            common_first: false,
             refused: None,
             packers: BTreeMap::new(),
         })
@@ -175,6 +178,17 @@ impl Datagrams {
         if let Some(undelivered) = self.next_error() {
             return Some(undelivered);
         }
+        // In turn: neither may hold up the other.
+        self.common_first = !self.common_first;
+        if self.common_first {
+            self.receive_common(now, counters).or_else(|| self.receive_lane(now, counters))
+        } else {
+            self.receive_lane(now, counters).or_else(|| self.receive_common(now, counters))
+        }
+    }
+
+    /// What came next from a neighbor with a socket of its own.
+    fn receive_lane(&mut self, now: Time, counters: &mut Counters) -> Option<Received> {
         while self.lanes_budget > 0
             && let Some(received) = self.lanes.receive(&mut self.buffer)
         {
@@ -189,6 +203,11 @@ impl Datagrams {
                 Err((to, error)) => return Some(Received::Undelivered { to, why: undelivered(&error) }),
             }
         }
+        None
+    }
+
+    /// What came next to the common socket.
+    fn receive_common(&mut self, now: Time, counters: &mut Counters) -> Option<Received> {
         while self.ready && self.budget > 0 {
             self.budget -= 1;
             match self.receive_one() {

@@ -78,6 +78,28 @@ fn a_datagram_arrives_whole_with_its_sender() {
 }
 
 #[test]
+fn a_neighbor_that_sends_much_does_not_hold_up_the_others() {
+    let mut rig = Rig::new();
+    let (neighbor, other) = (local("127.0.0.1:0"), local("127.0.0.1:0"));
+    // Now it has a socket of its own.
+    rig.net.send_to((None, neighbor.local_addr().unwrap()), None, 7, &note(1));
+    rig.net.flush();
+    for _ in 0..100 {
+        neighbor.send_to(&[1; 20], rig.addr()).unwrap();
+    }
+    other.send_to(&[1; 20], rig.addr()).unwrap();
+    let mut from = Vec::new();
+    while from.len() < 101 {
+        rig.turn(|_, arrival| match arrival {
+            Arrival::Datagram(taken) => from.push(taken.from),
+            other => panic!("unexpected: {other:?}"),
+        });
+    }
+    let place = from.iter().position(|addr| *addr == other.local_addr().unwrap());
+    assert!(place.is_some_and(|place| place < 2), "{place:?}");
+}
+
+#[test]
 fn both_families_reach_a_listener_on_all_addresses_under_their_own_names() {
     let mut rig = Rig::listening("[::]:0");
     let port = rig.addr().port();
