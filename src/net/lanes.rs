@@ -8,15 +8,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::net::UdpSocket;
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Protocol, Type};
 
 use super::context::Context;
 use super::socket::{canonical, open};
 use super::token;
-use crate::config::{DATAGRAM_BUFFER_BYTES, LINK_SOCKETS_MAX};
+use super::udp::report_errors;
+use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_ERRORS_PER_TURN, LINK_SOCKETS_MAX};
 use crate::time::Time;
 
 /// A lane that nothing was sent to for this long is given up.
@@ -108,10 +111,25 @@ impl Lanes {
                     return Some(Ok((canonical(from), ends.0, length)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready &= !(1 << at),
-                Err(error) => return Some(Err((ends.1, error))),
+                Err(error) => {
+                    drop_errors(socket);
+                    return Some(Err((ends.1, error)));
+                }
             }
         }
         None
+    }
+}
+
+/// Empties the queue of errors, which takes room from datagrams: the read has returned one of them,
+/// and all are about this neighbor.
+fn drop_errors(socket: &UdpSocket) {
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    for _ in 0..DATAGRAM_ERRORS_PER_TURN {
+        let mut first = [0; 1];
+        if recv(socket.as_raw_fd(), &mut first, flags).is_err() {
+            return;
+        }
     }
 }
 
@@ -125,6 +143,8 @@ fn open_lane(at: usize, (here, there): Ends, port: u16, ctx: &Context) -> io::Re
     socket.set_reuse_port(true)?;
     socket.bind(&local.into())?;
     socket.connect(&there.into())?;
+    // Errors about what the common socket sends to there come to this one.
+    report_errors(&socket, there.is_ipv6())?;
     let mut socket = UdpSocket::from_std(socket.into());
     ctx.poll.registry().register(&mut socket, token::lane(at), mio::Interest::READABLE)?;
     Ok(socket)

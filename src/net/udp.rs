@@ -394,7 +394,7 @@ fn report_addresses(socket: &Socket, is_v6: bool) -> io::Result<()> {
 }
 
 /// Asks the system for the ICMP errors of datagrams. An IPv6 socket may also carry IPv4.
-fn report_errors(socket: &Socket, is_v6: bool) -> io::Result<()> {
+pub(super) fn report_errors(socket: &Socket, is_v6: bool) -> io::Result<()> {
     setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     if is_v6 {
         setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;

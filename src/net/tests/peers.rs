@@ -3,7 +3,7 @@
 use std::net::{TcpListener, UdpSocket};
 
 use super::*;
-use crate::proto::DialId;
+use crate::proto::{DialId, Undelivered};
 use crate::wire::ids::QueryId;
 use crate::wire::link::{self, LinkRef};
 use crate::wire::{HostPort, LinkMessage};
@@ -97,6 +97,22 @@ fn a_neighbor_that_sends_much_does_not_hold_up_the_others() {
     }
     let place = from.iter().position(|addr| *addr == other.local_addr().unwrap());
     assert!(place.is_some_and(|place| place < 2), "{place:?}");
+}
+
+#[test]
+fn a_datagram_that_a_neighbor_does_not_get_is_reported() {
+    let mut rig = Rig::new();
+    let to = local("127.0.0.1:0").local_addr().unwrap();
+    for _ in 0..3 {
+        rig.net.send_to((None, to), None, 7, &note(1));
+        rig.net.flush();
+        let why = rig.until(|_, arrival| match arrival {
+            Arrival::Input(Input::Undelivered { to: of, why }) if of == to => Some(why),
+            other => panic!("unexpected: {other:?}"),
+        });
+        assert_eq!(why, Undelivered::Refused);
+        rig.settle();
+    }
 }
 
 #[test]
