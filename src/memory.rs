@@ -46,8 +46,7 @@ pub fn held() -> usize {
 
 /// To be called once, before much is allocated: small pieces of memory that are freed join their
 /// free neighbors at once. glibc would else put that off for many of them, up to the next
-/// [`give_back`]: after 5,000,000 it took 650 ms, and takes 140 ms now. With another C library it
-/// does nothing.
+/// [`give_back`], which would then take long. With another C library it does nothing.
 pub fn prepare() {
     #[cfg(target_env = "gnu")]
     {

@@ -33,8 +33,8 @@ pub const LINK_HANDSHAKE_RETRY: Duration = Duration::from_millis(900);
 /// If a neighbor was not heard for this long, its keys may be lost: a handshake begins with what is
 /// sent next.
 pub const LINK_UNHEARD_MAX: Duration = Duration::from_millis(3500);
-/// Initiations that are read per second from hosts of neighbors; one costs some 0.2 ms. Others are
-/// dropped.
+/// Initiations that are read per second from hosts of neighbors, because each costs some
+/// Diffie-Hellman. Others are dropped.
 pub const HANDSHAKES_KNOWN_PER_SECOND: u64 = 256;
 /// The same for all other hosts together.
 pub const HANDSHAKES_STRANGE_PER_SECOND: u64 = 32;

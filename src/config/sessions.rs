@@ -18,19 +18,18 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// that has most of them is closed.
 pub const UNAUTHENTICATED_MAX: usize = 2048;
 /// Bytes that are read from a connection in login mode before it has logged in, TLS included: a
-/// handshake takes some 1.5 KiB. rustls by itself would hold a message of 64 KiB. What is sent
-/// beyond this waits in the kernel.
+/// handshake takes less. rustls by itself would hold a message of 64 KiB. What is sent beyond this
+/// waits in the kernel.
 pub const EARLY_BYTES_MAX: usize = 8 * 1024;
 /// Connections whose handshake has something to compute, before no more are accepted for now: those
 /// wait in the kernel, and none has to be dropped because a crowd comes back at once.
 pub const HANDSHAKES_READY_MAX: usize = 256;
 /// Connections in a handshake that one turn looks at. It ends with the first that computes with
-/// keys, which takes some 100 us: so handshakes never take more than about a quarter of a busy
-/// loop.
+/// keys, so that handshakes take a small part of a busy loop.
 pub const HANDSHAKES_PER_TURN: usize = 64;
 /// Handshakes that one address may begin at once: a site behind one address comes back together.
 pub const ADDRESS_HANDSHAKES_BURST: u64 = 1024;
-/// Handshakes that one address may begin per second after that: some 5 % of a processor.
+/// Handshakes that one address may begin per second after that: a choice.
 pub const ADDRESS_HANDSHAKES_PER_SECOND: u64 = 256;
 /// Addresses whose handshakes are counted one by one; all others count together.
 pub const ADDRESSES_MAX: usize = 4096;

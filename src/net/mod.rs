@@ -9,8 +9,8 @@
 //! `None` (outputs are performed in between), [`Net::expire`], [`Net::flush`], [`Net::end_turn`].
 //!
 //! - mio is edge-triggered. Readiness is latched per socket and cleared on `WouldBlock`; on Linux
-//!   it is also cleared by a read that empties the socket, which saves a third of the system calls
-//!   of a query. Every connection has a budget of bytes per turn. One that stops on its budget goes
+//!   it is also cleared by a read that empties the socket, which saves the read that would find
+//!   nothing. Every connection has a budget of bytes per turn. One that stops on its budget goes
 //!   to the back of the run queue, and while that is not empty the poll does not wait.
 //! - Ids carry a generation, and slots are freed only at the end of a turn. An event or an output
 //!   for a connection that was closed earlier in this turn finds a dead slot. If the connection was

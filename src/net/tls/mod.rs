@@ -123,7 +123,7 @@ fn provider() -> CryptoProvider {
     }
 }
 
-/// Whether the processor has instructions for AES: without them ChaCha20 is several times as fast.
+/// Whether the processor has instructions for AES: without them ChaCha20 is faster.
 fn has_aes() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("aes");
