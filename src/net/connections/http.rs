@@ -35,10 +35,12 @@ impl Connections {
         }
     }
 
-    /// Closes the longest idle one. `false`: all of them are being answered.
+    /// Closes the longest idle one, if need be one whose answer is not written yet. `false`: all of
+    /// them are being answered.
     pub(super) fn end_idle_http(&mut self, ctx: &mut Context) -> bool {
-        let idle = self.http_states().filter_map(|(id, http)| Some((http.idle_since()?, id)));
-        let Some((_, id)) = idle.min() else { return false };
+        let waits = |id: ConnId| self.get(id).is_some_and(|conn| !conn.is_written());
+        let idle = self.http_states().filter_map(|(id, http)| Some((waits(id), http.idle_since()?, id)));
+        let Some((_, _, id)) = idle.min() else { return false };
         ctx.counters.http_evicted += 1;
         self.finish(id, CloseReason::Asked, ctx);
         true

@@ -4,6 +4,7 @@
 mod deadlines;
 mod descriptors;
 mod frames;
+mod http;
 mod payloads;
 mod peers;
 mod tls;

@@ -1,0 +1,57 @@
+//! Connections that speak HTTP: which of them go for others, and when they are too slow.
+
+use super::*;
+use crate::config::HTTP_HEAD_MAX;
+
+/// A net with a page.
+fn page() -> Rig {
+    let options = NetOptions { http: Some("127.0.0.1:0".parse().unwrap()), ..NetOptions::default() };
+    Rig { net: Net::open(&options).unwrap(), now: Time::ZERO, started: Instant::now() }
+}
+
+/// A client that has asked for something, and is answered with this many bytes.
+fn answered(rig: &mut Rig, bytes: usize) -> (TcpStream, ConnId) {
+    let mut client = connect(rig.net.page_addr().unwrap());
+    write(&mut client, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let conn = rig.until(|net, arrival| match arrival {
+        Arrival::Http { conn, .. } => {
+            net.write_http(conn, &vec![b'x'; bytes]);
+            net.end_answer(conn, false);
+            Some(conn)
+        }
+        other => panic!("unexpected: {other:?}"),
+    });
+    (client, conn)
+}
+
+#[test]
+fn an_idle_connection_goes_before_one_whose_answer_is_being_read() {
+    let mut rig = page();
+    rig.net.conns.conns_max = 4;
+    let (_reads, reads) = answered(&mut rig, 16 << 20);
+    rig.now = rig.now + Duration::from_secs(1);
+    let (_idle, idle) = answered(&mut rig, 10);
+    let newcomer = connect(rig.net.page_addr().unwrap());
+    let gone = rig.until(|_, arrival| match arrival {
+        Arrival::HttpGone { conn } => Some(conn),
+        other => panic!("unexpected: {other:?}"),
+    });
+    assert_eq!((gone, rig.net.counters().http_evicted), (idle, 1));
+    assert!(rig.net.is_open(reads));
+    drop(newcomer);
+}
+
+#[test]
+fn a_head_that_is_not_complete_in_time_is_refused() {
+    let mut rig = page();
+    let mut client = connect(rig.net.page_addr().unwrap());
+    write(&mut client, b"GET / HT");
+    while rig.net.conns.read_bytes == 0 {
+        rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    }
+    rig.now = rig.now + HTTP_HEAD_MAX;
+    rig.turn(|_, arrival| panic!("unexpected: {arrival:?}"));
+    let mut bytes = [0; 12];
+    client.read_exact(&mut bytes).unwrap();
+    assert_eq!((&bytes, rig.net.counters().http_slow_heads), (b"HTTP/1.1 408", 1));
+}
