@@ -8,7 +8,7 @@ use crate::common::{MS, Report, SEC, campaign, explain, replaying, two_supers};
 use sprat::proto::command::Get;
 use sprat::proto::event::{Outcome, SourceReport, SourceState};
 use sprat::proto::{ClientEvent, ClientId, Command, Scope, Verify};
-use sprat::sim::{ContentId, Random, World, topology};
+use sprat::sim::{ContentId, Random, World};
 
 const MIB: usize = 1 << 20;
 

@@ -6,7 +6,7 @@ use crate::common::{MS, SEC, replaying, two_supers};
 use sprat::proto::command::{Get, UserCommand};
 use sprat::proto::event::Outcome;
 use sprat::proto::{ClientId, Command};
-use sprat::sim::{ContentId, World, topology};
+use sprat::sim::{ContentId, World};
 use sprat::trust::Token;
 
 const MIB: usize = 1 << 20;
