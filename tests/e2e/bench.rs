@@ -75,15 +75,15 @@ fn every_mode_tells_the_same_shape() {
 
 #[test]
 fn every_mode_takes_every_option_and_tells_which_it_has_no_use_for() {
-    let shape = "--sessions 3 --depth 2 --rate 100 --seconds 0.2 --files 5 --sources 2 --size 64K --json";
+    let shape = "--sessions 3 --depth 2 --rate 100 --seconds 0.2 --files 5 --sources 2 --size 64K --login --json";
     for (mode, unused) in [
         ("idle", "--depth, --rate, --sources, --size"),
         ("connect", "--depth, --rate, --seconds, --sources, --size"),
         ("register", "--depth, --rate, --seconds, --sources, --size"),
         ("query", "--sources, --size"),
-        ("flood", "--sessions, --sources, --size"),
-        ("get", "--sessions, --rate, --files"),
-        ("churn", "--depth, --rate"),
+        ("flood", "--sessions, --sources, --size, --login"),
+        ("get", "--sessions, --rate, --files, --login"),
+        ("churn", "--depth, --rate, --login"),
     ] {
         let args = ["bench", mode, "--self"].into_iter().chain(shape.split(' '));
         let output = World::new().sprat(args).output().expect("sprat runs");

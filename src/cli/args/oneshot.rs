@@ -84,14 +84,14 @@ command! {
         #[argh(option, arg_name = "TIME", from_str_fn(timeout))]
         pub(crate) timeout: Option<Span>,
 
-        /// with --super: how long it goes on to serve others that fetch the same file, after the
-        /// result is printed, as long as they ask for something; 0: it serves nobody and does not
-        /// listen [default: 10s]
+        /// without a running peer: how long it goes on to serve others that fetch the same file,
+        /// after the result is printed, as long as they ask for something; 0: it serves no others
+        /// and does not listen [default: 10s]
         #[argh(option, arg_name = "TIME", from_str_fn(linger))]
         pub(crate) linger: Option<Span>,
 
-        /// with --super: the place of this machine, such as a rack; of the peers that fetch the
-        /// same file, those in one zone fetch from each other [default: none]
+        /// without a running peer: the place of this machine, such as a rack; of the peers that
+        /// fetch the same file, those in one zone fetch from each other [default: none]
         #[argh(option, arg_name = "LABEL", from_str_fn(zone))]
         pub(crate) zone: Option<String>,
     } with search, asked, json, log(" [default: warn]", Warn)

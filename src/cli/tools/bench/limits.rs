@@ -113,11 +113,16 @@ pub(super) fn unused(args: &Bench, mode: Mode) -> Vec<&'static str> {
         ("--verify", args.verify.is_some() && mode != Mode::Get),
         ("--listen", args.listen.is_some() && (args.own || mode != Mode::Flood)),
         ("--pid", args.pid.is_some() && args.own),
-        ("--login", args.login && !matches!(mode, Mode::Idle | Mode::Connect | Mode::Register | Mode::Query)),
+        ("--login", args.login && !may_log_in(mode)),
     ]
     .into_iter()
     .filter_map(|(option, unused)| unused.then_some(option))
     .collect()
+}
+
+/// Whether the sessions of this mode can log in.
+pub(super) fn may_log_in(mode: Mode) -> bool {
+    matches!(mode, Mode::Idle | Mode::Connect | Mode::Register | Mode::Query)
 }
 
 pub(super) fn first_super(args: &Bench) -> Result<&HostPort, Failure> {

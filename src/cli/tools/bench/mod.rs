@@ -77,7 +77,8 @@ fn load(args: &Bench, mode: Mode, form: Form) -> Result<u8, Failure> {
         agent: AGENT.into(),
         logins: Vec::new(),
     };
-    let logins = args.login.then(|| Logins::new(plan.sessions_all())).transpose()?;
+    let logs_in = args.login && limits::may_log_in(mode);
+    let logins = logs_in.then(|| Logins::new(plan.sessions_all())).transpose()?;
     let (operator, tls) = logins.as_ref().map(|logins| (logins.operator, logins.tls.clone())).unzip();
     plan.logins = logins.map_or_else(Vec::new, |logins| logins.identities);
     let node = Node::open(Options { listen, datagrams: flood, disk, sources, tls, ..Options::default() })?;
