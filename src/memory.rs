@@ -19,8 +19,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-/// A thread adds its bytes to the sum once it has allocated or freed this many, and when it ends. So
-/// [`held`] can be wrong by this much for each other thread that runs.
+/// A thread adds its bytes to the sum once it has allocated or freed this many, and when it ends.
+/// So [`held`] can be wrong by this much for each other thread that runs.
 const REPORT_BYTES: usize = 64 * 1024;
 
 /// What all threads have reported.

@@ -62,7 +62,8 @@ impl Identity {
         self.secret.public()
     }
 
-    /// Replaces the key in this folder by a new one, which the old one signs. None if there is none.
+    /// Replaces the key in this folder by a new one, which the old one signs. None if there is
+    /// none.
     pub(crate) fn rotate(folder: &Path) -> Result<Option<Identity>, Failure> {
         let _turn = private::turn(folder)?;
         let Some(Identity { secret: old, mut rotation }) = Identity::read(folder)? else { return Ok(None) };

@@ -91,8 +91,8 @@ impl Handshakes {
         Ok(first)
     }
 
-    /// The counters of neighbors rose. If that cannot be written, the links stay up: after a restart
-    /// a handshake of this run could be answered once more.
+    /// The counters of neighbors rose. If that cannot be written, the links stay up: after a
+    /// restart a handshake of this run could be answered once more.
     pub(crate) fn keep(&mut self, seen: &BTreeMap<PublicKey, u64>) {
         self.kept.seen.clone_from(seen);
         if let Err(error) = private::write_soon(&self.path, &self.kept.text()) {

@@ -1,8 +1,8 @@
 //! How often one host may begin a handshake: a bucket of tokens for each host that has begun one
 //! lately.
 //!
-//! A handshake computes with keys, and it comes before anybody is known. One host gets a small share
-//! of that, however many connections it opens.
+//! A handshake computes with keys, and it comes before anybody is known. One host gets a small
+//! share of that, however many connections it opens.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -16,9 +16,8 @@ use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Protocol, Type};
 
 use super::context::Context;
-use super::socket::{canonical, open};
+use super::socket::{canonical, open, report_errors};
 use super::token;
-use super::udp::report_errors;
 use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_ERRORS_PER_TURN, LINK_SOCKETS_MAX};
 use crate::time::Time;
 

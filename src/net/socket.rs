@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -61,4 +62,13 @@ pub(super) fn raise_descriptors() -> usize {
         }
     };
     current.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Asks the system for the ICMP errors of datagrams. An IPv6 socket may also carry IPv4.
+pub(super) fn report_errors(socket: &Socket, is_v6: bool) -> io::Result<()> {
+    setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+    if is_v6 {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+    }
+    Ok(())
 }

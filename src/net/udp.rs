@@ -22,7 +22,7 @@ use socket2::{Protocol, Socket, Type};
 use super::context::Context;
 use super::counters::Counters;
 use super::lanes::Lanes;
-use super::socket::{canonical, open};
+use super::socket::{canonical, open, report_errors};
 use super::token;
 use crate::config::{DATAGRAM_BUFFER_BYTES, DATAGRAM_BYTES_MAX, DATAGRAM_ERRORS_PER_TURN, DATAGRAMS_PER_TURN};
 use crate::error::Failure;
@@ -389,15 +389,6 @@ fn report_addresses(socket: &Socket, is_v6: bool) -> io::Result<()> {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     } else {
         setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
-    }
-    Ok(())
-}
-
-/// Asks the system for the ICMP errors of datagrams. An IPv6 socket may also carry IPv4.
-pub(super) fn report_errors(socket: &Socket, is_v6: bool) -> io::Result<()> {
-    setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
-    if is_v6 {
-        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
     }
     Ok(())
 }

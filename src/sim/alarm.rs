@@ -1,4 +1,5 @@
-//! The next wake-up of a machine. The queue may hold several events of it; only the earliest counts.
+//! The next wake-up of a machine. The queue may hold several events of it; only the earliest
+//! counts.
 
 use crate::time::Time;
 

@@ -83,7 +83,8 @@ pub struct Invited {
     /// Seconds for which its credential is valid; `None` is for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_s: Option<u64>,
-    /// Who used it. Only this key gets an answer again, the same one, because it may have been lost.
+    /// Who used it. Only this key gets an answer again, the same one, because it may have been
+    /// lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<PublicKey>,
 }
@@ -152,7 +153,8 @@ impl fmt::Display for AccountsError {
 
 impl std::error::Error for AccountsError {}
 
-/// An invitation is not good. It has one text, so that a stranger does not learn which part was wrong.
+/// An invitation is not good. It has one text, so that a stranger does not learn which part was
+/// wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotInvited;
 

@@ -1,4 +1,5 @@
-//! The messages of a chunk connection: chunks, and pages of manifests. PROTOCOL.md 5 has the tables.
+//! The messages of a chunk connection: chunks, and pages of manifests. PROTOCOL.md 5 has the
+//! tables.
 
 use serde::{Deserialize, Serialize};
 

@@ -88,7 +88,8 @@ impl Connection {
                 return Ok(Greeted::Failed("it sends more bytes than a handshake has".into()));
             }
             *worked = self.read_handshake(scratch)?;
-            // With the end of the handshake everything that the other side has to say may have come.
+            // With the end of the handshake everything that the other side has to say may have
+            // come.
             if self.transport.tls().is_some_and(|tls| tls.has_ended() && !tls.is_ready()) {
                 return Ok(Greeted::Gone);
             }

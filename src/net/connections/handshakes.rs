@@ -37,8 +37,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes connections that have not logged in, if there are too many: by the rule for crowds, so
-    /// that one host does not displace the logins of others.
+    /// Closes connections that have not logged in, if there are too many: by the rule for crowds,
+    /// so that one host does not displace the logins of others.
     fn evict_half_open(&mut self, ctx: &mut Context) {
         let most = UNAUTHENTICATED_MAX.min(self.conns_max / 2).max(1);
         while self.half_open.len() > most {

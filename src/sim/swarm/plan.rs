@@ -90,7 +90,8 @@ impl Plan {
         let time = |pieces: u64, rate: u64| Duration::from_secs_f64((pieces * PIECE_BYTES) as f64 / rate as f64);
         let of_peer = |since: Duration, copy: u64| since + time(copy, self.up).max(time(1, self.down));
         let of_seed = |copy: u64| out.max(time(u64::from(self.pieces) + copy, self.seed_up));
-        // The next copy of each holder: when it is there, its number, and since when a peer holds the piece.
+        // The next copy of each holder: when it is there, its number, and since when a peer holds
+        // the piece.
         let mut next = BinaryHeap::from([Reverse((of_peer(out, 1), 1, Some(out))), Reverse((of_seed(1), 1, None))]);
         let mut last = out;
         for _ in 1..self.peers {

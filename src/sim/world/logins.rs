@@ -131,7 +131,7 @@ impl World {
     }
 
     /// In login mode a node sends nothing but WELCOME, a credential for an invitation, BYE and an
-    /// ERROR about the connection to whoever has dialed it and is not logged in. `None` is a
+    /// ERROR about the connection to one who has dialed it and is not logged in. `None` is a
     /// payload.
     ///
     /// # Panics
