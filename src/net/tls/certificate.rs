@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, PKCS_ED25519, PublicKeyData, SerialNumber};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{CertificateError, Error, SignatureAlgorithm, SignatureScheme};
@@ -16,10 +15,22 @@ const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 
 /// The AlgorithmIdentifier of an Ed25519 signature (RFC 8410 §3).
 const ED25519_SIGNED: [u8; 7] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
 
+/// What is signed of a certificate, before the key: the length, version 3, serial number 1,
+/// Ed25519, the issuer (CN=sprat), the dates (1975 to 4096) and the subject (CN=sprat). The name
+/// and the dates are fixed because nobody reads them: a credential has dates of its own.
+const SIGNED_HEAD: &[u8] = b"\x30\x81\x81\xa0\x03\x02\x01\x02\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\
+    \x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05sprat\
+    \x30\x20\x17\x0d750101000000Z\x18\x0f40960101000000Z\
+    \x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05sprat";
+/// The head of a certificate: a sequence of what is signed, the algorithm and the signature.
+const CERTIFICATE_HEAD: [u8; 3] = [TAG_SEQUENCE, 0x81, 206];
+/// The head of a bit string of 64 bytes.
+const SIGNATURE_HEAD: [u8; 3] = [TAG_BIT_STRING, 65, 0];
+
 const TAG_SEQUENCE: u8 = 0x30;
 const TAG_BIT_STRING: u8 = 0x03;
 
-/// The key of a node, as rustls and rcgen sign with it.
+/// The key of a node, as rustls signs with it.
 pub(super) struct NodeKey {
     secret: SecretKey,
     public: PublicKey,
@@ -34,22 +45,6 @@ impl NodeKey {
 impl fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NodeKey(of {})", self.public)
-    }
-}
-
-impl PublicKeyData for NodeKey {
-    fn der_bytes(&self) -> &[u8] {
-        self.public.as_bytes()
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &PKCS_ED25519
-    }
-}
-
-impl rcgen::SigningKey for NodeKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        Ok(self.secret.sign(message).to_vec())
     }
 }
 
@@ -74,14 +69,16 @@ impl Signer for NodeKey {
     }
 }
 
-/// The certificate of the key. It is the same each time: its dates are fixed and nobody reads them,
-/// because a credential has dates of its own.
-pub(super) fn make(key: &NodeKey) -> Result<CertificateDer<'static>, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "sprat");
-    params.serial_number = Some(SerialNumber::from(1));
-    Ok(params.self_signed(key)?.der().clone())
+/// The certificate of the key. It is the same each time.
+pub(super) fn make(key: &NodeKey) -> CertificateDer<'static> {
+    signed_by(&key.secret, &key.public)
+}
+
+/// A certificate of one key, signed with another.
+fn signed_by(signer: &SecretKey, key: &PublicKey) -> CertificateDer<'static> {
+    let signed = [SIGNED_HEAD, &ED25519_INFO, key.as_bytes()].concat();
+    let signature = signer.sign(&signed);
+    [&CERTIFICATE_HEAD[..], &signed, &ED25519_SIGNED, &SIGNATURE_HEAD, &signature].concat().into()
 }
 
 /// The key of a certificate. Whether its owner holds the secret half is proved by the handshake,
@@ -146,15 +143,15 @@ mod tests {
 
     #[test]
     fn a_certificate_gives_its_key_back_and_is_the_same_each_time() {
-        let certificate = make(&key(1)).unwrap();
+        let certificate = make(&key(1));
         assert_eq!(self_signed_key_of(&certificate).unwrap(), key(1).public);
-        assert_eq!(certificate, make(&key(1)).unwrap());
+        assert_eq!(certificate, make(&key(1)));
         assert!(certificate.len() < 400, "{} bytes", certificate.len());
     }
 
     #[test]
     fn no_certificate_with_one_bit_flipped_is_taken() {
-        let certificate = make(&key(1)).unwrap();
+        let certificate = make(&key(1));
         for bit in 0..certificate.len() * 8 {
             let mut bytes = certificate.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -164,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_shorter_or_longer_is_no_certificate() {
-        let certificate = make(&key(1)).unwrap();
+        let certificate = make(&key(1));
         for length in 0..certificate.len() {
             assert!(self_signed_key_of(&CertificateDer::from(&certificate[..length])).is_err(), "{length} bytes");
         }
@@ -174,24 +171,9 @@ mod tests {
 
     #[test]
     fn a_certificate_that_another_key_signed_is_refused() {
-        struct Forger(NodeKey, NodeKey);
-        impl PublicKeyData for Forger {
-            fn der_bytes(&self) -> &[u8] {
-                self.0.der_bytes()
-            }
-            fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-                &PKCS_ED25519
-            }
-        }
-        impl rcgen::SigningKey for Forger {
-            fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-                rcgen::SigningKey::sign(&self.1, message)
-            }
-        }
-        let params = CertificateParams::default();
-        let forged = params.self_signed(&Forger(key(1), key(2))).unwrap();
-        assert_eq!(key_of(forged.der()).unwrap(), key(1).public);
-        let error = self_signed_key_of(forged.der()).unwrap_err();
+        let forged = signed_by(&key(2).secret, &key(1).public);
+        assert_eq!(key_of(&forged).unwrap(), key(1).public);
+        let error = self_signed_key_of(&forged).unwrap_err();
         assert_eq!(error, Error::InvalidCertificate(CertificateError::BadSignature));
     }
 }

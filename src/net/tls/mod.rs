@@ -14,12 +14,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::crypto::ring::{cipher_suite, kx_group};
+use rustls::crypto::{CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, Error, ServerConfig};
 
 use self::certificate::NodeKey;
 use self::verify::AnyKey;
@@ -59,10 +60,10 @@ impl TlsIdentity {
         dial_keys: impl IntoIterator<Item = &'a SecretKey>,
     ) -> Result<TlsIdentity, Failure> {
         let provider = Arc::new(provider());
-        let own = certified(secret)?;
+        let own = certified(secret);
         let mut clients = Vec::new();
         for key in dial_keys {
-            clients.push(Arc::new(client(&provider, certified(key)?)?));
+            clients.push(Arc::new(client(&provider, certified(key))?));
         }
         if clients.is_empty() {
             clients.push(Arc::new(client(&provider, own.clone())?));
@@ -75,7 +76,7 @@ impl TlsIdentity {
     #[cfg(test)]
     pub(super) fn with_stolen_certificate(own: &SecretKey, shown: &SecretKey) -> TlsIdentity {
         let provider = Arc::new(provider());
-        let certificate = certificate::make(&NodeKey::new(shown)).unwrap();
+        let certificate = certificate::make(&NodeKey::new(shown));
         let stolen = CertifiedKey::new(vec![certificate], Arc::new(NodeKey::new(own)));
         let server = Arc::new(server(&provider, stolen.clone()).unwrap());
         let clients = vec![Arc::new(client(&provider, stolen).unwrap())];
@@ -119,7 +120,25 @@ fn provider() -> CryptoProvider {
         kx_groups: vec![kx_group::X25519],
         // Signatures are verified by `verify`; certificates of authorities never.
         signature_verification_algorithms: WebPkiSupportedAlgorithms { all: &[], mapping: &[] },
-        ..default_provider()
+        secure_random: &System,
+        key_provider: &System,
+    }
+}
+
+/// The random numbers of the operating system, and no keys from files. The provider of rustls has
+/// the same random numbers, and with them every algorithm that it knows: 300 KB of the program.
+#[derive(Debug)]
+struct System;
+
+impl SecureRandom for System {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
+        getrandom::fill(bytes).map_err(|_| GetRandomFailed)
+    }
+}
+
+impl KeyProvider for System {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+        Err(Error::General("a node signs with its own key only".to_owned()))
     }
 }
 
@@ -133,10 +152,9 @@ fn has_aes() -> bool {
     return false;
 }
 
-fn certified(secret: &SecretKey) -> Result<CertifiedKey, Failure> {
+fn certified(secret: &SecretKey) -> CertifiedKey {
     let key = NodeKey::new(secret);
-    let certificate = certificate::make(&key).map_err(|error| impossible(&error))?;
-    Ok(CertifiedKey::new(vec![certificate], Arc::new(key)))
+    CertifiedKey::new(vec![certificate::make(&key)], Arc::new(key))
 }
 
 fn server(provider: &Arc<CryptoProvider>, own: CertifiedKey) -> Result<ServerConfig, Failure> {
@@ -164,5 +182,5 @@ fn client(provider: &Arc<CryptoProvider>, own: CertifiedKey) -> Result<ClientCon
 }
 
 fn impossible(error: &dyn fmt::Display) -> Failure {
-    Failure::new(Exit::Internal, format!("the certificate of this node cannot be made: {error}"))
+    Failure::new(Exit::Internal, format!("TLS cannot be set up: {error}"))
 }
