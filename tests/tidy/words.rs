@@ -42,9 +42,9 @@ fn found(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The lines of a Rust file that are comments and too wide.
-fn wide(text: &str) -> Vec<usize> {
-    let comment = |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > COMMENT_WIDTH;
+/// The lines that are comments, which begin with `mark`, and too wide.
+fn wide(text: &str, mark: &str) -> Vec<usize> {
+    let comment = |line: &&str| line.trim_start().starts_with(mark) && line.chars().count() > COMMENT_WIDTH;
     text.lines().enumerate().filter(|(_, line)| comment(line)).map(|(n, _)| n + 1).collect()
 }
 
@@ -53,7 +53,9 @@ fn texts() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
     let files = fs::read_dir(root).expect("the tree").map(|entry| entry.expect("an entry").path());
-    paths.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    paths.extend(
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "md" || extension == "toml")),
+    );
     let mut texts = Vec::new();
     while let Some(path) = paths.pop() {
         if path.is_dir() {
@@ -83,8 +85,13 @@ fn no_text_uses_a_word_that_is_never_right() {
 #[test]
 fn comments_wrap_at_100_columns() {
     let mut wrong = Vec::new();
-    for (path, text) in texts().into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "rs")) {
-        wrong.extend(wide(&text).into_iter().map(|line| format!("{}:{line}", path.display())));
+    for (path, text) in texts() {
+        let mark = match path.extension().and_then(|end| end.to_str()) {
+            Some("rs") => "//",
+            Some("toml") => "#",
+            _ => continue,
+        };
+        wrong.extend(wide(&text, mark).into_iter().map(|line| format!("{}:{line}", path.display())));
     }
     assert!(wrong.is_empty(), "comments wider than {COMMENT_WIDTH} columns: {wrong:#?}");
 }
@@ -99,7 +106,7 @@ fn words_are_found_as_words_only() {
 #[test]
 fn wide_comments_are_found_and_wide_code_is_not() {
     let (long, code) = ("x".repeat(97), format!("let x = {};", "1".repeat(120)));
-    assert_eq!(wide(&format!("// {long}\n    /// {long}\n{code}\n//! ä{}\n", &long[2..])), [2]);
+    assert_eq!(wide(&format!("// {long}\n    /// {long}\n{code}\n//! ä{}\n", &long[2..]), "//"), [2]);
 }
 
 /// The headings of PROTOCOL.md that a Rust file cites by name.
