@@ -22,19 +22,29 @@ BLOCK = 4096
 RANDOM_ROUNDS = 2
 CALLS = [*trace.MUTATING, "lseek", "close"]
 FOLDER, SOCKET = "folder", "socket"
+# What no file that is made gets. The recorded processes inherit it.
+UMASK = os.umask(0)
+os.umask(UMASK)
 
 
 class File(NamedTuple):
     """A file of a state. Two names with the same number are one file."""
     number: int
     content: bytes
+    mode: int
+
+
+class Link(NamedTuple):
+    """A symbolic link."""
+    to: str
 
 
 class Inode:
-    """A file: every content that it has had since its last sync. The first one is on the disk."""
+    """A file: every content that it has had since its last sync. The first one is on the disk. Its mode
+    is there with it."""
 
-    def __init__(self, content=b""):
-        self.versions = [content]
+    def __init__(self, content=b"", mode=0o644):
+        self.versions, self.mode = [content], mode
 
     @property
     def now(self):
@@ -78,11 +88,11 @@ class Disk:
         self.deaf = deaf
         for folder in folders:
             for path in [folder, *folder.rglob("*")] if folder.exists() else []:
-                self.durable[str(path)] = FOLDER if path.is_dir() else self.inode(path.read_bytes())
+                self.durable[str(path)] = FOLDER if path.is_dir() else self.inode(path.read_bytes(), path.stat().st_mode & 0o777)
         self.now = dict(self.durable)
 
-    def inode(self, content=b""):
-        self.inodes.append(Inode(content))
+    def inode(self, content=b"", mode=0o644):
+        self.inodes.append(Inode(content, mode))
         return self.inodes[-1]
 
     def rename(self, changes):
@@ -147,7 +157,7 @@ class Disk:
         changed = False
         inode = self.now.get(path)
         if inode is None and "O_CREAT" in flags:
-            inode = self.inode()
+            inode = self.inode(mode=int(args[3], 8) & ~UMASK)
             self.rename({path: inode})
             changed = True
         if isinstance(inode, Inode):
@@ -162,6 +172,12 @@ class Disk:
 
     def on_close(self, call, args):
         self.fds.pop(trace.fd_number(args[0]), None)
+
+    def on_fchmod(self, call, args):
+        inode = self.of_fd(args[0])
+        if inode:
+            inode.mode = int(args[1], 8)
+        return inode is not None
 
     def on_lseek(self, call, args):
         self.offsets[trace.fd_number(args[0])] = int(call.result)
@@ -248,6 +264,12 @@ class Disk:
             self.rename({path: SOCKET})
         return trace.below(path, self.folders)
 
+    def on_symlink(self, call, args):
+        path = trace.paths(call)[0]
+        if trace.below(path, self.folders):
+            self.rename({path: Link(trace.text(args[0]))})
+        return trace.below(path, self.folders)
+
     # ---- states ---------------------------------------------------------------------------------
 
     def state(self, name_kept, block, length):
@@ -262,7 +284,7 @@ class Disk:
         for path, inode in sorted(names.items()):
             if isinstance(inode, Inode):
                 if inode not in picked:
-                    picked[inode] = File(len(picked), inode.pick(block, length))
+                    picked[inode] = File(len(picked), inode.pick(block, length), inode.mode)
                 inode = picked[inode]
             out[path] = inode
         # What is in a folder that was lost is lost with it. A folder sorts before what is in it.
@@ -283,7 +305,7 @@ class Disk:
 
 
 # They change nothing that the model has.
-IGNORED = ("flock", "ioctl", "fchmod", "fchmodat", "chmod", "utimensat", "sendfile", "splice")
+IGNORED = ("flock", "ioctl", "fchmodat", "chmod", "utimensat", "sendfile", "splice")
 
 
 def lay_out(case, state):
@@ -294,7 +316,7 @@ def lay_out(case, state):
             if path.is_dir():
                 if content != "folder":
                     shutil.rmtree(path)
-            elif not isinstance(content, File) or path.read_bytes() != content.content:
+            elif path.is_symlink() or not isinstance(content, File) or path.read_bytes() != content.content:
                 path.unlink()
         if folder.exists() and str(folder) not in state:
             shutil.rmtree(folder)
@@ -306,12 +328,15 @@ def lay_out(case, state):
         elif content == SOCKET:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.bind(str(path))
+        elif isinstance(content, Link):
+            path.symlink_to(content.to)
         elif content.number in made:
             path.unlink(missing_ok=True)
             os.link(made[content.number], path)
         else:
             if not path.exists():
                 path.write_bytes(content.content)
+                path.chmod(content.mode)
             made[content.number] = path
 
 
