@@ -54,11 +54,11 @@ class World:
         self.serve("source", "peer", "--super", self.super_addr, "--share", self.source_folder, "--listen", f"{self.ip}:0")
         until("the source is registered", lambda: self.listed() == set(files))
 
-    def serve(self, name, *args):
+    def serve(self, name, *args, env=None):
         ready = self.folder / f"{name}.ready"
         log = open(self.folder / f"{name}.log", "wb")
         child = subprocess.Popen([SPRAT, *args, "--name", name, "--state", self.folder / f"{name}.state",
-                                  "--ready-file", ready], env=self.env, stdin=subprocess.DEVNULL,
+                                  "--ready-file", ready], env=env or self.env, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.DEVNULL, stderr=log)
         self.children.append(child)
         if not until(f"the {name} is ready", ready.exists, child):

@@ -777,6 +777,73 @@ class Users(Get):
         check(((case.state / "accounts").stat().st_mode & 0o777) == 0o600, "others can read the accounts")
 
 
+class Join(Get):
+    """`sprat join`: a peer joins a network with an invitation. After any moment of death the same text
+    lets it in, because its key is on the disk before the text is used."""
+
+    syncs = False
+
+    def __init__(self, name):
+        self.name, self.exit = name, 0
+        self.before = self.always = self.only = None
+
+    def prepare(self, case):
+        case.home.mkdir(parents=True, exist_ok=True)
+        case.share.mkdir(exist_ok=True)
+        self.network = case.world.folder / "login.state"
+        self.env = {key: value for key, value in case.world.env.items() if key != "SPRAT_OPEN"}
+        self.invited, self.is_again = 0, False
+        self.address = f"{case.world.ip}:0"
+        self.invite(case)
+        self.address = case.world.serve("login", "super", "--listen", self.address, env=self.env)
+
+    def invite(self, case):
+        """Writes an invitation of one more user into the file that is read by `sprat join`."""
+        self.invited += 1
+        ran = subprocess.run([SPRAT, "user", "add", f"u{self.invited}", "--at", self.address, "--name", "login",
+                              "--state", self.network],
+                             env=self.env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        check(ran.returncode == 0, f"no user was added: {ran.stderr}")
+        (case.folder / "invitation").write_text(ran.stdout)
+
+    def argv(self, case):
+        return [SPRAT, "join", case.folder / "invitation", "--state", case.state, "--json"]
+
+    def run(self, case, wrap=list, fault=False):
+        # After a fault the same text again, and otherwise a new one.
+        if not self.is_again:
+            self.invite(case)
+        self.is_again = fault
+        return super().run(case, wrap, fault)
+
+    def must_fail(self, point):
+        """Nothing gets its name that is not synced."""
+        return point.call in ("fsync", "fdatasync") and point.path.endswith(".new")
+
+    def at_destination(self, case):
+        joined = case.state / "joined"
+        check(not joined.exists() or (case.state / "identity").exists(), "it has joined, and its key is lost")
+
+    def judge_durable(self, case):
+        self.at_destination(case)
+        check((case.state / "joined").exists(), "it has joined, and a power cut lost that")
+
+    def memory(self, case):
+        identity = case.state / "identity"
+        return identity.read_text() if identity.exists() else None
+
+    def judge_first(self, case, first, before):
+        self.at_destination(case)
+        check(before in (None, self.memory(case)), "the key is another one")
+
+    def judge_last(self, case, last, before):
+        self.at_destination(case)
+        check(last.exit == 0, f"exit {last.exit}: {last.text[-300:]}")
+        check(before in (None, self.memory(case)), "the key is another one")
+        check(listing(case.state) == {"lock", "turn", "identity", "joined"}, f"in the state: {listing(case.state)}")
+        check(((case.state / "joined").stat().st_mode & 0o777) == 0o600, "others can read the credential")
+
+
 def invited(writer, case):
     """One user is there."""
     ran = subprocess.run([SPRAT, "user", "add", "ann", "--at", f"{case.world.ip}:4777", "--state", case.state],
@@ -806,4 +873,5 @@ WRITERS = [
     SuperPeer("super peer, later start", before=settled, state=("listen",)),
     Users("first user of a super peer"),
     Users("another user of a super peer", before=invited),
+    Join("peer, joins a network"),
 ]
