@@ -212,7 +212,15 @@ impl Book {
         if UnixStream::connect(&socket).is_ok() {
             return Ok(Book::Running { socket, folder });
         }
-        paths::State::open(folder, name).map(Book::Stopped)
+        let path = folder.display().to_string();
+        paths::State::open(folder, name).map(Book::Stopped).map_err(|failure| {
+            if failure.exit != Exit::Internal {
+                return failure;
+            }
+            // It is locked, and no super peer of this name answers.
+            let message = format!("the super peer of {path} runs, but not as {name:?}; give its --name or --control");
+            Failure::new(Exit::Internal, message)
+        })
     }
 
     fn folder(&self) -> &Path {
