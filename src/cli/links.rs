@@ -49,26 +49,33 @@ pub(crate) fn sealed(
     secret: &SecretKey,
     neighbors: &[Pin],
 ) -> Result<Option<(Envelopes, Handshakes)>, Failure> {
+    checked(mode, neighbors)?;
     match mode {
-        Mode::Open => match neighbors.iter().find(|pin| pin.key.is_some()) {
-            Some(pin) => Err(Failure::usage(format!(
-                "--neighbor {pin} names a key, and an open super peer proves none; write --neighbor {}",
-                pin.at
-            ))),
-            None => Ok(None),
-        },
+        Mode::Open => Ok(None),
         Mode::Login => {
-            if let Some(pin) = neighbors.iter().find(|pin| pin.key.is_none()) {
-                return Err(Failure::usage(format!(
-                    "--neighbor {pin} names no key; write --neighbor KEY@{pin} with the key that `sprat id` prints there"
-                )));
-            }
             let mut handshakes = Handshakes::read(folder)?;
             let counter = handshakes.reserve()?;
             let neighbors = neighbors.iter().filter_map(|pin| pin.key).collect();
             let seal = Seal { secret: secret.duplicate(), neighbors, counter, seen: handshakes.kept.seen.clone() };
             Ok(Some((Envelopes::sealed(seal, Box::new(OsEntropy)), handshakes)))
         }
+    }
+}
+
+/// A neighbor has a key in login mode and none in open mode.
+///
+/// # Errors
+/// Exit 2 if one has not.
+pub(crate) fn checked(mode: Mode, neighbors: &[Pin]) -> Result<(), Failure> {
+    match (mode, neighbors.iter().find(|pin| pin.key.is_some() != (mode == Mode::Login))) {
+        (_, None) => Ok(()),
+        (Mode::Open, Some(pin)) => Err(Failure::usage(format!(
+            "--neighbor {pin} names a key, and an open super peer proves none; write --neighbor {}",
+            pin.at
+        ))),
+        (Mode::Login, Some(pin)) => Err(Failure::usage(format!(
+            "--neighbor {pin} names no key; write --neighbor KEY@{pin} with the key that `sprat id` prints there"
+        ))),
     }
 }
 

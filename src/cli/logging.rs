@@ -101,10 +101,10 @@ pub(crate) fn level(explicit: Option<LevelFilter>, quiet: bool, verbose: u8, def
 pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
     let form = *FORM.get_or_init(|| Form::of(format, stderr_is_journal()));
     let _ = Builder::new()
-        .filter_level(level.min(LevelFilter::Warn))
+        .filter_level(LevelFilter::Warn)
         // It warns for every watched folder that is deleted.
-        .filter_module("notify", level.min(LevelFilter::Error))
-        .filter_module("sprat", level)
+        .filter_module("notify", LevelFilter::Error)
+        .filter_module("sprat", LevelFilter::Trace)
         .write_style(WriteStyle::Never)
         .target(Target::Pipe(Box::new(Stderr)))
         .format(move |out, record| {
@@ -113,6 +113,12 @@ pub(crate) fn start(level: LevelFilter, format: Option<LogFormat>) {
             writeln!(out, "{}", form.line(record, SystemTime::now()))
         })
         .try_init();
+    set_level(level);
+}
+
+/// Logs no more than this level from now on.
+pub(crate) fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
 }
 
 /// `time`, `level`, `message`, and the fields of the record.

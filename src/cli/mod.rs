@@ -8,6 +8,8 @@
 mod accounts;
 mod args;
 mod columns;
+mod completions;
+mod configuration;
 mod discovery;
 mod format;
 mod get;
@@ -16,15 +18,18 @@ mod hints;
 mod id;
 mod identity;
 mod join;
+mod layers;
 mod links;
 mod list;
 mod logging;
+mod manual;
 mod member;
 mod memory;
 mod modes;
 mod nearest;
 mod oneshot;
 mod operator;
+mod origin;
 mod output;
 mod paths;
 mod peer;
@@ -36,10 +41,13 @@ mod query;
 mod queue;
 mod random;
 mod ready;
+mod reload;
 mod report;
 mod results;
 mod screen;
+mod service;
 mod settings;
+mod settings_file;
 mod shim;
 mod sink;
 mod status;
@@ -57,7 +65,7 @@ use std::sync::Arc;
 use std::{env, io};
 
 use args::Command;
-use shim::{Parsed, UsageError};
+use shim::{Parsed, Run, UsageError};
 use signal_hook::consts::SIGXFSZ;
 
 use crate::control;
@@ -70,8 +78,8 @@ use crate::proto::event::Outcome;
 pub fn main() -> ExitCode {
     survive_file_size_limit();
     let lookup = |name: &str| env::var_os(name);
-    let code = match shim::parse(env::args_os().skip(1).collect(), &lookup) {
-        Parsed::Run { command, name, json } => run(*command, &name, json),
+    let code = match shim::parse(env::args_os().skip(1).collect(), &lookup, &paths::read_config) {
+        Parsed::Run(command) => run(*command),
         Parsed::Print(text) => print(&text),
         Parsed::Usage(error) => wrong_usage(&error),
     };
@@ -86,15 +94,15 @@ fn survive_file_size_limit() {
     }
 }
 
-fn run(command: Command, name: &str, json: bool) -> u8 {
+fn run(Run { command, name, settings, json }: Run) -> u8 {
     let format = command.log_format();
     logging::start(command.log_level(), format);
     let ended = match command {
         Command::Demo(args) => tools::demo::run(&args),
         Command::Bench(args) => tools::bench::run(&args),
         Command::Sim(args) => tools::sim::run(&args),
-        Command::Super(args) => super_peer::run(&args),
-        Command::Peer(args) => peer::run(args),
+        Command::Super(args) => super_peer::run(&args, settings.clone()),
+        Command::Peer(args) => peer::run(args, settings.clone()),
         Command::Query(args) => query::run(args),
         Command::Get(args) => get::run(args),
         Command::Uri(args) => uri::run(args),
@@ -110,11 +118,16 @@ fn run(command: Command, name: &str, json: bool) -> u8 {
         Command::Join(args) => join::run(&args),
         Command::User(args) => user::run(&args),
         Command::Operator(args) => operator::run(&args),
+        Command::Config(args) => configuration::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => manual::run(&args),
     };
     match ended {
         Ok(code) => code,
         Err(failure) if failure.exit == Exit::Usage => {
-            wrong_usage(&UsageError { sentence: failure.message, usage: shim::usage(name), json })
+            let sentence = origin::with_origin(failure.message, &settings);
+            wrong_usage(&UsageError { sentence, usage: shim::usage(&name), json })
         }
         // The last line of a daemon's log.
         Err(failure) if format.is_some() && logging::is_for_programs() => {

@@ -247,6 +247,7 @@ fn as_peer(
         | Command::User(_)
         | Command::Downloads
         | Command::Clean
+        | Command::Reload
         | Command::Cancel { .. }
         | Command::Pause { .. }
         | Command::Resume { .. } => None,
@@ -411,6 +412,7 @@ fn patience(command: &Command) -> Option<Duration> {
         | Command::User(_)
         | Command::Downloads
         | Command::Clean
+        | Command::Reload
         | Command::Cancel { .. }
         | Command::Pause { .. }
         | Command::Resume { .. } => Some(CONTROL_PATIENCE),

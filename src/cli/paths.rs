@@ -20,7 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::settings::Env;
-use crate::config::SHARES_MAX;
+use crate::config::{CONFIG_BYTES_MAX, SHARES_MAX};
 use crate::error::{Exit, Failure};
 use crate::node::ShareFolder;
 
@@ -140,10 +140,18 @@ pub(crate) fn shares(given: Vec<ShareFolder>, has_downloads: bool) -> Result<Vec
 
 /// The folder that a variable names. systemd may list several: the first is ours. XDG requires that
 /// relative paths are ignored.
-fn folder_of(env: Env<'_>, variable: &str) -> Option<PathBuf> {
+pub(crate) fn folder_of(env: Env<'_>, variable: &str) -> Option<PathBuf> {
     let value = env(variable)?;
     let first = std::env::split_paths(&value).next()?;
     first.is_absolute().then_some(first)
+}
+
+/// Reads a configuration file.
+pub(crate) fn read_config(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
+    let is_short = text.len() as u64 <= CONFIG_BYTES_MAX;
+    is_short.then_some(text).ok_or_else(|| io::Error::other(format!("it has more than {CONFIG_BYTES_MAX} bytes")))
 }
 
 /// Makes a folder for us alone, and those above it. A power cut does not lose them.

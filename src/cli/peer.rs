@@ -1,34 +1,31 @@
 //! `sprat peer`.
 
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use signal_hook::consts::SIGINT;
 
-use super::args::Peer;
+use super::args::{Command, Peer};
 use super::identity::Identity;
 use super::member::{Keys, Part};
+use super::origin::Setting;
 use super::prompt::{self, News};
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::Span;
-use super::{discovery, member, paths, queue, report, settings};
+use super::{discovery, member, paths, queue, reload, report, service, settings};
 use crate::config::{CHUNK_PORT, DOWNLOAD_TIMEOUT, PARALLEL, SHARE_RESCAN, TURNS};
 use crate::error::{Exit, Failure};
-use crate::node::{DiskOptions, Flow, Host, HttpOptions, Node, Options, Token};
-use crate::proto::Event;
+use crate::node::{DiskOptions, Flow, Host, HttpOptions, Node, Options, Reload, ShareFolder, Shares, Token};
 use crate::proto::weak_peer::{Offer, QueueConfig, SwarmConfig, WeakPeer, WeakPeerConfig};
+use crate::proto::{Event, Settings, WeakSettings};
 use crate::trust::Pin;
 use crate::wire::HostPort;
 
 /// Runs the peer until a signal or EXIT ends it.
-pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
+pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
     let env = |key: &str| std::env::var_os(key);
-    settings::dialed("--super", args.supers.iter().map(|pin| &pin.at))?;
-    let sessions = args.sessions.unwrap_or(1);
-    if args.supers.len() < sessions && !args.supers.is_empty() {
-        let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
-        return Err(Failure::usage(why));
-    }
+    let sessions = checked(&args)?;
     let shares = paths::shares(args.shares, args.downloads.is_some())?;
     let downloads = args.downloads.as_deref().map(|path| paths::absolute("--downloads", path)).transpose()?;
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::PEER_NAME))?;
@@ -54,8 +51,8 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let (cache, collections) = (Some(state.file("digests")), Some(state.file("collections")));
     let queue_file = state.file("downloads.jsonl");
     let saved = queue::load(&queue_file)?;
-    let rescan = args.rescan.map_or(SHARE_RESCAN, |Span(rescan)| rescan);
-    let rescan = (!rescan.is_zero()).then_some(rescan);
+    let rescan = rescan(args.rescan);
+    let kept = (shares.clone(), rescan);
     let disk = DiskOptions { shares, downloads, cache, collections, rescan, queue: Some(queue_file) };
     if args.http_files && tls.is_some() {
         let why = "--http-files serves everybody who can connect, and this peer is in login mode; leave it out";
@@ -73,6 +70,7 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         control: Some(control.clone()),
         disk: Some(disk),
         tls,
+        watchdog: service::watchdog(),
         ..Options::default()
     })?;
     let _socket_name = state.name_socket(name, &control);
@@ -108,7 +106,20 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
     let takes_interrupts = prompt.as_ref().is_some_and(prompt::Prompt::takes_interrupts);
     let name = name.to_owned();
     let is_ready = false;
-    let mut host = PeerHost { name, keys, ready, ready_file, is_ready, news, takes_interrupts, failure: None };
+    let options = reload::Options::new("peer", settings);
+    let mut host = PeerHost {
+        name,
+        keys,
+        ready,
+        ready_file,
+        is_ready,
+        news,
+        takes_interrupts,
+        failure: None,
+        options,
+        shares: kept,
+        read: None,
+    };
     let ended = node.run(role, &mut host);
     let failure = host.failure.take();
     drop(host);
@@ -119,6 +130,26 @@ pub(crate) fn run(args: Peer) -> Result<u8, Failure> {
         (Some(failure), _) => Err(failure),
         (None, ended) => ended.map(Exit::code),
     }
+}
+
+/// `--rescan`; 0 is none.
+fn rescan(given: Option<Span>) -> Option<Duration> {
+    let rescan = given.map_or(SHARE_RESCAN, |Span(rescan)| rescan);
+    (!rescan.is_zero()).then_some(rescan)
+}
+
+/// Checks the options about super peers; returns the number of sessions.
+///
+/// # Errors
+/// Exit 2 if one of them is wrong.
+pub(crate) fn checked(args: &Peer) -> Result<usize, Failure> {
+    settings::dialed("--super", args.supers.iter().map(|pin| &pin.at))?;
+    let sessions = args.sessions.unwrap_or(1);
+    if args.supers.len() < sessions && !args.supers.is_empty() {
+        let why = format!("--sessions {sessions} needs as many super peers; name each with --super HOST:PORT");
+        return Err(Failure::usage(why));
+    }
+    Ok(sessions)
 }
 
 struct PeerHost {
@@ -134,6 +165,32 @@ struct PeerHost {
     /// Ctrl-C is for the prompt.
     takes_interrupts: bool,
     failure: Option<Failure>,
+    options: reload::Options,
+    /// What is shared, and how often it is scanned.
+    shares: (Vec<ShareFolder>, Option<Duration>),
+    /// What was read, until the node has taken it.
+    read: Option<(Vec<ShareFolder>, Option<Duration>)>,
+}
+
+impl PeerHost {
+    fn status(&self) -> String {
+        match &self.ready.super_peer {
+            Some(super_peer) => format!("connected to {super_peer}"),
+            None => "not connected to a super peer".to_owned(),
+        }
+    }
+
+    fn new_shares(&self, args: Peer) -> Result<Option<Shares>, Failure> {
+        let take_downloads = args.downloads.is_none();
+        let (folders, rescan) = (paths::shares(args.shares, args.downloads.is_some())?, rescan(args.rescan));
+        if (&folders, &rescan) == (&self.shares.0, &self.shares.1) {
+            return Ok(None);
+        }
+        if folders.is_empty() != self.shares.0.is_empty() {
+            return Err(Failure::usage("--share: a peer begins or ends to share only with a restart"));
+        }
+        Ok(Some(Shares { folders, rescan, take_downloads }))
+    }
 }
 
 impl Host for PeerHost {
@@ -151,7 +208,10 @@ impl Host for PeerHost {
                 // With two of them the file names the one that was there first.
                 self.ready.super_peer.get_or_insert(super_peer.clone());
                 match self.ready_file.write(&self.ready) {
-                    Ok(()) => self.is_ready = true,
+                    Ok(()) => {
+                        self.is_ready = true;
+                        service::ready(&self.status());
+                    }
                     // A script waits for the file. Later it only names another super peer.
                     Err(failure) if !self.is_ready => {
                         let exit = failure.exit;
@@ -166,6 +226,7 @@ impl Host for PeerHost {
             }
             Event::SessionLost { super_peer, why } => {
                 self.ready.super_peer.take_if(|named| *named == super_peer);
+                service::status(&self.status());
                 if let Some(news) = &self.news {
                     let _ = news.send(News::Lost { super_peer, why });
                 }
@@ -200,6 +261,41 @@ impl Host for PeerHost {
         }
     }
 
+    fn reloads(&self) -> bool {
+        true
+    }
+
+    fn reload(&mut self) -> Result<Reload, Failure> {
+        let Command::Peer(args) = self.options.read()? else {
+            return Err(Failure::usage("the options are not those of a peer"));
+        };
+        checked(&args).map_err(|failure| self.options.failed(failure))?;
+        let settings = Settings::Weak(WeakSettings {
+            download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
+            parallel: args.parallel.unwrap_or(PARALLEL),
+            uploads: args.uploads.unwrap_or(TURNS),
+        });
+        let shares = self.new_shares(args).map_err(|failure| self.options.failed(failure))?;
+        self.read = shares.as_ref().map(|shares| (shares.folders.clone(), shares.rescan));
+        Ok(Reload { settings, memory: None, shares, neighbors: Vec::new(), notes: self.options.notes() })
+    }
+
+    fn on_reloaded(&mut self, taken: bool) {
+        if let Some(read) = self.read.take().filter(|_| taken) {
+            self.shares = read;
+        }
+        let status = self.status();
+        self.options.end(taken, &status);
+    }
+
+    fn on_alive(&mut self) {
+        service::alive();
+    }
+
+    fn on_ending(&mut self) {
+        service::stopping();
+    }
+
     fn on_signal(&mut self, signal: i32) -> bool {
         let news = self.news.as_ref().filter(|_| self.takes_interrupts && signal == SIGINT);
         news.is_some_and(|news| news.send(News::Interrupted).is_ok())
@@ -219,7 +315,20 @@ mod tests {
         let ready = Ready::new("peer", listen);
         let (name, is_ready, takes_interrupts) = ("p".to_owned(), false, false);
         let (keys, news, failure) = (None, None, None);
-        let mut host = PeerHost { name, keys, ready, ready_file, is_ready, news, takes_interrupts, failure };
+        let (options, shares, read) = (reload::Options::new("peer", Vec::new()), (Vec::new(), None), None);
+        let mut host = PeerHost {
+            name,
+            keys,
+            ready,
+            ready_file,
+            is_ready,
+            news,
+            takes_interrupts,
+            failure,
+            options,
+            shares,
+            read,
+        };
         let welcomed = || Event::Welcomed { super_peer: listen.into() };
         std::fs::remove_dir(folder.path()).unwrap();
         assert!(matches!(host.on_event(welcomed()), Flow::Stop(Exit::Disk)), "a script waits for it");

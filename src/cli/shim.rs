@@ -1,24 +1,38 @@
 //! What argh does not do: `--key=value`, `-h` and `--version`, `-vv`, switches before the command,
-//! values from the environment, and usage errors of one sentence with exit 2. Pure: arguments and
-//! environment are parameters.
+//! values from the environment and from a file, and usage errors of one sentence with exit 2. Pure:
+//! arguments, environment and the reading of files are parameters.
 
 use std::ffi::OsString;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfoKind, FromArgs, Optionality};
 
-use super::args::{Command, Top};
+use super::args::{self, Command, Top};
+use super::layers::{self, is_on};
 use super::nearest::nearest;
+use super::origin::{Origin, Setting, with_origin};
 use super::settings::Env;
+use super::settings_file::Read;
 
 /// The meaning of the command line.
 #[derive(Debug)]
 pub(crate) enum Parsed {
-    /// To run a command; if `json`, standard output was promised to be JSON.
-    Run { command: Box<Command>, name: String, json: bool },
+    /// To run a command.
+    Run(Box<Run>),
     /// To print a text (help, version) and end well.
     Print(String),
     /// A usage error.
     Usage(UsageError),
+}
+
+/// A command to run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) command: Command,
+    pub(crate) name: String,
+    /// The values of its options, and where each comes from.
+    pub(crate) settings: Vec<Setting>,
+    /// Whether standard output was promised to be JSON.
+    pub(crate) json: bool,
 }
 
 /// A usage error: what is wrong in one sentence, and where to read more.
@@ -32,18 +46,15 @@ pub(crate) struct UsageError {
     pub(crate) json: bool,
 }
 
-/// Options that exclude each other: if one is given as a flag, none of them is taken from the
-/// environment.
-const EXCLUSIVE: [&str; 3] = ["--super", "--control", "--self"];
-
 /// Widest line of a help text, as argh wraps.
 const HELP_COLUMNS: usize = 80;
 
 /// Switches that may stand before the command.
 const HOISTED: [&str; 6] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json"];
 
-/// Reads the command line, without the name of the program, and the environment.
-pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
+/// Reads the command line, without the name of the program, the environment, and for a daemon the
+/// configuration file.
+pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>, read: Read<'_>) -> Parsed {
     let mut args = Vec::with_capacity(argv.len());
     let mut lossy = None;
     for arg in argv {
@@ -69,7 +80,7 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
             "-V" | "--version" => return Parsed::Print(format!("sprat {}\n", env!("CARGO_PKG_VERSION"))),
             "help" => match rest.next() {
                 None => return Parsed::Print(help(&[])),
-                Some(command) if command_info(&command).is_some() => return Parsed::Print(help(&[&command])),
+                Some(command) if args::info(&command).is_some() => return Parsed::Print(help(&[&command])),
                 Some(command) => return error(no_command(&command), ""),
             },
             switch if HOISTED.contains(&switch) => hoisted.push(arg),
@@ -80,22 +91,43 @@ pub(crate) fn parse(argv: Vec<OsString>, env: Env<'_>) -> Parsed {
             _ => break arg,
         }
     };
-    let Some(info) = command_info(&name) else {
+    let Some(info) = args::info(&name) else {
         return error(no_command(&name), "");
     };
-    match complete(&info, hoisted, rest, env) {
-        Ok((args, from_env)) => match run_argh(name.clone(), &args, json) {
-            Ok(parsed) => parsed,
-            Err(sentence) => error(with_origin(sentence, &from_env), &name),
-        },
-        Err(sentence) => error(sentence, &name),
+    let Completed { args, settings } = match complete(&info, hoisted, rest, env, read) {
+        Ok(completed) => completed,
+        Err(sentence) => return error(sentence, &name),
+    };
+    match run_argh(&name, &args) {
+        Ok(Ok(command)) => Parsed::Run(Box::new(Run { command, name, settings, json })),
+        Ok(Err(help)) => Parsed::Print(help),
+        Err(sentence) => error(with_origin(sentence, &settings), &name),
+    }
+}
+
+/// The values of all options of a command with these arguments.
+pub(crate) fn settings(
+    info: &CommandInfoWithArgs,
+    args: &[String],
+    env: Env<'_>,
+    read: Read<'_>,
+) -> Result<Vec<Setting>, String> {
+    complete(info, Vec::new(), args.iter().cloned(), env, read).map(|completed| completed.settings)
+}
+
+/// A daemon as these values set it.
+pub(crate) fn daemon(info: &CommandInfoWithArgs, settings: &[Setting]) -> Result<Command, String> {
+    match run_argh(info.name, &layers::args(info, settings)) {
+        Ok(Ok(command)) => Ok(command),
+        Ok(Err(help)) => Err(help),
+        Err(sentence) => Err(with_origin(sentence, settings)),
     }
 }
 
 /// The form of a command, or of the program, and how to read more about it: one line, so that the
 /// error before it is seen.
 pub(crate) fn usage(command: &str) -> String {
-    let Some(info) = command_info(command) else {
+    let Some(info) = args::info(command) else {
         return "Usage: sprat COMMAND [OPTIONS]; `sprat --help` lists the commands".to_owned();
     };
     let mut form = format!("Usage: sprat {command}");
@@ -141,10 +173,6 @@ fn wrapped(help: &str) -> String {
     text
 }
 
-fn command_info(name: &str) -> Option<CommandInfoWithArgs> {
-    Top::get_args_info().commands.into_iter().find(|sub| sub.name == name).map(|sub| sub.command)
-}
-
 fn no_command(name: &str) -> String {
     let known: Vec<&str> = Top::get_args_info().commands.iter().map(|sub| sub.name).collect();
     match nearest(name, known.iter().copied()) {
@@ -166,34 +194,27 @@ fn json_promised(args: &[String], env: Env<'_>) -> bool {
     flag || env("SPRAT_JSON").is_some_and(|value| is_on(&value.to_string_lossy()) == Some(true))
 }
 
-fn is_on(value: &str) -> Option<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Some(true),
-        "" | "0" | "false" | "no" | "off" => Some(false),
-        _ => None,
-    }
+/// What argh reads, and the values of all options.
+struct Completed {
+    args: Vec<String>,
+    settings: Vec<Setting>,
 }
 
-/// The environment's name for a flag: `--max-size` is `SPRAT_MAX_SIZE`.
-fn env_name(flag: &str) -> String {
-    format!("SPRAT_{}", flag.trim_start_matches('-').replace('-', "_").to_ascii_uppercase())
-}
-
-type Completed = (Vec<String>, Vec<(String, String)>);
-
-/// Splits `--key=value` and `-vv`, and adds values from the environment for flags that were not
-/// given. Returns these flags too, each with its variable.
+/// Splits `--key=value` and `-vv`, and adds values from the environment and from a file for options
+/// that were not given.
 fn complete(
     info: &CommandInfoWithArgs,
     hoisted: Vec<String>,
     mut given: impl Iterator<Item = String>,
     env: Env<'_>,
+    read: Read<'_>,
 ) -> Result<Completed, String> {
     let mut args = Vec::new();
     let mut operands = Vec::new();
-    let mut seen: Vec<String> = Vec::new();
+    let mut flags: Vec<Setting> = Vec::new();
     let mut feed = hoisted.into_iter();
     let mut literal = false;
+    let mut set = |flag, value| flags.push(Setting { flag, value, origin: Origin::Flag });
     while let Some(arg) = feed.next().or_else(|| given.next()) {
         if arg == "--" {
             literal = true;
@@ -208,7 +229,7 @@ fn complete(
         }
         if let Some(count) = arg.strip_prefix("-v").filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b == b'v')) {
             args.extend((0..=count.len()).map(|_| "-v".to_owned()));
-            seen.push("--verbose".into());
+            set("--verbose", "true".to_owned());
             continue;
         }
         let (key, value) = match arg.split_once('=') {
@@ -217,70 +238,35 @@ fn complete(
         };
         let flag =
             info.flags.iter().find(|flag| flag.long == key || flag.short.is_some_and(|s| key == format!("-{s}")));
-        match flag {
-            Some(flag) => seen.push(flag.long.to_owned()),
-            None if key.len() > 1 && key.starts_with('-') && key != "-h" => return Err(no_flag(info, &key)),
-            None => {}
+        if flag.is_none() && key.len() > 1 && key != "-h" {
+            return Err(no_flag(info, &key));
         }
         let takes_value = flag.is_some_and(|flag| matches!(flag.kind, FlagInfoKind::Option { .. }));
-        args.push(key.clone());
-        match value {
-            Some(_) if flag.is_some() && !takes_value => return Err(format!("{key} takes no value")),
-            Some(value) => args.push(value),
-            // The next argument is its value, even if it looks like a flag.
-            None if takes_value => args.extend(given.next()),
-            None => {}
+        if value.is_some() && flag.is_some() && !takes_value {
+            return Err(format!("{key} takes no value"));
         }
+        args.push(key);
+        // The next argument is its value, even if it looks like a flag.
+        let value = value.or_else(|| if takes_value { given.next() } else { None });
+        if let Some(flag) = flag {
+            set(flag.long, value.clone().unwrap_or_else(|| "true".to_owned()));
+        }
+        args.extend(value);
     }
-    let from_env = add_env(info, &seen, &mut args, env)?;
+    let settings = layers::settings(info, flags, env, read)?;
+    let below = settings.iter().filter(|setting| setting.origin != Origin::Flag);
+    args.splice(0..0, layers::args(info, below));
     args.extend(literal.then(|| "--".to_owned()));
     args.extend(operands);
-    Ok((args, from_env))
+    Ok(Completed { args, settings })
 }
 
-fn add_env(
-    info: &CommandInfoWithArgs,
-    seen: &[String],
-    args: &mut Vec<String>,
-    env: Env<'_>,
-) -> Result<Vec<(String, String)>, String> {
-    let mut front = Vec::new();
-    let mut from_env = Vec::new();
-    let one_excludes = EXCLUSIVE.iter().any(|flag| seen.iter().any(|given| given == flag));
-    for flag in info.flags {
-        let given = seen.iter().any(|given| given == flag.long);
-        if given || flag.long == "--help" || (one_excludes && EXCLUSIVE.contains(&flag.long)) {
-            continue;
-        }
-        let name = env_name(flag.long);
-        let Some(value) = env(&name).filter(|value| !value.is_empty()) else {
-            continue;
-        };
-        let value = value.into_string().map_err(|_| format!("{name} is not UTF-8"))?;
-        match flag.kind {
-            FlagInfoKind::Switch => match is_on(&value) {
-                Some(true) => front.push(flag.long.to_owned()),
-                Some(false) => {}
-                None => return Err(format!("{name} is {value:?}; write 1 or 0")),
-            },
-            FlagInfoKind::Option { .. } if flag.optionality == Optionality::Repeating => {
-                for one in value.split(',').map(str::trim).filter(|one| !one.is_empty()) {
-                    front.extend([flag.long.to_owned(), one.to_owned()]);
-                }
-            }
-            FlagInfoKind::Option { .. } => front.extend([flag.long.to_owned(), value]),
-        }
-        from_env.push((flag.long.to_owned(), name));
-    }
-    args.splice(0..0, front);
-    Ok(from_env)
-}
-
-fn run_argh(name: String, args: &[String], json: bool) -> Result<Parsed, String> {
-    let all: Vec<&str> = std::iter::once(name.as_str()).chain(args.iter().map(String::as_str)).collect();
+/// The command, or the help that was asked for.
+fn run_argh(name: &str, args: &[String]) -> Result<Result<Command, String>, String> {
+    let all: Vec<&str> = std::iter::once(name).chain(args.iter().map(String::as_str)).collect();
     match Top::from_args(&["sprat"], &all) {
-        Ok(top) => Ok(Parsed::Run { command: Box::new(top.command), name, json }),
-        Err(EarlyExit { output, status: Ok(()) }) => Ok(Parsed::Print(wrapped(&output))),
+        Ok(top) => Ok(Ok(top.command)),
+        Err(EarlyExit { output, status: Ok(()) }) => Ok(Err(wrapped(&output))),
         Err(EarlyExit { output, status: Err(()) }) => Err(with_remedy(one_sentence(&output))),
     }
 }
@@ -321,26 +307,22 @@ fn with_remedy(sentence: String) -> String {
     }
 }
 
-fn with_origin(sentence: String, from_env: &[(String, String)]) -> String {
-    match from_env.iter().find(|(flag, _)| sentence.contains(&format!("'{flag}'"))) {
-        Some((_, name)) => format!("{sentence} (from {name})"),
-        None => sentence,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse_with(args: &[&str], env: &[(&str, &str)]) -> Parsed {
         let lookup = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        parse(args.iter().map(OsString::from).collect(), &lookup)
+        parse(args.iter().map(OsString::from).collect(), &lookup, &|path| match path.to_str() {
+            Some("/c") => Ok("log_level = 'warn'\n[peer]\nparallel = 2\nuploads = 99\n".into()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        })
     }
 
     fn query(args: &[&str], env: &[(&str, &str)]) -> super::super::args::Query {
         match parse_with(args, env) {
-            Parsed::Run { command, .. } => {
-                let Command::Query(query) = *command else { panic!("{args:?}: {command:?}") };
+            Parsed::Run(run) => {
+                let Command::Query(query) = run.command else { panic!("{args:?}: {run:?}") };
                 query
             }
             other @ (Parsed::Print(_) | Parsed::Usage(_)) => panic!("{args:?}: {other:?}"),
@@ -354,7 +336,7 @@ mod tests {
                 assert!(!error.usage.contains('\n') && error.usage.contains("--help"), "{}", error.usage);
                 error.sentence
             }
-            other @ (Parsed::Run { .. } | Parsed::Print(_)) => panic!("{args:?}: {other:?}"),
+            other @ (Parsed::Run(_) | Parsed::Print(_)) => panic!("{args:?}: {other:?}"),
         }
     }
 
@@ -396,6 +378,25 @@ mod tests {
         assert!(query(&["query", "x", "--control", "/s"], &env).supers.is_empty());
         assert!(sentence(&["query", "x"], &[("SPRAT_TTL", "many")]).ends_with("(from SPRAT_TTL)"));
         assert!(sentence(&["query", "x"], &[("SPRAT_EXACT", "perhaps")]).contains("SPRAT_EXACT"));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+        let peer = |args: &[&str], env: &[(&str, &str)]| match parse_with(args, env) {
+            Parsed::Run(run) => {
+                let Command::Peer(peer) = run.command else { panic!("{args:?}: {run:?}") };
+                peer
+            }
+            other @ (Parsed::Print(_) | Parsed::Usage(_)) => panic!("{args:?}: {other:?}"),
+        };
+        let env = [("SPRAT_CONFIG", "/c"), ("SPRAT_UPLOADS", "3"), ("SPRAT_SUPER", "h:1"), ("SPRAT_CONTROL", "/s")];
+        let (both, quiet) = (peer(&["peer"], &env), peer(&["peer", "--parallel", "5", "-v"], &env));
+        assert_eq!((both.parallel, both.uploads, both.log_level), (Some(2), Some(3), Some(log::LevelFilter::Warn)));
+        assert_eq!((quiet.parallel, quiet.log_level, quiet.verbose), (Some(5), None, 1));
+        assert!(both.supers.len() == 1 && both.control.is_some(), "of a daemon these do not exclude each other");
+        let wrong = sentence(&["peer", "--config", "/c"], &[]);
+        assert!(wrong.ends_with("write one from 1 to 16 (from /c:4)"), "{wrong}");
+        assert!(sentence(&["peer", "--config", "/d"], &[]).contains("/d"));
     }
 
     #[test]

@@ -1,41 +1,32 @@
 //! `sprat super`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::args::Super;
+use super::args::{Command, Super};
 use super::discovery::Announced;
 use super::identity::Identity;
 use super::links::Handshakes;
 use super::modes::Mode;
+use super::origin::Setting;
 use super::random::{self, OsEntropy};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::OnOff;
-use super::{accounts, links, memory, modes, paths, report, settings};
+use super::{accounts, links, memory, modes, paths, reload, report, service, settings};
 use crate::config::{LINKS_MAX, OPERATORS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::net::TlsIdentity;
-use crate::node::{Flow, Host, HttpOptions, Node, Options};
-use crate::proto::Event;
+use crate::node::{Flow, Host, HttpOptions, Node, Options, Reload};
 use crate::proto::super_peer::{LoginConfig, SuperPeer, SuperPeerConfig};
-use crate::trust::{Accounts, PublicKey};
+use crate::proto::{Event, Settings, SuperSettings};
+use crate::trust::{Accounts, Pin, PublicKey};
 
 /// Runs the super peer until a signal ends it.
-pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
     let name = paths::checked_name(args.name.as_deref().unwrap_or(settings::SUPER_NAME))?;
-    let ping = settings::ping(args.ping)?;
-    let budget = args.budget.map(settings::budget).transpose()?.unwrap_or(QUERY_BUDGET);
-    if args.neighbor.len() > LINKS_MAX {
-        return Err(Failure::usage(format!("a super peer has at most {LINKS_MAX} neighbors")));
-    }
-    if args.operator.len() > OPERATORS_MAX {
-        return Err(Failure::usage(format!(
-            "a super peer accepts the credentials of at most {OPERATORS_MAX} operators"
-        )));
-    }
-    let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
-    let neighbors = settings::neighbors(&args.neighbor, listen)?;
-    let memory = memory::budget(args.memory)?;
+    let Limits { listen, neighbors, memory, budget, ping } = limits(args)?;
     let env = |key: &str| std::env::var_os(key);
     let folder = paths::state_folder(name, args.state.as_deref(), &env)?;
     let control = paths::control_socket(name, args.control.as_deref(), args.state.as_deref(), &env)?;
@@ -71,6 +62,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         memory: Some(memory),
         tls,
         exempt_loopback: args.exempt_loopback,
+        watchdog: service::watchdog(),
         ..Options::default()
     })?;
     if args.exempt_loopback {
@@ -102,6 +94,7 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
         reports_queries: log::log_enabled!(log::Level::Debug),
         login,
     };
+    let login = config.login.clone();
     let role = SuperPeer::new(config, Box::new(OsEntropy));
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
     // From now on the kernel queues connections, so the super peer serves.
@@ -110,7 +103,41 @@ pub(crate) fn run(args: &Super) -> Result<u8, Failure> {
     }
     let http = page.map(dialable);
     ready.write(&Ready { control: Some(control), http, ..Ready::new("super", bound) })?;
-    node.run(role, &mut Journal { state, handshakes }).map(Exit::code)
+    let options = reload::Options::new("super", settings);
+    let mut journal = Journal { state, handshakes, options, mode, listen: bound, login, links: 0, sharing: 0 };
+    service::ready(&journal.status());
+    node.run(role, &mut journal).map(Exit::code)
+}
+
+/// What the options say, without a look at the state.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    listen: SocketAddr,
+    neighbors: Vec<Pin>,
+    memory: usize,
+    budget: Duration,
+    ping: Duration,
+}
+
+/// Checks the options.
+///
+/// # Errors
+/// Exit 2 if one of them is wrong, 5 if the address to listen on cannot be resolved.
+pub(crate) fn limits(args: &Super) -> Result<Limits, Failure> {
+    let ping = settings::ping(args.ping)?;
+    let budget = args.budget.map(settings::budget).transpose()?.unwrap_or(QUERY_BUDGET);
+    if args.neighbor.len() > LINKS_MAX {
+        return Err(Failure::usage(format!("a super peer has at most {LINKS_MAX} neighbors")));
+    }
+    if args.operator.len() > OPERATORS_MAX {
+        return Err(Failure::usage(format!(
+            "a super peer accepts the credentials of at most {OPERATORS_MAX} operators"
+        )));
+    }
+    let listen = settings::listen(args.listen.as_ref(), SUPER_PORT)?;
+    let neighbors = settings::neighbors(&args.neighbor, listen)?;
+    let memory = memory::budget(args.memory)?;
+    Ok(Limits { listen, neighbors, memory, budget, ping })
 }
 
 /// The host of a super peer writes the log; and into the state, its accounts and the number of
@@ -119,6 +146,20 @@ struct Journal {
     state: paths::State,
     /// In login mode.
     handshakes: Option<Handshakes>,
+    options: reload::Options,
+    mode: Mode,
+    listen: SocketAddr,
+    /// In login mode.
+    login: Option<Arc<LoginConfig>>,
+    /// Links that are up, and peers that share, for the status of the service.
+    links: usize,
+    sharing: usize,
+}
+
+impl Journal {
+    fn status(&self) -> String {
+        format!("{} peers share, {} links are up", self.sharing, self.links)
+    }
 }
 
 impl Host for Journal {
@@ -131,9 +172,53 @@ impl Host for Journal {
     fn on_event(&mut self, event: Event) -> Flow {
         if let Event::Sharing { peers } = event {
             self.state.keep_sharing(peers);
+            self.sharing = peers;
+            service::status(&self.status());
+        }
+        if let Event::Link { up, .. } = event {
+            self.links = if up { self.links + 1 } else { self.links.saturating_sub(1) };
+            service::status(&self.status());
         }
         report::event(&event);
         Flow::Continue
+    }
+
+    fn reloads(&self) -> bool {
+        true
+    }
+
+    fn reload(&mut self) -> Result<Reload, Failure> {
+        let Command::Super(args) = self.options.read()? else {
+            return Err(Failure::usage("the options are not those of a super peer"));
+        };
+        let Limits { neighbors, memory, budget, ping, .. } = limits(&args).map_err(|e| self.options.failed(e))?;
+        let neighbors = settings::neighbors(&neighbors, self.listen).map_err(|e| self.options.failed(e))?;
+        links::checked(self.mode, &neighbors).map_err(|e| self.options.failed(e))?;
+        let again = |login: &Arc<LoginConfig>| {
+            let LoginConfig { secret, rotation, .. } = &**login;
+            let accounts = accounts::load(self.state.folder())?;
+            let (secret, rotation, operators) = (secret.duplicate(), rotation.clone(), args.operator.clone());
+            Ok::<_, Failure>(Arc::new(LoginConfig { secret, rotation, operators, accounts, unix: accounts::unix() }))
+        };
+        let login = self.login.as_ref().map(again).transpose()?;
+        let keys = neighbors.iter().filter_map(|pin| pin.key).collect();
+        let (ttl, reports_queries) = (args.ttl.unwrap_or(TTL_DEFAULT), self.options.level() >= log::Level::Debug);
+        let settings = SuperSettings { neighbors, ttl, budget, ping, memory, reports_queries, login };
+        let settings = Settings::Super(Box::new(settings));
+        Ok(Reload { settings, memory: Some(memory), shares: None, neighbors: keys, notes: self.options.notes() })
+    }
+
+    fn on_reloaded(&mut self, taken: bool) {
+        let status = self.status();
+        self.options.end(taken, &status);
+    }
+
+    fn on_alive(&mut self) {
+        service::alive();
+    }
+
+    fn on_ending(&mut self) {
+        service::stopping();
     }
 
     fn save_accounts(&mut self, accounts: &Accounts) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! Limits of the control socket.
+//! Limits of the control socket and of the configuration file.
 
 /// Longest line on a control socket, in bytes.
 pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
@@ -14,6 +14,9 @@ pub const CONTROL_COMMANDS_MAX: usize = 64;
 pub const CONTROL_LINES_PER_TURN: usize = 64;
 /// Bytes in the send queue of a control connection; one whose queue is full is closed.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
+
+/// Longest configuration file, in bytes; a longer one is refused.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 const _: () =
     assert!(CONTROL_ACCEPTS_PER_TURN < CONTROL_CLIENTS_MAX && CONTROL_ACCEPTS_PER_TURN <= CONTROL_LINES_PER_TURN);

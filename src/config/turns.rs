@@ -51,8 +51,9 @@ pub const CROWD_BATCH: usize = 8;
 pub const REFUSALS_PER_RETRY: usize = 64;
 /// After descriptors ran out, when to accept again if none was freed here.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How long a daemon that was asked to end waits until its BYEs are written.
-pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// How long a daemon that was asked to end waits until the chunks that it sends and its BYEs are
+/// written.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long a node whose work is done (a one-shot command) waits until its BYEs are written.
 pub const DRAIN_DONE_MAX: Duration = Duration::from_millis(500);
 /// Events taken from the poll at once; after a full batch the timers wait, so that queued input is

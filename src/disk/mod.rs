@@ -53,6 +53,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 pub use self::http::{AtPath, HttpDone, HttpWork};
 pub use folder_root::{FolderContent, collection_of};
@@ -111,6 +112,18 @@ impl Disk {
         let worker = thread::Builder::new().name("sprat-disk".to_owned()).spawn(move || worker.run());
         let worker = worker.map_err(|error| Failure::new(Exit::Internal, format!("cannot start a thread: {error}")))?;
         Ok((Disk { inbox, jobs: Vec::new(), worker: Some(worker) }, reports))
+    }
+
+    /// These folders are shared from now on, in place of others. With `take_downloads`, downloads
+    /// that name no destination go to the first of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Disk`] if one is missing, is no folder or cannot be read; then nothing changes.
+    pub fn share(&self, shares: &[ShareFolder], rescan: Option<Duration>, take_downloads: bool) -> Result<(), Failure> {
+        let trees = tree::Trees::open(shares)?;
+        let _ = self.inbox.send(ToWorker::Shares { trees, rescan, take_downloads });
+        Ok(())
     }
 
     /// Adds a job. [`Disk::hand_over`] passes it to the worker.

@@ -61,5 +61,5 @@ pub use alarm::Alarm;
 pub use arrival::{Arrival, ControlId};
 pub use counters::Counters;
 pub use reactor::{Net, NetOptions};
-pub use signals::ending_signals;
+pub use signals::{ending_signals, hangup_reloads};
 pub use tls::TlsIdentity;

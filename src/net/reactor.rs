@@ -189,6 +189,13 @@ impl Net {
         }
     }
 
+    /// In login mode: datagrams of these keys are opened from now on, and of no others.
+    pub fn set_neighbors(&mut self, keys: &[PublicKey]) {
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.set_neighbors(keys);
+        }
+    }
+
     /// What the envelopes of datagrams count, by name.
     pub fn envelope_counts(&self) -> impl Iterator<Item = (String, u64)> + use<> {
         self.datagrams.as_ref().map(|datagrams| datagrams.envelopes().counters().named()).into_iter().flatten()

@@ -1,5 +1,7 @@
 //! SIGTERM, SIGINT and SIGHUP: caught while a net exists; after the last one is gone they end the
 //! process again. A SIGHUP that is ignored when the process starts (by nohup) stays ignored.
+//! Otherwise it means that the terminal was closed; or, if the process was started without one, it
+//! is an order to read the options again.
 //!
 //! Without the second half, a process that has left its loop but waits for its disk could not be
 //! interrupted.
@@ -16,6 +18,8 @@ const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
 /// Those of them that are caught.
 static CAUGHT: OnceLock<Vec<i32>> = OnceLock::new();
+/// Whether SIGHUP is an order, as it was at the start: a terminal that is closed is none any more.
+static ORDERS: OnceLock<bool> = OnceLock::new();
 /// How many nets exist in this process.
 static LIVING: Mutex<usize> = Mutex::new(0);
 /// Set while there is none: the signals then have their default effect.
@@ -55,10 +59,17 @@ impl Drop for Caught {
 /// caught.
 pub fn ending_signals() -> &'static [i32] {
     CAUGHT.get_or_init(|| {
+        ORDERS.get_or_init(|| std::fs::File::open("/dev/tty").is_err());
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ends = |signal: &i32| *signal != SIGHUP || !is_ignored(SIGHUP, &status);
         ENDING.into_iter().filter(ends).collect()
     })
+}
+
+/// Whether SIGHUP is an order to read the options again: the process was started without a
+/// controlling terminal.
+pub fn hangup_reloads() -> bool {
+    ORDERS.get() == Some(&true)
 }
 
 /// Whether the process with this /proc/PID/status ignores the signal (proc(5), `SigIgn`).

@@ -135,6 +135,11 @@ impl Datagrams {
         self.envelopes = envelopes;
     }
 
+    /// As [`Envelopes::set_neighbors`].
+    pub(super) fn set_neighbors(&mut self, keys: &[PublicKey]) {
+        self.envelopes.set_neighbors(keys);
+    }
+
     pub(super) fn envelopes(&self) -> &Envelopes {
         &self.envelopes
     }

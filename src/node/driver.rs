@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
+use signal_hook::consts::SIGHUP;
+
 use super::chunks::Chunks;
 use super::clock::{self, Clock};
 use super::handle::Request;
@@ -22,11 +24,11 @@ use crate::control;
 use crate::disk::{Disk, Job, ReceivedChunk, Report};
 use crate::error::{Exit, Failure};
 use crate::memory;
-use crate::net::{Arrival, ControlId, Net};
+use crate::net::{Arrival, ControlId, Net, hangup_reloads};
 use crate::proto::disk::CollectionDone;
 use crate::proto::envelope::Taken;
 use crate::proto::event::Outcome;
-use crate::proto::{ClientEvent, CloseReason, DiskDone, Input, Role};
+use crate::proto::{ClientEvent, CloseReason, Command, DiskDone, Input, Role};
 use crate::time::Time;
 
 /// A running node.
@@ -47,6 +49,8 @@ pub(super) struct Driver<'a, R> {
     pub(super) turns: Turns,
     pub(super) memory: Memory,
     pub(super) http: Http,
+    /// How often the host hears that the loop turns, and when next.
+    watchdog: Option<(Duration, Time)>,
     pub(super) now: Time,
     /// When the last turn ended.
     rested: Time,
@@ -73,7 +77,7 @@ impl<'a, R: Role> Driver<'a, R> {
         signal: Arc<AtomicI32>,
         role: R,
         host: &'a mut dyn Host,
-        (memory, http): (Memory, HttpOptions),
+        (memory, http, watchdog): (Memory, HttpOptions, Option<Duration>),
     ) -> Driver<'a, R> {
         let (disk, reports) = disk.unzip();
         Driver {
@@ -91,6 +95,7 @@ impl<'a, R: Role> Driver<'a, R> {
             turns: Turns::new(),
             memory,
             http: Http::new(http),
+            watchdog: watchdog.map(|every| (every, Time::ZERO)),
             now: Time::ZERO,
             rested: Time::ZERO,
             catching_up: false,
@@ -197,6 +202,12 @@ impl<'a, R: Role> Driver<'a, R> {
     fn fire_timers(&mut self) {
         self.net.expire();
         self.fire_http();
+        if let Some((every, at)) = &mut self.watchdog
+            && *at <= self.now
+        {
+            *at = self.now + *every;
+            self.host.on_alive();
+        }
         if self.role.poll_timeout().is_some_and(|at| at <= self.now) {
             self.role.handle_timeout(self.now);
             self.drain();
@@ -210,7 +221,8 @@ impl<'a, R: Role> Driver<'a, R> {
         }
         let ending = self.ending.map(|(_, until)| until);
         let give_back = self.memory.timeout(memory::held());
-        let next = [self.role.poll_timeout(), self.net.timeout(), self.http.timeout(), ending, give_back]
+        let alive = self.watchdog.map(|(_, at)| at);
+        let next = [self.role.poll_timeout(), self.net.timeout(), self.http.timeout(), ending, give_back, alive]
             .into_iter()
             .flatten()
             .min();
@@ -331,6 +343,19 @@ impl<'a, R: Role> Driver<'a, R> {
             Err(why) => Err(Failure::new(Exit::Usage, why)),
         };
         match command {
+            Ok(Command::Reload) => {
+                let outcome = match self.reload() {
+                    Ok(notes) => {
+                        for message in notes {
+                            let note = control::event_line(&ClientEvent::Note { message }, SystemTime::now());
+                            self.net.reply(from, &note, false);
+                        }
+                        Outcome { ok: true, ..Outcome::default() }
+                    }
+                    Err(failure) => Outcome::failed(&failure),
+                };
+                self.net.reply(from, &control::event_line(&ClientEvent::Done(outcome), SystemTime::now()), true);
+            }
             Ok(command) => {
                 let client = self.control_requests.enter(from);
                 self.feed(Input::Command { client, command });
@@ -341,6 +366,11 @@ impl<'a, R: Role> Driver<'a, R> {
 
     fn on_signal(&mut self, signal: i32) {
         if self.host.on_signal(signal) {
+            return;
+        }
+        if signal == SIGHUP && hangup_reloads() && self.host.reloads() && self.ending.is_none() {
+            // The log has the result.
+            let _ = self.reload();
             return;
         }
         let again = self.signal.swap(signal, Ordering::Relaxed) != 0;
@@ -357,6 +387,7 @@ impl<'a, R: Role> Driver<'a, R> {
             return;
         }
         self.ending = Some((exit, self.now + patience));
+        self.host.on_ending();
         self.net.stop_listening();
         self.feed(Input::Shutdown);
         for control in self.control_requests.leave_all() {

@@ -1,9 +1,11 @@
 //! Who runs a node and takes its events.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::error::Exit;
-use crate::proto::Event;
+use crate::disk::ShareFolder;
+use crate::error::{Exit, Failure};
+use crate::proto::{Event, Settings};
 use crate::trust::{Accounts, PublicKey};
 
 /// Whether the loop continues after an event.
@@ -13,6 +15,32 @@ pub enum Flow {
     Continue,
     /// The work is done: send BYE everywhere and end with this code.
     Stop(Exit),
+}
+
+/// What a running node takes over.
+#[derive(Debug)]
+pub struct Reload {
+    /// For the machine.
+    pub settings: Settings,
+    /// The budget for memory.
+    pub memory: Option<usize>,
+    /// The shares, if they change.
+    pub shares: Option<Shares>,
+    /// The keys of neighbors, in login mode.
+    pub neighbors: Vec<PublicKey>,
+    /// What changes and what does not, a sentence each, for the log and for the client.
+    pub notes: Vec<String>,
+}
+
+/// Shares of a running node.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    /// The folders, at least one.
+    pub folders: Vec<ShareFolder>,
+    /// As in [`super::DiskOptions`].
+    pub rescan: Option<Duration>,
+    /// Downloads that name no destination go to the first of them.
+    pub take_downloads: bool,
 }
 
 /// Takes the events of a node that are not for the control socket.
@@ -39,6 +67,28 @@ pub trait Host {
     fn save_accounts(&mut self, _accounts: &Accounts) -> Result<(), String> {
         Err("this node keeps no accounts".to_owned())
     }
+
+    /// Whether it can read its options again.
+    fn reloads(&self) -> bool {
+        false
+    }
+
+    /// Reads and checks the options again; nothing changes yet.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn reload(&mut self) -> Result<Reload, Failure> {
+        Err(Failure::usage("this node has no options to read again"))
+    }
+
+    /// What was read last is used from now on, or is dropped because a part of it is wrong.
+    fn on_reloaded(&mut self, _taken: bool) {}
+
+    /// The loop turns, at the interval of the watchdog.
+    fn on_alive(&mut self) {}
+
+    /// The node begins to end.
+    fn on_ending(&mut self) {}
 
     /// A signal arrived. Returns whether the host takes it for itself; if not, it ends the node.
     fn on_signal(&mut self, _signal: i32) -> bool {

@@ -33,17 +33,26 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(budget: Option<usize>) -> Memory {
-        let percent = |percent: usize| budget.map_or(usize::MAX, |budget| budget / 100 * percent);
-        Memory {
-            budget,
-            short_from: percent(MEMORY_SHORT_PERCENT),
-            close_from: percent(MEMORY_CLOSE_PERCENT),
+        let mut memory = Memory {
+            budget: None,
+            short_from: usize::MAX,
+            close_from: usize::MAX,
             short: false,
             looked: false,
             peak: 0,
             rests_until: Time::ZERO,
             warned: None,
-        }
+        };
+        memory.set_budget(budget);
+        memory
+    }
+
+    /// From now on this much may be in use.
+    pub(super) fn set_budget(&mut self, budget: Option<usize>) {
+        let percent = |percent: usize| budget.map_or(usize::MAX, |budget| budget / 100 * percent);
+        self.budget = budget;
+        self.short_from = percent(MEMORY_SHORT_PERCENT);
+        self.close_from = percent(MEMORY_CLOSE_PERCENT);
     }
 
     /// Whether memory is short now, if that has changed.

@@ -16,6 +16,7 @@ mod host;
 mod http;
 mod memory;
 mod outputs;
+mod reload;
 mod requests;
 mod resources;
 mod turns;
@@ -24,6 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use self::driver::Driver;
 use self::handle::Request;
@@ -35,7 +37,7 @@ use crate::proto::Role;
 use crate::proto::envelope::Envelopes;
 
 pub use self::handle::Handle;
-pub use self::host::{Flow, Host};
+pub use self::host::{Flow, Host, Reload, Shares};
 pub use self::http::{HttpOptions, Token};
 pub(crate) use crate::disk::is_share_name;
 pub use crate::disk::{DiskOptions, FolderContent, ShareFolder, collection_of};
@@ -61,6 +63,8 @@ pub struct Options {
     pub memory: Option<usize>,
     /// What it serves over HTTP.
     pub http: HttpOptions,
+    /// How often the host hears that the loop turns.
+    pub watchdog: Option<Duration>,
 }
 
 /// A node whose sockets are bound and whose worker runs, before its loop.
@@ -72,6 +76,7 @@ pub struct Node {
     handle: Handle,
     memory: Memory,
     http: HttpOptions,
+    watchdog: Option<Duration>,
 }
 
 impl Node {
@@ -81,7 +86,8 @@ impl Node {
     /// Exit 5 if an address or the control socket is in use, 9 if the share is missing or cannot be
     /// read.
     pub fn open(options: Options) -> Result<Node, Failure> {
-        let Options { listen, datagrams, control, disk, sources, tls, exempt_loopback, memory, http } = options;
+        let Options { listen, datagrams, control, disk, sources, tls, exempt_loopback, memory, http, watchdog } =
+            options;
         let (http_files, page) = (http.files, http.listen);
         let net = Net::open(&NetOptions {
             listen,
@@ -102,7 +108,7 @@ impl Node {
             .transpose()?;
         let (sender, requests) = mpsc::channel();
         let handle = Handle { requests: sender, alarm, signal: Arc::default() };
-        Ok(Node { net, disk, requests, handle, memory: Memory::new(memory), http })
+        Ok(Node { net, disk, requests, handle, memory: Memory::new(memory), http, watchdog })
     }
 
     /// The address that is listened on, with its real port.
@@ -129,12 +135,13 @@ impl Node {
     }
 
     /// Runs until the host stops it, the machine cannot go on, or SIGTERM, SIGINT or SIGHUP comes.
-    /// A second signal ends it at once.
+    /// A second signal ends it at once. SIGHUP is an order to read the options again if the host
+    /// takes it and the process has no terminal that could have closed.
     ///
     /// # Errors
     /// The machine's fatal failure, or a poll that fails.
     pub fn run(self, role: impl Role, host: &mut dyn Host) -> Result<Exit, Failure> {
-        let Node { net, disk, requests, handle, memory, http } = self;
-        Driver::new(net, disk, requests, handle.signal, role, host, (memory, http)).run()
+        let Node { net, disk, requests, handle, memory, http, watchdog } = self;
+        Driver::new(net, disk, requests, handle.signal, role, host, (memory, http, watchdog)).run()
     }
 }

@@ -91,6 +91,9 @@ pub enum Command {
     },
     /// Report the counters of the peer and its super peer: a `status` event, then `done`.
     Status,
+    /// Read the options of the daemon again: a `note` for each that changes, and for each that
+    /// cannot change while it runs; then `done`. A driver takes it for itself.
+    Reload,
     /// At a super peer in login mode: show or change its accounts; `done` once a change is saved.
     User(UserCommand),
 }

@@ -6,6 +6,7 @@ use super::command::{ClientId, Command};
 use super::disk::DiskDone;
 use super::ids::{ConnId, DialId, PayloadId, ResolveId};
 use super::output::Output;
+use super::settings::Settings;
 use crate::time::Time;
 use crate::trust::PublicKey;
 use crate::wire::ids::Md5;
@@ -184,6 +185,8 @@ pub enum Input<'a> {
         /// The command's number.
         client: ClientId,
     },
+    /// The options of the daemon were read again.
+    Settings(Settings),
     /// The process was asked to end: send BYE everywhere and close.
     Shutdown,
 }
@@ -214,6 +217,7 @@ impl Input<'_> {
             | Input::AccountsSaved { .. }
             | Input::Command { .. }
             | Input::ClientGone { .. }
+            | Input::Settings(_)
             | Input::Shutdown => None,
         }
     }

@@ -91,6 +91,7 @@ mod meter;
 pub mod output;
 mod rate;
 pub mod role;
+pub mod settings;
 pub mod super_peer;
 pub mod timers;
 pub mod weak_peer;
@@ -105,6 +106,7 @@ pub use ids::{ConnId, DialId, PayloadId, ResolveId};
 pub use input::{CloseReason, DialCause, Digests, Input, OwnAddrs, Unanswered, Undelivered};
 pub use output::{HashPlan, Output};
 pub use role::{Entropy, Role};
+pub use settings::{Settings, SuperSettings, WeakSettings};
 
 /// The number of pieces of a content: none if it is empty.
 #[must_use]

@@ -35,7 +35,7 @@ fn options(help: &str) -> Vec<(String, String)> {
     options
 }
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 24] = [
     "demo",
     "bench",
     "sim",
@@ -56,6 +56,10 @@ const COMMANDS: [&str; 20] = [
     "join",
     "user",
     "operator",
+    "config",
+    "reload",
+    "completions",
+    "man",
 ];
 
 /// The help texts of all commands are those of `help.txt`. `SPRAT_WRITE_HELP=1` writes that file;

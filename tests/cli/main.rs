@@ -2,6 +2,7 @@
 //! together.
 
 mod commands;
+mod config;
 mod hash;
 mod help;
 mod sim;

@@ -8,7 +8,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use super::common::{World, eventually, noise};
+use super::common::{Ran, World, eventually, noise};
 
 #[test]
 fn a_ready_file_tells_all_that_a_script_needs() {
@@ -38,11 +38,48 @@ fn a_sighup_that_is_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn sigterm_sigint_and_sighup_end_a_daemon_cleanly() {
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let mut world = World::new();
-        // A daemon leaves SIGHUP ignored if it was so at its start, as it is below nohup.
-        world.limit("exec env --default-signal=HUP \"$@\"; :");
+fn a_daemon_without_a_terminal_reads_its_options_again() {
+    let mut world = World::new();
+    let config = world.path("c.toml");
+    let write = |text: &str| fs::write(&config, text).expect("the file is written");
+    // SIGHUP is not ignored, as it would be below nohup, and there is no terminal.
+    world.limit("exec setsid env --default-signal=HUP \"$@\"; :");
+    let daemon = world.super_peer("s");
+    world.share("p", "one.txt", b"one");
+    world.share("q", "two.txt", b"two");
+    let (p, q) = (world.folder("p"), world.folder("q"));
+    write(&format!("share = {p:?}\nparallel = 2\n"));
+    let mut peer = world.peer_of("p", &[&daemon], &["--config", config.to_str().expect("UTF-8")]);
+    world.hits(&daemon, "one.txt", 1);
+    let reload = || world.run(["reload", "--json", "--control", peer.control()]);
+    let notes = |ran: &Ran| -> Vec<String> {
+        ran.events("note").iter().map(|note| note["message"].as_str().expect("text").to_owned()).collect()
+    };
+
+    write(&format!("share = [{p:?}, \"more={}\"]\nparallel = 3\nzone = \"rack\"\n", q.display()));
+    let ran = reload();
+    assert_eq!((ran.exit, notes(&ran).len()), (Some(0), 3), "{:?}", ran.done());
+    assert!(notes(&ran).contains(&"parallel is 3 now".to_owned()), "{:?}", notes(&ran));
+    assert!(notes(&ran).iter().any(|note| note.starts_with("zone cannot change")), "{:?}", notes(&ran));
+    world.hits(&daemon, "two.txt", 1);
+
+    write("parallel = 99\n");
+    let ran = reload();
+    assert_eq!(ran.exit, Some(2), "{:?}", ran.done());
+    assert!(ran.done()["error"].as_str().expect("a reason").contains("c.toml:1"), "{:?}", ran.done());
+
+    write(&format!("share = {q:?}\n"));
+    peer.signal(Signal::HUP);
+    world.hits(&daemon, "one.txt", 0);
+    world.hits(&daemon, "two.txt", 1);
+    peer.signal(Signal::TERM);
+    assert_eq!(peer.wait(), Some(0));
+}
+
+#[test]
+fn sigterm_and_sigint_end_a_daemon_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let world = World::new();
         let mut daemon = world.super_peer("s");
         world.share("p", "file.txt", b"content");
         let mut peer = world.peer("p", &[&daemon]);

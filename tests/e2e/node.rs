@@ -52,6 +52,7 @@ impl Echo {
             Command::Uri { what, .. } => ClientEvent::Note { message: what },
             Command::Downloads
             | Command::Clean
+            | Command::Reload
             | Command::User(_)
             | Command::Cancel { .. }
             | Command::Pause { .. }
@@ -115,7 +116,7 @@ impl Role for Echo {
             Input::PayloadProgress { .. } | Input::PayloadSent { .. } | Input::Crowded { .. } | Input::Disk(_) => {}
             Input::AccountsSaved { .. } => {}
             Input::Backlogged { .. } | Input::Drained { .. } | Input::Memory { .. } => {}
-            Input::Unanswered { .. } | Input::Undelivered { .. } | Input::Resolved { .. } => {}
+            Input::Unanswered { .. } | Input::Undelivered { .. } | Input::Resolved { .. } | Input::Settings(_) => {}
         }
     }
 

@@ -487,6 +487,7 @@ impl Role for Load {
             | Input::Disk(_)
             | Input::AccountsSaved { .. }
             | Input::Command { .. }
+            | Input::Settings(_)
             | Input::ClientGone { .. } => {}
             Input::Shutdown => self.shut_down(),
         }

@@ -128,6 +128,13 @@ macro_rules! command {
             #[argh(option, arg_name = "DIR")]
             pub(crate) state: Option<std::path::PathBuf>,
 
+            /// read options from this file, which is TOML [default:
+            /// $CONFIGURATION_DIRECTORY/config.toml, $XDG_CONFIG_HOME/sprat/config.toml or
+            /// /etc/sprat/config.toml, the first that there is]
+            #[argh(option, arg_name = "FILE")]
+            #[expect(dead_code, reason = "`layers` reads the file; it is here for the help text")]
+            pub(crate) config: Option<std::path::PathBuf>,
+
             /// write one JSON object to this file once the daemon serves; the file is removed at
             /// the end [default: none]
             #[argh(option, arg_name = "PATH")]

@@ -11,6 +11,24 @@ use crate::node::ShareFolder;
 use crate::trust::{Pin, PublicKey};
 use crate::wire::HostPort;
 
+/// Options that change while a daemon runs, when it reads them again.
+pub(crate) const RELOADED: [&str; 14] = [
+    "--neighbor",
+    "--ttl",
+    "--budget",
+    "--ping",
+    "--memory",
+    "--operator",
+    "--share",
+    "--rescan",
+    "--timeout",
+    "--parallel",
+    "--uploads",
+    "--log-level",
+    "--quiet",
+    "--verbose",
+];
+
 command! {
     /// Run a super peer: index the files of its weak peers, answer queries, forward queries to its
     /// neighbors.

@@ -4,19 +4,23 @@
 //! An option with a default is an `Option` (or a list), so that the command knows whether it was
 //! given. The help text names the default, and `tests/cli/help.rs` compares it with the constant.
 
+mod about;
 mod checks;
 mod common;
 mod daemons;
+#[cfg(test)]
+mod documented;
 mod oneshot;
 mod queue;
 mod tools;
 mod trust;
 mod values;
 
-use argh::{ArgsInfo, FromArgs};
+pub(crate) use about::{Completions, Config, Man, Reload};
+use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 pub(crate) use checks::{Hash, Verify};
 pub(crate) use common::{AskedOptions, SearchOptions};
-pub(crate) use daemons::{Peer, Super};
+pub(crate) use daemons::{Peer, RELOADED, Super};
 use log::LevelFilter;
 pub(crate) use oneshot::{Get, List, Query, Status, Uri};
 pub(crate) use queue::{Cancel, Downloads, Pause, Resume};
@@ -34,6 +38,8 @@ use crate::cli::logging::LogFormat;
     note = "`sprat COMMAND --help` prints the options of a command, `sprat --version` the version.",
     note = "Each option can be set in the environment: --max-size is SPRAT_MAX_SIZE. A flag wins over it. Commas separate \
             the values of a repeated option; 1 or true turns a switch on.",
+    note = "Options of `sprat super` and `sprat peer` can also be set in a file (see --config): --http-files is \
+            http_files = true. The environment wins over it.",
     error_code(0, "done"),
     error_code(1, "internal or I/O error; another daemon runs under that name"),
     error_code(2, "usage: wrong flag, address or pattern; a name that fits several contents"),
@@ -55,6 +61,24 @@ pub(crate) struct Top {
 
     #[argh(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The commands that read a configuration file.
+pub(crate) const DAEMONS: [&str; 2] = ["super", "peer"];
+
+/// All commands with their options, as they are declared.
+pub(crate) fn program() -> CommandInfoWithArgs {
+    Top::get_args_info()
+}
+
+/// The options of a command, as they are declared.
+pub(crate) fn info(command: &str) -> Option<CommandInfoWithArgs> {
+    program().commands.into_iter().find(|sub| sub.name == command).map(|sub| sub.command)
+}
+
+/// The first sentence of a description.
+pub(crate) fn brief(description: &str) -> &str {
+    description.find(". ").map_or(description, |end| &description[..=end])
 }
 
 /// One of the commands.
@@ -81,6 +105,10 @@ pub(crate) enum Command {
     Join(Join),
     User(User),
     Operator(Operator),
+    Config(Config),
+    Reload(Reload),
+    Completions(Completions),
+    Man(Man),
 }
 
 impl Command {
@@ -107,6 +135,10 @@ impl Command {
             Command::Join(args) => args.log_level(),
             Command::User(args) => args.log_level(),
             Command::Operator(args) => args.log_level(),
+            Command::Config(args) => args.log_level(),
+            Command::Reload(args) => args.log_level(),
+            Command::Completions(args) => args.log_level(),
+            Command::Man(args) => args.log_level(),
         }
     }
 
@@ -132,7 +164,11 @@ impl Command {
             | Command::Id(_)
             | Command::Join(_)
             | Command::User(_)
-            | Command::Operator(_) => None,
+            | Command::Operator(_)
+            | Command::Config(_)
+            | Command::Reload(_)
+            | Command::Completions(_)
+            | Command::Man(_) => None,
         }
     }
 }

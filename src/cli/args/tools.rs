@@ -16,7 +16,7 @@ use crate::wire::{HostPort, Policy};
 /// across two hops, and a download from four sources, one of which is killed and one of which sends
 /// wrong bytes. It uses loopback only, any free ports, and no root rights.
 #[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(subcommand, name = "demo", example = "{command_name} --stay")]
+#[argh(subcommand, name = "demo", help_triggers("-h", "--help"), example = "{command_name} --stay")]
 pub(crate) struct Demo {
     /// share a copy of this file [default: 128 MiB of random bytes]
     #[argh(option, arg_name = "PATH")]

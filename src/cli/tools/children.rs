@@ -113,7 +113,11 @@ impl Children {
         let mut command = Command::new(&self.program);
         // No settings of the user. A process group of its own, because Ctrl-C is for the tool,
         // which ends the children.
-        command.env_clear().env("HOME", &self.folder).env("XDG_STATE_HOME", self.folder.join("state"));
+        command
+            .env_clear()
+            .env("SPRAT_CONFIG", "/dev/null")
+            .env("HOME", &self.folder)
+            .env("XDG_STATE_HOME", self.folder.join("state"));
         command.process_group(0).stdin(Stdio::null());
         command
     }

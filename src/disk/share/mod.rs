@@ -138,6 +138,25 @@ impl Share {
         Ok(Some(share))
     }
 
+    /// These folders are shared from now on. What is known of their files is kept, and checked by
+    /// scans.
+    pub(super) fn replace(&mut self, trees: Trees, rescan: Option<Duration>) {
+        let now = Instant::now();
+        self.trees = trees;
+        (self.touched, self.rules, self.gather_until) = (BTreeMap::new(), BTreeMap::new(), None);
+        self.lookups.clear();
+        self.found.clear();
+        self.scans.clear();
+        self.slow = Slow::new(rescan, now);
+        for path in self.catalog.files_below("") {
+            if self.trees.find(&path).is_none() {
+                self.catalog.remove_file(&path, now);
+            }
+        }
+        self.watch_above();
+        (0..self.trees.0.len()).for_each(|number| self.start_watching(number));
+    }
+
     /// The folder that downloads go to if none is named: that of the first share.
     pub(super) fn first_folder(&self) -> Option<PathBuf> {
         self.trees.0.first().map(|tree| tree.path.clone())

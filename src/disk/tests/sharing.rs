@@ -230,3 +230,20 @@ fn lost_events_lead_to_a_scan_that_finds_everything() {
     assert!(share.catalog.offered_at("moved").is_some() && share.catalog.offered_at("goes").is_none());
     assert!(lost.try_iter().count() > 0, "the watcher was started");
 }
+
+#[test]
+fn other_folders_are_shared_without_a_restart() {
+    let mut rig = Rig::with(&[("a", b"stays"), ("b/c", b"goes")]);
+    let other = tempfile::tempdir().unwrap();
+    write_old(&other.path().join("d"), b"comes");
+    let folder = |name: Option<&str>, path: PathBuf| ShareFolder { name: name.map(str::to_owned), path };
+    let missing = [folder(None, other.path().join("missing"))];
+    assert_eq!(rig.disk.as_ref().unwrap().share(&missing, None, true).unwrap_err().exit, Exit::Disk);
+    fs::create_dir(rig.path("only")).unwrap();
+    write_old(&rig.path("only/a"), b"stays");
+    let shares = [folder(None, rig.path("only")), folder(Some("new"), other.path().to_owned())];
+    rig.disk.as_ref().unwrap().share(&shares, None, true).unwrap();
+    rig.until(|offered| offered.keys().eq(["a", "new/d"]));
+    write_old(&other.path().join("e"), b"later");
+    rig.until(|offered| offered.contains_key("new/e"));
+}

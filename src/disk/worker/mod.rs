@@ -32,6 +32,7 @@ use crate::disk::publish::{Published, Publishing};
 use crate::disk::queue::Queue;
 use crate::disk::serve::Serve;
 use crate::disk::share::Share;
+use crate::disk::tree::Trees;
 use crate::disk::unpacking::{Placed, Unpacking};
 use crate::disk::watch::WatchEvent;
 use crate::proto::disk::{DiskDone, DiskFailure, Parts};
@@ -70,6 +71,12 @@ pub(super) enum ToWorker {
     QueueSaved(Result<(), DiskFailure>),
     /// From the thread that published files of a collection.
     Placed(Box<Placed>),
+    /// Other folders are shared from now on.
+    Shares {
+        trees: Trees,
+        rescan: Option<Duration>,
+        take_downloads: bool,
+    },
     /// End once all jobs before this are done.
     Stop,
 }
@@ -287,6 +294,12 @@ impl Worker {
             }
             ToWorker::QueueSaved(result) => self.done(DiskDone::QueueSaved { result }),
             ToWorker::Placed(placed) => self.on_placed(*placed),
+            ToWorker::Shares { trees, rescan, take_downloads } => {
+                if let Some(share) = &mut self.share {
+                    share.replace(trees, rescan);
+                    self.downloads = share.first_folder().filter(|_| take_downloads).or(self.downloads.take());
+                }
+            }
             ToWorker::Stop => self.stopping = true,
         }
     }

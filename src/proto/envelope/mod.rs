@@ -90,6 +90,16 @@ impl Envelopes {
         Envelopes { mode: Mode::Sealed(Box::new(Sealed::new(seal, entropy))), out: Outbox::default() }
     }
 
+    /// In login mode: the neighbors have these keys from now on. What is known of those that stay
+    /// is kept, and so are the counters of those that go: nothing that they once sent is taken
+    /// again.
+    pub fn set_neighbors(&mut self, keys: &[PublicKey]) {
+        match &mut self.mode {
+            Mode::Open(_) => {}
+            Mode::Sealed(sealed) => sealed.set_neighbors(keys),
+        }
+    }
+
     /// A datagram came, to this address of ours. Returns it if it passes every check; then it is
     /// for the machine.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, to: Option<IpAddr>, bytes: &[u8]) -> Option<Taken> {

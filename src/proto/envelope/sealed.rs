@@ -78,14 +78,34 @@ impl Sealed {
             opened: vec![0; DATAGRAM_BYTES_MAX],
             has_risen: false,
         };
-        for key in neighbors {
-            if !all.by_key.contains_key(&key) {
-                let seen = seen.get(&key).copied().unwrap_or(0);
-                all.by_key.insert(key, all.neighbors.len());
-                all.neighbors.push(Neighbor::new(Remote::new(key), seen));
+        // Those that are no neighbors now may become neighbors again.
+        for (key, seen) in seen {
+            all.neighbors.push(Neighbor::new(Remote::new(key), seen));
+        }
+        all.set_neighbors(&neighbors);
+        all
+    }
+
+    /// The neighbors have these keys from now on.
+    pub(super) fn set_neighbors(&mut self, keys: &[PublicKey]) {
+        let gone: Vec<usize> = self.by_key.extract_if(.., |key, _| !keys.contains(key)).map(|(_, at)| at).collect();
+        for at in gone {
+            let Neighbor { remote, seen, .. } = &self.neighbors[at];
+            let bare = Neighbor::new(Remote::new(remote.key), *seen);
+            for local in std::mem::replace(&mut self.neighbors[at], bare).locals() {
+                self.by_index.remove(&local);
             }
         }
-        all
+        for key in keys {
+            if !self.by_key.contains_key(key) {
+                let known = self.neighbors.iter().position(|neighbor| neighbor.remote.key == *key);
+                let at = known.unwrap_or_else(|| {
+                    self.neighbors.push(Neighbor::new(Remote::new(*key), 0));
+                    self.neighbors.len() - 1
+                });
+                self.by_key.insert(*key, at);
+            }
+        }
     }
 
     /// The bytes that [`Taken::opened`] speaks of.

@@ -473,3 +473,23 @@ fn the_window_agrees_with_a_set() {
     }
     assert!(set.len() > 5000);
 }
+
+#[test]
+fn a_neighbor_that_is_removed_is_not_opened_and_comes_back_with_another_handshake() {
+    let (mut a, mut b) = (Peer::new(1, &[2]), Peer::new(2, &[1]));
+    a.say(Time::ZERO, &b, b"one");
+    pass(Time::ZERO, &mut a, &mut b);
+    assert_eq!(b.bodies, [b"one".to_vec()]);
+    b.envelopes.set_neighbors(&[key(3)]);
+    a.say(Time::ZERO, &b, b"two");
+    pass(Time::ZERO, &mut a, &mut b);
+    assert_eq!((b.bodies.len(), b.dropped(Dropped::Keys)), (1, 1));
+    b.envelopes.set_neighbors(&[key(3), key(1)]);
+    // Once it was not heard for a while, its sender begins another handshake.
+    let later = Time::ZERO + LINK_UNHEARD_MAX;
+    for body in [b"three", b"later"] {
+        a.say(later, &b, body);
+        pass(later, &mut a, &mut b);
+    }
+    assert_eq!(b.bodies.last(), Some(&b"later".to_vec()));
+}

@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 
 use super::command::{ClientId, Command, UserCommand};
 use super::event::{ClientEvent, Event, Outcome};
-use super::{ConnId, Entropy, Glance, Input, Output, Role};
+use super::{ConnId, Entropy, Glance, Input, Output, Role, Settings, SuperSettings};
 use crate::config::INFO_LINKS_MAX;
 use crate::error::{Exit, Failure};
 use crate::time::Time;
@@ -317,6 +317,7 @@ impl SuperPeer {
             | Command::Network { .. }
             | Command::Downloads
             | Command::Clean
+            | Command::Reload
             | Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Resume { .. } => {
@@ -331,6 +332,20 @@ impl SuperPeer {
         let Effect { events, close, revoked } = cx.logins.on_command(client, command);
         events.into_iter().for_each(|event| cx.report(Event::Client { client, event }));
         sessions.on_revoked(&close, revoked, cx);
+    }
+
+    fn on_settings(&mut self, settings: SuperSettings) {
+        let SuperPeer { cx, sessions, neighbors, flood, .. } = self;
+        let SuperSettings { neighbors: pins, ttl, budget, ping, memory, reports_queries, login } = settings;
+        let config = SuperPeerConfig { ttl, budget, ping, memory, reports_queries, ..cx.config.clone() };
+        cx.config = config;
+        if let Some(login) = login {
+            let Effect { close, revoked, .. } = cx.logins.on_settings(&login);
+            sessions.on_revoked(&close, revoked, cx);
+        }
+        if neighbors.set(&pins, cx) {
+            flood.on_link_lost(neighbors, cx);
+        }
     }
 
     /// Passes on the results of one part that concern another. It runs after each input and each
@@ -410,6 +425,9 @@ impl Role for SuperPeer {
             Input::AccountsSaved { result } => sessions.on_saved(&result, cx),
             Input::Command { client, command } => self.on_command(client, &command),
             Input::ClientGone { .. } => {}
+            Input::Settings(Settings::Super(settings)) => self.on_settings(*settings),
+            // Of the other role.
+            Input::Settings(Settings::Weak(_)) => {}
             Input::Shutdown => {
                 self.closing = true;
                 starting.stop(cx);

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use super::event::PeerStatus;
 use super::{
     ClientEvent, ClientId, Command, ConnId, DialId, DiskDone, DiskWork, DownloadId, Entropy, Event, Glance, Input,
-    Output, OwnAddrs, Role,
+    Output, OwnAddrs, Role, Settings,
 };
 use crate::config::{
     DOWNLOADS_MAX, DOWNLOADS_WAITING_MAX, LINGER_LOOK, PEER_TIMERS_PER_TURN, SMALL_DOWNLOADS_MAX, UPLOADS_MAX,
@@ -601,6 +601,13 @@ impl Role for WeakPeer {
                 self.queue.on_client_gone(client);
                 self.forget_client(client);
             }
+            Input::Settings(Settings::Weak(settings)) => {
+                self.commands.set_timeout(settings.download_timeout);
+                self.queue.set_parallel(settings.parallel);
+                self.uploads.set_turns(settings.uploads);
+            }
+            // Of the other role.
+            Input::Settings(Settings::Super(_)) => {}
             Input::Shutdown => return self.shut_down(),
         }
         self.settle();

@@ -119,7 +119,7 @@ impl World {
         command.env_remove("STATE_DIRECTORY").env_remove("RUNTIME_DIRECTORY");
         command.env("HOME", self.dir.path()).env("XDG_STATE_HOME", self.path("state"));
         command.env("XDG_RUNTIME_DIR", self.folder("run")).env("XDG_CACHE_HOME", self.path("cache"));
-        command.env("XDG_CONFIG_HOME", self.path("config"));
+        command.env("SPRAT_CONFIG", "/dev/null");
         command.current_dir(self.dir.path()).args(args).stdin(Stdio::null());
         command
     }

@@ -139,6 +139,7 @@ impl Setup {
     }
 }
 
-fn revoked((key, at): (PublicKey, u64)) -> RevokedKey {
+/// A denied key, as sessions hear of it.
+pub(super) fn revoked((key, at): (PublicKey, u64)) -> RevokedKey {
     RevokedKey { key: KeyBytes(*key.as_bytes()), at }
 }

@@ -19,6 +19,7 @@ use crate::trust::{Accounts, Network, PublicKey, Rotation, SecretKey};
 use crate::wire::message::{Enroll, Enrolled, ErrorCode, Login, Mode, Ready, RevokedKey};
 use crate::wire::{KeyBytes, NodeId};
 pub(super) use changes::Effect;
+use changes::revoked;
 pub(super) use table::{Logins, Refused, Saved};
 
 /// What a super peer in login mode is started with.
@@ -48,17 +49,14 @@ pub(super) struct LoggedIn {
 
 /// - getters: `mode`, `rotation`, `ready`, `denied`, `room`, `next_end`;
 /// - `handle_*`: `on_accepted`, `on_hello`, `on_login`, `on_enroll`, `on_closed`, `on_saved`,
-///   `on_command`;
+///   `on_command`, `on_settings`;
 /// - mutators: `take_query`, `on_file`, `forget_files`;
 /// - `poll_*`: `next_ended`, `poll_save`.
 impl Logins {
     pub(super) fn new(config: Option<&LoginConfig>) -> Logins {
         let setup = config.map(|config| {
-            let LoginConfig { secret, rotation, operators, accounts, unix } = config;
-            let own = std::iter::once(secret.public()).chain(rotation.old_keys());
-            let mut network = Network::new(own.chain(operators.iter().copied()));
-            network.follow(rotation);
-            accounts.deny_in(&mut network);
+            let LoginConfig { secret, rotation, operators: _, accounts, unix } = config;
+            let network = network(config, accounts);
             Box::new(Setup {
                 secret: secret.duplicate(),
                 rotation: Some(rotation.encode()).filter(|bytes| !bytes.is_empty()),
@@ -73,6 +71,15 @@ impl Logins {
             })
         });
         Logins { setup }
+    }
+
+    /// The operators and accounts are these from now on; accounts that are not saved yet stay. A
+    /// session of an operator that is none any more goes on to its end.
+    pub(super) fn on_settings(&mut self, config: &LoginConfig) -> Effect {
+        match &mut self.setup {
+            Some(setup) => setup.on_settings(config),
+            None => Effect::default(),
+        }
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -176,7 +183,27 @@ impl Logins {
     }
 }
 
+/// Whose credentials are good, but for those that the accounts deny.
+fn network(config: &LoginConfig, accounts: &Accounts) -> Network {
+    let LoginConfig { secret, rotation, operators, .. } = config;
+    let own = std::iter::once(secret.public()).chain(rotation.old_keys());
+    let mut network = Network::new(own.chain(operators.iter().copied()));
+    network.follow(rotation);
+    accounts.deny_in(&mut network);
+    network
+}
+
 impl Setup {
+    fn on_settings(&mut self, config: &LoginConfig) -> Effect {
+        let before: Vec<_> = self.network.denied().collect();
+        if self.changes.are_saved() {
+            self.accounts = config.accounts.clone();
+        }
+        self.network = network(config, &self.accounts);
+        let revoked: Vec<_> = self.network.denied().filter(|denied| !before.contains(denied)).map(revoked).collect();
+        Effect { close: self.with_denied(&revoked), revoked, ..Effect::default() }
+    }
+
     fn on_login(&mut self, conn: ConnId, login: &Login, now: Time) -> Result<LoggedIn, Refused> {
         let key = self.key(conn)?;
         let Some(credential) = &login.credential else {

@@ -114,6 +114,27 @@ impl Digests {
         }
     }
 
+    /// Whether the digest of one neighbor more fits into the memory for all of them.
+    pub(super) fn has_room(&self, links: &Links) -> bool {
+        let most = self.log2_max.map_or(usize::MAX, |log2| DIGEST_BYTES_ALL >> (log2 - 3));
+        links.ids().count() < most
+    }
+
+    /// There is one link more. Our digests say how many there are, so each neighbor gets another.
+    pub(super) fn grow(&mut self, links: &Links, cx: &mut Context) {
+        self.senders.resize_with(links.len(), Sender::default);
+        self.remotes.resize_with(links.len(), Remote::default);
+        self.strangers.resize(links.len(), true);
+        for link in (0..self.senders.len()).map(LinkId::at) {
+            let sender = &self.senders[link.index()];
+            if sender.is_live() {
+                let takes = sender.log2_max();
+                self.begin(link, takes, links, cx.now);
+            }
+        }
+        self.tend(links, cx);
+    }
+
     /// Must be called before anything else happens: it starts the time for which digests of an
     /// earlier life may be trusted.
     pub(super) fn begin_life(&mut self, cx: &mut Context) {

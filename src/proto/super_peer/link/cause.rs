@@ -12,6 +12,7 @@ use crate::time::Time;
 pub(super) fn cause(link: &Link, alike: Option<SocketAddr>, now: Time) -> Option<String> {
     let mut text = match link.state {
         State::Up => return None,
+        State::Removed => "it is no neighbor any more".to_owned(),
         State::Itself => "it is this super peer itself".to_owned(),
         State::Twin(_) => "it is the same super peer as another neighbor, whose link is used".to_owned(),
         State::Half => half(link),

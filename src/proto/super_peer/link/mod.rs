@@ -28,7 +28,7 @@ use crate::config::FOLD;
 use crate::proto::marks::mark;
 use crate::proto::{ConnId, Event, ResolveId, Unanswered, Undelivered};
 use crate::time::Time;
-use crate::trust::PublicKey;
+use crate::trust::{Pin, PublicKey};
 use crate::wire::link::{self, LinkDigest, LinkDigested, LinkHello, LinkTree};
 use crate::wire::message::{Ack, LinkRow};
 use crate::wire::{LinkMessage, Message};
@@ -67,6 +67,33 @@ impl Neighbors {
             cx.timers.set(Reason::Link(link), Time::ZERO);
         }
         Neighbors { links, strangers: Strangers::default(), tree, digests }
+    }
+
+    /// The neighbors are these from now on. Links to those that stay are not touched. Returns
+    /// whether answers are lost, because a neighbor that owed some is none any more.
+    #[must_use]
+    pub(super) fn set(&mut self, pins: &[Pin], cx: &mut Context) -> bool {
+        let mut lost = false;
+        for link in self.links.others(pins) {
+            let change = self.links.remove(link, cx.now);
+            lost |= self.on_change(link, change, cx);
+            self.links.ids().for_each(|link| self.arm_link(link, cx));
+        }
+        for pin in pins {
+            if self.links.has(pin) {
+                continue;
+            }
+            // Every neighbor's share of the memory for digests was set at the start.
+            let added = if self.digests.has_room(&self.links) { self.links.add(pin, cx.now) } else { None };
+            let Some(link) = added else {
+                cx.report(warning(format!("there is no place for neighbor {pin}; restart this super peer to add it")));
+                continue;
+            };
+            self.tree.grow(self.links.len());
+            self.digests.grow(&self.links, cx);
+            cx.timers.set(Reason::Link(link), cx.now);
+        }
+        lost
     }
 
     /// A datagram came, to this address of ours. Returns what is in it, if it comes from a neighbor

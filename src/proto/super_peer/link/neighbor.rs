@@ -66,6 +66,8 @@ pub(super) enum State {
     Itself,
     /// It leads to the same node as that link, which is used for both: neither asked nor counted.
     Twin(LinkId),
+    /// It is no neighbor any more: neither asked nor counted.
+    Removed,
 }
 
 #[derive(Debug)]
@@ -153,7 +155,7 @@ impl Link {
     pub(super) fn counts(&self) -> bool {
         match self.state {
             State::Down | State::Half | State::Up => true,
-            State::Itself | State::Twin(_) => false,
+            State::Itself | State::Twin(_) | State::Removed => false,
         }
     }
 
@@ -169,7 +171,7 @@ impl Link {
     pub(super) fn meet(&mut self, now: Time, path: Path, hello: &LinkHello, echoes: bool) -> Change {
         let answers = echoes.then_some(hello.et).flatten().map(Time::from_micros);
         let change = match self.state {
-            State::Itself | State::Twin(_) => return Change::None,
+            State::Itself | State::Twin(_) | State::Removed => return Change::None,
             // An echo alone may be of old: that the neighbor hears us now shows in an answer to a
             // HELLO that was sent since the link went down.
             State::Down | State::Half => match answers.is_some_and(|sent| sent >= self.fell && sent <= now) {
@@ -229,6 +231,18 @@ impl Link {
         self.enter(State::Twin(of), now);
     }
 
+    /// It is no neighbor from now on. What it owes is lost.
+    pub(super) fn remove(&mut self, now: Time) {
+        self.fall(now);
+        (self.at, self.node, self.addrs, self.report) = (None, None, Vec::new(), Report::Done);
+        self.enter(State::Removed, now);
+    }
+
+    /// It is a neighbor again, or another one is in its place.
+    pub(super) fn restore(&mut self, pin: Pin, now: Time) {
+        *self = Link { life: self.life, since: now, fell: now, ..Link::new(pin) };
+    }
+
     /// Nothing is known of the neighbor from now on. What it owes is lost.
     pub(super) fn fall(&mut self, now: Time) {
         self.life = self.life.wrapping_add(u32::from(self.state == State::Up));
@@ -283,7 +297,7 @@ impl Link {
 
     pub(super) fn next_greeting(&self) -> Option<Time> {
         let wait = match self.state {
-            State::Itself | State::Twin(_) => return None,
+            State::Itself | State::Twin(_) | State::Removed => return None,
             State::Down | State::Half if self.addrs.is_empty() => return None,
             State::Down | State::Half => LINK_RETRY,
             State::Up if self.unanswered.is_some() => LINK_REPEAT.max(self.rtt.timeout()),
@@ -297,7 +311,7 @@ impl Link {
         match self.state {
             State::Up => self.unanswered.map(|since| since + LINK_ANSWER_MAX),
             State::Half => Some(self.heard + LINK_SILENCE_MAX),
-            State::Down | State::Itself | State::Twin(_) => None,
+            State::Down | State::Itself | State::Twin(_) | State::Removed => None,
         }
     }
 

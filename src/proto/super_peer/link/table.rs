@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::cause::cause;
 use super::neighbor::{Change, Failure, Hint, Link, Path, State};
 use super::strangers::Strangers;
-use crate::config::{DIAL_ADDRESSES_MAX, FOLD, LINKS_MAX};
+use crate::config::{DIAL_ADDRESSES_MAX, FOLD, LINKS_MAX, QUERY_BUDGET_MAX};
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
 use crate::proto::super_peer::ids::LinkId;
@@ -63,17 +63,65 @@ impl Links {
         let (links, by_addr, by_key) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let mut all = Links { node, boot, tree: None, whole: false, takes: None, links, by_addr, by_key };
         for pin in neighbors {
-            let known = |link: &Link| link.name.canonical() == pin.at.canonical();
-            let is_known = pin.key.is_some_and(|key| all.by_key.contains_key(&key)) || all.links.iter().any(known);
-            if all.links.len() < LINKS_MAX && !is_known {
-                let link = Link::new(pin.clone());
-                let id = LinkId::at(all.links.len());
-                all.by_addr.extend(link.addrs.iter().map(|addr| (*addr, id)));
-                all.by_key.extend(pin.key.map(|key| (key, id)));
-                all.links.push(link);
+            if !all.has(pin) {
+                all.add(pin, Time::ZERO);
             }
         }
         all
+    }
+
+    /// Whether this is a neighbor.
+    pub(super) fn has(&self, pin: &Pin) -> bool {
+        self.present().any(|id| is_same(self.link(id), pin))
+    }
+
+    /// The neighbors that are none of these.
+    pub(super) fn others(&self, pins: &[Pin]) -> Vec<LinkId> {
+        self.present().filter(|id| !pins.iter().any(|pin| is_same(self.link(*id), pin))).collect()
+    }
+
+    /// One neighbor more, whose link is down. Returns none if there is no place. The place of one
+    /// that is no neighbor any more is used again once nothing can refer to it.
+    pub(super) fn add(&mut self, pin: &Pin, now: Time) -> Option<LinkId> {
+        let is_free = |link: &Link| {
+            link.state == State::Removed && (is_same(link, pin) || now.since(link.since) > QUERY_BUDGET_MAX)
+        };
+        let at = match self.links.iter().position(is_free) {
+            Some(at) => {
+                self.links[at].restore(pin.clone(), now);
+                at
+            }
+            None if self.links.len() < LINKS_MAX => {
+                self.links.push(Link::new(pin.clone()));
+                self.links.len() - 1
+            }
+            None => return None,
+        };
+        let id = LinkId::at(at);
+        self.by_addr.extend(self.links[at].addrs.iter().map(|addr| (*addr, id)));
+        self.by_key.extend(pin.key.map(|key| (key, id)));
+        Some(id)
+    }
+
+    /// It is no neighbor from now on. Returns what that changes.
+    pub(super) fn remove(&mut self, id: LinkId, now: Time) -> Change {
+        let was_up = self.is_up(id);
+        // Those of a twin lead to another link.
+        for addr in &self.links[id.index()].addrs {
+            if self.by_addr.get(addr).is_some_and(|other| !self.links[other.index()].addrs.contains(addr)) {
+                self.by_addr.remove(addr);
+            }
+        }
+        self.by_addr.retain(|_, link| *link != id);
+        self.by_key.retain(|_, link| *link != id);
+        self.link_mut(id).remove(now);
+        self.part_twins(id, now);
+        if was_up { Change::Down } else { Change::None }
+    }
+
+    /// The neighbors, those at this node and those behind another link included.
+    fn present(&self) -> impl Iterator<Item = LinkId> {
+        (0..self.links.len()).map(LinkId::at).filter(|id| self.link(*id).state != State::Removed)
     }
 
     /// From now on HELLOs say that digests of up to 2^`takes` bits are taken.
@@ -282,6 +330,9 @@ impl Links {
         now: Time,
     ) -> Option<(LinkId, String)> {
         let id = usize::try_from(id.0).ok().filter(|index| *index < self.links.len()).map(LinkId::at)?;
+        if self.link(id).state == State::Removed {
+            return None;
+        }
         let (addrs, failed) = match result {
             Ok(addrs) => (addrs, None),
             Err(why) => (Vec::new(), Some(why)),
@@ -396,7 +447,7 @@ impl Links {
 
     /// All links as INFO lists them.
     pub(super) fn rows(&self, strangers: &Strangers, now: Time) -> Vec<LinkRow> {
-        self.links.iter().map(|link| row(link, strangers, now)).collect()
+        self.present().map(|id| row(self.link(id), strangers, now)).collect()
     }
 
     /// What must hold between any two inputs.
@@ -416,7 +467,7 @@ impl Links {
         let Link { at, via, boot, state, .. } = *self.link(id);
         let addrs = match state {
             State::Up => at.into_iter().collect(),
-            State::Down | State::Half | State::Itself | State::Twin(_) => self.addrs_to_greet(id),
+            State::Down | State::Half | State::Itself | State::Twin(_) | State::Removed => self.addrs_to_greet(id),
         };
         for addr in addrs {
             // The boot id is that of the node that was heard there.
@@ -447,6 +498,13 @@ impl Links {
     }
 }
 
+/// Whether the link is to this neighbor.
+fn is_same(link: &Link, pin: &Pin) -> bool {
+    let keys = (link.key.map(|(key, _)| key), pin.key);
+    let same_host = link.name.canonical() == pin.at.canonical();
+    same_host && keys.0 == keys.1 || keys.0.is_some() && keys.0 == keys.1
+}
+
 fn row(link: &Link, strangers: &Strangers, now: Time) -> LinkRow {
     let used = link.at.filter(|_| link.state == State::Up);
     let others = link.addrs.iter().filter(|addr| Some(**addr) != used);
@@ -460,6 +518,8 @@ fn row(link: &Link, strangers: &Strangers, now: Time) -> LinkRow {
             State::Up => LinkState::Up,
             State::Itself => LinkState::Itself,
             State::Twin(_) => LinkState::Twin,
+            // It has no row.
+            State::Removed => LinkState::Down,
         },
         since: u64::try_from(now.since(link.since).as_millis()).unwrap_or(u64::MAX),
         rtt: link.rtt.measured().map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{FOLD, LINK_RESOLVE_MAX, LINK_SILENCE_MAX, QUERY_REPEAT_MIN};
 use crate::proto::super_peer::SuperPeer;
 use crate::proto::super_peer::testnet::{Fate, Net, addr_of, search};
-use crate::proto::{Event, Input, Output, Role};
+use crate::proto::{Event, Input, Output, Role, Settings, SuperSettings};
 use crate::sim::Random;
 use crate::trust::Pin;
 use crate::wire::NodeId;
@@ -417,4 +417,46 @@ fn the_cause_names_the_address_that_greets_and_the_port_that_is_closed() {
     assert!(logs(&net, 0)[0].contains("nothing listens at 10.0.0.6:4777"), "{:?}", logs(&net, 0));
     net.input(0, Input::Undelivered { to: addr_of(5), why: Undelivered::Failed("no route".into()) });
     assert!(why(&net).contains("no route"), "{}", why(&net));
+}
+
+#[test]
+fn neighbors_come_and_go_and_links_that_stay_are_not_touched() {
+    let mut net = Net::line(3);
+    let set = |net: &mut Net, node: usize, others: &[usize]| {
+        let settings = SuperSettings {
+            neighbors: others.iter().map(|other| Pin::from(addr_of(*other))).collect(),
+            ttl: 7,
+            budget: Duration::from_secs(2),
+            ping: Duration::from_secs(30),
+            memory: usize::MAX,
+            reports_queries: false,
+            login: None,
+        };
+        net.input(node, Input::Settings(Settings::Super(Box::new(settings))));
+    };
+    net.peer(2, &["a song"]);
+    net.run_for(Duration::from_secs(10));
+    assert_eq!(net.ask(0, "song", 7).0.len(), 1);
+    // A search is on its way to the neighbor that goes, and back to one that has come.
+    let conn = net.login(0);
+    let running = net.query(0, conn, search("song"), 7, 2000);
+    net.run_for(Duration::from_micros(300));
+    set(&mut net, 1, &[0]);
+    set(&mut net, 2, &[0]);
+    set(&mut net, 0, &[1, 2]);
+    assert!(!net.finish(0, running).complete, "the answer of a neighbor that went is missing");
+    net.run_for(Duration::from_secs(10));
+    assert_eq!([0, 1, 2].map(|node| net.machine(node).links_up()), [2, 1, 1]);
+    assert!(!news(&net, 0).contains(&false), "its link to 1 stayed up");
+    let (hits, done) = net.ask(1, "song", 7);
+    assert_eq!((hits.len(), done.reached, done.complete), (1, 3, true));
+    // The same neighbor again, at its old place.
+    set(&mut net, 0, &[1]);
+    assert_eq!(net.ask(0, "song", 7).0.len(), 0);
+    set(&mut net, 0, &[1, 2]);
+    net.run_for(Duration::from_secs(10));
+    assert_eq!(net.ask(0, "song", 7).0.len(), 1);
+    // Sixteen digests of the largest size are all that there is room for.
+    set(&mut net, 0, &(1..=20).collect::<Vec<_>>());
+    assert_eq!(net.machine(0).links().len(), 16);
 }

@@ -149,6 +149,11 @@ impl Tree {
         }
     }
 
+    /// There are this many links.
+    pub(crate) fn grow(&mut self, links: usize) {
+        self.sides.resize(links, Side::default());
+    }
+
     /// The tree that is held.
     pub(crate) fn holds(&self) -> Option<TreeName> {
         self.held.as_ref().map(|held| held.name)

@@ -83,6 +83,11 @@ pub(super) struct Commands {
 }
 
 impl Commands {
+    /// Downloads that begin from now on have this timeout.
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        self.download_timeout = timeout;
+    }
+
     pub(super) fn new(connect_timeout: Duration, download_timeout: Duration) -> Commands {
         Commands {
             connect_timeout,
@@ -127,6 +132,7 @@ impl Commands {
             Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => Job::get(get),
             Command::Downloads
             | Command::Clean
+            | Command::Reload
             | Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Resume { .. } => {

@@ -59,6 +59,8 @@ pub(super) struct Queue {
     on: bool,
     kept: bool,
     parallel: usize,
+    /// How many ran when `parallel` changed last: they go on.
+    running_before: usize,
     /// By number, which is their order.
     entries: BTreeMap<u64, Entry>,
     next: u64,
@@ -103,8 +105,15 @@ impl Queue {
         }
     }
 
+    /// This many downloads run at once from now on; those that run go on.
+    pub(super) fn set_parallel(&mut self, parallel: usize) {
+        self.parallel = parallel.clamp(1, DOWNLOADS_MAX);
+        self.running_before = self.runs.len();
+        self.look = true;
+    }
+
     pub(super) fn check_invariants(&self) {
-        assert!(self.runs.len() <= self.parallel);
+        assert!(self.runs.len() <= self.parallel.max(self.running_before));
         for (id, entry) in &self.entries {
             assert!(*id < self.next);
             if let State::Running { run } = &entry.state {
@@ -154,6 +163,7 @@ impl Queue {
             Command::Resume { id } if self.on => self.resume(cx, client, id),
             Command::Downloads
             | Command::Clean
+            | Command::Reload
             | Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Resume { .. } => {

@@ -9,7 +9,7 @@ mod state;
 
 use self::spread::query_onward;
 pub(super) use self::state::Wave;
-use self::state::{Reach, duplicate, kept_until, reached_max, ttl_onward};
+use self::state::{Reach, behind, duplicate, kept_until, reached_max, ttl_onward};
 use super::ask::HitIs;
 use super::instance::{Instance, Parent, Phase, Then};
 use crate::config::TTL_MAX;
@@ -282,7 +282,7 @@ impl Wave {
                     links.send(link, LinkMessage::Cancel(asked), cx);
                 }
                 // A later instance may get the answer that did not come.
-                self.reach[link.index()] = Reach::Cut;
+                *behind(&mut self.reach, link) = Reach::Cut;
             }
         }
         let instance = &mut self.instances[i];

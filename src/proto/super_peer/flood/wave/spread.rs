@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::{Reach, Wave, duplicate, hops_left, ttl_onward};
+use super::state::{Reach, Wave, behind, duplicate, hops_left, ttl_onward};
 use crate::proto::marks::mark;
 use crate::proto::super_peer::context::Context;
 use crate::proto::super_peer::counters::Count;
@@ -63,7 +63,7 @@ impl Wave {
         let parent = self.instances[i].parent_link();
         for link in links.ids() {
             let hop_left = self.instances[i].ttl > 0;
-            self.reach[link.index()] = match Some(link) == parent {
+            *behind(&mut self.reach, link) = match Some(link) == parent {
                 true => Reach::Parent,
                 false if hop_left => Reach::Settled,
                 false => Reach::Cut,
@@ -84,7 +84,7 @@ impl Wave {
     fn ask(&mut self, i: usize, link: LinkId, neighbors: &Neighbors, cx: &mut Context) {
         let links = &neighbors.links;
         let instance = &mut self.instances[i];
-        self.reach[link.index()] = Reach::Settled;
+        *behind(&mut self.reach, link) = Reach::Settled;
         if !links.is_up(link) {
             mark!(BranchDown);
             instance.cut.add(Cut { down: 1, ..Cut::NONE });
@@ -99,7 +99,7 @@ impl Wave {
                 // of a hop.
                 instance.cut.add(Cut { ttl: u32::from(beyond), ..Cut::NONE });
                 self.ttl_cut = self.ttl_cut.saturating_add(u32::from(beyond));
-                self.reach[link.index()] = Reach::Cut;
+                *behind(&mut self.reach, link) = Reach::Cut;
             }
             return;
         }
@@ -161,7 +161,7 @@ impl Wave {
         let parent = self.instances[i].parent_link();
         self.instances[i].uncut = self.instances[i].uncut.saturating_add(std::mem::take(&mut self.ttl_cut));
         for link in neighbors.links.ids() {
-            let reach = self.reach[link.index()];
+            let reach = *behind(&mut self.reach, link);
             // The link that brought the first copy may now be reached on a shorter path than
             // before.
             if Some(link) != parent && matches!(reach, Reach::Parent | Reach::Cut) {

@@ -36,6 +36,14 @@ pub(super) enum Reach {
     Settled,
 }
 
+/// What is known beyond a link. One that came after the query began has no part in it yet.
+pub(super) fn behind(reach: &mut Vec<Reach>, link: LinkId) -> &mut Reach {
+    if reach.len() <= link.index() {
+        reach.resize(link.index() + 1, Reach::Settled);
+    }
+    &mut reach[link.index()]
+}
+
 /// One query at one super peer.
 #[derive(Debug)]
 pub(crate) struct Wave {
@@ -164,7 +172,7 @@ impl Wave {
             let more = done.more || done.dup;
             instance.more |= more;
             if done.cut.ttl > 0 || more {
-                self.reach[ask.link.index()] = Reach::Cut;
+                *behind(&mut self.reach, ask.link) = Reach::Cut;
             }
         }
     }
@@ -174,7 +182,7 @@ impl Wave {
         let instance = &mut self.instances[i];
         let asks = std::mem::take(&mut instance.asks);
         for ask in asks.into_iter().filter(|ask| ask.open) {
-            self.reach[ask.link.index()] = Reach::Cut;
+            *behind(&mut self.reach, ask.link) = Reach::Cut;
             links.send(ask.link, LinkMessage::Cancel(LinkRef { id: self.id, ttl: ttl_onward(instance) }), cx);
         }
     }

@@ -1,0 +1,64 @@
+//! The options of the commands about this program itself: its options, completions and manual.
+
+use std::path::PathBuf;
+
+use super::common::command;
+
+command! {
+    /// Check a configuration file, or show the values of all options of the daemons.
+    #[argh(
+        name = "config",
+        example = "{command_name} check /etc/sprat/config.toml",
+        example = "{command_name} show --origin peer",
+        example = "{command_name} show --origin -- peer --parallel 2"
+    )]
+    Config {
+        /// check: whether a daemon would start with a file; show: the values as a file
+        #[argh(positional, arg_name = "check|show")]
+        pub(crate) action: String,
+
+        /// check: the file; show: super or peer, and after -- its options
+        #[argh(positional, arg_name = "FILE|super|peer")]
+        pub(crate) of: Vec<String>,
+
+        /// show: print where each value comes from [default: off]
+        #[argh(switch)]
+        pub(crate) origin: bool,
+    } with json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Let a running daemon read its options again: neighbors, limits, shares, users and the level
+    /// of the log change, without the loss of a session. It names what needs a restart. If
+    /// something is wrong, the old settings stay (exit 2).
+    #[argh(name = "reload", example = "{command_name}", example = "{command_name} --name super")]
+    Reload {
+        /// its control socket [default: the socket of the daemon called --name]
+        #[argh(option, arg_name = "PATH")]
+        pub(crate) control: Option<PathBuf>,
+
+        /// name of the daemon [default: peer; super if only that one runs]
+        #[argh(option, arg_name = "NAME")]
+        pub(crate) name: Option<String>,
+    } with json, log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Print what a shell needs to complete commands, options and paths.
+    #[argh(name = "completions", example = "{command_name} bash > /etc/bash_completion.d/sprat")]
+    Completions {
+        /// the shell
+        #[argh(positional, arg_name = "bash|zsh|fish")]
+        pub(crate) shell: String,
+    } with log(" [default: warn]", Warn)
+}
+
+command! {
+    /// Write the manual pages of this program.
+    #[argh(name = "man", example = "{command_name} /usr/local/share/man/man1")]
+    Man {
+        /// the folder for the pages, which is created if it is missing
+        #[argh(positional, arg_name = "DIR")]
+        pub(crate) folder: PathBuf,
+    } with log(" [default: warn]", Warn)
+}

@@ -1,0 +1,126 @@
+//! Tests: the options, variables, exit codes and keys that the documents name are those of the
+//! program.
+
+use std::collections::BTreeSet;
+
+use super::{DAEMONS, RELOADED, info, program};
+use crate::cli::origin::{key, variable};
+use crate::cli::settings_file::SettingsFile;
+
+const PAGES: [(&str, &str); 6] = [
+    ("README.md", include_str!("../../../README.md")),
+    ("CHANGELOG.md", include_str!("../../../CHANGELOG.md")),
+    ("docs/operating.md", include_str!("../../../docs/operating.md")),
+    ("docs/security.md", include_str!("../../../docs/security.md")),
+    ("docs/bench.md", include_str!("../../../docs/bench.md")),
+    ("docs/sim.md", include_str!("../../../docs/sim.md")),
+];
+/// The configuration of the package.
+const PACKAGED: &str = include_str!("../../../scripts/package/config.toml");
+
+/// What is set as code: each line of a block, and each span in backticks.
+fn code(page: &str) -> Vec<&str> {
+    let mut block = false;
+    let mut code = Vec::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            block = !block;
+        } else if block {
+            code.push(line.split(" # ").next().unwrap_or_default());
+        } else {
+            code.extend(line.split('`').skip(1).step_by(2));
+        }
+    }
+    code
+}
+
+fn flags() -> impl Iterator<Item = (&'static str, &'static str)> {
+    program().commands.into_iter().flat_map(|sub| sub.command.flags.iter().map(move |flag| (sub.name, flag.long)))
+}
+
+/// `--name` of a word such as `[--name=VALUE],`.
+fn flag_in(word: &str) -> Option<&str> {
+    let word = word.trim_start_matches(['[', '(']);
+    let end = word.find(|c: char| c != '-' && !c.is_ascii_lowercase() && !c.is_ascii_digit()).unwrap_or(word.len());
+    word[..end].strip_prefix("--").filter(|name| !name.is_empty()).map(|_| &word[..end])
+}
+
+#[test]
+fn options_in_the_documents_are_options_of_their_commands() {
+    let (known, mut seen) = (flags().collect::<BTreeSet<_>>(), 0);
+    let mut wrong = Vec::new();
+    for (page, text) in PAGES {
+        for code in code(text) {
+            if let Some(flag) = flag_in(code) {
+                seen += 1;
+                if !known.iter().any(|(_, long)| *long == flag) {
+                    wrong.push(format!("{page}: {flag}"));
+                }
+            }
+            for run in code.split(['|', '&', ';', '(']) {
+                let words: Vec<&str> = run.split_whitespace().skip_while(|word| *word != "sprat").skip(1).collect();
+                let Some(command) = words.first().filter(|name| info(name).is_some()) else { continue };
+                // After -- there are no options of this command.
+                let words = words.iter().take_while(|word| **word != "--");
+                for flag in words.filter_map(|word| flag_in(word)) {
+                    seen += 1;
+                    if !known.contains(&(*command, flag)) && flag != "--help" {
+                        wrong.push(format!("{page}: sprat {command} {flag}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty() && seen > 100, "{seen} options, and these are none: {wrong:#?}");
+}
+
+#[test]
+fn variables_in_the_documents_are_those_of_options() {
+    let known: BTreeSet<String> = flags().map(|(_, flag)| variable(flag)).collect();
+    for (page, text) in PAGES.into_iter().filter(|(page, _)| *page != "CHANGELOG.md") {
+        for (at, _) in text.match_indices("SPRAT_") {
+            let rest = &text[at..];
+            let end = rest.find(|c: char| c != '_' && !c.is_ascii_uppercase()).unwrap_or(rest.len());
+            assert!(known.contains(&rest[..end]), "{page}: {} is the variable of no option", &rest[..end]);
+        }
+    }
+}
+
+#[test]
+fn exit_codes_in_the_readme_are_those_of_the_help() {
+    let codes: Vec<i32> = program().error_codes.iter().map(|code| code.code).filter(|code| *code < 128).collect();
+    let (_, table) = PAGES[0].1.split_once("| exit code |").expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let listed: Vec<i32> = rows.filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();
+    assert_eq!(listed, codes);
+}
+
+#[test]
+fn configurations_in_the_documents_are_right() {
+    let (_, block) = PAGES[2].1.split_once("```toml\n").expect("a configuration");
+    let documented = block.split("```").next().unwrap_or_default();
+    // What the package has as comments are examples too.
+    let uncommented =
+        |line: &str| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or(line).to_owned();
+    let packaged = PACKAGED.lines().map(uncommented).collect::<Vec<_>>().join("\n");
+    for text in [documented, &packaged] {
+        let file = SettingsFile::find(Some("/c"), &|_| None, &|_| Ok(text.to_owned())).unwrap().unwrap();
+        for daemon in DAEMONS {
+            let settings = file.settings(daemon).unwrap_or_else(|wrong| panic!("{}:\n{text}", wrong.sentence));
+            assert!(settings.len() > 3, "{text}");
+        }
+    }
+}
+
+#[test]
+fn operating_lists_what_a_reload_changes() {
+    let (_, rest) = PAGES[2].1.split_once("A reload changes ").expect("the list");
+    let list = rest.split("\n\n").next().unwrap_or_default();
+    for flag in RELOADED {
+        assert!(list.contains(&format!("`{}`", key(flag))), "{flag}: {list}");
+        assert!(
+            DAEMONS.iter().any(|daemon| info(daemon).is_some_and(|info| info.flags.iter().any(|f| f.long == flag)))
+        );
+    }
+    assert_eq!(list.matches('`').count(), 2 * RELOADED.len(), "{list}");
+}

@@ -1,0 +1,57 @@
+//! What a service manager hears of a daemon: sd_notify(3). Without `NOTIFY_SOCKET` nothing is sent.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The daemon serves, or serves with what it has read again.
+pub(crate) fn ready(status: &str) {
+    send(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// What it is doing, for people.
+pub(crate) fn status(status: &str) {
+    send(&[NotifyState::Status(status)]);
+}
+
+/// It reads its options again.
+pub(crate) fn reloading() {
+    let now = NotifyState::monotonic_usec_now();
+    send(&[NotifyState::Reloading, now.unwrap_or(NotifyState::Status("reading the options again"))]);
+}
+
+/// It ends.
+pub(crate) fn stopping() {
+    send(&[NotifyState::Stopping]);
+}
+
+/// Its loop turns.
+pub(crate) fn alive() {
+    send(&[NotifyState::Watchdog]);
+}
+
+/// How often [`alive`] is due: twice in the time after which the manager ends it (`WatchdogSec=`).
+pub(crate) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|most| most / 2).filter(|every| !every.is_zero())
+}
+
+/// The crate's own function would wait for a manager that does not read, and the loop with it.
+fn send(state: &[NotifyState]) {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let text: String = state.iter().map(|line| format!("{line}\n")).collect();
+    let sent = || {
+        let to = match socket.as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(&socket)?,
+        };
+        let from = UnixDatagram::unbound()?;
+        from.set_nonblocking(true)?;
+        from.send_to_addr(text.as_bytes(), &to)
+    };
+    if let Err(error) = sent() {
+        log::debug!("the service manager cannot be notified: {error}");
+    }
+}
