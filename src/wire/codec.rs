@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::WireError;
-use super::unpack::{Refused, Unpack};
+use super::unpack::{Unpack, Why};
 
 pub(super) fn encode_into<T: Serialize>(out: &mut Vec<u8>, message: &T) {
     let mut serializer = rmp_serde::Serializer::new(out).with_struct_map();
@@ -17,9 +17,11 @@ pub(super) fn decode_one<T: DeserializeOwned>(bytes: &[u8], unknown: fn(String) 
     let mut unpack = Unpack::new(bytes);
     match T::deserialize(&mut unpack) {
         Ok(message) => Ok((message, bytes.len() - unpack.rest().len())),
-        Err(Refused::TooDeep) => Err(WireError::TooDeep),
-        Err(Refused::UnknownKind) => skip_unknown(bytes, unknown),
-        Err(Refused::Wrong(why)) => Err(WireError::Malformed(why)),
+        Err(refused) => match refused.why() {
+            Why::TooDeep => Err(WireError::TooDeep),
+            Why::UnknownKind => skip_unknown(bytes, unknown),
+            Why::Wrong(why) => Err(WireError::Malformed(why)),
+        },
     }
 }
 
@@ -33,8 +35,11 @@ fn skip_unknown<T>(bytes: &[u8], unknown: fn(String) -> T) -> Result<(T, usize),
     let kind = unpack.text().unwrap_or_default().chars().take(NAME_CHARS_MAX).collect();
     match unpack.skip() {
         Ok(()) => Ok((unknown(kind), bytes.len() - unpack.rest().len())),
-        Err(Refused::TooDeep) => Err(WireError::TooDeep),
-        Err(other @ (Refused::UnknownKind | Refused::Wrong(_))) => Err(WireError::Malformed(other.to_string())),
+        Err(refused) => match refused.why() {
+            Why::TooDeep => Err(WireError::TooDeep),
+            Why::UnknownKind => Err(WireError::Malformed("an unknown kind".to_owned())),
+            Why::Wrong(why) => Err(WireError::Malformed(why)),
+        },
     }
 }
 

@@ -35,7 +35,7 @@ fn pack_hit(hit: &Hit, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\x81\xa3HIT\x82\xa3req");
     number(out, (*req).into());
     out.extend_from_slice(b"\xa4hits");
-    write_array_len(out, length(hits.len())).expect(TAKEN);
+    array(out, hits.len());
     for SourceRecord { path, size, root, collection, node, addr, other, unreached, http } in hits {
         let present = [*collection, node.is_some(), other.is_some(), *unreached, *http];
         out.push(0x84 + count(present));
@@ -118,9 +118,21 @@ fn length(n: usize) -> u32 {
 }
 
 fn number(out: &mut Vec<u8>, n: u64) {
-    match u8::try_from(n) {
-        Ok(small @ ..0x80) => out.push(small),
-        Ok(_) | Err(_) => _ = write_uint(out, n).expect(TAKEN),
+    if let Ok(byte) = u8::try_from(n) {
+        if byte < 0x80 { out.push(byte) } else { out.extend_from_slice(&[0xcc, byte]) }
+    } else if let Ok(two) = u16::try_from(n) {
+        let [high, low] = two.to_be_bytes();
+        out.extend_from_slice(&[0xcd, high, low]);
+    } else {
+        write_uint(out, n).expect(TAKEN);
+    }
+}
+
+/// The head of an array of this length.
+fn array(out: &mut Vec<u8>, elements: usize) {
+    match u8::try_from(elements) {
+        Ok(few @ ..0x10) => out.push(0x90 | few),
+        Ok(_) | Err(_) => _ = write_array_len(out, length(elements)).expect(TAKEN),
     }
 }
 
@@ -166,7 +178,8 @@ fn host_port(out: &mut Vec<u8>, addr: &HostPort) {
     }
     // The colon is there.
     let tail = &tail[first - 1..];
-    if host.contains(&b':') {
+    // Only an IPv6 address has colons, the first one after at most four digits.
+    if host.iter().take(5).any(|byte| *byte == b':') {
         text(out, host.len() + tail.len() + 2);
         out.push(b'[');
         out.extend_from_slice(host);

@@ -20,7 +20,8 @@ impl SharePath {
     /// The path, if its length and its components are allowed.
     #[must_use]
     pub fn new(path: &str) -> Option<SharePath> {
-        let allowed = path.len() <= PATH_BYTES_MAX && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        let mut parts = path.as_bytes().split(|byte| *byte == b'/');
+        let allowed = path.len() <= PATH_BYTES_MAX && parts.all(|part| !matches!(part, b"" | b"." | b".."));
         allowed.then(|| SharePath(path.into()))
     }
 

@@ -14,9 +14,13 @@ use serde::forward_to_deserialize_any;
 
 use crate::config::DECODE_DEPTH_MAX;
 
+/// An error: a pointer, so that the result of each value that is read is small.
+#[derive(Debug)]
+pub(super) struct Refused(Box<Why>);
+
 /// Why bytes are not a value of the expected type.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum Why {
     /// Nested deeper than [`DECODE_DEPTH_MAX`].
     TooDeep,
     /// The one key of a message names no kind that we know.
@@ -25,12 +29,28 @@ pub(super) enum Refused {
     Wrong(String),
 }
 
+impl Refused {
+    pub(super) fn why(self) -> Why {
+        *self.0
+    }
+
+    #[cold]
+    fn too_deep() -> Refused {
+        Refused(Box::new(Why::TooDeep))
+    }
+
+    #[cold]
+    fn wrong(why: &str) -> Refused {
+        Refused(Box::new(Why::Wrong(why.to_owned())))
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refused::TooDeep => write!(f, "values nested deeper than {DECODE_DEPTH_MAX}"),
-            Refused::UnknownKind => f.write_str("an unknown kind"),
-            Refused::Wrong(why) => f.write_str(why),
+        match &*self.0 {
+            Why::TooDeep => write!(f, "values nested deeper than {DECODE_DEPTH_MAX}"),
+            Why::UnknownKind => f.write_str("an unknown kind"),
+            Why::Wrong(why) => f.write_str(why),
         }
     }
 }
@@ -40,12 +60,12 @@ impl std::error::Error for Refused {}
 impl de::Error for Refused {
     #[cold]
     fn custom<T: fmt::Display>(why: T) -> Refused {
-        Refused::Wrong(why.to_string())
+        Refused::wrong(&why.to_string())
     }
 
     #[cold]
     fn unknown_variant(_: &str, _: &'static [&'static str]) -> Refused {
-        Refused::UnknownKind
+        Refused(Box::new(Why::UnknownKind))
     }
 }
 
@@ -54,7 +74,7 @@ const NIL: u8 = 0xc0;
 
 #[cold]
 fn ended() -> Refused {
-    Refused::Wrong("the bytes end in the middle of a value".to_owned())
+    Refused::wrong("the bytes end in the middle of a value")
 }
 
 /// The head of a value; what follows it is still unread.
@@ -138,12 +158,12 @@ impl<'de> Unpack<'de> {
         let within = match self.head()? {
             Head::Nil | Head::Bool(_) | Head::Unsigned(_) | Head::Negative(_) | Head::Float(_) => return Ok(()),
             Head::Text(length) | Head::Bytes(length) => return self.take(length).map(drop),
-            Head::Extension(_) if self.depth == 0 => return Err(Refused::TooDeep),
+            Head::Extension(_) if self.depth == 0 => return Err(Refused::too_deep()),
             Head::Extension(length) => return self.take(length).map(drop),
             Head::Array(elements) => elements,
             Head::Map(entries) => entries.saturating_mul(2),
         };
-        self.depth = self.depth.checked_sub(1).ok_or(Refused::TooDeep)?;
+        self.depth = self.depth.checked_sub(1).ok_or_else(Refused::too_deep)?;
         for _ in 0..within {
             self.skip()?;
         }
@@ -151,24 +171,40 @@ impl<'de> Unpack<'de> {
         Ok(())
     }
 
-    /// Skips the name and value of a field if the value is `nil`.
+    /// Reads a name that is short and ASCII, as those that we know are. Derived code compares its
+    /// bytes, so it need not be checked to be UTF-8.
     #[inline]
-    fn pass_absent(&mut self) -> bool {
-        let behind_name = match self.rest.first() {
-            Some(short @ 0xa0..=0xbf) => self.rest.get(1 + usize::from(short & 0x1f)..),
-            Some(0xd9..=0xdb) => {
-                let mut ahead = Unpack { ..*self };
-                ahead.text().map(|_| ahead.rest)
-            }
-            Some(_) | None => None,
-        };
-        match behind_name {
-            Some([NIL, rest @ ..]) => {
-                self.rest = rest;
-                true
-            }
-            Some(_) | None => false,
+    fn short_name(&mut self) -> Option<Name<'de>> {
+        let [short @ 0xa0..=0xbf, rest @ ..] = self.rest else { return None };
+        let (name, rest) = rest.split_at_checked(usize::from(short & 0x1f))?;
+        if name.iter().fold(0, |all, byte| all | byte) >= 0x80 {
+            return None;
         }
+        self.rest = rest;
+        Some(Name(name))
+    }
+
+    /// Skips a value if it is `nil`.
+    #[inline]
+    fn pass_nil(&mut self) -> bool {
+        let [NIL, rest @ ..] = self.rest else { return false };
+        self.rest = rest;
+        true
+    }
+
+    /// Skips a name and its value if the value is `nil`.
+    #[cold]
+    fn pass_absent(&mut self) -> bool {
+        let mut ahead = Unpack { ..*self };
+        let is_name = match ahead.short(0xa0, 0x1f) {
+            Some(length) => ahead.take(length).is_ok(),
+            None => ahead.text().is_some(),
+        };
+        let is_absent = is_name && ahead.pass_nil();
+        if is_absent {
+            self.rest = ahead.rest;
+        }
+        is_absent
     }
 
     /// Reads the head of a value whose length or number is in the low bits of its one byte, as
@@ -237,7 +273,7 @@ impl<'de> Unpack<'de> {
             array @ 0x90..=0x9f => Head::Array(usize::from(array & 0x0f)),
             text @ 0xa0..=0xbf => Head::Text(usize::from(text & 0x1f)),
             NIL => Head::Nil,
-            0xc1 => return Err(Refused::Wrong("the byte c1 begins no value".to_owned())),
+            0xc1 => return Err(Refused::wrong("the byte c1 begins no value")),
             0xc2 => Head::Bool(false),
             0xc3 => Head::Bool(true),
             0xc4 => Head::Bytes(usize::from(self.u8()?)),
@@ -276,11 +312,11 @@ impl<'de> Unpack<'de> {
         nil_is_absent: bool,
         read: impl FnOnce(&mut Within<'_, 'de>) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
-        self.depth = self.depth.checked_sub(1).ok_or(Refused::TooDeep)?;
+        self.depth = self.depth.checked_sub(1).ok_or_else(Refused::too_deep)?;
         let mut within = Within { unpack: self, left: count, nil_is_absent };
         let value = read(&mut within)?;
         if within.left > 0 {
-            return Err(Refused::Wrong(format!("{} elements too many", within.left)));
+            return Err(Refused::wrong(&format!("{} elements too many", within.left)));
         }
         self.depth += 1;
         Ok(value)
@@ -331,17 +367,19 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let length = match self.short(0xa0, 0x1f) {
-            Some(length) => length,
-            None => {
-                let head = self.head()?;
-                let Head::Text(length) = head else { return Err(head.is_no(&visitor)) };
-                length
-            }
+        let length = if let Some(length) = self.short(0xa0, 0x1f) {
+            length
+        } else if let [0xd9, length, rest @ ..] = self.rest {
+            self.rest = rest;
+            usize::from(*length)
+        } else {
+            let head = self.head()?;
+            let Head::Text(length) = head else { return Err(head.is_no(&visitor)) };
+            length
         };
         match std::str::from_utf8(self.take(length)?) {
             Ok(text) => visitor.visit_borrowed_str(text),
-            Err(_) => Err(Refused::Wrong("a text that is not UTF-8".to_owned())),
+            Err(_) => Err(Refused::wrong("a text that is not UTF-8")),
         }
     }
 
@@ -350,18 +388,13 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         self.deserialize_str(visitor)
     }
 
-    /// The name of a kind or of a field. Derived code compares its bytes, so what is short and
-    /// ASCII need not be checked to be UTF-8 first.
+    /// The name of a kind or of a field.
     #[inline]
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        if let [short @ 0xa0..=0xbf, rest @ ..] = self.rest
-            && let Some((name, rest)) = rest.split_at_checked(usize::from(short & 0x1f))
-            && name.is_ascii()
-        {
-            self.rest = rest;
-            return visitor.visit_bytes(name);
+        match self.short_name() {
+            Some(name) => name.deserialize_identifier(visitor),
+            None => self.deserialize_str(visitor),
         }
-        self.deserialize_str(visitor)
     }
 
     #[inline]
@@ -424,12 +457,15 @@ impl<'de> de::Deserializer<'de> for &mut Unpack<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
+        if let Some(name) = self.short_name() {
+            return visitor.visit_enum(name);
+        }
         if let Some(0xa0..=0xbf | 0xd9..=0xdb) = self.rest.first() {
             return visitor.visit_enum(BorrowedStrDeserializer::new(<&str>::deserialize(self)?));
         }
         let entries = self.map_length(&visitor)?;
         if entries != 1 {
-            return Err(Refused::Wrong(format!("a map of {entries} entries where one names the kind")));
+            return Err(Refused::wrong(&format!("a map of {entries} entries where one names the kind")));
         }
         self.within(0, false, |within| visitor.visit_enum(&mut *within.unpack))
     }
@@ -456,7 +492,7 @@ impl<'de> de::VariantAccess<'de> for &mut Unpack<'de> {
     type Error = Refused;
 
     fn unit_variant(self) -> Result<(), Refused> {
-        Err(Refused::Wrong("a kind without fields".to_owned()))
+        Err(Refused::wrong("a kind without fields"))
     }
 
     #[inline]
@@ -470,6 +506,62 @@ impl<'de> de::VariantAccess<'de> for &mut Unpack<'de> {
 
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Refused> {
         de::Deserializer::deserialize_struct(self, "", fields, visitor)
+    }
+}
+
+/// A name that was read.
+struct Name<'de>(&'de [u8]);
+
+impl<'de> de::Deserializer<'de> for Name<'de> {
+    type Error = Refused;
+
+    #[inline]
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_bytes(self.0)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        // It is ASCII.
+        visitor.visit_borrowed_str(std::str::from_utf8(self.0).unwrap_or_default())
+    }
+
+    forward_to_deserialize_any! {
+        bool u8 u16 u32 u64 i8 i16 i32 i64 i128 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum ignored_any
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for Name<'de> {
+    type Error = Refused;
+    type Variant = NameOnly;
+
+    #[inline]
+    fn variant_seed<K: DeserializeSeed<'de>>(self, seed: K) -> Result<(K::Value, NameOnly), Refused> {
+        Ok((seed.deserialize(self)?, NameOnly))
+    }
+}
+
+/// A kind that is a name alone.
+struct NameOnly;
+
+impl<'de> de::VariantAccess<'de> for NameOnly {
+    type Error = Refused;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Refused> {
+        Err(Refused::wrong("a kind without its fields"))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Refused> {
+        Err(Refused::wrong("a kind without its fields"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Refused> {
+        Err(Refused::wrong("a kind without its fields"))
     }
 }
 
@@ -501,7 +593,14 @@ impl<'de> de::MapAccess<'de> for &mut Within<'_, 'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refused> {
         while self.left > 0 {
             self.left -= 1;
-            if !(self.nil_is_absent && self.unpack.pass_absent()) {
+            if !self.nil_is_absent {
+                return seed.deserialize(&mut *self.unpack).map(Some);
+            }
+            if let Some(name) = self.unpack.short_name() {
+                if !self.unpack.pass_nil() {
+                    return seed.deserialize(name).map(Some);
+                }
+            } else if !self.unpack.pass_absent() {
                 return seed.deserialize(&mut *self.unpack).map(Some);
             }
         }
