@@ -34,26 +34,32 @@ pub(super) struct Judge {
     pub(super) test: Test,
     /// The pattern as the end of a path. None if no entry has its name, or if the kind of search
     /// does not report such paths first.
-    pub(super) own: Option<Own>,
+    pub(super) own: Option<Box<Own>>,
     /// Whether an entry was found that equals `own` only when both are folded.
     pub(super) alike: bool,
-    sizes: (u64, u64),
     /// Where the asker, or its link, reaches this super peer.
     pub(super) at: Option<IpAddr>,
     /// Only hits with a position in it.
     pub(super) within: Option<Box<Range>>,
     /// The last folder that was compared in this step, and the result: bits of words, or 1 for
     /// `below`. So it is not compared again for each of its files.
-    memo: Option<(u32, u128)>,
+    memo: (Option<u32>, u128),
     /// What the search cost so far, in the unit of `WORK_PER_TURN`.
     pub(super) spent: usize,
-    /// Reused for folded texts, and for paths.
+    /// Reused for folded texts.
     scratch: String,
-    path: String,
 }
 
 impl Judge {
-    pub(super) fn new(find: Search) -> Result<Judge, BadPattern> {
+    /// What `read` made of the search, and what [`super::plan::Plan::of`] returned.
+    #[inline]
+    pub(super) fn new(find: Search, (test, within): (Test, Option<Box<Range>>), own: Option<Box<Own>>) -> Judge {
+        let (memo, scratch) = ((None, 0), String::new());
+        Judge { find, test, own, alike: false, at: None, within, memo, spent: 0, scratch }
+    }
+
+    /// Reads a search: what an entry must pass, and the range of its position.
+    pub(super) fn read(find: &Search) -> Result<(Test, Option<Box<Range>>), BadPattern> {
         let pattern = &find.pattern;
         if !(1..=PATTERN_BYTES_MAX).contains(&pattern.len()) {
             return Err(BadPattern(format!(
@@ -61,30 +67,18 @@ impl Judge {
                 pattern.len()
             )));
         }
-        let sizes = (find.min.unwrap_or(0), find.max.unwrap_or(u64::MAX));
-        if sizes.0 > sizes.1 {
-            return Err(BadPattern(format!("no size is at least {} and at most {} bytes", sizes.0, sizes.1)));
+        if let (Some(min), Some(max)) = (find.min, find.max)
+            && min > max
+        {
+            return Err(BadPattern(format!("no size is at least {min} and at most {max} bytes")));
         }
         let within = find.within.as_deref().map(parse_range).transpose()?.map(Box::new);
-        let test = test_of(&find)?;
-        Ok(Judge {
-            find,
-            test,
-            own: None,
-            alike: false,
-            sizes,
-            at: None,
-            within,
-            memo: None,
-            spent: 0,
-            scratch: String::new(),
-            path: String::new(),
-        })
+        Ok((test_of(find)?, within))
     }
 
     /// A step begins: a folder may be another one since the last step.
     pub(super) fn begin_step(&mut self) {
-        self.memo = None;
+        self.memo.0 = None;
     }
 
     /// Whether files of this folder may fit.
@@ -101,12 +95,13 @@ impl Judge {
             }
             Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => (0, false),
         };
-        self.memo = Some((folder, found));
+        self.memo = (Some(folder), found);
         enters
     }
 
     pub(super) fn fit(&mut self, seen: LiveEntry<'_>, list: List) -> Fit {
-        if !(self.sizes.0..=self.sizes.1).contains(&seen.size)
+        if self.find.min.is_some_and(|min| seen.size < min)
+            || self.find.max.is_some_and(|max| seen.size > max)
             || self.within.as_ref().is_some_and(|within| !within.may_hold(&seen.root))
         {
             return Fit::No;
@@ -165,26 +160,27 @@ impl Judge {
     /// The result for the folder of an entry: bits of the words in it; or for `below`, 1 if it is
     /// the folder that is asked for, or below it.
     fn folder_bits(&mut self, seen: LiveEntry<'_>) -> u128 {
-        if self.memo.is_none_or(|(folder, _)| folder != seen.folder) {
+        if self.memo.0 != Some(seen.folder) {
             self.spent += text_work(seen.folder_text);
             let bits = match &self.test {
                 Test::Words(words) => words.in_text(seen.folder_text, &mut self.scratch),
                 Test::Below(below) => u128::from(below.holds(seen.folder_text, &mut self.scratch)),
                 Test::Exact | Test::Path | Test::Glob(..) | Test::Root(_) | Test::Range(_) => 0,
             };
-            self.memo = Some((seen.folder, bits));
+            self.memo = (Some(seen.folder), bits);
         }
-        self.memo.map_or(0, |(_, bits)| bits)
+        self.memo.1
     }
 
     fn fits_glob(&mut self, seen: LiveEntry<'_>) -> bool {
-        let Test::Glob(glob, over_path) = &self.test else { return false };
-        let text = if *over_path {
-            self.path.clear();
-            seen.path_into(&mut self.path);
-            self.path.as_str()
-        } else {
-            seen.name
+        let Test::Glob(glob, path) = &mut self.test else { return false };
+        let text = match path {
+            Some(path) => {
+                path.clear();
+                seen.path_into(path);
+                path.as_str()
+            }
+            None => seen.name,
         };
         let mut steps = 0;
         let fits = glob.fits(fold(text, &mut self.scratch), &mut steps);
@@ -203,9 +199,10 @@ impl Judge {
         for range in range.into_iter().chain(&self.within).filter(|range| !range.holds_all_of(&seen.root)) {
             let position = *position.get_or_insert_with(|| {
                 self.spent += TEXT_WORK;
-                self.path.clear();
-                seen.path_into(&mut self.path);
-                Position::of(&seen.root, &self.path, &index.serves(holder).found_from(self.at).addr)
+                // Few entries lie at an end of the range.
+                let mut path = String::new();
+                seen.path_into(&mut path);
+                Position::of(&seen.root, &path, &index.serves(holder).found_from(self.at).addr)
             });
             if !range.holds(&position) {
                 return false;

@@ -30,11 +30,11 @@ pub(super) enum Test {
     /// The pattern is the path or its end: only [`Own`] finds it.
     Path,
     Words(Words),
-    /// The glob, and whether it is compared with the path.
-    Glob(Glob, bool),
+    /// The glob; and memory for paths, if it is compared with the path and not with the name.
+    Glob(Glob, Option<String>),
     Root(Root),
     Range(Box<Range>),
-    Below(Below),
+    Below(Box<Below>),
 }
 
 pub(super) fn parse_range(text: &str) -> Result<Range, BadPattern> {
@@ -56,7 +56,9 @@ pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
             Test::Words(words)
         }
         // A pattern with an open bracket is no glob; it finds only paths that end in it.
-        QueryKind::Glob => Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/'))),
+        QueryKind::Glob => {
+            Glob::new(pattern).map_or(Test::Path, |glob| Test::Glob(glob, pattern.contains('/').then(String::new)))
+        }
         QueryKind::Root => {
             Test::Root(Root::from_hex(pattern).ok_or_else(|| {
                 BadPattern(format!("{pattern:?} is no root; write the 64 hex digits that b3sum prints"))
@@ -64,7 +66,8 @@ pub(super) fn test_of(find: &Search) -> Result<Test, BadPattern> {
         }
         QueryKind::Range => Test::Range(Box::new(parse_range(pattern)?)),
         QueryKind::Below => {
-            Test::Below(Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?)
+            let below = Below::new(pattern).ok_or_else(|| BadPattern(format!("{pattern:?} names no folder")))?;
+            Test::Below(Box::new(below))
         }
         QueryKind::Unknown => {
             return Err(BadPattern(

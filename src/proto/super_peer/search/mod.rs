@@ -21,7 +21,7 @@ use glob::Glob;
 pub(super) use glob::Literal;
 pub use matching::BadPattern;
 use matching::Equal;
-use plan::{LISTS, List, Place, Plan};
+use plan::{List, Place, Plan};
 
 /// What a hit costs: it is copied, compared with those that were sent, and packed.
 const HIT_WORK: usize = 15;
@@ -92,11 +92,10 @@ impl Scan {
     /// As [`Scan::new`].
     pub fn within(index: &Index, find: Search, hits_max: usize) -> Result<Scan, BadPattern> {
         let limit = find.limit.map_or(hits_max, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let mut judge = Judge::new(find)?;
-        let (plan, own) = Plan::of(&judge.find, &judge.test, judge.within.as_deref(), index);
-        judge.own = own;
+        let (test, range) = Judge::read(&find)?;
+        let (plan, own) = Plan::of(&find, &test, range.as_deref(), index);
         Ok(Scan {
-            judge,
+            judge: Judge::new(find, (test, range), own),
             left: limit.min(hits_max),
             plan,
             walked: 0,
@@ -146,7 +145,7 @@ impl Scan {
         self.plan.lists.iter().flatten().all(|(place, _)| match place {
             Place::Key(key) => index.count(*key) <= SHORT_LIST,
             Place::Later => true,
-            Place::All | Place::Buckets(..) | Place::Folders(_) => false,
+            Place::All | Place::Buckets(..) | Place::Folders | Place::FoldersWith(_) => false,
         })
     }
 
@@ -154,7 +153,7 @@ impl Scan {
         // A folder may be another one since the last step.
         self.entered = false;
         self.judge.begin_step();
-        while self.walked < LISTS {
+        while self.walked < self.plan.used {
             // Paths that are equal byte for byte come first. If none was found that is equal only
             // when folded, the list is not walked a second time.
             let list =
@@ -262,7 +261,8 @@ impl Scan {
                 (self.cursor, self.holder) = (0, 0);
                 self.plan.lists[self.walked] = Some((Place::Buckets(bucket, last), List::Rest));
             },
-            Place::Folders(word) => return self.next_in_folders(index, word),
+            Place::Folders => return self.next_in_folders(index, None),
+            Place::FoldersWith(word) => return self.next_in_folders(index, Some(word)),
             Place::Later => self.later.get(self.later.partition_point(|id| *id < self.cursor)).copied(),
         };
         entry.map_or(Next::End, Next::Entry)
@@ -292,7 +292,7 @@ impl Scan {
     }
 
     fn end(&mut self, capped: bool) -> Step {
-        self.walked = LISTS;
+        self.walked = self.plan.used;
         Step::End { capped }
     }
 }

@@ -13,7 +13,7 @@ use crate::wire::position::Range;
 const LONG_LIST: usize = 16;
 
 /// Most lists of a search.
-pub(super) const LISTS: usize = 5;
+const LISTS: usize = 5;
 
 /// Where entries come from.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,10 @@ pub(super) enum Place {
     /// The buckets from the first number to the second. When the scan began, every live entry was
     /// in its bucket.
     Buckets(u16, u16),
-    /// The files of all folders that have the word, or of all folders.
-    Folders(Option<Key>),
+    /// The files of all folders.
+    Folders,
+    /// The files of all folders that have the word.
+    FoldersWith(Key),
     /// The entries that were put off: `Scan::later`.
     Later,
 }
@@ -51,6 +53,8 @@ pub(super) enum List {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) lists: [Option<(Place, List)>; LISTS],
+    /// How many places of them are in use, gaps included.
+    pub(super) used: usize,
     /// `word`: its entries are the list `List::Names`. `beside`: another word of the pattern, which
     /// no folder has, so that an entry fits only if it is in the list of that word too.
     pub(super) word: Option<Key>,
@@ -60,13 +64,13 @@ pub(super) struct Plan {
 impl Plan {
     /// Chooses the lists. The pattern as the end of a path is returned too, if an entry has its
     /// name and the kind of search reports such paths first.
-    pub(super) fn of(find: &Search, test: &Test, within: Option<&Range>, index: &Index) -> (Plan, Option<Own>) {
+    pub(super) fn of(find: &Search, test: &Test, within: Option<&Range>, index: &Index) -> (Plan, Option<Box<Own>>) {
         let (mut plan, mut own) = (Plan::default(), None);
         let pattern = find.pattern.as_str();
         match test {
             Test::Exact => {
                 let key = index.name_key(fold(pattern, &mut String::new()));
-                plan.lists[0] = Some((Place::Key(key), List::Rest));
+                plan.put(0, Place::Key(key), List::Rest);
             }
             Test::Path => own = plan.own(pattern, index, 0),
             Test::Words(words) => {
@@ -77,13 +81,13 @@ impl Plan {
             }
             Test::Glob(..) => {
                 own = plan.own(pattern, index, 0);
-                plan.lists[2] = Some((everything(index, within), List::Rest));
+                plan.put(2, everything(index, within), List::Rest);
             }
             Test::Root(root) => {
-                plan.lists[0] = Some((Place::Key(index.root_key(root)), List::Rest));
+                plan.put(0, Place::Key(index.root_key(root)), List::Rest);
                 own = plan.own(pattern, index, 1);
             }
-            Test::Range(range) => plan.lists[0] = Some((everything(index, Some(range)), List::Rest)),
+            Test::Range(range) => plan.put(0, everything(index, Some(range)), List::Rest),
             Test::Below(below) => {
                 let rarest = below.words.iter().map(|word| index.word_key(word));
                 let rarest = rarest.map(|key| (index.count_folders(key), key)).min_by_key(|(count, _)| *count);
@@ -91,29 +95,35 @@ impl Plan {
                     rarest.map_or(usize::MAX, |(count, _)| count).saturating_mul(index.files_per_folder().unwrap_or(0));
                 let page = everything(index, within);
                 // A page of a large folder looks at its part of the index, not at all files.
-                plan.lists[0] = if let Place::Buckets(first, last) = page
+                if let Place::Buckets(first, last) = page
                     && usize::from(last.saturating_sub(first) + 1) * (index.live() / usize::from(BUCKETS)) < files
                 {
-                    Some((page, List::Rest))
+                    plan.put(0, page, List::Rest);
                 } else {
-                    Some((Place::Folders(rarest.map(|(_, key)| key)), List::Folders))
-                };
+                    let folders = rarest.map_or(Place::Folders, |(_, key)| Place::FoldersWith(key));
+                    plan.put(0, folders, List::Folders);
+                }
             }
         }
         (plan, own)
     }
 
+    fn put(&mut self, at: usize, place: Place, list: List) {
+        self.lists[at] = Some((place, list));
+        self.used = self.used.max(at + 1);
+    }
+
     /// Puts the paths that are the pattern, or end in it, into two lists.
-    fn own(&mut self, pattern: &str, index: &Index, at: usize) -> Option<Own> {
+    fn own(&mut self, pattern: &str, index: &Index, at: usize) -> Option<Box<Own>> {
         let own = Own::new(pattern)?;
         let key = index.name_key(own.name(pattern));
         // Entries that are added later need not be reported before the others.
         if index.count(key) == 0 {
             return None;
         }
-        self.lists[at] = Some((Place::Key(key), List::Own(Equal::Bytes)));
-        self.lists[at + 1] = Some((Place::Key(key), List::Own(Equal::Folded)));
-        Some(own)
+        self.put(at, Place::Key(key), List::Own(Equal::Bytes));
+        self.put(at + 1, Place::Key(key), List::Own(Equal::Folded));
+        Some(Box::new(own))
     }
 
     /// Chooses the word that the fewest paths have: every path that fits has it in its name or in
@@ -122,10 +132,12 @@ impl Plan {
         let Some(Rarest { word, beside }) = rarest else { return };
         self.word = Some(word.key);
         self.beside = beside.filter(|_| word.names + word.folders >= LONG_LIST).map(|other| other.key);
-        self.lists[2] = Some((Place::Key(word.key), List::Names));
-        if folders {
-            self.lists[3] = (word.folders > 0).then_some((Place::Folders(Some(word.key)), List::Folders));
-            self.lists[4] = several.then_some((Place::Later, List::Later));
+        self.put(2, Place::Key(word.key), List::Names);
+        if folders && word.folders > 0 {
+            self.put(3, Place::FoldersWith(word.key), List::Folders);
+        }
+        if folders && several {
+            self.put(4, Place::Later, List::Later);
         }
     }
 }
