@@ -12,8 +12,9 @@ pub(crate) struct Meter {
     window: Duration,
     /// When the first was counted.
     first: Option<Time>,
-    /// When the current window began.
+    /// When the current window began, and when it ends.
     since: Time,
+    until: Time,
     count: u64,
     before: u64,
 }
@@ -21,12 +22,19 @@ pub(crate) struct Meter {
 impl Meter {
     /// Over this time, which is not zero.
     pub(crate) const fn new(window: Duration) -> Meter {
-        Meter { window, first: None, since: Time::ZERO, count: 0, before: 0 }
+        Meter { window, first: None, since: Time::ZERO, until: Time::ZERO, count: 0, before: 0 }
     }
 
     /// `n` more now.
     pub(crate) fn add(&mut self, now: Time, n: u64) {
-        self.first.get_or_insert(now);
+        if now >= self.until || self.first.is_none() {
+            self.first.get_or_insert(now);
+            self.begin_window(now);
+        }
+        self.count = self.count.saturating_add(n);
+    }
+
+    fn begin_window(&mut self, now: Time) {
         let passed = now.since(self.since);
         if passed >= self.window * 2 {
             (self.since, self.count, self.before) = (now, 0, 0);
@@ -34,7 +42,7 @@ impl Meter {
             self.since = self.since + self.window;
             self.before = std::mem::take(&mut self.count);
         }
-        self.count = self.count.saturating_add(n);
+        self.until = self.since + self.window;
     }
 
     /// How many in the last window.

@@ -246,7 +246,7 @@ impl Flood {
         self.sweep(neighbors, cx);
         self.visited.run(cx);
         let waited = self.parked.begin_leftover(cx.now);
-        waited.for_each(|key| self.resume(key));
+        waited.into_iter().for_each(|key| self.resume(key));
         if !self.queue.has_work() {
             return;
         }

@@ -17,7 +17,7 @@ pub(super) struct Parked {
     now: Time,
     /// Whether [`Parked::begin_leftover`] was called at that time.
     ran: bool,
-    reading: BTreeMap<ConnId, Account>,
+    reading: Reading,
     unread: BTreeMap<ConnId, Account>,
     /// Some query of a session that reads waits for the next turn.
     waits: bool,
@@ -32,6 +32,38 @@ struct Account {
     queries: BTreeSet<WaveKey>,
 }
 
+/// Accounts by session, ascending. They are of one turn, which serves few sessions, and the memory
+/// is used again.
+#[derive(Debug, Default)]
+struct Reading(Vec<(ConnId, Account)>);
+
+impl Reading {
+    fn place(&self, conn: ConnId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&conn, |(conn, _)| *conn)
+    }
+
+    fn find(&self, conn: ConnId) -> Option<&Account> {
+        self.place(conn).ok().map(|at| &self.0[at].1)
+    }
+
+    fn find_mut(&mut self, conn: ConnId) -> Option<&mut Account> {
+        self.place(conn).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// The account of a session, which is added if it is missing.
+    fn account(&mut self, conn: ConnId) -> &mut Account {
+        let at = self.place(conn).unwrap_or_else(|at| {
+            self.0.insert(at, (conn, Account::default()));
+            at
+        });
+        &mut self.0[at].1
+    }
+
+    fn remove(&mut self, conn: ConnId) -> Account {
+        self.place(conn).map(|at| self.0.remove(at).1).unwrap_or_default()
+    }
+}
+
 impl Account {
     fn is_full(&self) -> bool {
         self.sent >= SESSION_BYTES_PER_TURN
@@ -41,7 +73,7 @@ impl Account {
 impl Parked {
     /// The session does not read.
     pub(super) fn begin(&mut self, conn: ConnId) {
-        let Account { queries, .. } = self.reading.remove(&conn).unwrap_or_default();
+        let Account { queries, .. } = self.reading.remove(conn);
         self.unread.entry(conn).or_default().queries.extend(queries);
     }
 
@@ -52,12 +84,14 @@ impl Parked {
 
     /// Left-over work begins. Returns the queries that waited for a new turn, if it is one: not if
     /// hits were sent at this time before, except by left-over work.
-    pub(super) fn begin_leftover(&mut self, now: Time) -> impl Iterator<Item = WaveKey> + use<> {
+    pub(super) fn begin_leftover(&mut self, now: Time) -> Vec<WaveKey> {
         let new = now != self.now || self.ran;
         (self.now, self.ran) = (now, true);
         self.waits &= !new;
-        let waited = if new { std::mem::take(&mut self.reading) } else { BTreeMap::new() };
-        waited.into_values().flat_map(|account| account.queries)
+        if !new {
+            return Vec::new();
+        }
+        self.reading.0.drain(..).flat_map(|(_, account)| account.queries).collect()
     }
 
     /// Whether queries wait for the next turn.
@@ -70,7 +104,7 @@ impl Parked {
         self.renew(now);
         match self.unread.get_mut(&conn) {
             Some(account) => account.sent += bytes,
-            None if bytes > 0 => self.reading.entry(conn).or_default().sent += bytes,
+            None if bytes > 0 => self.reading.account(conn).sent += bytes,
             None => {}
         }
     }
@@ -78,7 +112,7 @@ impl Parked {
     /// Whether nothing more is searched for the session now.
     pub(super) fn must_wait(&mut self, now: Time, conn: ConnId) -> bool {
         self.renew(now);
-        self.unread.contains_key(&conn) || self.reading.get(&conn).is_some_and(Account::is_full)
+        self.unread.contains_key(&conn) || self.reading.find(conn).is_some_and(Account::is_full)
     }
 
     /// Whether a neighbor's hit for the session is taken. A turn reads few datagrams, so only those
@@ -93,7 +127,7 @@ impl Parked {
         if let Some(account) = self.account(conn) {
             account.queries.insert(key);
         }
-        self.waits |= self.reading.contains_key(&conn);
+        self.waits |= self.reading.find(conn).is_some();
         true
     }
 
@@ -107,11 +141,13 @@ impl Parked {
     /// Each query is one of its session.
     pub(super) fn check_invariants(&self, session_of: impl Fn(WaveKey) -> Option<(ConnId, u32)>) {
         let is_of = |key: &WaveKey, conn: &ConnId| session_of(*key).is_some_and(|(owner, _)| owner == *conn);
-        for (conn, account) in self.reading.iter().chain(&self.unread) {
+        assert!(self.reading.0.is_sorted_by(|(one, _), (next, _)| one < next));
+        let reading = self.reading.0.iter().map(|(conn, account)| (conn, account));
+        for (conn, account) in reading.chain(&self.unread) {
             assert!(account.queries.iter().all(|key| is_of(key, conn)));
         }
-        assert!(self.waits || self.reading.values().all(|account| account.queries.is_empty()));
-        assert!(self.unread.keys().all(|conn| !self.reading.contains_key(conn)));
+        assert!(self.waits || self.reading.0.iter().all(|(_, account)| account.queries.is_empty()));
+        assert!(self.unread.keys().all(|conn| self.reading.find(*conn).is_none()));
     }
 
     /// Forgets what was sent in an earlier turn, unless queries wait for
@@ -119,11 +155,11 @@ impl Parked {
     fn renew(&mut self, now: Time) {
         if now != self.now && !self.waits {
             (self.now, self.ran) = (now, false);
-            self.reading.clear();
+            self.reading.0.clear();
         }
     }
 
     fn account(&mut self, conn: ConnId) -> Option<&mut Account> {
-        self.unread.get_mut(&conn).or_else(|| self.reading.get_mut(&conn))
+        self.unread.get_mut(&conn).or_else(|| self.reading.find_mut(conn))
     }
 }
