@@ -103,11 +103,14 @@ pub struct Serves {
     pub seen: bool,
     /// It serves HTTP there too.
     pub http: bool,
+    /// If the first one is a loopback address: whether it is one of IPv4. It is read once, not for
+    /// each hit.
+    loopback: Option<bool>,
 }
 
 impl From<HostPort> for Serves {
     fn from(addr: HostPort) -> Serves {
-        Serves { addr, other: None, seen: false, http: false }
+        Serves::new(addr, None, false, false)
     }
 }
 
@@ -123,20 +126,26 @@ pub struct Found {
 }
 
 impl Serves {
+    /// The parts in the order of the fields.
+    #[must_use]
+    pub fn new(addr: HostPort, other: Option<HostPort>, seen: bool, http: bool) -> Serves {
+        let loopback = addr.literal().filter(|literal| literal.ip().is_loopback()).map(|literal| literal.is_ipv4());
+        Serves { addr, other, seen, http, loopback }
+    }
+
     /// The addresses for an asker that reaches this super peer at `at`; none: that is not known. A
     /// holder on the machine of this super peer is seen under a loopback address. Others find it
     /// where they find the super peer, if it listens at addresses of that family.
     #[must_use]
     pub fn found_from(&self, at: Option<IpAddr>) -> Found {
         let (addr, other) = (self.addr.clone(), self.other.clone());
-        let literal = addr.literal().map(|literal| literal.ip());
-        let Some(loopback) = literal.filter(IpAddr::is_loopback) else {
+        let Some(is_ipv4) = self.loopback else {
             return Found { addr, other, out_of_reach: false };
         };
         if at.is_some_and(|at| at.is_loopback()) {
             return Found { addr, other, out_of_reach: false };
         }
-        let is_v4 = |ip: &IpAddr| ip.is_ipv4() == loopback.is_ipv4();
+        let is_v4 = |ip: &IpAddr| ip.is_ipv4() == is_ipv4;
         let at = at.filter(|at| self.seen && !is_link_local(*at) && (is_v4(at) || other.is_some()));
         match (at, other) {
             (Some(at), other) => {

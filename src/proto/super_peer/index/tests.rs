@@ -211,8 +211,7 @@ fn against_the_model(seed: u64) -> usize {
 #[test]
 fn a_peer_of_this_machine_is_found_where_the_super_peer_is() {
     let parse = |addr: &str| addr.parse::<HostPort>().unwrap();
-    let serves =
-        |addr, other: Option<&str>, seen| Serves { addr: parse(addr), other: other.map(parse), seen, http: false };
+    let serves = |addr, other: Option<&str>, seen| Serves::new(parse(addr), other.map(parse), seen, false);
     let found = |serves: &Serves, at: Option<&str>| {
         let Found { addr, other, out_of_reach } = serves.found_from(at.map(|at| at.parse().unwrap()));
         (addr.to_string(), other.map(|other| other.to_string()), out_of_reach)

@@ -311,7 +311,7 @@ fn serves(
     let more = more.map(|more| more.parse::<IpAddr>()).transpose();
     let more = more.map_err(|_| Fault::request("more_addr is not an IPv4 or an IPv6 address without brackets"))?;
     let other = more.map(|ip| HostPort::from(SocketAddr::new(ip, port))).filter(|other| is_other(&addr, other));
-    Ok((port > 0).then_some(Serves { addr, other, seen: host.is_none(), http }))
+    Ok((port > 0).then_some(Serves::new(addr, other, host.is_none(), http)))
 }
 
 /// Whether a second address helps: a peer may listen there, and it is not of the family of the
