@@ -26,9 +26,10 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// The folded text. It is `text` itself if that is ASCII without capitals, else it is written to
 /// `scratch`, which is only reused memory.
 pub fn fold<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
-    if !text.is_ascii() {
+    let Look { is_ascii, has_upper } = look_at(text.as_bytes());
+    if !is_ascii {
         fold_into(text, scratch);
-    } else if has_upper(text.as_bytes()) {
+    } else if has_upper {
         scratch.clear();
         scratch.push_str(text);
         scratch.make_ascii_lowercase();
@@ -38,15 +39,31 @@ pub fn fold<'a>(text: &'a str, scratch: &'a mut String) -> &'a str {
     scratch
 }
 
-/// Whether ASCII text has a capital. It looks at eight bytes at a time.
-fn has_upper(bytes: &[u8]) -> bool {
+/// What decides how a text is folded.
+struct Look {
+    is_ascii: bool,
+    /// Whether it has a capital, if it is ASCII.
+    has_upper: bool,
+}
+
+/// Looks at eight bytes at a time.
+fn look_at(bytes: &[u8]) -> Look {
     const EACH: u64 = 0x0101_0101_0101_0101;
+    // All bytes, and the bytes with the high bit where there is a capital. The sums do not overflow
+    // into the next byte if the text is ASCII: the high bit of a byte of the first one is set from
+    // `A` on; of the second one, from the character after `Z` on.
+    let add = |(all, upper): (u64, u64), eight: u64| {
+        let is_upper = eight.wrapping_add(EACH * 0x3f) & !eight.wrapping_add(EACH * 0x25);
+        (all | eight, upper | is_upper)
+    };
     let (chunks, rest) = bytes.as_chunks();
-    // The high bit of a byte of the first sum is set from `A` on; of the second, from the character
-    // after `Z` on.
-    let upper = |eight: u64| (eight + EACH * 0x3f) & !(eight + EACH * 0x25) & (EACH * 0x80);
-    let found = chunks.iter().fold(0, |found, eight| found | upper(u64::from_ne_bytes(*eight)));
-    found != 0 || rest.iter().any(u8::is_ascii_uppercase)
+    let seen = chunks.iter().fold((0, 0), |seen, eight| add(seen, u64::from_ne_bytes(*eight)));
+    let (all, upper) = match bytes.last_chunk() {
+        // Some of its bytes are looked at twice.
+        Some(last) => add(seen, u64::from_ne_bytes(*last)),
+        None => rest.iter().fold(seen, |seen, byte| add(seen, u64::from(*byte))),
+    };
+    Look { is_ascii: all & (EACH * 0x80) == 0, has_upper: upper & (EACH * 0x80) != 0 }
 }
 
 /// The folded text, in memory of its own.

@@ -38,11 +38,13 @@ fn what_people_type_folds_to_what_files_are_named() {
 
 #[test]
 fn capitals_of_ascii_are_seen_wherever_they_are() {
-    for byte in 0..128_u8 {
-        for at in 0..20 {
-            let mut bytes = [b'~'; 20];
+    for byte in 0..=u8::MAX {
+        for (length, at) in (1..=20).flat_map(|length| (0..length).map(move |at| (length, at))) {
+            let mut bytes = vec![b'~'; length];
             bytes[at] = byte;
-            assert_eq!(has_upper(&bytes), byte.is_ascii_uppercase(), "{byte} at {at}");
+            let Look { is_ascii, has_upper } = look_at(&bytes);
+            assert_eq!(is_ascii, byte.is_ascii(), "{byte} at {at} of {length}");
+            assert!(!is_ascii || has_upper == byte.is_ascii_uppercase(), "{byte} at {at} of {length}");
         }
     }
 }
