@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::args::Join;
 use super::identity::Identity;
-use super::random::{self, OsEntropy};
+use super::random::{self, Fetched};
 use super::{member, output, paths, settings};
 use crate::config::{DOWNLOAD_TIMEOUT, GRANT_BYTES_MAX};
 use crate::error::{Exit, Failure};
@@ -103,7 +103,7 @@ fn enroll(
         agent: settings::AGENT.into(),
     };
     let mut joiner = Joiner { folder, supers, grant: None, failure: None };
-    let ended = node.run(WeakPeer::new(config, Box::new(OsEntropy)), &mut joiner);
+    let ended = node.run(WeakPeer::new(config, Box::new(Fetched::default())), &mut joiner);
     match (joiner.grant, joiner.failure, ended) {
         // The credential is kept, whatever became of the session after that.
         (Some(grant), _, _) => Ok(grant),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::args::{AskedOptions, SearchOptions};
 use super::member::{self, Keys, Part};
 use super::present::Presenter;
-use super::random::{self, OsEntropy};
+use super::random::{self, Fetched};
 use super::units::Span;
 use super::{discovery, paths, report, settings};
 use crate::config::{DISCOVERY_MAX, DOWNLOAD_TIMEOUT, QUERY_BUDGET_MAX};
@@ -272,7 +272,7 @@ fn as_peer(
         download_timeout: DOWNLOAD_TIMEOUT,
         agent: settings::AGENT.into(),
     };
-    let role = WeakPeer::new(config, Box::new(OsEntropy)).with_swarms(swarms).as_one_shot();
+    let role = WeakPeer::new(config, Box::new(Fetched::default())).with_swarms(swarms).as_one_shot();
     let (handle, command) = (node.handle(), Some(command));
     let mut asker = Asker { handle, command, keys, presenter, lingers: false, failure: None };
     let ended = node.run(role, &mut asker);

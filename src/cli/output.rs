@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -89,7 +90,9 @@ pub(crate) fn exact(text: &str) -> io::Result<()> {
 }
 
 fn exact_bytes(text: &[u8]) -> io::Result<()> {
-    if io::stdout().is_terminal() {
+    // Asked once, not for each of many files.
+    static IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| io::stdout().is_terminal());
+    if *IS_TERMINAL {
         return line(&printable(&String::from_utf8_lossy(text)));
     }
     let mut out = io::stdout().lock();

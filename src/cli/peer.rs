@@ -10,7 +10,7 @@ use super::identity::Identity;
 use super::member::{Keys, Part};
 use super::origin::Setting;
 use super::prompt::{self, News};
-use super::random::{self, OsEntropy};
+use super::random::{self, Fetched};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::Span;
 use super::{discovery, member, paths, queue, reload, report, service, settings};
@@ -88,7 +88,8 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
     let uploads = args.uploads.unwrap_or(TURNS);
     let swarms = SwarmConfig { uploads, zone: args.zone, ..SwarmConfig::default() };
     let queue = QueueConfig { parallel: args.parallel.unwrap_or(PARALLEL), kept: true, saved };
-    let role = WeakPeer::with_sessions(config, sessions, Box::new(OsEntropy)).with_queue(queue).with_swarms(swarms);
+    let role =
+        WeakPeer::with_sessions(config, sessions, Box::new(Fetched::default())).with_queue(queue).with_swarms(swarms);
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
     if args.http_files {
         log::info!("the share is at http://{}/files/", dialable(bound));

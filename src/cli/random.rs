@@ -14,6 +14,20 @@ impl Entropy for OsEntropy {
     }
 }
 
+/// The same for a machine, which draws one for each query or file: several are fetched at once, and
+/// each is given out once.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched(Vec<u64>);
+
+impl Entropy for Fetched {
+    fn next_u64(&mut self) -> u64 {
+        if self.0.is_empty() {
+            self.0.extend(bytes::<256>().as_chunks().0.iter().map(|eight| u64::from_ne_bytes(*eight)));
+        }
+        self.0.pop().unwrap_or_else(|| OsEntropy.next_u64())
+    }
+}
+
 /// Random bytes, for a key or a token.
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

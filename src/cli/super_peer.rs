@@ -11,7 +11,7 @@ use super::identity::Identity;
 use super::links::Handshakes;
 use super::modes::Mode;
 use super::origin::Setting;
-use super::random::{self, OsEntropy};
+use super::random::{self, Fetched};
 use super::ready::{Ready, ReadyFile, dialable};
 use super::units::OnOff;
 use super::{accounts, links, memory, modes, paths, reload, report, service, settings};
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
         login,
     };
     let login = config.login.clone();
-    let role = SuperPeer::new(config, Box::new(OsEntropy));
+    let role = SuperPeer::new(config, Box::new(Fetched::default()));
     log::info!("listening on {bound}, for weak peers (TCP) and neighbors (UDP)");
     // From now on the kernel queues connections, so the super peer serves.
     if let Some(page) = page {
