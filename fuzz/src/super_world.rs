@@ -309,7 +309,7 @@ impl SuperWorld {
             Output::SendTo { to, from: _, boot: _, message, key: _ } => {
                 check_link_message(&message);
                 assert!((0..usize::from(NEIGHBORS)).any(|n| neighbor(n) == to), "a datagram to a stranger");
-                if let LinkMessage::Query(query) = message
+                if let LinkMessage::Query(query) = *message
                     && self.ids.len() < 64
                     && !self.ids.contains(&query.id)
                 {
@@ -327,8 +327,11 @@ impl SuperWorld {
                     (conn.closing, conn.deaf) = (true, true);
                 }
             }
-            Output::Event(Event::Client { event: ClientEvent::Done(_), .. }) => self.clients_done += 1,
-            Output::Event(_) => {}
+            Output::Event(event) => {
+                if let Event::Client { event: ClientEvent::Done(_), .. } = *event {
+                    self.clients_done += 1;
+                }
+            }
             Output::Dial { .. }
             | Output::Resolve { .. }
             | Output::SendPayload { .. }

@@ -636,11 +636,13 @@ impl WeakWorld {
             Output::DropChunk { .. } => {}
             Output::SaveAccounts { .. } => panic!("a weak peer keeps no accounts"),
             Output::Disk(work) => self.ordered(work),
-            Output::Event(Event::Client { client, event: ClientEvent::Done(_) }) => {
-                assert!(self.ended.insert(client.0), "a command ends once");
+            Output::Event(event) => {
+                if let Event::Client { client, event: ClientEvent::Done(_) } = *event {
+                    assert!(self.ended.insert(client.0), "a command ends once");
+                } else if let Event::Fatal(_) = *event {
+                    self.fatal = true;
+                }
             }
-            Output::Event(Event::Fatal(_)) => self.fatal = true,
-            Output::Event(_) => {}
         }
     }
 

@@ -48,7 +48,7 @@ impl Neighbor {
             de: None,
             fold: Some(FOLD),
         };
-        Output::SendTo { from: None, to: self.to, key: None, boot: self.theirs, message: LinkMessage::Hello(hello) }
+        self.send(LinkMessage::Hello(hello))
     }
 
     /// Returns a HELLO if it is due.
@@ -85,6 +85,10 @@ impl Neighbor {
             tree: None,
             again: false,
         };
-        Output::SendTo { from: None, to: self.to, key: None, boot: self.theirs, message: LinkMessage::Query(query) }
+        self.send(LinkMessage::Query(query))
+    }
+
+    fn send(&self, message: LinkMessage) -> Output {
+        Output::SendTo { from: None, to: self.to, key: None, boot: self.theirs, message: Box::new(message) }
     }
 }

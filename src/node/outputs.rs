@@ -35,7 +35,7 @@ impl<R: Role> Driver<'_, R> {
                 Output::Close { conn } => self.net.close(conn),
                 Output::Disk(work) => self.on_disk(work),
                 Output::SaveAccounts { accounts } => self.on_save_accounts(&accounts),
-                Output::Event(event) => self.on_event(event),
+                Output::Event(event) => self.on_event(*event),
             }
         }
         if let Some(disk) = &mut self.disk {

@@ -66,10 +66,12 @@
 //!                 Output::Send { conn, message } => {
 //!                     inputs.push_back((1 - me, Input::Message { conn, message }));
 //!                 }
-//!                 Output::Event(Event::Client { event: ClientEvent::Done(done), .. }) => {
-//!                     break 'turns done;
+//!                 Output::Event(event) => {
+//!                     if let Event::Client { event: ClientEvent::Done(done), .. } = *event {
+//!                         break 'turns done;
+//!                     }
 //!                 }
-//!                 Output::Event(_) | Output::FrameCap { .. } => {}
+//!                 Output::FrameCap { .. } => {}
 //!                 other => unreachable!("neither links nor files are used here: {other:?}"),
 //!             }
 //!         }

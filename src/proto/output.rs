@@ -40,7 +40,7 @@ pub enum Output {
         /// The neighbor's boot id, 0 if unknown.
         boot: u64,
         /// The message.
-        message: LinkMessage,
+        message: Box<LinkMessage>,
     },
     /// Look up the addresses of a host name. Answered by [`super::Input::Resolved`].
     Resolve {
@@ -112,8 +112,11 @@ pub enum Output {
         accounts: Box<Accounts>,
     },
     /// News for a client or for the log.
-    Event(Event),
+    Event(Box<Event>),
 }
+
+// What is frequent is small; each output is moved several times.
+const _: () = assert!(size_of::<Output>() <= 136);
 
 /// Which BLAKE3 value of a payload to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

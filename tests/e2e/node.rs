@@ -59,12 +59,12 @@ impl Echo {
             | Command::Resume { .. } => ClientEvent::Note { message: "one".into() },
             Command::Query { .. } => {
                 let failure = Failure::new(Exit::Disk, "the test ends here");
-                return self.outputs.push_back(Output::Event(Event::Fatal(failure)));
+                return self.outputs.push_back(Output::Event(Box::new(Event::Fatal(failure))));
             }
         };
         let done = ClientEvent::Done(Outcome { ok: true, ..Outcome::default() });
         for event in [event, done] {
-            self.outputs.push_back(Output::Event(Event::Client { client, event }));
+            self.outputs.push_back(Output::Event(Box::new(Event::Client { client, event })));
         }
     }
 }
@@ -294,7 +294,7 @@ impl Role for Late {
     fn handle_timeout(&mut self, _: Time) {
         self.fired_after = Some(self.datagrams);
         let failure = Failure::new(Exit::TimedOut, self.datagrams.to_string());
-        self.outputs.push_back(Output::Event(Event::Fatal(failure)));
+        self.outputs.push_back(Output::Event(Box::new(Event::Fatal(failure))));
     }
 
     fn poll_output(&mut self) -> Option<Output> {

@@ -146,7 +146,7 @@ impl Load {
         self.phase = Some(phase);
         self.progress = self.now;
         let event = ClientEvent::Note { message: phase.word().into() };
-        self.out.push_back(Output::Event(Event::Client { client: CLIENT, event }));
+        self.out.push_back(Output::Event(Box::new(Event::Client { client: CLIENT, event })));
     }
 
     fn start(&mut self) {
@@ -288,7 +288,7 @@ impl Load {
         self.phase = None;
         self.over = true;
         let event = ClientEvent::Done(outcome);
-        self.out.push_back(Output::Event(Event::Client { client: CLIENT, event }));
+        self.out.push_back(Output::Event(Box::new(Event::Client { client: CLIENT, event })));
     }
 
     // ---- connections ----------------------------------------------------------------------------

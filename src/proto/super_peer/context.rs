@@ -126,7 +126,7 @@ impl Context {
 
     /// Queues an event.
     pub(super) fn report(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+        self.out.push_back(Output::Event(Box::new(event)));
     }
 
     /// A peer with this place in the index came: reports it, or sets the deadline at which it is.

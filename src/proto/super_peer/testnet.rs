@@ -397,13 +397,13 @@ impl Net {
             }
             Output::FrameCap { conn, bytes } => this.caps.push((conn, bytes)),
             Output::SendTo { to, boot, message, .. } => {
-                let hello = matches!(message, LinkMessage::Hello(_));
+                let hello = matches!(*message, LinkMessage::Hello(_));
                 assert!(boot != 0 || hello, "only a HELLO is sent to a neighbor that is not known yet");
                 if let Some(to) = (0..self.nodes.len()).find(|other| addr_of(*other) == to) {
-                    self.sent.push((node, to, message));
+                    self.sent.push((node, to, *message));
                 }
             }
-            Output::Event(event) => this.events.push(event),
+            Output::Event(event) => this.events.push(*event),
             Output::Resolve { .. } | Output::SaveAccounts { .. } => {}
             other @ (Output::Dial { .. }
             | Output::SendPayload { .. }

@@ -284,7 +284,7 @@ impl Context {
     }
 
     pub(super) fn event(&mut self, event: Event) {
-        self.push(Output::Event(event));
+        self.push(Output::Event(Box::new(event)));
     }
 
     /// Reports whether it stays in the swarm of a complete download.

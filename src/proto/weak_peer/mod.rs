@@ -629,8 +629,8 @@ impl Role for WeakPeer {
     fn poll_output(&mut self) -> Option<Output> {
         let mut output = self.cx.poll_output();
         // `commands` fills in what the super peer reports only.
-        if let Some(Output::Event(Event::Client { event: ClientEvent::Status { peer, status, mode, .. }, .. })) =
-            &mut output
+        if let Some(Output::Event(event)) = &mut output
+            && let Event::Client { event: ClientEvent::Status { peer, status, mode, .. }, .. } = &mut **event
         {
             (*peer, *status, *mode) = (self.counts(), self.status(), self.cx.mode());
         }

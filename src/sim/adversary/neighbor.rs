@@ -61,7 +61,7 @@ impl Neighbor {
 
     fn say(&self, victim: usize, message: LinkMessage, hands: &mut Hands<'_>) {
         let Victim { addr, boot } = self.victims[victim];
-        hands.act(Output::SendTo { from: None, to: addr, key: None, boot, message });
+        hands.act(Output::SendTo { from: None, to: addr, key: None, boot, message: Box::new(message) });
     }
 
     fn hello(&self, victim: usize, et: Option<u64>, hands: &mut Hands<'_>) {

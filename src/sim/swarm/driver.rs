@@ -130,11 +130,14 @@ impl Swarm {
             }
             Output::Close { conn } => self.close(node, conn),
             Output::Disk(work) => self.on_disk(node, work),
-            Output::Event(Event::Client { client: CLIENT, event: ClientEvent::Done(done) }) => {
-                self.on_done(node, done.ok, done.error);
+            Output::Event(event) => {
+                if let Event::Client { client: CLIENT, event: ClientEvent::Done(done) } = *event {
+                    self.on_done(node, done.ok, done.error);
+                } else if let Event::Fatal(failure) = *event {
+                    panic!("node {node} ends: {}", failure.message);
+                }
             }
-            Output::Event(Event::Fatal(failure)) => panic!("node {node} ends: {}", failure.message),
-            Output::Event(_) | Output::FrameCap { .. } | Output::DropChunk { .. } => {}
+            Output::FrameCap { .. } | Output::DropChunk { .. } => {}
             Output::SendTo { .. } | Output::Resolve { .. } | Output::SaveAccounts { .. } => {
                 unreachable!("there is one super peer, and all addresses are known")
             }

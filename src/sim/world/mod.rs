@@ -465,26 +465,28 @@ impl World {
             Output::DropChunk { conn, req } => self.nodes[node].disk.drop_chunk(conn, req),
             Output::Disk(work) => self.on_disk(node, work),
             Output::SaveAccounts { accounts } => self.save_accounts(node, *accounts),
-            Output::Event(Event::Client { client, event }) => {
-                let now = self.now;
-                let Some(asked) = self.clients.get_mut(&client) else {
-                    let other = matches!(self.nodes[node].machine, Some(Machine::Other(_)));
-                    assert!(other, "an answer to a client that did not ask");
-                    return self.events.push((now, node, Event::Client { client, event }));
-                };
-                assert!(asked.outcome().is_none(), "nothing follows a done");
-                if matches!(event, ClientEvent::Done(_)) {
-                    self.finished.push(client);
-                }
-                asked.events.push((now, event));
-            }
-            Output::Event(event) => {
-                if matches!(event, Event::Fatal(_)) {
-                    self.crash(node);
-                }
-                self.events.push((self.now, node, event));
-            }
+            Output::Event(event) => self.on_event(node, *event),
         }
+    }
+
+    fn on_event(&mut self, node: usize, event: Event) {
+        if let Event::Client { client, event } = event {
+            let now = self.now;
+            let Some(asked) = self.clients.get_mut(&client) else {
+                let other = matches!(self.nodes[node].machine, Some(Machine::Other(_)));
+                assert!(other, "an answer to a client that did not ask");
+                return self.events.push((now, node, Event::Client { client, event }));
+            };
+            assert!(asked.outcome().is_none(), "nothing follows a done");
+            if matches!(event, ClientEvent::Done(_)) {
+                self.finished.push(client);
+            }
+            return asked.events.push((now, event));
+        }
+        if matches!(event, Event::Fatal(_)) {
+            self.crash(node);
+        }
+        self.events.push((self.now, node, event));
     }
 
     /// Counts a fault that occurred.

@@ -541,5 +541,5 @@ fn transmit(link: &Link, (from, to): (Option<IpAddr>, SocketAddr), boot: u64, me
         LinkMessage::Hello(_) | LinkMessage::Unknown(_) => Count::LinkHelloOut,
     });
     let key = link.key.map(|(key, _)| key);
-    cx.out.push_back(Output::SendTo { from, to, key, boot, message });
+    cx.out.push_back(Output::SendTo { from, to, key, boot, message: Box::new(message) });
 }

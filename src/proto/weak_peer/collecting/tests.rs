@@ -117,9 +117,10 @@ impl Rig {
     }
 
     fn done(&self) -> Option<&Outcome> {
-        self.outputs.iter().find_map(|output| match output {
-            Output::Event(Event::Client { event: crate::proto::ClientEvent::Done(outcome), .. }) => Some(outcome),
-            _ => None,
+        self.outputs.iter().find_map(|output| {
+            let Output::Event(event) = output else { return None };
+            let Event::Client { event: crate::proto::ClientEvent::Done(outcome), .. } = &**event else { return None };
+            Some(outcome)
         })
     }
 

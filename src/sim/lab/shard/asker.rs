@@ -123,8 +123,12 @@ impl Shard {
                     }
                 }
                 Output::Close { conn } => self.close_up(call(conn)),
-                Output::Event(Event::Client { client, event }) => self.on_answer(client, event),
-                Output::Event(_) | Output::Disk(_) => {}
+                Output::Event(event) => {
+                    if let Event::Client { client, event } = *event {
+                        self.on_answer(client, event);
+                    }
+                }
+                Output::Disk(_) => {}
                 Output::SendTo { .. }
                 | Output::Resolve { .. }
                 | Output::SendPayload { .. }

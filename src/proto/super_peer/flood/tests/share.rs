@@ -67,7 +67,9 @@ fn a_link_that_floods_takes_nothing_from_sessions_and_other_links() {
             if let Output::Send { message: Message::Done(done), .. } = output {
                 assert_eq!((done.req, done.reached), (req, 1));
                 done_at = Some(turns);
-            } else if let Output::SendTo { to, message: LinkMessage::Done(done), .. } = output {
+            } else if let Output::SendTo { to, message, .. } = output
+                && let LinkMessage::Done(done) = *message
+            {
                 assert_eq!(done.cut, Cut { ttl: 1, ..Cut::NONE }, "the machine keeps up, so nothing is shed");
                 order.push(usize::from(to == addr_of(2)));
             }
@@ -91,7 +93,9 @@ fn queries_beyond_a_full_queue_are_refused_and_reported() {
     pour(&mut net, 2, 1);
     let mut shed = 0_u64;
     while let Some(output) = net.machine_mut(0).poll_output() {
-        if let Output::SendTo { to, message: LinkMessage::Done(done), .. } = output {
+        if let Output::SendTo { to, message, .. } = output
+            && let LinkMessage::Done(done) = *message
+        {
             assert_eq!((to, done.cut), (addr_of(1), Cut { shed: 1, ..Cut::NONE }));
             shed += 1;
         }

@@ -436,7 +436,7 @@ impl World {
                 self.payloads.remove(&payload).expect("a payload is used up once");
             }
             Output::Disk(work) => self.disk(work),
-            Output::Event(event) => self.events.push((self.now, event)),
+            Output::Event(event) => self.events.push((self.now, *event)),
             output @ (Output::SendPayload { .. } | Output::DropChunk { .. }) => self.outputs.push(output),
             Output::FrameCap { .. } | Output::SendTo { .. } | Output::Resolve { .. } => {}
             Output::SaveAccounts { .. } => unreachable!("a weak peer keeps no accounts"),
