@@ -7,10 +7,6 @@ use std::fmt::Write;
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Levels whose name does not say that they are bytes.
-const BYTES: [&str; 6] =
-    ["memory_index", "memory_queries", "memory_send_queues", "memory_read_buffers", "memory_held", "memory_resident"];
-
 /// The turns of the loop: how many took at most this many microseconds, for each bound; how many
 /// there were, and their microseconds in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,8 +76,12 @@ fn counter_name(name: &str) -> String {
 
 /// The name and the value of a level, in base units.
 fn level_of(name: &str, level: u64) -> (String, String) {
-    if BYTES.contains(&name) || name.starts_with("memory_") {
+    if name.starts_with("memory_") {
         return (format!("sprat_{name}_bytes"), level.to_string());
+    }
+    // Only a counter may end in `_total`.
+    if let Some(short) = name.strip_suffix("_total") {
+        return (format!("sprat_{short}_all"), level.to_string());
     }
     match name.strip_suffix("_ms").map(|short| (short, 1000)).or(name.strip_suffix("_us").map(|short| (short, 1))) {
         Some((short, us)) => (format!("sprat_{short}_seconds"), seconds(level.saturating_mul(us))),
@@ -103,7 +103,13 @@ mod tests {
     fn names_and_units_are_those_that_prometheus_asks_for() {
         let own = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
         let counters = own(&[("queries", 3), ("bytes_sent", 9)]);
-        let levels = own(&[("sessions", 2), ("memory_index", 10), ("queries_last_10s", 4), ("wait_ms", 1500)]);
+        let levels = own(&[
+            ("sessions", 2),
+            ("memory_index", 10),
+            ("queries_last_10s", 4),
+            ("wait_ms", 1500),
+            ("hashing_bytes_total", 5),
+        ]);
         let turns = Turns { at_most: vec![(50, 1), (1000, 2)], count: 3, sum_us: 1_500_000 };
         let text = text("peer", counters.into_iter(), levels.into_iter(), &turns, 2_000_000);
         for line in [
@@ -112,6 +118,7 @@ mod tests {
             "sprat_sessions 2",
             "sprat_memory_index_bytes 10",
             "sprat_queries_recent 4",
+            "sprat_hashing_bytes_all 5",
             "sprat_wait_seconds 1.5",
             "sprat_uptime_seconds 2",
             "sprat_turn_duration_seconds_bucket{le=\"0.00005\"} 1",

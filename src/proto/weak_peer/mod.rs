@@ -172,7 +172,7 @@ impl WeakPeer {
     fn is_level(name: &str) -> bool {
         matches!(name, "files" | "share_bytes" | "uploads" | "downloads_running" | "downloads_waiting" | "sessions_up")
             || name.starts_with("queue_")
-            || name.starts_with("part_files")
+            || name.starts_with("parts_unused")
     }
 
     /// The rest of STATUS; a one-shot command has none.
