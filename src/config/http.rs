@@ -30,6 +30,9 @@ pub const HTTP_SOURCES_MAX: usize = 64;
 /// How long the search for the sources of a content may take; after it, those that were found are
 /// named.
 pub const HTTP_SEARCH_MAX: Duration = Duration::from_secs(2);
+/// Searches for the sources of contents at once, so that the commands of the peer's own user find
+/// room in its session; what is asked for beyond them is answered without other sources.
+pub const HTTP_SEARCHES_MAX: usize = 16;
 /// How long the sources of a content are remembered.
 pub const HTTP_SOURCES_KEPT: Duration = Duration::from_secs(30);
 /// Contents whose sources are remembered; the oldest is forgotten first.

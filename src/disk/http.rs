@@ -2,7 +2,7 @@
 //! The bytes themselves go the way of chunks. It serves only what is offered, from files that lie
 //! at their paths in the state that was hashed, and computes MD5s in slices, one content at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use md5::Digest as _;
 
 use super::collections::Collections;
+use super::folder::Stamp;
 use super::md5_lanes::{Source, md5_each};
 use super::serve::Serve;
 use super::share::Share;
@@ -20,6 +21,7 @@ use crate::http::Content;
 use crate::http::listing::Entry;
 use crate::http::metalink::Digests;
 use crate::proto::ConnId;
+use crate::proto::disk::ServeFailure;
 use crate::wire::ids::{Md5, Root};
 use crate::wire::record::name_of;
 
@@ -47,6 +49,11 @@ pub enum HttpWork {
     },
     /// The MD5s of a content.
     Sum {
+        /// The content.
+        root: Root,
+    },
+    /// Nobody waits for the MD5s of this content any more.
+    Leave {
         /// The content.
         root: Root,
     },
@@ -101,8 +108,9 @@ pub enum AtPath {
 /// The MD5s that are known, and those that are being computed.
 #[derive(Debug, Default)]
 pub(super) struct Http {
-    /// Those asked for last are at the back.
-    known: VecDeque<(Root, Arc<Digests>)>,
+    known: BTreeMap<Root, Arc<Digests>>,
+    /// The contents in `known`; those asked for first are at the front.
+    order: VecDeque<Root>,
     /// MD5s in `known`.
     md5s: usize,
     waiting: VecDeque<Root>,
@@ -131,13 +139,21 @@ impl Http {
     ) -> AtPath {
         share.trees.close();
         if let Some((root, stamp)) = share.catalog.offered_at(path) {
-            let Ok(file) = serve.open_at(share, path, &stamp) else { return AtPath::Nothing };
-            let modified_s = u64::try_from(stamp.mtime_ns / 1_000_000_000).ok();
+            let file = match serve.open_at(share, path, &stamp) {
+                Ok(file) => file,
+                Err(ServeFailure::NotFound) => return AtPath::Nothing,
+                // It was changed a moment ago, and is hashed again.
+                Err(ServeFailure::OutOfRange | ServeFailure::Changed) => return AtPath::Unhashed,
+            };
+            let second = |ns: i64| ns.div_euclid(1_000_000_000);
+            let modified_s = u64::try_from(second(stamp.mtime_ns)).ok();
+            let dated = second(stamp.mtime_ns) == second(stamp.ctime_ns);
             let name = name_of(path).to_owned();
-            let md5 = self.md5_of(root, stamp.size, &file, buffer);
-            return AtPath::File { content: Content { root, size: stamp.size, modified_s }, name, md5, file };
+            let md5 = self.md5_of(root, stamp, &file, buffer);
+            return AtPath::File { content: Content { root, size: stamp.size, modified_s, dated }, name, md5, file };
         }
-        if share.catalog.unhashed_at(path) > 0 && share.catalog.is_file(path) {
+        // Below a folder there may be a million files; below a file there is none.
+        if share.catalog.is_file(path) && share.catalog.unhashed_at(path) > 0 {
             return AtPath::Unhashed;
         }
         let mut entries = share.catalog.children(path, after, HTTP_LISTING_MAX + 1);
@@ -159,15 +175,15 @@ impl Http {
     ) -> AtPath {
         if collections.has(root) {
             let Some((size, file)) = collections.file_of(root, buffer) else { return AtPath::Nothing };
-            let content = Content { root, size, modified_s: None };
+            let content = Content { root, size, modified_s: None, dated: false };
             return AtPath::File { content, name: root.to_string(), md5: None, file };
         }
         let Some((share, serve)) = share else { return AtPath::Nothing };
         share.trees.close();
         for (path, stamp) in share.catalog.holders(root) {
             if let Ok(file) = serve.open_at(share, &path, &stamp) {
-                let md5 = self.md5_of(root, stamp.size, &file, buffer);
-                let content = Content { root, size: stamp.size, modified_s: None };
+                let md5 = self.md5_of(root, stamp, &file, buffer);
+                let content = Content { root, size: stamp.size, modified_s: None, dated: false };
                 return AtPath::File { content, name: name_of(&path).to_owned(), md5, file };
             }
         }
@@ -175,39 +191,41 @@ impl Http {
     }
 
     /// The MD5 of a content: of at most one piece, or known.
-    fn md5_of(&mut self, root: Root, size: u64, file: &File, buffer: &mut Vec<u8>) -> Option<Md5> {
-        if let Some(digests) = self.find(root) {
+    fn md5_of(&mut self, root: Root, stamp: Stamp, file: &File, buffer: &mut Vec<u8>) -> Option<Md5> {
+        if let Some(digests) = self.known.get(&root) {
             return digests.all;
         }
-        if size > PIECE_BYTES {
+        if stamp.size > PIECE_BYTES {
             return None;
         }
-        let source = Source::File { file, offset: 0, length: usize::try_from(size).ok()? };
+        let source = Source::File { file, offset: 0, length: usize::try_from(stamp.size).ok()? };
         let md5 = md5_each(&[source], buffer).pop()?.ok()?;
+        if !is_unchanged(file, &stamp) {
+            return None;
+        }
         self.keep(root, Digests { piece_bytes: PIECE_BYTES, pieces: vec![md5], all: Some(md5) });
         Some(md5)
-    }
-
-    fn find(&self, root: Root) -> Option<Arc<Digests>> {
-        self.known.iter().rev().find(|(known, _)| *known == root).map(|(_, digests)| digests.clone())
     }
 
     fn keep(&mut self, root: Root, digests: Digests) -> Arc<Digests> {
         let digests = Arc::new(digests);
         self.md5s += digests.pieces.len();
-        self.known.push_back((root, digests.clone()));
+        match self.known.insert(root, digests.clone()) {
+            Some(before) => self.md5s -= before.pieces.len(),
+            None => self.order.push_back(root),
+        }
         while self.md5s > HTTP_MD5S_MAX
-            && let Some((_, oldest)) = self.known.pop_front()
+            && let Some(oldest) = self.order.pop_front()
         {
-            self.md5s -= oldest.pieces.len();
+            self.md5s -= self.known.remove(&oldest).map_or(0, |digests| digests.pieces.len());
         }
         digests
     }
 
     /// Orders the MD5s of a content. An answer if they are known, or too many wait.
     pub(super) fn sum(&mut self, root: Root) -> Option<HttpDone> {
-        if let Some(digests) = self.find(root) {
-            return Some(HttpDone::Summed { root, digests: Some(digests) });
+        if let Some(digests) = self.known.get(&root) {
+            return Some(HttpDone::Summed { root, digests: Some(digests.clone()) });
         }
         if self.summing.as_ref().is_some_and(|summing| summing.root == root) || self.waiting.contains(&root) {
             return None;
@@ -217,6 +235,12 @@ impl Http {
         }
         self.waiting.push_back(root);
         None
+    }
+
+    /// The MD5s of a content are not computed any further.
+    pub(super) fn leave(&mut self, root: Root) {
+        self.waiting.retain(|waiting| *waiting != root);
+        self.summing.take_if(|summing| summing.root == root);
     }
 
     /// Computes some MD5s. `None`: there is nothing to do; an answer comes with the last of them.
@@ -232,11 +256,11 @@ impl Http {
         };
         share.trees.close();
         let holders = share.catalog.holders(root);
-        let opened =
-            holders.iter().find_map(|(path, stamp)| Some((serve.open_at(share, path, stamp).ok()?, stamp.size)));
-        let Some((file, size)) = opened else { return Some(Some(self.give_up(root))) };
-        let summing = self.summing.get_or_insert_with(|| Summing::new(root, size));
+        let opened = holders.iter().find_map(|(path, stamp)| Some((serve.open_at(share, path, stamp).ok()?, *stamp)));
+        let Some((file, stamp)) = opened else { return Some(Some(self.give_up(root))) };
+        let summing = self.summing.get_or_insert_with(|| Summing::new(root, stamp.size));
         match summing.step(&file, buffer) {
+            Ok(_) if !is_unchanged(&file, &stamp) => Some(Some(self.give_up(root))),
             Ok(false) => Some(None),
             Ok(true) => {
                 let summing = self.summing.take()?;
@@ -254,6 +278,11 @@ impl Http {
         self.summing = None;
         HttpDone::Summed { root, digests: None }
     }
+}
+
+/// Whether what was read of a file is of the state that was hashed.
+fn is_unchanged(file: &File, stamp: &Stamp) -> bool {
+    Stamp::of_file(file).as_ref() == Ok(stamp)
 }
 
 impl Summing {

@@ -1,6 +1,7 @@
 //! Heads of answers.
 
 use std::fmt::Write;
+use std::time::SystemTime;
 
 use super::head::{Method, Refusal, Request};
 
@@ -27,7 +28,8 @@ impl Answer {
     #[must_use]
     pub fn new(status: u16, keep_alive: bool) -> Answer {
         let mut head = String::with_capacity(512);
-        let _ = write!(head, "HTTP/1.1 {status} {}\r\nServer: sprat\r\n", reason(status));
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let _ = write!(head, "HTTP/1.1 {status} {}\r\nDate: {date}\r\nServer: sprat\r\n", reason(status));
         Answer { head, keep_alive }
     }
 

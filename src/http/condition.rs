@@ -15,6 +15,8 @@ pub struct Content {
     pub size: u64,
     /// When the file was changed last, in seconds since 1970; none for a content without a file.
     pub modified_s: Option<u64>,
+    /// Whether that date says which state this is: it was not set by hand, as by `cp -p`.
+    pub dated: bool,
 }
 
 impl Content {
@@ -76,8 +78,8 @@ pub fn serve(request: &Request, content: &Content) -> Served {
     let holds = match request.if_range.as_deref().map(str::trim) {
         None => true,
         Some(tag) if tag.starts_with('"') || tag.starts_with("W/") => tag == etag,
-        // A date is a weak validator here: a file can change twice in one second.
-        Some(date) => content.last_modified().as_deref() == Some(date),
+        // Only a strong date may join parts (RFC 9110, 8.8.2.2).
+        Some(date) => content.dated && content.last_modified().as_deref() == Some(date),
     };
     match request.range.as_deref().filter(|_| holds).map_or(Span::All, |range| span(range, content.size)) {
         Span::All => Served::All,

@@ -86,7 +86,7 @@ pub struct Request {
     pub keep_alive: bool,
     /// Bytes of the body that follows the head.
     pub body_bytes: usize,
-    /// Range.
+    /// Range; of GET only, for which alone it has a meaning (RFC 9110, 14.2).
     pub range: Option<String>,
     /// If-Range.
     pub if_range: Option<String>,
@@ -100,12 +100,8 @@ pub struct Request {
     pub if_unmodified_since: Option<String>,
     /// Accept.
     pub accept: String,
-    /// Want-Digest (RFC 3230) or Want-Repr-Digest (RFC 9530).
-    pub want_digest: String,
     /// The token: of `Authorization: Bearer`, or X-Sprat-Token.
     pub token: Option<String>,
-    /// Origin: which site a browser was on.
-    pub origin: Option<String>,
     /// Last-Event-ID.
     pub last_event: Option<u64>,
     /// The body.
@@ -116,10 +112,17 @@ impl Request {
     /// The value of a parameter of the query, decoded.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<String> {
-        let pair = self.query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
-        let plain = pair.1.replace('+', " ");
-        percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
+        form_field(&self.query, name)
     }
+}
+
+/// The value of a field of a form or a query (`a=b&c=d`), decoded; none if it is not there or is
+/// not UTF-8.
+#[must_use]
+pub fn form_field(form: &str, name: &str) -> Option<String> {
+    let (_, value) = form.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
+    let plain = value.replace('+', " ");
+    percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
 }
 
 /// Reads the head at the front of these bytes, and the body that follows it. Returns it with the
@@ -196,16 +199,14 @@ fn request_of(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
         host,
         keep_alive: !has("close") && (is_new || has("keep-alive")),
         body_bytes: body_bytes(&fields, method)?,
-        range: fields.one("range")?,
+        range: fields.one("range")?.filter(|_| method == Method::Get),
         if_range: fields.one("if-range")?,
         if_none_match: fields.some("if-none-match")?,
         if_match: fields.some("if-match")?,
         if_modified_since: fields.one("if-modified-since")?,
         if_unmodified_since: fields.one("if-unmodified-since")?,
         accept: fields.all("accept")?,
-        want_digest: format!("{},{}", fields.all("want-digest")?, fields.all("want-repr-digest")?).to_ascii_lowercase(),
         token: token.or(fields.one("x-sprat-token")?),
-        origin: fields.one("origin")?,
         last_event: fields.one("last-event-id")?.and_then(|id| id.parse().ok()),
         body: Vec::new(),
     })

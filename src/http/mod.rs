@@ -1,8 +1,8 @@
 //! What HTTP says, as pure functions: heads of requests in, heads and bodies of answers out.
 //!
 //! It owns the rules: which head is refused and with which status, which bytes a range means,
-//! which condition holds, what a directory page and a Metalink look like. It has no socket, no
-//! file and no clock; `net` moves the bytes, `node` looks things up. Heads are parsed by
+//! which condition holds, what a directory page and a Metalink look like. It has no socket and no
+//! file, and no clock but for the field Date; `net` moves the bytes, `node` looks things up. Heads are parsed by
 //! `httparse`, paths by `percent-encoding`, dates by `httpdate`.
 //!
 //! RFC 9110 (semantics), RFC 9112 (HTTP/1.1), RFC 5854 (Metalink), RFC 6249 (Metalink in
@@ -23,7 +23,7 @@ mod tests;
 
 pub use answer::{Answer, Body, refusal};
 pub use condition::{Content, Served, serve};
-pub use head::{Method, Refusal, Request, parse};
+pub use head::{Method, Refusal, Request, form_field, parse};
 pub use range::{Span, span};
 pub use target::{FileTarget, file_target, segments};
 

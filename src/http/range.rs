@@ -20,8 +20,11 @@ pub enum Span {
 /// cannot be read mean all, as RFC 9110 allows.
 #[must_use]
 pub fn span(range: &str, size: u64) -> Span {
-    let Some(set) = range.trim().strip_prefix("bytes=") else { return Span::All };
+    let Some((unit, set)) = range.split_once('=') else { return Span::All };
     let Some((first, last)) = set.trim().split_once('-') else { return Span::All };
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Span::All;
+    }
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
         // More than fits is more than any content has.
@@ -30,7 +33,8 @@ pub fn span(range: &str, size: u64) -> Span {
     match (first.trim(), last.trim()) {
         ("", last) => match number(last) {
             Some(0) => Span::Beyond,
-            Some(_) if size == 0 => Span::Beyond,
+            // It can be satisfied, but no Content-Range says so.
+            Some(_) if size == 0 => Span::All,
             Some(count) => Span::Part { first: size.saturating_sub(count), length: count.min(size) },
             None => Span::All,
         },

@@ -7,7 +7,7 @@ use crate::wire::{Root, SharePath};
 /// What is asked for on the port of chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileTarget {
-    /// `/`: the client is sent to the directory.
+    /// `/` or `/files`: the client is sent to the directory.
     Top,
     /// `/files/`, or a folder in it: the path without its slash, empty at the top.
     Folder(String),
@@ -32,8 +32,8 @@ pub fn file_target(path: &str) -> Result<Option<FileTarget>, &'static str> {
     let first = rest.next().unwrap_or_default();
     let rest: Vec<&str> = rest.collect();
     Ok(match (first, &rest[..]) {
-        ("", []) => Some(FileTarget::Top),
-        ("files", [] | [""]) => Some(FileTarget::Folder(String::new())),
+        ("" | "files", []) => Some(FileTarget::Top),
+        ("files", [""]) => Some(FileTarget::Folder(String::new())),
         ("files", [folder @ .., ""]) => share_path(folder)?.map(|path| FileTarget::Folder(path.as_str().to_owned())),
         ("files", path) => share_path(path)?.map(FileTarget::File),
         ("root", [hex]) => Root::from_hex(hex).map(FileTarget::Root),

@@ -107,7 +107,9 @@ fn ranges_are_those_of_rfc_9110() {
         ("bytes=10-20", 10, Span::Beyond),
         ("bytes=-0", 10, Span::Beyond),
         ("bytes=0-", 0, Span::Beyond),
-        ("bytes=-1", 0, Span::Beyond),
+        ("bytes=-1", 0, Span::All),
+        ("bytes=-99", 0, Span::All),
+        ("Bytes=1-2", 10, part(1, 2)),
         ("bytes=99999999999999999999-", 10, Span::Beyond),
         ("bytes=0-99999999999999999999", 10, part(0, 10)),
         ("bytes=5-4", 10, Span::All),
@@ -124,7 +126,7 @@ fn ranges_are_those_of_rfc_9110() {
 
 #[test]
 fn conditions_are_those_of_rfc_9110() {
-    let content = Content { root: Root([7; 32]), size: 10, modified_s: Some(951_782_400) };
+    let content = Content { root: Root([7; 32]), size: 10, modified_s: Some(951_782_400), dated: true };
     let (etag, date) = (content.etag(), content.last_modified().unwrap());
     assert_eq!(date, "Tue, 29 Feb 2000 00:00:00 GMT");
     let (earlier, later) = ("Mon, 28 Feb 2000 00:00:00 GMT", "Wed, 01 Mar 2000 00:00:00 GMT");
@@ -154,6 +156,12 @@ fn conditions_are_those_of_rfc_9110() {
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         assert_eq!(serve(&get(&fields), &content), expected, "{fields:?}");
     }
+    // A file that was replaced by `cp -p` may have the date of the one before.
+    let fields = [range, &format!("If-Range: {date}")];
+    assert_eq!(serve(&get(&fields), &Content { dated: false, ..content }), Served::All);
+    // Range is defined for GET only.
+    let (head, _) = parse(&head(&["HEAD /files/a HTTP/1.1", "Host: h", range])).unwrap().unwrap();
+    assert_eq!(serve(&head, &content), Served::All);
 }
 
 #[test]
@@ -161,7 +169,8 @@ fn paths_lead_into_the_share_and_nowhere_else() {
     let hex = "07".repeat(32);
     let file = |path: &str| FileTarget::File(crate::wire::SharePath::new(path).unwrap());
     assert_eq!(file_target("/"), Ok(Some(FileTarget::Top)));
-    assert_eq!(file_target("/files"), Ok(Some(FileTarget::Folder(String::new()))));
+    assert_eq!(file_target("/files"), Ok(Some(FileTarget::Top)), "links of the page are relative");
+    assert_eq!(file_target("/files/"), Ok(Some(FileTarget::Folder(String::new()))));
     assert_eq!(file_target("/files/a%20b/"), Ok(Some(FileTarget::Folder("a b".into()))));
     assert_eq!(file_target("/files/a/%c3%a4"), Ok(Some(file("a/ä"))));
     assert_eq!(file_target(&format!("/root/{hex}")), Ok(Some(FileTarget::Root(Root([7; 32])))));

@@ -17,6 +17,10 @@ impl Worker {
                 Some(HttpDone::Found { conn, what: http.content(share, collections, root, buffer) })
             }
             HttpWork::Sum { root } => http.sum(root),
+            HttpWork::Leave { root } => {
+                http.leave(root);
+                None
+            }
         };
         if let Some(done) = done {
             self.report(Report::Http(done));

@@ -34,8 +34,8 @@ impl<R: Role> Driver<'_, R> {
                 self.http.commands.remove(&client);
                 self.http.orders.push(Order::Gone(client));
             }
-            Some(Exchange::Looking { .. } | Exchange::Sources { .. } | Exchange::Meta { .. } | Exchange::Viewing)
-            | None => {}
+            Some(Exchange::Meta { found, .. }) => self.leave_sums(found.content.root),
+            Some(Exchange::Looking { .. } | Exchange::Sources { .. } | Exchange::Viewing { .. }) | None => {}
         }
         self.perform_orders();
     }

@@ -1,5 +1,5 @@
 //! The events of the machine, numbered once, for the viewers of the page. The oldest are forgotten;
-//! a viewer that comes back later learns the numbers of those that it has missed.
+//! a viewer that comes back later gets the numbers of those that it has missed.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -16,8 +16,6 @@ use crate::proto::event::PeerReport;
 pub(super) struct Events {
     /// The number of the last one; the first is 1.
     pub(super) last: u64,
-    /// The last one that the viewers have got.
-    pub(super) sent: u64,
     kept: VecDeque<(u64, String)>,
 }
 

@@ -1,17 +1,16 @@
 //! The share over HTTP: folders, files with ranges, contents by root, Metalinks.
 //!
-//! A small body leaves with the file that the lookup has opened. A longer one goes the way of
-//! chunks: each is prepared by the worker, which looks up its path again, so that a file which was
-//! deleted or has changed ends the answer.
+//! The first bytes of a body leave with the file that the lookup has opened, unless the request had
+//! to wait. The others go the way of chunks: each is prepared by the worker, which looks up its path
+//! again, so that a file which was deleted or has changed ends the answer.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::sources::Sources;
 use super::state::{Exchange, Found, Purpose, Sending, found_of, has_body};
-use crate::config::{CHUNK_BYTES_MAX, HTTP_CHUNKS_AHEAD, HTTP_SEARCH_MAX, PIECE_BYTES};
+use crate::config::{CHUNK_BYTES_MAX, HTTP_CHUNKS_AHEAD, HTTP_SEARCH_MAX, HTTP_SEARCHES_MAX, PIECE_BYTES};
 use crate::disk::{AtPath, HttpWork, Job};
 use crate::http::metalink::{self, Digests};
 use crate::http::{Answer, Body, FileTarget, Method, Request, Served, file_target, listing, serve};
@@ -139,19 +138,22 @@ impl<R: Role> Driver<'_, R> {
             return self.answer(conn, request.keep_alive, &head);
         }
         self.net.write_http(conn, &head);
-        let now = length.min(u64::from(CHUNK_BYTES_MAX));
         let mut sending = Box::new(Sending {
             request_keeps: request.keep_alive,
             root: content.root,
             from: found.from,
-            next: first + now,
+            next: first,
             end: first + length,
-            asked: 1,
-            queued: 1,
+            asked: 0,
+            queued: 0,
             sent: 0,
             waiting: VecDeque::new(),
         });
-        self.net.send_file(conn, 0, found.file, first, u32::try_from(now).unwrap_or(CHUNK_BYTES_MAX));
+        if let Some(file) = found.file {
+            let now = u32::try_from(length).unwrap_or(CHUNK_BYTES_MAX).min(CHUNK_BYTES_MAX);
+            self.net.send_file(conn, 0, file, first, now);
+            (sending.next, sending.asked, sending.queued) = (first + u64::from(now), 1, 1);
+        }
         self.ask_ahead(conn, &mut sending);
         self.http.exchanges.insert(conn, Exchange::Sending(sending));
     }
@@ -237,11 +239,11 @@ impl<R: Role> Driver<'_, R> {
 
     /// Sends a file once its sources are known, for the fields `Link`.
     fn begin_sources(&mut self, conn: ConnId, request: Box<Request>, found: Found) {
-        if self.look_for_sources(found.content.root) {
+        let Some(until) = self.look_for_sources(found.content.root) else {
             return self.send(conn, &request, found);
-        }
-        let since = self.now;
-        self.http.exchanges.insert(conn, Exchange::Sources { request, found: Box::new(found), since });
+        };
+        let found = Box::new(Found { file: None, ..found });
+        self.http.exchanges.insert(conn, Exchange::Sources { request, found, until });
     }
 
     fn begin_meta(&mut self, conn: ConnId, request: Box<Request>, found: Found) {
@@ -250,24 +252,30 @@ impl<R: Role> Driver<'_, R> {
             disk.submit(Job::Http(HttpWork::Sum { root }));
             disk.hand_over();
         }
-        self.look_for_sources(root);
-        let since = self.now;
-        self.http.exchanges.insert(conn, Exchange::Meta { request, found: Box::new(found), digests: None, since });
+        let until = self.look_for_sources(root);
+        let found = Box::new(Found { file: None, ..found });
+        self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests: None, until });
     }
 
-    /// Whether the sources of a content are known; searches for them if not.
-    fn look_for_sources(&mut self, root: Root) -> bool {
+    /// Searches for the sources of a content if they are not known. Until when a request waits for
+    /// them; none: it does not.
+    fn look_for_sources(&mut self, root: Root) -> Option<Time> {
         if self.http.sources.find(root, self.now).is_some() {
-            return true;
+            return None;
         }
-        if self.http.sources.begin(root, self.now) {
+        if !self.http.sources.are_sought(root, self.now) {
+            let searches = self.http.commands.values().filter(|purpose| matches!(purpose, Purpose::Sources(_)));
+            if searches.count() >= HTTP_SEARCHES_MAX {
+                return None;
+            }
+            self.http.sources.begin(root, self.now);
             let (pattern, kind) = (root.to_string(), QueryKind::Root);
             let search = Search { pattern, kind, min: None, max: None, limit: None, within: None };
             let budget = u32::try_from(HTTP_SEARCH_MAX.as_millis()).ok().map(|budget| budget / 4 * 3);
             let scope = Scope { ttl: None, budget, policy: None };
             self.http.order(Purpose::Sources(root), Command::Query { search, scope });
         }
-        false
+        Some(self.now + HTTP_SEARCH_MAX)
     }
 
     pub(super) fn on_source_event(&mut self, client: ClientId, root: Root, event: &ClientEvent) {
@@ -280,24 +288,27 @@ impl<R: Role> Driver<'_, R> {
         if matches!(event, ClientEvent::Done(_)) {
             self.http.commands.remove(&client);
             self.http.sources.end(root);
-            self.pass_on_sources(|_, found, _| found.content.root == root);
+            self.pass_on_sources(|wanted, _| wanted == root);
         }
     }
 
     /// Requests that have waited long enough go on with what was found.
     pub(super) fn on_sources_late(&mut self) {
         let now = self.now;
-        self.pass_on_sources(|sources, _, since| sources.deadline(since).is_some_and(|at| at <= now));
+        self.pass_on_sources(|_, until| until <= now);
     }
 
     /// Goes on with the requests that wait for sources and fulfill this.
-    fn pass_on_sources(&mut self, is_due: impl Fn(&Sources, &Found, Time) -> bool) {
-        let sources = &self.http.sources;
+    fn pass_on_sources(&mut self, is_due: impl Fn(Root, Time) -> bool) {
         let due = |exchange: &Exchange| match exchange {
-            Exchange::Sources { found, since, .. } | Exchange::Meta { found, since, .. } => {
-                is_due(sources, found, *since)
+            Exchange::Sources { found, until, .. } | Exchange::Meta { found, until: Some(until), .. } => {
+                is_due(found.content.root, *until)
             }
-            Exchange::Looking { .. } | Exchange::Sending(_) | Exchange::Asking { .. } | Exchange::Viewing => false,
+            Exchange::Meta { until: None, .. }
+            | Exchange::Looking { .. }
+            | Exchange::Sending(_)
+            | Exchange::Asking { .. }
+            | Exchange::Viewing { .. } => false,
         };
         let conns: Vec<ConnId> =
             self.http.exchanges.iter().filter(|(_, exchange)| due(exchange)).map(|(conn, _)| *conn).collect();
@@ -309,8 +320,7 @@ impl<R: Role> Driver<'_, R> {
                 }
                 // It still waits for the MD5s, and no longer for sources.
                 Some(Exchange::Meta { request, found, digests: None, .. }) => {
-                    let since = Time::MAX;
-                    self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests: None, since });
+                    self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests: None, until: None });
                 }
                 Some(other) => drop(self.http.exchanges.insert(conn, other)),
                 None => {}
@@ -320,20 +330,30 @@ impl<R: Role> Driver<'_, R> {
 
     /// The MD5s of a content are known, or cannot be.
     pub(super) fn on_summed(&mut self, root: Root, digests: Option<&Arc<Digests>>) {
-        let waits = |exchange: &Exchange| matches!(exchange, Exchange::Meta { found, digests: None, .. } if found.content.root == root);
         let conns: Vec<ConnId> =
-            self.http.exchanges.iter().filter(|(_, exchange)| waits(exchange)).map(|(conn, _)| *conn).collect();
+            self.http.exchanges.iter().filter(|(_, exchange)| exchange.awaits(root)).map(|(conn, _)| *conn).collect();
         for conn in conns {
-            let Some(Exchange::Meta { request, found, since, .. }) = self.http.exchanges.remove(&conn) else {
+            let Some(Exchange::Meta { request, found, until, .. }) = self.http.exchanges.remove(&conn) else {
                 continue;
             };
-            let late = since == Time::MAX || self.http.sources.find(root, self.now).is_some();
-            if late {
+            if until.is_none() {
                 self.send_meta(conn, &request, &found, digests.map(|digests| &**digests));
             } else {
                 let digests = Some(digests.cloned());
-                self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests, since });
+                self.http.exchanges.insert(conn, Exchange::Meta { request, found, digests, until });
             }
+        }
+    }
+
+    /// A request for a Metalink is over: its MD5s are not computed unless another one waits for
+    /// them.
+    pub(super) fn leave_sums(&mut self, root: Root) {
+        if self.http.exchanges.values().any(|exchange| exchange.awaits(root)) {
+            return;
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.submit(Job::Http(HttpWork::Leave { root }));
+            disk.hand_over();
         }
     }
 

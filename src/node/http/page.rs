@@ -3,13 +3,12 @@
 
 use std::time::SystemTime;
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::state::{Exchange, Order, Purpose};
 use crate::config::{HTTP_HITS_MAX, HTTP_TICK, HTTP_VIEWER_BYTES_MAX, HTTP_VIEWERS_MAX};
 use crate::control::{self, rfc3339};
-use crate::http::{Answer, Body, Method, Refusal, Request, hosts, metrics, page};
+use crate::http::{Answer, Body, Method, Refusal, Request, form_field, hosts, metrics, page};
 use crate::node::driver::Driver;
 use crate::node::resources;
 use crate::proto::command::Get;
@@ -50,7 +49,7 @@ impl<R: Role> Driver<'_, R> {
             "/healthz" => answer().sentence("ok", request),
             "/metrics" => {
                 let text = self.metrics();
-                answer().field("Content-Type", metrics::CONTENT_TYPE).with(text.as_bytes(), request)
+                answer().shown(metrics::CONTENT_TYPE, page::POLICY).with(text.as_bytes(), request)
             }
             "/api/snapshot" => {
                 let text = control::json(&self.snapshot()).unwrap_or_default();
@@ -119,7 +118,7 @@ impl<R: Role> Driver<'_, R> {
     // ---- viewers --------------------------------------------------------------------------------
 
     fn viewers(&self) -> Vec<ConnId> {
-        let viewers = self.http.exchanges.iter().filter(|(_, exchange)| matches!(exchange, Exchange::Viewing));
+        let viewers = self.http.exchanges.iter().filter(|(_, exchange)| matches!(exchange, Exchange::Viewing { .. }));
         viewers.map(|(conn, _)| *conn).collect()
     }
 
@@ -134,27 +133,29 @@ impl<R: Role> Driver<'_, R> {
             .field("X-Content-Type-Options", "nosniff");
         let mut text = String::from_utf8(answer.end(Body::UntilClose)).unwrap_or_default();
         text.push_str("retry: 1000\n\n");
-        let since = self.http.events.since(seen);
-        if let Some((first, last)) = since.gap {
-            text.push_str(&format!("event: gap\ndata: {{\"first\":{first},\"last\":{last}}}\n\n"));
-        }
-        for (number, line) in since.events {
-            text.push_str(&log_event(number, &line));
-        }
+        text.push_str(&self.events_after(seen));
         text.push_str(&self.snapshot_event());
         self.net.write_http(conn, text.as_bytes());
         if self.net.stream_http(conn).is_some() {
-            self.http.exchanges.insert(conn, Exchange::Viewing);
-            self.http.events.sent = self.http.events.sent.max(self.http.events.last);
+            self.http.exchanges.insert(conn, Exchange::Viewing { seen: self.http.events.last });
             self.http.tick.get_or_insert(self.now + HTTP_TICK);
         }
+    }
+
+    /// What a viewer gets that has seen events up to this number.
+    fn events_after(&self, seen: u64) -> String {
+        let since = self.http.events.since(seen);
+        let gap = since.gap.map(|(first, last)| format!("event: gap\ndata: {{\"first\":{first},\"last\":{last}}}\n\n"));
+        let events = since.events.iter().map(|(number, line)| format!("id: {number}\nevent: log\ndata: {line}\n\n"));
+        gap.into_iter().chain(events).collect()
     }
 
     fn snapshot_event(&self) -> String {
         format!("event: snapshot\ndata: {}\n\n", control::json(&self.snapshot()).unwrap_or_default())
     }
 
-    /// Sends what is new to all viewers; one that does not read gets no snapshot, only events.
+    /// Sends what is new to all viewers. One that does not read gets nothing; once it reads again,
+    /// it gets the events since, and a gap for those that are forgotten.
     pub(super) fn send_snapshots(&mut self) {
         let viewers = self.viewers();
         if viewers.is_empty() {
@@ -162,15 +163,15 @@ impl<R: Role> Driver<'_, R> {
             return;
         }
         let snapshot = self.snapshot_event();
-        let since = self.http.events.since(self.http.events.sent);
-        self.http.events.sent = self.http.events.last;
-        let log: String = since.events.iter().map(|(number, line)| log_event(*number, line)).collect();
         for conn in viewers {
-            let Some(waiting) = self.net.stream_http(conn) else { continue };
-            if waiting < HTTP_VIEWER_BYTES_MAX {
-                self.net.write_http(conn, log.as_bytes());
-                self.net.write_http(conn, snapshot.as_bytes());
-            }
+            let reads = self.net.stream_http(conn).is_some_and(|waiting| waiting < HTTP_VIEWER_BYTES_MAX);
+            let Some(Exchange::Viewing { seen }) = self.http.exchanges.get_mut(&conn).filter(|_| reads) else {
+                continue;
+            };
+            let before = std::mem::replace(seen, self.http.events.last);
+            let events = self.events_after(before);
+            self.net.write_http(conn, events.as_bytes());
+            self.net.write_http(conn, snapshot.as_bytes());
         }
     }
 
@@ -237,18 +238,10 @@ impl<R: Role> Driver<'_, R> {
     }
 }
 
-fn log_event(number: u64, line: &str) -> String {
-    format!("id: {number}\nevent: log\ndata: {line}\n\n")
-}
-
 /// Reads the body of a POST: `q=PATTERN` for a search, `root=HEX` and `name=NAME` for a download.
 fn command_of(body: &[u8], is_get: bool) -> Result<Command, &'static str> {
     let body = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
-    let field = |name: &str| {
-        let pair = body.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
-        let plain = pair.1.replace('+', " ");
-        percent_decode_str(&plain).decode_utf8().ok().map(|value| value.into_owned())
-    };
+    let field = |name: &str| form_field(body, name);
     if is_get {
         let root = field("root").and_then(|hex| Root::from_hex(&hex)).ok_or("root is not 64 hex digits")?;
         let mut get = Get::of(root.to_string());

@@ -31,18 +31,19 @@ impl Sources {
         self.known.get(&root).map(|known| known.urls.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether a search must begin; notes that it has.
-    pub(super) fn begin(&mut self, root: Root, now: Time) -> bool {
-        if self.known.get(&root).is_some_and(|known| now.since(known.since) < HTTP_SEARCH_MAX && !known.done) {
-            return false;
-        }
+    /// Whether a search for them runs that may still find some.
+    pub(super) fn are_sought(&self, root: Root, now: Time) -> bool {
+        self.known.get(&root).is_some_and(|known| now.since(known.since) < HTTP_SEARCH_MAX && !known.done)
+    }
+
+    /// A search for them begins.
+    pub(super) fn begin(&mut self, root: Root, now: Time) {
         if self.known.len() >= HTTP_SOURCES_KNOWN_MAX
             && let Some(oldest) = self.known.iter().min_by_key(|(_, known)| known.since).map(|(root, _)| *root)
         {
             self.known.remove(&oldest);
         }
         self.known.insert(root, Known { since: now, done: false, urls: BTreeSet::new() });
-        true
     }
 
     /// A source serves the content over HTTP there.
@@ -57,11 +58,5 @@ impl Sources {
         if let Some(known) = self.known.get_mut(&root) {
             known.done = true;
         }
-    }
-
-    /// Until when a request waits that has waited since then.
-    #[expect(clippy::unused_self, reason = "the rule belongs to the searches")]
-    pub(super) fn deadline(&self, since: Time) -> Option<Time> {
-        Some(since + HTTP_SEARCH_MAX)
     }
 }

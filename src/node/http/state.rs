@@ -75,15 +75,22 @@ pub(super) enum Exchange {
     /// The disk looks up what it names.
     Looking { request: Box<Request>, target: FileTarget, from: IpAddr },
     /// Its answer waits for what is known of the sources.
-    Sources { request: Box<Request>, found: Box<Found>, since: Time },
-    /// A Metalink waits for MD5s and sources.
-    Meta { request: Box<Request>, found: Box<Found>, digests: Option<Option<Arc<Digests>>>, since: Time },
+    Sources { request: Box<Request>, found: Box<Found>, until: Time },
+    /// A Metalink waits for MD5s, and for sources until then; none: not for sources.
+    Meta { request: Box<Request>, found: Box<Found>, digests: Option<Option<Arc<Digests>>>, until: Option<Time> },
     /// Its bytes are sent.
     Sending(Box<Sending>),
     /// A command of the page runs.
     Asking { keep_alive: bool, client: ClientId, lines: Vec<serde_json::Value> },
-    /// A viewer of the page.
-    Viewing,
+    /// A viewer of the page, and the number of the last event that it has got.
+    Viewing { seen: u64 },
+}
+
+impl Exchange {
+    /// Whether it waits for the MD5s of this content.
+    pub(super) fn awaits(&self, root: Root) -> bool {
+        matches!(self, Exchange::Meta { found, digests: None, .. } if found.content.root == root)
+    }
 }
 
 /// A content that was found.
@@ -92,7 +99,8 @@ pub(super) struct Found {
     pub(super) content: Content,
     pub(super) name: String,
     pub(super) md5: Option<Md5>,
-    pub(super) file: Arc<File>,
+    /// The open file, while it is as it was found: not after the request has waited.
+    pub(super) file: Option<Arc<File>>,
     /// Who asked.
     pub(super) from: IpAddr,
 }
@@ -128,10 +136,11 @@ impl Http {
     /// When [`Driver::fire_http`] has something to do.
     pub(in crate::node) fn timeout(&self) -> Option<Time> {
         let due = |exchange: &Exchange| match exchange {
-            Exchange::Sources { since, .. } | Exchange::Meta { since, .. } => {
-                self.sources.deadline(*since).filter(|_| *since != Time::MAX)
+            Exchange::Sources { until, .. } => Some(*until),
+            Exchange::Meta { until, .. } => *until,
+            Exchange::Looking { .. } | Exchange::Sending(_) | Exchange::Asking { .. } | Exchange::Viewing { .. } => {
+                None
             }
-            Exchange::Looking { .. } | Exchange::Sending(_) | Exchange::Asking { .. } | Exchange::Viewing => None,
         };
         self.exchanges.values().filter_map(due).chain(self.tick).min()
     }
@@ -161,7 +170,7 @@ pub(super) fn has_body(request: &Request) -> bool {
 /// What the disk found, as the rest here needs it.
 pub(super) fn found_of(what: AtPath, from: IpAddr) -> Result<Found, AtPath> {
     match what {
-        AtPath::File { content, name, md5, file } => Ok(Found { content, name, md5, file, from }),
+        AtPath::File { content, name, md5, file } => Ok(Found { content, name, md5, file: Some(file), from }),
         other @ (AtPath::Nothing | AtPath::Unhashed | AtPath::Folder { .. }) => Err(other),
     }
 }
