@@ -240,6 +240,7 @@ fn as_peer(
             Some(DiskOptions { downloads, ..DiskOptions::default() })
         }
         Command::Query { .. }
+        | Command::Aim { .. }
         | Command::Uri { .. }
         | Command::List
         | Command::Network { .. }
@@ -408,6 +409,7 @@ fn patience(command: &Command) -> Option<Duration> {
             Some(budget + CONTROL_PATIENCE)
         }
         Command::List
+        | Command::Aim { .. }
         | Command::Status
         | Command::User(_)
         | Command::Downloads

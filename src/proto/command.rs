@@ -61,6 +61,14 @@ pub enum Command {
     Queue(Get),
     /// The same, but never in the queue: it ends with its client.
     Fetch(Get),
+    /// Fetch what is missing of a running download of this content from this byte on, before the
+    /// rest: `done`. Nothing happens if there is none.
+    Aim {
+        /// The content.
+        root: Root,
+        /// The first byte.
+        offset: u64,
+    },
     /// List the queue: a `download` event for each entry, then `done`.
     Downloads,
     /// Remove the part files that no download of the queue uses: `done`.

@@ -264,6 +264,8 @@ pub enum ClientEvent {
         source: HostPort,
         /// Bytes.
         bytes: u32,
+        /// Bytes of the content, which are proven now.
+        size: u64,
         /// Milliseconds since the download began.
         elapsed_ms: u64,
     },

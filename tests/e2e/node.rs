@@ -50,7 +50,8 @@ impl Echo {
             Command::List | Command::Network { .. } => ClientEvent::Note { message: "one".into() },
             Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => ClientEvent::Note { message: get.what },
             Command::Uri { what, .. } => ClientEvent::Note { message: what },
-            Command::Downloads
+            Command::Aim { .. }
+            | Command::Downloads
             | Command::Clean
             | Command::Reload
             | Command::User(_)

@@ -312,6 +312,7 @@ impl SuperPeer {
             | Command::Get(_)
             | Command::Queue(_)
             | Command::Fetch(_)
+            | Command::Aim { .. }
             | Command::Uri { .. }
             | Command::List
             | Command::Network { .. }

@@ -365,6 +365,7 @@ impl WeakPeer {
                         self.downloads.add_sources(&mut self.cx, download, addrs);
                     }
                     DownloadInput::SourcesDone(download) => self.downloads.on_search_done(&mut self.cx, download),
+                    DownloadInput::Aim(root, offset) => self.downloads.aim(root, offset),
                 }
             } else if let Some(step) = self.cx.swarm_steps.pop_front() {
                 self.on_swarm_step(step);

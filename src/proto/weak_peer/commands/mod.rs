@@ -60,6 +60,8 @@ pub(super) enum DownloadInput {
     Sources(DownloadId, Vec<(Contact, u64)>),
     /// The search for sources is over.
     SourcesDone(DownloadId),
+    /// What to fetch of a content first.
+    Aim(Root, u64),
 }
 
 /// All commands that run or wait, and the searches of downloads.
@@ -130,6 +132,10 @@ impl Commands {
                 return self.download_inputs.push_back(DownloadInput::Many(many));
             }
             Command::Get(get) | Command::Queue(get) | Command::Fetch(get) => Job::get(get),
+            Command::Aim { root, offset } => {
+                self.download_inputs.push_back(DownloadInput::Aim(root, offset));
+                return cx.done(client, outcome::success());
+            }
             Command::Downloads
             | Command::Clean
             | Command::Reload

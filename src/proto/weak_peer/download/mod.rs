@@ -167,6 +167,12 @@ impl Downloads {
         self.running.get(&id).map_or(0, |transfer| transfer.bytes)
     }
 
+    /// The downloads of this content fetch from this byte on first.
+    pub(super) fn aim(&mut self, root: Root, offset: u64) {
+        let of_root = |transfer: &&mut Transfer| transfer.order.root == root;
+        self.running.values_mut().filter(of_root).for_each(|transfer| transfer.aim(offset));
+    }
+
     // ---- sources --------------------------------------------------------------------------------
 
     pub(super) fn add_sources(&mut self, cx: &mut Context, id: DownloadId, sources: Vec<(Contact, u64)>) {

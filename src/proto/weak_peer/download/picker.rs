@@ -28,6 +28,8 @@ pub struct Picker<S> {
     states: Vec<State>,
     /// No piece below this one is free.
     low: usize,
+    /// Pieces from the first one on come before others; none from there to the second one is free.
+    aim: Option<(usize, usize)>,
     free: usize,
     have: usize,
     claims: BTreeMap<u32, Vec<S>>,
@@ -51,6 +53,8 @@ struct Loose {
 }
 
 const NOWHERE: u32 = u32::MAX;
+/// Pieces from the aim on that come before the rarest.
+const AIMED_MAX: usize = 16;
 /// Pieces among which the rarest is chosen.
 const CANDIDATES_MAX: usize = 256;
 /// Pieces that are looked at for these.
@@ -87,7 +91,7 @@ impl<S: Copy + Eq> Picker<S> {
     pub fn new(size: u64) -> Picker<S> {
         let pieces = usize::try_from(pieces_of(size)).unwrap_or(usize::MAX);
         let states = vec![State::Free; pieces];
-        Picker { size, states, low: 0, free: pieces, have: 0, claims: BTreeMap::new(), loose: None }
+        Picker { size, states, low: 0, aim: None, free: pieces, have: 0, claims: BTreeMap::new(), loose: None }
     }
 
     /// Number of pieces.
@@ -147,8 +151,29 @@ impl<S: Copy + Eq> Picker<S> {
         }
     }
 
-    /// Assigns the lowest free piece.
+    /// Pieces from this one on are assigned before others.
+    pub fn aim(&mut self, piece: u32) {
+        self.aim = Some((piece as usize, piece as usize));
+    }
+
+    /// The first free piece from the aim on that fits; in a swarm, among the next few only. Without
+    /// an aim none.
+    pub fn aimed(&mut self, fits: impl Fn(u32) -> bool) -> Option<u32> {
+        let (_, next) = self.aim.as_mut()?;
+        while self.states.get(*next).is_some_and(|state| *state != State::Free) {
+            *next += 1;
+        }
+        let end = self.states.len().min(next.saturating_add(AIMED_MAX));
+        let free = (*next..end).filter(|at| self.states[*at] == State::Free);
+        free.filter_map(|at| u32::try_from(at).ok()).find(|piece| fits(*piece))
+    }
+
+    /// Assigns the first free piece from the aim on, else the lowest one.
     pub fn take(&mut self, source: S) -> Option<u32> {
+        if let Some(piece) = self.aimed(|_| true) {
+            self.claim(piece, source);
+            return Some(piece);
+        }
         while self.states.get(self.low).is_some_and(|state| *state != State::Free) {
             self.low += 1;
         }
@@ -254,6 +279,11 @@ impl<S: Copy + Eq> Picker<S> {
             self.states[piece as usize] = State::Free;
             self.free += 1;
             self.low = self.low.min(piece as usize);
+            if let Some((first, next)) = &mut self.aim
+                && (*first..*next).contains(&(piece as usize))
+            {
+                *next = piece as usize;
+            }
             self.note(piece, true);
         }
     }
@@ -372,6 +402,20 @@ mod tests {
         assert_eq!(picker.take('b'), Some(0));
         assert_eq!(picker.take('b'), Some(2));
         assert_eq!(picker.take('b'), None);
+    }
+
+    #[test]
+    fn pieces_from_the_aim_on_come_first() {
+        let mut picker = Picker::new(5 * PIECE_BYTES);
+        picker.aim(3);
+        assert_eq!((picker.take('a'), picker.take('a')), (Some(3), Some(4)));
+        picker.release(3, 'a');
+        assert_eq!((picker.take('b'), picker.take('b')), (Some(3), Some(0)));
+        picker.loosen(&mut |_| 0);
+        picker.aim(1);
+        assert_eq!(picker.aimed(|piece| piece == 2), Some(2), "the source has only this one");
+        picker.aim(99);
+        assert_eq!((picker.take('c'), picker.take('c'), picker.take('c')), (Some(1), Some(2), None));
     }
 
     #[test]

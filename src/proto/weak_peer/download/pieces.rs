@@ -157,7 +157,8 @@ impl Transfer {
         self.bytes += u64::from(bytes);
         let elapsed_ms = millis(cx.now.since(self.started_at));
         // Reported once it is written: a piece that was reported is there after a kill.
-        let event = ClientEvent::Piece { index: piece, source: addr, bytes, elapsed_ms };
+        let size = self.size;
+        let event = ClientEvent::Piece { index: piece, source: addr, bytes, size, elapsed_ms };
         self.writing.insert(piece, (event, node));
         cx.disk(DiskWork::WritePiece { download, piece, payload, md5 });
         self.pump(cx);

@@ -288,10 +288,19 @@ impl Transfer {
         (0..self.sources.len()).for_each(|other| self.end_proof(cx, other, size));
     }
 
+    /// What is missing from this byte on is fetched first.
+    pub(super) fn aim(&mut self, offset: u64) {
+        self.aimed = Some(offset);
+        self.picker.aim(u32::try_from(offset / PIECE_BYTES).unwrap_or(u32::MAX));
+    }
+
     /// The size is certain.
     pub(super) fn fix_size(&mut self, size: u64) {
         (self.size, self.is_proven) = (size, true);
         self.picker = Picker::new(size);
+        if let Some(offset) = self.aimed {
+            self.aim(offset);
+        }
         self.order.pool.keep_size(size);
     }
 

@@ -414,6 +414,11 @@ impl Transfer {
         if !is_ready || !has_room || !source.may_take() || self.fetches() >= 2 * SWARM_FETCHES_MAX {
             return None;
         }
+        let aimed = self.picker.aimed(|piece| source.has(piece));
+        if let Some(piece) = aimed {
+            self.picker.claim(piece, index);
+            return Some(piece);
+        }
         let advised = advice.iter().find(|piece| self.picker.is_free(**piece) && source.has(**piece));
         if let Some(&piece) = advised {
             self.picker.claim(piece, index);

@@ -56,6 +56,8 @@ pub(super) struct Transfer {
     pub(super) proofs_begun: usize,
     /// No piece until the size is proven.
     pub(super) picker: Picker<SourceIndex>,
+    /// The byte from which on it fetches first.
+    pub(super) aimed: Option<u64>,
     /// One value per piece, once they are proven.
     pub(super) manifest: Option<Vec<Cv>>,
     pub(super) next_req: u32,
@@ -106,6 +108,7 @@ impl Transfer {
             dialed_untried: false,
             proofs_begun: 0,
             picker: Picker::new(0),
+            aimed: None,
             manifest: None,
             next_req: 1,
             writing: BTreeMap::new(),

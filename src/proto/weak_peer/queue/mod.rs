@@ -170,6 +170,7 @@ impl Queue {
                 fail(cx, client, Exit::Usage, "only a running peer has a queue of downloads");
             }
             Command::Get(_)
+            | Command::Aim { .. }
             | Command::Uri { .. }
             | Command::Query { .. }
             | Command::List
