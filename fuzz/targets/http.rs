@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
             let path = match &target {
                 FileTarget::File(path) | FileTarget::Meta(path) => path.as_str(),
                 FileTarget::Folder(path) => path,
-                FileTarget::Top | FileTarget::Root(_) | FileTarget::MetaOf(_) => "",
+                FileTarget::Top | FileTarget::Root(_) | FileTarget::MetaOf(_) | FileTarget::Find => "",
             };
             assert!(!path.split('/').any(|part| part == ".." || part == ".") && !path.contains('\0'), "{path:?}");
         }

@@ -254,6 +254,17 @@ impl State {
         &self.folder
     }
 
+    /// A folder that is empty at each start, for this user only.
+    ///
+    /// # Errors
+    /// Exit 9 if it cannot be made.
+    pub(crate) fn empty_folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let path = self.file(name);
+        let _ = fs::remove_dir_all(&path);
+        make_private_folder(&path)?;
+        Ok(path)
+    }
+
     /// The token with which the page of this run may be used from elsewhere, in a file that only
     /// this user reads. Without the file it is known to the page only.
     pub(crate) fn http_token(&self, fresh: crate::wire::NodeId) -> String {

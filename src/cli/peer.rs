@@ -54,15 +54,23 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
     let rescan = rescan(args.rescan);
     let kept = (shares.clone(), rescan);
     let disk = DiskOptions { shares, downloads, cache, collections, rescan, queue: Some(queue_file) };
-    if args.http_files && tls.is_some() {
-        let why = "--http-files serves everybody who can connect, and this peer is in login mode; leave it out";
-        return Err(Failure::usage(why));
-    }
     let id = key.node();
-    let (page, names) = settings::page(args.http.as_ref(), tls.is_some())?;
-    let token = page.map(|_| state.http_token(random::node_id())).unwrap_or_default();
-    let http =
-        HttpOptions { files: args.http_files, listen: page, role: "peer", node: Some(id), names, token: Token(token) };
+    let login_mode = tls.is_some();
+    let files = args.http_files || args.http_gateway;
+    let (page, names) = settings::page(args.http.as_ref(), login_mode)?;
+    let needs_token = page.is_some() || (files && login_mode);
+    let token = if needs_token { state.http_token(random::node_id()) } else { String::new() };
+    let gateway = args.http_gateway.then(|| state.empty_folder("gateway")).transpose()?;
+    let http = HttpOptions {
+        files,
+        listen: page,
+        role: "peer",
+        node: Some(id),
+        names,
+        token: Token(token),
+        login: login_mode,
+        gateway,
+    };
     let node = Node::open(Options {
         http,
         listen: Some(listen),
@@ -80,7 +88,13 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
         boot: random::boot_id(),
         supers,
         login,
-        offer: Some(Offer { port: bound.port(), host: args.advertise, listens: bound.into(), http: args.http_files }),
+        // Other hosts have no token, so it is not offered to them.
+        offer: Some(Offer {
+            port: bound.port(),
+            host: args.advertise,
+            listens: bound.into(),
+            http: files && !login_mode,
+        }),
         connect_timeout,
         download_timeout: args.timeout.map_or(DOWNLOAD_TIMEOUT, |Span(timeout)| timeout),
         agent: settings::AGENT.into(),
@@ -91,7 +105,7 @@ pub(crate) fn run(args: Peer, settings: Vec<Setting>) -> Result<u8, Failure> {
     let role =
         WeakPeer::with_sessions(config, sessions, Box::new(Fetched::default())).with_queue(queue).with_swarms(swarms);
     log::info!("listening on {bound}, for peers that want pieces (TCP)");
-    if args.http_files {
+    if files {
         log::info!("the share is at http://{}/files/", dialable(bound));
     }
     let page = node.page_addr().map(dialable);

@@ -68,18 +68,13 @@ pub(crate) fn listen(given: Option<&HostPort>, port: u16) -> Result<SocketAddr, 
     }
 }
 
-/// `--http`: the address of the page, and the names under which it may be reached. In login mode it
-/// is for this host only.
+/// `--http`: the address of the page, and the names under which it may be reached. In login mode
+/// other hosts need the token of this run.
 pub(crate) fn page(given: Option<&HostPort>, login: bool) -> Result<(Option<SocketAddr>, Vec<String>), Failure> {
     let Some(given) = given else { return Ok((None, Vec::new())) };
     scoped("--http", [given])?;
     let addr = resolve("--http", given)?;
-    if !addr.ip().is_loopback() && login {
-        let why =
-            format!("the page at {addr} would show others this node, which is in login mode; write --http 127.0.0.1");
-        return Err(Failure::usage(why));
-    }
-    if !addr.ip().is_loopback() {
+    if !addr.ip().is_loopback() && !login {
         log::warn!(
             "the page at {addr} is open to everyone who can connect to it; --http 127.0.0.1 keeps it to this host"
         );

@@ -18,7 +18,7 @@ use super::{accounts, links, memory, modes, paths, reload, report, service, sett
 use crate::config::{LINKS_MAX, OPERATORS_MAX, QUERY_BUDGET, QUERY_HITS_MAX, SUPER_PORT, TTL_DEFAULT};
 use crate::error::{Exit, Failure};
 use crate::net::TlsIdentity;
-use crate::node::{Flow, Host, HttpOptions, Node, Options, Reload};
+use crate::node::{Flow, Host, HttpOptions, Node, Options, Reload, Token};
 use crate::proto::super_peer::{LoginConfig, SuperPeer, SuperPeerConfig};
 use crate::proto::{Event, Settings, SuperSettings};
 use crate::trust::{Accounts, Pin, PublicKey};
@@ -53,7 +53,17 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
     let ready = ReadyFile::prepare(args.ready_file.as_deref())?;
     let (page, names) = settings::page(args.http.as_ref(), tls.is_some())?;
     let node = Some(key.node());
-    let http = HttpOptions { listen: page, role: "super", node, names, ..HttpOptions::default() };
+    let needs_token = page.is_some() && tls.is_some();
+    let token = if needs_token { state.http_token(random::node_id()) } else { String::new() };
+    let http = HttpOptions {
+        listen: page,
+        role: "super",
+        node,
+        names,
+        token: Token(token),
+        login: tls.is_some(),
+        ..HttpOptions::default()
+    };
     let mut node = Node::open(Options {
         http,
         listen: Some(listen),

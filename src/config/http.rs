@@ -47,6 +47,19 @@ pub const HTTP_PIECES_MAX: u64 = 2048;
 /// Bytes of pages, Metalinks and snapshots that wait to be written, of all connections; a request
 /// that would add to more gets 503.
 pub const HTTP_TEXT_BYTES_MAX: usize = 16 << 20;
+/// Contents that a gateway fetches at once for clients of HTTP, so that the user's own downloads
+/// find room; a request for one more gets 503.
+pub const HTTP_GATEWAY_FETCHES_MAX: usize = 4;
+/// Bytes on the disk of contents that a gateway fetches or has fetched. What nobody reads is
+/// removed for others, the longest unused first; a request for more gets 503, for a longer content
+/// 507.
+pub const HTTP_GATEWAY_BYTES_MAX: u64 = 16 << 30;
+/// How long a fetch goes on without a reader, so that a player that jumps finds it running.
+pub const HTTP_GATEWAY_LINGER: Duration = Duration::from_secs(2);
+/// How long a content that is complete stays on the disk without a reader.
+pub const HTTP_GATEWAY_KEPT: Duration = Duration::from_secs(60);
+/// A fetch that gets nothing for this long fails: with 504 if nothing is sent yet.
+pub const HTTP_GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a viewer of the page gets a snapshot.
 pub const HTTP_TICK: Duration = Duration::from_secs(1);
 /// Viewers of the page at once; one more gets 503, and the page asks for snapshots instead.

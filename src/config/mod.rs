@@ -46,7 +46,8 @@ const _: () = assert!(DIGEST_LEASE_WAIT.as_millis() < ANSWER_DEADLINE.as_millis(
 const _: () = assert!(LINK_KEEPALIVE.as_millis() * 2 < DIGEST_LEASE.as_millis());
 const _: () = assert!(DIGEST_STEP_BYTES + 128 + DATAGRAM_ENVELOPE_BYTES < DATAGRAM_BYTES_MAX);
 const _: () = assert!(HTTP_HEAD_BYTES_MAX + HTTP_BODY_BYTES_MAX < READ_SCRATCH_BYTES);
-const _: () = assert!(HTTP_SEARCHES_MAX < SESSION_QUERIES_MAX);
+const _: () = assert!(2 * HTTP_SEARCHES_MAX < SESSION_QUERIES_MAX);
+const _: () = assert!(HTTP_GATEWAY_FETCHES_MAX < DOWNLOADS_MAX);
 const _: () = assert!(READ_SCRATCH_BYTES >= FRAME_BYTES_LOGIN && READ_SCRATCH_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () =
     assert!(CONTROL_CLIENTS_MAX * 4 <= DESCRIPTORS_RESERVED_MAX && ACCEPTS_PER_TURN * 4 <= DESCRIPTORS_RESERVED_MAX);

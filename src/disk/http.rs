@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use md5::Digest as _;
@@ -14,6 +15,7 @@ use super::folder::Stamp;
 use super::md5_lanes::{Source, md5_each};
 use super::serve::Serve;
 use super::share::Share;
+use super::target::{MAP_SUFFIX, PART_SUFFIX};
 use crate::config::{
     HTTP_HASHING_MAX, HTTP_LISTING_MAX, HTTP_MD5S_MAX, HTTP_PIECES_MAX, HTTP_WHOLE_MD5_BYTES_MAX, PIECE_BYTES,
 };
@@ -57,6 +59,18 @@ pub enum HttpWork {
         /// The content.
         root: Root,
     },
+    /// Open what a download writes to this path, or has published there.
+    Open {
+        /// The content.
+        root: Root,
+        /// Its destination.
+        path: PathBuf,
+    },
+    /// Remove what a download has left at this path.
+    Remove {
+        /// Its destination.
+        path: PathBuf,
+    },
 }
 
 /// The answers.
@@ -75,6 +89,13 @@ pub enum HttpDone {
         root: Root,
         /// The MD5s.
         digests: Option<Arc<Digests>>,
+    },
+    /// Answer to Open; no file: it cannot be opened.
+    Opened {
+        /// The content.
+        root: Root,
+        /// The file, which keeps its bytes when it is published.
+        file: Option<Arc<File>>,
     },
 }
 
@@ -278,6 +299,26 @@ impl Http {
         self.summing = None;
         HttpDone::Summed { root, digests: None }
     }
+}
+
+/// Opens what a download to this path has written so far.
+pub(super) fn open_written(path: &Path) -> Option<Arc<File>> {
+    let open = |path: &Path| File::open(path).ok().map(Arc::new);
+    open(&hidden(path, PART_SUFFIX)).or_else(|| open(path))
+}
+
+/// Removes what a download to this path has left.
+pub(super) fn remove_written(path: &Path) {
+    for path in [path.to_owned(), hidden(path, PART_SUFFIX), hidden(path, MAP_SUFFIX)] {
+        // Most of them are not there.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// The part file of this path, or its map.
+fn hidden(path: &Path, suffix: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}{suffix}"))
 }
 
 /// Whether what was read of a file is of the state that was hashed.

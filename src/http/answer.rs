@@ -103,6 +103,7 @@ pub fn refusal(refusal: Refusal) -> Vec<u8> {
     match refusal {
         Refusal::Method => answer = answer.field("Allow", "GET, HEAD"),
         Refusal::Busy => answer = answer.field("Retry-After", "5"),
+        Refusal::Token => answer = answer.field("WWW-Authenticate", "Bearer"),
         Refusal::Malformed(_)
         | Refusal::TooLarge
         | Refusal::Body
@@ -121,6 +122,7 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         202 => "Accepted",
         206 => "Partial Content",
+        300 => "Multiple Choices",
         301 => "Moved Permanently",
         302 => "Found",
         304 => "Not Modified",
@@ -137,6 +139,7 @@ fn reason(status: u16) -> &'static str {
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        507 => "Insufficient Storage",
         505 => "HTTP Version Not Supported",
         _ => "Error",
     }

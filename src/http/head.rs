@@ -37,6 +37,8 @@ pub enum Refusal {
     Busy,
     /// The host is not one of this node.
     Host,
+    /// It needs the token, and has none or a wrong one.
+    Token,
 }
 
 impl Refusal {
@@ -52,6 +54,7 @@ impl Refusal {
             Refusal::Slow => 408,
             Refusal::Busy => 503,
             Refusal::Host => 421,
+            Refusal::Token => 401,
         }
     }
 
@@ -66,6 +69,7 @@ impl Refusal {
             Refusal::Version => "this version of HTTP is not served; 1.0 and 1.1 are",
             Refusal::Slow => "the request was not complete in time",
             Refusal::Busy => "too many connections; try again",
+            Refusal::Token => "in login mode this needs `Authorization: Bearer` and the token in the state folder",
             Refusal::Host => "this host name is not served here; use the address of the listener",
         }
     }
@@ -102,6 +106,9 @@ pub struct Request {
     pub accept: String,
     /// The token: of `Authorization: Bearer`, or X-Sprat-Token.
     pub token: Option<String>,
+    /// A page of another site asks for it, and it is no link that was followed
+    /// (<https://www.w3.org/TR/fetch-metadata/>).
+    pub is_foreign: bool,
     /// Last-Event-ID.
     pub last_event: Option<u64>,
     /// The body.
@@ -207,6 +214,7 @@ fn request_of(head: &httparse::Request<'_, '_>) -> Result<Request, Refusal> {
         if_unmodified_since: fields.one("if-unmodified-since")?,
         accept: fields.all("accept")?,
         token: token.or(fields.one("x-sprat-token")?),
+        is_foreign: fields.all("sec-fetch-site")? == "cross-site" && fields.all("sec-fetch-mode")? != "navigate",
         last_event: fields.one("last-event-id")?.and_then(|id| id.parse().ok()),
         body: Vec::new(),
     })

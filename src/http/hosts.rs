@@ -4,7 +4,9 @@
 //! then read the page as its own. So a name counts only if the user gave it; addresses cannot be
 //! bound to another site.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::head::Refusal;
 
 /// Whether the value of Host is an address, `localhost`, or one of these names.
 #[must_use]
@@ -21,6 +23,17 @@ pub fn is_own(host: &str, names: &[String]) -> bool {
     name.parse::<Ipv4Addr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || names.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// Why a request is not answered in login mode: one from another host needs the token; one from
+/// this host without it must name this node.
+#[must_use]
+pub fn refusal(from: IpAddr, has_token: bool, host: &str, names: &[String]) -> Option<Refusal> {
+    match (has_token, from.is_loopback()) {
+        (true, _) => None,
+        (false, false) => Some(Refusal::Token),
+        (false, true) => (!is_own(host, names)).then_some(Refusal::Host),
+    }
 }
 
 fn is_port(text: &str) -> bool {
@@ -51,5 +64,15 @@ mod tests {
         ] {
             assert!(!is_own(other, &names), "{other}");
         }
+    }
+
+    #[test]
+    fn in_login_mode_other_hosts_need_the_token_and_this_one_its_own_name() {
+        let ask = |from: &str, has_token, host| refusal(from.parse().unwrap(), has_token, host, &[]);
+        assert_eq!(ask("192.0.2.7", false, "192.0.2.1:4778"), Some(Refusal::Token));
+        assert_eq!(ask("192.0.2.7", true, "peer.example"), None);
+        assert_eq!(ask("127.0.0.1", false, "127.0.0.1:4778"), None);
+        assert_eq!(ask("::1", false, "localhost"), None);
+        assert_eq!(ask("127.0.0.1", false, "rebound.example"), Some(Refusal::Host));
     }
 }

@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::wire::Root;
 use crate::wire::name::is_invisible;
+use crate::wire::record::name_of;
 
 /// What a component of a path keeps as it is (RFC 3986, unreserved).
 const COMPONENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -20,6 +21,19 @@ pub struct Entry {
     pub name: String,
     /// Of a file: its bytes, and its content once it is hashed. None: a folder.
     pub file: Option<(u64, Option<Root>)>,
+}
+
+/// A content that a search has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// One of its paths.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// The content.
+    pub root: Root,
+    /// Peers that have it at this path.
+    pub sources: usize,
 }
 
 /// A component of a path, as a URL has it.
@@ -90,4 +104,37 @@ pub fn page(folder: &str, entries: &[Entry], next: Option<&str>) -> String {
     }
     html.push_str("</body></html>\n");
     html
+}
+
+/// What a search has found, and its media type: a page, or JSON for a client that asks for it.
+#[must_use]
+pub fn found(pattern: &str, hits: &[Hit], complete: bool, accept: &str) -> (String, &'static str) {
+    let url = |hit: &Hit| format!("/root/{}/{}", hit.root, encoded(name_of(&hit.path)));
+    if accept.contains("application/json") {
+        let rows = hits.iter().map(|hit| {
+            let Hit { path, size, root, sources } = hit;
+            serde_json::json!({ "path": path, "size": size, "root": root, "sources": sources, "url": url(hit) })
+        });
+        let all = serde_json::json!({ "complete": complete, "hits": rows.collect::<Vec<_>>() });
+        return (format!("{all}\n"), "application/json");
+    }
+    let title = escaped(pattern);
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{title}</title>\n\
+         </head>\n<body><h1>{title}</h1>\n<p>{} found, the answer is {}complete</p>\n\
+         <table><thead><tr><th>Path</th><th align=\"right\">Bytes</th><th>Sources</th></tr></thead><tbody>\n",
+        hits.len(),
+        if complete { "" } else { "not " }
+    );
+    for hit in hits {
+        let (href, shown) = (url(hit), escaped(&hit.path));
+        let _ = writeln!(
+            html,
+            "<tr><td><a href=\"{href}\">{shown}</a></td><td align=\"right\">{}</td><td>{}</td></tr>",
+            hit.size, hit.sources
+        );
+    }
+    html.push_str("</tbody></table></body></html>\n");
+    (html, "text/html; charset=utf-8")
 }

@@ -2,8 +2,8 @@
 //!
 //! It owns the rules: which head is refused and with which status, which bytes a range means,
 //! which condition holds, what a directory page and a Metalink look like. It has no socket and no
-//! file, and no clock but for the field Date; `net` moves the bytes, `node` looks things up. Heads are parsed by
-//! `httparse`, paths by `percent-encoding`, dates by `httpdate`.
+//! file, and no clock but for the field Date; `net` moves the bytes, `node` looks things up. Heads
+//! are parsed by `httparse`, paths by `percent-encoding`, dates by `httpdate`.
 //!
 //! RFC 9110 (semantics), RFC 9112 (HTTP/1.1), RFC 5854 (Metalink), RFC 6249 (Metalink in
 //! headers), RFC 9530 (digests).

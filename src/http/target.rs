@@ -13,12 +13,14 @@ pub enum FileTarget {
     Folder(String),
     /// `/files/PATH`: a file; or a folder without its slash.
     File(SharePath),
-    /// `/root/HEX`: a content.
+    /// `/root/HEX` or `/root/HEX/NAME`: a content. The name is for the client, which saves it so.
     Root(Root),
     /// `/meta/PATH.meta4`, by the path of a file.
     Meta(SharePath),
     /// `/meta/HEX.meta4`, by a content.
     MetaOf(Root),
+    /// `/find?q=PATTERN`: a search of the network.
+    Find,
 }
 
 /// Reads the path of a request on the port of chunks. `None`: there is nothing of that name.
@@ -36,7 +38,8 @@ pub fn file_target(path: &str) -> Result<Option<FileTarget>, &'static str> {
         ("files", [""]) => Some(FileTarget::Folder(String::new())),
         ("files", [folder @ .., ""]) => share_path(folder)?.map(|path| FileTarget::Folder(path.as_str().to_owned())),
         ("files", path) => share_path(path)?.map(FileTarget::File),
-        ("root", [hex]) => Root::from_hex(hex).map(FileTarget::Root),
+        ("find", []) => Some(FileTarget::Find),
+        ("root", [hex] | [hex, _]) => Root::from_hex(hex).map(FileTarget::Root),
         ("meta", [hex]) if Root::from_hex(hex.strip_suffix(".meta4").unwrap_or_default()).is_some() => {
             Root::from_hex(hex.strip_suffix(".meta4").unwrap_or_default()).map(FileTarget::MetaOf)
         }

@@ -68,6 +68,11 @@ pub enum Arrival {
         /// The number of the bytes.
         req: u32,
     },
+    /// The client of a request that is not answered yet sends no more; most often it has left.
+    HttpLeft {
+        /// The connection.
+        conn: ConnId,
+    },
     /// A connection that speaks HTTP is gone.
     HttpGone {
         /// The connection.

@@ -81,6 +81,8 @@ counters! {
     http_methods,
     /// Requests refused because of their Host (421).
     http_hosts,
+    /// Requests refused because they need the token (401).
+    http_tokens,
     /// Requests that were not complete in time (408).
     http_slow_heads,
     /// HTTP connections closed because the other side did not read, or read slowly while others

@@ -211,6 +211,7 @@ impl<'a, R: Role> Driver<'a, R> {
         if self.role.poll_timeout().is_some_and(|at| at <= self.now) {
             self.role.handle_timeout(self.now);
             self.drain();
+            self.perform_orders();
         }
     }
 
@@ -286,6 +287,7 @@ impl<'a, R: Role> Driver<'a, R> {
             Arrival::HttpBegun { conn } => self.feed(Input::Closed { conn, why: CloseReason::Asked }),
             Arrival::Http { conn, surface, from, request } => self.on_http(conn, surface, from, request),
             Arrival::HttpSent { conn, req: _ } => self.on_http_sent(conn),
+            Arrival::HttpLeft { conn } => self.on_http_left(conn),
             Arrival::HttpGone { conn } => self.on_http_gone(conn),
             Arrival::Signal(signal) => self.on_signal(signal),
         }

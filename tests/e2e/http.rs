@@ -4,15 +4,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::Value;
+use sprat::wire::message::Get;
 
+use crate::common::source::{self, Source};
 use crate::common::{Daemon, PATIENCE, World, eventually, noise, root_of};
 
 /// One answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -43,19 +45,26 @@ fn read(from: &mut BufReader<TcpStream>, is_head: bool) -> Answer {
     answer
 }
 
-fn ask(addr: &str, method: &str, path: &str, fields: &[&str]) -> Answer {
+pub(crate) fn ask(addr: &str, method: &str, path: &str, fields: &[&str]) -> Answer {
     let mut stream = connect(addr);
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     write!(stream.get_mut(), "{method} {path} HTTP/1.1\r\nHost: {addr}\r\n{fields}\r\n").expect("it reads");
     read(&mut stream, method == "HEAD")
 }
 
-fn get(addr: &str, path: &str, fields: &[&str]) -> Answer {
+/// Sends these bytes; returns the answer.
+pub(crate) fn raw(addr: &str, request: &str) -> Answer {
+    let mut stream = connect(addr);
+    stream.get_mut().write_all(request.as_bytes()).expect("it reads");
+    read(&mut stream, false)
+}
+
+pub(crate) fn get(addr: &str, path: &str, fields: &[&str]) -> Answer {
     ask(addr, "GET", path, fields)
 }
 
 /// The address of the page, from the ready file.
-fn page(daemon: &Daemon) -> String {
+pub(crate) fn page(daemon: &Daemon) -> String {
     eventually("the page is named", || {
         let log = daemon.log();
         let at = log.find("is http://")? + "is http://".len();
@@ -146,13 +155,31 @@ fn what_is_no_request_is_refused_and_counted() {
         stream.get_mut().write_all(text.as_bytes()).expect("it reads");
         read(&mut stream, false).status
     };
-    assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), 400);
-    assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"), 400);
+    let malformed = [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
+        "GET /files/..%2f..%2fetc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /files/../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /files/a%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /files/%ff HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    for request in malformed {
+        assert_eq!(refused(request), 400, "{request:?}");
+    }
     assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /"), 413);
     assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(10_000))), 431);
     assert_eq!(refused("PUT / HTTP/1.1\r\nHost: a\r\n\r\n"), 405);
+    let counted = malformed.len() as u64;
     for (name, count) in
-        [("net_http_malformed", 2), ("net_http_bodies", 1), ("net_http_too_large", 1), ("net_http_methods", 1)]
+        [("net_http_malformed", counted), ("net_http_bodies", 1), ("net_http_too_large", 1), ("net_http_methods", 1)]
     {
         assert_eq!(world.peer_count(&peer, name), count, "{name}");
     }
@@ -233,4 +260,82 @@ fn the_page_shows_figures_and_changes_nothing_without_its_token() {
         serde_json::from_slice(&post("/api/get", token, &format!("root={}", root_of(&content))).body).expect("JSON");
     assert_eq!(got["ok"], true, "{got}");
     eventually("the file is there", || (std::fs::read(world.path("p/wanted.bin")).ok()? == content).then_some(()));
+}
+
+#[test]
+fn a_gateway_fetches_what_the_network_has_and_leaves_nothing() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(5, (5 << 20) + 11);
+    for name in ["q", "r"] {
+        world.share(name, "music/long tune.flac", &content);
+        world.share(name, "note.txt", name.as_bytes());
+    }
+    let _sources = ["q", "r"].map(|name| world.peer(name, &[&daemon]));
+    world.hits(&daemon, &root_of(&content), 2);
+    world.hits(&daemon, "note.txt", 2);
+    let peer = world.peer_with("p", &[&daemon], &["--http-gateway"], std::process::Stdio::null());
+    let addr = peer.addr();
+    let (by_path, by_root) = ("/files/music/long%20tune.flac", format!("/root/{}", root_of(&content)));
+
+    let tail = get(addr, &by_root, &["Range: bytes=-9"]);
+    assert_eq!((tail.status, &tail.body[..]), (206, &content[content.len() - 9..]));
+    let all = get(addr, by_path, &[]);
+    assert!(all.status == 200 && all.body == content, "{}", all.head);
+    let etag = all.field("etag").expect("a tag").to_owned();
+    assert_eq!(etag, format!("\"{}\"", root_of(&content)));
+    let middle = get(addr, &format!("{by_root}/tune.flac"), &["Range: bytes=3000000-3000009"]);
+    assert_eq!((middle.status, &middle.body[..]), (206, &content[3_000_000..3_000_010]));
+    assert_eq!(get(addr, &by_root, &[&format!("If-None-Match: {etag}")]).status, 304);
+    let head = ask(addr, "HEAD", &by_root, &[]);
+    assert_eq!((head.status, head.field("content-length")), (200, Some("5242891")));
+
+    // Two contents have this name.
+    let several = get(addr, "/files/note.txt", &[]);
+    assert_eq!(several.status, 300);
+    let found: Value =
+        serde_json::from_slice(&get(addr, "/find?q=tune", &["Accept: application/json"]).body).expect("JSON");
+    assert_eq!((found["complete"].as_bool(), found["hits"][0]["sources"].as_u64()), (Some(true), Some(2)), "{found}");
+    let url = found["hits"][0]["url"].as_str().expect("a URL");
+    assert_eq!(url, format!("{by_root}/long%20tune.flac"));
+    assert!(String::from_utf8(get(addr, "/find?q=tune", &[]).body).expect("text").contains(url));
+    assert_eq!(get(addr, "/files/no-such-file", &[]).status, 404);
+    assert_eq!(get(addr, "/find", &[]).status, 400);
+    let foreign = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"];
+    assert_eq!(get(addr, "/files/note.txt", &foreign).status, 403);
+    assert!(world.peer_count(&peer, "files") == 0 && !world.path("p/music").exists(), "nothing comes into the share");
+}
+
+#[test]
+fn a_gateway_sends_what_has_come_and_ends_with_its_client() {
+    let world = World::new();
+    let daemon = world.super_peer("s");
+    let content = noise(6, 6 << 20);
+    // The last piece proves the size; the one before it never comes.
+    let behavior = |_, get: &Get| if get.offset == 4 << 20 { source::Answer::Silence } else { source::Answer::Honest };
+    let source = Source::start(world.ip(), daemon.addr(), "large.bin", content.clone(), behavior);
+    world.hits(&daemon, "large.bin", 1);
+    let peer = world.peer_with("p", &[&daemon], &["--http-gateway"], std::process::Stdio::null());
+    let mut stream = connect(peer.addr());
+    let from = 2_500_000;
+    write!(stream.get_mut(), "GET /files/large.bin HTTP/1.1\r\nHost: h\r\nRange: bytes={from}-\r\n\r\n")
+        .expect("it reads");
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(stream.read_line(&mut head).expect("a head") > 0, "it closed after {head:?}");
+    }
+    assert!(head.starts_with("HTTP/1.1 206 "), "{head}");
+    let mut body = vec![0; (4 << 20) - from];
+    stream.read_exact(&mut body).expect("what has come");
+    assert!(body == content[from..4 << 20]);
+    let asked = source.asked();
+    let place = |offset: u64| asked.iter().position(|at| *at == offset).unwrap_or(usize::MAX);
+    assert!(place(2 << 20) < place(0) && place(2 << 20) < place(1 << 20), "{asked:?}");
+    let folder = world.path("state/sprat/p/gateway");
+    let files = || std::fs::read_dir(&folder).expect("a folder").count();
+    assert!(files() > 0);
+    drop(stream);
+    eventually("it is over, and its bytes are gone", || {
+        (world.peer_count(&peer, "downloads_running") == 0 && files() == 0).then_some(())
+    });
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::common::{Daemon, Ran, World, eventually};
+use crate::http;
 
 /// A super peer with users, and the states of nodes by name.
 struct Net {
@@ -278,6 +279,39 @@ fn a_node_of_one_mode_refuses_the_other_by_name() {
 }
 
 /// A client in another language joins, searches and fetches with its own TLS, until it is revoked.
+#[test]
+fn http_is_for_this_host_or_for_the_token_in_login_mode() {
+    let net = Net::new();
+    let invitation = net.invite("nina");
+    let _home = net.start();
+    net.does(&["join", &invitation, "--name", "nina"]);
+    net.world.share("nina", "a-file", b"content");
+    let args = [
+        "peer",
+        "--share",
+        "nina",
+        "--listen",
+        &format!("{}:0", net.world.ip()),
+        "--http-files",
+        "--http",
+        "127.0.0.1:0",
+    ];
+    let peer = net.world.daemon("nina", &args.map(str::to_owned), Stdio::null());
+    let at = peer.addr();
+    eventually("the file is served", || (http::get(at, "/files/a-file", &[]).body == b"content").then_some(()));
+    assert_eq!(http::get(&http::page(&peer), "/api/snapshot", &[]).status, 200);
+    // A page of a stranger can give its own name this address.
+    let rebound =
+        |fields: &str| http::raw(at, &format!("GET /files/a-file HTTP/1.1\r\nHost: x.example\r\n{fields}\r\n"));
+    assert_eq!(rebound("").status, 421);
+    assert_eq!(rebound("Authorization: Bearer 00\r\n").status, 421);
+    let file = net.state("nina").join("http-token");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).expect("the token").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let token = std::fs::read_to_string(file).expect("the token");
+    assert_eq!(rebound(&format!("Authorization: Bearer {token}\r\n")).body, b"content");
+}
+
 #[test]
 fn the_python_client_speaks_login_mode() {
     let net = Net::new();

@@ -164,6 +164,11 @@ command! {
         #[argh(switch)]
         pub(crate) http_files: bool,
 
+        /// as --http-files, and what this peer does not have is fetched from the network for the
+        /// client, and sent while it comes; /find?q= searches [default: off]
+        #[argh(switch)]
+        pub(crate) http_gateway: bool,
+
         /// address of a page about this peer, with its metrics at /metrics; port 0 takes any free
         /// port [default: no page; port 4779]
         #[argh(option, arg_name = "HOST[:PORT]", from_str_fn(page_addr))]

@@ -1,7 +1,7 @@
 //! What HTTP asks of the worker.
 
 use super::Worker;
-use crate::disk::http::{AtPath, HttpDone, HttpWork};
+use crate::disk::http::{AtPath, HttpDone, HttpWork, open_written, remove_written};
 use crate::disk::job::Report;
 
 impl Worker {
@@ -19,6 +19,11 @@ impl Worker {
             HttpWork::Sum { root } => http.sum(root),
             HttpWork::Leave { root } => {
                 http.leave(root);
+                None
+            }
+            HttpWork::Open { root, path } => Some(HttpDone::Opened { root, file: open_written(&path) }),
+            HttpWork::Remove { path } => {
+                remove_written(&path);
                 None
             }
         };

@@ -7,7 +7,9 @@ use mio::net::TcpStream;
 
 use super::Connections;
 use crate::config::{EARLY_BYTES_MAX, HANDSHAKES_READY_MAX, LOGIN_DEADLINE, UNAUTHENTICATED_MAX};
+use crate::http::Surface;
 use crate::net::connection::handshake::Greeted;
+use crate::net::connection::http::Http;
 use crate::net::connection::{Accepted, Connection, Handshake, Phase};
 use crate::net::context::Context;
 use crate::net::tls::{Tls, TlsIdentity};
@@ -140,6 +142,7 @@ impl Connections {
                 ctx.push(Input::Accepted { conn: id, from, to, since, key: Some(key), unix: ctx.unix });
                 self.end_handshake(id, ctx);
             }
+            Greeted::Foreign(first) if self.serves_files && first.is_ascii_uppercase() => self.go_over(id, ctx),
             Greeted::Foreign(first) => self.refuse(id, first, ctx),
             Greeted::Tls | Greeted::Gone | Greeted::WrongKey(_) | Greeted::Failed(_) => {
                 if let Greeted::Failed(why) = greeted {
@@ -166,6 +169,17 @@ impl Connections {
             self.requeue(id);
             self.arm(id, ctx);
         }
+    }
+
+    /// A connection speaks HTTP, in the place of TLS; the node decides who is answered.
+    fn go_over(&mut self, id: ConnId, ctx: &mut Context) {
+        self.note_login(id);
+        let Some(conn) = self.table.get_mut(id) else { return };
+        conn.phase = Phase::Http(Box::new(Http::new(Surface::Files, ctx.now)));
+        conn.known = true;
+        self.begin_http(id, ctx);
+        self.requeue(id);
+        self.arm(id, ctx);
     }
 
     /// Answers a connection that does not begin with TLS: it is of an open node, or of no node.

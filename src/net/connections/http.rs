@@ -85,6 +85,7 @@ impl Connections {
             Refusal::Slow => &mut counters.http_slow_heads,
             Refusal::Busy => &mut counters.http_busy,
             Refusal::Host => &mut counters.http_hosts,
+            Refusal::Token => &mut counters.http_tokens,
         } += 1;
         self.write_http(id, &http::refusal(refusal), ctx);
         self.close(id, ctx);

@@ -27,6 +27,10 @@ impl Connections {
         let conn = self.table.get_mut(id).expect("the id was just made from the slot");
         conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         conn.hung_up |= event.is_read_closed() || event.is_error();
+        let answers = matches!(&conn.phase, Phase::Http(http) if http.is_answering());
+        if answers && event.is_read_closed() {
+            ctx.arrivals.push_back(Arrival::HttpLeft { conn: id });
+        }
         conn.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
         if !conn.is_written() {
             self.mark_dirty(id);

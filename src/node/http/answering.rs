@@ -4,10 +4,10 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::state::{Exchange, Order, Purpose};
+use super::state::{Exchange, HttpOptions, Order, Purpose};
 use crate::config::{HTTP_TEXT_BYTES_MAX, HTTP_TICK};
 use crate::disk::{HttpDone, Job};
-use crate::http::{Answer, Request, Surface};
+use crate::http::{Answer, Refusal, Request, Surface, hosts};
 use crate::node::driver::Driver;
 use crate::proto::disk::ServeFailure;
 use crate::proto::{ClientEvent, ClientId, ConnId, DiskWork, Input, Role};
@@ -17,9 +17,18 @@ impl<R: Role> Driver<'_, R> {
     pub(in crate::node) fn on_http(&mut self, conn: ConnId, surface: Surface, from: IpAddr, request: Box<Request>) {
         match surface {
             Surface::Files => self.on_file_request(conn, from, request),
-            Surface::Page => self.on_page_request(conn, from.is_loopback(), &request),
+            Surface::Page => self.on_page_request(conn, from, &request),
         }
         self.perform_orders();
+    }
+
+    /// The client sends no more. What is fetched for it is given up, as gateways do; its other
+    /// answers are sent, because it may still read.
+    pub(in crate::node) fn on_http_left(&mut self, conn: ConnId) {
+        let exchange = self.http.exchanges.get(&conn);
+        if exchange.is_some_and(|exchange| exchange.reads().is_some() || matches!(exchange, Exchange::Seeking { .. })) {
+            self.net.abort(conn);
+        }
     }
 
     /// The connection is gone, and with it all that was asked on it.
@@ -30,11 +39,13 @@ impl<R: Role> Driver<'_, R> {
                     disk.submit(Job::Work { work: DiskWork::ForgetConn { conn }, bytes: None });
                 }
             }
-            Some(Exchange::Asking { client, .. }) => {
+            Some(Exchange::Meta { found, .. }) => self.leave_sums(found.content.root),
+            Some(Exchange::Asking { client, .. } | Exchange::Seeking { client, .. }) => {
                 self.http.commands.remove(&client);
                 self.http.orders.push(Order::Gone(client));
             }
-            Some(Exchange::Meta { found, .. }) => self.leave_sums(found.content.root),
+            Some(Exchange::Waiting { root, .. }) => self.note_unused(root),
+            Some(Exchange::Streaming(streaming)) => self.note_unused(streaming.root),
             Some(Exchange::Looking { .. } | Exchange::Sources { .. } | Exchange::Viewing { .. }) | None => {}
         }
         self.perform_orders();
@@ -45,6 +56,7 @@ impl<R: Role> Driver<'_, R> {
         match done {
             HttpDone::Found { conn, what } => self.on_found(conn, what),
             HttpDone::Summed { root, digests } => self.on_summed(root, digests.as_ref()),
+            HttpDone::Opened { root, file } => self.on_fetch_opened(root, file),
         }
         self.perform_orders();
     }
@@ -54,6 +66,9 @@ impl<R: Role> Driver<'_, R> {
         match self.http.commands.get(&client).copied() {
             Some(Purpose::Sources(root)) => self.on_source_event(client, root, event),
             Some(Purpose::Page(conn)) => self.on_asked_event(conn, client, event),
+            Some(Purpose::Seek(conn)) => self.on_seek_event(conn, client, event),
+            Some(Purpose::Fetch(root)) => self.on_fetch_event(client, root, event),
+            Some(Purpose::Aim) => drop(self.http.commands.remove(&client)),
             None => {}
         }
     }
@@ -84,6 +99,7 @@ impl<R: Role> Driver<'_, R> {
             self.send_snapshots();
         }
         self.on_sources_late();
+        self.end_fetches();
         self.perform_orders();
     }
 
@@ -95,6 +111,20 @@ impl<R: Role> Driver<'_, R> {
                 Order::Gone(client) => self.feed(Input::ClientGone { client }),
             }
         }
+    }
+
+    /// Why this request is not answered, if this node is in login mode.
+    pub(super) fn refusal_of(&self, request: &Request, from: IpAddr) -> Option<Refusal> {
+        let HttpOptions { login, names, .. } = &self.http.options;
+        login.then(|| hosts::refusal(from, self.has_token(request), &request.host, names)).flatten()
+    }
+
+    /// Whether a request carries the token.
+    pub(super) fn has_token(&self, request: &Request) -> bool {
+        use subtle::ConstantTimeEq;
+        let token = &self.http.options.token.0;
+        let given = request.token.as_deref().unwrap_or_default();
+        !token.is_empty() && bool::from(given.as_bytes().ct_eq(token.as_bytes()))
     }
 
     /// Answers a request with these bytes.

@@ -1,8 +1,8 @@
 //! The share over HTTP: folders, files with ranges, contents by root, Metalinks.
 //!
-//! The first bytes of a body leave with the file that the lookup has opened, unless the request had
-//! to wait. The others go the way of chunks: each is prepared by the worker, which looks up its path
-//! again, so that a file which was deleted or has changed ends the answer.
+//! The first bytes of a body leave with the file that the lookup has opened, unless the request
+//! had to wait. The others go the way of chunks: each is prepared by the worker, which looks up its
+//! path again, so that a file which was deleted or has changed ends the answer.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,7 +13,7 @@ use super::state::{Exchange, Found, Purpose, Sending, found_of, has_body};
 use crate::config::{CHUNK_BYTES_MAX, HTTP_CHUNKS_AHEAD, HTTP_SEARCH_MAX, HTTP_SEARCHES_MAX, PIECE_BYTES};
 use crate::disk::{AtPath, HttpWork, Job};
 use crate::http::metalink::{self, Digests};
-use crate::http::{Answer, Body, FileTarget, Method, Request, Served, file_target, listing, serve};
+use crate::http::{Answer, Body, Content, FileTarget, Method, Refusal, Request, Served, file_target, listing, serve};
 use crate::node::driver::Driver;
 use crate::proto::{ClientEvent, ClientId, Command, ConnId, DiskWork, Role, Scope};
 use crate::time::Time;
@@ -21,13 +21,16 @@ use crate::wire::{QueryKind, Root, Search};
 
 impl<R: Role> Driver<'_, R> {
     pub(super) fn on_file_request(&mut self, conn: ConnId, from: IpAddr, request: Box<Request>) {
+        if let Some(refusal) = self.refusal_of(&request, from) {
+            return self.net.refuse_http(conn, refusal);
+        }
         if request.method == Method::Post {
-            return self.net.refuse_http(conn, crate::http::Refusal::Method);
+            return self.net.refuse_http(conn, Refusal::Method);
         }
         let target = match file_target(&request.path) {
             Ok(Some(target)) => target,
             Ok(None) => return self.say(conn, &request, 404, "there is nothing here; the files are below /files/"),
-            Err(why) => return self.say(conn, &request, 400, why),
+            Err(why) => return self.net.refuse_http(conn, Refusal::Malformed(why)),
         };
         let work = match &target {
             FileTarget::Top => {
@@ -40,6 +43,10 @@ impl<R: Role> Driver<'_, R> {
                 HttpWork::Path { conn, path: path.as_str().to_owned(), after: None }
             }
             FileTarget::Root(root) | FileTarget::MetaOf(root) => HttpWork::Root { conn, root: *root },
+            FileTarget::Find if self.http.options.gateway.is_some() => return self.seek(conn, request, target),
+            FileTarget::Find => {
+                return self.say(conn, &request, 404, "this peer searches for nobody; see --http-gateway");
+            }
         };
         let Some(disk) = &mut self.disk else {
             return self.say(conn, &request, 404, "this node shares no files");
@@ -57,6 +64,12 @@ impl<R: Role> Driver<'_, R> {
             Err(AtPath::Unhashed) => {
                 return self.say(conn, &request, 503, "the file is being hashed; try again in a moment");
             }
+            Err(AtPath::Nothing)
+                if self.http.options.gateway.is_some()
+                    && matches!(target, FileTarget::File(_) | FileTarget::Root(_)) =>
+            {
+                return self.seek(conn, request, target);
+            }
             Err(AtPath::Nothing | AtPath::File { .. }) => {
                 return self.say(conn, &request, 404, "no shared file has this name");
             }
@@ -69,7 +82,7 @@ impl<R: Role> Driver<'_, R> {
                 self.begin_sources(conn, request, found);
             }
             FileTarget::File(_) | FileTarget::Root(_) => self.send(conn, &request, found),
-            FileTarget::Top | FileTarget::Folder(_) => {
+            FileTarget::Top | FileTarget::Folder(_) | FileTarget::Find => {
                 self.say(conn, &request, 404, "this is a file; ask for it without the slash at the end");
             }
         }
@@ -102,7 +115,7 @@ impl<R: Role> Driver<'_, R> {
                 let bytes = answer.sentence("this is a folder", request);
                 self.answer(conn, request.keep_alive, &bytes);
             }
-            FileTarget::Top | FileTarget::Root(_) | FileTarget::Meta(_) | FileTarget::MetaOf(_) => {
+            FileTarget::Top | FileTarget::Root(_) | FileTarget::Meta(_) | FileTarget::MetaOf(_) | FileTarget::Find => {
                 self.say(conn, request, 404, "a folder has no Metalink");
             }
         }
@@ -110,34 +123,61 @@ impl<R: Role> Driver<'_, R> {
 
     // ---- sending --------------------------------------------------------------------------------
 
-    fn send(&mut self, conn: ConnId, request: &Request, found: Found) {
-        let content = found.content;
-        let served = serve(request, &content);
-        let (status, first, length) = match served {
+    /// Sends the head of a content. The first byte that follows and their number; none if nothing
+    /// follows.
+    pub(super) fn send_head(
+        &mut self,
+        conn: ConnId,
+        request: &Request,
+        content: Content,
+        more: Vec<(&'static str, String)>,
+    ) -> Option<(u64, u64)> {
+        let keeps = request.keep_alive;
+        let described = |status: u16| {
+            let answer = Answer::new(status, keeps)
+                .field("Content-Type", "application/octet-stream")
+                .field("X-Content-Type-Options", "nosniff")
+                .field("Accept-Ranges", "bytes")
+                .field("ETag", &content.etag())
+                .maybe("Last-Modified", content.last_modified())
+                .field("Cache-Control", "no-cache")
+                .field("Vary", "Accept");
+            more.iter().fold(answer, |answer, (name, value)| answer.field(name, value))
+        };
+        let (answer, first, length) = match serve(request, &content) {
             Served::NotModified => {
-                let bytes = self.described(Answer::new(304, request.keep_alive), request, &found).end(Body::None);
-                return self.answer(conn, request.keep_alive, &bytes);
+                self.answer(conn, keeps, &described(304).end(Body::None));
+                return None;
             }
-            Served::Failed => return self.say(conn, request, 412, "the file is another one"),
+            Served::Failed => {
+                self.say(conn, request, 412, "the file is another one");
+                return None;
+            }
             Served::Beyond => {
                 let range = format!("bytes */{}", content.size);
-                let answer = Answer::new(416, request.keep_alive).field("Content-Range", &range);
-                let bytes = answer.sentence("the file has no such bytes", request);
-                return self.answer(conn, request.keep_alive, &bytes);
+                let answer = Answer::new(416, keeps).field("Content-Range", &range);
+                self.answer(conn, keeps, &answer.sentence("the file has no such bytes", request));
+                return None;
             }
-            Served::All => (200, 0, content.size),
-            Served::Part { first, length } => (206, first, length),
+            Served::All => (described(200), 0, content.size),
+            Served::Part { first, length } => {
+                let range = format!("bytes {first}-{}/{}", first + length - 1, content.size);
+                (described(206).field("Content-Range", &range), first, length)
+            }
         };
-        let mut answer = self.described(Answer::new(status, request.keep_alive), request, &found);
-        if status == 206 {
-            let range = format!("bytes {first}-{}/{}", first + length - 1, content.size);
-            answer = answer.field("Content-Range", &range);
-        }
         let head = answer.end(Body::Bytes(length));
         if !has_body(request) || length == 0 {
-            return self.answer(conn, request.keep_alive, &head);
+            self.answer(conn, keeps, &head);
+            return None;
         }
         self.net.write_http(conn, &head);
+        Some((first, length))
+    }
+
+    fn send(&mut self, conn: ConnId, request: &Request, found: Found) {
+        let content = found.content;
+        let more = self.described(request, &found);
+        let Some((first, length)) = self.send_head(conn, request, content, more) else { return };
         let mut sending = Box::new(Sending {
             request_keeps: request.keep_alive,
             root: content.root,
@@ -158,30 +198,21 @@ impl<R: Role> Driver<'_, R> {
         self.http.exchanges.insert(conn, Exchange::Sending(sending));
     }
 
-    /// The fields that describe a file.
-    fn described(&self, answer: Answer, request: &Request, found: &Found) -> Answer {
-        let Found { content, md5, .. } = found;
-        let mut answer = answer
-            .field("Content-Type", "application/octet-stream")
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Accept-Ranges", "bytes")
-            .field("ETag", &content.etag())
-            .maybe("Last-Modified", content.last_modified())
-            .field("Cache-Control", "no-cache")
-            .field("Vary", "Accept");
-        if let Some(md5) = md5 {
+    /// The fields that describe a file of the share, beside those of its content.
+    fn described(&self, request: &Request, found: &Found) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::new();
+        if let Some(md5) = &found.md5 {
             let base64 = data_encoding::BASE64.encode(&md5.0);
-            answer = answer.field("Digest", &format!("MD5={base64}")).field("Repr-Digest", &format!("md5=:{base64}:"));
+            fields.extend([("Digest", format!("MD5={base64}")), ("Repr-Digest", format!("md5=:{base64}:"))]);
         }
         if request.path.starts_with("/files/") {
             let meta = request.path.replacen("/files/", "/meta/", 1);
-            let link = format!("<{meta}.meta4>; rel=describedby; type=\"{}\"", metalink::CONTENT_TYPE);
-            answer = answer.field("Link", &link);
-            for (n, url) in self.http.sources.so_far(content.root).iter().enumerate() {
-                answer = answer.field("Link", &format!("<{url}>; rel=duplicate; pri={}", n + 1));
+            fields.push(("Link", format!("<{meta}.meta4>; rel=describedby; type=\"{}\"", metalink::CONTENT_TYPE)));
+            for (n, url) in self.http.sources.so_far(found.content.root).iter().enumerate() {
+                fields.push(("Link", format!("<{url}>; rel=duplicate; pri={}", n + 1)));
             }
         }
-        answer
+        fields
     }
 
     /// Asks the disk for the next chunks.
@@ -226,7 +257,11 @@ impl<R: Role> Driver<'_, R> {
 
     /// The kernel has taken a chunk.
     pub(in crate::node) fn on_http_sent(&mut self, conn: ConnId) {
-        let Some(Exchange::Sending(mut sending)) = self.http.exchanges.remove(&conn) else { return };
+        let mut sending = match self.http.exchanges.remove(&conn) {
+            Some(Exchange::Sending(sending)) => sending,
+            Some(Exchange::Streaming(streaming)) => return self.on_streamed(conn, streaming),
+            Some(_) | None => return,
+        };
         sending.sent += 1;
         if sending.next == sending.end && sending.sent == sending.asked {
             return self.net.end_answer(conn, !sending.request_keeps);
@@ -307,6 +342,9 @@ impl<R: Role> Driver<'_, R> {
             Exchange::Meta { until: None, .. }
             | Exchange::Looking { .. }
             | Exchange::Sending(_)
+            | Exchange::Seeking { .. }
+            | Exchange::Waiting { .. }
+            | Exchange::Streaming(_)
             | Exchange::Asking { .. }
             | Exchange::Viewing { .. } => false,
         };

@@ -7,7 +7,9 @@
 
 mod answering;
 mod events;
+mod fetches;
 mod files;
+mod gateway;
 mod page;
 mod sources;
 mod state;

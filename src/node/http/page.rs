@@ -1,6 +1,7 @@
 //! The page about the node, and what it reads: snapshots, events, metrics. It shows figures; only a
 //! POST with the token makes the node do something.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -17,10 +18,17 @@ use crate::proto::{ClientEvent, ClientId, Command, ConnId, Role, Scope};
 use crate::wire::{QueryKind, Root, Search};
 
 impl<R: Role> Driver<'_, R> {
-    pub(super) fn on_page_request(&mut self, conn: ConnId, local: bool, request: &Request) {
+    pub(super) fn on_page_request(&mut self, conn: ConnId, from: IpAddr, request: &Request) {
         if !hosts::is_own(&request.host, &self.http.options.names) {
             return self.net.refuse_http(conn, Refusal::Host);
         }
+        // These say nothing about the node.
+        let is_plain =
+            matches!(request.path.as_str(), "/" | "/app.js" | "/style.css" | "/icon.svg" | "/favicon.ico" | "/healthz");
+        if let Some(refusal) = self.refusal_of(request, from).filter(|_| !is_plain) {
+            return self.net.refuse_http(conn, refusal);
+        }
+        let local = from.is_loopback();
         match (request.method, request.path.as_str()) {
             (Method::Post, path @ ("/api/search" | "/api/get")) => self.on_change(conn, request, path == "/api/get"),
             (Method::Post, _) => self.net.refuse_http(conn, Refusal::Method),
@@ -180,10 +188,7 @@ impl<R: Role> Driver<'_, R> {
     /// A search or a download. It needs the token: a page of another site can send a POST, but
     /// neither read the token nor set a field of its own.
     fn on_change(&mut self, conn: ConnId, request: &Request, is_get: bool) {
-        use subtle::ConstantTimeEq;
-        let token = &self.http.options.token.0;
-        let given = request.token.as_deref().unwrap_or_default();
-        if token.is_empty() || !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+        if self.http.options.role != "peer" || !self.has_token(request) {
             return self.say(conn, request, 403, "the token is missing or wrong; open the page on this machine");
         }
         let command = match command_of(&request.body, is_get) {

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::events::Events;
+use super::fetches::{Gateway, Streaming};
 use super::sources::Sources;
 use crate::disk::AtPath;
+use crate::http::listing::Hit;
 use crate::http::metalink::Digests;
 use crate::http::{Content, FileTarget, Method, Request};
 use crate::proto::{ClientId, Command, ConnId, Event};
@@ -34,6 +37,10 @@ pub struct HttpOptions {
     pub names: Vec<String>,
     /// What a request that changes something must carry.
     pub token: Token,
+    /// In login mode, what other hosts ask for must carry the token too.
+    pub login: bool,
+    /// Where contents of the network are fetched to for clients; none: only the share is served.
+    pub gateway: Option<PathBuf>,
 }
 
 /// A secret that the page needs for changes.
@@ -55,6 +62,7 @@ pub(in crate::node) struct Http {
     pub(super) commands: BTreeMap<ClientId, Purpose>,
     minted: u64,
     pub(super) sources: Sources,
+    pub(super) gateway: Gateway,
     /// Commands for the machine, once it has no output left.
     pub(super) orders: Vec<Order>,
     pub(super) events: Events,
@@ -80,6 +88,12 @@ pub(super) enum Exchange {
     Meta { request: Box<Request>, found: Box<Found>, digests: Option<Option<Arc<Digests>>>, until: Option<Time> },
     /// Its bytes are sent.
     Sending(Box<Sending>),
+    /// The network is searched for it.
+    Seeking { request: Box<Request>, target: FileTarget, client: ClientId, hits: Vec<Hit> },
+    /// It is fetched, and its size is not proven yet.
+    Waiting { request: Box<Request>, root: Root },
+    /// Its bytes are sent while they come.
+    Streaming(Box<Streaming>),
     /// A command of the page runs.
     Asking { keep_alive: bool, client: ClientId, lines: Vec<serde_json::Value> },
     /// A viewer of the page, and the number of the last event that it has got.
@@ -90,6 +104,21 @@ impl Exchange {
     /// Whether it waits for the MD5s of this content.
     pub(super) fn awaits(&self, root: Root) -> bool {
         matches!(self, Exchange::Meta { found, digests: None, .. } if found.content.root == root)
+    }
+
+    /// The content that it gets from the gateway.
+    pub(super) fn reads(&self) -> Option<Root> {
+        match self {
+            Exchange::Waiting { root, .. } => Some(*root),
+            Exchange::Streaming(streaming) => Some(streaming.root),
+            Exchange::Looking { .. }
+            | Exchange::Sources { .. }
+            | Exchange::Meta { .. }
+            | Exchange::Sending(_)
+            | Exchange::Seeking { .. }
+            | Exchange::Asking { .. }
+            | Exchange::Viewing { .. } => None,
+        }
     }
 }
 
@@ -112,6 +141,12 @@ pub(super) enum Purpose {
     Sources(Root),
     /// For the page.
     Page(ConnId),
+    /// To find what a client of the gateway asks for.
+    Seek(ConnId),
+    /// To fetch a content for clients of the gateway.
+    Fetch(Root),
+    /// To fetch a part of it first.
+    Aim,
 }
 
 impl Http {
@@ -122,6 +157,7 @@ impl Http {
             commands: BTreeMap::new(),
             minted: 0,
             sources: Sources::default(),
+            gateway: Gateway::default(),
             orders: Vec::new(),
             events: Events::default(),
             tick: None,
@@ -138,11 +174,15 @@ impl Http {
         let due = |exchange: &Exchange| match exchange {
             Exchange::Sources { until, .. } => Some(*until),
             Exchange::Meta { until, .. } => *until,
-            Exchange::Looking { .. } | Exchange::Sending(_) | Exchange::Asking { .. } | Exchange::Viewing { .. } => {
-                None
-            }
+            Exchange::Looking { .. }
+            | Exchange::Sending(_)
+            | Exchange::Seeking { .. }
+            | Exchange::Waiting { .. }
+            | Exchange::Streaming(_)
+            | Exchange::Asking { .. }
+            | Exchange::Viewing { .. } => None,
         };
-        self.exchanges.values().filter_map(due).chain(self.tick).min()
+        self.exchanges.values().filter_map(due).chain(self.tick).chain(self.gateway.timeout()).min()
     }
 
     /// A command for the machine, under a new id.
