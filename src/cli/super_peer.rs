@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Super, settings: Vec<Setting>) -> Result<u8, Failure> {
         memory,
         expected: state.sharing(),
         agent: settings::AGENT.into(),
-        reports_queries: log::log_enabled!(log::Level::Debug),
+        reports_queries: page.is_some() || log::log_enabled!(log::Level::Debug),
         login,
     };
     let login = config.login.clone();

@@ -68,6 +68,9 @@ pub const HTTP_VIEWERS_MAX: usize = 16;
 pub const HTTP_VIEWER_BYTES_MAX: usize = 64 * 1024;
 /// Events that are kept for viewers that come back.
 pub const HTTP_EVENTS_KEPT: usize = 256;
+/// Answers to queries of sessions that the page of a super peer shows; the oldest is forgotten
+/// first.
+pub const HTTP_ANSWERS_KEPT: usize = 100;
 /// Hits of a search of the page.
 pub const HTTP_HITS_MAX: usize = 200;
 /// Sessions that a snapshot lists.

@@ -8,7 +8,9 @@
   const $ = (id) => document.getElementById(id);
   const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content || '';
   const fragment = new URLSearchParams(location.hash.slice(1));
-  const token = meta('sprat-token') || fragment.get('token') || '';
+  // The page of this machine has the token; from elsewhere it comes with the address.
+  const given = fragment.get('token') || '';
+  const token = meta('sprat-token') || given;
   const live = new URLSearchParams(location.search).get('live') !== '0';
 
   const el = (tag, props = {}, ...children) => {
@@ -32,6 +34,7 @@
     if (node && node.textContent !== String(text)) node.textContent = text;
   };
   const count = (n) => Number(n || 0).toLocaleString('en');
+  const many = (n, what) => `${count(n)} ${what}${Number(n) === 1 ? '' : 's'}`;
   const size = (n) => {
     let value = Number(n || 0);
     const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -63,45 +66,82 @@
 
   // ---- network ---------------------------------------------------------------------------------
 
+  let wide = 2;
   const around = (n, of, radius, turn = 0) => {
     const angle = (2 * Math.PI * n) / Math.max(of, 1) + turn;
-    return [radius * Math.cos(angle) * 1.3, radius * Math.sin(angle)];
+    return [radius * Math.cos(angle) * wide, radius * Math.sin(angle)];
+  };
+  // The nodes around this one: the super peers, then the peers, each with what it is doing.
+  const neighborhood = (shot) => {
+    if (shot.role === 'super') {
+      return {
+        supers: shot.links.map((link) => ({
+          name: link.name, up: link.state === 'up',
+          note: [link.state.replace('_', ' '), link.rtt ? `round trip ${micros(link.rtt)}` : '', link.why || ''].filter(Boolean).join(', '),
+        })),
+        peers: shot.sessions.map((each) => ({ name: each.peer, note: each.files == null ? 'serves nothing' : many(each.files, 'file'), kind: each.files == null ? 'guest' : 'peer' })),
+        all: Math.max(shot.levels.sessions || 0, shot.sessions.length),
+      };
+    }
+    const peers = new Map();
+    const at = (name) => { if (!peers.has(name)) peers.set(name, { name, note: '', kind: 'peer' }); return peers.get(name); };
+    for (const file of shot.peer?.downloads || []) {
+      for (const each of file.sources || []) {
+        const peer = at(each.source);
+        peer.note = `sends ${file.name || file.what}: ${each.state}${each.rate ? `, ${size(each.rate)}/s` : ''}`;
+        if (each.state === 'active') peer.kind = 'feeds';
+        else if (each.bad) peer.kind = 'wrong';
+      }
+    }
+    for (const file of shot.peer?.uploads || []) {
+      for (const each of file.peers || []) {
+        const peer = at(each.peer);
+        peer.note = `${peer.note}${peer.note ? '; ' : ''}fetches ${file.path || file.root.slice(0, 8)}, ${size(each.rate)}/s`;
+        if (peer.kind === 'peer') peer.kind = 'fed';
+      }
+    }
+    const supers = (shot.peer?.supers || []).map((each) => ({ name: each.addr, up: each.state === 'up', note: each.why || each.state }));
+    return { supers, peers: [...peers.values()], all: peers.size };
   };
   const drawNetwork = (shot) => {
-    const picture = $('net');
-    const supers = shot.role === 'super'
-      ? shot.links.map((link) => ({ name: link.name, up: link.state === 'up', note: link.why || link.state, rtt: link.rtt }))
-      : (shot.peer?.supers || []).map((each) => ({ name: each.addr, up: each.state === 'up', note: each.why || each.state }));
-    const holders = new Map();
-    for (const each of shot.sessions) holders.set(each.peer + each.node, { name: each.peer, note: each.files == null ? 'serves nothing' : `${count(each.files)} files` });
-    for (const file of shot.peer?.downloads || []) for (const each of file.sources || []) holders.set(each.source, { name: each.source, note: `sends: ${each.state}`, active: each.state === 'active' });
-    for (const file of shot.peer?.uploads || []) for (const each of file.peers || []) holders.set(each.peer, { name: each.peer, note: 'fetches', active: true });
-    const peers = [...holders.values()];
-    const all = Math.max(shot.levels.sessions || 0, peers.length);
+    const { supers, peers, all } = neighborhood(shot);
+    const isNarrow = $('net').clientWidth < 480;
+    wide = isNarrow ? 1.3 : 2.1;
+    $('net').setAttribute('viewBox', isNarrow ? '-200 -150 400 300' : '-300 -145 600 290');
+    const labels = isNarrow ? 8 : 16;
     const parts = [];
-    const node = (x, y, r, kind, title, label) => {
-      const mark = svg('circle', { cx: x, cy: y, r, class: kind });
-      mark.append(svg('title', {}, title));
+    const dot = (x, y, r, kind, title, label) => {
+      const mark = svg('g', { class: 'node' });
+      mark.append(svg('title', {}, title), svg('circle', { cx: x, cy: y, r, class: kind }));
+      if (label) mark.append(svg('text', { x, y: y + r + 10, 'text-anchor': 'middle' }, label));
       parts.push(mark);
-      if (label) parts.push(svg('text', { x, y: y + r + 9, 'text-anchor': 'middle' }, label));
     };
-    const edge = (x, y, up, width = 1) => parts.push(svg('line', { x1: 0, y1: 0, x2: x, y2: y, class: up ? 'edge' : 'down', 'stroke-width': width }));
-    supers.forEach((each, n) => { const [x, y] = around(n, supers.length, 70, -Math.PI / 2); edge(x, y, each.up, 2); });
-    const shown = all > GROUP_ABOVE ? [] : peers;
-    shown.forEach((each, n) => { const [x, y] = around(n, shown.length, 125, 0.3); edge(x, y, true, each.active ? 1.5 : 0.5); });
-    supers.forEach((each, n) => {
-      const [x, y] = around(n, supers.length, 70, -Math.PI / 2);
-      node(x, y, 7, each.up ? 'super' : 'off', `${each.name}: ${each.note}${each.rtt ? `, ${micros(each.rtt)}` : ''}`, supers.length <= 12 ? each.name : '');
-    });
-    shown.forEach((each, n) => {
-      const [x, y] = around(n, shown.length, 125, 0.3);
-      node(x, y, 4, 'peer', `${each.name}: ${each.note}`, shown.length <= 16 ? each.name : '');
-    });
-    if (all > GROUP_ABOVE) node(0, 110, 18, 'peer', `${count(all)} peers`, `${count(all)} peers`);
-    node(0, 0, 10, 'self', 'this node', shot.name || shot.role);
-    picture.replaceChildren(...parts);
+    const line = (x, y, kind, width) => parts.push(svg('line', { x1: 0, y1: 0, x2: x, y2: y, class: `edge ${kind}`, 'stroke-width': width }));
+    const grouped = all > GROUP_ABOVE;
+    const shown = grouped ? [] : peers;
+    const placed = [
+      ...supers.map((each, n) => ({ ...each, at: around(n, supers.length, 66, -Math.PI / 2), kind: each.up ? 'super' : 'off', r: 8 })),
+      ...shown.map((each, n) => ({ ...each, at: around(n, shown.length, 118, Math.PI / Math.max(shown.length, 2)), up: true, r: shown.length > 60 ? 3 : 5 })),
+    ];
+    for (const each of placed) line(...each.at, each.up ? each.kind : 'down', each.kind === 'super' ? 2 : 1);
+    const named = { super: supers.length <= labels, off: supers.length <= labels };
+    for (const each of placed) dot(...each.at, each.r, each.kind, `${each.name}: ${each.note}`, (named[each.kind] ?? shown.length <= labels) ? each.name : '');
+    if (grouped) {
+      const serving = peers.filter((each) => each.kind === 'peer').length;
+      line(0, 104, 'peer', 3);
+      dot(0, 104, 20, 'peer', `${count(all)} peers; of the ${count(peers.length)} listed, ${count(serving)} serve files`, `${count(all)} peers`);
+    }
+    dot(0, 0, 11, 'self', `this node: ${shot.listen || shot.role}`, shot.name || shot.role);
+    $('net').replaceChildren(...parts);
     const up = supers.filter((each) => each.up).length;
-    put('network-line', `${up} of ${supers.length} ${shot.role === 'super' ? 'links' : 'super peers'} up, ${count(all)} ${shot.role === 'super' ? 'sessions' : 'peers in transfers'}`);
+    put('network-line', shot.role === 'super'
+      ? `${up} of ${supers.length} links up, ${count(all)} sessions`
+      : `${up} of ${supers.length} super peers up, ${count(all)} peers in transfers`);
+    const kinds = shot.role === 'super'
+      ? [['super', 'neighbor'], ['off', 'neighbor that is not up'], ['peer', 'peer with files'], ['guest', 'peer without files']]
+      : [['super', 'super peer'], ['off', 'super peer that is not up'], ['feeds', 'sends to this peer'], ['fed', 'fetches from it'], ['wrong', 'sent wrong bytes']];
+    const drawn = new Set(placed.map((each) => each.kind));
+    $('netkey').replaceChildren(...kinds.filter(([kind]) => drawn.has(kind)).map(([kind, name]) => el('span', {}, el('span', { class: `key k-${kind}` }), name)));
   };
 
   // ---- searches --------------------------------------------------------------------------------
@@ -111,33 +151,48 @@
     const rate = before && seconds > 0 ? Math.max(0, ((c.queries || 0) - (before.counters.queries || 0)) / seconds) : 0;
     if (before) rates.push(rate);
     rates = rates.slice(-60);
-    if (shot.role === 'super') {
-      figures('queries', [
-        ['per second', rate.toFixed(1), 'query-rate'],
-        ['asked here', count(c.queries), 'queries'],
-        ['complete', count(c.queries_complete), 'queries-complete'],
-        ['cut', count(c.queries_cut), 'queries-cut'],
-        ['searched for neighbors', count(c.flood_searched), 'flood-searched'],
-        ['forwarded', count(c.link_query_out), 'queries-forwarded'],
-        ['duplicates', count(c.flood_duplicate), 'flood-duplicates'],
-        ['pruned by digests', count(c.flood_pruned), 'flood-pruned'],
-        ['hits sent', count(c.hits_told), 'hits'],
-        ['running', count(shot.levels.queries_running), 'queries-running'],
-        ['refused', count(c.queries_refused), 'queries-refused'],
-        ['files in the index', count(shot.levels.records), 'records'],
-      ]);
-    } else {
-      figures('queries', [
+    const isSuper = shot.role === 'super';
+    for (const id of ['rate', 'answers']) $(id).parentElement.hidden = !isSuper;
+    if (!isSuper) {
+      $('query-h').textContent = 'Share';
+      return figures('queries', [
         ['files shared', count(shot.levels.files), 'files'],
         ['bytes shared', size(shot.levels.share_bytes), 'share-bytes'],
         ['sessions up', count(shot.levels.sessions_up), 'sessions-up'],
         ['sessions lost', count(c.sessions_lost), 'sessions-lost'],
       ]);
     }
+    const s = shot.searches;
+    const ended = (c.queries_complete || 0) + (c.queries_cut || 0);
+    const ms = (value) => (value == null ? '–' : `${value} ms`);
+    figures('queries', [
+      ['per second', rate.toFixed(1), 'query-rate'],
+      ['asked here', count(c.queries), 'queries'],
+      ['complete', ended ? `${Math.floor((100 * (c.queries_complete || 0)) / ended)} %` : '–', 'complete-share'],
+      ['answer p50', ms(s.ms_p50), 'answer-p50'],
+      ['answer p99', ms(s.ms_p99), 'answer-p99'],
+      ['cut', count(c.queries_cut), 'queries-cut'],
+      ['for neighbors', count(c.flood_searched), 'flood-searched'],
+      ['forwarded', count(c.link_query_out), 'queries-forwarded'],
+      ['duplicates', count(c.flood_duplicate), 'flood-duplicates'],
+      ['pruned by digests', count(c.flood_pruned), 'flood-pruned'],
+      ['hits sent', count(c.hits_told), 'hits-sent'],
+      ['refused', count(c.queries_refused), 'queries-refused'],
+      ['running', count(shot.levels.queries_running), 'queries-running'],
+      ['files in the index', count(shot.levels.records), 'records'],
+    ]);
     const most = Math.max(1, ...rates);
     const points = rates.map((each, n) => `${(300 * n) / 59},${48 - (46 * each) / most}`).join(' ');
     $('rate').replaceChildren(svg('polyline', { points, class: 'spark' }));
-    $('rate').hidden = shot.role !== 'super';
+    const slowest = Math.max(1, ...s.last.map((each) => each.ms));
+    $('answers').replaceChildren(...s.last.map((each, n) => {
+      const height = 4 + (44 * each.ms) / slowest;
+      const mark = svg('rect', { x: 300 - 3 * (s.last.length - n), y: 50 - height, width: 2.2, height, class: each.complete ? 'whole' : 'cut' });
+      mark.append(svg('title', {}, `${each.ms} ms, ${each.hits} hits, ${each.reached} super peers searched, ${each.complete ? 'complete' : 'cut'}`));
+      return mark;
+    }));
+    const reached = s.last.length ? Math.max(...s.last.map((each) => each.reached)) : 0;
+    put('answers-line', s.last.length ? `the last ${s.last.length} answers: the slowest took ${slowest} ms, the widest reached ${reached} super peers` : 'no search yet');
   };
 
   // ---- transfers -------------------------------------------------------------------------------
@@ -157,7 +212,8 @@
   const drawTransfers = (shot, before, seconds) => {
     const c = shot.counters;
     const speed = (name) => (before && seconds > 0 ? size(Math.max(0, ((c[name] || 0) - (before.counters[name] || 0)) / seconds)) : '0 B');
-    figures('transfer', shot.role === 'super' ? [['messages in', count(c.net_messages_in), 'messages-in'], ['messages out', count(c.net_messages_out), 'messages-out']] : [
+    $('transfers').hidden = shot.role === 'super';
+    figures('transfer', [
       ['received', size(c.bytes_received), 'bytes-received'], ['receiving', `${speed('bytes_received')}/s`],
       ['sent', size(c.bytes_sent), 'bytes-sent'], ['sending', `${speed('bytes_sent')}/s`],
       ['downloads', `${count(shot.levels.downloads_running)} running, ${count(shot.levels.downloads_waiting)} waiting`, 'downloads-line'],
@@ -167,14 +223,16 @@
       const sources = file.sources || [];
       const done = file.size ? ` · ${size(file.bytes)} of ${size(file.size)} (${Math.floor((100 * (file.bytes || 0)) / file.size)} %)` : '';
       const rows = sources.map((each, n) => el('p', { class: 'small' }, el('span', { class: `key s${n % 8}` }),
-        `${each.source} · ${each.state} · ${size(each.bytes)}${each.rate ? ` · ${size(each.rate)}/s` : ''} · ${each.pieces} pieces${each.bad ? ` · ${each.bad} bad` : ''}${each.why ? ` · ${each.why}` : ''}`));
+        `${each.source} · ${each.state} · ${size(each.bytes)}${each.rate ? ` · ${size(each.rate)}/s` : ''} · ${many(each.pieces, 'piece')}${each.bad ? ` · ${each.bad} bad` : ''}${each.why ? ` · ${each.why}` : ''}`));
       return el('div', { class: 'file', 'data-testid': 'download' },
         el('p', {}, `${file.name || file.what} · ${file.state}${done}${file.rate ? ` · ${size(file.rate)}/s` : ''}`),
         bar(file.size, sources), ...rows, ...(file.error ? [el('p', { class: 'small bad' }, file.error)] : []));
     }));
+    const nameOf = (file) => file.path || (shot.peer.downloads.find((each) => each.root === file.root) || {}).name || `${file.root.slice(0, 16)}…`;
     $('uploads').replaceChildren(...(shot.peer?.uploads || []).map((file) => el('div', { class: 'file', 'data-testid': 'upload' },
-      el('p', {}, `sends ${file.path || file.root} · ${size(file.rate)}/s to ${file.peers.length}`),
-      ...file.peers.slice(0, 8).map((each) => el('p', { class: 'small' }, `${each.peer} · ${size(each.bytes)} · ${size(each.rate)}/s`)))));
+      el('p', {}, `sends ${nameOf(file)} · ${size(file.rate)}/s to ${many(file.peers.length, 'peer')}`),
+      bar(file.peers.reduce((sum, each) => sum + each.bytes, 0), file.peers.map((each) => ({ source: each.peer, bytes: each.bytes }))),
+      ...file.peers.slice(0, 8).map((each, n) => el('p', { class: 'small' }, el('span', { class: `key s${n % 8}` }), `${each.peer} · ${size(each.bytes)} · ${size(each.rate)}/s`)))));
   };
 
   // ---- sessions --------------------------------------------------------------------------------
@@ -216,6 +274,7 @@
       ['turns', count(c.turns), 'turns'],
       ['datagrams dropped', count(c.net_datagrams_dropped), 'datagrams-dropped'],
       ['connections refused', count(c.net_refused), 'refused'],
+      ...(shot.role === 'super' ? [['messages in', count(c.net_messages_in), 'messages-in'], ['messages out', count(c.net_messages_out), 'messages-out']] : []),
       ['malformed', count((c.net_malformed || 0) + (c.net_http_malformed || 0)), 'malformed'],
       ['viewers', count(l.http_viewers), 'viewers'],
     ]);
@@ -228,9 +287,9 @@
       case 'welcomed': return `welcomed by super peer ${event.super}`;
       case 'session_lost': return `lost super peer ${event.super}: ${event.why}`;
       case 'link': return `link to ${event.neighbor} is ${event.up ? 'up' : 'down'}`;
-      case 'peer': return event.left ? `peer ${event.peer} left: ${event.left}` : `peer ${event.peer} came${event.files == null ? '' : ` with ${count(event.files)} files`}`;
+      case 'peer': return event.left ? `peer ${event.peer} left: ${event.left}` : `peer ${event.peer} came${event.files == null ? '' : ` with ${many(event.files, 'file')}`}`;
       case 'more_peers': return `${count(event.came)} more peers came and ${count(event.left)} left`;
-      case 'share': return `the share has ${count(event.files)} files, ${size(event.bytes)}: ${count(event.added)} added or changed, ${count(event.removed)} removed`;
+      case 'share': return `the share has ${many(event.files, 'file')}, ${size(event.bytes)}: ${count(event.added)} added or changed, ${count(event.removed)} removed`;
       case 'download': return `download ${event.id}: ${event.name || event.what} is ${event.state}${event.error ? `: ${event.error}` : ''}`;
       case 'source': return `download ${event.download}: source ${event.source} is ${event.state}${event.why ? `: ${event.why}` : ''}`;
       case 'log': return event.text;
@@ -263,23 +322,28 @@
     lastAt = now;
     stale();
   };
+  let refused = '';
   const stale = () => {
     const silent = performance.now() - lastAt;
     const badge = $('badge');
-    badge.hidden = silent < STALE_MS;
-    if (!badge.hidden) badge.textContent = `no data for ${Math.floor(silent / 1000)} s`;
+    badge.hidden = silent < STALE_MS && !refused;
+    if (!badge.hidden) badge.textContent = refused || `no data for ${Math.floor(silent / 1000)} s`;
   };
 
   let source = null;
   let polling = 0;
   const poll = async () => {
     try {
-      const answer = await fetch('/api/snapshot');
+      const answer = await fetch('/api/snapshot', { headers: token ? { 'X-Sprat-Token': token } : {} });
+      refused = answer.status === 401 ? 'the token is missing or wrong: add #token= and the content of the file http-token' : '';
       if (answer.ok) show(await answer.json());
     } catch { /* The badge says it. */ }
   };
+  const repeat = () => { polling = polling || setInterval(poll, 1000); };
   const open = () => {
     if (source || !live) return;
+    // An event source cannot carry a token.
+    if (given) { poll(); repeat(); return; }
     source = new EventSource('/events');
     source.addEventListener('snapshot', (event) => { clearInterval(polling); polling = 0; show(JSON.parse(event.data)); });
     source.addEventListener('log', (event) => { const line = JSON.parse(event.data); note(sentence(line.event), line.time); });
@@ -287,7 +351,7 @@
     source.onerror = () => {
       if (source && source.readyState === EventSource.CLOSED) {
         source = null;
-        polling = polling || setInterval(poll, 1000);
+        repeat();
         setTimeout(open, 5000);
       }
     };

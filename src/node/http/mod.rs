@@ -11,6 +11,7 @@ mod fetches;
 mod files;
 mod gateway;
 mod page;
+mod searches;
 mod sources;
 mod state;
 

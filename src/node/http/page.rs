@@ -119,6 +119,7 @@ impl<R: Role> Driver<'_, R> {
             "levels": glance.levels,
             "peer": glance.peer,
             "links": glance.links,
+            "searches": self.http.searches.shown(),
             "sessions": glance.sessions,
         })
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::events::Events;
 use super::fetches::{Gateway, Streaming};
+use super::searches::Searches;
 use super::sources::Sources;
 use crate::disk::AtPath;
 use crate::http::listing::Hit;
@@ -66,6 +67,7 @@ pub(in crate::node) struct Http {
     /// Commands for the machine, once it has no output left.
     pub(super) orders: Vec<Order>,
     pub(super) events: Events,
+    pub(super) searches: Searches,
     /// When the viewers get the next snapshot; none while there are none.
     pub(super) tick: Option<Time>,
 }
@@ -160,6 +162,7 @@ impl Http {
             gateway: Gateway::default(),
             orders: Vec::new(),
             events: Events::default(),
+            searches: Searches::default(),
             tick: None,
         }
     }
@@ -198,6 +201,7 @@ impl Http {
     pub(in crate::node) fn note(&mut self, event: &Event) {
         if self.options.listen.is_some() {
             self.events.note(event);
+            self.searches.note(event);
         }
     }
 }
