@@ -34,6 +34,8 @@ pub(super) struct Daemon {
     pub(super) name: &'static str,
     pub(super) listen: SocketAddr,
     pub(super) pid: u32,
+    /// Where its page is.
+    pub(super) page: Option<String>,
 }
 
 /// All processes of one run, and their folder.
@@ -161,7 +163,8 @@ impl Children {
                 let listen = ready["listen"].as_str().and_then(|listen| listen.parse().ok());
                 let pid = ready["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
                 if let (Some(listen), Some(pid)) = (listen, pid) {
-                    return Ok(Daemon { name, listen, pid });
+                    let page = ready["http"].as_str().map(str::to_owned);
+                    return Ok(Daemon { name, listen, pid, page });
                 }
             }
             if let Some(status) = self.ended(name) {

@@ -222,13 +222,21 @@ fn set_up(stage: &mut Stage, treasure: &Treasure) -> Result<Network, Failure> {
         let socket = stage.children.socket(name).display().to_string();
         let listen = format!("{host}:0");
         let super_peer = supers[at].listen.to_string();
-        let args = ["peer", "--super", &super_peer, "--share", &share, "--listen", &listen, "--control", &socket];
-        stage.children.start(name, &args.map(str::to_owned))?;
+        let mut args =
+            vec!["peer", "--super", &super_peer, "--share", &share, "--listen", &listen, "--control", &socket];
+        if name == LOADER {
+            args.extend(["--http", &listen]);
+        }
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        stage.children.start(name, &args)?;
     }
     let mut peers = Vec::new();
     for (name, at) in PEERS {
         let peer = stage.children.ready(name)?;
         stage.say(&format!("peer {name:<5} {:<21} at super peer {}", peer.listen.to_string(), SUPERS[at]));
+        if name == LOADER {
+            say_page(stage, &peer);
+        }
         peers.push(peer);
     }
     let host = subnet.host(LIAR_HOST);
@@ -242,6 +250,12 @@ fn set_up(stage: &mut Stage, treasure: &Treasure) -> Result<Network, Failure> {
     Ok(Network { supers, peers, liar })
 }
 
+fn say_page(stage: &Stage, daemon: &Daemon) {
+    if let Some(page) = &daemon.page {
+        stage.say(&format!("the page about {}: http://{page}/", daemon.name));
+    }
+}
+
 fn raise_supers(stage: &mut Stage) -> Result<(Subnet, Vec<Daemon>), Failure> {
     let mut draws = 0;
     loop {
@@ -251,6 +265,7 @@ fn raise_supers(stage: &mut Stage) -> Result<(Subnet, Vec<Daemon>), Failure> {
             Ok(supers) => {
                 let ring: Vec<String> = supers.iter().map(|one| format!("{} {}", one.name, one.listen)).collect();
                 stage.say(&format!("super peers in a ring: {}", ring.join(" - ")));
+                say_page(stage, &supers[0]);
                 return Ok((subnet, supers));
             }
             Err(failure) if failure.exit == Exit::Unreachable && draws < DRAWS_MAX => stage.children.end(),
@@ -265,7 +280,8 @@ fn try_raise_supers(stage: &mut Stage, subnet: Subnet) -> Result<Vec<Daemon>, Fa
         let next = addrs[(i + 1) % addrs.len()].to_string();
         let last = addrs[(i + addrs.len() - 1) % addrs.len()].to_string();
         let listen = addrs[i].to_string();
-        let args = ["super", "--listen", &listen, "--neighbor", &next, "--neighbor", &last];
+        let page = format!("{}:0", addrs[i].ip());
+        let args = ["super", "--listen", &listen, "--neighbor", &next, "--neighbor", &last, "--http", &page];
         stage.children.start(name, &args.map(str::to_owned))?;
     }
     SUPERS.into_iter().map(|name| stage.children.ready(name)).collect()
@@ -479,6 +495,7 @@ fn stay(stage: &Stage, network: &Network, treasure: &Treasure, interrupted: &Ato
         format!("{program} get {name} --super {north} -o /tmp/{name}"),
         format!("{program} list --control {socket}"),
         format!("{program} status --super {north}"),
+        format!("xdg-open http://{}/", network.supers[0].page.as_deref().unwrap_or_default()),
         format!("{program} peer --super {north} --share . --listen {}:0 --name visitor --prompt", north.ip()),
     ] {
         out(&format!("  {line}"));
