@@ -156,7 +156,7 @@ impl WeakPeer {
             ("downloads_running", count(self.downloads.running())),
             ("downloads_waiting", count(self.downloads.waiting())),
             ("downloads_finished", self.downloads.finished),
-            ("bytes_received", self.downloads.bytes_received),
+            ("bytes_received", self.downloads.bytes_received()),
             ("sessions_up", count(self.sessions.up().count())),
             ("sessions_lost", self.sessions.lost()),
         ]

@@ -51,13 +51,19 @@ pub(super) struct Downloads {
     /// Ends of downloads that are parts of commands.
     parts_done: VecDeque<(DownloadId, Outcome)>,
     ended: VecDeque<Ended>,
-    pub(super) bytes_received: u64,
+    /// Bytes that ended downloads have received.
+    bytes_ended: u64,
     pub(super) finished: u64,
 }
 
 impl Downloads {
     pub(super) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// Bytes that all downloads have received, those that were discarded too.
+    pub(super) fn bytes_received(&self) -> u64 {
+        self.bytes_ended + self.running.values().map(Transfer::bytes_received).sum::<u64>()
     }
 
     pub(super) fn running_small(&self) -> usize {
@@ -147,7 +153,7 @@ impl Downloads {
     fn sweep(&mut self, cx: &mut Context, id: DownloadId) {
         let Some(outcome) = self.running.get_mut(&id).and_then(|transfer| transfer.outcome.take()) else { return };
         if let Some(transfer) = self.running.remove(&id) {
-            self.bytes_received += transfer.bytes_received();
+            self.bytes_ended += transfer.bytes_received();
             self.finished += u64::from(outcome.ok);
             if outcome.ok && transfer.order.collection {
                 let holders = transfer.contacts();
